@@ -1,0 +1,41 @@
+"""Errors that a person can do something about; their text is one clear line or more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class RelayError(Exception):
+    """Whatever ends a command with a message instead of a traceback."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong with a configuration, and where."""
+
+    file: str
+    line: int
+    """From 1; 0 where the problem is of the whole file."""
+    column: int
+    path: str
+    """Where in the document, as in ``routes[2].match.action``; empty for the whole."""
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.path}: {self.message}" if self.path else f"{place}: {self.message}"
+
+
+class ConfigError(RelayError):
+    """A configuration that cannot be used, with every problem found in it, top to bottom."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StoreError(RelayError):
+    """A store that cannot be used: locked, too new, not writable."""

@@ -1,0 +1,71 @@
+"""What is sent: an event or a group of them, with the route that chose it."""
+
+import hashlib
+from enum import StrEnum
+
+import msgspec
+
+from relay.event import Cause, Event
+
+
+class Status(StrEnum):
+    """Whether what a notification tells of goes on or is over."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Severity(StrEnum):
+    """How much it matters; formats pick colour, emoji and priority by it."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """One message for one or more destinations."""
+
+    id: str
+    """``ntf_`` and 32 hex digits; the same for the same events by the same route, for ever."""
+    route: str
+    events: tuple[Event, ...]
+    """In the order in which they happened, at least one."""
+    status: Status = Status.FIRING
+    count: int = 1
+    """How many events it stands for."""
+    suppressed: int = 0
+    """How many further events noise control held back."""
+
+
+def notify(route: str, event: Event) -> Notification:
+    """The notification of one event by one route."""
+    return Notification(id=notification_id(route, event.id), route=route, events=(event,))
+
+
+def notification_id(route: str, *event_ids: str) -> str:
+    """The id of a notification: of its route and its events, and of nothing that could change."""
+    identity = "\0".join((route, *event_ids)).encode()
+    return "ntf_" + hashlib.blake2b(identity, digest_size=16).hexdigest()
+
+
+def severity(event: Event) -> Severity:
+    """How much an event matters, from its action and cause.
+
+    Critical: a container was killed for memory, crashed, or fails its health check; relay lost
+    sight of something. Warning: a container ended for no known reason or was killed. Everything
+    else is information.
+    """
+    match event.action:
+        case "oom" | "gap" | "engine_lost":
+            return Severity.CRITICAL
+        case "die" if event.cause in (Cause.CRASHED, Cause.OOM):
+            return Severity.CRITICAL
+        case "health_status" if event.health == "unhealthy":
+            return Severity.CRITICAL
+        case "die" if event.cause is Cause.UNKNOWN:
+            return Severity.WARNING
+        case "kill":
+            return Severity.WARNING
+        case _:
+            return Severity.INFO
