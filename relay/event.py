@@ -94,7 +94,7 @@ def event_id(
     return "evt_" + hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
-def happening(  # noqa: PLR0913 - the parts of an event are what they are
+def happening(
     action: str,
     *,
     engine: str,

@@ -1,1 +1,36 @@
-"""TODO."""
+"""The commands."""
+
+import sys
+
+import click
+
+from relay import __version__
+from relay.cli.check import check
+from relay.cli.demo import demo
+from relay.cli.explain import explain
+from relay.cli.run import run
+from relay.cli.send import send
+from relay.errors import RelayError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="relay")
+def relay() -> None:
+    """Listens to Docker Engine events and tells webhooks what happened.
+
+    Without a configuration, `relay run` prints crashes, OOM kills and failing health checks of the
+    local engine to the terminal.
+    """
+
+
+for command in (run, check, explain, send, demo):
+    relay.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; end with 0, with 1 for a job that failed, 2 for bad usage."""
+    try:
+        relay()
+    except RelayError as error:
+        click.echo(f"relay: {error}" if error.exit_code == 1 else str(error), err=True)
+        sys.exit(error.exit_code)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Running relay: what it says of itself."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Which event goes where."""

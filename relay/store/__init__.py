@@ -1,1 +1,1 @@
-"""TODO."""
+"""The store: what is taken in and not delivered yet, on disk, in one commit with the cursor."""

@@ -1,0 +1,20 @@
+"""A cursor as it is kept: how far an engine's stream has been taken in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """What of an engine's stream was taken in. All times are the engine's."""
+
+    position_ns: int
+    """The time of the last event taken in."""
+    floor_ns: int
+    """Nothing before it is to be asked for: it was before the start, or is forgotten."""
+    recent: tuple[tuple[str, int], ...] = ()
+    """Id and time of the last events taken in, oldest first, a bounded number of them."""
+
+    @classmethod
+    def beginning(cls, start_ns: int) -> "Bookmark":
+        """Where a first start begins."""
+        return cls(position_ns=start_ns, floor_ns=start_ns)

@@ -1,0 +1,75 @@
+"""``relay check``."""
+
+import os
+from pathlib import Path
+
+import click
+from yarl import URL
+
+from relay.cli.configuration import config_option, find, read
+from relay.config import Config, ConsoleDestination, Destination
+from relay.daemon import store_path
+from relay.engine.client import current_context
+from relay.engine.endpoint import endpoint
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@config_option
+def check(file: Path | None, chosen: Path | None) -> None:
+    """Validate a configuration and print what listens where and which route goes where.
+
+    Every problem is printed with its line, and the exit code is 2.
+    """
+    if file is not None and chosen is not None:
+        raise click.UsageError("give the file once: as FILE or with --config")
+    found = find(file or chosen)
+    config = read(file or chosen)
+    for line in describe(config, found):
+        click.echo(line)
+
+
+def describe(config: Config, file: Path | None) -> list[str]:
+    """The configuration in plain words, without its secrets."""
+    store = (
+        "memory (there is no configuration file)"
+        if file is None
+        else store_path(config, os.environ)
+    )
+    return [
+        f"configuration {file or '(built in)'} is valid",
+        f"store {store}",
+        "",
+        "engines",
+        *_engines(config),
+        "",
+        "destinations",
+        *(f"  {name}: {_place(to)}" for name, to in config.destinations.items()),
+        "",
+        "routes",
+        *_routes(config),
+    ]
+
+
+def _engines(config: Config) -> list[str]:
+    context = current_context(Path.home())
+    return [
+        f"  {name}: {endpoint(engine, os.environ, context)}"
+        for name, engine in config.engines.items()
+    ]
+
+
+def _place(destination: Destination) -> str:
+    """A destination without what may be secret of it: the path and query of a webhook are."""
+    if isinstance(destination, ConsoleDestination):
+        return "console"
+    url = URL(destination.url.get_secret_value())
+    return f"{destination.type} {url.origin()}/…"
+
+
+def _routes(config: Config) -> list[str]:
+    return [
+        f"  {route.name} → {'(dropped)' if route.drop else ', '.join(route.to)}"
+        + (" (the walk ends here)" if route.stop else "")
+        for route in config.routes
+    ]

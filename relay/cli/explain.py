@@ -1,0 +1,129 @@
+"""``relay explain``."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from time import time_ns
+from typing import Any
+
+import click
+import msgspec
+
+from relay.cli.configuration import config_option, read
+from relay.engine.cause import Causes
+from relay.engine.record import Malformed, parse
+from relay.event import Cause, Event
+from relay.routing.router import Router, Step, Verdict
+
+_MARKS = {
+    Verdict.SENT: "✓",
+    Verdict.ALREADY_SENT: "✓",
+    Verdict.DROPPED: "✓",
+    Verdict.NO_MATCH: "✗",
+    Verdict.NOT_REACHED: "·",
+}
+
+
+@click.command()
+@config_option
+@click.option("--engine", help="The engine that says it; by default the first.")
+@click.option("--type", "type_", default="container", show_default=True)
+@click.option("--action", help="For example die, oom, 'health_status: unhealthy'.")
+@click.option("--id", "id_", default="", help="The actor's id.")
+@click.option("--name", help="The actor's name.")
+@click.option("--image", help="The container's image.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE")
+@click.option("--attribute", "attributes", multiple=True, metavar="KEY=VALUE")
+@click.option(
+    "--cause", type=click.Choice([*Cause]), help="Why it died, where the event alone does not tell."
+)
+@click.pass_context
+def explain(
+    context: click.Context, /, chosen: Path | None, action: str | None, **given: Any
+) -> None:
+    """Print for every route whether it takes an event and, if not, which condition failed first.
+
+    The event is described with options, or is one JSON object on standard input, as `docker events
+    --format '{{json .}}'` prints it or as relay sends it. Exit code 1 if no route takes it.
+    """
+    config = read(chosen)
+    engine = given["engine"] or next(iter(config.engines))
+    if action is not None:
+        record = _described(action, given)
+    elif sys.stdin.isatty():
+        raise click.UsageError("give --action, or one event as JSON on standard input")
+    else:
+        record = sys.stdin.buffer.read()
+    event = _event(record, engine, given["cause"])
+    steps = list(Router(config.routes).walk(event))
+    for line in _report(event, steps):
+        click.echo(line)
+    context.exit(0 if any(step.verdict is Verdict.SENT for step in steps) else 1)
+
+
+def _described(action: str, given: dict[str, Any]) -> bytes:
+    """The record that the engine would have sent."""
+    attributes = _pairs((*given["labels"], *given["attributes"]))
+    attributes |= {key: given[key] for key in ("name", "image") if given[key]}
+    actor = {"ID": given["id_"], "Attributes": attributes}
+    return msgspec.json.encode(
+        {"Type": given["type_"], "Action": action, "Actor": actor, "timeNano": time_ns()}
+    )
+
+
+def _pairs(texts: Iterable[str]) -> dict[str, str]:
+    pairs = dict(text.partition("=")[::2] for text in texts)
+    if "" in pairs or any("=" not in text for text in texts):
+        raise click.UsageError("labels and attributes are given as KEY=VALUE")
+    return pairs
+
+
+def _event(record: bytes, engine: str, cause: str | None) -> Event:
+    event = _sent_by_relay(record) or parse(record, engine=engine, host=engine, live_from_ns=0)
+    if isinstance(event, Malformed):
+        raise click.UsageError(
+            f"standard input is not one event in JSON ({event.flaw}): "
+            f"{event.head[:60].decode(errors='replace')!r}"
+        )
+    if cause is not None:
+        return msgspec.structs.replace(event, cause=Cause(cause))
+    return event if event.cause else Causes().judge(event)
+
+
+def _sent_by_relay(record: bytes) -> Event | None:
+    """The event, if it is one of those in relay's own notifications."""
+    try:
+        return msgspec.json.decode(record, type=Event)
+    except msgspec.DecodeError:
+        return None
+
+
+def _report(event: Event, steps: list[Step]) -> list[str]:
+    facts = {"exit_code": event.exit_code, "cause": event.cause, "health": event.health}
+    known = ", ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
+    what = " ".join(filter(None, (event.type, event.action, repr(event.actor.name or ""))))
+    width = max((len(step.route.name) for step in steps), default=0)
+    return [
+        what + (f" ({known})" if known else ""),
+        *(
+            f"{_MARKS[step.verdict]} {step.route.name:{width}}  {_say(step, event)}"
+            for step in steps
+        ),
+    ]
+
+
+def _say(step: Step, event: Event) -> str:
+    match step.verdict:
+        case Verdict.SENT:
+            return f"matches → {', '.join(step.destinations)}"
+        case Verdict.ALREADY_SENT:
+            return "matches, but goes to all its destinations by an earlier route"
+        case Verdict.DROPPED:
+            return "matches and drops it"
+        case Verdict.NOT_REACHED:
+            return "not reached: a route above ends the walk"
+        case Verdict.NO_MATCH:
+            assert step.failed is not None
+            return (
+                f"{step.failed.path}: wanted {step.failed.wanted}, found {step.failed.found(event)}"
+            )

@@ -1,0 +1,139 @@
+"""From a file's text to a `Config`, or to every problem in it."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from relay.config.document import Document, Place, read
+from relay.config.mistakes import About, Mistake, Trail, quoted, spelled
+from relay.config.model import Config
+from relay.config.problems import mistakes_of
+from relay.config.references import names_in, repeated_route_names
+from relay.config.secrets import Outside, read_files, substitute
+from relay.errors import ConfigError, Problem
+
+_MAX_BYTES = 2**20
+_NO_SECRET = ("type", "concurrency", "retry", "rate_limit", "format")
+"""Of a destination's keys those whose values an error may show."""
+_DEFAULT = """
+destinations:
+  terminal: {type: console}
+routes:
+  - {name: out-of-memory, match: {type: container, action: oom}, to: terminal}
+  - {name: crashed, match: {type: container, action: die, cause: crashed}, to: terminal}
+  - {name: unhealthy, match: {type: container, health: unhealthy}, to: terminal}
+"""
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration in a file. Raises `ConfigError` with all that is wrong with it."""
+    return parse(_text(path), file=str(path), environ=environ, folder=path.parent)
+
+
+def parse(text: str, *, file: str, environ: Mapping[str, str], folder: Path) -> Config:
+    """The configuration in a text.
+
+    ``file`` is what problems call it, ``folder`` where its relative ``…_file`` paths start.
+    Raises `ConfigError` with every problem, none of which holds a value of ``environ``, a
+    secret or what a secret's file holds.
+    """
+    document, outside = read(text, file), Outside()
+    data = substitute(document.data, environ, outside)
+    data = read_files(data, folder, outside)
+    config, mistakes = _validate(data)
+    problems = _Report(document, outside).problems([*mistakes, *repeated_route_names(data)])
+    if problems or config is None:
+        raise ConfigError(problems)
+    return config
+
+
+def default() -> Config:
+    """What relay does with no configuration: it prints what dies of the local engine."""
+    return parse(_DEFAULT, file="default", environ={}, folder=Path())
+
+
+def _validate(data: Mapping[str, object]) -> tuple[Config | None, list[Mistake]]:
+    try:
+        return Config.model_validate(data, context=names_in(data)), []
+    except ValidationError as error:
+        return None, mistakes_of(error, data)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            wrong = f"is larger than {_MAX_BYTES // 2**20} MiB"
+        else:
+            return content.decode()
+    except OSError as error:
+        wrong = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        wrong = f"is not UTF-8 text, on line {line}"
+    except ValueError:
+        wrong = "cannot be read: its name holds a NUL"
+    raise ConfigError([Problem(str(path), 0, 0, "", wrong)])
+
+
+class _Report:
+    """Says where in the file a mistake is, and shows the value as far as it may be shown."""
+
+    def __init__(self, document: Document, outside: Outside) -> None:
+        self._document = document
+        self._outside = outside
+
+    def problems(self, mistakes: Iterable[Mistake]) -> list[Problem]:
+        """Every problem once; what follows from a value that could not be had is left out."""
+        missing = {mistake.trail for mistake in self._outside.mistakes}
+        found = [self._problem(mistake) for mistake in self._outside.mistakes]
+        found += [
+            self._problem(mistake)
+            for mistake in mistakes
+            if not any(self._source(mistake.trail)[:n] in missing for n in range(1, 99))
+        ]
+        # an alias repeats a mistake, at one and the same place
+        once = {
+            (problem.line, problem.column, problem.message): problem
+            for problem in sorted([*self._document.problems, *found], reverse=True)
+        }
+        return list(once.values())
+
+    def _source(self, trail: Trail) -> Trail:
+        """The trail in the file: of a secret from a file the key that named it."""
+        return self._outside.files.get(trail, trail)
+
+    def _problem(self, mistake: Mistake) -> Problem:
+        trail = self._source(mistake.trail)
+        while trail not in self._document.places:
+            trail = trail[:-1]
+        place = self._document.places[trail]
+        at_key = mistake.about is About.KEY or place.text is None
+        line, column = place.key if at_key else place.value
+        return Problem(
+            self._document.file, line, column, spelled(trail), self._message(mistake, place)
+        )
+
+    def _message(self, mistake: Mistake, place: Place) -> str:
+        secret = _is_secret(mistake.trail)
+        message = mistake.message
+        if mistake.quote and not secret and mistake.trail not in self._outside.substituted:
+            message += mistake.quote
+        if mistake.about is not About.VALUE:
+            return message
+        if secret or not place.text:
+            return f"the value {message}"
+        return f"{quoted(place.text)} {message}"
+
+
+def _is_secret(trail: Trail) -> bool:
+    """Whether what stands there must not be shown."""
+    match trail:
+        case ("engines", _, "url"):
+            return True
+        case ("destinations", _, str(key), *_):
+            return key not in _NO_SECRET and not str(trail[-1]).endswith("_file")
+        case _:
+            return trail[:1] == ("destinations",)

@@ -1,0 +1,101 @@
+"""One pattern from its text.
+
+Every function raises `ValueError` with words that go on after the value and do not hold it.
+"""
+
+import re
+import signal as signals
+import warnings
+
+from relay.config.match import Glob, Range, Regex
+from relay.config.mistakes import About, Mistake, Mistakes, did_you_mean
+
+_MAX_TEXT = 4096
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_SPAN = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
+_BOUND = re.compile(r"(>=|<=|>|<) ?([0-9]{1,10})")
+_REAL_TIME = re.compile(r"RT(MIN|MAX)([+-][0-9]{1,2})")
+_SIGNALS = {
+    name.removeprefix("SIG"): int(number) for name, number in signals.Signals.__members__.items()
+}
+_LAST_SIGNAL = 64
+"""SIGRTMAX on Linux, signal(7)."""
+
+
+def glob(text: str) -> Glob:
+    """A glob; a ``[`` that no ``]`` closes is an error."""
+    _bounded(text)
+    at = text.find("[")
+    while at >= 0:
+        # a "]" that stands first in the brackets is one of the characters, as in sh and fnmatch
+        first = at + 2 if text[at + 1 : at + 2] == "!" else at + 1
+        end = text.find("]", first + 1)
+        if end < 0:
+            raise ValueError("has a '[' that is never closed: write '[[]' for a plain '['")
+        at = text.find("[", end)
+    return Glob(text)
+
+
+def regex(text: str) -> Regex:
+    """A regular expression in Python's syntax."""
+    _bounded(text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sets that may mean more one day; they work
+            return Regex(text, re.compile(text))
+    except re.error as error:
+        where = "" if error.pos is None else f" at position {error.pos}"
+        problem = Mistake(
+            (), f"is not a regular expression{where}", About.VALUE, quote=f": {error.msg}"
+        )
+    except (OverflowError, RecursionError):
+        problem = Mistake((), "is not a regular expression: it is too complex", About.VALUE)
+    raise Mistakes([problem])
+
+
+def exit_code(text: str) -> Range:
+    """The exit codes that ``137``, ``1-125``, ``>=128``, ``>128``, ``<=2`` or ``<2`` stands for."""
+    if _NUMBER.fullmatch(text):
+        return Range(int(text), int(text))
+    if span := _SPAN.fullmatch(text):
+        found = Range(int(span[1]), int(span[2]))
+    elif bound := _BOUND.fullmatch(text):
+        found = _bound(bound[1], int(bound[2]))
+    else:
+        raise ValueError("is not an exit code or a range: write 137, '1-125', '>=128' or '<2'")
+    if found.high is not None and found.high < (found.low or 0):
+        raise ValueError("holds no exit code: its end is before its start")
+    return found
+
+
+def signal(text: str) -> Range:
+    """The one signal that ``9``, ``SIGKILL``, ``KILL`` or ``kill`` stands for, on Linux."""
+    name = text.upper().removeprefix("SIG")
+    if _NUMBER.fullmatch(text):
+        number = int(text)
+    elif found := _REAL_TIME.fullmatch(name):
+        number = _SIGNALS[f"RT{found[1]}"] + int(found[2])
+    elif name in _SIGNALS:
+        number = _SIGNALS[name]
+    else:
+        raise ValueError(f"is not a signal: write 9 or SIGKILL{did_you_mean(name, _SIGNALS)}")
+    if not 1 <= number <= _LAST_SIGNAL:
+        raise ValueError(f"is not a signal: they go from 1 to {_LAST_SIGNAL}")
+    return Range(number, number)
+
+
+def _bound(sign: str, number: int) -> Range:
+    match sign:
+        case ">=":
+            return Range(number, None)
+        case ">":
+            return Range(number + 1, None)
+        case "<=":
+            return Range(None, number)
+        case _:
+            return Range(None, number - 1)
+
+
+def _bounded(text: str) -> None:
+    if len(text) > _MAX_TEXT:
+        raise ValueError(f"is longer than {_MAX_TEXT} characters")

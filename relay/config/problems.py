@@ -1,0 +1,171 @@
+"""What pydantic finds wrong, in words for people."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from relay.config import model
+from relay.config.mistakes import About, Mistake, Mistakes, Trail, closest, did_you_mean, quoted
+
+_DESTINATIONS: Mapping[str, type[BaseModel]] = {
+    "http": model.HttpDestination,
+    "slack": model.SlackDestination,
+    "console": model.ConsoleDestination,
+}
+_TYPES = ", ".join(_DESTINATIONS)
+_EXAMPLES: Mapping[Trail, str] = {
+    ("destinations",): "where to send, as in {terminal: {type: console}}",
+    ("routes",): "what goes where, as in [{name: all, to: terminal}]",
+    ("engines",): "which engines to listen to, as in {here: {}}, or nothing for the local one",
+}
+_VALUE = {
+    "string_type": "is not text: put it in quotes",
+    "path_type": "is not text: put it in quotes",
+    "int_type": "is not a whole number",
+    "int_parsing": "is not a whole number",
+    "int_parsing_size": "is not a whole number of any sensible size",
+    "bool_type": "is neither true nor false",
+    "bool_parsing": "is neither true nor false",
+    "time_delta_type": "is not a duration: write 500ms, 10s, 5m, 72h or 7d",
+}
+_WHOLE = {
+    "dict_type": "must be a mapping, with 'key: value' lines",
+    "model_type": "must be a mapping, with 'key: value' lines",
+    "model_attributes_type": "must be a mapping, with 'key: value' lines",
+    "tuple_type": "must be a list, with '- ' before each item",
+}
+_INSTEAD = {"url_file": "url", "drop": "to"}
+"""A key that makes another one needless."""
+
+
+def mistakes_of(error: ValidationError, data: Mapping[str, object]) -> list[Mistake]:
+    """Every mistake in ``data``, one for each thing that a person did wrong."""
+    details = error.errors(include_url=False)
+    found = [mistake for detail in details for mistake in _mistakes(detail, data)]
+    # a key that was mistyped is not a key that was forgotten as well
+    excused = {trail for detail in details for trail in _mistyped(detail)}
+    return [m for m in found if m.trail not in excused or _at(data, m.trail) is not None]
+
+
+def _at(data: object, trail: Trail) -> object:
+    """What stands at a trail; None where there is nothing."""
+    for step in trail:
+        match data, step:
+            case dict(), str():
+                data = data.get(step)
+            case list(), int() if step < len(data):
+                data = data[step]
+            case _:
+                return None
+    return data
+
+
+def _mistakes(detail: ErrorDetails, data: object) -> list[Mistake]:
+    trail, context = _trail(detail["loc"]), detail.get("ctx", {})
+    match detail["type"]:
+        case "value_error":
+            return _own(context["error"], trail, is_key=detail["loc"][-1] == "[key]")
+        case "missing":
+            return [Mistake(trail, _needs(trail))]
+        case "extra_forbidden":
+            key, known = str(trail[-1]), _fields(detail["loc"][:-1])
+            message = f"unknown key {quoted(key)}{did_you_mean(key, known)}"
+            return [Mistake(trail, message, About.KEY)]
+        case "union_tag_not_found":
+            return [_no_type(trail, _at(data, trail))]
+        case "union_tag_invalid":
+            kind = _at(data, (*trail, "type"))
+            meant = did_you_mean(kind, _DESTINATIONS) if isinstance(kind, str) else ""
+            message = f"is not a type of destination: there are {_TYPES}{meant}"
+            return [Mistake((*trail, "type"), message, About.VALUE)]
+        case _:
+            return [_simple(detail, trail)]
+
+
+def _simple(detail: ErrorDetails, trail: Trail) -> Mistake:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "too_short" or detail["input"] is None:
+        example = _EXAMPLES.get(trail)
+        write = f"write {example}" if example else "write a value, or remove it"
+        return Mistake(trail, f"is empty: {write}")
+    if kind in _WHOLE:
+        return Mistake(trail, _WHOLE[kind])
+    match kind:
+        case "greater_than_equal":
+            message = f"is less than {context['ge']}"
+        case "less_than_equal":
+            message = f"is more than {context['le']}"
+        case "literal_error":
+            message = f"is not {context['expected']}"
+        case _:
+            message = _VALUE[kind]
+    return Mistake(trail, message, About.VALUE)
+
+
+def _own(error: ValueError, trail: Trail, *, is_key: bool) -> list[Mistake]:
+    """The mistakes that a validator of relay's own raised."""
+    if isinstance(error, Mistakes):
+        return [
+            Mistake((*trail, *one.trail), one.message, one.about, one.quote)
+            for one in error.mistakes
+        ]
+    if is_key:
+        return [Mistake(trail, f"{quoted(str(trail[-1]))} {error}", About.KEY)]
+    return [Mistake(trail, str(error), About.VALUE)]
+
+
+def _needs(trail: Trail) -> str:
+    key = str(trail[-1])
+    if example := _EXAMPLES.get(trail):
+        return f"needs '{key}': {example}"
+    return "needs 'url' or 'url_file'" if key == "url" else f"needs '{key}'"
+
+
+def _no_type(trail: Trail, entry: object) -> Mistake:
+    known = {name for kind in _DESTINATIONS.values() for name in kind.model_fields}
+    for key in entry if isinstance(entry, dict) else ():
+        if key not in known and closest(key, known) == "type":
+            message = f"unknown key {quoted(key)} (did you mean 'type'?)"
+            return Mistake((*trail, key), message, About.KEY)
+    return Mistake((*trail, "type"), f"needs 'type': one of {_TYPES}")
+
+
+def _mistyped(detail: ErrorDetails) -> list[Trail]:
+    """The key that an unknown key was meant to be, and the key that this one replaces."""
+    if detail["type"] != "extra_forbidden":
+        return []
+    *parent, key = _trail(detail["loc"])
+    meant = closest(str(key), _fields(detail["loc"][:-1]))
+    return [(*parent, name) for name in (meant, _INSTEAD.get(meant or "")) if name]
+
+
+def _trail(loc: tuple[str | int, ...]) -> Trail:
+    """pydantic's location without what is not in the file: the tag of a union, ``[key]``."""
+    if loc[-1] == "[key]":
+        loc = loc[:-1]
+    if loc[0] == "destinations" and len(loc) > 2:
+        return (*loc[:2], *loc[3:])
+    return loc
+
+
+def _fields(loc: tuple[str | int, ...]) -> list[str]:
+    """The keys that the mapping at pydantic's location may have."""
+    kind: type[BaseModel] = model.Config
+    match loc:
+        case ("engines", _):
+            kind = model.EngineConfig
+        case ("engines", _, _):
+            kind = model.TlsConfig
+        case ("ingest",):
+            kind = model.IngestConfig
+        case ("store",):
+            kind = model.StoreConfig
+        case ("destinations", _, str(tag)):
+            kind = _DESTINATIONS[tag]
+        case ("destinations", _, _, _):
+            kind = model.RetryConfig
+        case ("routes", _):
+            kind = model.Route
+    fields = list(kind.model_fields)
+    return [*fields, "url_file"] if "url" in fields and loc[0] == "destinations" else fields

@@ -1,0 +1,84 @@
+"""The words that a match can compare with, and whether a text is probably a mistyped one."""
+
+import fnmatch
+from collections.abc import Collection, Mapping
+
+from relay.config.mistakes import closest, did_you_mean
+from relay.event import TYPE_RELAY, Cause, Origin
+
+FIELDS = (
+    *("engine", "host", "type", "action", "detail", "scope", "id", "name", "image"),
+    *("label", "attribute", "exit_code", "signal", "cause", "health", "origin"),
+)
+
+_CLOSED: Mapping[str, tuple[str, ...]] = {
+    "cause": tuple(Cause),
+    "origin": tuple(Origin),
+    "scope": ("local", "swarm"),
+}
+"""Fields whose values are relay's own or fixed: a pattern that fits none of them is a mistake."""
+
+_TYPES = (
+    # https://docs.docker.com/reference/api/engine/, "Monitor events"
+    *("container", "image", "volume", "network", "daemon", "plugin", "node", "service"),
+    *("secret", "config", "builder"),
+    TYPE_RELAY,
+)
+_ACTIONS = (
+    # the same page, and moby's api/types/events/events.go for what it leaves out
+    *("attach", "commit", "connect", "copy", "create", "delete", "destroy", "detach", "die"),
+    *("disable", "disconnect", "enable", "exec_create", "exec_detach", "exec_die", "exec_start"),
+    *("export", "health_status", "import", "install", "kill", "load", "mount", "oom", "pause"),
+    *("prune", "pull", "push", "reload", "remove", "rename", "resize", "restart", "save", "start"),
+    *("stop", "tag", "top", "unmount", "unpause", "untag", "update", "upgrade"),
+    *("archive-path", "extract-to-dir"),
+    # Podman's own
+    *("init", "cleanup", "exec", "exec_died", "loadfromarchive"),
+    # relay's own
+    *("started", "stopped", "gap", "engine_lost", "engine_back", "destination_failing"),
+    *("destination_recovered", "dead_letter", "heartbeat"),
+)
+_OPEN: Mapping[str, tuple[str, ...]] = {
+    "type": _TYPES,
+    "action": _ACTIONS,
+    "health": ("healthy", "unhealthy", "starting", "running"),
+}
+"""Fields to which engines add values: only what is nearly a known one is a mistake."""
+
+_NEARLY = 0.75
+"""How like a known word (difflib's ratio) another must be to be taken for a slip."""
+
+
+def check(field: str, text: str, engines: Collection[str] | None) -> None:
+    """Raise `ValueError` for a glob that can match nothing that ``field`` ever holds.
+
+    ``engines`` are the names that the configuration gives; None where they are not known. The
+    words go on after the value and do not hold it.
+    """
+    if field in _CLOSED:
+        _check_closed(field, text)
+    elif field == "engine" and engines is not None:
+        if _is_plain(text) and text not in engines:
+            raise ValueError(f"is not an engine that is configured{did_you_mean(text, engines)}")
+    elif field in _OPEN:
+        _check_open(field, text.partition(": ")[0] if field == "action" else text)
+
+
+def _check_closed(field: str, text: str) -> None:
+    known = _CLOSED[field]
+    if any(fnmatch.fnmatchcase(word, text) for word in known):
+        return
+    choice = did_you_mean(text, known) or f": there are {', '.join(known)}"
+    raise ValueError(f"matches no {field}{choice}")
+
+
+def _check_open(field: str, text: str) -> None:
+    known = _OPEN[field]
+    if not _is_plain(text) or text in known:
+        return
+    if closest(text, known, likeness=_NEARLY):
+        raise ValueError(f"is not a known {field}{did_you_mean(text, known)}")
+
+
+def _is_plain(text: str) -> bool:
+    return not any(mark in text for mark in "*?[")

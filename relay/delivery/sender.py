@@ -1,0 +1,86 @@
+"""Sends requests over HTTP."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import aiohttp
+
+from relay import __version__
+from relay.exchange import Reason, Request, Response
+
+CONNECT_TIMEOUT_S = 5
+TOTAL_TIMEOUT_S = 15
+ANSWER_BYTES = 4096
+"""How much of an answer is kept."""
+
+
+class Sender(Protocol):
+    """Sends a request and says what came of it; never raises for what a destination does."""
+
+    async def send(self, request: Request) -> Response:
+        """Send the request once."""
+        ...
+
+
+class HttpSender:
+    """A `Sender` over one destination's own connections."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def send(self, request: Request) -> Response:
+        """POST the request; redirects are not followed."""
+        try:
+            async with self._session.post(
+                request.url, data=request.body, headers=request.headers, allow_redirects=False
+            ) as answer:
+                return Response(answer.status, await _head(answer))
+        except TimeoutError:
+            return Response(None, failure=Reason.TIMEOUT, error=f"no answer in {TOTAL_TIMEOUT_S} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Response(None, failure=Reason.CONNECTION, error=_words(error))
+
+
+@asynccontextmanager
+async def http_sender(connections: int) -> AsyncIterator[HttpSender]:
+    """A sender with at most ``connections`` connections, kept alive between requests.
+
+    Nothing is taken from the environment (no proxy, no netrc), no cookie is kept, and no answer is
+    unpacked: a destination cannot make relay hold more than it sends.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
+        timeout=aiohttp.ClientTimeout(total=TOTAL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        headers={"User-Agent": f"relay/{__version__}", "Accept-Encoding": "identity"},
+    )
+    async with session:
+        yield HttpSender(session)
+
+
+async def _head(answer: aiohttp.ClientResponse) -> bytes:
+    """The first bytes of an answer. One that is longer costs the connection, not memory."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES:
+            answer.close()
+            break
+    return bytes(body[:ANSWER_BYTES])
+
+
+def _words(error: Exception) -> str:
+    """What failed, without the URL, which may be a secret."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
+            return f"certificate not accepted: {cause}"
+        case aiohttp.ClientConnectorError(os_error=cause):
+            return cause.strerror or type(cause).__name__
+        case OSError(strerror=str(cause)):
+            return cause
+        case aiohttp.ServerDisconnectedError():
+            return "closed the connection without an answer"
+        case _:
+            return type(error).__name__

@@ -1,0 +1,108 @@
+"""An engine that plays a recorded stream over the Docker API and remembers what it played."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from time import time_ns
+from typing import Any
+
+from aiohttp import web
+
+Say = Callable[[str, str], None]
+"""Tells who did what."""
+
+STEP_S = 0.06
+"""The pause between two events."""
+
+
+def recorded() -> list[dict[str, Any]]:
+    """What a Docker 26.1 engine said while containers came, failed and went."""
+    lines = files(__package__).joinpath("stream.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+class RecordedEngine:
+    """Plays events, each with the time at which it is played."""
+
+    def __init__(self, events: Sequence[dict[str, Any]], say: Say) -> None:
+        self._events = events
+        self._say = say
+        self._history: list[tuple[int, bytes]] = []
+        self._streams: set[asyncio.Queue[bytes | None]] = set()
+        self._heard = asyncio.Event()
+        self.repeated = 0
+        """Events that were sent again because relay asked for them."""
+
+    async def play(self, cut: range) -> None:
+        """Play all events once somebody listens; those numbered in ``cut`` while nobody can."""
+        await self._heard.wait()
+        for number, event in enumerate(self._events):
+            if number == cut.start:
+                self._cut(len(cut))
+            if number not in cut:
+                await asyncio.sleep(STEP_S)
+            self._happen(event)
+
+    def _cut(self, unseen: int) -> None:
+        self._say("engine", f"cuts the stream, and {unseen} events happen while nobody listens")
+        for stream in self._streams:
+            stream.put_nowait(None)
+        self._streams.clear()
+
+    def _happen(self, event: dict[str, Any]) -> None:
+        now_ns = time_ns()
+        stamped = {**event, "time": now_ns // 1_000_000_000, "timeNano": now_ns}
+        line = json.dumps(stamped).encode() + b"\n"
+        self._history.append((now_ns, line))
+        for stream in self._streams:
+            stream.put_nowait(line)
+        if event["Action"] in ("die", "oom") or event["Action"].startswith("health_status"):
+            attributes = event["Actor"]["Attributes"]
+            code = f", exit code {attributes['exitCode']}" if "exitCode" in attributes else ""
+            self._say("engine", f"{attributes['name']}: {event['Action']}{code}")
+
+    async def _ping(self, _: web.Request) -> web.Response:
+        return web.Response(text="OK", headers={"Api-Version": "1.45"})
+
+    async def _info(self, _: web.Request) -> web.Response:
+        return web.json_response({"Name": "demo-host"})
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        seconds, _, nanos = request.query["since"].partition(".")
+        since_ns = int(seconds) * 1_000_000_000 + int(nanos)
+        past = [line for time, line in self._history if time >= since_ns]
+        stream: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._streams.add(stream)
+        self._heard.set()
+        self.repeated += len(past)
+        self._say(
+            "relay",
+            f"listens to the engine, which repeats {len(past)} events"
+            if past
+            else "listens to the engine",
+        )
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        for line in past:
+            await response.write(line)
+        while (chunk := await stream.get()) is not None:
+            await response.write(chunk)
+        return response
+
+    @asynccontextmanager
+    async def serving(self, socket: Path) -> AsyncIterator[None]:
+        """Serve the API on a Unix socket."""
+        app = web.Application()
+        app.router.add_get("/_ping", self._ping)
+        app.router.add_get("/{version}/info", self._info)
+        app.router.add_get("/{version}/events", self._stream)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.UnixSite(runner, str(socket)).start()
+        try:
+            yield
+        finally:
+            await runner.cleanup()

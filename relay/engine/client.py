@@ -1,0 +1,199 @@
+"""One connection to an engine's API: aiodocker reaches it, relay reads it."""
+
+import json
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import aiohttp
+import msgspec
+from aiodocker.ssh import SSHConnector
+
+from relay.engine.cursor import engine_time
+from relay.engine.endpoint import Endpoint, TlsFiles
+
+CONNECT_TIMEOUT_S = 10
+ANSWER_LIMIT = 16 * 1024 * 1024
+"""The most that is read of one answer, in bytes; the stream has no such end."""
+
+CLOCK_TOLERANCE_NS = 2_000_000_000
+"""Clocks that agree within this are the same: HTTP dates have whole seconds."""
+
+Now = Callable[[], int]
+"""The local time, in nanoseconds since 1970."""
+
+
+class EngineUnavailable(Exception):
+    """The engine could not be reached or did not answer as an engine does; one line of text."""
+
+
+FAILURES = (EngineUnavailable, aiodocker.DockerError, aiohttp.ClientError, OSError, TimeoutError)
+"""Whatever a connection can end with that a new connection may mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What an engine says of itself."""
+
+    api_version: str
+    """As in ``v1.41``."""
+    name: str | None
+    """The host's name; None where a socket proxy withholds it."""
+    ahead_ns: int
+    """How far the engine's clock is ahead of the local one; 0 within `CLOCK_TOLERANCE_NS`."""
+
+
+class EngineClient:
+    """An engine's API over one `aiodocker.Docker`. Every method raises one of `FAILURES`."""
+
+    def __init__(self, docker: aiodocker.Docker, now: Now) -> None:
+        self._docker = docker
+        self._now = now
+
+    async def greet(self) -> Greeting:
+        """Negotiate the API version and learn the host's name and clock."""
+        headers, _ = await self._get("_ping", versioned=False)
+        version = headers.get("Api-Version") or await self._version()
+        if not re.fullmatch(r"\d+\.\d+", version):
+            raise EngineUnavailable("answers, but not as a container engine does")
+        self._docker.api_version = f"v{version}"
+        ahead_ns = clock_ahead_ns(headers.get("Date"), self._now())
+        return Greeting(self._docker.api_version, await self._name(), ahead_ns)
+
+    async def ping(self) -> None:
+        """Return if the engine answers."""
+        await self._get("_ping", versioned=False)
+
+    async def history(self, since_ns: int, until_ns: int) -> bytes:
+        """What the engine remembers of a stretch that has passed, framed as the stream is."""
+        params = {"since": engine_time(since_ns), "until": engine_time(until_ns)}
+        _, body = await self._get("events", params)
+        return body
+
+    @asynccontextmanager
+    async def stream(self, since_ns: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The engine's events from ``since_ns`` on, in chunks as they come, for ever."""
+        async with self._open("events", {"since": engine_time(since_ns)}) as answer:
+            yield answer.content.iter_any()
+
+    async def _version(self) -> str:
+        _, body = await self._get("version", versioned=False)
+        return str(_object(body).get("ApiVersion"))
+
+    async def _name(self) -> str | None:
+        try:
+            _, body = await self._get("info")
+        except EngineUnavailable:
+            return None
+        name = _object(body).get("Name")
+        return name if isinstance(name, str) and name else None
+
+    async def _get(
+        self, path: str, params: Mapping[str, str] | None = None, *, versioned: bool = True
+    ) -> tuple[Mapping[str, str], bytes]:
+        async with self._open(path, params or {}, versioned=versioned) as answer:
+            return answer.headers, await _bounded(answer.content)
+
+    @asynccontextmanager
+    async def _open(
+        self, path: str, params: Mapping[str, str], *, versioned: bool = True
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        prefix = f"{self._docker.api_version}/" if versioned else ""
+        url = f"{self._docker.docker_host}/{prefix}{path}"
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
+        async with self._docker.session.get(
+            url, params=params, timeout=timeout, allow_redirects=False
+        ) as answer:
+            if answer.status != 200:
+                raise EngineUnavailable(
+                    _refusal(path, answer.status, await answer.content.read(500))
+                )
+            yield answer
+
+
+@asynccontextmanager
+async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
+    """A client of the engine at ``endpoint``; nothing is sent yet."""
+    docker = _docker(endpoint)
+    try:
+        yield EngineClient(docker, now)
+    finally:
+        await docker.close()
+        await docker.connector.close()
+
+
+def clock_ahead_ns(date: str | None, local_ns: int) -> int:
+    """How far an HTTP ``Date`` (RFC 9110, section 5.6.7) is ahead of the local time."""
+    try:
+        engine_s = parsedate_to_datetime(date or "").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0
+    ahead_ns = int(engine_s) * 1_000_000_000 - local_ns
+    return ahead_ns if abs(ahead_ns) > CLOCK_TOLERANCE_NS else 0
+
+
+def current_context(home: Path) -> str:
+    """The context that ``docker context use`` chose; empty where it chose none."""
+    try:
+        settings = json.loads((home / ".docker" / "config.json").read_bytes())
+        return str(settings.get("currentContext") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+class _DiscreetSSHConnector(SSHConnector):
+    """aiodocker's connector offers the remote host the whole environment, secrets and all."""
+
+    def _clean_environment(self) -> dict[str, str]:
+        return {}
+
+
+def _docker(endpoint: Endpoint) -> aiodocker.Docker:
+    url = endpoint.url
+    if endpoint.tls and url:
+        return aiodocker.Docker(
+            url=re.sub("^tcp:", "https:", url), ssl_context=_ssl_context(endpoint.tls)
+        )
+    if url and url.startswith("ssh://"):
+        docker = aiodocker.Docker(url=url, connector=_DiscreetSSHConnector(url))
+        docker.docker_host = "unix://localhost"
+        return docker
+    return aiodocker.Docker(url=url, context=endpoint.context)
+
+
+def _ssl_context(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=files.ca and os.fspath(files.ca))
+    if files.cert and files.key:
+        context.load_cert_chain(files.cert, files.key)
+    return context
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            raise EngineUnavailable(f"an answer of more than {ANSWER_LIMIT} bytes")
+    return bytes(body)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """A JSON object, or an empty one where a proxy answers something else."""
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _refusal(path: str, status: int, body: bytes) -> str:
+    message = _object(body).get("message") or body.decode(errors="replace")
+    words = " ".join(str(message).split())[:200]
+    return f"answers {status} to /{path}" + (f": {words}" if words else "")

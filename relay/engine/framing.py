@@ -1,0 +1,50 @@
+"""Bytes in, records out: the framing of an event stream, whatever the chunks."""
+
+RECORD_LIMIT = 4 * 1024 * 1024
+"""The longest record that is kept, in bytes; an event of an engine has some hundred."""
+
+
+class Framer:
+    """Cuts one connection's bytes into records; one connection, one framer.
+
+    A record ends with a line feed (``application/json`` and ``application/jsonl`` of the engines)
+    or where an RFC 7464 record separator (0x1E) begins the next. Neither can stand inside a JSON
+    text unescaped (RFC 8259, section 7). Blank records are passed over. What is left when the
+    connection ends is no record: the engine repeats it.
+    """
+
+    def __init__(self, limit: int = RECORD_LIMIT) -> None:
+        self._limit = limit
+        self._held: list[bytes] = []
+        self._size = 0
+        self._skipping = False
+        self.oversized = 0
+        """Records thrown away because they outgrew the limit."""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The records that ``chunk`` completes, in order, without their ends."""
+        *ended, rest = chunk.replace(b"\x1e", b"\n").split(b"\n")
+        records = []
+        for part in ended:
+            self._hold(part)
+            record = b"".join(self._held).strip()
+            if record and not self._skipping:
+                records.append(record)
+            self._forget()
+            self._skipping = False
+        self._hold(rest)
+        return records
+
+    def _hold(self, part: bytes) -> None:
+        if self._skipping or not part:
+            return
+        self._held.append(part)
+        self._size += len(part)
+        if self._size > self._limit:
+            self.oversized += 1
+            self._skipping = True
+            self._forget()
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._size = 0

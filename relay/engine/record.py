@@ -1,0 +1,119 @@
+"""One record of an engine's stream, read into an Event."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from relay.event import Actor, Event, Origin, event_id
+
+HEAD_BYTES = 200
+"""How much of a malformed record is kept for the log."""
+
+_EXIT_CODE_IN = {"die": ("exitCode", "containerExitCode"), "exec_die": ("exitCode",)}
+"""Where an action's exit code stands; the second name is Podman's. Elsewhere it is a label."""
+
+
+class Flaw(StrEnum):
+    """What is wrong with a malformed record."""
+
+    NOT_JSON = "not_json"
+    MISSING_FIELD = "missing_field"
+    ODD_TYPE = "odd_type"
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A record that is no event."""
+
+    flaw: Flaw
+    head: bytes
+    """Its first `HEAD_BYTES` bytes."""
+
+
+class _WireActor(msgspec.Struct):
+    id: str = msgspec.field(default="", name="ID")
+    attributes: dict[str, str] | None = msgspec.field(default=None, name="Attributes")
+
+
+class _WireEvent(msgspec.Struct):
+    """What of the engine's event is read (Docker Engine API, ``GET /events``).
+
+    Never the top-level ``status``, ``id`` and ``from``: they repeat the others and are gone from
+    API 1.52 on.
+    """
+
+    type: str = msgspec.field(default="", name="Type")
+    action: str = msgspec.field(default="", name="Action")
+    actor: _WireActor | None = msgspec.field(default=None, name="Actor")
+    scope: str = "local"
+    time_s: int = msgspec.field(default=0, name="time")
+    time_ns: int = msgspec.field(default=0, name="timeNano")
+
+
+_decode = msgspec.json.Decoder(_WireEvent).decode
+
+
+def parse(record: bytes, *, engine: str, host: str, live_from_ns: int) -> Event | Malformed:
+    """The event that a record tells of, or what is wrong with the record.
+
+    Bytes that are not UTF-8 are replaced, not refused. An event older than ``live_from_ns``, the
+    engine's time when the stream was opened, came out of its history.
+    """
+    try:
+        wire = _decode(record)
+    except msgspec.ValidationError:
+        return Malformed(Flaw.ODD_TYPE, record[:HEAD_BYTES])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        mended = record.decode(errors="replace").encode()
+        if mended != record:
+            return parse(mended, engine=engine, host=host, live_from_ns=live_from_ns)
+        return Malformed(Flaw.NOT_JSON, record[:HEAD_BYTES])
+    time_ns = wire.time_ns or wire.time_s * 1_000_000_000
+    if not (wire.type and wire.action and time_ns):
+        return Malformed(Flaw.MISSING_FIELD, record[:HEAD_BYTES])
+    origin = Origin.REPLAYED if time_ns < live_from_ns else Origin.LIVE
+    return _normalised(wire, time_ns, engine, host, origin)
+
+
+def _normalised(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: Origin) -> Event:
+    actor = wire.actor or _WireActor()
+    attributes = actor.attributes or {}
+    action, _, rest = wire.action.partition(": ")
+    detail = rest.strip() or None
+    return Event(
+        id=event_id(engine, time_ns, wire.type, wire.action, actor.id, attributes),
+        engine=engine,
+        host=host,
+        type=wire.type,
+        action=action,
+        detail=detail,
+        scope=wire.scope,
+        time_ns=time_ns,
+        actor=_actor(wire.type, actor.id, attributes),
+        exit_code=_exit_code(action, attributes),
+        signal=_number(attributes.get("signal")) if action == "kill" else None,
+        health=detail if action == "health_status" else None,
+        origin=origin,
+    )
+
+
+def _actor(type_: str, id_: str, attributes: dict[str, str]) -> Actor:
+    """The actor, named as people name it: a volume by its id, an image by itself."""
+    name = attributes.get("name") or (id_ if type_ == "volume" else None)
+    image = name if type_ == "image" else attributes.get("image")
+    return Actor(id=id_, name=name, image=image, attributes=attributes)
+
+
+def _exit_code(action: str, attributes: dict[str, str]) -> int | None:
+    for key in _EXIT_CODE_IN.get(action, ()):
+        if (code := _number(attributes.get(key))) is not None:
+            return code
+    return None
+
+
+def _number(text: str | None) -> int | None:
+    """A small number as the engine writes it; None for a label's free text."""
+    if text is None or len(text) > 10 or not text.removeprefix("-").isdecimal():
+        return None
+    return int(text)

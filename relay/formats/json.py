@@ -1,0 +1,60 @@
+"""The document of ``format: json``: all that relay knows, for programs."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from relay.event import Event, rfc3339
+from relay.exchange import Request
+from relay.notification import Notification
+
+VERSION = 1
+"""Of the document; it grows when a receiver would have to change."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def render(notification: Notification, url: str, headers: Mapping[str, str]) -> Request:
+    """The `document` as a request to ``url``; a ``Content-Type`` among ``headers`` wins."""
+    content_type = {"Content-Type": "application/json"}
+    if any(name.lower() == "content-type" for name in headers):
+        content_type = {}
+    return Request(body=document(notification), url=url, headers={**content_type, **headers})
+
+
+def document(notification: Notification) -> bytes:
+    """One JSON object in UTF-8 without a line break, its keys in the documented order.
+
+    What is absent is ``null``, never left out.
+    """
+    return _encode(
+        {
+            "id": notification.id,
+            "version": VERSION,
+            "status": notification.status,
+            "route": notification.route,
+            "count": notification.count,
+            "suppressed": notification.suppressed,
+            "events": [_event(event) for event in notification.events],
+        }
+    )
+
+
+def _event(event: Event) -> dict[str, object]:
+    return {
+        "id": event.id,
+        "engine": event.engine,
+        "host": event.host,
+        "type": event.type,
+        "action": event.action,
+        "detail": event.detail,
+        "scope": event.scope,
+        "time": rfc3339(event.time_ns),
+        "time_ns": event.time_ns,
+        "actor": event.actor,
+        "cause": event.cause,
+        "exit_code": event.exit_code,
+        "signal": event.signal,
+        "health": event.health,
+        "origin": event.origin,
+    }

@@ -1,0 +1,44 @@
+"""Text that others wrote, made fit to be shown: printable, on one line, within a length."""
+
+from collections.abc import Callable
+
+MARK = "…"
+"""Stands where text was cut."""
+
+
+def visible(text: str) -> str:
+    r"""``text`` with every character that does not print spelled out, as in ``\x1b``, ``\u202e``.
+
+    After Unicode those are controls (C0, DEL, C1), formats (bidirectional overrides, zero
+    widths), line ends, every space but U+0020, surrogates, private use and the unassigned.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def units(text: str) -> int:
+    """How long ``text`` is in UTF-16 units: the strictest way in which vendors count."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def fit(text: str, limit: int, spell: Callable[[str], str] = visible) -> str:
+    """``text``, each character as ``spell`` writes it, in at most ``limit`` `units`.
+
+    Where it is cut stands `MARK`. What ``spell`` makes of a character is kept whole or not at
+    all, so that no escape is ever cut in two. ``limit`` is at least 1.
+    """
+    pieces: list[str] = []
+    size = kept = 0
+    for character in text:
+        piece = spell(character)
+        size += units(piece)
+        if size > limit:
+            return "".join(pieces[:kept]) + MARK
+        pieces.append(piece)
+        if size < limit:  # the mark would still have room behind this piece
+            kept = len(pieces)
+    return "".join(pieces)

@@ -1,0 +1,174 @@
+"""Whether an event fulfils a match, and if not, which of its conditions fails first."""
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
+from relay.event import TYPE_RELAY, Event
+
+Value = str | int | None
+Test = Callable[[Value], bool]
+
+_NOT_LABELS = frozenset({"image", "name"})
+"""Attributes that are never a label: the engine puts its own over those."""
+
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that a match asks of an event."""
+
+    path: str
+    """Where it stands in the match, as in ``label.tier``."""
+    wanted: str
+    """What it asks for, in words."""
+    values: Callable[[Event], tuple[Value, ...]]
+    """What of the event it looks at; any of them may fulfil it."""
+    test: Callable[[Event], bool]
+
+    def found(self, event: Event) -> str:
+        """What the event has instead, in words."""
+        return " or ".join("nothing" if v is None else repr(v) for v in self.values(event))
+
+
+class Matcher:
+    """A compiled match. Its conditions are tried in the order in which they were written."""
+
+    def __init__(self, match: Match) -> None:
+        self.conditions = tuple(_conditions(match, ""))
+        if not _names_relay(match):
+            self.conditions = (_FOREIGN, *self.conditions)
+
+    def first_failure(self, event: Event) -> Condition | None:
+        """The first condition that the event does not fulfil; None if it fulfils all."""
+        return next((c for c in self.conditions if not c.test(event)), None)
+
+
+def _conditions(match: Match, prefix: str) -> Iterator[Condition]:
+    for field in match.fields:
+        yield _of_field(field, prefix)
+    if match.any:
+        yield _any_of(match.any, f"{prefix}any")
+    for index, every in enumerate(match.all):
+        yield from _conditions(every, f"{prefix}all[{index}].")
+    if match.not_ is not None:
+        yield _none_of(match.not_, f"{prefix}not")
+
+
+def _any_of(matches: tuple[Match, ...], path: str) -> Condition:
+    choices = [tuple(_conditions(match, "")) for match in matches]
+
+    def test(event: Event) -> bool:
+        return any(all(c.test(event) for c in choice) for choice in choices)
+
+    return Condition(path, f"one of its {len(choices)} matches", _nothing, test)
+
+
+def _none_of(match: Match, path: str) -> Condition:
+    conditions = tuple(_conditions(match, ""))
+
+    def test(event: Event) -> bool:
+        return not all(c.test(event) for c in conditions)
+
+    return Condition(path, "its match not to match", _all_of_it, test)
+
+
+def _of_field(field: Field, prefix: str) -> Condition:
+    values = _reader(field)
+    # An event without a label is not labelled otherwise, so {not: …} takes it; but an event that
+    # has no exit code at all is no answer to {not: 0}.
+    on_absent = field.key is not None
+    tests = [_tester(pattern, on_absent=on_absent) for pattern in field.patterns]
+
+    def test(event: Event) -> bool:
+        found = values(event)
+        return any(test(value) for test in tests for value in found)
+
+    path = f"{prefix}{field.name}" + (f".{field.key}" if field.key is not None else "")
+    return Condition(path, " or ".join(map(_words, field.patterns)), values, test)
+
+
+def _reader(field: Field) -> Callable[[Event], tuple[Value, ...]]:
+    """How the value of a field is read from an event."""
+    key = field.key or ""
+    match field.name:
+        case "label" if key in _NOT_LABELS:
+            return _nothing
+        case "label" | "attribute":
+            return lambda event: (event.actor.attributes.get(key),)
+        case "action":
+            return lambda event: (event.action, f"{event.action}: {event.detail}")
+        case "id" | "name" | "image" as name:
+            return lambda event: (getattr(event.actor, name),)
+        case name:
+            return lambda event: (getattr(event, name),)
+
+
+def _nothing(_: Event) -> tuple[Value, ...]:
+    return (None,)
+
+
+def _all_of_it(event: Event) -> tuple[Value, ...]:
+    return (f"{event.type} {event.action}",)
+
+
+def _tester(pattern: Pattern, *, on_absent: bool) -> Test:
+    match pattern:
+        case Glob(text=text) if _WILD.search(text) is None:
+            return lambda value: value == text
+        case Glob(text=text):
+            found = re.compile(fnmatch.translate(text)).match
+            return lambda value: isinstance(value, str) and found(value) is not None
+        case Regex(compiled=compiled):
+            return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
+        case Range(low=low, high=high):
+            return lambda value: (
+                isinstance(value, int)
+                and (low is None or value >= low)
+                and (high is None or value <= high)
+            )
+        case Exists(wanted=wanted):
+            return lambda value: (value is not None) is wanted
+        case Not(patterns=patterns):
+            tests = [_tester(inner, on_absent=on_absent) for inner in patterns]
+            return lambda value: (
+                (on_absent or value is not None) and not any(test(value) for test in tests)
+            )
+
+
+def _words(pattern: Pattern) -> str:
+    match pattern:
+        case Glob(text=text):
+            return repr(text)
+        case Regex(text=text):
+            return f"regex {text!r}"
+        case Range(low=low, high=high) if low == high:
+            return str(low)
+        case Range(low=low, high=None):
+            return f">={low}"
+        case Range(low=None, high=high):
+            return f"<={high}"
+        case Range(low=low, high=high):
+            return f"{low}-{high}"
+        case Exists(wanted=wanted):
+            return "something" if wanted else "nothing"
+        case Not(patterns=patterns):
+            return f"not {' or '.join(map(_words, patterns))}"
+
+
+def _names_relay(match: Match) -> bool:
+    """Whether the match asks for relay's own events by their name."""
+    return any(
+        field.name == "type" and Glob(TYPE_RELAY) in field.patterns for field in match.fields
+    ) or any(_names_relay(inner) for inner in (*match.any, *match.all))
+
+
+_FOREIGN = Condition(
+    "type",
+    "an engine's event (only a match that names type 'relay' takes relay's own)",
+    lambda event: (event.type,),
+    lambda event: event.type != TYPE_RELAY,
+)

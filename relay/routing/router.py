@@ -1,0 +1,68 @@
+"""The walk of an event along the routes; what decides is what explains."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from relay.config import Route
+from relay.event import Event
+from relay.routing.matcher import Condition, Matcher
+
+
+class Verdict(StrEnum):
+    """What became of an event at a route."""
+
+    SENT = "sent"
+    """It matched and goes to the route's destinations."""
+    ALREADY_SENT = "already_sent"
+    """It matched, and goes to all of the route's destinations by earlier routes."""
+    DROPPED = "dropped"
+    """It matched and goes no further."""
+    NO_MATCH = "no_match"
+    NOT_REACHED = "not_reached"
+    """An earlier route ended the walk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One route's say about an event."""
+
+    route: Route
+    verdict: Verdict
+    destinations: tuple[str, ...] = ()
+    """Those that the event goes to by this route."""
+    failed: Condition | None = None
+    """With `Verdict.NO_MATCH`: the first condition that the event does not fulfil."""
+
+
+class Router:
+    """The routes of a configuration, compiled."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = [(route, Matcher(route.match)) for route in routes]
+
+    def walk(self, event: Event) -> Iterator[Step]:
+        """What each route says to the event, from top to bottom.
+
+        Every route that matches fires, until one that stops or drops; an event goes to one
+        destination at most once, by the first route that sends it there.
+        """
+        served: set[str] = set()
+        ended = False
+        for route, matcher in self._routes:
+            if ended:
+                yield Step(route, Verdict.NOT_REACHED)
+            elif (failed := matcher.first_failure(event)) is not None:
+                yield Step(route, Verdict.NO_MATCH, failed=failed)
+            elif route.drop:
+                ended = True
+                yield Step(route, Verdict.DROPPED)
+            else:
+                ended = route.stop
+                fresh = tuple(name for name in route.to if name not in served)
+                served.update(fresh)
+                yield Step(route, Verdict.SENT if fresh else Verdict.ALREADY_SENT, fresh)
+
+    def route(self, event: Event) -> list[Step]:
+        """The steps that send the event somewhere."""
+        return [step for step in self.walk(event) if step.verdict is Verdict.SENT]

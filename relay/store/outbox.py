@@ -1,0 +1,87 @@
+"""What the two loops may ask of a store; they share nothing else."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.bookmark import Bookmark
+from relay.event import Event
+from relay.exchange import Outcome
+from relay.notification import Notification
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What one batch of events gives rise to; all of it is committed, or nothing."""
+
+    engine: str
+    bookmark: Bookmark | None
+    """Where the engine's cursor stands after the batch; None leaves it where it is."""
+    notifications: Sequence[tuple[Notification, Sequence[str]]]
+    """Each with the destinations it goes to, in the order of the events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One notification for one destination, with its attempts."""
+
+    seq: int
+    """The store's number of it: later deliveries have higher ones."""
+    destination: str
+    notification: Notification
+    created_ns: int
+    attempts: int
+    """Those that were made so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a lane can do now, and when there is more."""
+
+    deliveries: Sequence[Delivery]
+    next_ns: int | None
+    """When the first delivery that is not due yet will be; None if there is none."""
+
+
+class Outbox(Protocol):
+    """Every call returns when what it did is on disk."""
+
+    async def bookmark(self, engine: str) -> Bookmark | None:
+        """Where an engine's cursor stood at its last commit; None for an engine never heard."""
+        ...
+
+    async def take_in(self, intake: Intake, now_ns: int) -> None:
+        """Commit a batch: its deliveries, due at once, and the cursor that moves past it."""
+        ...
+
+    async def due(
+        self, destination: str, now_ns: int, most: int, besides: Collection[int] = ()
+    ) -> Due:
+        """Up to ``most`` deliveries that are due, the longest due first.
+
+        Those whose ``seq`` is among ``besides`` are left out: they are under way.
+
+        Of deliveries about one subject only the first is ever due: they stay in order.
+        """
+        ...
+
+    async def settle(self, delivery: Delivery, outcome: Outcome, now_ns: int) -> None:
+        """Commit what an attempt came to: gone, due again later, or kept as a dead letter.
+
+        Unless it is to be tried again, the next delivery about the same subject becomes due.
+        """
+        ...
+
+    def news(self, destination: str) -> asyncio.Event:
+        """Set whenever the destination may have more that is due; the lane clears it."""
+        ...
+
+    async def pending(self) -> dict[str, int]:
+        """How many deliveries wait, by destination."""
+        ...
+
+
+def subject(event: Event) -> str:
+    """What an event is about; deliveries about one subject and destination stay in order."""
+    return f"{event.engine}/{event.type}/{event.actor.id or event.actor.name or ''}"

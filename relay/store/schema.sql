@@ -1,0 +1,38 @@
+-- The schema, one section for each version of it. A store is brought up to the newest by running
+-- the sections that it lacks, in order, in one transaction. A section that has landed never
+-- changes.
+
+-- version: 1
+
+-- How far each engine's stream has been taken in. Times are the engine's, in nanoseconds.
+CREATE TABLE cursors (
+    engine      TEXT PRIMARY KEY,
+    position_ns INTEGER NOT NULL,
+    floor_ns    INTEGER NOT NULL,
+    recent      BLOB NOT NULL           -- 24 bytes an event: its id, then its time
+) WITHOUT ROWID;
+
+-- What is to be delivered. A settled delivery is deleted.
+CREATE TABLE deliveries (
+    seq          INTEGER PRIMARY KEY,   -- the order in which they were taken in
+    destination  TEXT NOT NULL,
+    subject      TEXT NOT NULL,         -- what it is about: the key within which order is kept
+    notification BLOB NOT NULL,         -- JSON
+    created_ns   INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    due_ns       INTEGER,               -- null: waits until the one before it is settled
+    reason       TEXT                   -- why the last attempt failed
+);
+CREATE INDEX deliveries_due ON deliveries (destination, due_ns, seq) WHERE due_ns IS NOT NULL;
+CREATE INDEX deliveries_order ON deliveries (destination, subject, seq);
+
+-- Deliveries that were given up.
+CREATE TABLE dead_letters (
+    seq          INTEGER PRIMARY KEY,
+    destination  TEXT NOT NULL,
+    notification BLOB NOT NULL,
+    created_ns   INTEGER NOT NULL,
+    died_ns      INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL,
+    reason       TEXT NOT NULL
+);

@@ -1,0 +1,227 @@
+"""The outbox in SQLite."""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import struct
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from relay.bookmark import Bookmark
+from relay.errors import StoreError
+from relay.exchange import Dead, Delivered, Outcome, Retry
+from relay.notification import Notification
+from relay.store.committer import Committer
+from relay.store.outbox import Delivery, Due, Intake, subject
+from relay.store.statements import sections
+
+APPLICATION_ID = 0x52454C59
+"""Marks the file as relay's (``RELY``); see SQLite's ``PRAGMA application_id``."""
+
+_MIGRATIONS = list(sections("schema.sql", "version").values())
+_SQL = sections("queries.sql", "name")
+_SEEN = struct.Struct("<16sq")
+_decode_notification = msgspec.json.Decoder(Notification).decode
+
+
+class SqliteOutbox:
+    """An `Outbox`; see there for what each call promises."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+        self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def bookmark(self, engine: str) -> Bookmark | None:
+        """See `Outbox.bookmark`."""
+        return await self._committer.run(partial(_bookmark, engine))
+
+    async def take_in(self, intake: Intake, now_ns: int) -> None:
+        """See `Outbox.take_in`."""
+        await self._committer.run(partial(_take_in, intake, now_ns))
+        for _, destinations in intake.notifications:
+            for destination in destinations:
+                self._news[destination].set()
+
+    async def due(
+        self, destination: str, now_ns: int, most: int, besides: Collection[int] = ()
+    ) -> Due:
+        """See `Outbox.due`."""
+        return await self._committer.run(partial(_due, destination, now_ns, most, list(besides)))
+
+    async def settle(self, delivery: Delivery, outcome: Outcome, now_ns: int) -> None:
+        """See `Outbox.settle`."""
+        await self._committer.run(partial(_settle, delivery, outcome, now_ns))
+        self._news[delivery.destination].set()
+
+    def news(self, destination: str) -> asyncio.Event:
+        """See `Outbox.news`."""
+        return self._news[destination]
+
+    async def pending(self) -> dict[str, int]:
+        """See `Outbox.pending`."""
+        return await self._committer.run(
+            lambda connection: dict(connection.execute(_SQL["pending"]))
+        )
+
+
+@asynccontextmanager
+async def open_outbox(path: Path | None) -> AsyncIterator[SqliteOutbox]:
+    """The outbox at ``path``, made if it is not there; None keeps it in memory only.
+
+    Raises `StoreError` where it cannot be used: held by another relay, written by a newer one, not
+    a store of relay's, or not writable.
+    """
+    with _held(path):
+        committer = Committer(partial(_open, path))
+        await committer.start()
+        try:
+            yield SqliteOutbox(committer)
+        finally:
+            await committer.close()
+
+
+@contextmanager
+def _held(path: Path | None) -> Iterator[None]:
+    """Hold the store against other relays for as long as it is open."""
+    if path is None:
+        yield
+        return
+    lock = _lock(path)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _lock(path: Path) -> int:
+    """A lock on a file beside the store, because it goes with the process, however that ends."""
+    file = Path(f"{path}.lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"store {path} cannot be opened: {error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        holder = file.read_text(encoding="ascii", errors="replace").strip() or "unknown"
+        raise StoreError(
+            f"store {path} is in use by another relay (pid {holder}): stop that one, "
+            "or give this one a store.path of its own"
+        ) from None
+    os.truncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    return lock
+
+
+def _open(path: Path | None) -> sqlite3.Connection:
+    try:
+        if path is not None:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(path or ":memory:", isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"store {path} cannot be opened: {error}") from error
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if owner != APPLICATION_ID and tables:
+        raise StoreError(f"store {path} is not relay's: give store.path a file of its own")
+    if version > len(_MIGRATIONS):
+        raise StoreError(
+            f"store {path} was written by a newer relay (schema {version}, this one knows "
+            f"{len(_MIGRATIONS)}): install that version again, or use another store.path"
+        )
+    if version < len(_MIGRATIONS):
+        script = "\n".join(_MIGRATIONS[version:])
+        marks = (
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {len(_MIGRATIONS)}"
+        )
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n{marks};\nCOMMIT;")
+
+
+def _bookmark(engine: str, connection: sqlite3.Connection) -> Bookmark | None:
+    row = connection.execute(_SQL["bookmark"], {"engine": engine}).fetchone()
+    if row is None:
+        return None
+    position_ns, floor_ns, recent = row
+    return Bookmark(
+        position_ns,
+        floor_ns,
+        tuple((f"evt_{id_.hex()}", time_ns) for id_, time_ns in _SEEN.iter_unpack(recent)),
+    )
+
+
+def _take_in(intake: Intake, now_ns: int, connection: sqlite3.Connection) -> None:
+    if (mark := intake.bookmark) is not None:
+        recent = b"".join(
+            _SEEN.pack(bytes.fromhex(id_.removeprefix("evt_")), time_ns)
+            for id_, time_ns in mark.recent
+        )
+        connection.execute(
+            _SQL["save_bookmark"],
+            {
+                "engine": intake.engine,
+                "position_ns": mark.position_ns,
+                "floor_ns": mark.floor_ns,
+                "recent": recent,
+            },
+        )
+    for notification, destinations in intake.notifications:
+        row = {
+            "subject": subject(notification.events[0]),
+            "notification": msgspec.json.encode(notification),
+            "now_ns": now_ns,
+        }
+        for destination in destinations:
+            connection.execute(_SQL["add_delivery"], {**row, "destination": destination})
+
+
+def _due(
+    destination: str, now_ns: int, most: int, besides: list[int], connection: sqlite3.Connection
+) -> Due:
+    asked = {
+        "destination": destination,
+        "now_ns": now_ns,
+        "most": most,
+        "besides": msgspec.json.encode(besides).decode(),
+    }
+    deliveries = [
+        Delivery(seq, to, _decode_notification(notification), created_ns, attempts)
+        for seq, to, notification, created_ns, attempts in connection.execute(_SQL["due"], asked)
+    ]
+    (next_ns,) = connection.execute(_SQL["next_due"], asked).fetchone()
+    return Due(deliveries, next_ns)
+
+
+def _settle(
+    delivery: Delivery, outcome: Outcome, now_ns: int, connection: sqlite3.Connection
+) -> None:
+    row: dict[str, object] = {"seq": delivery.seq, "now_ns": now_ns, "reason": outcome.reason}
+    match outcome:
+        case Retry(after_s=after_s):
+            connection.execute(_SQL["try_again"], {**row, "due_ns": now_ns + int(after_s * 1e9)})
+            return
+        case Dead():
+            connection.execute(_SQL["bury"], row)
+        case Delivered():
+            pass
+    connection.execute(_SQL["promote_next"], row)
+    connection.execute(_SQL["remove"], row)

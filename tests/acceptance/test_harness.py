@@ -1,0 +1,223 @@
+"""The harness itself: what it says about engines, receivers and processes is so."""
+
+import json
+import sys
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.daemon import RelayProcess, write_config
+from tests.support.docker import Binaries, PrivateEngine
+from tests.support.receiver import Receiver, Reply, Trouble
+
+OOM = "x=a; while true; do x=$x$x; done"
+"""Doubles a string until the kernel ends it."""
+
+
+def test_an_exit_code_is_in_the_die_event(engine: PrivateEngine) -> None:
+    """A container that exits 3 dies with exitCode 3, under its labels."""
+    since_ns = time.time_ns()
+    container = engine.run("sh", "-c", "exit 3", name="three", labels={"alert": "yes"})
+
+    assert engine.wait("three") == 3
+    die = engine.wait_for_event("die", "three", since_ns=since_ns)
+    assert die["Actor"]["ID"] == container
+    assert die["Actor"]["Attributes"]["exitCode"] == "3"
+    assert die["Actor"]["Attributes"]["alert"] == "yes"
+    assert die in engine.events(since_ns)
+
+
+def test_an_oom_kill_is_real(engine: PrivateEngine) -> None:
+    """A container that takes more than its memory gives oom, then die 137."""
+    since_ns = time.time_ns()
+    limits = ["--memory=16m", "--memory-swap=16m"]
+    engine.run("sh", "-c", OOM, name="greedy", options=limits)
+
+    die = engine.wait_for_event("die", "greedy", since_ns=since_ns)
+    assert die["Actor"]["Attributes"]["exitCode"] == "137"
+    assert [event["Action"] for event in engine.events(since_ns)][-2:] == ["oom", "die"]
+    assert engine.inspect("greedy")["State"]["OOMKilled"]
+
+
+def test_a_health_check_fails(engine: PrivateEngine) -> None:
+    """A container whose health check fails turns unhealthy."""
+    since_ns = time.time_ns()
+    health = ["--health-cmd=test -e /ok", "--health-interval=100ms", "--health-retries=1"]
+    engine.run("sleep", "60", name="ill", options=health)
+
+    engine.wait_for_event("health_status: unhealthy", "ill", since_ns=since_ns)
+
+
+def test_a_process_killed_from_the_host_dies_without_kill(engine: PrivateEngine) -> None:
+    """Killing a container's process behind the engine's back gives die 137 and no kill."""
+    since_ns = time.time_ns()
+    engine.run("sleep", "60", name="shot")
+    engine.kill_process("shot")
+
+    die = engine.wait_for_event("die", "shot", since_ns=since_ns)
+    assert die["Actor"]["Attributes"]["exitCode"] == "137"
+    assert "kill" not in [event["Action"] for event in engine.events(since_ns)]
+
+
+def test_a_killed_engine_comes_back_on_its_data(engine: PrivateEngine) -> None:
+    """After SIGKILL and a new start the engine knows its containers, and what became of them."""
+    container = engine.run("sleep", "60", name="survivor", options=["--init"])
+    engine.kill()
+    assert not engine.answers()
+
+    killed_ns = time.time_ns()
+    engine.start()
+    assert engine.inspect("survivor")["Id"] == container
+    assert engine.wait_for_event("die", "survivor", since_ns=killed_ns)
+
+
+def test_a_stopped_engine_comes_back(engine: PrivateEngine) -> None:
+    """An engine that was asked to end starts again, with its images and an empty history."""
+    engine.stop()
+    assert not engine.answers()
+
+    engine.start()
+    assert engine.docker("images", "--quiet")
+    assert engine.events() == []
+
+
+def test_events_in_bulk_are_those_that_were_made(engine: PrivateEngine) -> None:
+    """Every event that is made in bulk is in the history, in the order in which it was made."""
+    since_ns = time.time_ns()
+    made = engine.make_events(200)
+
+    seen = [(event["Action"], event["Actor"]["ID"]) for event in engine.events(since_ns)]
+    assert seen == made
+
+
+def test_engines_are_apart_and_leave_nothing(binaries: Binaries) -> None:
+    """Two engines do not see each other's containers; closing them removes all that they were."""
+    with PrivateEngine(binaries) as one, PrivateEngine(binaries) as other:
+        one.run("sleep", "60", name="mine")
+        assert one.docker("ps", "--quiet")
+        assert not other.docker("ps", "--quiet")
+    for gone in (one, other):
+        assert not gone.folder.exists()
+        assert str(gone.folder) not in Path("/proc/mounts").read_text()
+        assert not list(Path("/sys/fs/cgroup").glob(f"**/{gone.folder.name}"))
+
+
+def post(url: str, body: object) -> int:
+    """Post ``body`` as JSON; returns the status."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.netloc, timeout=5)
+    try:
+        connection.request("POST", parts.path, json.dumps(body), {"X-Kind": "test"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_the_receiver_answers_as_told_and_remembers(receiver: Receiver) -> None:
+    """Statuses go by path or by a callable; what came is kept in order."""
+    receiver.answer(lambda request: 500 if request.number == 0 else Reply(204))
+    receiver.answer(429, path="/busy")
+
+    statuses = [post(receiver.url(path), {"n": n}) for n, path in enumerate(("/a", "/b", "/busy"))]
+    assert statuses == [500, 204, 429]
+    came = receiver.wait_for(3)
+    assert [(it.path, it.json, it.headers["x-kind"]) for it in came] == [
+        ("/a", {"n": 0}, "test"),
+        ("/b", {"n": 1}, "test"),
+        ("/busy", {"n": 2}, "test"),
+    ]
+
+
+def test_the_receiver_makes_trouble(receiver: Receiver) -> None:
+    """It resets connections, refuses them while it is off, and is back at the same port."""
+    receiver.answer(Trouble.RESET)
+    with pytest.raises(ConnectionResetError):
+        post(receiver.url(), {})
+    receiver.switch_off()
+    with pytest.raises(ConnectionRefusedError):
+        post(receiver.url(), {})
+    receiver.switch_on()
+    receiver.answer(200)
+    assert post(receiver.url(), {}) == 200
+    assert len(receiver.received) == 2
+
+
+def test_switching_off_ends_what_hangs(receiver: Receiver) -> None:
+    """A request that hangs has arrived; switching off cuts it."""
+    receiver.answer(Trouble.HANG)
+    parts = urlsplit(receiver.url())
+    connection = HTTPConnection(parts.netloc, timeout=5)
+    connection.request("POST", "/", b"{}")
+    receiver.wait_for(1)
+    receiver.switch_off()
+    with pytest.raises(ConnectionError):
+        connection.getresponse()
+    connection.close()
+
+
+def test_waiting_in_vain_shows_what_arrived(receiver: Receiver) -> None:
+    """The failure of a wait lists the requests that did come."""
+    post(receiver.url("/a"), {"only": "this"})
+    with pytest.raises(AssertionError, match=r"1 requests:\n  0: POST /a .*only"):
+        receiver.wait_for(2, timeout_s=0.01)
+
+
+def test_a_broken_callable_fails_the_wait(receiver: Receiver) -> None:
+    """An error in a test's own callable is not lost in a thread."""
+    receiver.answer(lambda request: 1 // 0)
+    with pytest.raises(ConnectionError):
+        post(receiver.url(), {})
+    with pytest.raises(AssertionError, match="receiver itself failed"):
+        receiver.wait_for(2)
+
+
+STAND_IN = """
+import json, os, signal, sys
+def end(*_):
+    print("bye", flush=True)
+    sys.exit(7)
+signal.signal(signal.SIGTERM, end)
+print("not a log line", file=sys.stderr)
+for n in (1, 2):
+    print(json.dumps({"event": "up", "n": n, "env": sorted(os.environ)}), file=sys.stderr)
+sys.stderr.flush()
+if "--die" not in sys.argv:
+    signal.pause()
+"""
+
+
+def stand_in(folder: Path, *flags: str) -> RelayProcess:
+    """A process that logs like relay, in relay's place."""
+    script = folder / "stand_in.py"
+    script.write_text(STAND_IN)
+    config = write_config(folder, routes=[{"name": "all", "to": "ops"}])
+    return RelayProcess(config, env={"TOKEN": "x"}, program=(sys.executable, str(script), *flags))
+
+
+def test_a_process_logs_and_ends_when_asked(relay_folder: Path) -> None:
+    """Log lines are found by event and fields; SIGTERM gives the process's own exit code."""
+    with stand_in(relay_folder) as relay:
+        line = relay.wait_for_log("up", n=2)
+        assert relay.wait_for_log("up", at_least=2) == line
+        assert set(line["env"]) <= {"PATH", "HOME", "LANG", "TOKEN", "LC_CTYPE"}
+        assert "not a log line" in relay.stderr
+        assert relay.terminate() == 7
+        assert relay.stdout == "bye\n"
+
+
+def test_a_process_is_killed(relay_folder: Path) -> None:
+    """kill9 leaves it no time for anything."""
+    with stand_in(relay_folder) as relay:
+        relay.wait_for_log("up")
+        relay.kill9()
+        assert relay.wait() == -9
+        assert relay.stdout == ""
+
+
+def test_waiting_for_the_log_of_a_dead_process_ends_at_once(relay_folder: Path) -> None:
+    """A log line that can no longer come is not waited for; the failure shows the log."""
+    with stand_in(relay_folder, "--die") as relay, pytest.raises(AssertionError, match="ended"):
+        relay.wait_for_log("never", timeout_s=600)

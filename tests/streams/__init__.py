@@ -1,0 +1,10 @@
+"""Recorded streams of real engines: one scenario, line by line as the engine sent it."""
+
+from pathlib import Path
+
+ENGINES = ("docker20", "docker26")
+
+
+def lines(engine: str) -> list[bytes]:
+    """The records of one engine's stream."""
+    return Path(__file__).with_name(f"{engine}.jsonl").read_bytes().splitlines()

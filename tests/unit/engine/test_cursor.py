@@ -1,0 +1,191 @@
+"""The cursor: every event once, whatever is cut, repeated and reordered."""
+
+from collections.abc import Callable
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.bookmark import Bookmark
+from relay.engine.cursor import MARGIN_NS, MEMORY, Cursor, engine_time
+from relay.event import Actor, Event, event_id
+
+START_NS = 10**18
+SECOND_NS = 10**9
+
+
+def happened(time_ns: int, number: int = 0, scope: str = "local") -> Event:
+    return Event(
+        id=event_id("here", time_ns, "volume", "create", str(number), {}),
+        engine="here",
+        host="here",
+        type="volume",
+        action="create",
+        detail=None,
+        scope=scope,
+        time_ns=time_ns,
+        actor=Actor(str(number), None, None, {}),
+    )
+
+
+def cursor(start_ns: int = START_NS) -> Cursor:
+    return Cursor(Bookmark.beginning(start_ns))
+
+
+def restarted(old: Cursor) -> Cursor:
+    """The cursor that another process makes of what was stored."""
+    return Cursor(old.bookmark())
+
+
+def test_an_event_is_admitted_once() -> None:
+    """The second of two with one id is dropped."""
+    here = cursor()
+    assert here.admit(happened(START_NS))
+    assert not here.admit(happened(START_NS))
+
+
+def test_two_events_of_one_nanosecond_are_two() -> None:
+    """The time alone does not identify an event."""
+    here = cursor()
+    assert here.admit(happened(START_NS, 1))
+    assert here.admit(happened(START_NS, 2))
+
+
+def test_a_first_start_asks_from_the_start() -> None:
+    """No margin reaches behind it, then or later."""
+    here = cursor()
+    assert here.since_ns == START_NS
+    here.admit(happened(START_NS + SECOND_NS))
+    assert here.since_ns == START_NS
+
+
+def test_later_it_asks_from_a_margin_before_the_last_event() -> None:
+    """Events out of order by less than the margin come again."""
+    here = cursor()
+    here.admit(happened(START_NS + 5 * MARGIN_NS))
+    assert here.since_ns == START_NS + 4 * MARGIN_NS
+
+
+def test_what_is_forgotten_is_not_asked_for() -> None:
+    """In a burst the margin is shorter than what is remembered."""
+    here = cursor()
+    events = [happened(START_NS + 5 * MARGIN_NS + number, number) for number in range(MEMORY + 3)]
+    for event in events:
+        here.admit(event)
+    assert here.since_ns == events[3].time_ns
+    assert restarted(here).since_ns == events[3].time_ns
+
+
+def test_an_event_of_the_swarm_does_not_move_the_position() -> None:
+    """It carries another machine's clock."""
+    here = cursor()
+    assert here.admit(happened(START_NS - 10**12, scope="swarm"))
+    assert here.since_ns == START_NS
+
+
+def test_a_clock_that_was_stepped_back_is_followed() -> None:
+    """What the engine says from then on is asked for, though it looks old."""
+    here = cursor()
+    here.admit(happened(START_NS + 10 * MARGIN_NS))
+    here.admit(happened(START_NS - MARGIN_NS, 2))
+    assert here.since_ns <= START_NS - MARGIN_NS
+
+
+def test_it_survives_a_restart() -> None:
+    """Another process asks from the same time and remembers the same events."""
+    here = cursor()
+    here.admit(happened(START_NS + 1))
+    there = restarted(here)
+    assert there.since_ns == here.since_ns
+    assert not there.admit(happened(START_NS + 1))
+
+
+def test_it_says_what_it_remembers() -> None:
+    """Asking does not take in."""
+    here = cursor()
+    assert not here.remembers(happened(START_NS))
+    here.admit(happened(START_NS))
+    assert here.remembers(happened(START_NS))
+
+
+def test_a_time_as_the_engine_reads_it() -> None:
+    """All nine digits, leading zeros among them."""
+    assert engine_time(1795416515_000000378) == "1795416515.000000378"
+
+
+class Engine:
+    """A model of moby's history: 256 events, scanned backwards until one is older than asked."""
+
+    def __init__(self) -> None:
+        self.log: list[Event] = []
+
+    def repeat(self, since_ns: int) -> list[Event]:
+        found: list[Event] = []
+        for event in reversed(self.log[-256:]):
+            if event.time_ns < since_ns:
+                break
+            found.append(event)
+        return found[::-1]
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("happen"), st.integers(1, 40)),
+        st.tuples(st.just("cut"), st.integers(0, 40)),
+        st.tuples(st.just("restart"), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=300)
+@given(STEPS, st.randoms(use_true_random=False), st.sampled_from([1, 10**6, SECOND_NS]))
+def test_every_event_is_routed_once_under_any_cutting_and_replaying(
+    steps: list[tuple[str, int]],
+    random: Random,
+    pace_ns: int,
+) -> None:
+    """Events out of order by less than half a margin, cut streams, restarts: each comes once.
+
+    While the stream is cut fewer events happen than the engine can repeat; more are beyond it.
+    """
+    engine = Engine()
+    here = cursor(START_NS)
+    routed: list[str] = []
+    number = 0
+
+    def happen(count: int, take: Callable[[Event], object]) -> None:
+        nonlocal number
+        for _ in range(count):
+            number += 1
+            jitter = int(random.uniform(-0.4, 0.4) * min(MARGIN_NS, 200 * pace_ns))
+            event = happened(START_NS + MARGIN_NS + number * pace_ns + jitter, number)
+            engine.log.append(event)
+            take(event)
+
+    def take(event: Event) -> None:
+        if here.admit(event):
+            routed.append(event.id)
+
+    for step, count in steps:
+        if step == "happen":
+            happen(count, take)
+        else:
+            if step == "restart":
+                here = restarted(here)
+            happen(count, lambda event: None)
+            for event in engine.repeat(here.since_ns):
+                take(event)
+    assert sorted(routed) == sorted(event.id for event in engine.log)
+
+
+@given(st.lists(st.integers(0, MEMORY - 1), max_size=300), st.booleans())
+def test_no_order_makes_an_event_come_twice(order: list[int], again: bool) -> None:
+    """Whatever order events come in, and however often, each is admitted once."""
+    here = cursor()
+    events = [happened(START_NS + number * SECOND_NS, number) for number in order]
+    admitted = [event.id for event in events if here.admit(event)]
+    if again:
+        here = restarted(here)
+    assert not [event for event in events if here.admit(event)]
+    assert len(admitted) == len(set(order))

@@ -1,0 +1,140 @@
+"""Events as Engine 26.1 sent them, and the worst that anybody could make one hold."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from relay.event import Actor, Cause, Event, Origin, event_id
+from relay.notification import Notification, Status, notify
+
+
+def container(
+    action: str,
+    time_ns: int,
+    actor_id: str,
+    attributes: dict[str, str],
+    *,
+    cause: Cause | None = None,
+    exit_code: int | None = None,
+    health: str | None = None,
+    signal: int | None = None,
+    detail: str | None = None,
+) -> Event:
+    """A container's event on ``node-1``, an engine that the configuration calls ``here``."""
+    wire_action = f"{action}: {detail}" if detail else action
+    return Event(
+        id=event_id("here", time_ns, "container", wire_action, actor_id, attributes),
+        engine="here",
+        host="node-1",
+        type="container",
+        action=action,
+        detail=detail,
+        scope="local",
+        time_ns=time_ns,
+        actor=Actor(actor_id, attributes.get("name"), attributes.get("image"), attributes),
+        cause=cause,
+        exit_code=exit_code,
+        health=health,
+        signal=signal,
+    )
+
+
+CRASH = container(
+    "die",
+    1795418989176843878,
+    "f53eb17c442d9f01c09e556df5b72f61db6064c7fbc2eacb6b92225afbf1d785",
+    {
+        "com.docker.compose.container-number": "1",
+        "com.docker.compose.project": "shop",
+        "com.docker.compose.service": "web",
+        "execDuration": "0",
+        "exitCode": "42",
+        "image": "bb:1",
+        "name": "shop-web-1",
+    },
+    cause=Cause.CRASHED,
+    exit_code=42,
+)
+OOM = container(
+    "oom",
+    1795418974031049755,
+    "047434baef6e6b5e7f5e98b3b85e29070d81ae7f1f6fee3146a12a3f09438d84",
+    {"image": "bb:1", "name": "oomed"},
+)
+UNHEALTHY = container(
+    "health_status",
+    1795418983890810214,
+    "af73af69c9438c6f94c78ec1cdda78850e57ab820c7a3085abb2087c1958050f",
+    {"image": "bb:1", "name": "sick"},
+    detail="unhealthy",
+    health="unhealthy",
+)
+NOTIFICATIONS = (
+    notify("crashed", CRASH),
+    notify("out-of-memory", OOM),
+    notify("unhealthy", UNHEALTHY),
+)
+
+steady = settings(deadline=None, derandomize=True)
+"""For properties: the same examples every time, however slow the machine."""
+
+ATTACKS = (
+    "<!channel>",
+    "<@U123>",
+    "<http://evil.example|text>",
+    "&lt;!here&gt;",
+    "*bold* _it_ ~no~ `code` ```block```",
+    ":rotating_light:",
+    "\x1b[2J\x1b]0;title\x07",
+    "\x9b31m",
+    "name\r\nExit code\n0",
+    "\u202egnp.exe",
+    "{reason.__class__} %s",
+    "&" * 5000,
+    "🔥" * 2500,
+)
+hostile = st.sampled_from(ATTACKS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+_numbers = st.none() | st.integers(-(2**31), 2**31)
+_labels = st.sampled_from(
+    (
+        "com.docker.compose.project",
+        "com.docker.compose.service",
+        "com.docker.swarm.service.name",
+        "engine",
+        "oldName",
+        "reason",
+    )
+)
+_actors = st.builds(
+    Actor,
+    id=hostile,
+    name=st.none() | hostile,
+    image=st.none() | hostile,
+    attributes=st.dictionaries(_labels | hostile, hostile, max_size=6),
+)
+_actions = ("die", "exec_start", "gap", "health_status", "kill", "oom", "rename", "started")
+events = st.builds(
+    Event,
+    id=hostile,
+    engine=hostile,
+    host=hostile,
+    type=st.sampled_from(("container", "relay", "network")) | hostile,
+    action=st.sampled_from(_actions) | hostile,
+    detail=st.none() | hostile,
+    scope=hostile,
+    time_ns=st.integers(0, 2**63 - 1),
+    actor=_actors,
+    cause=st.none() | st.sampled_from(Cause),
+    exit_code=_numbers,
+    signal=_numbers,
+    health=st.none() | hostile,
+    origin=st.sampled_from(Origin),
+)
+notifications = st.builds(
+    Notification,
+    id=hostile,
+    route=hostile,
+    events=st.lists(events, min_size=1, max_size=3).map(tuple),
+    status=st.sampled_from(Status),
+    count=st.integers(1, 2**63 - 1),
+    suppressed=st.integers(0, 2**63 - 1),
+)

@@ -1,0 +1,78 @@
+"""The terminal's lines."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from relay.event import Event, Origin
+from relay.formats import console, json
+from relay.formats.text import units
+from relay.notification import Notification, Status, notify
+
+from .samples import CRASH, NOTIFICATIONS, OOM, container, notifications, steady
+
+GOLDEN = Path(__file__).parent / "golden" / "console.txt"
+COLOURS = re.compile(r"\x1b\[(0|2|1;3[1236])m")
+
+
+def line(notification: Notification) -> str:
+    """The readable line without its colours."""
+    return COLOURS.sub("", console.render(notification, colour=True).body.decode())
+
+
+def test_reads_as_it_was_approved() -> None:
+    """The lines of a crash, an OOM and a failing health check are those of the golden file."""
+    lines = [console.render(notification, colour=True).body for notification in NOTIFICATIONS]
+    assert b"".join(lines) == GOLDEN.read_bytes()
+
+
+def test_without_a_terminal_it_is_json_lines() -> None:
+    """What is piped is the document of format json, one line each."""
+    body = console.render(NOTIFICATIONS[0], colour=False).body
+    assert body == json.document(NOTIFICATIONS[0]) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("event", "start"),
+    [
+        (CRASH, "\x1b[1;31mCRITICAL\x1b[0m"),
+        (container("kill", 1, "a", {}, signal=9), "\x1b[1;33mWARNING \x1b[0m"),
+        (container("start", 1, "a", {}), "\x1b[1;36mINFO    \x1b[0m"),
+    ],
+)
+def test_looks_as_severe_as_it_is(event: Event, start: str) -> None:
+    """The severity is a coloured word of one width, so that the names stand in a column."""
+    assert start in console.render(notify("r", event), colour=True).body.decode()
+
+
+def test_says_all_that_is_special() -> None:
+    """A resolved group from the history, with more held back, on a host without an image."""
+    event = msgspec.structs.replace(
+        container("health_status", 0, "a", {"name": "web-1"}, health="healthy"),
+        origin=Origin.REPLAYED,
+    )
+    group = Notification("ntf_1", "well", (event,), Status.RESOLVED, count=3, suppressed=2)
+    assert line(group) == (
+        "00:00:00Z RESOLVED Resolved: web-1 is healthy (and 2 more)"
+        " (on node-1, route well, replayed, 2 held back)\n"
+    )
+
+
+def test_nobody_elses_escape_reaches_the_terminal() -> None:
+    """An escape sequence in a name is shown, not obeyed."""
+    actor = msgspec.structs.replace(OOM.actor, name="a\x1b[2Jb\u202ec\nd")
+    shown = line(notify("r", msgspec.structs.replace(OOM, actor=actor)))
+    assert r"a\x1b[2Jb\u202ec\nd ran out of memory" in shown
+
+
+@steady
+@given(notifications)
+def test_a_line_is_one_bounded_printable_line(notification: Notification) -> None:
+    """Whatever an event holds: our colours, printable characters, one line end, a bounded width."""
+    shown = line(notification)
+    assert shown.endswith(")\n")
+    assert shown[:-1].isprintable()
+    assert units(shown) <= 400

@@ -1,0 +1,70 @@
+"""The JSON document."""
+
+import json as stdlib
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from relay.event import Event, rfc3339
+from relay.formats import json
+from relay.notification import Notification, notify
+
+from .samples import CRASH, NOTIFICATIONS, notifications, steady
+
+GOLDEN = Path(__file__).parent / "golden" / "json.json"
+
+
+def test_is_the_documented_document() -> None:
+    """Keys, their order and their values are those of the golden file, which receivers rely on."""
+    documents = b",".join(json.document(notification) for notification in NOTIFICATIONS)
+    written = msgspec.json.format(b"[" + documents + b"]", indent=2) + b"\n"
+    assert written.decode() == GOLDEN.read_text()
+
+
+def test_goes_to_the_url_with_the_headers() -> None:
+    """The destination's headers stand beside the content type."""
+    request = json.render(NOTIFICATIONS[0], "http://a.example/hook", {"Authorization": "Bearer x"})
+    assert request.url == "http://a.example/hook"
+    assert request.headers == {"Content-Type": "application/json", "Authorization": "Bearer x"}
+    assert request.body == json.document(NOTIFICATIONS[0])
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "content-type"])
+def test_a_configured_content_type_wins(name: str) -> None:
+    """There is never more than one content type, in whatever case it is written."""
+    request = json.render(NOTIFICATIONS[0], "", {name: "application/vnd.shop+json"})
+    assert request.headers == {name: "application/vnd.shop+json"}
+
+
+def test_keeps_every_nanosecond() -> None:
+    """The time is there as text and as a whole number, and neither is rounded."""
+    (event,) = stdlib.loads(json.document(notify("crashed", CRASH)))["events"]
+    assert (event["time"], event["time_ns"]) == (
+        "2026-11-23T07:29:49.176843878Z",
+        1795418989176843878,
+    )
+
+
+@steady
+@given(notifications)
+def test_keeps_every_string(notification: Notification) -> None:
+    """Whatever the engine's strings hold comes back out of the document, on one line."""
+    body = json.document(notification)
+    document = stdlib.loads(body)
+    events = document.pop("events")
+    assert b"\n" not in body
+    assert document == {
+        "id": notification.id,
+        "version": 1,
+        "status": notification.status,
+        "route": notification.route,
+        "count": notification.count,
+        "suppressed": notification.suppressed,
+    }
+    assert events == [_plain(event) for event in notification.events]
+
+
+def _plain(event: Event) -> object:
+    return {**msgspec.to_builtins(event), "time": rfc3339(event.time_ns)}

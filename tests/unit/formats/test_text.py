@@ -1,0 +1,56 @@
+"""Cutting text and making it printable."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.formats.text import MARK, fit, units, visible
+
+from .samples import steady
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("shop-web-1", "shop-web-1"),
+        ("Größe 日本 🔥", "Größe 日本 🔥"),
+        ("a\tb\r\nc\0", r"a\tb\r\nc\x00"),
+        ("\x1b[31m\x9b\x7f", r"\x1b[31m\x9b\x7f"),
+        ("\u202egnp.exe\u2066", r"\u202egnp.exe\u2066"),
+        ("\u200b\u2028\U000e0041", r"\u200b\u2028\U000e0041"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_spells_out_what_does_not_print(text: str, shown: str) -> None:
+    """Controls, overrides, invisible characters and surrogates become escapes; the rest stays."""
+    assert visible(text) == shown
+
+
+def test_leaves_what_fits() -> None:
+    """Text of exactly the limit is not cut."""
+    assert fit("12345", 5) == "12345"
+
+
+def test_marks_where_it_cuts() -> None:
+    """The mark is the last character of what was cut, and within the limit."""
+    assert fit("123456", 5) == "1234" + MARK
+
+
+def test_counts_in_utf16() -> None:
+    """An emoji counts two: vendors that count code points see less, never more."""
+    assert fit("🔥🔥🔥", 5) == "🔥🔥" + MARK
+
+
+def test_never_cuts_an_escape_in_two() -> None:
+    """What one character was spelled as is there as a whole or not at all."""
+    assert fit("ab&cd", 6, lambda character: {"&": "&amp;"}.get(character, character)) == "ab…"
+
+
+@steady
+@given(st.text(), st.integers(1, 40))
+def test_keeps_every_limit(text: str, limit: int) -> None:
+    """Whatever the text, the result is printable and no longer than the limit."""
+    cut = fit(text, limit)
+    assert units(cut) <= limit
+    assert cut.isprintable()
+    assert cut == visible(text) or cut.endswith(MARK)
