@@ -2,8 +2,10 @@
 
 The way of the data::
 
-    engine ─► parse ─► cursor ─► cause ─► match ─► STORE ─► lane ─► render ─► send ─► judge ─► settle
-     bytes    Event    seen?     why      routes   commit   due?    Request  Response  Outcome   row
+    engine ─► parse ─► cursor ─► cause ─► match ─► STORE
+     bytes    Event    seen?     why      routes   one commit
+    STORE ─► lane ─► render ─► send ─► judge ─► settle
+             due?    Request   Response Outcome  row
 
 Two loops, cut by the store: ``ingest`` (left of it) and ``lanes`` (right of it). What an event
 gives rise to and the cursor that moves past it are committed together; before that commit the

@@ -165,7 +165,7 @@ async def _end_intakes(intakes: list[_Intake]) -> None:
 
 
 async def _drain(lanes: list[Lane], running: list[asyncio.Task[None]], stop: Stop) -> None:
-    """Let what is under way finish, for a while; what does not is delivered after the next start."""
+    """Let what is under way finish, for a while; the rest is delivered after the next start."""
     for lane in lanes:
         lane.stop()
     hurried = asyncio.ensure_future(stop.hurried.wait())

@@ -1,7 +1,15 @@
 """Errors that a person can do something about; their text is one clear line or more."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+
+def system_words(error: OSError) -> str:
+    """What the system says of a failure, without the addresses that libraries add to it."""
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
 
 
 class RelayError(Exception):

@@ -135,7 +135,7 @@ class Lane:
             status=response.status,
             duration_ms=round(took_s * 1000, 1),
             outcome=type(outcome).__name__.lower(),
-            reason=outcome.reason,
+            reason=outcome.reason.value,
             error=response.error,
             retry_in_s=None if after_s is None else round(after_s, 1),
         )

@@ -7,6 +7,7 @@ from typing import Protocol
 import aiohttp
 
 from relay import __version__
+from relay.errors import system_words
 from relay.exchange import Reason, Request, Response
 
 CONNECT_TIMEOUT_S = 5
@@ -77,10 +78,10 @@ def _words(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
             return f"certificate not accepted: {cause}"
         case aiohttp.ClientConnectorError(os_error=cause):
-            return cause.strerror or type(cause).__name__
-        case OSError(strerror=str(cause)):
-            return cause
+            return system_words(cause)
         case aiohttp.ServerDisconnectedError():
             return "closed the connection without an answer"
+        case OSError():
+            return system_words(error)
         case _:
             return type(error).__name__

@@ -62,7 +62,6 @@ async def play(say: Say) -> bool:
 async def _run(config: Config, store: Path, engine: RecordedEngine, receiver: Receiver) -> None:
     """The daemon, between the engine and the receiver, until all has come."""
     stop = daemon.Stop()
-    stop.on_signals()
     world = daemon.Surroundings(os.environ, terminal=io.BytesIO(), colour=False)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(daemon.run(config, store, world, stop))
@@ -113,8 +112,8 @@ def _summary(
     say(
         "summary",
         f"{events} events played, {engine.repeated} repeated after the cut; "
-        f"{expected} notifications expected, {len(receiver.taken)} taken in {receiver.attempts} attempts; "
-        f"lost {lost}, doubled {doubled}",
+        f"{expected} notifications expected, {len(receiver.taken)} taken "
+        f"in {receiver.attempts} attempts; lost {lost}, doubled {doubled}",
     )
     return lost == 0 and doubled == 0
 

@@ -16,9 +16,11 @@ import aiodocker
 import aiohttp
 import msgspec
 from aiodocker.ssh import SSHConnector
+from aiohttp.client_exceptions import UnixClientConnectorError
 
 from relay.engine.cursor import engine_time
 from relay.engine.endpoint import Endpoint, TlsFiles
+from relay.errors import system_words
 
 CONNECT_TIMEOUT_S = 10
 ANSWER_LIMIT = 16 * 1024 * 1024
@@ -174,6 +176,23 @@ def _ssl_context(files: TlsFiles) -> ssl.SSLContext:
     if files.cert and files.key:
         context.load_cert_chain(files.cert, files.key)
     return context
+
+
+def words(failure: BaseException) -> str:
+    """One line that says why an engine cannot be reached, and where known what to do."""
+    match failure:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
+            return f"its certificate is not accepted: {cause}"
+        case UnixClientConnectorError(os_error=PermissionError(), path=path):
+            return f"{path}: permission denied: relay's user must be in the socket's group"
+        case UnixClientConnectorError(os_error=cause, path=path):
+            return f"{path}: {system_words(cause)}"
+        case aiohttp.ClientConnectorError(os_error=cause, host=host, port=port):
+            return f"{host}:{port}: {system_words(cause)}"
+        case OSError(errno=int()):
+            return system_words(failure)
+        case _:
+            return " ".join(str(failure).split())[:300] or type(failure).__name__
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes:

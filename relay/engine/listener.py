@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import structlog
 import tenacity
 
-from relay.engine.client import FAILURES, EngineClient, EngineUnavailable, Greeting, Now
+from relay.engine.client import FAILURES, EngineClient, EngineUnavailable, Greeting, Now, words
 from relay.engine.framing import Framer
 from relay.engine.inbox import Connection, Dropped, Inbox, Opened
 from relay.engine.record import Malformed, parse
@@ -102,7 +102,7 @@ class Listener:
             if opened_s is None:
                 self._lost(failure)
                 raise
-            self._log.info("engine.stream_ended", reason=_words(failure))
+            self._log.info("engine.stream_ended", reason=words(failure))
             if clock() - opened_s < self._pace.stable_after_s:
                 raise
 
@@ -192,8 +192,8 @@ class Listener:
         if self._lost_ns is not None:
             return
         self._lost_ns = self._now()
-        self._log.warning("engine.unreachable", reason=_words(failure), retrying="until it answers")
-        self._announce("engine_lost", {"reason": _words(failure)})
+        self._log.warning("engine.unreachable", reason=words(failure), retrying="until it answers")
+        self._announce("engine_lost", {"reason": words(failure)})
 
     def _announce(self, action: str, facts: dict[str, str]) -> None:
         self._inbox.put(
@@ -206,8 +206,3 @@ class Listener:
                 attributes=facts,
             )
         )
-
-
-def _words(failure: BaseException) -> str:
-    """One line that says what failed."""
-    return " ".join(str(failure).split())[:300] or type(failure).__name__

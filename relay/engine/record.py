@@ -10,6 +10,9 @@ from relay.event import Actor, Event, Origin, event_id
 HEAD_BYTES = 200
 """How much of a malformed record is kept for the log."""
 
+LAST_NS = 2**63
+"""What an engine's 64 bits of nanoseconds can say: until the year 2262."""
+
 _EXIT_CODE_IN = {"die": ("exitCode", "containerExitCode"), "exec_die": ("exitCode",)}
 """Where an action's exit code stands; the second name is Podman's. Elsewhere it is a label."""
 
@@ -72,6 +75,8 @@ def parse(record: bytes, *, engine: str, host: str, live_from_ns: int) -> Event 
     time_ns = wire.time_ns or wire.time_s * 1_000_000_000
     if not (wire.type and wire.action and time_ns):
         return Malformed(Flaw.MISSING_FIELD, record[:HEAD_BYTES])
+    if not 0 < time_ns < LAST_NS:
+        return Malformed(Flaw.ODD_TYPE, record[:HEAD_BYTES])
     origin = Origin.REPLAYED if time_ns < live_from_ns else Origin.LIVE
     return _normalised(wire, time_ns, engine, host, origin)
 

@@ -45,7 +45,9 @@ def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
-    logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    for library in ("aiodocker", "asyncssh"):
+        # The listener says what failed, once; they say it at every try.
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def _without_nothing(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

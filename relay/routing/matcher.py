@@ -100,11 +100,18 @@ def _reader(field: Field) -> Callable[[Event], tuple[Value, ...]]:
         case "label" | "attribute":
             return lambda event: (event.actor.attributes.get(key),)
         case "action":
-            return lambda event: (event.action, f"{event.action}: {event.detail}")
+            return _actions
         case "id" | "name" | "image" as name:
             return lambda event: (getattr(event.actor, name),)
         case name:
             return lambda event: (getattr(event, name),)
+
+
+def _actions(event: Event) -> tuple[Value, ...]:
+    """Without its detail, as people write it, and with it, as the engine does."""
+    if event.detail is None:
+        return (event.action,)
+    return (event.action, f"{event.action}: {event.detail}")
 
 
 def _nothing(_: Event) -> tuple[Value, ...]:

@@ -143,7 +143,7 @@ def test_a_missing_time() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"Type": 1}, {"Actor": []}, {"Actor": {"Attributes": {"a": 1}}}, {"timeNano": "soon"}],
+    [{"timeNano": 2**63}, {"timeNano": -1}, {"time": 10**12, "timeNano": 0}, {"Type": 1}, {"Actor": []}, {"Actor": {"Attributes": {"a": 1}}}, {"timeNano": "soon"}],
 )
 def test_odd_types(change: dict[str, Any]) -> None:
     """A field of another type than the engine's."""
