@@ -55,7 +55,9 @@ class Enclosure:
 
     def enter(self, *command: str) -> list[str]:
         """The command line that runs ``command`` inside."""
-        return ["nsenter", "--target", str(self._pid), "--mount", "--pid", "--", *command]
+        # By --root, tests in a chroot find their own files there, and not those of the machine.
+        spaces = ["--mount", "--pid", "--root"]
+        return ["nsenter", "--target", str(self._pid), *spaces, "--", *command]
 
     def close(self) -> None:
         """Kill all that runs inside and remove what it left; returns when that is done."""
