@@ -25,7 +25,7 @@ from relay.engine.cursor import Cursor
 from relay.engine.endpoint import endpoint
 from relay.engine.inbox import Inbox
 from relay.engine.listener import Listener, Pace
-from relay.event import happening
+from relay.event import OWN_ENGINE, happening
 from relay.formats import renderer
 from relay.ingest import Digest, ingest
 from relay.lanes import Channel, Lane
@@ -38,9 +38,6 @@ log = structlog.get_logger()
 
 DRAIN_S = 5
 """How long what is under way may take to finish once relay was told to stop."""
-
-OWN_ENGINE = "relay"
-"""The engine that events about relay as a whole carry."""
 
 
 @dataclass(slots=True)
@@ -75,13 +72,15 @@ class Surroundings:
     pace: Pace = field(default_factory=Pace)
 
 
-def store_path(config: Config, environ: Mapping[str, str]) -> Path:
+def store_path(config: Config, folder: Path, environ: Mapping[str, str]) -> Path:
     """The configured path, else in systemd's ``$STATE_DIRECTORY``, else in the user's state.
+
+    A relative path starts at ``folder``, where the configuration is.
 
     See systemd.exec(5) and the XDG Base Directory Specification.
     """
     if config.store.path is not None:
-        return config.store.path
+        return folder.absolute() / config.store.path
     if folders := environ.get("STATE_DIRECTORY"):
         return Path(folders.split(":")[0]) / "relay.db"
     state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/")) / ".local" / "state"
@@ -117,9 +116,14 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             ]
             log.info("relay.started", version=__version__, store=str(store or "memory"))
             await stop.asked.wait()
-            await _end_intakes(intakes)
+            ends_s = asyncio.get_running_loop().time() + DRAIN_S
+            for intake in intakes:
+                intake.end()
+            await _finish([intake.digesting for intake in intakes], stop, ends_s)
             await _announce("stopped", router, outbox)
-            await _drain(lanes, running, stop)
+            for lane in lanes:
+                lane.stop()
+            await _finish(running, stop, ends_s)
     log.info("relay.stopped")
 
 
@@ -130,6 +134,11 @@ class _Intake:
     inbox: Inbox
     listening: asyncio.Task[None]
     digesting: asyncio.Task[None]
+
+    def end(self) -> None:
+        """Stop reading; what was read is digested."""
+        self.listening.cancel()
+        self.inbox.close()
 
 
 async def _listen(
@@ -156,23 +165,17 @@ async def _listen(
     )
 
 
-async def _end_intakes(intakes: list[_Intake]) -> None:
-    """Stop reading, and commit what was read."""
-    for intake in intakes:
-        intake.listening.cancel()
-        intake.inbox.close()
-    await asyncio.wait([intake.digesting for intake in intakes])
+async def _finish(tasks: list[asyncio.Task[None]], stop: Stop, ends_s: float) -> None:
+    """Let the tasks end by themselves until ``ends_s`` or a second request; then cancel them.
 
-
-async def _drain(lanes: list[Lane], running: list[asyncio.Task[None]], stop: Stop) -> None:
-    """Let what is under way finish, for a while; the rest is delivered after the next start."""
-    for lane in lanes:
-        lane.stop()
+    What is not finished is the engine's to repeat or in the store: the next start does it.
+    """
     hurried = asyncio.ensure_future(stop.hurried.wait())
-    finished = asyncio.ensure_future(asyncio.wait(running))
-    await asyncio.wait({hurried, finished}, timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
-    for waiter in (hurried, finished, *running):
-        waiter.cancel()
+    finished = asyncio.ensure_future(asyncio.wait(tasks))
+    left_s = max(0.0, ends_s - asyncio.get_running_loop().time())
+    await asyncio.wait({hurried, finished}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in (hurried, finished, *tasks):
+        task.cancel()
 
 
 @asynccontextmanager

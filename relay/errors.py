@@ -1,15 +1,26 @@
 """Errors that a person can do something about; their text is one clear line or more."""
 
 import os
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 def system_words(error: OSError) -> str:
-    """What the system says of a failure, without the addresses that libraries add to it."""
+    """What the system says of a failure, without what libraries add to it."""
+    if (tls := _tls_error(error)) is not None:
+        return f"TLS: {tls.reason or tls}"
     if error.errno and error.errno > 0:
-        return os.strerror(error.errno)
+        words = os.strerror(error.errno)
+        return f"{error.filename}: {words}" if error.filename else words
     return error.strerror or type(error).__name__
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """The TLS failure behind what libraries made of it: its number is not one of the system's."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__
+    return error
 
 
 class RelayError(Exception):

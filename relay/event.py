@@ -75,6 +75,10 @@ TYPE_RELAY = "relay"
 """The type of relay's own happenings; only a match that names it takes them."""
 
 
+OWN_ENGINE = "relay"
+"""The engine that events about relay as a whole carry."""
+
+
 def event_id(
     engine: str,
     time_ns: int,

@@ -66,14 +66,19 @@ class Lane:
     async def run(self) -> None:
         """Deliver until told to stop; then return when what is under way is settled."""
         async with asyncio.TaskGroup() as attempts:
-            while not self._stopping:
+            stopping = False
+            while not stopping:
+                stopping = self._stopping
                 self._news.clear()
                 next_s = await self._fetch()
+                if self._stopping:
+                    break
                 limit_s = self._start(attempts)
-                await self._pause(min(next_s, limit_s))
+                if not self._stopping:
+                    await self._pause(min(next_s, limit_s))
 
     def stop(self) -> None:
-        """Begin no further attempt."""
+        """Begin what is due and finds room, once more, and then no further attempt."""
         self._stopping = True
         self._news.set()
 
@@ -82,7 +87,8 @@ class Lane:
         if self._ready:
             return NAP_S
         now_ns = self._now()
-        due = await self._outbox.due(self._channel.name, now_ns, AT_ONCE, self._under_way)
+        most = max(AT_ONCE, self._channel.destination.concurrency)
+        due = await self._outbox.due(self._channel.name, now_ns, most, self._under_way)
         self._ready.extend(due.deliveries)
         return NAP_S if due.next_ns is None else (due.next_ns - now_ns) / 1e9
 

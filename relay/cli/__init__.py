@@ -10,7 +10,7 @@ from relay.cli.demo import demo
 from relay.cli.explain import explain
 from relay.cli.run import run
 from relay.cli.send import send
-from relay.errors import RelayError
+from relay.errors import RelayError, system_words
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,3 +34,6 @@ def main() -> None:
     except RelayError as error:
         click.echo(f"relay: {error}" if error.exit_code == 1 else str(error), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.echo(f"relay: {system_words(error)}", err=True)
+        sys.exit(1)

@@ -34,7 +34,7 @@ def describe(config: Config, file: Path | None) -> list[str]:
     store = (
         "memory (there is no configuration file)"
         if file is None
-        else store_path(config, os.environ)
+        else store_path(config, file.parent, os.environ)
     )
     return [
         f"configuration {file or '(built in)'} is valid",
@@ -52,7 +52,7 @@ def describe(config: Config, file: Path | None) -> list[str]:
 
 
 def _engines(config: Config) -> list[str]:
-    context = current_context(Path.home())
+    context = current_context(Path(os.environ.get("HOME", "/")))
     return [
         f"  {name}: {endpoint(engine, os.environ, context)}"
         for name, engine in config.engines.items()

@@ -24,7 +24,13 @@ def find(chosen: Path | None) -> Path | None:
         return chosen
     if named := os.environ.get("RELAY_CONFIG"):
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+    try:
+        DEFAULT_FILE.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # it is there, and reading it says what is wrong
+    return DEFAULT_FILE
 
 
 def read(chosen: Path | None) -> Config:

@@ -13,7 +13,11 @@ from relay.cli.configuration import config_option, read
 from relay.engine.cause import Causes
 from relay.engine.record import Malformed, parse
 from relay.event import Cause, Event
+from relay.formats.text import visible
 from relay.routing.router import Router, Step, Verdict
+
+_DESCRIBING = ("id_", "name", "image", "labels", "attributes")
+"""Options that say nothing without an action."""
 
 _MARKS = {
     Verdict.SENT: "✓",
@@ -35,7 +39,9 @@ _MARKS = {
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE")
 @click.option("--attribute", "attributes", multiple=True, metavar="KEY=VALUE")
 @click.option(
-    "--cause", type=click.Choice([*Cause]), help="Why it died, where the event alone does not tell."
+    "--cause",
+    type=click.Choice([cause.value for cause in Cause]),
+    help="Why it died, where the event alone does not tell.",
 )
 @click.pass_context
 def explain(
@@ -44,21 +50,25 @@ def explain(
     """Print for every route whether it takes an event and, if not, which condition failed first.
 
     The event is described with options, or is one JSON object on standard input, as `docker events
-    --format '{{json .}}'` prints it or as relay sends it. Exit code 1 if no route takes it.
+    --format '{{json .}}'` prints it or as relay sends it. Exit code 1 if
+    no route matches.
     """
     config = read(chosen)
     engine = given["engine"] or next(iter(config.engines))
+    if engine not in config.engines:
+        raise click.UsageError(f"no engine {engine!r}; there are: {', '.join(config.engines)}")
     if action is not None:
         record = _described(action, given)
-    elif sys.stdin.isatty():
-        raise click.UsageError("give --action, or one event as JSON on standard input")
+    elif sys.stdin.isatty() or any(given[key] for key in _DESCRIBING):
+        raise click.UsageError("give --action, or nothing but one event as JSON on standard input")
     else:
         record = sys.stdin.buffer.read()
     event = _event(record, engine, given["cause"])
     steps = list(Router(config.routes).walk(event))
     for line in _report(event, steps):
         click.echo(line)
-    context.exit(0 if any(step.verdict is Verdict.SENT for step in steps) else 1)
+    unmatched = (Verdict.NO_MATCH, Verdict.NOT_REACHED)
+    context.exit(1 if all(step.verdict in unmatched for step in steps) else 0)
 
 
 def _described(action: str, given: dict[str, Any]) -> bytes:
@@ -94,14 +104,14 @@ def _sent_by_relay(record: bytes) -> Event | None:
     """The event, if it is one of those in relay's own notifications."""
     try:
         return msgspec.json.decode(record, type=Event)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 
 def _report(event: Event, steps: list[Step]) -> list[str]:
     facts = {"exit_code": event.exit_code, "cause": event.cause, "health": event.health}
     known = ", ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
-    what = " ".join(filter(None, (event.type, event.action, repr(event.actor.name or ""))))
+    what = f"{visible(event.type)} {visible(event.action)} {event.actor.name or ''!r}"
     width = max((len(step.route.name) for step in steps), default=0)
     return [
         what + (f" ({known})" if known else ""),

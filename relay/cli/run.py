@@ -9,6 +9,7 @@ import click
 
 from relay import daemon
 from relay.cli.configuration import config_option, find, read
+from relay.cli.output import standard_output
 from relay.config import Config
 from relay.ops import logs
 
@@ -18,13 +19,15 @@ from relay.ops import logs
 def run(chosen: Path | None) -> None:
     """Listen, match and deliver until told to stop (SIGTERM, SIGINT)."""
     config = read(chosen)
+    file = find(chosen)
+    store = None if file is None else daemon.store_path(config, file.parent, os.environ)
     logs.configure(sys.stderr)
-    store = None if find(chosen) is None else daemon.store_path(config, os.environ)
-    asyncio.run(_run(config, store))
+    with logs.in_background():
+        asyncio.run(_run(config, store))
 
 
 async def _run(config: Config, store: Path | None) -> None:
     stop = daemon.Stop()
     stop.on_signals()
-    world = daemon.Surroundings(os.environ, sys.stdout.buffer, sys.stdout.isatty())
-    await daemon.run(config, store, world, stop)
+    with standard_output() as (stream, colour):
+        await daemon.run(config, store, daemon.Surroundings(os.environ, stream, colour), stop)

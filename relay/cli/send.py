@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import sys
 from pathlib import Path
 from time import time_ns
 
@@ -11,9 +10,10 @@ import click
 
 from relay import daemon
 from relay.cli.configuration import config_option, read
+from relay.cli.output import standard_output
 from relay.config import Destination
 from relay.delivery.retry import Attempt, judge
-from relay.event import happening
+from relay.event import OWN_ENGINE, happening
 from relay.exchange import Delivered, Response
 from relay.notification import Notification, notify
 
@@ -33,22 +33,21 @@ def send(destination: str, chosen: Path | None) -> None:
     to = config.destinations[destination]
     response = asyncio.run(_send(destination, to, _test_notification()))
     outcome = judge(response, Attempt(earlier=0, age_s=0, chance=0.5), to.retry)
-    click.echo(_answer(destination, response), err=True)
+    click.echo(_answer(destination, response))
     if not isinstance(outcome, Delivered):
         raise SystemExit(1)
 
 
 async def _send(name: str, destination: Destination, notification: Notification) -> Response:
-    world = daemon.Surroundings(os.environ, sys.stdout.buffer, sys.stdout.isatty())
-    async with daemon.channel(name, destination, world) as channel:
-        return await channel.send(notification, time_ns())
+    with standard_output() as (stream, colour):
+        world = daemon.Surroundings(os.environ, stream, colour)
+        async with daemon.channel(name, destination, world) as channel:
+            return await channel.send(notification, time_ns())
 
 
 def _test_notification() -> Notification:
     host = socket.gethostname()
-    event = happening(
-        "test", engine=daemon.OWN_ENGINE, host=host, time_ns=time_ns(), name="relay send"
-    )
+    event = happening("test", engine=OWN_ENGINE, host=host, time_ns=time_ns(), name="relay send")
     return notify("test", event)
 
 

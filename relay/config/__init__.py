@@ -12,6 +12,7 @@ from relay.config.model import (
     RetryConfig,
     Route,
     SlackDestination,
+    StartFrom,
     StoreConfig,
     TlsConfig,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "RetryConfig",
     "Route",
     "SlackDestination",
+    "StartFrom",
     "StoreConfig",
     "TlsConfig",
     "default",

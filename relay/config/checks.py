@@ -1,10 +1,12 @@
 """Rules for single values; each raises `ValueError` with words that do not hold the value."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
-from relay.config.mistakes import About, Mistake, Mistakes
+from yarl import URL
+
+from relay.config.mistakes import About, Mistake, Mistakes, quoted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -39,9 +41,18 @@ def title(text: str) -> str:
 def webhook_url(text: str) -> str:
     """An http or https URL with a host."""
     parts = _split(text)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+    usable = parts is not None and parts.scheme in ("http", "https") and parts.hostname
+    if not usable or not _can_be_asked(text):
         raise ValueError("is not an http or https URL, as in https://example.com/hook")
     return text
+
+
+def _can_be_asked(text: str) -> bool:
+    """Whether the HTTP client takes it: it is stricter about hosts."""
+    try:
+        return bool(URL(text).origin())
+    except ValueError:
+        return False
 
 
 def engine_url(text: str) -> str:
@@ -59,21 +70,31 @@ def engine_url(text: str) -> str:
             )
 
 
-def headers(values: Mapping[str, str]) -> None:
-    """HTTP headers that a person may set, with values that cannot break out of their line."""
-    found: list[Mistake] = []
+def header_name(text: str) -> str:
+    """The name of an HTTP header that is for a person to set."""
+    lower = text.lower()
+    if not _TOKEN.fullmatch(text):
+        raise ValueError("is not the name of a header")
+    if lower in _OWN_HEADERS or lower.startswith(_OWN_PREFIX):
+        raise ValueError("is a header that relay sets itself")
+    return text
+
+
+def header_value(text: str) -> str:
+    """The value of an HTTP header, which cannot break out of its line."""
+    if _CONTROL.search(text):
+        raise ValueError("holds a line break or another control character")
+    return text
+
+
+def distinct_headers(names: Iterable[str]) -> None:
+    """Header names that differ in more than letter case."""
     seen: dict[str, str] = {}
-    for key, value in values.items():
-        lower = key.lower()
-        if not _TOKEN.fullmatch(key):
-            found.append(Mistake((key,), "is not the name of a header", About.KEY))
-        elif lower in _OWN_HEADERS or lower.startswith(_OWN_PREFIX):
-            found.append(Mistake((key,), "is a header that relay sets itself", About.KEY))
-        elif seen.setdefault(lower, key) != key:
-            message = f"is the header {seen[lower]!r} in other letter case: keep one"
-            found.append(Mistake((key,), message, About.KEY))
-        if _CONTROL.search(value):
-            found.append(Mistake((key,), "holds a line break or a control character", About.VALUE))
+    found = [
+        Mistake((name,), f"is the header {quoted(seen[name.lower()])} again: keep one", About.KEY)
+        for name in names
+        if seen.setdefault(name.lower(), name) != name
+    ]
     if found:
         raise Mistakes(found)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import yaml
 from yaml.composer import Composer
-from yaml.events import NodeEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.parser import Parser
 from yaml.reader import Reader, ReaderError
@@ -54,9 +53,9 @@ class Document:
 class _Unreadable(Exception):
     """Nothing can be made of the file."""
 
-    def __init__(self, message: str, mark: yaml.Mark | None = None) -> None:
+    def __init__(self, message: str, place: tuple[int, int] = (0, 0)) -> None:
         super().__init__(message)
-        self.place = _place(mark) if mark else (0, 0)
+        self.place = place
 
 
 def read(text: str, file: str) -> Document:
@@ -73,14 +72,17 @@ def _compose(text: str) -> Node:
     if text.startswith("\ufeff"):
         raise _Unreadable("starts with a byte order mark: save it as UTF-8 without one")
     try:
-        node = _Loader(text).get_single_node()
+        loader = _Loader(text)
     except ReaderError as error:
         raise _unprintable(text, error.position) from None
+    try:
+        node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise _Unreadable(_in_words(error), error.problem_mark or error.context_mark) from None
+        raise _Unreadable(_in_words(error), _place(error.problem_mark)) from None
     except (ValueError, OverflowError):  # an escape or a version with an impossible number
-        raise _Unreadable("is not YAML: it holds an impossible number") from None
-    if node is None:
+        here = (loader.line + 1, loader.column + 1)
+        raise _Unreadable("is not YAML: it holds an impossible number here", here) from None
+    if node is None or (isinstance(node, ScalarNode) and _scalar(node) is None):
         raise _Unreadable("holds no configuration: write 'destinations' and 'routes'")
     return node
 
@@ -89,6 +91,12 @@ def _in_words(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "it cannot be read"
     if "'\\t'" in problem:
         return "is not YAML: a tab stands where there must be spaces"
+    if "mapping values" in problem:
+        return (
+            "is not YAML: a ':' that can begin no mapping here: quote the text, or indent it right"
+        )
+    if "got '{'" in problem:
+        return "is not YAML: a '{' that nothing can begin with: write \"${NAME}\" in quotes"
     if "another document" in problem:
         return "holds more than one document: remove all from this '---' on"
     if error.context and error.context_mark and error.problem_mark:
@@ -99,13 +107,12 @@ def _in_words(error: yaml.MarkedYAMLError) -> str:
 
 def _unprintable(text: str, position: int) -> _Unreadable:
     before = text[:position]
-    error = _Unreadable("is not YAML: a character here cannot be printed")
-    error.place = (before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
-    return error
+    place = (before.count("\n") + 1, position - before.rfind("\n"))
+    return _Unreadable("is not YAML: it holds a control character here", place)
 
 
-def _place(mark: yaml.Mark) -> tuple[int, int]:
-    return mark.line + 1, mark.column + 1
+def _place(mark: yaml.Mark | None) -> tuple[int, int]:
+    return (mark.line + 1, mark.column + 1) if mark else (0, 0)
 
 
 class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
@@ -120,12 +127,13 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
         self._nodes = 0
         self._depth = 0
 
-    def compose_node(self, parent: Node | None, index: object) -> Node | None:
-        event = self.peek_event()
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        """The next node, refused where it would lead too far."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         self._nodes += 1
         _bound(self._nodes, self._depth, event.start_mark)
-        if isinstance(event, NodeEvent) and getattr(event, "tag", None) is not None:
-            raise _Unreadable("holds a tag ('!…'): write the plain value", event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            raise _Unreadable("holds a tag ('!…'): write the plain value", _place(event.start_mark))
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -134,9 +142,12 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
 
 def _bound(nodes: int, depth: int, mark: yaml.Mark) -> None:
     if nodes > _MAX_NODES:
-        raise _Unreadable(f"is too large: more than {_MAX_NODES} keys and values", mark)
+        raise _Unreadable(
+            f"is too large: more than {_MAX_NODES} keys and values, aliases written out",
+            _place(mark),
+        )
     if depth > _MAX_DEPTH:
-        raise _Unreadable(f"is nested more than {_MAX_DEPTH} levels deep", mark)
+        raise _Unreadable(f"is nested more than {_MAX_DEPTH} levels deep", _place(mark))
 
 
 class _Builder:
@@ -149,9 +160,8 @@ class _Builder:
 
     def document(self, root: Node) -> Document:
         if not isinstance(root, MappingNode):
-            raise _Unreadable(
-                "must be a mapping with 'destinations' and 'routes' at its top", root.start_mark
-            )
+            wrong = "must be a mapping with 'destinations' and 'routes' at its top"
+            raise _Unreadable(wrong, _place(root.start_mark))
         self._document.places[()] = Place(_place(root.start_mark), _place(root.start_mark), None)
         self._document.data = self._mapping(root, ())
         return self._document
@@ -160,14 +170,13 @@ class _Builder:
         text = node.value if isinstance(node, ScalarNode) else None
         place = Place(_place(node.start_mark), _place(key.start_mark), text)
         self._document.places[trail] = place
-        match node:
-            case MappingNode():
-                return self._mapping(node, trail)
-            case SequenceNode():
-                return self._sequence(node, trail)
-            case _:
-                self._count(1, node)
-                return _scalar(node)
+        if isinstance(node, MappingNode):
+            return self._mapping(node, trail)
+        if isinstance(node, SequenceNode):
+            return self._sequence(node, trail)
+        assert isinstance(node, ScalarNode), "there is no fourth kind of node"
+        self._count(1, node)
+        return _scalar(node)
 
     def _sequence(self, node: SequenceNode, trail: Trail) -> list[object]:
         with self._inside(node):
@@ -231,7 +240,7 @@ class _Builder:
     @contextmanager
     def _inside(self, node: Node) -> Iterator[None]:
         if any(node is outer for outer in self._open):
-            raise _Unreadable("holds an alias that contains itself", node.start_mark)
+            raise _Unreadable("holds an alias that contains itself", _place(node.start_mark))
         self._count(1, node)
         self._open.append(node)
         yield

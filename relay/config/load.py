@@ -1,6 +1,6 @@
 """From a file's text to a `Config`, or to every problem in it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -39,8 +39,7 @@ def parse(text: str, *, file: str, environ: Mapping[str, str], folder: Path) -> 
     secret or what a secret's file holds.
     """
     document, outside = read(text, file), Outside()
-    data = substitute(document.data, environ, outside)
-    data = read_files(data, folder, outside)
+    data = read_files(substitute(document.data, environ, outside), folder, outside)
     config, mistakes = _validate(data)
     problems = _Report(document, outside).problems([*mistakes, *repeated_route_names(data)])
     if problems or config is None:
@@ -92,7 +91,7 @@ class _Report:
         found += [
             self._problem(mistake)
             for mistake in mistakes
-            if not any(self._source(mistake.trail)[:n] in missing for n in range(1, 99))
+            if not _within(self._source(mistake.trail), missing)
         ]
         # an alias repeats a mistake, at one and the same place
         once = {
@@ -126,6 +125,10 @@ class _Report:
         if secret or not place.text:
             return f"the value {message}"
         return f"{quoted(place.text)} {message}"
+
+
+def _within(trail: Trail, trails: Collection[Trail]) -> bool:
+    return any(trail[:steps] in trails for steps in range(len(trail) + 1))
 
 
 def _is_secret(trail: Trail) -> bool:

@@ -84,9 +84,7 @@ class _Reader:
 
     def _keyed(self, name: str, data: object, trail: Trail) -> list[Field]:
         if not isinstance(data, Mapping) or not data:
-            self._wrong(
-                trail, "must be a mapping of names to patterns, as in {tier: 'web-*'}"
-            )
+            self._wrong(trail, "must be a mapping of names to patterns, as in {tier: 'web-*'}")
             return []
         return [
             Field(name, str(key), self._patterns(name, value, (*trail, key)))
@@ -127,7 +125,7 @@ class _Reader:
 
     def _special(self, field: str, data: Mapping[str, object], trail: Trail) -> tuple[Pattern, ...]:
         known = [key for key in self._mapping(data, trail) if self._is_special(key, trail)]
-        if len(known) != 1 or len(data) != 1:
+        if len(known) != 1:
             if len(known) == len(data):
                 self._wrong(trail, "must hold exactly one of 'regex', 'not' and 'exists'")
             return ()

@@ -34,7 +34,13 @@ def _duration(value: object) -> object:
 
 
 def _size(value: object) -> object:
-    return units.size(value) if isinstance(value, str) and not value.isdecimal() else value
+    return units.size(value) if isinstance(value, str) else value
+
+
+def _buffer(value: int) -> int:
+    if not 2**16 <= value <= 2**36:
+        raise ValueError("is not between 64KiB and 64GiB (a number without a unit is bytes)")
+    return value
 
 
 def _rate(value: object) -> object:
@@ -86,6 +92,11 @@ def _webhook_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _header_value(value: SecretStr) -> SecretStr:
+    checks.header_value(value.get_secret_value())
+    return value
+
+
 def _names(info: ValidationInfo) -> Names:
     return info.context if isinstance(info.context, Names) else Names()
 
@@ -98,11 +109,15 @@ def _one_as_list(value: object) -> object:
     return (value,) if _is_scalar(value) else value
 
 
+StartFrom = Literal["now", "oldest"] | timedelta
+"""Where an engine's stream begins at the very first start: a timedelta is so long ago."""
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size), BeforeValidator(_whole_number)]
 Name = Annotated[str, AfterValidator(checks.name)]
 Location = Annotated[Path, BeforeValidator(_location)]
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
+HeaderName = Annotated[str, AfterValidator(checks.header_name)]
+HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
 Throttle = Annotated[Rate, BeforeValidator(_rate)]
 
 
@@ -136,7 +151,7 @@ class EngineConfig(_Model):
     host: Annotated[str, AfterValidator(checks.title)] | None = None
     """The name that people know it by."""
     tls: TlsConfig | None = None
-    start_from: Annotated[Literal["now", "oldest"] | timedelta, BeforeValidator(_start)] = "now"
+    start_from: Annotated[StartFrom, BeforeValidator(_start)] = "now"
     """Where the very first start begins."""
 
     @field_validator("context")
@@ -159,7 +174,7 @@ class EngineConfig(_Model):
 class IngestConfig(_Model):
     """What stands between the engines and the store."""
 
-    buffer: Annotated[Size, Field(ge=65536, le=2**36)] = 64 * 2**20
+    buffer: Annotated[Size, AfterValidator(_buffer)] = 64 * 2**20
     """How much of the engines' streams may wait in memory, in bytes."""
 
 
@@ -208,12 +223,12 @@ class HttpDestination(_Destination):
     type: Literal["http"] = "http"
     url: WebhookUrl
     format: Literal["json"] = "json"
-    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
 
     @field_validator("headers")
     @classmethod
-    def _may_be_sent(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        checks.headers({key: secret.get_secret_value() for key, secret in value.items()})
+    def _distinct(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        checks.distinct_headers(value)
         return value
 
 

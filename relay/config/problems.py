@@ -1,6 +1,7 @@
 """What pydantic finds wrong, in words for people."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -48,16 +49,10 @@ def mistakes_of(error: ValidationError, data: Mapping[str, object]) -> list[Mist
     return [m for m in found if m.trail not in excused or _at(data, m.trail) is not None]
 
 
-def _at(data: object, trail: Trail) -> object:
-    """What stands at a trail; None where there is nothing."""
+def _at(data: Any, trail: Trail) -> object:
+    """What stands at a trail whose mapping exists; None where that lacks the last key."""
     for step in trail:
-        match data, step:
-            case dict(), str():
-                data = data.get(step)
-            case list(), int() if step < len(data):
-                data = data[step]
-            case _:
-                return None
+        data = data.get(step) if isinstance(data, dict) else data[step]
     return data
 
 
@@ -79,6 +74,8 @@ def _mistakes(detail: ErrorDetails, data: object) -> list[Mistake]:
             meant = did_you_mean(kind, _DESTINATIONS) if isinstance(kind, str) else ""
             message = f"is not a type of destination: there are {_TYPES}{meant}"
             return [Mistake((*trail, "type"), message, About.VALUE)]
+        case "too_short" if detail["input"]:
+            return []  # it only has nothing in it that is right
         case _:
             return [_simple(detail, trail)]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from relay.config.match_reader import scalar_text
 from relay.config.mistakes import About, Mistake, closest
+from relay.event import OWN_ENGINE
 
 SECTIONS = ("engines", "ingest", "store", "destinations", "routes")
 LOCAL = "local"
@@ -24,6 +25,8 @@ def names_in(data: Mapping[str, object]) -> Names:
     engines = _names(data, "engines")
     if engines is None and "engines" not in data and not _misspelt(data, "engines"):
         engines = frozenset({LOCAL})
+    if engines is not None:
+        engines |= {OWN_ENGINE}
     return Names(engines=engines, destinations=_names(data, "destinations"))
 
 

@@ -32,9 +32,11 @@ class Outside:
     mistakes: list[Mistake] = field(default_factory=list)
 
 
-def substitute(value: object, environ: Mapping[str, str], outside: Outside) -> object:
-    """``value`` with every reference in it resolved; what cannot be stays as written."""
-    return _walk(value, (), environ, outside)
+def substitute(
+    data: Mapping[str, object], environ: Mapping[str, str], outside: Outside
+) -> dict[str, object]:
+    """``data`` with every reference in it resolved; what cannot be is empty."""
+    return {key: _walk(value, (key,), environ, outside) for key, value in data.items()}
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
@@ -80,10 +82,10 @@ def _text(text: str, trail: Trail, environ: Mapping[str, str], outside: Outside)
     try:
         expanded = expand(text, environ)
         if _UNUSABLE.search(expanded):
-            raise whole("holds a character that is no text")
+            raise whole("holds a NUL or half a character")
     except Mistakes as error:
         outside.mistakes += (Mistake(trail, one.message) for one in error.mistakes)
-        return text
+        return ""
     return expanded
 
 
@@ -125,6 +127,7 @@ class _Files:
     def __init__(self, folder: Path, outside: Outside) -> None:
         self._folder = folder
         self._outside = outside
+        self._missing = {mistake.trail for mistake in outside.mistakes}
 
     def destination(self, entry: Mapping[str, object], trail: Trail) -> Mapping[str, object]:
         """A destination with its secrets in it."""
@@ -176,6 +179,8 @@ class _Files:
             return value
 
     def _content(self, value: object, trail: Trail) -> str:
+        if trail in self._missing:
+            return ""
         if not isinstance(value, str) or not value:
             self._wrong(trail, "must be the path of a file", About.WHOLE)
             return ""
@@ -203,4 +208,6 @@ def _secret(path: Path) -> str:
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise ValueError("is an empty file")
+    if "\0" in text:
+        raise ValueError("is a file that holds a NUL")
     return text

@@ -12,8 +12,8 @@ FIELDS = (
 )
 
 _CLOSED: Mapping[str, tuple[str, ...]] = {
-    "cause": tuple(Cause),
-    "origin": tuple(Origin),
+    "cause": tuple(cause.value for cause in Cause),
+    "origin": tuple(origin.value for origin in Origin),
     "scope": ("local", "swarm"),
 }
 """Fields whose values are relay's own or fixed: a pattern that fits none of them is a mistake."""

@@ -4,7 +4,7 @@ from relay.config import Rate
 
 
 class TokenBucket:
-    """Lets ``rate.count`` through in any ``rate.per_s``, evenly after a first burst of that many.
+    """Lets ``rate.count`` through at once, and from then on evenly that many in ``rate.per_s``.
 
     Takes the time in seconds of any clock that does not go backwards.
     """

@@ -1,5 +1,6 @@
 """Sends requests over HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -12,6 +13,8 @@ from relay.exchange import Reason, Request, Response
 
 CONNECT_TIMEOUT_S = 5
 TOTAL_TIMEOUT_S = 15
+BODY_TIMEOUT_S = 3
+"""How long an answer's body may take once its status is known."""
 ANSWER_BYTES = 4096
 """How much of an answer is kept."""
 
@@ -62,13 +65,21 @@ async def http_sender(connections: int) -> AsyncIterator[HttpSender]:
 
 
 async def _head(answer: aiohttp.ClientResponse) -> bytes:
-    """The first bytes of an answer. One that is longer costs the connection, not memory."""
+    """The first bytes of an answer.
+
+    The status has said what became of the request, so a body that breaks off or drags on changes
+    nothing; one that is too long, or too slow, costs the connection.
+    """
     body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES:
-            answer.close()
-            break
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in answer.content.iter_any():
+                body += chunk
+                if len(body) > ANSWER_BYTES:
+                    answer.close()
+                    break
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        answer.close()
     return bytes(body[:ANSWER_BYTES])
 
 

@@ -11,7 +11,7 @@ from relay.exchange import Reason, Request, Response
 
 
 class TerminalSender:
-    """A `Sender` to a stream, such as standard output.
+    """A `Sender` to an unbuffered stream, such as standard output.
 
     It writes in a daemon thread of its own, because a terminal that was paused, or a pipe that
     nobody reads, blocks for ever and must stop neither the loop nor the end of the process.
@@ -44,8 +44,8 @@ class TerminalSender:
 
     def _write(self, body: bytes) -> Response:
         try:
-            self._stream.write(body)
-            self._stream.flush()
+            while body:
+                body = body[self._stream.write(body) :]
         except (OSError, ValueError) as error:
             return Response(None, failure=Reason.CONNECTION, error=str(error))
         return Response(200)

@@ -1,14 +1,16 @@
 """One connection to an engine's API: aiodocker reaches it, relay reads it."""
 
+import asyncio
 import json
 import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from relay.engine.endpoint import Endpoint, TlsFiles
 from relay.errors import system_words
 
 CONNECT_TIMEOUT_S = 10
+CLOSE_TIMEOUT_S = 2
+"""A half-open ssh connection says no goodbye."""
 ANSWER_LIMIT = 16 * 1024 * 1024
 """The most that is read of one answer, in bytes; the stream has no such end."""
 
@@ -128,15 +132,17 @@ async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
     try:
         yield EngineClient(docker, now)
     finally:
-        await docker.close()
-        await docker.connector.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await docker.close()
+                await docker.connector.close()
 
 
 def clock_ahead_ns(date: str | None, local_ns: int) -> int:
     """How far an HTTP ``Date`` (RFC 9110, section 5.6.7) is ahead of the local time."""
     try:
         engine_s = parsedate_to_datetime(date or "").replace(tzinfo=UTC).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
     ahead_ns = int(engine_s) * 1_000_000_000 - local_ns
     return ahead_ns if abs(ahead_ns) > CLOCK_TOLERANCE_NS else 0
@@ -165,9 +171,14 @@ def _docker(endpoint: Endpoint) -> aiodocker.Docker:
             url=re.sub("^tcp:", "https:", url), ssl_context=_ssl_context(endpoint.tls)
         )
     if url and url.startswith("ssh://"):
+        if find_spec("asyncssh") is None:
+            raise EngineUnavailable("ssh needs: pip install 'docker-event-relay[ssh]'")
         docker = aiodocker.Docker(url=url, connector=_DiscreetSSHConnector(url))
         docker.docker_host = "unix://localhost"
         return docker
+    if url and not url.startswith("unix://"):
+        # With a connector of ours, aiodocker does not look for TLS in the environment.
+        return aiodocker.Docker(url=url, connector=aiohttp.TCPConnector())
     return aiodocker.Docker(url=url, context=endpoint.context)
 
 
@@ -189,6 +200,8 @@ def words(failure: BaseException) -> str:
             return f"{path}: {system_words(cause)}"
         case aiohttp.ClientConnectorError(os_error=cause, host=host, port=port):
             return f"{host}:{port}: {system_words(cause)}"
+        case aiohttp.InvalidURL() | aiohttp.ClientResponseError():
+            return type(failure).__name__  # their text holds the URL
         case OSError(errno=int()):
             return system_words(failure)
         case _:
@@ -208,7 +221,7 @@ def _object(body: bytes) -> dict[str, Any]:
     """A JSON object, or an empty one where a proxy answers something else."""
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return {}
 
 

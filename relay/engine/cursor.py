@@ -43,7 +43,6 @@ class Cursor:
         self._recent[event.id] = event.time_ns
         if event.scope == "local":
             self._position_ns = event.time_ns
-            self._floor_ns = min(self._floor_ns, event.time_ns)
         if len(self._recent) > MEMORY:
             self._forget_oldest()
         return True

@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.config import EngineConfig
+from relay.errors import RelayError
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+
+
+class EndpointError(RelayError):
+    """The environment names an engine in a way that cannot be used."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,11 @@ class Endpoint:
     tls: TlsFiles | None
 
     def __str__(self) -> str:
-        return self.url or f"docker context {self.context}"
+        if self.url is None:
+            return f"docker context {self.context}"
+        scheme, _, rest = self.url.partition("://")
+        user, at, place = rest.rpartition("@")
+        return f"{scheme}://{user.partition(':')[0]}{at}{place}"
 
 
 def endpoint(config: EngineConfig, environ: Mapping[str, str], current_context: str) -> Endpoint:
@@ -44,8 +55,20 @@ def endpoint(config: EngineConfig, environ: Mapping[str, str], current_context: 
     if config.context:
         return _of_context(config.context)
     if host := environ.get("DOCKER_HOST"):
-        return Endpoint(host, None, _environment_tls(host, environ))
+        url = _url(host)
+        return Endpoint(url, None, _environment_tls(url, environ))
     return _of_context(environ.get("DOCKER_CONTEXT") or current_context or "default")
+
+
+def _url(docker_host: str) -> str:
+    """``DOCKER_HOST`` as a URL; docker reads one without a scheme as tcp."""
+    url = docker_host if "://" in docker_host else f"tcp://{docker_host}"
+    if not url.startswith(("unix://", "tcp://", "http://", "https://", "ssh://")):
+        raise EndpointError(
+            "DOCKER_HOST is none of unix://, tcp://, http://, https://, ssh://: correct it, "
+            "or write the engine's url into the configuration"
+        )
+    return url
 
 
 def _of_context(name: str) -> Endpoint:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from relay.event import Event
 
+RECORD_COST = 128
+"""What a record takes in memory beside its content, in bytes, about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -70,12 +73,13 @@ class Inbox:
     def put_records(self, connection: Connection, records: list[bytes]) -> None:
         """Add records while there is room."""
         for content in records:
-            if self._size + len(content) > self._limit:
+            cost = len(content) + RECORD_COST
+            if self._size + cost > self._limit:
                 self._lose(connection)
             else:
                 self._declare_lost()
                 self._items.append(Record(connection, content))
-                self._size += len(content)
+                self._size += cost
         self._filled.set()
 
     def _lose(self, connection: Connection) -> None:
@@ -87,6 +91,11 @@ class Inbox:
             self._items.append(self._lost)
             self._lost = None
 
+    @property
+    def empty(self) -> bool:
+        """Whether all that was read is taken."""
+        return not self._items
+
     def close(self) -> None:
         """Nothing more is put; `take` gives what is left and then nothing."""
         self._closed = True
@@ -94,11 +103,13 @@ class Inbox:
 
     async def take(self, most: int) -> list[Item]:
         """Wait until there is something and take up to ``most`` items; empty once closed."""
-        while not self._items and not self._closed:
+        while not (self._items or self._lost or self._closed):
             self._filled.clear()
             await self._filled.wait()
         if len(self._items) <= most:
             self._declare_lost()
         items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
-        self._size -= sum(len(item.content) for item in items if isinstance(item, Record))
+        self._size -= sum(
+            len(item.content) + RECORD_COST for item in items if isinstance(item, Record)
+        )
         return items

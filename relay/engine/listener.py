@@ -74,6 +74,7 @@ class Listener:
         self._lost_ns: int | None = None
         self._ahead_ns = 0
         self._heard = False
+        self._opened_s: float | None = None
         self._log = log.bind(engine=engine)
 
     async def run(self) -> None:
@@ -91,19 +92,17 @@ class Listener:
 
     async def _listen_once(self) -> None:
         """Listen over one connection. Returns if it lived long enough to be called stable."""
-        opened_s: float | None = None
-        clock = asyncio.get_running_loop().time
+        self._opened_s = None
         try:
             async with self._connect() as client:
-                connection = self._greeted(await self._in_time(client.greet(), "a greeting"))
-                opened_s = clock()
-                await self._hear_out(client, connection)
+                greeting = await self._in_time(client.greet(), "a greeting")
+                await self._hear_out(client, self._greeted(greeting))
         except FAILURES as failure:
-            if opened_s is None:
+            if self._opened_s is None:
                 self._lost(failure)
                 raise
             self._log.info("engine.stream_ended", reason=words(failure))
-            if clock() - opened_s < self._pace.stable_after_s:
+            if _clock_s() - self._opened_s < self._pace.stable_after_s:
                 raise
 
     def _greeted(self, greeting: Greeting) -> Connection:
@@ -111,33 +110,46 @@ class Listener:
             self._host = greeting.name
         self._ahead_ns = greeting.ahead_ns
         engine_now_ns = self._now() + self._ahead_ns
-        connection = Connection(
+        self._log.debug("engine.greeted", host=self._host, api_version=greeting.api_version)
+        return Connection(
             engine=self._engine,
             host=self._host,
             opened_ns=engine_now_ns,
             since_ns=self._progress.since_ns(engine_now_ns),
         )
-        self._log.info("engine.connected", host=self._host, api_version=greeting.api_version)
+
+    def _opened(self, connection: Connection) -> None:
+        """The stream is there: only now is the engine back."""
+        self._opened_s = _clock_s()
+        self._log.info("engine.connected", host=self._host)
         if self._lost_ns is not None:
             down_s = round((self._now() - self._lost_ns) / 1e9, 3)
             self._announce("engine_back", {"down_s": str(down_s)})
             self._lost_ns = None
         self._inbox.put(Opened(connection))
-        return connection
 
     async def _hear_out(self, client: EngineClient, connection: Connection) -> None:
         """Read the stream and watch over it until one of them fails, as both do in the end."""
+        # A TaskGroup that is cancelled just as one of its tasks fails tells of the failure only:
+        # whoever was told to stop would reconnect.
+        hearing = [
+            asyncio.ensure_future(self._read(client, connection)),
+            asyncio.ensure_future(self._watch(client, connection)),
+        ]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(client, connection))
-                tasks.create_task(self._watch(client, connection))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            ended, _ = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in hearing:
+                task.cancel()
+            await asyncio.gather(*hearing, return_exceptions=True)
+        for task in ended:
+            task.result()
 
     async def _read(self, client: EngineClient, connection: Connection) -> None:
         framer = Framer()
         oversized = 0
         async with client.stream(connection.since_ns) as chunks:
+            self._opened(connection)
             async for chunk in chunks:
                 self._heard = True
                 self._inbox.put_records(connection, framer.feed(chunk))
@@ -153,7 +165,8 @@ class Listener:
             self._heard = False
             await asyncio.sleep(self._pace.ping_every_s)
             await self._in_time(client.ping(), "a ping")
-            missed = set() if self._heard else await self._missed(client, connection)
+            busy = self._heard or not self._inbox.empty
+            missed = set() if busy else await self._missed(client, connection)
             if missed & suspects:
                 raise EngineUnavailable("the stream is silent while the engine has events")
             suspects = missed
@@ -206,3 +219,7 @@ class Listener:
                 attributes=facts,
             )
         )
+
+
+def _clock_s() -> float:
+    return asyncio.get_running_loop().time()

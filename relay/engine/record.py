@@ -67,6 +67,8 @@ def parse(record: bytes, *, engine: str, host: str, live_from_ns: int) -> Event 
         wire = _decode(record)
     except msgspec.ValidationError:
         return Malformed(Flaw.ODD_TYPE, record[:HEAD_BYTES])
+    except RecursionError:  # nested a thousand deep
+        return Malformed(Flaw.NOT_JSON, record[:HEAD_BYTES])
     except (msgspec.DecodeError, UnicodeDecodeError):
         mended = record.decode(errors="replace").encode()
         if mended != record:

@@ -1,10 +1,27 @@
 """Logs: readable on a terminal, JSON lines elsewhere."""
 
 import logging
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from relay.formats.text import visible
+
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+"""Local variables may be secrets."""
+
+BACKLOG = 10_000
+"""How many log lines may wait for a stream that takes none; more are dropped."""
+
+FLUSH_S = 1.0
+"""How long the last lines may take at the end."""
 
 
 def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
@@ -20,9 +37,17 @@ def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
         _without_nothing,
     ]
     final: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=True, repr_native_str=True, pad_event_to=24)]
+        [
+            _printable_event,
+            structlog.dev.ConsoleRenderer(
+                colors=True,
+                repr_native_str=True,
+                pad_event_to=24,
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ]
         if terminal
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[
@@ -44,12 +69,56 @@ def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp").setLevel(max(level, logging.WARNING))
     for library in ("aiodocker", "asyncssh"):
         # The listener says what failed, once; they say it at every try.
         logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
+@contextmanager
+def in_background() -> Iterator[None]:
+    """Write log lines in a thread, for a terminal that was paused or a pipe that nobody reads.
+
+    Such a stream blocks whoever writes to it, and the loop must never wait.
+    """
+    root = logging.getLogger()
+    direct = root.handlers
+    waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(BACKLOG)
+    writer = threading.Thread(target=_write, args=(waiting, direct), name="logs", daemon=True)
+    writer.start()
+    root.handlers = [_Handover(waiting)]
+    try:
+        yield
+    finally:
+        root.handlers = direct
+        with suppress(queue.Full):
+            waiting.put_nowait(None)
+        writer.join(FLUSH_S)
+
+
+class _Handover(logging.Handler):
+    """Puts lines where the writing thread finds them, and never waits."""
+
+    def __init__(self, waiting: queue.Queue[logging.LogRecord | None]) -> None:
+        super().__init__()
+        self._waiting = waiting
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(queue.Full):
+            self._waiting.put_nowait(record)
+
+
+def _write(waiting: queue.Queue[logging.LogRecord | None], handlers: list[logging.Handler]) -> None:
+    while (record := waiting.get()) is not None:
+        for handler in handlers:
+            handler.handle(record)
+
+
 def _without_nothing(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """The line without what it has no value for."""
     return {key: value for key, value in event.items() if value is not None}
+
+
+def _printable_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """The line with its first words escaped: a library's hold what it was told."""
+    return {**event, "event": visible(str(event["event"]))}

@@ -9,7 +9,7 @@ from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, 
 from relay.event import TYPE_RELAY, Event
 
 Value = str | int | None
-Test = Callable[[Value], bool]
+Test = Callable[[tuple[Value, ...]], bool]
 
 _NOT_LABELS = frozenset({"image", "name"})
 """Attributes that are never a label: the engine puts its own over those."""
@@ -85,7 +85,7 @@ def _of_field(field: Field, prefix: str) -> Condition:
 
     def test(event: Event) -> bool:
         found = values(event)
-        return any(test(value) for test in tests for value in found)
+        return any(test(found) for test in tests)
 
     path = f"{prefix}{field.name}" + (f".{field.key}" if field.key is not None else "")
     return Condition(path, " or ".join(map(_words, field.patterns)), values, test)
@@ -123,6 +123,17 @@ def _all_of_it(event: Event) -> tuple[Value, ...]:
 
 
 def _tester(pattern: Pattern, *, on_absent: bool) -> Test:
+    """Whether any of an event's values for a field fits; with `Not`, whether none does."""
+    if not isinstance(pattern, Not):
+        fits = _fitter(pattern)
+        return lambda values: any(fits(value) for value in values)
+    tests = [_tester(inner, on_absent=on_absent) for inner in pattern.patterns]
+    return lambda values: (
+        (on_absent or values != (None,)) and not any(test(values) for test in tests)
+    )
+
+
+def _fitter(pattern: Glob | Regex | Range | Exists) -> Callable[[Value], bool]:
     match pattern:
         case Glob(text=text) if _WILD.search(text) is None:
             return lambda value: value == text
@@ -139,11 +150,6 @@ def _tester(pattern: Pattern, *, on_absent: bool) -> Test:
             )
         case Exists(wanted=wanted):
             return lambda value: (value is not None) is wanted
-        case Not(patterns=patterns):
-            tests = [_tester(inner, on_absent=on_absent) for inner in patterns]
-            return lambda value: (
-                (on_absent or value is not None) and not any(test(value) for test in tests)
-            )
 
 
 def _words(pattern: Pattern) -> str:

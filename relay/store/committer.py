@@ -5,8 +5,11 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+CLOSE_S = 5
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -30,7 +33,7 @@ class Committer:
         self._open = open_connection
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="store")
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._opened: asyncio.Future[None] = self._loop.create_future()
 
     async def start(self) -> None:
@@ -48,9 +51,12 @@ class Committer:
         return await done
 
     async def close(self) -> None:
-        """Do what was asked for so far, then close the connection."""
+        """Do what was asked for so far, then close the connection.
+
+        A disk that hangs is not waited for longer than `CLOSE_S`: what it holds is not committed.
+        """
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, CLOSE_S)
 
     def _run(self) -> None:
         try:
@@ -91,7 +97,7 @@ def _transact(connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Answer]
         results = [job.work(connection) for job in jobs]
         connection.execute("COMMIT")
     except Exception as error:
-        if connection.in_transaction:
+        with suppress(sqlite3.Error):  # a disk that fails may have ended the transaction itself
             connection.execute("ROLLBACK")
         return [(job.done, None, error) for job in jobs]
     return [(job.done, result, None) for job, result in zip(jobs, results, strict=True)]

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from relay.bookmark import Bookmark
-from relay.errors import StoreError
+from relay.errors import StoreError, system_words
 from relay.exchange import Dead, Delivered, Outcome, Retry
 from relay.notification import Notification
 from relay.store.committer import Committer
@@ -106,9 +106,11 @@ def _lock(path: Path) -> int:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreError(f"store {path} cannot be opened: {error}") from error
+        raise _unusable(path, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
     except BlockingIOError:
         os.close(lock)
         holder = file.read_text(encoding="ascii", errors="replace").strip() or "unknown"
@@ -116,8 +118,9 @@ def _lock(path: Path) -> int:
             f"store {path} is in use by another relay (pid {holder}): stop that one, "
             "or give this one a store.path of its own"
         ) from None
-    os.truncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        os.close(lock)
+        raise _unusable(path, error) from error
     return lock
 
 
@@ -127,18 +130,31 @@ def _open(path: Path | None) -> sqlite3.Connection:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path or ":memory:", isolation_level=None)
         try:
+            version = _known_version(connection, path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            _migrate(connection, path)
+            _migrate(connection, version)
         except BaseException:
             connection.close()
             raise
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"store {path} cannot be opened: {error}") from error
+    except OSError as error:
+        raise _unusable(path, error) from error
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"store {path} cannot be opened: {error}: move it away to begin with an empty one"
+        ) from error
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
+def _unusable(path: Path | None, error: OSError) -> StoreError:
+    return StoreError(
+        f"store {path} cannot be written: {system_words(error)}: make its folder writable for the "
+        "user that runs relay, or set store.path"
+    )
+
+
+def _known_version(connection: sqlite3.Connection, path: Path | None) -> int:
+    """The schema's version, 0 for an empty file; nothing is changed in a file that is refused."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -149,6 +165,10 @@ def _migrate(connection: sqlite3.Connection, path: Path | None) -> None:
             f"store {path} was written by a newer relay (schema {version}, this one knows "
             f"{len(_MIGRATIONS)}): install that version again, or use another store.path"
         )
+    return int(version)
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
     if version < len(_MIGRATIONS):
         script = "\n".join(_MIGRATIONS[version:])
         marks = (

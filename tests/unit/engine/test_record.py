@@ -143,11 +143,25 @@ def test_a_missing_time() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"timeNano": 2**63}, {"timeNano": -1}, {"time": 10**12, "timeNano": 0}, {"Type": 1}, {"Actor": []}, {"Actor": {"Attributes": {"a": 1}}}, {"timeNano": "soon"}],
+    [
+        {"timeNano": 2**63},
+        {"timeNano": -1},
+        {"time": 10**12, "timeNano": 0},
+        {"Type": 1},
+        {"Actor": []},
+        {"Actor": {"Attributes": {"a": 1}}},
+        {"timeNano": "soon"},
+    ],
 )
 def test_odd_types(change: dict[str, Any]) -> None:
     """A field of another type than the engine's."""
     assert flaw({**DIE, **change}) is Flaw.ODD_TYPE
+
+
+def test_a_record_nested_without_end() -> None:
+    """It is malformed, and nothing overflows."""
+    deep = b'{"x":' * 50_000
+    assert flaw(b'{"Type":"a","Action":"b","time":1,"x":' + deep) is Flaw.NOT_JSON
 
 
 def test_a_list_is_an_odd_type() -> None:

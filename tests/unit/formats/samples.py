@@ -1,6 +1,7 @@
 """Events as Engine 26.1 sent them, and the worst that anybody could make one hold."""
 
-from hypothesis import settings
+from typing import Any
+
 from hypothesis import strategies as st
 
 from relay.event import Actor, Cause, Event, Origin, event_id
@@ -13,13 +14,13 @@ def container(
     actor_id: str,
     attributes: dict[str, str],
     *,
-    cause: Cause | None = None,
-    exit_code: int | None = None,
-    health: str | None = None,
-    signal: int | None = None,
     detail: str | None = None,
+    **facts: Any,
 ) -> Event:
-    """A container's event on ``node-1``, an engine that the configuration calls ``here``."""
+    """A container's event on ``node-1``, an engine that the configuration calls ``here``.
+
+    ``facts`` are `Event`'s further fields: ``cause``, ``exit_code``, ``health``, ``signal``.
+    """
     wire_action = f"{action}: {detail}" if detail else action
     return Event(
         id=event_id("here", time_ns, "container", wire_action, actor_id, attributes),
@@ -31,10 +32,7 @@ def container(
         scope="local",
         time_ns=time_ns,
         actor=Actor(actor_id, attributes.get("name"), attributes.get("image"), attributes),
-        cause=cause,
-        exit_code=exit_code,
-        health=health,
-        signal=signal,
+        **facts,
     )
 
 
@@ -73,9 +71,6 @@ NOTIFICATIONS = (
     notify("out-of-memory", OOM),
     notify("unhealthy", UNHEALTHY),
 )
-
-steady = settings(deadline=None, derandomize=True)
-"""For properties: the same examples every time, however slow the machine."""
 
 ATTACKS = (
     "<!channel>",

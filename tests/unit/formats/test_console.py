@@ -12,7 +12,7 @@ from relay.formats import console, json
 from relay.formats.text import units
 from relay.notification import Notification, Status, notify
 
-from .samples import CRASH, NOTIFICATIONS, OOM, container, notifications, steady
+from .samples import CRASH, NOTIFICATIONS, OOM, container, notifications
 
 GOLDEN = Path(__file__).parent / "golden" / "console.txt"
 COLOURS = re.compile(r"\x1b\[(0|2|1;3[1236])m")
@@ -68,7 +68,6 @@ def test_nobody_elses_escape_reaches_the_terminal() -> None:
     assert r"a\x1b[2Jb\u202ec\nd ran out of memory" in shown
 
 
-@steady
 @given(notifications)
 def test_a_line_is_one_bounded_printable_line(notification: Notification) -> None:
     """Whatever an event holds: our colours, printable characters, one line end, a bounded width."""

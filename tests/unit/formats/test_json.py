@@ -11,7 +11,7 @@ from relay.event import Event, rfc3339
 from relay.formats import json
 from relay.notification import Notification, notify
 
-from .samples import CRASH, NOTIFICATIONS, notifications, steady
+from .samples import CRASH, NOTIFICATIONS, notifications
 
 GOLDEN = Path(__file__).parent / "golden" / "json.json"
 
@@ -47,7 +47,6 @@ def test_keeps_every_nanosecond() -> None:
     )
 
 
-@steady
 @given(notifications)
 def test_keeps_every_string(notification: Notification) -> None:
     """Whatever the engine's strings hold comes back out of the document, on one line."""

@@ -9,7 +9,7 @@ from relay.formats.phrase import NAME_MAX, SAID_MAX, exit_code, headline, senten
 from relay.formats.text import units
 from relay.notification import Notification, Status, notify
 
-from .samples import CRASH, container, events, notifications, steady
+from .samples import CRASH, container, events, notifications
 
 
 def web(action: str, **facts: object) -> Event:
@@ -139,7 +139,6 @@ def test_one_event_is_all_there_is() -> None:
     assert headline(notify("crashed", CRASH), 100) == sentence(CRASH)
 
 
-@steady
 @given(events)
 def test_a_sentence_is_one_bounded_line(event: Event) -> None:
     """Nothing that an event holds makes the sentence long, or puts a control character in it."""
@@ -148,7 +147,6 @@ def test_a_sentence_is_one_bounded_line(event: Event) -> None:
     assert units(said) <= NAME_MAX + SAID_MAX + 1
 
 
-@steady
 @given(notifications)
 def test_a_headline_keeps_its_limit(notification: Notification) -> None:
     """The limit includes all that is put around the sentence."""

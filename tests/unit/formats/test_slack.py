@@ -15,7 +15,7 @@ from relay.formats import slack
 from relay.formats.text import units
 from relay.notification import Notification, Status, notify
 
-from .samples import ATTACKS, CRASH, NOTIFICATIONS, OOM, UNHEALTHY, container, notifications, steady
+from .samples import ATTACKS, CRASH, NOTIFICATIONS, OOM, UNHEALTHY, container, notifications
 
 GOLDEN = Path(__file__).parent / "golden" / "slack.json"
 DATE = re.compile(r"Time\n<!date\^\d+\^\{date_num\} \{time_secs\}\|[0-9T:-]+Z>")
@@ -175,7 +175,6 @@ def text_objects(value: Any) -> Iterator[dict[str, Any]]:
             yield from text_objects(item)
 
 
-@steady
 @given(notifications)
 def test_nothing_hostile_becomes_markup(notification: Notification) -> None:
     """No ``<``, ``>`` or bare ``&`` but in our own date, and no control but our line break."""
@@ -186,7 +185,6 @@ def test_nothing_hostile_becomes_markup(notification: Notification) -> None:
         assert text.replace("\n", "", 1).isprintable()
 
 
-@steady
 @given(notifications)
 def test_keeps_every_limit_of_slack(notification: Notification) -> None:
     """Slack refuses a message for one text too long: whatever comes, none is."""

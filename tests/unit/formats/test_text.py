@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 
 from relay.formats.text import MARK, fit, units, visible
 
-from .samples import steady
-
 
 @pytest.mark.parametrize(
     ("text", "shown"),
@@ -46,7 +44,6 @@ def test_never_cuts_an_escape_in_two() -> None:
     assert fit("ab&cd", 6, lambda character: {"&": "&amp;"}.get(character, character)) == "ab…"
 
 
-@steady
 @given(st.text(), st.integers(1, 40))
 def test_keeps_every_limit(text: str, limit: int) -> None:
     """Whatever the text, the result is printable and no longer than the limit."""

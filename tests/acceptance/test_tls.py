@@ -1,0 +1,158 @@
+"""An engine behind TLS, with certificates on both sides."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import RelayProcess, write_config
+from tests.support.docker import Binaries, PrivateEngine
+from tests.support.receiver import Receiver
+
+EXTENSIONS = """
+[req]
+distinguished_name = dn
+prompt = no
+[dn]
+CN = relay's tests
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = CA:FALSE
+subjectAltName = IP:127.0.0.1
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+[client]
+basicConstraints = CA:FALSE
+extendedKeyUsage = clientAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+"""
+
+
+class Authority:
+    """A certificate authority for a day, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._extensions = folder / "extensions.cnf"
+        self._extensions.write_text(EXTENSIONS)
+        self.certificate, self._key = folder / "ca.pem", folder / "ca.key"
+        self._openssl(
+            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-nodes", "-days", "1", "-config", self._extensions, "-extensions", "ca"),
+            *("-subj", "/CN=authority", "-keyout", self._key, "-out", self.certificate),
+        )
+
+    def issue(self, kind: str) -> tuple[Path, Path]:
+        """A certificate for a ``server`` or a ``client``, and its key."""
+        certificate, key = self._folder / f"{kind}.pem", self._folder / f"{kind}.key"
+        request = self._folder / f"{kind}.csr"
+        self._openssl(
+            *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-config", self._extensions, "-subj", f"/CN={kind}"),
+            *("-keyout", key, "-out", request),
+        )
+        self._openssl(
+            *("x509", "-req", "-in", request, "-days", "1", "-CAcreateserial"),
+            *("-CA", self.certificate, "-CAkey", self._key),
+            *("-extfile", self._extensions, "-extensions", kind, "-out", certificate),
+        )
+        return certificate, key
+
+    def _openssl(self, *arguments: str | Path) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=30)
+
+
+@dataclass(frozen=True, slots=True)
+class SecureEngine:
+    """An engine that takes nobody without a certificate of its authority."""
+
+    engine: PrivateEngine
+    url: str
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture(scope="module")
+def secure(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureEngine]:
+    """An engine on loopback under ``--tlsverify``."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    certificate, key = authority.issue("server")
+    url = f"tcp://127.0.0.1:{_free_port()}"
+    options = [
+        f"--host={url}",
+        "--tlsverify",
+        f"--tlscacert={authority.certificate}",
+        f"--tlscert={certificate}",
+        f"--tlskey={key}",
+    ]
+    with PrivateEngine(binaries, options=options) as engine:
+        yield SecureEngine(engine, url, authority.certificate, *authority.issue("client"))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def over_tls(
+    folder: Path, secure: SecureEngine, receiver: Receiver, tls: dict[str, str] | None
+) -> Path:
+    """Creations of volumes of the engine go to the receiver."""
+    return write_config(
+        folder,
+        engines={"edge": {"url": secure.url, **({} if tls is None else {"tls": tls})}},
+        store={"path": str(folder / "relay.db")},
+        destinations={"hook": {"type": "http", "url": receiver.url("/hook")}},
+        routes=[{"name": "made", "match": {"type": "volume", "action": "create"}, "to": "hook"}],
+    )
+
+
+def test_events_come_over_tls(secure: SecureEngine, receiver: Receiver, relay_folder: Path) -> None:
+    """With the authority's and relay's own certificate, events come as they do over a socket."""
+    tls = {
+        "ca_file": str(secure.ca),
+        "cert_file": str(secure.certificate),
+        "key_file": str(secure.key),
+    }
+    with RelayProcess(over_tls(relay_folder, secure, receiver, tls)) as relay:
+        relay.wait_for_log("engine.connected", engine="edge")
+        (created, _) = secure.engine.make_events(2)
+        (came,) = receiver.wait_for(1)
+        assert relay.terminate() == 0
+    (event,) = came.json["events"]
+    assert (event["action"], event["actor"]["id"], event["engine"]) == (*created, "edge")
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (None, "an HTTP request to an HTTPS server"),
+        ({}, "its certificate is not accepted: "),
+        ({"ca_file"}, "TLS: "),
+    ],
+    ids=["plain", "unknown authority", "no certificate of its own"],
+)
+def test_a_refusal_is_readable(
+    files: set[str] | None,
+    words: str,
+    secure: SecureEngine,
+    receiver: Receiver,
+    relay_folder: Path,
+) -> None:
+    """What is missing for a TLS connection is said in one line of words."""
+    tls = None if files is None else {name: str(secure.ca) for name in files}
+    with RelayProcess(over_tls(relay_folder, secure, receiver, tls)) as relay:
+        said = relay.wait_for_log("engine.unreachable")
+        assert relay.terminate() == 0
+        assert words in said["reason"]
+        assert "Traceback" not in relay.stderr

@@ -1,0 +1,259 @@
+"""A container engine on a Unix socket that answers as a test tells it to, byte by byte."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from enum import Enum
+from pathlib import Path
+from time import time_ns
+from urllib.parse import parse_qs, urlsplit
+
+from tests.component.bell import Bell
+
+HISTORY = 256
+"""How many events an engine remembers (moby, ``daemon/events/events.go``)."""
+
+
+class Framing(Enum):
+    """How the end of a stream's body is known (RFC 9112, section 6.3)."""
+
+    CHUNKED = "chunked"
+    UNTIL_CLOSE = "until close"
+
+
+class Trouble(Enum):
+    """What can come in place of an answer."""
+
+    SILENCE = "silence"
+    """Nothing, for as long as the client waits."""
+    CLOSE = "close"
+    """The connection is closed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with a known length."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Stream:
+    """One client's stream of events."""
+
+    target: str
+    """What was asked for, with the query."""
+    since_ns: int
+    framing: Framing
+    writer: asyncio.StreamWriter
+    closed: bool = False
+
+    def framed(self, content: bytes) -> bytes:
+        """The content as it goes over the wire: where chunked, as one chunk."""
+        if self.framing is Framing.CHUNKED and content:
+            return b"%x\r\n%s\r\n" % (len(content), content)
+        return content
+
+    def write(self, content: bytes) -> None:
+        """Send the content in one piece."""
+        self.writer.write(self.framed(content))
+
+    def cut(self) -> None:
+        """Break the connection off."""
+        self.writer.close()
+
+    def end(self) -> None:
+        """End the body as its framing has it."""
+        if self.framing is Framing.CHUNKED:
+            self.writer.write(b"0\r\n\r\n")
+        self.writer.close()
+
+
+class ScriptedEngine:
+    """Has a history as moby has one, and any number of streams."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.bell = Bell()
+        """Rung at every request, and when a client has closed a stream."""
+        self.requests: list[str] = []
+        """What was asked for, in order, with the query."""
+        self.streams: list[Stream] = []
+        """All that were ever opened, in order."""
+        self.answers: dict[str, Answer | Trouble] = {}
+        """In place of the usual ones, by ``_ping``, ``version``, ``info``, ``events`` (the
+        stream) and ``history`` (events up to a time)."""
+        self.framing = Framing.CHUNKED
+        self.ahead_ns = 0
+        """How far this engine's clock is ahead."""
+        self.mute = False
+        """Whether what happens is only remembered and not streamed."""
+        self.on_stream: Callable[[Stream], None] = lambda stream: None
+        """Called with every stream that was opened."""
+        self._history: list[tuple[int, bytes]] = []
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Be there; afterwards be gone, and every connection with it."""
+        server = await asyncio.start_unix_server(self._client, self.socket)
+        try:
+            yield
+        finally:
+            server.close()
+            clients = dict(self._clients)
+            for writer in clients.values():
+                writer.transport.abort()
+            if clients:
+                await asyncio.wait(clients)
+
+    def now_ns(self) -> int:
+        """The time by this engine's clock."""
+        return time_ns() + self.ahead_ns
+
+    def record(self, name: str, *, action: str = "die", ago_s: float = 0) -> bytes:
+        """Something that happens to a container, remembered but not sent: its line."""
+        happened_ns = self.now_ns() - int(ago_s * 1e9)
+        if self._history and not ago_s:
+            happened_ns = max(happened_ns, self._history[-1][0] + 1)
+        attributes = {"name": name, "image": "bb:1", "exitCode": "3"}
+        event = {
+            "Type": "container",
+            "Action": action,
+            "Actor": {"ID": f"id-of-{name}", "Attributes": attributes},
+            "scope": "local",
+            "time": happened_ns // 10**9,
+            "timeNano": happened_ns,
+        }
+        line = json.dumps(event).encode() + b"\n"
+        self._history.append((happened_ns, line))
+        return line
+
+    def happen(self, *names: str) -> None:
+        """A container of each name dies, and whoever listens hears of it."""
+        for name in names:
+            line = self.record(name)
+            for stream in self.open_streams():
+                if not self.mute:
+                    stream.write(line)
+
+    def open_streams(self) -> list[Stream]:
+        """Those that nobody has closed."""
+        return [stream for stream in self.streams if not stream.writer.is_closing()]
+
+    def count(self, endpoint: str) -> int:
+        """How often an endpoint was asked for; the names are those of `answers`."""
+        return sum(_endpoint(target) == endpoint for target in self.requests)
+
+    def last_ns(self) -> int:
+        """When the last event happened."""
+        return self._history[-1][0]
+
+    def _past(self, since_ns: int, until_ns: int) -> Iterator[bytes]:
+        """Backwards from the youngest to the first that is older than asked for."""
+        for happened_ns, line in reversed(self._history[-HISTORY:]):
+            if happened_ns < since_ns:
+                return
+            if happened_ns <= until_ns:
+                yield line
+
+    def _replay(self, since_ns: int, until_ns: int) -> bytes:
+        return b"".join(reversed(list(self._past(since_ns, until_ns))))
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with self._known(writer):
+            while head := await _head(reader):
+                target = head.split()[1].decode()
+                self.requests.append(target)
+                self.bell.ring()
+                match self._answer(target):
+                    case Answer() as answer:
+                        writer.write(self._plain(answer))
+                    case Trouble.CLOSE:
+                        return
+                    case Trouble.SILENCE:
+                        await reader.read()
+                        return
+                    case None:
+                        await self._stream(target, reader, writer)
+                        return
+
+    @contextmanager
+    def _known(self, writer: asyncio.StreamWriter) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients[task] = writer
+        try:
+            yield
+        finally:
+            del self._clients[task]
+            writer.close()
+
+    def _answer(self, target: str) -> Answer | Trouble | None:
+        """None for a stream."""
+        endpoint = _endpoint(target)
+        if endpoint in self.answers:
+            return self.answers[endpoint]
+        match endpoint:
+            case "_ping":
+                return Answer(b"OK", headers={"Api-Version": "1.45"})
+            case "version":
+                return Answer(b'{"ApiVersion": "1.41", "MinAPIVersion": "1.24"}')
+            case "info":
+                return Answer(b'{"Name": "node-1"}')
+            case "history":
+                return Answer(self._replay(_time(target, "since"), _time(target, "until")))
+            case "events":
+                return None
+            case _:
+                return Answer(b'{"message": "page not found"}', 404)
+
+    def _plain(self, answer: Answer) -> bytes:
+        headers = {"Content-Length": str(len(answer.body)), **answer.headers}
+        return self._preamble(answer.status, headers) + answer.body
+
+    def _preamble(self, status: int, headers: Mapping[str, str]) -> bytes:
+        dated = {"Date": formatdate(self.now_ns() / 1e9, usegmt=True), **headers}
+        lines = [f"HTTP/1.1 {status} So", *(f"{name}: {value}" for name, value in dated.items())]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    async def _stream(
+        self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Send the past in one piece with the headers, then be written to from outside."""
+        stream = Stream(target, _time(target, "since"), self.framing, writer)
+        chunked = self.framing is Framing.CHUNKED
+        headers = {"Transfer-Encoding": "chunked"} if chunked else {"Connection": "close"}
+        past = self._replay(stream.since_ns, self.now_ns() + 10**9)
+        writer.write(self._preamble(200, headers) + stream.framed(past))
+        self.streams.append(stream)
+        self.on_stream(stream)
+        self.bell.ring()
+        await reader.read()
+        stream.closed = True
+        self.bell.ring()
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    """A request without its body, which none has; empty when the client is gone."""
+    try:
+        return await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return b""
+
+
+def _endpoint(target: str) -> str:
+    url = urlsplit(target)
+    name = url.path.rpartition("/")[2]
+    return "history" if name == "events" and "until" in parse_qs(url.query) else name
+
+
+def _time(target: str, key: str) -> int:
+    """A time as the engine reads it: seconds, a point, nine digits."""
+    seconds, _, nanos = parse_qs(urlsplit(target).query)[key][0].partition(".")
+    return int(seconds) * 10**9 + int(nanos.ljust(9, "0"))

@@ -1,0 +1,75 @@
+"""A webhook on loopback that remembers what came."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from tests.component.bell import Bell
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One request that came."""
+
+    id: str
+    """The notification's."""
+    event: dict[str, Any]
+
+    @property
+    def what(self) -> str:
+        """The container that the event tells of, or what happened to relay."""
+        own = self.event["type"] == "relay"
+        return str(self.event["action"] if own else self.event["actor"]["name"])
+
+
+class Webhook:
+    """Answers at once, unless it was told to hold its answers back."""
+
+    def __init__(self) -> None:
+        self.taken: list[Taken] = []
+        """Every request, in order, answered or not."""
+        self._bell = Bell()
+        self._free = asyncio.Event()
+        self._free.set()
+
+    def hold(self) -> None:
+        """Answer nothing from now on."""
+        self._free.clear()
+
+    def release(self) -> None:
+        """Answer all that waits, and what comes from now on."""
+        self._free.set()
+
+    async def wait_for(self, holds: Callable[[list[str]], bool]) -> None:
+        """Return once it holds of what was taken."""
+        await self._bell.wait_for(lambda: holds(self.whats()))
+
+    def whats(self) -> list[str]:
+        """What the requests tell of, in order."""
+        return [taken.what for taken in self.taken]
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Serve on a free port; gives the URL."""
+        app = web.Application()
+        app.router.add_post("/hook", self._hook)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        try:
+            yield f"http://{host}:{port}/hook"
+        finally:
+            self.release()
+            await runner.cleanup()
+
+    async def _hook(self, request: web.Request) -> web.Response:
+        (event,) = (await request.json())["events"]
+        self.taken.append(Taken(request.headers["webhook-id"], event))
+        self._bell.ring()
+        await self._free.wait()
+        return web.Response(status=204)

@@ -1,0 +1,474 @@
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from relay.config import Config, Field, Glob, Match, default, load, parse
+from relay.errors import ConfigError
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parents[2] / "config.example.yaml"
+CANARIES = {
+    "SLACK_WEBHOOK_URL": "https://slack.example/CANARY-one",
+    "AUDIT_TOKEN": "CANARY-two",
+}
+DESTINATIONS = "destinations: {a: {type: console}}\n"
+ROUTES = "routes: [{name: all, to: a}]\n"
+
+
+def _parse(text: str, **environ: str) -> Config:
+    return parse(text, file="f", environ=environ, folder=HERE)
+
+
+def _problems(text: str, **environ: str) -> list[str]:
+    """Every problem of a text, without the file's name."""
+    with pytest.raises(ConfigError) as caught:
+        _parse(text, **environ)
+    return [str(problem).removeprefix("f:") for problem in caught.value.problems]
+
+
+def _match(text: str) -> Match:
+    found = _parse(f"{DESTINATIONS}routes: [{{name: a, to: a, match: {text}}}]")
+    return found.routes[0].match
+
+
+def test_every_problem_at_once() -> None:
+    """A file full of mistakes prints one line for each, from top to bottom."""
+    with pytest.raises(ConfigError) as caught:
+        parse(
+            (HERE / "broken.yaml").read_text(),
+            file="config.yaml",
+            environ={"AUDIT_URL": "CANARY", "SLACK_WEBHOOK_URL": "CANARY"},
+            folder=HERE,
+        )
+    assert f"{caught.value}\n" == (HERE / "broken.txt").read_text()
+    assert caught.value.exit_code == 2
+
+
+def test_example() -> None:
+    """The example that people copy loads, and shows no secret."""
+    config = load(EXAMPLE, CANARIES)
+    assert list(config.destinations) == ["terminal", "ops", "audit"]
+    assert [route.name for route in config.routes] == [
+        "noise",
+        "out-of-memory",
+        "crashed",
+        "unhealthy",
+    ]
+    assert "CANARY" not in repr(config) + str(config)
+
+
+def test_default() -> None:
+    """Without a configuration relay prints what dies of the local engine."""
+    config = default()
+    assert list(config.engines) == ["local"]
+    assert list(config.destinations) == ["terminal"]
+    assert [route.name for route in config.routes] == ["out-of-memory", "crashed", "unhealthy"]
+    assert all(route.to == ("terminal",) for route in config.routes)
+
+
+def test_engine_without_settings() -> None:
+    """An engine may be written as an empty mapping or as nothing."""
+    config = _parse(f"engines: {{a: {{}}, b: }}\n{DESTINATIONS}{ROUTES}")
+    assert config.engines["a"] == config.engines["b"]
+
+
+def test_scalars_reach_patterns_as_written() -> None:
+    """YAML does not turn a label's value into something else."""
+    found = _match("{label: {version: 1.10, alert: yes, build: 007, on: true, n: 5, z: -0}}")
+    assert found.fields == tuple(
+        Field("label", key, (Glob(text),))
+        for key, text in [
+            ("version", "1.10"),
+            ("alert", "yes"),
+            ("build", "007"),
+            ("on", "true"),
+            ("n", "5"),
+            ("z", "-0"),
+        ]
+    )
+
+
+def test_numbers_and_booleans_from_the_environment() -> None:
+    """A value from the environment may be a number, a boolean or part of a text."""
+    config = _parse(
+        'destinations: {a: {type: "${TYPE}", concurrency: "${N}"}}\n'
+        'routes: [{name: "r-${N}", to: "${TO:-a}", stop: "${STOP}",'
+        ' match: {name: {exists: "${STOP}"}, exit_code: "${N}"}}]',
+        TYPE="console",
+        N="4",
+        STOP="true",
+    )
+    assert config.destinations["a"].concurrency == 4
+    assert config.routes[0].name == "r-4"
+    assert config.routes[0].stop is True
+
+
+def test_secret_files_are_relative_to_the_folder(tmp_path: Path) -> None:
+    """A file loads with its secrets beside it."""
+    (tmp_path / "hook").write_text("https://example.com/CANARY\n")
+    (tmp_path / "token").write_text("CANARY\n")
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "destinations:\n  a: {type: http, url_file: hook, headers: {Authorization_file: token}}\n"
+        + ROUTES
+    )
+    destination: Any = load(file, {}).destinations["a"]
+    assert destination.url.get_secret_value() == "https://example.com/CANARY"
+    assert destination.headers["Authorization"].get_secret_value() == "CANARY"
+    assert "CANARY" not in repr(destination)
+
+
+def test_content_of_a_secret_file_stays_secret(tmp_path: Path) -> None:
+    """What is wrong with a file's content is told at the key that names it, without the content."""
+    (tmp_path / "hook").write_text("CANARY")
+    text = "destinations:\n  a:\n    type: slack\n    url_file: hook\n" + ROUTES
+    with pytest.raises(ConfigError) as caught:
+        parse(text, file="f", environ={}, folder=tmp_path)
+    assert str(caught.value) == (
+        "f:4:15: destinations.a.url_file: the value is not an http or https URL, "
+        "as in https://example.com/hook"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "{}",
+            [
+                "1:1: needs 'destinations': where to send, as in {terminal: {type: console}}",
+                "1:1: needs 'routes': what goes where, as in [{name: all, to: terminal}]",
+            ],
+        ),
+        (
+            "destinations:\nroutes: []\n",
+            [
+                "1:14: destinations: is empty: write where to send, as in "
+                "{terminal: {type: console}}",
+                "2:1: routes: is empty: write what goes where, as in [{name: all, to: terminal}]",
+            ],
+        ),
+        (
+            "destinations: x\nroutes: {}\n",
+            [
+                "1:15: destinations: must be a mapping, with 'key: value' lines",
+                "2:1: routes: must be a list, with '- ' before each item",
+            ],
+        ),
+        (
+            f"destination: {{a: {{type: console}}}}\n{ROUTES}",
+            ["1:1: destination: unknown key 'destination' (did you mean 'destinations'?)"],
+        ),
+        (
+            f"engine: {{x: }}\n{DESTINATIONS}routes: [{{name: a, to: a, match: {{engine: x}}}}]",
+            ["1:1: engine: unknown key 'engine' (did you mean 'engines'?)"],
+        ),
+        (
+            "destinations: {a: {tpye: console}, b: {n: 1}, c: 5, d: {type: }}\n" + ROUTES,
+            [
+                "1:20: destinations.a.tpye: unknown key 'tpye' (did you mean 'type'?)",
+                "1:36: destinations.b: needs 'type': one of http, slack, console",
+                "1:50: destinations.c: must be a mapping, with 'key: value' lines",
+                "1:62: destinations.d.type: the value is not a type of destination: "
+                "there are http, slack, console",
+            ],
+        ),
+        (
+            f"{DESTINATIONS}routes: [{{name: a, too: a}}, {{name: b, dorp: true}}, {{to: a}}]",
+            [
+                "2:20: routes[0].too: unknown key 'too' (did you mean 'to'?)",
+                "2:39: routes[1].dorp: unknown key 'dorp' (did you mean 'drop'?)",
+                "2:52: routes[2]: needs 'name'",
+            ],
+        ),
+        (
+            'destinations: {a: {type: slack, url_file: "${NOPE}/x"}}\n' + ROUTES,
+            [
+                "1:43: destinations.a.url_file: the environment has no variable NOPE: "
+                "set it, or write ${NOPE:-default}"
+            ],
+        ),
+        (
+            f'{DESTINATIONS}routes: [{{name: a, to: "${{NOPE}}", drop: "${{NOPE}}"}}]',
+            [
+                f"2:{column}: routes[0].{key}: the environment has no variable NOPE: "
+                "set it, or write ${NOPE:-default}"
+                for column, key in [(24, "to"), (41, "drop")]
+            ],
+        ),
+        (
+            "destinations: {a: &a {type: console, concurrency: 0}, b: *a, c: {<<: *a}}\n" + ROUTES,
+            ["1:51: destinations.a.concurrency: '0' is less than 1"],
+        ),
+        (
+            f"{DESTINATIONS}{ROUTES}engines: {{a: 5, 'b c': {{}}, c: {{tls: {{cafile: x}}}}}}",
+            [
+                "3:14: engines.a: must be a mapping, with 'key: value' lines",
+                "3:17: engines['b c']: 'b c' is not a name: take letters, digits, '.', '_' and "
+                "'-', at most 64, and a letter or a digit first",
+                "3:38: engines.c.tls.cafile: unknown key 'cafile' (did you mean 'ca_file'?)",
+            ],
+        ),
+        (
+            f"{DESTINATIONS}{ROUTES}ingest: {{buffr: 1}}\nstore: {{path: [x]}}",
+            [
+                "3:10: ingest.buffr: unknown key 'buffr' (did you mean 'buffer'?)",
+                "4:9: store.path: the value is not text: put it in quotes",
+            ],
+        ),
+        (
+            "destinations: {a: {type: console, retry: {inital: 1s}, format: json, url: x}}\n"
+            + ROUTES,
+            [
+                "1:43: destinations.a.retry.inital: unknown key 'inital' (did you mean 'initial'?)",
+                "1:56: destinations.a.format: unknown key 'format'",
+                "1:70: destinations.a.url: unknown key 'url'",
+            ],
+        ),
+        (
+            "destinations: {a: {type: http, url: http://x, format: xml, headers: {A: , B: true}}}\n"
+            + ROUTES,
+            [
+                "1:55: destinations.a.format: 'xml' is not 'json'",
+                "1:72: destinations.a.headers.A: is empty: write a value, or remove it",
+                "1:78: destinations.a.headers.B: the value is not text: put it in quotes",
+            ],
+        ),
+    ],
+)
+def test_one_line_for_one_mistake(text: str, lines: list[str]) -> None:
+    """Every mistake is told in human words, where it stands, and without what follows from it."""
+    assert _problems(text) == lines
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'destinations: {a: {type: "${X}"}}\n' + ROUTES,
+        'destinations: {a: {type: slack, url: "${X}"}}\n' + ROUTES,
+        'destinations: {a: {type: slack, url_file: "${X}"}}\n' + ROUTES,
+        'destinations: {a: {type: console, concurrency: "${X}", rate_limit: "${X}"}}\n' + ROUTES,
+        f'{DESTINATIONS}routes: [{{name: "${{X}} ", to: "${{X}}", drop: "${{X}}"}}]',
+        f'{DESTINATIONS}routes: [{{name: a, to: a, match: {{name: {{regex: "${{X}}"}}}}}}]',
+        f'{DESTINATIONS}routes: [{{name: a, to: a, match: {{cause: "${{X}}", signal: "${{X}}"}}}}]',
+        f'{DESTINATIONS}routes: [{{name: a, to: a, match: "${{X}}"}}]',
+        f'{DESTINATIONS}{ROUTES}engines: {{a: {{url: "${{X}}", start_from: "${{X}}"}}}}',
+        f'{DESTINATIONS}{ROUTES}engines: {{a: {{url: "tcp://x", tls: {{ca_file: "${{X}}"}}}}}}',
+        f'{DESTINATIONS}{ROUTES}store: "${{X}}"\ningest: {{buffer: "${{X}}"}}',
+    ],
+)
+def test_values_of_the_environment_are_not_shown(text: str) -> None:
+    """A wrong value from the environment is shown as it was written, if at all."""
+    lines = _problems(text, X="CANARY(?P<CANARY>[")
+    assert lines
+    assert "CANARY" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "destinations: {a: https://x/CANARY}\n" + ROUTES,
+        "destinations: {a: {type: slack, url: CANARY}}\n" + ROUTES,
+        'destinations: {a: {type: http, url: "http://x", headers: "A: CANARY"}}\n' + ROUTES,
+        'destinations: {a: {type: http, url: "http://x", headers: {A: "CANARY\\n"}}}\n' + ROUTES,
+        'destinations: {a: {type: http, url: "http://x", headers: {A: "CANARY${"}}}\n' + ROUTES,
+        "destinations: {a: {type: console, password: CANARY}}\n" + ROUTES,
+        f'engines: {{a: {{url: "x://me:CANARY@x"}}}}\n{DESTINATIONS}{ROUTES}',
+    ],
+)
+def test_secrets_in_the_file_are_not_shown(text: str) -> None:
+    """What stands where a secret belongs is not shown, right or wrong."""
+    assert "CANARY" not in "".join(_problems(text))
+
+
+def test_no_trace_of_the_cause() -> None:
+    """The error brings no other one along that would show what it found."""
+    with pytest.raises(ConfigError) as caught:
+        _parse("destinations: {a: {type: slack, url: CANARY}}\n" + ROUTES)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a: \xff", "is not UTF-8 text, on line 1"),
+        (b"\n\n\xff\xfea\0", "is not UTF-8 text, on line 3"),
+        (b"#" * (2**20 + 1), "is larger than 1 MiB"),
+        (b"", "holds no configuration: write 'destinations' and 'routes'"),
+    ],
+)
+def test_bad_files(tmp_path: Path, content: bytes, words: str) -> None:
+    """A file that cannot be a configuration is one clear line."""
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    assert str(caught.value) == f"{file}: {words}"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nope", "cannot be read: No such file or directory"),
+        (".", "cannot be read: Is a directory"),
+        ("a\0b", "cannot be read: its name holds a NUL"),
+    ],
+)
+def test_no_file(tmp_path: Path, name: str, words: str) -> None:
+    """A file that cannot be read is one clear line."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / name, {})
+    assert str(caught.value) == f"{tmp_path / name}: {words}"
+
+
+def test_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that relay may not read is one clear line."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigError, match="cannot be read: Permission denied"):
+        load(tmp_path / "config.yaml", {})
+
+
+def _check(text: str) -> None:
+    """Load a text; whatever comes of it shows nothing of the environment."""
+    shown = _outcome(text)
+    assert all(line.isprintable() for line in shown)
+    assert "CANARY" not in "".join(shown)
+
+
+def _outcome(text: str) -> list[str]:
+    try:
+        config = parse(text, file="f", environ=CANARIES, folder=HERE)
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+    return [repr(config.destinations)]
+
+
+@given(st.text() | st.binary().map(lambda junk: junk.decode("latin-1")))
+@example("a: &a [*a]")
+@example("? ")
+def test_any_text(text: str) -> None:
+    """No text makes anything but a configuration or its typed error."""
+    _check(text)
+
+
+@given(st.text(alphabet="-?:{}[]&*!|>'\"%@`#,<~ \n\tab1$"))
+@settings(max_examples=300)
+def test_any_syntax(text: str) -> None:
+    """No text of YAML's own marks does either."""
+    _check(text)
+
+
+@given(junk=st.binary())
+def test_any_file(junk: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No file does either."""
+    file = tmp_path_factory.mktemp("any") / "f"
+    file.write_bytes(junk)
+    with contextlib.suppress(ConfigError):
+        load(file, {})
+
+
+_LINES = EXAMPLE.read_text().splitlines()
+_PIECES = st.text(alphabet="-?:{}[]&*!|>'\" \n\t$ab019,~", max_size=4) | st.sampled_from(
+    ["${SLACK_WEBHOOK_URL}", '"${AUDIT_TOKEN}"', "null", "true", "-1", "{}", "[]", "regex", "not"]
+)
+
+
+@given(st.data())
+@settings(max_examples=500)
+def test_any_mutated_example(data: st.DataObject) -> None:
+    """No example with pieces put in, taken out or exchanged does either."""
+    text = "\n".join(_LINES)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = start + data.draw(st.integers(0, 8))
+        text = text[:start] + data.draw(_PIECES) + text[end:]
+    _check(text)
+
+
+_SCALARS = st.sampled_from([None, True, 0, 7, "", "x", "5/s", "10s", "${AUDIT_TOKEN}", "ops", "*"])
+_TREES = st.recursive(
+    _SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *(
+                        "url",
+                        "type",
+                        "to",
+                        "name",
+                        "match",
+                        "retry",
+                        "headers",
+                        "tls",
+                        "format",
+                        "drop",
+                    ),
+                    *(
+                        "label",
+                        "any",
+                        "not",
+                        "regex",
+                        "exists",
+                        "cause",
+                        "exit_code",
+                        "x",
+                        "initial",
+                    ),
+                    *("url_file", "rate_limit", "concurrency", "stop", "context", "start_from"),
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def _yaml(tree: object) -> str:
+    """A tree in YAML's flow style."""
+    match tree:
+        case dict():
+            return "{" + ", ".join(f"{key}: {_yaml(value)}" for key, value in tree.items()) + "}"
+        case list():
+            return "[" + ", ".join(_yaml(value) for value in tree) + "]"
+        case str():
+            return f'"{tree}"'
+        case _:
+            return {None: "null", True: "true"}.get(tree, str(tree))  # type: ignore[call-overload, no-any-return]
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "engines": st.dictionaries(st.just("e"), _TREES) | _TREES,
+            "ingest": _TREES,
+            "store": _TREES,
+            "destinations": st.dictionaries(
+                st.sampled_from(["ops", "x"]),
+                st.tuples(_TREES, st.sampled_from(["http", "slack", "console"])).map(
+                    lambda drawn: (
+                        {**drawn[0], "type": drawn[1]} if isinstance(drawn[0], dict) else drawn[0]
+                    )
+                ),
+            ),
+            "routes": st.lists(_TREES, max_size=3) | _TREES,
+        },
+    )
+)
+@settings(max_examples=500)
+def test_any_tree(tree: dict[str, object]) -> None:
+    """No values in the wrong places do either, and each mistake has its words."""
+    _check(_yaml(tree))

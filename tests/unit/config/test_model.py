@@ -1,0 +1,326 @@
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from relay.config import (
+    Config,
+    ConsoleDestination,
+    EngineConfig,
+    Field,
+    Glob,
+    HttpDestination,
+    IngestConfig,
+    Match,
+    Rate,
+    RetryConfig,
+    Route,
+    SlackDestination,
+    StoreConfig,
+    TlsConfig,
+)
+
+CONSOLE = ConsoleDestination()
+
+
+def _engine(**entry: object) -> EngineConfig:
+    return EngineConfig.model_validate(entry)
+
+
+def _retry(**entry: object) -> RetryConfig:
+    return RetryConfig.model_validate(entry)
+
+
+def _headers(entry: Mapping[str, object]) -> HttpDestination:
+    return HttpDestination.model_validate({"url": "https://x", "headers": entry})
+
+
+def test_defaults() -> None:
+    """What is not set is what the documentation says."""
+    config = Config(destinations={"a": CONSOLE}, routes=(Route(name="all", to=("a",)),))
+    assert config.engines == {"local": EngineConfig()}
+    assert config.ingest.buffer == 64 * 1024 * 1024
+    assert config.store.path is None
+    assert config.engines["local"].start_from == "now"
+    assert CONSOLE.concurrency == 8
+    assert CONSOLE.rate_limit is None
+    assert CONSOLE.retry == RetryConfig(
+        initial=timedelta(seconds=1), max=timedelta(minutes=10), max_age=timedelta(hours=72)
+    )
+    assert config.routes[0] == Route(name="all", match=Match(), to=("a",), stop=False, drop=False)
+
+
+def test_frozen() -> None:
+    """A configuration does not change."""
+    with pytest.raises(ValidationError):
+        CONSOLE.concurrency = 9  # type: ignore[misc]
+
+
+def test_secrets_do_not_show() -> None:
+    """A secret is in no repr, and in no text of a validation error."""
+    secret = "https://example.com/CANARY"
+    found = HttpDestination(url=SecretStr(secret), headers={"Authorization": SecretStr("CANARY")})
+    assert found.url.get_secret_value() == secret
+    assert "CANARY" not in repr(found) + str(found)
+    with pytest.raises(ValidationError) as caught:
+        SlackDestination.model_validate({"url": "CANARY", "concurrency": 0})
+    assert "CANARY" not in str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("start_from", "wanted"),
+    [
+        ("now", "now"),
+        ("oldest", "oldest"),
+        ("10m", timedelta(minutes=10)),
+        (timedelta(5), timedelta(5)),
+    ],
+)
+def test_start_from(start_from: object, wanted: object) -> None:
+    """The first start begins now, with the oldest, or some time ago."""
+    assert _engine(start_from=start_from).start_from == wanted
+
+
+@pytest.mark.parametrize("start_from", ["then", 10, "10", None, [], True])
+def test_no_start(start_from: object) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValidationError):
+        _engine(start_from=start_from)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix:///run/docker.sock",
+        "tcp://edge:2376",
+        "tcp://[::1]:2375",
+        "http://edge",
+        "https://edge:1",
+        "ssh://me@edge",
+    ],
+)
+def test_engine_url(url: str) -> None:
+    """An engine's URL has one of the docker command's forms."""
+    assert _engine(url=url).url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "edge",
+        "unix://run/docker.sock",
+        "unix://",
+        "unix:///",
+        "tcp://",
+        "tcp://x:99999",
+        "tcp://x:y",
+        "http://[::1",
+        "npipe:////./pipe/docker",
+        "tcp://a b",
+        "tcp://a\nb",
+    ],
+)
+def test_no_engine_url(url: str) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValidationError, match="is not the URL of an engine"):
+        _engine(url=url)
+
+
+def test_url_and_context() -> None:
+    """An engine has a URL or a context."""
+    assert _engine(context="far").context == "far"
+    with pytest.raises(ValidationError, match="exclude each other"):
+        _engine(context="far", url="ssh://far")
+
+
+@pytest.mark.parametrize("url", ["tcp://x:1", "https://x"])
+def test_tls(url: str) -> None:
+    """TLS goes with tcp and https."""
+    tls = TlsConfig(ca_file=Path("ca"), cert_file=Path("cert"), key_file=Path("key"))
+    assert EngineConfig(url=url, tls=tls).tls == tls
+
+
+@pytest.mark.parametrize("url", [None, "unix:///x", "http://x", "ssh://x"])
+def test_tls_without_tcp(url: str | None) -> None:
+    """TLS goes with nothing else."""
+    with pytest.raises(ValidationError, match="is for a tcp:// or https:// 'url' only"):
+        EngineConfig(url=url, tls=TlsConfig())
+
+
+@pytest.mark.parametrize("only", ["cert_file", "key_file"])
+def test_half_a_certificate(only: str) -> None:
+    """A certificate and its key go together."""
+    with pytest.raises(ValidationError, match="go together"):
+        TlsConfig.model_validate({only: "x"})
+
+
+@pytest.mark.parametrize("host", ["", " ", "a\nb", "x" * 256, "\x1b[1m"])
+def test_host_is_readable(host: str) -> None:
+    """The name for people is one readable line."""
+    assert _engine(host="edge öne").host == "edge öne"
+    with pytest.raises(ValidationError, match="is not one readable line"):
+        _engine(host=host)
+
+
+@pytest.mark.parametrize(("buffer", "wanted"), [("1MiB", 2**20), (65536, 65536), ("65536", 65536)])
+def test_buffer(buffer: object, wanted: int) -> None:
+    """The buffer is a size; without a unit it is in bytes."""
+    assert IngestConfig.model_validate({"buffer": buffer}).buffer == wanted
+
+
+@pytest.mark.parametrize("buffer", [64, "64", "1TiB", "999GiB", True, None, -1])
+def test_no_buffer(buffer: object) -> None:
+    """A buffer that can hold nothing, or more than any machine has, is refused."""
+    with pytest.raises(ValidationError):
+        IngestConfig.model_validate({"buffer": buffer})
+
+
+def test_store_path() -> None:
+    """The store's path is a path, and an empty one is a mistake."""
+    assert StoreConfig.model_validate({"path": "/x/y"}).path == Path("/x/y")
+    with pytest.raises(ValidationError, match="is empty"):
+        StoreConfig.model_validate({"path": ""})
+
+
+def test_retry() -> None:
+    """Durations are written with their units."""
+    found = _retry(initial="500ms", max="5m", max_age="1h30m")
+    assert found.initial == timedelta(milliseconds=500)
+    assert found.max == timedelta(minutes=5)
+    assert found.max_age == timedelta(minutes=90)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"initial": "0s"}, "is no time at all"),
+        ({"initial": 5}, "has no unit"),
+        ({"initial": "15m"}, "'max' is shorter than 'initial'"),
+        ({"initial": "1m", "max": "2m", "max_age": "1s"}, "'max_age' is shorter than 'initial'"),
+        ({"max": ["1s"]}, "valid"),
+    ],
+)
+def test_bad_retry(entry: dict[str, object], words: str) -> None:
+    """Waits that make no sense together are refused."""
+    with pytest.raises(ValidationError, match=words):
+        _retry(**entry)
+
+
+def test_short_age() -> None:
+    """A delivery may be given up before the longest wait is ever reached."""
+    assert _retry(max_age="5m").max == timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("concurrency", [0, 257, True, "x", 1.5])
+def test_bad_concurrency(concurrency: object) -> None:
+    """Concurrency is a whole number from 1 to 256."""
+    assert ConsoleDestination(concurrency=256).concurrency == 256
+    with pytest.raises(ValidationError):
+        ConsoleDestination.model_validate({"concurrency": concurrency})
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanted"), [("5/min", Rate(5, 60.0)), (Rate(1, 1.0), Rate(1, 1.0))]
+)
+def test_rate_limit(rate: object, wanted: Rate) -> None:
+    """A rate limit is written as a count and a unit."""
+    assert ConsoleDestination.model_validate({"rate_limit": rate}).rate_limit == wanted
+
+
+@pytest.mark.parametrize("rate", [5, {"count": 1, "per_s": 1.0}, [], "x"])
+def test_bad_rate_limit(rate: object) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValidationError):
+        ConsoleDestination.model_validate({"rate_limit": rate})
+
+
+@pytest.mark.parametrize("url", ["http://x", "https://u:p@x:1/y?z", "http://[::1]:8080/"])
+def test_webhook_url(url: str) -> None:
+    """A webhook's URL is http or https."""
+    assert SlackDestination.model_validate({"url": url}).url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x", "ftp://x", "https://", "https:///x", "http://x:y", "http://a b", "http://a\tb"]
+)
+def test_no_webhook_url(url: str) -> None:
+    """Anything else, or what names no host, is refused."""
+    with pytest.raises(ValidationError, match="is not an http or https URL"):
+        SlackDestination.model_validate({"url": url})
+
+
+def test_headers() -> None:
+    """Headers are texts; a number is taken as it is written."""
+    found = _headers({"Authorization": "Bearer ä", "X-Number": 5})
+    assert found.headers["X-Number"].get_secret_value() == "5"
+    assert found.headers["Authorization"].get_secret_value() == "Bearer ä"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "is not the name of a header"),
+        ("a b", "is not the name of a header"),
+        ("a:b", "is not the name of a header"),
+        ("ä", "is not the name of a header"),
+        ("a\n", "is not the name of a header"),
+        ("Content-Type", "relay sets itself"),
+        ("content-LENGTH", "relay sets itself"),
+        ("HOST", "relay sets itself"),
+        ("user-agent", "relay sets itself"),
+        ("Webhook-Id", "relay sets itself"),
+        ("webhook-anything", "relay sets itself"),
+        ("Transfer-Encoding", "relay sets itself"),
+    ],
+)
+def test_header_names(name: str, words: str) -> None:
+    """Names are tokens of RFC 9110, and none that relay sets, in any letter case."""
+    with pytest.raises(ValidationError, match=words):
+        _headers({name: "x"})
+
+
+@pytest.mark.parametrize("value", ["a\rb", "a\nb", "a\0b", "a\x1bb", "a\x7fb", "\t"])
+def test_header_values(value: str) -> None:
+    """A value cannot break out of its line."""
+    with pytest.raises(ValidationError, match="holds a line break or another control character"):
+        _headers({"x": value})
+
+
+def test_headers_are_distinct() -> None:
+    """Two headers that differ in letter case only are one."""
+    with pytest.raises(ValidationError, match="is the header 'X-A' again"):
+        _headers({"X-A": "1", "x-a": "2"})
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a b", "ä", "x" * 65, "a\n"])
+def test_names(name: str) -> None:
+    """Names are plain, so that they can stand in metrics, logs and commands."""
+    assert Route(name="A9._-", drop=True).name == "A9._-"
+    with pytest.raises(ValidationError, match="is not a name"):
+        Route(name=name, drop=True)
+
+
+def test_route() -> None:
+    """A route takes a match as it is written or as a tree, and one destination or several."""
+    found = Route.model_validate({"name": "a", "match": {"id": "x"}, "to": "ops"})
+    assert found.match == Match(fields=(Field("id", None, (Glob("x"),)),))
+    assert found.to == ("ops",)
+    assert Route(name="a", match=found.match, to=("ops",)) == found
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({}, "needs 'to'"),
+        ({"to": []}, "needs 'to'"),
+        ({"drop": True, "to": "x"}, "'drop' and 'to' exclude each other"),
+        ({"drop": True, "stop": True}, "'drop' ends the walk already"),
+    ],
+)
+def test_where_a_route_goes(entry: dict[str, object], words: str) -> None:
+    """A route sends somewhere or drops, and not both."""
+    with pytest.raises(ValidationError, match=words):
+        Route.model_validate({"name": "a", **entry})

@@ -1,0 +1,121 @@
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config.units import Rate, duration, rate, size
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("500ms", timedelta(milliseconds=500)),
+        ("0s", timedelta()),
+        ("10s", timedelta(seconds=10)),
+        ("5m", timedelta(minutes=5)),
+        ("72h", timedelta(hours=72)),
+        ("7d", timedelta(days=7)),
+        ("1h30m", timedelta(minutes=90)),
+        ("1d2h3m4s5ms", timedelta(days=1, hours=2, minutes=3, seconds=4, milliseconds=5)),
+    ],
+)
+def test_duration(text: str, wanted: timedelta) -> None:
+    """A duration is one or more numbers with their units, the longest unit first."""
+    assert duration(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["", "s", "1.5h", "-1s", "10 s", "5S", "30m1h", "5m5m", "1h ", "١s"]
+)
+def test_no_duration(text: str) -> None:
+    """Anything else is none."""
+    with pytest.raises(ValueError, match="is not a duration"):
+        duration(text)
+
+
+@pytest.mark.parametrize("text", ["10", "0", "1500"])
+def test_duration_without_unit(text: str) -> None:
+    """A number without a unit is an error that says so."""
+    with pytest.raises(ValueError, match="has no unit"):
+        duration(text)
+
+
+@pytest.mark.parametrize("text", ["3651d", "9999999d", "9999999d999999999h", "999999999h"])
+def test_duration_too_long(text: str) -> None:
+    """More than ten years is refused, before any date can overflow."""
+    with pytest.raises(ValueError, match="is too long"):
+        duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("512B", 512),
+        ("512", 512),
+        ("10kB", 10_000),
+        ("3MB", 3_000_000),
+        ("1GB", 10**9),
+        ("2KiB", 2048),
+        ("64MiB", 67_108_864),
+        ("1GiB", 2**30),
+    ],
+)
+def test_size(text: str, wanted: int) -> None:
+    """A size is a number of bytes, or has a decimal or a binary unit."""
+    assert size(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "1.5MiB", "64mib", "64 MiB", "-1B", "10KB"])
+def test_no_size(text: str) -> None:
+    """Anything else is none, units in the wrong letter case among it."""
+    with pytest.raises(ValueError, match="is not a size"):
+        size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("5/s", Rate(5, 1.0)), ("20/min", Rate(20, 60.0)), ("100/h", Rate(100, 3600.0))],
+)
+def test_rate(text: str, wanted: Rate) -> None:
+    """A rate is a count in a second, a minute or an hour."""
+    assert rate(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "5", "5/m", "/s", "5 / s", "1.5/s", "-1/s", "5/day"])
+def test_no_rate(text: str) -> None:
+    """Anything else is none; ``m`` could be a minute or a month, so it is not taken."""
+    with pytest.raises(ValueError, match="is not a rate"):
+        rate(text)
+
+
+def test_rate_of_nothing() -> None:
+    """A rate that lets nothing through is a mistake."""
+    with pytest.raises(ValueError, match="lets nothing through"):
+        rate("0/s")
+
+
+@given(st.text(alphabet="0123456789smhdkKMGiB/.- ") | st.text())
+def test_words_never_hold_the_value(text: str) -> None:
+    """Whatever is wrong with a value, the words about it are the same: it may be a secret."""
+    assert {_words(duration, text), _words(size, text), _words(rate, text)} <= _WORDS
+
+
+def _words(read: Callable[[str], object], text: str) -> str:
+    try:
+        read(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+_WORDS = {
+    "",
+    "has no unit: write a duration as 500ms, 10s, 5m, 72h or 7d",
+    "is not a duration: write 500ms, 10s, 5m, 72h or 7d",
+    "is too long: at most 3650d",
+    "is not a size: write 512B, 10kB, 64MiB or 1GiB",
+    "is not a rate: write 5/s, 20/min or 100/h",
+    "lets nothing through: write at least 1",
+}

@@ -1,0 +1,43 @@
+"""The pure parts of the engine's client."""
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from relay.engine.client import EngineUnavailable, clock_ahead_ns, words
+
+NOON_NS = 1795435200 * 10**9
+NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("local_ns", "ahead_s"),
+    [(NOON_NS, 0), (NOON_NS + 1_900_000_000, 0), (NOON_NS - 3600 * 10**9, 3600)],
+)
+def test_an_engine_whose_clock_is_off(local_ns: int, ahead_s: int) -> None:
+    """Only what whole seconds cannot explain is a difference."""
+    assert clock_ahead_ns(NOON, local_ns) == ahead_s * 10**9
+
+
+@pytest.mark.parametrize(
+    "date", [None, "", "soon", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "\0"]
+)
+def test_a_date_that_is_none_tells_nothing(date: str | None) -> None:
+    """The clocks are taken for the same."""
+    assert clock_ahead_ns(date, NOON_NS) == 0
+
+
+def test_words_of_a_failure_are_one_line() -> None:
+    """Whatever a proxy answers."""
+    assert words(EngineUnavailable("a\nb\r\n c")) == "a b c"
+
+
+def test_words_of_a_failure_hold_no_url() -> None:
+    """It may hold a password."""
+    assert "secret" not in words(aiohttp.InvalidURL(URL("http://u:secret@h")))
+
+
+def test_words_of_the_system_name_the_file() -> None:
+    """A missing certificate is found by its name."""
+    failure = FileNotFoundError(2, "No such file", "/etc/ca.pem")
+    assert words(failure) == "/etc/ca.pem: No such file or directory"

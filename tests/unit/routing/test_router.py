@@ -1,0 +1,116 @@
+"""The walk of an event along the routes."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config import Route
+from relay.config.match_reader import parse_match
+from relay.event import Actor, Event
+from relay.routing.router import Router, Verdict
+
+ALL = parse_match({})
+NONE = parse_match({"type": "network"})
+DEATH = Event(
+    id="evt_1",
+    engine="here",
+    host="node-1",
+    type="container",
+    action="die",
+    detail=None,
+    scope="local",
+    time_ns=1,
+    actor=Actor("c0ffee", "web-1", "bb:1", {}),
+)
+
+
+def said(*routes: Route) -> list[tuple[Verdict, tuple[str, ...]]]:
+    return [(step.verdict, step.destinations) for step in Router(routes).walk(DEATH)]
+
+
+def test_every_route_that_matches_fires() -> None:
+    """Not only the first."""
+    assert said(Route(name="a", to=("x",)), Route(name="b", to=("y", "z"))) == [
+        (Verdict.SENT, ("x",)),
+        (Verdict.SENT, ("y", "z")),
+    ]
+
+
+def test_one_destination_gets_it_once() -> None:
+    """By the first route that sends it there."""
+    assert said(
+        Route(name="a", to=("x",)), Route(name="b", to=("x", "y")), Route(name="c", to=("x",))
+    ) == [(Verdict.SENT, ("x",)), (Verdict.SENT, ("y",)), (Verdict.ALREADY_SENT, ())]
+
+
+def test_stop_sends_and_ends_the_walk() -> None:
+    """What stands below is not reached."""
+    assert said(Route(name="a", stop=True, to=("x",)), Route(name="b", to=("y",))) == [
+        (Verdict.SENT, ("x",)),
+        (Verdict.NOT_REACHED, ()),
+    ]
+
+
+def test_drop_ends_the_walk_and_sends_nothing() -> None:
+    """What stood above has fired."""
+    assert said(
+        Route(name="a", to=("x",)), Route(name="b", drop=True), Route(name="c", to=("y",))
+    ) == [(Verdict.SENT, ("x",)), (Verdict.DROPPED, ()), (Verdict.NOT_REACHED, ())]
+
+
+def test_a_route_that_does_not_match_ends_nothing() -> None:
+    """Neither its stop nor its drop counts, and it says what failed."""
+    routes = (
+        Route(name="a", match=NONE, stop=True, to=("x",)),
+        Route(name="b", match=NONE, drop=True),
+        Route(name="c", to=("x",)),
+    )
+    assert [verdict for verdict, _ in said(*routes)] == [
+        Verdict.NO_MATCH,
+        Verdict.NO_MATCH,
+        Verdict.SENT,
+    ]
+    failed = next(Router(routes).walk(DEATH)).failed
+    assert failed is not None
+    assert failed.path == "type"
+
+
+def test_routing_gives_what_is_sent() -> None:
+    """The same steps without those that send nothing."""
+    routes = (Route(name="a", match=NONE, to=("x",)), Route(name="b", to=("x",)))
+    (step,) = Router(routes).route(DEATH)
+    assert (step.route.name, step.destinations) == ("b", ("x",))
+
+
+_names = st.lists(st.sampled_from("xyz"), min_size=1, max_size=3, unique=True).map(tuple)
+_routes = st.lists(
+    st.one_of(
+        st.builds(
+            Route,
+            name=st.just("sends"),
+            match=st.sampled_from((ALL, NONE)),
+            stop=st.booleans(),
+            to=_names,
+        ),
+        st.builds(
+            Route, name=st.just("drops"), match=st.sampled_from((ALL, NONE)), drop=st.just(True)
+        ),
+    ),
+    max_size=6,
+)
+
+
+@given(_routes)
+def test_every_route_says_something_and_no_destination_gets_it_twice(routes: list[Route]) -> None:
+    """Whatever the routes: a step each, nothing sent after the end, each destination once."""
+    steps = list(Router(routes).walk(DEATH))
+    assert [step.route for step in steps] == routes
+    sent = [name for step in steps for name in step.destinations]
+    assert len(sent) == len(set(sent))
+    ends = [
+        index
+        for index, route in enumerate(routes)
+        if route.match == ALL and (route.stop or route.drop)
+    ]
+    after = steps[ends[0] + 1 :] if ends else []
+    assert all(step.verdict is Verdict.NOT_REACHED for step in after)
+    assert Verdict.NOT_REACHED not in [step.verdict for step in steps[: len(steps) - len(after)]]

@@ -1,0 +1,210 @@
+"""The store's file: what survives, who may read it, and which file is refused."""
+
+import fcntl
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from relay.bookmark import Bookmark
+from relay.errors import StoreError
+from relay.exchange import Dead, Reason, Retry
+from relay.notification import Notification
+from relay.store.outbox import Intake
+from relay.store.sqlite import open_outbox
+
+from .samples import intake, told
+
+MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a store may be made."""
+    return tmp_path / "state" / "relay.db"
+
+
+def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(query).fetchall()
+
+
+async def make(file: Path) -> None:
+    async with open_outbox(file):
+        pass
+
+
+async def refusal(file: Path) -> str:
+    """What a person is told of a store that cannot be used: one line that names it."""
+    with pytest.raises(StoreError) as caught:
+        await make(file)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert str(file) in text
+    return text
+
+
+async def test_survives_being_closed(file: Path) -> None:
+    """Deliveries with their attempts, those that wait behind them, and the cursor."""
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(told(1), told(2), bookmark=MARK), 10)
+        (head,) = (await outbox.due("ops", 10, 9)).deliveries
+        await outbox.settle(head, Retry(0, Reason.STATUS), 20)
+    async with open_outbox(file) as outbox:
+        (again,) = (await outbox.due("ops", 20, 9)).deliveries
+        assert (again.notification, again.attempts, again.created_ns) == (told(1), 1, 10)
+        assert await outbox.pending() == {"ops": 2}
+        assert await outbox.bookmark("here") == MARK
+
+
+async def test_deliveries_and_the_cursor_are_one_commit(file: Path) -> None:
+    """If a delivery cannot be stored, the cursor does not move past its event."""
+
+    class Odd:
+        """What cannot be written."""
+
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(bookmark=MARK), 10)
+        odd = msgspec.structs.replace(told(2), route=Odd())
+        with pytest.raises(TypeError):
+            await outbox.take_in(intake(told(1), odd, bookmark=Bookmark.beginning(99)), 10)
+        assert await outbox.bookmark("here") == MARK
+        assert await outbox.pending() == {}
+
+
+async def test_what_is_committed_is_in_the_file(file: Path) -> None:
+    """Another process sees both as soon as the call returns."""
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(told(1), bookmark=MARK), 10)
+        assert rows(file, "SELECT engine, position_ns FROM cursors") == [("here", 7)]
+        assert rows(file, "SELECT destination, due_ns FROM deliveries") == [("ops", 10)]
+
+
+async def test_the_dead_are_kept(file: Path) -> None:
+    """With the notification, the reason and all attempts counted."""
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(told(1)), 10)
+        for now_ns, outcome in ((20, Retry(0, Reason.STATUS)), (30, Dead(Reason.EXPIRED))):
+            (head,) = (await outbox.due("ops", now_ns, 9)).deliveries
+            await outbox.settle(head, outcome, now_ns)
+        assert await outbox.pending() == {}
+    ((notification, *rest),) = rows(
+        file,
+        "SELECT notification, destination, created_ns, died_ns, attempts, reason FROM dead_letters",
+    )
+    assert msgspec.json.decode(notification, type=Notification) == told(1)
+    assert rest == ["ops", 10, 30, 2, "expired"]
+
+
+async def test_every_commit_is_synced(file: Path) -> None:
+    """What was told to be on disk is there after a power cut: WAL needs FULL for that."""
+    async with open_outbox(file) as outbox:
+        pragmas = await outbox._committer.run(
+            lambda connection: [
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("journal_mode", "synchronous")
+            ]
+        )
+    assert pragmas == ["wal", 2]
+
+
+async def test_only_its_user_may_read_it(file: Path) -> None:
+    """Notifications hold labels; so do the files beside the store."""
+    before = os.umask(0)
+    try:
+        async with open_outbox(file) as outbox:
+            await outbox.take_in(intake(told(1)), 10)
+            modes = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(
+        ("relay.db", "relay.db-wal", "relay.db-shm", "relay.db.lock"), 0o600
+    )
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_newer_store_is_refused(file: Path) -> None:
+    """And left as it is."""
+    await make(file)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    assert "newer relay (schema 99" in await refusal(file)
+    assert rows(file, "PRAGMA user_version") == [(99,)]
+
+
+async def test_somebody_elses_database_is_refused(file: Path) -> None:
+    """And nothing is added to it."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    assert "is not relay's" in await refusal(file)
+    assert rows(file, "SELECT name FROM sqlite_schema") == [("theirs",)]
+
+
+async def test_what_is_no_database_is_refused(file: Path) -> None:
+    """And not written over."""
+    file.parent.mkdir()
+    file.write_bytes(b"dear diary, " * 1000)
+    assert "not a database" in await refusal(file)
+    assert file.read_bytes() == b"dear diary, " * 1000
+
+
+async def test_an_empty_file_becomes_a_store(file: Path) -> None:
+    """It may have been made with the right owner beforehand."""
+    file.parent.mkdir()
+    file.touch()
+    await make(file)
+    assert rows(file, "PRAGMA user_version") == [(1,)]
+
+
+async def test_only_one_relay_uses_a_store(file: Path) -> None:
+    """The second is told who has it; once that one is gone, it is free."""
+    async with open_outbox(file):
+        assert f"in use by another relay (pid {os.getpid()})" in await refusal(file)
+    await make(file)
+
+
+async def test_a_holder_that_says_nothing_is_unknown(file: Path) -> None:
+    """It may not have got so far yet."""
+    file.parent.mkdir()
+    lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "(pid unknown)" in await refusal(file)
+    finally:
+        os.close(lock)
+
+
+async def test_a_lock_that_a_crash_left_does_not_count(file: Path) -> None:
+    """It went with its process, though the file is still there."""
+    file.parent.mkdir()
+    Path(f"{file}.lock").write_text("4194304000\n")
+    await make(file)
+
+
+async def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    """Here, because it is a file."""
+    (tmp_path / "state").touch()
+    assert "cannot be written" in await refusal(tmp_path / "state" / "relay.db")
+
+
+async def test_a_refused_store_is_not_held(file: Path) -> None:
+    """Once it is mended, it can be opened."""
+    file.parent.mkdir()
+    file.write_bytes(b"dear diary, " * 1000)
+    await refusal(file)
+    file.unlink()
+    await make(file)
+
+
+async def test_in_memory_it_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a configuration nothing is kept."""
+    monkeypatch.chdir(tmp_path)
+    async with open_outbox(None) as outbox:
+        await outbox.take_in(Intake("here", MARK, []), 10)
+        assert await outbox.bookmark("here") == MARK
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,137 @@
+"""The inbox: the reader never waits, and what finds no room is declared in its place."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.engine.inbox import RECORD_COST, Connection, Dropped, Inbox, Item, Opened, Record
+
+HERE = Connection(engine="here", host="node-1", opened_ns=0, since_ns=0)
+FULL = "ingest.buffer is full"
+
+
+def record(content: bytes) -> Record:
+    return Record(HERE, content)
+
+
+def inbox_of(records: int) -> Inbox:
+    """Room for so many records of a few bytes, by what they cost in memory."""
+    return Inbox(records * (RECORD_COST + 8))
+
+
+async def test_one_too_long_for_an_empty_inbox_is_declared_at_once() -> None:
+    """Nobody waits for a record that finds room."""
+    inbox = Inbox(RECORD_COST)
+    inbox.put_records(HERE, [b"1"])
+    assert await inbox.take(10) == [Dropped(HERE, 1, FULL)]
+
+
+async def test_gives_what_was_put_in_its_order() -> None:
+    """Records and what happened between them."""
+    inbox = inbox_of(10)
+    inbox.put(Opened(HERE))
+    inbox.put_records(HERE, [b"1", b"2"])
+    inbox.put(Opened(HERE))
+    assert await inbox.take(10) == [Opened(HERE), record(b"1"), record(b"2"), Opened(HERE)]
+
+
+async def test_gives_no_more_than_asked_for() -> None:
+    """The rest is for the next time."""
+    inbox = inbox_of(10)
+    inbox.put_records(HERE, [b"1", b"2", b"3"])
+    assert await inbox.take(2) == [record(b"1"), record(b"2")]
+    assert await inbox.take(2) == [record(b"3")]
+
+
+async def test_waits_for_something() -> None:
+    """Taking from an empty inbox ends when a record comes."""
+    inbox = inbox_of(10)
+    taking = asyncio.ensure_future(inbox.take(10))
+    await asyncio.sleep(0)
+    assert not taking.done()
+    inbox.put_records(HERE, [b"1"])
+    assert await taking == [record(b"1")]
+
+
+async def test_closed_it_gives_what_is_left_and_then_nothing() -> None:
+    """Nothing that was read is lost by stopping."""
+    inbox = inbox_of(10)
+    inbox.put_records(HERE, [b"1"])
+    inbox.close()
+    assert await inbox.take(10) == [record(b"1")]
+    assert await inbox.take(10) == []
+
+
+async def test_closing_ends_the_waiting() -> None:
+    """One who waits gets nothing."""
+    inbox = inbox_of(10)
+    taking = asyncio.ensure_future(inbox.take(10))
+    await asyncio.sleep(0)
+    inbox.close()
+    assert await taking == []
+
+
+async def test_what_finds_no_room_is_declared_in_its_place() -> None:
+    """One item counts all that was dropped, between what came before and after."""
+    inbox = inbox_of(1)
+    inbox.put_records(HERE, [b"1111", b"2", b"3"])
+    assert await inbox.take(1) == [
+        record(b"1111"),
+    ]
+    inbox.put_records(HERE, [b"4"])
+    assert await inbox.take(10) == [Dropped(HERE, 2, FULL), record(b"4")]
+
+
+async def test_what_was_dropped_last_is_declared_too() -> None:
+    """It does not wait for a record that may never come."""
+    inbox = inbox_of(1)
+    inbox.put_records(HERE, [b"1", b"2"])
+    assert await inbox.take(10) == [record(b"1"), Dropped(HERE, 1, FULL)]
+
+
+async def test_taking_makes_room() -> None:
+    """The bound is on what is in it, not on what went through."""
+    inbox = inbox_of(2)
+    for _ in range(3):
+        inbox.put_records(HERE, [b"1", b"2"])
+        assert await inbox.take(10) == [record(b"1"), record(b"2")]
+
+
+_STEPS = st.lists(
+    st.tuples(st.just("put"), st.integers(1, 6)) | st.tuples(st.just("take"), st.integers(1, 5)),
+    max_size=60,
+)
+
+
+@given(_STEPS)
+def test_every_record_comes_out_or_is_counted(steps: list[tuple[str, int]]) -> None:
+    """Whatever the pace, in order, and never more bytes than the bound."""
+    asyncio.run(_every_record_comes_out_or_is_counted(steps))
+
+
+async def _every_record_comes_out_or_is_counted(steps: list[tuple[str, int]]) -> None:
+    inbox, put, taken = inbox_of(10), list[bytes](), list[Item]()
+    for step, number in steps:
+        if step == "put":
+            put.append(bytes([len(put)]) * number)
+            inbox.put_records(HERE, put[-1:])
+        elif len(taken) < len(put):
+            inbox.put(Opened(HERE))
+            got = await inbox.take(number)
+            assert sum(len(item.content) for item in got if isinstance(item, Record)) <= 80
+            taken += got
+    inbox.close()
+    while got := await inbox.take(5):
+        taken += got
+    position = 0
+    for item in taken:
+        match item:
+            case Record(content=content):
+                assert content == put[position]
+                position += 1
+            case Dropped(count=count):
+                position += count
+            case _:
+                pass
+    assert position == len(put)
