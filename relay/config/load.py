@@ -91,7 +91,7 @@ class _Report:
         found += [
             self._problem(mistake)
             for mistake in mistakes
-            if not _within(self._source(mistake.trail), missing)
+            if mistake.about is About.KEY or not _within(self._source(mistake.trail), missing)
         ]
         # an alias repeats a mistake, at one and the same place
         once = {

@@ -16,7 +16,7 @@ from relay.engine.listener import Listener, Pace
 from relay.event import TYPE_RELAY, Event
 from relay.ingest import BATCH, Digest
 from relay.routing.router import Router
-from tests.component.bell import Bell
+from tests.component.bell import PATIENCE_S, Bell
 from tests.component.scripted_engine import ScriptedEngine
 
 ENGINE = "here"
@@ -90,3 +90,5 @@ async def reading(
         yield result
         listening.cancel()
         result.inbox.close()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.wait([listening])

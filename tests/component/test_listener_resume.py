@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from relay.engine.cursor import MARGIN_NS, Cursor
-from tests.component.bell import PATIENCE_S
 from tests.component.reading import QUICK, reading
 from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
 
@@ -79,7 +78,7 @@ async def test_it_ends_when_told_to_just_as_the_stream_ends(
     engine: ScriptedEngine, turns: int
 ) -> None:
     """Whichever of the two comes first by however little, it does not go on."""
-    async with engine.serving(), asyncio.timeout(PATIENCE_S), reading(engine):
+    async with engine.serving(), reading(engine):
         await opened(engine)
         engine.streams[0].cut()
         for _ in range(turns):
