@@ -71,8 +71,6 @@ class Lane:
                 stopping = self._stopping
                 self._news.clear()
                 next_s = await self._fetch()
-                if self._stopping:
-                    break
                 limit_s = self._start(attempts)
                 if not self._stopping:
                     await self._pause(min(next_s, limit_s))

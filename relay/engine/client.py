@@ -25,6 +25,9 @@ from relay.engine.endpoint import Endpoint, TlsFiles
 from relay.errors import system_words
 
 CONNECT_TIMEOUT_S = 10
+NAME_TIMEOUT_S = 5
+"""The name is a nicety; a busy engine may take long to tell it."""
+
 CLOSE_TIMEOUT_S = 2
 """A half-open ssh connection says no goodbye."""
 ANSWER_LIMIT = 16 * 1024 * 1024
@@ -52,7 +55,7 @@ class Greeting:
     api_version: str
     """As in ``v1.41``."""
     name: str | None
-    """The host's name; None where a socket proxy withholds it."""
+    """The host's name; None where a socket proxy withholds it, or it takes too long."""
     ahead_ns: int
     """How far the engine's clock is ahead of the local one; 0 within `CLOCK_TOLERANCE_NS`."""
 
@@ -96,8 +99,9 @@ class EngineClient:
 
     async def _name(self) -> str | None:
         try:
-            _, body = await self._get("info")
-        except EngineUnavailable:
+            async with asyncio.timeout(NAME_TIMEOUT_S):
+                _, body = await self._get("info")
+        except (EngineUnavailable, TimeoutError):
             return None
         name = _object(body).get("Name")
         return name if isinstance(name, str) and name else None

@@ -12,11 +12,6 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from relay.formats.text import visible
 
-_TRACEBACKS = structlog.processors.ExceptionRenderer(
-    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-)
-"""Local variables may be secrets."""
-
 BACKLOG = 10_000
 """How many log lines may wait for a stream that takes none; more are dropped."""
 
@@ -30,25 +25,11 @@ def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
     What comes from outside (names, labels, answers) is escaped in both forms, so that none of it
     can move a terminal's cursor or begin a line of its own.
     """
-    terminal = stream.isatty()
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_nothing,
     ]
-    final: list[Processor] = (
-        [
-            _printable_event,
-            structlog.dev.ConsoleRenderer(
-                colors=True,
-                repr_native_str=True,
-                pad_event_to=24,
-                exception_formatter=structlog.dev.plain_traceback,
-            ),
-        ]
-        if terminal
-        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
-    )
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -59,11 +40,12 @@ def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    look = _for_people() if stream.isatty() else _for_programs()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+            foreign_pre_chain=shared, processors=[remove_meta, *look]
         )
     )
     root = logging.getLogger()
@@ -73,6 +55,22 @@ def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
     for library in ("aiodocker", "asyncssh"):
         # The listener says what failed, once; they say it at every try.
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def _for_people() -> list[Processor]:
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=True,
+        repr_native_str=True,
+        pad_event_to=24,
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+    return [_printable_event, renderer]
+
+
+def _for_programs() -> list[Processor]:
+    # Local variables in a traceback may be secrets.
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
 
 
 @contextmanager

@@ -94,7 +94,7 @@ async def test_an_answer_that_is_no_stream(engine: ScriptedEngine) -> None:
 
 @pytest.mark.parametrize("status", [403, 500])
 async def test_a_refused_stream(engine: ScriptedEngine, status: int) -> None:
-    """It is asked for until it comes."""
+    """It is asked for until it comes; the engine is lost meanwhile, which is said once."""
     engine.answers["events"] = Answer(b'{"message": "no"}', status)
     async with engine.serving(), reading(engine) as result:
         await engine.bell.wait_for(lambda: engine.count("events") > 2)
@@ -102,6 +102,7 @@ async def test_a_refused_stream(engine: ScriptedEngine, status: int) -> None:
         await opened(engine)
         engine.happen("a")
         await result.wait_for_names("a")
+    assert result.own() == ["engine_lost", "engine_back"]
 
 
 async def test_the_origin_tells_history_from_news(engine: ScriptedEngine) -> None:
