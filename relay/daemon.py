@@ -17,12 +17,12 @@ from typing import BinaryIO
 import structlog
 
 from relay import __version__
-from relay.config import Config, ConsoleDestination, Destination, EngineConfig
+from relay.config import Config, ConsoleDestination, Destination
 from relay.delivery.sender import http_sender
 from relay.delivery.terminal import terminal_sender
 from relay.engine.client import connect, current_context
 from relay.engine.cursor import Cursor
-from relay.engine.endpoint import endpoint
+from relay.engine.endpoint import Endpoint, endpoint
 from relay.engine.inbox import Inbox
 from relay.engine.listener import Listener, Pace
 from relay.event import OWN_ENGINE, happening
@@ -90,11 +90,17 @@ def store_path(config: Config, folder: Path, environ: Mapping[str, str]) -> Path
 async def run(config: Config, store: Path | None, world: Surroundings, stop: Stop) -> None:
     """Run relay until it is told to stop. ``store`` None keeps everything in memory.
 
-    Raises `StoreError` where the store cannot be used. Whatever else fails unexpectedly ends it
+    Raises `StoreError` where the store cannot be used, `EndpointError` where the environment names
+    an engine that cannot be. Whatever else fails unexpectedly ends it
     all: the store makes starting again safe.
     """
     _make_room_for_lookups(config)
     router = Router(config.routes)
+    home = Path(world.environ.get("HOME", "/"))
+    places = {
+        name: endpoint(engine, world.environ, current_context(home))
+        for name, engine in config.engines.items()
+    }
     async with AsyncExitStack() as resources:
         outbox = await resources.enter_async_context(open_outbox(store))
         lanes = [
@@ -111,8 +117,8 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             await _warn_of_leftovers(config, outbox)
             await _announce("started", router, outbox)
             intakes = [
-                await _listen(name, engine, config, router, outbox, world, tasks)
-                for name, engine in config.engines.items()
+                await _listen(name, place, config, router, outbox, world, tasks)
+                for name, place in places.items()
             ]
             log.info("relay.started", version=__version__, store=str(store or "memory"))
             await stop.asked.wait()
@@ -143,17 +149,16 @@ class _Intake:
 
 async def _listen(
     name: str,
-    engine: EngineConfig,
+    place: Endpoint,
     config: Config,
     router: Router,
     outbox: Outbox,
     world: Surroundings,
     tasks: asyncio.TaskGroup,
 ) -> _Intake:
+    engine = config.engines[name]
     saved = await outbox.bookmark(name)
     digest = Digest(name, engine.start_from, router, Cursor(saved) if saved else None)
-    home = Path(world.environ.get("HOME", "/"))
-    place = endpoint(engine, world.environ, current_context(home))
     inbox = Inbox(config.ingest.buffer)
     listener = Listener(
         name, engine.host, partial(connect, place, time_ns), inbox, digest, time_ns, world.pace

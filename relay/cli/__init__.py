@@ -8,6 +8,7 @@ from relay import __version__
 from relay.cli.check import check
 from relay.cli.demo import demo
 from relay.cli.explain import explain
+from relay.cli.output import fill_closed
 from relay.cli.run import run
 from relay.cli.send import send
 from relay.errors import RelayError, system_words
@@ -29,6 +30,7 @@ for command in (run, check, explain, send, demo):
 
 def main() -> None:
     """Run the command line; end with 0, with 1 for a job that failed, 2 for bad usage."""
+    fill_closed()
     try:
         relay()
     except RelayError as error:

@@ -1,19 +1,47 @@
-"""Where commands write."""
+"""Where commands write.
 
+Unbuffered: a buffer that a stuck reader keeps from being flushed keeps the process from ending.
+"""
+
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-STDOUT = 1
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+
+def fill_closed() -> None:
+    """Open /dev/null in place of what relay was started without.
+
+    Else the next file that is opened, the store perhaps, gets that number, and what is meant for
+    the terminal goes into it.
+    """
+    for number in (STDIN, STDOUT, STDERR):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 @contextmanager
 def standard_output() -> Iterator[tuple[BinaryIO, bool]]:
-    """Standard output, unbuffered, and whether it is a terminal; where it is closed, nothing."""
-    try:
-        file = os.dup(STDOUT)
-    except OSError:
-        file = os.open(os.devnull, os.O_WRONLY)
-    with os.fdopen(file, "wb", buffering=0) as stream:
+    """Standard output and whether it is a terminal."""
+    with os.fdopen(STDOUT, "wb", buffering=0, closefd=False) as stream:
         yield stream, stream.isatty()
+
+
+class StandardError(io.TextIOBase):
+    """Standard error as a text."""
+
+    def isatty(self) -> bool:
+        """Whether somebody looks at it."""
+        return os.isatty(STDERR)
+
+    def write(self, text: str) -> int:
+        """Write all of it, however long that takes."""
+        rest = text.encode(errors="backslashreplace")
+        while rest:
+            rest = rest[os.write(STDERR, rest) :]
+        return len(text)

@@ -2,14 +2,13 @@
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 import click
 
 from relay import daemon
 from relay.cli.configuration import config_option, find, read
-from relay.cli.output import standard_output
+from relay.cli.output import StandardError, standard_output
 from relay.config import Config
 from relay.ops import logs
 
@@ -21,8 +20,7 @@ def run(chosen: Path | None) -> None:
     config = read(chosen)
     file = find(chosen)
     store = None if file is None else daemon.store_path(config, file.parent, os.environ)
-    logs.configure(sys.stderr)
-    with logs.in_background():
+    with logs.in_background(logs.configure(StandardError())):
         asyncio.run(_run(config, store))
 
 

@@ -1,16 +1,20 @@
 """Logs: readable on a terminal, JSON lines elsewhere."""
 
+import io
 import logging
 import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from relay.formats.text import visible
+
+Stream = TextIO | io.TextIOBase
+Direct: TypeAlias = "logging.StreamHandler[Stream]"
 
 BACKLOG = 10_000
 """How many log lines may wait for a stream that takes none; more are dropped."""
@@ -19,8 +23,8 @@ FLUSH_S = 1.0
 """How long the last lines may take at the end."""
 
 
-def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
-    """Send relay's log lines, and those of the libraries, to ``stream``.
+def configure(stream: Stream, *, level: int = logging.INFO) -> Direct:
+    """Send relay's log lines, and those of the libraries, to ``stream``; returns what writes them.
 
     What comes from outside (names, labels, answers) is escaped in both forms, so that none of it
     can move a terminal's cursor or begin a line of its own.
@@ -55,6 +59,7 @@ def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
     for library in ("aiodocker", "asyncssh"):
         # The listener says what failed, once; they say it at every try.
         logging.getLogger(library).setLevel(logging.CRITICAL)
+    return handler
 
 
 def _for_people() -> list[Processor]:
@@ -74,13 +79,13 @@ def _for_programs() -> list[Processor]:
 
 
 @contextmanager
-def in_background() -> Iterator[None]:
+def in_background(direct: Direct) -> Iterator[None]:
     """Write log lines in a thread, for a terminal that was paused or a pipe that nobody reads.
 
     Such a stream blocks whoever writes to it, and the loop must never wait.
     """
     root = logging.getLogger()
-    direct = root.handlers
+    before = root.handlers
     waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(BACKLOG)
     writer = threading.Thread(target=_write, args=(waiting, direct), name="logs", daemon=True)
     writer.start()
@@ -88,7 +93,7 @@ def in_background() -> Iterator[None]:
     try:
         yield
     finally:
-        root.handlers = direct
+        root.handlers = before
         with suppress(queue.Full):
             waiting.put_nowait(None)
         writer.join(FLUSH_S)
@@ -106,10 +111,11 @@ class _Handover(logging.Handler):
             self._waiting.put_nowait(record)
 
 
-def _write(waiting: queue.Queue[logging.LogRecord | None], handlers: list[logging.Handler]) -> None:
+def _write(waiting: queue.Queue[logging.LogRecord | None], direct: Direct) -> None:
+    # Not through the handler: the end of the process would wait for its lock.
     while (record := waiting.get()) is not None:
-        for handler in handlers:
-            handler.handle(record)
+        with suppress(OSError):
+            direct.stream.write(direct.format(record) + "\n")
 
 
 def _without_nothing(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

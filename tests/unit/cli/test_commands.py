@@ -1,6 +1,7 @@
 """The command line."""
 
 import json
+import logging
 import socket
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def test_a_store_that_cannot_be_used_ends_with_1(
     """It says why, with no traceback."""
     (tmp_path / "relay.db").write_bytes(b"dear diary, " * 1000)
     file.write_text(f"store: {{path: {tmp_path}/relay.db}}\n{CONFIG}")
-    monkeypatch.setattr("relay.ops.logs.configure", lambda stream: None)
+    monkeypatch.setattr("relay.ops.logs.configure", lambda stream: logging.StreamHandler())
     assert ended(monkeypatch, "run") == 1
     assert capsys.readouterr().err.startswith("relay: store ")
 

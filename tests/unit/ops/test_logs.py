@@ -127,8 +127,7 @@ def test_a_stream_that_takes_nothing_stops_nobody(monkeypatch: pytest.MonkeyPatc
     """Whoever logs goes on, and so does the end, after a short wait."""
     monkeypatch.setattr(logs, "FLUSH_S", 0.01)
     stream = Stuck()
-    logs.configure(stream)
-    with logs.in_background():
+    with logs.in_background(logs.configure(stream)):
         structlog.get_logger().info("one")
     stream.goes_on.set()
 
@@ -136,8 +135,7 @@ def test_a_stream_that_takes_nothing_stops_nobody(monkeypatch: pytest.MonkeyPatc
 def test_in_the_background_every_line_is_written() -> None:
     """In order, by the time it ends."""
     stream = io.StringIO()
-    logs.configure(stream)
-    with logs.in_background():
+    with logs.in_background(logs.configure(stream)):
         for number in range(100):
             structlog.get_logger().info("line", number=number)
     written = [json.loads(line)["number"] for line in stream.getvalue().splitlines()]

@@ -1,0 +1,71 @@
+"""relay as a process whose standard streams are closed, or that nobody reads."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import write_config
+
+RUN = (sys.executable, "-m", "relay", "run", "--config")
+PATIENCE_S = 20
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_config(
+        tmp_path,
+        engines={"gone": {"url": f"unix://{tmp_path}/no.sock"}},
+        store={"path": "relay.db"},
+        destinations={"terminal": {"type": "console"}},
+        routes=[{"name": "own", "match": {"type": "relay"}, "to": "terminal"}],
+    )
+
+
+def started(config: Path) -> None:
+    """Wait until relay holds its store: from before then on it obeys signals."""
+    lock = config.with_name("relay.db.lock")
+    ends_s = time.monotonic() + PATIENCE_S
+    while not (lock.exists() and lock.read_text()):
+        assert time.monotonic() < ends_s, "relay did not start"
+        time.sleep(0.01)
+
+
+def full_pipe() -> tuple[int, int]:
+    """A pipe that takes no further byte until it is read."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    try:
+        while True:
+            os.write(write, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(write, True)
+    return read, write
+
+
+def test_output_that_nobody_reads_does_not_stop_the_end(config: Path) -> None:
+    """With standard output and error stuck, SIGTERM ends relay all the same."""
+    read, write = full_pipe()
+    try:
+        with subprocess.Popen([*RUN, str(config)], stdout=write, stderr=write) as relay:
+            started(config)
+            relay.send_signal(signal.SIGTERM)
+            assert relay.wait(PATIENCE_S) == 0
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_files_of_relays(config: Path, closed: str) -> None:
+    """What relay would print goes nowhere, least of all into its store."""
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *RUN, str(config)]
+    with subprocess.Popen(shell, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as relay:
+        started(config)
+        relay.send_signal(signal.SIGTERM)
+        assert relay.wait(PATIENCE_S) == 0
+    assert config.with_name("relay.db").read_bytes().startswith(b"SQLite format 3\0")
