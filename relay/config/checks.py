@@ -47,6 +47,11 @@ def webhook_url(text: str) -> str:
     return text
 
 
+def has_user(url: str) -> bool:
+    """Whether a URL says who asks; the HTTP client makes an Authorization header of that."""
+    return URL(url).user is not None
+
+
 def _can_be_asked(text: str) -> bool:
     """Whether the HTTP client takes it: it is stricter about hosts."""
     try:

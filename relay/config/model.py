@@ -231,6 +231,17 @@ class HttpDestination(_Destination):
         checks.distinct_headers(value)
         return value
 
+    @field_validator("headers")
+    @classmethod
+    def _one_authorization(
+        cls, value: dict[str, SecretStr], info: ValidationInfo
+    ) -> dict[str, SecretStr]:
+        url = info.data.get("url")
+        authorized = any(name.lower() == "authorization" for name in value)
+        if url and authorized and checks.has_user(url.get_secret_value()):
+            raise whole("hold an Authorization, and the 'url' a user: keep one of them")
+        return value
+
 
 class SlackDestination(_Destination):
     """A Slack incoming webhook."""

@@ -14,7 +14,7 @@ CREATE TABLE cursors (
 
 -- What is to be delivered. A settled delivery is deleted.
 CREATE TABLE deliveries (
-    seq          INTEGER PRIMARY KEY,   -- the order in which they were taken in
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order in which they were taken in
     destination  TEXT NOT NULL,
     subject      TEXT NOT NULL,         -- what it is about: the key within which order is kept
     notification BLOB NOT NULL,         -- JSON

@@ -252,6 +252,13 @@ def test_no_webhook_url(url: str) -> None:
         SlackDestination.model_validate({"url": url})
 
 
+def test_a_user_in_the_url_excludes_an_authorization() -> None:
+    """The HTTP client refuses to choose between them."""
+    entry = {"url": "https://me:pw@x", "headers": {"authorization": "Bearer x"}}
+    with pytest.raises(ValidationError, match="keep one of them"):
+        HttpDestination.model_validate(entry)
+
+
 def test_headers() -> None:
     """Headers are texts; a number is taken as it is written."""
     found = _headers({"Authorization": "Bearer ä", "X-Number": 5})
