@@ -113,7 +113,7 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             for name, to in config.destinations.items()
         ]
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(lane.run()) for lane in lanes]
+            running = {lane: tasks.create_task(lane.run()) for lane in lanes}
             await _warn_of_leftovers(config, outbox)
             await _announce("started", router, outbox)
             intakes = [
@@ -122,15 +122,26 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             ]
             log.info("relay.started", version=__version__, store=str(store or "memory"))
             await stop.asked.wait()
-            ends_s = asyncio.get_running_loop().time() + DRAIN_S
-            for intake in intakes:
-                intake.end()
-            await _finish([intake.digesting for intake in intakes], stop, ends_s)
-            await _announce("stopped", router, outbox)
-            for lane in lanes:
-                lane.stop()
-            await _finish(running, stop, ends_s)
+            await _wind_down(intakes, running, router, outbox, stop)
     log.info("relay.stopped")
+
+
+async def _wind_down(
+    intakes: list["_Intake"],
+    running: dict[Lane, asyncio.Task[None]],
+    router: Router,
+    outbox: Outbox,
+    stop: Stop,
+) -> None:
+    """Read no more, commit what was read, say so, and let the lanes finish: all in `DRAIN_S`."""
+    ends_s = asyncio.get_running_loop().time() + DRAIN_S
+    for intake in intakes:
+        intake.end()
+    await _finish([intake.digesting for intake in intakes], stop, ends_s)
+    await _announce("stopped", router, outbox)
+    for lane in running:
+        lane.stop()
+    await _finish(list(running.values()), stop, ends_s)
 
 
 @dataclass(frozen=True, slots=True)
