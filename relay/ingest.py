@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
 
 import structlog
 
 from relay.bookmark import Bookmark
+from relay.config import StartFrom
 from relay.engine.cause import Causes
 from relay.engine.cursor import Cursor
 from relay.engine.inbox import Connection, Dropped, Inbox, Item, Opened, Record
@@ -19,9 +19,6 @@ from relay.routing.router import Router
 from relay.store.outbox import Intake, Outbox
 
 log = structlog.get_logger()
-
-StartFrom = Literal["now", "oldest"] | timedelta
-"""From when on a first start takes events."""
 
 BATCH = 500
 """How many items are digested at once: few milliseconds, so that the reader gets its turn."""

@@ -50,8 +50,8 @@ def explain(
     """Print for every route whether it takes an event and, if not, which condition failed first.
 
     The event is described with options, or is one JSON object on standard input, as `docker events
-    --format '{{json .}}'` prints it or as relay sends it. Exit code 1 if
-    no route matches.
+    --format '{{json .}}'` prints it or as relay sends it. Exit code 1 if no
+    route matches.
     """
     config = read(chosen)
     engine = given["engine"] or next(iter(config.engines))

@@ -7,11 +7,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.bookmark import Bookmark
-from relay.config import parse
+from relay.config import StartFrom, parse
 from relay.engine.cursor import MARGIN_NS, Cursor
 from relay.engine.inbox import Connection, Dropped, Inbox, Item, Opened, Record
 from relay.event import Cause, Event, Origin, happening
-from relay.ingest import BATCH, Digest, StartFrom, beginning_ns, ingest
+from relay.ingest import BATCH, Digest, beginning_ns, ingest
 from relay.notification import notify
 from relay.routing.router import Router
 from relay.store.outbox import Intake
