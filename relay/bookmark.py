@@ -13,8 +13,17 @@ class Bookmark:
     """Nothing before it is to be asked for: it was before the start, or is forgotten."""
     recent: tuple[tuple[str, int], ...] = ()
     """Id and time of the last events taken in, oldest first, a bounded number of them."""
+    began_ns: int = 0
+    """Where the very first start began: no event before it is taken in."""
+    anchored: bool = False
+    """Whether an event was taken in since the start or the last gap: one that the engine's history
+    has to hold if it reaches back that far."""
+    assumed_ns: int = 0
+    """Deaths up to here, of containers that are not known, count as told."""
+    identity: str | None = None
+    """The engine's own id, as it gave it last; None where it gives none."""
 
     @classmethod
     def beginning(cls, start_ns: int) -> "Bookmark":
         """Where a first start begins."""
-        return cls(position_ns=start_ns, floor_ns=start_ns)
+        return cls(position_ns=start_ns, floor_ns=start_ns, began_ns=start_ns, assumed_ns=start_ns)

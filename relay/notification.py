@@ -1,6 +1,7 @@
 """What is sent: an event or a group of them, with the route that chose it."""
 
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -23,6 +24,29 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
+class Include(msgspec.Struct, frozen=True):
+    """What a route wants to be told of a container beside the event."""
+
+    logs: int = 0
+    """How many of its last log lines."""
+    health: bool = False
+    """What its last health check printed."""
+    inspect: tuple[str, ...] = ()
+    """Fields of the engine's ``inspect``, as dotted paths: ``RestartCount``, ``State.Pid``."""
+
+
+class Included(msgspec.Struct, frozen=True):
+    """What the engine told of it. All of it was written by whoever runs the container."""
+
+    logs: tuple[str, ...] | None = None
+    """The last log lines, oldest first, free of control characters; None if there are none."""
+    health: str | None = None
+    inspect: Mapping[str, object] = {}
+    """JSON values by path; a field that is not there is None."""
+    missing: str | None = None
+    """Why something that was asked for is not here; None if nothing is missing."""
+
+
 class Notification(msgspec.Struct, frozen=True):
     """One message for one or more destinations."""
 
@@ -36,11 +60,17 @@ class Notification(msgspec.Struct, frozen=True):
     """How many events it stands for."""
     suppressed: int = 0
     """How many further events noise control held back."""
+    include: Include | None = None
+    """What its route wants beside the events; None for nothing."""
+    included: Included | None = None
+    """What came of that; None until it was asked for, and if the time for it ran out."""
 
 
-def notify(route: str, event: Event) -> Notification:
+def notify(route: str, event: Event, include: Include | None = None) -> Notification:
     """The notification of one event by one route."""
-    return Notification(id=notification_id(route, event.id), route=route, events=(event,))
+    return Notification(
+        id=notification_id(route, event.id), route=route, events=(event,), include=include
+    )
 
 
 def notification_id(route: str, *event_ids: str) -> str:

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.bookmark import Bookmark
+from relay.container import Container
 from relay.event import Event
 from relay.exchange import Outcome
 from relay.notification import Notification
+
+HOLD_NS = 3_000_000_000
+"""How long a delivery waits at most for what its notification is to include."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,20 @@ class Intake:
     """Where the engine's cursor stands after the batch; None leaves it where it is."""
     notifications: Sequence[tuple[Notification, Sequence[str]]]
     """Each with the destinations it goes to, in the order of the events."""
+    containers: Sequence[Container] = ()
+    """Those of which something new is known."""
+    gone: Sequence[str] = ()
+    """The ids of those that are to be known no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a batch."""
+
+    seqs: Sequence[Sequence[int]]
+    """For each notification of the batch the numbers of its deliveries."""
+    shed: int = 0
+    """How many deliveries were given up because the store is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +69,19 @@ class Outbox(Protocol):
         """Where an engine's cursor stood at its last commit; None for an engine never heard."""
         ...
 
-    async def take_in(self, intake: Intake, now_ns: int) -> None:
-        """Commit a batch: its deliveries, due at once, and the cursor that moves past it."""
+    async def containers(self, engine: str) -> list[Container]:
+        """What was known of an engine's containers at the last commit."""
+        ...
+
+    async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
+        """Commit a batch: its deliveries and the cursor that moves past it.
+
+        A delivery is due at once, or `HOLD_NS` later if its notification is to include something.
+        """
+        ...
+
+    async def enrich(self, seqs: Sequence[int], notification: Notification, now_ns: int) -> None:
+        """Put the notification, with what it includes, in the place of the one that was held."""
         ...
 
     async def due(

@@ -1,23 +1,41 @@
 -- Every statement that the store runs, by name.
 
 -- name: bookmark
-SELECT position_ns, floor_ns, recent FROM cursors WHERE engine = :engine;
+SELECT position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity
+FROM cursors WHERE engine = :engine;
 
 -- name: save_bookmark
-INSERT INTO cursors (engine, position_ns, floor_ns, recent)
-VALUES (:engine, :position_ns, :floor_ns, :recent)
-ON CONFLICT (engine) DO UPDATE
-SET position_ns = excluded.position_ns, floor_ns = excluded.floor_ns, recent = excluded.recent;
+INSERT OR REPLACE INTO cursors
+    (engine, position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity)
+VALUES
+    (:engine, :position_ns, :floor_ns, :recent, :began_ns, :anchored, :assumed_ns, :identity);
+
+-- name: containers
+SELECT state FROM containers WHERE engine = :engine;
+
+-- name: save_container
+INSERT OR REPLACE INTO containers (engine, id, state) VALUES (:engine, :id, :state);
+
+-- name: forget_container
+DELETE FROM containers WHERE engine = :engine AND id = :id;
 
 -- name: add_delivery
--- Due at once, unless another about the same subject is before it.
-INSERT INTO deliveries (destination, subject, notification, created_ns, due_ns)
+-- Due once it is held no more, unless another about the same subject is before it.
+INSERT INTO deliveries (destination, subject, notification, created_ns, hold_ns, due_ns)
 VALUES (
-    :destination, :subject, :notification, :now_ns,
+    :destination, :subject, :notification, :now_ns, :hold_ns,
     CASE WHEN EXISTS (
         SELECT 1 FROM deliveries WHERE destination = :destination AND subject = :subject
-    ) THEN NULL ELSE :now_ns END
+    ) THEN NULL ELSE max(:now_ns, :hold_ns) END
 );
+
+-- name: enrich
+-- What it waited for is here. One that waits for another before it goes on waiting, and one that
+-- was tried meanwhile keeps its turn.
+UPDATE deliveries SET notification = :notification, hold_ns = 0,
+    due_ns = CASE WHEN attempts = 0 THEN min(due_ns, :now_ns) ELSE due_ns END
+WHERE seq = :seq
+RETURNING destination;
 
 -- name: due
 -- Besides those that are under way, whose numbers come as a JSON array.
@@ -42,7 +60,7 @@ FROM deliveries WHERE seq = :seq;
 
 -- name: promote_next
 -- The successor in the same order becomes due, now that the one before it is settled.
-UPDATE deliveries SET due_ns = :now_ns
+UPDATE deliveries SET due_ns = max(:now_ns, hold_ns)
 WHERE due_ns IS NULL AND seq = (
     SELECT min(next.seq)
     FROM deliveries AS done JOIN deliveries AS next

@@ -36,3 +36,22 @@ CREATE TABLE dead_letters (
     attempts     INTEGER NOT NULL,
     reason       TEXT NOT NULL
 );
+
+-- version: 2
+
+ALTER TABLE cursors ADD COLUMN began_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cursors ADD COLUMN anchored INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE cursors ADD COLUMN assumed_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cursors ADD COLUMN identity TEXT;
+UPDATE cursors SET began_ns = floor_ns, assumed_ns = position_ns;
+
+-- What is known of each engine's containers.
+CREATE TABLE containers (
+    engine TEXT NOT NULL,
+    id     TEXT NOT NULL,
+    state  BLOB NOT NULL,               -- JSON
+    PRIMARY KEY (engine, id)
+) WITHOUT ROWID;
+
+-- No attempt before this: what a route includes is being asked for.
+ALTER TABLE deliveries ADD COLUMN hold_ns INTEGER NOT NULL DEFAULT 0;

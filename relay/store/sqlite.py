@@ -6,7 +6,7 @@ import os
 import sqlite3
 import struct
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,12 @@ from pathlib import Path
 import msgspec
 
 from relay.bookmark import Bookmark
+from relay.container import Container
 from relay.errors import StoreError, system_words
 from relay.exchange import Dead, Delivered, Outcome, Retry
 from relay.notification import Notification
 from relay.store.committer import Committer
-from relay.store.outbox import Delivery, Due, Intake, subject
+from relay.store.outbox import HOLD_NS, Delivery, Due, Intake, Receipt, subject
 from relay.store.statements import sections
 
 APPLICATION_ID = 0x52454C59
@@ -27,6 +28,7 @@ APPLICATION_ID = 0x52454C59
 _MIGRATIONS = list(sections("schema.sql", "version").values())
 _SQL = sections("queries.sql", "name")
 _SEEN = struct.Struct("<16sq")
+_decode_container = msgspec.json.Decoder(Container).decode
 _decode_notification = msgspec.json.Decoder(Notification).decode
 
 
@@ -41,12 +43,22 @@ class SqliteOutbox:
         """See `Outbox.bookmark`."""
         return await self._committer.run(partial(_bookmark, engine))
 
-    async def take_in(self, intake: Intake, now_ns: int) -> None:
+    async def containers(self, engine: str) -> list[Container]:
+        """See `Outbox.containers`."""
+        return await self._committer.run(partial(_containers, engine))
+
+    async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
         """See `Outbox.take_in`."""
-        await self._committer.run(partial(_take_in, intake, now_ns))
+        receipt = await self._committer.run(partial(_take_in, intake, now_ns))
         for _, destinations in intake.notifications:
             for destination in destinations:
                 self._news[destination].set()
+        return receipt
+
+    async def enrich(self, seqs: Sequence[int], notification: Notification, now_ns: int) -> None:
+        """See `Outbox.enrich`."""
+        for destination in await self._committer.run(partial(_enrich, seqs, notification, now_ns)):
+            self._news[destination].set()
 
     async def due(
         self, destination: str, now_ns: int, most: int, besides: Collection[int] = ()
@@ -181,37 +193,80 @@ def _bookmark(engine: str, connection: sqlite3.Connection) -> Bookmark | None:
     row = connection.execute(_SQL["bookmark"], {"engine": engine}).fetchone()
     if row is None:
         return None
-    position_ns, floor_ns, recent = row
-    return Bookmark(
-        position_ns,
-        floor_ns,
-        tuple((f"evt_{id_.hex()}", time_ns) for id_, time_ns in _SEEN.iter_unpack(recent)),
+    position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity = row
+    seen = tuple((f"evt_{id_.hex()}", time_ns) for id_, time_ns in _SEEN.iter_unpack(recent))
+    return Bookmark(position_ns, floor_ns, seen, began_ns, bool(anchored), assumed_ns, identity)
+
+
+def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) -> None:
+    recent = b"".join(
+        _SEEN.pack(bytes.fromhex(id_.removeprefix("evt_")), time_ns) for id_, time_ns in mark.recent
     )
+    row = {
+        "engine": engine,
+        "position_ns": mark.position_ns,
+        "floor_ns": mark.floor_ns,
+        "recent": recent,
+        "began_ns": mark.began_ns,
+        "anchored": mark.anchored,
+        "assumed_ns": mark.assumed_ns,
+        "identity": mark.identity,
+    }
+    connection.execute(_SQL["save_bookmark"], row)
 
 
-def _take_in(intake: Intake, now_ns: int, connection: sqlite3.Connection) -> None:
-    if (mark := intake.bookmark) is not None:
-        recent = b"".join(
-            _SEEN.pack(bytes.fromhex(id_.removeprefix("evt_")), time_ns)
-            for id_, time_ns in mark.recent
-        )
-        connection.execute(
-            _SQL["save_bookmark"],
-            {
-                "engine": intake.engine,
-                "position_ns": mark.position_ns,
-                "floor_ns": mark.floor_ns,
-                "recent": recent,
-            },
-        )
-    for notification, destinations in intake.notifications:
+def _containers(engine: str, connection: sqlite3.Connection) -> list[Container]:
+    rows = connection.execute(_SQL["containers"], {"engine": engine})
+    return [_decode_container(state) for (state,) in rows]
+
+
+def _take_in(intake: Intake, now_ns: int, connection: sqlite3.Connection) -> Receipt:
+    if intake.bookmark is not None:
+        _save_bookmark(intake.engine, intake.bookmark, connection)
+    for container in intake.containers:
         row = {
-            "subject": subject(notification.events[0]),
-            "notification": msgspec.json.encode(notification),
-            "now_ns": now_ns,
+            "engine": intake.engine,
+            "id": container.id,
+            "state": msgspec.json.encode(container),
         }
-        for destination in destinations:
-            connection.execute(_SQL["add_delivery"], {**row, "destination": destination})
+        connection.execute(_SQL["save_container"], row)
+    for id_ in intake.gone:
+        connection.execute(_SQL["forget_container"], {"engine": intake.engine, "id": id_})
+    seqs = [
+        _add_deliveries(notification, destinations, now_ns, connection)
+        for notification, destinations in intake.notifications
+    ]
+    return Receipt(seqs)
+
+
+def _add_deliveries(
+    notification: Notification,
+    destinations: Sequence[str],
+    now_ns: int,
+    connection: sqlite3.Connection,
+) -> list[int]:
+    row = {
+        "subject": subject(notification.events[0]),
+        "notification": msgspec.json.encode(notification),
+        "now_ns": now_ns,
+        "hold_ns": 0 if notification.include is None else now_ns + HOLD_NS,
+    }
+    return [
+        connection.execute(_SQL["add_delivery"], {**row, "destination": destination}).lastrowid or 0
+        for destination in destinations
+    ]
+
+
+def _enrich(
+    seqs: Sequence[int], notification: Notification, now_ns: int, connection: sqlite3.Connection
+) -> list[str]:
+    """Returns the destinations of those that were still there."""
+    row = {"notification": msgspec.json.encode(notification), "now_ns": now_ns}
+    return [
+        destination
+        for seq in seqs
+        for (destination,) in connection.execute(_SQL["enrich"], {**row, "seq": seq}).fetchall()
+    ]
 
 
 def _due(
