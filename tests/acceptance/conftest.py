@@ -2,13 +2,32 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.docker import Binaries, EngineError, PrivateEngine, find_binaries
+from tests.support.docker import Binaries, PrivateEngine, find_binaries
+from tests.support.enclosed import EnclosedEngine, EngineError
+from tests.support.engines import RELEASES, Release, find
+from tests.support.podman import PodmanEngine, Programs, find_programs
 from tests.support.receiver import Receiver
+
+
+def _fetched(release: Release) -> EnclosedEngine:
+    return PrivateEngine(find_binaries(find(release)))
+
+
+AGES: dict[str, Callable[[], EnclosedEngine]] = {
+    "docker-20.10": lambda: PrivateEngine(find_binaries()),
+    **{release.name: partial(_fetched, release) for release in RELEASES},
+    "podman-4.3": lambda: PodmanEngine(find_programs()),
+}
+"""Make and version of the engines that relay is tried on, and how to have one."""
+
+MOVING = {release.name for release in RELEASES if release.moving}
+"""Those that may be gone at any time, from a suite that moves on."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,9 +48,53 @@ def binaries() -> Binaries:
     try:
         return find_binaries()
     except EngineError as missing:
-        if os.environ.get("RELAY_REQUIRE_ENGINE") == "1":
+        if _required():
             raise
         pytest.skip(str(missing))
+
+
+def _required() -> bool:
+    return os.environ.get("RELAY_REQUIRE_ENGINE") == "1"
+
+
+@pytest.fixture(scope="session")
+def podman_programs() -> Programs:
+    """The machine's own Podman; where it is missing, why there is no test."""
+    try:
+        return find_programs()
+    except EngineError as missing:
+        if _required():
+            raise
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def podman(podman_programs: Programs) -> Iterator[PodmanEngine]:
+    """A Podman, started for one test and for nobody else."""
+    with PodmanEngine(podman_programs) as private:
+        yield private
+
+
+@pytest.fixture(scope="session", params=AGES)
+def aged_engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, EnclosedEngine]]:
+    """Each make and age of engine in turn, with its name; where there is none, why."""
+    age: str = request.param
+    try:
+        engine = AGES[age]()
+        with engine:
+            _check_version(age, engine)
+            yield age, engine
+    except EngineError as missing:
+        if _required() and age not in MOVING:
+            raise
+        pytest.skip(f"{age}: {missing}")
+
+
+def _check_version(age: str, engine: EnclosedEngine) -> None:
+    found: str = engine.get("/version")["Version"]
+    wanted = age.partition("-")[2]
+    if not found.startswith(f"{wanted}."):
+        raise EngineError(f"this is {found}, not {wanted}")
 
 
 @pytest.fixture(scope="session")

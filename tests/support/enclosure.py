@@ -9,14 +9,15 @@ from typing import IO
 # process of a PID namespace with mounts of its own: when it ends the kernel kills everything in
 # it, and its mounts go with it. It ends with `cat`, and `cat` ends when the tests close the pipe
 # or die, by whatever signal. Its own pid is read before /proc is replaced: that is the one by
-# which the machine knows it. A /run and an /opt of its own keep inside what containerd puts there,
-# wherever its own folders are: the shims' sockets, and folders for plugins.
+# which the machine knows it. A /run, an /opt and a /dev/shm of its own keep inside what engines put
+# there, wherever their own folders are: the shims' sockets, folders for plugins, Podman's locks.
 _GUARD = """
 unshare --mount --pid --fork --kill-child=KILL sh -c '
   read -r pid rest </proc/self/stat &&
   mount -t proc proc /proc &&
   mount -t tmpfs -o mode=755 tmpfs /run &&
   mount -t tmpfs -o mode=755 tmpfs /opt &&
+  mount -t tmpfs -o mode=1777 tmpfs /dev/shm &&
   echo "$pid" &&
   exec "$0" -- cat >/dev/null
 ' "$1"

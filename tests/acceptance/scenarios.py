@@ -1,0 +1,162 @@
+"""The ways for a container to end, and what each of them is to be called."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.support.enclosed import EnclosedEngine
+
+TIMEOUT_S = 30.0
+
+OOM = "x=a; while true; do x=$x$x; done"
+"""Doubles a string until the kernel ends it."""
+
+_UNTIL_TOLD = "echo ready; while test ! -e /go; do sleep 0.05; done"
+"""Says when its traps are set; a shell acts on a signal between two sleeps."""
+
+Death = tuple[str, int]
+"""Cause and exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One way to end; at its end its container is dead, and stays so."""
+
+    what: str
+    happen: Callable[[EnclosedEngine, str], None]
+    """Takes the engine and the name that the container is to have."""
+    deaths: tuple[Death, ...]
+    """What a person who knows what was done says of it, on whatever engine."""
+    ooms: int = 0
+    """How many events say that memory ran out."""
+
+
+def _ready(engine: EnclosedEngine, name: str, traps: str, *options: str, **labels: str) -> None:
+    """Run a container with these traps, and return when they are set."""
+    engine.run("sh", "-c", f"{traps}; {_UNTIL_TOLD}", name=name, options=options, labels=labels)
+    _until(lambda: "ready" in engine.docker("logs", name))
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not holds():
+        assert time.monotonic() < deadline, f"not so after {TIMEOUT_S} s"
+        time.sleep(0.05)
+
+
+def _stop_obeyed(engine: EnclosedEngine, name: str) -> None:
+    _ready(engine, name, "trap 'exit 0' TERM")
+    engine.docker("stop", name)
+
+
+def _stop_ignored(engine: EnclosedEngine, name: str) -> None:
+    _ready(engine, name, "trap '' TERM")
+    engine.docker("stop", "--time=1", name)
+
+
+def _restart(engine: EnclosedEngine, name: str) -> None:
+    _ready(engine, name, "trap 'exit 0' TERM")
+    # Told how long, since Podman waits for nobody by itself.
+    engine.docker("restart", "--time=10", name)
+    _until(lambda: engine.docker("logs", name).count("ready") == 2)
+    engine.docker("stop", name)
+
+
+def _kill(engine: EnclosedEngine, name: str) -> None:
+    _ready(engine, name, "trap 'exit 0' TERM")
+    engine.docker("kill", name)
+    engine.wait(name)
+
+
+def _kill_term(engine: EnclosedEngine, name: str) -> None:
+    _ready(engine, name, "trap 'exit 0' TERM")
+    engine.docker("kill", "--signal=TERM", name)
+    engine.wait(name)
+
+
+def _hup_then_crash(engine: EnclosedEngine, name: str) -> None:
+    engine.run("sh", "-c", f"trap 'echo reloaded' HUP; {_UNTIL_TOLD}; exit 5", name=name)
+    _until(lambda: "ready" in engine.docker("logs", name))
+    engine.docker("kill", "--signal=HUP", name)
+    _until(lambda: "reloaded" in engine.docker("logs", name))
+    engine.docker("exec", name, "touch", "/go")
+    engine.wait(name)
+
+
+def _remove_by_force(engine: EnclosedEngine, name: str) -> None:
+    # Podman asks before it kills.
+    _ready(engine, name, "trap '' TERM", "--stop-timeout=1")
+    engine.docker("rm", "--force", name)
+
+
+def _out_of_memory(engine: EnclosedEngine, name: str) -> None:
+    limits = ["--memory=16m", "--memory-swap=16m"]
+    engine.run("sh", "-c", OOM, name=name, options=limits)
+    engine.wait(name)
+
+
+def _killed_from_the_host(engine: EnclosedEngine, name: str) -> None:
+    engine.run("sleep", "60", name=name)
+    engine.kill_process(name)
+    engine.wait(name)
+
+
+def _crash(engine: EnclosedEngine, name: str) -> None:
+    engine.run("sh", "-c", "exit 3", name=name)
+    engine.wait(name)
+
+
+def _finish(engine: EnclosedEngine, name: str) -> None:
+    engine.run("true", name=name)
+    engine.wait(name)
+
+
+def _crash_loop(engine: EnclosedEngine, name: str) -> None:
+    engine.run("sh", "-c", "exit 4", name=name, options=["--restart=on-failure:2"])
+
+    def over() -> bool:
+        found = engine.inspect(name)
+        status: str = found["State"]["Status"]
+        return (status, found["RestartCount"]) == ("exited", 2)
+
+    _until(over)
+
+
+def _own_stop_signal(engine: EnclosedEngine, name: str) -> None:
+    _ready(engine, name, "trap 'exit 0' USR1", "--stop-signal=USR1")
+    engine.docker("stop", name)
+
+
+def _own_stop_signal_code(engine: EnclosedEngine, name: str) -> None:
+    _ready(engine, name, "trap 'exit 3' USR1", "--stop-signal=USR1")
+    engine.docker("stop", name)
+
+
+def _label_exit_code(engine: EnclosedEngine, name: str) -> None:
+    engine.run("sh", "-c", "exit 7", name=name, labels={"exitCode": "0"})
+    engine.wait(name)
+
+
+def _label_signal(engine: EnclosedEngine, name: str) -> None:
+    _ready(engine, name, "trap 'exit 9' TERM", signal="1")
+    engine.docker("stop", name)
+
+
+SCENARIOS = (
+    Scenario("stop, obeyed", _stop_obeyed, (("requested", 0),)),
+    Scenario("stop, ignored", _stop_ignored, (("requested", 137),)),
+    Scenario("restart, then stop", _restart, (("requested", 0), ("requested", 0))),
+    Scenario("kill", _kill, (("requested", 137),)),
+    Scenario("kill by TERM", _kill_term, (("requested", 0),)),
+    Scenario("HUP, then a crash", _hup_then_crash, (("crashed", 5),)),
+    Scenario("rm by force", _remove_by_force, (("requested", 137),)),
+    Scenario("out of memory", _out_of_memory, (("oom", 137),), ooms=1),
+    Scenario("killed from the host", _killed_from_the_host, (("crashed", 137),)),
+    Scenario("crash", _crash, (("crashed", 3),)),
+    Scenario("finished", _finish, (("finished", 0),)),
+    Scenario("crash loop", _crash_loop, (("crashed", 4),) * 3),
+    Scenario("stop signal USR1", _own_stop_signal, (("requested", 0),)),
+    Scenario("stop signal USR1, code 3", _own_stop_signal_code, (("requested", 3),)),
+    Scenario("label exitCode", _label_exit_code, (("crashed", 7),)),
+    Scenario("label signal", _label_signal, (("requested", 9),)),
+)

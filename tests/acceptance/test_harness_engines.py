@@ -1,0 +1,103 @@
+"""The harness's engines of other ages and makes: where they come from, and what they leave."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.enclosed import EngineError
+from tests.support.engines import Mirror, Release, fetch, find, mirror
+from tests.support.podman import PodmanEngine, Programs
+
+STANZAS = """\
+Types: deb
+URIs: http://security.example/debian-security
+Suites: bookworm-security
+
+Types: deb deb-src
+# a comment
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian.gpg
+"""
+
+LINES = """\
+# deb http://old.example/debian bookworm main
+deb-src http://source.example/debian bookworm main
+deb [arch=amd64 signed-by=/usr/share/keyrings/debian.gpg] http://mirror.example/debian bookworm main
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("debian.sources", STANZAS), ("sources.list", LINES)])
+def test_the_mirror_is_the_machines_own(name: str, text: str) -> None:
+    """Either of apt's formats gives the mirror of the machine's suite, and its key."""
+    found = mirror({Path(name): text}, "bookworm")
+    assert found == Mirror("http://mirror.example/debian", "/usr/share/keyrings/debian.gpg")
+
+
+def test_a_machine_without_its_suite_is_refused() -> None:
+    """Where no source has the machine's suite, the files that were read are named."""
+    with pytest.raises(EngineError, match=r"'trixie': debian\.sources"):
+        mirror({Path("debian.sources"): STANZAS}, "trixie")
+
+
+def test_an_engine_that_is_not_there_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that was never fetched is an error that names the command which fetches it."""
+    monkeypatch.setenv("RELAY_ENGINES", str(tmp_path))
+    with pytest.raises(EngineError, match=r"python -m tests\.support\.engines"):
+        find(Release("26.1", "trixie"))
+
+
+def test_an_engine_of_another_version_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the engine says of itself counts, not the name of its folder."""
+    monkeypatch.setenv("RELAY_ENGINES", str(tmp_path))
+    dockerd = tmp_path / "docker-28.5" / "dockerd"
+    dockerd.parent.mkdir()
+    dockerd.write_text("#!/bin/sh\necho Docker version 28.50.1, build 0\n")
+    dockerd.chmod(0o755)
+    with pytest.raises(EngineError, match=r"no Docker 28\.5 any more: Docker version 28\.50\.1"):
+        find(Release("28.5", "sid"))
+
+
+def test_a_fetch_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without apt nothing is fetched, and no part of an engine is taken for one."""
+    monkeypatch.setenv("RELAY_ENGINES", str(tmp_path / "engines"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError):
+        fetch(Release("26.1", "trixie"))
+    assert list((tmp_path / "engines").iterdir()) == []
+
+
+def test_podmans_containers_outlive_its_service(podman: PodmanEngine) -> None:
+    """The service ends and starts again; its containers run on, and its history is kept."""
+    podman.run("sleep", "60", name="survivor")
+    podman.stop()
+    assert not podman.answers()
+    podman.start()
+    podman.kill()
+    podman.start()
+    assert podman.inspect("survivor")["State"]["Running"]
+    told = [event["Action"] for event in podman.events() if event["Type"] == "container"]
+    assert told == ["create", "init", "start"]
+
+
+def test_podman_knows_what_ran_out_of_memory(podman: PodmanEngine) -> None:
+    """Podman sends no ``oom``, and says it when it is asked."""
+    limits = ["--memory=16m", "--memory-swap=16m"]
+    podman.run("sh", "-c", "x=a; while true; do x=$x$x; done", name="greedy", options=limits)
+    assert podman.wait("greedy") == 137
+    assert podman.inspect("greedy")["State"]["OOMKilled"]
+    assert "oom" not in [event["Action"] for event in podman.events()]
+
+
+def test_podman_leaves_nothing(podman_programs: Programs) -> None:
+    """Closing it removes processes, mounts, control groups and its folder."""
+    with PodmanEngine(podman_programs) as engine:
+        engine.run("sleep", "60", name="left")
+    assert not engine.folder.exists()
+    assert str(engine.folder) not in Path("/proc/mounts").read_text()
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{engine.folder.name}"))
