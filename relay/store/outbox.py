@@ -10,6 +10,7 @@ from relay.container import Container
 from relay.event import Event
 from relay.exchange import Outcome
 from relay.notification import Notification
+from relay.store.trouble import State
 
 HOLD_NS = 3_000_000_000
 """How long a delivery waits at most for what its notification is to include."""
@@ -35,9 +36,11 @@ class Receipt:
     """What became of a batch."""
 
     seqs: Sequence[Sequence[int]]
-    """For each notification of the batch the numbers of its deliveries."""
+    """For each notification of the batch the numbers of those of its deliveries that are kept."""
     shed: int = 0
-    """How many deliveries were given up because the store is full."""
+    """How many deliveries, of this batch or older, were given up because the store is full."""
+    letters_shed: int = 0
+    """How many dead letters went for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,12 @@ class Due:
 
 
 class Outbox(Protocol):
-    """Every call returns when what it did is on disk."""
+    """Every call returns when what it did is on disk; while the disk fails, none returns."""
+
+    @property
+    def state(self) -> State:
+        """Whether the disk does its part; may be asked in any thread."""
+        ...
 
     async def bookmark(self, engine: str) -> Bookmark | None:
         """Where an engine's cursor stood at its last commit; None for an engine never heard."""
@@ -77,6 +85,9 @@ class Outbox(Protocol):
         """Commit a batch: its deliveries and the cursor that moves past it.
 
         A delivery is due at once, or `HOLD_NS` later if its notification is to include something.
+
+        A store that is full gives up dead letters, then the oldest deliveries or those of this
+        batch, as it was told; the cursor moves all the same.
         """
         ...
 
@@ -99,6 +110,14 @@ class Outbox(Protocol):
         """Commit what an attempt came to: gone, due again later, or kept as a dead letter.
 
         Unless it is to be tried again, the next delivery about the same subject becomes due.
+        """
+        ...
+
+    async def settle_clock(self, now_ns: int, most_ns: int) -> int:
+        """Mend the times of deliveries that cannot be, because the clock was set back meanwhile.
+
+        What was made in the future was made now, and what waits longer than ``most_ns`` is due.
+        Returns how many.
         """
         ...
 

@@ -74,3 +74,31 @@ DELETE FROM deliveries WHERE seq = :seq;
 
 -- name: pending
 SELECT destination, count(*) FROM deliveries GROUP BY destination;
+
+-- name: drop_oldest
+DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries ORDER BY seq LIMIT :most)
+RETURNING seq, destination, subject;
+
+-- name: drop_letters
+DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters ORDER BY seq LIMIT :most);
+
+-- name: promote_head
+-- The first in an order becomes due, if it waited for another that is there no more.
+UPDATE deliveries SET due_ns = max(:now_ns, hold_ns)
+WHERE due_ns IS NULL AND seq = (
+    SELECT min(seq) FROM deliveries WHERE destination = :destination AND subject = :subject
+);
+
+-- name: promote_heads
+-- The same, in every order.
+UPDATE deliveries SET due_ns = max(:now_ns, hold_ns)
+WHERE due_ns IS NULL
+    AND seq IN (SELECT min(seq) FROM deliveries GROUP BY destination, subject);
+
+-- name: settle_clock
+-- What was made later than now, or waits longer than anything may, was so by a clock that was wrong.
+UPDATE deliveries SET
+    created_ns = min(created_ns, :now_ns),
+    hold_ns = CASE WHEN hold_ns > :now_ns + :held_ns THEN :now_ns ELSE hold_ns END,
+    due_ns = CASE WHEN due_ns > :now_ns + :most_ns THEN :now_ns ELSE due_ns END
+WHERE created_ns > :now_ns OR hold_ns > :now_ns + :held_ns OR due_ns > :now_ns + :most_ns;

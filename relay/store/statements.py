@@ -9,3 +9,7 @@ def sections(file: str, label: str) -> dict[str, str]:
     text = files(__package__).joinpath(file).read_text(encoding="utf-8")
     _, *parts = re.split(rf"^-- {label}: (\S+)$", text, flags=re.MULTILINE)
     return {key: sql.strip() for key, sql in zip(parts[::2], parts[1::2], strict=True)}
+
+
+SQL = sections("queries.sql", "name")
+"""Every statement that the store runs, by name."""

@@ -1,12 +1,14 @@
 """The outbox against the plainest thing that keeps the same promises."""
 
 import asyncio
+import heapq
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.config import WhenFull
 from relay.exchange import Dead, Delivered, Outcome, Reason, Retry
 from relay.store.outbox import Intake, Outbox
 from relay.store.sqlite import open_outbox
@@ -14,6 +16,8 @@ from relay.store.sqlite import open_outbox
 from .samples import told
 
 DESTINATIONS = ("ops", "audit")
+SMALL = 80 * 1024
+"""Room for some forty deliveries beside the empty tables."""
 
 
 @dataclass
@@ -22,6 +26,8 @@ class Waiting:
 
     number: int
     created_ns: int
+    place: int
+    """Among all, in the order in which they came."""
     attempts: int = 0
 
 
@@ -38,12 +44,22 @@ class Model:
 
     def __init__(self) -> None:
         self.lines: defaultdict[tuple[str, str], Line] = defaultdict(Line)
+        self.letters = 0
+        self._places = 0
 
     def take_in(self, number: int, about: str, to: str, now_ns: int) -> None:
         line = self.lines[to, about]
         if not line.waiting:
             line.ready_ns = now_ns
-        line.waiting.append(Waiting(number, now_ns))
+        line.waiting.append(Waiting(number, now_ns, self._places))
+        self._places += 1
+
+    def drop_oldest(self, count: int, now_ns: int) -> None:
+        lines = [line for to in DESTINATIONS for line in self._open(to)]
+        all_ = [(waiting.place, line) for line in lines for waiting in line.waiting]
+        for _, line in heapq.nsmallest(count, all_, key=lambda each: each[0]):
+            line.waiting.pop(0)
+            line.ready_ns = now_ns
 
     def settle(self, number: int, to: str, outcome: Outcome, now_ns: int) -> None:
         (line,) = (line for line in self._open(to) if line.waiting[0].number == number)
@@ -54,6 +70,7 @@ class Model:
                 line.ready_ns += int(after_s) * 10**9
             case Delivered() | Dead():
                 line.waiting.pop(0)
+                self.letters += isinstance(outcome, Dead)
 
     def due(self, to: str, now_ns: int) -> list[tuple[int, int, int]]:
         ready = sorted(
@@ -106,48 +123,67 @@ _outcomes = st.one_of(
 _events = st.tuples(st.sampled_from("abc"), st.sets(st.sampled_from(DESTINATIONS)).map(tuple))
 _steps = st.one_of(
     st.builds(TakeIn, st.lists(_events, max_size=4)),
+    st.builds(TakeIn, st.lists(_events, min_size=30, max_size=60)),
     st.builds(Settle, st.sampled_from(DESTINATIONS), st.integers(0, 5), _outcomes),
     st.builds(Pass, st.integers(0, 4)),
 )
 
 
+_Steps = list[TakeIn | Settle | Pass]
+
+
 @given(st.lists(_steps, max_size=30))
-def test_does_what_its_model_does(steps: list[TakeIn | Settle | Pass]) -> None:
+def test_does_what_its_model_does(steps: _Steps) -> None:
     """Whatever is taken in and settled, in whatever order: the same are due, at the same times."""
-    asyncio.run(_does_what_its_model_does(steps))
+    asyncio.run(_does_what_its_model_does(steps, 2**30, "drop-oldest"))
 
 
-async def _does_what_its_model_does(steps: list[TakeIn | Settle | Pass]) -> None:
+@given(st.lists(_steps, max_size=30), st.sampled_from(["drop-oldest", "drop-new"]))
+def test_does_what_its_model_does_when_full(steps: _Steps, when_full: WhenFull) -> None:
+    """Where there is little room, too: exactly the oldest or the newest are gone, as it says."""
+    asyncio.run(_does_what_its_model_does(steps, SMALL, when_full))
+
+
+async def _does_what_its_model_does(steps: _Steps, max_size: int, when_full: WhenFull) -> None:
     model, now_ns, number = Model(), 0, 0
-    async with open_outbox(None) as outbox:
+    async with open_outbox(None, max_size=max_size, when_full=when_full) as outbox:
         for step in steps:
             match step:
                 case Pass(seconds=seconds):
                     now_ns += seconds * 10**9
-                case TakeIn(events=events):
-                    await _take_in(outbox, model, events, number, now_ns)
-                    number += len(events)
+                case TakeIn():
+                    await _take_in(outbox, model, step, number, now_ns, when_full)
+                    number += len(step.events)
                 case Settle():
                     await _settle(outbox, model, step, now_ns)
             await _compare(outbox, model, now_ns)
 
 
 async def _take_in(
-    outbox: Outbox,
-    model: Model,
-    events: list[tuple[str, tuple[str, ...]]],
-    number: int,
-    now_ns: int,
+    outbox: Outbox, model: Model, step: TakeIn, number: int, now_ns: int, when_full: WhenFull
 ) -> None:
-    notifications = [(told(number + index, about), to) for index, (about, to) in enumerate(events)]
-    await outbox.take_in(Intake("here", None, notifications), now_ns)
-    for index, (about, destinations) in enumerate(events):
+    batch = [(told(number + index, about), to) for index, (about, to) in enumerate(step.events)]
+    receipt = await outbox.take_in(Intake("here", None, batch), now_ns)
+    refused = 0
+    for index, ((about, destinations), seqs) in enumerate(
+        zip(step.events, receipt.seqs, strict=True)
+    ):
+        if when_full == "drop-new" and not seqs:
+            refused += len(destinations)
+            continue
         for to in destinations:
             model.take_in(number + index, about, to, now_ns)
+    if when_full == "drop-new":
+        assert receipt.shed == refused
+    else:
+        model.drop_oldest(receipt.shed, now_ns)
+    assert receipt.letters_shed <= model.letters
+    model.letters -= receipt.letters_shed
+    assert not receipt.shed or not model.letters
 
 
 async def _settle(outbox: Outbox, model: Model, step: Settle, now_ns: int) -> None:
-    due = (await outbox.due(step.to, now_ns, 100)).deliveries
+    due = (await outbox.due(step.to, now_ns, 10_000)).deliveries
     if step.which < len(due):
         delivery = due[step.which]
         await outbox.settle(delivery, step.outcome, now_ns)
@@ -156,7 +192,7 @@ async def _settle(outbox: Outbox, model: Model, step: Settle, now_ns: int) -> No
 
 async def _compare(outbox: Outbox, model: Model, now_ns: int) -> None:
     for to in DESTINATIONS:
-        due = await outbox.due(to, now_ns, 100)
+        due = await outbox.due(to, now_ns, 10_000)
         assert [
             (delivery.notification.events[0].time_ns, delivery.attempts, delivery.created_ns)
             for delivery in due.deliveries

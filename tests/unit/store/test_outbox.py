@@ -2,14 +2,17 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest_asyncio
 
 from relay.bookmark import Bookmark
+from relay.container import Container
 from relay.exchange import Dead, Delivered, Reason, Retry
-from relay.store.outbox import Delivery, Outbox, subject
+from relay.notification import Included
+from relay.store.outbox import HOLD_NS, Delivery, Intake, Outbox, subject
 from relay.store.sqlite import open_outbox
 
-from .samples import intake, told
+from .samples import held, intake, told
 
 SECOND_NS = 10**9
 MARK = Bookmark(7, 3, ((told(1).events[0].id, 5), (told(2).events[0].id, -7)))
@@ -138,6 +141,78 @@ async def test_tells_the_lane_of_news(outbox: Outbox) -> None:
     assert not ops.is_set()
     await outbox.settle(head, Delivered(), 10)
     assert (ops.is_set(), audit.is_set()) == (True, False)
+
+
+async def test_what_is_to_include_something_is_held(outbox: Outbox) -> None:
+    """Until it has that, or for as long as that may take."""
+    seqs = (await outbox.take_in(intake(held(told(1)), to=("ops", "audit")), 10)).seqs[0]
+    assert await due(outbox, 9 + HOLD_NS) == []
+    assert len(await due(outbox, 10 + HOLD_NS)) == 1
+    outbox.news("ops").clear()
+
+    whole = msgspec.structs.replace(held(told(1)), included=Included(logs=("so it ended",)))
+    await outbox.enrich(seqs, whole, 20)
+    assert outbox.news("ops").is_set()
+    for to in ("ops", "audit"):
+        (delivery,) = await due(outbox, 20, to)
+        assert delivery.notification == whole
+
+
+async def test_what_is_enriched_keeps_its_turn(outbox: Outbox) -> None:
+    """Behind another about its subject, and behind its own failed attempt."""
+    first, second = (await outbox.take_in(intake(held(told(1)), held(told(2))), 0)).seqs
+    await outbox.enrich(second, told(2), 1)
+    assert await due(outbox, 1) == []
+    (head,) = await due(outbox, HOLD_NS)
+    await outbox.settle(head, Retry(9, Reason.STATUS), HOLD_NS)
+    await outbox.enrich(first, told(1), HOLD_NS)
+    assert await due(outbox, HOLD_NS) == []
+    (head,) = await due(outbox, HOLD_NS + 9 * SECOND_NS)
+    await outbox.settle(head, Delivered(), HOLD_NS + 9 * SECOND_NS)
+    assert await told_by(outbox, HOLD_NS + 9 * SECOND_NS) == [2]
+
+
+async def test_what_is_settled_is_not_enriched(outbox: Outbox) -> None:
+    """It came too late; that is no mistake."""
+    (seqs,) = (await outbox.take_in(intake(held(told(1))), 0)).seqs
+    (head,) = await due(outbox, HOLD_NS)
+    await outbox.settle(head, Delivered(), HOLD_NS)
+    await outbox.enrich(seqs, told(1), HOLD_NS)
+    assert await outbox.pending() == {}
+
+
+async def test_keeps_what_is_known_of_containers(outbox: Outbox) -> None:
+    """Of each engine, as it was said last, until it is to be known no more."""
+    for containers, gone in (
+        ([Container("c1", name="web"), Container("c2")], []),
+        ([Container("c1", name="shop")], ["c2", "c3"]),
+    ):
+        await outbox.take_in(Intake("here", None, [], containers, gone), 10)
+    assert await outbox.containers("here") == [Container("c1", name="shop")]
+    assert await outbox.containers("there") == []
+
+
+async def test_a_clock_that_was_set_back_holds_nothing_up(outbox: Outbox) -> None:
+    """What was made in the future was made now; what waits too long is due, what is held too."""
+    ahead_ns, now_ns, most_ns = 10_000 * SECOND_NS, 1_000 * SECOND_NS, 600 * SECOND_NS
+    await outbox.take_in(intake(told(1, about="a"), held(told(2, about="b"))), ahead_ns)
+    (first,) = await due(outbox, ahead_ns)
+    await outbox.settle(first, Retry(5, Reason.STATUS), ahead_ns)
+    assert await due(outbox, now_ns) == []
+
+    assert await outbox.settle_clock(now_ns, most_ns) == 2
+    assert await told_by(outbox, now_ns) == [1, 2]
+    assert {delivery.created_ns for delivery in await due(outbox, now_ns)} == {now_ns}
+    assert await outbox.settle_clock(now_ns, most_ns) == 0
+
+
+async def test_a_clock_that_is_right_changes_nothing(outbox: Outbox) -> None:
+    """A wait that can be goes on, and one behind another does."""
+    await outbox.take_in(intake(told(1), told(2), held(told(3, about="b"))), 0)
+    (first,) = await due(outbox, 0)
+    await outbox.settle(first, Retry(600, Reason.STATUS), 0)
+    assert await outbox.settle_clock(0, 600 * SECOND_NS) == 0
+    assert (await outbox.due("ops", 0, 9)).next_ns == HOLD_NS
 
 
 async def test_keeps_each_engines_bookmark(outbox: Outbox) -> None:

@@ -15,9 +15,10 @@ from relay.errors import StoreError
 from relay.exchange import Dead, Reason, Retry
 from relay.notification import Notification
 from relay.store.outbox import Intake
+from relay.store.schema import migrate
 from relay.store.sqlite import open_outbox
 
-from .samples import intake, told
+from .samples import fill_version_1, intake, told
 
 MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),))
 
@@ -158,7 +159,24 @@ async def test_an_empty_file_becomes_a_store(file: Path) -> None:
     file.parent.mkdir()
     file.touch()
     await make(file)
-    assert rows(file, "PRAGMA user_version") == [(1,)]
+    assert rows(file, "PRAGMA user_version") == [(2,)]
+
+
+async def test_a_store_of_version_1_is_brought_up_to_date(file: Path) -> None:
+    """With all that is in it: no delivery waits longer, and the cursor stands where it stood."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        migrate(connection, 0, to=1)
+        fill_version_1(connection)
+    async with open_outbox(file) as outbox:
+        (head,) = (await outbox.due("ops", 10, 9)).deliveries
+        assert (head.notification, head.created_ns, head.attempts) == (told(1), 10, 3)
+        assert await outbox.pending() == {"ops": 2}
+        assert await outbox.bookmark("here") == Bookmark(
+            7, 3, MARK.recent, began_ns=3, anchored=True, assumed_ns=7, identity=None
+        )
+        assert await outbox.containers("here") == []
+    assert rows(file, "PRAGMA user_version") == [(2,)]
 
 
 async def test_only_one_relay_uses_a_store(file: Path) -> None:

@@ -1,0 +1,76 @@
+"""What is kept of each engine: its cursor, and what is known of its containers."""
+
+import sqlite3
+import struct
+
+import msgspec
+
+from relay.bookmark import Bookmark
+from relay.container import Container
+from relay.store.outbox import Intake
+from relay.store.statements import SQL
+from relay.store.trouble import Broken
+
+_SEEN = struct.Struct("<16sq")
+_decode = msgspec.json.Decoder(Container).decode
+
+
+def bookmark(engine: str, connection: sqlite3.Connection) -> Bookmark | None:
+    """Where the engine's cursor stands; None for one never heard."""
+    row = connection.execute(SQL["bookmark"], {"engine": engine}).fetchone()
+    if row is None:
+        return None
+    position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity = row
+    seen = read_recent(recent)
+    return Bookmark(position_ns, floor_ns, seen, began_ns, bool(anchored), assumed_ns, identity)
+
+
+def containers(engine: str, connection: sqlite3.Connection) -> list[Container]:
+    """What is known of the engine's containers."""
+    rows = connection.execute(SQL["containers"], {"engine": engine})
+    return [read_container(state) for (state,) in rows]
+
+
+def save(intake: Intake, connection: sqlite3.Connection) -> None:
+    """Keep what a batch says of the engine."""
+    if intake.bookmark is not None:
+        _save_bookmark(intake.engine, intake.bookmark, connection)
+    for container in intake.containers:
+        state = msgspec.json.encode(container)
+        row = {"engine": intake.engine, "id": container.id, "state": state}
+        connection.execute(SQL["save_container"], row)
+    for id_ in intake.gone:
+        connection.execute(SQL["forget_container"], {"engine": intake.engine, "id": id_})
+
+
+def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) -> None:
+    recent = b"".join(
+        _SEEN.pack(bytes.fromhex(id_.removeprefix("evt_")), time_ns) for id_, time_ns in mark.recent
+    )
+    row = {
+        "engine": engine,
+        "position_ns": mark.position_ns,
+        "floor_ns": mark.floor_ns,
+        "recent": recent,
+        "began_ns": mark.began_ns,
+        "anchored": mark.anchored,
+        "assumed_ns": mark.assumed_ns,
+        "identity": mark.identity,
+    }
+    connection.execute(SQL["save_bookmark"], row)
+
+
+def read_recent(recent: bytes) -> tuple[tuple[str, int], ...]:
+    """Ids and times of events as they are kept; raises `Broken`."""
+    try:
+        return tuple((f"evt_{id_.hex()}", time_ns) for id_, time_ns in _SEEN.iter_unpack(recent))
+    except (struct.error, TypeError) as error:
+        raise Broken(f"a cursor: {error}") from error
+
+
+def read_container(state: bytes) -> Container:
+    """A container as it is kept; raises `Broken`."""
+    try:
+        return _decode(state)
+    except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
+        raise Broken(f"a container: {error}") from error

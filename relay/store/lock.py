@@ -1,0 +1,49 @@
+"""The lock that keeps other relays off a store."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from relay.errors import StoreError, system_words
+
+
+def take(store: Path) -> int:
+    """A lock on a file beside the store, because it goes with the process, however that ends.
+
+    Makes the folder if it is missing. Returns the open file. Raises `StoreError`.
+    """
+    file = lock_file(store)
+    try:
+        store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unusable(store, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        holder = file.read_text(encoding="ascii", errors="replace").strip() or "unknown"
+        raise StoreError(
+            f"store {store} is in use by another relay (pid {holder}): stop that one, "
+            "or give this one a store.path of its own"
+        ) from None
+    try:
+        os.truncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        os.close(lock)
+        raise unusable(store, error) from error
+    return lock
+
+
+def lock_file(store: Path) -> Path:
+    """Where the lock of a store is."""
+    return Path(f"{store}.lock")
+
+
+def unusable(store: Path, error: OSError) -> StoreError:
+    """What a person is told of a store that the system does not let relay write."""
+    return StoreError(
+        f"store {store} cannot be written: {system_words(error)}: make its folder writable for the "
+        "user that runs relay, or set store.path"
+    )

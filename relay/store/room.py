@@ -1,0 +1,94 @@
+"""How much a store may hold, and what goes when it holds more."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from relay.config import WhenFull
+from relay.event import TYPE_RELAY
+from relay.store import deliveries
+from relay.store.outbox import Intake, Receipt
+from relay.store.statements import SQL
+
+CHUNK = 32
+"""How many are given up at once: so many that not every new one costs others their place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The bound of a store."""
+
+    most: int
+    """In bytes, of the pages that are in use."""
+    when_full: WhenFull
+
+
+@dataclass(slots=True)
+class Shed:
+    """What a batch made the store give up."""
+
+    seqs: set[int] = field(default_factory=set)
+    letters: int = 0
+    destinations: set[str] = field(default_factory=set)
+    """Where something may be due now that waited for what was given up."""
+
+
+def store(
+    intake: Intake, room: Room, now_ns: int, connection: sqlite3.Connection
+) -> tuple[Receipt, Shed]:
+    """Add the deliveries of a batch, and give up what there is no room for.
+
+    Looked at after each notification, so that the file grows beyond its bound by one at most.
+    """
+    added: list[Sequence[int]] = []
+    shed = Shed()
+    for notification, destinations in intake.notifications:
+        seqs = deliveries.add(notification, destinations, now_ns, connection)
+        added.append(seqs)
+        if room.when_full == "drop-oldest":
+            _drop_oldest(room, shed, now_ns, connection)
+        else:
+            # relay's own are few, and say that others are missing
+            own = notification.events[0].type == TYPE_RELAY
+            _drop_new(room, shed, [] if own else seqs, connection)
+    kept = [[seq for seq in seqs if seq not in shed.seqs] for seqs in added]
+    return Receipt(kept, len(shed.seqs), shed.letters), shed
+
+
+def used(connection: sqlite3.Connection) -> int:
+    """The bytes of the pages that are in use, by the transaction that is under way."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def _drop_oldest(room: Room, shed: Shed, now_ns: int, connection: sqlite3.Connection) -> None:
+    _drop_letters(room, shed, connection)
+    while used(connection) > room.most:
+        gone = connection.execute(SQL["drop_oldest"], {"most": CHUNK}).fetchall()
+        if not gone:
+            return
+        shed.seqs.update(seq for seq, _, _ in gone)
+        for destination, subject in {(to, about) for _, to, about in gone}:
+            row = {"destination": destination, "subject": subject, "now_ns": now_ns}
+            connection.execute(SQL["promote_head"], row)
+            shed.destinations.add(destination)
+
+
+def _drop_new(room: Room, shed: Shed, seqs: Sequence[int], connection: sqlite3.Connection) -> None:
+    _drop_letters(room, shed, connection)
+    if used(connection) > room.most:
+        for seq in seqs:  # none waits behind them yet
+            connection.execute(SQL["remove"], {"seq": seq})
+        shed.seqs.update(seqs)
+
+
+def _drop_letters(room: Room, shed: Shed, connection: sqlite3.Connection) -> None:
+    """Dead letters go first, either way: else they would take the place of what is alive."""
+    while used(connection) > room.most:
+        gone = connection.execute(SQL["drop_letters"], {"most": CHUNK}).rowcount
+        if not gone:
+            return
+        shed.letters += gone

@@ -1,0 +1,160 @@
+"""What can still be read of a broken store, carried over into a new one."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.store import deliveries, engines
+from relay.store.schema import NEWEST, migrate
+from relay.store.trouble import Broken
+
+MISSES = 10_000
+"""How many reads of one table may fail before the rest of it is given up: under a second."""
+
+LEAP = 1_000_000
+"""New deliveries are numbered from so far above the highest that is known: one whose row is lost
+may be under way, and no other may ever have its number."""
+
+_NUMBERED = ("deliveries", "dead_letters")
+_NAMED = ("cursors", "containers")
+
+_CHECKS: Mapping[str, Callable[[bytes], object]] = {
+    "notification": deliveries.read_notification,
+    "state": engines.read_container,
+    "recent": engines.read_recent,
+}
+
+_Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    kind: type
+    required: bool
+
+    def takes(self, value: object) -> bool:
+        """Whether a value can be what was once written there."""
+        if value is None:
+            return not self.required
+        if type(value) is not self.kind:
+            return False
+        try:
+            _CHECKS.get(self.name, bool)(value)  # type: ignore[arg-type]
+        except Broken:
+            return False
+        return True
+
+
+def carry_over(broken: Path, fresh: Path, now_ns: int) -> int:
+    """Fill the empty file ``fresh`` with what can be read of a ``broken`` store.
+
+    Row by row: what cannot be read, or cannot be what was written, is left behind, and a delivery
+    that waited for one of those becomes due. Returns the number of deliveries and dead letters.
+    """
+    place = f"{broken.absolute().as_uri()}?mode=ro"
+    with (
+        closing(sqlite3.connect(place, uri=True)) as source,
+        closing(sqlite3.connect(fresh, isolation_level=None)) as target,
+    ):
+        # a file that was cut short is read as far as it goes
+        source.execute("PRAGMA writable_schema = ON")
+        version = _version(source)
+        migrate(target, 0, to=version)
+        target.execute("BEGIN")
+        carried = sum(_carry(source, target, table) for table in _NUMBERED)
+        for table in _NAMED:
+            if version > 1 or table != "containers":
+                _carry(source, target, table)
+        _leap(source, target)
+        target.execute("COMMIT")
+        migrate(target, version)
+        deliveries.promote_heads(now_ns, target)
+    return carried
+
+
+def _version(source: sqlite3.Connection) -> int:
+    with suppress(sqlite3.Error):
+        (version,) = source.execute("PRAGMA user_version").fetchone()
+        if 1 <= version <= NEWEST:
+            return int(version)
+    return NEWEST
+
+
+def _carry(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:
+    """Returns how many rows of the table came over."""
+    columns = _columns(target, table)
+    names = ", ".join(column.name for column in columns)
+    places = ", ".join("?" * len(columns))
+    rows = (_numbered if table in _NUMBERED else _named)(source, table, names)
+    before = target.total_changes
+    target.executemany(
+        f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})",  # noqa: S608 - of the schema
+        (row for row in rows if _sound(row, columns)),
+    )
+    return target.total_changes - before
+
+
+def _columns(target: sqlite3.Connection, table: str) -> list[_Column]:
+    kinds = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+    return [
+        _Column(name, kinds[kind], bool(required or key))
+        for _, name, kind, required, _, key in target.execute(f"PRAGMA table_info({table})")
+    ]
+
+
+def _sound(row: _Row, columns: Sequence[_Column]) -> bool:
+    return all(column.takes(value) for column, value in zip(columns, row, strict=True))
+
+
+def _numbered(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
+    """The rows of a table with numbers, around those that cannot be read: by halves, and halves."""
+    query = f"SELECT {names} FROM {table} WHERE seq BETWEEN ? AND ? ORDER BY seq"  # noqa: S608
+    ranges = [(1, _highest(source, table))]
+    misses = 0
+    while ranges and misses < MISSES:
+        low, high = ranges.pop()
+        try:
+            for row in source.execute(query, (low, high)):
+                yield row
+                low = row[0] + 1
+        except sqlite3.Error:
+            misses += 1
+            if low < high:
+                middle = (low + high) // 2
+                ranges += [(middle + 1, high), (low, middle)]
+
+
+def _highest(source: sqlite3.Connection, table: str) -> int:
+    """A number that is not below any in the table."""
+    with suppress(sqlite3.Error):
+        (highest,) = source.execute(f"SELECT max(seq) FROM {table}").fetchone()  # noqa: S608
+        if isinstance(highest, int):
+            return highest
+    return 2**40
+
+
+def _named(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
+    """The rows of a table with names, from both ends up to what cannot be read."""
+    key = names.split(",", maxsplit=1)[0]
+    for order in ("ASC", "DESC"):
+        with suppress(sqlite3.Error):
+            yield from source.execute(f"SELECT {names} FROM {table} ORDER BY {key} {order}")  # noqa: S608
+
+
+def _leap(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    numbers = [0]
+    for connection in (source, target):
+        with suppress(sqlite3.Error):
+            numbers += [
+                number
+                for (number,) in connection.execute("SELECT seq FROM sqlite_sequence")
+                if isinstance(number, int)
+            ]
+    target.execute("DELETE FROM sqlite_sequence")
+    target.execute(
+        "INSERT INTO sqlite_sequence (name, seq) VALUES ('deliveries', ?)", (max(numbers) + LEAP,)
+    )
