@@ -1,8 +1,9 @@
-"""The terminal: a line to read, or a line of JSON where nobody watches."""
+"""The terminal: lines to read, or a line of JSON where nobody watches."""
 
 from relay.event import Origin, rfc3339
 from relay.exchange import Request
 from relay.formats import json
+from relay.formats.included import facts, included
 from relay.formats.phrase import headline
 from relay.formats.text import fit
 from relay.notification import Notification, Severity, Status, severity
@@ -11,6 +12,8 @@ HEADLINE_MAX = 160
 IMAGE_MAX = 70
 NAME_MAX = 40
 """Of a host and of a route."""
+PRINTED_MAX = 400
+"""Of a line of what is included."""
 
 _RESET, _DIM, _GREEN = "\x1b[0m", "\x1b[2m", "\x1b[1;32m"
 _COLOURS = {
@@ -21,13 +24,28 @@ _COLOURS = {
 
 
 def render(notification: Notification, *, colour: bool) -> Request:
-    """With ``colour`` a readable line, else the document of ``format: json``; both end in ``\\n``.
+    """With ``colour`` readable lines, else the document of ``format: json``; both end in ``\\n``.
 
-    The readable line has no control characters but its own colours, and at most 400 UTF-16 units
-    beside them.
+    The readable lines have no control characters but their own colours, and at most 400 UTF-16
+    units each beside them. What the notification includes stands below the first, indented.
     """
-    line = _line(notification).encode() if colour else json.document(notification)
-    return Request(body=line + b"\n")
+    if not colour:
+        return Request(body=json.document(notification) + b"\n")
+    below = (f"{_DIM}│ {_RESET}{fit(line, PRINTED_MAX - 2)}" for line in _below(notification))
+    return Request(body="".join(f"{line}\n" for line in (_line(notification), *below)).encode())
+
+
+def _below(notification: Notification) -> list[str]:
+    told = included(notification)
+    if told is None:
+        return []
+    health = told.health.split("\n") if told.health else []
+    return [
+        *(told.logs or ()),
+        *(f"health check: {line}" for line in health),
+        *(f"{path}: {value}" for path, value in facts(told)),
+        *([f"not included: {told.missing}"] if told.missing else []),
+    ]
 
 
 def _line(notification: Notification) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from relay.event import Event, rfc3339
 from relay.exchange import Request
+from relay.formats.included import included
 from relay.notification import Notification
 
 VERSION = 1
@@ -36,6 +37,7 @@ def document(notification: Notification) -> bytes:
             "count": notification.count,
             "suppressed": notification.suppressed,
             "events": [_event(event) for event in notification.events],
+            "included": included(notification),
         }
     )
 

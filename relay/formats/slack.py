@@ -7,16 +7,19 @@ notifications and to screen readers only
 
 Names, labels and images are hostile. They go into ``plain_text`` objects, where Slack formats and
 links nothing, and ``& < >`` are escaped all the same, as Slack asks for every text
-(https://docs.slack.dev/messaging/formatting-message-text).
+(https://docs.slack.dev/messaging/formatting-message-text). What a container printed goes into
+``rich_text``, where text is taken as it is: mentions and links are elements of their own there, and
+an escape would show (https://docs.slack.dev/reference/block-kit/blocks/rich-text-block).
 """
 
 import msgspec
 
 from relay.event import Event, Origin, rfc3339
 from relay.exchange import Request
+from relay.formats.included import facts, included
 from relay.formats.phrase import exit_code, headline
-from relay.formats.text import fit, units, visible
-from relay.notification import Notification, Severity, Status, severity
+from relay.formats.text import fit, fit_end, units, visible
+from relay.notification import Included, Notification, Severity, Status, severity
 
 # Slack's limits. It refuses a whole message for one text that is too long.
 TEXT_MAX = 40_000
@@ -37,6 +40,14 @@ VALUE_MAX = 500
 """Ours, for each value, below all of the above: it keeps the sum of the blocks far from the 13,000
 characters or so at which Slack answers ``msg_blocks_too_long``, which it does not document
 (https://github.com/slackapi/bolt-js/issues/2509). No label can silence an alert by its length."""
+LOGS_MAX = 2_000
+"""Ours, for the same reason: all log lines together."""
+HEALTH_MAX = 1_000
+"""What a health check printed."""
+INSPECT_MAX = 2_400
+"""All inspect fields together."""
+PATH_MAX = 60
+"""The name of one."""
 
 Block = dict[str, object]
 
@@ -74,6 +85,7 @@ def render(notification: Notification, url: str) -> Request:
                 "fallback": text,
                 "blocks": [
                     {"type": "section", "fields": _fields(event)},
+                    *_included(notification),
                     {"type": "context", "elements": _context(notification)},
                 ],
             }
@@ -121,10 +133,52 @@ def _time(event: Event) -> Block:
     return {"type": "mrkdwn", "text": f"Time\n{date}", "verbatim": True}
 
 
+def _included(notification: Notification) -> list[Block]:
+    told = included(notification)
+    if told is None:
+        return []
+    fields = _inspected(told)
+    sections: list[Block] = [
+        {"type": "section", "fields": fields[at : at + FIELDS_MAX]}
+        for at in range(0, len(fields), FIELDS_MAX)
+    ]
+    printed = [
+        ("Last log lines", "\n".join(told.logs or ()), LOGS_MAX),
+        ("Last health check", told.health or "", HEALTH_MAX),
+    ]
+    return sections + [
+        _printed(title, text, limit) for title, text, limit in printed if text.strip()
+    ]
+
+
+def _inspected(told: Included) -> list[Block]:
+    each = min(VALUE_MAX, INSPECT_MAX // max(1, len(told.inspect)))
+    fields = []
+    for path, value in facts(told):
+        name = fit(path, PATH_MAX, _escape)
+        fields.append(_plain(f"{name}\n{fit(value, each - units(name) - 1, _escape)}"))
+    return fields
+
+
+def _printed(title: str, text: str, limit: int) -> Block:
+    """What was printed, in a fixed width; of a long text the end."""
+    heading = {"type": "text", "text": title, "style": {"bold": True}}
+    body = {"type": "text", "text": fit_end(text, limit)}
+    return {
+        "type": "rich_text",
+        "elements": [
+            {"type": "rich_text_section", "elements": [heading]},
+            {"type": "rich_text_preformatted", "elements": [body]},
+        ],
+    }
+
+
 def _context(notification: Notification) -> list[Block]:
     event = notification.events[0]
+    told = included(notification)
+    missing = f"not included: {told.missing}" if told and told.missing else ""
     held_back = f"{notification.suppressed} held back" if notification.suppressed else ""
-    said = [f"route {notification.route}", event.id, _ORIGINS[event.origin], held_back]
+    said = [f"route {notification.route}", event.id, _ORIGINS[event.origin], held_back, missing]
     return [_plain(_value(words)) for words in said if words]
 
 

@@ -42,3 +42,12 @@ def fit(text: str, limit: int, spell: Callable[[str], str] = visible) -> str:
         if size < limit:  # the mark would still have room behind this piece
             kept = len(pieces)
     return "".join(pieces)
+
+
+def fit_end(text: str, limit: int, spell: Callable[[str], str] = visible) -> str:
+    """As `fit`, but the end of the text is what is kept, and its line breaks stay what they are."""
+
+    def backwards(character: str) -> str:
+        return character if character == "\n" else spell(character)[::-1]
+
+    return fit(text[::-1], limit, backwards)[::-1]

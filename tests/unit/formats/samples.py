@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from relay.event import Actor, Cause, Event, Origin, event_id
-from relay.notification import Notification, Status, notify
+from relay.notification import Include, Included, Notification, Status, notify
 
 
 def container(
@@ -71,6 +72,20 @@ NOTIFICATIONS = (
     notify("out-of-memory", OOM),
     notify("unhealthy", UNHEALTHY),
 )
+INCLUDE = Include(logs=20, health=True, inspect=("RestartCount", "State.Error", "Config.Labels"))
+TOLD = msgspec.structs.replace(
+    notify("crashed", CRASH, INCLUDE),
+    included=Included(
+        logs=("starting <web> & co", "", "panic: no route to db-1", "\tat main.go:42"),
+        health="connection refused\nno answer",
+        inspect={"RestartCount": 3, "State.Error": None, "Config.Labels": {"tier": "web"}},
+    ),
+)
+"""One whose route asked for all there is, and got it."""
+GONE = msgspec.structs.replace(
+    notify("crashed", CRASH, INCLUDE), included=Included(missing="the container is gone")
+)
+"""One whose container was removed before it could be asked about."""
 
 ATTACKS = (
     "<!channel>",
@@ -124,6 +139,15 @@ events = st.builds(
     health=st.none() | hostile,
     origin=st.sampled_from(Origin),
 )
+_words = hostile | st.text(st.characters(exclude_categories=["Cs"]), max_size=4_096)
+_json = st.none() | st.integers(-(2**63), 2**63) | _words | st.lists(hostile, max_size=3)
+_included = st.builds(
+    Included,
+    logs=st.none() | st.lists(_words, max_size=200).map(tuple),
+    health=st.none() | _words,
+    inspect=st.dictionaries(hostile, _json, max_size=20),
+    missing=st.none() | hostile,
+)
 notifications = st.builds(
     Notification,
     id=hostile,
@@ -132,4 +156,6 @@ notifications = st.builds(
     status=st.sampled_from(Status),
     count=st.integers(1, 2**63 - 1),
     suppressed=st.integers(0, 2**63 - 1),
+    include=st.none() | st.just(INCLUDE),
+    included=st.none() | _included,
 )

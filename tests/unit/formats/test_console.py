@@ -10,22 +10,23 @@ from hypothesis import given
 from relay.event import Event, Origin
 from relay.formats import console, json
 from relay.formats.text import units
-from relay.notification import Notification, Status, notify
+from relay.notification import Included, Notification, Status, notify
 
-from .samples import CRASH, NOTIFICATIONS, OOM, container, notifications
+from .samples import CRASH, GONE, INCLUDE, NOTIFICATIONS, OOM, TOLD, container, notifications
 
 GOLDEN = Path(__file__).parent / "golden" / "console.txt"
 COLOURS = re.compile(r"\x1b\[(0|2|1;3[1236])m")
 
 
 def line(notification: Notification) -> str:
-    """The readable line without its colours."""
+    """The readable lines without their colours."""
     return COLOURS.sub("", console.render(notification, colour=True).body.decode())
 
 
 def test_reads_as_it_was_approved() -> None:
-    """The lines of a crash, an OOM and a failing health check are those of the golden file."""
-    lines = [console.render(notification, colour=True).body for notification in NOTIFICATIONS]
+    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+    all_kinds = (*NOTIFICATIONS, TOLD, GONE)
+    lines = [console.render(notification, colour=True).body for notification in all_kinds]
     assert b"".join(lines) == GOLDEN.read_bytes()
 
 
@@ -68,10 +69,26 @@ def test_nobody_elses_escape_reaches_the_terminal() -> None:
     assert r"a\x1b[2Jb\u202ec\nd ran out of memory" in shown
 
 
+def test_what_a_container_printed_passes_for_nothing_else() -> None:
+    """Each of its lines stands behind a bar, and a line end in one starts no other."""
+    told = msgspec.structs.replace(
+        notify("r", OOM, INCLUDE), included=Included(logs=("a\nb", "\x1b[2J"), health="c\nd")
+    )
+    assert line(told).split("\n")[1:] == [
+        r"│ a\nb",
+        r"│ \x1b[2J",
+        "│ health check: c",
+        "│ health check: d",
+        "",
+    ]
+
+
 @given(notifications)
-def test_a_line_is_one_bounded_printable_line(notification: Notification) -> None:
-    """Whatever an event holds: our colours, printable characters, one line end, a bounded width."""
-    shown = line(notification)
-    assert shown.endswith(")\n")
-    assert shown[:-1].isprintable()
-    assert units(shown) <= 400
+def test_lines_are_bounded_and_printable(notification: Notification) -> None:
+    """Whatever comes: our colours, printable characters, bounded widths, one line for the event."""
+    first, *below = line(notification).removesuffix("\n").split("\n")
+    assert first.endswith(")")
+    assert all(shown.startswith("│ ") for shown in below)
+    for shown in (first, *below):
+        assert shown.isprintable()
+        assert units(shown) <= 400

@@ -9,16 +9,17 @@ from hypothesis import given
 
 from relay.event import Event, rfc3339
 from relay.formats import json
-from relay.notification import Notification, notify
+from relay.notification import Included, Notification, notify
 
-from .samples import CRASH, NOTIFICATIONS, notifications
+from .samples import CRASH, GONE, INCLUDE, NOTIFICATIONS, TOLD, notifications
 
 GOLDEN = Path(__file__).parent / "golden" / "json.json"
 
 
 def test_is_the_documented_document() -> None:
     """Keys, their order and their values are those of the golden file, which receivers rely on."""
-    documents = b",".join(json.document(notification) for notification in NOTIFICATIONS)
+    all_kinds = (*NOTIFICATIONS, TOLD, GONE)
+    documents = b",".join(json.document(notification) for notification in all_kinds)
     written = msgspec.json.format(b"[" + documents + b"]", indent=2) + b"\n"
     assert written.decode() == GOLDEN.read_text()
 
@@ -47,12 +48,23 @@ def test_keeps_every_nanosecond() -> None:
     )
 
 
+def test_says_when_nothing_could_be_had_in_time() -> None:
+    """A route that asked for something gets that object, whatever came of it."""
+    document = stdlib.loads(json.document(notify("crashed", CRASH, INCLUDE)))
+    assert document["included"] == {
+        "logs": None,
+        "health": None,
+        "inspect": {},
+        "missing": "could not be had in time",
+    }
+
+
 @given(notifications)
 def test_keeps_every_string(notification: Notification) -> None:
     """Whatever the engine's strings hold comes back out of the document, on one line."""
     body = json.document(notification)
     document = stdlib.loads(body)
-    events = document.pop("events")
+    events, told = document.pop("events"), document.pop("included")
     assert b"\n" not in body
     assert document == {
         "id": notification.id,
@@ -63,6 +75,10 @@ def test_keeps_every_string(notification: Notification) -> None:
         "suppressed": notification.suppressed,
     }
     assert events == [_plain(event) for event in notification.events]
+    if notification.include is None:
+        assert told is None
+    elif notification.included is not None:
+        assert msgspec.convert(told, Included) == notification.included
 
 
 def _plain(event: Event) -> object:

@@ -13,9 +13,20 @@ from hypothesis import given
 from relay.event import Actor, Event, Origin
 from relay.formats import slack
 from relay.formats.text import units
-from relay.notification import Notification, Status, notify
+from relay.notification import Included, Notification, Status, notify
 
-from .samples import ATTACKS, CRASH, NOTIFICATIONS, OOM, UNHEALTHY, container, notifications
+from .samples import (
+    ATTACKS,
+    CRASH,
+    GONE,
+    INCLUDE,
+    NOTIFICATIONS,
+    OOM,
+    TOLD,
+    UNHEALTHY,
+    container,
+    notifications,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "slack.json"
 DATE = re.compile(r"Time\n<!date\^\d+\^\{date_num\} \{time_secs\}\|[0-9T:-]+Z>")
@@ -40,7 +51,7 @@ def fields(event: Event) -> dict[str, str]:
 
 def context(notification: Notification) -> list[str]:
     """The small print."""
-    line = message(notification)["attachments"][0]["blocks"][1]
+    line = message(notification)["attachments"][0]["blocks"][-1]
     return [element["text"] for element in line["elements"]]
 
 
@@ -58,8 +69,9 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def test_reads_as_it_was_approved() -> None:
-    """The messages of a crash, an OOM and a failing health check are those of the golden file."""
-    bodies = b",".join(slack.render(notification, "").body for notification in NOTIFICATIONS)
+    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+    all_kinds = (*NOTIFICATIONS, TOLD, GONE)
+    bodies = b",".join(slack.render(notification, "").body for notification in all_kinds)
     written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
     assert written.decode() == GOLDEN.read_text()
 
@@ -175,10 +187,63 @@ def text_objects(value: Any) -> Iterator[dict[str, Any]]:
             yield from text_objects(item)
 
 
+def printed(notification: Notification) -> list[str]:
+    """What stands in a fixed width."""
+    blocks = message(notification)["attachments"][0]["blocks"]
+    return [
+        part["elements"][0]["text"]
+        for block in blocks
+        if block["type"] == "rich_text"
+        for part in block["elements"]
+        if part["type"] == "rich_text_preformatted"
+    ]
+
+
+def told(**included: Any) -> Notification:
+    """A crash whose route asked for more, and got this."""
+    return msgspec.structs.replace(notify("crashed", CRASH, INCLUDE), included=Included(**included))
+
+
+def test_shows_what_the_container_printed_as_it_is() -> None:
+    """Rich text takes everything as it is, so nothing in it is escaped, and line breaks stay."""
+    assert printed(told(logs=("<!channel> & co", "", "`x`"), health="a\nb")) == [
+        "<!channel> & co\n\n`x`",
+        "a\nb",
+    ]
+
+
+@pytest.mark.parametrize("nothing", [(), ("",), ("", " ")])
+def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
+    """Slack refuses a text without any."""
+    assert printed(told(logs=nothing, health="")) == []
+
+
+def test_keeps_the_last_lines_of_a_long_log() -> None:
+    """They are the ones that tell why it ended."""
+    (shown,) = printed(told(logs=("x" * 4000, "panic")))
+    assert shown == "…" + "x" * (slack.LOGS_MAX - 7) + "\npanic"
+
+
+def test_many_inspect_fields_share_the_room() -> None:
+    """The most that a route may ask for, all of them long, are all there, each cut."""
+    notification = told(inspect={f"{n:02}" + "k" * 198: "v" * 1024 for n in range(20)})
+    _, *sections, _ = message(notification)["attachments"][0]["blocks"]
+    texts = [field["text"] for section in sections for field in section["fields"]]
+    assert [text[:2] for text in texts] == [f"{n:02}" for n in range(20)]
+    assert all(text.endswith("v…") for text in texts)
+
+
+def test_says_what_could_not_be_had() -> None:
+    """A container that is gone leaves a word of that."""
+    assert context(GONE)[-1] == "not included: the container is gone"
+    late = notify("crashed", CRASH, INCLUDE)
+    assert context(late)[-1] == "not included: could not be had in time"
+
+
 @given(notifications)
 def test_nothing_hostile_becomes_markup(notification: Notification) -> None:
     """No ``<``, ``>`` or bare ``&`` but in our own date, and no control but our line break."""
-    for text in strings(message(notification)):
+    for text in strings(without_rich_text(message(notification))):
         if DATE.fullmatch(text):
             continue
         assert not set("&<>") & set(ESCAPES.sub("", text))
@@ -186,16 +251,64 @@ def test_nothing_hostile_becomes_markup(notification: Notification) -> None:
 
 
 @given(notifications)
+def test_rich_text_holds_text_only(notification: Notification) -> None:
+    """No mention, link or emoji is ever made of what a container printed."""
+    for text in printed(notification):
+        assert text.replace("\n", "").isprintable()
+    for block in message(notification)["attachments"][0]["blocks"]:
+        if block["type"] == "rich_text":
+            assert {it["type"] for part in block["elements"] for it in part["elements"]} == {"text"}
+
+
+def without_rich_text(sent: Any) -> Any:
+    """The message without its blocks in which Slack reads no markup."""
+    (attachment,) = sent["attachments"]
+    attachment["blocks"] = [it for it in attachment["blocks"] if it["type"] != "rich_text"]
+    return sent
+
+
+@given(notifications)
 def test_keeps_every_limit_of_slack(notification: Notification) -> None:
     """Slack refuses a message for one text too long: whatever comes, none is."""
     sent = message(notification)
     (attachment,) = sent["attachments"]
-    section, line = attachment["blocks"]
+    *blocks, line = attachment["blocks"]
     assert 1 <= units(sent["text"]) <= slack.TEXT_MAX
     assert len(sent["blocks"]) + len(attachment["blocks"]) <= slack.BLOCKS_MAX
     assert 1 <= units(sent["blocks"][0]["text"]["text"]) <= slack.HEADER_MAX
-    assert 1 <= len(section["fields"]) <= slack.FIELDS_MAX
-    assert all(1 <= units(field["text"]) <= slack.FIELD_MAX for field in section["fields"])
+    for section in (block for block in blocks if block["type"] == "section"):
+        assert 1 <= len(section["fields"]) <= slack.FIELDS_MAX
+        assert all(1 <= units(field["text"]) <= slack.FIELD_MAX for field in section["fields"])
+    assert all(1 <= units(text) <= slack.LOGS_MAX for text in printed(notification))
     assert 1 <= len(line["elements"]) <= slack.ELEMENTS_MAX
     assert all(1 <= units(element["text"]) <= slack.ELEMENT_MAX for element in line["elements"])
-    assert sum(map(units, strings(sent))) < 10_000
+    assert sum(map(units, strings(sent))) < 12_000
+
+
+def test_all_at_its_longest_is_still_a_message() -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    dear = "&" * 5000
+    labels = {
+        "com.docker.compose.project": dear,
+        "com.docker.compose.service": dear,
+        "com.docker.swarm.service.name": dear,
+    }
+    event = msgspec.structs.replace(
+        CRASH,
+        id=dear,
+        engine=dear,
+        host=dear,
+        actor=Actor(dear, dear, dear, labels),
+        origin=Origin.INFERRED,
+    )
+    included = Included(
+        logs=("\u202e" * 4096,),
+        health="\u202e" * 4096,
+        inspect={f"{n}{dear}": dear for n in range(20)},
+        missing=dear,
+    )
+    most = 2**63 - 1
+    notification = Notification(
+        dear, dear, (event,), count=most, suppressed=most, include=INCLUDE, included=included
+    )
+    assert 10_000 < sum(map(units, strings(message(notification)))) < 12_000

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.formats.text import MARK, fit, units, visible
+from relay.formats.text import MARK, fit, fit_end, units, visible
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,19 @@ def test_keeps_every_limit(text: str, limit: int) -> None:
     assert units(cut) <= limit
     assert cut.isprintable()
     assert cut == visible(text) or cut.endswith(MARK)
+
+
+def test_keeps_the_end_of_what_was_printed() -> None:
+    """Of several lines the last are kept, whole escapes and line breaks among them."""
+    assert fit_end("1\n2\n3\x1b", 8) == MARK + "2\n3\\x1b"[-7:]
+    assert fit_end("1\n2", 3) == "1\n2"
+
+
+@given(st.text(), st.integers(1, 40))
+def test_an_end_keeps_every_limit(text: str, limit: int) -> None:
+    """Whatever the text, what is kept of it is its end, printable but for line breaks."""
+    end = fit_end(text, limit)
+    assert units(end) <= limit
+    assert end.replace("\n", "").isprintable()
+    spelled = "\n".join(visible(line) for line in text.split("\n"))
+    assert end == spelled or (end[0] == MARK and spelled.endswith(end[1:]))

@@ -1,0 +1,91 @@
+"""The enricher on an engine's API."""
+
+import asyncio
+from time import time_ns
+
+import pytest
+
+from relay.engine.client import LOG_LIMIT, connect
+from relay.engine.endpoint import Endpoint
+from relay.enrich import Enricher
+from relay.event import Actor, Event
+from relay.notification import Include, Included, notify
+from relay.store.outbox import Intake
+from relay.store.sqlite import open_outbox
+from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
+
+INSPECTED = Answer(b'{"RestartCount": 3, "Config": {"Tty": false}}')
+CRASH = Event(
+    "evt_1", "here", "h", "container", "die", None, "local", 1, Actor("c/1", "web", "bb", {})
+)
+WANTED = Include(logs=5, inspect=("RestartCount",))
+
+
+async def included(engine: ScriptedEngine, answer_s: float = 60.0) -> Included | None:
+    """What comes of a crash, from the commit to the delivery that is due."""
+    intake = Intake("here", None, [(notify("r", CRASH, WANTED), ["ops"])])
+    place = Endpoint(f"unix://{engine.socket}", None, None)
+    async with engine.serving(), open_outbox(None) as outbox, connect(place, time_ns) as client:
+        await client.greet()
+        enricher = Enricher(lambda: client, outbox, lambda: 2, answer_s)
+        work = asyncio.create_task(enricher.run())
+        enricher.take(intake, await outbox.take_in(intake, 1))
+        news = outbox.news("ops")
+        news.clear()
+        while not (due := await outbox.due("ops", 2, 1)).deliveries:
+            await news.wait()
+            news.clear()
+        work.cancel()
+        await asyncio.wait([work])
+    return due.deliveries[0].notification.included
+
+
+async def test_what_the_api_tells(engine: ScriptedEngine) -> None:
+    """The delivery is due before its hold is over, with all that was asked for."""
+    log = b"\x01\0\0\0\0\0\0\x04one\n\x02\0\0\0\0\0\0\x04two\n"
+    engine.answers |= {"inspect": INSPECTED, "logs": Answer(log)}
+    assert await included(engine) == Included(logs=("one", "two"), inspect={"RestartCount": 3})
+    assert [it for it in engine.requests if "containers" in it] == [
+        "/v1.45/containers/c%2F1/json",
+        "/v1.45/containers/c%2F1/logs?stdout=1&stderr=1&tail=5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "missing"),
+    [
+        (Answer(b'{"message": "no such container"}', 404), "the container is gone"),
+        (Answer(b"<html>forbidden</html>", 403), "a socket proxy forbids it (403)"),
+        (Answer(b'{"message": "no reading"}', 501), "its log driver cannot be read"),
+        (
+            Answer(b"x" * (LOG_LIMIT + 1)),
+            f"the engine could not be asked: an answer of more than {LOG_LIMIT} bytes",
+        ),
+    ],
+    ids=["404", "403", "501", "endless"],
+)
+async def test_a_log_that_is_not_to_be_had(
+    engine: ScriptedEngine, answer: Answer, missing: str
+) -> None:
+    """The rest is there all the same, and the reason is in plain words."""
+    engine.answers |= {"inspect": INSPECTED, "logs": answer}
+    assert await included(engine) == Included(inspect={"RestartCount": 3}, missing=missing)
+
+
+@pytest.mark.parametrize("answer", [Answer(b"", 404), Answer(b"", 403), Trouble.CLOSE])
+async def test_a_container_that_is_not_to_be_had(
+    engine: ScriptedEngine, answer: Answer | Trouble
+) -> None:
+    """Nothing more is asked of it, and nothing of that ends the enricher."""
+    engine.answers |= {"inspect": answer}
+    found = await included(engine)
+    assert found is not None
+    assert found.missing
+    assert found == Included(missing=found.missing)
+    assert engine.count("logs") == 0
+
+
+async def test_an_engine_that_says_nothing(engine: ScriptedEngine) -> None:
+    """Its time runs out long before the hold does."""
+    engine.answers |= {"inspect": Trouble.SILENCE}
+    assert await included(engine, 0.01) == Included(missing="the engine did not answer in 0.01 s")
