@@ -13,6 +13,10 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True):
     image: str | None = None
     labels: Mapping[str, str] = {}
     """As far as they are kept: see `relay.engine.roster`."""
+    exit_code_hidden: bool = False
+    """Whether a label named ``exitCode`` stands where its events have their exit code."""
+    signal_hidden: bool = False
+    """Likewise ``signal``."""
     started_ns: int | None = None
     """Its last start."""
     died_ns: int | None = None
@@ -25,10 +29,17 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True):
     """When it was sent a signal that the engine does not tell, or that a label hides."""
     oom_ns: int | None = None
     """When the kernel last killed a process of it for memory."""
+    oom_inferred_ns: int | None = None
+    """The last kill for memory that was inferred."""
     stop_signal: int | None = None
     """Its own stop signal, once somebody needed to know."""
 
     @property
+    def dead(self) -> bool:
+        """Whether it has died since its last start."""
+        return self.died_ns is not None and self.died_ns >= (self.started_ns or 0)
+
+    @property
     def running(self) -> bool:
-        """Whether its last start is later than its last death."""
-        return self.started_ns is not None and (self.died_ns or 0) < self.started_ns
+        """Whether it was started and has not died since."""
+        return self.started_ns is not None and not self.dead

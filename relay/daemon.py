@@ -1,38 +1,37 @@
 """Builds all of relay, runs it, and ends it without losing what is under way."""
 
 import asyncio
-import os
 import random
 import signal
-import socket
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from time import time_ns
 from typing import BinaryIO
 
 import structlog
 
 from relay import __version__
+from relay.announcer import Announcer
 from relay.config import Config, ConsoleDestination, Destination
 from relay.delivery.sender import http_sender
 from relay.delivery.terminal import terminal_sender
-from relay.engine.client import connect, current_context
-from relay.engine.cursor import Cursor
+from relay.engine.client import current_context
 from relay.engine.endpoint import Endpoint, endpoint
-from relay.engine.inbox import Inbox
-from relay.engine.listener import Listener, Pace
-from relay.event import OWN_ENGINE, happening
+from relay.engine.listener import Pace
 from relay.formats import renderer
-from relay.ingest import Digest, ingest
 from relay.lanes import Channel, Lane
-from relay.notification import notify
+from relay.ops.admin import admin
+from relay.ops.clock import SteadyClock
+from relay.ops.vitals import Stream, Vitals
 from relay.routing.router import Router
-from relay.store.outbox import Intake, Outbox
+from relay.station import Station, station
+from relay.store.outbox import Outbox
 from relay.store.sqlite import open_outbox
+from relay.store.trouble import Loss
+from relay.tally import EngineTally
 
 log = structlog.get_logger()
 
@@ -90,95 +89,113 @@ def store_path(config: Config, folder: Path, environ: Mapping[str, str]) -> Path
 async def run(config: Config, store: Path | None, world: Surroundings, stop: Stop) -> None:
     """Run relay until it is told to stop. ``store`` None keeps everything in memory.
 
-    Raises `StoreError` where the store cannot be used, `EndpointError` where the environment names
-    an engine that cannot be. Whatever else fails unexpectedly ends it
-    all: the store makes starting again safe.
+    Raises `StoreError` where the store cannot be used, `AdminError` where ``admin.listen`` cannot,
+    `EndpointError` where the environment names an engine that cannot be. Whatever else
+    fails unexpectedly ends it all: the store makes starting again safe.
     """
     _make_room_for_lookups(config)
-    router = Router(config.routes)
     home = Path(world.environ.get("HOME", "/"))
     places = {
         name: endpoint(engine, world.environ, current_context(home))
         for name, engine in config.engines.items()
     }
     async with AsyncExitStack() as resources:
-        outbox = await resources.enter_async_context(open_outbox(store))
-        lanes = [
-            Lane(
-                await resources.enter_async_context(channel(name, to, world)),
-                outbox,
-                time_ns,
-                random.random,
-            )
+        work = await _opened(config, store, resources)
+        channels = [
+            await resources.enter_async_context(channel(name, to, world))
             for name, to in config.destinations.items()
         ]
+        lanes = [Lane(each, work.outbox, work.clock.now_ns, random.random) for each in channels]
+        if config.admin is not None:
+            vitals = partial(_vitals, work, lanes)
+            await resources.enter_async_context(
+                admin(config.admin.listen, vitals, work.outbox.pending)
+            )
         async with asyncio.TaskGroup() as tasks:
             running = {lane: tasks.create_task(lane.run()) for lane in lanes}
-            await _warn_of_leftovers(config, outbox)
-            await _announce("started", router, outbox)
-            intakes = [
-                await _listen(name, place, config, router, outbox, world, tasks)
-                for name, place in places.items()
-            ]
-            log.info("relay.started", version=__version__, store=str(store or "memory"))
+            beginning = tasks.create_task(_begin(work, places, world.pace, tasks))
             await stop.asked.wait()
-            await _wind_down(intakes, running, router, outbox, stop)
+            beginning.cancel()
+            await _wind_down(work, running, stop, tasks)
     log.info("relay.stopped")
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is at work from the start to the end."""
+
+    config: Config
+    router: Router
+    outbox: Outbox
+    clock: SteadyClock
+    announcer: Announcer
+    losses: asyncio.Queue[Loss]
+    """What the store had to give up, to be declared."""
+    stations: dict[Station, asyncio.Task[None]] = field(default_factory=dict)
+    """Those that listen, with what ends when all that they read is committed."""
+
+
+def _vitals(work: _Work, lanes: list[Lane]) -> Vitals:
+    none = Stream(EngineTally(), is_open=False)
+    heard = {each.name: Stream(each.tally, each.hears) for each in work.stations}
+    return Vitals(
+        streams={name: heard.get(name, none) for name in work.config.engines},
+        destinations={lane.name: lane.tally for lane in lanes},
+        store=work.outbox.state,
+    )
+
+
+async def _opened(config: Config, store: Path | None, resources: AsyncExitStack) -> _Work:
+    losses: asyncio.Queue[Loss] = asyncio.Queue()
+    outbox = await resources.enter_async_context(
+        open_outbox(
+            store,
+            max_size=config.store.max_size,
+            when_full=config.store.when_full,
+            on_loss=losses.put_nowait,
+        )
+    )
+    router, clock = Router(config.routes), SteadyClock()
+    announcer = Announcer(router, outbox, clock.now_ns)
+    return _Work(config, router, outbox, clock, announcer, losses)
+
+
+async def _begin(
+    work: _Work, places: Mapping[str, Endpoint], pace: Pace, tasks: asyncio.TaskGroup
+) -> None:
+    """Start to listen; then declare what the store loses. All of it waits for the disk."""
+    longest = max(to.retry.max for to in work.config.destinations.values())
+    await work.outbox.settle_clock(work.clock.now_ns(), int(longest.total_seconds() * 1.5e9))
+    await _warn_of_leftovers(work.config, work.outbox)
+    await work.announcer.say("started")
+    for name, place in places.items():
+        each = await station(
+            name, place, work.config, work.router, work.outbox, work.clock.now_ns, pace
+        )
+        work.stations[each] = each.start(tasks)
+    log.info("relay.started", version=__version__, store=str(work.config.store.path or "memory"))
+    while True:
+        loss = await work.losses.get()
+        for each in work.stations:
+            each.store_was_renewed()
+        await work.announcer.declare(loss)
+
+
 async def _wind_down(
-    intakes: list["_Intake"],
+    work: _Work,
     running: dict[Lane, asyncio.Task[None]],
-    router: Router,
-    outbox: Outbox,
     stop: Stop,
+    tasks: asyncio.TaskGroup,
 ) -> None:
     """Read no more, commit what was read, say so, and let the lanes finish: all in `DRAIN_S`."""
     ends_s = asyncio.get_running_loop().time() + DRAIN_S
-    for intake in intakes:
-        intake.end()
-    await _finish([intake.digesting for intake in intakes], stop, ends_s)
-    await _announce("stopped", router, outbox)
+    for each in work.stations:
+        each.end()
+    await _finish(list(work.stations.values()), stop, ends_s)
+    await _finish([tasks.create_task(work.announcer.say("stopped"))], stop, ends_s)
     for lane in running:
         lane.stop()
     await _finish(list(running.values()), stop, ends_s)
-
-
-@dataclass(frozen=True, slots=True)
-class _Intake:
-    """One engine's reader and digester."""
-
-    inbox: Inbox
-    listening: asyncio.Task[None]
-    digesting: asyncio.Task[None]
-
-    def end(self) -> None:
-        """Stop reading; what was read is digested."""
-        self.listening.cancel()
-        self.inbox.close()
-
-
-async def _listen(
-    name: str,
-    place: Endpoint,
-    config: Config,
-    router: Router,
-    outbox: Outbox,
-    world: Surroundings,
-    tasks: asyncio.TaskGroup,
-) -> _Intake:
-    engine = config.engines[name]
-    saved = await outbox.bookmark(name)
-    digest = Digest(name, engine.start_from, router, Cursor(saved) if saved else None)
-    inbox = Inbox(config.ingest.buffer)
-    listener = Listener(
-        name, engine.host, partial(connect, place, time_ns), inbox, digest, time_ns, world.pace
-    )
-    return _Intake(
-        inbox,
-        tasks.create_task(listener.run()),
-        tasks.create_task(ingest(inbox, digest, outbox, time_ns)),
-    )
 
 
 async def _finish(tasks: list[asyncio.Task[None]], stop: Stop, ends_s: float) -> None:
@@ -186,6 +203,8 @@ async def _finish(tasks: list[asyncio.Task[None]], stop: Stop, ends_s: float) ->
 
     What is not finished is the engine's to repeat or in the store: the next start does it.
     """
+    if not tasks:
+        return
     hurried = asyncio.ensure_future(stop.hurried.wait())
     finished = asyncio.ensure_future(asyncio.wait(tasks))
     left_s = max(0.0, ends_s - asyncio.get_running_loop().time())
@@ -206,21 +225,6 @@ async def channel(
     else:
         async with http_sender(destination.concurrency) as http:
             yield Channel(name, destination, render, http)
-
-
-async def _announce(action: str, router: Router, outbox: Outbox) -> None:
-    """Make an event of what happened to relay, and send it where the routes say."""
-    now_ns = time_ns()
-    event = happening(
-        action,
-        engine=OWN_ENGINE,
-        host=socket.gethostname(),
-        time_ns=now_ns,
-        name="relay",
-        attributes={"version": __version__, "pid": str(os.getpid())},
-    )
-    chosen = [(notify(step.route.name, event), step.destinations) for step in router.route(event)]
-    await outbox.take_in(Intake(OWN_ENGINE, None, chosen), now_ns)
 
 
 async def _warn_of_leftovers(config: Config, outbox: Outbox) -> None:

@@ -65,3 +65,8 @@ class Dead:
 
 
 Outcome = Delivered | Retry | Dead
+
+
+def kind(outcome: Outcome) -> str:
+    """The outcome in one word for logs and metrics: ``delivered``, ``retry`` or ``dead``."""
+    return type(outcome).__name__.lower()

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, time_ns
 
 import structlog
 
@@ -13,10 +13,11 @@ from relay.delivery.limits import TokenBucket
 from relay.delivery.retry import Attempt, judge
 from relay.delivery.sender import Sender
 from relay.delivery.webhook import stamped
-from relay.exchange import Outcome, Response
+from relay.exchange import Outcome, Response, kind
 from relay.formats import Render
 from relay.notification import Notification
 from relay.store.outbox import Delivery, Outbox
+from relay.tally import DestinationTally
 
 log = structlog.get_logger()
 
@@ -36,9 +37,9 @@ class Channel:
     render: Render
     sender: Sender
 
-    async def send(self, notification: Notification, now_ns: int) -> Response:
-        """Render the notification and send it once."""
-        request = stamped(self.render(notification), notification.id, now_ns)
+    async def send(self, notification: Notification) -> Response:
+        """Render the notification and send it once, stamped with the time of the wall clock."""
+        request = stamped(self.render(notification), notification.id, time_ns())
         return await self.sender.send(request)
 
 
@@ -52,6 +53,7 @@ class Lane:
         now: Callable[[], int],
         chance: Callable[[], float],
     ) -> None:
+        """``now`` is the clock by which deliveries are due; ``chance`` as in `Attempt`."""
         self._channel = channel
         self._outbox = outbox
         self._now = now
@@ -62,6 +64,12 @@ class Lane:
         rate = channel.destination.rate_limit
         self._bucket = TokenBucket(rate) if rate else None
         self._stopping = False
+        self.tally = DestinationTally()
+
+    @property
+    def name(self) -> str:
+        """The destination's."""
+        return self._channel.name
 
     async def run(self) -> None:
         """Deliver until told to stop; then return when what is under way is settled."""
@@ -113,7 +121,7 @@ class Lane:
 
     async def _deliver(self, delivery: Delivery) -> None:
         begun_ns, begun_s = self._now(), perf_counter()
-        response = await self._channel.send(delivery.notification, begun_ns)
+        response = await self._channel.send(delivery.notification)
         attempt = Attempt(
             earlier=delivery.attempts,
             age_s=(begun_ns - delivery.created_ns) / 1e9,
@@ -128,7 +136,8 @@ class Lane:
     def _tell(
         self, delivery: Delivery, response: Response, outcome: Outcome, took_s: float
     ) -> None:
-        """The one wide line about an attempt."""
+        """The one wide line about an attempt, which counts it too."""
+        self.tally.count(outcome)
         after_s = getattr(outcome, "after_s", None)
         log.info(
             "delivery.attempted",
@@ -138,7 +147,7 @@ class Lane:
             attempt=delivery.attempts + 1,
             status=response.status,
             duration_ms=round(took_s * 1000, 1),
-            outcome=type(outcome).__name__.lower(),
+            outcome=kind(outcome),
             reason=outcome.reason.value,
             error=response.error,
             retry_in_s=None if after_s is None else round(after_s, 1),

@@ -11,6 +11,7 @@ from relay.config import Config, ConsoleDestination, Destination
 from relay.daemon import store_path
 from relay.engine.client import current_context
 from relay.engine.endpoint import endpoint
+from relay.notification import Include
 
 
 @click.command()
@@ -70,6 +71,15 @@ def _place(destination: Destination) -> str:
 def _routes(config: Config) -> list[str]:
     return [
         f"  {route.name} → {'(dropped)' if route.drop else ', '.join(route.to)}"
+        + _included(route.include.wanted)
         + (" (the walk ends here)" if route.stop else "")
         for route in config.routes
     ]
+
+
+def _included(include: Include | None) -> str:
+    if include is None:
+        return ""
+    logs = [f"{include.logs} log lines"] if include.logs else []
+    health = ["health"] if include.health else []
+    return f" with {', '.join((*logs, *health, *include.inspect))}"

@@ -10,8 +10,9 @@ import click
 import msgspec
 
 from relay.cli.configuration import config_option, read
-from relay.engine.cause import Causes
+from relay.engine.chronicle import Chronicle
 from relay.engine.record import Malformed, parse
+from relay.engine.roster import Roster
 from relay.event import Cause, Event
 from relay.formats.text import visible
 from relay.routing.router import Router, Step, Verdict
@@ -97,7 +98,9 @@ def _event(record: bytes, engine: str, cause: str | None) -> Event:
         )
     if cause is not None:
         return msgspec.structs.replace(event, cause=Cause(cause))
-    return event if event.cause else Causes().judge(event)
+    if event.cause:
+        return event
+    return Chronicle(Roster()).hear(event, {})[-1]
 
 
 def _sent_by_relay(record: bytes) -> Event | None:

@@ -42,7 +42,7 @@ async def _send(name: str, destination: Destination, notification: Notification)
     with standard_output() as (stream, colour):
         world = daemon.Surroundings(os.environ, stream, colour)
         async with daemon.channel(name, destination, world) as channel:
-            return await channel.send(notification, time_ns())
+            return await channel.send(notification)
 
 
 def _test_notification() -> Notification:

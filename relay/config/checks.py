@@ -19,6 +19,10 @@ _OWN_HEADERS = (
 )
 _OWN_PREFIX = "webhook-"
 """The headers of the Standard Webhooks specification."""
+INSPECT_FIELDS = 20
+"""How many a route may ask for."""
+_INSPECT_FIELD = re.compile(r"[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*")
+_INSPECT_FIELD_MAX = 200
 
 
 def name(text: str) -> str:
@@ -89,6 +93,13 @@ def header_value(text: str) -> str:
     """The value of an HTTP header, which cannot break out of its line."""
     if _CONTROL.search(text):
         raise ValueError("holds a line break or another control character")
+    return text
+
+
+def inspect_field(text: str) -> str:
+    """The dotted path of a field of the engine's ``inspect``, which may end in a label's name."""
+    if not _INSPECT_FIELD.fullmatch(text) or len(text) > _INSPECT_FIELD_MAX:
+        raise ValueError("is not the path of an inspect field, as in RestartCount or State.Pid")
     return text
 
 

@@ -21,64 +21,30 @@ from pydantic import (
     field_validator,
 )
 
-from relay.config import checks, units
+from relay.config import checks
 from relay.config.match import Match
 from relay.config.match_reader import parse_match
 from relay.config.mistakes import About, Mistake, Mistakes, did_you_mean, whole
 from relay.config.references import LOCAL, Names
-from relay.config.units import Rate
-
-
-def _duration(value: object) -> object:
-    return units.duration(str(value)) if _is_scalar(value) else value
-
-
-def _size(value: object) -> object:
-    return units.size(value) if isinstance(value, str) else value
-
-
-def _buffer(value: int) -> int:
-    if not 2**16 <= value <= 2**36:
-        raise ValueError("is not between 64KiB and 64GiB (a number without a unit is bytes)")
-    return value
-
-
-def _rate(value: object) -> object:
-    if isinstance(value, Rate):
-        return value
-    if not _is_scalar(value):
-        raise whole("must be a rate, such as 5/s")
-    return units.rate(str(value))
-
-
-def _is_scalar(value: object) -> bool:
-    return isinstance(value, str | int)
-
-
-def _whole_number(value: object) -> object:
-    # pydantic takes true for 1
-    if isinstance(value, bool):
-        raise ValueError("is not a whole number")
-    return value
-
-
-def _location(value: object) -> object:
-    if value == "":
-        raise whole("is empty: write a path")
-    return value
-
-
-def _start(value: object) -> object:
-    match value:
-        case "now" | "oldest" | timedelta():
-            return value
-        case str() | int():
-            try:
-                return units.duration(str(value))
-            except ValueError:
-                raise ValueError("is neither now nor oldest nor a duration such as 10m") from None
-        case _:
-            raise whole("must be now, oldest or a duration such as 10m")
+from relay.config.values import (
+    BufferSize,
+    Duration,
+    HeaderName,
+    HeaderValue,
+    InspectField,
+    Interval,
+    Listening,
+    Location,
+    Name,
+    Start,
+    StoreSize,
+    Throttle,
+    WebhookUrl,
+    WhenFull,
+    WholeNumber,
+    one_as_list,
+)
+from relay.notification import Include
 
 
 def _match(value: object, info: ValidationInfo) -> Match:
@@ -87,38 +53,12 @@ def _match(value: object, info: ValidationInfo) -> Match:
     return parse_match(value, engines=_names(info).engines)
 
 
-def _webhook_url(value: SecretStr) -> SecretStr:
-    checks.webhook_url(value.get_secret_value())
-    return value
-
-
-def _header_value(value: SecretStr) -> SecretStr:
-    checks.header_value(value.get_secret_value())
-    return value
-
-
 def _names(info: ValidationInfo) -> Names:
     return info.context if isinstance(info.context, Names) else Names()
 
 
 def _nothing_as_empty(value: object) -> object:
     return {} if value is None else value
-
-
-def _one_as_list(value: object) -> object:
-    return (value,) if _is_scalar(value) else value
-
-
-StartFrom = Literal["now", "oldest"] | timedelta
-"""Where an engine's stream begins at the very first start: a timedelta is so long ago."""
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Size = Annotated[int, BeforeValidator(_size), BeforeValidator(_whole_number)]
-Name = Annotated[str, AfterValidator(checks.name)]
-Location = Annotated[Path, BeforeValidator(_location)]
-WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
-HeaderName = Annotated[str, AfterValidator(checks.header_name)]
-HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
-Throttle = Annotated[Rate, BeforeValidator(_rate)]
 
 
 class _Model(BaseModel):
@@ -151,7 +91,7 @@ class EngineConfig(_Model):
     host: Annotated[str, AfterValidator(checks.title)] | None = None
     """The name that people know it by."""
     tls: TlsConfig | None = None
-    start_from: Annotated[StartFrom, BeforeValidator(_start)] = "now"
+    start_from: Start = "now"
     """Where the very first start begins."""
 
     @field_validator("context")
@@ -174,15 +114,32 @@ class EngineConfig(_Model):
 class IngestConfig(_Model):
     """What stands between the engines and the store."""
 
-    buffer: Annotated[Size, AfterValidator(_buffer)] = 64 * 2**20
+    buffer: BufferSize = 64 * 2**20
     """How much of the engines' streams may wait in memory, in bytes."""
 
 
+class ReconcileConfig(_Model):
+    """When an engine's containers are compared with what its events told."""
+
+    every: Interval = timedelta(minutes=5)
+    """Zero for never but after a reconnect and a loss."""
+    on_reconnect: bool = True
+
+
 class StoreConfig(_Model):
-    """Where deliveries are kept."""
+    """Where deliveries are kept, and how many."""
 
     path: Location | None = None
     """None for relay.db in the state folder."""
+    max_size: StoreSize = 2**30
+    """How much it may hold, in bytes."""
+    when_full: WhenFull = "drop-oldest"
+
+
+class AdminConfig(_Model):
+    """Where relay answers questions about itself."""
+
+    listen: Listening
 
 
 class RetryConfig(_Model):
@@ -211,7 +168,7 @@ class RetryConfig(_Model):
 
 
 class _Destination(_Model):
-    concurrency: Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=256)] = 8
+    concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
     """How many deliveries may be under way at once."""
     retry: RetryConfig = RetryConfig()
     rate_limit: Throttle | None = None
@@ -259,6 +216,30 @@ class ConsoleDestination(_Destination):
 Destination = HttpDestination | SlackDestination | ConsoleDestination
 
 
+class IncludeConfig(_Model):
+    """What is told of a container beside the event."""
+
+    logs: Annotated[WholeNumber, Field(ge=0, le=200)] = 0
+    """How many of its last log lines."""
+    health: bool = False
+    """What its last health check printed."""
+    inspect: Annotated[tuple[InspectField, ...], BeforeValidator(one_as_list)] = ()
+    """Fields of the engine's ``inspect``, as dotted paths."""
+
+    @field_validator("inspect")
+    @classmethod
+    def _not_too_many(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > checks.INSPECT_FIELDS:
+            raise whole(f"names more than {checks.INSPECT_FIELDS} fields")
+        return value
+
+    @property
+    def wanted(self) -> Include | None:
+        """What to ask the engine for; None for nothing."""
+        wanted = Include(self.logs, self.health, self.inspect)
+        return None if wanted == Include() else wanted
+
+
 class Route(_Model):
     """What to match, and where it goes."""
 
@@ -268,7 +249,8 @@ class Route(_Model):
     """Ends the walk and sends nothing."""
     stop: bool = False
     """Ends the walk after this route."""
-    to: Annotated[tuple[str, ...], BeforeValidator(_one_as_list)] = Field(
+    include: IncludeConfig = IncludeConfig()
+    to: Annotated[tuple[str, ...], BeforeValidator(one_as_list)] = Field(
         default=(), validate_default=True
     )
 
@@ -277,6 +259,13 @@ class Route(_Model):
     def _not_with_drop(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("drop"):
             raise whole("'drop' ends the walk already: remove 'stop'")
+        return value
+
+    @field_validator("include")
+    @classmethod
+    def _nothing_with_drop(cls, value: IncludeConfig, info: ValidationInfo) -> IncludeConfig:
+        if info.data.get("drop"):
+            raise whole("'drop' sends nothing: remove 'include'")
         return value
 
     @field_validator("to")
@@ -311,9 +300,19 @@ class Config(_Model):
         default_factory=lambda: {LOCAL: EngineConfig()}, min_length=1
     )
     ingest: IngestConfig = IngestConfig()
+    reconcile: ReconcileConfig = ReconcileConfig()
     store: StoreConfig = StoreConfig()
+    admin: AdminConfig | None = None
+    """None for nowhere."""
     destinations: dict[Name, Annotated[Destination, Field(discriminator="type")]] = Field(
         min_length=1
     )
     routes: tuple[Route, ...] = Field(min_length=1)
     """From top to bottom."""
+
+    @field_validator("admin", mode="before")
+    @classmethod
+    def _somewhere(cls, value: object) -> object:
+        if value is None:
+            raise whole("is empty: write {listen: HOST:PORT}, or remove it")
+        return value

@@ -14,6 +14,12 @@ _DESTINATIONS: Mapping[str, type[BaseModel]] = {
     "slack": model.SlackDestination,
     "console": model.ConsoleDestination,
 }
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    "ingest": model.IngestConfig,
+    "reconcile": model.ReconcileConfig,
+    "store": model.StoreConfig,
+    "admin": model.AdminConfig,
+}
 _TYPES = ", ".join(_DESTINATIONS)
 _EXAMPLES: Mapping[Trail, str] = {
     ("destinations",): "where to send, as in {terminal: {type: console}}",
@@ -154,15 +160,15 @@ def _fields(loc: tuple[str | int, ...]) -> list[str]:
             kind = model.EngineConfig
         case ("engines", _, _):
             kind = model.TlsConfig
-        case ("ingest",):
-            kind = model.IngestConfig
-        case ("store",):
-            kind = model.StoreConfig
+        case (str(section),):
+            kind = _SECTIONS.get(section, model.Config)
         case ("destinations", _, str(tag)):
             kind = _DESTINATIONS[tag]
         case ("destinations", _, _, _):
             kind = model.RetryConfig
         case ("routes", _):
             kind = model.Route
+        case ("routes", _, "include"):
+            kind = model.IncludeConfig
     fields = list(kind.model_fields)
     return [*fields, "url_file"] if "url" in fields and loc[0] == "destinations" else fields

@@ -70,10 +70,15 @@ class RecordedEngine:
     async def _info(self, _: web.Request) -> web.Response:
         return web.json_response({"Name": "demo-host"})
 
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
+    async def _asked(self, request: web.Request) -> web.StreamResponse:
         seconds, _, nanos = request.query["since"].partition(".")
         since_ns = int(seconds) * 1_000_000_000 + int(nanos)
         past = [line for time, line in self._history if time >= since_ns]
+        if "until" in request.query:
+            return web.Response(body=b"".join(past), content_type="application/json")
+        return await self._stream(request, past)
+
+    async def _stream(self, request: web.Request, past: list[bytes]) -> web.StreamResponse:
         stream: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._streams.add(stream)
         self._heard.set()
@@ -98,7 +103,7 @@ class RecordedEngine:
         app = web.Application()
         app.router.add_get("/_ping", self._ping)
         app.router.add_get("/{version}/info", self._info)
-        app.router.add_get("/{version}/events", self._stream)
+        app.router.add_get("/{version}/events", self._asked)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.UnixSite(runner, str(socket)).start()

@@ -15,9 +15,8 @@ from relay.bookmark import Bookmark
 from relay.config import Config, parse
 from relay.demo.engine import RecordedEngine, Say, recorded
 from relay.demo.receiver import Receiver
-from relay.engine.cursor import Cursor
+from relay.digest import Digest
 from relay.engine.inbox import Connection, Record
-from relay.ingest import Digest
 from relay.routing.router import Router
 
 LIMIT_S = 8
@@ -29,6 +28,7 @@ CUT_AT = "failed"
 CONFIGURATION = """
 engines:
   demo: {{url: "unix://{socket}"}}
+reconcile: {{every: 0s, on_reconnect: false}}  # of these containers there is only the stream
 destinations:
   receiver: {{type: http, url: "{url}", retry: {{initial: 500ms}}}}
 routes:
@@ -98,10 +98,10 @@ def _expected(events: list[dict[str, object]]) -> int:
         environ={},
         folder=Path("/"),
     )
-    digest = Digest("demo", "oldest", Router(config.routes), Cursor(Bookmark.beginning(1)))
+    digest = Digest("demo", "oldest", Router(config.routes), Bookmark.beginning(1))
     connection = Connection("demo", "demo-host", opened_ns=1, since_ns=1)
     records = [Record(connection, msgspec.json.encode(event)) for event in events]
-    return len(digest.take_in(list(records), now_ns=1).notifications)
+    return len(digest.take_in(digest.read(records), now_ns=1).notifications)
 
 
 def _summary(

@@ -1,82 +1,133 @@
-"""Why a container ended: what was asked of it before it died."""
+"""Why a container ended: what was asked of it, and what befell it, before it died."""
 
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-import msgspec
+from msgspec.structs import replace
 
+from relay.container import Container
 from relay.event import Cause, Event
 
 TERMINATING_SIGNALS = frozenset({2, 3, 6, 9, 15})
-"""Those that ask a process to end. HUP, USR1, USR2, WINCH and the like do not."""
+"""Those that ask a process to end. HUP, USR1, USR2, WINCH and the like do not, unless one is the
+container's own stop signal."""
 
 EXPIRY_NS = 10 * 60 * 1_000_000_000
 """How long a request explains a death that follows it."""
 
-MEMORY = 10_000
-"""How many containers are kept in mind; the longest untouched are forgotten first."""
+_KILLED = 128 + 9
 
 
-@dataclass(slots=True)
-class _Trail:
-    """What happened to one container since it started, by the engine's time."""
+def follow(container: Container, event: Event) -> Container:
+    """What is known of a container after one more of its events.
 
-    asked_ns: int | None = None
-    oom_ns: int | None = None
-
-
-class Causes:
-    """Gives each ``die`` of one engine its cause.
-
-    The engine says ``kill`` with the signal and ``stop`` for what somebody asked; Docker from 26 on
-    says ``stop`` before ``die``, older ones after it, so a ``stop`` alone decides only where it
-    comes first.
+    The engine says ``kill`` with the signal and ``stop`` for what somebody asked. Docker from 26 on
+    says ``stop`` before ``die``, older ones after it: then it asks for nothing any more. A start
+    makes a new life of it, to which no request belongs yet; a death consumes them.
     """
-
-    def __init__(self) -> None:
-        self._trails: OrderedDict[str, _Trail] = OrderedDict()
-
-    def judge(self, event: Event) -> Event:
-        """The event, a ``die`` with its cause. Takes every event, in the order of the stream."""
-        if event.type != "container":
-            return event
-        match event.action:
-            case "kill" if event.signal in TERMINATING_SIGNALS:
-                self._trail(event).asked_ns = event.time_ns
-            case "stop":
-                self._trail(event).asked_ns = event.time_ns
-            case "oom":
-                self._trail(event).oom_ns = event.time_ns
-            case "start" | "destroy":
-                self._trails.pop(event.actor.id, None)
-            case "die":
-                trail = self._trails.pop(event.actor.id, _Trail())
-                return msgspec.structs.replace(event, cause=_cause(event, trail))
-        return event
-
-    def _trail(self, event: Event) -> _Trail:
-        trail = self._trails.setdefault(event.actor.id, _Trail())
-        self._trails.move_to_end(event.actor.id)
-        if len(self._trails) > MEMORY:
-            self._trails.popitem(last=False)
-        return trail
+    time_ns = event.time_ns
+    match event.action:
+        case "start":
+            started_ns = max(time_ns, container.started_ns or 0)
+            return without_requests(replace(container, started_ns=started_ns))
+        case "die":
+            inferred_ns = container.inferred_ns
+            if inferred_ns is not None and inferred_ns <= time_ns:
+                inferred_ns = None
+            died_ns = max(time_ns, container.died_ns or 0)
+            dead = replace(container, died_ns=died_ns, inferred_ns=inferred_ns)
+            return without_requests(dead)
+        case "kill" if container.signal_hidden or event.signal is None:
+            return replace(container, killed_ns=time_ns)
+        case "kill" if ends(event.signal, container):
+            return replace(container, asked_ns=time_ns)
+        case "stop" if not container.dead:
+            return replace(container, asked_ns=time_ns)
+        case "oom":
+            return replace(container, oom_ns=time_ns)
+        case _:
+            return container
 
 
-def _cause(death: Event, trail: _Trail) -> Cause:
-    """Of a request and a kill for memory the later counts.
+def ends(signal: int | None, container: Container) -> bool:
+    """Whether the signal asks this container to end."""
+    return signal in TERMINATING_SIGNALS or signal == container.stop_signal is not None
 
-    A container can outlive the kill of one of its processes, and be stopped long after.
+
+def cause(
+    container: Container,
+    time_ns: int,
+    exit_code: int | None,
+    *,
+    oom_seen: bool = False,
+    unheard: bool = False,
+) -> Cause:
+    """Why it died at ``time_ns``, after all that is known of it.
+
+    Of a request and a kill for memory the later counts: a container can outlive the kill of one of
+    its processes, and be stopped long after. ``oom_seen``: the engine's inspection calls it a kill
+    for memory. ``unheard``: a request could have been missed.
     """
-    oom_ns = trail.oom_ns if _recent(trail.oom_ns, death) else None
-    asked_ns = trail.asked_ns if _recent(trail.asked_ns, death) else None
-    if oom_ns is not None and death.exit_code != 0 and (asked_ns is None or asked_ns < oom_ns):
+    asked_ns = _recent(container.asked_ns, time_ns)
+    oom_ns = _recent(container.oom_ns, time_ns)
+    if exit_code != 0 and (oom_ns or 0) > (asked_ns or 0):
         return Cause.OOM
     if asked_ns is not None:
         return Cause.REQUESTED
-    if death.exit_code is None:
+    if oom_seen and exit_code != 0:
+        return Cause.OOM
+    if exit_code is None:
         return Cause.UNKNOWN
-    return Cause.CRASHED if death.exit_code else Cause.FINISHED
+    by_signal = ends(exit_code - 128, container)
+    if _recent(container.killed_ns, time_ns) is not None and (by_signal or exit_code == 0):
+        return Cause.REQUESTED
+    if by_signal and unheard:
+        return Cause.UNKNOWN
+    return Cause.CRASHED if exit_code else Cause.FINISHED
 
 
-def _recent(time_ns: int | None, death: Event) -> bool:
-    return time_ns is not None and death.time_ns - time_ns <= EXPIRY_NS
+def questions(events: Iterable[tuple[Event, Container | None]]) -> set[str]:
+    """The ids of the containers that have to be inspected before these events can be judged.
+
+    A signal that may be the container's own stop signal; a death whose exit code is hidden, or
+    whose 137 nothing explains: Podman sends no ``oom``, and an engine can skip one.
+    """
+    plain: set[str] = set()
+    explained: set[str] = set()
+    asked: set[str] = set()
+    for event, known in events:
+        id_ = event.actor.id
+        match event.action:
+            case "create" | "start" if "exitCode" not in event.actor.attributes:
+                plain.add(id_)
+            case "kill" if event.signal is not None and event.signal not in TERMINATING_SIGNALS:
+                if known is None or known.stop_signal is None:
+                    asked.add(id_)
+            case "kill" | "stop" | "oom":
+                explained.add(id_)
+            case "die" if id_ not in plain and (known is None or known.exit_code_hidden):
+                asked.add(id_)
+            case "die" if event.exit_code == _KILLED and id_ not in explained:
+                if known is None or (known.asked_ns or known.oom_ns) is None:
+                    asked.add(id_)
+    return asked
+
+
+def without_requests(container: Container) -> Container:
+    """As it is at the begin and at the end of a life."""
+    return replace(container, asked_ns=None, killed_ns=None, oom_ns=None)
+
+
+def parted(container: Container, start_ns: int) -> tuple[Container, Container]:
+    """With what it was asked before a start, and with what it was asked since."""
+    asked = {
+        name: time_ns
+        for name in ("asked_ns", "killed_ns", "oom_ns")
+        if (time_ns := getattr(container, name)) is not None
+    }
+    before = dict.fromkeys(name for name, time_ns in asked.items() if time_ns >= start_ns)
+    since = dict.fromkeys(asked.keys() - before.keys())
+    return replace(container, **before), replace(container, **since)
+
+
+def _recent(asked_ns: int | None, time_ns: int) -> int | None:
+    return asked_ns if asked_ns is not None and time_ns - asked_ns <= EXPIRY_NS else None

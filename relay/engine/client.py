@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiodocker
 import aiohttp
@@ -22,6 +24,7 @@ from aiohttp.client_exceptions import UnixClientConnectorError
 
 from relay.engine.cursor import engine_time
 from relay.engine.endpoint import Endpoint, TlsFiles
+from relay.engine.inspection import Sighting, sighting
 from relay.errors import system_words
 
 CONNECT_TIMEOUT_S = 10
@@ -32,6 +35,10 @@ CLOSE_TIMEOUT_S = 2
 """A half-open ssh connection says no goodbye."""
 ANSWER_LIMIT = 16 * 1024 * 1024
 """The most that is read of one answer, in bytes; the stream has no such end."""
+
+LOG_LIMIT = 4 * 1024 * 1024
+"""The most that is read of a log, in bytes: 200 lines of the 16 KiB at which Docker splits them
+(moby's ``daemon/logger/copier.go``) are 3.2 MB."""
 
 CLOCK_TOLERANCE_NS = 2_000_000_000
 """Clocks that agree within this are the same: HTTP dates have whole seconds."""
@@ -44,8 +51,24 @@ class EngineUnavailable(Exception):
     """The engine could not be reached or did not answer as an engine does; one line of text."""
 
 
+class EngineRefused(EngineUnavailable):
+    """The engine, or a proxy before it, answered with a status that is not 200."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 FAILURES = (EngineUnavailable, aiodocker.DockerError, aiohttp.ClientError, OSError, TimeoutError)
 """Whatever a connection can end with that a new connection may mend."""
+
+
+class _Listed(msgspec.Struct):
+    id: str = msgspec.field(name="Id")
+    state: str = msgspec.field(default="", name="State")
+
+
+_decode_listing = msgspec.json.Decoder(list[_Listed]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +81,10 @@ class Greeting:
     """The host's name; None where a socket proxy withholds it, or it takes too long."""
     ahead_ns: int
     """How far the engine's clock is ahead of the local one; 0 within `CLOCK_TOLERANCE_NS`."""
+    identity: str | None
+    """The engine's own id; None where it is withheld, or does not last: Podman makes up another
+    for every answer."""
+    podman: bool
 
 
 class EngineClient:
@@ -66,6 +93,7 @@ class EngineClient:
     def __init__(self, docker: aiodocker.Docker, now: Now) -> None:
         self._docker = docker
         self._now = now
+        self._podman = False
 
     async def greet(self) -> Greeting:
         """Negotiate the API version and learn the host's name and clock."""
@@ -75,17 +103,53 @@ class EngineClient:
             raise EngineUnavailable("answers, but not as a container engine does")
         self._docker.api_version = f"v{version}"
         ahead_ns = clock_ahead_ns(headers.get("Date"), self._now())
-        return Greeting(self._docker.api_version, await self._name(), ahead_ns)
+        self._podman = headers.get("Server", "").startswith("Libpod/")
+        info = await self._info()
+        return Greeting(
+            api_version=self._docker.api_version,
+            name=_text(info, "Name"),
+            ahead_ns=ahead_ns,
+            identity=None if self._podman else _text(info, "ID"),
+            podman=self._podman,
+        )
 
     async def ping(self) -> None:
         """Return if the engine answers."""
         await self._get("_ping", versioned=False)
 
     async def history(self, since_ns: int, until_ns: int) -> bytes:
-        """What the engine remembers of a stretch that has passed, framed as the stream is."""
-        params = {"since": engine_time(since_ns), "until": engine_time(until_ns)}
+        """What the engine remembers from ``since_ns`` on, framed as the stream is.
+
+        Docker tells what happened before ``until_ns``. Podman, which for a past one tells
+        nothing, tells what happened until now.
+        """
+        params = {"since": engine_time(since_ns)}
+        params |= {"stream": "false"} if self._podman else {"until": engine_time(until_ns)}
         _, body = await self._get("events", params)
         return body
+
+    async def containers(self) -> dict[str, str]:
+        """The states (``running``, ``exited`` …) of all containers, by id."""
+        _, body = await self._get("containers/json", {"all": "1"})
+        try:
+            return {listed.id: listed.state for listed in _decode_listing(body)}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise EngineUnavailable("its list of containers cannot be read") from None
+
+    async def inspect(self, container: str) -> bytes | None:
+        """What the engine says of a container, as JSON; None if there is no such container."""
+        try:
+            _, body = await self._get(f"containers/{quote(container, safe='')}/json")
+        except EngineRefused as refused:
+            if refused.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return body
+
+    async def sighting(self, container: str) -> Sighting | None:
+        """A container as it is seen now; None if there is no such container."""
+        body = await self.inspect(container)
+        return None if body is None else sighting(body, podman=self._podman)
 
     @asynccontextmanager
     async def stream(self, since_ns: int) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -93,18 +157,28 @@ class EngineClient:
         async with self._open("events", {"since": engine_time(since_ns)}) as answer:
             yield answer.content.iter_any()
 
+    async def logs(self, container: str, lines: int) -> bytes:
+        """The container's last lines as the API frames them: see `relay.engine.particulars`.
+
+        Raises `EngineRefused` with 404 where there is no such container, with 501 where its log
+        driver keeps none.
+        """
+        params = {"stdout": "1", "stderr": "1", "tail": str(lines)}
+        async with self._open(f"containers/{quote(container, safe='')}/logs", params) as answer:
+            return await _bounded(answer.content, LOG_LIMIT)
+
     async def _version(self) -> str:
         _, body = await self._get("version", versioned=False)
         return str(_object(body).get("ApiVersion"))
 
-    async def _name(self) -> str | None:
+    async def _info(self) -> dict[str, Any]:
+        """Empty where a socket proxy withholds it, or it takes too long."""
         try:
             async with asyncio.timeout(NAME_TIMEOUT_S):
                 _, body = await self._get("info")
         except (EngineUnavailable, TimeoutError):
-            return None
-        name = _object(body).get("Name")
-        return name if isinstance(name, str) and name else None
+            return {}
+        return _object(body)
 
     async def _get(
         self, path: str, params: Mapping[str, str] | None = None, *, versioned: bool = True
@@ -123,9 +197,8 @@ class EngineClient:
             url, params=params, timeout=timeout, allow_redirects=False
         ) as answer:
             if answer.status != 200:
-                raise EngineUnavailable(
-                    _refusal(path, answer.status, await answer.content.read(500))
-                )
+                body = await answer.content.read(500)
+                raise EngineRefused(_refusal(path, answer.status, body), answer.status)
             yield answer
 
 
@@ -212,13 +285,18 @@ def words(failure: BaseException) -> str:
             return " ".join(str(failure).split())[:300] or type(failure).__name__
 
 
-async def _bounded(content: aiohttp.StreamReader) -> bytes:
+async def _bounded(content: aiohttp.StreamReader, limit: int = ANSWER_LIMIT) -> bytes:
     body = bytearray()
     async for chunk in content.iter_any():
         body += chunk
-        if len(body) > ANSWER_LIMIT:
-            raise EngineUnavailable(f"an answer of more than {ANSWER_LIMIT} bytes")
+        if len(body) > limit:
+            raise EngineUnavailable(f"an answer of more than {limit} bytes")
     return bytes(body)
+
+
+def _text(answer: dict[str, Any], key: str) -> str | None:
+    value = answer.get(key)
+    return value if isinstance(value, str) and value else None
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -8,12 +8,16 @@ in and drops by id what it remembers.
 """
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from relay.bookmark import Bookmark
 from relay.event import Event
 
 MARGIN_NS = 60 * 1_000_000_000
 """How far before the last event to ask; events out of order by less than this are not missed."""
+
+LOOKBACK_NS = 10 * 60 * 1_000_000_000
+"""How far before a first start to ask: what was asked of a container then explains its death."""
 
 MEMORY = 512
 """How many events are remembered: twice the 256 that a Docker engine can repeat."""
@@ -23,13 +27,32 @@ class Cursor:
     """Admits each event of an engine once."""
 
     def __init__(self, bookmark: Bookmark) -> None:
+        self._mark = bookmark
         self._position_ns = bookmark.position_ns
         self._floor_ns = bookmark.floor_ns
+        self._anchored = bookmark.anchored
         self._recent = OrderedDict(bookmark.recent)
+
+    @property
+    def position_ns(self) -> int:
+        """The time of the last event taken in."""
+        return self._position_ns
+
+    @property
+    def anchored(self) -> bool:
+        """Whether the history has to hold an event that was taken in, if it reaches back to it."""
+        return self._anchored
+
+    @property
+    def empty(self) -> bool:
+        """Whether no event was taken in yet."""
+        return not self._recent
 
     @property
     def since_ns(self) -> int:
         """From when on to ask the engine: whatever it repeats from there is remembered or new."""
+        if self.empty:
+            return max(1, self._floor_ns - LOOKBACK_NS)
         return min(self._position_ns, max(self._floor_ns, self._position_ns - MARGIN_NS))
 
     def admit(self, event: Event) -> bool:
@@ -38,11 +61,12 @@ class Cursor:
         Only the engine's own events move the position: those of a swarm carry the manager's
         clock. It follows the last event, not the latest, so a clock stepped back is followed too.
         """
-        if event.id in self._recent:
+        if self.remembers(event):
             return False
         self._recent[event.id] = event.time_ns
         if event.scope == "local":
             self._position_ns = event.time_ns
+            self._anchored = True
         if len(self._recent) > MEMORY:
             self._forget_oldest()
         return True
@@ -54,12 +78,39 @@ class Cursor:
             self._floor_ns = max(self._floor_ns, time_ns + 1)
 
     def remembers(self, event: Event) -> bool:
-        """Whether the event was taken in and is not forgotten."""
-        return event.id in self._recent
+        """Whether the event was taken in and is not forgotten, or is not to be: it was before."""
+        return event.id in self._recent or self.is_before(event)
 
-    def bookmark(self) -> Bookmark:
-        """The cursor as it is now, to be stored."""
-        return Bookmark(self._position_ns, self._floor_ns, tuple(self._recent.items()))
+    def is_before(self, event: Event) -> bool:
+        """Whether it happened before relay began to listen to this engine.
+
+        Only what a first start looks back on does. A time before that is of a clock which was
+        stepped back, or of a swarm's manager.
+        """
+        began_ns = self._mark.began_ns
+        return began_ns - LOOKBACK_NS <= event.time_ns < began_ns
+
+    def proves(self, event: Event) -> bool:
+        """Whether a history that holds this event reaches back to the position."""
+        older = event.scope == "local" and event.time_ns <= self._position_ns
+        return older or event.id in self._recent
+
+    def cast_off(self, position_ns: int) -> None:
+        """Go on from here: no event that was taken in can be expected to come again."""
+        self._anchored = False
+        self._position_ns = max(self._position_ns, position_ns)
+
+    def bookmark(self, assumed_ns: int, identity: str | None) -> Bookmark:
+        """The cursor as it is now, to be stored; for the other two see `Bookmark`."""
+        return replace(
+            self._mark,
+            position_ns=self._position_ns,
+            floor_ns=self._floor_ns,
+            recent=tuple(self._recent.items()),
+            anchored=self._anchored,
+            assumed_ns=assumed_ns,
+            identity=identity,
+        )
 
 
 def engine_time(time_ns: int) -> str:

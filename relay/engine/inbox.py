@@ -2,12 +2,18 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
+from relay.engine.inference import Look
+from relay.engine.record import Malformed, parse
 from relay.event import Event
 
 RECORD_COST = 128
 """What a record takes in memory beside its content, in bytes, about."""
+
+EVENT_COST = 2_048
+"""What an event of a history takes, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,13 @@ class Connection:
     """The engine's time when the stream was opened: what is older comes out of its history."""
     since_ns: int
     """From when on the stream was asked for, by the engine's time."""
+    ahead_ns: int = 0
+    """How far the engine's clock is ahead of the local one."""
+    lost_ns: int | None = None
+    """When the connection before it ended, by the engine's time; None if it is the first."""
+    identity: str | None = None
+    """The engine's own id; None where it gives none that lasts."""
+    podman: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +43,41 @@ class Record:
     content: bytes
 
 
+def read(record: bytes, connection: Connection) -> Event | Malformed:
+    """The event that a record of this connection tells of."""
+    return parse(
+        record,
+        engine=connection.engine,
+        host=connection.host,
+        live_from_ns=connection.opened_ns,
+        podman=connection.podman,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A stream was opened."""
 
     connection: Connection
+    history: tuple[Event, ...] | None = None
+    """What the engine remembered a moment before; None if it did not tell."""
+    digested: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once this and all that was read before it is committed."""
+
+
+class Why(StrEnum):
+    """Why a stretch of the stream may be incomplete."""
+
+    HISTORY_OVERRUN = "history_overrun"
+    """More happened while nobody listened than the engine remembers."""
+    ENGINE_RESTARTED = "engine_restarted"
+    """Its history, which a restart empties, does not reach back, and is not full either."""
+    ANOTHER_ENGINE = "another_engine"
+    """An engine with another id answers at the same place."""
+    BUFFER_FULL = "buffer_full"
+    """``ingest.buffer`` had no more room."""
+    RECORD_TOO_LONG = "record_too_long"
+    """A record outgrew what is kept of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +86,10 @@ class Dropped:
 
     connection: Connection
     count: int
-    reason: str
+    why: Why
 
 
-Item = Record | Opened | Dropped | Event
+Item = Record | Opened | Dropped | Look | Event
 """An `Event` here is one of relay's own."""
 
 
@@ -64,27 +107,37 @@ class Inbox:
         self._filled = asyncio.Event()
         self._lost: Dropped | None = None
         self._closed = False
+        self.lossy = asyncio.Event()
+        """Set once a gap is declared; whoever acts on it clears it."""
+
+    @property
+    def longest(self) -> int:
+        """How long a record may be to find room at all, in bytes."""
+        return self._limit - RECORD_COST
 
     def put(self, item: Item) -> None:
-        """Add what happened; of these there are few."""
+        """Add what happened; of these there are few. A history goes without where room is short."""
+        if self._size + _cost(item) > self._limit and isinstance(item, Opened):
+            item = replace(item, history=None)
+        self._size += _cost(item)
         self._items.append(item)
         self._filled.set()
 
     def put_records(self, connection: Connection, records: list[bytes]) -> None:
         """Add records while there is room."""
         for content in records:
-            cost = len(content) + RECORD_COST
-            if self._size + cost > self._limit:
+            record = Record(connection, content)
+            if self._size + _cost(record) > self._limit:
                 self._lose(connection)
             else:
                 self._declare_lost()
-                self._items.append(Record(connection, content))
-                self._size += cost
+                self._items.append(record)
+                self._size += _cost(record)
         self._filled.set()
 
     def _lose(self, connection: Connection) -> None:
         count = 1 if self._lost is None else self._lost.count + 1
-        self._lost = Dropped(connection, count, "ingest.buffer is full")
+        self._lost = Dropped(connection, count, Why.BUFFER_FULL)
 
     def _declare_lost(self) -> None:
         if self._lost is not None:
@@ -106,10 +159,23 @@ class Inbox:
         while not (self._items or self._lost or self._closed):
             self._filled.clear()
             await self._filled.wait()
+        return self.take_ready(most)
+
+    def take_ready(self, most: int) -> list[Item]:
+        """Up to ``most`` of the items that are there."""
         if len(self._items) <= most:
             self._declare_lost()
         items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
-        self._size -= sum(
-            len(item.content) + RECORD_COST for item in items if isinstance(item, Record)
-        )
+        self._size -= sum(map(_cost, items))
         return items
+
+
+def _cost(item: Item) -> int:
+    """What an item takes of the room, in bytes."""
+    match item:
+        case Record(content=content):
+            return len(content) + RECORD_COST
+        case Opened(history=tuple() as history):
+            return len(history) * EVENT_COST
+        case _:
+            return 0

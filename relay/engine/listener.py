@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import time_ns
 from typing import Protocol, TypeVar
 
 import structlog
 import tenacity
 
 from relay.engine.client import FAILURES, EngineClient, EngineUnavailable, Greeting, Now, words
-from relay.engine.framing import Framer
-from relay.engine.inbox import Connection, Dropped, Inbox, Opened
-from relay.engine.record import Malformed, parse
+from relay.engine.framing import RECORD_LIMIT, Framer
+from relay.engine.inbox import Connection, Dropped, Inbox, Opened, Why, read
+from relay.engine.reconcile import Reconciler
+from relay.engine.record import Malformed
 from relay.event import Event, happening
 
 log = structlog.get_logger()
@@ -22,12 +24,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The listener's times, in seconds."""
+    """The listener's clock, and its times in seconds."""
 
+    now: Now = time_ns
     backoff_first_s: float = 0.1
-    backoff_most_s: float = 30
-    stable_after_s: float = 30
-    """The backoff starts over only after a connection that lived so long."""
+    backoff_most_s: float = 2
+    """A try costs next to nothing, and what died meanwhile is to be told at once."""
+    stable_after_s: float = 5
+    """The backoff starts over only after a connection that lived so long; proxies cut idle ones
+    after ten seconds and more."""
     ping_every_s: float = 15
     """Socket proxies cut idle streams after 4 to 10 minutes; a silent half-open one is found
     within two of these."""
@@ -40,6 +45,11 @@ class Progress(Protocol):
 
     def since_ns(self, engine_now_ns: int) -> int:
         """From when on to ask the engine, which has just said what time it is."""
+        ...
+
+    @property
+    def position_ns(self) -> int:
+        """When the last event happened that was taken in, by the engine's time."""
         ...
 
     def remembers(self, event: Event) -> bool:
@@ -60,7 +70,7 @@ class Listener:
         connect: Connect,
         inbox: Inbox,
         progress: Progress,
-        now: Now,
+        reconciler: Reconciler,
         pace: Pace | None = None,
     ) -> None:
         self._engine = engine
@@ -69,13 +79,23 @@ class Listener:
         self._connect = connect
         self._inbox = inbox
         self._progress = progress
-        self._now = now
+        self._reconciler = reconciler
         self._pace = pace or Pace()
+        self._now = self._pace.now
         self._lost_ns: int | None = None
+        self._ended_ns: int | None = None
         self._ahead_ns = 0
         self._heard = False
+        self._open: asyncio.Future[Opened] = asyncio.Future()
+        self._digested = asyncio.Event()
+        self._digested.set()
         self._opened_s: float | None = None
         self._log = log.bind(engine=engine)
+
+    @property
+    def opened(self) -> bool:
+        """Whether the stream of the latest connection was opened; it may have ended since."""
+        return self._open.done()
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -116,9 +136,13 @@ class Listener:
             host=self._host,
             opened_ns=engine_now_ns,
             since_ns=self._progress.since_ns(engine_now_ns),
+            ahead_ns=greeting.ahead_ns,
+            lost_ns=self._ended_ns,
+            identity=greeting.identity,
+            podman=greeting.podman,
         )
 
-    def _opened(self, connection: Connection) -> None:
+    def _opened(self, connection: Connection, history: tuple[Event, ...] | None) -> None:
         """The stream is there: only now is the engine back."""
         self._opened_s = _clock_s()
         self._log.info("engine.connected", host=self._host)
@@ -126,15 +150,21 @@ class Listener:
             down_s = round((self._now() - self._lost_ns) / 1e9, 3)
             self._announce("engine_back", {"down_s": str(down_s)})
             self._lost_ns = None
-        self._inbox.put(Opened(connection))
+        # While the store takes nothing, histories would heap up.
+        opened = Opened(connection, history if self._digested.is_set() else None)
+        self._digested = opened.digested
+        self._inbox.put(opened)
+        self._open.set_result(opened)
 
     async def _hear_out(self, client: EngineClient, connection: Connection) -> None:
         """Read the stream and watch over it until one of them fails, as both do in the end."""
+        self._open = asyncio.get_running_loop().create_future()
         # A TaskGroup that is cancelled just as one of its tasks fails tells of the failure only:
         # whoever was told to stop would reconnect.
         hearing = [
             asyncio.ensure_future(self._read(client, connection)),
             asyncio.ensure_future(self._watch(client, connection)),
+            asyncio.ensure_future(self._reconciler.run(client, self._open)),
         ]
         try:
             ended, _ = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
@@ -142,21 +172,28 @@ class Listener:
             for task in hearing:
                 task.cancel()
             await asyncio.gather(*hearing, return_exceptions=True)
+            if self._opened_s is not None:
+                self._ended_ns = self._now() + self._ahead_ns
         for task in ended:
             task.result()
 
     async def _read(self, client: EngineClient, connection: Connection) -> None:
-        framer = Framer()
+        framer = self._framer()
         oversized = 0
+        history = await self._history(client, connection)
         async with client.stream(connection.since_ns) as chunks:
-            self._opened(connection)
+            self._opened(connection, history)
             async for chunk in chunks:
                 self._heard = True
                 self._inbox.put_records(connection, framer.feed(chunk))
                 if framer.oversized > oversized:
                     count, oversized = framer.oversized - oversized, framer.oversized
-                    self._inbox.put(Dropped(connection, count, "a record outgrew 4 MiB"))
+                    self._inbox.put(Dropped(connection, count, Why.RECORD_TOO_LONG))
         raise EngineUnavailable("the engine closed the stream")
+
+    def _framer(self) -> Framer:
+        """One that keeps no record that would never find room."""
+        return Framer(min(RECORD_LIMIT, self._inbox.longest))
 
     async def _watch(self, client: EngineClient, connection: Connection) -> None:
         """Ping the engine, and where the stream is silent ask whether it should be."""
@@ -177,21 +214,27 @@ class Listener:
         One of them can be on its way; one that is still missing a round later is not. An engine
         that does not answer this question is given the benefit of the doubt.
         """
-        since_ns = self._progress.since_ns(connection.opened_ns)
+        asked = replace(connection, since_ns=self._progress.since_ns(connection.opened_ns))
+        history = await self._history(client, asked)
+        return {event.id for event in history or () if not self._progress.remembers(event)}
+
+    async def _history(
+        self, client: EngineClient, connection: Connection
+    ) -> tuple[Event, ...] | None:
+        """What the engine remembers; None if it does not tell.
+
+        Its clock is known to the second only: what was taken in last is not to be left out.
+        """
+        now_ns = self._now() + connection.ahead_ns
+        until_ns = max(now_ns, self._progress.position_ns + 1)
         try:
             async with asyncio.timeout(self._pace.answer_s):
-                body = await client.history(since_ns, self._now() + self._ahead_ns)
+                body = await client.history(connection.since_ns, until_ns)
         except FAILURES:
-            return set()
-        events = (
-            parse(record, engine=self._engine, host=self._host, live_from_ns=0)
-            for record in Framer().feed(body + b"\n")
-        )
-        return {
-            event.id
-            for event in events
-            if not isinstance(event, Malformed) and not self._progress.remembers(event)
-        }
+            return None
+        records = [read(record, connection) for record in self._framer().feed(body + b"\n")]
+        events = tuple(event for event in records if not isinstance(event, Malformed))
+        return None if records and not events else events  # a proxy's page is no history
 
     async def _in_time(self, answer: Awaitable[T], what: str) -> T:
         try:

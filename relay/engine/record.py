@@ -13,8 +13,13 @@ HEAD_BYTES = 200
 LAST_NS = 2**63
 """What an engine's 64 bits of nanoseconds can say: until the year 2262."""
 
-_EXIT_CODE_IN = {"die": ("exitCode", "containerExitCode"), "exec_die": ("exitCode",)}
-"""Where an action's exit code stands; the second name is Podman's. Elsewhere it is a label."""
+_EXIT_CODE_IN = {
+    "die": ("exitCode", "containerExitCode"),
+    "exec_die": ("exitCode",),
+    "exec_died": ("containerExitCode",),
+}
+"""Where an action's exit code stands; elsewhere it is a label. ``containerExitCode`` and
+``exec_died`` are Podman's, which has the former on every event and means it on these."""
 
 
 class Flaw(StrEnum):
@@ -57,11 +62,14 @@ class _WireEvent(msgspec.Struct):
 _decode = msgspec.json.Decoder(_WireEvent).decode
 
 
-def parse(record: bytes, *, engine: str, host: str, live_from_ns: int) -> Event | Malformed:
+def parse(
+    record: bytes, *, engine: str, host: str, live_from_ns: int, podman: bool = False
+) -> Event | Malformed:
     """The event that a record tells of, or what is wrong with the record.
 
     Bytes that are not UTF-8 are replaced, not refused. An event older than ``live_from_ns``, the
-    engine's time when the stream was opened, came out of its history.
+    engine's time when the stream was opened, came out of its history. Podman does not say which
+    signal was sent: what stands there is a label.
     """
     try:
         wire = _decode(record)
@@ -72,7 +80,7 @@ def parse(record: bytes, *, engine: str, host: str, live_from_ns: int) -> Event 
     except (msgspec.DecodeError, UnicodeDecodeError):
         mended = record.decode(errors="replace").encode()
         if mended != record:
-            return parse(mended, engine=engine, host=host, live_from_ns=live_from_ns)
+            return parse(mended, engine=engine, host=host, live_from_ns=live_from_ns, podman=podman)
         return Malformed(Flaw.NOT_JSON, record[:HEAD_BYTES])
     time_ns = wire.time_ns or wire.time_s * 1_000_000_000
     if not (wire.type and wire.action and time_ns):
@@ -80,7 +88,8 @@ def parse(record: bytes, *, engine: str, host: str, live_from_ns: int) -> Event 
     if not 0 < time_ns < LAST_NS:
         return Malformed(Flaw.ODD_TYPE, record[:HEAD_BYTES])
     origin = Origin.REPLAYED if time_ns < live_from_ns else Origin.LIVE
-    return _normalised(wire, time_ns, engine, host, origin)
+    event = _normalised(wire, time_ns, engine, host, origin)
+    return msgspec.structs.replace(event, signal=None) if podman else event
 
 
 def _normalised(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: Origin) -> Event:

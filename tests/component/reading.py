@@ -1,21 +1,28 @@
 """A listener at work on an engine, with all that comes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from time import time_ns
+from typing import cast
 
-from relay.config import StartFrom, parse
+from relay.bookmark import Bookmark
+from relay.config import ReconcileConfig, StartFrom, parse
+from relay.digest import Digest
 from relay.engine.client import connect
-from relay.engine.cursor import Cursor
+from relay.engine.contact import Contact
 from relay.engine.endpoint import Endpoint
 from relay.engine.inbox import Inbox
 from relay.engine.listener import Listener, Pace
+from relay.engine.reconcile import Reconciler
 from relay.event import TYPE_RELAY, Event
-from relay.ingest import BATCH, Digest
+from relay.ingest import Ways, ingest
 from relay.routing.router import Router
+from relay.store.outbox import Intake, Outbox, Receipt
 from tests.component.bell import PATIENCE_S, Bell
 from tests.component.scripted_engine import ScriptedEngine
 
@@ -26,6 +33,15 @@ QUICK = Pace(
     backoff_first_s=0.001, backoff_most_s=0.01, stable_after_s=3600, ping_every_s=3600, answer_s=10
 )
 """Reconnects at once and asks nothing while it listens."""
+
+BUSY = replace(QUICK, ping_every_s=0.001)
+"""Pings all the time."""
+
+NO_LOOKS = ReconcileConfig(every=timedelta(0), on_reconnect=False)
+"""Nothing is asked beside the stream, unless something was lost."""
+
+LOOKS = ReconcileConfig.model_construct(every=timedelta(milliseconds=5), on_reconnect=True)
+"""The containers are looked at all the time."""
 
 EVERYTHING = """
 destinations: {sink: {type: console}}
@@ -38,20 +54,40 @@ routes:
 class Reading:
     """What one engine's events came to."""
 
-    def __init__(self, start_from: StartFrom, cursor: Cursor | None) -> None:
+    def __init__(self, start_from: StartFrom, bookmark: Bookmark | None, buffer: int) -> None:
         config = parse(EVERYTHING, file="test", environ={}, folder=Path())
         self.bell = Bell()
         self.routed: list[Event] = []
         """Every event that a route took, in order, relay's own among them."""
-        self.inbox = Inbox(2**20)
-        self.digest = Digest(ENGINE, start_from, Router(config.routes), cursor)
+        self.inbox = Inbox(buffer)
+        self.digest = Digest(ENGINE, start_from, Router(config.routes), bookmark)
+        self.contact = Contact()
+        self._free = asyncio.Event()
+        self._free.set()
+        self.bookmark: Bookmark | None = None
+        """As it was committed last."""
+
+    async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
+        """Stand for the store."""
+        await self._free.wait()
+        self.routed += [notification.events[0] for notification, _ in intake.notifications]
+        self.bookmark = intake.bookmark
+        self.bell.ring()
+        return Receipt([[] for _ in intake.notifications])
 
     async def digest_all(self) -> None:
         """Digest what is read until there is no more."""
-        while items := await self.inbox.take(BATCH):
-            intake = self.digest.take_in(items, time_ns())
-            self.routed += [notification.events[0] for notification, _ in intake.notifications]
-            self.bell.ring()
+        outbox = cast("Outbox", self)
+        await ingest(Ways(self.inbox, self.digest, self.contact, outbox, lambda *_: None, time_ns))
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """While nothing can be committed."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
 
     def names(self) -> list[str | None]:
         """The containers that events told of, in order."""
@@ -60,6 +96,10 @@ class Reading:
     def own(self) -> list[str]:
         """What happened to relay itself."""
         return [event.action for event in self.routed if event.type == TYPE_RELAY]
+
+    def gaps(self) -> list[str]:
+        """Why there were gaps, in order."""
+        return [event.actor.attributes["why"] for event in self.routed if event.action == "gap"]
 
     async def wait_for(self, holds: Callable[[], bool]) -> None:
         """Return once it holds of what was routed."""
@@ -71,6 +111,26 @@ class Reading:
         assert self.names() == list(names)
 
 
+async def looks(engine: ScriptedEngine, more: int = 1) -> None:
+    """Return once the engine was asked so much oftener for all its containers, or more often.
+
+    One is asked for only when what came of the one before is committed.
+    """
+    wanted = engine.count("containers") + more
+    await engine.bell.wait_for(lambda: engine.count("containers") >= wanted)
+
+
+async def pings(engine: ScriptedEngine, more: int) -> None:
+    """Return after so many more pings: time for what is not to happen."""
+    wanted = engine.count("_ping") + more
+    await engine.bell.wait_for(lambda: engine.count("_ping") >= wanted)
+
+
+async def settled(result: Reading) -> None:
+    """Return once the first look is committed."""
+    await result.wait_for(lambda: not result.digest.in_doubt)
+
+
 @asynccontextmanager
 async def reading(
     engine: ScriptedEngine,
@@ -78,12 +138,15 @@ async def reading(
     *,
     host: str | None = None,
     start_from: StartFrom = "oldest",
-    cursor: Cursor | None = None,
+    bookmark: Bookmark | None = None,
+    reconcile: ReconcileConfig = NO_LOOKS,
+    buffer: int = 2**20,
 ) -> AsyncIterator[Reading]:
     """Listen to the engine; whatever ends the listener ends the test."""
-    result = Reading(start_from, cursor)
+    result = Reading(start_from, bookmark, buffer)
     reach = partial(connect, Endpoint(f"unix://{engine.socket}", None, None), time_ns)
-    listener = Listener(ENGINE, host, reach, result.inbox, result.digest, time_ns, pace)
+    reconciler = Reconciler(ENGINE, reconcile, result.inbox, result.digest, result.contact, time_ns)
+    listener = Listener(ENGINE, host, reach, result.inbox, result.digest, reconciler, pace)
     async with asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(listener.run())
         tasks.create_task(result.digest_all())

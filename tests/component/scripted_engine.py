@@ -2,16 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from enum import Enum
 from pathlib import Path
 from time import time_ns
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.component.bell import Bell
+from tests.component.scripted_containers import ScriptedContainer, id_of
 
 HISTORY = 256
 """How many events an engine remembers (moby, ``daemon/events/events.go``)."""
@@ -87,7 +88,16 @@ class ScriptedEngine:
         """All that were ever opened, in order."""
         self.answers: dict[str, Answer | Trouble] = {}
         """In place of the usual ones, by ``_ping``, ``version``, ``info``, ``events`` (the
-        stream) and ``history`` (events up to a time)."""
+        stream), ``history`` (events up to a time), ``containers`` (the list), ``inspect`` or the
+        id of the container that is inspected."""
+        self.before: dict[str, Callable[[], Awaitable[object]]] = {}
+        """Awaited before an answer is given, by the same names."""
+        self.identity: str | None = None
+        """The id that it gives itself."""
+        self.podman = False
+        """Whether it calls itself Podman."""
+        self.containers: dict[str, ScriptedContainer] = {}
+        """All that there are, by name."""
         self.framing = Framing.CHUNKED
         self.ahead_ns = 0
         """How far this engine's clock is ahead."""
@@ -116,16 +126,48 @@ class ScriptedEngine:
         """The time by this engine's clock."""
         return time_ns() + self.ahead_ns
 
-    def record(self, name: str, *, action: str = "die", ago_s: float = 0) -> bytes:
-        """Something that happens to a container, remembered but not sent: its line."""
+    def run(
+        self, name: str, labels: Mapping[str, str] | None = None, stop_signal: str | None = None
+    ) -> ScriptedContainer:
+        """A container of this name is there from now on, and runs; no event tells of it."""
+        made = ScriptedContainer(name, self.now_ns(), labels or {}, stop_signal)
+        self.containers[name] = made
+        return made
+
+    def die(self, name: str, exit_code: int = 0, *, oom: bool = False) -> ScriptedContainer:
+        """It dies; no event tells of it."""
+        container = self.containers[name]
+        container.die(self.now_ns(), exit_code, oom=oom)
+        return container
+
+    def forget(self) -> None:
+        """Have no history any more, as after a restart."""
+        self._history.clear()
+
+    def record(
+        self,
+        name: str,
+        *,
+        action: str = "die",
+        ago_s: float = 0,
+        attributes: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Something that happens to a container, remembered but not sent: its line.
+
+        Labels stand before the attributes, as Docker has it.
+        """
         happened_ns = self.now_ns() - int(ago_s * 1e9)
         if self._history and not ago_s:
             happened_ns = max(happened_ns, self._history[-1][0] + 1)
-        attributes = {"name": name, "image": "bb:1", "exitCode": "3"}
+        given = {"exitCode": "3"} if attributes is None else attributes
+        labels = self.containers[name].labels if name in self.containers else {}
         event = {
             "Type": "container",
             "Action": action,
-            "Actor": {"ID": f"id-of-{name}", "Attributes": attributes},
+            "Actor": {
+                "ID": id_of(name),
+                "Attributes": {**given, **labels, "name": name, "image": "bb:1"},
+            },
             "scope": "local",
             "time": happened_ns // 10**9,
             "timeNano": happened_ns,
@@ -136,11 +178,17 @@ class ScriptedEngine:
 
     def happen(self, *names: str) -> None:
         """A container of each name dies, and whoever listens hears of it."""
-        for name in names:
-            line = self.record(name)
-            for stream in self.open_streams():
-                if not self.mute:
-                    stream.write(line)
+        self.send(*(self.record(name) for name in names))
+
+    def tell(self, name: str, action: str, **attributes: str) -> None:
+        """Something happens to a container, and whoever listens hears of it."""
+        self.send(self.record(name, action=action, attributes=attributes))
+
+    def send(self, *lines: bytes) -> None:
+        """Write the lines to every stream, each in a piece of its own."""
+        for stream in [] if self.mute else self.open_streams():
+            for line in lines:
+                stream.write(line)
 
     def open_streams(self) -> list[Stream]:
         """Those that nobody has closed."""
@@ -171,6 +219,9 @@ class ScriptedEngine:
                 target = head.split()[1].decode()
                 self.requests.append(target)
                 self.bell.ring()
+                for name in _names(target):
+                    if name in self.before:
+                        await self.before[name]()
                 match self._answer(target):
                     case Answer() as answer:
                         writer.write(self._plain(answer))
@@ -196,22 +247,34 @@ class ScriptedEngine:
 
     def _answer(self, target: str) -> Answer | Trouble | None:
         """None for a stream."""
-        endpoint = _endpoint(target)
-        if endpoint in self.answers:
-            return self.answers[endpoint]
-        match endpoint:
+        for name in _names(target):
+            if name in self.answers:
+                return self.answers[name]
+        match _endpoint(target):
             case "_ping":
-                return Answer(b"OK", headers={"Api-Version": "1.45"})
+                server = {"Server": "Libpod/4.3.1 (linux)"} if self.podman else {}
+                return Answer(b"OK", headers={"Api-Version": "1.45", **server})
             case "version":
                 return Answer(b'{"ApiVersion": "1.41", "MinAPIVersion": "1.24"}')
             case "info":
-                return Answer(b'{"Name": "node-1"}')
+                return _json({"Name": "node-1", "ID": self.identity})
             case "history":
-                return Answer(self._replay(_time(target, "since"), _time(target, "until")))
+                until_ns = _time(target, "until") if "until=" in target else self.now_ns()
+                return Answer(self._replay(_time(target, "since"), until_ns))
+            case "containers":
+                return _json([each.listed() for each in self.containers.values()])
+            case "inspect":
+                return self._inspection(_names(target)[-1])
             case "events":
                 return None
             case _:
                 return Answer(b'{"message": "page not found"}', 404)
+
+    def _inspection(self, id_: str) -> Answer:
+        for container in self.containers.values():
+            if container.id == id_:
+                return Answer(container.inspected())
+        return Answer(b'{"message": "No such container"}', 404)
 
     def _plain(self, answer: Answer) -> bytes:
         headers = {"Content-Length": str(len(answer.body)), **answer.headers}
@@ -234,7 +297,8 @@ class ScriptedEngine:
         self.streams.append(stream)
         self.on_stream(stream)
         self.bell.ring()
-        await reader.read()
+        with suppress(ConnectionError):  # of a client that was killed
+            await reader.read()
         stream.closed = True
         self.bell.ring()
 
@@ -248,9 +312,21 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
 
 
 def _endpoint(target: str) -> str:
+    return _names(target)[0]
+
+
+def _names(target: str) -> list[str]:
+    """What `ScriptedEngine.answers` calls it: an inspection by two names."""
     url = urlsplit(target)
-    name = url.path.rpartition("/")[2]
-    return "history" if name == "events" and "until" in parse_qs(url.query) else name
+    *_, before, name = url.path.split("/")
+    if name == "json":
+        return ["containers"] if before == "containers" else ["inspect", unquote(before)]
+    past = name == "events" and {"until", "stream"} & parse_qs(url.query).keys()
+    return ["history" if past else name]
+
+
+def _json(value: object) -> Answer:
+    return Answer(json.dumps(value).encode())
 
 
 def _time(target: str, key: str) -> int:

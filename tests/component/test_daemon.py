@@ -2,71 +2,20 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from relay import daemon
-from relay.config import Config, parse
 from relay.exchange import Request
 from relay.formats import Render
 from relay.notification import Notification
 from relay.store.sqlite import open_outbox
 from tests.component.bell import PATIENCE_S
+from tests.component.house import OWN, configured, running
 from tests.component.reading import QUICK
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
-
-CONTAINERS = "{name: containers, match: {type: container}, to: hook}"
-OWN = "{name: own, match: {type: relay}, to: hook}"
-
-
-@pytest.fixture
-async def webhook() -> Webhook:
-    return Webhook()
-
-
-@pytest.fixture
-async def url(webhook: Webhook) -> AsyncIterator[str]:
-    """Where the webhook listens."""
-    async with webhook.serving() as url:
-        yield url
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "relay.db"
-
-
-def configured(url: str, *engines: ScriptedEngine, routes: str = CONTAINERS) -> Config:
-    """Engines ``engine-0`` and so on, one destination, the routes."""
-    listed = "\n".join(
-        f'  engine-{number}: {{url: "unix://{engine.socket}", start_from: oldest}}'
-        for number, engine in enumerate(engines)
-    )
-    text = f"""
-engines:
-{listed}
-destinations:
-  hook: {{type: http, url: "{url}"}}
-routes: [{routes}]
-"""
-    return parse(text, file="test", environ={}, folder=Path("/"))
-
-
-@asynccontextmanager
-async def running(config: Config, store: Path) -> AsyncIterator[daemon.Stop]:
-    """Run relay; afterwards tell it to stop and wait until it has."""
-    stop = daemon.Stop()
-    world = daemon.Surroundings({"HOME": "/"}, io.BytesIO(), colour=False, pace=QUICK)
-    async with asyncio.TaskGroup() as tasks:
-        relay = tasks.create_task(daemon.run(config, store, world, stop))
-        yield stop
-        stop.asked.set()
-        async with asyncio.timeout(PATIENCE_S):
-            await asyncio.wait([relay])
 
 
 async def pending(store: Path) -> dict[str, int]:

@@ -44,6 +44,8 @@ class Interrupted:
         self.lane: Lane | None = None
         self.bookmark, self.take_in = outbox.bookmark, outbox.take_in
         self.settle, self.news, self.pending = outbox.settle, outbox.news, outbox.pending
+        self.containers, self.enrich, self.state = outbox.containers, outbox.enrich, outbox.state
+        self.settle_clock = outbox.settle_clock
 
     async def due(
         self, destination: str, now_ns: int, most: int, besides: Collection[int] = ()

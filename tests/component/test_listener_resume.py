@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.engine.cursor import MARGIN_NS, Cursor
+from relay.engine.cursor import MARGIN_NS
 from tests.component.reading import QUICK, reading
 from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
 
@@ -92,10 +92,9 @@ async def test_it_resumes_from_a_kept_cursor(engine: ScriptedEngine) -> None:
             await opened(engine)
             engine.happen("a")
             await result.wait_for_names("a")
-        assert result.digest.cursor is not None
-        kept = result.digest.cursor.bookmark()
+        kept = result.bookmark
         engine.happen("b")
-        async with reading(engine, cursor=Cursor(kept)) as later:
+        async with reading(engine, bookmark=kept) as later:
             await later.wait_for_names("b")
 
 

@@ -26,7 +26,11 @@ destinations:
 routes:
   - {name: noise, match: {action: "exec_*"}, drop: true}
   - {name: crashed, match: {type: container, action: die, cause: crashed}, to: [ops, terminal]}
-  - {name: died, match: {action: die, label: {tier: web}}, stop: true, to: terminal}
+  - name: died
+    match: {action: die, label: {tier: web}}
+    include: {logs: 20, health: true, inspect: [RestartCount]}
+    stop: true
+    to: terminal
   - {name: unhealthy, match: {health: unhealthy}, to: audit}
 """
 DIE = {
@@ -89,7 +93,7 @@ destinations
 routes
   noise → (dropped)
   crashed → ops, terminal
-  died → terminal (the walk ends here)
+  died → terminal with 20 log lines, health, RestartCount (the walk ends here)
   unhealthy → audit
 """
     )

@@ -229,6 +229,21 @@ def test_content_of_a_secret_file_stays_secret(tmp_path: Path) -> None:
             ],
         ),
         (
+            f"{DESTINATIONS}routes:\n"
+            "- {name: a, to: a, include: {log: 5, logs: 999, health: 1x, inspect: [Pid, a b]}}\n"
+            "- {name: b, drop: true, include: {logs: 5}}\n"
+            "- {name: c, to: a, include: logs}\n",
+            [
+                "3:30: routes[0].include.log: unknown key 'log' (did you mean 'logs'?)",
+                "3:44: routes[0].include.logs: '999' is more than 200",
+                "3:57: routes[0].include.health: '1x' is neither true nor false",
+                "3:76: routes[0].include.inspect[1]: 'a b' is not the path of an inspect field, "
+                "as in RestartCount or State.Pid",
+                "4:25: routes[1].include: 'drop' sends nothing: remove 'include'",
+                "5:29: routes[2].include: must be a mapping, with 'key: value' lines",
+            ],
+        ),
+        (
             "destinations: {a: {type: http, url: http://x, format: xml, headers: {A: , B: true}}}\n"
             + ROUTES,
             [

@@ -12,6 +12,7 @@ from relay.config import (
     Field,
     Glob,
     HttpDestination,
+    IncludeConfig,
     IngestConfig,
     Match,
     Rate,
@@ -21,6 +22,7 @@ from relay.config import (
     StoreConfig,
     TlsConfig,
 )
+from relay.notification import Include
 
 CONSOLE = ConsoleDestination()
 
@@ -42,7 +44,7 @@ def test_defaults() -> None:
     config = Config(destinations={"a": CONSOLE}, routes=(Route(name="all", to=("a",)),))
     assert config.engines == {"local": EngineConfig()}
     assert config.ingest.buffer == 64 * 1024 * 1024
-    assert config.store.path is None
+    assert config.store == StoreConfig(path=None, max_size=2**30, when_full="drop-oldest")
     assert config.engines["local"].start_from == "now"
     assert CONSOLE.concurrency == 8
     assert CONSOLE.rate_limit is None
@@ -185,6 +187,34 @@ def test_store_path() -> None:
         StoreConfig.model_validate({"path": ""})
 
 
+@pytest.mark.parametrize(
+    ("size", "wanted"), [("1MiB", 2**20), ("2GB", 2 * 10**9), (2**20, 2**20), ("1024GiB", 2**40)]
+)
+def test_store_size(size: object, wanted: int) -> None:
+    """The store's bound is a size; without a unit it is in bytes."""
+    assert StoreConfig.model_validate({"max_size": size}).max_size == wanted
+
+
+@pytest.mark.parametrize("size", [2**20 - 1, "1kB", "1025GiB", 0, True, None, -1, "much"])
+def test_no_store_size(size: object) -> None:
+    """One that holds next to nothing, or more than any disk, is refused."""
+    with pytest.raises(ValidationError):
+        StoreConfig.model_validate({"max_size": size})
+
+
+@pytest.mark.parametrize("what", ["drop-oldest", "drop-new"])
+def test_store_when_full(what: str) -> None:
+    """The oldest go, or the new."""
+    assert StoreConfig.model_validate({"when_full": what}).when_full == what
+
+
+@pytest.mark.parametrize("what", ["drop", "drop_new", "", None, True])
+def test_no_store_when_full(what: object) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValidationError):
+        StoreConfig.model_validate({"when_full": what})
+
+
 def test_retry() -> None:
     """Durations are written with their units."""
     found = _retry(initial="500ms", max="5m", max_age="1h30m")
@@ -325,9 +355,49 @@ def test_route() -> None:
         ({"to": []}, "needs 'to'"),
         ({"drop": True, "to": "x"}, "'drop' and 'to' exclude each other"),
         ({"drop": True, "stop": True}, "'drop' ends the walk already"),
+        ({"drop": True, "include": {}}, "'drop' sends nothing: remove 'include'"),
     ],
 )
 def test_where_a_route_goes(entry: dict[str, object], words: str) -> None:
     """A route sends somewhere or drops, and not both."""
     with pytest.raises(ValidationError, match=words):
         Route.model_validate({"name": "a", **entry})
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        ({}, None),
+        ({"logs": 0, "health": False, "inspect": []}, None),
+        ({"logs": 200}, Include(logs=200)),
+        ({"health": True}, Include(health=True)),
+        ({"inspect": "RestartCount"}, Include(inspect=("RestartCount",))),
+        (
+            {"inspect": ["State.Pid", "Config.Labels.com.example/a-b_c"]},
+            Include(inspect=("State.Pid", "Config.Labels.com.example/a-b_c")),
+        ),
+    ],
+)
+def test_include(entry: dict[str, object], wanted: Include | None) -> None:
+    """A route may want more told than the event; what asks for nothing is nothing."""
+    assert IncludeConfig.model_validate(entry).wanted == wanted
+    assert Route(name="a", to=("ops",)).include.wanted is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"logs": 201}, "less than or equal to 200"),
+        ({"logs": -1}, "greater than or equal to 0"),
+        ({"logs": True}, "is not a whole number"),
+        ({"inspect": [f"F{n}" for n in range(21)]}, "names more than 20 fields"),
+        *(
+            ({"inspect": [path]}, "is not the path of an inspect field")
+            for path in ("", ".", "a.", ".a", "a..b", "a b", "ä", "a\n", "{{.State}}", "x" * 201)
+        ),
+    ],
+)
+def test_bad_include(entry: dict[str, object], words: str) -> None:
+    """What cannot be told, or is more than anybody reads, is refused."""
+    with pytest.raises(ValidationError, match=words):
+        IncludeConfig.model_validate(entry)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.bookmark import Bookmark
-from relay.engine.cursor import MARGIN_NS, MEMORY, Cursor, engine_time
+from relay.engine.cursor import LOOKBACK_NS, MARGIN_NS, MEMORY, Cursor, engine_time
 from relay.event import Actor, Event, event_id
 
 START_NS = 10**18
@@ -34,7 +34,7 @@ def cursor(start_ns: int = START_NS) -> Cursor:
 
 def restarted(old: Cursor) -> Cursor:
     """The cursor that another process makes of what was stored."""
-    return Cursor(old.bookmark())
+    return Cursor(old.bookmark(0, None))
 
 
 def test_an_event_is_admitted_once() -> None:
@@ -51,12 +51,24 @@ def test_two_events_of_one_nanosecond_are_two() -> None:
     assert here.admit(happened(START_NS, 2))
 
 
-def test_a_first_start_asks_from_the_start() -> None:
-    """No margin reaches behind it, then or later."""
+def test_a_first_start_looks_back() -> None:
+    """Once something was taken in, no margin reaches behind the start."""
     here = cursor()
-    assert here.since_ns == START_NS
+    assert (here.empty, here.since_ns) == (True, START_NS - LOOKBACK_NS)
+    assert cursor(5).since_ns == 1
     here.admit(happened(START_NS + SECOND_NS))
-    assert here.since_ns == START_NS
+    assert (here.empty, here.since_ns) == (False, START_NS)
+
+
+def test_what_it_looks_back_on_is_not_taken_in() -> None:
+    """It was before the start, and counts as known."""
+    here = cursor()
+    for before in (happened(START_NS - 1), happened(START_NS - LOOKBACK_NS)):
+        assert here.is_before(before)
+        assert here.remembers(before)
+        assert not here.admit(before)
+    assert not here.is_before(happened(START_NS))
+    assert here.empty
 
 
 def test_later_it_asks_from_a_margin_before_the_last_event() -> None:
@@ -87,8 +99,67 @@ def test_a_clock_that_was_stepped_back_is_followed() -> None:
     """What the engine says from then on is asked for, though it looks old."""
     here = cursor()
     here.admit(happened(START_NS + 10 * MARGIN_NS))
-    here.admit(happened(START_NS - MARGIN_NS, 2))
-    assert here.since_ns <= START_NS - MARGIN_NS
+    back_ns = START_NS - 2 * LOOKBACK_NS
+    assert here.admit(happened(back_ns, 2))
+    assert here.since_ns <= back_ns
+    assert restarted(here).admit(happened(back_ns + 1, 3))
+
+
+def test_a_clock_that_was_stepped_far_back_before_anything_happened() -> None:
+    """So old an event was not asked for: it is news."""
+    assert cursor().admit(happened(START_NS - LOOKBACK_NS - 1))
+
+
+def test_what_is_forgotten_from_before_the_clock_was_stepped_back_hides_nothing() -> None:
+    """Its time is still to come: it says nothing of what may be asked for."""
+    here = cursor()
+    for number in range(MEMORY + 1):
+        here.admit(happened(START_NS + 10 * MARGIN_NS - number, number))
+    assert here.since_ns == START_NS + 9 * MARGIN_NS - MEMORY
+
+
+def test_a_history_with_what_was_taken_in_proves_that_it_reaches_back() -> None:
+    """Or with an older event, unless that has another machine's clock."""
+    here = cursor()
+    manager = happened(START_NS + 5, 7, scope="swarm")
+    here.admit(happened(START_NS + 10))
+    assert here.proves(happened(START_NS + 10))
+    assert here.proves(happened(START_NS + 9, 1))
+    assert not here.proves(happened(START_NS + 11, 1))
+    assert not here.proves(manager)
+    here.admit(manager)
+    assert here.proves(manager)
+
+
+def test_only_what_the_engine_itself_said_is_an_anchor() -> None:
+    """Until there was a gap; a restart of relay changes nothing."""
+    here = cursor()
+    assert not here.anchored
+    here.admit(happened(START_NS, scope="swarm"))
+    assert not here.anchored
+    here.admit(happened(START_NS + 1))
+    assert here.anchored
+    assert restarted(here).anchored
+    here.cast_off(0)
+    assert not here.anchored
+    assert not restarted(here).anchored
+
+
+def test_it_is_stored_whole() -> None:
+    """With what others know of the stream beside it."""
+    here = cursor()
+    event = happened(START_NS + 1)
+    here.admit(event)
+    assert here.position_ns == START_NS + 1
+    assert here.bookmark(7, "ABCD") == Bookmark(
+        position_ns=START_NS + 1,
+        floor_ns=START_NS,
+        recent=((event.id, event.time_ns),),
+        began_ns=START_NS,
+        anchored=True,
+        assumed_ns=7,
+        identity="ABCD",
+    )
 
 
 def test_it_survives_a_restart() -> None:

@@ -5,10 +5,23 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.engine.inbox import RECORD_COST, Connection, Dropped, Inbox, Item, Opened, Record
+from relay.engine.inbox import (
+    EVENT_COST,
+    RECORD_COST,
+    Connection,
+    Dropped,
+    Inbox,
+    Item,
+    Opened,
+    Record,
+    Why,
+    read,
+)
+from relay.engine.record import Flaw, Malformed
+from relay.event import Event, Origin
 
 HERE = Connection(engine="here", host="node-1", opened_ns=0, since_ns=0)
-FULL = "ingest.buffer is full"
+FULL = Why.BUFFER_FULL
 
 
 def record(content: bytes) -> Record:
@@ -29,11 +42,11 @@ async def test_one_too_long_for_an_empty_inbox_is_declared_at_once() -> None:
 
 async def test_gives_what_was_put_in_its_order() -> None:
     """Records and what happened between them."""
-    inbox = inbox_of(10)
-    inbox.put(Opened(HERE))
+    inbox, first, second = inbox_of(10), Opened(HERE), Opened(HERE)
+    inbox.put(first)
     inbox.put_records(HERE, [b"1", b"2"])
-    inbox.put(Opened(HERE))
-    assert await inbox.take(10) == [Opened(HERE), record(b"1"), record(b"2"), Opened(HERE)]
+    inbox.put(second)
+    assert await inbox.take(10) == [first, record(b"1"), record(b"2"), second]
 
 
 async def test_gives_no_more_than_asked_for() -> None:
@@ -96,6 +109,58 @@ async def test_taking_makes_room() -> None:
     for _ in range(3):
         inbox.put_records(HERE, [b"1", b"2"])
         assert await inbox.take(10) == [record(b"1"), record(b"2")]
+
+
+def test_what_is_there_can_be_taken_without_waiting() -> None:
+    """No more than asked for, and nothing if there is nothing."""
+    inbox = inbox_of(2)
+    assert inbox.empty
+    assert inbox.take_ready(10) == []
+    inbox.put_records(HERE, [b"1", b"2", b"3"])
+    assert not inbox.empty
+    assert inbox.take_ready(1) == [record(b"1")]
+    assert inbox.take_ready(10) == [record(b"2"), Dropped(HERE, 1, FULL)]
+    assert inbox.empty
+
+
+def test_records_are_read_as_their_connection_says() -> None:
+    """Its engine and host, what of it is history, and whether it is Podman."""
+    kill = (
+        b'{"Type":"container","Action":"kill","timeNano":%d,"Actor":{"Attributes":{"signal":"9"}}}'
+    )
+    docker = Connection("here", "node-1", opened_ns=10, since_ns=1)
+    event = read(kill % 10, docker)
+    assert isinstance(event, Event)
+    assert (event.engine, event.host, event.origin, event.signal) == (
+        "here",
+        "node-1",
+        Origin.LIVE,
+        9,
+    )
+    podman = Connection("here", "node-1", opened_ns=11, since_ns=1, podman=True)
+    event = read(kill % 10, podman)
+    assert isinstance(event, Event)
+    assert (event.origin, event.signal) == (Origin.REPLAYED, None)
+    assert read(b"<html>", docker) == Malformed(Flaw.NOT_JSON, b"<html>")
+
+
+def test_a_history_takes_room_or_goes_without() -> None:
+    """It is in memory like any record; whoever waits for its digestion waits on."""
+    inbox = Inbox(2 * EVENT_COST)
+    event = read(b'{"Type":"volume","Action":"create","timeNano":1}', HERE)
+    assert isinstance(event, Event)
+    small, large = Opened(HERE, (event,)), Opened(HERE, (event, event))
+    inbox.put(small)
+    inbox.put(large)
+    inbox.put_records(HERE, [b"1" * EVENT_COST])
+    first, second, lost = inbox.take_ready(10)
+    assert first is small
+    assert isinstance(second, Opened)
+    assert second.history is None
+    assert second.digested is large.digested
+    assert lost == Dropped(HERE, 1, FULL)
+    inbox.put(large)
+    assert inbox.take_ready(10) == [large]
 
 
 _STEPS = st.lists(

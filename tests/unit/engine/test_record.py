@@ -69,6 +69,27 @@ def test_podman_names_the_exit_code_differently() -> None:
     assert event(Actor=actor).exit_code == 137
 
 
+def test_podmans_field_is_on_every_event_and_means_it_on_ends() -> None:
+    """Elsewhere it says 0, whatever happened; Docker's ``exec_die`` has the usual field."""
+    actor = {"ID": "1", "Attributes": {"containerExitCode": "6"}}
+    assert event(Action="exec_died", Actor=actor).exit_code == 6
+    assert event(Action="start", Actor=actor).exit_code is None
+    assert event(Action="exec_die", Actor=actor).exit_code is None
+    actor = {"ID": "1", "Attributes": {"exitCode": "6", "containerExitCode": "0"}}
+    assert event(Action="exec_die", Actor=actor).exit_code == 6
+    assert event(Action="exec_died", Actor=actor).exit_code == 0
+
+
+def test_podman_tells_no_signal() -> None:
+    """What stands there is a label, however broken the rest is."""
+    kill = {**DIE, "Action": "kill", "Actor": {"ID": "1", "Attributes": {"signal": "15"}}}
+    for record in (json.dumps(kill).encode(), json.dumps(kill).encode()[:-1] + b',"x":"\xff"}'):
+        found = parse(record, engine="here", host="node-1", live_from_ns=0, podman=True)
+        assert isinstance(found, Event)
+        assert found.signal is None
+        assert found.actor.attributes == {"signal": "15"}
+
+
 def test_a_signal_belongs_to_kills_only() -> None:
     """On any other action ``signal`` is a label."""
     actor = {"ID": "1", "Attributes": {"signal": "15"}}

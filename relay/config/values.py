@@ -1,0 +1,120 @@
+"""The kinds of single values in a configuration, and what is wrong with one."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
+
+from relay.config import checks, units
+from relay.config.listening import TcpPort, UnixSocket, listening
+from relay.config.mistakes import whole
+from relay.config.units import Rate
+
+
+def _duration(value: object) -> object:
+    return units.duration(str(value)) if _is_scalar(value) else value
+
+
+def _size(value: object) -> object:
+    return units.size(value) if isinstance(value, str) else value
+
+
+def _interval(value: timedelta) -> timedelta:
+    if timedelta(0) < value < timedelta(seconds=10):
+        raise ValueError("is less than 10s (0s turns it off)")
+    return value
+
+
+def _buffer(value: int) -> int:
+    if not 2**16 <= value <= 2**36:
+        raise ValueError("is not between 64KiB and 64GiB (a number without a unit is bytes)")
+    return value
+
+
+def _store_size(value: int) -> int:
+    if not 2**20 <= value <= 2**40:
+        raise ValueError("is not between 1MiB and 1024GiB (a number without a unit is bytes)")
+    return value
+
+
+def _rate(value: object) -> object:
+    if isinstance(value, Rate):
+        return value
+    if not _is_scalar(value):
+        raise whole("must be a rate, such as 5/s")
+    return units.rate(str(value))
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str | int)
+
+
+def _whole_number(value: object) -> object:
+    # pydantic takes true for 1
+    if isinstance(value, bool):
+        raise ValueError("is not a whole number")
+    return value
+
+
+def _location(value: object) -> object:
+    if value == "":
+        raise whole("is empty: write a path")
+    return value
+
+
+def _start(value: object) -> object:
+    match value:
+        case "now" | "oldest" | timedelta():
+            return value
+        case str() | int():
+            try:
+                return units.duration(str(value))
+            except ValueError:
+                raise ValueError("is neither now nor oldest nor a duration such as 10m") from None
+        case _:
+            raise whole("must be now, oldest or a duration such as 10m")
+
+
+def _webhook_url(value: SecretStr) -> SecretStr:
+    checks.webhook_url(value.get_secret_value())
+    return value
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    checks.header_value(value.get_secret_value())
+    return value
+
+
+def _listen(value: object) -> object:
+    if isinstance(value, TcpPort | UnixSocket):
+        return value
+    if not _is_scalar(value):
+        raise whole("must be HOST:PORT or unix:/PATH")
+    return listening(str(value))
+
+
+def one_as_list(value: object) -> object:
+    """A single text or number as a list of one."""
+    return (value,) if _is_scalar(value) else value
+
+
+StartFrom = Literal["now", "oldest"] | timedelta
+"""Where an engine's stream begins at the very first start: a timedelta is so long ago."""
+WhenFull = Literal["drop-oldest", "drop-new"]
+"""What a store that is full gives up."""
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Size = Annotated[int, BeforeValidator(_size), BeforeValidator(_whole_number)]
+Name = Annotated[str, AfterValidator(checks.name)]
+Location = Annotated[Path, BeforeValidator(_location)]
+WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
+HeaderName = Annotated[str, AfterValidator(checks.header_name)]
+HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+Interval = Annotated[Duration, AfterValidator(_interval)]
+BufferSize = Annotated[Size, AfterValidator(_buffer)]
+StoreSize = Annotated[Size, AfterValidator(_store_size)]
+Start = Annotated[StartFrom, BeforeValidator(_start)]
+Throttle = Annotated[Rate, BeforeValidator(_rate)]
+InspectField = Annotated[str, AfterValidator(checks.inspect_field)]
+Listening = Annotated[TcpPort | UnixSocket, PlainValidator(_listen)]

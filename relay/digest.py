@@ -1,0 +1,303 @@
+"""What one engine's stream comes to: every decision between its bytes and the store."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from relay.bookmark import Bookmark
+from relay.config import StartFrom
+from relay.engine.chronicle import Chronicle
+from relay.engine.cursor import Cursor
+from relay.engine.gap import Gap, Gaps, declaration
+from relay.engine.inbox import Connection, Dropped, Item, Opened, Record, read
+from relay.engine.inference import Look
+from relay.engine.inspection import Sighting
+from relay.engine.record import Malformed
+from relay.engine.roster import Roster
+from relay.event import Event, happening
+from relay.notification import Notification, notify
+from relay.routing.router import Router
+from relay.store.outbox import Intake
+from relay.tally import EngineTally
+
+log = structlog.get_logger()
+
+SHED_EVERY_NS = 60 * 1_000_000_000
+"""How often it is told at most that the store gives deliveries up."""
+
+
+def beginning_ns(start_from: StartFrom, engine_now_ns: int) -> int:
+    """From when on a first start takes events, by the engine's time."""
+    match start_from:
+        case "now":
+            return engine_now_ns
+        case "oldest":
+            return 1
+        case timedelta():
+            return max(1, engine_now_ns - start_from // timedelta(microseconds=1) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A record, read."""
+
+    connection: Connection
+    event: Event | Malformed
+
+
+Batch = list[Heard | Opened | Dropped | Look | Event]
+
+
+class Digest:
+    """Pure, but for the state of the stream that it keeps: it waits for nothing."""
+
+    def __init__(
+        self,
+        engine: str,
+        start_from: StartFrom,
+        router: Router,
+        bookmark: Bookmark | None = None,
+        roster: Roster | None = None,
+    ) -> None:
+        """``bookmark`` is None for an engine that was never heard, until its first connection."""
+        self.engine = engine
+        self._start_from = start_from
+        self._router = router
+        self._cursor = Cursor(bookmark) if bookmark is not None else None
+        self._identity = bookmark.identity if bookmark is not None else None
+        self._chronicle = Chronicle(roster or Roster())
+        self._gaps = Gaps()
+        self._host = engine
+        self._shed = 0
+        self._shed_told_ns = 0
+        self.tally = EngineTally()
+
+    @property
+    def malformed(self) -> Counter[str]:
+        """Records that are no events, by their flaw."""
+        return self.tally.malformed
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether any container may have died unheard, not only one that was seen running."""
+        return self._gaps.in_doubt
+
+    @property
+    def gaps(self) -> int:
+        """How many gaps were found so far."""
+        return self._gaps.found
+
+    def since_ns(self, engine_now_ns: int) -> int:
+        """From when on to ask the engine; decides where a first start begins."""
+        if self._cursor is None:
+            mark = Bookmark.beginning(beginning_ns(self._start_from, engine_now_ns))
+            self._cursor = Cursor(mark)
+            self._chronicle.roster.start_over(engine_now_ns)
+        return self._cursor.since_ns
+
+    @property
+    def position_ns(self) -> int:
+        """When the last event happened that was taken in, by the engine's time; 0 before it."""
+        return self._cursor.position_ns if self._cursor is not None else 0
+
+    def remembers(self, event: Event) -> bool:
+        """Whether the event was taken in, or is not to be."""
+        return self._cursor is not None and self._cursor.remembers(event)
+
+    def to_inspect(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
+        """Of the containers that the engine lists, with their states, those to look at."""
+        return [
+            id_
+            for id_, state in listed.items()
+            if thorough or state == "running" or not self._chronicle.knows_as_dead(id_)
+        ]
+
+    def missing(self, listed: Collection[str]) -> frozenset[str]:
+        """The known containers that the engine does not list."""
+        return self._chronicle.missing(listed)
+
+    def untold(self, sightings: Iterable[Sighting]) -> bool:
+        """Whether one of these containers died and nothing has told so."""
+        return self._chronicle.untold(sightings)
+
+    def read(self, items: Iterable[Item]) -> Batch:
+        """The items, with the records read."""
+        return [
+            Heard(item.connection, read(item.content, item.connection))
+            if isinstance(item, Record)
+            else item
+            for item in items
+        ]
+
+    def questions(self, batch: Batch) -> set[str]:
+        """The ids of the containers that have to be inspected before the batch is taken in."""
+        return self._chronicle.questions(self._fresh_events(batch))
+
+    def unsettled(self, batch: Batch) -> bool:
+        """Whether the next moment can still change what the batch means."""
+        fresh = self._fresh_events(batch)
+        return self._chronicle.unsettled(fresh, podman=_is_of_podman(batch))
+
+    def take_in(
+        self, batch: Batch, now_ns: int, sightings: Mapping[str, Sighting] | None = None
+    ) -> Intake:
+        """The notifications of a batch, and what is known after it."""
+        fresh = self._fresh_events(batch)
+        requested = self._chronicle.requested(fresh, podman=_is_of_podman(batch))
+        view = _View(sightings or {}, requested, now_ns)
+        notifications = [
+            noted
+            for item in batch
+            for event in self._events(item, view)
+            for noted in self._notifications(event)
+        ]
+        containers, gone = self._chronicle.roster.changes()
+        return Intake(self.engine, self._bookmark(), notifications, containers, gone)
+
+    def shed(self, count: int, now_ns: int) -> Intake | None:
+        """What tells that the full store gave up ``count`` deliveries: at most once a minute.
+
+        Between, they are counted together.
+        """
+        self._shed += count
+        self.tally.shed += count
+        if now_ns < self._shed_told_ns + SHED_EVERY_NS:
+            return None
+        self.tally.gaps["store_full"] += 1
+        log.error("store.full", engine=self.engine, given_up=self._shed)
+        event = happening(
+            "gap",
+            engine=self.engine,
+            host=self._host,
+            time_ns=now_ns,
+            name=self.engine,
+            attributes={
+                "why": "store_full",
+                "reason": f"the store is full; deliveries given up: {self._shed}",
+                "count": str(self._shed),
+            },
+        )
+        self._shed, self._shed_told_ns = 0, now_ns
+        return Intake(self.engine, None, self._notifications(event))
+
+    def tell_all_again(self) -> None:
+        """What is known of the containers goes into the next batch once more."""
+        self._chronicle.roster.renew()
+
+    def _notifications(self, event: Event) -> list[tuple[Notification, Sequence[str]]]:
+        return [
+            (notify(step.route.name, event, step.route.include.wanted), step.destinations)
+            for step in self._router.route(event)
+        ]
+
+    def _bookmark(self) -> Bookmark | None:
+        if self._cursor is None:
+            return None
+        return self._cursor.bookmark(self._chronicle.roster.assumed_ns, self._identity)
+
+    def _fresh_events(self, batch: Batch) -> list[Event]:
+        """Each once, though two connections in one batch can both bring it."""
+        fresh = {
+            item.event.id: item.event
+            for item in batch
+            if isinstance(item, Heard)
+            and not isinstance(item.event, Malformed)
+            and not self.remembers(item.event)
+        }
+        return list(fresh.values())
+
+    def _events(self, item: Heard | Opened | Dropped | Look | Event, view: "_View") -> list[Event]:
+        """The events that are to be routed."""
+        match item:
+            case Event():
+                return [item]
+            case Heard():
+                return self._heard(item, view)
+            case Opened():
+                return self._opened(item, view)
+            case Dropped():
+                return self._dropped(item, view)
+            case Look():
+                return self._looked(item)
+
+    def _heard(self, heard: Heard, view: "_View") -> list[Event]:
+        event, cursor = heard.event, self._started
+        if isinstance(event, Malformed):
+            self._complain(event)
+            return []
+        self.tally.received += 1
+        told = self._declared(self._gaps.heard(event, cursor), heard.connection, view)
+        if cursor.is_before(event):
+            if cursor.empty:  # what was asked of a container then explains its death
+                self._chronicle.hear(event, view.sightings)
+        elif cursor.admit(event):
+            self.tally.take(event)
+            requested = event.id in view.requested
+            told += self._chronicle.hear(event, view.sightings, requested=requested)
+            self.tally.infer(told)
+        else:
+            self.tally.repeated += 1
+        return told
+
+    def _opened(self, opened: Opened, view: "_View") -> list[Event]:
+        self.tally.opened += 1
+        connection = opened.connection
+        self._chronicle.podman = connection.podman
+        self._host = connection.host
+        before, self._identity = self._identity, connection.identity or self._identity
+        if before != self._identity and before is not None:
+            self._chronicle.roster.start_over(connection.opened_ns)
+            gap: Gap | None = self._gaps.replaced(self._started, connection)
+        else:
+            gap = self._gaps.opened(opened, self._started)
+        return self._declared(gap, connection, view)
+
+    def _dropped(self, dropped: Dropped, view: "_View") -> list[Event]:
+        connection = dropped.connection
+        self.tally.dropped[dropped.why] += dropped.count
+        log.error("events.dropped", engine=self.engine, count=dropped.count, why=dropped.why)
+        engine_now_ns = view.now_ns + connection.ahead_ns
+        gap = self._gaps.dropped(dropped, self._started, engine_now_ns)
+        return self._declared(gap, connection, view)
+
+    def _declared(self, gap: Gap | None, connection: Connection, view: "_View") -> list[Event]:
+        if gap is None:
+            return []
+        self.tally.gaps[gap.why] += 1
+        return [declaration(gap, connection, view.now_ns)]
+
+    def _looked(self, look: Look) -> list[Event]:
+        told = self._chronicle.look(look, self._gaps.unheard)
+        if look.thorough:
+            self._gaps.settled(look.taken_ns)
+        self.tally.infer(told)
+        return told
+
+    @property
+    def _started(self) -> Cursor:
+        assert self._cursor is not None, "a connection is opened from a cursor"
+        return self._cursor
+
+    def _complain(self, record: Malformed) -> None:
+        """Count what is no event, and show the first of each kind."""
+        self.malformed[record.flaw] += 1
+        if self.malformed[record.flaw] == 1:
+            head = record.head.decode(errors="replace")
+            log.warning("event.malformed", engine=self.engine, flaw=record.flaw, head=head)
+
+
+def _is_of_podman(batch: Batch) -> bool:
+    return any(isinstance(item, Heard) and item.connection.podman for item in batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is known of a batch beside its items."""
+
+    sightings: Mapping[str, Sighting]
+    requested: Collection[str]
+    """The ids of deaths that somebody asked for, as what comes behind them shows."""
+    now_ns: int

@@ -1,0 +1,147 @@
+"""What relay has counted, in the text format of Prometheus."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from relay.engine.inbox import Why
+from relay.engine.record import Flaw
+from relay.exchange import Reason
+from relay.ops.vitals import Vitals
+from relay.store.trouble import Trouble
+from relay.tally import EngineTally
+
+VERDICTS = (
+    ("delivered", Reason.OK),
+    ("retry", Reason.TIMEOUT),
+    ("retry", Reason.CONNECTION),
+    ("retry", Reason.STATUS),
+    ("dead", Reason.EXPIRED),
+)
+"""What an attempt can come to."""
+
+DROPS = (Why.BUFFER_FULL, Why.RECORD_TOO_LONG)
+GAPS = (*Why, "store_full")
+INFERRED = ("die", "oom")
+
+
+def exposition(vitals: Vitals, pending: Mapping[str, int] | None) -> bytes:
+    """All metrics, each there from the start with every value that its labels can have.
+
+    ``pending``: how many deliveries wait, by destination; None where the store does not say.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Collector(vitals, pending))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, vitals: Vitals, pending: Mapping[str, int] | None) -> None:
+        self._vitals = vitals
+        self._pending = pending
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._of_engines()
+        yield from self._of_engines_in_detail()
+        yield from self._of_destinations()
+        yield self._of_store()
+
+    def _of_engines(self) -> Iterator[Metric]:
+        yield self._total("events_received", "Events that came.", lambda t: t.received)
+        yield self._total("events_taken_in", "Events that were new.", lambda t: t.taken_in)
+        yield self._total(
+            "events_repeated", "Events that were taken in before.", lambda t: t.repeated
+        )
+        yield self._total("streams_opened", "Streams that were opened.", lambda t: t.opened)
+        yield self._total(
+            "deliveries_shed",
+            "Deliveries given up for a full store as the engine's events came.",
+            lambda t: t.shed,
+        )
+        opened = GaugeMetricFamily(
+            "relay_stream_open", "Whether the engine's stream is open.", labels=["engine"]
+        )
+        last = GaugeMetricFamily(
+            "relay_last_event_timestamp_seconds",
+            "The engine's time of the event taken in last; 0 before the first.",
+            labels=["engine"],
+        )
+        for name, stream in self._vitals.streams.items():
+            opened.add_metric([name], stream.is_open)
+            last.add_metric([name], stream.tally.last_event_ns / 1e9)
+        yield opened
+        yield last
+
+    def _of_engines_in_detail(self) -> Iterator[Metric]:
+        yield self._totals(
+            "records_malformed", "Records that are no events.", "flaw", Flaw, lambda t: t.malformed
+        )
+        yield self._totals(
+            "records_dropped", "Records that found no room.", "why", DROPS, lambda t: t.dropped
+        )
+        yield self._totals(
+            "gaps", "Stretches that may be incomplete.", "why", GAPS, lambda t: t.gaps
+        )
+        yield self._totals(
+            "events_inferred",
+            "Events that the engine did not tell.",
+            "action",
+            INFERRED,
+            lambda t: t.inferred,
+        )
+
+    def _of_destinations(self) -> Iterator[Metric]:
+        attempts = CounterMetricFamily(
+            "relay_delivery_attempts",
+            "Attempts to deliver.",
+            labels=["destination", "outcome", "reason"],
+        )
+        dead = CounterMetricFamily(
+            "relay_dead_letters", "Deliveries given up and kept.", labels=["destination"]
+        )
+        for name, tally in self._vitals.destinations.items():
+            for outcome, reason in VERDICTS:
+                attempts.add_metric([name, outcome, reason], tally.attempts[outcome, reason])
+            dead.add_metric([name], tally.dead)
+        yield attempts
+        yield dead
+        if self._pending is not None:
+            waiting = GaugeMetricFamily(
+                "relay_deliveries_pending", "Deliveries that wait.", labels=["destination"]
+            )
+            for name in self._vitals.destinations:
+                waiting.add_metric([name], self._pending.get(name, 0))
+            yield waiting
+
+    def _of_store(self) -> Metric:
+        failing = GaugeMetricFamily(
+            "relay_store_failing",
+            "Whether the store's disk fails, and why.",
+            labels=["reason"],
+        )
+        for trouble in Trouble:
+            failing.add_metric([trouble], trouble is self._vitals.store.reason)
+        return failing
+
+    def _total(self, name: str, words: str, count: Callable[[EngineTally], int]) -> Metric:
+        family = CounterMetricFamily(f"relay_{name}", words, labels=["engine"])
+        for engine, stream in self._vitals.streams.items():
+            family.add_metric([engine], count(stream.tally))
+        return family
+
+    def _totals(
+        self,
+        name: str,
+        words: str,
+        label: str,
+        values: Iterable[str],
+        counts: Callable[[EngineTally], Mapping[str, int]],
+    ) -> Metric:
+        family = CounterMetricFamily(f"relay_{name}", words, labels=["engine", label])
+        known: Sequence[str] = list(values)
+        for engine, stream in self._vitals.streams.items():
+            for value in known:
+                family.add_metric([engine, value], counts(stream.tally).get(value, 0))
+        return family

@@ -1,0 +1,48 @@
+"""How relay is at one moment, and whether that is well."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.store.trouble import State
+from relay.tally import DestinationTally, EngineTally
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One engine's."""
+
+    tally: EngineTally
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What the metrics and the readiness are made of."""
+
+    streams: Mapping[str, Stream]
+    """By engine, each that is configured."""
+    destinations: Mapping[str, DestinationTally]
+    store: State
+
+
+def lacks(vitals: Vitals, now_ns: int) -> list[str]:
+    """What is not ready and why, one text for each; ``now_ns`` is the local time.
+
+    A destination that fails is none of it: what is for it waits in the store.
+    """
+    return [
+        *_of_store(vitals.store, now_ns),
+        *(
+            f"engine {name}: its stream is not open"
+            for name, stream in vitals.streams.items()
+            if not stream.is_open
+        ),
+    ]
+
+
+def _of_store(state: State, now_ns: int) -> list[str]:
+    if state.failing_since_ns is None or state.reason is None:
+        return []
+    # A clock that was set back meanwhile does not make it negative.
+    since_s = max(0, now_ns - state.failing_since_ns) // 10**9
+    return [f"store: {state.reason.value.replace('_', ' ')}, for {since_s} s"]

@@ -1,0 +1,90 @@
+"""All that listens to one engine: its reader, its digester, and what is asked of it beside."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from time import time_ns
+
+from relay.config import Config
+from relay.digest import Digest
+from relay.engine.client import connect
+from relay.engine.contact import Contact
+from relay.engine.endpoint import Endpoint
+from relay.engine.inbox import Inbox
+from relay.engine.listener import Listener, Pace
+from relay.engine.reconcile import Reconciler
+from relay.engine.roster import Roster
+from relay.enrich import Enricher
+from relay.ingest import Ways, ingest
+from relay.routing.router import Router
+from relay.store.outbox import Outbox
+from relay.tally import EngineTally
+
+
+class Station:
+    """One engine's way into the store."""
+
+    def __init__(self, ways: Ways, listener: Listener, enricher: Enricher) -> None:
+        self._ways = ways
+        self._listener = listener
+        self._enricher = enricher
+        self._reading: list[asyncio.Task[None]] = []
+
+    def start(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Listen, digest and enrich; returns what ends when all is committed after `end`."""
+        self._reading = [
+            tasks.create_task(self._listener.run()),
+            tasks.create_task(self._enricher.run()),
+        ]
+        return tasks.create_task(ingest(self._ways))
+
+    def end(self) -> None:
+        """Stop reading; what was read is digested."""
+        for task in self._reading:
+            task.cancel()
+        self._ways.inbox.close()
+
+    @property
+    def name(self) -> str:
+        """The engine's."""
+        return self._ways.digest.engine
+
+    @property
+    def hears(self) -> bool:
+        """Whether the engine's stream is open."""
+        return self._ways.contact.client is not None and self._listener.opened
+
+    @property
+    def tally(self) -> EngineTally:
+        """What came of the engine so far."""
+        return self._ways.digest.tally
+
+    def store_was_renewed(self) -> None:
+        """The store is a new one: it is to be told again what is known."""
+        self._ways.digest.tell_all_again()
+
+
+async def station(
+    name: str,
+    place: Endpoint,
+    config: Config,
+    router: Router,
+    outbox: Outbox,
+    now: Callable[[], int],
+    pace: Pace,
+) -> Station:
+    """The station of one engine, with what was known of it at the last commit.
+
+    ``now`` is the clock by which deliveries are due.
+    """
+    engine = config.engines[name]
+    bookmark = await outbox.bookmark(name)
+    roster = Roster(await outbox.containers(name), bookmark.assumed_ns if bookmark else 0)
+    digest = Digest(name, engine.start_from, router, bookmark, roster)
+    inbox, contact = Inbox(config.ingest.buffer), Contact()
+    reconciler = Reconciler(name, config.reconcile, inbox, digest, contact, time_ns)
+    listener = Listener(
+        name, engine.host, partial(connect, place, time_ns), inbox, digest, reconciler, pace
+    )
+    enricher = Enricher(lambda: contact.client, outbox, now)
+    return Station(Ways(inbox, digest, contact, outbox, enricher.take, now), listener, enricher)

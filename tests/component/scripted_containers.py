@@ -1,0 +1,63 @@
+"""The containers of a scripted engine, as its API shows them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.event import rfc3339
+
+NEVER = "0001-01-01T00:00:00Z"
+"""How engines say that something never happened."""
+
+
+@dataclass(slots=True)
+class ScriptedContainer:
+    """What there is to say of one container; all times are the engine's."""
+
+    name: str
+    started_ns: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str | None = None
+    finished_ns: int | None = None
+    running: bool = True
+    exit_code: int = 0
+    oom_killed: bool = False
+
+    @property
+    def id(self) -> str:
+        """The engine's id of it."""
+        return id_of(self.name)
+
+    def start(self, now_ns: int) -> None:
+        """Live again; the last death is remembered, its exit code is not."""
+        self.started_ns, self.running, self.exit_code, self.oom_killed = now_ns, True, 0, False
+
+    def die(self, now_ns: int, exit_code: int, *, oom: bool) -> None:
+        """Be dead from now on."""
+        self.finished_ns, self.running = now_ns, False
+        self.exit_code, self.oom_killed = exit_code, oom
+
+    def listed(self) -> dict[str, str]:
+        """Its entry in ``GET /containers/json``."""
+        return {"Id": self.id, "State": "running" if self.running else "exited"}
+
+    def inspected(self) -> bytes:
+        """The answer to ``GET /containers/ID/json``."""
+        state = {
+            "Running": self.running,
+            "OOMKilled": self.oom_killed,
+            "ExitCode": self.exit_code,
+            "StartedAt": rfc3339(self.started_ns),
+            "FinishedAt": rfc3339(self.finished_ns) if self.finished_ns else NEVER,
+        }
+        config: dict[str, Any] = {"Image": "bb:1", "Labels": self.labels}
+        if self.stop_signal is not None:
+            config["StopSignal"] = self.stop_signal
+        shown = {"Id": self.id, "Name": f"/{self.name}", "State": state, "Config": config}
+        return json.dumps(shown).encode()
+
+
+def id_of(name: str) -> str:
+    """The id of the container with this name."""
+    return f"id-of-{name}"

@@ -1,0 +1,280 @@
+"""relay's answers about itself, over HTTP."""
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from relay.config import AdminConfig, Config, TcpPort, UnixSocket
+from relay.ops import admin as served
+from relay.ops.admin import AdminError, admin
+from relay.ops.vitals import Stream, Vitals
+from relay.store.trouble import State, Trouble
+from relay.tally import DestinationTally, EngineTally
+from tests.component.bell import PATIENCE_S
+from tests.component.house import configured, running
+from tests.component.scripted_engine import ScriptedEngine
+from tests.component.webhook import Webhook
+
+WELL = State()
+PENDING = "relay_deliveries_pending"
+
+
+def vitals(store: State = WELL) -> Vitals:
+    """One engine, which is there, and one destination."""
+    return Vitals(
+        {"here": Stream(EngineTally(), is_open=True)}, {"hook": DestinationTally()}, store
+    )
+
+
+async def nothing_pending() -> Mapping[str, int]:
+    return {}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> UnixSocket:
+    return UnixSocket(tmp_path / "admin.sock")
+
+
+async def get(place: UnixSocket, path: str) -> tuple[int, str, str]:
+    """The status, the type and the text of an answer."""
+    connector = aiohttp.UnixConnector(str(place.path))
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.get(f"http://relay{path}") as answer,
+    ):
+        return answer.status, answer.headers["Content-Type"], await answer.text()
+
+
+@asynccontextmanager
+async def answering(place: UnixSocket, store: State = WELL) -> AsyncIterator[None]:
+    async with admin(place, lambda: vitals(store), nothing_pending):
+        yield
+
+
+async def test_alive_and_ready(place: UnixSocket) -> None:
+    """Both answer 200 in JSON while all is well."""
+    async with answering(place):
+        assert await get(place, "/livez") == (
+            200,
+            "application/json; charset=utf-8",
+            '{"live": true}',
+        )
+        assert (await get(place, "/readyz"))[::2] == (200, '{"ready": true}')
+
+
+async def test_not_ready(place: UnixSocket) -> None:
+    """It says what is missing, and that relay lives all the same."""
+    async with answering(place, State(2**62, Trouble.FULL)):
+        assert (await get(place, "/readyz"))[::2] == (
+            503,
+            '{"ready": false, "not": ["store: full, for 0 s"]}',
+        )
+        assert (await get(place, "/livez"))[0] == 200
+
+
+async def test_metrics(place: UnixSocket) -> None:
+    """They come in the type that Prometheus asks for, with what waits in the store."""
+    async with answering(place):
+        status, kind, text = await get(place, "/metrics")
+    assert status == 200
+    assert kind.startswith("text/plain; version=")
+    assert 'relay_stream_open{engine="here"} 1.0' in text.splitlines()
+    assert f'{PENDING}{{destination="hook"}} 0.0' in text.splitlines()
+
+
+async def test_nothing_else(place: UnixSocket) -> None:
+    """Other paths are not found, and nothing can be posted."""
+    async with answering(place):
+        assert (await get(place, "/"))[0] == 404
+        connector = aiohttp.UnixConnector(str(place.path))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.post("http://relay/readyz") as answer,
+        ):
+            assert answer.status == 405
+
+
+async def test_a_store_that_fails_is_not_asked(place: UnixSocket) -> None:
+    """What waits is left out, and the store gets no question that it cannot answer."""
+
+    async def refuse() -> Mapping[str, int]:
+        raise AssertionError("asked")
+
+    async with admin(place, lambda: vitals(State(1, Trouble.IO)), refuse):
+        status, _, text = await get(place, "/metrics")
+    assert status == 200
+    assert PENDING not in text
+    assert 'relay_store_failing{reason="io"} 1.0' in text.splitlines()
+
+
+async def test_a_store_that_does_not_answer(
+    place: UnixSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scrape goes without, and one question waits however often it is scraped."""
+    monkeypatch.setattr(served, "ANSWER_S", 0.001)
+    asked = 0
+    answer: asyncio.Future[Mapping[str, int]] = asyncio.get_running_loop().create_future()
+
+    async def ask() -> Mapping[str, int]:
+        nonlocal asked
+        asked += 1
+        return await answer
+
+    async with admin(place, vitals, ask):
+        for _ in range(3):
+            assert PENDING not in (await get(place, "/metrics"))[2]
+        assert asked == 1
+    assert answer.cancelled()
+
+
+async def test_a_socket_for_its_owner_alone(place: UnixSocket) -> None:
+    """Its mode is 0600 whatever the mask, which stays as it was; it goes with relay."""
+    before = os.umask(0)
+    try:
+        async with answering(place):
+            assert stat.S_IMODE(place.path.stat().st_mode) == 0o600
+    finally:
+        assert os.umask(before) == 0
+    assert not place.path.exists()
+
+
+async def test_a_socket_that_is_in_use(place: UnixSocket) -> None:
+    """It is left to the one who has it."""
+    async with answering(place):
+        with pytest.raises(AdminError, match=r"admin\.sock cannot be had: it is taken"):
+            await admin(place, vitals, nothing_pending).__aenter__()
+        assert (await get(place, "/livez"))[0] == 200
+
+
+async def test_a_socket_that_is_left_over(place: UnixSocket) -> None:
+    """Of a relay that was killed: it is replaced."""
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(place.path))
+    async with answering(place):
+        assert (await get(place, "/livez"))[0] == 200
+
+
+async def test_a_file_in_its_place(place: UnixSocket) -> None:
+    """It is not touched."""
+    place.path.write_text("precious")
+    with pytest.raises(AdminError, match="it is taken by another program or, as a path, by a file"):
+        await admin(place, vitals, nothing_pending).__aenter__()
+    assert place.path.read_text() == "precious"
+
+
+async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """The system's words say so."""
+    place = UnixSocket(tmp_path / "none" / "admin.sock")
+    with pytest.raises(AdminError, match="No such file or directory"):
+        await admin(place, vitals, nothing_pending).__aenter__()
+
+
+async def test_a_port() -> None:
+    """It answers there while it runs; one that is taken is told, with its number."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = TcpPort("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(AdminError, match=rf"admin\.listen {place} cannot be had: it is taken"):
+            await admin(place, vitals, nothing_pending).__aenter__()
+    async with (
+        admin(place, vitals, nothing_pending),
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{place}/livez") as answer,
+    ):
+        assert answer.status == 200
+
+
+def with_admin(config: Config, place: UnixSocket) -> Config:
+    return config.model_copy(update={"admin": AdminConfig(listen=place)})
+
+
+async def value(place: UnixSocket, metric: str) -> float:
+    lines = (await get(place, "/metrics"))[2].splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{metric} ")]
+    return float(line.rpartition(" ")[2])
+
+
+async def until(place: UnixSocket, metric: str, wanted: float) -> None:
+    """Return once the metric has this value."""
+    async with asyncio.timeout(PATIENCE_S):
+        while await value(place, metric) != wanted:
+            await asyncio.sleep(0.001)
+
+
+async def answered(place: UnixSocket) -> None:
+    """Return once something listens."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not place.path.exists():
+            await asyncio.sleep(0.001)
+
+
+async def test_of_a_whole_relay(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, place: UnixSocket
+) -> None:
+    """It is unready while its engine is away, and counts what passes through it."""
+    config = with_admin(configured(url, engine), place)
+    engine.happen("a", "b")
+    async with running(config, store):
+        await answered(place)
+        status, _, text = await get(place, "/readyz")
+        assert status == 503
+        assert "engine engine-0: its stream is not open" in text
+        async with engine.serving():
+            await webhook.wait_for(lambda whats: sorted(whats) == ["a", "b"])
+            delivered = (
+                'relay_delivery_attempts_total{destination="hook",outcome="delivered",reason="ok"}'
+            )
+            await until(place, delivered, 2)
+            assert (await get(place, "/readyz"))[0] == 200
+            assert await value(place, 'relay_events_taken_in_total{engine="engine-0"}') == 2
+            assert await value(place, 'relay_streams_opened_total{engine="engine-0"}') == 1
+        await until(place, 'relay_stream_open{engine="engine-0"}', 0)
+        assert (await get(place, "/readyz"))[0] == 503
+
+
+async def test_a_destination_that_hangs_is_no_reason(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, place: UnixSocket
+) -> None:
+    """What is for it waits, and shows; relay is ready."""
+    config = with_admin(configured(url, engine), place)
+    engine.happen("a")
+    webhook.hold()
+    async with engine.serving(), running(config, store):
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        assert (await get(place, "/readyz"))[0] == 200
+        assert await value(place, f'{PENDING}{{destination="hook"}}') == 1
+        webhook.release()
+
+
+async def test_nothing_listens_unless_told(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
+) -> None:
+    """Without the section no line says that it listens."""
+    engine.happen("a")
+    with capture_logs() as lines:
+        async with engine.serving(), running(configured(url, engine), store):
+            await webhook.wait_for(lambda whats: whats == ["a"])
+    logged: list[Any] = [line["event"] for line in lines]
+    assert "relay.started" in logged
+    assert "admin.listening" not in logged
+
+
+async def test_a_stream_that_is_not_given(
+    engine: ScriptedEngine, url: str, store: Path, place: UnixSocket
+) -> None:
+    """An engine that greets, and does not answer for its events, is not heard yet."""
+    given = asyncio.Event()
+    engine.before["events"] = given.wait
+    async with engine.serving(), running(with_admin(configured(url, engine), place), store):
+        await engine.bell.wait_for(lambda: engine.count("events") == 1)
+        assert (await get(place, "/readyz"))[0] == 503
+        given.set()
+        await until(place, 'relay_stream_open{engine="engine-0"}', 1)

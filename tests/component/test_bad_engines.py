@@ -1,0 +1,156 @@
+"""Engines and proxies that answer badly: relay goes on trying and takes in everything after all."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import tenacity
+from structlog.testing import capture_logs
+
+from relay.engine import contact
+from relay.engine.listener import Pace
+from tests.component.reading import LOOKS, QUICK, reading
+from tests.component.scripted_engine import Answer, ScriptedEngine, Stream, Trouble
+
+BAD = pytest.mark.parametrize(
+    "bad",
+    [
+        Answer(b'{"message": "denied"}', 401),
+        Answer(b'{"message": "forbidden"}', 403),
+        Answer(b"<h1>Not found</h1>", 404),
+        Answer(b"slow down", 429),
+        Answer(b"\xff\0", 500),
+        Answer(b"<html>Bad gateway</html>", 502),
+        Answer(b"<html>Welcome</html>", headers={"Content-Type": "text/html"}),
+        Answer(),
+        Answer(b"[" * 5000),
+        Answer(b"OK", headers={"Content-Encoding": "gzip"}),
+        Trouble.CLOSE,
+        Trouble.SILENCE,
+    ],
+    ids=[
+        "401",
+        "403",
+        "404",
+        "429",
+        "500",
+        "502",
+        "html",
+        "empty",
+        "deep",
+        "gzip",
+        "close",
+        "mute",
+    ],
+)
+
+
+def pace(bad: Answer | Trouble) -> Pace:
+    """Impatient only with an engine that is mute: any other can be slow on a busy machine."""
+    return replace(QUICK, answer_s=0.3) if bad is Trouble.SILENCE else QUICK
+
+
+async def opened(engine: ScriptedEngine, count: int = 1) -> None:
+    await engine.bell.wait_for(lambda: len(engine.streams) >= count)
+
+
+@BAD
+async def test_an_engine_that_does_not_greet(engine: ScriptedEngine, bad: Answer | Trouble) -> None:
+    """It is lost, which is said once; once it behaves, what happened meanwhile comes."""
+    engine.answers |= {"_ping": bad, "version": bad}
+    engine.record("a")
+    with capture_logs() as logs:
+        async with engine.serving(), reading(engine, pace(bad), reconcile=LOOKS) as result:
+            await engine.bell.wait_for(lambda: engine.count("_ping") > 3)
+            assert result.own() == ["engine_lost"]
+            engine.answers.clear()
+            await result.wait_for_names("a")
+            engine.happen("b")
+            await result.wait_for_names("a", "b")
+    assert result.own() == ["engine_lost", "engine_back"]
+    assert sum(line["event"] == "engine.unreachable" for line in logs) == 1
+
+
+@BAD
+async def test_an_engine_without_a_stream(engine: ScriptedEngine, bad: Answer | Trouble) -> None:
+    """However it refuses it, the stream is asked for until it comes, and nothing is missed."""
+    engine.answers["events"] = bad
+    engine.record("a")
+    pings = replace(pace(bad), ping_every_s=0.02)
+    async with engine.serving(), reading(engine, pings, reconcile=LOOKS) as result:
+        if bad is not Trouble.SILENCE:
+            await engine.bell.wait_for(lambda: engine.count("events") > 3)
+        engine.answers.clear()
+        await result.wait_for_names("a")
+        engine.happen("b")
+        await result.wait_for_names("a", "b")
+    assert result.own() in ([], ["engine_lost", "engine_back"])
+
+
+@BAD
+@pytest.mark.parametrize("endpoint", ["history", "containers", "inspect"])
+async def test_an_engine_that_withholds_what_is_asked_beside(
+    engine: ScriptedEngine,
+    endpoint: str,
+    bad: Answer | Trouble,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stream is taken in all the same, over one connection and the next; nothing is made up."""
+    monkeypatch.setattr(contact, "ANSWER_S", 0.05)
+    engine.answers[endpoint] = bad
+    engine.run("web")
+    async with engine.serving(), reading(engine, pace(bad), reconcile=LOOKS) as result:
+        await opened(engine)
+        engine.happen("a")
+        await result.wait_for_names("a")
+        engine.streams[-1].cut()
+        engine.happen("b")
+        await result.wait_for_names("a", "b")
+    # Without a word of what was taken in, an answer is that of an engine that restarted.
+    forgot = endpoint == "history" and bad == Answer()
+    assert result.gaps() == (["engine_restarted"] if forgot else [])
+    assert set(result.own()) <= {"gap"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [Answer(b"", 403), Answer(b"oops", 500), Answer(b"<html>"), Answer(b"[]"), Trouble.SILENCE],
+    ids=["403", "500", "html", "array", "mute"],
+)
+async def test_an_engine_that_withholds_its_name(
+    engine: ScriptedEngine, bad: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says of itself is a nicety: all else works, and it is not another engine."""
+    monkeypatch.setattr("relay.engine.client.NAME_TIMEOUT_S", 0.02)
+    engine.identity = "one"
+    async with engine.serving(), reading(engine, pace(bad)) as result:
+        await opened(engine)
+        engine.happen("a")
+        await result.wait_for_names("a")
+        engine.answers["info"] = bad
+        engine.streams[-1].cut()
+        engine.happen("b")
+        await result.wait_for_names("a", "b")
+    assert result.own() == []
+
+
+async def test_a_proxy_that_cuts_idle_streams(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again: nothing is lost or doubled, no gap is seen, and no wait grows."""
+    waits: list[tenacity.RetryCallState] = []
+    retrying = partial(tenacity.AsyncRetrying, before_sleep=waits.append)
+    monkeypatch.setattr("relay.engine.listener.tenacity.AsyncRetrying", retrying)
+    names = [f"web-{number}" for number in range(25)]
+    endings = [Stream.cut, Stream.end]
+    stable = replace(QUICK, stable_after_s=0)
+    async with engine.serving(), reading(engine, stable, reconcile=LOOKS) as result:
+        for number, name in enumerate(names):
+            await opened(engine, number + 1)
+            engine.happen(name)
+            await result.wait_for(lambda: name in result.names())  # noqa: B023
+            endings[number % 2](engine.streams[-1])
+        await opened(engine, len(names) + 1)
+    assert result.names() == names
+    assert result.own() == []
+    assert waits == []

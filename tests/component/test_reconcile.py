@@ -1,0 +1,348 @@
+"""Looks at an engine's containers beside its stream: what no event told is inferred, once."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from relay.config import ReconcileConfig, StartFrom
+from relay.event import Cause, Origin
+from tests.component.reading import (
+    BUSY,
+    LOOKS,
+    NO_LOOKS,
+    QUICK,
+    Reading,
+    looks,
+    pings,
+    reading,
+    settled,
+)
+from tests.component.scripted_engine import HISTORY, Answer, ScriptedEngine
+
+ONE_LOOK = ReconcileConfig(every=timedelta(0), on_reconnect=True)
+"""After a reconnect and after a loss."""
+
+
+async def rung(engine: ScriptedEngine) -> None:
+    """Return after the next request."""
+    before = len(engine.requests)
+    await engine.bell.wait_for(lambda: len(engine.requests) > before)
+
+
+def told(result: Reading) -> list[tuple[str, str | None, int | None, Cause | None, Origin]]:
+    """What of containers was routed."""
+    return [
+        (event.action, event.actor.name, event.exit_code, event.cause, event.origin)
+        for event in result.routed
+        if event.type == "container"
+    ]
+
+
+async def test_a_death_that_no_event_told_of(engine: ScriptedEngine) -> None:
+    """After a reconnect it is one event, with the engine's time, exit code and labels."""
+    engine.run("web", {"tier": "front"})
+    engine.run("db")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.streams[-1].cut()
+        dead = engine.die("web", 3)
+        await result.wait_for_names("web")
+        await looks(engine, 4)
+    assert told(result) == [("die", "web", 3, Cause.CRASHED, Origin.INFERRED)]
+    (event,) = result.routed
+    assert event.time_ns == dead.finished_ns
+    assert event.actor.id == dead.id
+    assert event.actor.attributes == {
+        "tier": "front",
+        "name": "web",
+        "image": "bb:1",
+        "exitCode": "3",
+    }
+
+
+async def test_labels_of_any_size_are_told(engine: ScriptedEngine) -> None:
+    """A death is matched by its labels, however long they are."""
+    labels = {"tier": "front", "long": "x" * 100_000}
+    engine.run("web", labels)
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.die("web", 3)
+        await result.wait_for_names("web")
+    assert labels.items() <= result.routed[0].actor.attributes.items()
+
+
+async def test_the_id_of_an_inferred_death_is_always_the_same(engine: ScriptedEngine) -> None:
+    """Two relays that find it by themselves give it one id."""
+    engine.run("web")
+    async with (
+        engine.serving(),
+        reading(engine, start_from="now", reconcile=LOOKS) as one,
+        reading(engine, start_from="now", reconcile=LOOKS) as other,
+    ):
+        await settled(one)
+        await settled(other)
+        engine.die("web", 3)
+        await one.wait_for_names("web")
+        await other.wait_for_names("web")
+    assert one.routed[0].id == other.routed[0].id
+
+
+async def test_a_real_event_that_comes_during_the_grace(engine: ScriptedEngine) -> None:
+    """It tells of the death; nothing is inferred."""
+    engine.run("web")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        asked: list[int] = []
+
+        async def tell_before_the_second_list() -> None:
+            asked.append(engine.count("inspect"))
+            if asked[-1] == asked[0] + 1 and not result.routed:
+                engine.tell("web", "die", exitCode="3")
+                await result.wait_for(lambda: bool(result.routed))
+
+        engine.before["containers"] = tell_before_the_second_list
+        engine.die("web", 3)
+        await result.wait_for_names("web")
+        await looks(engine, 4)
+    assert told(result) == [("die", "web", 3, Cause.CRASHED, Origin.LIVE)]
+
+
+async def test_a_real_event_that_comes_after_all(engine: ScriptedEngine) -> None:
+    """What was inferred is not told again."""
+    engine.run("web")
+    engine.run("db")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.die("web", 3)
+        await result.wait_for_names("web")
+        engine.tell("web", "die", exitCode="3")
+        engine.tell("db", "die", exitCode="4")
+        await result.wait_for_names("web", "db")
+        await looks(engine, 4)
+    assert told(result) == [
+        ("die", "web", 3, Cause.CRASHED, Origin.INFERRED),
+        ("die", "db", 4, Cause.CRASHED, Origin.LIVE),
+    ]
+
+
+async def test_a_next_life_is_told_by_its_own_death(engine: ScriptedEngine) -> None:
+    """Of a container whose death was inferred, the next one is told as any other."""
+    engine.run("web")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.die("web", 3)
+        await result.wait_for_names("web")
+        engine.containers["web"].start(engine.now_ns())
+        engine.tell("web", "start")
+        engine.die("web", 4)
+        engine.tell("web", "die", exitCode="4")
+        await result.wait_for(lambda: len(result.routed) == 3)
+        await looks(engine, 4)
+    assert told(result) == [
+        ("die", "web", 3, Cause.CRASHED, Origin.INFERRED),
+        ("start", "web", None, None, Origin.LIVE),
+        ("die", "web", 4, Cause.CRASHED, Origin.LIVE),
+    ]
+
+
+async def test_a_life_that_ended_and_began_unseen(engine: ScriptedEngine) -> None:
+    """The death is told; its exit code the engine has forgotten."""
+    engine.run("web")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.die("web", 3)
+        engine.containers["web"].start(engine.now_ns())
+        await result.wait_for_names("web")
+        await looks(engine, 4)
+    assert told(result) == [("die", "web", None, Cause.UNKNOWN, Origin.INFERRED)]
+
+
+async def test_a_kill_for_memory(engine: ScriptedEngine) -> None:
+    """It is told as the engine does: an oom, and a die by it."""
+    engine.run("web")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.die("web", 137, oom=True)
+        await result.wait_for(lambda: len(result.routed) == 2)
+        await looks(engine, 4)
+    assert told(result) == [
+        ("oom", "web", None, None, Origin.INFERRED),
+        ("die", "web", 137, Cause.OOM, Origin.INFERRED),
+    ]
+
+
+async def test_a_death_that_was_asked_for(engine: ScriptedEngine) -> None:
+    """What was heard before the stream broke explains it."""
+    engine.run("web")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.tell("web", "kill", signal="15")
+        await result.wait_for_names("web")
+        engine.streams[-1].cut()
+        engine.die("web", 0)
+        await result.wait_for(lambda: len(result.routed) == 2)
+    assert told(result)[1] == ("die", "web", 0, Cause.REQUESTED, Origin.INFERRED)
+
+
+async def test_a_kill_while_the_engine_was_away(engine: ScriptedEngine) -> None:
+    """Nobody could ask for that death: the engine was not there to be asked."""
+    engine.run("web")
+    async with reading(engine, start_from="now", reconcile=LOOKS) as result:
+        async with engine.serving():
+            await settled(result)
+            engine.tell("web", "rename")
+            await result.wait_for_names("web")
+        await result.wait_for(lambda: "engine_lost" in result.own())
+        engine.die("web", 137)
+        engine.forget()
+        async with engine.serving():
+            await result.wait_for(lambda: len(told(result)) == 2)
+    assert result.own() == ["engine_lost", "engine_back", "gap"]
+    assert told(result)[1] == ("die", "web", 137, Cause.CRASHED, Origin.INFERRED)
+
+
+async def test_a_kill_in_a_gap(engine: ScriptedEngine) -> None:
+    """Where the engine was there and its history is not, nobody can know whether it was asked."""
+    engine.run("web")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.tell("web", "rename")
+        await result.wait_for_names("web")
+        engine.streams[-1].cut()
+        engine.die("web", 137)
+        for _ in range(HISTORY):
+            engine.record("db", action="exec_start")
+        await result.wait_for(lambda: "die" in [event.action for event in result.routed])
+    assert result.gaps() == ["history_overrun"]
+    assert told(result)[-1] == ("die", "web", 137, Cause.UNKNOWN, Origin.INFERRED)
+
+
+async def test_a_container_that_is_gone(engine: ScriptedEngine) -> None:
+    """It died, at an unknown time with an unknown code; its real events do not tell that again."""
+    engine.run("web", {"tier": "front"})
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        del engine.containers["web"]
+        await result.wait_for_names("web")
+        engine.tell("web", "die", exitCode="3")
+        engine.tell("db", "die", exitCode="4")
+        await result.wait_for_names("web", "db")
+    assert told(result)[0] == ("die", "web", None, Cause.UNKNOWN, Origin.INFERRED)
+    assert result.routed[0].actor.attributes["tier"] == "front"
+
+
+@pytest.mark.parametrize("start_from", ["now", "oldest"])
+async def test_a_first_start_infers_nothing(engine: ScriptedEngine, start_from: StartFrom) -> None:
+    """What had died before relay knew the engine is not told, whatever is asked of the history."""
+    engine.run("web")
+    engine.die("web", 3)
+    async with engine.serving(), reading(engine, start_from=start_from, reconcile=LOOKS) as result:
+        await looks(engine, 4)
+        engine.happen("db")
+        await result.wait_for_names("db")
+
+
+async def test_an_event_that_the_engine_skipped(engine: ScriptedEngine) -> None:
+    """Over a connection that stays, the look that comes from time to time finds the death."""
+    engine.run("web")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.die("web", 3)
+        await result.wait_for_names("web")
+        assert len(engine.streams) == 1
+
+
+async def test_looks_that_are_switched_off(engine: ScriptedEngine) -> None:
+    """Neither after a reconnect nor later is the engine asked for its containers."""
+    engine.run("web")
+    async with engine.serving(), reading(engine) as result:
+        await engine.bell.wait_for(lambda: len(engine.streams) == 1)
+        engine.streams[-1].cut()
+        engine.die("web", 3)
+        engine.happen("db")
+        await result.wait_for_names("db")
+        assert engine.count("containers") == 0
+
+
+@pytest.mark.parametrize("config", [ONE_LOOK, NO_LOOKS])
+async def test_a_loss_makes_look(engine: ScriptedEngine, config: ReconcileConfig) -> None:
+    """A death whose event was too long to keep is inferred, even of one that was dead before."""
+    engine.answers["history"] = Answer(b"", 403)  # so that the event is not asked for again
+    engine.run("web", {"long": "x" * 3000})
+    engine.die("web", 3)
+    async with (
+        engine.serving(),
+        reading(engine, BUSY, start_from="now", buffer=2000, reconcile=config) as result,
+    ):
+        await engine.bell.wait_for(lambda: len(engine.streams) == 1)
+        if config is ONE_LOOK:
+            await settled(result)
+        engine.containers["web"].start(engine.now_ns())
+        engine.die("web", 4)
+        before = engine.count("containers")
+        engine.tell("web", "die", exitCode="4")
+        await result.wait_for_names("web")
+        await pings(engine, 30)
+        assert engine.count("containers") == before + 2
+    assert result.gaps() == ["record_too_long"]
+    assert told(result) == [("die", "web", 4, Cause.CRASHED, Origin.INFERRED)]
+
+
+async def test_a_digester_that_is_held_up_is_not_buried(engine: ScriptedEngine) -> None:
+    """While nothing is committed, losses do not heap up looks in memory."""
+    engine.run("web", {"long": "x" * 3000})
+    async with (
+        engine.serving(),
+        reading(engine, BUSY, start_from="now", reconcile=LOOKS, buffer=2000) as result,
+    ):
+        await settled(result)
+        with result.held_up():
+            pinged = engine.count("_ping")
+            asked = engine.count("containers")
+            while engine.count("_ping") < pinged + 50:
+                engine.tell("web", "pause")
+                await rung(engine)
+            assert engine.count("containers") <= asked + 2
+        await looks(engine, 3)
+
+
+@pytest.mark.parametrize("ahead_s", [365 * 24 * 3600, -365 * 24 * 3600])
+async def test_an_engine_whose_clock_is_a_year_off(engine: ScriptedEngine, ahead_s: int) -> None:
+    """The death has the engine's time; no old one is told, and no gap is declared."""
+    engine.ahead_ns = ahead_s * 10**9
+    engine.run("old")
+    engine.die("old", 3).finished_ns = engine.now_ns() - 3600 * 10**9
+    engine.run("web")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.record("db", ago_s=-1)
+        engine.streams[-1].cut()
+        dead = engine.die("web", 3)
+        dead.finished_ns = engine.now_ns() + 2 * 10**9
+        await result.wait_for(lambda: len(result.routed) == 2)
+        await looks(engine, 4)
+    assert sorted(told(result)) == [
+        ("die", "db", 3, Cause.CRASHED, Origin.LIVE),
+        ("die", "web", 3, Cause.CRASHED, Origin.INFERRED),
+    ]
+    assert dead.finished_ns in [event.time_ns for event in result.routed]
+
+
+async def test_looks_go_on_over_the_next_connection(engine: ScriptedEngine) -> None:
+    """However often the stream is cut, even while a look is under way."""
+    names = [f"web-{number}" for number in range(10)]
+    for name in names:
+        engine.run(name)
+    quick = replace(QUICK, stable_after_s=0)
+    async with (
+        engine.serving(),
+        reading(engine, quick, start_from="now", reconcile=LOOKS) as result,
+    ):
+        await settled(result)
+        for number, name in enumerate(names, 1):
+            engine.die(name, 3)
+            await looks(engine, number % 3)
+            engine.streams[-1].cut()
+            await result.wait_for(lambda: len(result.routed) == number)  # noqa: B023
+    assert result.names() == names

@@ -1,0 +1,85 @@
+"""Looks at the containers of an engine that does not show them, or not all, or not in time."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.engine import reconcile
+from tests.component.reading import BUSY, LOOKS, looks, pings, reading, settled
+from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status"), [("containers", 403), ("containers", 404), ("inspect", 403)]
+)
+async def test_a_proxy_that_shows_no_containers(
+    engine: ScriptedEngine, endpoint: str, status: int
+) -> None:
+    """It is said once, not once per connection, and not asked again over this one."""
+    engine.run("web")
+    engine.answers[endpoint] = Answer(b"<html>forbidden</html>", status)
+    with capture_logs() as logs:
+        async with (
+            engine.serving(),
+            reading(engine, BUSY, start_from="now", reconcile=LOOKS) as result,
+        ):
+            for number in range(1, 4):
+                await engine.bell.wait_for(lambda: engine.count("containers") >= number)  # noqa: B023
+                await pings(engine, 30)
+                assert engine.count("containers") == number
+                engine.happen(f"db-{number}")
+                await result.wait_for(lambda: len(result.routed) == number)  # noqa: B023
+                engine.streams[-1].cut()
+    said = [line for line in logs if line["event"] == "reconcile.unavailable"]
+    assert len(said) == 1
+    assert str(status) in said[0]["reason"]
+    assert result.names() == ["db-1", "db-2", "db-3"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Answer(b"oops", 500),
+        Answer(b"<html>Welcome</html>"),
+        Answer(b'{"Id": "a"}'),
+        Answer(b'[{"Id": 7}]'),
+        Answer(b"\xff"),
+        Answer(b"[" * 100_000),
+        Trouble.CLOSE,
+        Trouble.SILENCE,
+    ],
+    ids=["500", "html", "object", "number", "no-utf8", "deep", "close", "silence"],
+)
+async def test_a_list_that_is_none(
+    engine: ScriptedEngine, trouble: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said once and asked for until it comes; nothing is inferred from it."""
+    monkeypatch.setattr(reconcile, "LOOK_S", 0.05)
+    engine.run("web")
+    engine.answers["containers"] = trouble
+    with capture_logs() as logs:
+        async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+            await looks(engine, 3)
+            assert result.routed == []
+            monkeypatch.setattr(reconcile, "LOOK_S", 10)
+            del engine.answers["containers"]
+            await settled(result)
+            engine.die("web", 3)
+            await result.wait_for_names("web")
+            assert len(engine.streams) == 1
+    assert sum(line["event"] == "reconcile.unavailable" for line in logs) == 1
+
+
+@pytest.mark.parametrize("answer", [Answer(b"oops", 500), Answer(b"<html>"), Answer(b"{}")])
+async def test_a_container_that_cannot_be_inspected(engine: ScriptedEngine, answer: Answer) -> None:
+    """It alone is passed over, until it can be."""
+    engine.run("odd")
+    engine.run("web")
+    engine.answers[engine.containers["odd"].id] = answer
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.die("odd", 4)
+        engine.die("web", 3)
+        await result.wait_for_names("web")
+        await looks(engine, 4)
+        engine.answers.clear()
+        await result.wait_for_names("web", "odd")

@@ -1,0 +1,154 @@
+"""The points at which relay is killed, and how one of them is laid into a process.
+
+Nothing of this is in the product: it is found there by its name and wrapped from outside.
+"""
+
+import functools
+import inspect
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from operator import attrgetter
+from pkgutil import resolve_name
+from typing import Any
+
+
+class Moment(StrEnum):
+    """When at a point."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in relay's work."""
+
+    name: str
+    where: str
+    """A function as ``module:qualified.name``, or a part of the SQL of a statement."""
+    moment: Moment
+    most: int
+    """So many times at least a run of some twenty events gets there, about."""
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is at a function, and not at a statement."""
+        return ":" in self.where
+
+
+_CALLS = {
+    "store.open": ("sqlite3:connect", 1),
+    # Before BEGIN, and after COMMIT but before anybody is told.
+    "store.transact": ("relay.store.committer:_transact", 10),
+    "outbox.pending": ("relay.store.sqlite:SqliteOutbox.pending", 1),
+    "outbox.bookmark": ("relay.store.sqlite:SqliteOutbox.bookmark", 1),
+    "outbox.take_in": ("relay.store.sqlite:SqliteOutbox.take_in", 3),
+    "outbox.due": ("relay.store.sqlite:SqliteOutbox.due", 6),
+    "outbox.settle": ("relay.store.sqlite:SqliteOutbox.settle", 20),
+    "engine.greet": ("relay.engine.client:EngineClient.greet", 1),
+    "inbox.put_records": ("relay.engine.inbox:Inbox.put_records", 2),
+    "inbox.take": ("relay.engine.inbox:Inbox.take", 2),
+    "inbox.close": ("relay.engine.inbox:Inbox.close", 1),
+    "cursor.admit": ("relay.engine.cursor:Cursor.admit", 12),
+    "digest.since": ("relay.ingest:Digest.since_ns", 1),
+    "digest.take_in": ("relay.ingest:Digest.take_in", 2),
+    "channel.send": ("relay.lanes:Channel.send", 20),
+    "http.send": ("relay.delivery.sender:HttpSender.send", 16),
+    # Of a request that is on its way, the engine's among them.
+    "http.answer": ("aiohttp:ClientResponse.start", 20),
+    "terminal.send": ("relay.delivery.terminal:TerminalSender.send", 10),
+    "lane.stop": ("relay.lanes:Lane.stop", 3),
+}
+"""Before and after each of these calls, with how often it is made at least, about."""
+
+_STATEMENTS = {
+    "sql.begin": ("BEGIN", 12),
+    "sql.create": ("CREATE TABLE", 3),
+    "sql.cursor": ("INTO cursors", 2),
+    "sql.delivery": ("INTO deliveries", 30),
+    "sql.retry": ("UPDATE deliveries SET attempts", 2),
+    "sql.promote": ("UPDATE deliveries SET due_ns", 10),
+    "sql.remove": ("DELETE FROM deliveries", 20),
+    "sql.commit": ("COMMIT", 12),
+}
+"""Before each of these statements: in the midst of a transaction."""
+
+POINTS = (
+    *(
+        Point(f"{name}.{moment}", where, moment, most)
+        for name, (where, most) in _CALLS.items()
+        for moment in Moment
+    ),
+    *(
+        Point(f"{name}.{Moment.BEFORE}", sql, Moment.BEFORE, most)
+        for name, (sql, most) in _STATEMENTS.items()
+    ),
+)
+"""All of them."""
+
+BY_NAME = {point.name: point for point in POINTS}
+
+
+def arm(point: Point, hit: int) -> None:
+    """From now on kill this process when it gets to the point for the ``hit``-th time."""
+    reached = _Fuse(hit).reached
+    if point.is_call:
+        _wrap(point, reached)
+    else:
+        _trace(point.where, reached)
+
+
+class _Fuse:
+    def __init__(self, hit: int) -> None:
+        self._left = hit
+
+    def reached(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wrap(point: Point, reached: Callable[[], None]) -> None:
+    module, _, path = point.where.partition(":")
+    *owners, name = path.split(".")
+    owner = resolve_name(":".join([module, *owners]) if owners else module)
+    setattr(owner, name, _wrapped(attrgetter(name)(owner), point.moment, reached))
+
+
+def _wrapped(
+    function: Callable[..., Any], moment: Moment, reached: Callable[[], None]
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if moment is Moment.BEFORE:
+            reached()
+        result = function(*args, **kwargs)
+        if moment is Moment.AFTER:
+            reached()
+        return result
+
+    @functools.wraps(function)
+    async def await_(*args: Any, **kwargs: Any) -> Any:
+        if moment is Moment.BEFORE:
+            reached()
+        result = await function(*args, **kwargs)
+        if moment is Moment.AFTER:
+            reached()
+        return result
+
+    return await_ if inspect.iscoroutinefunction(function) else call
+
+
+def _trace(sql: str, reached: Callable[[], None]) -> None:
+    """SQLite calls back as a statement begins (sqlite3_trace_v2, ``SQLITE_TRACE_STMT``)."""
+
+    class Traced(sqlite3.Connection):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.set_trace_callback(lambda statement: reached() if sql in statement else None)
+
+    setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Traced))  # noqa: B010

@@ -1,0 +1,88 @@
+"""Two webhooks on loopback that fail at times, as a seed has it."""
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from tests.component.bell import Bell
+
+DESTINATIONS = ("hook-a", "hook-b")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request that came."""
+
+    destination: str
+    id: str
+    """The notification's, as its header has it."""
+    life: int
+    """Which life of relay sent it."""
+    body: bytes
+    accepted: bool
+    """Whether it was answered by 200."""
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """What it tells of."""
+        (event,) = msgspec.json.decode(self.body)["events"]
+        assert isinstance(event, dict)
+        return event
+
+
+class Receiver:
+    """Takes what comes to any of `DESTINATIONS`."""
+
+    def __init__(self, seed: str, failing: float, bell: Bell) -> None:
+        self.arrivals: list[Arrival] = []
+        """In order."""
+        self._seed = seed
+        self._failing = failing
+        self._bell = bell
+        self._accepted: dict[str, set[str]] = {name: set() for name in DESTINATIONS}
+        self._tries: Counter[tuple[str, str]] = Counter()
+
+    def accepted(self) -> int:
+        """How many notifications every destination has accepted, each counted once."""
+        return min(len(ids) for ids in self._accepted.values())
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Serve on a free port; gives the URL before the destination's name."""
+        app = web.Application()
+        app.router.add_post("/{destination}", self._take)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            host, port = runner.addresses[0][:2]
+            yield f"http://{host}:{port}"
+        finally:
+            await runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        destination = request.match_info["destination"]
+        id_, body = request.headers["webhook-id"], await request.read()
+        life = int(request.headers["life"])
+        chance = self._chance(destination, body, id_)
+        accepted = chance.random() >= self._failing
+        self.arrivals.append(Arrival(destination, id_, life, body, accepted))
+        if accepted:
+            self._accepted[destination].add(id_)
+        elif chance.random() < 0.5 and request.transport is not None:
+            request.transport.abort()
+        self._bell.ring()
+        return web.Response(status=200 if accepted else 500)
+
+    def _chance(self, destination: str, body: bytes, id_: str) -> random.Random:
+        """The same for the same try of the same thing: by name, because ids are of their time."""
+        event = msgspec.json.decode(body)["events"][0]
+        self._tries[destination, id_] += 1
+        what = (event["action"], event["actor"]["name"], self._tries[destination, id_])
+        return random.Random(f"{self._seed} {destination} {what}")

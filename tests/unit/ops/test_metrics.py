@@ -1,0 +1,140 @@
+"""What relay counted, as Prometheus reads it."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from relay.config import RetryConfig
+from relay.delivery.retry import Attempt, judge
+from relay.exchange import Reason, Response, kind
+from relay.ops.metrics import VERDICTS, exposition
+from relay.ops.vitals import Stream, Vitals
+from relay.store.trouble import State, Trouble
+from relay.tally import DestinationTally, EngineTally
+
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "metrics.md"
+
+
+def vitals(tally: EngineTally | None = None, store: State | None = None) -> Vitals:
+    return Vitals(
+        {"here": Stream(tally or EngineTally(), is_open=tally is not None)},
+        {"hook": DestinationTally()},
+        store or State(),
+    )
+
+
+def samples(vitals: Vitals, pending: Mapping[str, int] | None = None) -> dict[str, float]:
+    """Every line of the exposition: its name with its labels, and its value."""
+    families = text_string_to_metric_families(exposition(vitals, pending).decode())
+    return {
+        " ".join([sample.name, *sample.labels.values()]): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_all_are_there_from_the_start() -> None:
+    """Each with every value of its labels, and zero."""
+    found = samples(vitals(), {})
+    assert set(found.values()) == {0.0}
+    assert sorted(found) == sorted(
+        [
+            "relay_events_received_total here",
+            "relay_events_taken_in_total here",
+            "relay_events_repeated_total here",
+            "relay_streams_opened_total here",
+            "relay_deliveries_shed_total here",
+            "relay_stream_open here",
+            "relay_last_event_timestamp_seconds here",
+            "relay_records_malformed_total here not_json",
+            "relay_records_malformed_total here missing_field",
+            "relay_records_malformed_total here odd_type",
+            "relay_records_dropped_total here buffer_full",
+            "relay_records_dropped_total here record_too_long",
+            "relay_gaps_total here history_overrun",
+            "relay_gaps_total here engine_restarted",
+            "relay_gaps_total here another_engine",
+            "relay_gaps_total here buffer_full",
+            "relay_gaps_total here record_too_long",
+            "relay_gaps_total here store_full",
+            "relay_events_inferred_total die here",
+            "relay_events_inferred_total oom here",
+            "relay_delivery_attempts_total hook delivered ok",
+            "relay_delivery_attempts_total hook retry timeout",
+            "relay_delivery_attempts_total hook retry connection",
+            "relay_delivery_attempts_total hook retry status",
+            "relay_delivery_attempts_total hook dead expired",
+            "relay_dead_letters_total hook",
+            "relay_deliveries_pending hook",
+            *(f"relay_store_failing {trouble.value}" for trouble in Trouble),
+        ]
+    )
+
+
+def test_what_was_counted() -> None:
+    """Each number is where it belongs."""
+    tally = EngineTally(
+        opened=2, received=9, taken_in=6, repeated=3, shed=4, last_event_ns=1_500_000_000
+    )
+    tally.malformed["not_json"] = 5
+    tally.dropped["buffer_full"] = 7
+    tally.gaps["store_full"] = 8
+    tally.inferred["oom"] = 10
+    shown = vitals(tally, State(1, Trouble.FULL))
+    shown.destinations["hook"].attempts["retry", Reason.STATUS] = 11
+    shown.destinations["hook"].attempts["dead", Reason.EXPIRED] = 12
+    found = {name: value for name, value in samples(shown, {"hook": 13}).items() if value}
+    assert found == {
+        "relay_events_received_total here": 9,
+        "relay_events_taken_in_total here": 6,
+        "relay_events_repeated_total here": 3,
+        "relay_streams_opened_total here": 2,
+        "relay_deliveries_shed_total here": 4,
+        "relay_stream_open here": 1,
+        "relay_last_event_timestamp_seconds here": 1.5,
+        "relay_records_malformed_total here not_json": 5,
+        "relay_records_dropped_total here buffer_full": 7,
+        "relay_gaps_total here store_full": 8,
+        "relay_events_inferred_total oom here": 10,
+        "relay_delivery_attempts_total hook retry status": 11,
+        "relay_delivery_attempts_total hook dead expired": 12,
+        "relay_dead_letters_total hook": 12,
+        "relay_deliveries_pending hook": 13,
+        "relay_store_failing full": 1,
+    }
+
+
+def test_a_store_that_does_not_say_what_waits() -> None:
+    """No number is better than a wrong one."""
+    assert "relay_deliveries_pending hook" not in samples(vitals(), None)
+
+
+def test_destinations_that_are_no_more() -> None:
+    """What waits for them makes no labels."""
+    assert not [name for name in samples(vitals(), {"old": 3}) if "old" in name]
+
+
+@pytest.mark.parametrize("reason", [*Reason, None])
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("age_s", [0, 10**6])
+def test_every_verdict_has_its_place(reason: Reason | None, status: int, age_s: float) -> None:
+    """Whatever an attempt comes to is among those that are shown."""
+    failed = reason in (Reason.TIMEOUT, Reason.CONNECTION)
+    response = Response(None if failed else status, failure=reason if failed else None)
+    outcome = judge(response, Attempt(0, age_s, chance=0.5), RetryConfig())
+    assert (kind(outcome), outcome.reason) in VERDICTS
+
+
+def test_all_are_documented() -> None:
+    """docs/metrics.md has a row for each, with its labels, and for no other."""
+    families = text_string_to_metric_families(exposition(vitals(), {}).decode())
+    shown = {
+        sample.name: ", ".join(f"`{label}`" for label in sample.labels)
+        for family in families
+        for sample in family.samples
+    }
+    rows = re.findall(r"^\| `(relay_\w+)` \| ([^|]*) \|", DOCUMENTATION.read_text(), re.MULTILINE)
+    assert dict(rows) == shown

@@ -1,0 +1,96 @@
+"""relay's own happenings, on their way into the store."""
+
+import os
+import socket
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from relay import __version__
+from relay.announcer import Announcer
+from relay.config import parse
+from relay.event import OWN_ENGINE
+from relay.routing.router import Router
+from relay.store.outbox import Intake, Outbox, Receipt
+from relay.store.trouble import Loss
+
+ROUTES = """
+destinations: {ops: {type: console}, audit: {type: console}}
+routes:
+  - {name: everything, to: ops}
+  - {name: own, match: {type: relay, action: [started, stopped]}, to: [ops, audit]}
+  - {name: gaps, match: {type: relay, action: gap}, to: audit}
+"""
+LOSS = Loss(Path("/state/relay.db.broken-1"), 7, "file is not a database")
+
+
+class Store:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Intake, int]] = []
+
+    async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
+        self.taken.append((intake, now_ns))
+        return Receipt([])
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def announcer(store: Store) -> Announcer:
+    router = Router(parse(ROUTES, file="test", environ={}, folder=Path()).routes)
+    return Announcer(router, cast("Outbox", store), lambda: 4711)
+
+
+@pytest.mark.parametrize("action", ["started", "stopped"])
+async def test_what_happens_to_relay(announcer: Announcer, store: Store, action: str) -> None:
+    """It goes where a route names it, due at once; no engine's cursor moves."""
+    await announcer.say(action)
+    ((intake, now_ns),) = store.taken
+    ((notification, destinations),) = intake.notifications
+    assert now_ns == 4711
+    assert (intake.engine, intake.bookmark) == (OWN_ENGINE, None)
+    assert (notification.route, list(destinations)) == ("own", ["ops", "audit"])
+    (event,) = notification.events
+    assert (event.type, event.action, event.engine) == ("relay", action, OWN_ENGINE)
+    assert (event.host, event.actor.name) == (socket.gethostname(), "relay")
+    assert event.actor.attributes == {"version": __version__, "pid": str(os.getpid())}
+
+
+async def test_a_store_that_was_set_aside(announcer: Announcer, store: Store) -> None:
+    """It is a gap: which file is kept, why, and how much was carried over."""
+    await announcer.declare(LOSS)
+    ((intake, _),) = store.taken
+    ((notification, destinations),) = intake.notifications
+    assert (notification.route, list(destinations)) == ("gaps", ["audit"])
+    (event,) = notification.events
+    assert event.action == "gap"
+    assert event.actor.attributes == {
+        "why": "store_broken",
+        "reason": "the store was broken (file is not a database); "
+        "it is kept as /state/relay.db.broken-1",
+        "file": "/state/relay.db.broken-1",
+        "carried": "7",
+    }
+
+
+async def test_each_start_is_an_event_of_its_own(announcer: Announcer, store: Store) -> None:
+    """Two of them are not taken for one, nor is a gap for another."""
+    for _ in range(2):
+        await announcer.say("started")
+        await announcer.declare(LOSS)
+    ids = {intake.notifications[0][0].events[0].id for intake, _ in store.taken}
+    assert len(ids) == 4
+
+
+async def test_what_no_route_names(store: Store) -> None:
+    """Nothing comes of it."""
+    text = "destinations: {ops: {type: console}}\nroutes: [{name: everything, to: ops}]"
+    router = Router(parse(text, file="test", environ={}, folder=Path()).routes)
+    await Announcer(router, cast("Outbox", store), lambda: 1).say("started")
+    assert [intake.notifications for intake, _ in store.taken] == [[]]

@@ -1,0 +1,280 @@
+"""What one engine's stream and the looks at its containers come to."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from relay.container import Container
+from relay.digest import SHED_EVERY_NS, Digest
+from relay.engine.inbox import Dropped, Opened, Why, read
+from relay.engine.inference import Look
+from relay.engine.inspection import Sighting
+from relay.engine.roster import Roster
+from relay.event import Cause, Event, Origin
+from relay.store.outbox import Intake
+from tests.streams import ENGINES, lines
+from tests.unit.digesting import HERE, NOW_NS, digest, records, router, taken, told
+
+
+def line(action: str, second: float = 0, *, id_: str = "c", **attributes: str) -> bytes:
+    """A record of a container's event, so many seconds after now."""
+    body = {
+        "Type": "container",
+        "Action": action,
+        "Actor": {"ID": id_, "Attributes": {"name": "web", "image": "bb:1", **attributes}},
+        "scope": "local",
+        "timeNano": later(second),
+    }
+    return json.dumps(body).encode()
+
+
+def later(second: float) -> int:
+    return NOW_NS + int(second * 10**9)
+
+
+def opened(second: float, *history: bytes, **how: Any) -> Opened:
+    """A connection, with what the engine remembers of these records."""
+    connection = replace(HERE, opened_ns=later(second), **how)
+    heard = (read(record, connection) for record in history)
+    return Opened(connection, tuple(event for event in heard if isinstance(event, Event)))
+
+
+def dead(finished: float, *, started: float = 0, exit_code: int = 3) -> Sighting:
+    return Sighting(
+        id="c",
+        name="web",
+        image="bb:1",
+        labels={},
+        alive=False,
+        started_ns=later(started),
+        finished_ns=later(finished),
+        exit_code=exit_code,
+        oom_killed=False,
+        stop_signal=None,
+    )
+
+
+def looked(second: float, *sightings: Sighting, thorough: bool = True) -> Look:
+    return Look("here", "node-1", later(second), sightings, thorough=thorough)
+
+
+def events(intake: Intake) -> list[Event]:
+    return [notification.events[0] for notification, _ in intake.notifications]
+
+
+def resumed(here: Digest, intake: Intake) -> Digest:
+    """Another process, which has what was stored."""
+    assert intake.bookmark is not None
+    roster = Roster(intake.containers, intake.bookmark.assumed_ns)
+    return Digest("here", "now", router(), intake.bookmark, roster)
+
+
+@given(st.lists(st.integers(1, 40), max_size=12), st.sampled_from(ENGINES))
+def test_any_batches_come_to_the_same(sizes: list[int], engine: str) -> None:
+    """However the stream is cut into batches."""
+    whole, cut = digest(), digest()
+    items = records(lines(engine))
+    expected = taken(whole, items)
+    found: list[Any] = []
+    for size in [*sizes, len(items)]:
+        batch, items = items[:size], items[size:]
+        intake = taken(cut, batch)
+        found += intake.notifications
+    assert found == list(expected.notifications)
+    assert intake.bookmark == expected.bookmark
+
+
+def test_a_gap_is_told_before_the_event_that_shows_it() -> None:
+    """And before what a look then finds."""
+    here = digest()
+    taken(here, [opened(0), *records([line("start", 1)])])
+    moved = line("die", 60, exitCode="3")
+    first = taken(here, [opened(50, line("start", 1)), *records([moved])])
+    assert [event.action for event in events(first)] == ["gap", "die"]
+    second = taken(here, [opened(90), looked(91, dead(70))])
+    assert [event.action for event in events(second)] == ["gap", "die"]
+    assert events(second)[0].actor.attributes["why"] == "engine_restarted"
+
+
+def test_what_was_before_the_beginning_only_explains() -> None:
+    """A request before the first start is known, and nothing of it is told."""
+    here = digest("now")
+    before = [
+        line("start", -9),
+        line("die", -8, id_="d", exitCode="3"),
+        line("kill", -1, signal="15"),
+    ]
+    intake = taken(here, [opened(0), *records([*before, line("die", 1, exitCode="143")])])
+    assert told(intake) == []
+    (known,) = [container for container in intake.containers if container.id == "c"]
+    assert (known.started_ns, known.died_ns) == (later(-9), later(1))
+    assert known.asked_ns is None
+    late = taken(here, records([line("kill", -1, signal="15"), line("die", 2, exitCode="1")]))
+    assert told(late) == [("crashed", "web")]
+
+
+def test_a_look_that_tells_of_a_death() -> None:
+    """Once, also to a process that starts over from what was stored."""
+    here = digest()
+    taken(here, [opened(0), *records([line("start")])])
+    assert here.untold([dead(5)])
+    intake = taken(here, [looked(9, dead(5))])
+    (event,) = events(intake)
+    assert (event.action, event.origin, event.cause) == ("die", Origin.INFERRED, Cause.CRASHED)
+    again = resumed(here, intake)
+    assert not again.untold([dead(5)])
+    assert told(taken(again, [looked(19, dead(5))])) == []
+
+
+def test_doubt_lasts_until_a_thorough_look() -> None:
+    """From the start, and from every gap on."""
+    here = digest()
+    taken(here, [opened(0), *records([line("start")])])
+    taken(here, [looked(1, thorough=False)])
+    assert here.in_doubt
+    taken(here, [looked(1)])
+    assert not here.in_doubt
+    with capture_logs():
+        taken(here, [Dropped(HERE, 1, Why.BUFFER_FULL)], later(5))
+    assert here.in_doubt
+    taken(here, [looked(4)])
+    assert here.in_doubt
+    taken(here, [looked(5)])
+    assert not here.in_doubt
+
+
+def test_a_death_that_nobody_could_hear_has_no_known_cause() -> None:
+    """By a terminating signal, in a gap."""
+    here = digest()
+    taken(here, [opened(0), *records([line("start")])])
+    with capture_logs():
+        taken(here, [Dropped(HERE, 1, Why.BUFFER_FULL)], later(9))
+    intake = taken(here, [looked(10, dead(5, exit_code=143))])
+    (known,) = intake.containers
+    assert known.inferred_ns == later(5)
+    assert told(intake) == []  # the route wants crashes
+
+
+def test_which_containers_are_looked_at() -> None:
+    """Those that run and those not known as dead; all of them if in doubt."""
+    here = digest()
+    taken(
+        here,
+        [
+            opened(0),
+            *records([line("start"), line("die", 1, exitCode="0"), line("start", id_="d")]),
+        ],
+    )
+    listed = {"c": "exited", "d": "exited", "e": "exited", "f": "running"}
+    assert here.to_inspect(listed, thorough=False) == ["d", "e", "f"]
+    assert here.to_inspect(listed, thorough=True) == ["c", "d", "e", "f"]
+    assert here.to_inspect({"c": "running"}, thorough=False) == ["c"]
+    assert here.missing(listed) == set()
+    assert here.missing({"c": "exited"}) == {"d"}
+
+
+def test_another_engine_is_told_and_known_anew() -> None:
+    """Nothing that was known holds; what died there before it was met is not told."""
+    here = digest()
+    known = taken(here, [opened(0, identity="A"), *records([line("start")])])
+    assert known.bookmark is not None
+    assert known.bookmark.identity == "A"
+    assert told(taken(here, [opened(1, line("start"), identity="A")])) == []
+    intake = taken(here, [opened(5, identity="B"), looked(6, dead(4))])
+    (gap,) = events(intake)
+    assert gap.actor.attributes["why"] == "another_engine"
+    assert intake.bookmark is not None
+    assert (intake.bookmark.identity, intake.bookmark.assumed_ns) == ("B", later(5))
+    assert told(taken(here, [opened(7, identity="B")])) == []
+
+
+def test_an_engine_that_gives_no_identity_any_more_is_the_same() -> None:
+    """A proxy may begin to refuse it."""
+    here = digest()
+    taken(here, [opened(0, identity="A"), *records([line("start")])])
+    intake = taken(here, [opened(1, line("start"))])
+    assert told(intake) == []
+    assert intake.bookmark is not None
+    assert intake.bookmark.identity == "A"
+
+
+def test_containers_are_handed_on_as_they_change() -> None:
+    """And all of them once more to a new store."""
+    here = digest()
+    first = taken(here, [opened(0), *records([line("start")])])
+    assert first.containers == [Container("c", name="web", image="bb:1", started_ns=later(0))]
+    nothing = taken(here, records([line("exec_create: sh", 1)]))
+    assert (nothing.containers, nothing.gone) == ([], [])
+    here.tell_all_again()
+    assert taken(here, []).containers == first.containers
+    assert taken(here, records([line("destroy", 2)])).gone == ["c"]
+
+
+def test_what_has_to_be_asked_before_a_batch() -> None:
+    """Of what is news; the answers are used."""
+    here = digest()
+    hidden = line("die", 1, exitCode="0")
+    batch = here.read([opened(0), *records([hidden])])
+    assert here.questions(batch) == {"c"}
+    answer = replace(dead(0.9, exit_code=7), hiding=frozenset({"exitCode"}))
+    (event,) = events(here.take_in(batch, NOW_NS, {"c": answer}))
+    assert (event.exit_code, event.cause) == (7, Cause.CRASHED)
+    assert here.questions(batch) == set()
+
+
+PODMAN = replace(HERE, podman=True)
+
+
+def test_a_podman_death_waits_for_what_shows_its_cause() -> None:
+    """In its first batch, too; a repetition of what comes behind it shows nothing."""
+    here = digest()
+    died = [line("start"), line("die", 1, exitCode="1"), line("cleanup", 1.01)]
+    batch = here.read([opened(0, podman=True), *records([*died, *died], PODMAN)])
+    assert here.unsettled(batch)
+    stopped = [*batch, *here.read(records([line("cleanup", 1.03)], PODMAN))]
+    assert not here.unsettled(stopped)
+    assert told(digest().take_in(batch, NOW_NS)) == [("crashed", "web")]
+    assert told(here.take_in(stopped, NOW_NS)) == []
+
+
+def test_dockers_deaths_do_not_wait() -> None:
+    """All that matters stands before them."""
+    here = digest()
+    assert not here.unsettled(here.read(records([line("start"), line("die", 1, exitCode="1")])))
+
+
+def test_what_a_full_store_gave_up_is_told_once_a_minute() -> None:
+    """What was given up between is counted together; the cursor stays where it is."""
+    here = digest()
+    taken(here, [opened(0)])
+    with capture_logs() as shown:
+        first = here.shed(3, NOW_NS)
+        assert here.shed(4, NOW_NS + SHED_EVERY_NS - 1) is None
+        second = here.shed(1, NOW_NS + SHED_EVERY_NS)
+    assert first is not None
+    assert second is not None
+    assert first.bookmark is None
+    (event,) = events(first)
+    assert (event.type, event.action, event.host) == ("relay", "gap", "node-1")
+    assert event.actor.attributes == {
+        "why": "store_full",
+        "reason": "the store is full; deliveries given up: 3",
+        "count": "3",
+    }
+    assert events(second)[0].actor.attributes["count"] == "5"
+    assert [(one["event"], one["given_up"]) for one in shown] == [
+        ("store.full", 3),
+        ("store.full", 5),
+    ]
+
+
+def test_the_position() -> None:
+    """The time of the last event; 0 before the first connection."""
+    assert Digest("here", "now", router()).position_ns == 0
+    here = digest()
+    taken(here, records([line("start", 5)]))
+    assert here.position_ns == later(5)
