@@ -5,12 +5,16 @@ import socket
 from collections.abc import Callable, Mapping
 from time import time_ns
 
+import structlog
+
 from relay import __version__
 from relay.event import OWN_ENGINE, happening
 from relay.notification import notify
 from relay.routing.router import Router
 from relay.store.outbox import Intake, Outbox
 from relay.store.trouble import Loss
+
+log = structlog.get_logger()
 
 
 class Announcer:
@@ -49,4 +53,6 @@ class Announcer:
             (notify(step.route.name, event), step.destinations)
             for step in self._router.route(event)
         ]
-        await self._outbox.take_in(Intake(OWN_ENGINE, None, chosen), self._now())
+        receipt = await self._outbox.take_in(Intake(OWN_ENGINE, None, chosen), self._now())
+        if receipt.shed:
+            log.error("store.full", given_up=receipt.shed)

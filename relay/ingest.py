@@ -59,6 +59,7 @@ async def _settled(ways: Ways, batch: Batch) -> Batch:
 async def _commit(ways: Ways, intake: Intake, now_ns: int) -> None:
     receipt = await ways.outbox.take_in(intake, now_ns)
     ways.committed(intake, receipt)
+    ways.digest.tally.letters_shed += receipt.letters_shed
     if receipt.shed and (notice := ways.digest.shed(receipt.shed, now_ns)) is not None:
         receipt = await ways.outbox.take_in(notice, now_ns)
         ways.committed(notice, receipt)

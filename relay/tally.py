@@ -29,6 +29,8 @@ class EngineTally:
     """Events that the engine did not tell, by action."""
     shed: int = 0
     """Deliveries that a full store gave up as the engine's events came."""
+    letters_shed: int = 0
+    """Dead letters that went for the same reason."""
     last_event_ns: int = 0
     """The engine's time of the event that was taken in last."""
 

@@ -60,6 +60,9 @@ class _Collector(Collector):
             "Deliveries given up for a full store as the engine's events came.",
             lambda t: t.shed,
         )
+        yield self._total(
+            "dead_letters_shed", "Dead letters that went likewise.", lambda t: t.letters_shed
+        )
         opened = GaugeMetricFamily(
             "relay_stream_open", "Whether the engine's stream is open.", labels=["engine"]
         )

@@ -275,6 +275,8 @@ async def test_a_stream_that_is_not_given(
     engine.before["events"] = given.wait
     async with engine.serving(), running(with_admin(configured(url, engine), place), store):
         await engine.bell.wait_for(lambda: engine.count("events") == 1)
-        assert (await get(place, "/readyz"))[0] == 503
+        status, _, text = await get(place, "/readyz")
         given.set()
         await until(place, 'relay_stream_open{engine="engine-0"}', 1)
+    assert status == 503
+    assert "engine engine-0: its stream is not open" in text

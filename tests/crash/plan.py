@@ -1,17 +1,33 @@
 """What one run does, all of it out of its seed."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from relay.event import Cause
-from tests.crash.points import POINTS, Point
+from tests.crash.points import ENRICHING, LOOKS, POINTS, Point
 
 LEAST, MOST = 20, 60
-"""Events of a run; the engine remembers 256, so none is ever forgotten."""
+"""Events of a run, about; the engine remembers 256, so it forgets none unless it is restarted."""
 
 AGAIN = 0.5
 """The share of runs in which relay is killed in its second life, too."""
+
+FORGETFUL = 0.25
+"""The share of runs at whose end the engine is restarted while relay is dead."""
+
+CURIOUS = 0.1
+"""The share of runs in which some containers are told of with more than their events. What loses
+that to a kill is held for a while, so it is a small one."""
+
+MORE = {"tell": "more"}
+"""The label of such a container."""
+
+HIDING = {"exitCode": "0"}
+"""The label that hides an exit code: only the engine's inspection tells the true one."""
+
+EXIT_CODE = 3
+"""Of every death."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +38,11 @@ class Happening:
     action: str
     cause: Cause | None = None
     """What relay is to say of it."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The container's."""
+    unheard: bool = False
+    """Whether the engine forgets it, and all that was before it, so that relay has to infer it."""
+
 
 
 Waves = Sequence[Sequence[Happening]]
@@ -65,7 +86,10 @@ def plan(seed: int, point: Point) -> Plan:
     """
     chance = random.Random(f"{seed} {point.name}")
     points = [point, *([chance.choice(POINTS)] if chance.random() < AGAIN else [])]
-    waves = _waves(_happenings(chance), chance)
+    stories = _stories(chance, curious=point in ENRICHING or chance.random() < CURIOUS)
+    forgetful = point in LOOKS or chance.random() < FORGETFUL
+    unheard = _unheard(stories, chance) if forgetful else []
+    waves = _waves(_mixed(stories, chance), chance)
     cuts = _cuts(len(waves), len(points), chance)
     parts = [waves[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(waves)], strict=True)]
     lives = [
@@ -77,17 +101,51 @@ def plan(seed: int, point: Point) -> Plan:
         )
         for number, at in enumerate([*points, None])
     ]
+    if unheard:
+        at = point if point in LOOKS else chance.choice(POINTS)
+        lives += [Life(at, hit=1, before=[unheard], during=[]), Life(None, 1, [], [])]
     failing, waiting = chance.choice([0.2, 0.3, 0.4]), chance.choice([0.0, 0.5, 1.0])
     return Plan(seed, point, tuple(lives), failing, waiting)
 
 
-def _happenings(chance: random.Random) -> list[Happening]:
-    """Containers start, are stopped or not, and die; those of several are mixed."""
+def _stories(chance: random.Random, *, curious: bool) -> list[list[Happening]]:
+    """What happens to each container."""
     stories: list[list[Happening]] = []
     left = chance.randint(LEAST, MOST)
     while left > 1:
-        stories.append(_story(f"c{len(stories)}", chance))
+        labels = HIDING if chance.random() < 0.3 else {}
+        if curious and len(stories) % 2 == 0:
+            labels = MORE
+        stories.append(_story(f"c{len(stories)}", labels, chance))
         left -= len(stories[-1])
+    return stories
+
+
+def _story(name: str, labels: Mapping[str, str], chance: random.Random) -> list[Happening]:
+    """A container starts, is stopped or not, dies, and is removed or not."""
+    asked, cause = ["stop"], Cause.REQUESTED
+    if chance.random() < 0.5:
+        asked, cause = [], Cause.CRASHED
+    # Of one that is gone nobody could ask the true exit code.
+    removed = ["destroy"] if labels != HIDING and chance.random() < 0.5 else []
+    return [
+        Happening(name, action, cause if action == "die" else None, labels)
+        for action in ["start", *asked, "die", *removed]
+    ]
+
+
+def _unheard(stories: list[list[Happening]], chance: random.Random) -> list[Happening]:
+    """The deaths of some containers, which are taken out of their stories."""
+    deaths: list[Happening] = []
+    for story in chance.sample(stories, chance.randint(1, 3)):
+        (place,) = (number for number, it in enumerate(story) if it.action == "die")
+        deaths.append(replace(story[place], unheard=True))
+        del story[place:]
+    return deaths
+
+
+def _mixed(stories: list[list[Happening]], chance: random.Random) -> list[Happening]:
+    """Of three containers at a time what happens is mixed."""
     running, mixed = stories[:3], list[Happening]()
     waiting = stories[3:]
     while running:
@@ -97,15 +155,6 @@ def _happenings(chance: random.Random) -> list[Happening]:
             running.remove(story)
             running += [waiting.pop(0)] if waiting else []
     return mixed
-
-
-def _story(name: str, chance: random.Random) -> list[Happening]:
-    if chance.random() < 0.5:
-        asked = [Happening(name, "stop")]
-        cause = Cause.REQUESTED
-    else:
-        asked, cause = [], Cause.CRASHED
-    return [Happening(name, "start"), *asked, Happening(name, "die", cause)]
 
 
 def _waves(happenings: list[Happening], chance: random.Random) -> list[list[Happening]]:

@@ -46,16 +46,26 @@ _CALLS = {
     "store.transact": ("relay.store.committer:_transact", 10),
     "outbox.pending": ("relay.store.sqlite:SqliteOutbox.pending", 1),
     "outbox.bookmark": ("relay.store.sqlite:SqliteOutbox.bookmark", 1),
+    "outbox.containers": ("relay.store.sqlite:SqliteOutbox.containers", 1),
     "outbox.take_in": ("relay.store.sqlite:SqliteOutbox.take_in", 3),
+    "outbox.enrich": ("relay.store.sqlite:SqliteOutbox.enrich", 4),
     "outbox.due": ("relay.store.sqlite:SqliteOutbox.due", 6),
     "outbox.settle": ("relay.store.sqlite:SqliteOutbox.settle", 20),
     "engine.greet": ("relay.engine.client:EngineClient.greet", 1),
     "inbox.put_records": ("relay.engine.inbox:Inbox.put_records", 2),
+    # Of the word that the stream is open, and then of a look at the containers.
+    "inbox.put": ("relay.engine.inbox:Inbox.put", 2),
     "inbox.take": ("relay.engine.inbox:Inbox.take", 2),
     "inbox.close": ("relay.engine.inbox:Inbox.close", 1),
     "cursor.admit": ("relay.engine.cursor:Cursor.admit", 12),
-    "digest.since": ("relay.ingest:Digest.since_ns", 1),
-    "digest.take_in": ("relay.ingest:Digest.take_in", 2),
+    "reconcile.look": ("relay.engine.reconcile:Reconciler._look", 1),
+    "chronicle.look": ("relay.engine.chronicle:Chronicle.look", 1),
+    "contact.sightings": ("relay.engine.contact:Contact.sightings", 3),
+    "enrich.ask": ("relay.enrich:Enricher._ask", 4),
+    "digest.since": ("relay.digest:Digest.since_ns", 1),
+    "digest.read": ("relay.digest:Digest.read", 2),
+    "digest.questions": ("relay.digest:Digest.questions", 2),
+    "digest.take_in": ("relay.digest:Digest.take_in", 2),
     "channel.send": ("relay.lanes:Channel.send", 20),
     "http.send": ("relay.delivery.sender:HttpSender.send", 16),
     # Of a request that is on its way, the engine's among them.
@@ -69,7 +79,10 @@ _STATEMENTS = {
     "sql.begin": ("BEGIN", 12),
     "sql.create": ("CREATE TABLE", 3),
     "sql.cursor": ("INTO cursors", 2),
+    "sql.container": ("INTO containers", 12),
+    "sql.forget": ("DELETE FROM containers", 2),
     "sql.delivery": ("INTO deliveries", 30),
+    "sql.enrich": ("UPDATE deliveries SET notification", 4),
     "sql.retry": ("UPDATE deliveries SET attempts", 2),
     "sql.promote": ("UPDATE deliveries SET due_ns", 10),
     "sql.remove": ("DELETE FROM deliveries", 20),
@@ -89,6 +102,12 @@ POINTS = (
     ),
 )
 """All of them."""
+
+LOOKS = frozenset(point for point in POINTS if "look" in point.name)
+"""Those at a look at the containers, which shows what no event told."""
+
+ENRICHING = frozenset(point for point in POINTS if "enrich" in point.name)
+"""Those at what is done for routes that include more than the event."""
 
 BY_NAME = {point.name: point for point in POINTS}
 

@@ -1,7 +1,7 @@
-"""Two webhooks on loopback that fail at times, as a seed has it."""
+"""Webhooks on loopback that fail at times, as a seed has it."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +13,12 @@ from aiohttp import web
 from tests.component.bell import Bell
 
 DESTINATIONS = ("hook-a", "hook-b")
+"""Those that get everything."""
+
+CURIOUS = "hook-c"
+"""The one that gets what some containers do, with more than the events."""
+
+HOOKS = (*DESTINATIONS, CURIOUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +35,22 @@ class Arrival:
     """Whether it was answered by 200."""
 
     @property
+    def document(self) -> dict[str, Any]:
+        """All that it says."""
+        document = msgspec.json.decode(self.body)
+        assert isinstance(document, dict)
+        return document
+
+    @property
     def event(self) -> dict[str, Any]:
         """What it tells of."""
-        (event,) = msgspec.json.decode(self.body)["events"]
+        (event,) = self.document["events"]
         assert isinstance(event, dict)
         return event
 
 
 class Receiver:
-    """Takes what comes to any of `DESTINATIONS`."""
+    """Takes what comes to any of `HOOKS`."""
 
     def __init__(self, seed: str, failing: float, bell: Bell) -> None:
         self.arrivals: list[Arrival] = []
@@ -45,12 +58,12 @@ class Receiver:
         self._seed = seed
         self._failing = failing
         self._bell = bell
-        self._accepted: dict[str, set[str]] = {name: set() for name in DESTINATIONS}
+        self._accepted: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._tries: Counter[tuple[str, str]] = Counter()
 
-    def accepted(self) -> int:
-        """How many notifications every destination has accepted, each counted once."""
-        return min(len(ids) for ids in self._accepted.values())
+    def accepted(self, destination: str, kind: str) -> int:
+        """How many notifications of events of this type it has accepted, each counted once."""
+        return len(self._accepted[destination, kind])
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -70,19 +83,19 @@ class Receiver:
         destination = request.match_info["destination"]
         id_, body = request.headers["webhook-id"], await request.read()
         life = int(request.headers["life"])
-        chance = self._chance(destination, body, id_)
+        event = msgspec.json.decode(body)["events"][0]
+        chance = self._chance(destination, event, id_)
         accepted = chance.random() >= self._failing
         self.arrivals.append(Arrival(destination, id_, life, body, accepted))
         if accepted:
-            self._accepted[destination].add(id_)
+            self._accepted[destination, event["type"]].add(id_)
         elif chance.random() < 0.5 and request.transport is not None:
             request.transport.abort()
         self._bell.ring()
         return web.Response(status=200 if accepted else 500)
 
-    def _chance(self, destination: str, body: bytes, id_: str) -> random.Random:
+    def _chance(self, destination: str, event: dict[str, Any], id_: str) -> random.Random:
         """The same for the same try of the same thing: by name, because ids are of their time."""
-        event = msgspec.json.decode(body)["events"][0]
         self._tries[destination, id_] += 1
         what = (event["action"], event["actor"]["name"], self._tries[destination, id_])
         return random.Random(f"{self._seed} {destination} {what}")

@@ -10,9 +10,9 @@ from typing import Any
 
 from tests.component.bell import Bell
 from tests.component.scripted_engine import ScriptedEngine
-from tests.crash.plan import Happening, Life, Plan
-from tests.crash.receiver import DESTINATIONS, Receiver
-from tests.crash.verdict import CONCURRENCY, Fact, Verdict, judge
+from tests.crash.plan import EXIT_CODE, MORE, Happening, Life, Plan
+from tests.crash.receiver import CURIOUS, DESTINATIONS, HOOKS, Receiver
+from tests.crash.verdict import CONCURRENCY, FIELD, Fact, Verdict, due, judge
 from tests.crash.victim import Order
 from tests.crash.zygote import Zygote
 from tests.support.daemon import write_config
@@ -53,7 +53,7 @@ async def play(plan: Plan, zygote: Zygote, folder: Path) -> Record:
 
 
 def _parts(url: str, socket: Path) -> dict[str, Any]:
-    """A configuration in which all of an engine's containers go everywhere, and gaps too."""
+    """A configuration in which all of an engine's containers go to two hooks, and gaps too."""
     retry = {"initial": "50ms", "max": "100ms"}
     hooks = {
         name: {
@@ -63,15 +63,18 @@ def _parts(url: str, socket: Path) -> dict[str, Any]:
             "headers": {"Life": "${LIFE}"},
             "retry": retry,
         }
-        for name in DESTINATIONS
+        for name in HOOKS
     }
+    everywhere = [*DESTINATIONS, "terminal"]
+    more = {"label": MORE}
     return {
         "engines": {"here": {"url": f"unix://{socket}", "start_from": "oldest"}},
         "store": {"path": "relay.db"},
         "destinations": {**hooks, "terminal": {"type": "console"}},
         "routes": [
-            {"name": "containers", "match": {"type": "container"}, "to": [*hooks, "terminal"]},
-            {"name": "gaps", "match": {"type": "relay", "action": "gap"}, "to": [*hooks]},
+            {"name": "containers", "match": {"type": "container"}, "to": everywhere},
+            {"name": "more", "match": more, "include": {"inspect": [FIELD]}, "to": CURIOUS},
+            {"name": "gaps", "match": {"type": "relay", "action": "gap"}, "to": [*DESTINATIONS]},
         ],
     }
 
@@ -122,18 +125,35 @@ class _Stage:
 
     def _tell(self, wave: Sequence[Happening]) -> None:
         for happening in wave:
-            name, action = happening.container, happening.action
-            if action == "start":
-                self._engine.run(name)
-            elif action == "die":
-                self._engine.die(name, exit_code=3)
-            facts = {"exitCode": "3"} if action == "die" else {}
-            line = self._engine.record(name, action=action, attributes=facts)
-            self.told[self._engine.last_ns(), action, name] = happening
-            self._engine.send(line)
+            happened_ns = self._forgotten(happening) if happening.unheard else self._do(happening)
+            self.told[happened_ns, happening.action, happening.container] = happening
+
+    def _do(self, happening: Happening) -> int:
+        """Have it happen, and whoever listens hear of it; when it did."""
+        name, action = happening.container, happening.action
+        if action == "start":
+            self._engine.run(name, happening.labels)
+        elif action == "die":
+            self._engine.die(name, exit_code=EXIT_CODE)
+        facts = {"exitCode": str(EXIT_CODE)} if action == "die" else {}
+        line = self._engine.record(name, action=action, attributes=facts)
+        if action == "destroy":
+            del self._engine.containers[name]
+        self._engine.send(line)
+        return self._engine.last_ns()
+
+    def _forgotten(self, death: Happening) -> int:
+        """Have it happen to a container, and the engine know it only by its state; when it did."""
+        dead = self._engine.die(death.container, exit_code=EXIT_CODE)
+        self._engine.forget()
+        assert dead.finished_ns is not None
+        return dead.finished_ns
 
     def _arrived(self, share: float) -> bool:
-        return self._receiver.accepted() >= share * len(self.told)
+        return all(
+            self._receiver.accepted(hook, kind) >= share * count
+            for (hook, kind), count in due(self.told.values()).items()
+        )
 
     async def _until(self, ended: asyncio.Future[int], holds: Callable[[], bool]) -> None:
         """Return once it holds or relay has ended; note it if that takes too long."""

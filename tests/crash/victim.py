@@ -15,10 +15,17 @@ from pathlib import Path
 import msgspec
 
 from relay.cli import main as relay
+from relay.engine import reconcile
+from relay.store import deliveries
 from tests.crash.points import BY_NAME, arm
 
 STOP = b"stop"
 KILL = b"kill"
+
+
+GRACE_S = 0.3
+HOLD_NS = 1_000_000_000
+"""In place of relay's own, which are a second and three: each life would wait for them anew."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -78,6 +85,7 @@ def _live(order: Order) -> None:
     code = 70
     try:
         _settle_in(Path(order.config).parent, order.life)
+        reconcile.GRACE_S, deliveries.HOLD_NS = GRACE_S, HOLD_NS
         if order.point is not None:
             arm(BY_NAME[order.point], order.hit)
         sys.argv = ["relay", "run", "--config", order.config]
