@@ -47,6 +47,7 @@ def test_all_are_there_from_the_start() -> None:
             "relay_events_repeated_total here",
             "relay_streams_opened_total here",
             "relay_deliveries_shed_total here",
+            "relay_dead_letters_shed_total here",
             "relay_stream_open here",
             "relay_last_event_timestamp_seconds here",
             "relay_records_malformed_total here not_json",
@@ -77,7 +78,7 @@ def test_all_are_there_from_the_start() -> None:
 def test_what_was_counted() -> None:
     """Each number is where it belongs."""
     tally = EngineTally(
-        opened=2, received=9, taken_in=6, repeated=3, shed=4, last_event_ns=1_500_000_000
+        opened=2, received=9, taken_in=6, repeated=3, shed=4, letters_shed=5, last_event_ns=1_500_000_000
     )
     tally.malformed["not_json"] = 5
     tally.dropped["buffer_full"] = 7
@@ -93,6 +94,7 @@ def test_what_was_counted() -> None:
         "relay_events_repeated_total here": 3,
         "relay_streams_opened_total here": 2,
         "relay_deliveries_shed_total here": 4,
+        "relay_dead_letters_shed_total here": 5,
         "relay_stream_open here": 1,
         "relay_last_event_timestamp_seconds here": 1.5,
         "relay_records_malformed_total here not_json": 5,
