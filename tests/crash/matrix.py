@@ -12,10 +12,13 @@ from tests.crash.points import POINTS, Point
 from tests.crash.run import Record, play
 from tests.crash.zygote import Zygote, zygote
 
-AT_ONCE = 3
+AT_ONCE = 4
 """Runs side by side."""
 
-HEADS = ("point", "runs", "struck", "kills", "events", "arrived", "repeated", "lost")
+HEADS = (
+    *("point", "runs", "struck", "kills", "events", "unheard"),
+    *("arrived", "enriched", "gaps", "repeated", "lost"),
+)
 
 
 def plans(runs: int, seed: int, points: Sequence[Point] = POINTS) -> Iterator[Plan]:
@@ -76,7 +79,10 @@ def _figures(records: Sequence[Record], hits: int) -> tuple[str, ...]:
         hits,
         sum(record.struck.total() for record in records),
         sum(verdict.events for verdict in verdicts),
+        sum(verdict.unheard for verdict in verdicts),
         sum(verdict.arrived for verdict in verdicts),
+        sum(verdict.enriched for verdict in verdicts),
+        sum(verdict.gaps for verdict in verdicts),
         sum(verdict.repeated for verdict in verdicts),
         sum(verdict.lost for verdict in verdicts),
     )

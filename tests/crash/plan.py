@@ -42,7 +42,9 @@ class Happening:
     """The container's."""
     unheard: bool = False
     """Whether the engine forgets it, and all that was before it, so that relay has to infer it."""
-
+    in_doubt: bool = False
+    """Whether the engine forgets it soon: if relay is killed before it has taken it in, it has to
+    infer it, too."""
 
 
 Waves = Sequence[Sequence[Happening]]
@@ -88,7 +90,7 @@ def plan(seed: int, point: Point) -> Plan:
     points = [point, *([chance.choice(POINTS)] if chance.random() < AGAIN else [])]
     stories = _stories(chance, curious=point in ENRICHING or chance.random() < CURIOUS)
     forgetful = point in LOOKS or chance.random() < FORGETFUL
-    unheard = _unheard(stories, chance) if forgetful else []
+    last = _last(stories, chance) if forgetful else []
     waves = _waves(_mixed(stories, chance), chance)
     cuts = _cuts(len(waves), len(points), chance)
     parts = [waves[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(waves)], strict=True)]
@@ -101,9 +103,7 @@ def plan(seed: int, point: Point) -> Plan:
         )
         for number, at in enumerate([*points, None])
     ]
-    if unheard:
-        at = point if point in LOOKS else chance.choice(POINTS)
-        lives += [Life(at, hit=1, before=[unheard], during=[]), Life(None, 1, [], [])]
+    lives += _aftermath(last, point, chance) if last else []
     failing, waiting = chance.choice([0.2, 0.3, 0.4]), chance.choice([0.0, 0.5, 1.0])
     return Plan(seed, point, tuple(lives), failing, waiting)
 
@@ -134,14 +134,26 @@ def _story(name: str, labels: Mapping[str, str], chance: random.Random) -> list[
     ]
 
 
-def _unheard(stories: list[list[Happening]], chance: random.Random) -> list[Happening]:
+def _last(stories: list[list[Happening]], chance: random.Random) -> list[Happening]:
     """The deaths of some containers, which are taken out of their stories."""
     deaths: list[Happening] = []
-    for story in chance.sample(stories, chance.randint(1, 3)):
+    for story in chance.sample(stories, chance.randint(2, 4)):
         (place,) = (number for number, it in enumerate(story) if it.action == "die")
-        deaths.append(replace(story[place], unheard=True))
+        deaths.append(story[place])
         del story[place:]
     return deaths
+
+
+def _aftermath(deaths: list[Happening], point: Point, chance: random.Random) -> list[Life]:
+    """One dies as relay is killed, the others while it is dead; then the engine forgets it all."""
+    in_doubt = replace(deaths[0], in_doubt=True)
+    unheard = [replace(death, unheard=True) for death in deaths[1:]]
+    at = point if point in LOOKS else chance.choice(POINTS)
+    return [
+        Life(chance.choice(POINTS), hit=1, before=[], during=[[in_doubt]]),
+        Life(at, hit=1, before=[unheard], during=[]),
+        Life(None, hit=1, before=[], during=[]),
+    ]
 
 
 def _mixed(stories: list[list[Happening]], chance: random.Random) -> list[Happening]:

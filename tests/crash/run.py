@@ -137,6 +137,8 @@ class _Stage:
             self._engine.die(name, exit_code=EXIT_CODE)
         facts = {"exitCode": str(EXIT_CODE)} if action == "die" else {}
         line = self._engine.record(name, action=action, attributes=facts)
+        if action == "die":  # heard or inferred, it is the same
+            self._engine.containers[name].finished_ns = self._engine.last_ns()
         if action == "destroy":
             del self._engine.containers[name]
         self._engine.send(line)

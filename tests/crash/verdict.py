@@ -1,15 +1,21 @@
 """What a run came to: what happened against what arrived."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.crash.plan import Happening
-from tests.crash.receiver import DESTINATIONS, Arrival
+from tests.crash.plan import EXIT_CODE, MORE, Happening
+from tests.crash.receiver import CURIOUS, DESTINATIONS, HOOKS, Arrival
 
 CONCURRENCY = 8
 """Deliveries under way at once to one destination: as many as one kill can leave sent and not
 settled."""
+
+FIELD = "RestartCount"
+"""What `CURIOUS` wants to know besides."""
+
+EXCUSES = frozenset({"could not be had in time", "the container is gone"})
+"""Why it may not be there: the hold was over, as after a kill, or the container was removed."""
 
 Fact = tuple[int, str, str]
 """Time in nanoseconds, action and container."""
@@ -17,41 +23,76 @@ Fact = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Figures over both destinations, and what is wrong in words."""
+    """Figures over all destinations, and what is wrong in words."""
 
     events: int
-    """How many happened, each counted once for each destination."""
+    """How many of containers happened, each counted once for each destination."""
+    unheard: int
+    """Those among them that the engine forgot."""
     arrived: int
     """How many requests came, those that were refused included."""
+    enriched: int
+    """How many notifications came with more than their event."""
+    gaps: int
+    """How many stretches were declared incomplete."""
     repeated: int
     """How many were accepted that had been accepted before."""
     lost: int
     faults: tuple[str, ...]
 
 
+def due(told: Collection[Happening]) -> Counter[tuple[str, str]]:
+    """How many notifications are to arrive, by destination and the type of the event."""
+    counts = Counter({(name, "container"): len(told) for name in DESTINATIONS})
+    counts[CURIOUS, "container"] = sum(_goes_to(CURIOUS, it) for it in told)
+    if any(happening.unheard for happening in told):
+        counts |= {(name, "relay"): 1 for name in DESTINATIONS}
+    return counts
+
+
 def judge(told: dict[Fact, Happening], arrivals: Sequence[Arrival], kills: int) -> Verdict:
     """Judge one run: ``told`` in the order in which it happened."""
-    repeated = {name: _repeated(arrivals, name) for name in DESTINATIONS}
-    missing = [
-        f"{name} never accepted {fact}"
-        for name in DESTINATIONS
-        for fact in told.keys() - {_fact(it) for it in arrivals if _accepted(it, name)}
-    ]
+    of_containers = [it for it in arrivals if it.event["type"] == "container"]
+    gaps = [it for it in arrivals if it.event["type"] == "relay"]
+    expected = due(told.values())
+    missing = list(_missing(told, of_containers))
     faults = (
         *missing,
         *_names(arrivals),
         *_changes(arrivals),
-        *_inventions(told, arrivals),
-        *_disorder(told, arrivals),
+        *_inventions(told, of_containers),
+        *_incomplete(of_containers),
+        *_disorder(told, of_containers),
+        *_gaps(expected, gaps),
         *_second_helpings(arrivals),
         *(
             f"{name} got {count} again after {kills} kills"
-            for name, count in repeated.items()
-            if count > kills * CONCURRENCY
+            for name in HOOKS
+            if (count := _repeated(arrivals, name)) > kills * CONCURRENCY
         ),
     )
-    events = len(told) * len(DESTINATIONS)
-    return Verdict(events, len(arrivals), sum(repeated.values()), len(missing), faults)
+    return Verdict(
+        events=sum(count for (_, kind), count in expected.items() if kind == "container"),
+        unheard=sum(_goes_to(name, it) for name in HOOKS for it in told.values() if it.unheard),
+        arrived=len(arrivals),
+        enriched=len({it.id for it in of_containers if _is_enriched(it)}),
+        gaps=len({it.id for it in gaps}),
+        repeated=sum(_repeated(arrivals, name) for name in HOOKS),
+        lost=len(missing),
+        faults=faults,
+    )
+
+
+def _goes_to(destination: str, happening: Happening) -> bool:
+    return destination != CURIOUS or happening.labels == MORE
+
+
+def _missing(told: dict[Fact, Happening], arrivals: Sequence[Arrival]) -> Iterator[str]:
+    for name in HOOKS:
+        here = {_fact(it) for it in arrivals if _accepted(it, name)}
+        for fact, happening in told.items():
+            if _goes_to(name, happening) and fact not in here:
+                yield f"{name} never accepted {fact}"
 
 
 def _accepted(arrival: Arrival, destination: str) -> bool:
@@ -77,11 +118,12 @@ def _second_helpings(arrivals: Sequence[Arrival]) -> Iterator[str]:
 
 
 def _names(arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """An event under two ids, or two under one."""
-    ids: defaultdict[Fact, set[str]] = defaultdict(set)
+    """An event under two ids, or two under one; so for what one route makes of it."""
+    ids: defaultdict[tuple[str, Fact], set[str]] = defaultdict(set)
     for arrival in arrivals:
-        ids[_fact(arrival)].add(arrival.id)
-    yield from (f"{fact} came as {sorted(many)}" for fact, many in ids.items() if len(many) > 1)
+        ids[arrival.document["route"], _fact(arrival)].add(arrival.id)
+        ids["", _fact(arrival)].add(arrival.event["id"])
+    yield from (f"{what} came as {sorted(many)}" for what, many in ids.items() if len(many) > 1)
     uses = Counter(id_ for many in ids.values() for id_ in many)
     yield from (f"{id_} stands for {count} events" for id_, count in uses.items() if count > 1)
 
@@ -95,18 +137,45 @@ def _changes(arrivals: Sequence[Arrival]) -> Iterator[str]:
 
 
 def _inventions(told: dict[Fact, Happening], arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """What never happened, and deaths with another cause than theirs."""
+    """What never happened, or not so; and what was inferred though it was to be heard."""
     for arrival in arrivals:
-        happening = told.get(_fact(arrival))
-        if happening is None:
-            yield f"never happened: {arrival.event}"
-        elif happening.cause != arrival.event["cause"]:
-            yield f"not {happening.cause}: {arrival.event}"
+        happening, event = told.get(_fact(arrival)), arrival.event
+        if happening is None or not _goes_to(arrival.destination, happening):
+            yield f"never happened: {event}"
+        elif happening.cause != event["cause"]:
+            yield f"not {happening.cause}: {event}"
+        elif event["exit_code"] != (EXIT_CODE if happening.action == "die" else None):
+            yield f"a wrong exit code: {event}"
+        elif not happening.in_doubt and happening.unheard != (event["origin"] == "inferred"):
+            yield f"unheard is {happening.unheard}: {event}"
+
+
+def _incomplete(arrivals: Sequence[Arrival]) -> Iterator[str]:
+    """What came without what its route wants besides, and with no good reason for that."""
+    for arrival in arrivals:
+        more, curious = arrival.document["included"], arrival.destination == CURIOUS
+        if curious and not _is_enriched(arrival) and (more or {}).get("missing") not in EXCUSES:
+            yield f"{arrival.id} came with {more}"
+        if not curious and more is not None:
+            yield f"{arrival.id} came with {more}, which nobody wanted"
+
+
+def _is_enriched(arrival: Arrival) -> bool:
+    more = arrival.document["included"]
+    return more is not None and more["missing"] is None and FIELD in more["inspect"]
+
+
+def _gaps(expected: Counter[tuple[str, str]], arrivals: Sequence[Arrival]) -> Iterator[str]:
+    """A gap that was not declared where the engine forgot, or one that was where it did not."""
+    for name in DESTINATIONS:
+        found = {it.id for it in arrivals if _accepted(it, name)}
+        if len(found) != expected[name, "relay"]:
+            yield f"{name} was told of {len(found)} gaps and not of {expected[name, 'relay']}"
 
 
 def _disorder(told: dict[Fact, Happening], arrivals: Sequence[Arrival]) -> Iterator[str]:
     """What happens to one container is first heard of in its order."""
-    for name in DESTINATIONS:
+    for name in HOOKS:
         here = dict.fromkeys(_fact(it) for it in arrivals if it.destination == name)
         for container in {happening.container for happening in told.values()}:
             heard = [fact for fact in here if fact[2] == container]

@@ -23,9 +23,8 @@ STOP = b"stop"
 KILL = b"kill"
 
 
-GRACE_S = 0.3
-HOLD_NS = 1_000_000_000
-"""In place of relay's own, which are a second and three: each life would wait for them anew."""
+SHORTER = ((reconcile, "GRACE_S", 0.3), (deliveries, "HOLD_NS", 1_000_000_000))
+"""Waits in place of relay's own, a second and three, which every life would wait for anew."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -85,7 +84,8 @@ def _live(order: Order) -> None:
     code = 70
     try:
         _settle_in(Path(order.config).parent, order.life)
-        reconcile.GRACE_S, deliveries.HOLD_NS = GRACE_S, HOLD_NS
+        for module, name, value in SHORTER:
+            setattr(module, name, value)
         if order.point is not None:
             arm(BY_NAME[order.point], order.hit)
         sys.argv = ["relay", "run", "--config", order.config]
