@@ -277,6 +277,8 @@ def words(failure: BaseException) -> str:
             return f"{path}: {system_words(cause)}"
         case aiohttp.ClientConnectorError(os_error=cause, host=host, port=port):
             return f"{host}:{port}: {system_words(cause)}"
+        case aiohttp.ClientPayloadError():
+            return "the connection broke"
         case aiohttp.InvalidURL() | aiohttp.ClientResponseError():
             return type(failure).__name__  # their text holds the URL
         case OSError(errno=int()):

@@ -11,10 +11,8 @@ HISTORY = 256
 """How many events a Docker engine remembers (moby, ``daemon/events/events.go``)."""
 
 _WORDS = {
-    Why.HISTORY_OVERRUN: "more happened than it remembers; containers that came and went meanwhile "
-    "left no trace",
-    Why.ENGINE_RESTARTED: "it restarted and forgot what came before; containers that came and "
-    "went meanwhile left no trace",
+    Why.HISTORY_OVERRUN: "too much for its memory; what came and went meanwhile left no trace",
+    Why.ENGINE_RESTARTED: "restarted, memory empty; what came and went meanwhile left no trace",
     Why.ANOTHER_ENGINE: "another engine answers in its place",
     Why.BUFFER_FULL: "ingest.buffer was full",
     Why.RECORD_TOO_LONG: "a record was too long to keep",

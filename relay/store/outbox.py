@@ -92,7 +92,10 @@ class Outbox(Protocol):
         ...
 
     async def enrich(self, seqs: Sequence[int], notification: Notification, now_ns: int) -> None:
-        """Put the notification, with what it includes, in the place of the one that was held."""
+        """Put the notification, with what it includes, in the place of the one that is held.
+
+        What is held no more stays as it is: it may be under way.
+        """
         ...
 
     async def due(

@@ -30,11 +30,9 @@ VALUES (
 );
 
 -- name: enrich
--- What it waited for is here. One that waits for another before it goes on waiting, and one that
--- was tried meanwhile keeps its turn.
-UPDATE deliveries SET notification = :notification, hold_ns = 0,
-    due_ns = CASE WHEN attempts = 0 THEN min(due_ns, :now_ns) ELSE due_ns END
-WHERE seq = :seq
+-- What it waited for is here in time. One that waits for another before it goes on waiting.
+UPDATE deliveries SET notification = :notification, hold_ns = 0, due_ns = min(due_ns, :now_ns)
+WHERE seq = :seq AND hold_ns > :now_ns
 RETURNING destination;
 
 -- name: due

@@ -78,7 +78,13 @@ def test_all_are_there_from_the_start() -> None:
 def test_what_was_counted() -> None:
     """Each number is where it belongs."""
     tally = EngineTally(
-        opened=2, received=9, taken_in=6, repeated=3, shed=4, letters_shed=5, last_event_ns=1_500_000_000
+        opened=2,
+        received=9,
+        taken_in=6,
+        repeated=3,
+        shed=4,
+        letters_shed=5,
+        last_event_ns=1_500_000_000,
     )
     tally.malformed["not_json"] = 5
     tally.dropped["buffer_full"] = 7
