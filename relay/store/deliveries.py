@@ -1,7 +1,7 @@
 """Deliveries as rows: added, due, settled."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -35,14 +35,22 @@ def add(
 
 def enrich(
     seqs: Sequence[int], notification: Notification, now_ns: int, connection: sqlite3.Connection
-) -> list[str]:
-    """Returns the destinations of those that were still there."""
+) -> dict[int, str]:
+    """Returns the numbers of those that were still held, each with its destination."""
     row = {"notification": msgspec.json.encode(notification), "now_ns": now_ns}
-    return [
-        destination
+    return dict(
+        found
         for seq in seqs
-        for (destination,) in connection.execute(SQL["enrich"], {**row, "seq": seq}).fetchall()
-    ]
+        for found in connection.execute(SQL["enrich"], {**row, "seq": seq}).fetchall()
+    )
+
+
+def rewrite(
+    seqs: Iterable[int], notification: Notification, connection: sqlite3.Connection
+) -> None:
+    """Put another notification in the place of theirs."""
+    content = msgspec.json.encode(notification)
+    connection.executemany(SQL["rewrite"], [{"seq": seq, "notification": content} for seq in seqs])
 
 
 def due(

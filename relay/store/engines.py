@@ -20,9 +20,17 @@ def bookmark(engine: str, connection: sqlite3.Connection) -> Bookmark | None:
     row = connection.execute(SQL["bookmark"], {"engine": engine}).fetchone()
     if row is None:
         return None
-    position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity = row
-    seen = read_recent(recent)
-    return Bookmark(position_ns, floor_ns, seen, began_ns, bool(anchored), assumed_ns, identity)
+    position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity, *unheard = row
+    return Bookmark(
+        position_ns=position_ns,
+        floor_ns=floor_ns,
+        recent=read_recent(recent),
+        began_ns=began_ns,
+        anchored=bool(anchored),
+        assumed_ns=assumed_ns,
+        identity=identity,
+        unheard=None if None in unheard else (unheard[0], unheard[1]),
+    )
 
 
 def containers(engine: str, connection: sqlite3.Connection) -> list[Container]:
@@ -47,6 +55,7 @@ def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) 
     recent = b"".join(
         _SEEN.pack(bytes.fromhex(id_.removeprefix("evt_")), time_ns) for id_, time_ns in mark.recent
     )
+    from_ns, until_ns = mark.unheard or (None, None)
     row = {
         "engine": engine,
         "position_ns": mark.position_ns,
@@ -56,6 +65,8 @@ def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) 
         "anchored": mark.anchored,
         "assumed_ns": mark.assumed_ns,
         "identity": mark.identity,
+        "unheard_from_ns": from_ns,
+        "unheard_until_ns": until_ns,
     }
     connection.execute(SQL["save_bookmark"], row)
 

@@ -1,13 +1,18 @@
 """The files that make up a store: their names, and changes of them that a crash cannot spoil."""
 
+import glob
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+Identities = tuple[tuple[int, int] | None, ...]
+
 _SUFFIXES = ("", "-wal", "-shm")
+_READY = ".ready"
 
 _MARKS = (b"CREATE TABLE cursors (", b'{"id":"ntf_')
 """What a relay's store holds, be it in pages that are free: its schema, and notifications."""
@@ -16,11 +21,15 @@ _CHUNK = 2**20
 
 
 class Family:
-    """The database, its log and the log's index, which only mean something together."""
+    """The database, its log and the log's index, which only mean something together.
+
+    A new database takes the place of another in three steps: it is made beside it, it is ready once
+    it has a name that says where the other is to go, and it is adopted. From the moment that it is
+    ready it has all that can be had, and whoever comes after a crash finishes the rest.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._ready = Path(f"{path}.ready")
         self._unfinished = Path(f"{path}.unfinished")
 
     @property
@@ -28,13 +37,25 @@ class Family:
         """The database first; they need not be there."""
         return _family(self._path)
 
-    def identities(self) -> tuple[tuple[int, int] | None, ...]:
+    def identities(self) -> Identities:
         """Device and number of each file; None for one that is not there."""
         return tuple(_identity(member) for member in self.members)
 
+    def free_name(self, why: str) -> Path:
+        """A dated name that no file has, for what is to be set aside."""
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        names = (
+            Path(f"{self._path}.{why}-{moment}{'' if number == 1 else f'-{number}'}")
+            for number in count(1)
+        )
+        return next(name for name in names if not any(file.exists() for file in _family(name)))
+
     @contextmanager
-    def making(self) -> Iterator[Path]:
-        """An empty file beside the store; if all goes well, it is on disk and ready afterwards."""
+    def making(self, aside: Path) -> Iterator[Path]:
+        """An empty file beside the store; if all goes well, it is on disk and ready afterwards.
+
+        ``aside`` is where what is in its place now is to go.
+        """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in _family(self._unfinished):
             leftover.unlink(missing_ok=True)
@@ -43,45 +64,52 @@ class Family:
         try:
             yield self._unfinished
             _sync(self._unfinished)
-            self._unfinished.rename(self._ready)
+            self._unfinished.rename(f"{aside}{_READY}")
         except BaseException:
             self._unfinished.unlink(missing_ok=True)  # a full disk needs the room
             raise
         _sync(self._path.parent)
 
-    def adopt(self) -> None:
-        """Put the one that is ready, if there is one, where there is no store.
+    @property
+    def ready(self) -> Path | None:
+        """The file that is to take the store's place, if there is one."""
+        names = self._path.parent.glob(f"{glob.escape(self._path.name)}.*{_READY}")
+        dated = re.compile(rf"{re.escape(self._path.name)}\.[a-z]+-[\dTZ-]+{re.escape(_READY)}")
+        return next((name for name in names if dated.fullmatch(name.name)), None)
 
-        A crash may have come between its making and that.
+    def adopt(self, ours: Identities = ()) -> Path | None:
+        """Put the file that is ready, if there is one, in the store's place.
+
+        What is there is set aside, but for files among ``ours``, which are removed. A log without
+        its database is set aside in any case: SQLite would delete it, or take it for another's.
+        Returns the name of what was set aside, None for nothing.
         """
-        if self._path.exists():
-            self._ready.unlink(missing_ok=True)
-        elif self._ready.exists():
-            self._ready.rename(self._path)
-            _sync(self._path.parent)
-
-    def clear(self, ours: tuple[tuple[int, int] | None, ...]) -> Path | None:
-        """Make the place free: remove our own files, set others' aside; returns where these are."""
-        aside = None
-        if _identity(self._path) not in (None, *ours):
-            aside = self.set_aside("displaced")
-        for member in self.members:
-            member.unlink(missing_ok=True)
-        return aside
-
-    def set_aside(self, why: str) -> Path:
-        """Rename the files that are there to a dated name that no file has; returns the name."""
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        names = (
-            Path(f"{self._path}.{why}-{moment}{'' if number == 1 else f'-{number}'}")
-            for number in count(1)
-        )
-        aside = next(name for name in names if not any(file.exists() for file in _family(name)))
-        for member, there in zip(self.members, _family(aside), strict=True):
-            if member.exists():
-                member.rename(there)
+        ready = self.ready
+        if ready is None:
+            return None if self._path.exists() else self._make_way(self.free_name("displaced"))
+        aside = Path(str(ready).removesuffix(_READY))
+        if self._path.exists() and aside.exists():  # somebody put it there meanwhile
+            aside = self.free_name("displaced")
+        moved = self._make_way(aside, ours)
+        ready.rename(self._path)
         _sync(self._path.parent)
-        return aside
+        return moved
+
+    def _make_way(self, aside: Path, ours: Identities = ()) -> Path | None:
+        """The database goes first: as long as it is there, its log is beside it."""
+        moved = False
+        for member, there in zip(self.members, _family(aside), strict=True):
+            identity = _identity(member)
+            if identity is None:
+                continue
+            if identity in ours:
+                member.unlink()
+            else:
+                member.rename(there)
+                moved = True
+        if moved:
+            _sync(self._path.parent)
+        return aside if moved else None
 
 
 def is_relays(files: Family) -> bool:

@@ -10,8 +10,8 @@ from time import time_ns
 import structlog
 
 from relay.errors import StoreError
-from relay.store import lock, salvage
-from relay.store.family import Family, is_relays
+from relay.store import check, deliveries, lock, losses, salvage
+from relay.store.family import Family, Identities, is_relays
 from relay.store.schema import known_version, migrate
 from relay.store.trouble import Broken, Loss, Trouble, trouble_in, words
 
@@ -61,7 +61,9 @@ class StoreFile:
         self._files = Family(path)
         self._on_loss = on_loss
         self._lock: int | None = None
-        self._identities: tuple[tuple[int, int] | None, ...] = ()
+        self._identities: Identities = ()
+        self._superseded = False
+        """Whether another file is where the connection's was to be: one with all that it had."""
 
     def open(self) -> sqlite3.Connection:
         """Hold the store against other relays, check it and bring it up to date.
@@ -71,7 +73,7 @@ class StoreFile:
         with _refusing(self._path):
             self._lock = lock.take(self._path)
             try:
-                self._files.adopt()
+                self._adopt()
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 return self._checked(self._dial())
             except BaseException:
@@ -92,8 +94,14 @@ class StoreFile:
         self, connection: sqlite3.Connection, trouble: Trouble, error: Exception
     ) -> sqlite3.Connection:
         """Make room, open the file again, or begin a new one: whatever may help."""
+        if self._is_held() and (self._superseded or self._files.ready is not None):
+            self._adopt()
+            return self._replaced(connection)
         match trouble:
             case Trouble.BROKEN:
+                fault = check.fault(connection)
+                if fault is not None and check.reindex(connection):
+                    return self._reindexed(connection, fault)
                 return self._begun_anew(connection, words(error))
             case Trouble.FULL:
                 with suppress(sqlite3.Error):  # what the log takes may be all that is missing
@@ -130,10 +138,12 @@ class StoreFile:
         """The connection, or one to a new store if this one is relay's and broken."""
         try:
             known_version(connection, self._path)
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise Broken(" ".join(verdict.split()))
-            return self._prepared(connection)
+            fault = check.fault(connection)
+            if fault is None:
+                return self._prepared(connection)
+            if check.reindex(connection):
+                return self._reindexed(connection, fault)
+            raise Broken(fault)
         except (Broken, sqlite3.Error) as error:
             if trouble_in(error) is Trouble.BROKEN and is_relays(self._files):
                 return self._begun_anew(connection, words(error))
@@ -142,6 +152,13 @@ class StoreFile:
         except BaseException:
             connection.close()
             raise
+
+    def _reindexed(self, connection: sqlite3.Connection, fault: str) -> sqlite3.Connection:
+        """The connection; no delivery waits because of what was not in an index."""
+        self._prepared(connection)
+        deliveries.promote_heads(time_ns(), connection)
+        log.warning("store.reindexed", store=str(self._path), reason=fault)
+        return connection
 
     def _reopened(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """A new connection to the same file; the old one if that cannot be had."""
@@ -157,36 +174,50 @@ class StoreFile:
         return fresh
 
     def _restored(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """Put all that the connection holds where the store is to be.
-
-        It is closed only after that: by then its own file has no name, and SQLite leaves those
-        beside it alone.
-        """
-        with self._files.making() as fresh:
+        """Put all that the connection holds where the store is to be."""
+        with self._files.making(self._files.free_name("displaced")) as fresh:
             copy = sqlite3.connect(fresh)
             try:
                 connection.backup(copy)
             finally:
                 copy.close()
-        displaced = self._files.clear(self._identities)
-        self._files.adopt()
-        restored = self._prepared(self._dial())
-        connection.close()
-        shown = None if displaced is None else str(displaced)
-        log.warning("store.restored", store=str(self._path), displaced=shown)
-        return restored
+        self._adopt(self._identities)
+        return self._replaced(connection)
 
     def _begun_anew(self, connection: sqlite3.Connection, reason: str) -> sqlite3.Connection:
         """A new store with what can be read of the broken one, which is set aside."""
-        with self._files.making() as fresh:
-            carried = salvage.carry_over(self._path, fresh, time_ns())
-        aside = self._files.set_aside("broken")
-        connection.close()
+        aside = self._files.free_name("broken")
+        with self._files.making(aside) as fresh:
+            loss = salvage.carry_over(self._path, fresh, aside, reason, time_ns())
         self._files.adopt()
-        log.error("store.broken", set_aside=str(aside), carried=carried, reason=reason)
-        begun = self._prepared(self._dial())
-        self._on_loss(Loss(aside, carried, reason))
-        return begun
+        log.error("store.broken", set_aside=str(aside), carried=loss.carried, reason=reason)
+        return self._replaced(connection)
+
+    def _replaced(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """A connection to the file that took the place of what was there.
+
+        The old one is closed only after that: by then its own file has another name or none, and
+        SQLite leaves those beside the new one alone.
+        """
+        self._superseded = True
+        fresh = self._dial()
+        try:
+            self._prepared(fresh)
+        except BaseException:
+            fresh.close()
+            raise
+        self._superseded = False
+        connection.close()
+        for loss in losses.undeclared(fresh):
+            self._on_loss(loss)
+        return fresh
+
+    def _adopt(self, ours: Identities = ()) -> None:
+        ready = self._files.ready
+        aside = self._files.adopt(ours)
+        if ready is not None or aside is not None:
+            shown = None if aside is None else str(aside)
+            log.warning("store.restored", store=str(self._path), displaced=shown)
 
     def _is_held(self) -> bool:
         assert self._lock is not None, "it is taken when the store is opened"

@@ -10,7 +10,7 @@ from relay.container import Container
 from relay.event import Event
 from relay.exchange import Outcome
 from relay.notification import Notification
-from relay.store.trouble import State
+from relay.store.trouble import Loss, State
 
 HOLD_NS = 3_000_000_000
 """How long a delivery waits at most for what its notification is to include."""
@@ -29,6 +29,10 @@ class Intake:
     """Those of which something new is known."""
     gone: Sequence[str] = ()
     """The ids of those that are to be known no more."""
+    declares: Sequence[int] = ()
+    """The numbers of the losses that the notifications tell of."""
+    declares_shed: int = 0
+    """How many of the deliveries that were given up the notifications tell of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,18 @@ class Receipt:
     """How many deliveries, of this batch or older, were given up because the store is full."""
     letters_shed: int = 0
     """How many dead letters went for the same reason."""
+    undeclared_shed: int = 0
+    """How many deliveries were given up, by this batch and earlier ones, that none has declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enriched:
+    """What became of a notification that was completed."""
+
+    bare: int = 0
+    """How many deliveries go without what it includes, because the store is full."""
+    letters_shed: int = 0
+    """How many dead letters were given up for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +103,22 @@ class Outbox(Protocol):
         A delivery is due at once, or `HOLD_NS` later if its notification is to include something.
 
         A store that is full gives up dead letters, then the oldest deliveries or those of this
-        batch, as it was told; the cursor moves all the same.
+        batch, as it was told; the cursor moves all the same. How many deliveries went is kept, in
+        the same commit, until a batch declares it.
         """
         ...
 
-    async def enrich(self, seqs: Sequence[int], notification: Notification, now_ns: int) -> None:
+    async def losses(self) -> list[Loss]:
+        """The broken stores that were set aside and that no batch has declared, oldest first."""
+        ...
+
+    async def enrich(
+        self, seqs: Sequence[int], notification: Notification, now_ns: int
+    ) -> Enriched:
         """Put the notification, with what it includes, in the place of the one that is held.
 
-        What is held no more stays as it is: it may be under way.
+        What is held no more stays as it is: it may be under way. A store that is full gives up
+        dead letters for it; if that is not enough, the notification says that this is missing.
         """
         ...
 

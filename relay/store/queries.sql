@@ -1,14 +1,17 @@
 -- Every statement that the store runs, by name.
 
 -- name: bookmark
-SELECT position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity
+SELECT position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
+    unheard_from_ns, unheard_until_ns
 FROM cursors WHERE engine = :engine;
 
 -- name: save_bookmark
 INSERT OR REPLACE INTO cursors
-    (engine, position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity)
+    (engine, position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
+    unheard_from_ns, unheard_until_ns)
 VALUES
-    (:engine, :position_ns, :floor_ns, :recent, :began_ns, :anchored, :assumed_ns, :identity);
+    (:engine, :position_ns, :floor_ns, :recent, :began_ns, :anchored, :assumed_ns, :identity,
+    :unheard_from_ns, :unheard_until_ns);
 
 -- name: containers
 SELECT state FROM containers WHERE engine = :engine;
@@ -33,7 +36,10 @@ VALUES (
 -- What it waited for is here in time. One that waits for another before it goes on waiting.
 UPDATE deliveries SET notification = :notification, hold_ns = 0, due_ns = min(due_ns, :now_ns)
 WHERE seq = :seq AND hold_ns > :now_ns
-RETURNING destination;
+RETURNING seq, destination;
+
+-- name: rewrite
+UPDATE deliveries SET notification = :notification WHERE seq = :seq;
 
 -- name: due
 -- Besides those that are under way, whose numbers come as a JSON array.
@@ -100,3 +106,19 @@ UPDATE deliveries SET
     hold_ns = CASE WHEN hold_ns > :now_ns + :held_ns THEN :now_ns ELSE hold_ns END,
     due_ns = CASE WHEN due_ns > :now_ns + :most_ns THEN :now_ns ELSE due_ns END
 WHERE created_ns > :now_ns OR hold_ns > :now_ns + :held_ns OR due_ns > :now_ns + :most_ns;
+
+-- name: add_loss
+INSERT INTO losses (file, carried, reason) VALUES (:file, :carried, :reason);
+
+-- name: losses
+SELECT seq, file, carried, reason FROM losses ORDER BY seq;
+
+-- name: declare_loss
+DELETE FROM losses WHERE seq = :seq;
+
+-- name: count
+INSERT INTO counters (name, value) VALUES (:name, max(0, :change))
+ON CONFLICT (name) DO UPDATE SET value = max(0, value + :change);
+
+-- name: counted
+SELECT coalesce(sum(value), 0) FROM counters WHERE name = :name;

@@ -1,17 +1,23 @@
 """How much a store may hold, and what goes when it holds more."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from relay.config import WhenFull
 from relay.event import TYPE_RELAY
+from relay.notification import Included, Notification
 from relay.store import deliveries
-from relay.store.outbox import Intake, Receipt
+from relay.store.outbox import Enriched, Intake, Receipt
 from relay.store.statements import SQL
 
 CHUNK = 32
 """How many are given up at once: so many that not every new one costs others their place."""
+
+
+NO_ROOM = "the store is full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,31 @@ def store(
             own = notification.events[0].type == TYPE_RELAY
             _drop_new(room, shed, [] if own else seqs, connection)
     kept = [[seq for seq in seqs if seq not in shed.seqs] for seqs in added]
-    return Receipt(kept, len(shed.seqs), shed.letters), shed
+    untold = _count_shed(len(shed.seqs) - intake.declares_shed, connection)
+    return Receipt(kept, len(shed.seqs), shed.letters, untold), shed
+
+
+def enrich(
+    seqs: Sequence[int],
+    notification: Notification,
+    room: Room,
+    now_ns: int,
+    connection: sqlite3.Connection,
+) -> tuple[Enriched, Collection[str]]:
+    """Complete deliveries as far as there is room; returns the destinations that they are for.
+
+    One that takes no more than before stays as it is, though the store is full.
+    """
+    most = max(room.most, used(connection))
+    held = deliveries.enrich(seqs, notification, now_ns, connection)
+    shed = Shed()
+    if used(connection) > most:
+        _drop_letters(room, shed, connection)
+    if used(connection) <= most:
+        return Enriched(0, shed.letters), held.values()
+    bare = msgspec.structs.replace(notification, included=Included(missing=NO_ROOM))
+    deliveries.rewrite(held, bare, connection)
+    return Enriched(len(held), shed.letters), held.values()
 
 
 def used(connection: sqlite3.Connection) -> int:
@@ -62,6 +92,15 @@ def used(connection: sqlite3.Connection) -> int:
         for name in ("page_count", "freelist_count", "page_size")
     )
     return int((pages - free) * size)
+
+
+def _count_shed(change: int, connection: sqlite3.Connection) -> int:
+    """Returns how many were given up that no event has told of."""
+    row = {"name": "undeclared_shed", "change": change}
+    if change:
+        connection.execute(SQL["count"], row)
+    (untold,) = connection.execute(SQL["counted"], row).fetchone()
+    return int(untold)
 
 
 def _drop_oldest(room: Room, shed: Shed, now_ns: int, connection: sqlite3.Connection) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.store import deliveries, engines
+from relay.store import deliveries, engines, losses
 from relay.store.schema import NEWEST, migrate
-from relay.store.trouble import Broken
+from relay.store.trouble import Broken, Loss
 
 MISSES = 10_000
 """How many reads of one table may fail before the rest of it is given up: under a second."""
@@ -19,7 +19,8 @@ LEAP = 1_000_000
 may be under way, and no other may ever have its number."""
 
 _NUMBERED = ("deliveries", "dead_letters")
-_NAMED = ("cursors", "containers")
+_KEYED = ("cursors", "containers", "losses", "counters")
+"""All but the first are new in version 2."""
 
 _CHECKS: Mapping[str, Callable[[bytes], object]] = {
     "notification": deliveries.read_notification,
@@ -49,11 +50,12 @@ class _Column:
         return True
 
 
-def carry_over(broken: Path, fresh: Path, now_ns: int) -> int:
+def carry_over(broken: Path, fresh: Path, aside: Path, reason: str, now_ns: int) -> Loss:
     """Fill the empty file ``fresh`` with what can be read of a ``broken`` store.
 
     Row by row: what cannot be read, or cannot be what was written, is left behind, and a delivery
-    that waited for one of those becomes due. Returns the number of deliveries and dead letters.
+    that waited for one of those becomes due. The loss is kept in it too, to be declared: ``aside``
+    is where the broken one goes, and ``reason`` why.
     """
     place = f"{broken.absolute().as_uri()}?mode=ro"
     with (
@@ -66,14 +68,13 @@ def carry_over(broken: Path, fresh: Path, now_ns: int) -> int:
         migrate(target, 0, to=version)
         target.execute("BEGIN")
         carried = sum(_carry(source, target, table) for table in _NUMBERED)
-        for table in _NAMED:
-            if version > 1 or table != "containers":
-                _carry(source, target, table)
+        for table in _KEYED if version > 1 else _KEYED[:1]:
+            _carry(source, target, table)
         _leap(source, target)
         target.execute("COMMIT")
         migrate(target, version)
         deliveries.promote_heads(now_ns, target)
-    return carried
+        return losses.add(aside, carried, reason, target)
 
 
 def _version(source: sqlite3.Connection) -> int:
@@ -89,7 +90,7 @@ def _carry(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -
     columns = _columns(target, table)
     names = ", ".join(column.name for column in columns)
     places = ", ".join("?" * len(columns))
-    rows = (_numbered if table in _NUMBERED else _named)(source, table, names)
+    rows = (_numbered if table in _NUMBERED else _keyed)(source, table, names)
     before = target.total_changes
     target.executemany(
         f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})",  # noqa: S608 - of the schema
@@ -137,8 +138,8 @@ def _highest(source: sqlite3.Connection, table: str) -> int:
     return 2**40
 
 
-def _named(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
-    """The rows of a table with names, from both ends up to what cannot be read."""
+def _keyed(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
+    """The rows of a small table, by its key, from both ends up to what cannot be read."""
     key = names.split(",", maxsplit=1)[0]
     for order in ("ASC", "DESC"):
         with suppress(sqlite3.Error):

@@ -43,7 +43,11 @@ ALTER TABLE cursors ADD COLUMN began_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cursors ADD COLUMN anchored INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE cursors ADD COLUMN assumed_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cursors ADD COLUMN identity TEXT;
-UPDATE cursors SET began_ns = floor_ns, assumed_ns = position_ns;
+-- Between these a request to a container may have been missed; both are null, or neither.
+ALTER TABLE cursors ADD COLUMN unheard_from_ns INTEGER;
+ALTER TABLE cursors ADD COLUMN unheard_until_ns INTEGER;
+UPDATE cursors
+SET began_ns = floor_ns, assumed_ns = position_ns, anchored = length(recent) > 0;
 
 -- What is known of each engine's containers.
 CREATE TABLE containers (
@@ -55,3 +59,17 @@ CREATE TABLE containers (
 
 -- No attempt before this: what a route includes is being asked for.
 ALTER TABLE deliveries ADD COLUMN hold_ns INTEGER NOT NULL DEFAULT 0;
+
+-- Broken stores that were set aside, until an event has told of them.
+CREATE TABLE losses (
+    seq     INTEGER PRIMARY KEY,
+    file    TEXT NOT NULL,
+    carried INTEGER NOT NULL,
+    reason  TEXT NOT NULL
+);
+
+-- undeclared_shed: how many deliveries a full store gave up that no event has told of.
+CREATE TABLE counters (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -13,10 +13,10 @@ from relay.config import StoreConfig, WhenFull
 from relay.container import Container
 from relay.exchange import Outcome
 from relay.notification import Notification
-from relay.store import deliveries, engines, room
+from relay.store import deliveries, engines, losses, room
 from relay.store.committer import Committer
 from relay.store.file import Memory, StoreFile
-from relay.store.outbox import Delivery, Due, Intake, Receipt
+from relay.store.outbox import Delivery, Due, Enriched, Intake, Receipt
 from relay.store.room import Room, Shed
 from relay.store.trouble import Loss, State
 
@@ -52,11 +52,18 @@ class SqliteOutbox:
         self._tell(shed.destinations)
         return receipt
 
-    async def enrich(self, seqs: Sequence[int], notification: Notification, now_ns: int) -> None:
+    async def losses(self) -> list[Loss]:
+        """See `Outbox.losses`."""
+        return await self._committer.run(losses.undeclared)
+
+    async def enrich(
+        self, seqs: Sequence[int], notification: Notification, now_ns: int
+    ) -> Enriched:
         """See `Outbox.enrich`."""
-        self._tell(
-            await self._committer.run(partial(deliveries.enrich, seqs, notification, now_ns))
-        )
+        work = partial(room.enrich, seqs, notification, self._room, now_ns)
+        enriched, destinations = await self._committer.run(work)
+        self._tell(destinations)
+        return enriched
 
     async def due(
         self, destination: str, now_ns: int, most: int, besides: Collection[int] = ()
@@ -100,7 +107,8 @@ async def open_outbox(
     """The outbox at ``path``, made if it is not there; None keeps it in memory only.
 
     ``max_size`` is in bytes. ``on_loss`` is called in the event loop, before this returns or while
-    it is open, when a store was found broken and a new one begun.
+    it is open, when a store was found broken and a new one begun; until it is declared, the new
+    one keeps it among its `Outbox.losses`.
 
     Raises `StoreError` where it cannot be used: held by another relay, written by a newer one, not
     a store of relay's, or not writable.
@@ -123,4 +131,5 @@ def _take_in(
     intake: Intake, bound: Room, now_ns: int, connection: sqlite3.Connection
 ) -> tuple[Receipt, Shed]:
     engines.save(intake, connection)
+    losses.declare(intake.declares, connection)
     return room.store(intake, bound, now_ns, connection)

@@ -45,6 +45,8 @@ class Loss:
     """How many deliveries and dead letters are in the new one; how many were lost nobody knows."""
     reason: str
     """What was found wrong, in SQLite's words."""
+    number: int = 0
+    """The store's number of it, by which it is declared."""
 
 
 class Broken(Exception):

@@ -176,26 +176,6 @@ async def test_a_store_that_cannot_be_put_back_yet_waits(file: Path, outbox: Sql
     assert len(list(file.parent.iterdir())) == 4
 
 
-async def test_a_crash_before_the_last_rename_loses_nothing(
-    file: Path, outbox: SqliteOutbox
-) -> None:
-    """What was ready and not yet in its place is put there at the next start."""
-    await outbox._committer.close()
-    file.rename(f"{file}.ready")
-    async with open_outbox(file) as again:
-        assert await numbers(again) == [1]
-    assert not Path(f"{file}.ready").exists()
-
-
-async def test_what_was_made_for_nothing_is_removed(file: Path, outbox: SqliteOutbox) -> None:
-    """Where the store itself is there, it counts."""
-    await outbox._committer.close()
-    Path(f"{file}.ready").write_text("half")
-    async with open_outbox(file) as again:
-        assert await numbers(again) == [1]
-    assert not Path(f"{file}.ready").exists()
-
-
 async def test_another_program_that_holds_the_file_is_waited_for(
     file: Path, outbox: SqliteOutbox
 ) -> None:

@@ -13,12 +13,12 @@ from relay.config import WhenFull
 from relay.container import Container
 from relay.event import TYPE_RELAY
 from relay.exchange import Dead, Reason
-from relay.notification import Notification
-from relay.store.outbox import Intake, Outbox
-from relay.store.room import CHUNK
+from relay.notification import Included, Notification
+from relay.store.outbox import Enriched, Intake, Outbox
+from relay.store.room import CHUNK, used
 from relay.store.sqlite import SqliteOutbox, open_outbox
 
-from .samples import intake, told
+from .samples import held, intake, told
 
 MOST = 512 * 1024
 MANY = 400
@@ -165,3 +165,56 @@ async def test_the_file_stays_within_its_bound(tmp_path: Path, when_full: WhenFu
             batch = [large(number, f"c{number}") for number in range(start, start + 50)]
             await outbox.take_in(intake(*batch), 10)
     assert MOST // 2 < file.stat().st_size < MOST + 8 * 4096
+
+
+WHOLE = Included(logs=("z" * 4000,), health="y" * 4000)
+
+
+async def test_what_is_included_stays_within_the_bound(tmp_path: Path) -> None:
+    """A notification goes without it, and says so, once there is no room."""
+    file = tmp_path / "relay.db"
+    async with bounded(file) as outbox:
+        batch = [held(told(number, f"c{number}")) for number in range(200)]
+        receipt = await outbox.take_in(intake(*batch), 10)
+        enriched = [
+            await outbox.enrich(seqs, msgspec.structs.replace(notification, included=WHOLE), 10)
+            for notification, seqs in zip(batch, receipt.seqs, strict=True)
+        ]
+        included = [
+            delivery.notification.included
+            for delivery in (await outbox.due("ops", 10, 1000)).deliveries
+        ]
+    bare = sum(each.bare for each in enriched)
+    assert 100 < bare < 200
+    assert included.count(WHOLE) == 200 - bare
+    assert included.count(Included(missing="the store is full")) == bare
+    assert file.stat().st_size < MOST + 8 * 4096
+
+
+async def test_dead_letters_make_room_for_what_is_included() -> None:
+    """They are counted; no delivery goes for it."""
+    async with bounded() as outbox:
+        dead = [large(number, f"dead{number}") for number in range(200)]
+        assert (await outbox.take_in(intake(*dead), 10)).shed == 0
+        for head in (await outbox.due("ops", 10, 200)).deliveries:
+            await outbox.settle(head, Dead(Reason.EXPIRED), 10)
+        batch = [held(told(number, f"c{number}")) for number in range(30)]
+        receipt = await outbox.take_in(intake(*batch, to=["audit"]), 10)
+        enriched = [
+            await outbox.enrich(seqs, msgspec.structs.replace(notification, included=WHOLE), 10)
+            for notification, seqs in zip(batch, receipt.seqs, strict=True)
+        ]
+        assert sum(each.bare for each in enriched) == 0
+        assert sum(each.letters_shed for each in enriched) > 0
+        assert await outbox._committer.run(letters) == 200 - sum(x.letters_shed for x in enriched)
+
+
+async def test_what_takes_no_room_is_included_in_a_full_store() -> None:
+    """That the container is gone is told, not that the store is full."""
+    async with bounded(when_full="drop-new") as outbox:
+        (seqs,) = (await outbox.take_in(intake(held(told(1, "a"))), 10)).seqs
+        await filled(outbox)
+        await outbox.take_in(intake(*(own(number) for number in range(9))), 10)
+        assert await outbox._committer.run(used) > MOST
+        gone = msgspec.structs.replace(told(1, "a"), included=Included(missing="gone"))
+        assert await outbox.enrich(seqs, gone, 10) == Enriched()

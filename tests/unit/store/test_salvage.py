@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from .samples import fill_version_1, intake, told
 PAGE = 4096
 MANY = 100
 ALL = list(range(1, MANY + 1))
-MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),), 3, True, 5, "engine")
+MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),), 3, True, 5, "engine", (4, 6))
 CONTAINER = Container("c1", name="web")
 
 
@@ -120,7 +121,7 @@ async def test_what_can_be_read_is_carried_over(file: Path, losses: list[Loss]) 
     assert 0 < len(lost) < 20
     assert lost == list(range(lost[0], lost[-1] + 1))
     assert set_aside(file).read_bytes() == broken
-    assert loss == Loss(set_aside(file), len(left) + 1, loss.reason)
+    assert loss == Loss(set_aside(file), len(left) + 1, loss.reason, number=1)
     assert re.fullmatch(r"relay\.db\.broken-\d{8}T\d{6}Z", loss.file.name)
     (line,) = logs
     assert (line["event"], line["set_aside"]) == ("store.broken", str(loss.file))
@@ -286,6 +287,49 @@ async def test_no_broken_store_is_written_over(file: Path, losses: list[Loss]) -
         await reopened(file, losses)
     assert len({loss.file for loss in losses}) == 3
     assert all(loss.file.exists() for loss in losses)
+
+
+async def test_a_loss_is_kept_until_it_is_declared(file: Path, losses: list[Loss]) -> None:
+    """Over a restart, and over the next loss; a number is never that of an undeclared one."""
+    for _ in range(2):
+        await fill(file)
+        scribble(file, leaves(file)[0])
+        await reopened(file, losses)
+    async with open_outbox(file) as outbox:
+        first, second = await outbox.losses()
+        assert losses == [first, first, second]
+        await outbox.take_in(Intake("relay", None, [], declares=[first.number]), 10)
+        assert await outbox.losses() == [second]
+    async with open_outbox(file) as outbox:
+        assert await outbox.losses() == [second]
+
+
+async def test_a_loss_is_declared_in_one_commit_with_its_event(
+    file: Path, losses: list[Loss]
+) -> None:
+    """If the event cannot be stored, the loss stays to be declared."""
+    await fill(file)
+    scribble(file, leaves(file)[0])
+    async with open_outbox(file, on_loss=losses.append) as outbox:
+        odd = msgspec.structs.replace(told(1), route=object())
+        declaring = Intake("relay", None, [(odd, ["ops"])], declares=[losses[0].number])
+        with pytest.raises(TypeError):
+            await outbox.take_in(declaring, 10)
+        assert await outbox.losses() == losses
+
+
+async def test_the_count_of_what_was_given_up_is_carried_over(
+    file: Path, losses: list[Loss]
+) -> None:
+    """It was not declared yet."""
+    async with open_outbox(file, max_size=256 * 1024) as outbox:
+        batch = [told(number, "x" * 3000) for number in range(400)]
+        shed = (await outbox.take_in(intake(*batch), 10)).shed
+    await fill(file)
+    scribble(file, leaves(file)[0])
+    async with open_outbox(file, on_loss=losses.append) as outbox:
+        assert len(losses) == 1
+        assert (await outbox.take_in(intake(), 10)).undeclared_shed == shed
 
 
 _TEMPLATE: list[bytes] = []

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from relay.bookmark import Bookmark
+from relay.container import Container
 from relay.errors import StoreError
 from relay.exchange import Dead, Reason, Retry
 from relay.notification import Notification
@@ -21,6 +22,23 @@ from relay.store.sqlite import open_outbox
 from .samples import fill_version_1, intake, told
 
 MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),))
+FULL_MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),), 4, True, 6, "engine-1", unheard=(5, 9))
+CONTAINER = Container(
+    "c1",
+    name="web",
+    image="bb:1",
+    labels={"exitCode": "3", "a": "b\0ü"},
+    exit_code_hidden=True,
+    signal_hidden=True,
+    started_ns=1,
+    died_ns=2,
+    inferred_ns=3,
+    asked_ns=4,
+    killed_ns=5,
+    oom_ns=6,
+    oom_inferred_ns=7,
+    stop_signal=3,
+)
 
 
 @pytest.fixture
@@ -177,6 +195,54 @@ async def test_a_store_of_version_1_is_brought_up_to_date(file: Path) -> None:
         )
         assert await outbox.containers("here") == []
     assert rows(file, "PRAGMA user_version") == [(2,)]
+
+
+async def test_a_cursor_of_version_1_that_saw_nothing_has_no_anchor(file: Path) -> None:
+    """No event of its own has to be in the engine's history."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        migrate(connection, 0, to=1)
+        connection.execute("INSERT INTO cursors VALUES ('here', 7, 3, x'')")
+        connection.commit()
+    async with open_outbox(file) as outbox:
+        assert await outbox.bookmark("here") == Bookmark(7, 3, began_ns=3, assumed_ns=7)
+
+
+@pytest.mark.parametrize("mark", [MARK, FULL_MARK])
+async def test_a_bookmark_is_kept_as_it_is(file: Path, mark: Bookmark) -> None:
+    """All of it, and what it does not have."""
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(bookmark=mark), 10)
+    async with open_outbox(file) as outbox:
+        assert await outbox.bookmark("here") == mark
+
+
+async def test_a_container_is_kept_as_it_is(file: Path) -> None:
+    """With all that can be known of it."""
+    assert all(
+        value != fields.default
+        for value, fields in zip(
+            msgspec.structs.astuple(CONTAINER), msgspec.structs.fields(Container), strict=True
+        )
+    )
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(Intake("here", None, [], [CONTAINER]), 10)
+    async with open_outbox(file) as outbox:
+        assert await outbox.containers("here") == [CONTAINER]
+
+
+async def test_what_a_full_store_gave_up_is_not_forgotten(file: Path) -> None:
+    """However relay ends, it is counted until a batch declares it; both are one commit."""
+    many = [told(number, "x" * 3000) for number in range(400)]
+    async with open_outbox(file, max_size=256 * 1024) as outbox:
+        receipt = await outbox.take_in(intake(*many), 10)
+        assert receipt.undeclared_shed == receipt.shed > 0
+    async with open_outbox(file) as outbox:
+        again = await outbox.take_in(intake(), 10)
+        assert (again.shed, again.undeclared_shed) == (0, receipt.shed)
+        declared = Intake("here", None, [], declares_shed=receipt.shed - 2)
+        assert (await outbox.take_in(declared, 10)).undeclared_shed == 2
+        assert (await outbox.take_in(declared, 10)).undeclared_shed == 0
 
 
 async def test_only_one_relay_uses_a_store(file: Path) -> None:

@@ -1,0 +1,28 @@
+"""Losses as rows: kept until an event has told of them."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from relay.store.statements import SQL
+from relay.store.trouble import Loss
+
+
+def add(file: Path, carried: int, reason: str, connection: sqlite3.Connection) -> Loss:
+    """Keep one; returns it with its number."""
+    row = {"file": str(file), "carried": carried, "reason": reason}
+    number = connection.execute(SQL["add_loss"], row).lastrowid
+    return Loss(file, carried, reason, number or 0)
+
+
+def undeclared(connection: sqlite3.Connection) -> list[Loss]:
+    """See `Outbox.losses`."""
+    return [
+        Loss(Path(file), carried, reason, number)
+        for number, file, carried, reason in connection.execute(SQL["losses"])
+    ]
+
+
+def declare(numbers: Sequence[int], connection: sqlite3.Connection) -> None:
+    """These were told of."""
+    connection.executemany(SQL["declare_loss"], [{"seq": number} for number in numbers])
