@@ -22,6 +22,8 @@ class Bookmark:
     """Deaths up to here, of containers that are not known, count as told."""
     identity: str | None = None
     """The engine's own id, as it gave it last; None where it gives none."""
+    unheard: tuple[int, int] | None = None
+    """From when until when, last, events may be missing."""
 
     @classmethod
     def beginning(cls, start_ns: int) -> "Bookmark":

@@ -30,10 +30,12 @@ from relay.routing.router import Router
 from relay.station import Station, station
 from relay.store.outbox import Outbox
 from relay.store.sqlite import open_outbox
-from relay.store.trouble import Loss
 from relay.tally import EngineTally
 
 log = structlog.get_logger()
+
+DECLARE_EVERY_S = 60
+"""How often it is told at most what the store gave up."""
 
 DRAIN_S = 5
 """How long what is under way may take to finish once relay was told to stop."""
@@ -125,12 +127,11 @@ class _Work:
     """What is at work from the start to the end."""
 
     config: Config
+    store: Path | None
     router: Router
     outbox: Outbox
     clock: SteadyClock
     announcer: Announcer
-    losses: asyncio.Queue[Loss]
-    """What the store had to give up, to be declared."""
     stations: dict[Station, asyncio.Task[None]] = field(default_factory=dict)
     """Those that listen, with what ends when all that they read is committed."""
 
@@ -146,18 +147,18 @@ def _vitals(work: _Work, lanes: list[Lane]) -> Vitals:
 
 
 async def _opened(config: Config, store: Path | None, resources: AsyncExitStack) -> _Work:
-    losses: asyncio.Queue[Loss] = asyncio.Queue()
+    lost = asyncio.Event()
     outbox = await resources.enter_async_context(
         open_outbox(
             store,
             max_size=config.store.max_size,
             when_full=config.store.when_full,
-            on_loss=losses.put_nowait,
+            on_loss=lambda _: lost.set(),
         )
     )
     router, clock = Router(config.routes), SteadyClock()
-    announcer = Announcer(router, outbox, clock.now_ns)
-    return _Work(config, router, outbox, clock, announcer, losses)
+    announcer = Announcer(router, outbox, clock.now_ns, lost)
+    return _Work(config, store, router, outbox, clock, announcer)
 
 
 async def _begin(
@@ -172,13 +173,22 @@ async def _begin(
         each = await station(
             name, place, work.config, work.router, work.outbox, work.clock.now_ns, pace
         )
-        work.stations[each] = each.start(tasks)
-    log.info("relay.started", version=__version__, store=str(work.config.store.path or "memory"))
+        work.stations[each] = each.start(tasks, work.announcer.heed)
+    log.info("relay.started", version=__version__, store=str(work.store or "memory"))
     while True:
-        loss = await work.losses.get()
+        await _declare(work)
+        await asyncio.sleep(DECLARE_EVERY_S)
+        await work.announcer.news.wait()
+
+
+async def _declare(work: _Work) -> None:
+    """Tell what the store lost since it was told last, and the store what it lost of that."""
+    work.announcer.news.clear()
+    losses = await work.outbox.losses()
+    if losses:
         for each in work.stations:
             each.store_was_renewed()
-        await work.announcer.declare(loss)
+    await work.announcer.declare(losses)
 
 
 async def _wind_down(
@@ -192,10 +202,15 @@ async def _wind_down(
     for each in work.stations:
         each.end()
     await _finish(list(work.stations.values()), stop, ends_s)
-    await _finish([tasks.create_task(work.announcer.say("stopped"))], stop, ends_s)
+    await _finish([tasks.create_task(_say_goodbye(work))], stop, ends_s)
     for lane in running:
         lane.stop()
     await _finish(list(running.values()), stop, ends_s)
+
+
+async def _say_goodbye(work: _Work) -> None:
+    await _declare(work)
+    await work.announcer.say("stopped")
 
 
 async def _finish(tasks: list[asyncio.Task[None]], stop: Stop, ends_s: float) -> None:

@@ -10,23 +10,20 @@ import structlog
 from relay.bookmark import Bookmark
 from relay.config import StartFrom
 from relay.engine.chronicle import Chronicle
-from relay.engine.cursor import Cursor
-from relay.engine.gap import Gap, Gaps, declaration
+from relay.engine.cursor import LOOKBACK_NS, Cursor
+from relay.engine.gap import Drops, Gap, Gaps, declaration
 from relay.engine.inbox import Connection, Dropped, Item, Opened, Record, read
-from relay.engine.inference import Look
+from relay.engine.inference import Look, Unheard
 from relay.engine.inspection import Sighting
 from relay.engine.record import Malformed
 from relay.engine.roster import Roster
-from relay.event import Event, happening
+from relay.event import Event
 from relay.notification import Notification, notify
 from relay.routing.router import Router
 from relay.store.outbox import Intake
 from relay.tally import EngineTally
 
 log = structlog.get_logger()
-
-SHED_EVERY_NS = 60 * 1_000_000_000
-"""How often it is told at most that the store gives deliveries up."""
 
 
 def beginning_ns(start_from: StartFrom, engine_now_ns: int) -> int:
@@ -69,10 +66,9 @@ class Digest:
         self._cursor = Cursor(bookmark) if bookmark is not None else None
         self._identity = bookmark.identity if bookmark is not None else None
         self._chronicle = Chronicle(roster or Roster())
-        self._gaps = Gaps()
-        self._host = engine
-        self._shed = 0
-        self._shed_told_ns = 0
+        self._gaps = Gaps(Unheard(*bookmark.unheard) if bookmark and bookmark.unheard else None)
+        self._drops = Drops()
+        self._connection: Connection | None = None
         self.tally = EngineTally()
 
     @property
@@ -96,6 +92,9 @@ class Digest:
             mark = Bookmark.beginning(beginning_ns(self._start_from, engine_now_ns))
             self._cursor = Cursor(mark)
             self._chronicle.roster.start_over(engine_now_ns)
+            self._gaps.begin(engine_now_ns)
+        if self._cursor.is_ahead(engine_now_ns):
+            return max(1, engine_now_ns - LOOKBACK_NS)
         return self._cursor.since_ns
 
     @property
@@ -148,55 +147,37 @@ class Digest:
         fresh = self._fresh_events(batch)
         requested = self._chronicle.requested(fresh, podman=_is_of_podman(batch))
         view = _View(sightings or {}, requested, now_ns)
-        notifications = [
-            noted
-            for item in batch
-            for event in self._events(item, view)
-            for noted in self._notifications(event)
-        ]
+        told = [event for item in batch for event in self._events(item, view)]
+        told += self._told_of_drops(now_ns)
         containers, gone = self._chronicle.roster.changes()
+        notifications = self._notifications(told)
         return Intake(self.engine, self._bookmark(), notifications, containers, gone)
 
-    def shed(self, count: int, now_ns: int) -> Intake | None:
-        """What tells that the full store gave up ``count`` deliveries: at most once a minute.
-
-        Between, they are counted together.
-        """
-        self._shed += count
-        self.tally.shed += count
-        if now_ns < self._shed_told_ns + SHED_EVERY_NS:
-            return None
-        self.tally.gaps["store_full"] += 1
-        log.error("store.full", engine=self.engine, given_up=self._shed)
-        event = happening(
-            "gap",
-            engine=self.engine,
-            host=self._host,
-            time_ns=now_ns,
-            name=self.engine,
-            attributes={
-                "why": "store_full",
-                "reason": f"the store is full; deliveries given up: {self._shed}",
-                "count": str(self._shed),
-            },
-        )
-        self._shed, self._shed_told_ns = 0, now_ns
-        return Intake(self.engine, None, self._notifications(event))
+    def finish(self, now_ns: int) -> Intake:
+        """What is left to be told at the end."""
+        told = self._told_of_drops(now_ns, finally_=True)
+        return Intake(self.engine, self._bookmark(), self._notifications(told))
 
     def tell_all_again(self) -> None:
         """What is known of the containers goes into the next batch once more."""
         self._chronicle.roster.renew()
 
-    def _notifications(self, event: Event) -> list[tuple[Notification, Sequence[str]]]:
+    def _notifications(self, events: Iterable[Event]) -> list[tuple[Notification, Sequence[str]]]:
         return [
             (notify(step.route.name, event, step.route.include.wanted), step.destinations)
+            for event in events
             for step in self._router.route(event)
         ]
 
     def _bookmark(self) -> Bookmark | None:
         if self._cursor is None:
             return None
-        return self._cursor.bookmark(self._chronicle.roster.assumed_ns, self._identity)
+        unheard = self._gaps.unheard
+        return self._cursor.bookmark(
+            self._chronicle.roster.assumed_ns,
+            self._identity,
+            None if unheard is None else (unheard.from_ns, unheard.until_ns),
+        )
 
     def _fresh_events(self, batch: Batch) -> list[Event]:
         """Each once, though two connections in one batch can both bring it."""
@@ -219,7 +200,8 @@ class Digest:
             case Opened():
                 return self._opened(item, view)
             case Dropped():
-                return self._dropped(item, view)
+                self._dropped(item, view)
+                return []
             case Look():
                 return self._looked(item)
 
@@ -229,14 +211,16 @@ class Digest:
             self._complain(event)
             return []
         self.tally.received += 1
-        told = self._declared(self._gaps.heard(event, cursor), heard.connection, view)
+        told = self._declared(self._gaps.heard(event, cursor), heard.connection, view.now_ns)
         if cursor.is_before(event):
             if cursor.empty:  # what was asked of a container then explains its death
                 self._chronicle.hear(event, view.sightings)
         elif cursor.admit(event):
             self.tally.take(event)
             requested = event.id in view.requested
-            told += self._chronicle.hear(event, view.sightings, requested=requested)
+            told += self._chronicle.hear(
+                event, view.sightings, self._gaps.unheard, requested=requested
+            )
             self.tally.infer(told)
         else:
             self.tally.repeated += 1
@@ -246,28 +230,34 @@ class Digest:
         self.tally.opened += 1
         connection = opened.connection
         self._chronicle.podman = connection.podman
-        self._host = connection.host
         before, self._identity = self._identity, connection.identity or self._identity
         if before != self._identity and before is not None:
             self._chronicle.roster.start_over(connection.opened_ns)
             gap: Gap | None = self._gaps.replaced(self._started, connection)
         else:
             gap = self._gaps.opened(opened, self._started)
-        return self._declared(gap, connection, view)
+        return self._declared(gap, connection, view.now_ns)
 
-    def _dropped(self, dropped: Dropped, view: "_View") -> list[Event]:
+    def _dropped(self, dropped: Dropped, view: "_View") -> None:
         connection = dropped.connection
+        self._connection = connection
         self.tally.dropped[dropped.why] += dropped.count
-        log.error("events.dropped", engine=self.engine, count=dropped.count, why=dropped.why)
         engine_now_ns = view.now_ns + connection.ahead_ns
-        gap = self._gaps.dropped(dropped, self._started, engine_now_ns)
-        return self._declared(gap, connection, view)
+        self._drops.add(self._gaps.dropped(dropped, self._started, engine_now_ns))
 
-    def _declared(self, gap: Gap | None, connection: Connection, view: "_View") -> list[Event]:
+    def _told_of_drops(self, now_ns: int, *, finally_: bool = False) -> list[Event]:
+        told: list[Event] = []
+        for gap in self._drops.due(now_ns, finally_=finally_):
+            log.error("events.dropped", engine=self.engine, count=gap.lost, why=gap.why)
+            assert self._connection is not None, "it was read over one"
+            told += self._declared(gap, self._connection, now_ns)
+        return told
+
+    def _declared(self, gap: Gap | None, connection: Connection, now_ns: int) -> list[Event]:
         if gap is None:
             return []
         self.tally.gaps[gap.why] += 1
-        return [declaration(gap, connection, view.now_ns)]
+        return [declaration(gap, connection, now_ns)]
 
     def _looked(self, look: Look) -> list[Event]:
         told = self._chronicle.look(look, self._gaps.unheard)

@@ -34,6 +34,30 @@ class Origin(StrEnum):
     """No event told of it: reconciliation found its effect."""
 
 
+class Why(StrEnum):
+    """Why something may be missing: the reason of a ``gap``."""
+
+    HISTORY_OVERRUN = "history_overrun"
+    """More happened while nobody listened than the engine remembers."""
+    ENGINE_RESTARTED = "engine_restarted"
+    """The engine was down, which empties its memory; or its memory, though not full, does not
+    reach back to what was heard."""
+    UNPROVEN = "unproven"
+    """Its memory holds nothing that was heard before, and nothing that speaks against that."""
+    ANOTHER_ENGINE = "another_engine"
+    """An engine with another id answers at the same place."""
+    CLOCK_SET_BACK = "clock_set_back"
+    """The engine's time is before that of the last event."""
+    BUFFER_FULL = "buffer_full"
+    """``ingest.buffer`` had no more room."""
+    RECORD_TOO_LONG = "record_too_long"
+    """A record outgrew what is kept of one."""
+    STORE_FULL = "store_full"
+    """Deliveries were given up to stay within ``store.max_size``."""
+    STORE_BROKEN = "store_broken"
+    """The store was found broken and set aside."""
+
+
 class Actor(msgspec.Struct, frozen=True):
     """What the event is about."""
 

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 
 from relay.digest import Batch, Digest
 from relay.engine.contact import Contact
-from relay.engine.inbox import Inbox, Opened
+from relay.engine.inbox import BATCH_SIZE, Inbox, Item, Opened, cost
 from relay.engine.inference import Look
 from relay.store.outbox import Intake, Outbox, Receipt
 
 BATCH = 500
-"""How many items are digested at once: few milliseconds, so that the reader gets its turn."""
+"""How many items are digested at once, of up to `BATCH_SIZE`: few milliseconds, so that the reader
+gets its turn."""
 
 SETTLING_S = 0.1
 SETTLING_MOST = 10
 """How long, and how often, a batch waits for what shows its meaning: Podman tells of a stop behind
 the death, some 10 to 90 ms later on an idle machine."""
+
+SETTLING_BATCHES = 4
+"""How much may be gathered meanwhile, in batches: where so much comes, it is judged as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,40 +31,47 @@ class Ways:
     digest: Digest
     contact: Contact
     outbox: Outbox
-    committed: Callable[[Intake, Receipt], None]
-    """Told of every commit."""
     now: Callable[[], int]
 
 
-async def ingest(ways: Ways) -> None:
+Committed = Callable[[Intake, Receipt], None]
+"""Is told of every commit."""
+
+
+async def ingest(ways: Ways, committed: Committed) -> None:
     """Digest and commit what the inbox holds, until it is closed and empty."""
     while items := await ways.inbox.take(BATCH):
-        batch = await _settled(ways, ways.digest.read(items))
+        batch = await _settled(ways, items)
         sightings = await ways.contact.sightings(ways.digest.questions(batch))
         now_ns, gaps = ways.now(), ways.digest.gaps
-        await _commit(ways, ways.digest.take_in(batch, now_ns, sightings), now_ns)
+        intake = ways.digest.take_in(batch, now_ns, sightings)
+        committed(intake, await _commit(ways, intake, now_ns))
         if ways.digest.gaps > gaps:
             ways.inbox.lossy.set()
         for item in batch:
             if isinstance(item, Opened | Look):
                 item.digested.set()
+    now_ns = ways.now()
+    last = ways.digest.finish(now_ns)
+    committed(last, await _commit(ways, last, now_ns))
 
 
-async def _settled(ways: Ways, batch: Batch) -> Batch:
-    """The batch, with what came right behind it where that can change what it means."""
+async def _settled(ways: Ways, items: list[Item]) -> Batch:
+    """The items, read, with what came right behind them where that can change what they mean."""
+    batch = ways.digest.read(items)
+    count, size = SETTLING_BATCHES * BATCH, SETTLING_BATCHES * BATCH_SIZE
     for _ in range(SETTLING_MOST):
-        if not ways.digest.unsettled(batch):
+        count, size = count - len(items), size - sum(map(cost, items))
+        if count <= 0 or size <= 0 or not ways.digest.unsettled(batch):
             break
         await asyncio.sleep(SETTLING_S)
-        batch = [*batch, *ways.digest.read(ways.inbox.take_ready(BATCH))]
+        items = ways.inbox.take_ready(min(count, BATCH), min(size, BATCH_SIZE))
+        batch += ways.digest.read(items)
     return batch
 
 
-async def _commit(ways: Ways, intake: Intake, now_ns: int) -> None:
+async def _commit(ways: Ways, intake: Intake, now_ns: int) -> Receipt:
     receipt = await ways.outbox.take_in(intake, now_ns)
-    ways.committed(intake, receipt)
+    ways.digest.tally.shed += receipt.shed
     ways.digest.tally.letters_shed += receipt.letters_shed
-    if receipt.shed and (notice := ways.digest.shed(receipt.shed, now_ns)) is not None:
-        receipt = await ways.outbox.take_in(notice, now_ns)
-        ways.committed(notice, receipt)
-        ways.digest.shed(receipt.shed, now_ns)
+    return receipt

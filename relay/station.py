@@ -11,13 +11,14 @@ from relay.engine.client import connect
 from relay.engine.contact import Contact
 from relay.engine.endpoint import Endpoint
 from relay.engine.inbox import Inbox
+from relay.engine.inference import Look
 from relay.engine.listener import Listener, Pace
 from relay.engine.reconcile import Reconciler
 from relay.engine.roster import Roster
 from relay.enrich import Enricher
 from relay.ingest import Ways, ingest
 from relay.routing.router import Router
-from relay.store.outbox import Outbox
+from relay.store.outbox import Intake, Outbox, Receipt
 from relay.tally import EngineTally
 
 
@@ -30,13 +31,23 @@ class Station:
         self._enricher = enricher
         self._reading: list[asyncio.Task[None]] = []
 
-    def start(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
-        """Listen, digest and enrich; returns what ends when all is committed after `end`."""
+    def start(
+        self, tasks: asyncio.TaskGroup, heed: Callable[[Receipt], None]
+    ) -> asyncio.Task[None]:
+        """Listen, digest and enrich; returns what ends when all is committed after `end`.
+
+        ``heed`` is given what became of every batch.
+        """
+
+        def committed(intake: Intake, receipt: Receipt) -> None:
+            self._enricher.take(intake, receipt)
+            heed(receipt)
+
         self._reading = [
             tasks.create_task(self._listener.run()),
             tasks.create_task(self._enricher.run()),
         ]
-        return tasks.create_task(ingest(self._ways))
+        return tasks.create_task(ingest(self._ways, committed))
 
     def end(self) -> None:
         """Stop reading; what was read is digested."""
@@ -60,8 +71,9 @@ class Station:
         return self._ways.digest.tally
 
     def store_was_renewed(self) -> None:
-        """The store is a new one: it is to be told again what is known."""
+        """The store is a new one: it is told again what is known."""
         self._ways.digest.tell_all_again()
+        self._ways.inbox.put(Look(self.name, self.name, 0))  # of nothing: a batch to tell it with
 
 
 async def station(
@@ -87,4 +99,4 @@ async def station(
         name, engine.host, partial(connect, place, time_ns), inbox, digest, reconciler, pace
     )
     enricher = Enricher(lambda: contact.client, outbox, now)
-    return Station(Ways(inbox, digest, contact, outbox, enricher.take, now), listener, enricher)
+    return Station(Ways(inbox, digest, contact, outbox, now), listener, enricher)

@@ -65,7 +65,8 @@ def cause(
 
     Of a request and a kill for memory the later counts: a container can outlive the kill of one of
     its processes, and be stopped long after. ``oom_seen``: the engine's inspection calls it a kill
-    for memory. ``unheard``: a request could have been missed.
+    for memory. ``unheard``: a request could have been missed; then the end of a process that does
+    as it is asked proves nothing.
     """
     asked_ns = _recent(container.asked_ns, time_ns)
     oom_ns = _recent(container.oom_ns, time_ns)
@@ -80,7 +81,7 @@ def cause(
     by_signal = ends(exit_code - 128, container)
     if _recent(container.killed_ns, time_ns) is not None and (by_signal or exit_code == 0):
         return Cause.REQUESTED
-    if by_signal and unheard:
+    if unheard and (by_signal or exit_code == 0):
         return Cause.UNKNOWN
     return Cause.CRASHED if exit_code else Cause.FINISHED
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from relay.container import Container
 from relay.engine.aftermath import may_show, shows_request
 from relay.engine.cause import cause, follow, parted, questions
+from relay.engine.cursor import CLOCK_DOUBT_NS
 from relay.engine.inference import (
     Look,
     Unheard,
@@ -72,25 +73,34 @@ class Chronicle:
         return container
 
     def hear(
-        self, event: Event, sightings: Mapping[str, Sighting], *, requested: bool = False
+        self,
+        event: Event,
+        sightings: Mapping[str, Sighting],
+        unheard: Unheard | None = None,
+        *,
+        requested: bool = False,
     ) -> list[Event]:
         """What is to be told of one event, which is heard once, in the order of the stream.
 
         A ``die`` gets its cause and its true exit code; ``requested`` says that what comes behind
-        it shows that somebody asked for it. One that was inferred already is not told again. An
-        ``oom`` that the engine did not send, and inspection shows, stands before its ``die``.
+        it shows that somebody asked for it, ``unheard`` is the stretch in which that may have been
+        missed. One that was inferred already is not told again. An ``oom`` that the engine did not
+        send, and inspection shows, stands before its ``die``. One whose ``die`` did not come is
+        told when the container is removed.
         """
         if event.type == "container" and event.action in _ENDINGS:
-            self.roster.drop(event.actor.id)
+            return [*self._removed(event), event]
         if not _is_followed(event):
             return [event]
+        if event.action == "die" and self.roster.end_was_inferred(event.actor.id):
+            return []
         if not event.actor.id:  # of whom, nobody can know
-            return _told(self._introduced(event), event, None)
+            return _told(self._introduced(event), event, None, unheard)
         seen = sightings.get(event.actor.id)
         container = self._known(event, seen)
         if requested or (self.podman and event.action == "restart" and not container.dead):
             container = replace(container, asked_ns=event.time_ns)
-        told = _told(container, event, seen)
+        told = _told(container, event, seen, unheard)
         container = follow(container, event)
         if len(told) > 1:
             container = replace(container, oom_inferred_ns=event.time_ns)
@@ -109,6 +119,9 @@ class Chronicle:
                 before, container = parted(container, _next_start_ns(container, seen))
                 told += unseen_death(before, seen, look, unheard)
                 container = _inferred(container, seen)
+            elif known is not None and _was_reset(known, seen, look):
+                told.append(unseen_end(container, look))
+                container = replace(container, inferred_ns=known.started_ns, died_ns=look.taken_ns)
             self.roster.put(_as_seen(container, seen))
         for id_ in look.missing:
             told += self._missing(id_, look)
@@ -157,17 +170,48 @@ class Chronicle:
             signal_hidden=bare and "signal" in attributes,
         )
 
+    def _removed(self, event: Event) -> list[Event]:
+        """The end of a container that is removed, if nothing told of it."""
+        container = self.roster.get(event.actor.id)
+        unseen = container is not None and _is_open(container)
+        if container is not None and (container.started_ns or 0) > event.time_ns:
+            unseen = False  # the clock was set back: nothing tells whether its death was told
+        self.roster.drop(event.actor.id, end_inferred=unseen)
+        if container is None or not unseen:
+            return []
+        return [unseen_end(container, Look(event.engine, event.host, event.time_ns))]
+
     def _missing(self, id_: str, look: Look) -> list[Event]:
         """It is gone; if it was running it died, and nothing told of that."""
         container = self.roster.get(id_)
         if container is None:
             return []
-        if not container.running or container.inferred_ns == container.started_ns:
+        if not _is_open(container):
             self.roster.drop(id_)
             return []
         # Should its events still come, they belong to the life whose end is told here.
         self.roster.put(replace(container, inferred_ns=container.started_ns))
         return [unseen_end(container, look)]
+
+
+def _is_open(container: Container) -> bool:
+    """Whether it is known to run, and its end was not told either."""
+    return container.running and container.inferred_ns != container.started_ns
+
+
+def _was_reset(known: Container, seen: Sighting, look: Look) -> bool:
+    """Whether it ran and now looks as if it never had: so Podman after a reboot of its host.
+
+    A start around the time of the look is not there yet, or is no earlier than it.
+    """
+    started_ns = known.started_ns or 0
+    forgotten = seen.finished_ns is None or seen.finished_ns < started_ns
+    return (
+        _is_open(known)
+        and not seen.alive
+        and forgotten
+        and started_ns < look.taken_ns - CLOCK_DOUBT_NS
+    )
 
 
 def _is_followed(event: Event) -> bool:
@@ -186,26 +230,31 @@ def _deaths(events: Iterable[Event]) -> Iterator[tuple[list[Event], Event, list[
                 yield life[:place], event, life[place + 1 :]
 
 
-def _told(container: Container, event: Event, seen: Sighting | None) -> list[Event]:
+def _told(
+    container: Container, event: Event, seen: Sighting | None, unheard: Unheard | None
+) -> list[Event]:
     match event.action:
         case "die" if was_inferred(container, event):
             return []
         case "die":
-            return _judged(container, event, seen)
+            return _judged(container, event, seen, unheard)
         case "oom" if oom_was_inferred(container, event):
             return []
         case _:
             return [event]
 
 
-def _judged(container: Container, event: Event, seen: Sighting | None) -> list[Event]:
+def _judged(
+    container: Container, event: Event, seen: Sighting | None, unheard: Unheard | None
+) -> list[Event]:
     """A ``die`` with its cause, and where needed the ``oom`` before it."""
     shown = seen if seen is not None and _shows(seen, event) else None
     exit_code = event.exit_code
     if container.exit_code_hidden:
         exit_code = shown.exit_code if shown else None
     oom_seen = shown is not None and shown.oom_killed
-    why = cause(container, event.time_ns, exit_code, oom_seen=oom_seen)
+    deaf = unheard is not None and unheard.may_explain(container, event.time_ns)
+    why = cause(container, event.time_ns, exit_code, oom_seen=oom_seen, unheard=deaf)
     death = replace(event, exit_code=exit_code, cause=why)
     if oom_seen and container.oom_ns is None:
         return [unsent_oom(event), death]

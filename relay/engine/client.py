@@ -25,6 +25,7 @@ from aiohttp.client_exceptions import UnixClientConnectorError
 from relay.engine.cursor import engine_time
 from relay.engine.endpoint import Endpoint, TlsFiles
 from relay.engine.inspection import Sighting, sighting
+from relay.engine.listing import BadListing, Listing
 from relay.errors import system_words
 
 CONNECT_TIMEOUT_S = 10
@@ -34,7 +35,8 @@ NAME_TIMEOUT_S = 5
 CLOSE_TIMEOUT_S = 2
 """A half-open ssh connection says no goodbye."""
 ANSWER_LIMIT = 16 * 1024 * 1024
-"""The most that is read of one answer, in bytes; the stream has no such end."""
+"""The most that is read of one answer, in bytes; the stream and the list of containers have no such
+end."""
 
 LOG_LIMIT = 4 * 1024 * 1024
 """The most that is read of a log, in bytes: 200 lines of the 16 KiB at which Docker splits them
@@ -63,14 +65,6 @@ FAILURES = (EngineUnavailable, aiodocker.DockerError, aiohttp.ClientError, OSErr
 """Whatever a connection can end with that a new connection may mend."""
 
 
-class _Listed(msgspec.Struct):
-    id: str = msgspec.field(name="Id")
-    state: str = msgspec.field(default="", name="State")
-
-
-_decode_listing = msgspec.json.Decoder(list[_Listed]).decode
-
-
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """What an engine says of itself."""
@@ -85,6 +79,9 @@ class Greeting:
     """The engine's own id; None where it is withheld, or does not last: Podman makes up another
     for every answer."""
     podman: bool
+    local: bool
+    """Whether nothing but a Unix socket is between: a stream that ends there ends with its engine,
+    and not with a network."""
 
 
 class EngineClient:
@@ -111,6 +108,7 @@ class EngineClient:
             ahead_ns=ahead_ns,
             identity=None if self._podman else _text(info, "ID"),
             podman=self._podman,
+            local=isinstance(self._docker.connector, aiohttp.UnixConnector),
         )
 
     async def ping(self) -> None:
@@ -129,12 +127,18 @@ class EngineClient:
         return body
 
     async def containers(self) -> dict[str, str]:
-        """The states (``running``, ``exited`` …) of all containers, by id."""
-        _, body = await self._get("containers/json", {"all": "1"})
+        """The states (``running``, ``exited`` …) of all containers, by id.
+
+        The answer may be of any length, for Docker cannot be asked for less than everything.
+        """
+        listing = Listing()
         try:
-            return {listed.id: listed.state for listed in _decode_listing(body)}
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise EngineUnavailable("its list of containers cannot be read") from None
+            async with self._open("containers/json", {"all": "1"}) as answer:
+                async for chunk in answer.content.iter_any():
+                    listing.feed(chunk)
+            return listing.states()
+        except BadListing as bad:
+            raise EngineUnavailable(str(bad)) from None
 
     async def inspect(self, container: str) -> bytes | None:
         """What the engine says of a container, as JSON; None if there is no such container."""

@@ -1,8 +1,9 @@
 """Asking an engine about single containers, whenever there is a connection to it."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 
 from relay.engine.client import FAILURES, EngineClient, EngineRefused
 from relay.engine.inspection import Sighting
@@ -12,6 +13,12 @@ AT_ONCE = 4
 
 ANSWER_S = 2
 """How long an answer may take that events wait for."""
+
+ONE_S = 10
+"""How long it may take over one container: one can be stuck, and the others are not."""
+
+FORBIDDEN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+"""How a proxy answers that lets nobody inspect; anything else is about one container, or passes."""
 
 
 class Contact:
@@ -41,29 +48,34 @@ class Contact:
         if wanted and self._client is not None:
             with suppress(*FAILURES):
                 async with asyncio.timeout(ANSWER_S):
-                    await inspect(self._client, wanted, found)
+                    await inspect(self._client, wanted, found.__setitem__)
         return found
 
 
 async def inspect(
-    client: EngineClient, containers: Iterable[str], found: dict[str, Sighting]
-) -> None:
-    """Put what the engine tells of these containers into ``found``. Raises one of `FAILURES`.
+    client: EngineClient, containers: Iterable[str], found: Callable[[str, Sighting], object]
+) -> Exception | None:
+    """Tell ``found`` what the engine says of each of these containers.
 
-    One that the engine itself fails to inspect is left out.
+    One that it fails to show is left out; returns the last such failure. Raises `EngineRefused`
+    where no container may be inspected at all.
     """
     waiting = iter(containers)
+    failed: Exception | None = None
 
     async def ask() -> None:
+        nonlocal failed
         for container in waiting:
             try:
-                seen = await client.sighting(container)
-            except EngineRefused as refused:
-                if refused.status < 500:
+                async with asyncio.timeout(ONE_S):
+                    seen = await client.sighting(container)
+            except FAILURES as failure:
+                if isinstance(failure, EngineRefused) and failure.status in FORBIDDEN:
                     raise
-                continue
-            if seen is not None:
-                found[container] = seen
+                failed = failure
+            else:
+                if seen is not None:
+                    found(container, seen)
 
     asking = [asyncio.ensure_future(ask()) for _ in range(AT_ONCE)]
     try:
@@ -72,3 +84,4 @@ async def inspect(
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+    return failed

@@ -8,6 +8,7 @@ in and drops by id what it remembers.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import replace
 
 from relay.bookmark import Bookmark
@@ -18,6 +19,9 @@ MARGIN_NS = 60 * 1_000_000_000
 
 LOOKBACK_NS = 10 * 60 * 1_000_000_000
 """How far before a first start to ask: what was asked of a container then explains its death."""
+
+CLOCK_DOUBT_NS = 5_000_000_000
+"""How far an engine's time may be from what relay takes it for: HTTP dates have whole seconds."""
 
 MEMORY = 512
 """How many events are remembered: twice the 256 that a Docker engine can repeat."""
@@ -32,6 +36,7 @@ class Cursor:
         self._floor_ns = bookmark.floor_ns
         self._anchored = bookmark.anchored
         self._recent = OrderedDict(bookmark.recent)
+        self._before: frozenset[str] | None = None
 
     @property
     def position_ns(self) -> int:
@@ -84,24 +89,46 @@ class Cursor:
     def is_before(self, event: Event) -> bool:
         """Whether it happened before relay began to listen to this engine.
 
-        Only what a first start looks back on does. A time before that is of a clock which was
-        stepped back, or of a swarm's manager.
+        Only what a first start looks back on did. Any other with such a time is of a clock that
+        was stepped back, or of a swarm's manager.
         """
+        if self._before is not None:
+            return event.id in self._before
         began_ns = self._mark.began_ns
-        return began_ns - LOOKBACK_NS <= event.time_ns < began_ns
+        asked_for = began_ns - LOOKBACK_NS <= event.time_ns < began_ns
+        return self.empty and event.scope == "local" and asked_for
+
+    def look_back(self, history: Iterable[Event]) -> None:
+        """Know what a first start looks back on; what a later history holds came since."""
+        if self.empty and self._before is None:
+            began_ns = self._mark.began_ns
+            self._before = frozenset(it.id for it in history if it.time_ns < began_ns)
 
     def proves(self, event: Event) -> bool:
         """Whether a history that holds this event reaches back to the position."""
         older = event.scope == "local" and event.time_ns <= self._position_ns
         return older or event.id in self._recent
 
+    def anchor(self) -> None:
+        """The history holds an event from before the position, and will unless it is lost."""
+        self._anchored = True
+
     def cast_off(self, position_ns: int) -> None:
         """Go on from here: no event that was taken in can be expected to come again."""
         self._anchored = False
-        self._position_ns = max(self._position_ns, position_ns)
+        self._position_ns = position_ns
 
-    def bookmark(self, assumed_ns: int, identity: str | None) -> Bookmark:
-        """The cursor as it is now, to be stored; for the other two see `Bookmark`."""
+    def is_ahead(self, now_ns: int) -> bool:
+        """Whether the engine's time is before that of the last event: its clock was set back."""
+        return self._position_ns > now_ns + CLOCK_DOUBT_NS
+
+    def bookmark(
+        self,
+        assumed_ns: int,
+        identity: str | None = None,
+        unheard: tuple[int, int] | None = None,
+    ) -> Bookmark:
+        """The cursor as it is now, to be stored; for the others see `Bookmark`."""
         return replace(
             self._mark,
             position_ns=self._position_ns,
@@ -110,6 +137,7 @@ class Cursor:
             anchored=self._anchored,
             assumed_ns=assumed_ns,
             identity=identity,
+            unheard=unheard,
         )
 
 

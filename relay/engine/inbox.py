@@ -3,17 +3,23 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from relay.engine.inference import Look
+from relay.engine.inspection import Sighting
 from relay.engine.record import Malformed, parse
-from relay.event import Event
+from relay.event import Event, Why
 
 RECORD_COST = 128
 """What a record takes in memory beside its content, in bytes, about."""
 
 EVENT_COST = 2_048
-"""What an event of a history takes, about."""
+"""What an event takes, of a history or relay's own, about."""
+
+SIGHTING_COST = 1_024
+"""What a container takes that was looked at, beside its labels, about."""
+
+BATCH_SIZE = 1024 * 1024
+"""The most that is taken at once, in bytes, by the same measure; one item is, whatever its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,10 @@ class Connection:
     ahead_ns: int = 0
     """How far the engine's clock is ahead of the local one."""
     lost_ns: int | None = None
-    """When the connection before it ended, by the engine's time; None if it is the first."""
+    """When the engine went down, by its own time, and the connection before with it; None if it is
+    not known to have been down."""
+    after_failure: bool = False
+    """Whether it could not be reached at first, since the connection before."""
     identity: str | None = None
     """The engine's own id; None where it gives none that lasts."""
     podman: bool = False
@@ -65,21 +74,6 @@ class Opened:
     """Set once this and all that was read before it is committed."""
 
 
-class Why(StrEnum):
-    """Why a stretch of the stream may be incomplete."""
-
-    HISTORY_OVERRUN = "history_overrun"
-    """More happened while nobody listened than the engine remembers."""
-    ENGINE_RESTARTED = "engine_restarted"
-    """Its history, which a restart empties, does not reach back, and is not full either."""
-    ANOTHER_ENGINE = "another_engine"
-    """An engine with another id answers at the same place."""
-    BUFFER_FULL = "buffer_full"
-    """``ingest.buffer`` had no more room."""
-    RECORD_TOO_LONG = "record_too_long"
-    """A record outgrew what is kept of one."""
-
-
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """Records that found no room or were too long to keep; what they told is lost."""
@@ -96,8 +90,8 @@ Item = Record | Opened | Dropped | Look | Event
 class Inbox:
     """A queue between one reader, which never waits, and one digester, which does.
 
-    Memory is bounded by the bytes of the records in it. Beyond that, new records are dropped, and
-    one `Dropped` that counts them takes their place in the order.
+    Memory is bounded by the bytes of what is in it. Beyond that, new records are dropped, and one
+    `Dropped` that counts them takes their place in the order.
     """
 
     def __init__(self, limit: int) -> None:
@@ -116,24 +110,29 @@ class Inbox:
         return self._limit - RECORD_COST
 
     def put(self, item: Item) -> None:
-        """Add what happened; of these there are few. A history goes without where room is short."""
-        if self._size + _cost(item) > self._limit and isinstance(item, Opened):
+        """Add what happened; of these there are few, and they find room whatever they cost.
+
+        A history stays out where room is short.
+        """
+        if self._size + cost(item) > self._limit and isinstance(item, Opened):
             item = replace(item, history=None)
-        self._size += _cost(item)
-        self._items.append(item)
+        self._add(item)
         self._filled.set()
 
     def put_records(self, connection: Connection, records: list[bytes]) -> None:
         """Add records while there is room."""
         for content in records:
             record = Record(connection, content)
-            if self._size + _cost(record) > self._limit:
+            if self._size + cost(record) > self._limit:
                 self._lose(connection)
             else:
                 self._declare_lost()
-                self._items.append(record)
-                self._size += _cost(record)
+                self._add(record)
         self._filled.set()
+
+    def _add(self, item: Item) -> None:
+        self._items.append(item)
+        self._size += cost(item)
 
     def _lose(self, connection: Connection) -> None:
         count = 1 if self._lost is None else self._lost.count + 1
@@ -141,7 +140,7 @@ class Inbox:
 
     def _declare_lost(self) -> None:
         if self._lost is not None:
-            self._items.append(self._lost)
+            self._add(self._lost)
             self._lost = None
 
     @property
@@ -155,27 +154,42 @@ class Inbox:
         self._filled.set()
 
     async def take(self, most: int) -> list[Item]:
-        """Wait until there is something and take up to ``most`` items; empty once closed."""
+        """Wait until there is something and `take_ready`; empty once closed."""
         while not (self._items or self._lost or self._closed):
             self._filled.clear()
             await self._filled.wait()
         return self.take_ready(most)
 
-    def take_ready(self, most: int) -> list[Item]:
-        """Up to ``most`` of the items that are there."""
-        if len(self._items) <= most:
-            self._declare_lost()
-        items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
-        self._size -= sum(map(_cost, items))
-        return items
+    def take_ready(self, most: int, size: int = BATCH_SIZE) -> list[Item]:
+        """Up to ``most`` of the items that are there, of up to ``size`` bytes; at least one."""
+        taken: list[Item] = []
+        while len(taken) < most:
+            if not self._items:
+                self._declare_lost()
+            if not self._items or (taken and cost(self._items[0]) > size):
+                break
+            taken.append(self._items.popleft())
+            self._size -= cost(taken[-1])
+            size -= cost(taken[-1])
+        return taken
 
 
-def _cost(item: Item) -> int:
+def cost(item: Item) -> int:
     """What an item takes of the room, in bytes."""
     match item:
         case Record(content=content):
-            return len(content) + RECORD_COST
+            return RECORD_COST + len(content)
         case Opened(history=tuple() as history):
-            return len(history) * EVENT_COST
+            return RECORD_COST + len(history) * EVENT_COST
+        case Look(sightings=sightings, missing=missing):
+            return RECORD_COST * (1 + len(missing)) + sum(map(sighting_cost, sightings))
+        case Event():
+            return EVENT_COST
         case _:
-            return 0
+            return RECORD_COST
+
+
+def sighting_cost(seen: Sighting) -> int:
+    """What a container that was looked at takes of the room, in bytes, about."""
+    labels = seen.labels.items()
+    return SIGHTING_COST + sum(RECORD_COST + len(name) + len(text) for name, text in labels)

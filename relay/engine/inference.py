@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from relay.container import Container
-from relay.engine.cause import cause
+from relay.engine.cause import EXPIRY_NS, cause
 from relay.engine.inspection import Sighting
 from relay.event import Actor, Cause, Event, Origin, event_id
+
+NOBODY_KNOWS = 255
+"""The exit code that engines give a container whose end they did not see: after a power cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,18 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Unheard:
-    """A stretch of an engine's time of which events may be missing; its ends are not in it."""
+    """A stretch of an engine's time of which events may be missing."""
 
     from_ns: int
     until_ns: int
 
-    def holds(self, time_ns: int) -> bool:
-        """Whether a time lies in it."""
-        return self.from_ns < time_ns < self.until_ns
+    def may_explain(self, container: Container, died_ns: int) -> bool:
+        """Whether a request that explains the death can lie in it: in the same life, and recent."""
+        started_ns = container.started_ns or 0
+        if started_ns > died_ns:  # that is the next life
+            started_ns = 0
+        begin_ns = max(started_ns, died_ns - EXPIRY_NS)
+        return self.from_ns < died_ns and begin_ns < self.until_ns
 
 
 def is_untold(known: Container | None, seen: Sighting, assumed_ns: int) -> bool:
@@ -85,8 +92,9 @@ def unseen_death(
     # Of what is known, long labels are not kept.
     container = replace(container, labels=seen.labels or container.labels)
     died_ns = seen.finished_ns
-    deaf = unheard is not None and unheard.holds(died_ns)
-    why = cause(container, died_ns, seen.exit_code, oom_seen=seen.oom_killed, unheard=deaf)
+    deaf = unheard is not None and unheard.may_explain(container, died_ns)
+    code = None if seen.exit_code == NOBODY_KNOWS else seen.exit_code
+    why = cause(container, died_ns, code, oom_seen=seen.oom_killed, unheard=deaf)
     death = _inferred("die", container, look, died_ns, died_ns, why, seen.exit_code)
     if seen.oom_killed and container.oom_ns is None:
         return [_inferred("oom", container, look, died_ns, died_ns), death]
@@ -94,7 +102,9 @@ def unseen_death(
 
 
 def unseen_end(container: Container, look: Look) -> Event:
-    """The ``die`` of a container that ran and is gone; nobody can say when and with what code."""
+    """The ``die`` of a container that ran, and is gone or as if it never had: nobody can say when
+    it ended, and with what code.
+    """
     assert container.started_ns is not None, "it ran"
     why = cause(container, look.taken_ns, None)
     return _inferred("die", container, look, look.taken_ns, container.started_ns, why)

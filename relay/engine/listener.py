@@ -1,21 +1,24 @@
 """Reads one engine's stream, for ever: connects, watches, reconnects."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from time import time_ns
 from typing import Protocol, TypeVar
 
+import aiohttp
 import structlog
 import tenacity
 
 from relay.engine.client import FAILURES, EngineClient, EngineUnavailable, Greeting, Now, words
+from relay.engine.cursor import CLOCK_DOUBT_NS
 from relay.engine.framing import RECORD_LIMIT, Framer
-from relay.engine.inbox import Connection, Dropped, Inbox, Opened, Why, read
+from relay.engine.inbox import Connection, Dropped, Inbox, Opened, read
 from relay.engine.reconcile import Reconciler
 from relay.engine.record import Malformed
-from relay.event import Event, happening
+from relay.event import Event, Why, happening
 
 log = structlog.get_logger()
 
@@ -84,6 +87,7 @@ class Listener:
         self._now = self._pace.now
         self._lost_ns: int | None = None
         self._ended_ns: int | None = None
+        self._down = False
         self._ahead_ns = 0
         self._heard = False
         self._open: asyncio.Future[Opened] = asyncio.Future()
@@ -119,6 +123,7 @@ class Listener:
                 await self._hear_out(client, self._greeted(greeting))
         except FAILURES as failure:
             if self._opened_s is None:
+                self._down = self._down or _refused(failure)
                 self._lost(failure)
                 raise
             self._log.info("engine.stream_ended", reason=words(failure))
@@ -137,7 +142,8 @@ class Listener:
             opened_ns=engine_now_ns,
             since_ns=self._progress.since_ns(engine_now_ns),
             ahead_ns=greeting.ahead_ns,
-            lost_ns=self._ended_ns,
+            lost_ns=self._ended_ns if self._down or greeting.local else None,
+            after_failure=self._lost_ns is not None,
             identity=greeting.identity,
             podman=greeting.podman,
         )
@@ -145,6 +151,7 @@ class Listener:
     def _opened(self, connection: Connection, history: tuple[Event, ...] | None) -> None:
         """The stream is there: only now is the engine back."""
         self._opened_s = _clock_s()
+        self._down = False
         self._log.info("engine.connected", host=self._host)
         if self._lost_ns is not None:
             down_s = round((self._now() - self._lost_ns) / 1e9, 3)
@@ -214,7 +221,8 @@ class Listener:
         One of them can be on its way; one that is still missing a round later is not. An engine
         that does not answer this question is given the benefit of the doubt.
         """
-        asked = replace(connection, since_ns=self._progress.since_ns(connection.opened_ns))
+        since_ns = self._progress.since_ns(self._now() + connection.ahead_ns)
+        asked = replace(connection, since_ns=since_ns)
         history = await self._history(client, asked)
         return {event.id for event in history or () if not self._progress.remembers(event)}
 
@@ -226,7 +234,8 @@ class Listener:
         Its clock is known to the second only: what was taken in last is not to be left out.
         """
         now_ns = self._now() + connection.ahead_ns
-        until_ns = max(now_ns, self._progress.position_ns + 1)
+        last_ns = self._progress.position_ns
+        until_ns = now_ns if last_ns > now_ns + CLOCK_DOUBT_NS else max(now_ns, last_ns + 1)
         try:
             async with asyncio.timeout(self._pace.answer_s):
                 body = await client.history(connection.since_ns, until_ns)
@@ -262,6 +271,14 @@ class Listener:
                 attributes=facts,
             )
         )
+
+
+def _refused(failure: BaseException) -> bool:
+    """Whether nobody listens where the engine did: it is not the network that is down."""
+    return isinstance(failure, aiohttp.ClientConnectorError) and failure.os_error.errno in (
+        errno.ECONNREFUSED,
+        errno.ENOENT,
+    )
 
 
 def _clock_s() -> float:

@@ -23,7 +23,7 @@ class Roster:
         self._containers = OrderedDict((container.id, container) for container in containers)
         self._assumed_ns = assumed_ns
         self._changed: set[str] = set()
-        self._destroyed: OrderedDict[str, None] = OrderedDict()
+        self._destroyed: OrderedDict[str, bool] = OrderedDict()
 
     @property
     def assumed_ns(self) -> int:
@@ -50,17 +50,21 @@ class Roster:
         self._assumed_ns = max(self._assumed_ns, container.died_ns or 0)
         self._changed.add(id_)
 
-    def drop(self, id_: str) -> None:
+    def drop(self, id_: str, *, end_inferred: bool = False) -> None:
         """It was destroyed: whatever was seen of it before means nothing any more."""
         if self._containers.pop(id_, None) is not None:
             self._changed.add(id_)
-        self._destroyed[id_] = None
+        self._destroyed[id_] = end_inferred
         if len(self._destroyed) > DESTROYED:
             self._destroyed.popitem(last=False)
 
     def destroyed(self, id_: str) -> bool:
         """Whether the container was destroyed; engines never use an id twice."""
         return id_ in self._destroyed
+
+    def end_was_inferred(self, id_: str) -> bool:
+        """Whether it was destroyed, and its death told because no event had."""
+        return self._destroyed.get(id_, False)
 
     def start_over(self, assumed_ns: int) -> None:
         """Know none of them, and count what died until then as told."""

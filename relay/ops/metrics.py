@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from relay.engine.inbox import Why
 from relay.engine.record import Flaw
+from relay.event import Why
 from relay.exchange import Reason
 from relay.ops.vitals import Vitals
 from relay.store.trouble import Trouble
@@ -23,7 +23,8 @@ VERDICTS = (
 """What an attempt can come to."""
 
 DROPS = (Why.BUFFER_FULL, Why.RECORD_TOO_LONG)
-GAPS = (*Why, "store_full")
+GAPS = tuple(why for why in Why if why not in (Why.STORE_BROKEN, Why.STORE_FULL))
+"""Those of an engine."""
 INFERRED = ("die", "oom")
 
 

@@ -146,3 +146,25 @@ def test_more_than_the_engine_remembers(
         relay.terminate()
     assert len({it["id"] for it in events(receiver, "/deaths")} - told) == 1
     assert gaps(receiver) == ["history_overrun"]
+
+
+def test_a_power_cut(binaries: Binaries, receiver: Receiver, relay_folder: Path) -> None:
+    """Whatever ran is told of, once: also what its engine removes when it comes back."""
+    with PrivateEngine(binaries) as engine:
+        with RelayProcess(configured(relay_folder, engine, receiver)) as relay:
+            relay.wait_for_log("engine.connected")
+            engine.run("sleep", "1000", name="stays")
+            engine.run("sleep", "1000", name="fleeting", options=["--rm"])
+            engine.wait_for_event("start", "fleeting", since_ns=0)
+            processes = [engine.pid(name) for name in ("stays", "fleeting")]
+            engine.kill()
+            for process in processes:
+                engine.kill_pid(process)
+            relay.wait_for_log("engine.unreachable")
+            engine.start()
+            receiver.wait_for(lambda _: len(deaths(receiver)) >= 2)
+            assert relay.terminate() == 0
+        told = {name: (cause, origin) for name, _, cause, origin in deaths(receiver)}
+        assert len(deaths(receiver)) == 2
+        assert told["fleeting"] == ("unknown", "inferred")
+        assert told.keys() == {"stays", "fleeting"}

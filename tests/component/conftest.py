@@ -20,6 +20,13 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "GRACE_S", 0.001)
 
 
+@pytest.fixture(autouse=True)
+def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be looked at as often as a test likes."""
+    monkeypatch.setattr(reconcile, "APART_S", 0)
+    monkeypatch.setattr(reconcile, "APART_RECONNECTED_S", 0)
+
+
 @pytest.fixture
 async def webhook() -> Webhook:
     return Webhook()

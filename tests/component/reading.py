@@ -43,6 +43,9 @@ NO_LOOKS = ReconcileConfig(every=timedelta(0), on_reconnect=False)
 LOOKS = ReconcileConfig.model_construct(every=timedelta(milliseconds=5), on_reconnect=True)
 """The containers are looked at all the time."""
 
+ONE_LOOK = ReconcileConfig(every=timedelta(0), on_reconnect=True)
+"""After a reconnect and after a loss."""
+
 EVERYTHING = """
 destinations: {sink: {type: console}}
 routes:
@@ -78,7 +81,7 @@ class Reading:
     async def digest_all(self) -> None:
         """Digest what is read until there is no more."""
         outbox = cast("Outbox", self)
-        await ingest(Ways(self.inbox, self.digest, self.contact, outbox, lambda *_: None, time_ns))
+        await ingest(Ways(self.inbox, self.digest, self.contact, outbox, time_ns), lambda *_: None)
 
     @contextmanager
     def held_up(self) -> Iterator[None]:

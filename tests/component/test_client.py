@@ -6,7 +6,13 @@ from time import time_ns
 
 import pytest
 
-from relay.engine.client import EngineClient, EngineRefused, EngineUnavailable, connect
+from relay.engine.client import (
+    ANSWER_LIMIT,
+    EngineClient,
+    EngineRefused,
+    EngineUnavailable,
+    connect,
+)
 from relay.engine.endpoint import Endpoint
 from tests.component.scripted_engine import Answer, ScriptedEngine
 
@@ -74,13 +80,24 @@ async def test_a_list_with_unknown_fields(engine: ScriptedEngine) -> None:
         assert await client.containers() == {"a": ""}
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[7]", b"<html>", b"\xff", b'[{"Id": null}]'])
+@pytest.mark.parametrize("body", [b"", b"{}", b"[7]", b"<html>", b"\xff", b'[{"Id": "a"}'])
 async def test_a_list_that_is_none(engine: ScriptedEngine, body: bytes) -> None:
     """The engine is unavailable, as far as this question goes."""
     engine.answers["containers"] = Answer(body)
     async with greeted(engine) as client:
         with pytest.raises(EngineUnavailable, match="cannot be read"):
             await client.containers()
+
+
+async def test_a_list_of_any_length(engine: ScriptedEngine) -> None:
+    """What people write into labels does not keep the others from being seen."""
+    label = b"x" * (ANSWER_LIMIT // 8)
+    entry = b'{"Id": "%d", "Labels": {"long": "' + label + b'"}, "State": "running"}'
+    body = b"[" + b",".join(entry % number for number in range(9)) + b"]"
+    assert len(body) > ANSWER_LIMIT
+    engine.answers["containers"] = Answer(body)
+    async with greeted(engine) as client:
+        assert await client.containers() == {str(number): "running" for number in range(9)}
 
 
 async def test_a_sighting(engine: ScriptedEngine) -> None:

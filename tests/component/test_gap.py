@@ -1,9 +1,11 @@
 """Stretches that the engine's history does not cover are declared, before what follows them."""
 
 from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from relay.engine.cursor import LOOKBACK_NS, MARGIN_NS
 from relay.engine.inbox import Opened
 from relay.event import rfc3339
 from tests.component.reading import QUICK, reading
@@ -134,6 +136,87 @@ async def test_a_gap_while_relay_was_away(engine: ScriptedEngine) -> None:
         engine.forget()
         async with reading(engine, bookmark=result.bookmark) as later:
             await later.wait_for(lambda: later.gaps() == ["engine_restarted"])
+
+
+async def test_an_engine_of_which_nothing_was_heard_yet(engine: ScriptedEngine) -> None:
+    """That it was not there at first is no gap, nor is a mere reconnect; that it was away is."""
+    async with reading(engine, start_from="now") as result:
+        await result.wait_for(lambda: result.own() == ["engine_lost"])
+        async with engine.serving():
+            for count in range(1, 4):
+                await opened(engine, count)
+                engine.streams[-1].cut()
+            await opened(engine, 4)
+        await result.wait_for(lambda: result.own().count("engine_lost") == 2)
+        assert result.gaps() == []
+        async with engine.serving():
+            await result.wait_for(lambda: result.gaps() == ["unproven"])
+            engine.streams[-1].cut()
+            await opened(engine, 6)
+            engine.happen("a")
+            await result.wait_for_names("a")
+    assert result.own() == [*["engine_lost", "engine_back"] * 2, "gap"]
+
+
+async def test_a_history_from_before_the_start_proves_that_nothing_is_missing(
+    engine: ScriptedEngine,
+) -> None:
+    """It is not told; it is there after the engine was out of reach, and not after a restart."""
+    engine.record("before", ago_s=60)
+    async with reading(engine, start_from="now") as result:
+        await result.wait_for(lambda: result.own() == ["engine_lost"])
+        async with engine.serving():
+            await opened(engine)
+        await result.wait_for(lambda: result.own().count("engine_lost") == 2)
+        async with engine.serving():
+            await opened(engine, 2)
+        await result.wait_for(lambda: result.own().count("engine_lost") == 3)
+        assert result.gaps() == []
+        engine.forget()
+        async with engine.serving():
+            await result.wait_for(lambda: result.gaps() == ["engine_restarted"])
+    assert result.names() == []
+
+
+async def test_a_clock_that_was_set_back(engine: ScriptedEngine) -> None:
+    """It is declared once; what happens by the new time comes, and nothing comes twice."""
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        engine.happen("a")
+        await result.wait_for_names("a")
+        engine.ahead_ns = -3600 * 10**9
+        asked = len(engine.requests)
+        engine.record("b", ago_s=1)
+        engine.streams[-1].cut()
+        await opened(engine, 2)
+        engine.send(engine.record("c", ago_s=0.001))
+        await result.wait_for_names("a", "b", "c")
+        engine.streams[-1].cut()
+        await opened(engine, 3)
+        engine.send(engine.record("d", ago_s=0.0001))
+        await result.wait_for_names("a", "b", "c", "d")
+    assert result.gaps() == ["clock_set_back"]
+    soon_ns = engine.now_ns() + 2 * 10**9
+    assert engine.streams[1].since_ns <= soon_ns - LOOKBACK_NS
+    assert engine.streams[2].since_ns <= soon_ns - MARGIN_NS
+    queries = [parse_qs(urlsplit(target).query) for target in engine.requests[asked:]]
+    untils_s = [float(query["until"][0]) for query in queries if "until" in query]
+    assert untils_s
+    assert max(untils_s) * 1e9 <= soon_ns
+
+
+async def test_a_clock_that_steps_back_a_little_after_a_first_start(
+    engine: ScriptedEngine,
+) -> None:
+    """What happens is news, though its time is before the start."""
+    engine.record("before", ago_s=3)
+    async with engine.serving(), reading(engine, start_from="now") as result:
+        await opened(engine)
+        engine.send(engine.record("a", ago_s=2))
+        await result.wait_for_names("a")
+        engine.happen("b")
+        await result.wait_for_names("a", "b")
+    assert result.own() == []
 
 
 async def test_another_engine_at_the_same_place(engine: ScriptedEngine) -> None:

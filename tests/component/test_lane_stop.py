@@ -45,7 +45,7 @@ class Interrupted:
         self.bookmark, self.take_in = outbox.bookmark, outbox.take_in
         self.settle, self.news, self.pending = outbox.settle, outbox.news, outbox.pending
         self.containers, self.enrich, self.state = outbox.containers, outbox.enrich, outbox.state
-        self.settle_clock = outbox.settle_clock
+        self.settle_clock, self.losses = outbox.settle_clock, outbox.losses
 
     async def due(
         self, destination: str, now_ns: int, most: int, besides: Collection[int] = ()

@@ -2,10 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from time import time_ns
 
 import pytest
 
+from relay.bookmark import Bookmark
+from relay.engine.client import EngineClient, Greeting
 from relay.engine.cursor import MARGIN_NS
+from relay.engine.inbox import Inbox, Item, Opened
 from tests.component.reading import QUICK, reading
 from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
 
@@ -136,6 +140,80 @@ async def test_a_stream_that_is_rightly_silent(engine: ScriptedEngine) -> None:
         asked = engine.count("history")
         await engine.bell.wait_for(lambda: engine.count("history") > asked + 5)
         assert len(engine.streams) == 1
+
+
+async def test_only_what_is_young_is_asked_for_beside_the_stream(engine: ScriptedEngine) -> None:
+    """However long ago the stream was opened; what was before relay began is not missed."""
+    away_s = 0
+
+    def now() -> int:
+        return time_ns() + away_s * 10**9
+
+    engine.record("before", ago_s=300)
+    began_ns = engine.now_ns()
+    kept = replace(Bookmark.beginning(began_ns), recent=(("evt_00", began_ns),))
+    patient = replace(WATCHFUL, now=now, answer_s=10)
+    async with engine.serving(), reading(engine, patient, bookmark=kept) as result:
+        await opened(engine)
+        away_s, engine.ahead_ns = 60, 60 * 10**9
+        engine.happen("a")
+        await result.wait_for_names("a")
+        asked = engine.count("history")
+        await engine.bell.wait_for(lambda: engine.count("history") > asked + 5)
+        assert len(engine.streams) == 1
+
+
+async def openings(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, *, local: bool, away: bool
+) -> list[Opened]:
+    """The two connections to an engine that is cut off in between, or gone."""
+    put, greet = Inbox.put, EngineClient.greet
+    found: list[Opened] = []
+
+    def spy(inbox: Inbox, item: Item) -> None:
+        if isinstance(item, Opened):
+            found.append(item)
+        put(inbox, item)
+
+    async def greet_from(client: EngineClient) -> Greeting:
+        greeting = await greet(client)
+        assert greeting.local
+        return replace(greeting, local=local)
+
+    monkeypatch.setattr(Inbox, "put", spy)
+    monkeypatch.setattr(EngineClient, "greet", greet_from)
+    async with reading(engine) as result:
+        await result.wait_for(lambda: result.own() == ["engine_lost"])
+        async with engine.serving():
+            await opened(engine)
+            if not away:
+                engine.streams[0].cut()
+                await opened(engine, 2)
+        if away:
+            await result.wait_for(lambda: result.own().count("engine_lost") == 2)
+            async with engine.serving():
+                await opened(engine, 2)
+    return found[:2]
+
+
+@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize("local", [False, True])
+async def test_whether_the_engine_is_known_to_have_been_down(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, local: bool, away: bool
+) -> None:
+    """Nobody listened in its place, or there is no network between that could have failed."""
+    first, second = [
+        opening.connection
+        for opening in await openings(engine, monkeypatch, local=local, away=away)
+    ]
+    assert first.lost_ns is None
+    assert second.after_failure is away
+    if not local and not away:
+        assert second.lost_ns is None
+    else:
+        assert second.lost_ns is not None
+        assert first.opened_ns <= second.lost_ns + 10**9
+        assert second.lost_ns <= second.opened_ns + 10**9
 
 
 async def test_an_engine_that_withholds_its_history(engine: ScriptedEngine) -> None:

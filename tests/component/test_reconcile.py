@@ -1,16 +1,19 @@
 """Looks at an engine's containers beside its stream: what no event told is inferred, once."""
 
+import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from relay.config import ReconcileConfig, StartFrom
+from relay.engine import reconcile
 from relay.event import Cause, Origin
 from tests.component.reading import (
     BUSY,
     LOOKS,
     NO_LOOKS,
+    ONE_LOOK,
     QUICK,
     Reading,
     looks,
@@ -19,9 +22,6 @@ from tests.component.reading import (
     settled,
 )
 from tests.component.scripted_engine import HISTORY, Answer, ScriptedEngine
-
-ONE_LOOK = ReconcileConfig(every=timedelta(0), on_reconnect=True)
-"""After a reconnect and after a loss."""
 
 
 async def rung(engine: ScriptedEngine) -> None:
@@ -88,20 +88,21 @@ async def test_the_id_of_an_inferred_death_is_always_the_same(engine: ScriptedEn
     assert one.routed[0].id == other.routed[0].id
 
 
-async def test_a_real_event_that_comes_during_the_grace(engine: ScriptedEngine) -> None:
+async def test_a_real_event_that_comes_during_the_grace(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It tells of the death; nothing is inferred."""
     engine.run("web")
     async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
         await settled(result)
-        asked: list[int] = []
 
-        async def tell_before_the_second_list() -> None:
-            asked.append(engine.count("inspect"))
-            if asked[-1] == asked[0] + 1 and not result.routed:
+        async def tell(delay_s: float) -> None:
+            if delay_s == reconcile.GRACE_S and not result.routed:
                 engine.tell("web", "die", exitCode="3")
                 await result.wait_for(lambda: bool(result.routed))
 
-        engine.before["containers"] = tell_before_the_second_list
+        patched = SimpleNamespace(**{**vars(asyncio), "sleep": tell})
+        monkeypatch.setattr(reconcile, "asyncio", patched)
         engine.die("web", 3)
         await result.wait_for_names("web")
         await looks(engine, 4)
@@ -284,7 +285,7 @@ async def test_a_loss_makes_look(engine: ScriptedEngine, config: ReconcileConfig
         engine.tell("web", "die", exitCode="4")
         await result.wait_for_names("web")
         await pings(engine, 30)
-        assert engine.count("containers") == before + 2
+        assert engine.count("containers") == before + 1
     assert result.gaps() == ["record_too_long"]
     assert told(result) == [("die", "web", 4, Cause.CRASHED, Origin.INFERRED)]
 

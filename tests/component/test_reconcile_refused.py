@@ -3,19 +3,25 @@
 import pytest
 from structlog.testing import capture_logs
 
-from relay.engine import reconcile
-from tests.component.reading import BUSY, LOOKS, looks, pings, reading, settled
+from relay.engine import contact, reconcile
+from tests.component.reading import BUSY, LOOKS, ONE_LOOK, looks, pings, reading, settled
 from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "status"), [("containers", 403), ("containers", 404), ("inspect", 403)]
+    ("endpoint", "status"),
+    [
+        *(("containers", status) for status in (401, 403, 404, 405, 501)),
+        ("inspect", 401),
+        ("inspect", 403),
+    ],
 )
 async def test_a_proxy_that_shows_no_containers(
     engine: ScriptedEngine, endpoint: str, status: int
 ) -> None:
     """It is said once, not once per connection, and not asked again over this one."""
-    engine.run("web")
+    for name in ("db-1", "db-2", "db-3"):
+        engine.run(name)
     engine.answers[endpoint] = Answer(b"<html>forbidden</html>", status)
     with capture_logs() as logs:
         async with (
@@ -39,6 +45,8 @@ async def test_a_proxy_that_shows_no_containers(
     "trouble",
     [
         Answer(b"oops", 500),
+        Answer(b"slow down", 429),
+        Answer(b"bad", 400),
         Answer(b"<html>Welcome</html>"),
         Answer(b'{"Id": "a"}'),
         Answer(b'[{"Id": 7}]'),
@@ -47,20 +55,20 @@ async def test_a_proxy_that_shows_no_containers(
         Trouble.CLOSE,
         Trouble.SILENCE,
     ],
-    ids=["500", "html", "object", "number", "no-utf8", "deep", "close", "silence"],
+    ids=["500", "429", "400", "html", "object", "number", "no-utf8", "deep", "close", "silence"],
 )
 async def test_a_list_that_is_none(
     engine: ScriptedEngine, trouble: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said once and asked for until it comes; nothing is inferred from it."""
-    monkeypatch.setattr(reconcile, "LOOK_S", 0.05)
+    monkeypatch.setattr(reconcile, "LIST_S", 0.05)
     engine.run("web")
     engine.answers["containers"] = trouble
     with capture_logs() as logs:
         async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
             await looks(engine, 3)
             assert result.routed == []
-            monkeypatch.setattr(reconcile, "LOOK_S", 10)
+            monkeypatch.setattr(reconcile, "LIST_S", 10)
             del engine.answers["containers"]
             await settled(result)
             engine.die("web", 3)
@@ -69,12 +77,25 @@ async def test_a_list_that_is_none(
     assert sum(line["event"] == "reconcile.unavailable" for line in logs) == 1
 
 
-@pytest.mark.parametrize("answer", [Answer(b"oops", 500), Answer(b"<html>"), Answer(b"{}")])
-async def test_a_container_that_cannot_be_inspected(engine: ScriptedEngine, answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        *(Answer(b"oops", status) for status in (400, 405, 408, 409, 429, 500, 501)),
+        Answer(b"<html>"),
+        Answer(b"{}"),
+        Trouble.CLOSE,
+        Trouble.SILENCE,
+    ],
+    ids=["400", "405", "408", "409", "429", "500", "501", "html", "empty", "close", "silence"],
+)
+async def test_a_container_that_cannot_be_inspected(
+    engine: ScriptedEngine, trouble: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It alone is passed over, until it can be."""
+    monkeypatch.setattr(contact, "ONE_S", 0.1)
     engine.run("odd")
     engine.run("web")
-    engine.answers[engine.containers["odd"].id] = answer
+    engine.answers[engine.containers["odd"].id] = trouble
     async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
         await settled(result)
         engine.die("odd", 4)
@@ -82,4 +103,38 @@ async def test_a_container_that_cannot_be_inspected(engine: ScriptedEngine, answ
         await result.wait_for_names("web")
         await looks(engine, 4)
         engine.answers.clear()
+        monkeypatch.setattr(contact, "ONE_S", 10)
         await result.wait_for_names("web", "odd")
+
+
+async def test_an_engine_that_inspects_nothing(engine: ScriptedEngine) -> None:
+    """Where not one container is shown, none was looked at: it is said once, and tried again."""
+    engine.run("web")
+    engine.run("db")
+    engine.answers["inspect"] = Answer(b"oops", 500)
+    with capture_logs() as logs:
+        async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+            await looks(engine, 4)
+            assert result.digest.in_doubt
+            engine.answers.clear()
+            await settled(result)
+    assert sum(line["event"] == "reconcile.unavailable" for line in logs) == 1
+
+
+async def test_a_look_that_failed_is_made_up_for(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where looks from time to time are switched off."""
+    monkeypatch.setattr(reconcile, "AGAIN_S", 0.001)
+    engine.run("web")
+    engine.answers["containers"] = Answer(b"oops", 500)
+    async with (
+        engine.serving(),
+        reading(engine, BUSY, start_from="now", reconcile=ONE_LOOK) as result,
+    ):
+        await looks(engine, 3)
+        engine.answers.clear()
+        await settled(result)
+        asked = engine.count("containers")
+        await pings(engine, 30)
+        assert engine.count("containers") == asked

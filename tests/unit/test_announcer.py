@@ -1,5 +1,6 @@
 """relay's own happenings, on their way into the store."""
 
+import asyncio
 import os
 import socket
 from pathlib import Path
@@ -22,7 +23,7 @@ routes:
   - {name: own, match: {type: relay, action: [started, stopped]}, to: [ops, audit]}
   - {name: gaps, match: {type: relay, action: gap}, to: audit}
 """
-LOSS = Loss(Path("/state/relay.db.broken-1"), 7, "file is not a database")
+LOSS = Loss(Path("/state/relay.db.broken-1"), 7, "file is not a database", 5)
 
 
 class Store:
@@ -30,10 +31,12 @@ class Store:
 
     def __init__(self) -> None:
         self.taken: list[tuple[Intake, int]] = []
+        self.undeclared_shed = 0
 
     async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
         self.taken.append((intake, now_ns))
-        return Receipt([])
+        self.undeclared_shed -= intake.declares_shed
+        return Receipt([], undeclared_shed=self.undeclared_shed)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def store() -> Store:
 @pytest.fixture
 def announcer(store: Store) -> Announcer:
     router = Router(parse(ROUTES, file="test", environ={}, folder=Path()).routes)
-    return Announcer(router, cast("Outbox", store), lambda: 4711)
+    return Announcer(router, cast("Outbox", store), lambda: 4711, asyncio.Event())
 
 
 @pytest.mark.parametrize("action", ["started", "stopped"])
@@ -64,7 +67,7 @@ async def test_what_happens_to_relay(announcer: Announcer, store: Store, action:
 
 async def test_a_store_that_was_set_aside(announcer: Announcer, store: Store) -> None:
     """It is a gap: which file is kept, why, and how much was carried over."""
-    await announcer.declare(LOSS)
+    await announcer.declare([LOSS])
     ((intake, _),) = store.taken
     ((notification, destinations),) = intake.notifications
     assert (notification.route, list(destinations)) == ("gaps", ["audit"])
@@ -77,13 +80,31 @@ async def test_a_store_that_was_set_aside(announcer: Announcer, store: Store) ->
         "file": "/state/relay.db.broken-1",
         "carried": "7",
     }
+    assert list(intake.declares) == [5]
+
+
+async def test_what_a_full_store_gave_up(announcer: Announcer, store: Store) -> None:
+    """It is a gap with how many and since when, in the commit that counts it as told; and news."""
+    announcer.heed(Receipt([]))
+    assert not announcer.news.is_set()
+    store.undeclared_shed = 7
+    announcer.heed(Receipt([], shed=3, undeclared_shed=7))
+    assert announcer.news.is_set()
+    await announcer.declare([])
+    await announcer.declare([])
+    ((intake, _),) = store.taken
+    assert intake.declares_shed == 7
+    (event,) = intake.notifications[0][0].events
+    facts = event.actor.attributes
+    assert (facts["why"], facts["count"]) == ("store_full", "7")
+    assert facts["from"] < facts["until"]
 
 
 async def test_each_start_is_an_event_of_its_own(announcer: Announcer, store: Store) -> None:
     """Two of them are not taken for one, nor is a gap for another."""
     for _ in range(2):
         await announcer.say("started")
-        await announcer.declare(LOSS)
+        await announcer.declare([LOSS])
     ids = {intake.notifications[0][0].events[0].id for intake, _ in store.taken}
     assert len(ids) == 4
 
@@ -92,5 +113,5 @@ async def test_what_no_route_names(store: Store) -> None:
     """Nothing comes of it."""
     text = "destinations: {ops: {type: console}}\nroutes: [{name: everything, to: ops}]"
     router = Router(parse(text, file="test", environ={}, folder=Path()).routes)
-    await Announcer(router, cast("Outbox", store), lambda: 1).say("started")
+    await Announcer(router, cast("Outbox", store), lambda: 1, asyncio.Event()).say("started")
     assert [intake.notifications for intake, _ in store.taken] == [[]]

@@ -9,8 +9,8 @@ from relay.bookmark import Bookmark
 from relay.config import StartFrom
 from relay.digest import Digest, beginning_ns
 from relay.engine.cursor import LOOKBACK_NS, MARGIN_NS
-from relay.engine.inbox import Connection, Dropped, Opened, Why
-from relay.event import Cause, Event, Origin, happening, rfc3339
+from relay.engine.inbox import Connection, Dropped, Opened
+from relay.event import Cause, Event, Origin, Why, happening, rfc3339
 from relay.notification import notify
 from tests.streams import ENGINES, lines
 from tests.unit.digesting import HERE, NOW_NS, digest, records, router, taken, told
@@ -125,6 +125,23 @@ def test_what_was_dropped_is_declared() -> None:
     }
     ((line),) = shown
     assert (line["log_level"], line["event"], line["count"]) == ("error", "events.dropped", 7)
+
+
+def test_drops_are_told_once_a_minute_and_at_the_end() -> None:
+    """With their count; the cursor stays where it is."""
+    here, dropped = digest(), Dropped(HERE, 7, Why.BUFFER_FULL)
+    with capture_logs() as shown:
+        first = taken(here, [dropped], NOW_NS)
+        silent = taken(here, [dropped, dropped], NOW_NS + 1)
+        last = here.finish(NOW_NS + 2)
+    assert [len(intake.notifications) for intake in (first, silent, last)] == [1, 0, 1]
+    ((notification, _),) = last.notifications
+    assert notification.events[0].actor.attributes["count"] == "14"
+    assert [shed["count"] for shed in shown] == [7, 14]
+    assert last.bookmark is not None
+    assert last.bookmark.position_ns == 1
+    assert here.finish(NOW_NS + 3).notifications == []
+    assert here.tally.dropped[Why.BUFFER_FULL] == 21
 
 
 def test_relays_own_events_are_routed_and_move_no_cursor() -> None:

@@ -9,15 +9,20 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from relay.container import Container
-from relay.digest import SHED_EVERY_NS, Digest
-from relay.engine.inbox import Dropped, Opened, Why, read
+from relay.digest import Digest
+from relay.engine.cursor import CLOCK_DOUBT_NS, LOOKBACK_NS, MARGIN_NS
+from relay.engine.inbox import Dropped, Opened, read
 from relay.engine.inference import Look
 from relay.engine.inspection import Sighting
 from relay.engine.roster import Roster
-from relay.event import Cause, Event, Origin
+from relay.event import Cause, Event, Origin, Why
 from relay.store.outbox import Intake
 from tests.streams import ENGINES, lines
 from tests.unit.digesting import HERE, NOW_NS, digest, records, router, taken, told
+
+CLOCK_DOUBT_S, LOOKBACK_S, MARGIN_S = (
+    span_ns // 10**9 for span_ns in (CLOCK_DOUBT_NS, LOOKBACK_NS, MARGIN_NS)
+)
 
 
 def line(action: str, second: float = 0, *, id_: str = "c", **attributes: str) -> bytes:
@@ -108,7 +113,8 @@ def test_what_was_before_the_beginning_only_explains() -> None:
         line("die", -8, id_="d", exitCode="3"),
         line("kill", -1, signal="15"),
     ]
-    intake = taken(here, [opened(0), *records([*before, line("die", 1, exitCode="143")])])
+    died = line("die", 1, exitCode="143")
+    intake = taken(here, [opened(0, *before), *records([*before, died])])
     assert told(intake) == []
     (known,) = [container for container in intake.containers if container.id == "c"]
     assert (known.started_ns, known.died_ns) == (later(-9), later(1))
@@ -247,29 +253,63 @@ def test_dockers_deaths_do_not_wait() -> None:
     assert not here.unsettled(here.read(records([line("start"), line("die", 1, exitCode="1")])))
 
 
-def test_what_a_full_store_gave_up_is_told_once_a_minute() -> None:
-    """What was given up between is counted together; the cursor stays where it is."""
+def test_what_may_have_been_missed_is_known_to_the_next_process() -> None:
+    """A look does not find requests; a death as by a request has no known cause."""
     here = digest()
-    taken(here, [opened(0)])
-    with capture_logs() as shown:
-        first = here.shed(3, NOW_NS)
-        assert here.shed(4, NOW_NS + SHED_EVERY_NS - 1) is None
-        second = here.shed(1, NOW_NS + SHED_EVERY_NS)
-    assert first is not None
-    assert second is not None
-    assert first.bookmark is None
-    (event,) = events(first)
-    assert (event.type, event.action, event.host) == ("relay", "gap", "node-1")
-    assert event.actor.attributes == {
-        "why": "store_full",
-        "reason": "the store is full; deliveries given up: 3",
-        "count": "3",
-    }
-    assert events(second)[0].actor.attributes["count"] == "5"
-    assert [(one["event"], one["given_up"]) for one in shown] == [
-        ("store.full", 3),
-        ("store.full", 5),
-    ]
+    taken(here, [opened(0), *records([line("start")])])
+    with capture_logs():
+        taken(here, [Dropped(HERE, 1, Why.BUFFER_FULL)], later(9))
+    intake = taken(here, [looked(10), *records([line("start", 11, id_="d")])])
+    assert intake.bookmark is not None
+    assert intake.bookmark.unheard == (later(0), later(9))
+    here.tell_all_again()
+    again = resumed(here, taken(here, []))
+    died = [line("die", 20, id_=id_, exitCode="143") for id_ in ("c", "d")]
+    assert [event.actor.id for event in events(taken(again, records(died)))] == ["d"]
+
+
+def test_a_removal_that_shows_a_death() -> None:
+    """It is counted as inferred, and the route that wants crashes wants none of unknown cause."""
+    here = digest()
+    taken(here, [opened(0), *records([line("start")])])
+    intake = taken(here, records([line("destroy", 5), line("die", 4, exitCode="3")]))
+    assert told(intake) == []
+    assert intake.gone == ["c"]
+    assert here.tally.inferred.total() == 1
+
+
+def test_another_process_that_hears_nothing_of_before() -> None:
+    """It cannot know that nothing happened; a first start and a mere reconnect can."""
+    here = digest("now")
+    intake = taken(here, [opened(0), opened(1)])
+    assert told(intake) == []
+    (gap,) = events(taken(resumed(here, intake), [opened(9), opened(10)]))
+    assert gap.actor.attributes["why"] == "unproven"
+
+
+def test_a_clock_that_was_set_back() -> None:
+    """It is asked from ten minutes before its now, and what happens by it is taken in."""
+    here = digest()
+    intake = taken(here, [opened(0), *records([line("start", 3600)])])
+    again = resumed(here, intake)
+    assert again.since_ns(later(3600 - CLOCK_DOUBT_S)) == later(3600 - MARGIN_S)
+    assert again.since_ns(later(1000)) == later(1000 - LOOKBACK_S)
+    news = records([line("die", 999, exitCode="3"), line("start", 3600)])
+    after = taken(again, [opened(1000, line("die", 999, exitCode="3")), *news])
+    gap, death = events(after)
+    assert gap.actor.attributes["why"] == "clock_set_back"
+    assert (death.action, death.time_ns) == ("die", later(999))
+    assert again.position_ns == later(999)
+    assert again.since_ns(later(1001)) == later(999 - MARGIN_S)
+
+
+def test_a_clock_that_steps_back_a_little_after_the_first_start() -> None:
+    """What happens then is news, though its time is before the beginning."""
+    here = digest("now")
+    old = line("die", -2, id_="d", exitCode="3")
+    news = line("die", -1, exitCode="3")
+    intake = taken(here, [opened(0, old), *records([old, news, old])])
+    assert told(intake) == [("crashed", "web")]
 
 
 def test_the_position() -> None:

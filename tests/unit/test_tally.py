@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import msgspec
 
-from relay.engine.inbox import Connection, Dropped, Item, Opened, Why
+from relay.engine.inbox import Connection, Dropped, Item, Opened
+from relay.event import Why
 from relay.exchange import Dead, Delivered, Reason, Retry
 from relay.tally import DestinationTally, EngineTally
 from tests.unit.digesting import HERE, NOW_NS, digest, records, taken
@@ -88,15 +89,6 @@ def test_an_inferred_event_beside_one_that_came() -> None:
     here.take_in(here.read(records([msgspec.json.encode(die)])), NOW_NS, {"c": shown})
     assert here.tally.inferred == {"oom": 1}
     assert here.tally.taken_in == 1
-
-
-def test_a_full_store() -> None:
-    """Every delivery given up is counted, though it is told at most once a minute."""
-    here = digest()
-    assert here.shed(3, NOW_NS) is not None
-    assert here.shed(4, NOW_NS + 1) is None
-    assert here.tally.shed == 7
-    assert here.tally.gaps == {"store_full": 1}
 
 
 def test_attempts() -> None:

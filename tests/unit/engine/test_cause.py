@@ -135,12 +135,21 @@ def test_a_kill_for_memory_that_inspection_shows(
         (143, Cause.UNKNOWN),
         (129, Cause.CRASHED),
         (1, Cause.CRASHED),
-        (0, Cause.FINISHED),
+        (0, Cause.UNKNOWN),
     ],
 )
 def test_a_request_that_could_have_been_missed(exit_code: int, expected: Cause) -> None:
-    """Where relay did not hear, a death by a terminating signal has no known cause."""
+    """Where relay did not hear, a death as by a request has no known cause."""
     assert cause(BARE, at(1), exit_code, unheard=True) is expected
+
+
+def test_what_was_heard_counts_though_more_could_have_been_missed() -> None:
+    """A request, a kill for memory, and the container's own stop signal."""
+    assert cause(Container("c", asked_ns=NOON_NS), at(1), 143, unheard=True) is Cause.REQUESTED
+    assert cause(Container("c", killed_ns=NOON_NS), at(1), 0, unheard=True) is Cause.REQUESTED
+    assert cause(Container("c", oom_ns=NOON_NS), at(1), 137, unheard=True) is Cause.OOM
+    assert cause(Container("c", stop_signal=10), at(1), 138, unheard=True) is Cause.UNKNOWN
+    assert cause(BARE, at(1), 138, unheard=True) is Cause.CRASHED
 
 
 @pytest.mark.parametrize(("late_ns", "expected"), [(0, Cause.REQUESTED), (1, Cause.CRASHED)])

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from relay.engine.chronicle import Chronicle
+from relay.engine.inference import Unheard
 from relay.engine.inspection import Sighting
 from relay.engine.record import parse
 from relay.event import Cause, Event, Origin
@@ -48,6 +49,7 @@ def deaths(
 # How containers end, by their events.
 
 R, C, F, M = Cause.REQUESTED, Cause.CRASHED, Cause.FINISHED, Cause.OOM
+U = Cause.UNKNOWN
 TERM: Happened = ("kill", 15)
 KILL: Happened = ("kill", 9)
 
@@ -69,7 +71,9 @@ KILL: Happened = ("kill", 9)
         (["start", ("die", 0)], [F]),
         (["start", ("die", 4), "start", ("die", 4), "start", ("die", 4)], [C, C, C]),
         (["start", TERM, TERM, KILL, "stop", "stop", ("die", 137)], [R]),
-        (["start", TERM, "destroy", ("die", 3)], [C]),
+        (["start", TERM, "destroy", ("die", 3)], [R]),
+        (["start", "destroy", ("die", 3)], [U]),
+        (["start", ("die", 0), "destroy", ("die", 3)], [F, C]),
         (["start", TERM, ("die", 0), ("die", 3)], [R, C]),
     ],
 )
@@ -185,6 +189,71 @@ def test_an_oom_that_was_sent_is_told_once() -> None:
     )
     assert actions(told) == ["start", "oom", "die"]
     assert told[-1].cause is M
+
+
+@pytest.mark.parametrize("ending", ["destroy", "remove"])
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_death_of_one_that_is_removed_stands_before_that(ending: str, asked: bool) -> None:
+    """Nothing told of it; should it still come, that is not told."""
+    here = chronicle()
+    here.hear(happened("start", labels={"tier": "web"}), {})
+    if asked:
+        here.hear(happened("kill", 15, second=4), {})
+    death, removal = here.hear(happened(ending, second=5), {})
+    assert (death.action, death.origin, death.time_ns) == ("die", Origin.INFERRED, at(5))
+    assert (death.exit_code, death.cause) == (None, R if asked else U)
+    assert (death.engine, death.host, death.actor.id) == ("here", "node-1", "c")
+    assert death.actor.attributes == {"tier": "web", "name": "web", "image": "bb:1"}
+    assert removal.action == ending
+    assert here.hear(happened("die", 137, second=4.9), {}) == []
+    assert actions(here.hear(happened(ending, second=6), {})) == [ending]
+    assert here.roster.all() == []
+
+
+@pytest.mark.parametrize("ending", ["destroy", "remove"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        [],
+        [happened("create")],
+        [happened("die", 0, second=1)],
+        [happened("start"), happened("die", 0, second=1)],
+        [happened("start", second=600)],
+    ],
+)
+def test_a_removal_tells_of_no_other_death(ending: str, before: list[Event]) -> None:
+    """Of one that is not known to run; or only by a clock that was set back since."""
+    here = chronicle()
+    heard(here, before)
+    assert actions(here.hear(happened(ending, second=5), {})) == [ending]
+    assert actions(here.hear(happened("die", 0, second=6), {})) == ["die"]
+
+
+def test_a_removal_in_another_process() -> None:
+    """It knows from the store that the container ran."""
+    here = chronicle()
+    here.hear(happened("start"), {})
+    here = stored(here)
+    assert actions(here.hear(happened("destroy", second=5), {})) == ["die", "destroy"]
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "cause"), [(0, U), (143, U), (137, U), (3, C), (255, C), (None, U)]
+)
+def test_a_death_whose_request_may_have_been_missed(exit_code: int | None, cause: Cause) -> None:
+    """Heard or not, its cause stays open if it looks as if it was asked for."""
+    here = chronicle()
+    here.hear(happened("start"), {})
+    (death,) = here.hear(happened("die", exit_code, second=20), {}, Unheard(at(10), at(15)))
+    assert death.cause is cause
+
+
+def test_what_was_missed_in_an_earlier_life_explains_no_death() -> None:
+    """A start lies between."""
+    here = chronicle()
+    here.hear(happened("start", second=16), {})
+    (death,) = here.hear(happened("die", 143, second=20), {}, Unheard(at(10), at(15)))
+    assert death.cause is C
 
 
 def test_containers_are_told_apart() -> None:

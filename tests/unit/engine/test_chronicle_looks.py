@@ -157,8 +157,10 @@ def test_a_look_that_is_older_than_what_was_heard() -> None:
 
 
 def test_what_may_have_been_missed_leaves_the_cause_open() -> None:
-    """Only for deaths in that stretch."""
+    """Only for deaths in that stretch or behind it."""
     killed = seen(started=0, finished=5, exit_code=143)
+    (death,) = running().look(look(killed), Unheard(at(3), at(4)))
+    assert death.cause is Cause.UNKNOWN
     (death,) = running().look(look(killed), Unheard(at(4), at(6)))
     assert death.cause is Cause.UNKNOWN
     (death,) = running().look(look(killed), Unheard(at(6), at(7)))
@@ -240,6 +242,68 @@ def test_one_that_was_dead_and_is_gone_is_forgotten() -> None:
     here.hear(happened("die", 0, second=1), {})
     assert here.look(look(missing=("c",)), None) == []
     assert here.roster.all() == []
+
+
+RESET = {"never": seen(), "not since": seen(finished=-5, exit_code=0)}
+"""As if it had not been started since."""
+
+
+@pytest.mark.parametrize("sighting", RESET.values(), ids=RESET)
+@pytest.mark.parametrize("asked", [False, True])
+def test_one_that_looks_as_if_it_never_ran(sighting: Sighting, asked: bool) -> None:
+    """Podman, after a reboot of its host: it died, which is told once; so is its next death."""
+    here = chronicle(podman=True)
+    here.hear(happened("die", 0, second=-5), {})
+    here.hear(happened("start"), {})
+    if asked:
+        here.hear(happened("stop", second=900), {})
+    (end,) = here.look(look(sighting), None)
+    assert (end.action, end.origin, end.time_ns) == ("die", Origin.INFERRED, at(1000))
+    cause = Cause.REQUESTED if asked else Cause.UNKNOWN
+    assert (end.exit_code, end.cause) == (None, cause)
+    assert here.knows_as_dead("c")
+    assert here.look(look(sighting, second=2000), None) == []
+    here = stored(here)
+    assert here.look(look(sighting, second=3000), None) == []
+    assert here.look(look(missing=("c",)), None) == []
+
+
+def test_the_next_life_of_one_that_looked_as_if_it_never_ran() -> None:
+    """It ends by a death of its own, whether that is heard or seen."""
+    here = running()
+    here.look(look(seen()), None)
+    here.hear(happened("start", second=1100), {})
+    assert actions(here.hear(happened("die", 3, second=1200), {})) == ["die"]
+    here = running()
+    here.look(look(seen()), None)
+    here.hear(happened("start", second=1100), {})
+    (death,) = here.look(look(seen(started=1100, finished=1200, exit_code=3), second=2000), None)
+    assert death.time_ns == at(1200)
+
+
+@pytest.mark.parametrize("started", [996, 1000, 1003, 1100])
+def test_one_that_starts_around_a_look_was_not_reset(started: float) -> None:
+    """The look was there before it, by clocks that are not quite the same."""
+    here = chronicle()
+    here.hear(happened("start", second=started), {})
+    assert here.look(look(seen()), None) == []
+    assert actions(here.hear(happened("die", 3, second=1200), {})) == ["die"]
+
+
+def test_one_whose_death_counts_as_told_was_not_reset() -> None:
+    """The look shows when it died."""
+    here = Chronicle(Roster(assumed_ns=at(6)))
+    here.hear(happened("start"), {})
+    assert here.look(look(DEAD), None) == []
+
+
+def test_one_that_is_alive_was_not_reset() -> None:
+    """Nor one that is not known to have run."""
+    assert running().look(look(seen(started=0)), None) == []
+    here = running()
+    here.hear(happened("die", 0, second=1), {})
+    assert here.look(look(seen()), None) == []
+    assert chronicle().look(look(seen()), None) == []
 
 
 def test_what_is_evicted_is_never_told_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.bookmark import Bookmark
-from relay.engine.cursor import LOOKBACK_NS, MARGIN_NS, MEMORY, Cursor, engine_time
+from relay.engine.cursor import (
+    CLOCK_DOUBT_NS,
+    LOOKBACK_NS,
+    MARGIN_NS,
+    MEMORY,
+    Cursor,
+    engine_time,
+)
 from relay.event import Actor, Event, event_id
 
 START_NS = 10**18
@@ -34,7 +41,7 @@ def cursor(start_ns: int = START_NS) -> Cursor:
 
 def restarted(old: Cursor) -> Cursor:
     """The cursor that another process makes of what was stored."""
-    return Cursor(old.bookmark(0, None))
+    return Cursor(old.bookmark(0))
 
 
 def test_an_event_is_admitted_once() -> None:
@@ -69,6 +76,40 @@ def test_what_it_looks_back_on_is_not_taken_in() -> None:
         assert not here.admit(before)
     assert not here.is_before(happened(START_NS))
     assert here.empty
+
+
+def test_a_small_step_back_of_the_clock_after_the_start_loses_nothing() -> None:
+    """Just what the history held at the start was before it, whatever the times say."""
+    here = cursor()
+    old, news = happened(START_NS - 1, 1), happened(START_NS - 1, 2)
+    here.look_back([old, happened(START_NS, 3)])
+    assert here.remembers(old)
+    assert not here.admit(old)
+    assert here.admit(news)
+    assert here.admit(happened(START_NS - LOOKBACK_NS, 4))
+    assert here.admit(happened(START_NS, 3))
+    assert not here.admit(old)
+
+
+def test_it_looks_back_once() -> None:
+    """What a later history holds came since; and nothing was before another start."""
+    here, there = cursor(), cursor()
+    news = happened(START_NS - 1)
+    here.look_back([])
+    here.look_back([news])
+    assert here.admit(news)
+    there.admit(happened(START_NS))
+    there.look_back([news])
+    assert there.admit(news)
+
+
+def test_without_a_look_back_the_times_decide_until_something_is_taken_in() -> None:
+    """A swarm's manager may have another clock."""
+    here = cursor()
+    assert not here.is_before(happened(START_NS - 1, scope="swarm"))
+    assert here.is_before(happened(START_NS - 1))
+    here.admit(happened(START_NS))
+    assert not here.is_before(happened(START_NS - 1))
 
 
 def test_later_it_asks_from_a_margin_before_the_last_event() -> None:
@@ -145,13 +186,40 @@ def test_only_what_the_engine_itself_said_is_an_anchor() -> None:
     assert not restarted(here).anchored
 
 
+def test_an_older_event_in_the_history_is_an_anchor_too() -> None:
+    """It was there at the start, and will be unless it is lost; that is stored."""
+    here = cursor()
+    here.anchor()
+    assert here.anchored
+    assert here.empty
+    assert restarted(here).anchored
+
+
+def test_it_goes_on_where_it_is_cast_off() -> None:
+    """Be that earlier: then the clock was set back."""
+    here = cursor()
+    here.admit(happened(START_NS + 10 * MARGIN_NS))
+    here.cast_off(START_NS + 2 * MARGIN_NS)
+    assert here.position_ns == START_NS + 2 * MARGIN_NS
+    assert here.since_ns == START_NS + MARGIN_NS
+
+
+def test_a_clock_that_was_set_back() -> None:
+    """The last event is still to come, by more than the engine's time can be mistaken."""
+    here = cursor()
+    here.admit(happened(START_NS + CLOCK_DOUBT_NS))
+    assert here.is_ahead(START_NS - 1)
+    assert not here.is_ahead(START_NS)
+    assert restarted(here).is_ahead(START_NS - 1)
+
+
 def test_it_is_stored_whole() -> None:
     """With what others know of the stream beside it."""
     here = cursor()
     event = happened(START_NS + 1)
     here.admit(event)
     assert here.position_ns == START_NS + 1
-    assert here.bookmark(7, "ABCD") == Bookmark(
+    assert here.bookmark(7, "ABCD", (5, 6)) == Bookmark(
         position_ns=START_NS + 1,
         floor_ns=START_NS,
         recent=((event.id, event.time_ns),),
@@ -159,6 +227,7 @@ def test_it_is_stored_whole() -> None:
         anchored=True,
         assumed_ns=7,
         identity="ABCD",
+        unheard=(5, 6),
     )
 
 

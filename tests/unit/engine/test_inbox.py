@@ -2,23 +2,28 @@
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.engine.inbox import (
+    BATCH_SIZE,
     EVENT_COST,
     RECORD_COST,
+    SIGHTING_COST,
     Connection,
     Dropped,
     Inbox,
     Item,
     Opened,
     Record,
-    Why,
+    cost,
     read,
 )
+from relay.engine.inference import Look
+from relay.engine.inspection import Sighting
 from relay.engine.record import Flaw, Malformed
-from relay.event import Event, Origin
+from relay.event import Event, Origin, Why
 
 HERE = Connection(engine="here", host="node-1", opened_ns=0, since_ns=0)
 FULL = Why.BUFFER_FULL
@@ -87,13 +92,11 @@ async def test_closing_ends_the_waiting() -> None:
 
 async def test_what_finds_no_room_is_declared_in_its_place() -> None:
     """One item counts all that was dropped, between what came before and after."""
-    inbox = inbox_of(1)
-    inbox.put_records(HERE, [b"1111", b"2", b"3"])
-    assert await inbox.take(1) == [
-        record(b"1111"),
-    ]
-    inbox.put_records(HERE, [b"4"])
-    assert await inbox.take(10) == [Dropped(HERE, 2, FULL), record(b"4")]
+    inbox = inbox_of(4)
+    inbox.put_records(HERE, [b"1" * 200, b"2", b"3" * 200, b"4" * 200])
+    assert await inbox.take(1) == [record(b"1" * 200)]
+    inbox.put_records(HERE, [b"5"])
+    assert await inbox.take(10) == [record(b"2"), Dropped(HERE, 2, FULL), record(b"5")]
 
 
 async def test_what_was_dropped_last_is_declared_too() -> None:
@@ -109,6 +112,8 @@ async def test_taking_makes_room() -> None:
     for _ in range(3):
         inbox.put_records(HERE, [b"1", b"2"])
         assert await inbox.take(10) == [record(b"1"), record(b"2")]
+        inbox.put_records(HERE, [b"3" * 17 + b"4" * RECORD_COST])
+        assert await inbox.take(10) == [Dropped(HERE, 1, FULL)]
 
 
 def test_what_is_there_can_be_taken_without_waiting() -> None:
@@ -146,7 +151,7 @@ def test_records_are_read_as_their_connection_says() -> None:
 
 def test_a_history_takes_room_or_goes_without() -> None:
     """It is in memory like any record; whoever waits for its digestion waits on."""
-    inbox = Inbox(2 * EVENT_COST)
+    inbox = Inbox(2 * EVENT_COST + RECORD_COST)
     event = read(b'{"Type":"volume","Action":"create","timeNano":1}', HERE)
     assert isinstance(event, Event)
     small, large = Opened(HERE, (event,)), Opened(HERE, (event, event))
@@ -161,6 +166,48 @@ def test_a_history_takes_room_or_goes_without() -> None:
     assert lost == Dropped(HERE, 1, FULL)
     inbox.put(large)
     assert inbox.take_ready(10) == [large]
+
+
+def sighting(**labels: str) -> Sighting:
+    return Sighting("c", "web", "bb:1", labels, True, 1, None, None, False, None)
+
+
+@pytest.mark.parametrize(
+    ("item", "room"),
+    [
+        (Opened(HERE), RECORD_COST),
+        (Dropped(HERE, 1, FULL), RECORD_COST),
+        (read(b'{"Type":"volume","Action":"create","timeNano":1}', HERE), EVENT_COST),
+        (Look("here", "node-1", 1), RECORD_COST),
+        (Look("here", "node-1", 1, missing=frozenset("ab")), 3 * RECORD_COST),
+        (
+            Look("here", "node-1", 1, (sighting(a="x" * 1000), sighting())),
+            RECORD_COST + SIGHTING_COST + RECORD_COST + 1001 + SIGHTING_COST,
+        ),
+    ],
+    ids=["opened", "dropped", "own event", "look", "missing", "sightings"],
+)
+def test_everything_takes_room(item: Item, room: int) -> None:
+    """It is put however full the inbox is, and records find that much less room."""
+    inbox = Inbox(room + RECORD_COST + 8)
+    for content, kept in ((b"1" * 8, True), (b"1" * 9, False)):
+        inbox.put(item)
+        inbox.put_records(HERE, [content])
+        assert inbox.take_ready(10) == [item, record(content) if kept else Dropped(HERE, 1, FULL)]
+    tiny = Inbox(0)
+    tiny.put(item)
+    assert tiny.take_ready(10) == [item]
+
+
+async def test_a_batch_is_bounded_by_its_size_too() -> None:
+    """Whatever is first is taken, and behind it what fits."""
+    inbox, size = Inbox(4 * BATCH_SIZE), BATCH_SIZE - RECORD_COST
+    sizes = [2 * BATCH_SIZE, 8, size - RECORD_COST - 8, 9]
+    inbox.put_records(HERE, [b"1" * size for size in sizes])
+    assert [cost(item) for item in await inbox.take(10)] == [2 * BATCH_SIZE + RECORD_COST]
+    assert sum(map(cost, await inbox.take(10))) == BATCH_SIZE
+    assert inbox.take_ready(10, 1) == [record(b"1" * 9)]
+    assert inbox.empty
 
 
 _STEPS = st.lists(

@@ -1,8 +1,11 @@
 """Deaths that no event told of."""
 
+from typing import Any
+
 import pytest
 
 from relay.container import Container
+from relay.engine.cause import EXPIRY_NS
 from relay.engine.inference import (
     Unheard,
     is_untold,
@@ -84,16 +87,60 @@ def test_an_oom_that_was_heard_is_not_inferred() -> None:
         (None, Cause.CRASHED),
         (Unheard(at(4), at(6)), Cause.UNKNOWN),
         (Unheard(at(5), at(6)), Cause.CRASHED),
-        (Unheard(at(4), at(5)), Cause.CRASHED),
+        (Unheard(at(1), at(2)), Cause.UNKNOWN),
+        (Unheard(at(-2), at(1)), Cause.UNKNOWN),
+        (Unheard(at(-2), at(0)), Cause.CRASHED),
         (Unheard(at(6), at(7)), Cause.CRASHED),
     ],
 )
 def test_where_a_request_can_have_been_missed_the_cause_is_not_known(
     unheard: Unheard | None, cause: Cause
 ) -> None:
-    """The ends of the stretch were heard."""
+    """The stretch was over before it started, or began when it had died: then it is known."""
     (death,) = inferred(unheard=unheard, exit_code=137)
     assert death.cause is cause
+
+
+EXPIRY_S = EXPIRY_NS // 10**9
+ALL_ALONG = Unheard(at(-100), at(5000))
+
+
+@pytest.mark.parametrize(
+    ("stretch", "started", "died", "may"),
+    [
+        (Unheard(at(0), at(5)), None, 6, True),
+        (Unheard(at(0), at(5)), None, 5 + EXPIRY_S - 1, True),
+        (Unheard(at(0), at(5)), None, 5 + EXPIRY_S, False),
+        (Unheard(at(0), at(5)), 4, 6, True),
+        (Unheard(at(0), at(5)), 5, 6, False),
+        (Unheard(at(0), at(5)), 7, 6, True),
+        (Unheard(at(6), at(9)), None, 6, False),
+        (Unheard(at(5), at(5)), 0, 6, True),
+        (ALL_ALONG, 0, 3000, True),
+    ],
+)
+def test_a_request_explains_a_death_of_its_life_for_ten_minutes(
+    stretch: Unheard, started: float | None, died: float, may: bool
+) -> None:
+    """It can lie in the stretch if that overlaps the two; a start behind the death is another's."""
+    container = Container("c", started_ns=None if started is None else at(started))
+    assert stretch.may_explain(container, at(died)) is may
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        ({}, Cause.UNKNOWN),
+        ({"container": Container("c", asked_ns=at(4))}, Cause.REQUESTED),
+        ({"oom_killed": True}, Cause.OOM),
+    ],
+)
+def test_an_exit_code_for_an_end_that_the_engine_did_not_see(
+    how: dict[str, Any], cause: Cause
+) -> None:
+    """255 says nothing of why it ended; it is told as it is."""
+    *_, death = inferred(**how, exit_code=255)
+    assert (death.exit_code, death.cause) == (255, cause)
 
 
 def test_one_that_is_gone_died_unseen() -> None:

@@ -43,6 +43,15 @@ def test_one_that_was_destroyed_is_gone() -> None:
     assert (here.destroyed("a"), here.destroyed("b"), here.destroyed("c")) == (True, True, False)
 
 
+def test_one_whose_end_was_inferred_when_it_was_destroyed() -> None:
+    """That is remembered as long as its destruction is."""
+    here = Roster([A, B])
+    here.drop("a", end_inferred=True)
+    here.drop("b")
+    assert [here.end_was_inferred(id_) for id_ in "abc"] == [True, False, False]
+    assert here.destroyed("a")
+
+
 def test_the_longest_untouched_are_forgotten_first(small: Roster) -> None:
     """That is a change too."""
     small.put(A)

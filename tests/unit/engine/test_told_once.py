@@ -119,7 +119,10 @@ def looks(draw: st.DrawFn, length: int) -> list[tuple[int, int]]:
 @settings(max_examples=400, deadline=None)
 @given(histories(), st.data())
 def test_each_death_is_told_once(engine: Engine, data: st.DataObject) -> None:
-    """No death twice; and those whose events all come, or that a look shows, for certain."""
+    """No death twice; and those whose events all come, or that a look shows, for certain.
+
+    So are those of containers that are known to have run when they are removed.
+    """
     length = len(engine.events)
     places = st.sets(st.integers(0, max(0, length - 1)))
     lost, restarts = data.draw(places), data.draw(places)
@@ -152,6 +155,15 @@ def test_each_death_is_told_once(engine: Engine, data: st.DataObject) -> None:
     certain += [life for life in engine.lives if life.start in heard and life.end in heard]
     found = {id(engine.died(death)) for death in deaths}
     assert all(id(life) in found for life in certain if life.id not in vanished)
+    for life, removed in _removals(engine):
+        if {life.start, removed} <= heard:
+            assert any(it.actor.id == life.id and it.time_ns >= life.died_ns for it in deaths)
+
+
+def _removals(engine: Engine) -> list[tuple[Life, int]]:
+    """The last life of each container that was removed, and the place of that."""
+    last = {life.id: life for life in engine.lives}
+    return [(last[id_], place) for id_, place in engine.removed.items()]
 
 
 def _is_news(engine: Engine, life: Life, heard: set[int]) -> bool:

@@ -58,9 +58,10 @@ def test_all_are_there_from_the_start() -> None:
             "relay_gaps_total here history_overrun",
             "relay_gaps_total here engine_restarted",
             "relay_gaps_total here another_engine",
+            "relay_gaps_total here clock_set_back",
             "relay_gaps_total here buffer_full",
             "relay_gaps_total here record_too_long",
-            "relay_gaps_total here store_full",
+            "relay_gaps_total here unproven",
             "relay_events_inferred_total die here",
             "relay_events_inferred_total oom here",
             "relay_delivery_attempts_total hook delivered ok",
@@ -88,7 +89,7 @@ def test_what_was_counted() -> None:
     )
     tally.malformed["not_json"] = 5
     tally.dropped["buffer_full"] = 7
-    tally.gaps["store_full"] = 8
+    tally.gaps["unproven"] = 8
     tally.inferred["oom"] = 10
     shown = vitals(tally, State(1, Trouble.FULL))
     shown.destinations["hook"].attempts["retry", Reason.STATUS] = 11
@@ -105,7 +106,7 @@ def test_what_was_counted() -> None:
         "relay_last_event_timestamp_seconds here": 1.5,
         "relay_records_malformed_total here not_json": 5,
         "relay_records_dropped_total here buffer_full": 7,
-        "relay_gaps_total here store_full": 8,
+        "relay_gaps_total here unproven": 8,
         "relay_events_inferred_total oom here": 10,
         "relay_delivery_attempts_total hook retry status": 11,
         "relay_delivery_attempts_total hook dead expired": 12,

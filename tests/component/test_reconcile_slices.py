@@ -1,0 +1,144 @@
+"""Looks at many containers: slice by slice, and not more often than an engine can bear."""
+
+import pytest
+
+from relay.engine import reconcile
+from relay.engine.inbox import Inbox, Item
+from relay.engine.inference import Look
+from tests.component.reading import BUSY, LOOKS, ONE_LOOK, looks, pings, reading, settled
+from tests.component.scripted_engine import HISTORY, ScriptedEngine, Trouble
+
+MANY = 10
+
+
+@pytest.fixture
+def put(monkeypatch: pytest.MonkeyPatch) -> list[Look]:
+    """The looks that are put into inboxes."""
+    looks: list[Look] = []
+    really = Inbox.put
+
+    def spy(inbox: Inbox, item: Item) -> None:
+        looks.extend([item] if isinstance(item, Look) else [])
+        really(inbox, item)
+
+    monkeypatch.setattr(Inbox, "put", spy)
+    return looks
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "most"),
+    [("SLICE", 3, 3), ("SLICE_S", 0, 1), ("BATCH_SIZE", 1, 4)],
+    ids=["count", "time", "size"],
+)
+async def test_what_was_seen_is_handed_on_in_slices(
+    engine: ScriptedEngine,
+    put: list[Look],
+    monkeypatch: pytest.MonkeyPatch,
+    bound: str,
+    value: int,
+    most: int,
+) -> None:
+    """All of one time, the begin of the look; with the last one only, all were looked at."""
+    monkeypatch.setattr(reconcile, bound, value)
+    for number in range(MANY):
+        engine.run(f"web-{number}")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=ONE_LOOK) as result:
+        await settled(result)
+    assert max(len(look.sightings) for look in put) <= most
+    seen = [sighting.id for look in put for sighting in look.sightings]
+    assert sorted(seen) == sorted(each.id for each in engine.containers.values())
+    assert len({look.taken_ns for look in put}) == 1
+    assert [look.thorough for look in put] == [False] * (len(put) - 1) + [True]
+
+
+async def test_the_missing_are_told_once(
+    engine: ScriptedEngine, put: list[Look], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the first slice."""
+    monkeypatch.setattr(reconcile, "SLICE", 3)
+    for number in range(MANY):
+        engine.run(f"web-{number}")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        del engine.containers["web-5"]
+        await result.wait_for_names("web-5")
+        await looks(engine, 2)
+    first = next(place for place, look in enumerate(put) if look.missing)
+    assert [bool(look.missing) for look in put[first : first + 3]] == [True, False, False]
+
+
+async def test_what_was_seen_is_told_though_the_look_breaks_off(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that is stuck at one container does not hide the deaths of those before it."""
+    monkeypatch.setattr(reconcile, "SLICE", 1)
+    for number in range(MANY):
+        engine.run(f"web-{number}")
+    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        engine.answers[engine.containers["web-9"].id] = Trouble.SILENCE
+        engine.die("web-0", 3)
+        await result.wait_for_names("web-0")
+
+
+async def test_a_slice_waits_until_the_one_before_is_digested(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nothing is committed, slices do not heap up in memory."""
+    monkeypatch.setattr(reconcile, "SLICE", 1)
+    for number in range(MANY):
+        engine.run(f"web-{number}")
+    async with engine.serving(), reading(engine, BUSY, start_from="now", reconcile=LOOKS) as result:
+        await settled(result)
+        with result.held_up():
+            asked = engine.count("inspect")
+            await pings(engine, 30)
+            assert engine.count("inspect") <= asked + 2
+        await engine.bell.wait_for(lambda: engine.count("inspect") > asked + MANY)
+
+
+async def test_losses_in_a_row_do_not_make_looks_in_a_row(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next look may not begin at once, but a reconnect is worth one."""
+    async with engine.serving(), reading(engine, BUSY, reconcile=ONE_LOOK) as result:
+        await settled(result)
+        monkeypatch.setattr(reconcile, "APART_S", 3600)
+        result.inbox.lossy.set()
+        await pings(engine, 30)
+        assert engine.count("containers") == 1
+        engine.streams[-1].cut()
+        await engine.bell.wait_for(lambda: engine.count("containers") == 2)
+
+
+async def test_streams_that_flap_do_not_make_looks_in_a_row(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reconnect right after a look waits a while for the next."""
+    async with engine.serving(), reading(engine, BUSY, reconcile=ONE_LOOK) as result:
+        await settled(result)
+        monkeypatch.setattr(reconcile, "APART_RECONNECTED_S", 3600)
+        engine.streams[-1].cut()
+        await engine.bell.wait_for(lambda: len(engine.streams) == 2)
+        await pings(engine, 30)
+        assert engine.count("containers") == 1
+
+
+async def test_one_gap_makes_one_look(engine: ScriptedEngine) -> None:
+    """The look after the reconnect is the one for the gap that the reconnect shows."""
+    async with (
+        engine.serving(),
+        reading(engine, BUSY, start_from="now", reconcile=ONE_LOOK) as result,
+    ):
+        await settled(result)
+        engine.tell("web", "rename")
+        await result.wait_for_names("web")
+        engine.run("web")
+        engine.streams[-1].cut()
+        for _ in range(HISTORY):
+            engine.record("db", action="exec_start")
+        await result.wait_for(lambda: bool(result.gaps()))
+        await settled(result)
+        await pings(engine, 30)
+        assert result.gaps() == ["history_overrun"]
+        assert engine.count("containers") == 2
