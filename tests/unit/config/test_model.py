@@ -9,10 +9,7 @@ from relay.config import (
     Config,
     ConsoleDestination,
     EngineConfig,
-    Field,
-    Glob,
     HttpDestination,
-    IncludeConfig,
     IngestConfig,
     Match,
     Rate,
@@ -22,7 +19,6 @@ from relay.config import (
     StoreConfig,
     TlsConfig,
 )
-from relay.notification import Include
 
 CONSOLE = ConsoleDestination()
 
@@ -338,66 +334,3 @@ def test_names(name: str) -> None:
     assert Route(name="A9._-", drop=True).name == "A9._-"
     with pytest.raises(ValidationError, match="is not a name"):
         Route(name=name, drop=True)
-
-
-def test_route() -> None:
-    """A route takes a match as it is written or as a tree, and one destination or several."""
-    found = Route.model_validate({"name": "a", "match": {"id": "x"}, "to": "ops"})
-    assert found.match == Match(fields=(Field("id", None, (Glob("x"),)),))
-    assert found.to == ("ops",)
-    assert Route(name="a", match=found.match, to=("ops",)) == found
-
-
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        ({}, "needs 'to'"),
-        ({"to": []}, "needs 'to'"),
-        ({"drop": True, "to": "x"}, "'drop' and 'to' exclude each other"),
-        ({"drop": True, "stop": True}, "'drop' ends the walk already"),
-        ({"drop": True, "include": {}}, "'drop' sends nothing: remove 'include'"),
-    ],
-)
-def test_where_a_route_goes(entry: dict[str, object], words: str) -> None:
-    """A route sends somewhere or drops, and not both."""
-    with pytest.raises(ValidationError, match=words):
-        Route.model_validate({"name": "a", **entry})
-
-
-@pytest.mark.parametrize(
-    ("entry", "wanted"),
-    [
-        ({}, None),
-        ({"logs": 0, "health": False, "inspect": []}, None),
-        ({"logs": 200}, Include(logs=200)),
-        ({"health": True}, Include(health=True)),
-        ({"inspect": "RestartCount"}, Include(inspect=("RestartCount",))),
-        (
-            {"inspect": ["State.Pid", "Config.Labels.com.example/a-b_c"]},
-            Include(inspect=("State.Pid", "Config.Labels.com.example/a-b_c")),
-        ),
-    ],
-)
-def test_include(entry: dict[str, object], wanted: Include | None) -> None:
-    """A route may want more told than the event; what asks for nothing is nothing."""
-    assert IncludeConfig.model_validate(entry).wanted == wanted
-    assert Route(name="a", to=("ops",)).include.wanted is None
-
-
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        ({"logs": 201}, "less than or equal to 200"),
-        ({"logs": -1}, "greater than or equal to 0"),
-        ({"logs": True}, "is not a whole number"),
-        ({"inspect": [f"F{n}" for n in range(21)]}, "names more than 20 fields"),
-        *(
-            ({"inspect": [path]}, "is not the path of an inspect field")
-            for path in ("", ".", "a.", ".a", "a..b", "a b", "ä", "a\n", "{{.State}}", "x" * 201)
-        ),
-    ],
-)
-def test_bad_include(entry: dict[str, object], words: str) -> None:
-    """What cannot be told, or is more than anybody reads, is refused."""
-    with pytest.raises(ValidationError, match=words):
-        IncludeConfig.model_validate(entry)
