@@ -10,7 +10,7 @@ import structlog
 from relay.bookmark import Bookmark
 from relay.config import StartFrom
 from relay.engine.chronicle import Chronicle
-from relay.engine.cursor import LOOKBACK_NS, Cursor
+from relay.engine.cursor import Cursor
 from relay.engine.gap import Drops, Gap, Gaps, declaration
 from relay.engine.inbox import Connection, Dropped, Item, Opened, Record, read
 from relay.engine.inference import Look, Unheard
@@ -94,8 +94,13 @@ class Digest:
             self._chronicle.roster.start_over(engine_now_ns)
             self._gaps.begin(engine_now_ns)
         if self._cursor.is_ahead(engine_now_ns):
-            return max(1, engine_now_ns - LOOKBACK_NS)
+            return self._cursor.since_behind(engine_now_ns)
         return self._cursor.since_ns
+
+    @property
+    def anchored(self) -> bool:
+        """Whether the engine's history has to hold an event that was taken in."""
+        return self._cursor is not None and self._cursor.anchored
 
     @property
     def position_ns(self) -> int:

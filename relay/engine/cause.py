@@ -33,7 +33,8 @@ def follow(container: Container, event: Event) -> Container:
             inferred_ns = container.inferred_ns
             if inferred_ns is not None and inferred_ns <= time_ns:
                 inferred_ns = None
-            died_ns = max(time_ns, container.died_ns or 0)
+            # The stream's order proves that it is over, whatever its clock did meanwhile.
+            died_ns = max(time_ns, container.died_ns or 0, container.started_ns or 0)
             dead = replace(container, died_ns=died_ns, inferred_ns=inferred_ns)
             return without_requests(dead)
         case "kill" if container.signal_hidden or event.signal is None:

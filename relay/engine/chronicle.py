@@ -32,6 +32,9 @@ _NO_LABELS = frozenset(
 )
 """What is among an event's attributes besides labels, unless a label has that name."""
 
+JUST_STARTED_NS = 60_000_000_000
+"""A start so shortly before a look may not be in it."""
+
 
 class Chronicle:
     """Follows the containers of one engine through their events, and through looks at them."""
@@ -121,8 +124,10 @@ class Chronicle:
                 container = _inferred(container, seen)
             elif known is not None and _was_reset(known, seen, look):
                 told.append(unseen_end(container, look))
-                container = replace(container, inferred_ns=known.started_ns, died_ns=look.taken_ns)
-            self.roster.put(_as_seen(container, seen))
+                container = replace(
+                    container, inferred_ns=known.started_ns, died_ns=known.started_ns
+                )
+            self.roster.put(_as_seen(container, seen, look))
         for id_ in look.missing:
             told += self._missing(id_, look)
         return told
@@ -200,17 +205,18 @@ def _is_open(container: Container) -> bool:
 
 
 def _was_reset(known: Container, seen: Sighting, look: Look) -> bool:
-    """Whether it ran and now looks as if it never had: so Podman after a reboot of its host.
+    """Whether it ran, and now looks as if it never had, or as if it had only started since.
 
-    A start around the time of the look is not there yet, or is no earlier than it.
+    So Podman after a reboot of its host. A container that just starts can look so too.
     """
     started_ns = known.started_ns or 0
-    forgotten = seen.finished_ns is None or seen.finished_ns < started_ns
+    again = seen.alive and (seen.started_ns or 0) > started_ns + CLOCK_DOUBT_NS
+    forgotten = (seen.finished_ns or 0) < started_ns - CLOCK_DOUBT_NS
     return (
         _is_open(known)
-        and not seen.alive
         and forgotten
-        and started_ns < look.taken_ns - CLOCK_DOUBT_NS
+        and (again or not seen.alive)
+        and started_ns < look.taken_ns - JUST_STARTED_NS
     )
 
 
@@ -297,11 +303,14 @@ def _inferred(container: Container, seen: Sighting) -> Container:
     )
 
 
-def _as_seen(container: Container, seen: Sighting) -> Container:
+def _as_seen(container: Container, seen: Sighting, look: Look) -> Container:
     """With the times that are seen, unless events have told of later ones since."""
-    started_ns = max(container.started_ns or 0, seen.started_ns or 0) or None
+    known_ns, seen_ns = container.started_ns or 0, seen.started_ns or 0
+    started_ns = max(known_ns, seen_ns) or None
     if seen.alive or seen.finished_ns is None:
         return replace(container, started_ns=started_ns)
-    # Podman's times are coarse: a short life can seem to end before it starts.
-    died_ns = max(container.died_ns or 0, seen.finished_ns, seen.started_ns or 0)
+    # A short life can seem to end before it starts: Podman's times are coarse, and Docker sends
+    # the event of a start when it is over with it.
+    same_life = known_ns < max(seen_ns, look.taken_ns - 2 * CLOCK_DOUBT_NS) + CLOCK_DOUBT_NS
+    died_ns = max(container.died_ns or 0, seen.finished_ns, seen_ns, known_ns if same_life else 0)
     return replace(container, started_ns=started_ns, died_ns=died_ns)

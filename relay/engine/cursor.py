@@ -60,6 +60,11 @@ class Cursor:
             return max(1, self._floor_ns - LOOKBACK_NS)
         return min(self._position_ns, max(self._floor_ns, self._position_ns - MARGIN_NS))
 
+    def since_behind(self, now_ns: int) -> int:
+        """The same where the engine's clock was set back to ``now_ns``."""
+        began_ns = self._mark.began_ns
+        return max(1, now_ns - LOOKBACK_NS, began_ns if began_ns < now_ns else 0)
+
     def admit(self, event: Event) -> bool:
         """Whether the event is new; if so, it is taken in.
 

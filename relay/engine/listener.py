@@ -51,6 +51,11 @@ class Progress(Protocol):
         ...
 
     @property
+    def anchored(self) -> bool:
+        """Whether the engine's history has to hold an event that was taken in."""
+        ...
+
+    @property
     def position_ns(self) -> int:
         """When the last event happened that was taken in, by the engine's time."""
         ...
@@ -187,7 +192,7 @@ class Listener:
     async def _read(self, client: EngineClient, connection: Connection) -> None:
         framer = self._framer()
         oversized = 0
-        history = await self._history(client, connection)
+        history = await self._history(client, self._proving(connection))
         async with client.stream(connection.since_ns) as chunks:
             self._opened(connection, history)
             async for chunk in chunks:
@@ -197,6 +202,15 @@ class Listener:
                     count, oversized = framer.oversized - oversized, framer.oversized
                     self._inbox.put(Dropped(connection, count, Why.RECORD_TOO_LONG))
         raise EngineUnavailable("the engine closed the stream")
+
+    def _proving(self, connection: Connection) -> Connection:
+        """As far back as an event has to be that proves the history whole.
+
+        Docker remembers few, so where none was taken in yet, any that is older will do.
+        """
+        if self._progress.anchored or connection.podman:
+            return connection
+        return replace(connection, since_ns=1)
 
     def _framer(self) -> Framer:
         """One that keeps no record that would never find room."""

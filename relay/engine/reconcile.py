@@ -133,24 +133,29 @@ class Reconciler:
         self._begun_s = _clock_s()
         self._inbox.lossy.clear()  # what was lost until now is found by this look
         try:
-            await self._look(client, connection)
-        except FAILURES as failure:
-            self._complain("deaths without an event are not found", failure)
-            return failure
+            failure = await self._look(client, connection)
+        except FAILURES as failed:
+            self._complain("deaths without an event are not found", failed)
+            return failed
         self._complained = False
-        return None
+        return failure
 
-    async def _look(self, client: EngineClient, connection: Connection) -> None:
-        """Look at all containers, slice by slice; only with the last one all were looked at."""
+    async def _look(self, client: EngineClient, connection: Connection) -> Exception | None:
+        """Look at all containers, slice by slice; only with the last one all were looked at.
+
+        Returns why one that the engine failed to show could not be. Raises one of `FAILURES` if
+        none could.
+        """
         taken_ns = self._now() + connection.ahead_ns
         thorough = self._knowledge.in_doubt
         listed, missing = await self._listed(client)
         left = deque(self._knowledge.to_inspect(listed, thorough=thorough))
-        blind = True
+        blind, failed = True, None
         while True:
             part = _Slice(left)
             failure = await inspect(client, part.wanted(), part.add)
             blind = blind and not part.seen and failure is not None
+            failed = failure or failed
             await self._hand_on(
                 Look(
                     connection.engine,
@@ -158,13 +163,13 @@ class Reconciler:
                     taken_ns,
                     tuple(part.seen),
                     missing,
-                    thorough=thorough and not left and not blind,
+                    thorough=thorough and not left and failed is None,
                 )
             )
             if failure is not None and blind:
                 raise EngineUnavailable(words(failure))
             if not left:
-                return
+                return failed and EngineUnavailable(words(failed))
             missing = frozenset()
 
     async def _hand_on(self, look: Look) -> None:

@@ -97,7 +97,7 @@ async def test_a_container_that_cannot_be_inspected(
     engine.run("web")
     engine.answers[engine.containers["odd"].id] = trouble
     async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+        await looks(engine, 2)
         engine.die("odd", 4)
         engine.die("web", 3)
         await result.wait_for_names("web")

@@ -151,9 +151,39 @@ def test_a_look_that_is_older_than_what_was_heard() -> None:
     """It started again meanwhile; it is known as running, and dies anew."""
     here = running()
     here.hear(happened("start", second=6), {})
-    assert actions(here.look(look(DEAD), None)) == ["die"]
+    assert actions(here.look(look(DEAD, second=5), None)) == ["die"]
     assert not here.knows_as_dead("c")
     assert actions(here.hear(happened("die", 3, second=7), {})) == ["die"]
+
+
+def test_a_life_that_was_over_before_its_start_was_told() -> None:
+    """Docker sends the event of a start when it is over with it: the life is told of once."""
+    here = chronicle()
+    here.hear(happened("start", second=6), {})
+    assert actions(here.look(look(DEAD), None)) == ["die"]
+    assert here.knows_as_dead("c")
+    assert here.look(look(DEAD, second=2000), None) == []
+    assert actions(here.hear(happened("destroy", second=2001), {})) == ["destroy"]
+
+
+def test_a_clock_that_is_set_back_during_a_life() -> None:
+    """The order of the stream says that it is over: no look and no removal tells it again."""
+    here = chronicle()
+    here.hear(happened("start", second=3600), {})
+    assert actions(here.hear(happened("die", 3, second=9), {})) == ["die"]
+    assert here.knows_as_dead("c")
+    assert actions(here.hear(happened("destroy", second=11), {})) == ["destroy"]
+
+
+def test_one_that_was_started_again_by_an_engine_that_forgot_its_end() -> None:
+    """Podman, after a reboot of its host with containers that start by themselves."""
+    here = chronicle(podman=True)
+    here.hear(happened("start"), {})
+    again = seen(started=900)
+    (end,) = here.look(look(again), None)
+    assert (end.action, end.cause, end.exit_code) == ("die", Cause.UNKNOWN, None)
+    assert not here.knows_as_dead("c")
+    assert here.look(look(again, second=2000), None) == []
 
 
 def test_what_may_have_been_missed_leaves_the_cause_open() -> None:
@@ -244,7 +274,7 @@ def test_one_that_was_dead_and_is_gone_is_forgotten() -> None:
     assert here.roster.all() == []
 
 
-RESET = {"never": seen(), "not since": seen(finished=-5, exit_code=0)}
+RESET = {"never": seen(), "not since": seen(finished=-50, exit_code=0)}
 """As if it had not been started since."""
 
 
@@ -253,7 +283,7 @@ RESET = {"never": seen(), "not since": seen(finished=-5, exit_code=0)}
 def test_one_that_looks_as_if_it_never_ran(sighting: Sighting, asked: bool) -> None:
     """Podman, after a reboot of its host: it died, which is told once; so is its next death."""
     here = chronicle(podman=True)
-    here.hear(happened("die", 0, second=-5), {})
+    here.hear(happened("die", 0, second=-50), {})
     here.hear(happened("start"), {})
     if asked:
         here.hear(happened("stop", second=900), {})
