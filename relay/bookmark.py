@@ -24,6 +24,8 @@ class Bookmark:
     """The engine's own id, as it gave it last; None where it gives none."""
     unheard: tuple[int, int] | None = None
     """From when until when, last, events may be missing."""
+    drops: tuple[tuple[str, int, int, int], ...] = ()
+    """What was dropped and is not told yet: why, from when until when, how many records."""
 
     @classmethod
     def beginning(cls, start_ns: int) -> "Bookmark":

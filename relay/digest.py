@@ -17,7 +17,7 @@ from relay.engine.inference import Look, Unheard
 from relay.engine.inspection import Sighting
 from relay.engine.record import Malformed
 from relay.engine.roster import Roster
-from relay.event import Event
+from relay.event import Event, Why
 from relay.notification import Notification, notify
 from relay.routing.router import Router
 from relay.store.outbox import Intake
@@ -67,7 +67,8 @@ class Digest:
         self._identity = bookmark.identity if bookmark is not None else None
         self._chronicle = Chronicle(roster or Roster())
         self._gaps = Gaps(Unheard(*bookmark.unheard) if bookmark and bookmark.unheard else None)
-        self._drops = Drops()
+        kept = bookmark.drops if bookmark is not None else ()
+        self._drops = Drops(Gap(Why(why), *stretch) for why, *stretch in kept)
         self._connection: Connection | None = None
         self.tally = EngineTally()
 
@@ -179,9 +180,12 @@ class Digest:
             return None
         unheard = self._gaps.unheard
         return self._cursor.bookmark(
-            self._chronicle.roster.assumed_ns,
-            self._identity,
-            None if unheard is None else (unheard.from_ns, unheard.until_ns),
+            assumed_ns=self._chronicle.roster.assumed_ns,
+            identity=self._identity,
+            unheard=None if unheard is None else (unheard.from_ns, unheard.until_ns),
+            drops=tuple(
+                (gap.why.value, gap.from_ns, gap.until_ns, gap.lost) for gap in self._drops.untold
+            ),
         )
 
     def _fresh_events(self, batch: Batch) -> list[Event]:
@@ -233,7 +237,7 @@ class Digest:
 
     def _opened(self, opened: Opened, view: "_View") -> list[Event]:
         self.tally.opened += 1
-        connection = opened.connection
+        self._connection = connection = opened.connection
         self._chronicle.podman = connection.podman
         before, self._identity = self._identity, connection.identity or self._identity
         if before != self._identity and before is not None:
@@ -244,17 +248,17 @@ class Digest:
         return self._declared(gap, connection, view.now_ns)
 
     def _dropped(self, dropped: Dropped, view: "_View") -> None:
-        connection = dropped.connection
-        self._connection = connection
+        self._connection = connection = dropped.connection
         self.tally.dropped[dropped.why] += dropped.count
         engine_now_ns = view.now_ns + connection.ahead_ns
         self._drops.add(self._gaps.dropped(dropped, self._started, engine_now_ns))
 
     def _told_of_drops(self, now_ns: int, *, finally_: bool = False) -> list[Event]:
         told: list[Event] = []
+        if self._connection is None:  # its host is not known yet
+            return told
         for gap in self._drops.due(now_ns, finally_=finally_):
             log.error("events.dropped", engine=self.engine, count=gap.lost, why=gap.why)
-            assert self._connection is not None, "it was read over one"
             told += self._declared(gap, self._connection, now_ns)
         return told
 

@@ -132,6 +132,7 @@ class Cursor:
         assumed_ns: int,
         identity: str | None = None,
         unheard: tuple[int, int] | None = None,
+        drops: tuple[tuple[str, int, int, int], ...] = (),
     ) -> Bookmark:
         """The cursor as it is now, to be stored; for the others see `Bookmark`."""
         return replace(
@@ -143,6 +144,7 @@ class Cursor:
             assumed_ns=assumed_ns,
             identity=identity,
             unheard=unheard,
+            drops=drops,
         )
 
 

@@ -1,5 +1,6 @@
 """Stretches of an engine's stream that cannot be proven complete."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.engine.cause import EXPIRY_NS
@@ -133,9 +134,14 @@ class Gaps:
 class Drops:
     """What had to be dropped, told at once and then at most once in `TOLD_EVERY_NS`, together."""
 
-    def __init__(self) -> None:
-        self._untold: dict[Why, Gap] = {}
+    def __init__(self, untold: Iterable[Gap] = ()) -> None:
+        self._untold = {gap.why: gap for gap in untold}
         self._told_ns = 0
+
+    @property
+    def untold(self) -> tuple[Gap, ...]:
+        """What is still to be told."""
+        return tuple(self._untold.values())
 
     def add(self, gap: Gap) -> None:
         """Add what was dropped."""
@@ -148,8 +154,8 @@ class Drops:
         told_lately = self._told_ns <= now_ns < self._told_ns + TOLD_EVERY_NS
         if not self._untold or (told_lately and not finally_):
             return []
-        gaps, self._untold, self._told_ns = list(self._untold.values()), {}, now_ns
-        return gaps
+        gaps, self._untold, self._told_ns = self.untold, {}, now_ns
+        return list(gaps)
 
 
 def _why(opened: Opened, cursor: Cursor, *, whole: bool) -> Why | None:

@@ -13,6 +13,7 @@ from relay.store.trouble import Broken
 
 _SEEN = struct.Struct("<16sq")
 _decode = msgspec.json.Decoder(Container).decode
+_decode_drops = msgspec.json.Decoder(tuple[tuple[str, int, int, int], ...]).decode
 
 
 def bookmark(engine: str, connection: sqlite3.Connection) -> Bookmark | None:
@@ -20,7 +21,8 @@ def bookmark(engine: str, connection: sqlite3.Connection) -> Bookmark | None:
     row = connection.execute(SQL["bookmark"], {"engine": engine}).fetchone()
     if row is None:
         return None
-    position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity, *unheard = row
+    position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity, *rest = row
+    unheard_from_ns, unheard_until_ns, drops = rest
     return Bookmark(
         position_ns=position_ns,
         floor_ns=floor_ns,
@@ -29,7 +31,8 @@ def bookmark(engine: str, connection: sqlite3.Connection) -> Bookmark | None:
         anchored=bool(anchored),
         assumed_ns=assumed_ns,
         identity=identity,
-        unheard=None if None in unheard else (unheard[0], unheard[1]),
+        unheard=None if unheard_from_ns is None else (unheard_from_ns, unheard_until_ns),
+        drops=read_drops(drops),
     )
 
 
@@ -67,8 +70,17 @@ def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) 
         "identity": mark.identity,
         "unheard_from_ns": from_ns,
         "unheard_until_ns": until_ns,
+        "drops": msgspec.json.encode(mark.drops).decode(),
     }
     connection.execute(SQL["save_bookmark"], row)
+
+
+def read_drops(drops: str) -> tuple[tuple[str, int, int, int], ...]:
+    """What is not told yet, as it is kept; raises `Broken`."""
+    try:
+        return _decode_drops(drops)
+    except (msgspec.MsgspecError, TypeError) as error:
+        raise Broken(f"a cursor: {error}") from error
 
 
 def read_recent(recent: bytes) -> tuple[tuple[str, int], ...]:

@@ -2,16 +2,16 @@
 
 -- name: bookmark
 SELECT position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
-    unheard_from_ns, unheard_until_ns
+    unheard_from_ns, unheard_until_ns, drops
 FROM cursors WHERE engine = :engine;
 
 -- name: save_bookmark
 INSERT OR REPLACE INTO cursors
     (engine, position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
-    unheard_from_ns, unheard_until_ns)
+    unheard_from_ns, unheard_until_ns, drops)
 VALUES
     (:engine, :position_ns, :floor_ns, :recent, :began_ns, :anchored, :assumed_ns, :identity,
-    :unheard_from_ns, :unheard_until_ns);
+    :unheard_from_ns, :unheard_until_ns, :drops);
 
 -- name: containers
 SELECT state FROM containers WHERE engine = :engine;

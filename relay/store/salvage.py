@@ -22,10 +22,11 @@ _NUMBERED = ("deliveries", "dead_letters")
 _KEYED = ("cursors", "containers", "losses", "counters")
 """All but the first are new in version 2."""
 
-_CHECKS: Mapping[str, Callable[[bytes], object]] = {
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
     "notification": deliveries.read_notification,
     "state": engines.read_container,
     "recent": engines.read_recent,
+    "drops": engines.read_drops,
 }
 
 _Row = tuple[Any, ...]
@@ -44,7 +45,7 @@ class _Column:
         if type(value) is not self.kind:
             return False
         try:
-            _CHECKS.get(self.name, bool)(value)  # type: ignore[arg-type]
+            _CHECKS.get(self.name, bool)(value)
         except Broken:
             return False
         return True

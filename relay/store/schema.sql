@@ -46,6 +46,8 @@ ALTER TABLE cursors ADD COLUMN identity TEXT;
 -- Between these a request to a container may have been missed; both are null, or neither.
 ALTER TABLE cursors ADD COLUMN unheard_from_ns INTEGER;
 ALTER TABLE cursors ADD COLUMN unheard_until_ns INTEGER;
+-- What was dropped of its stream and is not told yet, as JSON.
+ALTER TABLE cursors ADD COLUMN drops TEXT NOT NULL DEFAULT '[]';
 UPDATE cursors
 SET began_ns = floor_ns, assumed_ns = position_ns, anchored = length(recent) > 0;
 

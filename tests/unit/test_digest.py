@@ -144,6 +144,24 @@ def test_drops_are_told_once_a_minute_and_at_the_end() -> None:
     assert here.tally.dropped[Why.BUFFER_FULL] == 21
 
 
+def test_drops_that_were_not_told_are_told_by_the_next_process() -> None:
+    """Once it knows its engine's host: what was dropped is stored with the cursor."""
+    here, dropped = digest(), Dropped(HERE, 7, Why.BUFFER_FULL)
+    taken(here, [dropped], NOW_NS)
+    killed = taken(here, [dropped], NOW_NS + 1).bookmark
+    assert killed is not None
+    later = Digest("here", "oldest", router(), killed)
+    own = happening("engine_lost", engine="here", host="here", time_ns=NOW_NS)
+    waiting = taken(later, [own], NOW_NS + 2).bookmark
+    assert waiting is not None
+    assert waiting.drops == killed.drops != ()
+    intake = taken(later, [Opened(HERE)], NOW_NS + 3)
+    (facts,) = [notification.events[0].actor.attributes for notification, _ in intake.notifications]
+    assert (facts["why"], facts["count"]) == ("buffer_full", "7")
+    assert intake.bookmark is not None
+    assert intake.bookmark.drops == ()
+
+
 def test_relays_own_events_are_routed_and_move_no_cursor() -> None:
     """They carry relay's clock."""
     here = digest()

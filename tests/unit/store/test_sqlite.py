@@ -22,7 +22,17 @@ from relay.store.sqlite import open_outbox
 from .samples import fill_version_1, intake, told
 
 MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),))
-FULL_MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),), 4, True, 6, "engine-1", unheard=(5, 9))
+FULL_MARK = Bookmark(
+    7,
+    3,
+    ((told(1).events[0].id, 5),),
+    4,
+    True,
+    6,
+    "engine-1",
+    unheard=(5, 9),
+    drops=(("buffer_full", 5, 9, 7),),
+)
 CONTAINER = Container(
     "c1",
     name="web",
