@@ -15,9 +15,9 @@ BATCH = 500
 gets its turn."""
 
 SETTLING_S = 0.1
-SETTLING_MOST = 10
+SETTLING_MOST = 30
 """How long, and how often, a batch waits for what shows its meaning: Podman tells of a stop behind
-the death, some 10 to 90 ms later on an idle machine."""
+the death, some 10 to 90 ms later on an idle machine, and more than a second on a busy one."""
 
 SETTLING_BATCHES = 4
 """How much may be gathered meanwhile, in batches: where so much comes, it is judged as it is."""
