@@ -1,6 +1,5 @@
 """What one engine's stream comes to: every decision between its bytes and the store."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -71,11 +70,6 @@ class Digest:
         self._drops = Drops(Gap(Why(why), *stretch) for why, *stretch in kept)
         self._connection: Connection | None = None
         self.tally = EngineTally()
-
-    @property
-    def malformed(self) -> Counter[str]:
-        """Records that are no events, by their flaw."""
-        return self.tally.malformed
 
     @property
     def in_doubt(self) -> bool:
@@ -282,8 +276,8 @@ class Digest:
 
     def _complain(self, record: Malformed) -> None:
         """Count what is no event, and show the first of each kind."""
-        self.malformed[record.flaw] += 1
-        if self.malformed[record.flaw] == 1:
+        self.tally.malformed[record.flaw] += 1
+        if self.tally.malformed[record.flaw] == 1:
             head = record.head.decode(errors="replace")
             log.warning("event.malformed", engine=self.engine, flaw=record.flaw, head=head)
 

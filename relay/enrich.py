@@ -12,6 +12,7 @@ from relay.engine.particulars import field, health_output, inspection, log_lines
 from relay.event import Event
 from relay.notification import Include, Included, Notification
 from relay.store.outbox import Intake, Outbox, Receipt
+from relay.tally import EngineTally
 
 ANSWER_S = 2.0
 """How long an engine may take for all of one notification, its wait for a turn among that: a
@@ -58,12 +59,14 @@ class Enricher:
         engine: Callable[[], Engine | None],
         outbox: Outbox,
         now: Callable[[], int],
+        tally: EngineTally,
         answer_s: float = ANSWER_S,
     ) -> None:
         """``engine`` gives the connection that there is at the moment, None if there is none."""
         self._engine = engine
         self._outbox = outbox
         self._now = now
+        self._tally = tally
         self._answer_s = answer_s
         self._errands: asyncio.Queue[_Errand] = asyncio.Queue(WAITING)
 
@@ -87,7 +90,8 @@ class Enricher:
             event = errand.notification.events[0]
             included = await self._ask(event, errand.include, errand.until_s)
             notification = msgspec.structs.replace(errand.notification, included=included)
-            await self._outbox.enrich(errand.seqs, notification, self._now())
+            enriched = await self._outbox.enrich(errand.seqs, notification, self._now())
+            self._tally.letters_shed += enriched.letters_shed
 
     async def _ask(self, event: Event, include: Include, until_s: float) -> Included:
         """What could be had until then, and why the rest could not."""

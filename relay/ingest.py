@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import time_ns
 
 from relay.digest import Batch, Digest
 from relay.engine.contact import Contact
@@ -32,6 +33,7 @@ class Ways:
     contact: Contact
     outbox: Outbox
     now: Callable[[], int]
+    """The clock by which deliveries are due; events carry the wall clock's time."""
 
 
 Committed = Callable[[Intake, Receipt], None]
@@ -43,17 +45,16 @@ async def ingest(ways: Ways, committed: Committed) -> None:
     while items := await ways.inbox.take(BATCH):
         batch = await _settled(ways, items)
         sightings = await ways.contact.sightings(ways.digest.questions(batch))
-        now_ns, gaps = ways.now(), ways.digest.gaps
-        intake = ways.digest.take_in(batch, now_ns, sightings)
-        committed(intake, await _commit(ways, intake, now_ns))
+        gaps = ways.digest.gaps
+        intake = ways.digest.take_in(batch, time_ns(), sightings)
+        committed(intake, await _commit(ways, intake))
         if ways.digest.gaps > gaps:
             ways.inbox.lossy.set()
         for item in batch:
             if isinstance(item, Opened | Look):
                 item.digested.set()
-    now_ns = ways.now()
-    last = ways.digest.finish(now_ns)
-    committed(last, await _commit(ways, last, now_ns))
+    last = ways.digest.finish(time_ns())
+    committed(last, await _commit(ways, last))
 
 
 async def _settled(ways: Ways, items: list[Item]) -> Batch:
@@ -70,8 +71,8 @@ async def _settled(ways: Ways, items: list[Item]) -> Batch:
     return batch
 
 
-async def _commit(ways: Ways, intake: Intake, now_ns: int) -> Receipt:
-    receipt = await ways.outbox.take_in(intake, now_ns)
+async def _commit(ways: Ways, intake: Intake) -> Receipt:
+    receipt = await ways.outbox.take_in(intake, ways.now())
     ways.digest.tally.shed += receipt.shed
     ways.digest.tally.letters_shed += receipt.letters_shed
     return receipt

@@ -98,5 +98,5 @@ async def station(
     listener = Listener(
         name, engine.host, partial(connect, place, time_ns), inbox, digest, reconciler, pace
     )
-    enricher = Enricher(lambda: contact.client, outbox, now)
+    enricher = Enricher(lambda: contact.client, outbox, now, digest.tally)
     return Station(Ways(inbox, digest, contact, outbox, now), listener, enricher)

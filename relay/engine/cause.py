@@ -115,7 +115,7 @@ def questions(events: Iterable[tuple[Event, Container | None]]) -> set[str]:
 
 
 def without_requests(container: Container) -> Container:
-    """As it is at the begin and at the end of a life."""
+    """As it is at the beginning and at the end of a life."""
     return replace(container, asked_ns=None, killed_ns=None, oom_ns=None)
 
 

@@ -12,6 +12,7 @@ from relay.event import Actor, Event
 from relay.notification import Include, Included, notify
 from relay.store.outbox import Intake
 from relay.store.sqlite import open_outbox
+from relay.tally import EngineTally
 from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
 
 INSPECTED = Answer(b'{"RestartCount": 3, "Config": {"Tty": false}}')
@@ -27,7 +28,7 @@ async def included(engine: ScriptedEngine, answer_s: float = 60.0) -> Included |
     place = Endpoint(f"unix://{engine.socket}", None, None)
     async with engine.serving(), open_outbox(None) as outbox, connect(place, time_ns) as client:
         await client.greet()
-        enricher = Enricher(lambda: client, outbox, lambda: 2, answer_s)
+        enricher = Enricher(lambda: client, outbox, lambda: 2, EngineTally(), answer_s)
         work = asyncio.create_task(enricher.run())
         enricher.take(intake, await outbox.take_in(intake, 1))
         news = outbox.news("ops")

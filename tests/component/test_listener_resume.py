@@ -59,7 +59,7 @@ async def test_a_record_that_the_cut_split(engine: ScriptedEngine) -> None:
         await opened(engine, 2)
         engine.happen("b")
         await result.wait_for_names("a", "split", "b")
-        assert not result.digest.malformed
+        assert not result.digest.tally.malformed
 
 
 async def test_an_engine_that_was_away(engine: ScriptedEngine) -> None:

@@ -68,7 +68,7 @@ async def test_blank_lines_and_record_separators(engine: ScriptedEngine) -> None
         stream.write(b"\x1e" + engine.record("a") + b"\x1e" + engine.record("b"))
         stream.write(b"\n" + engine.record("c").replace(b"\n", b"\r\n"))
         await result.wait_for_names("a", "b", "c")
-        assert not result.digest.malformed
+        assert not result.digest.tally.malformed
 
 
 async def test_what_is_no_event_is_passed_over(engine: ScriptedEngine) -> None:
@@ -77,7 +77,7 @@ async def test_what_is_no_event_is_passed_over(engine: ScriptedEngine) -> None:
         await opened(engine)
         engine.streams[0].write(b'not JSON\n[1]\n{"Type":7}\n{}\n\xff\xfe\n' + engine.record("a"))
         await result.wait_for_names("a")
-        assert result.digest.malformed.total() == 5
+        assert result.digest.tally.malformed.total() == 5
         assert len(engine.streams) == 1
 
 

@@ -103,7 +103,7 @@ def test_what_is_no_event_is_shown_once_of_each_kind() -> None:
         ("event.malformed", "missing_field", '{"Type":"container"}'),
         ("event.malformed", "odd_type", '{"Type":3}'),
     ]
-    assert here.malformed == {"not_json": 2, "missing_field": 1, "odd_type": 2}
+    assert here.tally.malformed == {"not_json": 2, "missing_field": 1, "odd_type": 2}
     assert intake.notifications
 
 

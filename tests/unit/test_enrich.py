@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +12,8 @@ from relay.engine.client import EngineRefused, EngineUnavailable
 from relay.enrich import AT_ONCE, WAITING, Engine, Enricher
 from relay.event import Actor, Event, happening
 from relay.notification import Include, Included, Notification, notify
-from relay.store.outbox import Intake, Receipt
+from relay.store.outbox import Enriched, Intake, Outbox, Receipt
+from relay.tally import EngineTally
 
 NOW_NS = 1795420000_000000000
 EVERYTHING = Include(logs=2, health=True, inspect=("RestartCount", "State.Nothing"))
@@ -58,16 +59,21 @@ class Held:
     def __init__(self) -> None:
         self.enriched: asyncio.Queue[tuple[Sequence[int], Notification, int]] = asyncio.Queue()
 
-    async def enrich(self, seqs: Sequence[int], notification: Notification, now_ns: int) -> None:
+    async def enrich(
+        self, seqs: Sequence[int], notification: Notification, now_ns: int
+    ) -> Enriched:
         self.enriched.put_nowait((seqs, notification, now_ns))
+        return Enriched(letters_shed=2)
 
 
 @asynccontextmanager
 async def working(
-    engine: Engine | None, held: Held, answer_s: float = 60.0
+    engine: Engine | None, held: Held, answer_s: float = 60.0, tally: EngineTally | None = None
 ) -> AsyncIterator[Enricher]:
     """An enricher at work."""
-    enricher = Enricher(lambda: engine, held, lambda: NOW_NS, answer_s)  # type: ignore[arg-type]
+    outbox = cast("Outbox", held)
+    counted = tally or EngineTally()
+    enricher = Enricher(lambda: engine, outbox, lambda: NOW_NS, counted, answer_s)
     work = asyncio.create_task(enricher.run())
     try:
         yield enricher
@@ -254,3 +260,14 @@ async def _settled() -> None:
     """Let every task go on until it waits for something that only the test can do."""
     for _ in range(50):
         await asyncio.sleep(0)
+
+
+async def test_what_a_full_store_gave_up_for_it() -> None:
+    """Dead letters that made room are counted."""
+    held, tally = Held(), EngineTally()
+    async with working(Answers(), held, tally=tally) as enricher:
+        for _ in range(2):
+            enricher.take(*committed(notify("r", crash(), Include(logs=5))))
+            await held.enriched.get()
+        await asyncio.sleep(0)
+    assert tally.letters_shed == 4
