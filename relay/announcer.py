@@ -10,7 +10,6 @@ import structlog
 
 from relay import __version__
 from relay.event import OWN_ENGINE, Why, happening, rfc3339
-from relay.notification import notify
 from relay.routing.router import Router
 from relay.store.outbox import Intake, Outbox, Receipt
 from relay.store.trouble import Loss
@@ -83,8 +82,7 @@ class Announcer:
             attributes=facts,
         )
         chosen = [
-            (notify(step.route.name, event), step.destinations)
-            for step in self._router.route(event)
+            (step.notification(event), step.destinations) for step in self._router.route(event)
         ]
         intake = Intake(OWN_ENGINE, None, chosen, declares=declares, declares_shed=declares_shed)
         self.heed(await self._outbox.take_in(intake, self._now()))

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ import structlog
 
 from relay import __version__
 from relay.announcer import Announcer
-from relay.config import Config, ConsoleDestination, Destination
+from relay.config import Config, ConsoleDestination, Destination, Route
 from relay.delivery.sender import http_sender
 from relay.delivery.terminal import terminal_sender
 from relay.engine.client import current_context
@@ -30,7 +30,7 @@ from relay.routing.router import Router
 from relay.station import Station, station
 from relay.store.outbox import Outbox
 from relay.store.sqlite import open_outbox
-from relay.tally import EngineTally
+from relay.tally import DestinationTally, EngineTally
 
 log = structlog.get_logger()
 
@@ -104,7 +104,7 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
     async with AsyncExitStack() as resources:
         work = await _opened(config, store, resources)
         channels = [
-            await resources.enter_async_context(channel(name, to, world))
+            await resources.enter_async_context(channel(name, to, config.routes, world))
             for name, to in config.destinations.items()
         ]
         lanes = [Lane(each, work.outbox, work.clock.now_ns, random.random) for each in channels]
@@ -230,16 +230,22 @@ async def _finish(tasks: list[asyncio.Task[None]], stop: Stop, ends_s: float) ->
 
 @asynccontextmanager
 async def channel(
-    name: str, destination: Destination, world: Surroundings
+    name: str, destination: Destination, routes: Sequence[Route], world: Surroundings
 ) -> AsyncIterator[Channel]:
     """The way to a destination, with connections of its own."""
-    render = renderer(destination, colour=world.colour)
+    tally = DestinationTally()
+
+    def failed(where: str, why: str) -> None:
+        tally.template_failures += 1
+        log.warning("template.failed", destination=name, template=where, error=why)
+
+    render = renderer(destination, routes, colour=world.colour, failed=failed)
     if isinstance(destination, ConsoleDestination):
         async with terminal_sender(world.terminal) as terminal:
-            yield Channel(name, destination, render, terminal)
+            yield Channel(name, destination, render, terminal, tally)
     else:
         async with http_sender(destination.concurrency) as http:
-            yield Channel(name, destination, render, http)
+            yield Channel(name, destination, render, http, tally)
 
 
 async def _warn_of_leftovers(config: Config, outbox: Outbox) -> None:

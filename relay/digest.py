@@ -17,7 +17,7 @@ from relay.engine.inspection import Sighting
 from relay.engine.record import Malformed
 from relay.engine.roster import Roster
 from relay.event import Event, Why
-from relay.notification import Notification, notify
+from relay.notification import Notification
 from relay.routing.router import Router
 from relay.store.outbox import Intake
 from relay.tally import EngineTally
@@ -164,7 +164,7 @@ class Digest:
 
     def _notifications(self, events: Iterable[Event]) -> list[tuple[Notification, Sequence[str]]]:
         return [
-            (notify(step.route.name, event, step.route.include.wanted), step.destinations)
+            (step.notification(event), step.destinations)
             for event in events
             for step in self._router.route(event)
         ]

@@ -13,6 +13,8 @@ class Request:
     url: str = field(default="", repr=False)
     """Empty where the destination is not a URL (the terminal)."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    method: str = "POST"
+    """With ``GET`` the body is empty."""
 
 
 @dataclass(frozen=True, slots=True)

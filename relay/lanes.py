@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter, time_ns
 
 import structlog
@@ -36,6 +36,7 @@ class Channel:
     destination: Destination
     render: Render
     sender: Sender
+    tally: DestinationTally = field(default_factory=DestinationTally)
 
     async def send(self, notification: Notification) -> Response:
         """Render the notification and send it once, stamped with the time of the wall clock."""
@@ -64,7 +65,11 @@ class Lane:
         rate = channel.destination.rate_limit
         self._bucket = TokenBucket(rate) if rate else None
         self._stopping = False
-        self.tally = DestinationTally()
+
+    @property
+    def tally(self) -> DestinationTally:
+        """What came of the attempts so far."""
+        return self._channel.tally
 
     @property
     def name(self) -> str:

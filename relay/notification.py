@@ -64,12 +64,20 @@ class Notification(msgspec.Struct, frozen=True):
     """What its route wants beside the events; None for nothing."""
     included: Included | None = None
     """What came of that; None until it was asked for, and if the time for it ran out."""
+    severity: Severity | None = None
+    """What its route says of it; None leaves it to its event (see `severity`)."""
 
 
-def notify(route: str, event: Event, include: Include | None = None) -> Notification:
+def notify(
+    route: str, event: Event, include: Include | None = None, severity: Severity | None = None
+) -> Notification:
     """The notification of one event by one route."""
     return Notification(
-        id=notification_id(route, event.id), route=route, events=(event,), include=include
+        id=notification_id(route, event.id),
+        route=route,
+        events=(event,),
+        include=include,
+        severity=severity,
     )
 
 
@@ -79,16 +87,23 @@ def notification_id(route: str, *event_ids: str) -> str:
     return "ntf_" + hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
-def severity(event: Event) -> Severity:
+def severity(notification: Notification) -> Severity:
+    """How much it matters: what its route says, else what its first event is."""
+    return notification.severity or nature(notification.events[0])
+
+
+def nature(event: Event) -> Severity:
     """How much an event matters, from its action and cause.
 
     Critical: a container was killed for memory, crashed, or fails its health check; relay lost
-    sight of something. Warning: a container ended for no known reason or was killed. Everything
-    else is information.
+    sight of something, or cannot tell somebody. Warning: a container ended for no known reason or
+    was killed; relay gave up a delivery. Everything else is information.
     """
     match event.action:
-        case "oom" | "gap" | "engine_lost":
+        case "oom" | "gap" | "engine_lost" | "destination_failing":
             return Severity.CRITICAL
+        case "dead_letter":
+            return Severity.WARNING
         case "die" if event.cause in (Cause.CRASHED, Cause.OOM):
             return Severity.CRITICAL
         case "health_status" if event.health == "unhealthy":

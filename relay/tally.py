@@ -50,6 +50,8 @@ class DestinationTally:
 
     attempts: Counter[tuple[str, Reason]] = field(default_factory=Counter)
     """By the kind of outcome and its reason."""
+    template_failures: int = 0
+    """Templates that failed, so that a default was sent."""
 
     def count(self, outcome: Outcome) -> None:
         """Count an attempt."""

@@ -11,7 +11,7 @@ import click
 from relay import daemon
 from relay.cli.configuration import config_option, read
 from relay.cli.output import standard_output
-from relay.config import Destination
+from relay.config import Config
 from relay.delivery.retry import Attempt, judge
 from relay.event import OWN_ENGINE, happening
 from relay.exchange import Delivered, Response
@@ -31,17 +31,17 @@ def send(destination: str, chosen: Path | None) -> None:
         known = ", ".join(config.destinations)
         raise click.UsageError(f"no destination {destination!r}; there are: {known}")
     to = config.destinations[destination]
-    response = asyncio.run(_send(destination, to, _test_notification()))
+    response = asyncio.run(_send(destination, config, _test_notification()))
     outcome = judge(response, Attempt(earlier=0, age_s=0, chance=0.5), to.retry)
     click.echo(_answer(destination, response))
     if not isinstance(outcome, Delivered):
         raise SystemExit(1)
 
 
-async def _send(name: str, destination: Destination, notification: Notification) -> Response:
+async def _send(name: str, config: Config, notification: Notification) -> Response:
     with standard_output() as (stream, colour):
         world = daemon.Surroundings(os.environ, stream, colour)
-        async with daemon.channel(name, destination, world) as channel:
+        async with daemon.channel(name, config.destinations[name], config.routes, world) as channel:
             return await channel.send(notification)
 
 

@@ -1,12 +1,16 @@
 """Rules for single values; each raises `ValueError` with words that do not hold the value."""
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
+from pydantic import SecretStr
 from yarl import URL
 
-from relay.config.mistakes import About, Mistake, Mistakes, quoted
+from relay.config.mistakes import About, Mistake, Mistakes, quoted, whole
+from relay.template import Template, TemplateError, sample
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -23,6 +27,12 @@ INSPECT_FIELDS = 20
 """How many a route may ask for."""
 _INSPECT_FIELD = re.compile(r"[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*")
 _INSPECT_FIELD_MAX = 200
+_SIGNING_PREFIX = "whsec_"
+_SIGNING_BYTES = range(24, 65)
+"""Standard Webhooks, "Signature scheme": between 192 and 512 bits."""
+_TELEGRAM_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}")
+_NTFY_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
+"""ntfy, ``server/server.go``: ``topicRegex``."""
 
 
 def name(text: str) -> str:
@@ -113,6 +123,50 @@ def distinct_headers(names: Iterable[str]) -> None:
     ]
     if found:
         raise Mistakes(found)
+
+
+def user_name(text: str) -> str:
+    """A user of basic authentication (RFC 7617, section 2)."""
+    if not text or ":" in text or _CONTROL.search(text):
+        raise ValueError("is not a user's name: it is empty, or holds a ':' or a control character")
+    return text
+
+
+def signing_secret(text: str) -> str:
+    """A secret of the Standard Webhooks specification."""
+    try:
+        key = base64.b64decode(text.removeprefix(_SIGNING_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not text.startswith(_SIGNING_PREFIX) or len(key) not in _SIGNING_BYTES:
+        raise whole(
+            "is not 'whsec_' and the base64 of 24 to 64 bytes: "
+            "make one with: echo whsec_$(openssl rand -base64 32)"
+        )
+    return text
+
+
+def telegram_token(token: SecretStr) -> SecretStr:
+    """A bot's token, as @BotFather gives it."""
+    if not _TELEGRAM_TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("is not the token of a bot, as in 123456:ABC-DEF1234ghIkl-zyx57W2v1u")
+    return token
+
+
+def ntfy_topic(topic: SecretStr) -> SecretStr:
+    """The name of a topic."""
+    if not _NTFY_TOPIC.fullmatch(topic.get_secret_value()):
+        raise ValueError("is not a topic: take letters, digits, '-' and '_', at most 64")
+    return topic
+
+
+def template(text: str) -> str:
+    """A text that may hold Jinja expressions, which can be rendered for a sample event."""
+    try:
+        Template(text).render(sample())
+    except TemplateError as error:
+        raise whole(f"is a template that fails: {error}") from None
+    return text
 
 
 def _split(text: str) -> SplitResult | None:

@@ -14,7 +14,10 @@ from relay.config.secrets import Outside, read_files, substitute
 from relay.errors import ConfigError, Problem
 
 _MAX_BYTES = 2**20
-_NO_SECRET = ("type", "concurrency", "retry", "rate_limit", "format")
+_NO_SECRET = (
+    *("type", "concurrency", "retry", "rate_limit", "ordering", "timeout", "tls"),
+    *("format", "method", "sign", "chat_id", "thread_id"),
+)
 """Of a destination's keys those whose values an error may show."""
 _DEFAULT = """
 destinations:

@@ -6,31 +6,27 @@ of them, so that it is checked whatever else is wrong.
 """
 
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
-    SecretStr,
     ValidationInfo,
     field_validator,
 )
 
 from relay.config import checks
+from relay.config.destinations import Destination
 from relay.config.match import Match
 from relay.config.match_reader import parse_match
 from relay.config.mistakes import About, Mistake, Mistakes, did_you_mean, whole
 from relay.config.references import LOCAL, Names
+from relay.config.section import Section, TlsConfig
 from relay.config.values import (
+    Age,
     BufferSize,
-    Duration,
-    HeaderName,
-    HeaderValue,
     InspectField,
     Interval,
     Listening,
@@ -38,13 +34,12 @@ from relay.config.values import (
     Name,
     Start,
     StoreSize,
-    Throttle,
-    WebhookUrl,
+    TemplateText,
     WhenFull,
     WholeNumber,
     one_as_list,
 )
-from relay.notification import Include
+from relay.notification import Include, Severity
 
 
 def _match(value: object, info: ValidationInfo) -> Match:
@@ -61,28 +56,7 @@ def _nothing_as_empty(value: object) -> object:
     return {} if value is None else value
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", coerce_numbers_to_str=True, hide_input_in_errors=True
-    )
-
-
-class TlsConfig(_Model):
-    """How to trust an engine, and how to be trusted by it."""
-
-    ca_file: Location | None = None
-    cert_file: Location | None = None
-    key_file: Location | None = Field(default=None, validate_default=True)
-
-    @field_validator("key_file")
-    @classmethod
-    def _with_its_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if "cert_file" in info.data and (value is None) != (info.data["cert_file"] is None):
-            raise whole("'cert_file' and 'key_file' go together: write both or neither")
-        return value
-
-
-class EngineConfig(_Model):
+class EngineConfig(Section):
     """One Docker API; with nothing set, the one that the docker CLI would take."""
 
     url: Annotated[str, AfterValidator(checks.engine_url)] | None = None
@@ -111,14 +85,14 @@ class EngineConfig(_Model):
         return value
 
 
-class IngestConfig(_Model):
+class IngestConfig(Section):
     """What stands between the engines and the store."""
 
     buffer: BufferSize = 64 * 2**20
     """How much of the engines' streams may wait in memory, in bytes."""
 
 
-class ReconcileConfig(_Model):
+class ReconcileConfig(Section):
     """When an engine's containers are compared with what its events told."""
 
     every: Interval = timedelta(minutes=5)
@@ -126,7 +100,15 @@ class ReconcileConfig(_Model):
     on_reconnect: bool = True
 
 
-class StoreConfig(_Model):
+class DeadLettersConfig(Section):
+    """How long what was given up is kept."""
+
+    max_age: Age = timedelta(days=30)
+    max_count: Annotated[WholeNumber, Field(ge=0, le=1_000_000)] = 10_000
+    """The oldest go first."""
+
+
+class StoreConfig(Section):
     """Where deliveries are kept, and how many."""
 
     path: Location | None = None
@@ -134,89 +116,16 @@ class StoreConfig(_Model):
     max_size: StoreSize = 2**30
     """How much it may hold, in bytes."""
     when_full: WhenFull = "drop-oldest"
+    dead_letters: DeadLettersConfig = DeadLettersConfig()
 
 
-class AdminConfig(_Model):
+class AdminConfig(Section):
     """Where relay answers questions about itself."""
 
     listen: Listening
 
 
-class RetryConfig(_Model):
-    """How long and how often a delivery is tried."""
-
-    initial: Duration = timedelta(seconds=1)
-    """The wait after the first failure; it doubles from there."""
-    max: Duration = Field(default=timedelta(minutes=10), validate_default=True)
-    """The longest wait."""
-    max_age: Duration = Field(default=timedelta(hours=72), validate_default=True)
-    """After so long it is given up."""
-
-    @field_validator("initial")
-    @classmethod
-    def _some_time(cls, value: timedelta) -> timedelta:
-        if not value:
-            raise ValueError("is no time at all")
-        return value
-
-    @field_validator("max", "max_age")
-    @classmethod
-    def _not_before_initial(cls, value: timedelta, info: ValidationInfo) -> timedelta:
-        if "initial" in info.data and value < info.data["initial"]:
-            raise whole(f"'{info.field_name}' is shorter than 'initial'")
-        return value
-
-
-class _Destination(_Model):
-    concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
-    """How many deliveries may be under way at once."""
-    retry: RetryConfig = RetryConfig()
-    rate_limit: Throttle | None = None
-
-
-class HttpDestination(_Destination):
-    """A webhook that takes relay's own JSON."""
-
-    type: Literal["http"] = "http"
-    url: WebhookUrl
-    format: Literal["json"] = "json"
-    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
-
-    @field_validator("headers")
-    @classmethod
-    def _distinct(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        checks.distinct_headers(value)
-        return value
-
-    @field_validator("headers")
-    @classmethod
-    def _one_authorization(
-        cls, value: dict[str, SecretStr], info: ValidationInfo
-    ) -> dict[str, SecretStr]:
-        url = info.data.get("url")
-        authorized = any(name.lower() == "authorization" for name in value)
-        if url and authorized and checks.has_user(url.get_secret_value()):
-            raise whole("hold an Authorization, and the 'url' a user: keep one of them")
-        return value
-
-
-class SlackDestination(_Destination):
-    """A Slack incoming webhook."""
-
-    type: Literal["slack"] = "slack"
-    url: WebhookUrl
-
-
-class ConsoleDestination(_Destination):
-    """Standard output."""
-
-    type: Literal["console"] = "console"
-
-
-Destination = HttpDestination | SlackDestination | ConsoleDestination
-
-
-class IncludeConfig(_Model):
+class IncludeConfig(Section):
     """What is told of a container beside the event."""
 
     logs: Annotated[WholeNumber, Field(ge=0, le=200)] = 0
@@ -240,7 +149,7 @@ class IncludeConfig(_Model):
         return None if wanted == Include() else wanted
 
 
-class Route(_Model):
+class Route(Section):
     """What to match, and where it goes."""
 
     name: Name
@@ -250,6 +159,12 @@ class Route(_Model):
     stop: bool = False
     """Ends the walk after this route."""
     include: IncludeConfig = IncludeConfig()
+    severity: Severity | None = None
+    """In place of what action and cause make of it."""
+    title: TemplateText | None = None
+    """The headline in chats, in place of the destination's."""
+    text: TemplateText | None = None
+    """What stands below it, likewise."""
     to: Annotated[tuple[str, ...], BeforeValidator(one_as_list)] = Field(
         default=(), validate_default=True
     )
@@ -266,6 +181,13 @@ class Route(_Model):
     def _nothing_with_drop(cls, value: IncludeConfig, info: ValidationInfo) -> IncludeConfig:
         if info.data.get("drop"):
             raise whole("'drop' sends nothing: remove 'include'")
+        return value
+
+    @field_validator("severity", "title", "text")
+    @classmethod
+    def _unsaid_with_drop(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and info.data.get("drop"):
+            raise whole(f"'drop' sends nothing: remove '{info.field_name}'")
         return value
 
     @field_validator("to")
@@ -293,7 +215,7 @@ def _check_destinations(to: tuple[str, ...], names: Names) -> None:
         raise Mistakes(unknown)
 
 
-class Config(_Model):
+class Config(Section):
     """All of it."""
 
     engines: dict[Name, Annotated[EngineConfig, BeforeValidator(_nothing_as_empty)]] = Field(

@@ -6,21 +6,25 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from relay.config import model
+from relay.config import destinations, model
+from relay.config.destinations import KINDS, secret_keys
 from relay.config.mistakes import About, Mistake, Mistakes, Trail, closest, did_you_mean, quoted
+from relay.config.section import TlsConfig
 
-_DESTINATIONS: Mapping[str, type[BaseModel]] = {
-    "http": model.HttpDestination,
-    "slack": model.SlackDestination,
-    "console": model.ConsoleDestination,
-}
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "ingest": model.IngestConfig,
     "reconcile": model.ReconcileConfig,
     "store": model.StoreConfig,
     "admin": model.AdminConfig,
 }
-_TYPES = ", ".join(_DESTINATIONS)
+_PARTS: Mapping[str, type[BaseModel]] = {
+    "retry": destinations.RetryConfig,
+    "timeout": destinations.TimeoutConfig,
+    "tls": TlsConfig,
+    "basic_auth": destinations.BasicAuth,
+}
+"""The mappings in a destination."""
+_TYPES = ", ".join(KINDS)
 _EXAMPLES: Mapping[Trail, str] = {
     ("destinations",): "where to send, as in {terminal: {type: console}}",
     ("routes",): "what goes where, as in [{name: all, to: terminal}]",
@@ -29,6 +33,9 @@ _EXAMPLES: Mapping[Trail, str] = {
 _VALUE = {
     "string_type": "is not text: put it in quotes",
     "path_type": "is not text: put it in quotes",
+    "float_type": "is not a number",
+    "float_parsing": "is not a number",
+    "finite_number": "is not a number",
     "int_type": "is not a whole number",
     "int_parsing": "is not a whole number",
     "int_parsing_size": "is not a whole number of any sensible size",
@@ -42,8 +49,8 @@ _WHOLE = {
     "model_attributes_type": "must be a mapping, with 'key: value' lines",
     "tuple_type": "must be a list, with '- ' before each item",
 }
-_INSTEAD = {"url_file": "url", "drop": "to"}
-"""A key that makes another one needless."""
+_INSTEAD = {"drop": "to"}
+"""A key that makes another one needless, beside those of files."""
 
 
 def mistakes_of(error: ValidationError, data: Mapping[str, object]) -> list[Mistake]:
@@ -68,7 +75,7 @@ def _mistakes(detail: ErrorDetails, data: object) -> list[Mistake]:
         case "value_error":
             return _own(context["error"], trail, is_key=detail["loc"][-1] == "[key]")
         case "missing":
-            return [Mistake(trail, _needs(trail))]
+            return [Mistake(trail, _needs(detail["loc"]))]
         case "extra_forbidden":
             key, known = str(trail[-1]), _fields(detail["loc"][:-1])
             message = f"unknown key {quoted(key)}{did_you_mean(key, known)}"
@@ -77,7 +84,7 @@ def _mistakes(detail: ErrorDetails, data: object) -> list[Mistake]:
             return [_no_type(trail, _at(data, trail))]
         case "union_tag_invalid":
             kind = _at(data, (*trail, "type"))
-            meant = did_you_mean(kind, _DESTINATIONS) if isinstance(kind, str) else ""
+            meant = did_you_mean(kind, KINDS) if isinstance(kind, str) else ""
             message = f"is not a type of destination: there are {_TYPES}{meant}"
             return [Mistake((*trail, "type"), message, About.VALUE)]
         case "too_short" if detail["input"]:
@@ -118,15 +125,26 @@ def _own(error: ValueError, trail: Trail, *, is_key: bool) -> list[Mistake]:
     return [Mistake(trail, str(error), About.VALUE)]
 
 
-def _needs(trail: Trail) -> str:
-    key = str(trail[-1])
-    if example := _EXAMPLES.get(trail):
+def _needs(loc: tuple[str | int, ...]) -> str:
+    key = str(loc[-1])
+    if example := _EXAMPLES.get(_trail(loc)):
         return f"needs '{key}': {example}"
-    return "needs 'url' or 'url_file'" if key == "url" else f"needs '{key}'"
+    return f"needs '{key}' or '{key}_file'" if _of_file(loc, key) else f"needs '{key}'"
+
+
+def _of_file(loc: tuple[str | int, ...], key: str) -> bool:
+    """Whether what is at pydantic's location may come from a file."""
+    match loc:
+        case ("destinations", _, str(kind), _):
+            return key in secret_keys(kind)
+        case ("destinations", _, _, "basic_auth", _):
+            return key == "password"
+        case _:
+            return False
 
 
 def _no_type(trail: Trail, entry: object) -> Mistake:
-    known = {name for kind in _DESTINATIONS.values() for name in kind.model_fields}
+    known = {name for kind in KINDS.values() for name in kind.model_fields}
     for key in entry if isinstance(entry, dict) else ():
         if key not in known and closest(key, known) == "type":
             message = f"unknown key {quoted(key)} (did you mean 'type'?)"
@@ -140,7 +158,8 @@ def _mistyped(detail: ErrorDetails) -> list[Trail]:
         return []
     *parent, key = _trail(detail["loc"])
     meant = closest(str(key), _fields(detail["loc"][:-1]))
-    return [(*parent, name) for name in (meant, _INSTEAD.get(meant or "")) if name]
+    instead = _INSTEAD.get(meant or "") or (meant or "").removesuffix("_file")
+    return [(*parent, name) for name in {meant, instead} if name]
 
 
 def _trail(loc: tuple[str | int, ...]) -> Trail:
@@ -159,16 +178,18 @@ def _fields(loc: tuple[str | int, ...]) -> list[str]:
         case ("engines", _):
             kind = model.EngineConfig
         case ("engines", _, _):
-            kind = model.TlsConfig
+            kind = TlsConfig
         case (str(section),):
             kind = _SECTIONS.get(section, model.Config)
         case ("destinations", _, str(tag)):
-            kind = _DESTINATIONS[tag]
-        case ("destinations", _, _, _):
-            kind = model.RetryConfig
+            kind = KINDS[tag]
+        case ("destinations", _, _, str(part)):
+            kind = _PARTS[part]
+        case ("store", "dead_letters"):
+            kind = model.DeadLettersConfig
         case ("routes", _):
             kind = model.Route
         case ("routes", _, "include"):
             kind = model.IncludeConfig
     fields = list(kind.model_fields)
-    return [*fields, "url_file"] if "url" in fields and loc[0] == "destinations" else fields
+    return [*fields, *(f"{name}_file" for name in fields if _of_file((*loc, name), name))]

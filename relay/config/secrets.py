@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from relay.config.destinations import secret_keys
 from relay.config.mistakes import About, Mistake, Mistakes, Trail, whole
 
 _MAX_VALUE = 64 * 1024
@@ -16,8 +17,6 @@ _REFERENCE = re.compile(
 )
 _UNUSABLE = re.compile(r"[\x00\ud800-\udfff]")
 _FILE = "_file"
-_SECRETS = {"http": ("url",), "slack": ("url",)}
-"""What of each type of destination may come from a file; headers may as well."""
 _TLS = ("ca_file", "cert_file", "key_file")
 
 
@@ -107,7 +106,7 @@ def _resolve(found: re.Match[str], environ: Mapping[str, str]) -> str:
 def read_files(data: Mapping[str, object], folder: Path, outside: Outside) -> dict[str, object]:
     """``data`` with every ``…_file`` of a destination replaced by what the file holds.
 
-    The files of an engine's ``tls`` are only looked for. Relative paths start at ``folder``.
+    The files of a ``tls`` are only looked for. Relative paths start at ``folder``.
     """
     reader = _Files(folder, outside)
     result = dict(data)
@@ -131,17 +130,21 @@ class _Files:
 
     def destination(self, entry: Mapping[str, object], trail: Trail) -> Mapping[str, object]:
         """A destination with its secrets in it."""
-        kind = entry.get("type")
-        names = _SECRETS.get(kind, ()) if isinstance(kind, str) else ()
-        result = self._filled(entry, trail, [name + _FILE for name in names])
-        headers = entry.get("headers")
-        if kind == "http" and isinstance(headers, Mapping):
+        keys = [name + _FILE for name in secret_keys(entry.get("type"))]
+        result = self._filled(entry, trail, keys)
+        headers, basic = entry.get("headers"), entry.get("basic_auth")
+        if isinstance(headers, Mapping):
             keys = [key for key in headers if key.endswith(_FILE)]
             result["headers"] = self._filled(headers, (*trail, "headers"), keys)
-        return result
+        if isinstance(basic, Mapping):
+            result["basic_auth"] = self._filled(basic, (*trail, "basic_auth"), ["password_file"])
+        return self._trusting(result, trail)
 
     def engine(self, entry: Mapping[str, object], trail: Trail) -> Mapping[str, object]:
         """An engine with its TLS files found."""
+        return self._trusting(entry, trail)
+
+    def _trusting(self, entry: Mapping[str, object], trail: Trail) -> Mapping[str, object]:
         tls = entry.get("tls")
         if not isinstance(tls, Mapping):
             return entry

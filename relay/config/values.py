@@ -1,14 +1,15 @@
 """The kinds of single values in a configuration, and what is wrong with one."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
 
 from relay.config import checks, units
 from relay.config.listening import TcpPort, UnixSocket, listening
-from relay.config.mistakes import whole
+from relay.config.mistakes import Mistake, Mistakes, Trail, whole
 from relay.config.units import Rate
 
 
@@ -83,7 +84,54 @@ def _webhook_url(value: SecretStr) -> SecretStr:
 
 def _header_value(value: SecretStr) -> SecretStr:
     checks.header_value(value.get_secret_value())
+    checks.template(value.get_secret_value())
     return value
+
+
+def _query_value(value: SecretStr) -> SecretStr:
+    checks.template(value.get_secret_value())
+    return value
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value():
+        raise whole("is empty")
+    checks.header_value(value.get_secret_value())
+    return value
+
+
+def _tree(value: object) -> object:
+    """Plain data, of which each text is a template."""
+    mistakes = list(_in_tree(value, ()))
+    if mistakes:
+        raise Mistakes(mistakes)
+    return value
+
+
+def _in_tree(value: object, trail: Trail) -> Iterator[Mistake]:
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield from _in_tree(inner, (*trail, key))
+        case list():
+            for index, inner in enumerate(value):
+                yield from _in_tree(inner, (*trail, index))
+        case str():
+            try:
+                checks.template(value)
+            except Mistakes as error:
+                yield from (Mistake((*trail, *one.trail), one.message) for one in error.mistakes)
+
+
+def _age(value: timedelta) -> timedelta:
+    if value < timedelta(minutes=1):
+        raise ValueError("is less than 1m")
+    return value
+
+
+def lines(value: object) -> object:
+    """A text as a list of its lines, which may be one."""
+    return tuple(value.split()) if isinstance(value, str) else value
 
 
 def _listen(value: object) -> object:
@@ -110,6 +158,14 @@ Location = Annotated[Path, BeforeValidator(_location)]
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 HeaderName = Annotated[str, AfterValidator(checks.header_name)]
 HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
+QueryValue = Annotated[SecretStr, AfterValidator(_query_value)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+TemplateText = Annotated[str, AfterValidator(checks.template)]
+TemplateTree = Annotated[object, PlainValidator(_tree)]
+Ordering = Literal["container", "none"]
+"""Within what deliveries to one destination stay in order."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Age = Annotated[Duration, AfterValidator(_age)]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Interval = Annotated[Duration, AfterValidator(_interval)]
 BufferSize = Annotated[Size, AfterValidator(_buffer)]

@@ -1,34 +1,61 @@
 """A file per format: what a notification looks like to those who get it.
 
-Each has a pure ``render(notification, …) -> Request``. The sender adds what every request has:
-``webhook-id``, ``webhook-timestamp``, ``User-Agent``.
+Each has a pure ``render(…) -> Request``: of a `Notification` where programs read it, of a `Card`
+where people do. `Envelope` adds what a configuration wants around the body, `relay.delivery` what
+every request has: ``webhook-id``, ``webhook-timestamp``, signatures, ``User-Agent``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from relay.config.model import ConsoleDestination, Destination, HttpDestination, SlackDestination
+from relay.config import (
+    ConsoleDestination,
+    Destination,
+    HttpDestination,
+    Route,
+    SlackDestination,
+    Vendor,
+)
 from relay.exchange import Request
 from relay.formats import console, json, slack
+from relay.formats.card import Card
+from relay.formats.envelope import Envelope
+from relay.formats.wording import Failed, Wording
 from relay.notification import Notification
 
 Render = Callable[[Notification], Request]
 
 
-def renderer(destination: Destination, *, colour: bool) -> Render:
+def renderer(
+    destination: Destination, routes: Sequence[Route], *, colour: bool, failed: Failed
+) -> Render:
     """What renders for ``destination``; ``colour`` tells whether the console is a terminal.
+
+    ``failed`` is told of a template that fails; the notification goes out all the same.
 
     The secrets of the destination are read here, once. They are in closures, and not in a
     `functools.partial`, because the repr of that would show them.
     """
-    match destination:
-        case HttpDestination():
-            url = destination.url.get_secret_value()
-            headers = {
-                name: value.get_secret_value() for name, value in destination.headers.items()
-            }
-            return lambda notification: json.render(notification, url, headers)
+    if isinstance(destination, ConsoleDestination):
+        return lambda notification: console.render(notification, colour=colour)
+    envelope = Envelope(destination, failed)
+    if isinstance(destination, HttpDestination):
+        document = _document(destination, failed)
+        return lambda notification: envelope.around(document(notification), notification)
+    draw, wording = _drawing(destination), Wording(destination, routes, failed)
+    return lambda notification: envelope.around(draw(wording.card(notification)), notification)
+
+
+def _document(to: HttpDestination, failed: Failed) -> Render:
+    url = to.endpoint
+    match to.format:
+        case "json":
+            return lambda notification: json.render(notification, url)
+    raise NotImplementedError(to.format)
+
+
+def _drawing(to: Vendor) -> Callable[[Card], Request]:
+    url = to.endpoint
+    match to:
         case SlackDestination():
-            webhook = destination.url.get_secret_value()
-            return lambda notification: slack.render(notification, webhook)
-        case ConsoleDestination():
-            return lambda notification: console.render(notification, colour=colour)
+            return lambda card: slack.render(card, url)
+    raise NotImplementedError(to.type)

@@ -51,7 +51,7 @@ def _below(notification: Notification) -> list[str]:
 def _line(notification: Notification) -> str:
     event = notification.events[0]
     time = f"{rfc3339(event.time_ns)[11:19]}Z"
-    level = severity(event)
+    level = severity(notification)
     word, shade = level.upper(), _COLOURS[level]
     if notification.status is Status.RESOLVED:
         word, shade = "RESOLVED", _GREEN

@@ -1,13 +1,11 @@
 """The document of ``format: json``: all that relay knows, for programs."""
 
-from collections.abc import Mapping
-
 import msgspec
 
 from relay.event import Event, rfc3339
 from relay.exchange import Request
 from relay.formats.included import included
-from relay.notification import Notification
+from relay.notification import Notification, severity
 
 VERSION = 1
 """Of the document; it grows when a receiver would have to change."""
@@ -15,12 +13,9 @@ VERSION = 1
 _encode = msgspec.json.Encoder().encode
 
 
-def render(notification: Notification, url: str, headers: Mapping[str, str]) -> Request:
-    """The `document` as a request to ``url``; a ``Content-Type`` among ``headers`` wins."""
-    content_type = {"Content-Type": "application/json"}
-    if any(name.lower() == "content-type" for name in headers):
-        content_type = {}
-    return Request(body=document(notification), url=url, headers={**content_type, **headers})
+def render(notification: Notification, url: str) -> Request:
+    """The `document` as a request to ``url``."""
+    return Request(document(notification), url, {"Content-Type": "application/json"})
 
 
 def document(notification: Notification) -> bytes:
@@ -34,6 +29,7 @@ def document(notification: Notification) -> bytes:
             "version": VERSION,
             "status": notification.status,
             "route": notification.route,
+            "severity": severity(notification),
             "count": notification.count,
             "suppressed": notification.suppressed,
             "events": [_event(event) for event in notification.events],

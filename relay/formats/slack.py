@@ -12,14 +12,14 @@ links nothing, and ``& < >`` are escaped all the same, as Slack asks for every t
 an escape would show (https://docs.slack.dev/reference/block-kit/blocks/rich-text-block).
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
-from relay.event import Event, Origin, rfc3339
+from relay.event import Event, rfc3339
 from relay.exchange import Request
-from relay.formats.included import facts, included
-from relay.formats.phrase import exit_code, headline
-from relay.formats.text import fit, fit_end, units, visible
-from relay.notification import Included, Notification, Severity, Status, severity
+from relay.formats.card import HEALTH, LOGS, Card
+from relay.formats.text import fit, fit_end, fit_lines, units, visible
 
 # Slack's limits. It refuses a whole message for one text that is too long.
 TEXT_MAX = 40_000
@@ -40,10 +40,10 @@ VALUE_MAX = 500
 """Ours, for each value, below all of the above: it keeps the sum of the blocks far from the 13,000
 characters or so at which Slack answers ``msg_blocks_too_long``, which it does not document
 (https://github.com/slackapi/bolt-js/issues/2509). No label can silence an alert by its length."""
-LOGS_MAX = 2_000
-"""Ours, for the same reason: all log lines together."""
-HEALTH_MAX = 1_000
-"""What a health check printed."""
+PRINTED_MAX = {LOGS: 2_000, HEALTH: 1_000}
+"""Ours, for the same reason: all that was printed of each kind."""
+SAID_MAX = 3_000
+"""The configuration's text: https://docs.slack.dev/reference/block-kit/blocks/section-block"""
 INSPECT_MAX = 2_400
 """All inspect fields together."""
 PATH_MAX = 60
@@ -51,28 +51,14 @@ PATH_MAX = 60
 
 Block = dict[str, object]
 
-_LOOKS = {  # emoji and colour
-    Severity.CRITICAL: ("🔴", "#d0021b"),
-    Severity.WARNING: ("🟠", "#f5a623"),
-    Severity.INFO: ("🔵", "#439fe0"),
-}
-_LOOK_RESOLVED = ("🟢", "#2eb886")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_ORIGINS = {
-    Origin.LIVE: "",
-    Origin.REPLAYED: "replayed from the engine's history",
-    Origin.INFERRED: "found by comparing containers: the engine sent no event",
-}
 
 
-def render(notification: Notification, url: str) -> Request:
-    """The message about the first event of ``notification``, with how many more there are."""
-    event = notification.events[0]
-    emoji, colour = _LOOKS[severity(event)]
-    if notification.status is Status.RESOLVED:
-        emoji, colour = _LOOK_RESOLVED
-    header = f"{emoji} {headline(notification, HEADER_MAX - units(emoji) - 1, _escape)}"
-    text = f"{header} · {_value(event.host)}" if event.host else header
+def render(card: Card, url: str) -> Request:
+    """The message about the first event, with how many more there are."""
+    emoji = card.emoji
+    header = f"{emoji} {card.title(HEADER_MAX - units(emoji) - 1, _escape)}"
+    text = f"{header} · {_value(card.event.host)}" if card.event.host else header
     message = {
         "text": text,
         "mrkdwn": False,
@@ -81,12 +67,13 @@ def render(notification: Notification, url: str) -> Request:
         "blocks": [{"type": "header", "text": _plain(header)}],
         "attachments": [
             {
-                "color": colour,
+                "color": card.colour,
                 "fallback": text,
                 "blocks": [
-                    {"type": "section", "fields": _fields(event)},
-                    *_included(notification),
-                    {"type": "context", "elements": _context(notification)},
+                    *_said(card),
+                    {"type": "section", "fields": _fields(card)},
+                    *_included(card),
+                    {"type": "context", "elements": [_plain(_value(it)) for it in card.notes]},
                 ],
             }
         ],
@@ -94,33 +81,16 @@ def render(notification: Notification, url: str) -> Request:
     return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
 
 
-def _fields(event: Event) -> list[Block]:
-    facts = [
-        ("Host", _host(event)),
-        ("Image", event.actor.image),
-        *_orchestrator(event),
-        ("Exit code", None if event.exit_code is None else exit_code(event.exit_code)),
-        ("Cause", event.cause),
-    ]
+def _said(card: Card) -> list[Block]:
+    if not card.text or not card.text.strip():
+        return []
+    return [{"type": "section", "text": _plain(fit_lines(card.text, SAID_MAX, _escape))}]
+
+
+def _fields(card: Card) -> list[Block]:
     # The line break is ours: `fit` leaves none in a value, so no value can pass for a field.
-    fields = [_plain(f"{name}\n{_value(value)}") for name, value in facts if value]
-    return [_time(event), *fields]
-
-
-def _host(event: Event) -> str:
-    if event.engine in ("", event.host):
-        return event.host
-    return f"{event.host} (engine “{event.engine}”)"
-
-
-def _orchestrator(event: Event) -> list[tuple[str, str]]:
-    labels = event.actor.attributes
-    project = labels.get("com.docker.compose.project", "")
-    service = labels.get("com.docker.compose.service", "")
-    return [
-        ("Compose service", " / ".join(part for part in (project, service) if part)),
-        ("Swarm service", labels.get("com.docker.swarm.service.name", "")),
-    ]
+    fields = [_plain(f"{name}\n{_value(value)}") for name, value in card.facts]
+    return [_time(card.event), *fields]
 
 
 def _time(event: Event) -> Block:
@@ -133,28 +103,19 @@ def _time(event: Event) -> Block:
     return {"type": "mrkdwn", "text": f"Time\n{date}", "verbatim": True}
 
 
-def _included(notification: Notification) -> list[Block]:
-    told = included(notification)
-    if told is None:
-        return []
-    fields = _inspected(told)
+def _included(card: Card) -> list[Block]:
+    fields = _inspected(card.inspected)
     sections: list[Block] = [
         {"type": "section", "fields": fields[at : at + FIELDS_MAX]}
         for at in range(0, len(fields), FIELDS_MAX)
     ]
-    printed = [
-        ("Last log lines", "\n".join(told.logs or ()), LOGS_MAX),
-        ("Last health check", told.health or "", HEALTH_MAX),
-    ]
-    return sections + [
-        _printed(title, text, limit) for title, text, limit in printed if text.strip()
-    ]
+    return sections + [_printed(title, text, PRINTED_MAX[title]) for title, text in card.printed]
 
 
-def _inspected(told: Included) -> list[Block]:
-    each = min(VALUE_MAX, INSPECT_MAX // max(1, len(told.inspect)))
+def _inspected(inspected: Sequence[tuple[str, str]]) -> list[Block]:
+    each = min(VALUE_MAX, INSPECT_MAX // max(1, len(inspected)))
     fields = []
-    for path, value in facts(told):
+    for path, value in inspected:
         name = fit(path, PATH_MAX, _escape)
         fields.append(_plain(f"{name}\n{fit(value, each - units(name) - 1, _escape)}"))
     return fields
@@ -171,15 +132,6 @@ def _printed(title: str, text: str, limit: int) -> Block:
             {"type": "rich_text_preformatted", "elements": [body]},
         ],
     }
-
-
-def _context(notification: Notification) -> list[Block]:
-    event = notification.events[0]
-    told = included(notification)
-    missing = f"not included: {told.missing}" if told and told.missing else ""
-    held_back = f"{notification.suppressed} held back" if notification.suppressed else ""
-    said = [f"route {notification.route}", event.id, _ORIGINS[event.origin], held_back, missing]
-    return [_plain(_value(words)) for words in said if words]
 
 
 def _plain(text: str) -> Block:

@@ -44,6 +44,11 @@ def fit(text: str, limit: int, spell: Callable[[str], str] = visible) -> str:
     return "".join(pieces)
 
 
+def fit_lines(text: str, limit: int, spell: Callable[[str], str] = visible) -> str:
+    """As `fit`, but line breaks stay what they are."""
+    return fit(text, limit, lambda character: character if character == "\n" else spell(character))
+
+
 def fit_end(text: str, limit: int, spell: Callable[[str], str] = visible) -> str:
     """As `fit`, but the end of the text is what is kept, and its line breaks stay what they are."""
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from relay.config import Route
 from relay.event import Event
+from relay.notification import Notification, notify
 from relay.routing.matcher import Condition, Matcher
 
 
@@ -33,6 +34,11 @@ class Step:
     """Those that the event goes to by this route."""
     failed: Condition | None = None
     """With `Verdict.NO_MATCH`: the first condition that the event does not fulfil."""
+
+    def notification(self, event: Event) -> Notification:
+        """What the route makes of the event."""
+        route = self.route
+        return notify(route.name, event, route.include.wanted, route.severity)
 
 
 class Router:

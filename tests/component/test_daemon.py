@@ -169,7 +169,7 @@ async def test_what_is_unexpected_in_a_lane_ends_it_all(
     def broken(notification: Notification) -> Request:
         raise ZeroDivisionError
 
-    def renderer(destination: object, *, colour: bool) -> Render:
+    def renderer(*_: object, **__: object) -> Render:
         return broken
 
     async with engine.serving():

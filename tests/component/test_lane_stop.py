@@ -62,7 +62,7 @@ def intake() -> Intake:
 
 
 def channel(sink: Sink) -> Channel:
-    return Channel("sink", DESTINATION, renderer(DESTINATION, colour=False), sink)
+    return Channel("sink", DESTINATION, renderer(DESTINATION, (), colour=False, failed=print), sink)
 
 
 async def test_a_stop_during_a_fetch(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from relay.event import Cause, Event, Origin, happening
-from relay.notification import Severity, Status, notification_id, notify, severity
+from relay.notification import Severity, Status, nature, notification_id, notify
 
 from .formats.samples import CRASH, OOM, UNHEALTHY, container
 
@@ -59,4 +59,4 @@ def test_one_event_makes_one_notification() -> None:
 )
 def test_how_much_an_event_matters(event: Event, expected: Severity) -> None:
     """What broke by itself is critical, what somebody asked for is information."""
-    assert severity(event) is expected
+    assert nature(event) is expected

@@ -4,12 +4,11 @@ import json as stdlib
 from pathlib import Path
 
 import msgspec
-import pytest
 from hypothesis import given
 
 from relay.event import Event, rfc3339
 from relay.formats import json
-from relay.notification import Included, Notification, notify
+from relay.notification import Included, Notification, notify, severity
 
 from .samples import CRASH, GONE, INCLUDE, NOTIFICATIONS, TOLD, notifications
 
@@ -24,19 +23,12 @@ def test_is_the_documented_document() -> None:
     assert written.decode() == GOLDEN.read_text()
 
 
-def test_goes_to_the_url_with_the_headers() -> None:
-    """The destination's headers stand beside the content type."""
-    request = json.render(NOTIFICATIONS[0], "http://a.example/hook", {"Authorization": "Bearer x"})
+def test_goes_to_the_url() -> None:
+    """The document is the body, and says what it is."""
+    request = json.render(NOTIFICATIONS[0], "http://a.example/hook")
     assert request.url == "http://a.example/hook"
-    assert request.headers == {"Content-Type": "application/json", "Authorization": "Bearer x"}
+    assert request.headers == {"Content-Type": "application/json"}
     assert request.body == json.document(NOTIFICATIONS[0])
-
-
-@pytest.mark.parametrize("name", ["Content-Type", "content-type"])
-def test_a_configured_content_type_wins(name: str) -> None:
-    """There is never more than one content type, in whatever case it is written."""
-    request = json.render(NOTIFICATIONS[0], "", {name: "application/vnd.shop+json"})
-    assert request.headers == {name: "application/vnd.shop+json"}
 
 
 def test_keeps_every_nanosecond() -> None:
@@ -71,6 +63,7 @@ def test_keeps_every_string(notification: Notification) -> None:
         "version": 1,
         "status": notification.status,
         "route": notification.route,
+        "severity": severity(notification),
         "count": notification.count,
         "suppressed": notification.suppressed,
     }

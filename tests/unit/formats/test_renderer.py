@@ -1,14 +1,28 @@
 """From a destination to what renders for it."""
 
+from dataclasses import replace
+
 from pydantic import SecretStr
 
-from relay.config.model import ConsoleDestination, HttpDestination, SlackDestination
+from relay.config import ConsoleDestination, Destination, HttpDestination, SlackDestination
+from relay.exchange import Request
 from relay.formats import console, json, renderer, slack
+from relay.formats.card import Card
 
 from .samples import NOTIFICATIONS
 
 NOTIFICATION = NOTIFICATIONS[0]
 SECRET = "https://hooks.example/T0/s3cret"
+
+
+def never(where: str, why: str) -> None:
+    """No template fails here."""
+    raise AssertionError(where, why)
+
+
+def rendered(destination: Destination) -> Request:
+    """What is sent of the notification."""
+    return renderer(destination, (), colour=False, failed=never)(NOTIFICATION)
 
 
 def http() -> HttpDestination:
@@ -19,25 +33,26 @@ def http() -> HttpDestination:
 
 def test_http_gets_the_document() -> None:
     """URL and headers are the destination's own, in the clear."""
-    expected = json.render(NOTIFICATION, SECRET, {"Authorization": "Bearer s3cret"})
-    assert renderer(http(), colour=False)(NOTIFICATION) == expected
+    expected = json.render(NOTIFICATION, SECRET)
+    headers = {**expected.headers, "Authorization": "Bearer s3cret"}
+    assert rendered(http()) == replace(expected, headers=headers)
 
 
 def test_slack_gets_a_message() -> None:
     """The webhook's URL is where it goes."""
     destination = SlackDestination(url=SecretStr(SECRET))
-    assert renderer(destination, colour=True)(NOTIFICATION) == slack.render(NOTIFICATION, SECRET)
+    assert rendered(destination) == slack.render(Card(NOTIFICATION), SECRET)
 
 
 def test_the_console_gets_a_line() -> None:
     """Readable on a terminal, JSON elsewhere."""
     for colour in (True, False):
-        render = renderer(ConsoleDestination(), colour=colour)
+        render = renderer(ConsoleDestination(), (), colour=colour, failed=never)
         assert render(NOTIFICATION) == console.render(NOTIFICATION, colour=colour)
 
 
 def test_a_renderer_shows_no_secret() -> None:
     """Neither what renders nor what it rendered tells a secret by its repr."""
     for destination in (http(), SlackDestination(url=SecretStr(SECRET))):
-        render = renderer(destination, colour=False)
+        render = renderer(destination, (), colour=False, failed=never)
         assert "s3cret" not in repr(render) + repr(render(NOTIFICATION))

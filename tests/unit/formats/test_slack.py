@@ -12,6 +12,7 @@ from hypothesis import given
 
 from relay.event import Actor, Event, Origin
 from relay.formats import slack
+from relay.formats.card import LOGS, Card
 from relay.formats.text import units
 from relay.notification import Included, Notification, Status, notify
 
@@ -35,7 +36,7 @@ ESCAPES = re.compile("&(amp|lt|gt);")
 
 def message(notification: Notification) -> Any:
     """The message as Slack reads it."""
-    return json.loads(slack.render(notification, "https://hooks.slack.example/x").body)
+    return json.loads(slack.render(Card(notification), "https://hooks.slack.example/x").body)
 
 
 def header(notification: Notification) -> str:
@@ -71,14 +72,14 @@ def strings(value: Any) -> Iterator[str]:
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
     all_kinds = (*NOTIFICATIONS, TOLD, GONE)
-    bodies = b",".join(slack.render(notification, "").body for notification in all_kinds)
+    bodies = b",".join(slack.render(Card(notification), "").body for notification in all_kinds)
     written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
     assert written.decode() == GOLDEN.read_text()
 
 
 def test_goes_to_the_webhook_as_json() -> None:
     """The request is what an incoming webhook takes."""
-    request = slack.render(NOTIFICATIONS[0], "https://hooks.slack.example/x")
+    request = slack.render(Card(NOTIFICATIONS[0]), "https://hooks.slack.example/x")
     assert request.url == "https://hooks.slack.example/x"
     assert request.headers == {"Content-Type": "application/json"}
 
@@ -221,7 +222,7 @@ def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
 def test_keeps_the_last_lines_of_a_long_log() -> None:
     """They are the ones that tell why it ended."""
     (shown,) = printed(told(logs=("x" * 4000, "panic")))
-    assert shown == "…" + "x" * (slack.LOGS_MAX - 7) + "\npanic"
+    assert shown == "…" + "x" * (slack.PRINTED_MAX[LOGS] - 7) + "\npanic"
 
 
 def test_many_inspect_fields_share_the_room() -> None:
@@ -279,7 +280,7 @@ def test_keeps_every_limit_of_slack(notification: Notification) -> None:
     for section in (block for block in blocks if block["type"] == "section"):
         assert 1 <= len(section["fields"]) <= slack.FIELDS_MAX
         assert all(1 <= units(field["text"]) <= slack.FIELD_MAX for field in section["fields"])
-    assert all(1 <= units(text) <= slack.LOGS_MAX for text in printed(notification))
+    assert all(1 <= units(text) <= slack.PRINTED_MAX[LOGS] for text in printed(notification))
     assert 1 <= len(line["elements"]) <= slack.ELEMENTS_MAX
     assert all(1 <= units(element["text"]) <= slack.ELEMENT_MAX for element in line["elements"])
     assert sum(map(units, strings(sent))) < 12_000

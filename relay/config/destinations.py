@@ -1,0 +1,385 @@
+"""Where notifications can go: what can be set of each type of destination.
+
+The limits and defaults that a vendor gives are in the format of that vendor.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+from yarl import URL
+
+from relay.config import checks
+from relay.config.mistakes import whole
+from relay.config.section import Section, TlsConfig
+from relay.config.units import Rate
+from relay.config.values import (
+    Duration,
+    HeaderName,
+    HeaderValue,
+    Ordering,
+    QueryValue,
+    Secret,
+    Share,
+    TemplateText,
+    TemplateTree,
+    Throttle,
+    WebhookUrl,
+    WholeNumber,
+    lines,
+)
+
+
+class RetryConfig(Section):
+    """How long and how often a delivery is tried."""
+
+    initial: Duration = timedelta(seconds=1)
+    """The wait after the first failure."""
+    max: Duration = Field(default=timedelta(minutes=10), validate_default=True)
+    """The longest wait."""
+    factor: Annotated[float, Field(ge=1, le=10)] = 2
+    """Each wait is so many times the one before it."""
+    jitter: Share = 0.2
+    """Each wait is up to this share shorter or longer, so that receivers are not hit in step."""
+    max_age: Duration = Field(default=timedelta(hours=72), validate_default=True)
+    """After so long it is given up: more than a weekend."""
+    max_attempts: Annotated[WholeNumber, Field(ge=1)] | None = None
+    """After so many it is given up; None for no limit but ``max_age``."""
+    max_after: Duration = timedelta(hours=24)
+    """The longest wait that a destination may ask for (``Retry-After``)."""
+
+    @field_validator("initial")
+    @classmethod
+    def _some_time(cls, value: timedelta) -> timedelta:
+        if not value:
+            raise ValueError("is no time at all")
+        return value
+
+    @field_validator("max", "max_age")
+    @classmethod
+    def _not_before_initial(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        if "initial" in info.data and value < info.data["initial"]:
+            raise whole(f"'{info.field_name}' is shorter than 'initial'")
+        return value
+
+
+class TimeoutConfig(Section):
+    """How long an attempt may take."""
+
+    connect: Duration = timedelta(seconds=5)
+    """Until there is a connection."""
+    total: Duration = Field(default=timedelta(seconds=15), validate_default=True)
+    """Until the answer's status is known."""
+
+    @field_validator("connect")
+    @classmethod
+    def _some_time(cls, value: timedelta) -> timedelta:
+        if not value:
+            raise ValueError("is no time at all")
+        return value
+
+    @field_validator("total")
+    @classmethod
+    def _not_before_connect(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        if "connect" in info.data and value < info.data["connect"]:
+            raise whole("'total' is shorter than 'connect'")
+        return value
+
+
+class BasicAuth(Section):
+    """A user and a password."""
+
+    username: Annotated[str, AfterValidator(checks.user_name)]
+    password: Secret
+
+
+class _Destination(Section):
+    concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
+    """How many deliveries may be under way at once."""
+    retry: RetryConfig = RetryConfig()
+    rate_limit: Throttle | None = None
+    ordering: Ordering = "container"
+    """Within what deliveries stay in order."""
+
+
+class _Webhook(_Destination):
+    """Something that is reached over HTTP."""
+
+    url: WebhookUrl
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    """Beside those that the format sets; values may be templates."""
+    query: dict[str, QueryValue] = Field(default_factory=dict)
+    """Beside what the URL has; values may be templates."""
+    timeout: TimeoutConfig = TimeoutConfig()
+    tls: TlsConfig | None = None
+    proxy: WebhookUrl | None = None
+    """The URL of an HTTP proxy."""
+    basic_auth: BasicAuth | None = None
+    bearer_token: Secret | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where requests go, without what ``query`` adds."""
+        return self.url.get_secret_value()
+
+    @field_validator("headers")
+    @classmethod
+    def _distinct(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        checks.distinct_headers(value)
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _one_authorization(
+        cls, value: dict[str, SecretStr], info: ValidationInfo
+    ) -> dict[str, SecretStr]:
+        if _authorizes(value) and _has_user(info):
+            raise whole("hold an Authorization, and the 'url' a user: keep one of them")
+        return value
+
+    @field_validator("tls")
+    @classmethod
+    def _over_tls(cls, value: TlsConfig | None, info: ValidationInfo) -> TlsConfig | None:
+        url = info.data.get("url")
+        if value is not None and url and not url.get_secret_value().startswith("https:"):
+            raise whole("is for an https:// 'url' only")
+        return value
+
+    @field_validator("basic_auth", "bearer_token")
+    @classmethod
+    def _authorized_once(cls, value: object, info: ValidationInfo) -> object:
+        others = {
+            "an Authorization in 'headers'": _authorizes(info.data.get("headers") or {}),
+            "a user in the 'url'": _has_user(info),
+            "'basic_auth'": info.data.get("basic_auth") is not None,
+        }
+        for other, there in others.items():
+            if value is not None and there:
+                raise whole(f"there is {other} as well: keep one of them")
+        return value
+
+
+def _authorizes(headers: Mapping[str, object]) -> bool:
+    return any(name.lower() == "authorization" for name in headers)
+
+
+def _has_user(info: ValidationInfo) -> bool:
+    url = info.data.get("url")  # absent if it is wrong itself
+    return url is not None and checks.has_user(url.get_secret_value())
+
+
+class HttpDestination(_Webhook):
+    """A webhook that takes what its owner decides."""
+
+    type: Literal["http"] = "http"
+    method: Literal["POST", "PUT", "PATCH", "GET"] = "POST"
+    """With GET there is no body."""
+    format: Literal["json", "cloudevents", "cloudevents-binary", "template"] = "json"
+    body: TemplateTree | None = None
+    """With ``format: template``: what becomes JSON, each text in it a template."""
+    body_text: TemplateText | None = Field(default=None, validate_default=True)
+    """With ``format: template``, in place of ``body``: anything but JSON."""
+    content_type: HeaderValue | None = None
+    """Of ``body_text``; None for plain text."""
+    sign: Literal["standard", "github"] = "standard"
+    """How: after the Standard Webhooks specification, or as GitHub does."""
+    signing_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(lines)] = Field(
+        default=(), validate_default=True
+    )
+    """One secret, or two while it is changed, the new one first; none for no signature."""
+
+    @field_validator("body_text")
+    @classmethod
+    def _one_body(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "format" not in info.data or "body" not in info.data:  # wrong themselves
+            return value
+        given = (info.data["body"] is not None) + (value is not None)
+        if info.data["format"] != "template":
+            if given:
+                raise whole("'body' and 'body_text' are for 'format: template' only")
+        elif given != 1:
+            raise whole("'format: template' needs 'body' (becomes JSON) or 'body_text', not both")
+        return value
+
+    @field_validator("content_type")
+    @classmethod
+    def _of_a_text(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and "body_text" in info.data and info.data["body_text"] is None:
+            raise whole("'content_type' is for 'body_text' only")
+        return value
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _usable(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        sign = info.data.get("sign")
+        if sign == "github" and len(value) != 1:
+            raise whole("'sign: github' needs one 'signing_secret', not two")
+        if len(value) > 2:
+            raise whole("holds more than two secrets: keep the new one and the old one")
+        if sign == "standard":
+            for secret in value:
+                checks.signing_secret(secret.get_secret_value())
+        return value
+
+
+class _Vendor(_Webhook):
+    """A service whose messages relay words."""
+
+    title: TemplateText | None = None
+    """In place of relay's own headline."""
+    text: TemplateText | None = None
+    """In place of the facts below it."""
+
+
+class SlackDestination(_Vendor):
+    """A Slack incoming webhook."""
+
+    type: Literal["slack"] = "slack"
+    # "no more than one message per second": https://docs.slack.dev/apis/web-api/rate-limits
+    rate_limit: Throttle | None = Rate(1, 1.0)
+
+
+class DiscordDestination(_Vendor):
+    """A Discord webhook."""
+
+    type: Literal["discord"] = "discord"
+    # what its X-RateLimit-Limit and X-RateLimit-Reset-After say of webhooks
+    rate_limit: Throttle | None = Rate(5, 2.0)
+
+    @property
+    def endpoint(self) -> str:
+        """With ``wait=true``, so that Discord says whether it took the message."""
+        return str(URL(super().endpoint).update_query(wait="true"))
+
+
+class TeamsDestination(_Vendor):
+    """A Microsoft Teams workflow that is started by a webhook request."""
+
+    type: Literal["teams"] = "teams"
+
+
+class MattermostDestination(_Vendor):
+    """A Mattermost incoming webhook."""
+
+    type: Literal["mattermost"] = "mattermost"
+
+
+class RocketChatDestination(_Vendor):
+    """A Rocket.Chat incoming webhook."""
+
+    type: Literal["rocketchat"] = "rocketchat"
+
+
+class GoogleChatDestination(_Vendor):
+    """A Google Chat webhook."""
+
+    type: Literal["googlechat"] = "googlechat"
+    # one a second and space: https://developers.google.com/workspace/chat/limits
+    rate_limit: Throttle | None = Rate(1, 1.0)
+
+
+class TelegramDestination(_Vendor):
+    """A Telegram bot."""
+
+    type: Literal["telegram"] = "telegram"
+    url: WebhookUrl = SecretStr("https://api.telegram.org")
+    """Of the server of the Bot API."""
+    token: Annotated[SecretStr, AfterValidator(checks.telegram_token)]
+    chat_id: Annotated[str, AfterValidator(checks.title)]
+    """A number, or ``@`` and the name of a channel."""
+    thread_id: WholeNumber | None = None
+    """Of a topic in a group."""
+    # 20 a minute and group: https://core.telegram.org/bots/faq
+    rate_limit: Throttle | None = Rate(20, 60.0)
+
+    @property
+    def endpoint(self) -> str:
+        """The method that sends messages."""
+        return f"{super().endpoint.rstrip('/')}/bot{self.token.get_secret_value()}/sendMessage"
+
+
+class NtfyDestination(_Vendor):
+    """A topic of an ntfy server."""
+
+    type: Literal["ntfy"] = "ntfy"
+    url: WebhookUrl = SecretStr("https://ntfy.sh")
+    """Of the server."""
+    topic: Annotated[SecretStr, AfterValidator(checks.ntfy_topic)]
+    """Whoever knows it can read it."""
+
+
+class GotifyDestination(_Vendor):
+    """An application of a Gotify server."""
+
+    type: Literal["gotify"] = "gotify"
+    token: Secret
+    """The application's."""
+
+    @property
+    def endpoint(self) -> str:
+        """The server's messages."""
+        return f"{super().endpoint.rstrip('/')}/message"
+
+
+class PagerDutyDestination(_Vendor):
+    """An integration of a PagerDuty service (Events API v2)."""
+
+    type: Literal["pagerduty"] = "pagerduty"
+    url: WebhookUrl = SecretStr("https://events.pagerduty.com/v2/enqueue")
+    routing_key: Secret
+    """The integration key."""
+
+
+class AlertmanagerDestination(_Vendor):
+    """A Prometheus Alertmanager."""
+
+    type: Literal["alertmanager"] = "alertmanager"
+
+    @property
+    def endpoint(self) -> str:
+        """The alerts of its API."""
+        return f"{super().endpoint.rstrip('/')}/api/v2/alerts"
+
+
+class ConsoleDestination(_Destination):
+    """Standard output."""
+
+    type: Literal["console"] = "console"
+
+
+Vendor = (
+    SlackDestination
+    | DiscordDestination
+    | TeamsDestination
+    | MattermostDestination
+    | RocketChatDestination
+    | GoogleChatDestination
+    | TelegramDestination
+    | NtfyDestination
+    | GotifyDestination
+    | PagerDutyDestination
+    | AlertmanagerDestination
+)
+WebDestination = HttpDestination | Vendor
+"""Those that are reached over HTTP."""
+Destination = WebDestination | ConsoleDestination
+
+KINDS: Mapping[str, type[BaseModel]] = {
+    kind.model_fields["type"].default: kind for kind in get_args(Destination)
+}
+"""By what ``type`` says."""
+
+
+def secret_keys(kind: object) -> list[str]:
+    """The keys of a type of destination that hold secrets, and so may come from a file."""
+    fields = KINDS[kind].model_fields if isinstance(kind, str) and kind in KINDS else {}
+    return [name for name, field in fields.items() if "SecretStr" in str(field.annotation)]

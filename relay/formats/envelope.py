@@ -1,0 +1,73 @@
+"""What goes around a body: the method, and the headers and the query that a configuration adds."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pydantic import SecretStr
+from yarl import URL
+
+from relay.config import HttpDestination, WebDestination
+from relay.config.checks import header_value
+from relay.exchange import Request
+from relay.formats.context import context
+from relay.formats.wording import Failed
+from relay.notification import Notification
+from relay.template import Template, TemplateError, is_template
+
+
+class Envelope:
+    """One destination's."""
+
+    def __init__(self, to: WebDestination, failed: Failed) -> None:
+        self._method = to.method if isinstance(to, HttpDestination) else "POST"
+        self._authorization = _authorization(to)
+        self._headers = _Values("headers", to.headers, failed)
+        self._query = _Values("query", to.query, failed)
+
+    def around(self, request: Request, notification: Notification) -> Request:
+        """The request with all that the configuration adds to it."""
+        headers = self._headers.of(notification)
+        query = self._query.of(notification)
+        return replace(
+            request,
+            method=self._method,
+            body=b"" if self._method == "GET" else request.body,
+            url=str(URL(request.url).update_query(query)) if query else request.url,
+            headers={**request.headers, **self._authorization, **headers},
+        )
+
+
+def _authorization(to: WebDestination) -> Mapping[str, str]:
+    """RFC 7617, section 2, and RFC 6750, section 2.1."""
+    if to.bearer_token is not None:
+        return {"Authorization": f"Bearer {to.bearer_token.get_secret_value()}"}
+    if to.basic_auth is not None:
+        pair = f"{to.basic_auth.username}:{to.basic_auth.password.get_secret_value()}"
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}
+
+
+class _Values:
+    """Texts by name, some of them templates."""
+
+    def __init__(self, kind: str, values: Mapping[str, SecretStr], failed: Failed) -> None:
+        texts = {name: value.get_secret_value() for name, value in values.items()}
+        self._kind = kind
+        self._plain = {name: text for name, text in texts.items() if not is_template(text)}
+        self._templates = {
+            name: Template(text) for name, text in texts.items() if is_template(text)
+        }
+        self._failed = failed
+
+    def of(self, notification: Notification) -> Mapping[str, str]:
+        """The values; what fails, or would break out of its line, is left out."""
+        if not self._templates:
+            return self._plain
+        values, known = dict(self._plain), context(notification)
+        for name, template in self._templates.items():
+            try:
+                values[name] = header_value(template.render(known))
+            except (TemplateError, ValueError) as error:
+                self._failed(f"{self._kind}.{name}", str(error))
+        return values

@@ -1,0 +1,48 @@
+"""The titles and texts that a configuration gives in place of relay's own."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from relay.config import Route, Vendor
+from relay.formats.card import Card
+from relay.formats.context import context
+from relay.notification import Notification
+from relay.template import Template, TemplateError
+
+Failed = Callable[[str, str], None]
+"""Told of a template that failed: where it stands, as in ``title``, and why."""
+
+
+class Wording:
+    """What a destination's messages say; a route's words come before the destination's."""
+
+    def __init__(self, to: Vendor, routes: Sequence[Route], failed: Failed) -> None:
+        self._titles = _Words("title", to.title, {it.name: it.title for it in routes}, failed)
+        self._texts = _Words("text", to.text, {it.name: it.text for it in routes}, failed)
+
+    def card(self, notification: Notification) -> Card:
+        """The notification in these words; where a template fails, in relay's own."""
+        return Card(notification, self._titles.of(notification), self._texts.of(notification))
+
+
+class _Words:
+    """One kind of them, by route."""
+
+    def __init__(
+        self, kind: str, usual: str | None, by_route: Mapping[str, str | None], failed: Failed
+    ) -> None:
+        self._kind = kind
+        self._usual = None if usual is None else Template(usual)
+        self._by_route = {
+            route: Template(source) for route, source in by_route.items() if source is not None
+        }
+        self._failed = failed
+
+    def of(self, notification: Notification) -> str | None:
+        template = self._by_route.get(notification.route, self._usual)
+        if template is None:
+            return None
+        try:
+            return template.render(context(notification))
+        except TemplateError as error:
+            self._failed(self._kind, str(error))
+            return None
