@@ -3,13 +3,16 @@
 import asyncio
 import os
 import socket
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 
 import structlog
 
 from relay import __version__
+from relay.delivery.health import Turn
 from relay.event import OWN_ENGINE, Why, happening, rfc3339
+from relay.exchange import Reason
 from relay.routing.router import Router
 from relay.store.outbox import Intake, Outbox, Receipt
 from relay.store.trouble import Loss
@@ -18,7 +21,10 @@ log = structlog.get_logger()
 
 
 class Announcer:
-    """Makes events of what happens to relay as a whole, and commits what they give rise to."""
+    """Makes events of what happens to relay as a whole, and commits what they give rise to.
+
+    An event about a destination is never sent to that destination.
+    """
 
     def __init__(
         self, router: Router, outbox: Outbox, now: Callable[[], int], news: asyncio.Event
@@ -29,6 +35,8 @@ class Announcer:
         self._now = now
         self._shed = 0
         self._shed_since_ns = time_ns()
+        self._turns: asyncio.Queue[tuple[str, Mapping[str, str]]] = asyncio.Queue()
+        self._buried: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
         self.news = news
         """Set when there is something to `declare`; whoever does clears it."""
 
@@ -38,12 +46,35 @@ class Announcer:
         if self._shed:
             self.news.set()
 
+    def turn(self, turn: Turn, destination: str, facts: Mapping[str, str]) -> None:
+        """A destination began to fail, or works again: told by `run`."""
+        log.warning(turn.value.replace("_", ".", 1), destination=destination, **facts)
+        self._turns.put_nowait((turn.value, {"destination": destination, **facts}))
+
+    def bury(self, destination: str, reason: Reason, count: int = 1) -> None:
+        """Deliveries were given up: to be declared."""
+        self._buried[destination][reason] += count
+        self.news.set()
+
+    async def run(self) -> None:
+        """Tell of turns as they come, until cancelled."""
+        while True:
+            await self._tell(*await self._turns.get())
+
+    async def catch_up(self) -> None:
+        """Tell of the turns that are left."""
+        while not self._turns.empty():
+            await self._tell(*self._turns.get_nowait())
+
     async def say(self, action: str) -> None:
         """``started`` or ``stopped``."""
         await self._tell(action, {"version": __version__, "pid": str(os.getpid())})
 
     async def declare(self, losses: Sequence[Loss]) -> None:
-        """A ``gap`` for each broken store that was set aside, and one for what was given up."""
+        """A ``gap`` for each broken store that was set aside, and one for what was given up.
+
+        A ``dead_letter`` for each destination that deliveries were given up for.
+        """
         for loss in losses:
             facts = {
                 "why": Why.STORE_BROKEN,
@@ -52,6 +83,17 @@ class Announcer:
                 "carried": str(loss.carried),
             }
             await self._tell("gap", facts, declares=[loss.number])
+        await self._declare_shed()
+        buried, self._buried = self._buried, defaultdict(Counter)
+        for destination, reasons in buried.items():
+            facts = {
+                "destination": destination,
+                "count": str(reasons.total()),
+                "reason": ", ".join(f"{count} {reason}" for reason, count in reasons.items()),
+            }
+            await self._tell("dead_letter", facts)
+
+    async def _declare_shed(self) -> None:
         if shed := self._shed:
             log.error("store.full", given_up=shed)
             until_ns = time_ns()
@@ -73,16 +115,18 @@ class Announcer:
         declares: Sequence[int] = (),
         declares_shed: int = 0,
     ) -> None:
+        about = facts.get("destination")
         event = happening(
             action,
             engine=OWN_ENGINE,
             host=socket.gethostname(),
             time_ns=time_ns(),
-            name="relay",
+            name=about or "relay",
             attributes=facts,
         )
         chosen = [
-            (step.notification(event), step.destinations) for step in self._router.route(event)
+            (step.notification(event), [name for name in step.destinations if name != about])
+            for step in self._router.route(event)
         ]
         intake = Intake(OWN_ENGINE, None, chosen, declares=declares, declares_shed=declares_shed)
         self.heed(await self._outbox.take_in(intake, self._now()))

@@ -16,7 +16,9 @@ import structlog
 from relay import __version__
 from relay.announcer import Announcer
 from relay.config import Config, ConsoleDestination, Destination, Route
+from relay.delivery.limits import Valve, valves
 from relay.delivery.sender import http_sender
+from relay.delivery.signing import signer
 from relay.delivery.terminal import terminal_sender
 from relay.engine.client import current_context
 from relay.engine.endpoint import Endpoint, endpoint
@@ -36,6 +38,8 @@ log = structlog.get_logger()
 
 DECLARE_EVERY_S = 60
 """How often it is told at most what the store gave up."""
+
+PRUNE_EVERY_S = 60
 
 DRAIN_S = 5
 """How long what is under way may take to finish once relay was told to stop."""
@@ -103,11 +107,10 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
     }
     async with AsyncExitStack() as resources:
         work = await _opened(config, store, resources)
-        channels = [
-            await resources.enter_async_context(channel(name, to, config.routes, world))
-            for name, to in config.destinations.items()
+        lanes = [
+            await resources.enter_async_context(_lane(name, work, world))
+            for name in config.destinations
         ]
-        lanes = [Lane(each, work.outbox, work.clock.now_ns, random.random) for each in channels]
         if config.admin is not None:
             vitals = partial(_vitals, work, lanes)
             await resources.enter_async_context(
@@ -115,9 +118,14 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             )
         async with asyncio.TaskGroup() as tasks:
             running = {lane: tasks.create_task(lane.run()) for lane in lanes}
-            beginning = tasks.create_task(_begin(work, places, world.pace, tasks))
+            chores = [
+                tasks.create_task(_begin(work, places, world.pace, tasks)),
+                tasks.create_task(work.announcer.run()),
+                tasks.create_task(_prune(work)),
+            ]
             await stop.asked.wait()
-            beginning.cancel()
+            for chore in chores:
+                chore.cancel()
             await _wind_down(work, running, stop, tasks)
     log.info("relay.stopped")
 
@@ -132,6 +140,8 @@ class _Work:
     outbox: Outbox
     clock: SteadyClock
     announcer: Announcer
+    valves: Mapping[str, Valve]
+    """By destination."""
     stations: dict[Station, asyncio.Task[None]] = field(default_factory=dict)
     """Those that listen, with what ends when all that they read is committed."""
 
@@ -142,6 +152,7 @@ def _vitals(work: _Work, lanes: list[Lane]) -> Vitals:
     return Vitals(
         streams={name: heard.get(name, none) for name in work.config.engines},
         destinations={lane.name: lane.tally for lane in lanes},
+        conditions={lane.name: lane.condition for lane in lanes},
         store=work.outbox.state,
     )
 
@@ -153,20 +164,22 @@ async def _opened(config: Config, store: Path | None, resources: AsyncExitStack)
             store,
             max_size=config.store.max_size,
             when_full=config.store.when_full,
+            unordered=[name for name, to in config.destinations.items() if to.ordering == "none"],
             on_loss=lambda _: lost.set(),
         )
     )
     router, clock = Router(config.routes), SteadyClock()
     announcer = Announcer(router, outbox, clock.now_ns, lost)
-    return _Work(config, store, router, outbox, clock, announcer)
+    return _Work(config, store, router, outbox, clock, announcer, valves(config.destinations))
 
 
 async def _begin(
     work: _Work, places: Mapping[str, Endpoint], pace: Pace, tasks: asyncio.TaskGroup
 ) -> None:
     """Start to listen; then declare what the store loses. All of it waits for the disk."""
-    longest = max(to.retry.max for to in work.config.destinations.values())
-    await work.outbox.settle_clock(work.clock.now_ns(), int(longest.total_seconds() * 1.5e9))
+    retries = [to.retry for to in work.config.destinations.values()]
+    longest_s = max(max(it.max * 2, it.max_after).total_seconds() for it in retries)
+    await work.outbox.settle_clock(work.clock.now_ns(), int(longest_s * 1e9))
     await _warn_of_leftovers(work.config, work.outbox)
     await work.announcer.say("started")
     for name, place in places.items():
@@ -179,6 +192,17 @@ async def _begin(
         await _declare(work)
         await asyncio.sleep(DECLARE_EVERY_S)
         await work.announcer.news.wait()
+
+
+async def _prune(work: _Work) -> None:
+    """Keep the dead letters within their bounds, which are looked at once a minute."""
+    bounds = work.config.store.dead_letters
+    age_ns = int(bounds.max_age.total_seconds() * 1e9)
+    while True:
+        gone = await work.outbox.prune(work.clock.now_ns() - age_ns, bounds.max_count)
+        if gone:
+            log.info("dead_letters.pruned", count=gone)
+        await asyncio.sleep(PRUNE_EVERY_S)
 
 
 async def _declare(work: _Work) -> None:
@@ -209,6 +233,7 @@ async def _wind_down(
 
 
 async def _say_goodbye(work: _Work) -> None:
+    await work.announcer.catch_up()
     await _declare(work)
     await work.announcer.say("stopped")
 
@@ -229,6 +254,20 @@ async def _finish(tasks: list[asyncio.Task[None]], stop: Stop, ends_s: float) ->
 
 
 @asynccontextmanager
+async def _lane(name: str, work: _Work, world: Surroundings) -> AsyncIterator[Lane]:
+    config = work.config
+    async with channel(name, config.destinations[name], config.routes, world) as way:
+        yield Lane(
+            way,
+            work.outbox,
+            work.valves[name],
+            work.announcer,
+            work.clock.now_ns,
+            random.random,
+        )
+
+
+@asynccontextmanager
 async def channel(
     name: str, destination: Destination, routes: Sequence[Route], world: Surroundings
 ) -> AsyncIterator[Channel]:
@@ -242,10 +281,10 @@ async def channel(
     render = renderer(destination, routes, colour=world.colour, failed=failed)
     if isinstance(destination, ConsoleDestination):
         async with terminal_sender(world.terminal) as terminal:
-            yield Channel(name, destination, render, terminal, tally)
+            yield Channel(name, destination, render, terminal, tally=tally)
     else:
-        async with http_sender(destination.concurrency) as http:
-            yield Channel(name, destination, render, http, tally)
+        async with http_sender(destination) as http:
+            yield Channel(name, destination, render, http, signer(destination), tally)
 
 
 async def _warn_of_leftovers(config: Config, outbox: Outbox) -> None:

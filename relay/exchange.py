@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -29,6 +31,24 @@ class Response:
     """Why no answer came; None where one did."""
     error: str | None = None
     """The failure in words that hold no secret, for the log."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What the answer's headers say of limits, by names in small letters."""
+
+    @property
+    def answer(self) -> "Answer":
+        """What is kept of it."""
+        return Answer(self.status, self.body.decode(errors="replace"), self.error)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a destination said last, as it is kept with a delivery; it holds no secret."""
+
+    status: int | None
+    """None where no answer came."""
+    text: str = ""
+    """Its body, or the beginning of that."""
+    error: str | None = None
+    """What failed, in words."""
 
 
 class Reason(StrEnum):
@@ -36,12 +56,28 @@ class Reason(StrEnum):
 
     OK = "ok"
     TIMEOUT = "timeout"
+    NAME = "name_not_found"
+    """The host has no address."""
+    TLS = "tls"
+    """No secure connection: the certificate is not accepted, or it is no TLS at all."""
     CONNECTION = "connection"
-    """No connection, or it broke: name not found, refused, reset, TLS."""
-    STATUS = "status"
-    """An answer came, and its status is not 2xx."""
+    """No connection, or it broke: refused, reset, closed without an answer."""
+    RATE_LIMITED = "rate_limited"
+    """It takes no more for now (429)."""
+    UNAVAILABLE = "unavailable"
+    """It cannot take it now: 408, 425, 5xx, and what is no HTTP status."""
+    GONE = "gone"
+    """It wants no more, ever (410)."""
+    REDIRECT = "redirect"
+    """It sends elsewhere (3xx), which is not followed."""
+    REFUSED = "refused"
+    """It does not take this (4xx)."""
+    REJECTED = "rejected"
+    """It says so in the body of an answer whose status is 2xx."""
     EXPIRED = "expired"
     """It was tried for as long as ``retry.max_age`` allows."""
+    ATTEMPTS = "attempts"
+    """It was tried as often as ``retry.max_attempts`` allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +85,8 @@ class Delivered:
     """The destination took it."""
 
     reason: Reason = Reason.OK
+    pause_s: float = 0.0
+    """So long it wants no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +95,8 @@ class Retry:
 
     after_s: float
     reason: Reason
+    pause_s: float = 0.0
+    """So long nothing is to be sent to the destination at all."""
 
 
 @dataclass(frozen=True, slots=True)

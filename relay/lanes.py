@@ -2,18 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter, time_ns
+from typing import Protocol
 
 import structlog
 
+from relay.condition import Condition
 from relay.config import Destination
-from relay.delivery.limits import TokenBucket
+from relay.delivery.dialects import DIALECTS, plain
+from relay.delivery.health import Health, Turn
+from relay.delivery.limits import Valve
 from relay.delivery.retry import Attempt, judge
 from relay.delivery.sender import Sender
+from relay.delivery.signing import Sign
 from relay.delivery.webhook import stamped
-from relay.exchange import Outcome, Response, kind
+from relay.event import TYPE_RELAY
+from relay.exchange import Dead, Delivered, Outcome, Reason, Response, Retry, kind
 from relay.formats import Render
 from relay.notification import Notification
 from relay.store.outbox import Delivery, Outbox
@@ -25,7 +31,22 @@ AT_ONCE = 64
 """How many deliveries are fetched from the store at once."""
 
 NAP_S = 60.0
-"""The longest wait for a due time, so that a clock that was set is noticed."""
+"""The longest wait for a due time, and how often what is too old is looked for."""
+
+ANSWER_CHARS = 200
+"""How much of an answer a log line shows."""
+
+
+class Gossip(Protocol):
+    """Who is told what becomes of a destination; nothing of it waits."""
+
+    def turn(self, turn: Turn, destination: str, facts: Mapping[str, str]) -> None:
+        """It began to fail, or works again."""
+        ...
+
+    def bury(self, destination: str, reason: Reason, count: int = 1) -> None:
+        """Deliveries were given up."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +57,19 @@ class Channel:
     destination: Destination
     render: Render
     sender: Sender
+    sign: Sign | None = None
     tally: DestinationTally = field(default_factory=DestinationTally)
 
     async def send(self, notification: Notification) -> Response:
         """Render the notification and send it once, stamped with the time of the wall clock."""
-        request = stamped(self.render(notification), notification.id, time_ns())
+        rendered = self.render(notification)
+        request = stamped(rendered, notification.id, time_ns(), self.sign)
         return await self.sender.send(request)
+
+    def judge(self, response: Response, attempt: Attempt) -> Outcome:
+        """What an answer of this destination means."""
+        dialect = DIALECTS.get(self.destination.type, plain)
+        return judge(response, attempt, self.destination.retry, dialect)
 
 
 class Lane:
@@ -51,19 +79,23 @@ class Lane:
         self,
         channel: Channel,
         outbox: Outbox,
+        valve: Valve,
+        gossip: Gossip,
         now: Callable[[], int],
         chance: Callable[[], float],
     ) -> None:
         """``now`` is the clock by which deliveries are due; ``chance`` as in `Attempt`."""
         self._channel = channel
         self._outbox = outbox
+        self._valve = valve
+        self._gossip = gossip
         self._now = now
         self._chance = chance
         self._news = outbox.news(channel.name)
         self._ready: deque[Delivery] = deque()
         self._under_way: set[int] = set()
-        rate = channel.destination.rate_limit
-        self._bucket = TokenBucket(rate) if rate else None
+        self._health = Health(channel.destination.retry)
+        self._swept_s = float("-inf")
         self._stopping = False
 
     @property
@@ -76,13 +108,32 @@ class Lane:
         """The destination's."""
         return self._channel.name
 
+    @property
+    def condition(self) -> Condition:
+        """How the destination is."""
+        now_s = self._now_s()
+        stopped, failing = self._health.stopped, self._health.failing
+        wait_s = max(self._valve.closed_s(now_s), 0.0 if stopped else self._health.wait_s(now_s))
+        resumes_ns = self._now() + int(wait_s * 1e9) if wait_s else None
+        return Condition(stopped, failing, resumes_ns)
+
+    def enable(self) -> bool:
+        """Send again at once, whatever the destination asked for; whether it was stopped."""
+        was_stopped = self._health.stopped
+        self._health.enable(self._now_s())
+        self._valve.open()
+        self._news.set()
+        return was_stopped
+
     async def run(self) -> None:
         """Deliver until told to stop; then return when what is under way is settled."""
+        await self._resume_pause()
         async with asyncio.TaskGroup() as attempts:
             stopping = False
             while not stopping:
                 stopping = self._stopping
                 self._news.clear()
+                await self._sweep()
                 next_s = await self._fetch()
                 limit_s = self._start(attempts)
                 if not self._stopping:
@@ -93,9 +144,34 @@ class Lane:
         self._stopping = True
         self._news.set()
 
+    async def _resume_pause(self) -> None:
+        """What the destination asked for holds across a restart."""
+        now_ns = self._now()
+        until_ns = (await self._outbox.pauses(now_ns)).get(self.name)
+        if until_ns is not None:
+            most_s = self._channel.destination.retry.max_after.total_seconds()
+            self._valve.close(min(until_ns / 1e9, now_ns / 1e9 + most_s))
+
+    async def _sweep(self) -> None:
+        """Give up what is too old, where no attempt will: while the destination takes nothing."""
+        now_s = self._now_s()
+        blocked = self._health.failing or self._valve.closed_s(now_s) > 0
+        if not blocked or now_s < self._swept_s + NAP_S:
+            return
+        self._ready.clear()  # what is under way is known, what is at hand would not be
+        age_ns = int(self._channel.destination.retry.max_age.total_seconds() * 1e9)
+        now_ns = self._now()
+        expired = await self._outbox.expire(self.name, now_ns - age_ns, now_ns, self._under_way)
+        if expired:
+            self.tally.swept += expired
+            self._gossip.bury(self.name, Reason.EXPIRED, expired)
+            log.warning("delivery.expired", destination=self.name, count=expired)
+        else:
+            self._swept_s = now_s
+
     async def _fetch(self) -> float:
         """Get what is due, if nothing is at hand; in how many seconds there will be more."""
-        if self._ready:
+        if self._ready or self._health.stopped:
             return NAP_S
         now_ns = self._now()
         most = max(AT_ONCE, self._channel.destination.concurrency)
@@ -104,17 +180,22 @@ class Lane:
         return NAP_S if due.next_ns is None else (due.next_ns - now_ns) / 1e9
 
     def _start(self, attempts: asyncio.TaskGroup) -> float:
-        """Begin attempts while there is room; in how many seconds the rate allows the next."""
-        clock_s = asyncio.get_running_loop().time()
-        while self._ready and len(self._under_way) < self._channel.destination.concurrency:
-            if self._bucket is not None:
-                if (wait_s := self._bucket.wait_s(clock_s)) > 0:
-                    return wait_s
-                self._bucket.spend(clock_s)
+        """Begin attempts while there is room; in how many seconds the next may begin."""
+        while self._ready and self._has_room():
+            now_s = self._now_s()
+            wait_s = self._health.wait_s(now_s) or self._valve.wait_s(self, now_s)
+            if wait_s > 0:
+                return wait_s
+            self._valve.spend(self, now_s)
             delivery = self._ready.popleft()
             self._under_way.add(delivery.seq)
             attempts.create_task(self._deliver(delivery))
+        self._valve.leave(self)
         return NAP_S
+
+    def _has_room(self) -> bool:
+        most = 1 if self._health.probing else self._channel.destination.concurrency
+        return len(self._under_way) < most
 
     async def _pause(self, most_s: float) -> None:
         """Wait for news: something was committed or settled, or it is time to stop."""
@@ -131,19 +212,39 @@ class Lane:
             earlier=delivery.attempts,
             age_s=(begun_ns - delivery.created_ns) / 1e9,
             chance=self._chance(),
+            wall_s=time_ns() / 1e9,
         )
-        outcome = judge(response, attempt, self._channel.destination.retry)
-        self._tell(delivery, response, outcome, perf_counter() - begun_s)
-        await self._outbox.settle(delivery, outcome, self._now())
+        outcome = self._channel.judge(response, attempt)
+        self._log(delivery, response, outcome, perf_counter() - begun_s)
+        turn = self._heed(delivery, response, outcome)
+        await self._outbox.settle(delivery, outcome, self._now(), response.answer)
+        if turn is Turn.RECOVERED:
+            await self._outbox.hurry(self.name, self._now())
         self._under_way.discard(delivery.seq)
         self._news.set()
 
-    def _tell(
-        self, delivery: Delivery, response: Response, outcome: Outcome, took_s: float
-    ) -> None:
-        """The one wide line about an attempt, which counts it too."""
+    def _heed(self, delivery: Delivery, response: Response, outcome: Outcome) -> Turn | None:
+        """Do what an outcome means for all that goes to the destination."""
+        now_s = self._now_s()
         self.tally.count(outcome)
+        if isinstance(outcome, Delivered | Retry) and outcome.pause_s > 0:
+            self._valve.close(now_s + outcome.pause_s)
+        if isinstance(outcome, Dead) and delivery.notification.events[0].type != TYPE_RELAY:
+            self._gossip.bury(self.name, outcome.reason)
+        failed_for_s = self._health.failed_for_s(now_s)
+        turn = self._health.record(outcome, now_s, self._chance())
+        match turn:
+            case Turn.FAILING:
+                facts = {"why": outcome.reason.value, "reason": _words(response, outcome)}
+                self._gossip.turn(turn, self.name, facts)
+            case Turn.RECOVERED:
+                self._gossip.turn(turn, self.name, {"failed_for_s": f"{failed_for_s:.0f}"})
+        return turn
+
+    def _log(self, delivery: Delivery, response: Response, outcome: Outcome, took_s: float) -> None:
+        """The one wide line about an attempt."""
         after_s = getattr(outcome, "after_s", None)
+        said = response.answer.text[:ANSWER_CHARS]
         log.info(
             "delivery.attempted",
             route=delivery.notification.route,
@@ -155,5 +256,17 @@ class Lane:
             outcome=kind(outcome),
             reason=outcome.reason.value,
             error=response.error,
+            answer=None if isinstance(outcome, Delivered) else said or None,
             retry_in_s=None if after_s is None else round(after_s, 1),
         )
+
+    def _now_s(self) -> float:
+        return self._now() / 1e9
+
+
+def _words(response: Response, outcome: Outcome) -> str:
+    """What went wrong, for people."""
+    if response.status is None:
+        return response.error or outcome.reason.value
+    said = response.error or response.answer.text[:ANSWER_CHARS].strip()
+    return f"answered {response.status}" + (f": {said}" if said else "")

@@ -52,6 +52,8 @@ class DestinationTally:
     """By the kind of outcome and its reason."""
     template_failures: int = 0
     """Templates that failed, so that a default was sent."""
+    swept: int = 0
+    """Deliveries given up for their age, without another attempt."""
 
     def count(self, outcome: Outcome) -> None:
         """Count an attempt."""
@@ -60,4 +62,5 @@ class DestinationTally:
     @property
     def dead(self) -> int:
         """How many deliveries were given up."""
-        return sum(count for (what, _), count in self.attempts.items() if what == "dead")
+        attempted = sum(count for (what, _), count in self.attempts.items() if what == "dead")
+        return attempted + self.swept

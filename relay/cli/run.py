@@ -1,6 +1,7 @@
 """``relay run``."""
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from relay.ops import logs
 
 @click.command()
 @config_option
-def run(chosen: Path | None) -> None:
+@click.option("--debug", is_flag=True, help="Log more: also what the libraries say.")
+def run(chosen: Path | None, debug: bool) -> None:
     """Listen, match and deliver until told to stop (SIGTERM, SIGINT)."""
     config = read(chosen)
     file = find(chosen)
     store = None if file is None else daemon.store_path(config, file.parent, os.environ)
-    with logs.in_background(logs.configure(StandardError())):
+    level = logging.DEBUG if debug else logging.INFO
+    with logs.in_background(logs.configure(StandardError(), level=level)):
         asyncio.run(_run(config, store))
 
 

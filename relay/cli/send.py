@@ -12,10 +12,12 @@ from relay import daemon
 from relay.cli.configuration import config_option, read
 from relay.cli.output import standard_output
 from relay.config import Config
-from relay.delivery.retry import Attempt, judge
+from relay.delivery.retry import Attempt
 from relay.event import OWN_ENGINE, happening
-from relay.exchange import Delivered, Response
+from relay.exchange import Delivered, Outcome, Reason, Response, Retry
 from relay.notification import Notification, notify
+
+_FIRST = Attempt(earlier=0, age_s=0, chance=0.5)
 
 
 @click.command()
@@ -30,19 +32,29 @@ def send(destination: str, chosen: Path | None) -> None:
     if destination not in config.destinations:
         known = ", ".join(config.destinations)
         raise click.UsageError(f"no destination {destination!r}; there are: {known}")
-    to = config.destinations[destination]
-    response = asyncio.run(_send(destination, config, _test_notification()))
-    outcome = judge(response, Attempt(earlier=0, age_s=0, chance=0.5), to.retry)
+    response, outcome = asyncio.run(_send(destination, config, _test_notification()))
     click.echo(_answer(destination, response))
     if not isinstance(outcome, Delivered):
+        click.echo(f"{destination}: {_meaning(outcome)}")
         raise SystemExit(1)
 
 
-async def _send(name: str, config: Config, notification: Notification) -> Response:
+async def _send(name: str, config: Config, notification: Notification) -> tuple[Response, Outcome]:
+    to = config.destinations[name]
     with standard_output() as (stream, colour):
         world = daemon.Surroundings(os.environ, stream, colour)
-        async with daemon.channel(name, config.destinations[name], config.routes, world) as channel:
-            return await channel.send(notification)
+        async with daemon.channel(name, to, config.routes, world) as channel:
+            response = await channel.send(notification)
+            return response, channel.judge(response, _FIRST)
+
+
+def _meaning(outcome: Outcome) -> str:
+    """What the daemon would make of an answer that is no success."""
+    if outcome.reason is Reason.GONE:
+        return "it would be stopped (gone)"
+    if isinstance(outcome, Retry):
+        return f"this would be tried again ({outcome.reason})"
+    return f"this would be a dead letter ({outcome.reason})"
 
 
 def _test_notification() -> Notification:
@@ -54,6 +66,8 @@ def _test_notification() -> Notification:
 def _answer(name: str, response: Response) -> str:
     if response.status is None:
         return f"{name}: no answer ({response.failure}): {response.error}"
+    if response.error:
+        return f"{name}: answered {response.status}: {response.error}"
     text = response.body.decode(errors="replace")
     printable = "".join(
         c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text

@@ -5,7 +5,7 @@ The limits and defaults that a vendor gives are in the format of that vendor.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from relay.config.units import Rate
 from relay.config.values import (
     Duration,
     HeaderName,
+    HeaderText,
     HeaderValue,
     Ordering,
     QueryValue,
@@ -188,7 +189,7 @@ class HttpDestination(_Webhook):
     """With ``format: template``: what becomes JSON, each text in it a template."""
     body_text: TemplateText | None = Field(default=None, validate_default=True)
     """With ``format: template``, in place of ``body``: anything but JSON."""
-    content_type: HeaderValue | None = None
+    content_type: HeaderText | None = None
     """Of ``body_text``; None for plain text."""
     sign: Literal["standard", "github"] = "standard"
     """How: after the Standard Webhooks specification, or as GitHub does."""
@@ -212,7 +213,7 @@ class HttpDestination(_Webhook):
 
     @field_validator("content_type")
     @classmethod
-    def _of_a_text(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    def _of_a_text(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and "body_text" in info.data and info.data["body_text"] is None:
             raise whole("'content_type' is for 'body_text' only")
         return value
@@ -337,6 +338,8 @@ class PagerDutyDestination(_Vendor):
     url: WebhookUrl = SecretStr("https://events.pagerduty.com/v2/enqueue")
     routing_key: Secret
     """The integration key."""
+    # https://developer.pagerduty.com/docs/events-api-v2-overview, "Rate Limiting"
+    rate_limit: Throttle | None = Rate(120, 60.0)
 
 
 class AlertmanagerDestination(_Vendor):
@@ -382,4 +385,11 @@ KINDS: Mapping[str, type[BaseModel]] = {
 def secret_keys(kind: object) -> list[str]:
     """The keys of a type of destination that hold secrets, and so may come from a file."""
     fields = KINDS[kind].model_fields if isinstance(kind, str) and kind in KINDS else {}
-    return [name for name, field in fields.items() if "SecretStr" in str(field.annotation)]
+    return [name for name, field in fields.items() if _is_secret(field.annotation)]
+
+
+def _is_secret(annotation: object) -> bool:
+    """Whether it is one secret, or several in a row; those of mappings have keys of their own."""
+    if get_origin(annotation) is dict:
+        return False
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))

@@ -106,7 +106,7 @@ def _simple(detail: ErrorDetails, trail: Trail) -> Mistake:
             message = f"is less than {context['ge']}"
         case "less_than_equal":
             message = f"is more than {context['le']}"
-        case "literal_error":
+        case "literal_error" | "enum":
             message = f"is not {context['expected']}"
         case _:
             message = _VALUE[kind]

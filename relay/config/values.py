@@ -131,7 +131,7 @@ def _age(value: timedelta) -> timedelta:
 
 def lines(value: object) -> object:
     """A text as a list of its lines, which may be one."""
-    return tuple(value.split()) if isinstance(value, str) else value
+    return tuple(value.split("\n")) if isinstance(value, str) else value
 
 
 def _listen(value: object) -> object:
@@ -157,6 +157,7 @@ Name = Annotated[str, AfterValidator(checks.name)]
 Location = Annotated[Path, BeforeValidator(_location)]
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 HeaderName = Annotated[str, AfterValidator(checks.header_name)]
+HeaderText = Annotated[str, AfterValidator(checks.header_value)]
 HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
 QueryValue = Annotated[SecretStr, AfterValidator(_query_value)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]

@@ -1,6 +1,11 @@
-"""How fast a destination may be sent to."""
+"""How fast a destination may be sent to, and when it is left alone."""
 
-from relay.config import Rate
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from yarl import URL
+
+from relay.config import ConsoleDestination, Destination, Rate
 
 
 class TokenBucket:
@@ -10,8 +15,8 @@ class TokenBucket:
     """
 
     def __init__(self, rate: Rate) -> None:
-        self._per_token_s = rate.per_s / rate.count
-        self._burst_s = rate.per_s - self._per_token_s
+        self.per_token_s = rate.per_s / rate.count
+        self._burst_s = rate.per_s - self.per_token_s
         self._next_s = float("-inf")
 
     def wait_s(self, now_s: float) -> float:
@@ -20,4 +25,71 @@ class TokenBucket:
 
     def spend(self, now_s: float) -> None:
         """Let one go."""
-        self._next_s = max(self._next_s, now_s) + self._per_token_s
+        self._next_s = max(self._next_s, now_s) + self.per_token_s
+
+
+class Valve:
+    """What all that goes to one place has to pass: its rates, and what it asked for.
+
+    Those that wait have turns: none takes two while another waits for one.
+    """
+
+    def __init__(self, rates: Iterable[Rate] = ()) -> None:
+        self._buckets = [TokenBucket(rate) for rate in rates]
+        self._closed_until_s = float("-inf")
+        self._queue: list[object] = []
+
+    def wait_s(self, who: object, now_s: float) -> float:
+        """How long until the next of ``who`` may go, which queues for it; 0 if it may go now."""
+        if who not in self._queue:
+            self._queue.append(who)
+        ahead = self._queue.index(who)
+        closed_s = self._closed_until_s - now_s
+        waits_s = (
+            bucket.wait_s(now_s) + ahead * bucket.per_token_s
+            for bucket in self._buckets
+            if ahead or bucket.wait_s(now_s)
+        )
+        return max(0.0, closed_s, *waits_s)
+
+    def spend(self, who: object, now_s: float) -> None:
+        """Let one of ``who`` go."""
+        self.leave(who)
+        for bucket in self._buckets:
+            bucket.spend(now_s)
+
+    def leave(self, who: object) -> None:
+        """``who`` has nothing that wants to go."""
+        if who in self._queue:
+            self._queue.remove(who)
+
+    def close(self, until_s: float) -> None:
+        """Let nothing through before then."""
+        self._closed_until_s = max(self._closed_until_s, until_s)
+
+    def open(self) -> None:
+        """Whatever the place asked for is over."""
+        self._closed_until_s = float("-inf")
+
+    def closed_s(self, now_s: float) -> float:
+        """For how long it lets nothing through because it was closed."""
+        return max(0.0, self._closed_until_s - now_s)
+
+
+def valves(destinations: Mapping[str, Destination]) -> dict[str, Valve]:
+    """One for each destination, by name; those with one URL host and path share theirs."""
+    places: defaultdict[object, dict[str, Rate | None]] = defaultdict(dict)
+    for name, to in destinations.items():
+        places[_place(name, to)][name] = to.rate_limit
+    shared: dict[str, Valve] = {}
+    for rates in places.values():
+        valve = Valve({rate for rate in rates.values() if rate is not None})
+        shared.update(dict.fromkeys(rates, valve))
+    return shared
+
+
+def _place(name: str, to: Destination) -> object:
+    if isinstance(to, ConsoleDestination):
+        return name
+    url = URL(to.endpoint)
+    return url.host, url.port, url.path

@@ -1,15 +1,18 @@
 """What an answer means, and when to try again."""
 
+import re
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 from relay.config import RetryConfig
+from relay.delivery.dialects import Dialect, Said, plain
 from relay.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
 
-FACTOR = 2
-"""Each wait is so many times the one before it."""
-
-JITTER = 0.2
-"""Each wait is up to this share shorter or longer, so that receivers are not hit in step."""
+_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+"""RFC 9110, section 10.2.3, and the fractions that some write."""
+_ASKS_FOR_TIME = (429, 503)
+"""The statuses with which ``Retry-After`` speaks for the whole destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +25,100 @@ class Attempt:
     """How long the delivery has existed."""
     chance: float
     """A random number from 0 to 1, for the jitter."""
+    wall_s: float = 0.0
+    """The time of the wall clock, in seconds since 1970, for dates in an answer without one."""
 
 
-def judge(response: Response, attempt: Attempt, policy: RetryConfig) -> Outcome:
-    """What became of a delivery: any 2xx is delivered, everything else is tried again.
+def judge(
+    response: Response, attempt: Attempt, policy: RetryConfig, dialect: Dialect = plain
+) -> Outcome:
+    """What became of a delivery.
 
-    Until the delivery is older than ``max_age``: then it is dead.
+    2xx is delivered, unless the body says otherwise. No answer, 408, 425, 429, 5xx and what is no
+    HTTP status are tried again, until ``max_age`` or ``max_attempts`` is reached. 410 waits for
+    somebody to enable the destination. Everything else (redirects, other 4xx) is dead at once.
     """
-    if response.status is not None and 200 <= response.status < 300:
-        return Delivered()
+    said = dialect(response)
+    reason = _reason(response, said)
+    asked_s = asked_for_s(response, said, attempt.wall_s, policy)
+    match reason:
+        case Reason.OK:
+            return Delivered(pause_s=asked_s)
+        case Reason.GONE:
+            return Retry(0.0, reason)
+        case Reason.REDIRECT | Reason.REFUSED | Reason.REJECTED:
+            return Dead(reason)
     if attempt.age_s >= policy.max_age.total_seconds():
         return Dead(Reason.EXPIRED)
-    return Retry(backoff_s(attempt, policy), response.failure or Reason.STATUS)
+    if policy.max_attempts is not None and attempt.earlier + 1 >= policy.max_attempts:
+        return Dead(Reason.ATTEMPTS)
+    wait_s = asked_s or backoff_s(attempt, policy)
+    pauses = bool(asked_s) or reason is Reason.RATE_LIMITED
+    return Retry(wait_s, reason, pause_s=wait_s if pauses else 0.0)
 
 
 def backoff_s(attempt: Attempt, policy: RetryConfig) -> float:
     """How long to wait after an attempt: from ``initial``, growing to ``max``, with jitter."""
-    growth = float(FACTOR ** min(attempt.earlier, 64))
-    wait_s = min(policy.initial.total_seconds() * growth, policy.max.total_seconds())
-    return wait_s * (1 + JITTER * (2 * attempt.chance - 1))
+    initial_s, max_s = policy.initial.total_seconds(), policy.max.total_seconds()
+    try:
+        wait_s = min(initial_s * policy.factor**attempt.earlier, max_s)
+    except OverflowError:
+        wait_s = max_s
+    return wait_s * (1 + policy.jitter * (2 * attempt.chance - 1))
+
+
+def asked_for_s(response: Response, said: Said, wall_s: float, policy: RetryConfig) -> float:
+    """How long the destination wants to be left alone; 0 where it does not say."""
+    waits = [said.after_s or 0.0]
+    if (said.status or response.status) in _ASKS_FOR_TIME:
+        waits.append(_retry_after_s(response, wall_s))
+    return min(max(waits), policy.max_after.total_seconds())
+
+
+def _reason(response: Response, said: Said) -> Reason:
+    if response.status is None:
+        return response.failure or Reason.CONNECTION
+    if said.rejected and 200 <= response.status < 300:
+        return Reason.REJECTED
+    return _of_status(said.status or response.status)
+
+
+def _of_status(status: int) -> Reason:
+    match status:
+        case 429:
+            return Reason.RATE_LIMITED
+        case 410:
+            return Reason.GONE
+        case 408 | 425:
+            return Reason.UNAVAILABLE
+        case _ if 200 <= status < 300:
+            return Reason.OK
+        case _ if 300 <= status < 400:
+            return Reason.REDIRECT
+        case _ if 400 <= status < 500:
+            return Reason.REFUSED
+        case _:
+            return Reason.UNAVAILABLE
+
+
+def _retry_after_s(response: Response, wall_s: float) -> float:
+    """``Retry-After`` in seconds, given as such or as a date; 0 where it says neither.
+
+    A date counts from the answer's own ``Date``: clocks differ.
+    """
+    text = response.headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    until_s = _moment_s(text)
+    if until_s is None:
+        return 0.0
+    return max(0.0, until_s - (_moment_s(response.headers.get("date", "")) or wall_s))
+
+
+def _moment_s(text: str) -> float | None:
+    """An HTTP date in seconds since 1970."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

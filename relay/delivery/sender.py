@@ -1,22 +1,33 @@
 """Sends requests over HTTP."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import aiohttp
+from yarl import URL
 
 from relay import __version__
-from relay.errors import system_words
-from relay.exchange import Reason, Request, Response
+from relay.config import TlsConfig, WebDestination
+from relay.delivery.failure import elsewhere, failed
+from relay.delivery.scrub import Scrubber, secrets_of
+from relay.errors import RelayError, system_words
+from relay.exchange import Request, Response
 
-CONNECT_TIMEOUT_S = 5
-TOTAL_TIMEOUT_S = 15
 BODY_TIMEOUT_S = 3
 """How long an answer's body may take once its status is known."""
 ANSWER_BYTES = 4096
 """How much of an answer is kept."""
+HEADER_CHARS = 100
+"""How much of a header of it."""
+
+_OF_LIMITS = ("retry-after", "date", "x-ratelimit-remaining", "x-ratelimit-reset-after")
+
+
+class TlsError(RelayError):
+    """The files of a destination's ``tls`` cannot be used."""
 
 
 class Sender(Protocol):
@@ -30,41 +41,83 @@ class Sender(Protocol):
 class HttpSender:
     """A `Sender` over one destination's own connections."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, to: WebDestination) -> None:
         self._session = session
+        self._timeout = to.timeout
+        self._proxy = None if to.proxy is None else URL(to.proxy.get_secret_value())
+        self._scrub = Scrubber(secrets_of(to))
 
     async def send(self, request: Request) -> Response:
-        """POST the request; redirects are not followed."""
+        """Send the request; redirects are not followed, and no secret comes back in the answer."""
         try:
-            async with self._session.post(
-                request.url, data=request.body, headers=request.headers, allow_redirects=False
+            async with self._session.request(
+                request.method,
+                request.url,
+                data=request.body or None,
+                headers=request.headers,
+                proxy=self._proxy,
+                allow_redirects=False,
             ) as answer:
-                return Response(answer.status, await _head(answer))
-        except TimeoutError:
-            return Response(None, failure=Reason.TIMEOUT, error=f"no answer in {TOTAL_TIMEOUT_S} s")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Response(None, failure=Reason.CONNECTION, error=_words(error))
+                return await self._read(answer)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            failure, words = failed(error, self._timeout)
+            return Response(None, failure=failure, error=self._scrub.clean(words))
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> Response:
+        # a secret that the end of what is kept would cut in two is read to its own end
+        body = await _head(answer, ANSWER_BYTES + self._scrub.reach)
+        text = self._scrub.clean(body.decode(errors="surrogateescape"))
+        location = answer.headers.get("Location", "")
+        return Response(
+            answer.status,
+            text.encode(errors="surrogateescape")[:ANSWER_BYTES],
+            error=elsewhere(location) if 300 <= answer.status < 400 else None,
+            headers={
+                name: answer.headers[name][:HEADER_CHARS]
+                for name in _OF_LIMITS
+                if name in answer.headers
+            },
+        )
 
 
 @asynccontextmanager
-async def http_sender(connections: int) -> AsyncIterator[HttpSender]:
-    """A sender with at most ``connections`` connections, kept alive between requests.
+async def http_sender(to: WebDestination) -> AsyncIterator[HttpSender]:
+    """A sender with as many connections as deliveries, kept alive between requests.
 
     Nothing is taken from the environment (no proxy, no netrc), no cookie is kept, and no answer is
-    unpacked: a destination cannot make relay hold more than it sends.
+    unpacked: a destination cannot make relay hold more than it sends. Raises `TlsError`.
     """
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections),
-        timeout=aiohttp.ClientTimeout(total=TOTAL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
+        connector=aiohttp.TCPConnector(limit=to.concurrency, ssl=_trust(to.tls)),
+        timeout=aiohttp.ClientTimeout(
+            total=to.timeout.total.total_seconds(),
+            sock_connect=to.timeout.connect.total_seconds(),
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         headers={"User-Agent": f"relay/{__version__}", "Accept-Encoding": "identity"},
     )
     async with session:
-        yield HttpSender(session)
+        yield HttpSender(session, to)
 
 
-async def _head(answer: aiohttp.ClientResponse) -> bytes:
+def _trust(files: TlsConfig | None) -> ssl.SSLContext | bool:
+    """Whom to trust, and who relay is; True for what the system trusts."""
+    if files is None:
+        return True
+    file = files.ca_file
+    try:
+        context = ssl.create_default_context(cafile=file)
+        if files.cert_file is not None:
+            file = files.cert_file
+            context.load_cert_chain(files.cert_file, files.key_file)
+    except (OSError, ValueError) as error:
+        words = system_words(error) if isinstance(error, OSError) else str(error)
+        raise TlsError(f"{file}: cannot be used for TLS: {words}") from error
+    return context
+
+
+async def _head(answer: aiohttp.ClientResponse, most: int) -> bytes:
     """The first bytes of an answer.
 
     The status has said what became of the request, so a body that breaks off or drags on changes
@@ -75,24 +128,9 @@ async def _head(answer: aiohttp.ClientResponse) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for chunk in answer.content.iter_any():
                 body += chunk
-                if len(body) > ANSWER_BYTES:
+                if len(body) > most:
                     answer.close()
                     break
     except (TimeoutError, aiohttp.ClientError, OSError):
         answer.close()
-    return bytes(body[:ANSWER_BYTES])
-
-
-def _words(error: Exception) -> str:
-    """What failed, without the URL, which may be a secret."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
-            return f"certificate not accepted: {cause}"
-        case aiohttp.ClientConnectorError(os_error=cause):
-            return system_words(cause)
-        case aiohttp.ServerDisconnectedError():
-            return "closed the connection without an answer"
-        case OSError():
-            return system_words(error)
-        case _:
-            return type(error).__name__
+    return bytes(body[:most])

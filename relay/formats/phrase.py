@@ -42,6 +42,9 @@ _WORDS: dict[str, dict[tuple[str, str | None], str]] = {
         ("update", None): "was updated",
     },
     TYPE_RELAY: {
+        ("dead_letter", None): "gave up deliveries to {destination}{reason}",
+        ("destination_failing", None): "cannot deliver to {destination}{reason}",
+        ("destination_recovered", None): "delivers to {destination} again{reason}",
         ("engine_back", None): "sees engine {engine} again{reason}",
         ("engine_lost", None): "lost engine {engine}{reason}",
         ("gap", None): "may have missed events of engine {engine}{reason}",
@@ -102,6 +105,7 @@ def _facts(event: Event) -> dict[str, str]:
     return {
         "action": event.action,
         "command": (event.detail or "").strip() or "a command",
+        "destination": attributes.get("destination", "a destination"),
         "detail": event.detail or "",
         "engine": attributes.get("engine") or event.engine,
         "exit": "" if event.exit_code is None else f" with exit code {exit_code(event.exit_code)}",

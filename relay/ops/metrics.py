@@ -16,9 +16,17 @@ from relay.tally import EngineTally
 VERDICTS = (
     ("delivered", Reason.OK),
     ("retry", Reason.TIMEOUT),
+    ("retry", Reason.NAME),
+    ("retry", Reason.TLS),
     ("retry", Reason.CONNECTION),
-    ("retry", Reason.STATUS),
+    ("retry", Reason.RATE_LIMITED),
+    ("retry", Reason.UNAVAILABLE),
+    ("retry", Reason.GONE),
+    ("dead", Reason.REDIRECT),
+    ("dead", Reason.REFUSED),
+    ("dead", Reason.REJECTED),
     ("dead", Reason.EXPIRED),
+    ("dead", Reason.ATTEMPTS),
 )
 """What an attempt can come to."""
 
@@ -105,12 +113,20 @@ class _Collector(Collector):
         dead = CounterMetricFamily(
             "relay_dead_letters", "Deliveries given up and kept.", labels=["destination"]
         )
+        failures = CounterMetricFamily(
+            "relay_template_failures",
+            "Templates that failed, so that a default was sent.",
+            labels=["destination"],
+        )
         for name, tally in self._vitals.destinations.items():
+            failures.add_metric([name], tally.template_failures)
             for outcome, reason in VERDICTS:
                 attempts.add_metric([name, outcome, reason], tally.attempts[outcome, reason])
             dead.add_metric([name], tally.dead)
         yield attempts
         yield dead
+        yield failures
+        yield from self._of_conditions()
         if self._pending is not None:
             waiting = GaugeMetricFamily(
                 "relay_deliveries_pending", "Deliveries that wait.", labels=["destination"]
@@ -118,6 +134,23 @@ class _Collector(Collector):
             for name in self._vitals.destinations:
                 waiting.add_metric([name], self._pending.get(name, 0))
             yield waiting
+
+    def _of_conditions(self) -> Iterator[Metric]:
+        failing = GaugeMetricFamily(
+            "relay_destination_failing",
+            "Whether the destination failed several times in a row.",
+            labels=["destination"],
+        )
+        stopped = GaugeMetricFamily(
+            "relay_destination_stopped",
+            "Whether the destination wants nothing any more.",
+            labels=["destination"],
+        )
+        for name, condition in self._vitals.conditions.items():
+            failing.add_metric([name], condition.failing)
+            stopped.add_metric([name], condition.stopped)
+        yield failing
+        yield stopped
 
     def _of_store(self) -> Metric:
         failing = GaugeMetricFamily(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from relay.condition import Condition
 from relay.store.trouble import State
 from relay.tally import DestinationTally, EngineTally
 
@@ -22,6 +23,8 @@ class Vitals:
     streams: Mapping[str, Stream]
     """By engine, each that is configured."""
     destinations: Mapping[str, DestinationTally]
+    conditions: Mapping[str, Condition]
+    """By destination, as the above."""
     store: State
 
 

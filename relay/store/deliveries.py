@@ -1,36 +1,54 @@
 """Deliveries as rows: added, due, settled."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
-from relay.exchange import Dead, Delivered, Outcome, Retry
+from relay.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
 from relay.notification import Notification
-from relay.store.outbox import HOLD_NS, Delivery, Due, subject
+from relay.store.outbox import EXPIRED_AT_ONCE, HOLD_NS, Delivery, Due, Waiting, subject
 from relay.store.statements import SQL
 from relay.store.trouble import Broken
 
+ANSWER_CHARS = 200
+"""What is kept of an answer's text with a delivery that waits; a dead letter has all of it."""
+
 _decode = msgspec.json.Decoder(Notification).decode
+_decode_answer = msgspec.json.Decoder(Answer).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Adding:
+    """How deliveries are added."""
+
+    now_ns: int
+    unordered: Collection[str] = ()
+    """The destinations for which each is a subject of its own."""
+    held: bool = True
+    """Whether one that is to include something waits for that."""
 
 
 def add(
     notification: Notification,
     destinations: Sequence[str],
-    now_ns: int,
+    how: Adding,
     connection: sqlite3.Connection,
 ) -> list[int]:
     """Add one for each destination; returns their numbers."""
+    held = how.held and notification.include is not None
+    about = subject(notification.events[0])
     row = {
-        "subject": subject(notification.events[0]),
         "notification": msgspec.json.encode(notification),
-        "now_ns": now_ns,
-        "hold_ns": 0 if notification.include is None else now_ns + HOLD_NS,
+        "now_ns": how.now_ns,
+        "hold_ns": how.now_ns + HOLD_NS if held else 0,
     }
-    return [
-        connection.execute(SQL["add_delivery"], {**row, "destination": destination}).lastrowid or 0
-        for destination in destinations
+    rows = [
+        {**row, "destination": to, "subject": notification.id if to in how.unordered else about}
+        for to in destinations
     ]
+    return [connection.execute(SQL["add_delivery"], row).lastrowid or 0 for row in rows]
 
 
 def enrich(
@@ -72,20 +90,126 @@ def due(
 
 
 def settle(
-    delivery: Delivery, outcome: Outcome, now_ns: int, connection: sqlite3.Connection
+    delivery: Delivery,
+    outcome: Outcome,
+    answer: Answer | None,
+    now_ns: int,
+    connection: sqlite3.Connection,
 ) -> None:
     """See `Outbox.settle`."""
-    row: dict[str, object] = {"seq": delivery.seq, "now_ns": now_ns, "reason": outcome.reason}
     match outcome:
-        case Retry(after_s=after_s):
-            connection.execute(SQL["try_again"], {**row, "due_ns": now_ns + int(after_s * 1e9)})
-            return
-        case Dead():
-            connection.execute(SQL["bury"], row)
+        case Retry():
+            _try_again(delivery, outcome, answer, now_ns, connection)
+        case Dead(reason=reason):
+            _bury(delivery, reason, answer, now_ns, connection)
         case Delivered():
-            pass
+            _remove(delivery.seq, now_ns, connection)
+
+
+def expire(
+    destination: str,
+    before_ns: int,
+    now_ns: int,
+    besides: list[int],
+    connection: sqlite3.Connection,
+) -> int:
+    """See `Outbox.expire`."""
+    asked = {
+        "destination": destination,
+        "before_ns": before_ns,
+        "besides": msgspec.json.encode(besides).decode(),
+        "most": EXPIRED_AT_ONCE,
+    }
+    found = connection.execute(SQL["too_old"], asked).fetchall()
+    for seq, to, notification, created_ns, attempts, answer in found:
+        # the attempt that it is spared is not counted
+        delivery = Delivery(
+            seq, to, read_notification(notification), _time(created_ns), _time(attempts) - 1
+        )
+        _bury(delivery, Reason.EXPIRED, read_answer(answer), now_ns, connection)
+    return len(found)
+
+
+def _try_again(
+    delivery: Delivery,
+    retry: Retry,
+    answer: Answer | None,
+    now_ns: int,
+    connection: sqlite3.Connection,
+) -> None:
+    row = {
+        "seq": delivery.seq,
+        "due_ns": now_ns + int(retry.after_s * 1e9),
+        "reason": retry.reason,
+        "answer": _written(shortened(answer)),
+    }
+    connection.execute(SQL["try_again"], row)
+    if retry.pause_s > 0:
+        until_ns = now_ns + int(retry.pause_s * 1e9)
+        connection.execute(
+            SQL["pause"], {"destination": delivery.destination, "until_ns": until_ns}
+        )
+
+
+def _bury(
+    delivery: Delivery,
+    reason: Reason,
+    answer: Answer | None,
+    now_ns: int,
+    connection: sqlite3.Connection,
+) -> None:
+    row = {
+        "seq": delivery.seq,
+        "id": delivery.notification.id,
+        "route": delivery.notification.route,
+        "now_ns": now_ns,
+        "attempts": delivery.attempts + 1,
+        "reason": reason,
+        "answer": _written(answer),
+    }
+    connection.execute(SQL["bury"], row)
+    _remove(delivery.seq, now_ns, connection)
+
+
+def _remove(seq: int, now_ns: int, connection: sqlite3.Connection) -> None:
+    row = {"seq": seq, "now_ns": now_ns}
     connection.execute(SQL["promote_next"], row)
     connection.execute(SQL["remove"], row)
+
+
+def hurry(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
+    """See `Outbox.hurry`."""
+    connection.execute(SQL["hurry"], {"destination": destination, "now_ns": now_ns})
+
+
+def pauses(now_ns: int, connection: sqlite3.Connection) -> dict[str, int]:
+    """See `Outbox.pauses`."""
+    return dict(connection.execute(SQL["pauses"], {"now_ns": now_ns}))
+
+
+def end_pause(destination: str, connection: sqlite3.Connection) -> None:
+    """See `Outbox.end_pause`."""
+    connection.execute(SQL["end_pause"], {"destination": destination})
+
+
+def waiting(destination: str | None, most: int, connection: sqlite3.Connection) -> list[Waiting]:
+    """See `Outbox.waiting`."""
+    asked = {"destination": destination, "most": most}
+    return [
+        Waiting(
+            seq,
+            to,
+            read_notification(notification),
+            _time(created_ns),
+            _time(attempts),
+            due_ns,
+            reason,
+            read_answer(answer),
+        )
+        for seq, to, notification, created_ns, attempts, due_ns, reason, answer in (
+            connection.execute(SQL["waiting"], asked)
+        )
+    ]
 
 
 def pending(connection: sqlite3.Connection) -> dict[str, int]:
@@ -96,6 +220,7 @@ def pending(connection: sqlite3.Connection) -> dict[str, int]:
 def settle_clock(now_ns: int, most_ns: int, connection: sqlite3.Connection) -> int:
     """Returns how many had times that cannot be."""
     row = {"now_ns": now_ns, "most_ns": most_ns, "held_ns": HOLD_NS}
+    connection.execute(SQL["end_pauses"], row)
     return connection.execute(SQL["settle_clock"], row).rowcount
 
 
@@ -110,6 +235,25 @@ def read_notification(notification: bytes) -> Notification:
         return _decode(notification)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
         raise Broken(f"a notification: {error}") from error
+
+
+def read_answer(answer: str | None) -> Answer | None:
+    """An answer as it is kept; raises `Broken`."""
+    try:
+        return None if answer is None else _decode_answer(answer)
+    except (msgspec.MsgspecError, TypeError) as error:
+        raise Broken(f"an answer: {error}") from error
+
+
+def shortened(answer: Answer | None) -> Answer | None:
+    """What is kept of an answer while its delivery waits."""
+    if answer is None:
+        return None
+    return msgspec.structs.replace(answer, text=answer.text[:ANSWER_CHARS])
+
+
+def _written(answer: Answer | None) -> str | None:
+    return None if answer is None else msgspec.json.encode(answer).decode()
 
 
 def _time(value: object) -> int:

@@ -5,12 +5,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from relay.bookmark import Bookmark
 from relay.container import Container
 from relay.event import Event
-from relay.exchange import Outcome
+from relay.exchange import Answer, Outcome
 from relay.notification import Notification
 from relay.store.trouble import Loss, State
+
+EXPIRED_AT_ONCE = 500
+"""So many deliveries are given up in one commit, for their age."""
 
 HOLD_NS = 3_000_000_000
 """How long a delivery waits at most for what its notification is to include."""
@@ -70,6 +75,47 @@ class Delivery:
     created_ns: int
     attempts: int
     """Those that were made so far."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A delivery as it waits."""
+
+    seq: int
+    destination: str
+    notification: Notification
+    created_ns: int
+    attempts: int
+    due_ns: int | None
+    """None while one about the same subject is before it."""
+    reason: str | None
+    """Why the last attempt failed; None before the first."""
+    answer: Answer | None
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A delivery that was given up."""
+
+    number: int
+    """The store's; never given twice."""
+    destination: str
+    notification: Notification
+    created_ns: int
+    died_ns: int
+    attempts: int
+    reason: str
+    answer: Answer | None
+    """What the destination said last; None for those that an older relay gave up."""
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which dead letters are meant: all of it has to hold, None is anything."""
+
+    ids: tuple[int | str, ...] | None = None
+    """Their numbers, or the ids of their notifications."""
+    destination: str | None = None
+    route: str | None = None
+    since_ns: int | None = None
+    """They died then or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +179,35 @@ class Outbox(Protocol):
         """
         ...
 
-    async def settle(self, delivery: Delivery, outcome: Outcome, now_ns: int) -> None:
+    async def settle(
+        self, delivery: Delivery, outcome: Outcome, now_ns: int, answer: Answer | None = None
+    ) -> None:
         """Commit what an attempt came to: gone, due again later, or kept as a dead letter.
 
-        Unless it is to be tried again, the next delivery about the same subject becomes due.
+        ``answer`` is kept with what is not gone. Unless it is to be tried again, the next delivery
+        about the same subject becomes due. Where the outcome pauses the destination, that is kept.
         """
+        ...
+
+    async def expire(
+        self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
+    ) -> int:
+        """Give up up to `EXPIRED_AT_ONCE` deliveries made before then, without another attempt.
+
+        Returns how many. Those whose ``seq`` is among ``besides`` are left alone.
+        """
+        ...
+
+    async def hurry(self, destination: str, now_ns: int) -> None:
+        """Make due what waits for another attempt: the destination works again."""
+        ...
+
+    async def pauses(self, now_ns: int) -> dict[str, int]:
+        """Until when destinations want nothing, for those that do."""
+        ...
+
+    async def end_pause(self, destination: str) -> None:
+        """Forget that the destination wants nothing."""
         ...
 
     async def settle_clock(self, now_ns: int, most_ns: int) -> int:
@@ -146,6 +216,33 @@ class Outbox(Protocol):
         What was made in the future was made now, and what waits longer than ``most_ns`` is due.
         Returns how many.
         """
+        ...
+
+    async def waiting(self, destination: str | None, most: int) -> list[Waiting]:
+        """Up to ``most`` deliveries that wait, the oldest first; of one destination or of all."""
+        ...
+
+    async def dead_letters(
+        self, selection: Selection, most: int, below: int | None = None
+    ) -> list[DeadLetter]:
+        """Up to ``most`` of those, the newest first; with numbers less than ``below``."""
+        ...
+
+    async def replay(self, selection: Selection, destinations: Collection[str], now_ns: int) -> int:
+        """Make deliveries of dead letters again, under the same ids, as if they were new.
+
+        Only of those for these ``destinations``: for others nobody would make them. Returns how
+        many. Those about one subject are in the order in which they were given up, behind those
+        that wait.
+        """
+        ...
+
+    async def drop(self, selection: Selection) -> int:
+        """Forget dead letters. Returns how many."""
+        ...
+
+    async def prune(self, before_ns: int, most: int) -> int:
+        """Forget dead letters that died before then, and the oldest beyond so many."""
         ...
 
     def news(self, destination: str) -> asyncio.Event:

@@ -54,13 +54,40 @@ LIMIT :most;
 SELECT min(due_ns) FROM deliveries WHERE destination = :destination AND due_ns > :now_ns;
 
 -- name: try_again
-UPDATE deliveries SET attempts = attempts + 1, due_ns = :due_ns, reason = :reason
+UPDATE deliveries
+SET attempts = attempts + 1, due_ns = :due_ns, reason = :reason, answer = :answer
 WHERE seq = :seq;
 
 -- name: bury
-INSERT INTO dead_letters (destination, notification, created_ns, died_ns, attempts, reason)
-SELECT destination, notification, created_ns, :now_ns, attempts + 1, :reason
+INSERT INTO dead_letters
+    (destination, id, route, notification, created_ns, died_ns, attempts, reason, answer)
+SELECT destination, :id, :route, notification, created_ns, :now_ns, :attempts, :reason, :answer
 FROM deliveries WHERE seq = :seq;
+
+-- name: too_old
+-- Those that were made before a time, whether they are due or not; older ones have lower numbers.
+SELECT seq, destination, notification, created_ns, attempts, answer
+FROM (SELECT * FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :most)
+WHERE created_ns <= :before_ns AND seq NOT IN (SELECT value FROM json_each(:besides));
+
+-- name: hurry
+-- What waits for another try, and nothing that waits for one before it.
+UPDATE deliveries SET due_ns = :now_ns
+WHERE destination = :destination AND due_ns > :now_ns AND attempts > 0;
+
+-- name: pause
+INSERT INTO pauses (destination, until_ns) VALUES (:destination, :until_ns)
+ON CONFLICT (destination) DO UPDATE SET until_ns = max(until_ns, excluded.until_ns);
+
+-- name: pauses
+SELECT destination, until_ns FROM pauses WHERE until_ns > :now_ns;
+
+-- name: end_pauses
+-- Those that are over, and those that are longer than any can be: a clock was wrong.
+DELETE FROM pauses WHERE until_ns <= :now_ns OR until_ns > :now_ns + :most_ns;
+
+-- name: end_pause
+DELETE FROM pauses WHERE destination = :destination;
 
 -- name: promote_next
 -- The successor in the same order becomes due, now that the one before it is settled.
@@ -75,6 +102,39 @@ WHERE due_ns IS NULL AND seq = (
 
 -- name: remove
 DELETE FROM deliveries WHERE seq = :seq;
+
+-- name: waiting
+SELECT seq, destination, notification, created_ns, attempts, due_ns, reason, answer
+FROM deliveries
+WHERE :destination IS NULL OR destination = :destination
+ORDER BY seq
+LIMIT :most;
+
+-- name: letters
+-- Those between two numbers; an order and a limit follow. What is not asked for is null; ids are
+-- numbers and notifications' ids, and destinations those that may be meant, as JSON.
+SELECT seq, destination, notification, created_ns, died_ns, attempts, reason, answer
+FROM dead_letters
+WHERE (:destination IS NULL OR destination = :destination)
+    AND (:route IS NULL OR route = :route)
+    AND (:since_ns IS NULL OR died_ns >= :since_ns)
+    AND (:ids IS NULL OR seq IN (SELECT value FROM json_each(:ids))
+        OR id IN (SELECT value FROM json_each(:ids)))
+    AND (:destinations IS NULL OR destination IN (SELECT value FROM json_each(:destinations)))
+    AND seq > :above AND seq < :below
+
+-- name: newest_letter
+SELECT coalesce(max(seq), 0) FROM dead_letters;
+
+-- name: drop_letter
+DELETE FROM dead_letters WHERE seq = :seq;
+
+-- name: drop_old_letters
+DELETE FROM dead_letters WHERE died_ns < :before_ns;
+
+-- name: drop_surplus_letters
+DELETE FROM dead_letters
+WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET :most);
 
 -- name: pending
 SELECT destination, count(*) FROM deliveries GROUP BY destination;

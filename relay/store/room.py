@@ -8,8 +8,10 @@ import msgspec
 
 from relay.config import WhenFull
 from relay.event import TYPE_RELAY
+from relay.exchange import Answer
 from relay.notification import Included, Notification
 from relay.store import deliveries
+from relay.store.deliveries import Adding
 from relay.store.outbox import Enriched, Intake, Receipt
 from relay.store.statements import SQL
 
@@ -40,7 +42,7 @@ class Shed:
 
 
 def store(
-    intake: Intake, room: Room, now_ns: int, connection: sqlite3.Connection
+    intake: Intake, room: Room, how: Adding, connection: sqlite3.Connection
 ) -> tuple[Receipt, Shed]:
     """Add the deliveries of a batch, and give up what there is no room for.
 
@@ -49,10 +51,10 @@ def store(
     added: list[Sequence[int]] = []
     shed = Shed()
     for notification, destinations in intake.notifications:
-        seqs = deliveries.add(notification, destinations, now_ns, connection)
+        seqs = deliveries.add(notification, destinations, how, connection)
         added.append(seqs)
         if room.when_full == "drop-oldest":
-            _drop_oldest(room, shed, now_ns, connection)
+            _drop_oldest(room, shed, how.now_ns, connection)
         else:
             # relay's own are few, and say that others are missing
             own = notification.events[0].type == TYPE_RELAY
@@ -83,6 +85,14 @@ def enrich(
     bare = msgspec.structs.replace(notification, included=Included(missing=NO_ROOM))
     deliveries.rewrite(held, bare, connection)
     return Enriched(len(held), shed.letters), held.values()
+
+
+def answer_within(
+    answer: Answer | None, room: Room, connection: sqlite3.Connection
+) -> Answer | None:
+    """As much of a dead letter's answer as there is room for: a letter takes little more than the
+    delivery that it was, its answer can take twice that."""
+    return answer if used(connection) <= room.most else deliveries.shortened(answer)
 
 
 def used(connection: sqlite3.Connection) -> int:

@@ -19,14 +19,15 @@ LEAP = 1_000_000
 may be under way, and no other may ever have its number."""
 
 _NUMBERED = ("deliveries", "dead_letters")
-_KEYED = ("cursors", "containers", "losses", "counters")
-"""All but the first are new in version 2."""
+_KEYED = ("cursors", "containers", "losses", "counters", "pauses")
+"""All but the first are newer than version 1."""
 
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "notification": deliveries.read_notification,
     "state": engines.read_container,
     "recent": engines.read_recent,
     "drops": engines.read_drops,
+    "answer": deliveries.read_answer,
 }
 
 _Row = tuple[Any, ...]
@@ -69,8 +70,10 @@ def carry_over(broken: Path, fresh: Path, aside: Path, reason: str, now_ns: int)
         migrate(target, 0, to=version)
         target.execute("BEGIN")
         carried = sum(_carry(source, target, table) for table in _NUMBERED)
-        for table in _KEYED if version > 1 else _KEYED[:1]:
-            _carry(source, target, table)
+        known = {name for (name,) in target.execute("SELECT name FROM sqlite_schema")}
+        for table in _KEYED:
+            if table in known:
+                _carry(source, target, table)
         _leap(source, target)
         target.execute("COMMIT")
         migrate(target, version)
@@ -157,6 +160,7 @@ def _leap(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
                 if isinstance(number, int)
             ]
     target.execute("DELETE FROM sqlite_sequence")
-    target.execute(
-        "INSERT INTO sqlite_sequence (name, seq) VALUES ('deliveries', ?)", (max(numbers) + LEAP,)
+    target.executemany(
+        "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)",
+        [(table, max(numbers) + LEAP) for table in _NUMBERED],
     )

@@ -75,3 +75,37 @@ CREATE TABLE counters (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- version: 3
+
+-- What the destination said last, as JSON.
+ALTER TABLE deliveries ADD COLUMN answer TEXT;
+
+-- As before, but no number is ever given twice, and a letter can be found by what people know of it.
+ALTER TABLE dead_letters RENAME TO dead_letters_before;
+CREATE TABLE dead_letters (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    destination  TEXT NOT NULL,
+    id           TEXT,                  -- the notification's
+    route        TEXT,
+    notification BLOB NOT NULL,
+    created_ns   INTEGER NOT NULL,
+    died_ns      INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL,
+    reason       TEXT NOT NULL,
+    answer       TEXT                   -- as above
+);
+INSERT INTO dead_letters
+    (seq, destination, id, route, notification, created_ns, died_ns, attempts, reason)
+SELECT seq, destination,
+    CASE WHEN json_valid(text) THEN json_extract(text, '$.id') END,
+    CASE WHEN json_valid(text) THEN json_extract(text, '$.route') END,
+    notification, created_ns, died_ns, attempts, reason
+FROM (SELECT *, CAST(notification AS TEXT) AS text FROM dead_letters_before);
+DROP TABLE dead_letters_before;
+
+-- Destinations that asked to be left alone, and until when.
+CREATE TABLE pauses (
+    destination TEXT PRIMARY KEY,
+    until_ns    INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -11,12 +11,22 @@ from pathlib import Path
 from relay.bookmark import Bookmark
 from relay.config import StoreConfig, WhenFull
 from relay.container import Container
-from relay.exchange import Outcome
+from relay.exchange import Answer, Dead, Outcome
 from relay.notification import Notification
-from relay.store import deliveries, engines, losses, room
+from relay.store import deliveries, engines, letters, losses, room
 from relay.store.committer import Committer
+from relay.store.deliveries import Adding
 from relay.store.file import Memory, StoreFile
-from relay.store.outbox import Delivery, Due, Enriched, Intake, Receipt
+from relay.store.outbox import (
+    DeadLetter,
+    Delivery,
+    Due,
+    Enriched,
+    Intake,
+    Receipt,
+    Selection,
+    Waiting,
+)
 from relay.store.room import Room, Shed
 from relay.store.trouble import Loss, State
 
@@ -26,9 +36,10 @@ _DEFAULTS = StoreConfig()
 class SqliteOutbox:
     """An `Outbox`; see there for what each call promises."""
 
-    def __init__(self, committer: Committer, bound: Room) -> None:
+    def __init__(self, committer: Committer, bound: Room, unordered: Collection[str] = ()) -> None:
         self._committer = committer
         self._room = bound
+        self._unordered = frozenset(unordered)
         self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     @property
@@ -46,7 +57,9 @@ class SqliteOutbox:
 
     async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
         """See `Outbox.take_in`."""
-        receipt, shed = await self._committer.run(partial(_take_in, intake, self._room, now_ns))
+        receipt, shed = await self._committer.run(
+            partial(_take_in, intake, self._room, Adding(now_ns, self._unordered))
+        )
         for _, destinations in intake.notifications:
             self._tell(destinations)
         self._tell(shed.destinations)
@@ -72,10 +85,73 @@ class SqliteOutbox:
         asked = partial(deliveries.due, destination, now_ns, most, list(besides))
         return await self._committer.run(asked)
 
-    async def settle(self, delivery: Delivery, outcome: Outcome, now_ns: int) -> None:
+    async def settle(
+        self, delivery: Delivery, outcome: Outcome, now_ns: int, answer: Answer | None = None
+    ) -> None:
         """See `Outbox.settle`."""
-        await self._committer.run(partial(deliveries.settle, delivery, outcome, now_ns))
+        work = partial(_settle, delivery, outcome, answer, self._room, now_ns)
+        await self._committer.run(work)
         self._tell([delivery.destination])
+
+    async def expire(
+        self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
+    ) -> int:
+        """See `Outbox.expire`."""
+        work = partial(deliveries.expire, destination, before_ns, now_ns, list(besides))
+        expired = await self._committer.run(work)
+        if expired:
+            self._tell([destination])
+        return expired
+
+    async def hurry(self, destination: str, now_ns: int) -> None:
+        """See `Outbox.hurry`."""
+        await self._committer.run(partial(deliveries.hurry, destination, now_ns))
+        self._tell([destination])
+
+    async def pauses(self, now_ns: int) -> dict[str, int]:
+        """See `Outbox.pauses`."""
+        return await self._committer.run(partial(deliveries.pauses, now_ns))
+
+    async def end_pause(self, destination: str) -> None:
+        """See `Outbox.end_pause`."""
+        await self._committer.run(partial(deliveries.end_pause, destination))
+        self._tell([destination])
+
+    async def waiting(self, destination: str | None, most: int) -> list[Waiting]:
+        """See `Outbox.waiting`."""
+        return await self._committer.run(partial(deliveries.waiting, destination, most))
+
+    async def dead_letters(
+        self, selection: Selection, most: int, below: int | None = None
+    ) -> list[DeadLetter]:
+        """See `Outbox.dead_letters`."""
+        return await self._committer.run(partial(letters.find, selection, most, below))
+
+    async def replay(self, selection: Selection, destinations: Collection[str], now_ns: int) -> int:
+        """See `Outbox.replay`."""
+        how = Adding(now_ns, self._unordered, held=False)
+        span, count = await self._letters(), 0
+        while found := await self._committer.run(
+            partial(letters.replay, selection, destinations, span, how)
+        ):
+            span, count = range(found[-1].number + 1, span.stop), count + len(found)
+            self._tell({letter.destination for letter in found})
+        return count
+
+    async def drop(self, selection: Selection) -> int:
+        """See `Outbox.drop`."""
+        span, count = await self._letters(), 0
+        while found := await self._committer.run(partial(letters.drop, selection, span)):
+            span, count = range(found[-1].number + 1, span.stop), count + len(found)
+        return count
+
+    async def prune(self, before_ns: int, most: int) -> int:
+        """See `Outbox.prune`."""
+        return await self._committer.run(partial(letters.prune, before_ns, most))
+
+    async def _letters(self) -> range:
+        """The numbers that there are: one that is given up meanwhile is not among them."""
+        return range(1, await self._committer.run(letters.newest) + 1)
 
     async def settle_clock(self, now_ns: int, most_ns: int) -> int:
         """See `Outbox.settle_clock`."""
@@ -102,11 +178,13 @@ async def open_outbox(
     *,
     max_size: int = _DEFAULTS.max_size,
     when_full: WhenFull = _DEFAULTS.when_full,
+    unordered: Collection[str] = (),
     on_loss: Callable[[Loss], None] | None = None,
 ) -> AsyncIterator[SqliteOutbox]:
     """The outbox at ``path``, made if it is not there; None keeps it in memory only.
 
-    ``max_size`` is in bytes. ``on_loss`` is called in the event loop, before this returns or while
+    ``max_size`` is in bytes; ``unordered`` are the destinations whose deliveries are in no order.
+    ``on_loss`` is called in the event loop, before this returns or while
     it is open, when a store was found broken and a new one begun; until it is declared, the new
     one keeps it among its `Outbox.losses`.
 
@@ -122,14 +200,27 @@ async def open_outbox(
     committer = Committer(Memory() if path is None else StoreFile(path, declare))
     await committer.start()
     try:
-        yield SqliteOutbox(committer, Room(max_size, when_full))
+        yield SqliteOutbox(committer, Room(max_size, when_full), unordered)
     finally:
         await committer.close()
 
 
 def _take_in(
-    intake: Intake, bound: Room, now_ns: int, connection: sqlite3.Connection
+    intake: Intake, bound: Room, how: Adding, connection: sqlite3.Connection
 ) -> tuple[Receipt, Shed]:
     engines.save(intake, connection)
     losses.declare(intake.declares, connection)
-    return room.store(intake, bound, now_ns, connection)
+    return room.store(intake, bound, how, connection)
+
+
+def _settle(
+    delivery: Delivery,
+    outcome: Outcome,
+    answer: Answer | None,
+    bound: Room,
+    now_ns: int,
+    connection: sqlite3.Connection,
+) -> None:
+    if isinstance(outcome, Dead):
+        answer = room.answer_within(answer, bound, connection)
+    deliveries.settle(delivery, outcome, answer, now_ns, connection)

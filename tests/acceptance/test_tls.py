@@ -1,73 +1,16 @@
 """An engine behind TLS, with certificates on both sides."""
 
 import socket
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import Binaries, PrivateEngine
 from tests.support.receiver import Receiver
-
-EXTENSIONS = """
-[req]
-distinguished_name = dn
-prompt = no
-[dn]
-CN = relay's tests
-[ca]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign, cRLSign
-subjectKeyIdentifier = hash
-[server]
-basicConstraints = CA:FALSE
-subjectAltName = IP:127.0.0.1
-extendedKeyUsage = serverAuth
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid
-[client]
-basicConstraints = CA:FALSE
-extendedKeyUsage = clientAuth
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid
-"""
-
-
-class Authority:
-    """A certificate authority for a day, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._extensions = folder / "extensions.cnf"
-        self._extensions.write_text(EXTENSIONS)
-        self.certificate, self._key = folder / "ca.pem", folder / "ca.key"
-        self._openssl(
-            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-nodes", "-days", "1", "-config", self._extensions, "-extensions", "ca"),
-            *("-subj", "/CN=authority", "-keyout", self._key, "-out", self.certificate),
-        )
-
-    def issue(self, kind: str) -> tuple[Path, Path]:
-        """A certificate for a ``server`` or a ``client``, and its key."""
-        certificate, key = self._folder / f"{kind}.pem", self._folder / f"{kind}.key"
-        request = self._folder / f"{kind}.csr"
-        self._openssl(
-            *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-config", self._extensions, "-subj", f"/CN={kind}"),
-            *("-keyout", key, "-out", request),
-        )
-        self._openssl(
-            *("x509", "-req", "-in", request, "-days", "1", "-CAcreateserial"),
-            *("-CA", self.certificate, "-CAkey", self._key),
-            *("-extfile", self._extensions, "-extensions", kind, "-out", certificate),
-        )
-        return certificate, key
-
-    def _openssl(self, *arguments: str | Path) -> None:
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=30)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ PENDING = "relay_deliveries_pending"
 def vitals(store: State = WELL) -> Vitals:
     """One engine, which is there, and one destination."""
     return Vitals(
-        {"here": Stream(EngineTally(), is_open=True)}, {"hook": DestinationTally()}, store
+        {"here": Stream(EngineTally(), is_open=True)}, {"hook": DestinationTally()}, {}, store
     )
 
 

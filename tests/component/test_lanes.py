@@ -1,113 +1,23 @@
 """Lanes over a real store and a scripted destination."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import structlog
 
-from relay.config import HttpDestination, RetryConfig
-from relay.event import Actor, Event
-from relay.exchange import Reason, Request, Response
-from relay.lanes import Channel, Lane
-from relay.notification import Notification, notify
+from relay.config import RetryConfig
+from relay.exchange import Reason, Response
 from relay.store.outbox import Intake
 from relay.store.sqlite import SqliteOutbox, open_outbox
-
-WAIT_S = 10
-Answer = Callable[[str], Response]
-
-
-def told(number: int, subject: str = "a") -> Notification:
-    event = Event(
-        id=f"evt_{number:032x}",
-        engine="here",
-        host="here",
-        type="container",
-        action="die",
-        detail=None,
-        scope="local",
-        time_ns=number,
-        actor=Actor(subject, subject, None, {}),
-    )
-    return notify("route", event)
-
-
-class Destination:
-    """Takes what is sent, in order; holds it while closed, and answers as told."""
-
-    def __init__(self, answer: Answer = lambda _: Response(200)) -> None:
-        self.answer = answer
-        self.begun: list[str] = []
-        self.most_at_once = 0
-        self._under_way = 0
-        self.open = asyncio.Event()
-        self.open.set()
-        self._changed = asyncio.Condition()
-
-    async def send(self, request: Request) -> Response:
-        id_ = request.headers["webhook-id"]
-        self._under_way += 1
-        self.most_at_once = max(self.most_at_once, self._under_way)
-        self.begun.append(id_)
-        async with self._changed:
-            self._changed.notify_all()
-        await self.open.wait()
-        self._under_way -= 1
-        return self.answer(id_)
-
-    async def until(self, count: int) -> None:
-        async with asyncio.timeout(WAIT_S), self._changed:
-            await self._changed.wait_for(lambda: len(self.begun) >= count)
-
-
-class Clock:
-    """Time that moves when the test says so."""
-
-    def __init__(self) -> None:
-        self.now_ns = 10**18
-
-    def __call__(self) -> int:
-        return self.now_ns
+from tests.component.lane import Clock, Destination, empty, lane, left, take_in, told
 
 
 @pytest.fixture
 async def outbox(tmp_path: Path) -> AsyncIterator[SqliteOutbox]:
     async with open_outbox(tmp_path / "relay.db") as opened:
         yield opened
-
-
-def config(**parts: object) -> HttpDestination:
-    return HttpDestination.model_validate({"url": "http://x", **parts})
-
-
-def lane(
-    outbox: SqliteOutbox,
-    to: Destination,
-    clock: Callable[[], int],
-    name: str = "hook",
-    **parts: object,
-) -> Lane:
-    channel = Channel(name, config(**parts), lambda _: Request(b"{}", "http://x"), to)
-    return Lane(channel, outbox, clock, lambda: 0.5)
-
-
-async def take_in(
-    outbox: SqliteOutbox, *notifications: Notification, to: str = "hook", now_ns: int = 10**18
-) -> None:
-    await outbox.take_in(Intake("here", None, [(one, [to]) for one in notifications]), now_ns)
-
-
-async def left(outbox: SqliteOutbox, most: int, name: str = "hook") -> None:
-    """Wait until no more than so many deliveries of a destination are left."""
-    async with asyncio.timeout(WAIT_S):
-        while (await outbox.pending()).get(name, 0) > most:
-            await asyncio.sleep(0.001)
-
-
-async def empty(outbox: SqliteOutbox, name: str = "hook") -> None:
-    await left(outbox, 0, name)
 
 
 async def test_deliveries_about_one_subject_stay_in_order(outbox: SqliteOutbox) -> None:
@@ -257,8 +167,8 @@ async def test_news_wakes_an_idle_lane(outbox: SqliteOutbox) -> None:
 
 
 async def test_one_wide_line_for_each_attempt(outbox: SqliteOutbox) -> None:
-    """It has all that is known of the attempt, and neither URL nor body."""
-    to = Destination(lambda _: Response(500, b"secret answer"))
+    """It has all that is known of the attempt, the answer too, and neither URL nor body."""
+    to = Destination(lambda _: Response(500, b"what it said"))
     notification = told(1)
     await take_in(outbox, notification)
     running = lane(outbox, to, Clock())
@@ -278,8 +188,9 @@ async def test_one_wide_line_for_each_attempt(outbox: SqliteOutbox) -> None:
         "attempt": 1,
         "status": 500,
         "outcome": "retry",
-        "reason": "status",
+        "reason": "unavailable",
         "error": None,
+        "answer": "what it said",
         "retry_in_s": RetryConfig().initial.total_seconds(),
     }
 

@@ -1,11 +1,13 @@
 """A relay as a process of its own, as a person or a supervisor runs it."""
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -23,6 +25,23 @@ def write_config(folder: Path, **parts: object) -> Path:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(parts, sort_keys=False, allow_unicode=True))
     return path
+
+
+@asynccontextmanager
+async def quiet_relay(config: Path) -> AsyncIterator[None]:
+    """One run of ``relay run`` whose log nobody reads: it is left in ``relay.log`` beside the file.
+
+    Ended by SIGTERM when the context does.
+    """
+    with (config.parent / "relay.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(*RELAY, "--config", str(config)), stdin=asyncio.subprocess.DEVNULL, stderr=log
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            await process.wait()
 
 
 class RelayProcess:

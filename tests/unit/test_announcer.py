@@ -11,7 +11,9 @@ import pytest
 from relay import __version__
 from relay.announcer import Announcer
 from relay.config import parse
+from relay.delivery.health import Turn
 from relay.event import OWN_ENGINE
+from relay.exchange import Reason
 from relay.routing.router import Router
 from relay.store.outbox import Intake, Outbox, Receipt
 from relay.store.trouble import Loss
@@ -22,6 +24,7 @@ routes:
   - {name: everything, to: ops}
   - {name: own, match: {type: relay, action: [started, stopped]}, to: [ops, audit]}
   - {name: gaps, match: {type: relay, action: gap}, to: audit}
+  - {name: troubles, match: {type: relay, action: ["destination_*", dead_letter]}, to: [ops, audit]}
 """
 LOSS = Loss(Path("/state/relay.db.broken-1"), 7, "file is not a database", 5)
 
@@ -115,3 +118,46 @@ async def test_what_no_route_names(store: Store) -> None:
     router = Router(parse(text, file="test", environ={}, folder=Path()).routes)
     await Announcer(router, cast("Outbox", store), lambda: 1, asyncio.Event()).say("started")
     assert [intake.notifications for intake, _ in store.taken] == [[]]
+
+
+async def test_a_destination_that_fails(announcer: Announcer, store: Store) -> None:
+    """It is told by `run` as it comes, to all that the route names but itself."""
+    announcer.turn(Turn.FAILING, "ops", {"why": "timeout", "reason": "no answer in 15 s"})
+    announcer.turn(Turn.RECOVERED, "ops", {"failed_for_s": "60"})
+    await announcer.catch_up()
+    assert [list(intake.notifications[0][1]) for intake, _ in store.taken] == [["audit"]] * 2
+    events = [intake.notifications[0][0].events[0] for intake, _ in store.taken]
+    assert [event.action for event in events] == ["destination_failing", "destination_recovered"]
+    assert events[0].actor.attributes == {
+        "destination": "ops",
+        "why": "timeout",
+        "reason": "no answer in 15 s",
+    }
+
+
+async def test_turns_are_told_as_they_come(announcer: Announcer, store: Store) -> None:
+    """Without waiting for whatever else is to be declared."""
+    running = asyncio.ensure_future(announcer.run())
+    announcer.turn(Turn.FAILING, "ops", {})
+    async with asyncio.timeout(5):
+        while not store.taken:
+            await asyncio.sleep(0)
+    running.cancel()
+    assert len(store.taken) == 1
+
+
+async def test_what_was_given_up_for_a_destination(announcer: Announcer, store: Store) -> None:
+    """One event for each destination, however many there were, with why; told once."""
+    for reason, count in ((Reason.REFUSED, 1), (Reason.EXPIRED, 499), (Reason.REFUSED, 1)):
+        announcer.bury("audit", reason, count)
+    assert announcer.news.is_set()
+    await announcer.declare([])
+    await announcer.declare([])
+    ((intake, _),) = store.taken
+    ((notification, destinations),) = intake.notifications
+    assert list(destinations) == ["ops"]
+    assert notification.events[0].actor.attributes == {
+        "destination": "audit",
+        "count": "501",
+        "reason": "2 refused, 499 expired",
+    }

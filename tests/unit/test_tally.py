@@ -96,15 +96,15 @@ def test_attempts() -> None:
     tally = DestinationTally()
     for outcome in (
         Delivered(),
-        Retry(1.0, Reason.STATUS),
-        Retry(2.0, Reason.STATUS),
+        Retry(1.0, Reason.UNAVAILABLE),
+        Retry(2.0, Reason.UNAVAILABLE),
         Retry(1.0, Reason.TIMEOUT),
         Dead(Reason.EXPIRED),
     ):
         tally.count(outcome)
     assert tally.attempts == {
         ("delivered", Reason.OK): 1,
-        ("retry", Reason.STATUS): 2,
+        ("retry", Reason.UNAVAILABLE): 2,
         ("retry", Reason.TIMEOUT): 1,
         ("dead", Reason.EXPIRED): 1,
     }

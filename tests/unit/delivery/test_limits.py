@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config import Rate
-from relay.delivery.limits import TokenBucket
+from relay.config import ConsoleDestination, HttpDestination, Rate, SlackDestination
+from relay.delivery.limits import TokenBucket, Valve, valves
 
 
 def let_go(bucket: TokenBucket, now_s: float) -> int:
@@ -61,3 +61,94 @@ def test_in_no_stretch_go_more_than_a_burst_and_its_share(
     for index, start_s in enumerate(gone):
         for later, end_s in enumerate(gone[index:], 1):
             assert later <= count + (end_s - start_s) * count / per_s + 1e-6
+
+
+A, B = object(), object()
+
+
+def turns(valve: Valve, *wanting: object, ticks: int, step_s: float = 1.0) -> list[object]:
+    """Who goes, where all of them always want to, each asking as soon as it was told it may."""
+    gone: list[object] = []
+    due = dict.fromkeys(wanting, 0.0)
+    now_s = 0.0
+    while len(gone) < ticks:
+        for who in wanting:
+            if due[who] <= now_s:
+                if (wait_s := valve.wait_s(who, now_s)) == 0:
+                    valve.spend(who, now_s)
+                    gone.append(who)
+                    wait_s = valve.wait_s(who, now_s)
+                due[who] = now_s + wait_s
+        now_s = min(due.values())
+    return gone
+
+
+def test_those_that_share_a_place_take_turns() -> None:
+    """A destination with much to say does not keep another from its turn."""
+    first, *later = turns(Valve([Rate(1, 1.0)]), A, B, ticks=9)
+    assert (first, later) == (A, [A, B] * 4)  # the other came when the first had gone
+
+
+def test_one_that_leaves_the_queue_holds_nobody_up() -> None:
+    """It has nothing left to say."""
+    valve = Valve([Rate(1, 1.0)])
+    valve.spend(A, 0)
+    assert valve.wait_s(A, 0) == 1
+    assert valve.wait_s(B, 0) == 2
+    valve.leave(A)
+    assert valve.wait_s(B, 0) == 1
+
+
+def test_the_strictest_rate_counts() -> None:
+    """Where several are set for one place, all of them hold."""
+    valve = Valve([Rate(1, 1.0), Rate(2, 60.0)])
+    for now_s in (0, 1):
+        assert valve.wait_s(A, now_s) == 0
+        valve.spend(A, now_s)
+    assert valve.wait_s(A, 2) == pytest.approx(28)
+
+
+def test_without_a_rate_nothing_waits() -> None:
+    """Nor does one wait for another."""
+    valve = Valve()
+    assert [valve.wait_s(who, 0) for who in (A, B, A)] == [0, 0, 0]
+
+
+def test_a_closed_valve_lets_nothing_through() -> None:
+    """Until the last time that was asked for; or until it is opened."""
+    valve = Valve()
+    valve.close(10)
+    valve.close(5)
+    assert (valve.wait_s(A, 4), valve.closed_s(4)) == (6, 6)
+    assert (valve.wait_s(A, 10), valve.closed_s(10)) == (0, 0)
+    valve.close(20)
+    valve.open()
+    assert valve.wait_s(A, 11) == 0
+
+
+def http(url: str, **parts: object) -> HttpDestination:
+    return HttpDestination.model_validate({"url": url, **parts})
+
+
+def test_one_url_is_one_place() -> None:
+    """Whatever its query and its user are: host, port and path tell, and what a vendor adds."""
+    found = valves(
+        {
+            "a": http("https://x/hook?to=a"),
+            "b": http("https://user@x/hook?to=b"),
+            "c": SlackDestination.model_validate({"url": "https://x:443/hook"}),
+            "other path": http("https://x/hook2"),
+            "other port": http("https://x:8443/hook"),
+            "terminal": ConsoleDestination(),
+            "another": ConsoleDestination(),
+        }
+    )
+    assert found["a"] is found["b"] is found["c"]
+    assert len(set(map(id, found.values()))) == 5
+
+
+def test_a_place_has_the_rates_of_all_that_lead_there() -> None:
+    """One that is set for a destination holds for its neighbour, which has none."""
+    found = valves({"a": http("https://x/", rate_limit="1/min"), "b": http("https://x/")})
+    found["b"].spend(B, 0)
+    assert found["b"].wait_s(B, 0) == 60

@@ -7,13 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import RetryConfig
-from relay.delivery.retry import JITTER, Attempt, backoff_s, judge
+from relay.delivery.dialects import DIALECTS, plain
+from relay.delivery.retry import Attempt, backoff_s, judge
 from relay.exchange import Dead, Delivered, Reason, Response, Retry
 
 POLICY = RetryConfig(
     initial=timedelta(seconds=1), max=timedelta(seconds=10), max_age=timedelta(hours=1)
 )
-FIRST = Attempt(earlier=0, age_s=0, chance=0.5)
+NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
+NEXT_NOON = "Tue, 24 Nov 2026 12:00:00 GMT"
+NOON_S = 1795435200
+FIRST = Attempt(earlier=0, age_s=0, chance=0.5, wall_s=NOON_S)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
@@ -23,13 +27,33 @@ def test_any_2xx_is_delivered(status: int) -> None:
     assert judge(Response(status), Attempt(9, 10**6, 0.5), POLICY) == Delivered()
 
 
-@pytest.mark.parametrize("status", [199, 300, 302, 400, 401, 404, 429, 500, 503])
-def test_any_other_status_is_tried_again(status: int) -> None:
-    """A receiver that refuses today may have been mended tomorrow."""
-    assert judge(Response(status), FIRST, POLICY) == Retry(1.0, Reason.STATUS)
+@pytest.mark.parametrize("status", [100, 199, 408, 425, 500, 502, 503, 504, 599, 600, 999])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    """The receiver cannot take it now."""
+    assert judge(Response(status), FIRST, POLICY) == Retry(1.0, Reason.UNAVAILABLE)
 
 
-@pytest.mark.parametrize("failure", [Reason.TIMEOUT, Reason.CONNECTION])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
+def test_a_redirect_is_dead_at_once(status: int) -> None:
+    """Nobody but the configuration says where secrets go."""
+    assert judge(Response(status), FIRST, POLICY) == Dead(Reason.REDIRECT)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 415, 422, 499])
+def test_a_refusal_is_dead_at_once(status: int) -> None:
+    """The same request would be refused again."""
+    assert judge(Response(status), FIRST, POLICY) == Dead(Reason.REFUSED)
+
+
+def test_gone_waits_to_be_enabled() -> None:
+    """However old or often tried: the delivery is not what is wrong."""
+    old = Attempt(99, 10**9, 0.5)
+    policy = POLICY.model_copy(update={"max_attempts": 3})
+    assert judge(Response(410), FIRST, policy) == Retry(0.0, Reason.GONE)
+    assert judge(Response(410), old, policy) == Retry(0.0, Reason.GONE)
+
+
+@pytest.mark.parametrize("failure", [Reason.TIMEOUT, Reason.NAME, Reason.TLS, Reason.CONNECTION])
 def test_no_answer_is_tried_again(failure: Reason) -> None:
     """Its reason is why none came."""
     assert judge(Response(None, failure=failure), FIRST, POLICY) == Retry(1.0, failure)
@@ -39,7 +63,18 @@ def test_no_answer_is_tried_again(failure: Reason) -> None:
 def test_what_is_too_old_is_dead(age_s: float, dead: bool) -> None:
     """From ``max_age`` on."""
     outcome = judge(Response(500), Attempt(3, age_s, 0.5), POLICY)
-    assert outcome == (Dead(Reason.EXPIRED) if dead else Retry(8.0, Reason.STATUS))
+    assert outcome == (Dead(Reason.EXPIRED) if dead else Retry(8.0, Reason.UNAVAILABLE))
+
+
+@pytest.mark.parametrize(("earlier", "dead"), [(1, False), (2, True), (9, True)])
+def test_what_was_tried_too_often_is_dead(earlier: int, dead: bool) -> None:
+    """After ``max_attempts`` of them; without one, as long as it is young."""
+    policy = POLICY.model_copy(update={"max_attempts": 3})
+    outcome = judge(Response(500), Attempt(earlier, 0, 0.5), policy)
+    assert isinstance(outcome, Dead) is dead
+    if dead:
+        assert outcome == Dead(Reason.ATTEMPTS)
+    assert isinstance(judge(Response(500), Attempt(earlier, 0, 0.5), POLICY), Retry)
 
 
 @pytest.mark.parametrize(
@@ -50,9 +85,109 @@ def test_each_wait_is_twice_the_one_before(earlier: int, wait_s: float) -> None:
     assert backoff_s(Attempt(earlier, 0, 0.5), POLICY) == wait_s
 
 
-@given(st.integers(0, 100), st.floats(0, 1))
-def test_the_jitter_is_bounded(earlier: int, chance: float) -> None:
+@pytest.mark.parametrize(("factor", "waits"), [(1, [1, 1, 1]), (3, [1, 3, 9])])
+def test_the_factor_says_how_the_waits_grow(factor: float, waits: list[float]) -> None:
+    """With 1 they do not."""
+    policy = POLICY.model_copy(update={"factor": factor})
+    assert [backoff_s(Attempt(earlier, 0, 0.5), policy) for earlier in range(3)] == waits
+
+
+@given(st.integers(0, 100), st.floats(0, 1), st.floats(0, 1))
+def test_the_jitter_is_bounded(earlier: int, chance: float, jitter: float) -> None:
     """Each wait is at most its share off, to both sides."""
-    plain_s = backoff_s(Attempt(earlier, 0, 0.5), POLICY)
-    wait_s = backoff_s(Attempt(earlier, 0, chance), POLICY)
-    assert abs(wait_s - plain_s) <= plain_s * JITTER * 1.000001
+    policy = POLICY.model_copy(update={"jitter": jitter})
+    plain_s = backoff_s(Attempt(earlier, 0, 0.5), policy)
+    wait_s = backoff_s(Attempt(earlier, 0, chance), policy)
+    assert abs(wait_s - plain_s) <= plain_s * jitter + 1e-9
+
+
+def test_the_defaults_outlast_a_weekend() -> None:
+    """What fails on a Friday evening is still tried on Monday."""
+    usual, made, at_s = RetryConfig(), 0, 0.0
+    while isinstance(outcome := judge(Response(500), Attempt(made, at_s, 0.5), usual), Retry):
+        at_s, made = at_s + outcome.after_s, made + 1
+    assert outcome == Dead(Reason.EXPIRED)
+    assert 72 * 3600 <= at_s < 73 * 3600
+
+
+def answer(status: int, **headers: str) -> Response:
+    """An answer with headers, their names in small letters and dashes."""
+    return Response(status, headers={name.replace("_", "-"): it for name, it in headers.items()})
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"retry_after": "3"}, 3),
+        ({"retry_after": " 120 "}, 120),
+        ({"retry_after": "0.25"}, 0.25),
+        ({"retry_after": "Mon, 23 Nov 2026 12:01:30 GMT"}, 90),
+        ({"retry_after": "Monday, 23-Nov-26 12:01:30 GMT"}, 90),
+        ({"retry_after": "Mon Nov 23 12:01:30 2026"}, 90),
+        ({"retry_after": "Mon, 23 Nov 2026 12:01:30 GMT", "date": NOON}, 90),
+        (
+            {
+                "retry_after": "Tue, 24 Nov 2026 12:01:30 GMT",
+                "date": NEXT_NOON,
+            },
+            90,
+        ),
+    ],
+)
+def test_obeys_retry_after_in_full(status: int, headers: dict[str, str], wait_s: float) -> None:
+    """In seconds or as a date, which counts from the answer's own; for the whole destination."""
+    reason = Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE
+    outcome = judge(answer(status, **headers), FIRST, POLICY)
+    assert outcome == Retry(wait_s, reason, pause_s=wait_s)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "soon", "-5", "0", "1e3", "nan", "inf", "Mon, 23 Nov 2026 11:00:00 GMT", "9" * 99, "١٢"],
+)
+def test_a_retry_after_that_says_nothing(text: str) -> None:
+    """What is no number or lies in the past leaves relay its own schedule; a 429 still pauses."""
+    assert judge(answer(429, retry_after=text), FIRST, POLICY) == Retry(
+        1.0, Reason.RATE_LIMITED, pause_s=1.0
+    )
+    assert judge(answer(503, retry_after=text), FIRST, POLICY) == Retry(1.0, Reason.UNAVAILABLE)
+
+
+@pytest.mark.parametrize("text", ["999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_nobody_may_ask_for_ever(text: str) -> None:
+    """``max_after`` is the most."""
+    outcome = judge(answer(503, retry_after=text), FIRST, POLICY)
+    assert outcome == Retry(86400, Reason.UNAVAILABLE, pause_s=86400)
+
+
+@pytest.mark.parametrize("status", [200, 400, 408, 500])
+def test_retry_after_counts_with_429_and_503_only(status: int) -> None:
+    """Elsewhere it speaks of one request, or of nothing."""
+    assert judge(answer(status, retry_after="99"), FIRST, POLICY) == judge(
+        answer(status), FIRST, POLICY
+    )
+
+
+@given(
+    st.none() | st.integers(-1, 10_000),
+    st.binary(max_size=60) | st.text(max_size=40).map(str.encode),
+    st.dictionaries(
+        st.sampled_from(
+            ["retry-after", "date", "x-ratelimit-remaining", "x-ratelimit-reset-after"]
+        ),
+        st.text(max_size=40) | st.floats().map(str) | st.integers().map(str),
+    ),
+    st.sampled_from([plain, *DIALECTS.values()]),
+)
+def test_no_answer_makes_it_fail(
+    status: int | None, body: bytes, headers: dict[str, str], dialect: object
+) -> None:
+    """Whatever a destination says, the outcome is one that can be kept, with finite waits."""
+    failure = Reason.CONNECTION if status is None else None
+    response = Response(status, body, failure=failure, headers=headers)
+    outcome = judge(response, FIRST, POLICY, dialect)  # type: ignore[arg-type]
+    assert isinstance(outcome.reason, Reason)
+    if isinstance(outcome, Retry):
+        assert 0 <= outcome.after_s <= 86400
+        assert 0 <= outcome.pause_s <= 86400

@@ -4,19 +4,29 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from relay import __version__
+from relay.config import HttpDestination
 from relay.delivery import sender
-from relay.delivery.sender import ANSWER_BYTES, HttpSender, http_sender
+from relay.delivery.sender import ANSWER_BYTES, http_sender
 from relay.exchange import Reason, Request, Response
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PATH = "/services/s3cret"
+
+
+def destination(**parts: object) -> HttpDestination:
+    """One connection to a place that does not matter: each request says where it goes."""
+    entry = {"url": f"http://127.0.0.1{PATH}", "concurrency": 1, **parts}
+    return HttpDestination.model_validate(entry)
+
+
+TO = destination()
 
 
 @asynccontextmanager
@@ -28,10 +38,15 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
         yield str(server.make_url(PATH))
 
 
+def bare(response: Response) -> Response:
+    """Without the headers that are kept of it: a server dates its answers."""
+    return replace(response, headers={})
+
+
 async def answer_of(handler: Handler, request: Request | None = None) -> Response:
-    async with serving(handler) as url, http_sender(1) as http:
+    async with serving(handler) as url, http_sender(TO) as http:
         headers = {} if request is None else request.headers
-        return await http.send(Request(b"{}", url, headers))
+        return bare(await http.send(Request(b"{}", url, headers)))
 
 
 @pytest.mark.parametrize("status", [200, 202, 400, 500, 503])
@@ -80,7 +95,7 @@ async def test_keeps_no_cookie() -> None:
         cookies.append(request.headers.get("Cookie"))
         return web.Response(headers={"Set-Cookie": "a=b"})
 
-    async with serving(handler) as url, http_sender(1) as http:
+    async with serving(handler) as url, http_sender(TO) as http:
         for _ in range(2):
             await http.send(Request(b"", url))
     assert cookies == [None, None]
@@ -114,9 +129,9 @@ async def test_after_a_long_answer_the_next_is_its_own() -> None:
     async def handler(_: web.Request) -> web.Response:
         return web.Response(body=next(bodies))
 
-    async with serving(handler) as url, http_sender(1) as http:
+    async with serving(handler) as url, http_sender(TO) as http:
         await http.send(Request(b"", url))
-        assert await http.send(Request(b"", url)) == Response(200, b"short")
+        assert bare(await http.send(Request(b"", url))) == Response(200, b"short")
 
 
 async def test_no_answer_in_time_is_a_timeout() -> None:
@@ -127,9 +142,9 @@ async def test_no_answer_in_time_is_a_timeout() -> None:
         await over.wait()
         return web.Response()
 
-    timeout = aiohttp.ClientTimeout(total=0.05)
-    async with serving(handler) as url, aiohttp.ClientSession(timeout=timeout) as session:
-        response = await HttpSender(session).send(Request(b"", url))
+    hasty = destination(timeout={"connect": "50ms", "total": "50ms"})
+    async with serving(handler) as url, http_sender(hasty) as http:
+        response = await http.send(Request(b"", url))
         over.set()
     assert (response.status, response.failure) == (None, Reason.TIMEOUT)
     assert "s3cret" not in (response.error or "s3cret")
@@ -140,7 +155,7 @@ async def test_refused_is_a_failed_connection() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}{PATH}"
-        async with http_sender(1) as http:
+        async with http_sender(TO) as http:
             response = await http.send(Request(b"", url))
     assert (response.status, response.failure) == (None, Reason.CONNECTION)
     assert response.error == "Connection refused"
@@ -172,7 +187,7 @@ async def test_what_cannot_be_sent_is_a_failure_without_a_secret(
     url: str, headers: dict[str, str]
 ) -> None:
     """A sender never raises for it, and never shows it."""
-    async with http_sender(1) as http:
+    async with http_sender(TO) as http:
         response = await http.send(Request(b"", url, headers))
     assert (response.status, response.failure) == (None, Reason.CONNECTION)
     assert "s3cret" not in (response.error or "s3cret")
@@ -204,6 +219,6 @@ async def test_a_body_that_drags_on_changes_nothing(monkeypatch: pytest.MonkeyPa
         await gone.wait()
         return response
 
-    async with serving(handler) as url, http_sender(1) as http:
+    async with serving(handler) as url, http_sender(TO) as http:
         assert (await http.send(Request(b"{}", url, {}))).status == 200
         gone.set()

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from relay.condition import Condition
 from relay.config import RetryConfig
+from relay.delivery.dialects import slack
 from relay.delivery.retry import Attempt, judge
 from relay.exchange import Reason, Response, kind
 from relay.ops.metrics import VERDICTS, exposition
@@ -22,6 +24,7 @@ def vitals(tally: EngineTally | None = None, store: State | None = None) -> Vita
     return Vitals(
         {"here": Stream(tally or EngineTally(), is_open=tally is not None)},
         {"hook": DestinationTally()},
+        {"hook": Condition()},
         store or State(),
     )
 
@@ -64,12 +67,11 @@ def test_all_are_there_from_the_start() -> None:
             "relay_gaps_total here unproven",
             "relay_events_inferred_total die here",
             "relay_events_inferred_total oom here",
-            "relay_delivery_attempts_total hook delivered ok",
-            "relay_delivery_attempts_total hook retry timeout",
-            "relay_delivery_attempts_total hook retry connection",
-            "relay_delivery_attempts_total hook retry status",
-            "relay_delivery_attempts_total hook dead expired",
+            *(f"relay_delivery_attempts_total hook {what} {why}" for what, why in VERDICTS),
             "relay_dead_letters_total hook",
+            "relay_template_failures_total hook",
+            "relay_destination_failing hook",
+            "relay_destination_stopped hook",
             "relay_deliveries_pending hook",
             *(f"relay_store_failing {trouble.value}" for trouble in Trouble),
         ]
@@ -92,8 +94,11 @@ def test_what_was_counted() -> None:
     tally.gaps["unproven"] = 8
     tally.inferred["oom"] = 10
     shown = vitals(tally, State(1, Trouble.FULL))
-    shown.destinations["hook"].attempts["retry", Reason.STATUS] = 11
+    shown.destinations["hook"].attempts["retry", Reason.UNAVAILABLE] = 11
     shown.destinations["hook"].attempts["dead", Reason.EXPIRED] = 12
+    shown.destinations["hook"].swept = 14
+    shown.destinations["hook"].template_failures = 15
+    shown = replace(shown, conditions={"hook": Condition(stopped=True, failing=True)})
     found = {name: value for name, value in samples(shown, {"hook": 13}).items() if value}
     assert found == {
         "relay_events_received_total here": 9,
@@ -108,9 +113,12 @@ def test_what_was_counted() -> None:
         "relay_records_dropped_total here buffer_full": 7,
         "relay_gaps_total here unproven": 8,
         "relay_events_inferred_total oom here": 10,
-        "relay_delivery_attempts_total hook retry status": 11,
+        "relay_delivery_attempts_total hook retry unavailable": 11,
         "relay_delivery_attempts_total hook dead expired": 12,
-        "relay_dead_letters_total hook": 12,
+        "relay_dead_letters_total hook": 26,
+        "relay_template_failures_total hook": 15,
+        "relay_destination_failing hook": 1,
+        "relay_destination_stopped hook": 1,
         "relay_deliveries_pending hook": 13,
         "relay_store_failing full": 1,
     }
@@ -126,15 +134,20 @@ def test_destinations_that_are_no_more() -> None:
     assert not [name for name in samples(vitals(), {"old": 3}) if "old" in name]
 
 
-@pytest.mark.parametrize("reason", [*Reason, None])
-@pytest.mark.parametrize("status", [200, 500])
-@pytest.mark.parametrize("age_s", [0, 10**6])
-def test_every_verdict_has_its_place(reason: Reason | None, status: int, age_s: float) -> None:
-    """Whatever an attempt comes to is among those that are shown."""
-    failed = reason in (Reason.TIMEOUT, Reason.CONNECTION)
-    response = Response(None if failed else status, failure=reason if failed else None)
-    outcome = judge(response, Attempt(0, age_s, chance=0.5), RetryConfig())
-    assert (kind(outcome), outcome.reason) in VERDICTS
+def test_every_verdict_has_its_place() -> None:
+    """Whatever an attempt can come to is among those that are shown, and nothing else is."""
+    failures = (Reason.TIMEOUT, Reason.NAME, Reason.TLS, Reason.CONNECTION)
+    responses = [
+        *(Response(None, failure=reason) for reason in failures),
+        *(Response(status) for status in range(200, 600)),
+        Response(200, b"no_such_thing"),
+    ]
+    outcomes = [
+        judge(response, Attempt(earlier, age_s, chance=0.5), RetryConfig(max_attempts=9), slack)
+        for response in responses
+        for earlier, age_s in ((0, 0), (8, 0), (0, 10**6))
+    ]
+    assert {(kind(outcome), outcome.reason) for outcome in outcomes} == set(VERDICTS)
 
 
 def test_all_are_documented() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from relay.condition import Condition
 from relay.exchange import Reason, Retry
 from relay.ops.vitals import Stream, Vitals, lacks
 from relay.store.trouble import State, Trouble
@@ -19,7 +20,7 @@ def vitals(*open_: bool, store: State | None = None) -> Vitals:
         f"engine-{number}": Stream(EngineTally(), is_open=is_open)
         for number, is_open in enumerate(open_)
     }
-    return Vitals(streams, {"hook": dead}, store or State())
+    return Vitals(streams, {"hook": dead}, {"hook": Condition(failing=True)}, store or State())
 
 
 def test_ready() -> None:

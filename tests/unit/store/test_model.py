@@ -118,7 +118,7 @@ class Pass:
 _outcomes = st.one_of(
     st.just(Delivered()),
     st.just(Dead(Reason.EXPIRED)),
-    st.builds(Retry, st.integers(0, 5).map(float), st.just(Reason.STATUS)),
+    st.builds(Retry, st.integers(0, 5).map(float), st.just(Reason.UNAVAILABLE)),
 )
 _events = st.tuples(st.sampled_from("abc"), st.sets(st.sampled_from(DESTINATIONS)).map(tuple))
 _steps = st.one_of(

@@ -81,7 +81,7 @@ async def test_a_retry_keeps_its_successors_back(outbox: Outbox) -> None:
     """Until it is due again, with its attempts counted; other subjects go on."""
     await outbox.take_in(intake(told(1), told(2), told(3, about="db")), 10)
     head, _ = await due(outbox, 10)
-    await outbox.settle(head, Retry(2.5, Reason.STATUS), 10)
+    await outbox.settle(head, Retry(2.5, Reason.UNAVAILABLE), 10)
     assert await told_by(outbox, 10 + 2 * SECOND_NS) == [3]
     again = (await due(outbox, 10 + 3 * SECOND_NS))[1]
     assert (again.seq, again.attempts, again.created_ns) == (head.seq, 1, 10)
@@ -118,7 +118,7 @@ async def test_says_when_there_is_more(outbox: Outbox) -> None:
     await outbox.take_in(intake(told(1, about="a"), told(2, about="b"), told(3, about="a")), 0)
     assert (await outbox.due("ops", 0, 100)).next_ns is None
     for delivery, after_s in zip(await due(outbox, 0), (5, 3), strict=True):
-        await outbox.settle(delivery, Retry(after_s, Reason.STATUS), 0)
+        await outbox.settle(delivery, Retry(after_s, Reason.UNAVAILABLE), 0)
     assert (await outbox.due("ops", 0, 100)).next_ns == 3 * SECOND_NS
     assert (await outbox.due("ops", 3 * SECOND_NS, 100)).next_ns == 5 * SECOND_NS
     assert (await outbox.due("audit", 0, 100)).next_ns is None
@@ -164,7 +164,7 @@ async def test_what_is_enriched_keeps_its_turn(outbox: Outbox) -> None:
     await outbox.enrich(second, told(2), 1)
     assert await due(outbox, 1) == []
     (head,) = await due(outbox, HOLD_NS)
-    await outbox.settle(head, Retry(9, Reason.STATUS), HOLD_NS)
+    await outbox.settle(head, Retry(9, Reason.UNAVAILABLE), HOLD_NS)
     await outbox.enrich(first, told(1), HOLD_NS)
     assert await due(outbox, HOLD_NS) == []
     (head,) = await due(outbox, HOLD_NS + 9 * SECOND_NS)
@@ -197,7 +197,7 @@ async def test_a_clock_that_was_set_back_holds_nothing_up(outbox: Outbox) -> Non
     ahead_ns, now_ns, most_ns = 10_000 * SECOND_NS, 1_000 * SECOND_NS, 600 * SECOND_NS
     await outbox.take_in(intake(told(1, about="a"), held(told(2, about="b"))), ahead_ns)
     (first,) = await due(outbox, ahead_ns)
-    await outbox.settle(first, Retry(5, Reason.STATUS), ahead_ns)
+    await outbox.settle(first, Retry(5, Reason.UNAVAILABLE), ahead_ns)
     assert await due(outbox, now_ns) == []
 
     assert await outbox.settle_clock(now_ns, most_ns) == 2
@@ -210,7 +210,7 @@ async def test_a_clock_that_is_right_changes_nothing(outbox: Outbox) -> None:
     """A wait that can be goes on, and one behind another does."""
     await outbox.take_in(intake(told(1), told(2), held(told(3, about="b"))), 0)
     (first,) = await due(outbox, 0)
-    await outbox.settle(first, Retry(600, Reason.STATUS), 0)
+    await outbox.settle(first, Retry(600, Reason.UNAVAILABLE), 0)
     assert await outbox.settle_clock(0, 600 * SECOND_NS) == 0
     assert (await outbox.due("ops", 0, 9)).next_ns == HOLD_NS
 

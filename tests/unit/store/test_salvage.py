@@ -153,7 +153,7 @@ async def test_attempts_and_times_are_carried_over(file: Path, losses: list[Loss
     await fill(file)
     async with open_outbox(file) as outbox:
         first = (await outbox.due("ops", 10, 9)).deliveries[0]
-        await outbox.settle(first, Retry(5, Reason.STATUS), 10)
+        await outbox.settle(first, Retry(5, Reason.UNAVAILABLE), 10)
     scribble(file, leaves(file)[2])
     async with open_outbox(file, on_loss=losses.append) as outbox:
         due = await outbox.due("ops", 10, 999)

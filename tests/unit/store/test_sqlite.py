@@ -82,7 +82,7 @@ async def test_survives_being_closed(file: Path) -> None:
     async with open_outbox(file) as outbox:
         await outbox.take_in(intake(told(1), told(2), bookmark=MARK), 10)
         (head,) = (await outbox.due("ops", 10, 9)).deliveries
-        await outbox.settle(head, Retry(0, Reason.STATUS), 20)
+        await outbox.settle(head, Retry(0, Reason.UNAVAILABLE), 20)
     async with open_outbox(file) as outbox:
         (again,) = (await outbox.due("ops", 20, 9)).deliveries
         assert (again.notification, again.attempts, again.created_ns) == (told(1), 1, 10)
@@ -117,7 +117,7 @@ async def test_the_dead_are_kept(file: Path) -> None:
     """With the notification, the reason and all attempts counted."""
     async with open_outbox(file) as outbox:
         await outbox.take_in(intake(told(1)), 10)
-        for now_ns, outcome in ((20, Retry(0, Reason.STATUS)), (30, Dead(Reason.EXPIRED))):
+        for now_ns, outcome in ((20, Retry(0, Reason.UNAVAILABLE)), (30, Dead(Reason.EXPIRED))):
             (head,) = (await outbox.due("ops", now_ns, 9)).deliveries
             await outbox.settle(head, outcome, now_ns)
         assert await outbox.pending() == {}
@@ -187,7 +187,7 @@ async def test_an_empty_file_becomes_a_store(file: Path) -> None:
     file.parent.mkdir()
     file.touch()
     await make(file)
-    assert rows(file, "PRAGMA user_version") == [(2,)]
+    assert rows(file, "PRAGMA user_version") == [(3,)]
 
 
 async def test_a_store_of_version_1_is_brought_up_to_date(file: Path) -> None:
@@ -204,7 +204,7 @@ async def test_a_store_of_version_1_is_brought_up_to_date(file: Path) -> None:
             7, 3, MARK.recent, began_ns=3, anchored=True, assumed_ns=7, identity=None
         )
         assert await outbox.containers("here") == []
-    assert rows(file, "PRAGMA user_version") == [(2,)]
+    assert rows(file, "PRAGMA user_version") == [(3,)]
 
 
 async def test_a_cursor_of_version_1_that_saw_nothing_has_no_anchor(file: Path) -> None:

@@ -1,0 +1,93 @@
+"""Keeps the secrets of a destination out of what is kept of its answers.
+
+A destination can repeat what it was sent: a path in a 404, a token in an error.
+"""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote
+
+from pydantic import BaseModel, SecretStr
+from yarl import URL
+
+from relay.config import Destination, WebDestination
+
+MASK = "•••"
+SHORTEST = 6
+"""What is shorter tells nothing, and would be found in words that are no secret."""
+LONGEST = 4096
+"""Of a secret that is looked for where an answer is cut off."""
+
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\s+", re.DOTALL)
+_SEGMENT = 12
+"""Parts of a URL's path that are as long are taken for secrets by themselves."""
+
+
+class Scrubber:
+    """Puts `MASK` in the place of secrets, however they are written."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
+        # the longest first, since one can be a part of another
+        self._longest = sorted(spellings, key=len, reverse=True)
+        self._pattern = re.compile(
+            "|".join(re.escape(spelling) for spelling in self._longest) or r"(?!)"
+        )
+
+    @property
+    def reach(self) -> int:
+        """So many bytes behind a cut may belong to a secret that begins before it."""
+        longest = max((len(spelling.encode()) for spelling in self._longest), default=0)
+        return min(longest, LONGEST)
+
+    def clean(self, text: str) -> str:
+        """``text`` without secrets."""
+        return self._pattern.sub(MASK, text)
+
+
+def secrets_of(destination: Destination) -> set[str]:
+    """All that a destination's configuration holds of secrets, and what is made of them."""
+    found = set(_inside(destination))
+    if isinstance(destination, WebDestination):
+        found |= set(_of_urls(destination))
+        if (basic := destination.basic_auth) is not None:
+            pair = f"{basic.username}:{basic.password.get_secret_value()}"
+            found.add(base64.b64encode(pair.encode()).decode())
+    parts = {part for secret in found for part in _TEMPLATE.split(secret)}
+    return {secret for secret in found | parts if len(secret) >= SHORTEST}
+
+
+def _inside(value: object) -> Iterator[str]:
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from _inside(getattr(value, name))
+        case dict():
+            for item in value.values():
+                yield from _inside(item)
+        case tuple():
+            for item in value:
+                yield from _inside(item)
+
+
+def _of_urls(to: WebDestination) -> Iterator[str]:
+    """What of a URL is as good as all of it."""
+    texts = [to.endpoint] + ([to.proxy.get_secret_value()] if to.proxy else [])
+    for url in map(URL, texts):
+        yield from (str(url), url.path_qs, url.raw_path_qs, url.password or "")
+        yield from (value for _, value in url.query.items())
+        yield from (part for part in url.parts if len(part) >= _SEGMENT)
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    yield quote(secret)
+    yield quote(secret, safe="")
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret)[1:-1].replace("/", "\\/")
+    yield html.escape(secret)

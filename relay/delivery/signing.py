@@ -1,0 +1,43 @@
+"""Signatures by which a receiver knows that a request is relay's and unchanged."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+
+from relay.config import Destination, HttpDestination
+from relay.exchange import Request
+
+Sign = Callable[[Request, str, int], Mapping[str, str]]
+"""The headers that sign a request, given its id and its time in seconds since 1970."""
+
+
+def signer(destination: Destination) -> Sign | None:
+    """What signs for a destination; None where nothing does."""
+    if not isinstance(destination, HttpDestination) or not destination.signing_secret:
+        return None
+    secrets = [secret.get_secret_value() for secret in destination.signing_secret]
+    if destination.sign == "github":
+        return lambda request, *_: github(request.body, secrets[0])
+    keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in secrets]
+    return lambda request, id_, time_s: standard(request.body, id_, time_s, keys)
+
+
+def standard(body: bytes, id_: str, time_s: int, keys: Sequence[bytes]) -> Mapping[str, str]:
+    """The Standard Webhooks specification's ``webhook-signature``, one signature for each key.
+
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
+    content = f"{id_}.{time_s}.".encode() + body
+    digests = (hmac.digest(key, content, hashlib.sha256) for key in keys)
+    signatures = (f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
+    return {"webhook-signature": " ".join(signatures)}
+
+
+def github(body: bytes, secret: str) -> Mapping[str, str]:
+    """The header with which GitHub signs its webhooks.
+
+    https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+    """
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return {"X-Hub-Signature-256": f"sha256={digest}"}

@@ -1,0 +1,314 @@
+"""Receivers that do their worst, over real sockets: a reason, words, bounded time and memory."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from relay.config import HttpDestination, RetryConfig
+from relay.delivery import sender
+from relay.delivery.retry import Attempt, judge
+from relay.delivery.sender import ANSWER_BYTES, TlsError, http_sender
+from relay.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
+from tests.support.certificates import Authority
+
+SECRET = "canary-in-the-path"
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+HASTY = {"connect": "500ms", "total": "500ms"}
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@asynccontextmanager
+async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """A server that reads a request and then behaves as told; gives its address."""
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # asyncio complains of one that is still behaving when the loop ends
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await reader.readuntil(b"\r\n\r\n")
+            await behave(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+def destination(url: str, **parts: object) -> HttpDestination:
+    return HttpDestination.model_validate({"url": url, "timeout": HASTY, **parts})
+
+
+async def sent(url: str, **parts: object) -> Response:
+    """What comes of one request."""
+    async with http_sender(destination(url, **parts)) as http:
+        return await http.send(Request(b"{}", url))
+
+
+async def behaved(behave: Behaviour) -> Response:
+    async with serving(behave) as address:
+        return await sent(f"http://{address}/{SECRET}")
+
+
+def judged(response: Response) -> Outcome:
+    return judge(response, Attempt(0, 0.0, 0.5), RetryConfig())
+
+
+async def test_one_that_says_nothing() -> None:
+    """It took the request and goes on listening."""
+
+    async def silent(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    response = await behaved(silent)
+    assert judged(response) == Retry(1.0, Reason.TIMEOUT)
+    assert response.error == "no answer in 0.5 s"
+
+
+async def test_one_that_answers_a_byte_at_a_time() -> None:
+    """What is not said in time is not waited for, though something always comes."""
+
+    async def dribble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            for byte in OK + b"X: " + b"x" * 1000:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    assert judged(await behaved(dribble)) == Retry(1.0, Reason.TIMEOUT)
+
+
+async def test_one_that_sends_a_body_a_byte_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its status has said what became of the request."""
+    monkeypatch.setattr(sender, "BODY_TIMEOUT_S", 0.1)
+
+    async def dribble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"Content-Length: 100000\r\n\r\n")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    response = await behaved(dribble)
+    assert judged(response) == Delivered()
+    assert response.body.strip(b"x") == b""
+
+
+async def test_one_that_sends_gigabytes() -> None:
+    """No more is read than is kept, and what the system holds for a connection."""
+    written = 0
+
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(OK + b"Content-Length: 10000000000\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            written += 65536
+
+    response = await behaved(flood)
+    assert response.body == b"x" * ANSWER_BYTES
+    assert written < 32 * 2**20
+
+
+async def test_one_whose_headers_never_end() -> None:
+    """They are not kept either."""
+    written = 0
+
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(OK)
+        while True:
+            writer.write(b"X-More: " + b"x" * 1000 + b"\r\n")
+            await writer.drain()
+            written += 1010
+
+    response = await behaved(flood)
+    assert judged(response) == Retry(1.0, Reason.CONNECTION)
+    assert written < 32 * 2**20
+
+
+async def test_one_that_closes_after_the_headers() -> None:
+    """It has answered: the body that it announced is not needed."""
+
+    async def cut(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"Content-Length: 10\r\n\r\n")
+        await writer.drain()
+
+    assert judged(await behaved(cut)) == Delivered()
+
+
+async def test_one_that_closes_before_an_answer() -> None:
+    """It may have taken it: it is tried again under the same id."""
+
+    async def cut(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    assert judged(await behaved(cut)) == Retry(1.0, Reason.CONNECTION)
+
+
+@pytest.mark.parametrize(
+    "said", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00" * 100, b"HTTP/1.1 abc\r\n\r\n"]
+)
+async def test_one_that_does_not_speak_http(said: bytes) -> None:
+    """Something else listens there."""
+
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await writer.drain()
+
+    response = await behaved(speak)
+    assert judged(response) == Retry(1.0, Reason.CONNECTION)
+    assert response.error == "answered what is not HTTP, or more headers than are read"
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("file:///etc/shadow", "a redirect to file:, which is not followed"),
+        ("http://127.0.0.1:9/x", "a redirect to http://127.0.0.1:9, which is not followed"),
+        (
+            f"https://a.example/{SECRET}",
+            "a redirect to https://a.example, which is not followed",
+        ),
+        ("/elsewhere", "a redirect to itself, which is not followed"),
+        ("http://[", "a redirect to what is no URL, which is not followed"),
+    ],
+)
+async def test_one_that_sends_elsewhere(location: str, words: str) -> None:
+    """Nobody goes there, and the dead letter says where it would have been."""
+
+    async def redirect(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 307 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+
+    response = await behaved(redirect)
+    assert judged(response) == Dead(Reason.REDIRECT)
+    assert response.error == words
+
+
+async def test_one_whose_name_leads_nowhere() -> None:
+    """The name is said: it is the first thing to look at."""
+    response = await sent(f"http://nowhere.invalid/{SECRET}")
+    assert judged(response) == Retry(1.0, Reason.NAME)
+    assert response.error == "the name 'nowhere.invalid' has no address"
+
+
+async def test_one_with_a_certificate_of_its_own(tmp_path: Path) -> None:
+    """It is not trusted before ``ca_file`` says so."""
+    authority = Authority(tmp_path)
+    async with serving(_taken, authority.server()) as address:
+        url = f"https://{address}/{SECRET}"
+        response = await sent(url)
+        trusting = await sent(url, tls={"ca_file": str(authority.certificate)})
+    assert judged(response) == Retry(1.0, Reason.TLS)
+    assert response.error is not None
+    assert response.error.startswith("certificate not accepted: ")
+    assert judged(trusting) == Delivered()
+
+
+async def test_one_with_a_certificate_for_another_name(tmp_path: Path) -> None:
+    """Whose authority is trusted, but who is not who was asked for."""
+    authority = Authority(tmp_path)
+    async with serving(_taken, authority.server("elsewhere")) as address:
+        url = f"https://{address}/{SECRET}"
+        response = await sent(url, tls={"ca_file": str(authority.certificate)})
+    assert judged(response) == Retry(1.0, Reason.TLS)
+
+
+async def test_one_that_wants_to_know_who_asks(tmp_path: Path) -> None:
+    """A client certificate is shown where one is configured."""
+    authority = Authority(tmp_path)
+    context = authority.server(known=True)
+    certificate, key = authority.issue("client")
+    ours = {"ca_file": str(authority.certificate)}
+    async with serving(_taken, context) as address:
+        url = f"https://{address}/{SECRET}"
+        stranger = await sent(url, tls=ours)
+        known = await sent(url, tls={**ours, "cert_file": str(certificate), "key_file": str(key)})
+    assert judged(stranger).reason in (Reason.CONNECTION, Reason.TLS)
+    assert judged(known) == Delivered()
+
+
+async def test_one_that_speaks_no_tls() -> None:
+    """It answers what is no handshake."""
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        response = await sent(f"https://127.0.0.1:{port}/{SECRET}")
+    assert judged(response) == Retry(1.0, Reason.TLS)
+    assert response.error == "TLS: WRONG_VERSION_NUMBER"
+
+
+def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
+    """relay does not start, and says which file is wrong."""
+    file = tmp_path / "ca.pem"
+    file.write_text("no certificate")
+    to = destination("https://x", tls={"ca_file": str(file)})
+
+    async def open_() -> None:
+        async with http_sender(to):
+            raise AssertionError("it is no certificate")
+
+    with pytest.raises(TlsError, match=r"ca\.pem: cannot be used for TLS"):
+        asyncio.run(open_())
+
+
+async def test_a_proxy_that_is_not_there() -> None:
+    """It is the proxy that is named, without its password."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        proxy = f"http://user:canary-password@127.0.0.1:{bound.getsockname()[1]}"
+        response = await sent(f"http://hooks.example/{SECRET}", proxy=proxy)
+    assert judged(response) == Retry(1.0, Reason.CONNECTION)
+    assert response.error == "the proxy cannot be reached: Connection refused"
+
+
+async def test_a_proxy_is_asked_for_the_whole_url() -> None:
+    """With its own password; the receiver's name is the proxy's to find."""
+    asked: list[bytes] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK + b"Content-Length: 2\r\n\r\nok")
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    proxy = f"http://user:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        response = await sent("http://nowhere.invalid/hook", proxy=proxy)
+    assert judged(response) == Delivered()
+    (request,) = asked
+    assert request.startswith(b"POST http://nowhere.invalid/hook HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=" in request
+
+
+async def test_one_that_repeats_what_it_was_sent() -> None:
+    """Its answer is kept without the secrets, even where it is cut in the middle of one."""
+
+    async def echo(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = b"x" * (ANSWER_BYTES - 10) + f"/{SECRET} and {SECRET}".encode()
+        head = f"HTTP/1.1 400 x\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+
+    response = await behaved(echo)
+    assert len(response.body) <= ANSWER_BYTES
+    assert b"canary" not in response.body
+
+
+async def _taken(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(OK + b"Content-Length: 2\r\n\r\nok")
+    await writer.drain()

@@ -1,0 +1,292 @@
+"""What can be set of each type of destination, and what cannot go together."""
+
+import base64
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from relay.config import Config, HttpDestination, Rate, RetryConfig, TimeoutConfig, parse
+from relay.config.destinations import KINDS, secret_keys
+from relay.errors import ConfigError
+
+SIGNING = "whsec_" + base64.b64encode(b"s" * 32).decode()
+NEEDED = {
+    "http": "url: https://x",
+    "slack": "url: https://x",
+    "discord": "url: https://x/api/webhooks/1/t",
+    "teams": "url: https://x",
+    "mattermost": "url: https://x",
+    "rocketchat": "url: https://x",
+    "googlechat": "url: 'https://x/v1/spaces/A/messages?key=k&token=t'",
+    "telegram": "token: '123456:abcdefghijklmnop', chat_id: -100123",
+    "ntfy": "topic: ops",
+    "gotify": "url: https://x/gotify/, token: t0ken",
+    "pagerduty": "routing_key: r0uting",
+    "alertmanager": "url: https://x/am",
+    "console": "",
+}
+
+
+def configured(entry: str, folder: Path = Path(), **environ: str) -> Config:
+    """A configuration with one destination, ``to``."""
+    text = f"destinations: {{to: {{{entry}}}}}\nroutes: [{{name: all, to: to}}]\n"
+    return parse(text, file="f", environ=environ, folder=folder)
+
+
+def http(entry: str) -> HttpDestination:
+    to = configured(f"type: http, url: https://x, {entry}").destinations["to"]
+    assert isinstance(to, HttpDestination)
+    return to
+
+
+def problems(entry: str, folder: Path = Path(), **environ: str) -> list[str]:
+    """What is wrong, without the file's name."""
+    with pytest.raises(ConfigError) as caught:
+        configured(entry, folder, **environ)
+    return [str(problem).removeprefix("f:") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_type_needs_little(kind: str) -> None:
+    """What stands here is enough."""
+    assert configured(f"type: {kind}, {NEEDED[kind]}").destinations["to"].type == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint"),
+    [
+        ("slack", "https://x"),
+        ("discord", "https://x/api/webhooks/1/t?wait=true"),
+        ("telegram", "https://api.telegram.org/bot123456:abcdefghijklmnop/sendMessage"),
+        ("ntfy", "https://ntfy.sh"),
+        ("gotify", "https://x/gotify/message"),
+        ("pagerduty", "https://events.pagerduty.com/v2/enqueue"),
+        ("alertmanager", "https://x/am/api/v2/alerts"),
+    ],
+)
+def test_where_requests_go(kind: str, endpoint: str) -> None:
+    """A vendor's own path is relay's to know."""
+    to = configured(f"type: {kind}, {NEEDED[kind]}").destinations["to"]
+    assert getattr(to, "endpoint", None) == endpoint
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [
+        ("slack", Rate(1, 1.0)),
+        ("googlechat", Rate(1, 1.0)),
+        ("discord", Rate(5, 2.0)),
+        ("telegram", Rate(20, 60.0)),
+        ("pagerduty", Rate(120, 60.0)),
+        ("http", None),
+        ("teams", None),
+    ],
+)
+def test_rates_that_services_ask_for(kind: str, rate: Rate | None) -> None:
+    """They hold unless another is set."""
+    assert configured(f"type: {kind}, {NEEDED[kind]}").destinations["to"].rate_limit == rate
+    other = configured(f"type: {kind}, {NEEDED[kind]}, rate_limit: 7/h").destinations["to"]
+    assert other.rate_limit == Rate(7, 3600.0)
+
+
+def test_what_holds_without_a_word() -> None:
+    """Five seconds for a connection, fifteen in all, three days of tries, order by container."""
+    to = http("")
+    assert to.timeout == TimeoutConfig(connect=timedelta(seconds=5), total=timedelta(seconds=15))
+    assert to.retry == RetryConfig(
+        initial=timedelta(seconds=1),
+        max=timedelta(minutes=10),
+        factor=2,
+        jitter=0.2,
+        max_age=timedelta(hours=72),
+        max_attempts=None,
+        max_after=timedelta(hours=24),
+    )
+    assert (to.ordering, to.method, to.concurrency) == ("container", "POST", 8)
+
+
+SECRETS = [(kind, key) for kind in KINDS for key in secret_keys(kind)]
+SAMPLES = {
+    "url": "https://canary.example/x",
+    "proxy": "http://u:canary@proxy.example",
+    "token": "123456:canary_canary",
+    "topic": "canary",
+    "signing_secret": SIGNING,
+}
+
+
+@pytest.mark.parametrize(("kind", "key"), SECRETS)
+def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) -> None:
+    """And then is what it would be in place; neither shows in the configuration's repr."""
+    value = SAMPLES.get(key, "canary")
+    (tmp_path / "secret").write_text(f"{value}\n")
+    parts = [part for part in NEEDED[kind].split(", ") if not part.startswith(f"{key}:")]
+    rest = ", ".join([f"type: {kind}", *filter(None, parts)])
+    from_file = configured(f"{rest}, {key}_file: secret", tmp_path)
+    assert from_file == configured(f"{rest}, {key}: '{value}'")
+    assert value not in repr(from_file)
+
+
+def test_which_secrets_there_are() -> None:
+    """A new one that is no SecretStr would be shown: the list is written out here."""
+    everywhere = {"url", "proxy", "bearer_token"}
+    own = {
+        "http": {"signing_secret"},
+        "telegram": {"token"},
+        "ntfy": {"topic"},
+        "gotify": {"token"},
+        "pagerduty": {"routing_key"},
+    }
+    for kind in KINDS:
+        wanted = everywhere | own.get(kind, set()) if kind != "console" else set()
+        assert set(secret_keys(kind)) == wanted, kind
+
+
+def test_a_password_may_come_from_a_file(tmp_path: Path) -> None:
+    """As a header may."""
+    (tmp_path / "secret").write_text("canary")
+    entry = "type: slack, url: https://x, basic_auth: {username: u, password_file: secret}"
+    assert configured(entry, tmp_path) == configured(
+        "type: slack, url: https://x, basic_auth: {username: u, password: canary}"
+    )
+
+
+def test_two_signing_secrets(tmp_path: Path) -> None:
+    """As a list, or one on each line of a file."""
+    (tmp_path / "secret").write_text(f"{SIGNING}\n{SIGNING[:-4]}AAA=\n")
+    from_file = configured("type: http, url: https://x, signing_secret_file: secret", tmp_path)
+    listed = configured(
+        f"type: http, url: https://x, signing_secret: ['{SIGNING}', '{SIGNING[:-4]}AAA=']"
+    )
+    assert from_file == listed
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        (
+            "signing_secret: hush",
+            "signing_secret: is not 'whsec_' and the base64 of 24 to 64 bytes",
+        ),
+        ("signing_secret: whsec_aGk=", "signing_secret: is not 'whsec_' and the base64 of"),
+        (
+            f"signing_secret: ['{SIGNING}', '{SIGNING}', '{SIGNING}']",
+            "signing_secret: holds more than two secrets",
+        ),
+        ("sign: github", "to: 'sign: github' needs one 'signing_secret'"),
+        ("sign: gitlab", "sign: 'gitlab' is not 'standard' or 'github'"),
+        ("format: template", "'format: template' needs 'body'"),
+        ("format: template, body: {}, body_text: x", "'format: template' needs 'body'"),
+        ("body: {a: b}", "to: 'body' and 'body_text' are for 'format: template' only"),
+        ("content_type: text/x", "content_type: 'content_type' is for 'body_text' only"),
+        ("method: DELETE", "method: 'DELETE' is not 'POST', 'PUT', 'PATCH' or 'GET'"),
+        ("tls: {ca_file: x}", "tls.ca_file: 'x' cannot be read"),
+        ("timeout: {connect: 20s}", "timeout: 'total' is shorter than 'connect'"),
+        ("timeout: {connect: 0s}", "timeout.connect: '0s' is no time at all"),
+        ("retry: {factor: 0.5}", "retry.factor: '0.5' is less than 1"),
+        ("retry: {factor: x}", "retry.factor: 'x' is not a number"),
+        ("retry: {factor: nan}", "retry.factor: 'nan' is"),
+        ("retry: {jitter: 2}", "retry.jitter: '2' is more than 1"),
+        ("retry: {max_attempts: 0}", "retry.max_attempts: '0' is less than 1"),
+        ("ordering: name", "ordering: 'name' is not 'container' or 'none'"),
+        ("bearer_token: ''", "bearer_token: is empty"),
+        ('bearer_token: "a\\nb"', "bearer_token: the value holds a line break"),
+        ("proxy: socks5://x", "proxy: the value is not an http or https URL"),
+        ("basic_auth: {username: 'a:b', password: c}", "basic_auth.username: the value is not a"),
+        ("basic_auth: {username: a}", "basic_auth: needs 'password' or 'password_file'"),
+        (
+            "basic_auth: {usrname: a, password: b}",
+            "unknown key 'usrname' (did you mean 'username'?)",
+        ),
+        (
+            "basic_auth: {username: a, password: b}, bearer_token: c",
+            "bearer_token: there is 'basic_auth' as well: keep one of them",
+        ),
+        (
+            "headers: {authorization: x}, bearer_token: c",
+            "bearer_token: there is an Authorization in 'headers' as well",
+        ),
+        ("headers: {Content-Type: x}", "'Content-Type' is a header that relay sets itself"),
+        ('headers: {X: "a\\r\\nb"}', "headers.X: the value holds a line break"),
+        ("singing_secret: x", "unknown key 'singing_secret' (did you mean 'signing_secret'?)"),
+        (
+            "bearer_token_fil: x",
+            "unknown key 'bearer_token_fil' (did you mean 'bearer_token_file'?)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_webhook(entry: str, wrong: str) -> None:
+    """One clear problem each."""
+    (problem,) = problems(f"type: http, url: https://x, {entry}")
+    assert wrong in problem
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        ("type: telegram, chat_id: 1", "needs 'token' or 'token_file'"),
+        ("type: telegram, token: x, chat_id: 1", "token: the value is not the token of a bot"),
+        ("type: telegram, token: '1:aaaaaaaaaaaa'", "needs 'chat_id'"),
+        ("type: ntfy, topic: a/b", "topic: the value is not a topic"),
+        ("type: ntfy", "needs 'topic' or 'topic_file'"),
+        ("type: pagerduty", "needs 'routing_key' or 'routing_key_file'"),
+        ("type: gotify, url: https://x", "needs 'token' or 'token_file'"),
+        ("type: slack, url: http://x, tls: {}", "tls: is for an https:// 'url' only"),
+        ("type: slack, url: https://x, format: json", "unknown key 'format'"),
+        ("type: console, title: x", "unknown key 'title'"),
+        ("type: discrod, url: https://x", "is not a type of destination"),
+    ],
+)
+def test_what_is_wrong_with_a_service(entry: str, wrong: str) -> None:
+    """One clear problem each."""
+    (problem,) = problems(entry)
+    assert wrong in problem
+
+
+def test_a_secret_is_never_in_a_problem() -> None:
+    """Whatever is wrong with it."""
+    entry = (
+        "type: telegram, token: 'canary ', chat_id: 1, bearer_token: \"canary\\n\", "
+        'proxy: canary, headers: {X: "canary\\n"}, '
+        'basic_auth: {username: a, password: "canary\\n"}'
+    )
+    found = problems(entry)
+    assert len(found) == 5
+    assert not any("canary" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        ("severity: fatal", "severity: 'fatal' is not 'info', 'warning' or 'critical'"),
+        ("drop: true, to: [], severity: info", "severity: 'drop' sends nothing"),
+    ],
+)
+def test_what_is_wrong_with_a_routes_words(entry: str, wrong: str) -> None:
+    """One clear problem each."""
+    to = "" if "drop" in entry else "to: to, "
+    text = f"destinations: {{to: {{type: console}}}}\nroutes: [{{name: all, {to}{entry}}}]\n"
+    with pytest.raises(ConfigError) as caught:
+        parse(text, file="f", environ={}, folder=Path())
+    assert any(wrong in str(problem) for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        ("max_age: 1s", "max_age: '1s' is less than 1m"),
+        ("max_count: -1", "max_count: '-1' is less than 0"),
+        ("max_cuont: 1", "unknown key 'max_cuont' (did you mean 'max_count'?)"),
+    ],
+)
+def test_what_is_wrong_with_the_bounds_of_dead_letters(entry: str, wrong: str) -> None:
+    """One clear problem each."""
+    text = (
+        "destinations: {to: {type: console}}\nroutes: [{name: all, to: to}]\n"
+        f"store: {{dead_letters: {{{entry}}}}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        parse(text, file="f", environ={}, folder=Path())
+    (problem,) = caught.value.problems
+    assert wrong in str(problem)

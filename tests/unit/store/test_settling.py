@@ -1,0 +1,181 @@
+"""What attempts come to, as the store keeps it."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from relay.exchange import Answer, Dead, Delivered, Reason, Retry
+from relay.store.deliveries import ANSWER_CHARS
+from relay.store.outbox import EXPIRED_AT_ONCE, Delivery, Selection
+from relay.store.schema import migrate
+from relay.store.sqlite import SqliteOutbox, open_outbox
+
+from .samples import intake, told
+
+S = 10**9
+LONG = Answer(500, "x" * 4096, None)
+
+
+@pytest.fixture
+async def outbox() -> AsyncIterator[SqliteOutbox]:
+    async with open_outbox(None) as opened:
+        yield opened
+
+
+async def head(outbox: SqliteOutbox, now_ns: int = 10, to: str = "ops") -> Delivery:
+    """The one that is due."""
+    (one,) = (await outbox.due(to, now_ns, 9)).deliveries
+    return one
+
+
+async def test_what_waits_keeps_the_beginning_of_the_last_answer(outbox: SqliteOutbox) -> None:
+    """Why it waits can be seen, and an answer does not make the store grow."""
+    await outbox.take_in(intake(told(1)), 10)
+    await outbox.settle(await head(outbox), Retry(5.0, Reason.UNAVAILABLE), 10, LONG)
+    (waiting,) = await outbox.waiting("ops", 9)
+    assert (waiting.reason, waiting.attempts, waiting.due_ns) == ("unavailable", 1, 10 + 5 * S)
+    assert waiting.answer == Answer(500, "x" * ANSWER_CHARS)
+
+
+async def test_a_dead_letter_keeps_all_of_it(outbox: SqliteOutbox) -> None:
+    """Its reason, its attempts, the answer as it was kept of the attempt."""
+    await outbox.take_in(intake(told(1)), 10)
+    await outbox.settle(await head(outbox), Dead(Reason.REFUSED), 20, LONG)
+    (letter,) = await outbox.dead_letters(Selection(), 9)
+    assert (letter.destination, letter.notification) == ("ops", told(1))
+    assert (letter.created_ns, letter.died_ns, letter.attempts) == (10, 20, 1)
+    assert (letter.reason, letter.answer) == ("refused", LONG)
+
+
+async def test_a_full_store_keeps_the_beginning(tmp_path: Path) -> None:
+    """Letters take no more room than what they were: a thousand refusals do not burst the bound."""
+    async with open_outbox(tmp_path / "relay.db", max_size=2**20) as outbox:
+        number = 0
+        while not (await outbox.take_in(intake(told(number, f"c{number}")), 10)).shed:
+            number += 1
+        for one in (await outbox.due("ops", 10, 10_000)).deliveries:
+            await outbox.settle(one, Dead(Reason.REFUSED), 20, LONG)
+        letters = await outbox.dead_letters(Selection(), 10_000)
+        kept = {letter.answer and len(letter.answer.text) for letter in letters}
+    assert len(letters) > 1000
+    assert kept == {len(LONG.text), ANSWER_CHARS}
+    assert (tmp_path / "relay.db").stat().st_size < 2 * 2**20
+
+
+async def test_what_a_destination_asks_for_is_kept(tmp_path: Path) -> None:
+    """The longest of it, until it is over or ended."""
+    async with open_outbox(tmp_path / "relay.db") as outbox:
+        await outbox.take_in(intake(told(1)), 10)
+        for pause_s in (60.0, 30.0):
+            one = await head(outbox)
+            await outbox.settle(one, Retry(0.0, Reason.RATE_LIMITED, pause_s), 10)
+    async with open_outbox(tmp_path / "relay.db") as outbox:
+        assert await outbox.pauses(10) == {"ops": 10 + 60 * S}
+        assert await outbox.pauses(10 + 60 * S) == {}
+        await outbox.end_pause("ops")
+        assert await outbox.pauses(10) == {}
+
+
+async def test_a_pause_that_a_wrong_clock_made_is_forgotten(outbox: SqliteOutbox) -> None:
+    """None is longer than anybody may ask for."""
+    await outbox.take_in(intake(told(1)), 10**6 * S)
+    one = await head(outbox, 10**6 * S)
+    await outbox.settle(one, Retry(60.0, Reason.RATE_LIMITED, 60.0), 10**6 * S)
+    await outbox.settle_clock(10, 3600 * S)
+    assert await outbox.pauses(10) == {}
+
+
+async def test_what_is_too_old_is_given_up_without_an_attempt(outbox: SqliteOutbox) -> None:
+    """In portions, oldest first, with what is known of their attempts; not what is under way."""
+    count = EXPIRED_AT_ONCE + 2
+    await outbox.take_in(intake(*(told(n, f"c{n}") for n in range(count))), 10)
+    await outbox.take_in(intake(told(count, "young")), 11)
+    tried, under_way = (await outbox.due("ops", 10, 2)).deliveries
+    await outbox.settle(tried, Retry(9.0, Reason.TIMEOUT), 10, Answer(None, error="no answer"))
+    besides = [under_way.seq]
+    counts = [await outbox.expire("ops", 10, 20, besides) for _ in range(3)]
+    assert counts == [EXPIRED_AT_ONCE - 1, 2, 0]
+    assert await outbox.expire("audit", 10, 20) == 0
+    assert await outbox.pending() == {"ops": 2}
+    letters = await outbox.dead_letters(Selection(), 1000)
+    assert {letter.reason for letter in letters} == {"expired"}
+    assert (letters[-1].attempts, letters[-1].answer) == (1, Answer(None, error="no answer"))
+    assert {letter.attempts for letter in letters[:-1]} == {0}
+
+
+async def test_the_successor_of_what_was_given_up_becomes_due(outbox: SqliteOutbox) -> None:
+    """About one container the young one goes on."""
+    await outbox.take_in(intake(told(1)), 10)
+    await outbox.take_in(intake(told(2)), 20)
+    assert await outbox.expire("ops", 10, 30) == 1
+    assert (await head(outbox, 30)).notification == told(2)
+
+
+async def test_hurry_makes_due_what_waits_for_another_try(outbox: SqliteOutbox) -> None:
+    """And leaves the order, and what is for others, as it is."""
+    await outbox.take_in(intake(told(1), told(2), to=("ops", "audit")), 10)
+    for to in ("ops", "audit"):
+        await outbox.settle(await head(outbox, 10, to), Retry(600.0, Reason.TIMEOUT), 10)
+    await outbox.hurry("ops", 20)
+    assert (await head(outbox, 20)).notification == told(1)
+    assert list((await outbox.due("audit", 20, 9)).deliveries) == []
+
+
+async def test_unordered_destinations_wait_for_nothing() -> None:
+    """Each delivery is due at once, while those to an ordered one are in order."""
+    async with open_outbox(None, unordered=["audit"]) as outbox:
+        await outbox.take_in(intake(told(1), told(2), to=("ops", "audit")), 10)
+        assert len((await outbox.due("ops", 10, 9)).deliveries) == 1
+        assert len((await outbox.due("audit", 10, 9)).deliveries) == 2
+
+
+async def test_what_waits_is_shown_in_order(outbox: SqliteOutbox) -> None:
+    """Of one destination or of all, no more than asked for; behind another it has no time."""
+    await outbox.take_in(intake(told(1), told(2), to=("ops", "audit")), 10)
+    shown = await outbox.waiting(None, 3)
+    assert [(one.destination, one.due_ns) for one in shown] == [
+        ("ops", 10),
+        ("audit", 10),
+        ("ops", None),
+    ]
+    assert [one.destination for one in await outbox.waiting("audit", 9)] == ["audit"] * 2
+    assert shown[0].reason is None
+    assert shown[0].answer is None
+
+
+async def test_letters_of_version_2_are_still_there(tmp_path: Path) -> None:
+    """With their numbers, found by route and id as the new ones are; no number is given again."""
+    file = tmp_path / "relay.db"
+    with closing(sqlite3.connect(file)) as connection:
+        migrate(connection, 0, to=2)
+        for number, content in (
+            (3, msgspec.json.encode(told(3))),
+            (7, msgspec.json.encode(told(7))),
+        ):
+            connection.execute(
+                "INSERT INTO dead_letters VALUES (?, 'ops', ?, 10, 20, 4, 'expired')",
+                (number, content),
+            )
+        connection.commit()
+    async with open_outbox(file) as outbox:
+        found = await outbox.dead_letters(Selection(route="crashed"), 9)
+        assert [letter.number for letter in found] == [7, 3]
+        assert [letter.answer for letter in found] == [None, None]
+        (one,) = await outbox.dead_letters(Selection(ids=(told(3).id,)), 9)
+        assert one.notification == told(3)
+        assert await outbox.drop(Selection()) == 2
+        await outbox.take_in(intake(told(9)), 10)
+        await outbox.settle(await head(outbox), Dead(Reason.REFUSED), 20)
+        assert [letter.number for letter in await outbox.dead_letters(Selection(), 9)] == [8]
+
+
+async def test_what_was_delivered_leaves_nothing(outbox: SqliteOutbox) -> None:
+    """No letter, no answer."""
+    await outbox.take_in(intake(told(1)), 10)
+    await outbox.settle(await head(outbox), Delivered(), 20, Answer(200, "ok"))
+    assert await outbox.pending() == {}
+    assert await outbox.dead_letters(Selection(), 9) == []
