@@ -20,6 +20,7 @@ from relay.delivery.limits import Valve, valves
 from relay.delivery.sender import http_sender
 from relay.delivery.signing import signer
 from relay.delivery.terminal import terminal_sender
+from relay.desk import Desk, OwnDesk, Running
 from relay.engine.client import current_context
 from relay.engine.endpoint import Endpoint, endpoint
 from relay.engine.listener import Pace
@@ -27,6 +28,7 @@ from relay.formats import renderer
 from relay.lanes import Channel, Lane
 from relay.ops.admin import admin
 from relay.ops.clock import SteadyClock
+from relay.ops.control import ControlError, control, socket_path
 from relay.ops.vitals import Stream, Vitals
 from relay.routing.router import Router
 from relay.station import Station, station
@@ -96,6 +98,7 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
     """Run relay until it is told to stop. ``store`` None keeps everything in memory.
 
     Raises `StoreError` where the store cannot be used, `AdminError` where ``admin.listen`` cannot,
+    `TlsError` where a destination's certificates cannot,
     `EndpointError` where the environment names an engine that cannot be. Whatever else
     fails unexpectedly ends it all: the store makes starting again safe.
     """
@@ -111,6 +114,9 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             await resources.enter_async_context(_lane(name, work, world))
             for name in config.destinations
         ]
+        if store is not None:
+            desk = OwnDesk(work.outbox, config.destinations, work.clock.now_ns, _running(lanes))
+            await _listen_to_commands(socket_path(store), desk, resources)
         if config.admin is not None:
             vitals = partial(_vitals, work, lanes)
             await resources.enter_async_context(
@@ -154,6 +160,22 @@ def _vitals(work: _Work, lanes: list[Lane]) -> Vitals:
         destinations={lane.name: lane.tally for lane in lanes},
         conditions={lane.name: lane.condition for lane in lanes},
         store=work.outbox.state,
+    )
+
+
+async def _listen_to_commands(socket: Path, desk: Desk, resources: AsyncExitStack) -> None:
+    """A relay that cannot be asked delivers all the same."""
+    try:
+        await resources.enter_async_context(control(socket, desk))
+    except ControlError as error:
+        log.warning("control.unavailable", error=str(error))
+
+
+def _running(lanes: list[Lane]) -> Running:
+    by_name = {lane.name: lane for lane in lanes}
+    return Running(
+        conditions=lambda: {name: lane.condition for name, lane in by_name.items()},
+        enable=lambda name: by_name[name].enable(),
     )
 
 

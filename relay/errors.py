@@ -58,3 +58,7 @@ class ConfigError(RelayError):
 
 class StoreError(RelayError):
     """A store that cannot be used: locked, too new, not writable."""
+
+
+class StoreInUse(StoreError):
+    """Another process has it."""

@@ -96,6 +96,7 @@ class Lane:
         self._under_way: set[int] = set()
         self._health = Health(channel.destination.retry)
         self._swept_s = float("-inf")
+        self._enabled = False
         self._stopping = False
 
     @property
@@ -122,6 +123,7 @@ class Lane:
         was_stopped = self._health.stopped
         self._health.enable(self._now_s())
         self._valve.open()
+        self._enabled = True
         self._news.set()
         return was_stopped
 
@@ -133,6 +135,7 @@ class Lane:
             while not stopping:
                 stopping = self._stopping
                 self._news.clear()
+                await self._forget_pause()
                 await self._sweep()
                 next_s = await self._fetch()
                 limit_s = self._start(attempts)
@@ -151,6 +154,11 @@ class Lane:
         if until_ns is not None:
             most_s = self._channel.destination.retry.max_after.total_seconds()
             self._valve.close(min(until_ns / 1e9, now_ns / 1e9 + most_s))
+
+    async def _forget_pause(self) -> None:
+        if self._enabled:
+            self._enabled = False
+            await self._outbox.end_pause(self.name)
 
     async def _sweep(self) -> None:
         """Give up what is too old, where no attempt will: while the destination takes nothing."""

@@ -211,8 +211,8 @@ async def measured(folder: Path, events: int, seed: int) -> dict[str, object]:
                 "hook": {
                     "type": "http",
                     "url": url,
-                    "concurrency": 32,
-                    "timeout": {"connect": "500ms", "total": "500ms"},
+                    "concurrency": 64,
+                    "timeout": {"connect": "2s", "total": "2s"},
                     "retry": {"initial": "20ms", "max": "200ms"},
                 }
             },

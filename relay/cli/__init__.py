@@ -6,8 +6,11 @@ import click
 
 from relay import __version__
 from relay.cli.check import check
+from relay.cli.dead import dead
 from relay.cli.demo import demo
+from relay.cli.destination import destination
 from relay.cli.explain import explain
+from relay.cli.outbox import outbox
 from relay.cli.output import fill_closed
 from relay.cli.run import run
 from relay.cli.send import send
@@ -24,7 +27,7 @@ def relay() -> None:
     """
 
 
-for command in (run, check, explain, send, demo):
+for command in (run, check, explain, send, outbox, dead, destination, demo):
     relay.add_command(command)
 
 

@@ -1,13 +1,8 @@
 """What relay answers about itself over HTTP: whether it lives, whether it is ready, its metrics."""
 
 import asyncio
-import errno
-import os
-import socket
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import asynccontextmanager
 from time import time_ns
 
 import structlog
@@ -15,8 +10,9 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from relay.config import TcpPort, UnixSocket
-from relay.errors import RelayError, system_words
+from relay.errors import RelayError
 from relay.ops.metrics import exposition
+from relay.ops.unix_socket import bound, remove, why_not
 from relay.ops.vitals import Vitals, lacks
 
 log = structlog.get_logger()
@@ -51,7 +47,7 @@ async def admin(
             yield
         finally:
             if isinstance(place, UnixSocket):
-                place.path.unlink(missing_ok=True)
+                remove(place.path)
     finally:
         depth.close()
         await runner.cleanup()
@@ -107,45 +103,6 @@ async def _listen(runner: web.AppRunner, place: TcpPort | UnixSocket) -> None:
             case TcpPort():
                 await web.TCPSite(runner, place.host, place.port).start()
             case UnixSocket():
-                await web.SockSite(runner, _bound(place.path)).start()
+                await web.SockSite(runner, bound(place.path)).start()
     except OSError as error:
-        raise AdminError(f"admin.listen {place} cannot be had: {_why(error)}") from error
-
-
-def _bound(path: Path) -> socket.socket:
-    """A socket at this path, for its owner alone; raises OSError.
-
-    One that nobody listens at is left over from a relay that was killed: it is removed.
-    """
-    with suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            _check_left(path)
-            path.unlink()
-    bound = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
-    try:
-        bound.bind(str(path))
-    except OSError:
-        bound.close()
-        raise
-    finally:
-        os.umask(before)
-    return bound
-
-
-def _check_left(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return
-        except BlockingIOError:
-            pass  # whoever listens has no time
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-def _why(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "it is taken by another program or, as a path, by a file: free it, or set another"
-    return system_words(error)
+        raise AdminError(f"admin.listen {place} cannot be had: {why_not(error)}") from error

@@ -4,13 +4,14 @@ import fcntl
 import os
 from pathlib import Path
 
-from relay.errors import StoreError, system_words
+from relay.errors import StoreError, StoreInUse, system_words
 
 
 def take(store: Path) -> int:
     """A lock on a file beside the store, because it goes with the process, however that ends.
 
-    Makes the folder if it is missing. Returns the open file. Raises `StoreError`.
+    Makes the folder if it is missing. Returns the open file. Raises `StoreError`, which is a
+    `StoreInUse` where another process has it.
     """
     file = lock_file(store)
     try:
@@ -23,7 +24,7 @@ def take(store: Path) -> int:
     except BlockingIOError:
         os.close(lock)
         holder = file.read_text(encoding="ascii", errors="replace").strip() or "unknown"
-        raise StoreError(
+        raise StoreInUse(
             f"store {store} is in use by another relay (pid {holder}): stop that one, "
             "or give this one a store.path of its own"
         ) from None

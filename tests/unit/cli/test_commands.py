@@ -140,7 +140,7 @@ def test_a_store_that_cannot_be_used_ends_with_1(
     """It says why, with no traceback."""
     (tmp_path / "relay.db").write_bytes(b"dear diary, " * 1000)
     file.write_text(f"store: {{path: {tmp_path}/relay.db}}\n{CONFIG}")
-    monkeypatch.setattr("relay.ops.logs.configure", lambda stream: logging.StreamHandler())
+    monkeypatch.setattr("relay.ops.logs.configure", lambda *_, **__: logging.StreamHandler())
     assert ended(monkeypatch, "run") == 1
     assert capsys.readouterr().err.startswith("relay: store ")
 
@@ -248,11 +248,14 @@ def test_send_prints_the_answer(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_send_ends_with_1_where_it_is_not_taken(file: Path) -> None:
-    """It says why, without the secrets of the destination."""
+    """It says why and what that means, without the secrets of the destination."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{bound.getsockname()[1]}/"
         file.write_text(CONFIG.replace("127.0.0.1:1/", place))
         result = run("send", "audit")
     assert result.exit_code == 1
-    assert result.output == "audit: no answer (connection): Connection refused\n"
+    assert result.output == (
+        "audit: no answer (connection): Connection refused\n"
+        "audit: this would be tried again (connection)\n"
+    )

@@ -1,0 +1,96 @@
+"""Whom a command asks: the relay that runs, else the store itself."""
+
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import time_ns
+
+import click
+
+from relay.cli.configuration import find, read
+from relay.config import Config
+from relay.daemon import store_path
+from relay.desk import Desk, DeskError, OwnDesk
+from relay.errors import StoreInUse
+from relay.ops import logs
+from relay.ops.control import socket_path
+from relay.ops.remote import NobodyListens, remote_desk
+from relay.store.family import Family
+from relay.store.outbox import Outbox
+from relay.store.sqlite import open_outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where a configuration has relay keep what it knows."""
+
+    config: Config
+    store: Path
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was ever kept there."""
+        return self.store.exists() or Family(self.store).ready is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Who answers."""
+
+    desk: Desk
+    is_running: bool
+    """Whether that is a relay which sends, too."""
+
+
+def keeping(chosen: Path | None) -> Keeping:
+    """What the configuration says; raises `ConfigError`, `DeskError` where nothing is kept."""
+    file = find(chosen)
+    if file is None:
+        raise DeskError(
+            "nothing is kept without a configuration file: give the one that relay runs with "
+            "(--config FILE, or $RELAY_CONFIG)"
+        )
+    config = read(chosen)
+    return Keeping(config, store_path(config, file.parent, os.environ))
+
+
+@asynccontextmanager
+async def desk(kept: Keeping) -> AsyncIterator[Found]:
+    """The desk to ask. A store that is not there is not made.
+
+    Raises `DeskError` or `StoreError` where there is none.
+    """
+    async with AsyncExitStack() as opened:
+        yield await _find(kept, opened)
+
+
+async def _find(kept: Keeping, opened: AsyncExitStack) -> Found:
+    try:
+        theirs = await opened.enter_async_context(remote_desk(socket_path(kept.store)))
+        return Found(theirs, is_running=True)
+    except NobodyListens as error:
+        nobody = str(error)
+    outbox = await _open(kept, nobody, opened)
+    return Found(OwnDesk(outbox, kept.config.destinations, time_ns), is_running=False)
+
+
+async def _open(kept: Keeping, nobody: str, opened: AsyncExitStack) -> Outbox:
+    logs.configure(sys.stderr, level=logging.WARNING)
+    store = kept.store if kept.is_begun else None
+    if store is None:
+        click.echo(f"nothing was kept yet: there is no store {kept.store}", err=True)
+    try:
+        return await opened.enter_async_context(open_outbox(store, unordered=_unordered(kept)))
+    except StoreInUse as error:
+        raise DeskError(
+            f"a relay runs that cannot be asked: {nobody}. It may be starting or ending, or its "
+            f"socket was removed: {error}"
+        ) from error
+
+
+def _unordered(kept: Keeping) -> list[str]:
+    return [name for name, to in kept.config.destinations.items() if to.ordering == "none"]

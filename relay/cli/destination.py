@@ -1,0 +1,33 @@
+"""``relay destination``."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from relay.cli.configuration import config_option
+from relay.cli.desk import Keeping, desk, keeping
+from relay.cli.selection import read_name
+from relay.desk import UnknownDestination
+
+
+@click.group()
+def destination() -> None:
+    """Tell the relay that runs about a destination."""
+
+
+@destination.command()
+@click.argument("name", callback=read_name)
+@config_option
+def enable(name: str, chosen: Path | None) -> None:
+    """Send to NAME again, though it said that it wants no more (410) or to be left alone."""
+    try:
+        was_stopped = asyncio.run(_enable(keeping(chosen), name))
+    except UnknownDestination as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(f"{name}: enabled" if was_stopped else f"{name}: it was not stopped")
+
+
+async def _enable(kept: Keeping, name: str) -> bool:
+    async with desk(kept) as found:
+        return await found.desk.enable(name)

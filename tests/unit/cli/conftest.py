@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import pytest
+
+from .kept import Place
+
+CONFIG = """
+store: {path: relay.db}
+destinations:
+  ops: {type: console}
+  audit: {type: console, ordering: none}
+routes:
+  - {name: crashed, to: [ops, audit]}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A configuration with two destinations, whose store is not there yet."""
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    monkeypatch.setenv("RELAY_CONFIG", str(file))
+    monkeypatch.setattr("relay.ops.logs.configure", lambda stream, level: None)
+    return Place(file, tmp_path / "relay.db")

@@ -1,0 +1,193 @@
+"""``relay outbox``."""
+
+import json
+from functools import partial
+
+import pytest
+
+from relay.condition import Condition
+from relay.exchange import Answer, Reason, Retry
+from relay.notification import Notification
+from relay.store.outbox import Outbox
+from tests.unit.store.samples import intake, told
+
+from .kept import SECOND_NS, THEN_NS, WORDS, Place, hostile, keep, relay_that_runs, run, settle
+
+NOW_NS = THEN_NS + 3_750 * SECOND_NS
+BUSY = Answer(503, "busy", None)
+
+
+async def waits(
+    outbox: Outbox, notification: Notification, after_s: float = 60, to: str = "ops"
+) -> None:
+    """Have it wait for its second attempt."""
+    await settle(
+        outbox,
+        notification,
+        Retry(after_s, Reason.UNAVAILABLE),
+        to=to,
+        died_ns=NOW_NS - 48 * SECOND_NS,
+        answer=BUSY,
+    )
+
+
+async def some(outbox: Outbox) -> None:
+    """One tried, one behind it, one new, one for a destination that there is no more."""
+    await waits(outbox, told(1))
+    await outbox.take_in(intake(told(2)), NOW_NS - 90 * SECOND_NS)
+    await outbox.take_in(intake(told(3, about="db"), to=("audit", "gone")), NOW_NS)
+
+
+def shown(place: Place, *arguments: str, **conditions: Condition) -> str:
+    """What is printed while a relay runs whose destinations are so."""
+    with relay_that_runs(place.store, now_ns=NOW_NS, conditions=conditions or None):
+        result = run("outbox", "list", *arguments)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_list(place: Place) -> None:
+    """How each destination is; then each delivery: how old, what, why, when it is next due."""
+    keep(place.store, some)
+    assert (
+        shown(place)
+        == """\
+DESTINATION  WAITING  CONDITION
+audit        1        working
+gone         1        not configured: kept until it is
+ops          2        working
+
+AGE         DESTINATION  ROUTE    WHAT HAPPENED  ATTEMPTS  WHY               NEXT
+1 h 2 min   ops          crashed  web ended      1         unavailable: 503  in 12 s
+1 min 30 s  ops          crashed  web ended      0         not tried yet     behind another about \
+the same container
+0 s         audit        crashed  db ended       0         not tried yet     now
+0 s         gone         crashed  db ended       0         not tried yet     when it is configured
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "words", "next_"),
+    [
+        (Condition(), "working", "in 12 s"),
+        (
+            Condition(stopped=True, failing=True, resumes_ns=NOW_NS + SECOND_NS),
+            "stopped, it wants no more (410): relay destination enable ops",
+            "when it is enabled",
+        ),
+        (
+            Condition(failing=True, resumes_ns=NOW_NS + 30 * SECOND_NS),
+            "failing, next probe in 30 s",
+            "in 30 s",
+        ),
+        (Condition(failing=True, resumes_ns=NOW_NS), "failing, next probe now", "in 12 s"),
+        (Condition(failing=True), "failing, next probe now", "in 12 s"),
+        (
+            Condition(resumes_ns=NOW_NS + 86_400 * SECOND_NS),
+            "asks to be left alone until 2026-11-24 07:51:04Z",
+            "in 1 d",
+        ),
+        (Condition(resumes_ns=NOW_NS), "working", "in 12 s"),
+    ],
+)
+def test_conditions(place: Place, condition: Condition, words: str, next_: str) -> None:
+    """Each in words; what holds up a destination holds up what is for it."""
+    keep(place.store, partial(waits, notification=told(1)))
+    _, state, _, _, delivery = shown(place, ops=condition).splitlines()
+    assert state.endswith(f"  {words}")
+    assert delivery.endswith(f"  {next_}")
+
+
+def test_list_of_a_destination(place: Place) -> None:
+    """Neither how others are nor what waits for them."""
+    keep(place.store, some)
+    output = shown(place, "--destination", "audit")
+    assert "ops" not in output
+    assert "gone" not in output
+    assert "db ended" in output
+
+
+def test_nothing_waits(place: Place) -> None:
+    """It is said, with how the destinations are."""
+    assert (
+        shown(place, ops=Condition())
+        == """\
+DESTINATION  WAITING  CONDITION
+ops          0        working
+nothing waits
+"""
+    )
+
+
+def test_says_how_many_more(place: Place) -> None:
+    """Of the destination that was asked for, or of all."""
+    keep(place.store, some)
+    assert shown(place, "--limit", "1").endswith("… and 3 more\n")
+    assert shown(place, "--limit", "1", "--destination", "ops").endswith("… and 1 more\n")
+    assert "more\n" not in shown(place, "--limit", "4")
+
+
+@pytest.mark.parametrize("limit", ["0", "501", "many"])
+def test_wrong_usage(place: Place, limit: str) -> None:
+    """No more than a relay answers at once."""
+    assert run("outbox", "list", "--limit", limit).exit_code == 2
+
+
+def test_without_a_relay(place: Place) -> None:
+    """What waits is shown, and that nothing is sent."""
+    keep(place.store, some)
+    result = run("outbox", "list")
+    assert result.exit_code == 0
+    assert result.stderr == "no relay is running: nothing is sent\n"
+    states = result.stdout.splitlines()[1:4]
+    assert states == [
+        "audit        1        no relay is running",
+        "gone         1        not configured: kept until it is",
+        "ops          2        no relay is running",
+    ]
+    assert "unavailable: 503" in result.stdout
+    assert result.stdout.count("when relay runs") == 2
+
+
+def test_json(place: Place) -> None:
+    """Everything, a line for each delivery, and how its destination is."""
+    keep(place.store, some)
+    paused = Condition(resumes_ns=NOW_NS + SECOND_NS)
+    lines = shown(place, "--json", ops=paused, audit=Condition()).splitlines()
+    first, second, _, last = map(json.loads, lines)
+    notification = first.pop("notification")
+    assert first == {
+        "number": 1,
+        "destination": "ops",
+        "route": "crashed",
+        "id": told(1).id,
+        "created": "2026-11-23T06:48:34.000000000Z",
+        "created_ns": THEN_NS,
+        "due": "2026-11-23T07:51:16.000000000Z",
+        "due_ns": NOW_NS + 12 * SECOND_NS,
+        "attempts": 1,
+        "reason": "unavailable",
+        "answer": {"status": 503, "text": "busy", "error": None},
+        "condition": {"stopped": False, "failing": False, "resumes_ns": NOW_NS + SECOND_NS},
+    }
+    assert (notification["id"], notification["version"]) == (told(1).id, 1)
+    assert second["due"] is second["due_ns"] is second["reason"] is second["answer"] is None
+    assert (last["destination"], last["condition"]) == ("gone", None)
+
+
+def test_nothing_that_others_wrote_is_obeyed(place: Place) -> None:
+    """No terminal gets a control character, and no line passes for one of relay's."""
+
+    async def keep_them(outbox: Outbox) -> None:
+        answer = Answer(None, WORDS, WORDS)
+        retry = Retry(1, Reason.CONNECTION)
+        await settle(outbox, hostile(1), retry, to=WORDS, answer=answer)
+        await outbox.take_in(intake(hostile(2), to=(WORDS,)), NOW_NS)
+
+    keep(place.store, keep_them)
+    for arguments in ([], ["--json"]):
+        lines = shown(place, *arguments).split("\n")
+        assert all(line.isprintable() for line in lines)
+        assert not any(line.startswith("ID  1") for line in lines)
+    assert json.loads(shown(place, "--json").splitlines()[0])["destination"] == WORDS
