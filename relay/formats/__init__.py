@@ -5,18 +5,36 @@ where people do. `Envelope` adds what a configuration wants around the body, `re
 every request has: ``webhook-id``, ``webhook-timestamp``, signatures, ``User-Agent``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from relay.config import (
     ConsoleDestination,
     Destination,
+    GotifyDestination,
     HttpDestination,
+    NtfyDestination,
+    PagerDutyDestination,
     Route,
-    SlackDestination,
+    TelegramDestination,
     Vendor,
 )
 from relay.exchange import Request
-from relay.formats import console, json, slack
+from relay.formats import (
+    alertmanager,
+    cloudevents,
+    console,
+    discord,
+    googlechat,
+    gotify,
+    json,
+    mattermost,
+    ntfy,
+    pagerduty,
+    rocketchat,
+    slack,
+    teams,
+    telegram,
+)
 from relay.formats.card import Card
 from relay.formats.envelope import Envelope
 from relay.formats.wording import Failed, Wording
@@ -50,12 +68,39 @@ def _document(to: HttpDestination, failed: Failed) -> Render:
     match to.format:
         case "json":
             return lambda notification: json.render(notification, url)
-    raise NotImplementedError(to.format)
+        case "cloudevents":
+            return lambda notification: cloudevents.structured(notification, url)
+        case "cloudevents-binary":
+            return lambda notification: cloudevents.binary(notification, url)
+        case "template":
+            raise NotImplementedError
 
 
 def _drawing(to: Vendor) -> Callable[[Card], Request]:
     url = to.endpoint
     match to:
-        case SlackDestination():
-            return lambda card: slack.render(card, url)
-    raise NotImplementedError(to.type)
+        case TelegramDestination(chat_id=chat, thread_id=thread):
+            return lambda card: telegram.render(card, url, chat, thread)
+        case NtfyDestination(topic=secret):
+            topic = secret.get_secret_value()
+            return lambda card: ntfy.render(card, url, topic)
+        case GotifyDestination(token=secret):
+            token = secret.get_secret_value()
+            return lambda card: gotify.render(card, url, token)
+        case PagerDutyDestination(routing_key=secret):
+            key = secret.get_secret_value()
+            return lambda card: pagerduty.render(card, url, key)
+    draw = _DRAWINGS[to.type]
+    return lambda card: draw(card, url)
+
+
+_DRAWINGS: Mapping[str, Callable[[Card, str], Request]] = {
+    "slack": slack.render,
+    "discord": discord.render,
+    "teams": teams.render,
+    "mattermost": mattermost.render,
+    "rocketchat": rocketchat.render,
+    "googlechat": googlechat.render,
+    "alertmanager": alertmanager.render,
+}
+"""By type: those that need nothing but the card and the URL."""

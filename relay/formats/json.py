@@ -32,13 +32,14 @@ def document(notification: Notification) -> bytes:
             "severity": severity(notification),
             "count": notification.count,
             "suppressed": notification.suppressed,
-            "events": [_event(event) for event in notification.events],
+            "events": [entry(event) for event in notification.events],
             "included": included(notification),
         }
     )
 
 
-def _event(event: Event) -> dict[str, object]:
+def entry(event: Event) -> dict[str, object]:
+    """An event as it stands in the `document`."""
     return {
         "id": event.id,
         "engine": event.engine,

@@ -1,0 +1,279 @@
+"""PagerDuty events."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.event import Actor, Event, Origin
+from relay.formats import pagerduty
+from relay.formats.card import HEALTH, LOGS, Card
+from relay.formats.text import units
+from relay.notification import Included, Notification, Severity, Status, notify
+
+from .samples import (
+    ATTACKS,
+    CRASH,
+    GONE,
+    INCLUDE,
+    NOTIFICATIONS,
+    OOM,
+    TOLD,
+    UNHEALTHY,
+    container,
+    hostile,
+    notifications,
+)
+
+GOLDEN = Path(__file__).parent / "golden" / "pagerduty.json"
+KEY = "0123456789abcdef0123456789abcdef"
+OVER = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
+cards = st.builds(Card, notifications, st.none() | hostile, st.none() | hostile)
+
+
+def message(card: Card) -> Any:
+    """The event as PagerDuty reads it."""
+    return json.loads(pagerduty.render(card, "https://events.pagerduty.example", KEY).body)
+
+
+def sent(notification: Notification) -> Any:
+    """Likewise, in relay's own words."""
+    return message(Card(notification))
+
+
+def payload(event: Event) -> Any:
+    """What it says of one event."""
+    return sent(notify("r", event))["payload"]
+
+
+def key(event: Event, route: str = "r") -> str:
+    """By what PagerDuty knows the alert."""
+    return str(sent(notify(route, event))["dedup_key"])
+
+
+def changed(event: Event, **facts: Any) -> Event:
+    """The event with other facts."""
+    return msgspec.structs.replace(event, **facts)
+
+
+def called(name: str | None, actor_id: str = "a") -> Event:
+    """A crash of a container with this name."""
+    return changed(CRASH, actor=Actor(actor_id, name, "bb:1", {}))
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a message, names included."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, item in value.items():
+                yield name
+                yield from strings(item)
+
+
+def test_reads_as_it_was_approved() -> None:
+    """All kinds of notifications, and one that is over, are as in the golden file."""
+    all_kinds = (*NOTIFICATIONS, TOLD, GONE, OVER)
+    bodies = b",".join(pagerduty.render(Card(it), "", KEY).body for it in all_kinds)
+    written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
+    assert written.decode() == GOLDEN.read_text()
+
+
+def test_goes_to_the_url_as_json() -> None:
+    """The integration key is in the body, and nowhere else."""
+    request = pagerduty.render(Card(NOTIFICATIONS[0]), "https://events.pagerduty.example", KEY)
+    assert request.url == "https://events.pagerduty.example"
+    assert request.headers == {"Content-Type": "application/json"}
+    assert json.loads(request.body)["routing_key"] == KEY
+
+
+def test_what_is_over_resolves_its_alert() -> None:
+    """By the key of the event that opened it."""
+    opened = sent(NOTIFICATIONS[2])
+    resolved = sent(OVER)
+    assert (opened["event_action"], resolved["event_action"]) == ("trigger", "resolve")
+    assert opened["dedup_key"] == resolved["dedup_key"]
+
+
+def test_the_same_trouble_is_one_alert() -> None:
+    """A container that crashes again, or runs out of memory on the way, wakes nobody twice."""
+    later = changed(CRASH, id="evt_2", time_ns=CRASH.time_ns + 1, exit_code=1, cause=None)
+    oom = changed(later, action="oom")
+    assert key(CRASH) == key(later) == key(oom)
+
+
+def test_a_container_made_anew_is_the_same() -> None:
+    """Compose makes another container of the same name; without a name its id tells."""
+    assert key(called("web", "a")) == key(called("web", "b"))
+    assert key(called(None, "a")) != key(called(None, "b"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        called("db"),
+        changed(called("web"), engine="edge"),
+        changed(called("web"), host="node-2"),
+        changed(called("web"), type="volume"),
+    ],
+)
+def test_anything_else_is_another_alert(other: Event) -> None:
+    """Name, engine, host and type tell things apart."""
+    assert key(other) != key(called("web"))
+
+
+def test_another_route_is_another_alert() -> None:
+    """Each route is a reason of its own to be woken."""
+    assert key(CRASH, "one") != key(CRASH, "two")
+
+
+def test_no_name_makes_the_key_of_another_thing() -> None:
+    """Whatever stands between the parts of a key, a name cannot move it."""
+    assert key(changed(called("c"), engine="a", host="b")) != key(
+        changed(called('b","c'), engine="a", host="")
+    )
+
+
+@pytest.mark.parametrize("level", Severity)
+def test_says_how_severe_it_is(level: Severity) -> None:
+    """relay's words are PagerDuty's."""
+    notification = msgspec.structs.replace(NOTIFICATIONS[0], severity=level)
+    assert sent(notification)["payload"]["severity"] == level.value
+
+
+@pytest.mark.parametrize(
+    ("host", "engine", "source"),
+    [("node-1", "here", "node-1"), (" ", "here", "here"), ("", "", "unknown")],
+)
+def test_always_has_a_source(host: str, engine: str, source: str) -> None:
+    """PagerDuty refuses an event without."""
+    assert payload(changed(CRASH, host=host, engine=engine))["source"] == source
+
+
+def test_says_when_it_happened() -> None:
+    """To the millisecond, in UTC."""
+    assert payload(CRASH)["timestamp"] == "2026-11-23T07:29:49.176Z"
+
+
+@pytest.mark.parametrize(
+    ("labels", "group"),
+    [
+        ({"com.docker.compose.project": "shop"}, "shop"),
+        ({"com.docker.swarm.service.name": "svc"}, "svc"),
+        ({}, None),
+    ],
+)
+def test_groups_by_project_or_service(labels: dict[str, str], group: str | None) -> None:
+    """What the container is part of, if it is part of something."""
+    assert payload(container("oom", 1, "a", labels)).get("group") == group
+
+
+@pytest.mark.parametrize(
+    ("event", "what"),
+    [(CRASH, "die: crashed"), (OOM, "oom"), (UNHEALTHY, "health_status: unhealthy")],
+)
+def test_says_what_kind_of_trouble_it_is(event: Event, what: str) -> None:
+    """The action, and the cause or the health behind it."""
+    assert payload(event)["class"] == what
+
+
+def test_names_the_container_else_its_id() -> None:
+    """Where the engine gives neither, nothing is said of one."""
+    assert payload(called("web"))["component"] == "web"
+    assert payload(called(None))["component"] == "a"
+    assert "component" not in payload(called(None, ""))
+
+
+def test_tells_what_is_not_ordinary() -> None:
+    """How it was learned, how many it stands for, and how many were held back."""
+    event = changed(CRASH, origin=Origin.INFERRED)
+    details = sent(Notification("ntf_1", "r", (event,), count=3, suppressed=7))["payload"]
+    assert {"origin": "inferred", "count": 3, "held_back": 7}.items() <= details[
+        "custom_details"
+    ].items()
+
+
+def test_the_configuration_words_it() -> None:
+    """A title becomes the summary, and a text takes the place of the facts."""
+    said = message(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["payload"]
+    assert said["summary"] == "Shop is down"
+    assert said["custom_details"] == {
+        "text": "Call\nAda",
+        "route": "crashed",
+        "event_id": CRASH.id,
+        "notification_id": NOTIFICATIONS[0].id,
+    }
+
+
+def test_an_inspect_field_cannot_pass_for_a_fact() -> None:
+    """They have an object of their own."""
+    included = Included(inspect={"route": "mine", "image": None})
+    told = msgspec.structs.replace(notify("r", CRASH, INCLUDE), included=included)
+    details = sent(told)["payload"]["custom_details"]
+    assert (details["route"], details["image"]) == ("r", "bb:1")
+    assert details["inspect"] == {"route": "mine", "image": "none"}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_name_is_no_mention_and_no_link(attack: str) -> None:
+    """PagerDuty hands the summary and its like on to chats."""
+    said = payload(called(attack))
+    assert not set("<>\n") & set(said["summary"] + said["component"])
+
+
+@given(cards)
+def test_nothing_hostile_becomes_markup(card: Card) -> None:
+    """No ``<`` or ``>`` outside the details, and no control anywhere but a line break there."""
+    said = message(card)
+    details = said["payload"].pop("custom_details")
+    for text in strings(said):
+        assert not set("<>") & set(text)
+        assert text.isprintable()
+    assert all(text.replace("\n", "").isprintable() for text in strings(details))
+
+
+@given(cards)
+def test_keeps_every_limit_of_pagerduty(card: Card) -> None:
+    """It has what PagerDuty requires, and nothing that is too long or empty."""
+    body = pagerduty.render(card, "", KEY).body
+    said = json.loads(body)
+    shown = said["payload"]
+    assert len(body) <= pagerduty.PAYLOAD_MAX / 2
+    assert said["event_action"] in ("trigger", "resolve")
+    assert 1 <= units(said["dedup_key"]) <= pagerduty.KEY_MAX
+    assert 1 <= units(shown["summary"]) <= pagerduty.SUMMARY_MAX
+    assert shown["severity"] in ("critical", "error", "warning", "info")
+    assert {"summary", "source", "severity"} <= shown.keys()
+    for name in ("source", "component", "group", "class"):
+        assert 1 <= units(shown.get(name, "x")) <= pagerduty.FIELD_MAX
+
+
+def test_all_at_its_longest_is_still_an_event() -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    dear = "漢" * 20_000
+    names = ("compose.project", "compose.service", "swarm.service.name")
+    labels = {f"com.docker.{name}": dear for name in names}
+    event = changed(
+        CRASH, id=dear, engine=dear, host=dear, action=dear, actor=Actor(dear, dear, dear, labels)
+    )
+    inspect = {f"{n}{dear}": dear for n in range(20)}
+    included = Included(logs=(dear,), health=dear, inspect=inspect, missing=dear)
+    notification = Notification(dear, dear, (event,), include=INCLUDE, included=included)
+    card = Card(notification, dear, None)
+    said = message(card)["payload"]
+    details = said["custom_details"]
+    assert units(said["summary"]) == pagerduty.SUMMARY_MAX
+    assert units(said["group"]) == pagerduty.FIELD_MAX
+    assert units(details["last_log_lines"]) == pagerduty.PRINTED_MAX[LOGS]
+    assert units(details["last_health_check"]) == pagerduty.PRINTED_MAX[HEALTH]
+    assert len(details["inspect"]) == 20
+    assert units(message(Card(notification, dear, dear))["payload"]["custom_details"]["text"]) == (
+        pagerduty.SAID_MAX
+    )
+    assert len(pagerduty.render(card, "", KEY).body) < pagerduty.PAYLOAD_MAX / 2
