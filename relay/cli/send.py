@@ -1,8 +1,10 @@
 """``relay send``."""
 
 import asyncio
+import logging
 import os
 import socket
+import sys
 from pathlib import Path
 from time import time_ns
 
@@ -16,6 +18,7 @@ from relay.delivery.retry import Attempt
 from relay.event import OWN_ENGINE, happening
 from relay.exchange import Delivered, Outcome, Reason, Response, Retry
 from relay.notification import Notification, notify
+from relay.ops import logs
 
 _FIRST = Attempt(earlier=0, age_s=0, chance=0.5)
 
@@ -28,6 +31,7 @@ def send(destination: str, chosen: Path | None) -> None:
 
     It is rendered, sent and judged as the daemon does it, once and without the store.
     """
+    logs.configure(sys.stderr, level=logging.WARNING)
     config = read(chosen)
     if destination not in config.destinations:
         known = ", ".join(config.destinations)

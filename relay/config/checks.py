@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from yarl import URL
 
 from relay.config.mistakes import About, Mistake, Mistakes, quoted, whole
-from relay.template import Template, TemplateError, sample
+from relay.context import sample
+from relay.template import Template, TemplateError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -178,6 +178,12 @@ def _has_user(info: ValidationInfo) -> bool:
     return url is not None and checks.has_user(url.get_secret_value())
 
 
+def _below(url: str, path: str) -> str:
+    """The URL of what lies below another, with that one's query."""
+    place = URL(url)
+    return str(place.with_path(place.path.rstrip("/") + path, keep_query=True))
+
+
 class HttpDestination(_Webhook):
     """A webhook that takes what its owner decides."""
 
@@ -305,7 +311,7 @@ class TelegramDestination(_Vendor):
     @property
     def endpoint(self) -> str:
         """The method that sends messages."""
-        return f"{super().endpoint.rstrip('/')}/bot{self.token.get_secret_value()}/sendMessage"
+        return _below(super().endpoint, f"/bot{self.token.get_secret_value()}/sendMessage")
 
 
 class NtfyDestination(_Vendor):
@@ -328,7 +334,7 @@ class GotifyDestination(_Vendor):
     @property
     def endpoint(self) -> str:
         """The server's messages."""
-        return f"{super().endpoint.rstrip('/')}/message"
+        return _below(super().endpoint, "/message")
 
 
 class PagerDutyDestination(_Vendor):
@@ -350,7 +356,7 @@ class AlertmanagerDestination(_Vendor):
     @property
     def endpoint(self) -> str:
         """The alerts of its API."""
-        return f"{super().endpoint.rstrip('/')}/api/v2/alerts"
+        return _below(super().endpoint, "/api/v2/alerts")
 
 
 class ConsoleDestination(_Destination):

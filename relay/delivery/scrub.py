@@ -13,17 +13,18 @@ from urllib.parse import quote
 from pydantic import BaseModel, SecretStr
 from yarl import URL
 
-from relay.config import Destination, WebDestination
+from relay.config import Destination, HttpDestination, WebDestination
 
 MASK = "•••"
 SHORTEST = 6
 """What is shorter tells nothing, and would be found in words that are no secret."""
+LIKELY = 12
+"""What is as long is taken for a secret where there are other texts as well: in a URL's path, and
+in a body of the configuration's own."""
 LONGEST = 4096
 """Of a secret that is looked for where an answer is cut off."""
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\s+", re.DOTALL)
-_SEGMENT = 12
-"""Parts of a URL's path that are as long are taken for secrets by themselves."""
 
 
 class Scrubber:
@@ -57,7 +58,8 @@ def secrets_of(destination: Destination) -> set[str]:
             pair = f"{basic.username}:{basic.password.get_secret_value()}"
             found.add(base64.b64encode(pair.encode()).decode())
     parts = {part for secret in found for part in _TEMPLATE.split(secret)}
-    return {secret for secret in found | parts if len(secret) >= SHORTEST}
+    secrets = {secret for secret in found | parts if len(secret) >= SHORTEST}
+    return secrets | {part for part in _of_body(destination) if len(part) >= LIKELY}
 
 
 def _inside(value: object) -> Iterator[str]:
@@ -81,7 +83,26 @@ def _of_urls(to: WebDestination) -> Iterator[str]:
     for url in map(URL, texts):
         yield from (str(url), url.path_qs, url.raw_path_qs, url.password or "")
         yield from (value for _, value in url.query.items())
-        yield from (part for part in url.parts if len(part) >= _SEGMENT)
+        yield from (part for part in url.parts if len(part) >= LIKELY)
+
+
+def _of_body(destination: Destination) -> Iterator[str]:
+    """The words of a body that is configured, but for what templates put there."""
+    if isinstance(destination, HttpDestination):
+        for text in (*_texts(destination.body), destination.body_text or ""):
+            yield from _TEMPLATE.split(text)
+
+
+def _texts(tree: object) -> Iterator[str]:
+    match tree:
+        case str():
+            yield tree
+        case dict():
+            for inner in tree.values():
+                yield from _texts(inner)
+        case list():
+            for inner in tree:
+                yield from _texts(inner)
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -34,6 +34,7 @@ from relay.formats import (
     slack,
     teams,
     telegram,
+    template,
 )
 from relay.formats.card import Card
 from relay.formats.envelope import Envelope
@@ -73,7 +74,7 @@ def _document(to: HttpDestination, failed: Failed) -> Render:
         case "cloudevents-binary":
             return lambda notification: cloudevents.binary(notification, url)
         case "template":
-            raise NotImplementedError
+            return template.renderer(to, failed)
 
 
 def _drawing(to: Vendor) -> Callable[[Card], Request]:

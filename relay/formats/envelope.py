@@ -1,7 +1,7 @@
 """What goes around a body: the method, and the headers and the query that a configuration adds."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pydantic import SecretStr
@@ -16,14 +16,18 @@ from relay.notification import Notification
 from relay.template import Template, TemplateError, is_template
 
 
+VALUE_MAX = 2_048
+"""Of a header or a part of the query that a template makes: what servers usually take."""
+
+
 class Envelope:
     """One destination's."""
 
     def __init__(self, to: WebDestination, failed: Failed) -> None:
         self._method = to.method if isinstance(to, HttpDestination) else "POST"
         self._authorization = _authorization(to)
-        self._headers = _Values("headers", to.headers, failed)
-        self._query = _Values("query", to.query, failed)
+        self._headers = _Values("headers", to.headers, header_value, failed)
+        self._query = _Values("query", to.query, str, failed)
 
     def around(self, request: Request, notification: Notification) -> Request:
         """The request with all that the configuration adds to it."""
@@ -48,16 +52,30 @@ def _authorization(to: WebDestination) -> Mapping[str, str]:
     return {}
 
 
+def _short(value: str) -> str:
+    if len(value) > VALUE_MAX:
+        raise ValueError(f"is longer than {VALUE_MAX} characters")
+    return value
+
+
 class _Values:
     """Texts by name, some of them templates."""
 
-    def __init__(self, kind: str, values: Mapping[str, SecretStr], failed: Failed) -> None:
+    def __init__(
+        self,
+        kind: str,
+        values: Mapping[str, SecretStr],
+        check: Callable[[str], str],
+        failed: Failed,
+    ) -> None:
+        """``check`` raises ValueError for a value that cannot be sent."""
         texts = {name: value.get_secret_value() for name, value in values.items()}
         self._kind = kind
         self._plain = {name: text for name, text in texts.items() if not is_template(text)}
         self._templates = {
             name: Template(text) for name, text in texts.items() if is_template(text)
         }
+        self._check = check
         self._failed = failed
 
     def of(self, notification: Notification) -> Mapping[str, str]:
@@ -67,7 +85,7 @@ class _Values:
         values, known = dict(self._plain), context(notification)
         for name, template in self._templates.items():
             try:
-                values[name] = header_value(template.render(known))
+                values[name] = self._check(_short(template.render(known)))
             except (TemplateError, ValueError) as error:
                 self._failed(f"{self._kind}.{name}", str(error))
         return values

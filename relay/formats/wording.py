@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from relay.config import Route, Vendor
 from relay.formats.card import Card
 from relay.formats.context import context
+from relay.formats.text import visible
 from relay.notification import Notification
 from relay.template import Template, TemplateError
 
@@ -42,7 +43,7 @@ class _Words:
         if template is None:
             return None
         try:
-            return template.render(context(notification))
+            return template.render(context(notification, visible))
         except TemplateError as error:
             self._failed(self._kind, str(error))
             return None

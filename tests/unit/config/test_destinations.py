@@ -23,7 +23,7 @@ NEEDED = {
     "ntfy": "topic: ops",
     "gotify": "url: https://x/gotify/, token: t0ken",
     "pagerduty": "routing_key: r0uting",
-    "alertmanager": "url: https://x/am",
+    "alertmanager": "url: 'https://x/am?tenant=7'",
     "console": "",
 }
 
@@ -62,7 +62,7 @@ def test_every_type_needs_little(kind: str) -> None:
         ("ntfy", "https://ntfy.sh"),
         ("gotify", "https://x/gotify/message"),
         ("pagerduty", "https://events.pagerduty.com/v2/enqueue"),
-        ("alertmanager", "https://x/am/api/v2/alerts"),
+        ("alertmanager", "https://x/am/api/v2/alerts?tenant=7"),
     ],
 )
 def test_where_requests_go(kind: str, endpoint: str) -> None:

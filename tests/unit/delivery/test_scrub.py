@@ -53,6 +53,14 @@ def test_the_path_of_a_webhook_is_its_secret() -> None:
     assert clean("Cannot POST /services/T0/B0/x", slack) == f"Cannot POST {MASK}"
 
 
+def test_a_token_in_a_body_is_found() -> None:
+    """Some services want it there; short words of the body are left alone."""
+    body = {"auth": {"token": "canary-in-the-body"}, "text": "dies: {{ event.name }}"}
+    entry = {"url": "https://x", "format": "template", "body": body}
+    to = HttpDestination.model_validate(entry)
+    assert clean("dies: canary-in-the-body is unknown", to) == f"dies: {MASK} is unknown"
+
+
 def test_a_bearer_is_found_without_its_scheme() -> None:
     """A server names the token alone."""
     to = HttpDestination.model_validate(

@@ -1,0 +1,192 @@
+"""Secrets: one in every place that takes one, and everything provoked that could show it.
+
+The receiver repeats all that it is sent, in every way that an answer has.
+"""
+
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relay.config.destinations import KINDS
+from tests.component.scripted_engine import ScriptedEngine
+from tests.flaky import death
+from tests.support.daemon import RelayProcess, write_config
+from tests.support.receiver import Received, Receiver, Reply
+
+CANARY = "canary7e1f"
+"""A part of every secret."""
+SIGNING = "whsec_" + base64.b64encode(f"{CANARY}-signing-signing".encode().ljust(32, b"-")).decode()
+HIDDEN = (CANARY, SIGNING.removeprefix("whsec_"), base64.b64encode(CANARY.encode())[:12].decode())
+"""What must not be found: the base64 of basic authorization begins with the user, not with it."""
+PLACES = {
+    "discord": {"url": "{at}/api/webhooks/1/{canary}-token"},
+    "telegram": {"url": "{at}", "token": "123456:{canary}_token", "chat_id": "1"},
+    "ntfy": {"url": "{at}", "topic": "{canary}-topic"},
+    "gotify": {"url": "{at}", "token": "{canary}-token"},
+    "pagerduty": {"url": "{at}/v2/enqueue", "routing_key": "{canary}-key"},
+}
+USUAL = {"url": "{at}/services/{canary}-path?key={canary}-query"}
+
+
+USUALLY = (400, 404, 500, 302, 200)
+RARE = {20: 410, 39: 429}
+"""Answers that end the sending for a while."""
+
+
+def filled(value: object, at: str) -> object:
+    match value:
+        case str():
+            return value.replace("{at}", at).replace("{canary}", CANARY)
+        case dict():
+            return {key: filled(inner, at) for key, inner in value.items()}
+        case _:
+            return value
+
+
+def destinations(at: str) -> dict[str, object]:
+    """One of every type, and webhooks with every way to authorize and to sign."""
+    http = {"type": "http", **USUAL}
+    entries: dict[str, object] = {
+        kind: {"type": kind, **PLACES.get(kind, USUAL)} for kind in KINDS if kind != "console"
+    }
+    entries |= {
+        "basic": {**http, "basic_auth": {"username": "u", "password": "{canary}-password"}},
+        "bearer": {**http, "bearer_token": "{canary}-bearer"},
+        "header": {**http, "headers": {"X-Key": "{canary}-header {{ event.name }}"}},
+        "query": {**http, "query": {"other": "{canary}-other"}},
+        "signed": {**http, "signing_secret": SIGNING},
+        "github": {**http, "sign": "github", "signing_secret": "{canary}-github"},
+        "proxied": {**http, "proxy": "http://u:{canary}-proxy@127.0.0.1:9"},
+        "nowhere": {**http, "url": "http://nowhere.invalid/{canary}"},
+        "untrusted": {**http, "url": "https://{canary}-user:{canary}-password@127.0.0.1:9/x"},
+        "template": {
+            **http,
+            "format": "template",
+            "body": {"token": "{canary}-body", "text": "{{ event.labels.none }}"},
+        },
+    }
+    configured = filled(entries, at)
+    assert isinstance(configured, dict)
+    return configured
+
+
+def repeat(request: Received) -> Reply:
+    """All that was sent, in the answer's body and its headers, with a status of each kind."""
+    said = f"{request.method} {request.path} {dict(request.headers)}\n".encode() + request.body
+    status = RARE.get(request.number % 40) or USUALLY[request.number % len(USUALLY)]
+    where = {"Location": f"http://elsewhere.example{request.path}", "Retry-After": request.path}
+    return Reply(status, where, said)
+
+
+def command(config: Path, *words: str) -> str:
+    """All that a command prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "relay", *words, "--config", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+COMMANDS = (
+    ("check",),
+    ("outbox", "list"),
+    ("outbox", "list", "--json"),
+    ("dead", "list"),
+    ("dead", "list", "--json"),
+    ("dead", "show", "1"),
+    ("dead", "show", "1", "--json"),
+)
+
+
+async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
+    """Not by the daemon at its most talkative, by a command, or in the store."""
+    engine = ScriptedEngine(tmp_path / "engine.sock")
+    with Receiver() as receiver:
+        receiver.answer(repeat)
+        to = destinations(receiver.url("").rstrip("/"))
+        config = write_config(
+            tmp_path,
+            engines={"here": {"url": f"unix://{engine.socket}"}},
+            store={"path": str(tmp_path / "relay.db")},
+            destinations=to,
+            routes=[
+                {"name": "all", "match": {"type": "container"}, "to": list(to)},
+                {"name": "own", "match": {"type": "relay"}, "to": list(to)},
+            ],
+        )
+        async with engine.serving():
+            printed = await provoked(engine, receiver, config, list(to))
+    store = b"".join(file.read_bytes() for file in tmp_path.glob("relay.db*") if file.is_file())
+    shown = {name: text for name, text in printed.items() if any(it in text for it in HIDDEN)}
+    sent = sum(str(request).count(CANARY) for request in receiver.received)
+    figures = {
+        "in requests": sent,
+        "in printed": len(shown),
+        "printed": len("".join(printed.values())),
+    }
+    print(figures)  # noqa: T201 - shown with -s, and whenever this fails
+    assert sent > 100
+    assert shown == {}
+    assert not any(it.encode() in store for it in HIDDEN)
+
+
+async def provoked(
+    engine: ScriptedEngine, receiver: Receiver, config: Path, to: list[str]
+) -> dict[str, str]:
+    """Everything that is said, by who says it."""
+    printed: dict[str, str] = {}
+    program = (sys.executable, "-m", "relay", "run", "--debug")
+    with RelayProcess(config, program=program) as relay:
+        await asyncio.to_thread(relay.wait_for_log, "relay.started")
+        while not engine.streams:
+            await asyncio.sleep(0.01)
+        for number in range(20):
+            engine.streams[0].write(death(engine.now_ns() + number, number))
+        await asyncio.to_thread(receiver.wait_for, 150, 60)
+        enabling = [("destination", "enable", name) for name in to[:3]]
+        printed |= await said(config, "", [*COMMANDS, *enabling])
+        await asyncio.to_thread(relay.terminate)
+        printed["relay run"] = relay.stdout + relay.stderr
+    for words in COMMANDS:  # one after the other: each has the store for itself
+        printed |= await said(config, "offline ", [words])
+    return printed | await said(config, "", [("send", name) for name in to])
+
+
+async def said(config: Path, when: str, commands: list[tuple[str, ...]]) -> dict[str, str]:
+    """What the commands print, by what they are."""
+    outputs = await asyncio.gather(
+        *(asyncio.to_thread(command, config, *words) for words in commands)
+    )
+    return dict(zip((when + " ".join(words) for words in commands), outputs, strict=True))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "console"])
+def test_no_mistake_shows_a_secret(kind: str, tmp_path: Path) -> None:
+    """Wherever in a destination something is wrong, the problem is told without its values."""
+    entry = destinations("not a url ")[kind]
+    assert isinstance(entry, dict)
+    wrong = {
+        **entry,
+        "basic_auth": {"username": "u:u", "password": f"{CANARY}\n"},
+        "bearer_token": f"{CANARY}\n",
+        "proxy": CANARY,
+        "headers": {"X": f"{CANARY}\n", "Y": f"{CANARY} {{{{ event.nothing }}}}"},
+        "query": {"q": f"{CANARY} {{{{ 1 +"},
+        "tls": {"ca_file": "/none"},
+        "signing_secret": CANARY,
+    }
+    routes = [{"name": "all", "to": kind}]
+    config = write_config(tmp_path, destinations={kind: wrong}, routes=routes)
+    said = command(config, "check")
+    assert len(said.splitlines()) > 5
+    assert CANARY not in said
+    assert json.dumps(CANARY) not in said

@@ -1,0 +1,113 @@
+"""Bodies of a shape that somebody else wants."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from relay.config import HttpDestination
+from relay.exchange import Request
+from relay.formats import template
+from relay.notification import Notification, notify
+
+from .samples import CRASH, GONE, NOTIFICATIONS, TOLD, notifications
+
+GOLDEN = Path(__file__).parent / "golden" / "template.json"
+BODY = {
+    "title": "{{ headline }}",
+    "tags": ["{{ severity }}", "{{ event.labels.get('tier', 'none') }}"],
+    "code": "{{ event.exit_code }}",
+    "log": "{{ included.logs | join('\n') }}",
+    "urgent": True,
+    "weight": 3,
+    "none": None,
+}
+
+
+class Failures(list[tuple[str, str]]):
+    """The templates that failed, and why."""
+
+    def note(self, where: str, why: str) -> None:
+        self.append((where, why))
+
+
+def rendered(
+    notification: Notification, failures: Failures | None = None, **parts: object
+) -> Request:
+    entry = {"url": "https://x/hook", "format": "template", **parts}
+    to = HttpDestination.model_validate(entry)
+    noted = Failures() if failures is None else failures
+    return template.renderer(to, noted.note)(notification)
+
+
+def body(notification: Notification, tree: object, failures: Failures | None = None) -> Any:
+    return json.loads(rendered(notification, failures, body=tree).body)
+
+
+def test_reads_as_it_was_approved() -> None:
+    """The tree's shape is kept, its texts are filled in."""
+    all_kinds = (*NOTIFICATIONS, TOLD, GONE)
+    bodies = b",".join(rendered(notification, body=BODY).body for notification in all_kinds)
+    written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
+    assert written.decode() == GOLDEN.read_text()
+
+
+def test_a_tree_is_json() -> None:
+    """Sent to the destination, and called what it is."""
+    request = rendered(NOTIFICATIONS[0], body={"a": "b"})
+    assert (request.url, request.body) == ("https://x/hook", b'{"a":"b"}')
+    assert request.headers == {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind"),
+    [({}, "text/plain; charset=utf-8"), ({"content_type": "text/csv"}, "text/csv")],
+)
+def test_a_text_is_what_it_is(parts: dict[str, Any], kind: str) -> None:
+    """Anything but JSON, under the name that it was given."""
+    request = rendered(notify("r", CRASH), body_text="{{ event.name }};ü\n", **parts)
+    assert request.body == f"{CRASH.actor.name};ü\n".encode()
+    assert request.headers == {"Content-Type": kind}
+
+
+def test_where_a_template_fails_stands_the_headline() -> None:
+    """The rest keeps its shape, and each failure is told with its place."""
+    failures = Failures()
+    tree = {"ok": "{{ event.image }}", "list": [{"bad": "{{ event.labels.nothing }}"}]}
+    sent = body(notify("r", CRASH), tree, failures)
+    assert sent == {
+        "ok": "bb:1",
+        "list": [{"bad": f"{CRASH.actor.name} crashed with exit code 42"}],
+    }
+    assert failures == [("body.list[0].bad", "there is no 'nothing'")]
+    request = rendered(notify("r", CRASH), failures, body_text="{{ event.labels.nothing }}")
+    assert request.body.decode() == f"{CRASH.actor.name} crashed with exit code 42"
+    assert failures[1][0] == "body_text"
+
+
+def test_a_body_is_bounded() -> None:
+    """Many long texts together are not sent; the first are."""
+    failures = Failures()
+    tree = ["{{ 'x' * 60000 }}"] * 9
+    sent = body(notify("r", CRASH), tree, failures)
+    assert sum(map(len, sent)) < template.BODY_MAX + 1000
+    assert len(failures) == 9 - template.BODY_MAX // 60_000
+
+
+@given(notifications)
+def test_no_value_breaks_out_of_its_quotes(notification: Notification) -> None:
+    """Whatever it holds, it is the one text that it was put into."""
+    event = notification.events[0]
+    sent = body(notification, {"name": "{{ event.name }}", "same": "{{ event.labels | tojson }}"})
+    assert set(sent) == {"name", "same"}
+    assert sent["name"] == (event.actor.name or "")
+    assert json.loads(sent["same"]) == dict(event.actor.attributes)
+
+
+@given(notifications)
+def test_a_text_is_always_bytes(notification: Notification) -> None:
+    """Also of what no encoding takes."""
+    assert rendered(notification, body_text="<{{ event.name }}>").body.startswith(b"<")

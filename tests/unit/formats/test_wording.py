@@ -1,0 +1,75 @@
+"""Titles and texts of the configuration."""
+
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+
+from relay.config import SlackDestination, Vendor, parse
+from relay.formats.wording import Wording
+from relay.notification import Notification, notify
+
+from .samples import CRASH, OOM, notifications
+
+CONFIG = """
+destinations:
+  ops:
+    type: slack
+    url: https://hooks.example/x
+    title: "{{ event.name }} at the destination"
+    text: "{{ event.labels.runbook }}"
+routes:
+  - {name: plain, to: ops}
+  - {name: own, to: ops, title: "{{ event.name }} by the route", text: "a\\nb"}
+"""
+
+
+def wording(failures: list[tuple[str, str]]) -> Wording:
+    config = parse(CONFIG, file="f", environ={}, folder=Path())
+    to = config.destinations["ops"]
+    assert isinstance(to, Vendor)
+    return Wording(to, config.routes, lambda where, why: failures.append((where, why)))
+
+
+def test_a_routes_words_come_before_the_destinations() -> None:
+    """It knows better what it is about."""
+    card = wording([]).card(notify("own", OOM))
+    assert (card.given_title, card.text) == ("oomed by the route", "a\nb")
+
+
+def test_a_destinations_words_are_for_all_other_routes() -> None:
+    """Those that have gone from the configuration, too."""
+    labelled = msgspec.structs.replace(
+        CRASH, actor=msgspec.structs.replace(CRASH.actor, attributes={"runbook": "see there"})
+    )
+    for route in ("plain", "gone"):
+        card = wording([]).card(notify(route, labelled))
+        assert card.given_title == f"{CRASH.actor.name} at the destination"
+        assert card.text == "see there"
+
+
+def test_without_words_it_is_relays_own() -> None:
+    """Nothing is given."""
+    failures: list[tuple[str, str]] = []
+    plain = SlackDestination.model_validate({"url": "https://x"})
+    card = Wording(plain, (), lambda where, why: failures.append((where, why))).card(
+        notify("r", OOM)
+    )
+    assert (card.given_title, card.text, failures) == (None, None, [])
+
+
+def test_what_fails_is_told_and_replaced_by_relays_own() -> None:
+    """The notification goes out all the same."""
+    failures: list[tuple[str, str]] = []
+    card = wording(failures).card(notify("plain", OOM))
+    assert card.text is None
+    assert card.facts
+    assert failures == [("text", "there is no 'runbook'")]
+
+
+@given(notifications)
+def test_no_value_makes_a_line_of_its_own(notification: Notification) -> None:
+    """A line break in a label is shown, not obeyed."""
+    named = msgspec.structs.replace(notification, route="plain")
+    title = wording([]).card(named).given_title
+    assert title is None or title.isprintable()
