@@ -54,8 +54,8 @@ LIMIT :most;
 SELECT min(due_ns) FROM deliveries WHERE destination = :destination AND due_ns > :now_ns;
 
 -- name: try_again
-UPDATE deliveries
-SET attempts = attempts + 1, due_ns = :due_ns, reason = :reason, answer = :answer
+UPDATE deliveries SET attempts = attempts + 1,
+    due_ns = :due_ns, reason = :reason, answer = :answer
 WHERE seq = :seq;
 
 -- name: bury

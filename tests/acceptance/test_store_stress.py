@@ -5,10 +5,12 @@ import re
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,9 @@ DISK = "4m"
 BURST = 50
 """Events made at once; with those of a whole test fewer than the engine remembers while relay is
 away."""
+
+SOME = 5
+"""So many attempts at least are made at once, however badly they end."""
 
 MOST_BURSTS = 60
 
@@ -211,7 +216,7 @@ def test_the_disk_comes_back_empty_and_read_only(
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         made.make()
-        receiver.wait_for(BURST)
+        receiver.wait_for(SOME)
         with paused(relay):
             subprocess.run(["umount", "--lazy", str(disk)], check=True, timeout=30)
             _mount("-t", "tmpfs", "-o", f"size={DISK},mode=0700,ro", "relay-store", str(disk))
@@ -245,6 +250,15 @@ def test_a_disk_that_is_read_only_at_the_start(
         assert relay.terminate() == 0
 
 
+def await_stored(store: Path, count: int) -> None:
+    """Return once so many deliveries are in the store."""
+    until_s = time.monotonic() + RECOVERY_S
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        while connection.execute("SELECT count(*) FROM deliveries").fetchone()[0] < count:
+            assert time.monotonic() < until_s, "they were not stored in time"
+            time.sleep(0.05)
+
+
 @pytest.mark.parametrize("what", ["file", "all files"])
 def test_a_removed_store(
     config: Path, disk: Path, receiver: Receiver, made: Made, what: str
@@ -254,7 +268,8 @@ def test_a_removed_store(
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         made.make()
-        receiver.wait_for(BURST // 2)
+        receiver.wait_for(SOME)
+        await_stored(disk / "relay.db", BURST)
         with paused(relay):
             for file in [disk / "relay.db"] if what == "file" else list(disk.iterdir()):
                 file.unlink()
@@ -303,7 +318,8 @@ def test_a_store_that_is_written_over(
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         made.make()
-        receiver.wait_for(BURST // 2)
+        receiver.wait_for(SOME)
+        await_stored(disk / "relay.db", BURST)
         assert relay.terminate() == 0
     broken = scribble(disk / "relay.db")
     receiver.answer(200)
