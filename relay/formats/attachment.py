@@ -18,9 +18,8 @@ is not a package, https://github.com/RocketChat/Rocket.Chat. What an attachment 
 https://docs.mattermost.com/developers/integrate/reference/message-attachments
 """
 
-from relay.event import rfc3339
 from relay.formats.card import HEALTH, LOGS, Card
-from relay.formats.text import fit, fit_end, fit_lines, units, visible
+from relay.formats.text import GAP, fit, fit_end, fit_lines, fit_shown, units, visible
 
 # Ours: they keep every text below the 5,000 characters that Rocket.Chat formats, and all of them
 # together below the 16,383 that Mattermost takes in a single one.
@@ -37,15 +36,11 @@ NOTE_MAX = 110
 """Each piece of the small print."""
 
 INSPECTED = "Inspected"
-BLANK = "(blank)"
-"""In place of what would show nothing."""
 
 Attachment = dict[str, object]
 
 _BACKTICK = "\u02cb"
 """MODIFIER LETTER GRAVE ACCENT, which looks like one and ends no code."""
-_GAP = "\u200b"
-"""A space without width."""
 
 
 def headline(card: Card) -> str:
@@ -59,16 +54,15 @@ def headline(card: Card) -> str:
 def attachments(card: Card) -> list[Attachment]:
     """The facts, and below them what was included and the small print."""
     facts: Attachment = {"color": card.colour, "fields": _fields(card)}
-    if card.text and card.text.strip():
-        facts["text"] = _block(fit_lines(card.text, SAID_MAX, _spell))
+    if card.said:
+        facts["text"] = _block(fit_lines(card.said, SAID_MAX, _spell))
     return [facts, {"color": card.colour, "text": _details(card)}]
 
 
 def _fields(card: Card) -> list[dict[str, object]]:
-    time = f"{rfc3339(card.event.time_ns)[:19]}Z"
     return [
         {"title": name, "value": _code(value, VALUE_MAX), "short": True}
-        for name, value in (("Time", time), *card.facts)
+        for name, value in (("Time", card.time), *card.facts)
     ]
 
 
@@ -97,7 +91,7 @@ def _block(text: str) -> str:
 
 
 def _code(text: str, limit: int) -> str:
-    return f"`{fit(text if text.strip() else BLANK, limit, _spell)}`"
+    return f"`{fit_shown(text, limit, _spell)}`"
 
 
 def _spell(character: str) -> str:
@@ -110,4 +104,4 @@ def _quiet(character: str) -> str:
     Rocket.Chat finds whom to notify there (``app/mentions/lib/MentionsParser``), Mattermost the
     hashtags to be searched for (``server/public/model``, ``ParseHashtags``).
     """
-    return f"{character}{_GAP}" if character in "@#" else _spell(character)
+    return f"{character}{GAP}" if character in "@#" else _spell(character)

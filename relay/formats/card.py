@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay.event import Event, Origin
+from relay.event import Event, Origin, rfc3339
 from relay.formats.included import facts, included
 from relay.formats.phrase import exit_code, headline
-from relay.formats.text import fit, visible
+from relay.formats.text import fit, fit_shown, units, visible
 from relay.notification import Notification, Severity, Status, severity
 
 LOGS = "Last log lines"
@@ -42,6 +42,16 @@ class Card:
         return self.notification.events[0]
 
     @property
+    def time(self) -> str:
+        """When that happened, in UTC to the second: ``2026-11-23T07:29:49Z``."""
+        return f"{rfc3339(self.event.time_ns)[:19]}Z"
+
+    @property
+    def readable_time(self) -> str:
+        """Likewise, for those who do not read ISO 8601: ``2026-11-23 07:29:49 UTC``."""
+        return self.time.replace("T", " ").replace("Z", " UTC")
+
+    @property
     def severity(self) -> Severity:
         """How much it matters."""
         return severity(self.notification)
@@ -72,6 +82,11 @@ class Card:
         return headline(self.notification, limit, spell)
 
     @property
+    def said(self) -> str:
+        """The ``text`` where it shows something, else nothing."""
+        return self.text if self.text and self.text.strip() else ""
+
+    @property
     def facts(self) -> list[tuple[str, str]]:
         """What somebody needs first, by name; nothing where ``text`` says it."""
         if self.text is not None:
@@ -91,6 +106,21 @@ class Card:
         """The inspect fields that the route asks for, by path."""
         told = included(self.notification)
         return [] if told is None else list(facts(told))
+
+    def inspect_fields(
+        self, together: int, each: int, spell: Callable[[str], str] = visible
+    ) -> list[tuple[str, str]]:
+        """The `inspected`, cut: a name with its value to ``each`` units, all to ``together``.
+
+        A name has at most half of that. What would show nothing says so.
+        """
+        inspected = self.inspected
+        room = min(each, together // max(1, len(inspected)))
+        fields = []
+        for path, value in inspected:
+            name = fit_shown(path, room // 2, spell)
+            fields.append((name, fit_shown(value, room - units(name), spell)))
+        return fields
 
     @property
     def printed(self) -> list[tuple[str, str]]:

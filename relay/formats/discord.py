@@ -20,7 +20,7 @@ import msgspec
 from relay.event import rfc3339
 from relay.exchange import Request
 from relay.formats.card import HEALTH, LOGS, Card
-from relay.formats.text import MARK, fit, fit_end, fit_lines, units, visible
+from relay.formats.text import GAP, MARK, fit, fit_end, fit_lines, fit_shown, units, visible
 
 # Discord's limits: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 # It refuses a whole message for one text that is too long, or is blank where one has to be.
@@ -45,14 +45,9 @@ PRINTED_MAX = {LOGS: 2_000, HEALTH: 900}
 SAID_MAX = 3_980
 """The configuration's text (which stands in place of the facts) and what was printed."""
 
-BLANK = "(blank)"
-"""In place of what would show nothing."""
-
 Part = dict[str, object]
 
 _ACTIVE = frozenset("\\`*_~|<>[]#@:-.")
-_GAP = "\u200b"
-"""A space without width."""
 
 
 def render(card: Card, url: str) -> Request:
@@ -77,9 +72,9 @@ def _embed(card: Card) -> Part:
 
 def _description(card: Card) -> str:
     blocks = [_printed(title, text) for title, text in card.printed]
-    if card.text and card.text.strip():
+    if card.said:
         room = SAID_MAX - sum(units(block) + 1 for block in blocks)
-        blocks.insert(0, fit_lines(card.text, room, _escape))
+        blocks.insert(0, fit_lines(card.said, room, _escape))
     return "\n".join(blocks)
 
 
@@ -92,12 +87,9 @@ def _printed(title: str, text: str) -> str:
 
 
 def _fields(card: Card) -> list[Part]:
-    inspected = card.inspected
-    each = min(VALUE_MAX, INSPECT_MAX // max(1, len(inspected)))
-    fields = [_field(name, _shown(value, VALUE_MAX)) for name, value in card.facts]
-    for path, value in inspected:
-        name = _shown(path, each // 2)
-        fields.append(_field(name, _shown(value, each - units(name))))
+    facts = [(name, fit_shown(value, VALUE_MAX, _escape)) for name, value in card.facts]
+    inspected = card.inspect_fields(INSPECT_MAX, VALUE_MAX, _escape)
+    fields = [_field(name, value) for name, value in (*facts, *inspected)]
     if len(fields) > FIELDS_MAX:
         more = len(fields) - FIELDS_MAX + 1
         fields[FIELDS_MAX - 1 :] = [_field(MARK, f"and {more} more")]
@@ -109,10 +101,6 @@ def _field(name: str, value: str) -> Part:
     return {"name": name, "value": value, "inline": True}
 
 
-def _shown(text: str, limit: int) -> str:
-    return fit(text if text.strip() else BLANK, limit, _escape)
-
-
 def _escape(character: str) -> str:
     if character in _ACTIVE:
         return f"\\{character}"
@@ -120,4 +108,4 @@ def _escape(character: str) -> str:
 
 
 def _unfenced(character: str) -> str:
-    return f"`{_GAP}" if character == "`" else visible(character)
+    return f"`{GAP}" if character == "`" else visible(character)

@@ -15,7 +15,6 @@ from relay.formats.wording import Failed
 from relay.notification import Notification
 from relay.template import Template, TemplateError, is_template
 
-
 VALUE_MAX = 2_048
 """Of a header or a part of the query that a template makes: what servers usually take."""
 

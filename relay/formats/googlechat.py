@@ -12,10 +12,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from relay.event import rfc3339
 from relay.exchange import Request
 from relay.formats.card import HEALTH, LOGS, Card
-from relay.formats.text import fit, fit_end, fit_lines, units, visible
+from relay.formats.text import GAP, fit, fit_end, fit_lines, fit_shown, visible
 
 MESSAGE_MAX = 32_000
 """Bytes: https://developers.google.com/workspace/chat/create-messages"""
@@ -36,14 +35,9 @@ NOTE_MAX = 120
 PRINTED_MAX = {LOGS: 2_000, HEALTH: 1_000}
 """All that was printed of each kind."""
 
-BLANK = "(blank)"
-"""In place of what would show nothing."""
-
 Part = dict[str, object]
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_GAP = "\u200b"
-"""A space without width."""
 _SUBTLE = "#80868b"
 
 
@@ -70,20 +64,15 @@ def _headline(card: Card) -> Part:
 
 
 def _said(card: Card) -> list[Part]:
-    if not card.text or not card.text.strip():
-        return []
-    return [_text(fit_lines(card.text, SAID_MAX, _escape))]
+    return [_text(fit_lines(card.said, SAID_MAX, _escape))] if card.said else []
 
 
 def _facts(card: Card) -> Iterable[Part]:
-    yield _fact("Time", f"{rfc3339(card.event.time_ns)[:19].replace('T', ' ')} UTC")
+    yield _fact("Time", card.readable_time)
     for name, value in card.facts:
-        yield _fact(name, _shown(value, VALUE_MAX))
-    inspected = card.inspected
-    each = min(VALUE_MAX, INSPECT_MAX // max(1, len(inspected)))
-    for path, value in inspected:
-        name = _shown(path, each // 2)
-        yield _fact(name, _shown(value, each - units(name)))
+        yield _fact(name, fit_shown(value, VALUE_MAX, _escape))
+    for name, value in card.inspect_fields(INSPECT_MAX, VALUE_MAX, _escape):
+        yield _fact(name, value)
 
 
 def _fact(name: str, value: str) -> Part:
@@ -99,13 +88,9 @@ def _text(html: str) -> Part:
     return {"textParagraph": {"text": html.replace("\n", "<br>")}}
 
 
-def _shown(text: str, limit: int) -> str:
-    return fit(text if text.strip() else BLANK, limit, _escape)
-
-
 def _escape(character: str) -> str:
     return _ESCAPES.get(character) or visible(character)
 
 
 def _plain(character: str) -> str:
-    return f"<{_GAP}" if character == "<" else visible(character)
+    return f"<{GAP}" if character == "<" else visible(character)

@@ -10,7 +10,8 @@ import msgspec
 
 from relay.exchange import Request
 from relay.formats.card import HEALTH, LOGS, Card
-from relay.formats.plain import GAP, Limits, plain
+from relay.formats.plain import Limits, plain
+from relay.formats.text import GAP
 from relay.notification import Severity
 
 # ntfy's limits, in bytes: https://docs.ntfy.sh/publish/#limitations

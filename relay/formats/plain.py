@@ -14,14 +14,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from relay.event import rfc3339
 from relay.formats.card import Card
-from relay.formats.text import fit, fit_end, fit_lines
+from relay.formats.text import GAP, fit, fit_end, fit_lines
 
 Fit = Callable[[str, int], str]
-
-GAP = "\u200b"
-"""A space without width: `fit` spells out what others wrote of it."""
 
 _BAR = "│ "
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=\.)(?=\w)")
@@ -60,14 +56,12 @@ def unlinked(text: str) -> str:
 
 
 def _said(card: Card, limits: Limits) -> list[str]:
-    if not card.text or not card.text.strip():
-        return []
-    return [_within(card.text, limits.said, limits.size, fit_lines)]
+    return [_within(card.said, limits.said, limits.size, fit_lines)] if card.said else []
 
 
 def _facts(card: Card, limits: Limits) -> list[str]:
     # the time is last: a phone's lock screen shows the first lines, and has a time of its own
-    facts = [*card.facts, ("Time", f"{rfc3339(card.event.time_ns)[:19]}Z")]
+    facts = [*card.facts, ("Time", card.time)]
     return [f"{name}: {_within(value, limits.value, limits.size, fit)}" for name, value in facts]
 
 

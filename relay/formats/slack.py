@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from relay.event import Event, rfc3339
 from relay.exchange import Request
 from relay.formats.card import HEALTH, LOGS, Card
 from relay.formats.text import fit, fit_end, fit_lines, units, visible
@@ -82,24 +81,24 @@ def render(card: Card, url: str) -> Request:
 
 
 def _said(card: Card) -> list[Block]:
-    if not card.text or not card.text.strip():
+    if not card.said:
         return []
-    return [{"type": "section", "text": _plain(fit_lines(card.text, SAID_MAX, _escape))}]
+    return [{"type": "section", "text": _plain(fit_lines(card.said, SAID_MAX, _escape))}]
 
 
 def _fields(card: Card) -> list[Block]:
     # The line break is ours: `fit` leaves none in a value, so no value can pass for a field.
     fields = [_plain(f"{name}\n{_value(value)}") for name, value in card.facts]
-    return [_time(card.event), *fields]
+    return [_time(card), *fields]
 
 
-def _time(event: Event) -> Block:
+def _time(card: Card) -> Block:
     """In the reader's own time zone, which needs ``mrkdwn``; all of it is our own text.
 
     https://docs.slack.dev/messaging/formatting-message-text#date-formatting
     """
-    utc = f"{rfc3339(event.time_ns)[:19]}Z"
-    date = f"<!date^{event.time_ns // 1_000_000_000}^{{date_num}} {{time_secs}}|{utc}>"
+    seconds = card.event.time_ns // 1_000_000_000
+    date = f"<!date^{seconds}^{{date_num}} {{time_secs}}|{card.time}>"
     return {"type": "mrkdwn", "text": f"Time\n{date}", "verbatim": True}
 
 

@@ -17,10 +17,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from relay.event import rfc3339
 from relay.exchange import Request
 from relay.formats.card import HEALTH, LOGS, Card
-from relay.formats.text import fit, fit_end, fit_lines, units
+from relay.formats.text import fit, fit_end, fit_lines, fit_shown, units
 from relay.notification import Severity
 
 MESSAGE_MAX = 28_000
@@ -40,9 +39,6 @@ NOTE_MAX = 120
 """Each piece of the small print."""
 PRINTED_MAX = {LOGS: 2_000, HEALTH: 1_000}
 """All that was printed of each kind."""
-
-BLANK = "(blank)"
-"""In place of what would show nothing."""
 
 Part = dict[str, object]
 
@@ -76,21 +72,17 @@ def _headline(card: Card) -> list[Part]:
     colour = _COLOUR_RESOLVED if card.resolved else _COLOURS[card.severity]
     title = f"{card.emoji} {card.title(TITLE_MAX - units(card.emoji) - 1)}"
     blocks = [_block(_run(title, size="Large", weight="Bolder", color=colour))]
-    if card.text and card.text.strip():
-        blocks.append(_block(_run(fit_lines(card.text, SAID_MAX))))
+    if card.said:
+        blocks.append(_block(_run(fit_lines(card.said, SAID_MAX))))
     return blocks
 
 
 def _facts(card: Card) -> list[Part]:
-    inspected = card.inspected
-    each = min(VALUE_MAX, INSPECT_MAX // max(1, len(inspected)))
     facts = [
-        ("Time", f"{rfc3339(card.event.time_ns)[:19].replace('T', ' ')} UTC"),
-        *((name, _shown(value, VALUE_MAX)) for name, value in card.facts),
+        ("Time", card.readable_time),
+        *((name, fit_shown(value, VALUE_MAX)) for name, value in card.facts),
+        *card.inspect_fields(INSPECT_MAX, VALUE_MAX),
     ]
-    for path, value in inspected:
-        name = _shown(path, each // 2)
-        facts.append((name, _shown(value, each - units(name))))
     return [_fact(name, value) for name, value in facts]
 
 
@@ -115,10 +107,6 @@ def _printed(card: Card) -> Iterable[Part]:
 def _notes(notes: Iterable[str]) -> Part:
     line = " · ".join(fit(note, NOTE_MAX) for note in notes)
     return _block(_run(line, size="Small", isSubtle=True), separator=True)
-
-
-def _shown(text: str, limit: int) -> str:
-    return fit(text if text.strip() else BLANK, limit)
 
 
 def _block(*runs: Part, **look: object) -> Part:

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from relay.event import rfc3339
 from relay.exchange import Request
 from relay.formats.card import HEALTH, LOGS, Card
-from relay.formats.text import fit, fit_end, fit_lines, units
+from relay.formats.text import fit_end, fit_lines, fit_shown, units
 
 # Telegram's limits.
 TEXT_MAX = 4_096
@@ -37,9 +36,6 @@ PRINTED_MAX = {LOGS: 1_300, HEALTH: 450}
 """All that was printed of each kind."""
 NOTE_MAX = 100
 """Each piece of the small print."""
-
-BLANK = "(blank)"
-"""In place of what would show nothing; Telegram takes no entity without a character in it."""
 
 
 class _Text:
@@ -85,10 +81,10 @@ def _written(card: Card) -> _Text:
     text.write(f"{card.emoji} ")
     _code(text, card.title(HEADLINE_MAX), HEADLINE_MAX)
     text.write("\n")
-    if card.text and card.text.strip():
+    if card.said:
         text.write("\n")
-        text.write(fit_lines(card.text, SAID_MAX), "pre")
-    for name, value in (*card.facts, ("Time", f"{rfc3339(card.event.time_ns)[:19]}Z")):
+        text.write(fit_lines(card.said, SAID_MAX), "pre")
+    for name, value in (*card.facts, ("Time", card.time)):
         text.write("\n")
         text.write(name, "bold")
         text.write(": ")
@@ -112,4 +108,5 @@ def _inspected(text: _Text, inspected: Sequence[tuple[str, str]]) -> None:
 
 
 def _code(text: _Text, value: str, limit: int) -> None:
-    text.write(fit(value if value.strip() else BLANK, limit), "code")
+    """Never blank: Telegram takes no entity without a character in it."""
+    text.write(fit_shown(value, limit), "code")

@@ -4,6 +4,11 @@ from collections.abc import Callable
 
 MARK = "…"
 """Stands where text was cut."""
+BLANK = "(blank)"
+"""Stands in place of what would show nothing."""
+GAP = "\u200b"
+"""A space without width, where two characters must not be read together. Ours only: what others
+wrote of it is spelled out."""
 
 
 def visible(text: str) -> str:
@@ -42,6 +47,11 @@ def fit(text: str, limit: int, spell: Callable[[str], str] = visible) -> str:
         if size < limit:  # the mark would still have room behind this piece
             kept = len(pieces)
     return "".join(pieces)
+
+
+def fit_shown(text: str, limit: int, spell: Callable[[str], str] = visible) -> str:
+    """As `fit`, but of what would show nothing it says so."""
+    return fit(text if text.strip() else BLANK, limit, spell)
 
 
 def fit_lines(text: str, limit: int, spell: Callable[[str], str] = visible) -> str:

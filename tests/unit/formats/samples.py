@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import strategies as st
 
 from relay.event import Actor, Cause, Event, Origin, event_id
-from relay.notification import Include, Included, Notification, Status, notify
+from relay.formats.card import Card
+from relay.notification import Include, Included, Notification, Severity, Status, notify
 
 
 def container(
@@ -37,6 +38,11 @@ def container(
     )
 
 
+def changed(event: Event, **facts: Any) -> Event:
+    """The event with other facts."""
+    return msgspec.structs.replace(event, **facts)
+
+
 CRASH = container(
     "die",
     1795418989176843878,
@@ -53,6 +59,14 @@ CRASH = container(
     cause=Cause.CRASHED,
     exit_code=42,
 )
+FACTS = {
+    "Host": "node-1 (engine “here”)",
+    "Image": "bb:1",
+    "Compose service": "shop / web",
+    "Exit code": "42",
+    "Cause": "crashed",
+}
+"""What people are told of it, by name."""
 OOM = container(
     "oom",
     1795418974031049755,
@@ -67,25 +81,41 @@ UNHEALTHY = container(
     detail="unhealthy",
     health="unhealthy",
 )
+KILLED = container("kill", 1, "a", {}, signal=9)
+STARTED = container("start", 1, "a", {})
+
 NOTIFICATIONS = (
     notify("crashed", CRASH),
     notify("out-of-memory", OOM),
     notify("unhealthy", UNHEALTHY),
 )
 INCLUDE = Include(logs=20, health=True, inspect=("RestartCount", "State.Error", "Config.Labels"))
-TOLD = msgspec.structs.replace(
-    notify("crashed", CRASH, INCLUDE),
-    included=Included(
-        logs=("starting <web> & co", "", "panic: no route to db-1", "\tat main.go:42"),
-        health="connection refused\nno answer",
-        inspect={"RestartCount": 3, "State.Error": None, "Config.Labels": {"tier": "web"}},
-    ),
+
+
+def told(**included: Any) -> Notification:
+    """A crash whose route asked for more, and got this."""
+    return msgspec.structs.replace(notify("crashed", CRASH, INCLUDE), included=Included(**included))
+
+
+TOLD = told(
+    logs=("starting <web> & co", "", "panic: no route to db-1", "\tat main.go:42"),
+    health="connection refused\nno answer",
+    inspect={"RestartCount": 3, "State.Error": None, "Config.Labels": {"tier": "web"}},
 )
 """One whose route asked for all there is, and got it."""
-GONE = msgspec.structs.replace(
-    notify("crashed", CRASH, INCLUDE), included=Included(missing="the container is gone")
-)
+GONE = told(missing="the container is gone")
 """One whose container was removed before it could be asked about."""
+MANY_FIELDS = told(inspect={f"{n:02}" + "k" * 198: "v" * 1024 for n in range(20)})
+"""One whose route asked for as many fields as it may, all of them long."""
+EVERY_KIND = (*NOTIFICATIONS, TOLD, GONE)
+OVER = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
+"""The failing health check, which is over."""
+WORDED = Card(
+    NOTIFICATIONS[0],
+    "Shop is down",
+    "It ended with *42*.\n- see <http://runbook.example>\n# soon",
+)
+"""The crash in the words of a configuration."""
 
 ATTACKS = (
     "<!channel>",
@@ -158,4 +188,48 @@ notifications = st.builds(
     suppressed=st.integers(0, 2**63 - 1),
     include=st.none() | st.just(INCLUDE),
     included=st.none() | _included,
+    severity=st.none() | st.sampled_from(Severity),
 )
+
+
+def cards(*attacks: str) -> st.SearchStrategy[Card]:
+    """Any notification in relay's words or in hostile ones, ``attacks`` among them."""
+    words = hostile | st.sampled_from(attacks) if attacks else hostile
+    texts = st.lists(words).map("\n".join)
+    return st.builds(Card, notifications, given_title=st.none() | words, text=st.none() | texts)
+
+
+def longest(dear: str, printed: str | None = None) -> Notification:
+    """All that there can be at once, and each of it ``dear``, which is longer than it may be.
+
+    ``printed`` is what the container printed, where something else is dearer there.
+    """
+    names = ("compose.project", "compose.service", "swarm.service.name")
+    event = changed(
+        CRASH,
+        id=dear,
+        engine=dear,
+        host=dear,
+        action=dear,
+        actor=Actor(dear, dear, dear, {f"com.docker.{name}": dear for name in names}),
+        exit_code=-(2**31),
+        health=dear,
+        origin=Origin.INFERRED,
+    )
+    included = Included(
+        logs=(printed or dear,),
+        health=printed or dear,
+        inspect={f"{n}{dear}": dear for n in range(20)},
+        missing=dear,
+    )
+    most = 2**63 - 1
+    return Notification(
+        dear, dear, (event,), count=most, suppressed=most, include=INCLUDE, included=included
+    )
+
+
+def longest_cards(dear: str, printed: str | None = None) -> list[Card]:
+    """The `longest`, in relay's words and in as long ones of a configuration."""
+    notification = longest(dear, printed)
+    words = (None, dear)
+    return [Card(notification, title, text) for title in words for text in words]

@@ -2,38 +2,35 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from relay.event import Actor, Event, Origin
+from relay.event import Actor, Origin
 from relay.formats import alertmanager
 from relay.formats.card import LOGS, Card
 from relay.formats.text import units
-from relay.notification import Included, Notification, Severity, Status, notify
+from relay.notification import Notification, Status, notify
 
+from .messages import approved, written
 from .samples import (
     ATTACKS,
     CRASH,
+    EVERY_KIND,
     GONE,
-    INCLUDE,
     NOTIFICATIONS,
-    OOM,
-    TOLD,
+    OVER,
     UNHEALTHY,
+    cards,
+    changed,
     container,
-    hostile,
-    notifications,
+    longest_cards,
+    told,
 )
 
-GOLDEN = Path(__file__).parent / "golden" / "alertmanager.json"
 NAME = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus/common, model/labels.go
-OVER = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
-cards = st.builds(Card, notifications, st.none() | hostile, st.none() | hostile)
+any_card = given(cards())
 
 
 def alert(card: Card) -> Any:
@@ -52,29 +49,10 @@ def annotations(notification: Notification) -> Any:
     return alert(Card(notification))["annotations"]
 
 
-def changed(event: Event, **facts: Any) -> Event:
-    """The event with other facts."""
-    return msgspec.structs.replace(event, **facts)
-
-
-def told(**included: Any) -> Notification:
-    """A crash whose route asked for more, and got this."""
-    return msgspec.structs.replace(notify("crashed", CRASH, INCLUDE), included=Included(**included))
-
-
 def test_reads_as_it_was_approved() -> None:
     """All kinds of notifications, and one that is over, are as in the golden file."""
-    all_kinds = (*NOTIFICATIONS, TOLD, GONE, OVER)
-    bodies = b",".join(alertmanager.render(Card(it), "").body for it in all_kinds)
-    written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
-    assert written.decode() == GOLDEN.read_text()
-
-
-def test_goes_to_the_url_as_json() -> None:
-    """Alertmanager asks for the content type."""
-    request = alertmanager.render(Card(NOTIFICATIONS[0]), "http://a.example/api/v2/alerts")
-    assert request.url == "http://a.example/api/v2/alerts"
-    assert request.headers == {"Content-Type": "application/json"}
+    bodies = (alertmanager.render(Card(it), "").body for it in (*EVERY_KIND, OVER))
+    assert written(bodies) == approved("alertmanager.json")
 
 
 def test_labels_say_who_where_and_what_kind() -> None:
@@ -120,11 +98,6 @@ def test_names_the_swarm_service() -> None:
     """A swarm task is known by its service."""
     task = container("die", 1, "a", {"com.docker.swarm.service.name": "svc", "name": "svc.1.8sje"})
     assert labels(notify("r", task))["swarm_service"] == "svc"
-
-
-def test_a_route_says_how_severe_it_is() -> None:
-    """The label is what the route says, else what the event is."""
-    assert labels(notify("r", OOM, severity=Severity.INFO))["severity"] == "info"
 
 
 def test_fires_until_alertmanager_forgets_it() -> None:
@@ -190,7 +163,7 @@ def test_a_label_cannot_pass_for_another_fact(attack: str) -> None:
     assert [line.split(": ")[0] for line in lines] == ["Host", "Image", "Exit code", "Cause"]
 
 
-@given(cards)
+@any_card
 def test_nothing_hostile_becomes_markup(card: Card) -> None:
     """No mention, link or tag wherever Alertmanager sends it, and no control but a line break."""
     sent = alert(card)
@@ -202,7 +175,7 @@ def test_nothing_hostile_becomes_markup(card: Card) -> None:
         assert text.replace("\n", "").isprintable()
 
 
-@given(cards)
+@any_card
 def test_is_an_alert_that_alertmanager_takes(card: Card) -> None:
     """Names of its alphabet, texts that are not empty, an end that is not before the start."""
     sent = alert(card)
@@ -213,7 +186,7 @@ def test_is_an_alert_that_alertmanager_takes(card: Card) -> None:
     assert ("endsAt" in sent) == card.resolved
 
 
-@given(cards)
+@any_card
 def test_is_never_long(card: Card) -> None:
     """Alertmanager keeps alerts in memory, whole groups of them."""
     sent = alert(card)
@@ -222,22 +195,10 @@ def test_is_never_long(card: Card) -> None:
     assert len(alertmanager.render(card, "").body) <= 65_536
 
 
-@pytest.mark.parametrize("text", [None, "漢" * 20_000])
-def test_all_at_its_longest_is_still_an_alert(text: str | None) -> None:
+def test_all_at_its_longest_is_still_an_alert() -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
-    dear = "漢" * 20_000
-    names = ("compose.project", "compose.service", "swarm.service.name")
-    attributes = {f"com.docker.{name}": dear for name in names}
-    actor = Actor(dear, dear, dear, attributes)
-    event = changed(CRASH, id=dear, engine=dear, host=dear, action=dear, health=dear, actor=actor)
-    notification = Notification(
-        dear,
-        dear,
-        (event,),
-        include=INCLUDE,
-        included=Included((dear,), dear, {f"{n}{dear}": dear for n in range(20)}, dear),
-    )
-    sent = alert(Card(notification, dear, text))
-    assert units(sent["annotations"]["logs"]) == alertmanager.PRINTED_MAX[LOGS]
-    assert len(sent["annotations"]["inspect"].split("\n")) == 20
-    assert 50_000 < len(alertmanager.render(Card(notification, dear, text), "").body) <= 65_536
+    for card in longest_cards("漢" * 20_000):
+        said = alert(card)["annotations"]
+        assert units(said["logs"]) == alertmanager.PRINTED_MAX[LOGS]
+        assert len(said["inspect"].split("\n")) == 20
+        assert 50_000 < len(alertmanager.render(card, "").body) <= 65_536

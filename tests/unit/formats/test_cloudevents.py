@@ -4,7 +4,6 @@ import json as stdlib
 import re
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,18 +19,20 @@ from relay.formats import cloudevents, json
 from relay.formats.text import MARK
 from relay.notification import Included, Notification, Status, notify
 
+from .messages import approved, written
 from .samples import (
     ATTACKS,
     CRASH,
-    GONE,
+    EVERY_KIND,
     INCLUDE,
     NOTIFICATIONS,
-    TOLD,
+    OVER,
     UNHEALTHY,
+    changed,
     notifications,
+    told,
 )
 
-GOLDEN = Path(__file__).parent / "golden" / "cloudevents.json"
 URL = "https://receiver.example/hook"
 MOST = cloudevents.SIZE_MAX - cloudevents.AROUND_MAX
 MODES = (cloudevents.structured, cloudevents.binary)
@@ -71,31 +72,16 @@ def about(event: Event) -> BaseCloudEvent:
     return read(cloudevents.structured(notify("r", event), URL))
 
 
-def changed(event: Event, **facts: Any) -> Event:
-    """The event with other facts."""
-    return msgspec.structs.replace(event, **facts)
-
-
 def labelled(labels: dict[str, str]) -> Notification:
     """A crash with these attributes."""
     return notify("r", changed(CRASH, actor=Actor("a", "web", "bb:1", labels)))
 
 
-def told(**included: Any) -> Notification:
-    """A crash whose route asked for more, and got this."""
-    return msgspec.structs.replace(notify("r", CRASH, INCLUDE), included=Included(**included))
-
-
 def test_reads_as_it_was_approved() -> None:
     """All kinds of notifications, in both modes, are as in the golden file."""
-    over = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
-    everything = [
-        {"headers": request.headers, "body": msgspec.Raw(request.body)}
-        for notification in (*NOTIFICATIONS, TOLD, GONE, over)
-        for request in (render(notification, URL) for render in MODES)
-    ]
-    written = msgspec.json.format(msgspec.json.encode(everything), indent=2) + b"\n"
-    assert written.decode() == GOLDEN.read_text()
+    requests = (render(it, URL) for it in (*EVERY_KIND, OVER) for render in MODES)
+    everything = ({"headers": it.headers, "body": msgspec.Raw(it.body)} for it in requests)
+    assert written(map(msgspec.json.encode, everything)) == approved("cloudevents.json")
 
 
 @both
@@ -129,7 +115,7 @@ def test_binary_has_the_document_as_its_body() -> None:
 
 
 @both
-@pytest.mark.parametrize("notification", [*NOTIFICATIONS, TOLD, GONE])
+@pytest.mark.parametrize("notification", EVERY_KIND)
 def test_holds_the_document_of_json(render: Any, notification: Notification) -> None:
     """Whoever knows ``format: json`` finds it there, word for word."""
     event = read(render(notification, URL))

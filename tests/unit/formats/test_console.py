@@ -1,20 +1,18 @@
 """The terminal's lines."""
 
 import re
-from pathlib import Path
 
 import msgspec
-import pytest
 from hypothesis import given
 
-from relay.event import Event, Origin
+from relay.event import Origin
 from relay.formats import console, json
 from relay.formats.text import units
 from relay.notification import Included, Notification, Status, notify
 
-from .samples import CRASH, GONE, INCLUDE, NOTIFICATIONS, OOM, TOLD, container, notifications
+from .messages import approved
+from .samples import EVERY_KIND, INCLUDE, NOTIFICATIONS, OOM, container, notifications
 
-GOLDEN = Path(__file__).parent / "golden" / "console.txt"
 COLOURS = re.compile(r"\x1b\[(0|2|1;3[1236])m")
 
 
@@ -25,28 +23,14 @@ def line(notification: Notification) -> str:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    all_kinds = (*NOTIFICATIONS, TOLD, GONE)
-    lines = [console.render(notification, colour=True).body for notification in all_kinds]
-    assert b"".join(lines) == GOLDEN.read_bytes()
+    lines = [console.render(it, colour=True).body.decode() for it in EVERY_KIND]
+    assert "".join(lines) == approved("console.txt")
 
 
 def test_without_a_terminal_it_is_json_lines() -> None:
     """What is piped is the document of format json, one line each."""
     body = console.render(NOTIFICATIONS[0], colour=False).body
     assert body == json.document(NOTIFICATIONS[0]) + b"\n"
-
-
-@pytest.mark.parametrize(
-    ("event", "start"),
-    [
-        (CRASH, "\x1b[1;31mCRITICAL\x1b[0m"),
-        (container("kill", 1, "a", {}, signal=9), "\x1b[1;33mWARNING \x1b[0m"),
-        (container("start", 1, "a", {}), "\x1b[1;36mINFO    \x1b[0m"),
-    ],
-)
-def test_looks_as_severe_as_it_is(event: Event, start: str) -> None:
-    """The severity is a coloured word of one width, so that the names stand in a column."""
-    assert start in console.render(notify("r", event), colour=True).body.decode()
 
 
 def test_says_all_that_is_special() -> None:

@@ -1,39 +1,35 @@
 """PagerDuty events."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.event import Actor, Event, Origin
 from relay.formats import pagerduty
 from relay.formats.card import HEALTH, LOGS, Card
 from relay.formats.text import units
-from relay.notification import Included, Notification, Severity, Status, notify
+from relay.notification import Notification, notify
 
+from .messages import approved, strings, written
 from .samples import (
     ATTACKS,
     CRASH,
-    GONE,
-    INCLUDE,
+    EVERY_KIND,
     NOTIFICATIONS,
     OOM,
-    TOLD,
+    OVER,
     UNHEALTHY,
+    cards,
+    changed,
     container,
-    hostile,
-    notifications,
+    longest_cards,
+    told,
 )
 
-GOLDEN = Path(__file__).parent / "golden" / "pagerduty.json"
 KEY = "0123456789abcdef0123456789abcdef"
-OVER = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
-cards = st.builds(Card, notifications, st.none() | hostile, st.none() | hostile)
+any_card = given(cards())
 
 
 def message(card: Card) -> Any:
@@ -56,41 +52,22 @@ def key(event: Event, route: str = "r") -> str:
     return str(sent(notify(route, event))["dedup_key"])
 
 
-def changed(event: Event, **facts: Any) -> Event:
-    """The event with other facts."""
-    return msgspec.structs.replace(event, **facts)
-
-
 def called(name: str | None, actor_id: str = "a") -> Event:
     """A crash of a container with this name."""
     return changed(CRASH, actor=Actor(actor_id, name, "bb:1", {}))
 
 
-def strings(value: Any) -> Iterator[str]:
-    """Every string in a message, names included."""
-    match value:
-        case str():
-            yield value
-        case dict():
-            for name, item in value.items():
-                yield name
-                yield from strings(item)
-
-
 def test_reads_as_it_was_approved() -> None:
     """All kinds of notifications, and one that is over, are as in the golden file."""
-    all_kinds = (*NOTIFICATIONS, TOLD, GONE, OVER)
-    bodies = b",".join(pagerduty.render(Card(it), "", KEY).body for it in all_kinds)
-    written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
-    assert written.decode() == GOLDEN.read_text()
+    bodies = (pagerduty.render(Card(it), "", KEY).body for it in (*EVERY_KIND, OVER))
+    assert written(bodies) == approved("pagerduty.json")
 
 
-def test_goes_to_the_url_as_json() -> None:
-    """The integration key is in the body, and nowhere else."""
+def test_is_for_the_integration() -> None:
+    """Its key is in the body, and nowhere else."""
     request = pagerduty.render(Card(NOTIFICATIONS[0]), "https://events.pagerduty.example", KEY)
-    assert request.url == "https://events.pagerduty.example"
-    assert request.headers == {"Content-Type": "application/json"}
     assert json.loads(request.body)["routing_key"] == KEY
+    assert KEY not in request.url + str(request.headers)
 
 
 def test_what_is_over_resolves_its_alert() -> None:
@@ -138,13 +115,6 @@ def test_no_name_makes_the_key_of_another_thing() -> None:
     assert key(changed(called("c"), engine="a", host="b")) != key(
         changed(called('b","c'), engine="a", host="")
     )
-
-
-@pytest.mark.parametrize("level", Severity)
-def test_says_how_severe_it_is(level: Severity) -> None:
-    """relay's words are PagerDuty's."""
-    notification = msgspec.structs.replace(NOTIFICATIONS[0], severity=level)
-    assert sent(notification)["payload"]["severity"] == level.value
 
 
 @pytest.mark.parametrize(
@@ -213,10 +183,9 @@ def test_the_configuration_words_it() -> None:
 
 def test_an_inspect_field_cannot_pass_for_a_fact() -> None:
     """They have an object of their own."""
-    included = Included(inspect={"route": "mine", "image": None})
-    told = msgspec.structs.replace(notify("r", CRASH, INCLUDE), included=included)
-    details = sent(told)["payload"]["custom_details"]
-    assert (details["route"], details["image"]) == ("r", "bb:1")
+    notification = told(inspect={"route": "mine", "image": None})
+    details = sent(notification)["payload"]["custom_details"]
+    assert (details["route"], details["image"]) == ("crashed", "bb:1")
     assert details["inspect"] == {"route": "mine", "image": "none"}
 
 
@@ -227,18 +196,18 @@ def test_a_name_is_no_mention_and_no_link(attack: str) -> None:
     assert not set("<>\n") & set(said["summary"] + said["component"])
 
 
-@given(cards)
+@any_card
 def test_nothing_hostile_becomes_markup(card: Card) -> None:
     """No ``<`` or ``>`` outside the details, and no control anywhere but a line break there."""
     said = message(card)
     details = said["payload"].pop("custom_details")
-    for text in strings(said):
+    for text in strings(said, names=True):
         assert not set("<>") & set(text)
         assert text.isprintable()
-    assert all(text.replace("\n", "").isprintable() for text in strings(details))
+    assert all(text.replace("\n", "").isprintable() for text in strings(details, names=True))
 
 
-@given(cards)
+@any_card
 def test_keeps_every_limit_of_pagerduty(card: Card) -> None:
     """It has what PagerDuty requires, and nothing that is too long or empty."""
     body = pagerduty.render(card, "", KEY).body
@@ -256,24 +225,16 @@ def test_keeps_every_limit_of_pagerduty(card: Card) -> None:
 
 def test_all_at_its_longest_is_still_an_event() -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
-    dear = "漢" * 20_000
-    names = ("compose.project", "compose.service", "swarm.service.name")
-    labels = {f"com.docker.{name}": dear for name in names}
-    event = changed(
-        CRASH, id=dear, engine=dear, host=dear, action=dear, actor=Actor(dear, dear, dear, labels)
-    )
-    inspect = {f"{n}{dear}": dear for n in range(20)}
-    included = Included(logs=(dear,), health=dear, inspect=inspect, missing=dear)
-    notification = Notification(dear, dear, (event,), include=INCLUDE, included=included)
-    card = Card(notification, dear, None)
-    said = message(card)["payload"]
-    details = said["custom_details"]
-    assert units(said["summary"]) == pagerduty.SUMMARY_MAX
-    assert units(said["group"]) == pagerduty.FIELD_MAX
-    assert units(details["last_log_lines"]) == pagerduty.PRINTED_MAX[LOGS]
-    assert units(details["last_health_check"]) == pagerduty.PRINTED_MAX[HEALTH]
-    assert len(details["inspect"]) == 20
-    assert units(message(Card(notification, dear, dear))["payload"]["custom_details"]["text"]) == (
-        pagerduty.SAID_MAX
-    )
-    assert len(pagerduty.render(card, "", KEY).body) < pagerduty.PAYLOAD_MAX / 2
+    for card in longest_cards("漢" * 20_000):
+        shown = message(card)["payload"]
+        details = shown["custom_details"]
+        assert units(shown["summary"]) <= pagerduty.SUMMARY_MAX
+        assert units(shown["group"]) == pagerduty.FIELD_MAX
+        assert units(details.get("text", "")) == (pagerduty.SAID_MAX if card.said else 0)
+        assert units(details["last_log_lines"]) == pagerduty.PRINTED_MAX[LOGS]
+        assert units(details["last_health_check"]) == pagerduty.PRINTED_MAX[HEALTH]
+        assert len(details["inspect"]) == 20
+        sizes = [units(name) + units(value) for name, value in details["inspect"].items()]
+        assert sum(sizes) <= pagerduty.INSPECT_MAX
+        assert len(pagerduty.render(card, "", KEY).body) < pagerduty.PAYLOAD_MAX / 2
+    assert units(shown["summary"]) == pagerduty.SUMMARY_MAX

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.formats.text import MARK, fit, fit_end, units, visible
+from relay.formats.text import BLANK, MARK, fit, fit_end, fit_shown, units, visible
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,15 @@ def test_keeps_every_limit(text: str, limit: int) -> None:
     assert units(cut) <= limit
     assert cut.isprintable()
     assert cut == visible(text) or cut.endswith(MARK)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\n\t", "\u3000"])
+def test_what_shows_nothing_says_so(nothing: str) -> None:
+    """Within the limit, and spelled as everything is; anything else is as `fit` has it."""
+    assert fit_shown(nothing, 9) == BLANK
+    assert fit_shown(nothing, 5) == "(bla" + MARK
+    assert fit_shown(nothing, 99, lambda character: f"\\{character}").startswith("\\(\\b")
+    assert fit_shown(f" x{nothing}", 40) == fit(f" x{nothing}", 40)
 
 
 def test_keeps_the_end_of_what_was_printed() -> None:
