@@ -50,6 +50,7 @@ _WORDS: dict[str, dict[tuple[str, str | None], str]] = {
         ("gap", None): "may have missed events of engine {engine}{reason}",
         ("started", None): "started{reason}",
         ("stopped", None): "stopped{reason}",
+        ("test", None): "is testing this destination",
     },
 }
 
