@@ -1,12 +1,18 @@
 """What templates are filled with: plain values by name, of which nothing can be called."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from itertools import islice
 
 from relay.event import Actor, Cause, Event, rfc3339
 from relay.notification import Included, Notification, Severity, notify, severity
-from relay.template import Facts
+from relay.template import CHARS_MAX, Facts
 
 Spell = Callable[[str], str]
+
+VALUE_MAX = CHARS_MAX
+"""The characters of a value that a template gets."""
+LABELS_MAX = 1_000
+"""Of so many labels, the first, a template can make a list; any of them it can name."""
 
 
 def context(
@@ -14,7 +20,7 @@ def context(
 ) -> Mapping[str, object]:
     """The names that a template may use.
 
-    ``spell`` is how the values that others chose are written. What is absent is None, which a
+    ``spell`` is how the texts that others chose are written. What is absent is None, which a
     template writes as nothing; a label that is absent is not there, and using it fails.
     """
     events = [_event(event, spell) for event in notification.events]
@@ -31,16 +37,52 @@ def context(
         "severity": severity(notification).value,
         "headline": headline,
         "included": Facts(
-            logs=list(told.logs or ()),
-            health=told.health,
-            inspect=dict(told.inspect),
-            missing=told.missing,
+            logs=[_spelt(line, spell) for line in told.logs or ()],
+            health=_spelt(told.health, spell),
+            inspect=_spelt(dict(told.inspect), spell),
+            missing=_spelt(told.missing, spell),
         ),
     }
 
 
+class Labels(dict[str, str]):
+    """What an engine says of an actor, written only where a template asks for it.
+
+    There can be megabytes of it, and a template uses some words.
+    """
+
+    def __init__(self, values: Mapping[str, str], spell: Spell) -> None:
+        super().__init__(values)
+        self._spell = spell
+
+    def __getitem__(self, key: str) -> str:
+        return self._spell(super().__getitem__(key)[:VALUE_MAX])
+
+    def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+        """The value of a label, or something in its place."""
+        return self[key] if key in self else default  # noqa: SIM401 - it is what that calls
+
+    def items(self) -> ItemsView[str, str]:  # type: ignore[override]
+        """The first of them, by name."""
+        return self._first().items()
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]
+        """Likewise."""
+        return self._first().keys()
+
+    def values(self) -> ValuesView[str]:  # type: ignore[override]
+        """Likewise."""
+        return self._first().values()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def _first(self) -> dict[str, str]:
+        return {self._spell(key): self[key] for key in islice(super().keys(), LABELS_MAX)}
+
+
 def _event(event: Event, spell: Spell) -> Facts:
-    labels = {key: spell(value) for key, value in event.actor.attributes.items()}
+    labels = Labels(event.actor.attributes, spell)
     named = {
         "host": event.host,
         "type": event.type,
@@ -52,7 +94,7 @@ def _event(event: Event, spell: Spell) -> Facts:
         "health": event.health,
     }
     return Facts(
-        {key: None if value is None else spell(value) for key, value in named.items()},
+        {key: _spelt(value, spell) for key, value in named.items()},
         id=event.id,
         engine=event.engine,
         scope=event.scope,
@@ -67,10 +109,26 @@ def _event(event: Event, spell: Spell) -> Facts:
     )
 
 
-class _Every(dict[str, object]):
-    """Has whatever it is asked for: the sample's labels are anybody's."""
+def _spelt(value: object, spell: Spell) -> object:
+    """JSON with every text in it as it is to be written."""
+    match value:
+        case str():
+            return spell(value[:VALUE_MAX])
+        case dict():
+            return {spell(key): _spelt(inner, spell) for key, inner in value.items()}
+        case list() | tuple():
+            return [_spelt(inner, spell) for inner in value]
+        case _:
+            return value
 
-    def __missing__(self, key: str) -> str:
+
+class _Every(dict[str, object]):
+    """Has whatever it is asked for: the sample's labels and fields are anybody's."""
+
+    def __contains__(self, key: object) -> bool:
+        return key not in ("get", "items", "keys", "values")
+
+    def __getitem__(self, key: str) -> str:
         return f"sample {key}"
 
     def get(self, key: str, default: object = None) -> object:
@@ -79,7 +137,6 @@ class _Every(dict[str, object]):
 
 def sample() -> Mapping[str, object]:
     """A context of a death of which everything is known: what a template has to be able to use."""
-    actor = Actor("f53eb17c442d", "web-1", "shop/web:1", {})
     event = Event(
         id="evt_0123456789abcdef0123456789abcdef",
         engine="local",
@@ -89,7 +146,7 @@ def sample() -> Mapping[str, object]:
         detail="sample",
         scope="local",
         time_ns=1_795_416_514_938_518_046,
-        actor=actor,
+        actor=Actor("f53eb17c442d", "web-1", "shop/web:1", {}),
         cause=Cause.CRASHED,
         exit_code=3,
         signal=9,
@@ -98,6 +155,7 @@ def sample() -> Mapping[str, object]:
     told = Included(("first line", "last line"), "sample", {}, "sample")
     made = notify("sample", event, severity=Severity.CRITICAL)
     found = dict(context(made, "web-1 crashed with exit code 3", told))
-    facts = Facts(_event(event, str), labels=_Every(), attributes=_Every())
-    included = Facts(found["included"], inspect=_Every())  # type: ignore[call-overload]
+    labels = _Every(tier="sample")
+    facts = Facts(_event(event, str), labels=labels, attributes=labels)
+    included = Facts(found["included"], inspect=labels)  # type: ignore[call-overload]
     return {**found, "event": facts, "events": [facts], "included": included}

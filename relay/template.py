@@ -2,19 +2,21 @@
 
 Who writes the configuration writes the template; what it is filled with comes from whoever may
 start a container. So nothing that a value holds is ever evaluated, and no render takes more than
-`STEPS_MAX` steps or writes more than `WRITTEN_MAX` characters, whatever template and values are:
-both are counted, so that it needs no clock.
+`STEPS_MAX` steps, or makes or writes more than `CHARS_MAX` characters, whatever template and values
+are: both are counted, so that it needs no clock. What could grow in other ways is not there: lists
+and mappings are those of the context, or written out with constants in them.
 """
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from enum import Enum
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 import jinja2
 import msgspec
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.filters import FILTERS
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -26,13 +28,9 @@ SOURCE_MAX = 16_384
 """The longest template, in characters."""
 STEPS_MAX = 20_000
 """Look-ups, calls, operations and rounds of loops; what works on something long is several."""
-WRITTEN_MAX = 65_536
-"""The characters that are written, in all places where a template writes."""
+CHARS_MAX = 65_536
+"""The characters that are made or written, in all places where a template does so."""
 
-_LENGTH_MAX = WRITTEN_MAX
-"""Of a text that an operation makes, in characters."""
-_ITEMS_MAX = 4_096
-"""Of a list."""
 _BITS_MAX = 4_096
 """Of a whole number that an operation makes."""
 _RANGE_MAX = 1_000
@@ -42,11 +40,14 @@ _PER_STEP = 64
 _WORDS_MAX = 200
 """The longest message."""
 
+NAMES = ("event", "events", "notification", "severity", "headline", "included")
+"""What a template may be filled with: see `relay.context`."""
+
 _FILTERS = (
     *("abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int", "items"),
     *("last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse"),
-    *("select", "selectattr", "sort", "string", "title", "trim", "truncate", "unique"),
-    *("upper", "urlencode", "wordcount"),
+    *("select", "selectattr", "sort", "string", "title", "trim", "truncate", "unique", "upper"),
+    *("urlencode", "wordcount"),
 )
 _TESTS = (
     *("boolean", "defined", "divisibleby", "eq", "even", "false", "float", "ge", "gt", "in"),
@@ -61,43 +62,65 @@ _METHODS: Mapping[type, frozenset[str]] = {
     ),
     dict: frozenset({"get", "items", "keys", "values"}),
     list: frozenset({"count", "index"}),
-    tuple: frozenset({"count", "index"}),
     LoopContext: frozenset(
         {"changed", "cycle", "depth", "depth0", "first", "index", "index0", "last", "length"}
         | {"nextitem", "previtem", "revindex", "revindex0"}
     ),
 }
 """What may be asked of a value beside what it holds: nothing that changes it, or makes it grow."""
+_SCALARS = (str, int, float, type(None))
+_SIZED = (str, list, tuple, dict)
+
+
+class Fault(Enum):
+    """What is wrong with a template, in words that are about any."""
+
+    SYNTAX = "it is no template"
+    NAME = "it names what there is not"
+    BOUNDS = "it does or makes too much"
+    VALUE = "it fails for these values"
 
 
 class TemplateError(Exception):
-    """A template that cannot be rendered; its text says why in one line, and holds no value."""
+    """A template that cannot be rendered; its text says why in one line, and holds no value.
+
+    It may hold names and texts of the template's source.
+    """
+
+    def __init__(self, fault: Fault, words: str) -> None:
+        line = " ".join(words.split())
+        super().__init__(line if len(line) <= _WORDS_MAX else line[: _WORDS_MAX - 1] + "…")
+        self.fault = fault
 
 
 class Facts(dict[str, object]):
     """Values by names that relay gives them: one that is mistyped can be told from them."""
 
 
-class _Budget:
-    """What is left of a render."""
+class Budget:
+    """What is left of a render, or of several that are to share one."""
 
-    def __init__(self) -> None:
-        self._steps = STEPS_MAX
-        self._chars = WRITTEN_MAX
+    def __init__(self, steps: int = STEPS_MAX, chars: int = CHARS_MAX) -> None:
+        self._steps = steps
+        self._chars = chars
+        self.source = ""
+        """Of the template that is being rendered."""
 
     def step(self, worked_on: object = None) -> None:
-        size = len(worked_on) if isinstance(worked_on, str | list | tuple | dict) else 0
+        """Do something with a value."""
+        size = len(worked_on) if isinstance(worked_on, _SIZED) else 0
         self._steps -= 1 + size // _PER_STEP
         if self._steps < 0:
-            raise TemplateError("takes too many steps")
+            raise TemplateError(Fault.BOUNDS, "it takes too many steps")
 
-    def write(self, text: str) -> None:
-        self._chars -= len(text)
+    def make(self, length: int) -> None:
+        """Make so many characters."""
+        self._chars -= length
         if self._chars < 0:
-            raise TemplateError(f"writes more than {WRITTEN_MAX} characters")
+            raise TemplateError(Fault.BOUNDS, "it makes or writes too many characters")
 
 
-_budget: ContextVar[_Budget] = ContextVar("budget")
+_budget: ContextVar[Budget] = ContextVar("budget")
 
 
 def is_template(text: str) -> bool:
@@ -109,51 +132,90 @@ class Template:
     """A text, compiled."""
 
     def __init__(self, source: str) -> None:
-        """Raises `TemplateError` for what is no template."""
+        """Raises `TemplateError` for what is no template, or can never be filled."""
         if len(source) > SOURCE_MAX:
-            raise TemplateError(f"is longer than {SOURCE_MAX} characters")
-        _budget.set(_Budget())
+            raise TemplateError(Fault.BOUNDS, f"it is longer than {SOURCE_MAX} characters")
+        self._source = source
+        _budget.set(Budget())
         try:
+            unknown = meta.find_undeclared_variables(_environment.parse(source))
             self._template = _environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(_cut(f"line {error.lineno}: {error.message}")) from None
-        except Exception as error:  # what Python's own compiler refuses: nested too deep
-            raise TemplateError(f"cannot be compiled ({type(error).__name__})") from None
-
-    def render(self, context: Mapping[str, object]) -> str:
-        """The text for a context; raises `TemplateError`."""
-        _budget.set(_Budget())
-        try:
-            return self._template.render(context)
+            raise TemplateError(Fault.SYNTAX, f"line {error.lineno}: {error.message}") from None
         except TemplateError:
             raise
-        except (jinja2.UndefinedError, jinja2.TemplateRuntimeError, TypeError) as error:
-            raise TemplateError(_cut(str(error))) from None
+        except Exception as error:  # what Python's own compiler refuses: nested too deep
+            words = f"it cannot be compiled ({type(error).__name__})"
+            raise TemplateError(Fault.SYNTAX, words) from None
+        for name in sorted(unknown - {*NAMES, *_GLOBALS}):
+            raise TemplateError(Fault.NAME, _no(name, NAMES))
+
+    def render(self, context: Mapping[str, object], budget: Budget | None = None) -> str:
+        """The text for a context; raises `TemplateError`."""
+        measure = Budget() if budget is None else budget
+        measure.source = self._source
+        _budget.set(measure)
+        try:
+            text = self._template.render(context)
+        except TemplateError:
+            raise
+        except jinja2.UndefinedError as error:
+            fault = Fault.NAME if isinstance(error, _Misnamed) else Fault.VALUE
+            raise TemplateError(fault, str(error)) from None
         except Exception as error:  # its words may hold a value
-            raise TemplateError(f"fails ({type(error).__name__})") from None
+            raise TemplateError(Fault.VALUE, f"it fails ({type(error).__name__})") from None
+        # halves of a character, as in "\ud83d\ude00", are put together, or can be written at least
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _cut(words: str) -> str:
-    line = " ".join(words.split())
-    return line if len(line) <= _WORDS_MAX else line[: _WORDS_MAX - 1] + "…"
+def _no(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"there is no {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+
+
+class _Misnamed(jinja2.UndefinedError):
+    """A name that relay does not give."""
 
 
 class _Undefined(jinja2.StrictUndefined):
     """What is not there: using it fails, in words."""
 
-    @property
-    def _undefined_message(self) -> str:
-        name, known = self._undefined_name, tuple(_NAMES)
+    def _fail_with_undefined_error(self, *_: object, **__: object) -> NoReturn:
+        name, held = self._undefined_name, self._undefined_obj
         if self._undefined_hint:
-            return self._undefined_hint
-        if self._undefined_obj is not missing:
-            known = tuple(self._undefined_obj) if isinstance(self._undefined_obj, Facts) else ()
-        near = difflib.get_close_matches(str(name), known, n=1)
-        meant = f" (did you mean {near[0]!r}?)" if near else ""
-        return f"there is no {name!r}{meant}"
+            raise jinja2.UndefinedError(self._undefined_hint)
+        # a name that was worked out is a value
+        shown = name if isinstance(name, str) and name in _budget.get().source else None
+        if held is missing or isinstance(held, Facts):
+            known = NAMES if held is missing else tuple(held)
+            raise _Misnamed(_no(shown, known) if shown else "there is no such name")
+        raise jinja2.UndefinedError(f"there is no {shown!r}" if shown else "it is not there")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _fail_with_undefined_error
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _fail_with_undefined_error
+    __mod__ = __rmod__ = __pow__ = __rpow__ = __pos__ = __neg__ = _fail_with_undefined_error
+    __call__ = __getitem__ = __lt__ = __le__ = __gt__ = __ge__ = _fail_with_undefined_error
+    __int__ = __float__ = __complex__ = _fail_with_undefined_error
+    __iter__ = __str__ = __len__ = __eq__ = __ne__ = __bool__ = _fail_with_undefined_error
+    __hash__ = _fail_with_undefined_error
+    __contains__ = _fail_with_undefined_error
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._fail_with_undefined_error()
 
 
-_NAMES = ("event", "events", "notification", "severity", "headline", "included")
+class _Notes(Namespace):
+    """What a template keeps from one round of a loop to the next: single values."""
+
+    def __init__(self, **values: object) -> None:
+        for value in values.values():
+            _single(value)
+        super().__init__(**values)
+
+    def __setitem__(self, name: str, value: object) -> None:
+        super().__setitem__(name, _single(value))
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -171,7 +233,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         )
         self.filters = {name: _counted(FILTERS[name]) for name in _FILTERS} | _OWN_FILTERS
         self.tests = {name: TESTS[name] for name in _TESTS}
-        self.globals = {"range": _range, "namespace": Namespace}
+        self.globals = dict(_GLOBALS)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -179,11 +241,16 @@ class _Environment(ImmutableSandboxedEnvironment):
         return paced
 
     def getattr(self, obj: Any, attribute: str) -> Any:
+        """Of a mapping what it holds comes before what it can do."""
         _budget.get().step()
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         _budget.get().step(obj if isinstance(argument, slice) else None)
+        if isinstance(obj, dict):  # never what it can do
+            return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
@@ -207,9 +274,11 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class _Pacing(NodeTransformer):
-    """Has every round of a loop, every joining of texts and every literal go through a counter."""
+    """Has all that takes time or room go through a counter, and refuses what cannot be counted."""
 
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - Jinja's names
+        if node.recursive:
+            _refuse(node, "a recursive loop")
         self.generic_visit(node)
         node.iter = _filtered(node.iter, "_paced")
         return node
@@ -218,18 +287,85 @@ class _Pacing(NodeTransformer):
         self.generic_visit(node)
         return _filtered(nodes.List(node.nodes, lineno=node.lineno), "_joined")
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _filtered(node.expr, "_weighed")
+        for operand in node.ops:
+            operand.expr = _filtered(operand.expr, "_weighed")
+        return node
+
+    def visit_Test(self, node: nodes.Test) -> nodes.Test:  # noqa: N802
+        self.generic_visit(node)
+        node.node = _filtered(node.node, "_weighed")
+        return node
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Call:  # noqa: N802
+        if node.dyn_args is not None or node.dyn_kwargs is not None:
+            _refuse(node, "arguments with '*'")
+        self.generic_visit(node)
+        return node
+
     def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Const:  # noqa: N802
         return nodes.Const(node.data, lineno=node.lineno)
+
+    def visit_List(self, node: nodes.List) -> Any:  # noqa: N802
+        return _of_constants(node)
+
+    def visit_Tuple(self, node: nodes.Tuple) -> Any:  # noqa: N802
+        if node.ctx == "load":
+            return _of_constants(node)
+        return node
+
+    def visit_Dict(self, node: nodes.Dict) -> NoReturn:  # noqa: N802
+        _refuse(node, "a mapping")
+
+    def visit_Name(self, node: nodes.Name) -> nodes.Name:  # noqa: N802
+        if node.name in ("varargs", "kwargs", "caller", "self", "super"):
+            _refuse(node, repr(node.name))
+        return node
+
+    def visit_ScopedEvalContextModifier(self, node: nodes.Node) -> NoReturn:  # noqa: N802
+        _refuse(node, "'autoescape'")
+
+    def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
+        if isinstance(node, _OF_OTHERS):
+            _refuse(node, "another template")
+        return super().generic_visit(node, *args, **kwargs)
+
+
+_OF_OTHERS = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
+
+
+def _refuse(node: nodes.Node, what: str) -> NoReturn:
+    raise TemplateError(Fault.SYNTAX, f"line {node.lineno}: it holds {what}, which is not there")
+
+
+def _of_constants(node: nodes.List | nodes.Tuple) -> Any:
+    items = node.items
+    if not all(isinstance(item, nodes.Const) for item in items):
+        _refuse(node, "a list of more than constants")
+    return node
 
 
 def _filtered(node: Any, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
+def _single(value: object) -> object:
+    """A value that can be written; raises for a list, a mapping, or what can be called."""
+    if isinstance(value, (*_SCALARS, jinja2.Undefined)):
+        return value
+    raise TemplateError(Fault.VALUE, "it writes what is no text or number: use 'join' or 'tojson'")
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(_single(value))
+
+
 @pass_context  # so that Jinja writes nothing while it compiles
-def _written(_: object, value: object) -> object:
-    text = "" if value is None else value if isinstance(value, str) else str(value)
-    _budget.get().write(text)
+def _written(_: object, value: object) -> str:
+    text = _text(value)
+    _budget.get().make(len(text))
     return text
 
 
@@ -251,23 +387,25 @@ def _paced(values: Iterable[object]) -> Iterator[object]:
         yield value
 
 
+def _weighed(value: object) -> object:
+    _budget.get().step(value)
+    return value
+
+
 def _joined(values: Iterable[object], separator: str = "") -> str:
     """Also the filter ``join``."""
-    texts, length = [], 0
+    texts = []
     for value in values:
-        texts.append("" if value is None else str(value))
-        length += len(texts[-1]) + len(separator)
+        texts.append(_text(value))
         _budget.get().step(texts[-1])
-        if length > _LENGTH_MAX + len(separator):
-            raise TemplateError(f"makes a text of more than {_LENGTH_MAX} characters")
+        _budget.get().make(len(texts[-1]) + len(separator))
     return separator.join(texts)
 
 
 def _replaced(text: object, old: str, new: str) -> str:
-    shown = str(text)
+    shown = _text(text)
     _budget.get().step(shown)
-    if len(shown) + shown.count(old) * (len(new) - len(old)) > _LENGTH_MAX:
-        raise TemplateError(f"makes a text of more than {_LENGTH_MAX} characters")
+    _budget.get().make(len(shown) + shown.count(old) * max(0, len(new) - len(old)))
     return shown.replace(old, new)
 
 
@@ -277,18 +415,21 @@ def _rounded(number: float, precision: int = 0) -> float:
 
 
 def _as_json(value: object) -> str:
-    text = msgspec.json.encode(value).decode()
+    plain = dict(value.items()) if isinstance(value, dict) else value
+    text = msgspec.json.encode(plain).decode()
     _budget.get().step(text)
+    _budget.get().make(len(text))
     return text
 
 
 def _range(*bounds: int) -> range:
     numbers = range(*bounds)
     if len(numbers) > _RANGE_MAX:
-        raise TemplateError(f"has a range of more than {_RANGE_MAX} numbers")
+        raise TemplateError(Fault.BOUNDS, f"it has a range of more than {_RANGE_MAX} numbers")
     return numbers
 
 
+_GLOBALS: Mapping[str, object] = {"range": _range, "namespace": _Notes}
 _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "join": _joined,
     "replace": _replaced,
@@ -296,27 +437,26 @@ _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "tojson": _as_json,
     "_joined": _joined,
     "_paced": _paced,
+    "_weighed": _weighed,
 }
 
 
 def _refuse_what_grows(operator: str, left: Any, right: Any) -> None:
     """Raise before an operation is done whose result could be of any size."""
-    length = bits = 0
-    most = _LENGTH_MAX if isinstance(left, str) or isinstance(right, str) else _ITEMS_MAX
-    match operator:
-        case "%" if isinstance(left, str):
-            raise TemplateError("formats with '%': join texts with '~'")
-        case "*" if hasattr(left, "__len__") or hasattr(right, "__len__"):
-            many, times = (left, right) if hasattr(left, "__len__") else (right, left)
-            length = len(many) * times if isinstance(times, int) else 0
-        case "+" if hasattr(left, "__len__") and hasattr(right, "__len__"):
-            length = len(left) + len(right)
-        case "*" if isinstance(left, int) and isinstance(right, int):
-            bits = left.bit_length() + right.bit_length()
-        case "**" if isinstance(left, int) and isinstance(right, int):
-            bits = left.bit_length() * max(right, 0)
-    if length > most or bits > _BITS_MAX:
-        raise TemplateError("makes something too large")
+    for value in (left, right):
+        _single(value)
+    match operator, left, right:
+        case "%", str(), _:
+            raise TemplateError(Fault.SYNTAX, "it formats with '%': join texts with '~'")
+        case ("*", str(), int()) | ("*", int(), str()):
+            text, times = (left, right) if isinstance(left, str) else (right, left)
+            _budget.get().make(len(text) * max(0, times))
+        case "+", str(), str():
+            _budget.get().make(len(left) + len(right))
+        case (("*" | "**"), int(), int()):
+            times = max(1, right) if operator == "**" else 1
+            if left.bit_length() * times + right.bit_length() > _BITS_MAX:
+                raise TemplateError(Fault.BOUNDS, "it makes too large a number")
 
 
 _environment = _Environment()

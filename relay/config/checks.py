@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
@@ -11,7 +12,7 @@ from yarl import URL
 
 from relay.config.mistakes import About, Mistake, Mistakes, quoted, whole
 from relay.context import sample
-from relay.template import Template, TemplateError
+from relay.template import Fault, Template, TemplateError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -19,11 +20,13 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _OWN_HEADERS = (
-    *("content-type", "content-length", "host", "user-agent"),
-    *("connection", "transfer-encoding"),  # the framing of the request
+    *("content-type", "content-length", "content-encoding", "host", "user-agent"),
+    # the framing of the request, and what belongs to one connection (RFC 9110, section 7.6.1)
+    *("connection", "transfer-encoding", "expect", "te", "trailer", "upgrade", "keep-alive"),
+    *("proxy-authorization", "proxy-connection", "x-hub-signature-256", "x-gotify-key"),
 )
-_OWN_PREFIX = "webhook-"
-"""The headers of the Standard Webhooks specification."""
+_OWN_PREFIXES = ("webhook-", "ce-")
+"""The headers of the Standard Webhooks specification, and of CloudEvents."""
 INSPECT_FIELDS = 20
 """How many a route may ask for."""
 _INSPECT_FIELD = re.compile(r"[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*")
@@ -32,6 +35,7 @@ _SIGNING_PREFIX = "whsec_"
 _SIGNING_BYTES = range(24, 65)
 """Standard Webhooks, "Signature scheme": between 192 and 512 bits."""
 _TELEGRAM_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}")
+_TELEGRAM_CHAT = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{3,64}")
 _NTFY_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 """ntfy, ``server/server.go``: ``topicRegex``."""
 
@@ -95,7 +99,7 @@ def header_name(text: str) -> str:
     lower = text.lower()
     if not _TOKEN.fullmatch(text):
         raise ValueError("is not the name of a header")
-    if lower in _OWN_HEADERS or lower.startswith(_OWN_PREFIX):
+    if lower in _OWN_HEADERS or lower.startswith(_OWN_PREFIXES):
         raise ValueError("is a header that relay sets itself")
     return text
 
@@ -154,6 +158,13 @@ def telegram_token(token: SecretStr) -> SecretStr:
     return token
 
 
+def telegram_chat(text: str) -> str:
+    """A chat's number, or the public name of a channel or a group."""
+    if not _TELEGRAM_CHAT.fullmatch(text):
+        raise ValueError("is neither the number of a chat nor '@' and a channel's name")
+    return text
+
+
 def ntfy_topic(topic: SecretStr) -> SecretStr:
     """The name of a topic."""
     if not _NTFY_TOPIC.fullmatch(topic.get_secret_value()):
@@ -162,11 +173,25 @@ def ntfy_topic(topic: SecretStr) -> SecretStr:
 
 
 def template(text: str) -> str:
-    """A text that may hold Jinja expressions, which can be rendered for a sample event."""
+    """A text that may hold Jinja expressions, rendered for a sample event.
+
+    What fails for the sample's values may be right for others. What stands in a template may be
+    a secret, and is told of only where it is none.
+    """
     try:
         Template(text).render(sample())
     except TemplateError as error:
-        raise whole(f"is a template that fails: {error}") from None
+        if error.fault is not Fault.VALUE:
+            words = f"is a template that fails: {error.fault.value}"
+            raise Mistakes([Mistake((), words, About.WHOLE, f": {error}")]) from None
+    return text
+
+
+def header_template(text: str) -> str:
+    """A header's value that may hold Jinja expressions; what it makes of a sample is one too."""
+    template(text)
+    with suppress(TemplateError):
+        header_value(Template(text).render(sample()))
     return text
 
 

@@ -181,7 +181,8 @@ def _has_user(info: ValidationInfo) -> bool:
 def _below(url: str, path: str) -> str:
     """The URL of what lies below another, with that one's query."""
     place = URL(url)
-    return str(place.with_path(place.path.rstrip("/") + path, keep_query=True))
+    below = place.raw_path.rstrip("/") + path
+    return str(place.with_path(below, encoded=True, keep_query=True))
 
 
 class HttpDestination(_Webhook):
@@ -197,8 +198,8 @@ class HttpDestination(_Webhook):
     """With ``format: template``, in place of ``body``: anything but JSON."""
     content_type: HeaderText | None = None
     """Of ``body_text``; None for plain text."""
-    sign: Literal["standard", "github"] = "standard"
-    """How: after the Standard Webhooks specification, or as GitHub does."""
+    sign: Literal["standard", "github"] | None = None
+    """How: after the Standard Webhooks specification (as None, too), or as GitHub does."""
     signing_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(lines)] = Field(
         default=(), validate_default=True
     )
@@ -210,6 +211,8 @@ class HttpDestination(_Webhook):
         if "format" not in info.data or "body" not in info.data:  # wrong themselves
             return value
         given = (info.data["body"] is not None) + (value is not None)
+        if info.data.get("method") == "GET" and info.data["format"] != "json":
+            raise whole("with 'method: GET' there is no body: remove 'format'")
         if info.data["format"] != "template":
             if given:
                 raise whole("'body' and 'body_text' are for 'format: template' only")
@@ -228,13 +231,19 @@ class HttpDestination(_Webhook):
     @classmethod
     def _usable(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
         sign = info.data.get("sign")
+        if "sign" in info.data and sign is not None and not value:
+            raise whole("'sign' needs a 'signing_secret' (or 'signing_secret_file')")
+        if not all(secret.get_secret_value() for secret in value):
+            raise whole("is empty")
         if sign == "github" and len(value) != 1:
             raise whole("'sign: github' needs one 'signing_secret', not two")
         if len(value) > 2:
             raise whole("holds more than two secrets: keep the new one and the old one")
-        if sign == "standard":
+        if sign in ("standard", None):
             for secret in value:
                 checks.signing_secret(secret.get_secret_value())
+        if value and info.data.get("method") == "GET":
+            raise whole("with 'method: GET' there is no body to sign: remove 'signing_secret'")
         return value
 
 
@@ -265,7 +274,8 @@ class DiscordDestination(_Vendor):
     @property
     def endpoint(self) -> str:
         """With ``wait=true``, so that Discord says whether it took the message."""
-        return str(URL(super().endpoint).update_query(wait="true"))
+        url = super().endpoint.partition("#")[0]
+        return f"{url}{'&' if '?' in url else '?'}wait=true"
 
 
 class TeamsDestination(_Vendor):
@@ -301,9 +311,9 @@ class TelegramDestination(_Vendor):
     url: WebhookUrl = SecretStr("https://api.telegram.org")
     """Of the server of the Bot API."""
     token: Annotated[SecretStr, AfterValidator(checks.telegram_token)]
-    chat_id: Annotated[str, AfterValidator(checks.title)]
+    chat_id: Annotated[str, AfterValidator(checks.telegram_chat)]
     """A number, or ``@`` and the name of a channel."""
-    thread_id: WholeNumber | None = None
+    thread_id: Annotated[WholeNumber, Field(ge=1)] | None = None
     """Of a topic in a group."""
     # 20 a minute and group: https://core.telegram.org/bots/faq
     rate_limit: Throttle | None = Rate(20, 60.0)

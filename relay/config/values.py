@@ -1,6 +1,7 @@
 """The kinds of single values in a configuration, and what is wrong with one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,9 @@ from relay.config import checks, units
 from relay.config.listening import TcpPort, UnixSocket, listening
 from relay.config.mistakes import Mistake, Mistakes, Trail, whole
 from relay.config.units import Rate
+
+LEAVES_MAX = 200
+"""The texts of a body: all of them are rendered for every notification."""
 
 
 def _duration(value: object) -> object:
@@ -84,7 +88,7 @@ def _webhook_url(value: SecretStr) -> SecretStr:
 
 def _header_value(value: SecretStr) -> SecretStr:
     checks.header_value(value.get_secret_value())
-    checks.template(value.get_secret_value())
+    checks.header_template(value.get_secret_value())
     return value
 
 
@@ -105,7 +109,19 @@ def _tree(value: object) -> object:
     mistakes = list(_in_tree(value, ()))
     if mistakes:
         raise Mistakes(mistakes)
+    if _leaves(value) > LEAVES_MAX:
+        raise whole(f"holds more than {LEAVES_MAX} texts")
     return value
+
+
+def _leaves(value: object) -> int:
+    match value:
+        case dict():
+            return sum(map(_leaves, value.values()))
+        case list():
+            return sum(map(_leaves, value))
+        case _:
+            return isinstance(value, str)
 
 
 def _in_tree(value: object, trail: Trail) -> Iterator[Mistake]:
@@ -120,7 +136,7 @@ def _in_tree(value: object, trail: Trail) -> Iterator[Mistake]:
             try:
                 checks.template(value)
             except Mistakes as error:
-                yield from (Mistake((*trail, *one.trail), one.message) for one in error.mistakes)
+                yield from (replace(one, trail=(*trail, *one.trail)) for one in error.mistakes)
 
 
 def _age(value: timedelta) -> timedelta:

@@ -10,8 +10,8 @@ Alertmanager resolves an alert by itself once nobody has told of it for its ``re
 is delivered late would otherwise be over before it arrives.
 
 Names, labels and images are hostile. Alertmanager never reads templates in them, and escapes them
-in mail, but not for Slack (``notify/slack/slack.go``): there a mention or a link stands between
-``<`` and ``>``, of which none is left.
+in mail, but not for Slack (``notify/slack/slack.go``): there a mention stands between ``<`` and
+``>``, of which none is left, and an address becomes a link by its ``://``: see `unlinked`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from relay.event import Origin, rfc3339
 from relay.exchange import Request
 from relay.formats.card import HEALTH, LOGS, Card
 from relay.formats.included import included
-from relay.formats.text import fit, fit_end, fit_lines, visible
+from relay.formats.text import Cut, fit, fit_end, fit_lines, unlinked, visible
 
 # All ours: Alertmanager has no limits, but keeps every alert in memory, and what it sends to others
 # holds a whole group of alerts. One is at most 64 KiB.
@@ -71,22 +71,22 @@ def _labels(card: Card) -> dict[str, str]:
         "compose_service": attributes.get("com.docker.compose.service"),
         "swarm_service": attributes.get("com.docker.swarm.service.name"),
     }
-    return _there({name: fit(value or "", LABEL_MAX, _escape) for name, value in labels.items()})
+    return _there({name: _label(value or "") for name, value in labels.items()})
 
 
 def _annotations(card: Card) -> dict[str, str]:
     return {
-        "summary": card.title(SUMMARY_MAX, _escape),
+        "summary": unlinked(card.title(SUMMARY_MAX, _escape)),
         **_there({"description": _description(card)}),
         **_there({name: _value(value or "") for name, value in _details(card).items()}),
-        **{_PRINTED[it]: fit_end(text, PRINTED_MAX[it], _escape) for it, text in card.printed},
+        **{_PRINTED[it]: _shown(text, PRINTED_MAX[it], fit_end) for it, text in card.printed},
         **_there({"inspect": _inspected(card)}),
     }
 
 
 def _description(card: Card) -> str:
-    if card.text is not None:
-        return fit_lines(card.text, SAID_MAX, _escape)
+    if card.said:
+        return _shown(card.said, SAID_MAX, fit_lines)
     # The line break is ours: `fit` leaves none in a value, so no value can pass for a fact.
     return "\n".join(f"{name}: {_value(value)}" for name, value in card.facts)
 
@@ -111,7 +111,8 @@ def _details(card: Card) -> Mapping[str, str | None]:
 def _inspected(card: Card) -> str:
     """A line for each: their paths are no names that an annotation may have."""
     each = INSPECT_MAX // max(1, len(card.inspected)) - 1
-    return "\n".join(fit(f"{path}: {value}", each, _escape) for path, value in card.inspected)
+    lines = (f"{fit(path, each // 2)}: {value}" for path, value in card.inspected)
+    return "\n".join(_shown(line, each) for line in lines)
 
 
 def _there(texts: Mapping[str, str]) -> dict[str, str]:
@@ -120,7 +121,17 @@ def _there(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _value(text: str) -> str:
-    return fit(text, VALUE_MAX, _escape)
+    return _shown(text, VALUE_MAX)
+
+
+def _shown(text: str, limit: int, cut: Cut = fit) -> str:
+    """A text for people, in which nothing is a link or a mention, wherever it is passed on to."""
+    return unlinked(cut(text, limit, _escape))
+
+
+def _label(text: str) -> str:
+    """As it is, so that it can be matched, but for what would make it a link in a message."""
+    return unlinked(fit(text, LABEL_MAX, _escape))
 
 
 def _escape(character: str) -> str:

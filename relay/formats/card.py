@@ -77,8 +77,9 @@ class Card:
 
     def title(self, limit: int, spell: Callable[[str], str] = visible) -> str:
         """The headline on one line, in at most ``limit`` UTF-16 units: see `headline`."""
-        if self.given_title and self.given_title.strip():
-            return fit(self.given_title, limit, spell)
+        lines = (line.strip() for line in (self.given_title or "").splitlines())
+        if given := " ".join(line for line in lines if line):
+            return fit(given, limit, spell)
         return headline(self.notification, limit, spell)
 
     @property
@@ -88,9 +89,12 @@ class Card:
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """What somebody needs first, by name; nothing where ``text`` says it."""
-        if self.text is not None:
-            return []
+        """What somebody needs first, by name; nothing where the ``text`` says it."""
+        return [] if self.said else self.all_facts
+
+    @property
+    def all_facts(self) -> list[tuple[str, str]]:
+        """The same, whatever the ``text`` is."""
         event = self.event
         known = [
             ("Host", _host(event)),

@@ -1,5 +1,7 @@
 """The terminal: lines to read, or a line of JSON where nobody watches."""
 
+import json as stdlib
+
 from relay.event import Origin, rfc3339
 from relay.exchange import Request
 from relay.formats import json
@@ -30,9 +32,17 @@ def render(notification: Notification, *, colour: bool) -> Request:
     units each beside them. What the notification includes stands below the first, indented.
     """
     if not colour:
-        return Request(body=json.document(notification) + b"\n")
+        return Request(body=_printable(json.document(notification)) + b"\n")
     below = (f"{_DIM}│ {_RESET}{fit(line, PRINTED_MAX - 2)}" for line in _below(notification))
     return Request(body="".join(f"{line}\n" for line in (_line(notification), *below)).encode())
+
+
+def _printable(document: bytes) -> bytes:
+    """The same JSON, all of it printable: it may reach a terminal all the same."""
+    text = document.decode()
+    if text.isprintable():
+        return document
+    return "".join(it if it.isprintable() else stdlib.dumps(it)[1:-1] for it in text).encode()
 
 
 def _below(notification: Notification) -> list[str]:

@@ -3,12 +3,11 @@
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from urllib.parse import urlencode
 
 from pydantic import SecretStr
-from yarl import URL
 
 from relay.config import HttpDestination, WebDestination
-from relay.config.checks import header_value
 from relay.exchange import Request
 from relay.formats.context import context
 from relay.formats.wording import Failed
@@ -25,20 +24,35 @@ class Envelope:
     def __init__(self, to: WebDestination, failed: Failed) -> None:
         self._method = to.method if isinstance(to, HttpDestination) else "POST"
         self._authorization = _authorization(to)
-        self._headers = _Values("headers", to.headers, header_value, failed)
+        self._headers = _Values("headers", to.headers, _printable, failed)
         self._query = _Values("query", to.query, str, failed)
 
     def around(self, request: Request, notification: Notification) -> Request:
         """The request with all that the configuration adds to it."""
-        headers = self._headers.of(notification)
+        headers = {**request.headers, **self._authorization, **self._headers.of(notification)}
+        if self._method == "GET":
+            headers.pop("Content-Type", None)
         query = self._query.of(notification)
         return replace(
             request,
             method=self._method,
             body=b"" if self._method == "GET" else request.body,
-            url=str(URL(request.url).update_query(query)) if query else request.url,
-            headers={**request.headers, **self._authorization, **headers},
+            url=_with_query(request.url, query) if query else request.url,
+            headers=headers,
         )
+
+
+def _with_query(url: str, query: Mapping[str, str]) -> str:
+    """The URL with more behind its query, of which nothing is written anew: it can be signed."""
+    place = url.partition("#")[0]
+    return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}"
+
+
+def _printable(value: str) -> str:
+    """A header's value that moves nothing on anybody's terminal."""
+    if not value.isprintable():
+        raise ValueError("holds a line break or another character that does not print")
+    return value
 
 
 def _authorization(to: WebDestination) -> Mapping[str, str]:
@@ -85,6 +99,8 @@ class _Values:
         for name, template in self._templates.items():
             try:
                 values[name] = self._check(_short(template.render(known)))
-            except (TemplateError, ValueError) as error:
+            except TemplateError as error:  # its words may hold what stands in the template
+                self._failed(f"{self._kind}.{name}", error.fault.value)
+            except ValueError as error:
                 self._failed(f"{self._kind}.{name}", str(error))
         return values

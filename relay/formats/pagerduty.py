@@ -6,8 +6,8 @@ is that of what the events are about, so a container that crashes again and agai
 once.
 
 Names, labels and images are hostile. PagerDuty reads the fields of its common event format as plain
-text, but hands them on to chats and mail, so no ``<`` or ``>`` of theirs is left in those: between
-them stand mentions, links and tags.
+text, but hands them on to chats and mail, so no ``<`` or ``>`` of theirs is left in those, between
+which stand mentions, links and tags, and no address is left whole.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from relay.event import Event, Origin, rfc3339
 from relay.exchange import Request
 from relay.formats.card import HEALTH, LOGS, Card
 from relay.formats.included import included
-from relay.formats.text import fit, fit_end, fit_lines, visible
+from relay.formats.text import Cut, fit, fit_end, fit_lines, unlinked, visible
 
 # PagerDuty's limits. It refuses a whole event for one text that is too long.
 PAYLOAD_MAX = 512 * 1024
@@ -49,7 +49,7 @@ def render(card: Card, url: str, routing_key: str) -> Request:
     """The event that opens an alert, adds to it, or resolves it."""
     event = card.event
     payload = {
-        "summary": card.title(SUMMARY_MAX, _escape),
+        "summary": unlinked(card.title(SUMMARY_MAX, _escape)),
         "source": _first(event.host, event.engine) or "unknown",
         "severity": card.severity,
         "timestamp": f"{rfc3339(event.time_ns)[:23]}Z",  # to the millisecond, as in its examples
@@ -100,7 +100,7 @@ def _details(card: Card) -> dict[str, object]:
     told, notification = included(card.notification), card.notification
     origin = card.event.origin
     texts = {
-        **{_key(name): value for name, value in card.facts},
+        **{_key(name): value for name, value in card.all_facts},
         "route": notification.route,
         "event_id": card.event.id,
         "notification_id": notification.id,
@@ -108,11 +108,11 @@ def _details(card: Card) -> dict[str, object]:
         "not_included": told.missing if told and told.missing else "",
     }
     details: dict[str, object] = {
-        "text": fit_lines(card.text or "", SAID_MAX),
-        **{name: fit(value, VALUE_MAX) for name, value in texts.items()},
+        "text": _shown(card.said, SAID_MAX, fit_lines),
+        **{name: _shown(value, VALUE_MAX) for name, value in texts.items()},
         "count": notification.count if notification.count > 1 else None,
         "held_back": notification.suppressed,
-        **{_key(title): fit_end(text, PRINTED_MAX[title]) for title, text in card.printed},
+        **{_key(it): _shown(text, PRINTED_MAX[it], fit_end) for it, text in card.printed},
         "inspect": _inspected(card),
     }
     return {name: value for name, value in details.items() if value}
@@ -121,7 +121,13 @@ def _details(card: Card) -> dict[str, object]:
 def _inspected(card: Card) -> dict[str, str]:
     # In an object of their own, so that no path can pass for a fact.
     each = INSPECT_MAX // max(1, len(card.inspected)) - PATH_MAX
-    return {fit(path, PATH_MAX): fit(value, min(VALUE_MAX, each)) for path, value in card.inspected}
+    most = min(VALUE_MAX, each)
+    return {fit(path, PATH_MAX): _shown(value, most) for path, value in card.inspected}
+
+
+def _shown(text: str, limit: int, cut: Cut = fit) -> str:
+    """A text for people, in which nothing is a link or a mention, wherever it is passed on to."""
+    return unlinked(cut(text, limit, _escape))
 
 
 def _key(title: str) -> str:
@@ -134,7 +140,7 @@ def _first(*texts: str | None) -> str:
 
 
 def _field(text: str) -> str:
-    return fit(text, FIELD_MAX, _escape)
+    return unlinked(fit(text, FIELD_MAX, _escape))
 
 
 def _escape(character: str) -> str:

@@ -50,7 +50,7 @@ def plain(card: Card, limits: Limits) -> str:
     return "\n\n".join(parts)
 
 
-def unlinked(text: str) -> str:
+def without_links(text: str) -> str:
     """``text`` with a `GAP` wherever an app would else find a link."""
     return _ADDRESS.sub(GAP, text)
 
@@ -66,9 +66,9 @@ def _facts(card: Card, limits: Limits) -> list[str]:
 
 
 def _inspected(card: Card, limits: Limits) -> list[str]:
-    each = limits.inspected // max(1, len(card.inspected))
-    lines = (f"{path}: {value}" for path, value in card.inspected)
-    return [_within(line, each - 2, limits.size, fit) for line in lines]
+    each = limits.inspected // max(1, len(card.inspected)) - 2
+    lines = (f"{fit(path, each // 2)}: {value}" for path, value in card.inspected)
+    return [_within(line, each, limits.size, fit) for line in lines]
 
 
 def _printed(card: Card, limits: Limits) -> list[str]:
@@ -86,6 +86,6 @@ def _barred(text: str, limit: int) -> str:
 def _within(text: str, limit: int, size: Callable[[str], int], fit: Fit) -> str:
     """``text`` without links, as ``fit`` cuts it, in at most ``limit``, which is at least 20."""
     room = limit
-    while (length := size(shown := unlinked(fit(text, room)))) > limit:
+    while (length := size(shown := without_links(fit(text, room)))) > limit:
         room = room * limit // length
     return shown

@@ -15,7 +15,7 @@ import msgspec
 
 from relay.exchange import Request
 from relay.formats.card import HEALTH, LOGS, Card
-from relay.formats.text import fit_end, fit_lines, fit_shown, units
+from relay.formats.text import fit, fit_end, fit_lines, fit_shown, units
 
 # Telegram's limits.
 TEXT_MAX = 4_096
@@ -104,7 +104,8 @@ def _written(card: Card) -> _Text:
 def _inspected(text: _Text, inspected: Sequence[tuple[str, str]]) -> None:
     for path, value in inspected:
         text.write("\n")
-        _code(text, f"{path}: {value}", INSPECT_MAX // len(inspected) - 1)
+        each = INSPECT_MAX // len(inspected) - 1
+        _code(text, f"{fit(path, each // 2)}: {value}", each)
 
 
 def _code(text: _Text, value: str, limit: int) -> None:

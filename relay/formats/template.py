@@ -11,12 +11,17 @@ import msgspec
 from relay.config import HttpDestination
 from relay.exchange import Request
 from relay.formats.context import context
+from relay.formats.text import MARK
 from relay.formats.wording import Failed
 from relay.notification import Notification
-from relay.template import Template, TemplateError
+from relay.template import STEPS_MAX, Budget, Template, TemplateError
 
 BODY_MAX = 262_144
-"""The characters of all texts in a body; what would be beyond is the headline."""
+"""The characters that all templates of a body may make or write."""
+BODY_STEPS = 5 * STEPS_MAX
+"""Likewise their steps."""
+HEADLINES_MAX = 20
+"""So many headlines at most stand for what failed; then a mark does."""
 PLAIN = "text/plain; charset=utf-8"
 
 _Tree = dict[str, "_Tree"] | list["_Tree"] | Template | int | float | bool | None
@@ -27,19 +32,24 @@ def renderer(to: HttpDestination, failed: Failed) -> Callable[[Notification], Re
     """What renders the body, compiled once; ``failed`` is told of every template that fails."""
     url = to.endpoint
     if to.body_text is not None:
-        text = Template(to.body_text)
-        kind = to.content_type or PLAIN
-        return lambda notification: Request(
-            _writing(notification, failed)(text, "body_text").encode(errors="replace"),
-            url,
-            {"Content-Type": kind},
-        )
+        text, kind = Template(to.body_text), to.content_type or PLAIN
+
+        def as_text(notification: Notification) -> Request:
+            writing = _Writing(notification)
+            body = writing.write(text, "body_text").encode(errors="replace")
+            writing.tell(failed)
+            return Request(body, url, {"Content-Type": kind})
+
+        return as_text
     tree = _compiled(to.body)
-    return lambda notification: Request(
-        msgspec.json.encode(_filled(tree, "body", _writing(notification, failed))),
-        url,
-        {"Content-Type": "application/json"},
-    )
+
+    def as_json(notification: Notification) -> Request:
+        writing = _Writing(notification)
+        body = msgspec.json.encode(_filled(tree, "body", writing.write))
+        writing.tell(failed)
+        return Request(body, url, {"Content-Type": "application/json"})
+
+    return as_json
 
 
 def _compiled(value: object) -> _Tree:
@@ -67,21 +77,24 @@ def _filled(tree: _Tree, path: str, write: _Write) -> object:
             return tree
 
 
-def _writing(notification: Notification, failed: Failed) -> _Write:
-    """What writes the texts of one body."""
-    known = context(notification)
-    left = BODY_MAX
+class _Writing:
+    """The texts of one body, which share a measure of steps and characters."""
 
-    def write(template: Template, path: str) -> str:
-        nonlocal left
+    def __init__(self, notification: Notification) -> None:
+        self._known = context(notification)
+        self._budget = Budget(BODY_STEPS, BODY_MAX)
+        self._headlines = HEADLINES_MAX
+        self._failures: list[tuple[str, str]] = []
+
+    def write(self, template: Template, path: str) -> str:
         try:
-            text = template.render(known)
-            if len(text) > left:
-                raise TemplateError(f"makes the body longer than {BODY_MAX} characters")
+            return template.render(self._known, self._budget)
         except TemplateError as error:
-            failed(path, str(error))
-            return str(known["headline"])
-        left -= len(text)
-        return text
+            self._failures.append((path, str(error)))
+        self._headlines -= 1
+        return str(self._known["headline"]) if self._headlines >= 0 else MARK
 
-    return write
+    def tell(self, failed: Failed) -> None:
+        """Of the first that failed: what comes behind it often fails by it."""
+        for path, words in self._failures[:1]:
+            failed(path, words)

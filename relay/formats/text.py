@@ -11,6 +11,18 @@ GAP = "\u200b"
 wrote of it is spelled out."""
 
 
+Cut = Callable[[str, int, Callable[[str], str]], str]
+"""`fit`, `fit_lines` or `fit_end`."""
+
+
+def unlinked(text: str) -> str:
+    """``text`` in which no address is left whole, and as long: the colon of ``://`` is a ratio.
+
+    For texts that others pass on to places of which nobody knows what they make a link of.
+    """
+    return text.replace("://", "∶//")
+
+
 def visible(text: str) -> str:
     r"""``text`` with every character that does not print spelled out, as in ``\x1b``, ``\u202e``.
 

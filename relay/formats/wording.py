@@ -1,6 +1,7 @@
 """The titles and texts that a configuration gives in place of relay's own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from relay.config import Route, Vendor
 from relay.formats.card import Card
@@ -22,7 +23,9 @@ class Wording:
 
     def card(self, notification: Notification) -> Card:
         """The notification in these words; where a template fails, in relay's own."""
-        return Card(notification, self._titles.of(notification), self._texts.of(notification))
+        known = cache(lambda: context(notification, visible))  # made where a template needs it
+        title = self._titles.of(notification.route, known)
+        return Card(notification, title, self._texts.of(notification.route, known))
 
 
 class _Words:
@@ -38,12 +41,12 @@ class _Words:
         }
         self._failed = failed
 
-    def of(self, notification: Notification) -> str | None:
-        template = self._by_route.get(notification.route, self._usual)
+    def of(self, route: str, known: Callable[[], Mapping[str, object]]) -> str | None:
+        template = self._by_route.get(route, self._usual)
         if template is None:
             return None
         try:
-            return template.render(context(notification, visible))
+            return template.render(known())
         except TemplateError as error:
             self._failed(self._kind, str(error))
             return None
