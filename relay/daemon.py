@@ -24,6 +24,7 @@ from relay.desk import Desk, OwnDesk, Running
 from relay.engine.client import current_context
 from relay.engine.endpoint import Endpoint, endpoint
 from relay.engine.listener import Pace
+from relay.errors import StoreInUse
 from relay.formats import renderer
 from relay.lanes import Channel, Lane
 from relay.ops.admin import admin
@@ -42,6 +43,12 @@ DECLARE_EVERY_S = 60
 """How often it is told at most what the store gave up."""
 
 PRUNE_EVERY_S = 60
+
+STORE_S = 3
+"""How long a store may be in use by a command when relay starts."""
+
+LAST_WORDS_S = 0.5
+"""How long telling of the last attempts may take."""
 
 DRAIN_S = 5
 """How long what is under way may take to finish once relay was told to stop."""
@@ -79,15 +86,15 @@ class Surroundings:
     pace: Pace = field(default_factory=Pace)
 
 
-def store_path(config: Config, folder: Path, environ: Mapping[str, str]) -> Path:
-    """The configured path, else in systemd's ``$STATE_DIRECTORY``, else in the user's state.
+def store_path(given: Path | None, folder: Path, environ: Mapping[str, str]) -> Path:
+    """The one that is given, else in systemd's ``$STATE_DIRECTORY`` or in the user's state.
 
     A relative path starts at ``folder``, where the configuration is.
 
     See systemd.exec(5) and the XDG Base Directory Specification.
     """
-    if config.store.path is not None:
-        return folder.absolute() / config.store.path
+    if given is not None:
+        return folder.absolute() / given
     if folders := environ.get("STATE_DIRECTORY"):
         return Path(folders.split(":")[0]) / "relay.db"
     state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/")) / ".local" / "state"
@@ -181,18 +188,31 @@ def _running(lanes: list[Lane]) -> Running:
 
 async def _opened(config: Config, store: Path | None, resources: AsyncExitStack) -> _Work:
     lost = asyncio.Event()
-    outbox = await resources.enter_async_context(
-        open_outbox(
+    outbox = await _outbox(config, store, lost, resources)
+    router, clock = Router(config.routes), SteadyClock()
+    announcer = Announcer(router, outbox, clock.now_ns, lost)
+    return _Work(config, store, router, outbox, clock, announcer, valves(config.destinations))
+
+
+async def _outbox(
+    config: Config, store: Path | None, lost: asyncio.Event, resources: AsyncExitStack
+) -> Outbox:
+    """The store; one that a command has at the moment is waited for."""
+    ends_s = asyncio.get_running_loop().time() + STORE_S
+    while True:
+        opening = open_outbox(
             store,
             max_size=config.store.max_size,
             when_full=config.store.when_full,
             unordered=[name for name, to in config.destinations.items() if to.ordering == "none"],
             on_loss=lambda _: lost.set(),
         )
-    )
-    router, clock = Router(config.routes), SteadyClock()
-    announcer = Announcer(router, outbox, clock.now_ns, lost)
-    return _Work(config, store, router, outbox, clock, announcer, valves(config.destinations))
+        try:
+            return await resources.enter_async_context(opening)
+        except StoreInUse:
+            if asyncio.get_running_loop().time() > ends_s:
+                raise
+        await asyncio.sleep(0.1)
 
 
 async def _begin(
@@ -252,6 +272,13 @@ async def _wind_down(
     for lane in running:
         lane.stop()
     await _finish(list(running.values()), stop, ends_s)
+    # what came of the last attempts is told at the next start
+    await _finish([tasks.create_task(_tell_the_rest(work))], stop, ends_s + LAST_WORDS_S)
+
+
+async def _tell_the_rest(work: _Work) -> None:
+    await work.announcer.catch_up()
+    await work.announcer.declare([])
 
 
 async def _say_goodbye(work: _Work) -> None:

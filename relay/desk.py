@@ -74,9 +74,9 @@ class Desk(Protocol):
         ...
 
     async def enable(self, destination: str) -> bool:
-        """Send to a destination again that said that it wants no more.
+        """Send to a destination again, whatever it asked for.
 
-        Returns whether it was stopped. Raises `UnknownDestination`, `NothingRuns`.
+        Returns whether that was to wait. Raises `UnknownDestination`, `NothingRuns`.
         """
         ...
 

@@ -104,6 +104,10 @@ class Dead:
     """It is given up and kept."""
 
     reason: Reason
+    last: Reason | None = None
+    """What the last attempt came to, where it is given up for its age or its attempts."""
+    pause_s: float = 0.0
+    """As of `Retry`."""
 
 
 Outcome = Delivered | Retry | Dead

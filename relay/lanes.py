@@ -12,14 +12,14 @@ import structlog
 from relay.condition import Condition
 from relay.config import Destination
 from relay.delivery.dialects import DIALECTS, plain
-from relay.delivery.health import Health, Turn
+from relay.delivery.health import Health, Turn, answered
 from relay.delivery.limits import Valve
 from relay.delivery.retry import Attempt, judge
 from relay.delivery.sender import Sender
 from relay.delivery.signing import Sign
 from relay.delivery.webhook import stamped
 from relay.event import TYPE_RELAY
-from relay.exchange import Dead, Delivered, Outcome, Reason, Response, Retry, kind
+from relay.exchange import Dead, Delivered, Outcome, Reason, Response, kind
 from relay.formats import Render
 from relay.notification import Notification
 from relay.store.outbox import Delivery, Outbox
@@ -32,6 +32,9 @@ AT_ONCE = 64
 
 NAP_S = 60.0
 """The longest wait for a due time, and how often what is too old is looked for."""
+
+EVER_NS = 10**18
+"""Longer than anything waits."""
 
 ANSWER_CHARS = 200
 """How much of an answer a log line shows."""
@@ -92,6 +95,7 @@ class Lane:
         self._now = now
         self._chance = chance
         self._news = outbox.news(channel.name)
+        valve.on_change(self._news.set)
         self._ready: deque[Delivery] = deque()
         self._under_way: set[int] = set()
         self._health = Health(channel.destination.retry)
@@ -119,26 +123,29 @@ class Lane:
         return Condition(stopped, failing, resumes_ns)
 
     def enable(self) -> bool:
-        """Send again at once, whatever the destination asked for; whether it was stopped."""
-        was_stopped = self._health.stopped
+        """Send again at once, whatever the destination asked for; whether that was to wait."""
+        waited = self.condition != Condition()
         self._health.enable(self._now_s())
         self._valve.open()
         self._enabled = True
         self._news.set()
-        return was_stopped
+        return waited
 
     async def run(self) -> None:
         """Deliver until told to stop; then return when what is under way is settled."""
-        await self._resume_pause()
+        await self._resume()
         async with asyncio.TaskGroup() as attempts:
             stopping = False
             while not stopping:
                 stopping = self._stopping
                 self._news.clear()
-                await self._forget_pause()
+                await self._begin_anew()
                 await self._sweep()
+                had_some = bool(self._ready)
                 next_s = await self._fetch()
                 limit_s = self._start(attempts)
+                if had_some and not self._ready and self._has_room():
+                    continue  # there may be more in the store
                 if not self._stopping:
                     await self._pause(min(next_s, limit_s))
 
@@ -147,18 +154,23 @@ class Lane:
         self._stopping = True
         self._news.set()
 
-    async def _resume_pause(self) -> None:
-        """What the destination asked for holds across a restart."""
+    async def _resume(self) -> None:
+        """What the destination asked for holds across a restart, and an episode goes on."""
         now_ns = self._now()
+        since_ns = (await self._outbox.episodes()).get(self.name)
+        if since_ns is not None:
+            self._health.resume(since_ns / 1e9, now_ns / 1e9)
         until_ns = (await self._outbox.pauses(now_ns)).get(self.name)
         if until_ns is not None:
             most_s = self._channel.destination.retry.max_after.total_seconds()
             self._valve.close(min(until_ns / 1e9, now_ns / 1e9 + most_s))
 
-    async def _forget_pause(self) -> None:
+    async def _begin_anew(self) -> None:
+        """After `enable`: nothing that waits goes on waiting."""
         if self._enabled:
             self._enabled = False
             await self._outbox.end_pause(self.name)
+            await self._outbox.hurry(self.name, self._now())
 
     async def _sweep(self) -> None:
         """Give up what is too old, where no attempt will: while the destination takes nothing."""
@@ -170,10 +182,11 @@ class Lane:
         age_ns = int(self._channel.destination.retry.max_age.total_seconds() * 1e9)
         now_ns = self._now()
         expired = await self._outbox.expire(self.name, now_ns - age_ns, now_ns, self._under_way)
-        if expired:
-            self.tally.swept += expired
-            self._gossip.bury(self.name, Reason.EXPIRED, expired)
-            log.warning("delivery.expired", destination=self.name, count=expired)
+        if expired.count:
+            self.tally.swept += expired.count
+            log.warning("delivery.expired", destination=self.name, count=expired.count)
+            if others := expired.count - expired.own:
+                self._gossip.bury(self.name, Reason.EXPIRED, others)
         else:
             self._swept_s = now_s
 
@@ -182,8 +195,12 @@ class Lane:
         if self._ready or self._health.stopped:
             return NAP_S
         now_ns = self._now()
-        most = max(AT_ONCE, self._channel.destination.concurrency)
-        due = await self._outbox.due(self._channel.name, now_ns, most, self._under_way)
+        most, until_ns = max(AT_ONCE, self._channel.destination.concurrency), now_ns
+        if self._health.probing:  # whatever is first finds out, when it is time for that
+            if (wait_s := self._health.wait_s(now_ns / 1e9)) > 0:
+                return wait_s
+            most, until_ns = 1, now_ns + EVER_NS
+        due = await self._outbox.due(self._channel.name, until_ns, most, self._under_way)
         self._ready.extend(due.deliveries)
         return NAP_S if due.next_ns is None else (due.next_ns - now_ns) / 1e9
 
@@ -191,8 +208,10 @@ class Lane:
         """Begin attempts while there is room; in how many seconds the next may begin."""
         while self._ready and self._has_room():
             now_s = self._now_s()
-            wait_s = self._health.wait_s(now_s) or self._valve.wait_s(self, now_s)
-            if wait_s > 0:
+            if (wait_s := self._health.wait_s(now_s)) > 0:
+                self._valve.leave(self)
+                return wait_s
+            if (wait_s := self._valve.wait_s(self, now_s)) > 0:
                 return wait_s
             self._valve.spend(self, now_s)
             delivery = self._ready.popleft()
@@ -226,16 +245,23 @@ class Lane:
         self._log(delivery, response, outcome, perf_counter() - begun_s)
         turn = self._heed(delivery, response, outcome)
         await self._outbox.settle(delivery, outcome, self._now(), response.answer)
-        if turn is Turn.RECOVERED:
-            await self._outbox.hurry(self.name, self._now())
+        await self._keep(turn)
         self._under_way.discard(delivery.seq)
         self._news.set()
+
+    async def _keep(self, turn: Turn | None) -> None:
+        match turn:
+            case Turn.FAILING:
+                await self._outbox.begin_episode(self.name, self._now())
+            case Turn.RECOVERED:
+                await self._outbox.end_episode(self.name)
+                await self._outbox.hurry(self.name, self._now())
 
     def _heed(self, delivery: Delivery, response: Response, outcome: Outcome) -> Turn | None:
         """Do what an outcome means for all that goes to the destination."""
         now_s = self._now_s()
         self.tally.count(outcome)
-        if isinstance(outcome, Delivered | Retry) and outcome.pause_s > 0:
+        if outcome.pause_s > 0:
             self._valve.close(now_s + outcome.pause_s)
         if isinstance(outcome, Dead) and delivery.notification.events[0].type != TYPE_RELAY:
             self._gossip.bury(self.name, outcome.reason)
@@ -243,7 +269,7 @@ class Lane:
         turn = self._health.record(outcome, now_s, self._chance())
         match turn:
             case Turn.FAILING:
-                facts = {"why": outcome.reason.value, "reason": _words(response, outcome)}
+                facts = {"why": answered(outcome).value, "reason": _words(response, outcome)}
                 self._gossip.turn(turn, self.name, facts)
             case Turn.RECOVERED:
                 self._gossip.turn(turn, self.name, {"failed_for_s": f"{failed_for_s:.0f}"})

@@ -9,6 +9,7 @@ from yarl import URL
 from relay.cli.configuration import config_option, find, read
 from relay.config import Config, ConsoleDestination, Destination
 from relay.daemon import store_path
+from relay.delivery.sender import trust
 from relay.engine.client import current_context
 from relay.engine.endpoint import endpoint
 from relay.notification import Include
@@ -26,6 +27,9 @@ def check(file: Path | None, chosen: Path | None) -> None:
         raise click.UsageError("give the file once: as FILE or with --config")
     found = find(file or chosen)
     config = read(file or chosen)
+    for to in config.destinations.values():
+        if not isinstance(to, ConsoleDestination):
+            trust(to.tls)  # raises what would end `relay run`
     for line in describe(config, found):
         click.echo(line)
 
@@ -35,7 +39,7 @@ def describe(config: Config, file: Path | None) -> list[str]:
     store = (
         "memory (there is no configuration file)"
         if file is None
-        else store_path(config, file.parent, os.environ)
+        else store_path(config.store.path, file.parent, os.environ)
     )
     return [
         f"configuration {file or '(built in)'} is valid",

@@ -116,18 +116,22 @@ def _letters(count: int) -> str:
 
 async def _list(kept: Keeping, filters: Filters, limit: int, as_json: bool) -> None:
     rows: list[tuple[str, ...]] = [letter.HEADINGS]
+    lines: list[str] = []
     shown = 0
     async with desk(kept) as found:
         selection = filters.selection(await found.desk.now_ns())
         async for each in _newest(found.desk, selection, limit):
             shown += 1
             if as_json:
-                click.echo(json_line(letter.document(each)))
+                lines.append(json_line(letter.document(each)))
             else:
                 rows.append(letter.row(each))
         more = sum((await found.desk.tally(selection)).values()) - shown if shown == limit else 0
+    # only now: who reads slowly must not keep the store from a relay that starts
     if len(rows) > 1:
-        click.echo("\n".join(columns(rows)))
+        lines = list(columns(rows))
+    for line in lines:
+        click.echo(line)
     if not shown:
         click.echo("no dead letters", err=True)
     if more > 0:
@@ -144,16 +148,15 @@ async def _newest(desk: Desk, selection: Selection, most: int) -> AsyncIterator[
 
 
 async def _show(kept: Keeping, id_: int | str, as_json: bool) -> None:
-    count = 0
     async with desk(kept) as found:
-        async for each in _newest(found.desk, Selection((id_,)), _ALL):
-            if as_json:
-                click.echo(json_line(letter.document(each)))
-            else:
-                click.echo("\n".join(["", *letter.page(each)][count == 0 :]))
-            count += 1
-    if not count:
+        letters = [each async for each in _newest(found.desk, Selection((id_,)), _ALL)]
+    if not letters:
         raise DeskError(f"there is no dead letter {id_}")
+    if as_json:
+        shown = "\n".join(json_line(letter.document(each)) for each in letters)
+    else:
+        shown = "\n\n".join("\n".join(letter.page(each)) for each in letters)
+    click.echo(shown)
 
 
 async def _replay(kept: Keeping, filters: Filters) -> None:

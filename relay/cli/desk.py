@@ -11,8 +11,8 @@ from time import time_ns
 
 import click
 
-from relay.cli.configuration import find, read
-from relay.config import Config
+from relay.cli.configuration import find
+from relay.config import Outline, outline
 from relay.daemon import store_path
 from relay.desk import Desk, DeskError, OwnDesk
 from relay.errors import StoreInUse
@@ -28,7 +28,7 @@ from relay.store.sqlite import open_outbox
 class Keeping:
     """Where a configuration has relay keep what it knows."""
 
-    config: Config
+    outline: Outline
     store: Path
 
     @property
@@ -54,8 +54,8 @@ def keeping(chosen: Path | None) -> Keeping:
             "nothing is kept without a configuration file: give the one that relay runs with "
             "(--config FILE, or $RELAY_CONFIG)"
         )
-    config = read(chosen)
-    return Keeping(config, store_path(config, file.parent, os.environ))
+    outlined = outline(file, os.environ)
+    return Keeping(outlined, store_path(outlined.store, file.parent, os.environ))
 
 
 @asynccontextmanager
@@ -75,22 +75,25 @@ async def _find(kept: Keeping, opened: AsyncExitStack) -> Found:
     except NobodyListens as error:
         nobody = str(error)
     outbox = await _open(kept, nobody, opened)
-    return Found(OwnDesk(outbox, kept.config.destinations, time_ns), is_running=False)
+    return Found(OwnDesk(outbox, kept.outline.destinations, time_ns), is_running=False)
 
 
 async def _open(kept: Keeping, nobody: str, opened: AsyncExitStack) -> Outbox:
     logs.configure(sys.stderr, level=logging.WARNING)
     store = kept.store if kept.is_begun else None
+    if store is None and kept.outline.store is None:
+        raise DeskError(
+            f"there is no store {kept.store}, where a relay of this user would have it: set "
+            "store.path, or $STATE_DIRECTORY as systemd does (STATE_DIRECTORY=/var/lib/relay)"
+        )
     if store is None:
         click.echo(f"nothing was kept yet: there is no store {kept.store}", err=True)
     try:
-        return await opened.enter_async_context(open_outbox(store, unordered=_unordered(kept)))
+        return await opened.enter_async_context(
+            open_outbox(store, unordered=kept.outline.unordered)
+        )
     except StoreInUse as error:
         raise DeskError(
             f"a relay runs that cannot be asked: {nobody}. It may be starting or ending, or its "
             f"socket was removed: {error}"
         ) from error
-
-
-def _unordered(kept: Keeping) -> list[str]:
-    return [name for name, to in kept.config.destinations.items() if to.ordering == "none"]

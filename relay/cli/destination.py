@@ -22,10 +22,10 @@ def destination() -> None:
 def enable(name: str, chosen: Path | None) -> None:
     """Send to NAME again, though it said that it wants no more (410) or to be left alone."""
     try:
-        was_stopped = asyncio.run(_enable(keeping(chosen), name))
+        waited = asyncio.run(_enable(keeping(chosen), name))
     except UnknownDestination as error:
         raise click.UsageError(str(error)) from error
-    click.echo(f"{name}: enabled" if was_stopped else f"{name}: it was not stopped")
+    click.echo(f"{name}: enabled" if waited else f"{name}: it was being sent to already")
 
 
 async def _enable(kept: Keeping, name: str) -> bool:

@@ -66,7 +66,7 @@ async def _list(kept: Keeping, destination: str | None, limit: int, as_json: boo
         pending = _only(destination, await found.desk.pending())
         waiting = await found.desk.waiting(destination, limit)
         now_ns = await found.desk.now_ns()
-    configured = conditions if found.is_running else kept.config.destinations
+    configured = conditions if found.is_running else kept.outline.destinations
     view = _View(now_ns, conditions, configured, pending, waiting)
     for line in _lines(view) if as_json else _report(view):
         click.echo(line)

@@ -21,7 +21,7 @@ def run(chosen: Path | None, debug: bool) -> None:
     """Listen, match and deliver until told to stop (SIGTERM, SIGINT)."""
     config = read(chosen)
     file = find(chosen)
-    store = None if file is None else daemon.store_path(config, file.parent, os.environ)
+    store = None if file is None else daemon.store_path(config.store.path, file.parent, os.environ)
     level = logging.DEBUG if debug else logging.INFO
     with logs.in_background(logs.configure(StandardError(), level=level)):
         asyncio.run(_run(config, store))

@@ -35,6 +35,7 @@ from relay.config.model import (
     Route,
     StoreConfig,
 )
+from relay.config.outline import Outline, outline
 from relay.config.section import TlsConfig
 from relay.config.units import Rate
 from relay.config.values import StartFrom, WhenFull
@@ -61,6 +62,7 @@ __all__ = [
     "MattermostDestination",
     "Not",
     "NtfyDestination",
+    "Outline",
     "PagerDutyDestination",
     "Pattern",
     "Range",
@@ -84,5 +86,6 @@ __all__ = [
     "WhenFull",
     "default",
     "load",
+    "outline",
     "parse",
 ]

@@ -31,7 +31,7 @@ routes:
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """The configuration in a file. Raises `ConfigError` with all that is wrong with it."""
-    return parse(_text(path), file=str(path), environ=environ, folder=path.parent)
+    return parse(text_of(path), file=str(path), environ=environ, folder=path.parent)
 
 
 def parse(text: str, *, file: str, environ: Mapping[str, str], folder: Path) -> Config:
@@ -62,7 +62,8 @@ def _validate(data: Mapping[str, object]) -> tuple[Config | None, list[Mistake]]
         return None, mistakes_of(error, data)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What is in a file. Raises `ConfigError`."""
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)

@@ -22,9 +22,10 @@ class Said:
 
 
 NOTHING = Said()
+_ERRORS = range(400, 600)
 Dialect = Callable[[Response], Said]
 
-_ERROR_CODE = re.compile(rb"\s*([a-z]+(?:_[a-z]+)+)\s*")
+_ERROR_CODE = re.compile(rb"\s*([a-z]+(?:_[a-z]+)+|ratelimited)\s*")
 """How Slack words an error in plain text: ``invalid_payload``, ``channel_not_found``."""
 _BUSY = ("ratelimited", "rate_limited", "message_limit_exceeded")
 _PASSING = (
@@ -45,6 +46,11 @@ def slack(response: Response) -> Said:
     """Slack and what is compatible with it: an error in a text, or in ``{"ok": false, …}``."""
     if found := _ERROR_CODE.fullmatch(response.body):
         return _coded(found[1].decode())
+    return slack_json(response)
+
+
+def slack_json(response: Response) -> Said:
+    """The same, where a text is no error: Mattermost and Rocket.Chat."""
     match _object(response.body):
         case {"ok": False, "error": str(code)}:
             return _coded(code)
@@ -74,7 +80,7 @@ def telegram(response: Response) -> Said:
     match _object(response.body):
         case {"ok": False, "parameters": {"retry_after": after}}:
             return Said(status=429, after_s=_seconds(after))
-        case {"ok": False, "error_code": int(code)}:
+        case {"ok": False, "error_code": int(code)} if code in _ERRORS:
             return Said(status=code)
         case {"ok": False}:
             return Said(rejected=True)
@@ -84,7 +90,9 @@ def telegram(response: Response) -> Said:
 def teams(response: Response) -> Said:
     """Teams: the status of an inner request, in the text of a 200."""
     found = _RELAYED_STATUS.search(response.body)
-    return Said(status=int(found[1])) if found and _is_ok(response) else NOTHING
+    if not found or not _is_ok(response) or int(found[1]) not in _ERRORS:
+        return NOTHING
+    return Said(status=int(found[1]))
 
 
 def google_chat(response: Response) -> Said:
@@ -93,15 +101,15 @@ def google_chat(response: Response) -> Said:
     https://google.aip.dev/193
     """
     match _object(response.body):
-        case {"error": {"code": int(code)}}:
+        case {"error": {"code": int(code)}} if code in _ERRORS:
             return Said(status=code)
     return NOTHING
 
 
 DIALECTS: Mapping[str, Dialect] = {
     "slack": slack,
-    "mattermost": slack,
-    "rocketchat": slack,
+    "mattermost": slack_json,
+    "rocketchat": slack_json,
     "discord": discord,
     "telegram": telegram,
     "teams": teams,

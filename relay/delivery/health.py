@@ -66,24 +66,30 @@ class Health:
 
     def record(self, outcome: Outcome, now_s: float, chance: float) -> Turn | None:
         """Take note of what an attempt came to; ``chance`` is from 0 to 1, for the jitter."""
-        before = self.failing
+        if self.stopped:  # what was under way changes nothing
+            return None
+        before, reason = self.failing, answered(outcome)
         match outcome:
             case Delivered():
                 self._failures, self._probes, self._probe_s = 0, 0, None
-                self.stopped = False
                 return Turn.RECOVERED if before else None
-            case _ if outcome.reason is Reason.RATE_LIMITED:
+            case _ if reason is Reason.RATE_LIMITED:
                 return None
         if self._failures == 0:
             self._since_s = now_s
         self._failures += 1
-        if outcome.reason is Reason.GONE:
+        if reason is Reason.GONE:
             self.stopped, self._failures = True, max(self._failures, FAILURES)
-        elif isinstance(outcome, Dead) and outcome.reason in _ANSWERED:
+        elif reason in _ANSWERED:
             self._probes, self._probe_s = 0, None
         elif self.failing:
             self._schedule(now_s, chance)
         return Turn.FAILING if self.failing and not before else None
+
+    def resume(self, since_s: float, now_s: float) -> None:
+        """Go on with an episode that began at another time of day, in another process."""
+        self._failures, self._since_s = FAILURES, since_s
+        self._probe_s = now_s
 
     def _schedule(self, now_s: float, chance: float) -> None:
         """When the next probe is; attempts that began before an episode do not put it off."""
@@ -92,3 +98,8 @@ class Health:
         wait_s = backoff_s(Attempt(self._probes, 0.0, chance), self._policy)
         self._probe_s = now_s + min(wait_s, PROBE_MAX_S)
         self._probes += 1
+
+
+def answered(outcome: Outcome) -> Reason:
+    """What the attempt itself came to."""
+    return (outcome.last if isinstance(outcome, Dead) else None) or outcome.reason

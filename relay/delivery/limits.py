@@ -1,11 +1,18 @@
 """How fast a destination may be sent to, and when it is left alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from yarl import URL
 
-from relay.config import ConsoleDestination, Destination, Rate
+from relay.config import (
+    ConsoleDestination,
+    Destination,
+    NtfyDestination,
+    PagerDutyDestination,
+    Rate,
+    TelegramDestination,
+)
 
 
 class TokenBucket:
@@ -38,6 +45,11 @@ class Valve:
         self._buckets = [TokenBucket(rate) for rate in rates]
         self._closed_until_s = float("-inf")
         self._queue: list[object] = []
+        self._waiting: list[Callable[[], None]] = []
+
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """Call this when a wait may be shorter than it was said to be."""
+        self._waiting.append(wake)
 
     def wait_s(self, who: object, now_s: float) -> float:
         """How long until the next of ``who`` may go, which queues for it; 0 if it may go now."""
@@ -54,7 +66,8 @@ class Valve:
 
     def spend(self, who: object, now_s: float) -> None:
         """Let one of ``who`` go."""
-        self.leave(who)
+        if who in self._queue:
+            self._queue.remove(who)
         for bucket in self._buckets:
             bucket.spend(now_s)
 
@@ -62,6 +75,7 @@ class Valve:
         """``who`` has nothing that wants to go."""
         if who in self._queue:
             self._queue.remove(who)
+            self._wake()
 
     def close(self, until_s: float) -> None:
         """Let nothing through before then."""
@@ -70,6 +84,11 @@ class Valve:
     def open(self) -> None:
         """Whatever the place asked for is over."""
         self._closed_until_s = float("-inf")
+        self._wake()
+
+    def _wake(self) -> None:
+        for wake in self._waiting:
+            wake()
 
     def closed_s(self, now_s: float) -> float:
         """For how long it lets nothing through because it was closed."""
@@ -77,7 +96,10 @@ class Valve:
 
 
 def valves(destinations: Mapping[str, Destination]) -> dict[str, Valve]:
-    """One for each destination, by name; those with one URL host and path share theirs."""
+    """One for each destination, by name; those with one URL host and path share theirs.
+
+    Unless it is somebody else who takes what is sent there: another chat, topic or service.
+    """
     places: defaultdict[object, dict[str, Rate | None]] = defaultdict(dict)
     for name, to in destinations.items():
         places[_place(name, to)][name] = to.rate_limit
@@ -92,4 +114,16 @@ def _place(name: str, to: Destination) -> object:
     if isinstance(to, ConsoleDestination):
         return name
     url = URL(to.endpoint)
-    return url.host, url.port, url.path
+    return url.host, url.port, url.path, _addressee(to)
+
+
+def _addressee(to: Destination) -> str:
+    match to:
+        case TelegramDestination():
+            return to.chat_id
+        case NtfyDestination():
+            return to.topic.get_secret_value()
+        case PagerDutyDestination():
+            return to.routing_key.get_secret_value()
+        case _:
+            return ""

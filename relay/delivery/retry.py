@@ -47,14 +47,17 @@ def judge(
         case Reason.GONE:
             return Retry(0.0, reason)
         case Reason.REDIRECT | Reason.REFUSED | Reason.REJECTED:
-            return Dead(reason)
+            return Dead(reason, pause_s=asked_s)
+    wait_s = max(asked_s, backoff_s(attempt, policy))
+    pause_s = 0.0
+    if asked_s or reason is Reason.RATE_LIMITED:
+        # one that asks for next to no time, again and again, is not asked without end
+        pause_s = max(asked_s, policy.initial.total_seconds())
     if attempt.age_s >= policy.max_age.total_seconds():
-        return Dead(Reason.EXPIRED)
+        return Dead(Reason.EXPIRED, reason, pause_s)
     if policy.max_attempts is not None and attempt.earlier + 1 >= policy.max_attempts:
-        return Dead(Reason.ATTEMPTS)
-    wait_s = asked_s or backoff_s(attempt, policy)
-    pauses = bool(asked_s) or reason is Reason.RATE_LIMITED
-    return Retry(wait_s, reason, pause_s=wait_s if pauses else 0.0)
+        return Dead(Reason.ATTEMPTS, reason, pause_s)
+    return Retry(wait_s, reason, pause_s)
 
 
 def backoff_s(attempt: Attempt, policy: RetryConfig) -> float:
@@ -91,6 +94,8 @@ def _of_status(status: int) -> Reason:
             return Reason.GONE
         case 408 | 425:
             return Reason.UNAVAILABLE
+        case 407:  # of the proxy: the destination was not asked
+            return Reason.CONNECTION
         case _ if 200 <= status < 300:
             return Reason.OK
         case _ if 300 <= status < 400:

@@ -35,7 +35,7 @@ class Scrubber:
         # the longest first, since one can be a part of another
         self._longest = sorted(spellings, key=len, reverse=True)
         self._pattern = re.compile(
-            "|".join(re.escape(spelling) for spelling in self._longest) or r"(?!)"
+            "|".join(re.escape(spelling) for spelling in self._longest) or r"(?!)", re.IGNORECASE
         )
 
     @property
@@ -54,12 +54,20 @@ def secrets_of(destination: Destination) -> set[str]:
     found = set(_inside(destination))
     if isinstance(destination, WebDestination):
         found |= set(_of_urls(destination))
-        if (basic := destination.basic_auth) is not None:
-            pair = f"{basic.username}:{basic.password.get_secret_value()}"
-            found.add(base64.b64encode(pair.encode()).decode())
+        found |= {base64.b64encode(pair.encode()).decode() for pair in _pairs(destination)}
     parts = {part for secret in found for part in _TEMPLATE.split(secret)}
     secrets = {secret for secret in found | parts if len(secret) >= SHORTEST}
     return secrets | {part for part in _of_body(destination) if len(part) >= LIKELY}
+
+
+def _pairs(to: WebDestination) -> Iterator[str]:
+    """Users with their passwords, as basic authorization sends them (RFC 7617, section 2)."""
+    if (basic := to.basic_auth) is not None:
+        yield f"{basic.username}:{basic.password.get_secret_value()}"
+    for secret in (to.url, to.proxy):
+        url = URL("" if secret is None else secret.get_secret_value())
+        if url.user is not None:
+            yield f"{url.user}:{url.password or ''}"
 
 
 def _inside(value: object) -> Iterator[str]:
@@ -112,3 +120,6 @@ def _spellings(secret: str) -> Iterator[str]:
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret)[1:-1].replace("/", "\\/")
     yield html.escape(secret)
+    yield html.escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
+    # as Go writes JSON
+    yield json.dumps(secret)[1:-1].translate({ord(it): f"\\u{ord(it):04x}" for it in "&<>"})

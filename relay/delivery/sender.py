@@ -71,7 +71,7 @@ class HttpSender:
         return Response(
             answer.status,
             text.encode(errors="surrogateescape")[:ANSWER_BYTES],
-            error=elsewhere(location) if 300 <= answer.status < 400 else None,
+            error=elsewhere(location) if location and 300 <= answer.status < 400 else None,
             headers={
                 name: answer.headers[name][:HEADER_CHARS]
                 for name in _OF_LIMITS
@@ -88,7 +88,7 @@ async def http_sender(to: WebDestination) -> AsyncIterator[HttpSender]:
     unpacked: a destination cannot make relay hold more than it sends. Raises `TlsError`.
     """
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=to.concurrency, ssl=_trust(to.tls)),
+        connector=aiohttp.TCPConnector(limit=to.concurrency, ssl=trust(to.tls)),
         timeout=aiohttp.ClientTimeout(
             total=to.timeout.total.total_seconds(),
             sock_connect=to.timeout.connect.total_seconds(),
@@ -97,12 +97,14 @@ async def http_sender(to: WebDestination) -> AsyncIterator[HttpSender]:
         auto_decompress=False,
         headers={"User-Agent": f"relay/{__version__}", "Accept-Encoding": "identity"},
     )
+    # aiohttp would send a GET or a PUT twice by itself: tries are counted, and have their schedule
+    session._retry_connection = False
     async with session:
         yield HttpSender(session, to)
 
 
-def _trust(files: TlsConfig | None) -> ssl.SSLContext | bool:
-    """Whom to trust, and who relay is; True for what the system trusts."""
+def trust(files: TlsConfig | None) -> ssl.SSLContext | bool:
+    """Whom to trust, and who relay is; True for what the system trusts. Raises `TlsError`."""
     if files is None:
         return True
     file = files.ca_file
@@ -110,7 +112,8 @@ def _trust(files: TlsConfig | None) -> ssl.SSLContext | bool:
         context = ssl.create_default_context(cafile=file)
         if files.cert_file is not None:
             file = files.cert_file
-            context.load_cert_chain(files.cert_file, files.key_file)
+            # a key with a passphrase is refused: nobody could be asked for it
+            context.load_cert_chain(files.cert_file, files.key_file, password="")
     except (OSError, ValueError) as error:
         words = system_words(error) if isinstance(error, OSError) else str(error)
         raise TlsError(f"{file}: cannot be used for TLS: {words}") from error

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from relay.event import TYPE_RELAY
 from relay.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
 from relay.notification import Notification
-from relay.store.outbox import EXPIRED_AT_ONCE, HOLD_NS, Delivery, Due, Waiting, subject
+from relay.store.outbox import EXPIRED_AT_ONCE, HOLD_NS, Delivery, Due, Expired, Waiting, subject
 from relay.store.statements import SQL
 from relay.store.trouble import Broken
 
@@ -104,6 +105,10 @@ def settle(
             _bury(delivery, reason, answer, now_ns, connection)
         case Delivered():
             _remove(delivery.seq, now_ns, connection)
+    if outcome.pause_s > 0:
+        until_ns = now_ns + int(outcome.pause_s * 1e9)
+        row = {"destination": delivery.destination, "until_ns": until_ns}
+        connection.execute(SQL["pause"], row)
 
 
 def expire(
@@ -112,7 +117,7 @@ def expire(
     now_ns: int,
     besides: list[int],
     connection: sqlite3.Connection,
-) -> int:
+) -> Expired:
     """See `Outbox.expire`."""
     asked = {
         "destination": destination,
@@ -121,13 +126,15 @@ def expire(
         "most": EXPIRED_AT_ONCE,
     }
     found = connection.execute(SQL["too_old"], asked).fetchall()
+    own = 0
     for seq, to, notification, created_ns, attempts, answer in found:
         # the attempt that it is spared is not counted
         delivery = Delivery(
             seq, to, read_notification(notification), _time(created_ns), _time(attempts) - 1
         )
+        own += delivery.notification.events[0].type == TYPE_RELAY
         _bury(delivery, Reason.EXPIRED, read_answer(answer), now_ns, connection)
-    return len(found)
+    return Expired(len(found), own)
 
 
 def _try_again(
@@ -144,11 +151,6 @@ def _try_again(
         "answer": _written(shortened(answer)),
     }
     connection.execute(SQL["try_again"], row)
-    if retry.pause_s > 0:
-        until_ns = now_ns + int(retry.pause_s * 1e9)
-        connection.execute(
-            SQL["pause"], {"destination": delivery.destination, "until_ns": until_ns}
-        )
 
 
 def _bury(
@@ -180,6 +182,21 @@ def _remove(seq: int, now_ns: int, connection: sqlite3.Connection) -> None:
 def hurry(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
     """See `Outbox.hurry`."""
     connection.execute(SQL["hurry"], {"destination": destination, "now_ns": now_ns})
+
+
+def begin_episode(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
+    """See `Outbox.begin_episode`."""
+    connection.execute(SQL["begin_episode"], {"destination": destination, "now_ns": now_ns})
+
+
+def end_episode(destination: str, connection: sqlite3.Connection) -> None:
+    """See `Outbox.end_episode`."""
+    connection.execute(SQL["end_episode"], {"destination": destination})
+
+
+def episodes(connection: sqlite3.Connection) -> dict[str, int]:
+    """See `Outbox.episodes`."""
+    return dict(connection.execute(SQL["episodes"]))
 
 
 def pauses(now_ns: int, connection: sqlite3.Connection) -> dict[str, int]:

@@ -65,6 +65,15 @@ class Enriched:
 
 
 @dataclass(frozen=True, slots=True)
+class Expired:
+    """Deliveries that were given up for their age."""
+
+    count: int = 0
+    own: int = 0
+    """How many of them tell of relay itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One notification for one destination, with its attempts."""
 
@@ -191,15 +200,27 @@ class Outbox(Protocol):
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
-    ) -> int:
+    ) -> Expired:
         """Give up up to `EXPIRED_AT_ONCE` deliveries made before then, without another attempt.
 
-        Returns how many. Those whose ``seq`` is among ``besides`` are left alone.
+        Those whose ``seq`` is among ``besides`` are left alone, and those that stand behind them.
         """
         ...
 
     async def hurry(self, destination: str, now_ns: int) -> None:
         """Make due what waits for another attempt: the destination works again."""
+        ...
+
+    async def begin_episode(self, destination: str, now_ns: int) -> None:
+        """The destination fails."""
+        ...
+
+    async def end_episode(self, destination: str) -> None:
+        """It works again."""
+        ...
+
+    async def episodes(self) -> dict[str, int]:
+        """Since when destinations fail, for those that do."""
         ...
 
     async def pauses(self, now_ns: int) -> dict[str, int]:

@@ -66,9 +66,12 @@ FROM deliveries WHERE seq = :seq;
 
 -- name: too_old
 -- Those that were made before a time, whether they are due or not; older ones have lower numbers.
+-- What stands behind one that is under way stays there.
 SELECT seq, destination, notification, created_ns, attempts, answer
 FROM (SELECT * FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :most)
-WHERE created_ns <= :before_ns AND seq NOT IN (SELECT value FROM json_each(:besides));
+WHERE created_ns <= :before_ns AND subject NOT IN (
+    SELECT subject FROM deliveries WHERE seq IN (SELECT value FROM json_each(:besides))
+);
 
 -- name: hurry
 -- What waits for another try, and nothing that waits for one before it.
@@ -85,6 +88,15 @@ SELECT destination, until_ns FROM pauses WHERE until_ns > :now_ns;
 -- name: end_pauses
 -- Those that are over, and those that are longer than any can be: a clock was wrong.
 DELETE FROM pauses WHERE until_ns <= :now_ns OR until_ns > :now_ns + :most_ns;
+
+-- name: begin_episode
+INSERT OR IGNORE INTO episodes (destination, since_ns) VALUES (:destination, :now_ns);
+
+-- name: end_episode
+DELETE FROM episodes WHERE destination = :destination;
+
+-- name: episodes
+SELECT destination, since_ns FROM episodes;
 
 -- name: end_pause
 DELETE FROM pauses WHERE destination = :destination;

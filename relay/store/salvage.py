@@ -19,7 +19,7 @@ LEAP = 1_000_000
 may be under way, and no other may ever have its number."""
 
 _NUMBERED = ("deliveries", "dead_letters")
-_KEYED = ("cursors", "containers", "losses", "counters", "pauses")
+_KEYED = ("cursors", "containers", "losses", "counters", "pauses", "episodes")
 """All but the first are newer than version 1."""
 
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
@@ -74,9 +74,9 @@ def carry_over(broken: Path, fresh: Path, aside: Path, reason: str, now_ns: int)
         for table in _KEYED:
             if table in known:
                 _carry(source, target, table)
-        _leap(source, target)
         target.execute("COMMIT")
         migrate(target, version)
+        _leap(source, target)
         deliveries.promote_heads(now_ns, target)
         return losses.add(aside, carried, reason, target)
 

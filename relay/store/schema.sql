@@ -104,6 +104,12 @@ SELECT seq, destination,
 FROM (SELECT *, CAST(notification AS TEXT) AS text FROM dead_letters_before);
 DROP TABLE dead_letters_before;
 
+-- Destinations that fail, and since when: each was told of once.
+CREATE TABLE episodes (
+    destination TEXT PRIMARY KEY,
+    since_ns    INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- Destinations that asked to be left alone, and until when.
 CREATE TABLE pauses (
     destination TEXT PRIMARY KEY,

@@ -22,6 +22,7 @@ from relay.store.outbox import (
     Delivery,
     Due,
     Enriched,
+    Expired,
     Intake,
     Receipt,
     Selection,
@@ -95,11 +96,11 @@ class SqliteOutbox:
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
-    ) -> int:
+    ) -> Expired:
         """See `Outbox.expire`."""
         work = partial(deliveries.expire, destination, before_ns, now_ns, list(besides))
         expired = await self._committer.run(work)
-        if expired:
+        if expired.count:
             self._tell([destination])
         return expired
 
@@ -107,6 +108,18 @@ class SqliteOutbox:
         """See `Outbox.hurry`."""
         await self._committer.run(partial(deliveries.hurry, destination, now_ns))
         self._tell([destination])
+
+    async def begin_episode(self, destination: str, now_ns: int) -> None:
+        """See `Outbox.begin_episode`."""
+        await self._committer.run(partial(deliveries.begin_episode, destination, now_ns))
+
+    async def end_episode(self, destination: str) -> None:
+        """See `Outbox.end_episode`."""
+        await self._committer.run(partial(deliveries.end_episode, destination))
+
+    async def episodes(self) -> dict[str, int]:
+        """See `Outbox.episodes`."""
+        return await self._committer.run(deliveries.episodes)
 
     async def pauses(self, now_ns: int) -> dict[str, int]:
         """See `Outbox.pauses`."""

@@ -12,7 +12,7 @@ import pytest
 from relay.config import HttpDestination, RetryConfig
 from relay.delivery import sender
 from relay.delivery.retry import Attempt, judge
-from relay.delivery.sender import ANSWER_BYTES, TlsError, http_sender
+from relay.delivery.sender import ANSWER_BYTES, TlsError, http_sender, trust
 from relay.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
 from tests.support.certificates import Authority
 
@@ -312,3 +312,36 @@ async def test_one_that_repeats_what_it_was_sent() -> None:
 async def _taken(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(OK + b"Content-Length: 2\r\n\r\nok")
     await writer.drain()
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+async def test_one_that_drops_the_connection_is_asked_once(method: str) -> None:
+    """Every try is relay's own: it is counted and has its schedule."""
+    asked = 0
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while await reader.readuntil(b"\r\n\r\n"):
+            asked += 1
+            if asked > 1:
+                break
+            writer.write(OK + b"Content-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, http_sender(destination(url)) as http:
+        for _ in range(2):
+            response = await http.send(Request(b"", url, method=method))
+    assert asked == 2
+    assert response.failure is Reason.CONNECTION
+
+
+def test_a_key_with_a_passphrase_is_refused(tmp_path: Path) -> None:
+    """Nobody is asked for it: relay would wait for ever."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("client")
+    locked = authority.lock(key, "hush")
+    tls = {"cert_file": str(certificate), "key_file": str(locked)}
+    with pytest.raises(TlsError, match="cannot be used for TLS"):
+        trust(destination("https://x", tls=tls).tls)

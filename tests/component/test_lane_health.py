@@ -2,13 +2,17 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relay.condition import Condition
+from relay.config import Rate
 from relay.delivery.health import FAILURES, Turn
 from relay.delivery.limits import Valve
-from relay.exchange import Reason, Response
+from relay.event import happening
+from relay.exchange import Reason, Request, Response
+from relay.notification import notify
 from relay.store.outbox import EXPIRED_AT_ONCE, Selection
 from relay.store.sqlite import SqliteOutbox, open_outbox
 from tests.component.gossip import Heard
@@ -18,6 +22,7 @@ from tests.component.lane import (
     Hours,
     empty,
     lane,
+    left,
     running,
     take_in,
     told,
@@ -178,7 +183,7 @@ async def test_what_grows_too_old_meanwhile_is_given_up(
     letters = await outbox.dead_letters(Selection(), 2 * count)
     assert len(letters) == count
     assert {letter.reason for letter in letters} == {"expired"}
-    assert sum(count for _, _, count in gossip.buried) == count
+    assert sum(given_up for _, _, given_up in gossip.buried) == count
 
 
 async def test_a_refusal_is_a_dead_letter_at_once(
@@ -227,3 +232,129 @@ async def test_without_an_order_one_container_goes_in_parallel(clock: Clock) -> 
             to.open.set()
             await empty(outbox)
     assert to.most_at_once == 4
+
+
+async def test_a_single_delivery_finds_out_once_a_minute(
+    outbox: SqliteOutbox, clock: Clock, hours: Hours
+) -> None:
+    """Though its own next try would be ten minutes off: nothing else would notice."""
+    to = Destination(lambda _: DOWN)
+    await many(outbox, 1)
+    async with running(lane(outbox, to, clock, retry=STEADY)):
+        await hours.settle()
+        for _ in range(3600):
+            await hours.move(1)
+        count = len(to.begun)
+        for _ in range(600):
+            await hours.move(1)
+        assert len(to.begun) - count == 10
+        to.answer = lambda _: Response(200)
+        await hours.move(60)
+        await empty(outbox)
+
+
+async def test_enabling_ends_every_wait(outbox: SqliteOutbox, clock: Clock, hours: Hours) -> None:
+    """Of the destination, and of the deliveries that it made wait, with what stands behind them."""
+    to = Destination(lambda _: Response(429, headers={"retry-after": "86400"}))
+    await take_in(outbox, told(1), told(2))
+    one = lane(outbox, to, clock)
+    async with running(one):
+        await hours.settle()
+        assert one.condition.resumes_ns == clock.now_ns + 86_400 * 10**9
+        to.answer = lambda _: Response(200)
+        assert one.enable()
+        await empty(outbox)
+        assert await outbox.pauses(clock.now_ns) == {}
+        assert not one.enable()
+
+
+async def test_an_episode_goes_on_after_a_restart(tmp_path: Path, clock: Clock) -> None:
+    """It is told once, and so is its end, whoever is there to see it."""
+    to, turns = Destination(lambda _: DOWN), []
+    for life in range(3):
+        gossip = Heard()
+        async with open_outbox(tmp_path / "relay.db") as outbox:
+            if life == 0:
+                await many(outbox, 9)
+            if life == 2:
+                to.answer = lambda _: Response(200)
+            async with running(lane(outbox, to, clock, gossip=gossip, retry=STEADY)):
+                await Hours(outbox, clock).settle()
+                if life == 2:
+                    await empty(outbox)
+            turns += [turn for turn, _, _ in gossip.turns]
+    assert turns == [Turn.FAILING, Turn.RECOVERED]
+
+
+async def test_what_succeeds_behind_a_410_does_not_undo_it(
+    outbox: SqliteOutbox, clock: Clock, hours: Hours
+) -> None:
+    """Only somebody who enables it does."""
+    gossip, to = Heard(), Destination()
+    to.answer = lambda id_: Response(410 if id_ == to.begun[0] else 200)
+    to.open.clear()
+    await many(outbox, 12)
+    one = lane(outbox, to, clock, gossip=gossip, concurrency=4)
+    async with running(one):
+        await to.until(4)
+        to.open.set()
+        await hours.settle()
+        assert one.condition == Condition(stopped=True, failing=True)
+    assert len(to.begun) == 4
+    assert [turn for turn, _, _ in gossip.turns] == [Turn.FAILING]
+
+
+async def test_places_that_are_free_are_used_at_once(
+    outbox: SqliteOutbox, clock: Clock, hours: Hours
+) -> None:
+    """Where some hang and what was at hand is used up, more is fetched."""
+    to = Destination()
+    hanging = {told(number, str(number)).id for number in range(4)}
+    to.open.clear()
+    await many(outbox, 100)
+    one = lane(outbox, to, clock, concurrency=8)
+    released = to.send
+
+    async def send(request: Request) -> Response:
+        if request.headers["webhook-id"] in hanging:
+            return await released(request)
+        to.begun.append(request.headers["webhook-id"])
+        return Response(200)
+
+    to.send = send  # type: ignore[method-assign]
+    async with running(one):
+        await left(outbox, 4)
+        to.open.set()
+        await empty(outbox)
+
+
+async def test_a_neighbour_that_fails_takes_no_turns(outbox: SqliteOutbox, clock: Clock) -> None:
+    """Two share a rate: while one only waits for its probe, the other has all of it."""
+    down, up, valve = Destination(lambda _: DOWN), Destination(), Valve([Rate(1, 1.0)])
+    parts: dict[str, Any] = {"valve": valve, "retry": {"initial": "30s", **STEADY}}
+    lanes = [lane(outbox, down, clock, "down", **parts), lane(outbox, up, clock, "up", **parts)]
+    moves = [Hours(outbox, clock, name) for name in ("down", "up")]
+    async with running(*lanes):
+        await take_in(outbox, *(told(n, str(n)) for n in range(20)), to="down")
+        for _ in range(20):
+            for hours in moves:
+                await hours.move(0.5)
+        assert len(down.begun) >= FAILURES
+        before = len(up.begun)
+        await take_in(outbox, *(told(n, str(n)) for n in range(20)), to="up", now_ns=clock.now_ns)
+        for _ in range(10):
+            for hours in moves:
+                await hours.move(0.5)
+        assert len(up.begun) - before >= 8
+
+
+async def test_relays_own_dead_letters_are_not_announced(
+    outbox: SqliteOutbox, clock: Clock
+) -> None:
+    """Else two dead destinations would tell of each other for ever."""
+    gossip, to = Heard(), Destination(lambda _: Response(400))
+    own = happening("dead_letter", engine="relay", host="h", time_ns=1)
+    await take_in(outbox, notify("own", own), told(1))
+    async with running(lane(outbox, to, clock, gossip=gossip)):
+        await empty(outbox)
+    assert gossip.buried == [("hook", Reason.REFUSED, 1)]

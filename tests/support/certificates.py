@@ -71,5 +71,11 @@ class Authority:
         context.verify_mode = ssl.CERT_REQUIRED if known else ssl.CERT_NONE
         return context
 
+    def lock(self, key: Path, passphrase: str) -> Path:
+        """The same key behind a passphrase."""
+        locked = key.with_suffix(".locked")
+        self._openssl("ec", "-in", key, "-aes256", "-passout", f"pass:{passphrase}", "-out", locked)
+        return locked
+
     def _openssl(self, *arguments: str | Path) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=30)

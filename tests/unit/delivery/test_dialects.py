@@ -38,6 +38,7 @@ def judged(kind: str, status: int, body: object = b"", **headers: str) -> Outcom
         ("pagerduty", 202, {"status": "success"}),
         ("alertmanager", 200, b""),
         ("http", 200, b"invalid_payload"),
+        ("mattermost", 200, b"created_ok"),
         ("http", 200, {"ok": False}),
     ],
 )
@@ -54,9 +55,11 @@ def test_what_was_taken(kind: str, status: int, body: object) -> None:
         ("slack", b"action_prohibited"),
         ("slack", {"ok": False, "error": "invalid_blocks"}),
         ("slack", {"ok": False}),
-        ("mattermost", b"no_text"),
+        ("mattermost", {"ok": False}),
         ("rocketchat", {"success": False, "error": "Invalid channel"}),
         ("telegram", {"ok": False, "description": "strange"}),
+        ("telegram", {"ok": False, "error_code": 200}),
+        ("telegram", {"ok": False, "error_code": 0}),
     ],
 )
 def test_an_error_in_a_200_is_dead(kind: str, body: object) -> None:
@@ -69,6 +72,7 @@ def test_an_error_in_a_200_is_dead(kind: str, body: object) -> None:
     [
         ("slack", {"ok": False, "error": "ratelimited"}, Reason.RATE_LIMITED),
         ("slack", b"rate_limited", Reason.RATE_LIMITED),
+        ("slack", b"ratelimited", Reason.RATE_LIMITED),
         ("slack", {"ok": False, "error": "internal_error"}, Reason.UNAVAILABLE),
         ("slack", b"rollup_error", Reason.UNAVAILABLE),
         ("teams", b"failed: Teams endpoint returned HTTP error 429 with X", Reason.RATE_LIMITED),
@@ -113,8 +117,8 @@ def test_discord_says_how_long() -> None:
         x_ratelimit_reset_after="64.57",
     )
     assert outcome == Retry(65.0, Reason.RATE_LIMITED, pause_s=65.0)
-    without = judged("discord", 429, {"retry_after": 0.3})
-    assert without == Retry(0.3, Reason.RATE_LIMITED, pause_s=0.3)
+    without = judged("discord", 429, {"retry_after": 7.5})
+    assert without == Retry(7.5, Reason.RATE_LIMITED, pause_s=7.5)
 
 
 def test_discord_is_left_alone_before_it_has_to_refuse() -> None:

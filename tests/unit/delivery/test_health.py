@@ -97,6 +97,39 @@ def test_gone_stops_it_until_it_is_enabled() -> None:
     assert health.record(Delivered(), 8, 0.5) is Turn.RECOVERED
 
 
+def test_what_was_under_way_as_it_stopped_changes_nothing() -> None:
+    """One that says 410 and then takes an earlier delivery is stopped all the same."""
+    health = Health(POLICY)
+    health.record(Retry(0.0, Reason.GONE), 5, 0.5)
+    for outcome in (Delivered(), DOWN, Retry(0.0, Reason.GONE)):
+        assert health.record(outcome, 6, 0.5) is None
+    assert health.stopped
+
+
+def test_an_episode_goes_on_in_another_process() -> None:
+    """It is not told again, and its end is; one attempt finds out at once."""
+    health = Health(POLICY)
+    health.resume(since_s=10, now_s=100)
+    assert (health.failing, health.probing, health.wait_s(100)) == (True, True, 0)
+    assert health.record(DOWN, 100, 0.5) is None
+    assert health.wait_s(100) == 1
+    assert health.failed_for_s(110) == 100
+    assert health.record(Delivered(), 110, 0.5) is Turn.RECOVERED
+
+
+@pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.ATTEMPTS])
+def test_what_was_given_up_counts_as_what_it_came_to(reason: Reason) -> None:
+    """A 429 at the last attempt is no failure of the destination; no answer is."""
+    health = Health(POLICY)
+    for _ in range(9):
+        health.record(Dead(reason, Reason.RATE_LIMITED), 0, 0.5)
+    assert not health.failing
+    for _ in range(9):
+        health.record(Dead(reason, Reason.TIMEOUT), 0, 0.5)
+    assert health.failing
+    assert health.probing
+
+
 def test_knows_how_long_it_failed() -> None:
     """Since the first failure of the episode."""
     health = Health(POLICY)

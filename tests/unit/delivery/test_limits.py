@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config import ConsoleDestination, HttpDestination, Rate, SlackDestination
+from relay.config import (
+    ConsoleDestination,
+    HttpDestination,
+    PagerDutyDestination,
+    Rate,
+    SlackDestination,
+    TelegramDestination,
+)
 from relay.delivery.limits import TokenBucket, Valve, valves
 
 
@@ -152,3 +159,28 @@ def test_a_place_has_the_rates_of_all_that_lead_there() -> None:
     found = valves({"a": http("https://x/", rate_limit="1/min"), "b": http("https://x/")})
     found["b"].spend(B, 0)
     assert found["b"].wait_s(B, 0) == 60
+
+
+def test_another_addressee_is_another_place() -> None:
+    """Chats of one bot, and services of one PagerDuty, have the same URL and are not the same."""
+    chats = [{"token": "123456:abcdefghijkl", "chat_id": chat} for chat in ("1", "2", "1")]
+    keys = [{"routing_key": key} for key in ("a" * 9, "b" * 9)]
+    found = valves(
+        {
+            **{f"t{n}": TelegramDestination.model_validate(it) for n, it in enumerate(chats)},
+            **{f"p{n}": PagerDutyDestination.model_validate(it) for n, it in enumerate(keys)},
+        }
+    )
+    assert found["t0"] is found["t2"]
+    assert len(set(map(id, found.values()))) == 4
+
+
+def test_those_that_wait_are_told_when_it_may_be_their_turn() -> None:
+    """One before them left, or the place is open again."""
+    valve, told = Valve([Rate(1, 1.0)]), list[str]()
+    valve.on_change(lambda: told.append("changed"))
+    valve.wait_s(A, 0)
+    valve.leave(A)
+    valve.leave(A)
+    valve.open()
+    assert told == ["changed"] * 2

@@ -63,7 +63,9 @@ def test_no_answer_is_tried_again(failure: Reason) -> None:
 def test_what_is_too_old_is_dead(age_s: float, dead: bool) -> None:
     """From ``max_age`` on."""
     outcome = judge(Response(500), Attempt(3, age_s, 0.5), POLICY)
-    assert outcome == (Dead(Reason.EXPIRED) if dead else Retry(8.0, Reason.UNAVAILABLE))
+    assert outcome == (
+        Dead(Reason.EXPIRED, Reason.UNAVAILABLE) if dead else Retry(8.0, Reason.UNAVAILABLE)
+    )
 
 
 @pytest.mark.parametrize(("earlier", "dead"), [(1, False), (2, True), (9, True)])
@@ -73,7 +75,7 @@ def test_what_was_tried_too_often_is_dead(earlier: int, dead: bool) -> None:
     outcome = judge(Response(500), Attempt(earlier, 0, 0.5), policy)
     assert isinstance(outcome, Dead) is dead
     if dead:
-        assert outcome == Dead(Reason.ATTEMPTS)
+        assert outcome == Dead(Reason.ATTEMPTS, Reason.UNAVAILABLE)
     assert isinstance(judge(Response(500), Attempt(earlier, 0, 0.5), POLICY), Retry)
 
 
@@ -106,7 +108,7 @@ def test_the_defaults_outlast_a_weekend() -> None:
     usual, made, at_s = RetryConfig(), 0, 0.0
     while isinstance(outcome := judge(Response(500), Attempt(made, at_s, 0.5), usual), Retry):
         at_s, made = at_s + outcome.after_s, made + 1
-    assert outcome == Dead(Reason.EXPIRED)
+    assert outcome == Dead(Reason.EXPIRED, Reason.UNAVAILABLE)
     assert 72 * 3600 <= at_s < 73 * 3600
 
 
@@ -121,7 +123,7 @@ def answer(status: int, **headers: str) -> Response:
     [
         ({"retry_after": "3"}, 3),
         ({"retry_after": " 120 "}, 120),
-        ({"retry_after": "0.25"}, 0.25),
+        ({"retry_after": "3.25"}, 3.25),
         ({"retry_after": "Mon, 23 Nov 2026 12:01:30 GMT"}, 90),
         ({"retry_after": "Monday, 23-Nov-26 12:01:30 GMT"}, 90),
         ({"retry_after": "Mon Nov 23 12:01:30 2026"}, 90),
@@ -152,6 +154,30 @@ def test_a_retry_after_that_says_nothing(text: str) -> None:
         1.0, Reason.RATE_LIMITED, pause_s=1.0
     )
     assert judge(answer(503, retry_after=text), FIRST, POLICY) == Retry(1.0, Reason.UNAVAILABLE)
+
+
+@pytest.mark.parametrize("text", ["0.001", "0.5"])
+def test_one_that_asks_for_next_to_nothing_is_left_alone_all_the_same(text: str) -> None:
+    """At least as long as after a first failure, and the delivery itself longer each time."""
+    outcomes = [
+        judge(answer(429, retry_after=text), Attempt(earlier, 0, 0.5), POLICY)
+        for earlier in range(3)
+    ]
+    assert outcomes == [
+        Retry(wait_s, Reason.RATE_LIMITED, pause_s=1.0) for wait_s in (1.0, 2.0, 4.0)
+    ]
+
+
+def test_the_last_attempt_is_obeyed_as_well() -> None:
+    """What it asks for holds for what comes behind it, and what it was is not forgotten."""
+    policy = POLICY.model_copy(update={"max_attempts": 1})
+    outcome = judge(answer(429, retry_after="60"), FIRST, policy)
+    assert outcome == Dead(Reason.ATTEMPTS, Reason.RATE_LIMITED, pause_s=60)
+
+
+def test_a_proxy_that_wants_a_password_is_no_refusal() -> None:
+    """The destination was not asked."""
+    assert judge(Response(407), FIRST, POLICY) == Retry(1.0, Reason.CONNECTION)
 
 
 @pytest.mark.parametrize("text", ["999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])

@@ -88,11 +88,27 @@ SECRET = 's3/cr&t "quoted" ünd <more>'
         json.dumps(SECRET)[1:-1],
         json.dumps(SECRET)[1:-1].replace("/", "\\/"),
         "s3/cr&amp;t &quot;quoted&quot; ünd &lt;more&gt;",
+        "s3/cr&amp;t &#34;quoted&#34; ünd &lt;more&gt;",
+        json.dumps(SECRET)[1:-1]
+        .replace("&", "\\u0026")
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e"),
+        quote(SECRET, safe="").lower(),
+        SECRET.upper(),
     ],
 )
 def test_every_spelling_is_found(spelt: str) -> None:
     """Percent-encoded, in JSON, in HTML."""
     assert Scrubber([SECRET]).clean(f"<{spelt}>") == f"<{MASK}>"
+
+
+@pytest.mark.parametrize("place", ["url", "proxy"])
+def test_what_the_client_makes_of_a_user_in_a_url_is_found(place: str) -> None:
+    """A server that repeats the Authorization repeats the password."""
+    entry = {"url": "https://x", place: "https://bob:canary-password@host.example/x"}
+    to = HttpDestination.model_validate(entry)
+    sent = base64.b64encode(b"bob:canary-password").decode()
+    assert clean(f"Authorization: Basic {sent}", to) == f"Authorization: Basic {MASK}"
 
 
 def test_short_words_are_left_alone() -> None:

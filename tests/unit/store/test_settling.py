@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from relay.event import happening
 from relay.exchange import Answer, Dead, Delivered, Reason, Retry
+from relay.notification import notify
 from relay.store.deliveries import ANSWER_CHARS
-from relay.store.outbox import EXPIRED_AT_ONCE, Delivery, Selection
+from relay.store.outbox import EXPIRED_AT_ONCE, Delivery, Expired, Selection
 from relay.store.schema import migrate
 from relay.store.sqlite import SqliteOutbox, open_outbox
 
@@ -98,8 +100,8 @@ async def test_what_is_too_old_is_given_up_without_an_attempt(outbox: SqliteOutb
     await outbox.settle(tried, Retry(9.0, Reason.TIMEOUT), 10, Answer(None, error="no answer"))
     besides = [under_way.seq]
     counts = [await outbox.expire("ops", 10, 20, besides) for _ in range(3)]
-    assert counts == [EXPIRED_AT_ONCE - 1, 2, 0]
-    assert await outbox.expire("audit", 10, 20) == 0
+    assert counts == [Expired(EXPIRED_AT_ONCE - 1), Expired(2), Expired()]
+    assert await outbox.expire("audit", 10, 20) == Expired()
     assert await outbox.pending() == {"ops": 2}
     letters = await outbox.dead_letters(Selection(), 1000)
     assert {letter.reason for letter in letters} == {"expired"}
@@ -111,7 +113,7 @@ async def test_the_successor_of_what_was_given_up_becomes_due(outbox: SqliteOutb
     """About one container the young one goes on."""
     await outbox.take_in(intake(told(1)), 10)
     await outbox.take_in(intake(told(2)), 20)
-    assert await outbox.expire("ops", 10, 30) == 1
+    assert await outbox.expire("ops", 10, 30) == Expired(1)
     assert (await head(outbox, 30)).notification == told(2)
 
 
@@ -179,3 +181,45 @@ async def test_what_was_delivered_leaves_nothing(outbox: SqliteOutbox) -> None:
     await outbox.settle(await head(outbox), Delivered(), 20, Answer(200, "ok"))
     assert await outbox.pending() == {}
     assert await outbox.dead_letters(Selection(), 9) == []
+
+
+async def test_what_stands_behind_one_under_way_is_not_given_up_before_it(
+    outbox: SqliteOutbox,
+) -> None:
+    """Replayed later, both are in the order of their events."""
+    await outbox.take_in(intake(told(1), told(2), told(3, "other")), 10)
+    under_way = next(
+        it for it in (await outbox.due("ops", 10, 9)).deliveries if it.notification == told(1)
+    )
+    assert await outbox.expire("ops", 10, 20, [under_way.seq]) == Expired(1)
+    await outbox.settle(under_way, Dead(Reason.EXPIRED), 20)
+    assert await outbox.expire("ops", 10, 20) == Expired(1)
+    letters = await outbox.dead_letters(Selection(), 9)
+    assert [it.notification for it in reversed(letters)] == [told(3, "other"), told(1), told(2)]
+
+
+async def test_relays_own_are_counted_apart(outbox: SqliteOutbox) -> None:
+    """Nobody is told that it could not be told that something could not be told."""
+    own = happening("dead_letter", engine="relay", host="h", time_ns=1)
+    await outbox.take_in(intake(told(1), notify("own", own)), 10)
+    assert await outbox.expire("ops", 10, 20) == Expired(2, own=1)
+
+
+async def test_episodes_are_kept(tmp_path: Path) -> None:
+    """From their beginning, which stays what it was, to their end."""
+    async with open_outbox(tmp_path / "relay.db") as outbox:
+        await outbox.begin_episode("ops", 10)
+        await outbox.begin_episode("ops", 20)
+        await outbox.begin_episode("audit", 30)
+    async with open_outbox(tmp_path / "relay.db") as outbox:
+        assert await outbox.episodes() == {"ops": 10, "audit": 30}
+        await outbox.end_episode("ops")
+        assert await outbox.episodes() == {"audit": 30}
+
+
+async def test_a_dead_letter_can_ask_for_a_pause_as_well(outbox: SqliteOutbox) -> None:
+    """Its last answer holds for those that come behind it."""
+    await outbox.take_in(intake(told(1)), 10)
+    dead = Dead(Reason.ATTEMPTS, Reason.RATE_LIMITED, pause_s=60.0)
+    await outbox.settle(await head(outbox), dead, 10)
+    assert await outbox.pauses(10) == {"ops": 10 + 60 * S}

@@ -1,0 +1,49 @@
+"""What of a configuration can be told without its secrets: where the store is, and the names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.config.document import read
+from relay.config.load import text_of
+from relay.config.mistakes import Mistakes
+from relay.config.secrets import expand
+from relay.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """As far as it can be read; what is wrong with the rest is not said."""
+
+    store: Path | None
+    """``store.path``; None where it is not set."""
+    destinations: tuple[str, ...]
+    unordered: tuple[str, ...]
+    """Those of them with ``ordering: none``."""
+
+
+def outline(path: Path, environ: Mapping[str, str]) -> Outline:
+    """The outline of a file. Raises `ConfigError` where it is no YAML, or has no place for a store.
+
+    For commands that ask a relay, or its store: who runs them need not have its secrets.
+    """
+    data = read(text_of(path), str(path)).data
+    destinations = _mapping(data.get("destinations"))
+    unordered = [
+        name for name, to in destinations.items() if _mapping(to).get("ordering") == "none"
+    ]
+    store = _mapping(data.get("store")).get("path")
+    return Outline(_place(store, path, environ), tuple(destinations), tuple(unordered))
+
+
+def _place(store: object, path: Path, environ: Mapping[str, str]) -> Path | None:
+    if not isinstance(store, str) or not store:
+        return None
+    try:
+        return Path(expand(store, environ))
+    except Mistakes as error:
+        raise ConfigError([Problem(str(path), 0, 0, "store.path", str(error))]) from None
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
