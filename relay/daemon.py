@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import BinaryIO
 
 import structlog
@@ -323,9 +324,13 @@ async def channel(
     """The way to a destination, with connections of its own."""
     tally = DestinationTally()
 
+    told_s: dict[str, float] = {}
+
     def failed(where: str, why: str) -> None:
         tally.template_failures += 1
-        log.warning("template.failed", destination=name, template=where, error=why)
+        if monotonic() >= told_s.get(where, 0.0):
+            told_s[where] = monotonic() + DECLARE_EVERY_S
+            log.warning("template.failed", destination=name, template=where, error=why)
 
     render = renderer(destination, routes, colour=world.colour, failed=failed)
     if isinstance(destination, ConsoleDestination):

@@ -15,7 +15,7 @@ def test_enable(place: Place) -> None:
             run("destination", "enable", "ops"),
         )
     assert (stopped.exit_code, stopped.output) == (0, "audit: enabled\n")
-    assert (working.exit_code, working.output) == (0, "ops: it was not stopped\n")
+    assert (working.exit_code, working.output) == (0, "ops: it was being sent to already\n")
     assert enabled == ["audit", "ops"]
 
 

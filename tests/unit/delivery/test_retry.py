@@ -63,9 +63,8 @@ def test_no_answer_is_tried_again(failure: Reason) -> None:
 def test_what_is_too_old_is_dead(age_s: float, dead: bool) -> None:
     """From ``max_age`` on."""
     outcome = judge(Response(500), Attempt(3, age_s, 0.5), POLICY)
-    assert outcome == (
-        Dead(Reason.EXPIRED, Reason.UNAVAILABLE) if dead else Retry(8.0, Reason.UNAVAILABLE)
-    )
+    gone, later = Dead(Reason.EXPIRED, Reason.UNAVAILABLE), Retry(8.0, Reason.UNAVAILABLE)
+    assert outcome == (gone if dead else later)
 
 
 @pytest.mark.parametrize(("earlier", "dead"), [(1, False), (2, True), (9, True)])

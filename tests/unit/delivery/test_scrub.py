@@ -89,10 +89,7 @@ SECRET = 's3/cr&t "quoted" ünd <more>'
         json.dumps(SECRET)[1:-1].replace("/", "\\/"),
         "s3/cr&amp;t &quot;quoted&quot; ünd &lt;more&gt;",
         "s3/cr&amp;t &#34;quoted&#34; ünd &lt;more&gt;",
-        json.dumps(SECRET)[1:-1]
-        .replace("&", "\\u0026")
-        .replace("<", "\\u003c")
-        .replace(">", "\\u003e"),
+        's3/cr\\u0026t \\"quoted\\" \\u00fcnd \\u003cmore\\u003e',
         quote(SECRET, safe="").lower(),
         SECRET.upper(),
     ],

@@ -67,7 +67,7 @@ async def test_what_is_given_up_is_kept(outbox: Outbox) -> None:
 async def test_what_is_too_old_is_kept_with_the_last_answer(outbox: Outbox) -> None:
     """No attempt is counted that was not made."""
     await outbox.take_in(intake(told(1), told(2)), 10)
-    assert await outbox.expire("ops", 10, 50) == 2
+    assert (await outbox.expire("ops", 10, 50)).count == 2
     found = await outbox.dead_letters(ALL, 9)
     assert [(each.reason, each.attempts, each.died_ns) for each in found] == [
         ("expired", 0, 50)
