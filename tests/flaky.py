@@ -48,11 +48,11 @@ class Deed(StrEnum):
 
 
 CHANCES = {
-    Deed.TAKE: 80.0,
+    Deed.TAKE: 81.2,
     Deed.FAIL: 9.0,
     Deed.BUSY: 1.0,
-    Deed.HANG: 1.0,
-    Deed.HANG_TAKEN: 1.0,
+    Deed.HANG: 0.4,
+    Deed.HANG_TAKEN: 0.4,
     Deed.RESET: 4.0,
     Deed.RESET_TAKEN: 4.0,
 }
