@@ -14,6 +14,7 @@ from relay.cli.outbox import outbox
 from relay.cli.output import fill_closed
 from relay.cli.run import run
 from relay.cli.send import send
+from relay.cli.test import test
 from relay.errors import RelayError, system_words
 
 
@@ -27,7 +28,7 @@ def relay() -> None:
     """
 
 
-for command in (run, check, explain, send, outbox, dead, destination, demo):
+for command in (run, check, explain, test, send, outbox, dead, destination, demo):
     relay.add_command(command)
 
 

@@ -58,17 +58,29 @@ class _Unreadable(Exception):
         self.place = place
 
 
-def read(text: str, file: str) -> Document:
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a document is to be, for whoever wrote something else."""
+
+    noun: str
+    keys: str
+    """What stands at its top."""
+
+
+CONFIGURATION = Kind("configuration", "'destinations' and 'routes'")
+
+
+def read(text: str, file: str, kind: Kind = CONFIGURATION) -> Document:
     """The document in ``text``. Raises `ConfigError` with one problem where there is none."""
     try:
-        return _Builder(file).document(_compose(text))
+        return _Builder(file, kind).document(_compose(text, kind))
     except _Unreadable as error:
         line, column = error.place
         problem = Problem(file, line, column, "", str(error))
     raise ConfigError([problem])
 
 
-def _compose(text: str) -> Node:
+def _compose(text: str, kind: Kind) -> Node:
     if text.startswith("\ufeff"):
         raise _Unreadable("starts with a byte order mark: save it as UTF-8 without one")
     try:
@@ -83,7 +95,7 @@ def _compose(text: str) -> Node:
         here = (loader.line + 1, loader.column + 1)
         raise _Unreadable("is not YAML: it holds an impossible number here", here) from None
     if node is None or (isinstance(node, ScalarNode) and _scalar(node) is None):
-        raise _Unreadable("holds no configuration: write 'destinations' and 'routes'")
+        raise _Unreadable(f"holds no {kind.noun}: write {kind.keys}")
     return node
 
 
@@ -153,14 +165,15 @@ def _bound(nodes: int, depth: int, mark: yaml.Mark) -> None:
 class _Builder:
     """Makes plain data of nodes, aliases written out."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, kind: Kind) -> None:
         self._document = Document(file)
+        self._kind = kind
         self._nodes = 0
         self._open: list[Node] = []
 
     def document(self, root: Node) -> Document:
         if not isinstance(root, MappingNode):
-            wrong = "must be a mapping with 'destinations' and 'routes' at its top"
+            wrong = f"must be a mapping with {self._kind.keys} at its top"
             raise _Unreadable(wrong, _place(root.start_mark))
         self._document.places[()] = Place(_place(root.start_mark), _place(root.start_mark), None)
         self._document.data = self._mapping(root, ())

@@ -63,7 +63,7 @@ def _validate(data: Mapping[str, object]) -> tuple[Config | None, list[Mistake]]
 
 
 def text_of(path: Path) -> str:
-    """What is in a file. Raises `ConfigError`."""
+    """What a file of up to 1 MiB holds. Raises `ConfigError` where it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)

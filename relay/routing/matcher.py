@@ -31,7 +31,17 @@ class Condition:
 
     def found(self, event: Event) -> str:
         """What the event has instead, in words."""
-        return " or ".join("nothing" if v is None else repr(v) for v in self.values(event))
+        return " or ".join(map(_shown, self.values(event)))
+
+
+def _shown(value: Value) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case str():  # of an enum what it is, not how it is called
+            return repr(str(value))
+        case _:
+            return repr(value)
 
 
 class Matcher:

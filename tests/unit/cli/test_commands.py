@@ -179,7 +179,7 @@ def test_explain_takes_a_cause() -> None:
     """The event alone does not tell what happened before it."""
     asked = run("explain", "--action", "die", "--attribute", "exitCode=3", "--cause", "requested")
     assert asked.exit_code == 1
-    assert "cause: wanted 'crashed', found" in asked.output
+    assert "cause: wanted 'crashed', found 'requested'" in asked.output
 
 
 def test_explain_reads_an_action_as_the_engine_says_it() -> None:
