@@ -12,6 +12,7 @@ from relay.cli.destination import destination
 from relay.cli.explain import explain
 from relay.cli.outbox import outbox
 from relay.cli.output import fill_closed
+from relay.cli.replay import replay
 from relay.cli.run import run
 from relay.cli.send import send
 from relay.cli.test import test
@@ -28,7 +29,7 @@ def relay() -> None:
     """
 
 
-for command in (run, check, explain, test, send, outbox, dead, destination, demo):
+for command in (run, check, explain, test, replay, send, outbox, dead, destination, demo):
     relay.add_command(command)
 
 

@@ -39,7 +39,8 @@ def _read_ids(
     return tuple(read_id(context, parameter, value) for value in values)
 
 
-def _read_length(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
+def read_length(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
+    """A duration; likewise."""
     try:
         return None if value is None else duration(value)
     except ValueError as error:
@@ -77,7 +78,7 @@ def selecting(command: Command) -> Command:
         click.option(
             "--since",
             metavar="DURATION",
-            callback=_read_length,
+            callback=read_length,
             help="Those that died within so long: 30m, 2h, 7d.",
         ),
         click.option("--route", callback=read_name, help="Those by this route."),

@@ -1,0 +1,166 @@
+"""``relay replay``."""
+
+import asyncio
+import logging
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from relay import daemon
+from relay.cli.configuration import config_option, read
+from relay.cli.output import standard_output
+from relay.cli.selection import read_length
+from relay.cli.shown import columns, moment, name
+from relay.config import Config
+from relay.formats.text import fit
+from relay.ops import logs
+from relay.rehearsal.delivery import Fate, Watch, deliver
+from relay.rehearsal.recording import Recording, lines_of
+from relay.rehearsal.rehearsal import Rehearsal, Sent
+
+EVENT_MAX = 60
+TO_MAX = 60
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@config_option
+@click.option("--engine", help="The engine that said it; by default the first.")
+@click.option("--podman", is_flag=True, help="That engine is Podman.")
+@click.option("--deliver", "really", is_flag=True, help="Send it, too.")
+@click.option(
+    "--patience",
+    metavar="DURATION",
+    default="1m",
+    show_default=True,
+    callback=read_length,
+    help="With --deliver: end when nothing was delivered or given up for so long.",
+)
+def replay(
+    file: Path,
+    chosen: Path | None,
+    engine: str | None,
+    podman: bool,
+    really: bool,
+    patience: timedelta,
+) -> None:
+    """Print what would be sent for recorded events.
+
+    FILE holds one event a line, as `docker events --format '{{json .}}'` prints it; - is standard
+    input. Causes, routes and destinations are found by the daemon's own code. No engine is asked,
+    so nothing is inspected or included.
+
+    With --deliver it is sent as the daemon sends it, in order, within rate limits and with
+    retries, but from memory: what is not delivered when the command ends is forgotten. A
+    notification has the same id as when it was first sent, so a receiver that drops repeated ids
+    drops it. Exit code 1 if anything was not delivered.
+    """
+    config = read(chosen)
+    if engine is not None and engine not in config.engines:
+        raise click.UsageError(f"no engine {engine!r}; there are: {', '.join(config.engines)}")
+    sent = _heard(file, Rehearsal(config, engine, podman=podman))
+    for line in columns([_HEADINGS, *map(_row, sent)]) if sent else ():
+        click.echo(line)
+    count = sum(len(each.destinations) for each in sent)
+    if not really:
+        click.echo(f"{_plural(count, 'delivery', 'deliveries')}; nothing was sent", err=True)
+    elif sent:
+        _really(sent, count, config, patience.total_seconds())
+
+
+_HEADINGS = ("TIME", "EVENT", "CAUSE", "ROUTE", "TO")
+
+
+def _row(sent: Sent) -> tuple[str, ...]:
+    event = sent.notification.events[0]
+    what = f"{event.type} {event.action} {event.actor.name or ''}"
+    return (
+        moment(event.time_ns),
+        fit(what, EVENT_MAX),
+        event.cause or "",
+        name(sent.notification.route),
+        fit(", ".join(sent.destinations), TO_MAX),
+    )
+
+
+def _heard(file: Path, rehearsal: Rehearsal) -> list[Sent]:
+    """All that would be sent; how much was read is said on standard error."""
+    with _opened(file) as (stream, size), _bar(size, "reading") as advance:
+        recording = Recording(rehearsal, _advancing(lines_of(stream), advance))
+        sent = [each for outcome in rehearsal.outcomes(recording) for each in outcome.sent]
+    if recording.flawed and not recording.events:
+        raise click.UsageError(f"{file} holds no event: {recording.first_flaw}")
+    click.echo(_plural(recording.events, "event", "events"), err=True)
+    if recording.flawed:
+        passed = _plural(recording.flawed, "line was", "lines were")
+        click.echo(f"{passed} passed over: {recording.first_flaw}", err=True)
+    return sent
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
+    """The file, and its size where that can be known."""
+    if str(file) == "-":
+        yield sys.stdin.buffer, None
+        return
+    with file.open("rb") as stream:
+        found = os.fstat(stream.fileno())
+        yield stream, found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _advancing(lines: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+    for line in lines:
+        advance(len(line))
+        yield line
+
+
+@contextmanager
+def _bar(length: int | None, label: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, if that is a terminal and the length is known."""
+    hidden = not length or not sys.stderr.isatty()
+    steps = max(1, (length or 0) // 100)
+    with click.progressbar(
+        length=length or 0, label=label, file=sys.stderr, hidden=hidden, update_min_steps=steps
+    ) as bar:
+        yield bar.update
+
+
+def _really(sent: list[Sent], count: int, config: Config, patience_s: float) -> None:
+    """Send it, and say what became of it."""
+    logs.configure(sys.stderr, level=logging.WARNING)
+    with _bar(count, "sending") as advance:
+        watch = Watch(patience_s, lambda text: click.echo(text, err=True), advance)
+        fates = asyncio.run(_deliver(sent, config, watch))
+    rows = [(name(to), *map(str, _numbers(fate)), _reasons(fate)) for to, fate in fates.items()]
+    headings = ("DESTINATION", "DELIVERED", "GIVEN UP", "NOT SENT", "FAILED ATTEMPTS")
+    for line in ("", *columns([headings, *rows])):
+        click.echo(line)
+    if any(fate.given_up or fate.left for fate in fates.values()):
+        raise SystemExit(1)
+
+
+async def _deliver(sent: list[Sent], config: Config, watch: Watch) -> dict[str, Fate]:
+    stop = daemon.Stop()
+    stop.on_signals()
+    with standard_output() as (stream, colour):
+        world = daemon.Surroundings(os.environ, stream, colour)
+        return await deliver(sent, config, world, stop, watch)
+
+
+def _numbers(fate: Fate) -> tuple[int, int, int]:
+    return fate.delivered, fate.given_up, fate.left
+
+
+def _reasons(fate: Fate) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(fate.reasons.items()))
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
