@@ -14,6 +14,7 @@ from relay.cli.outbox import outbox
 from relay.cli.output import fill_closed
 from relay.cli.replay import replay
 from relay.cli.run import run
+from relay.cli.schema import schema
 from relay.cli.send import send
 from relay.cli.test import test
 from relay.errors import RelayError, system_words
@@ -29,7 +30,7 @@ def relay() -> None:
     """
 
 
-for command in (run, check, explain, test, replay, send, outbox, dead, destination, demo):
+for command in (run, check, explain, test, replay, send, outbox, dead, destination, schema, demo):
     relay.add_command(command)
 
 

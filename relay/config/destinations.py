@@ -401,11 +401,11 @@ KINDS: Mapping[str, type[BaseModel]] = {
 def secret_keys(kind: object) -> list[str]:
     """The keys of a type of destination that hold secrets, and so may come from a file."""
     fields = KINDS[kind].model_fields if isinstance(kind, str) and kind in KINDS else {}
-    return [name for name, field in fields.items() if _is_secret(field.annotation)]
+    return [name for name, field in fields.items() if is_secret(field.annotation)]
 
 
-def _is_secret(annotation: object) -> bool:
+def is_secret(annotation: object) -> bool:
     """Whether it is one secret, or several in a row; those of mappings have keys of their own."""
     if get_origin(annotation) is dict:
         return False
-    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
+    return annotation is SecretStr or any(map(is_secret, get_args(annotation)))

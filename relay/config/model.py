@@ -27,6 +27,7 @@ from relay.config.section import Section, TlsConfig
 from relay.config.values import (
     Age,
     BufferSize,
+    EngineUrl,
     InspectField,
     Interval,
     Listening,
@@ -59,7 +60,7 @@ def _nothing_as_empty(value: object) -> object:
 class EngineConfig(Section):
     """One Docker API; with nothing set, the one that the docker CLI would take."""
 
-    url: Annotated[str, AfterValidator(checks.engine_url)] | None = None
+    url: EngineUrl | None = None
     context: Annotated[str, AfterValidator(checks.title)] | None = None
     """A docker context, in place of ``url``."""
     host: Annotated[str, AfterValidator(checks.title)] | None = None

@@ -6,9 +6,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SecretStr,
+    WithJsonSchema,
+)
 
-from relay.config import checks, units
+from relay.config import checks, shapes, units
 from relay.config.listening import TcpPort, UnixSocket, listening
 from relay.config.mistakes import Mistake, Mistakes, Trail, whole
 from relay.config.units import Rate
@@ -167,11 +174,13 @@ StartFrom = Literal["now", "oldest"] | timedelta
 """Where an engine's stream begins at the very first start: a timedelta is so long ago."""
 WhenFull = Literal["drop-oldest", "drop-new"]
 """What a store that is full gives up."""
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Size = Annotated[int, BeforeValidator(_size), BeforeValidator(_whole_number)]
-Name = Annotated[str, AfterValidator(checks.name)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema(shapes.DURATION)]
+Size = Annotated[
+    int, BeforeValidator(_size), BeforeValidator(_whole_number), WithJsonSchema(shapes.SIZE)
+]
+Name = Annotated[str, AfterValidator(checks.name), WithJsonSchema(shapes.NAME)]
 Location = Annotated[Path, BeforeValidator(_location)]
-WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
+WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url), WithJsonSchema(shapes.WEB_URL)]
 HeaderName = Annotated[str, AfterValidator(checks.header_name)]
 HeaderText = Annotated[str, AfterValidator(checks.header_value)]
 HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
@@ -187,7 +196,10 @@ WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Interval = Annotated[Duration, AfterValidator(_interval)]
 BufferSize = Annotated[Size, AfterValidator(_buffer)]
 StoreSize = Annotated[Size, AfterValidator(_store_size)]
-Start = Annotated[StartFrom, BeforeValidator(_start)]
-Throttle = Annotated[Rate, BeforeValidator(_rate)]
+Start = Annotated[StartFrom, BeforeValidator(_start), WithJsonSchema(shapes.START)]
+Throttle = Annotated[Rate, BeforeValidator(_rate), WithJsonSchema(shapes.RATE)]
+EngineUrl = Annotated[str, AfterValidator(checks.engine_url), WithJsonSchema(shapes.ENGINE_URL)]
 InspectField = Annotated[str, AfterValidator(checks.inspect_field)]
-Listening = Annotated[TcpPort | UnixSocket, PlainValidator(_listen)]
+Listening = Annotated[
+    TcpPort | UnixSocket, PlainValidator(_listen), WithJsonSchema(shapes.LISTENING)
+]

@@ -11,7 +11,7 @@ FIELDS = (
     *("label", "attribute", "exit_code", "signal", "cause", "health", "origin"),
 )
 
-_CLOSED: Mapping[str, tuple[str, ...]] = {
+CLOSED: Mapping[str, tuple[str, ...]] = {
     "cause": tuple(cause.value for cause in Cause),
     "origin": tuple(origin.value for origin in Origin),
     "scope": ("local", "swarm"),
@@ -38,7 +38,7 @@ _ACTIONS = (
     *("started", "stopped", "gap", "engine_lost", "engine_back", "destination_failing"),
     *("destination_recovered", "dead_letter", "heartbeat"),
 )
-_OPEN: Mapping[str, tuple[str, ...]] = {
+OPEN: Mapping[str, tuple[str, ...]] = {
     "type": _TYPES,
     "action": _ACTIONS,
     "health": ("healthy", "unhealthy", "starting", "running"),
@@ -55,17 +55,17 @@ def check(field: str, text: str, engines: Collection[str] | None) -> None:
     ``engines`` are the names that the configuration gives; None where they are not known. The
     words go on after the value and do not hold it.
     """
-    if field in _CLOSED:
+    if field in CLOSED:
         _check_closed(field, text)
     elif field == "engine" and engines is not None:
         if _is_plain(text) and text not in engines:
             raise ValueError(f"is not an engine that is configured{did_you_mean(text, engines)}")
-    elif field in _OPEN:
+    elif field in OPEN:
         _check_open(field, text.partition(": ")[0] if field == "action" else text)
 
 
 def _check_closed(field: str, text: str) -> None:
-    known = _CLOSED[field]
+    known = CLOSED[field]
     if any(fnmatch.fnmatchcase(word, text) for word in known):
         return
     choice = did_you_mean(text, known) or f": there are {', '.join(known)}"
@@ -73,7 +73,7 @@ def _check_closed(field: str, text: str) -> None:
 
 
 def _check_open(field: str, text: str) -> None:
-    known = _OPEN[field]
+    known = OPEN[field]
     if not _is_plain(text) or text in known:
         return
     if closest(text, known, likeness=_NEARLY):

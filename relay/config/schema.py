@@ -1,0 +1,329 @@
+"""The JSON Schema of the configuration, so that editors complete and check what people write.
+
+It is made from the model. What the model reads in more than one way (durations, one or a list,
+secrets from files, matches) is put as it may be written. It knows less than `relay check`: nothing
+of names that refer to each other, of files, of templates, or of how two durations compare.
+"""
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from textwrap import dedent
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from relay.config import shapes, vocabulary
+from relay.config.destinations import KINDS, is_secret
+from relay.config.model import Config
+from relay.config.section import Section
+from relay.config.units import Rate
+from relay.config.values import lines, one_as_list
+
+Node = dict[str, Any]
+
+_NOTHING = {"type": "null"}
+_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
+_PER = {1.0: "s", 60.0: "min", 3600.0: "h"}
+_FILE = "_file"
+_GLOBBED = {"type": "string", "pattern": r"[*?\[]"}
+
+
+def schema() -> Node:
+    """The schema, in the draft of 2020-12."""
+    made = Config.model_json_schema(schema_generator=_Generator)
+    kinds = {kind.__name__: kind for kind in _sections(Section)}
+    defs = made.pop("$defs")
+    for name, node in {**defs, Config.__name__: made}.items():
+        if name in kinds:
+            _complete(node, kinds[name])
+        else:  # an enum
+            defs[name] = _mended(node)
+    sections = made["properties"]
+    sections["engines"]["additionalProperties"] = {"anyOf": [_ref("EngineConfig"), _NOTHING]}
+    sections["destinations"]["additionalProperties"] = _ref("Destination")
+    sections["admin"]["anyOf"].remove(_NOTHING)  # it has to say where
+    defs["Route"]["properties"]["match"] = _ref("Match")
+    defs |= {"Destination": _destination(), "reference": shapes.REFERENCE, **_matches()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "relay's configuration",
+        **made,
+        "$defs": dict(sorted(defs.items())),
+    }
+
+
+class _Generator(GenerateJsonSchema):
+    """pydantic's, but for what is read in more than one way."""
+
+    def function_before_schema(
+        self, schema: core_schema.BeforeValidatorFunctionSchema
+    ) -> JsonSchemaValue:
+        """A list that may be written as its only item."""
+        node = super().function_before_schema(schema)
+        if schema["function"]["function"] in (one_as_list, lines) and "items" in node:
+            return {"anyOf": [node["items"], {**node, "minItems": 1}]}
+        return node
+
+    def encode_default(self, dft: Any) -> Any:
+        """As people write it; None where it is better left out."""
+        match dft:
+            case timedelta():
+                return written_duration(dft)
+            case Rate():
+                return f"{dft.count}/{_PER[dft.per_s]}" if dft.per_s in _PER else None
+            case SecretStr():  # the addresses of services
+                return dft.get_secret_value()
+            case Section() | tuple():
+                return None
+            case _:
+                return super().encode_default(dft)
+
+
+def written_duration(length: timedelta) -> str:
+    """A duration as people write it, in the largest unit that it is a multiple of."""
+    millis = length // timedelta(milliseconds=1)
+    return next(f"{millis // size}{unit}" for unit, size in _UNITS if millis % size == 0)
+
+
+def _sections(kind: type[Section]) -> Iterator[type[Section]]:
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from _sections(inner)
+
+
+def _complete(node: Node, kind: type[Section]) -> None:
+    """Mend the schema of one section in place."""
+    words = _docstrings(kind)
+    properties = {key: _mended(value, key) for key, value in node["properties"].items()}
+    for key, value in properties.items():
+        if words.get(key):
+            value["description"] = words[key]
+    node["properties"] = properties
+    node.pop("title", None)
+    for key, field in kind.model_fields.items():
+        if is_secret(field.annotation):
+            _take_from_file(node, key)
+    node.setdefault("allOf", []).extend(_rules(kind))
+    if not node["allOf"]:
+        del node["allOf"]
+
+
+def _docstrings(kind: type[Section]) -> dict[str, str]:
+    """What the model says below each of its keys, those that it inherits too."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        if issubclass(each, Section):
+            with suppress(OSError):  # installed without sources
+                (body,) = ast.parse(dedent(inspect.getsource(each))).body
+                found |= _said(body)
+    return found
+
+
+def _said(body: ast.AST) -> dict[str, str]:
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = inspect.cleandoc(text)
+    return found
+
+
+def _mended(node: Node, key: str = "") -> Node:
+    """What may be written for a value, wherever in it something stands."""
+    node = {name: value for name, value in node.items() if name not in _NOISE}
+    if node.get("default", 0) is None:
+        del node["default"]
+    for ours, theirs in (("minimum", "ge"), ("maximum", "le")):
+        if theirs in node:
+            node[ours] = node.pop(theirs)
+    for name in ("items", "additionalProperties"):
+        if isinstance(node.get(name), dict):
+            node[name] = _mended(node[name])
+    if "anyOf" in node:
+        node["anyOf"] = [_mended(each) for each in node["anyOf"]]
+    if "patternProperties" in node:
+        return _named(node)
+    return _or_reference(node, key)
+
+
+_NOISE = frozenset({"title", "format", "writeOnly"})
+
+
+def _named(node: Node) -> Node:
+    """A mapping of names of our own, each of which has to be one."""
+    ((pattern, value),) = node.pop("patternProperties").items()
+    names = {"propertyNames": {"pattern": pattern}}
+    return {**node, **names, "additionalProperties": _mended(value)}
+
+
+def _or_reference(node: Node, key: str) -> Node:
+    """A value that is checked may come from the environment as well; a text always may."""
+    if key == "type":
+        return node
+    match node.get("type"):
+        case "string" if "enum" not in node and "pattern" not in node:
+            return {**node, **shapes.TEXT}
+        case "integer" | "number" | "boolean":
+            pass
+        case _ if "enum" not in node:
+            return node
+    outer: Node = {name: node.pop(name) for name in ("default", "description") if name in node}
+    return {**outer, "anyOf": [node, _ref("reference")]}
+
+
+def _take_from_file(node: Node, key: str) -> None:
+    """A secret, or the path of the file that holds it; not both."""
+    named = key + _FILE
+    node["properties"][named] = {
+        **shapes.TEXT,
+        "description": f"The path of a file that holds the '{key}'.",
+    }
+    rules = node.setdefault("allOf", [])
+    if key in node.get("required", ()):
+        node["required"] = [name for name in node["required"] if name != key]
+        rules.append({"oneOf": [{"required": [key]}, {"required": [named]}]})
+    else:
+        rules.append(_not_both(key, named))
+    if not node.get("required", True):
+        del node["required"]
+
+
+def _rules(kind: type[Section]) -> list[Node]:
+    """What holds between the keys of a section, as far as a schema can say it simply."""
+    return [rule for name, rules in _RULES.items() if name in _names(kind) for rule in rules]
+
+
+def _names(kind: type[Section]) -> set[str]:
+    return {each.__name__ for each in kind.__mro__}
+
+
+def _not_both(one: str, other: str) -> Node:
+    return {"not": {"required": [one, other]}}
+
+
+def _where(key: str, value: object, then: Node, otherwise: Node | None = None) -> Node:
+    condition = {"properties": {key: {"const": value}}, "required": [key]}
+    rule: Node = {"if": condition, "then": then}
+    return rule if otherwise is None else {**rule, "else": otherwise}
+
+
+def _none_of(*keys: str) -> Node:
+    return {"properties": dict.fromkeys(keys, False)}
+
+
+_RULES: Mapping[str, list[Node]] = {
+    "EngineConfig": [_not_both("url", "context")],
+    "TlsConfig": [{"dependentRequired": {"cert_file": ["key_file"], "key_file": ["cert_file"]}}],
+    "_Webhook": [_not_both("basic_auth", each) for each in ("bearer_token", "bearer_token_file")],
+    "HttpDestination": [
+        _where(
+            "format",
+            "template",
+            {"oneOf": [{"required": ["body"]}, {"required": ["body_text"]}]},
+            {"if": {"properties": {"format": False}}, "then": _none_of("body", "body_text")},
+        ),
+        {"dependentRequired": {"content_type": ["body_text"]}},
+    ],
+    "Route": [
+        _where("drop", True, _none_of("to", "stop", "include", "severity", "title", "text")),
+        {"anyOf": [{"required": ["to"]}, {"required": ["drop"]}]},
+        _where("drop", False, {"required": ["to"]}),
+    ],
+}
+
+
+def _destination() -> Node:
+    """Of each type what it takes, so that an editor says what is wrong with that one."""
+    return {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": list(KINDS), "description": "Where it goes."}},
+        "allOf": [_where("type", name, _ref(kind.__name__)) for name, kind in KINDS.items()],
+    }
+
+
+def _matches() -> dict[str, Node]:
+    """The match language, as `match_reader` reads it."""
+    own = {*vocabulary.CLOSED, *vocabulary.OPEN, *_NUMERIC}
+    fields = {
+        name: _any_of(_pattern(name)) if name in own else _ref("Text") for name in vocabulary.FIELDS
+    }
+    keyed = {"type": "object", "minProperties": 1, "additionalProperties": _ref("Text")}
+    some = {"allOf": [_ref("Match"), {"type": "object", "minProperties": 1}]}
+    group = {"type": "array", "minItems": 1, "items": some}
+    return {
+        "Match": {
+            "type": ["object", "null"],
+            "description": "All of it must hold; empty or absent, it takes everything.",
+            "additionalProperties": False,
+            "properties": {
+                **fields,
+                "label": keyed,
+                "attribute": keyed,
+                "any": {**group, "description": "At least one of these must hold."},
+                "all": {**group, "description": "All of these must hold."},
+                "not": {**some, "description": "This must not hold."},
+            },
+        },
+        "Text": _any_of(_pattern("name"))
+        | {"description": "A glob, {regex: …}, {not: …}, {exists: …}, or a list: any of them."},
+    }
+
+
+def _pattern(field: str) -> Node:
+    plain = _plain(field)
+    special = {"exists": {"anyOf": [{"type": "boolean"}, _ref("reference")]}, "not": _any_of(plain)}
+    if field not in _NUMERIC:
+        special["regex"] = shapes.TEXT
+    return {
+        "anyOf": [
+            plain,
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": False,
+                "properties": special,
+            },
+        ]
+    }
+
+
+def _plain(field: str) -> Node:
+    match field:
+        case "exit_code":
+            return _numbers(r"[0-9]{1,10}(-[0-9]{1,10})?|(>=|<=|>|<) ?[0-9]{1,10}")
+        case "signal":
+            return _numbers(r"[0-9]{1,10}|[A-Za-z]{3,9}[0-9]*|(SIG)?RTM(IN|AX)[+-][0-9]{1,2}")
+        case _ if field in vocabulary.CLOSED:
+            return {"anyOf": [{"enum": list(vocabulary.CLOSED[field])}, _GLOBBED, _REFERENCE]}
+        case _ if field in vocabulary.OPEN:
+            return {"anyOf": [{"enum": list(vocabulary.OPEN[field])}, _TEXT]}
+        case _:
+            return _TEXT
+
+
+_NUMERIC = ("exit_code", "signal")
+_REFERENCE = {"$ref": "#/$defs/reference"}
+_TEXT = {"type": ["string", "number", "boolean"]}
+
+
+def _numbers(pattern: str) -> Node:
+    return {"anyOf": [{"type": "integer", "minimum": 0}, shapes.written(pattern, "1")]}
+
+
+def _any_of(one: Node) -> Node:
+    return {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]}
+
+
+def _ref(name: str) -> Node:
+    return {"$ref": f"#/$defs/{name}"}

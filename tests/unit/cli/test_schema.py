@@ -1,0 +1,46 @@
+"""``relay schema`` and the completion of the shell."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from relay import cli
+from relay.config.schema import schema
+
+PROGRAM = "import sys; sys.argv = ['relay']; from relay.cli import main; main()"
+
+
+def test_the_schema_is_printed() -> None:
+    """As JSON, and nothing else."""
+    result = CliRunner().invoke(cli.relay, ["schema"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == schema()
+
+
+def completed(**environ: str) -> str:
+    """What the program prints to a shell that asks."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_for_the_shell(shell: str) -> None:
+    """That asks relay."""
+    script = completed(_RELAY_COMPLETE=f"{shell}_source")
+    assert f"_RELAY_COMPLETE={shell}_complete" in script
+
+
+def test_what_a_shell_is_told() -> None:
+    """The commands that begin so."""
+    found = completed(_RELAY_COMPLETE="bash_complete", COMP_WORDS="relay re", COMP_CWORD="1")
+    assert found.split() == ["plain,replay"]

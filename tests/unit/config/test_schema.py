@@ -1,0 +1,220 @@
+"""The JSON Schema, against what people write."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from relay.config import parse
+from relay.config.destinations import KINDS, secret_keys
+from relay.config.schema import schema, written_duration
+from relay.config.vocabulary import FIELDS
+from relay.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = schema()
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+PAGES = ("README.md", "docs/configuration.md", "docs/destinations.md", "docs/templates.md")
+EXAMPLES = [
+    (page, text)
+    for page in PAGES
+    for text in re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+]
+REST: dict[str, Any] = {
+    "destinations": {"ops": {"type": "console"}},
+    "routes": [{"name": "all", "to": "ops"}],
+}
+
+
+def errors(data: object) -> list[str]:
+    """Where the schema finds something, and what."""
+    return [f"{each.json_path}: {each.message}" for each in VALIDATOR.iter_errors(data)]
+
+
+def config(destination: str = "{type: console}", route: str = "{name: all, to: ops}") -> str:
+    return f"destinations: {{ops: {destination}}}\nroutes: [{route}]\n"
+
+
+def http(more: str) -> str:
+    return config(f"{{type: http, url: 'https://x/', {more}}}")
+
+
+def match(text: str) -> str:
+    return config(route=f"{{name: all, to: ops, match: {text}}}")
+
+
+RIGHT = [
+    config(),
+    "engines: {here: , edge: {url: 'tcp://edge:2376', tls: {ca_file: x}}}\n" + config(),
+    "engines: {here: {start_from: 10m}, it: {start_from: oldest, context: c}}\n" + config(),
+    "store: {path: x, max_size: 64MiB, dead_letters: {max_age: 7d, max_count: 0}}\n" + config(),
+    "store: {max_size: 2097152, when_full: drop-new}\n" + config(),
+    "reconcile: {every: 0s, on_reconnect: false}\ningest: {buffer: 1GiB}\n" + config(),
+    "admin: {listen: '[::1]:9321'}\n" + config(),
+    "admin: {listen: 'unix:/run/relay.sock'}\n" + config(),
+    config("{type: slack, url: '${URL}', rate_limit: '${RATE:-5/s}'}"),
+    config("{type: slack, url_file: secret}"),
+    config("{type: telegram, token: '123456:ABC-DEF1234ghIkl', chat_id: -100123}"),
+    config("{type: ntfy, topic_file: secret, proxy_file: secret, bearer_token_file: secret}"),
+    http("concurrency: '${COUNT:-3}', ordering: none, rate_limit: 20/min"),
+    http("retry: {initial: 500ms, max: 1h30m, factor: 1.5, jitter: 0, max_attempts: 3}"),
+    http("headers: {X-Number: 5, X-Key_file: secret}, query: {a: 1}, timeout: {total: 20s}"),
+    http("basic_auth: {username: me, password_file: secret}"),
+    http("format: template, body: {a: ['{{ event.name }}', 1, null]}"),
+    http("format: template, body_text: x, content_type: text/html, method: PUT"),
+    http("signing_secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqr"),
+    http("sign: github, signing_secret: [hellohello]"),
+    config(route="{name: all, to: [ops], stop: true, severity: info, title: x, text: 5}"),
+    config(route="{name: all, to: ops, include: {logs: 5, health: true, inspect: RestartCount}}"),
+    config(route="{name: 5, to: ops, drop: false}"),
+    config(route="{name: none, drop: true, match: }"),
+    match("{type: container, action: [die, 'exec_*', whatever], detail: x, scope: local}"),
+    match("{cause: [crashed, oom], origin: {not: live}, health: unhealthy}"),
+    match("{exit_code: [137, '1-125', '>=128', {not: 0}], signal: [9, SIGKILL, RTMIN+3]}"),
+    match("{label: {tier: [web, 'a-*', {regex: 'w+'}], x: {exists: false}}, attribute: {a: 1}}"),
+    match("{any: [{name: web}, {image: {not: [a, b]}}], all: [{id: x}], not: {host: h}}"),
+    match("{cause: 'c*', engine: '${ENGINE:-local}'}"),
+]
+WRONG = [
+    "destinatons: {}\n" + config(),
+    "engines: {}\n" + config(),
+    "engines: {'not a name': {}}\n" + config(),
+    "engines: {here: {url: 'edge:2376'}}\n" + config(),
+    "engines: {here: {url: 'unix:///x', context: c}}\n" + config(),
+    "engines: {here: {url: 'tcp://x:1', tls: {cert_file: x}}}\n" + config(),
+    "engines: {here: {start_from: yesterday}}\n" + config(),
+    "admin: {listen: 9321}\n" + config(),
+    "admin: \n" + config(),
+    "store: {max_size: 1 GB}\n" + config(),
+    "store: {when_full: drop}\n" + config(),
+    "destinations: {ops: {type: console}}\nroutes: []\n",
+    "routes: [{name: all, to: ops}]\n",
+    config("{}"),
+    config("{type: slak}"),
+    config("{type: slack}"),
+    config("{type: slack, url: 'https://x/', url_file: x}"),
+    config("{type: slack, url: 'hooks.slack.com/services/x'}"),
+    config("{type: slack, urll: 'https://x/'}"),
+    config("{type: console, url: 'https://x/'}"),
+    config("{type: gotify, url: 'https://x/'}"),
+    config("{type: pagerduty, routing_key: x, routing_key_file: y}"),
+    http("concurrency: 0"),
+    http("concurrency: many"),
+    http("retry: {initial: 10}"),
+    http("retry: {initial: 10 s}"),
+    http("retry: {initial: ''}"),
+    http("retry: {factor: 11}"),
+    http("rate_limit: 5"),
+    http("rate_limit: 0/s"),
+    http("rate_limit: 5/d"),
+    http("format: xml"),
+    http("format: template"),
+    http("format: template, body: x, body_text: y"),
+    http("body: x"),
+    http("content_type: text/html"),
+    http("headers: {X: [a]}"),
+    http("bearer_token: x, basic_auth: {username: a, password: b}"),
+    http("basic_auth: {username: a}"),
+    config(route="{to: ops}"),
+    config(route="{name: all}"),
+    config(route="{name: all, drop: true, to: ops}"),
+    config(route="{name: all, drop: true, include: {logs: 5}}"),
+    config(route="{name: all, to: ops, stop: maybe}"),
+    config(route="{name: all, to: ops, severity: fatal}"),
+    config(route="{name: all, to: ops, include: {logs: 1000}}"),
+    match("{acton: die}"),
+    match("{cause: crash}"),
+    match("{scope: global}"),
+    match("{exit_code: '>'}"),
+    match("{exit_code: {regex: x}}"),
+    match("{name: []}"),
+    match("{name: [[web]]}"),
+    match("{name: {regex: a, not: b}}"),
+    match("{name: {glob: a}}"),
+    match("{label: web}"),
+    match("{label: {}}"),
+    match("{any: []}"),
+    match("{any: [{}]}"),
+    match("{not: }"),
+    match("[a]"),
+]
+
+
+def test_it_is_a_schema() -> None:
+    """By the rules of its own draft."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_the_example() -> None:
+    """Whoever starts from it sees no mistake."""
+    assert errors(yaml.safe_load((ROOT / "config.example.yaml").read_text())) == []
+
+
+@pytest.mark.parametrize(("page", "text"), EXAMPLES)
+def test_documented(page: str, text: str) -> None:
+    """Every example in the documentation, most of which are parts of a configuration."""
+    data = yaml.safe_load(text)
+    if "destinations" in data or "routes" in data:
+        whole = REST | data
+    else:
+        assert data.keys() <= {"match", "include"}, f"{page}: of what is this an example?"
+        whole = REST | {"routes": [{"name": "all", "to": "ops", **data}]}
+    assert errors(whole) == []
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_what_is_right(text: str, tmp_path: Path) -> None:
+    """In both ways where there are two; relay says the same."""
+    assert errors(yaml.safe_load(text)) == []
+    (tmp_path / "secret").write_text("hellohello")
+    (tmp_path / "x").write_text("")
+    (tmp_path / "secret").write_text("https://x/" if "url_file" in text else "hellohello")
+    text = text.replace("proxy_file: secret, ", "")  # the one that would have to be a URL
+    parse(text, file="f", environ={"URL": "https://x/"}, folder=tmp_path)
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_wrong(text: str) -> None:
+    """The usual mistakes; relay says the same."""
+    assert errors(yaml.safe_load(text)) != []
+    with pytest.raises(ConfigError):
+        parse(text, file="f", environ={}, folder=Path("/"))
+
+
+def test_every_type_has_its_own_keys() -> None:
+    """Those of the model, and for each secret the file that it may come from."""
+    for name, kind in KINDS.items():
+        keys = set(SCHEMA["$defs"][kind.__name__]["properties"])
+        assert keys == {*kind.model_fields, *(f"{key}_file" for key in secret_keys(name))}
+
+
+def test_every_field_of_a_match() -> None:
+    """And the three that combine matches."""
+    assert set(SCHEMA["$defs"]["Match"]["properties"]) == {*FIELDS, "any", "all", "not"}
+
+
+def test_what_editors_show() -> None:
+    """The meaning of a key and its default, as people write it; no secret."""
+    keys = SCHEMA["$defs"]["RetryConfig"]["properties"]
+    assert keys["max"]["description"] == "The longest wait."
+    assert keys["max"]["default"] == "10m"
+    assert SCHEMA["$defs"]["SlackDestination"]["properties"]["rate_limit"]["default"] == "1/s"
+    assert "default" not in SCHEMA["$defs"]["DiscordDestination"]["properties"]["rate_limit"]
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [
+        (timedelta(hours=72), "3d"),
+        (timedelta(minutes=90), "90m"),
+        (timedelta(milliseconds=1500), "1500ms"),
+        (timedelta(0), "0d"),
+    ],
+)
+def test_durations(length: timedelta, text: str) -> None:
+    """In the largest unit that leaves nothing."""
+    assert written_duration(length) == text
