@@ -37,6 +37,8 @@ class Announcer:
         self._shed_since_ns = time_ns()
         self._turns: asyncio.Queue[tuple[str, Mapping[str, str]]] = asyncio.Queue()
         self._buried: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
+        self.matches: Counter[str] = Counter()
+        """Events of its own that a route matched, by the route's name."""
         self.news = news
         """Set when there is something to `declare`; whoever does clears it."""
 
@@ -126,7 +128,7 @@ class Announcer:
         )
         chosen = [
             (step.notification(event), [name for name in step.destinations if name != about])
-            for step in self._router.route(event)
+            for step in self._router.route(event, self.matches)
         ]
         intake = Intake(OWN_ENGINE, None, chosen, declares=declares, declares_shed=declares_shed)
         self.heed(await self._outbox.take_in(intake, self._now()))

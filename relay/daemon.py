@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -128,7 +129,7 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
         if config.admin is not None:
             vitals = partial(_vitals, work, lanes)
             await resources.enter_async_context(
-                admin(config.admin.listen, vitals, work.outbox.pending)
+                admin(config.admin.listen, vitals, work.outbox.backlog)
             )
         async with asyncio.TaskGroup() as tasks:
             running = {lane: tasks.create_task(lane.run()) for lane in lanes}
@@ -168,7 +169,16 @@ def _vitals(work: _Work, lanes: list[Lane]) -> Vitals:
         destinations={lane.name: lane.tally for lane in lanes},
         conditions={lane.name: lane.condition for lane in lanes},
         store=work.outbox.state,
+        matches=_matches(work),
+        now_ns=work.clock.now_ns(),
     )
+
+
+def _matches(work: _Work) -> Mapping[str, int]:
+    counted = Counter(work.announcer.matches)
+    for each in work.stations:
+        counted.update(each.tally.matches)
+    return {route.name: counted[route.name] for route in work.config.routes}
 
 
 async def _listen_to_commands(socket: Path, desk: Desk, resources: AsyncExitStack) -> None:

@@ -166,7 +166,7 @@ class Digest:
         return [
             (step.notification(event), step.destinations)
             for event in events
-            for step in self._router.route(event)
+            for step in self._router.route(event, self.tally.matches)
         ]
 
     def _bookmark(self) -> Bookmark | None:

@@ -261,6 +261,9 @@ class Lane:
         """Do what an outcome means for all that goes to the destination."""
         now_s = self._now_s()
         self.tally.count(outcome)
+        if isinstance(outcome, Delivered):
+            happened_ns = delivery.notification.events[0].time_ns
+            self.tally.latencies.add((time_ns() - happened_ns) / 1e9)
         if outcome.pause_s > 0:
             self._valve.close(now_s + outcome.pause_s)
         if isinstance(outcome, Dead) and delivery.notification.events[0].type != TYPE_RELAY:

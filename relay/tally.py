@@ -1,7 +1,9 @@
 """What was counted since the start: plain numbers, which whoever wants to may read."""
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from relay.event import Event, Origin
 from relay.exchange import Outcome, Reason, kind
@@ -33,6 +35,8 @@ class EngineTally:
     """Dead letters that went for the same reason."""
     last_event_ns: int = 0
     """The engine's time of the event that was taken in last."""
+    matches: Counter[str] = field(default_factory=Counter)
+    """Events that a route matched, by its name, whatever came of it there."""
 
     def take(self, event: Event) -> None:
         """Count an event that is new."""
@@ -42,6 +46,30 @@ class EngineTally:
     def infer(self, events: list[Event]) -> None:
         """Count those of the events that the engine did not tell."""
         self.inferred.update(event.action for event in events if event.origin is Origin.INFERRED)
+
+
+LATENCIES_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0)
+"""The bounds that latencies are counted by: from at once, over several retries, to an outage."""
+
+
+@dataclass(slots=True)
+class Latencies:
+    """How long it took, as numbers that stay few."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCIES_S) + 1))
+    """How many took up to each of `LATENCIES_S` and more than the one before it; then the rest."""
+    sum_s: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one; where two clocks disagree it can seem less than nothing, and counts as 0."""
+        seconds = max(0.0, seconds)
+        self.counts[bisect_left(LATENCIES_S, seconds)] += 1
+        self.sum_s += seconds
+
+    @property
+    def up_to(self) -> list[int]:
+        """How many took up to each of `LATENCIES_S`; then all."""
+        return list(accumulate(self.counts))
 
 
 @dataclass(slots=True)
@@ -54,6 +82,8 @@ class DestinationTally:
     """Templates that failed, so that a default was sent."""
     swept: int = 0
     """Deliveries given up for their age, without another attempt."""
+    latencies: Latencies = field(default_factory=Latencies)
+    """From the event to the answer that took it."""
 
     def count(self, outcome: Outcome) -> None:
         """Count an attempt."""

@@ -14,6 +14,7 @@ from relay.errors import RelayError
 from relay.ops.metrics import exposition
 from relay.ops.unix_socket import bound, remove, why_not
 from relay.ops.vitals import Vitals, lacks
+from relay.store.outbox import Backlog
 
 log = structlog.get_logger()
 
@@ -23,7 +24,8 @@ ANSWER_S = 1.0
 CLOSE_S = 1.0
 """How long an answer that is under way may take at the end."""
 
-Pending = Callable[[], Awaitable[Mapping[str, int]]]
+Ask = Callable[[], Awaitable[Mapping[str, Backlog]]]
+"""What waits, by destination."""
 
 
 class AdminError(RelayError):
@@ -32,10 +34,10 @@ class AdminError(RelayError):
 
 @asynccontextmanager
 async def admin(
-    place: TcpPort | UnixSocket, vitals: Callable[[], Vitals], pending: Pending
+    place: TcpPort | UnixSocket, vitals: Callable[[], Vitals], backlog: Ask
 ) -> AsyncIterator[None]:
     """Answer at this place as long as the context lasts. Raises `AdminError`."""
-    depth = _Depth(pending)
+    depth = _Depth(backlog)
     runner = web.AppRunner(
         _application(vitals, depth), access_log=None, handle_signals=False, shutdown_timeout=CLOSE_S
     )
@@ -78,13 +80,13 @@ def _application(vitals: Callable[[], Vitals], depth: "_Depth") -> web.Applicati
 
 
 class _Depth:
-    """Asks the store how much waits: one question at a time, so that none heap up."""
+    """Asks the store what waits: one question at a time, so that none heap up."""
 
-    def __init__(self, ask: Pending) -> None:
+    def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._asking: asyncio.Future[Mapping[str, int]] | None = None
+        self._asking: asyncio.Future[Mapping[str, Backlog]] | None = None
 
-    async def get(self) -> Mapping[str, int] | None:
+    async def get(self) -> Mapping[str, Backlog] | None:
         """The answer; None if it does not come within `ANSWER_S`."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._ask())

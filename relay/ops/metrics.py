@@ -3,15 +3,22 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from relay import __version__
 from relay.engine.record import Flaw
 from relay.event import Why
 from relay.exchange import Reason
 from relay.ops.vitals import Vitals
+from relay.store.outbox import Backlog
 from relay.store.trouble import Trouble
-from relay.tally import EngineTally
+from relay.tally import LATENCIES_S, EngineTally
 
 VERDICTS = (
     ("delivered", Reason.OK),
@@ -36,26 +43,39 @@ GAPS = tuple(why for why in Why if why not in (Why.STORE_BROKEN, Why.STORE_FULL)
 INFERRED = ("die", "oom")
 
 
-def exposition(vitals: Vitals, pending: Mapping[str, int] | None) -> bytes:
+_BOUNDS = [*map(str, LATENCIES_S), "+Inf"]
+
+
+def exposition(vitals: Vitals, backlog: Mapping[str, Backlog] | None) -> bytes:
     """All metrics, each there from the start with every value that its labels can have.
 
-    ``pending``: how many deliveries wait, by destination; None where the store does not say.
+    ``backlog``: what waits, by destination; None where the store does not say.
     """
     registry = CollectorRegistry()
-    registry.register(_Collector(vitals, pending))
+    registry.register(_Collector(vitals, backlog))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    def __init__(self, vitals: Vitals, pending: Mapping[str, int] | None) -> None:
+    def __init__(self, vitals: Vitals, backlog: Mapping[str, Backlog] | None) -> None:
         self._vitals = vitals
-        self._pending = pending
+        self._backlog = backlog
 
     def collect(self) -> Iterator[Metric]:
+        yield self._of_build()
         yield from self._of_engines()
         yield from self._of_engines_in_detail()
+        yield self._of_routes()
         yield from self._of_destinations()
+        yield self._of_latencies()
+        yield from self._of_conditions()
+        yield from self._of_backlog()
         yield self._of_store()
+
+    def _of_build(self) -> Metric:
+        build = GaugeMetricFamily("relay_build_info", "Which relay this is.", labels=["version"])
+        build.add_metric([__version__], 1)
+        return build
 
     def _of_engines(self) -> Iterator[Metric]:
         yield self._total("events_received", "Events that came.", lambda t: t.received)
@@ -63,7 +83,11 @@ class _Collector(Collector):
         yield self._total(
             "events_repeated", "Events that were taken in before.", lambda t: t.repeated
         )
-        yield self._total("streams_opened", "Streams that were opened.", lambda t: t.opened)
+        yield self._total(
+            "reconnects",
+            "Streams that were opened after the first.",
+            lambda t: max(0, t.opened - 1),
+        )
         yield self._total(
             "deliveries_shed",
             "Deliveries given up for a full store as the engine's events came.",
@@ -126,14 +150,45 @@ class _Collector(Collector):
         yield attempts
         yield dead
         yield failures
-        yield from self._of_conditions()
-        if self._pending is not None:
-            waiting = GaugeMetricFamily(
-                "relay_deliveries_pending", "Deliveries that wait.", labels=["destination"]
-            )
-            for name in self._vitals.destinations:
-                waiting.add_metric([name], self._pending.get(name, 0))
-            yield waiting
+
+    def _of_routes(self) -> Metric:
+        matches = CounterMetricFamily(
+            "relay_route_matches", "Events that the route matched.", labels=["route"]
+        )
+        for route, count in self._vitals.matches.items():
+            matches.add_metric([route], count)
+        return matches
+
+    def _of_latencies(self) -> Metric:
+        latencies = HistogramMetricFamily(
+            "relay_delivery_latency_seconds",
+            "From the event to the answer that took it.",
+            labels=["destination"],
+        )
+        for name, tally in self._vitals.destinations.items():
+            counts = list(zip(_BOUNDS, tally.latencies.up_to, strict=True))
+            latencies.add_metric([name], counts, tally.latencies.sum_s)
+        return latencies
+
+    def _of_backlog(self) -> Iterator[Metric]:
+        if self._backlog is None:
+            return
+        waiting = GaugeMetricFamily(
+            "relay_deliveries_pending", "Deliveries that wait.", labels=["destination"]
+        )
+        oldest = GaugeMetricFamily(
+            "relay_oldest_delivery_age_seconds",
+            "How long the oldest of them has waited; 0 where none does.",
+            labels=["destination"],
+        )
+        now_ns = self._vitals.now_ns
+        for name in self._vitals.destinations:
+            found = self._backlog.get(name, Backlog(0, now_ns))
+            waiting.add_metric([name], found.count)
+            # what was taken in since the time was looked at is not of the future
+            oldest.add_metric([name], max(0, now_ns - found.oldest_ns) / 1e9)
+        yield waiting
+        yield oldest
 
     def _of_conditions(self) -> Iterator[Metric]:
         failing = GaugeMetricFamily(

@@ -26,6 +26,10 @@ class Vitals:
     conditions: Mapping[str, Condition]
     """By destination, as the above."""
     store: State
+    matches: Mapping[str, int]
+    """How many events each route matched, by its name; each that is configured."""
+    now_ns: int
+    """The time by which deliveries are due."""
 
 
 def lacks(vitals: Vitals, now_ns: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Recorded events, digested and routed by the daemon's own code; what became of each is kept."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -53,10 +54,10 @@ class _Witness(Router):
         super().__init__(tuple(routes))
         self.told: list[Told] = []
 
-    def route(self, event: Event) -> list[Step]:
+    def route(self, event: Event, matches: Counter[str] | None = None) -> list[Step]:
         """As the router; and it is kept."""
         self.told.append(Told(event, tuple(self.walk(event))))
-        return super().route(event)
+        return super().route(event, matches)
 
 
 @dataclass(frozen=True, slots=True)

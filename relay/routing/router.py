@@ -1,5 +1,6 @@
 """The walk of an event along the routes; what decides is what explains."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,9 @@ class Verdict(StrEnum):
     NO_MATCH = "no_match"
     NOT_REACHED = "not_reached"
     """An earlier route ended the walk."""
+
+
+_MATCHES = (Verdict.SENT, Verdict.ALREADY_SENT, Verdict.DROPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,13 @@ class Router:
                 served.update(fresh)
                 yield Step(route, Verdict.SENT if fresh else Verdict.ALREADY_SENT, fresh)
 
-    def route(self, event: Event) -> list[Step]:
-        """The steps that send the event somewhere."""
-        return [step for step in self.walk(event) if step.verdict is Verdict.SENT]
+    def route(self, event: Event, matches: Counter[str] | None = None) -> list[Step]:
+        """The steps that send the event somewhere.
+
+        ``matches`` counts, by their names, all routes that match it, those too that drop it or come
+        too late.
+        """
+        steps = [step for step in self.walk(event) if step.verdict in _MATCHES]
+        if matches is not None:
+            matches.update(step.route.name for step in steps)
+        return [step for step in steps if step.verdict is Verdict.SENT]

@@ -9,7 +9,16 @@ import msgspec
 from relay.event import TYPE_RELAY
 from relay.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
 from relay.notification import Notification
-from relay.store.outbox import EXPIRED_AT_ONCE, HOLD_NS, Delivery, Due, Expired, Waiting, subject
+from relay.store.outbox import (
+    EXPIRED_AT_ONCE,
+    HOLD_NS,
+    Backlog,
+    Delivery,
+    Due,
+    Expired,
+    Waiting,
+    subject,
+)
 from relay.store.statements import SQL
 from relay.store.trouble import Broken
 
@@ -229,9 +238,12 @@ def waiting(destination: str | None, most: int, connection: sqlite3.Connection) 
     ]
 
 
-def pending(connection: sqlite3.Connection) -> dict[str, int]:
-    """How many wait, by destination."""
-    return dict(connection.execute(SQL["pending"]))
+def backlog(connection: sqlite3.Connection) -> dict[str, Backlog]:
+    """See `Outbox.backlog`."""
+    return {
+        to: Backlog(count, _time(oldest_ns))
+        for to, count, oldest_ns in connection.execute(SQL["backlog"])
+    }
 
 
 def settle_clock(now_ns: int, most_ns: int, connection: sqlite3.Connection) -> int:

@@ -127,6 +127,14 @@ class Selection(msgspec.Struct, frozen=True):
     """They died then or later."""
 
 
+class Backlog(msgspec.Struct, frozen=True):
+    """What waits for one destination."""
+
+    count: int
+    oldest_ns: int
+    """When the one that has waited longest was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """What a lane can do now, and when there is more."""
@@ -272,6 +280,10 @@ class Outbox(Protocol):
 
     async def pending(self) -> dict[str, int]:
         """How many deliveries wait, by destination."""
+        ...
+
+    async def backlog(self) -> dict[str, Backlog]:
+        """The same, with since when; a destination for which nothing waits is not among them."""
         ...
 
 

@@ -148,8 +148,13 @@ DELETE FROM dead_letters WHERE died_ns < :before_ns;
 DELETE FROM dead_letters
 WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET :most);
 
--- name: pending
-SELECT destination, count(*) FROM deliveries GROUP BY destination;
+-- name: backlog
+-- Counted in the index alone; older ones have lower numbers.
+SELECT waiting.destination, waiting.count, oldest.created_ns
+FROM (
+    SELECT destination, count(*) AS count, min(seq) AS seq FROM deliveries GROUP BY destination
+) AS waiting
+JOIN deliveries AS oldest ON oldest.seq = waiting.seq;
 
 -- name: drop_oldest
 DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries ORDER BY seq LIMIT :most)

@@ -18,6 +18,7 @@ from relay.store.committer import Committer
 from relay.store.deliveries import Adding
 from relay.store.file import Memory, StoreFile
 from relay.store.outbox import (
+    Backlog,
     DeadLetter,
     Delivery,
     Due,
@@ -178,7 +179,11 @@ class SqliteOutbox:
 
     async def pending(self) -> dict[str, int]:
         """See `Outbox.pending`."""
-        return await self._committer.run(deliveries.pending)
+        return {name: each.count for name, each in (await self.backlog()).items()}
+
+    async def backlog(self) -> dict[str, Backlog]:
+        """See `Outbox.backlog`."""
+        return await self._committer.run(deliveries.backlog)
 
     def _tell(self, destinations: Collection[str]) -> None:
         for destination in destinations:

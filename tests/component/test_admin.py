@@ -17,6 +17,7 @@ from relay.config import AdminConfig, Config, TcpPort, UnixSocket
 from relay.ops import admin as served
 from relay.ops.admin import AdminError, admin
 from relay.ops.vitals import Stream, Vitals
+from relay.store.outbox import Backlog
 from relay.store.trouble import State, Trouble
 from relay.tally import DestinationTally, EngineTally
 from tests.component.bell import PATIENCE_S
@@ -25,17 +26,23 @@ from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
 
 WELL = State()
+NOW_NS = 1_795_420_000 * 10**9
 PENDING = "relay_deliveries_pending"
 
 
 def vitals(store: State = WELL) -> Vitals:
     """One engine, which is there, and one destination."""
     return Vitals(
-        {"here": Stream(EngineTally(), is_open=True)}, {"hook": DestinationTally()}, {}, store
+        {"here": Stream(EngineTally(), is_open=True)},
+        {"hook": DestinationTally()},
+        {},
+        store,
+        {},
+        NOW_NS,
     )
 
 
-async def nothing_pending() -> Mapping[str, int]:
+async def nothing_pending() -> Mapping[str, Backlog]:
     return {}
 
 
@@ -106,7 +113,7 @@ async def test_nothing_else(place: UnixSocket) -> None:
 async def test_a_store_that_fails_is_not_asked(place: UnixSocket) -> None:
     """What waits is left out, and the store gets no question that it cannot answer."""
 
-    async def refuse() -> Mapping[str, int]:
+    async def refuse() -> Mapping[str, Backlog]:
         raise AssertionError("asked")
 
     async with admin(place, lambda: vitals(State(1, Trouble.IO)), refuse):
@@ -122,9 +129,9 @@ async def test_a_store_that_does_not_answer(
     """The scrape goes without, and one question waits however often it is scraped."""
     monkeypatch.setattr(served, "ANSWER_S", 0.001)
     asked = 0
-    answer: asyncio.Future[Mapping[str, int]] = asyncio.get_running_loop().create_future()
+    answer: asyncio.Future[Mapping[str, Backlog]] = asyncio.get_running_loop().create_future()
 
-    async def ask() -> Mapping[str, int]:
+    async def ask() -> Mapping[str, Backlog]:
         nonlocal asked
         asked += 1
         return await answer
@@ -234,8 +241,11 @@ async def test_of_a_whole_relay(
             )
             await until(place, delivered, 2)
             assert (await get(place, "/readyz"))[0] == 200
+            latencies = 'relay_delivery_latency_seconds_count{destination="hook"}'
+            assert await value(place, latencies) == 2
+            assert await value(place, 'relay_route_matches_total{route="containers"}') == 2
             assert await value(place, 'relay_events_taken_in_total{engine="engine-0"}') == 2
-            assert await value(place, 'relay_streams_opened_total{engine="engine-0"}') == 1
+            assert await value(place, 'relay_reconnects_total{engine="engine-0"}') == 0
         await until(place, 'relay_stream_open{engine="engine-0"}', 0)
         assert (await get(place, "/readyz"))[0] == 503
 
@@ -251,6 +261,7 @@ async def test_a_destination_that_hangs_is_no_reason(
         await webhook.wait_for(lambda whats: whats == ["a"])
         assert (await get(place, "/readyz"))[0] == 200
         assert await value(place, f'{PENDING}{{destination="hook"}}') == 1
+        assert await value(place, 'relay_oldest_delivery_age_seconds{destination="hook"}') > 0
         webhook.release()
 
 

@@ -7,7 +7,7 @@ import msgspec
 from relay.engine.inbox import Connection, Dropped, Item, Opened
 from relay.event import Why
 from relay.exchange import Dead, Delivered, Reason, Retry
-from relay.tally import DestinationTally, EngineTally
+from relay.tally import LATENCIES_S, DestinationTally, EngineTally, Latencies
 from tests.unit.digesting import HERE, NOW_NS, digest, records, taken
 from tests.unit.engine.samples import look, seen
 
@@ -16,6 +16,13 @@ def line(number: int, action: str = "create") -> bytes:
     """A volume event, as an engine sends it."""
     actor = {"ID": f"volume-{number}", "Attributes": {}}
     event = {"Type": "volume", "Action": action, "Actor": actor, "timeNano": NOW_NS + number}
+    return msgspec.json.encode(event)
+
+
+def oom(number: int) -> bytes:
+    """A container's, as an engine sends it."""
+    actor = {"ID": f"container-{number}", "Attributes": {}}
+    event = {"Type": "container", "Action": "oom", "Actor": actor, "timeNano": NOW_NS + number}
     return msgspec.json.encode(event)
 
 
@@ -91,6 +98,11 @@ def test_an_inferred_event_beside_one_that_came() -> None:
     assert here.tally.taken_in == 1
 
 
+def test_matches() -> None:
+    """Every event counts at every route that matches it, once."""
+    assert counted(*records([oom(1), oom(2), oom(2)])).matches == {"out-of-memory": 2}
+
+
 def test_attempts() -> None:
     """They are counted by outcome and reason; those that were given up are dead letters."""
     tally = DestinationTally()
@@ -109,3 +121,12 @@ def test_attempts() -> None:
         ("dead", Reason.EXPIRED): 1,
     }
     assert tally.dead == 1
+
+
+def test_latencies() -> None:
+    """One counts at the first bound that it does not exceed; what exceeds the last, behind it."""
+    latencies = Latencies()
+    for seconds in (0.0, LATENCIES_S[0], LATENCIES_S[0] + 0.01, LATENCIES_S[-1], 10**9):
+        latencies.add(seconds)
+    assert latencies.counts == [2, 1, *[0] * (len(LATENCIES_S) - 3), 1, 1]
+    assert latencies.up_to[-1] == 5

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from relay import __version__
 from relay.condition import Condition
 from relay.config import RetryConfig
 from relay.delivery.dialects import slack
@@ -14,9 +17,11 @@ from relay.delivery.retry import Attempt, judge
 from relay.exchange import Reason, Response, kind
 from relay.ops.metrics import VERDICTS, exposition
 from relay.ops.vitals import Stream, Vitals
+from relay.store.outbox import Backlog
 from relay.store.trouble import State, Trouble
-from relay.tally import DestinationTally, EngineTally
+from relay.tally import LATENCIES_S, DestinationTally, EngineTally
 
+NOW_NS = 1_795_420_000 * 10**9
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
@@ -26,12 +31,14 @@ def vitals(tally: EngineTally | None = None, store: State | None = None) -> Vita
         {"hook": DestinationTally()},
         {"hook": Condition()},
         store or State(),
+        {"crashed": 0},
+        NOW_NS,
     )
 
 
-def samples(vitals: Vitals, pending: Mapping[str, int] | None = None) -> dict[str, float]:
+def samples(vitals: Vitals, backlog: Mapping[str, Backlog] | None = None) -> dict[str, float]:
     """Every line of the exposition: its name with its labels, and its value."""
-    families = text_string_to_metric_families(exposition(vitals, pending).decode())
+    families = text_string_to_metric_families(exposition(vitals, backlog).decode())
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
         for family in families
@@ -42,13 +49,14 @@ def samples(vitals: Vitals, pending: Mapping[str, int] | None = None) -> dict[st
 def test_all_are_there_from_the_start() -> None:
     """Each with every value of its labels, and zero."""
     found = samples(vitals(), {})
+    assert found.pop(f"relay_build_info {__version__}") == 1
     assert set(found.values()) == {0.0}
     assert sorted(found) == sorted(
         [
             "relay_events_received_total here",
             "relay_events_taken_in_total here",
             "relay_events_repeated_total here",
-            "relay_streams_opened_total here",
+            "relay_reconnects_total here",
             "relay_deliveries_shed_total here",
             "relay_dead_letters_shed_total here",
             "relay_stream_open here",
@@ -73,6 +81,12 @@ def test_all_are_there_from_the_start() -> None:
             "relay_destination_failing hook",
             "relay_destination_stopped hook",
             "relay_deliveries_pending hook",
+            "relay_oldest_delivery_age_seconds hook",
+            "relay_route_matches_total crashed",
+            *(f"relay_delivery_latency_seconds_bucket hook {bound}" for bound in LATENCIES_S),
+            "relay_delivery_latency_seconds_bucket hook +Inf",
+            "relay_delivery_latency_seconds_count hook",
+            "relay_delivery_latency_seconds_sum hook",
             *(f"relay_store_failing {trouble.value}" for trouble in Trouble),
         ]
     )
@@ -81,7 +95,7 @@ def test_all_are_there_from_the_start() -> None:
 def test_what_was_counted() -> None:
     """Each number is where it belongs."""
     tally = EngineTally(
-        opened=2,
+        opened=5,
         received=9,
         taken_in=6,
         repeated=3,
@@ -98,13 +112,19 @@ def test_what_was_counted() -> None:
     shown.destinations["hook"].attempts["dead", Reason.EXPIRED] = 12
     shown.destinations["hook"].swept = 14
     shown.destinations["hook"].template_failures = 15
-    shown = replace(shown, conditions={"hook": Condition(stopped=True, failing=True)})
-    found = {name: value for name, value in samples(shown, {"hook": 13}).items() if value}
+    shown = replace(
+        shown,
+        conditions={"hook": Condition(stopped=True, failing=True)},
+        matches={"crashed": 16},
+    )
+    waiting = {"hook": Backlog(13, NOW_NS - 17_500_000_000)}
+    found = {name: value for name, value in samples(shown, waiting).items() if value}
+    assert found.pop(f"relay_build_info {__version__}") == 1
     assert found == {
         "relay_events_received_total here": 9,
         "relay_events_taken_in_total here": 6,
         "relay_events_repeated_total here": 3,
-        "relay_streams_opened_total here": 2,
+        "relay_reconnects_total here": 4,
         "relay_deliveries_shed_total here": 4,
         "relay_dead_letters_shed_total here": 5,
         "relay_stream_open here": 1,
@@ -120,18 +140,41 @@ def test_what_was_counted() -> None:
         "relay_destination_failing hook": 1,
         "relay_destination_stopped hook": 1,
         "relay_deliveries_pending hook": 13,
+        "relay_oldest_delivery_age_seconds hook": 17.5,
+        "relay_route_matches_total crashed": 16,
         "relay_store_failing full": 1,
     }
 
 
+def test_latencies() -> None:
+    """Each is counted at every bound that it does not exceed; what seems negative is zero."""
+    shown = vitals()
+    for seconds in (-3, 0.1, 2, 3600, 10**6):
+        shown.destinations["hook"].latencies.add(seconds)
+    name = "relay_delivery_latency_seconds"
+    found = {key: value for key, value in samples(shown).items() if key.startswith(name)}
+    counts = [found[f"{name}_bucket hook {bound}"] for bound in (*LATENCIES_S, "+Inf")]
+    assert counts == [2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5]
+    assert found[f"{name}_count hook"] == 5
+    assert found[f"{name}_sum hook"] == 1_003_602.1
+
+
 def test_a_store_that_does_not_say_what_waits() -> None:
     """No number is better than a wrong one."""
-    assert "relay_deliveries_pending hook" not in samples(vitals(), None)
+    found = samples(vitals(), None)
+    assert "relay_deliveries_pending hook" not in found
+    assert "relay_oldest_delivery_age_seconds hook" not in found
+
+
+def test_what_is_newer_than_the_look_at_the_clock() -> None:
+    """No age is negative."""
+    found = samples(vitals(), {"hook": Backlog(1, NOW_NS + 1)})
+    assert found["relay_oldest_delivery_age_seconds hook"] == 0
 
 
 def test_destinations_that_are_no_more() -> None:
     """What waits for them makes no labels."""
-    assert not [name for name in samples(vitals(), {"old": 3}) if "old" in name]
+    assert not [name for name in samples(vitals(), {"old-hook": Backlog(3, 1)}) if "old-" in name]
 
 
 def test_every_verdict_has_its_place() -> None:
@@ -150,11 +193,18 @@ def test_every_verdict_has_its_place() -> None:
     assert {(kind(outcome), outcome.reason) for outcome in outcomes} == set(VERDICTS)
 
 
+def _documented(family: Metric, sample: Sample) -> str:
+    """A histogram is one, whatever lines it has."""
+    return family.name if family.type == "histogram" else sample.name
+
+
 def test_all_are_documented() -> None:
     """docs/metrics.md has a row for each, with its labels, and for no other."""
     families = text_string_to_metric_families(exposition(vitals(), {}).decode())
     shown = {
-        sample.name: ", ".join(f"`{label}`" for label in sample.labels)
+        _documented(family, sample): ", ".join(
+            f"`{label}`" for label in sample.labels if label != "le"
+        )
         for family in families
         for sample in family.samples
     }

@@ -20,7 +20,8 @@ def vitals(*open_: bool, store: State | None = None) -> Vitals:
         f"engine-{number}": Stream(EngineTally(), is_open=is_open)
         for number, is_open in enumerate(open_)
     }
-    return Vitals(streams, {"hook": dead}, {"hook": Condition(failing=True)}, store or State())
+    conditions = {"hook": Condition(failing=True)}
+    return Vitals(streams, {"hook": dead}, conditions, store or State(), {}, NOW_NS)
 
 
 def test_ready() -> None:

@@ -1,5 +1,7 @@
 """The walk of an event along the routes."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +81,20 @@ def test_routing_gives_what_is_sent() -> None:
     routes = (Route(name="a", match=NONE, to=("x",)), Route(name="b", to=("x",)))
     (step,) = Router(routes).route(DEATH)
     assert (step.route.name, step.destinations) == ("b", ("x",))
+
+
+def test_routing_counts_what_matches() -> None:
+    """Those routes too that come too late for their destination, or drop it; and no other."""
+    routes = (
+        Route(name="a", match=NONE, to=("x",)),
+        Route(name="b", to=("x",)),
+        Route(name="late", to=("x",)),
+        Route(name="drops", drop=True),
+        Route(name="unreached", to=("y",)),
+    )
+    matches: Counter[str] = Counter({"b": 4})
+    Router(routes).route(DEATH, matches)
+    assert matches == {"b": 5, "late": 1, "drops": 1}
 
 
 _names = st.lists(st.sampled_from("xyz"), min_size=1, max_size=3, unique=True).map(tuple)

@@ -9,7 +9,7 @@ from relay.bookmark import Bookmark
 from relay.container import Container
 from relay.exchange import Dead, Delivered, Reason, Retry
 from relay.notification import Included
-from relay.store.outbox import HOLD_NS, Delivery, Intake, Outbox, subject
+from relay.store.outbox import HOLD_NS, Backlog, Delivery, Intake, Outbox, subject
 from relay.store.sqlite import open_outbox
 
 from .samples import held, intake, told
@@ -129,6 +129,17 @@ async def test_counts_what_waits(outbox: Outbox) -> None:
     await outbox.take_in(intake(told(1), told(2), to=("ops", "audit")), 10)
     await outbox.take_in(intake(told(3), to=("ops",)), 10)
     assert await outbox.pending() == {"ops": 3, "audit": 2}
+
+
+async def test_says_since_when_it_waits(outbox: Outbox) -> None:
+    """The oldest that is left counts, whatever became of it so far."""
+    await outbox.take_in(intake(told(1, about="a")), 10)
+    await outbox.take_in(intake(told(2, about="b"), to=("ops", "audit")), 20)
+    assert await outbox.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 20)}
+    first, second = await due(outbox, 30)
+    await outbox.settle(first, Delivered(), 30)
+    await outbox.settle(second, Retry(60, Reason.UNAVAILABLE), 30)
+    assert await outbox.backlog() == {"ops": Backlog(1, 20), "audit": Backlog(1, 20)}
 
 
 async def test_tells_the_lane_of_news(outbox: Outbox) -> None:
