@@ -11,13 +11,25 @@ import structlog
 
 from relay import __version__
 from relay.delivery.health import Turn
-from relay.event import OWN_ENGINE, Why, happening, rfc3339
+from relay.event import OWN_ENGINE, Event, Why, happening, rfc3339
 from relay.exchange import Reason
 from relay.routing.router import Router
 from relay.store.outbox import Intake, Outbox, Receipt
 from relay.store.trouble import Loss
 
 log = structlog.get_logger()
+
+
+def own(action: str, facts: Mapping[str, str]) -> Event:
+    """The event of something that happens now to relay as a whole or to a destination."""
+    return happening(
+        action,
+        engine=OWN_ENGINE,
+        host=socket.gethostname(),
+        time_ns=time_ns(),
+        name=facts.get("destination", "relay"),
+        attributes=facts,
+    )
 
 
 class Announcer:
@@ -69,7 +81,7 @@ class Announcer:
             await self._tell(*self._turns.get_nowait())
 
     async def say(self, action: str) -> None:
-        """``started`` or ``stopped``."""
+        """``started``, ``stopped`` or ``heartbeat``."""
         await self._tell(action, {"version": __version__, "pid": str(os.getpid())})
 
     async def declare(self, losses: Sequence[Loss]) -> None:
@@ -118,14 +130,7 @@ class Announcer:
         declares_shed: int = 0,
     ) -> None:
         about = facts.get("destination")
-        event = happening(
-            action,
-            engine=OWN_ENGINE,
-            host=socket.gethostname(),
-            time_ns=time_ns(),
-            name=about or "relay",
-            attributes=facts,
-        )
+        event = own(action, facts)
         chosen = [
             (step.notification(event), [name for name in step.destinations if name != about])
             for step in self._router.route(event, self.matches)

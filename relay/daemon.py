@@ -27,6 +27,7 @@ from relay.engine.client import current_context
 from relay.engine.endpoint import Endpoint, endpoint
 from relay.engine.listener import Pace
 from relay.errors import StoreInUse
+from relay.event import HEARTBEAT
 from relay.formats import renderer
 from relay.lanes import Channel, Lane
 from relay.ops.admin import admin
@@ -137,6 +138,7 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
                 tasks.create_task(_begin(work, places, world.pace, tasks)),
                 tasks.create_task(work.announcer.run()),
                 tasks.create_task(_prune(work)),
+                tasks.create_task(_beat(work)),
             ]
             await stop.asked.wait()
             for chore in chores:
@@ -256,6 +258,15 @@ async def _prune(work: _Work) -> None:
         if gone:
             log.info("dead_letters.pruned", count=gone)
         await asyncio.sleep(PRUNE_EVERY_S)
+
+
+async def _beat(work: _Work) -> None:
+    """Tell that relay lives: that it is scheduled, and that its store takes something in."""
+    if work.config.heartbeat is None:
+        return
+    while True:
+        await work.announcer.say(HEARTBEAT)
+        await asyncio.sleep(work.config.heartbeat.every.total_seconds())
 
 
 async def _declare(work: _Work) -> None:

@@ -102,6 +102,9 @@ TYPE_RELAY = "relay"
 OWN_ENGINE = "relay"
 """The engine that events about relay as a whole carry."""
 
+HEARTBEAT = "heartbeat"
+"""The action that says nothing but that relay lives: a newer one makes all before it worthless."""
+
 
 def event_id(
     engine: str,

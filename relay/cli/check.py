@@ -1,18 +1,23 @@
 """``relay check``."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import click
 from yarl import URL
 
+from relay.announcer import own
 from relay.cli.configuration import config_option, find, read
+from relay.cli.shown import span
 from relay.config import Config, ConsoleDestination, Destination
 from relay.daemon import store_path
 from relay.delivery.sender import trust
 from relay.engine.client import current_context
 from relay.engine.endpoint import endpoint
+from relay.event import HEARTBEAT
 from relay.notification import Include
+from relay.routing.router import Router
 
 
 @click.command()
@@ -53,6 +58,7 @@ def describe(config: Config, file: Path | None) -> list[str]:
         "",
         "routes",
         *_routes(config),
+        *_heartbeat(config),
     ]
 
 
@@ -79,6 +85,16 @@ def _routes(config: Config) -> list[str]:
         + (" (the walk ends here)" if route.stop else "")
         for route in config.routes
     ]
+
+
+def _heartbeat(config: Config) -> list[str]:
+    if config.heartbeat is None:
+        return []
+    steps = Router(config.routes).route(own(HEARTBEAT, {}))
+    ways = [f"  {step.route.name} → {', '.join(step.destinations)}" for step in steps]
+    length = span(config.heartbeat.every // timedelta(microseconds=1) * 1000)
+    nowhere = "  nowhere: no route takes it (match: {type: relay, action: heartbeat})"
+    return ["", f"heartbeat every {length}", *(ways or [nowhere])]
 
 
 def _included(include: Include | None) -> str:

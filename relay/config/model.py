@@ -26,6 +26,7 @@ from relay.config.references import LOCAL, Names
 from relay.config.section import Section, TlsConfig
 from relay.config.values import (
     Age,
+    Beat,
     BufferSize,
     EngineUrl,
     InspectField,
@@ -124,6 +125,12 @@ class AdminConfig(Section):
     """Where relay answers questions about itself."""
 
     listen: Listening
+
+
+class HeartbeatConfig(Section):
+    """When relay tells that it lives."""
+
+    every: Beat
 
 
 class IncludeConfig(Section):
@@ -227,6 +234,8 @@ class Config(Section):
     store: StoreConfig = StoreConfig()
     admin: AdminConfig | None = None
     """None for nowhere."""
+    heartbeat: HeartbeatConfig | None = None
+    """None for never."""
     destinations: dict[Name, Annotated[Destination, Field(discriminator="type")]] = Field(
         min_length=1
     )
@@ -238,4 +247,11 @@ class Config(Section):
     def _somewhere(cls, value: object) -> object:
         if value is None:
             raise whole("is empty: write {listen: HOST:PORT}, or remove it")
+        return value
+
+    @field_validator("heartbeat", mode="before")
+    @classmethod
+    def _sometime(cls, value: object) -> object:
+        if value is None:
+            raise whole("is empty: write {every: 1m}, or remove it")
         return value

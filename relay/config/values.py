@@ -152,6 +152,12 @@ def _age(value: timedelta) -> timedelta:
     return value
 
 
+def _beat(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=10):
+        raise ValueError("is less than 10s")
+    return value
+
+
 def lines(value: object) -> object:
     """A text as a list of its lines, which may be one."""
     return tuple(value.split("\n")) if isinstance(value, str) else value
@@ -191,6 +197,7 @@ TemplateTree = Annotated[object, PlainValidator(_tree)]
 Ordering = Literal["container", "none"]
 """Within what deliveries to one destination stay in order."""
 Share = Annotated[float, Field(ge=0, le=1)]
+Beat = Annotated[Duration, AfterValidator(_beat)]
 Age = Annotated[Duration, AfterValidator(_age)]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Interval = Annotated[Duration, AfterValidator(_interval)]

@@ -48,6 +48,7 @@ _WORDS: dict[str, dict[tuple[str, str | None], str]] = {
         ("engine_back", None): "sees engine {engine} again{reason}",
         ("engine_lost", None): "lost engine {engine}{reason}",
         ("gap", None): "may have missed events of engine {engine}{reason}",
+        ("heartbeat", None): "is alive",
         ("started", None): "started{reason}",
         ("stopped", None): "stopped{reason}",
         ("test", None): "is testing this destination",

@@ -17,6 +17,7 @@ from relay.store.outbox import (
     Due,
     Expired,
     Waiting,
+    is_heartbeat,
     subject,
 )
 from relay.store.statements import SQL
@@ -48,17 +49,27 @@ def add(
 ) -> list[int]:
     """Add one for each destination; returns their numbers."""
     held = how.held and notification.include is not None
-    about = subject(notification.events[0])
+    (event, *_), unordered = notification.events, how.unordered
+    about = subject(event)
+    if is_heartbeat(event):
+        unordered = ()  # each is to find the one before it
+        _supersede(about, destinations, connection)
     row = {
         "notification": msgspec.json.encode(notification),
         "now_ns": how.now_ns,
         "hold_ns": how.now_ns + HOLD_NS if held else 0,
     }
     rows = [
-        {**row, "destination": to, "subject": notification.id if to in how.unordered else about}
+        {**row, "destination": to, "subject": notification.id if to in unordered else about}
         for to in destinations
     ]
     return [connection.execute(SQL["add_delivery"], row).lastrowid or 0 for row in rows]
+
+
+def _supersede(about: str, destinations: Sequence[str], connection: sqlite3.Connection) -> None:
+    """An attempt that is under way ends all the same, and then settles nothing."""
+    rows = [{"destination": to, "subject": about} for to in destinations]
+    connection.executemany(SQL["supersede"], rows)
 
 
 def enrich(
@@ -169,6 +180,9 @@ def _bury(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> None:
+    if is_heartbeat(delivery.notification.events[0]):
+        _remove(delivery.seq, now_ns, connection)
+        return
     row = {
         "seq": delivery.seq,
         "id": delivery.notification.id,

@@ -9,7 +9,7 @@ import msgspec
 
 from relay.bookmark import Bookmark
 from relay.container import Container
-from relay.event import Event
+from relay.event import HEARTBEAT, OWN_ENGINE, TYPE_RELAY, Event
 from relay.exchange import Answer, Outcome
 from relay.notification import Notification
 from relay.store.trouble import Loss, State
@@ -164,6 +164,7 @@ class Outbox(Protocol):
         """Commit a batch: its deliveries and the cursor that moves past it.
 
         A delivery is due at once, or `HOLD_NS` later if its notification is to include something.
+        A heartbeat takes the place of one that waits for the same destination.
 
         A store that is full gives up dead letters, then the oldest deliveries or those of this
         batch, as it was told; the cursor moves all the same. How many deliveries went is kept, in
@@ -201,6 +202,7 @@ class Outbox(Protocol):
     ) -> None:
         """Commit what an attempt came to: gone, due again later, or kept as a dead letter.
 
+        A heartbeat is never kept.
         ``answer`` is kept with what is not gone. Unless it is to be tried again, the next delivery
         about the same subject becomes due. Where the outcome pauses the destination, that is kept.
         """
@@ -287,6 +289,16 @@ class Outbox(Protocol):
         ...
 
 
+def is_heartbeat(event: Event) -> bool:
+    """Whether a delivery of it takes the place of one that still waits, and is never kept dead."""
+    return (event.engine, event.type, event.action) == (OWN_ENGINE, TYPE_RELAY, HEARTBEAT)
+
+
 def subject(event: Event) -> str:
-    """What an event is about; deliveries about one subject and destination stay in order."""
+    """What an event is about; deliveries about one subject and destination stay in order.
+
+    Heartbeats have one of their own, so that they wait for nothing else.
+    """
+    if is_heartbeat(event):
+        return f"{event.engine}/{event.type}//{event.action}"
     return f"{event.engine}/{event.type}/{event.actor.id or event.actor.name or ''}"

@@ -32,6 +32,9 @@ VALUES (
     ) THEN NULL ELSE max(:now_ns, :hold_ns) END
 );
 
+-- name: supersede
+DELETE FROM deliveries WHERE destination = :destination AND subject = :subject;
+
 -- name: enrich
 -- What it waited for is here in time. One that waits for another before it goes on waiting.
 UPDATE deliveries SET notification = :notification, hold_ns = 0, due_ns = min(due_ns, :now_ns)

@@ -99,6 +99,21 @@ routes
     )
 
 
+@pytest.mark.parametrize(
+    ("route", "way"),
+    [
+        ("- {name: all, to: ops}", "nowhere: no route takes it (match: {type: relay, action: hea"),
+        ("- {name: alive, match: {type: relay}, to: [ops, audit]}", "alive → ops, audit\n"),
+    ],
+)
+def test_check_says_where_heartbeats_go(file: Path, route: str, way: str) -> None:
+    """A dead man's switch that nothing reaches is told before it fires."""
+    file.write_text(f"{CONFIG}  {route}\nheartbeat: {{every: 90s}}\n")
+    result = run("check")
+    assert result.exit_code == 0
+    assert f"\n\nheartbeat every 1 min 30 s\n  {way}" in result.output
+
+
 def test_check_takes_the_file_either_way(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an argument or an option, but not twice."""
     monkeypatch.delenv("RELAY_CONFIG")

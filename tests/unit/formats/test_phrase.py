@@ -78,7 +78,7 @@ def test_says_what_happened(event: Event, said: str) -> None:
             "relay lost engine here: connection refused",
         ),
         ("engine_back", {}, "relay sees engine here again"),
-        ("heartbeat", {}, "relay: heartbeat"),
+        ("heartbeat", {}, "relay is alive"),
     ],
 )
 def test_says_what_happened_to_relay(action: str, attributes: dict[str, str], said: str) -> None:

@@ -1,0 +1,42 @@
+"""relay's heartbeats, on their way to a webhook."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from relay.config import Config, HeartbeatConfig
+from relay.store.sqlite import open_outbox
+from tests.component.house import configured, running
+from tests.component.scripted_engine import ScriptedEngine
+from tests.component.webhook import Webhook
+
+ALIVE = "{name: alive, match: {type: relay, action: heartbeat}, to: hook}"
+
+
+def beating(config: Config) -> Config:
+    """More often than a configuration may have it."""
+    often = HeartbeatConfig.model_construct(every=timedelta(milliseconds=10))
+    return config.model_copy(update={"heartbeat": often})
+
+
+async def test_it_comes_again_and_again(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
+) -> None:
+    """From the start on, each under an id of its own, though no engine is there."""
+    async with running(beating(configured(url, engine, routes=ALIVE)), store):
+        await webhook.wait_for(lambda whats: whats.count("heartbeat") >= 3)
+    assert set(webhook.whats()) == {"heartbeat"}
+    assert len({taken.id for taken in webhook.taken}) == len(webhook.taken)
+    assert webhook.taken[0].event["actor"]["name"] == "relay"
+
+
+async def test_they_do_not_pile_up(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
+) -> None:
+    """While the destination hangs, one waits."""
+    webhook.hold()
+    async with running(beating(configured(url, engine, routes=ALIVE)), store) as stop:
+        await webhook.wait_for(lambda whats: whats.count("heartbeat") >= 3)
+        stop.ask()
+        stop.ask()
+    async with open_outbox(store) as outbox:
+        assert await outbox.pending() == {"hook": 1}
