@@ -22,7 +22,7 @@ from relay.delivery.limits import Valve, valves
 from relay.delivery.sender import http_sender
 from relay.delivery.signing import signer
 from relay.delivery.terminal import terminal_sender
-from relay.desk import Desk, OwnDesk, Running
+from relay.desk import Desk, EngineReport, Listening, OwnDesk, Report, Running
 from relay.engine.client import current_context
 from relay.engine.endpoint import Endpoint, endpoint
 from relay.engine.listener import Pace
@@ -125,7 +125,9 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             for name in config.destinations
         ]
         if store is not None:
-            desk = OwnDesk(work.outbox, config.destinations, work.clock.now_ns, _running(lanes))
+            desk = OwnDesk(
+                work.outbox, config.destinations, work.clock.now_ns, _running(work, lanes)
+            )
             await _listen_to_commands(socket_path(store), desk, resources)
         if config.admin is not None:
             vitals = partial(_vitals, work, lanes)
@@ -191,11 +193,24 @@ async def _listen_to_commands(socket: Path, desk: Desk, resources: AsyncExitStac
         log.warning("control.unavailable", error=str(error))
 
 
-def _running(lanes: list[Lane]) -> Running:
+def _running(work: _Work, lanes: list[Lane]) -> Running:
     by_name = {lane.name: lane for lane in lanes}
     return Running(
         conditions=lambda: {name: lane.condition for name, lane in by_name.items()},
         enable=lambda name: by_name[name].enable(),
+        report=partial(_report, work),
+    )
+
+
+def _report(work: _Work) -> Report:
+    not_yet = EngineReport(None, Listening(is_open=False, behind=0, gaps=0, reconnects=0))
+    heard = {each.name: each.report for each in work.stations}
+    state = work.outbox.state
+    return Report(
+        {name: heard.get(name, not_yet) for name in work.config.engines},
+        version=__version__,
+        store_failing=state.reason,
+        store_failing_since_ns=state.failing_since_ns,
     )
 
 

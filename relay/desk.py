@@ -9,7 +9,7 @@ import msgspec
 
 from relay.condition import Condition
 from relay.errors import RelayError
-from relay.store.outbox import DeadLetter, Outbox, Selection, Waiting
+from relay.store.outbox import Backlog, DeadLetter, Outbox, Selection, Waiting
 
 _AT_ONCE = 100
 """So many dead letters are read at once where only their number is asked for."""
@@ -36,6 +36,38 @@ class Replayed(msgspec.Struct, frozen=True):
     """How many stay what they were, by their destinations, which are not configured."""
 
 
+class Listening(msgspec.Struct, frozen=True):
+    """How a relay that runs hears an engine; what is counted began with its start."""
+
+    is_open: bool
+    """Whether the stream is open."""
+    behind: int
+    """How much was read of it and is not digested yet."""
+    gaps: int
+    reconnects: int
+
+
+class EngineReport(msgspec.Struct, frozen=True):
+    """How it is with one engine."""
+
+    position_ns: int | None
+    """Up to when its events were taken in, by its own time; None for one that was never heard."""
+    listening: Listening | None = None
+    """None where no relay runs."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """How it is with relay, but for what is for destinations."""
+
+    engines: Mapping[str, EngineReport]
+    version: str | None = None
+    """The relay's that runs; None where none does."""
+    store_failing: str | None = None
+    """Why the store's disk fails; None where all is well."""
+    store_failing_since_ns: int | None = None
+    """By the wall clock."""
+
+
 class Desk(Protocol):
     """Every call may raise `DeskError`."""
 
@@ -47,8 +79,16 @@ class Desk(Protocol):
         """How each destination is; empty where no relay runs."""
         ...
 
+    async def report(self) -> Report:
+        """How it is with the engines and the store; where a relay runs, no disk is asked."""
+        ...
+
     async def pending(self) -> Mapping[str, int]:
         """How many deliveries wait, by destination."""
+        ...
+
+    async def backlog(self) -> Mapping[str, Backlog]:
+        """The same, with since when."""
         ...
 
     async def waiting(self, destination: str | None, most: int) -> list[Waiting]:
@@ -88,6 +128,7 @@ class Running:
     conditions: Callable[[], Mapping[str, Condition]]
     enable: Callable[[str], bool]
     """See `Desk.enable`; of a destination that there is."""
+    report: Callable[[], Report]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +142,8 @@ class OwnDesk:
     """The clock by which deliveries are due, in nanoseconds."""
     running: Running | None = None
     """None where nothing is sent."""
+    engines: Collection[str] = ()
+    """The names of those that are configured; they are asked for where no relay runs."""
 
     async def now_ns(self) -> int:
         """See `Desk.now_ns`."""
@@ -110,9 +153,22 @@ class OwnDesk:
         """See `Desk.conditions`."""
         return {} if self.running is None else self.running.conditions()
 
+    async def report(self) -> Report:
+        """See `Desk.report`."""
+        if self.running is not None:
+            return self.running.report()
+        marks = {name: await self.outbox.bookmark(name) for name in self.engines}
+        return Report(
+            {name: EngineReport(mark.position_ns if mark else None) for name, mark in marks.items()}
+        )
+
     async def pending(self) -> Mapping[str, int]:
         """See `Desk.pending`."""
         return await self.outbox.pending()
+
+    async def backlog(self) -> Mapping[str, Backlog]:
+        """See `Desk.backlog`."""
+        return await self.outbox.backlog()
 
     async def waiting(self, destination: str | None, most: int) -> list[Waiting]:
         """See `Desk.waiting`."""

@@ -6,6 +6,7 @@ from functools import partial
 from time import time_ns
 
 from relay.config import Config
+from relay.desk import EngineReport, Listening
 from relay.digest import Digest
 from relay.engine.client import connect
 from relay.engine.contact import Contact
@@ -64,6 +65,15 @@ class Station:
     def hears(self) -> bool:
         """Whether the engine's stream is open."""
         return self._ways.contact.client is not None and self._listener.opened
+
+    @property
+    def report(self) -> EngineReport:
+        """How it is with the engine."""
+        tally = self.tally
+        listening = Listening(
+            self.hears, self._ways.inbox.waiting, tally.gaps.total(), tally.reconnects
+        )
+        return EngineReport(self._ways.digest.position_ns or None, listening)
 
     @property
     def tally(self) -> EngineTally:

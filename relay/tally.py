@@ -38,6 +38,11 @@ class EngineTally:
     matches: Counter[str] = field(default_factory=Counter)
     """Events that a route matched, by its name, whatever came of it there."""
 
+    @property
+    def reconnects(self) -> int:
+        """How often its stream was opened again."""
+        return max(0, self.opened - 1)
+
     def take(self, event: Event) -> None:
         """Count an event that is new."""
         self.taken_in += 1

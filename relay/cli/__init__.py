@@ -16,6 +16,7 @@ from relay.cli.replay import replay
 from relay.cli.run import run
 from relay.cli.schema import schema
 from relay.cli.send import send
+from relay.cli.status import status
 from relay.cli.test import test
 from relay.errors import RelayError, system_words
 
@@ -30,7 +31,10 @@ def relay() -> None:
     """
 
 
-for command in (run, check, explain, test, replay, send, outbox, dead, destination, schema, demo):
+for command in (
+    *(run, check, status, explain, test, replay, send),
+    *(outbox, dead, destination, schema, demo),
+):
     relay.add_command(command)
 
 

@@ -75,7 +75,8 @@ async def _find(kept: Keeping, opened: AsyncExitStack) -> Found:
     except NobodyListens as error:
         nobody = str(error)
     outbox = await _open(kept, nobody, opened)
-    return Found(OwnDesk(outbox, kept.outline.destinations, time_ns), is_running=False)
+    own = OwnDesk(outbox, kept.outline.destinations, time_ns, engines=kept.outline.engines)
+    return Found(own, is_running=False)
 
 
 async def _open(kept: Keeping, nobody: str, opened: AsyncExitStack) -> Outbox:

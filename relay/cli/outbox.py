@@ -9,10 +9,11 @@ from typing import TypeVar
 import click
 import msgspec
 
+from relay.cli.condition import NOT_CONFIGURED, state, when
 from relay.cli.configuration import config_option
 from relay.cli.desk import Keeping, desk, keeping
 from relay.cli.selection import read_name
-from relay.cli.shown import columns, happened, json_line, moment, name, span, why
+from relay.cli.shown import columns, happened, json_line, name, span, why
 from relay.condition import Condition
 from relay.event import rfc3339
 from relay.formats import json
@@ -117,19 +118,9 @@ def _report(view: _View) -> Iterator[str]:
 
 
 def _state(to: str, view: _View) -> str:
-    condition = view.conditions.get(to)
     if to not in view.configured:
-        return "not configured: kept until it is"
-    if condition is None:
-        return "no relay is running"
-    resumes_ns = condition.resumes_ns or 0
-    if condition.stopped:
-        return f"stopped, it wants no more (410): relay destination enable {name(to)}"
-    if condition.failing:
-        return f"failing, next probe {_when(resumes_ns, view.now_ns)}"
-    if resumes_ns > view.now_ns:
-        return f"asks to be left alone until {moment(resumes_ns)}"
-    return "working"
+        return NOT_CONFIGURED
+    return state(to, view.conditions.get(to), view.now_ns)
 
 
 def _row(each: Waiting, view: _View) -> tuple[str, ...]:
@@ -154,8 +145,4 @@ def _next(each: Waiting, view: _View) -> str:
         return "when relay runs"
     if condition.stopped:
         return "when it is enabled"
-    return _when(max(each.due_ns, condition.resumes_ns or 0), view.now_ns)
-
-
-def _when(time_ns: int, now_ns: int) -> str:
-    return "now" if time_ns <= now_ns else f"in {span(time_ns - now_ns)}"
+    return when(max(each.due_ns, condition.resumes_ns or 0), view.now_ns)

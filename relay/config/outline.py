@@ -7,6 +7,7 @@ from pathlib import Path
 from relay.config.document import read
 from relay.config.load import text_of
 from relay.config.mistakes import Mistakes
+from relay.config.references import LOCAL
 from relay.config.secrets import expand
 from relay.errors import ConfigError, Problem
 
@@ -20,6 +21,7 @@ class Outline:
     destinations: tuple[str, ...]
     unordered: tuple[str, ...]
     """Those of them with ``ordering: none``."""
+    engines: tuple[str, ...]
 
 
 def outline(path: Path, environ: Mapping[str, str]) -> Outline:
@@ -33,7 +35,8 @@ def outline(path: Path, environ: Mapping[str, str]) -> Outline:
         name for name, to in destinations.items() if _mapping(to).get("ordering") == "none"
     ]
     store = _mapping(data.get("store")).get("path")
-    return Outline(_place(store, path, environ), tuple(destinations), tuple(unordered))
+    engines = tuple(_mapping(data.get("engines"))) or (LOCAL,)
+    return Outline(_place(store, path, environ), tuple(destinations), tuple(unordered), engines)
 
 
 def _place(store: object, path: Path, environ: Mapping[str, str]) -> Path | None:

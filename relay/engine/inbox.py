@@ -148,6 +148,11 @@ class Inbox:
         """Whether all that was read is taken."""
         return not self._items
 
+    @property
+    def waiting(self) -> int:
+        """How much was read and is not taken: records, for the most part."""
+        return len(self._items)
+
     def close(self) -> None:
         """Nothing more is put; `take` gives what is left and then nothing."""
         self._closed = True

@@ -137,6 +137,12 @@ def _application(desk: Desk, questions: "_Questions") -> web.Application:
         asked = msgspec.json.decode(await request.read(), type=EnableAsked)
         return _json(await desk.enable(asked.destination))
 
+    async def report(_: web.Request) -> web.Response:
+        return _json(await desk.report())
+
+    async def backlog(_: web.Request) -> web.Response:
+        return _json(await questions.ask(desk.backlog))
+
     async def pending(_: web.Request) -> web.Response:
         return _json(await questions.ask(desk.pending))
 
@@ -153,6 +159,8 @@ def _application(desk: Desk, questions: "_Questions") -> web.Application:
             web.get("/api/", greet),
             web.get("/api/conditions", conditions),
             web.post("/api/enable", enable),
+            web.get("/api/report", report),
+            web.get("/api/backlog", backlog),
             web.get("/api/pending", pending),
             web.post("/api/waiting", answers(WaitingAsked, partial(_waiting, desk))),
             web.post("/api/dead", answers(LettersAsked, partial(_letters, desk))),

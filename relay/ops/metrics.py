@@ -86,7 +86,7 @@ class _Collector(Collector):
         yield self._total(
             "reconnects",
             "Streams that were opened after the first.",
-            lambda t: max(0, t.opened - 1),
+            lambda t: t.reconnects,
         )
         yield self._total(
             "deliveries_shed",

@@ -10,11 +10,11 @@ import aiohttp
 import msgspec
 
 from relay.condition import Condition
-from relay.desk import DeskError, Replayed, UnknownDestination
+from relay.desk import DeskError, Replayed, Report, UnknownDestination
 from relay.errors import system_words
 from relay.ops.control import PAGE, Failure, Greeting
 from relay.ops.unix_socket import address
-from relay.store.outbox import DeadLetter, Selection, Waiting
+from relay.store.outbox import Backlog, DeadLetter, Selection, Waiting
 
 ANSWER_S = 10.0
 """How long a relay may take to say something: longer than it gives its store."""
@@ -66,6 +66,14 @@ class RemoteDesk:
     async def conditions(self) -> Mapping[str, Condition]:
         """See `Desk.conditions`."""
         return await self._get("/api/conditions", dict[str, Condition])
+
+    async def report(self) -> Report:
+        """See `Desk.report`."""
+        return await self._get("/api/report", Report)
+
+    async def backlog(self) -> Mapping[str, Backlog]:
+        """See `Desk.backlog`."""
+        return await self._get("/api/backlog", dict[str, Backlog])
 
     async def pending(self) -> Mapping[str, int]:
         """See `Desk.pending`."""

@@ -18,8 +18,18 @@ import pytest_asyncio
 from aiohttp import web
 
 from relay import __version__
+from relay.bookmark import Bookmark
 from relay.condition import Condition
-from relay.desk import Desk, NothingRuns, OwnDesk, Running, UnknownDestination
+from relay.desk import (
+    Desk,
+    EngineReport,
+    Listening,
+    NothingRuns,
+    OwnDesk,
+    Report,
+    Running,
+    UnknownDestination,
+)
 from relay.event import Actor
 from relay.exchange import Answer, Dead, Reason, Retry
 from relay.notification import Include, Included, Notification
@@ -27,7 +37,7 @@ from relay.ops import control as served
 from relay.ops import remote
 from relay.ops.control import ControlError, control, socket_path
 from relay.ops.remote import NoAnswer, NobodyListens, remote_desk
-from relay.store.outbox import HOLD_NS, Delivery, Selection
+from relay.store.outbox import HOLD_NS, Backlog, Delivery, Selection
 from relay.store.sqlite import SqliteOutbox, open_outbox
 from tests.component.bell import PATIENCE_S
 from tests.unit.store.samples import intake, told
@@ -35,6 +45,15 @@ from tests.unit.store.samples import intake, told
 NOW_NS = 1_795_416_514 * 10**9
 ANSWER = Answer(400, "no\x1b[2J such \u202echannel\n\ud7ff \U0001f525", None)
 CONDITIONS = {"ops": Condition(), "audit": Condition(stopped=True, failing=True, resumes_ns=7)}
+REPORT = Report(
+    {
+        "here": EngineReport(NOW_NS, Listening(is_open=True, behind=3, gaps=2, reconnects=1)),
+        "new": EngineReport(None, Listening(is_open=False, behind=0, gaps=0, reconnects=0)),
+    },
+    version="1.2.3",
+    store_failing="full",
+    store_failing_since_ns=5,
+)
 ALL = Selection()
 
 
@@ -58,7 +77,8 @@ def own(outbox: SqliteOutbox, enabled: list[str]) -> OwnDesk:
         enabled.append(name)
         return CONDITIONS[name].stopped
 
-    return OwnDesk(outbox, CONDITIONS, lambda: NOW_NS, Running(lambda: CONDITIONS, enable))
+    running = Running(lambda: CONDITIONS, enable, lambda: REPORT)
+    return OwnDesk(outbox, CONDITIONS, lambda: NOW_NS, running)
 
 
 @pytest.fixture
@@ -109,6 +129,18 @@ async def test_the_time(desk: Desk) -> None:
 async def test_conditions(desk: Desk) -> None:
     """Those that the lanes tell, each with all that it says."""
     assert await desk.conditions() == CONDITIONS
+
+
+async def test_the_report(desk: Desk) -> None:
+    """What the relay that runs says of its engines and its store."""
+    assert await desk.report() == REPORT
+
+
+async def test_since_when_it_waits(desk: Desk, outbox: SqliteOutbox) -> None:
+    """How much waits for whom, and since when."""
+    await outbox.take_in(intake(told(1), told(2)), 10)
+    await outbox.take_in(intake(told(3), to=("audit",)), 2**62)
+    assert await desk.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 2**62)}
 
 
 async def test_what_waits(desk: Desk, outbox: SqliteOutbox) -> None:
@@ -215,9 +247,12 @@ async def test_enable_nobody(desk: Desk, enabled: list[str]) -> None:
 
 
 async def test_a_desk_without_a_relay(outbox: SqliteOutbox) -> None:
-    """It knows of no conditions, and has nothing to enable."""
-    desk = OwnDesk(outbox, ["ops"], lambda: NOW_NS)
+    """It knows of no conditions, only how far engines were heard, and has nothing to enable."""
+    await outbox.take_in(intake(bookmark=Bookmark(7, 3)), 10)
+    desk = OwnDesk(outbox, ["ops"], lambda: NOW_NS, engines=["here", "new"])
     assert await desk.conditions() == {}
+    report = Report({"here": EngineReport(7), "new": EngineReport(None)})
+    assert await desk.report() == report
     with pytest.raises(NothingRuns, match="no relay is running"):
         await desk.enable("ops")
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from relay import cli
 from relay.condition import Condition
-from relay.desk import OwnDesk, Running
+from relay.desk import EngineReport, Listening, OwnDesk, Report, Running
 from relay.errors import RelayError
 from relay.event import Actor
 from relay.exchange import Answer, Outcome
@@ -32,6 +32,10 @@ THEN_NS = 1_795_416_514 * SECOND_NS
 
 WORDS = 'a\x1b[2J\x9b31m\u202e\u2028\x00\r\nID  1 \U000e0041 ops"\\'
 """What anybody could make a name be."""
+
+
+WELL = Report({"here": EngineReport(THEN_NS, Listening(True, 0, 0, 0))}, version="1.2.3")
+"""One engine, which is heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ def relay_that_runs(
     now_ns: int = THEN_NS,
     conditions: Mapping[str, Condition] | None = None,
     work: Callable[[Outbox], Coroutine[Any, Any, None]] | None = None,
+    report: Report = WELL,
 ) -> Iterator[list[str]]:
     """One that holds the store and does nothing else; gives what it was told to enable."""
     known = conditions or {name: Condition() for name in destinations}
@@ -124,7 +129,8 @@ def relay_that_runs(
         async with open_outbox(store) as outbox:
             if work is not None:
                 await work(outbox)
-            desk = OwnDesk(outbox, destinations, lambda: now_ns, Running(lambda: known, enable))
+            running = Running(lambda: known, enable, lambda: report)
+            desk = OwnDesk(outbox, destinations, lambda: now_ns, running)
             async with control(socket_path(store), desk):
                 ready.set()
                 await stop.wait()

@@ -36,9 +36,9 @@ def test_an_outline_is_what_can_be_told(tmp_path: Path) -> None:
     """However wrong the rest is."""
     file = tmp_path / "config.yaml"
     file.write_text(f"{SECRETS}nonsense: 1\n")
-    assert outline(file, {}) == Outline(Path("relay.db"), ("ops", "audit"), ("audit",))
-    file.write_text("destinations: 5\nstore: {path: '${WHERE}/x'}\n")
-    assert outline(file, {"WHERE": "/w"}) == Outline(Path("/w/x"), (), ())
+    assert outline(file, {}) == Outline(Path("relay.db"), ("ops", "audit"), ("audit",), ("local",))
+    file.write_text("destinations: 5\nengines: {a: 1, b: }\nstore: {path: '${WHERE}/x'}\n")
+    assert outline(file, {"WHERE": "/w"}) == Outline(Path("/w/x"), (), (), ("a", "b"))
 
 
 @pytest.mark.parametrize("text", ["store: {path: '${NOBODY_SET_THIS}'}", "[", ""])
