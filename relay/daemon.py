@@ -6,7 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ from relay.lanes import Channel, Lane
 from relay.ops.admin import admin
 from relay.ops.clock import SteadyClock
 from relay.ops.control import ControlError, control, socket_path
+from relay.ops.progress import Progress
+from relay.ops.systemd import Manager, attend
 from relay.ops.vitals import Stream, Vitals
 from relay.routing.router import Router
 from relay.station import Station, station
@@ -134,6 +136,7 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             await resources.enter_async_context(
                 admin(config.admin.listen, vitals, work.outbox.backlog)
             )
+        manager = resources.enter_context(closing(Manager(world.environ)))
         async with asyncio.TaskGroup() as tasks:
             running = {lane: tasks.create_task(lane.run()) for lane in lanes}
             chores = [
@@ -141,8 +144,10 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
                 tasks.create_task(work.announcer.run()),
                 tasks.create_task(_prune(work)),
                 tasks.create_task(_beat(work)),
+                tasks.create_task(_attend(manager, work, lanes)),  # the last: all else has begun
             ]
             await stop.asked.wait()
+            manager.stopping()
             for chore in chores:
                 chore.cancel()
             await _wind_down(work, running, stop, tasks)
@@ -183,6 +188,22 @@ def _matches(work: _Work) -> Mapping[str, int]:
     for each in work.stations:
         counted.update(each.tally.matches)
     return {route.name: counted[route.name] for route in work.config.routes}
+
+
+async def _attend(manager: Manager, work: _Work, lanes: list[Lane]) -> None:
+    vitals, progress = partial(_vitals, work, lanes), partial(_progress, work, lanes)
+    await attend(manager, vitals, progress, work.outbox.pending)
+
+
+def _progress(work: _Work, lanes: list[Lane]) -> Progress:
+    return Progress(
+        loops={
+            **{f"engine {each.name}": each.pulse.busy_s for each in work.stations},
+            **{f"destination {lane.name}": lane.pulse.busy_s for lane in lanes},
+        },
+        store_lives=work.outbox.lives,
+        store_waited_s=work.outbox.waited_s,
+    )
 
 
 async def _listen_to_commands(socket: Path, desk: Desk, resources: AsyncExitStack) -> None:

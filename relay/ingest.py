@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import time_ns
 
 from relay.digest import Batch, Digest
 from relay.engine.contact import Contact
 from relay.engine.inbox import BATCH_SIZE, Inbox, Item, Opened, cost
 from relay.engine.inference import Look
+from relay.pulse import Pulse
 from relay.store.outbox import Intake, Outbox, Receipt
 
 BATCH = 500
@@ -34,6 +35,7 @@ class Ways:
     outbox: Outbox
     now: Callable[[], int]
     """The clock by which deliveries are due; events carry the wall clock's time."""
+    pulse: Pulse = field(default_factory=Pulse)
 
 
 Committed = Callable[[Intake, Receipt], None]
@@ -42,7 +44,7 @@ Committed = Callable[[Intake, Receipt], None]
 
 async def ingest(ways: Ways, committed: Committed) -> None:
     """Digest and commit what the inbox holds, until it is closed and empty."""
-    while items := await ways.inbox.take(BATCH):
+    while items := await _next(ways):
         batch = await _settled(ways, items)
         sightings = await ways.contact.sightings(ways.digest.questions(batch))
         gaps = ways.digest.gaps
@@ -55,6 +57,11 @@ async def ingest(ways: Ways, committed: Committed) -> None:
                 item.digested.set()
     last = ways.digest.finish(time_ns())
     committed(last, await _commit(ways, last))
+
+
+async def _next(ways: Ways) -> list[Item]:
+    with ways.pulse.resting():
+        return await ways.inbox.take(BATCH)
 
 
 async def _settled(ways: Ways, items: list[Item]) -> Batch:

@@ -22,6 +22,7 @@ from relay.event import TYPE_RELAY
 from relay.exchange import Dead, Delivered, Outcome, Reason, Response, kind
 from relay.formats import Render
 from relay.notification import Notification
+from relay.pulse import Pulse
 from relay.store.outbox import Delivery, Outbox
 from relay.tally import DestinationTally
 
@@ -102,6 +103,7 @@ class Lane:
         self._swept_s = float("-inf")
         self._enabled = False
         self._stopping = False
+        self.pulse = Pulse()
 
     @property
     def tally(self) -> DestinationTally:
@@ -227,8 +229,9 @@ class Lane:
     async def _pause(self, most_s: float) -> None:
         """Wait for news: something was committed or settled, or it is time to stop."""
         try:
-            async with asyncio.timeout(min(most_s, NAP_S)):
-                await self._news.wait()
+            with self.pulse.resting():
+                async with asyncio.timeout(min(most_s, NAP_S)):
+                    await self._news.wait()
         except TimeoutError:
             pass
 

@@ -18,6 +18,7 @@ from relay.engine.reconcile import Reconciler
 from relay.engine.roster import Roster
 from relay.enrich import Enricher
 from relay.ingest import Ways, ingest
+from relay.pulse import Pulse
 from relay.routing.router import Router
 from relay.store.outbox import Intake, Outbox, Receipt
 from relay.tally import EngineTally
@@ -79,6 +80,11 @@ class Station:
     def tally(self) -> EngineTally:
         """What came of the engine so far."""
         return self._ways.digest.tally
+
+    @property
+    def pulse(self) -> Pulse:
+        """Of what digests and commits."""
+        return self._ways.pulse
 
     def store_was_renewed(self) -> None:
         """The store is a new one: it is told again what is known."""

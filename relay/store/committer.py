@@ -66,7 +66,8 @@ class Committer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._unanswered: set[asyncio.Future[Any]] = set()
+        self._unanswered: dict[asyncio.Future[Any], float] = {}
+        """With when each was asked, the oldest first."""
         self._closing = threading.Event()
         self._state = State()
         self._failing_since_s = 0.0
@@ -75,6 +76,17 @@ class Committer:
     def state(self) -> State:
         """Whether the disk does its part; may be asked in any thread."""
         return self._state
+
+    @property
+    def lives(self) -> bool:
+        """Whether the thread is there, whatever it waits for."""
+        return self._thread.is_alive()
+
+    @property
+    def waited_s(self) -> float:
+        """How long the oldest question has waited for its answer; 0.0 where there is none."""
+        oldest_s = next(iter(self._unanswered.values()), None)
+        return 0.0 if oldest_s is None else monotonic() - oldest_s
 
     async def start(self) -> None:
         """Open the connection in its thread. Raises what opening it raises."""
@@ -87,8 +99,8 @@ class Committer:
         A caller that is cancelled stops waiting; the work is done all the same.
         """
         done: asyncio.Future[T] = self._loop.create_future()
-        self._unanswered.add(done)
-        done.add_done_callback(self._unanswered.discard)
+        self._unanswered[done] = monotonic()
+        done.add_done_callback(self._unanswered.pop)
         self._jobs.put(_Job(work, done))
         return await done
 

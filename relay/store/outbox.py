@@ -152,6 +152,16 @@ class Outbox(Protocol):
         """Whether the disk does its part; may be asked in any thread."""
         ...
 
+    @property
+    def lives(self) -> bool:
+        """Whether anybody is there to do what is asked; a disk that hangs only holds them up."""
+        ...
+
+    @property
+    def waited_s(self) -> float:
+        """How long the oldest call has waited to return; 0.0 where none does."""
+        ...
+
     async def bookmark(self, engine: str) -> Bookmark | None:
         """Where an engine's cursor stood at its last commit; None for an engine never heard."""
         ...

@@ -49,6 +49,16 @@ class SqliteOutbox:
         """See `Outbox.state`."""
         return self._committer.state
 
+    @property
+    def lives(self) -> bool:
+        """See `Outbox.lives`."""
+        return self._committer.lives
+
+    @property
+    def waited_s(self) -> float:
+        """See `Outbox.waited_s`."""
+        return self._committer.waited_s
+
     async def bookmark(self, engine: str) -> Bookmark | None:
         """See `Outbox.bookmark`."""
         return await self._committer.run(partial(engines.bookmark, engine))

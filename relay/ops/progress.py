@@ -1,0 +1,41 @@
+"""Whether relay's loops make progress, and which does not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+STUCK_S = 30.0
+"""A round takes no longer, but for the store's part. The longest is one of ingest: three seconds
+for what comes behind a death, two for an engine's answer about its containers."""
+
+SLOW_S = 5.0
+"""Where a question waits so long for the store, it is the disk that holds things up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What can be seen of it at one moment."""
+
+    loops: Mapping[str, float]
+    """How long each has been in the same round, in seconds; see `relay.pulse.Pulse.busy_s`."""
+    store_lives: bool
+    """See `Outbox.lives`."""
+    store_waited_s: float
+    """See `Outbox.waited_s`."""
+
+
+def stuck(progress: Progress) -> list[str]:
+    """What makes no progress and would after a restart, one text for each.
+
+    A disk that fails or hangs is none of it: every loop that needs it waits, and a relay that is
+    started again would wait as well. Nor is an engine out of reach or a destination that is dead,
+    for neither holds up a round.
+    """
+    if not progress.store_lives:
+        return ["the store's thread has ended"]
+    if progress.store_waited_s > SLOW_S:
+        return []
+    return [
+        f"{name}: nothing has moved for {busy_s:.0f} s"
+        for name, busy_s in progress.loops.items()
+        if busy_s > STUCK_S
+    ]

@@ -1,0 +1,171 @@
+"""What a service manager hears of relay."""
+
+import asyncio
+import io
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay import daemon
+from relay.config import Config
+from relay.ops import progress
+from relay.ops.progress import Progress
+from relay.ops.systemd import Manager, attend
+from relay.ops.vitals import Vitals
+from relay.store.trouble import State
+from tests.component.bell import PATIENCE_S
+from tests.component.house import configured
+from tests.component.reading import QUICK
+from tests.component.scripted_engine import ScriptedEngine
+from tests.component.webhook import Webhook
+
+WATCHDOG_S = 0.06
+
+
+class Supervisor:
+    """Hears what is told."""
+
+    def __init__(self, path: Path) -> None:
+        self.environ = {
+            "NOTIFY_SOCKET": str(path),
+            "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6)),
+        }
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.setblocking(False)
+        self.heard: list[str] = []
+
+    async def hear(self, *lines: str) -> None:
+        """Wait until a message comes that has all these lines."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                message = (await loop.sock_recv(self.socket, 4096)).decode()
+                self.heard.append(message)
+                if set(lines) <= set(message.split("\n")):
+                    return
+
+    def rest(self) -> list[str]:
+        """What was told and not heard yet."""
+        found: list[str] = []
+        while True:
+            try:
+                found.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return found
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    """One that wants to hear of progress."""
+    made = Supervisor(tmp_path / "notify")
+    with closing(made.socket):
+        yield made
+
+
+@asynccontextmanager
+async def supervised(
+    config: Config, store: Path, supervisor: Supervisor
+) -> AsyncIterator[daemon.Stop]:
+    stop = daemon.Stop()
+    environ = {"HOME": "/", **supervisor.environ}
+    world = daemon.Surroundings(environ, io.BytesIO(), colour=False, pace=QUICK)
+    async with asyncio.TaskGroup() as tasks:
+        relay = tasks.create_task(daemon.run(config, store, world, stop))
+        yield stop
+        stop.asked.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.wait([relay])
+
+
+async def test_from_the_start_to_the_end(
+    engine: ScriptedEngine, url: str, store: Path, supervisor: Supervisor
+) -> None:
+    """Ready before any engine is there; then what it does and that it goes on; its end."""
+    async with supervised(configured(url, engine), store, supervisor) as stop:
+        await supervisor.hear("READY=1")
+        await supervisor.hear("WATCHDOG=1")
+        async with engine.serving():
+            await supervisor.hear("STATUS=listening to 1 engine, nothing waits")
+            stop.asked.set()
+            await supervisor.hear("STOPPING=1")
+    told = [message for message in supervisor.heard if "READY=1" in message]
+    assert told == ["READY=1\nSTATUS=listening to 0 of 1 engine (not to engine-0), nothing waits"]
+    assert not any("WATCHDOG" in message for message in supervisor.rest())
+
+
+async def test_a_dead_webhook_and_a_dead_engine_stop_no_beat(
+    engine: ScriptedEngine,
+    webhook: Webhook,
+    url: str,
+    store: Path,
+    supervisor: Supervisor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a delivery that gets no answer and no engine there, relay still makes progress."""
+    monkeypatch.setattr(progress, "STUCK_S", 0.2)
+    webhook.hold()
+    engine.happen("a")
+    async with supervised(configured(url, engine), store, supervisor):
+        async with engine.serving():
+            await webhook.wait_for(lambda whats: whats == ["a"])
+        beats_s = 0.0
+        while beats_s < 0.5:  # longer than a round may take
+            await supervisor.hear("WATCHDOG=1")
+            beats_s += WATCHDOG_S / 3
+        webhook.release()
+
+
+async def test_a_lane_that_hangs_stops_the_beat(
+    engine: ScriptedEngine,
+    url: str,
+    store: Path,
+    supervisor: Supervisor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once its round lasts too long it is named in the log, and no progress is told."""
+    monkeypatch.setattr(progress, "STUCK_S", 0.1)
+    hung, free = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: object) -> None:
+        hung.set()
+        await free.wait()
+
+    monkeypatch.setattr("relay.lanes.Lane._sweep", hang)
+    with capture_logs() as logs:
+        async with supervised(configured(url, engine), store, supervisor):
+            await hung.wait()
+            async with asyncio.timeout(PATIENCE_S):
+                while not (stuck := [it for it in logs if it["event"] == "relay.stuck"]):
+                    await asyncio.sleep(0.01)
+            supervisor.rest()
+            async with asyncio.timeout(PATIENCE_S):
+                while len([it for it in logs if it["event"] == "relay.stuck"]) < len(stuck) + 3:
+                    await asyncio.sleep(0.01)
+            assert supervisor.rest() == []
+            free.set()
+            await supervisor.hear("WATCHDOG=1")
+    assert stuck[0]["loops"][0].startswith("destination hook: nothing has moved for ")
+
+
+async def test_ready_is_repeated_until_there_is_room(supervisor: Supervisor) -> None:
+    """A manager that does not read at the moment gets it later."""
+    vitals = Vitals({}, {}, {}, State())
+
+    async def pending() -> dict[str, int]:
+        return {}
+
+    manager = Manager(supervisor.environ)
+    while manager.tell(STATUS="x" * 4000):
+        pass
+    async with asyncio.TaskGroup() as tasks:
+        attending = tasks.create_task(
+            attend(manager, lambda: vitals, lambda: Progress({}, True, 0.0), pending)
+        )
+        await supervisor.hear("READY=1")
+        attending.cancel()
+    manager.close()

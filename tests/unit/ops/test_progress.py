@@ -1,0 +1,28 @@
+"""What counts as making no progress."""
+
+from relay.ops.progress import Progress, stuck
+
+
+def progress(*, lives: bool = True, waited_s: float = 0.0, **loops: float) -> Progress:
+    return Progress(loops, lives, waited_s)
+
+
+def test_loops_that_come_round() -> None:
+    """Nothing is stuck."""
+    assert stuck(progress(ingest=0.0, lane=29.0)) == []
+
+
+def test_a_round_without_end() -> None:
+    """Whose it is is said, and of it alone."""
+    assert stuck(progress(ingest=31.4, lane=2.0)) == ["ingest: nothing has moved for 31 s"]
+
+
+def test_a_disk_that_hangs() -> None:
+    """While the store is waited for no loop is blamed: a restart would wait as well."""
+    assert stuck(progress(waited_s=3000.0, ingest=3000.0, lane=3000.0)) == []
+
+
+def test_a_store_without_a_thread() -> None:
+    """It never answers again, however long it is waited for."""
+    found = stuck(progress(lives=False, waited_s=3000.0, lane=3000.0))
+    assert found == ["the store's thread has ended"]
