@@ -5,7 +5,7 @@ from itertools import islice
 
 from relay.event import Actor, Cause, Event, rfc3339
 from relay.notification import Included, Notification, Severity, notify, severity
-from relay.template import CHARS_MAX, Facts
+from relay.template import CHARS_MAX, Facts, step
 
 Spell = Callable[[str], str]
 
@@ -13,6 +13,9 @@ VALUE_MAX = CHARS_MAX
 """The characters of a value that a template gets."""
 LABELS_MAX = 1_000
 """Of so many labels, the first, a template can make a list; any of them it can name."""
+DEPTH_MAX = 32
+"""So deep an inspect field is given; an engine's own are a few deep."""
+_DEEPER = "…"
 
 
 def context(
@@ -48,7 +51,7 @@ def context(
 class Labels(dict[str, str]):
     """What an engine says of an actor, written only where a template asks for it.
 
-    There can be megabytes of it, and a template uses some words.
+    There can be megabytes of it, and a template uses some words: each is counted as it is given.
     """
 
     def __init__(self, values: Mapping[str, str], spell: Spell) -> None:
@@ -56,7 +59,7 @@ class Labels(dict[str, str]):
         self._spell = spell
 
     def __getitem__(self, key: str) -> str:
-        return self._spell(super().__getitem__(key)[:VALUE_MAX])
+        return self._given(super().__getitem__(key))
 
     def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
         """The value of a label, or something in its place."""
@@ -78,7 +81,12 @@ class Labels(dict[str, str]):
         return iter(self.keys())
 
     def _first(self) -> dict[str, str]:
-        return {self._spell(key): self[key] for key in islice(super().keys(), LABELS_MAX)}
+        return {self._given(key): self[key] for key in islice(super().keys(), LABELS_MAX)}
+
+    def _given(self, text: str) -> str:
+        some = text[:VALUE_MAX]
+        step(some)
+        return self._spell(some)
 
 
 def _event(event: Event, spell: Spell) -> Facts:
@@ -88,6 +96,7 @@ def _event(event: Event, spell: Spell) -> Facts:
         "type": event.type,
         "action": event.action,
         "detail": event.detail,
+        "scope": event.scope,
         "actor_id": event.actor.id,
         "name": event.actor.name,
         "image": event.actor.image,
@@ -97,7 +106,6 @@ def _event(event: Event, spell: Spell) -> Facts:
         {key: _spelt(value, spell) for key, value in named.items()},
         id=event.id,
         engine=event.engine,
-        scope=event.scope,
         time=rfc3339(event.time_ns),
         time_ns=event.time_ns,
         labels=labels,
@@ -109,15 +117,17 @@ def _event(event: Event, spell: Spell) -> Facts:
     )
 
 
-def _spelt(value: object, spell: Spell) -> object:
+def _spelt(value: object, spell: Spell, deeper: int = DEPTH_MAX) -> object:
     """JSON with every text in it as it is to be written."""
     match value:
         case str():
             return spell(value[:VALUE_MAX])
+        case dict() | list() | tuple() if not deeper:
+            return _DEEPER
         case dict():
-            return {spell(key): _spelt(inner, spell) for key, inner in value.items()}
+            return {spell(key): _spelt(inner, spell, deeper - 1) for key, inner in value.items()}
         case list() | tuple():
-            return [_spelt(inner, spell) for inner in value]
+            return [_spelt(inner, spell, deeper - 1) for inner in value]
         case _:
             return value
 

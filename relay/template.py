@@ -8,15 +8,24 @@ and mappings are those of the context, or written out with constants in them.
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    ValuesView,
+)
 from contextvars import ContextVar
 from enum import Enum
 from functools import wraps
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import jinja2
 import msgspec
 from jinja2 import meta, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -36,7 +45,11 @@ _BITS_MAX = 4_096
 _RANGE_MAX = 1_000
 _PRECISION_MAX = 12
 _PER_STEP = 64
-"""So many characters or items are worked on in a step."""
+"""So many characters are worked on in a step."""
+_NODES_PER_STEP = 8
+"""So many names, constants, tests and the like of a loop or a macro are one."""
+_ITEM = 4
+"""As many characters an item of a list is worth."""
 _WORDS_MAX = 200
 """The longest message."""
 
@@ -55,21 +68,28 @@ _TESTS = (
     *("sequence", "string", "true", "undefined", "upper", "equalto", "==", "!=", "<", ">", "<="),
     *(">=", "sameas"),
 )
+_OF_TEXTS = frozenset(
+    {"capitalize", "lower", "string", "title", "trim", "truncate", "upper", "urlencode"}
+    | {"wordcount"}
+)
+"""The filters and tests that make a text of what they are given."""
 _METHODS: Mapping[type, frozenset[str]] = {
     str: frozenset(
         {"capitalize", "count", "endswith", "find", "isdigit", "lower", "lstrip", "removeprefix"}
         | {"removesuffix", "rstrip", "split", "splitlines", "startswith", "strip", "title", "upper"}
     ),
     dict: frozenset({"get", "items", "keys", "values"}),
-    list: frozenset({"count", "index"}),
     LoopContext: frozenset(
-        {"changed", "cycle", "depth", "depth0", "first", "index", "index0", "last", "length"}
-        | {"nextitem", "previtem", "revindex", "revindex0"}
+        {"cycle", "depth", "depth0", "first", "index", "index0", "last", "length", "nextitem"}
+        | {"previtem", "revindex", "revindex0"}
     ),
 }
 """What may be asked of a value beside what it holds: nothing that changes it, or makes it grow."""
 _SCALARS = (str, int, float, type(None))
-_SIZED = (str, list, tuple, dict)
+_ORDERS = frozenset(
+    {"eq", "ne", "lt", "le", "gt", "ge", "equalto", "==", "!=", "<", "<=", ">", ">="}
+)
+"""The tests that compare two values."""
 
 
 class Fault(Enum):
@@ -77,6 +97,7 @@ class Fault(Enum):
 
     SYNTAX = "it is no template"
     NAME = "it names what there is not"
+    KIND = "it takes a list or a mapping for a text"
     BOUNDS = "it does or makes too much"
     VALUE = "it fails for these values"
 
@@ -106,10 +127,13 @@ class Budget:
         self.source = ""
         """Of the template that is being rendered."""
 
-    def step(self, worked_on: object = None) -> None:
-        """Do something with a value."""
-        size = len(worked_on) if isinstance(worked_on, _SIZED) else 0
-        self._steps -= 1 + size // _PER_STEP
+    def step(self, *worked_on: object) -> None:
+        """Do something with values. Mappings weigh nothing: what is large counts what it gives."""
+        self.spend(1 + sum(map(_size, worked_on)) // _PER_STEP)
+
+    def spend(self, steps: int) -> None:
+        """Take so many steps."""
+        self._steps -= steps
         if self._steps < 0:
             raise TemplateError(Fault.BOUNDS, "it takes too many steps")
 
@@ -120,7 +144,31 @@ class Budget:
             raise TemplateError(Fault.BOUNDS, "it makes or writes too many characters")
 
 
-_budget: ContextVar[Budget] = ContextVar("budget")
+def _size(value: object) -> int:
+    """How much work a value is, in characters."""
+    match value:
+        case str():
+            return len(value)
+        case int() if value.bit_length() > _BITS_MAX:
+            raise TemplateError(Fault.BOUNDS, "it makes too large a number")
+        case list() | tuple() | KeysView() | ValuesView() | ItemsView():
+            return sum(_ITEM + len(it) if isinstance(it, str) else _ITEM for it in value)
+        case _:
+            return 0
+
+
+_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
+
+
+def step(*worked_on: object) -> None:
+    """Count what is done with values in the render that goes on, if one does."""
+    if (budget := _budget.get()) is not None:
+        budget.step(*worked_on)
+
+
+def _make(length: int) -> None:
+    if (budget := _budget.get()) is not None:
+        budget.make(length)
 
 
 def is_template(text: str) -> bool:
@@ -136,7 +184,6 @@ class Template:
         if len(source) > SOURCE_MAX:
             raise TemplateError(Fault.BOUNDS, f"it is longer than {SOURCE_MAX} characters")
         self._source = source
-        _budget.set(Budget())
         try:
             unknown = meta.find_undeclared_variables(_environment.parse(source))
             self._template = _environment.from_string(source)
@@ -154,16 +201,20 @@ class Template:
         """The text for a context; raises `TemplateError`."""
         measure = Budget() if budget is None else budget
         measure.source = self._source
-        _budget.set(measure)
+        rendering = _budget.set(measure)
         try:
             text = self._template.render(context)
         except TemplateError:
             raise
+        except RecursionError:
+            raise TemplateError(Fault.BOUNDS, "it nests too deep") from None
         except jinja2.UndefinedError as error:
             fault = Fault.NAME if isinstance(error, _Misnamed) else Fault.VALUE
             raise TemplateError(fault, str(error)) from None
         except Exception as error:  # its words may hold a value
             raise TemplateError(Fault.VALUE, f"it fails ({type(error).__name__})") from None
+        finally:
+            _budget.reset(rendering)
         # halves of a character, as in "\ud83d\ude00", are put together, or can be written at least
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -182,12 +233,15 @@ class _Undefined(jinja2.StrictUndefined):
 
     def _fail_with_undefined_error(self, *_: object, **__: object) -> NoReturn:
         name, held = self._undefined_name, self._undefined_obj
-        if self._undefined_hint:
-            raise jinja2.UndefinedError(self._undefined_hint)
         # a name that was worked out is a value
-        shown = name if isinstance(name, str) and name in _budget.get().source else None
-        if held is missing or isinstance(held, Facts):
-            known = NAMES if held is missing else tuple(held)
+        budget = _budget.get()
+        in_source = budget is not None and isinstance(name, str) and name in budget.source
+        shown = str(name) if in_source else None
+        is_refused = self._undefined_exception is SecurityError
+        if self._undefined_hint and not is_refused:
+            raise jinja2.UndefinedError(self._undefined_hint)
+        if held is missing or isinstance(held, Facts) or is_refused:
+            known = NAMES if held is missing else tuple(held) if isinstance(held, Facts) else ()
             raise _Misnamed(_no(shown, known) if shown else "there is no such name")
         raise jinja2.UndefinedError(f"there is no {shown!r}" if shown else "it is not there")
 
@@ -231,8 +285,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
             optimized=False,  # an expression is worked out when its steps are counted
         )
-        self.filters = {name: _counted(FILTERS[name]) for name in _FILTERS} | _OWN_FILTERS
-        self.tests = {name: TESTS[name] for name in _TESTS}
+        self.filters = {name: _counted(FILTERS[name], name) for name in _FILTERS} | _OWN_FILTERS
+        self.tests = {name: _counted(_test(name), name) for name in _TESTS}
         self.globals = dict(_GLOBALS)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -242,24 +296,25 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Of a mapping what it holds comes before what it can do."""
-        _budget.get().step()
+        step()
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        _budget.get().step(obj if isinstance(argument, slice) else None)
+        step()
         if isinstance(obj, dict):  # never what it can do
             return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        _budget.get().step(getattr(__obj, "__self__", None))
-        return super().call(__context, __obj, *args, **kwargs)
+        step(getattr(__obj, "__self__", None), *args, *kwargs.values())
+        result = super().call(__context, __obj, *args, **kwargs)
+        step(result)
+        return result
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        _budget.get().step(left)
-        _budget.get().step(right)
+        step(left, right)
         _refuse_what_grows(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
@@ -279,8 +334,15 @@ class _Pacing(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - Jinja's names
         if node.recursive:
             _refuse(node, "a recursive loop")
+        weight = nodes.Const(_weight(node))
         self.generic_visit(node)
-        node.iter = _filtered(node.iter, "_paced")
+        node.iter = _filtered(node.iter, "_paced", weight)
+        return node
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:  # noqa: N802
+        weight = nodes.Const(_weight(node))
+        self.generic_visit(node)
+        node.body.insert(0, nodes.ExprStmt(_filtered(weight, "_spent"), lineno=node.lineno))
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802
@@ -289,14 +351,16 @@ class _Pacing(NodeTransformer):
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:  # noqa: N802
         self.generic_visit(node)
-        node.expr = _filtered(node.expr, "_weighed")
+        node.expr = _filtered(node.expr, "_compared")
         for operand in node.ops:
-            operand.expr = _filtered(operand.expr, "_weighed")
+            is_in = operand.op in ("in", "notin")
+            operand.expr = _filtered(operand.expr, "_weighed" if is_in else "_compared")
         return node
 
-    def visit_Test(self, node: nodes.Test) -> nodes.Test:  # noqa: N802
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Getitem:  # noqa: N802
         self.generic_visit(node)
-        node.node = _filtered(node.node, "_weighed")
+        if isinstance(node.arg, nodes.Slice):  # which Jinja leaves to Python
+            node.node = _filtered(node.node, "_weighed")
         return node
 
     def visit_Call(self, node: nodes.Call) -> nodes.Call:  # noqa: N802
@@ -347,15 +411,20 @@ def _of_constants(node: nodes.List | nodes.Tuple) -> Any:
     return node
 
 
-def _filtered(node: Any, name: str) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+def _weight(node: nodes.Node) -> int:
+    """The steps of a round of a loop, or of a call, beside those that count themselves."""
+    return 1 + sum(1 for _ in node.find_all(nodes.Node)) // _NODES_PER_STEP
+
+
+def _filtered(node: Any, name: str, *args: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
 
 
 def _single(value: object) -> object:
     """A value that can be written; raises for a list, a mapping, or what can be called."""
     if isinstance(value, (*_SCALARS, jinja2.Undefined)):
         return value
-    raise TemplateError(Fault.VALUE, "it writes what is no text or number: use 'join' or 'tojson'")
+    raise TemplateError(Fault.KIND, "it writes what is no text or number: use 'join' or 'tojson'")
 
 
 def _text(value: object) -> str:
@@ -365,30 +434,60 @@ def _text(value: object) -> str:
 @pass_context  # so that Jinja writes nothing while it compiles
 def _written(_: object, value: object) -> str:
     text = _text(value)
-    _budget.get().make(len(text))
+    _make(len(text))
     return text
 
 
-def _counted(filter_: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, its steps counted by what it works on."""
-    is_given_more = hasattr(filter_, "jinja_pass_arg")
+def _counted(work: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A filter or a test, its steps counted by what it works on and what it makes."""
+    given = 1 if hasattr(work, "jinja_pass_arg") else 0
 
-    @wraps(filter_)
+    @wraps(work)
     def counting(*args: Any, **kwargs: Any) -> Any:
-        _budget.get().step(args[1 if is_given_more else 0])
-        return filter_(*args, **kwargs)
+        before, values = args[:given], args[given:]
+        if name in _OF_TEXTS and values:
+            values = (_text(values[0]), *values[1:])
+        step(*values, *kwargs.values())
+        made = work(*before, *values, **kwargs)
+        if isinstance(made, Iterator):
+            return _paced(made)
+        step(made)
+        return made
 
     return counting
 
 
-def _paced(values: Iterable[object]) -> Iterator[object]:
+def _test(name: str) -> Callable[..., Any]:
+    """A test; one that compares is for single values only."""
+    test: Callable[..., Any] = cast("Any", TESTS[name])
+    if name == "in":
+        return lambda value, values: test(_compared(value), values)
+    if name in _ORDERS:
+        return lambda value, other: test(_compared(value), _compared(other))
+    return test
+
+
+def _paced(values: Iterable[object], weight: int = 1) -> Iterator[object]:
     for value in values:
-        _budget.get().step()
+        _spent(weight)
         yield value
 
 
+def _spent(steps: int) -> None:
+    if (budget := _budget.get()) is not None:
+        budget.spend(steps)
+
+
+def _compared(value: object) -> object:
+    """One of two that are: lists and mappings could hold anything, and be compared all through."""
+    if not isinstance(value, (*_SCALARS, jinja2.Undefined)):
+        raise TemplateError(Fault.KIND, "it compares what is no text or number")
+    step(value)
+    return value
+
+
 def _weighed(value: object) -> object:
-    _budget.get().step(value)
+    step(value)
     return value
 
 
@@ -397,29 +496,40 @@ def _joined(values: Iterable[object], separator: str = "") -> str:
     texts = []
     for value in values:
         texts.append(_text(value))
-        _budget.get().step(texts[-1])
-        _budget.get().make(len(texts[-1]) + len(separator))
+        step(texts[-1])
+        _make(len(texts[-1]) + len(separator))
     return separator.join(texts)
 
 
 def _replaced(text: object, old: str, new: str) -> str:
     shown = _text(text)
-    _budget.get().step(shown)
-    _budget.get().make(len(shown) + shown.count(old) * max(0, len(new) - len(old)))
+    step(shown)
+    _make(len(shown) + shown.count(old) * max(0, len(new) - len(old)))
     return shown.replace(old, new)
 
 
 def _rounded(number: float, precision: int = 0) -> float:
-    _budget.get().step()
+    step()
     return round(number, max(0, min(precision, _PRECISION_MAX)))
 
 
 def _as_json(value: object) -> str:
-    plain = dict(value.items()) if isinstance(value, dict) else value
-    text = msgspec.json.encode(plain).decode()
-    _budget.get().step(text)
-    _budget.get().make(len(text))
+    text = msgspec.json.encode(_plain(value)).decode()
+    step(text)
+    _make(len(text))
     return text
+
+
+def _plain(value: object) -> object:
+    """The value as it gives itself to a template."""
+    step()
+    match value:
+        case dict():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case _:
+            return value
 
 
 def _range(*bounds: int) -> range:
@@ -437,7 +547,9 @@ _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "tojson": _as_json,
     "_joined": _joined,
     "_paced": _paced,
+    "_compared": _compared,
     "_weighed": _weighed,
+    "_spent": _spent,
 }
 
 
@@ -450,9 +562,9 @@ def _refuse_what_grows(operator: str, left: Any, right: Any) -> None:
             raise TemplateError(Fault.SYNTAX, "it formats with '%': join texts with '~'")
         case ("*", str(), int()) | ("*", int(), str()):
             text, times = (left, right) if isinstance(left, str) else (right, left)
-            _budget.get().make(len(text) * max(0, times))
+            _make(len(text) * max(0, times))
         case "+", str(), str():
-            _budget.get().make(len(left) + len(right))
+            _make(len(left) + len(right))
         case (("*" | "**"), int(), int()):
             times = max(1, right) if operator == "**" else 1
             if left.bit_length() * times + right.bit_length() > _BITS_MAX:

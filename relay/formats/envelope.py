@@ -45,7 +45,7 @@ class Envelope:
 def _with_query(url: str, query: Mapping[str, str]) -> str:
     """The URL with more behind its query, of which nothing is written anew: it can be signed."""
     place = url.partition("#")[0]
-    return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}"
+    return f"{place}{'&' if '?' in place else '?'}{urlencode(query, errors='replace')}"
 
 
 def _printable(value: str) -> str:

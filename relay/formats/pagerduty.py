@@ -122,7 +122,7 @@ def _inspected(card: Card) -> dict[str, str]:
     # In an object of their own, so that no path can pass for a fact.
     each = INSPECT_MAX // max(1, len(card.inspected)) - PATH_MAX
     most = min(VALUE_MAX, each)
-    return {fit(path, PATH_MAX): _shown(value, most) for path, value in card.inspected}
+    return {_shown(path, PATH_MAX): _shown(value, most) for path, value in card.inspected}
 
 
 def _shown(text: str, limit: int, cut: Cut = fit) -> str:

@@ -55,7 +55,9 @@ def renderer(to: HttpDestination, failed: Failed) -> Callable[[Notification], Re
 def _compiled(value: object) -> _Tree:
     match value:
         case dict():
-            return {str(key): _compiled(inner) for key, inner in value.items()}
+            # half a character, which YAML can spell, is in no JSON
+            names = {key: str(key).encode(errors="replace").decode() for key in value}
+            return {names[key]: _compiled(inner) for key, inner in value.items()}
         case list():
             return [_compiled(inner) for inner in value]
         case str():

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import Config, HttpDestination, Rate, RetryConfig, TimeoutConfig, parse
+from relay.config import (
+    Config,
+    HttpDestination,
+    Rate,
+    RetryConfig,
+    TelegramDestination,
+    TimeoutConfig,
+    parse,
+)
 from relay.config.destinations import KINDS, secret_keys
 from relay.errors import ConfigError
 
@@ -174,7 +182,25 @@ def test_two_signing_secrets(tmp_path: Path) -> None:
             f"signing_secret: ['{SIGNING}', '{SIGNING}', '{SIGNING}']",
             "signing_secret: holds more than two secrets",
         ),
-        ("sign: github", "to: 'sign: github' needs one 'signing_secret'"),
+        ("sign: github", "to: 'sign' needs a 'signing_secret' (or 'signing_secret_file')"),
+        ("sign: standard", "to: 'sign' needs a 'signing_secret' (or 'signing_secret_file')"),
+        ("sign: github, signing_secret: ''", "signing_secret: is empty"),
+        ("sign: standard, signing_secret: ''", "signing_secret: is empty"),
+        ("signing_secret: ''", "signing_secret: is empty"),
+        (f"signing_secret: ['{SIGNING}', '']", "signing_secret: is empty"),
+        (
+            "sign: github, signing_secret: [a, b]",
+            "signing_secret: 'sign: github' needs one 'signing_secret', not two",
+        ),
+        (
+            f"method: GET, signing_secret: {SIGNING}",
+            "signing_secret: with 'method: GET' there is no body to sign: remove 'signing_secret'",
+        ),
+        ("method: GET, format: cloudevents", "with 'method: GET' there is no body: remove"),
+        (
+            "method: GET, format: template, body: {}",
+            "with 'method: GET' there is no body: remove 'format'",
+        ),
         ("sign: gitlab", "sign: 'gitlab' is not 'standard' or 'github'"),
         ("format: template", "'format: template' needs 'body'"),
         ("format: template, body: {}, body_text: x", "'format: template' needs 'body'"),
@@ -228,6 +254,17 @@ def test_what_is_wrong_with_a_webhook(entry: str, wrong: str) -> None:
         ("type: telegram, chat_id: 1", "needs 'token' or 'token_file'"),
         ("type: telegram, token: x, chat_id: 1", "token: the value is not the token of a bot"),
         ("type: telegram, token: '1:aaaaaaaaaaaa'", "needs 'chat_id'"),
+        *(
+            (f"type: telegram, token: '1:aaaaaaaaaaaa', chat_id: {chat}", "chat_id: ")
+            for chat in ("''", "'@ab'", "ops", "'@a b'", "'1.5'", "'- 1'", "'٤٢'", f"'{'1' * 21}'")
+        ),
+        *(
+            (
+                f"type: telegram, token: '1:aaaaaaaaaaaa', chat_id: 1, thread_id: {thread}",
+                "thread_id: ",
+            )
+            for thread in ("0", "-1", "true", "x", "1.5")
+        ),
         ("type: ntfy, topic: a/b", "topic: the value is not a topic"),
         ("type: ntfy", "needs 'topic' or 'topic_file'"),
         ("type: pagerduty", "needs 'routing_key' or 'routing_key_file'"),
@@ -242,6 +279,48 @@ def test_what_is_wrong_with_a_service(entry: str, wrong: str) -> None:
     """One clear problem each."""
     (problem,) = problems(entry)
     assert wrong in problem
+
+
+OWN_HEADERS = (
+    *("content-type", "Content-Length", "CONTENT-ENCODING", "host", "user-agent", "connection"),
+    *("transfer-encoding", "Expect", "TE", "trailer", "upgrade", "keep-alive"),
+    *("proxy-authorization", "proxy-connection", "X-Hub-Signature-256", "X-Gotify-Key"),
+    *("webhook-id", "Webhook-Anything", "ce-id", "Ce-Anything"),
+)
+
+
+@pytest.mark.parametrize("name", OWN_HEADERS)
+def test_relays_own_headers_cannot_be_set(name: str) -> None:
+    """They frame the request, or say what only relay knows."""
+    (problem,) = problems(f"type: http, url: https://x, headers: {{{name}: x}}")
+    assert "is a header that relay sets itself" in problem
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Ce", "Accept", "ce", "X-Webhook-Id"])
+def test_any_other_header_can(name: str) -> None:
+    """Whatever it is."""
+    assert name in http(f"headers: {{{name}: x}}").headers
+
+
+@pytest.mark.parametrize("chat", ["1", "-1001234567890", "'-100'", "'@ops_1'"])
+def test_a_chat_has_a_number_or_a_name(chat: str) -> None:
+    """With quotes or without, and a topic in it a number of its own."""
+    entry = f"type: telegram, token: '1:aaaaaaaaaaaa', chat_id: {chat}, thread_id: 7"
+    to = configured(entry).destinations["to"]
+    assert isinstance(to, TelegramDestination)
+    assert (to.chat_id, to.thread_id) == (chat.strip("'"), 7)
+
+
+@pytest.mark.parametrize("sign", ["sign: github, signing_secret: a", f"signing_secret: {SIGNING}"])
+def test_what_is_signed_has_a_secret(sign: str) -> None:
+    """As the one or the other way asks for it."""
+    assert len(http(sign).signing_secret) == 1
+
+
+def test_a_get_needs_no_more_than_a_query() -> None:
+    """It is how some services are told that something happened."""
+    to = http("method: GET, query: {text: '{{ headline }}'}")
+    assert (to.method, to.format) == ("GET", "json")
 
 
 def test_a_secret_is_never_in_a_problem() -> None:

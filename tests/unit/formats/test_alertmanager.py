@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -13,7 +14,7 @@ from relay.formats.card import LOGS, Card
 from relay.formats.text import units
 from relay.notification import Notification, Status, notify
 
-from .messages import approved, written
+from .messages import approved, strings, written
 from .samples import (
     ATTACKS,
     CRASH,
@@ -167,12 +168,24 @@ def test_a_label_cannot_pass_for_another_fact(attack: str) -> None:
 def test_nothing_hostile_becomes_markup(card: Card) -> None:
     """No mention, link or tag wherever Alertmanager sends it, and no control but a line break."""
     sent = alert(card)
-    for text in sent["labels"].values():
+    assert all(text.isprintable() for text in sent["labels"].values())
+    assert all(text.replace("\n", "").isprintable() for text in sent["annotations"].values())
+    for text in strings([sent["labels"], sent["annotations"]]):
         assert not set("<>") & set(text)
-        assert text.isprintable()
-    for text in sent["annotations"].values():
-        assert not set("<>") & set(text)
-        assert text.replace("\n", "").isprintable()
+        assert "://" not in text
+
+
+def test_an_address_is_nowhere_left_whole() -> None:
+    """A ratio stands in place of its colon: it can be read, and no chat makes a link of it."""
+    address = "http://evil.example"
+    event = changed(CRASH, host=address, actor=Actor(address, address, address, {}))
+    made = told(logs=(address,), health=address, inspect={"a": address}, missing=address)
+    said = alert(Card(msgspec.structs.replace(made, events=(event,)), address, address))
+    shown = "http∶//evil.example"
+    for name in ("summary", "description", "logs", "health_check", "not_included", "id", "image"):
+        assert said["annotations"][name] == shown
+    assert said["annotations"]["inspect"] == f"a: {shown}"
+    assert said["labels"]["instance"] == said["labels"]["container"] == shown
 
 
 @any_card

@@ -58,16 +58,23 @@ def test_an_engine_called_like_its_host_is_named_once(engine: str) -> None:
     [("Call Ann\n", "Call Ann\n"), ("", ""), (" \n", ""), (None, "")],
 )
 def test_says_what_the_configuration_says(text: str | None, said: str) -> None:
-    """As it is, if it shows something; even where it does not, it takes the place of the facts."""
+    """As it is and in place of the facts, if it shows something; else it is none."""
     card = Card(NOTIFICATIONS[0], None, text)
     assert card.said == said
-    assert bool(card.facts) == (text is None)
+    assert card.facts == ([] if said else card.all_facts)
+    assert card.all_facts == list(FACTS.items())
 
 
 @pytest.mark.parametrize("title", [None, "", " \n"])
 def test_always_has_a_headline(title: str | None) -> None:
     """A title that shows nothing is none."""
     assert Card(NOTIFICATIONS[1], title).title(60) == "oomed ran out of memory (OOM)"
+
+
+@pytest.mark.parametrize("title", ["a\nb", "\n a \r\n\n b \n", "a\u2028b"])
+def test_a_title_is_one_line(title: str) -> None:
+    """Its lines are joined, not cut off and not spelled."""
+    assert Card(NOTIFICATIONS[0], title).title(60) == "a b"
 
 
 def test_tells_the_route_and_the_event() -> None:

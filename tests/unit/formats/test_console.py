@@ -1,5 +1,6 @@
 """The terminal's lines."""
 
+import json as stdlib
 import re
 
 import msgspec
@@ -31,6 +32,24 @@ def test_without_a_terminal_it_is_json_lines() -> None:
     """What is piped is the document of format json, one line each."""
     body = console.render(NOTIFICATIONS[0], colour=False).body
     assert body == json.document(NOTIFICATIONS[0]) + b"\n"
+
+
+def test_what_is_piped_prints_throughout() -> None:
+    """It may reach a terminal all the same; it is the same JSON."""
+    actor = msgspec.structs.replace(OOM.actor, name="a\x7f\x9b31m\u202e\U000e0041é漢🔥")
+    piped = notify("r", msgspec.structs.replace(OOM, actor=actor))
+    body = console.render(piped, colour=False).body
+    assert r"a\u007f\u009b31m\u202e\udb40\udc41é漢🔥" in body.decode()
+    assert stdlib.loads(body) == stdlib.loads(json.document(piped))
+
+
+@given(notifications)
+def test_whatever_is_piped_prints(notification: Notification) -> None:
+    """All of it but the line's end, and none of it is lost."""
+    body = console.render(notification, colour=False).body.decode()
+    assert body.endswith("\n")
+    assert body[:-1].isprintable()
+    assert stdlib.loads(body) == stdlib.loads(json.document(notification))
 
 
 def test_says_all_that_is_special() -> None:

@@ -148,12 +148,12 @@ def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
 
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_has_no_blank_text(nothing: str) -> None:
-    """Discord refuses a field without a value, and a description need not be there."""
+    """Discord refuses a field without a value, and a description need not be there; facts stay."""
     (sent,) = message(Card(told(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing))[
         "embeds"
     ]
     assert "description" not in sent
-    assert [field["value"] for field in sent["fields"]] == [BLANK]
+    assert [field["value"] for field in sent["fields"][-2:]] == ["crashed", BLANK]
 
 
 def test_shows_what_the_container_printed_as_it_is() -> None:

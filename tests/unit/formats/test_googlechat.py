@@ -130,10 +130,10 @@ def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
 
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_has_no_blank_text(nothing: str) -> None:
-    """A value that shows nothing says so; a text or a log that does is left out."""
+    """A value that shows nothing says so; a text or a log that does is left out; facts stay."""
     card = Card(told(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing)
-    _, _, error, _ = texts(card)
-    assert error == BLANK
+    *_, cause, error, _ = texts(card)
+    assert (cause, error) == ("crashed", BLANK)
 
 
 def test_shows_what_the_container_printed() -> None:

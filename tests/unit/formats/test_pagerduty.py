@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -170,11 +171,16 @@ def test_tells_what_is_not_ordinary() -> None:
 
 
 def test_the_configuration_words_it() -> None:
-    """A title becomes the summary, and a text takes the place of the facts."""
+    """A title becomes the summary, and a text stands beside the facts: they are for programs."""
     said = message(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["payload"]
     assert said["summary"] == "Shop is down"
     assert said["custom_details"] == {
         "text": "Call\nAda",
+        "host": "node-1 (engine “here”)",
+        "image": "bb:1",
+        "compose_service": "shop / web",
+        "exit_code": "42",
+        "cause": "crashed",
         "route": "crashed",
         "event_id": CRASH.id,
         "notification_id": NOTIFICATIONS[0].id,
@@ -196,14 +202,29 @@ def test_a_name_is_no_mention_and_no_link(attack: str) -> None:
     assert not set("<>\n") & set(said["summary"] + said["component"])
 
 
+def test_an_address_is_nowhere_left_whole() -> None:
+    """A ratio stands in place of its colon: it can be read, and no chat makes a link of it."""
+    address = "http://evil.example"
+    event = changed(CRASH, host=address, actor=Actor("a", address, address, {}), engine="")
+    made = told(logs=(address,), health=address, inspect={"a": address}, missing=address)
+    said = message(Card(msgspec.structs.replace(made, events=(event,)), address, address))
+    shown, details = "http∶//evil.example", said["payload"]["custom_details"]
+    for name in ("summary", "source", "component"):
+        assert said["payload"][name] == shown
+    for name in ("text", "host", "image", "not_included", "last_log_lines", "last_health_check"):
+        assert details[name] == shown
+    assert details["inspect"] == {"a": shown}
+
+
 @any_card
 def test_nothing_hostile_becomes_markup(card: Card) -> None:
-    """No ``<`` or ``>`` outside the details, and no control anywhere but a line break there."""
+    """No ``<``, ``>`` or address anywhere, and no control but a line break in the details."""
     said = message(card)
-    details = said["payload"].pop("custom_details")
     for text in strings(said, names=True):
         assert not set("<>") & set(text)
-        assert text.isprintable()
+        assert "://" not in text
+    details = said["payload"].pop("custom_details")
+    assert all(text.isprintable() for text in strings(said, names=True))
     assert all(text.replace("\n", "").isprintable() for text in strings(details, names=True))
 
 

@@ -8,10 +8,21 @@ from hypothesis import given
 
 from relay.event import Actor, Event, Origin
 from relay.formats.card import HEALTH, LOGS, Card
-from relay.formats.plain import Limits, plain, unlinked
+from relay.formats.plain import Limits, plain, without_links
 from relay.notification import notify
 
-from .samples import ATTACKS, CRASH, FACTS, GONE, NOTIFICATIONS, OOM, cards, changed, told
+from .samples import (
+    ATTACKS,
+    CRASH,
+    FACTS,
+    GONE,
+    MANY_FIELDS,
+    NOTIFICATIONS,
+    OOM,
+    cards,
+    changed,
+    told,
+)
 
 LIMITS = Limits(
     size=len, value=100, said=200, inspected=450, printed={LOGS: 300, HEALTH: 100}, notes=120
@@ -74,6 +85,8 @@ def test_many_inspect_fields_share_the_room() -> None:
     found = re.findall(r"^\d\d: v+…$", plain(Card(notification), LIMITS), re.MULTILINE)
     assert len(found) == 20
     assert sum(len(line) + 1 for line in found) <= LIMITS.inspected
+    paths = re.findall(r"^\d\dk+…: v+…$", plain(Card(MANY_FIELDS), LIMITS), re.MULTILINE)
+    assert len(paths) == 20
 
 
 def test_says_when_it_is_not_live_and_what_is_missing() -> None:
@@ -87,14 +100,14 @@ def test_says_when_it_is_not_live_and_what_is_missing() -> None:
 def test_breaks_what_looks_like_an_address(address: str) -> None:
     """Only invisible spaces are added, and no app finds a link."""
     assert LINK.search(address)
-    assert not LINK.search(unlinked(address))
-    assert unlinked(address).replace("\u200b", "") == address
+    assert not LINK.search(without_links(address))
+    assert without_links(address).replace("\u200b", "") == address
 
 
 @pytest.mark.parametrize("text", ["shop-web-1", "bb:1", "exit code 42.", "a: b", "//", "…"])
 def test_leaves_what_no_app_links(text: str) -> None:
     """A name can be copied as it is."""
-    assert unlinked(text) == text
+    assert without_links(text) == text
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

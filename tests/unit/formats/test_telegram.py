@@ -20,6 +20,7 @@ from .samples import (
     EVERY_KIND,
     FACTS,
     GONE,
+    MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
     OVER,
@@ -150,6 +151,9 @@ def test_many_inspect_fields_share_the_room() -> None:
     shown = [text for kind, text in parts(card) if kind == "code" and ": v" in text]
     assert [text[:2] for text in shown] == [f"{n:02}" for n in range(20)]
     assert all(text.endswith("v…") for text in shown)
+    paths = [text for kind, text in parts(Card(MANY_FIELDS)) if kind == "code" and "k…: " in text]
+    assert len(paths) == 20
+    assert all(text.endswith("v…") for text in paths)
 
 
 def test_says_when_it_is_not_live_and_what_is_missing() -> None:

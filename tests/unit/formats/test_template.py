@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from relay.config import HttpDestination
+from relay.config.values import LEAVES_MAX
 from relay.exchange import Request
 from relay.formats import template
 from relay.notification import Notification, notify
@@ -16,6 +17,7 @@ from relay.notification import Notification, notify
 from .samples import CRASH, GONE, NOTIFICATIONS, TOLD, notifications
 
 GOLDEN = Path(__file__).parent / "golden" / "template.json"
+SAID = f"{CRASH.actor.name} crashed with exit code 42"
 BODY = {
     "title": "{{ headline }}",
     "tags": ["{{ severity }}", "{{ event.labels.get('tier', 'none') }}"],
@@ -74,27 +76,62 @@ def test_a_text_is_what_it_is(parts: dict[str, Any], kind: str) -> None:
 
 
 def test_where_a_template_fails_stands_the_headline() -> None:
-    """The rest keeps its shape, and each failure is told with its place."""
+    """The rest keeps its shape, and the failure is told with its place."""
     failures = Failures()
     tree = {"ok": "{{ event.image }}", "list": [{"bad": "{{ event.labels.nothing }}"}]}
     sent = body(notify("r", CRASH), tree, failures)
     assert sent == {
         "ok": "bb:1",
-        "list": [{"bad": f"{CRASH.actor.name} crashed with exit code 42"}],
+        "list": [{"bad": SAID}],
     }
     assert failures == [("body.list[0].bad", "there is no 'nothing'")]
     request = rendered(notify("r", CRASH), failures, body_text="{{ event.labels.nothing }}")
-    assert request.body.decode() == f"{CRASH.actor.name} crashed with exit code 42"
+    assert request.body.decode() == SAID
     assert failures[1][0] == "body_text"
 
 
-def test_a_body_is_bounded() -> None:
-    """Many long texts together are not sent; the first are."""
+def test_a_body_has_one_measure_for_all_its_texts() -> None:
+    """Many long ones together are not sent; the first are, and the first that failed is told."""
     failures = Failures()
-    tree = ["{{ 'x' * 60000 }}"] * 9
-    sent = body(notify("r", CRASH), tree, failures)
-    assert sum(map(len, sent)) < template.BODY_MAX + 1000
-    assert len(failures) == 9 - template.BODY_MAX // 60_000
+    sent = body(notify("r", CRASH), ["{{ 'x' * 30000 }}"] * 9, failures)
+    fits = template.BODY_MAX // 60_000  # made, and written
+    assert [len(text) for text in sent[:fits]] == [30_000] * fits
+    assert sent[fits:] == [SAID] * (9 - fits)
+    assert failures == [(f"body[{fits}]", "it makes or writes too many characters")]
+    slow = "{% for i in range(999) %}{% for j in range(9) %}{% endfor %}{% endfor %}"
+    assert body(notify("r", CRASH), [slow] * 20)[-1] == SAID
+
+
+def test_headlines_in_place_of_much_that_fails_are_few() -> None:
+    """A mark stands for the rest: no body grows by what fails in it."""
+    failures = Failures()
+    sent = body(notify("r", CRASH), ["{{ 1 // 0 }}"] * LEAVES_MAX, failures)
+    marks = LEAVES_MAX - template.HEADLINES_MAX
+    assert sent == [SAID] * template.HEADLINES_MAX + ["…"] * marks
+    assert failures == [("body[0]", "it fails (ZeroDivisionError)")]
+
+
+def test_the_next_notification_has_a_measure_of_its_own() -> None:
+    """As has every destination."""
+    to = HttpDestination.model_validate(
+        {"url": "https://x", "format": "template", "body": ["{{ 'x' * 30000 }}"] * 4}
+    )
+    failures = Failures()
+    render = template.renderer(to, failures.note)
+    assert render(notify("r", CRASH)) == render(notify("r", CRASH))
+    assert failures == []
+
+
+def test_a_name_that_has_no_encoding_is_mended() -> None:
+    """YAML can spell half a character."""
+    assert body(notify("r", CRASH), {"\ud800": {"a\udfff": "b"}}) == {"?": {"a?": "b"}}
+
+
+@pytest.mark.parametrize("source", [r'{{ "\ud83d\ude00" }}', r'{{ "\ud83d" ~ "\ude00" }}'])
+def test_halves_of_a_character_are_mended(source: str) -> None:
+    """In JSON and in a text."""
+    assert body(notify("r", CRASH), [source]) == ["😀"]
+    assert rendered(notify("r", CRASH), body_text=source).body.decode() == "😀"
 
 
 @given(notifications)

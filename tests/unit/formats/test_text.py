@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.formats.text import BLANK, MARK, fit, fit_end, fit_shown, units, visible
+from relay.formats.text import BLANK, MARK, fit, fit_end, fit_shown, units, unlinked, visible
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,20 @@ from relay.formats.text import BLANK, MARK, fit, fit_end, fit_shown, units, visi
 def test_spells_out_what_does_not_print(text: str, shown: str) -> None:
     """Controls, overrides, invisible characters and surrogates become escapes; the rest stays."""
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see http://a and ftp://b", "see http∶//a and ftp∶//b"),
+        ("a:b //c : //d", "a:b //c : //d"),
+        (":://", ":∶//"),
+    ],
+)
+def test_leaves_no_address_whole(text: str, shown: str) -> None:
+    """As long as before, and to be read like it."""
+    assert unlinked(text) == shown
+    assert units(unlinked(text)) == units(text)
 
 
 def test_leaves_what_fits() -> None:

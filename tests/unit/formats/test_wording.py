@@ -67,9 +67,19 @@ def test_what_fails_is_told_and_replaced_by_relays_own() -> None:
     assert failures == [("text", "there is no 'runbook'")]
 
 
+ALL = (
+    "{{ headline }}{{ event.name }}{{ event.labels | tojson }}{{ event.labels | join }}"
+    "{% for k, v in event.labels.items() %}{{ k }}{{ v }}{% endfor %}"
+    "{{ included.health }}{{ included.logs | join }}{{ included.inspect | tojson }}"
+    "{{ included.inspect | join }}{{ included.inspect | dictsort | map('first') | join }}"
+    "{{ included.missing }}"
+)
+
+
 @given(notifications)
 def test_no_value_makes_a_line_of_its_own(notification: Notification) -> None:
-    """A line break in a label is shown, not obeyed."""
-    named = msgspec.structs.replace(notification, route="plain")
-    title = wording([]).card(named).given_title
-    assert title is None or title.isprintable()
+    """A line break in what others chose is shown, not obeyed; so is all that does not print."""
+    to = SlackDestination.model_validate({"url": "https://x", "title": ALL, "text": ALL})
+    card = Wording(to, (), lambda where, why: None).card(notification)
+    assert (card.given_title or "").isprintable()
+    assert (card.text or "").isprintable()
