@@ -90,6 +90,8 @@ _ORDERS = frozenset(
     {"eq", "ne", "lt", "le", "gt", "ge", "equalto", "==", "!=", "<", "<=", ">", ">="}
 )
 """The tests that compare two values."""
+_OF_NUMBERS = frozenset({"divisibleby", "even", "odd"})
+"""The tests that divide. Of a text Python makes a format, and a label says how wide."""
 
 
 class Fault(Enum):
@@ -153,6 +155,8 @@ def _size(value: object) -> int:
             raise TemplateError(Fault.BOUNDS, "it makes too large a number")
         case list() | tuple() | KeysView() | ValuesView() | ItemsView():
             return sum(_ITEM + len(it) if isinstance(it, str) else _ITEM for it in value)
+        case range():
+            return _ITEM * len(value)
         case _:
             return 0
 
@@ -464,6 +468,8 @@ def _test(name: str) -> Callable[..., Any]:
         return lambda value, values: test(_compared(value), values)
     if name in _ORDERS:
         return lambda value, other: test(_compared(value), _compared(other))
+    if name in _OF_NUMBERS:
+        return lambda value, *by: test(*map(_number, (value, *by)))
     return test
 
 
@@ -476,6 +482,12 @@ def _paced(values: Iterable[object], weight: int = 1) -> Iterator[object]:
 def _spent(steps: int) -> None:
     if (budget := _budget.get()) is not None:
         budget.spend(steps)
+
+
+def _number(value: object) -> object:
+    if isinstance(value, int | float | jinja2.Undefined):
+        return value
+    raise TemplateError(Fault.VALUE, "it divides what is no number: use 'int'")
 
 
 def _compared(value: object) -> object:

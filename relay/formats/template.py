@@ -14,7 +14,7 @@ from relay.formats.context import context
 from relay.formats.text import MARK
 from relay.formats.wording import Failed
 from relay.notification import Notification
-from relay.template import STEPS_MAX, Budget, Template, TemplateError
+from relay.template import STEPS_MAX, Budget, Template, TemplateError, is_template
 
 BODY_MAX = 262_144
 """The characters that all templates of a body may make or write."""
@@ -24,7 +24,7 @@ HEADLINES_MAX = 20
 """So many headlines at most stand for what failed; then a mark does."""
 PLAIN = "text/plain; charset=utf-8"
 
-_Tree = dict[str, "_Tree"] | list["_Tree"] | Template | int | float | bool | None
+_Tree = dict[str, "_Tree"] | list["_Tree"] | Template | str | int | float | bool | None
 _Write = Callable[[Template, str], str]
 
 
@@ -60,8 +60,10 @@ def _compiled(value: object) -> _Tree:
             return {names[key]: _compiled(inner) for key, inner in value.items()}
         case list():
             return [_compiled(inner) for inner in value]
-        case str():
+        case str() if is_template(value):
             return Template(value)
+        case str():  # a key or a channel: no length of another text puts the headline there
+            return Template(value).render({})
         case bool() | int() | float() | None:
             return value
     raise TypeError(f"{type(value)} is not of YAML")

@@ -3,6 +3,7 @@
 import multiprocessing
 import resource
 import time
+import tracemalloc
 from multiprocessing.connection import Connection
 
 import msgspec
@@ -516,3 +517,34 @@ def test_knows_a_template(text: str, wanted: bool) -> None:
 def test_the_sample_has_everything(source: str) -> None:
     """A template is not refused for what only the sample lacks."""
     assert Template(source).render(sample())
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "value is odd",
+        "value is even",
+        "value is divisibleby(3)",
+        "[1] | map('default') | select('divisibleby', value) | list | length",
+        "events | map(attribute='wide') | select('odd') | list | length",
+        "events | selectattr('wide', 'even') | list | length",
+    ],
+)
+def test_a_text_is_not_divided(expression: str) -> None:
+    """Python would take it for a format, and a label for the width of what it makes."""
+    wide = "%99999999d"
+    values = {"event": Facts(wide=wide), "events": [Facts(wide=wide)]}
+    template = Template("{% set value = event.wide %}{{ " + expression + " }}")
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateError, match="divides what is no number"):
+            template.render(values)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("test", ["3 is odd", "4 is even", "9 is divisibleby(3)", "not 2 is odd"])
+def test_a_number_is_divided(test: str) -> None:
+    """As Jinja does."""
+    assert rendered(f"{{{{ {test} }}}}") == "True"

@@ -134,6 +134,16 @@ def test_halves_of_a_character_are_mended(source: str) -> None:
     assert rendered(notify("r", CRASH), body_text=source).body.decode() == "😀"
 
 
+def test_what_is_no_template_is_always_sent() -> None:
+    """However long a label makes what stands before it: a receiver's key stays its key."""
+    actor = msgspec.structs.replace(CRASH.actor, attributes={"note": "x" * 65_000})
+    long = notify("r", msgspec.structs.replace(CRASH, actor=actor))
+    tree = [*["{{ event.labels.note }}"] * 9, {"key": "s3cret"}]
+    failures = Failures()
+    assert body(long, tree, failures)[-1] == {"key": "s3cret"}
+    assert failures
+
+
 @given(notifications)
 def test_no_value_breaks_out_of_its_quotes(notification: Notification) -> None:
     """Whatever it holds, it is the one text that it was put into."""
