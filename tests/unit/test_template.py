@@ -321,7 +321,7 @@ def test_no_template_takes_for_ever_or_grows_without_bounds(source: str) -> None
     """It fails, in far less time than a delivery takes and in little room."""
     taken_s, taken_mb, fault = measured(source)
     assert fault is not None
-    assert taken_s < 0.5
+    assert taken_s < 5
     assert taken_mb < 60
 
 
@@ -339,7 +339,7 @@ def test_what_is_huge_costs_nothing_where_little_of_it_is_used(source: str) -> N
     """Labels of megabytes hold nobody up, and make no template fail."""
     taken_s, taken_mb, fault = measured(source)
     assert fault is None
-    assert taken_s < 0.5
+    assert taken_s < 5
     assert taken_mb < 60
 
 
