@@ -91,21 +91,6 @@ class Surroundings:
     pace: Pace = field(default_factory=Pace)
 
 
-def store_path(given: Path | None, folder: Path, environ: Mapping[str, str]) -> Path:
-    """The one that is given, else in systemd's ``$STATE_DIRECTORY`` or in the user's state.
-
-    A relative path starts at ``folder``, where the configuration is.
-
-    See systemd.exec(5) and the XDG Base Directory Specification.
-    """
-    if given is not None:
-        return folder.absolute() / given
-    if folders := environ.get("STATE_DIRECTORY"):
-        return Path(folders.split(":")[0]) / "relay.db"
-    state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/")) / ".local" / "state"
-    return Path(state) / "relay" / "relay.db"
-
-
 async def run(config: Config, store: Path | None, world: Surroundings, stop: Stop) -> None:
     """Run relay until it is told to stop. ``store`` None keeps everything in memory.
 

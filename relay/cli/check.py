@@ -11,13 +11,13 @@ from relay.announcer import own
 from relay.cli.configuration import config_option, find, read
 from relay.cli.shown import span
 from relay.config import Config, ConsoleDestination, Destination
-from relay.daemon import store_path
 from relay.delivery.sender import trust
 from relay.engine.client import current_context
 from relay.engine.endpoint import endpoint
 from relay.event import HEARTBEAT
 from relay.notification import Include
 from relay.routing.router import Router
+from relay.store.file import store_path
 
 
 @click.command()

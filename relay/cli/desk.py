@@ -13,13 +13,13 @@ import click
 
 from relay.cli.configuration import find
 from relay.config import Outline, outline
-from relay.daemon import store_path
 from relay.desk import Desk, DeskError, OwnDesk
 from relay.errors import StoreInUse
 from relay.ops import logs
 from relay.ops.control import socket_path
 from relay.ops.remote import NobodyListens, remote_desk
 from relay.store.family import Family
+from relay.store.file import store_path
 from relay.store.outbox import Outbox
 from relay.store.sqlite import open_outbox
 

@@ -12,6 +12,7 @@ from relay.cli.configuration import config_option, find, read
 from relay.cli.output import StandardError, standard_output
 from relay.config import Config
 from relay.ops import logs
+from relay.store.file import store_path
 
 
 @click.command()
@@ -21,7 +22,7 @@ def run(chosen: Path | None, debug: bool) -> None:
     """Listen, match and deliver until told to stop (SIGTERM, SIGINT)."""
     config = read(chosen)
     file = find(chosen)
-    store = None if file is None else daemon.store_path(config.store.path, file.parent, os.environ)
+    store = None if file is None else store_path(config.store.path, file.parent, os.environ)
     level = logging.DEBUG if debug else logging.INFO
     with logs.in_background(logs.configure(StandardError(), level=level)):
         asyncio.run(_run(config, store))

@@ -1,5 +1,6 @@
 """The configuration: a YAML file to a checked `Config`, or to every problem in it at once."""
 
+from relay.config.attempts import RetryConfig, TimeoutConfig
 from relay.config.destinations import (
     AlertmanagerDestination,
     BasicAuth,
@@ -12,12 +13,10 @@ from relay.config.destinations import (
     MattermostDestination,
     NtfyDestination,
     PagerDutyDestination,
-    RetryConfig,
     RocketChatDestination,
     SlackDestination,
     TeamsDestination,
     TelegramDestination,
-    TimeoutConfig,
     Vendor,
     WebDestination,
 )

@@ -4,7 +4,6 @@ The limits and defaults that a vendor gives are in the format of that vendor.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import (
@@ -19,18 +18,17 @@ from pydantic import (
 from yarl import URL
 
 from relay.config import checks
+from relay.config.attempts import RetryConfig, TimeoutConfig
 from relay.config.mistakes import whole
 from relay.config.section import Section, TlsConfig
 from relay.config.units import Rate
 from relay.config.values import (
-    Duration,
     HeaderName,
     HeaderText,
     HeaderValue,
     Ordering,
     QueryValue,
     Secret,
-    Share,
     TemplateText,
     TemplateTree,
     Throttle,
@@ -38,62 +36,6 @@ from relay.config.values import (
     WholeNumber,
     lines,
 )
-
-
-class RetryConfig(Section):
-    """How long and how often a delivery is tried."""
-
-    initial: Duration = timedelta(seconds=1)
-    """The wait after the first failure."""
-    max: Duration = Field(default=timedelta(minutes=10), validate_default=True)
-    """The longest wait."""
-    factor: Annotated[float, Field(ge=1, le=10)] = 2
-    """Each wait is so many times the one before it."""
-    jitter: Share = 0.2
-    """Each wait is up to this share shorter or longer, so that receivers are not hit in step."""
-    max_age: Duration = Field(default=timedelta(hours=72), validate_default=True)
-    """After so long it is given up: more than a weekend."""
-    max_attempts: Annotated[WholeNumber, Field(ge=1)] | None = None
-    """After so many it is given up; None for no limit but ``max_age``."""
-    max_after: Duration = timedelta(hours=24)
-    """The longest wait that a destination may ask for (``Retry-After``)."""
-
-    @field_validator("initial")
-    @classmethod
-    def _some_time(cls, value: timedelta) -> timedelta:
-        if not value:
-            raise ValueError("is no time at all")
-        return value
-
-    @field_validator("max", "max_age")
-    @classmethod
-    def _not_before_initial(cls, value: timedelta, info: ValidationInfo) -> timedelta:
-        if "initial" in info.data and value < info.data["initial"]:
-            raise whole(f"'{info.field_name}' is shorter than 'initial'")
-        return value
-
-
-class TimeoutConfig(Section):
-    """How long an attempt may take."""
-
-    connect: Duration = timedelta(seconds=5)
-    """Until there is a connection."""
-    total: Duration = Field(default=timedelta(seconds=15), validate_default=True)
-    """Until the answer's status is known."""
-
-    @field_validator("connect")
-    @classmethod
-    def _some_time(cls, value: timedelta) -> timedelta:
-        if not value:
-            raise ValueError("is no time at all")
-        return value
-
-    @field_validator("total")
-    @classmethod
-    def _not_before_connect(cls, value: timedelta, info: ValidationInfo) -> timedelta:
-        if "connect" in info.data and value < info.data["connect"]:
-            raise whole("'total' is shorter than 'connect'")
-        return value
 
 
 class BasicAuth(Section):

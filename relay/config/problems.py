@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from relay.config import destinations, model
-from relay.config.destinations import KINDS, secret_keys
+from relay.config import model
+from relay.config.attempts import RetryConfig, TimeoutConfig
+from relay.config.destinations import KINDS, BasicAuth, secret_keys
 from relay.config.mistakes import About, Mistake, Mistakes, Trail, closest, did_you_mean, quoted
 from relay.config.section import TlsConfig
 
@@ -18,10 +19,10 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "admin": model.AdminConfig,
 }
 _PARTS: Mapping[str, type[BaseModel]] = {
-    "retry": destinations.RetryConfig,
-    "timeout": destinations.TimeoutConfig,
+    "retry": RetryConfig,
+    "timeout": TimeoutConfig,
     "tls": TlsConfig,
-    "basic_auth": destinations.BasicAuth,
+    "basic_auth": BasicAuth,
 }
 """The mappings in a destination."""
 _TYPES = ", ".join(KINDS)

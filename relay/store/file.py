@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time_ns
@@ -22,6 +22,21 @@ BUSY_S = 1.0
 
 LOG_PAGES = 256
 """How long SQLite's log gets before it is taken into the file, so that it fills no small disk."""
+
+
+def store_path(given: Path | None, folder: Path, environ: Mapping[str, str]) -> Path:
+    """The one that is given, else in systemd's ``$STATE_DIRECTORY`` or in the user's state.
+
+    A relative path starts at ``folder``, where the configuration is.
+
+    See systemd.exec(5) and the XDG Base Directory Specification.
+    """
+    if given is not None:
+        return folder.absolute() / given
+    if folders := environ.get("STATE_DIRECTORY"):
+        return Path(folders.split(":")[0]) / "relay.db"
+    state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/")) / ".local" / "state"
+    return Path(state) / "relay" / "relay.db"
 
 
 class Memory:
