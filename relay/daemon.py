@@ -2,34 +2,28 @@
 
 import asyncio
 import random
-import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from time import monotonic
-from typing import BinaryIO
 
 import structlog
 
 from relay import __version__
 from relay.announcer import Announcer
-from relay.config import Config, ConsoleDestination, Destination, Route
+from relay.channel import Terminal, channel
+from relay.config import Config
 from relay.delivery.limits import Valve, valves
-from relay.delivery.sender import http_sender
-from relay.delivery.signing import signer
-from relay.delivery.terminal import terminal_sender
 from relay.desk import Desk, EngineReport, Listening, OwnDesk, Report, Running
 from relay.engine.client import current_context
 from relay.engine.endpoint import Endpoint, endpoint
 from relay.engine.listener import Pace
 from relay.errors import StoreInUse
 from relay.event import HEARTBEAT
-from relay.formats import renderer
-from relay.lanes import Channel, Lane
+from relay.lanes import Lane
 from relay.ops.admin import admin
 from relay.ops.clock import SteadyClock
 from relay.ops.control import ControlError, control, socket_path
@@ -38,9 +32,10 @@ from relay.ops.systemd import Manager, attend
 from relay.ops.vitals import Stream, Vitals
 from relay.routing.router import Router
 from relay.station import Station, station
+from relay.stop import DRAIN_S, Stop, finish
 from relay.store.outbox import Outbox
 from relay.store.sqlite import open_outbox
-from relay.tally import DestinationTally, EngineTally
+from relay.tally import EngineTally
 
 log = structlog.get_logger()
 
@@ -55,39 +50,13 @@ STORE_S = 3
 LAST_WORDS_S = 0.5
 """How long telling of the last attempts may take."""
 
-DRAIN_S = 5
-"""How long what is under way may take to finish once relay was told to stop."""
-
-
-@dataclass(slots=True)
-class Stop:
-    """Being told to stop, once or more."""
-
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    hurried: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def ask(self) -> None:
-        """Stop; asked again, stop without waiting for what is under way."""
-        if self.asked.is_set():
-            self.hurried.set()
-        self.asked.set()
-
-    def on_signals(self) -> None:
-        """Stop on SIGTERM and SIGINT."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.ask)
-
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the daemon takes from the world, so that a test or the demo can give it another."""
 
     environ: Mapping[str, str]
-    terminal: BinaryIO
-    """Where the console destination writes."""
-    colour: bool
-    """Whether somebody looks at it there."""
+    terminal: Terminal
     pace: Pace = field(default_factory=Pace)
 
 
@@ -310,13 +279,13 @@ async def _wind_down(
     ends_s = asyncio.get_running_loop().time() + DRAIN_S
     for each in work.stations:
         each.end()
-    await _finish(list(work.stations.values()), stop, ends_s)
-    await _finish([tasks.create_task(_say_goodbye(work))], stop, ends_s)
+    await finish(list(work.stations.values()), stop, ends_s)
+    await finish([tasks.create_task(_say_goodbye(work))], stop, ends_s)
     for lane in running:
         lane.stop()
-    await _finish(list(running.values()), stop, ends_s)
+    await finish(list(running.values()), stop, ends_s)
     # what came of the last attempts is told at the next start
-    await _finish([tasks.create_task(_tell_the_rest(work))], stop, ends_s + LAST_WORDS_S)
+    await finish([tasks.create_task(_tell_the_rest(work))], stop, ends_s + LAST_WORDS_S)
 
 
 async def _tell_the_rest(work: _Work) -> None:
@@ -330,25 +299,10 @@ async def _say_goodbye(work: _Work) -> None:
     await work.announcer.say("stopped")
 
 
-async def _finish(tasks: list[asyncio.Task[None]], stop: Stop, ends_s: float) -> None:
-    """Let the tasks end by themselves until ``ends_s`` or a second request; then cancel them.
-
-    What is not finished is the engine's to repeat or in the store: the next start does it.
-    """
-    if not tasks:
-        return
-    hurried = asyncio.ensure_future(stop.hurried.wait())
-    finished = asyncio.ensure_future(asyncio.wait(tasks))
-    left_s = max(0.0, ends_s - asyncio.get_running_loop().time())
-    await asyncio.wait({hurried, finished}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-    for task in (hurried, finished, *tasks):
-        task.cancel()
-
-
 @asynccontextmanager
 async def _lane(name: str, work: _Work, world: Surroundings) -> AsyncIterator[Lane]:
     config = work.config
-    async with channel(name, config.destinations[name], config.routes, world) as way:
+    async with channel(name, config.destinations[name], config.routes, world.terminal) as way:
         yield Lane(
             way,
             work.outbox,
@@ -357,30 +311,6 @@ async def _lane(name: str, work: _Work, world: Surroundings) -> AsyncIterator[La
             work.clock.now_ns,
             random.random,
         )
-
-
-@asynccontextmanager
-async def channel(
-    name: str, destination: Destination, routes: Sequence[Route], world: Surroundings
-) -> AsyncIterator[Channel]:
-    """The way to a destination, with connections of its own."""
-    tally = DestinationTally()
-
-    told_s: dict[str, float] = {}
-
-    def failed(where: str, why: str) -> None:
-        tally.template_failures += 1
-        if monotonic() >= told_s.get(where, 0.0):
-            told_s[where] = monotonic() + DECLARE_EVERY_S
-            log.warning("template.failed", destination=name, template=where, error=why)
-
-    render = renderer(destination, routes, colour=world.colour, failed=failed)
-    if isinstance(destination, ConsoleDestination):
-        async with terminal_sender(world.terminal) as terminal:
-            yield Channel(name, destination, render, terminal, tally=tally)
-    else:
-        async with http_sender(destination) as http:
-            yield Channel(name, destination, render, http, signer(destination), tally)
 
 
 async def _warn_of_leftovers(config: Config, outbox: Outbox) -> None:

@@ -3,25 +3,18 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from time import perf_counter, time_ns
 from typing import Protocol
 
 import structlog
 
+from relay.channel import Channel
 from relay.condition import Condition
-from relay.config import Destination
-from relay.delivery.dialects import DIALECTS, plain
 from relay.delivery.health import Health, Turn, answered
 from relay.delivery.limits import Valve
-from relay.delivery.retry import Attempt, judge
-from relay.delivery.sender import Sender
-from relay.delivery.signing import Sign
-from relay.delivery.webhook import stamped
+from relay.delivery.retry import Attempt
 from relay.event import TYPE_RELAY
 from relay.exchange import Dead, Delivered, Outcome, Reason, Response, kind
-from relay.formats import Render
-from relay.notification import Notification
 from relay.pulse import Pulse
 from relay.store.outbox import Delivery, Outbox
 from relay.tally import DestinationTally
@@ -51,29 +44,6 @@ class Gossip(Protocol):
     def bury(self, destination: str, reason: Reason, count: int = 1) -> None:
         """Deliveries were given up."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """All that it takes to reach a destination."""
-
-    name: str
-    destination: Destination
-    render: Render
-    sender: Sender
-    sign: Sign | None = None
-    tally: DestinationTally = field(default_factory=DestinationTally)
-
-    async def send(self, notification: Notification) -> Response:
-        """Render the notification and send it once, stamped with the time of the wall clock."""
-        rendered = self.render(notification)
-        request = stamped(rendered, notification.id, time_ns(), self.sign)
-        return await self.sender.send(request)
-
-    def judge(self, response: Response, attempt: Attempt) -> Outcome:
-        """What an answer of this destination means."""
-        dialect = DIALECTS.get(self.destination.type, plain)
-        return judge(response, attempt, self.destination.retry, dialect)
 
 
 class Lane:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import click
 
-from relay import daemon
+from relay.channel import Terminal
 from relay.cli.configuration import config_option, read
 from relay.cli.output import standard_output
 from relay.cli.selection import read_length
@@ -24,6 +24,7 @@ from relay.ops import logs
 from relay.rehearsal.delivery import Fate, Watch, deliver
 from relay.rehearsal.recording import Recording, lines_of
 from relay.rehearsal.rehearsal import Rehearsal, Sent
+from relay.stop import Stop
 
 EVENT_MAX = 60
 TO_MAX = 60
@@ -147,11 +148,10 @@ def _really(sent: list[Sent], count: int, config: Config, patience_s: float) -> 
 
 
 async def _deliver(sent: list[Sent], config: Config, watch: Watch) -> dict[str, Fate]:
-    stop = daemon.Stop()
+    stop = Stop()
     stop.on_signals()
     with standard_output() as (stream, colour):
-        world = daemon.Surroundings(os.environ, stream, colour)
-        return await deliver(sent, config, world, stop, watch)
+        return await deliver(sent, config, Terminal(stream, colour), stop, watch)
 
 
 def _numbers(fate: Fate) -> tuple[int, int, int]:

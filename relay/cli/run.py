@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 
 from relay import daemon
+from relay.channel import Terminal
 from relay.cli.configuration import config_option, find, read
 from relay.cli.output import StandardError, standard_output
 from relay.config import Config
 from relay.ops import logs
+from relay.stop import Stop
 from relay.store.file import store_path
 
 
@@ -29,7 +31,9 @@ def run(chosen: Path | None, debug: bool) -> None:
 
 
 async def _run(config: Config, store: Path | None) -> None:
-    stop = daemon.Stop()
+    stop = Stop()
     stop.on_signals()
     with standard_output() as (stream, colour):
-        await daemon.run(config, store, daemon.Surroundings(os.environ, stream, colour), stop)
+        await daemon.run(
+            config, store, daemon.Surroundings(os.environ, Terminal(stream, colour)), stop
+        )

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import socket
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from time import time_ns
 
 import click
 
-from relay import daemon
+from relay.channel import Terminal, channel
 from relay.cli.configuration import config_option, read
 from relay.cli.output import standard_output
 from relay.config import Config
@@ -46,10 +45,9 @@ def send(destination: str, chosen: Path | None) -> None:
 async def _send(name: str, config: Config, notification: Notification) -> tuple[Response, Outcome]:
     to = config.destinations[name]
     with standard_output() as (stream, colour):
-        world = daemon.Surroundings(os.environ, stream, colour)
-        async with daemon.channel(name, to, config.routes, world) as channel:
-            response = await channel.send(notification)
-            return response, channel.judge(response, _FIRST)
+        async with channel(name, to, config.routes, Terminal(stream, colour)) as way:
+            response = await way.send(notification)
+            return response, way.judge(response, _FIRST)
 
 
 def _meaning(outcome: Outcome) -> str:

@@ -12,12 +12,14 @@ import msgspec
 
 from relay import daemon
 from relay.bookmark import Bookmark
+from relay.channel import Terminal
 from relay.config import Config, parse
 from relay.demo.engine import RecordedEngine, Say, recorded
 from relay.demo.receiver import Receiver
 from relay.digest import Digest
 from relay.engine.inbox import Connection, Record
 from relay.routing.router import Router
+from relay.stop import Stop
 
 LIMIT_S = 8
 """How long to wait for what is expected before it counts as lost."""
@@ -61,8 +63,8 @@ async def play(say: Say) -> bool:
 
 async def _run(config: Config, store: Path, engine: RecordedEngine, receiver: Receiver) -> None:
     """The daemon, between the engine and the receiver, until all has come."""
-    stop = daemon.Stop()
-    world = daemon.Surroundings(os.environ, terminal=io.BytesIO(), colour=False)
+    stop = Stop()
+    world = daemon.Surroundings(os.environ, terminal=Terminal(io.BytesIO(), colour=False))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(daemon.run(config, store, world, stop))
         playing = tasks.create_task(engine.play(_cut(recorded())))

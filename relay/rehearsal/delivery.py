@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from relay import daemon
+from relay.channel import Terminal, channel
 from relay.config import Config
 from relay.delivery.health import Turn
 from relay.delivery.limits import valves
@@ -19,6 +19,7 @@ from relay.lanes import Lane
 from relay.notification import Notification
 from relay.ops.clock import SteadyClock
 from relay.rehearsal.rehearsal import Sent
+from relay.stop import DRAIN_S, Stop
 from relay.store.outbox import Intake, Outbox
 from relay.store.sqlite import open_outbox
 
@@ -58,8 +59,8 @@ class Watch:
 async def deliver(
     sent: Sequence[Sent],
     config: Config,
-    world: daemon.Surroundings,
-    stop: daemon.Stop,
+    terminal: Terminal,
+    stop: Stop,
     watch: Watch,
 ) -> dict[str, Fate]:
     """Send all of it, until it is delivered or given up; by destination what became of it.
@@ -76,10 +77,10 @@ async def deliver(
         )
         lanes: list[Lane] = []
         for name in names:
-            way = daemon.channel(name, config.destinations[name], config.routes, world)
-            channel = await resources.enter_async_context(way)
+            way = channel(name, config.destinations[name], config.routes, terminal)
+            opened = await resources.enter_async_context(way)
             gossip = _Gossip(watch.say)
-            lanes.append(Lane(channel, outbox, valve[name], gossip, clock.now_ns, random.random))
+            lanes.append(Lane(opened, outbox, valve[name], gossip, clock.now_ns, random.random))
         for batch in _batches(sent):
             await outbox.take_in(Intake(OWN_ENGINE, None, batch), clock.now_ns())
         await _run(lanes, outbox, stop, watch)
@@ -95,19 +96,19 @@ def _batches(sent: Sequence[Sent]) -> Iterator[list[tuple[Notification, Sequence
         ]
 
 
-async def _run(lanes: Sequence[Lane], outbox: Outbox, stop: daemon.Stop, watch: Watch) -> None:
+async def _run(lanes: Sequence[Lane], outbox: Outbox, stop: Stop, watch: Watch) -> None:
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(lane.run()) for lane in lanes]
         await _wait(outbox, stop, watch)
         for lane in lanes:
             lane.stop()
         if running:
-            await asyncio.wait(running, timeout=daemon.DRAIN_S)
+            await asyncio.wait(running, timeout=DRAIN_S)
         for task in running:
             task.cancel()
 
 
-async def _wait(outbox: Outbox, stop: daemon.Stop, watch: Watch) -> None:
+async def _wait(outbox: Outbox, stop: Stop, watch: Watch) -> None:
     """Return when nothing is left, when it is told to stop, or out of patience."""
     loop = asyncio.get_running_loop()
     left, since_s = sum((await outbox.pending()).values()), loop.time()

@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from relay import daemon
+from relay.channel import Terminal
 from relay.config import Config, parse
+from relay.stop import Stop
 from tests.component.bell import PATIENCE_S
 from tests.component.reading import QUICK
 from tests.component.scripted_engine import ScriptedEngine
@@ -35,10 +37,10 @@ routes: [{routes}]
 
 
 @asynccontextmanager
-async def running(config: Config, store: Path) -> AsyncIterator[daemon.Stop]:
+async def running(config: Config, store: Path) -> AsyncIterator[Stop]:
     """Run relay; afterwards tell it to stop and wait until it has."""
-    stop = daemon.Stop()
-    world = daemon.Surroundings({"HOME": "/"}, io.BytesIO(), colour=False, pace=QUICK)
+    stop = Stop()
+    world = daemon.Surroundings({"HOME": "/"}, Terminal(io.BytesIO(), colour=False), pace=QUICK)
     async with asyncio.TaskGroup() as tasks:
         relay = tasks.create_task(daemon.run(config, store, world, stop))
         yield stop

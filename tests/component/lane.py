@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from relay.channel import Channel
 from relay.config import HttpDestination
 from relay.delivery.limits import Valve, valves
 from relay.event import Actor, Event
 from relay.exchange import Request, Response
-from relay.lanes import Channel, Lane
+from relay.lanes import Lane
 from relay.notification import Notification, notify
 from relay.store.outbox import Intake
 from relay.store.sqlite import SqliteOutbox

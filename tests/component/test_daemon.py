@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from relay import daemon
+from relay.channel import Terminal
 from relay.exchange import Request
 from relay.formats import Render
 from relay.notification import Notification
+from relay.stop import Stop
 from relay.store.sqlite import open_outbox
 from tests.component.bell import PATIENCE_S
 from tests.component.house import OWN, configured, running
@@ -174,10 +176,10 @@ async def test_what_is_unexpected_in_a_lane_ends_it_all(
 
     async with engine.serving():
         with monkeypatch.context() as patched:
-            patched.setattr(daemon, "renderer", renderer)
-            world = daemon.Surroundings({}, io.BytesIO(), colour=False, pace=QUICK)
+            patched.setattr("relay.channel.renderer", renderer)
+            world = daemon.Surroundings({}, Terminal(io.BytesIO(), colour=False), pace=QUICK)
             with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
                 async with asyncio.timeout(PATIENCE_S):
-                    await daemon.run(config, store, world, daemon.Stop())
+                    await daemon.run(config, store, world, Stop())
         async with running(config, store):
             await webhook.wait_for(lambda whats: whats == ["a"])

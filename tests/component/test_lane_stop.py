@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from relay.channel import Channel
 from relay.config import HttpDestination
 from relay.delivery.limits import Valve
 from relay.event import Actor, Event
 from relay.exchange import Request, Response
 from relay.formats import renderer
-from relay.lanes import Channel, Lane
+from relay.lanes import Lane
 from relay.notification import notify
 from relay.store.outbox import Due, Intake
 from relay.store.sqlite import open_outbox

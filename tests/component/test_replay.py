@@ -10,11 +10,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from relay import daemon
+from relay.channel import Terminal
 from relay.config import Config, parse
 from relay.rehearsal.delivery import Watch, deliver
 from relay.rehearsal.recording import Recording
 from relay.rehearsal.rehearsal import Rehearsal, Sent
+from relay.stop import Stop
 from tests.component.webhook import Webhook
 from tests.streams import lines
 
@@ -38,8 +39,8 @@ def recorded(config: Config) -> list[Sent]:
     return [each for outcome in outcomes for each in outcome.sent]
 
 
-def world() -> daemon.Surroundings:
-    return daemon.Surroundings({}, io.BytesIO(), colour=False)
+def terminal() -> Terminal:
+    return Terminal(io.BytesIO(), colour=False)
 
 
 def watch(said: list[str], ended: list[int], patience_s: float = PATIENCE_S) -> Watch:
@@ -50,7 +51,7 @@ async def test_all_of_it_arrives_in_order(webhook: Webhook, url: str) -> None:
     """Under the ids that it has for ever; nothing is opened for destinations that get nothing."""
     config = configured(url)
     sent, ended = recorded(config), list[int]()
-    fates = await deliver(sent, config, world(), daemon.Stop(), watch([], ended))
+    fates = await deliver(sent, config, terminal(), Stop(), watch([], ended))
     assert sorted(webhook.whats()) == sorted([*LOOPING, "failed", "hostkilled", "shop-web-1"])
     ids = [it.id for it in webhook.taken if it.what == "looping"]
     told = [it.notification for it in sent]
@@ -74,7 +75,7 @@ async def test_what_fails_is_tried_again() -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         config = configured(f"http://127.0.0.1:{runner.addresses[0][1]}/", ", concurrency: 1")
-        fates = await deliver(recorded(config), config, world(), daemon.Stop(), watch([], []))
+        fates = await deliver(recorded(config), config, terminal(), Stop(), watch([], []))
     finally:
         await runner.cleanup()
     assert (fates["hook"].delivered, fates["hook"].given_up) == (6, 1)
@@ -84,7 +85,7 @@ async def test_what_fails_is_tried_again() -> None:
 async def test_it_ends_when_patience_does() -> None:
     """A destination that is gone keeps nobody waiting for three days."""
     config, said = configured("http://127.0.0.1:1/"), list[str]()
-    fates = await deliver(recorded(config), config, world(), daemon.Stop(), watch(said, [], 0.3))
+    fates = await deliver(recorded(config), config, terminal(), Stop(), watch(said, [], 0.3))
     assert fates["hook"].left == 7
     assert said == [
         "hook fails: Connection refused",
@@ -95,9 +96,9 @@ async def test_it_ends_when_patience_does() -> None:
 async def test_it_ends_when_it_is_told_to(webhook: Webhook, url: str) -> None:
     """What is not sent then is counted."""
     webhook.hold()
-    config, stop = configured(url, ", concurrency: 2"), daemon.Stop()
+    config, stop = configured(url, ", concurrency: 2"), Stop()
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(deliver(recorded(config), config, world(), stop, watch([], [])))
+        run = tasks.create_task(deliver(recorded(config), config, terminal(), stop, watch([], [])))
         await webhook.wait_for(lambda whats: len(whats) == 2)
         stop.ask()
         webhook.release()

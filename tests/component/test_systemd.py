@@ -11,11 +11,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay import daemon
+from relay.channel import Terminal
 from relay.config import Config
 from relay.ops import progress
 from relay.ops.progress import Progress
 from relay.ops.systemd import Manager, attend
 from relay.ops.vitals import Vitals
+from relay.stop import Stop
 from relay.store.trouble import State
 from tests.component.bell import PATIENCE_S
 from tests.component.house import configured
@@ -68,12 +70,10 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 
 @asynccontextmanager
-async def supervised(
-    config: Config, store: Path, supervisor: Supervisor
-) -> AsyncIterator[daemon.Stop]:
-    stop = daemon.Stop()
+async def supervised(config: Config, store: Path, supervisor: Supervisor) -> AsyncIterator[Stop]:
+    stop = Stop()
     environ = {"HOME": "/", **supervisor.environ}
-    world = daemon.Surroundings(environ, io.BytesIO(), colour=False, pace=QUICK)
+    world = daemon.Surroundings(environ, Terminal(io.BytesIO(), colour=False), pace=QUICK)
     async with asyncio.TaskGroup() as tasks:
         relay = tasks.create_task(daemon.run(config, store, world, stop))
         yield stop

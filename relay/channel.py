@@ -1,0 +1,99 @@
+"""The way to a destination: what renders, signs, sends and judges for it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic, time_ns
+from typing import BinaryIO
+
+import structlog
+
+from relay.config import ConsoleDestination, Destination, Route
+from relay.delivery.dialects import DIALECTS, plain
+from relay.delivery.retry import Attempt, judge
+from relay.delivery.sender import Sender, http_sender
+from relay.delivery.signing import Sign, signer
+from relay.delivery.terminal import terminal_sender
+from relay.delivery.webhook import stamped
+from relay.exchange import Outcome, Response
+from relay.formats import Render, renderer
+from relay.notification import Notification
+from relay.tally import DestinationTally
+
+log = structlog.get_logger()
+
+TELL_EVERY_S = 60
+"""How often the same template is said to have failed at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Where the console destination writes."""
+
+    stream: BinaryIO
+    colour: bool
+    """Whether somebody looks at it there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """All that it takes to reach a destination."""
+
+    name: str
+    destination: Destination
+    render: Render
+    sender: Sender
+    sign: Sign | None = None
+    tally: DestinationTally = field(default_factory=DestinationTally)
+
+    async def send(self, notification: Notification) -> Response:
+        """Render the notification and send it once, stamped with the time of the wall clock."""
+        rendered = self.render(notification)
+        request = stamped(rendered, notification.id, time_ns(), self.sign)
+        return await self.sender.send(request)
+
+    def judge(self, response: Response, attempt: Attempt) -> Outcome:
+        """What an answer of this destination means."""
+        dialect = DIALECTS.get(self.destination.type, plain)
+        return judge(response, attempt, self.destination.retry, dialect)
+
+
+@asynccontextmanager
+async def channel(
+    name: str,
+    destination: Destination,
+    routes: Sequence[Route],
+    terminal: Terminal,
+    tally: DestinationTally | None = None,
+) -> AsyncIterator[Channel]:
+    """The way to a destination, with connections of its own; it counts on in ``tally``.
+
+    Raises `TlsError` where the destination's certificates cannot be used.
+    """
+    counted = tally or DestinationTally()
+    render = renderer_of(name, destination, routes, terminal, counted)
+    if isinstance(destination, ConsoleDestination):
+        async with terminal_sender(terminal.stream) as printer:
+            yield Channel(name, destination, render, printer, tally=counted)
+    else:
+        async with http_sender(destination) as http:
+            yield Channel(name, destination, render, http, signer(destination), counted)
+
+
+def renderer_of(
+    name: str,
+    destination: Destination,
+    routes: Sequence[Route],
+    terminal: Terminal,
+    tally: DestinationTally,
+) -> Render:
+    """What renders for a destination; templates that fail are counted, and told now and then."""
+    told_s: dict[str, float] = {}
+
+    def failed(where: str, why: str) -> None:
+        tally.template_failures += 1
+        if monotonic() >= told_s.get(where, 0.0):
+            told_s[where] = monotonic() + TELL_EVERY_S
+            log.warning("template.failed", destination=name, template=where, error=why)
+
+    return renderer(destination, routes, colour=terminal.colour, failed=failed)

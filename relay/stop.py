@@ -1,0 +1,43 @@
+"""Being told to stop, and how long what is under way may take then."""
+
+import asyncio
+import signal
+from dataclasses import dataclass, field
+
+DRAIN_S = 5
+"""How long what is under way may take to finish once relay was told to stop."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Being told to stop, once or more."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self) -> None:
+        """Stop; asked again, stop without waiting for what is under way."""
+        if self.asked.is_set():
+            self.hurried.set()
+        self.asked.set()
+
+    def on_signals(self) -> None:
+        """Stop on SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.ask)
+
+
+async def finish(tasks: list[asyncio.Task[None]], stop: Stop, ends_s: float) -> None:
+    """Let the tasks end by themselves until ``ends_s`` or a second request; then cancel them.
+
+    What is not finished is the engine's to repeat or in the store: the next start does it.
+    """
+    if not tasks:
+        return
+    hurried = asyncio.ensure_future(stop.hurried.wait())
+    finished = asyncio.ensure_future(asyncio.wait(tasks))
+    left_s = max(0.0, ends_s - asyncio.get_running_loop().time())
+    await asyncio.wait({hurried, finished}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in (hurried, finished, *tasks):
+        task.cancel()
