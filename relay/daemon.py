@@ -1,41 +1,33 @@
 """Builds all of relay, runs it, and ends it without losing what is under way."""
 
 import asyncio
-import random
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import structlog
 
 from relay import __version__
 from relay.announcer import Announcer
-from relay.channel import Terminal, channel
+from relay.channel import Terminal
 from relay.config import Config
-from relay.delivery.limits import Valve, valves
-from relay.desk import Desk, EngineReport, Listening, OwnDesk, Report, Running
-from relay.engine.client import current_context
-from relay.engine.endpoint import Endpoint, endpoint
+from relay.desk import Desk, OwnDesk, Running
 from relay.engine.listener import Pace
 from relay.errors import StoreInUse
 from relay.event import HEARTBEAT
-from relay.lanes import Lane
-from relay.ops.admin import admin
 from relay.ops.clock import SteadyClock
 from relay.ops.control import ControlError, control, socket_path
-from relay.ops.progress import Progress
 from relay.ops.systemd import Manager, attend
-from relay.ops.vitals import Stream, Vitals
+from relay.outlet import give_up
+from relay.plan import Plan, prepared
+from relay.reload import Reloader, Source
 from relay.routing.router import Router
-from relay.station import Station, station
+from relay.station import Means
 from relay.stop import DRAIN_S, Stop, finish
 from relay.store.outbox import Outbox
 from relay.store.sqlite import open_outbox
-from relay.tally import EngineTally
+from relay.works import Works
 
 log = structlog.get_logger()
 
@@ -60,104 +52,77 @@ class Surroundings:
     pace: Pace = field(default_factory=Pace)
 
 
-async def run(config: Config, store: Path | None, world: Surroundings, stop: Stop) -> None:
+async def run(
+    config: Config,
+    store: Path | None,
+    world: Surroundings,
+    stop: Stop,
+    source: Source | None = None,
+) -> None:
     """Run relay until it is told to stop. ``store`` None keeps everything in memory.
+
+    From ``source`` the configuration is read again whenever that is asked for.
 
     Raises `StoreError` where the store cannot be used, `AdminError` where ``admin.listen`` cannot,
     `TlsError` where a destination's certificates cannot,
     `EndpointError` where the environment names an engine that cannot be. Whatever else
     fails unexpectedly ends it all: the store makes starting again safe.
     """
-    _make_room_for_lookups(config)
-    home = Path(world.environ.get("HOME", "/"))
-    places = {
-        name: endpoint(engine, world.environ, current_context(home))
-        for name, engine in config.engines.items()
-    }
+    tasks = asyncio.TaskGroup()
     async with AsyncExitStack() as resources:
-        work = await _opened(config, store, resources)
-        lanes = [
-            await resources.enter_async_context(_lane(name, work, world))
-            for name in config.destinations
-        ]
-        if store is not None:
-            desk = OwnDesk(
-                work.outbox, config.destinations, work.clock.now_ns, _running(work, lanes)
-            )
-            await _listen_to_commands(socket_path(store), desk, resources)
-        if config.admin is not None:
-            vitals = partial(_vitals, work, lanes)
-            await resources.enter_async_context(
-                admin(config.admin.listen, vitals, work.outbox.backlog)
-            )
+        works = await _works(config, store, world, tasks, resources)
+
+        async def prepare(wanted: Config) -> Plan:
+            return await prepared(wanted, works.outlets, works.door, world.environ, world.terminal)
+
+        works.adopt(await prepare(config))
         manager = resources.enter_context(closing(Manager(world.environ)))
-        async with asyncio.TaskGroup() as tasks:
-            running = {lane: tasks.create_task(lane.run()) for lane in lanes}
+        reloader = Reloader(source, works, prepare, manager)
+        if store is not None:
+            await _listen_to_commands(socket_path(store), _desk(works, reloader), resources)
+        async with tasks:
+            works.deliver()
             chores = [
-                tasks.create_task(_begin(work, places, world.pace, tasks)),
-                tasks.create_task(work.announcer.run()),
-                tasks.create_task(_prune(work)),
-                tasks.create_task(_beat(work)),
-                tasks.create_task(_attend(manager, work, lanes)),  # the last: all else has begun
+                tasks.create_task(chore)
+                for chore in (
+                    _begin(works, store),
+                    works.announcer.run(),
+                    _prune(works),
+                    _beat(works),
+                    reloader.run(),
+                    # the last: all else has begun
+                    attend(manager, works.vitals, works.progress, works.outbox.pending),
+                )
             ]
             await stop.asked.wait()
             manager.stopping()
             for chore in chores:
                 chore.cancel()
-            await _wind_down(work, running, stop, tasks)
+            await _wind_down(works, stop, tasks)
     log.info("relay.stopped")
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What is at work from the start to the end."""
-
-    config: Config
-    store: Path | None
-    router: Router
-    outbox: Outbox
-    clock: SteadyClock
-    announcer: Announcer
-    valves: Mapping[str, Valve]
-    """By destination."""
-    stations: dict[Station, asyncio.Task[None]] = field(default_factory=dict)
-    """Those that listen, with what ends when all that they read is committed."""
-
-
-def _vitals(work: _Work, lanes: list[Lane]) -> Vitals:
-    none = Stream(EngineTally(), is_open=False)
-    heard = {each.name: Stream(each.tally, each.hears) for each in work.stations}
-    return Vitals(
-        streams={name: heard.get(name, none) for name in work.config.engines},
-        destinations={lane.name: lane.tally for lane in lanes},
-        conditions={lane.name: lane.condition for lane in lanes},
-        store=work.outbox.state,
-        matches=_matches(work),
-        now_ns=work.clock.now_ns(),
-    )
+async def _works(
+    config: Config,
+    store: Path | None,
+    world: Surroundings,
+    tasks: asyncio.TaskGroup,
+    resources: AsyncExitStack,
+) -> Works:
+    """All that is at work, before anything is; closed with the resources."""
+    lost = asyncio.Event()
+    outbox = await _outbox(config, store, lost, resources)
+    router, clock = Router(config.routes), SteadyClock()
+    announcer = Announcer(router, outbox, clock.now_ns, lost)
+    means = Means(router, outbox, clock.now_ns, announcer.heed, world.pace)
+    works = Works(config, means, announcer, clock, tasks)
+    resources.push_async_callback(works.close)
+    return works
 
 
-def _matches(work: _Work) -> Mapping[str, int]:
-    counted = Counter(work.announcer.matches)
-    for each in work.stations:
-        counted.update(each.tally.matches)
-    return {route.name: counted[route.name] for route in work.config.routes}
-
-
-async def _attend(manager: Manager, work: _Work, lanes: list[Lane]) -> None:
-    vitals, progress = partial(_vitals, work, lanes), partial(_progress, work, lanes)
-    await attend(manager, vitals, progress, work.outbox.pending)
-
-
-def _progress(work: _Work, lanes: list[Lane]) -> Progress:
-    return Progress(
-        loops={
-            **{f"engine {each.name}": each.pulse.busy_s for each in work.stations},
-            **{f"destination {lane.name}": lane.pulse.busy_s for lane in lanes},
-        },
-        store_lives=work.outbox.lives,
-        store_waited_s=work.outbox.waited_s,
-    )
+def _desk(works: Works, reloader: Reloader) -> Desk:
+    running = Running(works.conditions, works.enable, works.report, reloader.reload)
+    return OwnDesk(works.outbox, lambda: works.config.destinations, works.clock.now_ns, running)
 
 
 async def _listen_to_commands(socket: Path, desk: Desk, resources: AsyncExitStack) -> None:
@@ -166,35 +131,6 @@ async def _listen_to_commands(socket: Path, desk: Desk, resources: AsyncExitStac
         await resources.enter_async_context(control(socket, desk))
     except ControlError as error:
         log.warning("control.unavailable", error=str(error))
-
-
-def _running(work: _Work, lanes: list[Lane]) -> Running:
-    by_name = {lane.name: lane for lane in lanes}
-    return Running(
-        conditions=lambda: {name: lane.condition for name, lane in by_name.items()},
-        enable=lambda name: by_name[name].enable(),
-        report=partial(_report, work),
-    )
-
-
-def _report(work: _Work) -> Report:
-    not_yet = EngineReport(None, Listening(is_open=False, behind=0, gaps=0, reconnects=0))
-    heard = {each.name: each.report for each in work.stations}
-    state = work.outbox.state
-    return Report(
-        {name: heard.get(name, not_yet) for name in work.config.engines},
-        version=__version__,
-        store_failing=state.reason,
-        store_failing_since_ns=state.failing_since_ns,
-    )
-
-
-async def _opened(config: Config, store: Path | None, resources: AsyncExitStack) -> _Work:
-    lost = asyncio.Event()
-    outbox = await _outbox(config, store, lost, resources)
-    router, clock = Router(config.routes), SteadyClock()
-    announcer = Announcer(router, outbox, clock.now_ns, lost)
-    return _Work(config, store, router, outbox, clock, announcer, valves(config.destinations))
 
 
 async def _outbox(
@@ -218,109 +154,72 @@ async def _outbox(
         await asyncio.sleep(0.1)
 
 
-async def _begin(
-    work: _Work, places: Mapping[str, Endpoint], pace: Pace, tasks: asyncio.TaskGroup
-) -> None:
+async def _begin(works: Works, store: Path | None) -> None:
     """Start to listen; then declare what the store loses. All of it waits for the disk."""
-    retries = [to.retry for to in work.config.destinations.values()]
+    retries = [to.retry for to in works.config.destinations.values()]
     longest_s = max(max(it.max * 2, it.max_after).total_seconds() for it in retries)
-    await work.outbox.settle_clock(work.clock.now_ns(), int(longest_s * 1e9))
-    await _warn_of_leftovers(work.config, work.outbox)
-    await work.announcer.say("started")
-    for name, place in places.items():
-        each = await station(
-            name, place, work.config, work.router, work.outbox, work.clock.now_ns, pace
-        )
-        work.stations[each] = each.start(tasks, work.announcer.heed)
-    log.info("relay.started", version=__version__, store=str(work.store or "memory"))
+    await works.outbox.settle_clock(works.clock.now_ns(), int(longest_s * 1e9))
+    for name in await works.outbox.pending():
+        if name not in works.config.destinations:
+            await give_up(name, works.sources)
+    await works.announcer.say("started")
+    works.listen()
+    log.info("relay.started", version=__version__, store=str(store or "memory"))
     while True:
-        await _declare(work)
+        await _declare(works)
         await asyncio.sleep(DECLARE_EVERY_S)
-        await work.announcer.news.wait()
+        await works.announcer.news.wait()
 
 
-async def _prune(work: _Work) -> None:
+async def _prune(works: Works) -> None:
     """Keep the dead letters within their bounds, which are looked at once a minute."""
-    bounds = work.config.store.dead_letters
-    age_ns = int(bounds.max_age.total_seconds() * 1e9)
     while True:
-        gone = await work.outbox.prune(work.clock.now_ns() - age_ns, bounds.max_count)
+        bounds = works.config.store.dead_letters
+        age_ns = int(bounds.max_age.total_seconds() * 1e9)
+        gone = await works.outbox.prune(works.clock.now_ns() - age_ns, bounds.max_count)
         if gone:
             log.info("dead_letters.pruned", count=gone)
         await asyncio.sleep(PRUNE_EVERY_S)
 
 
-async def _beat(work: _Work) -> None:
+async def _beat(works: Works) -> None:
     """Tell that relay lives: that it is scheduled, and that its store takes something in."""
-    if work.config.heartbeat is None:
-        return
     while True:
-        await work.announcer.say(HEARTBEAT)
-        await asyncio.sleep(work.config.heartbeat.every.total_seconds())
+        works.heartbeat_changed.clear()
+        heartbeat, pause_s = works.config.heartbeat, None
+        if heartbeat is not None:
+            await works.announcer.say(HEARTBEAT)
+            pause_s = heartbeat.every.total_seconds()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await works.heartbeat_changed.wait()
 
 
-async def _declare(work: _Work) -> None:
+async def _declare(works: Works) -> None:
     """Tell what the store lost since it was told last, and the store what it lost of that."""
-    work.announcer.news.clear()
-    losses = await work.outbox.losses()
+    works.announcer.news.clear()
+    losses = await works.outbox.losses()
     if losses:
-        for each in work.stations:
-            each.store_was_renewed()
-    await work.announcer.declare(losses)
+        works.store_was_renewed()
+    await works.announcer.declare(losses)
 
 
-async def _wind_down(
-    work: _Work,
-    running: dict[Lane, asyncio.Task[None]],
-    stop: Stop,
-    tasks: asyncio.TaskGroup,
-) -> None:
+async def _wind_down(works: Works, stop: Stop, tasks: asyncio.TaskGroup) -> None:
     """Read no more, commit what was read, say so, and let the lanes finish: all in `DRAIN_S`."""
     ends_s = asyncio.get_running_loop().time() + DRAIN_S
-    for each in work.stations:
-        each.end()
-    await finish(list(work.stations.values()), stop, ends_s)
-    await finish([tasks.create_task(_say_goodbye(work))], stop, ends_s)
-    for lane in running:
-        lane.stop()
-    await finish(list(running.values()), stop, ends_s)
+    await finish(works.stop_listening(), stop, ends_s)
+    await finish([tasks.create_task(_say_goodbye(works))], stop, ends_s)
+    await finish(works.stop_delivering(), stop, ends_s)
     # what came of the last attempts is told at the next start
-    await finish([tasks.create_task(_tell_the_rest(work))], stop, ends_s + LAST_WORDS_S)
+    await finish([tasks.create_task(_tell_the_rest(works))], stop, ends_s + LAST_WORDS_S)
 
 
-async def _tell_the_rest(work: _Work) -> None:
-    await work.announcer.catch_up()
-    await work.announcer.declare([])
+async def _tell_the_rest(works: Works) -> None:
+    await works.announcer.catch_up()
+    await works.announcer.declare([])
 
 
-async def _say_goodbye(work: _Work) -> None:
-    await work.announcer.catch_up()
-    await _declare(work)
-    await work.announcer.say("stopped")
-
-
-@asynccontextmanager
-async def _lane(name: str, work: _Work, world: Surroundings) -> AsyncIterator[Lane]:
-    config = work.config
-    async with channel(name, config.destinations[name], config.routes, world.terminal) as way:
-        yield Lane(
-            way,
-            work.outbox,
-            work.valves[name],
-            work.announcer,
-            work.clock.now_ns,
-            random.random,
-        )
-
-
-async def _warn_of_leftovers(config: Config, outbox: Outbox) -> None:
-    """Say what is kept for destinations that the configuration no longer has."""
-    for name, count in (await outbox.pending()).items():
-        if name not in config.destinations:
-            log.warning("destination.unknown", destination=name, kept=count)
-
-
-def _make_room_for_lookups(config: Config) -> None:
-    """Give every destination threads for name lookups, which can hang, so that none waits."""
-    workers = 8 + 4 * len(config.destinations)
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(workers, "lookup"))
+async def _say_goodbye(works: Works) -> None:
+    await works.announcer.catch_up()
+    await _declare(works)
+    await works.announcer.say("stopped")

@@ -1,7 +1,7 @@
 """What commands may ask of a relay, whether it runs or not."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +9,7 @@ import msgspec
 
 from relay.condition import Condition
 from relay.errors import RelayError
-from relay.store.outbox import Backlog, DeadLetter, Outbox, Selection, Waiting
+from relay.store.outbox import Backlog, DeadLetter, Names, Outbox, Selection, Waiting
 
 _AT_ONCE = 100
 """So many dead letters are read at once where only their number is asked for."""
@@ -21,6 +21,10 @@ class DeskError(RelayError):
 
 class UnknownDestination(DeskError):
     """No destination has this name."""
+
+
+class NotReloaded(DeskError):
+    """The configuration was not read again: nothing has changed."""
 
 
 class NothingRuns(DeskError):
@@ -66,6 +70,8 @@ class Report(msgspec.Struct, frozen=True):
     """Why the store's disk fails; None where all is well."""
     store_failing_since_ns: int | None = None
     """By the wall clock."""
+    reload_failed: str | None = None
+    """Why the configuration was not read again when that was wanted last; None if it was."""
 
 
 class Desk(Protocol):
@@ -120,6 +126,13 @@ class Desk(Protocol):
         """
         ...
 
+    async def reload(self) -> Sequence[str]:
+        """Read the configuration again. Returns what that changed, in words.
+
+        Raises `NotReloaded` with every problem, `NothingRuns`.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -129,6 +142,8 @@ class Running:
     enable: Callable[[str], bool]
     """See `Desk.enable`; of a destination that there is."""
     report: Callable[[], Report]
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    """See `Desk.reload`; raises `RelayError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +151,8 @@ class OwnDesk:
     """The `Desk` of whoever has the store open."""
 
     outbox: Outbox
-    destinations: Collection[str]
-    """The names of those that are configured."""
+    destinations: Names
+    """The names of those that are configured at the moment."""
     now: Callable[[], int]
     """The clock by which deliveries are due, in nanoseconds."""
     running: Running | None = None
@@ -192,8 +207,8 @@ class OwnDesk:
     async def replay(self, selection: Selection) -> Replayed:
         """See `Desk.replay`."""
         count = await self.outbox.replay(selection, self.destinations, self.now())
-        left = await self.tally(selection)
-        return Replayed(count, {name: left[name] for name in left if name not in self.destinations})
+        known, left = self.destinations(), await self.tally(selection)
+        return Replayed(count, {name: left[name] for name in left if name not in known})
 
     async def drop(self, selection: Selection) -> int:
         """See `Desk.drop`."""
@@ -201,9 +216,20 @@ class OwnDesk:
 
     async def enable(self, destination: str) -> bool:
         """See `Desk.enable`."""
-        if destination not in self.destinations:
-            known = ", ".join(self.destinations)
+        if destination not in self.destinations():
+            known = ", ".join(self.destinations())
             raise UnknownDestination(f"no destination {destination!r}; there are: {known}")
         if self.running is None:
             raise NothingRuns("no relay is running: when one starts, it sends to all destinations")
         return self.running.enable(destination)
+
+    async def reload(self) -> Sequence[str]:
+        """See `Desk.reload`."""
+        if self.running is None:
+            raise NothingRuns("no relay is running: when one starts, it reads the configuration")
+        try:
+            return await self.running.reload()
+        except RelayError as error:
+            raise NotReloaded(
+                f"not reloaded; the configuration from before stays in force\n{error}"
+            ) from error

@@ -57,8 +57,12 @@ class Digest:
         router: Router,
         bookmark: Bookmark | None = None,
         roster: Roster | None = None,
+        tally: EngineTally | None = None,
     ) -> None:
-        """``bookmark`` is None for an engine that was never heard, until its first connection."""
+        """``bookmark`` is None for an engine that was never heard, until its first connection.
+
+        It counts on in ``tally``.
+        """
         self.engine = engine
         self._start_from = start_from
         self._router = router
@@ -69,7 +73,7 @@ class Digest:
         kept = bookmark.drops if bookmark is not None else ()
         self._drops = Drops(Gap(Why(why), *stretch) for why, *stretch in kept)
         self._connection: Connection | None = None
-        self.tally = EngineTally()
+        self.tally = tally or EngineTally()
 
     @property
     def in_doubt(self) -> bool:

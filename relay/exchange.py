@@ -78,6 +78,8 @@ class Reason(StrEnum):
     """It was tried for as long as ``retry.max_age`` allows."""
     ATTEMPTS = "attempts"
     """It was tried as often as ``retry.max_attempts`` allows."""
+    REMOVED = "destination_removed"
+    """Its destination was taken out of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import perf_counter, time_ns
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from relay.delivery.limits import Valve
 from relay.delivery.retry import Attempt
 from relay.event import TYPE_RELAY
 from relay.exchange import Dead, Delivered, Outcome, Reason, Response, kind
+from relay.formats import Render
 from relay.pulse import Pulse
 from relay.store.outbox import Delivery, Outbox
 from relay.tally import DestinationTally
@@ -73,6 +75,7 @@ class Lane:
         self._swept_s = float("-inf")
         self._enabled = False
         self._stopping = False
+        self._leaving = False
         self.pulse = Pulse()
 
     @property
@@ -106,25 +109,42 @@ class Lane:
     async def run(self) -> None:
         """Deliver until told to stop; then return when what is under way is settled."""
         await self._resume()
-        async with asyncio.TaskGroup() as attempts:
-            stopping = False
-            while not stopping:
-                stopping = self._stopping
-                self._news.clear()
-                await self._begin_anew()
-                await self._sweep()
-                had_some = bool(self._ready)
-                next_s = await self._fetch()
-                limit_s = self._start(attempts)
-                if had_some and not self._ready and self._has_room():
-                    continue  # there may be more in the store
-                if not self._stopping:
-                    await self._pause(min(next_s, limit_s))
+        try:
+            async with asyncio.TaskGroup() as attempts:
+                await self._deliver_all(attempts)
+        finally:
+            self._valve.part(self, self._news.set)
+
+    async def _deliver_all(self, attempts: asyncio.TaskGroup) -> None:
+        stopping = False
+        while not stopping:
+            stopping = self._stopping
+            self._news.clear()
+            await self._begin_anew()
+            await self._sweep()
+            had_some = bool(self._ready)
+            next_s = await self._fetch()
+            if self._leaving:
+                return
+            limit_s = self._start(attempts)
+            if had_some and not self._ready and self._has_room():
+                continue  # there may be more in the store
+            if not self._stopping:
+                await self._pause(min(next_s, limit_s))
 
     def stop(self) -> None:
         """Begin what is due and finds room, once more, and then no further attempt."""
         self._stopping = True
         self._news.set()
+
+    def leave(self) -> None:
+        """Begin no further attempt: another lane goes on, or none."""
+        self._leaving = True
+        self._news.set()
+
+    def reword(self, render: Render) -> None:
+        """Say it so from here on."""
+        self._channel = replace(self._channel, render=render)
 
     async def _resume(self) -> None:
         """What the destination asked for holds across a restart, and an episode goes on."""

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from time import time_ns
 
-from relay.config import Config
+from relay.config import EngineConfig, ReconcileConfig
 from relay.desk import EngineReport, Listening
 from relay.digest import Digest
 from relay.engine.client import connect
@@ -22,6 +23,30 @@ from relay.pulse import Pulse
 from relay.routing.router import Router
 from relay.store.outbox import Intake, Outbox, Receipt
 from relay.tally import EngineTally
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One engine, as it is configured and as the environment says where it is."""
+
+    place: Endpoint
+    engine: EngineConfig
+    buffer: int
+    """How much of its stream may wait in memory, in bytes."""
+    reconcile: ReconcileConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all stations work with."""
+
+    router: Router
+    outbox: Outbox
+    now: Callable[[], int]
+    """The clock by which deliveries are due."""
+    heed: Callable[[Receipt], None]
+    """Is given what became of every batch."""
+    pace: Pace
 
 
 class Station:
@@ -92,27 +117,15 @@ class Station:
         self._ways.inbox.put(Look(self.name, self.name, 0))  # of nothing: a batch to tell it with
 
 
-async def station(
-    name: str,
-    place: Endpoint,
-    config: Config,
-    router: Router,
-    outbox: Outbox,
-    now: Callable[[], int],
-    pace: Pace,
-) -> Station:
-    """The station of one engine, with what was known of it at the last commit.
-
-    ``now`` is the clock by which deliveries are due.
-    """
-    engine = config.engines[name]
+async def station(name: str, setup: Setup, means: Means, tally: EngineTally) -> Station:
+    """The station of one engine, with what was known of it at the last commit."""
+    engine, outbox = setup.engine, means.outbox
     bookmark = await outbox.bookmark(name)
     roster = Roster(await outbox.containers(name), bookmark.assumed_ns if bookmark else 0)
-    digest = Digest(name, engine.start_from, router, bookmark, roster)
-    inbox, contact = Inbox(config.ingest.buffer), Contact()
-    reconciler = Reconciler(name, config.reconcile, inbox, digest, contact, time_ns)
-    listener = Listener(
-        name, engine.host, partial(connect, place, time_ns), inbox, digest, reconciler, pace
-    )
-    enricher = Enricher(lambda: contact.client, outbox, now, digest.tally)
-    return Station(Ways(inbox, digest, contact, outbox, now), listener, enricher)
+    digest = Digest(name, engine.start_from, means.router, bookmark, roster, tally)
+    inbox, contact = Inbox(setup.buffer), Contact()
+    reconciler = Reconciler(name, setup.reconcile, inbox, digest, contact, time_ns)
+    reach = partial(connect, setup.place, time_ns)
+    listener = Listener(name, engine.host, reach, inbox, digest, reconciler, means.pace)
+    enricher = Enricher(lambda: contact.client, outbox, means.now, tally)
+    return Station(Ways(inbox, digest, contact, outbox, means.now), listener, enricher)

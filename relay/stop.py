@@ -21,10 +21,10 @@ class Stop:
             self.hurried.set()
         self.asked.set()
 
-    def on_signals(self) -> None:
-        """Stop on SIGTERM and SIGINT."""
+    def on_signals(self, *others: signal.Signals) -> None:
+        """Stop on SIGTERM, SIGINT, and others."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, *others):
             loop.add_signal_handler(number, self.ask)
 
 

@@ -12,6 +12,7 @@ from relay.cli.destination import destination
 from relay.cli.explain import explain
 from relay.cli.outbox import outbox
 from relay.cli.output import fill_closed
+from relay.cli.reload import reload
 from relay.cli.replay import replay
 from relay.cli.run import run
 from relay.cli.schema import schema
@@ -32,7 +33,7 @@ def relay() -> None:
 
 
 for command in (
-    *(run, check, status, explain, test, replay, send),
+    *(run, check, reload, status, explain, test, replay, send),
     *(outbox, dead, destination, schema, demo),
 ):
     relay.add_command(command)

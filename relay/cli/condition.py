@@ -3,7 +3,7 @@
 from relay.cli.shown import moment, name, span
 from relay.condition import Condition
 
-NOT_CONFIGURED = "not configured: kept until it is"
+NOT_CONFIGURED = "not configured: what waits becomes dead letters when relay starts"
 
 
 def state(to: str, condition: Condition | None, now_ns: int) -> str:

@@ -75,7 +75,7 @@ async def _find(kept: Keeping, opened: AsyncExitStack) -> Found:
     except NobodyListens as error:
         nobody = str(error)
     outbox = await _open(kept, nobody, opened)
-    own = OwnDesk(outbox, kept.outline.destinations, time_ns, engines=kept.outline.engines)
+    own = OwnDesk(outbox, lambda: kept.outline.destinations, time_ns, engines=kept.outline.engines)
     return Found(own, is_running=False)
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import signal
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,8 +13,9 @@ from relay import daemon
 from relay.channel import Terminal
 from relay.cli.configuration import config_option, find, read
 from relay.cli.output import StandardError, standard_output
-from relay.config import Config
+from relay.config import Config, load
 from relay.ops import logs
+from relay.reload import Source
 from relay.stop import Stop
 from relay.store.file import store_path
 
@@ -21,19 +24,27 @@ from relay.store.file import store_path
 @config_option
 @click.option("--debug", is_flag=True, help="Log more: also what the libraries say.")
 def run(chosen: Path | None, debug: bool) -> None:
-    """Listen, match and deliver until told to stop (SIGTERM, SIGINT)."""
+    """Listen, match and deliver until told to stop (SIGTERM, SIGINT).
+
+    SIGHUP has the configuration read again, as `relay reload` does.
+    """
     config = read(chosen)
     file = find(chosen)
     store = None if file is None else store_path(config.store.path, file.parent, os.environ)
     level = logging.DEBUG if debug else logging.INFO
     with logs.in_background(logs.configure(StandardError(), level=level)):
-        asyncio.run(_run(config, store))
+        asyncio.run(_run(config, file, store))
 
 
-async def _run(config: Config, store: Path | None) -> None:
+async def _run(config: Config, file: Path | None, store: Path | None) -> None:
     stop = Stop()
-    stop.on_signals()
+    if file is None:
+        source = None
+        stop.on_signals(signal.SIGHUP)  # a terminal that is closed
+    else:
+        source = Source(partial(load, file, os.environ))
+        source.on_signal()
+        stop.on_signals()
     with standard_output() as (stream, colour):
-        await daemon.run(
-            config, store, daemon.Surroundings(os.environ, Terminal(stream, colour)), stop
-        )
+        world = daemon.Surroundings(os.environ, Terminal(stream, colour))
+        await daemon.run(config, store, world, stop, source)

@@ -96,6 +96,10 @@ def _wrong(view: _View) -> Iterator[str]:
         yield f"store: {report.store_failing.replace('_', ' ')}, for {span(since_ns)}"
     elif view.backlog is None:
         yield "store: it does not say what waits"
+    if report.reload_failed is not None:
+        first, *more = report.reload_failed.splitlines()
+        rest = f" (and {len(more)} more: relay check)" if more else ""
+        yield f"configuration: not reloaded, the one from before is in force: {first}{rest}"
     for engine, found in report.engines.items():
         if found.listening is not None and not found.listening.is_open:
             yield f"engine {name(engine)}: its stream is not open"
@@ -152,6 +156,7 @@ def _document(view: _View, wrong: Collection[str]) -> object:
             "failing": report.store_failing,
             "failing_since": _time(report.store_failing_since_ns),
         },
+        "reload_failed": report.reload_failed,
         "engines": {
             engine: {
                 "position": _time(found.position_ns),

@@ -42,7 +42,7 @@ class Valve:
     """
 
     def __init__(self, rates: Iterable[Rate] = ()) -> None:
-        self._buckets = [TokenBucket(rate) for rate in rates]
+        self._buckets = {rate: TokenBucket(rate) for rate in rates}
         self._closed_until_s = float("-inf")
         self._queue: list[object] = []
         self._waiting: list[Callable[[], None]] = []
@@ -50,6 +50,16 @@ class Valve:
     def on_change(self, wake: Callable[[], None]) -> None:
         """Call this when a wait may be shorter than it was said to be."""
         self._waiting.append(wake)
+
+    def part(self, who: object, wake: Callable[[], None]) -> None:
+        """``who`` is no more, and is not called."""
+        self._waiting.remove(wake)
+        self.leave(who)
+
+    def bound(self, rates: Iterable[Rate]) -> None:
+        """Let through as these say from now on; one that stays remembers what it let through."""
+        self._buckets = {rate: self._buckets.get(rate) or TokenBucket(rate) for rate in rates}
+        self._wake()
 
     def wait_s(self, who: object, now_s: float) -> float:
         """How long until the next of ``who`` may go, which queues for it; 0 if it may go now."""
@@ -59,7 +69,7 @@ class Valve:
         closed_s = self._closed_until_s - now_s
         waits_s = (
             bucket.wait_s(now_s) + ahead * bucket.per_token_s
-            for bucket in self._buckets
+            for bucket in self._buckets.values()
             if ahead or bucket.wait_s(now_s)
         )
         return max(0.0, closed_s, *waits_s)
@@ -68,7 +78,7 @@ class Valve:
         """Let one of ``who`` go."""
         if who in self._queue:
             self._queue.remove(who)
-        for bucket in self._buckets:
+        for bucket in self._buckets.values():
             bucket.spend(now_s)
 
     def leave(self, who: object) -> None:
@@ -95,19 +105,28 @@ class Valve:
         return max(0.0, self._closed_until_s - now_s)
 
 
-def valves(destinations: Mapping[str, Destination]) -> dict[str, Valve]:
-    """One for each destination, by name; those with one URL host and path share theirs.
+class Valves:
+    """One for each place that is sent to.
 
-    Unless it is somebody else who takes what is sent there: another chat, topic or service.
+    Destinations with one URL host and path are one place, unless it is somebody else who takes what
+    is sent there: another chat, topic or service.
     """
-    places: defaultdict[object, dict[str, Rate | None]] = defaultdict(dict)
-    for name, to in destinations.items():
-        places[_place(name, to)][name] = to.rate_limit
-    shared: dict[str, Valve] = {}
-    for rates in places.values():
-        valve = Valve({rate for rate in rates.values() if rate is not None})
-        shared.update(dict.fromkeys(rates, valve))
-    return shared
+
+    def __init__(self) -> None:
+        self._of_places: dict[object, Valve] = {}
+
+    def arrange(self, destinations: Mapping[str, Destination]) -> dict[str, Valve]:
+        """Those of these destinations, by name; a place that was known before keeps its own."""
+        places: defaultdict[object, dict[str, Rate | None]] = defaultdict(dict)
+        for name, to in destinations.items():
+            places[_place(name, to)][name] = to.rate_limit
+        before, self._of_places = self._of_places, {}
+        arranged: dict[str, Valve] = {}
+        for place, rates in places.items():
+            valve = self._of_places[place] = before.get(place) or Valve()
+            valve.bound({rate for rate in rates.values() if rate is not None})
+            arranged.update(dict.fromkeys(rates, valve))
+        return arranged
 
 
 def _place(name: str, to: Destination) -> object:

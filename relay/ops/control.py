@@ -13,7 +13,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from relay import __version__
-from relay.desk import Desk, UnknownDestination
+from relay.desk import Desk, NotReloaded, UnknownDestination
 from relay.errors import RelayError
 from relay.ops.unix_socket import bound, remove, why_not
 from relay.store.outbox import Selection
@@ -137,6 +137,9 @@ def _application(desk: Desk, questions: "_Questions") -> web.Application:
         asked = msgspec.json.decode(await request.read(), type=EnableAsked)
         return _json(await desk.enable(asked.destination))
 
+    async def reload(_: web.Request) -> web.Response:
+        return _json(await desk.reload())
+
     async def report(_: web.Request) -> web.Response:
         return _json(await desk.report())
 
@@ -159,6 +162,7 @@ def _application(desk: Desk, questions: "_Questions") -> web.Application:
             web.get("/api/", greet),
             web.get("/api/conditions", conditions),
             web.post("/api/enable", enable),
+            web.post("/api/reload", reload),
             web.get("/api/report", report),
             web.get("/api/backlog", backlog),
             web.get("/api/pending", pending),
@@ -272,6 +276,8 @@ async def _failures_in_words(request: web.Request, handler: Handler) -> web.Stre
         return _json(Failure(str(error)), 400)
     except web.HTTPClientError as error:
         return _json(Failure(error.reason), error.status)
+    except NotReloaded as error:
+        return _json(Failure(str(error)), 409)
     except UnknownDestination as error:
         return _json(Failure(str(error)), 422)
     except _Unanswered as error:

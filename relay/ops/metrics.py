@@ -63,6 +63,7 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield self._of_build()
+        yield from self._of_loading()
         yield from self._of_engines()
         yield from self._of_engines_in_detail()
         yield self._of_routes()
@@ -76,6 +77,23 @@ class _Collector(Collector):
         build = GaugeMetricFamily("relay_build_info", "Which relay this is.", labels=["version"])
         build.add_metric([__version__], 1)
         return build
+
+    def _of_loading(self) -> Iterator[Metric]:
+        loading = self._vitals.loading
+        yield GaugeMetricFamily(
+            "relay_config_last_reload_successful",
+            "Whether the configuration could be read when that was wanted last.",
+            value=loading.failed is None,
+        )
+        yield GaugeMetricFamily(
+            "relay_config_loaded_timestamp_seconds",
+            "When the configuration that is in force was read.",
+            value=loading.loaded_ns / 1e9,
+        )
+        reloads = CounterMetricFamily("relay_config_reloads", "Reloads.", labels=["outcome"])
+        reloads.add_metric(["success"], loading.reloads)
+        reloads.add_metric(["failure"], loading.failures)
+        yield reloads
 
     def _of_engines(self) -> Iterator[Metric]:
         yield self._total("events_received", "Events that came.", lambda t: t.received)

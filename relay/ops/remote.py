@@ -1,7 +1,7 @@
 """The desk of a relay that runs, as commands see it."""
 
 import errno
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 
 from relay.condition import Condition
-from relay.desk import DeskError, Replayed, Report, UnknownDestination
+from relay.desk import DeskError, NotReloaded, Replayed, Report, UnknownDestination
 from relay.errors import system_words
 from relay.ops.control import PAGE, Failure, Greeting
 from relay.ops.unix_socket import address
@@ -21,6 +21,9 @@ ANSWER_S = 10.0
 
 WORK_S = 600.0
 """How long it may be at work on dead letters; there can be a million."""
+
+RELOAD_S = 120.0
+"""How long a reload may take, with one that is under way before it."""
 
 T = TypeVar("T")
 
@@ -114,6 +117,10 @@ class RemoteDesk:
         """See `Desk.enable`."""
         return await self._post("/api/enable", {"destination": destination}, bool)
 
+    async def reload(self) -> Sequence[str]:
+        """See `Desk.reload`."""
+        return await self._post("/api/reload", None, list[str], RELOAD_S)
+
     async def _get(self, path: str, kind: type[T]) -> T:
         return self._read(await self._exchange("GET", path, None, ANSWER_S), kind)
 
@@ -146,6 +153,8 @@ class RemoteDesk:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._failure(f"answers what is not understood ({status}): {error}") from error
         match status:
+            case 409:
+                raise NotReloaded(words)
             case 422:
                 raise UnknownDestination(words)
             case 503:

@@ -6,6 +6,7 @@ See sd_notify(3): datagrams of assignments, to the socket that the environment n
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -31,6 +32,8 @@ class Manager:
     def __init__(self, environ: Mapping[str, str]) -> None:
         """See sd_notify(3) and sd_watchdog_enabled(3) for the variables."""
         self._socket = _connected(environ.get("NOTIFY_SOCKET", ""))
+        self._owed = True
+        self._reloading = False
         self.watchdog_s = _watchdog_s(environ)
         """How often it wants to hear of progress; None where it does not."""
 
@@ -49,6 +52,27 @@ class Manager:
         except OSError:  # it has no room at the moment, or is gone
             return False
         return True
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether it is to be told, and has not been yet, that relay is ready."""
+        return self._owed and not self._reloading
+
+    def ready(self, status: str) -> None:
+        """relay is ready, and does this."""
+        self._owed = not self.tell(READY="1", STATUS=status)
+
+    def reloading(self) -> None:
+        """A reload begins: systemd waits until `ready` is told. See `Type=notify-reload` in
+        systemd.service(5)."""
+        self._owed = self._reloading = True
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self.tell(RELOADING="1", MONOTONIC_USEC=str(usec))
+
+    def reloaded(self) -> None:
+        """It is over, whatever came of it."""
+        self._reloading = False
+        self._owed = not self.tell(READY="1")
 
     def stopping(self) -> None:
         """relay was told to stop: from here on systemd asks for no progress."""
@@ -74,15 +98,15 @@ async def attend(
     if not manager.listens:
         return
     look_s = min(LOOK_S, manager.watchdog_s / 3) if manager.watchdog_s else LOOK_S
-    ready, said, found = False, "", list[str]()
+    said, found = "", list[str]()
     while True:
         seen = progress()
         before, found = found, stuck(seen)
         if found and before:  # what was let go just now has not come round yet
             log.error("relay.stuck", loops=found)
         status = describe(vitals(), await _waiting(seen, vitals(), pending))
-        if not ready:
-            ready = manager.tell(READY="1", STATUS=status)
+        if manager.is_owed:
+            manager.ready(status)
         elif status != said:
             manager.tell(STATUS=status)
         said = status
@@ -101,6 +125,7 @@ def describe(vitals: Vitals, waiting: int | None) -> str:
             *_some([name for name, it in named if it.failing and not it.stopped], "failing"),
             *_some([name for name, it in named if it.stopped], "stopped"),
             *_troubled(vitals),
+            *([] if vitals.loading.failed is None else ["the last reload failed"]),
         ]
     )
 

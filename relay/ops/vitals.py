@@ -17,6 +17,20 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class Loading:
+    """What came of reading the configuration."""
+
+    loaded_ns: int
+    """When the one was read that is in force; by the wall clock."""
+    failed: str | None = None
+    """Why the last reload failed; None if it did not."""
+    reloads: int = 0
+    """Those that succeeded."""
+    failures: int = 0
+    """Those that did not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Vitals:
     """What the metrics and the readiness are made of."""
 
@@ -28,6 +42,7 @@ class Vitals:
     store: State
     matches: Mapping[str, int]
     """How many events each route matched, by its name; each that is configured."""
+    loading: Loading
     now_ns: int
     """The time by which deliveries are due."""
 

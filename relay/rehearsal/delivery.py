@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from relay.channel import Terminal, channel
 from relay.config import Config
 from relay.delivery.health import Turn
-from relay.delivery.limits import valves
+from relay.delivery.limits import Valves
 from relay.event import OWN_ENGINE
 from relay.exchange import Reason
 from relay.lanes import Lane
@@ -70,7 +70,7 @@ async def deliver(
     """
     names = [name for name in config.destinations if any(name in it.destinations for it in sent)]
     unordered = [name for name in names if config.destinations[name].ordering == "none"]
-    clock, valve = SteadyClock(), valves(config.destinations)
+    clock, valve = SteadyClock(), Valves().arrange(config.destinations)
     async with AsyncExitStack() as resources:
         outbox: Outbox = await resources.enter_async_context(
             open_outbox(None, max_size=_NO_BOUND, unordered=unordered)

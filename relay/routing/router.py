@@ -51,6 +51,10 @@ class Router:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = [(route, Matcher(route.match)) for route in routes]
 
+    def adopt(self, other: "Router") -> None:
+        """From here on decide as the other does."""
+        self._routes = other._routes
+
     def walk(self, event: Event) -> Iterator[Step]:
         """What each route says to the event, from top to bottom.
 

@@ -1,7 +1,7 @@
 """Deliveries as rows: added, due, settled."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,12 +10,12 @@ from relay.event import TYPE_RELAY
 from relay.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
 from relay.notification import Notification
 from relay.store.outbox import (
-    EXPIRED_AT_ONCE,
+    GIVEN_UP_AT_ONCE,
     HOLD_NS,
     Backlog,
     Delivery,
     Due,
-    Expired,
+    GivenUp,
     Waiting,
     is_heartbeat,
     subject,
@@ -137,15 +137,31 @@ def expire(
     now_ns: int,
     besides: list[int],
     connection: sqlite3.Connection,
-) -> Expired:
+) -> GivenUp:
     """See `Outbox.expire`."""
     asked = {
         "destination": destination,
         "before_ns": before_ns,
         "besides": msgspec.json.encode(besides).decode(),
-        "most": EXPIRED_AT_ONCE,
+        "most": GIVEN_UP_AT_ONCE,
     }
-    found = connection.execute(SQL["too_old"], asked).fetchall()
+    return _give_up(SQL["too_old"], asked, Reason.EXPIRED, now_ns, connection)
+
+
+def retire(destination: str, now_ns: int, connection: sqlite3.Connection) -> GivenUp:
+    """See `Outbox.retire`."""
+    asked = {"destination": destination, "most": GIVEN_UP_AT_ONCE}
+    return _give_up(SQL["of_destination"], asked, Reason.REMOVED, now_ns, connection)
+
+
+def _give_up(
+    query: str,
+    asked: Mapping[str, object],
+    reason: Reason,
+    now_ns: int,
+    connection: sqlite3.Connection,
+) -> GivenUp:
+    found = connection.execute(query, asked).fetchall()
     own = 0
     for seq, to, notification, created_ns, attempts, answer in found:
         # the attempt that it is spared is not counted
@@ -153,8 +169,8 @@ def expire(
             seq, to, read_notification(notification), _time(created_ns), _time(attempts) - 1
         )
         own += delivery.notification.events[0].type == TYPE_RELAY
-        _bury(delivery, Reason.EXPIRED, read_answer(answer), now_ns, connection)
-    return Expired(len(found), own)
+        _bury(delivery, reason, read_answer(answer), now_ns, connection)
+    return GivenUp(len(found), own)
 
 
 def _try_again(

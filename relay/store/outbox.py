@@ -1,24 +1,34 @@
 """What the two loops may ask of a store; they share nothing else."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from relay.bookmark import Bookmark
+from relay.config import WhenFull
 from relay.container import Container
 from relay.event import HEARTBEAT, OWN_ENGINE, TYPE_RELAY, Event
 from relay.exchange import Answer, Outcome
 from relay.notification import Notification
 from relay.store.trouble import Loss, State
 
-EXPIRED_AT_ONCE = 500
-"""So many deliveries are given up in one commit, for their age."""
+GIVEN_UP_AT_ONCE = 500
+"""So many deliveries are given up in one commit, for their age or their destination."""
 
 HOLD_NS = 3_000_000_000
 """How long a delivery waits at most for what its notification is to include."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The bound of a store."""
+
+    most: int
+    """In bytes, of the pages that are in use."""
+    when_full: WhenFull
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +75,8 @@ class Enriched:
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
-    """Deliveries that were given up for their age."""
+class GivenUp:
+    """Deliveries that were given up without another attempt."""
 
     count: int = 0
     own: int = 0
@@ -144,8 +154,19 @@ class Due:
     """When the first delivery that is not due yet will be; None if there is none."""
 
 
+Names = Callable[[], Collection[str]]
+"""Those of the destinations that are configured at the moment."""
+
+
 class Outbox(Protocol):
     """Every call returns when what it did is on disk; while the disk fails, none returns."""
+
+    def bound(self, room: Room, unordered: Collection[str]) -> None:
+        """How much it may hold, and whose deliveries are in no order.
+
+        It holds for all that comes from now on. Waits for nothing.
+        """
+        ...
 
     @property
     def state(self) -> State:
@@ -220,11 +241,15 @@ class Outbox(Protocol):
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
-    ) -> Expired:
-        """Give up up to `EXPIRED_AT_ONCE` deliveries made before then, without another attempt.
+    ) -> GivenUp:
+        """Give up up to `GIVEN_UP_AT_ONCE` deliveries made before then, without another attempt.
 
         Those whose ``seq`` is among ``besides`` are left alone, and those that stand behind them.
         """
+        ...
+
+    async def retire(self, destination: str, now_ns: int) -> GivenUp:
+        """Give up up to `GIVEN_UP_AT_ONCE` deliveries to a destination that is no more."""
         ...
 
     async def hurry(self, destination: str, now_ns: int) -> None:
@@ -269,12 +294,12 @@ class Outbox(Protocol):
         """Up to ``most`` of those, the newest first; with numbers less than ``below``."""
         ...
 
-    async def replay(self, selection: Selection, destinations: Collection[str], now_ns: int) -> int:
+    async def replay(self, selection: Selection, destinations: Names, now_ns: int) -> int:
         """Make deliveries of dead letters again, under the same ids, as if they were new.
 
-        Only of those for these ``destinations``: for others nobody would make them. Returns how
-        many. Those about one subject are in the order in which they were given up, behind those
-        that wait.
+        Only of those for these ``destinations``, which are asked for before each commit: for others
+        nobody would make them. Returns how many. Those about one subject are in the order in which
+        they were given up, behind those that wait.
         """
         ...
 

@@ -76,6 +76,10 @@ WHERE created_ns <= :before_ns AND subject NOT IN (
     SELECT subject FROM deliveries WHERE seq IN (SELECT value FROM json_each(:besides))
 );
 
+-- name: of_destination
+SELECT seq, destination, notification, created_ns, attempts, answer
+FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :most;
+
 -- name: hurry
 -- What waits for another try, and nothing that waits for one before it.
 UPDATE deliveries SET due_ns = :now_ns

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from relay.config import WhenFull
 from relay.event import TYPE_RELAY
 from relay.exchange import Answer
 from relay.notification import Included, Notification
 from relay.store import deliveries
 from relay.store.deliveries import Adding
-from relay.store.outbox import Enriched, Intake, Receipt
+from relay.store.outbox import Enriched, Intake, Receipt, Room
 from relay.store.statements import SQL
 
 CHUNK = 32
@@ -20,15 +19,6 @@ CHUNK = 32
 
 
 NO_ROOM = "the store is full"
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """The bound of a store."""
-
-    most: int
-    """In bytes, of the pages that are in use."""
-    when_full: WhenFull
 
 
 @dataclass(slots=True)

@@ -23,13 +23,15 @@ from relay.store.outbox import (
     Delivery,
     Due,
     Enriched,
-    Expired,
+    GivenUp,
     Intake,
+    Names,
     Receipt,
+    Room,
     Selection,
     Waiting,
 )
-from relay.store.room import Room, Shed
+from relay.store.room import Shed
 from relay.store.trouble import Loss, State
 
 _DEFAULTS = StoreConfig()
@@ -38,11 +40,14 @@ _DEFAULTS = StoreConfig()
 class SqliteOutbox:
     """An `Outbox`; see there for what each call promises."""
 
-    def __init__(self, committer: Committer, bound: Room, unordered: Collection[str] = ()) -> None:
+    def __init__(self, committer: Committer, room: Room, unordered: Collection[str] = ()) -> None:
         self._committer = committer
-        self._room = bound
-        self._unordered = frozenset(unordered)
+        self.bound(room, unordered)
         self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def bound(self, room: Room, unordered: Collection[str]) -> None:
+        """See `Outbox.bound`."""
+        self._room, self._unordered = room, frozenset(unordered)
 
     @property
     def state(self) -> State:
@@ -107,13 +112,17 @@ class SqliteOutbox:
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
-    ) -> Expired:
+    ) -> GivenUp:
         """See `Outbox.expire`."""
         work = partial(deliveries.expire, destination, before_ns, now_ns, list(besides))
         expired = await self._committer.run(work)
         if expired.count:
             self._tell([destination])
         return expired
+
+    async def retire(self, destination: str, now_ns: int) -> GivenUp:
+        """See `Outbox.retire`."""
+        return await self._committer.run(partial(deliveries.retire, destination, now_ns))
 
     async def hurry(self, destination: str, now_ns: int) -> None:
         """See `Outbox.hurry`."""
@@ -151,12 +160,12 @@ class SqliteOutbox:
         """See `Outbox.dead_letters`."""
         return await self._committer.run(partial(letters.find, selection, most, below))
 
-    async def replay(self, selection: Selection, destinations: Collection[str], now_ns: int) -> int:
+    async def replay(self, selection: Selection, destinations: Names, now_ns: int) -> int:
         """See `Outbox.replay`."""
         how = Adding(now_ns, self._unordered, held=False)
         span, count = await self._letters(), 0
         while found := await self._committer.run(
-            partial(letters.replay, selection, destinations, span, how)
+            partial(letters.replay, selection, destinations(), span, how)
         ):
             span, count = range(found[-1].number + 1, span.stop), count + len(found)
             self._tell({letter.destination for letter in found})

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from relay.channel import Channel
 from relay.config import HttpDestination
-from relay.delivery.limits import Valve, valves
+from relay.delivery.limits import Valve, Valves
 from relay.event import Actor, Event
 from relay.exchange import Request, Response
 from relay.lanes import Lane
@@ -86,7 +86,7 @@ def lane(
     **parts: object,
 ) -> Lane:
     channel = Channel(name, config(**parts), lambda _: Request(b"{}", "http://x"), to)
-    passed = valve or valves({name: channel.destination})[name]
+    passed = valve or Valves().arrange({name: channel.destination})[name]
     return Lane(channel, outbox, passed, gossip or Heard(), clock, lambda: 0.5)
 
 

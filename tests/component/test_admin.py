@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from relay.config import AdminConfig, Config, TcpPort, UnixSocket
 from relay.ops import admin as served
 from relay.ops.admin import AdminError, admin
-from relay.ops.vitals import Stream, Vitals
+from relay.ops.vitals import Loading, Stream, Vitals
 from relay.store.outbox import Backlog
 from relay.store.trouble import State, Trouble
 from relay.tally import DestinationTally, EngineTally
@@ -38,6 +38,7 @@ def vitals(store: State = WELL) -> Vitals:
         {},
         store,
         {},
+        Loading(0),
         NOW_NS,
     )
 

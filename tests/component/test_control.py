@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from relay.ops import control as served
 from relay.ops import remote
 from relay.ops.control import ControlError, control, socket_path
 from relay.ops.remote import NoAnswer, NobodyListens, remote_desk
-from relay.store.outbox import HOLD_NS, Backlog, Delivery, Selection
+from relay.store.outbox import HOLD_NS, Backlog, Delivery, Names, Selection
 from relay.store.sqlite import SqliteOutbox, open_outbox
 from tests.component.bell import PATIENCE_S
 from tests.unit.store.samples import intake, told
@@ -77,8 +77,11 @@ def own(outbox: SqliteOutbox, enabled: list[str]) -> OwnDesk:
         enabled.append(name)
         return CONDITIONS[name].stopped
 
-    running = Running(lambda: CONDITIONS, enable, lambda: REPORT)
-    return OwnDesk(outbox, CONDITIONS, lambda: NOW_NS, running)
+    async def reload() -> Sequence[str]:
+        return ["routes"]
+
+    running = Running(lambda: CONDITIONS, enable, lambda: REPORT, reload)
+    return OwnDesk(outbox, lambda: CONDITIONS, lambda: NOW_NS, running)
 
 
 @pytest.fixture
@@ -219,9 +222,7 @@ async def test_what_dies_again_has_been_replayed(
     await bury(outbox, told(1))
     replay = outbox.replay
 
-    async def replay_in_vain(
-        selection: Selection, destinations: Collection[str], now_ns: int
-    ) -> int:
+    async def replay_in_vain(selection: Selection, destinations: Names, now_ns: int) -> int:
         count = await replay(selection, destinations, now_ns)
         await bury(outbox, told(2, about="db"))
         return count
@@ -249,7 +250,7 @@ async def test_enable_nobody(desk: Desk, enabled: list[str]) -> None:
 async def test_a_desk_without_a_relay(outbox: SqliteOutbox) -> None:
     """It knows of no conditions, only how far engines were heard, and has nothing to enable."""
     await outbox.take_in(intake(bookmark=Bookmark(7, 3)), 10)
-    desk = OwnDesk(outbox, ["ops"], lambda: NOW_NS, engines=["here", "new"])
+    desk = OwnDesk(outbox, lambda: ["ops"], lambda: NOW_NS, engines=["here", "new"])
     assert await desk.conditions() == {}
     report = Report({"here": EngineReport(7), "new": EngineReport(None)})
     assert await desk.report() == report
@@ -432,7 +433,7 @@ async def test_work_that_takes_long(
             await finished.wait()
             return 7
 
-    desk = Slow(outbox, ["ops"], lambda: NOW_NS)
+    desk = Slow(outbox, lambda: ["ops"], lambda: NOW_NS)
     async with control(place, desk), remote_desk(place) as theirs:
         assert await theirs.drop(ALL) == 7
     assert probed == 3

@@ -13,7 +13,7 @@ from relay.delivery.limits import Valve
 from relay.event import happening
 from relay.exchange import Reason, Request, Response
 from relay.notification import notify
-from relay.store.outbox import EXPIRED_AT_ONCE, Selection
+from relay.store.outbox import GIVEN_UP_AT_ONCE, Selection
 from relay.store.sqlite import SqliteOutbox, open_outbox
 from tests.component.gossip import Heard
 from tests.component.lane import (
@@ -170,7 +170,7 @@ async def test_what_grows_too_old_meanwhile_is_given_up(
     outbox: SqliteOutbox, clock: Clock, hours: Hours, answer: Response
 ) -> None:
     """Without an attempt for each: the destination would get thousands of them, or none."""
-    gossip, to, count = Heard(), Destination(lambda _: answer), 2 * EXPIRED_AT_ONCE + 10
+    gossip, to, count = Heard(), Destination(lambda _: answer), 2 * GIVEN_UP_AT_ONCE + 10
     await many(outbox, count)
     async with running(lane(outbox, to, clock, gossip=gossip, retry={"max_age": "1h", **STEADY})):
         await hours.settle()

@@ -16,7 +16,7 @@ from relay.config import Config
 from relay.ops import progress
 from relay.ops.progress import Progress
 from relay.ops.systemd import Manager, attend
-from relay.ops.vitals import Vitals
+from relay.ops.vitals import Loading, Vitals
 from relay.stop import Stop
 from relay.store.trouble import State
 from tests.component.bell import PATIENCE_S
@@ -154,7 +154,7 @@ async def test_a_lane_that_hangs_stops_the_beat(
 
 async def test_ready_is_repeated_until_there_is_room(supervisor: Supervisor) -> None:
     """A manager that does not read at the moment gets it later."""
-    vitals = Vitals({}, {}, {}, State(), {}, 0)
+    vitals = Vitals({}, {}, {}, State(), {}, Loading(0), 0)
 
     async def pending() -> dict[str, int]:
         return {}

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,12 +125,15 @@ def relay_that_runs(
         enabled.append(name)
         return known[name].stopped
 
+    async def reload() -> Sequence[str]:
+        return []
+
     async def serve() -> None:
         async with open_outbox(store) as outbox:
             if work is not None:
                 await work(outbox)
-            running = Running(lambda: known, enable, lambda: report)
-            desk = OwnDesk(outbox, destinations, lambda: now_ns, running)
+            running = Running(lambda: known, enable, lambda: report, reload)
+            desk = OwnDesk(outbox, lambda: destinations, lambda: now_ns, running)
             async with control(socket_path(store), desk):
                 ready.set()
                 await stop.wait()

@@ -54,7 +54,7 @@ def test_list(place: Place) -> None:
         == """\
 DESTINATION  WAITING  CONDITION
 audit        1        working
-gone         1        not configured: kept until it is
+gone         1        not configured: what waits becomes dead letters when relay starts
 ops          2        working
 
 AGE         DESTINATION  ROUTE    WHAT HAPPENED  ATTEMPTS  WHY               NEXT
@@ -143,7 +143,7 @@ def test_without_a_relay(place: Place) -> None:
     states = result.stdout.splitlines()[1:4]
     assert states == [
         "audit        1        no relay is running",
-        "gone         1        not configured: kept until it is",
+        "gone         1        not configured: what waits becomes dead letters when relay starts",
         "ops          2        no relay is running",
     ]
     assert "unavailable: 503" in result.stdout

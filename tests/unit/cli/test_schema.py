@@ -43,4 +43,4 @@ def test_a_script_for_the_shell(shell: str) -> None:
 def test_what_a_shell_is_told() -> None:
     """The commands that begin so."""
     found = completed(_RELAY_COMPLETE="bash_complete", COMP_WORDS="relay re", COMP_CWORD="1")
-    assert found.split() == ["plain,replay"]
+    assert found.split() == ["plain,reload", "plain,replay"]

@@ -44,7 +44,7 @@ here    open    2026-11-23 06:48:34Z, 1 h 2 min ago  0       0     0
 
 DESTINATION  WAITING  OLDEST      CONDITION
 audit        0                    working
-gone         1        1 min 30 s  not configured: kept until it is
+gone         1        1 min 30 s  not configured: what waits becomes dead letters when relay starts
 ops          2        1 h 2 min   working
 """
     )

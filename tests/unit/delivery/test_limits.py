@@ -12,7 +12,7 @@ from relay.config import (
     SlackDestination,
     TelegramDestination,
 )
-from relay.delivery.limits import TokenBucket, Valve, valves
+from relay.delivery.limits import TokenBucket, Valve, Valves
 
 
 def let_go(bucket: TokenBucket, now_s: float) -> int:
@@ -139,7 +139,7 @@ def http(url: str, **parts: object) -> HttpDestination:
 
 def test_one_url_is_one_place() -> None:
     """Whatever its query and its user are: host, port and path tell, and what a vendor adds."""
-    found = valves(
+    found = Valves().arrange(
         {
             "a": http("https://x/hook?to=a"),
             "b": http("https://user@x/hook?to=b"),
@@ -156,7 +156,7 @@ def test_one_url_is_one_place() -> None:
 
 def test_a_place_has_the_rates_of_all_that_lead_there() -> None:
     """One that is set for a destination holds for its neighbour, which has none."""
-    found = valves({"a": http("https://x/", rate_limit="1/min"), "b": http("https://x/")})
+    found = Valves().arrange({"a": http("https://x/", rate_limit="1/min"), "b": http("https://x/")})
     found["b"].spend(B, 0)
     assert found["b"].wait_s(B, 0) == 60
 
@@ -165,7 +165,7 @@ def test_another_addressee_is_another_place() -> None:
     """Chats of one bot, and services of one PagerDuty, have the same URL and are not the same."""
     chats = [{"token": "123456:abcdefghijkl", "chat_id": chat} for chat in ("1", "2", "1")]
     keys = [{"routing_key": key} for key in ("a" * 9, "b" * 9)]
-    found = valves(
+    found = Valves().arrange(
         {
             **{f"t{n}": TelegramDestination.model_validate(it) for n, it in enumerate(chats)},
             **{f"p{n}": PagerDutyDestination.model_validate(it) for n, it in enumerate(keys)},

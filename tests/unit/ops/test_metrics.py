@@ -16,7 +16,7 @@ from relay.delivery.dialects import slack
 from relay.delivery.retry import Attempt, judge
 from relay.exchange import Reason, Response, kind
 from relay.ops.metrics import VERDICTS, exposition
-from relay.ops.vitals import Stream, Vitals
+from relay.ops.vitals import Loading, Stream, Vitals
 from relay.store.outbox import Backlog
 from relay.store.trouble import State, Trouble
 from relay.tally import LATENCIES_S, DestinationTally, EngineTally
@@ -32,6 +32,7 @@ def vitals(tally: EngineTally | None = None, store: State | None = None) -> Vita
         {"hook": Condition()},
         store or State(),
         {"crashed": 0},
+        Loading(0),
         NOW_NS,
     )
 
@@ -50,9 +51,13 @@ def test_all_are_there_from_the_start() -> None:
     """Each with every value of its labels, and zero."""
     found = samples(vitals(), {})
     assert found.pop(f"relay_build_info {__version__}") == 1
+    assert found.pop("relay_config_last_reload_successful") == 1
     assert set(found.values()) == {0.0}
     assert sorted(found) == sorted(
         [
+            "relay_config_loaded_timestamp_seconds",
+            "relay_config_reloads_total failure",
+            "relay_config_reloads_total success",
             "relay_events_received_total here",
             "relay_events_taken_in_total here",
             "relay_events_repeated_total here",
@@ -92,6 +97,16 @@ def test_all_are_there_from_the_start() -> None:
     )
 
 
+def test_what_came_of_reloads() -> None:
+    """How many there were of each kind, whether the last succeeded, and what is in force since."""
+    loading = Loading(1_500_000_000, failed="routes: is missing", reloads=3, failures=2)
+    found = samples(replace(vitals(), loading=loading))
+    assert found["relay_config_last_reload_successful"] == 0
+    assert found["relay_config_loaded_timestamp_seconds"] == 1.5
+    assert found["relay_config_reloads_total success"] == 3
+    assert found["relay_config_reloads_total failure"] == 2
+
+
 def test_what_was_counted() -> None:
     """Each number is where it belongs."""
     tally = EngineTally(
@@ -120,6 +135,7 @@ def test_what_was_counted() -> None:
     waiting = {"hook": Backlog(13, NOW_NS - 17_500_000_000)}
     found = {name: value for name, value in samples(shown, waiting).items() if value}
     assert found.pop(f"relay_build_info {__version__}") == 1
+    assert found.pop("relay_config_last_reload_successful") == 1
     assert found == {
         "relay_events_received_total here": 9,
         "relay_events_taken_in_total here": 6,

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from relay.condition import Condition
 from relay.ops.systemd import Manager, describe
-from relay.ops.vitals import Stream, Vitals
+from relay.ops.vitals import Loading, Stream, Vitals
 from relay.store.trouble import State, Trouble
 from relay.tally import EngineTally
 
@@ -22,7 +22,7 @@ def vitals(
     store: State | None = None,
 ) -> Vitals:
     heard = {name: Stream(EngineTally(), is_open) for name, is_open in streams.items()}
-    return Vitals(heard, {}, conditions or {}, store or State(), {}, 0)
+    return Vitals(heard, {}, conditions or {}, store or State(), {}, Loading(0), 0)
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -4,7 +4,7 @@ import pytest
 
 from relay.condition import Condition
 from relay.exchange import Reason, Retry
-from relay.ops.vitals import Stream, Vitals, lacks
+from relay.ops.vitals import Loading, Stream, Vitals, lacks
 from relay.store.trouble import State, Trouble
 from relay.tally import DestinationTally, EngineTally
 
@@ -21,7 +21,7 @@ def vitals(*open_: bool, store: State | None = None) -> Vitals:
         for number, is_open in enumerate(open_)
     }
     conditions = {"hook": Condition(failing=True)}
-    return Vitals(streams, {"hook": dead}, conditions, store or State(), {}, NOW_NS)
+    return Vitals(streams, {"hook": dead}, conditions, store or State(), {}, Loading(0), NOW_NS)
 
 
 def test_ready() -> None:

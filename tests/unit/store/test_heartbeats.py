@@ -8,7 +8,7 @@ import pytest_asyncio
 from relay.event import OWN_ENGINE, happening
 from relay.exchange import Dead, Delivered, Outcome, Reason, Retry
 from relay.notification import Notification, notify
-from relay.store.outbox import Delivery, Expired, Outbox, Selection, is_heartbeat
+from relay.store.outbox import Delivery, GivenUp, Outbox, Selection, is_heartbeat
 from relay.store.sqlite import open_outbox
 
 from .samples import intake, told
@@ -87,7 +87,7 @@ async def test_none_is_kept_dead(outbox: Outbox) -> None:
     (beat,) = await due(outbox)
     await outbox.settle(beat, Dead(Reason.REFUSED), 2)
     await outbox.take_in(intake(own(3), told(4)), 3)
-    assert await outbox.expire("ops", 10, 20) == Expired(2, own=1)
+    assert await outbox.expire("ops", 10, 20) == GivenUp(2, own=1)
     (letter,) = await outbox.dead_letters(Selection(), 10)
     assert letter.notification == told(4)
     assert await outbox.pending() == {}

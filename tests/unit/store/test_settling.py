@@ -12,7 +12,7 @@ from relay.event import happening
 from relay.exchange import Answer, Dead, Delivered, Reason, Retry
 from relay.notification import notify
 from relay.store.deliveries import ANSWER_CHARS
-from relay.store.outbox import EXPIRED_AT_ONCE, Delivery, Expired, Selection
+from relay.store.outbox import GIVEN_UP_AT_ONCE, Delivery, GivenUp, Selection
 from relay.store.schema import migrate
 from relay.store.sqlite import SqliteOutbox, open_outbox
 
@@ -93,15 +93,15 @@ async def test_a_pause_that_a_wrong_clock_made_is_forgotten(outbox: SqliteOutbox
 
 async def test_what_is_too_old_is_given_up_without_an_attempt(outbox: SqliteOutbox) -> None:
     """In portions, oldest first, with what is known of their attempts; not what is under way."""
-    count = EXPIRED_AT_ONCE + 2
+    count = GIVEN_UP_AT_ONCE + 2
     await outbox.take_in(intake(*(told(n, f"c{n}") for n in range(count))), 10)
     await outbox.take_in(intake(told(count, "young")), 11)
     tried, under_way = (await outbox.due("ops", 10, 2)).deliveries
     await outbox.settle(tried, Retry(9.0, Reason.TIMEOUT), 10, Answer(None, error="no answer"))
     besides = [under_way.seq]
     counts = [await outbox.expire("ops", 10, 20, besides) for _ in range(3)]
-    assert counts == [Expired(EXPIRED_AT_ONCE - 1), Expired(2), Expired()]
-    assert await outbox.expire("audit", 10, 20) == Expired()
+    assert counts == [GivenUp(GIVEN_UP_AT_ONCE - 1), GivenUp(2), GivenUp()]
+    assert await outbox.expire("audit", 10, 20) == GivenUp()
     assert await outbox.pending() == {"ops": 2}
     letters = await outbox.dead_letters(Selection(), 1000)
     assert {letter.reason for letter in letters} == {"expired"}
@@ -113,7 +113,7 @@ async def test_the_successor_of_what_was_given_up_becomes_due(outbox: SqliteOutb
     """About one container the young one goes on."""
     await outbox.take_in(intake(told(1)), 10)
     await outbox.take_in(intake(told(2)), 20)
-    assert await outbox.expire("ops", 10, 30) == Expired(1)
+    assert await outbox.expire("ops", 10, 30) == GivenUp(1)
     assert (await head(outbox, 30)).notification == told(2)
 
 
@@ -191,9 +191,9 @@ async def test_what_stands_behind_one_under_way_is_not_given_up_before_it(
     under_way = next(
         it for it in (await outbox.due("ops", 10, 9)).deliveries if it.notification == told(1)
     )
-    assert await outbox.expire("ops", 10, 20, [under_way.seq]) == Expired(1)
+    assert await outbox.expire("ops", 10, 20, [under_way.seq]) == GivenUp(1)
     await outbox.settle(under_way, Dead(Reason.EXPIRED), 20)
-    assert await outbox.expire("ops", 10, 20) == Expired(1)
+    assert await outbox.expire("ops", 10, 20) == GivenUp(1)
     letters = await outbox.dead_letters(Selection(), 9)
     assert [it.notification for it in reversed(letters)] == [told(3, "other"), told(1), told(2)]
 
@@ -202,7 +202,7 @@ async def test_relays_own_are_counted_apart(outbox: SqliteOutbox) -> None:
     """Nobody is told that it could not be told that something could not be told."""
     own = happening("dead_letter", engine="relay", host="h", time_ns=1)
     await outbox.take_in(intake(told(1), notify("own", own)), 10)
-    assert await outbox.expire("ops", 10, 20) == Expired(2, own=1)
+    assert await outbox.expire("ops", 10, 20) == GivenUp(2, own=1)
 
 
 async def test_episodes_are_kept(tmp_path: Path) -> None:

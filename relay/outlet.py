@@ -1,0 +1,160 @@
+"""One destination as long as it is configured: its lanes, one after the other."""
+
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import structlog
+
+from relay.channel import Channel
+from relay.condition import Condition
+from relay.delivery.limits import Valve
+from relay.exchange import Reason
+from relay.formats import Render
+from relay.lanes import Gossip, Lane
+from relay.store.outbox import Outbox
+from relay.tally import DestinationTally
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What a lane needs to reach the destination, as it is configured."""
+
+    channel: Channel
+    valve: Valve
+    connections: AsyncExitStack
+    """What closes those of the channel."""
+    certificates: tuple[bytes, ...] = ()
+    """What the files of its ``tls`` held when they were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What all lanes work with."""
+
+    outbox: Outbox
+    gossip: Gossip
+    now: Callable[[], int]
+    """The clock by which deliveries are due."""
+
+
+class Outlet:
+    """Delivers to one destination.
+
+    A lane that another follows settles what is under way before the other begins, so that nothing
+    is sent twice and all stays in order.
+    """
+
+    def __init__(self, way: Way, sources: Sources) -> None:
+        self.name = way.channel.name
+        self._sources = sources
+        self._way: Way | None = way
+        self._serving = way
+        self._unused: list[Way] = []
+        self._lane = self._lane_of(way)
+        self._stopping = False
+        self.is_closed = False
+        """Whether its destination is no more, and nothing waits for it."""
+
+    @property
+    def way(self) -> Way | None:
+        """Where it is to go to; None where the destination is no more."""
+        return self._way
+
+    @property
+    def tally(self) -> DestinationTally:
+        """What came of the attempts so far."""
+        return self._lane.tally
+
+    @property
+    def condition(self) -> Condition:
+        """How the destination is."""
+        return self._lane.condition
+
+    @property
+    def busy_s(self) -> float:
+        """See `relay.pulse.Pulse.busy_s`; 0.0 where a lane only settles what is under way."""
+        return self._lane.pulse.busy_s if self._serving is self._way else 0.0
+
+    def enable(self) -> bool:
+        """See `Lane.enable`."""
+        return self._lane.enable()
+
+    def reword(self, render: Render) -> None:
+        """The destination is what it was, and told otherwise."""
+        self._lane.reword(render)
+
+    def follow(self, way: Way | None) -> None:
+        """The destination is another from here on; with None it is no more."""
+        self._pass_over()
+        self._way = way
+        self._lane.leave()
+
+    def stop(self) -> None:
+        """See `Lane.stop`; what was to follow does not."""
+        self._stopping = True
+        self._lane.stop()
+
+    async def run(self) -> None:
+        """Deliver until told to stop, or until the destination is no more."""
+        try:
+            await self._serve()
+            while not self._stopping:
+                if self._way is not None:
+                    await self._succeed(self._way)
+                elif await self._is_retired():
+                    break
+        finally:
+            self._pass_over()
+            await self._close_unused()
+
+    async def _serve(self) -> None:
+        async with self._serving.connections:
+            await self._lane.run()
+
+    async def _succeed(self, way: Way) -> None:
+        """Go on this way. What waits for a retry may be taken there at once."""
+        await self._close_unused()
+        if way.valve is not self._serving.valve:  # it was another place that asked for time
+            await self._sources.outbox.end_pause(self.name)
+        await self._sources.outbox.hurry(self.name, self._sources.now())
+        if self._way is way and not self._stopping:
+            self._serving, self._lane = way, self._lane_of(way)
+            await self._serve()
+
+    async def _is_retired(self) -> bool:
+        """Give up what waits; whether the destination is still no more after that."""
+        await give_up(self.name, self._sources)
+        self.is_closed = self._way is None
+        return self.is_closed
+
+    def _pass_over(self) -> None:
+        """What was to follow, if anything was, does not."""
+        if self._way is not None and self._way is not self._serving:
+            self._unused.append(self._way)
+
+    async def _close_unused(self) -> None:
+        while self._unused:
+            await self._unused.pop().connections.aclose()
+
+    def _lane_of(self, way: Way) -> Lane:
+        sources = self._sources
+        return Lane(
+            way.channel, sources.outbox, way.valve, sources.gossip, sources.now, random.random
+        )
+
+
+async def give_up(name: str, sources: Sources) -> None:
+    """Make dead letters of what waits for a destination that is not configured, and tell of it."""
+    count = own = 0
+    while (gone := await sources.outbox.retire(name, sources.now())).count:
+        count, own = count + gone.count, own + gone.own
+    await sources.outbox.end_pause(name)
+    await sources.outbox.end_episode(name)
+    if count:
+        log.warning("destination.removed", destination=name, dead_letters=count)
+    if count > own:
+        sources.gossip.bury(name, Reason.REMOVED, count - own)

@@ -1,0 +1,119 @@
+"""A configuration, with all that can fail of it done and nothing of it in force yet."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.channel import Channel, Terminal, channel, renderer_of
+from relay.config import Config, ConsoleDestination, Destination
+from relay.engine.client import current_context
+from relay.engine.endpoint import endpoint
+from relay.errors import RelayError
+from relay.formats import Render
+from relay.ops.door import Door
+from relay.outlet import Outlet
+from relay.routing.router import Router
+from relay.station import Setup
+from relay.tally import DestinationTally
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A channel that was made, with what closes it."""
+
+    channel: Channel
+    connections: AsyncExitStack
+    certificates: tuple[bytes, ...]
+    """See `relay.outlet.Way`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to hold."""
+
+    config: Config
+    router: Router
+    setups: Mapping[str, Setup]
+    """Of every engine."""
+    opened: Mapping[str, Opened]
+    """Of the destinations that are new or changed."""
+    reworded: Mapping[str, Render]
+    """Of those that are what they were, for routes may say things otherwise."""
+    door: AsyncExitStack
+    """See `Door.opened`."""
+
+
+class Unreloadable(RelayError):
+    """What only another start can change."""
+
+
+def check_fixed(before: Config, after: Config) -> None:
+    """Raises `Unreloadable` where a relay that runs would have to use another store."""
+    if before.store.path != after.store.path:
+        raise Unreloadable("store.path: another store takes another start: restart relay for it")
+
+
+def setups(config: Config, environ: Mapping[str, str]) -> dict[str, Setup]:
+    """Every engine as it is configured. Raises `EndpointError`."""
+    context = current_context(Path(environ.get("HOME", "/")))
+    return {
+        name: Setup(
+            endpoint(engine, environ, context), engine, config.ingest.buffer, config.reconcile
+        )
+        for name, engine in config.engines.items()
+    }
+
+
+async def prepared(
+    config: Config,
+    standing: Mapping[str, Outlet],
+    door: Door,
+    environ: Mapping[str, str],
+    terminal: Terminal,
+) -> Plan:
+    """The plan of a configuration, beside the outlets that stand and the door.
+
+    Raises `TlsError` where a destination's certificates cannot be used, `EndpointError`, and
+    `AdminError`. What was opened until then is closed again.
+    """
+    places = setups(config, environ)
+    made: dict[str, Opened] = {}
+    async with AsyncExitStack() as guard:
+        for name, to in config.destinations.items():
+            certificates = _certificates(to)
+            if not _is_unchanged(standing.get(name), to, certificates):
+                connections = await guard.enter_async_context(AsyncExitStack())
+                way = channel(name, to, config.routes, terminal, _tally(standing.get(name)))
+                made[name] = Opened(
+                    await connections.enter_async_context(way), connections, certificates
+                )
+        reworded = {
+            name: renderer_of(name, to, config.routes, terminal, standing[name].tally)
+            for name, to in config.destinations.items()
+            if name not in made
+        }
+        opened = await guard.enter_async_context(await door.opened(config.admin))
+        guard.pop_all()  # whoever adopts the plan closes them
+    return Plan(config, Router(config.routes), places, made, reworded, opened)
+
+
+def _is_unchanged(outlet: Outlet | None, to: Destination, certificates: tuple[bytes, ...]) -> bool:
+    if outlet is None or outlet.way is None:
+        return False
+    return outlet.way.channel.destination == to and outlet.way.certificates == certificates
+
+
+def _tally(outlet: Outlet | None) -> DestinationTally | None:
+    return None if outlet is None else outlet.tally
+
+
+def _certificates(to: Destination) -> tuple[bytes, ...]:
+    """Empty where one cannot be read: opening the channel says why."""
+    if isinstance(to, ConsoleDestination) or to.tls is None:
+        return ()
+    files = (to.tls.ca_file, to.tls.cert_file, to.tls.key_file)
+    try:
+        return tuple(file.read_bytes() for file in files if file is not None)
+    except OSError:
+        return ()
