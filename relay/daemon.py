@@ -111,16 +111,12 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             await resources.enter_async_context(_lane(name, work, world))
             for name in config.destinations
         ]
+        desk = OwnDesk(work.outbox, config.destinations, work.clock.now_ns, _running(work, lanes))
         if store is not None:
-            desk = OwnDesk(
-                work.outbox, config.destinations, work.clock.now_ns, _running(work, lanes)
-            )
             await _listen_to_commands(socket_path(store), desk, resources)
         if config.admin is not None:
-            vitals = partial(_vitals, work, lanes)
-            await resources.enter_async_context(
-                admin(config.admin.listen, vitals, work.outbox.backlog)
-            )
+            vitals, progress = partial(_vitals, work, lanes), partial(_progress, work, lanes)
+            await resources.enter_async_context(admin(config.admin, desk, vitals, progress))
         manager = resources.enter_context(closing(Manager(world.environ)))
         async with asyncio.TaskGroup() as tasks:
             running = {lane: tasks.create_task(lane.run()) for lane in lanes}

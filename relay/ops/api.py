@@ -23,6 +23,9 @@ AT_ONCE = 16
 QUESTION_BYTES = 2**20
 """The longest question: some 40,000 ids."""
 
+BODY_S = 15.0
+"""How long a question may take to come."""
+
 PAGE = 500
 """The most deliveries or dead letters in one answer."""
 
@@ -131,7 +134,8 @@ def application(
 ) -> web.Application:
     """What answers these routes, and says in words why where it does not."""
     made = web.Application(
-        client_max_size=QUESTION_BYTES, middlewares=[_failures_in_words, *middlewares]
+        client_max_size=QUESTION_BYTES,
+        middlewares=[_failures_in_words, *middlewares, _whole],
     )
     made.add_routes(routes)
     return made
@@ -227,6 +231,17 @@ class _Unanswered(Exception):
 async def _is_done(asking: asyncio.Future[Any]) -> bool:
     await asyncio.wait({asking}, timeout=ANSWER_S)
     return asking.done()
+
+
+@web.middleware
+async def _whole(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Have the whole question before it is dealt with; aiohttp would wait for it for ever."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            await request.read()
+    except TimeoutError:
+        return json_answer(Failure(f"the question has not come within {BODY_S:g} s"), 408)
+    return await handler(request)
 
 
 @web.middleware
