@@ -235,10 +235,14 @@ async def _is_done(asking: asyncio.Future[Any]) -> bool:
 
 @web.middleware
 async def _whole(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Have the whole question before it is dealt with; aiohttp would wait for it for ever."""
+    """Have the whole question before it is dealt with; aiohttp would wait for it for ever.
+
+    What may be asked without a token has no body, and none is waited for.
+    """
     try:
         async with asyncio.timeout(BODY_S):
-            await request.read()
+            if request.method == "POST":
+                await request.read()
     except TimeoutError:
         return json_answer(Failure(f"the question has not come within {BODY_S:g} s"), 408)
     return await handler(request)

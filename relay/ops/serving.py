@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from aiohttp.web_protocol import RequestHandler
 
 from relay.config import TcpPort, UnixSocket
 from relay.ops.unix_socket import bound, remove
@@ -63,11 +62,11 @@ class _Connections:
     """Those that are open, none of which is idle for ever; aiohttp bounds neither."""
 
     def __init__(self) -> None:
-        self._open: dict[RequestHandler, asyncio.Transport] = {}
-        self._idle: dict[RequestHandler, asyncio.TimerHandle] = {}
+        self._open: dict[web.RequestHandler, asyncio.Transport] = {}
+        self._idle: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         """With what ends each; the one that is idle for longest first."""
 
-    def opened(self, handler: RequestHandler, transport: asyncio.Transport) -> bool:
+    def opened(self, handler: web.RequestHandler, transport: asyncio.Transport) -> bool:
         """Whether there is room for it, or room was made."""
         if len(self._open) >= CONNECTIONS:
             if not self._idle:
@@ -77,7 +76,7 @@ class _Connections:
         self._rest(handler)
         return True
 
-    def lost(self, handler: RequestHandler) -> None:
+    def lost(self, handler: web.RequestHandler) -> None:
         """It is no more."""
         self._open.pop(handler, None)
         self._stir(handler)
@@ -92,15 +91,15 @@ class _Connections:
             if request.protocol in self._open:
                 self._rest(request.protocol)
 
-    def _rest(self, handler: RequestHandler) -> None:
+    def _rest(self, handler: web.RequestHandler) -> None:
         loop = asyncio.get_running_loop()
         self._idle[handler] = loop.call_later(IDLE_S, self._abort, handler)
 
-    def _stir(self, handler: RequestHandler) -> None:
+    def _stir(self, handler: web.RequestHandler) -> None:
         if timer := self._idle.pop(handler, None):
             timer.cancel()
 
-    def _abort(self, handler: RequestHandler) -> None:
+    def _abort(self, handler: web.RequestHandler) -> None:
         transport = self._open[handler]
         self.lost(handler)
         transport.abort()  # to close it would wait for a client that takes nothing
@@ -109,7 +108,7 @@ class _Connections:
 class _Connection(asyncio.Protocol):
     """Tells of its begin and its end; aiohttp does the rest."""
 
-    def __init__(self, handler: RequestHandler, connections: _Connections) -> None:
+    def __init__(self, handler: web.RequestHandler, connections: _Connections) -> None:
         self._handler = handler
         self._connections = connections
         self._is_open = False

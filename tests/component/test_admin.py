@@ -18,6 +18,7 @@ from relay.config import AdminConfig, Config, TcpPort, UnixSocket
 from relay.desk import Desk, OwnDesk
 from relay.ops import admin as served
 from relay.ops.admin import AdminError, admin
+from relay.ops.control import socket_path
 from relay.ops.progress import Progress
 from relay.ops.remote import remote_desk
 from relay.ops.vitals import Stream, Vitals
@@ -315,6 +316,19 @@ async def test_of_a_whole_relay(
             assert await value(place, 'relay_reconnects_total{engine="engine-0"}') == 0
         await until(place, 'relay_stream_open{engine="engine-0"}', 0)
         assert (await get(place, "/readyz"))[0] == 503
+
+
+async def test_the_desk_of_a_whole_relay(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, place: UnixSocket
+) -> None:
+    """It says here what it says at the socket beside the store, and lives."""
+    engine.happen("a")
+    async with engine.serving(), running(with_admin(configured(url, engine), place), store):
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        assert (await get(place, "/livez"))[::2] == (200, '{"live": true}')
+        async with remote_desk(place.path) as here, remote_desk(socket_path(store)) as there:
+            assert await here.conditions() == await there.conditions()
+            assert list((await here.report()).engines) == ["engine-0"]
 
 
 async def test_a_destination_that_hangs_is_no_reason(

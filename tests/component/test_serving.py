@@ -128,6 +128,14 @@ async def test_a_question_that_does_not_come(
         assert await ended(reader)
 
 
+async def test_a_body_that_nobody_wants(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer does not wait for it."""
+    monkeypatch.setattr(asked, "BODY_S", 3600.0)
+    async with serving(place, answering()), connected(place) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_too_many(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """For one more, the one that has been idle for longest goes."""
     monkeypatch.setattr(served, "CONNECTIONS", 2)
