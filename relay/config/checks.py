@@ -35,7 +35,7 @@ _SIGNING_PREFIX = "whsec_"
 _SIGNING_BYTES = range(24, 65)
 """Standard Webhooks, "Signature scheme": between 192 and 512 bits."""
 _ADMIN_TOKEN_MIN = 16
-_ADMIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1000}=*")
+_ADMIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1000}={0,2}")
 """RFC 6750, section 2.1: what a request can carry."""
 _TELEGRAM_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}")
 _TELEGRAM_CHAT = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{3,64}")

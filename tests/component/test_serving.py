@@ -84,10 +84,10 @@ async def test_an_answer_that_takes_long(
     place: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may: only who asks nothing is idle."""
-    monkeypatch.setattr(served, "IDLE_S", 0.01)
+    monkeypatch.setattr(served, "IDLE_S", 0.5)
 
     async def slow(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.7)
         return web.Response(text="well")
 
     async with serving(place, answering(slow)), connected(place) as streams:
