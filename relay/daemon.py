@@ -16,8 +16,10 @@ from relay.desk import Desk, OwnDesk, Running
 from relay.engine.listener import Pace
 from relay.errors import StoreInUse
 from relay.event import HEARTBEAT
+from relay.ops.admin import admin
 from relay.ops.clock import SteadyClock
 from relay.ops.control import ControlError, control, socket_path
+from relay.ops.door import Door
 from relay.ops.systemd import Manager, attend
 from relay.outlet import give_up
 from relay.plan import Plan, prepared
@@ -70,16 +72,18 @@ async def run(
     """
     tasks = asyncio.TaskGroup()
     async with AsyncExitStack() as resources:
-        works = await _works(config, store, world, tasks, resources)
+        door = Door(lambda wanted: admin(wanted, desk, works.vitals, works.progress))
+        works = await _works(config, store, world, door, tasks, resources)
 
         async def prepare(wanted: Config) -> Plan:
-            return await prepared(wanted, works.outlets, works.door, world.environ, world.terminal)
+            return await prepared(wanted, works.outlets, door, world.environ, world.terminal)
 
-        works.adopt(await prepare(config))
         manager = resources.enter_context(closing(Manager(world.environ)))
         reloader = Reloader(source, works, prepare, manager)
+        desk = _desk(works, reloader)
+        works.adopt(await prepare(config))
         if store is not None:
-            await _listen_to_commands(socket_path(store), _desk(works, reloader), resources)
+            await _listen_to_commands(socket_path(store), desk, resources)
         async with tasks:
             works.deliver()
             chores = [
@@ -106,6 +110,7 @@ async def _works(
     config: Config,
     store: Path | None,
     world: Surroundings,
+    door: Door,
     tasks: asyncio.TaskGroup,
     resources: AsyncExitStack,
 ) -> Works:
@@ -115,8 +120,9 @@ async def _works(
     router, clock = Router(config.routes), SteadyClock()
     announcer = Announcer(router, outbox, clock.now_ns, lost)
     means = Means(router, outbox, clock.now_ns, announcer.heed, world.pace)
-    works = Works(config, means, announcer, clock, tasks)
+    works = Works(config, means, announcer, clock, door, tasks)
     resources.push_async_callback(works.close)
+    resources.push_async_callback(door.close)
     return works
 
 

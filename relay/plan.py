@@ -11,7 +11,7 @@ from relay.engine.client import current_context
 from relay.engine.endpoint import endpoint
 from relay.errors import RelayError
 from relay.formats import Render
-from relay.ops.door import Door
+from relay.ops.door import Door, Entrance
 from relay.outlet import Outlet
 from relay.routing.router import Router
 from relay.station import Setup
@@ -40,7 +40,7 @@ class Plan:
     """Of the destinations that are new or changed."""
     reworded: Mapping[str, Render]
     """Of those that are what they were, for routes may say things otherwise."""
-    door: AsyncExitStack
+    entrance: Entrance | None
     """See `Door.opened`."""
 
 
@@ -93,9 +93,9 @@ async def prepared(
             for name, to in config.destinations.items()
             if name not in made
         }
-        opened = await guard.enter_async_context(await door.opened(config.admin))
+        entrance = await door.opened(config.admin, guard)
         guard.pop_all()  # whoever adopts the plan closes them
-    return Plan(config, Router(config.routes), places, made, reworded, opened)
+    return Plan(config, Router(config.routes), places, made, reworded, entrance)
 
 
 def _is_unchanged(outlet: Outlet | None, to: Destination, certificates: tuple[bytes, ...]) -> bool:

@@ -4,18 +4,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from time import time_ns
 from typing import TypeVar
 
 from relay import __version__
 from relay.announcer import Announcer
 from relay.condition import Condition
-from relay.config import AdminConfig, Config
+from relay.config import Config
 from relay.delivery.limits import Valve, Valves
 from relay.desk import Report
 from relay.inlet import Inlet
-from relay.ops.admin import admin
 from relay.ops.clock import SteadyClock
 from relay.ops.door import Door
 from relay.ops.progress import Progress
@@ -37,6 +36,7 @@ class Works:
         means: Means,
         announcer: Announcer,
         clock: SteadyClock,
+        door: Door,
         tasks: asyncio.TaskGroup,
     ) -> None:
         """``config`` is what a first plan is made of; ``tasks`` are those of the daemon."""
@@ -44,7 +44,7 @@ class Works:
         self.means = means
         self.announcer = announcer
         self.clock = clock
-        self.door = Door(self._admin)
+        self._door = door
         self.loading = Loading(time_ns())
         self.heartbeat_changed = asyncio.Event()
         self.inlets: dict[str, Inlet] = {}
@@ -86,7 +86,7 @@ class Works:
         self._arrange_inlets(plan)
         if before.heartbeat != plan.config.heartbeat:
             self.heartbeat_changed.set()
-        return self.door.adopt(plan.config.admin, plan.door)
+        return self._door.adopt(plan.config.admin, plan.entrance)
 
     def deliver(self) -> None:
         """Begin to deliver."""
@@ -165,9 +165,6 @@ class Works:
     def enable(self, name: str) -> bool:
         """See `relay.desk.Desk.enable`; of a destination that is configured."""
         return self.outlets[name].enable()
-
-    def _admin(self, config: AdminConfig) -> AbstractAsyncContextManager[None]:
-        return admin(config.listen, self.vitals, self.outbox.backlog)
 
     @property
     def _configured(self) -> dict[str, Outlet]:

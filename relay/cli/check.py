@@ -49,6 +49,7 @@ def describe(config: Config, file: Path | None) -> list[str]:
     return [
         f"configuration {file or '(built in)'} is valid",
         f"store {store}",
+        *_admin(config),
         "",
         "engines",
         *_engines(config),
@@ -60,6 +61,22 @@ def describe(config: Config, file: Path | None) -> list[str]:
         *_routes(config),
         *_heartbeat(config),
     ]
+
+
+def _admin(config: Config) -> list[str]:
+    if config.admin is None:
+        return []
+    place = config.admin.listen
+    match place.is_local, config.admin.token is not None:
+        case True, False:
+            said = ", without a token"
+        case True, True:
+            said = ", with a token for /api/"
+        case _, True:
+            said = ", with a token for /metrics and /api/"
+        case _:
+            said = ": /metrics and /api/ are refused, as there is no token (admin.token_file)"
+    return [f"admin {place}{said}"]
 
 
 def _engines(config: Config) -> list[str]:

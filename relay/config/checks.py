@@ -34,6 +34,9 @@ _INSPECT_FIELD_MAX = 200
 _SIGNING_PREFIX = "whsec_"
 _SIGNING_BYTES = range(24, 65)
 """Standard Webhooks, "Signature scheme": between 192 and 512 bits."""
+_ADMIN_TOKEN_MIN = 16
+_ADMIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1000}={0,2}")
+"""RFC 6750, section 2.1: what a request can carry."""
 _TELEGRAM_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}")
 _TELEGRAM_CHAT = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{3,64}")
 _NTFY_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
@@ -149,6 +152,17 @@ def signing_secret(text: str) -> str:
             "make one with: echo whsec_$(openssl rand -base64 32)"
         )
     return text
+
+
+def admin_token(token: SecretStr) -> SecretStr:
+    """What whoever asks relay has to show."""
+    if len(token.get_secret_value()) < _ADMIN_TOKEN_MIN:
+        raise ValueError(
+            "is too short: use 32 random characters, as `openssl rand -hex 16` prints them"
+        )
+    if not _ADMIN_TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("is not a token: take letters and digits, as `openssl rand -hex 16` does")
+    return token
 
 
 def telegram_token(token: SecretStr) -> SecretStr:

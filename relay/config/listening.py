@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +18,11 @@ class TcpPort:
     host: str
     port: int
 
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody beyond the machine reaches it, by its name alone: nothing is looked up."""
+        return is_loopback(self.host)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -27,8 +33,21 @@ class UnixSocket:
 
     path: Path
 
+    @property
+    def is_local(self) -> bool:
+        """Nobody beyond the machine reaches it."""
+        return True
+
     def __str__(self) -> str:
         return f"unix:{self.path}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, without brackets around it, is the machine itself and nobody else's."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def listening(text: str) -> TcpPort | UnixSocket:

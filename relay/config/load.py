@@ -138,7 +138,7 @@ def _within(trail: Trail, trails: Collection[Trail]) -> bool:
 def _is_secret(trail: Trail) -> bool:
     """Whether what stands there must not be shown."""
     match trail:
-        case ("engines", _, "url"):
+        case ("engines", _, "url") | ("admin", "token"):
             return True
         case ("destinations", _, str(key), *_):
             return key not in _NO_SECRET and not str(trail[-1]).endswith("_file")

@@ -34,6 +34,7 @@ from relay.config.values import (
     Listening,
     Location,
     Name,
+    Secret,
     Start,
     StoreSize,
     TemplateText,
@@ -122,9 +123,18 @@ class StoreConfig(Section):
 
 
 class AdminConfig(Section):
-    """Where relay answers questions about itself."""
+    """Where relay answers questions about itself, and does what commands ask."""
 
     listen: Listening
+    token: Annotated[Secret, AfterValidator(checks.admin_token)] | None = None
+    """What whoever asks has to show: as ``Authorization: Bearer TOKEN``."""
+
+    @field_validator("token", mode="before")
+    @classmethod
+    def _not_forgotten(cls, value: object) -> object:
+        if value is None:  # it is not to be taken for none at all
+            raise whole("is empty: write a value, or remove it")
+        return value
 
 
 class HeartbeatConfig(Section):

@@ -140,6 +140,8 @@ def _of_file(loc: tuple[str | int, ...], key: str) -> bool:
             return key in secret_keys(kind)
         case ("destinations", _, _, "basic_auth", _):
             return key == "password"
+        case ("admin", _):
+            return key == "token"
         case _:
             return False
 

@@ -47,6 +47,7 @@ def schema() -> Node:
     sections["engines"]["additionalProperties"] = {"anyOf": [_ref("EngineConfig"), _NOTHING]}
     sections["destinations"]["additionalProperties"] = _ref("Destination")
     sections["admin"]["anyOf"].remove(_NOTHING)  # it has to say where
+    defs["AdminConfig"]["properties"]["token"]["anyOf"].remove(_NOTHING)  # nor is it forgotten
     defs["Route"]["properties"]["match"] = _ref("Match")
     defs |= {"Destination": _destination(), "reference": shapes.REFERENCE, **_matches()}
     return {

@@ -104,12 +104,15 @@ def _resolve(found: re.Match[str], environ: Mapping[str, str]) -> str:
 
 
 def read_files(data: Mapping[str, object], folder: Path, outside: Outside) -> dict[str, object]:
-    """``data`` with every ``…_file`` of a destination replaced by what the file holds.
+    """``data`` with every ``…_file`` of a secret replaced by what the file holds.
 
     The files of a ``tls`` are only looked for. Relative paths start at ``folder``.
     """
     reader = _Files(folder, outside)
     result = dict(data)
+    admin = data.get("admin")
+    if isinstance(admin, Mapping):
+        result["admin"] = reader.admin(admin)
     for section, read in (("destinations", reader.destination), ("engines", reader.engine)):
         entries = data.get(section)
         if isinstance(entries, Mapping):
@@ -127,6 +130,10 @@ class _Files:
         self._folder = folder
         self._outside = outside
         self._missing = {mistake.trail for mistake in outside.mistakes}
+
+    def admin(self, entry: Mapping[str, object]) -> Mapping[str, object]:
+        """The section with its token in it."""
+        return self._filled(entry, ("admin",), ["token_file"])
 
     def destination(self, entry: Mapping[str, object], trail: Trail) -> Mapping[str, object]:
         """A destination with its secrets in it."""

@@ -1,18 +1,24 @@
-"""What relay answers about itself over HTTP: whether it lives, whether it is ready, its metrics."""
+"""What relay answers over HTTP: whether it lives, whether it is ready, its metrics, its desk."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from time import time_ns
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from relay.config import TcpPort, UnixSocket
+from relay.config import AdminConfig
+from relay.desk import Desk
 from relay.errors import RelayError
+from relay.ops.access import Asked, Need, Refusal, access
+from relay.ops.api import Failure, Questions, api, application, json_answer
 from relay.ops.metrics import exposition
-from relay.ops.unix_socket import bound, remove, why_not
+from relay.ops.progress import Progress, Watch
+from relay.ops.serving import serving
+from relay.ops.unix_socket import why_not
 from relay.ops.vitals import Vitals, lacks
 from relay.store.outbox import Backlog
 
@@ -21,11 +27,11 @@ log = structlog.get_logger()
 ANSWER_S = 1.0
 """How long a scrape waits for the store."""
 
-CLOSE_S = 1.0
-"""How long an answer that is under way may take at the end."""
+LOOK_S = 5.0
+"""How often it is looked whether the loops make progress: longer than most rounds take."""
 
-Ask = Callable[[], Awaitable[Mapping[str, Backlog]]]
-"""What waits, by destination."""
+_NEEDS = {"/livez": Need.NOTHING, "/readyz": Need.NOTHING, "/metrics": Need.SIGHT}
+"""By path. Every other one, which there may be one day, takes trust."""
 
 
 class AdminError(RelayError):
@@ -34,36 +40,58 @@ class AdminError(RelayError):
 
 @asynccontextmanager
 async def admin(
-    place: TcpPort | UnixSocket, vitals: Callable[[], Vitals], backlog: Ask
+    config: Callable[[], AdminConfig],
+    desk: Desk,
+    vitals: Callable[[], Vitals],
+    progress: Callable[[], Progress],
 ) -> AsyncIterator[None]:
-    """Answer at this place as long as the context lasts. Raises `AdminError`."""
-    depth = _Depth(backlog)
-    runner = web.AppRunner(
-        _application(vitals, depth), access_log=None, handle_signals=False, shutdown_timeout=CLOSE_S
-    )
-    await runner.setup()
-    try:
-        await _listen(runner, place)
-        log.info("admin.listening", at=str(place))
+    """Answer as long as the context lasts. Raises `AdminError`.
+
+    ``config`` gives what is in force; where it listens is what it was at first.
+    """
+    place = config().listen
+    questions, depth, watch = Questions(desk.pending), _Depth(desk.backlog), Watch(progress)
+    answers = [*_own(config, vitals, depth, watch), *api(desk, questions)]
+    async with AsyncExitStack() as opened:
         try:
-            yield
-        finally:
-            if isinstance(place, UnixSocket):
-                remove(place.path)
-    finally:
-        depth.close()
-        await runner.cleanup()
+            await opened.enter_async_context(serving(place, application(answers, [_guard(config)])))
+        except OSError as error:
+            raise AdminError(f"admin.listen {place} cannot be had: {why_not(error)}") from error
+        log.info("admin.listening", at=str(place))
+        if access(config()).is_closed:
+            log.warning(
+                "admin.without_token",
+                at=str(place),
+                refused="/metrics and /api/",
+                remedy="set admin.token_file",
+            )
+        looking = asyncio.create_task(_look(watch))
+        with closing(questions), closing(depth):
+            try:
+                yield
+            finally:
+                looking.cancel()
 
 
-def _application(vitals: Callable[[], Vitals], depth: "_Depth") -> web.Application:
-    async def livez(_: web.Request) -> web.Response:
-        return web.json_response({"live": True})
+def _own(
+    config: Callable[[], AdminConfig],
+    vitals: Callable[[], Vitals],
+    depth: "_Depth",
+    watch: Watch,
+) -> list[web.RouteDef]:
+    """The routes by which relay is asked for itself."""
 
-    async def readyz(_: web.Request) -> web.Response:
-        missing = lacks(vitals(), time_ns())
-        if missing:
-            return web.json_response({"ready": False, "not": missing}, status=503)
-        return web.json_response({"ready": True})
+    def verdict(request: web.Request, word: str, wrong: list[str], key: str) -> web.Response:
+        said: dict[str, object] = {word: not wrong}
+        if wrong and access(config()).may_see(_asked(request)):
+            said[key] = wrong
+        return web.json_response(said, status=503 if wrong else 200)
+
+    async def livez(request: web.Request) -> web.Response:
+        return verdict(request, "live", watch.found, "stuck")
+
+    async def readyz(request: web.Request) -> web.Response:
+        return verdict(request, "ready", lacks(vitals(), time_ns()), "not")
 
     async def metrics(_: web.Request) -> web.Response:
         seen = vitals()
@@ -72,17 +100,57 @@ def _application(vitals: Callable[[], Vitals], depth: "_Depth") -> web.Applicati
             body=exposition(seen, waiting), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
 
-    application = web.Application()
-    application.add_routes(
-        [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+
+
+def _guard(config: Callable[[], AdminConfig]) -> Middleware:
+    """Lets through what is not refused; no body is read before."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        need = _NEEDS.get(resource.canonical if resource else "", Need.TRUST)
+        refusal = access(config()).refusal(need, _asked(request))
+        return await handler(request) if refusal is None else _refused(refusal)
+
+    return guard
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    answer = json_answer(Failure(refusal.value), 403)
+    match refusal:  # RFC 6750, section 3
+        case Refusal.MISSING:
+            challenge = 'Bearer realm="relay"'
+        case Refusal.WRONG:
+            challenge = 'Bearer realm="relay", error="invalid_token"'
+        case _:
+            return answer
+    answer.set_status(401)
+    answer.headers["WWW-Authenticate"] = challenge
+    return answer
+
+
+def _asked(request: web.Request) -> Asked:
+    hosts = request.headers.getall("Host", [])
+    return Asked(
+        hosts[0] if len(hosts) == 1 else None,
+        "Origin" in request.headers,
+        request.headers.get("Sec-Fetch-Site"),
+        request.headers.getall("Authorization", []),
     )
-    return application
+
+
+async def _look(watch: Watch) -> None:
+    while True:
+        watch.look()
+        await asyncio.sleep(LOOK_S)
 
 
 class _Depth:
     """Asks the store what waits: one question at a time, so that none heap up."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[Mapping[str, Backlog]]]) -> None:
+        """``ask`` tells what waits, by destination."""
         self._ask = ask
         self._asking: asyncio.Future[Mapping[str, Backlog]] | None = None
 
@@ -97,14 +165,3 @@ class _Depth:
         """Wait no longer."""
         if self._asking is not None:
             self._asking.cancel()
-
-
-async def _listen(runner: web.AppRunner, place: TcpPort | UnixSocket) -> None:
-    try:
-        match place:
-            case TcpPort():
-                await web.TCPSite(runner, place.host, place.port).start()
-            case UnixSocket():
-                await web.SockSite(runner, bound(place.path)).start()
-    except OSError as error:
-        raise AdminError(f"admin.listen {place} cannot be had: {why_not(error)}") from error

@@ -2,35 +2,55 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
 
 from relay.config import AdminConfig
 
-Open = Callable[[AdminConfig], AbstractAsyncContextManager[None]]
-"""Answers at a place as long as the context lasts. Raises `AdminError`."""
+
+@dataclass(slots=True)
+class Entrance:
+    """One place, opened."""
+
+    config: AdminConfig
+    """As it is at the moment; ``listen`` stays."""
+    opened: AsyncExitStack
+    """What closes it."""
+
+
+Open = Callable[[Callable[[], AdminConfig]], AbstractAsyncContextManager[None]]
+"""Answers, as the configuration has it at the moment, as long as the context lasts. Raises
+`AdminError`."""
 
 
 class Door:
-    """One place at a time, or none. Another is opened before the one in use is closed."""
+    """One entrance at a time, or none. Another is opened before the one in use is closed."""
 
     def __init__(self, open_: Open) -> None:
         self._open = open_
-        self._config: AdminConfig | None = None
-        self._opened = AsyncExitStack()
+        self._entrance: Entrance | None = None
 
-    async def opened(self, wanted: AdminConfig | None) -> AsyncExitStack:
-        """The place that is wanted, opened; empty where it is the one in use, or none."""
-        fresh = AsyncExitStack()
-        if wanted is not None and wanted != self._config:
-            await fresh.enter_async_context(self._open(wanted))
-        return fresh
+    async def opened(self, wanted: AdminConfig | None, guard: AsyncExitStack) -> Entrance | None:
+        """The entrance that is wanted, where that is another; closed with ``guard``."""
+        if wanted is None or self._is_at(wanted):
+            return None
+        entrance = Entrance(wanted, await guard.enter_async_context(AsyncExitStack()))
+        await entrance.opened.enter_async_context(self._open(lambda: entrance.config))
+        return entrance
 
-    def adopt(self, wanted: AdminConfig | None, opened: AsyncExitStack) -> AsyncExitStack:
-        """From here on answer there; returns what closes the place that is no more."""
-        if wanted == self._config:
-            return opened
-        before, self._opened, self._config = self._opened, opened, wanted
-        return before
+    def adopt(self, wanted: AdminConfig | None, fresh: Entrance | None) -> AsyncExitStack:
+        """From here on answer so; returns what closes the entrance that is no more."""
+        before = self._entrance
+        if wanted is not None and self._is_at(wanted):
+            assert before is not None
+            before.config = wanted
+            return AsyncExitStack()
+        self._entrance = fresh
+        return AsyncExitStack() if before is None else before.opened
 
     async def close(self) -> None:
         """Answer no more."""
-        await self._opened.aclose()
+        if self._entrance is not None:
+            await self._entrance.opened.aclose()
+
+    def _is_at(self, wanted: AdminConfig) -> bool:
+        return self._entrance is not None and self._entrance.config.listen == wanted.listen

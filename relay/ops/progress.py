@@ -1,6 +1,6 @@
 """Whether relay's loops make progress, and which does not."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 STUCK_S = 30.0
@@ -39,3 +39,21 @@ def stuck(progress: Progress) -> list[str]:
         for name, busy_s in progress.loops.items()
         if busy_s > STUCK_S
     ]
+
+
+class Watch:
+    """Looks now and then, and twice before it blames.
+
+    What was let go just now has been in its round for long, and has not come round yet.
+    """
+
+    def __init__(self, progress: Callable[[], Progress]) -> None:
+        self._progress = progress
+        self._suspected: list[str] = []
+        self.found: list[str] = []
+        """What was stuck at the last look, and something was at the one before."""
+
+    def look(self) -> None:
+        """Again, some time after the last time."""
+        before, self._suspected = self._suspected, stuck(self._progress())
+        self.found = self._suspected if before else []

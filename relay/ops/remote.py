@@ -12,7 +12,7 @@ import msgspec
 from relay.condition import Condition
 from relay.desk import DeskError, NotReloaded, Replayed, Report, UnknownDestination
 from relay.errors import system_words
-from relay.ops.control import PAGE, Failure, Greeting
+from relay.ops.api import PAGE, Failure, Greeting
 from relay.ops.unix_socket import address
 from relay.store.outbox import Backlog, DeadLetter, Selection, Waiting
 

@@ -4,20 +4,26 @@ import asyncio
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 from relay.config import AdminConfig, Config, TcpPort, UnixSocket
+from relay.desk import Desk, OwnDesk
 from relay.ops import admin as served
 from relay.ops.admin import AdminError, admin
+from relay.ops.control import socket_path
+from relay.ops.progress import Progress
+from relay.ops.remote import remote_desk
 from relay.ops.vitals import Loading, Stream, Vitals
-from relay.store.outbox import Backlog
+from relay.store.outbox import Backlog, Selection
+from relay.store.sqlite import open_outbox
 from relay.store.trouble import State, Trouble
 from relay.tally import DestinationTally, EngineTally
 from tests.component.bell import PATIENCE_S
@@ -43,13 +49,20 @@ def vitals(store: State = WELL) -> Vitals:
     )
 
 
-async def nothing_pending() -> Mapping[str, Backlog]:
-    return {}
+def progress(busy_s: float = 0.0) -> Progress:
+    """One loop, which has been in its round for so long."""
+    return Progress({"destination hook": busy_s}, store_lives=True, store_waited_s=0.0)
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> UnixSocket:
     return UnixSocket(tmp_path / "admin.sock")
+
+
+@pytest_asyncio.fixture
+async def desk() -> AsyncIterator[OwnDesk]:
+    async with open_outbox(None) as outbox:
+        yield OwnDesk(outbox, lambda: ["hook"], lambda: NOW_NS)
 
 
 async def get(place: UnixSocket, path: str) -> tuple[int, str, str]:
@@ -62,15 +75,18 @@ async def get(place: UnixSocket, path: str) -> tuple[int, str, str]:
         return answer.status, answer.headers["Content-Type"], await answer.text()
 
 
-@asynccontextmanager
-async def answering(place: UnixSocket, store: State = WELL) -> AsyncIterator[None]:
-    async with admin(place, lambda: vitals(store), nothing_pending):
-        yield
+def answering(
+    place: UnixSocket | TcpPort,
+    desk: Desk,
+    store: State = WELL,
+    progress: Callable[[], Progress] = progress,
+) -> AbstractAsyncContextManager[None]:
+    return admin(lambda: AdminConfig(listen=place), desk, lambda: vitals(store), progress)
 
 
-async def test_alive_and_ready(place: UnixSocket) -> None:
+async def test_alive_and_ready(place: UnixSocket, desk: OwnDesk) -> None:
     """Both answer 200 in JSON while all is well."""
-    async with answering(place):
+    async with answering(place, desk):
         assert await get(place, "/livez") == (
             200,
             "application/json; charset=utf-8",
@@ -79,9 +95,57 @@ async def test_alive_and_ready(place: UnixSocket) -> None:
         assert (await get(place, "/readyz"))[::2] == (200, '{"ready": true}')
 
 
-async def test_not_ready(place: UnixSocket) -> None:
+async def test_what_is_stuck(
+    place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that does not come round is blamed at the second look, until it does."""
+    monkeypatch.setattr(served, "LOOK_S", 0.001)
+    looks = 0
+    at: float = 31
+
+    def look() -> Progress:
+        nonlocal looks
+        looks += 1
+        return progress(at)
+
+    async def looked(times: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while looks < times:
+                await asyncio.sleep(0.001)
+
+    async with answering(place, desk, progress=look):
+        await looked(3)
+        assert (await get(place, "/livez"))[::2] == (
+            503,
+            '{"live": false, "stuck": ["destination hook: nothing has moved for 31 s"]}',
+        )
+        assert (await get(place, "/readyz"))[0] == 200
+        at, looks = 0, 0
+        await looked(2)
+        assert (await get(place, "/livez"))[::2] == (200, '{"live": true}')
+
+
+async def test_what_was_let_go_just_now(
+    place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look blames nobody."""
+    monkeypatch.setattr(served, "LOOK_S", 3600.0)
+    async with answering(place, desk, progress=lambda: progress(3600)):
+        await asyncio.sleep(0)
+        assert (await get(place, "/livez"))[0] == 200
+
+
+async def test_what_commands_ask(place: UnixSocket, desk: OwnDesk) -> None:
+    """The desk is asked here as on the socket that the commands know."""
+    async with answering(place, desk), remote_desk(place.path) as theirs:
+        assert await theirs.now_ns() == NOW_NS
+        assert await theirs.pending() == {}
+        assert await theirs.drop(Selection()) == 0
+
+
+async def test_not_ready(place: UnixSocket, desk: OwnDesk) -> None:
     """It says what is missing, and that relay lives all the same."""
-    async with answering(place, State(2**62, Trouble.FULL)):
+    async with answering(place, desk, State(2**62, Trouble.FULL)):
         assert (await get(place, "/readyz"))[::2] == (
             503,
             '{"ready": false, "not": ["store: full, for 0 s"]}',
@@ -89,9 +153,9 @@ async def test_not_ready(place: UnixSocket) -> None:
         assert (await get(place, "/livez"))[0] == 200
 
 
-async def test_metrics(place: UnixSocket) -> None:
+async def test_metrics(place: UnixSocket, desk: OwnDesk) -> None:
     """They come in the type that Prometheus asks for, with what waits in the store."""
-    async with answering(place):
+    async with answering(place, desk):
         status, kind, text = await get(place, "/metrics")
     assert status == 200
     assert kind.startswith("text/plain; version=")
@@ -99,9 +163,9 @@ async def test_metrics(place: UnixSocket) -> None:
     assert f'{PENDING}{{destination="hook"}} 0.0' in text.splitlines()
 
 
-async def test_nothing_else(place: UnixSocket) -> None:
+async def test_nothing_else(place: UnixSocket, desk: OwnDesk) -> None:
     """Other paths are not found, and nothing can be posted."""
-    async with answering(place):
+    async with answering(place, desk):
         assert (await get(place, "/"))[0] == 404
         connector = aiohttp.UnixConnector(str(place.path))
         async with (
@@ -111,13 +175,16 @@ async def test_nothing_else(place: UnixSocket) -> None:
             assert answer.status == 405
 
 
-async def test_a_store_that_fails_is_not_asked(place: UnixSocket) -> None:
+async def test_a_store_that_fails_is_not_asked(
+    place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What waits is left out, and the store gets no question that it cannot answer."""
 
     async def refuse() -> Mapping[str, Backlog]:
         raise AssertionError("asked")
 
-    async with admin(place, lambda: vitals(State(1, Trouble.IO)), refuse):
+    monkeypatch.setattr(desk.outbox, "backlog", refuse)
+    async with answering(place, desk, State(1, Trouble.IO)):
         status, _, text = await get(place, "/metrics")
     assert status == 200
     assert PENDING not in text
@@ -125,7 +192,7 @@ async def test_a_store_that_fails_is_not_asked(place: UnixSocket) -> None:
 
 
 async def test_a_store_that_does_not_answer(
-    place: UnixSocket, monkeypatch: pytest.MonkeyPatch
+    place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The scrape goes without, and one question waits however often it is scraped."""
     monkeypatch.setattr(served, "ANSWER_S", 0.001)
@@ -137,63 +204,64 @@ async def test_a_store_that_does_not_answer(
         asked += 1
         return await answer
 
-    async with admin(place, vitals, ask):
+    monkeypatch.setattr(desk.outbox, "backlog", ask)
+    async with answering(place, desk):
         for _ in range(3):
             assert PENDING not in (await get(place, "/metrics"))[2]
         assert asked == 1
     assert answer.cancelled()
 
 
-async def test_a_socket_for_its_owner_alone(place: UnixSocket) -> None:
+async def test_a_socket_for_its_owner_alone(place: UnixSocket, desk: OwnDesk) -> None:
     """Its mode is 0600 whatever the mask, which stays as it was; it goes with relay."""
     before = os.umask(0)
     try:
-        async with answering(place):
+        async with answering(place, desk):
             assert stat.S_IMODE(place.path.stat().st_mode) == 0o600
     finally:
         assert os.umask(before) == 0
     assert not place.path.exists()
 
 
-async def test_a_socket_that_is_in_use(place: UnixSocket) -> None:
+async def test_a_socket_that_is_in_use(place: UnixSocket, desk: OwnDesk) -> None:
     """It is left to the one who has it."""
-    async with answering(place):
+    async with answering(place, desk):
         with pytest.raises(AdminError, match=r"admin\.sock cannot be had: it is taken"):
-            await admin(place, vitals, nothing_pending).__aenter__()
+            await answering(place, desk).__aenter__()
         assert (await get(place, "/livez"))[0] == 200
 
 
-async def test_a_socket_that_is_left_over(place: UnixSocket) -> None:
+async def test_a_socket_that_is_left_over(place: UnixSocket, desk: OwnDesk) -> None:
     """Of a relay that was killed: it is replaced."""
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(place.path))
-    async with answering(place):
+    async with answering(place, desk):
         assert (await get(place, "/livez"))[0] == 200
 
 
-async def test_a_file_in_its_place(place: UnixSocket) -> None:
+async def test_a_file_in_its_place(place: UnixSocket, desk: OwnDesk) -> None:
     """It is not touched."""
     place.path.write_text("precious")
     with pytest.raises(AdminError, match="it is taken by another program or, as a path, by a file"):
-        await admin(place, vitals, nothing_pending).__aenter__()
+        await answering(place, desk).__aenter__()
     assert place.path.read_text() == "precious"
 
 
-async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_there(tmp_path: Path, desk: OwnDesk) -> None:
     """The system's words say so."""
     place = UnixSocket(tmp_path / "none" / "admin.sock")
     with pytest.raises(AdminError, match="No such file or directory"):
-        await admin(place, vitals, nothing_pending).__aenter__()
+        await answering(place, desk).__aenter__()
 
 
-async def test_a_port() -> None:
+async def test_a_port(desk: OwnDesk) -> None:
     """It answers there while it runs; one that is taken is told, with its number."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = TcpPort("127.0.0.1", taken.getsockname()[1])
         with pytest.raises(AdminError, match=rf"admin\.listen {place} cannot be had: it is taken"):
-            await admin(place, vitals, nothing_pending).__aenter__()
+            await answering(place, desk).__aenter__()
     async with (
-        admin(place, vitals, nothing_pending),
+        answering(place, desk),
         aiohttp.ClientSession() as session,
         session.get(f"http://{place}/livez") as answer,
     ):
@@ -249,6 +317,19 @@ async def test_of_a_whole_relay(
             assert await value(place, 'relay_reconnects_total{engine="engine-0"}') == 0
         await until(place, 'relay_stream_open{engine="engine-0"}', 0)
         assert (await get(place, "/readyz"))[0] == 503
+
+
+async def test_the_desk_of_a_whole_relay(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, place: UnixSocket
+) -> None:
+    """It says here what it says at the socket beside the store, and lives."""
+    engine.happen("a")
+    async with engine.serving(), running(with_admin(configured(url, engine), place), store):
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        assert (await get(place, "/livez"))[::2] == (200, '{"live": true}')
+        async with remote_desk(place.path) as here, remote_desk(socket_path(store)) as there:
+            assert await here.conditions() == await there.conditions()
+            assert list((await here.report()).engines) == ["engine-0"]
 
 
 async def test_a_destination_that_hangs_is_no_reason(

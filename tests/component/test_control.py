@@ -33,7 +33,7 @@ from relay.desk import (
 from relay.event import Actor
 from relay.exchange import Answer, Dead, Reason, Retry
 from relay.notification import Include, Included, Notification
-from relay.ops import control as served
+from relay.ops import api as served
 from relay.ops import remote
 from relay.ops.control import ControlError, control, socket_path
 from relay.ops.remote import NoAnswer, NobodyListens, remote_desk

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from relay.config.destinations import KINDS
@@ -122,6 +123,7 @@ async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
             tmp_path,
             engines={"here": {"url": f"unix://{engine.socket}"}},
             store={"path": str(tmp_path / "relay.db")},
+            admin={"listen": f"unix:{tmp_path}/admin.sock", "token": f"{CANARY}-admin-token"},
             destinations=to,
             routes=[
                 {"name": "all", "match": {"type": "container"}, "to": list(to)},
@@ -168,11 +170,24 @@ async def provoked(
         await asyncio.to_thread(receiver.wait_for, 150, 60)
         enabling = [("destination", "enable", name) for name in to[:3]]
         printed |= await said(config, "", [*COMMANDS, *enabling])
+        printed |= await answers(config.parent / "admin.sock")
         await asyncio.to_thread(relay.terminate)
         printed["relay run"] = relay.stdout + relay.stderr
     for words in COMMANDS:  # one after the other: each has the store for itself
         printed |= await said(config, "offline ", [words])
     return printed | await said(config, "", [("send", name) for name in to])
+
+
+async def answers(place: Path) -> dict[str, str]:
+    """What is answered over HTTP, to the right token and to one that is nearly right."""
+    found: dict[str, str] = {}
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(place))) as session:
+        for path in ("/livez", "/readyz", "/metrics", "/api/", "/api/conditions", "/api/report"):
+            for token in (f"{CANARY}-admin-token", f"{CANARY}-admin-tokem"):
+                headers = {"Authorization": f"Bearer {token}"}
+                async with session.get(f"http://relay{path}", headers=headers) as answer:
+                    found[f"{path} {token[-1]}"] = f"{answer.headers} {await answer.text()}"
+    return found
 
 
 async def said(config: Path, when: str, commands: list[tuple[str, ...]]) -> dict[str, str]:

@@ -100,6 +100,28 @@ routes
 
 
 @pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("{listen: '127.0.0.1:9321'}", "127.0.0.1:9321, without a token"),
+        ("{listen: 'unix:/a.sock', token: TOKEN}", "unix:/a.sock, with a token for /api/"),
+        ("{listen: 'h:1', token: TOKEN}", "h:1, with a token for /metrics and /api/"),
+        (
+            "{listen: '0.0.0.0:1'}",
+            "0.0.0.0:1: /metrics and /api/ are refused, as there is no token (admin.token_file)",
+        ),
+    ],
+)
+def test_check_says_who_may_ask(file: Path, section: str, line: str) -> None:
+    """Where that is, and what takes a token there, which is not shown."""
+    secret = "s3cret-s3cret-s3cret"
+    file.write_text(f"{CONFIG}\nadmin: {section.replace('TOKEN', secret)}\n")
+    result = run("check")
+    assert result.exit_code == 0
+    assert f"/relay.db\nadmin {line}\n\nengines\n" in result.output
+    assert "s3cret" not in result.output
+
+
+@pytest.mark.parametrize(
     ("route", "way"),
     [
         ("- {name: all, to: ops}", "nowhere: no route takes it (match: {type: relay, action: hea"),
@@ -158,6 +180,27 @@ def test_a_store_that_cannot_be_used_ends_with_1(
     monkeypatch.setattr("relay.ops.logs.configure", lambda *_, **__: logging.StreamHandler())
     assert ended(monkeypatch, "run") == 1
     assert capsys.readouterr().err.startswith("relay: store ")
+
+
+def test_a_port_that_is_taken_ends_with_1(
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It says which, and leaves neither a socket nor a lock behind."""
+    monkeypatch.setattr("relay.ops.logs.configure", lambda *_, **__: logging.StreamHandler())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        section = f"admin: {{listen: '{place}'}}\nstore: {{path: {tmp_path}/relay.db}}\n"
+        file.write_text(section + CONFIG)
+        for _ in range(2):
+            assert ended(monkeypatch, "run") == 1
+            assert capsys.readouterr().err == (
+                f"relay: admin.listen {place} cannot be had: it is taken by another program or, "
+                "as a path, by a file: free it, or set another\n"
+            )
+    assert not list(tmp_path.glob("*.sock"))
 
 
 def test_explain_says_what_every_route_says() -> None:

@@ -8,7 +8,7 @@ import pytest
 from relay.bookmark import Bookmark
 from relay.condition import Condition
 from relay.desk import EngineReport, Listening, Report
-from relay.ops import control
+from relay.ops import api
 from relay.store.outbox import Intake, Outbox
 from tests.unit.store.samples import intake, told
 
@@ -112,7 +112,7 @@ def test_a_store_that_says_nothing(place: Place, monkeypatch: pytest.MonkeyPatch
     """All else is shown all the same."""
 
     async def refuse(*_: object) -> None:
-        raise control._Unanswered("its store has not answered for 3 s")
+        raise api._Unanswered("its store has not answered for 3 s")
 
     monkeypatch.setattr("relay.store.sqlite.SqliteOutbox.backlog", refuse)
     with relay_that_runs(place.store):
@@ -167,6 +167,7 @@ def test_json(place: Place) -> None:
         "time": "2026-11-23T07:51:04.000000000Z",
         "time_ns": NOW_NS,
         "store": {"path": str(place.store), "failing": None, "failing_since": None},
+        "reload_failed": None,
         "engines": {
             "edge": {
                 "position": "2026-11-23T07:50:52.000000000Z",

@@ -56,6 +56,8 @@ RIGHT = [
     "reconcile: {every: 0s, on_reconnect: false}\ningest: {buffer: 1GiB}\n" + config(),
     "admin: {listen: '[::1]:9321'}\n" + config(),
     "admin: {listen: 'unix:/run/relay.sock'}\n" + config(),
+    "admin: {listen: '0.0.0.0:9321', token_file: secret}\n" + config(),
+    "admin: {listen: '0.0.0.0:9321', token: 0123456789abcdef}\n" + config(),
     config("{type: slack, url: '${URL}', rate_limit: '${RATE:-5/s}'}"),
     config("{type: slack, url_file: secret}"),
     config("{type: telegram, token: '123456:ABC-DEF1234ghIkl', chat_id: -100123}"),
@@ -89,6 +91,9 @@ WRONG = [
     "engines: {here: {start_from: yesterday}}\n" + config(),
     "admin: {listen: 9321}\n" + config(),
     "admin: \n" + config(),
+    "admin: {token_file: x}\n" + config(),
+    "admin: {listen: 'x:1', token: 0123456789abcdef, token_file: x}\n" + config(),
+    "admin: {listen: 'x:1', token: }\n" + config(),
     "store: {max_size: 1 GB}\n" + config(),
     "store: {when_full: drop}\n" + config(),
     "destinations: {ops: {type: console}}\nroutes: []\n",
@@ -170,9 +175,8 @@ def test_documented(page: str, text: str) -> None:
 def test_what_is_right(text: str, tmp_path: Path) -> None:
     """In both ways where there are two; relay says the same."""
     assert errors(yaml.safe_load(text)) == []
-    (tmp_path / "secret").write_text("hellohello")
     (tmp_path / "x").write_text("")
-    (tmp_path / "secret").write_text("https://x/" if "url_file" in text else "hellohello")
+    (tmp_path / "secret").write_text("https://x/" if "url_file" in text else "hellohellohello1")
     text = text.replace("proxy_file: secret, ", "")  # the one that would have to be a URL
     parse(text, file="f", environ={"URL": "https://x/"}, folder=tmp_path)
 

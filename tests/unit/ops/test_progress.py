@@ -1,6 +1,6 @@
 """What counts as making no progress."""
 
-from relay.ops.progress import Progress, stuck
+from relay.ops.progress import Progress, Watch, stuck
 
 
 def progress(*, lives: bool = True, waited_s: float = 0.0, **loops: float) -> Progress:
@@ -26,3 +26,19 @@ def test_a_store_without_a_thread() -> None:
     """It never answers again, however long it is waited for."""
     found = stuck(progress(lives=False, waited_s=3000.0, lane=3000.0))
     assert found == ["the store's thread has ended"]
+
+
+def test_two_looks() -> None:
+    """One look blames nobody: what was let go just now has been in its round for long as well."""
+    seen = progress(lane=31.0)
+    watch = Watch(lambda: seen)
+    watch.look()
+    assert watch.found == []
+    watch.look()
+    assert watch.found == ["lane: nothing has moved for 31 s"]
+    seen = progress(lane=1.0)
+    watch.look()
+    assert watch.found == []
+    seen = progress(lane=31.0)
+    watch.look()
+    assert watch.found == []

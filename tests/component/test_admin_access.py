@@ -1,0 +1,248 @@
+"""Who gets what over HTTP from relay's admin listener."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from relay.config import AdminConfig, TcpPort, UnixSocket
+from relay.desk import OwnDesk
+from relay.ops.admin import AdminError, admin
+from relay.ops.progress import Progress
+from relay.ops.vitals import Loading, Stream, Vitals
+from relay.store.sqlite import open_outbox
+from relay.store.trouble import State
+from relay.tally import EngineTally
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+ASIDE = {"Host": "rebound.example.com"}
+ENABLE = b'{"destination": "hook"}'
+
+
+@pytest_asyncio.fixture
+async def desk() -> AsyncIterator[OwnDesk]:
+    async with open_outbox(None) as outbox:
+        yield OwnDesk(outbox, lambda: ["hook"], lambda: 7)
+
+
+def vitals() -> Vitals:
+    """One engine, which is away."""
+    return Vitals(
+        {"secretive": Stream(EngineTally(), is_open=False)}, {}, {}, State(), {}, Loading(0), 7
+    )
+
+
+def progress() -> Progress:
+    return Progress({}, store_lives=True, store_waited_s=0.0)
+
+
+@asynccontextmanager
+async def listening(
+    desk: OwnDesk, host: str = "127.0.0.1", token: str | None = None
+) -> AsyncIterator[int]:
+    """Listen at a free port of this host, and give the port."""
+    with socket.create_server((host, 0)) as free:
+        port: int = free.getsockname()[1]
+    secret = None if token is None else SecretStr(token)
+    config = AdminConfig.model_construct(listen=TcpPort(host, port), token=secret)
+    async with admin(lambda: config, desk, vitals, progress):
+        yield port
+
+
+async def ask(
+    port: int, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+) -> tuple[int, str, Mapping[str, str]]:
+    """The status, the text and the headers of an answer."""
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+        session.request(
+            "GET" if body is None else "POST", path, headers=headers, data=body
+        ) as answer,
+    ):
+        return answer.status, await answer.text(), answer.headers
+
+
+async def test_on_loopback(desk: OwnDesk) -> None:
+    """All is shown and done without a token, with the names of what is wrong."""
+    async with listening(desk) as port:
+        assert (await ask(port, "/livez"))[:2] == (200, '{"live": true}')
+        assert (await ask(port, "/readyz"))[:2] == (
+            503,
+            '{"ready": false, "not": ["engine secretive: its stream is not open"]}',
+        )
+        assert 'engine="secretive"' in (await ask(port, "/metrics"))[1]
+        assert (await ask(port, "/api/pending"))[:2] == (200, "{}")
+        assert (await ask(port, "/api/dead/drop", body=b"{}"))[:2] == (200, "0")
+
+
+async def test_beyond_loopback_with_a_token(desk: OwnDesk) -> None:
+    """Without it only whether all is well is told; with it, everything."""
+    async with listening(desk, "0.0.0.0", TOKEN) as port:
+        assert (await ask(port, "/livez"))[0] == 200
+        assert (await ask(port, "/readyz"))[:2] == (503, '{"ready": false}')
+        for path in ("/metrics", "/api/pending", "/api/", "/nothing"):
+            status, text, headers = await ask(port, path)
+            assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="relay"')
+            assert text == (
+                """{"error":"send 'Authorization: Bearer TOKEN', with the token of """
+                """admin.token_file"}"""
+            )
+        assert "secretive" in (await ask(port, "/readyz", BEARER))[1]
+        assert "secretive" in (await ask(port, "/metrics", BEARER))[1]
+        assert (await ask(port, "/api/pending", BEARER | ASIDE))[:2] == (200, "{}")
+        assert (await ask(port, "/nothing", BEARER))[0] == 404
+
+
+async def test_beyond_loopback_without_a_token(desk: OwnDesk) -> None:
+    """It starts, warns, and refuses in words what shows or changes anything."""
+    with capture_logs() as lines:
+        async with listening(desk, "0.0.0.0") as port:
+            assert (await ask(port, "/livez"))[0] == 200
+            assert (await ask(port, "/readyz"))[:2] == (503, '{"ready": false}')
+            for path in ("/metrics", "/api/pending"):
+                status, text, headers = await ask(port, path, BEARER)
+                assert status == 403
+                assert "set admin.token_file" in text
+                assert "WWW-Authenticate" not in headers
+    (warning,) = [line for line in lines if line["log_level"] == "warning"]
+    assert warning["event"] == "admin.without_token"
+    assert warning["remedy"] == "set admin.token_file"
+
+
+async def test_a_token_on_loopback(desk: OwnDesk) -> None:
+    """What commands ask takes it there as well."""
+    async with listening(desk, token=TOKEN) as port:
+        assert (await ask(port, "/api/pending"))[0] == 401
+        assert (await ask(port, "/api/pending", BEARER))[0] == 200
+        assert (await ask(port, "/metrics"))[0] == 200
+        assert (await ask(port, "/metrics", ASIDE))[0] == 403
+
+
+async def test_a_wrong_token(desk: OwnDesk) -> None:
+    """It is told that it is wrong, and what was shown is repeated nowhere."""
+    with capture_logs() as lines:
+        async with listening(desk, token=TOKEN) as port:
+            wrong = {"Authorization": f"Bearer {TOKEN}x"}
+            status, text, headers = await ask(port, "/api/pending", wrong)
+    assert status == 401
+    assert headers["WWW-Authenticate"] == 'Bearer realm="relay", error="invalid_token"'
+    assert TOKEN not in f"{text} {headers} {lines}"
+
+
+async def test_a_token_on_a_socket(desk: OwnDesk, tmp_path: Path) -> None:
+    """With one configured, commands' questions take it wherever relay listens."""
+    place = UnixSocket(tmp_path / "admin.sock")
+    config = AdminConfig.model_construct(listen=place, token=SecretStr(TOKEN))
+    async with (
+        admin(lambda: config, desk, vitals, progress),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(place.path))) as session,
+    ):
+        for headers, status in ((None, 401), (BEARER, 200)):
+            async with session.get("http://any/api/pending", headers=headers) as answer:
+                assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://example.com"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9321"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        ASIDE,
+        {"Host": "127.0.0.1.nip.io"},
+    ],
+)
+async def test_a_page_in_a_browser(
+    desk: OwnDesk, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can neither read nor do anything, even where its name was made to lead to relay."""
+
+    async def enable(_: object) -> bool:
+        raise AssertionError("done")
+
+    monkeypatch.setattr(OwnDesk, "enable", enable)
+    async with listening(desk) as port:
+        status, text, answered = await ask(port, "/api/enable", headers, ENABLE)
+        assert status == 403
+        assert "page in a browser" in text or "is not this machine's" in text
+        assert "Access-Control-Allow-Origin" not in answered
+        assert (await ask(port, "/api/report", headers))[0] == 403
+        assert (await ask(port, "/metrics", headers))[0] == 403
+
+
+async def raw(port: int, *lines: str) -> bytes:
+    """All that comes back for these lines of a request."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write("".join(f"{line}\r\n" for line in (*lines, "")).encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("GET /api/pending HTTP/1.0",),
+        ("GET /api/pending HTTP/1.1", "Host: 127.0.0.1", "Host: evil", "Connection: close"),
+        ("GET http://127.0.0.1/api/pending HTTP/1.1", "Host: evil", "Connection: close"),
+        ("GET /%61pi/pending HTTP/1.1", "Host: evil", "Connection: close"),
+        ("GET /livez/../api/pending HTTP/1.1", "Host: evil", "Connection: close"),
+        ("GET //api/pending HTTP/1.1", "Host: evil", "Connection: close"),
+    ],
+)
+async def test_requests_that_no_library_makes(desk: OwnDesk, lines: tuple[str, ...]) -> None:
+    """None of them gets around the rule."""
+    async with listening(desk) as port:
+        answer = await raw(port, *lines)
+    assert answer.split(b" ", 2)[1] in (b"400", b"403")
+    assert not answer.endswith(b"{}")
+
+
+async def test_a_question_that_is_refused_is_not_read(desk: OwnDesk) -> None:
+    """The answer comes while its body is still to come."""
+    async with listening(desk, token=TOKEN) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = "POST /api/dead/drop HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
+        writer.write(head.encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+        writer.close()
+
+
+async def test_the_end(desk: OwnDesk) -> None:
+    """Nothing is left behind, and nobody can ask any more."""
+    before = asyncio.all_tasks()
+    async with listening(desk) as port:
+        assert (await ask(port, "/metrics"))[0] == 200
+    assert asyncio.all_tasks() == before
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await ask(port, "/livez")
+
+
+async def test_a_port_that_is_taken(desk: OwnDesk) -> None:
+    """It is told, and nothing is left behind."""
+    before = asyncio.all_tasks()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = AdminConfig(listen=TcpPort("127.0.0.1", taken.getsockname()[1]))
+        with pytest.raises(AdminError, match=r"^admin\.listen 127\.0\.0\.1:\d+ cannot be had: it "):
+            await admin(lambda: config, desk, vitals, progress).__aenter__()
+    assert asyncio.all_tasks() == before
+
+
+async def test_of_whatever_is_asked_json_is_answered(desk: OwnDesk) -> None:
+    """What is not there is told in the same form as everything else."""
+    async with listening(desk) as port, aiohttp.ClientSession() as session:
+        said: Any
+        async with session.post(f"http://127.0.0.1:{port}/metrics") as answer:
+            said = await answer.json()
+            assert (answer.status, said) == (405, {"error": "Method Not Allowed"})
