@@ -13,6 +13,7 @@ from relay.rehearsal.rehearsal import Rehearsal
 from relay.rehearsal.suite_reader import load_suite
 from relay.rehearsal.verdict import judge
 from tests.streams import ENGINES, lines
+from tests.unit.config.test_schema import errors
 
 from .pages import DOCS, blocks
 
@@ -67,7 +68,8 @@ DIED = ["failed", "oomed", "hostkilled", *["looping"] * 4, "shop-web-1"]
 
 @every_recipe
 def test_it_can_be_loaded(recipe: Recipe, tmp_path: Path) -> None:
-    """As a whole, with the variables and the secrets that it asks for."""
+    """As a whole, with the variables and the secrets that it asks for; editors agree."""
+    assert errors(yaml.safe_load(recipe.text)) == []
     parse(recipe.at(tmp_path), file=recipe.title, environ=ENVIRONMENT, folder=tmp_path)
 
 
