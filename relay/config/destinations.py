@@ -63,7 +63,7 @@ class _Webhook(_Destination):
     """Something that is reached over HTTP."""
 
     url: WebhookUrl
-    """Where it is."""
+    """Where it is reached."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     """Sent beside those that the format sets; values may be templates."""
     query: dict[str, QueryValue] = Field(default_factory=dict)
@@ -152,7 +152,8 @@ class HttpDestination(_Webhook):
     content_type: HeaderText | None = None
     """Of ``body_text``; without it ``text/plain; charset=utf-8``."""
     sign: Literal["standard", "github"] | None = None
-    """How: after the Standard Webhooks specification (without it, too), or as GitHub does."""
+    """How it is signed: after the Standard Webhooks specification (without it, too), or as GitHub
+    does."""
     signing_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(lines)] = Field(
         default=(), validate_default=True
     )
@@ -270,7 +271,7 @@ class TelegramDestination(_Vendor):
     chat_id: Annotated[str, AfterValidator(checks.telegram_chat)]
     """A number, or ``@`` and the name of a channel; the bot has to be a member."""
     thread_id: Annotated[WholeNumber, Field(ge=1)] | None = None
-    """That of a topic in a group."""
+    """The number of a topic in a group."""
     # 20 a minute and group: https://core.telegram.org/bots/faq
     rate_limit: Throttle | None = Rate(20, 60.0)
 
@@ -287,7 +288,7 @@ class NtfyDestination(_Vendor):
     url: WebhookUrl = SecretStr("https://ntfy.sh")
     """That of the server."""
     topic: Annotated[SecretStr, AfterValidator(checks.ntfy_topic)]
-    """Whoever knows it can read it."""
+    """The topic's name; whoever knows it can read it."""
 
 
 class GotifyDestination(_Vendor):

@@ -62,8 +62,8 @@ class EngineConfig(Section):
     """One Docker API; with nothing set, the one that the docker CLI would take."""
 
     url: EngineUrl | None = None
-    """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``https://HOST`` or ``ssh://USER@HOST``;
-    without it and ``context`` the engine that the docker command would take."""
+    """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``http://HOST``, ``https://HOST`` or
+    ``ssh://USER@HOST``; without it and ``context`` what the docker command would take."""
     context: Annotated[str, AfterValidator(checks.title)] | None = None
     """A docker context, in place of ``url``."""
     host: Annotated[str, AfterValidator(checks.title)] | None = None
