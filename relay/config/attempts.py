@@ -14,17 +14,17 @@ class RetryConfig(Section):
     """How long and how often a delivery is tried."""
 
     initial: Duration = timedelta(seconds=1)
-    """The wait after the first failure."""
+    """The wait after the first failure: more than 0s."""
     max: Duration = Field(default=timedelta(minutes=10), validate_default=True)
-    """The longest wait."""
+    """The longest wait; not shorter than ``initial``."""
     factor: Annotated[float, Field(ge=1, le=10)] = 2
     """Each wait is so many times the one before it."""
     jitter: Share = 0.2
     """Each wait is up to this share shorter or longer, so that receivers are not hit in step."""
     max_age: Duration = Field(default=timedelta(hours=72), validate_default=True)
-    """After so long it is given up: more than a weekend."""
+    """After so long a delivery becomes a dead letter; not shorter than ``initial``."""
     max_attempts: Annotated[WholeNumber, Field(ge=1)] | None = None
-    """After so many it is given up; None for no limit but ``max_age``."""
+    """After so many a delivery becomes a dead letter, too; without it only by its age."""
     max_after: Duration = timedelta(hours=24)
     """The longest wait that a destination may ask for (``Retry-After``)."""
 
@@ -47,9 +47,9 @@ class TimeoutConfig(Section):
     """How long an attempt may take."""
 
     connect: Duration = timedelta(seconds=5)
-    """Until there is a connection."""
+    """Until there is a connection: more than 0s."""
     total: Duration = Field(default=timedelta(seconds=15), validate_default=True)
-    """Until the answer's status is known."""
+    """Until the answer's status is known; not shorter than ``connect``."""
 
     @field_validator("connect")
     @classmethod

@@ -42,32 +42,42 @@ class BasicAuth(Section):
     """A user and a password."""
 
     username: Annotated[str, AfterValidator(checks.user_name)]
+    """Without a colon in it."""
     password: Secret
+    """That of this user."""
 
 
 class _Destination(Section):
     concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
-    """How many deliveries may be under way at once."""
+    """How many deliveries may be under way at once; those about one container never are."""
     retry: RetryConfig = RetryConfig()
     rate_limit: Throttle | None = None
+    """At most so many attempts in so long; destinations with the same host and path (and chat,
+    topic or routing key) share it."""
     ordering: Ordering = "container"
-    """Within what deliveries stay in order."""
+    """``container``: deliveries about one container stay in order; with ``none`` each stands for
+    itself."""
 
 
 class _Webhook(_Destination):
     """Something that is reached over HTTP."""
 
     url: WebhookUrl
+    """Where it is reached."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
-    """Beside those that the format sets; values may be templates."""
+    """Sent beside those that the format sets; values may be templates."""
     query: dict[str, QueryValue] = Field(default_factory=dict)
-    """Beside what the URL has; values may be templates."""
+    """Added to what the URL has; values may be templates."""
     timeout: TimeoutConfig = TimeoutConfig()
     tls: TlsConfig | None = None
+    """For an ``https://`` URL."""
     proxy: WebhookUrl | None = None
-    """The URL of an HTTP proxy."""
+    """The URL of an HTTP proxy; nothing is taken from the environment."""
     basic_auth: BasicAuth | None = None
+    """A user and a password; not beside a ``bearer_token``, a user in the ``url`` or an
+    Authorization in ``headers``."""
     bearer_token: Secret | None = None
+    """What is sent as ``Authorization: Bearer``; not beside another authorization."""
 
     @property
     def endpoint(self) -> str:
@@ -132,20 +142,23 @@ class HttpDestination(_Webhook):
 
     type: Literal["http"] = "http"
     method: Literal["POST", "PUT", "PATCH", "GET"] = "POST"
-    """With GET there is no body."""
+    """With ``GET`` there is no body, and neither ``format`` nor ``signing_secret``."""
     format: Literal["json", "cloudevents", "cloudevents-binary", "template"] = "json"
+    """What is sent: relay's document, the same as a CloudEvent, or a template of your own."""
     body: TemplateTree | None = None
     """With ``format: template``: what becomes JSON, each text in it a template."""
     body_text: TemplateText | None = Field(default=None, validate_default=True)
     """With ``format: template``, in place of ``body``: anything but JSON."""
     content_type: HeaderText | None = None
-    """Of ``body_text``; None for plain text."""
+    """Of ``body_text``; without it ``text/plain; charset=utf-8``."""
     sign: Literal["standard", "github"] | None = None
-    """How: after the Standard Webhooks specification (as None, too), or as GitHub does."""
+    """How it is signed: after the Standard Webhooks specification (without it, too), or as GitHub
+    does."""
     signing_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(lines)] = Field(
         default=(), validate_default=True
     )
-    """One secret, or two while it is changed, the new one first; none for no signature."""
+    """``whsec_`` and the base64 of 24 to 64 bytes; for GitHub's way any text. Two while it is
+    changed, the new one first; without it nothing is signed."""
 
     @field_validator("body_text")
     @classmethod
@@ -193,9 +206,9 @@ class _Vendor(_Webhook):
     """A service whose messages relay words."""
 
     title: TemplateText | None = None
-    """In place of relay's own headline."""
+    """A template in place of relay's own headline."""
     text: TemplateText | None = None
-    """In place of the facts below it."""
+    """A template in place of the facts below it."""
 
 
 class SlackDestination(_Vendor):
@@ -212,6 +225,7 @@ class DiscordDestination(_Vendor):
     type: Literal["discord"] = "discord"
     # what its X-RateLimit-Limit and X-RateLimit-Reset-After say of webhooks
     rate_limit: Throttle | None = Rate(5, 2.0)
+    """As for all; without it five in two seconds, as Discord asks for."""
 
     @property
     def endpoint(self) -> str:
@@ -251,12 +265,13 @@ class TelegramDestination(_Vendor):
 
     type: Literal["telegram"] = "telegram"
     url: WebhookUrl = SecretStr("https://api.telegram.org")
-    """Of the server of the Bot API."""
+    """That of a server of the Bot API."""
     token: Annotated[SecretStr, AfterValidator(checks.telegram_token)]
+    """The bot's, from @BotFather."""
     chat_id: Annotated[str, AfterValidator(checks.telegram_chat)]
-    """A number, or ``@`` and the name of a channel."""
+    """A number, or ``@`` and the name of a channel; the bot has to be a member."""
     thread_id: Annotated[WholeNumber, Field(ge=1)] | None = None
-    """Of a topic in a group."""
+    """The number of a topic in a group."""
     # 20 a minute and group: https://core.telegram.org/bots/faq
     rate_limit: Throttle | None = Rate(20, 60.0)
 
@@ -271,9 +286,9 @@ class NtfyDestination(_Vendor):
 
     type: Literal["ntfy"] = "ntfy"
     url: WebhookUrl = SecretStr("https://ntfy.sh")
-    """Of the server."""
+    """That of the server."""
     topic: Annotated[SecretStr, AfterValidator(checks.ntfy_topic)]
-    """Whoever knows it can read it."""
+    """The topic's name; whoever knows it can read it."""
 
 
 class GotifyDestination(_Vendor):
@@ -281,7 +296,7 @@ class GotifyDestination(_Vendor):
 
     type: Literal["gotify"] = "gotify"
     token: Secret
-    """The application's."""
+    """That of an application."""
 
     @property
     def endpoint(self) -> str:

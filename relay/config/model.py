@@ -63,13 +63,18 @@ class EngineConfig(Section):
     """One Docker API; with nothing set, the one that the docker CLI would take."""
 
     url: EngineUrl | None = None
+    """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``http://HOST``, ``https://HOST`` or
+    ``ssh://USER@HOST``; without it and ``context`` what the docker command would take."""
     context: Annotated[str, AfterValidator(checks.title)] | None = None
     """A docker context, in place of ``url``."""
     host: Annotated[str, AfterValidator(checks.title)] | None = None
-    """The name that people know it by."""
+    """The name that people know it by; without it the engine's own or, where a socket proxy
+    withholds that, the name that it has here."""
     tls: TlsConfig | None = None
+    """For a ``tcp://`` or ``https://`` URL."""
     start_from: Start = "now"
-    """Where the very first start begins."""
+    """Where the very first start begins: ``now``, ``oldest`` (all that the engine remembers), or a
+    duration before now."""
 
     @field_validator("context")
     @classmethod
@@ -92,33 +97,40 @@ class IngestConfig(Section):
     """What stands between the engines and the store."""
 
     buffer: BufferSize = 64 * 2**20
-    """How much of the engines' streams may wait in memory, in bytes."""
+    """How much of each engine's stream may wait in memory, at 128 bytes a record beside its
+    content: from 64KiB to 64GiB. What comes beyond it is dropped and declared."""
 
 
 class ReconcileConfig(Section):
     """When an engine's containers are compared with what its events told."""
 
     every: Interval = timedelta(minutes=5)
-    """Zero for never but after a reconnect and a loss."""
+    """How often, beside reconnects and losses: at least 10s, or 0s for never."""
     on_reconnect: bool = True
+    """Also whenever a stream was opened."""
 
 
 class DeadLettersConfig(Section):
     """How long what was given up is kept."""
 
     max_age: Age = timedelta(days=30)
+    """How long each is kept: at least 1m. Looked at once a minute."""
     max_count: Annotated[WholeNumber, Field(ge=0, le=1_000_000)] = 10_000
-    """The oldest go first."""
+    """How many are kept. The oldest go first."""
 
 
 class StoreConfig(Section):
     """Where deliveries are kept, and how many."""
 
     path: Location | None = None
-    """None for relay.db in the state folder."""
+    """The SQLite file; without it ``relay.db`` in the state folder, which is ``$STATE_DIRECTORY``
+    (set by systemd), else ``$XDG_STATE_HOME/relay``, else ``~/.local/state/relay``. One relay at a
+    time may use it."""
     max_size: StoreSize = 2**30
-    """How much it may hold, in bytes."""
+    """How much it may hold: from 1MiB to 1024GiB."""
     when_full: WhenFull = "drop-oldest"
+    """What is given up beyond ``max_size``, once no dead letter is left: the deliveries that have
+    waited longest, or those that come, except relay's own."""
     dead_letters: DeadLettersConfig = DeadLettersConfig()
 
 
@@ -126,6 +138,7 @@ class AdminConfig(Section):
     """Where relay answers questions about itself, and does what commands ask."""
 
     listen: Listening
+    """``HOST:PORT``, or ``unix:/PATH`` for a socket that only the user who runs relay can open."""
     token: Annotated[Secret, AfterValidator(checks.admin_token)] | None = None
     """What whoever asks has to show: as ``Authorization: Bearer TOKEN``."""
 
@@ -141,17 +154,19 @@ class HeartbeatConfig(Section):
     """When relay tells that it lives."""
 
     every: Beat
+    """How often, beginning at the start: at least 10s."""
 
 
 class IncludeConfig(Section):
     """What is told of a container beside the event."""
 
     logs: Annotated[WholeNumber, Field(ge=0, le=200)] = 0
-    """How many of its last log lines."""
+    """How many of its last log lines; the last 4 KiB of them."""
     health: bool = False
-    """What its last health check printed."""
+    """What its last health check printed; the last 4 KiB of it."""
     inspect: Annotated[tuple[InspectField, ...], BeforeValidator(one_as_list)] = ()
-    """Fields of the engine's ``inspect``, as dotted paths."""
+    """Fields of ``docker inspect``, at most 20, each by its path: ``RestartCount``, ``State.Pid``;
+    1 KiB of each."""
 
     @field_validator("inspect")
     @classmethod
@@ -171,21 +186,28 @@ class Route(Section):
     """What to match, and where it goes."""
 
     name: Name
+    """Each route has one of its own."""
     match: Annotated[Match, PlainValidator(_match)] = Match()
+    """What it takes; without it all but relay's own events."""
     drop: bool = False
-    """Ends the walk and sends nothing."""
+    """The walk ends here if it matches, and nothing is sent: in place of ``to``."""
     stop: bool = False
-    """Ends the walk after this route."""
+    """The walk ends here if it matches."""
     include: IncludeConfig = IncludeConfig()
     severity: Severity | None = None
-    """In place of what action and cause make of it."""
+    """Without it ``critical``: out of memory, crashed, unhealthy, ``gap``, ``engine_lost``,
+    ``destination_failing``; ``warning``: ``kill``, a death of unknown cause, ``dead_letter``; and
+    ``info``: all else."""
     title: TemplateText | None = None
-    """The headline in chats, in place of the destination's."""
+    """A template for the headline in chats, on phones and in alerts, in place of the
+    destination's."""
     text: TemplateText | None = None
-    """What stands below it, likewise."""
+    """A template for what stands below it, likewise."""
     to: Annotated[tuple[str, ...], BeforeValidator(one_as_list)] = Field(
         default=(), validate_default=True
     )
+    """Destinations, unless there is ``drop``. An event goes to each of them once, by the first
+    route that sends it there."""
 
     @field_validator("stop")
     @classmethod
@@ -234,23 +256,26 @@ def _check_destinations(to: tuple[str, ...], names: Names) -> None:
 
 
 class Config(Section):
-    """All of it."""
+    """What is listened to, where it goes, and which events go there."""
 
     engines: dict[Name, Annotated[EngineConfig, BeforeValidator(_nothing_as_empty)]] = Field(
         default_factory=lambda: {LOCAL: EngineConfig()}, min_length=1
     )
+    """What is listened to, by name; without it one engine, ``local``, found as the docker command
+    finds it. A new name is a new engine: its stream is taken in anew."""
     ingest: IngestConfig = IngestConfig()
     reconcile: ReconcileConfig = ReconcileConfig()
     store: StoreConfig = StoreConfig()
     admin: AdminConfig | None = None
-    """None for nowhere."""
+    """Where relay answers questions about itself; without it nowhere."""
     heartbeat: HeartbeatConfig | None = None
-    """None for never."""
+    """When relay tells that it lives; without it never."""
     destinations: dict[Name, Annotated[Destination, Field(discriminator="type")]] = Field(
         min_length=1
     )
+    """Where it goes, by name; each has a ``type``."""
     routes: tuple[Route, ...] = Field(min_length=1)
-    """From top to bottom."""
+    """What to match and where it goes, tried from top to bottom; every one that matches fires."""
 
     @field_validator("admin", mode="before")
     @classmethod

@@ -48,7 +48,8 @@ def schema() -> Node:
     sections["destinations"]["additionalProperties"] = _ref("Destination")
     sections["admin"]["anyOf"].remove(_NOTHING)  # it has to say where
     defs["AdminConfig"]["properties"]["token"]["anyOf"].remove(_NOTHING)  # nor is it forgotten
-    defs["Route"]["properties"]["match"] = _ref("Match")
+    match = defs["Route"]["properties"]["match"]
+    defs["Route"]["properties"]["match"] = {"description": match["description"], **_ref("Match")}
     defs |= {"Destination": _destination(), "reference": shapes.REFERENCE, **_matches()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -134,7 +135,7 @@ def _said(body: ast.AST) -> dict[str, str]:
                 ast.AnnAssign(target=ast.Name(id=name)),
                 ast.Expr(value=ast.Constant(value=str(text))),
             ):
-                found[name] = inspect.cleandoc(text)
+                found[name] = " ".join(text.split())
     return found
 
 
@@ -255,8 +256,9 @@ def _destination() -> Node:
 def _matches() -> dict[str, Node]:
     """The match language, as `match_reader` reads it."""
     own = {*vocabulary.CLOSED, *vocabulary.OPEN, *_NUMERIC}
-    fields = {
-        name: _any_of(_pattern(name)) if name in own else _ref("Text") for name in vocabulary.FIELDS
+    fields: Node = {
+        name: (_any_of(_pattern(name)) if name in own else _ref("Text")) | {"description": meaning}
+        for name, meaning in vocabulary.FIELDS.items()
     }
     keyed = {"type": "object", "minProperties": 1, "additionalProperties": _ref("Text")}
     some = {"allOf": [_ref("Match"), {"type": "object", "minProperties": 1}]}
@@ -268,8 +270,7 @@ def _matches() -> dict[str, Node]:
             "additionalProperties": False,
             "properties": {
                 **fields,
-                "label": keyed,
-                "attribute": keyed,
+                **{name: keyed | {"description": vocabulary.FIELDS[name]} for name in _KEYED},
                 "any": {**group, "description": "At least one of these must hold."},
                 "all": {**group, "description": "All of these must hold."},
                 "not": {**some, "description": "This must not hold."},
@@ -314,6 +315,7 @@ def _plain(field: str) -> Node:
 
 
 _NUMERIC = ("exit_code", "signal")
+_KEYED = ("label", "attribute")
 _REFERENCE = {"$ref": "#/$defs/reference"}
 _TEXT = {"type": ["string", "number", "boolean"]}
 

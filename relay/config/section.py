@@ -20,8 +20,11 @@ class TlsConfig(Section):
     """How to trust the other side, and how to be trusted by it."""
 
     ca_file: Location | None = None
+    """The certificates to trust, and no others; without it those that the system trusts."""
     cert_file: Location | None = None
+    """The certificate to show; needs ``key_file``."""
     key_file: Location | None = Field(default=None, validate_default=True)
+    """Its key, without a passphrase."""
 
     @field_validator("key_file")
     @classmethod

@@ -6,10 +6,29 @@ from collections.abc import Collection, Mapping
 from relay.config.mistakes import closest, did_you_mean
 from relay.event import TYPE_RELAY, Cause, Origin
 
-FIELDS = (
-    *("engine", "host", "type", "action", "detail", "scope", "id", "name", "image"),
-    *("label", "attribute", "exit_code", "signal", "cause", "health", "origin"),
-)
+FIELDS: Mapping[str, str] = {
+    "engine": "The engine's name in this file.",
+    "host": "The name that people know the engine by.",
+    "type": "``container``, ``image``, ``volume``, ``network`` …; ``relay`` for relay's own.",
+    "action": "``die``, ``oom``, ``health_status`` …, whatever its detail; or with it, as in "
+    "``health_status: unhealthy``.",
+    "detail": "What stands behind the action's colon.",
+    "scope": "``local`` or ``swarm``.",
+    "id": "That of the container, or of whatever the event is about.",
+    "name": "That of the container, or of whatever the event is about.",
+    "image": "That of the container.",
+    "label": "Names of labels, and what each has to be.",
+    "attribute": "Names of the engine's attributes, and what each has to be.",
+    "exit_code": '``137``, ``"1-125"``, ``">=128"``, ``"<2"``.',
+    "signal": "``9``, ``SIGKILL``, ``kill``.",
+    "cause": "Of a ``die``: ``requested`` (somebody asked: stop, restart, kill, rm -f), ``oom``, "
+    "``crashed`` (non-zero, nobody asked), ``finished`` (zero, nobody asked), ``unknown`` (what is "
+    "known does not tell: a stop may have been missed in a gap).",
+    "health": "``healthy``, ``unhealthy``.",
+    "origin": "``live``, ``replayed`` (from the engine's history), ``inferred`` (no event told of "
+    "it).",
+}
+"""What a match can be about, and what it means."""
 
 CLOSED: Mapping[str, tuple[str, ...]] = {
     "cause": tuple(cause.value for cause in Cause),

@@ -204,7 +204,7 @@ def test_every_field_of_a_match() -> None:
 def test_what_editors_show() -> None:
     """The meaning of a key and its default, as people write it; no secret."""
     keys = SCHEMA["$defs"]["RetryConfig"]["properties"]
-    assert keys["max"]["description"] == "The longest wait."
+    assert keys["max"]["description"] == "The longest wait; not shorter than ``initial``."
     assert keys["max"]["default"] == "10m"
     assert SCHEMA["$defs"]["SlackDestination"]["properties"]["rate_limit"]["default"] == "1/s"
     assert "default" not in SCHEMA["$defs"]["DiscordDestination"]["properties"]["rate_limit"]

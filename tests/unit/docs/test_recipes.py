@@ -1,0 +1,123 @@
+"""The recipes: each is a configuration, and does what it says."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from relay.config import parse
+from relay.rehearsal.recording import Recording
+from relay.rehearsal.rehearsal import Rehearsal
+from relay.rehearsal.suite_reader import load_suite
+from relay.rehearsal.verdict import judge
+from tests.streams import ENGINES, lines
+from tests.unit.config.test_schema import errors
+
+from .pages import DOCS, blocks
+
+PAGE = DOCS / "recipes.md"
+ENVIRONMENT = {
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T/B/ops",
+    "EDGE_WEBHOOK_URL": "https://hooks.slack.com/services/T/B/edge",
+}
+FILES = {
+    "/run/secrets/pagerduty": "0" * 32,
+    "/run/secrets/switch_url": "https://hc-ping.com/test",
+    "/run/secrets/topic": "containers",
+    "/etc/relay/tls/ca.pem": "",
+    "/etc/relay/tls/cert.pem": "",
+    "/etc/relay/tls/key.pem": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A configuration, and the tests below it."""
+
+    title: str
+    text: str
+    tests: tuple[str, ...]
+
+    def at(self, folder: Path) -> str:
+        """Its text, with files that are there."""
+        text = self.text
+        for path, content in FILES.items():
+            file = folder / Path(path).name
+            file.write_text(content)
+            text = text.replace(path, str(file))
+        return text
+
+
+def recipes() -> list[Recipe]:
+    """One below each heading."""
+    found = []
+    for section in re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]:
+        text, *tests = re.findall(r"^```yaml\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+        found.append(Recipe(section.partition("\n")[0], text, tuple(tests)))
+    return found
+
+
+RECIPES = {recipe.title: recipe for recipe in recipes()}
+every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+
+DIED = ["failed", "oomed", "hostkilled", *["looping"] * 4, "shop-web-1"]
+"""What crashed or ran out of memory in the recording, in its order."""
+
+
+@every_recipe
+def test_it_can_be_loaded(recipe: Recipe, tmp_path: Path) -> None:
+    """As a whole, with the variables and the secrets that it asks for; editors agree."""
+    assert errors(yaml.safe_load(recipe.text)) == []
+    parse(recipe.at(tmp_path), file=recipe.title, environ=ENVIRONMENT, folder=tmp_path)
+
+
+@every_recipe
+def test_it_does_what_it_says(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests below it hold."""
+    config = tmp_path / "config.yaml"
+    config.write_text(recipe.at(tmp_path))
+    for text in recipe.tests:
+        file = tmp_path / "tests.yaml"
+        file.write_text(text)
+        for judgement in judge(load_suite(file, config, None, ENVIRONMENT)):
+            assert not judgement.differences, judgement.case.name
+
+
+def test_every_block_belongs_to_a_recipe() -> None:
+    """A configuration comes first, and what follows it are tests: nothing goes unchecked."""
+    inside = [text for recipe in RECIPES.values() for text in (recipe.text, *recipe.tests)]
+    assert inside == blocks(PAGE, "yaml")
+    for recipe in RECIPES.values():
+        assert {"destinations", "routes"} <= yaml.safe_load(recipe.text).keys()
+        assert all(yaml.safe_load(text).keys() == {"tests"} for text in recipe.tests)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        (
+            "Slack, when a container crashes",
+            [
+                *(("crashed", name) for name in DIED[:-1]),
+                ("unhealthy", "sick"),
+                ("crashed", DIED[-1]),
+            ],
+        ),
+        ("Only my compose project", [("died", "shop-web-1")]),
+        ("PagerDuty, with a severity", [("crashed", name) for name in DIED]),
+    ],
+)
+def test_a_recording(
+    engine: str, title: str, expected: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    """What a real engine said comes to what the recipe promises, and to nothing else."""
+    config = parse(RECIPES[title].at(tmp_path), file=title, environ=ENVIRONMENT, folder=tmp_path)
+    rehearsal = Rehearsal(config)
+    outcomes = rehearsal.outcomes(Recording(rehearsal, lines(engine)))
+    sent = [each.notification for outcome in outcomes for each in outcome.sent]
+    assert [(each.route, each.events[0].actor.name) for each in sent] == expected

@@ -1,0 +1,117 @@
+"""The reference of the configuration, against the model that it is made from."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.config import parse
+from relay.config.schema import schema
+from relay.errors import ConfigError
+from tests.reference import COMMAND, FILE, reference
+
+SCHEMA = schema()
+SECTIONS = {name: node for name, node in SCHEMA["$defs"].items() if "properties" in node}
+KEYS = [
+    (name, key)
+    for name, node in {"Config": SCHEMA, **SECTIONS}.items()
+    for key in node["properties"]
+    if key != "type"
+]
+
+
+def node_of(name: str, key: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"Config": SCHEMA, **SECTIONS}[name]["properties"][key]
+    return found
+
+
+def test_it_is_current() -> None:
+    """What is in the repository is what the model says now."""
+    is_current = FILE.read_text() == reference()  # a name, because nobody wants to see both
+    assert is_current, f"docs/reference.md is not current: run {COMMAND}"
+
+
+@pytest.mark.parametrize(("name", "key"), KEYS)
+def test_a_key_has_a_meaning(name: str, key: str) -> None:
+    """Below it in the model, or that of the section that it holds."""
+    node = node_of(name, key)
+    inner = SCHEMA["$defs"].get(str(node.get("$ref", "")).rpartition("/")[2], {})
+    assert node.get("description") or inner.get("description"), (
+        f"{name}.{key} has no docstring below it in relay/config"
+    )
+
+
+@pytest.mark.parametrize(("name", "key"), KEYS)
+def test_a_key_is_there(name: str, key: str) -> None:
+    """Every key of the model, in a row of its own or, for a secret's file, beside the secret."""
+    assert re.search(
+        rf"^\| `([a-z_.]+\.)?{key}` \||, or a file: `{key}`", reference(), re.MULTILINE
+    )
+
+
+def config(section: str = "", destination: str = "", route: str = "") -> str:
+    return (
+        f"{section}\ndestinations: {{ops: {{type: http, url: 'https://x/', {destination}}}}}\n"
+        f"routes: [{{name: all, to: ops, {route}}}]\n"
+    )
+
+
+HASTE = "retry: {initial: %s, max: 1h}"
+PATIENCE = "timeout: {connect: %s}"
+BOUNDS = [
+    (("IngestConfig", "buffer"), "64KiB", config("ingest: {buffer: %s}"), "64KiB", "65535B"),
+    (("IngestConfig", "buffer"), "64GiB", config("ingest: {buffer: %s}"), "64GiB", "65GiB"),
+    (("ReconcileConfig", "every"), "10s", config("reconcile: {every: %s}"), "10s", "9s"),
+    (
+        ("DeadLettersConfig", "max_age"),
+        "1m",
+        config("store: {dead_letters: {max_age: %s}}"),
+        "1m",
+        "59s",
+    ),
+    (("StoreConfig", "max_size"), "1MiB", config("store: {max_size: %s}"), "1MiB", "1023KiB"),
+    (("StoreConfig", "max_size"), "1024GiB", config("store: {max_size: %s}"), "1024GiB", "1025GiB"),
+    (("HeartbeatConfig", "every"), "10s", config("heartbeat: {every: %s}"), "10s", "9s"),
+    (("RetryConfig", "initial"), "more than 0s", config(destination=HASTE), "1ms", "0s"),
+    (
+        ("RetryConfig", "max"),
+        "not shorter than ``initial``",
+        config(destination="retry: {max: %s}"),
+        "1s",
+        "999ms",
+    ),
+    (
+        ("RetryConfig", "max_age"),
+        "not shorter than ``initial``",
+        config(destination="retry: {max_age: %s}"),
+        "1s",
+        "999ms",
+    ),
+    (("TimeoutConfig", "connect"), "more than 0s", config(destination=PATIENCE), "1ms", "0s"),
+    (
+        ("TimeoutConfig", "total"),
+        "not shorter than ``connect``",
+        config(destination="timeout: {total: %s}"),
+        "5s",
+        "4s",
+    ),
+    (
+        ("IncludeConfig", "inspect"),
+        "at most 20",
+        config(route="include: {inspect: [%s]}"),
+        ", ".join("a" * 20),
+        ", ".join("a" * 21),
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "words", "text", "right", "wrong"), BOUNDS)
+def test_a_bound_is_what_the_words_say(
+    key: tuple[str, str], words: str, text: str, right: str, wrong: str
+) -> None:
+    """Those that a schema cannot hold stand in the meaning, and are true."""
+    assert words in node_of(*key)["description"]
+    parse(text % right, file="f", environ={}, folder=Path("/"))
+    with pytest.raises(ConfigError):
+        parse(text % wrong, file="f", environ={}, folder=Path("/"))
