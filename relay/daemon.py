@@ -41,6 +41,7 @@ from relay.station import Station, station
 from relay.store.outbox import Outbox
 from relay.store.sqlite import open_outbox
 from relay.tally import DestinationTally, EngineTally
+from relay.tap import Tap
 
 log = structlog.get_logger()
 
@@ -115,7 +116,7 @@ async def run(config: Config, store: Path | None, world: Surroundings, stop: Sto
             desk = OwnDesk(
                 work.outbox, config.destinations, work.clock.now_ns, _running(work, lanes)
             )
-            await _listen_to_commands(socket_path(store), desk, resources)
+            await _listen_to_commands(socket_path(store), desk, work.tap, resources)
         if config.admin is not None:
             vitals = partial(_vitals, work, lanes)
             await resources.enter_async_context(
@@ -151,6 +152,7 @@ class _Work:
     announcer: Announcer
     valves: Mapping[str, Valve]
     """By destination."""
+    tap: Tap
     stations: dict[Station, asyncio.Task[None]] = field(default_factory=dict)
     """Those that listen, with what ends when all that they read is committed."""
 
@@ -191,10 +193,12 @@ def _progress(work: _Work, lanes: list[Lane]) -> Progress:
     )
 
 
-async def _listen_to_commands(socket: Path, desk: Desk, resources: AsyncExitStack) -> None:
+async def _listen_to_commands(
+    socket: Path, desk: Desk, tap: Tap, resources: AsyncExitStack
+) -> None:
     """A relay that cannot be asked delivers all the same."""
     try:
-        await resources.enter_async_context(control(socket, desk))
+        await resources.enter_async_context(control(socket, desk, tap))
     except ControlError as error:
         log.warning("control.unavailable", error=str(error))
 
@@ -223,9 +227,10 @@ def _report(work: _Work) -> Report:
 async def _opened(config: Config, store: Path | None, resources: AsyncExitStack) -> _Work:
     lost = asyncio.Event()
     outbox = await _outbox(config, store, lost, resources)
-    router, clock = Router(config.routes), SteadyClock()
+    tap, clock = Tap(), SteadyClock()
+    router = Router(config.routes, tap.put)
     announcer = Announcer(router, outbox, clock.now_ns, lost)
-    return _Work(config, store, router, outbox, clock, announcer, valves(config.destinations))
+    return _Work(config, store, router, outbox, clock, announcer, valves(config.destinations), tap)
 
 
 async def _outbox(

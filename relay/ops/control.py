@@ -15,8 +15,10 @@ from msgspec import Meta
 from relay import __version__
 from relay.desk import Desk, UnknownDestination
 from relay.errors import RelayError
+from relay.ops.streaming import add_tail
 from relay.ops.unix_socket import bound, remove, why_not
 from relay.store.outbox import Selection
+from relay.tap import Tap
 
 log = structlog.get_logger()
 
@@ -99,11 +101,14 @@ def socket_path(store: Path) -> Path:
 
 
 @asynccontextmanager
-async def control(path: Path, desk: Desk) -> AsyncIterator[None]:
-    """Answer commands at this socket as long as the context lasts. Raises `ControlError`."""
+async def control(path: Path, desk: Desk, tap: Tap | None = None) -> AsyncIterator[None]:
+    """Answer commands at this socket as long as the context lasts. Raises `ControlError`.
+
+    ``tap`` is where what the routes decide can be watched.
+    """
     questions = _Questions(desk.pending)
     runner = web.AppRunner(
-        _application(desk, questions),
+        _application(desk, questions, tap or Tap()),
         access_log=None,
         handle_signals=False,
         shutdown_timeout=CLOSE_S,
@@ -124,7 +129,7 @@ async def control(path: Path, desk: Desk) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-def _application(desk: Desk, questions: "_Questions") -> web.Application:
+def _application(desk: Desk, questions: "_Questions", tap: Tap) -> web.Application:
     """POST is for what has an effect, or says in its body what is meant."""
 
     async def greet(_: web.Request) -> web.Response:
@@ -169,6 +174,7 @@ def _application(desk: Desk, questions: "_Questions") -> web.Application:
             web.post("/api/dead/drop", answers(SelectionAsked, desk.drop)),
         ]
     )
+    add_tail(application, tap)
     return application
 
 
