@@ -18,6 +18,7 @@ from relay.tap import Lost, Said, Seen
 WHAT_MAX = 90
 KNOWN_MAX = 90
 ROUTES_MAX = 200
+ID_MAX = 12
 _SHADES = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
@@ -61,7 +62,9 @@ def document(seen: Seen | Lost) -> str:
 
 
 def _who(event: Event) -> str:
-    return event.actor.name or event.actor.id.removeprefix("sha256:")[:12]
+    """Images without a name are called by their ids, which nobody reads to the end."""
+    who = event.actor.name or event.actor.id[:ID_MAX]
+    return who.removeprefix("sha256:")[:ID_MAX] if who.startswith("sha256:") else who
 
 
 def _known(event: Event) -> Iterator[str]:

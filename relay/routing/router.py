@@ -51,14 +51,14 @@ class Step:
         return notify(route.name, event, route.include.wanted, route.severity)
 
 
-Told = Callable[[Event, Sequence[Step]], None]
+Witness = Callable[[Event, Sequence[Step]], None]
 """Is told what each route said to an event."""
 
 
 class Router:
     """The routes of a configuration, compiled."""
 
-    def __init__(self, routes: Sequence[Route], told: Told | None = None) -> None:
+    def __init__(self, routes: Sequence[Route], told: Witness | None = None) -> None:
         """``told`` is called for every event that is routed, before anything comes of it."""
         self._routes = [(route, Matcher(route.match)) for route in routes]
         self._told = told

@@ -97,6 +97,26 @@ def test_routing_counts_what_matches() -> None:
     assert matches == {"b": 5, "late": 1, "drops": 1}
 
 
+def test_nobody_is_told_of_himself() -> None:
+    """What an event is about gets it by no route, and keeps no other destination from it."""
+    routes = (Route(name="a", to=("x",)), Route(name="b", to=("x", "y")))
+    (step,) = Router(routes).route(DEATH, about="x")
+    assert (step.route.name, step.destinations) == ("b", ("y",))
+
+
+def test_a_witness_is_told_all() -> None:
+    """Every step of every event that is routed, once, those too that match nothing."""
+    told: list[tuple[Event, list[Verdict]]] = []
+    routes = (
+        Route(name="a", match=NONE, to=("x",)),
+        Route(name="b", stop=True, to=("x",)),
+        Route(name="c", to=("y",)),
+    )
+    router = Router(routes, lambda event, steps: told.append((event, [s.verdict for s in steps])))
+    router.route(DEATH)
+    assert told == [(DEATH, [Verdict.NO_MATCH, Verdict.SENT, Verdict.NOT_REACHED])]
+
+
 _names = st.lists(st.sampled_from("xyz"), min_size=1, max_size=3, unique=True).map(tuple)
 _routes = st.lists(
     st.one_of(
