@@ -85,9 +85,10 @@ def _follow(chosen: Path | None, wish: Wish, as_json: bool) -> None:
         )
     kept = keeping(chosen)
     _check_engine(wish.engine, kept.outline.engines)
-    look = Look(colour=_coloured(as_json), engine=len(kept.outline.engines) > 1)
+    several = wish.engine is None and len(kept.outline.engines) > 1
+    show = _shower(Look(_coloured(as_json), several), as_json)
     try:
-        asyncio.run(_watch(socket_path(kept.store), wish, _shower(look, as_json)))
+        asyncio.run(_watch(socket_path(kept.store), wish, show))
     except NobodyListens as error:
         raise DeskError(f"no relay is running ({error}): start one, or {PAST_INSTEAD}") from error
 
