@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import pty
 import signal
 import struct
 import sys
@@ -23,7 +24,7 @@ from relay.event import Event
 from relay.ops import control as served
 from relay.ops import streaming
 from relay.ops.control import control, socket_path
-from relay.ops.remote import NoAnswer, remote_desk
+from relay.ops.remote import NoAnswer, NobodyListens, remote_desk
 from relay.routing.router import Verdict
 from relay.tap import LISTENERS, Lost, Seen, Tap, Wish
 from tests.component.bell import PATIENCE_S
@@ -171,6 +172,32 @@ async def test_the_end_waits_for_nobody(
         assert tap.listeners == 0
 
 
+async def test_relay_ends_before_it_is_asked(tap: Tap, desk: OwnDesk, place: Path) -> None:
+    """That is as if none had been there."""
+    serving = control(place, desk, tap)
+    await serving.__aenter__()
+    async with remote_desk(place) as theirs:
+        await serving.__aexit__(None, None, None)
+        with pytest.raises(NobodyListens):
+            await theirs.tail(ALL).__aenter__()
+
+
+async def test_relay_breaks_off(place: Path) -> None:
+    """It is told apart from one that ends while it is watched."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"/api/tail" not in asked:
+            body = b'{"version": "1", "now_ns": 1}'
+            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % len(body) + body)
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, place), remote_desk(place) as theirs:
+        with pytest.raises(NoAnswer, match="broke off: "):
+            await theirs.tail(ALL).__aenter__()
+
+
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
@@ -281,6 +308,23 @@ async def test_json_lines(tap: Tap, desk: OwnDesk, place: Path, config: Path) ->
         tap.put(event(10**18), ())
         assert json.loads(await printed(tailing))["event"]["action"] == "start"
         tailing.terminate()
+
+
+async def test_on_a_terminal(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
+    """In colour; not as JSON."""
+    for form, coloured in ([], True), (["--json"], False):
+        ours, theirs = pty.openpty()
+        async with (
+            control(place, desk, tap),
+            command(tap, config, "--all", *form, stdout=theirs) as tailing,
+        ):
+            tap.put(event(10**18), ())
+            shown = await asyncio.to_thread(os.read, ours, 4096)
+            tailing.terminate()
+        os.close(ours)
+        os.close(theirs)
+        assert (b"\x1b[2m01:46:40Z\x1b[0m container start" in shown) is coloured
+        assert (b"\x1b" in shown) is coloured
 
 
 async def test_relay_ends(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
