@@ -129,11 +129,8 @@ class Announcer:
         declares: Sequence[int] = (),
         declares_shed: int = 0,
     ) -> None:
-        about = facts.get("destination")
         event = own(action, facts)
-        chosen = [
-            (step.notification(event), [name for name in step.destinations if name != about])
-            for step in self._router.route(event, self.matches)
-        ]
+        steps = self._router.route(event, self.matches)
+        chosen = [(step.notification(event), step.destinations) for step in steps]
         intake = Intake(OWN_ENGINE, None, chosen, declares=declares, declares_shed=declares_shed)
         self.heed(await self._outbox.take_in(intake, self._now()))

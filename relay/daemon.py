@@ -29,6 +29,7 @@ from relay.station import Means
 from relay.stop import DRAIN_S, Stop, finish
 from relay.store.outbox import Outbox
 from relay.store.sqlite import open_outbox
+from relay.tap import Tap
 from relay.works import Works
 
 log = structlog.get_logger()
@@ -70,10 +71,10 @@ async def run(
     `EndpointError` where the environment names an engine that cannot be. Whatever else
     fails unexpectedly ends it all: the store makes starting again safe.
     """
-    tasks = asyncio.TaskGroup()
+    tasks, tap = asyncio.TaskGroup(), Tap()
     async with AsyncExitStack() as resources:
-        door = Door(lambda wanted: admin(wanted, desk, works.vitals, works.progress))
-        works = await _works(config, store, world, door, tasks, resources)
+        door = Door(lambda wanted: admin(wanted, desk, tap, works.vitals, works.progress))
+        works = await _works(config, store, world, tap, door, tasks, resources)
 
         async def prepare(wanted: Config) -> Plan:
             return await prepared(wanted, works.outlets, door, world.environ, world.terminal)
@@ -83,7 +84,7 @@ async def run(
         desk = _desk(works, reloader)
         works.adopt(await prepare(config))
         if store is not None:
-            await _listen_to_commands(socket_path(store), desk, resources)
+            await _listen_to_commands(socket_path(store), desk, tap, resources)
         async with tasks:
             works.deliver()
             chores = [
@@ -110,6 +111,7 @@ async def _works(
     config: Config,
     store: Path | None,
     world: Surroundings,
+    tap: Tap,
     door: Door,
     tasks: asyncio.TaskGroup,
     resources: AsyncExitStack,
@@ -117,7 +119,7 @@ async def _works(
     """All that is at work, before anything is; closed with the resources."""
     lost = asyncio.Event()
     outbox = await _outbox(config, store, lost, resources)
-    router, clock = Router(config.routes), SteadyClock()
+    router, clock = Router(config.routes, tap.put), SteadyClock()
     announcer = Announcer(router, outbox, clock.now_ns, lost)
     means = Means(router, outbox, clock.now_ns, announcer.heed, world.pace)
     works = Works(config, means, announcer, clock, door, tasks)
@@ -131,10 +133,12 @@ def _desk(works: Works, reloader: Reloader) -> Desk:
     return OwnDesk(works.outbox, lambda: works.config.destinations, works.clock.now_ns, running)
 
 
-async def _listen_to_commands(socket: Path, desk: Desk, resources: AsyncExitStack) -> None:
+async def _listen_to_commands(
+    socket: Path, desk: Desk, tap: Tap, resources: AsyncExitStack
+) -> None:
     """A relay that cannot be asked delivers all the same."""
     try:
-        await resources.enter_async_context(control(socket, desk))
+        await resources.enter_async_context(control(socket, desk, tap))
     except ControlError as error:
         log.warning("control.unavailable", error=str(error))
 

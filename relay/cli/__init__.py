@@ -18,6 +18,7 @@ from relay.cli.run import run
 from relay.cli.schema import schema
 from relay.cli.send import send
 from relay.cli.status import status
+from relay.cli.tail import tail
 from relay.cli.test import test
 from relay.errors import RelayError, system_words
 
@@ -33,7 +34,7 @@ def relay() -> None:
 
 
 for command in (
-    *(run, check, reload, status, explain, test, replay, send),
+    *(run, check, reload, status, tail, explain, test, replay, send),
     *(outbox, dead, destination, schema, demo),
 ):
     relay.add_command(command)

@@ -130,7 +130,7 @@ def _say(step: Step, event: Event) -> str:
         case Verdict.SENT:
             return f"matches → {', '.join(step.destinations)}"
         case Verdict.ALREADY_SENT:
-            return "matches, but goes to all its destinations by an earlier route"
+            return "matches, but goes to nobody else"
         case Verdict.DROPPED:
             return "matches and drops it"
         case Verdict.NOT_REACHED:

@@ -32,6 +32,13 @@ def standard_output() -> Iterator[tuple[BinaryIO, bool]]:
         yield stream, stream.isatty()
 
 
+def write_out(line: str) -> None:
+    """Write a line to standard output, however long that takes."""
+    rest = line.encode(errors="backslashreplace") + b"\n"
+    while rest:
+        rest = rest[os.write(STDOUT, rest) :]
+
+
 class StandardError(io.TextIOBase):
     """Standard error as a text."""
 

@@ -266,7 +266,8 @@ def _docker(endpoint: Endpoint) -> aiodocker.Docker:
 def _ssl_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=files.ca and os.fspath(files.ca))
     if files.cert and files.key:
-        context.load_cert_chain(files.cert, files.key)
+        # a key with a passphrase is refused: nobody could be asked for it
+        context.load_cert_chain(files.cert, files.key, password="")
     return context
 
 

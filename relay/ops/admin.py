@@ -18,9 +18,11 @@ from relay.ops.api import Failure, Questions, api, application, json_answer
 from relay.ops.metrics import exposition
 from relay.ops.progress import Progress, Watch
 from relay.ops.serving import serving
+from relay.ops.streaming import add_tail
 from relay.ops.unix_socket import why_not
 from relay.ops.vitals import Vitals, lacks
 from relay.store.outbox import Backlog
+from relay.tap import Tap
 
 log = structlog.get_logger()
 
@@ -42,6 +44,7 @@ class AdminError(RelayError):
 async def admin(
     config: Callable[[], AdminConfig],
     desk: Desk,
+    tap: Tap,
     vitals: Callable[[], Vitals],
     progress: Callable[[], Progress],
 ) -> AsyncIterator[None]:
@@ -52,9 +55,11 @@ async def admin(
     place = config().listen
     questions, depth, watch = Questions(desk.pending), _Depth(desk.backlog), Watch(progress)
     answers = [*_own(config, vitals, depth, watch), *api(desk, questions)]
+    answering = application(answers, [_guard(config)])
+    add_tail(answering, tap)
     async with AsyncExitStack() as opened:
         try:
-            await opened.enter_async_context(serving(place, application(answers, [_guard(config)])))
+            await opened.enter_async_context(serving(place, answering))
         except OSError as error:
             raise AdminError(f"admin.listen {place} cannot be had: {why_not(error)}") from error
         log.info("admin.listening", at=str(place))

@@ -11,7 +11,9 @@ from relay.desk import Desk
 from relay.errors import RelayError
 from relay.ops.api import Questions, api, application
 from relay.ops.serving import serving
+from relay.ops.streaming import add_tail
 from relay.ops.unix_socket import why_not
+from relay.tap import Tap
 
 log = structlog.get_logger()
 
@@ -26,14 +28,17 @@ def socket_path(store: Path) -> Path:
 
 
 @asynccontextmanager
-async def control(path: Path, desk: Desk) -> AsyncIterator[None]:
-    """Answer commands at this socket as long as the context lasts. Raises `ControlError`."""
+async def control(path: Path, desk: Desk, tap: Tap | None = None) -> AsyncIterator[None]:
+    """Answer commands at this socket as long as the context lasts. Raises `ControlError`.
+
+    ``tap`` is where what the routes decide can be watched.
+    """
     questions = Questions(desk.pending)
+    answering = application(api(desk, questions))
+    add_tail(answering, tap or Tap())
     async with AsyncExitStack() as opened:
         try:
-            await opened.enter_async_context(
-                serving(UnixSocket(path), application(api(desk, questions)))
-            )
+            await opened.enter_async_context(serving(UnixSocket(path), answering))
         except OSError as error:
             raise ControlError(f"socket {path} cannot be had: {why_not(error)}") from error
         log.info("control.listening", at=str(path))

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,10 +11,12 @@ import msgspec
 
 from relay.condition import Condition
 from relay.desk import DeskError, NotReloaded, Replayed, Report, UnknownDestination
+from relay.engine.framing import Framer
 from relay.errors import system_words
 from relay.ops.api import PAGE, Failure, Greeting
 from relay.ops.unix_socket import address
 from relay.store.outbox import Backlog, DeadLetter, Selection, Waiting
+from relay.tap import QUEUE_BYTES, Lost, Seen, Wish
 
 ANSWER_S = 10.0
 """How long a relay may take to say something: longer than it gives its store."""
@@ -24,6 +26,9 @@ WORK_S = 600.0
 
 RELOAD_S = 120.0
 """How long a reload may take, with one that is under way before it."""
+
+LINE_BYTES = 2 * QUEUE_BYTES
+"""Longer than any line that a relay sends."""
 
 T = TypeVar("T")
 
@@ -121,6 +126,32 @@ class RemoteDesk:
         """See `Desk.reload`."""
         return await self._post("/api/reload", None, list[str], RELOAD_S)
 
+    @asynccontextmanager
+    async def tail(self, wish: Wish) -> AsyncIterator[AsyncIterator[Seen | Lost]]:
+        """What the relay decides from now on, until it ends."""
+        asked = {"all": "1"} if wish.everything else {}
+        asked |= {"engine": wish.engine} if wish.engine is not None else {}
+        whole = aiohttp.ClientTimeout(total=None)
+        try:
+            async with self._session.get("/api/tail", params=asked, timeout=whole) as answer:
+                if answer.status != 200:
+                    self._read((answer.status, await answer.read()), Failure)
+                yield self._lines(answer.content)
+        except aiohttp.ClientConnectorError as error:
+            raise _unreachable(self._path, error.os_error) from error
+        except aiohttp.ClientError as error:
+            raise self._failure(f"broke off: {error}") from error
+
+    async def _lines(self, content: aiohttp.StreamReader) -> AsyncIterator[Seen | Lost]:
+        framer = Framer(LINE_BYTES)
+        with suppress(aiohttp.ClientError):  # a relay that was killed says no goodbye
+            async for chunk in content.iter_any():
+                for line in framer.feed(chunk):
+                    try:
+                        yield msgspec.json.decode(line, type=Seen | Lost)
+                    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                        raise self._failure(f"says what is not understood: {error}") from error
+
     async def _get(self, path: str, kind: type[T]) -> T:
         return self._read(await self._exchange("GET", path, None, ANSWER_S), kind)
 
@@ -157,6 +188,8 @@ class RemoteDesk:
                 raise NotReloaded(words)
             case 422:
                 raise UnknownDestination(words)
+            case 429:
+                raise self._failure(f"says: {words}")
             case 503:
                 raise self._failure(f"says: {words}; if it was to do something, it still may")
             case _:

@@ -1,15 +1,15 @@
 """Recorded events, digested and routed by the daemon's own code; what became of each is kept."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from msgspec.structs import replace
 
-from relay.config import Config, Route
+from relay.config import Config
 from relay.digest import Digest, Heard
 from relay.engine.inbox import Connection, Opened, read
+from relay.engine.inspection import Sighting
 from relay.engine.record import Malformed
 from relay.event import OWN_ENGINE, TYPE_RELAY, Cause, Event
 from relay.notification import Notification
@@ -27,7 +27,7 @@ class Told:
     """One event that went along the routes, and what each said to it."""
 
     event: Event
-    steps: tuple[Step, ...]
+    steps: Sequence[Step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +47,6 @@ class Spoken:
     """Why it died; None where the events before it are to tell."""
 
 
-class _Witness(Router):
-    """A router that remembers what it said."""
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        super().__init__(tuple(routes))
-        self.told: list[Told] = []
-
-    def route(self, event: Event, matches: Counter[str] | None = None) -> list[Step]:
-        """As the router; and it is kept."""
-        self.told.append(Told(event, tuple(self.walk(event))))
-        return super().route(event, matches)
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a batch came to."""
@@ -71,17 +58,26 @@ class Outcome:
 class Rehearsal:
     """One engine's stream without the engine: nothing is inspected, and nothing is sent."""
 
-    def __init__(self, config: Config, engine: str | None = None, *, podman: bool = False) -> None:
-        """``engine`` is one that is configured; None for the first.
+    def __init__(
+        self,
+        config: Config,
+        engine: str | None = None,
+        *,
+        podman: bool = False,
+        host: str | None = None,
+    ) -> None:
+        """``engine`` is one that is configured; None for the first. ``host`` is what it says its
+        name is.
 
         relay's own events come from the engine that is named, else from relay.
         """
         name = engine or next(iter(config.engines))
         self._own_engine = engine or OWN_ENGINE
-        host = config.engines[name].host or name
+        host = config.engines[name].host or host or name
         self._connection = Connection(name, host, opened_ns=0, since_ns=0, podman=podman)
-        self._witness = _Witness(config.routes)
-        self._digest = Digest(name, "oldest", self._witness)
+        self._told: list[Told] = []
+        router = Router(config.routes, lambda event, steps: self._told.append(Told(event, steps)))
+        self._digest = Digest(name, "oldest", router)
         self._digest.since_ns(1)
         self._digest.take_in([Opened(self._connection)], 1)
 
@@ -99,15 +95,22 @@ class Rehearsal:
             return replace(event, cause=spoken.cause)
         return Heard(self._connection, event)
 
-    def outcomes(self, items: Iterable[Heard | Event]) -> Iterator[Outcome]:
-        """What the daemon would make of these, batch by batch."""
+    def questions(self, items: Sequence[Heard | Event]) -> set[str]:
+        """The ids of the containers that the daemon would have inspected, at most."""
+        return self._digest.questions([*items])
+
+    def outcomes(
+        self,
+        items: Iterable[Heard | Event],
+        sightings: Mapping[str, Sighting] | None = None,
+    ) -> Iterator[Outcome]:
+        """What the daemon would make of these, batch by batch, with those containers inspected."""
         rest = iter(items)
         while batch := list(islice(rest, BATCH)):
             self._settle(batch, rest)
-            told: list[Told] = []
-            self._witness.told = told
-            intake = self._digest.take_in([*batch], 1)
-            yield Outcome(told, [Sent(each, tuple(to)) for each, to in intake.notifications])
+            self._told = []
+            intake = self._digest.take_in([*batch], 1, sightings)
+            yield Outcome(self._told, [Sent(each, tuple(to)) for each, to in intake.notifications])
 
     def _settle(self, batch: list[Heard | Event], rest: Iterator[Heard | Event]) -> None:
         while len(batch) < BATCH_MOST and self._digest.unsettled([*batch]):

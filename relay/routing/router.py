@@ -1,12 +1,12 @@
 """The walk of an event along the routes; what decides is what explains."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from relay.config import Route
-from relay.event import Event
+from relay.event import TYPE_RELAY, Event
 from relay.notification import Notification, notify
 from relay.routing.matcher import Condition, Matcher
 
@@ -17,7 +17,8 @@ class Verdict(StrEnum):
     SENT = "sent"
     """It matched and goes to the route's destinations."""
     ALREADY_SENT = "already_sent"
-    """It matched, and goes to all of the route's destinations by earlier routes."""
+    """It matched, and goes to none of the route's destinations: to all by earlier routes, or to
+    none but the one that it is about."""
     DROPPED = "dropped"
     """It matched and goes no further."""
     NO_MATCH = "no_match"
@@ -39,17 +40,28 @@ class Step:
     failed: Condition | None = None
     """With `Verdict.NO_MATCH`: the first condition that the event does not fulfil."""
 
+    @property
+    def matches(self) -> bool:
+        """Whether the route matched, whatever came of it."""
+        return self.verdict in _MATCHES
+
     def notification(self, event: Event) -> Notification:
         """What the route makes of the event."""
         route = self.route
         return notify(route.name, event, route.include.wanted, route.severity)
 
 
+Witness = Callable[[Event, Sequence[Step]], None]
+"""Is told what each route said to an event."""
+
+
 class Router:
     """The routes of a configuration, compiled."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], told: Witness | None = None) -> None:
+        """``told`` is called for every event that is routed, before anything comes of it."""
         self._routes = [(route, Matcher(route.match)) for route in routes]
+        self._told = told
 
     def adopt(self, other: "Router") -> None:
         """From here on decide as the other does."""
@@ -59,9 +71,11 @@ class Router:
         """What each route says to the event, from top to bottom.
 
         Every route that matches fires, until one that stops or drops; an event goes to one
-        destination at most once, by the first route that sends it there.
+        destination at most once, by the first route that sends it there, and never to the
+        destination that it is about.
         """
         served: set[str] = set()
+        about = _about(event)
         ended = False
         for route, matcher in self._routes:
             if ended:
@@ -73,7 +87,7 @@ class Router:
                 yield Step(route, Verdict.DROPPED)
             else:
                 ended = route.stop
-                fresh = tuple(name for name in route.to if name not in served)
+                fresh = tuple(name for name in route.to if name not in served and name != about)
                 served.update(fresh)
                 yield Step(route, Verdict.SENT if fresh else Verdict.ALREADY_SENT, fresh)
 
@@ -83,7 +97,14 @@ class Router:
         ``matches`` counts, by their names, all routes that match it, those too that drop it or come
         too late.
         """
-        steps = [step for step in self.walk(event) if step.verdict in _MATCHES]
+        steps = tuple(self.walk(event))
+        if self._told is not None:
+            self._told(event, steps)
         if matches is not None:
-            matches.update(step.route.name for step in steps)
+            matches.update(step.route.name for step in steps if step.matches)
         return [step for step in steps if step.verdict is Verdict.SENT]
+
+
+def _about(event: Event) -> str | None:
+    """The destination that something of relay's own happened to."""
+    return event.actor.attributes.get("destination") if event.type == TYPE_RELAY else None

@@ -26,6 +26,7 @@ from relay.store.outbox import Backlog, Selection
 from relay.store.sqlite import open_outbox
 from relay.store.trouble import State, Trouble
 from relay.tally import DestinationTally, EngineTally
+from relay.tap import Tap
 from tests.component.bell import PATIENCE_S
 from tests.component.house import configured, running
 from tests.component.scripted_engine import ScriptedEngine
@@ -81,7 +82,7 @@ def answering(
     store: State = WELL,
     progress: Callable[[], Progress] = progress,
 ) -> AbstractAsyncContextManager[None]:
-    return admin(lambda: AdminConfig(listen=place), desk, lambda: vitals(store), progress)
+    return admin(lambda: AdminConfig(listen=place), desk, Tap(), lambda: vitals(store), progress)
 
 
 async def test_alive_and_ready(place: UnixSocket, desk: OwnDesk) -> None:

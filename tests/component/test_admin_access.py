@@ -21,6 +21,7 @@ from relay.ops.vitals import Loading, Stream, Vitals
 from relay.store.sqlite import open_outbox
 from relay.store.trouble import State
 from relay.tally import EngineTally
+from relay.tap import Tap
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -54,7 +55,7 @@ async def listening(
         port: int = free.getsockname()[1]
     secret = None if token is None else SecretStr(token)
     config = AdminConfig.model_construct(listen=TcpPort(host, port), token=secret)
-    async with admin(lambda: config, desk, vitals, progress):
+    async with admin(lambda: config, desk, Tap(), vitals, progress):
         yield port
 
 
@@ -143,7 +144,7 @@ async def test_a_token_on_a_socket(desk: OwnDesk, tmp_path: Path) -> None:
     place = UnixSocket(tmp_path / "admin.sock")
     config = AdminConfig.model_construct(listen=place, token=SecretStr(TOKEN))
     async with (
-        admin(lambda: config, desk, vitals, progress),
+        admin(lambda: config, desk, Tap(), vitals, progress),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(place.path))) as session,
     ):
         for headers, status in ((None, 401), (BEARER, 200)):
@@ -235,7 +236,7 @@ async def test_a_port_that_is_taken(desk: OwnDesk) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = AdminConfig(listen=TcpPort("127.0.0.1", taken.getsockname()[1]))
         with pytest.raises(AdminError, match=r"^admin\.listen 127\.0\.0\.1:\d+ cannot be had: it "):
-            await admin(lambda: config, desk, vitals, progress).__aenter__()
+            await admin(lambda: config, desk, Tap(), vitals, progress).__aenter__()
     assert asyncio.all_tasks() == before
 
 

@@ -213,7 +213,7 @@ def test_explain_says_what_every_route_says() -> None:
 container die '' (exit_code 3, cause crashed)
 ✗ noise      action: wanted 'exec_*', found 'die'
 ✓ crashed    matches → ops, terminal
-✓ died       matches, but goes to all its destinations by an earlier route
+✓ died       matches, but goes to nobody else
 · unhealthy  not reached: a route above ends the walk
 """
     )

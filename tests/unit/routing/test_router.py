@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from relay.config import Route
 from relay.config.match_reader import parse_match
-from relay.event import Actor, Event
+from relay.event import Actor, Event, happening
 from relay.routing.router import Router, Verdict
 
 ALL = parse_match({})
+OWN = parse_match({"type": "relay"})
 NONE = parse_match({"type": "network"})
 DEATH = Event(
     id="evt_1",
@@ -95,6 +96,30 @@ def test_routing_counts_what_matches() -> None:
     matches: Counter[str] = Counter({"b": 4})
     Router(routes).route(DEATH, matches)
     assert matches == {"b": 5, "late": 1, "drops": 1}
+
+
+def test_nobody_is_told_of_himself() -> None:
+    """What an event is about gets it by no route, and keeps no other destination from it."""
+    routes = (Route(name="a", match=OWN, to=("x",)), Route(name="b", match=OWN, to=("x", "y")))
+    facts = {"destination": "x"}
+    event = happening(
+        "dead_letter", engine="relay", host="h", time_ns=1, name="x", attributes=facts
+    )
+    (step,) = Router(routes).route(event)
+    assert (step.route.name, step.destinations) == ("b", ("y",))
+
+
+def test_a_witness_is_told_all() -> None:
+    """Every step of every event that is routed, once, those too that match nothing."""
+    told: list[tuple[Event, list[Verdict]]] = []
+    routes = (
+        Route(name="a", match=NONE, to=("x",)),
+        Route(name="b", stop=True, to=("x",)),
+        Route(name="c", to=("y",)),
+    )
+    router = Router(routes, lambda event, steps: told.append((event, [s.verdict for s in steps])))
+    router.route(DEATH)
+    assert told == [(DEATH, [Verdict.NO_MATCH, Verdict.SENT, Verdict.NOT_REACHED])]
 
 
 _names = st.lists(st.sampled_from("xyz"), min_size=1, max_size=3, unique=True).map(tuple)

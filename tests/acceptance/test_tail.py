@@ -1,0 +1,166 @@
+"""``relay tail`` on a real engine: what happens as it happens, and what the engine remembers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from tests.support.daemon import RelayProcess, write_config
+from tests.support.docker import PrivateEngine
+from tests.support.podman import PodmanEngine
+
+TAIL = (sys.executable, "-m", "relay", "tail")
+PATIENCE_S = 20.0
+
+SENT = [
+    "container die broken (crashed, exit code 3) → crashed: terminal, ops; deaths: to nobody else",
+    "container die web (requested, exit code 0) → deaths: ops",
+]
+"""What is sent of `happen`."""
+
+
+def config(folder: Path, url: str) -> Path:
+    """Crashes go to two destinations, other deaths to one, what runs inside is dropped."""
+    death = {"type": "container", "action": "die"}
+    return write_config(
+        folder,
+        engines={"here": {"url": url}},
+        store={"path": str(folder / "relay.db")},
+        destinations={"terminal": {"type": "console"}, "ops": {"type": "console"}},
+        routes=[
+            {"name": "noise", "match": {"action": ["exec_*"]}, "drop": True},
+            {
+                "name": "crashed",
+                "match": {**death, "cause": "crashed"},
+                "to": ["terminal", "ops"],
+            },
+            {"name": "deaths", "match": death, "to": "ops"},
+        ],
+    )
+
+
+def happen(engine: PrivateEngine | PodmanEngine) -> None:
+    """A crash, a command in a container, a stop."""
+    engine.run("sh", "-c", "exit 3", name="broken")
+    engine.wait("broken")
+    engine.run("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done", name="web")
+    engine.docker("exec", "web", "true")
+    engine.docker("stop", "--time=10", "web")
+
+
+def look_back(*arguments: str, **env: str) -> tuple[int, list[str], str]:
+    """The exit code, what is printed without the times, and what is said beside it."""
+    done = subprocess.run(
+        [*TAIL, *arguments],
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **env},
+        capture_output=True,
+        timeout=PATIENCE_S,
+        text=True,
+        check=False,
+    )
+    times, lines = _parted(done.stdout.splitlines(), " ", 2)
+    assert times == sorted(times)
+    return done.returncode, lines, done.stderr
+
+
+def _parted(lines: list[str], mark: str, times: int) -> tuple[list[str], list[str]]:
+    """The times, which are so many words, and what stands behind them."""
+    words = [line.split(mark, times) for line in lines]
+    return [mark.join(each[:-1]) for each in words], [each[-1] for each in words]
+
+
+@contextmanager
+def watching(config: Path, *arguments: str) -> Iterator["Watch"]:
+    """One run of the command, killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [*TAIL, "--config", str(config), *arguments], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield Watch(process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Watch:
+    """What a command printed so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        assert process.stdout is not None
+        threading.Thread(target=self._read, args=[process.stdout], daemon=True).start()
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                with self._news:
+                    self.lines.append(line.rstrip("\n"))
+                    self._news.notify_all()
+
+    def wait_for(self, words: str, timeout_s: float = PATIENCE_S) -> bool:
+        """Whether a line with these words came in time."""
+        with self._news:
+            return self._news.wait_for(lambda: any(words in it for it in self.lines), timeout_s)
+
+
+def test_as_it_happens(engine: PrivateEngine, relay_folder: Path) -> None:
+    """What the relay that runs decides, until somebody ends it, or relay does."""
+    file = config(relay_folder, engine.url)
+    with ExitStack() as running:
+        relay = running.enter_context(RelayProcess(file))
+        relay.wait_for_log("engine.connected")
+        everything = running.enter_context(watching(file, "--all"))
+        sent = running.enter_context(watching(file, "--json"))
+        begun_s = time.monotonic()
+        while len(everything.lines) == 0 or not sent.lines:
+            assert time.monotonic() < begun_s + PATIENCE_S, "nobody watches"
+            engine.run("true", name="done", options=["--rm"])
+            everything.wait_for("container destroy done", 1.0)
+        happen(engine)
+        assert everything.wait_for("container stop web")
+        sent.process.send_signal(signal.SIGTERM)
+        assert sent.process.wait(PATIENCE_S) == 0
+        assert relay.terminate() == 0
+        assert everything.process.wait(PATIENCE_S) == 1
+    _, lines = _parted(everything.lines, " ", 1)
+    assert [line for line in lines if "container die" in line][-2:] == SENT
+    assert "container exec_create web (true) → noise drops it" in lines
+    assert "container kill web (SIGTERM) → no route takes it" in lines
+    (told,) = (it for it in map(json.loads, sent.lines) if it["event"]["cause"] == "crashed")
+    assert told["event"]["actor"]["name"] == "broken"
+    assert [each["verdict"] for each in told["routes"]] == ["sent", "already_sent"]
+
+
+def test_what_the_engine_remembers(engine: PrivateEngine, relay_folder: Path) -> None:
+    """No relay runs, and none needs a configuration; the memory's end is known."""
+    engine.stop()
+    engine.start()  # it remembers nothing of the tests before
+    happen(engine)
+    file = config(relay_folder, engine.url)
+    assert look_back("--config", str(file), "--since", "5m") == (0, SENT, "")
+    assert look_back("--since", "5m", DOCKER_HOST=engine.url, HOME=str(relay_folder)) == (
+        0,
+        ["container die broken (crashed, exit code 3) → crashed: terminal"],
+        "",
+    )
+    engine.make_events(260)
+    code, lines, said = look_back("--config", str(file), "--since", "5m")
+    assert (code, lines) == (0, [])
+    assert said.startswith("engine here remembers nothing before 20")
+    assert not list(relay_folder.glob("relay.db*"))
+
+
+def test_what_podman_remembers(podman: PodmanEngine, relay_folder: Path) -> None:
+    """It is told a stop from a crash by what came behind."""
+    happen(podman)
+    file = config(relay_folder, podman.url)
+    assert look_back("--config", str(file), "--since", "5m") == (0, SENT, "")

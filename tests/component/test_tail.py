@@ -1,0 +1,371 @@
+"""What the relay that runs decides, watched over its socket."""
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import sys
+import termios
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from select import PIPE_BUF
+from typing import Any, cast
+
+import pytest
+
+from relay import tap as tapped
+from relay.desk import OwnDesk
+from relay.event import Event
+from relay.ops import serving as served
+from relay.ops import streaming
+from relay.ops.control import control, socket_path
+from relay.ops.remote import NoAnswer, NobodyListens, remote_desk
+from relay.routing.router import Verdict
+from relay.tap import LISTENERS, Lost, Seen, Tap, Wish
+from tests.component.bell import PATIENCE_S
+from tests.component.house import CONTAINERS, OWN, configured, running
+from tests.component.scripted_engine import ScriptedEngine
+from tests.component.test_control import answering
+from tests.component.webhook import Webhook
+from tests.unit.formats.samples import container
+
+ALL = Wish(everything=True)
+TAIL = (sys.executable, "-m", "relay", "tail")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return socket_path(tmp_path / "relay.db")
+
+
+@pytest.fixture
+def tap() -> Tap:
+    return Tap()
+
+
+@pytest.fixture
+def desk() -> OwnDesk:
+    """One that knows what time it is, which is all that is asked of it here."""
+    return OwnDesk(cast("Any", None), list, lambda: 1)
+
+
+def event(number: int, size: int = 0) -> Event:
+    return container("start", number, "c0", {"name": f"web-{number}", "long": "x" * size})
+
+
+@asynccontextmanager
+async def tail(place: Path, wish: Wish = ALL) -> AsyncIterator[AsyncIterator[Seen | Lost]]:
+    async with remote_desk(place) as theirs, theirs.tail(wish) as lines:
+        yield lines
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+async def name(lines: AsyncIterator[Seen | Lost]) -> str | None:
+    """Of the next event."""
+    async with asyncio.timeout(PATIENCE_S):
+        seen = await anext(lines)
+    assert isinstance(seen, Seen)
+    return seen.event.actor.name
+
+
+async def rest(lines: AsyncIterator[Seen | Lost]) -> list[Seen | Lost]:
+    """All that comes until the end."""
+    async with asyncio.timeout(PATIENCE_S):
+        return [each async for each in lines]
+
+
+async def test_as_it_happens(tap: Tap, desk: OwnDesk, place: Path) -> None:
+    """Each event arrives at once, whole, at everybody who wants it."""
+    async with control(place, desk, tap), tail(place) as one, tail(place) as other:
+        for number in (1, 2):
+            tap.put(event(number), ())
+            assert [await anext(one), await anext(other)] == [Seen(event(number), [])] * 2
+
+
+async def test_what_is_wanted(tap: Tap, desk: OwnDesk, place: Path) -> None:
+    """Whether all, and of which engine, is decided where it happens."""
+    odd = "a&all=1#\x1b \u202eé"
+    wishes = [Wish(), ALL, Wish(engine="edge"), Wish(everything=True, engine=odd)]
+    async with control(place, desk, tap), AsyncExitStack() as open_:
+        for wish in wishes:
+            await open_.enter_async_context(tail(place, wish))
+        assert [listener.wish for listener in tap._listeners] == wishes
+
+
+async def test_one_that_does_not_read(
+    tap: Tap, desk: OwnDesk, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps nobody waiting, holds little, and is told how many it did not see."""
+    monkeypatch.setattr(tapped, "QUEUE_MOST", 50)
+    async with control(place, desk, tap), tail(place) as slow, tail(place) as quick:
+        listener = tap._listeners[0]
+        for number in range(1, 2001):
+            tap.put(event(number, size=2000), ())
+            assert await name(quick) == f"web-{number}"
+            assert len(listener._lines) <= 50
+        for each in tap._listeners:
+            each.close()
+        got = await rest(slow)
+    lost = [each.count for each in got if isinstance(each, Lost)]
+    times = [each.event.time_ns for each in got if isinstance(each, Seen)]
+    assert sum(lost) + len(times) == 2000
+    assert sum(lost) > 1000
+    assert times == sorted(times)
+    assert times[-1] == 2000
+
+
+async def test_one_too_many(tap: Tap, desk: OwnDesk, place: Path) -> None:
+    """It is refused in words; the others go on."""
+    async with control(place, desk, tap), AsyncExitStack() as open_:
+        tails = [await open_.enter_async_context(tail(place)) for _ in range(LISTENERS)]
+        with pytest.raises(NoAnswer, match="says: 16 commands watch it already: end one"):
+            await tail(place).__aenter__()
+        tap.put(event(1), ())
+        assert [await name(each) for each in tails] == ["web-1"] * LISTENERS
+
+
+async def test_who_goes_makes_room(
+    tap: Tap, desk: OwnDesk, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Soon, though nothing happens."""
+    monkeypatch.setattr(streaming, "LOOK_EVERY_S", 0.001)
+    async with control(place, desk, tap):
+        async with tail(place), tail(place):
+            assert tap.listeners == 2
+        await until(lambda: tap.listeners == 0)
+
+
+async def test_the_end_of_relay(tap: Tap, desk: OwnDesk, place: Path) -> None:
+    """The last events arrive, and then it is over."""
+    serving = control(place, desk, tap)
+    await serving.__aenter__()
+    async with tail(place) as lines:
+        tap.put(event(1), ())
+        await serving.__aexit__(None, None, None)
+        assert await rest(lines) == [Seen(event(1), [])]
+
+
+async def test_the_end_waits_for_nobody(
+    tap: Tap, desk: OwnDesk, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many do not read."""
+    monkeypatch.setattr(served, "CLOSE_S", 3600)
+    serving = control(place, desk, tap)
+    await serving.__aenter__()
+    async with AsyncExitStack() as open_:
+        for _ in range(LISTENERS):
+            await open_.enter_async_context(tail(place))
+        for number in range(1, 1001):
+            tap.put(event(number, size=2000), ())
+            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S):
+            await serving.__aexit__(None, None, None)
+        assert tap.listeners == 0
+
+
+async def test_relay_ends_before_it_is_asked(tap: Tap, desk: OwnDesk, place: Path) -> None:
+    """That is as if none had been there."""
+    serving = control(place, desk, tap)
+    await serving.__aenter__()
+    async with remote_desk(place) as theirs:
+        await serving.__aexit__(None, None, None)
+        with pytest.raises(NobodyListens):
+            await theirs.tail(ALL).__aenter__()
+
+
+async def test_relay_breaks_off(place: Path) -> None:
+    """It is told apart from one that ends while it is watched."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"/api/tail" not in asked:
+            body = b'{"version": "1", "now_ns": 1}'
+            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % len(body) + body)
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, place), remote_desk(place) as theirs:
+        with pytest.raises(NoAnswer, match="broke off: "):
+            await theirs.tail(ALL).__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (404, b'{"error": "Not Found"}', r"does not take this command \(404\): Not Found"),
+        (200, b'{"version": "1", "now_ns": 1}\n', "says what is not understood: "),
+    ],
+)
+async def test_another_version(place: Path, status: int, body: bytes, words: str) -> None:
+    """One that does not know how is told from one that has nothing to say."""
+    async with answering(place, status, body):
+        with pytest.raises(NoAnswer, match=words):
+            async with tail(place) as lines:
+                await anext(lines)
+
+
+# the daemon
+
+
+async def test_what_the_daemon_decides(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
+) -> None:
+    """Its engines' events and its own, as it routes them, up to its last."""
+    routes = f"{{name: dropped, match: {{name: noise}}, drop: true}}, {CONTAINERS}, {OWN}"
+    config = configured(url, engine, routes=routes)
+    async with AsyncExitStack() as open_:
+        async with engine.serving(), running(config, store):
+            await engine.bell.wait_for(lambda: bool(engine.streams))
+            place = socket_path(store)
+            sent = await open_.enter_async_context(tail(place, Wish()))
+            everything = await open_.enter_async_context(tail(place))
+            engine.happen("noise", "web")
+            await webhook.wait_for(lambda whats: "web" in whats)
+        shown = [
+            [
+                (
+                    it.event.action,
+                    it.event.actor.name,
+                    [(said.route, said.verdict) for said in it.routes],
+                )
+                for it in await rest(lines)
+                if isinstance(it, Seen)
+            ]
+            for lines in (sent, everything)
+        ]
+    web = ("die", "web", [("containers", Verdict.SENT)])
+    stopped = ("stopped", "relay", [("own", Verdict.SENT)])
+    assert shown[0] == [web, stopped]
+    assert shown[1] == [("die", "noise", [("dropped", Verdict.DROPPED)]), web, stopped]
+
+
+# the command
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """With the store whose relay `place` is of."""
+    file = tmp_path / "config.yaml"
+    file.write_text("store: {path: relay.db}\ndestinations: {}\nroutes: []\n")
+    return file
+
+
+@asynccontextmanager
+async def command(
+    tap: Tap, config: Path, *arguments: str, stdout: int = PIPE
+) -> AsyncIterator[Process]:
+    """The command, once it watches; afterwards it has ended by itself."""
+    process = await asyncio.create_subprocess_exec(
+        *TAIL, "--config", str(config), *arguments, stdout=stdout, stderr=PIPE
+    )
+    try:
+        await until(lambda: tap.listeners == 1)
+        yield process
+        async with asyncio.timeout(PATIENCE_S):
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def printed(process: Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE_S):
+        return (await process.stdout.readline()).decode()
+
+
+async def complaint(process: Process) -> str:
+    assert process.stderr is not None
+    return (await process.stderr.read()).decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_somebody_ends_it(
+    tap: Tap, desk: OwnDesk, place: Path, config: Path, number: signal.Signals
+) -> None:
+    """Lines as they come, until then; it says nothing about that and ends with 0."""
+    async with control(place, desk, tap), command(tap, config, "--all") as tailing:
+        tap.put(event(10**18), ())
+        line = "01:46:40Z container start web-1000000000000000000 → no route takes it\n"
+        assert await printed(tailing) == line
+        tailing.send_signal(number)
+    assert (tailing.returncode, await complaint(tailing)) == (0, "")
+
+
+async def test_json_lines(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
+    """For programs."""
+    async with control(place, desk, tap), command(tap, config, "--all", "--json") as tailing:
+        tap.put(event(10**18), ())
+        assert json.loads(await printed(tailing))["event"]["action"] == "start"
+        tailing.terminate()
+
+
+async def test_on_a_terminal(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
+    """In colour; not as JSON."""
+    for form, coloured in ([], True), (["--json"], False):
+        ours, theirs = pty.openpty()
+        async with (
+            control(place, desk, tap),
+            command(tap, config, "--all", *form, stdout=theirs) as tailing,
+        ):
+            tap.put(event(10**18), ())
+            shown = await asyncio.to_thread(os.read, ours, 4096)
+            tailing.terminate()
+        os.close(ours)
+        os.close(theirs)
+        assert (b"\x1b[2m01:46:40Z\x1b[0m container start" in shown) is coloured
+        assert (b"\x1b" in shown) is coloured
+
+
+async def test_relay_ends(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
+    """It says so, with exit code 1."""
+    serving = control(place, desk, tap)
+    await serving.__aenter__()
+    async with command(tap, config) as tailing:
+        await serving.__aexit__(None, None, None)
+    assert tailing.returncode == 1
+    assert await complaint(tailing) == f"relay: the relay that listened at {place} ended\n"
+
+
+async def test_nobody_reads_it_any_more(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
+    """It ends with what it is piped into, though nothing more happens, and says nothing."""
+    ours, theirs = os.pipe()
+    async with control(place, desk, tap), command(tap, config, stdout=theirs) as tailing:
+        os.close(theirs)
+        os.close(ours)
+    assert (tailing.returncode, await complaint(tailing)) == (0, "")
+
+
+async def test_a_terminal_that_was_paused(
+    tap: Tap, desk: OwnDesk, place: Path, config: Path
+) -> None:
+    """Whoever ends it then does not wait for the terminal."""
+    ours, theirs = os.pipe()
+    room = fcntl.fcntl(theirs, fcntl.F_GETPIPE_SZ)
+
+    def full() -> bool:
+        held: int = struct.unpack("i", fcntl.ioctl(ours, termios.FIONREAD, bytes(4)))[0]
+        return held >= room - PIPE_BUF
+
+    async with (
+        control(place, desk, tap),
+        command(tap, config, "--all", "--json", stdout=theirs) as tailing,
+    ):
+        os.close(theirs)
+        for number in (1, 2, 3):
+            tap.put(event(number, size=room), ())
+        await until(full)
+        tailing.terminate()
+    os.close(ours)
+    assert (tailing.returncode, await complaint(tailing)) == (0, "")
