@@ -14,6 +14,7 @@ from relay.engine.endpoint import Endpoint
 from relay.engine.inbox import Inbox
 from relay.engine.inference import Look
 from relay.engine.listener import Listener, Pace
+from relay.engine.own_container import own_container
 from relay.engine.reconcile import Reconciler
 from relay.engine.roster import Roster
 from relay.enrich import Enricher
@@ -108,7 +109,7 @@ async def station(
     engine = config.engines[name]
     bookmark = await outbox.bookmark(name)
     roster = Roster(await outbox.containers(name), bookmark.assumed_ns if bookmark else 0)
-    digest = Digest(name, engine.start_from, router, bookmark, roster)
+    digest = Digest(name, engine.start_from, router, bookmark, roster, own_container())
     inbox, contact = Inbox(config.ingest.buffer), Contact()
     reconciler = Reconciler(name, config.reconcile, inbox, digest, contact, time_ns)
     listener = Listener(
