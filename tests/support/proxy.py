@@ -14,15 +14,17 @@ CONFIGURATION = Path(__file__).parents[2] / "deploy" / "container" / "haproxy.cf
 START_TIMEOUT_S = 10.0
 
 
-@contextmanager
-def socket_proxy(engine: Path, listen: Path) -> Iterator[None]:
-    """Let what the configuration allows through from ``listen`` to the engine's socket.
-
-    Raises EngineError where there is no haproxy.
-    """
-    haproxy = shutil.which("haproxy", path=SYSTEM_PATH)
-    if haproxy is None:
+def find_haproxy() -> str:
+    """The machine's haproxy; raises EngineError where there is none."""
+    found = shutil.which("haproxy", path=SYSTEM_PATH)
+    if found is None:
         raise EngineError("a socket proxy needs haproxy: install haproxy")
+    return found
+
+
+@contextmanager
+def socket_proxy(haproxy: str, engine: Path, listen: Path) -> Iterator[None]:
+    """Let what the configuration allows through from ``listen`` to the engine's socket."""
     environ = {"LISTEN": str(listen), "SOCKET_PATH": str(engine), "PATH": os.defpath}
     process = subprocess.Popen(
         [haproxy, "-db", "-f", str(CONFIGURATION)],
