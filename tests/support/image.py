@@ -133,7 +133,7 @@ def _shell(tar: tarfile.TarFile) -> None:
     if busybox is None:
         raise EngineError("an image needs busybox: install busybox-static")
     tar.add(Path(busybox).resolve(), "bin/busybox")
-    for command in ("sh", "mkdir", "chmod", "ls", "id", "cat", "grep", "touch"):
+    for command in ("sh", "mkdir", "chmod", "ls", "find", "cat", "touch", "false"):
         _link(tar, f"bin/{command}", "busybox")
 
 
