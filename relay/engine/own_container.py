@@ -1,9 +1,14 @@
 """The container that relay itself runs in, and the events that its health check makes."""
 
 import re
+from functools import cache
 from pathlib import Path
 
+import structlog
+
 from relay.event import Event
+
+log = structlog.get_logger()
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -27,12 +32,19 @@ _EXECS = frozenset({"exec_create", "exec_start", "exec_detach", "exec_die", "exe
 """What running a command in a container makes; the last two are Podman's."""
 
 
+@cache
 def own_container() -> str | None:
-    """The id of the container that this process runs in; None outside, or where it is unclear."""
+    """The id of the container that this process runs in; None outside, or where it is unclear.
+
+    Read once, and logged: what is run in that container will be told to nobody.
+    """
     try:
-        return container_in(_MOUNTS.read_text(errors="replace"))
+        found = container_in(_MOUNTS.read_text(errors="replace"))
     except OSError:
         return None
+    if found is not None:
+        log.info("container.own", id=found, untold="commands that are run in it")
+    return found
 
 
 def container_in(mountinfo: str) -> str | None:
@@ -40,7 +52,8 @@ def container_in(mountinfo: str) -> str | None:
 
     None where no engine's files are mounted, or those of several containers. Podman's
     ``.containerenv`` is never shared, other than the files about a network: where it is, it counts
-    alone. Docker has nothing like it: with ``network_mode: container:…`` the id is the other's.
+    alone. Docker has nothing like it: in another container's network (``network_mode:
+    container:…``) the files are the other's, and so is the id.
     """
     found: dict[str, set[str]] = {}
     for line in mountinfo.split("\n"):

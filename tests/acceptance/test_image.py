@@ -158,6 +158,7 @@ def test_its_own_probes_are_told_to_nobody(story: Story) -> None:
     assert _execs(story.history, "relay").count("exec_die") >= 2
     told = [(action, name) for action, name, _ in story.told if action.startswith("exec_")]
     assert told == [(action, "other") for action in ("exec_create", "exec_start", "exec_die")]
+    assert f'"id": "{story.inspected["Id"]}"' in story.said  # whose they are, it says
 
 
 def test_it_stops_in_time_and_resumes(story: Story) -> None:

@@ -1,10 +1,15 @@
 """Which container relay runs in, and what of it nobody is told."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from relay.engine.own_container import container_in, is_own_exec
+from relay.engine import own_container as module
+from relay.engine.own_container import container_in, is_own_exec, own_container
 from tests.unit.engine.samples import happened
 
 OWN = "666266e0c07bfc71ece4f873bcf69178ce88ee4d26d2256c1c3ca6a846b1822f"
@@ -40,6 +45,32 @@ HOST = """\
 22 28 0:21 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
 28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
 """
+
+
+@pytest.fixture
+def mounts_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """What the process reads its mounts from, which is not there yet."""
+    place = tmp_path / "mountinfo"
+    monkeypatch.setattr(module, "_MOUNTS", place)
+    own_container.cache_clear()
+    yield place
+    own_container.cache_clear()
+
+
+def test_which_container_it_is_is_read_once_and_said(mounts_of: Path) -> None:
+    """So that a person sees whose commands are not told."""
+    mounts_of.write_bytes(DOCKER.encode() + b"\xff\n")
+    with capture_logs() as shown:
+        assert [own_container(), own_container()] == [OWN, OWN]
+    ((line),) = shown
+    assert (line["event"], line["id"]) == ("container.own", OWN)
+
+
+def test_where_there_is_no_list_there_is_no_container(mounts_of: Path) -> None:
+    """Nor is there anything to say."""
+    with capture_logs() as shown:
+        assert own_container() is None
+    assert shown == []
 
 
 @pytest.mark.parametrize("mounts", [DOCKER, PODMAN])
