@@ -14,6 +14,7 @@ from relay.engine.gap import Drops, Gap, Gaps, declaration
 from relay.engine.inbox import Connection, Dropped, Item, Opened, Record, read
 from relay.engine.inference import Look, Unheard
 from relay.engine.inspection import Sighting
+from relay.engine.own_container import is_own_exec
 from relay.engine.record import Malformed
 from relay.engine.roster import Roster
 from relay.event import Event, Why
@@ -58,10 +59,12 @@ class Digest:
         bookmark: Bookmark | None = None,
         roster: Roster | None = None,
         tally: EngineTally | None = None,
+        own_container: str | None = None,
     ) -> None:
         """``bookmark`` is None for an engine that was never heard, until its first connection.
 
-        It counts on in ``tally``.
+        It counts on in ``tally``. ``own_container`` is the id of the container that relay runs in,
+        None outside of one.
         """
         self.engine = engine
         self._start_from = start_from
@@ -73,6 +76,7 @@ class Digest:
         kept = bookmark.drops if bookmark is not None else ()
         self._drops = Drops(Gap(Why(why), *stretch) for why, *stretch in kept)
         self._connection: Connection | None = None
+        self._own_container = own_container
         self.tally = tally or EngineTally()
 
     @property
@@ -224,6 +228,8 @@ class Digest:
                 self._chronicle.hear(event, view.sightings)
         elif cursor.admit(event):
             self.tally.take(event)
+            if is_own_exec(event, self._own_container):  # taken in, but nobody is told
+                return told
             requested = event.id in view.requested
             told += self._chronicle.hear(
                 event, view.sightings, self._gaps.unheard, requested=requested

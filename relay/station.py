@@ -15,6 +15,7 @@ from relay.engine.endpoint import Endpoint
 from relay.engine.inbox import Inbox
 from relay.engine.inference import Look
 from relay.engine.listener import Listener, Pace
+from relay.engine.own_container import own_container
 from relay.engine.reconcile import Reconciler
 from relay.engine.roster import Roster
 from relay.enrich import Enricher
@@ -122,7 +123,7 @@ async def station(name: str, setup: Setup, means: Means, tally: EngineTally) -> 
     engine, outbox = setup.engine, means.outbox
     bookmark = await outbox.bookmark(name)
     roster = Roster(await outbox.containers(name), bookmark.assumed_ns if bookmark else 0)
-    digest = Digest(name, engine.start_from, means.router, bookmark, roster, tally)
+    digest = Digest(name, engine.start_from, means.router, bookmark, roster, tally, own_container())
     inbox, contact = Inbox(setup.buffer), Contact()
     reconciler = Reconciler(name, setup.reconcile, inbox, digest, contact, time_ns)
     reach = partial(connect, setup.place, time_ns)

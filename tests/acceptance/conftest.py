@@ -48,12 +48,13 @@ def binaries() -> Binaries:
     try:
         return find_binaries()
     except EngineError as missing:
-        if _required():
+        if required():
             raise
         pytest.skip(str(missing))
 
 
-def _required() -> bool:
+def required() -> bool:
+    """Whether what a test needs of the machine must be there."""
     return os.environ.get("RELAY_REQUIRE_ENGINE") == "1"
 
 
@@ -63,7 +64,7 @@ def podman_programs() -> Programs:
     try:
         return find_programs()
     except EngineError as missing:
-        if _required():
+        if required():
             raise
         pytest.skip(str(missing))
 
@@ -85,7 +86,7 @@ def aged_engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, EnclosedE
             _check_version(age, engine)
             yield age, engine
     except EngineError as missing:
-        if _required() and age not in MOVING:
+        if required() and age not in MOVING:
             raise
         pytest.skip(f"{age}: {missing}")
 

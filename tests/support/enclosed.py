@@ -120,6 +120,17 @@ class EnclosedEngine(EngineApi, ABC):
         basics = ["--detach", "--network=none", f"--name={name}", *self._run_options]
         return self.docker("run", *basics, *marks, *options, IMAGE, *command)
 
+    def logs(self, name: str) -> str:
+        """What the container has said so far, on its standard output and its standard error."""
+        return subprocess.run(
+            [self._docker, "-H", self.url, "logs", name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._env,
+            timeout=COMMAND_TIMEOUT_S,
+            check=True,
+        ).stdout.decode(errors="replace")
+
     def wait(self, name: str) -> int:
         """Wait for the container's end; returns its exit code."""
         return int(self.docker("wait", name))

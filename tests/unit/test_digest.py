@@ -1,17 +1,20 @@
 """What one engine's stream comes to."""
 
+import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from relay.bookmark import Bookmark
-from relay.config import StartFrom
+from relay.config import StartFrom, parse
 from relay.digest import Digest, beginning_ns
 from relay.engine.cursor import LOOKBACK_NS, MARGIN_NS
-from relay.engine.inbox import Connection, Dropped, Opened
+from relay.engine.inbox import Connection, Dropped, Opened, read
 from relay.event import Cause, Event, Origin, Why, happening, rfc3339
 from relay.notification import notify
+from relay.routing.router import Router
 from tests.streams import ENGINES, lines
 from tests.unit.digesting import HERE, NOW_NS, digest, records, router, taken, told
 
@@ -208,3 +211,66 @@ def test_a_later_start_goes_on_from_what_was_stored() -> None:
     """``start_from`` is for the first."""
     saved = Bookmark(NOW_NS - 5, NOW_NS - 9, (("evt_00", NOW_NS - 5),))
     assert Digest("here", "oldest", router(), saved).since_ns(NOW_NS) == NOW_NS - 9
+
+
+OWN = "6" * 64
+EVERYTHING = "destinations: {ops: {type: console}}\nroutes: [{name: all, to: ops}]"
+
+
+def own_digest(bookmark: Bookmark | None = None) -> Digest:
+    """Of a relay that runs in a container, and tells everything."""
+    every = Router(parse(EVERYTHING, file="routes", environ={}, folder=Path()).routes)
+    here = Digest("here", "oldest", every, bookmark, own_container=OWN)
+    here.since_ns(NOW_NS)
+    return here
+
+
+def of_container(action: str, id_: str, time_ns: int) -> bytes:
+    """A record of what happened to a container."""
+    actor = {"ID": id_, "Attributes": {"name": id_[:1], "image": "bb:1"}}
+    return json.dumps(
+        {"Type": "container", "Action": action, "Actor": actor, "timeNano": time_ns}
+    ).encode()
+
+
+PROBE = ("exec_create: python alive", "exec_start: python alive", "exec_die")
+
+
+def test_probes_of_relays_own_container_are_told_to_nobody() -> None:
+    """The same in another container is told, and so is what else happens to relay's own."""
+    actions = [*PROBE, "health_status: unhealthy", "die"]
+    contents = [
+        of_container(action, id_, NOW_NS + number * 2 + order)
+        for number, action in enumerate(actions)
+        for order, id_ in enumerate((OWN, "7" * 64))
+    ]
+    here = own_digest()
+    intake = taken(here, records(contents), NOW_NS)
+    told_of = [(n.events[0].action, n.events[0].actor.name) for n, _ in intake.notifications]
+    assert told_of == [
+        ("exec_create", "7"),
+        ("exec_start", "7"),
+        ("exec_die", "7"),
+        ("health_status", "6"),
+        ("health_status", "7"),
+        ("die", "6"),
+        ("die", "7"),
+    ]
+    assert here.tally.taken_in == 10
+    assert here.tally.matches == {"all": 7}
+    assert not here.tally.dropped
+
+
+def test_probes_of_relays_own_container_move_the_cursor() -> None:
+    """relay resumes behind them, and where they come again they are repetitions, not a gap."""
+    here = own_digest()
+    contents = [of_container(action, OWN, NOW_NS + n) for n, action in enumerate(PROBE)]
+    intake = taken(here, records(contents), NOW_NS)
+    assert intake.bookmark is not None
+    assert intake.bookmark.position_ns == NOW_NS + 2
+    later, again = own_digest(intake.bookmark), Connection("here", "node-1", NOW_NS + 9, 1)
+    remembered = [read(content, again) for content in contents]
+    history = tuple(event for event in remembered if isinstance(event, Event))
+    items = [Opened(again, history), *records(contents, again)]
+    assert taken(later, items, NOW_NS + 9).notifications == []
+    assert (later.tally.repeated, later.tally.gaps.total()) == (3, 0)

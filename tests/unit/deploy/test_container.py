@@ -1,0 +1,255 @@
+"""What the files for containers promise: few rights, nothing in them that has to be changed."""
+
+import re
+import runpy
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from configparser import ConfigParser
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from relay.config import parse
+
+FOLDER = Path(__file__).parents[3] / "deploy" / "container"
+TOP = FOLDER.parents[1]
+USER = "65532:65532"
+
+ALLOWED = {"EVENTS", "PING", "VERSION", "CONTAINERS"}
+"""What the proxy lets through: names of its sections of the API."""
+
+
+def document(name: str) -> dict[str, Any]:
+    """One of the YAML files."""
+    found: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text())
+    return found
+
+
+def services() -> list[Any]:
+    """Every service of both files."""
+    return [
+        pytest.param(service, id=f"{name}-{file}")
+        for file in ("compose.yaml", "stack.yaml")
+        for name, service in document(file)["services"].items()
+    ]
+
+
+def instructions(word: str) -> list[str]:
+    """What the Dockerfile says with this word, with lines that go on joined."""
+    text = re.sub(r"\\\n\s*", " ", (FOLDER / "Dockerfile").read_text())
+    return [line.removeprefix(word).strip() for line in text.splitlines() if line.startswith(word)]
+
+
+@pytest.mark.parametrize("service", services())
+def test_every_service_has_next_to_no_rights(service: dict[str, Any]) -> None:
+    """A file system that is only read, no capability, no port, not privileged."""
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert not service.keys() & {"privileged", "cap_add", "ports", "network_mode", "pid"}
+
+
+def test_composes_services_gain_none() -> None:
+    """A stack knows no ``security_opt``."""
+    for service in document("compose.yaml")["services"].values():
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "stack.yaml"])
+def test_only_the_proxy_has_the_engines_socket(file: str) -> None:
+    """And cannot replace it."""
+    found = document(file)["services"]
+    sockets = {
+        name: [it["read_only"] for it in service["volumes"] if "docker.sock" in it["source"]]
+        for name, service in found.items()
+        if service.get("volumes")
+    }
+    assert sockets == {"relay": [], "socket-proxy": [True]}
+
+
+def test_the_proxy_lets_through_what_relay_reads_and_no_more() -> None:
+    """Four sections of the API, each other one that it knows is refused by name."""
+    environment = document("compose.yaml")["services"]["socket-proxy"]["environment"]
+    switches = {name: value for name, value in environment.items() if name != "LOG_LEVEL"}
+    assert {name for name, value in switches.items() if value == 1} == ALLOWED
+    assert {value for name, value in switches.items() if name not in ALLOWED} == {0}
+    assert switches.keys() >= {"POST", "EXEC", "ALLOW_EXEC", "SECRETS", "INFO", "IMAGES", "SYSTEM"}
+
+
+def test_the_proxy_is_alone_with_relay() -> None:
+    """In a network that leads nowhere else; relay has another one for its webhooks."""
+    found = document("compose.yaml")
+    assert found["services"]["socket-proxy"]["networks"] == ["engine"]
+    assert found["services"]["relay"]["networks"] == ["engine", "out"]
+    assert found["networks"] == {"engine": {"internal": True}, "out": {}}
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "stack.yaml"])
+def test_relay_has_time_to_end_and_a_volume_for_its_store(file: str) -> None:
+    """It drains for five seconds, and a store that is slow gets five more."""
+    relay = document(file)["services"]["relay"]
+    assert relay["stop_grace_period"] == "20s"
+    stores = [it for it in relay["volumes"] if it["target"] == "/var/lib/relay"]
+    assert stores == [{"type": "volume", "source": "state", "target": "/var/lib/relay"}]
+    assert "slack_url" in document(file)["secrets"]
+
+
+def test_composes_configuration_is_only_read_and_must_be_there() -> None:
+    """A file that is missing does not become a folder."""
+    (config,) = (
+        it
+        for it in document("compose.yaml")["services"]["relay"]["volumes"]
+        if it["type"] == "bind"
+    )
+    assert config["read_only"]
+    assert config["bind"] == {"create_host_path": False}
+
+
+def test_the_stack_runs_once_on_every_node() -> None:
+    """With a secret and a configuration that the image's user can read, and its node's name."""
+    found = document("stack.yaml")
+    relay = found["services"]["relay"]
+    assert {it["deploy"]["mode"] for it in found["services"].values()} == {"global"}
+    assert relay["secrets"] == [
+        {"source": "slack_url", "uid": "65532", "gid": "65532", "mode": 0o400}
+    ]
+    assert [it["mode"] for it in relay["configs"]] == [0o444]
+    assert relay["environment"]["RELAY_HOST"] == "{{.Node.Hostname}}"
+    assert relay["deploy"]["update_config"] == {"order": "stop-first"}
+
+
+def test_the_configuration_is_right() -> None:
+    """As it is mounted, with a secret that is there."""
+    text = (FOLDER / "config.yaml").read_text()
+    assert "/run/secrets/slack_url" in text
+    inline = text.replace("url_file: /run/secrets/slack_url", "url: https://hooks.example.com/x")
+    config = parse(inline, file="config.yaml", environ={"RELAY_HOST": "node-1"}, folder=FOLDER)
+    assert config.engines["here"].host == "node-1"
+    assert config.store.path is None
+    assert [route.name for route in config.routes] == ["out-of-memory", "crashed", "unhealthy"]
+
+
+def test_the_image_is_nobodys_and_its_versions_are_locked() -> None:
+    """Whatever it is based on; what installs is left behind."""
+    assert instructions("ARG") == ["BASE=python:3.13-slim", "EXTRAS="]
+    assert instructions("FROM") == ["${BASE} AS build", "${BASE}"]
+    assert instructions("USER") == [USER]
+    assert instructions("VOLUME") == ["/var/lib/relay"]
+    assert instructions("STOPSIGNAL") == ["SIGTERM"]
+    (install,) = (it for it in instructions("RUN") if "pip install" in it)
+    assert "-c requirements.lock" in install
+    assert install.endswith("pip uninstall --yes pip setuptools")
+    assert all("--mount" not in it for it in instructions("RUN"))  # not every builder knows it
+
+
+def test_the_health_check_runs_once_a_minute() -> None:
+    """Each probe costs three of the events that an engine remembers; also while relay starts."""
+    (check,) = instructions("HEALTHCHECK")
+    assert "--interval=60s" in check
+    assert "--start-period" not in check
+    assert "alive.py" in check
+    for file in ("compose.yaml", "stack.yaml"):
+        assert "healthcheck" not in document(file)["services"]["relay"]
+
+
+def test_only_what_the_image_is_made_of_goes_to_the_builder() -> None:
+    """What is not named is not sent: secrets, stores, virtual environments."""
+    lines = [
+        it for it in (TOP / ".dockerignore").read_text().splitlines() if it[:1] not in ("#", "")
+    ]
+    assert lines[0] == "*"
+    copied = {
+        name
+        for it in instructions("COPY")
+        if "--from" not in it
+        for name in it.split()[:-1]
+        if not name.startswith("--")
+    }
+    assert copied == {it.removeprefix("!") for it in lines if it.startswith("!")} - {
+        "deploy",
+        "deploy/container",
+    }
+
+
+def quadlet(name: str) -> ConfigParser:
+    """A unit; of keys that come more than once, the last."""
+    unit = ConfigParser(strict=False, interpolation=None, delimiters=["="])
+    unit.optionxform = str  # type: ignore[assignment, method-assign] # case counts
+    unit.read(FOLDER / name)
+    return unit
+
+
+def test_the_quadlet_has_next_to_no_rights() -> None:
+    """Under Podman likewise, with the health check that an image in OCI's format lacks."""
+    unit = quadlet("relay.container")
+    container = unit["Container"]
+    assert container["ReadOnly"] == container["NoNewPrivileges"] == "true"
+    assert container["DropCapability"] == "all"
+    assert container["User"] == USER
+    assert container["Secret"] == "slack_url,uid=65532,gid=65532,mode=0400"
+    assert container["HealthInterval"] == "60s"
+    (check,) = instructions("HEALTHCHECK")
+    assert container["HealthCmd"] in check
+    assert container["Volume"] == "relay-state.volume:/var/lib/relay"
+    assert quadlet("relay-state.volume")["Volume"]["VolumeName"] == "relay-state"
+
+
+def test_the_stacks_proxy_listens_in_the_file_system() -> None:
+    """At the place that relay is told of, and at no port."""
+    found = document("stack.yaml")["services"]
+    listen = found["socket-proxy"]["environment"]["LISTEN"]
+    assert found["relay"]["environment"]["DOCKER_HOST"] == f"unix://{listen}"
+    binds = re.findall(r"^\s*bind (.*)$", (FOLDER / "haproxy.cfg").read_text(), re.MULTILINE)
+    assert binds == ['"unix@${LISTEN}" mode 666']
+
+
+fault: Callable[[str], str | None] = runpy.run_path(str(FOLDER / "alive.py"))["fault"]
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[None]:
+    """Somebody who answers one request so."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def answer_one() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=answer_one)
+        thread.start()
+        yield
+        thread.join()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A short way to a socket, however long the test's own folder is called."""
+    monkeypatch.chdir(tmp_path)
+    return Path("relay.db.sock")
+
+
+def test_a_relay_that_answers_lives(place: Path) -> None:
+    """Whatever it answers about engines and destinations: it is not asked."""
+    with answering(place, b"HTTP/1.0 200 OK\r\n\r\n{}"):
+        assert fault(str(place)) is None
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 500 Oh\r\n\r\n", b"", b"SSH-2.0\r\n", b"200"])
+def test_what_answers_otherwise_is_no_relay(place: Path, answer: bytes) -> None:
+    """And what it said is shown."""
+    with answering(place, answer):
+        assert "is no relay" in (fault(str(place)) or "")
+
+
+def test_where_nobody_answers_the_health_check_says_why(place: Path) -> None:
+    """With the one mistake that a person can have made."""
+    said = fault(str(place)) or ""
+    assert "nobody answers at relay.db.sock: No such file or directory" in said
+    assert "store.path" in said
