@@ -123,7 +123,7 @@ def test_the_stack_runs_once_on_every_node() -> None:
 
 def test_the_configuration_is_right() -> None:
     """As it is mounted, with a secret that is there."""
-    text = (FOLDER / "config.yaml").read_text()
+    text = (FOLDER / "config" / "config.yaml").read_text()
     assert "/run/secrets/slack_url" in text
     inline = text.replace("url_file: /run/secrets/slack_url", "url: https://hooks.example.com/x")
     config = parse(inline, file="config.yaml", environ={"RELAY_HOST": "node-1"}, folder=FOLDER)
