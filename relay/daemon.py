@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -170,8 +171,7 @@ async def _begin(works: Works, store: Path | None) -> None:
     longest_s = max(max(it.max * 2, it.max_after).total_seconds() for it in retries)
     await works.outbox.settle_clock(works.clock.now_ns(), int(longest_s * 1e9))
     for name in await works.outbox.pending():
-        if name not in works.config.destinations:
-            await give_up(name, works.sources)
+        await give_up(name, works.sources, partial(works.is_gone, name))
     await works.announcer.say("started")
     works.listen()
     log.info("relay.started", version=__version__, store=str(store or "memory"))
