@@ -23,7 +23,8 @@ from relay.ops.control import ControlError, control, socket_path
 from relay.ops.door import Door
 from relay.ops.systemd import Manager, attend
 from relay.outlet import give_up
-from relay.plan import Plan, prepared
+from relay.plan import Plan, prepared, survey
+from relay.reading import Reader
 from relay.reload import Reloader, Source
 from relay.routing.router import Router
 from relay.station import Means
@@ -76,12 +77,14 @@ async def run(
     async with AsyncExitStack() as resources:
         door = Door(lambda wanted: admin(wanted, desk, tap, works.vitals, works.progress))
         works = await _works(config, store, world, tap, door, tasks, resources)
+        reader = Reader()
 
         async def prepare(wanted: Config) -> Plan:
-            return await prepared(wanted, works.outlets, door, world.environ, world.terminal)
+            found = await reader.read(partial(survey, wanted, world.environ))
+            return await prepared(wanted, found, works.outlets, door, world.terminal)
 
         manager = resources.enter_context(closing(Manager(world.environ)))
-        reloader = Reloader(source, works, prepare, manager)
+        reloader = Reloader(source, works, reader, prepare, manager)
         desk = _desk(works, reloader)
         works.adopt(await prepare(config))
         if store is not None:
@@ -102,6 +105,7 @@ async def run(
             ]
             await stop.asked.wait()
             manager.stopping()
+            reloader.end()
             for chore in chores:
                 chore.cancel()
             await _wind_down(works, stop, tasks)
