@@ -1,6 +1,7 @@
 """What a reload does with engines, routes, heartbeats, the store and the place of the admin API."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -288,3 +289,32 @@ async def test_a_dead_letter_of_a_destination_that_is_back_is_replayed(
         assert (await desk.replay(Selection())).count == 1
         await webhook.wait_for(lambda whats: whats == ["a", "a"])
     assert len({taken.id for taken in webhook.taken}) == 1
+
+
+async def test_many_reloads_leave_nothing_behind(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str, tmp_path: Path
+) -> None:
+    """As many tasks, valves, outlets and open files as before, whatever came and went between."""
+    first = {"destinations": {"hook": http(url)}, "engines": {"here": listened(engine)}}
+
+    def held() -> tuple[int, int]:
+        return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    async with house.running(**first):
+        await engine.bell.wait_for(lambda: len(engine.streams) == 1)
+        await house.reload(**first)
+        before = held()
+        for number in range(30):
+            more = {f"more-{number}-{each}": http(f"{url}/{number}") for each in range(3)}
+            await house.reload(
+                destinations={"hook": http(url, concurrency=number + 1), **more},
+                engines={f"engine-{number}": listened(engine, host=f"host-{number}")},
+                admin={"listen": f"unix:{tmp_path}/admin-{number % 2}.sock"},
+                heartbeat={"every": f"{number + 1}h"},
+            )
+        await house.reload(**first)
+        async with asyncio.timeout(PATIENCE_S):
+            while any(now > then for now, then in zip(held(), before, strict=True)):
+                await asyncio.sleep(0.01)
+        engine.happen("a")
+        await webhook.wait_for(lambda whats: whats == ["a"])
