@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -22,7 +23,8 @@ from relay.ops.control import ControlError, control, socket_path
 from relay.ops.door import Door
 from relay.ops.systemd import Manager, attend
 from relay.outlet import give_up
-from relay.plan import Plan, prepared
+from relay.plan import Plan, prepared, survey
+from relay.reading import Reader
 from relay.reload import Reloader, Source
 from relay.routing.router import Router
 from relay.station import Means
@@ -75,12 +77,14 @@ async def run(
     async with AsyncExitStack() as resources:
         door = Door(lambda wanted: admin(wanted, desk, tap, works.vitals, works.progress))
         works = await _works(config, store, world, tap, door, tasks, resources)
+        reader = Reader()
 
         async def prepare(wanted: Config) -> Plan:
-            return await prepared(wanted, works.outlets, door, world.environ, world.terminal)
+            found = await reader.read(partial(survey, wanted, world.environ))
+            return await prepared(wanted, found, works.outlets, door, world.terminal)
 
         manager = resources.enter_context(closing(Manager(world.environ)))
-        reloader = Reloader(source, works, prepare, manager)
+        reloader = Reloader(source, works, reader, prepare, manager)
         desk = _desk(works, reloader)
         works.adopt(await prepare(config))
         if store is not None:
@@ -101,6 +105,7 @@ async def run(
             ]
             await stop.asked.wait()
             manager.stopping()
+            reloader.end()
             for chore in chores:
                 chore.cancel()
             await _wind_down(works, stop, tasks)
@@ -170,8 +175,7 @@ async def _begin(works: Works, store: Path | None) -> None:
     longest_s = max(max(it.max * 2, it.max_after).total_seconds() for it in retries)
     await works.outbox.settle_clock(works.clock.now_ns(), int(longest_s * 1e9))
     for name in await works.outbox.pending():
-        if name not in works.config.destinations:
-            await give_up(name, works.sources)
+        await give_up(name, works.sources, partial(works.is_gone, name))
     await works.announcer.say("started")
     works.listen()
     log.info("relay.started", version=__version__, store=str(store or "memory"))

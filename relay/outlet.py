@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -53,8 +53,9 @@ class Outlet:
         self._sources = sources
         self._way: Way | None = way
         self._serving = way
-        self._unused: list[Way] = []
         self._lane = self._lane_of(way)
+        self._lifted = False
+        """Whether no pause is to hold up the lane that follows."""
         self._stopping = False
         self.is_closed = False
         """Whether its destination is no more, and nothing waits for it."""
@@ -80,18 +81,28 @@ class Outlet:
         return self._lane.pulse.busy_s if self._serving is self._way else 0.0
 
     def enable(self) -> bool:
-        """See `Lane.enable`."""
+        """See `Lane.enable`; a lane that is to follow sends at once, too."""
+        self._lifted = self._serving is not self._way
         return self._lane.enable()
 
     def reword(self, render: Render) -> None:
         """The destination is what it was, and told otherwise."""
-        self._lane.reword(render)
+        assert self._way is not None, "what is no more is not told otherwise"
+        reworded = replace(self._way, channel=replace(self._way.channel, render=render))
+        if self._serving is self._way:
+            self._serving = reworded
+            self._lane.reword(render)
+        self._way = reworded
 
-    def follow(self, way: Way | None) -> None:
-        """The destination is another from here on; with None it is no more."""
-        self._pass_over()
+    def follow(self, way: Way | None) -> AsyncExitStack:
+        """The destination is another from here on; with None it is no more.
+
+        Returns what closes a way that was to be gone, and will not be.
+        """
+        untaken = self._untaken
         self._way = way
         self._lane.leave()
+        return untaken
 
     def stop(self) -> None:
         """See `Lane.stop`; what was to follow does not."""
@@ -108,8 +119,7 @@ class Outlet:
                 elif await self._is_retired():
                     break
         finally:
-            self._pass_over()
-            await self._close_unused()
+            await self._untaken.aclose()
 
     async def _serve(self) -> None:
         async with self._serving.connections:
@@ -117,28 +127,26 @@ class Outlet:
 
     async def _succeed(self, way: Way) -> None:
         """Go on this way. What waits for a retry may be taken there at once."""
-        await self._close_unused()
-        if way.valve is not self._serving.valve:  # it was another place that asked for time
+        # it was another place that asked for time
+        if self._lifted or way.valve is not self._serving.valve:
             await self._sources.outbox.end_pause(self.name)
         await self._sources.outbox.hurry(self.name, self._sources.now())
         if self._way is way and not self._stopping:
-            self._serving, self._lane = way, self._lane_of(way)
+            self._serving, self._lane, self._lifted = way, self._lane_of(way), False
             await self._serve()
 
     async def _is_retired(self) -> bool:
         """Give up what waits; whether the destination is still no more after that."""
-        await give_up(self.name, self._sources)
+        await give_up(self.name, self._sources, lambda: self._way is None)
         self.is_closed = self._way is None
         return self.is_closed
 
-    def _pass_over(self) -> None:
-        """What was to follow, if anything was, does not."""
-        if self._way is not None and self._way is not self._serving:
-            self._unused.append(self._way)
-
-    async def _close_unused(self) -> None:
-        while self._unused:
-            await self._unused.pop().connections.aclose()
+    @property
+    def _untaken(self) -> AsyncExitStack:
+        """What closes the way that is to be gone next, if there is one."""
+        if self._way is None or self._way is self._serving:
+            return AsyncExitStack()
+        return self._way.connections
 
     def _lane_of(self, way: Way) -> Lane:
         sources = self._sources
@@ -147,14 +155,21 @@ class Outlet:
         )
 
 
-async def give_up(name: str, sources: Sources) -> None:
-    """Make dead letters of what waits for a destination that is not configured, and tell of it."""
+async def give_up(name: str, sources: Sources, is_gone: Callable[[], bool]) -> None:
+    """Make dead letters of what waits for a destination that is not configured, and tell of it.
+
+    ``is_gone`` is asked before each commit: what comes for one that is configured again is sent.
+    """
     count = own = 0
-    while (gone := await sources.outbox.retire(name, sources.now())).count:
-        count, own = count + gone.count, own + gone.own
-    await sources.outbox.end_pause(name)
-    await sources.outbox.end_episode(name)
-    if count:
-        log.warning("destination.removed", destination=name, dead_letters=count)
-    if count > own:
-        sources.gossip.bury(name, Reason.REMOVED, count - own)
+    try:
+        while is_gone() and (gone := await sources.outbox.retire(name, sources.now())).count:
+            count, own = count + gone.count, own + gone.own
+    finally:  # a stop in the midst of it leaves nothing untold
+        if count:
+            log.warning("destination.removed", destination=name, dead_letters=count)
+        if count > own:
+            sources.gossip.bury(name, Reason.REMOVED, count - own)
+    if is_gone():
+        await sources.outbox.end_pause(name)
+    if is_gone():
+        await sources.outbox.end_episode(name)

@@ -44,6 +44,16 @@ class Plan:
     """See `Door.opened`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What files have to say of a configuration that names them."""
+
+    setups: Mapping[str, Setup]
+    """Of every engine."""
+    certificates: Mapping[str, tuple[bytes, ...]]
+    """Of every destination; see `relay.outlet.Way`."""
+
+
 class Unreloadable(RelayError):
     """What only another start can change."""
 
@@ -54,34 +64,35 @@ def check_fixed(before: Config, after: Config) -> None:
         raise Unreloadable("store.path: another store takes another start: restart relay for it")
 
 
-def setups(config: Config, environ: Mapping[str, str]) -> dict[str, Setup]:
-    """Every engine as it is configured. Raises `EndpointError`."""
+def survey(config: Config, environ: Mapping[str, str]) -> Survey:
+    """Look at the files. Raises `EndpointError`; may wait for a disk."""
     context = current_context(Path(environ.get("HOME", "/")))
-    return {
+    setups = {
         name: Setup(
             endpoint(engine, environ, context), engine, config.ingest.buffer, config.reconcile
         )
         for name, engine in config.engines.items()
     }
+    return Survey(setups, {name: _certificates(to) for name, to in config.destinations.items()})
 
 
 async def prepared(
     config: Config,
+    found: Survey,
     standing: Mapping[str, Outlet],
     door: Door,
-    environ: Mapping[str, str],
     terminal: Terminal,
 ) -> Plan:
     """The plan of a configuration, beside the outlets that stand and the door.
 
-    Raises `TlsError` where a destination's certificates cannot be used, `EndpointError`, and
-    `AdminError`. What was opened until then is closed again.
+    Raises `TlsError` where a destination's certificates cannot be used, and `AdminError`. What was
+    opened until then is closed again.
     """
-    places = setups(config, environ)
+    router = Router(config.routes)
     made: dict[str, Opened] = {}
     async with AsyncExitStack() as guard:
         for name, to in config.destinations.items():
-            certificates = _certificates(to)
+            certificates = found.certificates[name]
             if not _is_unchanged(standing.get(name), to, certificates):
                 connections = await guard.enter_async_context(AsyncExitStack())
                 way = channel(name, to, config.routes, terminal, _tally(standing.get(name)))
@@ -95,7 +106,7 @@ async def prepared(
         }
         entrance = await door.opened(config.admin, guard)
         guard.pop_all()  # whoever adopts the plan closes them
-    return Plan(config, Router(config.routes), places, made, reworded, entrance)
+    return Plan(config, router, found.setups, made, reworded, entrance)
 
 
 def _is_unchanged(outlet: Outlet | None, to: Destination, certificates: tuple[bytes, ...]) -> bool:

@@ -2,13 +2,11 @@
 
 import asyncio
 import signal
-import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from time import time_ns
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
@@ -16,14 +14,10 @@ from relay.config import Config
 from relay.errors import RelayError
 from relay.ops.vitals import Loading
 from relay.plan import Plan, check_fixed
+from relay.reading import Reader
 from relay.works import Works
 
 log = structlog.get_logger()
-
-READ_S = 30.0
-"""How long the configuration, and the files that it names, may take to be read."""
-
-T = TypeVar("T")
 
 Changes = tuple[str, ...]
 """What a reload changed, in words; empty for nothing."""
@@ -67,10 +61,16 @@ class Reloader:
     """Reloads, one time after the other; whoever asks while one is under way gets the next."""
 
     def __init__(
-        self, source: Source | None, works: Works, prepare: Prepare, witness: Witness
+        self,
+        source: Source | None,
+        works: Works,
+        reader: Reader,
+        prepare: Prepare,
+        witness: Witness,
     ) -> None:
         """``source`` is None where there is no file: nothing can be read again."""
         self._source = source
+        self._reader = reader
         self._works = works
         self._prepare = prepare
         self._witness = witness
@@ -83,7 +83,7 @@ class Reloader:
         if self._source is None:
             raise ReloadFailed("relay runs without a configuration file: there is none to read")
         if self._ended:
-            raise _STOPPING
+            raise _stopping()
         done: asyncio.Future[Changes] = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         self._source.asked.set()
@@ -100,14 +100,19 @@ class Reloader:
                 self._answering, self._waiting = self._waiting, []
                 await self._reload(self._source)
         finally:
-            self._ended = True
-            self._answering += self._waiting
-            self._refuse(_STOPPING)
+            self.end()
+
+    def end(self) -> None:
+        """Reload no more: whoever waits for it is told so."""
+        self._ended = True
+        self._answering += self._waiting
+        self._waiting = []
+        self._refuse(_stopping())
 
     async def _reload(self, source: Source) -> None:
         self._witness.reloading()
         try:
-            config = await _in_thread(source.read)
+            config = await self._reader.read(source.read)
             before = self._works.config
             check_fixed(before, config)
             plan = await self._prepare(config)
@@ -115,11 +120,12 @@ class Reloader:
             self._fail(error)
         except Exception as error:
             log.exception("config.reload_broke")  # nothing has changed, so all goes on
-            self._fail(ReloadFailed(f"an error in relay itself: {error!r}"))
+            kind = type(error).__name__  # its words can hold what must not be shown
+            self._fail(ReloadFailed(f"an error in relay itself: {kind}; relay's log has all of it"))
         else:
             closing = self._works.adopt(plan)
             self._succeed(changes(before, plan))
-            await closing.aclose()
+            await _close(closing)
         finally:
             self._witness.reloaded()
 
@@ -145,7 +151,16 @@ class Reloader:
                 asked.set_exception(error)
 
 
-_STOPPING = ReloadFailed("relay is stopping: its next start reads the configuration")
+def _stopping() -> ReloadFailed:
+    return ReloadFailed("relay is stopping: its next start reads the configuration")
+
+
+async def _close(closing: AsyncExitStack) -> None:
+    """What is no more in use and cannot be closed is not worth an end."""
+    try:
+        await closing.aclose()
+    except Exception:
+        log.exception("config.not_closed")
 
 
 def changes(before: Config, plan: Plan) -> Changes:
@@ -173,29 +188,3 @@ def _differences(
             yield f"{what} {name} added"
         elif before[name] != after[name] or name in besides:
             yield f"{what} {name} changed"
-
-
-async def _in_thread(read: Callable[[], T]) -> T:
-    """What it returns or raises. In a thread of its own, which does not hold up relay's end: a
-    disk that hangs takes none from those that others need."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def tell(outcome: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(lambda: None if done.done() else outcome())
-
-    def work() -> None:
-        try:
-            found = read()
-        except Exception as error:
-            tell(partial(done.set_exception, error))
-        else:
-            tell(partial(done.set_result, found))
-
-    threading.Thread(target=work, name="reload", daemon=True).start()
-    try:
-        async with asyncio.timeout(READ_S):
-            return await done
-    except TimeoutError:
-        raise ReloadFailed(f"the configuration was not read within {READ_S:g} s") from None

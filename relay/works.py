@@ -55,6 +55,8 @@ class Works:
         self._delivers = False
         self._listens = False
         self._valves = Valves()
+        self._matched: Counter[str] = Counter()
+        """Events of engines that are no more, by the name of a route that matched them."""
         self._lookups = 0
 
     @property
@@ -71,22 +73,25 @@ class Works:
         """From here on the plan holds. None of it can fail, nor waits: no event comes in between.
 
         What is unchanged goes on untouched. A destination that was stopped (410) is tried again.
-        Returns what closes the place where relay answered before, if it is another.
+        Returns what closes that which is no more in use.
         """
         before, self.config = self.config, plan.config
+        closing = AsyncExitStack()
         self.means.router.adopt(plan.router)
         self._bound_store()
         self._make_room_for_lookups()
         valves = self._valves.arrange(plan.config.destinations)
         for name in plan.config.destinations:
-            self._arrange(name, valves[name], plan)
+            self._arrange(name, valves[name], plan, closing)
         for name, outlet in self.outlets.items():
             if name not in plan.config.destinations:
-                outlet.follow(None)
+                closing.push_async_callback(outlet.follow(None).aclose)
         self._arrange_inlets(plan)
+        self._forget_routes()
         if before.heartbeat != plan.config.heartbeat:
             self.heartbeat_changed.set()
-        return self._door.adopt(plan.config.admin, plan.entrance)
+        closing.push_async_callback(self._door.adopt(plan.config.admin, plan.entrance).aclose)
+        return closing
 
     def deliver(self) -> None:
         """Begin to deliver."""
@@ -113,6 +118,10 @@ class Works:
         for outlet in self.outlets.values():
             if outlet.way is not None:
                 await outlet.way.connections.aclose()
+
+    def is_gone(self, name: str) -> bool:
+        """Whether a destination is neither configured, nor was so and is not settled yet."""
+        return name not in self.outlets
 
     def store_was_renewed(self) -> None:
         """The store is a new one: it is told again what is known."""
@@ -171,12 +180,23 @@ class Works:
         return {name: self.outlets[name] for name in self.config.destinations}
 
     def _matches(self) -> Mapping[str, int]:
-        counted = Counter(self.announcer.matches)
-        for inlet in self.inlets.values():
-            counted.update(inlet.tally.matches)
+        counted = sum(self._counts, Counter[str]())
         return {route.name: counted[route.name] for route in self.config.routes}
 
-    def _arrange(self, name: str, valve: Valve, plan: Plan) -> None:
+    def _forget_routes(self) -> None:
+        """Count none that is no more, so that there are never more than there are routes."""
+        known = {route.name for route in self.config.routes}
+        for counts in self._counts:
+            for name in counts.keys() - known:
+                del counts[name]
+
+    @property
+    def _counts(self) -> list[Counter[str]]:
+        """Of events that routes matched."""
+        tallies = [inlet.tally.matches for inlet in self.inlets.values()]
+        return [self.announcer.matches, self._matched, *tallies]
+
+    def _arrange(self, name: str, valve: Valve, plan: Plan, closing: AsyncExitStack) -> None:
         """Let one destination be what the plan says."""
         opened, outlet = plan.opened.get(name), self.outlets.get(name)
         if opened is None:
@@ -187,7 +207,7 @@ class Works:
             return
         way = Way(opened.channel, valve, opened.connections, opened.certificates)
         if outlet is not None and not outlet.is_closed:
-            outlet.follow(way)
+            closing.push_async_callback(outlet.follow(way).aclose)
         else:
             self.outlets[name] = Outlet(way, self.sources)
             if self._delivers:
@@ -222,8 +242,12 @@ class Works:
 
         def ended(_: asyncio.Task[None]) -> None:
             del self._running[one]
-            if one.is_closed and among.get(one.name) is one:
+            if not one.is_closed:
+                return
+            if among.get(one.name) is one:
                 del among[one.name]
+            if isinstance(one, Inlet):
+                self._matched.update(one.tally.matches)
 
         task.add_done_callback(ended)
 

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -28,12 +30,27 @@ def run(chosen: Path | None, debug: bool) -> None:
 
     SIGHUP has the configuration read again, as `relay reload` does.
     """
-    config = read(chosen)
-    file = find(chosen)
-    store = None if file is None else store_path(config.store.path, file.parent, os.environ)
     level = logging.DEBUG if debug else logging.INFO
-    with logs.in_background(logs.configure(StandardError(), level=level)):
-        asyncio.run(_run(config, file, store))
+    with _hangups_kept():
+        config = read(chosen)
+        file = find(chosen)
+        store = None if file is None else store_path(config.store.path, file.parent, os.environ)
+        with logs.in_background(logs.configure(StandardError(), level=level)):
+            asyncio.run(_run(config, file, store))
+
+
+@contextmanager
+def _hangups_kept() -> Iterator[None]:
+    """Until somebody takes them, so that one that comes during the start does not end relay."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        _let_hangups_through()
+
+
+def _let_hangups_through() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 async def _run(config: Config, file: Path | None, store: Path | None) -> None:
@@ -45,6 +62,7 @@ async def _run(config: Config, file: Path | None, store: Path | None) -> None:
         source = Source(partial(load, file, os.environ))
         source.on_signal()
         stop.on_signals()
+    _let_hangups_through()
     with standard_output() as (stream, colour):
         world = daemon.Surroundings(os.environ, Terminal(stream, colour))
         await daemon.run(config, store, world, stop, source)

@@ -194,6 +194,8 @@ class EngineClient:
     async def _open(
         self, path: str, params: Mapping[str, str], *, versioned: bool = True
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._docker.session.closed:  # its connection ended since whoever asks has got it
+            raise EngineUnavailable("the connection is closed")
         prefix = f"{self._docker.api_version}/" if versioned else ""
         url = f"{self._docker.docker_host}/{prefix}{path}"
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)

@@ -34,6 +34,7 @@ class Manager:
         self._socket = _connected(environ.get("NOTIFY_SOCKET", ""))
         self._owed = True
         self._reloading = False
+        self._stopping = False
         self.watchdog_s = _watchdog_s(environ)
         """How often it wants to hear of progress; None where it does not."""
 
@@ -70,12 +71,15 @@ class Manager:
         self.tell(RELOADING="1", MONOTONIC_USEC=str(usec))
 
     def reloaded(self) -> None:
-        """It is over, whatever came of it."""
+        """It is over, whatever came of it; at relay's end that is no news."""
         self._reloading = False
+        if self._stopping:
+            return
         self._owed = not self.tell(READY="1")
 
     def stopping(self) -> None:
         """relay was told to stop: from here on systemd asks for no progress."""
+        self._stopping = True
         self.tell(STOPPING="1", STATUS="stopping: what is under way is finished")
 
     def close(self) -> None:

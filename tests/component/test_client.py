@@ -149,3 +149,11 @@ async def test_a_refusal_carries_its_status(
             await client.containers()
     assert refused.value.status == status
     assert str(refused.value) == words
+
+
+async def test_a_client_whose_connection_was_closed(engine: ScriptedEngine) -> None:
+    """Whoever still has it gets no answer, as from an engine that is not there."""
+    async with greeted(engine) as client:
+        pass
+    with pytest.raises(EngineUnavailable, match="the connection is closed"):
+        await client.sighting("c0ffee")

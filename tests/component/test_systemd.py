@@ -13,10 +13,12 @@ from structlog.testing import capture_logs
 from relay import daemon
 from relay.channel import Terminal
 from relay.config import Config
+from relay.errors import ConfigError
 from relay.ops import progress
 from relay.ops.progress import Progress
 from relay.ops.systemd import Manager, attend
 from relay.ops.vitals import Loading, Vitals
+from relay.reload import Source
 from relay.stop import Stop
 from relay.store.trouble import State
 from tests.component.bell import PATIENCE_S
@@ -70,12 +72,14 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 
 @asynccontextmanager
-async def supervised(config: Config, store: Path, supervisor: Supervisor) -> AsyncIterator[Stop]:
+async def supervised(
+    config: Config, store: Path, supervisor: Supervisor, source: Source | None = None
+) -> AsyncIterator[Stop]:
     stop = Stop()
     environ = {"HOME": "/", **supervisor.environ}
     world = daemon.Surroundings(environ, Terminal(io.BytesIO(), colour=False), pace=QUICK)
     async with asyncio.TaskGroup() as tasks:
-        relay = tasks.create_task(daemon.run(config, store, world, stop))
+        relay = tasks.create_task(daemon.run(config, store, world, stop, source))
         yield stop
         stop.asked.set()
         async with asyncio.timeout(PATIENCE_S):
@@ -96,6 +100,27 @@ async def test_from_the_start_to_the_end(
     told = [message for message in supervisor.heard if "READY=1" in message]
     assert told == ["READY=1\nSTATUS=listening to 0 of 1 engine (not to engine-0), nothing waits"]
     assert not any("WATCHDOG" in message for message in supervisor.rest())
+
+
+async def test_a_reload_is_told(
+    engine: ScriptedEngine, url: str, store: Path, supervisor: Supervisor
+) -> None:
+    """Its beginning and its end, whatever comes of it; then what relay does."""
+    config, outcomes = configured(url, engine), [True, False, True]
+
+    def read() -> Config:
+        if outcomes.pop():
+            return config
+        raise ConfigError([])
+
+    source = Source(read)
+    async with supervised(config, store, supervisor, source):
+        await supervisor.hear("READY=1")
+        while outcomes:
+            source.asked.set()
+            await supervisor.hear("RELOADING=1")
+            await supervisor.hear("READY=1")
+        await supervisor.hear("WATCHDOG=1")
 
 
 async def test_a_dead_webhook_and_a_dead_engine_stop_no_beat(

@@ -32,6 +32,9 @@ class Webhook:
     def __init__(self) -> None:
         self.taken: list[Taken] = []
         """Every request, in order, answered or not."""
+        self.status = 204
+        """What it answers, with these headers."""
+        self.headers: dict[str, str] = {}
         self._bell = Bell()
         self._free = asyncio.Event()
         self._free.set()
@@ -72,4 +75,4 @@ class Webhook:
         self.taken.append(Taken(request.headers["webhook-id"], event))
         self._bell.ring()
         await self._free.wait()
-        return web.Response(status=204)
+        return web.Response(status=self.status, headers=self.headers)

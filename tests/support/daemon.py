@@ -28,7 +28,7 @@ def write_config(folder: Path, **parts: object) -> Path:
 
 
 @asynccontextmanager
-async def quiet_relay(config: Path) -> AsyncIterator[None]:
+async def quiet_relay(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """One run of ``relay run`` whose log nobody reads: it is left in ``relay.log`` beside the file.
 
     Ended by SIGTERM when the context does.
@@ -38,10 +38,11 @@ async def quiet_relay(config: Path) -> AsyncIterator[None]:
             *(*RELAY, "--config", str(config)), stdin=asyncio.subprocess.DEVNULL, stderr=log
         )
         try:
-            yield
+            yield process
         finally:
-            process.terminate()
-            await process.wait()
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
 
 
 class RelayProcess:

@@ -114,6 +114,7 @@ def relay_that_runs(
     conditions: Mapping[str, Condition] | None = None,
     work: Callable[[Outbox], Coroutine[Any, Any, None]] | None = None,
     report: Report = WELL,
+    reload: Callable[[], Sequence[str]] = tuple,
 ) -> Iterator[list[str]]:
     """One that holds the store and does nothing else; gives what it was told to enable."""
     known = conditions or {name: Condition() for name in destinations}
@@ -125,14 +126,14 @@ def relay_that_runs(
         enabled.append(name)
         return known[name].stopped
 
-    async def reload() -> Sequence[str]:
-        return []
+    async def reloaded() -> Sequence[str]:
+        return reload()
 
     async def serve() -> None:
         async with open_outbox(store) as outbox:
             if work is not None:
                 await work(outbox)
-            running = Running(lambda: known, enable, lambda: report, reload)
+            running = Running(lambda: known, enable, lambda: report, reloaded)
             desk = OwnDesk(outbox, lambda: destinations, lambda: now_ns, running)
             async with control(socket_path(store), desk):
                 ready.set()

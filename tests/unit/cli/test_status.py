@@ -235,3 +235,26 @@ def test_nothing_that_others_wrote_is_obeyed(place: Place) -> None:
     keep(place.store, keep_it)
     for arguments in ([], ["--json"]):
         assert all(line.isprintable() for line in run("status", *arguments).stdout.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("problems", "words"),
+    [
+        (["config.yaml:3:7: to: 'hok' is not a destination"], ""),
+        (
+            ["config.yaml:3:7: to: 'hok' is not a destination", "a", "b"],
+            " (and 2 more: relay check)",
+        ),
+    ],
+)
+def test_a_reload_that_failed(place: Place, problems: list[str], words: str) -> None:
+    """The first problem is told, and how many more there are; the exit code is 1."""
+    report = Report(WELL.engines, "1.2.3", reload_failed="\n".join(problems))
+    with relay_that_runs(place.store, report=report):
+        result = run("status")
+        lines = json.loads(run("status", "--json").stdout)
+    assert result.stderr == (
+        f"configuration: not reloaded, the one from before is in force: {problems[0]}{words}\n"
+    )
+    assert lines["reload_failed"] == "\n".join(problems)
+    assert result.exit_code == 1

@@ -184,3 +184,72 @@ def test_those_that_wait_are_told_when_it_may_be_their_turn() -> None:
     valve.leave(A)
     valve.open()
     assert told == ["changed"] * 2
+
+
+def test_a_place_that_stays_keeps_its_valve() -> None:
+    """With what it let through and what it asked for, whatever the destinations are called now."""
+    places = Valves()
+    before = places.arrange({"a": http("https://x/", rate_limit="1/min"), "b": http("https://y/")})
+    before["a"].spend(A, 0)
+    before["b"].close(100)
+    after = places.arrange({"c": http("https://x/", rate_limit="1/min"), "b": http("https://y/")})
+    assert after["c"] is before["a"]
+    assert after["c"].wait_s(A, 0) == 60
+    assert after["b"].closed_s(0) == 100
+
+
+def test_a_place_that_was_gone_begins_anew() -> None:
+    """Nothing is kept of a place that nobody sends to."""
+    places = Valves()
+    before = places.arrange({"a": http("https://x/", rate_limit="1/min")})["a"]
+    before.spend(A, 0)
+    places.arrange({"a": http("https://y/")})
+    after = places.arrange({"a": http("https://x/", rate_limit="1/min")})["a"]
+    assert after is not before
+    assert after.wait_s(A, 0) == 0
+
+
+def test_a_rate_that_changes_and_one_that_stays() -> None:
+    """The one begins with a burst, the other remembers; those that wait are told."""
+    valve, told = Valve([Rate(1, 60.0), Rate(10, 60.0)]), list[str]()
+    valve.on_change(lambda: told.append("changed"))
+    valve.spend(A, 0)
+    valve.bound([Rate(1, 60.0), Rate(2, 60.0)])
+    assert told == ["changed"]
+    assert valve.wait_s(A, 0) == 60
+    valve.bound([Rate(2, 60.0)])
+    assert valve.wait_s(A, 0) == 0
+    valve.bound([])
+    assert valve.wait_s(A, 0) == 0
+
+
+def test_one_that_parts_is_not_told_and_holds_nobody_up() -> None:
+    """Of two lanes of one destination only the one that is gone is forgotten."""
+    valve, told = Valve([Rate(1, 1.0)]), list[str]()
+
+    def tell() -> None:
+        told.append("changed")
+
+    valve.on_change(tell)
+    valve.on_change(tell)
+    valve.spend(A, 0)
+    valve.wait_s(A, 0)
+    valve.part(A, tell)
+    assert told == ["changed"]
+    assert valve.wait_s(B, 0) == 1
+    valve.part(B, tell)
+    valve.open()
+    assert told == ["changed"]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from("xyz"), max_size=3)))
+def test_places_are_kept_as_long_as_somebody_is_sent_to_them(rounds: list[dict[str, str]]) -> None:
+    """Whatever comes and goes: one valve for each place, the same in one round as in the next."""
+    places, before = Valves(), dict[str, Valve]()
+    for leads in rounds:
+        found = places.arrange({name: http(f"https://{at}/") for name, at in leads.items()})
+        now = {leads[name]: valve for name, valve in found.items()}
+        assert all(found[name] is now[at] for name, at in leads.items())
+        assert len(set(map(id, now.values()))) == len(now)
+        assert all(now[at] is valve for at, valve in before.items() if at in now)
+        before = now

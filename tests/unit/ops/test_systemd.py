@@ -2,8 +2,9 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,55 @@ def test_whether_it_wants_to_hear_of_progress(
 def test_what_relay_does_in_a_line(seen: Vitals, waiting: int | None, words: str) -> None:
     """Engines, what waits, and what is not well; of many names the first."""
     assert describe(seen, waiting) == words
+
+
+def test_a_reload_is_told_with_its_time_and_its_end(place: tuple[socket.socket, str]) -> None:
+    """systemd wants the monotonic clock's, in the same datagram; ready is what ends it."""
+    listening, address = place
+    with closing(Manager({"NOTIFY_SOCKET": address})) as manager:
+        before_usec = time.monotonic_ns() // 1000
+        manager.reloading()
+        told = dict(line.split("=", 1) for line in listening.recv(4096).decode().split("\n"))
+        assert told.keys() == {"RELOADING", "MONOTONIC_USEC"}
+        assert told["RELOADING"] == "1"
+        assert before_usec <= int(told["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+        assert not manager.is_owed
+        manager.reloaded()
+        assert listening.recv(4096) == b"READY=1"
+        assert not manager.is_owed
+
+
+def test_the_end_of_a_reload_that_finds_no_room_is_owed(
+    place: tuple[socket.socket, str],
+) -> None:
+    """Until it is told, systemd takes relay for one that reloads."""
+    listening, address = place
+    with closing(Manager({"NOTIFY_SOCKET": address})) as manager:
+        manager.reloading()
+        while manager.tell(STATUS="x" * 1000):
+            pass
+        manager.reloaded()
+        assert manager.is_owed
+        listening.setblocking(False)
+        with suppress(BlockingIOError):
+            while listening.recv(4096):
+                pass
+        manager.ready("well")
+        assert listening.recv(4096) == b"READY=1\nSTATUS=well"
+        assert not manager.is_owed
+
+
+def test_a_reload_that_a_stop_cuts_off_tells_of_no_readiness(
+    place: tuple[socket.socket, str],
+) -> None:
+    """The end is told already."""
+    listening, address = place
+    with closing(Manager({"NOTIFY_SOCKET": address})) as manager:
+        manager.reloading()
+        manager.stopping()
+        manager.reloaded()
+        assert listening.recv(4096).startswith(b"RELOADING=1\n")
+        assert listening.recv(4096).startswith(b"STOPPING=1\n")
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.recv(4096)

@@ -155,3 +155,12 @@ def test_every_route_says_something_and_no_destination_gets_it_twice(routes: lis
     after = steps[ends[0] + 1 :] if ends else []
     assert all(step.verdict is Verdict.NOT_REACHED for step in after)
     assert Verdict.NOT_REACHED not in [step.verdict for step in steps[: len(steps) - len(after)]]
+
+
+def test_it_goes_by_the_routes_that_it_adopts() -> None:
+    """Whoever has it need not be told."""
+    router = Router([Route(name="a", to=("x",))])
+    router.adopt(Router([Route(name="b", to=("y", "z"))]))
+    assert [(step.route.name, step.destinations) for step in router.walk(DEATH)] == [
+        ("b", ("y", "z"))
+    ]

@@ -72,6 +72,14 @@ class Model:
                 line.waiting.pop(0)
                 self.letters += isinstance(outcome, Dead)
 
+    def retire(self, to: str) -> int:
+        """Returns how many are given up."""
+        gone = [waiting for line in self._open(to) for waiting in line.waiting]
+        for line in self._open(to):
+            line.waiting.clear()
+        self.letters += len(gone)
+        return len(gone)
+
     def due(self, to: str, now_ns: int) -> list[tuple[int, int, int]]:
         ready = sorted(
             (line.ready_ns, line.waiting[0].number, line)
@@ -109,6 +117,13 @@ class Settle:
 
 
 @dataclass(frozen=True)
+class Retire:
+    """A destination is no more."""
+
+    to: str
+
+
+@dataclass(frozen=True)
 class Pass:
     """Time."""
 
@@ -125,11 +140,12 @@ _steps = st.one_of(
     st.builds(TakeIn, st.lists(_events, max_size=4)),
     st.builds(TakeIn, st.lists(_events, min_size=30, max_size=60)),
     st.builds(Settle, st.sampled_from(DESTINATIONS), st.integers(0, 5), _outcomes),
+    st.builds(Retire, st.sampled_from(DESTINATIONS)),
     st.builds(Pass, st.integers(0, 4)),
 )
 
 
-_Steps = list[TakeIn | Settle | Pass]
+_Steps = list[TakeIn | Settle | Retire | Pass]
 
 
 @given(st.lists(_steps, max_size=30))
@@ -154,6 +170,8 @@ async def _does_what_its_model_does(steps: _Steps, max_size: int, when_full: Whe
                 case TakeIn():
                     await _take_in(outbox, model, step, number, now_ns, when_full)
                     number += len(step.events)
+                case Retire(to=to):
+                    assert (await outbox.retire(to, now_ns)).count == model.retire(to)
                 case Settle():
                     await _settle(outbox, model, step, now_ns)
             await _compare(outbox, model, now_ns)

@@ -12,7 +12,7 @@ from relay.event import happening
 from relay.exchange import Answer, Dead, Delivered, Reason, Retry
 from relay.notification import notify
 from relay.store.deliveries import ANSWER_CHARS
-from relay.store.outbox import GIVEN_UP_AT_ONCE, Delivery, GivenUp, Selection
+from relay.store.outbox import GIVEN_UP_AT_ONCE, Delivery, GivenUp, Room, Selection
 from relay.store.schema import migrate
 from relay.store.sqlite import SqliteOutbox, open_outbox
 
@@ -223,3 +223,55 @@ async def test_a_dead_letter_can_ask_for_a_pause_as_well(outbox: SqliteOutbox) -
     dead = Dead(Reason.ATTEMPTS, Reason.RATE_LIMITED, pause_s=60.0)
     await outbox.settle(await head(outbox), dead, 10)
     assert await outbox.pauses(10) == {"ops": 10 + 60 * S}
+
+
+async def test_what_waits_for_a_destination_that_is_no_more(outbox: SqliteOutbox) -> None:
+    """All of it, due or not and at whatever place in its line, with what came of its attempts."""
+    await outbox.take_in(intake(told(1), told(2), told(3, "db"), to=("ops", "audit")), 10)
+    await outbox.settle(await head_of(outbox, 1), Retry(5.0, Reason.UNAVAILABLE), 10, LONG)
+    assert await outbox.retire("ops", 20) == GivenUp(3, own=0)
+    assert await outbox.retire("ops", 20) == GivenUp()
+    assert await outbox.pending() == {"audit": 3}
+    letters = await outbox.dead_letters(Selection(), 9)
+    assert [
+        (it.destination, it.notification.events[0].time_ns, it.attempts, it.reason)
+        for it in reversed(letters)
+    ] == [("ops", number, number == 1, "destination_removed") for number in (1, 2, 3)]
+    assert letters[-1].answer == Answer(500, "x" * ANSWER_CHARS)
+    assert {(it.created_ns, it.died_ns) for it in letters} == {(10, 20)}
+
+
+async def test_many_are_given_up_in_parts(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest first, so that no commit holds the others up for long."""
+    monkeypatch.setattr("relay.store.deliveries.GIVEN_UP_AT_ONCE", 2)
+    await outbox.take_in(intake(*(told(number, f"c{number}") for number in range(5))), 10)
+    assert [(await outbox.retire("ops", 20)).count for _ in range(4)] == [2, 2, 1, 0]
+    letters = await outbox.dead_letters(Selection(), 9)
+    assert [it.notification.events[0].time_ns for it in reversed(letters)] == list(range(5))
+
+
+async def test_what_tells_of_relay_itself_is_counted_apart(outbox: SqliteOutbox) -> None:
+    """Nobody is told of what becomes of that."""
+    own = notify("own", happening("started", engine="relay", host="h", time_ns=1, name="relay"))
+    await outbox.take_in(intake(told(1), own), 10)
+    assert await outbox.retire("ops", 20) == GivenUp(2, own=1)
+
+
+async def head_of(outbox: SqliteOutbox, number: int) -> Delivery:
+    """The one of this number, which is due."""
+    due = (await outbox.due("ops", 10, 9)).deliveries
+    (one,) = (it for it in due if it.notification.events[0].time_ns == number)
+    return one
+
+
+async def test_its_bounds_can_change(outbox: SqliteOutbox) -> None:
+    """What comes from then on about one subject waits for none before it, or does again."""
+    room = Room(2**30, "drop-oldest")
+    outbox.bound(room, ["ops"])
+    await outbox.take_in(intake(told(1), told(2)), 10)
+    assert len((await outbox.due("ops", 10, 9)).deliveries) == 2
+    outbox.bound(room, [])
+    await outbox.take_in(intake(told(3, "db"), told(4, "db")), 10)
+    assert len((await outbox.due("ops", 10, 9)).deliveries) == 3

@@ -1,0 +1,320 @@
+"""What a reload does with engines, routes, heartbeats, the store and the place of the admin API."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from relay.store.outbox import Selection
+from tests.component.bell import PATIENCE_S, Bell
+from tests.component.household import CONTAINERS, Household, http, listened, scraped
+from tests.component.scripted_engine import ScriptedEngine
+from tests.component.webhook import Webhook
+
+ALIVE = {"name": "alive", "match": {"type": "relay", "action": "heartbeat"}, "to": "hook"}
+
+
+@pytest_asyncio.fixture
+async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Household]:
+    """One whose engine is there."""
+    async with engine.serving():
+        yield Household(tmp_path, engine)
+
+
+@pytest_asyncio.fixture
+async def second(tmp_path: Path) -> AsyncIterator[ScriptedEngine]:
+    """Another engine, which is there."""
+    engine = ScriptedEngine(tmp_path / "second.sock")
+    async with engine.serving():
+        yield engine
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> Path:
+    return tmp_path / "admin.sock"
+
+
+async def test_an_engine_that_changes_in_a_burst(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str, admin: Path
+) -> None:
+    """The next station begins where the one before it ended: every event once; counts go on."""
+    parts = {"destinations": {"hook": http(url)}, "admin": {"listen": f"unix:{admin}"}}
+    async with house.running(**parts):
+        for number in range(20):
+            engine.happen(*(f"c-{number}-{each}" for each in range(5)))
+            changed = listened(engine, host=f"host-{number}")
+            assert await house.reload(**parts, engines={"here": changed}) == ["engine here changed"]
+        await webhook.wait_for(lambda whats: len(whats) >= 100)
+        await house.until_settled()
+        seen = await scraped(admin)
+    told = [f"c-{number}-{each}" for number in range(20) for each in range(5)]
+    assert sorted(webhook.whats()) == sorted(told)
+    assert len({taken.id for taken in webhook.taken}) == 100
+    assert seen['relay_events_taken_in_total{engine="here"}'] == 100
+
+
+async def test_engines_that_come_and_go(
+    house: Household, engine: ScriptedEngine, second: ScriptedEngine, webhook: Webhook, url: str
+) -> None:
+    """One that is added is heard; one that is back goes on where it was left."""
+    hook = {"hook": http(url)}
+    first, both = {"here": listened(engine)}, {"here": listened(engine), "two": listened(second)}
+    async with house.running(destinations=hook, engines=first):
+        engine.happen("a")
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        await house.reload(destinations=hook, engines=both)
+        second.happen("b")
+        await webhook.wait_for(lambda whats: "b" in whats)
+        await house.reload(destinations=hook, engines=first)
+        await second.bell.wait_for(lambda: second.streams[-1].closed)
+        second.happen("c")
+        engine.happen("d")
+        await webhook.wait_for(lambda whats: "d" in whats)
+        assert "c" not in webhook.whats()
+        await house.reload(destinations=hook, engines=both)
+        await webhook.wait_for(lambda whats: "c" in whats)
+        await house.until_settled()
+    assert sorted(webhook.whats()) == ["a", "b", "c", "d"]
+
+
+async def test_what_a_route_matched_stays_counted(
+    house: Household,
+    engine: ScriptedEngine,
+    second: ScriptedEngine,
+    webhook: Webhook,
+    url: str,
+    admin: Path,
+) -> None:
+    """Also of an engine that is no more; a route that is no more is not shown."""
+    parts = {"destinations": {"hook": http(url)}, "admin": {"listen": f"unix:{admin}"}}
+    both = {"here": listened(engine), "two": listened(second)}
+    async with house.running(**parts, engines=both):
+        engine.happen("a")
+        second.happen("b")
+        await webhook.wait_for(lambda whats: len(whats) == 2)
+        await house.reload(**parts, engines={"here": listened(engine)})
+        await second.bell.wait_for(lambda: second.streams[-1].closed)
+        engine.happen("c")
+        await webhook.wait_for(lambda whats: "c" in whats)
+        seen = await scraped(admin)
+        await house.reload(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
+        renamed = await scraped(admin)
+    assert seen['relay_route_matches_total{route="containers"}'] == 3
+    matched = {name: value for name, value in renamed.items() if "route_matches" in name}
+    assert matched == {'relay_route_matches_total{route="renamed"}': 0}
+
+
+async def test_routes_that_name_others(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+) -> None:
+    """What comes after the reload goes by the new ones."""
+    hook = {"hook": http(url)}
+    async with house.running(destinations=hook):
+        engine.happen("a")
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        only_b = {"type": "container", "name": "b"}
+        routes = [{"name": "only-b", "match": only_b, "to": "hook"}]
+        assert await house.reload(destinations=hook, routes=routes) == ["routes changed"]
+        engine.happen("a", "b")
+        await webhook.wait_for(lambda whats: whats == ["a", "b"])
+        await house.until_settled()
+    assert webhook.whats() == ["a", "b"]
+
+
+class Chat:
+    """Keeps what is said in it, and answers only while it is free."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.free = asyncio.Event()
+        self.bell = Bell()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_post("/chat", self._take)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/chat"
+        finally:
+            self.free.set()
+            await runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        self.said.append(await request.text())
+        self.bell.ring()
+        await self.free.wait()
+        return web.Response(text="ok")
+
+
+@pytest.mark.parametrize("moves", [False, True])
+async def test_a_title_that_changes(house: Household, engine: ScriptedEngine, moves: bool) -> None:
+    """An unchanged destination is told what follows in the new words; so is one whose next lane
+    waits for what is under way."""
+    chat = Chat()
+
+    def parts(title: str, concurrency: int) -> dict[str, Any]:
+        to = {"type": "slack", "url": url, "concurrency": concurrency, "rate_limit": "100/s"}
+        route = {**CONTAINERS, "title": title, "to": "chat"}
+        return {"destinations": {"chat": to}, "routes": [route]}
+
+    async with chat.serving() as url, house.running(**parts("first words", 1)):
+        engine.happen("a", "b")
+        await chat.bell.wait_for(lambda: len(chat.said) == 1)
+        if moves:
+            await house.reload(**parts("second words", 2))
+            assert await house.reload(**parts("third words", 2)) == ["routes changed"]
+        else:
+            assert await house.reload(**parts("third words", 1)) == ["routes changed"]
+        chat.free.set()
+        await chat.bell.wait_for(lambda: len(chat.said) == 2)
+    assert "first words" in chat.said[0]
+    assert "third words" in chat.said[1]
+
+
+async def test_heartbeats(house: Household, webhook: Webhook, url: str) -> None:
+    """They begin, come in another measure and end with a reload; one comes at once each time."""
+    parts = {"destinations": {"hook": http(url)}, "routes": [ALIVE]}
+    async with house.running(**parts):
+        assert await house.reload(**parts, heartbeat={"every": "1h"}) == ["heartbeat changed"]
+        await webhook.wait_for(lambda whats: len(whats) == 1)
+        assert await house.reload(**parts, heartbeat={"every": "1h"}) == []
+        assert await house.reload(**parts, heartbeat={"every": "2h"}) == ["heartbeat changed"]
+        await webhook.wait_for(lambda whats: len(whats) == 2)
+        assert await house.reload(**parts) == ["heartbeat changed"]
+        assert await house.reload(**parts, heartbeat={"every": "2h"}) == ["heartbeat changed"]
+        await webhook.wait_for(lambda whats: len(whats) == 3)
+    assert webhook.whats() == ["heartbeat"] * 3
+
+
+async def test_order_that_is_no_longer_wanted(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+) -> None:
+    """What comes from then on about one container waits for none before it."""
+    webhook.hold()
+    async with house.running(destinations={"hook": http(url)}):
+        engine.happen("a", "a")
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        webhook.release()
+        await webhook.wait_for(lambda whats: whats == ["a"] * 2)
+        await house.until_settled()
+        webhook.hold()
+        await house.reload(destinations={"hook": http(url, ordering="none")})
+        engine.happen("a", "a")
+        await webhook.wait_for(lambda whats: whats == ["a"] * 4)
+        webhook.release()
+
+
+async def test_the_store_s_bounds(
+    house: Household,
+    engine: ScriptedEngine,
+    url: str,
+    webhook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are those of the file that was read last."""
+    bounds: list[tuple[int, str]] = []
+    monkeypatch.setattr(
+        "relay.store.sqlite.SqliteOutbox.bound",
+        lambda _, room, unordered: bounds.append((room.most, room.when_full)),
+    )
+    monkeypatch.setattr("relay.works.Works.deliver", lambda _: None)
+    monkeypatch.setattr("relay.daemon._begin", _nothing)
+    monkeypatch.setattr("relay.daemon._say_goodbye", _nothing)
+    hook = {"hook": http(url)}
+    async with house.running(destinations=hook):
+        small = {"max_size": "200MiB", "when_full": "drop-new"}
+        assert await house.reload(destinations=hook, store=small) == ["store changed"]
+    assert bounds[-2:] == [(2**30, "drop-oldest"), (200 * 2**20, "drop-new")]
+
+
+async def _nothing(*_: object) -> None:
+    pass
+
+
+async def test_the_admin_api_moves(house: Household, url: str, tmp_path: Path) -> None:
+    """The new place answers and the old is gone; asked for at the old place, that is answered."""
+    hook = {"hook": http(url)}
+    first, second = tmp_path / "first.sock", tmp_path / "second.sock"
+    async with house.running(destinations=hook, admin={"listen": f"unix:{first}"}):
+        house.write(destinations=hook, admin={"listen": f"unix:{second}"})
+        connector = aiohttp.UnixConnector(str(first))
+        async with (
+            aiohttp.ClientSession("http://localhost", connector=connector) as session,
+            session.post("/api/reload", data=b"") as answer,
+        ):
+            assert (answer.status, await answer.json()) == (200, ["admin changed"])
+        async with asyncio.timeout(PATIENCE_S):
+            while first.exists():
+                await asyncio.sleep(0.005)
+        assert (await scraped(second))['relay_config_reloads_total{outcome="success"}'] == 1
+        assert await house.reload(destinations=hook) == ["admin changed"]
+        async with asyncio.timeout(PATIENCE_S):
+            while second.exists():
+                await asyncio.sleep(0.005)
+        assert await house.reload(destinations=hook, admin={"listen": f"unix:{first}"}) == [
+            "admin changed"
+        ]
+        await scraped(first)
+    assert not first.exists()
+
+
+async def test_a_dead_letter_of_a_destination_that_is_back_is_replayed(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+) -> None:
+    """And not of one that is gone."""
+    webhook.status = 500
+    async with (
+        house.running(destinations={"hook": http(url, retry={"initial": "1h", "max": "1h"})}),
+        house.desk() as desk,
+    ):
+        engine.happen("a")
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        await house.reload(destinations={"more": http(url + "/more")})
+        async with asyncio.timeout(PATIENCE_S):
+            while not await desk.tally(Selection()):
+                await asyncio.sleep(0.005)
+        assert (await desk.replay(Selection())).count == 0
+        webhook.status = 204
+        await house.reload(destinations={"hook": http(url)})
+        assert (await desk.replay(Selection())).count == 1
+        await webhook.wait_for(lambda whats: whats == ["a", "a"])
+    assert len({taken.id for taken in webhook.taken}) == 1
+
+
+async def test_many_reloads_leave_nothing_behind(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str, tmp_path: Path
+) -> None:
+    """As many tasks, valves, outlets and open files as before, whatever came and went between."""
+    first = {"destinations": {"hook": http(url)}, "engines": {"here": listened(engine)}}
+
+    def held() -> tuple[int, int]:
+        return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    async with house.running(**first):
+        await engine.bell.wait_for(lambda: len(engine.streams) == 1)
+        await house.reload(**first)
+        before = held()
+        for number in range(30):
+            more = {f"more-{number}-{each}": http(f"{url}/{number}") for each in range(3)}
+            await house.reload(
+                destinations={"hook": http(url, concurrency=number + 1), **more},
+                engines={f"engine-{number}": listened(engine, host=f"host-{number}")},
+                admin={"listen": f"unix:{tmp_path}/admin-{number % 2}.sock"},
+                heartbeat={"every": f"{number + 1}h"},
+            )
+        await house.reload(**first)
+        async with asyncio.timeout(PATIENCE_S):
+            while any(now > then for now, then in zip(held(), before, strict=True)):
+                await asyncio.sleep(0.01)
+        engine.happen("a")
+        await webhook.wait_for(lambda whats: whats == ["a"])

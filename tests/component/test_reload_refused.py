@@ -1,0 +1,336 @@
+"""Reloads that fail, hang, heap up or come at a bad moment."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from relay import reading
+from relay.channel import Channel, channel
+from relay.config import Config, load
+from relay.desk import NotReloaded
+from relay.plan import Plan
+from relay.reading import NotRead, Reader
+from relay.works import Works
+from tests.component.bell import PATIENCE_S
+from tests.component.household import CONTAINERS, Household, http, scraped
+from tests.component.scripted_engine import ScriptedEngine
+from tests.component.webhook import Webhook
+
+IN_FORCE = "not reloaded; the configuration from before stays in force"
+
+
+@pytest_asyncio.fixture
+async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Household]:
+    """One whose engine is there."""
+    async with engine.serving():
+        yield Household(tmp_path, engine)
+
+
+class Gate:
+    """Holds up whoever reads, in whatever thread."""
+
+    def __init__(self, house: Household) -> None:
+        self.reads = 0
+        self.begun = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._open = threading.Event()
+        self._load = partial(load, house.file, house.environ)
+
+    def __call__(self) -> Config:
+        self.reads += 1
+        self._loop.call_soon_threadsafe(self.begun.set)
+        self._open.wait(PATIENCE_S)
+        return self._load()
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def broken(kind: str, url: str, taken_port: int, folder: Path) -> tuple[str, list[str]]:
+    """A file that cannot be had, and what is said of it."""
+    hook = f"{{type: http, url: '{url}'}}"
+    routes = "routes: [{name: all, to: hook}]"
+    file = folder / "config.yaml"
+    match kind:
+        case "nonsense":
+            return f"destinations:\n  hook: {hook}\nroutes: [{{name: all, to: hok}}]\nadmn: 1\n", [
+                f"{file}:3:26: routes[0].to: 'hok' is not a destination (did you mean 'hook'?)",
+                f"{file}:4:1: admn: unknown key 'admn' (did you mean 'admin'?)",
+            ]
+        case "secret":
+            return (
+                f"destinations:\n  hook: {{type: http, url_file: {folder}/none}}\n{routes}\n",
+                [f"{file}:2:32: destinations.hook.url_file: "],
+            )
+        case "certificate":
+            (folder / "ca.pem").write_text("none")
+            to = f"{{type: http, url: 'https://x/', tls: {{ca_file: {folder}/ca.pem}}}}"
+            return f"destinations:\n  hook: {to}\n{routes}\n", [
+                f"{folder}/ca.pem: cannot be used for TLS"
+            ]
+        case "store":
+            return f"store: {{path: other.db}}\ndestinations:\n  hook: {hook}\n{routes}\n", [
+                "store.path: another store takes another start"
+            ]
+        case _:
+            listen = f"127.0.0.1:{taken_port}"
+            return f"admin: {{listen: '{listen}'}}\ndestinations:\n  hook: {hook}\n{routes}\n", [
+                f"admin.listen {listen} cannot be had: it is taken by another program"
+            ]
+
+
+@pytest.mark.parametrize("kind", ["nonsense", "secret", "certificate", "store", "port"])
+async def test_a_file_that_cannot_be_had(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str, kind: str
+) -> None:
+    """Nothing changes; every problem is logged, shown and told to whoever asked; the next works."""
+    admin = house.file.parent / "admin.sock"
+    with capture_logs() as logs, socket.create_server(("127.0.0.1", 0)) as taken:
+        text, words = broken(kind, url, taken.getsockname()[1], house.file.parent)
+        good = {"destinations": {"hook": http(url)}, "admin": {"listen": f"unix:{admin}"}}
+        async with house.running(**good), house.desk() as desk:
+            house.file.write_text(text)
+            with pytest.raises(NotReloaded) as refused:
+                await desk.reload()
+            assert (await desk.report()).reload_failed is not None
+            seen = await scraped(admin)
+            engine.happen("a")
+            await webhook.wait_for(lambda whats: whats == ["a"])
+            await house.reload(**good)
+            assert (await desk.report()).reload_failed is None
+            after = await scraped(admin)
+    first, *problems = str(refused.value).splitlines()
+    assert first == IN_FORCE
+    starts = [it[: len(word)] for it, word in zip(problems, words, strict=True)]
+    assert starts == words
+    assert [it["problem"] for it in logs if it["event"] == "config.problem"] == problems
+    assert [it["event"] for it in logs].count("config.reload_failed") == 1
+    assert [it["event"] for it in logs].count("config.reloaded") == 1
+    assert seen["relay_config_last_reload_successful"] == 0
+    assert seen['relay_config_reloads_total{outcome="failure"}'] == 1
+    assert after["relay_config_last_reload_successful"] == 1
+    assert after['relay_config_reloads_total{outcome="success"}'] == 1
+    assert after['relay_config_reloads_total{outcome="failure"}'] == 1
+
+
+async def test_what_was_opened_for_a_plan_that_fails_is_closed(
+    house: Household, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New destinations leave no connections behind where the last of all steps fails."""
+    opened, closed = 0, 0
+
+    @asynccontextmanager
+    async def counted(*arguments: Any) -> AsyncIterator[Channel]:
+        nonlocal opened, closed
+        opened += 1
+        try:
+            async with channel(*arguments) as way:
+                yield way
+        finally:
+            closed += 1
+
+    monkeypatch.setattr("relay.plan.channel", counted)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        async with house.running(destinations={"hook": http(url)}):
+            for number in range(3):
+                names = ["hook", f"more-{number}", f"most-{number}"]
+                with pytest.raises(NotReloaded):
+                    await house.reload(
+                        destinations={name: http(url) for name in names},
+                        admin={"listen": f"127.0.0.1:{taken.getsockname()[1]}"},
+                    )
+            assert (opened, closed) == (7, 6)
+    assert (opened, closed) == (7, 7)
+
+
+async def test_whoever_asks_during_a_reload_gets_the_next(house: Household, url: str) -> None:
+    """Any number of them get one together."""
+    async with house.running(destinations={"hook": http(url)}), house.desk() as desk:
+        house.read = gate = Gate(house)
+        first = asyncio.create_task(desk.reload())
+        await gate.begun.wait()
+        others = [asyncio.create_task(desk.reload()) for _ in range(20)]
+        for _ in range(3):
+            house.ask()
+            await desk.now_ns()
+        for _ in range(50):  # until all of them have asked
+            await desk.now_ns()
+        gate.open()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await asyncio.gather(first, *others) == [[]] * 21
+        assert gate.reads == 2
+
+
+async def test_a_stop_during_a_read_that_hangs(house: Household, url: str) -> None:
+    """relay ends, and tells so whoever waits."""
+    async with house.running(destinations={"hook": http(url)}) as stop, house.desk() as desk:
+        house.read = gate = Gate(house)
+        asked = [asyncio.create_task(desk.reload()) for _ in range(2)]
+        await gate.begun.wait()
+        await desk.now_ns()
+        stop.ask()
+        async with asyncio.timeout(PATIENCE_S):
+            found = await asyncio.gather(*asked, return_exceptions=True)
+    gate.open()
+    for each in found:
+        assert isinstance(each, NotReloaded)
+        assert "relay is stopping" in str(each)
+
+
+async def test_a_stop_before_anything_has_begun(house: Household, url: str) -> None:
+    """Whoever asks for a reload is told so, and nothing hangs."""
+    house.stop.ask()
+    async with asyncio.timeout(PATIENCE_S), house.running(destinations={"hook": http(url)}):
+        pass
+
+
+async def test_a_read_that_takes_too_long(
+    house: Household,
+    engine: ScriptedEngine,
+    webhook: Webhook,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is given up and nothing changes; however often it is tried, one thread hangs with it."""
+    async with house.running(destinations={"hook": http(url)}), house.desk() as desk:
+        monkeypatch.setattr(reading, "READ_S", 0.02)
+        house.read = gate = Gate(house)
+        for _ in range(3):
+            with pytest.raises(NotReloaded, match=r"took more than 0\.02 s"):
+                await desk.reload()
+        assert gate.reads == 1
+        engine.happen("a")
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        monkeypatch.setattr(reading, "READ_S", PATIENCE_S)
+        gate.open()
+        assert await desk.reload() == []
+        assert gate.reads == 2
+
+
+async def test_what_a_late_read_came_to_is_not_missed() -> None:
+    """Neither its error nor its result disturbs the next one."""
+    reader, free = Reader(), threading.Event()
+
+    def fail() -> None:
+        free.wait(PATIENCE_S)
+        raise ZeroDivisionError
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reading, "READ_S", 0.01)
+        with pytest.raises(NotRead):
+            await reader.read(fail)
+    free.set()
+    assert await reader.read(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        await reader.read(fail)
+
+
+async def test_what_is_unexpected(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+) -> None:
+    """An error in relay itself changes nothing; its words, which may be secret, are not told."""
+
+    def fail() -> Config:
+        raise RuntimeError("hush-4711")
+
+    async with house.running(destinations={"hook": http(url)}), house.desk() as desk:
+        house.read, usual = fail, house.read
+        with capture_logs() as logs, pytest.raises(NotReloaded) as refused:
+            await desk.reload()
+        report = await desk.report()
+        engine.happen("a")
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        house.read = usual
+        assert await desk.reload() == []
+    assert "an error in relay itself: RuntimeError" in str(refused.value)
+    assert "hush" not in str(refused.value) + str(report.reload_failed)
+    assert "config.reload_broke" in [it["event"] for it in logs]
+
+
+async def test_what_cannot_be_closed(
+    house: Household, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reload is done all the same, and relay goes on."""
+    adopt = Works.adopt
+
+    def adopted(works: Works, plan: Plan) -> AsyncExitStack:
+        closing = adopt(works, plan)
+        closing.callback(lambda: 1 / 0)
+        return closing
+
+    async with house.running(destinations={"hook": http(url)}):
+        monkeypatch.setattr(Works, "adopt", adopted)
+        for _ in range(2):
+            assert await house.reload(destinations={"hook": http(url)}) == []
+
+
+async def test_without_a_file(house: Household, url: str) -> None:
+    """There is none to read, and that is said."""
+    house.write(destinations={"hook": http(url)})
+    house.source = None
+    async with house.running(), house.desk() as desk:
+        with pytest.raises(NotReloaded, match="runs without a configuration file"):
+            await desk.reload()
+
+
+async def test_one_before_anything_else(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+) -> None:
+    """Asked for while relay starts, it comes before or after the engines, and loses nothing."""
+    house.ask()
+    engine.happen("a")
+    parts = {"destinations": {"hook": http(url)}}
+    house.write(**parts)
+
+    def other() -> Config:
+        house.write(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
+        return load(house.file, house.environ)
+
+    house.read = other
+    with capture_logs() as logs:
+        async with house.running():
+            await webhook.wait_for(lambda whats: whats == ["a"])
+            async with asyncio.timeout(PATIENCE_S):
+                while "config.reloaded" not in [it["event"] for it in logs]:
+                    await asyncio.sleep(0.005)
+            engine.happen("b")
+            await webhook.wait_for(lambda whats: whats == ["a", "b"])
+            await house.until_settled()
+
+
+async def test_a_leftover_of_a_destination_that_a_reload_adds_at_the_start(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+) -> None:
+    """It is sent or given up, and not both."""
+    webhook.hold()
+    async with house.running(destinations={"old": http(url, concurrency=1)}) as stop:
+        engine.happen(*(f"c-{number}" for number in range(20)))
+        await webhook.wait_for(lambda whats: len(whats) == 1)
+        stop.ask()
+        stop.ask()
+    webhook.release()
+    webhook.taken.clear()
+    house = Household(house.file.parent, engine)
+    house.write(destinations={"new": http(url)}, routes=[{"name": "none", "to": "new"}])
+    usual = house.read
+
+    def other() -> Config:
+        house.write(destinations={"old": http(url)}, routes=[{"name": "none", "to": "old"}])
+        return usual()
+
+    house.read = other
+    house.ask()
+    async with house.running():
+        await house.until_settled()
+    sent = webhook.whats()
+    given_up = [name for _, name, _ in await house.letters()]
+    assert sorted([*sent, *given_up]) == sorted(f"c-{number}" for number in range(20))

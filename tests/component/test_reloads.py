@@ -1,0 +1,20 @@
+"""Reloads under load, in small."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.reloads import is_clean, measured
+
+SEED = 4
+
+
+async def test_reloads_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost, reordered or sent under two ids; again only after a lost answer."""
+    monkeypatch.setattr(logging.getLogger("asyncio"), "level", logging.ERROR)
+    verdict = await measured(tmp_path, 60, SEED)
+    print(verdict)  # noqa: T201 - shown with -s, and whenever this fails
+    assert is_clean(verdict), verdict
+    assert verdict["reloads failed"]
+    assert verdict["streams"] != 1

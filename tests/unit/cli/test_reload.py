@@ -1,0 +1,55 @@
+"""``relay reload``."""
+
+import pytest
+
+from relay.desk import NotReloaded
+from relay.errors import ConfigError, Problem
+
+from .kept import Place, failure, relay_that_runs, run
+
+PROBLEMS = [
+    Problem("config.yaml", 3, 7, "routes[0].to", "'hok' is not a destination"),
+    Problem("config.yaml", 9, 1, "admn", "unknown key 'admn'"),
+]
+
+
+def test_what_it_changed(place: Place) -> None:
+    """It is printed, in a line."""
+    changes = ["destination hook added", "routes changed"]
+    with relay_that_runs(place.store, reload=lambda: changes):
+        result = run("reload")
+    assert result.output == "reloaded: destination hook added, routes changed\n"
+    assert result.exit_code == 0
+
+
+def test_nothing(place: Place) -> None:
+    """That is said, too."""
+    with relay_that_runs(place.store):
+        result = run("reload")
+    assert (result.exit_code, result.output) == (0, "reloaded: nothing has changed\n")
+
+
+def test_a_file_with_mistakes(place: Place) -> None:
+    """Every problem is told with its line, and that nothing has changed; the exit code is 1."""
+
+    def refuse() -> list[str]:
+        raise ConfigError(PROBLEMS)
+
+    with relay_that_runs(place.store, reload=refuse):
+        result = run("reload")
+    assert isinstance(result.exception, NotReloaded)
+    assert failure(result) == (
+        "not reloaded; the configuration from before stays in force\n"
+        "config.yaml:3:7: routes[0].to: 'hok' is not a destination\n"
+        "config.yaml:9:1: admn: unknown key 'admn'"
+    )
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_without_a_relay(place: Place, kept: bool) -> None:
+    """There is none that could read it."""
+    if kept:
+        place.store.touch()
+    assert "no relay is running: when one starts, it reads the configuration" in failure(
+        run("reload")
+    )
