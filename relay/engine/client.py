@@ -1,10 +1,12 @@
 """One connection to an engine's API: aiodocker reaches it, relay reads it."""
 
 import asyncio
+import grp
 import json
 import os
 import re
 import ssl
+import stat
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -279,7 +281,7 @@ def words(failure: BaseException) -> str:
         case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
             return f"its certificate is not accepted: {cause}"
         case UnixClientConnectorError(os_error=PermissionError(), path=path):
-            return f"{path}: permission denied: relay's user must be in the socket's group"
+            return f"{path}: permission denied: {_remedy(path)}"
         case UnixClientConnectorError(os_error=cause, path=path):
             return f"{path}: {system_words(cause)}"
         case aiohttp.ClientConnectorError(os_error=cause, host=host, port=port):
@@ -292,6 +294,22 @@ def words(failure: BaseException) -> str:
             return system_words(failure)
         case _:
             return " ".join(str(failure).split())[:300] or type(failure).__name__
+
+
+def _remedy(socket: str) -> str:
+    """Who may open a socket in the file system, as far as that can be seen."""
+    try:
+        found = Path(socket).stat()
+    except OSError:
+        return "relay's user must be in the socket's group, and may enter its folder"
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o060 != 0o060:  # connect(2) takes the right to write, and a docker command both
+        return f"its mode ({mode:04o}) lets no group in: give its group the right to read and write"
+    try:
+        group = f"{grp.getgrgid(found.st_gid).gr_name} ({found.st_gid})"
+    except KeyError:  # in a container, where the host's groups have no names
+        group = str(found.st_gid)
+    return f"relay's user must be in the group {group}"
 
 
 async def _bounded(content: aiohttp.StreamReader, limit: int = ANSWER_LIMIT) -> bytes:

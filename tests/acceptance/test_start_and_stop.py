@@ -63,7 +63,7 @@ def test_a_missing_socket_is_named(
 def test_a_socket_that_may_not_be_opened_is_explained(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """Without permission relay says whose group is wanted, and works once it is let in."""
+    """Without permission relay says why, and works once it is let in."""
     engine.socket_path.chmod(0)
     config = volumes(relay_folder, engine, receiver)
     try:
@@ -71,7 +71,7 @@ def test_a_socket_that_may_not_be_opened_is_explained(
             said = relay.wait_for_log("engine.unreachable")
             assert said["reason"] == (
                 f"{engine.socket_path}: permission denied: "
-                "relay's user must be in the socket's group"
+                "its mode (0000) lets no group in: give its group the right to read and write"
             )
             engine.socket_path.chmod(0o660)
             relay.wait_for_log("engine.connected", BACK_TIMEOUT_S)

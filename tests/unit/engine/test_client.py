@@ -1,7 +1,14 @@
 """The pure parts of the engine's client."""
 
+import errno
+import grp
+import os
+from pathlib import Path
+
 import aiohttp
 import pytest
+from aiohttp.client_exceptions import UnixClientConnectorError
+from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
 from relay.engine.client import EngineUnavailable, clock_ahead_ns, words
@@ -41,3 +48,47 @@ def test_words_of_the_system_name_the_file() -> None:
     """A missing certificate is found by its name."""
     failure = FileNotFoundError(2, "No such file", "/etc/ca.pem")
     assert words(failure) == "/etc/ca.pem: No such file or directory"
+
+
+def denied(path: Path) -> UnixClientConnectorError:
+    key = ConnectionKey("localhost", None, False, True, None, None, None)
+    return UnixClientConnectorError(str(path), key, PermissionError(errno.EACCES, "no"))
+
+
+def test_words_of_a_socket_name_the_group_that_is_missing(tmp_path: Path) -> None:
+    """By its name and its number."""
+    path = tmp_path / "docker.sock"
+    path.touch()
+    path.chmod(0o660)
+    group = grp.getgrgid(path.stat().st_gid)
+    assert words(denied(path)) == (
+        f"{path}: permission denied: relay's user must be in the group "
+        f"{group.gr_name} ({group.gr_gid})"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
+def test_words_of_a_socket_whose_group_has_no_name_here(tmp_path: Path) -> None:
+    """As in a container: its number says which it is."""
+    path = tmp_path / "docker.sock"
+    path.touch()
+    path.chmod(0o660)
+    os.chown(path, -1, 54321)
+    assert words(denied(path)).endswith(": relay's user must be in the group 54321")
+
+
+def test_words_of_a_socket_that_no_group_may_open(tmp_path: Path) -> None:
+    """No group would help, so none is named."""
+    path = tmp_path / "docker.sock"
+    path.touch()
+    path.chmod(0o600)
+    assert words(denied(path)).endswith(
+        ": its mode (0600) lets no group in: give its group the right to read and write"
+    )
+
+
+def test_words_of_a_socket_that_cannot_be_seen(tmp_path: Path) -> None:
+    """Its folder may be what is closed."""
+    assert words(denied(tmp_path / "docker.sock")).endswith(
+        ": relay's user must be in the socket's group, and may enter its folder"
+    )
