@@ -11,7 +11,7 @@ from relay.config.schema import schema
 from relay.errors import ConfigError
 from tests.reference import COMMAND, FILE, reference
 
-SCHEMA = schema()
+SCHEMA, TEXT = schema(), reference()
 SECTIONS = {name: node for name, node in SCHEMA["$defs"].items() if "properties" in node}
 KEYS = [
     (name, key)
@@ -45,9 +45,7 @@ def test_a_key_has_a_meaning(name: str, key: str) -> None:
 @pytest.mark.parametrize(("name", "key"), KEYS)
 def test_a_key_is_there(name: str, key: str) -> None:
     """Every key of the model, in a row of its own or, for a secret's file, beside the secret."""
-    assert re.search(
-        rf"^\| `([a-z_.]+\.)?{key}` \||, or a file: `{key}`", reference(), re.MULTILINE
-    )
+    assert re.search(rf"^\| `([a-z_.]+\.)?{key}` \||, or a file: `{key}`", TEXT, re.MULTILINE)
 
 
 def config(section: str = "", destination: str = "", route: str = "") -> str:
