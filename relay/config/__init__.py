@@ -1,6 +1,7 @@
 """The configuration: a YAML file to a checked `Config`, or to every problem in it at once."""
 
 from relay.config.attempts import RetryConfig, TimeoutConfig
+from relay.config.batch import BatchConfig
 from relay.config.destinations import (
     AlertmanagerDestination,
     BasicAuth,
@@ -44,6 +45,7 @@ __all__ = [
     "AdminConfig",
     "AlertmanagerDestination",
     "BasicAuth",
+    "BatchConfig",
     "Config",
     "ConsoleDestination",
     "DeadLettersConfig",

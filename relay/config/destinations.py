@@ -19,6 +19,7 @@ from yarl import URL
 
 from relay.config import checks
 from relay.config.attempts import RetryConfig, TimeoutConfig
+from relay.config.batch import BatchConfig
 from relay.config.mistakes import whole
 from relay.config.section import Section, TlsConfig
 from relay.config.units import Rate
@@ -36,6 +37,7 @@ from relay.config.values import (
     WholeNumber,
     lines,
 )
+from relay.template import is_template
 
 
 class BasicAuth(Section):
@@ -151,6 +153,9 @@ class HttpDestination(_Webhook):
     """With ``format: template``, in place of ``body``: anything but JSON."""
     content_type: HeaderText | None = None
     """Of ``body_text``; without it ``text/plain; charset=utf-8``."""
+    batch: BatchConfig | None = None
+    """With ``format: json`` or ``cloudevents``: many notifications in one request, as a JSON array
+    of what each would be sent as; ``{}`` for the defaults. Without it each has its own."""
     sign: Literal["standard", "github"] | None = None
     """How it is signed: after the Standard Webhooks specification (without it, too), or as GitHub
     does."""
@@ -180,6 +185,21 @@ class HttpDestination(_Webhook):
     def _of_a_text(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and "body_text" in info.data and info.data["body_text"] is None:
             raise whole("'content_type' is for 'body_text' only")
+        return value
+
+    @field_validator("batch")
+    @classmethod
+    def _in_one_array(cls, value: BatchConfig | None, info: ValidationInfo) -> BatchConfig | None:
+        if value is None:
+            return value
+        if info.data.get("method") == "GET":
+            raise whole("with 'method: GET' there is no body that could hold many")
+        if info.data.get("format") in ("cloudevents-binary", "template"):
+            raise whole("is for 'format: json' and 'format: cloudevents' only")
+        for key in ("headers", "query"):
+            for name, text in info.data.get(key, {}).items():
+                if is_template(text.get_secret_value()):
+                    raise whole(f"'{key}.{name}' is a template, and many would share it")
         return value
 
     @field_validator("signing_secret")

@@ -15,7 +15,7 @@ from relay.errors import ConfigError, Problem
 
 _MAX_BYTES = 2**20
 _NO_SECRET = (
-    *("type", "concurrency", "retry", "rate_limit", "ordering", "timeout", "tls"),
+    *("type", "concurrency", "retry", "rate_limit", "ordering", "timeout", "batch", "tls"),
     *("format", "method", "sign", "chat_id", "thread_id", "title", "text"),
 )
 """Of a destination's keys those whose values an error may show."""

@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from relay.config import model
 from relay.config.attempts import RetryConfig, TimeoutConfig
+from relay.config.batch import BatchConfig
 from relay.config.destinations import KINDS, BasicAuth, secret_keys
 from relay.config.mistakes import About, Mistake, Mistakes, Trail, closest, did_you_mean, quoted
 from relay.config.section import TlsConfig
@@ -21,6 +22,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
 _PARTS: Mapping[str, type[BaseModel]] = {
     "retry": RetryConfig,
     "timeout": TimeoutConfig,
+    "batch": BatchConfig,
     "tls": TlsConfig,
     "basic_auth": BasicAuth,
 }
@@ -79,7 +81,8 @@ def _mistakes(detail: ErrorDetails, data: object) -> list[Mistake]:
             return [Mistake(trail, _needs(detail["loc"]))]
         case "extra_forbidden":
             key, known = str(trail[-1]), _fields(detail["loc"][:-1])
-            message = f"unknown key {quoted(key)}{did_you_mean(key, known)}"
+            meant = _elsewhere(key, detail["loc"]) or did_you_mean(key, known)
+            message = f"unknown key {quoted(key)}{meant}"
             return [Mistake(trail, message, About.KEY)]
         case "union_tag_not_found":
             return [_no_type(trail, _at(data, trail))]
@@ -144,6 +147,16 @@ def _of_file(loc: tuple[str | int, ...], key: str) -> bool:
             return key == "token"
         case _:
             return False
+
+
+def _elsewhere(key: str, loc: tuple[str | int, ...]) -> str:
+    """`` (it is for 'type: x' only)``, where one other type of destination has the key."""
+    kinds = [name for name, kind in KINDS.items() if key in kind.model_fields]
+    match loc, kinds:
+        case ("destinations", _, str(), _), [kind]:
+            return f" (it is for 'type: {kind}' only)"
+        case _:
+            return ""
 
 
 def _no_type(trail: Trail, entry: object) -> Mistake:

@@ -234,6 +234,15 @@ _RULES: Mapping[str, list[Node]] = {
             {"if": {"properties": {"format": False}}, "then": _none_of("body", "body_text")},
         ),
         {"dependentRequired": {"content_type": ["body_text"]}},
+        {
+            "if": {"properties": {"batch": {"type": "object"}}, "required": ["batch"]},
+            "then": {
+                "properties": {
+                    "format": {"not": {"enum": ["cloudevents-binary", "template"]}},
+                    "method": {"not": {"const": "GET"}},
+                }
+            },
+        },
     ],
     "Route": [
         _where("drop", True, _none_of("to", "stop", "include", "severity", "title", "text")),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import (
+    BatchConfig,
     Config,
     HttpDestination,
     Rate,
@@ -114,6 +115,14 @@ def test_what_holds_without_a_word() -> None:
     assert (to.ordering, to.method, to.concurrency) == ("container", "POST", 8)
 
 
+def test_a_batch_has_defaults() -> None:
+    """Without it there is none; with ``{}`` five hundred in fifty milliseconds."""
+    assert http("").batch is None
+    assert http("batch: {}").batch == BatchConfig(max=500, wait=timedelta(milliseconds=50))
+    assert http("batch: {max: 2, wait: 5s}").batch == BatchConfig(max=2, wait=timedelta(seconds=5))
+    assert http("format: cloudevents, batch: {wait: 0s}").batch == BatchConfig(wait=timedelta(0))
+
+
 SECRETS = [(kind, key) for kind in KINDS for key in secret_keys(kind)]
 SAMPLES = {
     "url": "https://canary.example/x",
@@ -216,6 +225,23 @@ def test_two_signing_secrets(tmp_path: Path) -> None:
         ("retry: {jitter: 2}", "retry.jitter: '2' is more than 1"),
         ("retry: {max_attempts: 0}", "retry.max_attempts: '0' is less than 1"),
         ("ordering: name", "ordering: 'name' is not 'container' or 'none'"),
+        ("batch: {max: 1}", "batch.max: '1' is less than 2"),
+        ("batch: {max: 1001}", "batch.max: '1001' is more than 1000"),
+        ("batch: {wait: 5001ms}", "batch.wait: '5001ms' is more than 5s"),
+        ("batch: {wait: 50}", "batch.wait: '50' has no unit"),
+        ("batch: {mx: 5}", "unknown key 'mx' (did you mean 'max'?)"),
+        ("batch: 500", "batch: must be a mapping"),
+        ("format: cloudevents-binary, batch: {}", "batch: is for 'format: json' and"),
+        ("format: template, body: {}, batch: {}", "batch: is for 'format: json' and"),
+        ("method: GET, batch: {}", "batch: with 'method: GET' there is no body that could hold"),
+        (
+            "headers: {X-To: '{{ event.name }}'}, batch: {}",
+            "batch: 'headers.X-To' is a template, and many would share it",
+        ),
+        (
+            "query: {to: '{{ event.name }}'}, batch: {}",
+            "batch: 'query.to' is a template, and many would share it",
+        ),
         ("bearer_token: ''", "bearer_token: is empty"),
         ('bearer_token: "a\\nb"', "bearer_token: the value holds a line break"),
         ("proxy: socks5://x", "proxy: the value is not an http or https URL"),
@@ -271,6 +297,8 @@ def test_what_is_wrong_with_a_webhook(entry: str, wrong: str) -> None:
         ("type: gotify, url: https://x", "needs 'token' or 'token_file'"),
         ("type: slack, url: http://x, tls: {}", "tls: is for an https:// 'url' only"),
         ("type: slack, url: https://x, format: json", "unknown key 'format'"),
+        ("type: slack, url: https://x, batch: {}", "'batch' (it is for 'type: http' only)"),
+        ("type: console, batch: {}", "'batch' (it is for 'type: http' only)"),
         ("type: console, title: x", "unknown key 'title'"),
         ("type: discrod, url: https://x", "is not a type of destination"),
     ],

@@ -229,7 +229,7 @@ def test_content_of_a_secret_file_stays_secret(tmp_path: Path) -> None:
             + ROUTES,
             [
                 "1:43: destinations.a.retry.inital: unknown key 'inital' (did you mean 'initial'?)",
-                "1:56: destinations.a.format: unknown key 'format'",
+                "1:56: destinations.a.format: unknown key 'format' (it is for 'type: http' only)",
                 "1:70: destinations.a.url: unknown key 'url'",
             ],
         ),
