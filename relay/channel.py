@@ -8,19 +8,24 @@ from typing import BinaryIO
 
 import structlog
 
-from relay.config import ConsoleDestination, Destination, Route
+from relay.config import BatchConfig, ConsoleDestination, Destination, HttpDestination, Route
+from relay.delivery.batch import batch_id
 from relay.delivery.dialects import DIALECTS, plain
 from relay.delivery.retry import Attempt, judge
 from relay.delivery.sender import Sender, http_sender
 from relay.delivery.signing import Sign, signer
 from relay.delivery.terminal import terminal_sender
 from relay.delivery.webhook import stamped
-from relay.exchange import Outcome, Response
+from relay.exchange import Outcome, Request, Response
 from relay.formats import Render, renderer
+from relay.formats.batch import together
 from relay.notification import Notification
 from relay.tally import DestinationTally
 
 log = structlog.get_logger()
+
+Written = tuple[str, Request]
+"""A notification's id, and what it would be sent as by itself."""
 
 TELL_EVERY_S = 60
 """How often the same template is said to have failed at most."""
@@ -46,11 +51,26 @@ class Channel:
     sign: Sign | None = None
     tally: DestinationTally = field(default_factory=DestinationTally)
 
+    @property
+    def batch(self) -> BatchConfig | None:
+        """How many notifications go in one request; None where each has its own."""
+        return self.destination.batch if isinstance(self.destination, HttpDestination) else None
+
     async def send(self, notification: Notification) -> Response:
-        """Render the notification and send it once, stamped with the time of the wall clock."""
-        rendered = self.render(notification)
-        request = stamped(rendered, notification.id, time_ns(), self.sign)
-        return await self.sender.send(request)
+        """Render the notification and send it once, as `post` does."""
+        return await self.post([(notification.id, self.render(notification))])
+
+    async def post(self, written: Sequence[Written]) -> Response:
+        """Send what was rendered in one request, once, stamped with the time of the wall clock.
+
+        It is one notification, unless they go in batches.
+        """
+        if self.batch is None:
+            ((id_, request),) = written
+        else:
+            id_ = batch_id(id_ for id_, _ in written)
+            request = together([request for _, request in written])
+        return await self.sender.send(stamped(request, id_, time_ns(), self.sign))
 
     def judge(self, response: Response, attempt: Attempt) -> Outcome:
         """What an answer of this destination means."""

@@ -1,8 +1,8 @@
 """Loop 2: what is due is sent, judged and settled, in one lane per destination."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter, time_ns
 from typing import Protocol
@@ -11,20 +11,21 @@ import structlog
 
 from relay.channel import Channel
 from relay.condition import Condition
+from relay.delivery.batch import Capacity, agreed, was_too_large
 from relay.delivery.health import Health, Turn, answered
 from relay.delivery.limits import Valve
 from relay.delivery.retry import Attempt
 from relay.event import TYPE_RELAY
-from relay.exchange import Dead, Delivered, Outcome, Reason, Response, kind
+from relay.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry, kind
 from relay.formats import Render
 from relay.pulse import Pulse
-from relay.store.outbox import Delivery, Outbox
+from relay.store.outbox import Delivery, Outbox, Settled
 from relay.tally import DestinationTally
 
 log = structlog.get_logger()
 
 AT_ONCE = 64
-"""How many deliveries are fetched from the store at once."""
+"""How many deliveries are fetched from the store at once, where no more go in one request."""
 
 NAP_S = 60.0
 """The longest wait for a due time, and how often what is too old is looked for."""
@@ -48,6 +49,10 @@ class Gossip(Protocol):
         ...
 
 
+Batch = Sequence[tuple[Delivery, Request]]
+"""What goes in one request, each with what it would be sent as by itself."""
+
+
 class Lane:
     """Delivers to one destination, several at a time, those about one subject in order."""
 
@@ -69,8 +74,17 @@ class Lane:
         self._chance = chance
         self._news = outbox.news(channel.name)
         valve.on_change(self._news.set)
+        self._capacity = Capacity(channel.batch)
         self._ready: deque[Delivery] = deque()
+        self._rendered: dict[int, Request] = {}
+        """Of those at hand what was rendered, and found no place in a request."""
+        self._returned = 0
+        """How many of those at hand, the first ones, were in a request that was too large."""
+        self._may_be_more = False
+        """Whether the store may have more that is due than was fetched last."""
         self._under_way: set[int] = set()
+        self._requests = 0
+        """How many are under way."""
         self._health = Health(channel.destination.retry)
         self._swept_s = float("-inf")
         self._enabled = False
@@ -122,13 +136,12 @@ class Lane:
             self._news.clear()
             await self._begin_anew()
             await self._sweep()
-            had_some = bool(self._ready)
             next_s = await self._fetch()
             if self._leaving:
                 return
             limit_s = self._start(attempts)
-            if had_some and not self._ready and self._has_room():
-                continue  # there may be more in the store
+            if self._may_be_more and self._lacks_some() and self._has_room():
+                continue
             if not self._stopping:
                 await self._pause(min(next_s, limit_s))
 
@@ -170,7 +183,7 @@ class Lane:
         blocked = self._health.failing or self._valve.closed_s(now_s) > 0
         if not blocked or now_s < self._swept_s + NAP_S:
             return
-        self._ready.clear()  # what is under way is known, what is at hand would not be
+        self._put_down()  # what is under way is known, what is at hand would not be
         age_ns = int(self._channel.destination.retry.max_age.total_seconds() * 1e9)
         now_ns = self._now()
         expired = await self._outbox.expire(self.name, now_ns - age_ns, now_ns, self._under_way)
@@ -182,19 +195,34 @@ class Lane:
         else:
             self._swept_s = now_s
 
+    def _put_down(self) -> None:
+        """Have nothing at hand: it is in the store."""
+        self._ready.clear()
+        self._rendered.clear()
+        self._returned = 0
+
     async def _fetch(self) -> float:
-        """Get what is due, if nothing is at hand; in how many seconds there will be more."""
-        if self._ready or self._health.stopped:
+        """Get what is due, if too little is at hand; in how many seconds there will be more."""
+        self._may_be_more = not self._health.stopped
+        if not self._lacks_some() or self._health.stopped:
             return NAP_S
         now_ns = self._now()
-        most, until_ns = max(AT_ONCE, self._channel.destination.concurrency), now_ns
+        concurrency = self._channel.destination.concurrency
+        most, until_ns = max(AT_ONCE, concurrency, self._capacity.most), now_ns
         if self._health.probing:  # whatever is first finds out, when it is time for that
             if (wait_s := self._health.wait_s(now_ns / 1e9)) > 0:
+                self._may_be_more = False
                 return wait_s
             most, until_ns = 1, now_ns + EVER_NS
-        due = await self._outbox.due(self._channel.name, until_ns, most, self._under_way)
+        known = self._under_way.union(delivery.seq for delivery in self._ready)
+        due = await self._outbox.due(self._channel.name, until_ns, most, known)
         self._ready.extend(due.deliveries)
+        self._may_be_more = len(due.deliveries) == most
         return NAP_S if due.next_ns is None else (due.next_ns - now_ns) / 1e9
+
+    def _lacks_some(self) -> bool:
+        """Whether fewer are at hand than go in one request."""
+        return len(self._ready) < (1 if self._health.probing else self._capacity.most)
 
     def _start(self, attempts: asyncio.TaskGroup) -> float:
         """Begin attempts while there is room; in how many seconds the next may begin."""
@@ -203,18 +231,43 @@ class Lane:
             if (wait_s := self._health.wait_s(now_s)) > 0:
                 self._valve.leave(self)
                 return wait_s
+            if (wait_s := self._company_s()) > 0:
+                self._valve.leave(self)
+                return wait_s
             if (wait_s := self._valve.wait_s(self, now_s)) > 0:
                 return wait_s
             self._valve.spend(self, now_s)
-            delivery = self._ready.popleft()
-            self._under_way.add(delivery.seq)
-            attempts.create_task(self._deliver(delivery))
+            batch = self._take()
+            self._under_way.update(delivery.seq for delivery, _ in batch)
+            self._requests += 1
+            attempts.create_task(self._deliver(batch))
         self._valve.leave(self)
         return NAP_S
 
+    def _company_s(self) -> float:
+        """How long the first that is at hand still waits for others to go with it."""
+        if self._stopping or self._health.probing or self._returned:
+            return 0.0
+        age_s = (self._now() - self._ready[0].created_ns) / 1e9
+        return self._capacity.wait_s(len(self._ready), age_s)
+
+    def _take(self) -> Batch:
+        """The first of those at hand, as many as go in one request; each is rendered once."""
+        filling, batch = self._capacity.begin(self._now_s(), alone=self._health.probing), []
+        while self._ready and not filling.is_full:
+            delivery = self._ready[0]
+            request = self._rendered.pop(delivery.seq, None)
+            request = request or self._channel.render(delivery.notification)
+            if not filling.admits(len(request.body), delivery.attempts):
+                self._rendered[delivery.seq] = request
+                break
+            batch.append((self._ready.popleft(), request))
+        self._returned = max(0, self._returned - len(batch))
+        return batch
+
     def _has_room(self) -> bool:
         most = 1 if self._health.probing else self._channel.destination.concurrency
-        return len(self._under_way) < most
+        return self._requests < most
 
     async def _pause(self, most_s: float) -> None:
         """Wait for news: something was committed or settled, or it is time to stop."""
@@ -225,22 +278,49 @@ class Lane:
         except TimeoutError:
             pass
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def _deliver(self, batch: Batch) -> None:
         begun_ns, begun_s = self._now(), perf_counter()
-        response = await self._channel.send(delivery.notification)
-        attempt = Attempt(
-            earlier=delivery.attempts,
-            age_s=(begun_ns - delivery.created_ns) / 1e9,
-            chance=self._chance(),
-            wall_s=time_ns() / 1e9,
-        )
-        outcome = self._channel.judge(response, attempt)
-        self._log(delivery, response, outcome, perf_counter() - begun_s)
-        turn = self._heed(delivery, response, outcome)
-        await self._outbox.settle(delivery, outcome, self._now(), response.answer)
-        await self._keep(turn)
-        self._under_way.discard(delivery.seq)
+        written = [(delivery.notification.id, request) for delivery, request in batch]
+        response = await self._channel.post(written)
+        if was_too_large(response, len(batch)):
+            self._return(batch)
+        else:
+            settled = self._judge(batch, response, begun_ns)
+            self._log(settled, response, perf_counter() - begun_s)
+            turn = self._heed(settled, response)
+            await self._outbox.settle_all(settled, self._now(), response.answer)
+            await self._keep(turn)
+        self._under_way.difference_update(delivery.seq for delivery, _ in batch)
+        self._requests -= 1
         self._news.set()
+
+    def _return(self, batch: Batch) -> None:
+        """They were too many for one request, which is nobody's attempt: take fewer at once."""
+        size = sum(len(request.body) for _, request in batch)
+        self._capacity.shrink(size, self._now_s())
+        self._ready.extendleft(delivery for delivery, _ in reversed(batch))
+        self._rendered.update((delivery.seq, request) for delivery, request in batch)
+        self._returned += len(batch)
+        log.info("batch.too_large", destination=self.name, batch=len(batch), bytes=size)
+
+    def _judge(self, batch: Batch, response: Response, begun_ns: int) -> Sequence[Settled]:
+        """What became of each; by one response, one throw of the dice, and its own history."""
+        chance, wall_s = self._chance(), time_ns() / 1e9
+        outcomes = agreed(
+            [
+                self._channel.judge(
+                    response,
+                    Attempt(
+                        earlier=delivery.attempts,
+                        age_s=(begun_ns - delivery.created_ns) / 1e9,
+                        chance=chance,
+                        wall_s=wall_s,
+                    ),
+                )
+                for delivery, _ in batch
+            ]
+        )
+        return [(delivery, outcome) for (delivery, _), outcome in zip(batch, outcomes, strict=True)]
 
     async def _keep(self, turn: Turn | None) -> None:
         match turn:
@@ -250,17 +330,19 @@ class Lane:
                 await self._outbox.end_episode(self.name)
                 await self._outbox.hurry(self.name, self._now())
 
-    def _heed(self, delivery: Delivery, response: Response, outcome: Outcome) -> Turn | None:
-        """Do what an outcome means for all that goes to the destination."""
+    def _heed(self, settled: Sequence[Settled], response: Response) -> Turn | None:
+        """Do what one response means for all that goes to the destination."""
         now_s = self._now_s()
-        self.tally.count(outcome)
-        if isinstance(outcome, Delivered):
-            happened_ns = delivery.notification.events[0].time_ns
-            self.tally.latencies.add((time_ns() - happened_ns) / 1e9)
+        for delivery, outcome in settled:
+            self.tally.count(outcome)
+            if isinstance(outcome, Delivered):
+                happened_ns = delivery.notification.events[0].time_ns
+                self.tally.latencies.add((time_ns() - happened_ns) / 1e9)
+        for reason, count in _buried(settled).items():
+            self._gossip.bury(self.name, reason, count)
+        _, outcome = settled[0]  # of the destination each says the same
         if outcome.pause_s > 0:
             self._valve.close(now_s + outcome.pause_s)
-        if isinstance(outcome, Dead) and delivery.notification.events[0].type != TYPE_RELAY:
-            self._gossip.bury(self.name, outcome.reason)
         failed_for_s = self._health.failed_for_s(now_s)
         turn = self._health.record(outcome, now_s, self._chance())
         match turn:
@@ -271,16 +353,15 @@ class Lane:
                 self._gossip.turn(turn, self.name, {"failed_for_s": f"{failed_for_s:.0f}"})
         return turn
 
-    def _log(self, delivery: Delivery, response: Response, outcome: Outcome, took_s: float) -> None:
-        """The one wide line about an attempt."""
+    def _log(self, settled: Sequence[Settled], response: Response, took_s: float) -> None:
+        """The one wide line about a request."""
+        outcomes = [outcome for _, outcome in settled]
+        outcome = next((it for it in outcomes if isinstance(it, Retry)), outcomes[0])
         after_s = getattr(outcome, "after_s", None)
         said = response.answer.text[:ANSWER_CHARS]
         log.info(
             "delivery.attempted",
-            route=delivery.notification.route,
-            destination=delivery.destination,
-            notification=delivery.notification.id,
-            attempt=delivery.attempts + 1,
+            **self._attempted(settled),
             status=response.status,
             duration_ms=round(took_s * 1000, 1),
             outcome=kind(outcome),
@@ -289,6 +370,19 @@ class Lane:
             answer=None if isinstance(outcome, Delivered) else said or None,
             retry_in_s=None if after_s is None else round(after_s, 1),
         )
+
+    def _attempted(self, settled: Sequence[Settled]) -> Mapping[str, object]:
+        """What a request was about."""
+        if self._channel.batch is not None:
+            most = max(delivery.attempts for delivery, _ in settled)
+            return {"destination": self.name, "batch": len(settled), "attempt": most + 1}
+        ((delivery, _),) = settled
+        return {
+            "route": delivery.notification.route,
+            "destination": delivery.destination,
+            "notification": delivery.notification.id,
+            "attempt": delivery.attempts + 1,
+        }
 
     def _now_s(self) -> float:
         return self._now() / 1e9
@@ -300,3 +394,12 @@ def _words(response: Response, outcome: Outcome) -> str:
         return response.error or outcome.reason.value
     said = response.error or response.answer.text[:ANSWER_CHARS].strip()
     return f"answered {response.status}" + (f": {said}" if said else "")
+
+
+def _buried(settled: Sequence[Settled]) -> Counter[Reason]:
+    """How many were given up, by why; without those that tell of relay itself."""
+    return Counter(
+        outcome.reason
+        for delivery, outcome in settled
+        if isinstance(outcome, Dead) and delivery.notification.events[0].type != TYPE_RELAY
+    )

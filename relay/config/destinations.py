@@ -51,7 +51,7 @@ class BasicAuth(Section):
 
 class _Destination(Section):
     concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
-    """How many deliveries may be under way at once; those about one container never are."""
+    """How many requests may be under way at once; those about one container never are."""
     retry: RetryConfig = RetryConfig()
     rate_limit: Throttle | None = None
     """At most so many attempts in so long; destinations with the same host and path (and chat,

@@ -46,6 +46,12 @@ PATH_MAX = 200
 VALUE_MAX = 600
 """Its value."""
 
+STRUCTURED = "application/cloudevents+json; charset=utf-8"
+"""The content type of one event that is all in the body."""
+BATCHED = "application/cloudevents-batch+json; charset=utf-8"
+"""That of several, as a JSON array of such bodies: the HTTP binding, section 3.3, and the JSON
+format, section 4."""
+
 _JSON = "application/json"
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
@@ -57,7 +63,7 @@ _encode = msgspec.json.Encoder().encode
 def structured(notification: Notification, url: str) -> Request:
     """Everything in the body, which is one JSON object."""
     head = {**_context(notification), "datacontenttype": _JSON}
-    headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+    headers = {"Content-Type": STRUCTURED}
     room = _room(headers) - len(_encode({**head, "data": ""}))
     event = {**head, "data": msgspec.Raw(_data(notification, room))}
     return Request(_encode(event), url, headers)

@@ -96,6 +96,10 @@ class Delivery:
     """Those that were made so far."""
 
 
+Settled = tuple[Delivery, Outcome]
+"""A delivery with what an attempt came to."""
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """A delivery as it waits."""
 
@@ -236,6 +240,15 @@ class Outbox(Protocol):
         A heartbeat is never kept.
         ``answer`` is kept with what is not gone. Unless it is to be tried again, the next delivery
         about the same subject becomes due. Where the outcome pauses the destination, that is kept.
+        """
+        ...
+
+    async def settle_all(
+        self, settled: Sequence[Settled], now_ns: int, answer: Answer | None = None
+    ) -> None:
+        """Commit what one request for several deliveries of a destination came to, all at once.
+
+        Each as `settle` does it, in this order.
         """
         ...
 

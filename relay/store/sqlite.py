@@ -29,6 +29,7 @@ from relay.store.outbox import (
     Receipt,
     Room,
     Selection,
+    Settled,
     Waiting,
 )
 from relay.store.room import Shed
@@ -106,9 +107,14 @@ class SqliteOutbox:
         self, delivery: Delivery, outcome: Outcome, now_ns: int, answer: Answer | None = None
     ) -> None:
         """See `Outbox.settle`."""
-        work = partial(_settle, delivery, outcome, answer, self._room, now_ns)
-        await self._committer.run(work)
-        self._tell([delivery.destination])
+        await self.settle_all([(delivery, outcome)], now_ns, answer)
+
+    async def settle_all(
+        self, settled: Sequence[Settled], now_ns: int, answer: Answer | None = None
+    ) -> None:
+        """See `Outbox.settle_all`."""
+        await self._committer.run(partial(_settle, settled, answer, self._room, now_ns))
+        self._tell({delivery.destination for delivery, _ in settled})
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
@@ -251,13 +257,14 @@ def _take_in(
 
 
 def _settle(
-    delivery: Delivery,
-    outcome: Outcome,
+    settled: Sequence[Settled],
     answer: Answer | None,
     bound: Room,
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> None:
-    if isinstance(outcome, Dead):
-        answer = room.answer_within(answer, bound, connection)
-    deliveries.settle(delivery, outcome, answer, now_ns, connection)
+    for delivery, outcome in settled:
+        kept = answer
+        if isinstance(outcome, Dead):
+            kept = room.answer_within(answer, bound, connection)
+        deliveries.settle(delivery, outcome, kept, now_ns, connection)
