@@ -55,6 +55,8 @@ class Filling:
 
     def __init__(self, most: int, size_max: int) -> None:
         self._most = most
+        self._limit = most
+        """As far as those in it allow."""
         self._size_max = size_max
         self._count = 0
         self._size = _BRACKETS - _COMMA
@@ -62,7 +64,7 @@ class Filling:
     @property
     def is_full(self) -> bool:
         """Whether there is room for none, however small."""
-        return self._count >= self._most
+        return self._count >= self._limit
 
     def admits(self, size: int, attempts: int) -> bool:
         """Put one in, if there is room for it; the first has it always.
@@ -71,11 +73,11 @@ class Filling:
         how many go with it, so that one that a receiver cannot digest is alone at last, and takes
         no others along.
         """
-        most = min(self._most, max(1, self._most >> attempts))
+        limit = min(self._limit, max(1, self._most >> attempts))
         whole = self._size + _COMMA + size
-        if self._count and (self._count >= most or whole > self._size_max):
+        if self._count and (self._count >= limit or whole > self._size_max):
             return False
-        self._most, self._count, self._size = most, self._count + 1, whole
+        self._limit, self._count, self._size = limit, self._count + 1, whole
         return True
 
 

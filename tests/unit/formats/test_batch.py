@@ -1,0 +1,72 @@
+"""Many notifications in one body, as receivers read it."""
+
+import json as stdlib
+from datetime import UTC, datetime
+
+import pytest
+import standardwebhooks
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+
+from relay.config import HttpDestination
+from relay.delivery.signing import signer
+from relay.delivery.webhook import stamped
+from relay.exchange import Request
+from relay.formats import cloudevents, json, renderer
+from relay.formats.batch import together
+
+from .samples import EVERY_KIND
+from .test_renderer import never
+
+SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def destination(**parts: object) -> HttpDestination:
+    return HttpDestination.model_validate({"url": "https://hooks.example/x", "batch": {}, **parts})
+
+
+def batched(to: HttpDestination, count: int = len(EVERY_KIND)) -> Request:
+    """The first of all kinds of notifications in one request."""
+    render = renderer(to, (), colour=False, failed=never)
+    return together([render(each) for each in EVERY_KIND[:count]])
+
+
+@pytest.mark.parametrize("count", [1, 2, len(EVERY_KIND)])
+def test_json_is_an_array_of_documents(count: int) -> None:
+    """Each as it would be sent by itself, in their order; one alone is an array, too."""
+    request = batched(destination(), count)
+    documents = [stdlib.loads(json.document(each)) for each in EVERY_KIND[:count]]
+    assert stdlib.loads(request.body) == documents
+    assert request.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("count", [1, len(EVERY_KIND)])
+def test_cloudevents_are_in_batch_mode(count: int) -> None:
+    """The content type says so, and the official SDK reads each event of the array."""
+    request = batched(destination(format="cloudevents"), count)
+    assert request.headers["Content-Type"].startswith("application/cloudevents-batch+json;")
+    one = {"Content-Type": cloudevents.STRUCTURED}
+    events = [
+        from_http_event(HTTPMessage(one, stdlib.dumps(each).encode()))
+        for each in stdlib.loads(request.body)
+    ]
+    assert [each.get_id() for each in events] == [each.id for each in EVERY_KIND[:count]]
+    assert [each.get_data() for each in events] == [
+        stdlib.loads(json.document(each)) for each in EVERY_KIND[:count]
+    ]
+
+
+def test_goes_where_each_would_go() -> None:
+    """With what the configuration adds to every request."""
+    parts = {"method": "PUT", "query": {"a": "b"}, "headers": {"X-To": "y"}, "bearer_token": "t"}
+    request = batched(destination(**parts))
+    assert (request.url, request.method) == ("https://hooks.example/x?a=b", "PUT")
+    assert (request.headers["X-To"], request.headers["Authorization"]) == ("y", "Bearer t")
+
+
+def test_the_official_library_accepts_its_signature() -> None:
+    """One over all of it."""
+    to = destination(signing_secret=SECRET)
+    now_ns = int(datetime.now(UTC).timestamp()) * 10**9
+    request = stamped(batched(to), "bat_1", now_ns, signer(to))
+    read = standardwebhooks.Webhook(SECRET).verify(request.body, dict(request.headers))
+    assert [each["id"] for each in read] == [each.id for each in EVERY_KIND]
