@@ -296,12 +296,12 @@ class Lane:
 
     def _return(self, batch: Batch) -> None:
         """They were too many for one request, which is nobody's attempt: take fewer at once."""
-        size = sum(len(request.body) for _, request in batch)
-        self._capacity.shrink(size, self._now_s())
+        sizes = [len(request.body) for _, request in batch]
+        self._capacity.shrink(sizes, self._now_s())
         self._ready.extendleft(delivery for delivery, _ in reversed(batch))
         self._rendered.update((delivery.seq, request) for delivery, request in batch)
         self._returned += len(batch)
-        log.info("batch.too_large", destination=self.name, batch=len(batch), bytes=size)
+        log.info("batch.too_large", destination=self.name, batch=len(batch), bytes=sum(sizes))
 
     def _judge(self, batch: Batch, response: Response, begun_ns: int) -> Sequence[Settled]:
         """What became of each; by one response, one throw of the dice, and its own history."""

@@ -12,7 +12,7 @@ SIZE_MAX = 2**20
 ``client_max_body_size`` is 1 MiB without a word)."""
 
 GROWS_EVERY_S = 3600.0
-"""How long a size that was too large is kept in mind; then twice what is left of it is tried."""
+"""How long a size that was too large is kept in mind; then twice what was left of it is tried."""
 
 TOO_LARGE = 413
 """Content Too Large: RFC 9110, section 15.5.14."""
@@ -45,9 +45,14 @@ class Capacity:
             self._size_max, self._since_s = min(2 * self._size_max, SIZE_MAX), now_s
         return Filling(1 if alone else self.most, self._size_max)
 
-    def shrink(self, size: int, now_s: float) -> None:
-        """A body of so many bytes was too large: from here on none has more than half of it."""
-        self._size_max, self._since_s = min(self._size_max, size // 2), now_s
+    def shrink(self, sizes: Sequence[int], now_s: float) -> None:
+        """A body of documents of these sizes was too large: each half of it may not be.
+
+        Of bodies that were under way together the smallest counts.
+        """
+        middle = (len(sizes) + 1) // 2
+        half = max(_body_size(sizes[:middle]), _body_size(sizes[middle:]))
+        self._size_max, self._since_s = min(self._size_max, half), now_s
 
 
 class Filling:
@@ -59,7 +64,7 @@ class Filling:
         """As far as those in it allow."""
         self._size_max = size_max
         self._count = 0
-        self._size = _BRACKETS - _COMMA
+        self._size = _body_size(())
 
     @property
     def is_full(self) -> bool:
@@ -79,6 +84,11 @@ class Filling:
             return False
         self._limit, self._count, self._size = limit, self._count + 1, whole
         return True
+
+
+def _body_size(sizes: Sequence[int]) -> int:
+    """Of an array of such documents, as if each had a comma before it."""
+    return _BRACKETS - _COMMA + sum(sizes) + len(sizes) * _COMMA
 
 
 def was_too_large(response: Response, count: int) -> bool:

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from relay.channel import Channel
 from relay.config import HttpDestination
 from relay.delivery.limits import Valve, Valves
 from relay.event import Actor, Event
 from relay.exchange import Request, Response
+from relay.formats import renderer
 from relay.lanes import Lane
 from relay.notification import Notification, notify
 from relay.store.outbox import Intake
@@ -62,6 +65,30 @@ class Destination:
             await self._changed.wait_for(lambda: len(self.begun) >= count)
 
 
+class Batches(Destination):
+    """Takes batches, and answers by the ids of the notifications inside."""
+
+    def __init__(self, answer: Callable[[list[str]], Response] = lambda _: Response(200)) -> None:
+        super().__init__()
+        self.answer_all = answer
+        self.taken: list[list[str]] = []
+        """The ids in each request, whatever became of it."""
+        self.ids: list[str] = []
+        """Those of the requests."""
+
+    async def send(self, request: Request) -> Response:
+        inside = [document["id"] for document in msgspec.json.decode(request.body)]
+        self.taken.append(inside)
+        self.ids.append(request.headers["webhook-id"])
+        answer = await super().send(request)
+        return answer if answer.status != 200 else self.answer_all(inside)
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many were in each request."""
+        return [len(inside) for inside in self.taken]
+
+
 class Clock:
     """Time that moves when the test says so."""
 
@@ -85,7 +112,9 @@ def lane(
     valve: Valve | None = None,
     **parts: object,
 ) -> Lane:
-    channel = Channel(name, config(**parts), lambda _: Request(b"{}", "http://x"), to)
+    destination = config(**parts)
+    render = renderer(destination, (), colour=False, failed=print)
+    channel = Channel(name, destination, render, to)
     passed = valve or Valves().arrange({name: channel.destination})[name]
     return Lane(channel, outbox, passed, gossip or Heard(), clock, lambda: 0.5)
 
@@ -133,7 +162,7 @@ class Hours:
         news.set()
         quiet = 0
         async with asyncio.timeout(WAIT_S):
-            while quiet < 3:
+            while quiet < 6:
                 await asyncio.sleep(0)
                 await self._outbox.pending()
                 quiet = 0 if news.is_set() else quiet + 1

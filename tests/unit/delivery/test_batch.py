@@ -92,7 +92,7 @@ def test_what_fails_again_and_again_is_alone_at_last() -> None:
 def test_what_was_too_large_is_halved() -> None:
     """Until an hour later; then twice as much is tried, up to the bound."""
     capacity = Capacity(BatchConfig(max=1000))
-    capacity.shrink(1000, 50.0)
+    capacity.shrink([98] * 9, 50.0)
     assert taken(capacity, *[98] * 8, now_s=50.0 + GROWS_EVERY_S - 1) == [5, 3]
     assert taken(capacity, *[98] * 12, now_s=50.0 + GROWS_EVERY_S) == [10, 2]
     for hour in range(2, 20):
@@ -104,7 +104,7 @@ def test_several_that_were_too_large_at_once_halve_it_once() -> None:
     """They were under way together: none of them knew of the others."""
     capacity = Capacity(BatchConfig(max=1000))
     for _ in range(8):
-        capacity.shrink(1000, 0.0)
+        capacity.shrink([98] * 10, 0.0)
     assert taken(capacity, *[98] * 10) == [5, 5]
 
 
@@ -113,7 +113,7 @@ def test_it_comes_to_an_end(sizes: list[int]) -> None:
     """A receiver that takes one at a time gets so few, after no more than some twenty refusals."""
     capacity, refusals = Capacity(BatchConfig(max=1000)), 0
     while (count := taken(capacity, *sizes)[0]) > 1:
-        capacity.shrink(sum(sizes[:count]), 0.0)
+        capacity.shrink(sizes[:count], 0.0)
         refusals += 1
     assert refusals <= 20
 

@@ -117,6 +117,14 @@ class Settle:
 
 
 @dataclass(frozen=True)
+class SettleAll:
+    """The first of those that are due, at once."""
+
+    to: str
+    outcomes: list[Outcome]
+
+
+@dataclass(frozen=True)
 class Retire:
     """A destination is no more."""
 
@@ -140,12 +148,13 @@ _steps = st.one_of(
     st.builds(TakeIn, st.lists(_events, max_size=4)),
     st.builds(TakeIn, st.lists(_events, min_size=30, max_size=60)),
     st.builds(Settle, st.sampled_from(DESTINATIONS), st.integers(0, 5), _outcomes),
+    st.builds(SettleAll, st.sampled_from(DESTINATIONS), st.lists(_outcomes, min_size=1)),
     st.builds(Retire, st.sampled_from(DESTINATIONS)),
     st.builds(Pass, st.integers(0, 4)),
 )
 
 
-_Steps = list[TakeIn | Settle | Retire | Pass]
+_Steps = list[TakeIn | Settle | SettleAll | Retire | Pass]
 
 
 @given(st.lists(_steps, max_size=30))
@@ -174,6 +183,8 @@ async def _does_what_its_model_does(steps: _Steps, max_size: int, when_full: Whe
                     assert (await outbox.retire(to, now_ns)).count == model.retire(to)
                 case Settle():
                     await _settle(outbox, model, step, now_ns)
+                case SettleAll():
+                    await _settle_all(outbox, model, step, now_ns)
             await _compare(outbox, model, now_ns)
 
 
@@ -206,6 +217,15 @@ async def _settle(outbox: Outbox, model: Model, step: Settle, now_ns: int) -> No
         delivery = due[step.which]
         await outbox.settle(delivery, step.outcome, now_ns)
         model.settle(delivery.notification.events[0].time_ns, step.to, step.outcome, now_ns)
+
+
+async def _settle_all(outbox: Outbox, model: Model, step: SettleAll, now_ns: int) -> None:
+    due = (await outbox.due(step.to, now_ns, len(step.outcomes))).deliveries
+    if due:
+        settled = list(zip(due, step.outcomes, strict=False))
+        await outbox.settle_all(settled, now_ns)
+        for delivery, outcome in settled:
+            model.settle(delivery.notification.events[0].time_ns, step.to, outcome, now_ns)
 
 
 async def _compare(outbox: Outbox, model: Model, now_ns: int) -> None:

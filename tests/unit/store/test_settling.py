@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from relay.event import happening
 from relay.exchange import Answer, Dead, Delivered, Reason, Retry
 from relay.notification import notify
+from relay.store import deliveries
 from relay.store.deliveries import ANSWER_CHARS
 from relay.store.outbox import GIVEN_UP_AT_ONCE, Delivery, GivenUp, Room, Selection
 from relay.store.schema import migrate
@@ -66,6 +68,41 @@ async def test_a_full_store_keeps_the_beginning(tmp_path: Path) -> None:
     assert len(letters) > 1000
     assert kept == {len(LONG.text), ANSWER_CHARS}
     assert (tmp_path / "relay.db").stat().st_size < 2 * 2**20
+
+
+async def test_many_are_settled_at_once(outbox: SqliteOutbox) -> None:
+    """Each comes to its own; what stands behind those that are gone is due, in its order."""
+    await outbox.take_in(intake(*(told(n, about) for n, about in enumerate("abcabc"))), 10)
+    gone, dead, again = (await outbox.due("ops", 10, 9)).deliveries
+    outcomes = (Delivered(), Dead(Reason.REFUSED), Retry(5.0, Reason.UNAVAILABLE))
+    await outbox.settle_all(list(zip((gone, dead, again), outcomes, strict=True)), 20, LONG)
+    due = (await outbox.due("ops", 20, 9)).deliveries
+    assert [it.notification for it in due] == [told(3, "a"), told(4, "b")]
+    (letter,) = await outbox.dead_letters(Selection(), 9)
+    assert (letter.notification, letter.answer) == (told(1, "b"), LONG)
+    (waits, *_) = await outbox.waiting("ops", 9)
+    assert (waits.notification, waits.attempts) == (told(2, "c"), 1)
+    assert (waits.due_ns, waits.answer) == (20 + 5 * S, Answer(500, "x" * ANSWER_CHARS))
+
+
+async def test_a_batch_is_settled_in_one_commit(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If any of it fails none of it was done, and all of it is due as before."""
+    await outbox.take_in(intake(told(1, "a"), told(2, "b")), 10)
+    due = (await outbox.due("ops", 10, 9)).deliveries
+    settle, calls = deliveries.settle, []
+
+    def fails_at_last(*given: Any) -> None:
+        calls.append(given)
+        if len(calls) == 2:
+            raise ZeroDivisionError
+        settle(*given)
+
+    monkeypatch.setattr(deliveries, "settle", fails_at_last)
+    with pytest.raises(ZeroDivisionError):
+        await outbox.settle_all([(it, Delivered()) for it in due], 20)
+    assert list((await outbox.due("ops", 10, 9)).deliveries) == list(due)
 
 
 async def test_what_a_destination_asks_for_is_kept(tmp_path: Path) -> None:
