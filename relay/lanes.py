@@ -306,21 +306,17 @@ class Lane:
     def _judge(self, batch: Batch, response: Response, begun_ns: int) -> Sequence[Settled]:
         """What became of each; by one response, one throw of the dice, and its own history."""
         chance, wall_s = self._chance(), time_ns() / 1e9
-        outcomes = agreed(
-            [
-                self._channel.judge(
-                    response,
-                    Attempt(
-                        earlier=delivery.attempts,
-                        age_s=(begun_ns - delivery.created_ns) / 1e9,
-                        chance=chance,
-                        wall_s=wall_s,
-                    ),
-                )
-                for delivery, _ in batch
-            ]
-        )
-        return [(delivery, outcome) for (delivery, _), outcome in zip(batch, outcomes, strict=True)]
+
+        def judged(delivery: Delivery) -> Outcome:
+            age_s = (begun_ns - delivery.created_ns) / 1e9
+            attempt = Attempt(delivery.attempts, age_s, chance, wall_s)
+            return self._channel.judge(response, attempt)
+
+        deliveries = [delivery for delivery, _ in batch]
+        first = judged(deliveries[0])
+        if isinstance(first, Delivered):  # no history changes that
+            return [(delivery, first) for delivery in deliveries]
+        return list(zip(deliveries, agreed([*map(judged, deliveries)]), strict=True))
 
     async def _keep(self, turn: Turn | None) -> None:
         match turn:
@@ -332,12 +328,12 @@ class Lane:
 
     def _heed(self, settled: Sequence[Settled], response: Response) -> Turn | None:
         """Do what one response means for all that goes to the destination."""
-        now_s = self._now_s()
+        now_s, answered_ns = self._now_s(), time_ns()
         for delivery, outcome in settled:
             self.tally.count(outcome)
             if isinstance(outcome, Delivered):
                 happened_ns = delivery.notification.events[0].time_ns
-                self.tally.latencies.add((time_ns() - happened_ns) / 1e9)
+                self.tally.latencies.add((answered_ns - happened_ns) / 1e9)
         for reason, count in _buried(settled).items():
             self._gossip.bury(self.name, reason, count)
         _, outcome = settled[0]  # of the destination each says the same

@@ -54,7 +54,7 @@ class _Destination(Section):
     """How many requests may be under way at once; those about one container never are."""
     retry: RetryConfig = RetryConfig()
     rate_limit: Throttle | None = None
-    """At most so many attempts in so long; destinations with the same host and path (and chat,
+    """At most so many requests in so long; destinations with the same host and path (and chat,
     topic or routing key) share it."""
     ordering: Ordering = "container"
     """``container``: deliveries about one container stay in order; with ``none`` each stands for

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -33,12 +32,11 @@ class Envelope:
         if self._method == "GET":
             headers.pop("Content-Type", None)
         query = self._query.of(notification)
-        return replace(
-            request,
-            method=self._method,
+        return Request(
             body=b"" if self._method == "GET" else request.body,
             url=_with_query(request.url, query) if query else request.url,
             headers=headers,
+            method=self._method,
         )
 
 
