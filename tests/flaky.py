@@ -1,9 +1,12 @@
-"""A receiver that fails at random: ``python -m tests.flaky [EVENTS] [--seed SEED]``.
+"""A receiver that fails at random: ``python -m tests.flaky [EVENTS] [--seed SEED] [--batch MAX]``.
 
 An engine sends deaths of a thousand containers to a relay whose receiver answers 200, 500, 429,
 hangs or resets the connection, before it has taken the notification or after. What it does at
 which attempt is the seed's. Printed is what came of it; the exit code is 1 if anything was lost,
 came out of order within a container, came twice without a lost answer, or under two ids.
+
+With ``--batch`` up to so many come in one request, and share what becomes of it; the receiver then
+answers 413 to more than half as many.
 """
 
 import argparse
@@ -20,6 +23,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -45,6 +49,8 @@ class Deed(StrEnum):
     """It takes it, and the answer never comes."""
     RESET = "reset"
     RESET_TAKEN = "reset, taken"
+    TOO_LARGE = "413"
+    """They were too many at once."""
 
 
 CHANCES = {
@@ -124,8 +130,10 @@ def is_clean(verdict: dict[str, object]) -> bool:
 class Receiver:
     """Does at each attempt what the seed says of the event and of how often it came."""
 
-    def __init__(self, seed: int, book: Book, bell: Bell) -> None:
+    def __init__(self, seed: int, book: Book, bell: Bell, most: int | None = None) -> None:
+        """It takes ``most`` at once; None for as many as there are."""
         self._seed = seed
+        self._most = most
         self._book = book
         self._bell = bell
         self._over = asyncio.Event()
@@ -146,12 +154,11 @@ class Receiver:
             await runner.cleanup()
 
     async def _hook(self, request: web.Request) -> web.Response:
-        (event,) = (await request.json())["events"]
-        number = int(event["actor"]["attributes"]["number"])
-        self._book.tries[number] += 1
-        chance = random.Random(f"{self._seed} {number} {self._book.tries[number]}")
-        (deed,) = chance.choices(list(CHANCES), list(CHANCES.values()))
-        self._book.enter(number, request.headers["webhook-id"], deed)
+        body = await request.json()
+        told = [_told(document) for document in (body if isinstance(body, list) else [body])]
+        deed = self._deed(len(told), told[0][0])
+        for number, id_ in told:
+            self._book.enter(number, id_, deed)
         self._bell.ring()
         match deed:
             case Deed.TAKE:
@@ -160,11 +167,28 @@ class Receiver:
                 return web.Response(status=500)
             case Deed.BUSY:
                 return web.Response(status=429)
+            case Deed.TOO_LARGE:
+                return web.Response(status=413)
             case Deed.HANG | Deed.HANG_TAKEN:
                 await self._over.wait()
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
+
+    def _deed(self, count: int, number: int) -> Deed:
+        """What becomes of so many, of which this is the first."""
+        if self._most is not None and count > self._most:
+            return Deed.TOO_LARGE
+        self._book.tries[number] += 1
+        chance = random.Random(f"{self._seed} {number} {self._book.tries[number]}")
+        (deed,) = chance.choices(list(CHANCES), list(CHANCES.values()))
+        return deed
+
+
+def _told(document: dict[str, Any]) -> tuple[int, str]:
+    """Which event a document tells of, and under which id."""
+    (event,) = document["events"]
+    return int(event["actor"]["attributes"]["number"]), document["id"]
 
 
 def death(time_ns: int, number: int) -> bytes:
@@ -195,13 +219,16 @@ async def flood(stream: Stream, begun_ns: int, events: int, book: Book, bell: Be
         await bell.wait_for(partial(book.has_more_than, len(book.taken)))
 
 
-async def measured(folder: Path, events: int, seed: int) -> dict[str, object]:
-    """What becomes of so many events."""
+async def measured(
+    folder: Path, events: int, seed: int, batch: int | None = None
+) -> dict[str, object]:
+    """What becomes of so many events; up to ``batch`` come at once, None for one by one."""
     book, bell = Book(), Bell()
     engine = ScriptedEngine(folder / "engine.sock")
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
-    async with Receiver(seed, book, bell).serving() as url, engine.serving():
+    most = None if batch is None else batch // 2
+    async with Receiver(seed, book, bell, most).serving() as url, engine.serving():
         config = write_config(
             folder,
             engines={"here": {"url": f"unix://{engine.socket}"}},
@@ -214,6 +241,7 @@ async def measured(folder: Path, events: int, seed: int) -> dict[str, object]:
                     "concurrency": 64,
                     "timeout": {"connect": "2s", "total": "2s"},
                     "retry": {"initial": "20ms", "max": "200ms"},
+                    "batch": batch and {"max": batch},
                 }
             },
             routes=[{"name": "all", "match": {"type": "container"}, "to": "hook"}],
@@ -222,7 +250,7 @@ async def measured(folder: Path, events: int, seed: int) -> dict[str, object]:
         async with quiet_relay(config):
             await flood(await opened.get(), engine.now_ns(), events, book, bell)
         took_s = round(time.monotonic() - begun_s, 1)
-    return {"seed": seed, **book.verdict(events), "took_s": took_s}
+    return {"seed": seed, "batch": batch, **book.verdict(events), "took_s": took_s}
 
 
 def main() -> int:
@@ -230,9 +258,10 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("events", nargs="?", type=int, default=EVENTS)
     options.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options.add_argument("--batch", type=int, metavar="MAX")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="relay-") as folder:
-        verdict = asyncio.run(measured(Path(folder), given.events, given.seed))
+        verdict = asyncio.run(measured(Path(folder), given.events, given.seed, given.batch))
     print(json.dumps(verdict, indent=1))  # noqa: T201 - its purpose
     return 0 if is_clean(verdict) else 1
 

@@ -13,3 +13,12 @@ async def test_a_receiver_that_fails_at_random(tmp_path: Path) -> None:
     print(verdict)  # noqa: T201 - shown with -s, and whenever this fails
     assert is_clean(verdict), verdict
     assert verdict["taken again after a lost answer"]
+
+
+async def test_a_receiver_of_batches_that_fails_at_random(tmp_path: Path) -> None:
+    """The same holds of each notification where many share an answer, 413 among them."""
+    verdict = await measured(tmp_path, 1500, SEED, batch=20)
+    print(verdict)  # noqa: T201 - shown with -s, and whenever this fails
+    assert is_clean(verdict), verdict
+    assert verdict["taken again after a lost answer"]
+    assert verdict["answered 413"]
