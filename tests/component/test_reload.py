@@ -197,6 +197,27 @@ async def test_a_destination_that_moves(
         assert times == sorted(times)
 
 
+async def test_a_destination_that_is_sent_batches_from_then_on(
+    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+) -> None:
+    """What is under way is settled as it was sent; then two go together, and one by one again."""
+    in_pairs = http(url, batch={"max": 2, "wait": "5s"})
+    webhook.hold()
+    async with house.running(destinations={"hook": http(url)}):
+        engine.happen("a")
+        await webhook.wait_for(lambda whats: whats == ["a"])
+        assert await house.reload(destinations={"hook": in_pairs}) == ["destination hook changed"]
+        webhook.release()
+        engine.happen("b", "c")
+        await webhook.wait_for(lambda whats: len(whats) == 3)
+        await house.reload(destinations={"hook": http(url)})
+        engine.happen("d")
+        await webhook.wait_for(lambda whats: len(whats) == 4)
+        await house.until_settled()
+    assert webhook.counts == [1, 2, 1]
+    assert sorted(webhook.whats()) == ["a", "b", "c", "d"]
+
+
 async def test_what_waits_for_a_retry_is_sent_to_the_new_place_at_once(
     house: Household,
     engine: ScriptedEngine,

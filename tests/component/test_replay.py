@@ -61,6 +61,15 @@ async def test_all_of_it_arrives_in_order(webhook: Webhook, url: str) -> None:
     assert sum(ended) == 7
 
 
+async def test_batches_arrive_as_such(webhook: Webhook, url: str) -> None:
+    """What became of each is told, as if they had come one by one."""
+    config = configured(url, ", batch: {wait: 0s}")
+    fates = await deliver(recorded(config), config, terminal(), Stop(), watch([], []))
+    assert (fates["hook"].delivered, fates["hook"].given_up, fates["hook"].left) == (7, 0, 0)
+    assert sum(webhook.counts) == 7
+    assert max(webhook.counts) > 1
+
+
 async def test_what_fails_is_tried_again() -> None:
     """As the daemon does it; what is refused is given up."""
     answers = iter([503, 404])

@@ -13,10 +13,9 @@ from tests.component.bell import Bell
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One request that came."""
+    """One notification that came."""
 
     id: str
-    """The notification's."""
     event: dict[str, Any]
 
     @property
@@ -31,7 +30,9 @@ class Webhook:
 
     def __init__(self) -> None:
         self.taken: list[Taken] = []
-        """Every request, in order, answered or not."""
+        """Every notification, in order, answered or not."""
+        self.counts: list[int] = []
+        """How many of them were in each request."""
         self.status = 204
         """What it answers, with these headers."""
         self.headers: dict[str, str] = {}
@@ -71,8 +72,12 @@ class Webhook:
             await runner.cleanup()
 
     async def _hook(self, request: web.Request) -> web.Response:
-        (event,) = (await request.json())["events"]
-        self.taken.append(Taken(request.headers["webhook-id"], event))
+        body = await request.json()
+        documents = body if isinstance(body, list) else [body]
+        for document in documents:
+            (event,) = document["events"]
+            self.taken.append(Taken(document["id"], event))
+        self.counts.append(len(documents))
         self._bell.ring()
         await self._free.wait()
         return web.Response(status=self.status, headers=self.headers)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from relay.rehearsal.suite_reader import load_suite
 from relay.rehearsal.verdict import judge
 from tests.streams import ENGINES
 
-from .suites import suite
+from .suites import CONFIG, suite, written
 
 STREAMS = Path(__file__).parents[2] / "streams"
 
@@ -29,6 +30,18 @@ def test_what_is_as_expected_differs_in_nothing(tmp_path: Path) -> None:
         body: {audit: {route: crashed, events: [{cause: crashed}]}, ops: "web: 7"}
 """
     assert differences(tmp_path, case) == []
+
+
+def test_a_body_is_one_document_of_a_batch(tmp_path: Path) -> None:
+    """In what company it goes is not its own."""
+    case = """\
+    events: [{action: oom, name: db}]
+    expect: [{route: out-of-memory, body: {audit: {route: out-of-memory}}}]
+"""
+    config = CONFIG.replace('http://audit/hook"', 'http://audit/hook", batch: {}')
+    file = written(tmp_path, f"tests:\n  - name: it\n{case}", config)
+    (judgement,) = judge(load_suite(file, None, None, {}))
+    assert judgement.differences == ()
 
 
 def test_causes_are_those_of_the_sequence(tmp_path: Path) -> None:
