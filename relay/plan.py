@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.channel import Channel, Terminal, channel, renderer_of
-from relay.config import Config, ConsoleDestination, Destination
+from relay.config import Config, ConsoleDestination, Destination, Vendor
 from relay.engine.client import current_context
 from relay.engine.endpoint import endpoint
 from relay.errors import RelayError
@@ -39,7 +39,7 @@ class Plan:
     opened: Mapping[str, Opened]
     """Of the destinations that are new or changed."""
     reworded: Mapping[str, Render]
-    """Of those that are what they were, for routes may say things otherwise."""
+    """Of those that are what they were and are told a route's words, which may be others."""
     entrance: Entrance | None
     """See `Door.opened`."""
 
@@ -102,7 +102,7 @@ async def prepared(
         reworded = {
             name: renderer_of(name, to, config.routes, terminal, standing[name].tally)
             for name, to in config.destinations.items()
-            if name not in made
+            if name not in made and isinstance(to, Vendor)
         }
         entrance = await door.opened(config.admin, guard)
         guard.pop_all()  # whoever adopts the plan closes them

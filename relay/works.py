@@ -201,7 +201,8 @@ class Works:
         opened, outlet = plan.opened.get(name), self.outlets.get(name)
         if opened is None:
             assert outlet is not None, "what was not opened stands"
-            outlet.reword(plan.reworded[name])
+            if name in plan.reworded:
+                outlet.reword(plan.reworded[name])
             if outlet.condition.stopped:
                 outlet.enable()
             return
