@@ -38,9 +38,11 @@ class Webhook:
         self._bell = Bell()
         self._free = asyncio.Event()
         self._free.set()
+        self._held: tuple[str, ...] = ()
 
-    def hold(self) -> None:
-        """Answer nothing from now on."""
+    def hold(self, *whats: str) -> None:
+        """Answer nothing from now on, or nothing that tells of these."""
+        self._held = whats
         self._free.clear()
 
     def release(self) -> None:
@@ -72,7 +74,9 @@ class Webhook:
 
     async def _hook(self, request: web.Request) -> web.Response:
         (event,) = (await request.json())["events"]
-        self.taken.append(Taken(request.headers["webhook-id"], event))
+        taken = Taken(request.headers["webhook-id"], event)
+        self.taken.append(taken)
         self._bell.ring()
-        await self._free.wait()
+        if not self._held or taken.what in self._held:
+            await self._free.wait()
         return web.Response(status=self.status, headers=self.headers)
