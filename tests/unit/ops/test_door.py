@@ -7,7 +7,7 @@ import pytest
 
 from relay.config import AdminConfig
 from relay.ops.admin import AdminError
-from relay.ops.door import Door
+from relay.ops.door import Door, InItsWay
 
 
 class House:
@@ -82,6 +82,16 @@ async def test_one_that_is_taken() -> None:
     assert list(house.open) == ["127.0.0.1:1"]
     await house.door.close()
     assert list(house.open) == []
+
+
+async def test_a_port_that_relay_itself_has() -> None:
+    """At another address it may be taken: that is said, and the one in use stays."""
+    house = House("0.0.0.0:1")
+    await house.move(at(1))
+    wanted = AdminConfig.model_validate({"listen": "0.0.0.0:1"})
+    with pytest.raises(InItsWay, match=r"relay itself has its port, at 127\.0\.0\.1:1: take ano"):
+        await house.move(wanted)
+    assert list(house.open) == ["127.0.0.1:1"]
 
 
 async def test_a_plan_that_fails_later() -> None:
