@@ -40,6 +40,7 @@ from tests.component.household import scraped
 from tests.component.scripted_engine import ScriptedEngine
 from tests.flaky import CONTAINERS, Book, Deed
 from tests.support.daemon import quiet_relay
+from tests.support.loopback import on_loopback
 
 RELOADS = 1_000
 AHEAD = 200
@@ -74,15 +75,11 @@ class Receivers:
         app = web.Application()
         app.router.add_post("/steady/{path}", self._steady)
         app.router.add_post("/{name}", self._extra)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        try:
-            yield f"http://{host}:{port}"
-        finally:
-            self._over.set()
-            await runner.cleanup()
+        async with on_loopback(app) as url:
+            try:
+                yield url
+            finally:
+                self._over.set()
 
     async def _steady(self, request: web.Request) -> web.Response:
         (event,) = (await request.json())["events"]

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.component.bell import Bell
+from tests.support.loopback import on_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,11 @@ class Webhook:
         """Serve on a free port; gives the URL."""
         app = web.Application()
         app.router.add_post("/hook", self._hook)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        try:
-            yield f"http://{host}:{port}/hook"
-        finally:
-            self.release()
-            await runner.cleanup()
+        async with on_loopback(app) as url:
+            try:
+                yield f"{url}/hook"
+            finally:
+                self.release()
 
     async def _hook(self, request: web.Request) -> web.Response:
         (event,) = (await request.json())["events"]
