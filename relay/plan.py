@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from relay.channel import Channel, Terminal, channel, renderer_of
 from relay.config import Config, ConsoleDestination, Destination, Vendor
-from relay.engine.client import current_context
-from relay.engine.endpoint import endpoint
+from relay.engine.endpoint import endpoints
 from relay.errors import RelayError
 from relay.formats import Render
 from relay.ops.door import Door, Entrance
@@ -66,11 +64,9 @@ def check_fixed(before: Config, after: Config) -> None:
 
 def survey(config: Config, environ: Mapping[str, str]) -> Survey:
     """Look at the files. Raises `EndpointError`; may wait for a disk."""
-    context = current_context(Path(environ.get("HOME", "/")))
+    places = endpoints(config.engines, environ)
     setups = {
-        name: Setup(
-            endpoint(engine, environ, context), engine, config.ingest.buffer, config.reconcile
-        )
+        name: Setup(places[name], engine, config.ingest.buffer, config.reconcile)
         for name, engine in config.engines.items()
     }
     return Survey(setups, {name: _certificates(to) for name, to in config.destinations.items()})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from relay.config import AdminConfig, TcpPort
 from relay.errors import RelayError
+from relay.ops.admin import warn_if_closed
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class Door:
         if wanted is not None and self._is_at(wanted):
             assert before is not None
             before.config = wanted
+            warn_if_closed(wanted)
             return AsyncExitStack()
         self._entrance = fresh
         return AsyncExitStack() if before is None else before.opened
