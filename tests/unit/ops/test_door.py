@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.config import AdminConfig
 from relay.ops.admin import AdminError
@@ -71,6 +72,17 @@ async def test_to_the_same() -> None:
     await house.move(first)
     await house.move(second)
     assert house.open["127.0.0.1:1"]() is second
+
+
+async def test_a_token_that_is_dropped() -> None:
+    """It is said what is refused from then on, where others can ask."""
+    house = House()
+    listen = {"listen": "0.0.0.0:1"}
+    guarded = {**listen, "token": "a-token-that-is-long-enough-0123456789"}
+    await house.move(AdminConfig.model_validate(guarded))
+    with capture_logs() as logs:
+        await house.move(AdminConfig.model_validate(listen))
+    assert [it["event"] for it in logs] == ["admin.without_token"]
 
 
 async def test_one_that_is_taken() -> None:
