@@ -138,6 +138,7 @@ class Lane:
             await self._sweep()
             next_s = await self._fetch()
             if self._leaving:
+                self._valve.leave(self)  # it has no turn while what is under way is settled
                 return
             limit_s = self._start(attempts)
             if self._may_be_more and self._lacks_some() and self._has_room():

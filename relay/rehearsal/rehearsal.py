@@ -65,9 +65,10 @@ class Rehearsal:
         *,
         podman: bool = False,
         host: str | None = None,
+        own_container: str | None = None,
     ) -> None:
         """``engine`` is one that is configured; None for the first. ``host`` is what it says its
-        name is.
+        name is; ``own_container`` is as in `Digest`.
 
         relay's own events come from the engine that is named, else from relay.
         """
@@ -77,7 +78,7 @@ class Rehearsal:
         self._connection = Connection(name, host, opened_ns=0, since_ns=0, podman=podman)
         self._told: list[Told] = []
         router = Router(config.routes, lambda event, steps: self._told.append(Told(event, steps)))
-        self._digest = Digest(name, "oldest", router)
+        self._digest = Digest(name, "oldest", router, own_container=own_container)
         self._digest.since_ns(1)
         self._digest.take_in([Opened(self._connection)], 1)
 

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.component.bell import Bell
+from tests.support.loopback import on_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,11 @@ class Webhook:
         self._bell = Bell()
         self._free = asyncio.Event()
         self._free.set()
+        self._held: tuple[str, ...] = ()
 
-    def hold(self) -> None:
-        """Answer nothing from now on."""
+    def hold(self, *whats: str) -> None:
+        """Answer nothing from now on, or nothing that tells of these."""
+        self._held = whats
         self._free.clear()
 
     def release(self) -> None:
@@ -61,23 +64,19 @@ class Webhook:
         """Serve on a free port; gives the URL."""
         app = web.Application()
         app.router.add_post("/hook", self._hook)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        try:
-            yield f"http://{host}:{port}/hook"
-        finally:
-            self.release()
-            await runner.cleanup()
+        async with on_loopback(app) as url:
+            try:
+                yield f"{url}/hook"
+            finally:
+                self.release()
 
     async def _hook(self, request: web.Request) -> web.Response:
         body = await request.json()
         documents = body if isinstance(body, list) else [body]
-        for document in documents:
-            (event,) = document["events"]
-            self.taken.append(Taken(document["id"], event))
-        self.counts.append(len(documents))
+        came = [Taken(each["id"], *each["events"]) for each in documents]
+        self.taken += came
+        self.counts.append(len(came))
         self._bell.ring()
-        await self._free.wait()
+        if not self._held or any(taken.what in self._held for taken in came):
+            await self._free.wait()
         return web.Response(status=self.status, headers=self.headers)
