@@ -1,7 +1,7 @@
 """Loop 2: what is due is sent, judged and settled, in one lane per destination."""
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter, time_ns
@@ -9,14 +9,15 @@ from typing import Protocol
 
 import structlog
 
+from relay.at_hand import AtHand, Batch
 from relay.channel import Channel
 from relay.condition import Condition
-from relay.delivery.batch import Capacity, agreed, was_too_large
+from relay.delivery.batch import agreed, was_too_large
 from relay.delivery.health import Health, Turn, answered
 from relay.delivery.limits import Valve
 from relay.delivery.retry import Attempt
 from relay.event import TYPE_RELAY
-from relay.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry, kind
+from relay.exchange import Dead, Delivered, Outcome, Reason, Response, Retry, kind
 from relay.formats import Render
 from relay.pulse import Pulse
 from relay.store.outbox import Delivery, Outbox, Settled
@@ -49,10 +50,6 @@ class Gossip(Protocol):
         ...
 
 
-Batch = Sequence[tuple[Delivery, Request]]
-"""What goes in one request, each with what it would be sent as by itself."""
-
-
 class Lane:
     """Delivers to one destination, several at a time, those about one subject in order."""
 
@@ -74,12 +71,7 @@ class Lane:
         self._chance = chance
         self._news = outbox.news(channel.name)
         valve.on_change(self._news.set)
-        self._capacity = Capacity(channel.batch)
-        self._ready: deque[Delivery] = deque()
-        self._rendered: dict[int, Request] = {}
-        """Of those at hand what was rendered, and found no place in a request."""
-        self._returned = 0
-        """How many of those at hand, the first ones, were in a request that was too large."""
+        self._ready = AtHand(channel.batch)
         self._may_be_more = False
         """Whether the store may have more that is due than was fetched last."""
         self._under_way: set[int] = set()
@@ -184,7 +176,7 @@ class Lane:
         blocked = self._health.failing or self._valve.closed_s(now_s) > 0
         if not blocked or now_s < self._swept_s + NAP_S:
             return
-        self._put_down()  # what is under way is known, what is at hand would not be
+        self._ready.put_down()  # what is under way is known, what is at hand would not be
         age_ns = int(self._channel.destination.retry.max_age.total_seconds() * 1e9)
         now_ns = self._now()
         expired = await self._outbox.expire(self.name, now_ns - age_ns, now_ns, self._under_way)
@@ -196,12 +188,6 @@ class Lane:
         else:
             self._swept_s = now_s
 
-    def _put_down(self) -> None:
-        """Have nothing at hand: it is in the store."""
-        self._ready.clear()
-        self._rendered.clear()
-        self._returned = 0
-
     async def _fetch(self) -> float:
         """Get what is due, if too little is at hand; in how many seconds there will be more."""
         self._may_be_more = not self._health.stopped
@@ -209,21 +195,21 @@ class Lane:
             return NAP_S
         now_ns = self._now()
         concurrency = self._channel.destination.concurrency
-        most, until_ns = max(AT_ONCE, concurrency, self._capacity.most), now_ns
+        most, until_ns = max(AT_ONCE, concurrency, self._ready.most), now_ns
         if self._health.probing:  # whatever is first finds out, when it is time for that
             if (wait_s := self._health.wait_s(now_ns / 1e9)) > 0:
                 self._may_be_more = False
                 return wait_s
             most, until_ns = 1, now_ns + EVER_NS
-        known = self._under_way.union(delivery.seq for delivery in self._ready)
+        known = self._under_way | self._ready.seqs
         due = await self._outbox.due(self._channel.name, until_ns, most, known)
-        self._ready.extend(due.deliveries)
+        self._ready.add(due.deliveries)
         self._may_be_more = len(due.deliveries) == most
         return NAP_S if due.next_ns is None else (due.next_ns - now_ns) / 1e9
 
     def _lacks_some(self) -> bool:
         """Whether fewer are at hand than go in one request."""
-        return len(self._ready) < (1 if self._health.probing else self._capacity.most)
+        return len(self._ready) < (1 if self._health.probing else self._ready.most)
 
     def _start(self, attempts: asyncio.TaskGroup) -> float:
         """Begin attempts while there is room; in how many seconds the next may begin."""
@@ -238,7 +224,7 @@ class Lane:
             if (wait_s := self._valve.wait_s(self, now_s)) > 0:
                 return wait_s
             self._valve.spend(self, now_s)
-            batch = self._take()
+            batch = self._ready.take(self._channel.render, now_s, alone=self._health.probing)
             self._under_way.update(delivery.seq for delivery, _ in batch)
             self._requests += 1
             attempts.create_task(self._deliver(batch))
@@ -247,24 +233,9 @@ class Lane:
 
     def _company_s(self) -> float:
         """How long the first that is at hand still waits for others to go with it."""
-        if self._stopping or self._health.probing or self._returned:
+        if self._stopping or self._health.probing:
             return 0.0
-        age_s = (self._now() - self._ready[0].created_ns) / 1e9
-        return self._capacity.wait_s(len(self._ready), age_s)
-
-    def _take(self) -> Batch:
-        """The first of those at hand, as many as go in one request; each is rendered once."""
-        filling, batch = self._capacity.begin(self._now_s(), alone=self._health.probing), []
-        while self._ready and not filling.is_full:
-            delivery = self._ready[0]
-            request = self._rendered.pop(delivery.seq, None)
-            request = request or self._channel.render(delivery.notification)
-            if not filling.admits(len(request.body), delivery.attempts):
-                self._rendered[delivery.seq] = request
-                break
-            batch.append((self._ready.popleft(), request))
-        self._returned = max(0, self._returned - len(batch))
-        return batch
+        return self._ready.wait_s(self._now())
 
     def _has_room(self) -> bool:
         most = 1 if self._health.probing else self._channel.destination.concurrency
@@ -284,7 +255,8 @@ class Lane:
         written = [(delivery.notification.id, request) for delivery, request in batch]
         response = await self._channel.post(written)
         if was_too_large(response, len(batch)):
-            self._return(batch)
+            log.info("batch.too_large", destination=self.name, batch=len(batch))
+            self._ready.take_back(batch, self._now_s())
         else:
             settled = self._judge(batch, response, begun_ns)
             self._log(settled, response, perf_counter() - begun_s)
@@ -294,15 +266,6 @@ class Lane:
         self._under_way.difference_update(delivery.seq for delivery, _ in batch)
         self._requests -= 1
         self._news.set()
-
-    def _return(self, batch: Batch) -> None:
-        """They were too many for one request, which is nobody's attempt: take fewer at once."""
-        sizes = [len(request.body) for _, request in batch]
-        self._capacity.shrink(sizes, self._now_s())
-        self._ready.extendleft(delivery for delivery, _ in reversed(batch))
-        self._rendered.update((delivery.seq, request) for delivery, request in batch)
-        self._returned += len(batch)
-        log.info("batch.too_large", destination=self.name, batch=len(batch), bytes=sum(sizes))
 
     def _judge(self, batch: Batch, response: Response, begun_ns: int) -> Sequence[Settled]:
         """What became of each; by one response, one throw of the dice, and its own history."""
