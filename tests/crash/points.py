@@ -50,7 +50,7 @@ _CALLS = {
     "outbox.take_in": ("relay.store.sqlite:SqliteOutbox.take_in", 3),
     "outbox.enrich": ("relay.store.sqlite:SqliteOutbox.enrich", 4),
     "outbox.due": ("relay.store.sqlite:SqliteOutbox.due", 6),
-    "outbox.settle": ("relay.store.sqlite:SqliteOutbox.settle", 20),
+    "outbox.settle_all": ("relay.store.sqlite:SqliteOutbox.settle_all", 20),
     "engine.greet": ("relay.engine.client:EngineClient.greet", 1),
     "inbox.put_records": ("relay.engine.inbox:Inbox.put_records", 2),
     # Of the word that the stream is open, and then of a look at the containers.
@@ -66,7 +66,7 @@ _CALLS = {
     "digest.read": ("relay.digest:Digest.read", 2),
     "digest.questions": ("relay.digest:Digest.questions", 2),
     "digest.take_in": ("relay.digest:Digest.take_in", 2),
-    "channel.send": ("relay.lanes:Channel.send", 20),
+    "channel.post": ("relay.channel:Channel.post", 20),
     "http.send": ("relay.delivery.sender:HttpSender.send", 16),
     # Of a request that is on its way, the engine's among them.
     "http.answer": ("aiohttp:ClientResponse.start", 20),

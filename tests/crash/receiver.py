@@ -15,6 +15,11 @@ from tests.component.bell import Bell
 DESTINATIONS = ("hook-a", "hook-b")
 """Those that get everything."""
 
+BATCHED = "hook-b"
+"""The one of them that gets up to `MAX` at once."""
+
+MAX = 4
+
 CURIOUS = "hook-c"
 """The one that gets what some containers do, with more than the events."""
 
@@ -23,16 +28,16 @@ HOOKS = (*DESTINATIONS, CURIOUS)
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request that came."""
+    """One notification that came."""
 
     destination: str
     id: str
-    """The notification's, as its header has it."""
+    """The notification's."""
     life: int
     """Which life of relay sent it."""
     body: bytes
     accepted: bool
-    """Whether it was answered by 200."""
+    """Whether the request was answered by 200."""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -81,15 +86,15 @@ class Receiver:
 
     async def _take(self, request: web.Request) -> web.Response:
         destination = request.match_info["destination"]
-        id_, body = request.headers["webhook-id"], await request.read()
-        life = int(request.headers["life"])
-        event = msgspec.json.decode(body)["events"][0]
+        life, came = int(request.headers["life"]), await _told(request)
+        (id_, event, _), *_ = came
         chance = self._chance(destination, event, id_)
         accepted = chance.random() >= self._failing
-        self.arrivals.append(Arrival(destination, id_, life, body, accepted))
-        if accepted:
-            self._accepted[destination, event["type"]].add(id_)
-        elif chance.random() < 0.5 and request.transport is not None:
+        for id_, event, body in came:
+            self.arrivals.append(Arrival(destination, id_, life, body, accepted))
+            if accepted:
+                self._accepted[destination, event["type"]].add(id_)
+        if not accepted and chance.random() < 0.5 and request.transport is not None:
             request.transport.abort()
         self._bell.ring()
         return web.Response(status=200 if accepted else 500)
@@ -99,3 +104,13 @@ class Receiver:
         self._tries[destination, id_] += 1
         what = (event["action"], event["actor"]["name"], self._tries[destination, id_])
         return random.Random(f"{self._seed} {destination} {what}")
+
+
+async def _told(request: web.Request) -> list[tuple[str, dict[str, Any], bytes]]:
+    """Each notification that came: its id, its event, and its document to the byte."""
+    body, id_ = await request.read(), request.headers["webhook-id"]
+    if request.match_info["destination"] != BATCHED:
+        return [(id_, msgspec.json.decode(body)["events"][0], body)]
+    raw = msgspec.json.decode(body, type=list[msgspec.Raw])
+    documents = [(msgspec.json.decode(each), bytes(each)) for each in raw]
+    return [(document["id"], document["events"][0], each) for document, each in documents]

@@ -11,7 +11,7 @@ from typing import Any
 from tests.component.bell import Bell
 from tests.component.scripted_engine import ScriptedEngine
 from tests.crash.plan import EXIT_CODE, MORE, Happening, Life, Plan
-from tests.crash.receiver import CURIOUS, DESTINATIONS, HOOKS, Receiver
+from tests.crash.receiver import BATCHED, CURIOUS, DESTINATIONS, HOOKS, MAX, Receiver
 from tests.crash.verdict import CONCURRENCY, FIELD, Fact, Verdict, due, judge
 from tests.crash.victim import Order
 from tests.crash.zygote import Zygote
@@ -53,7 +53,8 @@ async def play(plan: Plan, zygote: Zygote, folder: Path) -> Record:
 
 
 def _parts(url: str, socket: Path) -> dict[str, Any]:
-    """A configuration in which all of an engine's containers go to two hooks, and gaps too."""
+    """A configuration in which all of an engine's containers go to two hooks, to one of them in
+    batches, and gaps too."""
     retry = {"initial": "50ms", "max": "100ms"}
     hooks = {
         name: {
@@ -65,6 +66,7 @@ def _parts(url: str, socket: Path) -> dict[str, Any]:
         }
         for name in HOOKS
     }
+    hooks[BATCHED] |= {"batch": {"max": MAX, "wait": "5ms"}, "concurrency": CONCURRENCY // MAX}
     everywhere = [*DESTINATIONS, "terminal"]
     more = {"label": MORE}
     return {
