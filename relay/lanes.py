@@ -72,7 +72,7 @@ class Lane:
         self._news = outbox.news(channel.name)
         valve.on_change(self._news.set)
         self._ready = AtHand(channel.batch)
-        self._may_be_more = False
+        self._more = False
         """Whether the store may have more that is due than was fetched last."""
         self._under_way: set[int] = set()
         self._requests = 0
@@ -133,7 +133,7 @@ class Lane:
                 self._valve.leave(self)  # it has no turn while what is under way is settled
                 return
             limit_s = self._start(attempts)
-            if self._may_be_more and self._lacks_some() and self._has_room():
+            if self._more and self._lacks_some() and self._may_begin():
                 continue
             if not self._stopping:
                 await self._pause(min(next_s, limit_s))
@@ -190,7 +190,7 @@ class Lane:
 
     async def _fetch(self) -> float:
         """Get what is due, if too little is at hand; in how many seconds there will be more."""
-        self._may_be_more = not self._health.stopped
+        self._more = True
         if not self._lacks_some() or self._health.stopped:
             return NAP_S
         now_ns = self._now()
@@ -198,14 +198,17 @@ class Lane:
         most, until_ns = max(AT_ONCE, concurrency, self._ready.most), now_ns
         if self._health.probing:  # whatever is first finds out, when it is time for that
             if (wait_s := self._health.wait_s(now_ns / 1e9)) > 0:
-                self._may_be_more = False
                 return wait_s
             most, until_ns = 1, now_ns + EVER_NS
         known = self._under_way | self._ready.seqs
         due = await self._outbox.due(self._channel.name, until_ns, most, known)
         self._ready.add(due.deliveries)
-        self._may_be_more = len(due.deliveries) == most
+        self._more = len(due.deliveries) == most
         return NAP_S if due.next_ns is None else (due.next_ns - now_ns) / 1e9
+
+    def _may_begin(self) -> bool:
+        """Whether an attempt would begin, if there were something to send."""
+        return self._has_room() and self._health.wait_s(self._now_s()) == 0
 
     def _lacks_some(self) -> bool:
         """Whether fewer are at hand than go in one request."""
