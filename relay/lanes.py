@@ -26,6 +26,10 @@ log = structlog.get_logger()
 AT_ONCE = 64
 """How many deliveries are fetched from the store at once."""
 
+UNSETTLED = 64
+"""How many that were answered may wait for the store, which takes them in together; after a crash
+they are sent once more."""
+
 NAP_S = 60.0
 """The longest wait for a due time, and how often what is too old is looked for."""
 
@@ -71,6 +75,8 @@ class Lane:
         valve.on_change(self._news.set)
         self._ready: deque[Delivery] = deque()
         self._under_way: set[int] = set()
+        """Those that are sent, and those whose outcome is not in the store yet."""
+        self._unanswered = 0
         self._health = Health(channel.destination.retry)
         self._swept_s = float("-inf")
         self._enabled = False
@@ -208,13 +214,14 @@ class Lane:
             self._valve.spend(self, now_s)
             delivery = self._ready.popleft()
             self._under_way.add(delivery.seq)
+            self._unanswered += 1
             attempts.create_task(self._deliver(delivery))
         self._valve.leave(self)
         return NAP_S
 
     def _has_room(self) -> bool:
         most = 1 if self._health.probing else self._channel.destination.concurrency
-        return len(self._under_way) < most
+        return self._unanswered < most and len(self._under_way) < most + UNSETTLED
 
     async def _pause(self, most_s: float) -> None:
         """Wait for news: something was committed or settled, or it is time to stop."""
@@ -227,7 +234,10 @@ class Lane:
 
     async def _deliver(self, delivery: Delivery) -> None:
         begun_ns, begun_s = self._now(), perf_counter()
-        response = await self._channel.send(delivery.notification)
+        try:
+            response = await self._channel.send(delivery.notification)
+        finally:
+            self._unanswered -= 1
         attempt = Attempt(
             earlier=delivery.attempts,
             age_s=(begun_ns - delivery.created_ns) / 1e9,
@@ -237,6 +247,7 @@ class Lane:
         outcome = self._channel.judge(response, attempt)
         self._log(delivery, response, outcome, perf_counter() - begun_s)
         turn = self._heed(delivery, response, outcome)
+        self._news.set()
         await self._outbox.settle(delivery, outcome, self._now(), response.answer)
         await self._keep(turn)
         self._under_way.discard(delivery.seq)
