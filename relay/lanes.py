@@ -69,6 +69,7 @@ class Lane:
         self._outbox = outbox
         self._valve = valve
         self._gossip = gossip
+        self._log = log.bind(destination=channel.name)
         self._now = now
         self._chance = chance
         self._news = outbox.news(channel.name)
@@ -245,7 +246,7 @@ class Lane:
             wall_s=time_ns() / 1e9,
         )
         outcome = self._channel.judge(response, attempt)
-        self._log(delivery, response, outcome, perf_counter() - begun_s)
+        self._tell(delivery, response, outcome, perf_counter() - begun_s)
         turn = self._heed(delivery, response, outcome)
         self._news.set()
         await self._outbox.settle(delivery, outcome, self._now(), response.answer)
@@ -282,14 +283,15 @@ class Lane:
                 self._gossip.turn(turn, self.name, {"failed_for_s": f"{failed_for_s:.0f}"})
         return turn
 
-    def _log(self, delivery: Delivery, response: Response, outcome: Outcome, took_s: float) -> None:
+    def _tell(
+        self, delivery: Delivery, response: Response, outcome: Outcome, took_s: float
+    ) -> None:
         """The one wide line about an attempt."""
         after_s = getattr(outcome, "after_s", None)
         said = response.answer.text[:ANSWER_CHARS]
-        log.info(
+        self._log.info(
             "delivery.attempted",
             route=delivery.notification.route,
-            destination=delivery.destination,
             notification=delivery.notification.id,
             attempt=delivery.attempts + 1,
             status=response.status,
