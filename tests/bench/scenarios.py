@@ -65,7 +65,7 @@ def latency(pairs: int) -> list[Row]:
             Row(name, "latency, p99", "ms", p99[0], goal=5 if strict else None),
             Row(name, "CPU per event", "µs", *cpu),
         ]
-    return rows
+    return [*rows, Row("disk", "a synced write", "ms", [process.sync_ms() for _ in mine])]
 
 
 def routes(pairs: int) -> list[Row]:
