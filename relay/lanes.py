@@ -78,6 +78,8 @@ class Lane:
         self._under_way: set[int] = set()
         """Those that are sent, and those whose outcome is not in the store yet."""
         self._unanswered = 0
+        self._more = False
+        """Whether the store may have more that is due than was fetched last."""
         self._health = Health(channel.destination.retry)
         self._swept_s = float("-inf")
         self._enabled = False
@@ -201,6 +203,7 @@ class Lane:
             most, until_ns = 1, now_ns + EVER_NS
         due = await self._outbox.due(self._channel.name, until_ns, most, self._under_way)
         self._ready.extend(due.deliveries)
+        self._more = len(due.deliveries) == most
         return NAP_S if due.next_ns is None else (due.next_ns - now_ns) / 1e9
 
     def _start(self, attempts: asyncio.TaskGroup) -> float:
@@ -248,7 +251,8 @@ class Lane:
         outcome = self._channel.judge(response, attempt)
         self._tell(delivery, response, outcome, perf_counter() - begun_s)
         turn = self._heed(delivery, response, outcome)
-        self._news.set()
+        if self._ready or self._more:  # else there is nothing to begin before this is settled
+            self._news.set()
         await self._outbox.settle(delivery, outcome, self._now(), response.answer)
         await self._keep(turn)
         self._under_way.discard(delivery.seq)
