@@ -79,7 +79,7 @@ class Lane:
         """Those that are sent, and those whose outcome is not in the store yet."""
         self._unanswered = 0
         self._more = False
-        """Whether the store may have more that is due than was fetched last."""
+        """Whether the store may have something that is due now, or sooner than it said."""
         self._health = Health(channel.destination.retry)
         self._swept_s = float("-inf")
         self._enabled = False
@@ -194,6 +194,7 @@ class Lane:
     async def _fetch(self) -> float:
         """Get what is due, if nothing is at hand; in how many seconds there will be more."""
         if self._ready or self._health.stopped:
+            self._more = True
             return NAP_S
         now_ns = self._now()
         most, until_ns = max(AT_ONCE, self._channel.destination.concurrency), now_ns
@@ -251,12 +252,16 @@ class Lane:
         outcome = self._channel.judge(response, attempt)
         self._tell(delivery, response, outcome, perf_counter() - begun_s)
         turn = self._heed(delivery, response, outcome)
-        if self._ready or self._more:  # else there is nothing to begin before this is settled
-            self._news.set()
+        self._go_on()
         await self._outbox.settle(delivery, outcome, self._now(), response.answer)
         await self._keep(turn)
         self._under_way.discard(delivery.seq)
-        self._news.set()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """There is room. What is due because something was settled, the outbox tells."""
+        if self._ready or self._more or self._stopping or self._leaving:
+            self._news.set()
 
     async def _keep(self, turn: Turn | None) -> None:
         match turn:

@@ -107,8 +107,8 @@ class SqliteOutbox:
     ) -> None:
         """See `Outbox.settle`."""
         work = partial(_settle, delivery, outcome, answer, self._room, now_ns)
-        await self._committer.run(work)
-        self._tell([delivery.destination])
+        if await self._committer.run(work):
+            self._tell([delivery.destination])
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
@@ -257,7 +257,7 @@ def _settle(
     bound: Room,
     now_ns: int,
     connection: sqlite3.Connection,
-) -> None:
+) -> bool:
     if isinstance(outcome, Dead):
         answer = room.answer_within(answer, bound, connection)
-    deliveries.settle(delivery, outcome, answer, now_ns, connection)
+    return deliveries.settle(delivery, outcome, answer, now_ns, connection)
