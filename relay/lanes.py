@@ -28,6 +28,10 @@ log = structlog.get_logger()
 AT_ONCE = 64
 """How many deliveries are fetched from the store at once, where no more go in one request."""
 
+UNSETTLED = 64
+"""How many that were answered may wait for the store, which takes them in together; after a crash
+they are sent once more."""
+
 NAP_S = 60.0
 """The longest wait for a due time, and how often what is too old is looked for."""
 
@@ -67,6 +71,7 @@ class Lane:
         self._outbox = outbox
         self._valve = valve
         self._gossip = gossip
+        self._log = log.bind(destination=channel.name)
         self._now = now
         self._chance = chance
         self._news = outbox.news(channel.name)
@@ -75,8 +80,9 @@ class Lane:
         self._more = False
         """Whether the store may have more that is due than was fetched last."""
         self._under_way: set[int] = set()
-        self._requests = 0
-        """How many are under way."""
+        """Those that are sent, and those whose outcome is not in the store yet."""
+        self._unanswered = 0
+        """How many requests are under way."""
         self._health = Health(channel.destination.retry)
         self._swept_s = float("-inf")
         self._enabled = False
@@ -229,7 +235,7 @@ class Lane:
             self._valve.spend(self, now_s)
             batch = self._ready.take(self._channel.render, now_s, alone=self._health.probing)
             self._under_way.update(delivery.seq for delivery, _ in batch)
-            self._requests += 1
+            self._unanswered += 1
             attempts.create_task(self._deliver(batch))
         self._valve.leave(self)
         return NAP_S
@@ -242,7 +248,8 @@ class Lane:
 
     def _has_room(self) -> bool:
         most = 1 if self._health.probing else self._channel.destination.concurrency
-        return self._requests < most
+        bound = most * self._ready.most + UNSETTLED
+        return self._unanswered < most and len(self._under_way) < bound
 
     async def _pause(self, most_s: float) -> None:
         """Wait for news: something was committed or settled, or it is time to stop."""
@@ -256,19 +263,27 @@ class Lane:
     async def _deliver(self, batch: Batch) -> None:
         begun_ns, begun_s = self._now(), perf_counter()
         written = [(delivery.notification.id, request) for delivery, request in batch]
-        response = await self._channel.post(written)
+        try:
+            response = await self._channel.post(written)
+        finally:
+            self._unanswered -= 1
         if was_too_large(response, len(batch)):
-            log.info("batch.too_large", destination=self.name, batch=len(batch))
+            self._log.info("batch.too_large", batch=len(batch))
             self._ready.take_back(batch, self._now_s())
         else:
             settled = self._judge(batch, response, begun_ns)
-            self._log(settled, response, perf_counter() - begun_s)
+            self._tell(settled, response, perf_counter() - begun_s)
             turn = self._heed(settled, response)
+            self._go_on()
             await self._outbox.settle_all(settled, self._now(), response.answer)
             await self._keep(turn)
         self._under_way.difference_update(delivery.seq for delivery, _ in batch)
-        self._requests -= 1
-        self._news.set()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """There is room. What is due because something was settled, the outbox tells."""
+        if self._ready or self._more or self._stopping or self._leaving:
+            self._news.set()
 
     def _judge(self, batch: Batch, response: Response, begun_ns: int) -> Sequence[Settled]:
         """What became of each; by one response, one throw of the dice, and its own history."""
@@ -316,13 +331,13 @@ class Lane:
                 self._gossip.turn(turn, self.name, {"failed_for_s": f"{failed_for_s:.0f}"})
         return turn
 
-    def _log(self, settled: Sequence[Settled], response: Response, took_s: float) -> None:
+    def _tell(self, settled: Sequence[Settled], response: Response, took_s: float) -> None:
         """The one wide line about a request."""
         outcomes = [outcome for _, outcome in settled]
         outcome = next((it for it in outcomes if isinstance(it, Retry)), outcomes[0])
         after_s = getattr(outcome, "after_s", None)
         said = response.answer.text[:ANSWER_CHARS]
-        log.info(
+        self._log.info(
             "delivery.attempted",
             **self._attempted(settled),
             status=response.status,
@@ -338,11 +353,10 @@ class Lane:
         """What a request was about."""
         if self._channel.batch is not None:
             most = max(delivery.attempts for delivery, _ in settled)
-            return {"destination": self.name, "batch": len(settled), "attempt": most + 1}
+            return {"batch": len(settled), "attempt": most + 1}
         ((delivery, _),) = settled
         return {
             "route": delivery.notification.route,
-            "destination": delivery.destination,
             "notification": delivery.notification.id,
             "attempt": delivery.attempts + 1,
         }

@@ -35,7 +35,7 @@ def run(chosen: Path | None, debug: bool) -> None:
         config = read(chosen)
         file = find(chosen)
         store = None if file is None else store_path(config.store.path, file.parent, os.environ)
-        with logs.in_background(logs.configure(StandardError(), level=level)):
+        with logs.configure(StandardError(), level=level).in_background():
             asyncio.run(_run(config, file, store))
 
 

@@ -33,16 +33,12 @@ class Scrubber:
     def __init__(self, secrets: Iterable[str]) -> None:
         spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
         # the longest first, since one can be a part of another
-        self._longest = sorted(spellings, key=len, reverse=True)
+        longest = sorted(spellings, key=len, reverse=True)
         self._pattern = re.compile(
-            "|".join(re.escape(spelling) for spelling in self._longest) or r"(?!)", re.IGNORECASE
+            "|".join(re.escape(spelling) for spelling in longest) or r"(?!)", re.IGNORECASE
         )
-
-    @property
-    def reach(self) -> int:
+        self.reach = min(max((len(it.encode()) for it in spellings), default=0), LONGEST)
         """So many bytes behind a cut may belong to a secret that begins before it."""
-        longest = max((len(spelling.encode()) for spelling in self._longest), default=0)
-        return min(longest, LONGEST)
 
     def clean(self, text: str) -> str:
         """``text`` without secrets."""

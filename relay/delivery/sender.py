@@ -126,6 +126,8 @@ async def _head(answer: aiohttp.ClientResponse, most: int) -> bytes:
     The status has said what became of the request, so a body that breaks off or drags on changes
     nothing; one that is too long, or too slow, costs the connection.
     """
+    if answer.content.at_eof():  # most say nothing
+        return b""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):

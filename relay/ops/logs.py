@@ -3,10 +3,11 @@
 import io
 import logging
 import queue
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO, TypeAlias
+from typing import TextIO, TypeAlias, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -14,7 +15,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from relay.formats.text import visible
 
 Stream = TextIO | io.TextIOBase
-Direct: TypeAlias = "logging.StreamHandler[Stream]"
+Line: TypeAlias = logging.LogRecord | EventDict
+"""A library's line, or what one of relay's own says."""
 
 BACKLOG = 10_000
 """How many log lines may wait for a stream that takes none; more are dropped."""
@@ -22,8 +24,81 @@ BACKLOG = 10_000
 FLUSH_S = 1.0
 """How long the last lines may take at the end."""
 
+AT_ONCE = 100
+"""How many lines are written together at most."""
 
-def configure(stream: Stream, *, level: int = logging.INFO) -> Direct:
+
+class Output(logging.Handler):
+    """Where all lines go."""
+
+    def __init__(self, stream: Stream, render: Callable[[EventDict], str]) -> None:
+        """``render`` makes a text of what one of relay's own lines says."""
+        super().__init__()
+        self._stream = stream
+        self._render = render
+        self._waiting: queue.SimpleQueue[Line | None] | None = None
+        """What another thread is to write; None while there is none."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a library's line."""
+        self._put(record)
+
+    def say(self, **event: object) -> None:
+        """Take one of relay's own.
+
+        It comes past `logging`, which would look for the caller of each.
+        """
+        self._put(event)
+
+    debug = info = warning = error = critical = say
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Write in a thread, for a terminal that was paused or a pipe that nobody reads.
+
+        Such a stream blocks whoever writes to it, and the loop must never wait.
+        """
+        waiting: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
+        self._waiting = waiting
+        writer = threading.Thread(target=self._write_all, args=(waiting,), name="logs", daemon=True)
+        writer.start()
+        try:
+            yield
+        finally:
+            self._waiting = None
+            waiting.put(None)
+            writer.join(FLUSH_S)
+
+    def _put(self, line: Line) -> None:
+        if self._waiting is None:
+            with suppress(OSError):
+                self._stream.write(self._text(line))
+        elif self._waiting.qsize() < BACKLOG:
+            self._waiting.put(line)
+
+    def _write_all(self, waiting: "queue.SimpleQueue[Line | None]") -> None:
+        """Write what waits, all of it at once, until there is None."""
+        lines: list[Line] = []
+        while (line := waiting.get()) is not None:
+            lines.append(line)
+            if waiting.empty() or len(lines) == AT_ONCE:
+                self._write(lines)
+                lines.clear()
+        self._write(lines)
+
+    def _write(self, lines: list[Line]) -> None:
+        if lines:
+            with suppress(OSError):
+                self._stream.write("".join(map(self._text, lines)))
+
+    def _text(self, line: Line) -> str:
+        shown = (
+            self.format(line) if isinstance(line, logging.LogRecord) else self._render(dict(line))
+        )
+        return f"{shown}\n"
+
+
+def configure(stream: Stream, *, level: int = logging.INFO) -> Output:
     """Send relay's log lines, and those of the libraries, to ``stream``; returns what writes them.
 
     What comes from outside (names, labels, answers) is escaped in both forms, so that none of it
@@ -34,32 +109,45 @@ def configure(stream: Stream, *, level: int = logging.INFO) -> Direct:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_nothing,
     ]
+    look = _for_people() if stream.isatty() else _for_programs()
+    output = Output(stream, _rendering(look))
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*shared, _with_traceback],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: output,
         cache_logger_on_first_use=False,
     )
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    look = _for_people() if stream.isatty() else _for_programs()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(
+    output.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[remove_meta, *look]
         )
     )
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [output]
     root.setLevel(level)
     logging.getLogger("aiohttp").setLevel(max(level, logging.WARNING))
     for library in ("aiodocker", "asyncssh"):
         # The listener says what failed, once; they say it at every try.
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    return handler
+    return output
+
+
+def _rendering(look: list[Processor]) -> Callable[[EventDict], str]:
+    def render(event: EventDict) -> str:
+        shown: object = event
+        for processor in look:
+            shown = processor(None, "", cast("EventDict", shown))
+        return str(shown)
+
+    return render
+
+
+def _with_traceback(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """The line with the exception that is handled, which another thread could not find."""
+    if event.get("exc_info") is True:
+        event["exc_info"] = sys.exc_info()
+    return event
 
 
 def _for_people() -> list[Processor]:
@@ -76,46 +164,6 @@ def _for_programs() -> list[Processor]:
     # Local variables in a traceback may be secrets.
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
-
-
-@contextmanager
-def in_background(direct: Direct) -> Iterator[None]:
-    """Write log lines in a thread, for a terminal that was paused or a pipe that nobody reads.
-
-    Such a stream blocks whoever writes to it, and the loop must never wait.
-    """
-    root = logging.getLogger()
-    before = root.handlers
-    waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(BACKLOG)
-    writer = threading.Thread(target=_write, args=(waiting, direct), name="logs", daemon=True)
-    writer.start()
-    root.handlers = [_Handover(waiting)]
-    try:
-        yield
-    finally:
-        root.handlers = before
-        with suppress(queue.Full):
-            waiting.put_nowait(None)
-        writer.join(FLUSH_S)
-
-
-class _Handover(logging.Handler):
-    """Puts lines where the writing thread finds them, and never waits."""
-
-    def __init__(self, waiting: queue.Queue[logging.LogRecord | None]) -> None:
-        super().__init__()
-        self._waiting = waiting
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(queue.Full):
-            self._waiting.put_nowait(record)
-
-
-def _write(waiting: queue.Queue[logging.LogRecord | None], direct: Direct) -> None:
-    # Not through the handler: the end of the process would wait for its lock.
-    while (record := waiting.get()) is not None:
-        with suppress(OSError):
-            direct.stream.write(direct.format(record) + "\n")
 
 
 def _without_nothing(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

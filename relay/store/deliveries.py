@@ -116,19 +116,21 @@ def settle(
     answer: Answer | None,
     now_ns: int,
     connection: sqlite3.Connection,
-) -> None:
-    """See `Outbox.settle`."""
+) -> bool:
+    """See `Outbox.settle`; whether anything is due by it, now or later."""
     match outcome:
         case Retry():
             _try_again(delivery, outcome, answer, now_ns, connection)
+            more = True
         case Dead(reason=reason):
-            _bury(delivery, reason, answer, now_ns, connection)
+            more = _bury(delivery, reason, answer, now_ns, connection)
         case Delivered():
-            _remove(delivery.seq, now_ns, connection)
+            more = _remove(delivery.seq, now_ns, connection)
     if outcome.pause_s > 0:
         until_ns = now_ns + int(outcome.pause_s * 1e9)
         row = {"destination": delivery.destination, "until_ns": until_ns}
         connection.execute(SQL["pause"], row)
+    return more
 
 
 def expire(
@@ -195,10 +197,9 @@ def _bury(
     answer: Answer | None,
     now_ns: int,
     connection: sqlite3.Connection,
-) -> None:
+) -> bool:
     if is_heartbeat(delivery.notification.events[0]):
-        _remove(delivery.seq, now_ns, connection)
-        return
+        return _remove(delivery.seq, now_ns, connection)
     row = {
         "seq": delivery.seq,
         "id": delivery.notification.id,
@@ -209,13 +210,15 @@ def _bury(
         "answer": _written(answer),
     }
     connection.execute(SQL["bury"], row)
-    _remove(delivery.seq, now_ns, connection)
+    return _remove(delivery.seq, now_ns, connection)
 
 
-def _remove(seq: int, now_ns: int, connection: sqlite3.Connection) -> None:
+def _remove(seq: int, now_ns: int, connection: sqlite3.Connection) -> bool:
+    """Whether another is due by it."""
     row = {"seq": seq, "now_ns": now_ns}
-    connection.execute(SQL["promote_next"], row)
+    promoted = connection.execute(SQL["promote_next"], row).rowcount
     connection.execute(SQL["remove"], row)
+    return promoted > 0
 
 
 def hurry(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:

@@ -2,6 +2,8 @@
 
 import sqlite3
 import struct
+from functools import lru_cache
+from itertools import starmap
 
 import msgspec
 
@@ -55,9 +57,7 @@ def save(intake: Intake, connection: sqlite3.Connection) -> None:
 
 
 def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) -> None:
-    recent = b"".join(
-        _SEEN.pack(bytes.fromhex(id_.removeprefix("evt_")), time_ns) for id_, time_ns in mark.recent
-    )
+    recent = b"".join(starmap(_seen, mark.recent))
     from_ns, until_ns = mark.unheard or (None, None)
     row = {
         "engine": engine,
@@ -73,6 +73,12 @@ def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) 
         "drops": msgspec.json.encode(mark.drops).decode(),
     }
     connection.execute(SQL["save_bookmark"], row)
+
+
+@lru_cache(maxsize=2048)
+def _seen(id_: str, time_ns: int) -> bytes:
+    """All but the newest were asked for at the commit before."""
+    return _SEEN.pack(bytes.fromhex(id_.removeprefix("evt_")), time_ns)
 
 
 def read_drops(drops: str) -> tuple[tuple[str, int, int, int], ...]:

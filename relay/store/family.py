@@ -31,11 +31,8 @@ class Family:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._unfinished = Path(f"{path}.unfinished")
-
-    @property
-    def members(self) -> tuple[Path, ...]:
+        self.members = _family(path)
         """The database first; they need not be there."""
-        return _family(self._path)
 
     def identities(self) -> Identities:
         """Device and number of each file; None for one that is not there."""

@@ -76,6 +76,7 @@ class StoreFile:
         self._files = Family(path)
         self._on_loss = on_loss
         self._lock: int | None = None
+        self._lock_file = lock.lock_file(path)
         self._identities: Identities = ()
         self._superseded = False
         """Whether another file is where the connection's was to be: one with all that it had."""
@@ -237,7 +238,7 @@ class StoreFile:
     def _is_held(self) -> bool:
         assert self._lock is not None, "it is taken when the store is opened"
         try:
-            there = lock.lock_file(self._path).stat()
+            there = self._lock_file.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         return os.path.samestat(os.fstat(self._lock), there)

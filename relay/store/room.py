@@ -40,9 +40,13 @@ def store(
     """
     added: list[Sequence[int]] = []
     shed = Shed()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     for notification, destinations in intake.notifications:
         seqs = deliveries.add(notification, destinations, how, connection)
         added.append(seqs)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        if pages * page_bytes <= room.most:  # whatever of them is free: there is room
+            continue
         if room.when_full == "drop-oldest":
             _drop_oldest(room, shed, how.now_ns, connection)
         else:

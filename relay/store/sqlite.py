@@ -113,8 +113,8 @@ class SqliteOutbox:
         self, settled: Sequence[Settled], now_ns: int, answer: Answer | None = None
     ) -> None:
         """See `Outbox.settle_all`."""
-        await self._committer.run(partial(_settle, settled, answer, self._room, now_ns))
-        self._tell({delivery.destination for delivery, _ in settled})
+        work = partial(_settle, settled, answer, self._room, now_ns)
+        self._tell(await self._committer.run(work))
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
@@ -262,9 +262,13 @@ def _settle(
     bound: Room,
     now_ns: int,
     connection: sqlite3.Connection,
-) -> None:
+) -> set[str]:
+    """Returns the destinations for which anything is due by it, now or later."""
+    told = set()
     for delivery, outcome in settled:
         kept = answer
         if isinstance(outcome, Dead):
             kept = room.answer_within(answer, bound, connection)
-        deliveries.settle(delivery, outcome, kept, now_ns, connection)
+        if deliveries.settle(delivery, outcome, kept, now_ns, connection):
+            told.add(delivery.destination)
+    return told

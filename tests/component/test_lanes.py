@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -11,7 +12,7 @@ from relay.config import RetryConfig
 from relay.exchange import Reason, Response
 from relay.store.outbox import Intake
 from relay.store.sqlite import SqliteOutbox, open_outbox
-from tests.component.lane import Clock, Destination, empty, lane, left, take_in, told
+from tests.component.lane import Clock, Destination, empty, lane, left, running, take_in, told
 
 
 @pytest.fixture
@@ -206,3 +207,27 @@ async def test_a_rate_limit_spreads_attempts(outbox: SqliteOutbox) -> None:
         await left(outbox, 2)
         running.stop()
     assert len(to.begun) == 2
+
+
+async def test_the_next_attempt_does_not_wait_for_the_store(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once an attempt is answered there is room for the next, for a bounded number of them."""
+    to, written = Destination(), asyncio.Event()
+    settle = outbox.settle_all
+
+    async def late(*given: Any) -> None:
+        await written.wait()
+        await settle(*given)
+
+    monkeypatch.setattr(outbox, "settle_all", late)
+    monkeypatch.setattr("relay.lanes.UNSETTLED", 3)
+    await take_in(outbox, *(told(number, str(number)) for number in range(9)))
+    async with running(lane(outbox, to, Clock(), concurrency=1)):
+        await to.until(4)
+        await outbox.pending()
+        assert len(to.begun) == 4
+        written.set()
+        await empty(outbox)
+    assert to.most_at_once == 1
+    assert len(set(to.begun)) == len(to.begun) == 9

@@ -143,15 +143,26 @@ async def test_says_since_when_it_waits(outbox: Outbox) -> None:
 
 
 async def test_tells_the_lane_of_news(outbox: Outbox) -> None:
-    """When something was taken in for its destination or settled there."""
+    """When something was taken in for its destination, or is due because another is settled."""
     ops, audit = outbox.news("ops"), outbox.news("audit")
     await outbox.take_in(intake(told(1)), 10)
+    await outbox.take_in(intake(told(2)), 10)
     assert (ops.is_set(), audit.is_set()) == (True, False)
-    ops.clear()
+    for more in (True, False):
+        ops.clear()
+        (head,) = await due(outbox, 10)
+        assert not ops.is_set()
+        await outbox.settle(head, Delivered(), 10)
+        assert (ops.is_set(), audit.is_set()) == (more, False)
+
+
+async def test_tells_the_lane_of_a_retry(outbox: Outbox) -> None:
+    """It is due some time, which only the store knows."""
+    await outbox.take_in(intake(told(1)), 10)
     (head,) = await due(outbox, 10)
-    assert not ops.is_set()
-    await outbox.settle(head, Delivered(), 10)
-    assert (ops.is_set(), audit.is_set()) == (True, False)
+    outbox.news("ops").clear()
+    await outbox.settle(head, Retry(1.0, Reason.UNAVAILABLE), 10)
+    assert outbox.news("ops").is_set()
 
 
 async def test_what_is_to_include_something_is_held(outbox: Outbox) -> None:

@@ -1,0 +1,56 @@
+"""The events that the replay engine tells, as Docker sends them, of about 740 bytes."""
+
+from enum import StrEnum
+
+CONTAINERS = 1_000
+"""So many containers take turns."""
+
+
+class Kind(StrEnum):
+    """What an event is, for the routes of the benchmark."""
+
+    WANTED = "wanted"
+    """A death that the first route takes."""
+    OTHER = "other"
+    """A death like it in another project, told from it by a label alone."""
+    NOISE = "noise"
+    """The start of a health check's command, of a type of events that no route names."""
+
+
+ACTION = {Kind.WANTED: "die", Kind.OTHER: "die", Kind.NOISE: "exec_start: /bin/sh -c check"}
+PROJECT = {Kind.WANTED: "shop", Kind.OTHER: "forum", Kind.NOISE: "shop"}
+SERVICE = "service-0"
+
+_LINE = (
+    '{"Type":"container","Action":"<action>","Actor":{"ID":"%064x","Attributes":{'
+    '"com.docker.compose.config-hash":"0b1946ffad1cbb74afd5d9f45b5ae0a1c2b8c7de7a6f5c4d",'
+    '"com.docker.compose.container-number":"1",'
+    '"com.docker.compose.depends_on":"",'
+    '"com.docker.compose.oneoff":"False",'
+    '"com.docker.compose.project":"<project>",'
+    '"com.docker.compose.service":"<service>",'
+    '"com.docker.compose.version":"2.29.7",'
+    '"org.opencontainers.image.title":"shop-web",'
+    '"org.opencontainers.image.version":"1.14.2",'
+    '"sent":"%d-%d",'
+    '"execDuration":"12","exitCode":"3","image":"registry.example.com/shop/web:1.14.2",'
+    '"name":"shop-web-%d"}},"scope":"local","time":%d,"timeNano":%d}\n'
+)
+
+_LINES = {
+    kind: _LINE.replace("<action>", ACTION[kind])
+    .replace("<project>", PROJECT[kind])
+    .replace("<service>", SERVICE)
+    .encode()
+    for kind in Kind
+}
+
+
+def line(kind: Kind, number: int, sent_ns: int, time_ns: int) -> bytes:
+    """The ``number``-th event, sent at ``sent_ns`` of the monotonic clock.
+
+    The sink reads both out of the label ``sent``.
+    """
+    container = number % CONTAINERS
+    given = (container, number, sent_ns, container, time_ns // 10**9, time_ns)
+    return _LINES[kind] % given
