@@ -15,7 +15,7 @@ from relay.config.match import Field, Match, Pattern
 from relay.event import TYPE_RELAY, Event
 from relay.routing.hooks import Hook, Kind, hooks
 from relay.routing.lookup import Lookup
-from relay.routing.matcher import NOT_LABELS, names_relay
+from relay.routing.matcher import names_relay
 
 PLACES_MOST = 64
 """A route that names more pairs of a type and an action is kept as if it named none."""
@@ -198,8 +198,7 @@ def _heads(action: str) -> Iterable[str]:
 def _needs(match: Match) -> Needs:
     found: dict[Where, tuple[Pattern, ...]] = {}
     for field in match.fields:
-        if (where := _where(field)) is not None:
-            found.setdefault(where, field.patterns)
+        found.setdefault(_where(field), field.patterns)
     for every in match.all:
         for where, patterns in _needs(every).items():
             found.setdefault(where, patterns)
@@ -220,12 +219,9 @@ def _in_each(choices: Sequence[Needs]) -> Needs:
     }
 
 
-def _where(field: Field) -> Where | None:
-    if field.key is None:
-        return (field.name, None)
-    if field.name == "label" and field.key in NOT_LABELS:
-        return None
-    return ("attribute", field.key)
+def _where(field: Field) -> Where:
+    """Labels stand among the attributes."""
+    return (field.name if field.key is None else "attribute", field.key)
 
 
 def _reader(name: str) -> Callable[[Event], object]:

@@ -14,7 +14,7 @@ from relay.routing.hooks import Kind, hooks
 Value = str | int | None
 Test = Callable[[tuple[Value, ...]], bool]
 
-NOT_LABELS = frozenset({"image", "name"})
+_NOT_LABELS = frozenset({"image", "name"})
 """Attributes that are never a label: the engine puts its own over those."""
 
 _WILD = re.compile(r"[*?\[]")
@@ -145,7 +145,7 @@ def _reader(field: Field) -> Callable[[Event], Value]:
     """How the value of a field is read from an event that has one."""
     key = field.key or ""
     match field.name:
-        case "label" if key in NOT_LABELS:
+        case "label" if key in _NOT_LABELS:
             return lambda _: None
         case "label" | "attribute":
             return lambda event: event.actor.attributes.get(key)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config import Match
+from relay.config import Field, Match
 from relay.config.match_reader import parse_match
 from relay.event import Event
 from relay.routing import index
@@ -81,6 +81,28 @@ def test_what_is_tried_though_it_does_not_match(other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "match",
+    [
+        {"any": [{"action": "oom"}, {"action": "die"}]},
+        {"any": [{"type": "network"}, {"type": "container", "name": "web-1"}]},
+        {"any": [{"name": "db-*"}, {"name": "web-*"}, {"name": "cache"}]},
+        {"any": [{"name": "db-*"}, {"name": "web-*", "label": {"stage": "live"}}]},
+        {"all": [{"any": [{"label": {"tier": "db"}}, {"label": {"tier": "w*"}}]}]},
+        {"cause": ["oom", "crashed"], "exit_code": [1, 137]},
+    ],
+)
+def test_one_of_several_is_enough(match: dict[str, Any]) -> None:
+    """By whichever of them it is that the event fulfils it."""
+    assert tried(DEATH, {"name": "db"}, match) == [1]
+
+
+def test_a_field_that_nothing_fits() -> None:
+    """It is no way to find anything."""
+    nothing = Match((Field("name", None, ()),))
+    assert list(Index([nothing]).candidates(DEATH)) == [0]
+
+
+@pytest.mark.parametrize(
     ("action", "number"),
     [("health_status", 0), ("health_status: unhealthy", 1), ("health_status: healthy", 2)],
 )
@@ -125,19 +147,24 @@ def test_many_labels_and_few() -> None:
 
 def test_numbers_rise() -> None:
     """Each stands once, however many ways lead to it."""
-    given = (
+    given: list[dict[str, Any]] = [
         {"name": ["web-*", "*web*", "web-1"]},
         {},
         {"action": "die"},
         {"type": "container"},
         DIE,
-    )
+    ]
     assert tried(DEATH, *given) == [0, 1, 2, 3, 4]
 
 
 def test_own_events() -> None:
     """They are tried on what names them, and nothing else."""
-    given = ({}, {"type": "relay"}, {"type": ["relay", "container"]}, {"action": "gap"})
+    given: list[dict[str, Any]] = [
+        {},
+        {"type": "relay"},
+        {"type": ["relay", "container"]},
+        {"action": "gap"},
+    ]
     assert tried(GAP, *given) == [1, 2]
     assert tried(DEATH, *given) == [0, 2]
 
