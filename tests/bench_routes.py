@@ -49,10 +49,10 @@ SHAPES: dict[str, Callable[[int], dict[str, object]]] = {
         "cause": ["crashed", "oom"],
         "label": {PROJECT: f"shop-{number // 2}", "tier": ["web", "api-*"]},
     },
-    "by regex (tried one by one)": lambda number: {
+    "by regex": lambda number: {
         "type": "container",
         "action": "die",
-        "name": {"regex": f"shop-{number}-[a-z]+-[0-9]+"},
+        "name": {"regex": f"shop-{number}-(web|db)-[0-9]+"},
     },
 }
 """What the route of a number matches; the event of the same number is the one that fits."""

@@ -42,6 +42,10 @@ _SPECIAL = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
 _PLAIN_START = re.compile(r"[A-Za-z0-9_:/@-]*(?![*+?{])")
 """Of a regular expression, the characters at its start that stand for themselves, once."""
 
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
+_CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
+_GROUP = re.compile(r"\([^()]*\)")
+
 
 def hooks(pattern: Pattern, *, absent_fits: bool) -> tuple[Hook, ...]:
     """What a value has to be for the pattern to fit: each of these, and one is enough to look for.
@@ -52,11 +56,11 @@ def hooks(pattern: Pattern, *, absent_fits: bool) -> tuple[Hook, ...]:
     match pattern:
         case Glob(text=text):
             return _of_glob(text)
-        case Regex(text=text) if "|" not in text and (plain := _PLAIN_START.match(text)):
-            return (_prefix(plain[0]),) if plain[0] else (PRESENT,)
+        case Regex(text=text):
+            return _of_regex(text)
         case Range(low=int(low), high=high) if low == high:
             return (Hook(Kind.EXACT, low),)
-        case Regex() | Range() | Exists(wanted=True):
+        case Range() | Exists(wanted=True):
             return (PRESENT,)
         case Not() if not absent_fits:
             return (PRESENT,)
@@ -73,6 +77,24 @@ def _of_glob(text: str) -> tuple[Hook, ...]:
     if len(part) >= PART_LEAST:
         found.append(Hook(Kind.PART, part))
     return tuple(found) or (PRESENT,)
+
+
+def _of_regex(text: str) -> tuple[Hook, ...]:
+    plain = _PLAIN_START.match(text)
+    if plain is None or not plain[0] or _may_be_a_choice(text):
+        return (PRESENT,)
+    return (_prefix(plain[0]),)
+
+
+def _may_be_a_choice(regex: str) -> bool:
+    """Whether what it begins with may be one of several beginnings."""
+    rest = _CLASS.sub("x", _ESCAPE.sub("x", regex)).replace("(?:", "(")
+    if "(?" in rest:  # a comment may hold anything
+        return True
+    groups = 1
+    while groups:
+        rest, groups = _GROUP.subn("x", rest)
+    return "|" in rest
 
 
 def _prefix(text: str) -> Hook:

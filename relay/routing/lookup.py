@@ -11,8 +11,9 @@ LENGTHS_MOST = 6
 GRAM_MOST = 8
 """So many characters of a part are looked for at most."""
 
-SCANNED_MOST = 256
-"""In a longer value no parts are looked for: it costs less to try all that want one."""
+PLACES_A_TRY = 10
+"""To try a match costs as much as to look for parts at so many places of a text: in a text that is
+longer than this for each match, none is looked for."""
 
 
 class Lookup:
@@ -67,7 +68,7 @@ class Lookup:
                 self._find_parts(value, found)
 
     def _find_parts(self, text: str, found: list[int]) -> None:
-        if len(text) > SCANNED_MOST:
+        if len(text) > PLACES_A_TRY * len(self._parts):
             found += self._parts
             return
         grams, length = self._grams, self._gram

@@ -50,6 +50,8 @@ def _shown(value: Value) -> str:
 class Matcher:
     """A compiled match. Its conditions are tried in the order in which they were written."""
 
+    __slots__ = ("conditions",)
+
     def __init__(self, match: Match) -> None:
         self.conditions = tuple(_conditions(match, ""))
         if not names_relay(match):

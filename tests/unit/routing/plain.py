@@ -92,7 +92,20 @@ globs = words | st.lists(
     st.sampled_from(["a", "b", "*", "?", "[ab]", "[!a]", ": ", "relay"]), max_size=4
 ).map("".join)
 regexes = st.sampled_from(
-    ["a", "a|b", "ab*", "a?", "ab.*", "relay.?", ".*", "[^a]*", "(?s).*b", "a\\nb"]
+    [
+        "a",
+        "a|b",
+        "ab*",
+        "a?",
+        "ab.*",
+        "relay.?",
+        "a(a|b)*",
+        "ab|b*",
+        ".*",
+        "[^a]*",
+        "(?s).*b",
+        "a\\nb",
+    ]
 )
 patterns_of_text = globs.map(Glob) | regexes.map(lambda text: Regex(text, re.compile(text)))
 bounds = st.none() | st.integers(0, 3)

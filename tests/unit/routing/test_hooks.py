@@ -1,12 +1,11 @@
 """What patterns can be found by."""
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import Exists, Field, Glob, Not, Pattern, Range, Regex
+from relay.config import patterns as patterns_from_text
 from relay.routing.hooks import PREFIX_MOST, PRESENT, Hook, Kind, hooks
 from tests.unit.routing.plain import bounds, pattern_holds, patterns, patterns_of_text, texts
 
@@ -15,7 +14,7 @@ NAME = Field("name", None, ())
 
 
 def regex(text: str) -> Regex:
-    return Regex(text, re.compile(text))
+    return patterns_from_text.regex(text)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +36,13 @@ def regex(text: str) -> Regex:
         (regex("web-?"), [(Kind.PREFIX, "web")]),
         (regex("web{2}"), [(Kind.PREFIX, "we")]),
         (regex("web|db"), [PRESENT]),
+        (regex("shop-(web|(?:db|api)-[0-9])"), [(Kind.PREFIX, "shop-")]),
+        (regex(r"shop[|(]\|"), [(Kind.PREFIX, "shop")]),
+        (regex(r"shop[\^]|b]c"), [PRESENT]),
+        (regex(r"shop\(|b\)"), [PRESENT]),
+        (regex("shop[)(]|[)]"), [PRESENT]),
+        (regex("shop(?#()|web[)]"), [PRESENT]),
+        (regex("shop-(?i:web|db)"), [PRESENT]),
         (regex("(?i)web"), [PRESENT]),
         (regex("w*"), [PRESENT]),
         (Range(137, 137), [(Kind.EXACT, 137)]),
@@ -71,6 +77,28 @@ def hangs(hook: Hook, value: str | int) -> bool:
             return str(hook.key) in str(value)
         case Kind.PRESENT:
             return True
+
+
+def _is_regex(text: str) -> bool:
+    try:
+        patterns_from_text.regex(text)
+    except ValueError:
+        return False
+    return True
+
+
+_pieces = ("a", "b", "|", "(", ")", "(?:", "[", "]", "^", "\\", "*", "?", ".", "(?#", "(?x:", "#")
+
+
+@given(
+    st.lists(st.sampled_from(_pieces), max_size=9).map("".join).filter(_is_regex),
+    st.text("ab|()[]^", max_size=3),
+)
+def test_what_a_regular_expression_takes_begins_as_it_does(text: str, value: str) -> None:
+    """However its choices, groups, brackets and comments are written."""
+    pattern = regex(text)
+    if pattern.compiled.fullmatch(value) is not None:
+        assert all(hangs(hook, value) for hook in hooks(pattern, absent_fits=False))
 
 
 @given(

@@ -65,10 +65,11 @@ def test_a_part_is_found_by_what_is_rare_in_it() -> None:
 
 
 def test_in_a_long_value_no_part_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that want one are given."""
-    monkeypatch.setattr(lookup, "SCANNED_MOST", 5)
-    assert found("12345", part("abc"), prefix("abc")) == []
-    assert found("123456", part("abc"), prefix("abc")) == [0]
+    """All that want one are given, where that costs less."""
+    monkeypatch.setattr(lookup, "PLACES_A_TRY", 3)
+    hooks = (part("abc"), part("def"), prefix("abc"))
+    assert found("123456", *hooks) == []
+    assert found("1234567", *hooks) == [0, 1]
 
 
 def test_what_takes_any_value() -> None:
