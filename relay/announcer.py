@@ -49,6 +49,8 @@ class Announcer:
         self._shed_since_ns = time_ns()
         self._turns: asyncio.Queue[tuple[str, Mapping[str, str]]] = asyncio.Queue()
         self._buried: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
+        self.removed = 0
+        """How many deliveries were given up because their destinations are configured no more."""
         self.matches: Counter[str] = Counter()
         """Events of its own that a route matched, by the route's name."""
         self.news = news
@@ -68,6 +70,8 @@ class Announcer:
     def bury(self, destination: str, reason: Reason, count: int = 1) -> None:
         """Deliveries were given up: to be declared."""
         self._buried[destination][reason] += count
+        if reason is Reason.REMOVED:
+            self.removed += count
         self.news.set()
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
 """Builds all of relay, runs it, and ends it without losing what is under way."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from relay.ops.admin import admin
 from relay.ops.clock import SteadyClock
 from relay.ops.control import ControlError, control, socket_path
 from relay.ops.door import Door
+from relay.ops.progress import Progress
 from relay.ops.systemd import Manager, attend
 from relay.outlet import give_up
 from relay.plan import Plan, prepared, survey
@@ -73,43 +74,71 @@ async def run(
     `EndpointError` where the environment names an engine that cannot be. Whatever else
     fails unexpectedly ends it all: the store makes starting again safe.
     """
-    tasks, tap = asyncio.TaskGroup(), Tap()
     async with AsyncExitStack() as resources:
-        door = Door(lambda wanted: admin(wanted, desk, tap, works.vitals, works.progress))
-        works = await _works(config, store, world, tap, door, tasks, resources)
-        reader = Reader()
-
-        async def prepare(wanted: Config) -> Plan:
-            found = await reader.read(partial(survey, wanted, world.environ))
-            return await prepared(wanted, found, works.outlets, door, world.terminal)
-
-        manager = resources.enter_context(closing(Manager(world.environ)))
-        reloader = Reloader(source, works, reader, prepare, manager)
-        desk = _desk(works, reloader)
-        works.adopt(await prepare(config))
-        if store is not None:
-            await _listen_to_commands(socket_path(store), desk, tap, resources)
-        async with tasks:
-            works.deliver()
-            chores = [
-                tasks.create_task(chore)
-                for chore in (
-                    _begin(works, store),
-                    works.announcer.run(),
-                    _prune(works),
-                    _beat(works),
-                    reloader.run(),
-                    # the last: all else has begun
-                    attend(manager, works.vitals, works.progress, works.outbox.pending),
-                )
-            ]
-            await stop.asked.wait()
-            manager.stopping()
-            reloader.end()
-            for chore in chores:
-                chore.cancel()
-            await _wind_down(works, stop, tasks)
+        built = await stop.allows(_build(config, store, world, source, resources))
+        if built is not None:
+            await _work(built, store, stop)
     log.info("relay.stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """All of relay, before any of it runs."""
+
+    works: Works
+    reloader: Reloader
+    manager: Manager
+    tasks: asyncio.TaskGroup
+
+
+async def _build(
+    config: Config,
+    store: Path | None,
+    world: Surroundings,
+    source: Source | None,
+    resources: AsyncExitStack,
+) -> _Built:
+    """Do all that can fail; closed with the resources."""
+    tasks, tap, reader = asyncio.TaskGroup(), Tap(), Reader()
+    door = Door(lambda wanted: admin(wanted, desk, tap, works.vitals, works.progress))
+    works = await _works(config, store, world, tap, door, tasks, resources)
+
+    async def prepare(wanted: Config) -> Plan:
+        found = await reader.read(partial(survey, wanted, world.environ))
+        return await prepared(wanted, found, works.outlets, door, world.terminal)
+
+    manager = resources.enter_context(closing(Manager(world.environ)))
+    reloader = Reloader(source, works, reader, prepare, manager)
+    desk = _desk(works, reloader)
+    works.adopt(await prepare(config))
+    if store is not None:
+        await _listen_to_commands(socket_path(store), desk, tap, works.progress, resources)
+    return _Built(works, reloader, manager, tasks)
+
+
+async def _work(built: _Built, store: Path | None, stop: Stop) -> None:
+    """Run all of it until it is told to stop, and end it."""
+    works, tasks = built.works, built.tasks
+    async with tasks:
+        works.deliver()
+        chores = [
+            tasks.create_task(chore)
+            for chore in (
+                _begin(works, store),
+                works.announcer.run(),
+                _prune(works),
+                _beat(works),
+                built.reloader.run(),
+                # the last: all else has begun
+                attend(built.manager, works.vitals, works.progress, works.outbox.pending),
+            )
+        ]
+        await stop.asked.wait()
+        built.manager.stopping()
+        built.reloader.end()
+        for chore in chores:
+            chore.cancel()
+        await _wind_down(works, stop, tasks)
 
 
 async def _works(
@@ -139,11 +168,15 @@ def _desk(works: Works, reloader: Reloader) -> Desk:
 
 
 async def _listen_to_commands(
-    socket: Path, desk: Desk, tap: Tap, resources: AsyncExitStack
+    socket: Path,
+    desk: Desk,
+    tap: Tap,
+    progress: Callable[[], Progress],
+    resources: AsyncExitStack,
 ) -> None:
     """A relay that cannot be asked delivers all the same."""
     try:
-        await resources.enter_async_context(control(socket, desk, tap))
+        await resources.enter_async_context(control(socket, desk, tap, progress))
     except ControlError as error:
         log.warning("control.unavailable", error=str(error))
 

@@ -125,6 +125,7 @@ class Lane:
             had_some = bool(self._ready)
             next_s = await self._fetch()
             if self._leaving:
+                self._valve.leave(self)  # it has no turn while what is under way is settled
                 return
             limit_s = self._start(attempts)
             if had_some and not self._ready and self._has_room():

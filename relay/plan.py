@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from relay.channel import Channel, Terminal, channel, renderer_of
-from relay.config import Config, ConsoleDestination, Destination
-from relay.engine.client import current_context
-from relay.engine.endpoint import endpoint
+from relay.config import Config, ConsoleDestination, Destination, Vendor
+from relay.engine.endpoint import endpoints
 from relay.errors import RelayError
 from relay.formats import Render
 from relay.ops.door import Door, Entrance
@@ -39,7 +37,7 @@ class Plan:
     opened: Mapping[str, Opened]
     """Of the destinations that are new or changed."""
     reworded: Mapping[str, Render]
-    """Of those that are what they were, for routes may say things otherwise."""
+    """Of those that are what they were and are told a route's words, which may be others."""
     entrance: Entrance | None
     """See `Door.opened`."""
 
@@ -67,11 +65,9 @@ def check_fixed(before: Config, after: Config) -> None:
 
 def survey(config: Config, environ: Mapping[str, str]) -> Survey:
     """Compile the routes and look at the files. Raises `EndpointError`; may wait for a disk."""
-    context = current_context(Path(environ.get("HOME", "/")))
+    places = endpoints(config.engines, environ)
     setups = {
-        name: Setup(
-            endpoint(engine, environ, context), engine, config.ingest.buffer, config.reconcile
-        )
+        name: Setup(places[name], engine, config.ingest.buffer, config.reconcile)
         for name, engine in config.engines.items()
     }
     certificates = {name: _certificates(to) for name, to in config.destinations.items()}
@@ -103,7 +99,7 @@ async def prepared(
         reworded = {
             name: renderer_of(name, to, config.routes, terminal, standing[name].tally)
             for name, to in config.destinations.items()
-            if name not in made
+            if name not in made and isinstance(to, Vendor)
         }
         entrance = await door.opened(config.admin, guard)
         guard.pop_all()  # whoever adopts the plan closes them

@@ -41,7 +41,7 @@ class Source:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.asked.set)
 
 
-class Witness(Protocol):
+class Onlooker(Protocol):
     """Who is told that a reload is under way."""
 
     def reloading(self) -> None:
@@ -66,14 +66,14 @@ class Reloader:
         works: Works,
         reader: Reader,
         prepare: Prepare,
-        witness: Witness,
+        onlooker: Onlooker,
     ) -> None:
         """``source`` is None where there is no file: nothing can be read again."""
         self._source = source
         self._reader = reader
         self._works = works
         self._prepare = prepare
-        self._witness = witness
+        self._onlooker = onlooker
         self._waiting: list[asyncio.Future[Changes]] = []
         self._answering: list[asyncio.Future[Changes]] = []
         self._ended = False
@@ -110,7 +110,7 @@ class Reloader:
         self._refuse(_stopping())
 
     async def _reload(self, source: Source) -> None:
-        self._witness.reloading()
+        self._onlooker.reloading()
         try:
             config = await self._reader.read(source.read)
             before = self._works.config
@@ -127,7 +127,7 @@ class Reloader:
             self._succeed(changes(before, plan))
             await _close(closing)
         finally:
-            self._witness.reloaded()
+            self._onlooker.reloaded()
 
     def _succeed(self, changed: Changes) -> None:
         before = self._works.loading

@@ -2,7 +2,11 @@
 
 import asyncio
 import signal
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 DRAIN_S = 5
 """How long what is under way may take to finish once relay was told to stop."""
@@ -20,6 +24,17 @@ class Stop:
         if self.asked.is_set():
             self.hurried.set()
         self.asked.set()
+
+    async def allows(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What the work returns, or raises; None, without waiting for it, once told to stop."""
+        working, asked = asyncio.ensure_future(work), asyncio.ensure_future(self.asked.wait())
+        try:
+            await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            for task in (working, asked):
+                task.cancel()
+            await asyncio.wait({working, asked})
 
     def on_signals(self, *others: signal.Signals) -> None:
         """Stop on SIGTERM, SIGINT, and others."""

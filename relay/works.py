@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from time import time_ns
 from typing import TypeVar
@@ -15,6 +14,7 @@ from relay.config import Config
 from relay.delivery.limits import Valve, Valves
 from relay.desk import Report
 from relay.inlet import Inlet
+from relay.lookups import Lookups
 from relay.ops.clock import SteadyClock
 from relay.ops.door import Door
 from relay.ops.progress import Progress
@@ -57,7 +57,7 @@ class Works:
         self._valves = Valves()
         self._matched: Counter[str] = Counter()
         """Events of engines that are no more, by the name of a route that matched them."""
-        self._lookups = 0
+        self._lookups = Lookups()
 
     @property
     def outbox(self) -> Outbox:
@@ -79,7 +79,7 @@ class Works:
         closing = AsyncExitStack()
         self.means.router.adopt(plan.router)
         self._bound_store()
-        self._make_room_for_lookups()
+        self._lookups.make_room(len(plan.config.destinations))
         valves = self._valves.arrange(plan.config.destinations)
         for name in plan.config.destinations:
             self._arrange(name, valves[name], plan, closing)
@@ -141,6 +141,7 @@ class Works:
             conditions=self.conditions(),
             store=self.outbox.state,
             matches=self._matches(),
+            removed=self.announcer.removed,
             loading=self.loading,
             now_ns=self.clock.now_ns(),
         )
@@ -201,7 +202,8 @@ class Works:
         opened, outlet = plan.opened.get(name), self.outlets.get(name)
         if opened is None:
             assert outlet is not None, "what was not opened stands"
-            outlet.reword(plan.reworded[name])
+            if name in plan.reworded:
+                outlet.reword(plan.reworded[name])
             if outlet.condition.stopped:
                 outlet.enable()
             return
@@ -226,14 +228,6 @@ class Works:
         store, destinations = self.config.store, self.config.destinations
         unordered = [name for name, to in destinations.items() if to.ordering == "none"]
         self.outbox.bound(Room(store.max_size, store.when_full), unordered)
-
-    def _make_room_for_lookups(self) -> None:
-        """Give every destination threads for name lookups, which can hang, so that none waits."""
-        needed = 8 + 4 * len(self.config.destinations)
-        if needed > self._lookups:
-            self._lookups = needed
-            pool = ThreadPoolExecutor(needed, "lookup")
-            asyncio.get_running_loop().set_default_executor(pool)
 
     def _run(self, one: One, among: dict[str, One]) -> None:
         """Run it until it ends; what is no more goes from ``among`` then."""

@@ -26,6 +26,7 @@ from aiohttp import web
 from tests.component.bell import Bell
 from tests.component.scripted_engine import ScriptedEngine, Stream
 from tests.support.daemon import quiet_relay, write_config
+from tests.support.loopback import on_loopback
 
 EVENTS = 100_000
 CONTAINERS = 1_000
@@ -135,15 +136,11 @@ class Receiver:
         """Serve on a free port; gives the URL."""
         app = web.Application()
         app.router.add_post("/hook", self._hook)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        try:
-            yield f"http://{host}:{port}/hook"
-        finally:
-            self._over.set()
-            await runner.cleanup()
+        async with on_loopback(app) as url:
+            try:
+                yield f"{url}/hook"
+            finally:
+                self._over.set()
 
     async def _hook(self, request: web.Request) -> web.Response:
         (event,) = (await request.json())["events"]

@@ -21,6 +21,7 @@ from tests.component.bell import Bell
 from tests.component.scripted_engine import ScriptedEngine, Stream
 from tests.flaky import death
 from tests.support.daemon import quiet_relay, write_config
+from tests.support.loopback import on_loopback
 
 PAIRS = 3
 EVENTS = 2_000
@@ -46,15 +47,11 @@ class Neighbours:
         app.router.add_post("/healthy", self._healthy)
         app.router.add_post("/hanging", self._hanging)
         app.router.add_post("/busy", self._busy)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        try:
-            yield f"http://{host}:{port}"
-        finally:
-            self._over.set()
-            await runner.cleanup()
+        async with on_loopback(app) as url:
+            try:
+                yield url
+            finally:
+                self._over.set()
 
     async def _healthy(self, request: web.Request) -> web.Response:
         now_ns = time_ns()

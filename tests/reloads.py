@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -33,11 +34,13 @@ from aiohttp import web
 from relay.desk import NotReloaded
 from relay.ops.control import socket_path
 from relay.ops.remote import RemoteDesk, remote_desk
+from relay.store.outbox import Selection
 from tests.component.bell import Bell
 from tests.component.household import scraped
 from tests.component.scripted_engine import ScriptedEngine
 from tests.flaky import CONTAINERS, Book, Deed
 from tests.support.daemon import quiet_relay
+from tests.support.loopback import on_loopback
 
 RELOADS = 1_000
 AHEAD = 200
@@ -63,6 +66,8 @@ class Receivers:
         self._book = book
         self._bell = bell
         self._over = asyncio.Event()
+        self.taken: Counter[tuple[str, str]] = Counter()
+        """What those that come and go took, by their name and the notification's id."""
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -70,15 +75,11 @@ class Receivers:
         app = web.Application()
         app.router.add_post("/steady/{path}", self._steady)
         app.router.add_post("/{name}", self._extra)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        try:
-            yield f"http://{host}:{port}"
-        finally:
-            self._over.set()
-            await runner.cleanup()
+        async with on_loopback(app) as url:
+            try:
+                yield url
+            finally:
+                self._over.set()
 
     async def _steady(self, request: web.Request) -> web.Response:
         (event,) = (await request.json())["events"]
@@ -98,7 +99,9 @@ class Receivers:
         return web.Response()
 
     async def _extra(self, request: web.Request) -> web.Response:
-        match request.match_info["name"]:
+        match name := request.match_info["name"]:
+            case "well" | "better":
+                self.taken[name, request.headers["webhook-id"]] += 1
             case "hanging":
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._over.wait(), 1)
@@ -160,7 +163,8 @@ class Files:
 
     def _extra(self, name: str, chance: random.Random) -> dict[str, object]:
         more = {"rate_limit": "50/s"} if chance.random() < 0.3 else {}
-        timeout = {"connect": "1s", "total": f"{chance.randrange(1, 4)}s"}
+        patience_s = chance.randrange(1, 4) + (20 if name in ("well", "better") else 0)
+        timeout = {"connect": "1s", "total": f"{patience_s}s"}
         return {"type": "http", "url": f"{self.url}/{name}", "timeout": timeout, **more}
 
     def _of(
@@ -254,12 +258,23 @@ def holdings(pid: int) -> Holdings:
     return Holdings(fds, int(shown["Threads"]), int(shown["VmRSS"].split()[0]))
 
 
+async def letters(desk: RemoteDesk) -> set[tuple[str, str]]:
+    """The dead letters, by destination and the notification's id."""
+    found: set[tuple[str, str]] = set()
+    below: int | None = None
+    while page := await desk.dead_letters(Selection(), 100, below):
+        found |= {(letter.destination, letter.notification.id) for letter in page}
+        below = page[-1].number
+    return found
+
+
 async def measured(folder: Path, reloads: int, seed: int) -> dict[str, object]:
     """What becomes of the events meanwhile."""
     book, bell, chance = Book(), Bell(), random.Random(seed)
     engine = ScriptedEngine(folder / "engine.sock")
     begun_s = time.monotonic()
-    async with Receivers(seed, book, bell).serving() as url, engine.serving():
+    receivers = Receivers(seed, book, bell)
+    async with receivers.serving() as url, engine.serving():
         files = Files(folder / "config.yaml", folder / "admin.sock", engine.socket, url)
         files.write(files.plain())
         flood = Flood(engine, book, bell)
@@ -287,6 +302,7 @@ async def measured(folder: Path, reloads: int, seed: int) -> dict[str, object]:
                         await asyncio.sleep(0.05)
                 done, failed = await commands.count()
                 held.append(holdings(relay.pid))
+                given_up = await letters(desk)
             relay.terminate()
             code = await relay.wait()
     verdict = book.verdict(flood.made)
@@ -301,6 +317,10 @@ async def measured(folder: Path, reloads: int, seed: int) -> dict[str, object]:
         "doubled under the same id": verdict["taken again without"],
         "taken again after a lost answer": verdict["taken again after a lost answer"],
         "out of order": verdict["out of order"],
+        "at those that come and go": receivers.taken.total(),
+        "doubled there": receivers.taken.total() - len(receivers.taken),
+        "given up": len(given_up),
+        "given up and delivered": len(given_up & receivers.taken.keys()),
         "streams": len(engine.streams),
         "fds": [it.fds for it in held],
         "threads": [it.threads for it in held],
@@ -315,7 +335,7 @@ def is_clean(verdict: Mapping[str, Any]) -> bool:
     """Whether all that is promised was kept."""
     faults = (
         *("lost", "doubled under another id", "doubled under the same id", "out of order"),
-        *("exit code", "tracebacks"),
+        *("doubled there", "given up and delivered", "exit code", "tracebacks"),
     )
     fds, threads, rss_mib = verdict["fds"], verdict["threads"], verdict["rss_mib"]
     holds_more = (

@@ -19,12 +19,14 @@ def fault(path: str) -> str | None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(ANSWER_S)
             connection.connect(path)
-            connection.sendall(b"GET /api/ HTTP/1.0\r\nHost: relay\r\n\r\n")
+            connection.sendall(b"GET /livez HTTP/1.0\r\nHost: relay\r\n\r\n")
             answer = connection.recv(64)
     except TimeoutError:
         return f"relay has not answered at {path} for {ANSWER_S:g} s"
     except OSError as error:
         return f"nobody answers at {path}: {error.strerror}; is store.path set to another place?"
+    if answer.split(b" ")[1:2] == [b"503"]:
+        return "relay makes no progress: what is stuck is in its log"
     if answer.split(b" ")[1:2] != [b"200"]:
         return f"what answers at {path} is no relay: {answer!r}"
     return None

@@ -12,8 +12,7 @@ from relay.cli.configuration import config_option, find, read
 from relay.cli.shown import span
 from relay.config import Config, ConsoleDestination, Destination
 from relay.delivery.sender import trust
-from relay.engine.client import current_context
-from relay.engine.endpoint import endpoint
+from relay.engine.endpoint import endpoints
 from relay.event import HEARTBEAT
 from relay.notification import Include
 from relay.routing.router import Router
@@ -80,11 +79,8 @@ def _admin(config: Config) -> list[str]:
 
 
 def _engines(config: Config) -> list[str]:
-    context = current_context(Path(os.environ.get("HOME", "/")))
-    return [
-        f"  {name}: {endpoint(engine, os.environ, context)}"
-        for name, engine in config.engines.items()
-    ]
+    places = endpoints(config.engines, os.environ)
+    return [f"  {name}: {place}" for name, place in places.items()]
 
 
 def _place(destination: Destination) -> str:

@@ -1,13 +1,19 @@
 """``relay reload``."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from relay.cli.configuration import config_option
-from relay.cli.desk import Keeping, desk, keeping
+from relay.cli.configuration import config_option, find
+from relay.cli.desk import keeping
+from relay.desk import NothingRuns
+from relay.errors import ConfigError
+from relay.ops.control import socket_path
+from relay.ops.remote import NobodyListens, remote_desk
+from relay.store.file import store_path
 
 
 @click.command()
@@ -18,10 +24,32 @@ def reload(chosen: Path | None) -> None:
     Prints what that changed. A configuration with an error in it changes nothing: every problem is
     printed with its line, and the exit code is 1.
     """
-    changes = asyncio.run(_reload(keeping(chosen)))
+    changes = asyncio.run(_reload(chosen))
     click.echo(f"reloaded: {', '.join(changes) or 'nothing has changed'}")
 
 
-async def _reload(kept: Keeping) -> Sequence[str]:
-    async with desk(kept) as found:
-        return await found.desk.reload()
+async def _reload(chosen: Path | None) -> Sequence[str]:
+    store, unread = _store(chosen)
+    try:
+        async with remote_desk(socket_path(store)) as desk:
+            return await desk.reload()
+    except NobodyListens as error:
+        if unread is not None:
+            raise unread from error
+        raise NothingRuns(
+            f"no relay is running with the store {store}: when one starts, it reads the "
+            "configuration. If store.path was changed, restart the one that runs"
+        ) from error
+
+
+def _store(chosen: Path | None) -> tuple[Path, ConfigError | None]:
+    """Where the relay that runs has its store.
+
+    A file that is no YAML does not say: then the usual place, and what is wrong with the file.
+    """
+    try:
+        return keeping(chosen).store, None
+    except ConfigError as error:
+        file = find(chosen)
+        assert file is not None, "without a file none is wrong"
+        return store_path(None, file.parent, os.environ), error

@@ -98,7 +98,7 @@ def _wrong(view: _View) -> Iterator[str]:
         yield "store: it does not say what waits"
     if report.reload_failed is not None:
         first, *more = report.reload_failed.splitlines()
-        rest = f" (and {len(more)} more: relay check)" if more else ""
+        rest = f" (and {len(more)} more, in its log)" if more else ""
         yield f"configuration: not reloaded, the one from before is in force: {first}{rest}"
     for engine, found in report.engines.items():
         if found.listening is not None and not found.listening.is_open:

@@ -22,8 +22,8 @@ from relay.cli.output import STDOUT, write_out
 from relay.cli.shown import moment, name
 from relay.config import Config
 from relay.desk import DeskError
-from relay.engine.client import FAILURES, EngineUnavailable, connect, current_context, words
-from relay.engine.endpoint import endpoint
+from relay.engine.client import FAILURES, EngineUnavailable, connect, words
+from relay.engine.endpoint import endpoints
 from relay.engine.listener import Connect
 from relay.ops import logs
 from relay.ops.control import socket_path
@@ -137,8 +137,7 @@ async def _recall(
     config: Config, engines: Sequence[str], window: Window
 ) -> dict[str, Recalled | Exception]:
     """What each engine remembers, or why it cannot be asked."""
-    context = current_context(Path(os.environ.get("HOME", "/")))
-    places = {it: endpoint(config.engines[it], os.environ, context) for it in engines}
+    places = endpoints({it: config.engines[it] for it in engines}, os.environ)
 
     async def one(engine: str, reach: Connect) -> Recalled | Exception:
         try:

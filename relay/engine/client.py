@@ -2,7 +2,6 @@
 
 import asyncio
 import grp
-import json
 import os
 import re
 import ssl
@@ -231,15 +230,6 @@ def clock_ahead_ns(date: str | None, local_ns: int) -> int:
         return 0
     ahead_ns = int(engine_s) * 1_000_000_000 - local_ns
     return ahead_ns if abs(ahead_ns) > CLOCK_TOLERANCE_NS else 0
-
-
-def current_context(home: Path) -> str:
-    """The context that ``docker context use`` chose; empty where it chose none."""
-    try:
-        settings = json.loads((home / ".docker" / "config.json").read_bytes())
-        return str(settings.get("currentContext") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
 
 
 class _DiscreetSSHConnector(SSHConnector):

@@ -1,5 +1,6 @@
 """Where an engine is, decided as the docker command decides it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,23 @@ def endpoint(config: EngineConfig, environ: Mapping[str, str], current_context: 
         url = _url(host)
         return Endpoint(url, None, _environment_tls(url, environ))
     return _of_context(environ.get("DOCKER_CONTEXT") or current_context or "default")
+
+
+def endpoints(
+    engines: Mapping[str, EngineConfig], environ: Mapping[str, str]
+) -> dict[str, Endpoint]:
+    """Those of all these engines, by name. Raises `EndpointError`; reads a file of docker's."""
+    context = current_context(Path(environ.get("HOME", "/")))
+    return {name: endpoint(engine, environ, context) for name, engine in engines.items()}
+
+
+def current_context(home: Path) -> str:
+    """The context that ``docker context use`` chose; empty where it chose none."""
+    try:
+        settings = json.loads((home / ".docker" / "config.json").read_bytes())
+        return str(settings.get("currentContext") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _url(docker_host: str) -> str:

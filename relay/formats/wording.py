@@ -29,24 +29,27 @@ class Wording:
 
 
 class _Words:
-    """One kind of them, by route."""
+    """One kind of them, by route.
+
+    Each becomes a template when it is first used. That takes half a millisecond, there are as many
+    as routes for every destination, most are never used there, and a reload waits for none.
+    """
 
     def __init__(
         self, kind: str, usual: str | None, by_route: Mapping[str, str | None], failed: Failed
     ) -> None:
         self._kind = kind
-        self._usual = None if usual is None else Template(usual)
-        self._by_route = {
-            route: Template(source) for route, source in by_route.items() if source is not None
-        }
+        self._usual = usual
+        self._by_route = {route: it for route, it in by_route.items() if it is not None}
+        self._template = cache(Template)
         self._failed = failed
 
     def of(self, route: str, known: Callable[[], Mapping[str, object]]) -> str | None:
-        template = self._by_route.get(route, self._usual)
-        if template is None:
+        source = self._by_route.get(route, self._usual)
+        if source is None:
             return None
         try:
-            return template.render(known())
+            return self._template(source).render(known())
         except TemplateError as error:
             self._failed(self._kind, str(error))
             return None

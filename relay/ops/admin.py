@@ -16,7 +16,7 @@ from relay.errors import RelayError
 from relay.ops.access import Asked, Need, Refusal, access
 from relay.ops.api import Failure, Questions, api, application, json_answer
 from relay.ops.metrics import exposition
-from relay.ops.progress import Progress, Watch
+from relay.ops.progress import Progress, Watch, watching
 from relay.ops.serving import serving
 from relay.ops.streaming import add_tail
 from relay.ops.unix_socket import why_not
@@ -28,9 +28,6 @@ log = structlog.get_logger()
 
 ANSWER_S = 1.0
 """How long a scrape waits for the store."""
-
-LOOK_S = 5.0
-"""How often it is looked whether the loops make progress: longer than most rounds take."""
 
 _NEEDS = {"/livez": Need.NOTHING, "/readyz": Need.NOTHING, "/metrics": Need.SIGHT}
 """By path. Every other one, which there may be one day, takes trust."""
@@ -53,29 +50,31 @@ async def admin(
     ``config`` gives what is in force; where it listens is what it was at first.
     """
     place = config().listen
-    questions, depth, watch = Questions(desk.pending), _Depth(desk.backlog), Watch(progress)
-    answers = [*_own(config, vitals, depth, watch), *api(desk, questions)]
-    answering = application(answers, [_guard(config)])
-    add_tail(answering, tap)
+    questions, depth = Questions(desk.pending), _Depth(desk.backlog)
     async with AsyncExitStack() as opened:
+        watch = await opened.enter_async_context(watching(progress))
+        answers = [*_own(config, vitals, depth, watch), *api(desk, questions)]
+        answering = application(answers, [_guard(config)])
+        add_tail(answering, tap)
         try:
             await opened.enter_async_context(serving(place, answering))
         except OSError as error:
             raise AdminError(f"admin.listen {place} cannot be had: {why_not(error)}") from error
         log.info("admin.listening", at=str(place))
-        if access(config()).is_closed:
-            log.warning(
-                "admin.without_token",
-                at=str(place),
-                refused="/metrics and /api/",
-                remedy="set admin.token_file",
-            )
-        looking = asyncio.create_task(_look(watch))
+        warn_if_closed(config())
         with closing(questions), closing(depth):
-            try:
-                yield
-            finally:
-                looking.cancel()
+            yield
+
+
+def warn_if_closed(config: AdminConfig) -> None:
+    """Say so where relay has to refuse what is asked of it."""
+    if access(config).is_closed:
+        log.warning(
+            "admin.without_token",
+            at=str(config.listen),
+            refused="/metrics and /api/",
+            remedy="set admin.token_file",
+        )
 
 
 def _own(
@@ -143,12 +142,6 @@ def _asked(request: web.Request) -> Asked:
         request.headers.get("Sec-Fetch-Site"),
         request.headers.getall("Authorization", []),
     )
-
-
-async def _look(watch: Watch) -> None:
-    while True:
-        watch.look()
-        await asyncio.sleep(LOOK_S)
 
 
 class _Depth:

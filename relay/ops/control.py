@@ -1,15 +1,17 @@
 """Where commands ask a relay that runs: its desk, over HTTP, on a socket for its owner alone."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import structlog
+from aiohttp import web
 
 from relay.config import UnixSocket
 from relay.desk import Desk
 from relay.errors import RelayError
-from relay.ops.api import Questions, api, application
+from relay.ops.api import Questions, api, application, json_answer
+from relay.ops.progress import Progress, watching
 from relay.ops.serving import serving
 from relay.ops.streaming import add_tail
 from relay.ops.unix_socket import why_not
@@ -28,15 +30,23 @@ def socket_path(store: Path) -> Path:
 
 
 @asynccontextmanager
-async def control(path: Path, desk: Desk, tap: Tap | None = None) -> AsyncIterator[None]:
+async def control(
+    path: Path, desk: Desk, tap: Tap, progress: Callable[[], Progress]
+) -> AsyncIterator[None]:
     """Answer commands at this socket as long as the context lasts. Raises `ControlError`.
 
     ``tap`` is where what the routes decide can be watched.
     """
     questions = Questions(desk.pending)
-    answering = application(api(desk, questions))
-    add_tail(answering, tap or Tap())
     async with AsyncExitStack() as opened:
+        watch = await opened.enter_async_context(watching(progress))
+
+        async def livez(_: web.Request) -> web.Response:
+            said = {"live": not watch.found, "stuck": watch.found}
+            return json_answer(said, 503 if watch.found else 200)
+
+        answering = application([*api(desk, questions), web.get("/livez", livez)])
+        add_tail(answering, tap)
         try:
             await opened.enter_async_context(serving(UnixSocket(path), answering))
         except OSError as error:

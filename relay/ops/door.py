@@ -4,7 +4,9 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 
-from relay.config import AdminConfig
+from relay.config import AdminConfig, TcpPort
+from relay.errors import RelayError
+from relay.ops.admin import warn_if_closed
 
 
 @dataclass(slots=True)
@@ -22,6 +24,10 @@ Open = Callable[[Callable[[], AdminConfig]], AbstractAsyncContextManager[None]]
 `AdminError`."""
 
 
+class InItsWay(RelayError):
+    """What is wanted cannot be opened, and what is in use may be why."""
+
+
 class Door:
     """One entrance at a time, or none. Another is opened before the one in use is closed."""
 
@@ -30,11 +36,22 @@ class Door:
         self._entrance: Entrance | None = None
 
     async def opened(self, wanted: AdminConfig | None, guard: AsyncExitStack) -> Entrance | None:
-        """The entrance that is wanted, where that is another; closed with ``guard``."""
+        """The entrance that is wanted, where that is another; closed with ``guard``.
+
+        Raises `AdminError`, or `InItsWay`.
+        """
         if wanted is None or self._is_at(wanted):
             return None
         entrance = Entrance(wanted, await guard.enter_async_context(AsyncExitStack()))
-        await entrance.opened.enter_async_context(self._open(lambda: entrance.config))
+        try:
+            await entrance.opened.enter_async_context(self._open(lambda: entrance.config))
+        except RelayError as error:
+            if (before := self._entrance) and _share_a_port(before.config, wanted):
+                raise InItsWay(
+                    f"{error}; relay itself has its port, at {before.config.listen}: take another "
+                    "port, or restart relay"
+                ) from error
+            raise
         return entrance
 
     def adopt(self, wanted: AdminConfig | None, fresh: Entrance | None) -> AsyncExitStack:
@@ -43,6 +60,7 @@ class Door:
         if wanted is not None and self._is_at(wanted):
             assert before is not None
             before.config = wanted
+            warn_if_closed(wanted)
             return AsyncExitStack()
         self._entrance = fresh
         return AsyncExitStack() if before is None else before.opened
@@ -54,3 +72,8 @@ class Door:
 
     def _is_at(self, wanted: AdminConfig) -> bool:
         return self._entrance is not None and self._entrance.config.listen == wanted.listen
+
+
+def _share_a_port(one: AdminConfig, other: AdminConfig) -> bool:
+    ports = [it.listen.port for it in (one, other) if isinstance(it.listen, TcpPort)]
+    return len(ports) == 2 and ports[0] == ports[1]

@@ -167,6 +167,11 @@ class _Collector(Collector):
             dead.add_metric([name], tally.dead)
         yield attempts
         yield dead
+        yield CounterMetricFamily(
+            "relay_dead_letters_removed",
+            "Deliveries given up because their destinations are configured no more.",
+            value=self._vitals.removed,
+        )
         yield failures
 
     def _of_routes(self) -> Metric:

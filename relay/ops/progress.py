@@ -1,11 +1,16 @@
 """Whether relay's loops make progress, and which does not."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 STUCK_S = 30.0
 """A round takes no longer, but for the store's part. The longest is one of ingest: three seconds
 for what comes behind a death, two for an engine's answer about its containers."""
+
+LOOK_S = 5.0
+"""How often it is looked whether the loops make progress: longer than most rounds take."""
 
 SLOW_S = 5.0
 """Where a question waits so long for the store, it is the disk that holds things up."""
@@ -49,11 +54,30 @@ class Watch:
 
     def __init__(self, progress: Callable[[], Progress]) -> None:
         self._progress = progress
-        self._suspected: list[str] = []
+        self.suspected: list[str] = []
+        """What was stuck at the last look."""
         self.found: list[str] = []
         """What was stuck at the last look, and something was at the one before."""
 
     def look(self) -> None:
         """Again, some time after the last time."""
-        before, self._suspected = self._suspected, stuck(self._progress())
-        self.found = self._suspected if before else []
+        before, self.suspected = self.suspected, stuck(self._progress())
+        self.found = self.suspected if before else []
+
+
+@asynccontextmanager
+async def watching(progress: Callable[[], Progress]) -> AsyncIterator[Watch]:
+    """A watch that looks every `LOOK_S` as long as the context lasts."""
+    watch = Watch(progress)
+    looking = asyncio.create_task(_look(watch))
+    try:
+        yield watch
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
+
+
+async def _look(watch: Watch) -> None:
+    while True:
+        watch.look()
+        await asyncio.sleep(LOOK_S)

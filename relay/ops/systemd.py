@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import structlog
 
-from relay.ops.progress import Progress, stuck
+from relay.ops.progress import Progress, Watch
 from relay.ops.vitals import Vitals
 
 log = structlog.get_logger()
@@ -102,19 +102,18 @@ async def attend(
     if not manager.listens:
         return
     look_s = min(LOOK_S, manager.watchdog_s / 3) if manager.watchdog_s else LOOK_S
-    said, found = "", list[str]()
+    said, watch = "", Watch(progress)
     while True:
-        seen = progress()
-        before, found = found, stuck(seen)
-        if found and before:  # what was let go just now has not come round yet
-            log.error("relay.stuck", loops=found)
-        status = describe(vitals(), await _waiting(seen, vitals(), pending))
+        watch.look()
+        if watch.found:
+            log.error("relay.stuck", loops=watch.found)
+        status = describe(vitals(), await _waiting(progress(), vitals(), pending))
         if manager.is_owed:
             manager.ready(status)
         elif status != said:
             manager.tell(STATUS=status)
         said = status
-        if not found and manager.watchdog_s is not None:
+        if not watch.suspected and manager.watchdog_s is not None:
             manager.tell(WATCHDOG="1")
         await asyncio.sleep(look_s)
 

@@ -42,6 +42,8 @@ class Vitals:
     store: State
     matches: Mapping[str, int]
     """How many events each route matched, by its name; each that is configured."""
+    removed: int
+    """How many deliveries were given up because their destinations are configured no more."""
     loading: Loading
     now_ns: int
     """The time by which deliveries are due."""

@@ -13,6 +13,7 @@ from relay.engine.cursor import LOOKBACK_NS
 from relay.engine.framing import Framer
 from relay.engine.gap import HISTORY
 from relay.engine.listener import Connect
+from relay.engine.own_container import own_container
 from relay.event import Event
 from relay.rehearsal.recording import Recording
 from relay.rehearsal.rehearsal import Rehearsal, Told
@@ -65,7 +66,13 @@ async def recall(
             now_ns = time_ns() + greeting.ahead_ns
             meant = window.at(now_ns)
             records = await _remembered(client, greeting, meant, now_ns)
-        rehearsal = Rehearsal(config, engine, podman=greeting.podman, host=greeting.name)
+        rehearsal = Rehearsal(
+            config,
+            engine,
+            podman=greeting.podman,
+            host=greeting.name,
+            own_container=own_container(),
+        )
         items = list(Recording(rehearsal, records))
         if records and not items:
             raise EngineUnavailable("answers, but not with events")

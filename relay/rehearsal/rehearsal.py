@@ -65,9 +65,10 @@ class Rehearsal:
         *,
         podman: bool = False,
         host: str | None = None,
+        own_container: str | None = None,
     ) -> None:
         """``engine`` is one that is configured; None for the first. ``host`` is what it says its
-        name is.
+        name is; ``own_container`` is as in `Digest`.
 
         relay's own events come from the engine that is named, else from relay.
         """
@@ -79,7 +80,7 @@ class Rehearsal:
         router = Router(
             config.routes, lambda event, _: self._told.append(Told(event, router.walk(event)))
         )
-        self._digest = Digest(name, "oldest", router)
+        self._digest = Digest(name, "oldest", router, own_container=own_container)
         self._digest.since_ns(1)
         self._digest.take_in([Opened(self._connection)], 1)
 

@@ -244,6 +244,22 @@ def test_a_socket_that_it_may_not_open(engine: PrivateEngine, built: str, tmp_pa
     _wait_for(engine, "engine.connected")
 
 
+def test_what_an_editor_wrote_is_read_again(
+    engine: PrivateEngine, built: str, tmp_path: Path
+) -> None:
+    """Also where it is a new file in the old one's place, for the folder is mounted."""
+    folder = tmp_path / "config"
+    folder.mkdir()
+    path = _printing(folder)
+    _start(engine, *CONFINED, *_mounted(folder, "/etc/relay"))
+    _wait_for(engine, "relay.started")
+    fresh = folder / "config.yaml~"
+    fresh.write_text(path.read_text().replace("name: all", "name: everything"))
+    fresh.chmod(0o644)
+    fresh.replace(path)
+    assert engine.docker("exec", "relay", "relay", "reload").strip() == "reloaded: routes changed"
+
+
 def _config(folder: Path, receiver: Receiver) -> Path:
     hook = {"type": "http", "url_file": "/run/secrets/hook", "concurrency": 1}
     oom = {"type": "container", "action": "oom"}

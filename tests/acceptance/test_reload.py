@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import RelayProcess, write_config
+from tests.support.docker import PrivateEngine
 from tests.support.receiver import Receiver, Trouble
 
 NO_ENGINE = {"here": {"url": "unix:///nowhere/docker.sock"}}
@@ -56,6 +57,38 @@ def test_a_signal_has_the_file_read_again(receiver: Receiver, relay_folder: Path
         relay.wait_for_log("config.reloaded", at_least=2)
         assert relay.terminate() == 0
         assert "Traceback" not in relay.stderr
+
+
+def test_a_real_engine_that_is_listened_to_anew(
+    engine: PrivateEngine, receiver: Receiver, relay_folder: Path
+) -> None:
+    """Its part of the file changes in the midst of its events: each is told, and once."""
+
+    def written(host: str) -> Path:
+        return write_config(
+            relay_folder,
+            engines={"here": {"url": engine.url, "start_from": "oldest", "host": host}},
+            store={"path": str(relay_folder / "relay.db")},
+            destinations={"hook": {"type": "http", "url": receiver.url("/hook")}},
+            routes=[{"name": "all", "match": {"type": "volume"}, "to": "hook"}],
+        )
+
+    with RelayProcess(written("host-0")) as relay:
+        relay.wait_for_log("engine.connected")
+        for number in range(1, 9):
+            engine.make_events(10)
+            written(f"host-{number}")
+            os.kill(relay.pid, signal.SIGHUP)
+            relay.wait_for_log("config.reloaded", at_least=number)
+        engine.make_events(2)
+        made = [it for it in engine.events() if it["Type"] == "volume"]
+        receiver.wait_for(len(made))
+        assert relay.terminate() == 0
+        assert "Traceback" not in relay.stderr
+    events = [it.json["events"][0] for it in receiver.received]
+    told = sorted((it["time_ns"], it["action"], it["actor"]["id"]) for it in events)
+    assert told == sorted((it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in made)
+    assert len({it.headers["webhook-id"] for it in receiver.received}) == len(made)
 
 
 def test_signals_upon_signals(receiver: Receiver, relay_folder: Path) -> None:

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from relay.config import AdminConfig, Config, TcpPort, UnixSocket
 from relay.desk import Desk, OwnDesk
 from relay.ops import admin as served
+from relay.ops import progress as progressing
 from relay.ops.admin import AdminError, admin
 from relay.ops.control import socket_path
 from relay.ops.progress import Progress
@@ -45,6 +46,7 @@ def vitals(store: State = WELL) -> Vitals:
         {},
         store,
         {},
+        0,
         Loading(0),
         NOW_NS,
     )
@@ -100,7 +102,7 @@ async def test_what_is_stuck(
     place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop that does not come round is blamed at the second look, until it does."""
-    monkeypatch.setattr(served, "LOOK_S", 0.001)
+    monkeypatch.setattr(progressing, "LOOK_S", 0.001)
     looks = 0
     at: float = 31
 
@@ -130,7 +132,7 @@ async def test_what_was_let_go_just_now(
     place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One look blames nobody."""
-    monkeypatch.setattr(served, "LOOK_S", 3600.0)
+    monkeypatch.setattr(progressing, "LOOK_S", 3600.0)
     async with answering(place, desk, progress=lambda: progress(3600)):
         await asyncio.sleep(0)
         assert (await get(place, "/livez"))[0] == 200

@@ -38,7 +38,7 @@ async def desk() -> AsyncIterator[OwnDesk]:
 def vitals() -> Vitals:
     """One engine, which is away."""
     return Vitals(
-        {"secretive": Stream(EngineTally(), is_open=False)}, {}, {}, State(), {}, Loading(0), 7
+        {"secretive": Stream(EngineTally(), is_open=False)}, {}, {}, State(), {}, 0, Loading(0), 7
     )
 
 

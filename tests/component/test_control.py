@@ -39,7 +39,9 @@ from relay.ops.control import ControlError, control, socket_path
 from relay.ops.remote import NoAnswer, NobodyListens, remote_desk
 from relay.store.outbox import HOLD_NS, Backlog, Delivery, Names, Selection
 from relay.store.sqlite import SqliteOutbox, open_outbox
+from relay.tap import Tap
 from tests.component.bell import PATIENCE_S
+from tests.support.idle import idle
 from tests.unit.store.samples import intake, told
 
 NOW_NS = 1_795_416_514 * 10**9
@@ -95,7 +97,7 @@ async def desk(request: pytest.FixtureRequest, own: OwnDesk, place: Path) -> Asy
     if request.param == "own":
         yield own
     else:
-        async with control(place, own), remote_desk(place) as theirs:
+        async with control(place, own, Tap(), idle), remote_desk(place) as theirs:
             yield theirs
 
 
@@ -267,7 +269,7 @@ async def test_pages(
     """Many come in several answers, and not one more than asked for."""
     monkeypatch.setattr(remote, "PAGE", 40)
     await bury(outbox, *(told(number, about=str(number)) for number in range(1, 101)))
-    async with control(place, own), remote_desk(place) as desk:
+    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
         assert await desk.dead_letters(ALL, 1000) == await outbox.dead_letters(ALL, 1000)
         assert [each.number for each in await desk.dead_letters(ALL, 50, 90)] == [
             *range(89, 39, -1)
@@ -281,7 +283,7 @@ async def test_long_ones(
     monkeypatch.setattr(served, "PAGE_BYTES", 1)
     await bury(outbox, told(1), told(2), told(3))
     await outbox.take_in(intake(told(4), told(5)), 10)
-    async with control(place, own), remote_desk(place) as desk:
+    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
         assert [each.number for each in await desk.dead_letters(ALL, 10)] == [3, 2, 1]
         assert len(await desk.waiting(None, 10)) == 1
 
@@ -299,7 +301,7 @@ async def ask(place: Path, path: str, body: bytes | io.BytesIO | None = None) ->
 
 async def test_a_greeting(own: OwnDesk, place: Path) -> None:
     """It says who answers."""
-    async with control(place, own):
+    async with control(place, own, Tap(), idle):
         assert await ask(place, "/api/") == (200, {"version": __version__, "now_ns": NOW_NS})
 
 
@@ -331,7 +333,7 @@ async def test_what_cannot_be_meant(
 ) -> None:
     """It is refused in words, and never gets to the store, which it would break for all."""
     await bury(outbox, told(1))
-    async with control(place, own):
+    async with control(place, own, Tap(), idle):
         status, said = await ask(place, path, body)
         assert status == 400
         assert isinstance(said, dict)
@@ -341,7 +343,7 @@ async def test_what_cannot_be_meant(
 
 async def test_what_is_not_there(own: OwnDesk, place: Path) -> None:
     """It is told in the same form; nothing is done by asking for it."""
-    async with control(place, own):
+    async with control(place, own, Tap(), idle):
         assert await ask(place, "/api/nothing") == (404, {"error": "Not Found"})
         assert await ask(place, "/api/dead/drop") == (405, {"error": "Method Not Allowed"})
 
@@ -349,7 +351,7 @@ async def test_what_is_not_there(own: OwnDesk, place: Path) -> None:
 async def test_too_long_a_question(own: OwnDesk, place: Path) -> None:
     """No more of it than a bound is read."""
     long = b" " * (served.QUESTION_BYTES + 1)
-    async with control(place, own):
+    async with control(place, own, Tap(), idle):
         status, _ = await ask(place, "/api/dead/drop", io.BytesIO(long))
         assert status == 413
 
@@ -378,7 +380,11 @@ async def test_a_store_that_hangs(
     """It is told soon; what needs no store is answered; and what was asked is done later."""
     monkeypatch.setattr(served, "ANSWER_S", 0.01)
     await bury(outbox, told(1))
-    async with control(place, own), remote_desk(place) as desk, hanging(outbox) as go_on:
+    async with (
+        control(place, own, Tap(), idle),
+        remote_desk(place) as desk,
+        hanging(outbox) as go_on,
+    ):
         for question in (desk.pending, lambda: desk.drop(ALL), lambda: desk.waiting(None, 9)):
             with pytest.raises(NoAnswer, match=r"its store has not answered for 0\.01 s; if"):
                 await question()
@@ -397,7 +403,7 @@ async def test_few_wait_for_a_store_that_hangs(
     """However often it is asked; once it works, there is room again."""
     monkeypatch.setattr(served, "ANSWER_S", 0.01)
     monkeypatch.setattr(served, "AT_ONCE", 2)
-    async with control(place, own), remote_desk(place) as desk:
+    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
         async with hanging(outbox):
             asked = outbox._committer._unanswered
             for _ in range(5):
@@ -434,7 +440,7 @@ async def test_work_that_takes_long(
             return 7
 
     desk = Slow(outbox, lambda: ["ops"], lambda: NOW_NS)
-    async with control(place, desk), remote_desk(place) as theirs:
+    async with control(place, desk, Tap(), idle), remote_desk(place) as theirs:
         assert await theirs.drop(ALL) == 7
     assert probed == 3
 
@@ -444,7 +450,7 @@ async def test_the_end_does_not_wait_for_the_store(
 ) -> None:
     """Whoever asks is told that the relay went away."""
     async with hanging(outbox):
-        serving = control(place, own)
+        serving = control(place, own, Tap(), idle)
         await serving.__aenter__()
         async with remote_desk(place) as desk:
             asking = asyncio.create_task(desk.pending())
@@ -460,7 +466,7 @@ async def test_for_its_owner_alone(own: OwnDesk, place: Path) -> None:
     """Its mode is 0600 whatever the mask, which stays as it was; it goes with relay."""
     before = os.umask(0)
     try:
-        async with control(place, own):
+        async with control(place, own, Tap(), idle):
             assert stat.S_IMODE(place.stat().st_mode) == 0o600
     finally:
         assert os.umask(before) == 0
@@ -469,9 +475,9 @@ async def test_for_its_owner_alone(own: OwnDesk, place: Path) -> None:
 
 async def test_in_use(own: OwnDesk, place: Path) -> None:
     """It is left to the one who has it."""
-    async with control(place, own):
+    async with control(place, own, Tap(), idle):
         with pytest.raises(ControlError, match=r"^socket .*\.sock cannot be had: it is taken by"):
-            await control(place, own).__aenter__()
+            await control(place, own, Tap(), idle).__aenter__()
         assert (await ask(place, "/api/"))[0] == 200
 
 
@@ -481,7 +487,7 @@ async def test_left_over(own: OwnDesk, place: Path) -> None:
         killed.bind(str(place))
     with pytest.raises(NobodyListens, match=r"relay\.db\.sock: Connection refused"):
         await remote_desk(place).__aenter__()
-    async with control(place, own):
+    async with control(place, own, Tap(), idle):
         assert (await ask(place, "/api/"))[0] == 200
 
 
@@ -489,7 +495,7 @@ async def test_a_file_in_its_place(own: OwnDesk, place: Path) -> None:
     """It is not touched, and nobody listens there."""
     place.write_text("precious")
     with pytest.raises(ControlError, match="it is taken by another program or, as a path"):
-        await control(place, own).__aenter__()
+        await control(place, own, Tap(), idle).__aenter__()
     with pytest.raises(NobodyListens):
         await remote_desk(place).__aenter__()
     assert place.read_text() == "precious"
@@ -508,14 +514,14 @@ async def test_a_path_that_is_too_long_for_a_socket(own: OwnDesk, tmp_path: Path
     folder = tmp_path / ("d" * 120) / ("e" * 120)
     folder.mkdir(parents=True)
     place = socket_path(folder / "relay.db")
-    async with control(place, own), remote_desk(place) as desk:
+    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
         assert await desk.now_ns() == NOW_NS
         assert stat.S_IMODE(place.stat().st_mode) == 0o600
         with pytest.raises(ControlError, match="it is taken"):
-            await control(place, own).__aenter__()
+            await control(place, own, Tap(), idle).__aenter__()
     assert not place.exists()
     os.mknod(place, stat.S_IFSOCK)
-    async with control(place, own), remote_desk(place) as desk:
+    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
         assert await desk.now_ns() == NOW_NS
 
 
@@ -523,7 +529,7 @@ async def test_a_name_that_is_too_long_for_a_socket(own: OwnDesk, tmp_path: Path
     """There is no way around that; nobody can listen there."""
     place = socket_path(tmp_path / ("d" * 200))
     with pytest.raises(ControlError, match=r"\.sock cannot be had: File name too long"):
-        await control(place, own).__aenter__()
+        await control(place, own, Tap(), idle).__aenter__()
     with pytest.raises(NobodyListens):
         await remote_desk(place).__aenter__()
 
@@ -569,7 +575,7 @@ async def test_one_that_has_no_time(
                 waiting.setblocking(False)
                 waiting.connect(str(place))
         with pytest.raises(ControlError, match="it is taken"):
-            await control(place, own).__aenter__()
+            await control(place, own, Tap(), idle).__aenter__()
         with pytest.raises(NoAnswer):
             await remote_desk(place).__aenter__()
 

@@ -183,3 +183,19 @@ async def test_what_is_unexpected_in_a_lane_ends_it_all(
                     await daemon.run(config, store, world, Stop())
         async with running(config, store):
             await webhook.wait_for(lambda whats: whats == ["a"])
+
+
+async def test_a_stop_while_the_store_is_opened(
+    engine: ScriptedEngine, url: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the start at once: nothing has begun that would have to be finished."""
+    opening = asyncio.Event()
+
+    async def hang(_: object) -> None:
+        opening.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("relay.store.committer.Committer.start", hang)
+    async with running(configured(url, engine), store) as stop:
+        await opening.wait()
+        stop.ask()

@@ -22,6 +22,7 @@ from relay.rehearsal.recording import Recording
 from relay.rehearsal.rehearsal import Rehearsal
 from tests.component import scripted_engine
 from tests.component.bell import PATIENCE_S
+from tests.component.scripted_containers import id_of
 from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
 from tests.streams import ENGINES, lines
 
@@ -76,6 +77,16 @@ async def test_what_happened(engine: ScriptedEngine) -> None:
     assert {(it.event.engine, it.event.host) for it in found.told} == {("here", "node-1")}
     assert found.reaches_ns is None
     assert engine.streams == []
+
+
+async def test_in_a_container(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands in relay's own match no route, as in the daemon."""
+    monkeypatch.setattr(hindsight, "own_container", lambda: id_of("relay"))
+    for name in ("relay", "works"):
+        engine.record(name, action="exec_start: sh", ago_s=30)
+    assert [(name, routes) for name, _, routes in told(await recalled(engine)) if routes] == [
+        ("works", ["noise"])
+    ]
 
 
 @pytest.mark.parametrize("recorded", ENGINES)

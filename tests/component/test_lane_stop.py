@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.channel import Channel
-from relay.config import HttpDestination
+from relay.config import HttpDestination, Rate
 from relay.delivery.limits import Valve
 from relay.event import Actor, Event
 from relay.exchange import Request, Response
@@ -18,6 +18,8 @@ from relay.store.outbox import Due, Intake
 from relay.store.sqlite import open_outbox
 from tests.component.bell import PATIENCE_S
 from tests.component.gossip import Heard
+from tests.component.lane import Clock, Destination, Hours, running, take_in, told
+from tests.component.lane import lane as make_lane
 
 NOW_NS = 10**18
 SECRET = "hush-4711"
@@ -66,3 +68,26 @@ async def test_a_stop_during_a_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyP
             await lane.run()
         assert await store.pending() == {"sink": 1}
     assert len(sink.sent) == 1
+
+
+async def test_a_lane_that_leaves_takes_no_turn_from_another() -> None:
+    """While its last attempt gets no answer, what shares its place goes on at the place's rate."""
+    leaving, other, clock = Destination(), Destination(), Clock()
+    valve = Valve([Rate(1, 60.0)])
+    leaving.open.clear()
+    async with open_outbox(None) as outbox:
+        await take_in(outbox, told(1, "a"), told(2, "b"))
+        first = make_lane(outbox, leaving, clock, valve=valve)
+        second = make_lane(outbox, other, clock, "more", valve=valve)
+        async with running(first, second):
+            await leaving.until(1)
+            await Hours(outbox, clock).settle()
+            await take_in(outbox, told(3, "c"), to="more")
+            await Hours(outbox, clock, "more").settle()
+            first.leave()
+            for _ in range(5):  # it asks the store once, which answers in order
+                await outbox.pending()
+            await Hours(outbox, clock, "more").move(60)
+            await other.until(1)
+            leaving.open.set()
+    assert len(leaving.begun) == 1

@@ -12,11 +12,13 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from relay.desk import NotReloaded
 from relay.store.outbox import Selection
 from tests.component.bell import PATIENCE_S, Bell
 from tests.component.household import CONTAINERS, Household, http, listened, scraped
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
+from tests.support.certificates import Authority
 
 ALIVE = {"name": "alive", "match": {"type": "relay", "action": "heartbeat"}, "to": "hook"}
 
@@ -318,3 +320,24 @@ async def test_many_reloads_leave_nothing_behind(
                 await asyncio.sleep(0.01)
         engine.happen("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
+
+
+async def test_certificates_that_are_renewed(house: Household, tmp_path: Path) -> None:
+    """The destination is reached with the new ones, though the file names the same."""
+    ca = tmp_path / "renewed.pem"
+
+    def renew(name: str) -> None:
+        folder = tmp_path / name
+        folder.mkdir()
+        ca.write_bytes(Authority(folder).certificate.read_bytes())
+
+    renew("first")
+    hook = {"hook": http("https://127.0.0.1:1/", tls={"ca_file": str(ca)})}
+    async with house.running(destinations=hook):
+        assert await house.reload(destinations=hook) == []
+        renew("second")
+        assert await house.reload(destinations=hook) == ["destination hook changed"]
+        assert await house.reload(destinations=hook) == []
+        ca.unlink()
+        with pytest.raises(NotReloaded, match=r"hook\.tls\.ca_file: .* cannot be read"):
+            await house.reload(destinations=hook)

@@ -207,6 +207,7 @@ async def test_a_read_that_takes_too_long(
         for _ in range(3):
             with pytest.raises(NotReloaded, match=r"took more than 0\.02 s"):
                 await desk.reload()
+        await gate.begun.wait()
         assert gate.reads == 1
         engine.happen("a")
         await webhook.wait_for(lambda whats: whats == ["a"])

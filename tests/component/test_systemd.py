@@ -179,7 +179,7 @@ async def test_a_lane_that_hangs_stops_the_beat(
 
 async def test_ready_is_repeated_until_there_is_room(supervisor: Supervisor) -> None:
     """A manager that does not read at the moment gets it later."""
-    vitals = Vitals({}, {}, {}, State(), {}, Loading(0), 0)
+    vitals = Vitals({}, {}, {}, State(), {}, 0, Loading(0), 0)
 
     async def pending() -> dict[str, int]:
         return {}

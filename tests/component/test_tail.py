@@ -32,6 +32,7 @@ from tests.component.house import CONTAINERS, OWN, configured, running
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.test_control import answering
 from tests.component.webhook import Webhook
+from tests.support.idle import idle
 from tests.unit.formats.samples import container
 
 ALL = Wish(everything=True)
@@ -86,7 +87,7 @@ async def rest(lines: AsyncIterator[Seen | Lost]) -> list[Seen | Lost]:
 
 async def test_as_it_happens(tap: Tap, desk: OwnDesk, place: Path) -> None:
     """Each event arrives at once, whole, at everybody who wants it."""
-    async with control(place, desk, tap), tail(place) as one, tail(place) as other:
+    async with control(place, desk, tap, idle), tail(place) as one, tail(place) as other:
         for number in (1, 2):
             tap.put(event(number), ())
             assert [await anext(one), await anext(other)] == [Seen(event(number), [])] * 2
@@ -96,7 +97,7 @@ async def test_what_is_wanted(tap: Tap, desk: OwnDesk, place: Path) -> None:
     """Whether all, and of which engine, is decided where it happens."""
     odd = "a&all=1#\x1b \u202eé"
     wishes = [Wish(), ALL, Wish(engine="edge"), Wish(everything=True, engine=odd)]
-    async with control(place, desk, tap), AsyncExitStack() as open_:
+    async with control(place, desk, tap, idle), AsyncExitStack() as open_:
         for wish in wishes:
             await open_.enter_async_context(tail(place, wish))
         assert [listener.wish for listener in tap._listeners] == wishes
@@ -107,7 +108,7 @@ async def test_one_that_does_not_read(
 ) -> None:
     """It keeps nobody waiting, holds little, and is told how many it did not see."""
     monkeypatch.setattr(tapped, "QUEUE_MOST", 50)
-    async with control(place, desk, tap), tail(place) as slow, tail(place) as quick:
+    async with control(place, desk, tap, idle), tail(place) as slow, tail(place) as quick:
         listener = tap._listeners[0]
         for number in range(1, 2001):
             tap.put(event(number, size=2000), ())
@@ -126,7 +127,7 @@ async def test_one_that_does_not_read(
 
 async def test_one_too_many(tap: Tap, desk: OwnDesk, place: Path) -> None:
     """It is refused in words; the others go on."""
-    async with control(place, desk, tap), AsyncExitStack() as open_:
+    async with control(place, desk, tap, idle), AsyncExitStack() as open_:
         tails = [await open_.enter_async_context(tail(place)) for _ in range(LISTENERS)]
         with pytest.raises(NoAnswer, match="says: 16 commands watch it already: end one"):
             await tail(place).__aenter__()
@@ -139,7 +140,7 @@ async def test_who_goes_makes_room(
 ) -> None:
     """Soon, though nothing happens."""
     monkeypatch.setattr(streaming, "LOOK_EVERY_S", 0.001)
-    async with control(place, desk, tap):
+    async with control(place, desk, tap, idle):
         async with tail(place), tail(place):
             assert tap.listeners == 2
         await until(lambda: tap.listeners == 0)
@@ -147,7 +148,7 @@ async def test_who_goes_makes_room(
 
 async def test_the_end_of_relay(tap: Tap, desk: OwnDesk, place: Path) -> None:
     """The last events arrive, and then it is over."""
-    serving = control(place, desk, tap)
+    serving = control(place, desk, tap, idle)
     await serving.__aenter__()
     async with tail(place) as lines:
         tap.put(event(1), ())
@@ -160,7 +161,7 @@ async def test_the_end_waits_for_nobody(
 ) -> None:
     """However many do not read."""
     monkeypatch.setattr(served, "CLOSE_S", 3600)
-    serving = control(place, desk, tap)
+    serving = control(place, desk, tap, idle)
     await serving.__aenter__()
     async with AsyncExitStack() as open_:
         for _ in range(LISTENERS):
@@ -175,7 +176,7 @@ async def test_the_end_waits_for_nobody(
 
 async def test_relay_ends_before_it_is_asked(tap: Tap, desk: OwnDesk, place: Path) -> None:
     """That is as if none had been there."""
-    serving = control(place, desk, tap)
+    serving = control(place, desk, tap, idle)
     await serving.__aenter__()
     async with remote_desk(place) as theirs:
         await serving.__aexit__(None, None, None)
@@ -295,7 +296,7 @@ async def test_somebody_ends_it(
     tap: Tap, desk: OwnDesk, place: Path, config: Path, number: signal.Signals
 ) -> None:
     """Lines as they come, until then; it says nothing about that and ends with 0."""
-    async with control(place, desk, tap), command(tap, config, "--all") as tailing:
+    async with control(place, desk, tap, idle), command(tap, config, "--all") as tailing:
         tap.put(event(10**18), ())
         line = "01:46:40Z container start web-1000000000000000000 → no route takes it\n"
         assert await printed(tailing) == line
@@ -305,7 +306,7 @@ async def test_somebody_ends_it(
 
 async def test_json_lines(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
     """For programs."""
-    async with control(place, desk, tap), command(tap, config, "--all", "--json") as tailing:
+    async with control(place, desk, tap, idle), command(tap, config, "--all", "--json") as tailing:
         tap.put(event(10**18), ())
         assert json.loads(await printed(tailing))["event"]["action"] == "start"
         tailing.terminate()
@@ -316,7 +317,7 @@ async def test_on_a_terminal(tap: Tap, desk: OwnDesk, place: Path, config: Path)
     for form, coloured in ([], True), (["--json"], False):
         ours, theirs = pty.openpty()
         async with (
-            control(place, desk, tap),
+            control(place, desk, tap, idle),
             command(tap, config, "--all", *form, stdout=theirs) as tailing,
         ):
             tap.put(event(10**18), ())
@@ -330,7 +331,7 @@ async def test_on_a_terminal(tap: Tap, desk: OwnDesk, place: Path, config: Path)
 
 async def test_relay_ends(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
     """It says so, with exit code 1."""
-    serving = control(place, desk, tap)
+    serving = control(place, desk, tap, idle)
     await serving.__aenter__()
     async with command(tap, config) as tailing:
         await serving.__aexit__(None, None, None)
@@ -341,7 +342,7 @@ async def test_relay_ends(tap: Tap, desk: OwnDesk, place: Path, config: Path) ->
 async def test_nobody_reads_it_any_more(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
     """It ends with what it is piped into, though nothing more happens, and says nothing."""
     ours, theirs = os.pipe()
-    async with control(place, desk, tap), command(tap, config, stdout=theirs) as tailing:
+    async with control(place, desk, tap, idle), command(tap, config, stdout=theirs) as tailing:
         os.close(theirs)
         os.close(ours)
     assert (tailing.returncode, await complaint(tailing)) == (0, "")
@@ -359,7 +360,7 @@ async def test_a_terminal_that_was_paused(
         return held >= room - PIPE_BUF
 
     async with (
-        control(place, desk, tap),
+        control(place, desk, tap, idle),
         command(tap, config, "--all", "--json", stdout=theirs) as tailing,
     ):
         os.close(theirs)

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.component.bell import Bell
+from tests.support.loopback import on_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,11 @@ class Webhook:
         self._bell = Bell()
         self._free = asyncio.Event()
         self._free.set()
+        self._held: tuple[str, ...] = ()
 
-    def hold(self) -> None:
-        """Answer nothing from now on."""
+    def hold(self, *whats: str) -> None:
+        """Answer nothing from now on, or nothing that tells of these."""
+        self._held = whats
         self._free.clear()
 
     def release(self) -> None:
@@ -60,19 +63,17 @@ class Webhook:
         """Serve on a free port; gives the URL."""
         app = web.Application()
         app.router.add_post("/hook", self._hook)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        try:
-            yield f"http://{host}:{port}/hook"
-        finally:
-            self.release()
-            await runner.cleanup()
+        async with on_loopback(app) as url:
+            try:
+                yield f"{url}/hook"
+            finally:
+                self.release()
 
     async def _hook(self, request: web.Request) -> web.Response:
         (event,) = (await request.json())["events"]
-        self.taken.append(Taken(request.headers["webhook-id"], event))
+        taken = Taken(request.headers["webhook-id"], event)
+        self.taken.append(taken)
         self._bell.ring()
-        await self._free.wait()
+        if not self._held or taken.what in self._held:
+            await self._free.wait()
         return web.Response(status=self.status, headers=self.headers)

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,8 @@ from relay.config import Config, parse
 from relay.exchange import Request, Response
 from relay.outlet import Sources, give_up
 from relay.plan import Opened, Plan, Unreloadable, check_fixed
-from relay.reload import changes
+from relay.reading import Reader
+from relay.reload import Reloader, ReloadFailed, Source, changes
 from relay.routing.router import Router
 from relay.store.outbox import Selection
 from relay.store.sqlite import open_outbox
@@ -162,3 +164,16 @@ async def test_a_stop_in_the_midst_of_it(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(asyncio.CancelledError):
             await give_up("ops", Sources(outbox, heard, lambda: 20), is_gone)
     assert heard.buried == [("ops", "destination_removed", 2)]
+
+
+async def test_one_that_has_ended() -> None:
+    """Whoever waits for a reload, and whoever asks for one, is told that relay is stopping."""
+    none: Any = None
+    reloader = Reloader(Source(config), none, Reader(), none, none)
+    waiting = [asyncio.create_task(reloader.reload()) for _ in range(2)]
+    await asyncio.sleep(0)
+    reloader.end()
+    reloader.end()
+    for asked in [*waiting, reloader.reload()]:
+        with pytest.raises(ReloadFailed, match="relay is stopping"):
+            await asked

@@ -21,7 +21,9 @@ from relay.notification import Include, Included, Notification
 from relay.ops.control import control, socket_path
 from relay.store.outbox import HOLD_NS, Outbox
 from relay.store.sqlite import open_outbox
+from relay.tap import Tap
 from tests.component.bell import PATIENCE_S
+from tests.support.idle import idle
 from tests.unit.store.samples import intake, told
 
 T = TypeVar("T")
@@ -135,7 +137,7 @@ def relay_that_runs(
                 await work(outbox)
             running = Running(lambda: known, enable, lambda: report, reloaded)
             desk = OwnDesk(outbox, lambda: destinations, lambda: now_ns, running)
-            async with control(socket_path(store), desk):
+            async with control(socket_path(store), desk, Tap(), idle):
                 ready.set()
                 await stop.wait()
 

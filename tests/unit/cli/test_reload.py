@@ -1,5 +1,7 @@
 """``relay reload``."""
 
+from pathlib import Path
+
 import pytest
 
 from relay.desk import NotReloaded
@@ -47,9 +49,35 @@ def test_a_file_with_mistakes(place: Place) -> None:
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_without_a_relay(place: Place, kept: bool) -> None:
-    """There is none that could read it."""
+    """There is none that could read it; or it has another store, which a start alone changes."""
     if kept:
         place.store.touch()
-    assert "no relay is running: when one starts, it reads the configuration" in failure(
-        run("reload")
+    assert failure(run("reload")) == (
+        f"no relay is running with the store {place.store}: when one starts, it reads the "
+        "configuration. If store.path was changed, restart the one that runs"
     )
+
+
+def test_a_file_that_is_no_yaml(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not say where the store is: the relay at the usual place is asked all the same."""
+    place.file.write_text("routes: [")
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+
+    def refuse() -> list[str]:
+        raise ConfigError(PROBLEMS)
+
+    with relay_that_runs(place.store, reload=refuse):
+        assert "config.yaml:9:1: admn" in failure(run("reload"))
+
+
+def test_a_file_that_is_no_yaml_without_a_relay(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with it is told."""
+    place.file.write_text("routes: [")
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    result = run("reload")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception).startswith(f"{place.file}:1:")

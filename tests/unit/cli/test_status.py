@@ -243,7 +243,7 @@ def test_nothing_that_others_wrote_is_obeyed(place: Place) -> None:
         (["config.yaml:3:7: to: 'hok' is not a destination"], ""),
         (
             ["config.yaml:3:7: to: 'hok' is not a destination", "a", "b"],
-            " (and 2 more: relay check)",
+            " (and 2 more, in its log)",
         ),
     ],
 )

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 
 from relay.config import SlackDestination, Vendor, parse
 from relay.formats.wording import Wording
 from relay.notification import Notification, notify
+from relay.template import Template
 
 from .samples import CRASH, OOM, notifications
 
@@ -46,6 +48,22 @@ def test_a_destinations_words_are_for_all_other_routes() -> None:
         card = wording([]).card(notify(route, labelled))
         assert card.given_title == f"{CRASH.actor.name} at the destination"
         assert card.text == "see there"
+
+
+def test_no_words_are_compiled_before_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There can be as many as routes for every destination, and a reload waits for none."""
+    made: list[str] = []
+
+    def template(source: str) -> Template:
+        made.append(source)
+        return Template(source)
+
+    monkeypatch.setattr("relay.formats.wording.Template", template)
+    words = wording([])
+    assert made == []
+    for _ in range(2):
+        assert words.card(notify("own", OOM)).text == "a\nb"
+    assert made == ["{{ event.name }} by the route", "a\nb"]
 
 
 def test_without_words_it_is_relays_own() -> None:

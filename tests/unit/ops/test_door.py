@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.config import AdminConfig
 from relay.ops.admin import AdminError
-from relay.ops.door import Door
+from relay.ops.door import Door, InItsWay
 
 
 class House:
@@ -73,6 +74,17 @@ async def test_to_the_same() -> None:
     assert house.open["127.0.0.1:1"]() is second
 
 
+async def test_a_token_that_is_dropped() -> None:
+    """It is said what is refused from then on, where others can ask."""
+    house = House()
+    listen = {"listen": "0.0.0.0:1"}
+    guarded = {**listen, "token": "a-token-that-is-long-enough-0123456789"}
+    await house.move(AdminConfig.model_validate(guarded))
+    with capture_logs() as logs:
+        await house.move(AdminConfig.model_validate(listen))
+    assert [it["event"] for it in logs] == ["admin.without_token"]
+
+
 async def test_one_that_is_taken() -> None:
     """The one in use stays, and can be closed."""
     house = House("127.0.0.1:2")
@@ -82,6 +94,16 @@ async def test_one_that_is_taken() -> None:
     assert list(house.open) == ["127.0.0.1:1"]
     await house.door.close()
     assert list(house.open) == []
+
+
+async def test_a_port_that_relay_itself_has() -> None:
+    """At another address it may be taken: that is said, and the one in use stays."""
+    house = House("0.0.0.0:1")
+    await house.move(at(1))
+    wanted = AdminConfig.model_validate({"listen": "0.0.0.0:1"})
+    with pytest.raises(InItsWay, match=r"relay itself has its port, at 127\.0\.0\.1:1: take ano"):
+        await house.move(wanted)
+    assert list(house.open) == ["127.0.0.1:1"]
 
 
 async def test_a_plan_that_fails_later() -> None:

@@ -32,6 +32,7 @@ def vitals(tally: EngineTally | None = None, store: State | None = None) -> Vita
         {"hook": Condition()},
         store or State(),
         {"crashed": 0},
+        0,
         Loading(0),
         NOW_NS,
     )
@@ -82,6 +83,7 @@ def test_all_are_there_from_the_start() -> None:
             "relay_events_inferred_total oom here",
             *(f"relay_delivery_attempts_total hook {what} {why}" for what, why in VERDICTS),
             "relay_dead_letters_total hook",
+            "relay_dead_letters_removed_total",
             "relay_template_failures_total hook",
             "relay_destination_failing hook",
             "relay_destination_stopped hook",

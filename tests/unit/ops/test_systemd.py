@@ -23,7 +23,7 @@ def vitals(
     store: State | None = None,
 ) -> Vitals:
     heard = {name: Stream(EngineTally(), is_open) for name, is_open in streams.items()}
-    return Vitals(heard, {}, conditions or {}, store or State(), {}, Loading(0), 0)
+    return Vitals(heard, {}, conditions or {}, store or State(), {}, 0, Loading(0), 0)
 
 
 @pytest.fixture(params=["path", "abstract"])

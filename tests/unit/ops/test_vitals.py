@@ -21,7 +21,7 @@ def vitals(*open_: bool, store: State | None = None) -> Vitals:
         for number, is_open in enumerate(open_)
     }
     conditions = {"hook": Condition(failing=True)}
-    return Vitals(streams, {"hook": dead}, conditions, store or State(), {}, Loading(0), NOW_NS)
+    return Vitals(streams, {"hook": dead}, conditions, store or State(), {}, 0, Loading(0), NOW_NS)
 
 
 def test_ready() -> None:
