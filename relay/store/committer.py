@@ -89,9 +89,17 @@ class Committer:
         return 0.0 if oldest_s is None else monotonic() - oldest_s
 
     async def start(self) -> None:
-        """Open the connection in its thread. Raises what opening it raises."""
+        """Open the connection in its thread. Raises what opening it raises.
+
+        Where nobody waits for it any more, it is closed once it is open.
+        """
         self._thread.start()
-        await self._opened
+        try:
+            await self._opened
+        except asyncio.CancelledError:
+            self._closing.set()
+            self._jobs.put(None)
+            raise
 
     async def run(self, work: Work[T]) -> T:
         """Do the work in the next transaction; return its result once that is committed.
@@ -199,7 +207,8 @@ class Committer:
             )
 
     def _tell(self, answers: "list[_Answer]") -> None:
-        self._loop.call_soon_threadsafe(_resolve, answers)
+        with suppress(RuntimeError):  # a loop that has ended has nobody who waits
+            self._loop.call_soon_threadsafe(_resolve, answers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
+from time import time_ns
 
 import pytest
 
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import PrivateEngine
-from tests.support.receiver import Receiver, Trouble
+from tests.support.receiver import Received, Receiver, Trouble
 
 NO_ENGINE = {"here": {"url": "unix:///nowhere/docker.sock"}}
 
@@ -73,6 +75,7 @@ def test_a_real_engine_that_is_listened_to_anew(
             routes=[{"name": "all", "match": {"type": "volume"}, "to": "hook"}],
         )
 
+    begun_ns = time_ns()  # what other tests did is remembered as well, and forgotten meanwhile
     with RelayProcess(written("host-0")) as relay:
         relay.wait_for_log("engine.connected")
         for number in range(1, 9):
@@ -81,14 +84,20 @@ def test_a_real_engine_that_is_listened_to_anew(
             os.kill(relay.pid, signal.SIGHUP)
             relay.wait_for_log("config.reloaded", at_least=number)
         engine.make_events(2)
-        made = [it for it in engine.events() if it["Type"] == "volume"]
-        receiver.wait_for(len(made))
+        volumes = [it for it in engine.events() if it["Type"] == "volume"]
+        made = [it for it in volumes if it["timeNano"] >= begun_ns]
+        receiver.wait_for(lambda arrived: len(_since(begun_ns, arrived)) >= len(made))
         assert relay.terminate() == 0
         assert "Traceback" not in relay.stderr
-    events = [it.json["events"][0] for it in receiver.received]
+    arrived = _since(begun_ns, receiver.received)
+    events = [it.json["events"][0] for it in arrived]
     told = sorted((it["time_ns"], it["action"], it["actor"]["id"]) for it in events)
     assert told == sorted((it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in made)
-    assert len({it.headers["webhook-id"] for it in receiver.received}) == len(made)
+    assert len({it.headers["webhook-id"] for it in arrived}) == len(made)
+
+
+def _since(begun_ns: int, arrived: Sequence[Received]) -> list[Received]:
+    return [it for it in arrived if it.json["events"][0]["time_ns"] >= begun_ns]
 
 
 def test_signals_upon_signals(receiver: Receiver, relay_folder: Path) -> None:

@@ -164,6 +164,28 @@ async def test_closing_does_what_was_asked_for() -> None:
     assert "store" not in [thread.name for thread in threading.enumerate()]
 
 
+async def test_a_start_that_nobody_waits_for() -> None:
+    """What was opened is closed, and nothing of it is left."""
+    begun, free = threading.Event(), threading.Event()
+
+    class Slow(Database):
+        def open(self) -> sqlite3.Connection:
+            begun.set()
+            free.wait(10)
+            return super().open()
+
+    database = Slow()
+    committer = Committer(database)
+    starting = asyncio.ensure_future(committer.start())
+    await asyncio.to_thread(begun.wait)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    free.set()
+    await asyncio.to_thread(committer._thread.join)
+    assert database.closed.is_set()
+
+
 async def test_what_opening_raises_is_raised() -> None:
     """To who starts it; closing it then is no harm."""
 
