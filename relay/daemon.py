@@ -150,10 +150,10 @@ async def _works(
     tasks: asyncio.TaskGroup,
     resources: AsyncExitStack,
 ) -> Works:
-    """All that is at work, before anything is; closed with the resources."""
+    """All that is at work, before anything is; closed with the resources. A plan brings routes."""
     lost = asyncio.Event()
     outbox = await _outbox(config, store, lost, resources)
-    router, clock = Router(config.routes, tap.put), SteadyClock()
+    router, clock = Router((), tap.put), SteadyClock()
     announcer = Announcer(router, outbox, clock.now_ns, lost)
     means = Means(router, outbox, clock.now_ns, announcer.heed, world.pace)
     works = Works(config, means, announcer, clock, door, tasks)

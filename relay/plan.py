@@ -44,8 +44,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What files have to say of a configuration that names them."""
+    """What takes its time to find out of a configuration."""
 
+    router: Router
     setups: Mapping[str, Setup]
     """Of every engine."""
     certificates: Mapping[str, tuple[bytes, ...]]
@@ -63,13 +64,14 @@ def check_fixed(before: Config, after: Config) -> None:
 
 
 def survey(config: Config, environ: Mapping[str, str]) -> Survey:
-    """Look at the files. Raises `EndpointError`; may wait for a disk."""
+    """Compile the routes and look at the files. Raises `EndpointError`; may wait for a disk."""
     places = endpoints(config.engines, environ)
     setups = {
         name: Setup(places[name], engine, config.ingest.buffer, config.reconcile)
         for name, engine in config.engines.items()
     }
-    return Survey(setups, {name: _certificates(to) for name, to in config.destinations.items()})
+    certificates = {name: _certificates(to) for name, to in config.destinations.items()}
+    return Survey(Router(config.routes), setups, certificates)
 
 
 async def prepared(
@@ -84,7 +86,6 @@ async def prepared(
     Raises `TlsError` where a destination's certificates cannot be used, and `AdminError`. What was
     opened until then is closed again.
     """
-    router = Router(config.routes)
     made: dict[str, Opened] = {}
     async with AsyncExitStack() as guard:
         for name, to in config.destinations.items():
@@ -102,7 +103,7 @@ async def prepared(
         }
         entrance = await door.opened(config.admin, guard)
         guard.pop_all()  # whoever adopts the plan closes them
-    return Plan(config, router, found.setups, made, reworded, entrance)
+    return Plan(config, found.router, found.setups, made, reworded, entrance)
 
 
 def _is_unchanged(outlet: Outlet | None, to: Destination, certificates: tuple[bytes, ...]) -> bool:

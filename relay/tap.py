@@ -77,7 +77,9 @@ class Tap:
         self._listeners: list[Listener] = []
 
     def put(self, event: Event, steps: Sequence[Step]) -> None:
-        """Show an event with the steps of all routes; waits for nobody."""
+        """Show an event with the steps of the routes that match it; waits for nobody."""
+        if not self._listeners:
+            return
         wanting = [it for it in self._listeners if it.wish.grants(event, steps)]
         if wanting:
             line = msgspec.json.encode(seen(event, steps)) + b"\n"

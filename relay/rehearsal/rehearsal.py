@@ -77,7 +77,9 @@ class Rehearsal:
         host = config.engines[name].host or host or name
         self._connection = Connection(name, host, opened_ns=0, since_ns=0, podman=podman)
         self._told: list[Told] = []
-        router = Router(config.routes, lambda event, steps: self._told.append(Told(event, steps)))
+        router = Router(
+            config.routes, lambda event, _: self._told.append(Told(event, router.walk(event)))
+        )
         self._digest = Digest(name, "oldest", router, own_container=own_container)
         self._digest.since_ns(1)
         self._digest.take_in([Opened(self._connection)], 1)

@@ -2,11 +2,14 @@
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
 
 from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
 from relay.event import TYPE_RELAY, Event
+from relay.routing.hooks import Kind, hooks
 
 Value = str | int | None
 Test = Callable[[tuple[Value, ...]], bool]
@@ -47,14 +50,23 @@ def _shown(value: Value) -> str:
 class Matcher:
     """A compiled match. Its conditions are tried in the order in which they were written."""
 
+    __slots__ = ("conditions",)
+
     def __init__(self, match: Match) -> None:
         self.conditions = tuple(_conditions(match, ""))
-        if not _names_relay(match):
+        if not names_relay(match):
             self.conditions = (_FOREIGN, *self.conditions)
 
     def first_failure(self, event: Event) -> Condition | None:
         """The first condition that the event does not fulfil; None if it fulfils all."""
-        return next((c for c in self.conditions if not c.test(event)), None)
+        for condition in self.conditions:
+            if not condition.test(event):
+                return condition
+        return None
+
+    def takes(self, event: Event) -> bool:
+        """Whether the event fulfils all conditions."""
+        return self.first_failure(event) is None
 
 
 def _conditions(match: Match, prefix: str) -> Iterator[Condition]:
@@ -86,8 +98,39 @@ def _none_of(match: Match, path: str) -> Condition:
     return Condition(path, "its match not to match", _all_of_it, test)
 
 
+@lru_cache(maxsize=1024)  # many routes ask for the same type and action
 def _of_field(field: Field, prefix: str) -> Condition:
-    values = _reader(field)
+    path = f"{prefix}{field.name}" + (f".{field.key}" if field.key is not None else "")
+    return Condition(path, " or ".join(map(_words, field.patterns)), _values(field), _test(field))
+
+
+def _test(field: Field) -> Callable[[Event], bool]:
+    keys = _exact(field.patterns)
+    if field.name == "action":
+        if keys is None:
+            return _test_of_any(field)
+        return lambda event: not keys.isdisjoint(_actions(event))
+    read = _reader(field)
+    if keys is not None:
+        return lambda event: read(event) in keys
+    match field.patterns:
+        case (Glob() | Regex() | Range() | Exists() as pattern,):
+            fits = _fitter(pattern)
+            return lambda event: fits(read(event))
+        case _:
+            return _test_of_any(field)
+
+
+def _exact(patterns: Sequence[Pattern]) -> frozenset[object] | None:
+    """The values that fit; None if they are not all given as they are."""
+    found = [hook for pattern in patterns for hook in hooks(pattern, absent_fits=True)[:1]]
+    if len(found) < len(patterns) or any(hook.kind is not Kind.EXACT for hook in found):
+        return None
+    return frozenset(hook.key for hook in found)
+
+
+def _test_of_any(field: Field) -> Callable[[Event], bool]:
+    values = _values(field)
     # An event without a label is not labelled otherwise, so {not: …} takes it; but an event that
     # has no exit code at all is no answer to {not: 0}.
     on_absent = field.key is not None
@@ -97,24 +140,28 @@ def _of_field(field: Field, prefix: str) -> Condition:
         found = values(event)
         return any(test(found) for test in tests)
 
-    path = f"{prefix}{field.name}" + (f".{field.key}" if field.key is not None else "")
-    return Condition(path, " or ".join(map(_words, field.patterns)), values, test)
+    return test
 
 
-def _reader(field: Field) -> Callable[[Event], tuple[Value, ...]]:
-    """How the value of a field is read from an event."""
+def _reader(field: Field) -> Callable[[Event], Value]:
+    """How the value of a field is read from an event that has one."""
     key = field.key or ""
     match field.name:
         case "label" if key in _NOT_LABELS:
-            return _nothing
+            return lambda _: None
         case "label" | "attribute":
-            return lambda event: (event.actor.attributes.get(key),)
-        case "action":
-            return _actions
+            return lambda event: event.actor.attributes.get(key)
         case "id" | "name" | "image" as name:
-            return lambda event: (getattr(event.actor, name),)
+            return attrgetter(f"actor.{name}")
         case name:
-            return lambda event: (getattr(event, name),)
+            return attrgetter(name)
+
+
+def _values(field: Field) -> Callable[[Event], tuple[Value, ...]]:
+    if field.name == "action":
+        return _actions
+    read = _reader(field)
+    return lambda event: (read(event),)
 
 
 def _actions(event: Event) -> tuple[Value, ...]:
@@ -148,8 +195,8 @@ def _fitter(pattern: Glob | Regex | Range | Exists) -> Callable[[Value], bool]:
         case Glob(text=text) if _WILD.search(text) is None:
             return lambda value: value == text
         case Glob(text=text):
-            found = re.compile(fnmatch.translate(text)).match
-            return lambda value: isinstance(value, str) and found(value) is not None
+            fits = _glob_fitter(text)
+            return lambda value: isinstance(value, str) and fits(value)
         case Regex(compiled=compiled):
             return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
         case Range(low=low, high=high):
@@ -160,6 +207,20 @@ def _fitter(pattern: Glob | Regex | Range | Exists) -> Callable[[Value], bool]:
             )
         case Exists(wanted=wanted):
             return lambda value: (value is not None) is wanted
+
+
+def _glob_fitter(text: str) -> Callable[[str], bool]:
+    """What is most common costs little to compile: ``web-*``, ``*-db``, ``*web*``."""
+    match text.split("*"):
+        case [first, ""] if _WILD.search(first) is None:
+            return lambda value: value.startswith(first)
+        case ["", last] if _WILD.search(last) is None:
+            return lambda value: value.endswith(last)
+        case ["", part, ""] if _WILD.search(part) is None:
+            return lambda value: part in value
+        case _:
+            found = re.compile(fnmatch.translate(text)).match
+            return lambda value: found(value) is not None
 
 
 def _words(pattern: Pattern) -> str:
@@ -182,11 +243,11 @@ def _words(pattern: Pattern) -> str:
             return f"not {' or '.join(map(_words, patterns))}"
 
 
-def _names_relay(match: Match) -> bool:
+def names_relay(match: Match) -> bool:
     """Whether the match asks for relay's own events by their name."""
     return any(
         field.name == "type" and Glob(TYPE_RELAY) in field.patterns for field in match.fields
-    ) or any(_names_relay(inner) for inner in (*match.any, *match.all))
+    ) or any(names_relay(inner) for inner in (*match.any, *match.all))
 
 
 _FOREIGN = Condition(

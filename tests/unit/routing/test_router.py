@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from relay.config import Route
 from relay.config.match_reader import parse_match
 from relay.event import Actor, Event, happening
-from relay.routing.router import Router, Verdict
+from relay.routing.router import Router, Step, Verdict
+from tests.unit.routing.plain import events, matches, naive
 
 ALL = parse_match({})
 OWN = parse_match({"type": "relay"})
 NONE = parse_match({"type": "network"})
+DEATHS = parse_match({"action": "die"})
 DEATH = Event(
     id="evt_1",
     engine="here",
@@ -24,6 +26,7 @@ DEATH = Event(
     time_ns=1,
     actor=Actor("c0ffee", "web-1", "bb:1", {}),
 )
+GAP = happening("gap", engine="here", host="node-1", time_ns=1)
 
 
 def said(*routes: Route) -> list[tuple[Verdict, tuple[str, ...]]]:
@@ -72,7 +75,7 @@ def test_a_route_that_does_not_match_ends_nothing() -> None:
         Verdict.NO_MATCH,
         Verdict.SENT,
     ]
-    failed = next(Router(routes).walk(DEATH)).failed
+    failed = Router(routes).walk(DEATH)[0].failed
     assert failed is not None
     assert failed.path == "type"
 
@@ -93,9 +96,9 @@ def test_routing_counts_what_matches() -> None:
         Route(name="drops", drop=True),
         Route(name="unreached", to=("y",)),
     )
-    matches: Counter[str] = Counter({"b": 4})
-    Router(routes).route(DEATH, matches)
-    assert matches == {"b": 5, "late": 1, "drops": 1}
+    counted: Counter[str] = Counter({"b": 4})
+    Router(routes).route(DEATH, counted)
+    assert counted == {"b": 5, "late": 1, "drops": 1}
 
 
 def test_nobody_is_told_of_himself() -> None:
@@ -109,17 +112,19 @@ def test_nobody_is_told_of_himself() -> None:
     assert (step.route.name, step.destinations) == ("b", ("y",))
 
 
-def test_a_witness_is_told_all() -> None:
-    """Every step of every event that is routed, once, those too that match nothing."""
+def test_a_witness_is_told_of_every_event() -> None:
+    """Once, with what each route said that matches; those too that no route takes."""
     told: list[tuple[Event, list[Verdict]]] = []
     routes = (
         Route(name="a", match=NONE, to=("x",)),
-        Route(name="b", stop=True, to=("x",)),
-        Route(name="c", to=("y",)),
+        Route(name="b", match=DEATHS, to=("x",)),
+        Route(name="c", match=DEATHS, stop=True, to=("x",)),
+        Route(name="d", to=("y",)),
     )
     router = Router(routes, lambda event, steps: told.append((event, [s.verdict for s in steps])))
     router.route(DEATH)
-    assert told == [(DEATH, [Verdict.NO_MATCH, Verdict.SENT, Verdict.NOT_REACHED])]
+    router.route(GAP)
+    assert told == [(DEATH, [Verdict.SENT, Verdict.ALREADY_SENT]), (GAP, [])]
 
 
 _names = st.lists(st.sampled_from("xyz"), min_size=1, max_size=3, unique=True).map(tuple)
@@ -164,3 +169,62 @@ def test_it_goes_by_the_routes_that_it_adopts() -> None:
     assert [(step.route.name, step.destinations) for step in router.walk(DEATH)] == [
         ("b", ("y", "z"))
     ]
+
+
+# What becomes of an event, said a second time, without an index.
+
+
+def plainly(routes: list[Route], event: Event) -> list[tuple[Verdict, tuple[str, ...]]]:
+    """What each route says to an event, and where it sends it."""
+    about = event.actor.attributes.get("destination") if event.type == "relay" else None
+    found: list[tuple[Verdict, tuple[str, ...]]] = []
+    served: list[str] = []
+    ended = False
+    for route in routes:
+        if ended:
+            found.append((Verdict.NOT_REACHED, ()))
+        elif not naive(route.match, event):
+            found.append((Verdict.NO_MATCH, ()))
+        elif route.drop:
+            ended = True
+            found.append((Verdict.DROPPED, ()))
+        else:
+            ended = route.stop
+            fresh = tuple(name for name in route.to if name not in (*served, about))
+            served += fresh
+            found.append((Verdict.SENT if fresh else Verdict.ALREADY_SENT, fresh))
+    return found
+
+
+_any_route = st.one_of(
+    st.builds(Route, name=st.just("r"), match=matches, stop=st.booleans(), to=_names),
+    st.builds(Route, name=st.just("r"), match=matches, drop=st.just(True)),
+)
+_any_routes = st.lists(_any_route, max_size=8).map(
+    lambda routes: [
+        route.model_copy(update={"name": f"r{number}"}) for number, route in enumerate(routes)
+    ]
+)
+_about_one = st.sampled_from("xyz").map(
+    lambda name: happening(
+        "dead_letter", engine="here", host="h", time_ns=1, attributes={"destination": name}
+    )
+)
+
+
+@given(_any_routes, events | _about_one)
+def test_it_decides_as_one_that_tries_every_route(routes: list[Route], event: Event) -> None:
+    """What is walked, sent, counted and witnessed is what the plainest reading says."""
+    told: list[list[Step]] = []
+    router = Router(routes, lambda _, steps: told.append([*steps]))
+    meant = plainly(routes, event)
+    walked = router.walk(event)
+    assert [(step.verdict, step.destinations) for step in walked] == meant
+    assert [step.route for step in walked] == routes
+    for step in walked:
+        assert (step.failed is not None) is (step.verdict is Verdict.NO_MATCH)
+    counted: Counter[str] = Counter()
+    assert router.route(event, counted) == [it for it in walked if it.verdict is Verdict.SENT]
+    matching = [step for step in walked if step.matches]
+    assert told == [matching]
+    assert counted == Counter(step.route.name for step in matching)

@@ -1,0 +1,186 @@
+"""Which matches an event is tried on."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config import Field, Match
+from relay.config.match_reader import parse_match
+from relay.event import Event
+from relay.routing import index
+from relay.routing.index import Index
+from relay.routing.matcher import Matcher
+from tests.unit.formats.samples import changed, container
+from tests.unit.routing.plain import events, matches, naive
+from tests.unit.routing.test_matcher import CHECK, DEATH, GAP
+
+
+def tried(event: Event, *given: dict[str, Any]) -> list[int]:
+    return list(Index([parse_match(match) for match in given]).candidates(event))
+
+
+DIE = {"type": "container", "action": "die"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"type": "network"},
+        {"action": "oom"},
+        {"type": ["network", "volume"], "action": "die"},
+        {"type": "container", "action": ["oom", "kill"], "label": {"tier": "web"}},
+        {**DIE, "name": "db-1"},
+        {**DIE, "name": ["db-1", "db-2"]},
+        {**DIE, "name": "db-*"},
+        {**DIE, "name": ["db-*", "*cache*"]},
+        {**DIE, "name": {"regex": "db-[0-9]+"}},
+        {**DIE, "image": "nginx:*"},
+        {**DIE, "id": "dead*"},
+        {**DIE, "engine": "edge"},
+        {**DIE, "host": "node-2"},
+        {**DIE, "label": {"tier": "db"}},
+        {**DIE, "attribute": {"name": "db-1"}},
+        {**DIE, "label": {"unknown": {"exists": True}}},
+        {**DIE, "label": {"unknown": {"regex": "a|b"}}},
+        {**DIE, "label": {"unknown": "*"}},
+        {**DIE, "exit_code": 3},
+        {**DIE, "signal": {"not": 9}},
+        {**DIE, "cause": ["requested", "finished"]},
+        {**DIE, "health": "unhealthy"},
+        {"all": [{"action": "die"}, {"name": "db-*"}]},
+        {"any": [{"action": "oom"}, {"action": "kill", "name": "web-1"}]},
+        {**DIE, "any": [{"name": "db-*"}, {"name": "cache"}]},
+        {"type": "relay"},
+    ],
+)
+def test_what_is_not_tried(other: dict[str, Any]) -> None:
+    """What the event lacks that the match needs in any case."""
+    assert tried(DEATH, other, DIE, other) == [1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"action": "o*"},
+        {"type": {"not": "container"}},
+        {**DIE, "name": {"not": "web-1"}},
+        {**DIE, "label": {"tier": {"not": "web"}}},
+        {**DIE, "label": {"tier": ["db", {"exists": False}]}},
+        {**DIE, "exit_code": "1-3"},
+        {**DIE, "name": "[abc]*"},
+        {**DIE, "not": {"name": "web-1"}},
+        {**DIE, "any": [{"name": "db-*"}, {"image": "nginx"}]},
+        {**DIE, "label": {"name": "web-1"}},
+    ],
+)
+def test_what_is_tried_though_it_does_not_match(other: dict[str, Any]) -> None:
+    """What cannot be told before."""
+    assert tried(DEATH, other, {"action": "oom"}) == [0]
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"any": [{"action": "oom"}, {"action": "die"}]},
+        {"any": [{"type": "network"}, {"type": "container", "name": "web-1"}]},
+        {"any": [{"name": "db-*"}, {"name": "web-*"}, {"name": "cache"}]},
+        {"any": [{"name": "db-*"}, {"name": "web-*", "label": {"stage": "live"}}]},
+        {"all": [{"any": [{"label": {"tier": "db"}}, {"label": {"tier": "w*"}}]}]},
+        {"cause": ["oom", "crashed"], "exit_code": [1, 137]},
+    ],
+)
+def test_one_of_several_is_enough(match: dict[str, Any]) -> None:
+    """By whichever of them it is that the event fulfils it."""
+    assert tried(DEATH, {"name": "db"}, match) == [1]
+
+
+def test_a_field_that_nothing_fits() -> None:
+    """It is no way to find anything."""
+    nothing = Match((Field("name", None, ()),))
+    assert list(Index([nothing]).candidates(DEATH)) == [0]
+
+
+@pytest.mark.parametrize(
+    ("action", "number"),
+    [("health_status", 0), ("health_status: unhealthy", 1), ("health_status: healthy", 2)],
+)
+def test_an_action_with_its_detail(action: str, number: int) -> None:
+    """It is found by the action alone."""
+    given = ({"action": "health_status"}, {"action": "health_status: unhealthy"})
+    assert tried(CHECK, *given, {"action": action}) == [0, 1, 2]
+    assert tried(DEATH, *given, {"action": action}) == []
+
+
+def test_what_the_fewest_share() -> None:
+    """Among those of one type and action, that field finds a match."""
+    both = [{**DIE, "image": "bb:1", "name": f"web-{number}"} for number in range(5)]
+    assert tried(DEATH, *both) == [1]
+    labelled = [
+        {**DIE, "name": "web-*", "label": {"stage": "live", "tier": tier}}
+        for tier in ("db", "web", "cache")
+    ]
+    live = changed(DEATH, actor=container("die", 1, "c", {"tier": "web", "stage": "live"}).actor)
+    named = changed(live, actor=type(live.actor)("c", "web-1", None, live.actor.attributes))
+    assert tried(named, *labelled) == [1]
+
+
+def test_the_part_of_a_glob_that_the_fewest_share() -> None:
+    """Its beginning or what stands further behind."""
+    ends = [{**DIE, "name": f"web-*{end}"} for end in ("-one", "-two")]
+    starts = [{**DIE, "name": f"{start}-*-db"} for start in ("web", "api")]
+    event = changed(DEATH, actor=type(DEATH.actor)("c", "web-7-two", None, {}))
+    assert tried(event, *ends) == [1]
+    assert tried(changed(event, actor=type(DEATH.actor)("c", "api-7-db", None, {})), *starts) == [1]
+
+
+def test_many_labels_and_few() -> None:
+    """Whether the matches or the event have more names of labels, each finds what it needs."""
+    many = [{**DIE, "label": {f"label-{number}": "x"}} for number in range(9)]
+    event = changed(DEATH, actor=type(DEATH.actor)("c", None, None, {"label-3": "x"}))
+    assert tried(event, *many) == [3]
+    labels = {f"label-{number}": "x" for number in range(9)}
+    event = changed(DEATH, actor=type(DEATH.actor)("c", None, None, labels))
+    assert tried(event, many[3], {**DIE, "label": {"label-20": "x"}}) == [0]
+
+
+def test_numbers_rise() -> None:
+    """Each stands once, however many ways lead to it."""
+    given: list[dict[str, Any]] = [
+        {"name": ["web-*", "*web*", "web-1"]},
+        {},
+        {"action": "die"},
+        {"type": "container"},
+        DIE,
+    ]
+    assert tried(DEATH, *given) == [0, 1, 2, 3, 4]
+
+
+def test_own_events() -> None:
+    """They are tried on what names them, and nothing else."""
+    given: list[dict[str, Any]] = [
+        {},
+        {"type": "relay"},
+        {"type": ["relay", "container"]},
+        {"action": "gap"},
+    ]
+    assert tried(GAP, *given) == [1, 2]
+    assert tried(DEATH, *given) == [0, 2]
+
+
+def test_a_match_that_names_very_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not kept by type and action, and found all the same."""
+    monkeypatch.setattr(index, "PLACES_MOST", 3)
+    most = {"type": ["container", "network"], "action": ["oom", "kill"]}
+    assert tried(DEATH, most, DIE) == [0, 1]
+    assert tried(DEATH, {**most, "name": "db"}, DIE) == [1]
+
+
+@given(st.lists(matches, max_size=8), events)
+def test_none_that_matches_is_left_out(given: list[Match], event: Event) -> None:
+    """Whatever the matches and the event; the numbers rise."""
+    found = list(Index(given).candidates(event))
+    assert found == sorted(set(found))
+    assert {number for number, match in enumerate(given) if naive(match, event)} <= set(found)
+    assert all(Matcher(match).takes(event) is naive(match, event) for match in given)
