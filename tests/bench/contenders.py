@@ -27,10 +27,7 @@ class Running:
 
 
 def routes(count: int) -> list[dict[str, object]]:
-    """So many routes, of which the first takes what is wanted and the others nothing.
-
-    Ten thousand of them are about what fits into a configuration (1 MiB).
-    """
+    """So many routes, of which the first takes what is wanted and the others nothing."""
     return [
         {
             "name": f"r-{number}",
