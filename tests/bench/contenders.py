@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.events import ACTION, PROJECT, SERVICE, Kind
+from tests.bench.events import ACTION, Kind
 from tests.support.daemon import RELAY, write_config
 
 READY_S = 600.0
@@ -30,14 +30,11 @@ def routes(count: int) -> list[dict[str, object]]:
     """So many routes, of which the first takes what is wanted and the others nothing."""
     return [
         {
-            "name": f"route-{number}",
+            "name": f"r-{number}",
             "match": {
                 "type": "container",
                 "action": ACTION[Kind.WANTED],
-                "label": {
-                    "com.docker.compose.project": PROJECT[Kind.WANTED],
-                    "com.docker.compose.service": SERVICE if number == 0 else f"other-{number}",
-                },
+                "label": {"app": f"shop-{number}"},
             },
             "to": "sink",
         }

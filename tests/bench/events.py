@@ -18,17 +18,17 @@ class Kind(StrEnum):
 
 
 ACTION = {Kind.WANTED: "die", Kind.OTHER: "die", Kind.NOISE: "exec_start: /bin/sh -c check"}
-PROJECT = {Kind.WANTED: "shop", Kind.OTHER: "forum", Kind.NOISE: "shop"}
-SERVICE = "service-0"
+APP = {Kind.WANTED: "shop-0", Kind.OTHER: "forum", Kind.NOISE: "shop-0"}
+"""The label by which routes tell them."""
 
 _LINE = (
     '{"Type":"container","Action":"<action>","Actor":{"ID":"%064x","Attributes":{'
     '"com.docker.compose.config-hash":"0b1946ffad1cbb74afd5d9f45b5ae0a1c2b8c7de7a6f5c4d",'
     '"com.docker.compose.container-number":"1",'
     '"com.docker.compose.depends_on":"",'
-    '"com.docker.compose.oneoff":"False",'
-    '"com.docker.compose.project":"<project>",'
-    '"com.docker.compose.service":"<service>",'
+    '"app":"<app>",'
+    '"com.docker.compose.project":"shop-of-somebody",'
+    '"com.docker.compose.service":"web-frontend",'
     '"com.docker.compose.version":"2.29.7",'
     '"org.opencontainers.image.title":"shop-web",'
     '"org.opencontainers.image.version":"1.14.2",'
@@ -38,10 +38,7 @@ _LINE = (
 )
 
 _LINES = {
-    kind: _LINE.replace("<action>", ACTION[kind])
-    .replace("<project>", PROJECT[kind])
-    .replace("<service>", SERVICE)
-    .encode()
+    kind: _LINE.replace("<action>", ACTION[kind]).replace("<app>", APP[kind]).encode()
     for kind in Kind
 }
 
