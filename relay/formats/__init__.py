@@ -2,7 +2,8 @@
 
 Each has a pure ``render(…) -> Request``: of a `Notification` where programs read it, of a `Card`
 where people do. `Envelope` adds what a configuration wants around the body, `batch` puts several in
-one, and `relay.delivery` adds what every request has: ``webhook-id``, ``webhook-timestamp``, signatures, ``User-Agent``.
+one, and `relay.delivery` adds what every request has: ``webhook-id``,
+``webhook-timestamp``, signatures, ``User-Agent``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
