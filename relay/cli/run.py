@@ -4,9 +4,10 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -35,8 +36,19 @@ def run(chosen: Path | None, debug: bool) -> None:
         config = read(chosen)
         file = find(chosen)
         store = None if file is None else store_path(config.store.path, file.parent, os.environ)
-        with logs.configure(StandardError(), level=level).in_background():
-            asyncio.run(_run(config, file, store))
+        output = logs.configure(StandardError(), level=level)
+        with output.in_background(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_run(config, file, store))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed; None for asyncio's own."""
+    try:
+        uvloop = import_module("uvloop")
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 @contextmanager

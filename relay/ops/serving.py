@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -55,7 +56,7 @@ async def _listener(
         case TcpPort():
             return await loop.create_server(connection, place.host, place.port)
         case UnixSocket():
-            return await loop.create_server(connection, sock=bound(place.path))
+            return await loop.create_unix_server(connection, sock=bound(place.path))
 
 
 class _Connections:
@@ -114,12 +115,12 @@ class _Connection(asyncio.Protocol):
         self._is_open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._is_open = self._connections.opened(self._handler, transport)
+        stream = cast("asyncio.Transport", transport)  # no loop has to derive its own from that
+        self._is_open = self._connections.opened(self._handler, stream)
         if self._is_open:
-            self._handler.connection_made(transport)
+            self._handler.connection_made(stream)
         else:
-            transport.abort()
+            stream.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_open:
