@@ -5,6 +5,7 @@ import logging
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO, TypeAlias, cast
@@ -24,7 +25,10 @@ BACKLOG = 10_000
 FLUSH_S = 1.0
 """How long the last lines may take at the end."""
 
-AT_ONCE = 100
+LINGER_S = 0.02
+"""How long a line waits for others: each time the thread that writes wakes up holds up the loop."""
+
+AT_ONCE = 500
 """How many lines are written together at most."""
 
 
@@ -80,6 +84,8 @@ class Output(logging.Handler):
         """Write what waits, all of it at once, until there is None."""
         lines: list[Line] = []
         while (line := waiting.get()) is not None:
+            if not lines:
+                time.sleep(LINGER_S)
             lines.append(line)
             if waiting.empty() or len(lines) == AT_ONCE:
                 self._write(lines)

@@ -75,7 +75,7 @@ def routes(pairs: int) -> list[Row]:
     rows = []
     for count in ROUTES:
         goal = 1.2 if count == max(ROUTES) else None
-        name, beside = f"{count} routes", f"{FEW_ROUTES} routes"
+        name, beside = f"{count} routes" if count > 1 else "1 route", f"{FEW_ROUTES} routes"
         many_us, few_us = _in_turn(pairs, partial(match_us, count), partial(match_us, FEW_ROUTES))
         rows.append(Row(name, "match", "µs", many_us, few_us, beside, goal))
         if count > MOST_ROUTES:
