@@ -50,9 +50,11 @@ def relay(
     *,
     count: int = 10,
     store: Mapping[str, object] | None = None,
+    to: Mapping[str, object] | None = None,
 ) -> Iterator[Running]:
     """relay with so many routes, all else by default, as under systemd: it says when it is ready.
 
+    ``store`` and ``to`` are keys of its store and its destination that are not.
     What it logs is written to a file, a line for each delivery.
     """
     file = folder / "relay.db"
@@ -60,7 +62,7 @@ def relay(
         folder,
         engines={"here": {"url": f"unix://{engine}"}},
         store={"path": str(file), **(store or {})},
-        destinations={"sink": {"type": "http", "url": url}},
+        destinations={"sink": {"type": "http", "url": url, **(to or {})}},
         routes=routes(count),
     )
     notify = folder / "notify.sock"

@@ -1,8 +1,4 @@
-"""The scenarios: each measures so many pairs, relay and what it is compared with in turn.
-
-`batch` is to stand here beside `flood`, once destinations can take many notifications at once: the
-sink finds every event in a body that holds many.
-"""
+"""The scenarios: each measures so many pairs, relay and what it is compared with in turn."""
 
 import time
 from collections.abc import Callable
@@ -49,6 +45,18 @@ def flood(pairs: int) -> list[Row]:
         Row("flood", "CPU per event", "µs", *cpu, goal=0.7),
         Row("flood", "time per event", "µs", *wall, goal=0.55),
         Row("flood", "peak RSS", "MB", *peak),
+    ]
+
+
+def batch(pairs: int) -> list[Row]:
+    """The flood, many notifications in one request; the script sends them one by one."""
+    batches = partial(relay, to={"batch": {}})
+    mine, its = _in_turn(pairs, partial(_flooded, batches), partial(_flooded, script))
+    cpu = [it.cpu_us for it in mine], [it.cpu_us for it in its]
+    wall = [it.wall_us for it in mine], [it.wall_us for it in its]
+    return [
+        Row("batch", "CPU per event", "µs", *cpu, goal=0.1),
+        Row("batch", "time per event", "µs", *wall),
     ]
 
 
@@ -155,7 +163,8 @@ def start(pairs: int) -> list[Row]:
 
 
 SCENARIOS: dict[str, Scenario] = {
-    each.__name__: each for each in (flood, latency, routes, unwanted, burst, million, idle, start)
+    each.__name__: each
+    for each in (flood, batch, latency, routes, unwanted, burst, million, idle, start)
 }
 
 
