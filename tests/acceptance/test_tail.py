@@ -121,10 +121,12 @@ def test_as_it_happens(engine: PrivateEngine, relay_folder: Path) -> None:
         everything = running.enter_context(watching(file, "--all"))
         sent = running.enter_context(watching(file, "--json"))
         begun_s = time.monotonic()
+        number = 0
         while len(everything.lines) == 0 or not sent.lines:
             assert time.monotonic() < begun_s + PATIENCE_S, "nobody watches"
-            engine.run("true", name="done", options=["--rm"])
-            everything.wait_for("container destroy done", 1.0)
+            number += 1  # the one before may still be on its way out
+            engine.run("true", name=f"done-{number}", options=["--rm"])
+            everything.wait_for(f"container destroy done-{number}", 1.0)
         happen(engine)
         assert everything.wait_for("container stop web")
         sent.process.send_signal(signal.SIGTERM)
