@@ -28,7 +28,7 @@ log = structlog.get_logger()
 AT_ONCE = 64
 """How many deliveries are fetched from the store at once, where no more go in one request."""
 
-UNSETTLED = 64
+UNSETTLED = 16
 """How many that were answered may wait for the store, which takes them in together; after a crash
 they are sent once more."""
 
@@ -248,8 +248,9 @@ class Lane:
 
     def _has_room(self) -> bool:
         most = 1 if self._health.probing else self._channel.destination.concurrency
-        bound = most * self._ready.most + UNSETTLED
-        return self._unanswered < most and len(self._under_way) < bound
+        each = self._ready.most
+        fits = len(self._under_way) + each <= most * each + UNSETTLED
+        return self._unanswered < most and fits
 
     async def _pause(self, most_s: float) -> None:
         """Wait for news: something was committed or settled, or it is time to stop."""

@@ -8,7 +8,7 @@ import pytest
 from relay.event import Cause
 from tests.crash.plan import EXIT_CODE, MORE, Happening
 from tests.crash.receiver import CURIOUS, DESTINATIONS, Arrival
-from tests.crash.verdict import CONCURRENCY, FIELD, Fact, judge
+from tests.crash.verdict import FIELD, UNDER_WAY, Fact, judge
 
 A, B = DESTINATIONS
 START, DIE, UNHEARD, WANTED = (
@@ -86,9 +86,9 @@ def test_a_refusal_is_no_repetition() -> None:
 
 def test_a_kill_may_repeat_what_was_under_way_and_no_more() -> None:
     """As many as one destination may have under way at once, and none without a kill."""
-    again = [arrival(A, DIE, life=1 + number) for number in range(CONCURRENCY)]
-    one_more = arrival(A, DIE, life=1 + CONCURRENCY)
-    assert judge(TOLD, [*ALL, *again], kills=1).repeated == CONCURRENCY
+    again = [arrival(A, DIE, life=1 + number) for number in range(UNDER_WAY)]
+    one_more = arrival(A, DIE, life=1 + UNDER_WAY)
+    assert judge(TOLD, [*ALL, *again], kills=1).repeated == UNDER_WAY
     assert judge(TOLD, [*ALL, *again], kills=1).faults == ()
     assert judge(TOLD, [*ALL, *again, one_more], kills=1).faults
     assert judge(TOLD, [*ALL, again[0]], kills=0).faults

@@ -4,12 +4,15 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from relay.lanes import UNSETTLED
 from tests.crash.plan import EXIT_CODE, MORE, Happening
 from tests.crash.receiver import CURIOUS, DESTINATIONS, HOOKS, Arrival
 
 CONCURRENCY = 8
-"""Deliveries under way at once to one destination: as many as one kill can leave sent and not
-settled."""
+"""Deliveries under way at once to one destination."""
+
+UNDER_WAY = CONCURRENCY + UNSETTLED
+"""As many as one kill can leave sent and not settled: those, and what was answered."""
 
 FIELD = "RestartCount"
 """What `CURIOUS` wants to know besides."""
@@ -68,7 +71,7 @@ def judge(told: dict[Fact, Happening], arrivals: Sequence[Arrival], kills: int) 
         *(
             f"{name} got {count} again after {kills} kills"
             for name in HOOKS
-            if (count := _repeated(arrivals, name)) > kills * CONCURRENCY
+            if (count := _repeated(arrivals, name)) > kills * UNDER_WAY
         ),
     )
     return Verdict(
