@@ -46,7 +46,11 @@ def _outcome(engine: str, scenario: Scenario, events: Sequence[dict[str, Any]]) 
     actions = tuple(event["action"] for event in events)
     deaths = [event for event in events if event["action"] == "die"]
     told = tuple((event["cause"], event["exit_code"]) for event in deaths)
-    return Outcome(engine, scenario, actions, told, actions.count("oom"))
+    origins = [event["origin"] for event in events if event["action"] == "oom"]
+    inferred = origins.count("inferred")
+    # an engine may say itself twice that one container ran out of memory: that counts as once
+    ooms = inferred + (len(origins) > inferred)
+    return Outcome(engine, scenario, actions, told, ooms)
 
 
 def _name(scenario: Scenario) -> str:
