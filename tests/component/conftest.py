@@ -1,11 +1,24 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from relay.desk import (
+    Desk,
+    OwnDesk,
+    Running,
+)
 from relay.engine import reconcile
+from relay.ops.control import control, socket_path
+from relay.ops.remote import remote_desk
+from relay.store.sqlite import SqliteOutbox, open_outbox
+from relay.tap import Tap
+from tests.component.desks import CONDITIONS, NOW_NS, REPORT
+from tests.component.lane import Clock, Hours
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
+from tests.support.idle import idle
 
 
 @pytest.fixture
@@ -42,3 +55,55 @@ async def url(webhook: Webhook) -> AsyncIterator[str]:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "relay.db"
+
+
+@pytest.fixture
+async def outbox() -> AsyncIterator[SqliteOutbox]:
+    async with open_outbox(None) as opened:
+        yield opened
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def hours(outbox: SqliteOutbox, clock: Clock) -> Hours:
+    return Hours(outbox, clock)
+
+
+@pytest.fixture
+def enabled() -> list[str]:
+    """The destinations that were enabled."""
+    return []
+
+
+@pytest.fixture
+def own(outbox: SqliteOutbox, enabled: list[str]) -> OwnDesk:
+    """The desk of a relay that runs, with two destinations, one of them stopped."""
+
+    def enable(name: str) -> bool:
+        enabled.append(name)
+        return CONDITIONS[name].stopped
+
+    async def reload() -> Sequence[str]:
+        return ["routes"]
+
+    running = Running(lambda: CONDITIONS, enable, lambda: REPORT, reload)
+    return OwnDesk(outbox, lambda: CONDITIONS, lambda: NOW_NS, running)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return socket_path(tmp_path / "relay.db")
+
+
+@pytest_asyncio.fixture(params=["own", "remote"])
+async def desk(request: pytest.FixtureRequest, own: OwnDesk, place: Path) -> AsyncIterator[Desk]:
+    """The desk, directly and over the socket."""
+    if request.param == "own":
+        yield own
+    else:
+        async with control(place, own, Tap(), idle), remote_desk(place) as theirs:
+            yield theirs

@@ -2,22 +2,18 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.condition import Condition
 from relay.delivery.health import FAILURES, Turn
 from relay.exchange import Answer, Reason, Response
-from relay.notification import Notification
 from relay.store.outbox import Selection
 from relay.store.sqlite import SqliteOutbox, open_outbox
+from tests.component.batches import AT_ONCE, DOWN, MS, OK, STEADY, ids, some
 from tests.component.gossip import Heard
 from tests.component.lane import (
     Batches,
@@ -30,42 +26,6 @@ from tests.component.lane import (
     take_in,
     told,
 )
-
-MS = 10**6
-AT_ONCE = {"max": 4, "wait": "0s"}
-STEADY = {"jitter": 0}
-DOWN = Response(None, failure=Reason.CONNECTION, error="Connection refused")
-OK = Response(200)
-
-
-@pytest.fixture
-async def outbox() -> AsyncIterator[SqliteOutbox]:
-    async with open_outbox(None) as opened:
-        yield opened
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def hours(outbox: SqliteOutbox, clock: Clock) -> Hours:
-    return Hours(outbox, clock)
-
-
-def some(count: int, first: int = 0) -> list[Notification]:
-    """About as many containers, all of one size."""
-    return [told(number, str(number)) for number in range(1000 + first, 1000 + first + count)]
-
-
-def ids(notifications: list[Notification]) -> list[str]:
-    return [each.id for each in notifications]
-
-
-def refusing(most: int) -> Callable[[list[str]], Response]:
-    """Takes no more than so many at once."""
-    return lambda inside: Response(413 if len(inside) > most else 200, b"too large")
 
 
 async def test_what_waits_goes_together(outbox: SqliteOutbox, clock: Clock) -> None:
@@ -229,82 +189,6 @@ async def test_a_refusal_is_one_of_all(outbox: SqliteOutbox, clock: Clock) -> No
         ("refused", 1, Answer(400, "no"))
     }
     assert gossip.buried == [("hook", Reason.REFUSED, 3)]
-
-
-async def test_what_is_too_large_is_split_at_once(
-    outbox: SqliteOutbox, clock: Clock, hours: Hours
-) -> None:
-    """In halves, while time stands still and though ``wait`` is not over; none of it is failed."""
-    to, made = Batches(refusing(2)), some(8)
-    one = lane(outbox, to, clock, batch={"max": 8, "wait": "5s"}, concurrency=1)
-    async with running(one):
-        await take_in(outbox, *made)
-        await empty(outbox)
-        assert one.condition == Condition()
-    assert to.sizes == [8, 4, 2, 2, 2, 2]
-    assert list(chain(*to.taken[2:])) == ids(made)
-    assert one.tally.attempts == Counter({("delivered", Reason.OK): 8})
-
-
-async def test_a_size_that_was_too_large_is_remembered(
-    outbox: SqliteOutbox, clock: Clock, hours: Hours
-) -> None:
-    """For an hour; then twice as much is tried."""
-    to = Batches(refusing(2))
-    async with running(lane(outbox, to, clock, batch={"max": 4, "wait": "0s"}, concurrency=1)):
-        await take_in(outbox, *some(4))
-        await empty(outbox)
-        await take_in(outbox, *some(4, first=4))
-        await empty(outbox)
-        assert to.sizes == [4, 2, 2, 2, 2]
-        clock.now_ns += 3600 * 1000 * MS
-        await take_in(outbox, *some(4, first=8))
-        await empty(outbox)
-    assert to.sizes[5:] == [4, 2, 2]
-
-
-async def test_one_that_is_too_large_is_refused(outbox: SqliteOutbox, clock: Clock) -> None:
-    """A dead letter, as without batches; those that came with it are delivered."""
-    made = some(8)
-    to = Batches(lambda inside: Response(413 if made[5].id in inside else 200))
-    await take_in(outbox, *made)
-    async with running(lane(outbox, to, clock, batch={"max": 8, "wait": "0s"})):
-        await empty(outbox)
-    (letter,) = await outbox.dead_letters(Selection(), 9)
-    assert (letter.notification, letter.attempts, letter.reason) == (made[5], 1, "refused")
-
-
-async def test_a_stop_while_it_is_split_loses_nothing(outbox: SqliteOutbox, clock: Clock) -> None:
-    """What was too large stays in the store, due and untried."""
-    to, made = Batches(refusing(2)), some(4)
-    to.open.clear()
-    await take_in(outbox, *made)
-    async with running(lane(outbox, to, clock, batch=AT_ONCE)):
-        await to.until(1)
-        asyncio.get_running_loop().call_later(0.01, to.open.set)
-    assert to.sizes == [4]
-    waiting = await outbox.waiting("hook", 9)
-    assert [(it.notification, it.attempts, it.reason) for it in waiting] == [
-        (each, 0, None) for each in made
-    ]
-
-
-async def test_a_large_body_is_not_made(outbox: SqliteOutbox, clock: Clock) -> None:
-    """What would make it larger than a MiB goes in the next one, rendered once."""
-    to, made = Batches(), [told(number, f"{number:->200000}") for number in range(4)]
-    await take_in(outbox, *made)
-    one = lane(outbox, to, clock, batch={"wait": "0s"}, concurrency=1)
-    rendered, render = list[str](), one._channel.render
-
-    def counting(notification: Notification) -> Any:
-        rendered.append(notification.id)
-        return render(notification)
-
-    one.reword(counting)
-    async with running(one):
-        await empty(outbox)
-    assert to.sizes == [2, 2]
-    assert rendered == ids(made)
 
 
 async def test_after_a_crash_the_same_ids_come_again(tmp_path: Path, clock: Clock) -> None:

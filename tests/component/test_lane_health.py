@@ -1,6 +1,5 @@
 """Lanes whose destination is busy, down, or gone: time is the test's."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +29,6 @@ from tests.component.lane import (
 
 STEADY = {"jitter": 0}
 DOWN = Response(None, failure=Reason.CONNECTION, error="Connection refused")
-
-
-@pytest.fixture
-async def outbox() -> AsyncIterator[SqliteOutbox]:
-    async with open_outbox(None) as opened:
-        yield opened
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def hours(outbox: SqliteOutbox, clock: Clock) -> Hours:
-    return Hours(outbox, clock)
 
 
 async def many(outbox: SqliteOutbox, count: int, *, first: int = 0, now_ns: int = 10**18) -> None:

@@ -27,10 +27,10 @@ from relay.ops.control import control, socket_path
 from relay.ops.remote import NoAnswer, NobodyListens, remote_desk
 from relay.routing.router import Verdict
 from relay.tap import LISTENERS, Lost, Seen, Tap, Wish
+from tests.component.asking import answering
 from tests.component.bell import PATIENCE_S
 from tests.component.house import CONTAINERS, OWN, configured, running
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.test_control import answering
 from tests.component.webhook import Webhook
 from tests.support.idle import idle
 from tests.unit.formats.samples import container

@@ -5,19 +5,18 @@ import importlib
 import json
 from pathlib import Path
 from time import time_ns
-from typing import Any
 
-import click
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from relay.exchange import Answer, Dead, Reason
-from relay.notification import Notification, Status
-from relay.store.outbox import DeadLetter, Outbox, Selection, Waiting
+from relay.exchange import Answer
+from relay.notification import Status
+from relay.store.outbox import Outbox
 from tests.unit.formats.samples import TOLD
 from tests.unit.store.samples import told
 
+from .buried import bury, listed, numbers, three
 from .kept import (
     SECOND_NS,
     THEN_NS,
@@ -28,53 +27,7 @@ from .kept import (
     keep,
     relay_that_runs,
     run,
-    settle,
 )
-
-REFUSED = Answer(400, "no such\x1b[2J channel\nID  1", None)
-UNREACHED = Answer(None, "", "Connection refused")
-
-
-async def bury(
-    outbox: Outbox,
-    notification: Notification,
-    reason: Reason = Reason.REFUSED,
-    answer: Answer | None = REFUSED,
-    **how: Any,
-) -> None:
-    await settle(outbox, notification, Dead(reason), answer=answer, **how)
-
-
-async def three(outbox: Outbox) -> None:
-    """One refused, one that came to be too old, one for a destination that there is no more."""
-    await bury(outbox, told(1))
-    await bury(outbox, told(2, about="db"), Reason.EXPIRED, UNREACHED, to="audit")
-    await bury(outbox, told(1), answer=None, to="gone", died_ns=THEN_NS + 7200 * SECOND_NS)
-
-
-def letters(store: Path) -> list[DeadLetter]:
-    async def ask(outbox: Outbox) -> list[DeadLetter]:
-        return await outbox.dead_letters(Selection(), 1000)
-
-    return keep(store, ask)
-
-
-def numbers(store: Path) -> list[int]:
-    return [letter.number for letter in letters(store)]
-
-
-def waiting(store: Path) -> list[Waiting]:
-    async def ask(outbox: Outbox) -> list[Waiting]:
-        return await outbox.waiting(None, 1000)
-
-    return keep(store, ask)
-
-
-def listed(*arguments: str) -> list[int]:
-    """The numbers of the letters that are shown."""
-    result = run("dead", "list", "--json", *arguments)
-    assert result.exit_code == 0, result.output
-    return [json.loads(line)["number"] for line in result.stdout.splitlines()]
 
 
 def test_list(place: Place) -> None:
@@ -226,64 +179,6 @@ def test_show_one_that_is_not_there(place: Place, id_: str) -> None:
     assert failure(run("dead", "show", id_)) == f"there is no dead letter {id_}"
 
 
-def test_replay(place: Place) -> None:
-    """They wait, under the same id, and no relay sends them yet."""
-    keep(place.store, three)
-    result = run("dead", "replay", "1", "2")
-    assert result.exit_code == 0
-    assert result.stdout == "replayed 2 dead letters\n"
-    assert result.stderr == "no relay is running: they are sent when it is\n"
-    assert numbers(place.store) == [3]
-    assert [each.notification for each in waiting(place.store)] == [told(1), told(2, about="db")]
-
-
-def test_replay_by_a_relay_that_runs(place: Place) -> None:
-    """It sends them at once."""
-    keep(place.store, three)
-    with relay_that_runs(place.store):
-        result = run("dead", "replay", "--destination", "ops")
-    assert (result.stdout, result.stderr) == ("replayed 1 dead letter\n", "")
-    assert [each.created_ns for each in waiting(place.store)] == [THEN_NS]
-
-
-def test_replay_in_the_order_of_the_destination(place: Place) -> None:
-    """Where the configuration has ``ordering: none``, it is none without a relay, too."""
-
-    async def bury_two(outbox: Outbox) -> None:
-        for number in (1, 2):
-            await bury(outbox, told(number), to="audit")
-            await bury(outbox, told(number), to="ops")
-
-    keep(place.store, bury_two)
-    run("dead", "replay", "--all")
-    due = [(each.destination, each.due_ns is not None) for each in waiting(place.store)]
-    assert due == [("audit", True), ("ops", True), ("audit", True), ("ops", False)]
-
-
-@pytest.mark.parametrize("running", [True, False])
-def test_replay_all(place: Place, running: bool) -> None:
-    """But for those whose destination is configured no more: that is said."""
-    keep(place.store, three)
-    if running:
-        with relay_that_runs(place.store):
-            result = run("dead", "replay", "--all")
-    else:
-        result = run("dead", "replay", "--all")
-    assert result.exit_code == 0
-    assert result.stdout == "replayed 2 dead letters\n"
-    assert "1 dead letter for gone stay: it is configured no more" in result.stderr
-    assert numbers(place.store) == [3]
-
-
-def test_replay_nothing(place: Place) -> None:
-    """Filters may find none; an id that is not there is a failure."""
-    keep(place.store, three)
-    result = run("dead", "replay", "--route", "other")
-    assert (result.exit_code, result.output) == (0, "replayed no dead letters\n")
-    assert "none there is meant" in failure(run("dead", "replay", "99"))
-    assert numbers(place.store) == [3, 2, 1]
-
-
 @pytest.mark.parametrize("command", ["replay", "drop"])
 @pytest.mark.parametrize("arguments", [[], ["--all", "1"], ["--all", "--destination", "ops"]])
 def test_says_which(place: Place, command: str, arguments: list[str]) -> None:
@@ -318,76 +213,6 @@ def test_wrong_usage(place: Place, arguments: list[str], words: str) -> None:
         assert words in result.output
         assert "\x1b" not in result.output
     assert not place.store.exists()
-
-
-def test_drop(place: Place) -> None:
-    """They are gone."""
-    keep(place.store, three)
-    result = run("dead", "drop", "--yes", "1", "3")
-    assert (result.exit_code, result.output) == (0, "forgot 2 dead letters\n")
-    assert numbers(place.store) == [2]
-    assert waiting(place.store) == []
-    assert run("dead", "drop", "--yes", "--all").output == "forgot 1 dead letter\n"
-    assert "none there is meant" in failure(run("dead", "drop", "--yes", "1"))
-
-
-def test_drop_where_nobody_can_be_asked(place: Place) -> None:
-    """A script has to say that it means it."""
-    keep(place.store, three)
-    result = run("dead", "drop", "--all", stdin="y\n")
-    assert result.exit_code == 2
-    assert "this cannot be undone, and nobody can be asked: give --yes" in result.output
-    assert numbers(place.store) == [3, 2, 1]
-
-
-@pytest.fixture
-def somebody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal, as it seems."""
-    module = importlib.import_module("relay.cli.dead")
-    monkeypatch.setattr(module, "_somebody_is_there", lambda: True)
-
-
-@pytest.mark.usefixtures("somebody")
-def test_drop_asks(place: Place) -> None:
-    """How many, and of which destinations; a no leaves all as it is."""
-    keep(place.store, three)
-    result = run("dead", "drop", "--all", stdin="n\n")
-    assert result.exit_code == 1
-    question = "Forget 3 dead letters (gone 1, audit 1, ops 1) for ever? [y/N]"
-    assert question in result.output
-    assert numbers(place.store) == [3, 2, 1]
-    result = run("dead", "drop", "--destination", "ops", stdin="y\n")
-    assert "Forget 1 dead letter (ops 1) for ever?" in result.output
-    assert result.output.endswith("forgot 1 dead letter\n")
-    assert numbers(place.store) == [3, 2]
-
-
-@pytest.mark.usefixtures("somebody")
-def test_drop_does_not_ask_about_nothing(place: Place) -> None:
-    """There is nothing to say yes to."""
-    keep(place.store, three)
-    assert run("dead", "drop", "--route", "other").output == "forgot no dead letters\n"
-
-
-@pytest.mark.usefixtures("somebody")
-@pytest.mark.parametrize("at_once", [1, 500])
-def test_drop_takes_only_what_was_asked_about(
-    place: Place, monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
-    """What dies before the answer stays. Meanwhile the store is free, for a relay to start."""
-    keep(place.store, three)
-    monkeypatch.setattr(importlib.import_module("relay.cli.dead"), "AT_ONCE", at_once)
-
-    def say_yes(*_: object, **__: object) -> bool:
-        async def bury_one(outbox: Outbox) -> None:
-            await bury(outbox, told(9))
-
-        keep(place.store, bury_one)
-        return True
-
-    monkeypatch.setattr(click, "confirm", say_yes)
-    assert run("dead", "drop", "--all").output == "forgot 3 dead letters\n"
-    assert numbers(place.store) == [4]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from relay.config import Outline, outline
 from relay.errors import ConfigError, StoreInUse
 from relay.store.sqlite import open_outbox
 
+from .buried import three
 from .kept import Place, failure, keep, run
-from .test_dead import three
 
 SECRETS = """
 store: {path: relay.db}

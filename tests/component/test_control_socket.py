@@ -1,0 +1,173 @@
+"""The socket where commands ask: whose it is, and who else may be there."""
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from relay.desk import (
+    OwnDesk,
+)
+from relay.ops import remote
+from relay.ops.control import ControlError, control, socket_path
+from relay.ops.remote import NoAnswer, NobodyListens, remote_desk
+from relay.tap import Tap
+from tests.component.asking import answering, ask
+from tests.component.desks import NOW_NS
+from tests.support.idle import idle
+
+
+async def test_for_its_owner_alone(own: OwnDesk, place: Path) -> None:
+    """Its mode is 0600 whatever the mask, which stays as it was; it goes with relay."""
+    before = os.umask(0)
+    try:
+        async with control(place, own, Tap(), idle):
+            assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    finally:
+        assert os.umask(before) == 0
+    assert not place.exists()
+
+
+async def test_in_use(own: OwnDesk, place: Path) -> None:
+    """It is left to the one who has it."""
+    async with control(place, own, Tap(), idle):
+        with pytest.raises(ControlError, match=r"^socket .*\.sock cannot be had: it is taken by"):
+            await control(place, own, Tap(), idle).__aenter__()
+        assert (await ask(place, "/api/"))[0] == 200
+
+
+async def test_left_over(own: OwnDesk, place: Path) -> None:
+    """Of a relay that was killed: nobody listens there, and the next relay does."""
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(place))
+    with pytest.raises(NobodyListens, match=r"relay\.db\.sock: Connection refused"):
+        await remote_desk(place).__aenter__()
+    async with control(place, own, Tap(), idle):
+        assert (await ask(place, "/api/"))[0] == 200
+
+
+async def test_a_file_in_its_place(own: OwnDesk, place: Path) -> None:
+    """It is not touched, and nobody listens there."""
+    place.write_text("precious")
+    with pytest.raises(ControlError, match="it is taken by another program or, as a path"):
+        await control(place, own, Tap(), idle).__aenter__()
+    with pytest.raises(NobodyListens):
+        await remote_desk(place).__aenter__()
+    assert place.read_text() == "precious"
+
+
+@pytest.mark.parametrize("folders", [0, 1, 10])
+async def test_not_there(tmp_path: Path, folders: int) -> None:
+    """Neither the socket nor, perhaps, its folder."""
+    folder = tmp_path.joinpath(*["nowhere at all, far away"] * folders)
+    with pytest.raises(NobodyListens, match="No such file or directory"):
+        await remote_desk(folder / "relay.db.sock").__aenter__()
+
+
+async def test_a_path_that_is_too_long_for_a_socket(own: OwnDesk, tmp_path: Path) -> None:
+    """It is reached all the same, by both sides, with all that holds for a short one."""
+    folder = tmp_path / ("d" * 120) / ("e" * 120)
+    folder.mkdir(parents=True)
+    place = socket_path(folder / "relay.db")
+    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
+        assert await desk.now_ns() == NOW_NS
+        assert stat.S_IMODE(place.stat().st_mode) == 0o600
+        with pytest.raises(ControlError, match="it is taken"):
+            await control(place, own, Tap(), idle).__aenter__()
+    assert not place.exists()
+    os.mknod(place, stat.S_IFSOCK)
+    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
+        assert await desk.now_ns() == NOW_NS
+
+
+async def test_a_name_that_is_too_long_for_a_socket(own: OwnDesk, tmp_path: Path) -> None:
+    """There is no way around that; nobody can listen there."""
+    place = socket_path(tmp_path / ("d" * 200))
+    with pytest.raises(ControlError, match=r"\.sock cannot be had: File name too long"):
+        await control(place, own, Tap(), idle).__aenter__()
+    with pytest.raises(NobodyListens):
+        await remote_desk(place).__aenter__()
+
+
+async def test_a_socket_of_somebody_else(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says who has to ask, instead of taking it for one that is not there."""
+
+    refused = OSError(errno.EACCES, "")
+
+    def refuse(_: Path) -> str:
+        raise refused
+
+    monkeypatch.setattr(remote, "address", refuse)
+    with pytest.raises(NoAnswer, match="Permission denied: run this as the user that runs relay"):
+        await remote_desk(place).__aenter__()
+    refused.errno = errno.EIO
+    with pytest.raises(NoAnswer, match=r"relay\.db\.sock: Input/output error$"):
+        await remote_desk(place).__aenter__()
+
+
+async def test_one_that_says_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that is stopped (SIGSTOP) accepts and is silent."""
+    monkeypatch.setattr(remote, "ANSWER_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(place))
+        silent.listen()
+        with pytest.raises(NoAnswer, match=r"relay\.db\.sock has not answered for 0\.05 s"):
+            await remote_desk(place).__aenter__()
+
+
+async def test_one_that_has_no_time(
+    own: OwnDesk, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its queue is full: it is there, and its socket is left to it."""
+    monkeypatch.setattr(remote, "ANSWER_S", 0.05)
+    with ExitStack() as sockets:
+        busy = sockets.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(str(place))
+        busy.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                waiting = sockets.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(str(place))
+        with pytest.raises(ControlError, match="it is taken"):
+            await control(place, own, Tap(), idle).__aenter__()
+        with pytest.raises(NoAnswer):
+            await remote_desk(place).__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, b'{"version": 7}', "answers what is not understood (200): Expected `str`"),
+        (200, b"hello", "answers what is not understood (200)"),
+        (200, b"\xff", "answers what is not understood (200)"),
+        (500, b"oh \x1b[2J", "answers what is not understood (500)"),
+        (404, b'{"error": "Not Found"}', "does not take this command (404): Not Found"),
+    ],
+)
+async def test_another_version(place: Path, status: int, body: bytes, words: str) -> None:
+    """What is not understood is told, and nothing that a terminal would obey."""
+    async with answering(place, status, body):
+        with pytest.raises(NoAnswer) as caught:
+            await remote_desk(place).__aenter__()
+    assert words in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+async def test_not_http(place: Path) -> None:
+    """Another program's socket."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 \x1b[2J mail\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, place)
+    async with server:
+        with pytest.raises(NoAnswer, match="broke off") as caught:
+            await remote_desk(place).__aenter__()
+    assert "\x1b" not in str(caught.value)

@@ -1,0 +1,147 @@
+"""``relay dead replay`` and ``relay dead drop``."""
+
+import importlib
+
+import click
+import pytest
+
+from relay.store.outbox import Outbox
+from tests.unit.store.samples import told
+
+from .buried import bury, numbers, three, waiting
+from .kept import (
+    THEN_NS,
+    Place,
+    failure,
+    keep,
+    relay_that_runs,
+    run,
+)
+
+
+def test_replay(place: Place) -> None:
+    """They wait, under the same id, and no relay sends them yet."""
+    keep(place.store, three)
+    result = run("dead", "replay", "1", "2")
+    assert result.exit_code == 0
+    assert result.stdout == "replayed 2 dead letters\n"
+    assert result.stderr == "no relay is running: they are sent when it is\n"
+    assert numbers(place.store) == [3]
+    assert [each.notification for each in waiting(place.store)] == [told(1), told(2, about="db")]
+
+
+def test_replay_by_a_relay_that_runs(place: Place) -> None:
+    """It sends them at once."""
+    keep(place.store, three)
+    with relay_that_runs(place.store):
+        result = run("dead", "replay", "--destination", "ops")
+    assert (result.stdout, result.stderr) == ("replayed 1 dead letter\n", "")
+    assert [each.created_ns for each in waiting(place.store)] == [THEN_NS]
+
+
+def test_replay_in_the_order_of_the_destination(place: Place) -> None:
+    """Where the configuration has ``ordering: none``, it is none without a relay, too."""
+
+    async def bury_two(outbox: Outbox) -> None:
+        for number in (1, 2):
+            await bury(outbox, told(number), to="audit")
+            await bury(outbox, told(number), to="ops")
+
+    keep(place.store, bury_two)
+    run("dead", "replay", "--all")
+    due = [(each.destination, each.due_ns is not None) for each in waiting(place.store)]
+    assert due == [("audit", True), ("ops", True), ("audit", True), ("ops", False)]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_replay_all(place: Place, running: bool) -> None:
+    """But for those whose destination is configured no more: that is said."""
+    keep(place.store, three)
+    if running:
+        with relay_that_runs(place.store):
+            result = run("dead", "replay", "--all")
+    else:
+        result = run("dead", "replay", "--all")
+    assert result.exit_code == 0
+    assert result.stdout == "replayed 2 dead letters\n"
+    assert "1 dead letter for gone stay: it is configured no more" in result.stderr
+    assert numbers(place.store) == [3]
+
+
+def test_replay_nothing(place: Place) -> None:
+    """Filters may find none; an id that is not there is a failure."""
+    keep(place.store, three)
+    result = run("dead", "replay", "--route", "other")
+    assert (result.exit_code, result.output) == (0, "replayed no dead letters\n")
+    assert "none there is meant" in failure(run("dead", "replay", "99"))
+    assert numbers(place.store) == [3, 2, 1]
+
+
+def test_drop(place: Place) -> None:
+    """They are gone."""
+    keep(place.store, three)
+    result = run("dead", "drop", "--yes", "1", "3")
+    assert (result.exit_code, result.output) == (0, "forgot 2 dead letters\n")
+    assert numbers(place.store) == [2]
+    assert waiting(place.store) == []
+    assert run("dead", "drop", "--yes", "--all").output == "forgot 1 dead letter\n"
+    assert "none there is meant" in failure(run("dead", "drop", "--yes", "1"))
+
+
+def test_drop_where_nobody_can_be_asked(place: Place) -> None:
+    """A script has to say that it means it."""
+    keep(place.store, three)
+    result = run("dead", "drop", "--all", stdin="y\n")
+    assert result.exit_code == 2
+    assert "this cannot be undone, and nobody can be asked: give --yes" in result.output
+    assert numbers(place.store) == [3, 2, 1]
+
+
+@pytest.fixture
+def somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal, as it seems."""
+    module = importlib.import_module("relay.cli.dead")
+    monkeypatch.setattr(module, "_somebody_is_there", lambda: True)
+
+
+@pytest.mark.usefixtures("somebody")
+def test_drop_asks(place: Place) -> None:
+    """How many, and of which destinations; a no leaves all as it is."""
+    keep(place.store, three)
+    result = run("dead", "drop", "--all", stdin="n\n")
+    assert result.exit_code == 1
+    question = "Forget 3 dead letters (gone 1, audit 1, ops 1) for ever? [y/N]"
+    assert question in result.output
+    assert numbers(place.store) == [3, 2, 1]
+    result = run("dead", "drop", "--destination", "ops", stdin="y\n")
+    assert "Forget 1 dead letter (ops 1) for ever?" in result.output
+    assert result.output.endswith("forgot 1 dead letter\n")
+    assert numbers(place.store) == [3, 2]
+
+
+@pytest.mark.usefixtures("somebody")
+def test_drop_does_not_ask_about_nothing(place: Place) -> None:
+    """There is nothing to say yes to."""
+    keep(place.store, three)
+    assert run("dead", "drop", "--route", "other").output == "forgot no dead letters\n"
+
+
+@pytest.mark.usefixtures("somebody")
+@pytest.mark.parametrize("at_once", [1, 500])
+def test_drop_takes_only_what_was_asked_about(
+    place: Place, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """What dies before the answer stays. Meanwhile the store is free, for a relay to start."""
+    keep(place.store, three)
+    monkeypatch.setattr(importlib.import_module("relay.cli.dead"), "AT_ONCE", at_once)
+
+    def say_yes(*_: object, **__: object) -> bool:
+        async def bury_one(outbox: Outbox) -> None:
+            await bury(outbox, told(9))
+
+        keep(place.store, bury_one)
+        return True
+
+    monkeypatch.setattr(click, "confirm", say_yes)
+    assert run("dead", "drop", "--all").output == "forgot 3 dead letters\n"
+    assert numbers(place.store) == [4]
