@@ -24,11 +24,11 @@ class Way:
     """What a lane needs to reach the destination, as it is configured."""
 
     channel: Channel
-    valve: Valve
     connections: AsyncExitStack
     """What closes those of the channel."""
-    certificates: tuple[bytes, ...] = ()
+    certificates: tuple[bytes, ...]
     """What the files of its ``tls`` held when they were read."""
+    valve: Valve
 
 
 @dataclass(frozen=True, slots=True)

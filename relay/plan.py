@@ -1,29 +1,24 @@
 """A configuration, with all that can fail of it done and nothing of it in force yet."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
-from relay.channel import Channel, Terminal, channel, renderer_of
+from relay.channel import Terminal, channel, renderer_of
 from relay.config import Config, ConsoleDestination, Destination, Vendor
+from relay.delivery.limits import Valve
 from relay.engine.endpoint import endpoints
 from relay.errors import RelayError
 from relay.formats import Render
 from relay.ops.door import Door, Entrance
-from relay.outlet import Outlet
+from relay.outlet import Outlet, Way
 from relay.routing.router import Router
 from relay.station import Setup
 from relay.tally import DestinationTally
 
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A channel that was made, with what closes it."""
-
-    channel: Channel
-    connections: AsyncExitStack
-    certificates: tuple[bytes, ...]
-    """See `relay.outlet.Way`."""
+Opened = Callable[[Valve], Way]
+"""A way that is open, but for the valve, which others may share once the plan is in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +88,8 @@ async def prepared(
             if not _is_unchanged(standing.get(name), to, certificates):
                 connections = await guard.enter_async_context(AsyncExitStack())
                 way = channel(name, to, config.routes, terminal, _tally(standing.get(name)))
-                made[name] = Opened(
-                    await connections.enter_async_context(way), connections, certificates
-                )
+                opened = await connections.enter_async_context(way)
+                made[name] = partial(Way, opened, connections, certificates)
         reworded = {
             name: renderer_of(name, to, config.routes, terminal, standing[name].tally)
             for name, to in config.destinations.items()

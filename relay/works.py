@@ -19,7 +19,7 @@ from relay.ops.clock import SteadyClock
 from relay.ops.door import Door
 from relay.ops.progress import Progress
 from relay.ops.vitals import Loading, Vitals
-from relay.outlet import Outlet, Sources, Way
+from relay.outlet import Outlet, Sources
 from relay.plan import Plan
 from relay.station import Means
 from relay.store.outbox import Outbox, Room
@@ -207,7 +207,7 @@ class Works:
             if outlet.condition.stopped:
                 outlet.enable()
             return
-        way = Way(opened.channel, valve, opened.connections, opened.certificates)
+        way = opened(valve)
         if outlet is not None and not outlet.is_closed:
             closing.push_async_callback(outlet.follow(way).aclose)
         else:

@@ -1,7 +1,7 @@
 """What commands ask of a relay that runs, as the routes of an HTTP application: its desk."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -87,50 +87,48 @@ def api(desk: Desk, questions: "Questions") -> list[web.RouteDef]:
 
     POST is for what has an effect, or says in its body what is meant.
     """
+    ask = questions.ask
 
-    async def greet(_: web.Request) -> web.Response:
-        return json_answer(Greeting(__version__, await desk.now_ns()))
-
-    async def conditions(_: web.Request) -> web.Response:
-        return json_answer(await desk.conditions())
-
-    async def enable(request: web.Request) -> web.Response:
-        asked = msgspec.json.decode(await request.read(), type=EnableAsked)
-        return json_answer(await desk.enable(asked.destination))
-
-    async def reload(_: web.Request) -> web.Response:
-        return json_answer(await desk.reload())
-
-    async def report(_: web.Request) -> web.Response:
-        return json_answer(await desk.report())
-
-    async def backlog(_: web.Request) -> web.Response:
-        return json_answer(await questions.ask(desk.backlog))
-
-    async def pending(_: web.Request) -> web.Response:
-        return json_answer(await questions.ask(desk.pending))
-
-    def answers(kind: type[T], answer: Callable[[T], Coroutine[Any, Any, object]]) -> Handler:
-        async def handle(request: web.Request) -> web.Response:
-            asked = msgspec.json.decode(await request.read(), type=kind)
-            return json_answer(await questions.ask(partial(answer, asked)))
-
-        return handle
+    def stored(kind: type[T], answer: Callable[[T], Coroutine[Any, Any, object]]) -> Handler:
+        """Answers what is asked of the store."""
+        return _heard(kind, lambda asked: ask(partial(answer, asked)))
 
     return [
-        web.get("/api/", greet),
-        web.get("/api/conditions", conditions),
-        web.post("/api/enable", enable),
-        web.post("/api/reload", reload),
-        web.get("/api/report", report),
-        web.get("/api/backlog", backlog),
-        web.get("/api/pending", pending),
-        web.post("/api/waiting", answers(WaitingAsked, partial(_waiting, desk))),
-        web.post("/api/dead", answers(LettersAsked, partial(_letters, desk))),
-        web.post("/api/dead/tally", answers(SelectionAsked, desk.tally)),
-        web.post("/api/dead/replay", answers(SelectionAsked, desk.replay)),
-        web.post("/api/dead/drop", answers(SelectionAsked, desk.drop)),
+        web.get("/api/", _told(partial(_greeting, desk))),
+        web.get("/api/conditions", _told(desk.conditions)),
+        web.post("/api/enable", _heard(EnableAsked, lambda asked: desk.enable(asked.destination))),
+        web.post("/api/reload", _told(desk.reload)),
+        web.get("/api/report", _told(desk.report)),
+        web.get("/api/backlog", _told(partial(ask, desk.backlog))),
+        web.get("/api/pending", _told(partial(ask, desk.pending))),
+        web.post("/api/waiting", stored(WaitingAsked, partial(_waiting, desk))),
+        web.post("/api/dead", stored(LettersAsked, partial(_letters, desk))),
+        web.post("/api/dead/tally", stored(SelectionAsked, desk.tally)),
+        web.post("/api/dead/replay", stored(SelectionAsked, desk.replay)),
+        web.post("/api/dead/drop", stored(SelectionAsked, desk.drop)),
     ]
+
+
+def _told(answer: Callable[[], Awaitable[object]]) -> Handler:
+    """Answers what needs no words of the one who asks."""
+
+    async def handle(_: web.Request) -> web.Response:
+        return json_answer(await answer())
+
+    return handle
+
+
+def _heard(kind: type[T], answer: Callable[[T], Awaitable[object]]) -> Handler:
+    """Answers what is said in the body."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return json_answer(await answer(msgspec.json.decode(await request.read(), type=kind)))
+
+    return handle
+
+
+async def _greeting(desk: Desk) -> Greeting:
+    return Greeting(__version__, await desk.now_ns())
 
 
 def application(

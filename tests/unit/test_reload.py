@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import yaml
 from relay.channel import Channel
 from relay.config import Config, parse
 from relay.exchange import Request, Response
-from relay.outlet import Sources, give_up
-from relay.plan import Opened, Plan, Unreloadable, check_fixed
+from relay.outlet import Sources, Way, give_up
+from relay.plan import Plan, Unreloadable, check_fixed
 from relay.reading import Reader
 from relay.reload import Reloader, ReloadFailed, Source, changes
 from relay.routing.router import Router
@@ -42,7 +43,8 @@ class Nowhere:
 
 def plan(after: Config, *opened: str) -> Plan:
     made = {
-        name: Opened(
+        name: partial(
+            Way,
             Channel(name, after.destinations[name], lambda _: Request(b"", "http://x"), Nowhere()),
             AsyncExitStack(),
             (),
