@@ -1,5 +1,6 @@
 """``relay explain``."""
 
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +12,12 @@ import msgspec
 
 from relay.cli.configuration import config_option, read
 from relay.engine.chronicle import Chronicle
+from relay.engine.own_container import is_own_exec, own_container
 from relay.engine.record import Malformed, parse
 from relay.engine.roster import Roster
 from relay.event import Cause, Event
 from relay.formats.text import visible
+from relay.ops import logs
 from relay.routing.router import Router, Step, Verdict
 
 _DESCRIBING = ("id_", "name", "image", "labels", "attributes")
@@ -65,6 +68,10 @@ def explain(
     else:
         record = sys.stdin.buffer.read()
     event = _event(record, engine, given["cause"])
+    logs.configure(sys.stderr, level=logging.WARNING)
+    if is_own_exec(event, own_container()):
+        click.echo(f"{_what(event)}: a command in relay's own container, which no route is asked")
+        context.exit(1)
     steps = list(Router(config.routes).walk(event))
     for line in _report(event, steps):
         click.echo(line)
@@ -114,7 +121,7 @@ def _sent_by_relay(record: bytes) -> Event | None:
 def _report(event: Event, steps: list[Step]) -> list[str]:
     facts = {"exit_code": event.exit_code, "cause": event.cause, "health": event.health}
     known = ", ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
-    what = f"{visible(event.type)} {visible(event.action)} {event.actor.name or ''!r}"
+    what = _what(event)
     width = max((len(step.route.name) for step in steps), default=0)
     return [
         what + (f" ({known})" if known else ""),
@@ -123,6 +130,10 @@ def _report(event: Event, steps: list[Step]) -> list[str]:
             for step in steps
         ),
     ]
+
+
+def _what(event: Event) -> str:
+    return f"{visible(event.type)} {visible(event.action)} {event.actor.name or ''!r}"
 
 
 def _say(step: Step, event: Event) -> str:

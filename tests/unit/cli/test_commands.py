@@ -3,6 +3,7 @@
 import io
 import json
 import socket
+import sys
 from pathlib import Path
 
 import msgspec
@@ -202,6 +203,18 @@ def test_a_port_that_is_taken_ends_with_1(
                 "as a path, by a file: free it, or set another\n"
             )
     assert not list(tmp_path.glob("*.sock"))
+
+
+def test_explain_knows_what_no_route_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command in the container that relay runs in, as its health check is."""
+    explain = sys.modules["relay.cli.explain"]  # by its name there is the command
+    monkeypatch.setattr(explain, "own_container", lambda: "0123abc")
+    result = run("explain", "--action", "exec_start: true", "--id", "0123abc", "--name", "relay")
+    assert result.exit_code == 1
+    assert result.output == (
+        "container exec_start 'relay': "
+        "a command in relay's own container, which no route is asked\n"
+    )
 
 
 def test_explain_says_what_every_route_says() -> None:
