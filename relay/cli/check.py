@@ -11,7 +11,7 @@ from relay.announcer import own
 from relay.cli.configuration import config_option, find, read
 from relay.cli.shown import span
 from relay.config import Config, ConsoleDestination, Destination
-from relay.delivery.sender import trust
+from relay.delivery.trust import trust
 from relay.engine.endpoint import endpoints
 from relay.event import HEARTBEAT
 from relay.notification import Include

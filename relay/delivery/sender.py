@@ -1,33 +1,26 @@
 """Sends requests over HTTP."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Protocol
 
-import aiohttp
 from yarl import URL
 
-from relay import __version__
-from relay.config import TlsConfig, WebDestination
-from relay.delivery.failure import elsewhere, failed
+from relay.config import WebDestination
+from relay.delivery.connection import Answered, ClosedUnanswered, NotHttp
+from relay.delivery.connections import Connections
+from relay.delivery.failure import failed
+from relay.delivery.proxied import proxied_sender
+from relay.delivery.received import most_read, received
 from relay.delivery.scrub import Scrubber, secrets_of
-from relay.errors import RelayError, system_words
+from relay.delivery.trust import trust
+from relay.delivery.wire import Origin, Target, origin, target, written
 from relay.exchange import Request, Response
 
-BODY_TIMEOUT_S = 3
-"""How long an answer's body may take once its status is known."""
-ANSWER_BYTES = 4096
-"""How much of an answer is kept."""
-HEADER_CHARS = 100
-"""How much of a header of it."""
-
-_OF_LIMITS = ("retry-after", "date", "x-ratelimit-remaining", "x-ratelimit-reset-after")
-
-
-class TlsError(RelayError):
-    """The files of a destination's ``tls`` cannot be used."""
+URLS = 16
+"""Of so many URLs it is remembered what they say; most destinations have one."""
 
 
 class Sender(Protocol):
@@ -39,103 +32,62 @@ class Sender(Protocol):
 
 
 class HttpSender:
-    """A `Sender` over one destination's own connections."""
+    """A `Sender` over one destination's own connections.
 
-    def __init__(self, session: aiohttp.ClientSession, to: WebDestination) -> None:
-        self._session = session
+    A client that does no more than this costs a fifth of what a general one does.
+    """
+
+    def __init__(self, to: WebDestination) -> None:
+        """Raises `TlsError`."""
         self._timeout = to.timeout
-        self._proxy = None if to.proxy is None else URL(to.proxy.get_secret_value())
+        self._total_s = to.timeout.total.total_seconds()
+        self._trust = None if to.tls is None else trust(to.tls)
         self._scrub = Scrubber(secrets_of(to))
+        self._connections = Connections(to.timeout.connect.total_seconds(), most_read(self._scrub))
+        self._place = lru_cache(URLS)(self._find)
+        self._loop = asyncio.get_running_loop()
 
     async def send(self, request: Request) -> Response:
         """Send the request; redirects are not followed, and no secret comes back in the answer."""
+        until_s = self._loop.time() + self._total_s
         try:
-            async with self._session.request(
-                request.method,
-                request.url,
-                data=request.body or None,
-                headers=request.headers,
-                proxy=self._proxy,
-                allow_redirects=False,
-            ) as answer:
-                return await self._read(answer)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            there, asked = self._place(request.url)
+            answered = await self._connections.ask(there, written(request, asked), until_s)
+        except (TimeoutError, OSError, ValueError, NotHttp, ClosedUnanswered) as error:
             failure, words = failed(error, self._timeout)
             return Response(None, failure=failure, error=self._scrub.clean(words))
+        return received(answered.status, _named(answered), answered.body, self._scrub)
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> Response:
-        # a secret that the end of what is kept would cut in two is read to its own end
-        body = await _head(answer, ANSWER_BYTES + self._scrub.reach)
-        text = self._scrub.clean(body.decode(errors="surrogateescape"))
-        location = answer.headers.get("Location", "")
-        return Response(
-            answer.status,
-            text.encode(errors="surrogateescape")[:ANSWER_BYTES],
-            error=elsewhere(location) if location and 300 <= answer.status < 400 else None,
-            headers={
-                name: answer.headers[name][:HEADER_CHARS]
-                for name in _OF_LIMITS
-                if name in answer.headers
-            },
-        )
+    def close(self) -> None:
+        """End the connections; no request is under way any more."""
+        self._connections.close()
+
+    def _find(self, url: str) -> tuple[Origin, Target]:
+        place = URL(url)
+        return origin(place, lambda: self._trust or trust(None)), target(place)
 
 
 @asynccontextmanager
-async def http_sender(to: WebDestination) -> AsyncIterator[HttpSender]:
+async def http_sender(to: WebDestination) -> AsyncIterator[Sender]:
     """A sender with as many connections as deliveries, kept alive between requests.
 
     Nothing is taken from the environment (no proxy, no netrc), no cookie is kept, and no answer is
     unpacked: a destination cannot make relay hold more than it sends. Raises `TlsError`.
     """
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=to.concurrency, ssl=trust(to.tls)),
-        timeout=aiohttp.ClientTimeout(
-            total=to.timeout.total.total_seconds(),
-            sock_connect=to.timeout.connect.total_seconds(),
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        headers={"User-Agent": f"relay/{__version__}", "Accept-Encoding": "identity"},
-    )
-    # aiohttp would send a GET or a PUT twice by itself: tries are counted, and have their schedule
-    session._retry_connection = False
-    async with session:
-        yield HttpSender(session, to)
-
-
-def trust(files: TlsConfig | None) -> ssl.SSLContext | bool:
-    """Whom to trust, and who relay is; True for what the system trusts. Raises `TlsError`."""
-    if files is None:
-        return True
-    file = files.ca_file
+    if to.proxy is not None:
+        async with proxied_sender(to, URL(to.proxy.get_secret_value())) as sender:
+            yield sender
+        return
+    direct = HttpSender(to)
     try:
-        context = ssl.create_default_context(cafile=file)
-        if files.cert_file is not None:
-            file = files.cert_file
-            # a key with a passphrase is refused: nobody could be asked for it
-            context.load_cert_chain(files.cert_file, files.key_file, password="")
-    except (OSError, ValueError) as error:
-        words = system_words(error) if isinstance(error, OSError) else str(error)
-        raise TlsError(f"{file}: cannot be used for TLS: {words}") from error
-    return context
+        yield direct
+    finally:
+        direct.close()
 
 
-async def _head(answer: aiohttp.ClientResponse, most: int) -> bytes:
-    """The first bytes of an answer.
-
-    The status has said what became of the request, so a body that breaks off or drags on changes
-    nothing; one that is too long, or too slow, costs the connection.
-    """
-    if answer.content.at_eof():  # most say nothing
-        return b""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for chunk in answer.content.iter_any():
-                body += chunk
-                if len(body) > most:
-                    answer.close()
-                    break
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        answer.close()
-    return bytes(body[:most])
+def _named(answered: Answered) -> dict[str, str]:
+    """Its headers by names in small letters; of several with one name the first."""
+    return {
+        name.decode("latin-1").lower(): value.decode(errors="surrogateescape")
+        for name, value in reversed(answered.headers)
+    }

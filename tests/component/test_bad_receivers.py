@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from relay.config import HttpDestination, RetryConfig
-from relay.delivery import sender
+from relay.delivery import connection
+from relay.delivery.received import ANSWER_BYTES
 from relay.delivery.retry import Attempt, judge
-from relay.delivery.sender import ANSWER_BYTES, TlsError, http_sender, trust
+from relay.delivery.sender import http_sender
+from relay.delivery.trust import TlsError, trust
 from relay.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
 from tests.support.certificates import Authority
 
 SECRET = "canary-in-the-path"
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Behaved = Callable[[Behaviour], Awaitable[Response]]
 HASTY = {"connect": "500ms", "total": "500ms"}
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -50,16 +53,23 @@ async def sent(url: str, **parts: object) -> Response:
         return await http.send(Request(b"{}", url))
 
 
-async def behaved(behave: Behaviour) -> Response:
-    async with serving(behave) as address:
-        return await sent(f"http://{address}/{SECRET}")
+@pytest.fixture(params=["directly", "by way of a proxy"])
+def behaved(request: pytest.FixtureRequest) -> Behaved:
+    """What comes of one request to a receiver; one that is a proxy is asked like any other."""
+
+    async def of(behave: Behaviour) -> Response:
+        async with serving(behave) as address:
+            proxy = None if request.param == "directly" else f"http://{address}"
+            return await sent(f"http://{address}/{SECRET}", proxy=proxy)
+
+    return of
 
 
 def judged(response: Response) -> Outcome:
     return judge(response, Attempt(0, 0.0, 0.5), RetryConfig())
 
 
-async def test_one_that_says_nothing() -> None:
+async def test_one_that_says_nothing(behaved: Behaved) -> None:
     """It took the request and goes on listening."""
 
     async def silent(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
@@ -70,7 +80,7 @@ async def test_one_that_says_nothing() -> None:
     assert response.error == "no answer in 0.5 s"
 
 
-async def test_one_that_answers_a_byte_at_a_time() -> None:
+async def test_one_that_answers_a_byte_at_a_time(behaved: Behaved) -> None:
     """What is not said in time is not waited for, though something always comes."""
 
     async def dribble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,9 +93,11 @@ async def test_one_that_answers_a_byte_at_a_time() -> None:
     assert judged(await behaved(dribble)) == Retry(1.0, Reason.TIMEOUT)
 
 
-async def test_one_that_sends_a_body_a_byte_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_sends_a_body_a_byte_at_a_time(
+    behaved: Behaved, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its status has said what became of the request."""
-    monkeypatch.setattr(sender, "BODY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(connection, "BODY_S", 0.1)
 
     async def dribble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"Content-Length: 100000\r\n\r\n")
@@ -99,7 +111,7 @@ async def test_one_that_sends_a_body_a_byte_at_a_time(monkeypatch: pytest.Monkey
     assert response.body.strip(b"x") == b""
 
 
-async def test_one_that_sends_gigabytes() -> None:
+async def test_one_that_sends_gigabytes(behaved: Behaved) -> None:
     """No more is read than is kept, and what the system holds for a connection."""
     written = 0
 
@@ -116,7 +128,7 @@ async def test_one_that_sends_gigabytes() -> None:
     assert written < 32 * 2**20
 
 
-async def test_one_whose_headers_never_end() -> None:
+async def test_one_whose_headers_never_end(behaved: Behaved) -> None:
     """They are not kept either."""
     written = 0
 
@@ -133,7 +145,7 @@ async def test_one_whose_headers_never_end() -> None:
     assert written < 32 * 2**20
 
 
-async def test_one_that_closes_after_the_headers() -> None:
+async def test_one_that_closes_after_the_headers(behaved: Behaved) -> None:
     """It has answered: the body that it announced is not needed."""
 
     async def cut(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,7 +155,7 @@ async def test_one_that_closes_after_the_headers() -> None:
     assert judged(await behaved(cut)) == Delivered()
 
 
-async def test_one_that_closes_before_an_answer() -> None:
+async def test_one_that_closes_before_an_answer(behaved: Behaved) -> None:
     """It may have taken it: it is tried again under the same id."""
 
     async def cut(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -155,7 +167,7 @@ async def test_one_that_closes_before_an_answer() -> None:
 @pytest.mark.parametrize(
     "said", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00" * 100, b"HTTP/1.1 abc\r\n\r\n"]
 )
-async def test_one_that_does_not_speak_http(said: bytes) -> None:
+async def test_one_that_does_not_speak_http(behaved: Behaved, said: bytes) -> None:
     """Something else listens there."""
 
     async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -180,7 +192,7 @@ async def test_one_that_does_not_speak_http(said: bytes) -> None:
         ("http://[", "a redirect to what is no URL, which is not followed"),
     ],
 )
-async def test_one_that_sends_elsewhere(location: str, words: str) -> None:
+async def test_one_that_sends_elsewhere(behaved: Behaved, location: str, words: str) -> None:
     """Nobody goes there, and the dead letter says where it would have been."""
 
     async def redirect(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -295,7 +307,7 @@ async def test_a_proxy_is_asked_for_the_whole_url() -> None:
     assert b"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=" in request
 
 
-async def test_one_that_repeats_what_it_was_sent() -> None:
+async def test_one_that_repeats_what_it_was_sent(behaved: Behaved) -> None:
     """Its answer is kept without the secrets, even where it is cut in the middle of one."""
 
     async def echo(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Sending over HTTP, to a server on loopback."""
+"""Sending over HTTP, to a server on loopback; directly, and by way of a proxy."""
 
 import asyncio
 import socket
@@ -12,8 +12,9 @@ from aiohttp.test_utils import TestServer
 
 from relay import __version__
 from relay.config import HttpDestination
-from relay.delivery import sender
-from relay.delivery.sender import ANSWER_BYTES, http_sender
+from relay.delivery import connection
+from relay.delivery.received import ANSWER_BYTES
+from relay.delivery.sender import http_sender
 from relay.exchange import Reason, Request, Response
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -209,7 +210,7 @@ async def test_a_body_that_breaks_off_changes_nothing() -> None:
 
 async def test_a_body_that_drags_on_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for the rest."""
-    monkeypatch.setattr(sender, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection, "BODY_S", 0.05)
     gone = asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:

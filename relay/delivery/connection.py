@@ -1,0 +1,200 @@
+"""One connection to a destination: a request goes out, an answer comes in, one at a time."""
+
+import asyncio
+from typing import NamedTuple, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+HEAD_BYTES = 65_536
+"""How much may come before an answer's body."""
+
+BODY_S = 3.0
+"""How long an answer's body may take once its status is known."""
+
+IDLE_S = 15.0
+"""How long a connection is kept without a request: servers close idle ones after a minute and
+more, proxies before them, and one that is being closed would cost a try."""
+
+
+class NotHttp(Exception):
+    """What was answered is not HTTP, or has no end."""
+
+    def __str__(self) -> str:
+        return "answered what is not HTTP, or more headers than are read"
+
+
+class ClosedUnanswered(Exception):
+    """The connection was closed before an answer."""
+
+    def __str__(self) -> str:
+        return "closed the connection without an answer"
+
+
+class Answered(NamedTuple):
+    """An answer, as it came."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    """Its beginning."""
+
+
+class Connection(asyncio.Protocol):
+    """Asks, and reads an answer up to a bound.
+
+    The status says what became of a request: a body that breaks off, drags on or is too long ends
+    the connection and changes nothing.
+    """
+
+    def __init__(self, most: int) -> None:
+        """``most`` bytes are kept of a body."""
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._parser: HttpResponseParser | None = None
+        self._answer: asyncio.Future[Answered] | None = None
+        """What is waited for; None while nothing is asked."""
+        self._status = 0
+        """Of the answer whose body is being read; 0 before that."""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body = b""
+        self._size = 0
+        """What came of the answer's head."""
+        self._deadline_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be asked."""
+        return self._parser is not None and not self._transport.is_closing()
+
+    async def ask(self, request: bytes, until_s: float) -> Answered:
+        """Send the request; the answer to it, if there is one by ``until_s`` of the loop's time.
+
+        Raises `TimeoutError`, `NotHttp`, `ClosedUnanswered` and `OSError`.
+        """
+        self._status, self._size, self._body, self._headers = 0, 0, b"", []
+        self._answer = self._loop.create_future()
+        self._wait_until(until_s)
+        self._transport.write(request)
+        try:
+            return await self._answer
+        except asyncio.CancelledError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it, whatever is under way."""
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is there."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._parser = HttpResponseParser(self)
+        # as lenient as browsers are: what a receiver says is read, not passed on
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Something came of an answer, or of what nobody asked for."""
+        if self._parser is None or self._answer is None:
+            self.close()
+            return
+        if not self._status:
+            self._size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._finish(reusable=False)
+        except HttpParserError:
+            self._fail(NotHttp())
+        if self._answer is not None:
+            self._bound()
+
+    def on_message_begin(self) -> None:
+        """Another answer begins; behind the one that was waited for there is to be none."""
+        if self._answer is None:
+            self.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header came, of the head or behind a body."""
+        if not self._status:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head came, if only of an answer that announces another."""
+        if self._parser is None or self._answer is None:
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self._headers = []
+            return
+        self._status = status
+
+    def on_body(self, part: bytes) -> None:
+        """Some of the body came."""
+        if self._answer is not None:
+            self._body += part
+            if len(self._body) > self._most:
+                self._finish(reusable=False)
+
+    def on_message_complete(self) -> None:
+        """All of it came."""
+        if self._status and self._parser is not None and self._answer is not None:
+            all_sent = self._transport.get_write_buffer_size() == 0
+            self._finish(reusable=all_sent and self._parser.should_keep_alive())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is gone."""
+        self._parser = None  # and with it a circle of references
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._status:
+            self._finish(reusable=False)
+        else:
+            self._fail(error or ClosedUnanswered())
+
+    def _bound(self) -> None:
+        """Not all came yet: neither the head nor the time for the body is without an end."""
+        if self._status:
+            self._wait_until(min(self._deadline_s, self._loop.time() + BODY_S))
+        elif self._size > HEAD_BYTES:
+            self._fail(NotHttp())
+
+    def _finish(self, *, reusable: bool) -> None:
+        """That is the answer."""
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_result(Answered(self._status, self._headers, self._body[: self._most]))
+        if reusable:
+            self._wait_until(self._loop.time() + IDLE_S)
+        else:
+            self.close()
+
+    def _fail(self, error: Exception) -> None:
+        """There will be no answer."""
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(error)
+        self.close()
+
+    def _wait_until(self, deadline_s: float) -> None:
+        """Move the deadline; a timer that is due before it stays, and looks again."""
+        self._deadline_s = deadline_s
+        if self._timer is not None:
+            if self._timer.when() <= deadline_s:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline_s, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._loop.time() < self._deadline_s:
+            self._wait_until(self._deadline_s)
+        elif self._status:
+            self._finish(reusable=False)
+        else:
+            self._fail(TimeoutError())
