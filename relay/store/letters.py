@@ -39,8 +39,8 @@ def replay(
 ) -> list[DeadLetter]:
     """Make deliveries of up to `AT_ONCE` letters, those with the lowest numbers within a span."""
     found = _lowest(selection, destinations, span, connection)
-    for letter in found:
-        deliveries.add(letter.notification, [letter.destination], how, connection)
+    written = [deliveries.write(it.notification, [it.destination], how) for it in found]
+    deliveries.add(written, connection)
     _drop(found, connection)
     return found
 

@@ -20,11 +20,13 @@ def fill(path: Path, count: int) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         for first in range(0, count, AT_ONCE):
             connection.execute("BEGIN")
+            written = []
             for number in range(first, min(first + AT_ONCE, count)):
                 record = line(Kind.WANTED, number, 0, now_ns + number)
                 event = parse(record, engine="here", host="node-1", live_from_ns=0)
                 assert not isinstance(event, Malformed)
-                deliveries.add(notify("route-0", event), ["sink"], how, connection)
+                written.append(deliveries.write(notify("route-0", event), ["sink"], how))
+            deliveries.add(written, connection)
             connection.execute("COMMIT")
     finally:
         place.close(connection)
