@@ -58,7 +58,8 @@ class Receipt:
     """For each notification of the batch the numbers of those of its deliveries that are kept."""
     due: frozenset[int] = frozenset()
     """Which of these are due at once: neither held nor behind another about their subject. Where
-    something was given up, what stood behind it is due as well and not among them."""
+    something was given up, what stood behind it is due as well and not among them; neither is a
+    heartbeat that came with others."""
     shed: int = 0
     """How many deliveries, of this batch or older, were given up because the store is full."""
     letters_shed: int = 0

@@ -9,8 +9,8 @@ import msgspec
 
 from relay.exchange import Answer, Dead, Delivered
 from relay.notification import Included, Notification
-from relay.store import deliveries
-from relay.store.deliveries import Added, Adding, Written
+from relay.store import adding, deliveries
+from relay.store.adding import Added, Adding, Written
 from relay.store.outbox import Enriched, Intake, Receipt, Room, Settled
 from relay.store.statements import SQL
 
@@ -40,10 +40,10 @@ def store(
     intake: Intake, room: Room, how: Adding, connection: sqlite3.Connection
 ) -> tuple[Receipt, Shed]:
     """Add the deliveries of a batch, and give up what there is no room for."""
-    written = [deliveries.write(*each, how) for each in intake.notifications]
+    written = [adding.write(*each, how) for each in intake.notifications]
     shed, (pages, page_size, untold) = Shed(), _standing(connection)
     if (pages + _grows_by(written, page_size)) * page_size <= room.most:
-        added = deliveries.add(written, connection)
+        added = adding.add(written, connection)
     else:
         added = _squeeze_in(written, room, shed, how.now_ns, connection)
     kept = [[seq for seq in seqs if seq not in shed.seqs] for seqs in added.seqs]
@@ -55,7 +55,7 @@ def store(
 
 
 def _grows_by(written: Sequence[Written], page_size: int) -> int:
-    """So many pages at least as the file may grow by, whatever is in it.
+    """At least as many pages as the file may grow by, whatever is in it.
 
     A row and its entries in two indexes; each may split its page and those above it, leave them
     half empty, and fill others beside them.
@@ -78,7 +78,7 @@ def _squeeze_in(
     """Looked at after each notification, so that the file grows beyond its bound by one at most."""
     added = Added()
     for each in written:
-        one = deliveries.add([each], connection)
+        one = adding.add([each], connection)
         added.extend(one)
         if used(connection) <= room.most:
             continue

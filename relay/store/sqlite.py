@@ -14,8 +14,8 @@ from relay.container import Container
 from relay.exchange import Answer, Outcome
 from relay.notification import Notification
 from relay.store import deliveries, engines, letters, losses, room
+from relay.store.adding import Adding
 from relay.store.committer import Committer
-from relay.store.deliveries import Adding
 from relay.store.file import Memory, StoreFile
 from relay.store.outbox import (
     Backlog,
