@@ -276,7 +276,7 @@ class Lane:
             self._tell(settled, response, perf_counter() - begun_s)
             turn = self._heed(settled, response)
             self._go_on()
-            await self._outbox.settle_all(settled, self._now(), response.answer)
+            await self._outbox.settle_all(settled, self._now())
             await self._keep(turn)
         self._under_way.difference_update(delivery.seq for delivery, _ in batch)
         self._go_on()
@@ -298,8 +298,10 @@ class Lane:
         deliveries = [delivery for delivery, _ in batch]
         first = judged(deliveries[0])
         if isinstance(first, Delivered):  # no history changes that
-            return [(delivery, first) for delivery in deliveries]
-        return list(zip(deliveries, agreed([*map(judged, deliveries)]), strict=True))
+            return [Settled(delivery, first) for delivery in deliveries]
+        outcomes, answer = agreed([*map(judged, deliveries)]), response.answer
+        pairs = zip(deliveries, outcomes, strict=True)
+        return [Settled(delivery, outcome, answer) for delivery, outcome in pairs]
 
     async def _keep(self, turn: Turn | None) -> None:
         match turn:
@@ -312,14 +314,14 @@ class Lane:
     def _heed(self, settled: Sequence[Settled], response: Response) -> Turn | None:
         """Do what one response means for all that goes to the destination."""
         now_s, answered_ns = self._now_s(), time_ns()
-        for delivery, outcome in settled:
+        for delivery, outcome, _ in settled:
             self.tally.count(outcome)
             if isinstance(outcome, Delivered):
                 happened_ns = delivery.notification.events[0].time_ns
                 self.tally.latencies.add((answered_ns - happened_ns) / 1e9)
         for reason, count in _buried(settled).items():
             self._gossip.bury(self.name, reason, count)
-        _, outcome = settled[0]  # of the destination each says the same
+        outcome = settled[0].outcome  # of the destination each says the same
         if outcome.pause_s > 0:
             self._valve.close(now_s + outcome.pause_s)
         failed_for_s = self._health.failed_for_s(now_s)
@@ -334,7 +336,7 @@ class Lane:
 
     def _tell(self, settled: Sequence[Settled], response: Response, took_s: float) -> None:
         """The one wide line about a request."""
-        outcomes = [outcome for _, outcome in settled]
+        outcomes = [it.outcome for it in settled]
         outcome = next((it for it in outcomes if isinstance(it, Retry)), outcomes[0])
         after_s = getattr(outcome, "after_s", None)
         said = response.answer.text[:ANSWER_CHARS]
@@ -353,9 +355,9 @@ class Lane:
     def _attempted(self, settled: Sequence[Settled]) -> Mapping[str, object]:
         """What a request was about."""
         if self._channel.batch is not None:
-            most = max(delivery.attempts for delivery, _ in settled)
+            most = max(delivery.attempts for delivery, *_ in settled)
             return {"batch": len(settled), "attempt": most + 1}
-        ((delivery, _),) = settled
+        ((delivery, *_),) = settled
         return {
             "route": delivery.notification.route,
             "notification": delivery.notification.id,
@@ -378,6 +380,6 @@ def _buried(settled: Sequence[Settled]) -> Counter[Reason]:
     """How many were given up, by why; without those that tell of relay itself."""
     return Counter(
         outcome.reason
-        for delivery, outcome in settled
+        for delivery, outcome, _ in settled
         if isinstance(outcome, Dead) and delivery.notification.events[0].type != TYPE_RELAY
     )

@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic, time_ns
 from typing import Any, Protocol, TypeVar
@@ -108,9 +107,11 @@ class Committer:
         """
         done: asyncio.Future[T] = self._loop.create_future()
         self._unanswered[done] = monotonic()
-        done.add_done_callback(self._unanswered.pop)
-        self._jobs.put(_Job(work, done))
-        return await done
+        self._jobs.put((work, done))
+        try:
+            return await done
+        finally:
+            del self._unanswered[done]
 
     async def close(self) -> None:
         """Do what was asked for so far, then close the connection.
@@ -141,17 +142,16 @@ class Committer:
 
     def _waiting(self) -> "list[_Job] | None":
         """All jobs that wait, none after a while without any; None when it is time to stop."""
-        jobs: list[_Job] = []
         try:
-            job = self._jobs.get(timeout=WATCH_S)
-            while job is not None:
-                jobs.append(job)
-                job = self._jobs.get_nowait()
+            found = [self._jobs.get(timeout=WATCH_S)]
         except queue.Empty:
-            return jobs
+            return []
+        found += [self._jobs.get_nowait() for _ in range(self._jobs.qsize())]
+        jobs = [job for job in found if job is not None]
         if not jobs:
             return None
-        self._jobs.put(None)
+        if len(jobs) < len(found):  # what was asked for so far is done before it stops
+            self._jobs.put(None)
         return jobs
 
     def _answers(self, jobs: "list[_Job]") -> "list[_Answer]":
@@ -162,8 +162,8 @@ class Committer:
         except _GivenUp:
             raise
         except Exception as error:
-            return [(job.done, None, error) for job in jobs]
-        return [(job.done, result, None) for job, result in zip(jobs, results, strict=True)]
+            return [(done, None, error) for _, done in jobs]
+        return [(done, result, None) for (_, done), result in zip(jobs, results, strict=True)]
 
     def _keep(self, connection: sqlite3.Connection) -> None:
         self._connection = self._place.keep(connection)
@@ -211,12 +211,7 @@ class Committer:
             self._loop.call_soon_threadsafe(_resolve, answers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    work: Work[Any]
-    done: asyncio.Future[Any]
-
-
+_Job = tuple[Work[Any], asyncio.Future[Any]]
 _Answer = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
@@ -235,7 +230,7 @@ def waits_s() -> Iterator[float]:
 def _transact(jobs: list[_Job], connection: sqlite3.Connection) -> list[Any]:
     try:
         connection.execute("BEGIN")
-        results = [job.work(connection) for job in jobs]
+        results = [work(connection) for work, _ in jobs]
         connection.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):  # a disk that fails may have ended the transaction itself

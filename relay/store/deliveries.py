@@ -1,8 +1,7 @@
 """Deliveries as rows: added, due, settled."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,9 +15,9 @@ from relay.store.outbox import (
     Delivery,
     Due,
     GivenUp,
+    Settled,
     Waiting,
     is_heartbeat,
-    subject,
 )
 from relay.store.statements import SQL
 from relay.store.trouble import Broken
@@ -27,49 +26,10 @@ ANSWER_CHARS = 200
 """What is kept of an answer's text with a delivery that waits; a dead letter has all of it."""
 
 _decode = msgspec.json.Decoder(Notification).decode
+_Due = tuple[int, int, int, int, Notification]
+"""When it is due, its number, when it was made, its attempts."""
+_decode_due = msgspec.json.Decoder(list[_Due]).decode
 _decode_answer = msgspec.json.Decoder(Answer).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Adding:
-    """How deliveries are added."""
-
-    now_ns: int
-    unordered: Collection[str] = ()
-    """The destinations for which each is a subject of its own."""
-    held: bool = True
-    """Whether one that is to include something waits for that."""
-
-
-def add(
-    notification: Notification,
-    destinations: Sequence[str],
-    how: Adding,
-    connection: sqlite3.Connection,
-) -> list[int]:
-    """Add one for each destination; returns their numbers."""
-    held = how.held and notification.include is not None
-    (event, *_), unordered = notification.events, how.unordered
-    about = subject(event)
-    if is_heartbeat(event):
-        unordered = ()  # each is to find the one before it
-        _supersede(about, destinations, connection)
-    row = {
-        "notification": msgspec.json.encode(notification),
-        "now_ns": how.now_ns,
-        "hold_ns": how.now_ns + HOLD_NS if held else 0,
-    }
-    rows = [
-        {**row, "destination": to, "subject": notification.id if to in unordered else about}
-        for to in destinations
-    ]
-    return [connection.execute(SQL["add_delivery"], row).lastrowid or 0 for row in rows]
-
-
-def _supersede(about: str, destinations: Sequence[str], connection: sqlite3.Connection) -> None:
-    """An attempt that is under way ends all the same, and then settles nothing."""
-    rows = [{"destination": to, "subject": about} for to in destinations]
-    connection.executemany(SQL["supersede"], rows)
 
 
 def enrich(
@@ -102,11 +62,11 @@ def due(
         "most": most,
         "besides": msgspec.json.encode(besides).decode(),
     }
+    rows, next_ns = connection.execute(SQL["due"], asked).fetchone()
     found = [
-        Delivery(seq, to, read_notification(notification), _time(created_ns), _time(attempts))
-        for seq, to, notification, created_ns, attempts in connection.execute(SQL["due"], asked)
+        Delivery(seq, destination, notification, created_ns, attempts)
+        for _, seq, created_ns, attempts, notification in sorted(_read_due(rows))
     ]
-    (next_ns,) = connection.execute(SQL["next_due"], asked).fetchone()
     return Due(found, None if next_ns is None else _time(next_ns))
 
 
@@ -125,12 +85,25 @@ def settle(
         case Dead(reason=reason):
             more = _bury(delivery, reason, answer, now_ns, connection)
         case Delivered():
-            more = _remove(delivery.seq, now_ns, connection)
-    if outcome.pause_s > 0:
-        until_ns = now_ns + int(outcome.pause_s * 1e9)
-        row = {"destination": delivery.destination, "until_ns": until_ns}
-        connection.execute(SQL["pause"], row)
+            more = _remove([delivery.seq], now_ns, connection)
+    _pause(delivery.destination, outcome.pause_s, now_ns, connection)
     return more
+
+
+def remove(
+    destination: str, delivered: Sequence[Settled], now_ns: int, connection: sqlite3.Connection
+) -> bool:
+    """The same for those that were delivered, in as many statements as for one."""
+    more = _remove([each.delivery.seq for each in delivered], now_ns, connection)
+    pause_s = max(each.outcome.pause_s for each in delivered)
+    _pause(destination, pause_s, now_ns, connection)
+    return more
+
+
+def _pause(destination: str, pause_s: float, now_ns: int, connection: sqlite3.Connection) -> None:
+    if pause_s > 0:
+        row = {"destination": destination, "until_ns": now_ns + int(pause_s * 1e9)}
+        connection.execute(SQL["pause"], row)
 
 
 def expire(
@@ -199,7 +172,7 @@ def _bury(
     connection: sqlite3.Connection,
 ) -> bool:
     if is_heartbeat(delivery.notification.events[0]):
-        return _remove(delivery.seq, now_ns, connection)
+        return _remove([delivery.seq], now_ns, connection)
     row = {
         "seq": delivery.seq,
         "id": delivery.notification.id,
@@ -210,15 +183,20 @@ def _bury(
         "answer": _written(answer),
     }
     connection.execute(SQL["bury"], row)
-    return _remove(delivery.seq, now_ns, connection)
+    return _remove([delivery.seq], now_ns, connection)
 
 
-def _remove(seq: int, now_ns: int, connection: sqlite3.Connection) -> bool:
-    """Whether another is due by it."""
-    row = {"seq": seq, "now_ns": now_ns}
-    promoted = connection.execute(SQL["promote_next"], row).rowcount
-    connection.execute(SQL["remove"], row)
+def _remove(seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection) -> bool:
+    """Whether others are due by it."""
+    numbers = msgspec.json.encode(seqs).decode()
+    promoted = connection.execute(SQL["promote_next"], (now_ns, numbers)).rowcount
+    connection.execute(SQL["remove"], (numbers,))
     return promoted > 0
+
+
+def forget(seqs: Sequence[int], connection: sqlite3.Connection) -> None:
+    """Remove those behind which none waits."""
+    connection.execute(SQL["remove"], (msgspec.json.encode(seqs).decode(),))
 
 
 def hurry(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
@@ -297,6 +275,14 @@ def read_notification(notification: bytes) -> Notification:
         return _decode(notification)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
         raise Broken(f"a notification: {error}") from error
+
+
+def _read_due(rows: bytes) -> list[_Due]:
+    """What is due, as the statement for it gives it; raises `Broken`."""
+    try:
+        return _decode_due(rows)
+    except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
+        raise Broken(f"a delivery: {error}") from error
 
 
 def read_answer(answer: str | None) -> Answer | None:

@@ -10,7 +10,7 @@ import msgspec
 from relay.bookmark import Bookmark
 from relay.container import Container
 from relay.store.outbox import Intake
-from relay.store.statements import SQL
+from relay.store.statements import SQL, run_for_rows
 from relay.store.trouble import Broken
 
 _SEEN = struct.Struct("<16sq")
@@ -48,30 +48,30 @@ def save(intake: Intake, connection: sqlite3.Connection) -> None:
     """Keep what a batch says of the engine."""
     if intake.bookmark is not None:
         _save_bookmark(intake.engine, intake.bookmark, connection)
-    for container in intake.containers:
-        state = msgspec.json.encode(container)
-        row = {"engine": intake.engine, "id": container.id, "state": state}
-        connection.execute(SQL["save_container"], row)
-    for id_ in intake.gone:
-        connection.execute(SQL["forget_container"], {"engine": intake.engine, "id": id_})
+    encode, engine = msgspec.json.encode, intake.engine
+    known = [(engine, container.id, encode(container)) for container in intake.containers]
+    gone = [(engine, id_) for id_ in intake.gone]
+    for name, rows in (("save_containers", known), ("forget_containers", gone)):
+        for _ in run_for_rows(name, rows, connection):
+            pass
 
 
 def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) -> None:
     recent = b"".join(starmap(_seen, mark.recent))
     from_ns, until_ns = mark.unheard or (None, None)
-    row = {
-        "engine": engine,
-        "position_ns": mark.position_ns,
-        "floor_ns": mark.floor_ns,
-        "recent": recent,
-        "began_ns": mark.began_ns,
-        "anchored": mark.anchored,
-        "assumed_ns": mark.assumed_ns,
-        "identity": mark.identity,
-        "unheard_from_ns": from_ns,
-        "unheard_until_ns": until_ns,
-        "drops": msgspec.json.encode(mark.drops).decode(),
-    }
+    row = (
+        engine,
+        mark.position_ns,
+        mark.floor_ns,
+        recent,
+        mark.began_ns,
+        mark.anchored,
+        mark.assumed_ns,
+        mark.identity,
+        from_ns,
+        until_ns,
+        msgspec.json.encode(mark.drops).decode(),
+    )
     connection.execute(SQL["save_bookmark"], row)
 
 

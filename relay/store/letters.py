@@ -5,8 +5,9 @@ from collections.abc import Collection
 
 import msgspec
 
-from relay.store import deliveries
-from relay.store.deliveries import Adding, read_answer, read_notification
+from relay.store import adding
+from relay.store.adding import Adding
+from relay.store.deliveries import read_answer, read_notification
 from relay.store.outbox import DeadLetter, Selection
 from relay.store.statements import SQL
 
@@ -39,8 +40,8 @@ def replay(
 ) -> list[DeadLetter]:
     """Make deliveries of up to `AT_ONCE` letters, those with the lowest numbers within a span."""
     found = _lowest(selection, destinations, span, connection)
-    for letter in found:
-        deliveries.add(letter.notification, [letter.destination], how, connection)
+    written = [adding.write(it.notification, [it.destination], how) for it in found]
+    adding.add(written, connection)
     _drop(found, connection)
     return found
 

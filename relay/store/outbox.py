@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -56,6 +56,10 @@ class Receipt:
 
     seqs: Sequence[Sequence[int]]
     """For each notification of the batch the numbers of those of its deliveries that are kept."""
+    due: frozenset[int] = frozenset()
+    """Which of these are due at once: neither held nor behind another about their subject. Where
+    something was given up, what stood behind it is due as well and not among them; neither is a
+    heartbeat that came with others."""
     shed: int = 0
     """How many deliveries, of this batch or older, were given up because the store is full."""
     letters_shed: int = 0
@@ -96,8 +100,13 @@ class Delivery:
     """Those that were made so far."""
 
 
-Settled = tuple[Delivery, Outcome]
-"""A delivery with what an attempt came to."""
+class Settled(NamedTuple):
+    """A delivery with what an attempt came to."""
+
+    delivery: Delivery
+    outcome: Outcome
+    answer: Answer | None = None
+    """What the destination said; kept with what is not gone."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -243,10 +252,8 @@ class Outbox(Protocol):
         """
         ...
 
-    async def settle_all(
-        self, settled: Sequence[Settled], now_ns: int, answer: Answer | None = None
-    ) -> None:
-        """Commit what one request for several deliveries of a destination came to, all at once.
+    async def settle_all(self, settled: Sequence[Settled], now_ns: int) -> None:
+        """Commit what requests came to, all at once.
 
         Each as `settle` does it, in this order.
         """

@@ -1,4 +1,6 @@
--- Every statement that the store runs, by name.
+-- Every statement that the store runs, by name. Those that run for each batch or each delivery have
+-- their values by place: a value by name costs another change of threads. Where they are for rows,
+-- the one that is written here, (?, ?), stands for many.
 
 -- name: bookmark
 SELECT position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
@@ -10,27 +12,31 @@ INSERT OR REPLACE INTO cursors
     (engine, position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
     unheard_from_ns, unheard_until_ns, drops)
 VALUES
-    (:engine, :position_ns, :floor_ns, :recent, :began_ns, :anchored, :assumed_ns, :identity,
-    :unheard_from_ns, :unheard_until_ns, :drops);
+    (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: containers
 SELECT state FROM containers WHERE engine = :engine;
 
--- name: save_container
-INSERT OR REPLACE INTO containers (engine, id, state) VALUES (:engine, :id, :state);
+-- name: save_containers
+INSERT OR REPLACE INTO containers (engine, id, state) VALUES (?, ?, ?);
 
--- name: forget_container
-DELETE FROM containers WHERE engine = :engine AND id = :id;
+-- name: forget_containers
+DELETE FROM containers WHERE (engine, id) IN (VALUES (?, ?));
 
--- name: add_delivery
--- Due once it is held no more, unless another about the same subject is before it.
-INSERT INTO deliveries (destination, subject, notification, created_ns, hold_ns, due_ns)
-VALUES (
-    :destination, :subject, :notification, :now_ns, :hold_ns,
-    CASE WHEN EXISTS (
-        SELECT 1 FROM deliveries WHERE destination = :destination AND subject = :subject
-    ) THEN NULL ELSE max(:now_ns, :hold_ns) END
+-- name: occupied
+-- Those of the places at which a delivery waits, as one text: each row that is read is another
+-- change of threads.
+WITH places (number, destination, subject) AS (VALUES (?, ?, ?))
+SELECT group_concat(number)
+FROM places
+WHERE EXISTS (
+    SELECT 1 FROM deliveries
+    WHERE deliveries.destination = places.destination AND deliveries.subject = places.subject
 );
+
+-- name: add_deliveries
+INSERT INTO deliveries (destination, subject, notification, created_ns, hold_ns, due_ns)
+VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: supersede
 DELETE FROM deliveries WHERE destination = :destination AND subject = :subject;
@@ -45,16 +51,23 @@ RETURNING seq, destination;
 UPDATE deliveries SET notification = :notification WHERE seq = :seq;
 
 -- name: due
--- Besides those that are under way, whose numbers come as a JSON array.
-SELECT seq, destination, notification, created_ns, attempts
-FROM deliveries
-WHERE destination = :destination AND due_ns <= :now_ns
-    AND seq NOT IN (SELECT value FROM json_each(:besides))
-ORDER BY due_ns, seq
-LIMIT :most;
-
--- name: next_due
-SELECT min(due_ns) FROM deliveries WHERE destination = :destination AND due_ns > :now_ns;
+-- Besides those that are under way, whose numbers come as a JSON array; with when the first is due
+-- that is not due yet. All in one row, as a JSON array: each row that is read is another change of
+-- threads. What can be no number or no notification makes it none.
+SELECT
+    CAST('[' || coalesce(group_concat(
+        '[' || quote(due_ns) || ',' || quote(seq) || ',' || quote(created_ns) || ','
+        || quote(attempts) || ',' || coalesce(CAST(notification AS TEXT), 'null') || ']'
+    ), '') || ']' AS BLOB),
+    (SELECT min(due_ns) FROM deliveries WHERE destination = :destination AND due_ns > :now_ns)
+FROM (
+    SELECT due_ns, seq, created_ns, attempts, notification
+    FROM deliveries
+    WHERE destination = :destination AND due_ns <= :now_ns
+        AND seq NOT IN (SELECT value FROM json_each(:besides))
+    ORDER BY due_ns, seq
+    LIMIT :most
+);
 
 -- name: try_again
 UPDATE deliveries SET attempts = attempts + 1,
@@ -109,18 +122,22 @@ SELECT destination, since_ns FROM episodes;
 DELETE FROM pauses WHERE destination = :destination;
 
 -- name: promote_next
--- The successor in the same order becomes due, now that the one before it is settled.
-UPDATE deliveries SET due_ns = max(:now_ns, hold_ns)
-WHERE due_ns IS NULL AND seq = (
-    SELECT min(next.seq)
-    FROM deliveries AS done JOIN deliveries AS next
-        ON next.destination = done.destination AND next.subject = done.subject
-        AND next.seq > done.seq
-    WHERE done.seq = :seq
+-- The successors of those whose numbers come as a JSON array become due, now that these are settled.
+-- One that is among them itself may become due by it, which ends with it.
+UPDATE deliveries SET due_ns = max(?, hold_ns)
+WHERE due_ns IS NULL AND seq IN (
+    SELECT (
+        SELECT min(next.seq) FROM deliveries AS next
+        WHERE next.destination = done.destination AND next.subject = done.subject
+            AND next.seq > done.seq
+    )
+    FROM deliveries AS done
+    WHERE done.seq IN (SELECT value FROM json_each(?))
 );
 
 -- name: remove
-DELETE FROM deliveries WHERE seq = :seq;
+-- Those whose numbers come as a JSON array.
+DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: waiting
 SELECT seq, destination, notification, created_ns, attempts, due_ns, reason, answer
@@ -204,5 +221,11 @@ DELETE FROM losses WHERE seq = :seq;
 INSERT INTO counters (name, value) VALUES (:name, max(0, :change))
 ON CONFLICT (name) DO UPDATE SET value = max(0, value + :change);
 
--- name: counted
-SELECT coalesce(sum(value), 0) FROM counters WHERE name = :name;
+-- name: standing
+-- The pages that are in use, by the transaction that is under way, the bytes of one, and how many
+-- deliveries were given up that no event has told of.
+SELECT
+    page_count - freelist_count,
+    page_size,
+    (SELECT coalesce(sum(value), 0) FROM counters WHERE name = 'undeclared_shed')
+FROM pragma_page_count, pragma_freelist_count, pragma_page_size;

@@ -3,20 +3,25 @@
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import msgspec
 
-from relay.event import TYPE_RELAY
-from relay.exchange import Answer
+from relay.exchange import Answer, Dead, Delivered
 from relay.notification import Included, Notification
-from relay.store import deliveries
-from relay.store.deliveries import Adding
-from relay.store.outbox import Enriched, Intake, Receipt, Room
+from relay.store import adding, deliveries
+from relay.store.adding import Added, Adding, Written
+from relay.store.outbox import Enriched, Intake, Receipt, Room, Settled
 from relay.store.statements import SQL
 
 CHUNK = 32
 """How many are given up at once: so many that not every new one costs others their place."""
 
+ROW_PAGES = 8
+"""More than one new row and its two entries in indexes split, even if they split more above."""
+
+MOST_BYTES = 4
+"""Of a character in UTF-8."""
 
 NO_ROOM = "the store is full"
 
@@ -34,28 +39,55 @@ class Shed:
 def store(
     intake: Intake, room: Room, how: Adding, connection: sqlite3.Connection
 ) -> tuple[Receipt, Shed]:
-    """Add the deliveries of a batch, and give up what there is no room for.
+    """Add the deliveries of a batch, and give up what there is no room for."""
+    written = [adding.write(*each, how) for each in intake.notifications]
+    shed, (pages, page_size, untold) = Shed(), _standing(connection)
+    if (pages + _grows_by(written, page_size)) * page_size <= room.most:
+        added = adding.add(written, connection)
+    else:
+        added = _squeeze_in(written, room, shed, how.now_ns, connection)
+    kept = [[seq for seq in seqs if seq not in shed.seqs] for seqs in added.seqs]
+    if change := len(shed.seqs) - intake.declares_shed:
+        connection.execute(SQL["count"], {"name": "undeclared_shed", "change": change})
+        _, _, untold = _standing(connection)
+    due = frozenset(added.due - shed.seqs)
+    return Receipt(kept, due, len(shed.seqs), shed.letters, untold), shed
 
-    Looked at after each notification, so that the file grows beyond its bound by one at most.
+
+def _grows_by(written: Sequence[Written], page_size: int) -> int:
+    """At least as many pages as the file may grow by, whatever is in it.
+
+    A row and its entries in two indexes; each may split its page and those above it, leave them
+    half empty, and fill others beside them.
     """
-    added: list[Sequence[int]] = []
-    shed = Shed()
-    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-    for notification, destinations in intake.notifications:
-        seqs = deliveries.add(notification, destinations, how, connection)
-        added.append(seqs)
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        if pages * page_bytes <= room.most:  # whatever of them is free: there is room
+    rows = [row for each in written for row in each.rows]
+    size = sum(
+        len(row.content) + MOST_BYTES * (3 * len(row.destination) + 2 * len(row.subject))
+        for row in rows
+    )
+    return ROW_PAGES * len(rows) + 2 * size // page_size
+
+
+def _squeeze_in(
+    written: Sequence[Written],
+    room: Room,
+    shed: Shed,
+    now_ns: int,
+    connection: sqlite3.Connection,
+) -> Added:
+    """Looked at after each notification, so that the file grows beyond its bound by one at most."""
+    added = Added()
+    for each in written:
+        one = adding.add([each], connection)
+        added.extend(one)
+        if used(connection) <= room.most:
             continue
         if room.when_full == "drop-oldest":
-            _drop_oldest(room, shed, how.now_ns, connection)
+            _drop_oldest(room, shed, now_ns, connection)
         else:
             # relay's own are few, and say that others are missing
-            own = notification.events[0].type == TYPE_RELAY
-            _drop_new(room, shed, [] if own else seqs, connection)
-    kept = [[seq for seq in seqs if seq not in shed.seqs] for seqs in added]
-    untold = _count_shed(len(shed.seqs) - intake.declares_shed, connection)
-    return Receipt(kept, len(shed.seqs), shed.letters, untold), shed
+            _drop_new(room, shed, [] if each.own else one.seqs[0], connection)
+    return added
 
 
 def enrich(
@@ -89,22 +121,39 @@ def answer_within(
     return answer if used(connection) <= room.most else deliveries.shortened(answer)
 
 
+def settle(
+    settled: Sequence[Settled], room: Room, now_ns: int, connection: sqlite3.Connection
+) -> set[str]:
+    """See `Outbox.settle_all`; the destinations for which anything is due by it, now or later."""
+    told = set()
+    alike = groupby(settled, lambda it: (type(it.outcome), it.delivery.destination))
+    for (outcome, destination), found in alike:
+        if outcome is Delivered:
+            more = deliveries.remove(destination, list(found), now_ns, connection)
+        else:
+            more = sum(_settle(each, room, now_ns, connection) for each in found) > 0
+        if more:
+            told.add(destination)
+    return told
+
+
+def _settle(each: Settled, room: Room, now_ns: int, connection: sqlite3.Connection) -> bool:
+    delivery, outcome, answer = each
+    if isinstance(outcome, Dead):
+        answer = answer_within(answer, room, connection)
+    return deliveries.settle(delivery, outcome, answer, now_ns, connection)
+
+
 def used(connection: sqlite3.Connection) -> int:
     """The bytes of the pages that are in use, by the transaction that is under way."""
-    pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)
+    pages, page_size, _ = _standing(connection)
+    return pages * page_size
 
 
-def _count_shed(change: int, connection: sqlite3.Connection) -> int:
-    """Returns how many were given up that no event has told of."""
-    row = {"name": "undeclared_shed", "change": change}
-    if change:
-        connection.execute(SQL["count"], row)
-    (untold,) = connection.execute(SQL["counted"], row).fetchone()
-    return int(untold)
+def _standing(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """The pages in use, the bytes of one, and how many went that no event has told of."""
+    pages, page_size, untold = connection.execute(SQL["standing"]).fetchone()
+    return int(pages), int(page_size), int(untold)
 
 
 def _drop_oldest(room: Room, shed: Shed, now_ns: int, connection: sqlite3.Connection) -> None:
@@ -123,8 +172,7 @@ def _drop_oldest(room: Room, shed: Shed, now_ns: int, connection: sqlite3.Connec
 def _drop_new(room: Room, shed: Shed, seqs: Sequence[int], connection: sqlite3.Connection) -> None:
     _drop_letters(room, shed, connection)
     if used(connection) > room.most:
-        for seq in seqs:  # none waits behind them yet
-            connection.execute(SQL["remove"], {"seq": seq})
+        deliveries.forget(seqs, connection)  # none waits behind them yet
         shed.seqs.update(seqs)
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from relay.bookmark import Bookmark
 from relay.config import StoreConfig, WhenFull
 from relay.container import Container
-from relay.exchange import Answer, Dead, Outcome
+from relay.exchange import Answer, Outcome
 from relay.notification import Notification
 from relay.store import deliveries, engines, letters, losses, room
+from relay.store.adding import Adding
 from relay.store.committer import Committer
-from relay.store.deliveries import Adding
 from relay.store.file import Memory, StoreFile
 from relay.store.outbox import (
     Backlog,
@@ -78,8 +78,7 @@ class SqliteOutbox:
         receipt, shed = await self._committer.run(
             partial(_take_in, intake, self._room, Adding(now_ns, self._unordered))
         )
-        for _, destinations in intake.notifications:
-            self._tell(destinations)
+        self._tell({to for _, destinations in intake.notifications for to in destinations})
         self._tell(shed.destinations)
         return receipt
 
@@ -107,13 +106,11 @@ class SqliteOutbox:
         self, delivery: Delivery, outcome: Outcome, now_ns: int, answer: Answer | None = None
     ) -> None:
         """See `Outbox.settle`."""
-        await self.settle_all([(delivery, outcome)], now_ns, answer)
+        await self.settle_all([Settled(delivery, outcome, answer)], now_ns)
 
-    async def settle_all(
-        self, settled: Sequence[Settled], now_ns: int, answer: Answer | None = None
-    ) -> None:
+    async def settle_all(self, settled: Sequence[Settled], now_ns: int) -> None:
         """See `Outbox.settle_all`."""
-        work = partial(_settle, settled, answer, self._room, now_ns)
+        work = partial(room.settle, settled, self._room, now_ns)
         self._tell(await self._committer.run(work))
 
     async def expire(
@@ -254,21 +251,3 @@ def _take_in(
     engines.save(intake, connection)
     losses.declare(intake.declares, connection)
     return room.store(intake, bound, how, connection)
-
-
-def _settle(
-    settled: Sequence[Settled],
-    answer: Answer | None,
-    bound: Room,
-    now_ns: int,
-    connection: sqlite3.Connection,
-) -> set[str]:
-    """Returns the destinations for which anything is due by it, now or later."""
-    told = set()
-    for delivery, outcome in settled:
-        kept = answer
-        if isinstance(outcome, Dead):
-            kept = room.answer_within(answer, bound, connection)
-        if deliveries.settle(delivery, outcome, kept, now_ns, connection):
-            told.add(delivery.destination)
-    return told

@@ -1,7 +1,16 @@
 """Reads SQL that stands in files beside this module: named, and commented where it is written."""
 
 import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.resources import files
+from itertools import chain
+
+ROWS_MOST = 128
+"""How many rows one statement takes at most."""
+
+_ROW = re.compile(r"\(\?(, \?)*\)")
 
 
 def sections(file: str, label: str) -> dict[str, str]:
@@ -13,3 +22,24 @@ def sections(file: str, label: str) -> dict[str, str]:
 
 SQL = sections("queries.sql", "name")
 """Every statement that the store runs, by name."""
+
+
+def run_for_rows(
+    name: str, rows: Sequence[Sequence[object]], connection: sqlite3.Connection
+) -> Iterator[tuple[int, sqlite3.Cursor]]:
+    """Run a statement that is for rows, for these; yields how many each run of it is for.
+
+    Each run lets the other threads have the interpreter and has to get it back, so there are few:
+    for sizes that are powers of two, so that SQLite has to prepare a few only as well.
+    """
+    begin = 0
+    while left := len(rows) - begin:
+        count = min(ROWS_MOST, 1 << (left.bit_length() - 1))
+        values = tuple(chain.from_iterable(rows[begin : begin + count]))
+        yield count, connection.execute(_for_rows(name, count), values)
+        begin += count
+
+
+@cache
+def _for_rows(name: str, count: int) -> str:
+    return _ROW.sub(lambda row: ", ".join([row[0]] * count), SQL[name])

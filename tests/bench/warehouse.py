@@ -5,7 +5,7 @@ from time import time_ns
 
 from relay.engine.record import Malformed, parse
 from relay.notification import notify
-from relay.store import deliveries
+from relay.store import adding
 from relay.store.file import StoreFile
 from tests.bench.events import Kind, line
 
@@ -15,16 +15,18 @@ AT_ONCE = 50_000
 def fill(path: Path, count: int) -> None:
     """Make a store in which so many deliveries wait. Nothing is synced: if it fails, begin anew."""
     place, now_ns = StoreFile(path, lambda _: None), time_ns()
-    connection, how = place.open(), deliveries.Adding(now_ns)
+    connection, how = place.open(), adding.Adding(now_ns)
     try:
         connection.execute("PRAGMA synchronous = OFF")
         for first in range(0, count, AT_ONCE):
             connection.execute("BEGIN")
+            written = []
             for number in range(first, min(first + AT_ONCE, count)):
                 record = line(Kind.WANTED, number, 0, now_ns + number)
                 event = parse(record, engine="here", host="node-1", live_from_ns=0)
                 assert not isinstance(event, Malformed)
-                deliveries.add(notify("route-0", event), ["sink"], how, connection)
+                written.append(adding.write(notify("route-0", event), ["sink"], how))
+            adding.add(written, connection)
             connection.execute("COMMIT")
     finally:
         place.close(connection)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.config import WhenFull
 from relay.exchange import Dead, Delivered, Outcome, Reason, Retry
-from relay.store.outbox import Intake, Outbox
+from relay.store.outbox import Intake, Outbox, Settled
 from relay.store.sqlite import open_outbox
 
 from .samples import told
@@ -222,9 +222,9 @@ async def _settle(outbox: Outbox, model: Model, step: Settle, now_ns: int) -> No
 async def _settle_all(outbox: Outbox, model: Model, step: SettleAll, now_ns: int) -> None:
     due = (await outbox.due(step.to, now_ns, len(step.outcomes))).deliveries
     if due:
-        settled = list(zip(due, step.outcomes, strict=False))
+        settled = list(map(Settled, due, step.outcomes))
         await outbox.settle_all(settled, now_ns)
-        for delivery, outcome in settled:
+        for delivery, outcome, _ in settled:
             model.settle(delivery.notification.events[0].time_ns, step.to, outcome, now_ns)
 
 

@@ -3,18 +3,18 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from itertools import starmap
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from relay.event import happening
-from relay.exchange import Answer, Dead, Delivered, Reason, Retry
+from relay.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
 from relay.notification import notify
 from relay.store import deliveries
 from relay.store.deliveries import ANSWER_CHARS
-from relay.store.outbox import GIVEN_UP_AT_ONCE, Delivery, GivenUp, Room, Selection
+from relay.store.outbox import GIVEN_UP_AT_ONCE, Delivery, GivenUp, Room, Selection, Settled
 from relay.store.schema import migrate
 from relay.store.sqlite import SqliteOutbox, open_outbox
 
@@ -75,7 +75,8 @@ async def test_many_are_settled_at_once(outbox: SqliteOutbox) -> None:
     await outbox.take_in(intake(*(told(n, about) for n, about in enumerate("abcabc"))), 10)
     gone, dead, again = (await outbox.due("ops", 10, 9)).deliveries
     outcomes = (Delivered(), Dead(Reason.REFUSED), Retry(5.0, Reason.UNAVAILABLE))
-    await outbox.settle_all(list(zip((gone, dead, again), outcomes, strict=True)), 20, LONG)
+    settled = zip((gone, dead, again), outcomes, (None, LONG, LONG), strict=True)
+    await outbox.settle_all(list(starmap(Settled, settled)), 20)
     due = (await outbox.due("ops", 20, 9)).deliveries
     assert [it.notification for it in due] == [told(3, "a"), told(4, "b")]
     (letter,) = await outbox.dead_letters(Selection(), 9)
@@ -91,17 +92,14 @@ async def test_a_batch_is_settled_in_one_commit(
     """If any of it fails none of it was done, and all of it is due as before."""
     await outbox.take_in(intake(told(1, "a"), told(2, "b")), 10)
     due = (await outbox.due("ops", 10, 9)).deliveries
-    settle, calls = deliveries.settle, []
 
-    def fails_at_last(*given: Any) -> None:
-        calls.append(given)
-        if len(calls) == 2:
-            raise ZeroDivisionError
-        settle(*given)
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
 
-    monkeypatch.setattr(deliveries, "settle", fails_at_last)
+    monkeypatch.setattr(deliveries, "settle", fail)
+    outcomes: tuple[Outcome, ...] = (Delivered(), Retry(5.0, Reason.UNAVAILABLE))
     with pytest.raises(ZeroDivisionError):
-        await outbox.settle_all([(it, Delivered()) for it in due], 20)
+        await outbox.settle_all(list(map(Settled, due, outcomes)), 20)
     assert list((await outbox.due("ops", 10, 9)).deliveries) == list(due)
 
 
