@@ -1,8 +1,7 @@
 """Loop 2: what is due is sent, judged and settled, in one lane per destination."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter, time_ns
 from typing import Protocol
@@ -10,16 +9,17 @@ from typing import Protocol
 import structlog
 
 from relay.at_hand import AtHand, Batch
+from relay.attempted import buried, line, words
 from relay.channel import Channel
 from relay.condition import Condition
 from relay.delivery.batch import agreed, was_too_large
 from relay.delivery.health import Health, Turn, answered
 from relay.delivery.limits import Valve
 from relay.delivery.retry import Attempt
-from relay.event import TYPE_RELAY
-from relay.exchange import Dead, Delivered, Outcome, Reason, Response, Retry, kind
+from relay.exchange import Delivered, Outcome, Reason, Response
 from relay.formats import Render
 from relay.pulse import Pulse
+from relay.settling import Settling
 from relay.store.outbox import Delivery, Outbox, Settled
 from relay.tally import DestinationTally
 
@@ -37,9 +37,6 @@ NAP_S = 60.0
 
 EVER_NS = 10**18
 """Longer than anything waits."""
-
-ANSWER_CHARS = 200
-"""How much of an answer a log line shows."""
 
 
 class Gossip(Protocol):
@@ -75,14 +72,17 @@ class Lane:
         self._now = now
         self._chance = chance
         self._news = outbox.news(channel.name)
-        valve.on_change(self._news.set)
+        valve.on_change(self._news.ring)
         self._ready = AtHand(channel.batch)
-        self._more = False
-        """Whether the store may have more that is due than was fetched last."""
+        self._more = True
+        """Whether the store may have something that is due and is not at hand."""
+        self._next_ns: int | None = None
+        """When something will be due that was not when the store was asked last."""
         self._under_way: set[int] = set()
         """Those that are sent, and those whose outcome is not in the store yet."""
         self._unanswered = 0
         """How many requests are under way."""
+        self._settling = Settling(channel.name, outbox, now, self._settled)
         self._health = Health(channel.destination.retry)
         self._swept_s = float("-inf")
         self._enabled = False
@@ -115,23 +115,27 @@ class Lane:
         self._health.enable(self._now_s())
         self._valve.open()
         self._enabled = True
-        self._news.set()
+        self._news.ring()
         return waited
 
     async def run(self) -> None:
         """Deliver until told to stop; then return when what is under way is settled."""
         await self._resume()
         try:
-            async with asyncio.TaskGroup() as attempts:
-                await self._deliver_all(attempts)
+            async with asyncio.TaskGroup() as settling:
+                settling.create_task(self._settling.run())
+                async with asyncio.TaskGroup() as attempts:
+                    await self._deliver_all(attempts)
+                self._settling.close()
         finally:
-            self._valve.part(self, self._news.set)
+            self._valve.part(self, self._news.ring)
 
     async def _deliver_all(self, attempts: asyncio.TaskGroup) -> None:
         stopping = False
         while not stopping:
             stopping = self._stopping
             self._news.clear()
+            self._heed_news()
             await self._begin_anew()
             await self._sweep()
             next_s = await self._fetch()
@@ -142,17 +146,18 @@ class Lane:
             if self._more and self._lacks_some() and self._may_begin():
                 continue
             if not self._stopping:
+                self._make_room()
                 await self._pause(min(next_s, limit_s))
 
     def stop(self) -> None:
         """Begin what is due and finds room, once more, and then no further attempt."""
         self._stopping = True
-        self._news.set()
+        self._news.ring()
 
     def leave(self) -> None:
         """Begin no further attempt: another lane goes on, or none."""
         self._leaving = True
-        self._news.set()
+        self._news.ring()
 
     def reword(self, render: Render) -> None:
         """Say it so from here on."""
@@ -160,6 +165,7 @@ class Lane:
 
     async def _resume(self) -> None:
         """What the destination asked for holds across a restart, and an episode goes on."""
+        self._news.take()  # what another lane was told
         now_ns = self._now()
         since_ns = (await self._outbox.episodes()).get(self.name)
         if since_ns is not None:
@@ -182,7 +188,9 @@ class Lane:
         blocked = self._health.failing or self._valve.closed_s(now_s) > 0
         if not blocked or now_s < self._swept_s + NAP_S:
             return
+        self._heed_news()
         self._ready.put_down()  # what is under way is known, what is at hand would not be
+        self._more = True
         age_ns = int(self._channel.destination.retry.max_age.total_seconds() * 1e9)
         now_ns = self._now()
         expired = await self._outbox.expire(self.name, now_ns - age_ns, now_ns, self._under_way)
@@ -194,51 +202,79 @@ class Lane:
         else:
             self._swept_s = now_s
 
+    def _heed_news(self) -> None:
+        """Take what was handed over, unless it was fetched meanwhile."""
+        told = self._news.take()
+        self._more |= told.more
+        if told.fresh:
+            known = self._under_way | self._ready.seqs
+            self._ready.add(it for it in told.fresh if it.seq not in known)
+
+    def _make_room(self) -> None:
+        """Let what is committed next be handed over, where nothing that is due comes before it."""
+        caught_up = not (self._more or self._health.probing or self._health.stopped)
+        self._news.make_room(max(0, self._most_at_hand - len(self._ready)) if caught_up else 0)
+
+    @property
+    def _most_at_hand(self) -> int:
+        return max(AT_ONCE, self._channel.destination.concurrency, self._ready.most)
+
     async def _fetch(self) -> float:
         """Get what is due, if too little is at hand; in how many seconds there will be more."""
-        self._more = True
         if not self._lacks_some() or self._health.stopped:
             return NAP_S
         now_ns = self._now()
-        concurrency = self._channel.destination.concurrency
-        most, until_ns = max(AT_ONCE, concurrency, self._ready.most), now_ns
+        most, until_ns = self._most_at_hand, now_ns
         if self._health.probing:  # whatever is first finds out, when it is time for that
             if (wait_s := self._health.wait_s(now_ns / 1e9)) > 0:
                 return wait_s
             most, until_ns = 1, now_ns + EVER_NS
+        elif not self._more and (self._next_ns is None or now_ns < self._next_ns):
+            return self._next_s(now_ns)
         known = self._under_way | self._ready.seqs
         due = await self._outbox.due(self._channel.name, until_ns, most, known)
         self._ready.add(due.deliveries)
-        self._more = len(due.deliveries) == most
-        return NAP_S if due.next_ns is None else (due.next_ns - now_ns) / 1e9
+        self._more, self._next_ns = len(due.deliveries) == most, due.next_ns
+        self._heed_news()  # some of it may have been handed over meanwhile
+        return self._next_s(now_ns)
+
+    def _next_s(self, now_ns: int) -> float:
+        return NAP_S if self._next_ns is None else (self._next_ns - now_ns) / 1e9
 
     def _may_begin(self) -> bool:
         """Whether an attempt would begin, if there were something to send."""
         return self._has_room() and self._health.wait_s(self._now_s()) == 0
 
     def _lacks_some(self) -> bool:
-        """Whether fewer are at hand than go in one request."""
-        return len(self._ready) < (1 if self._health.probing else self._ready.most)
+        """Whether fewer are at hand than can be sent."""
+        least = max(self._ready.most, self._channel.destination.concurrency)
+        return len(self._ready) < (1 if self._health.probing else least)
 
     def _start(self, attempts: asyncio.TaskGroup) -> float:
         """Begin attempts while there is room; in how many seconds the next may begin."""
         while self._ready and self._has_room():
             now_s = self._now_s()
-            if (wait_s := self._health.wait_s(now_s)) > 0:
-                self._valve.leave(self)
+            if (wait_s := self._hindrance_s(now_s)) > 0:
                 return wait_s
-            if (wait_s := self._company_s()) > 0:
-                self._valve.leave(self)
-                return wait_s
-            if (wait_s := self._valve.wait_s(self, now_s)) > 0:
-                return wait_s
-            self._valve.spend(self, now_s)
-            batch = self._ready.take(self._channel.render, now_s, alone=self._health.probing)
-            self._under_way.update(delivery.seq for delivery, _ in batch)
-            self._unanswered += 1
-            attempts.create_task(self._deliver(batch))
+            attempts.create_task(self._deliver(self._take(now_s)))
         self._valve.leave(self)
         return NAP_S
+
+    def _hindrance_s(self, now_s: float) -> float:
+        """How long until what is at hand may be sent; 0 if it may go now."""
+        wait_s = max(self._health.wait_s(now_s), self._company_s())
+        if wait_s > 0:
+            self._valve.leave(self)
+            return wait_s
+        return self._valve.wait_s(self, now_s)
+
+    def _take(self, now_s: float) -> Batch:
+        """What goes in the next request."""
+        self._valve.spend(self, now_s)
+        batch = self._ready.take(self._channel.render, now_s, alone=self._health.probing)
+        self._under_way.update(delivery.seq for delivery, _ in batch)
+        self._unanswered += 1
+        return batch
 
     def _company_s(self) -> float:
         """How long the first that is at hand still waits for others to go with it."""
@@ -262,6 +298,21 @@ class Lane:
             pass
 
     async def _deliver(self, batch: Batch) -> None:
+        """Send a batch, and then what is at hand, one after the other."""
+        await self._attempt(batch)
+        while (now_s := self._now_s()) and self._may_go_on(now_s):
+            batch = self._take(now_s)
+            if self._more and self._lacks_some():
+                self._news.ring()
+            await self._attempt(batch)
+        self._go_on()
+
+    def _may_go_on(self, now_s: float) -> bool:
+        ends = self._stopping or self._leaving
+        waits = not self._ready or not self._has_room()
+        return not ends and not waits and self._hindrance_s(now_s) == 0
+
+    async def _attempt(self, batch: Batch) -> None:
         begun_ns, begun_s = self._now(), perf_counter()
         written = [(delivery.notification.id, request) for delivery, request in batch]
         try:
@@ -271,20 +322,23 @@ class Lane:
         if was_too_large(response, len(batch)):
             self._log.info("batch.too_large", batch=len(batch))
             self._ready.take_back(batch, self._now_s())
-        else:
-            settled = self._judge(batch, response, begun_ns)
-            self._tell(settled, response, perf_counter() - begun_s)
-            turn = self._heed(settled, response)
-            self._go_on()
-            await self._outbox.settle_all(settled, self._now())
-            await self._keep(turn)
-        self._under_way.difference_update(delivery.seq for delivery, _ in batch)
+            self._under_way.difference_update(delivery.seq for delivery, _ in batch)
+            return
+        settled = self._judge(batch, response, begun_ns)
+        took_s = perf_counter() - begun_s
+        batched = self._channel.batch is not None
+        self._log.info("delivery.attempted", **line(settled, response, took_s, batched=batched))
+        self._settling.add(settled, self._heed(settled, response))
+
+    def _settled(self, seqs: Iterable[int]) -> None:
+        """These are on disk."""
+        self._under_way.difference_update(seqs)
         self._go_on()
 
     def _go_on(self) -> None:
         """There is room. What is due because something was settled, the outbox tells."""
         if self._ready or self._more or self._stopping or self._leaving:
-            self._news.set()
+            self._news.ring()
 
     def _judge(self, batch: Batch, response: Response, begun_ns: int) -> Sequence[Settled]:
         """What became of each; by one response, one throw of the dice, and its own history."""
@@ -303,14 +357,6 @@ class Lane:
         pairs = zip(deliveries, outcomes, strict=True)
         return [Settled(delivery, outcome, answer) for delivery, outcome in pairs]
 
-    async def _keep(self, turn: Turn | None) -> None:
-        match turn:
-            case Turn.FAILING:
-                await self._outbox.begin_episode(self.name, self._now())
-            case Turn.RECOVERED:
-                await self._outbox.end_episode(self.name)
-                await self._outbox.hurry(self.name, self._now())
-
     def _heed(self, settled: Sequence[Settled], response: Response) -> Turn | None:
         """Do what one response means for all that goes to the destination."""
         now_s, answered_ns = self._now_s(), time_ns()
@@ -319,7 +365,7 @@ class Lane:
             if isinstance(outcome, Delivered):
                 happened_ns = delivery.notification.events[0].time_ns
                 self.tally.latencies.add((answered_ns - happened_ns) / 1e9)
-        for reason, count in _buried(settled).items():
+        for reason, count in buried(settled).items():
             self._gossip.bury(self.name, reason, count)
         outcome = settled[0].outcome  # of the destination each says the same
         if outcome.pause_s > 0:
@@ -328,58 +374,11 @@ class Lane:
         turn = self._health.record(outcome, now_s, self._chance())
         match turn:
             case Turn.FAILING:
-                facts = {"why": answered(outcome).value, "reason": _words(response, outcome)}
+                facts = {"why": answered(outcome).value, "reason": words(response, outcome)}
                 self._gossip.turn(turn, self.name, facts)
             case Turn.RECOVERED:
                 self._gossip.turn(turn, self.name, {"failed_for_s": f"{failed_for_s:.0f}"})
         return turn
 
-    def _tell(self, settled: Sequence[Settled], response: Response, took_s: float) -> None:
-        """The one wide line about a request."""
-        outcomes = [it.outcome for it in settled]
-        outcome = next((it for it in outcomes if isinstance(it, Retry)), outcomes[0])
-        after_s = getattr(outcome, "after_s", None)
-        said = response.answer.text[:ANSWER_CHARS]
-        self._log.info(
-            "delivery.attempted",
-            **self._attempted(settled),
-            status=response.status,
-            duration_ms=round(took_s * 1000, 1),
-            outcome=kind(outcome),
-            reason=outcome.reason.value,
-            error=response.error,
-            answer=None if isinstance(outcome, Delivered) else said or None,
-            retry_in_s=None if after_s is None else round(after_s, 1),
-        )
-
-    def _attempted(self, settled: Sequence[Settled]) -> Mapping[str, object]:
-        """What a request was about."""
-        if self._channel.batch is not None:
-            most = max(delivery.attempts for delivery, *_ in settled)
-            return {"batch": len(settled), "attempt": most + 1}
-        ((delivery, *_),) = settled
-        return {
-            "route": delivery.notification.route,
-            "notification": delivery.notification.id,
-            "attempt": delivery.attempts + 1,
-        }
-
     def _now_s(self) -> float:
         return self._now() / 1e9
-
-
-def _words(response: Response, outcome: Outcome) -> str:
-    """What went wrong, for people."""
-    if response.status is None:
-        return response.error or outcome.reason.value
-    said = response.error or response.answer.text[:ANSWER_CHARS].strip()
-    return f"answered {response.status}" + (f": {said}" if said else "")
-
-
-def _buried(settled: Sequence[Settled]) -> Counter[Reason]:
-    """How many were given up, by why; without those that tell of relay itself."""
-    return Counter(
-        outcome.reason
-        for delivery, outcome, _ in settled
-        if isinstance(outcome, Dead) and delivery.notification.events[0].type != TYPE_RELAY
-    )

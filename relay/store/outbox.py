@@ -1,6 +1,5 @@
 """What the two loops may ask of a store; they share nothing else."""
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -13,6 +12,7 @@ from relay.container import Container
 from relay.event import HEARTBEAT, OWN_ENGINE, TYPE_RELAY, Event
 from relay.exchange import Answer, Outcome
 from relay.notification import Notification
+from relay.store.news import News
 from relay.store.trouble import Loss, State
 
 GIVEN_UP_AT_ONCE = 500
@@ -331,8 +331,11 @@ class Outbox(Protocol):
         """Forget dead letters that died before then, and the oldest beyond so many."""
         ...
 
-    def news(self, destination: str) -> asyncio.Event:
-        """Set whenever the destination may have more that is due; the lane clears it."""
+    def news(self, destination: str) -> News[Delivery]:
+        """Set whenever the destination may have more that is due; the lane clears it.
+
+        What a batch brings that is due at once is handed over, as far as the lane has room.
+        """
         ...
 
     async def pending(self) -> dict[str, int]:

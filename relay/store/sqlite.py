@@ -17,6 +17,7 @@ from relay.store import deliveries, engines, letters, losses, room
 from relay.store.adding import Adding
 from relay.store.committer import Committer
 from relay.store.file import Memory, StoreFile
+from relay.store.news import News
 from relay.store.outbox import (
     Backlog,
     DeadLetter,
@@ -31,6 +32,7 @@ from relay.store.outbox import (
     Selection,
     Settled,
     Waiting,
+    is_heartbeat,
 )
 from relay.store.room import Shed
 from relay.store.trouble import Loss, State
@@ -44,7 +46,7 @@ class SqliteOutbox:
     def __init__(self, committer: Committer, room: Room, unordered: Collection[str] = ()) -> None:
         self._committer = committer
         self.bound(room, unordered)
-        self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._news: defaultdict[str, News[Delivery]] = defaultdict(News)
 
     def bound(self, room: Room, unordered: Collection[str]) -> None:
         """See `Outbox.bound`."""
@@ -78,7 +80,7 @@ class SqliteOutbox:
         receipt, shed = await self._committer.run(
             partial(_take_in, intake, self._room, Adding(now_ns, self._unordered))
         )
-        self._tell({to for _, destinations in intake.notifications for to in destinations})
+        self._hand_over(intake, receipt, now_ns)
         self._tell(shed.destinations)
         return receipt
 
@@ -195,7 +197,7 @@ class SqliteOutbox:
         self._tell(self._news)
         return mended
 
-    def news(self, destination: str) -> asyncio.Event:
+    def news(self, destination: str) -> News[Delivery]:
         """See `Outbox.news`."""
         return self._news[destination]
 
@@ -206,6 +208,19 @@ class SqliteOutbox:
     async def backlog(self) -> dict[str, Backlog]:
         """See `Outbox.backlog`."""
         return await self._committer.run(deliveries.backlog)
+
+    def _hand_over(self, intake: Intake, receipt: Receipt, now_ns: int) -> None:
+        """Give the lanes what was committed and is due; for the rest they ask when it may be."""
+        for (notification, destinations), seqs in zip(
+            intake.notifications, receipt.seqs, strict=True
+        ):
+            whole = len(seqs) == len(destinations)  # else it is not known which were given up
+            waits = notification.include is not None or is_heartbeat(notification.events[0])
+            for place, to in enumerate(destinations):
+                if whole and seqs[place] in receipt.due:
+                    self._news[to].hand(Delivery(seqs[place], to, notification, now_ns, 0))
+                elif waits or not whole:  # what stands behind another is told of with that
+                    self._news[to].set()
 
     def _tell(self, destinations: Collection[str]) -> None:
         for destination in destinations:

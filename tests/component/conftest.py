@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from relay import settling
 from relay.desk import (
     Desk,
     OwnDesk,
@@ -31,6 +32,12 @@ def engine(tmp_path: Path) -> ScriptedEngine:
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scripted engine has no event on its way that a test did not send."""
     monkeypatch.setattr(reconcile, "GRACE_S", 0.001)
+
+
+@pytest.fixture(autouse=True)
+def no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What became of an attempt waits for nothing on its way into the store."""
+    monkeypatch.setattr(settling, "GATHER_S", 0)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,166 @@
+"""Lanes that are given what was just committed, and settle many attempts at once."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from relay import settling
+from relay.exchange import Response
+from relay.notification import Include, notify
+from relay.store.outbox import HOLD_NS, Due, Intake, Settled
+from relay.store.sqlite import SqliteOutbox
+from tests.component.batches import STEADY
+from tests.component.lane import (
+    Clock,
+    Destination,
+    Hours,
+    empty,
+    lane,
+    running,
+    take_in,
+    told,
+)
+
+
+@pytest.fixture
+def fetches(outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch) -> list[Due]:
+    """What the store was asked for, and answered."""
+    found: list[Due] = []
+    due = outbox.due
+
+    async def asked(*question: Any) -> Due:
+        found.append(await due(*question))
+        return found[-1]
+
+    monkeypatch.setattr(outbox, "due", asked)
+    return found
+
+
+@pytest.fixture
+def commits(outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many were settled at once."""
+    counts: list[int] = []
+    settle_all = outbox.settle_all
+
+    async def counted(settled: Sequence[Settled], now_ns: int) -> None:
+        counts.append(len(settled))
+        await settle_all(settled, now_ns)
+
+    monkeypatch.setattr(outbox, "settle_all", counted)
+    return counts
+
+
+async def test_what_is_committed_is_sent_unasked(
+    outbox: SqliteOutbox, clock: Clock, hours: Hours, fetches: list[Due]
+) -> None:
+    """A lane that has nothing to do does not ask the store for what it is given."""
+    to = Destination()
+    async with running(lane(outbox, to, clock)):
+        await hours.settle()
+        fetches.clear()
+        await take_in(outbox, told(1, "a"), told(2, "b"))
+        await empty(outbox)
+    assert len(to.begun) == 2
+    assert fetches == []
+
+
+async def test_what_stands_behind_another_is_sent_when_that_is_settled(
+    outbox: SqliteOutbox, clock: Clock, hours: Hours
+) -> None:
+    """It is not given before."""
+    to = Destination()
+    to.open.clear()
+    async with running(lane(outbox, to, clock)):
+        await hours.settle()
+        await take_in(outbox, told(1), told(2))
+        await take_in(outbox, told(3))
+        await hours.settle()
+        assert len(to.begun) == 1
+        to.open.set()
+        await empty(outbox)
+    assert len(to.begun) == 3
+
+
+async def test_what_is_held_is_asked_for_when_its_time_comes(
+    outbox: SqliteOutbox, clock: Clock, hours: Hours
+) -> None:
+    """What it is to include may come in time."""
+    to = Destination()
+    held = notify("route", told(1).events[0], Include(logs=5))
+    async with running(lane(outbox, to, clock)):
+        await hours.settle()
+        await outbox.take_in(Intake("here", None, [(held, ["hook"])]), clock.now_ns)
+        await hours.settle()
+        assert to.begun == []
+        await hours.move(HOLD_NS / 1e9)
+        await empty(outbox)
+    assert len(to.begun) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_given_or_asked_for_each_is_sent_once_and_in_order(
+    outbox: SqliteOutbox, clock: Clock, seed: int
+) -> None:
+    """However batches, fetches and failures fall together."""
+    dice = random.Random(seed)
+    to = Destination(lambda _: Response(dice.choice([200, 200, 200, 408])))
+    order: defaultdict[str, list[str]] = defaultdict(list)
+    async with running(lane(outbox, to, clock, concurrency=3, retry=STEADY)):
+        for number in range(40):
+            batch = []
+            for place in range(dice.randint(1, 120 if number % 10 == 0 else 5)):
+                subject = str(dice.randint(0, 20))
+                batch.append(told(1000 * number + place, subject))
+                order[subject].append(batch[-1].id)
+            await take_in(outbox, *batch, now_ns=clock.now_ns)
+            for _ in range(dice.randint(0, 5)):
+                await asyncio.sleep(0)
+        while await outbox.pending():
+            await Hours(outbox, clock).move(60)
+    begun = list(dict.fromkeys(to.begun))
+    failed = len(to.begun) - len(begun)
+    assert sorted(begun) == sorted(id_ for ids in order.values() for id_ in ids)
+    assert failed < len(begun)
+    for ids in order.values():
+        assert [id_ for id_ in begun if id_ in set(ids)] == ids
+
+
+async def test_outcomes_are_committed_together(
+    outbox: SqliteOutbox,
+    clock: Clock,
+    hours: Hours,
+    commits: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that come one after the other wait a little for each other, or until they are many."""
+    monkeypatch.setattr(settling, "GATHER_S", 3600)
+    to, count = Destination(), settling.ENOUGH
+    async with running(lane(outbox, to, clock)):
+        await hours.settle()
+        for number in range(count):
+            assert commits == []
+            await take_in(outbox, told(number, str(number)))
+            await hours.settle()
+        await empty(outbox)
+    assert commits == [count]
+
+
+async def test_a_stop_waits_for_no_further_outcome(
+    outbox: SqliteOutbox,
+    clock: Clock,
+    hours: Hours,
+    commits: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came is committed at once."""
+    monkeypatch.setattr(settling, "GATHER_S", 3600)
+    async with running(lane(outbox, Destination(), clock)):
+        await hours.settle()
+        await take_in(outbox, told(1))
+        await hours.settle()
+    assert commits == [1]
+    assert await outbox.pending() == {}
