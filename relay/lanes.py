@@ -28,7 +28,7 @@ log = structlog.get_logger()
 AT_ONCE = 64
 """How many deliveries are fetched from the store at once, where no more go in one request."""
 
-UNSETTLED = 16
+UNSETTLED = 32
 """How many that were answered may wait for the store, which takes them in together; after a crash
 they are sent once more."""
 
@@ -365,9 +365,10 @@ class Lane:
             if isinstance(outcome, Delivered):
                 happened_ns = delivery.notification.events[0].time_ns
                 self.tally.latencies.add((answered_ns - happened_ns) / 1e9)
-        for reason, count in buried(settled).items():
-            self._gossip.bury(self.name, reason, count)
         outcome = settled[0].outcome  # of the destination each says the same
+        if not isinstance(outcome, Delivered):  # else all of them are
+            for reason, count in buried(settled).items():
+                self._gossip.bury(self.name, reason, count)
         if outcome.pause_s > 0:
             self._valve.close(now_s + outcome.pause_s)
         failed_for_s = self._health.failed_for_s(now_s)

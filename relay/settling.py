@@ -9,7 +9,7 @@ from relay.store.outbox import Outbox, Settled
 GATHER_S = 0.005
 """How long an outcome waits for others: a commit of its own would hold up what is taken in."""
 
-ENOUGH = 8
+ENOUGH = 16
 """So many wait for no others."""
 
 
