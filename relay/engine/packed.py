@@ -12,6 +12,9 @@ The method (RFC 1951) finds what repeats within 32 KiB, so more at once would ha
 _FASTEST = 1
 """Of zlib's levels; an event takes a microsecond, and a tenth of its size or less."""
 
+_RAW = -15
+"""The window of 32 KiB, and no checksum: it never leaves memory."""
+
 
 class Pile:
     """Records in a row, of which the first are taken first.
@@ -63,7 +66,7 @@ class Pile:
         """
         if self.packed or self.size > PILE_SIZE:
             return
-        packed = zlib.compress(b"\n".join(self._loose), _FASTEST)
+        packed = zlib.compress(b"\n".join(self._loose), _FASTEST, _RAW)
         if RECORD_COST + len(packed) < self.size:
             self._loose, self._packed = [], packed
             self.size = RECORD_COST + len(packed)
@@ -89,7 +92,7 @@ class Pile:
     def unpack(self) -> None:
         """Make it as it was before it was packed."""
         if self._packed is not None:
-            self._loose = zlib.decompress(self._packed).split(b"\n")
+            self._loose = zlib.decompress(self._packed, _RAW, PILE_SIZE).split(b"\n")
             self._packed, self.size = None, weight(self._loose)
 
 
