@@ -197,7 +197,7 @@ class Digest:
             for item in batch
             if isinstance(item, Heard) and isinstance(item.event, Event)
         }
-        return [event for event in heard.values() if not self.remembers(event)]
+        return list(heard.values()) if self._cursor is None else self._cursor.news(heard.values())
 
     def _events(self, item: Heard | Opened | Dropped | Look | Event, view: "_View") -> list[Event]:
         """The events that are to be routed."""

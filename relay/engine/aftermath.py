@@ -13,6 +13,9 @@ from itertools import takewhile
 from relay.container import Container
 from relay.event import Event
 
+SHOWING = frozenset({"stop", "remove", "cleanup"})
+"""The actions of which one at least is behind a death that `shows_request`."""
+
 _KILLED_OR_TERMINATED = frozenset({128 + 9, 128 + 15})
 _NEXT_LIFE = frozenset({"init", "start", "restart"})
 _ENDS = frozenset({"remove", "destroy"})

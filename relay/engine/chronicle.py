@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from relay.container import Container
-from relay.engine.aftermath import may_show, shows_request
+from relay.engine.aftermath import SHOWING, may_show, shows_request
 from relay.engine.cause import cause, follow, parted, questions
 from relay.engine.cursor import CLOCK_DOUBT_NS
 from relay.engine.inference import (
@@ -51,10 +51,12 @@ class Chronicle:
 
     def requested(self, events: Sequence[Event], *, podman: bool) -> set[str]:
         """The ids of the deaths that somebody asked for, as what comes behind them shows."""
+        if SHOWING.isdisjoint([event.action for event in events]):  # as in most batches
+            return set()
         return {
             death.id
             for _, death, behind in _deaths(events)
-            if behind and shows_request(death, behind, podman=podman)
+            if shows_request(death, behind, podman=podman)
         }
 
     def unsettled(self, events: Sequence[Event], *, podman: bool) -> bool:

@@ -91,6 +91,12 @@ class Cursor:
         """Whether the event was taken in and is not forgotten, or is not to be: it was before."""
         return event.id in self._recent or self.is_before(event)
 
+    def news(self, events: Iterable[Event]) -> list[Event]:
+        """Those that it does not remember."""
+        if self._recent and self._before is None:  # nothing is from before
+            return [event for event in events if event.id not in self._recent]
+        return [event for event in events if not self.remembers(event)]
+
     def is_before(self, event: Event) -> bool:
         """Whether it happened before relay began to listen to this engine.
 
