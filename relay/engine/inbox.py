@@ -22,7 +22,7 @@ SIGHTING_COST = 1_024
 BATCH_SIZE = 1024 * 1024
 """The most that is taken at once, in bytes, by the same measure; one item is, whatever its size."""
 
-LOOSE = BATCH_SIZE
+LOOSE = 4 * 1024 * 1024
 """Where more waits than this, in bytes, the records behind it are packed."""
 
 

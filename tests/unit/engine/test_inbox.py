@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.engine import inbox as module
 from relay.engine.inbox import (
     BATCH_SIZE,
     EVENT_COST,
@@ -258,10 +259,10 @@ def alike(first: int, count: int) -> list[bytes]:
 
 def test_what_waits_far_behind_takes_little() -> None:
     """Where they are alike, many times what would fit as it was read; all of it in order."""
-    inbox, records = Inbox(4 * LOOSE), alike(0, 40_000)
+    inbox, records = Inbox(2 * LOOSE), alike(0, 40_000)
     for first in range(0, len(records), 100):
         inbox.put_records(HERE, records[first : first + 100])
-    assert weight(records) > 8 * 4 * LOOSE
+    assert weight(records) > 3 * 2 * LOOSE
     assert inbox.size < 2 * LOOSE
     assert inbox.waiting == len(records)
     taken = list[Item]()
@@ -274,14 +275,14 @@ def test_what_waits_far_behind_takes_little() -> None:
 def test_what_is_no_record_keeps_its_place_among_the_packed() -> None:
     """Each connection's records stay with it, too."""
     other = Connection(engine="here", host="node-2", opened_ns=0, since_ns=0)
-    inbox, first, second = Inbox(8 * LOOSE), alike(0, 3_000), alike(3_000, 200)
+    inbox, first, second = Inbox(8 * LOOSE), alike(0, 9_000), alike(9_000, 200)
     opened, lost = Opened(other), Dropped(other, 3, Why.RECORD_TOO_LONG)
     inbox.put_records(HERE, first)
     inbox.put(opened)
     inbox.put_records(other, second[:100])
     inbox.put(lost)
     inbox.put_records(HERE, second[100:])
-    assert inbox.waiting == 3_202
+    assert inbox.waiting == 9_202
     taken = list[Item]()
     while got := inbox.take_ready(7):
         taken += got
@@ -303,11 +304,17 @@ _MANY = st.lists(
 )
 
 
-@given(st.integers(LOOSE // 2, 2 * LOOSE), _MANY)
+@given(st.integers(2 * PILE_SIZE, 16 * PILE_SIZE), _MANY)
 def test_packed_or_not_it_keeps_within_its_bound(
     limit: int, steps: list[tuple[str, int, int]]
 ) -> None:
     """Whatever can be packed and whatever cannot; all comes out in order, or is counted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LOOSE", 2 * PILE_SIZE)  # packed soon
+        _it_keeps_within_its_bound(limit, steps)
+
+
+def _it_keeps_within_its_bound(limit: int, steps: list[tuple[str, int, int]]) -> None:
     inbox, put, taken = Inbox(limit), list[bytes](), list[Item]()
     for step, one, other in steps:
         if step == "put":
@@ -335,7 +342,7 @@ def test_packing_holds_room_for_what_has_to_be_unpacked() -> None:
     inbox = Inbox(LOOSE + PILE_SIZE)
     while not inbox.size > LOOSE - PILE_SIZE // 2:
         inbox.put_records(HERE, alike(0, 10))
-    inbox.put_records(HERE, alike(0, 3_000))
+    inbox.put_records(HERE, alike(0, 9_000))
     full = inbox.size
     assert full <= LOOSE
     inbox.put_records(HERE, alike(0, 1))
