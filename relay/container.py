@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 
-class Container(msgspec.Struct, frozen=True, omit_defaults=True):
+class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One container of one engine. All times are the engine's, in nanoseconds since 1970."""
 
     id: str

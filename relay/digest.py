@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import msgspec
 import structlog
 
 from relay.bookmark import Bookmark
@@ -37,8 +38,7 @@ def beginning_ns(start_from: StartFrom, engine_now_ns: int) -> int:
             return max(1, engine_now_ns - start_from // timedelta(microseconds=1) * 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True, gc=False):
     """A record, read."""
 
     connection: Connection
@@ -192,22 +192,20 @@ class Digest:
 
     def _fresh_events(self, batch: Batch) -> list[Event]:
         """Each once, though two connections in one batch can both bring it."""
-        fresh = {
+        heard = {
             item.event.id: item.event
             for item in batch
-            if isinstance(item, Heard)
-            and not isinstance(item.event, Malformed)
-            and not self.remembers(item.event)
+            if isinstance(item, Heard) and isinstance(item.event, Event)
         }
-        return list(fresh.values())
+        return list(heard.values()) if self._cursor is None else self._cursor.news(heard.values())
 
     def _events(self, item: Heard | Opened | Dropped | Look | Event, view: "_View") -> list[Event]:
         """The events that are to be routed."""
         match item:
+            case Heard():  # nearly all
+                return self._heard(item, view)
             case Event():
                 return [item]
-            case Heard():
-                return self._heard(item, view)
             case Opened():
                 return self._opened(item, view)
             case Dropped():

@@ -59,7 +59,7 @@ class Why(StrEnum):
     """The store was found broken and set aside."""
 
 
-class Actor(msgspec.Struct, frozen=True):
+class Actor(msgspec.Struct, frozen=True, gc=False):
     """What the event is about."""
 
     id: str
@@ -70,7 +70,7 @@ class Actor(msgspec.Struct, frozen=True):
     """The engine's flat map: a container's labels, with ``image``, ``name`` and more among them."""
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened, normalised: the same words for every engine and API version."""
 
     id: str

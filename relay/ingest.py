@@ -69,8 +69,10 @@ async def _settled(ways: Ways, items: list[Item]) -> Batch:
     batch = ways.digest.read(items)
     count, size = SETTLING_BATCHES * BATCH, SETTLING_BATCHES * BATCH_SIZE
     for _ in range(SETTLING_MOST):
+        if not ways.digest.unsettled(batch):
+            break
         count, size = count - len(items), size - sum(map(cost, items))
-        if count <= 0 or size <= 0 or not ways.digest.unsettled(batch):
+        if count <= 0 or size <= 0:
             break
         await asyncio.sleep(SETTLING_S)
         items = ways.inbox.take_ready(min(count, BATCH), min(size, BATCH_SIZE))

@@ -50,7 +50,9 @@ class EngineTally:
 
     def infer(self, events: list[Event]) -> None:
         """Count those of the events that the engine did not tell."""
-        self.inferred.update(event.action for event in events if event.origin is Origin.INFERRED)
+        for event in events:
+            if event.origin is Origin.INFERRED:
+                self.inferred[event.action] += 1
 
 
 LATENCIES_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0)

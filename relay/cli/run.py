@@ -1,6 +1,7 @@
 """``relay run``."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -38,6 +39,7 @@ def run(chosen: Path | None, debug: bool) -> None:
         store = None if file is None else store_path(config.store.path, file.parent, os.environ)
         output = logs.configure(StandardError(), level=level)
         with output.in_background(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            gc.freeze()  # what is there stays: going through it again would hold up everything
             runner.run(_run(config, file, store))
 
 

@@ -97,8 +97,10 @@ class IngestConfig(Section):
     """What stands between the engines and the store."""
 
     buffer: BufferSize = 64 * 2**20
-    """How much of each engine's stream may wait in memory, at 128 bytes a record beside its
-    content: from 64KiB to 64GiB. What comes beyond it is dropped and declared."""
+    """How much memory each engine's stream may take while it waits, at 128 bytes a record beside
+    its content: from 64KiB to 64GiB. What waits behind the first 4 MiB is packed, and counts as
+    what it takes then: a tenth or less where events are alike. What comes beyond it is dropped and
+    declared."""
 
 
 class ReconcileConfig(Section):

@@ -13,6 +13,9 @@ from itertools import takewhile
 from relay.container import Container
 from relay.event import Event
 
+SHOWING = frozenset({"stop", "remove", "cleanup"})
+"""The actions of which one at least is behind a death that `shows_request`."""
+
 _KILLED_OR_TERMINATED = frozenset({128 + 9, 128 + 15})
 _NEXT_LIFE = frozenset({"init", "start", "restart"})
 _ENDS = frozenset({"remove", "destroy"})
@@ -43,11 +46,11 @@ def may_show(
     death: Event, behind: Sequence[Event], known: Container | None, *, podman: bool
 ) -> bool:
     """Whether it may still turn out that somebody asked for a ``die``."""
-    if shows_request(death, behind, podman=podman) or _is_over(behind):
-        return False
     if podman:
-        return known is None or known.asked_ns is None
-    return known is not None and known.killed_ns is not None and known.asked_ns is None
+        open_ = known is None or known.asked_ns is None
+    else:
+        open_ = known is not None and known.killed_ns is not None and known.asked_ns is None
+    return open_ and not (_is_over(behind) or shows_request(death, behind, podman=podman))
 
 
 def _own(behind: Sequence[Event]) -> list[Event]:

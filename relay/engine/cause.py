@@ -35,8 +35,14 @@ def follow(container: Container, event: Event) -> Container:
                 inferred_ns = None
             # The stream's order proves that it is over, whatever its clock did meanwhile.
             died_ns = max(time_ns, container.died_ns or 0, container.started_ns or 0)
-            dead = replace(container, died_ns=died_ns, inferred_ns=inferred_ns)
-            return without_requests(dead)
+            return replace(
+                container,
+                died_ns=died_ns,
+                inferred_ns=inferred_ns,
+                asked_ns=None,
+                killed_ns=None,
+                oom_ns=None,
+            )
         case "kill" if container.signal_hidden or event.signal is None:
             return replace(container, killed_ns=time_ns)
         case "kill" if ends(event.signal, container):

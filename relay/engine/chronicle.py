@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from relay.container import Container
-from relay.engine.aftermath import may_show, shows_request
+from relay.engine.aftermath import SHOWING, may_show, shows_request
 from relay.engine.cause import cause, follow, parted, questions
 from relay.engine.cursor import CLOCK_DOUBT_NS
 from relay.engine.inference import (
@@ -46,14 +46,13 @@ class Chronicle:
 
     def questions(self, events: Iterable[Event]) -> set[str]:
         """The ids of the containers that are to be inspected before `hear` judges the events."""
-        return questions(
-            (event, self.roster.get(event.actor.id))
-            for event in events
-            if _is_followed(event) and event.actor.id
-        )
+        followed = [event for event in events if _is_followed(event) and event.actor.id]
+        return questions((event, self.roster.get(event.actor.id)) for event in followed)
 
     def requested(self, events: Sequence[Event], *, podman: bool) -> set[str]:
         """The ids of the deaths that somebody asked for, as what comes behind them shows."""
+        if SHOWING.isdisjoint([event.action for event in events]):  # as in most batches
+            return set()
         return {
             death.id
             for _, death, behind in _deaths(events)
@@ -154,11 +153,10 @@ class Chronicle:
         container = self.roster.get(event.actor.id) or self._introduced(event)
         if seen is not None:
             container = _refreshed(container, seen)
-        return replace(
-            container,
-            name=event.actor.name or container.name,
-            image=event.actor.image or container.image,
-        )
+        name, image = event.actor.name or container.name, event.actor.image or container.image
+        if (name, image) == (container.name, container.image):
+            return container
+        return replace(container, name=name, image=image)
 
     def _introduced(self, event: Event) -> Container:
         """A container, by the first of its events.
@@ -224,11 +222,14 @@ def _is_followed(event: Event) -> bool:
     return event.type == "container" and event.action in _FOLLOWED
 
 
-def _deaths(events: Iterable[Event]) -> Iterator[tuple[list[Event], Event, list[Event]]]:
+def _deaths(events: Sequence[Event]) -> Iterator[tuple[list[Event], Event, list[Event]]]:
     """Each ``die``, between the events of the same container before it and behind it."""
+    dying = {event.actor.id for event in events if event.action == "die"}
+    if not dying:
+        return
     lives: defaultdict[str, list[Event]] = defaultdict(list)
     for event in events:
-        if event.type == "container":
+        if event.type == "container" and event.actor.id in dying:
             lives[event.actor.id].append(event)
     for life in lives.values():
         for place, event in enumerate(life):

@@ -71,7 +71,7 @@ class Cursor:
         Only the engine's own events move the position: those of a swarm carry the manager's
         clock. It follows the last event, not the latest, so a clock stepped back is followed too.
         """
-        if self.remembers(event):
+        if event.id in self._recent or self.is_before(event):
             return False
         self._recent[event.id] = event.time_ns
         if event.scope == "local":
@@ -91,6 +91,12 @@ class Cursor:
         """Whether the event was taken in and is not forgotten, or is not to be: it was before."""
         return event.id in self._recent or self.is_before(event)
 
+    def news(self, events: Iterable[Event]) -> list[Event]:
+        """Those that it does not remember."""
+        if self._recent and self._before is None:  # nothing is from before
+            return [event for event in events if event.id not in self._recent]
+        return [event for event in events if not self.remembers(event)]
+
     def is_before(self, event: Event) -> bool:
         """Whether it happened before relay began to listen to this engine.
 
@@ -99,9 +105,10 @@ class Cursor:
         """
         if self._before is not None:
             return event.id in self._before
+        if self._recent or event.scope != "local":
+            return False
         began_ns = self._mark.began_ns
-        asked_for = began_ns - LOOKBACK_NS <= event.time_ns < began_ns
-        return self.empty and event.scope == "local" and asked_for
+        return began_ns - LOOKBACK_NS <= event.time_ns < began_ns
 
     def look_back(self, history: Iterable[Event]) -> None:
         """Know what a first start looks back on; what a later history holds came since."""

@@ -24,16 +24,20 @@ class Framer:
     def feed(self, chunk: bytes) -> list[bytes]:
         """The records that ``chunk`` completes, in order, without their ends."""
         *ended, rest = chunk.replace(b"\x1e", b"\n").split(b"\n")
-        records = []
-        for part in ended:
-            self._hold(part)
-            record = b"".join(self._held).strip()
-            if record and not self._skipping:
-                records.append(record)
-            self._forget()
-            self._skipping = False
+        if len(chunk) > self._limit:
+            ended = [self._ended(part) for part in ended]
+        elif ended and (self._held or self._skipping):
+            ended[0] = self._ended(ended[0])
         self._hold(rest)
-        return records
+        return [record for part in ended if (record := part.strip())]
+
+    def _ended(self, part: bytes) -> bytes:
+        """The record that ends with this part; empty where it is too long."""
+        self._hold(part)
+        record = b"".join(self._held)
+        self._forget()
+        self._skipping = False
+        return record
 
     def _hold(self, part: bytes) -> None:
         if self._skipping or not part:

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from relay.engine.inference import Look
 from relay.engine.inspection import Sighting
+from relay.engine.packed import PILE_SIZE, RECORD_COST, Pile
 from relay.engine.record import Malformed, parse
 from relay.event import Event, Why
-
-RECORD_COST = 128
-"""What a record takes in memory beside its content, in bytes, about."""
 
 EVENT_COST = 2_048
 """What an event takes, of a history or relay's own, about."""
@@ -20,6 +21,9 @@ SIGHTING_COST = 1_024
 
 BATCH_SIZE = 1024 * 1024
 """The most that is taken at once, in bytes, by the same measure; one item is, whatever its size."""
+
+LOOSE = 4 * 1024 * 1024
+"""Where more waits than this, in bytes, the records behind it are packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,7 @@ class Connection:
     podman: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record of a stream, as it was read."""
 
     connection: Connection
@@ -87,20 +90,33 @@ Item = Record | Opened | Dropped | Look | Event
 """An `Event` here is one of relay's own."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Records that one connection read in a row."""
+
+    connection: Connection
+    pile: Pile
+
+
 class Inbox:
     """A queue between one reader, which never waits, and one digester, which does.
 
-    Memory is bounded by the bytes of what is in it. Beyond that, new records are dropped, and one
-    `Dropped` that counts them takes their place in the order.
+    Memory is bounded by the bytes that what is in it takes there: as it was read, or packed. Beyond
+    that, new records are dropped, and one `Dropped` that counts them takes their place in the
+    order.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._items: deque[Item] = deque()
-        self._size = 0
+        self._items: deque[_Read | Item] = deque()
+        self._packed = 0
         self._filled = asyncio.Event()
         self._lost: Dropped | None = None
         self._closed = False
+        self.size = 0
+        """What it takes in memory now, in bytes."""
+        self.waiting = 0
+        """How much was read and is not taken: records, for the most part."""
         self.lossy = asyncio.Event()
         """Set once a gap is declared; whoever acts on it clears it."""
 
@@ -114,25 +130,67 @@ class Inbox:
 
         A history stays out where room is short.
         """
-        if self._size + cost(item) > self._limit and isinstance(item, Opened):
+        if self.size + cost(item) > self._limit and isinstance(item, Opened):
             item = replace(item, history=None)
         self._add(item)
         self._filled.set()
 
     def put_records(self, connection: Connection, records: list[bytes]) -> None:
         """Add records while there is room."""
-        for content in records:
-            record = Record(connection, content)
-            if self._size + cost(record) > self._limit:
+        place = 0
+        while place < len(records):
+            if RECORD_COST + len(records[place]) > self._room:
                 self._lose(connection)
+                place += 1
             else:
                 self._declare_lost()
-                self._add(record)
+                place = self._fill(connection, records, place)
         self._filled.set()
 
+    @property
+    def _room(self) -> int:
+        """Where some are packed, one pile may have to be unpacked."""
+        return self._limit - self.size - (PILE_SIZE if self._packed else 0)
+
+    def _fill(self, connection: Connection, records: list[bytes], first: int) -> int:
+        """Add the first of these records, and of those behind it what fits.
+
+        Returns which is the next.
+        """
+        last = self._items[-1] if self._items else None
+        place = first
+        if isinstance(last, _Read) and last.connection is connection and not last.pile.packed:
+            place = self._grow(last.pile, records, first, self._room)
+        if place == first:
+            self._close_pile()
+            read = _Read(connection, Pile())
+            self._items.append(read)
+            # where a loss was just declared, that may have taken the room
+            room = max(self._room, RECORD_COST + len(records[first]))
+            place = self._grow(read.pile, records, first, room)
+        return place
+
+    def _grow(self, pile: Pile, records: list[bytes], first: int, room: int) -> int:
+        before = pile.size
+        place = pile.fill(records, first, room)
+        self.size += pile.size - before
+        self.waiting += place - first
+        return place
+
+    def _close_pile(self) -> None:
+        """Nothing is added any more to what is last."""
+        last = self._items[-1] if self._items else None
+        if isinstance(last, _Read) and self.size > LOOSE and not last.pile.packed:
+            before = last.pile.size
+            last.pile.pack()
+            self.size += last.pile.size - before
+            self._packed += last.pile.packed
+
     def _add(self, item: Item) -> None:
+        self._close_pile()
         self._items.append(item)
-        self._size += cost(item)
+        self.size += cost(item)
+        self.waiting += 1
 
     def _lose(self, connection: Connection) -> None:
         count = 1 if self._lost is None else self._lost.count + 1
@@ -147,11 +205,6 @@ class Inbox:
     def empty(self) -> bool:
         """Whether all that was read is taken."""
         return not self._items
-
-    @property
-    def waiting(self) -> int:
-        """How much was read and is not taken: records, for the most part."""
-        return len(self._items)
 
     def close(self) -> None:
         """Nothing more is put; `take` gives what is left and then nothing."""
@@ -171,12 +224,44 @@ class Inbox:
         while len(taken) < most:
             if not self._items:
                 self._declare_lost()
-            if not self._items or (taken and cost(self._items[0]) > size):
+            if not self._items:
                 break
-            taken.append(self._items.popleft())
-            self._size -= cost(taken[-1])
-            size -= cost(taken[-1])
+            self._unpack_first()
+            before = self.size
+            got = self._take_first(most - len(taken), size)
+            if not got and not taken:
+                got = self._take_first(1, self.size)
+            if not got:
+                break
+            taken += got
+            size -= before - self.size
+        self.waiting -= len(taken)
         return taken
+
+    def _unpack_first(self) -> None:
+        first = self._items[0]
+        if isinstance(first, _Read) and first.pile.packed:
+            before = first.pile.size
+            first.pile.unpack()
+            self.size += first.pile.size - before
+            self._packed -= 1
+
+    def _take_first(self, most: int, size: int) -> Sequence[Item]:
+        """What is first, or of the records that are so many; nothing where it is too large."""
+        first = self._items[0]
+        if not isinstance(first, _Read):
+            taken = cost(first)
+            if taken > size:
+                return ()
+            self._items.popleft()
+            self.size -= taken
+            return (first,)
+        before = first.pile.size
+        contents = first.pile.take(most, size)
+        self.size += first.pile.size - before
+        if first.pile.empty:
+            self._items.popleft()
+        return [Record(first.connection, content) for content in contents]
 
 
 def cost(item: Item) -> int:

@@ -114,8 +114,11 @@ class Router:
         """What the routes say that match, with their numbers: this decides."""
         rows = self._table.rows
         taken: list[tuple[int, Step]] = []
+        candidates = self._table.index.candidates(event)
+        if not candidates:
+            return taken
         served = {_about(event)}
-        for number in self._table.index.candidates(event):
+        for number in candidates:
             route, matcher = rows[number]
             if not matcher.takes(event):
                 continue

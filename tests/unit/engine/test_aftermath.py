@@ -1,9 +1,11 @@
 """What comes behind a death and shows that somebody asked for it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.container import Container
-from relay.engine.aftermath import may_show, shows_request
+from relay.engine.aftermath import SHOWING, may_show, shows_request
 from relay.event import Event
 from tests.unit.engine.samples import happened
 
@@ -79,3 +81,14 @@ def test_what_is_over_shows_no_more(action: str) -> None:
     """Nobody waits for more when it is gone, lives again, or has shown it."""
     assert not may_show(happened("die", 7), behind((action, 0.01)), KILLED, podman=False)
     assert not may_show(happened("die", 7), behind((action, 0.01)), KILLED, podman=True)
+
+
+ACTIONS = ["stop", "remove", "cleanup", "start", "init", "restart", "kill", "destroy", "die", "oom"]
+
+
+@given(st.lists(st.sampled_from(ACTIONS), max_size=6), st.sampled_from([0, 1, 137]), st.booleans())
+def test_nothing_else_shows_a_request(actions: list[str], exit_code: int, podman: bool) -> None:
+    """Where none of these actions came, nobody has to look at the deaths."""
+    death = happened("die", exit_code)
+    if shows_request(death, behind(*((action, 0.01) for action in actions)), podman=podman):
+        assert SHOWING & set(actions)

@@ -329,3 +329,25 @@ def test_no_order_makes_an_event_come_twice(order: list[int], again: bool) -> No
         here = restarted(here)
     assert not [event for event in events if here.admit(event)]
     assert len(admitted) == len(set(order))
+
+
+@given(
+    st.lists(st.tuples(st.integers(-3, 9), st.booleans(), st.booleans()), max_size=20),
+    st.sets(st.integers(-3, 9)),
+)
+def test_news_is_what_is_not_remembered(
+    events: list[tuple[int, bool, bool]], history: set[int]
+) -> None:
+    """Whatever was taken in, and whatever happened before the start."""
+    here = cursor()
+    made = [
+        happened(START_NS + number * SECOND_NS, number, "local" if local else "swarm")
+        for number, local, _ in events
+    ]
+    if history:
+        here.look_back([happened(START_NS + it * SECOND_NS, it) for it in history])
+    for event, (_, _, taken) in zip(made, events, strict=True):
+        assert here.news(made) == [each for each in made if not here.remembers(each)]
+        if taken:
+            here.admit(event)
+    assert here.news(made) == [each for each in made if not here.remembers(each)]

@@ -69,3 +69,16 @@ def test_records_do_not_depend_on_the_chunks(
         chunks.append(stream[:size])
         stream = stream[size:]
     assert feed([*chunks, stream], limit=10**6) == lines
+
+
+@given(
+    st.lists(st.text(alphabet="ab \r\n\x1e", max_size=30).map(str.encode), max_size=20),
+    st.integers(1, 12),
+)
+def test_what_is_too_long_does_not_depend_on_the_chunks(chunks: list[bytes], limit: int) -> None:
+    """Of any stream, however it is cut, every record within the limit comes out, and no other."""
+    framer = Framer(limit)
+    found = [record for chunk in chunks for record in framer.feed(chunk)]
+    *ended, rest = b"".join(chunks).replace(b"\x1e", b"\n").split(b"\n")
+    assert found == [it.strip() for it in ended if it.strip() and len(it) <= limit]
+    assert framer.oversized == sum(len(it) > limit for it in (*ended, rest))

@@ -1,15 +1,17 @@
 """The inbox: the reader never waits, and what finds no room is declared in its place."""
 
 import asyncio
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.engine import inbox as module
 from relay.engine.inbox import (
     BATCH_SIZE,
     EVENT_COST,
-    RECORD_COST,
+    LOOSE,
     SIGHTING_COST,
     Connection,
     Dropped,
@@ -22,6 +24,7 @@ from relay.engine.inbox import (
 )
 from relay.engine.inference import Look
 from relay.engine.inspection import Sighting
+from relay.engine.packed import PILE_SIZE, RECORD_COST, weight
 from relay.engine.record import Flaw, Malformed
 from relay.event import Event, Origin, Why
 
@@ -247,3 +250,100 @@ async def _every_record_comes_out_or_is_counted(steps: list[tuple[str, int]]) ->
             case _:
                 pass
     assert position == len(put)
+
+
+def alike(first: int, count: int) -> list[bytes]:
+    """Records of about 700 bytes, as one engine tells them."""
+    return [b'{"timeNano":%d,"Attributes":"%s"}' % (first + at, b"x" * 680) for at in range(count)]
+
+
+def test_what_waits_far_behind_takes_little() -> None:
+    """Where they are alike, many times what would fit as it was read; all of it in order."""
+    inbox, records = Inbox(2 * LOOSE), alike(0, 40_000)
+    for first in range(0, len(records), 100):
+        inbox.put_records(HERE, records[first : first + 100])
+    assert weight(records) > 3 * 2 * LOOSE
+    assert inbox.size < 2 * LOOSE
+    assert inbox.waiting == len(records)
+    taken = list[Item]()
+    while got := inbox.take_ready(500):
+        taken += got
+    assert taken == [record(content) for content in records]
+    assert (inbox.size, inbox.waiting, inbox.empty) == (0, 0, True)
+
+
+def test_what_is_no_record_keeps_its_place_among_the_packed() -> None:
+    """Each connection's records stay with it, too."""
+    other = Connection(engine="here", host="node-2", opened_ns=0, since_ns=0)
+    inbox, first, second = Inbox(8 * LOOSE), alike(0, 9_000), alike(9_000, 200)
+    opened, lost = Opened(other), Dropped(other, 3, Why.RECORD_TOO_LONG)
+    inbox.put_records(HERE, first)
+    inbox.put(opened)
+    inbox.put_records(other, second[:100])
+    inbox.put(lost)
+    inbox.put_records(HERE, second[100:])
+    assert inbox.waiting == 9_202
+    taken = list[Item]()
+    while got := inbox.take_ready(7):
+        taken += got
+    assert taken == [
+        *map(record, first),
+        opened,
+        *(Record(other, content) for content in second[:100]),
+        lost,
+        *map(record, second[100:]),
+    ]
+
+
+_CONTENTS = [b"x" * 60, b"y" * 5_000, random.Random(1).randbytes(40_000).replace(b"\n", b" ")]
+_MANY = st.lists(
+    st.tuples(st.just("put"), st.integers(0, 2), st.integers(1, 60))
+    | st.tuples(st.just("take"), st.integers(1, 300), st.integers(1, BATCH_SIZE)),
+    min_size=10,
+    max_size=60,
+)
+
+
+@given(st.integers(2 * PILE_SIZE, 16 * PILE_SIZE), _MANY)
+def test_packed_or_not_it_keeps_within_its_bound(
+    limit: int, steps: list[tuple[str, int, int]]
+) -> None:
+    """Whatever can be packed and whatever cannot; all comes out in order, or is counted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LOOSE", 2 * PILE_SIZE)  # packed soon
+        _it_keeps_within_its_bound(limit, steps)
+
+
+def _it_keeps_within_its_bound(limit: int, steps: list[tuple[str, int, int]]) -> None:
+    inbox, put, taken = Inbox(limit), list[bytes](), list[Item]()
+    for step, one, other in steps:
+        if step == "put":
+            records = [b"%d %s" % (len(put) + at, _CONTENTS[one]) for at in range(other)]
+            inbox.put_records(HERE, records)
+            put += records
+        else:
+            taken += inbox.take_ready(one, other)
+        assert inbox.size <= limit + RECORD_COST  # of a loss that is declared, which always is
+    while got := inbox.take_ready(500):
+        taken += got
+    assert inbox.size == inbox.waiting == 0
+    position = 0
+    for item in taken:
+        if isinstance(item, Dropped):
+            position += item.count
+        else:
+            assert item == record(put[position])
+            position += 1
+    assert position == len(put)
+
+
+def test_packing_holds_room_for_what_has_to_be_unpacked() -> None:
+    """So that taking never makes it outgrow its bound."""
+    inbox = Inbox(LOOSE + PILE_SIZE)
+    while not inbox.size > LOOSE - PILE_SIZE // 2:
+        inbox.put_records(HERE, alike(0, 10))
+    inbox.put_records(HERE, alike(0, 9_000))
+    full = inbox.size
+    assert full <= LOOSE
+    inbox.put_records(HERE, alike(0, 1))
+    assert inbox.size == full
