@@ -44,19 +44,28 @@ Committed = Callable[[Intake, Receipt], None]
 
 async def ingest(ways: Ways, committed: Committed) -> None:
     """Digest and commit what the inbox holds, until it is closed and empty."""
-    while items := await _next(ways):
-        batch = await _settled(ways, items)
-        sightings = await ways.contact.sightings(ways.digest.questions(batch))
-        gaps = ways.digest.gaps
-        intake = ways.digest.take_in(batch, time_ns(), sightings)
-        committed(intake, await _commit(ways, intake))
-        if ways.digest.gaps > gaps:
-            ways.inbox.lossy.set()
-        for item in batch:
-            if isinstance(item, Opened | Look):
-                item.digested.set()
+    while await _one(ways, committed):
+        pass
     last = ways.digest.finish(time_ns())
     committed(last, await _commit(ways, last))
+
+
+async def _one(ways: Ways, committed: Committed) -> bool:
+    """One batch, of which nothing is kept behind it; whether there was one."""
+    items = await _next(ways)
+    if not items:
+        return False
+    batch = await _settled(ways, items)
+    sightings = await ways.contact.sightings(ways.digest.questions(batch))
+    gaps = ways.digest.gaps
+    intake = ways.digest.take_in(batch, time_ns(), sightings)
+    committed(intake, await _commit(ways, intake))
+    if ways.digest.gaps > gaps:
+        ways.inbox.lossy.set()
+    for item in batch:
+        if isinstance(item, Opened | Look):
+            item.digested.set()
+    return True
 
 
 async def _next(ways: Ways) -> list[Item]:

@@ -1,29 +1,35 @@
 """The commands."""
 
 import sys
+from importlib import import_module
 
 import click
 
 from relay import __version__
-from relay.cli.check import check
-from relay.cli.dead import dead
-from relay.cli.demo import demo
-from relay.cli.destination import destination
-from relay.cli.explain import explain
-from relay.cli.outbox import outbox
 from relay.cli.output import fill_closed
-from relay.cli.reload import reload
-from relay.cli.replay import replay
-from relay.cli.run import run
-from relay.cli.schema import schema
-from relay.cli.send import send
-from relay.cli.status import status
-from relay.cli.tail import tail
-from relay.cli.test import test
 from relay.errors import RelayError, system_words
 
+COMMANDS = (
+    *("check", "dead", "demo", "destination", "explain", "outbox", "reload", "replay", "run"),
+    *("schema", "send", "status", "tail", "test"),
+)
+"""Each in the module of its name."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """Imports only the command that is chosen: a daemon has no use for the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"relay.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="relay")
 def relay() -> None:
     """Listens to Docker Engine events and tells webhooks what happened.
@@ -31,13 +37,6 @@ def relay() -> None:
     Without a configuration, `relay run` prints crashes, OOM kills and failing health checks of the
     local engine to the terminal.
     """
-
-
-for command in (
-    *(run, check, reload, status, tail, explain, test, replay, send),
-    *(outbox, dead, destination, schema, demo),
-):
-    relay.add_command(command)
 
 
 def main() -> None:

@@ -12,7 +12,11 @@ class Section(BaseModel):
     """A mapping with known keys."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", coerce_numbers_to_str=True, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        coerce_numbers_to_str=True,
+        hide_input_in_errors=True,
+        defer_build=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from sys import intern
 
 from relay.container import Container
 
@@ -91,4 +92,7 @@ class Roster:
 def kept_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     """The labels, if they are short enough to be kept."""
     size = sum(len(key) + len(value) for key, value in labels.items())
-    return labels if size <= LABELS_BYTES else {}
+    if size > LABELS_BYTES:
+        return {}
+    # containers of a project have most of them in common
+    return {intern(key): intern(value) for key, value in labels.items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -42,6 +42,8 @@ GAPS = tuple(why for why in Why if why not in (Why.STORE_BROKEN, Why.STORE_FULL)
 """Those of an engine."""
 INFERRED = ("die", "oom")
 
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""Of `exposition`."""
 
 _BOUNDS = [*map(str, LATENCIES_S), "+Inf"]
 

@@ -9,13 +9,9 @@ and mappings are those of the context, or written out with constants in them.
 
 from collections.abc import Mapping
 
-import jinja2
-from jinja2 import meta
-
 from relay.template.budget import CHARS_MAX, STEPS_MAX, Budget, rendering, step
-from relay.template.environment import NAMES, Facts, Misnamed, environment, no
+from relay.template.facts import NAMES, Facts
 from relay.template.fault import Fault, TemplateError
-from relay.template.words import GLOBALS
 
 __all__ = [
     "CHARS_MAX",
@@ -47,19 +43,11 @@ class Template:
         """Raises `TemplateError` for what is no template, or can never be filled."""
         if len(source) > SOURCE_MAX:
             raise TemplateError(Fault.BOUNDS, f"it is longer than {SOURCE_MAX} characters")
+        # most configurations hold no template, and a relay with none is smaller by Jinja
+        from relay.template.compiled import compiled  # noqa: PLC0415
+
         self._source = source
-        try:
-            unknown = meta.find_undeclared_variables(environment.parse(source))
-            self._template = environment.from_string(source)
-        except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(Fault.SYNTAX, f"line {error.lineno}: {error.message}") from None
-        except TemplateError:
-            raise
-        except Exception as error:  # what Python's own compiler refuses: nested too deep
-            words = f"it cannot be compiled ({type(error).__name__})"
-            raise TemplateError(Fault.SYNTAX, words) from None
-        for name in sorted(unknown - {*NAMES, *GLOBALS}):
-            raise TemplateError(Fault.NAME, no(name, NAMES))
+        self._fill = compiled(source)
 
     def render(self, context: Mapping[str, object], budget: Budget | None = None) -> str:
         """The text for a context; raises `TemplateError`."""
@@ -67,16 +55,7 @@ class Template:
         measure.source = self._source
         token = rendering.set(measure)
         try:
-            text = self._template.render(context)
-        except TemplateError:
-            raise
-        except RecursionError:
-            raise TemplateError(Fault.BOUNDS, "it nests too deep") from None
-        except jinja2.UndefinedError as error:
-            fault = Fault.NAME if isinstance(error, Misnamed) else Fault.VALUE
-            raise TemplateError(fault, str(error)) from None
-        except Exception as error:  # its words may hold a value
-            raise TemplateError(Fault.VALUE, f"it fails ({type(error).__name__})") from None
+            text = self._fill(context)
         finally:
             rendering.reset(token)
         # halves of a character, as in "\ud83d\ude00", are put together, or can be written at least

@@ -1,7 +1,5 @@
 """Jinja's sandbox, with every step counted and nothing in it that can grow without bounds."""
 
-import difflib
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import jinja2
@@ -11,6 +9,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, missing
 
 from relay.template.budget import rendering, step
+from relay.template.facts import NAMES, Facts, no
 from relay.template.pacing import paced
 from relay.template.words import (
     FILTERS_KNOWN,
@@ -20,19 +19,6 @@ from relay.template.words import (
     refuse_what_grows,
     written,
 )
-
-NAMES = ("event", "events", "notification", "severity", "headline", "included")
-"""What a template may be filled with: see `relay.context`."""
-
-
-class Facts(dict[str, object]):
-    """Values by names that relay gives them: one that is mistyped can be told from them."""
-
-
-def no(name: str, known: Iterable[str]) -> str:
-    """That there is no such name, and which one may be meant."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"there is no {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 class Misnamed(jinja2.UndefinedError):

@@ -1,4 +1,4 @@
-"""``relay schema`` and the completion of the shell."""
+"""``relay schema``, the completion of the shell, and what a command is made of."""
 
 import json
 import os
@@ -44,3 +44,18 @@ def test_what_a_shell_is_told() -> None:
     """The commands that begin so."""
     found = completed(_RELAY_COMPLETE="bash_complete", COMP_WORDS="relay re", COMP_CWORD="1")
     assert found.split() == ["plain,reload", "plain,replay"]
+
+
+def test_a_command_is_imported_by_itself() -> None:
+    """A daemon starts without what only other commands, templates and metrics need."""
+    program = (
+        "import sys; from relay.cli import relay; relay.get_command(None, 'run');"
+        "from relay.config import default; default(); print(*sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = set(ran.stdout.split())
+    assert "relay.daemon" in loaded
+    assert not loaded & {"relay.cli.check", "relay.demo", "relay.rehearsal", "jinja2"}
+    assert "prometheus_client" not in loaded

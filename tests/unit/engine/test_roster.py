@@ -104,3 +104,11 @@ def test_labels_are_kept_if_they_are_short() -> None:
     short = {"k": "v" * (LABELS_BYTES - 1)}
     assert kept_labels(short) == short
     assert kept_labels(short | {"x": ""}) == {}
+
+
+def test_what_labels_have_in_common_is_kept_once() -> None:
+    """Texts that are equal are the same, whichever containers' they are."""
+    one, other = ({"".join(["a", "pp"]): "".join(["sh", "op"])} for _ in range(2))
+    (key, value), (same_key, same_value) = *kept_labels(one).items(), *kept_labels(other).items()
+    assert key is same_key
+    assert value is same_value

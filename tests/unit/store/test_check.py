@@ -117,6 +117,18 @@ def test_a_sound_store_has_no_fault() -> None:
         assert check.fault(connection) is None
 
 
+async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
+    """Whatever it finds, the connection keeps no more of what it reads than it did before."""
+    await fill(file)
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = -77")
+        assert check.fault(connection) is None
+        assert connection.execute("PRAGMA cache_size").fetchone() == (-77,)
+        empty(file, "deliveries_order")
+        assert check.fault(connection) is not None
+        assert connection.execute("PRAGMA cache_size").fetchone() == (-77,)
+
+
 def test_what_is_no_database_has_one(file: Path) -> None:
     """In SQLite's words."""
     file.write_bytes(b"dear diary, " * 1000)
