@@ -1,6 +1,12 @@
 """A cursor as it is kept: how far an engine's stream has been taken in."""
 
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+_SEEN = struct.Struct("<16sq")
+SEEN_BYTES = _SEEN.size
+"""What is remembered of an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,8 +17,8 @@ class Bookmark:
     """The time of the last event taken in."""
     floor_ns: int
     """Nothing before it is to be asked for: it was before the start, or is forgotten."""
-    recent: tuple[tuple[str, int], ...] = ()
-    """Id and time of the last events taken in, oldest first, a bounded number of them."""
+    recent: bytes = b""
+    """The last events taken in, each as `seen`, oldest first, a bounded number of them."""
     began_ns: int = 0
     """Where the very first start began: no event before it is taken in."""
     anchored: bool = False
@@ -31,3 +37,20 @@ class Bookmark:
     def beginning(cls, start_ns: int) -> "Bookmark":
         """Where a first start begins."""
         return cls(position_ns=start_ns, floor_ns=start_ns, began_ns=start_ns, assumed_ns=start_ns)
+
+
+def seen(event_id: str, time_ns: int) -> bytes:
+    """An event as it is remembered and kept: its id, then its time, in `SEEN_BYTES`."""
+    return _SEEN.pack(bytes.fromhex(event_id.removeprefix("evt_")), time_ns)
+
+
+def seen_ns(entry: bytes) -> int:
+    """The time of an event that is remembered."""
+    return int(_SEEN.unpack(entry)[1])
+
+
+def each_seen(recent: bytes) -> Iterator[tuple[str, bytes]]:
+    """The ids of the events that are remembered, each with what is remembered of it."""
+    for start in range(0, len(recent), SEEN_BYTES):
+        entry = recent[start : start + SEEN_BYTES]
+        yield f"evt_{entry[:16].hex()}", entry

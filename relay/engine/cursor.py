@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from relay.bookmark import Bookmark
+from relay.bookmark import Bookmark, each_seen, seen, seen_ns
 from relay.event import Event
 
 MARGIN_NS = 60 * 1_000_000_000
@@ -35,7 +35,7 @@ class Cursor:
         self._position_ns = bookmark.position_ns
         self._floor_ns = bookmark.floor_ns
         self._anchored = bookmark.anchored
-        self._recent = OrderedDict(bookmark.recent)
+        self._recent = OrderedDict(each_seen(bookmark.recent))
         self._before: frozenset[str] | None = None
 
     @property
@@ -73,7 +73,7 @@ class Cursor:
         """
         if event.id in self._recent or self.is_before(event):
             return False
-        self._recent[event.id] = event.time_ns
+        self._recent[event.id] = seen(event.id, event.time_ns)
         if event.scope == "local":
             self._position_ns = event.time_ns
             self._anchored = True
@@ -83,7 +83,8 @@ class Cursor:
 
     def _forget_oldest(self) -> None:
         """What is forgotten must not be asked for again."""
-        _, time_ns = self._recent.popitem(last=False)
+        _, entry = self._recent.popitem(last=False)
+        time_ns = seen_ns(entry)
         if time_ns < self._position_ns:
             self._floor_ns = max(self._floor_ns, time_ns + 1)
 
@@ -146,7 +147,7 @@ class Cursor:
             self._mark,
             position_ns=self._position_ns,
             floor_ns=self._floor_ns,
-            recent=tuple(self._recent.items()),
+            recent=b"".join(self._recent.values()),
             anchored=self._anchored,
             assumed_ns=assumed_ns,
             identity=identity,

@@ -1,19 +1,15 @@
 """What is kept of each engine: its cursor, and what is known of its containers."""
 
 import sqlite3
-import struct
-from functools import lru_cache
-from itertools import starmap
 
 import msgspec
 
-from relay.bookmark import Bookmark
+from relay.bookmark import SEEN_BYTES, Bookmark
 from relay.container import Container
 from relay.store.outbox import Intake
 from relay.store.statements import SQL, run_for_rows
 from relay.store.trouble import Broken
 
-_SEEN = struct.Struct("<16sq")
 _decode = msgspec.json.Decoder(Container).decode
 _decode_drops = msgspec.json.Decoder(tuple[tuple[str, int, int, int], ...]).decode
 
@@ -57,13 +53,12 @@ def save(intake: Intake, connection: sqlite3.Connection) -> None:
 
 
 def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) -> None:
-    recent = b"".join(starmap(_seen, mark.recent))
     from_ns, until_ns = mark.unheard or (None, None)
     row = (
         engine,
         mark.position_ns,
         mark.floor_ns,
-        recent,
+        mark.recent,
         mark.began_ns,
         mark.anchored,
         mark.assumed_ns,
@@ -75,12 +70,6 @@ def _save_bookmark(engine: str, mark: Bookmark, connection: sqlite3.Connection) 
     connection.execute(SQL["save_bookmark"], row)
 
 
-@lru_cache(maxsize=2048)
-def _seen(id_: str, time_ns: int) -> bytes:
-    """All but the newest were asked for at the commit before."""
-    return _SEEN.pack(bytes.fromhex(id_.removeprefix("evt_")), time_ns)
-
-
 def read_drops(drops: str) -> tuple[tuple[str, int, int, int], ...]:
     """What is not told yet, as it is kept; raises `Broken`."""
     try:
@@ -89,12 +78,11 @@ def read_drops(drops: str) -> tuple[tuple[str, int, int, int], ...]:
         raise Broken(f"a cursor: {error}") from error
 
 
-def read_recent(recent: bytes) -> tuple[tuple[str, int], ...]:
-    """Ids and times of events as they are kept; raises `Broken`."""
-    try:
-        return tuple((f"evt_{id_.hex()}", time_ns) for id_, time_ns in _SEEN.iter_unpack(recent))
-    except (struct.error, TypeError) as error:
-        raise Broken(f"a cursor: {error}") from error
+def read_recent(recent: bytes) -> bytes:
+    """The events that are remembered, as they are kept; raises `Broken`."""
+    if isinstance(recent, bytes) and len(recent) % SEEN_BYTES == 0:
+        return recent
+    raise Broken("a cursor: what is remembered are no whole events")
 
 
 def read_container(state: bytes) -> Container:

@@ -6,7 +6,7 @@ from time import time_ns
 
 import pytest
 
-from relay.bookmark import Bookmark
+from relay.bookmark import Bookmark, seen
 from relay.engine.client import EngineClient, Greeting
 from relay.engine.cursor import MARGIN_NS
 from relay.engine.inbox import Inbox, Item, Opened
@@ -151,7 +151,7 @@ async def test_only_what_is_young_is_asked_for_beside_the_stream(engine: Scripte
 
     engine.record("before", ago_s=300)
     began_ns = engine.now_ns()
-    kept = replace(Bookmark.beginning(began_ns), recent=(("evt_00", began_ns),))
+    kept = replace(Bookmark.beginning(began_ns), recent=seen("evt_00", began_ns))
     patient = replace(WATCHFUL, now=now, answer_s=10)
     async with engine.serving(), reading(engine, patient, bookmark=kept) as result:
         await opened(engine)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.bookmark import Bookmark
+from relay.bookmark import Bookmark, seen
 from relay.config import StartFrom, parse
 from relay.digest import Digest, beginning_ns
 from relay.engine.cursor import LOOKBACK_NS, MARGIN_NS
@@ -209,7 +209,7 @@ def test_a_first_start_begins_once() -> None:
 
 def test_a_later_start_goes_on_from_what_was_stored() -> None:
     """``start_from`` is for the first."""
-    saved = Bookmark(NOW_NS - 5, NOW_NS - 9, (("evt_00", NOW_NS - 5),))
+    saved = Bookmark(NOW_NS - 5, NOW_NS - 9, seen("evt_00", NOW_NS - 5))
     assert Digest("here", "oldest", router(), saved).since_ns(NOW_NS) == NOW_NS - 9
 
 

@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.bookmark import Bookmark
+from relay.bookmark import Bookmark, seen
 from relay.engine.cursor import (
     CLOCK_DOUBT_NS,
     LOOKBACK_NS,
@@ -222,7 +222,7 @@ def test_it_is_stored_whole() -> None:
     assert here.bookmark(7, "ABCD", (5, 6)) == Bookmark(
         position_ns=START_NS + 1,
         floor_ns=START_NS,
-        recent=((event.id, event.time_ns),),
+        recent=seen(event.id, event.time_ns),
         began_ns=START_NS,
         anchored=True,
         assumed_ns=7,

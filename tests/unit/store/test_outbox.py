@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest_asyncio
 
-from relay.bookmark import Bookmark
+from relay.bookmark import Bookmark, seen
 from relay.container import Container
 from relay.exchange import Dead, Delivered, Reason, Retry
 from relay.notification import Included
@@ -15,7 +15,7 @@ from relay.store.sqlite import open_outbox
 from .samples import held, intake, told
 
 SECOND_NS = 10**9
-MARK = Bookmark(7, 3, ((told(1).events[0].id, 5), (told(2).events[0].id, -7)))
+MARK = Bookmark(7, 3, seen(told(1).events[0].id, 5) + seen(told(2).events[0].id, -7))
 
 
 @pytest_asyncio.fixture

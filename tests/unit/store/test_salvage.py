@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from relay.bookmark import Bookmark
+from relay.bookmark import Bookmark, seen
 from relay.container import Container
 from relay.errors import StoreError
 from relay.exchange import Dead, Delivered, Reason, Retry
@@ -28,7 +28,7 @@ from .samples import fill_version_1, intake, told
 PAGE = 4096
 MANY = 100
 ALL = list(range(1, MANY + 1))
-MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),), 3, True, 5, "engine", (4, 6))
+MARK = Bookmark(7, 3, seen(told(1).events[0].id, 5), 3, True, 5, "engine", (4, 6))
 CONTAINER = Container("c1", name="web")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from relay.bookmark import Bookmark
+from relay.bookmark import Bookmark, seen
 from relay.container import Container
 from relay.errors import StoreError
 from relay.exchange import Dead, Reason, Retry
@@ -21,11 +21,11 @@ from relay.store.sqlite import open_outbox
 
 from .samples import fill_version_1, intake, told
 
-MARK = Bookmark(7, 3, ((told(1).events[0].id, 5),))
+MARK = Bookmark(7, 3, seen(told(1).events[0].id, 5))
 FULL_MARK = Bookmark(
     7,
     3,
-    ((told(1).events[0].id, 5),),
+    seen(told(1).events[0].id, 5),
     4,
     True,
     6,
