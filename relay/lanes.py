@@ -203,12 +203,10 @@ class Lane:
             self._swept_s = now_s
 
     def _heed_news(self) -> None:
-        """Take what was handed over, unless it was fetched meanwhile."""
+        """Take what was handed over: nothing of it was fetched, for then there is no room."""
         told = self._news.take()
         self._more |= told.more
-        if told.fresh:
-            known = self._under_way | self._ready.seqs
-            self._ready.add(it for it in told.fresh if it.seq not in known)
+        self._ready.add(told.fresh)
 
     def _make_room(self) -> None:
         """Let what is committed next be handed over, where nothing that is due comes before it."""
@@ -221,21 +219,27 @@ class Lane:
 
     async def _fetch(self) -> float:
         """Get what is due, if too little is at hand; in how many seconds there will be more."""
-        if not self._lacks_some() or self._health.stopped:
-            return NAP_S
         now_ns = self._now()
+        if self._next_ns is not None and self._next_ns <= now_ns:
+            self._more, self._next_ns = True, None
+        if self._health.stopped:
+            return NAP_S
+        if not self._lacks_some():
+            return self._next_s(now_ns)
         most, until_ns = self._most_at_hand, now_ns
         if self._health.probing:  # whatever is first finds out, when it is time for that
             if (wait_s := self._health.wait_s(now_ns / 1e9)) > 0:
                 return wait_s
             most, until_ns = 1, now_ns + EVER_NS
-        elif not self._more and (self._next_ns is None or now_ns < self._next_ns):
+        elif not self._more:
             return self._next_s(now_ns)
         known = self._under_way | self._ready.seqs
         due = await self._outbox.due(self._channel.name, until_ns, most, known)
         self._ready.add(due.deliveries)
-        self._more, self._next_ns = len(due.deliveries) == most, due.next_ns
-        self._heed_news()  # some of it may have been handed over meanwhile
+        again_ns = now_ns + int(NAP_S * 1e9)  # whatever nobody told of
+        self._more = len(due.deliveries) == most
+        self._next_ns = min(due.next_ns or again_ns, again_ns)
+        self._heed_news()  # more may have come meanwhile
         return self._next_s(now_ns)
 
     def _next_s(self, now_ns: int) -> float:
@@ -300,17 +304,17 @@ class Lane:
     async def _deliver(self, batch: Batch) -> None:
         """Send a batch, and then what is at hand, one after the other."""
         await self._attempt(batch)
-        while (now_s := self._now_s()) and self._may_go_on(now_s):
-            batch = self._take(now_s)
+        while self._may_go_on():
+            batch = self._take(self._now_s())
             if self._more and self._lacks_some():
                 self._news.ring()
             await self._attempt(batch)
         self._go_on()
 
-    def _may_go_on(self, now_s: float) -> bool:
+    def _may_go_on(self) -> bool:
         ends = self._stopping or self._leaving
         waits = not self._ready or not self._has_room()
-        return not ends and not waits and self._hindrance_s(now_s) == 0
+        return not ends and not waits and self._hindrance_s(self._now_s()) == 0
 
     async def _attempt(self, batch: Batch) -> None:
         begun_ns, begun_s = self._now(), perf_counter()
@@ -328,7 +332,8 @@ class Lane:
         took_s = perf_counter() - begun_s
         batched = self._channel.batch is not None
         self._log.info("delivery.attempted", **line(settled, response, took_s, batched=batched))
-        self._settling.add(settled, self._heed(settled, response))
+        turn = self._heed(settled, response)
+        self._settling.add(settled, turn, last=not (self._unanswered or self._ready))
 
     def _settled(self, seqs: Iterable[int]) -> None:
         """These are on disk."""

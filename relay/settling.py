@@ -33,14 +33,20 @@ class Settling:
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
         self._closed = False
+        self._queued = False
+        """Whether something waited for what was committed last: something may for the next."""
 
-    def add(self, outcomes: Sequence[Settled], turn: Turn | None) -> None:
-        """These go into the next commit, and behind it what they mean for the destination."""
+    def add(self, outcomes: Sequence[Settled], turn: Turn | None, *, last: bool) -> None:
+        """These go into the next commit, and behind it what they mean for the destination.
+
+        They wait for no others if they are the ``last``, as far as is known, and something waits
+        for them.
+        """
         self._outcomes += outcomes
         if turn is not None:
             self._turns.append(turn)
         self._some.set()
-        if len(self._outcomes) >= ENOUGH or turn is not None:
+        if len(self._outcomes) >= ENOUGH or turn is not None or (last and self._queued):
             self._enough.set()
 
     def close(self) -> None:
@@ -54,7 +60,7 @@ class Settling:
         while await self._gather():
             outcomes, self._outcomes = self._outcomes, []
             turns, self._turns = self._turns, []
-            await self._outbox.settle_all(outcomes, self._now())
+            self._queued = await self._outbox.settle_all(outcomes, self._now())
             for turn in turns:
                 await self._keep(turn)
             self._settled(outcome.delivery.seq for outcome in outcomes)

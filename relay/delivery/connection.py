@@ -12,8 +12,8 @@ BODY_S = 3.0
 """How long an answer's body may take once its status is known."""
 
 IDLE_S = 15.0
-"""How long a connection is kept without a request: servers close idle ones after a minute and
-more, proxies before them, and one that is being closed would cost a try."""
+"""How long a connection is kept without a request. One that the receiver closes before is noticed,
+unless a request crosses that on its way, which costs a try."""
 
 
 class NotHttp(Exception):
@@ -50,12 +50,13 @@ class Connection(asyncio.Protocol):
         """``most`` bytes are kept of a body."""
         self._most = most
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport
+        self._transport: asyncio.Transport | None = None
         self._parser: HttpResponseParser | None = None
+        """None once the connection is gone."""
         self._answer: asyncio.Future[Answered] | None = None
         """What is waited for; None while nothing is asked."""
-        self._status = 0
-        """Of the answer whose body is being read; 0 before that."""
+        self._status: int | None = None
+        """Of the answer whose body is being read; None before that."""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = b""
         self._size = 0
@@ -66,14 +67,16 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether it can be asked."""
-        return self._parser is not None and not self._transport.is_closing()
+        return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, request: bytes, until_s: float) -> Answered:
         """Send the request; the answer to it, if there is one by ``until_s`` of the loop's time.
 
         Raises `TimeoutError`, `NotHttp`, `ClosedUnanswered` and `OSError`.
         """
-        self._status, self._size, self._body, self._headers = 0, 0, b"", []
+        if self._transport is None or self._transport.is_closing():
+            raise ClosedUnanswered
+        self._status, self._size, self._body, self._headers = None, 0, b"", []
         self._answer = self._loop.create_future()
         self._wait_until(until_s)
         self._transport.write(request)
@@ -85,7 +88,8 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """End it, whatever is under way."""
-        self._transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is there."""
@@ -103,14 +107,14 @@ class Connection(asyncio.Protocol):
         if self._parser is None or self._answer is None:
             self.close()
             return
-        if not self._status:
+        if self._status is None:
             self._size += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
             self._finish(reusable=False)
         except HttpParserError:
-            self._fail(NotHttp())
+            self._end(NotHttp())
         if self._answer is not None:
             self._bound()
 
@@ -121,7 +125,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header came, of the head or behind a body."""
-        if not self._status:
+        if self._status is None:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -143,23 +147,21 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """All of it came."""
-        if self._status and self._parser is not None and self._answer is not None:
-            all_sent = self._transport.get_write_buffer_size() == 0
-            self._finish(reusable=all_sent and self._parser.should_keep_alive())
+        if self._status is None or self._parser is None or self._transport is None:
+            return
+        all_sent = self._transport.get_write_buffer_size() == 0
+        self._finish(reusable=all_sent and self._parser.should_keep_alive())
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone."""
-        self._parser = None  # and with it a circle of references
+        self._parser = self._transport = None  # with what they hold, and a circle of references
         if self._timer is not None:
             self._timer.cancel()
-        if self._status:
-            self._finish(reusable=False)
-        else:
-            self._fail(error or ClosedUnanswered())
+        self._end(error or ClosedUnanswered())
 
     def _bound(self) -> None:
         """Not all came yet: neither the head nor the time for the body is without an end."""
-        if self._status:
+        if self._status is not None:
             self._wait_until(min(self._deadline_s, self._loop.time() + BODY_S))
         elif self._size > HEAD_BYTES:
             self._fail(NotHttp())
@@ -168,11 +170,19 @@ class Connection(asyncio.Protocol):
         """That is the answer."""
         answer, self._answer = self._answer, None
         if answer is not None and not answer.done():
-            answer.set_result(Answered(self._status, self._headers, self._body[: self._most]))
+            status = self._status or 0
+            answer.set_result(Answered(status, self._headers, self._body[: self._most]))
         if reusable:
             self._wait_until(self._loop.time() + IDLE_S)
         else:
             self.close()
+
+    def _end(self, error: Exception) -> None:
+        """Nothing more comes of it; what came counts, if it says what became of the request."""
+        if self._status is not None:
+            self._finish(reusable=False)
+        else:
+            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         """There will be no answer."""
@@ -194,7 +204,5 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if self._loop.time() < self._deadline_s:
             self._wait_until(self._deadline_s)
-        elif self._status:
-            self._finish(reusable=False)
         else:
-            self._fail(TimeoutError())
+            self._end(TimeoutError())

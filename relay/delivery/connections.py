@@ -1,26 +1,17 @@
 """The connections to one destination: opened when they are needed, kept while they are."""
 
 import asyncio
-import socket
 from collections import defaultdict
-from collections.abc import Sequence
 from functools import partial
 
-from aiohappyeyeballs import AddrInfoType, start_connection
+from aiohappyeyeballs import start_connection
 
 from relay.delivery.connection import Answered, Connection
+from relay.delivery.names import Names
 from relay.delivery.wire import Origin
 
 SECOND_ADDRESS_S = 0.25
 """How long one address of a host is tried alone (RFC 8305, section 5)."""
-
-
-class NoAddress(OSError):
-    """The name of a host leads nowhere."""
-
-    def __init__(self, host: str) -> None:
-        super().__init__()
-        self.host = host
 
 
 class ConnectTimeout(TimeoutError):
@@ -34,6 +25,7 @@ class Connections:
         """``connect_s`` is how long opening one may take, ``most`` what is kept of a body."""
         self._connect_s = connect_s
         self._most = most
+        self._names = Names()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
 
     async def ask(self, origin: Origin, request: bytes, until_s: float) -> Answered:
@@ -68,12 +60,16 @@ class Connections:
         try:
             async with asyncio.timeout_at(min(until_s, connect_by_s)):
                 return await self._open(origin)
-        except TimeoutError:
+        except TimeoutError as error:
+            if error.errno is not None:  # it is the system that has waited long enough
+                raise
             raise (ConnectTimeout() if connect_by_s <= until_s else TimeoutError()) from None
 
     async def _open(self, origin: Origin) -> Connection:
         connected = await start_connection(
-            await _addresses(origin), happy_eyeballs_delay=SECOND_ADDRESS_S, interleave=1
+            await self._names.find(origin.host, origin.port),
+            happy_eyeballs_delay=SECOND_ADDRESS_S,
+            interleave=1,
         )
         _, connection = await asyncio.get_running_loop().create_connection(
             partial(Connection, self._most),
@@ -82,15 +78,3 @@ class Connections:
             server_hostname=None if origin.trust is None else origin.host.rstrip("."),
         )
         return connection
-
-
-async def _addresses(origin: Origin) -> Sequence[AddrInfoType]:
-    ask = partial(socket.getaddrinfo, origin.host, origin.port, type=socket.SOCK_STREAM)
-    try:
-        return ask(flags=socket.AI_NUMERICHOST)  # a number, which nobody is asked for
-    except socket.gaierror:
-        pass
-    try:
-        return await asyncio.get_running_loop().run_in_executor(None, ask)
-    except socket.gaierror as error:
-        raise NoAddress(origin.host) from error

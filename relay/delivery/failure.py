@@ -6,7 +6,8 @@ from yarl import URL
 
 from relay.config import TimeoutConfig
 from relay.delivery.connection import ClosedUnanswered, NotHttp
-from relay.delivery.connections import ConnectTimeout, NoAddress
+from relay.delivery.connections import ConnectTimeout
+from relay.delivery.names import NoAddress
 from relay.errors import system_words
 from relay.exchange import Reason
 
@@ -17,7 +18,7 @@ def failed(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
         case ConnectTimeout():
             seconds = timeout.connect.total_seconds()
             return Reason.TIMEOUT, f"no connection in {seconds:g} s"
-        case TimeoutError():
+        case TimeoutError(errno=None):
             return Reason.TIMEOUT, f"no answer in {timeout.total.total_seconds():g} s"
         case NoAddress():
             return Reason.NAME, f"the name {error.host!r} has no address"

@@ -10,8 +10,9 @@ from yarl import URL
 from relay import __version__
 from relay.config import TimeoutConfig, WebDestination
 from relay.delivery.connection import BODY_S, ClosedUnanswered, NotHttp
-from relay.delivery.connections import ConnectTimeout, NoAddress
+from relay.delivery.connections import ConnectTimeout
 from relay.delivery.failure import failed
+from relay.delivery.names import NoAddress
 from relay.delivery.received import most_read, received
 from relay.delivery.scrub import Scrubber, secrets_of
 from relay.delivery.trust import trust

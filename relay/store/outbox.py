@@ -252,8 +252,8 @@ class Outbox(Protocol):
         """
         ...
 
-    async def settle_all(self, settled: Sequence[Settled], now_ns: int) -> None:
-        """Commit what requests came to, all at once.
+    async def settle_all(self, settled: Sequence[Settled], now_ns: int) -> bool:
+        """Commit what requests came to, all at once; whether anything is due by it, now or later.
 
         Each as `settle` does it, in this order.
         """

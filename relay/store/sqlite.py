@@ -110,10 +110,12 @@ class SqliteOutbox:
         """See `Outbox.settle`."""
         await self.settle_all([Settled(delivery, outcome, answer)], now_ns)
 
-    async def settle_all(self, settled: Sequence[Settled], now_ns: int) -> None:
+    async def settle_all(self, settled: Sequence[Settled], now_ns: int) -> bool:
         """See `Outbox.settle_all`."""
         work = partial(room.settle, settled, self._room, now_ns)
-        self._tell(await self._committer.run(work))
+        told = await self._committer.run(work)
+        self._tell(told)
+        return bool(told)
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()

@@ -159,7 +159,7 @@ class Hours:
         """Return when the lane waits: it does nothing between two questions to the store, which
         answers in the order in which it is asked."""
         news = self._outbox.news(self._name)
-        news.set()
+        news.ring()
         quiet = 0
         async with asyncio.timeout(WAIT_S):
             while quiet < 6:

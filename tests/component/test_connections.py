@@ -1,8 +1,12 @@
 """The connections to a destination, over real sockets."""
 
 import asyncio
+import errno
+import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -121,6 +125,33 @@ async def test_announcements_have_an_end() -> None:
     assert response.error == "answered what is not HTTP, or more headers than are read"
 
 
+@pytest.mark.parametrize("cut", [0, 30])
+async def test_a_body_that_is_no_http_changes_nothing(cut: int) -> None:
+    """The status has said what became of the request, whenever the rest comes."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    gone = asyncio.Event()
+
+    async def spoilt(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        await gone.wait()
+        writer.write(b"2\r\nok\r\nno number\r\n")
+
+    async with serving(spoilt) as server:
+        to = HttpDestination.model_validate({"url": server.url})
+        async with http_sender(to) as http:
+            sending = asyncio.ensure_future(http.send(Request(b"", server.url)))
+            await asyncio.sleep(cut / 1000)
+            gone.set()
+            assert (await sending).status == 200
+
+
+async def test_a_status_of_noughts_is_an_answer() -> None:
+    """Nobody waits for another."""
+    async with serving(b"HTTP/1.1 000 x\r\nContent-Length: 0\r\n\r\n") as server:
+        (response,) = await asked(server, 1)
+    assert response.status == 0
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -205,3 +236,63 @@ async def test_no_connection_in_time_is_said_so(monkeypatch: pytest.MonkeyPatch)
     async with http_sender(to) as http:
         response = await http.send(Request(b"", "http://127.0.0.1:9/"))
     assert (response.failure, response.error) == (Reason.TIMEOUT, "no connection in 0.05 s")
+
+
+async def test_one_question_at_a_time_is_asked_of_a_resolver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that hangs holds one thread, and an answer serves connection after connection."""
+    asked_for: list[str] = []
+    answers = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def slow(host: str, port: int, **how: Any) -> Any:
+        if how["flags"] & socket.AI_NUMERICHOST:
+            return resolve(host, port, **how)
+        asked_for.append(host)
+        answers.wait(10)
+        return resolve("127.0.0.1", port, type=how["type"])
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    async with serving(*[OK] * 8) as server:
+        url = server.url.replace("127.0.0.1", "hooks.example")
+        async with http_sender(HttpDestination.model_validate({"url": url})) as http:
+            sending = [asyncio.ensure_future(http.send(Request(b"", url))) for _ in range(4)]
+            while not asked_for:
+                await asyncio.sleep(0)
+            answers.set()
+            assert statuses(await asyncio.gather(*sending)) == [200] * 4
+    assert asked_for == ["hooks.example"]
+
+
+async def test_a_resolver_that_failed_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next try may find what this one did not."""
+    asked_for: list[str] = []
+
+    def failing(host: str, port: int, **how: Any) -> Any:
+        if not how["flags"] & socket.AI_NUMERICHOST:
+            asked_for.append(host)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", failing)
+    to = HttpDestination.model_validate({"url": "http://hooks.example/"})
+    async with http_sender(to) as http:
+        for _ in range(2):
+            response = await http.send(Request(b"", "http://hooks.example/"))
+            assert response.failure is Reason.NAME
+    assert asked_for == ["hooks.example"] * 2
+
+
+async def test_what_the_system_gave_up_is_said_in_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is no timeout of relay's."""
+
+    async def given_up(*_: object, **__: object) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "x")
+
+    monkeypatch.setattr(connections, "start_connection", given_up)
+    to = HttpDestination.model_validate({"url": "http://127.0.0.1:9/"})
+    async with http_sender(to) as http:
+        response = await http.send(Request(b"", "http://127.0.0.1:9/"))
+    assert (response.failure, response.error) == (Reason.CONNECTION, "Connection timed out")

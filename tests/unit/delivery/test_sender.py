@@ -1,4 +1,4 @@
-"""Sending over HTTP, to a server on loopback; directly, and by way of a proxy."""
+"""Sending over HTTP, to a server on loopback."""
 
 import asyncio
 import socket
