@@ -23,10 +23,21 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(f"relay.cli.{cmd_name}"), cmd_name)
-        return command
+        if cmd_name in COMMANDS:
+            self._add(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:  # click looks among what was added for the one that is meant
+            for name in COMMANDS:
+                self._add(name)
+        return super().resolve_command(ctx, args)
+
+    def _add(self, name: str) -> None:
+        if name not in self.commands:
+            self.add_command(getattr(import_module(f"relay.cli.{name}"), name))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

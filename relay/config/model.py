@@ -99,8 +99,7 @@ class IngestConfig(Section):
     buffer: BufferSize = 64 * 2**20
     """How much memory each engine's stream may take while it waits, at 128 bytes a record beside
     its content: from 64KiB to 64GiB. What waits behind the first 4 MiB is packed, and counts as
-    what it takes then: a tenth or less where events are alike. What comes beyond it is dropped and
-    declared."""
+    what it takes then: mostly a fifth or less. What comes beyond it is dropped and declared."""
 
 
 class ReconcileConfig(Section):

@@ -5,12 +5,15 @@ import zlib
 RECORD_COST = 128
 """What a record takes in memory beside its content, in bytes, about."""
 
+PILE_COST = 256
+"""The same for a pile that is packed."""
+
 PILE_SIZE = 64 * 1024
 """So much is packed at once, in bytes by `weight`: what is hardest to pack takes a millisecond.
 The method (RFC 1951) finds what repeats within 32 KiB, so more at once would hardly become less."""
 
 _FASTEST = 1
-"""Of zlib's levels; an event takes a microsecond, and a tenth of its size or less."""
+"""Of zlib's levels; an event takes a microsecond, and mostly a fifth of its size or less."""
 
 _RAW = -15
 """The window of 32 KiB, and no checksum: it never leaves memory."""
@@ -67,9 +70,9 @@ class Pile:
         if self.packed or self.size > PILE_SIZE:
             return
         packed = zlib.compress(b"\n".join(self._loose), _FASTEST, _RAW)
-        if RECORD_COST + len(packed) < self.size:
+        if PILE_COST + len(packed) < self.size:
             self._loose, self._packed = [], packed
-            self.size = RECORD_COST + len(packed)
+            self.size = PILE_COST + len(packed)
 
     def take(self, most: int, size: int) -> list[bytes]:
         """Up to ``most`` of the first records, of up to ``size`` bytes by `weight`.

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from sys import intern
+from functools import lru_cache
 
 from relay.container import Container
 
@@ -15,6 +15,9 @@ DESTROYED = 4_096
 LABELS_BYTES = 4_096
 """How much text of a container's labels is kept; of more, none is. They are needed only to tell of
 the death of a container that is gone: of one that is there the engine tells them again."""
+
+COMMON = 1_024
+"""So many texts of labels are kept once, those that were met last: at most 4 MiB."""
 
 
 class Roster:
@@ -95,4 +98,13 @@ def kept_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     if size > LABELS_BYTES:
         return {}
     # containers of a project have most of them in common
-    return {intern(key): intern(value) for key, value in labels.items()}
+    return {_kept_once(key): _kept_once(value) for key, value in labels.items()}
+
+
+@lru_cache(maxsize=COMMON)
+def _kept_once(text: str) -> str:
+    """The text that is equal to it and was kept before, or itself.
+
+    Not `sys.intern`: Python 3.12 never frees what was interned.
+    """
+    return text

@@ -59,3 +59,15 @@ def test_a_command_is_imported_by_itself() -> None:
     assert "relay.daemon" in loaded
     assert not loaded & {"relay.cli.check", "relay.demo", "relay.rehearsal", "jinja2"}
     assert "prometheus_client" not in loaded
+
+
+def test_a_command_that_is_mistyped_is_guessed() -> None:
+    """Though none is imported that is not needed."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("['relay']", "['relay', 'tes']")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert "Did you mean 'test'?" in ran.stderr

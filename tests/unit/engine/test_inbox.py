@@ -347,3 +347,38 @@ def test_packing_holds_room_for_what_has_to_be_unpacked() -> None:
     assert full <= LOOSE
     inbox.put_records(HERE, alike(0, 1))
     assert inbox.size == full
+
+
+def test_connections_in_a_row_keep_what_they_read() -> None:
+    """Though nothing stands between what the one and the other read."""
+    other = Connection(engine="here", host="node-2", opened_ns=0, since_ns=0)
+    inbox = Inbox(LOOSE)
+    inbox.put_records(HERE, [b"1"])
+    inbox.put_records(other, [b"2"])
+    assert inbox.take_ready(9) == [Record(HERE, b"1"), Record(other, b"2")]
+
+
+def test_what_waits_in_front_stays_as_it_was_read() -> None:
+    """Nobody packs what is taken at once."""
+    inbox, records = Inbox(2 * LOOSE), alike(0, 4_000)
+    inbox.put_records(HERE, records)
+    assert inbox.size == weight(records) < LOOSE
+
+
+def test_a_loss_takes_no_room_from_what_is_behind_it() -> None:
+    """What fits is kept, though the loss before it is declared then."""
+    inbox = Inbox(RECORD_COST + 10)
+    inbox.put_records(HERE, [b"x" * 11, b"y" * 10])
+    assert inbox.take_ready(9) == [Dropped(HERE, 1, Why.BUFFER_FULL), record(b"y" * 10)]
+
+
+def test_what_is_taken_holds_no_room() -> None:
+    """Once nothing is packed any more, there is as much as at first."""
+    records = alike(0, 20_000)
+    inbox = Inbox(LOOSE + PILE_SIZE)
+    inbox.put_records(HERE, records)
+    while inbox.take_ready(500):
+        pass
+    longest = b"x" * inbox.longest
+    inbox.put_records(HERE, [longest])
+    assert inbox.take_ready(1) == [record(longest)]
