@@ -34,7 +34,7 @@ class Sender(Protocol):
 class HttpSender:
     """A `Sender` over one destination's own connections.
 
-    A client that does no more than this costs a fifth of what a general one does.
+    A client that does no more than this costs half of what a general one does.
     """
 
     def __init__(self, to: WebDestination) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from relay.event import TYPE_RELAY
-from relay.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
+from relay.exchange import Answer, Reason, Retry
 from relay.notification import Notification
 from relay.store.outbox import (
     GIVEN_UP_AT_ONCE,
@@ -15,7 +15,6 @@ from relay.store.outbox import (
     Delivery,
     Due,
     GivenUp,
-    Settled,
     Waiting,
     is_heartbeat,
 )
@@ -70,40 +69,9 @@ def due(
     return Due(found, None if next_ns is None else _time(next_ns))
 
 
-def settle(
-    delivery: Delivery,
-    outcome: Outcome,
-    answer: Answer | None,
-    now_ns: int,
-    connection: sqlite3.Connection,
-) -> bool:
-    """See `Outbox.settle`; whether anything is due by it, now or later."""
-    match outcome:
-        case Retry():
-            _try_again(delivery, outcome, answer, now_ns, connection)
-            more = True
-        case Dead(reason=reason):
-            more = _bury(delivery, reason, answer, now_ns, connection)
-        case Delivered():
-            more = _remove([delivery.seq], now_ns, connection)
-    _pause(delivery.destination, outcome.pause_s, now_ns, connection)
-    return more
-
-
-def remove(
-    destination: str, delivered: Sequence[Settled], now_ns: int, connection: sqlite3.Connection
-) -> bool:
-    """The same for those that were delivered, in as many statements as for one."""
-    more = _remove([each.delivery.seq for each in delivered], now_ns, connection)
-    pause_s = max(each.outcome.pause_s for each in delivered)
-    _pause(destination, pause_s, now_ns, connection)
-    return more
-
-
-def _pause(destination: str, pause_s: float, now_ns: int, connection: sqlite3.Connection) -> None:
-    if pause_s > 0:
-        row = {"destination": destination, "until_ns": now_ns + int(pause_s * 1e9)}
-        connection.execute(SQL["pause"], row)
+def pause(destination: str, until_ns: int, connection: sqlite3.Connection) -> None:
+    """Keep that the destination wants nothing before then; a longer pause stays."""
+    connection.execute(SQL["pause"], {"destination": destination, "until_ns": until_ns})
 
 
 def expire(
@@ -144,17 +112,18 @@ def _give_up(
             seq, to, read_notification(notification), _time(created_ns), _time(attempts) - 1
         )
         own += delivery.notification.events[0].type == TYPE_RELAY
-        _bury(delivery, reason, read_answer(answer), now_ns, connection)
+        bury(delivery, reason, read_answer(answer), now_ns, connection)
     return GivenUp(len(found), own)
 
 
-def _try_again(
+def try_again(
     delivery: Delivery,
     retry: Retry,
     answer: Answer | None,
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> None:
+    """Let it be due again later, with what the destination said."""
     row = {
         "seq": delivery.seq,
         "due_ns": now_ns + int(retry.after_s * 1e9),
@@ -164,15 +133,16 @@ def _try_again(
     connection.execute(SQL["try_again"], row)
 
 
-def _bury(
+def bury(
     delivery: Delivery,
     reason: Reason,
     answer: Answer | None,
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> bool:
+    """Make a dead letter of it, but of no heartbeat; whether another is due by it."""
     if is_heartbeat(delivery.notification.events[0]):
-        return _remove([delivery.seq], now_ns, connection)
+        return remove([delivery.seq], now_ns, connection)
     row = {
         "seq": delivery.seq,
         "id": delivery.notification.id,
@@ -183,11 +153,11 @@ def _bury(
         "answer": _written(answer),
     }
     connection.execute(SQL["bury"], row)
-    return _remove([delivery.seq], now_ns, connection)
+    return remove([delivery.seq], now_ns, connection)
 
 
-def _remove(seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection) -> bool:
-    """Whether others are due by it."""
+def remove(seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection) -> bool:
+    """Remove those that are settled; whether others are due by it."""
     numbers = msgspec.json.encode(seqs).decode()
     promoted = connection.execute(SQL["promote_next"], (now_ns, numbers)).rowcount
     connection.execute(SQL["remove"], (numbers,))

@@ -3,15 +3,14 @@
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import msgspec
 
-from relay.exchange import Answer, Dead, Delivered
+from relay.exchange import Answer
 from relay.notification import Included, Notification
 from relay.store import adding, deliveries
 from relay.store.adding import Added, Adding, Written
-from relay.store.outbox import Enriched, Intake, Receipt, Room, Settled
+from relay.store.outbox import Enriched, Intake, Receipt, Room
 from relay.store.statements import SQL
 
 CHUNK = 32
@@ -119,29 +118,6 @@ def answer_within(
     """As much of a dead letter's answer as there is room for: a letter takes little more than the
     delivery that it was, its answer can take twice that."""
     return answer if used(connection) <= room.most else deliveries.shortened(answer)
-
-
-def settle(
-    settled: Sequence[Settled], room: Room, now_ns: int, connection: sqlite3.Connection
-) -> set[str]:
-    """See `Outbox.settle_all`; the destinations for which anything is due by it, now or later."""
-    told = set()
-    alike = groupby(settled, lambda it: (type(it.outcome), it.delivery.destination))
-    for (outcome, destination), found in alike:
-        if outcome is Delivered:
-            more = deliveries.remove(destination, list(found), now_ns, connection)
-        else:
-            more = sum(_settle(each, room, now_ns, connection) for each in found) > 0
-        if more:
-            told.add(destination)
-    return told
-
-
-def _settle(each: Settled, room: Room, now_ns: int, connection: sqlite3.Connection) -> bool:
-    delivery, outcome, answer = each
-    if isinstance(outcome, Dead):
-        answer = answer_within(answer, room, connection)
-    return deliveries.settle(delivery, outcome, answer, now_ns, connection)
 
 
 def used(connection: sqlite3.Connection) -> int:

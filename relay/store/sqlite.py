@@ -13,7 +13,7 @@ from relay.config import StoreConfig, WhenFull
 from relay.container import Container
 from relay.exchange import Answer, Outcome
 from relay.notification import Notification
-from relay.store import deliveries, engines, letters, losses, room
+from relay.store import deliveries, engines, letters, losses, outcomes, room
 from relay.store.adding import Adding
 from relay.store.committer import Committer
 from relay.store.file import Memory, StoreFile
@@ -112,7 +112,7 @@ class SqliteOutbox:
 
     async def settle_all(self, settled: Sequence[Settled], now_ns: int) -> bool:
         """See `Outbox.settle_all`."""
-        work = partial(room.settle, settled, self._room, now_ns)
+        work = partial(outcomes.settle, settled, self._room, now_ns)
         told = await self._committer.run(work)
         self._tell(told)
         return bool(told)

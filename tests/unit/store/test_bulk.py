@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relay.event import HEARTBEAT, OWN_ENGINE, happening
 from relay.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
 from relay.notification import Notification, notify
-from relay.store import adding, deliveries, room
+from relay.store import adding, deliveries, outcomes, room
 from relay.store.adding import Adding
 from relay.store.outbox import Delivery, Intake, Receipt, Room, Settled
 from relay.store.schema import migrate
@@ -172,8 +172,8 @@ def test_many_are_settled_as_one_by_one(
             for number, outcome, answer in chosen
             if number < len(all_)
         ]
-        told_of = room.settle(settled, WIDE, LATER_NS, whole)
-        each = [room.settle([one], WIDE, LATER_NS, single) for one in settled]
+        told_of = outcomes.settle(settled, WIDE, LATER_NS, whole)
+        each = [outcomes.settle([one], WIDE, LATER_NS, single) for one in settled]
         assert content(whole) == content(single)
         assert told_of >= set().union(*each)
 
@@ -187,8 +187,8 @@ def test_who_is_told_of_many_is_told_of_one(places: Sequence[int], batch: Batch)
         heads = sorted(due(whole))
         known = _known(whole)
         settled = [Settled(known[heads[it]], Delivered()) for it in places if it < len(heads)]
-        each = [room.settle([one], WIDE, LATER_NS, single) for one in settled]
-        assert room.settle(settled, WIDE, LATER_NS, whole) == set().union(*each)
+        each = [outcomes.settle([one], WIDE, LATER_NS, single) for one in settled]
+        assert outcomes.settle(settled, WIDE, LATER_NS, whole) == set().union(*each)
 
 
 def _known(connection: sqlite3.Connection) -> dict[int, Delivery]:
@@ -216,5 +216,5 @@ def test_few_statements_do_it() -> None:
         assert _steps(lambda: taken_in(batch, WIDE, connection), connection) < 16
         ready = deliveries.due("ops", 10, 300, [], connection).deliveries
         done = [Settled(delivery, Delivered()) for delivery in ready]
-        assert _steps(lambda: room.settle(done, WIDE, 20, connection), connection) == 2
+        assert _steps(lambda: outcomes.settle(done, WIDE, 20, connection), connection) == 2
         assert connection.execute(SQL["backlog"]).fetchall() == []

@@ -96,7 +96,7 @@ async def test_a_batch_is_settled_in_one_commit(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(deliveries, "settle", fail)
+    monkeypatch.setattr(deliveries, "try_again", fail)
     outcomes: tuple[Outcome, ...] = (Delivered(), Retry(5.0, Reason.UNAVAILABLE))
     with pytest.raises(ZeroDivisionError):
         await outbox.settle_all(list(map(Settled, due, outcomes)), 20)
