@@ -60,7 +60,7 @@ class Settling:
         while await self._gather():
             outcomes, self._outcomes = self._outcomes, []
             turns, self._turns = self._turns, []
-            self._queued = await self._outbox.settle_all(outcomes, self._now())
+            self._queued = await self._outbox.settle(outcomes, self._now())
             for turn in turns:
                 await self._keep(turn)
             self._settled(outcome.delivery.seq for outcome in outcomes)

@@ -241,21 +241,12 @@ class Outbox(Protocol):
         """
         ...
 
-    async def settle(
-        self, delivery: Delivery, outcome: Outcome, now_ns: int, answer: Answer | None = None
-    ) -> None:
-        """Commit what an attempt came to: gone, due again later, or kept as a dead letter.
+    async def settle(self, settled: Sequence[Settled], now_ns: int) -> bool:
+        """Commit what attempts came to, all at once: gone, due again later, or a dead letter.
 
-        A heartbeat is never kept.
-        ``answer`` is kept with what is not gone. Unless it is to be tried again, the next delivery
-        about the same subject becomes due. Where the outcome pauses the destination, that is kept.
-        """
-        ...
-
-    async def settle_all(self, settled: Sequence[Settled], now_ns: int) -> bool:
-        """Commit what requests came to, all at once; whether anything is due by it, now or later.
-
-        Each as `settle` does it, in this order.
+        A heartbeat is never kept. Unless one is to be tried again, the next delivery about the same
+        subject becomes due. Where an outcome pauses the destination, that is kept. Returns whether
+        anything is due by it, now or later.
         """
         ...
 

@@ -13,7 +13,7 @@ from relay.store.room import answer_within
 def settle(
     settled: Sequence[Settled], room: Room, now_ns: int, connection: sqlite3.Connection
 ) -> set[str]:
-    """See `Outbox.settle_all`; the destinations for which anything is due by it, now or later."""
+    """See `Outbox.settle`; the destinations for which anything is due by it, now or later."""
     told = set()
     alike = groupby(settled, lambda it: (type(it.outcome), it.delivery.destination))
     for (outcome, destination), found in alike:

@@ -11,7 +11,6 @@ from pathlib import Path
 from relay.bookmark import Bookmark
 from relay.config import StoreConfig, WhenFull
 from relay.container import Container
-from relay.exchange import Answer, Outcome
 from relay.notification import Notification
 from relay.store import deliveries, engines, letters, losses, outcomes, room
 from relay.store.adding import Adding
@@ -104,14 +103,8 @@ class SqliteOutbox:
         asked = partial(deliveries.due, destination, now_ns, most, list(besides))
         return await self._committer.run(asked)
 
-    async def settle(
-        self, delivery: Delivery, outcome: Outcome, now_ns: int, answer: Answer | None = None
-    ) -> None:
+    async def settle(self, settled: Sequence[Settled], now_ns: int) -> bool:
         """See `Outbox.settle`."""
-        await self.settle_all([Settled(delivery, outcome, answer)], now_ns)
-
-    async def settle_all(self, settled: Sequence[Settled], now_ns: int) -> bool:
-        """See `Outbox.settle_all`."""
         work = partial(outcomes.settle, settled, self._room, now_ns)
         told = await self._committer.run(work)
         self._tell(told)

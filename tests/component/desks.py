@@ -11,7 +11,7 @@ from relay.desk import (
 from relay.event import Actor
 from relay.exchange import Answer, Dead, Reason
 from relay.notification import Include, Included, Notification
-from relay.store.outbox import HOLD_NS, Delivery, Selection
+from relay.store.outbox import HOLD_NS, Delivery, Selection, Settled
 from relay.store.sqlite import SqliteOutbox
 from tests.unit.store.samples import intake, told
 
@@ -41,7 +41,7 @@ ALL = Selection()
 async def bury(outbox: SqliteOutbox, *notifications: Notification, to: str = "ops") -> None:
     await outbox.take_in(intake(*notifications, to=(to,)), 10)
     while found := await due(outbox, to):
-        await outbox.settle(found[0], Dead(Reason.REFUSED), 20, ANSWER)
+        await outbox.settle([Settled(found[0], Dead(Reason.REFUSED), ANSWER)], 20)
 
 
 async def due(outbox: SqliteOutbox, to: str = "ops") -> list[Delivery]:

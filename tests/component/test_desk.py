@@ -12,7 +12,7 @@ from relay.desk import (
     UnknownDestination,
 )
 from relay.exchange import Reason, Retry
-from relay.store.outbox import Backlog, Names, Selection
+from relay.store.outbox import Backlog, Names, Selection, Settled
 from relay.store.sqlite import SqliteOutbox
 from tests.component.desks import ALL, ANSWER, CONDITIONS, NOW_NS, REPORT, bury, due, hostile
 from tests.unit.store.samples import intake, told
@@ -44,7 +44,7 @@ async def test_what_waits(desk: Desk, outbox: SqliteOutbox) -> None:
     """How many there are, and the oldest of them, of one destination or of all."""
     await outbox.take_in(intake(told(1), hostile(2)), 10)
     await outbox.take_in(intake(told(3), to=("audit",)), 10)
-    await outbox.settle((await due(outbox))[0], Retry(5, Reason.UNAVAILABLE), 10, ANSWER)
+    await outbox.settle([Settled((await due(outbox))[0], Retry(5, Reason.UNAVAILABLE), ANSWER)], 10)
     assert await desk.pending() == {"ops": 2, "audit": 1}
     assert await desk.waiting(None, 500) == await outbox.waiting(None, 500)
     assert await desk.waiting("audit", 500) == await outbox.waiting("audit", 500)

@@ -46,13 +46,13 @@ def fetches(outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch) -> list[Due]:
 def commits(outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many were settled at once."""
     counts: list[int] = []
-    settle_all = outbox.settle_all
+    settle = outbox.settle
 
     async def counted(settled: Sequence[Settled], now_ns: int) -> bool:
         counts.append(len(settled))
-        return await settle_all(settled, now_ns)
+        return await settle(settled, now_ns)
 
-    monkeypatch.setattr(outbox, "settle_all", counted)
+    monkeypatch.setattr(outbox, "settle", counted)
     return counts
 
 

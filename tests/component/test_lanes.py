@@ -214,13 +214,13 @@ async def test_the_next_attempt_does_not_wait_for_the_store(
 ) -> None:
     """Once an attempt is answered there is room for the next, for a bounded number of them."""
     to, written = Destination(), asyncio.Event()
-    settle = outbox.settle_all
+    settle = outbox.settle
 
     async def late(*given: Any) -> None:
         await written.wait()
         await settle(*given)
 
-    monkeypatch.setattr(outbox, "settle_all", late)
+    monkeypatch.setattr(outbox, "settle", late)
     monkeypatch.setattr("relay.lanes.UNSETTLED", 3)
     await take_in(outbox, *(told(number, str(number)) for number in range(9)))
     async with running(lane(outbox, to, Clock(), concurrency=1)):

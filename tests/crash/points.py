@@ -50,7 +50,7 @@ _CALLS = {
     "outbox.take_in": ("relay.store.sqlite:SqliteOutbox.take_in", 3),
     "outbox.enrich": ("relay.store.sqlite:SqliteOutbox.enrich", 4),
     "outbox.due": ("relay.store.sqlite:SqliteOutbox.due", 6),
-    "outbox.settle_all": ("relay.store.sqlite:SqliteOutbox.settle_all", 20),
+    "outbox.settle": ("relay.store.sqlite:SqliteOutbox.settle", 20),
     "engine.greet": ("relay.engine.client:EngineClient.greet", 1),
     "inbox.put_records": ("relay.engine.inbox:Inbox.put_records", 2),
     # Of the word that the stream is open, and then of a look at the containers.

@@ -19,7 +19,7 @@ from relay.event import Actor
 from relay.exchange import Answer, Outcome
 from relay.notification import Include, Included, Notification
 from relay.ops.control import control, socket_path
-from relay.store.outbox import HOLD_NS, Outbox
+from relay.store.outbox import HOLD_NS, Outbox, Settled
 from relay.store.sqlite import open_outbox
 from relay.tap import Tap
 from tests.component.bell import PATIENCE_S
@@ -83,7 +83,7 @@ async def settle(
     receipt = await outbox.take_in(intake(notification, to=(to,)), made_ns)
     found = (await outbox.due(to, made_ns + HOLD_NS, 1000)).deliveries
     (delivery,) = (each for each in found if each.seq == receipt.seqs[0][0])
-    await outbox.settle(delivery, outcome, died_ns, answer)
+    await outbox.settle([Settled(delivery, outcome, answer)], died_ns)
 
 
 def hostile(number: int) -> Notification:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from relay.exchange import Delivered
 from relay.store import check
+from relay.store.outbox import Settled
 from relay.store.sqlite import SqliteOutbox, open_outbox
 
 from .samples import intake, told
@@ -47,7 +48,7 @@ async def numbers(outbox: SqliteOutbox) -> list[int]:
     while due := (await outbox.due("ops", 2**62, 9)).deliveries:
         for delivery in due:
             found.append(delivery.notification.events[0].time_ns)
-            await outbox.settle(delivery, Delivered(), 20)
+            await outbox.settle([Settled(delivery, Delivered())], 20)
     return found
 
 
@@ -91,7 +92,7 @@ async def test_an_index_that_goes_bad_while_relay_runs_is_made_anew(file: Path) 
         await outbox._committer.run(forget)
         empty(file, "deliveries_due")
         with capture_logs() as logs:
-            await outbox.settle(head, Delivered(), 20)
+            await outbox.settle([Settled(head, Delivered())], 20)
             assert await numbers(outbox) == [2, 3, 4]
             assert await outbox.losses() == []
     assert "store.reindexed" in [line["event"] for line in logs]

@@ -13,6 +13,7 @@ import pytest
 from relay.exchange import Delivered
 from relay.store import family
 from relay.store.family import Family
+from relay.store.outbox import Settled
 from relay.store.sqlite import SqliteOutbox, open_outbox
 from relay.store.trouble import Loss
 
@@ -68,7 +69,7 @@ async def numbers(outbox: SqliteOutbox) -> set[int]:
     while due := (await outbox.due("ops", 2**62, 9999)).deliveries:
         for delivery in due:
             found.add(delivery.notification.events[0].time_ns)
-            await outbox.settle(delivery, Delivered(), 20)
+            await outbox.settle([Settled(delivery, Delivered())], 20)
     return found
 
 

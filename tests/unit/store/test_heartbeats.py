@@ -8,7 +8,7 @@ import pytest_asyncio
 from relay.event import OWN_ENGINE, happening
 from relay.exchange import Dead, Delivered, Outcome, Reason, Retry
 from relay.notification import Notification, notify
-from relay.store.outbox import Delivery, GivenUp, Outbox, Selection, is_heartbeat
+from relay.store.outbox import Delivery, GivenUp, Outbox, Selection, Settled, is_heartbeat
 from relay.store.sqlite import open_outbox
 
 from .samples import intake, told
@@ -42,7 +42,7 @@ async def test_the_newest_takes_the_place_of_those_before(outbox: Outbox) -> Non
         await outbox.take_in(intake(own(number)), number)
         if number == 500:
             (delivery,) = await due(outbox)
-            await outbox.settle(delivery, Retry(10**9, Reason.CONNECTION), number)
+            await outbox.settle([Settled(delivery, Retry(10**9, Reason.CONNECTION))], number)
     (left,) = await due(outbox)
     assert (left.notification, left.attempts, left.created_ns) == (own(999), 0, 999)
     assert await outbox.pending() == {"ops": 1}
@@ -62,7 +62,7 @@ async def test_it_waits_for_nothing_else(outbox: Outbox) -> None:
     await outbox.take_in(intake(own(1, "started")), 1)
     await outbox.take_in(intake(own(2)), 2)
     (started, _) = await due(outbox)
-    await outbox.settle(started, Retry(10**9, Reason.CONNECTION), 3)
+    await outbox.settle([Settled(started, Retry(10**9, Reason.CONNECTION))], 3)
     assert await times(outbox) == [2]
     await outbox.take_in(intake(own(4, "gap", engine="here")), 4)
     assert await times(outbox) == [2, 4]
@@ -76,7 +76,7 @@ async def test_one_that_is_under_way_settles_nothing(outbox: Outbox, outcome: Ou
     await outbox.take_in(intake(own(1)), 1)
     (old,) = await due(outbox)
     await outbox.take_in(intake(own(2)), 2)
-    await outbox.settle(old, outcome, 3)
+    await outbox.settle([Settled(old, outcome)], 3)
     assert await times(outbox) == [2]
     assert await outbox.dead_letters(Selection(), 10) == []
 
@@ -85,7 +85,7 @@ async def test_none_is_kept_dead(outbox: Outbox) -> None:
     """One that is refused, or too old, is gone."""
     await outbox.take_in(intake(own(1)), 1)
     (beat,) = await due(outbox)
-    await outbox.settle(beat, Dead(Reason.REFUSED), 2)
+    await outbox.settle([Settled(beat, Dead(Reason.REFUSED))], 2)
     await outbox.take_in(intake(own(3), told(4)), 3)
     assert await outbox.expire("ops", 10, 20) == GivenUp(2, own=1)
     (letter,) = await outbox.dead_letters(Selection(), 10)

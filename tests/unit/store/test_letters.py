@@ -10,7 +10,7 @@ import pytest_asyncio
 from relay.exchange import Answer, Dead, Delivered, Reason
 from relay.notification import Notification
 from relay.store import letters
-from relay.store.outbox import DeadLetter, Delivery, Outbox, Selection
+from relay.store.outbox import DeadLetter, Delivery, Outbox, Selection, Settled
 from relay.store.sqlite import open_outbox
 
 from .samples import held, intake, told
@@ -45,7 +45,7 @@ async def bury(
     """Have these be dead letters, in this order."""
     await outbox.take_in(intake(*notifications, to=(to,)), now_ns)
     while found := await due(outbox, now_ns, to):
-        await outbox.settle(found[0], Dead(Reason.REFUSED), now_ns, ANSWER)
+        await outbox.settle([Settled(found[0], Dead(Reason.REFUSED), ANSWER)], now_ns)
 
 
 async def numbers(outbox: Outbox, selection: Selection = ALL) -> list[int]:
@@ -60,7 +60,7 @@ async def test_what_is_given_up_is_kept(outbox: Outbox) -> None:
     """With the notification, when it was made and given up, why, after how many attempts."""
     await outbox.take_in(intake(told(1)), 10)
     (head,) = await due(outbox, 10)
-    await outbox.settle(head, Dead(Reason.REFUSED), 30, ANSWER)
+    await outbox.settle([Settled(head, Dead(Reason.REFUSED), ANSWER)], 30)
     assert await outbox.dead_letters(ALL, 9) == [
         DeadLetter(1, "ops", told(1), 10, 30, 1, "refused", ANSWER)
     ]
@@ -160,7 +160,7 @@ async def test_a_replay_goes_behind_what_waits(outbox: Outbox) -> None:
     while found := await due(outbox, 500):
         assert len(found) == 1
         order.append(found[0].notification.events[0].time_ns)
-        await outbox.settle(found[0], Delivered(), 500)
+        await outbox.settle([Settled(found[0], Delivered())], 500)
     assert order == [3, 1, 2]
 
 
@@ -195,7 +195,7 @@ async def test_what_dies_during_a_replay_is_not_replayed_again(
     async def refuse() -> None:
         while True:
             for delivery in await due(outbox, 500):
-                await outbox.settle(delivery, Dead(Reason.REFUSED), 500)
+                await outbox.settle([Settled(delivery, Dead(Reason.REFUSED))], 500)
 
     refusing = asyncio.create_task(refuse())
     try:

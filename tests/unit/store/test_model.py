@@ -215,7 +215,7 @@ async def _settle(outbox: Outbox, model: Model, step: Settle, now_ns: int) -> No
     due = (await outbox.due(step.to, now_ns, 10_000)).deliveries
     if step.which < len(due):
         delivery = due[step.which]
-        await outbox.settle(delivery, step.outcome, now_ns)
+        await outbox.settle([Settled(delivery, step.outcome)], now_ns)
         model.settle(delivery.notification.events[0].time_ns, step.to, step.outcome, now_ns)
 
 
@@ -223,7 +223,7 @@ async def _settle_all(outbox: Outbox, model: Model, step: SettleAll, now_ns: int
     due = (await outbox.due(step.to, now_ns, len(step.outcomes))).deliveries
     if due:
         settled = list(map(Settled, due, step.outcomes))
-        await outbox.settle_all(settled, now_ns)
+        await outbox.settle(settled, now_ns)
         for delivery, outcome, _ in settled:
             model.settle(delivery.notification.events[0].time_ns, step.to, outcome, now_ns)
 

@@ -9,7 +9,7 @@ from relay.bookmark import Bookmark, seen
 from relay.container import Container
 from relay.exchange import Dead, Delivered, Reason, Retry
 from relay.notification import Included
-from relay.store.outbox import HOLD_NS, Backlog, Delivery, Intake, Outbox, subject
+from relay.store.outbox import HOLD_NS, Backlog, Delivery, Intake, Outbox, Settled, subject
 from relay.store.sqlite import open_outbox
 
 from .samples import held, intake, told
@@ -64,7 +64,7 @@ async def test_delivered_makes_way_for_the_next(outbox: Outbox) -> None:
     for number in (1, 2, 3):
         (head,) = await due(outbox, 20)
         assert head.notification == told(number)
-        await outbox.settle(head, Delivered(), 20)
+        await outbox.settle([Settled(head, Delivered())], 20)
     assert await due(outbox, 99) == []
     assert await outbox.pending() == {}
 
@@ -73,7 +73,7 @@ async def test_dead_makes_way_for_the_next(outbox: Outbox) -> None:
     """One that is given up holds up none."""
     await outbox.take_in(intake(told(1), told(2)), 10)
     (head,) = await due(outbox, 20)
-    await outbox.settle(head, Dead(Reason.EXPIRED), 20)
+    await outbox.settle([Settled(head, Dead(Reason.EXPIRED))], 20)
     assert await told_by(outbox, 20) == [2]
 
 
@@ -81,7 +81,7 @@ async def test_a_retry_keeps_its_successors_back(outbox: Outbox) -> None:
     """Until it is due again, with its attempts counted; other subjects go on."""
     await outbox.take_in(intake(told(1), told(2), told(3, about="db")), 10)
     head, _ = await due(outbox, 10)
-    await outbox.settle(head, Retry(2.5, Reason.UNAVAILABLE), 10)
+    await outbox.settle([Settled(head, Retry(2.5, Reason.UNAVAILABLE))], 10)
     assert await told_by(outbox, 10 + 2 * SECOND_NS) == [3]
     again = (await due(outbox, 10 + 3 * SECOND_NS))[1]
     assert (again.seq, again.attempts, again.created_ns) == (head.seq, 1, 10)
@@ -92,7 +92,7 @@ async def test_the_same_subject_elsewhere_is_not_kept_back(outbox: Outbox) -> No
     """Order is kept for each destination by itself."""
     await outbox.take_in(intake(told(1), told(2), to=("ops", "audit")), 10)
     (head,) = await due(outbox, 10)
-    await outbox.settle(head, Delivered(), 10)
+    await outbox.settle([Settled(head, Delivered())], 10)
     assert await told_by(outbox, 10) == [2]
     assert await told_by(outbox, 10, "audit") == [1]
 
@@ -118,7 +118,7 @@ async def test_says_when_there_is_more(outbox: Outbox) -> None:
     await outbox.take_in(intake(told(1, about="a"), told(2, about="b"), told(3, about="a")), 0)
     assert (await outbox.due("ops", 0, 100)).next_ns is None
     for delivery, after_s in zip(await due(outbox, 0), (5, 3), strict=True):
-        await outbox.settle(delivery, Retry(after_s, Reason.UNAVAILABLE), 0)
+        await outbox.settle([Settled(delivery, Retry(after_s, Reason.UNAVAILABLE))], 0)
     assert (await outbox.due("ops", 0, 100)).next_ns == 3 * SECOND_NS
     assert (await outbox.due("ops", 3 * SECOND_NS, 100)).next_ns == 5 * SECOND_NS
     assert (await outbox.due("audit", 0, 100)).next_ns is None
@@ -137,8 +137,8 @@ async def test_says_since_when_it_waits(outbox: Outbox) -> None:
     await outbox.take_in(intake(told(2, about="b"), to=("ops", "audit")), 20)
     assert await outbox.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 20)}
     first, second = await due(outbox, 30)
-    await outbox.settle(first, Delivered(), 30)
-    await outbox.settle(second, Retry(60, Reason.UNAVAILABLE), 30)
+    await outbox.settle([Settled(first, Delivered())], 30)
+    await outbox.settle([Settled(second, Retry(60, Reason.UNAVAILABLE))], 30)
     assert await outbox.backlog() == {"ops": Backlog(1, 20), "audit": Backlog(1, 20)}
 
 
@@ -152,7 +152,7 @@ async def test_tells_the_lane_of_news(outbox: Outbox) -> None:
         ops.clear()
         (head,) = await due(outbox, 10)
         assert not ops.is_set()
-        await outbox.settle(head, Delivered(), 10)
+        await outbox.settle([Settled(head, Delivered())], 10)
         assert (ops.is_set(), audit.is_set()) == (more, False)
 
 
@@ -161,7 +161,7 @@ async def test_tells_the_lane_of_a_retry(outbox: Outbox) -> None:
     await outbox.take_in(intake(told(1)), 10)
     (head,) = await due(outbox, 10)
     outbox.news("ops").clear()
-    await outbox.settle(head, Retry(1.0, Reason.UNAVAILABLE), 10)
+    await outbox.settle([Settled(head, Retry(1.0, Reason.UNAVAILABLE))], 10)
     assert outbox.news("ops").is_set()
 
 
@@ -186,11 +186,11 @@ async def test_what_is_enriched_keeps_its_turn(outbox: Outbox) -> None:
     await outbox.enrich(second, told(2), 1)
     assert await due(outbox, 1) == []
     (head,) = await due(outbox, HOLD_NS)
-    await outbox.settle(head, Retry(9, Reason.UNAVAILABLE), HOLD_NS)
+    await outbox.settle([Settled(head, Retry(9, Reason.UNAVAILABLE))], HOLD_NS)
     await outbox.enrich(first, told(1), HOLD_NS)
     assert await due(outbox, HOLD_NS) == []
     (head,) = await due(outbox, HOLD_NS + 9 * SECOND_NS)
-    await outbox.settle(head, Delivered(), HOLD_NS + 9 * SECOND_NS)
+    await outbox.settle([Settled(head, Delivered())], HOLD_NS + 9 * SECOND_NS)
     assert await told_by(outbox, HOLD_NS + 9 * SECOND_NS) == [2]
 
 
@@ -198,7 +198,7 @@ async def test_what_is_settled_is_not_enriched(outbox: Outbox) -> None:
     """It came too late; that is no mistake."""
     (seqs,) = (await outbox.take_in(intake(held(told(1))), 0)).seqs
     (head,) = await due(outbox, HOLD_NS)
-    await outbox.settle(head, Delivered(), HOLD_NS)
+    await outbox.settle([Settled(head, Delivered())], HOLD_NS)
     await outbox.enrich(seqs, told(1), HOLD_NS)
     assert await outbox.pending() == {}
 
@@ -219,7 +219,7 @@ async def test_a_clock_that_was_set_back_holds_nothing_up(outbox: Outbox) -> Non
     ahead_ns, now_ns, most_ns = 10_000 * SECOND_NS, 1_000 * SECOND_NS, 600 * SECOND_NS
     await outbox.take_in(intake(told(1, about="a"), held(told(2, about="b"))), ahead_ns)
     (first,) = await due(outbox, ahead_ns)
-    await outbox.settle(first, Retry(5, Reason.UNAVAILABLE), ahead_ns)
+    await outbox.settle([Settled(first, Retry(5, Reason.UNAVAILABLE))], ahead_ns)
     assert await due(outbox, now_ns) == []
 
     assert await outbox.settle_clock(now_ns, most_ns) == 2
@@ -232,7 +232,7 @@ async def test_a_clock_that_is_right_changes_nothing(outbox: Outbox) -> None:
     """A wait that can be goes on, and one behind another does."""
     await outbox.take_in(intake(told(1), told(2), held(told(3, about="b"))), 0)
     (first,) = await due(outbox, 0)
-    await outbox.settle(first, Retry(600, Reason.UNAVAILABLE), 0)
+    await outbox.settle([Settled(first, Retry(600, Reason.UNAVAILABLE))], 0)
     assert await outbox.settle_clock(0, 600 * SECOND_NS) == 0
     assert (await outbox.due("ops", 0, 9)).next_ns == HOLD_NS
 

@@ -14,7 +14,7 @@ from relay.container import Container
 from relay.event import TYPE_RELAY
 from relay.exchange import Dead, Reason
 from relay.notification import Included, Notification
-from relay.store.outbox import Enriched, Intake, Outbox
+from relay.store.outbox import Enriched, Intake, Outbox, Settled
 from relay.store.room import CHUNK, used
 from relay.store.sqlite import SqliteOutbox, open_outbox
 
@@ -111,7 +111,7 @@ async def test_dead_letters_go_before_deliveries() -> None:
         dead = [(large(number, f"dead{number}"), ["ops"]) for number in range(2 * CHUNK)]
         await outbox.take_in(Intake("here", mark, dead, [container]), 10)
         for head in (await outbox.due("ops", 10, 2 * CHUNK)).deliveries:
-            await outbox.settle(head, Dead(Reason.EXPIRED), 10)
+            await outbox.settle([Settled(head, Dead(Reason.EXPIRED))], 10)
         while not (receipt := await outbox.take_in(intake(large(1)), 10)).letters_shed:
             assert receipt.shed == 0
         assert (receipt.shed, receipt.letters_shed) == (0, CHUNK)
@@ -150,7 +150,7 @@ async def test_old_dead_letters_make_room_for_new_deliveries() -> None:
     async with bounded(when_full="drop-new") as outbox:
         first = await filled(outbox)
         for delivery in (await outbox.due("ops", 10, first)).deliveries:
-            await outbox.settle(delivery, Dead(Reason.EXPIRED), 10)
+            await outbox.settle([Settled(delivery, Dead(Reason.EXPIRED))], 10)
         receipts = [await outbox.take_in(intake(large(n, f"d{n}")), 10) for n in range(first)]
         assert sum(receipt.shed for receipt in receipts) == 0
         assert sum(receipt.letters_shed for receipt in receipts) > 0
@@ -197,7 +197,7 @@ async def test_dead_letters_make_room_for_what_is_included() -> None:
         dead = [large(number, f"dead{number}") for number in range(200)]
         assert (await outbox.take_in(intake(*dead), 10)).shed == 0
         for head in (await outbox.due("ops", 10, 200)).deliveries:
-            await outbox.settle(head, Dead(Reason.EXPIRED), 10)
+            await outbox.settle([Settled(head, Dead(Reason.EXPIRED))], 10)
         batch = [held(told(number, f"c{number}")) for number in range(30)]
         receipt = await outbox.take_in(intake(*batch, to=["audit"]), 10)
         enriched = [

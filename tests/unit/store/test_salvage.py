@@ -18,7 +18,7 @@ from relay.bookmark import Bookmark, seen
 from relay.container import Container
 from relay.errors import StoreError
 from relay.exchange import Dead, Delivered, Reason, Retry
-from relay.store.outbox import Intake
+from relay.store.outbox import Intake, Settled
 from relay.store.schema import migrate
 from relay.store.sqlite import SqliteOutbox, open_outbox
 from relay.store.trouble import Loss
@@ -52,7 +52,7 @@ async def fill(file: Path, about: str | None = None) -> None:
     async with open_outbox(file) as outbox:
         await outbox.take_in(intake(told(0, "dead")), 10)
         (head,) = (await outbox.due("ops", 10, 9)).deliveries
-        await outbox.settle(head, Dead(Reason.EXPIRED), 10)
+        await outbox.settle([Settled(head, Dead(Reason.EXPIRED))], 10)
         batch = [(told(number, about or f"c{number}"), ["ops"]) for number in ALL]
         await outbox.take_in(Intake("here", MARK, batch, [CONTAINER]), 10)
 
@@ -97,7 +97,7 @@ async def numbers(outbox: SqliteOutbox) -> list[int]:
     while due := (await outbox.due("ops", 2**62, 9999)).deliveries:
         for delivery in due:
             found.append(delivery.notification.events[0].time_ns)
-            await outbox.settle(delivery, Delivered(), 20)
+            await outbox.settle([Settled(delivery, Delivered())], 20)
     return found
 
 
@@ -153,7 +153,7 @@ async def test_attempts_and_times_are_carried_over(file: Path, losses: list[Loss
     await fill(file)
     async with open_outbox(file) as outbox:
         first = (await outbox.due("ops", 10, 9)).deliveries[0]
-        await outbox.settle(first, Retry(5, Reason.UNAVAILABLE), 10)
+        await outbox.settle([Settled(first, Retry(5, Reason.UNAVAILABLE))], 10)
     scribble(file, leaves(file)[2])
     async with open_outbox(file, on_loss=losses.append) as outbox:
         due = await outbox.due("ops", 10, 999)
@@ -206,7 +206,7 @@ async def test_broken_while_relay_runs(file: Path, losses: list[Loss]) -> None:
         assert MANY - 20 < len(left) < MANY
         assert len(losses) == 1
         for delivery in under_way:
-            await outbox.settle(delivery, Delivered(), 20)
+            await outbox.settle([Settled(delivery, Delivered())], 20)
         assert await outbox.pending() == {"ops": len(left) - 2}
         assert outbox.state.reason is None
 

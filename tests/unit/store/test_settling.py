@@ -39,7 +39,7 @@ async def head(outbox: SqliteOutbox, now_ns: int = 10, to: str = "ops") -> Deliv
 async def test_what_waits_keeps_the_beginning_of_the_last_answer(outbox: SqliteOutbox) -> None:
     """Why it waits can be seen, and an answer does not make the store grow."""
     await outbox.take_in(intake(told(1)), 10)
-    await outbox.settle(await head(outbox), Retry(5.0, Reason.UNAVAILABLE), 10, LONG)
+    await outbox.settle([Settled(await head(outbox), Retry(5.0, Reason.UNAVAILABLE), LONG)], 10)
     (waiting,) = await outbox.waiting("ops", 9)
     assert (waiting.reason, waiting.attempts, waiting.due_ns) == ("unavailable", 1, 10 + 5 * S)
     assert waiting.answer == Answer(500, "x" * ANSWER_CHARS)
@@ -48,7 +48,7 @@ async def test_what_waits_keeps_the_beginning_of_the_last_answer(outbox: SqliteO
 async def test_a_dead_letter_keeps_all_of_it(outbox: SqliteOutbox) -> None:
     """Its reason, its attempts, the answer as it was kept of the attempt."""
     await outbox.take_in(intake(told(1)), 10)
-    await outbox.settle(await head(outbox), Dead(Reason.REFUSED), 20, LONG)
+    await outbox.settle([Settled(await head(outbox), Dead(Reason.REFUSED), LONG)], 20)
     (letter,) = await outbox.dead_letters(Selection(), 9)
     assert (letter.destination, letter.notification) == ("ops", told(1))
     assert (letter.created_ns, letter.died_ns, letter.attempts) == (10, 20, 1)
@@ -62,7 +62,7 @@ async def test_a_full_store_keeps_the_beginning(tmp_path: Path) -> None:
         while not (await outbox.take_in(intake(told(number, f"c{number}")), 10)).shed:
             number += 1
         for one in (await outbox.due("ops", 10, 10_000)).deliveries:
-            await outbox.settle(one, Dead(Reason.REFUSED), 20, LONG)
+            await outbox.settle([Settled(one, Dead(Reason.REFUSED), LONG)], 20)
         letters = await outbox.dead_letters(Selection(), 10_000)
         kept = {letter.answer and len(letter.answer.text) for letter in letters}
     assert len(letters) > 1000
@@ -76,7 +76,7 @@ async def test_many_are_settled_at_once(outbox: SqliteOutbox) -> None:
     gone, dead, again = (await outbox.due("ops", 10, 9)).deliveries
     outcomes = (Delivered(), Dead(Reason.REFUSED), Retry(5.0, Reason.UNAVAILABLE))
     settled = zip((gone, dead, again), outcomes, (None, LONG, LONG), strict=True)
-    await outbox.settle_all(list(starmap(Settled, settled)), 20)
+    await outbox.settle(list(starmap(Settled, settled)), 20)
     due = (await outbox.due("ops", 20, 9)).deliveries
     assert [it.notification for it in due] == [told(3, "a"), told(4, "b")]
     (letter,) = await outbox.dead_letters(Selection(), 9)
@@ -99,7 +99,7 @@ async def test_a_batch_is_settled_in_one_commit(
     monkeypatch.setattr(deliveries, "try_again", fail)
     outcomes: tuple[Outcome, ...] = (Delivered(), Retry(5.0, Reason.UNAVAILABLE))
     with pytest.raises(ZeroDivisionError):
-        await outbox.settle_all(list(map(Settled, due, outcomes)), 20)
+        await outbox.settle(list(map(Settled, due, outcomes)), 20)
     assert list((await outbox.due("ops", 10, 9)).deliveries) == list(due)
 
 
@@ -109,7 +109,7 @@ async def test_what_a_destination_asks_for_is_kept(tmp_path: Path) -> None:
         await outbox.take_in(intake(told(1)), 10)
         for pause_s in (60.0, 30.0):
             one = await head(outbox)
-            await outbox.settle(one, Retry(0.0, Reason.RATE_LIMITED, pause_s), 10)
+            await outbox.settle([Settled(one, Retry(0.0, Reason.RATE_LIMITED, pause_s))], 10)
     async with open_outbox(tmp_path / "relay.db") as outbox:
         assert await outbox.pauses(10) == {"ops": 10 + 60 * S}
         assert await outbox.pauses(10 + 60 * S) == {}
@@ -121,7 +121,7 @@ async def test_a_pause_that_a_wrong_clock_made_is_forgotten(outbox: SqliteOutbox
     """None is longer than anybody may ask for."""
     await outbox.take_in(intake(told(1)), 10**6 * S)
     one = await head(outbox, 10**6 * S)
-    await outbox.settle(one, Retry(60.0, Reason.RATE_LIMITED, 60.0), 10**6 * S)
+    await outbox.settle([Settled(one, Retry(60.0, Reason.RATE_LIMITED, 60.0))], 10**6 * S)
     await outbox.settle_clock(10, 3600 * S)
     assert await outbox.pauses(10) == {}
 
@@ -132,7 +132,9 @@ async def test_what_is_too_old_is_given_up_without_an_attempt(outbox: SqliteOutb
     await outbox.take_in(intake(*(told(n, f"c{n}") for n in range(count))), 10)
     await outbox.take_in(intake(told(count, "young")), 11)
     tried, under_way = (await outbox.due("ops", 10, 2)).deliveries
-    await outbox.settle(tried, Retry(9.0, Reason.TIMEOUT), 10, Answer(None, error="no answer"))
+    await outbox.settle(
+        [Settled(tried, Retry(9.0, Reason.TIMEOUT), Answer(None, error="no answer"))], 10
+    )
     besides = [under_way.seq]
     counts = [await outbox.expire("ops", 10, 20, besides) for _ in range(3)]
     assert counts == [GivenUp(GIVEN_UP_AT_ONCE - 1), GivenUp(2), GivenUp()]
@@ -156,7 +158,7 @@ async def test_hurry_makes_due_what_waits_for_another_try(outbox: SqliteOutbox) 
     """And leaves the order, and what is for others, as it is."""
     await outbox.take_in(intake(told(1), told(2), to=("ops", "audit")), 10)
     for to in ("ops", "audit"):
-        await outbox.settle(await head(outbox, 10, to), Retry(600.0, Reason.TIMEOUT), 10)
+        await outbox.settle([Settled(await head(outbox, 10, to), Retry(600.0, Reason.TIMEOUT))], 10)
     await outbox.hurry("ops", 20)
     assert (await head(outbox, 20)).notification == told(1)
     assert list((await outbox.due("audit", 20, 9)).deliveries) == []
@@ -206,14 +208,14 @@ async def test_letters_of_version_2_are_still_there(tmp_path: Path) -> None:
         assert one.notification == told(3)
         assert await outbox.drop(Selection()) == 2
         await outbox.take_in(intake(told(9)), 10)
-        await outbox.settle(await head(outbox), Dead(Reason.REFUSED), 20)
+        await outbox.settle([Settled(await head(outbox), Dead(Reason.REFUSED))], 20)
         assert [letter.number for letter in await outbox.dead_letters(Selection(), 9)] == [8]
 
 
 async def test_what_was_delivered_leaves_nothing(outbox: SqliteOutbox) -> None:
     """No letter, no answer."""
     await outbox.take_in(intake(told(1)), 10)
-    await outbox.settle(await head(outbox), Delivered(), 20, Answer(200, "ok"))
+    await outbox.settle([Settled(await head(outbox), Delivered(), Answer(200, "ok"))], 20)
     assert await outbox.pending() == {}
     assert await outbox.dead_letters(Selection(), 9) == []
 
@@ -227,7 +229,7 @@ async def test_what_stands_behind_one_under_way_is_not_given_up_before_it(
         it for it in (await outbox.due("ops", 10, 9)).deliveries if it.notification == told(1)
     )
     assert await outbox.expire("ops", 10, 20, [under_way.seq]) == GivenUp(1)
-    await outbox.settle(under_way, Dead(Reason.EXPIRED), 20)
+    await outbox.settle([Settled(under_way, Dead(Reason.EXPIRED))], 20)
     assert await outbox.expire("ops", 10, 20) == GivenUp(1)
     letters = await outbox.dead_letters(Selection(), 9)
     assert [it.notification for it in reversed(letters)] == [told(3, "other"), told(1), told(2)]
@@ -256,14 +258,16 @@ async def test_a_dead_letter_can_ask_for_a_pause_as_well(outbox: SqliteOutbox) -
     """Its last answer holds for those that come behind it."""
     await outbox.take_in(intake(told(1)), 10)
     dead = Dead(Reason.ATTEMPTS, Reason.RATE_LIMITED, pause_s=60.0)
-    await outbox.settle(await head(outbox), dead, 10)
+    await outbox.settle([Settled(await head(outbox), dead)], 10)
     assert await outbox.pauses(10) == {"ops": 10 + 60 * S}
 
 
 async def test_what_waits_for_a_destination_that_is_no_more(outbox: SqliteOutbox) -> None:
     """All of it, due or not and at whatever place in its line, with what came of its attempts."""
     await outbox.take_in(intake(told(1), told(2), told(3, "db"), to=("ops", "audit")), 10)
-    await outbox.settle(await head_of(outbox, 1), Retry(5.0, Reason.UNAVAILABLE), 10, LONG)
+    await outbox.settle(
+        [Settled(await head_of(outbox, 1), Retry(5.0, Reason.UNAVAILABLE), LONG)], 10
+    )
     assert await outbox.retire("ops", 20) == GivenUp(3, own=0)
     assert await outbox.retire("ops", 20) == GivenUp()
     assert await outbox.pending() == {"audit": 3}

@@ -15,7 +15,7 @@ from relay.container import Container
 from relay.errors import StoreError
 from relay.exchange import Dead, Reason, Retry
 from relay.notification import Notification
-from relay.store.outbox import Intake
+from relay.store.outbox import Intake, Settled
 from relay.store.schema import migrate
 from relay.store.sqlite import open_outbox
 
@@ -82,7 +82,7 @@ async def test_survives_being_closed(file: Path) -> None:
     async with open_outbox(file) as outbox:
         await outbox.take_in(intake(told(1), told(2), bookmark=MARK), 10)
         (head,) = (await outbox.due("ops", 10, 9)).deliveries
-        await outbox.settle(head, Retry(0, Reason.UNAVAILABLE), 20)
+        await outbox.settle([Settled(head, Retry(0, Reason.UNAVAILABLE))], 20)
     async with open_outbox(file) as outbox:
         (again,) = (await outbox.due("ops", 20, 9)).deliveries
         assert (again.notification, again.attempts, again.created_ns) == (told(1), 1, 10)
@@ -119,7 +119,7 @@ async def test_the_dead_are_kept(file: Path) -> None:
         await outbox.take_in(intake(told(1)), 10)
         for now_ns, outcome in ((20, Retry(0, Reason.UNAVAILABLE)), (30, Dead(Reason.EXPIRED))):
             (head,) = (await outbox.due("ops", now_ns, 9)).deliveries
-            await outbox.settle(head, outcome, now_ns)
+            await outbox.settle([Settled(head, outcome)], now_ns)
         assert await outbox.pending() == {}
     ((notification, *rest),) = rows(
         file,
