@@ -7,7 +7,7 @@ import click
 
 from relay import __version__
 from relay.cli.output import fill_closed
-from relay.errors import RelayError, system_words
+from relay.core.errors import RelayError, system_words
 
 COMMANDS = (
     *("check", "dead", "demo", "destination", "explain", "outbox", "reload", "replay", "run"),

@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 from yarl import URL
 
-from relay.announcer import own
-from relay.cli.configuration import config_option, find, read
-from relay.cli.shown import span
+from relay.cli.options import config_option, find, read
+from relay.cli.tables import span
 from relay.config import Config, ConsoleDestination, Destination
-from relay.delivery.trust import trust
-from relay.engine.endpoint import endpoints
-from relay.event import HEARTBEAT
-from relay.notification import Include
+from relay.core.event import HEARTBEAT
+from relay.core.notification import Include
+from relay.daemon.self_events import own
+from relay.delivery.http.tls import trust
+from relay.ingest.docker.engine.endpoint import endpoints
 from relay.routing.router import Router
-from relay.store.file import store_path
+from relay.store.database import store_path
 
 
 @click.command()

@@ -9,13 +9,12 @@ from typing import Any
 
 import click
 
-from relay.cli import letter
-from relay.cli.configuration import config_option
-from relay.cli.desk import Keeping, desk, keeping
-from relay.cli.selection import Filters, read_id, selecting
-from relay.cli.shown import columns, json_line, name
-from relay.desk import Desk, DeskError
-from relay.store.outbox import DeadLetter, Selection
+from relay.admin.operations import Desk, DeskError
+from relay.cli import dead_letter
+from relay.cli.connect import Keeping, desk, keeping
+from relay.cli.options import Filters, config_option, read_id, selecting
+from relay.cli.tables import columns, json_line, name
+from relay.store.records import DeadLetter, Selection
 
 AT_ONCE = 500
 """So many dead letters are read, or forgotten by their numbers, at once."""
@@ -115,7 +114,7 @@ def _letters(count: int) -> str:
 
 
 async def _list(kept: Keeping, filters: Filters, limit: int, as_json: bool) -> None:
-    rows: list[tuple[str, ...]] = [letter.HEADINGS]
+    rows: list[tuple[str, ...]] = [dead_letter.HEADINGS]
     lines: list[str] = []
     shown = 0
     async with desk(kept) as found:
@@ -123,9 +122,9 @@ async def _list(kept: Keeping, filters: Filters, limit: int, as_json: bool) -> N
         async for each in _newest(found.desk, selection, limit):
             shown += 1
             if as_json:
-                lines.append(json_line(letter.document(each)))
+                lines.append(json_line(dead_letter.document(each)))
             else:
-                rows.append(letter.row(each))
+                rows.append(dead_letter.row(each))
         more = sum((await found.desk.tally(selection)).values()) - shown if shown == limit else 0
     # only now: who reads slowly must not keep the store from a relay that starts
     if len(rows) > 1:
@@ -153,9 +152,9 @@ async def _show(kept: Keeping, id_: int | str, as_json: bool) -> None:
     if not letters:
         raise DeskError(f"there is no dead letter {id_}")
     if as_json:
-        shown = "\n".join(json_line(letter.document(each)) for each in letters)
+        shown = "\n".join(json_line(dead_letter.document(each)) for each in letters)
     else:
-        shown = "\n\n".join("\n".join(letter.page(each)) for each in letters)
+        shown = "\n\n".join("\n".join(dead_letter.page(each)) for each in letters)
     click.echo(shown)
 
 

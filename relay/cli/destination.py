@@ -5,10 +5,9 @@ from pathlib import Path
 
 import click
 
-from relay.cli.configuration import config_option
-from relay.cli.desk import Keeping, desk, keeping
-from relay.cli.selection import read_name
-from relay.desk import UnknownDestination
+from relay.admin.operations import UnknownDestination
+from relay.cli.connect import Keeping, desk, keeping
+from relay.cli.options import config_option, read_name
 
 
 @click.group()

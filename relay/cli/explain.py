@@ -10,14 +10,14 @@ from typing import Any
 import click
 import msgspec
 
-from relay.cli.configuration import config_option, read
-from relay.engine.chronicle import Chronicle
-from relay.engine.own_container import is_own_exec, own_container
-from relay.engine.record import Malformed, parse
-from relay.engine.roster import Roster
-from relay.event import Cause, Event
-from relay.formats.text import visible
-from relay.ops import logs
+from relay.admin import logs
+from relay.cli.options import config_option, read
+from relay.core.event import Cause, Event
+from relay.core.text import visible
+from relay.ingest.docker.containers.registry import Roster
+from relay.ingest.docker.containers.tracker import Chronicle
+from relay.ingest.docker.engine.parser import Malformed, parse
+from relay.ingest.docker.engine.self_container import is_own_exec, own_container
 from relay.routing.router import Router, Step, Verdict
 
 _DESCRIBING = ("id_", "name", "image", "labels", "attributes")

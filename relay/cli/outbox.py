@@ -9,16 +9,24 @@ from typing import TypeVar
 import click
 import msgspec
 
-from relay.cli.condition import NOT_CONFIGURED, state, when
-from relay.cli.configuration import config_option
-from relay.cli.desk import Keeping, desk, keeping
-from relay.cli.selection import read_name
-from relay.cli.shown import columns, happened, json_line, name, span, why
-from relay.condition import Condition
-from relay.event import rfc3339
-from relay.formats import json
-from relay.formats.text import fit
-from relay.store.outbox import Waiting
+from relay.cli.connect import Keeping, desk, keeping
+from relay.cli.options import config_option, read_name
+from relay.cli.tables import (
+    NOT_CONFIGURED,
+    columns,
+    happened,
+    json_line,
+    name,
+    span,
+    state,
+    when,
+    why,
+)
+from relay.core.event import rfc3339
+from relay.core.status import Condition
+from relay.core.text import fit
+from relay.destinations.common import json_document
+from relay.store.records import Waiting
 
 LIMIT = 500
 """The most that is shown."""
@@ -102,7 +110,7 @@ def _lines(view: _View) -> Iterator[str]:
                 "reason": each.reason,
                 "answer": each.answer,
                 "condition": view.conditions.get(each.destination),
-                "notification": msgspec.Raw(json.document(each.notification)),
+                "notification": msgspec.Raw(json_document.document(each.notification)),
             }
         )
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from relay.cli.configuration import config_option, find
-from relay.cli.desk import keeping
-from relay.desk import NothingRuns
-from relay.errors import ConfigError
-from relay.ops.control import socket_path
-from relay.ops.remote import NobodyListens, remote_desk
-from relay.store.file import store_path
+from relay.admin.client import NobodyListens, remote_desk
+from relay.admin.control_socket import socket_path
+from relay.admin.operations import NothingRuns
+from relay.cli.connect import keeping
+from relay.cli.options import config_option, find
+from relay.core.errors import ConfigError
+from relay.store.database import store_path
 
 
 @click.command()

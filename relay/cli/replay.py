@@ -13,18 +13,17 @@ from typing import BinaryIO
 
 import click
 
-from relay.channel import Terminal
-from relay.cli.configuration import config_option, read
+from relay.admin import logs
+from relay.cli.options import config_option, read, read_length
 from relay.cli.output import standard_output
-from relay.cli.selection import read_length
-from relay.cli.shown import columns, moment, name
+from relay.cli.tables import columns, moment, name
 from relay.config import Config
-from relay.formats.text import fit
-from relay.ops import logs
-from relay.rehearsal.delivery import Fate, Watch, deliver
-from relay.rehearsal.recording import Recording, lines_of
-from relay.rehearsal.rehearsal import Rehearsal, Sent
-from relay.stop import Stop
+from relay.core.shutdown import Stop
+from relay.core.text import fit
+from relay.delivery.client import Terminal
+from relay.dryrun.deliver import Fate, Watch, deliver
+from relay.dryrun.recording import Recording, lines_of
+from relay.dryrun.simulator import Rehearsal, Sent
 
 EVENT_MAX = 60
 TO_MAX = 60

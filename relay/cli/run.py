@@ -13,15 +13,15 @@ from pathlib import Path
 
 import click
 
-from relay import daemon
-from relay.channel import Terminal
-from relay.cli.configuration import config_option, find, read
+from relay.admin import logs
+from relay.cli.options import config_option, find, read
 from relay.cli.output import StandardError, standard_output
 from relay.config import Config, load
-from relay.ops import logs
-from relay.reload import Source
-from relay.stop import Stop
-from relay.store.file import store_path
+from relay.core.shutdown import Stop
+from relay.daemon import run as daemon
+from relay.daemon.reload import Source
+from relay.delivery.client import Terminal
+from relay.store.database import store_path
 
 
 @click.command()

@@ -9,15 +9,15 @@ from time import time_ns
 
 import click
 
-from relay.channel import Terminal, channel
-from relay.cli.configuration import config_option, read
+from relay.admin import logs
+from relay.cli.options import config_option, read
 from relay.cli.output import standard_output
 from relay.config import Config
+from relay.core.event import OWN_ENGINE, happening
+from relay.core.exchange import Delivered, Outcome, Reason, Response, Retry
+from relay.core.notification import Notification, notify
+from relay.delivery.client import Terminal, channel
 from relay.delivery.retry import Attempt
-from relay.event import OWN_ENGINE, happening
-from relay.exchange import Delivered, Outcome, Reason, Response, Retry
-from relay.notification import Notification, notify
-from relay.ops import logs
 
 _FIRST = Attempt(earlier=0, age_s=0, chance=0.5)
 

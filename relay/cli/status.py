@@ -8,14 +8,13 @@ from time import time_ns
 
 import click
 
-from relay.cli.condition import NOT_CONFIGURED, state
-from relay.cli.configuration import config_option
-from relay.cli.desk import Found, Keeping, desk, keeping
-from relay.cli.shown import columns, json_line, moment, name, span
-from relay.condition import Condition
-from relay.desk import DeskError, EngineReport, Report
-from relay.event import rfc3339
-from relay.store.outbox import Backlog
+from relay.admin.operations import DeskError
+from relay.cli.connect import Found, Keeping, desk, keeping
+from relay.cli.options import config_option
+from relay.cli.tables import NOT_CONFIGURED, columns, json_line, moment, name, span, state
+from relay.core.event import rfc3339
+from relay.core.status import Condition, EngineReport, Report
+from relay.store.records import Backlog
 
 _ENGINES = ("ENGINE", "STREAM", "TAKEN IN UP TO", "BEHIND", "GAPS", "RECONNECTS")
 _DESTINATIONS = ("DESTINATION", "WAITING", "OLDEST", "CONDITION")

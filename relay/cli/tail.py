@@ -14,22 +14,21 @@ from time import time_ns
 
 import click
 
-from relay.cli.configuration import config_option, find, read
-from relay.cli.desk import keeping
-from relay.cli.line import Look, document, line, lost_line
-from relay.cli.moments import read_time
+from relay.admin import logs
+from relay.admin.client import NobodyListens, remote_desk
+from relay.admin.control_socket import socket_path
+from relay.admin.operations import DeskError
+from relay.admin.tap import Lost, Seen, Wish, seen
+from relay.cli.connect import keeping
+from relay.cli.event_line import Look, document, line, lost_line
+from relay.cli.options import config_option, find, read, read_time
 from relay.cli.output import STDOUT, write_out
-from relay.cli.shown import moment, name
+from relay.cli.tables import moment, name
 from relay.config import Config
-from relay.desk import DeskError
-from relay.engine.client import FAILURES, EngineUnavailable, connect, words
-from relay.engine.endpoint import endpoints
-from relay.engine.listener import Connect
-from relay.ops import logs
-from relay.ops.control import socket_path
-from relay.ops.remote import NobodyListens, remote_desk
-from relay.rehearsal.hindsight import ANSWER_S, Recalled, Time, Window, recall
-from relay.tap import Lost, Seen, Wish, seen
+from relay.dryrun.history import ANSWER_S, Recalled, Time, Window, recall
+from relay.ingest.docker.engine.client import FAILURES, EngineUnavailable, connect, words
+from relay.ingest.docker.engine.endpoint import endpoints
+from relay.ingest.docker.stream import Connect
 
 Show = Callable[[Seen | Lost], None]
 

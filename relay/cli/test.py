@@ -7,13 +7,13 @@ from time import perf_counter
 
 import click
 
-from relay.cli.configuration import config_option, find
-from relay.errors import ConfigError, Problem
-from relay.formats.text import visible
-from relay.rehearsal.junit import Ran, report
-from relay.rehearsal.suite import Suite
-from relay.rehearsal.suite_reader import load_suite
-from relay.rehearsal.verdict import judge
+from relay.cli.options import config_option, find
+from relay.core.errors import ConfigError, Problem
+from relay.core.text import visible
+from relay.dryrun.compare import judge
+from relay.dryrun.junit import Ran, report
+from relay.dryrun.suite import Suite
+from relay.dryrun.suite_parser import load_suite
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """The configuration: a YAML file to a checked `Config`, or to every problem in it at once."""
 
-from relay.config.attempts import RetryConfig, TimeoutConfig
-from relay.config.batch import BatchConfig
+from relay.config.address import TcpPort, UnixSocket
+from relay.config.common import BatchConfig, RetryConfig, TimeoutConfig, TlsConfig
 from relay.config.destinations import (
     AlertmanagerDestination,
     BasicAuth,
@@ -21,7 +21,6 @@ from relay.config.destinations import (
     Vendor,
     WebDestination,
 )
-from relay.config.listening import TcpPort, UnixSocket
 from relay.config.load import default, load, parse
 from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
 from relay.config.model import (
@@ -37,9 +36,8 @@ from relay.config.model import (
     StoreConfig,
 )
 from relay.config.outline import Outline, outline
-from relay.config.section import TlsConfig
+from relay.config.types import StartFrom, WhenFull
 from relay.config.units import Rate
-from relay.config.values import StartFrom, WhenFull
 
 __all__ = [
     "AdminConfig",

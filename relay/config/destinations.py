@@ -17,13 +17,11 @@ from pydantic import (
 )
 from yarl import URL
 
-from relay.config import checks
-from relay.config.attempts import RetryConfig, TimeoutConfig
-from relay.config.batch import BatchConfig
-from relay.config.mistakes import whole
-from relay.config.section import Section, TlsConfig
-from relay.config.units import Rate
-from relay.config.values import (
+from relay.config import validators
+from relay.config.common import BatchConfig, RetryConfig, Section, TimeoutConfig, TlsConfig
+from relay.config.errors import whole
+from relay.config.templates.template import is_template
+from relay.config.types import (
     HeaderName,
     HeaderText,
     HeaderValue,
@@ -37,13 +35,13 @@ from relay.config.values import (
     WholeNumber,
     lines,
 )
-from relay.template import is_template
+from relay.config.units import Rate
 
 
 class BasicAuth(Section):
     """A user and a password."""
 
-    username: Annotated[str, AfterValidator(checks.user_name)]
+    username: Annotated[str, AfterValidator(validators.user_name)]
     """Without a colon in it."""
     password: Secret
     """That of this user."""
@@ -89,7 +87,7 @@ class _Webhook(_Destination):
     @field_validator("headers")
     @classmethod
     def _distinct(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        checks.distinct_headers(value)
+        validators.distinct_headers(value)
         return value
 
     @field_validator("headers")
@@ -129,7 +127,7 @@ def _authorizes(headers: Mapping[str, object]) -> bool:
 
 def _has_user(info: ValidationInfo) -> bool:
     url = info.data.get("url")  # absent if it is wrong itself
-    return url is not None and checks.has_user(url.get_secret_value())
+    return url is not None and validators.has_user(url.get_secret_value())
 
 
 def _below(url: str, path: str) -> str:
@@ -216,7 +214,7 @@ class HttpDestination(_Webhook):
             raise whole("holds more than two secrets: keep the new one and the old one")
         if sign in ("standard", None):
             for secret in value:
-                checks.signing_secret(secret.get_secret_value())
+                validators.signing_secret(secret.get_secret_value())
         if value and info.data.get("method") == "GET":
             raise whole("with 'method: GET' there is no body to sign: remove 'signing_secret'")
         return value
@@ -286,9 +284,9 @@ class TelegramDestination(_Vendor):
     type: Literal["telegram"] = "telegram"
     url: WebhookUrl = SecretStr("https://api.telegram.org")
     """That of a server of the Bot API."""
-    token: Annotated[SecretStr, AfterValidator(checks.telegram_token)]
+    token: Annotated[SecretStr, AfterValidator(validators.telegram_token)]
     """The bot's, from @BotFather."""
-    chat_id: Annotated[str, AfterValidator(checks.telegram_chat)]
+    chat_id: Annotated[str, AfterValidator(validators.telegram_chat)]
     """A number, or ``@`` and the name of a channel; the bot has to be a member."""
     thread_id: Annotated[WholeNumber, Field(ge=1)] | None = None
     """The number of a topic in a group."""
@@ -307,7 +305,7 @@ class NtfyDestination(_Vendor):
     type: Literal["ntfy"] = "ntfy"
     url: WebhookUrl = SecretStr("https://ntfy.sh")
     """That of the server."""
-    topic: Annotated[SecretStr, AfterValidator(checks.ntfy_topic)]
+    topic: Annotated[SecretStr, AfterValidator(validators.ntfy_topic)]
     """The topic's name; whoever knows it can read it."""
 
 

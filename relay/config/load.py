@@ -5,13 +5,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from relay.config.document import Document, Place, read
-from relay.config.mistakes import About, Mistake, Trail, quoted, spelled
+from relay.config.errors import About, Mistake, Trail, quoted, spelled
+from relay.config.messages import mistakes_of
 from relay.config.model import Config
-from relay.config.problems import mistakes_of
 from relay.config.references import names_in, repeated_route_names
 from relay.config.secrets import Outside, read_files, substitute
-from relay.errors import ConfigError, Problem
+from relay.config.yaml_reader import Document, Place, read
+from relay.core.errors import ConfigError, Problem
 
 _MAX_BYTES = 2**20
 _NO_SECRET = (

@@ -17,14 +17,14 @@ from pydantic import (
     field_validator,
 )
 
-from relay.config import checks
+from relay.config import validators
+from relay.config.common import Section, TlsConfig
 from relay.config.destinations import Destination
+from relay.config.errors import About, Mistake, Mistakes, did_you_mean, whole
 from relay.config.match import Match
-from relay.config.match_reader import parse_match
-from relay.config.mistakes import About, Mistake, Mistakes, did_you_mean, whole
+from relay.config.match_parser import parse_match
 from relay.config.references import LOCAL, Names
-from relay.config.section import Section, TlsConfig
-from relay.config.values import (
+from relay.config.types import (
     Age,
     Beat,
     BufferSize,
@@ -42,7 +42,7 @@ from relay.config.values import (
     WholeNumber,
     one_as_list,
 )
-from relay.notification import Include, Severity
+from relay.core.notification import Include, Severity
 
 
 def _match(value: object, info: ValidationInfo) -> Match:
@@ -65,9 +65,9 @@ class EngineConfig(Section):
     url: EngineUrl | None = None
     """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``http://HOST``, ``https://HOST`` or
     ``ssh://USER@HOST``; without it and ``context`` what the docker command would take."""
-    context: Annotated[str, AfterValidator(checks.title)] | None = None
+    context: Annotated[str, AfterValidator(validators.title)] | None = None
     """A docker context, in place of ``url``."""
-    host: Annotated[str, AfterValidator(checks.title)] | None = None
+    host: Annotated[str, AfterValidator(validators.title)] | None = None
     """The name that people know it by; without it the engine's own or, where a socket proxy
     withholds that, the name that it has here."""
     tls: TlsConfig | None = None
@@ -140,7 +140,7 @@ class AdminConfig(Section):
 
     listen: Listening
     """``HOST:PORT``, or ``unix:/PATH`` for a socket that only the user who runs relay can open."""
-    token: Annotated[Secret, AfterValidator(checks.admin_token)] | None = None
+    token: Annotated[Secret, AfterValidator(validators.admin_token)] | None = None
     """What whoever asks has to show: as ``Authorization: Bearer TOKEN``."""
 
     @field_validator("token", mode="before")
@@ -172,8 +172,8 @@ class IncludeConfig(Section):
     @field_validator("inspect")
     @classmethod
     def _not_too_many(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(value) > checks.INSPECT_FIELDS:
-            raise whole(f"names more than {checks.INSPECT_FIELDS} fields")
+        if len(value) > validators.INSPECT_FIELDS:
+            raise whole(f"names more than {validators.INSPECT_FIELDS} fields")
         return value
 
     @property

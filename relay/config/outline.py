@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config.document import read
+from relay.config.errors import Mistakes
 from relay.config.load import text_of
-from relay.config.mistakes import Mistakes
 from relay.config.references import LOCAL
 from relay.config.secrets import expand
-from relay.errors import ConfigError, Problem
+from relay.config.yaml_reader import read
+from relay.core.errors import ConfigError, Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import re
 import signal as signals
 import warnings
 
+from relay.config.errors import About, Mistake, Mistakes, did_you_mean
 from relay.config.match import Glob, Range, Regex
-from relay.config.mistakes import About, Mistake, Mistakes, did_you_mean
 
 _MAX_TEXT = 4096
 _NUMBER = re.compile(r"[0-9]{1,10}")

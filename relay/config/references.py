@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.config.match_reader import scalar_text
-from relay.config.mistakes import About, Mistake, closest
-from relay.event import OWN_ENGINE
+from relay.config.errors import About, Mistake, closest
+from relay.config.match_parser import scalar_text
+from relay.core.event import OWN_ENGINE
 
 SECTIONS = ("engines", "ingest", "store", "destinations", "routes")
 LOCAL = "local"

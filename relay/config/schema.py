@@ -17,12 +17,12 @@ from pydantic import SecretStr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from relay.config import shapes, vocabulary
+from relay.config import match_fields, schema_types
+from relay.config.common import Section
 from relay.config.destinations import KINDS, is_secret
 from relay.config.model import Config
-from relay.config.section import Section
+from relay.config.types import lines, one_as_list
 from relay.config.units import Rate
-from relay.config.values import lines, one_as_list
 
 Node = dict[str, Any]
 
@@ -50,7 +50,7 @@ def schema() -> Node:
     defs["AdminConfig"]["properties"]["token"]["anyOf"].remove(_NOTHING)  # nor is it forgotten
     match = defs["Route"]["properties"]["match"]
     defs["Route"]["properties"]["match"] = {"description": match["description"], **_ref("Match")}
-    defs |= {"Destination": _destination(), "reference": shapes.REFERENCE, **_matches()}
+    defs |= {"Destination": _destination(), "reference": schema_types.REFERENCE, **_matches()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "relay's configuration",
@@ -173,7 +173,7 @@ def _or_reference(node: Node, key: str) -> Node:
         return node
     match node.get("type"):
         case "string" if "enum" not in node and "pattern" not in node:
-            return {**node, **shapes.TEXT}
+            return {**node, **schema_types.TEXT}
         case "integer" | "number" | "boolean":
             pass
         case _ if "enum" not in node:
@@ -186,7 +186,7 @@ def _take_from_file(node: Node, key: str) -> None:
     """A secret, or the path of the file that holds it; not both."""
     named = key + _FILE
     node["properties"][named] = {
-        **shapes.TEXT,
+        **schema_types.TEXT,
         "description": f"The path of a file that holds the '{key}'.",
     }
     rules = node.setdefault("allOf", [])
@@ -264,10 +264,10 @@ def _destination() -> Node:
 
 def _matches() -> dict[str, Node]:
     """The match language, as `match_reader` reads it."""
-    own = {*vocabulary.CLOSED, *vocabulary.OPEN, *_NUMERIC}
+    own = {*match_fields.CLOSED, *match_fields.OPEN, *_NUMERIC}
     fields: Node = {
         name: (_any_of(_pattern(name)) if name in own else _ref("Text")) | {"description": meaning}
-        for name, meaning in vocabulary.FIELDS.items()
+        for name, meaning in match_fields.FIELDS.items()
     }
     keyed = {"type": "object", "minProperties": 1, "additionalProperties": _ref("Text")}
     some = {"allOf": [_ref("Match"), {"type": "object", "minProperties": 1}]}
@@ -279,7 +279,7 @@ def _matches() -> dict[str, Node]:
             "additionalProperties": False,
             "properties": {
                 **fields,
-                **{name: keyed | {"description": vocabulary.FIELDS[name]} for name in _KEYED},
+                **{name: keyed | {"description": match_fields.FIELDS[name]} for name in _KEYED},
                 "any": {**group, "description": "At least one of these must hold."},
                 "all": {**group, "description": "All of these must hold."},
                 "not": {**some, "description": "This must not hold."},
@@ -294,7 +294,7 @@ def _pattern(field: str) -> Node:
     plain = _plain(field)
     special = {"exists": {"anyOf": [{"type": "boolean"}, _ref("reference")]}, "not": _any_of(plain)}
     if field not in _NUMERIC:
-        special["regex"] = shapes.TEXT
+        special["regex"] = schema_types.TEXT
     return {
         "anyOf": [
             plain,
@@ -315,10 +315,10 @@ def _plain(field: str) -> Node:
             return _numbers(r"[0-9]{1,10}(-[0-9]{1,10})?|(>=|<=|>|<) ?[0-9]{1,10}")
         case "signal":
             return _numbers(r"[0-9]{1,10}|[A-Za-z]{3,9}[0-9]*|(SIG)?RTM(IN|AX)[+-][0-9]{1,2}")
-        case _ if field in vocabulary.CLOSED:
-            return {"anyOf": [{"enum": list(vocabulary.CLOSED[field])}, _GLOBBED, _REFERENCE]}
-        case _ if field in vocabulary.OPEN:
-            return {"anyOf": [{"enum": list(vocabulary.OPEN[field])}, _TEXT]}
+        case _ if field in match_fields.CLOSED:
+            return {"anyOf": [{"enum": list(match_fields.CLOSED[field])}, _GLOBBED, _REFERENCE]}
+        case _ if field in match_fields.OPEN:
+            return {"anyOf": [{"enum": list(match_fields.OPEN[field])}, _TEXT]}
         case _:
             return _TEXT
 
@@ -330,7 +330,7 @@ _TEXT = {"type": ["string", "number", "boolean"]}
 
 
 def _numbers(pattern: str) -> Node:
-    return {"anyOf": [{"type": "integer", "minimum": 0}, shapes.written(pattern, "1")]}
+    return {"anyOf": [{"type": "integer", "minimum": 0}, schema_types.written(pattern, "1")]}
 
 
 def _any_of(one: Node) -> Node:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay.config.destinations import secret_keys
-from relay.config.mistakes import About, Mistake, Mistakes, Trail, whole
+from relay.config.errors import About, Mistake, Mistakes, Trail, whole
 
 _MAX_VALUE = 64 * 1024
 """Of one value after substitution, in characters, and of a secret's file, in bytes."""

@@ -1,1 +1,1 @@
-"""Getting a request to its destination, and judging what came of it."""
+"""Loop 2: from the store to the destinations."""

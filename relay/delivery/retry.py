@@ -6,8 +6,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from relay.config import RetryConfig
-from relay.delivery.dialects import Dialect, Said, plain
-from relay.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
+from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
+from relay.destinations.responses import Dialect, Said, plain
 
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 """RFC 9110, section 10.2.3, and the fractions that some write."""

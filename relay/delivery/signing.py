@@ -4,9 +4,10 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from relay.config import Destination, HttpDestination
-from relay.exchange import Request
+from relay.core.exchange import Request
 
 Sign = Callable[[Request, str, int], Mapping[str, str]]
 """The headers that sign a request, given its id and its time in seconds since 1970."""
@@ -41,3 +42,15 @@ def github(body: bytes, secret: str) -> Mapping[str, str]:
     """
     digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     return {"X-Hub-Signature-256": f"sha256={digest}"}
+
+
+def stamped(request: Request, notification_id: str, now_ns: int, sign: Sign | None) -> Request:
+    """The request with its id, the attempt's time in whole seconds, and its signature.
+
+    As the Standard Webhooks specification names them (standard-webhooks.md, "Webhook metadata").
+    Nothing of the request may change behind this.
+    """
+    time_s = now_ns // 1_000_000_000
+    signature = {} if sign is None else sign(request, notification_id, time_s)
+    metadata = {"webhook-id": notification_id, "webhook-timestamp": str(time_s)}
+    return replace(request, headers={**request.headers, **metadata, **signature})

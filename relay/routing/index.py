@@ -12,10 +12,10 @@ from itertools import product
 from operator import attrgetter
 
 from relay.config.match import Field, Match, Pattern
-from relay.event import TYPE_RELAY, Event
-from relay.routing.hooks import Hook, Kind, hooks
-from relay.routing.lookup import Lookup
+from relay.core.event import TYPE_RELAY, Event
+from relay.routing.index_keys import Hook, Kind, hooks
 from relay.routing.matcher import names_relay
+from relay.routing.value_index import Lookup
 
 PLACES_MOST = 64
 """A route that names more pairs of a type and an action is kept as if it named none."""

@@ -8,8 +8,8 @@ from functools import lru_cache
 from operator import attrgetter
 
 from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
-from relay.event import TYPE_RELAY, Event
-from relay.routing.hooks import Kind, hooks
+from relay.core.event import TYPE_RELAY, Event
+from relay.routing.index_keys import Kind, hooks
 
 Value = str | int | None
 Test = Callable[[tuple[Value, ...]], bool]

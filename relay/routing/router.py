@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from relay.config import Route
-from relay.event import TYPE_RELAY, Event
-from relay.notification import Notification, notify
+from relay.core.event import TYPE_RELAY, Event
+from relay.core.notification import Notification, notify
 from relay.routing.index import Index
 from relay.routing.matcher import Condition, Matcher
 

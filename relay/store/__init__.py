@@ -1,1 +1,1 @@
-"""The store: what is taken in and not delivered yet, on disk, in one commit with the cursor."""
+"""The store: pending deliveries and cursors in SQLite, committed together."""

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from relay.event import TYPE_RELAY
-from relay.exchange import Answer, Reason, Retry
-from relay.notification import Notification
-from relay.store.outbox import (
+from relay.core.event import TYPE_RELAY
+from relay.core.exchange import Answer, Reason, Retry
+from relay.core.notification import Notification
+from relay.store.faults import Broken
+from relay.store.records import (
     GIVEN_UP_AT_ONCE,
     HOLD_NS,
     Backlog,
@@ -18,8 +19,7 @@ from relay.store.outbox import (
     Waiting,
     is_heartbeat,
 )
-from relay.store.statements import SQL
-from relay.store.trouble import Broken
+from relay.store.sql import SQL
 
 ANSWER_CHARS = 200
 """What is kept of an answer's text with a delivery that waits; a dead letter has all of it."""

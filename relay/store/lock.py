@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from relay.errors import StoreError, StoreInUse, system_words
+from relay.core.errors import StoreError, StoreInUse, system_words
 
 
 def take(store: Path) -> int:

@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from relay.store.statements import SQL
-from relay.store.trouble import Loss
+from relay.store.faults import Loss
+from relay.store.sql import SQL
 
 
 def add(file: Path, carried: int, reason: str, connection: sqlite3.Connection) -> Loss:

@@ -1,353 +1,274 @@
-"""What the two loops may ask of a store; they share nothing else."""
+"""The outbox in SQLite."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
-import msgspec
+from relay.config import StoreConfig, WhenFull
+from relay.core.checkpoint import Bookmark
+from relay.core.container import Container
+from relay.core.notification import Notification
+from relay.store import (
+    checkpoints,
+    deliveries,
+    losses,
+    quota,
+)
+from relay.store import (
+    dead_letters as letters,
+)
+from relay.store import (
+    settle as outcomes,
+)
+from relay.store.database import Memory, StoreFile
+from relay.store.enqueue import Adding
+from relay.store.faults import Loss, State
+from relay.store.quota import Shed
+from relay.store.records import (
+    Backlog,
+    DeadLetter,
+    Delivery,
+    Due,
+    Enriched,
+    GivenUp,
+    Intake,
+    Names,
+    Receipt,
+    Room,
+    Selection,
+    Settled,
+    Waiting,
+    is_heartbeat,
+)
+from relay.store.wakeup import News
+from relay.store.writer import Committer
 
-from relay.bookmark import Bookmark
-from relay.config import WhenFull
-from relay.container import Container
-from relay.event import HEARTBEAT, OWN_ENGINE, TYPE_RELAY, Event
-from relay.exchange import Answer, Outcome
-from relay.notification import Notification
-from relay.store.news import News
-from relay.store.trouble import Loss, State
-
-GIVEN_UP_AT_ONCE = 500
-"""So many deliveries are given up in one commit, for their age or their destination."""
-
-HOLD_NS = 3_000_000_000
-"""How long a delivery waits at most for what its notification is to include."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """The bound of a store."""
-
-    most: int
-    """In bytes, of the pages that are in use."""
-    when_full: WhenFull
-
-
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """What one batch of events gives rise to; all of it is committed, or nothing."""
-
-    engine: str
-    bookmark: Bookmark | None
-    """Where the engine's cursor stands after the batch; None leaves it where it is."""
-    notifications: Sequence[tuple[Notification, Sequence[str]]]
-    """Each with the destinations it goes to, in the order of the events."""
-    containers: Sequence[Container] = ()
-    """Those of which something new is known."""
-    gone: Sequence[str] = ()
-    """The ids of those that are to be known no more."""
-    declares: Sequence[int] = ()
-    """The numbers of the losses that the notifications tell of."""
-    declares_shed: int = 0
-    """How many of the deliveries that were given up the notifications tell of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a batch."""
-
-    seqs: Sequence[Sequence[int]]
-    """For each notification of the batch the numbers of those of its deliveries that are kept."""
-    due: frozenset[int] = frozenset()
-    """Which of these are due at once: neither held nor behind another about their subject. Where
-    something was given up, what stood behind it is due as well and not among them; neither is a
-    heartbeat that came with others."""
-    shed: int = 0
-    """How many deliveries, of this batch or older, were given up because the store is full."""
-    letters_shed: int = 0
-    """How many dead letters went for the same reason."""
-    undeclared_shed: int = 0
-    """How many deliveries were given up, by this batch and earlier ones, that none has declared."""
+_DEFAULTS = StoreConfig()
 
 
-@dataclass(frozen=True, slots=True)
-class Enriched:
-    """What became of a notification that was completed."""
+class SqliteOutbox:
+    """An `Outbox`; see there for what each call promises."""
 
-    bare: int = 0
-    """How many deliveries go without what it includes, because the store is full."""
-    letters_shed: int = 0
-    """How many dead letters were given up for the same reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class GivenUp:
-    """Deliveries that were given up without another attempt."""
-
-    count: int = 0
-    own: int = 0
-    """How many of them tell of relay itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One notification for one destination, with its attempts."""
-
-    seq: int
-    """The store's number of it: later deliveries have higher ones."""
-    destination: str
-    notification: Notification
-    created_ns: int
-    attempts: int
-    """Those that were made so far."""
-
-
-class Settled(NamedTuple):
-    """A delivery with what an attempt came to."""
-
-    delivery: Delivery
-    outcome: Outcome
-    answer: Answer | None = None
-    """What the destination said; kept with what is not gone."""
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A delivery as it waits."""
-
-    seq: int
-    destination: str
-    notification: Notification
-    created_ns: int
-    attempts: int
-    due_ns: int | None
-    """None while one about the same subject is before it."""
-    reason: str | None
-    """Why the last attempt failed; None before the first."""
-    answer: Answer | None
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """A delivery that was given up."""
-
-    number: int
-    """The store's; never given twice."""
-    destination: str
-    notification: Notification
-    created_ns: int
-    died_ns: int
-    attempts: int
-    reason: str
-    answer: Answer | None
-    """What the destination said last; None for those that an older relay gave up."""
-
-
-class Selection(msgspec.Struct, frozen=True):
-    """Which dead letters are meant: all of it has to hold, None is anything."""
-
-    ids: tuple[int | str, ...] | None = None
-    """Their numbers, or the ids of their notifications."""
-    destination: str | None = None
-    route: str | None = None
-    since_ns: int | None = None
-    """They died then or later."""
-
-
-class Backlog(msgspec.Struct, frozen=True):
-    """What waits for one destination."""
-
-    count: int
-    oldest_ns: int
-    """When the one that has waited longest was made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """What a lane can do now, and when there is more."""
-
-    deliveries: Sequence[Delivery]
-    next_ns: int | None
-    """When the first delivery that is not due yet will be; None if there is none."""
-
-
-Names = Callable[[], Collection[str]]
-"""Those of the destinations that are configured at the moment."""
-
-
-class Outbox(Protocol):
-    """Every call returns when what it did is on disk; while the disk fails, none returns."""
+    def __init__(self, committer: Committer, room: Room, unordered: Collection[str] = ()) -> None:
+        self._committer = committer
+        self.bound(room, unordered)
+        self._news: defaultdict[str, News[Delivery]] = defaultdict(News)
 
     def bound(self, room: Room, unordered: Collection[str]) -> None:
-        """How much it may hold, and whose deliveries are in no order.
-
-        It holds for all that comes from now on. Waits for nothing.
-        """
-        ...
+        """See `Outbox.bound`."""
+        self._room, self._unordered = room, frozenset(unordered)
 
     @property
     def state(self) -> State:
-        """Whether the disk does its part; may be asked in any thread."""
-        ...
+        """See `Outbox.state`."""
+        return self._committer.state
 
     @property
     def lives(self) -> bool:
-        """Whether anybody is there to do what is asked; a disk that hangs only holds them up."""
-        ...
+        """See `Outbox.lives`."""
+        return self._committer.lives
 
     @property
     def waited_s(self) -> float:
-        """How long the oldest call has waited to return; 0.0 where none does."""
-        ...
+        """See `Outbox.waited_s`."""
+        return self._committer.waited_s
 
     async def bookmark(self, engine: str) -> Bookmark | None:
-        """Where an engine's cursor stood at its last commit; None for an engine never heard."""
-        ...
+        """See `Outbox.bookmark`."""
+        return await self._committer.run(partial(checkpoints.bookmark, engine))
 
     async def containers(self, engine: str) -> list[Container]:
-        """What was known of an engine's containers at the last commit."""
-        ...
+        """See `Outbox.containers`."""
+        return await self._committer.run(partial(checkpoints.containers, engine))
 
     async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
-        """Commit a batch: its deliveries and the cursor that moves past it.
-
-        A delivery is due at once, or `HOLD_NS` later if its notification is to include something.
-        A heartbeat takes the place of one that waits for the same destination.
-
-        A store that is full gives up dead letters, then the oldest deliveries or those of this
-        batch, as it was told; the cursor moves all the same. How many deliveries went is kept, in
-        the same commit, until a batch declares it.
-        """
-        ...
+        """See `Outbox.take_in`."""
+        receipt, shed = await self._committer.run(
+            partial(_take_in, intake, self._room, Adding(now_ns, self._unordered))
+        )
+        self._hand_over(intake, receipt, now_ns)
+        self._tell(shed.destinations)
+        return receipt
 
     async def losses(self) -> list[Loss]:
-        """The broken stores that were set aside and that no batch has declared, oldest first."""
-        ...
+        """See `Outbox.losses`."""
+        return await self._committer.run(losses.undeclared)
 
     async def enrich(
         self, seqs: Sequence[int], notification: Notification, now_ns: int
     ) -> Enriched:
-        """Put the notification, with what it includes, in the place of the one that is held.
-
-        What is held no more stays as it is: it may be under way. A store that is full gives up
-        dead letters for it; if that is not enough, the notification says that this is missing.
-        """
-        ...
+        """See `Outbox.enrich`."""
+        work = partial(quota.enrich, seqs, notification, self._room, now_ns)
+        enriched, destinations = await self._committer.run(work)
+        self._tell(destinations)
+        return enriched
 
     async def due(
         self, destination: str, now_ns: int, most: int, besides: Collection[int] = ()
     ) -> Due:
-        """Up to ``most`` deliveries that are due, the longest due first.
-
-        Those whose ``seq`` is among ``besides`` are left out: they are under way.
-
-        Of deliveries about one subject only the first is ever due: they stay in order.
-        """
-        ...
+        """See `Outbox.due`."""
+        asked = partial(deliveries.due, destination, now_ns, most, list(besides))
+        return await self._committer.run(asked)
 
     async def settle(self, settled: Sequence[Settled], now_ns: int) -> bool:
-        """Commit what attempts came to, all at once: gone, due again later, or a dead letter.
-
-        A heartbeat is never kept. Unless one is to be tried again, the next delivery about the same
-        subject becomes due. Where an outcome pauses the destination, that is kept. Returns whether
-        anything is due by it, now or later.
-        """
-        ...
+        """See `Outbox.settle`."""
+        work = partial(outcomes.settle, settled, self._room, now_ns)
+        told = await self._committer.run(work)
+        self._tell(told)
+        return bool(told)
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
     ) -> GivenUp:
-        """Give up up to `GIVEN_UP_AT_ONCE` deliveries made before then, without another attempt.
-
-        Those whose ``seq`` is among ``besides`` are left alone, and those that stand behind them.
-        """
-        ...
+        """See `Outbox.expire`."""
+        work = partial(deliveries.expire, destination, before_ns, now_ns, list(besides))
+        expired = await self._committer.run(work)
+        if expired.count:
+            self._tell([destination])
+        return expired
 
     async def retire(self, destination: str, now_ns: int) -> GivenUp:
-        """Give up up to `GIVEN_UP_AT_ONCE` deliveries to a destination that is no more."""
-        ...
+        """See `Outbox.retire`."""
+        return await self._committer.run(partial(deliveries.retire, destination, now_ns))
 
     async def hurry(self, destination: str, now_ns: int) -> None:
-        """Make due what waits for another attempt: the destination works again."""
-        ...
+        """See `Outbox.hurry`."""
+        await self._committer.run(partial(deliveries.hurry, destination, now_ns))
+        self._tell([destination])
 
     async def begin_episode(self, destination: str, now_ns: int) -> None:
-        """The destination fails."""
-        ...
+        """See `Outbox.begin_episode`."""
+        await self._committer.run(partial(deliveries.begin_episode, destination, now_ns))
 
     async def end_episode(self, destination: str) -> None:
-        """It works again."""
-        ...
+        """See `Outbox.end_episode`."""
+        await self._committer.run(partial(deliveries.end_episode, destination))
 
     async def episodes(self) -> dict[str, int]:
-        """Since when destinations fail, for those that do."""
-        ...
+        """See `Outbox.episodes`."""
+        return await self._committer.run(deliveries.episodes)
 
     async def pauses(self, now_ns: int) -> dict[str, int]:
-        """Until when destinations want nothing, for those that do."""
-        ...
+        """See `Outbox.pauses`."""
+        return await self._committer.run(partial(deliveries.pauses, now_ns))
 
     async def end_pause(self, destination: str) -> None:
-        """Forget that the destination wants nothing."""
-        ...
-
-    async def settle_clock(self, now_ns: int, most_ns: int) -> int:
-        """Mend the times of deliveries that cannot be, because the clock was set back meanwhile.
-
-        What was made in the future was made now, and what waits longer than ``most_ns`` is due.
-        Returns how many.
-        """
-        ...
+        """See `Outbox.end_pause`."""
+        await self._committer.run(partial(deliveries.end_pause, destination))
+        self._tell([destination])
 
     async def waiting(self, destination: str | None, most: int) -> list[Waiting]:
-        """Up to ``most`` deliveries that wait, the oldest first; of one destination or of all."""
-        ...
+        """See `Outbox.waiting`."""
+        return await self._committer.run(partial(deliveries.waiting, destination, most))
 
     async def dead_letters(
         self, selection: Selection, most: int, below: int | None = None
     ) -> list[DeadLetter]:
-        """Up to ``most`` of those, the newest first; with numbers less than ``below``."""
-        ...
+        """See `Outbox.dead_letters`."""
+        return await self._committer.run(partial(letters.find, selection, most, below))
 
     async def replay(self, selection: Selection, destinations: Names, now_ns: int) -> int:
-        """Make deliveries of dead letters again, under the same ids, as if they were new.
-
-        Only of those for these ``destinations``, which are asked for before each commit: for others
-        nobody would make them. Returns how many. Those about one subject are in the order in which
-        they were given up, behind those that wait.
-        """
-        ...
+        """See `Outbox.replay`."""
+        how = Adding(now_ns, self._unordered, held=False)
+        span, count = await self._letters(), 0
+        while found := await self._committer.run(
+            partial(letters.replay, selection, destinations(), span, how)
+        ):
+            span, count = range(found[-1].number + 1, span.stop), count + len(found)
+            self._tell({letter.destination for letter in found})
+        return count
 
     async def drop(self, selection: Selection) -> int:
-        """Forget dead letters. Returns how many."""
-        ...
+        """See `Outbox.drop`."""
+        span, count = await self._letters(), 0
+        while found := await self._committer.run(partial(letters.drop, selection, span)):
+            span, count = range(found[-1].number + 1, span.stop), count + len(found)
+        return count
 
     async def prune(self, before_ns: int, most: int) -> int:
-        """Forget dead letters that died before then, and the oldest beyond so many."""
-        ...
+        """See `Outbox.prune`."""
+        return await self._committer.run(partial(letters.prune, before_ns, most))
+
+    async def _letters(self) -> range:
+        """The numbers that there are: one that is given up meanwhile is not among them."""
+        return range(1, await self._committer.run(letters.newest) + 1)
+
+    async def settle_clock(self, now_ns: int, most_ns: int) -> int:
+        """See `Outbox.settle_clock`."""
+        mended = await self._committer.run(partial(deliveries.settle_clock, now_ns, most_ns))
+        self._tell(self._news)
+        return mended
 
     def news(self, destination: str) -> News[Delivery]:
-        """Set whenever the destination may have more that is due; the lane clears it.
-
-        What a batch brings that is due at once is handed over, as far as the lane has room.
-        """
-        ...
+        """See `Outbox.news`."""
+        return self._news[destination]
 
     async def pending(self) -> dict[str, int]:
-        """How many deliveries wait, by destination."""
-        ...
+        """See `Outbox.pending`."""
+        return {name: each.count for name, each in (await self.backlog()).items()}
 
     async def backlog(self) -> dict[str, Backlog]:
-        """The same, with since when; a destination for which nothing waits is not among them."""
-        ...
+        """See `Outbox.backlog`."""
+        return await self._committer.run(deliveries.backlog)
+
+    def _hand_over(self, intake: Intake, receipt: Receipt, now_ns: int) -> None:
+        """Give the lanes what was committed and is due; for the rest they ask when it may be."""
+        for (notification, destinations), seqs in zip(
+            intake.notifications, receipt.seqs, strict=True
+        ):
+            whole = len(seqs) == len(destinations)  # else it is not known which were given up
+            waits = notification.include is not None or is_heartbeat(notification.events[0])
+            for place, to in enumerate(destinations):
+                if whole and seqs[place] in receipt.due:
+                    self._news[to].hand(Delivery(seqs[place], to, notification, now_ns, 0))
+                elif waits or not whole:  # what stands behind another is told of with that
+                    self._news[to].set()
+
+    def _tell(self, destinations: Collection[str]) -> None:
+        for destination in destinations:
+            self._news[destination].set()
 
 
-def is_heartbeat(event: Event) -> bool:
-    """Whether a delivery of it takes the place of one that still waits, and is never kept dead."""
-    return (event.engine, event.type, event.action) == (OWN_ENGINE, TYPE_RELAY, HEARTBEAT)
+@asynccontextmanager
+async def open_outbox(
+    path: Path | None,
+    *,
+    max_size: int = _DEFAULTS.max_size,
+    when_full: WhenFull = _DEFAULTS.when_full,
+    unordered: Collection[str] = (),
+    on_loss: Callable[[Loss], None] | None = None,
+) -> AsyncIterator[SqliteOutbox]:
+    """The outbox at ``path``, made if it is not there; None keeps it in memory only.
 
+    ``max_size`` is in bytes; ``unordered`` are the destinations whose deliveries are in no order.
+    ``on_loss`` is called in the event loop, before this returns or while
+    it is open, when a store was found broken and a new one begun; until it is declared, the new
+    one keeps it among its `Outbox.losses`.
 
-def subject(event: Event) -> str:
-    """What an event is about; deliveries about one subject and destination stay in order.
-
-    Heartbeats have one of their own, so that they wait for nothing else.
+    Raises `StoreError` where it cannot be used: held by another relay, written by a newer one, not
+    a store of relay's, or not writable.
     """
-    if is_heartbeat(event):
-        return f"{event.engine}/{event.type}//{event.action}"
-    return f"{event.engine}/{event.type}/{event.actor.id or event.actor.name or ''}"
+    loop = asyncio.get_running_loop()
+
+    def declare(loss: Loss) -> None:
+        if on_loss is not None:
+            loop.call_soon_threadsafe(on_loss, loss)
+
+    committer = Committer(Memory() if path is None else StoreFile(path, declare))
+    await committer.start()
+    try:
+        yield SqliteOutbox(committer, Room(max_size, when_full), unordered)
+    finally:
+        await committer.close()
+
+
+def _take_in(
+    intake: Intake, bound: Room, how: Adding, connection: sqlite3.Connection
+) -> tuple[Receipt, Shed]:
+    checkpoints.save(intake, connection)
+    losses.declare(intake.declares, connection)
+    return quota.store(intake, bound, how, connection)

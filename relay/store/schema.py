@@ -3,8 +3,8 @@
 import sqlite3
 from pathlib import Path
 
-from relay.errors import StoreError
-from relay.store.statements import sections
+from relay.core.errors import StoreError
+from relay.store.sql import sections
 
 APPLICATION_ID = 0x52454C59
 """Marks the file as relay's (``RELY``); see SQLite's ``PRAGMA application_id``."""

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.docker import Binaries, PrivateEngine, find_binaries
-from tests.support.enclosed import EnclosedEngine, EngineError
 from tests.support.engines import RELEASES, Release, find
 from tests.support.podman import PodmanEngine, Programs, find_programs
 from tests.support.receiver import Receiver
+from tests.support.sandboxed_engine import EnclosedEngine, EngineError
 
 
 def _fetched(release: Release) -> EnclosedEngine:

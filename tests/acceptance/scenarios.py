@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.enclosed import EnclosedEngine
+from tests.support.sandboxed_engine import EnclosedEngine
 
 TIMEOUT_S = 30.0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from relay.lanes import UNSETTLED
+from relay.delivery.worker import UNSETTLED
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import PrivateEngine
 from tests.support.receiver import Received, Receiver

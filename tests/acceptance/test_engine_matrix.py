@@ -10,8 +10,8 @@ import pytest
 
 from tests.acceptance.scenarios import SCENARIOS, Death, Scenario
 from tests.support.daemon import RelayProcess, write_config
-from tests.support.enclosed import EnclosedEngine
 from tests.support.receiver import Received, Receiver
+from tests.support.sandboxed_engine import EnclosedEngine
 
 LAST = "last"
 """A container that ends after all the others."""

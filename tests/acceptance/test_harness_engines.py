@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.enclosed import EngineError
 from tests.support.engines import Mirror, Release, fetch, find, mirror
 from tests.support.podman import PodmanEngine, Programs
+from tests.support.sandboxed_engine import EngineError
 
 STANZAS = """\
 Types: deb

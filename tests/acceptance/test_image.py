@@ -14,11 +14,11 @@ from tests.acceptance.conftest import required
 from tests.support import image
 from tests.support.daemon import write_config
 from tests.support.docker import PrivateEngine
-from tests.support.enclosed import EngineError
 from tests.support.engine_api import EngineApi
 from tests.support.image import IMAGE, USER
 from tests.support.proxy import find_haproxy, socket_proxy
 from tests.support.receiver import Received, Receiver
+from tests.support.sandboxed_engine import EngineError
 
 PATIENCE_S = 20.0
 OOM = "x=a; while true; do x=$x$x; done"

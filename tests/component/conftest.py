@@ -4,19 +4,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from relay import settling
-from relay.desk import (
-    Desk,
-    OwnDesk,
-    Running,
-)
-from relay.engine import reconcile
-from relay.ops.control import control, socket_path
-from relay.ops.remote import remote_desk
-from relay.store.sqlite import SqliteOutbox, open_outbox
-from relay.tap import Tap
-from tests.component.desks import CONDITIONS, NOW_NS, REPORT
-from tests.component.lane import Clock, Hours
+from relay.admin.client import remote_desk
+from relay.admin.control_socket import control, socket_path
+from relay.admin.operations import Desk, OwnDesk, Running
+from relay.admin.tap import Tap
+from relay.delivery import acks
+from relay.ingest.docker import reconciler
+from relay.store.outbox import SqliteOutbox, open_outbox
+from tests.component.admin_samples import CONDITIONS, NOW_NS, REPORT
+from tests.component.delivery_worker import Clock, Hours
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
 from tests.support.idle import idle
@@ -31,20 +27,20 @@ def engine(tmp_path: Path) -> ScriptedEngine:
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scripted engine has no event on its way that a test did not send."""
-    monkeypatch.setattr(reconcile, "GRACE_S", 0.001)
+    monkeypatch.setattr(reconciler, "GRACE_S", 0.001)
 
 
 @pytest.fixture(autouse=True)
 def no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
     """What became of an attempt waits for nothing on its way into the store."""
-    monkeypatch.setattr(settling, "GATHER_S", 0)
+    monkeypatch.setattr(acks, "GATHER_S", 0)
 
 
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be looked at as often as a test likes."""
-    monkeypatch.setattr(reconcile, "APART_S", 0)
-    monkeypatch.setattr(reconcile, "APART_RECONNECTED_S", 0)
+    monkeypatch.setattr(reconciler, "APART_S", 0)
+    monkeypatch.setattr(reconciler, "APART_RECONNECTED_S", 0)
 
 
 @pytest.fixture

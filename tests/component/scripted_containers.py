@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.event import rfc3339
+from relay.core.event import rfc3339
 
 NEVER = "0001-01-01T00:00:00Z"
 """How engines say that something never happened."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from time import time_ns
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.component.bell import Bell
 from tests.component.scripted_containers import ScriptedContainer, id_of
+from tests.component.wait import Bell
 
 HISTORY = 256
 """How many events an engine remembers (moby, ``daemon/events/events.go``)."""

@@ -14,23 +14,24 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+from relay.admin import health as progressing
+from relay.admin import http as served
+from relay.admin.client import remote_desk
+from relay.admin.control_socket import socket_path
+from relay.admin.health import Progress
+from relay.admin.http import AdminError, admin
+from relay.admin.operations import Desk, OwnDesk
+from relay.admin.status import Loading, Vitals
+from relay.admin.tap import Tap
 from relay.config import AdminConfig, Config, TcpPort, UnixSocket
-from relay.desk import Desk, OwnDesk
-from relay.ops import admin as served
-from relay.ops import progress as progressing
-from relay.ops.admin import AdminError, admin
-from relay.ops.control import socket_path
-from relay.ops.progress import Progress
-from relay.ops.remote import remote_desk
-from relay.ops.vitals import Loading, Stream, Vitals
-from relay.store.outbox import Backlog, Selection
-from relay.store.sqlite import open_outbox
-from relay.store.trouble import State, Trouble
-from relay.tally import DestinationTally, EngineTally
-from relay.tap import Tap
-from tests.component.bell import PATIENCE_S
-from tests.component.house import configured, running
+from relay.core.counters import DestinationTally, EngineTally
+from relay.core.status import Stream
+from relay.store.faults import State, Trouble
+from relay.store.outbox import open_outbox
+from relay.store.records import Backlog, Selection
+from tests.component.daemon import configured, running
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import PATIENCE_S
 from tests.component.webhook import Webhook
 
 WELL = State()

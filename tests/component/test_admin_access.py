@@ -13,15 +13,16 @@ import pytest_asyncio
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from relay.admin.health import Progress
+from relay.admin.http import AdminError, admin
+from relay.admin.operations import OwnDesk
+from relay.admin.status import Loading, Vitals
+from relay.admin.tap import Tap
 from relay.config import AdminConfig, TcpPort, UnixSocket
-from relay.desk import OwnDesk
-from relay.ops.admin import AdminError, admin
-from relay.ops.progress import Progress
-from relay.ops.vitals import Loading, Stream, Vitals
-from relay.store.sqlite import open_outbox
-from relay.store.trouble import State
-from relay.tally import EngineTally
-from relay.tap import Tap
+from relay.core.counters import EngineTally
+from relay.core.status import Stream
+from relay.store.faults import State
+from relay.store.outbox import open_outbox
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -7,9 +7,9 @@ import pytest
 import tenacity
 from structlog.testing import capture_logs
 
-from relay.engine import contact
-from relay.engine.listener import Pace
-from tests.component.reading import LOOKS, QUICK, reading
+from relay.ingest.docker.engine import inspector
+from relay.ingest.docker.stream import Pace
+from tests.component.ingest import LOOKS, QUICK, reading
 from tests.component.scripted_engine import Answer, ScriptedEngine, Stream, Trouble
 
 BAD = pytest.mark.parametrize(
@@ -96,7 +96,7 @@ async def test_an_engine_that_withholds_what_is_asked_beside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The stream is taken in all the same, over one connection and the next; nothing is made up."""
-    monkeypatch.setattr(contact, "ANSWER_S", 0.05)
+    monkeypatch.setattr(inspector, "ANSWER_S", 0.05)
     engine.answers[endpoint] = bad
     engine.run("web")
     async with engine.serving(), reading(engine, pace(bad), reconcile=LOOKS) as result:
@@ -121,7 +121,7 @@ async def test_an_engine_that_withholds_its_name(
     engine: ScriptedEngine, bad: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it says of itself is a nicety: all else works, and it is not another engine."""
-    monkeypatch.setattr("relay.engine.client.NAME_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("relay.ingest.docker.engine.client.NAME_TIMEOUT_S", 0.02)
     engine.identity = "one"
     async with engine.serving(), reading(engine, pace(bad)) as result:
         await opened(engine)
@@ -140,7 +140,7 @@ async def test_a_proxy_that_cuts_idle_streams(
     """Again and again: nothing is lost or doubled, no gap is seen, and no wait grows."""
     waits: list[tenacity.RetryCallState] = []
     retrying = partial(tenacity.AsyncRetrying, before_sleep=waits.append)
-    monkeypatch.setattr("relay.engine.listener.tenacity.AsyncRetrying", retrying)
+    monkeypatch.setattr("relay.ingest.docker.stream.tenacity.AsyncRetrying", retrying)
     names = [f"web-{number}" for number in range(25)]
     endings = [Stream.cut, Stream.end]
     stable = replace(QUICK, stable_after_s=0)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from relay.config import HttpDestination, RetryConfig
-from relay.delivery import connection
-from relay.delivery.received import ANSWER_BYTES
+from relay.core.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
+from relay.delivery.http import connection
+from relay.delivery.http.response import ANSWER_BYTES
+from relay.delivery.http.sender import http_sender
+from relay.delivery.http.tls import TlsError, trust
 from relay.delivery.retry import Attempt, judge
-from relay.delivery.sender import http_sender
-from relay.delivery.trust import TlsError, trust
-from relay.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
 from tests.support.certificates import Authority
 
 SECRET = "canary-in-the-path"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.bench.contenders import relay, script
-from tests.bench.events import CONTAINERS, Kind, line
-from tests.bench.stage import Contender, kept, stage
-from tests.bench.table import Row, lines
+from tools.bench.candidates import relay, script
+from tools.bench.events import CONTAINERS, Kind, line
+from tools.bench.run import Contender, kept, stage
+from tools.bench.table import Row, lines
 
 FEW = 300
 

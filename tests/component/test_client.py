@@ -6,14 +6,14 @@ from time import time_ns
 
 import pytest
 
-from relay.engine.client import (
+from relay.ingest.docker.engine.client import (
     ANSWER_LIMIT,
     EngineClient,
     EngineRefused,
     EngineUnavailable,
     connect,
 )
-from relay.engine.endpoint import Endpoint
+from relay.ingest.docker.engine.endpoint import Endpoint
 from tests.component.scripted_engine import Answer, ScriptedEngine
 
 

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from relay.desk import (
-    OwnDesk,
-)
-from relay.ops import remote
-from relay.ops.control import ControlError, control, socket_path
-from relay.ops.remote import NoAnswer, NobodyListens, remote_desk
-from relay.tap import Tap
-from tests.component.asking import answering, ask
-from tests.component.desks import NOW_NS
+from relay.admin import client
+from relay.admin.client import NoAnswer, NobodyListens, remote_desk
+from relay.admin.control_socket import ControlError, control, socket_path
+from relay.admin.operations import OwnDesk
+from relay.admin.tap import Tap
+from tests.component.admin_samples import NOW_NS
+from tests.component.http_client import answering, ask
 from tests.support.idle import idle
 
 
@@ -102,7 +100,7 @@ async def test_a_socket_of_somebody_else(place: Path, monkeypatch: pytest.Monkey
     def refuse(_: Path) -> str:
         raise refused
 
-    monkeypatch.setattr(remote, "address", refuse)
+    monkeypatch.setattr(client, "address", refuse)
     with pytest.raises(NoAnswer, match="Permission denied: run this as the user that runs relay"):
         await remote_desk(place).__aenter__()
     refused.errno = errno.EIO
@@ -112,7 +110,7 @@ async def test_a_socket_of_somebody_else(place: Path, monkeypatch: pytest.Monkey
 
 async def test_one_that_says_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay that is stopped (SIGSTOP) accepts and is silent."""
-    monkeypatch.setattr(remote, "ANSWER_S", 0.05)
+    monkeypatch.setattr(client, "ANSWER_S", 0.05)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(place))
         silent.listen()
@@ -124,7 +122,7 @@ async def test_one_that_has_no_time(
     own: OwnDesk, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its queue is full: it is there, and its socket is left to it."""
-    monkeypatch.setattr(remote, "ANSWER_S", 0.05)
+    monkeypatch.setattr(client, "ANSWER_S", 0.05)
     with ExitStack() as sockets:
         busy = sockets.enter_context(socket.socket(socket.AF_UNIX))
         busy.bind(str(place))

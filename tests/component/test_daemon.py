@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from relay import daemon
-from relay.channel import Terminal
-from relay.exchange import Request
-from relay.formats import Render
-from relay.notification import Notification
-from relay.stop import Stop
-from relay.store.sqlite import open_outbox
-from tests.component.bell import PATIENCE_S
-from tests.component.house import OWN, configured, running
-from tests.component.reading import QUICK
+from relay.core.exchange import Request
+from relay.core.notification import Notification
+from relay.core.shutdown import Stop
+from relay.daemon import run
+from relay.delivery.client import Terminal
+from relay.destinations.catalog import Render
+from relay.store.outbox import open_outbox
+from tests.component.daemon import OWN, configured, running
+from tests.component.ingest import QUICK
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import PATIENCE_S
 from tests.component.webhook import Webhook
 
 
@@ -97,7 +97,7 @@ async def test_a_stop_does_not_wait_for_ever(
     asked: int,
 ) -> None:
     """It ends after the drain, or at once if asked twice; the next start delivers the rest."""
-    monkeypatch.setattr(daemon, "DRAIN_S", drain_s)
+    monkeypatch.setattr(run, "DRAIN_S", drain_s)
     config = configured(url, engine)
     engine.happen("a")
     webhook.hold()
@@ -176,11 +176,11 @@ async def test_what_is_unexpected_in_a_lane_ends_it_all(
 
     async with engine.serving():
         with monkeypatch.context() as patched:
-            patched.setattr("relay.channel.renderer", renderer)
-            world = daemon.Surroundings({}, Terminal(io.BytesIO(), colour=False), pace=QUICK)
+            patched.setattr("relay.delivery.client.renderer", renderer)
+            world = run.Surroundings({}, Terminal(io.BytesIO(), colour=False), pace=QUICK)
             with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
                 async with asyncio.timeout(PATIENCE_S):
-                    await daemon.run(config, store, world, Stop())
+                    await run.run(config, store, world, Stop())
         async with running(config, store):
             await webhook.wait_for(lambda whats: whats == ["a"])
 
@@ -195,7 +195,7 @@ async def test_a_stop_while_the_store_is_opened(
         opening.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("relay.store.committer.Committer.start", hang)
+    monkeypatch.setattr("relay.store.writer.Committer.start", hang)
     async with running(configured(url, engine), store) as stop:
         await opening.wait()
         stop.ask()

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from relay import daemon
-from relay.event import rfc3339
-from relay.store.outbox import Intake, Receipt
-from relay.store.sqlite import SqliteOutbox, open_outbox
-from tests.component.bell import Bell
-from tests.component.house import CONTAINERS, OWN, configured, running
+from relay.core.event import rfc3339
+from relay.daemon import run
+from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.records import Intake, Receipt
+from tests.component.daemon import CONTAINERS, OWN, configured, running
 from tests.component.scripted_engine import Answer, ScriptedEngine
+from tests.component.wait import Bell
 from tests.component.webhook import Webhook
 
 
@@ -144,7 +144,7 @@ async def test_a_stop_while_the_disk_takes_nothing(
     asked: int,
 ) -> None:
     """It ends after the drain, or at once if asked twice; the next start takes in what waited."""
-    monkeypatch.setattr(daemon, "DRAIN_S", drain_s)
+    monkeypatch.setattr(run, "DRAIN_S", drain_s)
     config = configured(url, engine)
     engine.happen("a")
     async with engine.serving():
@@ -172,7 +172,7 @@ async def test_a_stop_before_the_disk_took_anything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """relay ends though it never came to listen."""
-    monkeypatch.setattr(daemon, "DRAIN_S", 0.05)
+    monkeypatch.setattr(run, "DRAIN_S", 0.05)
     disk = StuckDisk(monkeypatch)
     disk.stuck = True
     async with engine.serving(), running(configured(url, engine), store) as stop:

@@ -1,6 +1,6 @@
 """The demo, as `relay demo` plays it."""
 
-from relay.demo.play import play
+from relay.cli.demo.play import play
 
 
 async def test_the_demo_shows_resume_and_retry_and_loses_nothing() -> None:

@@ -5,14 +5,14 @@ from time import time_ns
 
 import pytest
 
-from relay.engine.client import LOG_LIMIT, connect
-from relay.engine.endpoint import Endpoint
-from relay.enrich import Enricher
-from relay.event import Actor, Event
-from relay.notification import Include, Included, notify
-from relay.store.outbox import Intake
-from relay.store.sqlite import open_outbox
-from relay.tally import EngineTally
+from relay.core.counters import EngineTally
+from relay.core.event import Actor, Event
+from relay.core.notification import Include, Included, notify
+from relay.ingest.docker.engine.client import LOG_LIMIT, connect
+from relay.ingest.docker.engine.endpoint import Endpoint
+from relay.ingest.docker.enrichment import Enricher
+from relay.store.outbox import open_outbox
+from relay.store.records import Intake
 from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
 
 INSPECTED = Answer(b'{"RestartCount": 3, "Config": {"Tty": false}}')

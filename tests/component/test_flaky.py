@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.flaky import is_clean, measured
+from tools.flaky import is_clean, measured
 
 SEED = 4
 

@@ -5,10 +5,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from relay.engine.cursor import LOOKBACK_NS, MARGIN_NS
-from relay.engine.inbox import Opened
-from relay.event import rfc3339
-from tests.component.reading import QUICK, reading
+from relay.core.event import rfc3339
+from relay.ingest.docker.buffer import Opened
+from relay.ingest.docker.cursor import LOOKBACK_NS, MARGIN_NS
+from tests.component.ingest import QUICK, reading
 from tests.component.scripted_engine import HISTORY, Answer, ScriptedEngine
 
 FIELDS = {"why", "reason", "from", "until"}

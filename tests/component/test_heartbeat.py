@@ -4,8 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from relay.config import Config, HeartbeatConfig
-from relay.store.sqlite import open_outbox
-from tests.component.house import configured, running
+from relay.store.outbox import open_outbox
+from tests.component.daemon import configured, running
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from relay.config import ReconcileConfig, StartFrom
-from relay.engine import reconcile
-from relay.event import Cause, Origin
-from tests.component.reading import (
+from relay.core.event import Cause, Origin
+from relay.ingest.docker import reconciler
+from tests.component.ingest import (
     BUSY,
     LOOKS,
     NO_LOOKS,
@@ -97,12 +97,12 @@ async def test_a_real_event_that_comes_during_the_grace(
         await settled(result)
 
         async def tell(delay_s: float) -> None:
-            if delay_s == reconcile.GRACE_S and not result.routed:
+            if delay_s == reconciler.GRACE_S and not result.routed:
                 engine.tell("web", "die", exitCode="3")
                 await result.wait_for(lambda: bool(result.routed))
 
         patched = SimpleNamespace(**{**vars(asyncio), "sleep": tell})
-        monkeypatch.setattr(reconcile, "asyncio", patched)
+        monkeypatch.setattr(reconciler, "asyncio", patched)
         engine.die("web", 3)
         await result.wait_for_names("web")
         await looks(engine, 4)

@@ -3,8 +3,9 @@
 import pytest
 from structlog.testing import capture_logs
 
-from relay.engine import contact, reconcile
-from tests.component.reading import BUSY, LOOKS, ONE_LOOK, looks, pings, reading, settled
+from relay.ingest.docker import reconciler
+from relay.ingest.docker.engine import inspector
+from tests.component.ingest import BUSY, LOOKS, ONE_LOOK, looks, pings, reading, settled
 from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
 
 
@@ -61,14 +62,14 @@ async def test_a_list_that_is_none(
     engine: ScriptedEngine, trouble: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said once and asked for until it comes; nothing is inferred from it."""
-    monkeypatch.setattr(reconcile, "LIST_S", 0.05)
+    monkeypatch.setattr(reconciler, "LIST_S", 0.05)
     engine.run("web")
     engine.answers["containers"] = trouble
     with capture_logs() as logs:
         async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
             await looks(engine, 3)
             assert result.routed == []
-            monkeypatch.setattr(reconcile, "LIST_S", 10)
+            monkeypatch.setattr(reconciler, "LIST_S", 10)
             del engine.answers["containers"]
             await settled(result)
             engine.die("web", 3)
@@ -92,7 +93,7 @@ async def test_a_container_that_cannot_be_inspected(
     engine: ScriptedEngine, trouble: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It alone is passed over, until it can be."""
-    monkeypatch.setattr(contact, "ONE_S", 0.1)
+    monkeypatch.setattr(inspector, "ONE_S", 0.1)
     engine.run("odd")
     engine.run("web")
     engine.answers[engine.containers["odd"].id] = trouble
@@ -103,7 +104,7 @@ async def test_a_container_that_cannot_be_inspected(
         await result.wait_for_names("web")
         await looks(engine, 4)
         engine.answers.clear()
-        monkeypatch.setattr(contact, "ONE_S", 10)
+        monkeypatch.setattr(inspector, "ONE_S", 10)
         await result.wait_for_names("web", "odd")
 
 
@@ -125,7 +126,7 @@ async def test_a_look_that_failed_is_made_up_for(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even where looks from time to time are switched off."""
-    monkeypatch.setattr(reconcile, "AGAIN_S", 0.001)
+    monkeypatch.setattr(reconciler, "AGAIN_S", 0.001)
     engine.run("web")
     engine.answers["containers"] = Answer(b"oops", 500)
     async with (

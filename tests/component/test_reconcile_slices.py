@@ -2,10 +2,10 @@
 
 import pytest
 
-from relay.engine import reconcile
-from relay.engine.inbox import Inbox, Item
-from relay.engine.inference import Look
-from tests.component.reading import BUSY, LOOKS, ONE_LOOK, looks, pings, reading, settled
+from relay.ingest.docker import reconciler
+from relay.ingest.docker.buffer import Inbox, Item
+from relay.ingest.docker.containers.inference import Look
+from tests.component.ingest import BUSY, LOOKS, ONE_LOOK, looks, pings, reading, settled
 from tests.component.scripted_engine import HISTORY, ScriptedEngine, Trouble
 
 MANY = 10
@@ -39,7 +39,7 @@ async def test_what_was_seen_is_handed_on_in_slices(
     most: int,
 ) -> None:
     """All of one time, the begin of the look; with the last one only, all were looked at."""
-    monkeypatch.setattr(reconcile, bound, value)
+    monkeypatch.setattr(reconciler, bound, value)
     for number in range(MANY):
         engine.run(f"web-{number}")
     async with engine.serving(), reading(engine, start_from="now", reconcile=ONE_LOOK) as result:
@@ -55,7 +55,7 @@ async def test_the_missing_are_told_once(
     engine: ScriptedEngine, put: list[Look], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the first slice."""
-    monkeypatch.setattr(reconcile, "SLICE", 3)
+    monkeypatch.setattr(reconciler, "SLICE", 3)
     for number in range(MANY):
         engine.run(f"web-{number}")
     async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
@@ -71,7 +71,7 @@ async def test_what_was_seen_is_told_though_the_look_breaks_off(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that is stuck at one container does not hide the deaths of those before it."""
-    monkeypatch.setattr(reconcile, "SLICE", 1)
+    monkeypatch.setattr(reconciler, "SLICE", 1)
     for number in range(MANY):
         engine.run(f"web-{number}")
     async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
@@ -85,7 +85,7 @@ async def test_a_slice_waits_until_the_one_before_is_digested(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While nothing is committed, slices do not heap up in memory."""
-    monkeypatch.setattr(reconcile, "SLICE", 1)
+    monkeypatch.setattr(reconciler, "SLICE", 1)
     for number in range(MANY):
         engine.run(f"web-{number}")
     async with engine.serving(), reading(engine, BUSY, start_from="now", reconcile=LOOKS) as result:
@@ -103,7 +103,7 @@ async def test_losses_in_a_row_do_not_make_looks_in_a_row(
     """The next look may not begin at once, but a reconnect is worth one."""
     async with engine.serving(), reading(engine, BUSY, reconcile=ONE_LOOK) as result:
         await settled(result)
-        monkeypatch.setattr(reconcile, "APART_S", 3600)
+        monkeypatch.setattr(reconciler, "APART_S", 3600)
         result.inbox.lossy.set()
         await pings(engine, 30)
         assert engine.count("containers") == 1
@@ -117,7 +117,7 @@ async def test_streams_that_flap_do_not_make_looks_in_a_row(
     """A reconnect right after a look waits a while for the next."""
     async with engine.serving(), reading(engine, BUSY, reconcile=ONE_LOOK) as result:
         await settled(result)
-        monkeypatch.setattr(reconcile, "APART_RECONNECTED_S", 3600)
+        monkeypatch.setattr(reconciler, "APART_RECONNECTED_S", 3600)
         engine.streams[-1].cut()
         await engine.bell.wait_for(lambda: len(engine.streams) == 2)
         await pings(engine, 30)

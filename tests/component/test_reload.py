@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from relay import daemon
-from relay.channel import Channel, channel
-from relay.works import Works
-from tests.component.bell import PATIENCE_S
-from tests.component.household import CONTAINERS, Household, http
+from relay.daemon import run
+from relay.daemon.supervisor import Works
+from relay.delivery.client import Channel, channel
+from tests.component.daemon_with_config import CONTAINERS, Household, http
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import PATIENCE_S
 from tests.component.webhook import Webhook
 
 ONE_AT_A_TIME = {"concurrency": 1}
@@ -97,7 +97,7 @@ async def test_a_destination_that_is_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is under way is settled; the rest become dead letters, of which another is told."""
-    monkeypatch.setattr(daemon, "DECLARE_EVERY_S", 0.001)
+    monkeypatch.setattr(run, "DECLARE_EVERY_S", 0.001)
     both = {"hook": http(url, **ONE_AT_A_TIME), "more": http(other_url)}
     webhook.hold()
     async with house.running(
@@ -324,7 +324,7 @@ async def test_a_storm_of_changes(
             yield way
         opened -= 1  # not where it is but thrown away
 
-    monkeypatch.setattr("relay.plan.channel", counted)
+    monkeypatch.setattr("relay.daemon.topology.channel", counted)
     webhook.hold()
     async with house.running(destinations={"hook": http(url, **ONE_AT_A_TIME)}):
         engine.happen("a", "b")

@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from relay.desk import NotReloaded
-from relay.store.outbox import Selection
-from tests.component.bell import PATIENCE_S, Bell
-from tests.component.household import CONTAINERS, Household, http, listened, scraped
+from relay.admin.operations import NotReloaded
+from relay.store.records import Selection
+from tests.component.daemon_with_config import CONTAINERS, Household, http, listened, scraped
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import PATIENCE_S, Bell
 from tests.component.webhook import Webhook
 from tests.support.certificates import Authority
 
@@ -226,12 +226,12 @@ async def test_the_store_s_bounds(
     """They are those of the file that was read last."""
     bounds: list[tuple[int, str]] = []
     monkeypatch.setattr(
-        "relay.store.sqlite.SqliteOutbox.bound",
+        "relay.store.outbox.SqliteOutbox.bound",
         lambda _, room, unordered: bounds.append((room.most, room.when_full)),
     )
-    monkeypatch.setattr("relay.works.Works.deliver", lambda _: None)
-    monkeypatch.setattr("relay.daemon._begin", _nothing)
-    monkeypatch.setattr("relay.daemon._say_goodbye", _nothing)
+    monkeypatch.setattr("relay.daemon.supervisor.Works.deliver", lambda _: None)
+    monkeypatch.setattr("relay.daemon.run._begin", _nothing)
+    monkeypatch.setattr("relay.daemon.run._say_goodbye", _nothing)
     hook = {"hook": http(url)}
     async with house.running(destinations=hook):
         small = {"max_size": "200MiB", "when_full": "drop-new"}

@@ -13,16 +13,16 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from relay import reading
-from relay.channel import Channel, channel
+from relay.admin.operations import NotReloaded
 from relay.config import Config, load
-from relay.desk import NotReloaded
-from relay.plan import Plan
-from relay.reading import NotRead, Reader
-from relay.works import Works
-from tests.component.bell import PATIENCE_S
-from tests.component.household import CONTAINERS, Household, http, scraped
+from relay.daemon import reload as reading
+from relay.daemon.reload import NotRead, Reader
+from relay.daemon.supervisor import Works
+from relay.daemon.topology import Plan
+from relay.delivery.client import Channel, channel
+from tests.component.daemon_with_config import CONTAINERS, Household, http, scraped
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import PATIENCE_S
 from tests.component.webhook import Webhook
 
 IN_FORCE = "not reloaded; the configuration from before stays in force"
@@ -138,7 +138,7 @@ async def test_what_was_opened_for_a_plan_that_fails_is_closed(
         finally:
             closed += 1
 
-    monkeypatch.setattr("relay.plan.channel", counted)
+    monkeypatch.setattr("relay.daemon.topology.channel", counted)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         async with house.running(destinations={"hook": http(url)}):
             for number in range(3):

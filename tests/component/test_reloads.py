@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reloads import is_clean, measured
+from tools.reloads import is_clean, measured
 
 SEED = 4
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from relay.channel import Terminal
 from relay.config import Config, parse
-from relay.rehearsal.delivery import Watch, deliver
-from relay.rehearsal.recording import Recording
-from relay.rehearsal.rehearsal import Rehearsal, Sent
-from relay.stop import Stop
+from relay.core.shutdown import Stop
+from relay.delivery.client import Terminal
+from relay.dryrun.deliver import Watch, deliver
+from relay.dryrun.recording import Recording
+from relay.dryrun.simulator import Rehearsal, Sent
 from tests.component.webhook import Webhook
 from tests.streams import lines
 

@@ -15,9 +15,9 @@ import pytest
 
 from relay.config.destinations import KINDS
 from tests.component.scripted_engine import ScriptedEngine
-from tests.flaky import death
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.receiver import Received, Receiver, Reply
+from tools.flaky import death
 
 CANARY = "canary7e1f"
 """A part of every secret."""

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relay import __version__
-from relay.desk import EngineReport, Listening, Report
-from relay.ops.control import socket_path
-from relay.ops.remote import remote_desk
-from tests.component.bell import PATIENCE_S
-from tests.component.house import configured, running
+from relay.admin.client import remote_desk
+from relay.admin.control_socket import socket_path
+from relay.core.status import EngineReport, Listening, Report
+from tests.component.daemon import configured, running
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import PATIENCE_S
 from tests.component.webhook import Webhook
 
 

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay import daemon
-from relay.channel import Terminal
+from relay.admin import health
+from relay.admin.health import Progress
+from relay.admin.status import Loading, Vitals
 from relay.config import Config
-from relay.errors import ConfigError
-from relay.ops import progress
-from relay.ops.progress import Progress
-from relay.ops.systemd import Manager, attend
-from relay.ops.vitals import Loading, Vitals
-from relay.reload import Source
-from relay.stop import Stop
-from relay.store.trouble import State
-from tests.component.bell import PATIENCE_S
-from tests.component.house import configured
-from tests.component.reading import QUICK
+from relay.core.errors import ConfigError
+from relay.core.shutdown import Stop
+from relay.daemon import run
+from relay.daemon.reload import Source
+from relay.daemon.systemd import Manager, attend
+from relay.delivery.client import Terminal
+from relay.store.faults import State
+from tests.component.daemon import configured
+from tests.component.ingest import QUICK
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import PATIENCE_S
 from tests.component.webhook import Webhook
 
 WATCHDOG_S = 0.06
@@ -77,9 +77,9 @@ async def supervised(
 ) -> AsyncIterator[Stop]:
     stop = Stop()
     environ = {"HOME": "/", **supervisor.environ}
-    world = daemon.Surroundings(environ, Terminal(io.BytesIO(), colour=False), pace=QUICK)
+    world = run.Surroundings(environ, Terminal(io.BytesIO(), colour=False), pace=QUICK)
     async with asyncio.TaskGroup() as tasks:
-        relay = tasks.create_task(daemon.run(config, store, world, stop, source))
+        relay = tasks.create_task(run.run(config, store, world, stop, source))
         yield stop
         stop.asked.set()
         async with asyncio.timeout(PATIENCE_S):
@@ -132,7 +132,7 @@ async def test_a_dead_webhook_and_a_dead_engine_stop_no_beat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With a delivery that gets no answer and no engine there, relay still makes progress."""
-    monkeypatch.setattr(progress, "STUCK_S", 0.2)
+    monkeypatch.setattr(health, "STUCK_S", 0.2)
     webhook.hold()
     engine.happen("a")
     async with supervised(configured(url, engine), store, supervisor):
@@ -153,14 +153,14 @@ async def test_a_lane_that_hangs_stops_the_beat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Once its round lasts too long it is named in the log, and no progress is told."""
-    monkeypatch.setattr(progress, "STUCK_S", 0.1)
+    monkeypatch.setattr(health, "STUCK_S", 0.1)
     hung, free = asyncio.Event(), asyncio.Event()
 
     async def hang(_: object) -> None:
         hung.set()
         await free.wait()
 
-    monkeypatch.setattr("relay.lanes.Lane._sweep", hang)
+    monkeypatch.setattr("relay.delivery.worker.Lane._sweep", hang)
     with capture_logs() as logs:
         async with supervised(configured(url, engine), store, supervisor):
             await hung.wait()

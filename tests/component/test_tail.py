@@ -18,22 +18,22 @@ from typing import Any, cast
 
 import pytest
 
-from relay import tap as tapped
-from relay.desk import OwnDesk
-from relay.event import Event
-from relay.ops import serving as served
-from relay.ops import streaming
-from relay.ops.control import control, socket_path
-from relay.ops.remote import NoAnswer, NobodyListens, remote_desk
+from relay.admin import server as served
+from relay.admin import tail as streaming
+from relay.admin import tap as tapped
+from relay.admin.client import NoAnswer, NobodyListens, remote_desk
+from relay.admin.control_socket import control, socket_path
+from relay.admin.operations import OwnDesk
+from relay.admin.tap import LISTENERS, Lost, Seen, Tap, Wish
+from relay.core.event import Event
 from relay.routing.router import Verdict
-from relay.tap import LISTENERS, Lost, Seen, Tap, Wish
-from tests.component.asking import answering
-from tests.component.bell import PATIENCE_S
-from tests.component.house import CONTAINERS, OWN, configured, running
+from tests.component.daemon import CONTAINERS, OWN, configured, running
+from tests.component.http_client import answering
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import PATIENCE_S
 from tests.component.webhook import Webhook
 from tests.support.idle import idle
-from tests.unit.formats.samples import container
+from tests.unit.destinations.samples import container
 
 ALL = Wish(everything=True)
 TAIL = (sys.executable, "-m", "relay", "tail")

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.component.bell import Bell
+from tests.component.wait import Bell
 from tests.support.loopback import on_loopback
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from tests.crash.forkserver import Zygote, zygote
 from tests.crash.plan import Plan, plan
 from tests.crash.points import POINTS, Point
 from tests.crash.run import Record, play
-from tests.crash.zygote import Zygote, zygote
 
 AT_ONCE = 4
 """Runs side by side."""

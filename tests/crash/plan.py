@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from relay.event import Cause
+from relay.core.event import Cause
 from tests.crash.points import ENRICHING, LOOKS, POINTS, Point
 
 LEAST, MOST = 20, 60

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tests.component.bell import Bell
+from tests.component.wait import Bell
 
 DESTINATIONS = ("hook-a", "hook-b")
 """Those that get everything."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.component.bell import Bell
 from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import Bell
+from tests.crash.child import Order
+from tests.crash.forkserver import Zygote
 from tests.crash.plan import EXIT_CODE, MORE, Happening, Life, Plan
 from tests.crash.receiver import BATCHED, CURIOUS, DESTINATIONS, HOOKS, MAX, Receiver
 from tests.crash.verdict import CONCURRENCY, FIELD, Fact, Verdict, due, judge
-from tests.crash.victim import Order
-from tests.crash.zygote import Zygote
 from tests.support.daemon import write_config
 
 LOG_LINES = 30

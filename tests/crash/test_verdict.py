@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.event import Cause
+from relay.core.event import Cause
 from tests.crash.plan import EXIT_CODE, MORE, Happening
 from tests.crash.receiver import CURIOUS, DESTINATIONS, Arrival
 from tests.crash.verdict import FIELD, UNDER_WAY, Fact, judge

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from relay.lanes import UNSETTLED
+from relay.delivery.worker import UNSETTLED
 from tests.crash.plan import EXIT_CODE, MORE, Happening
 from tests.crash.receiver import CURIOUS, DESTINATIONS, HOOKS, Arrival
 

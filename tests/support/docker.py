@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.enclosed import SYSTEM_PATH, EnclosedEngine, EngineError
+from tests.support.sandboxed_engine import SYSTEM_PATH, EnclosedEngine, EngineError
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.enclosed import EngineError
+from tests.support.sandboxed_engine import EngineError
 
 PROGRAMS = ("dockerd", "containerd", "containerd-shim-runc-v2", "docker-proxy")
 """What is kept of the packages; runc, docker-init and the docker command are the machine's own."""

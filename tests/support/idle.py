@@ -1,6 +1,6 @@
 """A relay in which nothing is stuck, for there is nothing."""
 
-from relay.ops.progress import Progress
+from relay.admin.health import Progress
 
 
 def idle() -> Progress:

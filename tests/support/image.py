@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.enclosed import SYSTEM_PATH, EnclosedEngine, EngineError
 from tests.support.engines import folder
+from tests.support.sandboxed_engine import SYSTEM_PATH, EnclosedEngine, EngineError
 
 REPOSITORY = Path(__file__).parents[2]
 DOCKERFILE = REPOSITORY / "deploy" / "container" / "Dockerfile"

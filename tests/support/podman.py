@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.enclosed import SYSTEM_PATH, EnclosedEngine, EngineError
 from tests.support.engine_api import timestamp
+from tests.support.sandboxed_engine import SYSTEM_PATH, EnclosedEngine, EngineError
 
 # conmon leaves its note of a kill for memory in its current folder; Podman before 5.0 looks for it
 # in the container's bundle, never finds it, and calls no container OOMKilled

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.enclosed import SYSTEM_PATH, EngineError
+from tests.support.sandboxed_engine import SYSTEM_PATH, EngineError
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "container" / "haproxy.cfg"
 START_TIMEOUT_S = 10.0

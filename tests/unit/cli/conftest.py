@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from .kept import Place
+from tests.unit.cli.cli_store import Place
 
 CONFIG = """
 store: {path: relay.db}
@@ -20,5 +20,5 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG)
     monkeypatch.setenv("RELAY_CONFIG", str(file))
-    monkeypatch.setattr("relay.ops.logs.configure", lambda stream, level: None)
+    monkeypatch.setattr("relay.admin.logs.configure", lambda stream, level: None)
     return Place(file, tmp_path / "relay.db")

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay import __version__, cli
-from relay.event import Actor, Cause, Event
-from relay.ops.logs import Output
+from relay.admin.logs import Output
+from relay.core.event import Actor, Cause, Event
 
 CONFIG = """
 engines:
@@ -179,7 +179,7 @@ def test_a_store_that_cannot_be_used_ends_with_1(
     """It says why, with no traceback."""
     (tmp_path / "relay.db").write_bytes(b"dear diary, " * 1000)
     file.write_text(f"store: {{path: {tmp_path}/relay.db}}\n{CONFIG}")
-    monkeypatch.setattr("relay.ops.logs.configure", lambda *_, **__: Output(io.StringIO(), str))
+    monkeypatch.setattr("relay.admin.logs.configure", lambda *_, **__: Output(io.StringIO(), str))
     assert ended(monkeypatch, "run") == 1
     assert capsys.readouterr().err.startswith("relay: store ")
 
@@ -191,7 +191,7 @@ def test_a_port_that_is_taken_ends_with_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It says which, and leaves neither a socket nor a lock behind."""
-    monkeypatch.setattr("relay.ops.logs.configure", lambda *_, **__: Output(io.StringIO(), str))
+    monkeypatch.setattr("relay.admin.logs.configure", lambda *_, **__: Output(io.StringIO(), str))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         section = f"admin: {{listen: '{place}'}}\nstore: {{path: {tmp_path}/relay.db}}\n"

@@ -10,14 +10,10 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from relay.exchange import Answer
-from relay.notification import Status
-from relay.store.outbox import Outbox
-from tests.unit.formats.samples import TOLD
-from tests.unit.store.samples import told
-
-from .buried import bury, listed, numbers, three
-from .kept import (
+from relay.core.exchange import Answer
+from relay.core.notification import Status
+from relay.store.records import Outbox
+from tests.unit.cli.cli_store import (
     SECOND_NS,
     THEN_NS,
     WORDS,
@@ -28,6 +24,9 @@ from .kept import (
     relay_that_runs,
     run,
 )
+from tests.unit.cli.dead_letter_samples import bury, listed, numbers, three
+from tests.unit.destinations.samples import TOLD
+from tests.unit.store.samples import told
 
 
 def test_list(place: Place) -> None:
@@ -233,7 +232,7 @@ def test_without_a_configuration(
 ) -> None:
     """What such a relay knew is nowhere."""
     monkeypatch.delenv("RELAY_CONFIG", raising=False)
-    configuration = importlib.import_module("relay.cli.configuration")
+    configuration = importlib.import_module("relay.cli.options")
     monkeypatch.setattr(configuration, "DEFAULT_FILE", tmp_path / "none.yaml")
     assert "nothing is kept without a configuration file" in failure(run(*command))
 

@@ -5,18 +5,10 @@ import importlib
 import click
 import pytest
 
-from relay.store.outbox import Outbox
+from relay.store.records import Outbox
+from tests.unit.cli.cli_store import THEN_NS, Place, failure, keep, relay_that_runs, run
+from tests.unit.cli.dead_letter_samples import bury, numbers, three, waiting
 from tests.unit.store.samples import told
-
-from .buried import bury, numbers, three, waiting
-from .kept import (
-    THEN_NS,
-    Place,
-    failure,
-    keep,
-    relay_that_runs,
-    run,
-)
 
 
 def test_replay(place: Place) -> None:

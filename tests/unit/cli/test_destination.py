@@ -1,8 +1,7 @@
 """``relay destination``."""
 
-from relay.condition import Condition
-
-from .kept import Place, failure, relay_that_runs, run
+from relay.core.status import Condition
+from tests.unit.cli.cli_store import Place, failure, relay_that_runs, run
 
 CONDITIONS = {"ops": Condition(), "audit": Condition(stopped=True, failing=True)}
 

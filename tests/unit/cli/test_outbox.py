@@ -5,13 +5,22 @@ from functools import partial
 
 import pytest
 
-from relay.condition import Condition
-from relay.exchange import Answer, Reason, Retry
-from relay.notification import Notification
-from relay.store.outbox import Outbox
+from relay.core.exchange import Answer, Reason, Retry
+from relay.core.notification import Notification
+from relay.core.status import Condition
+from relay.store.records import Outbox
+from tests.unit.cli.cli_store import (
+    SECOND_NS,
+    THEN_NS,
+    WORDS,
+    Place,
+    hostile,
+    keep,
+    relay_that_runs,
+    run,
+    settle,
+)
 from tests.unit.store.samples import intake, told
-
-from .kept import SECOND_NS, THEN_NS, WORDS, Place, hostile, keep, relay_that_runs, run, settle
 
 NOW_NS = THEN_NS + 3_750 * SECOND_NS
 BUSY = Answer(503, "busy", None)

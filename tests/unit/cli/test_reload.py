@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.desk import NotReloaded
-from relay.errors import ConfigError, Problem
-
-from .kept import Place, failure, relay_that_runs, run
+from relay.admin.operations import NotReloaded
+from relay.core.errors import ConfigError, Problem
+from tests.unit.cli.cli_store import Place, failure, relay_that_runs, run
 
 PROBLEMS = [
     Problem("config.yaml", 3, 7, "routes[0].to", "'hok' is not a destination"),

@@ -27,7 +27,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG)
     monkeypatch.setenv("RELAY_CONFIG", str(path))
-    monkeypatch.setattr("relay.ops.logs.configure", lambda stream, level: None)
+    monkeypatch.setattr("relay.admin.logs.configure", lambda stream, level: None)
     return path
 
 

@@ -56,7 +56,7 @@ def test_a_command_is_imported_by_itself() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     loaded = set(ran.stdout.split())
-    assert "relay.daemon" in loaded
+    assert "relay.daemon.run" in loaded
     assert not loaded & {"relay.cli.check", "relay.demo", "relay.rehearsal", "jinja2"}
     assert "prometheus_client" not in loaded
 

@@ -5,14 +5,22 @@ from time import time_ns
 
 import pytest
 
-from relay.bookmark import Bookmark
-from relay.condition import Condition
-from relay.desk import EngineReport, Listening, Report
-from relay.ops import api
-from relay.store.outbox import Intake, Outbox
+from relay.admin import api
+from relay.core.checkpoint import Bookmark
+from relay.core.status import Condition, EngineReport, Listening, Report
+from relay.store.records import Intake, Outbox
+from tests.unit.cli.cli_store import (
+    SECOND_NS,
+    THEN_NS,
+    WELL,
+    WORDS,
+    Place,
+    failure,
+    keep,
+    relay_that_runs,
+    run,
+)
 from tests.unit.store.samples import intake, told
-
-from .kept import SECOND_NS, THEN_NS, WELL, WORDS, Place, failure, keep, relay_that_runs, run
 
 NOW_NS = THEN_NS + 3_750 * SECOND_NS
 CLOSED = EngineReport(None, Listening(is_open=False, behind=0, gaps=0, reconnects=0))
@@ -114,7 +122,7 @@ def test_a_store_that_says_nothing(place: Place, monkeypatch: pytest.MonkeyPatch
     async def refuse(*_: object) -> None:
         raise api._Unanswered("its store has not answered for 3 s")
 
-    monkeypatch.setattr("relay.store.sqlite.SqliteOutbox.backlog", refuse)
+    monkeypatch.setattr("relay.store.outbox.SqliteOutbox.backlog", refuse)
     with relay_that_runs(place.store):
         result = run("status")
     assert result.stderr == "store: it does not say what waits\n"
@@ -222,7 +230,7 @@ def test_wrong_usage(place: Place) -> None:
 def test_without_a_configuration(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing that could be asked."""
     monkeypatch.delenv("RELAY_CONFIG")
-    monkeypatch.setattr("relay.cli.configuration.DEFAULT_FILE", place.file.parent / "none.yaml")
+    monkeypatch.setattr("relay.cli.options.DEFAULT_FILE", place.file.parent / "none.yaml")
     assert "nothing is kept without a configuration file" in failure(run("status"))
 
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from .kept import Place, failure, run
+from tests.unit.cli.cli_store import Place, failure, run
 
 PAST_INSTEAD = "read what the engines remember with --since 10m"
 
@@ -38,7 +38,7 @@ def test_no_relay_runs(place: Place) -> None:
 def test_without_a_configuration(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no relay that could be found."""
     monkeypatch.delenv("RELAY_CONFIG")
-    monkeypatch.setattr("relay.cli.configuration.DEFAULT_FILE", place.file.parent / "none.yaml")
+    monkeypatch.setattr("relay.cli.options.DEFAULT_FILE", place.file.parent / "none.yaml")
     words = failure(run("tail"))
     assert "no relay can be asked without a configuration file" in words
     assert words.endswith(PAST_INSTEAD)

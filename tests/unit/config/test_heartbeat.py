@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import Config, parse
-from relay.errors import ConfigError
+from relay.core.errors import ConfigError
 
 REST = """
 destinations: {ops: {type: console}}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.config import Config, Field, Glob, Match, default, load, parse
-from relay.errors import ConfigError
+from relay.core.errors import ConfigError
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[2] / "config.example.yaml"

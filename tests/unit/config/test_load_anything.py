@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relay.config import load, parse
-from relay.errors import ConfigError
+from relay.core.errors import ConfigError
 from tests.unit.config.test_load import CANARIES, EXAMPLE, HERE
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from relay.config.errors import Mistakes
 from relay.config.match import Glob, Range
-from relay.config.mistakes import Mistakes
 from relay.config.patterns import exit_code, glob, regex, signal
 
 

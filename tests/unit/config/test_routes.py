@@ -11,7 +11,7 @@ from relay.config import (
     Match,
     Route,
 )
-from relay.notification import Include
+from relay.core.notification import Include
 
 CONSOLE = ConsoleDestination()
 

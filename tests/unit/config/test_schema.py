@@ -11,9 +11,9 @@ import yaml
 
 from relay.config import parse
 from relay.config.destinations import KINDS, secret_keys
+from relay.config.match_fields import FIELDS
 from relay.config.schema import schema, written_duration
-from relay.config.vocabulary import FIELDS
-from relay.errors import ConfigError
+from relay.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = schema()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.mistakes import Mistakes, Trail
+from relay.config.errors import Mistakes, Trail
 from relay.config.secrets import Outside, expand, read_files, substitute
 
 ENVIRON = {"NAME": "value", "EMPTY": "", "MONEY": "a$b${NAME}", "_x1": "y"}

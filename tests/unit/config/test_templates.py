@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from relay.config import parse
-from relay.config.values import LEAVES_MAX
-from relay.errors import ConfigError
+from relay.config.types import LEAVES_MAX
+from relay.core.errors import ConfigError
 
 HTTP = "destinations: {{to: {{type: http, url: https://x, {}}}}}\nroutes: [{{name: all, to: to}}]\n"
 SLACK = (

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import RetryConfig
-from relay.delivery.dialects import DIALECTS, plain
+from relay.core.exchange import Dead, Delivered, Reason, Response, Retry
 from relay.delivery.retry import Attempt, backoff_s, judge
-from relay.exchange import Dead, Delivered, Reason, Response, Retry
+from relay.destinations.responses import DIALECTS, plain
 
 POLICY = RetryConfig(
     initial=timedelta(seconds=1), max=timedelta(seconds=10), max_age=timedelta(hours=1)

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import ConsoleDestination, HttpDestination
-from relay.delivery.signing import signer
-from relay.delivery.webhook import stamped
-from relay.exchange import Request
+from relay.core.exchange import Request
+from relay.delivery.signing import signer, stamped
 
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
 NEW = "whsec_" + base64.b64encode(b"n" * 64).decode()

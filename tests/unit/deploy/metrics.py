@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.ops.metrics import exposition
-from tests.unit.ops.test_metrics import vitals
+from relay.admin.metrics import exposition
+from tests.unit.admin.test_metrics import vitals
 
 promtool_is_here = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not here (Debian: prometheus)"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .metrics import asked_for, labels, promtool, promtool_is_here, served
+from tests.unit.deploy.metrics import asked_for, labels, promtool, promtool_is_here, served
 
 FILE = Path(__file__).parents[3] / "deploy" / "grafana" / "relay.json"
 

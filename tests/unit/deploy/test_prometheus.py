@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .metrics import asked_for, labels, promtool, promtool_is_here, served
+from tests.unit.deploy.metrics import asked_for, labels, promtool, promtool_is_here, served
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "prometheus"
 RULES = FOLDER / "relay.rules.yaml"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .pages import DOCS, PAGES, ROOT, anchors, prose
+from tests.unit.docs.pages import DOCS, PAGES, ROOT, anchors, prose
 
 LINKS = [
     (page, target)

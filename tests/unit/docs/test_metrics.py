@@ -10,10 +10,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.ops.metrics import exposition
-from tests.unit.ops.test_metrics import vitals
-
-from .pages import DOCS, ROOT, code
+from relay.admin.metrics import exposition
+from tests.unit.admin.test_metrics import vitals
+from tests.unit.docs.pages import DOCS, ROOT, code
 
 PAGE = DOCS / "metrics.md"
 RULES = ROOT / "deploy" / "prometheus" / "relay.rules.yaml"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from .pages import DOCS, ROOT, code
+from tests.unit.docs.pages import DOCS, ROOT, code
 
 PAGE = DOCS / "promises.md"
 PROMISED, _, _ = PAGE.read_text().partition("## Not promised")

@@ -8,14 +8,13 @@ import pytest
 import yaml
 
 from relay.config import parse
-from relay.rehearsal.recording import Recording
-from relay.rehearsal.rehearsal import Rehearsal
-from relay.rehearsal.suite_reader import load_suite
-from relay.rehearsal.verdict import judge
+from relay.dryrun.compare import judge
+from relay.dryrun.recording import Recording
+from relay.dryrun.simulator import Rehearsal
+from relay.dryrun.suite_parser import load_suite
 from tests.streams import ENGINES, lines
 from tests.unit.config.test_schema import errors
-
-from .pages import DOCS, blocks
+from tests.unit.docs.pages import DOCS, blocks
 
 PAGE = DOCS / "recipes.md"
 ENVIRONMENT = {

@@ -8,8 +8,8 @@ import pytest
 
 from relay.config import parse
 from relay.config.schema import schema
-from relay.errors import ConfigError
-from tests.reference import COMMAND, FILE, reference
+from relay.core.errors import ConfigError
+from tools.reference import COMMAND, FILE, reference
 
 SCHEMA, TEXT = schema(), reference()
 SECTIONS = {name: node for name, node in SCHEMA["$defs"].items() if "properties" in node}

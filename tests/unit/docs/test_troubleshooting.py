@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.delivery.health import Turn
-from tests.reference import reference
-
-from .pages import DOCS, ROOT, code, prose
+from relay.delivery.circuit_breaker import Turn
+from tests.unit.docs.pages import DOCS, ROOT, code, prose
+from tools.reference import reference
 
 PAGE = DOCS / "troubleshooting.md"
 MESSAGES = [

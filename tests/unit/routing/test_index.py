@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import Field, Match
-from relay.config.match_reader import parse_match
-from relay.event import Event
+from relay.config.match_parser import parse_match
+from relay.core.event import Event
 from relay.routing import index
 from relay.routing.index import Index
 from relay.routing.matcher import Matcher
-from tests.unit.formats.samples import changed, container
-from tests.unit.routing.plain import events, matches, naive
+from tests.unit.destinations.samples import changed, container
+from tests.unit.routing.reference_matcher import events, matches, naive
 from tests.unit.routing.test_matcher import CHECK, DEATH, GAP
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 
 from relay.config import Field, Glob, Match, Not
-from relay.config.match_reader import parse_match
-from relay.event import Actor, Cause, Event, happening
+from relay.config.match_parser import parse_match
+from relay.core.event import Actor, Cause, Event, happening
 from relay.routing.matcher import Matcher
-from tests.unit.routing.plain import events, matches, naive
+from tests.unit.routing.reference_matcher import events, matches, naive
 
 DEATH = Event(
     id="evt_1",

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import Route
-from relay.config.match_reader import parse_match
-from relay.event import Actor, Event, happening
+from relay.config.match_parser import parse_match
+from relay.core.event import Actor, Event, happening
 from relay.routing.router import Router, Step, Verdict
-from tests.unit.routing.plain import events, matches, naive
+from tests.unit.routing.reference_matcher import events, matches, naive
 
 ALL = parse_match({})
 OWN = parse_match({"type": "relay"})

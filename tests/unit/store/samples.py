@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from relay.bookmark import Bookmark
-from relay.event import Actor, Event, event_id
-from relay.notification import Include, Notification, notify
-from relay.store.outbox import Intake, subject
+from relay.core.checkpoint import Bookmark
+from relay.core.event import Actor, Event, event_id
+from relay.core.notification import Include, Notification, notify
+from relay.store.records import Intake, subject
 
 
 def told(number: int, about: str = "web") -> Notification:

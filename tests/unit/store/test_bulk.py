@@ -8,16 +8,15 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.event import HEARTBEAT, OWN_ENGINE, happening
-from relay.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
-from relay.notification import Notification, notify
-from relay.store import adding, deliveries, outcomes, room
-from relay.store.adding import Adding
-from relay.store.outbox import Delivery, Intake, Receipt, Room, Settled
+from relay.core.event import HEARTBEAT, OWN_ENGINE, happening
+from relay.core.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
+from relay.core.notification import Notification, notify
+from relay.store import deliveries, enqueue, quota, settle
+from relay.store.enqueue import Adding
+from relay.store.records import Delivery, Intake, Receipt, Room, Settled
 from relay.store.schema import migrate
-from relay.store.statements import ROWS_MOST, SQL
-
-from .samples import held, told
+from relay.store.sql import ROWS_MOST, SQL
+from tests.unit.store.samples import held, told
 
 TO = ("ops", "audit", "free")
 HOW = Adding(10, unordered=("free",))
@@ -68,7 +67,7 @@ _large = st.lists(_plain, max_size=40).map(named)
 
 
 def taken_in(batch: Batch, bound: Room, connection: sqlite3.Connection) -> Receipt:
-    receipt, _ = room.store(Intake("here", None, batch), bound, HOW, connection)
+    receipt, _ = quota.store(Intake("here", None, batch), bound, HOW, connection)
     return receipt
 
 
@@ -90,7 +89,7 @@ def test_a_batch_is_added_as_its_notifications_one_by_one(first: Batch, second: 
             assert content(whole) == content(single)
             found = due(whole) - before
             assert receipt.due <= found
-            if not any(adding.write(*each, HOW).heartbeat for each in batch):
+            if not any(enqueue.write(*each, HOW).heartbeat for each in batch):
                 assert receipt.due == found
 
 
@@ -121,10 +120,10 @@ def test_a_full_store_does_not_know_how_it_was_filled(
     with closing(opened()) as whole, closing(opened()) as looked_at:
         for batch in batches:
             receipt = taken_in(batch, bound, whole)
-            written = [adding.write(*each, HOW) for each in batch]
-            shed = room.Shed()
-            added = room._squeeze_in(written, bound, shed, HOW.now_ns, looked_at)
-            _, _, untold = room._standing(whole)
+            written = [enqueue.write(*each, HOW) for each in batch]
+            shed = quota.Shed()
+            added = quota._squeeze_in(written, bound, shed, HOW.now_ns, looked_at)
+            _, _, untold = quota._standing(whole)
             assert receipt.undeclared_shed == untold
             assert receipt.shed == len(shed.seqs)
             assert receipt.due == added.due - shed.seqs
@@ -136,11 +135,11 @@ def test_a_store_grows_by_less_than_is_expected(batches: Sequence[Batch]) -> Non
     """Whatever is in it: else a batch that was to fit would burst the bound."""
     with closing(opened()) as connection:
         for batch in batches:
-            written = [adding.write(*each, HOW) for each in batch]
-            before, page_size, _ = room._standing(connection)
-            adding.add(written, connection)
-            after, _, _ = room._standing(connection)
-            assert after - before <= room._grows_by(written, page_size)
+            written = [enqueue.write(*each, HOW) for each in batch]
+            before, page_size, _ = quota._standing(connection)
+            enqueue.add(written, connection)
+            after, _, _ = quota._standing(connection)
+            assert after - before <= quota._grows_by(written, page_size)
 
 
 _outcomes: st.SearchStrategy[Outcome] = st.one_of(
@@ -172,8 +171,8 @@ def test_many_are_settled_as_one_by_one(
             for number, outcome, answer in chosen
             if number < len(all_)
         ]
-        told_of = outcomes.settle(settled, WIDE, LATER_NS, whole)
-        each = [outcomes.settle([one], WIDE, LATER_NS, single) for one in settled]
+        told_of = settle.settle(settled, WIDE, LATER_NS, whole)
+        each = [settle.settle([one], WIDE, LATER_NS, single) for one in settled]
         assert content(whole) == content(single)
         assert told_of >= set().union(*each)
 
@@ -187,8 +186,8 @@ def test_who_is_told_of_many_is_told_of_one(places: Sequence[int], batch: Batch)
         heads = sorted(due(whole))
         known = _known(whole)
         settled = [Settled(known[heads[it]], Delivered()) for it in places if it < len(heads)]
-        each = [outcomes.settle([one], WIDE, LATER_NS, single) for one in settled]
-        assert outcomes.settle(settled, WIDE, LATER_NS, whole) == set().union(*each)
+        each = [settle.settle([one], WIDE, LATER_NS, single) for one in settled]
+        assert settle.settle(settled, WIDE, LATER_NS, whole) == set().union(*each)
 
 
 def _known(connection: sqlite3.Connection) -> dict[int, Delivery]:
@@ -216,5 +215,5 @@ def test_few_statements_do_it() -> None:
         assert _steps(lambda: taken_in(batch, WIDE, connection), connection) < 16
         ready = deliveries.due("ops", 10, 300, [], connection).deliveries
         done = [Settled(delivery, Delivered()) for delivery in ready]
-        assert _steps(lambda: outcomes.settle(done, WIDE, 20, connection), connection) == 2
+        assert _steps(lambda: settle.settle(done, WIDE, 20, connection), connection) == 2
         assert connection.execute(SQL["backlog"]).fetchall() == []

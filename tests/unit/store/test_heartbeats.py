@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from relay.event import OWN_ENGINE, happening
-from relay.exchange import Dead, Delivered, Outcome, Reason, Retry
-from relay.notification import Notification, notify
-from relay.store.outbox import Delivery, GivenUp, Outbox, Selection, Settled, is_heartbeat
-from relay.store.sqlite import open_outbox
-
-from .samples import intake, told
+from relay.core.event import OWN_ENGINE, happening
+from relay.core.exchange import Dead, Delivered, Outcome, Reason, Retry
+from relay.core.notification import Notification, notify
+from relay.store.outbox import open_outbox
+from relay.store.records import Delivery, GivenUp, Outbox, Selection, Settled, is_heartbeat
+from tests.unit.store.samples import intake, told
 
 
 def own(number: int, action: str = "heartbeat", engine: str = OWN_ENGINE) -> Notification:

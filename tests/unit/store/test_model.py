@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import WhenFull
-from relay.exchange import Dead, Delivered, Outcome, Reason, Retry
-from relay.store.outbox import Intake, Outbox, Settled
-from relay.store.sqlite import open_outbox
-
-from .samples import told
+from relay.core.exchange import Dead, Delivered, Outcome, Reason, Retry
+from relay.store.outbox import open_outbox
+from relay.store.records import Intake, Outbox, Settled
+from tests.unit.store.samples import told
 
 DESTINATIONS = ("ops", "audit")
 SMALL = 80 * 1024

@@ -1,260 +1,303 @@
-"""What the outbox promises of deliveries, in memory."""
+"""The store's file: what survives, who may read it, and which file is refused."""
 
-from collections.abc import AsyncIterator
+import fcntl
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import msgspec
-import pytest_asyncio
+import pytest
 
-from relay.bookmark import Bookmark, seen
-from relay.container import Container
-from relay.exchange import Dead, Delivered, Reason, Retry
-from relay.notification import Included
-from relay.store.outbox import HOLD_NS, Backlog, Delivery, Intake, Outbox, Settled, subject
-from relay.store.sqlite import open_outbox
+from relay.core.checkpoint import Bookmark, seen
+from relay.core.container import Container
+from relay.core.errors import StoreError
+from relay.core.exchange import Dead, Reason, Retry
+from relay.core.notification import Notification
+from relay.store.outbox import open_outbox
+from relay.store.records import Intake, Settled
+from relay.store.schema import migrate
+from tests.unit.store.samples import fill_version_1, intake, told
 
-from .samples import held, intake, told
-
-SECOND_NS = 10**9
-MARK = Bookmark(7, 3, seen(told(1).events[0].id, 5) + seen(told(2).events[0].id, -7))
-
-
-@pytest_asyncio.fixture
-async def outbox() -> AsyncIterator[Outbox]:
-    """An empty one."""
-    async with open_outbox(None) as made:
-        yield made
-
-
-async def due(outbox: Outbox, now_ns: int, to: str = "ops") -> list[Delivery]:
-    return list((await outbox.due(to, now_ns, 100)).deliveries)
-
-
-async def told_by(outbox: Outbox, now_ns: int, to: str = "ops") -> list[int]:
-    """The numbers of the notifications that are due."""
-    return [delivery.notification.events[0].time_ns for delivery in await due(outbox, now_ns, to)]
-
-
-async def test_a_delivery_is_due_at_once(outbox: Outbox) -> None:
-    """With its notification as it was, for each of its destinations."""
-    await outbox.take_in(intake(told(1), to=("ops", "audit")), 10)
-    for to in ("ops", "audit"):
-        (delivery,) = await due(outbox, 10, to)
-        assert (delivery.destination, delivery.notification) == (to, told(1))
-        assert (delivery.created_ns, delivery.attempts) == (10, 0)
-    assert await due(outbox, 9) == []
-    assert await due(outbox, 10, "other") == []
-
-
-async def test_asking_takes_nothing_away(outbox: Outbox) -> None:
-    """What is not settled is due again: after a crash, too."""
-    await outbox.take_in(intake(told(1)), 10)
-    assert await due(outbox, 10) == await due(outbox, 10)
+MARK = Bookmark(7, 3, seen(told(1).events[0].id, 5))
+FULL_MARK = Bookmark(
+    7,
+    3,
+    seen(told(1).events[0].id, 5),
+    4,
+    True,
+    6,
+    "engine-1",
+    unheard=(5, 9),
+    drops=(("buffer_full", 5, 9, 7),),
+)
+CONTAINER = Container(
+    "c1",
+    name="web",
+    image="bb:1",
+    labels={"exitCode": "3", "a": "b\0ü"},
+    exit_code_hidden=True,
+    signal_hidden=True,
+    started_ns=1,
+    died_ns=2,
+    inferred_ns=3,
+    asked_ns=4,
+    killed_ns=5,
+    oom_ns=6,
+    oom_inferred_ns=7,
+    stop_signal=3,
+)
 
 
-async def test_of_one_subject_only_the_first_is_due(outbox: Outbox) -> None:
-    """Those behind it wait, whether they came with it or later; another subject does not."""
-    await outbox.take_in(intake(told(1), told(2), told(3, about="db")), 10)
-    await outbox.take_in(intake(told(4)), 11)
-    assert await told_by(outbox, 99) == [1, 3]
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a store may be made."""
+    return tmp_path / "state" / "relay.db"
 
 
-async def test_delivered_makes_way_for_the_next(outbox: Outbox) -> None:
-    """In the order in which they happened."""
-    await outbox.take_in(intake(told(1), told(2), told(3)), 10)
-    for number in (1, 2, 3):
-        (head,) = await due(outbox, 20)
-        assert head.notification == told(number)
-        await outbox.settle([Settled(head, Delivered())], 20)
-    assert await due(outbox, 99) == []
-    assert await outbox.pending() == {}
+def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(query).fetchall()
 
 
-async def test_dead_makes_way_for_the_next(outbox: Outbox) -> None:
-    """One that is given up holds up none."""
-    await outbox.take_in(intake(told(1), told(2)), 10)
-    (head,) = await due(outbox, 20)
-    await outbox.settle([Settled(head, Dead(Reason.EXPIRED))], 20)
-    assert await told_by(outbox, 20) == [2]
+async def make(file: Path) -> None:
+    async with open_outbox(file):
+        pass
 
 
-async def test_a_retry_keeps_its_successors_back(outbox: Outbox) -> None:
-    """Until it is due again, with its attempts counted; other subjects go on."""
-    await outbox.take_in(intake(told(1), told(2), told(3, about="db")), 10)
-    head, _ = await due(outbox, 10)
-    await outbox.settle([Settled(head, Retry(2.5, Reason.UNAVAILABLE))], 10)
-    assert await told_by(outbox, 10 + 2 * SECOND_NS) == [3]
-    again = (await due(outbox, 10 + 3 * SECOND_NS))[1]
-    assert (again.seq, again.attempts, again.created_ns) == (head.seq, 1, 10)
-    assert again.notification == told(1)
+async def refusal(file: Path) -> str:
+    """What a person is told of a store that cannot be used: one line that names it."""
+    with pytest.raises(StoreError) as caught:
+        await make(file)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert str(file) in text
+    return text
 
 
-async def test_the_same_subject_elsewhere_is_not_kept_back(outbox: Outbox) -> None:
-    """Order is kept for each destination by itself."""
-    await outbox.take_in(intake(told(1), told(2), to=("ops", "audit")), 10)
-    (head,) = await due(outbox, 10)
-    await outbox.settle([Settled(head, Delivered())], 10)
-    assert await told_by(outbox, 10) == [2]
-    assert await told_by(outbox, 10, "audit") == [1]
+async def test_survives_being_closed(file: Path) -> None:
+    """Deliveries with their attempts, those that wait behind them, and the cursor."""
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(told(1), told(2), bookmark=MARK), 10)
+        (head,) = (await outbox.due("ops", 10, 9)).deliveries
+        await outbox.settle([Settled(head, Retry(0, Reason.UNAVAILABLE))], 20)
+    async with open_outbox(file) as outbox:
+        (again,) = (await outbox.due("ops", 20, 9)).deliveries
+        assert (again.notification, again.attempts, again.created_ns) == (told(1), 1, 10)
+        assert await outbox.pending() == {"ops": 2}
+        assert await outbox.bookmark("here") == MARK
 
 
-async def test_the_longest_due_comes_first(outbox: Outbox) -> None:
-    """And no more than asked for."""
-    await outbox.take_in(intake(told(1, about="a")), 30)
-    await outbox.take_in(intake(told(2, about="b")), 20)
-    assert await told_by(outbox, 30) == [2, 1]
-    assert len((await outbox.due("ops", 30, 1)).deliveries) == 1
+async def test_deliveries_and_the_cursor_are_one_commit(file: Path) -> None:
+    """If a delivery cannot be stored, the cursor does not move past its event."""
+
+    class Odd:
+        """What cannot be written."""
+
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(bookmark=MARK), 10)
+        odd = msgspec.structs.replace(told(2), route=Odd())
+        with pytest.raises(TypeError):
+            await outbox.take_in(intake(told(1), odd, bookmark=Bookmark.beginning(99)), 10)
+        assert await outbox.bookmark("here") == MARK
+        assert await outbox.pending() == {}
 
 
-async def test_leaves_out_what_is_under_way(outbox: Outbox) -> None:
-    """Those behind it are not due in its place."""
-    await outbox.take_in(intake(told(1), told(2), told(3, about="db")), 10)
-    head, other = await due(outbox, 10)
-    assert (await outbox.due("ops", 10, 100, {head.seq})).deliveries == [other]
-    assert (await outbox.due("ops", 10, 100, {head.seq, other.seq})).deliveries == []
+async def test_what_is_committed_is_in_the_file(file: Path) -> None:
+    """Another process sees both as soon as the call returns."""
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(told(1), bookmark=MARK), 10)
+        assert rows(file, "SELECT engine, position_ns FROM cursors") == [("here", 7)]
+        assert rows(file, "SELECT destination, due_ns FROM deliveries") == [("ops", 10)]
 
 
-async def test_says_when_there_is_more(outbox: Outbox) -> None:
-    """The first time at which something will be due that is not yet."""
-    await outbox.take_in(intake(told(1, about="a"), told(2, about="b"), told(3, about="a")), 0)
-    assert (await outbox.due("ops", 0, 100)).next_ns is None
-    for delivery, after_s in zip(await due(outbox, 0), (5, 3), strict=True):
-        await outbox.settle([Settled(delivery, Retry(after_s, Reason.UNAVAILABLE))], 0)
-    assert (await outbox.due("ops", 0, 100)).next_ns == 3 * SECOND_NS
-    assert (await outbox.due("ops", 3 * SECOND_NS, 100)).next_ns == 5 * SECOND_NS
-    assert (await outbox.due("audit", 0, 100)).next_ns is None
+async def test_the_dead_are_kept(file: Path) -> None:
+    """With the notification, the reason and all attempts counted."""
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(told(1)), 10)
+        for now_ns, outcome in ((20, Retry(0, Reason.UNAVAILABLE)), (30, Dead(Reason.EXPIRED))):
+            (head,) = (await outbox.due("ops", now_ns, 9)).deliveries
+            await outbox.settle([Settled(head, outcome)], now_ns)
+        assert await outbox.pending() == {}
+    ((notification, *rest),) = rows(
+        file,
+        "SELECT notification, destination, created_ns, died_ns, attempts, reason FROM dead_letters",
+    )
+    assert msgspec.json.decode(notification, type=Notification) == told(1)
+    assert rest == ["ops", 10, 30, 2, "expired"]
 
 
-async def test_counts_what_waits(outbox: Outbox) -> None:
-    """By destination, those that are not due among them."""
-    await outbox.take_in(intake(told(1), told(2), to=("ops", "audit")), 10)
-    await outbox.take_in(intake(told(3), to=("ops",)), 10)
-    assert await outbox.pending() == {"ops": 3, "audit": 2}
+async def test_every_commit_is_synced(file: Path) -> None:
+    """What was told to be on disk is there after a power cut: WAL needs FULL for that."""
+    async with open_outbox(file) as outbox:
+        pragmas = await outbox._committer.run(
+            lambda connection: [
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("journal_mode", "synchronous")
+            ]
+        )
+    assert pragmas == ["wal", 2]
 
 
-async def test_says_since_when_it_waits(outbox: Outbox) -> None:
-    """The oldest that is left counts, whatever became of it so far."""
-    await outbox.take_in(intake(told(1, about="a")), 10)
-    await outbox.take_in(intake(told(2, about="b"), to=("ops", "audit")), 20)
-    assert await outbox.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 20)}
-    first, second = await due(outbox, 30)
-    await outbox.settle([Settled(first, Delivered())], 30)
-    await outbox.settle([Settled(second, Retry(60, Reason.UNAVAILABLE))], 30)
-    assert await outbox.backlog() == {"ops": Backlog(1, 20), "audit": Backlog(1, 20)}
+async def test_only_its_user_may_read_it(file: Path) -> None:
+    """Notifications hold labels; so do the files beside the store."""
+    before = os.umask(0)
+    try:
+        async with open_outbox(file) as outbox:
+            await outbox.take_in(intake(told(1)), 10)
+            modes = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(
+        ("relay.db", "relay.db-wal", "relay.db-shm", "relay.db.lock"), 0o600
+    )
+    assert file.parent.stat().st_mode & 0o777 == 0o700
 
 
-async def test_tells_the_lane_of_news(outbox: Outbox) -> None:
-    """When something was taken in for its destination, or is due because another is settled."""
-    ops, audit = outbox.news("ops"), outbox.news("audit")
-    await outbox.take_in(intake(told(1)), 10)
-    await outbox.take_in(intake(told(2)), 10)
-    assert (ops.is_set(), audit.is_set()) == (True, False)
-    for more in (True, False):
-        ops.clear()
-        (head,) = await due(outbox, 10)
-        assert not ops.is_set()
-        await outbox.settle([Settled(head, Delivered())], 10)
-        assert (ops.is_set(), audit.is_set()) == (more, False)
+async def test_a_newer_store_is_refused(file: Path) -> None:
+    """And left as it is."""
+    await make(file)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    assert "newer relay (schema 99" in await refusal(file)
+    assert rows(file, "PRAGMA user_version") == [(99,)]
 
 
-async def test_tells_the_lane_of_a_retry(outbox: Outbox) -> None:
-    """It is due some time, which only the store knows."""
-    await outbox.take_in(intake(told(1)), 10)
-    (head,) = await due(outbox, 10)
-    outbox.news("ops").clear()
-    await outbox.settle([Settled(head, Retry(1.0, Reason.UNAVAILABLE))], 10)
-    assert outbox.news("ops").is_set()
+async def test_somebody_elses_database_is_refused(file: Path) -> None:
+    """And nothing is added to it."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    assert "is not relay's" in await refusal(file)
+    assert rows(file, "SELECT name FROM sqlite_schema") == [("theirs",)]
 
 
-async def test_what_is_to_include_something_is_held(outbox: Outbox) -> None:
-    """Until it has that, or for as long as that may take."""
-    seqs = (await outbox.take_in(intake(held(told(1)), to=("ops", "audit")), 10)).seqs[0]
-    assert await due(outbox, 9 + HOLD_NS) == []
-    assert len(await due(outbox, 10 + HOLD_NS)) == 1
-    outbox.news("ops").clear()
-
-    whole = msgspec.structs.replace(held(told(1)), included=Included(logs=("so it ended",)))
-    await outbox.enrich(seqs, whole, 20)
-    assert outbox.news("ops").is_set()
-    for to in ("ops", "audit"):
-        (delivery,) = await due(outbox, 20, to)
-        assert delivery.notification == whole
+async def test_what_is_no_database_is_refused(file: Path) -> None:
+    """And not written over."""
+    file.parent.mkdir()
+    file.write_bytes(b"dear diary, " * 1000)
+    assert "not a database" in await refusal(file)
+    assert file.read_bytes() == b"dear diary, " * 1000
 
 
-async def test_what_is_enriched_keeps_its_turn(outbox: Outbox) -> None:
-    """Behind another about its subject, and behind its own failed attempt."""
-    first, second = (await outbox.take_in(intake(held(told(1)), held(told(2))), 0)).seqs
-    await outbox.enrich(second, told(2), 1)
-    assert await due(outbox, 1) == []
-    (head,) = await due(outbox, HOLD_NS)
-    await outbox.settle([Settled(head, Retry(9, Reason.UNAVAILABLE))], HOLD_NS)
-    await outbox.enrich(first, told(1), HOLD_NS)
-    assert await due(outbox, HOLD_NS) == []
-    (head,) = await due(outbox, HOLD_NS + 9 * SECOND_NS)
-    await outbox.settle([Settled(head, Delivered())], HOLD_NS + 9 * SECOND_NS)
-    assert await told_by(outbox, HOLD_NS + 9 * SECOND_NS) == [2]
+async def test_an_empty_file_becomes_a_store(file: Path) -> None:
+    """It may have been made with the right owner beforehand."""
+    file.parent.mkdir()
+    file.touch()
+    await make(file)
+    assert rows(file, "PRAGMA user_version") == [(3,)]
 
 
-async def test_what_is_settled_is_not_enriched(outbox: Outbox) -> None:
-    """It came too late; that is no mistake."""
-    (seqs,) = (await outbox.take_in(intake(held(told(1))), 0)).seqs
-    (head,) = await due(outbox, HOLD_NS)
-    await outbox.settle([Settled(head, Delivered())], HOLD_NS)
-    await outbox.enrich(seqs, told(1), HOLD_NS)
-    assert await outbox.pending() == {}
+async def test_a_store_of_version_1_is_brought_up_to_date(file: Path) -> None:
+    """With all that is in it: no delivery waits longer, and the cursor stands where it stood."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        migrate(connection, 0, to=1)
+        fill_version_1(connection)
+    async with open_outbox(file) as outbox:
+        (head,) = (await outbox.due("ops", 10, 9)).deliveries
+        assert (head.notification, head.created_ns, head.attempts) == (told(1), 10, 3)
+        assert await outbox.pending() == {"ops": 2}
+        assert await outbox.bookmark("here") == Bookmark(
+            7, 3, MARK.recent, began_ns=3, anchored=True, assumed_ns=7, identity=None
+        )
+        assert await outbox.containers("here") == []
+    assert rows(file, "PRAGMA user_version") == [(3,)]
 
 
-async def test_keeps_what_is_known_of_containers(outbox: Outbox) -> None:
-    """Of each engine, as it was said last, until it is to be known no more."""
-    for containers, gone in (
-        ([Container("c1", name="web"), Container("c2")], []),
-        ([Container("c1", name="shop")], ["c2", "c3"]),
-    ):
-        await outbox.take_in(Intake("here", None, [], containers, gone), 10)
-    assert await outbox.containers("here") == [Container("c1", name="shop")]
-    assert await outbox.containers("there") == []
+async def test_a_cursor_of_version_1_that_saw_nothing_has_no_anchor(file: Path) -> None:
+    """No event of its own has to be in the engine's history."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        migrate(connection, 0, to=1)
+        connection.execute("INSERT INTO cursors VALUES ('here', 7, 3, x'')")
+        connection.commit()
+    async with open_outbox(file) as outbox:
+        assert await outbox.bookmark("here") == Bookmark(7, 3, began_ns=3, assumed_ns=7)
 
 
-async def test_a_clock_that_was_set_back_holds_nothing_up(outbox: Outbox) -> None:
-    """What was made in the future was made now; what waits too long is due, what is held too."""
-    ahead_ns, now_ns, most_ns = 10_000 * SECOND_NS, 1_000 * SECOND_NS, 600 * SECOND_NS
-    await outbox.take_in(intake(told(1, about="a"), held(told(2, about="b"))), ahead_ns)
-    (first,) = await due(outbox, ahead_ns)
-    await outbox.settle([Settled(first, Retry(5, Reason.UNAVAILABLE))], ahead_ns)
-    assert await due(outbox, now_ns) == []
-
-    assert await outbox.settle_clock(now_ns, most_ns) == 2
-    assert await told_by(outbox, now_ns) == [1, 2]
-    assert {delivery.created_ns for delivery in await due(outbox, now_ns)} == {now_ns}
-    assert await outbox.settle_clock(now_ns, most_ns) == 0
+@pytest.mark.parametrize("mark", [MARK, FULL_MARK])
+async def test_a_bookmark_is_kept_as_it_is(file: Path, mark: Bookmark) -> None:
+    """All of it, and what it does not have."""
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(intake(bookmark=mark), 10)
+    async with open_outbox(file) as outbox:
+        assert await outbox.bookmark("here") == mark
 
 
-async def test_a_clock_that_is_right_changes_nothing(outbox: Outbox) -> None:
-    """A wait that can be goes on, and one behind another does."""
-    await outbox.take_in(intake(told(1), told(2), held(told(3, about="b"))), 0)
-    (first,) = await due(outbox, 0)
-    await outbox.settle([Settled(first, Retry(600, Reason.UNAVAILABLE))], 0)
-    assert await outbox.settle_clock(0, 600 * SECOND_NS) == 0
-    assert (await outbox.due("ops", 0, 9)).next_ns == HOLD_NS
+async def test_a_container_is_kept_as_it_is(file: Path) -> None:
+    """With all that can be known of it."""
+    assert all(
+        value != fields.default
+        for value, fields in zip(
+            msgspec.structs.astuple(CONTAINER), msgspec.structs.fields(Container), strict=True
+        )
+    )
+    async with open_outbox(file) as outbox:
+        await outbox.take_in(Intake("here", None, [], [CONTAINER]), 10)
+    async with open_outbox(file) as outbox:
+        assert await outbox.containers("here") == [CONTAINER]
 
 
-async def test_keeps_each_engines_bookmark(outbox: Outbox) -> None:
-    """As it was given last, and none for an engine never heard."""
-    assert await outbox.bookmark("here") is None
-    await outbox.take_in(intake(bookmark=Bookmark.beginning(1)), 10)
-    await outbox.take_in(intake(bookmark=MARK), 10)
-    assert await outbox.bookmark("here") == MARK
-    assert await outbox.bookmark("there") is None
+async def test_what_a_full_store_gave_up_is_not_forgotten(file: Path) -> None:
+    """However relay ends, it is counted until a batch declares it; both are one commit."""
+    many = [told(number, "x" * 3000) for number in range(400)]
+    async with open_outbox(file, max_size=256 * 1024) as outbox:
+        receipt = await outbox.take_in(intake(*many), 10)
+        assert receipt.undeclared_shed == receipt.shed > 0
+    async with open_outbox(file) as outbox:
+        again = await outbox.take_in(intake(), 10)
+        assert (again.shed, again.undeclared_shed) == (0, receipt.shed)
+        declared = Intake("here", None, [], declares_shed=receipt.shed - 2)
+        assert (await outbox.take_in(declared, 10)).undeclared_shed == 2
+        assert (await outbox.take_in(declared, 10)).undeclared_shed == 0
 
 
-async def test_without_a_bookmark_it_stays_where_it_was(outbox: Outbox) -> None:
-    """Relay's own events move no engine's cursor."""
-    await outbox.take_in(intake(bookmark=MARK), 10)
-    await outbox.take_in(intake(told(1)), 10)
-    assert await outbox.bookmark("here") == MARK
+async def test_only_one_relay_uses_a_store(file: Path) -> None:
+    """The second is told who has it; once that one is gone, it is free."""
+    async with open_outbox(file):
+        assert f"in use by another relay (pid {os.getpid()})" in await refusal(file)
+    await make(file)
 
 
-def test_a_subject_is_what_an_event_is_about() -> None:
-    """The engine's object of that type; by its name where the engine gives no id."""
-    event = told(1).events[0]
-    assert subject(event) == subject(told(2).events[0]) == "here/container/web"
-    assert subject(event) != subject(told(1, about="db").events[0])
+async def test_a_holder_that_says_nothing_is_unknown(file: Path) -> None:
+    """It may not have got so far yet."""
+    file.parent.mkdir()
+    lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "(pid unknown)" in await refusal(file)
+    finally:
+        os.close(lock)
+
+
+async def test_a_lock_that_a_crash_left_does_not_count(file: Path) -> None:
+    """It went with its process, though the file is still there."""
+    file.parent.mkdir()
+    Path(f"{file}.lock").write_text("4194304000\n")
+    await make(file)
+
+
+async def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    """Here, because it is a file."""
+    (tmp_path / "state").touch()
+    assert "cannot be written" in await refusal(tmp_path / "state" / "relay.db")
+
+
+async def test_a_refused_store_is_not_held(file: Path) -> None:
+    """Once it is mended, it can be opened."""
+    file.parent.mkdir()
+    file.write_bytes(b"dear diary, " * 1000)
+    await refusal(file)
+    file.unlink()
+    await make(file)
+
+
+async def test_in_memory_it_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a configuration nothing is kept."""
+    monkeypatch.chdir(tmp_path)
+    async with open_outbox(None) as outbox:
+        await outbox.take_in(Intake("here", MARK, []), 10)
+        assert await outbox.bookmark("here") == MARK
+    assert list(tmp_path.iterdir()) == []

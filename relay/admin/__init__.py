@@ -1,0 +1,1 @@
+"""Operating a running relay: HTTP and control socket, authentication, metrics, live events."""

@@ -1,0 +1,55 @@
+"""A webhook receiver on loopback that fails once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from relay.cli.demo.engine import Say
+
+
+class Receiver:
+    """Takes notifications and drops repeated ones by their id, as a receiver should."""
+
+    def __init__(self, expected: int, say: Say) -> None:
+        self._expected = expected
+        self._say = say
+        self._refused: set[str] = set()
+        self.taken: dict[str, int] = {}
+        """How often each id was taken."""
+        self.attempts = 0
+        self.complete = asyncio.Event()
+        """Set when all that is expected has come."""
+
+    async def _hook(self, request: web.Request) -> web.Response:
+        self.attempts += 1
+        id_ = request.headers["webhook-id"]
+        notification = await request.json()
+        (event,) = notification["events"]
+        what = f"{id_[:12]}… {notification['route']}: {event['actor']['name']} ({event['origin']})"
+        if not self._refused:
+            self._refused.add(id_)
+            self._say("receiver", f"{what}: answers 503, on purpose")
+            return web.Response(status=503)
+        again = ", the same id again" if id_ in self._refused else ""
+        self._say("receiver", f"{what}: takes it{again}")
+        self.taken[id_] = self.taken.get(id_, 0) + 1
+        if len(self.taken) >= self._expected:
+            self.complete.set()
+        return web.Response(status=204)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Serve on a free port of loopback; gives the webhook's URL."""
+        app = web.Application()
+        app.router.add_post("/hook", self._hook)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            host, port = runner.addresses[0][:2]
+            yield f"http://{host}:{port}/hook"
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,115 @@
+"""What every section of a configuration is made of, and what more than one of them holds."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from relay.config.errors import whole
+from relay.config.types import Duration, Location, Share, WholeNumber
+
+
+class Section(BaseModel):
+    """A mapping with known keys."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        coerce_numbers_to_str=True,
+        hide_input_in_errors=True,
+        defer_build=True,
+    )
+
+
+class TlsConfig(Section):
+    """How to trust the other side, and how to be trusted by it."""
+
+    ca_file: Location | None = None
+    """The certificates to trust, and no others; without it those that the system trusts."""
+    cert_file: Location | None = None
+    """The certificate to show; needs ``key_file``."""
+    key_file: Location | None = Field(default=None, validate_default=True)
+    """Its key, without a passphrase."""
+
+    @field_validator("key_file")
+    @classmethod
+    def _with_its_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "cert_file" in info.data and (value is None) != (info.data["cert_file"] is None):
+            raise whole("'cert_file' and 'key_file' go together: write both or neither")
+        return value
+
+
+class RetryConfig(Section):
+    """How long and how often a delivery is tried."""
+
+    initial: Duration = timedelta(seconds=1)
+    """The wait after the first failure: more than 0s."""
+    max: Duration = Field(default=timedelta(minutes=10), validate_default=True)
+    """The longest wait; not shorter than ``initial``."""
+    factor: Annotated[float, Field(ge=1, le=10)] = 2
+    """Each wait is so many times the one before it."""
+    jitter: Share = 0.2
+    """Each wait is up to this share shorter or longer, so that receivers are not hit in step."""
+    max_age: Duration = Field(default=timedelta(hours=72), validate_default=True)
+    """After so long a delivery becomes a dead letter; not shorter than ``initial``."""
+    max_attempts: Annotated[WholeNumber, Field(ge=1)] | None = None
+    """After so many a delivery becomes a dead letter, too; without it only by its age."""
+    max_after: Duration = timedelta(hours=24)
+    """The longest wait that a destination may ask for (``Retry-After``)."""
+
+    @field_validator("initial")
+    @classmethod
+    def _some_time(cls, value: timedelta) -> timedelta:
+        if not value:
+            raise ValueError("is no time at all")
+        return value
+
+    @field_validator("max", "max_age")
+    @classmethod
+    def _not_before_initial(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        if "initial" in info.data and value < info.data["initial"]:
+            raise whole(f"'{info.field_name}' is shorter than 'initial'")
+        return value
+
+
+class TimeoutConfig(Section):
+    """How long an attempt may take."""
+
+    connect: Duration = timedelta(seconds=5)
+    """Until there is a connection: more than 0s."""
+    total: Duration = Field(default=timedelta(seconds=15), validate_default=True)
+    """Until the answer's status is known; not shorter than ``connect``."""
+
+    @field_validator("connect")
+    @classmethod
+    def _some_time(cls, value: timedelta) -> timedelta:
+        if not value:
+            raise ValueError("is no time at all")
+        return value
+
+    @field_validator("total")
+    @classmethod
+    def _not_before_connect(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        if "connect" in info.data and value < info.data["connect"]:
+            raise whole("'total' is shorter than 'connect'")
+        return value
+
+
+WAIT_MAX = timedelta(seconds=5)
+
+
+def _wait(value: timedelta) -> timedelta:
+    if value > WAIT_MAX:
+        raise ValueError(f"is more than {WAIT_MAX.total_seconds():g}s")
+    return value
+
+
+class BatchConfig(Section):
+    """How many notifications go in one request, and how long the first waits for others."""
+
+    max: Annotated[WholeNumber, Field(ge=2, le=1000)] = 500
+    """So many at most, in a body of at most 1 MiB."""
+    wait: Annotated[Duration, AfterValidator(_wait)] = timedelta(milliseconds=50)
+    """So long the first waits for others, from when it was taken in: at most 5s. With 0s what is
+    there goes at once."""

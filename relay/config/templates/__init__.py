@@ -1,0 +1,1 @@
+"""Jinja templates in a sandbox, rendered within bounds of steps and characters."""

@@ -1,0 +1,114 @@
+"""Jinja's sandbox, with every step counted and nothing in it that can grow without bounds."""
+
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace, missing
+
+from relay.config.templates.budget import rendering, step
+from relay.config.templates.builtins import (
+    FILTERS_KNOWN,
+    GLOBALS,
+    METHODS,
+    TESTS_KNOWN,
+    refuse_what_grows,
+    written,
+)
+from relay.config.templates.step_counter import paced
+from relay.config.templates.values import NAMES, Facts, no
+
+
+class Misnamed(jinja2.UndefinedError):
+    """A name that relay does not give."""
+
+
+class _Undefined(jinja2.StrictUndefined):
+    """What is not there: using it fails, in words."""
+
+    def _fail_with_undefined_error(self, *_: object, **__: object) -> NoReturn:
+        name, held = self._undefined_name, self._undefined_obj
+        # a name that was worked out is a value
+        budget = rendering.get()
+        in_source = budget is not None and isinstance(name, str) and name in budget.source
+        shown = str(name) if in_source else None
+        is_refused = self._undefined_exception is SecurityError
+        if self._undefined_hint and not is_refused:
+            raise jinja2.UndefinedError(self._undefined_hint)
+        if held is missing or isinstance(held, Facts) or is_refused:
+            known = NAMES if held is missing else tuple(held) if isinstance(held, Facts) else ()
+            raise Misnamed(no(shown, known) if shown else "there is no such name")
+        raise jinja2.UndefinedError(f"there is no {shown!r}" if shown else "it is not there")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _fail_with_undefined_error
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _fail_with_undefined_error
+    __mod__ = __rmod__ = __pow__ = __rpow__ = __pos__ = __neg__ = _fail_with_undefined_error
+    __call__ = __getitem__ = __lt__ = __le__ = __gt__ = __ge__ = _fail_with_undefined_error
+    __int__ = __float__ = __complex__ = _fail_with_undefined_error
+    __iter__ = __str__ = __len__ = __eq__ = __ne__ = __bool__ = _fail_with_undefined_error
+    __hash__ = _fail_with_undefined_error
+    __contains__ = _fail_with_undefined_error
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._fail_with_undefined_error()
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, with every step counted and nothing in it that can grow without bounds."""
+
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
+
+    def __init__(self) -> None:
+        super().__init__(
+            undefined=_Undefined,
+            autoescape=False,
+            finalize=written,
+            keep_trailing_newline=True,
+            optimized=False,  # an expression is worked out when its steps are counted
+        )
+        self.filters = dict(FILTERS_KNOWN)
+        self.tests = dict(TESTS_KNOWN)
+        self.globals = dict(GLOBALS)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        return paced(super()._parse(source, name, filename))
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Of a mapping what it holds comes before what it can do."""
+        step()
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        step()
+        if isinstance(obj, dict):  # never what it can do
+            return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
+        return super().getitem(obj, argument)
+
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+        step(getattr(__obj, "__self__", None), *args, *kwargs.values())
+        result = super().call(__context, __obj, *args, **kwargs)
+        step(result)
+        return result
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        step(left, right)
+        refuse_what_grows(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def wrap_str_format(self, value: object) -> None:
+        """No text is formatted: a width could make it as long as it likes."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        if isinstance(obj, Namespace):
+            return not attr.startswith("_")
+        methods = next((known for kind, known in METHODS.items() if isinstance(obj, kind)), ())
+        return attr in methods and super().is_safe_attribute(obj, attr, value)
+
+
+environment = _Environment()

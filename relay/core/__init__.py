@@ -1,0 +1,1 @@
+"""Values and small objects that all packages share."""

@@ -1,0 +1,1 @@
+"""Builds all components of relay, runs them and reloads the configuration."""

@@ -1,0 +1,66 @@
+"""Writes to a terminal or a pipe."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO
+
+from relay.core.exchange import Reason, Request, Response
+
+
+class TerminalSender:
+    """A `Sender` to an unbuffered stream, such as standard output.
+
+    It writes in a daemon thread of its own, because a terminal that was paused, or a pipe that
+    nobody reads, blocks for ever and must stop neither the loop nor the end of the process.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[tuple[bytes, asyncio.Future[Response]] | None] = (
+            queue.SimpleQueue()
+        )
+        threading.Thread(target=self._run, name="terminal", daemon=True).start()
+
+    async def send(self, request: Request) -> Response:
+        """Write the body; return when the stream has taken it."""
+        done: asyncio.Future[Response] = self._loop.create_future()
+        self._jobs.put((request.body, done))
+        return await done
+
+    def close(self) -> None:
+        """Let the thread end once it has written what it was given."""
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            body, done = job
+            response = self._write(body)
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_resolve, done, response)
+
+    def _write(self, body: bytes) -> Response:
+        try:
+            while body:
+                body = body[self._stream.write(body) :]
+        except (OSError, ValueError) as error:
+            return Response(None, failure=Reason.CONNECTION, error=str(error))
+        return Response(200)
+
+
+def _resolve(done: asyncio.Future[Response], response: Response) -> None:
+    if not done.done():
+        done.set_result(response)
+
+
+@asynccontextmanager
+async def terminal_sender(stream: BinaryIO) -> AsyncIterator[TerminalSender]:
+    """A sender to the stream."""
+    sender = TerminalSender(stream)
+    try:
+        yield sender
+    finally:
+        sender.close()

@@ -1,0 +1,44 @@
+"""Why no answer came, or none that counts: a reason, and words without a secret."""
+
+import ssl
+
+from yarl import URL
+
+from relay.config import TimeoutConfig
+from relay.core.errors import system_words
+from relay.core.exchange import Reason
+from relay.delivery.http.connection import ClosedUnanswered, NotHttp
+from relay.delivery.http.pool import ConnectTimeout
+from relay.delivery.http.resolver import NoAddress
+
+
+def failed(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
+    """What kept a request from being answered; the words never hold the URL."""
+    match error:
+        case ConnectTimeout():
+            seconds = timeout.connect.total_seconds()
+            return Reason.TIMEOUT, f"no connection in {seconds:g} s"
+        case TimeoutError(errno=None):
+            return Reason.TIMEOUT, f"no answer in {timeout.total.total_seconds():g} s"
+        case NoAddress():
+            return Reason.NAME, f"the name {error.host!r} has no address"
+        case ssl.SSLCertVerificationError():
+            return Reason.TLS, f"certificate not accepted: {error}"
+        case ssl.SSLError():
+            return Reason.TLS, system_words(error)
+        case OSError():
+            return Reason.CONNECTION, system_words(error)
+        case ClosedUnanswered() | NotHttp():
+            return Reason.CONNECTION, str(error)
+        case _:
+            return Reason.CONNECTION, type(error).__name__
+
+
+def elsewhere(location: str) -> str:
+    """Where a redirect leads, without what may be secret of it."""
+    try:
+        url = URL(location)
+        place = str(url.origin()) if url.host else f"{url.scheme}:" if url.scheme else "itself"
+    except ValueError:
+        place = "what is no URL"
+    return f"a redirect to {place}, which is not followed"

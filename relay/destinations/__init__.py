@@ -1,0 +1,1 @@
+"""One module for each service that notifications are sent to."""

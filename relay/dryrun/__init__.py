@@ -1,0 +1,1 @@
+"""Runs a configuration against given events without a daemon and without delivering."""

@@ -1,1 +1,0 @@
-"""Engines: reaching them, reading their stream, and knowing how far it has been taken in."""

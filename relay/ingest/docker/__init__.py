@@ -1,0 +1,1 @@
+"""The Docker Engine (and Podman) as a source of events."""

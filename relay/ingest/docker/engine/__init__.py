@@ -1,0 +1,1 @@
+"""The engine's API: connections, records, container lists and inspections."""

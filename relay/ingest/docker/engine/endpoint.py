@@ -1,0 +1,109 @@
+"""Where an engine is, decided as the docker command decides it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.config import EngineConfig
+from relay.core.errors import RelayError
+
+DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+
+
+class EndpointError(RelayError):
+    """The environment names an engine in a way that cannot be used."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What a TLS connection is made with."""
+
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Exactly one of ``url`` and ``context`` is set."""
+
+    url: str | None
+    context: str | None
+    tls: TlsFiles | None
+
+    def __str__(self) -> str:
+        if self.url is None:
+            return f"docker context {self.context}"
+        scheme, _, rest = self.url.partition("://")
+        user, at, place = rest.rpartition("@")
+        return f"{scheme}://{user.partition(':')[0]}{at}{place}"
+
+
+def endpoint(config: EngineConfig, environ: Mapping[str, str], current_context: str) -> Endpoint:
+    """The endpoint of an engine.
+
+    The configuration's ``url`` or ``context`` first; then ``DOCKER_HOST``, ``DOCKER_CONTEXT``, the
+    context that ``docker context use`` chose (``current_context``, empty for none), and the
+    default socket, in the order of docker's own command line (docker/cli, ``cli/command/cli.go``,
+    ``resolveContextName``). ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` go with
+    ``DOCKER_HOST`` only.
+    """
+    if config.url:
+        return Endpoint(config.url, None, _configured_tls(config))
+    if config.context:
+        return _of_context(config.context)
+    if host := environ.get("DOCKER_HOST"):
+        url = _url(host)
+        return Endpoint(url, None, _environment_tls(url, environ))
+    return _of_context(environ.get("DOCKER_CONTEXT") or current_context or "default")
+
+
+def endpoints(
+    engines: Mapping[str, EngineConfig], environ: Mapping[str, str]
+) -> dict[str, Endpoint]:
+    """Those of all these engines, by name. Raises `EndpointError`; reads a file of docker's."""
+    context = current_context(Path(environ.get("HOME", "/")))
+    return {name: endpoint(engine, environ, context) for name, engine in engines.items()}
+
+
+def current_context(home: Path) -> str:
+    """The context that ``docker context use`` chose; empty where it chose none."""
+    try:
+        settings = json.loads((home / ".docker" / "config.json").read_bytes())
+        return str(settings.get("currentContext") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _url(docker_host: str) -> str:
+    """``DOCKER_HOST`` as a URL; docker reads one without a scheme as tcp."""
+    url = docker_host if "://" in docker_host else f"tcp://{docker_host}"
+    if not url.startswith(("unix://", "tcp://", "http://", "https://", "ssh://")):
+        raise EndpointError(
+            "DOCKER_HOST is none of unix://, tcp://, http://, https://, ssh://: correct it, "
+            "or write the engine's url into the configuration"
+        )
+    return url
+
+
+def _of_context(name: str) -> Endpoint:
+    """``default`` is no context of its own: it is the default socket."""
+    if name == "default":
+        return Endpoint(DEFAULT_SOCKET, None, None)
+    return Endpoint(None, name, None)
+
+
+def _configured_tls(config: EngineConfig) -> TlsFiles | None:
+    if config.tls is None:
+        return None
+    return TlsFiles(config.tls.ca_file, config.tls.cert_file, config.tls.key_file)
+
+
+def _environment_tls(host: str, environ: Mapping[str, str]) -> TlsFiles | None:
+    if not host.startswith("tcp://") or not environ.get("DOCKER_TLS_VERIFY"):
+        return None
+    folder = Path(environ.get("DOCKER_CERT_PATH") or Path(environ.get("HOME", "/")) / ".docker")
+    return TlsFiles(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")

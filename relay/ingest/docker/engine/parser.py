@@ -1,0 +1,139 @@
+"""One record of an engine's stream, read into an Event."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from relay.core.event import Actor, Event, Origin, event_id
+
+HEAD_BYTES = 200
+"""How much of a malformed record is kept for the log."""
+
+LAST_NS = 2**63
+"""What an engine's 64 bits of nanoseconds can say: until the year 2262."""
+
+_EXIT_CODE_IN = {
+    "die": ("exitCode", "containerExitCode"),
+    "exec_die": ("exitCode",),
+    "exec_died": ("containerExitCode",),
+}
+"""Where an action's exit code stands; elsewhere it is a label. ``containerExitCode`` and
+``exec_died`` are Podman's, which has the former on every event and means it on these."""
+
+
+_LIVE, _REPLAYED = Origin.LIVE, Origin.REPLAYED  # looked up for each event, it would show
+
+
+class Flaw(StrEnum):
+    """What is wrong with a malformed record."""
+
+    NOT_JSON = "not_json"
+    MISSING_FIELD = "missing_field"
+    ODD_TYPE = "odd_type"
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A record that is no event."""
+
+    flaw: Flaw
+    head: bytes
+    """Its first `HEAD_BYTES` bytes."""
+
+
+class _WireActor(msgspec.Struct, gc=False):
+    id: str = msgspec.field(default="", name="ID")
+    attributes: dict[str, str] | None = msgspec.field(default=None, name="Attributes")
+
+
+class _WireEvent(msgspec.Struct, gc=False):
+    """What of the engine's event is read (Docker Engine API, ``GET /events``).
+
+    Never the top-level ``status``, ``id`` and ``from``: they repeat the others and are gone from
+    API 1.52 on.
+    """
+
+    type: str = msgspec.field(default="", name="Type")
+    action: str = msgspec.field(default="", name="Action")
+    actor: _WireActor | None = msgspec.field(default=None, name="Actor")
+    scope: str = "local"
+    time_s: int = msgspec.field(default=0, name="time")
+    time_ns: int = msgspec.field(default=0, name="timeNano")
+
+
+_decode = msgspec.json.Decoder(_WireEvent).decode
+
+
+def parse(
+    record: bytes, *, engine: str, host: str, live_from_ns: int, podman: bool = False
+) -> Event | Malformed:
+    """The event that a record tells of, or what is wrong with the record.
+
+    Bytes that are not UTF-8 are replaced, not refused. An event older than ``live_from_ns``, the
+    engine's time when the stream was opened, came out of its history. Podman does not say which
+    signal was sent: what stands there is a label.
+    """
+    try:
+        wire = _decode(record)
+    except msgspec.ValidationError:
+        return Malformed(Flaw.ODD_TYPE, record[:HEAD_BYTES])
+    except RecursionError:  # nested a thousand deep
+        return Malformed(Flaw.NOT_JSON, record[:HEAD_BYTES])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        mended = record.decode(errors="replace").encode()
+        if mended != record:
+            return parse(mended, engine=engine, host=host, live_from_ns=live_from_ns, podman=podman)
+        return Malformed(Flaw.NOT_JSON, record[:HEAD_BYTES])
+    time_ns = wire.time_ns or wire.time_s * 1_000_000_000
+    if not (wire.type and wire.action and time_ns):
+        return Malformed(Flaw.MISSING_FIELD, record[:HEAD_BYTES])
+    if not 0 < time_ns < LAST_NS:
+        return Malformed(Flaw.ODD_TYPE, record[:HEAD_BYTES])
+    origin = _REPLAYED if time_ns < live_from_ns else _LIVE
+    event = _normalised(wire, time_ns, engine, host, origin)
+    return msgspec.structs.replace(event, signal=None) if podman else event
+
+
+def _normalised(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: Origin) -> Event:
+    actor, type_ = wire.actor or _WireActor(), wire.type
+    attributes = actor.attributes or {}
+    action, _, rest = wire.action.partition(": ")
+    detail = rest.strip() or None
+    return Event(  # by place: names would cost a tenth of the whole
+        event_id(engine, time_ns, type_, wire.action, actor.id, attributes),
+        engine,
+        host,
+        type_,
+        action,
+        detail,
+        wire.scope,
+        time_ns,
+        _actor(type_, actor.id, attributes),
+        None,  # its cause is found out later
+        _exit_code(action, attributes) if action in _EXIT_CODE_IN else None,
+        _number(attributes.get("signal")) if action == "kill" else None,
+        detail if action == "health_status" else None,
+        origin,
+    )
+
+
+def _actor(type_: str, id_: str, attributes: dict[str, str]) -> Actor:
+    """The actor, named as people name it: a volume by its id, an image by itself."""
+    name = attributes.get("name") or (id_ if type_ == "volume" else None)
+    image = name if type_ == "image" else attributes.get("image")
+    return Actor(id_, name, image, attributes)
+
+
+def _exit_code(action: str, attributes: dict[str, str]) -> int | None:
+    for key in _EXIT_CODE_IN[action]:
+        if (code := _number(attributes.get(key))) is not None:
+            return code
+    return None
+
+
+def _number(text: str | None) -> int | None:
+    """A small number as the engine writes it; None for a label's free text."""
+    if text is None or len(text) > 10 or not text.removeprefix("-").isdecimal():
+        return None
+    return int(text)

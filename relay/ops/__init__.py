@@ -1,1 +1,0 @@
-"""Running relay: what it says of itself."""

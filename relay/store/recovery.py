@@ -1,0 +1,166 @@
+"""What can still be read of a broken store, carried over into a new one."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.store import checkpoints, deliveries, losses
+from relay.store.faults import Broken, Loss
+from relay.store.schema import NEWEST, migrate
+
+MISSES = 10_000
+"""How many reads of one table may fail before the rest of it is given up: under a second."""
+
+LEAP = 1_000_000
+"""New deliveries are numbered from so far above the highest that is known: one whose row is lost
+may be under way, and no other may ever have its number."""
+
+_NUMBERED = ("deliveries", "dead_letters")
+_KEYED = ("cursors", "containers", "losses", "counters", "pauses", "episodes")
+"""All but the first are newer than version 1."""
+
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "notification": deliveries.read_notification,
+    "state": checkpoints.read_container,
+    "recent": checkpoints.read_recent,
+    "drops": checkpoints.read_drops,
+    "answer": deliveries.read_answer,
+}
+
+_Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    kind: type
+    required: bool
+
+    def takes(self, value: object) -> bool:
+        """Whether a value can be what was once written there."""
+        if value is None:
+            return not self.required
+        if type(value) is not self.kind:
+            return False
+        try:
+            _CHECKS.get(self.name, bool)(value)
+        except Broken:
+            return False
+        return True
+
+
+def carry_over(broken: Path, fresh: Path, aside: Path, reason: str, now_ns: int) -> Loss:
+    """Fill the empty file ``fresh`` with what can be read of a ``broken`` store.
+
+    Row by row: what cannot be read, or cannot be what was written, is left behind, and a delivery
+    that waited for one of those becomes due. The loss is kept in it too, to be declared: ``aside``
+    is where the broken one goes, and ``reason`` why.
+    """
+    place = f"{broken.absolute().as_uri()}?mode=ro"
+    with (
+        closing(sqlite3.connect(place, uri=True)) as source,
+        closing(sqlite3.connect(fresh, isolation_level=None)) as target,
+    ):
+        # a file that was cut short is read as far as it goes
+        source.execute("PRAGMA writable_schema = ON")
+        version = _version(source)
+        migrate(target, 0, to=version)
+        target.execute("BEGIN")
+        carried = sum(_carry(source, target, table) for table in _NUMBERED)
+        known = {name for (name,) in target.execute("SELECT name FROM sqlite_schema")}
+        for table in _KEYED:
+            if table in known:
+                _carry(source, target, table)
+        target.execute("COMMIT")
+        migrate(target, version)
+        _leap(source, target)
+        deliveries.promote_heads(now_ns, target)
+        return losses.add(aside, carried, reason, target)
+
+
+def _version(source: sqlite3.Connection) -> int:
+    with suppress(sqlite3.Error):
+        (version,) = source.execute("PRAGMA user_version").fetchone()
+        if 1 <= version <= NEWEST:
+            return int(version)
+    return NEWEST
+
+
+def _carry(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:
+    """Returns how many rows of the table came over."""
+    columns = _columns(target, table)
+    names = ", ".join(column.name for column in columns)
+    places = ", ".join("?" * len(columns))
+    rows = (_numbered if table in _NUMBERED else _keyed)(source, table, names)
+    before = target.total_changes
+    target.executemany(
+        f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})",  # noqa: S608 - of the schema
+        (row for row in rows if _sound(row, columns)),
+    )
+    return target.total_changes - before
+
+
+def _columns(target: sqlite3.Connection, table: str) -> list[_Column]:
+    kinds = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+    return [
+        _Column(name, kinds[kind], bool(required or key))
+        for _, name, kind, required, _, key in target.execute(f"PRAGMA table_info({table})")
+    ]
+
+
+def _sound(row: _Row, columns: Sequence[_Column]) -> bool:
+    return all(column.takes(value) for column, value in zip(columns, row, strict=True))
+
+
+def _numbered(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
+    """The rows of a table with numbers, around those that cannot be read: by halves, and halves."""
+    query = f"SELECT {names} FROM {table} WHERE seq BETWEEN ? AND ? ORDER BY seq"  # noqa: S608
+    ranges = [(1, _highest(source, table))]
+    misses = 0
+    while ranges and misses < MISSES:
+        low, high = ranges.pop()
+        try:
+            for row in source.execute(query, (low, high)):
+                yield row
+                low = row[0] + 1
+        except sqlite3.Error:
+            misses += 1
+            if low < high:
+                middle = (low + high) // 2
+                ranges += [(middle + 1, high), (low, middle)]
+
+
+def _highest(source: sqlite3.Connection, table: str) -> int:
+    """A number that is not below any in the table."""
+    with suppress(sqlite3.Error):
+        (highest,) = source.execute(f"SELECT max(seq) FROM {table}").fetchone()  # noqa: S608
+        if isinstance(highest, int):
+            return highest
+    return 2**40
+
+
+def _keyed(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
+    """The rows of a small table, by its key, from both ends up to what cannot be read."""
+    key = names.split(",", maxsplit=1)[0]
+    for order in ("ASC", "DESC"):
+        with suppress(sqlite3.Error):
+            yield from source.execute(f"SELECT {names} FROM {table} ORDER BY {key} {order}")  # noqa: S608
+
+
+def _leap(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    numbers = [0]
+    for connection in (source, target):
+        with suppress(sqlite3.Error):
+            numbers += [
+                number
+                for (number,) in connection.execute("SELECT seq FROM sqlite_sequence")
+                if isinstance(number, int)
+            ]
+    target.execute("DELETE FROM sqlite_sequence")
+    target.executemany(
+        "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)",
+        [(table, max(numbers) + LEAP) for table in _NUMBERED],
+    )

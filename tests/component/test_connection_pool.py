@@ -1,0 +1,300 @@
+"""The connections to a destination, over real sockets."""
+
+import asyncio
+import errno
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from relay.config import HttpDestination
+from relay.core.exchange import Reason, Request, Response
+from relay.delivery.http import connection, pool
+from relay.delivery.http.sender import http_sender
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+class Server:
+    """Answers request after request, and counts connections and requests."""
+
+    def __init__(self, answers: Sequence[bytes | Answer]) -> None:
+        self.answers = list(answers)
+        self.opened = 0
+        self.closed = asyncio.Event()
+        self.url = ""
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while self.answers:
+                await reader.readuntil(b"\r\n\r\n")
+                answer = self.answers.pop(0)
+                if isinstance(answer, bytes):
+                    writer.write(answer)
+                else:
+                    await answer(writer)
+            await reader.read()
+        self.closed.set()
+        writer.close()
+
+
+@asynccontextmanager
+async def serving(*answers: bytes | Answer) -> AsyncIterator[Server]:
+    server = Server(answers)
+    listening = await asyncio.start_server(server.accept, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+    try:
+        yield server
+    finally:
+        listening.close()  # not waited for: some never answer
+
+
+async def asked(server: Server, times: int, total: str = "5s") -> list[Response]:
+    """What comes of so many requests, one after the other."""
+    to = HttpDestination.model_validate(
+        {"url": server.url, "timeout": {"connect": total, "total": total}}
+    )
+    async with http_sender(to) as http:
+        return [await http.send(Request(b"", server.url)) for _ in range(times)]
+
+
+def statuses(responses: list[Response]) -> list[int | None]:
+    return [response.status for response in responses]
+
+
+async def test_a_connection_is_used_again() -> None:
+    """One handshake for many deliveries."""
+    async with serving(OK, OK, OK) as server:
+        assert statuses(await asked(server, 3)) == [200, 200, 200]
+    assert server.opened == 1
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        OK + b"HTTP/1.1 500 what nobody asked for\r\n\r\n",
+        OK + b"\x00\x01",
+        b"HTTP/1.1 101 x\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxyz",
+    ],
+)
+async def test_a_connection_that_is_spoilt_is_not_used_again(last: bytes) -> None:
+    """What comes behind an answer is never taken for the next one."""
+    async with serving(last, OK) as server:
+        first, second = await asked(server, 2)
+    assert (first.status or 0) < 300
+    assert (second.status, second.body) == (200, b"ok")
+    assert server.opened == 2
+
+
+async def test_what_comes_while_nothing_is_asked_ends_the_connection() -> None:
+    """It is the answer to nothing."""
+    go_on = asyncio.Event()
+
+    async def speak_twice(writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await go_on.wait()
+        writer.write(b"HTTP/1.1 500 late\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(speak_twice, OK) as server:
+        to = HttpDestination.model_validate({"url": server.url})
+        async with http_sender(to) as http:
+            await http.send(Request(b"", server.url))
+            go_on.set()
+            await server.closed.wait()
+            assert (await http.send(Request(b"", server.url))).status == 200
+
+
+async def test_an_answer_that_announces_another_is_none() -> None:
+    """Hints that come early (103) say nothing of what became of the request."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nRetry-After: 9\r\n\r\n"
+    late = b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"
+    async with serving(hints + hints + late) as server:
+        (response,) = await asked(server, 1)
+    assert response == Response(503)
+
+
+async def test_announcements_have_an_end() -> None:
+    """They are as bounded as headers are."""
+    async with serving(b"HTTP/1.1 100 Continue\r\n\r\n" * 4000) as server:
+        (response,) = await asked(server, 1)
+    assert response.error == "answered what is not HTTP, or more headers than are read"
+
+
+@pytest.mark.parametrize("cut", [0, 30])
+async def test_a_body_that_is_no_http_changes_nothing(cut: int) -> None:
+    """The status has said what became of the request, whenever the rest comes."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    gone = asyncio.Event()
+
+    async def spoilt(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        await gone.wait()
+        writer.write(b"2\r\nok\r\nno number\r\n")
+
+    async with serving(spoilt) as server:
+        to = HttpDestination.model_validate({"url": server.url})
+        async with http_sender(to) as http:
+            sending = asyncio.ensure_future(http.send(Request(b"", server.url)))
+            await asyncio.sleep(cut / 1000)
+            gone.set()
+            assert (await sending).status == 200
+
+
+async def test_a_status_of_noughts_is_an_answer() -> None:
+    """Nobody waits for another."""
+    async with serving(b"HTTP/1.1 000 x\r\nContent-Length: 0\r\n\r\n") as server:
+        (response,) = await asked(server, 1)
+    assert response.status == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1\r\no\r\n1\r\nk\r\n0\r\nX: y\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    ],
+)
+async def test_an_answer_is_read_however_it_is_said(answer: bytes) -> None:
+    """In chunks, or with the line ends that scripts write."""
+    async with serving(answer, answer) as server:
+        responses = await asked(server, 2)
+    assert [response.body for response in responses] == [b"ok", b"ok"]
+    assert server.opened == 1
+
+
+async def test_of_a_header_that_comes_twice_the_first_counts() -> None:
+    """As other clients have it."""
+    twice = b"HTTP/1.1 429 x\r\nRETRY-AFTER: 7\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n"
+    async with serving(twice) as server:
+        (response,) = await asked(server, 1)
+    assert response.headers == {"retry-after": "7"}
+
+
+async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before those are that stand between."""
+    monkeypatch.setattr(connection, "IDLE_S", 0.05)
+    async with serving(OK, OK) as server:
+        to = HttpDestination.model_validate({"url": server.url})
+        async with http_sender(to) as http:
+            await http.send(Request(b"", server.url))
+            await server.closed.wait()
+            assert (await http.send(Request(b"", server.url))).status == 200
+    assert server.opened == 2
+
+
+async def test_a_deadline_is_each_requests_own() -> None:
+    """What the one before left of its time is neither lost nor won."""
+
+    async def slowly(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.4)
+        writer.write(OK)
+
+    async def silent(_: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async with serving(slowly, slowly, slowly, silent) as server:
+        responses = await asked(server, 4, total="1s")
+    assert statuses(responses) == [200, 200, 200, None]
+    assert responses[-1].error == "no answer in 1 s"
+    assert server.opened == 1
+
+
+async def test_a_request_that_is_given_up_ends_its_connection() -> None:
+    """Its answer is not to be taken for another's."""
+    arrived = asyncio.Event()
+
+    async def silent(_: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async with serving(silent, OK) as server:
+        to = HttpDestination.model_validate({"url": server.url})
+        async with http_sender(to) as http:
+            sending = asyncio.ensure_future(http.send(Request(b"", server.url)))
+            await arrived.wait()
+            sending.cancel()
+            await asyncio.wait([sending])
+            assert (await http.send(Request(b"", server.url))).status == 200
+    assert server.opened == 2
+
+
+async def test_no_connection_in_time_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the network to look at, not the receiver."""
+
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(pool, "start_connection", never)
+    timeout = {"connect": "50ms", "total": "5s"}
+    to = HttpDestination.model_validate({"url": "http://127.0.0.1:9/", "timeout": timeout})
+    async with http_sender(to) as http:
+        response = await http.send(Request(b"", "http://127.0.0.1:9/"))
+    assert (response.failure, response.error) == (Reason.TIMEOUT, "no connection in 0.05 s")
+
+
+async def test_one_question_at_a_time_is_asked_of_a_resolver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that hangs holds one thread, and an answer serves connection after connection."""
+    asked_for: list[str] = []
+    answers = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def slow(host: str, port: int, **how: Any) -> Any:
+        if how["flags"] & socket.AI_NUMERICHOST:
+            return resolve(host, port, **how)
+        asked_for.append(host)
+        answers.wait(10)
+        return resolve("127.0.0.1", port, type=how["type"])
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    async with serving(*[OK] * 8) as server:
+        url = server.url.replace("127.0.0.1", "hooks.example")
+        async with http_sender(HttpDestination.model_validate({"url": url})) as http:
+            sending = [asyncio.ensure_future(http.send(Request(b"", url))) for _ in range(4)]
+            while not asked_for:
+                await asyncio.sleep(0)
+            answers.set()
+            assert statuses(await asyncio.gather(*sending)) == [200] * 4
+    assert asked_for == ["hooks.example"]
+
+
+async def test_a_resolver_that_failed_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next try may find what this one did not."""
+    asked_for: list[str] = []
+
+    def failing(host: str, port: int, **how: Any) -> Any:
+        if not how["flags"] & socket.AI_NUMERICHOST:
+            asked_for.append(host)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", failing)
+    to = HttpDestination.model_validate({"url": "http://hooks.example/"})
+    async with http_sender(to) as http:
+        for _ in range(2):
+            response = await http.send(Request(b"", "http://hooks.example/"))
+            assert response.failure is Reason.NAME
+    assert asked_for == ["hooks.example"] * 2
+
+
+async def test_what_the_system_gave_up_is_said_in_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is no timeout of relay's."""
+
+    async def given_up(*_: object, **__: object) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "x")
+
+    monkeypatch.setattr(pool, "start_connection", given_up)
+    to = HttpDestination.model_validate({"url": "http://127.0.0.1:9/"})
+    async with http_sender(to) as http:
+        response = await http.send(Request(b"", "http://127.0.0.1:9/"))
+    assert (response.failure, response.error) == (Reason.CONNECTION, "Connection timed out")

@@ -1,0 +1,168 @@
+"""What the stream does not tell of a container, or a label hides, is asked of the engine."""
+
+import pytest
+
+from relay.core.event import Cause, Origin
+from relay.ingest.docker import worker
+from relay.ingest.docker.engine import inspector
+from tests.component.ingest import Reading, reading
+from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
+
+
+async def opened(engine: ScriptedEngine, count: int = 1) -> None:
+    await engine.bell.wait_for(lambda: len(engine.streams) >= count)
+
+
+def told(result: Reading) -> list[tuple[str, int | None, Cause | None]]:
+    return [(event.action, event.exit_code, event.cause) for event in result.routed]
+
+
+async def test_a_label_that_hides_the_exit_code(engine: ScriptedEngine) -> None:
+    """In the middle of a batch, the engine's inspection gives the true one."""
+    engine.run("web", {"exitCode": "0"})
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        engine.die("web", 7)
+        lines = [engine.record("db"), engine.record("web"), engine.record("cache")]
+        engine.streams[0].write(b"".join(lines))
+        await result.wait_for_names("db", "web", "cache")
+    assert [event.exit_code for event in result.routed] == [3, 7, 3]
+    assert result.routed[1].cause is Cause.CRASHED
+
+
+async def test_the_history_is_asked_about_too(engine: ScriptedEngine) -> None:
+    """A hidden exit code is found though its event comes with the stream's first bytes."""
+    engine.run("web", {"exitCode": "0"})
+    engine.die("web", 7)
+    engine.record("web")
+    async with engine.serving(), reading(engine) as result:
+        await result.wait_for_names("web")
+    assert told(result) == [("die", 7, Cause.CRASHED)]
+
+
+async def test_a_batch_about_many_containers(engine: ScriptedEngine) -> None:
+    """More of them than are asked about at once."""
+    names = [f"web-{number}" for number in range(3 * inspector.AT_ONCE)]
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        for code, name in enumerate(names, 1):
+            engine.run(name, {"exitCode": "0"})
+            engine.die(name, code)
+        engine.streams[0].write(b"".join(engine.record(name) for name in names))
+        await result.wait_for_names(*names)
+    assert [event.exit_code for event in result.routed] == list(range(1, len(names) + 1))
+
+
+async def test_its_own_stop_signal(engine: ScriptedEngine) -> None:
+    """A signal that asks only this container to end explains its death; another does not."""
+    engine.run("web", stop_signal="SIGUSR1")
+    engine.run("db")
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        for name in ("web", "db"):
+            engine.tell(name, "kill", signal="10")
+            engine.die(name, 138)
+            engine.tell(name, "die", exitCode="138")
+        await result.wait_for(lambda: len(result.routed) == 4)
+    assert [event.cause for event in result.routed if event.action == "die"] == [
+        Cause.REQUESTED,
+        Cause.CRASHED,
+    ]
+
+
+async def test_a_kill_for_memory_that_no_event_tells(engine: ScriptedEngine) -> None:
+    """Podman sends no oom, and a Docker engine can skip one: inspection shows it."""
+    engine.run("web")
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        engine.die("web", 137, oom=True)
+        engine.tell("web", "die", exitCode="137")
+        await result.wait_for(lambda: len(result.routed) == 2)
+    assert told(result) == [("oom", None, None), ("die", 137, Cause.OOM)]
+    assert [event.origin for event in result.routed] == [Origin.INFERRED, Origin.LIVE]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(b"", 404), Answer(b"", 403), Answer(b"", 500), Answer(b"<html>"), Trouble.CLOSE],
+    ids=["404", "403", "500", "html", "close"],
+)
+async def test_a_container_that_cannot_be_asked_about(
+    engine: ScriptedEngine, answer: Answer | Trouble
+) -> None:
+    """Its death is told without what a label hides; it does not hold up or harm anything else."""
+    engine.answers["id-of-web"] = answer
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        engine.run("web", {"exitCode": "0"})
+        engine.tell("web", "start")
+        engine.die("web", 7)
+        engine.tell("web", "die", exitCode="7")
+        engine.happen("db")
+        await result.wait_for(lambda: len(result.routed) == 3)
+        assert len(engine.streams) == 1
+    assert told(result)[1:] == [("die", None, Cause.UNKNOWN), ("die", 3, Cause.CRASHED)]
+    assert result.own() == []
+
+
+async def test_an_engine_that_is_slow_to_tell(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events wait for it only so long; those that it told of in time keep what it told."""
+    monkeypatch.setattr(inspector, "ANSWER_S", 0.2)
+    engine.answers["id-of-web"] = Trouble.SILENCE
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        for name in ("web", "db"):
+            engine.run(name, {"exitCode": "0"})
+            engine.die(name, 7)
+        engine.streams[0].write(engine.record("web") + engine.record("db"))
+        await result.wait_for_names("web", "db")
+    assert result.routed[1].exit_code == 7
+
+
+async def test_podman_shows_a_stop_by_two_cleanups(engine: ScriptedEngine) -> None:
+    """They stand behind the death, and say that somebody asked for it."""
+    engine.podman = True
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        engine.run("web")
+        engine.tell("web", "start", containerExitCode="0")
+        engine.die("web", 0)
+        lines = [
+            engine.record("web", action=action, attributes={"containerExitCode": "0"})
+            for action in ("die", "cleanup", "cleanup")
+        ]
+        engine.streams[0].write(b"".join(lines))
+        await result.wait_for(lambda: len(result.routed) == 4)
+    assert told(result)[1] == ("die", 0, Cause.REQUESTED)
+
+
+async def test_podman_shows_an_end_by_one_cleanup(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asked for it; that is known once no other comes."""
+    monkeypatch.setattr(worker, "SETTLING_S", 0.001)
+    engine.podman = True
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        engine.run("web")
+        engine.tell("web", "start", containerExitCode="0")
+        engine.die("web", 0)
+        for action in ("die", "cleanup"):
+            engine.tell("web", action, containerExitCode="0")
+        await result.wait_for(lambda: len(result.routed) == 3)
+    assert told(result)[1] == ("die", 0, Cause.FINISHED)
+
+
+async def test_podmans_labels_hide_nothing(engine: ScriptedEngine) -> None:
+    """Its real values stand before them, and nobody needs to ask."""
+    engine.podman = True
+    async with engine.serving(), reading(engine) as result:
+        await opened(engine)
+        engine.run("web")
+        engine.tell("web", "start", containerExitCode="0", exitCode="9")
+        for action in ("die", "cleanup", "cleanup"):
+            engine.tell("web", action, containerExitCode="7", exitCode="7")
+        await result.wait_for(lambda: len(result.routed) == 4)
+    assert result.routed[1].exit_code == 7

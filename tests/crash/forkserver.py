@@ -1,0 +1,60 @@
+"""Lives of relay that begin in milliseconds: forks of a process that has it loaded."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from tests.crash.child import KILL, STOP, Order
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Zygote:
+    """One such process; it has one child at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._orders = process.stdin
+        self._answers = process.stdout
+
+    async def live(self, order: Order) -> int:
+        """One life; its exit code, or minus the number of the signal that killed it."""
+        self._write(msgspec.json.encode(order))
+        answer = await self._answers.readline()
+        assert answer, "the zygote has ended"
+        return int(answer)
+
+    def stop(self) -> None:
+        """Ask the child to end, by SIGTERM."""
+        self._write(STOP)
+
+    def kill(self) -> None:
+        """Kill the child."""
+        self._write(KILL)
+
+    def _write(self, line: bytes) -> None:
+        self._orders.write(line + b"\n")
+
+
+@asynccontextmanager
+async def zygote() -> AsyncIterator[Zygote]:
+    """One, and the end of it and its child."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.crash.child",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=REPOSITORY,
+    )
+    try:
+        yield Zygote(process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()

@@ -1,0 +1,152 @@
+"""What relays keep, for commands to be asked about."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from click.testing import CliRunner, Result
+
+from relay import cli
+from relay.admin.control_socket import control, socket_path
+from relay.admin.operations import OwnDesk, Running
+from relay.admin.tap import Tap
+from relay.core.errors import RelayError
+from relay.core.event import Actor
+from relay.core.exchange import Answer, Outcome
+from relay.core.notification import Include, Included, Notification
+from relay.core.status import Condition, EngineReport, Listening, Report
+from relay.store.outbox import open_outbox
+from relay.store.records import HOLD_NS, Outbox, Settled
+from tests.component.wait import PATIENCE_S
+from tests.support.idle import idle
+from tests.unit.store.samples import intake, told
+
+T = TypeVar("T")
+
+SECOND_NS = 10**9
+THEN_NS = 1_795_416_514 * SECOND_NS
+"""2026-11-23 06:48:34 UTC."""
+
+WORDS = 'a\x1b[2J\x9b31m\u202e\u2028\x00\r\nID  1 \U000e0041 ops"\\'
+"""What anybody could make a name be."""
+
+
+WELL = Report({"here": EngineReport(THEN_NS, Listening(True, 0, 0, 0))}, version="1.2.3")
+"""One engine, which is heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A configuration with a store that need not be there."""
+
+    file: Path
+    store: Path
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(cli.relay, arguments, input=stdin)
+
+
+def failure(result: Result) -> str:
+    """The words with which a command failed, in which there are no surprises."""
+    assert isinstance(result.exception, RelayError)
+    assert result.exception.exit_code == 1
+    return str(result.exception)
+
+
+def keep(store: Path, work: Callable[[Outbox], Coroutine[Any, Any, T]]) -> T:
+    """Do something in the store."""
+
+    async def do() -> T:
+        async with open_outbox(store) as outbox:
+            return await work(outbox)
+
+    return asyncio.run(do())
+
+
+async def settle(
+    outbox: Outbox,
+    notification: Notification,
+    outcome: Outcome,
+    *,
+    to: str = "ops",
+    made_ns: int = THEN_NS,
+    died_ns: int = THEN_NS + 60 * SECOND_NS,
+    answer: Answer | None = None,
+) -> None:
+    """Take a notification in, and settle its first attempt."""
+    receipt = await outbox.take_in(intake(notification, to=(to,)), made_ns)
+    found = (await outbox.due(to, made_ns + HOLD_NS, 1000)).deliveries
+    (delivery,) = (each for each in found if each.seq == receipt.seqs[0][0])
+    await outbox.settle([Settled(delivery, outcome, answer)], died_ns)
+
+
+def hostile(number: int) -> Notification:
+    """One in which everything is somebody else's words."""
+    whole = told(number)
+    (event,) = whole.events
+    event = msgspec.structs.replace(
+        event,
+        type=WORDS,
+        action=WORDS,
+        detail=WORDS,
+        host=WORDS,
+        health=WORDS,
+        actor=Actor(WORDS, WORDS, WORDS, {WORDS: WORDS}),
+    )
+    return msgspec.structs.replace(
+        whole,
+        route=WORDS,
+        events=(event,),
+        include=Include(1, True, ("a",)),
+        included=Included((WORDS,), WORDS, {WORDS: {WORDS: WORDS}}, WORDS),
+    )
+
+
+@contextmanager
+def relay_that_runs(
+    store: Path,
+    destinations: Collection[str] = ("ops", "audit"),
+    now_ns: int = THEN_NS,
+    conditions: Mapping[str, Condition] | None = None,
+    work: Callable[[Outbox], Coroutine[Any, Any, None]] | None = None,
+    report: Report = WELL,
+    reload: Callable[[], Sequence[str]] = tuple,
+) -> Iterator[list[str]]:
+    """One that holds the store and does nothing else; gives what it was told to enable."""
+    known = conditions or {name: Condition() for name in destinations}
+    enabled: list[str] = []
+    ready = threading.Event()
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+
+    def enable(name: str) -> bool:
+        enabled.append(name)
+        return known[name].stopped
+
+    async def reloaded() -> Sequence[str]:
+        return reload()
+
+    async def serve() -> None:
+        async with open_outbox(store) as outbox:
+            if work is not None:
+                await work(outbox)
+            running = Running(lambda: known, enable, lambda: report, reloaded)
+            desk = OwnDesk(outbox, lambda: destinations, lambda: now_ns, running)
+            async with control(socket_path(store), desk, Tap(), idle):
+                ready.set()
+                await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=[serve()])
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_S)
+        yield enabled
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(PATIENCE_S)
+        loop.close()

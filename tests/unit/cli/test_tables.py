@@ -1,0 +1,110 @@
+"""What commands print of what others wrote."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.cli.dead_letter import page, row
+from relay.cli.tables import NAME_MAX, columns, json_line, moment, name, span, why
+from relay.core.exchange import Answer
+from relay.core.text import units
+from relay.store.records import DeadLetter
+from tests.unit.destinations.samples import hostile, notifications
+
+SECOND_NS = 10**9
+
+letters = st.builds(
+    DeadLetter,
+    number=st.integers(1, 2**63 - 1),
+    destination=hostile,
+    notification=notifications,
+    created_ns=st.integers(0, 2**62),
+    died_ns=st.integers(0, 2**62),
+    attempts=st.integers(0, 2**31),
+    reason=hostile,
+    answer=st.none()
+    | st.builds(Answer, st.none() | st.integers(0, 999), hostile, st.none() | hostile),
+)
+
+
+@pytest.mark.parametrize(
+    ("length_s", "words"),
+    [
+        (-5, "0 s"),
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (4, "4 s"),
+        (60, "1 min"),
+        (90, "1 min 30 s"),
+        (3_600, "1 h"),
+        (3_605, "1 h"),
+        (3_725, "1 h 2 min"),
+        (86_400 + 59 * 60, "1 d"),
+        (30 * 86_400 + 3 * 3_600, "30 d 3 h"),
+    ],
+)
+def test_a_span(length_s: float, words: str) -> None:
+    """In its two largest units."""
+    assert span(int(length_s * SECOND_NS)) == words
+
+
+def test_a_moment() -> None:
+    """In UTC, to the second."""
+    assert moment(1_795_416_514_938_518_046) == "2026-11-23 06:48:34Z"
+
+
+@pytest.mark.parametrize(
+    ("reason", "answer", "words"),
+    [
+        (None, None, ""),
+        ("expired", None, "expired"),
+        ("expired", Answer(503, "busy", None), "expired: 503"),
+        ("refused", Answer(400, "", "invalid_payload"), "refused: 400"),
+        ("timeout", Answer(None, "", "no answer within 15 s"), "timeout: no answer within 15 s"),
+    ],
+)
+def test_why(reason: str | None, answer: Answer | None, words: str) -> None:
+    """The reason, and the status or else what went wrong."""
+    assert why(reason, answer) == words
+
+
+def test_columns() -> None:
+    """As wide as their widest cell, without blanks at the end of a line."""
+    assert list(columns([("A", "B"), ("longer", "x"), ("", "")])) == ["A       B", "longer  x", ""]
+
+
+@given(hostile)
+def test_a_name(text: str) -> None:
+    """It prints, and is short."""
+    assert name(text).isprintable()
+    assert units(name(text)) <= NAME_MAX
+
+
+@given(st.dictionaries(hostile, hostile))
+def test_json(value: dict[str, str]) -> None:
+    """It is what it was, and every character of it prints."""
+    line = json_line(value)
+    assert line.isprintable()
+    assert json.loads(line) == value
+
+
+def test_json_stays_readable() -> None:
+    """What prints is not escaped."""
+    assert json_line({"名": "für 🔥"}) == '{"名":"für 🔥"}'
+
+
+@given(letters)
+def test_a_page(letter: DeadLetter) -> None:
+    """Every line prints, and what others wrote is indented."""
+    first, *lines = page(letter)
+    assert first == f"dead letter {letter.number}"
+    assert all(line.isprintable() for line in lines)
+    assert not any(line and not line.startswith("  ") for line in lines)
+
+
+@given(letters)
+def test_a_row(letter: DeadLetter) -> None:
+    """Every cell prints, and is short."""
+    assert all(cell.isprintable() and units(cell) <= 100 for cell in row(letter))

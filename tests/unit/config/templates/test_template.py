@@ -1,0 +1,331 @@
+"""Templates: what they can say, and what neither they nor their values can do."""
+
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config.templates.context import sample
+from relay.config.templates.template import (
+    SOURCE_MAX,
+    Facts,
+    Fault,
+    Template,
+    TemplateError,
+    is_template,
+)
+from tests.unit.config.templates.templates import VALUES, failure, rendered
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("plain", "plain"),
+        ("{{ event.name }} died with {{ event.exit_code }}", "web-1 died with 3"),
+        ("{{ event.labels.tier }} {{ event.labels['a.b'] }}", "web c"),
+        ("{{ event.labels.get('none', '-') }}", "-"),
+        ("{{ event.labels.none | default('-') }}", "-"),
+        ("{{ event.detail }}|{{ event.detail or 'nothing' }}", "|nothing"),
+        ("{% if event.detail is none %}no{% endif %}", "no"),
+        (
+            "{% for one in events %}{{ loop.index }} {{ one.name }}\n{% endfor %}",
+            "1 web-1\n2 web-2\n",
+        ),
+        ("{{ event.name | upper | replace('-', '_') }}", "WEB_1"),
+        ("{{ events | map(attribute='name') | join(', ') }}", "web-1, web-2"),
+        (
+            "{{ 'a' ~ 1 ~ none }}{{ 2 + 3 * 4 }}{{ 'ab' * 2 }}{{ 7 % 3 }}{{ 2 ** 10 }}",
+            "a114abab11024",
+        ),
+        ("{{ event.labels | tojson }}", '{"tier":"web","a.b":"c"}'),
+        ("{{ 3.14159 | round(2) }}", "3.14"),
+        ("{% set n = namespace(x=1) %}{% set n.x = n.x + 1 %}{{ n.x }}", "2"),
+        ("{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m('a') }}", "<a>"),
+        ("{% raw %}{{ raw }}{% endraw %}{# said to nobody #}", "{{ raw }}"),
+        ("ends with a line\n", "ends with a line\n"),
+        ("{{ event.name.removeprefix('web-').strip() }}", "1"),
+        ("{{ event.labels.tier in ['web', 'db'] }} {{ 'tier' in event.labels }}", "True True"),
+        ("{{ event.labels.tier == 'web' }} {{ 1 < event.exit_code <= 3 }}", "True True"),
+        (
+            "{{ events | selectattr('name', 'eq', 'web-2') | map(attribute='name') | first }}",
+            "web-2",
+        ),
+        ("{{ event.detail | upper }}{{ event.detail | string | length }}", "0"),
+        ("{% for k, v in event.labels.items() %}{{ k }}={{ v }};{% endfor %}", "tier=web;a.b=c;"),
+        ("{{ event.labels | dictsort | map('join', '=') | join(' ') }}", "a.b=c tier=web"),
+        ("{{ event | tojson | length > 9 }}", "True"),
+        ("{{ event.name[:3] }} {{ event.name[::-1] }} {{ events[1:][0].name }}", "web 1-bew web-2"),
+    ],
+)
+def test_says(source: str, text: str) -> None:
+    """What people write."""
+    assert rendered(source) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "fault", "words"),
+    [
+        ("{{ evnt.name }}", Fault.NAME, "there is no 'evnt' (did you mean 'event'?)"),
+        ("{% if 0 %}{{ evnt }}{% endif %}", Fault.NAME, "there is no 'evnt' (did you mean"),
+        ("{{ event.nmae }}", Fault.NAME, "there is no 'nmae' (did you mean 'name'?)"),
+        ("{{ event.name.format(1) }}", Fault.NAME, "there is no 'format'"),
+        ("{{ event.labels.tire }}", Fault.VALUE, "there is no 'tire'"),
+        ("{{ '' | first }}", Fault.VALUE, "No first item, sequence was empty."),
+        ("{{ 1 / 0 }}", Fault.VALUE, "it fails (ZeroDivisionError)"),
+        ("{{ event.name + 1 }}", Fault.VALUE, "it fails (TypeError)"),
+        (
+            "{{ event.name",
+            Fault.SYNTAX,
+            "line 1: unexpected end of template, expected 'end of print statement'.",
+        ),
+        ("{% for x in events %}", Fault.SYNTAX, "line 1: Unexpected end of template."),
+        ("a\n{% fi %}", Fault.SYNTAX, "line 2: Encountered unknown tag 'fi'."),
+        ("{{ event.name | shout }}", Fault.SYNTAX, "line 1: No filter named 'shout'."),
+        ("{{ '%s' % event.name }}", Fault.SYNTAX, "it formats with '%': join texts with '~'"),
+        ("{{ 'x' * 99999 }}", Fault.BOUNDS, "it makes or writes too many characters"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", Fault.BOUNDS, "it nests too deep"),
+        ("x" * (SOURCE_MAX + 1), Fault.BOUNDS, f"it is longer than {SOURCE_MAX} characters"),
+    ],
+)
+def test_says_what_is_wrong(source: str, fault: Fault, words: str) -> None:
+    """Of what kind it is, and in a line, without what the values hold."""
+    error = failure(source)
+    assert error.fault is fault
+    assert str(error).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("{% include 'x' %}", "another template"),
+        ("{% import 'x' as y %}", "another template"),
+        ("{% from 'x' import y %}", "another template"),
+        ("{% extends 'x' %}", "another template"),
+        ("{% block x %}{% endblock %}", "another template"),
+        ("{{ {'a': 1} }}", "a mapping"),
+        ("{{ {} }}", "a mapping"),
+        ("{{ [event.name] }}", "a list of more than constants"),
+        ("{{ [[1]] }}", "a list of more than constants"),
+        ("{% set x = 1, event %}", "a list of more than constants"),
+        ("{{ range(*[1, 2]) }}", "arguments with '*'"),
+        ("{{ namespace(**event) }}", "arguments with '*'"),
+        ("{% for x in [1] recursive %}{% endfor %}", "a recursive loop"),
+        ("{% autoescape true %}{% endautoescape %}", "'autoescape'"),
+        ("{% macro m() %}{{ varargs }}{% endmacro %}", "'varargs'"),
+        ("{% macro m() %}{{ kwargs }}{% endmacro %}", "'kwargs'"),
+        ("{% macro m() %}{{ caller() }}{% endmacro %}", "'caller'"),
+        ("{{ self.x }}", "'self'"),
+        ("{{ super() }}", "'super'"),
+    ],
+)
+def test_holds_nothing_that_could_grow(source: str, what: str) -> None:
+    """It is refused as it is compiled, with its line."""
+    with pytest.raises(TemplateError) as caught:
+        Template(f"\n{source}")
+    assert caught.value.fault is Fault.SYNTAX
+    assert str(caught.value) == f"line 2: it holds {what}, which is not there"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ event }}",
+        "{{ event.labels }}",
+        "{{ events }}",
+        "{{ events | map(attribute='name') }}",
+        "{{ event.labels ~ '' }}",
+        "{{ event.labels + '' }}",
+        "{{ [1] * 2 }}",
+        "{{ event.labels.get }}",
+        "{{ range }}",
+        "{{ 1 if 0 else event.labels }}",
+        "{{ event.labels | string }}",
+        "{{ event.labels | upper }}",
+        "{{ event.labels | urlencode }}",
+        "{{ event.labels is lower }}",
+        "{{ events | map('string') | join }}",
+        "{{ events | join }}",
+        "{{ namespace(x=event.labels) }}",
+        "{% set n = namespace() %}{% set n.x = events %}",
+        "{{ event == events[0] }}",
+        "{{ event in events }}",
+        "{{ event is in(events) }}",
+        "{{ events | select('eq', event) | list | length }}",
+        "{{ (-8) ** 0.5 }}",
+    ],
+)
+def test_only_single_values_are_written_and_compared(source: str) -> None:
+    """A list or a mapping would be Python's way to write one, and of any size."""
+    assert failure(source).fault is Fault.KIND
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ event.__class__ }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ event.pop('name') }}",
+        "{{ event.update(name='x') }}",
+        "{{ events.append(1) }}",
+        "{{ events.clear() }}",
+        "{{ event['__class__'] }}",
+        "{{ self._TemplateReference__context }}",
+        "{{ joiner }}",
+        "{{ event | attr('__class__') }}",
+        "{% include 'x' %}",
+        "{% import 'x' as y %}",
+        "{% extends 'x' %}",
+        "{{ namespace.__init__.__globals__ }}",
+        "{{ ().__class__.__bases__[0].__subclasses__() }}",
+    ],
+)
+def test_a_template_gets_at_nothing_else(source: str) -> None:
+    """Nothing of Python, no file, and no value can be changed."""
+    failure(source)
+
+
+def test_what_a_mapping_holds_comes_before_what_it_can_do() -> None:
+    """A label may be called as a method is; the method of one that has none stays."""
+    labels = {"items": "i", "get": "g"}
+    assert rendered(
+        "{{ headline.items }}{{ headline['get'] }}{{ headline.keys() | join }}", labels
+    ) == ("igitemsget")
+    assert failure("{{ headline['values'] }}", labels).fault is Fault.VALUE
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (r"""{{ "\ud83d\ude00" }}""", "😀"),
+        (r"""{{ "\ud83d" ~ "\ude00" }}""", "😀"),
+        (r"""{{ "\ud83d" }}{{ "\ude00" }}""", "😀"),
+        (r"""a{{ "\ud83d" }}b""", "a\ufffdb"),
+        (r"""{{ "\ude00\ud83d" }}""", "\ufffd\ufffd"),
+        (r"""{{ "\ufeff" }}x""", "\ufeffx"),
+    ],
+)
+def test_halves_of_a_character_are_mended(source: str, text: str) -> None:
+    """Nothing that a template writes is without an encoding."""
+    assert rendered(source) == text
+
+
+@given(st.text() | st.sampled_from(["{{ 7*7 }}", "{% raw %}", "${X}", "{{ event.name }}"]))
+def test_a_value_is_never_a_template(value: str) -> None:
+    """It comes out as it went in."""
+    assert rendered("<{{ headline }}>", value) == f"<{value}>"
+
+
+@given(st.text(alphabet="{}%#'\"|~+*()[] .abvex01\n") | st.text())
+def test_no_source_makes_anything_but_a_text_or_an_error(source: str) -> None:
+    """And the error is one printable line that can be logged."""
+    try:
+        said = Template(source).render(VALUES)
+    except TemplateError as error:
+        said = ""
+        words = str(error)
+    else:
+        words = "none"
+    assert isinstance(said, str)
+    assert 0 < len(words) <= 200
+    assert "\n" not in words
+
+
+TELLTALE = (
+    "{{ headline + 1 }}",
+    "{{ headline.x }}",
+    "{{ headline / headline }}",
+    "{{ headline[headline] }}",
+    "{{ event[headline] }}",
+    "{{ event.labels[headline] }}",
+    "{{ events[headline] }}",
+    "{{ events | map(headline) | list }}",
+    "{{ events | map(attribute=headline) | join }}",
+    "{{ events | select(headline) | list }}",
+    "{{ events | selectattr(headline) | list }}",
+    "{{ events | sort(attribute=headline) | list }}",
+    "{{ event | dictsort(by=headline) }}",
+    "{{ events | max(attribute=headline) }}",
+    "{{ 1 + (event.name | int(headline)) }}",
+    "{{ headline | round }}",
+    "{{ range(headline) }}",
+    "{{ headline() }}",
+    "{{ event.name.split(headline, headline) }}",
+    "{{ event.labels.get(headline).x }}",
+    "{{ headline is divisibleby(headline) }}",
+    "{{ [][0] }}",
+    "{% set a, b = headline %}",
+    "{% set n = namespace(headline) %}",
+)
+
+
+@given(st.text(min_size=8, max_size=20, alphabet=st.characters(codec="ascii", categories=["L"])))
+def test_no_error_holds_a_value(secret: str) -> None:
+    """What fails says what the template does, not what it was filled with."""
+    for source in TELLTALE:
+        error = failure(source, f"secret-{secret}")
+        assert secret not in str(error)
+        assert "secret" not in repr(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("plain } }", False),
+        ("{ {", False),
+        ("a {{ b }}", True),
+        ("{% x %}", True),
+        ("{# x #}", True),
+    ],
+)
+def test_knows_a_template(text: str, wanted: bool) -> None:
+    """By what only templates hold."""
+    assert is_template(text) is wanted
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ event.labels['com.docker.compose.project'] }} {{ event.labels.get('x', '-') }}",
+        "{{ event.attributes.anything }} {{ included.inspect['State.Pid'] }}",
+        "{{ included.logs | join('\n') }} {{ included.health }} {{ included.missing }}",
+        "{{ notification.id }} {{ notification.route }} {{ notification.count }}",
+        "{{ event.exit_code + 1 }} {{ event.signal * 2 }} {{ event.time_ns // 10 }}",
+        "{{ event.time[:10] }} {{ event.detail }} {{ event.cause }} {{ event.health }}",
+        "{{ severity | upper }} {{ headline }} {{ events | length }} {{ event.actor_id[:12] }}",
+    ],
+)
+def test_the_sample_has_everything(source: str) -> None:
+    """A template is not refused for what only the sample lacks."""
+    assert Template(source).render(sample())
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "value is odd",
+        "value is even",
+        "value is divisibleby(3)",
+        "[1] | map('default') | select('divisibleby', value) | list | length",
+        "events | map(attribute='wide') | select('odd') | list | length",
+        "events | selectattr('wide', 'even') | list | length",
+    ],
+)
+def test_a_text_is_not_divided(expression: str) -> None:
+    """Python would take it for a format, and a label for the width of what it makes."""
+    wide = "%99999999d"
+    values = {"event": Facts(wide=wide), "events": [Facts(wide=wide)]}
+    template = Template("{% set value = event.wide %}{{ " + expression + " }}")
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateError, match="divides what is no number"):
+            template.render(values)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("test", ["3 is odd", "4 is even", "9 is divisibleby(3)", "not 2 is odd"])
+def test_a_number_is_divided(test: str) -> None:
+    """As Jinja does."""
+    assert rendered(f"{{{{ {test} }}}}") == "True"

@@ -1,0 +1,196 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config import AdminConfig, Config, TcpPort, UnixSocket, parse
+from relay.config.address import is_loopback, listening
+from relay.core.errors import ConfigError
+
+DESTINATIONS = "destinations: {a: {type: console}}\nroutes: [{name: a, to: a}]\n"
+
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+def _parsed(text: str, folder: Path = Path(), **environ: str) -> Config:
+    return parse(DESTINATIONS + text, file="f", environ=environ, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("127.0.0.1:9321", TcpPort("127.0.0.1", 9321)),
+        ("localhost:1", TcpPort("localhost", 1)),
+        ("0.0.0.0:65535", TcpPort("0.0.0.0", 65535)),
+        ("[::1]:9321", TcpPort("::1", 9321)),
+        ("unix:/run/relay/admin.sock", UnixSocket(Path("/run/relay/admin.sock"))),
+        ("unix:/" + 106 * "a", UnixSocket(Path("/" + 106 * "a"))),
+    ],
+)
+def test_a_place(text: str, place: TcpPort | UnixSocket) -> None:
+    """It is read, and written as it was read."""
+    assert listening(text) == place
+    assert str(place) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "9321",
+        ":9321",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "127.0.0.1:http",
+        "::1:9321",
+        "[::1]",
+        "[x]:1",
+        "me@host:1",
+        "host:1/metrics",
+        "http://host:1",
+        "host :1",
+        "host:1\n",
+        "unix:",
+        "unix:run/admin.sock",
+        "unix:/run/",
+        "unix:/a\0b",
+    ],
+)
+def test_no_place(text: str) -> None:
+    """Host and port are both to be written, and a socket's whole path."""
+    with pytest.raises(ValueError, match="is neither HOST:PORT"):
+        listening(text)
+
+
+def test_a_path_that_the_system_would_not_take() -> None:
+    """It is told how long it may be."""
+    with pytest.raises(ValueError, match="a socket's path may have 107 bytes"):
+        listening("unix:/" + 107 * "a")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "LocalHost"])
+def test_the_machine_itself(host: str) -> None:
+    """The addresses of loopback, and the name that always stands for it."""
+    assert is_loopback(host)
+    assert listening(f"[{host}]:1" if ":" in host else f"{host}:1").is_local
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("0.0.0.0", "::", "10.0.0.1", "fe80::1", "relay", "localhost.example.com", "127.1"),
+        *("127.0.0.1.nip.io", "localhost.", ""),
+    ],
+)
+def test_beyond_the_machine(host: str) -> None:
+    """Every other address, and every other name, wherever it leads today."""
+    assert not is_loopback(host)
+
+
+def test_a_socket_is_of_the_machine() -> None:
+    """Nobody reaches it from elsewhere."""
+    assert listening("unix:/run/relay/admin.sock").is_local
+
+
+@given(st.text())
+def test_any_host(host: str) -> None:
+    """Whatever it is called, it is decided; what comes of it can be listened at or not."""
+    assert is_loopback(host) in (True, False)
+
+
+def test_nowhere() -> None:
+    """Without the section nothing listens."""
+    assert _parsed("").admin is None
+
+
+def test_somewhere() -> None:
+    """The section says where."""
+    admin = _parsed('admin: {listen: "127.0.0.1:9321"}').admin
+    assert admin == AdminConfig(listen=TcpPort("127.0.0.1", 9321))
+
+
+@pytest.mark.parametrize("written", [f"token: {TOKEN}", 'token: "${TOKEN}"', "token_file: token"])
+def test_a_token(written: str, tmp_path: Path) -> None:
+    """It is written, or in the environment, or in a file; and shown nowhere."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    config = _parsed(f"admin: {{listen: 'x:1', {written}}}", tmp_path, TOKEN=TOKEN)
+    assert config.admin is not None
+    assert config.admin.token is not None
+    assert config.admin.token.get_secret_value() == TOKEN
+    assert TOKEN not in f"{config!r} {config}"
+
+
+SHORT = "too short: use 32 random characters, as `openssl rand -hex 16` prints them"
+ODD = "not a token: take letters and digits, as `openssl rand -hex 16` does"
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("token: sekrit", f"f:3:31: admin.token: the value is {SHORT}"),
+        ("token: sekrit8901234567", None),
+        ("token: sekrit890123456", f"f:3:31: admin.token: the value is {SHORT}"),
+        ('token: "${TOKEN}"', f"f:3:31: admin.token: the value is {SHORT}"),
+        ("token_file: token", f"f:3:36: admin.token_file: the value is {SHORT}"),
+        ("token_file: spaced", f"f:3:36: admin.token_file: the value is {ODD}"),
+        ("token: sekrit sekrit sekrit", f"f:3:31: admin.token: the value is {ODD}"),
+        ("token: sekrit-sékrit-sekrit", f"f:3:31: admin.token: the value is {ODD}"),
+        (
+            "token_file: nope",
+            "f:3:36: admin.token_file: 'nope' cannot be read: No such file or directory",
+        ),
+        ("token_file: empty", "f:3:36: admin.token_file: 'empty' is an empty file"),
+        ("token_file: ", "f:3:35: admin.token_file: must be the path of a file"),
+        ("token: ", "f:3:30: admin.token: is empty: write a value, or remove it"),
+        ('token: ""', "f:3:31: admin.token: is empty"),
+        ("token: [sekrit]", "f:3:24: admin.token: the value is not text: put it in quotes"),
+        (
+            "token: sekrit8901234567, token_file: token",
+            "f:3:49: admin.token_file: 'token' and 'token_file' exclude each other: keep one",
+        ),
+        (
+            "tokn_file: x",
+            "f:3:24: admin.tokn_file: unknown key 'tokn_file' (did you mean 'token_file'?)",
+        ),
+    ],
+)
+def test_no_token(written: str, problem: str | None, tmp_path: Path) -> None:
+    """What is wrong is told without a character of it."""
+    (tmp_path / "token").write_text("sekrit\n")
+    (tmp_path / "spaced").write_text("sekrit89 12345678\n")
+    (tmp_path / "empty").write_text("\n")
+    section = f"admin: {{listen: 'a:1', {written}}}"
+    if problem is None:
+        _parsed(section)
+        return
+    with pytest.raises(ConfigError) as caught:
+        _parsed(section, tmp_path, TOKEN="sekrit")
+    assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("admin:", "f:3:7: admin: is empty: write {listen: HOST:PORT}, or remove it"),
+        ("admin: {}", "f:3:1: admin: needs 'listen'"),
+        ("admin: {listen: [1]}", "f:3:9: admin.listen: must be HOST:PORT or unix:/PATH"),
+        (
+            "admin: {listen: 9321}",
+            "f:3:17: admin.listen: '9321' is neither HOST:PORT, as in 127.0.0.1:9321, "
+            "nor unix:/PATH",
+        ),
+        (
+            'admin: {listn: "x:1"}',
+            "f:3:9: admin.listn: unknown key 'listn' (did you mean 'listen'?)",
+        ),
+    ],
+)
+def test_a_wrong_section(section: str, problem: str) -> None:
+    """What is wrong is told in one line, with its place."""
+    with pytest.raises(ConfigError) as caught:
+        _parsed(section)
+    assert str(caught.value) == problem

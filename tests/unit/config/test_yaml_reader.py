@@ -1,0 +1,179 @@
+import pytest
+
+from relay.config.yaml_reader import Document, read
+from relay.core.errors import ConfigError
+
+
+def _read(text: str) -> Document:
+    return read(text, "f.yaml")
+
+
+def _refused(text: str) -> str:
+    """The one line that a text is refused with."""
+    with pytest.raises(ConfigError) as caught:
+        _read(text)
+    (problem,) = caught.value.problems
+    return str(problem)
+
+
+def _problems(text: str) -> list[str]:
+    """What is wrong with a text that can still be used."""
+    return [str(problem) for problem in _read(text).problems]
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("", None),
+        ("~", None),
+        ("null", None),
+        ("true", True),
+        ("false", False),
+        ("0", 0),
+        ("-12", -12),
+        ("1.10", "1.10"),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("True", "True"),
+        ("NULL", "NULL"),
+        ("007", "007"),
+        ("-0", "-0"),
+        ("0x10", "0x10"),
+        ("1_000", "1_000"),
+        ("1e3", "1e3"),
+        ("22:30", "22:30"),
+        ("2026-11-23", "2026-11-23"),
+        ("9999999999999999999", "9999999999999999999"),
+        ("'12'", "12"),
+        ('"true"', "true"),
+        ("''", ""),
+        ("|-\n  12", "12"),
+    ],
+)
+def test_scalars(written: str, wanted: object) -> None:
+    """Scalars stay the text they are, but for nothing, true, false and usual whole numbers."""
+    found = _read(f"a: {written}").data["a"]
+    assert found == wanted
+    assert type(found) is type(wanted)
+
+
+def test_places() -> None:
+    """Every value knows its line and column, its key's, and its text as written."""
+    places = _read("a:\n  b: [x, 1.10]\n").places
+    assert places["a",].key == (1, 1)
+    assert places["a",].text is None
+    assert places["a", "b"].key == (2, 3)
+    assert places["a", "b"].value == (2, 6)
+    assert places["a", "b", 1].value == (2, 10)
+    assert places["a", "b", 1].text == "1.10"
+
+
+def test_aliases_and_merge_keys() -> None:
+    """Anchors, aliases and merge keys work; what is written wins over what is merged in."""
+    text = "a: &a {x: 1, y: 2}\nb: &b {y: 3}\nc: *a\nd: {<<: *a, x: 9}\ne: {<<: [*b, *a], z: 0}\n"
+    data = _read(text).data
+    assert data["c"] == {"x": 1, "y": 2}
+    assert data["d"] == {"x": 9, "y": 2}
+    assert data["e"] == {"z": 0, "y": 3, "x": 1}
+
+
+def test_quoted_merge_key() -> None:
+    """A quoted ``<<`` is a key like any other."""
+    assert _read("a: {'<<': x}").data == {"a": {"<<": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "f.yaml: holds no configuration: write 'destinations' and 'routes'"),
+        ("# x\n", "f.yaml: holds no configuration: write 'destinations' and 'routes'"),
+        ("---\n", "f.yaml: holds no configuration: write 'destinations' and 'routes'"),
+        ("- a", "f.yaml:1:1: must be a mapping with 'destinations' and 'routes' at its top"),
+        ("text", "f.yaml:1:1: must be a mapping with 'destinations' and 'routes' at its top"),
+        (
+            "a: 1\n---\nb: 2\n",
+            "f.yaml:2:1: holds more than one document: remove all from this '---' on",
+        ),
+        ("\ufeffa: 1", "f.yaml: starts with a byte order mark: save it as UTF-8 without one"),
+        ("a:\n\tb: 1", "f.yaml:2:1: is not YAML: a tab stands where there must be spaces"),
+        ("a: 1\nb: x\x07y", "f.yaml:2:5: is not YAML: it holds a control character here"),
+        ("a: \ud800", "f.yaml:1:4: is not YAML: it holds a control character here"),
+        ("a: !!python/object:x.y z", "f.yaml:1:4: holds a tag ('!…'): write the plain value"),
+        ("a: [!x b]", "f.yaml:1:5: holds a tag ('!…'): write the plain value"),
+        ("a: !!str b", "f.yaml:1:4: holds a tag ('!…'): write the plain value"),
+        ("a: &x [*x]", "f.yaml:1:4: holds an alias that contains itself"),
+        ("a: &x {<<: *x}", "f.yaml:1:4: holds an alias that contains itself"),
+        ("a: *x", "f.yaml:1:4: is not YAML: found undefined alias 'x'"),
+        ('a: "\\UFFFFFFFF"', "f.yaml:1:7: is not YAML: it holds an impossible number here"),
+        (
+            "a: b: c",
+            "f.yaml:1:5: is not YAML: a ':' that can begin no mapping here: quote the text, "
+            "or indent it right",
+        ),
+        (
+            "a: {b: ${X}}",
+            "f.yaml:1:9: is not YAML: a '{' that nothing can begin with: "
+            'write "${NAME}" in quotes',
+        ),
+        (
+            "a: 'x\n",
+            "f.yaml:2:1: is not YAML: while scanning a quoted scalar that starts on line 1: "
+            "found unexpected end of stream",
+        ),
+    ],
+)
+def test_refused(text: str, line: str) -> None:
+    """What is no document is refused in one clear line."""
+    assert _refused(text) == line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x,x,x,x,x,x,x,x,x]\n"
+        + "".join(
+            f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n"
+            for i in range(9)
+        ),
+        "a0: &a0 {x: 1}\n"
+        + "".join(f"a{i + 1}: &a{i + 1} {{<<: [*a{i}, *a{i}]}}\n" for i in range(30)),
+        "a: [" + "x," * 30_000 + "]",
+    ],
+)
+def test_too_large(text: str) -> None:
+    """What is too large, by aliases, by merge keys or by itself, is one clear error."""
+    assert "is too large: more than 20000 keys and values" in _refused(text)
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 5000, "- " * 5000, "? " * 5000, "{" * 5000])
+def test_too_deep(text: str) -> None:
+    """What is nested too deeply is one clear error, and no RecursionError."""
+    assert "is nested more than 32 levels deep" in _refused(text)
+
+
+def test_too_deep_by_aliases() -> None:
+    """Depth counts with the aliases written out."""
+    text = "a0: &a0 [x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}]\n" for i in range(40))
+    assert "is nested more than 32 levels deep" in _refused(text)
+
+
+def test_duplicate_key() -> None:
+    """A key that is written twice is told with both lines; the first one counts."""
+    text = "a:\n  ops: 1\n  ops: 2\n"
+    assert _problems(text) == ["f.yaml:3:3: a.ops: 'ops' is written twice: on line 2 and on line 3"]
+    assert _read(text).data == {"a": {"ops": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("12: x", "f.yaml:1:1: a key must be text: write '12' in quotes"),
+        ("true: x", "f.yaml:1:1: a key must be text: write 'true' in quotes"),
+        ("a: {~: x}", "f.yaml:1:5: a: a key must be text: write '~' in quotes"),
+        ("? [a, b]\n: x", "f.yaml:1:3: a key must be text"),
+        ("a: {<<: x}", "f.yaml:1:9: a: '<<' takes a mapping or a list of mappings"),
+    ],
+)
+def test_bad_keys(text: str, message: str) -> None:
+    """A key that is not text, and a merge of what is no mapping, are told; the rest is read."""
+    assert _problems(text + "\n") == [message]

@@ -1,0 +1,225 @@
+"""Sending over HTTP, to a server on loopback."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from relay import __version__
+from relay.config import HttpDestination
+from relay.core.exchange import Reason, Request, Response
+from relay.delivery.http import connection
+from relay.delivery.http.response import ANSWER_BYTES
+from relay.delivery.http.sender import http_sender
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PATH = "/services/s3cret"
+
+
+def destination(**parts: object) -> HttpDestination:
+    """One connection to a place that does not matter: each request says where it goes."""
+    entry = {"url": f"http://127.0.0.1{PATH}", "concurrency": 1, **parts}
+    return HttpDestination.model_validate(entry)
+
+
+TO = destination()
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    """A server that answers every request with ``handler``; gives its URL with a secret in it."""
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", handler)
+    async with TestServer(app) as server:
+        yield str(server.make_url(PATH))
+
+
+def bare(response: Response) -> Response:
+    """Without the headers that are kept of it: a server dates its answers."""
+    return replace(response, headers={})
+
+
+async def answer_of(handler: Handler, request: Request | None = None) -> Response:
+    async with serving(handler) as url, http_sender(TO) as http:
+        headers = {} if request is None else request.headers
+        return bare(await http.send(Request(b"{}", url, headers)))
+
+
+@pytest.mark.parametrize("status", [200, 202, 400, 500, 503])
+async def test_gives_the_answer_as_it_came(status: int) -> None:
+    """Whatever the status: judging it is another's."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=status, text="so it is")
+
+    assert await answer_of(handler) == Response(status, b"so it is")
+
+
+async def test_follows_no_redirect() -> None:
+    """A receiver must not choose where secrets go."""
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=307, headers={"Location": "/elsewhere"})
+
+    assert (await answer_of(handler)).status == 307
+    assert asked == [PATH]
+
+
+async def test_sends_the_body_and_the_headers() -> None:
+    """The request's own, and who it is from; nothing that asks for a packed answer."""
+    got: list[tuple[str, bytes, dict[str, str]]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        got.append((request.method, await request.read(), dict(request.headers)))
+        return web.Response()
+
+    await answer_of(handler, Request(b"", "", {"webhook-id": "ntf_1"}))
+    ((method, body, headers),) = got
+    assert (method, body) == ("POST", b"{}")
+    assert headers["webhook-id"] == "ntf_1"
+    assert headers["User-Agent"] == f"relay/{__version__}"
+    assert headers["Accept-Encoding"] == "identity"
+
+
+async def test_keeps_no_cookie() -> None:
+    """One delivery tells the next nothing."""
+    cookies: list[str | None] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        cookies.append(request.headers.get("Cookie"))
+        return web.Response(headers={"Set-Cookie": "a=b"})
+
+    async with serving(handler) as url, http_sender(TO) as http:
+        for _ in range(2):
+            await http.send(Request(b"", url))
+    assert cookies == [None, None]
+
+
+async def test_unpacks_nothing() -> None:
+    """A few bytes cannot become many."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=b"not gzip at all", headers={"Content-Encoding": "gzip"})
+
+    assert await answer_of(handler) == Response(200, b"not gzip at all")
+
+
+async def test_reads_no_more_than_the_head_of_an_answer() -> None:
+    """One that never ends is cut off, and what came counts."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        while True:
+            await answer.write(b"x" * 1000)
+
+    assert await answer_of(handler) == Response(200, b"x" * ANSWER_BYTES)
+
+
+async def test_after_a_long_answer_the_next_is_its_own() -> None:
+    """What was left of the one before is not taken for it."""
+    bodies = iter([b"x" * (ANSWER_BYTES + 1), b"short"])
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=next(bodies))
+
+    async with serving(handler) as url, http_sender(TO) as http:
+        await http.send(Request(b"", url))
+        assert bare(await http.send(Request(b"", url))) == Response(200, b"short")
+
+
+async def test_no_answer_in_time_is_a_timeout() -> None:
+    """The receiver took the request and says nothing."""
+    over = asyncio.Event()
+
+    async def handler(_: web.Request) -> web.Response:
+        await over.wait()
+        return web.Response()
+
+    hasty = destination(timeout={"connect": "50ms", "total": "50ms"})
+    async with serving(handler) as url, http_sender(hasty) as http:
+        response = await http.send(Request(b"", url))
+        over.set()
+    assert (response.status, response.failure) == (None, Reason.TIMEOUT)
+    assert "s3cret" not in (response.error or "s3cret")
+
+
+async def test_refused_is_a_failed_connection() -> None:
+    """Nobody listens; the error says so in the system's words, without the URL."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}{PATH}"
+        async with http_sender(TO) as http:
+            response = await http.send(Request(b"", url))
+    assert (response.status, response.failure) == (None, Reason.CONNECTION)
+    assert response.error == "Connection refused"
+
+
+async def test_a_broken_connection_is_a_failed_connection() -> None:
+    """It was closed before an answer."""
+
+    async def handler(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    response = await answer_of(handler)
+    assert (response.status, response.failure) == (None, Reason.CONNECTION)
+    assert "s3cret" not in (response.error or "s3cret")
+
+
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [
+        ("http://127.0.0.1:1:1/s3cret", {}),
+        ("s3cret", {}),
+        ("ftp://127.0.0.1/s3cret", {}),
+        ("http://127.0.0.1/", {"Authorization": "s3cret\r\nx"}),
+    ],
+)
+async def test_what_cannot_be_sent_is_a_failure_without_a_secret(
+    url: str, headers: dict[str, str]
+) -> None:
+    """A sender never raises for it, and never shows it."""
+    async with http_sender(TO) as http:
+        response = await http.send(Request(b"", url, headers))
+    assert (response.status, response.failure) == (None, Reason.CONNECTION)
+    assert "s3cret" not in (response.error or "s3cret")
+
+
+async def test_a_body_that_breaks_off_changes_nothing() -> None:
+    """The status has said that it was taken."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "10"})
+        await response.prepare(request)
+        await response.write(b"ok")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    assert (await answer_of(handler)).status == 200
+
+
+async def test_a_body_that_drags_on_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the rest."""
+    monkeypatch.setattr(connection, "BODY_S", 0.05)
+    gone = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "10"})
+        await response.prepare(request)
+        await response.write(b"ok")
+        await gone.wait()
+        return response
+
+    async with serving(handler) as url, http_sender(TO) as http:
+        assert (await http.send(Request(b"{}", url, {}))).status == 200
+        gone.set()

@@ -1,0 +1,213 @@
+"""Whatever template a configuration may hold, with whatever it is filled: something is sent."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relay.config import parse
+from relay.config.templates.template import is_template
+from relay.core.errors import ConfigError
+from relay.core.event import Actor
+from relay.core.notification import Notification
+from relay.destinations.catalog import Render, renderer
+from tests.unit.destinations.messages import strings
+from tests.unit.destinations.samples import ATTACKS, CRASH, changed, longest, notifications, told
+from tests.unit.destinations.test_every_destination import READS, VENDORS, every_vendor, read
+from tests.unit.destinations.test_models import NEEDED
+
+PIECES = (
+    "plain ",
+    "\n",
+    "\u202e",
+    "é漢😀",
+    r'{{ "\ud83d\ude00" }}',
+    r'{{ "\ud83d" }}',
+    r'{{ "\ude00" ~ "\ud83d" }}',
+    r'{{ "\x00\x1b[2J" }}',
+    r'{{ "\r\nX: y" }}',
+    "{{ '' }}",
+    "{{ ' ' }}",
+    "{{ none }}",
+    "{{ 1e999 }}",
+    "{{ 2 ** 2000 }}",
+    "{{ 'x' * 30000 }}",
+    "{{ 1 // (event.exit_code or 0) }}",
+    "{{ headline }}",
+    "{{ event.name }}",
+    "{{ event.name[0] }}",
+    "{{ event.detail + 'x' }}",
+    "{{ event.labels.reason }}",
+    "{{ event.labels | tojson }}",
+    "{{ event | tojson }}",
+    "{{ events | map(attribute='image') | join(',') }}",
+    "{{ event.image | urlencode }}",
+    "{{ event.host | title | truncate(9) }}",
+    "{% for k, v in event.labels.items() %}{{ k }}={{ v }} {% endfor %}",
+    "{% for line in included.logs %}{{ line }}\n{% endfor %}",
+    "{{ included.health }}",
+    "{{ included.inspect | tojson }}",
+    "{{ included.inspect[event.name] }}",
+    "{{ included.inspect.a.b }}",
+    "{{ included.missing }}",
+    "{{ notification.suppressed * notification.count }}",
+    "{{ included.logs | sort | unique | first }}",
+)
+sources = st.lists(st.sampled_from(PIECES) | st.text("{}%#'\"|~[]() .abex01\n"), max_size=4).map(
+    "".join
+)
+PLACES = {
+    "headers": "headers: {{X: {0}}}",
+    "query": "query: {{q: {0}}}",
+    "body": "format: template, body: {{a: [{0}], b: {0}}}",
+    "body_text": "format: template, body_text: {0}",
+}
+
+
+def quoted(text: str) -> str:
+    """The text in YAML."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def ignored(_: str, __: str) -> None:
+    """A template may fail here."""
+
+
+def rendering(entry: str) -> Render | None:
+    """What the daemon renders with; None where it would not start."""
+    text = f"destinations: {{to: {{{entry}}}}}\nroutes: [{{name: all, to: to}}]\n"
+    try:
+        config = parse(text, file="f", environ={}, folder=Path())
+    except ConfigError:
+        return None
+    return renderer(config.destinations["to"], config.routes, colour=False, failed=ignored)
+
+
+def few(test: Callable[..., None]) -> Callable[..., None]:
+    """Of any source and any notification."""
+    slow = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+    return slow(given(sources, notifications)(test))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@few
+def test_what_is_accepted_is_rendered(place: str, source: str, notification: Notification) -> None:
+    """In a header, in the query, in a body: it never raises, and what it makes can be sent."""
+    render = rendering(f"type: http, url: https://x, {PLACES[place].format(quoted(source))}")
+    if render is None:
+        return
+    request = render(notification)
+    body = request.body.decode()
+    if place != "body_text":
+        json.loads(body)
+    assert request.headers.get("X", "").isprintable() or not is_template(source)
+    assert request.url.isascii()
+    assert urlsplit(request.url).hostname == "x"
+
+
+@every_vendor
+@few
+def test_any_words_are_rendered(kind: str, source: str, notification: Notification) -> None:
+    """As a title and as a text: the message is one all the same."""
+    words = quoted(source)
+    render = rendering(f"type: {kind}, {NEEDED[kind]}, title: {words}, text: {words}")
+    if render is not None:
+        json.loads(render(notification).body)
+
+
+@pytest.mark.parametrize("source", PIECES)
+def test_every_piece_is_accepted(source: str) -> None:
+    """Or nothing would be tried of it."""
+    assert rendering(f"type: slack, url: https://x, text: {quoted(source)}") is not None
+
+
+WORDS = {
+    "labels": "{% for k, v in event.labels.items() %}{{ k }} {{ v }} {% endfor %}",
+    "keys": "{{ event.labels | join(' ') }} {{ event.labels.keys() | list | last }}",
+    "json": "{{ event.labels | tojson }} {{ included.inspect | tojson }} {{ event | tojson }}",
+    "health": "{{ included.health }}",
+    "logs": "{{ included.logs | join(' ') }} {{ included.logs[0] }}",
+    "inspect": "{{ included.inspect.a.b[0] }} {% for k, v in included.inspect.a.items() %}"
+    "{{ k }} {{ v[1] }} {% endfor %}",
+    "missing": "{{ included.missing }} {{ event.host }} {{ event.actor_id }} {{ event.health }}",
+}
+"""All that others choose, in one line of a text."""
+every_word = pytest.mark.parametrize("what", WORDS)
+
+
+@cache
+def worded(kind: str, what: str | None) -> Render:
+    """A vendor's messages with these words as their title and their text, or with relay's own."""
+    words = "" if what is None else quoted(WORDS[what])
+    more = f", title: {words}, text: {words}" if words else ""
+    render = rendering(f"type: {kind}, {NEEDED[kind]}{more}")
+    assert render is not None
+    return render
+
+
+def attacked(attack: str) -> Notification:
+    """A crash of which everything that a template can name is an attack."""
+    event = changed(
+        CRASH,
+        host=attack,
+        health=attack,
+        actor=Actor(attack, attack, attack, {"name": attack, attack: attack}),
+    )
+    inspect = {"a": {"b": [attack, attack], attack: [attack, attack]}}
+    made = told(logs=(attack,), health=attack, inspect=inspect, missing=attack)
+    return msgspec.structs.replace(made, events=(event,))
+
+
+@every_vendor
+@every_word
+@pytest.mark.parametrize("attack", [attack for attack in ATTACKS if len(attack) < 100])
+def test_nothing_that_a_template_writes_is_read(kind: str, what: str, attack: str) -> None:
+    """No mention, no link, no markup is made of it, be it a label's name or deep in a field."""
+    sent = json.loads(worded(kind, what)(attacked(attack)).body)
+    texts = list(read(kind, sent))
+    assert texts
+    assert not [(form, text) for form in READS[kind] for text in texts if form in text]
+
+
+FORGED = "Forged: fact"
+BREAKS = "\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\\n\n"
+
+
+@every_vendor
+@every_word
+@pytest.mark.parametrize("line_break", BREAKS)
+def test_nothing_that_a_template_writes_has_a_line_of_its_own(
+    kind: str, what: str, line_break: str
+) -> None:
+    """Of what passes for a line of relay's there is no more than what a container printed."""
+    attack = line_break.join(["a", FORGED, "b"])
+    forged = [
+        sum(
+            line.strip(" *_`│").startswith(FORGED)
+            for text in strings(json.loads(render(attacked(attack)).body))
+            for line in text.splitlines()
+        )
+        for render in (worded(kind, None), worded(kind, what))
+    ]
+    assert forged[1] <= forged[0]
+
+
+@every_vendor
+@every_word
+def test_the_longest_words_are_a_message(kind: str, what: str) -> None:
+    """Whatever they are made of, within what the vendor takes."""
+    notification = longest('"<漢\n' * 5_000)
+    assert 500 < len(worded(kind, what)(notification).body) < 70_000 * (1 + (kind == "pagerduty"))
+
+
+def test_the_words_are_tried() -> None:
+    """They say what they are filled with."""
+    for what in WORDS:
+        for kind in VENDORS:
+            assert b"gotcha" in worded(kind, what)(attacked("gotcha")).body

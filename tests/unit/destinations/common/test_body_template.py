@@ -1,0 +1,159 @@
+"""Bodies of a shape that somebody else wants."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from relay.config import HttpDestination
+from relay.config.types import LEAVES_MAX
+from relay.core.exchange import Request
+from relay.core.notification import Notification, notify
+from relay.destinations.common import body_template
+from tests.unit.destinations.samples import CRASH, GONE, NOTIFICATIONS, TOLD, notifications
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "template.json"
+SAID = f"{CRASH.actor.name} crashed with exit code 42"
+BODY = {
+    "title": "{{ headline }}",
+    "tags": ["{{ severity }}", "{{ event.labels.get('tier', 'none') }}"],
+    "code": "{{ event.exit_code }}",
+    "log": "{{ included.logs | join('\n') }}",
+    "urgent": True,
+    "weight": 3,
+    "none": None,
+}
+
+
+class Failures(list[tuple[str, str]]):
+    """The templates that failed, and why."""
+
+    def note(self, where: str, why: str) -> None:
+        self.append((where, why))
+
+
+def rendered(
+    notification: Notification, failures: Failures | None = None, **parts: object
+) -> Request:
+    entry = {"url": "https://x/hook", "format": "template", **parts}
+    to = HttpDestination.model_validate(entry)
+    noted = Failures() if failures is None else failures
+    return body_template.renderer(to, noted.note)(notification)
+
+
+def body(notification: Notification, tree: object, failures: Failures | None = None) -> Any:
+    return json.loads(rendered(notification, failures, body=tree).body)
+
+
+def test_reads_as_it_was_approved() -> None:
+    """The tree's shape is kept, its texts are filled in."""
+    all_kinds = (*NOTIFICATIONS, TOLD, GONE)
+    bodies = b",".join(rendered(notification, body=BODY).body for notification in all_kinds)
+    written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
+    assert written.decode() == GOLDEN.read_text()
+
+
+def test_a_tree_is_json() -> None:
+    """Sent to the destination, and called what it is."""
+    request = rendered(NOTIFICATIONS[0], body={"a": "b"})
+    assert (request.url, request.body) == ("https://x/hook", b'{"a":"b"}')
+    assert request.headers == {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind"),
+    [({}, "text/plain; charset=utf-8"), ({"content_type": "text/csv"}, "text/csv")],
+)
+def test_a_text_is_what_it_is(parts: dict[str, Any], kind: str) -> None:
+    """Anything but JSON, under the name that it was given."""
+    request = rendered(notify("r", CRASH), body_text="{{ event.name }};ü\n", **parts)
+    assert request.body == f"{CRASH.actor.name};ü\n".encode()
+    assert request.headers == {"Content-Type": kind}
+
+
+def test_where_a_template_fails_stands_the_headline() -> None:
+    """The rest keeps its shape, and the failure is told with its place."""
+    failures = Failures()
+    tree = {"ok": "{{ event.image }}", "list": [{"bad": "{{ event.labels.nothing }}"}]}
+    sent = body(notify("r", CRASH), tree, failures)
+    assert sent == {
+        "ok": "bb:1",
+        "list": [{"bad": SAID}],
+    }
+    assert failures == [("body.list[0].bad", "there is no 'nothing'")]
+    request = rendered(notify("r", CRASH), failures, body_text="{{ event.labels.nothing }}")
+    assert request.body.decode() == SAID
+    assert failures[1][0] == "body_text"
+
+
+def test_a_body_has_one_measure_for_all_its_texts() -> None:
+    """Many long ones together are not sent; the first are, and the first that failed is told."""
+    failures = Failures()
+    sent = body(notify("r", CRASH), ["{{ 'x' * 30000 }}"] * 9, failures)
+    fits = body_template.BODY_MAX // 60_000  # made, and written
+    assert [len(text) for text in sent[:fits]] == [30_000] * fits
+    assert sent[fits:] == [SAID] * (9 - fits)
+    assert failures == [(f"body[{fits}]", "it makes or writes too many characters")]
+    slow = "{% for i in range(999) %}{% for j in range(9) %}{% endfor %}{% endfor %}"
+    assert body(notify("r", CRASH), [slow] * 20)[-1] == SAID
+
+
+def test_headlines_in_place_of_much_that_fails_are_few() -> None:
+    """A mark stands for the rest: no body grows by what fails in it."""
+    failures = Failures()
+    sent = body(notify("r", CRASH), ["{{ 1 // 0 }}"] * LEAVES_MAX, failures)
+    marks = LEAVES_MAX - body_template.HEADLINES_MAX
+    assert sent == [SAID] * body_template.HEADLINES_MAX + ["…"] * marks
+    assert failures == [("body[0]", "it fails (ZeroDivisionError)")]
+
+
+def test_the_next_notification_has_a_measure_of_its_own() -> None:
+    """As has every destination."""
+    to = HttpDestination.model_validate(
+        {"url": "https://x", "format": "template", "body": ["{{ 'x' * 30000 }}"] * 4}
+    )
+    failures = Failures()
+    render = body_template.renderer(to, failures.note)
+    assert render(notify("r", CRASH)) == render(notify("r", CRASH))
+    assert failures == []
+
+
+def test_a_name_that_has_no_encoding_is_mended() -> None:
+    """YAML can spell half a character."""
+    assert body(notify("r", CRASH), {"\ud800": {"a\udfff": "b"}}) == {"?": {"a?": "b"}}
+
+
+@pytest.mark.parametrize("source", [r'{{ "\ud83d\ude00" }}', r'{{ "\ud83d" ~ "\ude00" }}'])
+def test_halves_of_a_character_are_mended(source: str) -> None:
+    """In JSON and in a text."""
+    assert body(notify("r", CRASH), [source]) == ["😀"]
+    assert rendered(notify("r", CRASH), body_text=source).body.decode() == "😀"
+
+
+def test_what_is_no_template_is_always_sent() -> None:
+    """However long a label makes what stands before it: a receiver's key stays its key."""
+    actor = msgspec.structs.replace(CRASH.actor, attributes={"note": "x" * 65_000})
+    long = notify("r", msgspec.structs.replace(CRASH, actor=actor))
+    tree = [*["{{ event.labels.note }}"] * 9, {"key": "s3cret"}]
+    failures = Failures()
+    assert body(long, tree, failures)[-1] == {"key": "s3cret"}
+    assert failures
+
+
+@given(notifications)
+def test_no_value_breaks_out_of_its_quotes(notification: Notification) -> None:
+    """Whatever it holds, it is the one text that it was put into."""
+    event = notification.events[0]
+    sent = body(notification, {"name": "{{ event.name }}", "same": "{{ event.labels | tojson }}"})
+    assert set(sent) == {"name", "same"}
+    assert sent["name"] == (event.actor.name or "")
+    assert json.loads(sent["same"]) == dict(event.actor.attributes)
+
+
+@given(notifications)
+def test_a_text_is_always_bytes(notification: Notification) -> None:
+    """Also of what no encoding takes."""
+    assert rendered(notification, body_text="<{{ event.name }}>").body.startswith(b"<")

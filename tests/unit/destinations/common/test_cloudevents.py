@@ -1,0 +1,373 @@
+"""CloudEvents, as the official SDK reads them."""
+
+import json as stdlib
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from cloudevents.core.base import BaseCloudEvent
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core.event import Actor, Event, happening
+from relay.core.exchange import Request
+from relay.core.notification import Included, Notification, Status, notify
+from relay.core.text import MARK
+from relay.destinations.common import cloudevents, json_document
+from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.samples import (
+    ATTACKS,
+    CRASH,
+    EVERY_KIND,
+    INCLUDE,
+    NOTIFICATIONS,
+    OVER,
+    UNHEALTHY,
+    changed,
+    notifications,
+    told,
+)
+
+URL = "https://receiver.example/hook"
+MOST = cloudevents.SIZE_MAX - cloudevents.AROUND_MAX
+MODES = (cloudevents.structured, cloudevents.binary)
+both = pytest.mark.parametrize("render", MODES)
+TYPE = re.compile(r"com\.docker\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}")
+SOURCE = re.compile(r"/engines/([A-Za-z0-9._~-]|%[0-9A-F]{2})*")  # RFC 3986, path-absolute
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
+HEADER = re.compile(r"([!#$&-~]|%[0-9A-F]{2})+")  # the HTTP binding, section 3.1.3.2
+_pieces = st.tuples(
+    st.sampled_from(ATTACKS), st.sampled_from(("x", '"', "é", "🔥", "\x01")), st.integers(0, 4_000)
+)
+
+
+def read(request: Request) -> BaseCloudEvent:
+    """The event that the SDK makes of a request, whichever mode it is in."""
+    return from_http_event(HTTPMessage(dict(request.headers), request.body))
+
+
+def size(request: Request) -> int:
+    """What the request takes on the wire."""
+    head = sum(len(f"{name}: {value}\r\n".encode()) for name, value in request.headers.items())
+    return head + len(request.body)
+
+
+def data(request: Request) -> Any:
+    """The document in it."""
+    return read(request).get_data()
+
+
+def attributes(request: Request) -> Any:
+    """The engine's attributes of its first event."""
+    return data(request)["events"][0]["actor"]["attributes"]
+
+
+def about(event: Event) -> BaseCloudEvent:
+    """The event in structured mode."""
+    return read(cloudevents.structured(notify("r", event), URL))
+
+
+def labelled(labels: dict[str, str]) -> Notification:
+    """A crash with these attributes."""
+    return notify("r", changed(CRASH, actor=Actor("a", "web", "bb:1", labels)))
+
+
+def test_reads_as_it_was_approved() -> None:
+    """All kinds of notifications, in both modes, are as in the golden file."""
+    requests = (render(it, URL) for it in (*EVERY_KIND, OVER) for render in MODES)
+    everything = ({"headers": it.headers, "body": msgspec.Raw(it.body)} for it in requests)
+    assert written(map(msgspec.json.encode, everything)) == approved("cloudevents.json")
+
+
+@both
+def test_goes_to_the_url(render: Any) -> None:
+    """The sender sets no more than the headers of its mode."""
+    request = render(NOTIFICATIONS[0], URL)
+    assert (request.url, request.method) == (URL, "POST")
+
+
+def test_structured_says_what_it_is() -> None:
+    """By the content type alone, in the order of the documentation."""
+    request = cloudevents.structured(NOTIFICATIONS[0], URL)
+    assert request.headers == {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+    names = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")
+    assert tuple(stdlib.loads(request.body)) == names
+
+
+def test_binary_has_the_document_as_its_body() -> None:
+    """And the attributes as headers, the content type among them under its own name."""
+    request = cloudevents.binary(NOTIFICATIONS[0], URL)
+    assert request.body == json_document.document(NOTIFICATIONS[0])
+    assert request.headers == {
+        "ce-specversion": "1.0",
+        "ce-id": NOTIFICATIONS[0].id,
+        "ce-source": "/engines/here",
+        "ce-type": "com.docker.container.die",
+        "ce-subject": "shop-web-1",
+        "ce-time": "2026-11-23T07:29:49.176843878Z",
+        "Content-Type": "application/json",
+    }
+
+
+@both
+@pytest.mark.parametrize("notification", EVERY_KIND)
+def test_holds_the_document_of_json(render: Any, notification: Notification) -> None:
+    """Whoever knows ``format: json`` finds it there, word for word."""
+    event = read(render(notification, URL))
+    assert event.get_data() == stdlib.loads(json_document.document(notification))
+    assert event.get_datacontenttype() == "application/json"
+
+
+@both
+def test_is_known_by_the_notification(render: Any) -> None:
+    """Source and id together are those of one notification: another route makes another."""
+    one, other = (read(render(notify(route, CRASH), URL)) for route in ("one", "other"))
+    assert one.get_source() == other.get_source() == "/engines/here"
+    assert one.get_id() == notify("one", CRASH).id != other.get_id()
+
+
+@pytest.mark.parametrize(
+    ("engine", "source"),
+    [
+        ("here", "/engines/here"),
+        ("", "/engines/"),
+        ("a/b ?#é", "/engines/a%2Fb%20%3F%23%C3%A9"),
+        ("\r\n", "/engines/%5Cr%5Cn"),
+        ("x" * 99, f"/engines/{'x' * 63}%E2%80%A6"),
+    ],
+)
+def test_the_source_is_a_uri_reference(engine: str, source: str) -> None:
+    """The engine's name is one segment of its path."""
+    assert about(changed(CRASH, engine=engine)).get_source() == source
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "type_"),
+    [
+        ("container", "health_status", "com.docker.container.health_status"),
+        ("container", "archive-path", "com.docker.container.archive-path"),
+        ("a.b c", "é\n", "com.docker.a_b_c.__"),
+        ("", "", "com.docker._._"),
+        ("x" * 99, "y" * 99, f"com.docker.{'x' * 64}.{'y' * 64}"),
+    ],
+)
+def test_the_type_has_four_parts(kind: str, action: str, type_: str) -> None:
+    """What stands between the dots is letters, digits, ``_`` and ``-``."""
+    assert about(changed(CRASH, type=kind, action=action)).get_type() == type_
+
+
+def test_types_its_own_happenings_likewise() -> None:
+    """One rule for all: relay's events have a type, an action and an engine too."""
+    gap = happening("gap", engine="here", host="node-1", time_ns=1, name="here")
+    assert about(gap).get_type() == "com.docker.relay.gap"
+    assert about(gap).get_source() == "/engines/here"
+
+
+@pytest.mark.parametrize(
+    ("name", "actor_id", "subject"),
+    [("web", "a", "web"), (None, "a", "a"), ("", "a", "a"), (None, "", None)],
+)
+def test_the_subject_is_a_name_or_an_id(
+    name: str | None, actor_id: str, subject: str | None
+) -> None:
+    """An empty one would be none that the specification allows."""
+    assert about(changed(CRASH, actor=Actor(actor_id, name, None, {}))).get_subject() == subject
+
+
+@both
+def test_keeps_every_nanosecond(render: Any) -> None:
+    """The time is the event's own; readers that know microseconds only drop the rest."""
+    request = render(NOTIFICATIONS[0], URL)
+    assert b"2026-11-23T07:29:49.176843878Z" in request.body
+    assert read(request).get_time() == datetime(2026, 11, 23, 7, 29, 49, 176843, UTC)
+
+
+def test_headers_are_encoded_once() -> None:
+    """As the binding says: space, quote, percent, and what is not printable ASCII."""
+    odd = changed(CRASH, engine="50 %", actor=Actor("a", 'Euro € 😀 "%"', None, {}))
+    request = cloudevents.binary(notify("r", odd), URL)
+    assert request.headers["ce-subject"] == "Euro%20%E2%82%AC%20%F0%9F%98%80%20%22%25%22"
+    assert request.headers["ce-source"] == "/engines/50%2520%2525"
+    assert read(request).get_source() == "/engines/50%20%25"
+
+
+@both
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_name_makes_no_header(render: Any, attack: str) -> None:
+    """No line break and no control character gets out of the body."""
+    event = changed(CRASH, engine=attack, type=attack, actor=Actor(attack, attack, None, {}))
+    request = render(notify("r", event), URL)
+    assert all(value.isprintable() for value in request.headers.values())
+    subject = read(request).get_subject()
+    assert subject is not None
+    assert subject.isprintable()
+
+
+@given(notifications)
+def test_is_a_cloudevent_whatever_comes(notification: Notification) -> None:
+    """The SDK reads the same in both modes: attributes of their types, within 64 KiB."""
+    notification = msgspec.structs.replace(notification, id=notification.id or "ntf_1")
+    one, other = (render(notification, URL) for render in MODES)
+    event = read(one)
+    assert event.get_attributes() == read(other).get_attributes()
+    assert max(size(one), size(other)) <= MOST
+    assert TYPE.fullmatch(event.get_type())
+    assert SOURCE.fullmatch(event.get_source())
+    assert event.get_id().isprintable()
+    assert (event.get_subject() or "x").isprintable()
+    headers = dict(other.headers)
+    assert headers.pop("Content-Type") == "application/json"
+    assert all(HEADER.fullmatch(value) for value in headers.values())
+    assert TIME.fullmatch(headers["ce-time"])
+
+
+@given(notifications)
+def test_what_fits_is_left_as_it_is(notification: Notification) -> None:
+    """Nothing is cut that need not be."""
+    document = json_document.document(notification)
+    if len(document) <= 48_000:
+        assert cloudevents.binary(notification, URL).body == document
+        assert document in cloudevents.structured(notification, URL).body
+
+
+@both
+@given(st.lists(_pieces, max_size=60))
+def test_leaves_out_the_last_attributes(render: Any, pieces: list[tuple[str, str, int]]) -> None:
+    """As many as it must, counted; every other one is there, in its place and whole."""
+    labels = {f"{n}{name}": piece * times for n, (name, piece, times) in enumerate(pieces)}
+    request = render(labelled(labels), URL)
+    kept = attributes(request)
+    assert size(request) <= MOST
+    if kept == labels:
+        return
+    mark = kept.popitem()
+    left_out = len(labels) - len(kept)
+    assert mark == (MARK, f"{left_out} attributes left out")
+    assert list(kept.items()) == list(labels.items())[: len(kept)]
+    next_one = msgspec.json.encode(dict([list(labels.items())[len(kept)]]))
+    assert size(request) + len(next_one) > MOST - 64
+
+
+@both
+def test_keeps_everything_else_of_the_event(render: Any) -> None:
+    """Only attributes are left out, where that is enough."""
+    labels = {f"label-{n:03}": "x" * 1_000 for n in range(100)}
+    got = data(render(labelled(labels), URL))
+    want = stdlib.loads(json_document.document(labelled(labels)))
+    for document in (got, want):
+        document["events"][0]["actor"].pop("attributes")
+    assert got == want
+
+
+@both
+def test_takes_the_attributes_of_the_last_events_first(render: Any) -> None:
+    """Of a group the first event is the one that keeps its own; after a mark there are none."""
+    full = changed(CRASH, actor=Actor("a", "web", None, {f"{n}": "x" * 999 for n in range(40)}))
+    group = (full, full, CRASH)
+    events = data(render(Notification("ntf_1", "r", group, count=3), URL))["events"]
+    first, second, third = (event["actor"]["attributes"] for event in events)
+    assert first == full.actor.attributes
+    assert list(second)[-1] == MARK
+    assert 1 < len(second) < 40
+    assert third == {MARK: "7 attributes left out"}
+
+
+@both
+def test_no_label_passes_for_the_mark(render: Any) -> None:
+    """Where attributes are left out, the only one called so is relay's."""
+    labels = {"a": "1", MARK: "none left out", **{f"{n}": "x" * 999 for n in range(99)}}
+    assert attributes(render(labelled(labels), URL)) == {"a": "1", MARK: "100 attributes left out"}
+
+
+@both
+def test_one_huge_attribute_takes_nothing_else_along(render: Any) -> None:
+    """The event's own fields say what happened all the same."""
+    (event,) = data(render(labelled({"a": "x" * 10_000_000, "b": ""}), URL))["events"]
+    assert event["actor"]["attributes"] == {MARK: "2 attributes left out"}
+    assert (event["cause"], event["exit_code"], event["actor"]["name"]) == ("crashed", 42, "web")
+
+
+@both
+def test_is_quick_with_very_many_attributes(render: Any) -> None:
+    """Each is looked at once; were it once for each other one, this would take hours."""
+    notification = labelled({f"label-{n}": "" for n in range(100_000)})
+    began = time.process_time()
+    request = render(notification, URL)
+    assert time.process_time() - began < 5
+    assert size(request) <= MOST
+    kept = len(attributes(request)) - 1
+    assert attributes(request)[MARK] == f"{100_000 - kept} attributes left out"
+
+
+@both
+def test_cuts_long_texts_where_it_must(render: Any) -> None:
+    """A name that is longer than all there is room for; what has room beside it stays."""
+    event = changed(CRASH, actor=Actor("a", "n" * 100_000, "bb:1", {"tier": "web"}))
+    (got,) = data(render(notify("r", event), URL))["events"]
+    assert got["actor"] == {
+        "id": "a",
+        "name": "n" * (cloudevents.TEXT_MAX - 3) + MARK,
+        "image": "bb:1",
+        "attributes": {"tier": "web"},
+    }
+
+
+@both
+def test_keeps_the_end_of_what_was_printed(render: Any) -> None:
+    """The last log lines tell why it ended; where they are cut stands a mark."""
+    lines = tuple(f"line {n} " + "x" * 500 for n in range(200))
+    included = data(render(told(logs=lines, health="h" * 9_999), URL))["included"]
+    first, *others = included["logs"]
+    assert tuple(others) == lines[-len(others) :]
+    assert first.startswith(MARK)
+    assert lines[-len(others) - 1].endswith(first.removeprefix(MARK))
+    assert included["health"] == MARK + "h" * (cloudevents.HEALTH_MAX - 3)
+
+
+@both
+def test_a_long_inspect_value_becomes_a_text(render: Any) -> None:
+    """The beginning of its JSON; short ones stay what they are."""
+    inspect = {"State.Pid": 7, "Config.Env": ["x" * 999], "Args": [], "Path": "p" * 70_000}
+    got = data(render(told(logs=(), inspect=inspect), URL))["included"]
+    assert (got["inspect"]["State.Pid"], got["inspect"]["Args"], got["logs"]) == (7, [], [])
+    assert got["inspect"]["Config.Env"].startswith('["xxx')
+    assert got["inspect"]["Path"] == "p" * (cloudevents.VALUE_MAX - 3) + MARK
+
+
+@both
+def test_leaves_out_the_last_events_of_a_long_group(render: Any) -> None:
+    """Their number is still in the count."""
+    many = tuple(changed(UNHEALTHY, id=f"evt_{n}") for n in range(1_000))
+    request = render(Notification("ntf_1", "r", many, count=1_000), URL)
+    got = data(request)
+    ids = [event["id"] for event in got["events"]]
+    assert ids == [event.id for event in many[: len(ids)]]
+    assert 0 <= MOST - size(request) < len(msgspec.json.encode(got["events"][0]))
+    assert got["count"] == 1_000
+
+
+@both
+@pytest.mark.parametrize("dear", ["\x01" * 20_000, '"' * 20_000, "漢" * 20_000, "𝕏" * 20_000])
+def test_all_at_its_longest_is_still_an_event(render: Any, dear: str) -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    event = Event(
+        *(dear, dear, dear, dear, dear, dear, dear, 2**63 - 1),
+        Actor(dear, dear, dear, {f"{n}{dear}": dear for n in range(9)}),
+        health=dear,
+    )
+    inspect = {f"{n}{dear}": [dear] for n in range(40)}
+    included = Included((*[""] * 9_000, dear, *[""] * 3_000), dear, inspect, dear)
+    most = 2**63 - 1
+    notification = Notification(
+        dear, dear, (event, event), Status.RESOLVED, most, most, INCLUDE, included
+    )
+    request = render(notification, URL)
+    got = data(request)
+    assert 40_000 < size(request) <= MOST
+    assert len(got["included"]["inspect"]) == 20
+    assert got["count"] == most
+    assert got["events"][0]["actor"]["name"].endswith(MARK)

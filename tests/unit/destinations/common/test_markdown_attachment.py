@@ -1,0 +1,187 @@
+"""What Mattermost and Rocket.Chat have in common."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from relay.core.event import Actor, Event, Origin
+from relay.core.notification import Notification, notify
+from relay.destinations.common import markdown_attachment
+from relay.destinations.common.card import LOGS, Card
+from relay.destinations.common.markdown_attachment import attachments, headline
+from tests.unit.destinations.samples import (
+    ATTACKS,
+    CRASH,
+    FACTS,
+    GONE,
+    MANY_FIELDS,
+    NOTIFICATIONS,
+    OOM,
+    OVER,
+    cards,
+    changed,
+    hostile,
+    told,
+)
+
+MARKUP = (
+    "@all",
+    "x @here",
+    "#general",
+    "~town-square",
+    "http://evil.example/x",
+    "www.evil.example",
+    "[a](http://b.example)",
+    "`` ` ``` ` @all",
+    "\n```\n@all",
+    "$x$",
+    "||x||",
+    "a\n---\nb",
+    "    a\n> b\n# c",
+)
+any_card = given(cards(*MARKUP))
+
+BLOCK = re.compile(r"^```\n[^`]*\n```$", re.MULTILINE)
+CODE = re.compile(r"`[^`\n]+`")
+OURS = re.compile(r"([🔴🟠🔵🟢]|\*\*(Inspected|Last log lines|Last health check)\*\*|[ ·]|\n)*")
+
+
+def facts(event: Event) -> dict[str, str]:
+    """The facts by name, without the backticks."""
+    found: Any = attachments(Card(notify("r", event)))[0]["fields"]
+    return {field["title"]: field["value"].strip("`") for field in found}
+
+
+def details(notification: Notification) -> str:
+    """What stands below the facts."""
+    return str(attachments(Card(notification))[1]["text"])
+
+
+def named(name: str) -> Card:
+    """A crash of a container with this name."""
+    actor = Actor("a", name, name, {})
+    return Card(notify("crashed", changed(CRASH, actor=actor)))
+
+
+def texts(card: Card) -> list[str]:
+    """Every text that is read as Markdown."""
+    found = [headline(card)]
+    for part in attachments(card):
+        fields: Any = part.get("fields", [])
+        found += [str(part.get("text", "")), *(field["value"] for field in fields)]
+    return found
+
+
+def outside_of_code(text: str) -> str:
+    """What is read as Markdown."""
+    return CODE.sub("", BLOCK.sub("", text))
+
+
+def test_a_resolved_one_is_green() -> None:
+    """What is over looks like it, however bad it was."""
+    card = Card(OVER)
+    assert headline(card) == "🟢 `Resolved: sick is unhealthy`"
+    assert {part["color"] for part in attachments(card)} == {"#2eb886"}
+
+
+def test_says_where_and_how_it_ended() -> None:
+    """The facts that somebody needs first, and only those that there are."""
+    assert facts(CRASH) == {"Time": "2026-11-23T07:29:49Z", **FACTS}
+    assert set(facts(OOM)) == {"Time", "Host", "Image"}
+
+
+def test_tells_the_route_and_the_event() -> None:
+    """The small print leads back to the configuration and to the event."""
+    assert details(NOTIFICATIONS[0]) == f"`route crashed` · `{CRASH.id}`"
+
+
+def test_says_when_it_is_not_live_and_what_is_missing() -> None:
+    """Whoever reads a late event, or one of a container that is gone, is told so."""
+    late = notify("r", changed(CRASH, origin=Origin.REPLAYED))
+    assert details(late).endswith("· `replayed from the engine's history`")
+    assert details(GONE).endswith("· `not included: the container is gone`")
+
+
+def test_says_what_the_configuration_says() -> None:
+    """Its title is the headline, its text stands in place of the facts."""
+    card = Card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor `Bob`")
+    top = attachments(card)[0]
+    assert headline(card) == "🔴 `Shop is down`"
+    assert top["text"] == "```\nCall *Ann*\nor ˋBobˋ\n```"
+    assert [field["title"] for field in top["fields"]] == ["Time"]  # type: ignore[attr-defined]
+
+
+def test_shows_what_the_container_printed_as_it_is() -> None:
+    """Code takes everything as it is, so nothing in it is escaped, and line breaks stay."""
+    shown = details(told(logs=("<!channel> & *co*", "", "@all"), health="a\nb"))
+    assert shown.startswith(
+        "**Last log lines**\n\n```\n<!channel> & *co*\n\n@all\n```\n\n"
+        "**Last health check**\n\n```\na\nb\n```\n\n"
+    )
+
+
+def test_keeps_the_last_lines_of_a_long_log() -> None:
+    """They are the ones that tell why it ended."""
+    shown = details(told(logs=("x" * 4000, "panic")))
+    kept = "x" * (markdown_attachment.PRINTED_MAX[LOGS] - 7)
+    assert f"```\n…{kept}\npanic\n```" in shown
+
+
+def test_many_inspect_fields_share_the_room() -> None:
+    """The most that a route may ask for, all of them long, are all there, each cut."""
+    lines = details(MANY_FIELDS).split("```")[1].strip().split("\n")
+    assert [line[:2] for line in lines] == [f"{n:02}" for n in range(20)]
+    assert all(line.endswith("v…") for line in lines)
+    assert sum(len(line) + 1 for line in lines) <= markdown_attachment.INSPECT_MAX
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, *MARKUP])
+def test_a_name_cannot_leave_its_code(attack: str) -> None:
+    """No backtick and no line break in a name ends what it stands in."""
+    for text in (headline(named(attack)), facts(named(attack).event)["Image"]):
+        assert "\n" not in text
+    assert re.fullmatch(r"🔴 `[^`\n]+`", headline(named(attack)))
+
+
+def test_nobody_is_found_in_a_headline() -> None:
+    """Rocket.Chat looks for mentions in code as well: each is broken behind its first character."""
+    assert headline(named("@all #general")).startswith("🔴 `@\u200ball #\u200bgeneral ")
+
+
+def test_a_value_that_shows_nothing_is_shown_as_that() -> None:
+    """Empty code is none, and Rocket.Chat refuses a field without a value."""
+    assert facts(changed(CRASH, host=" ", engine=""))["Host"] == "(blank)"
+
+
+@any_card
+def test_all_that_is_not_ours_is_code(card: Card) -> None:
+    """What is read as Markdown is our own words, whatever the names, the logs and the texts are."""
+    for text in texts(card):
+        assert OURS.fullmatch(outside_of_code(text))
+        assert text.replace("\u200b", "").replace("\n", "").isprintable()
+    for first, second in re.findall("([@#])(.)", headline(card)):
+        assert (first, second) in (("@", "\u200b"), ("#", "\u200b"))
+
+
+@any_card
+def test_every_block_stands_alone(card: Card) -> None:
+    """Between blank lines, so that no line in it makes one text of it and what stands above."""
+    for text in texts(card):
+        around = BLOCK.sub("\0", text).split("\0")
+        assert all(it == "" or it.endswith("\n\n") for it in around[:-1])
+        assert all(it == "" or it.startswith("\n\n") for it in around[1:])
+
+
+@any_card
+def test_every_text_says_something(card: Card) -> None:
+    """No code is empty, and no field is without a value."""
+    for text in texts(card)[2:]:
+        assert text.replace("`", "").strip()
+
+
+@given(hostile)
+def test_only_the_headline_has_anything_invisible(value: str) -> None:
+    """What is copied out of the facts is what the engine said."""
+    assert not [text for text in texts(named(value))[1:] if "\u200b" in text]

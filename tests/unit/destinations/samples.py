@@ -1,0 +1,235 @@
+"""Events as Engine 26.1 sent them, and the worst that anybody could make one hold."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from relay.core.event import Actor, Cause, Event, Origin, event_id
+from relay.core.notification import Include, Included, Notification, Severity, Status, notify
+from relay.destinations.common.card import Card
+
+
+def container(
+    action: str,
+    time_ns: int,
+    actor_id: str,
+    attributes: dict[str, str],
+    *,
+    detail: str | None = None,
+    **facts: Any,
+) -> Event:
+    """A container's event on ``node-1``, an engine that the configuration calls ``here``.
+
+    ``facts`` are `Event`'s further fields: ``cause``, ``exit_code``, ``health``, ``signal``.
+    """
+    wire_action = f"{action}: {detail}" if detail else action
+    return Event(
+        id=event_id("here", time_ns, "container", wire_action, actor_id, attributes),
+        engine="here",
+        host="node-1",
+        type="container",
+        action=action,
+        detail=detail,
+        scope="local",
+        time_ns=time_ns,
+        actor=Actor(actor_id, attributes.get("name"), attributes.get("image"), attributes),
+        **facts,
+    )
+
+
+def changed(event: Event, **facts: Any) -> Event:
+    """The event with other facts."""
+    return msgspec.structs.replace(event, **facts)
+
+
+CRASH = container(
+    "die",
+    1795418989176843878,
+    "f53eb17c442d9f01c09e556df5b72f61db6064c7fbc2eacb6b92225afbf1d785",
+    {
+        "com.docker.compose.container-number": "1",
+        "com.docker.compose.project": "shop",
+        "com.docker.compose.service": "web",
+        "execDuration": "0",
+        "exitCode": "42",
+        "image": "bb:1",
+        "name": "shop-web-1",
+    },
+    cause=Cause.CRASHED,
+    exit_code=42,
+)
+FACTS = {
+    "Host": "node-1 (engine “here”)",
+    "Image": "bb:1",
+    "Compose service": "shop / web",
+    "Exit code": "42",
+    "Cause": "crashed",
+}
+"""What people are told of it, by name."""
+OOM = container(
+    "oom",
+    1795418974031049755,
+    "047434baef6e6b5e7f5e98b3b85e29070d81ae7f1f6fee3146a12a3f09438d84",
+    {"image": "bb:1", "name": "oomed"},
+)
+UNHEALTHY = container(
+    "health_status",
+    1795418983890810214,
+    "af73af69c9438c6f94c78ec1cdda78850e57ab820c7a3085abb2087c1958050f",
+    {"image": "bb:1", "name": "sick"},
+    detail="unhealthy",
+    health="unhealthy",
+)
+KILLED = container("kill", 1, "a", {}, signal=9)
+STARTED = container("start", 1, "a", {})
+
+NOTIFICATIONS = (
+    notify("crashed", CRASH),
+    notify("out-of-memory", OOM),
+    notify("unhealthy", UNHEALTHY),
+)
+INCLUDE = Include(logs=20, health=True, inspect=("RestartCount", "State.Error", "Config.Labels"))
+
+
+def told(**included: Any) -> Notification:
+    """A crash whose route asked for more, and got this."""
+    return msgspec.structs.replace(notify("crashed", CRASH, INCLUDE), included=Included(**included))
+
+
+TOLD = told(
+    logs=("starting <web> & co", "", "panic: no route to db-1", "\tat main.go:42"),
+    health="connection refused\nno answer",
+    inspect={"RestartCount": 3, "State.Error": None, "Config.Labels": {"tier": "web"}},
+)
+"""One whose route asked for all there is, and got it."""
+GONE = told(missing="the container is gone")
+"""One whose container was removed before it could be asked about."""
+MANY_FIELDS = told(inspect={f"{n:02}" + "k" * 198: "v" * 1024 for n in range(20)})
+"""One whose route asked for as many fields as it may, all of them long."""
+EVERY_KIND = (*NOTIFICATIONS, TOLD, GONE)
+OVER = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
+"""The failing health check, which is over."""
+WORDED = Card(
+    NOTIFICATIONS[0],
+    "Shop is down",
+    "It ended with *42*.\n- see <http://runbook.example>\n# soon",
+)
+"""The crash in the words of a configuration."""
+
+ATTACKS = (
+    "<!channel>",
+    "<@U123>",
+    "<http://evil.example|text>",
+    "&lt;!here&gt;",
+    "*bold* _it_ ~no~ `code` ```block```",
+    ":rotating_light:",
+    "\x1b[2J\x1b]0;title\x07",
+    "\x9b31m",
+    "name\r\nExit code\n0",
+    "\u202egnp.exe",
+    "{reason.__class__} %s",
+    "&" * 5000,
+    "🔥" * 2500,
+)
+hostile = st.sampled_from(ATTACKS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+_numbers = st.none() | st.integers(-(2**31), 2**31)
+_labels = st.sampled_from(
+    (
+        "com.docker.compose.project",
+        "com.docker.compose.service",
+        "com.docker.swarm.service.name",
+        "engine",
+        "oldName",
+        "reason",
+    )
+)
+_actors = st.builds(
+    Actor,
+    id=hostile,
+    name=st.none() | hostile,
+    image=st.none() | hostile,
+    attributes=st.dictionaries(_labels | hostile, hostile, max_size=6),
+)
+_actions = ("die", "exec_start", "gap", "health_status", "kill", "oom", "rename", "started")
+events = st.builds(
+    Event,
+    id=hostile,
+    engine=hostile,
+    host=hostile,
+    type=st.sampled_from(("container", "relay", "network")) | hostile,
+    action=st.sampled_from(_actions) | hostile,
+    detail=st.none() | hostile,
+    scope=hostile,
+    time_ns=st.integers(0, 2**63 - 1),
+    actor=_actors,
+    cause=st.none() | st.sampled_from(Cause),
+    exit_code=_numbers,
+    signal=_numbers,
+    health=st.none() | hostile,
+    origin=st.sampled_from(Origin),
+)
+_words = hostile | st.text(st.characters(exclude_categories=["Cs"]), max_size=4_096)
+_json = st.none() | st.integers(-(2**63), 2**63) | _words | st.lists(hostile, max_size=3)
+_included = st.builds(
+    Included,
+    logs=st.none() | st.lists(_words, max_size=200).map(tuple),
+    health=st.none() | _words,
+    inspect=st.dictionaries(hostile, _json, max_size=20),
+    missing=st.none() | hostile,
+)
+notifications = st.builds(
+    Notification,
+    id=hostile,
+    route=hostile,
+    events=st.lists(events, min_size=1, max_size=3).map(tuple),
+    status=st.sampled_from(Status),
+    count=st.integers(1, 2**63 - 1),
+    suppressed=st.integers(0, 2**63 - 1),
+    include=st.none() | st.just(INCLUDE),
+    included=st.none() | _included,
+    severity=st.none() | st.sampled_from(Severity),
+)
+
+
+def cards(*attacks: str) -> st.SearchStrategy[Card]:
+    """Any notification in relay's words or in hostile ones, ``attacks`` among them."""
+    words = hostile | st.sampled_from(attacks) if attacks else hostile
+    texts = st.lists(words).map("\n".join)
+    return st.builds(Card, notifications, given_title=st.none() | words, text=st.none() | texts)
+
+
+def longest(dear: str, printed: str | None = None) -> Notification:
+    """All that there can be at once, and each of it ``dear``, which is longer than it may be.
+
+    ``printed`` is what the container printed, where something else is dearer there.
+    """
+    names = ("compose.project", "compose.service", "swarm.service.name")
+    event = changed(
+        CRASH,
+        id=dear,
+        engine=dear,
+        host=dear,
+        action=dear,
+        actor=Actor(dear, dear, dear, {f"com.docker.{name}": dear for name in names}),
+        exit_code=-(2**31),
+        health=dear,
+        origin=Origin.INFERRED,
+    )
+    included = Included(
+        logs=(printed or dear,),
+        health=printed or dear,
+        inspect={f"{n}{dear}": dear for n in range(20)},
+        missing=dear,
+    )
+    most = 2**63 - 1
+    return Notification(
+        dear, dear, (event,), count=most, suppressed=most, include=INCLUDE, included=included
+    )
+
+
+def longest_cards(dear: str, printed: str | None = None) -> list[Card]:
+    """The `longest`, in relay's words and in as long ones of a configuration."""
+    notification = longest(dear, printed)
+    words = (None, dear)
+    return [Card(notification, title, text) for title in words for text in words]

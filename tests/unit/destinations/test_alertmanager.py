@@ -1,0 +1,216 @@
+"""Alertmanager alerts."""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from relay.core.event import Actor, Origin
+from relay.core.notification import Notification, Status, notify
+from relay.core.text import units
+from relay.destinations import alertmanager
+from relay.destinations.common.card import LOGS, Card
+from tests.unit.destinations.messages import approved, strings, written
+from tests.unit.destinations.samples import (
+    ATTACKS,
+    CRASH,
+    EVERY_KIND,
+    GONE,
+    NOTIFICATIONS,
+    OVER,
+    UNHEALTHY,
+    cards,
+    changed,
+    container,
+    longest_cards,
+    told,
+)
+
+NAME = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus/common, model/labels.go
+any_card = given(cards())
+
+
+def alert(card: Card) -> Any:
+    """The alert as Alertmanager reads it."""
+    (only,) = json.loads(alertmanager.render(card, "http://a.example/api/v2/alerts").body)
+    return only
+
+
+def labels(notification: Notification) -> Any:
+    """What makes it the alert that it is."""
+    return alert(Card(notification))["labels"]
+
+
+def annotations(notification: Notification) -> Any:
+    """What is said of it."""
+    return alert(Card(notification))["annotations"]
+
+
+def test_reads_as_it_was_approved() -> None:
+    """All kinds of notifications, and one that is over, are as in the golden file."""
+    bodies = (alertmanager.render(Card(it), "").body for it in (*EVERY_KIND, OVER))
+    assert written(bodies) == approved("alertmanager.json")
+
+
+def test_labels_say_who_where_and_what_kind() -> None:
+    """These, and no others: each is part of which alert it is."""
+    assert labels(NOTIFICATIONS[0]) == {
+        "alertname": "crashed",
+        "severity": "critical",
+        "type": "container",
+        "action": "die",
+        "cause": "crashed",
+        "engine": "here",
+        "instance": "node-1",
+        "container": "shop-web-1",
+        "compose_project": "shop",
+        "compose_service": "web",
+    }
+    assert labels(NOTIFICATIONS[1]).keys().isdisjoint({"cause", "compose_project"})
+
+
+def test_the_same_trouble_is_the_same_alert() -> None:
+    """The next crash of a container that was made anew from a newer image changes no label."""
+    facts = {**CRASH.actor.attributes, "exitCode": "1", "execDuration": "9"}
+    later = changed(
+        CRASH,
+        id="evt_2",
+        time_ns=CRASH.time_ns + 1,
+        exit_code=1,
+        origin=Origin.REPLAYED,
+        actor=Actor("b", CRASH.actor.name, "bb:2", facts),
+    )
+    again = Notification("ntf_2", "crashed", (later,), suppressed=2, count=2)
+    assert labels(again) == labels(NOTIFICATIONS[0])
+
+
+def test_names_other_things_as_such() -> None:
+    """A volume is no container; what has no name goes by its id."""
+    volume = changed(CRASH, type="volume", actor=Actor("v1", None, None, {}))
+    assert labels(notify("r", volume))["name"] == "v1"
+    assert "container" not in labels(notify("r", volume))
+
+
+def test_names_the_swarm_service() -> None:
+    """A swarm task is known by its service."""
+    task = container("die", 1, "a", {"com.docker.swarm.service.name": "svc", "name": "svc.1.8sje"})
+    assert labels(notify("r", task))["swarm_service"] == "svc"
+
+
+def test_fires_until_alertmanager_forgets_it() -> None:
+    """A late delivery would be over before it arrives if an end were set."""
+    sent = alert(Card(NOTIFICATIONS[0]))
+    assert sent["startsAt"] == "2026-11-23T07:29:49.176843878Z"
+    assert "endsAt" not in sent
+
+
+def test_what_is_over_ends_with_the_last_event() -> None:
+    """It is the same alert, with an end that is not before its start."""
+    later = changed(UNHEALTHY, time_ns=UNHEALTHY.time_ns + 1_000_000_000, health="healthy")
+    over = alert(Card(Notification("ntf_1", "unhealthy", (UNHEALTHY, later), Status.RESOLVED)))
+    assert (over["startsAt"], over["endsAt"]) == (
+        "2026-11-23T07:29:43.890810214Z",
+        "2026-11-23T07:29:44.890810214Z",
+    )
+    assert over["labels"] == labels(NOTIFICATIONS[2])
+    backwards = alert(Card(Notification("ntf_1", "r", (later, UNHEALTHY), Status.RESOLVED)))
+    assert backwards["endsAt"] == backwards["startsAt"]
+
+
+def test_annotations_tell_of_this_one_event() -> None:
+    """Everything that differs from one to the next."""
+    assert annotations(NOTIFICATIONS[0]) == {
+        "summary": "shop-web-1 crashed with exit code 42",
+        "description": "Host: node-1 (engine “here”)\nImage: bb:1\n"
+        "Compose service: shop / web\nExit code: 42\nCause: crashed",
+        "id": CRASH.actor.id,
+        "image": "bb:1",
+        "exit_code": "42",
+        "event_id": CRASH.id,
+        "notification_id": NOTIFICATIONS[0].id,
+    }
+
+
+def test_tells_what_is_not_ordinary() -> None:
+    """How it was learned, how many it stands for, and how many were held back."""
+    event = changed(CRASH, origin=Origin.INFERRED)
+    said = annotations(Notification("ntf_1", "r", (event,), count=3, suppressed=7))
+    assert {"origin": "inferred", "count": "3", "held_back": "7"}.items() <= said.items()
+
+
+def test_tells_what_the_route_includes() -> None:
+    """Logs keep their lines; inspect fields have one each, whatever their paths hold."""
+    said = annotations(told(logs=("a", "b"), health="no", inspect={"State.Pid": 7, "x\ny": "1\n2"}))
+    assert (said["logs"], said["health_check"]) == ("a\nb", "no")
+    assert said["inspect"] == "State.Pid: 7\nx\\ny: 1\\n2"
+    assert annotations(GONE)["not_included"] == "the container is gone"
+
+
+def test_the_configuration_words_it() -> None:
+    """A title becomes the summary, and a text the description."""
+    said = alert(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["annotations"]
+    assert (said["summary"], said["description"]) == ("Shop is down", "Call\nAda")
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_label_cannot_pass_for_another_fact(attack: str) -> None:
+    """A line break in an image starts no line of the description."""
+    event = changed(CRASH, actor=Actor("a", attack, attack, {}))
+    lines = annotations(notify("r", event))["description"].split("\n")
+    assert [line.split(": ")[0] for line in lines] == ["Host", "Image", "Exit code", "Cause"]
+
+
+@any_card
+def test_nothing_hostile_becomes_markup(card: Card) -> None:
+    """No mention, link or tag wherever Alertmanager sends it, and no control but a line break."""
+    sent = alert(card)
+    assert all(text.isprintable() for text in sent["labels"].values())
+    assert all(text.replace("\n", "").isprintable() for text in sent["annotations"].values())
+    for text in strings([sent["labels"], sent["annotations"]]):
+        assert not set("<>") & set(text)
+        assert "://" not in text
+
+
+def test_an_address_is_nowhere_left_whole() -> None:
+    """A ratio stands in place of its colon: it can be read, and no chat makes a link of it."""
+    address = "http://evil.example"
+    event = changed(CRASH, host=address, actor=Actor(address, address, address, {}))
+    made = told(logs=(address,), health=address, inspect={"a": address}, missing=address)
+    said = alert(Card(msgspec.structs.replace(made, events=(event,)), address, address))
+    shown = "http∶//evil.example"
+    for name in ("summary", "description", "logs", "health_check", "not_included", "id", "image"):
+        assert said["annotations"][name] == shown
+    assert said["annotations"]["inspect"] == f"a: {shown}"
+    assert said["labels"]["instance"] == said["labels"]["container"] == shown
+
+
+@any_card
+def test_is_an_alert_that_alertmanager_takes(card: Card) -> None:
+    """Names of its alphabet, texts that are not empty, an end that is not before the start."""
+    sent = alert(card)
+    both = [*sent["labels"].items(), *sent["annotations"].items()]
+    assert all(NAME.fullmatch(name) and text.strip() for name, text in both)
+    assert sent.keys() - {"endsAt"} == {"labels", "annotations", "startsAt"}
+    assert sent.get("endsAt", sent["startsAt"]) >= sent["startsAt"]
+    assert ("endsAt" in sent) == card.resolved
+
+
+@any_card
+def test_is_never_long(card: Card) -> None:
+    """Alertmanager keeps alerts in memory, whole groups of them."""
+    sent = alert(card)
+    assert all(units(text) <= alertmanager.LABEL_MAX for text in sent["labels"].values())
+    assert units(sent["annotations"]["summary"]) <= alertmanager.SUMMARY_MAX
+    assert len(alertmanager.render(card, "").body) <= 65_536
+
+
+def test_all_at_its_longest_is_still_an_alert() -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    for card in longest_cards("漢" * 20_000):
+        said = alert(card)["annotations"]
+        assert units(said["logs"]) == alertmanager.PRINTED_MAX[LOGS]
+        assert len(said["inspect"].split("\n")) == 20
+        assert 50_000 < len(alertmanager.render(card, "").body) <= 65_536

@@ -1,0 +1,266 @@
+"""Discord messages."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from relay.core.event import Actor, Event
+from relay.core.notification import Notification, notify
+from relay.core.text import BLANK, units
+from relay.destinations import discord
+from relay.destinations.common.card import HEALTH, LOGS, Card
+from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.samples import (
+    ATTACKS,
+    CRASH,
+    EVERY_KIND,
+    GONE,
+    MANY_FIELDS,
+    NOTIFICATIONS,
+    OOM,
+    OVER,
+    WORDED,
+    cards,
+    changed,
+    container,
+    longest,
+    longest_cards,
+    told,
+)
+
+MARKUP = (
+    *(attack for attack in ATTACKS if len(attack) < 100),
+    "https://evil.example/x?y=z",
+    "steam://run/1",
+    "[text](https://evil.example)",
+    "@everyone @here",
+    "<@123> <@&123> <#123> <:a:123> <a:b:123> <t:1618953630:R> </cmd:123> <id:browse>",
+    "# heading",
+    "-# small",
+    ">>> quote",
+    "- a",
+    "1. a",
+    "||spoiler||",
+    ":+1:",
+    "\\*a*",
+    "\\",
+    "`" * 7,
+)
+ESCAPE = re.compile(r"\\[^0-9A-Za-z\s]")
+"""What Discord takes for an escape: a backslash and a character of punctuation."""
+ACTIVE = set("\\`*_~|<>[]#@:-.")
+"""What could begin markup, a mention, an emoji, an address, a list."""
+BLOCK = re.compile(r"\*\*(Last log lines|Last health check)\*\*\n```\n(.*?)\n```", re.DOTALL)
+GAP = "`\u200b"
+
+any_card = given(cards(*MARKUP))
+
+
+def message(card: Card) -> Any:
+    """The message as Discord reads it."""
+    return json.loads(discord.render(card, "https://discord.example/x").body)
+
+
+def embed(notification: Notification) -> Any:
+    """Its only embed."""
+    (only,) = message(Card(notification))["embeds"]
+    return only
+
+
+def fields(event: Event) -> dict[str, str]:
+    """The facts, by name."""
+    return {field["name"]: field["value"] for field in embed(notify("r", event))["fields"]}
+
+
+def footer(notification: Notification) -> list[str]:
+    """The small print."""
+    return str(embed(notification)["footer"]["text"]).split(" · ")
+
+
+def printed(sent: Any) -> dict[str, str]:
+    """What stands in a fixed width, by its title, as Discord shows it."""
+    return dict(BLOCK.findall(sent.get("description", "")))
+
+
+def worded(sent: Any) -> list[str]:
+    """Every text in which Discord reads Markdown, without our own words and blocks."""
+    title = sent["title"].replace("Resolved: ", "", 1)
+    description = BLOCK.sub("", sent.get("description", ""))
+    names_and_values = [
+        text for field in sent["fields"] for text in (field["name"], field["value"])
+    ]
+    return [title, description, *names_and_values]
+
+
+def length(sent: Any) -> int:
+    """What counts towards the total."""
+    named = [units(field["name"]) + units(field["value"]) for field in sent["fields"]]
+    texts = (sent["title"], sent.get("description", ""), sent["footer"]["text"])
+    return sum(map(units, texts)) + sum(named)
+
+
+def test_reads_as_it_was_approved() -> None:
+    """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
+    bodies = (discord.render(card, "").body for card in (*map(Card, EVERY_KIND), WORDED))
+    assert written(bodies) == approved("discord.json")
+
+
+def test_a_resolved_one_is_green() -> None:
+    """What is over looks like it, however bad it was."""
+    sent = embed(OVER)
+    assert (sent["title"], sent["color"]) == ("🟢 Resolved: sick is unhealthy", 0x2EB886)
+
+
+def test_says_where_and_how_it_ended() -> None:
+    """The facts that somebody needs first, and only those that there are."""
+    assert fields(CRASH) == {
+        "Host": r"node\-1 (engine “here”)",
+        "Image": r"bb\:1",
+        "Compose service": "shop / web",
+        "Exit code": "42",
+        "Cause": "crashed",
+    }
+    assert set(fields(OOM)) == {"Host", "Image"}
+
+
+def test_tells_the_time_of_the_event() -> None:
+    """To the millisecond, which Discord shows in the reader's own time zone."""
+    assert embed(NOTIFICATIONS[0])["timestamp"] == "2026-11-23T07:29:49.176Z"
+
+
+def test_tells_the_route_and_the_event() -> None:
+    """The small print leads back to the configuration and to the event."""
+    assert footer(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
+    assert footer(GONE)[-1] == "not included: the container is gone"
+
+
+def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
+    """Line breaks stay, and nothing in it is markup."""
+    notification = told(logs=("panic",), inspect={"RestartCount": 3})
+    (sent,) = message(Card(notification, None, "a *b*\n# c"))["embeds"]
+    assert sent["description"].startswith("a \\*b\\*\n\\# c\n**Last log lines**\n```\n")
+    assert [field["name"] for field in sent["fields"]] == ["RestartCount"]
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "\n"])
+def test_has_no_blank_text(nothing: str) -> None:
+    """Discord refuses a field without a value, and a description need not be there; facts stay."""
+    (sent,) = message(Card(told(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing))[
+        "embeds"
+    ]
+    assert "description" not in sent
+    assert [field["value"] for field in sent["fields"][-2:]] == ["crashed", BLANK]
+
+
+def test_shows_what_the_container_printed_as_it_is() -> None:
+    """A code block takes everything as it is, so nothing in it is escaped, and line breaks stay."""
+    assert printed(embed(told(logs=("<@1> *a* http://b", "", "c"), health="d\ne"))) == {
+        LOGS: "<@1> *a* http://b\n\nc",
+        HEALTH: "d\ne",
+    }
+
+
+def test_nothing_printed_ends_its_code_block() -> None:
+    """No two backticks are ever neighbours there; the space between them has no width."""
+    assert printed(embed(told(logs=("```", "# a", "``")))) == {LOGS: f"{GAP * 3}\n# a\n{GAP * 2}"}
+
+
+def test_keeps_the_last_lines_of_a_long_log() -> None:
+    """They are the ones that tell why it ended."""
+    shown = printed(embed(told(logs=("x" * 4000, "panic"))))[LOGS]
+    assert shown == "…" + "x" * (discord.PRINTED_MAX[LOGS] - 7) + "\npanic"
+
+
+def test_many_inspect_fields_share_the_room() -> None:
+    """The most that a route may ask for, all of them long, are all there, each cut."""
+    inspected = embed(MANY_FIELDS)["fields"][-20:]
+    assert [field["name"][:2] for field in inspected] == [f"{n:02}" for n in range(20)]
+    assert all(field["value"].endswith("v…") for field in inspected)
+
+
+def test_says_how_many_fields_had_no_place() -> None:
+    """Discord takes so many; what is beyond is counted."""
+    sent = embed(longest("a"))
+    assert len(sent["fields"]) == discord.FIELDS_MAX
+    assert sent["fields"][-1] == {"name": "…", "value": "and 2 more", "inline": True}
+
+
+def test_an_address_is_no_link() -> None:
+    """A backslash before the colon is not shown, and leaves no address to find."""
+    assert fields(container("start", 1, "a", {"image": "https://evil.example"}))["Image"] == (
+        r"https\://evil\.example"
+    )
+
+
+@pytest.mark.parametrize("attack", MARKUP)
+def test_no_markup_is_left_active(attack: str) -> None:
+    """Every character that could begin something stands behind a backslash."""
+    event = changed(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
+    sent = embed(notify("r", event))
+    said = message(Card(notify("r", event), attack, attack))["embeds"][0]
+    for text in (*worded(sent), *worded(said)):
+        assert not ACTIVE & set(ESCAPE.sub("", text))
+
+
+@any_card
+def test_nothing_hostile_becomes_markup(card: Card) -> None:
+    """Nothing active is left anywhere, nor a control, but the line breaks of what may have some."""
+    sent = message(card)["embeds"][0]
+    for text in worded(sent):
+        assert not ACTIVE & set(ESCAPE.sub("", text))
+        assert text.replace("\n", "").isprintable()
+    for text in (sent["title"], sent["footer"]["text"], *(it["value"] for it in sent["fields"])):
+        assert "\n" not in text
+
+
+@any_card
+def test_nothing_printed_is_more_than_text(card: Card) -> None:
+    """As many blocks as there are titles, no run of backticks in them, no control."""
+    shown = printed(message(card)["embeds"][0])
+    assert list(shown) == [title for title, _ in card.printed]
+    for text in shown.values():
+        assert "``" not in text
+        assert text.replace(GAP, "").replace("\n", "").isprintable()
+
+
+@any_card
+def test_nobody_is_ever_notified(card: Card) -> None:
+    """The message allows no mention, and has nothing but the embed that could make one."""
+    sent = message(card)
+    assert sent["allowed_mentions"] == {"parse": []}
+    assert set(sent) == {"embeds", "allowed_mentions"}
+
+
+@any_card
+def test_keeps_every_limit_of_discord(card: Card) -> None:
+    """Discord refuses a message for one text too long, or blank: whatever comes, none is."""
+    (sent,) = message(card)["embeds"]
+    keeps_limits(sent)
+
+
+def keeps_limits(sent: Any) -> None:
+    """Of each text and of all together; blanks at the ends do not count for one."""
+    texts = [
+        (sent["title"], discord.TITLE_MAX),
+        (sent.get("description", "x"), discord.DESCRIPTION_MAX),
+        (sent["footer"]["text"], discord.FOOTER_MAX),
+        *((field["name"], discord.FIELD_NAME_MAX) for field in sent["fields"]),
+        *((field["value"], discord.FIELD_VALUE_MAX) for field in sent["fields"]),
+    ]
+    for text, limit in texts:
+        assert text.strip()
+        assert units(text) <= limit
+    assert len(sent["fields"]) <= discord.FIELDS_MAX
+    assert length(sent) <= discord.TOTAL_MAX
+
+
+@pytest.mark.parametrize("dear", ["x", "-", "`", "🔥", "\u202e", "a\n"])
+def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    for card in longest_cards(dear * 5000):
+        (sent,) = message(card)["embeds"]
+        keeps_limits(sent)
+        assert length(sent) > 5_500

@@ -1,0 +1,223 @@
+"""Google Chat messages."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from relay.core.event import Actor, Event
+from relay.core.notification import Notification, notify
+from relay.core.text import BLANK
+from relay.destinations import googlechat
+from relay.destinations.common.card import HEALTH, LOGS, Card
+from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.samples import (
+    ATTACKS,
+    CRASH,
+    EVERY_KIND,
+    FACTS,
+    GONE,
+    MANY_FIELDS,
+    NOTIFICATIONS,
+    OOM,
+    OVER,
+    WORDED,
+    cards,
+    changed,
+    longest_cards,
+    told,
+)
+
+MARKUP = (
+    '<a href="https://evil.example">relay</a>',
+    "<users/all>",
+    '<font color="#fff">x</font><br><b>y',
+    "</b></font>",
+    "&#60;b&#62;&lt;b&gt;",
+)
+ENTITY = re.compile("&(amp|lt|gt);")
+OURS = re.compile(r'<b>|</b>|<br>|<font color="#80868b">|</font>')
+"""The tags that we set ourselves."""
+
+any_card = given(cards(*MARKUP))
+
+
+def message(card: Card) -> Any:
+    """The message as Google Chat reads it."""
+    return json.loads(googlechat.render(card, "https://chat.example/x").body)
+
+
+def sections(card: Card) -> list[Any]:
+    """Those of its card."""
+    (only,) = message(card)["cardsV2"]
+    return list(only["card"]["sections"])
+
+
+def widgets(card: Card) -> Iterator[dict[str, Any]]:
+    """All of them."""
+    for section in sections(card):
+        yield from section["widgets"]
+
+
+def texts(card: Card) -> list[str]:
+    """What every widget says in HTML."""
+    return [body["text"] for widget in widgets(card) for body in widget.values()]
+
+
+def facts(event: Event) -> dict[str, str]:
+    """What is said below the headline, by name."""
+    shown = [widget.get("decoratedText") for widget in widgets(Card(notify("r", event)))]
+    return {fact["topLabel"]: fact["text"] for fact in shown if fact}
+
+
+def notes(notification: Notification) -> list[str]:
+    """The small print."""
+    line = texts(Card(notification))[-1]
+    return line.removeprefix('<font color="#80868b">').removesuffix("</font>").split(" · ")
+
+
+def printed(notification: Notification) -> dict[str, str]:
+    """What the container printed, by its title."""
+    return {
+        section["header"]: section["widgets"][0]["textParagraph"]["text"]
+        for section in sections(Card(notification))
+        if "header" in section
+    }
+
+
+def test_reads_as_it_was_approved() -> None:
+    """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
+    bodies = (googlechat.render(card, "").body for card in (*map(Card, EVERY_KIND), WORDED))
+    assert written(bodies) == approved("googlechat.json")
+
+
+def test_a_resolved_one_is_green() -> None:
+    """What is over looks like it, however bad it was."""
+    assert texts(Card(OVER))[0] == "🟢 <b>Resolved: sick is unhealthy</b>"
+
+
+def test_a_notification_on_a_phone_names_the_host() -> None:
+    """Whoever sees only that learns where to look; without a host nothing is said of one."""
+    shown = message(Card(NOTIFICATIONS[1]))["fallbackText"]
+    assert shown == "🔴 oomed ran out of memory (OOM) · node-1"
+    nowhere = Card(notify("r", changed(OOM, host="")))
+    assert message(nowhere)["fallbackText"] == "🔴 oomed ran out of memory (OOM)"
+
+
+def test_says_where_and_how_it_ended() -> None:
+    """The facts that somebody needs first, and only those that there are."""
+    assert facts(CRASH) == {"Time": "2026-11-23 07:29:49 UTC", **FACTS}
+    assert set(facts(OOM)) == {"Time", "Host", "Image"}
+
+
+def test_tells_the_route_and_the_event() -> None:
+    """The small print leads back to the configuration and to the event."""
+    assert notes(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
+    assert notes(GONE)[-1] == "not included: the container is gone"
+
+
+def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
+    """Line breaks stay, and nothing in it is markup."""
+    shown = texts(Card(NOTIFICATIONS[0], "<i>a", "b & *c*\n<d>"))
+    assert shown[:2] == ["🔴 <b>&lt;i&gt;a</b>", "b &amp; *c*<br>&lt;d&gt;"]
+    assert len(shown) == 4
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "\n"])
+def test_has_no_blank_text(nothing: str) -> None:
+    """A value that shows nothing says so; a text or a log that does is left out; facts stay."""
+    card = Card(told(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing)
+    *_, cause, error, _ = texts(card)
+    assert (cause, error) == ("crashed", BLANK)
+
+
+def test_shows_what_the_container_printed() -> None:
+    """In sections of their own, with its line breaks."""
+    assert printed(told(logs=("<users/all> & co", "", "`x`"), health="a\nb")) == {
+        LOGS: "&lt;users/all&gt; &amp; co<br><br>`x`",
+        HEALTH: "a<br>b",
+    }
+
+
+def test_keeps_the_last_lines_of_a_long_log() -> None:
+    """They are the ones that tell why it ended."""
+    shown = printed(told(logs=("x" * 4000, "panic")))[LOGS]
+    assert shown == "…" + "x" * (googlechat.PRINTED_MAX[LOGS] - 7) + "<br>panic"
+
+
+def test_many_inspect_fields_share_the_room() -> None:
+    """The most that a route may ask for, all of them long, are all there, each cut."""
+    inspected = list(widgets(Card(MANY_FIELDS)))[-21:-1]
+    shown = [widget["decoratedText"] for widget in inspected]
+    assert [fact["topLabel"][:2] for fact in shown] == [f"{n:02}" for n in range(20)]
+    assert all(fact["text"].endswith("v…") for fact in shown)
+
+
+@pytest.mark.parametrize("attack", [*MARKUP, *ATTACKS])
+def test_no_tag_is_somebody_elses(attack: str) -> None:
+    """Neither in a value nor in a text of the configuration."""
+    event = changed(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
+    notification = msgspec.structs.replace(told(logs=(attack,)), events=(event,))
+    for card in (Card(notification), Card(notification, attack, attack)):
+        for text in texts(card):
+            assert not set("&<>") & set(ENTITY.sub("", OURS.sub("", text)))
+
+
+def test_a_notification_on_a_phone_mentions_nobody() -> None:
+    """It is plain text, and even if it were not, no mention is left in it."""
+    shown = message(Card(NOTIFICATIONS[0], "<users/all> <b>"))["fallbackText"]
+    assert shown == "🔴 <\u200busers/all> <\u200bb> · node-1"
+
+
+@any_card
+def test_nothing_hostile_becomes_markup(card: Card) -> None:
+    """No ``<``, ``>`` or bare ``&`` but in our own tags, and no control."""
+    labels = [
+        fact["topLabel"] for widget in widgets(card) for fact in widget.values() if len(fact) > 1
+    ]
+    for text in (*texts(card), *labels):
+        assert text.strip()
+        assert not set("&<>") & set(ENTITY.sub("", OURS.sub("", text)))
+        assert text.isprintable()
+    fallback = message(card)["fallbackText"].replace("<\u200b", "")
+    assert "<" not in fallback
+    assert fallback.isprintable()
+
+
+@any_card
+def test_only_the_line_breaks_of_texts_are_tags(card: Card) -> None:
+    """The headline, a fact and the small print have one line, and only our own tags."""
+    first, *_, last = texts(card)
+    assert re.fullmatch(r"\S <b>[^<>]*</b>", first)
+    assert re.fullmatch(r'<font color="#80868b">[^<>]*</font>', last)
+    for widget in widgets(card):
+        if "decoratedText" in widget:
+            assert not set("<>") & set(widget["decoratedText"]["text"])
+
+
+@any_card
+def test_has_no_text_that_could_mention_somebody(card: Card) -> None:
+    """The ``text`` of a message knows mentions and links; there is none, and no Markdown."""
+    assert set(message(card)) == {"fallbackText", "cardsV2"}
+    for widget in widgets(card):
+        for body in widget.values():
+            assert body.keys() <= {"text", "topLabel", "wrapText"}
+
+
+@any_card
+def test_keeps_every_limit_of_google_chat(card: Card) -> None:
+    """Whatever comes."""
+    assert len(googlechat.render(card, "").body) <= googlechat.MESSAGE_MAX
+    assert 1 <= len(list(widgets(card))) <= googlechat.WIDGETS_MAX
+    assert all(section["widgets"] for section in sections(card))
+
+
+@pytest.mark.parametrize("dear", ["x", '"', "&", "語", "🔥", "\u202e", "a\n", "\n\n\na"])
+def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    for card in longest_cards(dear * 5000):
+        assert 8_000 < len(googlechat.render(card, "").body) <= googlechat.MESSAGE_MAX

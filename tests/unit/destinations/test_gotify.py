@@ -1,0 +1,59 @@
+"""Gotify messages."""
+
+import json
+from typing import Any
+
+from relay.core.text import units
+from relay.destinations import gotify
+from relay.destinations.common.card import Card
+from tests.unit.destinations.common.test_plain_text import LINK, any_card
+from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.samples import EVERY_KIND, NOTIFICATIONS, OVER, longest_cards
+
+
+def message(card: Card) -> Any:
+    """The message as Gotify reads it."""
+    return json.loads(gotify.render(card, "https://gotify.example/message", "s3cret").body)
+
+
+def test_reads_as_it_was_approved() -> None:
+    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+    bodies = (gotify.render(Card(it), "", "").body for it in EVERY_KIND)
+    assert written(bodies) == approved("gotify.json")
+
+
+def test_goes_to_the_server_with_the_token() -> None:
+    """The application's token is in its header, and nowhere else."""
+    request = gotify.render(Card(NOTIFICATIONS[0]), "https://gotify.example/message", "s3cret")
+    assert request.headers["X-Gotify-Key"] == "s3cret"
+    assert b"s3cret" not in request.body
+
+
+def test_a_resolved_one_is_green() -> None:
+    """What is over wakes nobody, however bad it was."""
+    sent = message(Card(OVER))
+    assert (sent["priority"], sent["title"]) == (2, "🟢 Resolved: sick is unhealthy")
+
+
+@any_card
+def test_is_plain_text_and_nothing_else(card: Card) -> None:
+    """It says so, nothing is opened or loaded, and nobody's words are a link."""
+    sent = message(card)
+    assert set(sent) == {"title", "message", "priority", "extras"}
+    assert sent["extras"] == {"client::display": {"contentType": "text/plain"}}
+    assert not LINK.search(sent["message"])
+    assert sent["title"].isprintable()
+
+
+@any_card
+def test_keeps_every_limit_of_gotify(card: Card) -> None:
+    """There has to be a message, and every store has to take it."""
+    sent = message(card)
+    assert 1 <= len(sent["message"].encode()) <= gotify.MESSAGE_MAX
+    assert 1 <= units(sent["title"]) <= gotify.HEADLINE_MAX + 3
+
+
+def test_all_at_its_longest_is_still_a_message() -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    for card in longest_cards("日." * 20_000):
+        assert 15_000 < len(message(card)["message"].encode()) < gotify.MESSAGE_MAX

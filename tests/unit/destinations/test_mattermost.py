@@ -1,0 +1,51 @@
+"""Mattermost posts."""
+
+import json
+from typing import Any
+
+from relay.core.notification import notify
+from relay.core.text import units
+from relay.destinations import mattermost
+from relay.destinations.common.card import Card
+from tests.unit.destinations.common.test_markdown_attachment import any_card
+from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.samples import CRASH, EVERY_KIND, NOTIFICATIONS, changed, longest_cards
+
+
+def post(card: Card) -> Any:
+    """The post as Mattermost reads it."""
+    return json.loads(mattermost.render(card, "https://chat.example/hooks/x").body)
+
+
+def test_reads_as_it_was_approved() -> None:
+    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+    bodies = (mattermost.render(Card(it), "").body for it in EVERY_KIND)
+    assert written(bodies) == approved("mattermost.json")
+
+
+def test_a_push_notification_names_the_host() -> None:
+    """Mattermost puts the fallback below the headline there; it is no Markdown."""
+    assert post(Card(NOTIFICATIONS[0]))["attachments"][0]["fallback"] == "node-1"
+    tricky = changed(CRASH, host="a\n*b*")
+    assert post(Card(notify("r", tricky)))["attachments"][0]["fallback"] == r"a\n*b*"
+
+
+@any_card
+def test_keeps_every_limit_of_mattermost(card: Card) -> None:
+    """One post, in the shape of an incoming webhook, whatever comes."""
+    sent = post(card)
+    assert set(sent) == {"text", "attachments"}
+    assert 1 <= units(sent["text"]) <= mattermost.TEXT_MAX
+    props = json.dumps(sent["attachments"])
+    assert len(props) <= mattermost.PROPS_MAX
+    for part in sent["attachments"]:
+        assert set(part) <= {"fallback", "color", "text", "fields"}
+        for field in part.get("fields", ()):
+            assert set(field) == {"title", "value", "short"}
+
+
+def test_all_at_its_longest_is_still_a_post() -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    for card in longest_cards("@\u202e" * 2500, printed="\u202e" * 4096):
+        size = units(mattermost.render(card, "").body.decode())
+        assert 7_000 < size < mattermost.TEXT_MAX

@@ -1,0 +1,399 @@
+"""What can be set of each type of destination, and what cannot go together."""
+
+import base64
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from relay.config import (
+    BatchConfig,
+    Config,
+    HttpDestination,
+    Rate,
+    RetryConfig,
+    TelegramDestination,
+    TimeoutConfig,
+    parse,
+)
+from relay.config.destinations import KINDS, secret_keys
+from relay.core.errors import ConfigError
+
+SIGNING = "whsec_" + base64.b64encode(b"s" * 32).decode()
+NEEDED = {
+    "http": "url: https://x",
+    "slack": "url: https://x",
+    "discord": "url: https://x/api/webhooks/1/t",
+    "teams": "url: https://x",
+    "mattermost": "url: https://x",
+    "rocketchat": "url: https://x",
+    "googlechat": "url: 'https://x/v1/spaces/A/messages?key=k&token=t'",
+    "telegram": "token: '123456:abcdefghijklmnop', chat_id: -100123",
+    "ntfy": "topic: ops",
+    "gotify": "url: https://x/gotify/, token: t0ken",
+    "pagerduty": "routing_key: r0uting",
+    "alertmanager": "url: 'https://x/am?tenant=7'",
+    "console": "",
+}
+
+
+def configured(entry: str, folder: Path = Path(), **environ: str) -> Config:
+    """A configuration with one destination, ``to``."""
+    text = f"destinations: {{to: {{{entry}}}}}\nroutes: [{{name: all, to: to}}]\n"
+    return parse(text, file="f", environ=environ, folder=folder)
+
+
+def http(entry: str) -> HttpDestination:
+    to = configured(f"type: http, url: https://x, {entry}").destinations["to"]
+    assert isinstance(to, HttpDestination)
+    return to
+
+
+def problems(entry: str, folder: Path = Path(), **environ: str) -> list[str]:
+    """What is wrong, without the file's name."""
+    with pytest.raises(ConfigError) as caught:
+        configured(entry, folder, **environ)
+    return [str(problem).removeprefix("f:") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_type_needs_little(kind: str) -> None:
+    """What stands here is enough."""
+    assert configured(f"type: {kind}, {NEEDED[kind]}").destinations["to"].type == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint"),
+    [
+        ("slack", "https://x"),
+        ("discord", "https://x/api/webhooks/1/t?wait=true"),
+        ("telegram", "https://api.telegram.org/bot123456:abcdefghijklmnop/sendMessage"),
+        ("ntfy", "https://ntfy.sh"),
+        ("gotify", "https://x/gotify/message"),
+        ("pagerduty", "https://events.pagerduty.com/v2/enqueue"),
+        ("alertmanager", "https://x/am/api/v2/alerts?tenant=7"),
+    ],
+)
+def test_where_requests_go(kind: str, endpoint: str) -> None:
+    """A vendor's own path is relay's to know."""
+    to = configured(f"type: {kind}, {NEEDED[kind]}").destinations["to"]
+    assert getattr(to, "endpoint", None) == endpoint
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [
+        ("slack", Rate(1, 1.0)),
+        ("googlechat", Rate(1, 1.0)),
+        ("discord", Rate(5, 2.0)),
+        ("telegram", Rate(20, 60.0)),
+        ("pagerduty", Rate(120, 60.0)),
+        ("http", None),
+        ("teams", None),
+    ],
+)
+def test_rates_that_services_ask_for(kind: str, rate: Rate | None) -> None:
+    """They hold unless another is set."""
+    assert configured(f"type: {kind}, {NEEDED[kind]}").destinations["to"].rate_limit == rate
+    other = configured(f"type: {kind}, {NEEDED[kind]}, rate_limit: 7/h").destinations["to"]
+    assert other.rate_limit == Rate(7, 3600.0)
+
+
+def test_what_holds_without_a_word() -> None:
+    """Five seconds for a connection, fifteen in all, three days of tries, order by container."""
+    to = http("")
+    assert to.timeout == TimeoutConfig(connect=timedelta(seconds=5), total=timedelta(seconds=15))
+    assert to.retry == RetryConfig(
+        initial=timedelta(seconds=1),
+        max=timedelta(minutes=10),
+        factor=2,
+        jitter=0.2,
+        max_age=timedelta(hours=72),
+        max_attempts=None,
+        max_after=timedelta(hours=24),
+    )
+    assert (to.ordering, to.method, to.concurrency) == ("container", "POST", 8)
+
+
+def test_a_batch_has_defaults() -> None:
+    """Without it there is none; with ``{}`` five hundred in fifty milliseconds."""
+    assert http("").batch is None
+    assert http("batch: {}").batch == BatchConfig(max=500, wait=timedelta(milliseconds=50))
+    assert http("batch: {max: 2, wait: 5s}").batch == BatchConfig(max=2, wait=timedelta(seconds=5))
+    assert http("format: cloudevents, batch: {wait: 0s}").batch == BatchConfig(wait=timedelta(0))
+
+
+SECRETS = [(kind, key) for kind in KINDS for key in secret_keys(kind)]
+SAMPLES = {
+    "url": "https://canary.example/x",
+    "proxy": "http://u:canary@proxy.example",
+    "token": "123456:canary_canary",
+    "topic": "canary",
+    "signing_secret": SIGNING,
+}
+
+
+@pytest.mark.parametrize(("kind", "key"), SECRETS)
+def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) -> None:
+    """And then is what it would be in place; neither shows in the configuration's repr."""
+    value = SAMPLES.get(key, "canary")
+    (tmp_path / "secret").write_text(f"{value}\n")
+    parts = [part for part in NEEDED[kind].split(", ") if not part.startswith(f"{key}:")]
+    rest = ", ".join([f"type: {kind}", *filter(None, parts)])
+    from_file = configured(f"{rest}, {key}_file: secret", tmp_path)
+    assert from_file == configured(f"{rest}, {key}: '{value}'")
+    assert value not in repr(from_file)
+
+
+def test_which_secrets_there_are() -> None:
+    """A new one that is no SecretStr would be shown: the list is written out here."""
+    everywhere = {"url", "proxy", "bearer_token"}
+    own = {
+        "http": {"signing_secret"},
+        "telegram": {"token"},
+        "ntfy": {"topic"},
+        "gotify": {"token"},
+        "pagerduty": {"routing_key"},
+    }
+    for kind in KINDS:
+        wanted = everywhere | own.get(kind, set()) if kind != "console" else set()
+        assert set(secret_keys(kind)) == wanted, kind
+
+
+def test_a_password_may_come_from_a_file(tmp_path: Path) -> None:
+    """As a header may."""
+    (tmp_path / "secret").write_text("canary")
+    entry = "type: slack, url: https://x, basic_auth: {username: u, password_file: secret}"
+    assert configured(entry, tmp_path) == configured(
+        "type: slack, url: https://x, basic_auth: {username: u, password: canary}"
+    )
+
+
+def test_two_signing_secrets(tmp_path: Path) -> None:
+    """As a list, or one on each line of a file."""
+    (tmp_path / "secret").write_text(f"{SIGNING}\n{SIGNING[:-4]}AAA=\n")
+    from_file = configured("type: http, url: https://x, signing_secret_file: secret", tmp_path)
+    listed = configured(
+        f"type: http, url: https://x, signing_secret: ['{SIGNING}', '{SIGNING[:-4]}AAA=']"
+    )
+    assert from_file == listed
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        (
+            "signing_secret: hush",
+            "signing_secret: is not 'whsec_' and the base64 of 24 to 64 bytes",
+        ),
+        ("signing_secret: whsec_aGk=", "signing_secret: is not 'whsec_' and the base64 of"),
+        (
+            f"signing_secret: ['{SIGNING}', '{SIGNING}', '{SIGNING}']",
+            "signing_secret: holds more than two secrets",
+        ),
+        ("sign: github", "to: 'sign' needs a 'signing_secret' (or 'signing_secret_file')"),
+        ("sign: standard", "to: 'sign' needs a 'signing_secret' (or 'signing_secret_file')"),
+        ("sign: github, signing_secret: ''", "signing_secret: is empty"),
+        ("sign: standard, signing_secret: ''", "signing_secret: is empty"),
+        ("signing_secret: ''", "signing_secret: is empty"),
+        (f"signing_secret: ['{SIGNING}', '']", "signing_secret: is empty"),
+        (
+            "sign: github, signing_secret: [a, b]",
+            "signing_secret: 'sign: github' needs one 'signing_secret', not two",
+        ),
+        (
+            f"method: GET, signing_secret: {SIGNING}",
+            "signing_secret: with 'method: GET' there is no body to sign: remove 'signing_secret'",
+        ),
+        ("method: GET, format: cloudevents", "with 'method: GET' there is no body: remove"),
+        (
+            "method: GET, format: template, body: {}",
+            "with 'method: GET' there is no body: remove 'format'",
+        ),
+        ("sign: gitlab", "sign: 'gitlab' is not 'standard' or 'github'"),
+        ("format: template", "'format: template' needs 'body'"),
+        ("format: template, body: {}, body_text: x", "'format: template' needs 'body'"),
+        ("body: {a: b}", "to: 'body' and 'body_text' are for 'format: template' only"),
+        ("content_type: text/x", "content_type: 'content_type' is for 'body_text' only"),
+        ("method: DELETE", "method: 'DELETE' is not 'POST', 'PUT', 'PATCH' or 'GET'"),
+        ("tls: {ca_file: x}", "tls.ca_file: 'x' cannot be read"),
+        ("timeout: {connect: 20s}", "timeout: 'total' is shorter than 'connect'"),
+        ("timeout: {connect: 0s}", "timeout.connect: '0s' is no time at all"),
+        ("retry: {factor: 0.5}", "retry.factor: '0.5' is less than 1"),
+        ("retry: {factor: x}", "retry.factor: 'x' is not a number"),
+        ("retry: {factor: nan}", "retry.factor: 'nan' is"),
+        ("retry: {jitter: 2}", "retry.jitter: '2' is more than 1"),
+        ("retry: {max_attempts: 0}", "retry.max_attempts: '0' is less than 1"),
+        ("ordering: name", "ordering: 'name' is not 'container' or 'none'"),
+        ("batch: {max: 1}", "batch.max: '1' is less than 2"),
+        ("batch: {max: 1001}", "batch.max: '1001' is more than 1000"),
+        ("batch: {wait: 5001ms}", "batch.wait: '5001ms' is more than 5s"),
+        ("batch: {wait: 50}", "batch.wait: '50' has no unit"),
+        ("batch: {mx: 5}", "unknown key 'mx' (did you mean 'max'?)"),
+        ("batch: 500", "batch: must be a mapping"),
+        ("format: cloudevents-binary, batch: {}", "batch: is for 'format: json' and"),
+        ("format: template, body: {}, batch: {}", "batch: is for 'format: json' and"),
+        ("method: GET, batch: {}", "batch: with 'method: GET' there is no body that could hold"),
+        (
+            "headers: {X-To: '{{ event.name }}'}, batch: {}",
+            "batch: 'headers.X-To' is a template, and many would share it",
+        ),
+        (
+            "query: {to: '{{ event.name }}'}, batch: {}",
+            "batch: 'query.to' is a template, and many would share it",
+        ),
+        ("bearer_token: ''", "bearer_token: is empty"),
+        ('bearer_token: "a\\nb"', "bearer_token: the value holds a line break"),
+        ("proxy: socks5://x", "proxy: the value is not an http or https URL"),
+        ("basic_auth: {username: 'a:b', password: c}", "basic_auth.username: the value is not a"),
+        ("basic_auth: {username: a}", "basic_auth: needs 'password' or 'password_file'"),
+        (
+            "basic_auth: {usrname: a, password: b}",
+            "unknown key 'usrname' (did you mean 'username'?)",
+        ),
+        (
+            "basic_auth: {username: a, password: b}, bearer_token: c",
+            "bearer_token: there is 'basic_auth' as well: keep one of them",
+        ),
+        (
+            "headers: {authorization: x}, bearer_token: c",
+            "bearer_token: there is an Authorization in 'headers' as well",
+        ),
+        ("headers: {Content-Type: x}", "'Content-Type' is a header that relay sets itself"),
+        ('headers: {X: "a\\r\\nb"}', "headers.X: the value holds a line break"),
+        ("singing_secret: x", "unknown key 'singing_secret' (did you mean 'signing_secret'?)"),
+        (
+            "bearer_token_fil: x",
+            "unknown key 'bearer_token_fil' (did you mean 'bearer_token_file'?)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_webhook(entry: str, wrong: str) -> None:
+    """One clear problem each."""
+    (problem,) = problems(f"type: http, url: https://x, {entry}")
+    assert wrong in problem
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        ("type: telegram, chat_id: 1", "needs 'token' or 'token_file'"),
+        ("type: telegram, token: x, chat_id: 1", "token: the value is not the token of a bot"),
+        ("type: telegram, token: '1:aaaaaaaaaaaa'", "needs 'chat_id'"),
+        *(
+            (f"type: telegram, token: '1:aaaaaaaaaaaa', chat_id: {chat}", "chat_id: ")
+            for chat in ("''", "'@ab'", "ops", "'@a b'", "'1.5'", "'- 1'", "'٤٢'", f"'{'1' * 21}'")
+        ),
+        *(
+            (
+                f"type: telegram, token: '1:aaaaaaaaaaaa', chat_id: 1, thread_id: {thread}",
+                "thread_id: ",
+            )
+            for thread in ("0", "-1", "true", "x", "1.5")
+        ),
+        ("type: ntfy, topic: a/b", "topic: the value is not a topic"),
+        ("type: ntfy", "needs 'topic' or 'topic_file'"),
+        ("type: pagerduty", "needs 'routing_key' or 'routing_key_file'"),
+        ("type: gotify, url: https://x", "needs 'token' or 'token_file'"),
+        ("type: slack, url: http://x, tls: {}", "tls: is for an https:// 'url' only"),
+        ("type: slack, url: https://x, format: json", "unknown key 'format'"),
+        ("type: slack, url: https://x, batch: {}", "'batch' (it is for 'type: http' only)"),
+        ("type: console, batch: {}", "'batch' (it is for 'type: http' only)"),
+        ("type: console, title: x", "unknown key 'title'"),
+        ("type: discrod, url: https://x", "is not a type of destination"),
+    ],
+)
+def test_what_is_wrong_with_a_service(entry: str, wrong: str) -> None:
+    """One clear problem each."""
+    (problem,) = problems(entry)
+    assert wrong in problem
+
+
+OWN_HEADERS = (
+    *("content-type", "Content-Length", "CONTENT-ENCODING", "host", "user-agent", "connection"),
+    *("transfer-encoding", "Expect", "TE", "trailer", "upgrade", "keep-alive"),
+    *("proxy-authorization", "proxy-connection", "X-Hub-Signature-256", "X-Gotify-Key"),
+    *("webhook-id", "Webhook-Anything", "ce-id", "Ce-Anything"),
+)
+
+
+@pytest.mark.parametrize("name", OWN_HEADERS)
+def test_relays_own_headers_cannot_be_set(name: str) -> None:
+    """They frame the request, or say what only relay knows."""
+    (problem,) = problems(f"type: http, url: https://x, headers: {{{name}: x}}")
+    assert "is a header that relay sets itself" in problem
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Ce", "Accept", "ce", "X-Webhook-Id"])
+def test_any_other_header_can(name: str) -> None:
+    """Whatever it is."""
+    assert name in http(f"headers: {{{name}: x}}").headers
+
+
+@pytest.mark.parametrize("chat", ["1", "-1001234567890", "'-100'", "'@ops_1'"])
+def test_a_chat_has_a_number_or_a_name(chat: str) -> None:
+    """With quotes or without, and a topic in it a number of its own."""
+    entry = f"type: telegram, token: '1:aaaaaaaaaaaa', chat_id: {chat}, thread_id: 7"
+    to = configured(entry).destinations["to"]
+    assert isinstance(to, TelegramDestination)
+    assert (to.chat_id, to.thread_id) == (chat.strip("'"), 7)
+
+
+@pytest.mark.parametrize("sign", ["sign: github, signing_secret: a", f"signing_secret: {SIGNING}"])
+def test_what_is_signed_has_a_secret(sign: str) -> None:
+    """As the one or the other way asks for it."""
+    assert len(http(sign).signing_secret) == 1
+
+
+def test_a_get_needs_no_more_than_a_query() -> None:
+    """It is how some services are told that something happened."""
+    to = http("method: GET, query: {text: '{{ headline }}'}")
+    assert (to.method, to.format) == ("GET", "json")
+
+
+def test_a_secret_is_never_in_a_problem() -> None:
+    """Whatever is wrong with it."""
+    entry = (
+        "type: telegram, token: 'canary ', chat_id: 1, bearer_token: \"canary\\n\", "
+        'proxy: canary, headers: {X: "canary\\n"}, '
+        'basic_auth: {username: a, password: "canary\\n"}'
+    )
+    found = problems(entry)
+    assert len(found) == 5
+    assert not any("canary" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        ("severity: fatal", "severity: 'fatal' is not 'info', 'warning' or 'critical'"),
+        ("drop: true, to: [], severity: info", "severity: 'drop' sends nothing"),
+    ],
+)
+def test_what_is_wrong_with_a_routes_words(entry: str, wrong: str) -> None:
+    """One clear problem each."""
+    to = "" if "drop" in entry else "to: to, "
+    text = f"destinations: {{to: {{type: console}}}}\nroutes: [{{name: all, {to}{entry}}}]\n"
+    with pytest.raises(ConfigError) as caught:
+        parse(text, file="f", environ={}, folder=Path())
+    assert any(wrong in str(problem) for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        ("max_age: 1s", "max_age: '1s' is less than 1m"),
+        ("max_count: -1", "max_count: '-1' is less than 0"),
+        ("max_cuont: 1", "unknown key 'max_cuont' (did you mean 'max_count'?)"),
+    ],
+)
+def test_what_is_wrong_with_the_bounds_of_dead_letters(entry: str, wrong: str) -> None:
+    """One clear problem each."""
+    text = (
+        "destinations: {to: {type: console}}\nroutes: [{name: all, to: to}]\n"
+        f"store: {{dead_letters: {{{entry}}}}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        parse(text, file="f", environ={}, folder=Path())
+    (problem,) = caught.value.problems
+    assert wrong in str(problem)

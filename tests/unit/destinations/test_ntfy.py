@@ -1,0 +1,86 @@
+"""ntfy messages."""
+
+import json
+from email.header import decode_header
+from typing import Any
+
+import pytest
+
+from relay.core.event import Actor
+from relay.core.notification import notify
+from relay.destinations import ntfy
+from relay.destinations.common.card import Card
+from tests.unit.destinations.common.test_plain_text import LINK, any_card
+from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.samples import (
+    CRASH,
+    EVERY_KIND,
+    NOTIFICATIONS,
+    OVER,
+    changed,
+    longest_cards,
+)
+
+ENCODED = "=?UTF-8?Q?fine=0AHost:_evil?="
+"""A title that is decoded to two lines."""
+
+
+def message(card: Card) -> Any:
+    """The message as ntfy reads it."""
+    return json.loads(ntfy.render(card, "https://ntfy.example", "alerts").body)
+
+
+def test_reads_as_it_was_approved() -> None:
+    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+    bodies = (ntfy.render(Card(it), "", "alerts").body for it in EVERY_KIND)
+    assert written(bodies) == approved("ntfy.json")
+
+
+def test_names_the_topic() -> None:
+    """JSON is published at the server's root, so the topic is in it."""
+    assert message(Card(NOTIFICATIONS[0]))["topic"] == "alerts"
+
+
+def test_a_resolved_one_is_green() -> None:
+    """What is over wakes nobody, however bad it was."""
+    sent = message(Card(OVER))
+    assert (sent["priority"], sent["tags"]) == (3, ["green_circle"])
+    assert sent["title"] == "Resolved: sick is unhealthy"
+
+
+def test_a_title_is_never_decoded() -> None:
+    """A name that looks encoded after RFC 2047 brings no line break along."""
+    event = changed(CRASH, actor=Actor("a", ENCODED, None, {}))
+    for card in (Card(notify("r", event)), Card(NOTIFICATIONS[0], ENCODED)):
+        title = message(card)["title"]
+        assert title.startswith("=\u200b?UTF-8?Q?")
+        assert "\n" not in decode_header(title)[0][0]
+    assert "\n" in str(decode_header(ENCODED)[0][0], "ascii")
+
+
+@any_card
+def test_is_plain_text_and_nothing_else(card: Card) -> None:
+    """No Markdown, no buttons, nothing to open; and nobody's words are a link."""
+    sent = message(card)
+    assert set(sent) == {"topic", "title", "message", "priority", "tags"}
+    assert not LINK.search(sent["message"])
+    assert "=?" not in sent["title"]
+    assert sent["title"].replace("\u200b", "").isprintable()
+
+
+@any_card
+def test_keeps_every_limit_of_ntfy(card: Card) -> None:
+    """A message is never a file, a title never refused, whatever comes."""
+    sent = message(card)
+    assert 1 <= len(sent["message"].encode()) <= ntfy.MESSAGE_MAX
+    assert 1 <= len(sent["title"].encode()) <= ntfy.TITLE_MAX
+    assert len(ntfy.render(card, "", "t" * 64).body) <= 2 * ntfy.MESSAGE_MAX
+
+
+@pytest.mark.parametrize("dear", ["日", '"', "=?", "\u202e", "a.", "\na"])
+def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    for card in longest_cards(dear * 5000):
+        assert len(message(card)["title"].encode()) <= ntfy.TITLE_MAX
+        assert len(message(card)["message"].encode()) <= ntfy.MESSAGE_MAX
+        assert 3_000 < len(ntfy.render(card, "", "t" * 64).body) <= 2 * ntfy.MESSAGE_MAX

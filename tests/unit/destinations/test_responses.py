@@ -1,0 +1,150 @@
+"""What services say beside the status."""
+
+import msgspec
+import pytest
+
+from relay.config import RetryConfig
+from relay.config.destinations import KINDS
+from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
+from relay.delivery.retry import Attempt, judge
+from relay.destinations.responses import DIALECTS, plain
+
+FIRST = Attempt(earlier=0, age_s=0, chance=0.5)
+
+
+def judged(kind: str, status: int, body: object = b"", **headers: str) -> Outcome:
+    """What an answer of this type of destination comes to; what is no bytes is sent as JSON."""
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = Response(status, content, headers=named)
+    return judge(response, FIRST, RetryConfig(), DIALECTS.get(kind, plain))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body"),
+    [
+        ("slack", 200, b"ok"),
+        ("slack", 200, b""),
+        ("slack", 200, {"ok": True}),
+        ("mattermost", 200, b"ok"),
+        ("rocketchat", 200, {"success": True}),
+        ("discord", 200, {"id": "1", "content": "rate_limited"}),
+        ("telegram", 200, {"ok": True, "result": {"message_id": 7}}),
+        ("teams", 202, b""),
+        ("teams", 200, b"1"),
+        ("googlechat", 200, {"name": "spaces/A/messages/B"}),
+        ("ntfy", 200, {"id": "x", "event": "message"}),
+        ("gotify", 200, {"id": 25}),
+        ("pagerduty", 202, {"status": "success"}),
+        ("alertmanager", 200, b""),
+        ("http", 200, b"invalid_payload"),
+        ("mattermost", 200, b"created_ok"),
+        ("http", 200, {"ok": False}),
+    ],
+)
+def test_what_was_taken(kind: str, status: int, body: object) -> None:
+    """As each says that; a plain webhook's body means nothing."""
+    assert judged(kind, status, body) == Delivered()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("slack", b"invalid_payload"),
+        ("slack", b"channel_not_found\n"),
+        ("slack", b"action_prohibited"),
+        ("slack", {"ok": False, "error": "invalid_blocks"}),
+        ("slack", {"ok": False}),
+        ("mattermost", {"ok": False}),
+        ("rocketchat", {"success": False, "error": "Invalid channel"}),
+        ("telegram", {"ok": False, "description": "strange"}),
+        ("telegram", {"ok": False, "error_code": 200}),
+        ("telegram", {"ok": False, "error_code": 0}),
+    ],
+)
+def test_an_error_in_a_200_is_dead(kind: str, body: object) -> None:
+    """The service took the request and refused what is in it."""
+    assert judged(kind, 200, body) == Dead(Reason.REJECTED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "reason"),
+    [
+        ("slack", {"ok": False, "error": "ratelimited"}, Reason.RATE_LIMITED),
+        ("slack", b"rate_limited", Reason.RATE_LIMITED),
+        ("slack", b"ratelimited", Reason.RATE_LIMITED),
+        ("slack", {"ok": False, "error": "internal_error"}, Reason.UNAVAILABLE),
+        ("slack", b"rollup_error", Reason.UNAVAILABLE),
+        ("teams", b"failed: Teams endpoint returned HTTP error 429 with X", Reason.RATE_LIMITED),
+        ("teams", b"failed: Teams endpoint returned HTTP error 502 with X", Reason.UNAVAILABLE),
+        ("googlechat", {"error": {"code": 503}}, Reason.UNAVAILABLE),
+        ("telegram", {"ok": False, "error_code": 500}, Reason.UNAVAILABLE),
+    ],
+)
+def test_a_passing_error_in_a_200_is_tried_again(kind: str, body: object, reason: Reason) -> None:
+    """The service says that it could not, not that it will not."""
+    outcome = judged(kind, 200, body)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, b"invalid_payload", Reason.REFUSED),
+        (403, b"action_prohibited", Reason.REFUSED),
+        (404, b"channel_not_found", Reason.REFUSED),
+        (404, b"no_service", Reason.REFUSED),
+    ],
+)
+def test_slack_refuses_in_text(status: int, body: bytes, reason: Reason) -> None:
+    """Its own statuses say the same."""
+    assert judged("slack", status, body) == Dead(reason)
+
+
+def test_an_archived_channel_stops_slack() -> None:
+    """410 ``channel_is_archived``: no message will be taken until somebody does something."""
+    assert judged("slack", 410, b"channel_is_archived") == Retry(0.0, Reason.GONE)
+
+
+def test_discord_says_how_long() -> None:
+    """The longest of what its headers and its body say, to the millisecond."""
+    outcome = judged(
+        "discord",
+        429,
+        {"message": "You are being rate limited.", "retry_after": 64.57, "global": False},
+        retry_after="65",
+        x_ratelimit_reset_after="64.57",
+    )
+    assert outcome == Retry(65.0, Reason.RATE_LIMITED, pause_s=65.0)
+    without = judged("discord", 429, {"retry_after": 7.5})
+    assert without == Retry(7.5, Reason.RATE_LIMITED, pause_s=7.5)
+
+
+def test_discord_is_left_alone_before_it_has_to_refuse() -> None:
+    """An answer that was the last of its bucket pauses the destination until that is full again."""
+    last = judged("discord", 200, b"{}", x_ratelimit_remaining="0", x_ratelimit_reset_after="1.5")
+    assert last == Delivered(pause_s=1.5)
+    more = judged("discord", 200, b"{}", x_ratelimit_remaining="3", x_ratelimit_reset_after="1.5")
+    assert more == Delivered()
+
+
+def test_telegram_says_how_long() -> None:
+    """In the body alone."""
+    body = {"ok": False, "error_code": 429, "parameters": {"retry_after": 35}}
+    assert judged("telegram", 429, body) == Retry(35.0, Reason.RATE_LIMITED, pause_s=35.0)
+
+
+@pytest.mark.parametrize("after", [None, "soon", [], -1, 10**400])
+def test_a_wait_that_is_none(after: object) -> None:
+    """relay's own schedule holds."""
+    try:
+        body = msgspec.json.encode({"ok": False, "parameters": {"retry_after": after}})
+    except msgspec.MsgspecError:
+        body = b'{"ok": false, "parameters": {"retry_after": 1e999}}'
+    assert judged("telegram", 429, body) == Retry(1.0, Reason.RATE_LIMITED, pause_s=1.0)
+
+
+def test_every_dialect_is_of_a_type_that_there_is() -> None:
+    """A name that is mistyped would be silent."""
+    assert set(DIALECTS) <= set(KINDS)

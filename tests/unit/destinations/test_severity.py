@@ -1,0 +1,103 @@
+"""What every format shows of how much a notification matters."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from relay.config.destinations import KINDS
+from relay.core.notification import Notification, Severity, notify
+from tests.unit.destinations.samples import CRASH, KILLED, OVER, STARTED
+from tests.unit.destinations.test_every_destination import PROGRAMS, VENDORS, rendering
+
+EVENTS = {Severity.CRITICAL: CRASH, Severity.WARNING: KILLED, Severity.INFO: STARTED}
+"""One that matters as much by its nature."""
+CHATS = ("🔴 #d0021b", "🟠 #f5a623", "🔵 #439fe0", "🟢 #2eb886")
+EMOJI = ("🔴", "🟠", "🔵", "🟢")
+NAMES = ("critical", "warning", "info", None)
+"""Whether it is over stands elsewhere."""
+
+Where = Callable[[Any], object]
+LOOKS: dict[str, tuple[Where, tuple[object, ...]]] = {
+    "slack": (lambda it: f"{it['text'][0]} {it['attachments'][0]['color']}", CHATS),
+    "discord": (
+        lambda it: f"{it['embeds'][0]['title'][0]} #{it['embeds'][0]['color']:06x}",
+        CHATS,
+    ),
+    "teams": (
+        lambda it: it["attachments"][0]["content"]["body"][0]["inlines"][0]["color"],
+        ("Attention", "Warning", "Accent", "Good"),
+    ),
+    "mattermost": (lambda it: f"{it['text'][0]} {it['attachments'][0]['color']}", CHATS),
+    "rocketchat": (lambda it: f"{it['text'][0]} {it['attachments'][0]['color']}", CHATS),
+    "googlechat": (lambda it: it["fallbackText"][0], EMOJI),
+    "telegram": (lambda it: it["text"][0], EMOJI),
+    "ntfy": (
+        lambda it: (it["priority"], *it["tags"]),
+        ((5, "red_circle"), (4, "orange_circle"), (3, "large_blue_circle"), (3, "green_circle")),
+    ),
+    "gotify": (
+        lambda it: (it["priority"], it["title"][0]),
+        ((8, "🔴"), (5, "🟠"), (2, "🔵"), (2, "🟢")),
+    ),
+    "pagerduty": (lambda it: it["payload"]["severity"], NAMES),
+    "alertmanager": (lambda it: it[0]["labels"]["severity"], NAMES),
+    "json": (lambda it: it["severity"], NAMES),
+    "cloudevents": (lambda it: it["data"]["severity"], NAMES),
+    "cloudevents-binary": (lambda it: it["severity"], NAMES),
+    "console": (
+        lambda it: re.findall(r"\x1b\[1;3\dm[A-Z]+ *\x1b\[0m", it)[0],
+        (
+            "\x1b[1;31mCRITICAL\x1b[0m",
+            "\x1b[1;33mWARNING \x1b[0m",
+            "\x1b[1;36mINFO    \x1b[0m",
+            "\x1b[1;32mRESOLVED\x1b[0m",
+        ),
+    ),
+}
+"""Where it is shown, and how: critical, warning, information, over."""
+every_look = pytest.mark.parametrize("kind", LOOKS)
+
+
+def look(kind: str, notification: Notification) -> object:
+    """How it is shown."""
+    where, _ = LOOKS[kind]
+    body = rendering(kind, colour=True)(notification).body
+    return where(body.decode() if kind == "console" else json.loads(body))
+
+
+def wanted(kind: str, level: Severity | None) -> object:
+    """What the table says, without a level of what is over."""
+    return dict(zip((*EVENTS, None), LOOKS[kind][1], strict=True))[level]
+
+
+def test_no_format_is_left_out() -> None:
+    """All of them show it in some way."""
+    assert set(LOOKS) == {*VENDORS, *PROGRAMS}
+    assert set(VENDORS) < set(KINDS)
+
+
+@every_look
+@pytest.mark.parametrize("level", EVENTS)
+def test_looks_as_severe_as_it_is(kind: str, level: Severity) -> None:
+    """By the nature of its event."""
+    assert look(kind, notify("r", EVENTS[level])) == wanted(kind, level)
+
+
+@every_look
+@pytest.mark.parametrize("level", EVENTS)
+def test_looks_as_severe_as_its_route_says(kind: str, level: Severity) -> None:
+    """Whatever the event is by its nature."""
+    for event in EVENTS.values():
+        assert look(kind, notify("r", event, severity=level)) == wanted(kind, level)
+
+
+@every_look
+@pytest.mark.parametrize("level", [None, *Severity])
+def test_looks_over_when_it_is(kind: str, level: Severity | None) -> None:
+    """However bad it was; programs are told so elsewhere, and still how bad."""
+    over = wanted(kind, None) or level or Severity.CRITICAL
+    assert look(kind, msgspec.structs.replace(OVER, severity=level)) == over

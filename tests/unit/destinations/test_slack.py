@@ -1,0 +1,210 @@
+"""Slack messages."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from relay.core.event import Actor, Event
+from relay.core.notification import Notification, notify
+from relay.core.text import units
+from relay.destinations import slack
+from relay.destinations.common.card import LOGS, Card
+from tests.unit.destinations.messages import approved, strings, written
+from tests.unit.destinations.samples import (
+    ATTACKS,
+    CRASH,
+    EVERY_KIND,
+    FACTS,
+    GONE,
+    MANY_FIELDS,
+    NOTIFICATIONS,
+    OOM,
+    OVER,
+    changed,
+    longest,
+    notifications,
+    told,
+)
+
+DATE = re.compile(r"Time\n<!date\^\d+\^\{date_num\} \{time_secs\}\|[0-9T:-]+Z>")
+ESCAPES = re.compile("&(amp|lt|gt);")
+
+
+def message(notification: Notification) -> Any:
+    """The message as Slack reads it."""
+    return json.loads(slack.render(Card(notification), "https://hooks.slack.example/x").body)
+
+
+def header(notification: Notification) -> str:
+    """The headline."""
+    return str(message(notification)["blocks"][0]["text"]["text"])
+
+
+def fields(event: Event) -> dict[str, str]:
+    """The facts beside the bar, by name."""
+    section = message(notify("r", event))["attachments"][0]["blocks"][0]
+    return dict(field["text"].split("\n", 1) for field in section["fields"])
+
+
+def context(notification: Notification) -> list[str]:
+    """The small print."""
+    line = message(notification)["attachments"][0]["blocks"][-1]
+    return [element["text"] for element in line["elements"]]
+
+
+def test_reads_as_it_was_approved() -> None:
+    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+    bodies = (slack.render(Card(it), "").body for it in EVERY_KIND)
+    assert written(bodies) == approved("slack.json")
+
+
+def test_a_resolved_one_is_green() -> None:
+    """What is over looks like it, however bad it was."""
+    assert header(OVER) == "🟢 Resolved: sick is unhealthy"
+    assert message(OVER)["attachments"][0]["color"] == "#2eb886"
+
+
+def test_a_push_notification_names_the_host() -> None:
+    """Whoever sees only that learns where to look; without a host nothing is said of one."""
+    assert message(NOTIFICATIONS[1])["text"] == "🔴 oomed ran out of memory (OOM) · node-1"
+    nowhere = message(notify("r", changed(OOM, host="")))
+    assert nowhere["text"] == "🔴 oomed ran out of memory (OOM)"
+
+
+def test_says_where_and_how_it_ended() -> None:
+    """The facts that somebody needs first, and only those that there are."""
+    assert fields(CRASH) == {
+        "Time": "<!date^1795418989^{date_num} {time_secs}|2026-11-23T07:29:49Z>",
+        **FACTS,
+    }
+    assert set(fields(OOM)) == {"Time", "Host", "Image"}
+
+
+def test_tells_the_route_and_the_event() -> None:
+    """The small print leads back to the configuration and to the event."""
+    assert context(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
+    assert context(GONE)[-1] == "not included: the container is gone"
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_value_cannot_pass_for_another_field(attack: str) -> None:
+    """A line break in a label starts no new line."""
+    event = changed(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
+    assert "\n" not in fields(event)["Image"]
+
+
+def test_only_our_own_date_is_markup() -> None:
+    """Every text that holds somebody else's words is plain text, without emoji codes."""
+    for notification in NOTIFICATIONS:
+        sent = message(notification)
+        assert sent["mrkdwn"] is False
+        for text in text_objects(sent):
+            assert text["type"] == "plain_text" or DATE.fullmatch(text["text"])
+            assert text.get("emoji", False) is False
+
+
+def text_objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every text object in a message."""
+    if isinstance(value, dict):
+        if value.get("type") in ("plain_text", "mrkdwn"):
+            yield value
+        for item in value.values():
+            yield from text_objects(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from text_objects(item)
+
+
+def printed(notification: Notification) -> list[str]:
+    """What stands in a fixed width."""
+    blocks = message(notification)["attachments"][0]["blocks"]
+    return [
+        part["elements"][0]["text"]
+        for block in blocks
+        if block["type"] == "rich_text"
+        for part in block["elements"]
+        if part["type"] == "rich_text_preformatted"
+    ]
+
+
+def test_shows_what_the_container_printed_as_it_is() -> None:
+    """Rich text takes everything as it is, so nothing in it is escaped, and line breaks stay."""
+    assert printed(told(logs=("<!channel> & co", "", "`x`"), health="a\nb")) == [
+        "<!channel> & co\n\n`x`",
+        "a\nb",
+    ]
+
+
+@pytest.mark.parametrize("nothing", [(), ("",), ("", " ")])
+def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
+    """Slack refuses a text without any."""
+    assert printed(told(logs=nothing, health="")) == []
+
+
+def test_keeps_the_last_lines_of_a_long_log() -> None:
+    """They are the ones that tell why it ended."""
+    (shown,) = printed(told(logs=("x" * 4000, "panic")))
+    assert shown == "…" + "x" * (slack.PRINTED_MAX[LOGS] - 7) + "\npanic"
+
+
+def test_many_inspect_fields_share_the_room() -> None:
+    """The most that a route may ask for, all of them long, are all there, each cut."""
+    _, *sections, _ = message(MANY_FIELDS)["attachments"][0]["blocks"]
+    texts = [field["text"] for section in sections for field in section["fields"]]
+    assert [text[:2] for text in texts] == [f"{n:02}" for n in range(20)]
+    assert all(text.endswith("v…") for text in texts)
+
+
+@given(notifications)
+def test_nothing_hostile_becomes_markup(notification: Notification) -> None:
+    """No ``<``, ``>`` or bare ``&`` but in our own date, and no control but our line break."""
+    for text in strings(without_rich_text(message(notification))):
+        if DATE.fullmatch(text):
+            continue
+        assert not set("&<>") & set(ESCAPES.sub("", text))
+        assert text.replace("\n", "", 1).isprintable()
+
+
+@given(notifications)
+def test_rich_text_holds_text_only(notification: Notification) -> None:
+    """No mention, link or emoji is ever made of what a container printed."""
+    for text in printed(notification):
+        assert text.replace("\n", "").isprintable()
+    for block in message(notification)["attachments"][0]["blocks"]:
+        if block["type"] == "rich_text":
+            assert {it["type"] for part in block["elements"] for it in part["elements"]} == {"text"}
+
+
+def without_rich_text(sent: Any) -> Any:
+    """The message without its blocks in which Slack reads no markup."""
+    (attachment,) = sent["attachments"]
+    attachment["blocks"] = [it for it in attachment["blocks"] if it["type"] != "rich_text"]
+    return sent
+
+
+@given(notifications)
+def test_keeps_every_limit_of_slack(notification: Notification) -> None:
+    """Slack refuses a message for one text too long: whatever comes, none is."""
+    sent = message(notification)
+    (attachment,) = sent["attachments"]
+    *blocks, line = attachment["blocks"]
+    assert 1 <= units(sent["text"]) <= slack.TEXT_MAX
+    assert len(sent["blocks"]) + len(attachment["blocks"]) <= slack.BLOCKS_MAX
+    assert 1 <= units(sent["blocks"][0]["text"]["text"]) <= slack.HEADER_MAX
+    for section in (block for block in blocks if block["type"] == "section"):
+        assert 1 <= len(section["fields"]) <= slack.FIELDS_MAX
+        assert all(1 <= units(field["text"]) <= slack.FIELD_MAX for field in section["fields"])
+    assert all(1 <= units(text) <= slack.PRINTED_MAX[LOGS] for text in printed(notification))
+    assert 1 <= len(line["elements"]) <= slack.ELEMENTS_MAX
+    assert all(1 <= units(element["text"]) <= slack.ELEMENT_MAX for element in line["elements"])
+    assert sum(map(units, strings(sent))) < 12_000
+
+
+def test_all_at_its_longest_is_still_a_message() -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    sent = message(longest("&" * 5000, printed="\u202e" * 4096))
+    assert 10_000 < sum(map(units, strings(sent))) < 12_000

@@ -1,0 +1,235 @@
+"""Microsoft Teams messages."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from relay.core.event import Actor, Event
+from relay.core.notification import Notification, notify
+from relay.core.text import BLANK, units
+from relay.destinations import teams
+from relay.destinations.common.card import HEALTH, LOGS, Card
+from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.samples import (
+    ATTACKS,
+    CRASH,
+    EVERY_KIND,
+    FACTS,
+    GONE,
+    MANY_FIELDS,
+    NOTIFICATIONS,
+    OOM,
+    OVER,
+    WORDED,
+    cards,
+    changed,
+    longest_cards,
+    told,
+)
+
+FUNCTIONS = (
+    "{{DATE(2017-02-14T06:00:00Z, SHORT)}}",
+    "{{TIME(2017-02-14T06:00:00Z)}}",
+    "{{{TIME(2017-02-14T06:00:00Z)}}}",
+    "{{DATE({{DATE(2017-02-14T06:00:00Z)}}",
+)
+FUNCTION = re.compile(r"\{\{(DATE|TIME)\(")
+ESCAPED = re.compile(r"\\(.)")
+LOOK = {"type", "text", "size", "weight", "color", "fontType", "isSubtle"}
+"""What a run may have: no ``selectAction``, which would make it a link."""
+
+any_card = given(cards(*FUNCTIONS))
+
+
+def message(card: Card) -> Any:
+    """The message as a workflow reads it."""
+    return json.loads(teams.render(card, "https://flow.example/x").body)
+
+
+def content(card: Card) -> Any:
+    """The Adaptive Card in it."""
+    (attachment,) = message(card)["attachments"]
+    return attachment["content"]
+
+
+def blocks(value: Any) -> Iterator[list[dict[str, Any]]]:
+    """The runs of every block, from top to bottom."""
+    if isinstance(value, dict):
+        if value.get("type") == "RichTextBlock":
+            yield value["inlines"]
+        for item in value.values():
+            yield from blocks(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from blocks(item)
+
+
+def texts(card: Card) -> list[str]:
+    """What every block says."""
+    return ["".join(run["text"] for run in runs) for runs in blocks(content(card))]
+
+
+def headline(notification: Notification) -> tuple[str, str]:
+    """It and its colour."""
+    run = next(blocks(content(Card(notification))))[0]
+    return run["text"], run["color"]
+
+
+def facts(event: Event) -> dict[str, str]:
+    """What is said below the headline, by name."""
+    pairs = [runs for runs in blocks(content(Card(notify("r", event)))) if len(runs) == 2]
+    return {name["text"].removesuffix(": "): value["text"] for name, value in pairs}
+
+
+def notes(notification: Notification) -> list[str]:
+    """The small print."""
+    return texts(Card(notification))[-1].split(" · ")
+
+
+def printed(notification: Notification) -> dict[str, str]:
+    """What stands in a fixed width, by its title."""
+    body = content(Card(notification))["body"]
+    grounds = [element for element in body if element["type"] == "Container"]
+    pairs = [[runs[0] for runs in blocks(ground)] for ground in grounds]
+    assert all(text["fontType"] == "Monospace" for _, text in pairs)
+    return {title["text"]: text["text"] for title, text in pairs}
+
+
+def test_reads_as_it_was_approved() -> None:
+    """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
+    bodies = (teams.render(card, "").body for card in (*map(Card, EVERY_KIND), WORDED))
+    assert written(bodies) == approved("teams.json")
+
+
+def test_is_what_a_workflow_takes() -> None:
+    """The body is what the trigger takes: a message whose attachments are cards."""
+    sent = message(Card(NOTIFICATIONS[0]))
+    assert sent["type"] == "message"
+    assert sent["attachments"][0]["contentType"] == "application/vnd.microsoft.card.adaptive"
+
+
+def test_a_resolved_one_is_green() -> None:
+    """What is over looks like it, however bad it was."""
+    assert headline(OVER) == ("🟢 Resolved: sick is unhealthy", "Good")
+
+
+def test_says_where_and_how_it_ended() -> None:
+    """The facts that somebody needs first, and only those that there are."""
+    assert facts(CRASH) == {"Time": "2026-11-23 07:29:49 UTC", **FACTS}
+    assert set(facts(OOM)) == {"Time", "Host", "Image"}
+
+
+def test_tells_the_route_and_the_event() -> None:
+    """The small print leads back to the configuration and to the event."""
+    assert notes(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
+    assert notes(GONE)[-1] == "not included: the container is gone"
+
+
+def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
+    """As it is, with its line breaks: nothing in it is markup."""
+    shown = texts(Card(NOTIFICATIONS[0], "*a*", "b **c**\n- [d](http://e)"))
+    assert shown[:2] == ["🔴 *a*", "b **c**\n- [d](http://e)"]
+    assert shown[2].startswith("Time: ")
+    assert len(shown) == 4
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "\n"])
+def test_has_no_blank_text(nothing: str) -> None:
+    """A value that shows nothing says so; a text or a log that does is left out; facts stay."""
+    card = Card(told(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing)
+    *_, cause, error, _ = texts(card)
+    assert (cause, error) == ("Cause: crashed", f"State.Error: {BLANK}")
+
+
+def test_shows_what_the_container_printed_as_it_is() -> None:
+    """A run takes everything as it is, so nothing in it is escaped, and line breaks stay."""
+    assert printed(told(logs=("<at>you</at> & *co*", "", "`x`"), health="a\nb")) == {
+        LOGS: "<at>you</at> & *co*\n\n`x`",
+        HEALTH: "a\nb",
+    }
+
+
+def test_keeps_the_last_lines_of_a_long_log() -> None:
+    """They are the ones that tell why it ended."""
+    shown = printed(told(logs=("x" * 4000, "panic")))[LOGS]
+    assert shown == "…" + "x" * (teams.PRINTED_MAX[LOGS] - 7) + "\npanic"
+
+
+def test_many_inspect_fields_share_the_room() -> None:
+    """The most that a route may ask for, all of them long, are all there, each cut."""
+    inspected = texts(Card(MANY_FIELDS))[-21:-1]
+    assert [text[:2] for text in inspected] == [f"{n:02}" for n in range(20)]
+    assert all(text.endswith("v…") for text in inspected)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_text_is_a_function(function: str) -> None:
+    """What would be put in its place stays what it is, but for a space."""
+    event = changed(CRASH, actor=Actor("a", function, function, {}))
+    card = Card(notify("r", event), function, None)
+    assert not any(map(FUNCTION.search, texts(card)))
+    assert function in [text.replace("{ {", "{{").removeprefix("Image: ") for text in texts(card)]
+
+
+def test_other_braces_stay_as_they_are() -> None:
+    """A template in a log is no function."""
+    assert printed(told(logs=("{{json .}} {{DATE}}",)))[LOGS] == "{{json .}} {{DATE}}"
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_value_cannot_pass_for_another_fact(attack: str) -> None:
+    """A line break in a label starts no new line."""
+    event = changed(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
+    assert "\n" not in facts(event)["Image"]
+
+
+@any_card
+def test_every_text_is_a_run(card: Card) -> None:
+    """Only runs, in which Teams reads no Markdown, hold somebody's words; none is a link."""
+    for element in content(card)["body"]:
+        assert element["type"] in ("RichTextBlock", "Container")
+        assert element.keys() <= {"type", "style", "items", "inlines", "spacing", "separator"}
+    for runs in blocks(content(card)):
+        for run in runs:
+            assert run["type"] == "TextRun"
+            assert run.keys() <= LOOK
+
+
+@any_card
+def test_no_text_holds_a_function_or_a_control(card: Card) -> None:
+    """Whatever comes; line breaks are left to what may have some."""
+    for text in texts(card):
+        assert text.strip()
+        assert not FUNCTION.search(text)
+        assert text.replace("\n", "").isprintable()
+
+
+@any_card
+def test_nobody_is_ever_notified(card: Card) -> None:
+    """A mention needs an entity, and there is none."""
+    assert content(card)["msteams"] == {"width": "Full"}
+
+
+@any_card
+def test_keeps_the_limit_of_teams(card: Card) -> None:
+    """However it counts bytes."""
+    keeps_limit(teams.render(card, "").body)
+
+
+def keeps_limit(body: bytes) -> None:
+    """As it is sent, and in UTF-16 without what JSON escapes."""
+    assert len(body) <= teams.MESSAGE_MAX
+    assert 2 * units(ESCAPED.sub(r"\1", body.decode())) <= teams.MESSAGE_MAX
+
+
+@pytest.mark.parametrize("dear", ["x", '"', "語", "🔥", "\u202e", "a\n", "{{DATE("])
+def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
+    """Every value there is at once, each longer than it may be and dear to write."""
+    for card in longest_cards(dear * 5000):
+        body = teams.render(card, "").body
+        keeps_limit(body)
+        assert len(body) > 9_000

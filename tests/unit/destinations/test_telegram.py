@@ -1,0 +1,208 @@
+"""Telegram messages."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from relay.core.event import Actor, Event, Origin
+from relay.core.notification import notify
+from relay.core.text import units
+from relay.destinations import telegram
+from relay.destinations.common.card import LOGS, Card
+from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.samples import (
+    ATTACKS,
+    CRASH,
+    EVERY_KIND,
+    FACTS,
+    GONE,
+    MANY_FIELDS,
+    NOTIFICATIONS,
+    OOM,
+    OVER,
+    cards,
+    changed,
+    longest_cards,
+    told,
+)
+
+URL = "https://api.telegram.example/bot1:x/sendMessage"
+FOUND = (
+    "@everyone",
+    "#hashtag",
+    "$USD",
+    "/start@bot",
+    "http://evil.example/x",
+    "evil.example",
+    "tg://user?id=1",
+    "a@evil.example",
+    "+1 212 555 0123",
+    "4242 4242 4242 4242",
+    "<b>x</b> *x* [x](y)",
+)
+"""What Telegram makes entities of by itself, and what it would in a parse mode."""
+any_card = given(cards(*FOUND))
+
+OURS = {
+    "Cause",
+    "Compose service",
+    "Exit code",
+    "Host",
+    "Image",
+    "Last health check",
+    "Last log lines",
+    "Swarm service",
+    "Time",
+}
+
+
+def message(card: Card) -> Any:
+    """The message as Telegram reads it."""
+    return json.loads(telegram.render(card, URL, "-1001234567890", None).body)
+
+
+def parts(card: Card) -> list[tuple[str | None, str]]:
+    """The text in its pieces, each with the entity that it is."""
+    sent = message(card)
+    text, at, found = sent["text"].encode("utf-16-le"), 0, list[tuple[str | None, str]]()
+    for entity in sent["entities"]:
+        start, end = entity["offset"], entity["offset"] + entity["length"]
+        assert at <= start < end
+        found.append((None, text[2 * at : 2 * start].decode("utf-16-le")))
+        found.append((entity["type"], text[2 * start : 2 * end].decode("utf-16-le")))
+        at = end
+    assert 2 * at == len(text)
+    return found
+
+
+def facts(event: Event) -> dict[str, str]:
+    """The facts by name."""
+    shown = [piece for piece in parts(Card(notify("r", event))) if piece[0]]
+    pairs = pairwise(shown)
+    return {name: value for (kind, name), (_, value) in pairs if kind == "bold"}
+
+
+def test_reads_as_it_was_approved() -> None:
+    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+    bodies = (telegram.render(Card(it), "", "@ops", None).body for it in EVERY_KIND)
+    assert written(bodies) == approved("telegram.json")
+
+
+@pytest.mark.parametrize(
+    ("chat_id", "sent"),
+    [("-1001234567890", -1001234567890), ("42", 42), ("@ops", "@ops"), ("-", "-"), ("٤٢", "٤٢")],
+)
+def test_a_chat_is_a_number_or_a_name(chat_id: str, sent: int | str) -> None:
+    """Numbers are numbers, so that a chat is found by its id."""
+    body = telegram.render(Card(NOTIFICATIONS[0]), URL, chat_id, None).body
+    assert json.loads(body)["chat_id"] == sent
+
+
+def test_goes_to_the_topic_that_is_given() -> None:
+    """Without one nothing is said of topics."""
+    body = telegram.render(Card(NOTIFICATIONS[0]), URL, "1", 7).body
+    assert json.loads(body)["message_thread_id"] == 7
+    assert "message_thread_id" not in message(Card(NOTIFICATIONS[0]))
+
+
+def test_a_resolved_one_is_green() -> None:
+    """What is over looks like it, however bad it was."""
+    assert parts(Card(OVER))[:2] == [(None, "🟢 "), ("code", "Resolved: sick is unhealthy")]
+
+
+def test_says_where_and_how_it_ended() -> None:
+    """The facts that somebody needs first, and only those that there are."""
+    assert facts(CRASH) == {**FACTS, "Time": "2026-11-23T07:29:49Z"}
+    assert set(facts(OOM)) == {"Host", "Image", "Time"}
+
+
+def test_says_what_the_configuration_says() -> None:
+    """Its title is the headline, its text stands in place of the facts."""
+    shown = parts(Card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor Bob"))
+    assert [piece for piece in shown if piece[0]][:3] == [
+        ("code", "Shop is down"),
+        ("pre", "Call *Ann*\nor Bob"),
+        ("bold", "Time"),
+    ]
+
+
+def test_shows_what_the_container_printed_as_it_is() -> None:
+    """Nothing in it is escaped, and line breaks stay."""
+    card = Card(told(logs=("<b> & @all", "", "`x`"), health="a\nb"))
+    blocks = [text for kind, text in parts(card) if kind == "pre"]
+    assert blocks == ["<b> & @all\n\n`x`", "a\nb"]
+
+
+def test_keeps_the_last_lines_of_a_long_log() -> None:
+    """They are the ones that tell why it ended."""
+    (shown,) = (
+        text for kind, text in parts(Card(told(logs=("x" * 4000, "panic")))) if kind == "pre"
+    )
+    assert shown == "…" + "x" * (telegram.PRINTED_MAX[LOGS] - 7) + "\npanic"
+
+
+def test_many_inspect_fields_share_the_room() -> None:
+    """The most that a route may ask for, all of them long, are all there, each cut."""
+    card = Card(told(inspect={f"{n:02}": "v" * 1024 for n in range(20)}))
+    shown = [text for kind, text in parts(card) if kind == "code" and ": v" in text]
+    assert [text[:2] for text in shown] == [f"{n:02}" for n in range(20)]
+    assert all(text.endswith("v…") for text in shown)
+    paths = [text for kind, text in parts(Card(MANY_FIELDS)) if kind == "code" and "k…: " in text]
+    assert len(paths) == 20
+    assert all(text.endswith("v…") for text in paths)
+
+
+def test_says_when_it_is_not_live_and_what_is_missing() -> None:
+    """Whoever reads a late event, or one of a container that is gone, is told so."""
+    late = Card(notify("r", changed(CRASH, origin=Origin.REPLAYED)))
+    assert parts(late)[-1] == ("code", "replayed from the engine's history")
+    assert parts(Card(GONE))[-1] == ("code", "not included: the container is gone")
+
+
+def test_a_value_that_shows_nothing_is_shown_as_that() -> None:
+    """Telegram makes no entity of blanks."""
+    assert facts(changed(CRASH, host=" ", engine=""))["Host"] == "(blank)"
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, *FOUND])
+def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
+    """A line break in a label starts no new line."""
+    event = changed(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
+    assert "\n" not in facts(event)["Image"]
+    assert set(facts(event)) == {"Host", "Image", "Exit code", "Cause", "Time"}
+
+
+@any_card
+def test_all_that_is_not_ours_is_code(card: Card) -> None:
+    """Telegram looks for mentions, links and the like in what is none: that is our own words."""
+    for kind, text in parts(card):
+        if kind is None:
+            assert text.strip(" \n🔴🟠🔵🟢") in ("", ":", "·")
+        elif kind == "bold":
+            assert text in OURS
+        else:
+            assert kind in ("code", "pre")
+            assert text.replace("\n", "").isprintable()
+            assert text.strip() or kind == "pre"
+        assert "\n" not in text or kind in (None, "pre")
+
+
+@any_card
+def test_keeps_every_limit_of_telegram(card: Card) -> None:
+    """Telegram refuses what is too long: whatever comes, it is not."""
+    sent = message(card)
+    assert set(sent) == {"chat_id", "text", "entities", "link_preview_options"}
+    assert sent["link_preview_options"] == {"is_disabled": True}
+    assert 1 <= units(sent["text"]) <= telegram.TEXT_MAX
+    assert 1 <= len(sent["entities"]) <= telegram.ENTITIES_MAX
+
+
+@pytest.mark.parametrize("dear", ["&", "🔥", "\u202e"])
+def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
+    """Every value there is at once, each longer than it may be."""
+    for card in longest_cards(dear * 5000):
+        assert 3_300 < units(message(card)["text"]) <= telegram.TEXT_MAX
+        assert len(message(card)["entities"]) <= telegram.ENTITIES_MAX

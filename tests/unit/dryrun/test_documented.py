@@ -1,0 +1,54 @@
+"""The tests in docs/testing.md, and what becomes of any change to them."""
+
+import contextlib
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.core.errors import ConfigError
+from relay.dryrun.compare import judge
+from relay.dryrun.suite_parser import load_suite
+from tests import streams
+
+ROOT = Path(__file__).parents[3]
+DOCUMENTED = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL)[0]
+_PIECES = st.text(alphabet="-?:{}[]&*!|>'\" \n\t$ab019,~", max_size=4) | st.sampled_from(
+    ["null", "true", "-1", "{}", "[]", "5m", "at", "to", "ops", "crashed", "type: relay"]
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example of a configuration, and a recording."""
+    folder = tmp_path_factory.mktemp("documented")
+    shutil.copy(ROOT / "config.example.yaml", folder / "config.yaml")
+    (folder / "last-night.jsonl").write_bytes(b"\n".join(streams.lines("docker26")))
+    return folder
+
+
+def test_they_hold(folder: Path) -> None:
+    """Of the example of a configuration."""
+    file = folder / "tests.yaml"
+    file.write_text(DOCUMENTED)
+    assert [it.differences for it in judge(load_suite(file, None, None, {}))] == [()] * 3
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_no_change_to_them_makes_anything_but_a_typed_error(
+    folder: Path, data: st.DataObject
+) -> None:
+    """All that is said of it is printable."""
+    text = DOCUMENTED
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = start + data.draw(st.integers(0, 8))
+        text = text[:start] + data.draw(_PIECES) + text[end:]
+    file = folder / "changed.yaml"
+    file.write_text(text)
+    with contextlib.suppress(ConfigError):
+        list(judge(load_suite(file, None, None, {})))

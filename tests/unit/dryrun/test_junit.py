@@ -1,0 +1,36 @@
+"""Reports for CI servers."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from relay.dryrun.compare import judge
+from relay.dryrun.junit import Ran, report
+from tests.unit.dryrun.suites import suite
+
+TESTS = """tests:
+  - {name: "a <good> one", events: [{action: oom, name: db}], expect: [out-of-memory]}
+  - {name: "a bad one", events: [{action: oom, name: "\\e[2J"}], expect: []}
+"""
+
+
+def test_a_report(tmp_path: Path) -> None:
+    """How many there are and failed, where each stands, and what differs."""
+    xml = report([Ran("t.yaml", list(judge(suite(tmp_path, TESTS))), 0.25)])
+    (found,) = ElementTree.fromstring(xml)
+    assert found.attrib == {
+        "name": "t.yaml",
+        "tests": "2",
+        "failures": "1",
+        "errors": "0",
+        "skipped": "0",
+        "time": "0.250",
+    }
+    good, bad = found
+    assert (good.get("name"), good.get("file"), good.get("line")) == ("a <good> one", "t.yaml", "4")
+    assert len(good) == 0
+    assert "not expected: out-of-memory" in (bad[0].text or "")
+
+
+def test_no_control_character_breaks_it(tmp_path: Path) -> None:
+    """XML 1.0 has no place for them."""
+    assert b"\x1b" not in report([Ran("t\x1b", list(judge(suite(tmp_path, TESTS))), 0.0)])

@@ -1,0 +1,263 @@
+"""Files of tests, read."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from relay.core.errors import ConfigError
+from relay.dryrun.event_builder import BEGIN_NS
+from relay.dryrun.simulator import Spoken
+from relay.dryrun.suite_parser import load_suite
+from tests.streams import lines
+from tests.unit.dryrun.suites import CONFIG, suite, written
+
+CASE = "{name: it, events: [{action: oom}], expect: []}"
+
+
+def problems(folder: Path, tests: str) -> list[str]:
+    """Every problem, without the folder."""
+    with pytest.raises(ConfigError) as caught:
+        suite(folder, tests)
+    return [str(each).replace(f"{folder}/", "") for each in caught.value.problems]
+
+
+def spoken(folder: Path, *events: str) -> list[Spoken]:
+    """What becomes of the events of one case."""
+    listed = "".join(f"\n      - {event}" for event in events)
+    (case,) = suite(folder, f"tests:\n  - name: it\n    expect: []\n    events:{listed}\n").cases
+    return list(case.events)
+
+
+def records(folder: Path, *events: str) -> list[dict[str, object]]:
+    return [json.loads(each.record) for each in spoken(folder, *events)]
+
+
+def test_the_short_form(tmp_path: Path) -> None:
+    """Becomes what an engine would have sent; numbers become texts, as they are there."""
+    (record,) = records(
+        tmp_path,
+        "{action: die, id: c0, name: web, image: 'bb:1', label: {tier: 1}, attribute: {x: true},"
+        " exit_code: 3}",
+    )
+    assert record == {
+        "Type": "container",
+        "Action": "die",
+        "Actor": {
+            "ID": "c0",
+            "Attributes": {
+                "tier": "1",
+                "x": "true",
+                "exitCode": "3",
+                "name": "web",
+                "image": "bb:1",
+            },
+        },
+        "scope": "local",
+        "timeNano": BEGIN_NS,
+    }
+
+
+def test_events_follow_each_other(tmp_path: Path) -> None:
+    """A second apart, unless they say when, from the beginning of the case."""
+    found = records(
+        tmp_path, "{action: oom}", "{action: oom}", "{action: oom, at: 5m}", "{action: oom}"
+    )
+    assert [(int(str(each["timeNano"])) - BEGIN_NS) / 1e9 for each in found] == [0, 1, 300, 301]
+
+
+def test_one_name_is_one_container(tmp_path: Path) -> None:
+    """Though no id was given; a volume's id is its name."""
+    one, same, other, volume = (
+        each["Actor"]["ID"]  # type: ignore[index]
+        for each in records(
+            tmp_path,
+            "{action: kill, name: a}",
+            "{action: die, name: a}",
+            "{action: die, name: b}",
+            "{type: volume, action: create, name: a}",
+        )
+    )
+    assert one == same != other
+    assert volume == "a"
+
+
+def test_an_engines_own_event(tmp_path: Path) -> None:
+    """As it stands in a recording: in braces, in quotes, or in YAML."""
+    record = lines("docker26")[5].decode()
+    yaml = "{Type: container, Action: die, Actor: {ID: c0, Attributes: {exitCode: 3}}}"
+    pasted, quoted, plain = records(tmp_path, record, f"'{record}'", yaml)
+    assert pasted == quoted == json.loads(record)
+    assert plain["Actor"] == {"ID": "c0", "Attributes": {"exitCode": "3"}}
+    assert plain["timeNano"] == json.loads(record)["timeNano"] + 10**9
+
+
+def test_a_recording_is_found_beside_the_tests(tmp_path: Path) -> None:
+    """Empty lines are passed over."""
+    content = b"\n\n".join(lines("docker26"))
+    (tmp_path / "recorded.jsonl").write_bytes(content)
+    (case,) = suite(tmp_path, "tests: [{name: it, recording: recorded.jsonl, expect: []}]").cases
+    assert [each.record for each in case.events] == lines("docker26")
+
+
+def test_which_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is asked for, else the one that is named, else the usual, else the built-in."""
+    file = written(tmp_path, f"tests: [{CASE}]")
+    other = tmp_path / "other.yaml"
+    other.write_text(CONFIG.replace("name: crashed", "name: other"))
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(f"tests: [{CASE}]")
+    environ = {"SLACK": "http://slack/"}
+
+    def second_route(file: Path, chosen: Path | None, usual: Path | None) -> str:
+        return load_suite(file, chosen, usual, environ).config.routes[1].name
+
+    assert second_route(file, other, None) == "other"
+    assert second_route(file, None, other) == "crashed"
+    assert second_route(bare, None, other) == "other"
+    assert len(load_suite(bare, None, None, {}).config.routes) == 3
+
+
+def test_a_wrong_configuration_is_told_with_its_lines(tmp_path: Path) -> None:
+    """As `relay check` does."""
+    file = written(tmp_path, f"tests: [{CASE}]", CONFIG.replace("to: plain}", "to: plan}"))
+    with pytest.raises(ConfigError, match=r"config.yaml:\d+:\d+: routes\[4\].to: 'plan' is not"):
+        load_suite(file, None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("tests", "problem"),
+    [
+        ("test: []", "tests.yaml:3:1: test: unknown key 'test' (did you mean 'tests'?)"),
+        ("tests:", "tests.yaml:3:7: tests: must be a list with at least one item, as in [{"),
+        ("tests: [5]", "tests.yaml:3:9: tests[0]: must be a mapping, with 'key: value' lines"),
+        (
+            "tests: [{name: it, events: [{action: oom}]}]",
+            "tests.yaml:3:9: tests[0]: needs 'expect' or 'expect_some'",
+        ),
+        (
+            "tests: [{name: it, events: [], recording: x, expect: []}]",
+            "tests.yaml:3:32: tests[0].recording: 'events' and 'recording' exclude each other",
+        ),
+        (
+            "tests: [{name: it, recording: x, expect: []}]",
+            "tests.yaml:3:31: tests[0].recording: 'x' cannot be read: No such file or directory",
+        ),
+        (
+            "tests: [{name: it, recording: tests.yaml, expect: []}]",
+            "tests.yaml:3:31: tests[0].recording: 'tests.yaml' line 1 is no event (not_json)",
+        ),
+        (
+            "tests: [{events: [{action: oom}], expect: []}]",
+            "tests.yaml:3:9: tests[0].name: needs 'name': what is to hold",
+        ),
+        (
+            "tests: [{name: it, engine: hree, events: [{action: oom}], expect: []}]",
+            "tests.yaml:3:28: tests[0].engine: 'hree' is not an engine of the configuration "
+            "(did you mean 'here'?)",
+        ),
+        (
+            "tests: [{name: it, podman: 1, events: [{action: oom}], expect: []}]",
+            "tests.yaml:3:28: tests[0].podman: must be true or false",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: crashed}]",
+            "tests.yaml:3:53: tests[0].expect: must be a list, as in [{route: crashed, to: ops}]",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect_some: []}]",
+            "tests.yaml:3:58: tests[0].expect_some: is empty: write what is to be sent, or",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [crahsed]}]",
+            "tests.yaml:3:54: tests[0].expect[0]: 'crahsed' is not a route of the configuration "
+            "(did you mean 'crashed'?)",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{to: ops}]}]",
+            "tests.yaml:3:54: tests[0].expect[0].route: needs 'route': the one that sends it",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: crashed, to: opps}]}]",
+            "tests.yaml:3:75: tests[0].expect[0].to: 'opps' is not a destination of the "
+            "configuration (did you mean 'ops'?)",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: "
+            "[{route: crashed, to: ops, body: {audit: x}}]}]",
+            "tests.yaml:3:87: tests[0].expect[0].body.audit: is not among 'to'",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: own, body: {o: x}}]}]",
+            "tests.yaml:3:74: tests[0].expect[0].body.o: 'o' is not a destination of the",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: own, body: {audit: }}]}]",
+            "tests.yaml:3:80: tests[0].expect[0].body.audit: is empty: write a part of",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], "
+            "expect: [{route: own, match: {cause: crash}}]}]",
+            "tests.yaml:3:82: tests[0].expect[0].match.cause: 'crash' matches no cause",
+        ),
+        (
+            "tests: [{name: it, events: [{acton: oom}], expect: []}]",
+            "tests.yaml:3:30: tests[0].events[0].acton: unknown key 'acton' (did you mean",
+        ),
+        (
+            "tests: [{name: it, events: [oom], expect: []}]",
+            "tests.yaml:3:29: tests[0].events[0]: 'oom' is not JSON",
+        ),
+        (
+            "tests: [{name: it, events: [5], expect: []}]",
+            "tests.yaml:3:29: tests[0].events[0]: must be an event, as in {action: die, name: web",
+        ),
+        (
+            "tests: [{name: it, events: [{Type: container}], expect: []}]",
+            "tests.yaml:3:29: tests[0].events[0]: is no event of an engine's (missing_field)",
+        ),
+        (
+            "tests: [{name: it, events: [{action: die, exit_code: '>3'}], expect: []}]",
+            "tests.yaml:3:54: tests[0].events[0].exit_code: '>3' is not one number",
+        ),
+        (
+            "tests: [{name: it, events: [{action: kill, signal: SIGKIL}], expect: []}]",
+            "tests.yaml:3:52: tests[0].events[0].signal: 'SIGKIL' is not a signal",
+        ),
+        (
+            "tests: [{name: it, events: [{action: die, cause: crash}], expect: []}]",
+            "tests.yaml:3:50: tests[0].events[0].cause: 'crash' is no cause: there are requested,",
+        ),
+        (
+            "tests: [{name: it, events: [{action: die, at: 5}], expect: []}]",
+            "tests.yaml:3:47: tests[0].events[0].at: '5' has no unit: write a duration as 500ms",
+        ),
+        (
+            "tests: [{name: it, events: [{action: die, label: x}], expect: []}]",
+            "tests.yaml:3:50: tests[0].events[0].label: must be a mapping of names to texts",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, tests: str, problem: str) -> None:
+    """As in a configuration."""
+    assert problems(tmp_path, tests)[0].startswith(problem)
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    """One run says it all."""
+    tests = "tests: [{name: it, evnts: [], expect: [crahsed]}, {}]"
+    assert [each.split(": ", 2)[1] for each in problems(tmp_path, tests)] == [
+        "tests[0].evnts",
+        "tests[0].expect[0]",
+        "tests[1]",
+        "tests[1]",
+        "tests[1].name",
+    ]
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    """It says what is missing."""
+    file = tmp_path / "tests.yaml"
+    file.write_text("")
+    with pytest.raises(ConfigError, match="holds no tests: write 'tests'"):
+        load_suite(file, None, None, {})

@@ -1,0 +1,374 @@
+"""What happened to each container, and what of that is told."""
+
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+
+from relay.core.event import Cause, Event, Origin
+from relay.ingest.docker.containers.inference import Unheard
+from relay.ingest.docker.containers.tracker import Chronicle
+from relay.ingest.docker.engine.inspection import Sighting
+from relay.ingest.docker.engine.parser import parse
+from tests.streams import ENGINES, lines
+from tests.unit.ingest.docker.samples import actions, at, chronicle, happened, seen, stored
+
+Happened = str | tuple[str, int | None]
+
+
+def heard(
+    here: Chronicle, events: list[Event], sightings: Mapping[str, Sighting] | None = None
+) -> list[Event]:
+    """What is told of a batch."""
+    requested = here.requested(events, podman=here.podman)
+    return [
+        told
+        for event in events
+        for told in here.hear(event, sightings or {}, requested=event.id in requested)
+    ]
+
+
+def deaths(
+    happenings: list[Happened],
+    *,
+    podman: bool = False,
+    sighting: Sighting | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> list[Cause | None]:
+    """The causes of the deaths among what happened, 50 ms apart, all in one batch."""
+    pairs = [(one, None) if isinstance(one, str) else one for one in happenings]
+    events = [
+        happened(action, number, second=place / 20, labels=labels)
+        for place, (action, number) in enumerate(pairs)
+    ]
+    sightings = {} if sighting is None else {"c": sighting}
+    told = heard(chronicle(podman=podman), events, sightings)
+    return [event.cause for event in told if event.action == "die"]
+
+
+# How containers end, by their events.
+
+R, C, F, M = Cause.REQUESTED, Cause.CRASHED, Cause.FINISHED, Cause.OOM
+U = Cause.UNKNOWN
+TERM: Happened = ("kill", 15)
+KILL: Happened = ("kill", 9)
+
+
+@pytest.mark.parametrize(
+    ("happenings", "causes"),
+    [
+        (["start", TERM, ("die", 0), "stop"], [R]),
+        (["start", TERM, "stop", ("die", 0)], [R]),
+        (["start", TERM, KILL, ("die", 137), "stop"], [R]),
+        (["start", TERM, KILL, "stop", ("die", 137)], [R]),
+        (["start", TERM, ("die", 143), "stop", "start", "restart", ("die", 1)], [R, C]),
+        (["start", TERM, "stop", ("die", 143), "start", "restart", ("die", 1)], [R, C]),
+        (["start", ("kill", 1), ("die", 3)], [C]),
+        (["start", KILL, ("die", 137), "destroy"], [R]),
+        (["start", "oom", ("die", 137)], [M]),
+        (["start", ("die", 137)], [C]),
+        (["start", ("die", 7)], [C]),
+        (["start", ("die", 0)], [F]),
+        (["start", ("die", 4), "start", ("die", 4), "start", ("die", 4)], [C, C, C]),
+        (["start", TERM, TERM, KILL, "stop", "stop", ("die", 137)], [R]),
+        (["start", TERM, "destroy", ("die", 3)], [R]),
+        (["start", "destroy", ("die", 3)], [U]),
+        (["start", ("die", 0), "destroy", ("die", 3)], [F, C]),
+        (["start", TERM, ("die", 0), ("die", 3)], [R, C]),
+    ],
+)
+def test_the_causes_of_docker(happenings: list[Happened], causes: list[Cause]) -> None:
+    """In both orders of ``stop`` and ``die``."""
+    assert deaths(happenings) == causes
+
+
+@pytest.mark.parametrize(
+    ("happenings", "causes"),
+    [
+        (["init", "start", ("die", 0), "cleanup", "cleanup"], [R]),
+        (["init", "start", "stop", ("die", 0), "cleanup", "cleanup"], [R]),
+        (["start", "restart", ("die", 137), "cleanup", "init", "start"], [R]),
+        (["start", ("die", 4), "restart", "init", "start", ("die", 4), "cleanup"], [C, C]),
+        (["start", "kill", ("die", 0), "cleanup"], [R]),
+        (["start", "kill", ("die", 137), "cleanup"], [R]),
+        (["start", "kill", ("die", 5), "cleanup"], [C]),
+        (["start", ("die", 137), "remove"], [R]),
+        (["start", "stop", ("die", 137), "remove"], [R]),
+        (["start", ("die", 2), "remove"], [C]),
+        (["start", ("die", 7), "cleanup"], [C]),
+        (["start", ("die", 0), "cleanup"], [F]),
+        (["start", ("die", 137), "cleanup", "init", "start", ("die", 0), "cleanup"], [C, F]),
+    ],
+)
+def test_the_causes_of_podman(happenings: list[Happened], causes: list[Cause]) -> None:
+    """Which tells of no signal, and of a stop by what comes behind the death."""
+    assert deaths(happenings, podman=True) == causes
+
+
+def test_other_engines_do_not_ask_by_restart() -> None:
+    """Docker says it last."""
+    assert deaths(["start", "restart", ("die", 3)]) == [C]
+
+
+def test_an_own_stop_signal() -> None:
+    """Inspection tells it; then it asks."""
+    events: list[Happened] = ["start", ("kill", 10), ("die", 138)]
+    assert deaths(events) == [C]
+    assert deaths(events, sighting=seen(started=0, stop_signal=10)) == [R]
+
+
+def test_a_label_hides_the_exit_code() -> None:
+    """Only inspection tells it; without it the cause is not known, unless somebody asked."""
+    labels = {"exitCode": "0"}
+    events: list[Happened] = ["start", ("die", 0)]
+    dead = seen(started=0, finished=0.04, exit_code=7, labels=labels)
+    assert deaths(events, labels=labels, sighting=dead) == [C]
+    assert deaths(events, labels=labels) == [Cause.UNKNOWN]
+    assert deaths(["start", TERM, ("die", 0)], labels=labels) == [R]
+
+
+def test_the_true_exit_code_is_told() -> None:
+    """In the place of the label's."""
+    labels = {"exitCode": "0"}
+    dead = seen(started=0, finished=4.9, exit_code=7, labels=labels)
+    (death,) = chronicle().hear(happened("die", 0, second=5, labels=labels), {"c": dead})
+    assert (death.exit_code, death.cause) == (7, C)
+
+
+@pytest.mark.parametrize(
+    "sighting",
+    [
+        seen(started=6, finished=4, labels={"exitCode": "0"}),
+        seen(started=6, finished=7, exit_code=7, labels={"exitCode": "0"}),
+        seen(started=3, labels={"exitCode": "0"}),
+    ],
+)
+def test_an_inspection_of_another_life_tells_no_exit_code(sighting: Sighting) -> None:
+    """It was started again before it was inspected, or died again, or seems never to have died."""
+    (death,) = chronicle().hear(
+        happened("die", 0, second=5, labels={"exitCode": "0"}), {"c": sighting}
+    )
+    assert (death.exit_code, death.cause) == (None, Cause.UNKNOWN)
+
+
+@pytest.mark.parametrize(("exit_code", "cause"), [(0, R), (143, R), (137, R), (3, C)])
+def test_a_label_hides_the_signal(exit_code: int, cause: Cause) -> None:
+    """Then the exit code shows whether it was a terminating one."""
+    labels = {"signal": "1"}
+    assert deaths(["start", ("kill", 1), ("die", exit_code)], labels=labels) == [cause]
+
+
+def test_podmans_real_values_win_over_labels() -> None:
+    """A label of that name hides nothing."""
+    labels = {"exitCode": "0"}
+    here = chronicle(podman=True)
+    here.hear(happened("start", labels=labels), {})
+    (death,) = here.hear(happened("die", 7, second=1), {})
+    assert (death.exit_code, death.cause) == (7, C)
+
+
+def test_an_oom_that_was_not_sent_stands_before_its_death() -> None:
+    """Inspection shows it; a late one is not told again, one of the next life is."""
+    here = chronicle()
+    dead = seen(started=0, finished=4.9, exit_code=137, oom_killed=True)
+    oom, death = here.hear(happened("die", 137, second=5), {"c": dead})
+    assert (oom.action, oom.origin, oom.time_ns) == ("oom", Origin.INFERRED, at(5))
+    assert (death.action, death.cause, death.origin) == ("die", M, Origin.LIVE)
+    assert here.hear(happened("oom", second=4.8), {}) == []
+    here.hear(happened("start", second=6), {})
+    assert actions(here.hear(happened("oom", second=7), {})) == ["oom"]
+
+
+def test_an_oom_that_was_sent_is_told_once() -> None:
+    """Though inspection shows it too."""
+    dead = seen(started=0, finished=0.09, exit_code=137, oom_killed=True)
+    told = heard(
+        chronicle(),
+        [happened("start"), happened("oom", second=0.05), happened("die", 137, second=0.1)],
+        {"c": dead},
+    )
+    assert actions(told) == ["start", "oom", "die"]
+    assert told[-1].cause is M
+
+
+@pytest.mark.parametrize("ending", ["destroy", "remove"])
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_death_of_one_that_is_removed_stands_before_that(ending: str, asked: bool) -> None:
+    """Nothing told of it; should it still come, that is not told."""
+    here = chronicle()
+    here.hear(happened("start", labels={"tier": "web"}), {})
+    if asked:
+        here.hear(happened("kill", 15, second=4), {})
+    death, removal = here.hear(happened(ending, second=5), {})
+    assert (death.action, death.origin, death.time_ns) == ("die", Origin.INFERRED, at(5))
+    assert (death.exit_code, death.cause) == (None, R if asked else U)
+    assert (death.engine, death.host, death.actor.id) == ("here", "node-1", "c")
+    assert death.actor.attributes == {"tier": "web", "name": "web", "image": "bb:1"}
+    assert removal.action == ending
+    assert here.hear(happened("die", 137, second=4.9), {}) == []
+    assert actions(here.hear(happened(ending, second=6), {})) == [ending]
+    assert here.roster.all() == []
+
+
+@pytest.mark.parametrize("ending", ["destroy", "remove"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        [],
+        [happened("create")],
+        [happened("die", 0, second=1)],
+        [happened("start"), happened("die", 0, second=1)],
+        [happened("start", second=600)],
+    ],
+)
+def test_a_removal_tells_of_no_other_death(ending: str, before: list[Event]) -> None:
+    """Of one that is not known to run; or only by a clock that was set back since."""
+    here = chronicle()
+    heard(here, before)
+    assert actions(here.hear(happened(ending, second=5), {})) == [ending]
+    assert actions(here.hear(happened("die", 0, second=6), {})) == ["die"]
+
+
+def test_a_removal_in_another_process() -> None:
+    """It knows from the store that the container ran."""
+    here = chronicle()
+    here.hear(happened("start"), {})
+    here = stored(here)
+    assert actions(here.hear(happened("destroy", second=5), {})) == ["die", "destroy"]
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "cause"), [(0, U), (143, U), (137, U), (3, C), (255, C), (None, U)]
+)
+def test_a_death_whose_request_may_have_been_missed(exit_code: int | None, cause: Cause) -> None:
+    """Heard or not, its cause stays open if it looks as if it was asked for."""
+    here = chronicle()
+    here.hear(happened("start"), {})
+    (death,) = here.hear(happened("die", exit_code, second=20), {}, Unheard(at(10), at(15)))
+    assert death.cause is cause
+
+
+def test_what_was_missed_in_an_earlier_life_explains_no_death() -> None:
+    """A start lies between."""
+    here = chronicle()
+    here.hear(happened("start", second=16), {})
+    (death,) = here.hear(happened("die", 143, second=20), {}, Unheard(at(10), at(15)))
+    assert death.cause is C
+
+
+def test_containers_are_told_apart() -> None:
+    """A request to one says nothing of another."""
+    here = chronicle()
+    here.hear(happened("kill", 9, id_="a"), {})
+    (death,) = here.hear(happened("die", 137, id_="b"), {})
+    assert death.cause is C
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        happened("die", 1, type_="volume"),
+        happened("destroy", type_="network"),
+        happened("exec_die", 1),
+        happened("pause"),
+    ],
+)
+def test_everything_else_is_told_as_it_is(event: Event) -> None:
+    """Other types and other actions."""
+    here = chronicle()
+    assert here.hear(event, {}) == [event]
+    assert here.roster.all() == []
+
+
+def test_a_death_of_nobody_knows_whom() -> None:
+    """Without an id its exit code alone gives the cause, and nothing is kept."""
+    here = chronicle()
+    (death,) = here.hear(happened("die", 1, id_=""), {})
+    assert death.cause is C
+    assert here.questions([happened("die", 137, id_="")]) == set()
+    assert here.roster.all() == []
+
+
+def test_what_it_knows_of_a_container() -> None:
+    """Its names as they are now, and its labels, without what is none."""
+    here = chronicle()
+    here.hear(happened("create", labels={"tier": "web", "signal": "1"}), {})
+    here.hear(msgspec.structs.replace(happened("rename"), actor=named("db", None)), {})
+    known = here.roster.get("c")
+    assert known is not None
+    assert (known.name, known.image, known.labels) == ("db", "bb:1", {"tier": "web"})
+    assert (known.exit_code_hidden, known.signal_hidden) == (False, True)
+    assert (known.started_ns, known.died_ns) == (None, None)
+
+
+def named(name: str, image: str | None) -> object:
+    return msgspec.structs.replace(happened("rename").actor, name=name, image=image)
+
+
+def test_an_inspection_tells_more_than_events() -> None:
+    """It is asked for the one and gives the other, too."""
+    here = chronicle()
+    here.hear(happened("kill", 10), {"c": seen(started=0, labels={"signal": "10"}, stop_signal=12)})
+    known = here.roster.get("c")
+    assert known is not None
+    assert (known.labels, known.signal_hidden, known.stop_signal) == ({"signal": "10"}, True, 12)
+
+
+def test_it_asks_only_about_containers() -> None:
+    """And not about those whose death is clear."""
+    here = chronicle()
+    here.hear(happened("start", id_="known"), {})
+    events = [
+        happened("die", 1, id_="known"),
+        happened("die", 1, id_="unknown"),
+        happened("die", 1, type_="service"),
+    ]
+    assert here.questions(events) == {"unknown"}
+
+
+def test_podman_deaths_wait_for_what_comes_behind() -> None:
+    """Unless a request stands before them; Docker's only if their signal is hidden."""
+    here = chronicle(podman=True)
+    started, killed, died = happened("start"), happened("stop", second=1), happened("die", 0)
+    assert here.unsettled([started, died], podman=True)
+    assert not here.unsettled([started, killed, died], podman=True)
+    assert not here.unsettled([started, killed], podman=True)
+    assert not here.unsettled([started, died], podman=False)
+    labels = {"signal": "15"}
+    events = [happened("start", labels=labels), happened("kill", 15, labels=labels), died]
+    assert chronicle().unsettled(events, podman=False)
+    assert not chronicle().unsettled([*events, happened("stop")], podman=False)
+    here.hear(killed, {})
+    assert not here.unsettled([happened("cleanup"), died], podman=True)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_causes_of_a_recorded_stream(engine: str, cut: bool) -> None:
+    """On both engines, whatever the order of ``stop`` and ``die``; also if stored in between."""
+    here = chronicle()
+    found: dict[str, set[Cause | None]] = {}
+    for line in lines(engine):
+        event = parse(line, engine=engine, host=engine, live_from_ns=0)
+        assert isinstance(event, Event)
+        for told in here.hear(event, {}):
+            if told.action == "die" and told.actor.name:
+                found.setdefault(told.actor.name, set()).add(told.cause)
+        if cut:
+            here = stored(here)
+    assert {name: found[name] for name in EXPECTED} == EXPECTED
+
+
+EXPECTED = {
+    "ok": {Cause.FINISHED},
+    "failed": {Cause.CRASHED},
+    "oomed": {Cause.OOM},
+    "stopped": {Cause.REQUESTED},
+    "graceful": {Cause.REQUESTED},
+    "restarted": {Cause.REQUESTED},
+    "huped": {Cause.REQUESTED},
+    "removed": {Cause.REQUESTED},
+    "hostkilled": {Cause.CRASHED},
+    "looping": {Cause.CRASHED},
+    "shop-web-1": {Cause.CRASHED},
+}

@@ -1,0 +1,104 @@
+"""Where an engine is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.config import EngineConfig
+from relay.ingest.docker.engine.endpoint import (
+    DEFAULT_SOCKET,
+    Endpoint,
+    EndpointError,
+    TlsFiles,
+    endpoint,
+)
+
+SOCKET = Endpoint(DEFAULT_SOCKET, None, None)
+CERTIFICATES = TlsFiles(Path("/c/ca.pem"), Path("/c/cert.pem"), Path("/c/key.pem"))
+
+
+def url(text: str, tls: TlsFiles | None = None) -> Endpoint:
+    return Endpoint(text, None, tls)
+
+
+def context(name: str) -> Endpoint:
+    return Endpoint(None, name, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "environ", "current", "expected"),
+    [
+        ({}, {}, "", SOCKET),
+        ({}, {}, "default", SOCKET),
+        ({}, {}, "colima", context("colima")),
+        ({}, {"DOCKER_CONTEXT": "edge"}, "colima", context("edge")),
+        ({}, {"DOCKER_CONTEXT": "default"}, "colima", SOCKET),
+        ({}, {"DOCKER_CONTEXT": ""}, "colima", context("colima")),
+        ({}, {"DOCKER_HOST": "tcp://h:1", "DOCKER_CONTEXT": "edge"}, "", url("tcp://h:1")),
+        ({}, {"DOCKER_HOST": ""}, "", SOCKET),
+        ({"context": "lab"}, {"DOCKER_HOST": "tcp://h:1"}, "colima", context("lab")),
+        ({"context": "default"}, {"DOCKER_HOST": "tcp://h:1"}, "colima", SOCKET),
+        ({"url": "unix:///x"}, {"DOCKER_HOST": "tcp://h:1"}, "colima", url("unix:///x")),
+    ],
+)
+def test_what_decides(
+    config: dict[str, str], environ: dict[str, str], current: str, expected: Endpoint
+) -> None:
+    """The configuration, DOCKER_HOST, DOCKER_CONTEXT, the chosen context, the socket."""
+    assert endpoint(EngineConfig(**config), environ, current) == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "tls"),
+    [
+        ({"DOCKER_HOST": "tcp://h:1"}, None),
+        ({"DOCKER_HOST": "tcp://h:1", "DOCKER_TLS_VERIFY": ""}, None),
+        ({"DOCKER_HOST": "unix:///x", "DOCKER_TLS_VERIFY": "1"}, None),
+        (
+            {"DOCKER_HOST": "tcp://h:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/c"},
+            CERTIFICATES,
+        ),
+        (
+            {"DOCKER_HOST": "tcp://h:1", "DOCKER_TLS_VERIFY": "1", "HOME": "/home/me"},
+            TlsFiles(*(Path("/home/me/.docker") / f"{name}.pem" for name in ("ca", "cert", "key"))),
+        ),
+    ],
+)
+def test_tls_by_the_environment(environ: dict[str, str], tls: TlsFiles | None) -> None:
+    """With DOCKER_TLS_VERIFY and TCP: the files in DOCKER_CERT_PATH, else in ~/.docker."""
+    assert endpoint(EngineConfig(), environ, "") == url(environ["DOCKER_HOST"], tls)
+
+
+def test_tls_by_the_configuration() -> None:
+    """Its own files; the environment's are for DOCKER_HOST only."""
+    files: dict[str, Any] = {"ca_file": "/c/ca.pem"}
+    files |= {"cert_file": "/c/cert.pem", "key_file": "/c/key.pem"}
+    environ = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/other"}
+    secured = EngineConfig.model_validate({"url": "tcp://h:2376", "tls": files})
+    assert endpoint(secured, environ, "") == url("tcp://h:2376", CERTIFICATES)
+    plain = EngineConfig(url="tcp://h:2375")
+    assert endpoint(plain, environ, "") == url("tcp://h:2375")
+
+
+def test_reads_as_people_know_it() -> None:
+    """The URL, or the context by its name."""
+    assert str(url("tcp://h:1")) == "tcp://h:1"
+    assert str(context("lab")) == "docker context lab"
+
+
+def test_docker_host_without_a_scheme_is_tcp() -> None:
+    """As docker reads it."""
+    assert endpoint(EngineConfig(), {"DOCKER_HOST": "h:2375"}, "") == url("tcp://h:2375")
+
+
+def test_docker_host_of_another_kind_is_refused() -> None:
+    """With one line that says what to do."""
+    with pytest.raises(EndpointError, match="DOCKER_HOST"):
+        endpoint(EngineConfig(), {"DOCKER_HOST": "npipe:////./pipe/docker"}, "")
+
+
+def test_a_password_is_not_shown() -> None:
+    """The user is."""
+    shown = str(url("https://me:secret@h:2376"))
+    assert shown == "https://me@h:2376"

@@ -1,0 +1,157 @@
+"""What an inspection shows."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.ingest.docker.engine.inspection import Sighting, sighting
+
+NEVER = "0001-01-01T00:00:00Z"
+STATE = {
+    "Status": "exited",
+    "Running": False,
+    "Restarting": False,
+    "OOMKilled": False,
+    "ExitCode": 7,
+    "StartedAt": "2026-11-23T06:48:34.938518046Z",
+    "FinishedAt": "2026-11-23T06:48:35.1Z",
+}
+STARTED_NS = 1795416514_938518046
+FINISHED_NS = 1795416515_100000000
+
+
+def read(state: dict[str, Any] | None = None, *, podman: bool = False, **config: Any) -> Sighting:
+    body = {
+        "Id": "075a",
+        "Name": "/web",
+        "Image": "sha256:1",
+        "State": {**STATE, **(state or {})},
+        "Config": {"Image": "bb:1", "Labels": {"tier": "web"}, **config},
+    }
+    found = sighting(json.dumps(body).encode(), podman=podman)
+    assert found is not None
+    return found
+
+
+def test_a_dead_container_is_read_whole() -> None:
+    """Its names as its events have them, its times to the nanosecond."""
+    assert read() == Sighting(
+        id="075a",
+        name="web",
+        image="bb:1",
+        labels={"tier": "web"},
+        alive=False,
+        started_ns=STARTED_NS,
+        finished_ns=FINISHED_NS,
+        exit_code=7,
+        oom_killed=False,
+        stop_signal=None,
+    )
+
+
+def test_one_that_was_killed_for_memory() -> None:
+    """As the engine says."""
+    assert read({"OOMKilled": True}).oom_killed
+
+
+def test_one_that_was_started_again() -> None:
+    """When it died last is known, how is not."""
+    found = read({"Running": True, "OOMKilled": True, "ExitCode": 0})
+    assert (found.alive, found.finished_ns) == (True, FINISHED_NS)
+    assert (found.exit_code, found.oom_killed) == (None, False)
+
+
+def test_one_that_waits_for_its_restart_is_dead() -> None:
+    """Docker calls it running."""
+    found = read({"Running": True, "Restarting": True})
+    assert (found.alive, found.exit_code) == (False, 7)
+
+
+def test_one_that_was_never_started() -> None:
+    """The year 1 means never, and an exit code of 0 means nothing then."""
+    found = read({"StartedAt": NEVER, "FinishedAt": NEVER, "ExitCode": 0})
+    assert (found.started_ns, found.finished_ns, found.exit_code) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "time_ns"),
+    [
+        ("2026-11-23T06:48:34Z", 1795416514_000000000),
+        ("2026-11-23T06:48:34.5Z", 1795416514_500000000),
+        ("2026-11-23T06:48:34.000000001Z", 1795416514_000000001),
+        ("2026-11-23T06:48:34.0000000019Z", 1795416514_000000001),
+        ("2026-11-23T07:48:34.25+01:00", 1795416514_250000000),
+        ("", None),
+        ("soon", None),
+        ("2026-11-23T06:48:34.x", None),
+        ("1970-01-01T00:00:00Z", None),
+        (NEVER, None),
+        ("0001-01-01T00:00:00+14:00", None),
+    ],
+)
+def test_times(text: str, time_ns: int | None) -> None:
+    """Up to nine digits, any offset; whatever is no time is none."""
+    assert read({"FinishedAt": text}).finished_ns == time_ns
+
+
+@pytest.mark.parametrize(
+    ("written", "signal"),
+    [
+        (None, None),
+        ("", None),
+        (0, None),
+        ("SIGUSR1", 10),
+        ("usr1", 10),
+        ("10", 10),
+        (10, 10),
+        ("SIGRTMIN+3", 37),
+        ("nonsense", None),
+        (-1, None),
+    ],
+)
+def test_stop_signals(written: str | int | None, signal: int | None) -> None:
+    """Docker writes a name or a number as text, Podman a number."""
+    assert read(StopSignal=written).stop_signal == signal
+
+
+def test_labels_that_hide_real_values() -> None:
+    """In Docker's events; in Podman's the real values win."""
+    labels = {"exitCode": "0", "signal": "1", "name": "x"}
+    assert read(Labels=labels).hiding == {"exitCode", "signal"}
+    assert read(Labels=labels, podman=True).hiding == set()
+
+
+def test_what_is_left_out_is_not_known() -> None:
+    """Only the id has to be there."""
+    found = sighting(b'{"Id": "1", "Config": {"Labels": null}}')
+    assert found is not None
+    assert (found.name, found.image, found.labels) == (None, None, {})
+    assert (found.alive, found.exit_code) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"{}", b'{"Id": 1}', b'{"Id": "1", "State": 3}', b"\xff"]
+)
+def test_what_is_no_inspection(body: bytes) -> None:
+    """It shows nothing."""
+    assert sighting(body) is None
+
+
+def test_an_answer_nested_without_end() -> None:
+    """It shows nothing, and nothing overflows."""
+    assert sighting(b'{"Id": "1", "x": ' + b"[" * 50_000) is None
+
+
+@given(st.binary() | st.text().map(lambda text: json.dumps({"Id": text}).encode()))
+def test_no_answer_raises(body: bytes) -> None:
+    """Whatever comes."""
+    sighting(body)
+
+
+@given(st.text(alphabet="0123456789-T:.Z+ ", max_size=40))
+def test_no_time_raises(text: str) -> None:
+    """Whatever stands there."""
+    read({"StartedAt": text})

@@ -1,0 +1,143 @@
+"""Which container relay runs in, and what of it nobody is told."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from relay.ingest.docker.engine import self_container as module
+from relay.ingest.docker.engine.self_container import container_in, is_own_exec, own_container
+from tests.unit.ingest.docker.samples import happened
+
+OWN = "666266e0c07bfc71ece4f873bcf69178ce88ee4d26d2256c1c3ca6a846b1822f"
+OTHER = "59a83bc6269a883e326729cfdb2aec732c4c632ba814066b1cdef88bb6e01713"
+LAYER = "6db2944778a5c523a5622f2ea3aee3056c3b9573fad76c87850d00660b97b999"
+
+DOCKER = f"""\
+101 73 0:43 / / rw,relatime master:2 - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l/6CIX,\
+upperdir=/var/lib/docker/overlay2/{LAYER}/diff,workdir=/var/lib/docker/overlay2/{LAYER}/work
+102 101 0:46 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw
+117 103 0:51 / /dev/shm rw,nosuid,nodev,noexec,relatime - tmpfs shm rw,size=65536k
+118 101 254:0 /var/lib/docker/containers/{OWN}/resolv.conf /etc/resolv.conf rw,relatime - ext4 \
+/dev/vda rw,discard
+119 101 254:0 /var/lib/docker/containers/{OWN}/hostname /etc/hostname rw,relatime - ext4 /dev/vda rw
+120 101 254:0 /var/lib/docker/containers/{OWN}/hosts /etc/hosts rw,relatime - ext4 /dev/vda rw
+74 102 0:46 /bus /proc/bus ro,nosuid,nodev,noexec,relatime - proc proc rw
+"""
+"""As Docker 20.10, 26.1 and 28.5 mount it, but for what is the same for every container."""
+
+PODMAN = f"""\
+104 74 0:45 / / rw,relatime - overlay overlay rw,lowerdir=/var/lib/containers/storage/overlay/l/IU,\
+upperdir=/var/lib/containers/storage/overlay/{LAYER}/diff,uuid=on
+110 104 0:20 /containers/storage/overlay-containers/{OWN}/userdata/hosts /etc/hosts rw - tmpfs x rw
+112 104 0:20 /containers/storage/overlay-containers/{OWN}/userdata/.containerenv \
+/run/.containerenv rw,relatime - tmpfs tmpfs rw
+113 104 0:20 /containers/storage/overlay-containers/{OWN}/userdata/hostname /etc/hostname rw - e \
+/dev/vda rw
+116 115 0:29 /machine/libpod-{OWN} /sys/fs/cgroup/cpu ro,nosuid - cgroup cgroup rw,cpu
+"""
+"""As Podman 4.3 mounts it."""
+
+HOST = """\
+22 28 0:21 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
+28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
+"""
+
+
+@pytest.fixture
+def mounts_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """What the process reads its mounts from, which is not there yet."""
+    place = tmp_path / "mountinfo"
+    monkeypatch.setattr(module, "_MOUNTS", place)
+    own_container.cache_clear()
+    yield place
+    own_container.cache_clear()
+
+
+def test_which_container_it_is_is_read_once_and_said(mounts_of: Path) -> None:
+    """So that a person sees whose commands are not told."""
+    mounts_of.write_bytes(DOCKER.encode() + b"\xff\n")
+    with capture_logs() as shown:
+        assert [own_container(), own_container()] == [OWN, OWN]
+    ((line),) = shown
+    assert (line["event"], line["id"]) == ("container.own", OWN)
+
+
+def test_where_there_is_no_list_there_is_no_container(mounts_of: Path) -> None:
+    """Nor is there anything to say."""
+    with capture_logs() as shown:
+        assert own_container() is None
+    assert shown == []
+
+
+@pytest.mark.parametrize("mounts", [DOCKER, PODMAN])
+def test_a_container_is_known_by_its_mounts(mounts: str) -> None:
+    """By the files that the engine keeps for it and mounts into it."""
+    assert container_in(mounts) == OWN
+
+
+@pytest.mark.parametrize("folder", ["/var/lib/containers/storage/vfs", "/containers/btrfs", "/zfs"])
+def test_podman_with_another_storage(folder: str) -> None:
+    """Its folders are named after the driver, and without root they are in a user's own."""
+    line = (
+        f"1 2 0:3 {folder}-containers/{OWN}/userdata/.containerenv /run/.containerenv rw - e d rw"
+    )
+    assert container_in(line) == OWN
+
+
+def test_in_a_pod_the_infra_container_is_another() -> None:
+    """Its files about the network are mounted into all of the pod's; ``.containerenv`` is not."""
+    hosts = f"{OWN}/userdata/hosts"
+    assert container_in(PODMAN.replace(hosts, hosts.replace(OWN, OTHER))) == OWN
+
+
+@pytest.mark.parametrize(
+    "mounts",
+    [
+        "",
+        HOST,
+        HOST + f"31 28 0:4 /var/lib/docker/containers/{OTHER}/hostname /mnt/hostname rw - e d rw",
+        HOST + f"31 28 0:4 /var/lib/docker/containers/{OTHER}/hosts /etc/hostname rw - e d rw",
+        HOST + f"31 28 0:4 /var/lib/docker/containers/{OTHER} /etc/hostname rw - e d rw",
+        HOST + f"31 28 0:4 /var/lib/docker/containers/{OTHER[:12]}/hosts /etc/hosts rw - e d rw",
+        HOST + f"31 28 0:4 /var/lib/docker/containers/{OTHER}/hosts\\012 /etc/hosts rw - e d rw",
+        HOST + f"31 28 0:4 / /data rw - e /containers/{OTHER}/hosts /etc/hosts",
+        DOCKER + f"31 28 0:4 /var/lib/docker/containers/{OTHER}/hosts /etc/hosts rw - e d rw",
+        f"/var/lib/docker/containers/{OWN}/hosts",
+        "\0\n \n    \n" + "a " * 10_000,
+    ],
+)
+def test_what_is_no_container_or_may_be_another(mounts: str) -> None:
+    """A volume, another file, two containers' files, a line cut off: relay knows of none."""
+    assert container_in(mounts) is None
+
+
+@given(st.text(alphabet=f"{OWN[:8]} /-containershostname\n", max_size=400))
+def test_no_text_breaks_it(mounts: str) -> None:
+    """Whatever the kernel or a person makes of the list."""
+    assert container_in(mounts) is None
+
+
+@pytest.mark.parametrize(
+    "action", ["exec_create", "exec_start", "exec_detach", "exec_die", "exec", "exec_died"]
+)
+def test_commands_run_in_it_are_its_own(action: str) -> None:
+    """With Docker's words and with Podman's; in another container they are not."""
+    event = happened(action, id_=OWN)
+    assert is_own_exec(event, OWN)
+    assert not is_own_exec(event, OTHER)
+    assert not is_own_exec(event, None)
+
+
+@pytest.mark.parametrize("action", ["die", "oom", "kill", "health_status", "start", "executed"])
+def test_what_else_happens_to_it_is_not(action: str) -> None:
+    """Whoever watches relay's own container hears that it died, or is unhealthy."""
+    assert not is_own_exec(happened(action, id_=OWN), OWN)
+
+
+def test_an_actor_of_another_type_is_no_container() -> None:
+    """Only a container runs commands."""
+    assert not is_own_exec(happened("exec_start", id_=OWN, type_="plugin"), OWN)

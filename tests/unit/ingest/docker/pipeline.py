@@ -1,0 +1,54 @@
+"""One engine's stream, digested by a few routes."""
+
+from pathlib import Path
+
+from relay.config import StartFrom, parse
+from relay.ingest.docker.buffer import Connection, Item, Record
+from relay.ingest.docker.pipeline import Digest
+from relay.routing.router import Router
+from relay.store.records import Intake
+
+NOW_NS = 1795420000_000000000
+HERE = Connection(engine="here", host="node-1", opened_ns=0, since_ns=0)
+ROUTES = """
+destinations:
+  ops: {type: console}
+  audit: {type: console}
+routes:
+  - {name: out-of-memory, match: {type: container, action: oom}, to: ops}
+  - name: crashed
+    match: {type: container, action: die, cause: crashed, name: {not: "svc.*"}}
+    to: [ops, audit]
+  - {name: unhealthy, match: {type: container, health: unhealthy}, to: ops}
+  - {name: own, match: {type: relay}, to: audit}
+"""
+
+
+def router() -> Router:
+    """Of these routes."""
+    return Router(parse(ROUTES, file="routes", environ={}, folder=Path()).routes)
+
+
+def digest(start_from: StartFrom = "oldest") -> Digest:
+    """One that a connection was opened for."""
+    made = Digest("here", start_from, router())
+    made.since_ns(NOW_NS)
+    return made
+
+
+def records(contents: list[bytes], connection: Connection = HERE) -> list[Item]:
+    """As the inbox gives them."""
+    return [Record(connection, content) for content in contents]
+
+
+def taken(here: Digest, items: list[Item], now_ns: int = NOW_NS) -> Intake:
+    """What a batch comes to."""
+    return here.take_in(here.read(items), now_ns)
+
+
+def told(intake: Intake) -> list[tuple[str, str | None]]:
+    """Which route told of whom."""
+    return [
+        (notification.route, notification.events[0].actor.name)
+        for notification, _ in intake.notifications
+    ]

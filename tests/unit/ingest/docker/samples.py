@@ -1,0 +1,104 @@
+"""Events of containers, and what an inspection of them shows."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from relay.core.container import Container
+from relay.core.event import Actor, Event, event_id
+from relay.ingest.docker.containers.inference import Look
+from relay.ingest.docker.containers.registry import Roster
+from relay.ingest.docker.containers.tracker import Chronicle
+from relay.ingest.docker.engine.inspection import Sighting
+
+SECOND_NS = 10**9
+NOON_NS = 1795435200 * SECOND_NS
+
+
+def at(second: float) -> int:
+    """A time so many seconds after noon."""
+    return NOON_NS + int(second * SECOND_NS)
+
+
+def happened(
+    action: str,
+    number: int | None = None,
+    *,
+    second: float = 0,
+    id_: str = "c",
+    type_: str = "container",
+    labels: Mapping[str, str] | None = None,
+    scope: str = "local",
+) -> Event:
+    """An event as the parser reads it; ``number`` is the exit code or the signal."""
+    attributes = {"name": "web", "image": "bb:1"}
+    if number is not None:
+        attributes["signal" if action == "kill" else "exitCode"] = str(number)
+    attributes |= labels or {}
+    return Event(
+        id=event_id("here", at(second), type_, action, id_, attributes),
+        engine="here",
+        host="node-1",
+        type=type_,
+        action=action,
+        detail=None,
+        scope=scope,
+        time_ns=at(second),
+        actor=Actor(id_, "web", "bb:1", attributes),
+        exit_code=number if action == "die" else None,
+        signal=number if action == "kill" else None,
+    )
+
+
+def seen(
+    *,
+    id_: str = "c",
+    started: float | None = None,
+    finished: float | None = None,
+    exit_code: int | None = None,
+    oom_killed: bool = False,
+    labels: Mapping[str, str] | None = None,
+    stop_signal: int | None = None,
+) -> Sighting:
+    """What is seen of a container that started and died at these seconds.
+
+    It is alive if it started after it died.
+    """
+    alive = started is not None and (finished is None or finished < started)
+    return Sighting(
+        id=id_,
+        name="web",
+        image="bb:1",
+        labels=labels or {},
+        alive=alive,
+        started_ns=None if started is None else at(started),
+        finished_ns=None if finished is None else at(finished),
+        exit_code=exit_code,
+        oom_killed=oom_killed,
+        stop_signal=stop_signal,
+        hiding=frozenset(labels or {}) & {"exitCode", "signal"},
+    )
+
+
+def look(*sightings: Sighting, second: float = 1000, missing: tuple[str, ...] = ()) -> Look:
+    """A look at all containers."""
+    return Look("here", "node-1", at(second), sightings, frozenset(missing), thorough=True)
+
+
+def actions(events: list[Event]) -> list[str]:
+    """What was told, in short."""
+    return [event.action for event in events]
+
+
+def chronicle(*, podman: bool = False) -> Chronicle:
+    """One that knows nothing yet."""
+    return Chronicle(Roster(), podman=podman)
+
+
+def stored(here: Chronicle) -> Chronicle:
+    """As another process knows it, from what was stored."""
+    kept = [
+        msgspec.json.decode(msgspec.json.encode(known), type=Container)
+        for known in here.roster.all()
+    ]
+    return Chronicle(Roster(kept, here.roster.assumed_ns), podman=here.podman)

@@ -1,0 +1,218 @@
+"""A store whose files are taken away, replaced or held while relay runs."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.core.checkpoint import Bookmark
+from relay.core.errors import StoreError
+from relay.store import lock
+from relay.store.faults import State, Trouble
+from relay.store.outbox import SqliteOutbox, open_outbox
+from tests.unit.store.samples import intake, told
+
+MARK = Bookmark.beginning(7)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a store may be made."""
+    return tmp_path / "state" / "relay.db"
+
+
+@pytest.fixture
+async def outbox(file: Path) -> AsyncIterator[SqliteOutbox]:
+    """A store with one delivery and a cursor."""
+    async with open_outbox(file) as opened:
+        await opened.take_in(intake(told(1, "a"), bookmark=MARK), 10)
+        yield opened
+
+
+async def numbers(outbox: SqliteOutbox) -> list[int]:
+    due = (await outbox.due("ops", 10, 99)).deliveries
+    return [delivery.notification.events[0].time_ns for delivery in due]
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Return as soon as it is so; it must be in ten seconds."""
+    async with asyncio.timeout(10):
+        while not done():
+            await asyncio.sleep(0.01)
+
+
+def numbers_on_disk(file: Path) -> list[int]:
+    """What a relay finds that comes after a crash now, by a copy of the files."""
+    copy = file.parent.parent / "after-a-crash"
+    copy.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{file}{suffix}", f"{copy / file.name}{suffix}")
+
+    async def look() -> list[int]:
+        async with open_outbox(copy / file.name) as left:
+            assert await left.bookmark("here") == MARK
+            return await numbers(left)
+
+    with closing(asyncio.new_event_loop()) as loop:
+        return loop.run_until_complete(look())
+
+
+def remove(*suffixes: str) -> Callable[[Path], None]:
+    def do(file: Path) -> None:
+        for suffix in suffixes:
+            Path(f"{file}{suffix}").unlink()
+
+    return do
+
+
+def remove_folder(file: Path) -> None:
+    shutil.rmtree(file.parent)
+
+
+def rename(file: Path) -> None:
+    file.rename(file.parent.parent / "moved")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        remove(""),
+        remove("", "-wal"),
+        remove("", "-wal", "-shm"),
+        remove("-wal"),
+        remove("-shm"),
+        remove("", "-wal", "-shm", ".lock"),
+        remove_folder,
+        rename,
+    ],
+    ids=["db", "db+wal", "db+wal+shm", "wal", "shm", "all", "folder", "renamed"],
+)
+async def test_what_is_removed_is_put_back(
+    file: Path, outbox: SqliteOutbox, harm: Callable[[Path], None]
+) -> None:
+    """When the next call returns, all is on disk again, for its user's eyes only, and held."""
+    harm(file)
+    with capture_logs() as logs:
+        await outbox.take_in(intake(told(2, "b")), 10)
+    assert [line["event"] for line in logs] == ["store.restored"]
+    assert await numbers(outbox) == [1, 2]
+    modes = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
+    assert modes == dict.fromkeys(
+        ("relay.db", "relay.db-wal", "relay.db-shm", "relay.db.lock"), 0o600
+    )
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(StoreError, match="in use by another relay"):
+        lock.take(file)
+    assert await asyncio.to_thread(numbers_on_disk, file) == [1, 2]
+
+
+async def test_what_is_restored_can_be_removed_again(file: Path, outbox: SqliteOutbox) -> None:
+    """And survives being closed."""
+    for number in (2, 3):
+        file.unlink()
+        await outbox.take_in(intake(told(number, f"c{number}")), 10)
+    await outbox._committer.close()
+    async with open_outbox(file) as again:
+        assert await numbers(again) == [1, 2, 3]
+
+
+async def test_only_the_lock_is_removed(file: Path, outbox: SqliteOutbox) -> None:
+    """It is taken anew, and the store is left as it is."""
+    before = file.stat().st_ino
+    Path(f"{file}.lock").unlink()
+    await outbox.pending()
+    with pytest.raises(StoreError, match="in use by another relay"):
+        lock.take(file)
+    assert file.stat().st_ino == before
+
+
+async def test_what_was_put_in_its_place_is_set_aside(file: Path, outbox: SqliteOutbox) -> None:
+    """Not written over."""
+    remove("", "-wal", "-shm")(file)
+    file.write_text("somebody's")
+    with capture_logs() as logs:
+        assert await numbers(outbox) == [1]
+    assert [line["event"] for line in logs] == ["store.restored"]
+    (displaced,) = file.parent.glob("relay.db.displaced-*")
+    assert displaced.read_text() == "somebody's"
+    assert logs[0]["displaced"] == str(displaced)
+    assert await asyncio.to_thread(numbers_on_disk, file) == [1]
+
+
+async def test_another_relays_store_is_left_alone(file: Path, outbox: SqliteOutbox) -> None:
+    """One that began in its place; once that is gone, this one's is there again."""
+    remove_folder(file)
+    theirs = lock.take(file)
+    file.write_text("theirs")
+    with capture_logs() as logs:
+        waiting = asyncio.create_task(numbers(outbox))
+        await until(lambda: outbox.state.reason is not None)
+        assert outbox.state.reason is Trouble.REFUSED
+        assert file.read_text() == "theirs"
+        os.close(theirs)
+        assert await waiting == [1]
+    assert [x["event"] for x in logs] == ["store.failing", "store.restored", "store.recovered"]
+
+
+async def test_a_store_that_cannot_be_put_back_yet_waits(file: Path, outbox: SqliteOutbox) -> None:
+    """Nothing is answered until it can; nothing is lost, and nothing half-made is left."""
+    remove_folder(file)
+    file.parent.touch()
+    waiting = asyncio.create_task(outbox.take_in(intake(told(2, "b")), 10))
+    await until(lambda: outbox.state.reason is not None)
+    assert outbox.state.reason is Trouble.IO
+    assert not waiting.done()
+    file.parent.unlink()
+    await waiting
+    assert outbox.state == State()
+    assert await asyncio.to_thread(numbers_on_disk, file) == [1, 2]
+    assert len(list(file.parent.iterdir())) == 4
+
+
+async def test_another_program_that_holds_the_file_is_waited_for(
+    file: Path, outbox: SqliteOutbox
+) -> None:
+    """As long as it takes."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(outbox.take_in(intake(told(2, "b")), 10))
+        await until(lambda: outbox.state.reason is not None)
+        assert outbox.state.reason is Trouble.BUSY
+        other.execute("ROLLBACK")
+        await waiting
+    assert await numbers(outbox) == [1, 2]
+
+
+async def test_a_connection_that_can_write_no_more_is_opened_anew(
+    file: Path, outbox: SqliteOutbox
+) -> None:
+    """The file is as good as ever."""
+
+    def spoil(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA query_only = 1")
+
+    await outbox._committer.run(spoil)
+    await outbox.take_in(intake(told(2, "b")), 10)
+    assert await numbers(outbox) == [1, 2]
+
+
+async def test_a_log_that_fills_the_disk_is_taken_in(file: Path, outbox: SqliteOutbox) -> None:
+    """What it takes may be all that is missing."""
+
+    def work(connection: sqlite3.Connection) -> None:
+        (limit,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {limit}")
+
+    await outbox._committer.run(work)
+    big = intake(*(told(number, "x" * 4000) for number in range(2, 9)))
+    waiting = asyncio.create_task(outbox.take_in(big, 10))
+    await until(lambda: outbox.state.reason is not None)
+    assert outbox.state.reason is Trouble.FULL
+    waiting.cancel()
+    await until(lambda: not Path(f"{file}-wal").stat().st_size)

@@ -1,0 +1,1 @@
+"""Programs for developers: benchmarks, long acceptance runs, generated documentation."""

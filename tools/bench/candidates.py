@@ -1,0 +1,101 @@
+"""The two that are measured: each a process that listens to the engine and posts to the sink."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.daemon import RELAY, write_config
+from tools.bench.events import ACTION, Kind
+
+READY_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One that runs."""
+
+    pid: int
+    ready_s: float
+    """How long it took from its start until it said that it is ready; 0.0 for one that does not."""
+    store: Path
+
+
+def routes(count: int) -> list[dict[str, object]]:
+    """So many routes, of which the first takes what is wanted and the others nothing."""
+    return [
+        {
+            "name": f"r-{number}",
+            "match": {
+                "type": "container",
+                "action": ACTION[Kind.WANTED],
+                "label": {"app": f"shop-{number}"},
+            },
+            "to": "sink",
+        }
+        for number in range(count)
+    ]
+
+
+@contextmanager
+def relay(
+    folder: Path,
+    engine: Path,
+    url: str,
+    *,
+    count: int = 10,
+    store: Mapping[str, object] | None = None,
+    to: Mapping[str, object] | None = None,
+) -> Iterator[Running]:
+    """relay with so many routes, all else by default, as under systemd: it says when it is ready.
+
+    ``store`` and ``to`` are keys of its store and its destination that are not.
+    What it logs is written to a file, a line for each delivery.
+    """
+    file = folder / "relay.db"
+    config = write_config(
+        folder,
+        engines={"here": {"url": f"unix://{engine}"}},
+        store={"path": str(file), **(store or {})},
+        destinations={"sink": {"type": "http", "url": url, **(to or {})}},
+        routes=routes(count),
+    )
+    notify = folder / "notify.sock"
+    notify.unlink(missing_ok=True)
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        (folder / "relay.log").open("wb") as log,
+    ):
+        manager.bind(str(notify))
+        manager.settimeout(READY_S)
+        env = {**os.environ, "NOTIFY_SOCKET": str(notify)}
+        begun_s = time.monotonic()
+        with _process([*RELAY, "--config", str(config)], env, log.fileno()) as process:
+            while b"READY=1" not in manager.recv(4096):
+                pass
+            yield Running(process.pid, time.monotonic() - begun_s, file)
+
+
+@contextmanager
+def script(folder: Path, engine: Path, url: str) -> Iterator[Running]:
+    """The plain script."""
+    command = [sys.executable, "-m", "tools.bench.script", str(engine), url]
+    with _process(command, os.environ, None) as process:
+        yield Running(process.pid, 0.0, folder / "none")
+
+
+@contextmanager
+def _process(
+    command: Sequence[str], env: Mapping[str, str], log: int | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, env=env)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

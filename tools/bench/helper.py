@@ -1,0 +1,56 @@
+"""Processes beside the measured one, which do as they are told by lines of JSON."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+Command = Callable[..., Awaitable[object]]
+
+
+class Helper:
+    """One of them, seen from outside; as a context it ends with it."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def ask(self, do: str, **given: object) -> Any:
+        """Have it do something, and wait for what comes of it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"do": do, **given}).encode() + b"\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, f"{self._process.args!r} ended over {do!r}"
+        return json.loads(answer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+async def obey(commands: Mapping[str, Command]) -> None:
+    """Do what comes over the standard input, one after the other, until it ends."""
+    orders = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
+    )
+    while line := await orders.readline():
+        given = json.loads(line)
+        answer = await commands[given.pop("do")](**given)
+        print(json.dumps(answer), flush=True)

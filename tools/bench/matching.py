@@ -1,0 +1,37 @@
+"""The cost of a match by itself: relay's own code, in a process of its own."""
+
+import json
+import subprocess
+import sys
+from time import perf_counter, process_time
+
+from relay.config import Route
+from relay.ingest.docker.engine.parser import Malformed, parse
+from relay.routing.router import Router
+from tools.bench.candidates import routes
+from tools.bench.events import Kind, line
+
+ENOUGH_S = 1.0
+
+
+def match_us(count: int) -> float:
+    """The CPU time that one event takes to be matched against so many routes."""
+    command = [sys.executable, "-m", "tools.bench.matching", str(count)]
+    return float(json.loads(subprocess.check_output(command)))
+
+
+def _measured(count: int) -> float:
+    router = Router([Route.model_validate(route) for route in routes(count)])
+    event = parse(line(Kind.WANTED, 0, 0, 10**18), engine="e", host="h", live_from_ns=0)
+    assert not isinstance(event, Malformed)
+    assert len(router.route(event)) == 1
+    times, begun_s, cpu_s = 0, perf_counter(), process_time()
+    while perf_counter() < begun_s + ENOUGH_S:
+        for _ in range(10):
+            router.route(event)
+        times += 10
+    return (process_time() - cpu_s) / times * 1e6
+
+
+if __name__ == "__main__":
+    print(_measured(int(sys.argv[1])))

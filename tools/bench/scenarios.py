@@ -1,0 +1,228 @@
+"""The scenarios: each measures so many pairs, relay and what it is compared with in turn."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from tools.bench import process
+from tools.bench.candidates import relay, script
+from tools.bench.events import Kind
+from tools.bench.matching import match_us
+from tools.bench.run import Burst, Contender, Cost, Latency, kept, settled, stage
+from tools.bench.sink import Mood
+from tools.bench.store_filler import fill
+from tools.bench.table import Row
+
+FLOOD = 20_000
+BURSTS = (20_000, 60_000)
+RATES = (100, 1_000)
+PACE_S = 5.0
+ROUTES = (1, 100, 1_000, 10_000)
+FEW_ROUTES = 10
+MOST_ROUTES = 1_000
+"""More than some 1,300 such do not fit into a configuration (20,000 keys and values)."""
+FEW = 1_000
+"""Events where there are many routes, each of which may cost much."""
+MILLION = 1_000_000
+IDLE_S = 10.0
+CALM_S = 5.0
+"""So long after the start nothing is left over from it."""
+
+T = TypeVar("T")
+Scenario = Callable[[int], list[Row]]
+
+
+def flood(pairs: int) -> list[Row]:
+    """Twenty thousand events as fast as they go."""
+    mine, its = _in_turn(pairs, partial(_flooded, relay), partial(_flooded, script))
+    cpu = [it.cpu_us for it in mine], [it.cpu_us for it in its]
+    wall = [it.wall_us for it in mine], [it.wall_us for it in its]
+    peak = [it.peak_mb for it in mine], [it.peak_mb for it in its]
+    return [
+        Row("flood", "CPU per event", "µs", *cpu, goal=0.7),
+        Row("flood", "time per event", "µs", *wall, goal=0.55),
+        Row("flood", "peak RSS", "MB", *peak),
+    ]
+
+
+def batch(pairs: int) -> list[Row]:
+    """The flood, many notifications in one request; the script sends them one by one."""
+    batches = partial(relay, to={"batch": {}})
+    mine, its = _in_turn(pairs, partial(_flooded, batches), partial(_flooded, script))
+    cpu = [it.cpu_us for it in mine], [it.cpu_us for it in its]
+    wall = [it.wall_us for it in mine], [it.wall_us for it in its]
+    return [
+        Row("batch", "CPU per event", "µs", *cpu, goal=0.1),
+        Row("batch", "time per event", "µs", *wall),
+    ]
+
+
+def latency(pairs: int) -> list[Row]:
+    """From an event's being sent to its arrival, at fixed rates."""
+    rows = []
+    for per_s in RATES:
+        name, strict = f"{per_s}/s", per_s == max(RATES)
+        mine, its = _in_turn(pairs, partial(_paced, relay, per_s), partial(_paced, script, per_s))
+        p50 = [it.p50_ms for it in mine], [it.p50_ms for it in its]
+        p99 = [it.p99_ms for it in mine], [it.p99_ms for it in its]
+        cpu = [it.cpu_us for it in mine], [it.cpu_us for it in its]
+        rows += [
+            Row(name, "latency, median", "ms", *p50, goal=2 if strict else None),
+            Row(name, "latency, p99, beside the script", "ms", *p99),
+            Row(name, "latency, p99", "ms", p99[0], goal=5 if strict else None),
+            Row(name, "CPU per event", "µs", *cpu),
+        ]
+    return [*rows, Row("disk", "a synced write", "ms", [process.sync_ms() for _ in mine])]
+
+
+def routes(pairs: int) -> list[Row]:
+    """What more routes cost: the match alone, and all of relay."""
+    rows = []
+    for count in ROUTES:
+        goal = 1.2 if count == max(ROUTES) else None
+        name, beside = f"{count} routes" if count > 1 else "1 route", f"{FEW_ROUTES} routes"
+        many_us, few_us = _in_turn(pairs, partial(match_us, count), partial(match_us, FEW_ROUTES))
+        rows.append(Row(name, "match", "µs", many_us, few_us, beside, goal))
+        if count > MOST_ROUTES:
+            continue
+        many, few = partial(relay, count=count), partial(relay, count=FEW_ROUTES)
+        laden, light = _in_turn(
+            pairs, partial(_flooded, many, count=FEW), partial(_flooded, few, count=FEW)
+        )
+        cpu = [it.cpu_us for it in laden], [it.cpu_us for it in light]
+        rows.append(Row(name, "CPU per event", "µs", *cpu, against=beside))
+    return rows
+
+
+def unwanted(pairs: int) -> list[Row]:
+    """Events that no route takes; the script sends them all."""
+    rows = []
+    for kind, what in (
+        (Kind.OTHER, "CPU per event, another label"),
+        (Kind.NOISE, "CPU per event, another action"),
+    ):
+        mine, its = _in_turn(
+            pairs, partial(_flooded, relay, kind=kind), partial(_flooded, script, kind=kind)
+        )
+        cpu = [it.cpu_us for it in mine], [it.cpu_us for it in its]
+        rows.append(Row("unwanted", what, "µs", *cpu, goal=0.1))
+    return rows
+
+
+def burst(pairs: int) -> list[Row]:
+    """Many events while the sink hangs, and its recovery."""
+    rows = []
+    for count in BURSTS:
+        name, strict = f"burst of {count}", count == max(BURSTS)
+        mine, its = _in_turn(pairs, partial(_burst, relay, count), partial(_burst, script, count))
+        (flooded,) = _in_turn(pairs, partial(_flooded, relay, count=count))
+        growth = [it.growth_mb for it in mine]
+        drain = [it.drain_s / count * 1e6 for it in mine]
+        flow = [it.wall_us for it in flooded]
+        rows += [
+            Row(name, "RSS growth", "MB", growth, goal=10 if strict else None),
+            Row(name, "RSS growth, beside the script", "MB", growth, [it.growth_mb for it in its]),
+            Row(name, "drain, time per event", "µs", drain, flow, "a flood", goal=1),
+        ]
+    return rows
+
+
+def million(pairs: int) -> list[Row]:
+    """A million deliveries that wait at the start, for a destination that hangs."""
+    with TemporaryDirectory(prefix="relay-") as folder:
+        fill(Path(folder) / "relay.db", MILLION)
+        full = partial(relay, store={"max_size": "4GiB"})
+        laden, bare = _in_turn(
+            pairs, partial(_started, full, Path(folder)), partial(_started, full, None)
+        )
+    peak = [it.peak_mb for it in laden], [it.rss_mb for it in bare]
+    return [
+        Row("million pending", "peak RSS", "MB", *peak, against="idle", goal=1.3),
+        Row("million pending", "start to ready", "s", [it.ready_s for it in laden], goal=2),
+    ]
+
+
+def idle(pairs: int) -> list[Row]:
+    """Nothing happens."""
+    mine, its = _in_turn(pairs, partial(_idle, relay), partial(_idle, script))
+    rss = [it.rss_mb for it in mine], [it.rss_mb for it in its]
+    return [
+        Row("idle", "RSS", "MB", rss[0], goal=60),
+        Row("idle", "RSS, beside the script", "MB", *rss),
+        Row("idle", "CPU", "% of a core", [it.cpu_percent for it in mine], goal=0.1),
+    ]
+
+
+def start(pairs: int) -> list[Row]:
+    """From nothing to ready, with ten routes."""
+    (found,) = _in_turn(pairs, partial(_started, relay, None))
+    return [Row("start", "start to ready", "s", [it.ready_s for it in found], goal=0.5)]
+
+
+SCENARIOS: dict[str, Scenario] = {
+    each.__name__: each
+    for each in (flood, batch, latency, routes, unwanted, burst, million, idle, start)
+}
+
+
+def _in_turn(pairs: int, *sides: Callable[[], T]) -> list[list[T]]:
+    """What each side found, pair by pair; each is the first in turn."""
+    found: list[list[T]] = [[] for _ in sides]
+    for pair in range(pairs):
+        for place in range(len(sides)):
+            turn = (pair + place) % len(sides)
+            found[turn].append(sides[turn]())
+    return found
+
+
+def _flooded(contender: Contender, kind: Kind = Kind.WANTED, count: int = FLOOD) -> Cost:
+    with stage(contender) as it:
+        it.warm_up()
+        return it.flood(count, kind)
+
+
+def _paced(contender: Contender, per_s: int) -> Latency:
+    with stage(contender) as it:
+        it.warm_up()
+        return it.pace(per_s, PACE_S)
+
+
+def _burst(contender: Contender, count: int) -> Burst:
+    with stage(contender) as it:
+        it.warm_up()
+        return it.burst(count, kept if contender is relay else settled)
+
+
+class _Idle:
+    """One that has nothing to do."""
+
+    def __init__(self, pid: int) -> None:
+        time.sleep(CALM_S)
+        before_s = process.cpu_s(pid)
+        time.sleep(IDLE_S)
+        self.cpu_percent = (process.cpu_s(pid) - before_s) / IDLE_S * 100
+        self.rss_mb = process.rss_mb(pid)
+
+
+def _idle(contender: Contender) -> _Idle:
+    with stage(contender) as it:
+        it.warm_up()
+        return _Idle(it.pid)
+
+
+class _Started:
+    """One that has just come up."""
+
+    def __init__(self, pid: int, ready_s: float) -> None:
+        time.sleep(CALM_S)
+        self.ready_s = ready_s
+        self.peak_mb = process.peak_mb(pid)
+        self.rss_mb = process.rss_mb(pid)
+
+
+def _started(contender: Contender, folder: Path | None) -> _Started:
+    with stage(contender, folder, mood=Mood.HANG) as it:
+        return _Started(it.pid, it.running.ready_s)
