@@ -81,7 +81,7 @@ async def measured(folder: Path, number: int) -> dict[str, object]:
             destinations={"dead": {"type": "http", "url": receiver.url()}},
             routes=[{"name": "all", "to": "dead"}],
         )
-        async with engine.serving():
+        async with engine.serve():
             with RelayProcess(config) as relay:
                 await flood(engine, await opened.get(), store, number)
                 first_mb = peak_mb(relay.pid)

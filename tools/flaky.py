@@ -28,7 +28,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.component.scripted_engine import ScriptedEngine, Stream
-from tests.component.wait import Bell
+from tests.component.wait import ChangeSignal
 from tests.support.daemon import quiet_relay, write_config
 from tests.support.loopback import on_loopback
 
@@ -131,7 +131,7 @@ def is_clean(verdict: dict[str, object]) -> bool:
 class Receiver:
     """Does at each attempt what the seed says of the event and of how often it came."""
 
-    def __init__(self, seed: int, book: Book, bell: Bell, most: int | None = None) -> None:
+    def __init__(self, seed: int, book: Book, bell: ChangeSignal, most: int | None = None) -> None:
         """It takes ``most`` at once; None for as many as there are."""
         self._seed = seed
         self._most = most
@@ -156,7 +156,7 @@ class Receiver:
         deed = self._deed(len(told), told[0][0])
         for number, id_ in told:
             self._book.enter(number, id_, deed)
-        self._bell.ring()
+        self._bell.notify()
         match deed:
             case Deed.TAKE:
                 return web.Response(status=200)
@@ -203,7 +203,7 @@ def death(time_ns: int, number: int) -> bytes:
     return json.dumps(event).encode() + b"\n"
 
 
-async def flood(stream: Stream, begun_ns: int, events: int, book: Book, bell: Bell) -> None:
+async def flood(stream: Stream, begun_ns: int, events: int, book: Book, bell: ChangeSignal) -> None:
     """Send all events, none too far ahead of what has arrived, until all have."""
     sent = 0
     while len(book.taken) < events:
@@ -220,12 +220,12 @@ async def measured(
     folder: Path, events: int, seed: int, batch: int | None = None
 ) -> dict[str, object]:
     """What becomes of so many events; up to ``batch`` come at once, None for one by one."""
-    book, bell = Book(), Bell()
+    book, bell = Book(), ChangeSignal()
     engine = ScriptedEngine(folder / "engine.sock")
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
     most = None if batch is None else batch // 2
-    async with Receiver(seed, book, bell, most).serving() as url, engine.serving():
+    async with Receiver(seed, book, bell, most).serving() as url, engine.serve():
         config = write_config(
             folder,
             engines={"here": {"url": f"unix://{engine.socket}"}},

@@ -18,7 +18,7 @@ from time import time_ns
 from aiohttp import web
 
 from tests.component.scripted_engine import ScriptedEngine, Stream
-from tests.component.wait import Bell
+from tests.component.wait import ChangeSignal
 from tests.support.daemon import quiet_relay, write_config
 from tests.support.loopback import on_loopback
 from tools.flaky import death
@@ -32,7 +32,7 @@ RATE = 200
 class Neighbours:
     """The three receivers."""
 
-    def __init__(self, bell: Bell) -> None:
+    def __init__(self, bell: ChangeSignal) -> None:
         self.latencies_ms: list[float] = []
         """At the healthy one."""
         self.asked = {"hanging": 0, "busy": 0}
@@ -57,7 +57,7 @@ class Neighbours:
         now_ns = time_ns()
         (event,) = (await request.json())["events"]
         self.latencies_ms.append((now_ns - event["time_ns"]) / 1e6)
-        self._bell.ring()
+        self._bell.notify()
         return web.Response()
 
     async def _hanging(self, _: web.Request) -> web.Response:
@@ -72,11 +72,11 @@ class Neighbours:
 
 async def measured(folder: Path, names: list[str]) -> dict[str, object]:
     """The latency at the healthy one, with these destinations."""
-    bell = Bell()
+    bell = ChangeSignal()
     engine, neighbours = ScriptedEngine(folder / "engine.sock"), Neighbours(bell)
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
-    async with neighbours.serving() as url, engine.serving():
+    async with neighbours.serving() as url, engine.serve():
         config = write_config(
             folder,
             engines={"here": {"url": f"unix://{engine.socket}"}},

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from relay.config import schema_types
-from relay.config.destinations import KINDS
-from relay.config.schema import schema
+from relay.config.destinations import DESTINATION_TYPES
+from relay.config.schema import build_schema
 from relay.core.notification import Severity
 
 Node = dict[str, Any]
@@ -38,7 +38,7 @@ _WRITTEN = {
     schema_types.RATE["pattern"]: "rate",
     schema_types.WEB_URL["pattern"]: "http or https URL",
     schema_types.ENGINE_URL["pattern"]: "URL",
-    schema_types.LISTENING["pattern"]: "place",
+    schema_types.LISTEN_ADDRESS["pattern"]: "place",
     schema_types.NAME["pattern"]: "name",
     "^([0-9]{1,12}(B|[kMG]B|[KMG]iB)?)$|\\$\\{": "size",
 }
@@ -47,7 +47,7 @@ _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))
 
 def reference() -> str:
     """The whole page."""
-    return _Page(schema()).text()
+    return _Page(build_schema()).text()
 
 
 class _Page:
@@ -71,7 +71,7 @@ class _Page:
 
     def _destinations(self) -> Iterator[str]:
         """What all of them share, what many do, and the rest."""
-        kinds = {name: self._defs[kind.__name__] for name, kind in KINDS.items()}
+        kinds = {name: self._defs[kind.__name__] for name, kind in DESTINATION_TYPES.items()}
         web = {name: kind for name, kind in kinds.items() if name != "console"}
         vendors = {name: kind for name, kind in web.items() if name != "http"}
         groups = {

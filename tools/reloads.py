@@ -31,13 +31,13 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from relay.admin.client import RemoteDesk, remote_desk
+from relay.admin.client import RemoteOperations, connect_to_daemon
 from relay.admin.control_socket import socket_path
 from relay.admin.operations import NotReloaded
 from relay.store.records import Selection
-from tests.component.daemon_with_config import scraped
+from tests.component.daemon_with_config import scrape_metrics
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import Bell
+from tests.component.wait import ChangeSignal
 from tests.support.daemon import quiet_relay
 from tests.support.loopback import on_loopback
 from tools.flaky import CONTAINERS, Book, Deed
@@ -61,7 +61,7 @@ CHANCES = {Deed.TAKE: 95.0, Deed.FAIL: 3.0, Deed.RESET: 1.0, Deed.RESET_TAKEN: 1
 class Receivers:
     """The steady destination, at any path below ``/steady``, and those that come and go."""
 
-    def __init__(self, seed: int, book: Book, bell: Bell) -> None:
+    def __init__(self, seed: int, book: Book, bell: ChangeSignal) -> None:
         self._seed = seed
         self._book = book
         self._bell = bell
@@ -88,7 +88,7 @@ class Receivers:
         chance = random.Random(f"{self._seed} {number} {self._book.tries[number]}")
         (deed,) = chance.choices(list(CHANCES), list(CHANCES.values()))
         self._book.enter(number, request.headers["webhook-id"], deed)
-        self._bell.ring()
+        self._bell.notify()
         match deed:
             case Deed.TAKE:
                 return web.Response()
@@ -187,7 +187,7 @@ class Files:
 class Flood:
     """Deaths of containers, none too far ahead of what has arrived."""
 
-    def __init__(self, engine: ScriptedEngine, book: Book, bell: Bell) -> None:
+    def __init__(self, engine: ScriptedEngine, book: Book, bell: ChangeSignal) -> None:
         self.made = 0
         self._engine = engine
         self._book = book
@@ -215,14 +215,14 @@ class Flood:
 class Commands:
     """Tells relay to reload, in one way or another, and waits until it has."""
 
-    def __init__(self, pid: int, desk: RemoteDesk, admin: Path) -> None:
+    def __init__(self, pid: int, desk: RemoteOperations, admin: Path) -> None:
         self._pid = pid
         self._desk = desk
         self._admin = admin
 
     async def count(self) -> tuple[int, int]:
         """How many reloads there were: done, and failed."""
-        seen = await scraped(self._admin)
+        seen = await scrape_metrics(self._admin)
         kinds = ("success", "failure")
         done, failed = (int(seen[f'relay_config_reloads_total{{outcome="{it}"}}']) for it in kinds)
         return done, failed
@@ -258,11 +258,11 @@ def holdings(pid: int) -> Holdings:
     return Holdings(fds, int(shown["Threads"]), int(shown["VmRSS"].split()[0]))
 
 
-async def letters(desk: RemoteDesk) -> set[tuple[str, str]]:
+async def letters(desk: RemoteOperations) -> set[tuple[str, str]]:
     """The dead letters, by destination and the notification's id."""
     found: set[tuple[str, str]] = set()
     below: int | None = None
-    while page := await desk.dead_letters(Selection(), 100, below):
+    while page := await desk.list_dead_letters(Selection(), 100, below):
         found |= {(letter.destination, letter.notification.id) for letter in page}
         below = page[-1].number
     return found
@@ -270,18 +270,18 @@ async def letters(desk: RemoteDesk) -> set[tuple[str, str]]:
 
 async def measured(folder: Path, reloads: int, seed: int) -> dict[str, object]:
     """What becomes of the events meanwhile."""
-    book, bell, chance = Book(), Bell(), random.Random(seed)
+    book, bell, chance = Book(), ChangeSignal(), random.Random(seed)
     engine = ScriptedEngine(folder / "engine.sock")
     begun_s = time.monotonic()
     receivers = Receivers(seed, book, bell)
-    async with receivers.serving() as url, engine.serving():
+    async with receivers.serving() as url, engine.serve():
         files = Files(folder / "config.yaml", folder / "admin.sock", engine.socket, url)
         files.write(files.plain())
         flood = Flood(engine, book, bell)
         async with quiet_relay(files.path) as relay:
-            await engine.bell.wait_for(lambda: len(engine.streams) == 1)
+            await engine.changes.wait_for(lambda: len(engine.streams) == 1)
             held = [holdings(relay.pid)]
-            async with remote_desk(socket_path(folder / "relay.db")) as desk:
+            async with connect_to_daemon(socket_path(folder / "relay.db")) as desk:
                 commands = Commands(relay.pid, desk, files.admin)
                 flooding = asyncio.create_task(flood.run())
                 await bell.wait_for(partial(book.has_more_than, AHEAD))

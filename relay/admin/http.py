@@ -9,63 +9,75 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from relay.admin.api import Failure, Questions, api, application, json_answer
-from relay.admin.auth import Asked, Need, Refusal, access
-from relay.admin.health import Progress, Watch, watching
-from relay.admin.operations import Desk
-from relay.admin.server import serving, why_not
-from relay.admin.status import Vitals, lacks
-from relay.admin.tail import add_tail
-from relay.admin.tap import Tap
+from relay.admin.api import (
+    ErrorAnswer,
+    StoreQueries,
+    build_application,
+    build_routes,
+    json_response,
+)
+from relay.admin.auth import Denial, Permission, RequestIdentity, build_policy
+from relay.admin.health import LivenessReport, StallDetector, run_stall_detector
+from relay.admin.operations import AdminOperations
+from relay.admin.server import describe_bind_error, serve
+from relay.admin.status import StatusSnapshot, not_ready_reasons
+from relay.admin.tail import add_tail_route
+from relay.admin.tap import EventTap
 from relay.config import AdminConfig
 from relay.core.errors import RelayError
 from relay.store.records import Backlog
 
 log = structlog.get_logger()
 
-ANSWER_S = 1.0
+BACKLOG_TIMEOUT_S = 1.0
 """How long a scrape waits for the store."""
 
-_NEEDS = {"/livez": Need.NOTHING, "/readyz": Need.NOTHING, "/metrics": Need.SIGHT}
+_PERMISSIONS = {
+    "/livez": Permission.PUBLIC,
+    "/readyz": Permission.PUBLIC,
+    "/metrics": Permission.READ,
+}
 """By path. Every other one, which there may be one day, takes trust."""
 
 
-class AdminError(RelayError):
+class AdminListenerError(RelayError):
     """``admin.listen`` cannot be had."""
 
 
 @asynccontextmanager
-async def admin(
+async def serve_admin(
     config: Callable[[], AdminConfig],
-    desk: Desk,
-    tap: Tap,
-    vitals: Callable[[], Vitals],
-    progress: Callable[[], Progress],
+    desk: AdminOperations,
+    tap: EventTap,
+    vitals: Callable[[], StatusSnapshot],
+    progress: Callable[[], LivenessReport],
 ) -> AsyncIterator[None]:
-    """Answer as long as the context lasts. Raises `AdminError`.
+    """Answer as long as the context lasts. Raises `AdminListenerError`.
 
     ``config`` gives what is in force; where it listens is what it was at first.
     """
     place = config().listen
-    questions, depth = Questions(desk.pending), _Depth(desk.backlog)
+    questions, depth = StoreQueries(desk.pending), _BacklogProbe(desk.backlog)
     async with AsyncExitStack() as opened:
-        watch = await opened.enter_async_context(watching(progress))
-        answers = [*_own(config, vitals, depth, watch), *api(desk, questions)]
-        answering = application(answers, [_guard(config)])
-        add_tail(answering, tap)
+        watch = await opened.enter_async_context(run_stall_detector(progress))
+        answers = [*_daemon_routes(config, vitals, depth, watch), *build_routes(desk, questions)]
+        answering = build_application(answers, [_check_access(config)])
+        add_tail_route(answering, tap)
         try:
-            await opened.enter_async_context(serving(place, answering))
+            await opened.enter_async_context(serve(place, answering))
         except OSError as error:
-            raise AdminError(f"admin.listen {place} cannot be had: {why_not(error)}") from error
+            raise AdminListenerError(
+                f"admin.listen {place} cannot be had: {describe_bind_error(error)}"
+            ) from error
         log.info("admin.listening", at=str(place))
-        warn_if_closed(config())
+        warn_if_token_missing(config())
         with closing(questions), closing(depth):
             yield
 
 
-def warn_if_closed(config: AdminConfig) -> None:
+def warn_if_token_missing(config: AdminConfig) -> None:
     """Say so where relay has to refuse what is asked of it."""
-    if access(config).is_closed:
+    if build_policy(config).lacks_required_token:
         log.warning(
             "admin.without_token",
             at=str(config.listen),
@@ -74,55 +86,57 @@ def warn_if_closed(config: AdminConfig) -> None:
         )
 
 
-def _own(
+def _daemon_routes(
     config: Callable[[], AdminConfig],
-    vitals: Callable[[], Vitals],
-    depth: "_Depth",
-    watch: Watch,
+    vitals: Callable[[], StatusSnapshot],
+    depth: "_BacklogProbe",
+    watch: StallDetector,
 ) -> list[web.RouteDef]:
     """The routes by which relay is asked for itself."""
     # a relay that answers nobody is smaller by Prometheus's client
-    from relay.admin.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415
+    from relay.admin.metrics import CONTENT_TYPE, render_metrics  # noqa: PLC0415
 
     def verdict(request: web.Request, word: str, wrong: list[str], key: str) -> web.Response:
         said: dict[str, object] = {word: not wrong}
-        if wrong and access(config()).may_see(_asked(request)):
+        if wrong and build_policy(config()).may_read(_request_identity(request)):
             said[key] = wrong
         return web.json_response(said, status=503 if wrong else 200)
 
     async def livez(request: web.Request) -> web.Response:
-        return verdict(request, "live", watch.found, "stuck")
+        return verdict(request, "live", watch.stalled, "stuck")
 
     async def readyz(request: web.Request) -> web.Response:
-        return verdict(request, "ready", lacks(vitals(), time_ns()), "not")
+        return verdict(request, "ready", not_ready_reasons(vitals(), time_ns()), "not")
 
     async def metrics(_: web.Request) -> web.Response:
         seen = vitals()
         waiting = None if seen.store.reason else await depth.get()
-        return web.Response(body=exposition(seen, waiting), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(
+            body=render_metrics(seen, waiting), headers={"Content-Type": CONTENT_TYPE}
+        )
 
     return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
 
 
-def _guard(config: Callable[[], AdminConfig]) -> Middleware:
+def _check_access(config: Callable[[], AdminConfig]) -> Middleware:
     """Lets through what is not refused; no body is read before."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
-        need = _NEEDS.get(resource.canonical if resource else "", Need.TRUST)
-        refusal = access(config()).refusal(need, _asked(request))
-        return await handler(request) if refusal is None else _refused(refusal)
+        need = _PERMISSIONS.get(resource.canonical if resource else "", Permission.FULL)
+        refusal = build_policy(config()).check(need, _request_identity(request))
+        return await handler(request) if refusal is None else _denial_response(refusal)
 
     return guard
 
 
-def _refused(refusal: Refusal) -> web.Response:
-    answer = json_answer(Failure(refusal.value), 403)
+def _denial_response(refusal: Denial) -> web.Response:
+    answer = json_response(ErrorAnswer(refusal.value), 403)
     match refusal:  # RFC 6750, section 3
-        case Refusal.MISSING:
+        case Denial.TOKEN_MISSING:
             challenge = 'Bearer realm="relay"'
-        case Refusal.WRONG:
+        case Denial.TOKEN_WRONG:
             challenge = 'Bearer realm="relay", error="invalid_token"'
         case _:
             return answer
@@ -131,9 +145,9 @@ def _refused(refusal: Refusal) -> web.Response:
     return answer
 
 
-def _asked(request: web.Request) -> Asked:
+def _request_identity(request: web.Request) -> RequestIdentity:
     hosts = request.headers.getall("Host", [])
-    return Asked(
+    return RequestIdentity(
         hosts[0] if len(hosts) == 1 else None,
         "Origin" in request.headers,
         request.headers.get("Sec-Fetch-Site"),
@@ -141,7 +155,7 @@ def _asked(request: web.Request) -> Asked:
     )
 
 
-class _Depth:
+class _BacklogProbe:
     """Asks the store what waits: one question at a time, so that none heap up."""
 
     def __init__(self, ask: Callable[[], Awaitable[Mapping[str, Backlog]]]) -> None:
@@ -153,7 +167,7 @@ class _Depth:
         """The answer; None if it does not come within `ANSWER_S`."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._ask())
-        await asyncio.wait({self._asking}, timeout=ANSWER_S)
+        await asyncio.wait({self._asking}, timeout=BACKLOG_TIMEOUT_S)
         return self._asking.result() if self._asking.done() else None
 
     def close(self) -> None:

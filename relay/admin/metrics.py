@@ -12,18 +12,18 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from relay import __version__
-from relay.admin.status import Vitals
-from relay.core.counters import LATENCIES_S, EngineTally
-from relay.core.event import Why
+from relay.admin.status import StatusSnapshot
+from relay.core.counters import LATENCY_BUCKETS_S, EngineCounters
+from relay.core.event import GapReason
 from relay.core.exchange import Reason
-from relay.ingest.docker.engine.parser import Flaw
-from relay.store.faults import Trouble
+from relay.ingest.docker.engine.parser import ParseErrorKind
+from relay.store.faults import StoreFault
 from relay.store.records import Backlog
 
-VERDICTS = (
+OUTCOMES = (
     ("delivered", Reason.OK),
     ("retry", Reason.TIMEOUT),
-    ("retry", Reason.NAME),
+    ("retry", Reason.NAME_NOT_FOUND),
     ("retry", Reason.TLS),
     ("retry", Reason.CONNECTION),
     ("retry", Reason.RATE_LIMITED),
@@ -37,18 +37,20 @@ VERDICTS = (
 )
 """What an attempt can come to."""
 
-DROPS = (Why.BUFFER_FULL, Why.RECORD_TOO_LONG)
-GAPS = tuple(why for why in Why if why not in (Why.STORE_BROKEN, Why.STORE_FULL))
+DROP_REASONS = (GapReason.BUFFER_FULL, GapReason.RECORD_TOO_LONG)
+GAP_REASONS = tuple(
+    why for why in GapReason if why not in (GapReason.STORE_BROKEN, GapReason.STORE_FULL)
+)
 """Those of an engine."""
-INFERRED = ("die", "oom")
+INFERRED_ACTIONS = ("die", "oom")
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """Of `exposition`."""
 
-_BOUNDS = [*map(str, LATENCIES_S), "+Inf"]
+_LATENCY_BOUNDS = [*map(str, LATENCY_BUCKETS_S), "+Inf"]
 
 
-def exposition(vitals: Vitals, backlog: Mapping[str, Backlog] | None) -> bytes:
+def render_metrics(vitals: StatusSnapshot, backlog: Mapping[str, Backlog] | None) -> bytes:
     """All metrics, each there from the start with every value that its labels can have.
 
     ``backlog``: what waits, by destination; None where the store does not say.
@@ -59,33 +61,33 @@ def exposition(vitals: Vitals, backlog: Mapping[str, Backlog] | None) -> bytes:
 
 
 class _Collector(Collector):
-    def __init__(self, vitals: Vitals, backlog: Mapping[str, Backlog] | None) -> None:
+    def __init__(self, vitals: StatusSnapshot, backlog: Mapping[str, Backlog] | None) -> None:
         self._vitals = vitals
         self._backlog = backlog
 
     def collect(self) -> Iterator[Metric]:
-        yield self._of_build()
-        yield from self._of_loading()
-        yield from self._of_engines()
-        yield from self._of_engines_in_detail()
-        yield self._of_routes()
-        yield from self._of_destinations()
-        yield self._of_latencies()
-        yield from self._of_conditions()
-        yield from self._of_backlog()
-        yield self._of_store()
+        yield self._build_info()
+        yield from self._reloads()
+        yield from self._engines()
+        yield from self._engines_by_reason()
+        yield self._routes()
+        yield from self._destinations()
+        yield self._delivery_latency()
+        yield from self._destination_status()
+        yield from self._pending_deliveries()
+        yield self._store()
 
-    def _of_build(self) -> Metric:
+    def _build_info(self) -> Metric:
         build = GaugeMetricFamily("relay_build_info", "Which relay this is.", labels=["version"])
         build.add_metric([__version__], 1)
         return build
 
-    def _of_loading(self) -> Iterator[Metric]:
-        loading = self._vitals.loading
+    def _reloads(self) -> Iterator[Metric]:
+        loading = self._vitals.reload
         yield GaugeMetricFamily(
             "relay_config_last_reload_successful",
             "Whether the configuration could be read when that was wanted last.",
-            value=loading.failed is None,
+            value=loading.last_error is None,
         )
         yield GaugeMetricFamily(
             "relay_config_loaded_timestamp_seconds",
@@ -93,28 +95,30 @@ class _Collector(Collector):
             value=loading.loaded_ns / 1e9,
         )
         reloads = CounterMetricFamily("relay_config_reloads", "Reloads.", labels=["outcome"])
-        reloads.add_metric(["success"], loading.reloads)
+        reloads.add_metric(["success"], loading.successes)
         reloads.add_metric(["failure"], loading.failures)
         yield reloads
 
-    def _of_engines(self) -> Iterator[Metric]:
-        yield self._total("events_received", "Events that came.", lambda t: t.received)
-        yield self._total("events_taken_in", "Events that were new.", lambda t: t.taken_in)
-        yield self._total(
-            "events_repeated", "Events that were taken in before.", lambda t: t.repeated
+    def _engines(self) -> Iterator[Metric]:
+        yield self._engine_counter("events_received", "Events that came.", lambda t: t.received)
+        yield self._engine_counter("events_taken_in", "Events that were new.", lambda t: t.accepted)
+        yield self._engine_counter(
+            "events_repeated", "Events that were taken in before.", lambda t: t.duplicates
         )
-        yield self._total(
+        yield self._engine_counter(
             "reconnects",
             "Streams that were opened after the first.",
             lambda t: t.reconnects,
         )
-        yield self._total(
+        yield self._engine_counter(
             "deliveries_shed",
             "Deliveries given up for a full store as the engine's events came.",
-            lambda t: t.shed,
+            lambda t: t.evicted,
         )
-        yield self._total(
-            "dead_letters_shed", "Dead letters that went likewise.", lambda t: t.letters_shed
+        yield self._engine_counter(
+            "dead_letters_shed",
+            "Dead letters that went likewise.",
+            lambda t: t.evicted_dead_letters,
         )
         opened = GaugeMetricFamily(
             "relay_stream_open", "Whether the engine's stream is open.", labels=["engine"]
@@ -126,29 +130,37 @@ class _Collector(Collector):
         )
         for name, stream in self._vitals.streams.items():
             opened.add_metric([name], stream.is_open)
-            last.add_metric([name], stream.tally.last_event_ns / 1e9)
+            last.add_metric([name], stream.counters.last_event_ns / 1e9)
         yield opened
         yield last
 
-    def _of_engines_in_detail(self) -> Iterator[Metric]:
-        yield self._totals(
-            "records_malformed", "Records that are no events.", "flaw", Flaw, lambda t: t.malformed
+    def _engines_by_reason(self) -> Iterator[Metric]:
+        yield self._engine_counter_by(
+            "records_malformed",
+            "Records that are no events.",
+            "flaw",
+            ParseErrorKind,
+            lambda t: t.malformed,
         )
-        yield self._totals(
-            "records_dropped", "Records that found no room.", "why", DROPS, lambda t: t.dropped
+        yield self._engine_counter_by(
+            "records_dropped",
+            "Records that found no room.",
+            "why",
+            DROP_REASONS,
+            lambda t: t.dropped,
         )
-        yield self._totals(
-            "gaps", "Stretches that may be incomplete.", "why", GAPS, lambda t: t.gaps
+        yield self._engine_counter_by(
+            "gaps", "Stretches that may be incomplete.", "why", GAP_REASONS, lambda t: t.gaps
         )
-        yield self._totals(
+        yield self._engine_counter_by(
             "events_inferred",
             "Events that the engine did not tell.",
             "action",
-            INFERRED,
+            INFERRED_ACTIONS,
             lambda t: t.inferred,
         )
 
-    def _of_destinations(self) -> Iterator[Metric]:
+    def _destinations(self) -> Iterator[Metric]:
         attempts = CounterMetricFamily(
             "relay_delivery_attempts",
             "Attempts to deliver.",
@@ -162,40 +174,40 @@ class _Collector(Collector):
             "Templates that failed, so that a default was sent.",
             labels=["destination"],
         )
-        for name, tally in self._vitals.destinations.items():
+        for name, tally in self._vitals.destination_counters.items():
             failures.add_metric([name], tally.template_failures)
-            for outcome, reason in VERDICTS:
+            for outcome, reason in OUTCOMES:
                 attempts.add_metric([name, outcome, reason], tally.attempts[outcome, reason])
-            dead.add_metric([name], tally.dead)
+            dead.add_metric([name], tally.dead_letters)
         yield attempts
         yield dead
         yield CounterMetricFamily(
             "relay_dead_letters_removed",
             "Deliveries given up because their destinations are configured no more.",
-            value=self._vitals.removed,
+            value=self._vitals.removed_deliveries,
         )
         yield failures
 
-    def _of_routes(self) -> Metric:
+    def _routes(self) -> Metric:
         matches = CounterMetricFamily(
             "relay_route_matches", "Events that the route matched.", labels=["route"]
         )
-        for route, count in self._vitals.matches.items():
+        for route, count in self._vitals.route_matches.items():
             matches.add_metric([route], count)
         return matches
 
-    def _of_latencies(self) -> Metric:
+    def _delivery_latency(self) -> Metric:
         latencies = HistogramMetricFamily(
             "relay_delivery_latency_seconds",
             "From the event to the answer that took it.",
             labels=["destination"],
         )
-        for name, tally in self._vitals.destinations.items():
-            counts = list(zip(_BOUNDS, tally.latencies.up_to, strict=True))
+        for name, tally in self._vitals.destination_counters.items():
+            counts = list(zip(_LATENCY_BOUNDS, tally.latencies.cumulative_counts, strict=True))
             latencies.add_metric([name], counts, tally.latencies.sum_s)
         return latencies
 
-    def _of_backlog(self) -> Iterator[Metric]:
+    def _pending_deliveries(self) -> Iterator[Metric]:
         if self._backlog is None:
             return
         waiting = GaugeMetricFamily(
@@ -207,7 +219,7 @@ class _Collector(Collector):
             labels=["destination"],
         )
         now_ns = self._vitals.now_ns
-        for name in self._vitals.destinations:
+        for name in self._vitals.destination_counters:
             found = self._backlog.get(name, Backlog(0, now_ns))
             waiting.add_metric([name], found.count)
             # what was taken in since the time was looked at is not of the future
@@ -215,7 +227,7 @@ class _Collector(Collector):
         yield waiting
         yield oldest
 
-    def _of_conditions(self) -> Iterator[Metric]:
+    def _destination_status(self) -> Iterator[Metric]:
         failing = GaugeMetricFamily(
             "relay_destination_failing",
             "Whether the destination failed several times in a row.",
@@ -226,39 +238,41 @@ class _Collector(Collector):
             "Whether the destination wants nothing any more.",
             labels=["destination"],
         )
-        for name, condition in self._vitals.conditions.items():
+        for name, condition in self._vitals.destination_status.items():
             failing.add_metric([name], condition.failing)
             stopped.add_metric([name], condition.stopped)
         yield failing
         yield stopped
 
-    def _of_store(self) -> Metric:
+    def _store(self) -> Metric:
         failing = GaugeMetricFamily(
             "relay_store_failing",
             "Whether the store's disk fails, and why.",
             labels=["reason"],
         )
-        for trouble in Trouble:
+        for trouble in StoreFault:
             failing.add_metric([trouble], trouble is self._vitals.store.reason)
         return failing
 
-    def _total(self, name: str, words: str, count: Callable[[EngineTally], int]) -> Metric:
+    def _engine_counter(
+        self, name: str, words: str, count: Callable[[EngineCounters], int]
+    ) -> Metric:
         family = CounterMetricFamily(f"relay_{name}", words, labels=["engine"])
         for engine, stream in self._vitals.streams.items():
-            family.add_metric([engine], count(stream.tally))
+            family.add_metric([engine], count(stream.counters))
         return family
 
-    def _totals(
+    def _engine_counter_by(
         self,
         name: str,
         words: str,
         label: str,
         values: Iterable[str],
-        counts: Callable[[EngineTally], Mapping[str, int]],
+        counts: Callable[[EngineCounters], Mapping[str, int]],
     ) -> Metric:
         family = CounterMetricFamily(f"relay_{name}", words, labels=["engine", label])
         known: Sequence[str] = list(values)
         for engine, stream in self._vitals.streams.items():
             for value in known:
-                family.add_metric([engine, value], counts(stream.tally).get(value, 0))
+                family.add_metric([engine, value], counts(stream.counters).get(value, 0))
         return family

@@ -14,46 +14,46 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from relay.config import TcpPort, UnixSocket
-from relay.core.errors import system_words
+from relay.core.errors import describe_os_error
 
-CLOSE_S = 1.0
+SHUTDOWN_TIMEOUT_S = 1.0
 """How long an answer that is under way may take at the end."""
 
-CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 """So many at once. For one more, the one that is idle for longest is closed."""
 
-IDLE_S = 60.0
+IDLE_TIMEOUT_S = 60.0
 """How long a connection may take to bring a question; behind an answer, to take that as well."""
 
 
 @asynccontextmanager
-async def serving(place: TcpPort | UnixSocket, application: web.Application) -> AsyncIterator[None]:
+async def serve(place: TcpPort | UnixSocket, application: web.Application) -> AsyncIterator[None]:
     """Answer at this place as long as the context lasts. Raises OSError where it cannot be had."""
-    connections = _Connections()
-    application.middlewares.insert(0, connections.busy)
+    connections = _ConnectionLimiter()
+    application.middlewares.insert(0, connections.track_request)
     runner = web.AppRunner(
         application,
         access_log=None,
         handle_signals=False,
-        shutdown_timeout=CLOSE_S,
-        lingering_time=CLOSE_S,
+        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        lingering_time=SHUTDOWN_TIMEOUT_S,
     )
     await runner.setup()
     try:
         assert runner.server is not None
         handler = runner.server
-        listener = await _listener(place, lambda: _Connection(handler(), connections))
+        listener = await _start_listening(place, lambda: _LimitedConnection(handler(), connections))
         try:
             yield
         finally:
             if isinstance(place, UnixSocket):
-                remove(place.path)
+                remove_socket(place.path)
             listener.close()
     finally:
         await runner.cleanup()
 
 
-async def _listener(
+async def _start_listening(
     place: TcpPort | UnixSocket, connection: Callable[[], asyncio.Protocol]
 ) -> asyncio.Server:
     loop = asyncio.get_running_loop()
@@ -61,10 +61,10 @@ async def _listener(
         case TcpPort():
             return await loop.create_server(connection, place.host, place.port)
         case UnixSocket():
-            return await loop.create_unix_server(connection, sock=bound(place.path))
+            return await loop.create_unix_server(connection, sock=bind_socket(place.path))
 
 
-class _Connections:
+class _ConnectionLimiter:
     """Those that are open, none of which is idle for ever; aiohttp bounds neither."""
 
     def __init__(self) -> None:
@@ -72,56 +72,56 @@ class _Connections:
         self._idle: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         """With what ends each; the one that is idle for longest first."""
 
-    def opened(self, handler: web.RequestHandler, transport: asyncio.Transport) -> bool:
+    def add(self, handler: web.RequestHandler, transport: asyncio.Transport) -> bool:
         """Whether there is room for it, or room was made."""
-        if len(self._open) >= CONNECTIONS:
+        if len(self._open) >= MAX_CONNECTIONS:
             if not self._idle:
                 return False
             self._abort(next(iter(self._idle)))
         self._open[handler] = transport
-        self._rest(handler)
+        self._start_idle_timer(handler)
         return True
 
-    def lost(self, handler: web.RequestHandler) -> None:
+    def remove(self, handler: web.RequestHandler) -> None:
         """It is no more."""
         self._open.pop(handler, None)
-        self._stir(handler)
+        self._stop_idle_timer(handler)
 
     @web.middleware
-    async def busy(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def track_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """What is being answered is not idle, however long it takes."""
-        self._stir(request.protocol)
+        self._stop_idle_timer(request.protocol)
         try:
             return await handler(request)
         finally:
             if request.protocol in self._open:
-                self._rest(request.protocol)
+                self._start_idle_timer(request.protocol)
 
-    def _rest(self, handler: web.RequestHandler) -> None:
+    def _start_idle_timer(self, handler: web.RequestHandler) -> None:
         loop = asyncio.get_running_loop()
-        self._idle[handler] = loop.call_later(IDLE_S, self._abort, handler)
+        self._idle[handler] = loop.call_later(IDLE_TIMEOUT_S, self._abort, handler)
 
-    def _stir(self, handler: web.RequestHandler) -> None:
+    def _stop_idle_timer(self, handler: web.RequestHandler) -> None:
         if timer := self._idle.pop(handler, None):
             timer.cancel()
 
     def _abort(self, handler: web.RequestHandler) -> None:
         transport = self._open[handler]
-        self.lost(handler)
+        self.remove(handler)
         transport.abort()  # to close it would wait for a client that takes nothing
 
 
-class _Connection(asyncio.Protocol):
+class _LimitedConnection(asyncio.Protocol):
     """Tells of its begin and its end; aiohttp does the rest."""
 
-    def __init__(self, handler: web.RequestHandler, connections: _Connections) -> None:
+    def __init__(self, handler: web.RequestHandler, connections: _ConnectionLimiter) -> None:
         self._handler = handler
         self._connections = connections
         self._is_open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast("asyncio.Transport", transport)  # no loop has to derive its own from that
-        self._is_open = self._connections.opened(self._handler, stream)
+        self._is_open = self._connections.add(self._handler, stream)
         if self._is_open:
             self._handler.connection_made(stream)
         else:
@@ -129,7 +129,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_open:
-            self._connections.lost(self._handler)
+            self._connections.remove(self._handler)
             self._handler.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -146,23 +146,23 @@ class _Connection(asyncio.Protocol):
         self._handler.resume_writing()
 
 
-LONGEST = 107
+MAX_ADDRESS_BYTES = 107
 """So many bytes of a path fit into an address, beside the NUL at its end: unix(7)."""
 
 
-def bound(path: Path) -> socket.socket:
+def bind_socket(path: Path) -> socket.socket:
     """A socket at this path, for its owner alone; raises OSError.
 
     One that nobody listens at is left over from a relay that was killed: it is removed.
     """
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
-            _check_left(path)
+            _check_stale(path)
             path.unlink()
     fresh = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)
     try:
-        with address(path) as short:
+        with socket_address(path) as short:
             fresh.bind(short)
     except OSError:
         fresh.close()
@@ -172,39 +172,39 @@ def bound(path: Path) -> socket.socket:
     return fresh
 
 
-def remove(path: Path) -> None:
+def remove_socket(path: Path) -> None:
     """At the end, so that nobody takes it for one that is listened at."""
     path.unlink(missing_ok=True)
 
 
 @contextmanager
-def address(path: Path) -> Iterator[str]:
+def socket_address(path: Path) -> Iterator[str]:
     """What to bind or connect to for this path, as long as the context lasts; raises OSError.
 
     A path that is too long for an address leads through its folder, which is opened (proc(5)).
     """
-    if len(os.fsencode(path)) <= LONGEST:
+    if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         yield str(path)
         return
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         short = f"/proc/self/fd/{folder}/{path.name}"
-        if len(os.fsencode(short)) > LONGEST:
+        if len(os.fsencode(short)) > MAX_ADDRESS_BYTES:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         yield short
     finally:
         os.close(folder)
 
 
-def why_not(error: OSError) -> str:
+def describe_bind_error(error: OSError) -> str:
     """Why something cannot listen at a place, for a person."""
     if error.errno == errno.EADDRINUSE:
         return "it is taken by another program or, as a path, by a file: free it, or set another"
-    return system_words(error)
+    return describe_os_error(error)
 
 
-def _check_left(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as probe, address(path) as short:
+def _check_stale(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as probe, socket_address(path) as short:
         probe.setblocking(False)
         try:
             probe.connect(short)

@@ -6,8 +6,8 @@ from importlib import import_module
 import click
 
 from relay import __version__
-from relay.cli.output import fill_closed
-from relay.core.errors import RelayError, system_words
+from relay.cli.output import open_missing_streams
+from relay.core.errors import RelayError, describe_os_error
 
 COMMANDS = (
     *("check", "dead", "demo", "destination", "explain", "outbox", "reload", "replay", "run"),
@@ -16,7 +16,7 @@ COMMANDS = (
 """Each in the module of its name."""
 
 
-class _Commands(click.Group):
+class _LazyGroup(click.Group):
     """Imports only the command that is chosen: a daemon has no use for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -24,7 +24,7 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
-            self._add(cmd_name)
+            self._load(cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(
@@ -32,15 +32,15 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS:  # click looks among what was added for the one that is meant
             for name in COMMANDS:
-                self._add(name)
+                self._load(name)
         return super().resolve_command(ctx, args)
 
-    def _add(self, name: str) -> None:
+    def _load(self, name: str) -> None:
         if name not in self.commands:
             self.add_command(getattr(import_module(f"relay.cli.{name}"), name))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="relay")
 def relay() -> None:
     """Listens to Docker Engine events and tells webhooks what happened.
@@ -52,12 +52,12 @@ def relay() -> None:
 
 def main() -> None:
     """Run the command line; end with 0, with 1 for a job that failed, 2 for bad usage."""
-    fill_closed()
+    open_missing_streams()
     try:
         relay()
     except RelayError as error:
         click.echo(f"relay: {error}" if error.exit_code == 1 else str(error), err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        click.echo(f"relay: {system_words(error)}", err=True)
+        click.echo(f"relay: {describe_os_error(error)}", err=True)
         sys.exit(1)

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from relay.admin.operations import UnknownDestination
-from relay.cli.connect import Keeping, desk, keeping
-from relay.cli.options import config_option, read_name
+from relay.cli.connect import StoreLocation, connect, locate_store
+from relay.cli.options import config_option, convert_name
 
 
 @click.group()
@@ -16,17 +16,17 @@ def destination() -> None:
 
 
 @destination.command()
-@click.argument("name", callback=read_name)
+@click.argument("name", callback=convert_name)
 @config_option
 def enable(name: str, chosen: Path | None) -> None:
     """Send to NAME again, though it said that it wants no more (410) or to be left alone."""
     try:
-        waited = asyncio.run(_enable(keeping(chosen), name))
+        waited = asyncio.run(_enable(locate_store(chosen), name))
     except UnknownDestination as error:
         raise click.UsageError(str(error)) from error
     click.echo(f"{name}: enabled" if waited else f"{name}: it was being sent to already")
 
 
-async def _enable(kept: Keeping, name: str) -> bool:
-    async with desk(kept) as found:
-        return await found.desk.enable(name)
+async def _enable(kept: StoreLocation, name: str) -> bool:
+    async with connect(kept) as found:
+        return await found.operations.enable(name)

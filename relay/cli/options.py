@@ -11,8 +11,8 @@ from typing import TypeVar
 import click
 
 from relay.config import Config, default, load
-from relay.config.units import duration
-from relay.dryrun.history import Time
+from relay.config.units import parse_duration
+from relay.dryrun.history import PointInTime
 from relay.store.records import Selection
 
 _ID = re.compile(r"([0-9]{1,18})|ntf_[0-9A-Za-z]{1,64}")
@@ -20,7 +20,7 @@ _ID = re.compile(r"([0-9]{1,18})|ntf_[0-9A-Za-z]{1,64}")
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-def read_id(_: click.Context, __: click.Parameter, value: str) -> int | str:
+def convert_id(_: click.Context, __: click.Parameter, value: str) -> int | str:
     """A dead letter's number or a notification's id; a callback of click's."""
     found = _ID.fullmatch(value)
     if found is None:
@@ -28,7 +28,7 @@ def read_id(_: click.Context, __: click.Parameter, value: str) -> int | str:
     return int(value) if found[1] else value
 
 
-def read_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def convert_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """What can be a name; likewise."""
     try:
         (value or "").encode()
@@ -37,16 +37,16 @@ def read_name(_: click.Context, __: click.Parameter, value: str | None) -> str |
     return value
 
 
-def _read_ids(
+def _convert_ids(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[int | str, ...]:
-    return tuple(read_id(context, parameter, value) for value in values)
+    return tuple(convert_id(context, parameter, value) for value in values)
 
 
-def read_length(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
+def convert_duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
     """A duration; likewise."""
     try:
-        return None if value is None else duration(value)
+        return None if value is None else parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} {error}") from error
 
@@ -65,7 +65,7 @@ class Filters:
         """Whether they leave anything out."""
         return self != Filters((), None, None, None)
 
-    def selection(self, now_ns: int) -> Selection:
+    def to_selection(self, now_ns: int) -> Selection:
         """The letters that are meant at this time."""
         ago = None if self.since is None else self.since // timedelta(microseconds=1) * 1000
         return Selection(
@@ -76,18 +76,18 @@ class Filters:
         )
 
 
-def selecting(command: Command) -> Command:
+def selection_options(command: Command) -> Command:
     """Give a command ids and filters; it gets them under the names of `Filters`."""
     for decorate in (
         click.option(
             "--since",
             metavar="DURATION",
-            callback=read_length,
+            callback=convert_duration,
             help="Those that died within so long: 30m, 2h, 7d.",
         ),
-        click.option("--route", callback=read_name, help="Those by this route."),
-        click.option("--destination", callback=read_name, help="Those for this destination."),
-        click.argument("ids", nargs=-1, callback=_read_ids),
+        click.option("--route", callback=convert_name, help="Those by this route."),
+        click.option("--destination", callback=convert_name, help="Those for this destination."),
+        click.argument("ids", nargs=-1, callback=_convert_ids),
     ):
         command = decorate(command)
     return command
@@ -96,29 +96,29 @@ def selecting(command: Command) -> Command:
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII
 )
-_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST = datetime(2262, 1, 1, tzinfo=UTC)
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2262, 1, 1, tzinfo=UTC)
 """About where 64 bits of nanoseconds end."""
 
 
-def read_time(_: click.Context, __: click.Parameter, value: str | None) -> Time | None:
+def convert_time(_: click.Context, __: click.Parameter, value: str | None) -> PointInTime | None:
     """A duration before now, or a time as RFC 3339 writes it; a callback of click's."""
     if value is None:
         return None
     found = _RFC3339.fullmatch(value)
     try:
-        return duration(value) if found is None else _instant(*found.groups())
+        return parse_duration(value) if found is None else _parse_instant(*found.groups())
     except ValueError as error:
         words = str(error) if found is None else "is no time that there is"
         more = "" if found else "; or a time as 2026-11-23T06:48:34Z"
         raise click.BadParameter(f"{value!r} {words}{more}") from error
 
 
-def _instant(day: str, clock: str, fraction: str | None, zone: str | None) -> int:
+def _parse_instant(day: str, clock: str, fraction: str | None, zone: str | None) -> int:
     moment = datetime.fromisoformat(f"{day}T{clock}{zone or '+00:00'}")
-    if not _FIRST < moment < _LAST:
+    if not _EARLIEST < moment < _LATEST:
         raise ValueError
-    seconds = (moment - _FIRST) // timedelta(seconds=1)
+    seconds = (moment - _EARLIEST) // timedelta(seconds=1)
     return seconds * 10**9 + int((fraction or "").ljust(9, "0"))
 
 
@@ -133,7 +133,7 @@ config_option = click.option(
 )
 
 
-def find(chosen: Path | None) -> Path | None:
+def find_config(chosen: Path | None) -> Path | None:
     """The file that counts; None where there is none and none was asked for."""
     if chosen is not None:
         return chosen
@@ -148,7 +148,7 @@ def find(chosen: Path | None) -> Path | None:
     return DEFAULT_FILE
 
 
-def read(chosen: Path | None) -> Config:
+def read_config(chosen: Path | None) -> Config:
     """The configuration, or the one that holds without a file. Raises `ConfigError`."""
-    file = find(chosen)
+    file = find_config(chosen)
     return default() if file is None else load(file, os.environ)

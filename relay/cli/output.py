@@ -12,7 +12,7 @@ from typing import BinaryIO
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 
-def fill_closed() -> None:
+def open_missing_streams() -> None:
     """Open /dev/null in place of what relay was started without.
 
     Else the next file that is opened, the store perhaps, gets that number, and what is meant for
@@ -32,7 +32,7 @@ def standard_output() -> Iterator[tuple[BinaryIO, bool]]:
         yield stream, stream.isatty()
 
 
-def write_out(line: str) -> None:
+def write_line(line: str) -> None:
     """Write a line to standard output, however long that takes."""
     rest = line.encode(errors="backslashreplace") + b"\n"
     while rest:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from relay.admin.client import NobodyListens, remote_desk
+from relay.admin.client import NoDaemon, connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.admin.operations import NothingRuns
-from relay.cli.connect import keeping
-from relay.cli.options import config_option, find
+from relay.admin.operations import NotRunning
+from relay.cli.connect import locate_store
+from relay.cli.options import config_option, find_config
 from relay.core.errors import ConfigError
-from relay.store.database import store_path
+from relay.store.database import resolve_store_path
 
 
 @click.command()
@@ -29,27 +29,27 @@ def reload(chosen: Path | None) -> None:
 
 
 async def _reload(chosen: Path | None) -> Sequence[str]:
-    store, unread = _store(chosen)
+    store, unread = _locate_store(chosen)
     try:
-        async with remote_desk(socket_path(store)) as desk:
+        async with connect_to_daemon(socket_path(store)) as desk:
             return await desk.reload()
-    except NobodyListens as error:
+    except NoDaemon as error:
         if unread is not None:
             raise unread from error
-        raise NothingRuns(
+        raise NotRunning(
             f"no relay is running with the store {store}: when one starts, it reads the "
             "configuration. If store.path was changed, restart the one that runs"
         ) from error
 
 
-def _store(chosen: Path | None) -> tuple[Path, ConfigError | None]:
+def _locate_store(chosen: Path | None) -> tuple[Path, ConfigError | None]:
     """Where the relay that runs has its store.
 
     A file that is no YAML does not say: then the usual place, and what is wrong with the file.
     """
     try:
-        return keeping(chosen).store, None
+        return locate_store(chosen).path, None
     except ConfigError as error:
-        file = find(chosen)
+        file = find_config(chosen)
         assert file is not None, "without a file none is wrong"
-        return store_path(None, file.parent, os.environ), error
+        return resolve_store_path(None, file.parent, os.environ), error

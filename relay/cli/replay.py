@@ -14,16 +14,16 @@ from typing import BinaryIO
 import click
 
 from relay.admin import logs
-from relay.cli.options import config_option, read, read_length
+from relay.cli.options import config_option, convert_duration, read_config
 from relay.cli.output import standard_output
-from relay.cli.tables import columns, moment, name
+from relay.cli.tables import format_name, format_table, format_time
 from relay.config import Config
-from relay.core.shutdown import Stop
-from relay.core.text import fit
-from relay.delivery.client import Terminal
-from relay.dryrun.deliver import Fate, Watch, deliver
-from relay.dryrun.recording import Recording, lines_of
-from relay.dryrun.simulator import Rehearsal, Sent
+from relay.core.shutdown import Shutdown
+from relay.core.text import truncate
+from relay.delivery.client import ConsoleOutput
+from relay.dryrun.deliver import DeliverySummary, ProgressMonitor, deliver
+from relay.dryrun.recording import Recording, read_lines
+from relay.dryrun.simulator import PlannedNotification, Simulator
 
 EVENT_MAX = 60
 TO_MAX = 60
@@ -40,7 +40,7 @@ TO_MAX = 60
     metavar="DURATION",
     default="1m",
     show_default=True,
-    callback=read_length,
+    callback=convert_duration,
     help="With --deliver: end when nothing was delivered or given up for so long.",
 )
 def replay(
@@ -62,50 +62,50 @@ def replay(
     notification has the same id as when it was first sent, so a receiver that drops repeated ids
     drops it. Exit code 1 if anything was not delivered.
     """
-    config = read(chosen)
+    config = read_config(chosen)
     if engine is not None and engine not in config.engines:
         raise click.UsageError(f"no engine {engine!r}; there are: {', '.join(config.engines)}")
-    sent = _heard(file, Rehearsal(config, engine, podman=podman))
-    for line in columns([_HEADINGS, *map(_row, sent)]) if sent else ():
+    sent = _simulate(file, Simulator(config, engine, podman=podman))
+    for line in format_table([_HEADINGS, *map(_format_row, sent)]) if sent else ():
         click.echo(line)
     count = sum(len(each.destinations) for each in sent)
     if not really:
         click.echo(f"{_plural(count, 'delivery', 'deliveries')}; nothing was sent", err=True)
     elif sent:
-        _really(sent, count, config, patience.total_seconds())
+        _deliver_and_report(sent, count, config, patience.total_seconds())
 
 
 _HEADINGS = ("TIME", "EVENT", "CAUSE", "ROUTE", "TO")
 
 
-def _row(sent: Sent) -> tuple[str, ...]:
+def _format_row(sent: PlannedNotification) -> tuple[str, ...]:
     event = sent.notification.events[0]
     what = f"{event.type} {event.action} {event.actor.name or ''}"
     return (
-        moment(event.time_ns),
-        fit(what, EVENT_MAX),
+        format_time(event.time_ns),
+        truncate(what, EVENT_MAX),
         event.cause or "",
-        name(sent.notification.route),
-        fit(", ".join(sent.destinations), TO_MAX),
+        format_name(sent.notification.route),
+        truncate(", ".join(sent.destinations), TO_MAX),
     )
 
 
-def _heard(file: Path, rehearsal: Rehearsal) -> list[Sent]:
+def _simulate(file: Path, rehearsal: Simulator) -> list[PlannedNotification]:
     """All that would be sent; how much was read is said on standard error."""
-    with _opened(file) as (stream, size), _bar(size, "reading") as advance:
-        recording = Recording(rehearsal, _advancing(lines_of(stream), advance))
-        sent = [each for outcome in rehearsal.outcomes(recording) for each in outcome.sent]
-    if recording.flawed and not recording.events:
-        raise click.UsageError(f"{file} holds no event: {recording.first_flaw}")
+    with _open(file) as (stream, size), _progress_bar(size, "reading") as advance:
+        recording = Recording(rehearsal, _count_bytes(read_lines(stream), advance))
+        sent = [each for outcome in rehearsal.run(recording) for each in outcome.planned]
+    if recording.invalid and not recording.events:
+        raise click.UsageError(f"{file} holds no event: {recording.first_invalid}")
     click.echo(_plural(recording.events, "event", "events"), err=True)
-    if recording.flawed:
-        passed = _plural(recording.flawed, "line was", "lines were")
-        click.echo(f"{passed} passed over: {recording.first_flaw}", err=True)
+    if recording.invalid:
+        passed = _plural(recording.invalid, "line was", "lines were")
+        click.echo(f"{passed} passed over: {recording.first_invalid}", err=True)
     return sent
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
+def _open(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
     """The file, and its size where that can be known."""
     if str(file) == "-":
         yield sys.stdin.buffer, None
@@ -115,14 +115,14 @@ def _opened(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
         yield stream, found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _advancing(lines: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+def _count_bytes(lines: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
     for line in lines:
         advance(len(line))
         yield line
 
 
 @contextmanager
-def _bar(length: int | None, label: str) -> Iterator[Callable[[int], None]]:
+def _progress_bar(length: int | None, label: str) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, if that is a terminal and the length is known."""
     hidden = not length or not sys.stderr.isatty()
     steps = max(1, (length or 0) // 100)
@@ -132,32 +132,38 @@ def _bar(length: int | None, label: str) -> Iterator[Callable[[int], None]]:
         yield bar.update
 
 
-def _really(sent: list[Sent], count: int, config: Config, patience_s: float) -> None:
+def _deliver_and_report(
+    sent: list[PlannedNotification], count: int, config: Config, patience_s: float
+) -> None:
     """Send it, and say what became of it."""
     logs.configure(sys.stderr, level=logging.WARNING)
-    with _bar(count, "sending") as advance:
-        watch = Watch(patience_s, lambda text: click.echo(text, err=True), advance)
+    with _progress_bar(count, "sending") as advance:
+        watch = ProgressMonitor(patience_s, lambda text: click.echo(text, err=True), advance)
         fates = asyncio.run(_deliver(sent, config, watch))
-    rows = [(name(to), *map(str, _numbers(fate)), _reasons(fate)) for to, fate in fates.items()]
+    rows = [
+        (format_name(to), *map(str, _numbers(fate)), _reasons(fate)) for to, fate in fates.items()
+    ]
     headings = ("DESTINATION", "DELIVERED", "GIVEN UP", "NOT SENT", "FAILED ATTEMPTS")
-    for line in ("", *columns([headings, *rows])):
+    for line in ("", *format_table([headings, *rows])):
         click.echo(line)
-    if any(fate.given_up or fate.left for fate in fates.values()):
+    if any(fate.given_up or fate.not_sent for fate in fates.values()):
         raise SystemExit(1)
 
 
-async def _deliver(sent: list[Sent], config: Config, watch: Watch) -> dict[str, Fate]:
-    stop = Stop()
-    stop.on_signals()
+async def _deliver(
+    sent: list[PlannedNotification], config: Config, watch: ProgressMonitor
+) -> dict[str, DeliverySummary]:
+    stop = Shutdown()
+    stop.handle_signals()
     with standard_output() as (stream, colour):
-        return await deliver(sent, config, Terminal(stream, colour), stop, watch)
+        return await deliver(sent, config, ConsoleOutput(stream, colour), stop, watch)
 
 
-def _numbers(fate: Fate) -> tuple[int, int, int]:
-    return fate.delivered, fate.given_up, fate.left
+def _numbers(fate: DeliverySummary) -> tuple[int, int, int]:
+    return fate.delivered, fate.given_up, fate.not_sent
 
 
-def _reasons(fate: Fate) -> str:
+def _reasons(fate: DeliverySummary) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in sorted(fate.reasons.items()))
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import click
 
 from relay.admin import logs
-from relay.cli.options import config_option, find, read
+from relay.cli.options import config_option, find_config, read_config
 from relay.cli.output import StandardError, standard_output
 from relay.config import Config, load
-from relay.core.shutdown import Stop
+from relay.core.shutdown import Shutdown
 from relay.daemon import run as daemon
-from relay.daemon.reload import Source
-from relay.delivery.client import Terminal
-from relay.store.database import store_path
+from relay.daemon.reload import ConfigSource
+from relay.delivery.client import ConsoleOutput
+from relay.store.database import resolve_store_path
 
 
 @click.command()
@@ -33,12 +33,14 @@ def run(chosen: Path | None, debug: bool) -> None:
     SIGHUP has the configuration read again, as `relay reload` does.
     """
     level = logging.DEBUG if debug else logging.INFO
-    with _hangups_kept():
-        config = read(chosen)
-        file = find(chosen)
-        store = None if file is None else store_path(config.store.path, file.parent, os.environ)
+    with _hold_sighup():
+        config = read_config(chosen)
+        file = find_config(chosen)
+        store = (
+            None if file is None else resolve_store_path(config.store.path, file.parent, os.environ)
+        )
         output = logs.configure(StandardError(), level=level)
-        with output.in_background(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with output.write_in_background(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
             gc.freeze()  # what is there stays: going through it again would hold up everything
             runner.run(_run(config, file, store))
 
@@ -54,29 +56,29 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 @contextmanager
-def _hangups_kept() -> Iterator[None]:
+def _hold_sighup() -> Iterator[None]:
     """Until somebody takes them, so that one that comes during the start does not end relay."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
-        _let_hangups_through()
+        _unblock_sighup()
 
 
-def _let_hangups_through() -> None:
+def _unblock_sighup() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 async def _run(config: Config, file: Path | None, store: Path | None) -> None:
-    stop = Stop()
+    stop = Shutdown()
     if file is None:
         source = None
-        stop.on_signals(signal.SIGHUP)  # a terminal that is closed
+        stop.handle_signals(signal.SIGHUP)  # a terminal that is closed
     else:
-        source = Source(partial(load, file, os.environ))
-        source.on_signal()
-        stop.on_signals()
-    _let_hangups_through()
+        source = ConfigSource(partial(load, file, os.environ))
+        source.handle_sighup()
+        stop.handle_signals()
+    _unblock_sighup()
     with standard_output() as (stream, colour):
-        world = daemon.Surroundings(os.environ, Terminal(stream, colour))
-        await daemon.run(config, store, world, stop, source)
+        world = daemon.Environment(os.environ, ConsoleOutput(stream, colour))
+        await daemon.run_daemon(config, store, world, stop, source)

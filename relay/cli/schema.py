@@ -4,7 +4,7 @@ import json
 
 import click
 
-from relay.config.schema import schema as schema_of_configuration
+from relay.config.schema import build_schema as schema_of_configuration
 
 
 @click.command()

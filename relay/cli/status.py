@@ -8,16 +8,24 @@ from time import time_ns
 
 import click
 
-from relay.admin.operations import DeskError
-from relay.cli.connect import Found, Keeping, desk, keeping
+from relay.admin.operations import OperationError
+from relay.cli.connect import Connection, StoreLocation, connect, locate_store
 from relay.cli.options import config_option
-from relay.cli.tables import NOT_CONFIGURED, columns, json_line, moment, name, span, state
-from relay.core.event import rfc3339
-from relay.core.status import Condition, EngineReport, Report
+from relay.cli.tables import (
+    NOT_CONFIGURED,
+    describe_destination,
+    format_duration,
+    format_name,
+    format_table,
+    format_time,
+    to_json_line,
+)
+from relay.core.event import format_rfc3339
+from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
 from relay.store.records import Backlog
 
-_ENGINES = ("ENGINE", "STREAM", "TAKEN IN UP TO", "BEHIND", "GAPS", "RECONNECTS")
-_DESTINATIONS = ("DESTINATION", "WAITING", "OLDEST", "CONDITION")
+_ENGINE_HEADINGS = ("ENGINE", "STREAM", "TAKEN IN UP TO", "BEHIND", "GAPS", "RECONNECTS")
+_DESTINATION_HEADINGS = ("DESTINATION", "WAITING", "OLDEST", "CONDITION")
 
 
 @click.command()
@@ -30,12 +38,12 @@ def status(context: click.Context, /, chosen: Path | None, as_json: bool) -> Non
     Exit code 1 if something is wrong: no relay runs, a stream is not open, the store or a
     destination fails. Without a relay it shows what the store knows.
     """
-    view = asyncio.run(_look(keeping(chosen)))
-    wrong = list(_wrong(view))
+    view = asyncio.run(_fetch_view(locate_store(chosen)))
+    wrong = list(_find_problems(view))
     if as_json:
-        click.echo(json_line(_document(view, wrong)))
+        click.echo(to_json_line(_to_document(view, wrong)))
     else:
-        for line in _tables(view):
+        for line in _table_lines(view):
             click.echo(line)
         for line in wrong:
             click.echo(line, err=True)
@@ -48,8 +56,8 @@ class _View:
 
     store: Path
     now_ns: int
-    report: Report
-    conditions: Mapping[str, Condition]
+    report: DaemonStatus
+    conditions: Mapping[str, DestinationStatus]
     configured: Collection[str]
     """The destinations to which whoever sends can send."""
     backlog: Mapping[str, Backlog] | None
@@ -64,27 +72,27 @@ class _View:
         return (self.backlog or {}).get(to)
 
 
-async def _look(kept: Keeping) -> _View:
-    async with desk(kept) as found:
-        conditions = await found.desk.conditions()
-        report = await found.desk.report()
-        backlog = await _backlog(found, report)
-        now_ns = await found.desk.now_ns()
-    configured = conditions if found.is_running else kept.outline.destinations
-    return _View(kept.store, now_ns, report, conditions, configured, backlog)
+async def _fetch_view(kept: StoreLocation) -> _View:
+    async with connect(kept) as found:
+        conditions = await found.operations.destination_status()
+        report = await found.operations.daemon_status()
+        backlog = await _fetch_backlog(found, report)
+        now_ns = await found.operations.now_ns()
+    configured = conditions if found.is_daemon else kept.outline.destinations
+    return _View(kept.path, now_ns, report, conditions, configured, backlog)
 
 
-async def _backlog(found: Found, report: Report) -> Mapping[str, Backlog] | None:
+async def _fetch_backlog(found: Connection, report: DaemonStatus) -> Mapping[str, Backlog] | None:
     """A store that fails would not answer; one that begins to fail does not either."""
     if report.store_failing is not None:
         return None
     try:
-        return await found.desk.backlog()
-    except DeskError:
+        return await found.operations.backlog()
+    except OperationError:
         return None
 
 
-def _wrong(view: _View) -> Iterator[str]:
+def _find_problems(view: _View) -> Iterator[str]:
     """What is wrong, a line for each."""
     report = view.report
     if report.version is None:
@@ -92,7 +100,7 @@ def _wrong(view: _View) -> Iterator[str]:
     if report.store_failing is not None:
         # a clock that was set back meanwhile does not make it negative
         since_ns = max(0, time_ns() - (report.store_failing_since_ns or 0))
-        yield f"store: {report.store_failing.replace('_', ' ')}, for {span(since_ns)}"
+        yield f"store: {report.store_failing.replace('_', ' ')}, for {format_duration(since_ns)}"
     elif view.backlog is None:
         yield "store: it does not say what waits"
     if report.reload_failed is not None:
@@ -101,54 +109,66 @@ def _wrong(view: _View) -> Iterator[str]:
         yield f"configuration: not reloaded, the one from before is in force: {first}{rest}"
     for engine, found in report.engines.items():
         if found.listening is not None and not found.listening.is_open:
-            yield f"engine {name(engine)}: its stream is not open"
+            yield f"engine {format_name(engine)}: its stream is not open"
     for to, condition in view.conditions.items():
         if condition.stopped or condition.failing:
-            yield f"destination {name(to)}: {state(to, condition, view.now_ns)}"
+            yield f"destination {format_name(to)}: {describe_destination(to, condition, view.now_ns)}"
 
 
-def _tables(view: _View) -> Iterator[str]:
+def _table_lines(view: _View) -> Iterator[str]:
     version = view.report.version
     yield f"relay {version or 'is not running'}, store {view.store}"
     yield ""
     rows = [_engine_row(to, found, view.now_ns) for to, found in view.report.engines.items()]
-    yield from columns([_ENGINES, *rows])
+    yield from format_table([_ENGINE_HEADINGS, *rows])
     yield ""
-    yield from columns([_DESTINATIONS, *(_destination_row(to, view) for to in view.destinations)])
+    yield from format_table(
+        [_DESTINATION_HEADINGS, *(_destination_row(to, view) for to in view.destinations)]
+    )
 
 
-def _engine_row(engine: str, found: EngineReport, now_ns: int) -> tuple[str, ...]:
+def _engine_row(engine: str, found: EngineStatus, now_ns: int) -> tuple[str, ...]:
     position_ns, listening = found.position_ns, found.listening
     position = "never heard"
     if position_ns is not None:
-        position = f"{moment(position_ns)}, {span(now_ns - position_ns)} ago"
+        position = f"{format_time(position_ns)}, {format_duration(now_ns - position_ns)} ago"
     if listening is None:
-        return (name(engine), "no relay is running", position, "", "", "")
+        return (format_name(engine), "no relay is running", position, "", "", "")
     counts = (listening.behind, listening.gaps, listening.reconnects)
-    return (name(engine), "open" if listening.is_open else "closed", position, *map(str, counts))
+    return (
+        format_name(engine),
+        "open" if listening.is_open else "closed",
+        position,
+        *map(str, counts),
+    )
 
 
 def _destination_row(to: str, view: _View) -> tuple[str, ...]:
     found = view.waiting(to)
     if to in view.configured:
-        condition = state(to, view.conditions.get(to), view.now_ns)
+        condition = describe_destination(to, view.conditions.get(to), view.now_ns)
     else:
         condition = NOT_CONFIGURED
     if view.backlog is None:
-        return (name(to), "?", "?", condition)
+        return (format_name(to), "?", "?", condition)
     if found is None:
-        return (name(to), "0", "", condition)
-    return (name(to), str(found.count), span(view.now_ns - found.oldest_ns), condition)
+        return (format_name(to), "0", "", condition)
+    return (
+        format_name(to),
+        str(found.count),
+        format_duration(view.now_ns - found.oldest_ns),
+        condition,
+    )
 
 
-def _document(view: _View, wrong: Collection[str]) -> object:
+def _to_document(view: _View, wrong: Collection[str]) -> object:
     report = view.report
     return {
         "well": not wrong,
         "wrong": wrong,
         "running": report.version is not None,
         "version": report.version,
-        "time": rfc3339(view.now_ns),
+        "time": format_rfc3339(view.now_ns),
         "time_ns": view.now_ns,
         "store": {
             "path": str(view.store),
@@ -187,4 +207,4 @@ def _destination_document(to: str, view: _View) -> object:
 
 
 def _time(time_ns: int | None) -> str | None:
-    return None if time_ns is None else rfc3339(time_ns)
+    return None if time_ns is None else format_rfc3339(time_ns)

@@ -5,22 +5,22 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from relay.core.event import rfc3339
+from relay.core.event import format_rfc3339
 from relay.core.exchange import Answer
 from relay.core.notification import Notification
-from relay.core.status import Condition
-from relay.core.text import fit
+from relay.core.status import DestinationStatus
+from relay.core.text import truncate
 from relay.destinations.common.headline import headline
 
 NAME_MAX = 30
 """Of destinations and routes in columns, in UTF-16 units, as all that follow."""
-HAPPENED_MAX = 90
-WHY_MAX = 60
+SUMMARY_MAX = 90
+FAILURE_MAX = 60
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
-def columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def format_table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """The rows as lines, the first of them the headings; each cell on one line already."""
     kept = list(rows)
     widths = [max(map(len, cells)) for cells in zip(*kept, strict=True)]
@@ -28,12 +28,12 @@ def columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(map(str.ljust, row, widths)).rstrip()
 
 
-def moment(time_ns: int) -> str:
+def format_time(time_ns: int) -> str:
     """A time for people, to the second, in UTC."""
-    return f"{rfc3339(time_ns)[:19].replace('T', ' ')}Z"
+    return f"{format_rfc3339(time_ns)[:19].replace('T', ' ')}Z"
 
 
-def span(length_ns: int) -> str:
+def format_duration(length_ns: int) -> str:
     """How long that is, in its two largest units: ``4 s``, ``12 min 30 s``, ``2 d 4 h``."""
     left = max(0, round(length_ns / 1e9))
     parts: list[str] = []
@@ -46,25 +46,25 @@ def span(length_ns: int) -> str:
     return " ".join(parts) or "0 s"
 
 
-def name(text: str) -> str:
+def format_name(text: str) -> str:
     """A destination's or a route's."""
-    return fit(text, NAME_MAX)
+    return truncate(text, NAME_MAX)
 
 
-def happened(notification: Notification) -> str:
+def describe_notification(notification: Notification) -> str:
     """The sentence of a notification."""
-    return headline(notification, HAPPENED_MAX)
+    return headline(notification, SUMMARY_MAX)
 
 
-def why(reason: str | None, answer: Answer | None) -> str:
+def describe_failure(reason: str | None, answer: Answer | None) -> str:
     """Why an attempt failed: the reason, and what was answered or went wrong."""
     if reason is None:
         return ""
     said = "" if answer is None else str(answer.status or answer.error or "")
-    return fit(f"{reason}: {said}" if said else reason, WHY_MAX)
+    return truncate(f"{reason}: {said}" if said else reason, FAILURE_MAX)
 
 
-def json_line(value: object) -> str:
+def to_json_line(value: object) -> str:
     """The value as JSON, in which every character prints: those that do not are escaped."""
     text = msgspec.json.encode(value).decode()
     if text.isprintable():
@@ -77,20 +77,20 @@ def json_line(value: object) -> str:
 NOT_CONFIGURED = "not configured: what waits becomes dead letters when relay starts"
 
 
-def state(to: str, condition: Condition | None, now_ns: int) -> str:
+def describe_destination(to: str, condition: DestinationStatus | None, now_ns: int) -> str:
     """What holds up a destination; ``condition`` is None where no relay runs."""
     if condition is None:
         return "no relay is running"
     resumes_ns = condition.resumes_ns or 0
     if condition.stopped:
-        return f"stopped, it wants no more (410): relay destination enable {name(to)}"
+        return f"stopped, it wants no more (410): relay destination enable {format_name(to)}"
     if condition.failing:
-        return f"failing, next probe {when(resumes_ns, now_ns)}"
+        return f"failing, next probe {format_due(resumes_ns, now_ns)}"
     if resumes_ns > now_ns:
-        return f"asks to be left alone until {moment(resumes_ns)}"
+        return f"asks to be left alone until {format_time(resumes_ns)}"
     return "working"
 
 
-def when(time_ns: int, now_ns: int) -> str:
+def format_due(time_ns: int, now_ns: int) -> str:
     """A time from now on."""
-    return "now" if time_ns <= now_ns else f"in {span(time_ns - now_ns)}"
+    return "now" if time_ns <= now_ns else f"in {format_duration(time_ns - now_ns)}"

@@ -7,11 +7,11 @@ from time import perf_counter
 
 import click
 
-from relay.cli.options import config_option, find
+from relay.cli.options import config_option, find_config
 from relay.core.errors import ConfigError, Problem
-from relay.core.text import visible
-from relay.dryrun.compare import judge
-from relay.dryrun.junit import Ran, report
+from relay.core.text import escape_unprintable
+from relay.dryrun.compare import run_suite
+from relay.dryrun.junit import SuiteResult, build_report
 from relay.dryrun.suite import Suite
 from relay.dryrun.suite_parser import load_suite
 
@@ -32,23 +32,23 @@ def test(files: tuple[Path, ...], chosen: Path | None, junit: Path | None) -> No
     code judges, routes and renders; nothing is sent, and no engine is asked. Exit code 1 if a
     test fails, 2 if a FILE or the configuration is wrong.
     """
-    ran = [_run(suite) for suite in _loaded(files, chosen)]
-    cases = sum(len(each.judgements) for each in ran)
-    failed = sum(bool(it.differences) for each in ran for it in each.judgements)
+    ran = [_run_and_print(suite) for suite in _load_suites(files, chosen)]
+    cases = sum(len(each.cases) for each in ran)
+    failed = sum(bool(it.differences) for each in ran for it in each.cases)
     click.echo(f"{cases} {'test' if cases == 1 else 'tests'}, {failed or 'none'} failed")
     if junit is not None:
-        junit.write_bytes(report(ran))
+        junit.write_bytes(build_report(ran))
     if failed:
         raise SystemExit(1)
 
 
-def _loaded(files: Sequence[Path], chosen: Path | None) -> list[Suite]:
+def _load_suites(files: Sequence[Path], chosen: Path | None) -> list[Suite]:
     """All of them; raises `ConfigError` with what is wrong with any."""
     suites: list[Suite] = []
     problems: set[Problem] = set()
     for file in files:
         try:
-            suites.append(load_suite(file, chosen, find(None), os.environ))
+            suites.append(load_suite(file, chosen, find_config(None), os.environ))
         except ConfigError as error:
             problems.update(error.problems)
     if problems:
@@ -56,17 +56,17 @@ def _loaded(files: Sequence[Path], chosen: Path | None) -> list[Suite]:
     return suites
 
 
-def _run(suite: Suite) -> Ran:
+def _run_and_print(suite: Suite) -> SuiteResult:
     begun_s = perf_counter()
     click.echo(suite.file)
     judgements = []
-    for judgement in judge(suite):
+    for judgement in run_suite(suite):
         judgements.append(judgement)
         case = judgement.case
         if not judgement.differences:
-            click.echo(f"✓ {visible(case.name)}")
+            click.echo(f"✓ {escape_unprintable(case.name)}")
             continue
-        click.echo(f"✗ {visible(case.name)} ({suite.file}:{case.line})")
+        click.echo(f"✗ {escape_unprintable(case.name)} ({suite.file}:{case.line})")
         for line in judgement.differences:
-            click.echo(f"    {visible(line)}")
-    return Ran(str(suite.file), judgements, perf_counter() - begun_s)
+            click.echo(f"    {escape_unprintable(line)}")
+    return SuiteResult(str(suite.file), judgements, perf_counter() - begun_s)

@@ -15,11 +15,11 @@ from relay.config.destinations import (
     NtfyDestination,
     PagerDutyDestination,
     RocketChatDestination,
+    ServiceDestination,
     SlackDestination,
     TeamsDestination,
     TelegramDestination,
-    Vendor,
-    WebDestination,
+    WebhookDestination,
 )
 from relay.config.load import default, load, parse
 from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
@@ -35,7 +35,7 @@ from relay.config.model import (
     Route,
     StoreConfig,
 )
-from relay.config.outline import Outline, outline
+from relay.config.outline import ConfigOutline, read_outline
 from relay.config.types import StartFrom, WhenFull
 from relay.config.units import Rate
 
@@ -45,6 +45,7 @@ __all__ = [
     "BasicAuth",
     "BatchConfig",
     "Config",
+    "ConfigOutline",
     "ConsoleDestination",
     "DeadLettersConfig",
     "Destination",
@@ -63,7 +64,6 @@ __all__ = [
     "MattermostDestination",
     "Not",
     "NtfyDestination",
-    "Outline",
     "PagerDutyDestination",
     "Pattern",
     "Range",
@@ -73,6 +73,7 @@ __all__ = [
     "RetryConfig",
     "RocketChatDestination",
     "Route",
+    "ServiceDestination",
     "SlackDestination",
     "StartFrom",
     "StoreConfig",
@@ -82,11 +83,10 @@ __all__ = [
     "TimeoutConfig",
     "TlsConfig",
     "UnixSocket",
-    "Vendor",
-    "WebDestination",
+    "WebhookDestination",
     "WhenFull",
     "default",
     "load",
-    "outline",
     "parse",
+    "read_outline",
 ]

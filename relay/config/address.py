@@ -6,8 +6,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_NOT_IN_PLACE = re.compile(r"[^\x21-\x7e]|@")
-_PATH_BYTES = 107
+_INVALID_CHARACTERS = re.compile(r"[^\x21-\x7e]|@")
+_MAX_PATH_BYTES = 107
 """What the system takes for a socket's path (unix(7), less the NUL at its end)."""
 
 
@@ -50,30 +50,34 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def listening(text: str) -> TcpPort | UnixSocket:
+def parse_listen_address(text: str) -> TcpPort | UnixSocket:
     """Where ``127.0.0.1:9321``, ``[::1]:9321`` or ``unix:/run/relay.sock`` is.
 
     Raises `ValueError` with words that go on after the value and do not hold it.
     """
-    place = _socket(text.removeprefix("unix:")) if text.startswith("unix:") else _port(text)
+    place = (
+        _parse_unix_socket(text.removeprefix("unix:"))
+        if text.startswith("unix:")
+        else _parse_tcp_port(text)
+    )
     if place is None:
         raise ValueError("is neither HOST:PORT, as in 127.0.0.1:9321, nor unix:/PATH")
     return place
 
 
-def _socket(path: str) -> UnixSocket | None:
-    if len(path.encode(errors="replace")) > _PATH_BYTES:
-        raise ValueError(f"is too long: a socket's path may have {_PATH_BYTES} bytes")
+def _parse_unix_socket(path: str) -> UnixSocket | None:
+    if len(path.encode(errors="replace")) > _MAX_PATH_BYTES:
+        raise ValueError(f"is too long: a socket's path may have {_MAX_PATH_BYTES} bytes")
     usable = path.startswith("/") and not path.endswith("/") and path.isprintable()
     return UnixSocket(Path(path)) if usable else None
 
 
-def _port(text: str) -> TcpPort | None:
+def _parse_tcp_port(text: str) -> TcpPort | None:
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    if not host or not port or parts.netloc != text or _NOT_IN_PLACE.search(text):
+    if not host or not port or parts.netloc != text or _INVALID_CHARACTERS.search(text):
         return None
     return TcpPort(host, port)

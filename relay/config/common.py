@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from relay.config.errors import whole
-from relay.config.types import Duration, Location, Share, WholeNumber
+from relay.config.errors import invalid
+from relay.config.types import Duration, Fraction, NonEmptyPath, WholeNumber
 
 
 class Section(BaseModel):
@@ -25,18 +25,18 @@ class Section(BaseModel):
 class TlsConfig(Section):
     """How to trust the other side, and how to be trusted by it."""
 
-    ca_file: Location | None = None
+    ca_file: NonEmptyPath | None = None
     """The certificates to trust, and no others; without it those that the system trusts."""
-    cert_file: Location | None = None
+    cert_file: NonEmptyPath | None = None
     """The certificate to show; needs ``key_file``."""
-    key_file: Location | None = Field(default=None, validate_default=True)
+    key_file: NonEmptyPath | None = Field(default=None, validate_default=True)
     """Its key, without a passphrase."""
 
     @field_validator("key_file")
     @classmethod
-    def _with_its_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+    def _check_certificate_and_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if "cert_file" in info.data and (value is None) != (info.data["cert_file"] is None):
-            raise whole("'cert_file' and 'key_file' go together: write both or neither")
+            raise invalid("'cert_file' and 'key_file' go together: write both or neither")
         return value
 
 
@@ -49,7 +49,7 @@ class RetryConfig(Section):
     """The longest wait; not shorter than ``initial``."""
     factor: Annotated[float, Field(ge=1, le=10)] = 2
     """Each wait is so many times the one before it."""
-    jitter: Share = 0.2
+    jitter: Fraction = 0.2
     """Each wait is up to this share shorter or longer, so that receivers are not hit in step."""
     max_age: Duration = Field(default=timedelta(hours=72), validate_default=True)
     """After so long a delivery becomes a dead letter; not shorter than ``initial``."""
@@ -60,16 +60,16 @@ class RetryConfig(Section):
 
     @field_validator("initial")
     @classmethod
-    def _some_time(cls, value: timedelta) -> timedelta:
+    def _check_not_zero(cls, value: timedelta) -> timedelta:
         if not value:
             raise ValueError("is no time at all")
         return value
 
     @field_validator("max", "max_age")
     @classmethod
-    def _not_before_initial(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+    def _check_not_below_initial(cls, value: timedelta, info: ValidationInfo) -> timedelta:
         if "initial" in info.data and value < info.data["initial"]:
-            raise whole(f"'{info.field_name}' is shorter than 'initial'")
+            raise invalid(f"'{info.field_name}' is shorter than 'initial'")
         return value
 
 
@@ -83,25 +83,25 @@ class TimeoutConfig(Section):
 
     @field_validator("connect")
     @classmethod
-    def _some_time(cls, value: timedelta) -> timedelta:
+    def _check_not_zero(cls, value: timedelta) -> timedelta:
         if not value:
             raise ValueError("is no time at all")
         return value
 
     @field_validator("total")
     @classmethod
-    def _not_before_connect(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+    def _check_not_below_connect(cls, value: timedelta, info: ValidationInfo) -> timedelta:
         if "connect" in info.data and value < info.data["connect"]:
-            raise whole("'total' is shorter than 'connect'")
+            raise invalid("'total' is shorter than 'connect'")
         return value
 
 
-WAIT_MAX = timedelta(seconds=5)
+MAX_BATCH_WAIT = timedelta(seconds=5)
 
 
-def _wait(value: timedelta) -> timedelta:
-    if value > WAIT_MAX:
-        raise ValueError(f"is more than {WAIT_MAX.total_seconds():g}s")
+def _check_batch_wait(value: timedelta) -> timedelta:
+    if value > MAX_BATCH_WAIT:
+        raise ValueError(f"is more than {MAX_BATCH_WAIT.total_seconds():g}s")
     return value
 
 
@@ -110,6 +110,6 @@ class BatchConfig(Section):
 
     max: Annotated[WholeNumber, Field(ge=2, le=1000)] = 500
     """So many at most, in a body of at most 1 MiB."""
-    wait: Annotated[Duration, AfterValidator(_wait)] = timedelta(milliseconds=50)
+    wait: Annotated[Duration, AfterValidator(_check_batch_wait)] = timedelta(milliseconds=50)
     """So long the first waits for others, from when it was taken in: at most 5s. With 0s what is
     there goes at once."""

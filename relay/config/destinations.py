@@ -19,7 +19,7 @@ from yarl import URL
 
 from relay.config import validators
 from relay.config.common import BatchConfig, RetryConfig, Section, TimeoutConfig, TlsConfig
-from relay.config.errors import whole
+from relay.config.errors import invalid
 from relay.config.templates.template import is_template
 from relay.config.types import (
     HeaderName,
@@ -27,13 +27,13 @@ from relay.config.types import (
     HeaderValue,
     Ordering,
     QueryValue,
+    RateLimit,
     Secret,
     TemplateText,
     TemplateTree,
-    Throttle,
     WebhookUrl,
     WholeNumber,
-    lines,
+    split_lines,
 )
 from relay.config.units import Rate
 
@@ -41,17 +41,17 @@ from relay.config.units import Rate
 class BasicAuth(Section):
     """A user and a password."""
 
-    username: Annotated[str, AfterValidator(validators.user_name)]
+    username: Annotated[str, AfterValidator(validators.check_user_name)]
     """Without a colon in it."""
     password: Secret
     """That of this user."""
 
 
-class _Destination(Section):
+class _BaseDestination(Section):
     concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
     """How many requests may be under way at once; those about one container never are."""
     retry: RetryConfig = RetryConfig()
-    rate_limit: Throttle | None = None
+    rate_limit: RateLimit | None = None
     """At most so many requests in so long; destinations with the same host and path (and chat,
     topic or routing key) share it."""
     ordering: Ordering = "container"
@@ -59,7 +59,7 @@ class _Destination(Section):
     itself."""
 
 
-class _Webhook(_Destination):
+class _Webhook(_BaseDestination):
     """Something that is reached over HTTP."""
 
     url: WebhookUrl
@@ -86,42 +86,42 @@ class _Webhook(_Destination):
 
     @field_validator("headers")
     @classmethod
-    def _distinct(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        validators.distinct_headers(value)
+    def _check_distinct_headers(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        validators.check_distinct_headers(value)
         return value
 
     @field_validator("headers")
     @classmethod
-    def _one_authorization(
+    def _check_header_authorization(
         cls, value: dict[str, SecretStr], info: ValidationInfo
     ) -> dict[str, SecretStr]:
-        if _authorizes(value) and _has_user(info):
-            raise whole("hold an Authorization, and the 'url' a user: keep one of them")
+        if _has_authorization(value) and _has_user(info):
+            raise invalid("hold an Authorization, and the 'url' a user: keep one of them")
         return value
 
     @field_validator("tls")
     @classmethod
-    def _over_tls(cls, value: TlsConfig | None, info: ValidationInfo) -> TlsConfig | None:
+    def _check_tls_url(cls, value: TlsConfig | None, info: ValidationInfo) -> TlsConfig | None:
         url = info.data.get("url")
         if value is not None and url and not url.get_secret_value().startswith("https:"):
-            raise whole("is for an https:// 'url' only")
+            raise invalid("is for an https:// 'url' only")
         return value
 
     @field_validator("basic_auth", "bearer_token")
     @classmethod
-    def _authorized_once(cls, value: object, info: ValidationInfo) -> object:
+    def _check_one_authorization(cls, value: object, info: ValidationInfo) -> object:
         others = {
-            "an Authorization in 'headers'": _authorizes(info.data.get("headers") or {}),
+            "an Authorization in 'headers'": _has_authorization(info.data.get("headers") or {}),
             "a user in the 'url'": _has_user(info),
             "'basic_auth'": info.data.get("basic_auth") is not None,
         }
         for other, there in others.items():
             if value is not None and there:
-                raise whole(f"there is {other} as well: keep one of them")
+                raise invalid(f"there is {other} as well: keep one of them")
         return value
 
 
-def _authorizes(headers: Mapping[str, object]) -> bool:
+def _has_authorization(headers: Mapping[str, object]) -> bool:
     return any(name.lower() == "authorization" for name in headers)
 
 
@@ -130,7 +130,7 @@ def _has_user(info: ValidationInfo) -> bool:
     return url is not None and validators.has_user(url.get_secret_value())
 
 
-def _below(url: str, path: str) -> str:
+def _append_path(url: str, path: str) -> str:
     """The URL of what lies below another, with that one's query."""
     place = URL(url)
     below = place.raw_path.rstrip("/") + path
@@ -157,7 +157,7 @@ class HttpDestination(_Webhook):
     sign: Literal["standard", "github"] | None = None
     """How it is signed: after the Standard Webhooks specification (without it, too), or as GitHub
     does."""
-    signing_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(lines)] = Field(
+    signing_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(split_lines)] = Field(
         default=(), validate_default=True
     )
     """``whsec_`` and the base64 of 24 to 64 bytes; for GitHub's way any text. Two while it is
@@ -165,58 +165,60 @@ class HttpDestination(_Webhook):
 
     @field_validator("body_text")
     @classmethod
-    def _one_body(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_body(cls, value: str | None, info: ValidationInfo) -> str | None:
         if "format" not in info.data or "body" not in info.data:  # wrong themselves
             return value
         given = (info.data["body"] is not None) + (value is not None)
         if info.data.get("method") == "GET" and info.data["format"] != "json":
-            raise whole("with 'method: GET' there is no body: remove 'format'")
+            raise invalid("with 'method: GET' there is no body: remove 'format'")
         if info.data["format"] != "template":
             if given:
-                raise whole("'body' and 'body_text' are for 'format: template' only")
+                raise invalid("'body' and 'body_text' are for 'format: template' only")
         elif given != 1:
-            raise whole("'format: template' needs 'body' (becomes JSON) or 'body_text', not both")
+            raise invalid("'format: template' needs 'body' (becomes JSON) or 'body_text', not both")
         return value
 
     @field_validator("content_type")
     @classmethod
-    def _of_a_text(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_content_type(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and "body_text" in info.data and info.data["body_text"] is None:
-            raise whole("'content_type' is for 'body_text' only")
+            raise invalid("'content_type' is for 'body_text' only")
         return value
 
     @field_validator("batch")
     @classmethod
-    def _in_one_array(cls, value: BatchConfig | None, info: ValidationInfo) -> BatchConfig | None:
+    def _check_batch(cls, value: BatchConfig | None, info: ValidationInfo) -> BatchConfig | None:
         if value is None:
             return value
         if info.data.get("method") == "GET":
-            raise whole("with 'method: GET' there is no body that could hold many")
+            raise invalid("with 'method: GET' there is no body that could hold many")
         if info.data.get("format") in ("cloudevents-binary", "template"):
-            raise whole("is for 'format: json' and 'format: cloudevents' only")
+            raise invalid("is for 'format: json' and 'format: cloudevents' only")
         for key in ("headers", "query"):
             for name, text in info.data.get(key, {}).items():
                 if is_template(text.get_secret_value()):
-                    raise whole(f"'{key}.{name}' is a template, and many would share it")
+                    raise invalid(f"'{key}.{name}' is a template, and many would share it")
         return value
 
     @field_validator("signing_secret")
     @classmethod
-    def _usable(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+    def _check_signing_secret(
+        cls, value: tuple[SecretStr, ...], info: ValidationInfo
+    ) -> tuple[SecretStr, ...]:
         sign = info.data.get("sign")
         if "sign" in info.data and sign is not None and not value:
-            raise whole("'sign' needs a 'signing_secret' (or 'signing_secret_file')")
+            raise invalid("'sign' needs a 'signing_secret' (or 'signing_secret_file')")
         if not all(secret.get_secret_value() for secret in value):
-            raise whole("is empty")
+            raise invalid("is empty")
         if sign == "github" and len(value) != 1:
-            raise whole("'sign: github' needs one 'signing_secret', not two")
+            raise invalid("'sign: github' needs one 'signing_secret', not two")
         if len(value) > 2:
-            raise whole("holds more than two secrets: keep the new one and the old one")
+            raise invalid("holds more than two secrets: keep the new one and the old one")
         if sign in ("standard", None):
             for secret in value:
-                validators.signing_secret(secret.get_secret_value())
+                validators.check_signing_secret(secret.get_secret_value())
         if value and info.data.get("method") == "GET":
-            raise whole("with 'method: GET' there is no body to sign: remove 'signing_secret'")
+            raise invalid("with 'method: GET' there is no body to sign: remove 'signing_secret'")
         return value
 
 
@@ -234,7 +236,7 @@ class SlackDestination(_Vendor):
 
     type: Literal["slack"] = "slack"
     # "no more than one message per second": https://docs.slack.dev/apis/web-api/rate-limits
-    rate_limit: Throttle | None = Rate(1, 1.0)
+    rate_limit: RateLimit | None = Rate(1, 1.0)
 
 
 class DiscordDestination(_Vendor):
@@ -242,7 +244,7 @@ class DiscordDestination(_Vendor):
 
     type: Literal["discord"] = "discord"
     # what its X-RateLimit-Limit and X-RateLimit-Reset-After say of webhooks
-    rate_limit: Throttle | None = Rate(5, 2.0)
+    rate_limit: RateLimit | None = Rate(5, 2.0)
     """As for all; without it five in two seconds, as Discord asks for."""
 
     @property
@@ -275,7 +277,7 @@ class GoogleChatDestination(_Vendor):
 
     type: Literal["googlechat"] = "googlechat"
     # one a second and space: https://developers.google.com/workspace/chat/limits
-    rate_limit: Throttle | None = Rate(1, 1.0)
+    rate_limit: RateLimit | None = Rate(1, 1.0)
 
 
 class TelegramDestination(_Vendor):
@@ -284,19 +286,19 @@ class TelegramDestination(_Vendor):
     type: Literal["telegram"] = "telegram"
     url: WebhookUrl = SecretStr("https://api.telegram.org")
     """That of a server of the Bot API."""
-    token: Annotated[SecretStr, AfterValidator(validators.telegram_token)]
+    token: Annotated[SecretStr, AfterValidator(validators.check_telegram_token)]
     """The bot's, from @BotFather."""
-    chat_id: Annotated[str, AfterValidator(validators.telegram_chat)]
+    chat_id: Annotated[str, AfterValidator(validators.check_telegram_chat)]
     """A number, or ``@`` and the name of a channel; the bot has to be a member."""
     thread_id: Annotated[WholeNumber, Field(ge=1)] | None = None
     """The number of a topic in a group."""
     # 20 a minute and group: https://core.telegram.org/bots/faq
-    rate_limit: Throttle | None = Rate(20, 60.0)
+    rate_limit: RateLimit | None = Rate(20, 60.0)
 
     @property
     def endpoint(self) -> str:
         """The method that sends messages."""
-        return _below(super().endpoint, f"/bot{self.token.get_secret_value()}/sendMessage")
+        return _append_path(super().endpoint, f"/bot{self.token.get_secret_value()}/sendMessage")
 
 
 class NtfyDestination(_Vendor):
@@ -305,7 +307,7 @@ class NtfyDestination(_Vendor):
     type: Literal["ntfy"] = "ntfy"
     url: WebhookUrl = SecretStr("https://ntfy.sh")
     """That of the server."""
-    topic: Annotated[SecretStr, AfterValidator(validators.ntfy_topic)]
+    topic: Annotated[SecretStr, AfterValidator(validators.check_ntfy_topic)]
     """The topic's name; whoever knows it can read it."""
 
 
@@ -319,7 +321,7 @@ class GotifyDestination(_Vendor):
     @property
     def endpoint(self) -> str:
         """The server's messages."""
-        return _below(super().endpoint, "/message")
+        return _append_path(super().endpoint, "/message")
 
 
 class PagerDutyDestination(_Vendor):
@@ -330,7 +332,7 @@ class PagerDutyDestination(_Vendor):
     routing_key: Secret
     """The integration key."""
     # https://developer.pagerduty.com/docs/events-api-v2-overview, "Rate Limiting"
-    rate_limit: Throttle | None = Rate(120, 60.0)
+    rate_limit: RateLimit | None = Rate(120, 60.0)
 
 
 class AlertmanagerDestination(_Vendor):
@@ -341,16 +343,16 @@ class AlertmanagerDestination(_Vendor):
     @property
     def endpoint(self) -> str:
         """The alerts of its API."""
-        return _below(super().endpoint, "/api/v2/alerts")
+        return _append_path(super().endpoint, "/api/v2/alerts")
 
 
-class ConsoleDestination(_Destination):
+class ConsoleDestination(_BaseDestination):
     """Standard output."""
 
     type: Literal["console"] = "console"
 
 
-Vendor = (
+ServiceDestination = (
     SlackDestination
     | DiscordDestination
     | TeamsDestination
@@ -363,11 +365,11 @@ Vendor = (
     | PagerDutyDestination
     | AlertmanagerDestination
 )
-WebDestination = HttpDestination | Vendor
+WebhookDestination = HttpDestination | ServiceDestination
 """Those that are reached over HTTP."""
-Destination = WebDestination | ConsoleDestination
+Destination = WebhookDestination | ConsoleDestination
 
-KINDS: Mapping[str, type[BaseModel]] = {
+DESTINATION_TYPES: Mapping[str, type[BaseModel]] = {
     kind.model_fields["type"].default: kind for kind in get_args(Destination)
 }
 """By what ``type`` says."""
@@ -375,7 +377,11 @@ KINDS: Mapping[str, type[BaseModel]] = {
 
 def secret_keys(kind: object) -> list[str]:
     """The keys of a type of destination that hold secrets, and so may come from a file."""
-    fields = KINDS[kind].model_fields if isinstance(kind, str) and kind in KINDS else {}
+    fields = (
+        DESTINATION_TYPES[kind].model_fields
+        if isinstance(kind, str) and kind in DESTINATION_TYPES
+        else {}
+    )
     return [name for name, field in fields.items() if is_secret(field.annotation)]
 
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from relay.config.errors import About, Mistake, Trail, quoted, spelled
-from relay.config.messages import mistakes_of
+from relay.config.errors import ConfigIssue, IssueScope, KeyPath, format_path, quote
+from relay.config.messages import to_issues
 from relay.config.model import Config
-from relay.config.references import names_in, repeated_route_names
-from relay.config.secrets import Outside, read_files, substitute
-from relay.config.yaml_reader import Document, Place, read
+from relay.config.references import collect_names, find_repeated_route_names
+from relay.config.secrets import ExternalValues, read_files, substitute
+from relay.config.yaml_reader import Document, SourceLocation, read_document
 from relay.core.errors import ConfigError, Problem
 
 _MAX_BYTES = 2**20
-_NO_SECRET = (
+_PUBLIC_KEYS = (
     *("type", "concurrency", "retry", "rate_limit", "ordering", "timeout", "batch", "tls"),
     *("format", "method", "sign", "chat_id", "thread_id", "title", "text"),
 )
@@ -31,7 +31,7 @@ routes:
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """The configuration in a file. Raises `ConfigError` with all that is wrong with it."""
-    return parse(text_of(path), file=str(path), environ=environ, folder=path.parent)
+    return parse(read_text(path), file=str(path), environ=environ, folder=path.parent)
 
 
 def parse(text: str, *, file: str, environ: Mapping[str, str], folder: Path) -> Config:
@@ -41,10 +41,12 @@ def parse(text: str, *, file: str, environ: Mapping[str, str], folder: Path) -> 
     Raises `ConfigError` with every problem, none of which holds a value of ``environ``, a
     secret or what a secret's file holds.
     """
-    document, outside = read(text, file), Outside()
+    document, outside = read_document(text, file), ExternalValues()
     data = read_files(substitute(document.data, environ, outside), folder, outside)
     config, mistakes = _validate(data)
-    problems = _Report(document, outside).problems([*mistakes, *repeated_route_names(data)])
+    problems = _ProblemReporter(document, outside).to_problems(
+        [*mistakes, *find_repeated_route_names(data)]
+    )
     if problems or config is None:
         raise ConfigError(problems)
     return config
@@ -55,14 +57,14 @@ def default() -> Config:
     return parse(_DEFAULT, file="default", environ={}, folder=Path())
 
 
-def _validate(data: Mapping[str, object]) -> tuple[Config | None, list[Mistake]]:
+def _validate(data: Mapping[str, object]) -> tuple[Config | None, list[ConfigIssue]]:
     try:
-        return Config.model_validate(data, context=names_in(data)), []
+        return Config.model_validate(data, context=collect_names(data)), []
     except ValidationError as error:
-        return None, mistakes_of(error, data)
+        return None, to_issues(error, data)
 
 
-def text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
     """What a file of up to 1 MiB holds. Raises `ConfigError` where it cannot be read."""
     try:
         with path.open("rb") as file:
@@ -81,21 +83,22 @@ def text_of(path: Path) -> str:
     raise ConfigError([Problem(str(path), 0, 0, "", wrong)])
 
 
-class _Report:
+class _ProblemReporter:
     """Says where in the file a mistake is, and shows the value as far as it may be shown."""
 
-    def __init__(self, document: Document, outside: Outside) -> None:
+    def __init__(self, document: Document, outside: ExternalValues) -> None:
         self._document = document
-        self._outside = outside
+        self._external = outside
 
-    def problems(self, mistakes: Iterable[Mistake]) -> list[Problem]:
+    def to_problems(self, mistakes: Iterable[ConfigIssue]) -> list[Problem]:
         """Every problem once; what follows from a value that could not be had is left out."""
-        missing = {mistake.trail for mistake in self._outside.mistakes}
-        found = [self._problem(mistake) for mistake in self._outside.mistakes]
+        missing = {mistake.path for mistake in self._external.issues}
+        found = [self._to_problem(mistake) for mistake in self._external.issues]
         found += [
-            self._problem(mistake)
+            self._to_problem(mistake)
             for mistake in mistakes
-            if mistake.about is About.KEY or not _within(self._source(mistake.trail), missing)
+            if mistake.scope is IssueScope.KEY
+            or not _is_within(self._path_in_file(mistake.path), missing)
         ]
         # an alias repeats a mistake, at one and the same place
         once = {
@@ -104,43 +107,47 @@ class _Report:
         }
         return list(once.values())
 
-    def _source(self, trail: Trail) -> Trail:
+    def _path_in_file(self, trail: KeyPath) -> KeyPath:
         """The trail in the file: of a secret from a file the key that named it."""
-        return self._outside.files.get(trail, trail)
+        return self._external.files.get(trail, trail)
 
-    def _problem(self, mistake: Mistake) -> Problem:
-        trail = self._source(mistake.trail)
-        while trail not in self._document.places:
+    def _to_problem(self, mistake: ConfigIssue) -> Problem:
+        trail = self._path_in_file(mistake.path)
+        while trail not in self._document.locations:
             trail = trail[:-1]
-        place = self._document.places[trail]
-        at_key = mistake.about is About.KEY or place.text is None
+        place = self._document.locations[trail]
+        at_key = mistake.scope is IssueScope.KEY or place.text is None
         line, column = place.key if at_key else place.value
         return Problem(
-            self._document.file, line, column, spelled(trail), self._message(mistake, place)
+            self._document.file,
+            line,
+            column,
+            format_path(trail),
+            self._format_message(mistake, place),
         )
 
-    def _message(self, mistake: Mistake, place: Place) -> str:
-        secret = _is_secret(mistake.trail)
+    def _format_message(self, mistake: ConfigIssue, place: SourceLocation) -> str:
+        secret = _is_secret(mistake.path)
         message = mistake.message
-        if mistake.quote and not secret and mistake.trail not in self._outside.substituted:
-            message += mistake.quote
-        if mistake.about is not About.VALUE:
+        if mistake.detail and not secret and mistake.path not in self._external.substituted:
+            message += mistake.detail
+        if mistake.scope is not IssueScope.VALUE:
             return message
         if secret or not place.text:
             return f"the value {message}"
-        return f"{quoted(place.text)} {message}"
+        return f"{quote(place.text)} {message}"
 
 
-def _within(trail: Trail, trails: Collection[Trail]) -> bool:
+def _is_within(trail: KeyPath, trails: Collection[KeyPath]) -> bool:
     return any(trail[:steps] in trails for steps in range(len(trail) + 1))
 
 
-def _is_secret(trail: Trail) -> bool:
+def _is_secret(trail: KeyPath) -> bool:
     """Whether what stands there must not be shown."""
     match trail:
         case ("engines", _, "url") | ("admin", "token"):
             return True
         case ("destinations", _, str(key), *_):
-            return key not in _NO_SECRET and not str(trail[-1]).endswith("_file")
+            return key not in _PUBLIC_KEYS and not str(trail[-1]).endswith("_file")
         case _:
             return trail[:1] == ("destinations",)

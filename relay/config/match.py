@@ -31,7 +31,7 @@ class Range:
 class Exists:
     """Whether there is a value at all."""
 
-    wanted: bool
+    expected: bool
 
 
 @dataclass(frozen=True, slots=True)

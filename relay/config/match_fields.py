@@ -3,7 +3,7 @@
 import fnmatch
 from collections.abc import Collection, Mapping
 
-from relay.config.errors import closest, did_you_mean
+from relay.config.errors import did_you_mean, find_closest
 from relay.core.event import TYPE_RELAY, Cause, Origin
 
 FIELDS: Mapping[str, str] = {
@@ -30,7 +30,7 @@ FIELDS: Mapping[str, str] = {
 }
 """What a match can be about, and what it means."""
 
-CLOSED: Mapping[str, tuple[str, ...]] = {
+FIXED_VALUES: Mapping[str, tuple[str, ...]] = {
     "cause": tuple(cause.value for cause in Cause),
     "origin": tuple(origin.value for origin in Origin),
     "scope": ("local", "swarm"),
@@ -57,45 +57,45 @@ _ACTIONS = (
     *("started", "stopped", "gap", "engine_lost", "engine_back", "destination_failing"),
     *("destination_recovered", "dead_letter", "heartbeat"),
 )
-OPEN: Mapping[str, tuple[str, ...]] = {
+KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {
     "type": _TYPES,
     "action": _ACTIONS,
     "health": ("healthy", "unhealthy", "starting", "running"),
 }
 """Fields to which engines add values: only what is nearly a known one is a mistake."""
 
-_NEARLY = 0.75
+_TYPO_CUTOFF = 0.75
 """How like a known word (difflib's ratio) another must be to be taken for a slip."""
 
 
-def check(field: str, text: str, engines: Collection[str] | None) -> None:
+def check_value(field: str, text: str, engines: Collection[str] | None) -> None:
     """Raise `ValueError` for a glob that can match nothing that ``field`` ever holds.
 
     ``engines`` are the names that the configuration gives; None where they are not known. The
     words go on after the value and do not hold it.
     """
-    if field in CLOSED:
-        _check_closed(field, text)
+    if field in FIXED_VALUES:
+        _check_fixed(field, text)
     elif field == "engine" and engines is not None:
         if _is_plain(text) and text not in engines:
             raise ValueError(f"is not an engine that is configured{did_you_mean(text, engines)}")
-    elif field in OPEN:
-        _check_open(field, text.partition(": ")[0] if field == "action" else text)
+    elif field in KNOWN_VALUES:
+        _check_known(field, text.partition(": ")[0] if field == "action" else text)
 
 
-def _check_closed(field: str, text: str) -> None:
-    known = CLOSED[field]
+def _check_fixed(field: str, text: str) -> None:
+    known = FIXED_VALUES[field]
     if any(fnmatch.fnmatchcase(word, text) for word in known):
         return
     choice = did_you_mean(text, known) or f": there are {', '.join(known)}"
     raise ValueError(f"matches no {field}{choice}")
 
 
-def _check_open(field: str, text: str) -> None:
-    known = OPEN[field]
+def _check_known(field: str, text: str) -> None:
+    known = KNOWN_VALUES[field]
     if not _is_plain(text) or text in known:
         return
-    if closest(text, known, likeness=_NEARLY):
+    if find_closest(text, known, cutoff=_TYPO_CUTOFF):
         raise ValueError(f"is not a known {field}{did_you_mean(text, known)}")
 
 

@@ -4,34 +4,34 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from relay.config import match_fields, patterns
-from relay.config.errors import About, Mistake, Mistakes, Trail, did_you_mean, quoted
+from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, did_you_mean, quote
 from relay.config.match import Exists, Field, Match, Not, Pattern, Range
 
-_MAX_STEPS: Final = 16
+_MAX_DEPTH: Final = 16
 """How deep it may nest: the keys and indices on the way to the innermost pattern."""
-_KEYED: Final = ("label", "attribute")
+_MAPPING_FIELDS: Final = ("label", "attribute")
 _KEYS: Final = (*match_fields.FIELDS, "any", "all", "not")
-_NUMBERS: Final[Mapping[str, Callable[[str], Range]]] = {
-    "exit_code": patterns.exit_code,
-    "signal": patterns.signal,
+_NUMBER_PARSERS: Final[Mapping[str, Callable[[str], Range]]] = {
+    "exit_code": patterns.parse_exit_code,
+    "signal": patterns.parse_signal,
 }
-_SPECIAL: Final = ("regex", "not", "exists")
+_SPECIAL_KEYS: Final = ("regex", "not", "exists")
 
 
 def parse_match(data: object, *, engines: Collection[str] | None = None) -> Match:
     """The match that plain data (mappings, lists, scalars) stands for.
 
     ``engines`` are the names that an ``engine`` pattern may take; None leaves them unchecked.
-    Raises `Mistakes` with every mistake, the trails relative to ``data``.
+    Raises `InvalidValue` with every mistake, the trails relative to ``data``.
     """
-    reader = _Reader(engines)
-    match = reader.match(data, ())
-    if reader.mistakes:
-        raise Mistakes(reader.mistakes)
+    reader = _MatchParser(engines)
+    match = reader.parse(data, ())
+    if reader.issues:
+        raise InvalidValue(reader.issues)
     return match
 
 
-def scalar_text(value: object) -> str | None:
+def scalar_to_text(value: object) -> str | None:
     """A YAML scalar as it was written; None for what is not one."""
     match value:
         case bool():
@@ -42,152 +42,156 @@ def scalar_text(value: object) -> str | None:
             return None
 
 
-class _Reader:
+class _MatchParser:
     """Reads one match and collects what is wrong with it."""
 
     def __init__(self, engines: Collection[str] | None) -> None:
         self._engines = engines
-        self.mistakes: list[Mistake] = []
+        self.issues: list[ConfigIssue] = []
 
-    def match(self, data: object, trail: Trail) -> Match:
+    def parse(self, data: object, trail: KeyPath) -> Match:
         """A whole match; what is wrong in it is left out."""
         fields: list[Field] = []
         groups: dict[str, tuple[Match, ...]] = {}
         not_ = None
-        for key, value in self._mapping(data, trail).items():
+        for key, value in self._expect_mapping(data, trail).items():
             here = (*trail, key)
             if key in ("any", "all"):
-                groups[key] = self._matches(value, here)
+                groups[key] = self._parse_list(value, here)
             elif key == "not":
-                not_ = self._nested(value, here)
-            elif key in _KEYED:
-                fields += self._keyed(key, value, here)
+                not_ = self._parse_nested(value, here)
+            elif key in _MAPPING_FIELDS:
+                fields += self._parse_mapping_field(key, value, here)
             elif key in match_fields.FIELDS:
-                fields.append(Field(key, None, self._patterns(key, value, here)))
+                fields.append(Field(key, None, self._parse_patterns(key, value, here)))
             else:
-                self._unknown(here, _KEYS)
+                self._add_unknown_key(here, _KEYS)
         return Match(tuple(fields), groups.get("any", ()), groups.get("all", ()), not_)
 
-    def _matches(self, data: object, trail: Trail) -> tuple[Match, ...]:
+    def _parse_list(self, data: object, trail: KeyPath) -> tuple[Match, ...]:
         if not isinstance(data, list):
-            self._wrong(trail, "must be a list of matches, as in [{name: web}, {name: db}]")
+            self._add_issue(trail, "must be a list of matches, as in [{name: web}, {name: db}]")
             return ()
         if not data:
-            self._wrong(trail, "is an empty list: write at least one match, or remove it")
-        return tuple(self._nested(item, (*trail, index)) for index, item in enumerate(data))
+            self._add_issue(trail, "is an empty list: write at least one match, or remove it")
+        return tuple(self._parse_nested(item, (*trail, index)) for index, item in enumerate(data))
 
-    def _nested(self, data: object, trail: Trail) -> Match:
+    def _parse_nested(self, data: object, trail: KeyPath) -> Match:
         if data is None or data == {}:
-            self._wrong(trail, "is empty and would take everything: write what to match")
+            self._add_issue(trail, "is empty and would take everything: write what to match")
             return Match()
-        return self.match(data, trail)
+        return self.parse(data, trail)
 
-    def _keyed(self, name: str, data: object, trail: Trail) -> list[Field]:
+    def _parse_mapping_field(self, name: str, data: object, trail: KeyPath) -> list[Field]:
         if not isinstance(data, Mapping) or not data:
-            self._wrong(trail, "must be a mapping of names to patterns, as in {tier: 'web-*'}")
+            self._add_issue(trail, "must be a mapping of names to patterns, as in {tier: 'web-*'}")
             return []
         return [
-            Field(name, str(key), self._patterns(name, value, (*trail, key)))
+            Field(name, str(key), self._parse_patterns(name, value, (*trail, key)))
             for key, value in data.items()
         ]
 
-    def _patterns(self, field: str, data: object, trail: Trail) -> tuple[Pattern, ...]:
+    def _parse_patterns(self, field: str, data: object, trail: KeyPath) -> tuple[Pattern, ...]:
         """Any-of: a list, or one pattern without it."""
         if not isinstance(data, list):
-            return self._pattern(field, data, trail)
+            return self._parse_pattern(field, data, trail)
         if not data:
-            self._wrong(trail, "is an empty list: write at least one pattern, or remove it")
+            self._add_issue(trail, "is an empty list: write at least one pattern, or remove it")
         found: list[Pattern] = []
         for index, item in enumerate(data):
             if isinstance(item, list):
-                self._wrong((*trail, index), "is a list in a list: write one list")
+                self._add_issue((*trail, index), "is a list in a list: write one list")
             else:
-                found += self._pattern(field, item, (*trail, index))
+                found += self._parse_pattern(field, item, (*trail, index))
         return tuple(found)
 
-    def _pattern(self, field: str, data: object, trail: Trail) -> tuple[Pattern, ...]:
+    def _parse_pattern(self, field: str, data: object, trail: KeyPath) -> tuple[Pattern, ...]:
         if isinstance(data, Mapping):
-            return self._special(field, data, trail)
-        text = scalar_text(data)
+            return self._parse_special(field, data, trail)
+        text = scalar_to_text(data)
         if text is None:
-            self._wrong(
+            self._add_issue(
                 trail, "is empty: write {exists: true} for any value, '\"\"' for an empty one"
             )
             return ()
-        return self._read(lambda: self._plain(field, text), trail)
+        return self._collect(lambda: self._parse_plain(field, text), trail)
 
-    def _plain(self, field: str, text: str) -> Pattern:
-        if field in _NUMBERS:
-            return _NUMBERS[field](text)
-        found = patterns.glob(text)
-        match_fields.check(field, found.text, self._engines)
+    def _parse_plain(self, field: str, text: str) -> Pattern:
+        if field in _NUMBER_PARSERS:
+            return _NUMBER_PARSERS[field](text)
+        found = patterns.parse_glob(text)
+        match_fields.check_value(field, found.text, self._engines)
         return found
 
-    def _special(self, field: str, data: Mapping[str, object], trail: Trail) -> tuple[Pattern, ...]:
-        known = [key for key in self._mapping(data, trail) if self._is_special(key, trail)]
+    def _parse_special(
+        self, field: str, data: Mapping[str, object], trail: KeyPath
+    ) -> tuple[Pattern, ...]:
+        known = [
+            key for key in self._expect_mapping(data, trail) if self._check_special_key(key, trail)
+        ]
         if len(known) != 1:
             if len(known) == len(data):
-                self._wrong(trail, "must hold exactly one of 'regex', 'not' and 'exists'")
+                self._add_issue(trail, "must hold exactly one of 'regex', 'not' and 'exists'")
             return ()
         key, value = known[0], data[known[0]]
         here = (*trail, key)
         match key:
             case "not":
-                return (Not(self._patterns(field, value, here)),)
+                return (Not(self._parse_patterns(field, value, here)),)
             case "exists":
-                return self._exists(value, here)
+                return self._parse_exists(value, here)
             case _:
-                return self._regex(field, value, here)
+                return self._parse_regex(field, value, here)
 
-    def _is_special(self, key: str, trail: Trail) -> bool:
-        if key not in _SPECIAL:
-            self._unknown((*trail, key), _SPECIAL)
-        return key in _SPECIAL
+    def _check_special_key(self, key: str, trail: KeyPath) -> bool:
+        if key not in _SPECIAL_KEYS:
+            self._add_unknown_key((*trail, key), _SPECIAL_KEYS)
+        return key in _SPECIAL_KEYS
 
-    def _exists(self, value: object, trail: Trail) -> tuple[Pattern, ...]:
-        text = scalar_text(value)
+    def _parse_exists(self, value: object, trail: KeyPath) -> tuple[Pattern, ...]:
+        text = scalar_to_text(value)
         if text not in ("true", "false"):
-            self._wrong(trail, "must be true or false")
+            self._add_issue(trail, "must be true or false")
             return ()
         return (Exists(text == "true"),)
 
-    def _regex(self, field: str, value: object, trail: Trail) -> tuple[Pattern, ...]:
-        text = scalar_text(value)
-        if field in _NUMBERS:
-            self._wrong(trail, f"has no place here: {field} is a number")
+    def _parse_regex(self, field: str, value: object, trail: KeyPath) -> tuple[Pattern, ...]:
+        text = scalar_to_text(value)
+        if field in _NUMBER_PARSERS:
+            self._add_issue(trail, f"has no place here: {field} is a number")
         elif text is None:
-            self._wrong(trail, "must be the text of a regular expression")
+            self._add_issue(trail, "must be the text of a regular expression")
         else:
-            return self._read(lambda: patterns.regex(text), trail)
+            return self._collect(lambda: patterns.parse_regex(text), trail)
         return ()
 
-    def _read(self, read: Callable[[], Pattern], trail: Trail) -> tuple[Pattern, ...]:
+    def _collect(self, read: Callable[[], Pattern], trail: KeyPath) -> tuple[Pattern, ...]:
         try:
             return (read(),)
-        except Mistakes as error:
-            self.mistakes += (
-                Mistake((*trail, *one.trail), one.message, one.about, one.quote)
-                for one in error.mistakes
+        except InvalidValue as error:
+            self.issues += (
+                ConfigIssue((*trail, *one.path), one.message, one.scope, one.detail)
+                for one in error.issues
             )
         except ValueError as error:
-            self.mistakes.append(Mistake(trail, str(error), About.VALUE))
+            self.issues.append(ConfigIssue(trail, str(error), IssueScope.VALUE))
         return ()
 
-    def _mapping(self, data: object, trail: Trail) -> Mapping[str, object]:
+    def _expect_mapping(self, data: object, trail: KeyPath) -> Mapping[str, object]:
         if data is None:
             return {}
         if not isinstance(data, Mapping):
-            self._wrong(trail, "must be a mapping, as in {type: container, action: die}")
+            self._add_issue(trail, "must be a mapping, as in {type: container, action: die}")
             return {}
-        if len(trail) >= _MAX_STEPS:
-            self._wrong(trail, "is nested too deeply")
+        if len(trail) >= _MAX_DEPTH:
+            self._add_issue(trail, "is nested too deeply")
             return {}
         return data
 
-    def _wrong(self, trail: Trail, message: str) -> None:
-        self.mistakes.append(Mistake(trail, message))
+    def _add_issue(self, trail: KeyPath, message: str) -> None:
+        self.issues.append(ConfigIssue(trail, message))
 
-    def _unknown(self, trail: Trail, known: Collection[str]) -> None:
+    def _add_unknown_key(self, trail: KeyPath, known: Collection[str]) -> None:
         key = str(trail[-1])
-        message = f"unknown key {quoted(key)}{did_you_mean(key, known)}"
-        self.mistakes.append(Mistake(trail, message, About.KEY))
+        message = f"unknown key {quote(key)}{did_you_mean(key, known)}"
+        self.issues.append(ConfigIssue(trail, message, IssueScope.KEY))

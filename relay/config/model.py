@@ -1,6 +1,6 @@
 """The configuration: what can be set, and what it is when it is not.
 
-What is wrong with one value is a `ValueError` or `Mistakes` of its validator; `problems` puts
+What is wrong with one value is a `ValueError` or `InvalidValue` of its validator; `problems` puts
 that into words and `load` says where it stands. A rule about two values belongs to the later
 of them, so that it is checked whatever else is wrong.
 """
@@ -20,42 +20,42 @@ from pydantic import (
 from relay.config import validators
 from relay.config.common import Section, TlsConfig
 from relay.config.destinations import Destination
-from relay.config.errors import About, Mistake, Mistakes, did_you_mean, whole
+from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid
 from relay.config.match import Match
 from relay.config.match_parser import parse_match
-from relay.config.references import LOCAL, Names
+from relay.config.references import DEFAULT_ENGINE, KnownNames
 from relay.config.types import (
-    Age,
-    Beat,
     BufferSize,
     EngineUrl,
+    HeartbeatInterval,
     InspectField,
-    Interval,
-    Listening,
-    Location,
+    ListenAddress,
+    MaxAge,
     Name,
+    NonEmptyPath,
+    ReconcileInterval,
     Secret,
-    Start,
+    StartPosition,
     StoreSize,
     TemplateText,
     WhenFull,
     WholeNumber,
-    one_as_list,
+    as_list,
 )
 from relay.core.notification import Include, Severity
 
 
-def _match(value: object, info: ValidationInfo) -> Match:
+def _to_match(value: object, info: ValidationInfo) -> Match:
     if isinstance(value, Match):
         return value
-    return parse_match(value, engines=_names(info).engines)
+    return parse_match(value, engines=_known_names(info).engines)
 
 
-def _names(info: ValidationInfo) -> Names:
-    return info.context if isinstance(info.context, Names) else Names()
+def _known_names(info: ValidationInfo) -> KnownNames:
+    return info.context if isinstance(info.context, KnownNames) else KnownNames()
 
 
-def _nothing_as_empty(value: object) -> object:
+def _none_as_empty(value: object) -> object:
     return {} if value is None else value
 
 
@@ -65,31 +65,31 @@ class EngineConfig(Section):
     url: EngineUrl | None = None
     """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``http://HOST``, ``https://HOST`` or
     ``ssh://USER@HOST``; without it and ``context`` what the docker command would take."""
-    context: Annotated[str, AfterValidator(validators.title)] | None = None
+    context: Annotated[str, AfterValidator(validators.check_title)] | None = None
     """A docker context, in place of ``url``."""
-    host: Annotated[str, AfterValidator(validators.title)] | None = None
+    host: Annotated[str, AfterValidator(validators.check_title)] | None = None
     """The name that people know it by; without it the engine's own or, where a socket proxy
     withholds that, the name that it has here."""
     tls: TlsConfig | None = None
     """For a ``tcp://`` or ``https://`` URL."""
-    start_from: Start = "now"
+    start_from: StartPosition = "now"
     """Where the very first start begins: ``now``, ``oldest`` (all that the engine remembers), or a
     duration before now."""
 
     @field_validator("context")
     @classmethod
-    def _instead_of_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_url_or_context(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("url") is not None:
-            raise whole("'url' and 'context' exclude each other: keep one")
+            raise invalid("'url' and 'context' exclude each other: keep one")
         return value
 
     @field_validator("tls")
     @classmethod
-    def _over_tcp(cls, value: TlsConfig | None, info: ValidationInfo) -> TlsConfig | None:
+    def _check_tls_url(cls, value: TlsConfig | None, info: ValidationInfo) -> TlsConfig | None:
         # "url" is absent here if it is wrong itself
         url = info.data.get("url", "tcp:")
         if value is not None and not (url or "").startswith(("tcp:", "https:")):
-            raise whole("is for a tcp:// or https:// 'url' only")
+            raise invalid("is for a tcp:// or https:// 'url' only")
         return value
 
 
@@ -105,7 +105,7 @@ class IngestConfig(Section):
 class ReconcileConfig(Section):
     """When an engine's containers are compared with what its events told."""
 
-    every: Interval = timedelta(minutes=5)
+    every: ReconcileInterval = timedelta(minutes=5)
     """How often, beside reconnects and losses: at least 10s, or 0s for never."""
     on_reconnect: bool = True
     """Also whenever a stream was opened."""
@@ -114,7 +114,7 @@ class ReconcileConfig(Section):
 class DeadLettersConfig(Section):
     """How long what was given up is kept."""
 
-    max_age: Age = timedelta(days=30)
+    max_age: MaxAge = timedelta(days=30)
     """How long each is kept: at least 1m. Looked at once a minute."""
     max_count: Annotated[WholeNumber, Field(ge=0, le=1_000_000)] = 10_000
     """How many are kept. The oldest go first."""
@@ -123,7 +123,7 @@ class DeadLettersConfig(Section):
 class StoreConfig(Section):
     """Where deliveries are kept, and how many."""
 
-    path: Location | None = None
+    path: NonEmptyPath | None = None
     """The SQLite file; without it ``relay.db`` in the state folder, which is ``$STATE_DIRECTORY``
     (set by systemd), else ``$XDG_STATE_HOME/relay``, else ``~/.local/state/relay``. One relay at a
     time may use it."""
@@ -138,23 +138,23 @@ class StoreConfig(Section):
 class AdminConfig(Section):
     """Where relay answers questions about itself, and does what commands ask."""
 
-    listen: Listening
+    listen: ListenAddress
     """``HOST:PORT``, or ``unix:/PATH`` for a socket that only the user who runs relay can open."""
-    token: Annotated[Secret, AfterValidator(validators.admin_token)] | None = None
+    token: Annotated[Secret, AfterValidator(validators.check_admin_token)] | None = None
     """What whoever asks has to show: as ``Authorization: Bearer TOKEN``."""
 
     @field_validator("token", mode="before")
     @classmethod
-    def _not_forgotten(cls, value: object) -> object:
+    def _check_token_not_empty(cls, value: object) -> object:
         if value is None:  # it is not to be taken for none at all
-            raise whole("is empty: write a value, or remove it")
+            raise invalid("is empty: write a value, or remove it")
         return value
 
 
 class HeartbeatConfig(Section):
     """When relay tells that it lives."""
 
-    every: Beat
+    every: HeartbeatInterval
     """How often, beginning at the start: at least 10s."""
 
 
@@ -165,19 +165,19 @@ class IncludeConfig(Section):
     """How many of its last log lines; the last 4 KiB of them."""
     health: bool = False
     """What its last health check printed; the last 4 KiB of it."""
-    inspect: Annotated[tuple[InspectField, ...], BeforeValidator(one_as_list)] = ()
+    inspect: Annotated[tuple[InspectField, ...], BeforeValidator(as_list)] = ()
     """Fields of ``docker inspect``, at most 20, each by its path: ``RestartCount``, ``State.Pid``;
     1 KiB of each."""
 
     @field_validator("inspect")
     @classmethod
-    def _not_too_many(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(value) > validators.INSPECT_FIELDS:
-            raise whole(f"names more than {validators.INSPECT_FIELDS} fields")
+    def _check_field_count(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > validators.MAX_INSPECT_FIELDS:
+            raise invalid(f"names more than {validators.MAX_INSPECT_FIELDS} fields")
         return value
 
     @property
-    def wanted(self) -> Include | None:
+    def request(self) -> Include | None:
         """What to ask the engine for; None for nothing."""
         wanted = Include(self.logs, self.health, self.inspect)
         return None if wanted == Include() else wanted
@@ -188,7 +188,7 @@ class Route(Section):
 
     name: Name
     """Each route has one of its own."""
-    match: Annotated[Match, PlainValidator(_match)] = Match()
+    match: Annotated[Match, PlainValidator(_to_match)] = Match()
     """What it takes; without it all but relay's own events."""
     drop: bool = False
     """The walk ends here if it matches, and nothing is sent: in place of ``to``."""
@@ -204,7 +204,7 @@ class Route(Section):
     destination's."""
     text: TemplateText | None = None
     """A template for what stands below it, likewise."""
-    to: Annotated[tuple[str, ...], BeforeValidator(one_as_list)] = Field(
+    to: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         default=(), validate_default=True
     )
     """Destinations, unless there is ``drop``. An event goes to each of them once, by the first
@@ -212,55 +212,57 @@ class Route(Section):
 
     @field_validator("stop")
     @classmethod
-    def _not_with_drop(cls, value: bool, info: ValidationInfo) -> bool:
+    def _check_stop_without_drop(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("drop"):
-            raise whole("'drop' ends the walk already: remove 'stop'")
+            raise invalid("'drop' ends the walk already: remove 'stop'")
         return value
 
     @field_validator("include")
     @classmethod
-    def _nothing_with_drop(cls, value: IncludeConfig, info: ValidationInfo) -> IncludeConfig:
+    def _check_include_without_drop(
+        cls, value: IncludeConfig, info: ValidationInfo
+    ) -> IncludeConfig:
         if info.data.get("drop"):
-            raise whole("'drop' sends nothing: remove 'include'")
+            raise invalid("'drop' sends nothing: remove 'include'")
         return value
 
     @field_validator("severity", "title", "text")
     @classmethod
-    def _unsaid_with_drop(cls, value: object, info: ValidationInfo) -> object:
+    def _check_texts_without_drop(cls, value: object, info: ValidationInfo) -> object:
         if value is not None and info.data.get("drop"):
-            raise whole(f"'drop' sends nothing: remove '{info.field_name}'")
+            raise invalid(f"'drop' sends nothing: remove '{info.field_name}'")
         return value
 
     @field_validator("to")
     @classmethod
-    def _goes_somewhere(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _check_to_or_drop(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         drop = info.data.get("drop")
         if drop and value:
-            raise whole("'drop' and 'to' exclude each other: keep one")
+            raise invalid("'drop' and 'to' exclude each other: keep one")
         if drop is False and not value:
-            raise whole("needs 'to': one destination or a list of them (or 'drop: true')")
-        _check_destinations(value, _names(info))
+            raise invalid("needs 'to': one destination or a list of them (or 'drop: true')")
+        _check_known_destinations(value, _known_names(info))
         return value
 
 
-def _check_destinations(to: tuple[str, ...], names: Names) -> None:
+def _check_known_destinations(to: tuple[str, ...], names: KnownNames) -> None:
     known = names.destinations
     if known is None:
         return
     unknown = [
-        Mistake((index,), f"is not a destination{did_you_mean(name, known)}", About.VALUE)
+        ConfigIssue((index,), f"is not a destination{did_you_mean(name, known)}", IssueScope.VALUE)
         for index, name in enumerate(to)
         if name not in known
     ]
     if unknown:
-        raise Mistakes(unknown)
+        raise InvalidValue(unknown)
 
 
 class Config(Section):
     """What is listened to, where it goes, and which events go there."""
 
-    engines: dict[Name, Annotated[EngineConfig, BeforeValidator(_nothing_as_empty)]] = Field(
-        default_factory=lambda: {LOCAL: EngineConfig()}, min_length=1
+    engines: dict[Name, Annotated[EngineConfig, BeforeValidator(_none_as_empty)]] = Field(
+        default_factory=lambda: {DEFAULT_ENGINE: EngineConfig()}, min_length=1
     )
     """What is listened to, by name; without it one engine, ``local``, found as the docker command
     finds it. A new name is a new engine: its stream is taken in anew."""
@@ -280,14 +282,14 @@ class Config(Section):
 
     @field_validator("admin", mode="before")
     @classmethod
-    def _somewhere(cls, value: object) -> object:
+    def _check_admin_not_empty(cls, value: object) -> object:
         if value is None:
-            raise whole("is empty: write {listen: HOST:PORT}, or remove it")
+            raise invalid("is empty: write {listen: HOST:PORT}, or remove it")
         return value
 
     @field_validator("heartbeat", mode="before")
     @classmethod
-    def _sometime(cls, value: object) -> object:
+    def _check_heartbeat_not_empty(cls, value: object) -> object:
         if value is None:
-            raise whole("is empty: write {every: 1m}, or remove it")
+            raise invalid("is empty: write {every: 1m}, or remove it")
         return value

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config.errors import Mistakes
-from relay.config.load import text_of
-from relay.config.references import LOCAL
+from relay.config.errors import InvalidValue
+from relay.config.load import read_text
+from relay.config.references import DEFAULT_ENGINE
 from relay.config.secrets import expand
-from relay.config.yaml_reader import read
+from relay.config.yaml_reader import read_document
 from relay.core.errors import ConfigError, Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class ConfigOutline:
     """As far as it can be read; what is wrong with the rest is not said."""
 
     store: Path | None
@@ -24,29 +24,31 @@ class Outline:
     engines: tuple[str, ...]
 
 
-def outline(path: Path, environ: Mapping[str, str]) -> Outline:
+def read_outline(path: Path, environ: Mapping[str, str]) -> ConfigOutline:
     """The outline of a file. Raises `ConfigError` where it is no YAML, or has no place for a store.
 
     For commands that ask a relay, or its store: who runs them need not have its secrets.
     """
-    data = read(text_of(path), str(path)).data
-    destinations = _mapping(data.get("destinations"))
+    data = read_document(read_text(path), str(path)).data
+    destinations = _as_mapping(data.get("destinations"))
     unordered = [
-        name for name, to in destinations.items() if _mapping(to).get("ordering") == "none"
+        name for name, to in destinations.items() if _as_mapping(to).get("ordering") == "none"
     ]
-    store = _mapping(data.get("store")).get("path")
-    engines = tuple(_mapping(data.get("engines"))) or (LOCAL,)
-    return Outline(_place(store, path, environ), tuple(destinations), tuple(unordered), engines)
+    store = _as_mapping(data.get("store")).get("path")
+    engines = tuple(_as_mapping(data.get("engines"))) or (DEFAULT_ENGINE,)
+    return ConfigOutline(
+        _store_path(store, path, environ), tuple(destinations), tuple(unordered), engines
+    )
 
 
-def _place(store: object, path: Path, environ: Mapping[str, str]) -> Path | None:
+def _store_path(store: object, path: Path, environ: Mapping[str, str]) -> Path | None:
     if not isinstance(store, str) or not store:
         return None
     try:
         return Path(expand(store, environ))
-    except Mistakes as error:
+    except InvalidValue as error:
         raise ConfigError([Problem(str(path), 0, 0, "store.path", str(error))]) from None
 
 
-def _mapping(value: object) -> Mapping[str, object]:
+def _as_mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}

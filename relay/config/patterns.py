@@ -7,14 +7,14 @@ import re
 import signal as signals
 import warnings
 
-from relay.config.errors import About, Mistake, Mistakes, did_you_mean
+from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean
 from relay.config.match import Glob, Range, Regex
 
-_MAX_TEXT = 4096
+_MAX_CHARS = 4096
 _NUMBER = re.compile(r"[0-9]{1,10}")
-_SPAN = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
+_RANGE = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
 _BOUND = re.compile(r"(>=|<=|>|<) ?([0-9]{1,10})")
-_REAL_TIME = re.compile(r"RT(MIN|MAX)([+-][0-9]{1,2})")
+_REALTIME_SIGNAL = re.compile(r"RT(MIN|MAX)([+-][0-9]{1,2})")
 _SIGNALS = {
     name.removeprefix("SIG"): int(number) for name, number in signals.Signals.__members__.items()
 }
@@ -22,9 +22,9 @@ _LAST_SIGNAL = 64
 """SIGRTMAX on Linux, signal(7)."""
 
 
-def glob(text: str) -> Glob:
+def parse_glob(text: str) -> Glob:
     """A glob; a ``[`` that no ``]`` closes is an error."""
-    _bounded(text)
+    _check_length(text)
     at = text.find("[")
     while at >= 0:
         # a "]" that stands first in the brackets is one of the characters, as in sh and fnmatch
@@ -36,31 +36,33 @@ def glob(text: str) -> Glob:
     return Glob(text)
 
 
-def regex(text: str) -> Regex:
+def parse_regex(text: str) -> Regex:
     """A regular expression in Python's syntax."""
-    _bounded(text)
+    _check_length(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sets that may mean more one day; they work
             return Regex(text, re.compile(text))
     except re.error as error:
         where = "" if error.pos is None else f" at position {error.pos}"
-        problem = Mistake(
-            (), f"is not a regular expression{where}", About.VALUE, quote=f": {error.msg}"
+        problem = ConfigIssue(
+            (), f"is not a regular expression{where}", IssueScope.VALUE, detail=f": {error.msg}"
         )
     except (OverflowError, RecursionError):
-        problem = Mistake((), "is not a regular expression: it is too complex", About.VALUE)
-    raise Mistakes([problem])
+        problem = ConfigIssue(
+            (), "is not a regular expression: it is too complex", IssueScope.VALUE
+        )
+    raise InvalidValue([problem])
 
 
-def exit_code(text: str) -> Range:
+def parse_exit_code(text: str) -> Range:
     """The exit codes that ``137``, ``1-125``, ``>=128``, ``>128``, ``<=2`` or ``<2`` stands for."""
     if _NUMBER.fullmatch(text):
         return Range(int(text), int(text))
-    if span := _SPAN.fullmatch(text):
+    if span := _RANGE.fullmatch(text):
         found = Range(int(span[1]), int(span[2]))
     elif bound := _BOUND.fullmatch(text):
-        found = _bound(bound[1], int(bound[2]))
+        found = _range_from_bound(bound[1], int(bound[2]))
     else:
         raise ValueError("is not an exit code or a range: write 137, '1-125', '>=128' or '<2'")
     if found.high is not None and found.high < (found.low or 0):
@@ -68,12 +70,12 @@ def exit_code(text: str) -> Range:
     return found
 
 
-def signal(text: str) -> Range:
+def parse_signal(text: str) -> Range:
     """The one signal that ``9``, ``SIGKILL``, ``KILL`` or ``kill`` stands for, on Linux."""
     name = text.upper().removeprefix("SIG")
     if _NUMBER.fullmatch(text):
         number = int(text)
-    elif found := _REAL_TIME.fullmatch(name):
+    elif found := _REALTIME_SIGNAL.fullmatch(name):
         number = _SIGNALS[f"RT{found[1]}"] + int(found[2])
     elif name in _SIGNALS:
         number = _SIGNALS[name]
@@ -84,7 +86,7 @@ def signal(text: str) -> Range:
     return Range(number, number)
 
 
-def _bound(sign: str, number: int) -> Range:
+def _range_from_bound(sign: str, number: int) -> Range:
     match sign:
         case ">=":
             return Range(number, None)
@@ -96,6 +98,6 @@ def _bound(sign: str, number: int) -> Range:
             return Range(None, number - 1)
 
 
-def _bounded(text: str) -> None:
-    if len(text) > _MAX_TEXT:
-        raise ValueError(f"is longer than {_MAX_TEXT} characters")
+def _check_length(text: str) -> None:
+    if len(text) > _MAX_CHARS:
+        raise ValueError(f"is longer than {_MAX_CHARS} characters")

@@ -19,38 +19,42 @@ from pydantic_core import core_schema
 
 from relay.config import match_fields, schema_types
 from relay.config.common import Section
-from relay.config.destinations import KINDS, is_secret
+from relay.config.destinations import DESTINATION_TYPES, is_secret
 from relay.config.model import Config
-from relay.config.types import lines, one_as_list
+from relay.config.types import as_list, split_lines
 from relay.config.units import Rate
 
 Node = dict[str, Any]
 
-_NOTHING = {"type": "null"}
+_NULL = {"type": "null"}
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
-_PER = {1.0: "s", 60.0: "min", 3600.0: "h"}
-_FILE = "_file"
-_GLOBBED = {"type": "string", "pattern": r"[*?\[]"}
+_RATE_UNITS = {1.0: "s", 60.0: "min", 3600.0: "h"}
+_FILE_SUFFIX = "_file"
+_GLOB_TEXT = {"type": "string", "pattern": r"[*?\[]"}
 
 
-def schema() -> Node:
+def build_schema() -> Node:
     """The schema, in the draft of 2020-12."""
     made = Config.model_json_schema(schema_generator=_Generator)
     kinds = {kind.__name__: kind for kind in _sections(Section)}
     defs = made.pop("$defs")
     for name, node in {**defs, Config.__name__: made}.items():
         if name in kinds:
-            _complete(node, kinds[name])
+            _complete_section(node, kinds[name])
         else:  # an enum
-            defs[name] = _mended(node)
+            defs[name] = _complete_value(node)
     sections = made["properties"]
-    sections["engines"]["additionalProperties"] = {"anyOf": [_ref("EngineConfig"), _NOTHING]}
+    sections["engines"]["additionalProperties"] = {"anyOf": [_ref("EngineConfig"), _NULL]}
     sections["destinations"]["additionalProperties"] = _ref("Destination")
-    sections["admin"]["anyOf"].remove(_NOTHING)  # it has to say where
-    defs["AdminConfig"]["properties"]["token"]["anyOf"].remove(_NOTHING)  # nor is it forgotten
+    sections["admin"]["anyOf"].remove(_NULL)  # it has to say where
+    defs["AdminConfig"]["properties"]["token"]["anyOf"].remove(_NULL)  # nor is it forgotten
     match = defs["Route"]["properties"]["match"]
     defs["Route"]["properties"]["match"] = {"description": match["description"], **_ref("Match")}
-    defs |= {"Destination": _destination(), "reference": schema_types.REFERENCE, **_matches()}
+    defs |= {
+        "Destination": _destination_schema(),
+        "reference": schema_types.REFERENCE,
+        **_match_definitions(),
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "relay's configuration",
@@ -67,7 +71,7 @@ class _Generator(GenerateJsonSchema):
     ) -> JsonSchemaValue:
         """A list that may be written as its only item."""
         node = super().function_before_schema(schema)
-        if schema["function"]["function"] in (one_as_list, lines) and "items" in node:
+        if schema["function"]["function"] in (as_list, split_lines) and "items" in node:
             return {"anyOf": [node["items"], {**node, "minItems": 1}]}
         return node
 
@@ -75,9 +79,9 @@ class _Generator(GenerateJsonSchema):
         """As people write it; None where it is better left out."""
         match dft:
             case timedelta():
-                return written_duration(dft)
+                return format_duration(dft)
             case Rate():
-                return f"{dft.count}/{_PER[dft.per_s]}" if dft.per_s in _PER else None
+                return f"{dft.count}/{_RATE_UNITS[dft.per_s]}" if dft.per_s in _RATE_UNITS else None
             case SecretStr():  # the addresses of services
                 return dft.get_secret_value()
             case Section() | tuple():
@@ -86,7 +90,7 @@ class _Generator(GenerateJsonSchema):
                 return super().encode_default(dft)
 
 
-def written_duration(length: timedelta) -> str:
+def format_duration(length: timedelta) -> str:
     """A duration as people write it, in the largest unit that it is a multiple of."""
     millis = length // timedelta(milliseconds=1)
     return next(f"{millis // size}{unit}" for unit, size in _UNITS if millis % size == 0)
@@ -98,10 +102,10 @@ def _sections(kind: type[Section]) -> Iterator[type[Section]]:
         yield from _sections(inner)
 
 
-def _complete(node: Node, kind: type[Section]) -> None:
+def _complete_section(node: Node, kind: type[Section]) -> None:
     """Mend the schema of one section in place."""
     words = _docstrings(kind)
-    properties = {key: _mended(value, key) for key, value in node["properties"].items()}
+    properties = {key: _complete_value(value, key) for key, value in node["properties"].items()}
     for key, value in properties.items():
         if words.get(key):
             value["description"] = words[key]
@@ -109,8 +113,8 @@ def _complete(node: Node, kind: type[Section]) -> None:
     node.pop("title", None)
     for key, field in kind.model_fields.items():
         if is_secret(field.annotation):
-            _take_from_file(node, key)
-    node.setdefault("allOf", []).extend(_rules(kind))
+            _allow_file(node, key)
+    node.setdefault("allOf", []).extend(_section_rules(kind))
     if not node["allOf"]:
         del node["allOf"]
 
@@ -139,9 +143,9 @@ def _said(body: ast.AST) -> dict[str, str]:
     return found
 
 
-def _mended(node: Node, key: str = "") -> Node:
+def _complete_value(node: Node, key: str = "") -> Node:
     """What may be written for a value, wherever in it something stands."""
-    node = {name: value for name, value in node.items() if name not in _NOISE}
+    node = {name: value for name, value in node.items() if name not in _UNUSED_KEYS}
     if node.get("default", 0) is None:
         del node["default"]
     for ours, theirs in (("minimum", "ge"), ("maximum", "le")):
@@ -149,25 +153,25 @@ def _mended(node: Node, key: str = "") -> Node:
             node[ours] = node.pop(theirs)
     for name in ("items", "additionalProperties"):
         if isinstance(node.get(name), dict):
-            node[name] = _mended(node[name])
+            node[name] = _complete_value(node[name])
     if "anyOf" in node:
-        node["anyOf"] = [_mended(each) for each in node["anyOf"]]
+        node["anyOf"] = [_complete_value(each) for each in node["anyOf"]]
     if "patternProperties" in node:
-        return _named(node)
-    return _or_reference(node, key)
+        return _complete_named_mapping(node)
+    return _allow_reference(node, key)
 
 
-_NOISE = frozenset({"title", "format", "writeOnly"})
+_UNUSED_KEYS = frozenset({"title", "format", "writeOnly"})
 
 
-def _named(node: Node) -> Node:
+def _complete_named_mapping(node: Node) -> Node:
     """A mapping of names of our own, each of which has to be one."""
     ((pattern, value),) = node.pop("patternProperties").items()
     names = {"propertyNames": {"pattern": pattern}}
-    return {**node, **names, "additionalProperties": _mended(value)}
+    return {**node, **names, "additionalProperties": _complete_value(value)}
 
 
-def _or_reference(node: Node, key: str) -> Node:
+def _allow_reference(node: Node, key: str) -> Node:
     """A value that is checked may come from the environment as well; a text always may."""
     if key == "type":
         return node
@@ -182,9 +186,9 @@ def _or_reference(node: Node, key: str) -> Node:
     return {**outer, "anyOf": [node, _ref("reference")]}
 
 
-def _take_from_file(node: Node, key: str) -> None:
+def _allow_file(node: Node, key: str) -> None:
     """A secret, or the path of the file that holds it; not both."""
-    named = key + _FILE
+    named = key + _FILE_SUFFIX
     node["properties"][named] = {
         **schema_types.TEXT,
         "description": f"The path of a file that holds the '{key}'.",
@@ -199,12 +203,12 @@ def _take_from_file(node: Node, key: str) -> None:
         del node["required"]
 
 
-def _rules(kind: type[Section]) -> list[Node]:
+def _section_rules(kind: type[Section]) -> list[Node]:
     """What holds between the keys of a section, as far as a schema can say it simply."""
-    return [rule for name, rules in _RULES.items() if name in _names(kind) for rule in rules]
+    return [rule for name, rules in _RULES.items() if name in _class_names(kind) for rule in rules]
 
 
-def _names(kind: type[Section]) -> set[str]:
+def _class_names(kind: type[Section]) -> set[str]:
     return {each.__name__ for each in kind.__mro__}
 
 
@@ -212,13 +216,13 @@ def _not_both(one: str, other: str) -> Node:
     return {"not": {"required": [one, other]}}
 
 
-def _where(key: str, value: object, then: Node, otherwise: Node | None = None) -> Node:
+def _if_equals(key: str, value: object, then: Node, otherwise: Node | None = None) -> Node:
     condition = {"properties": {key: {"const": value}}, "required": [key]}
     rule: Node = {"if": condition, "then": then}
     return rule if otherwise is None else {**rule, "else": otherwise}
 
 
-def _none_of(*keys: str) -> Node:
+def _forbid(*keys: str) -> Node:
     return {"properties": dict.fromkeys(keys, False)}
 
 
@@ -227,11 +231,11 @@ _RULES: Mapping[str, list[Node]] = {
     "TlsConfig": [{"dependentRequired": {"cert_file": ["key_file"], "key_file": ["cert_file"]}}],
     "_Webhook": [_not_both("basic_auth", each) for each in ("bearer_token", "bearer_token_file")],
     "HttpDestination": [
-        _where(
+        _if_equals(
             "format",
             "template",
             {"oneOf": [{"required": ["body"]}, {"required": ["body_text"]}]},
-            {"if": {"properties": {"format": False}}, "then": _none_of("body", "body_text")},
+            {"if": {"properties": {"format": False}}, "then": _forbid("body", "body_text")},
         ),
         {"dependentRequired": {"content_type": ["body_text"]}},
         {
@@ -245,28 +249,32 @@ _RULES: Mapping[str, list[Node]] = {
         },
     ],
     "Route": [
-        _where("drop", True, _none_of("to", "stop", "include", "severity", "title", "text")),
+        _if_equals("drop", True, _forbid("to", "stop", "include", "severity", "title", "text")),
         {"anyOf": [{"required": ["to"]}, {"required": ["drop"]}]},
-        _where("drop", False, {"required": ["to"]}),
+        _if_equals("drop", False, {"required": ["to"]}),
     ],
 }
 
 
-def _destination() -> Node:
+def _destination_schema() -> Node:
     """Of each type what it takes, so that an editor says what is wrong with that one."""
     return {
         "type": "object",
         "required": ["type"],
-        "properties": {"type": {"enum": list(KINDS), "description": "Where it goes."}},
-        "allOf": [_where("type", name, _ref(kind.__name__)) for name, kind in KINDS.items()],
+        "properties": {"type": {"enum": list(DESTINATION_TYPES), "description": "Where it goes."}},
+        "allOf": [
+            _if_equals("type", name, _ref(kind.__name__))
+            for name, kind in DESTINATION_TYPES.items()
+        ],
     }
 
 
-def _matches() -> dict[str, Node]:
+def _match_definitions() -> dict[str, Node]:
     """The match language, as `match_reader` reads it."""
-    own = {*match_fields.CLOSED, *match_fields.OPEN, *_NUMERIC}
+    own = {*match_fields.FIXED_VALUES, *match_fields.KNOWN_VALUES, *_NUMBER_FIELDS}
     fields: Node = {
-        name: (_any_of(_pattern(name)) if name in own else _ref("Text")) | {"description": meaning}
+        name: (_one_or_list(_pattern_schema(name)) if name in own else _ref("Text"))
+        | {"description": meaning}
         for name, meaning in match_fields.FIELDS.items()
     }
     keyed = {"type": "object", "minProperties": 1, "additionalProperties": _ref("Text")}
@@ -279,21 +287,27 @@ def _matches() -> dict[str, Node]:
             "additionalProperties": False,
             "properties": {
                 **fields,
-                **{name: keyed | {"description": match_fields.FIELDS[name]} for name in _KEYED},
+                **{
+                    name: keyed | {"description": match_fields.FIELDS[name]}
+                    for name in _MAPPING_FIELDS
+                },
                 "any": {**group, "description": "At least one of these must hold."},
                 "all": {**group, "description": "All of these must hold."},
                 "not": {**some, "description": "This must not hold."},
             },
         },
-        "Text": _any_of(_pattern("name"))
+        "Text": _one_or_list(_pattern_schema("name"))
         | {"description": "A glob, {regex: …}, {not: …}, {exists: …}, or a list: any of them."},
     }
 
 
-def _pattern(field: str) -> Node:
-    plain = _plain(field)
-    special = {"exists": {"anyOf": [{"type": "boolean"}, _ref("reference")]}, "not": _any_of(plain)}
-    if field not in _NUMERIC:
+def _pattern_schema(field: str) -> Node:
+    plain = _plain_pattern_schema(field)
+    special = {
+        "exists": {"anyOf": [{"type": "boolean"}, _ref("reference")]},
+        "not": _one_or_list(plain),
+    }
+    if field not in _NUMBER_FIELDS:
         special["regex"] = schema_types.TEXT
     return {
         "anyOf": [
@@ -309,31 +323,33 @@ def _pattern(field: str) -> Node:
     }
 
 
-def _plain(field: str) -> Node:
+def _plain_pattern_schema(field: str) -> Node:
     match field:
         case "exit_code":
-            return _numbers(r"[0-9]{1,10}(-[0-9]{1,10})?|(>=|<=|>|<) ?[0-9]{1,10}")
+            return _number_schema(r"[0-9]{1,10}(-[0-9]{1,10})?|(>=|<=|>|<) ?[0-9]{1,10}")
         case "signal":
-            return _numbers(r"[0-9]{1,10}|[A-Za-z]{3,9}[0-9]*|(SIG)?RTM(IN|AX)[+-][0-9]{1,2}")
-        case _ if field in match_fields.CLOSED:
-            return {"anyOf": [{"enum": list(match_fields.CLOSED[field])}, _GLOBBED, _REFERENCE]}
-        case _ if field in match_fields.OPEN:
-            return {"anyOf": [{"enum": list(match_fields.OPEN[field])}, _TEXT]}
+            return _number_schema(r"[0-9]{1,10}|[A-Za-z]{3,9}[0-9]*|(SIG)?RTM(IN|AX)[+-][0-9]{1,2}")
+        case _ if field in match_fields.FIXED_VALUES:
+            return {
+                "anyOf": [{"enum": list(match_fields.FIXED_VALUES[field])}, _GLOB_TEXT, _REFERENCE]
+            }
+        case _ if field in match_fields.KNOWN_VALUES:
+            return {"anyOf": [{"enum": list(match_fields.KNOWN_VALUES[field])}, _TEXT]}
         case _:
             return _TEXT
 
 
-_NUMERIC = ("exit_code", "signal")
-_KEYED = ("label", "attribute")
+_NUMBER_FIELDS = ("exit_code", "signal")
+_MAPPING_FIELDS = ("label", "attribute")
 _REFERENCE = {"$ref": "#/$defs/reference"}
 _TEXT = {"type": ["string", "number", "boolean"]}
 
 
-def _numbers(pattern: str) -> Node:
-    return {"anyOf": [{"type": "integer", "minimum": 0}, schema_types.written(pattern, "1")]}
+def _number_schema(pattern: str) -> Node:
+    return {"anyOf": [{"type": "integer", "minimum": 0}, schema_types.text_like(pattern, "1")]}
 
 
-def _any_of(one: Node) -> Node:
+def _one_or_list(one: Node) -> Node:
     return {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]}
 
 

@@ -5,39 +5,39 @@ A reference to the environment stands for whatever it becomes, so every text wit
 
 from typing import Final
 
-Shape = dict[str, object]
+Schema = dict[str, object]
 
 _OR_REFERENCE: Final = r"|\$\{"
 
 
-def written(pattern: str, example: str) -> Shape:
+def text_like(pattern: str, example: str) -> Schema:
     """A text of this form, or a number where YAML takes it for one, or one with a reference."""
     return {"type": "string", "pattern": f"^({pattern})$" + _OR_REFERENCE, "examples": [example]}
 
 
-REFERENCE: Final[Shape] = {
+REFERENCE: Final[Schema] = {
     "type": "string",
     "pattern": r"\$\{",
     "description": "${NAME} or ${NAME:-default}: taken from the environment.",
 }
-TEXT: Final[Shape] = {"type": ["string", "number"]}
-DURATION: Final = written(
+TEXT: Final[Schema] = {"type": ["string", "number"]}
+DURATION: Final = text_like(
     r"(?=[0-9])([0-9]{1,7}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?", "10m"
 )
-SIZE: Final[Shape] = {
+SIZE: Final[Schema] = {
     "anyOf": [
         {"type": "integer", "minimum": 0},
-        written("[0-9]{1,12}(B|[kMG]B|[KMG]iB)?", "64MiB"),
+        text_like("[0-9]{1,12}(B|[kMG]B|[KMG]iB)?", "64MiB"),
     ]
 }
-RATE: Final = written("0*[1-9][0-9]{0,8}/(s|min|h)", "5/s")
-START: Final[Shape] = {"anyOf": [{"enum": ["now", "oldest"]}, DURATION]}
-NAME: Final[Shape] = {
+RATE: Final = text_like("0*[1-9][0-9]{0,8}/(s|min|h)", "5/s")
+START: Final[Schema] = {"anyOf": [{"enum": ["now", "oldest"]}, DURATION]}
+NAME: Final[Schema] = {
     "type": ["string", "number"],
     "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" + _OR_REFERENCE,
 }
-LISTENING: Final = written(r"unix:/.*[^/]|[^/@\s]+:[0-9]{1,5}", "127.0.0.1:9321")
-WEB_URL: Final = written(r"[Hh][Tt][Tt][Pp][Ss]?://[^/\s]\S*", "https://example.com/hook")
-ENGINE_URL: Final = written(
+LISTEN_ADDRESS: Final = text_like(r"unix:/.*[^/]|[^/@\s]+:[0-9]{1,5}", "127.0.0.1:9321")
+WEB_URL: Final = text_like(r"[Hh][Tt][Tt][Pp][Ss]?://[^/\s]\S*", "https://example.com/hook")
+ENGINE_URL: Final = text_like(
     r"unix:(//)?/.+|(tcp|https?|ssh)://[^/\s]\S*", "unix:///run/docker.sock"
 )

@@ -16,162 +16,162 @@ from pydantic import (
 )
 
 from relay.config import schema_types, units, validators
-from relay.config.address import TcpPort, UnixSocket, listening
-from relay.config.errors import Mistake, Mistakes, Trail, whole
+from relay.config.address import TcpPort, UnixSocket, parse_listen_address
+from relay.config.errors import ConfigIssue, InvalidValue, KeyPath, invalid
 from relay.config.units import Rate
 
-LEAVES_MAX = 200
+MAX_BODY_TEXTS = 200
 """The texts of a body: all of them are rendered for every notification."""
 
 
-def _duration(value: object) -> object:
-    return units.duration(str(value)) if _is_scalar(value) else value
+def _parse_duration(value: object) -> object:
+    return units.parse_duration(str(value)) if _is_scalar(value) else value
 
 
-def _size(value: object) -> object:
-    return units.size(value) if isinstance(value, str) else value
+def _parse_size(value: object) -> object:
+    return units.parse_size(value) if isinstance(value, str) else value
 
 
-def _interval(value: timedelta) -> timedelta:
+def _check_interval(value: timedelta) -> timedelta:
     if timedelta(0) < value < timedelta(seconds=10):
         raise ValueError("is less than 10s (0s turns it off)")
     return value
 
 
-def _buffer(value: int) -> int:
+def _check_buffer_size(value: int) -> int:
     if not 2**16 <= value <= 2**36:
         raise ValueError("is not between 64KiB and 64GiB (a number without a unit is bytes)")
     return value
 
 
-def _store_size(value: int) -> int:
+def _check_store_size(value: int) -> int:
     if not 2**20 <= value <= 2**40:
         raise ValueError("is not between 1MiB and 1024GiB (a number without a unit is bytes)")
     return value
 
 
-def _rate(value: object) -> object:
+def _parse_rate(value: object) -> object:
     if isinstance(value, Rate):
         return value
     if not _is_scalar(value):
-        raise whole("must be a rate, such as 5/s")
-    return units.rate(str(value))
+        raise invalid("must be a rate, such as 5/s")
+    return units.parse_rate(str(value))
 
 
 def _is_scalar(value: object) -> bool:
     return isinstance(value, str | int)
 
 
-def _whole_number(value: object) -> object:
+def _reject_bool(value: object) -> object:
     # pydantic takes true for 1
     if isinstance(value, bool):
         raise ValueError("is not a whole number")
     return value
 
 
-def _location(value: object) -> object:
+def _reject_empty(value: object) -> object:
     if value == "":
-        raise whole("is empty: write a path")
+        raise invalid("is empty: write a path")
     return value
 
 
-def _start(value: object) -> object:
+def _parse_start_from(value: object) -> object:
     match value:
         case "now" | "oldest" | timedelta():
             return value
         case str() | int():
             try:
-                return units.duration(str(value))
+                return units.parse_duration(str(value))
             except ValueError:
                 raise ValueError("is neither now nor oldest nor a duration such as 10m") from None
         case _:
-            raise whole("must be now, oldest or a duration such as 10m")
+            raise invalid("must be now, oldest or a duration such as 10m")
 
 
-def _webhook_url(value: SecretStr) -> SecretStr:
-    validators.webhook_url(value.get_secret_value())
+def _check_webhook_url(value: SecretStr) -> SecretStr:
+    validators.check_webhook_url(value.get_secret_value())
     return value
 
 
-def _header_value(value: SecretStr) -> SecretStr:
-    validators.header_value(value.get_secret_value())
-    validators.header_template(value.get_secret_value())
+def _check_header_value(value: SecretStr) -> SecretStr:
+    validators.check_header_value(value.get_secret_value())
+    validators.check_header_template(value.get_secret_value())
     return value
 
 
-def _query_value(value: SecretStr) -> SecretStr:
-    validators.template(value.get_secret_value())
+def _check_query_value(value: SecretStr) -> SecretStr:
+    validators.check_template(value.get_secret_value())
     return value
 
 
-def _secret(value: SecretStr) -> SecretStr:
+def _check_secret(value: SecretStr) -> SecretStr:
     if not value.get_secret_value():
-        raise whole("is empty")
-    validators.header_value(value.get_secret_value())
+        raise invalid("is empty")
+    validators.check_header_value(value.get_secret_value())
     return value
 
 
-def _tree(value: object) -> object:
+def _check_template_tree(value: object) -> object:
     """Plain data, of which each text is a template."""
-    mistakes = list(_in_tree(value, ()))
+    mistakes = list(_find_template_issues(value, ()))
     if mistakes:
-        raise Mistakes(mistakes)
-    if _leaves(value) > LEAVES_MAX:
-        raise whole(f"holds more than {LEAVES_MAX} texts")
+        raise InvalidValue(mistakes)
+    if _count_texts(value) > MAX_BODY_TEXTS:
+        raise invalid(f"holds more than {MAX_BODY_TEXTS} texts")
     return value
 
 
-def _leaves(value: object) -> int:
+def _count_texts(value: object) -> int:
     match value:
         case dict():
-            return sum(map(_leaves, value.values()))
+            return sum(map(_count_texts, value.values()))
         case list():
-            return sum(map(_leaves, value))
+            return sum(map(_count_texts, value))
         case _:
             return isinstance(value, str)
 
 
-def _in_tree(value: object, trail: Trail) -> Iterator[Mistake]:
+def _find_template_issues(value: object, trail: KeyPath) -> Iterator[ConfigIssue]:
     match value:
         case dict():
             for key, inner in value.items():
-                yield from _in_tree(inner, (*trail, key))
+                yield from _find_template_issues(inner, (*trail, key))
         case list():
             for index, inner in enumerate(value):
-                yield from _in_tree(inner, (*trail, index))
+                yield from _find_template_issues(inner, (*trail, index))
         case str():
             try:
-                validators.template(value)
-            except Mistakes as error:
-                yield from (replace(one, trail=(*trail, *one.trail)) for one in error.mistakes)
+                validators.check_template(value)
+            except InvalidValue as error:
+                yield from (replace(one, path=(*trail, *one.path)) for one in error.issues)
 
 
-def _age(value: timedelta) -> timedelta:
+def _check_max_age(value: timedelta) -> timedelta:
     if value < timedelta(minutes=1):
         raise ValueError("is less than 1m")
     return value
 
 
-def _beat(value: timedelta) -> timedelta:
+def _check_heartbeat_interval(value: timedelta) -> timedelta:
     if value < timedelta(seconds=10):
         raise ValueError("is less than 10s")
     return value
 
 
-def lines(value: object) -> object:
+def split_lines(value: object) -> object:
     """A text as a list of its lines, which may be one."""
     return tuple(value.split("\n")) if isinstance(value, str) else value
 
 
-def _listen(value: object) -> object:
+def _parse_listen_address(value: object) -> object:
     if isinstance(value, TcpPort | UnixSocket):
         return value
     if not _is_scalar(value):
-        raise whole("must be HOST:PORT or unix:/PATH")
-    return listening(str(value))
+        raise invalid("must be HOST:PORT or unix:/PATH")
+    return parse_listen_address(str(value))
 
 
-def one_as_list(value: object) -> object:
+def as_list(value: object) -> object:
     """A single text or number as a list of one."""
     return (value,) if _is_scalar(value) else value
 
@@ -180,37 +180,46 @@ StartFrom = Literal["now", "oldest"] | timedelta
 """Where an engine's stream begins at the very first start: a timedelta is so long ago."""
 WhenFull = Literal["drop-oldest", "drop-new"]
 """What a store that is full gives up."""
-Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema(schema_types.DURATION)]
+Duration = Annotated[
+    timedelta, BeforeValidator(_parse_duration), WithJsonSchema(schema_types.DURATION)
+]
 Size = Annotated[
-    int, BeforeValidator(_size), BeforeValidator(_whole_number), WithJsonSchema(schema_types.SIZE)
+    int,
+    BeforeValidator(_parse_size),
+    BeforeValidator(_reject_bool),
+    WithJsonSchema(schema_types.SIZE),
 ]
-Name = Annotated[str, AfterValidator(validators.name), WithJsonSchema(schema_types.NAME)]
-Location = Annotated[Path, BeforeValidator(_location)]
+Name = Annotated[str, AfterValidator(validators.check_name), WithJsonSchema(schema_types.NAME)]
+NonEmptyPath = Annotated[Path, BeforeValidator(_reject_empty)]
 WebhookUrl = Annotated[
-    SecretStr, AfterValidator(_webhook_url), WithJsonSchema(schema_types.WEB_URL)
+    SecretStr, AfterValidator(_check_webhook_url), WithJsonSchema(schema_types.WEB_URL)
 ]
-HeaderName = Annotated[str, AfterValidator(validators.header_name)]
-HeaderText = Annotated[str, AfterValidator(validators.header_value)]
-HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
-QueryValue = Annotated[SecretStr, AfterValidator(_query_value)]
-Secret = Annotated[SecretStr, AfterValidator(_secret)]
-TemplateText = Annotated[str, AfterValidator(validators.template)]
-TemplateTree = Annotated[object, PlainValidator(_tree)]
+HeaderName = Annotated[str, AfterValidator(validators.check_header_name)]
+HeaderText = Annotated[str, AfterValidator(validators.check_header_value)]
+HeaderValue = Annotated[SecretStr, AfterValidator(_check_header_value)]
+QueryValue = Annotated[SecretStr, AfterValidator(_check_query_value)]
+Secret = Annotated[SecretStr, AfterValidator(_check_secret)]
+TemplateText = Annotated[str, AfterValidator(validators.check_template)]
+TemplateTree = Annotated[object, PlainValidator(_check_template_tree)]
 Ordering = Literal["container", "none"]
 """Within what deliveries to one destination stay in order."""
-Share = Annotated[float, Field(ge=0, le=1)]
-Beat = Annotated[Duration, AfterValidator(_beat)]
-Age = Annotated[Duration, AfterValidator(_age)]
-WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-Interval = Annotated[Duration, AfterValidator(_interval)]
-BufferSize = Annotated[Size, AfterValidator(_buffer)]
-StoreSize = Annotated[Size, AfterValidator(_store_size)]
-Start = Annotated[StartFrom, BeforeValidator(_start), WithJsonSchema(schema_types.START)]
-Throttle = Annotated[Rate, BeforeValidator(_rate), WithJsonSchema(schema_types.RATE)]
-EngineUrl = Annotated[
-    str, AfterValidator(validators.engine_url), WithJsonSchema(schema_types.ENGINE_URL)
+Fraction = Annotated[float, Field(ge=0, le=1)]
+HeartbeatInterval = Annotated[Duration, AfterValidator(_check_heartbeat_interval)]
+MaxAge = Annotated[Duration, AfterValidator(_check_max_age)]
+WholeNumber = Annotated[int, BeforeValidator(_reject_bool)]
+ReconcileInterval = Annotated[Duration, AfterValidator(_check_interval)]
+BufferSize = Annotated[Size, AfterValidator(_check_buffer_size)]
+StoreSize = Annotated[Size, AfterValidator(_check_store_size)]
+StartPosition = Annotated[
+    StartFrom, BeforeValidator(_parse_start_from), WithJsonSchema(schema_types.START)
 ]
-InspectField = Annotated[str, AfterValidator(validators.inspect_field)]
-Listening = Annotated[
-    TcpPort | UnixSocket, PlainValidator(_listen), WithJsonSchema(schema_types.LISTENING)
+RateLimit = Annotated[Rate, BeforeValidator(_parse_rate), WithJsonSchema(schema_types.RATE)]
+EngineUrl = Annotated[
+    str, AfterValidator(validators.check_engine_url), WithJsonSchema(schema_types.ENGINE_URL)
+]
+InspectField = Annotated[str, AfterValidator(validators.check_inspect_field)]
+ListenAddress = Annotated[
+    TcpPort | UnixSocket,
+    PlainValidator(_parse_listen_address),
+    WithJsonSchema(schema_types.LISTEN_ADDRESS),
 ]

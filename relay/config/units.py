@@ -11,7 +11,7 @@ from datetime import timedelta
 _DURATION = re.compile(
     r"(?:([0-9]{1,7})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?(?:([0-9]{1,9})ms)?"
 )
-_LONGEST = timedelta(days=3650)
+_MAX_DURATION = timedelta(days=3650)
 """Ten years: far from where adding it to a date overflows."""
 _SIZE = re.compile(r"([0-9]{1,12})(B|[kMG]B|[KMG]iB|)")
 _BYTES = {
@@ -37,7 +37,7 @@ class Rate:
     """The stretch of time, in seconds."""
 
 
-def duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """The time that ``500ms``, ``10s``, ``5m``, ``72h``, ``7d`` or ``1h30m`` stands for."""
     if text.isdecimal():
         raise ValueError("has no unit: write a duration as 500ms, 10s, 5m, 72h or 7d")
@@ -48,12 +48,12 @@ def duration(text: str) -> timedelta:
     length = timedelta(
         days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis
     )
-    if length > _LONGEST:
+    if length > _MAX_DURATION:
         raise ValueError("is too long: at most 3650d")
     return length
 
 
-def size(text: str) -> int:
+def parse_size(text: str) -> int:
     """The bytes that ``512``, ``512B``, ``10kB``, ``64MiB`` or ``1GiB`` stands for."""
     found = _SIZE.fullmatch(text)
     if not found:
@@ -61,7 +61,7 @@ def size(text: str) -> int:
     return int(found[1]) * _BYTES[found[2]]
 
 
-def rate(text: str) -> Rate:
+def parse_rate(text: str) -> Rate:
     """The rate that ``5/s``, ``20/min`` or ``100/h`` stands for."""
     found = _RATE.fullmatch(text)
     if not found:

@@ -18,7 +18,7 @@ from yaml.reader import Reader, ReaderError
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
-from relay.config.errors import Trail, quoted, spelled
+from relay.config.errors import KeyPath, format_path, quote
 from relay.core.errors import ConfigError, Problem
 
 _MAX_NODES = 20_000
@@ -29,7 +29,7 @@ _MERGE = "<<"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """Where a value stands in the file; lines and columns count from 1."""
 
     value: tuple[int, int]
@@ -45,21 +45,21 @@ class Document:
 
     file: str
     data: dict[str, object] = field(default_factory=dict)
-    places: dict[Trail, Place] = field(default_factory=dict)
+    locations: dict[KeyPath, SourceLocation] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     """What is wrong that still leaves the rest to be checked."""
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """Nothing can be made of the file."""
 
-    def __init__(self, message: str, place: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, message: str, position: tuple[int, int] = (0, 0)) -> None:
         super().__init__(message)
-        self.place = place
+        self.position = position
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class DocumentKind:
     """What a document is to be, for whoever wrote something else."""
 
     noun: str
@@ -67,39 +67,39 @@ class Kind:
     """What stands at its top."""
 
 
-CONFIGURATION = Kind("configuration", "'destinations' and 'routes'")
+CONFIGURATION = DocumentKind("configuration", "'destinations' and 'routes'")
 
 
-def read(text: str, file: str, kind: Kind = CONFIGURATION) -> Document:
+def read_document(text: str, file: str, kind: DocumentKind = CONFIGURATION) -> Document:
     """The document in ``text``. Raises `ConfigError` with one problem where there is none."""
     try:
-        return _Builder(file, kind).document(_compose(text, kind))
-    except _Unreadable as error:
-        line, column = error.place
+        return _Builder(file, kind).build(_compose(text, kind))
+    except _UnreadableError as error:
+        line, column = error.position
         problem = Problem(file, line, column, "", str(error))
     raise ConfigError([problem])
 
 
-def _compose(text: str, kind: Kind) -> Node:
+def _compose(text: str, kind: DocumentKind) -> Node:
     if text.startswith("\ufeff"):
-        raise _Unreadable("starts with a byte order mark: save it as UTF-8 without one")
+        raise _UnreadableError("starts with a byte order mark: save it as UTF-8 without one")
     try:
         loader = _Loader(text)
     except ReaderError as error:
-        raise _unprintable(text, error.position) from None
+        raise _control_character_error(text, error.position) from None
     try:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise _Unreadable(_in_words(error), _place(error.problem_mark)) from None
+        raise _UnreadableError(_describe_error(error), _position(error.problem_mark)) from None
     except (ValueError, OverflowError):  # an escape or a version with an impossible number
         here = (loader.line + 1, loader.column + 1)
-        raise _Unreadable("is not YAML: it holds an impossible number here", here) from None
-    if node is None or (isinstance(node, ScalarNode) and _scalar(node) is None):
-        raise _Unreadable(f"holds no {kind.noun}: write {kind.keys}")
+        raise _UnreadableError("is not YAML: it holds an impossible number here", here) from None
+    if node is None or (isinstance(node, ScalarNode) and _parse_scalar(node) is None):
+        raise _UnreadableError(f"holds no {kind.noun}: write {kind.keys}")
     return node
 
 
-def _in_words(error: yaml.MarkedYAMLError) -> str:
+def _describe_error(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "it cannot be read"
     if "'\\t'" in problem:
         return "is not YAML: a tab stands where there must be spaces"
@@ -117,13 +117,13 @@ def _in_words(error: yaml.MarkedYAMLError) -> str:
     return f"is not YAML: {problem}"
 
 
-def _unprintable(text: str, position: int) -> _Unreadable:
+def _control_character_error(text: str, position: int) -> _UnreadableError:
     before = text[:position]
     place = (before.count("\n") + 1, position - before.rfind("\n"))
-    return _Unreadable("is not YAML: it holds a control character here", place)
+    return _UnreadableError("is not YAML: it holds a control character here", place)
 
 
-def _place(mark: yaml.Mark | None) -> tuple[int, int]:
+def _position(mark: yaml.Mark | None) -> tuple[int, int]:
     return (mark.line + 1, mark.column + 1) if mark else (0, 0)
 
 
@@ -143,132 +143,139 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
         """The next node, refused where it would lead too far."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         self._nodes += 1
-        _bound(self._nodes, self._depth, event.start_mark)
+        _check_bounds(self._nodes, self._depth, event.start_mark)
         if getattr(event, "tag", None) is not None:
-            raise _Unreadable("holds a tag ('!…'): write the plain value", _place(event.start_mark))
+            raise _UnreadableError(
+                "holds a tag ('!…'): write the plain value", _position(event.start_mark)
+            )
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
 
-def _bound(nodes: int, depth: int, mark: yaml.Mark) -> None:
+def _check_bounds(nodes: int, depth: int, mark: yaml.Mark) -> None:
     if nodes > _MAX_NODES:
-        raise _Unreadable(
+        raise _UnreadableError(
             f"is too large: more than {_MAX_NODES} keys and values, aliases written out",
-            _place(mark),
+            _position(mark),
         )
     if depth > _MAX_DEPTH:
-        raise _Unreadable(f"is nested more than {_MAX_DEPTH} levels deep", _place(mark))
+        raise _UnreadableError(f"is nested more than {_MAX_DEPTH} levels deep", _position(mark))
 
 
 class _Builder:
     """Makes plain data of nodes, aliases written out."""
 
-    def __init__(self, file: str, kind: Kind) -> None:
+    def __init__(self, file: str, kind: DocumentKind) -> None:
         self._document = Document(file)
         self._kind = kind
         self._nodes = 0
         self._open: list[Node] = []
 
-    def document(self, root: Node) -> Document:
+    def build(self, root: Node) -> Document:
         if not isinstance(root, MappingNode):
             wrong = f"must be a mapping with {self._kind.keys} at its top"
-            raise _Unreadable(wrong, _place(root.start_mark))
-        self._document.places[()] = Place(_place(root.start_mark), _place(root.start_mark), None)
-        self._document.data = self._mapping(root, ())
+            raise _UnreadableError(wrong, _position(root.start_mark))
+        self._document.locations[()] = SourceLocation(
+            _position(root.start_mark), _position(root.start_mark), None
+        )
+        self._document.data = self._build_mapping(root, ())
         return self._document
 
-    def _value(self, node: Node, trail: Trail, key: Node) -> object:
+    def _build_value(self, node: Node, trail: KeyPath, key: Node) -> object:
         text = node.value if isinstance(node, ScalarNode) else None
-        place = Place(_place(node.start_mark), _place(key.start_mark), text)
-        self._document.places[trail] = place
+        place = SourceLocation(_position(node.start_mark), _position(key.start_mark), text)
+        self._document.locations[trail] = place
         if isinstance(node, MappingNode):
-            return self._mapping(node, trail)
+            return self._build_mapping(node, trail)
         if isinstance(node, SequenceNode):
-            return self._sequence(node, trail)
+            return self._build_sequence(node, trail)
         assert isinstance(node, ScalarNode), "there is no fourth kind of node"
-        self._count(1, node)
-        return _scalar(node)
+        self._count_nodes(1, node)
+        return _parse_scalar(node)
 
-    def _sequence(self, node: SequenceNode, trail: Trail) -> list[object]:
-        with self._inside(node):
+    def _build_sequence(self, node: SequenceNode, trail: KeyPath) -> list[object]:
+        with self._enter(node):
             return [
-                self._value(item, (*trail, index), item) for index, item in enumerate(node.value)
+                self._build_value(item, (*trail, index), item)
+                for index, item in enumerate(node.value)
             ]
 
-    def _mapping(self, node: MappingNode, trail: Trail) -> dict[str, object]:
-        with self._inside(node):
+    def _build_mapping(self, node: MappingNode, trail: KeyPath) -> dict[str, object]:
+        with self._enter(node):
             return {
-                key: self._value(value, (*trail, key), key_node)
-                for key, (key_node, value) in self._entries(node, trail).items()
+                key: self._build_value(value, (*trail, key), key_node)
+                for key, (key_node, value) in self._collect_entries(node, trail).items()
             }
 
-    def _entries(self, node: MappingNode, trail: Trail) -> dict[str, tuple[Node, Node]]:
+    def _collect_entries(self, node: MappingNode, trail: KeyPath) -> dict[str, tuple[Node, Node]]:
         """Key and value nodes by key; what is merged in stands behind what is written."""
-        self._count(len(node.value), node)
+        self._count_nodes(len(node.value), node)
         entries: dict[str, tuple[Node, Node]] = {}
         merged: list[MappingNode] = []
         for key_node, value in node.value:
             if _is_merge(key_node):
-                merged += self._sources(value, trail)
-            elif (key := self._key(key_node, trail)) is None:
+                merged += self._merge_sources(value, trail)
+            elif (key := self._read_key(key_node, trail)) is None:
                 continue
             elif key in entries:
-                self._duplicate(key_node, entries[key][0], (*trail, key))
+                self._add_duplicate_key(key_node, entries[key][0], (*trail, key))
             else:
                 entries[key] = (key_node, value)
         for source in merged:
-            with self._inside(source):
-                for key, entry in self._entries(source, trail).items():
+            with self._enter(source):
+                for key, entry in self._collect_entries(source, trail).items():
                     entries.setdefault(key, entry)
         return entries
 
-    def _sources(self, node: Node, trail: Trail) -> list[MappingNode]:
+    def _merge_sources(self, node: Node, trail: KeyPath) -> list[MappingNode]:
         nodes = node.value if isinstance(node, SequenceNode) else [node]
         if all(isinstance(source, MappingNode) for source in nodes):
             return list(nodes)
-        self._problem(node, trail, "'<<' takes a mapping or a list of mappings")
+        self._add_problem(node, trail, "'<<' takes a mapping or a list of mappings")
         return []
 
-    def _key(self, node: Node, trail: Trail) -> str | None:
-        key = _scalar(node) if isinstance(node, ScalarNode) else None
+    def _read_key(self, node: Node, trail: KeyPath) -> str | None:
+        key = _parse_scalar(node) if isinstance(node, ScalarNode) else None
         if isinstance(key, str):
             return key
         written = f": write '{node.value}' in quotes" if isinstance(node, ScalarNode) else ""
-        self._problem(node, trail, f"a key must be text{written}")
+        self._add_problem(node, trail, f"a key must be text{written}")
         return None
 
-    def _duplicate(self, node: Node, first: Node, trail: Trail) -> None:
+    def _add_duplicate_key(self, node: Node, first: Node, trail: KeyPath) -> None:
         here, there = node.start_mark.line + 1, first.start_mark.line + 1
-        message = f"{quoted(str(trail[-1]))} is written twice: on line {there} and on line {here}"
-        self._problem(node, trail, message)
+        message = f"{quote(str(trail[-1]))} is written twice: on line {there} and on line {here}"
+        self._add_problem(node, trail, message)
 
-    def _problem(self, node: Node, trail: Trail, message: str) -> None:
-        line, column = _place(node.start_mark)
+    def _add_problem(self, node: Node, trail: KeyPath, message: str) -> None:
+        line, column = _position(node.start_mark)
         self._document.problems.append(
-            Problem(self._document.file, line, column, spelled(trail), message)
+            Problem(self._document.file, line, column, format_path(trail), message)
         )
 
     @contextmanager
-    def _inside(self, node: Node) -> Iterator[None]:
+    def _enter(self, node: Node) -> Iterator[None]:
         if any(node is outer for outer in self._open):
-            raise _Unreadable("holds an alias that contains itself", _place(node.start_mark))
-        self._count(1, node)
+            raise _UnreadableError(
+                "holds an alias that contains itself", _position(node.start_mark)
+            )
+        self._count_nodes(1, node)
         self._open.append(node)
         yield
         self._open.pop()
 
-    def _count(self, more: int, node: Node) -> None:
+    def _count_nodes(self, more: int, node: Node) -> None:
         self._nodes += more
-        _bound(self._nodes, len(self._open), node.start_mark)
+        _check_bounds(self._nodes, len(self._open), node.start_mark)
 
 
 def _is_merge(node: Node) -> bool:
     return isinstance(node, ScalarNode) and node.style is None and node.value == _MERGE
 
 
-def _scalar(node: ScalarNode) -> str | int | bool | None:
+def _parse_scalar(node: ScalarNode) -> str | int | bool | None:
     text: str = node.value
     if node.style is not None:
         return text

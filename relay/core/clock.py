@@ -11,8 +11,8 @@ class SteadyClock:
     """
 
     def __init__(self) -> None:
-        self._begun_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._boot_time_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def now_ns(self) -> int:
         """Nanoseconds since 1970, never less than before."""
-        return self._begun_ns + time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return self._boot_time_ns + time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -35,11 +35,11 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Its own stop signal, once somebody needed to know."""
 
     @property
-    def dead(self) -> bool:
+    def is_dead(self) -> bool:
         """Whether it has died since its last start."""
         return self.died_ns is not None and self.died_ns >= (self.started_ns or 0)
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether it was started and has not died since."""
-        return self.started_ns is not None and not self.dead
+        return self.started_ns is not None and not self.is_dead

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
-def system_words(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """What the system says of a failure, without what libraries add to it."""
     if (tls := _tls_error(error)) is not None:
         return f"TLS: {tls.reason or tls}"

@@ -35,7 +35,7 @@ class Origin(StrEnum):
     """No event told of it: reconciliation found its effect."""
 
 
-class Why(StrEnum):
+class GapReason(StrEnum):
     """Why something may be missing: the reason of a ``gap``."""
 
     HISTORY_OVERRUN = "history_overrun"
@@ -74,7 +74,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened, normalised: the same words for every engine and API version."""
 
     id: str
-    """``evt_`` and 32 hex digits; the same for the same event, for ever (see `event_id`)."""
+    """``evt_`` and 32 hex digits; the same for the same event, for ever (see `make_event_id`)."""
     engine: str
     """The name that the configuration gives the engine."""
     host: str
@@ -100,14 +100,14 @@ TYPE_RELAY = "relay"
 """The type of relay's own happenings; only a match that names it takes them."""
 
 
-OWN_ENGINE = "relay"
+RELAY_ENGINE = "relay"
 """The engine that events about relay as a whole carry."""
 
 HEARTBEAT = "heartbeat"
 """The action that says nothing but that relay lives: a newer one makes all before it worthless."""
 
 
-def event_id(
+def make_event_id(
     engine: str,
     time_ns: int,
     type_: str,
@@ -126,7 +126,7 @@ def event_id(
     return "evt_" + hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
-def happening(
+def make_self_event(
     action: str,
     *,
     engine: str,
@@ -138,7 +138,7 @@ def happening(
     """An event of ``type: relay``: something that happened to relay itself."""
     facts = dict(attributes or {})
     return Event(
-        id=event_id(engine, time_ns, TYPE_RELAY, action, "", facts),
+        id=make_event_id(engine, time_ns, TYPE_RELAY, action, "", facts),
         engine=engine,
         host=host,
         type=TYPE_RELAY,
@@ -150,13 +150,13 @@ def happening(
     )
 
 
-def rfc3339(time_ns: int) -> str:
+def format_rfc3339(time_ns: int) -> str:
     """``time_ns`` in UTC with all nine digits, as in ``2026-11-23T06:48:34.938518046Z``."""
     seconds, nanos = divmod(time_ns, 1_000_000_000)
-    return f"{_to_the_second(seconds)}.{nanos:09d}Z"
+    return f"{_format_second(seconds)}.{nanos:09d}Z"
 
 
 @lru_cache(maxsize=16)
-def _to_the_second(seconds: int) -> str:
+def _format_second(seconds: int) -> str:
     """Most of what is told one after the other happened in the same second."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

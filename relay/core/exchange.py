@@ -56,7 +56,7 @@ class Reason(StrEnum):
 
     OK = "ok"
     TIMEOUT = "timeout"
-    NAME = "name_not_found"
+    NAME_NOT_FOUND = "name_not_found"
     """The host has no address."""
     TLS = "tls"
     """No secure connection: the certificate is not accepted, or it is no TLS at all."""
@@ -78,7 +78,7 @@ class Reason(StrEnum):
     """It was tried for as long as ``retry.max_age`` allows."""
     ATTEMPTS = "attempts"
     """It was tried as often as ``retry.max_attempts`` allows."""
-    REMOVED = "destination_removed"
+    DESTINATION_REMOVED = "destination_removed"
     """Its destination was taken out of the configuration."""
 
 
@@ -106,7 +106,7 @@ class Dead:
     """It is given up and kept."""
 
     reason: Reason
-    last: Reason | None = None
+    last_reason: Reason | None = None
     """What the last attempt came to, where it is given up for its age or its attempts."""
     pause_s: float = 0.0
     """As of `Retry`."""
@@ -115,6 +115,6 @@ class Dead:
 Outcome = Delivered | Retry | Dead
 
 
-def kind(outcome: Outcome) -> str:
+def outcome_kind(outcome: Outcome) -> str:
     """The outcome in one word for logs and metrics: ``delivered``, ``retry`` or ``dead``."""
     return type(outcome).__name__.lower()

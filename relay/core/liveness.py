@@ -5,27 +5,27 @@ from contextlib import contextmanager
 from time import monotonic
 
 
-class Pulse:
+class LoopMonitor:
     """Of one loop, which says when it begins a round and when it waits for something to do."""
 
     def __init__(self, now_s: Callable[[], float] = monotonic) -> None:
         self._now_s = now_s
-        self._since_s: float | None = now_s()
+        self._iteration_start_s: float | None = now_s()
 
-    def beat(self) -> None:
+    def iteration_started(self) -> None:
         """A round begins."""
-        self._since_s = self._now_s()
+        self._iteration_start_s = self._now_s()
 
     @contextmanager
-    def resting(self) -> Iterator[None]:
+    def idle(self) -> Iterator[None]:
         """Nothing is to be done, which may last; what comes after is a round."""
-        self._since_s = None
+        self._iteration_start_s = None
         try:
             yield
         finally:
-            self.beat()
+            self.iteration_started()
 
     @property
     def busy_s(self) -> float:
         """How long it has been in the same round; 0.0 where it waits for something to do."""
-        return 0.0 if self._since_s is None else self._now_s() - self._since_s
+        return 0.0 if self._iteration_start_s is None else self._now_s() - self._iteration_start_s

@@ -68,12 +68,12 @@ class Notification(msgspec.Struct, frozen=True):
     """What its route says of it; None leaves it to its event (see `severity`)."""
 
 
-def notify(
+def build_notification(
     route: str, event: Event, include: Include | None = None, severity: Severity | None = None
 ) -> Notification:
     """The notification of one event by one route."""
     return Notification(
-        id=notification_id(route, event.id),
+        id=make_notification_id(route, event.id),
         route=route,
         events=(event,),
         include=include,
@@ -81,18 +81,18 @@ def notify(
     )
 
 
-def notification_id(route: str, *event_ids: str) -> str:
+def make_notification_id(route: str, *event_ids: str) -> str:
     """The id of a notification: of its route and its events, and of nothing that could change."""
     identity = "\0".join((route, *event_ids)).encode()
     return "ntf_" + hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
-def severity(notification: Notification) -> Severity:
+def resolve_severity(notification: Notification) -> Severity:
     """How much it matters: what its route says, else what its first event is."""
-    return notification.severity or nature(notification.events[0])
+    return notification.severity or default_severity(notification.events[0])
 
 
-def nature(event: Event) -> Severity:
+def default_severity(event: Event) -> Severity:
     """How much an event matters, from its action and cause.
 
     Critical: a container was killed for memory, crashed, or fails its health check; relay lost

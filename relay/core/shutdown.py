@@ -13,21 +13,21 @@ DRAIN_S = 5
 
 
 @dataclass(slots=True)
-class Stop:
+class Shutdown:
     """Being told to stop, once or more."""
 
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = field(default_factory=asyncio.Event)
+    forced: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Stop; asked again, stop without waiting for what is under way."""
-        if self.asked.is_set():
-            self.hurried.set()
-        self.asked.set()
+        if self.requested.is_set():
+            self.forced.set()
+        self.requested.set()
 
-    async def allows(self, work: Coroutine[Any, Any, T]) -> T | None:
+    async def run_unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What the work returns, or raises; None, without waiting for it, once told to stop."""
-        working, asked = asyncio.ensure_future(work), asyncio.ensure_future(self.asked.wait())
+        working, asked = asyncio.ensure_future(work), asyncio.ensure_future(self.requested.wait())
         try:
             await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
             return working.result() if working.done() else None
@@ -36,23 +36,23 @@ class Stop:
                 task.cancel()
             await asyncio.wait({working, asked})
 
-    def on_signals(self, *others: signal.Signals) -> None:
+    def handle_signals(self, *others: signal.Signals) -> None:
         """Stop on SIGTERM, SIGINT, and others."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, *others):
-            loop.add_signal_handler(number, self.ask)
+            loop.add_signal_handler(number, self.request)
 
 
-async def finish(tasks: list[asyncio.Task[None]], stop: Stop, ends_s: float) -> None:
+async def drain(tasks: list[asyncio.Task[None]], shutdown: Shutdown, deadline_s: float) -> None:
     """Let the tasks end by themselves until ``ends_s`` or a second request; then cancel them.
 
     What is not finished is the engine's to repeat or in the store: the next start does it.
     """
     if not tasks:
         return
-    hurried = asyncio.ensure_future(stop.hurried.wait())
+    hurried = asyncio.ensure_future(shutdown.forced.wait())
     finished = asyncio.ensure_future(asyncio.wait(tasks))
-    left_s = max(0.0, ends_s - asyncio.get_running_loop().time())
+    left_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
     await asyncio.wait({hurried, finished}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
     for task in (hurried, finished, *tasks):
         task.cancel()

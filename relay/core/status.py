@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from relay.core.counters import EngineTally
+from relay.core.counters import EngineCounters
 
 
-class Condition(msgspec.Struct, frozen=True):
+class DestinationStatus(msgspec.Struct, frozen=True):
     """Whether it is sent to, and if not, since or until when. Times are those of deliveries."""
 
     stopped: bool = False
@@ -19,7 +19,7 @@ class Condition(msgspec.Struct, frozen=True):
     """Nothing is sent before then; None where nothing is waited for."""
 
 
-class Listening(msgspec.Struct, frozen=True):
+class StreamStatus(msgspec.Struct, frozen=True):
     """How a relay that runs hears an engine; what is counted began with its start."""
 
     is_open: bool
@@ -30,19 +30,19 @@ class Listening(msgspec.Struct, frozen=True):
     reconnects: int
 
 
-class EngineReport(msgspec.Struct, frozen=True):
+class EngineStatus(msgspec.Struct, frozen=True):
     """How it is with one engine."""
 
     position_ns: int | None
     """Up to when its events were taken in, by its own time; None for one that was never heard."""
-    listening: Listening | None = None
+    listening: StreamStatus | None = None
     """None where no relay runs."""
 
 
-class Report(msgspec.Struct, frozen=True):
+class DaemonStatus(msgspec.Struct, frozen=True):
     """How it is with relay, but for what is for destinations."""
 
-    engines: Mapping[str, EngineReport]
+    engines: Mapping[str, EngineStatus]
     version: str | None = None
     """The relay's that runs; None where none does."""
     store_failing: str | None = None
@@ -54,8 +54,8 @@ class Report(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class EngineSnapshot:
     """One engine's."""
 
-    tally: EngineTally
+    counters: EngineCounters
     is_open: bool

@@ -12,25 +12,25 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from relay.admin.status import Loading
+from relay.admin.status import ReloadStatus
 from relay.config import Config
 from relay.core.errors import RelayError
-from relay.daemon.supervisor import Works
-from relay.daemon.topology import Plan, check_fixed
+from relay.daemon.supervisor import Supervisor
+from relay.daemon.topology import Topology, check_reloadable
 
 log = structlog.get_logger()
 
-READ_S = 30.0
+READ_TIMEOUT_S = 30.0
 """How long it may take."""
 
 T = TypeVar("T")
 
 
-class NotRead(RelayError):
+class ReadTimeout(RelayError):
     """It took too long."""
 
 
-class Reader:
+class FileReader:
     """Reads one time after the other, in a thread of its own each time.
 
     A disk that hangs holds up neither the loop nor relay's end, takes no thread from those that
@@ -41,23 +41,23 @@ class Reader:
         self._latest: asyncio.Future[Any] | None = None
 
     async def read(self, work: Callable[[], T]) -> T:
-        """What it returns or raises. Raises `NotRead` after `READ_S`."""
+        """What it returns or raises. Raises `ReadTimeout` after `READ_TIMEOUT_S`."""
         try:
-            async with asyncio.timeout(READ_S):
+            async with asyncio.timeout(READ_TIMEOUT_S):
                 if self._latest is not None:
                     await asyncio.wait({self._latest})
-                self._latest = done = _begun(work)
+                self._latest = done = _start_thread(work)
                 return await asyncio.shield(done)
         except TimeoutError:
-            words = f"the configuration, and the files that it names, took more than {READ_S:g} s"
-            raise NotRead(words) from None
+            words = f"the configuration, and the files that it names, took more than {READ_TIMEOUT_S:g} s"
+            raise ReadTimeout(words) from None
 
 
-def _begun(work: Callable[[], T]) -> asyncio.Future[T]:
+def _start_thread(work: Callable[[], T]) -> asyncio.Future[T]:
     """Begin it; returns what has its outcome."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
-    done.add_done_callback(_heard)
+    done.add_done_callback(_retrieve_exception)
 
     def tell(outcome: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop has ended meanwhile
@@ -75,7 +75,7 @@ def _begun(work: Callable[[], T]) -> asyncio.Future[T]:
     return done
 
 
-def _heard(done: asyncio.Future[Any]) -> None:
+def _retrieve_exception(done: asyncio.Future[Any]) -> None:
     """What comes after nobody waits for it any more is no surprise."""
     if not done.cancelled():
         done.exception()
@@ -90,65 +90,65 @@ class ReloadFailed(RelayError):
 
 
 @dataclass(slots=True)
-class Source:
+class ConfigSource:
     """Where the configuration comes from."""
 
     read: Callable[[], Config]
     """Reads it again; raises `ConfigError`. May wait for a disk."""
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it is to be read again."""
 
-    def on_signal(self) -> None:
+    def handle_sighup(self) -> None:
         """Read it again on SIGHUP."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.asked.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.requested.set)
 
 
-class Onlooker(Protocol):
+class ReloadObserver(Protocol):
     """Who is told that a reload is under way."""
 
-    def reloading(self) -> None:
+    def reload_started(self) -> None:
         """It begins."""
         ...
 
-    def reloaded(self) -> None:
+    def reload_finished(self) -> None:
         """It is over, whatever came of it."""
         ...
 
 
-Prepare = Callable[[Config], Awaitable[Plan]]
+Prepare = Callable[[Config], Awaitable[Topology]]
 """Does all that can fail. Raises `RelayError`; then nothing has changed."""
 
 
-class Reloader:
+class ReloadController:
     """Reloads, one time after the other; whoever asks while one is under way gets the next."""
 
     def __init__(
         self,
-        source: Source | None,
-        works: Works,
-        reader: Reader,
+        source: ConfigSource | None,
+        works: Supervisor,
+        reader: FileReader,
         prepare: Prepare,
-        onlooker: Onlooker,
+        onlooker: ReloadObserver,
     ) -> None:
         """``source`` is None where there is no file: nothing can be read again."""
         self._source = source
         self._reader = reader
-        self._works = works
+        self._supervisor = works
         self._prepare = prepare
-        self._onlooker = onlooker
+        self._observer = onlooker
         self._waiting: list[asyncio.Future[Changes]] = []
-        self._answering: list[asyncio.Future[Changes]] = []
-        self._ended = False
+        self._current: list[asyncio.Future[Changes]] = []
+        self._closed = False
 
     async def reload(self) -> Changes:
         """Reload as soon as it can be. Raises `RelayError`; then nothing has changed."""
         if self._source is None:
             raise ReloadFailed("relay runs without a configuration file: there is none to read")
-        if self._ended:
-            raise _stopping()
+        if self._closed:
+            raise _stopping_error()
         done: asyncio.Future[Changes] = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
-        self._source.asked.set()
+        self._source.requested.set()
         return await done
 
     async def run(self) -> None:
@@ -157,26 +157,26 @@ class Reloader:
             return
         try:
             while True:
-                await self._source.asked.wait()
-                self._source.asked.clear()
-                self._answering, self._waiting = self._waiting, []
+                await self._source.requested.wait()
+                self._source.requested.clear()
+                self._current, self._waiting = self._waiting, []
                 await self._reload(self._source)
         finally:
-            self.end()
+            self.close()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Reload no more: whoever waits for it is told so."""
-        self._ended = True
-        self._answering += self._waiting
+        self._closed = True
+        self._current += self._waiting
         self._waiting = []
-        self._refuse(_stopping())
+        self._reject(_stopping_error())
 
-    async def _reload(self, source: Source) -> None:
-        self._onlooker.reloading()
+    async def _reload(self, source: ConfigSource) -> None:
+        self._observer.reload_started()
         try:
             config = await self._reader.read(source.read)
-            before = self._works.config
-            check_fixed(before, config)
+            before = self._supervisor.config
+            check_reloadable(before, config)
             plan = await self._prepare(config)
         except RelayError as error:
             self._fail(error)
@@ -185,39 +185,43 @@ class Reloader:
             kind = type(error).__name__  # its words can hold what must not be shown
             self._fail(ReloadFailed(f"an error in relay itself: {kind}; relay's log has all of it"))
         else:
-            closing = self._works.adopt(plan)
-            self._succeed(changes(before, plan))
-            await _close(closing)
+            closing = self._supervisor.apply(plan)
+            self._succeed(describe_changes(before, plan))
+            await _close_resources(closing)
         finally:
-            self._onlooker.reloaded()
+            self._observer.reload_finished()
 
     def _succeed(self, changed: Changes) -> None:
-        before = self._works.loading
-        self._works.loading = Loading(time_ns(), None, before.reloads + 1, before.failures)
+        before = self._supervisor.reload_status
+        self._supervisor.reload_status = ReloadStatus(
+            time_ns(), None, before.successes + 1, before.failures
+        )
         log.info("config.reloaded", changes=changed)
-        for asked in self._answering:
+        for asked in self._current:
             if not asked.done():
                 asked.set_result(changed)
 
     def _fail(self, error: RelayError) -> None:
-        before = self._works.loading
-        self._works.loading = replace(before, failed=str(error), failures=before.failures + 1)
+        before = self._supervisor.reload_status
+        self._supervisor.reload_status = replace(
+            before, last_error=str(error), failures=before.failures + 1
+        )
         for line in str(error).splitlines():
             log.error("config.problem", problem=line)
         log.error("config.reload_failed", in_force="the configuration from before")
-        self._refuse(error)
+        self._reject(error)
 
-    def _refuse(self, error: RelayError) -> None:
-        for asked in self._answering:
+    def _reject(self, error: RelayError) -> None:
+        for asked in self._current:
             if not asked.done():
                 asked.set_exception(error)
 
 
-def _stopping() -> ReloadFailed:
+def _stopping_error() -> ReloadFailed:
     return ReloadFailed("relay is stopping: its next start reads the configuration")
 
 
-async def _close(closing: AsyncExitStack) -> None:
+async def _close_resources(closing: AsyncExitStack) -> None:
     """What is no more in use and cannot be closed is not worth an end."""
     try:
         await closing.aclose()
@@ -225,19 +229,19 @@ async def _close(closing: AsyncExitStack) -> None:
         log.exception("config.not_closed")
 
 
-def changes(before: Config, plan: Plan) -> Changes:
+def describe_changes(before: Config, plan: Topology) -> Changes:
     """What a plan changes."""
     after = plan.config
-    reopened = {name for name in plan.opened if name in before.destinations}
+    reopened = {name for name in plan.new_clients if name in before.destinations}
     rest = ("ingest", "reconcile", "store", "admin", "heartbeat", "routes")
     return (
-        *_differences("engine", before.engines, after.engines),
-        *_differences("destination", before.destinations, after.destinations, reopened),
+        *_compare_named("engine", before.engines, after.engines),
+        *_compare_named("destination", before.destinations, after.destinations, reopened),
         *(f"{name} changed" for name in rest if getattr(before, name) != getattr(after, name)),
     )
 
 
-def _differences(
+def _compare_named(
     what: str,
     before: Mapping[str, object],
     after: Mapping[str, object],

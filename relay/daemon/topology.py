@@ -5,112 +5,119 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from relay.admin.listener import Door, Entrance
-from relay.config import Config, ConsoleDestination, Destination, Vendor
-from relay.core.counters import DestinationTally
+from relay.admin.listener import ActiveListener, ListenerSwitch
+from relay.config import Config, ConsoleDestination, Destination, ServiceDestination
+from relay.core.counters import DestinationCounters
 from relay.core.errors import RelayError
-from relay.delivery.client import Terminal, channel, renderer_of
-from relay.delivery.rate_limit import Valve
-from relay.delivery.runner import Outlet, Way
-from relay.destinations.catalog import Render
-from relay.ingest.docker.engine.endpoint import endpoints
-from relay.ingest.docker.session import Setup
+from relay.delivery.client import ConsoleOutput, make_renderer, open_client
+from relay.delivery.rate_limit import RateLimiter
+from relay.delivery.runner import Attachment, DestinationRunner
+from relay.destinations.catalog import Renderer
+from relay.ingest.docker.engine.endpoint import resolve_endpoints
+from relay.ingest.docker.session import EngineSpec
 from relay.routing.router import Router
 
-Opened = Callable[[Valve], Way]
+ClientFactory = Callable[[RateLimiter], Attachment]
 """A way that is open, but for the valve, which others may share once the plan is in force."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Topology:
     """What is to hold."""
 
     config: Config
     router: Router
-    setups: Mapping[str, Setup]
+    engine_specs: Mapping[str, EngineSpec]
     """Of every engine."""
-    opened: Mapping[str, Opened]
+    new_clients: Mapping[str, ClientFactory]
     """Of the destinations that are new or changed."""
-    reworded: Mapping[str, Render]
+    new_renderers: Mapping[str, Renderer]
     """Of those that are what they were and are told a route's words, which may be others."""
-    entrance: Entrance | None
-    """See `Door.opened`."""
+    new_listener: ActiveListener | None
+    """See `ListenerSwitch.prepare`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class TopologyInputs:
     """What takes its time to find out of a configuration."""
 
     router: Router
-    setups: Mapping[str, Setup]
+    engine_specs: Mapping[str, EngineSpec]
     """Of every engine."""
     certificates: Mapping[str, tuple[bytes, ...]]
-    """Of every destination; see `relay.delivery.runner.Way`."""
+    """Of every destination; see `relay.delivery.runner.Attachment`."""
 
 
-class Unreloadable(RelayError):
+class RestartRequired(RelayError):
     """What only another start can change."""
 
 
-def check_fixed(before: Config, after: Config) -> None:
-    """Raises `Unreloadable` where a relay that runs would have to use another store."""
+def check_reloadable(before: Config, after: Config) -> None:
+    """Raises `RestartRequired` where a relay that runs would have to use another store."""
     if before.store.path != after.store.path:
-        raise Unreloadable("store.path: another store takes another start: restart relay for it")
+        raise RestartRequired("store.path: another store takes another start: restart relay for it")
 
 
-def survey(config: Config, environ: Mapping[str, str]) -> Survey:
+def load_inputs(config: Config, environ: Mapping[str, str]) -> TopologyInputs:
     """Compile the routes and look at the files. Raises `EndpointError`; may wait for a disk."""
-    places = endpoints(config.engines, environ)
+    places = resolve_endpoints(config.engines, environ)
     setups = {
-        name: Setup(places[name], engine, config.ingest.buffer, config.reconcile)
+        name: EngineSpec(places[name], engine, config.ingest.buffer, config.reconcile)
         for name, engine in config.engines.items()
     }
-    certificates = {name: _certificates(to) for name, to in config.destinations.items()}
-    return Survey(Router(config.routes), setups, certificates)
+    certificates = {name: _read_certificates(to) for name, to in config.destinations.items()}
+    return TopologyInputs(Router(config.routes), setups, certificates)
 
 
-async def prepared(
+async def build_topology(
     config: Config,
-    found: Survey,
-    standing: Mapping[str, Outlet],
-    door: Door,
-    terminal: Terminal,
-) -> Plan:
+    found: TopologyInputs,
+    standing: Mapping[str, DestinationRunner],
+    door: ListenerSwitch,
+    terminal: ConsoleOutput,
+) -> Topology:
     """The plan of a configuration, beside the outlets that stand and the door.
 
-    Raises `TlsError` where a destination's certificates cannot be used, and `AdminError`. What was
+    Raises `TlsError` where a destination's certificates cannot be used, and `AdminListenerError`. What was
     opened until then is closed again.
     """
-    made: dict[str, Opened] = {}
+    made: dict[str, ClientFactory] = {}
     async with AsyncExitStack() as guard:
         for name, to in config.destinations.items():
             certificates = found.certificates[name]
             if not _is_unchanged(standing.get(name), to, certificates):
                 connections = await guard.enter_async_context(AsyncExitStack())
-                way = channel(name, to, config.routes, terminal, _tally(standing.get(name)))
+                way = open_client(
+                    name, to, config.routes, terminal, _counters_of(standing.get(name))
+                )
                 opened = await connections.enter_async_context(way)
-                made[name] = partial(Way, opened, connections, certificates)
+                made[name] = partial(Attachment, opened, connections, certificates)
         reworded = {
-            name: renderer_of(name, to, config.routes, terminal, standing[name].tally)
+            name: make_renderer(name, to, config.routes, terminal, standing[name].counters)
             for name, to in config.destinations.items()
-            if name not in made and isinstance(to, Vendor)
+            if name not in made and isinstance(to, ServiceDestination)
         }
-        entrance = await door.opened(config.admin, guard)
+        entrance = await door.prepare(config.admin, guard)
         guard.pop_all()  # whoever adopts the plan closes them
-    return Plan(config, found.router, found.setups, made, reworded, entrance)
+    return Topology(config, found.router, found.engine_specs, made, reworded, entrance)
 
 
-def _is_unchanged(outlet: Outlet | None, to: Destination, certificates: tuple[bytes, ...]) -> bool:
-    if outlet is None or outlet.way is None:
+def _is_unchanged(
+    outlet: DestinationRunner | None, to: Destination, certificates: tuple[bytes, ...]
+) -> bool:
+    if outlet is None or outlet.attachment is None:
         return False
-    return outlet.way.channel.destination == to and outlet.way.certificates == certificates
+    return (
+        outlet.attachment.client.destination == to
+        and outlet.attachment.certificates == certificates
+    )
 
 
-def _tally(outlet: Outlet | None) -> DestinationTally | None:
-    return None if outlet is None else outlet.tally
+def _counters_of(outlet: DestinationRunner | None) -> DestinationCounters | None:
+    return None if outlet is None else outlet.counters
 
 
-def _certificates(to: Destination) -> tuple[bytes, ...]:
+def _read_certificates(to: Destination) -> tuple[bytes, ...]:
     """Empty where one cannot be read: opening the channel says why."""
     if isinstance(to, ConsoleDestination) or to.tls is None:
         return ()

@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from relay.delivery.circuit_breaker import Turn
-from relay.store.records import Outbox, Settled
+from relay.delivery.circuit_breaker import HealthChange
+from relay.store.records import Ack, Outbox
 
-GATHER_S = 0.005
+LINGER_S = 0.005
 """How long an outcome waits for others: a commit of its own would hold up what is taken in."""
 
-ENOUGH = 16
+BATCH_SIZE = 16
 """So many wait for no others."""
 
 
-class Settling:
+class AckBatcher:
     """Has the outbox commit outcomes of one destination, in the order in which they came."""
 
     def __init__(
@@ -21,67 +21,73 @@ class Settling:
         destination: str,
         outbox: Outbox,
         now: Callable[[], int],
-        settled: Callable[[Iterable[int]], None],
+        on_committed: Callable[[Iterable[int]], None],
     ) -> None:
         """``settled`` is called with the numbers of those that are on disk."""
         self._destination = destination
         self._outbox = outbox
         self._now = now
-        self._settled = settled
-        self._outcomes: list[Settled] = []
-        self._turns: list[Turn] = []
-        self._some = asyncio.Event()
-        self._enough = asyncio.Event()
+        self._on_committed = on_committed
+        self._settled: list[Ack] = []
+        self._health_changes: list[HealthChange] = []
+        self._has_outcomes = asyncio.Event()
+        self._flush = asyncio.Event()
         self._closed = False
-        self._queued = False
+        self._successors_waiting = False
         """Whether something waited for what was committed last: something may for the next."""
 
-    def add(self, outcomes: Sequence[Settled], turn: Turn | None, *, last: bool) -> None:
+    def add(
+        self, settled: Sequence[Ack], health_change: HealthChange | None, *, is_last: bool
+    ) -> None:
         """These go into the next commit, and behind it what they mean for the destination.
 
         They wait for no others if they are the ``last``, as far as is known, and something waits
         for them.
         """
-        self._outcomes += outcomes
-        if turn is not None:
-            self._turns.append(turn)
-        self._some.set()
-        if len(self._outcomes) >= ENOUGH or turn is not None or (last and self._queued):
-            self._enough.set()
+        self._settled += settled
+        if health_change is not None:
+            self._health_changes.append(health_change)
+        self._has_outcomes.set()
+        if (
+            len(self._settled) >= BATCH_SIZE
+            or health_change is not None
+            or (is_last and self._successors_waiting)
+        ):
+            self._flush.set()
 
     def close(self) -> None:
         """No more come."""
         self._closed = True
-        self._some.set()
-        self._enough.set()
+        self._has_outcomes.set()
+        self._flush.set()
 
     async def run(self) -> None:
         """Commit until all is committed and no more come."""
-        while await self._gather():
-            outcomes, self._outcomes = self._outcomes, []
-            turns, self._turns = self._turns, []
-            self._queued = await self._outbox.settle(outcomes, self._now())
-            for turn in turns:
-                await self._keep(turn)
-            self._settled(outcome.delivery.seq for outcome in outcomes)
+        while await self._wait_for_batch():
+            settled, self._settled = self._settled, []
+            health_changes, self._health_changes = self._health_changes, []
+            self._successors_waiting = await self._outbox.ack(settled, self._now())
+            for health_change in health_changes:
+                await self._save_health_change(health_change)
+            self._on_committed(outcome.delivery.seq for outcome in settled)
 
-    async def _gather(self) -> bool:
+    async def _wait_for_batch(self) -> bool:
         """Whether there are outcomes; waits for the first of them, and a little for others."""
-        await self._some.wait()
+        await self._has_outcomes.wait()
         try:
-            async with asyncio.timeout(GATHER_S):
-                await self._enough.wait()
+            async with asyncio.timeout(LINGER_S):
+                await self._flush.wait()
         except TimeoutError:
             pass
         if not self._closed:
-            self._some.clear()
-            self._enough.clear()
-        return bool(self._outcomes)
+            self._has_outcomes.clear()
+            self._flush.clear()
+        return bool(self._settled)
 
-    async def _keep(self, turn: Turn) -> None:
-        match turn:
-            case Turn.FAILING:
-                await self._outbox.begin_episode(self._destination, self._now())
-            case Turn.RECOVERED:
-                await self._outbox.end_episode(self._destination)
-                await self._outbox.hurry(self._destination, self._now())
+    async def _save_health_change(self, health_change: HealthChange) -> None:
+        match health_change:
+            case HealthChange.FAILING:
+                await self._outbox.begin_outage(self._destination, self._now())
+            case HealthChange.RECOVERED:
+                await self._outbox.end_outage(self._destination)
+                await self._outbox.retry_now(self._destination, self._now())

@@ -9,29 +9,29 @@ from typing import BinaryIO
 import structlog
 
 from relay.config import BatchConfig, ConsoleDestination, Destination, HttpDestination, Route
-from relay.core.counters import DestinationTally
+from relay.core.counters import DestinationCounters
 from relay.core.exchange import Outcome, Request, Response
 from relay.core.notification import Notification
 from relay.delivery.batching import batch_id
-from relay.delivery.console import terminal_sender
-from relay.delivery.http.sender import Sender, http_sender
-from relay.delivery.retry import Attempt, judge
-from relay.delivery.signing import Sign, signer, stamped
-from relay.destinations.catalog import Render, renderer
-from relay.destinations.common.batch import together
-from relay.destinations.responses import DIALECTS, plain
+from relay.delivery.console import open_console_sender
+from relay.delivery.http.sender import Sender, open_http_sender
+from relay.delivery.retry import Attempt, classify
+from relay.delivery.signing import Signer, add_webhook_headers, make_signer
+from relay.destinations.catalog import Renderer, build_renderer
+from relay.destinations.common.batch import join_bodies
+from relay.destinations.responses import RESPONSE_PARSERS, status_only
 
 log = structlog.get_logger()
 
-Written = tuple[str, Request]
+RenderedNotification = tuple[str, Request]
 """A notification's id, and what it would be sent as by itself."""
 
-TELL_EVERY_S = 60
+TEMPLATE_WARNING_INTERVAL_S = 60
 """How often the same template is said to have failed at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terminal:
+class ConsoleOutput:
     """Where the console destination writes."""
 
     stream: BinaryIO
@@ -40,15 +40,15 @@ class Terminal:
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class DestinationClient:
     """All that it takes to reach a destination."""
 
     name: str
     destination: Destination
-    render: Render
+    render: Renderer
     sender: Sender
-    sign: Sign | None = None
-    tally: DestinationTally = field(default_factory=DestinationTally)
+    sign: Signer | None = None
+    counters: DestinationCounters = field(default_factory=DestinationCounters)
 
     @property
     def batch(self) -> BatchConfig | None:
@@ -57,62 +57,64 @@ class Channel:
 
     async def send(self, notification: Notification) -> Response:
         """Render the notification and send it once, as `post` does."""
-        return await self.post([(notification.id, self.render(notification))])
+        return await self.send_rendered([(notification.id, self.render(notification))])
 
-    async def post(self, written: Sequence[Written]) -> Response:
+    async def send_rendered(self, rendered: Sequence[RenderedNotification]) -> Response:
         """Send what was rendered in one request, once, stamped with the time of the wall clock.
 
         It is one notification, unless they go in batches.
         """
         if self.batch is None:
-            ((id_, request),) = written
+            ((id_, request),) = rendered
         else:
-            id_ = batch_id(id_ for id_, _ in written)
-            request = together([request for _, request in written])
-        return await self.sender.send(stamped(request, id_, time_ns(), self.sign))
+            id_ = batch_id(id_ for id_, _ in rendered)
+            request = join_bodies([request for _, request in rendered])
+        return await self.sender.send(add_webhook_headers(request, id_, time_ns(), self.sign))
 
-    def judge(self, response: Response, attempt: Attempt) -> Outcome:
+    def classify(self, response: Response, attempt: Attempt) -> Outcome:
         """What an answer of this destination means."""
-        dialect = DIALECTS.get(self.destination.type, plain)
-        return judge(response, attempt, self.destination.retry, dialect)
+        parse_hint = RESPONSE_PARSERS.get(self.destination.type, status_only)
+        return classify(response, attempt, self.destination.retry, parse_hint)
 
 
 @asynccontextmanager
-async def channel(
+async def open_client(
     name: str,
     destination: Destination,
     routes: Sequence[Route],
-    terminal: Terminal,
-    tally: DestinationTally | None = None,
-) -> AsyncIterator[Channel]:
+    console: ConsoleOutput,
+    counters: DestinationCounters | None = None,
+) -> AsyncIterator[DestinationClient]:
     """The way to a destination, with connections of its own; it counts on in ``tally``.
 
     Raises `TlsError` where the destination's certificates cannot be used.
     """
-    counted = tally or DestinationTally()
-    render = renderer_of(name, destination, routes, terminal, counted)
+    counted = counters or DestinationCounters()
+    render = make_renderer(name, destination, routes, console, counted)
     if isinstance(destination, ConsoleDestination):
-        async with terminal_sender(terminal.stream) as printer:
-            yield Channel(name, destination, render, printer, tally=counted)
+        async with open_console_sender(console.stream) as sender:
+            yield DestinationClient(name, destination, render, sender, counters=counted)
     else:
-        async with http_sender(destination) as http:
-            yield Channel(name, destination, render, http, signer(destination), counted)
+        async with open_http_sender(destination) as sender:
+            yield DestinationClient(
+                name, destination, render, sender, make_signer(destination), counted
+            )
 
 
-def renderer_of(
+def make_renderer(
     name: str,
     destination: Destination,
     routes: Sequence[Route],
-    terminal: Terminal,
-    tally: DestinationTally,
-) -> Render:
+    console: ConsoleOutput,
+    counters: DestinationCounters,
+) -> Renderer:
     """What renders for a destination; templates that fail are counted, and told now and then."""
-    told_s: dict[str, float] = {}
+    next_warning_s: dict[str, float] = {}
 
-    def failed(where: str, why: str) -> None:
-        tally.template_failures += 1
-        if monotonic() >= told_s.get(where, 0.0):
-            told_s[where] = monotonic() + TELL_EVERY_S
+    def on_failure(where: str, why: str) -> None:
+        counters.template_failures += 1
+        if monotonic() >= next_warning_s.get(where, 0.0):
+            next_warning_s[where] = monotonic() + TEMPLATE_WARNING_INTERVAL_S
             log.warning("template.failed", destination=name, template=where, error=why)
 
-    return renderer(destination, routes, colour=terminal.colour, failed=failed)
+    return build_renderer(destination, routes, colour=console.colour, on_template_error=on_failure)

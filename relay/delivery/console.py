@@ -10,7 +10,7 @@ from typing import BinaryIO
 from relay.core.exchange import Reason, Request, Response
 
 
-class TerminalSender:
+class ConsoleSender:
     """A `Sender` to an unbuffered stream, such as standard output.
 
     It writes in a daemon thread of its own, because a terminal that was paused, or a pipe that
@@ -40,7 +40,7 @@ class TerminalSender:
             body, done = job
             response = self._write(body)
             if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_resolve, done, response)
+                self._loop.call_soon_threadsafe(_set_result, done, response)
 
     def _write(self, body: bytes) -> Response:
         try:
@@ -51,15 +51,15 @@ class TerminalSender:
         return Response(200)
 
 
-def _resolve(done: asyncio.Future[Response], response: Response) -> None:
+def _set_result(done: asyncio.Future[Response], response: Response) -> None:
     if not done.done():
         done.set_result(response)
 
 
 @asynccontextmanager
-async def terminal_sender(stream: BinaryIO) -> AsyncIterator[TerminalSender]:
+async def open_console_sender(stream: BinaryIO) -> AsyncIterator[ConsoleSender]:
     """A sender to the stream."""
-    sender = TerminalSender(stream)
+    sender = ConsoleSender(stream)
     try:
         yield sender
     finally:

@@ -35,7 +35,7 @@ class TokenBucket:
         self._next_s = max(self._next_s, now_s) + self.per_token_s
 
 
-class Valve:
+class RateLimiter:
     """What all that goes to one place has to pass: its rates, and what it asked for.
 
     Those that wait have turns: none takes two while another waits for one.
@@ -43,69 +43,69 @@ class Valve:
 
     def __init__(self, rates: Iterable[Rate] = ()) -> None:
         self._buckets = {rate: TokenBucket(rate) for rate in rates}
-        self._closed_until_s = float("-inf")
-        self._queue: list[object] = []
-        self._waiting: list[Callable[[], None]] = []
+        self._paused_until_s = float("-inf")
+        self._waiters: list[object] = []
+        self._callbacks: list[Callable[[], None]] = []
 
-    def on_change(self, wake: Callable[[], None]) -> None:
+    def on_change(self, callback: Callable[[], None]) -> None:
         """Call this when a wait may be shorter than it was said to be."""
-        self._waiting.append(wake)
+        self._callbacks.append(callback)
 
-    def part(self, who: object, wake: Callable[[], None]) -> None:
+    def unregister(self, waiter: object, callback: Callable[[], None]) -> None:
         """``who`` is no more, and is not called."""
-        self._waiting.remove(wake)
-        self.leave(who)
+        self._callbacks.remove(callback)
+        self.cancel_wait(waiter)
 
-    def bound(self, rates: Iterable[Rate]) -> None:
+    def set_rates(self, rates: Iterable[Rate]) -> None:
         """Let through as these say from now on; one that stays remembers what it let through."""
         self._buckets = {rate: self._buckets.get(rate) or TokenBucket(rate) for rate in rates}
-        self._wake()
+        self._notify()
 
-    def wait_s(self, who: object, now_s: float) -> float:
+    def wait_s(self, waiter: object, now_s: float) -> float:
         """How long until the next of ``who`` may go, which queues for it; 0 if it may go now."""
-        if who not in self._queue:
-            self._queue.append(who)
-        ahead = self._queue.index(who)
-        closed_s = self._closed_until_s - now_s
+        if waiter not in self._waiters:
+            self._waiters.append(waiter)
+        ahead = self._waiters.index(waiter)
+        paused_for_s = self._paused_until_s - now_s
         waits_s = (
             bucket.wait_s(now_s) + ahead * bucket.per_token_s
             for bucket in self._buckets.values()
             if ahead or bucket.wait_s(now_s)
         )
-        return max(0.0, closed_s, *waits_s)
+        return max(0.0, paused_for_s, *waits_s)
 
-    def spend(self, who: object, now_s: float) -> None:
+    def spend(self, waiter: object, now_s: float) -> None:
         """Let one of ``who`` go."""
-        if who in self._queue:
-            self._queue.remove(who)
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
         for bucket in self._buckets.values():
             bucket.spend(now_s)
 
-    def leave(self, who: object) -> None:
+    def cancel_wait(self, waiter: object) -> None:
         """``who`` has nothing that wants to go."""
-        if who in self._queue:
-            self._queue.remove(who)
-            self._wake()
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+            self._notify()
 
-    def close(self, until_s: float) -> None:
+    def pause(self, until_s: float) -> None:
         """Let nothing through before then."""
-        self._closed_until_s = max(self._closed_until_s, until_s)
+        self._paused_until_s = max(self._paused_until_s, until_s)
 
-    def open(self) -> None:
+    def end_pause(self) -> None:
         """Whatever the place asked for is over."""
-        self._closed_until_s = float("-inf")
-        self._wake()
+        self._paused_until_s = float("-inf")
+        self._notify()
 
-    def _wake(self) -> None:
-        for wake in self._waiting:
-            wake()
+    def _notify(self) -> None:
+        for callback in self._callbacks:
+            callback()
 
-    def closed_s(self, now_s: float) -> float:
+    def paused_for_s(self, now_s: float) -> float:
         """For how long it lets nothing through because it was closed."""
-        return max(0.0, self._closed_until_s - now_s)
+        return max(0.0, self._paused_until_s - now_s)
 
 
-class Valves:
+class RateLimiters:
     """One for each place that is sent to.
 
     Destinations with one URL host and path are one place, unless it is somebody else who takes what
@@ -113,30 +113,30 @@ class Valves:
     """
 
     def __init__(self) -> None:
-        self._of_places: dict[object, Valve] = {}
+        self._by_key: dict[object, RateLimiter] = {}
 
-    def arrange(self, destinations: Mapping[str, Destination]) -> dict[str, Valve]:
+    def assign(self, destinations: Mapping[str, Destination]) -> dict[str, RateLimiter]:
         """Those of these destinations, by name; a place that was known before keeps its own."""
-        places: defaultdict[object, dict[str, Rate | None]] = defaultdict(dict)
+        rates_by_key: defaultdict[object, dict[str, Rate | None]] = defaultdict(dict)
         for name, to in destinations.items():
-            places[_place(name, to)][name] = to.rate_limit
-        before, self._of_places = self._of_places, {}
-        arranged: dict[str, Valve] = {}
-        for place, rates in places.items():
-            valve = self._of_places[place] = before.get(place) or Valve()
-            valve.bound({rate for rate in rates.values() if rate is not None})
-            arranged.update(dict.fromkeys(rates, valve))
-        return arranged
+            rates_by_key[_sharing_key(name, to)][name] = to.rate_limit
+        before, self._by_key = self._by_key, {}
+        assigned: dict[str, RateLimiter] = {}
+        for key, rates in rates_by_key.items():
+            limiter = self._by_key[key] = before.get(key) or RateLimiter()
+            limiter.set_rates({rate for rate in rates.values() if rate is not None})
+            assigned.update(dict.fromkeys(rates, limiter))
+        return assigned
 
 
-def _place(name: str, to: Destination) -> object:
+def _sharing_key(name: str, to: Destination) -> object:
     if isinstance(to, ConsoleDestination):
         return name
     url = URL(to.endpoint)
-    return url.host, url.port, url.path, _addressee(to)
+    return url.host, url.port, url.path, _recipient(to)
 
 
-def _addressee(to: Destination) -> str:
+def _recipient(to: Destination) -> str:
     match to:
         case TelegramDestination():
             return to.chat_id

@@ -13,50 +13,56 @@ from urllib.parse import quote
 from pydantic import BaseModel, SecretStr
 from yarl import URL
 
-from relay.config import Destination, HttpDestination, WebDestination
+from relay.config import Destination, HttpDestination, WebhookDestination
 
 MASK = "•••"
-SHORTEST = 6
+MIN_SECRET_CHARS = 6
 """What is shorter tells nothing, and would be found in words that are no secret."""
-LIKELY = 12
+LIKELY_SECRET_CHARS = 12
 """What is as long is taken for a secret where there are other texts as well: in a URL's path, and
 in a body of the configuration's own."""
-LONGEST = 4096
+MAX_LOOKAHEAD_BYTES = 4096
 """Of a secret that is looked for where an answer is cut off."""
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\s+", re.DOTALL)
 
 
-class Scrubber:
+class Redactor:
     """Puts `MASK` in the place of secrets, however they are written."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
+        encodings = {spelling for secret in secrets for spelling in _encodings(secret)}
         # the longest first, since one can be a part of another
-        longest = sorted(spellings, key=len, reverse=True)
+        longest = sorted(encodings, key=len, reverse=True)
         self._pattern = re.compile(
             "|".join(re.escape(spelling) for spelling in longest) or r"(?!)", re.IGNORECASE
         )
-        self.reach = min(max((len(it.encode()) for it in spellings), default=0), LONGEST)
+        self.lookahead_bytes = min(
+            max((len(it.encode()) for it in encodings), default=0), MAX_LOOKAHEAD_BYTES
+        )
         """So many bytes behind a cut may belong to a secret that begins before it."""
 
-    def clean(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """``text`` without secrets."""
         return self._pattern.sub(MASK, text)
 
 
-def secrets_of(destination: Destination) -> set[str]:
+def collect_secrets(destination: Destination) -> set[str]:
     """All that a destination's configuration holds of secrets, and what is made of them."""
-    found = set(_inside(destination))
-    if isinstance(destination, WebDestination):
-        found |= set(_of_urls(destination))
-        found |= {base64.b64encode(pair.encode()).decode() for pair in _pairs(destination)}
+    found = set(_secret_values(destination))
+    if isinstance(destination, WebhookDestination):
+        found |= set(_url_secrets(destination))
+        found |= {
+            base64.b64encode(pair.encode()).decode() for pair in _basic_auth_pairs(destination)
+        }
     parts = {part for secret in found for part in _TEMPLATE.split(secret)}
-    secrets = {secret for secret in found | parts if len(secret) >= SHORTEST}
-    return secrets | {part for part in _of_body(destination) if len(part) >= LIKELY}
+    secrets = {secret for secret in found | parts if len(secret) >= MIN_SECRET_CHARS}
+    return secrets | {
+        part for part in _body_literals(destination) if len(part) >= LIKELY_SECRET_CHARS
+    }
 
 
-def _pairs(to: WebDestination) -> Iterator[str]:
+def _basic_auth_pairs(to: WebhookDestination) -> Iterator[str]:
     """Users with their passwords, as basic authorization sends them (RFC 7617, section 2)."""
     if (basic := to.basic_auth) is not None:
         yield f"{basic.username}:{basic.password.get_secret_value()}"
@@ -66,50 +72,50 @@ def _pairs(to: WebDestination) -> Iterator[str]:
             yield f"{url.user}:{url.password or ''}"
 
 
-def _inside(value: object) -> Iterator[str]:
+def _secret_values(value: object) -> Iterator[str]:
     match value:
         case SecretStr():
             yield value.get_secret_value()
         case BaseModel():
             for name in type(value).model_fields:
-                yield from _inside(getattr(value, name))
+                yield from _secret_values(getattr(value, name))
         case dict():
             for item in value.values():
-                yield from _inside(item)
+                yield from _secret_values(item)
         case tuple():
             for item in value:
-                yield from _inside(item)
+                yield from _secret_values(item)
 
 
-def _of_urls(to: WebDestination) -> Iterator[str]:
+def _url_secrets(to: WebhookDestination) -> Iterator[str]:
     """What of a URL is as good as all of it."""
     texts = [to.endpoint] + ([to.proxy.get_secret_value()] if to.proxy else [])
     for url in map(URL, texts):
         yield from (str(url), url.path_qs, url.raw_path_qs, url.password or "")
         yield from (value for _, value in url.query.items())
-        yield from (part for part in url.parts if len(part) >= LIKELY)
+        yield from (part for part in url.parts if len(part) >= LIKELY_SECRET_CHARS)
 
 
-def _of_body(destination: Destination) -> Iterator[str]:
+def _body_literals(destination: Destination) -> Iterator[str]:
     """The words of a body that is configured, but for what templates put there."""
     if isinstance(destination, HttpDestination):
-        for text in (*_texts(destination.body), destination.body_text or ""):
+        for text in (*_strings(destination.body), destination.body_text or ""):
             yield from _TEMPLATE.split(text)
 
 
-def _texts(tree: object) -> Iterator[str]:
+def _strings(tree: object) -> Iterator[str]:
     match tree:
         case str():
             yield tree
         case dict():
             for inner in tree.values():
-                yield from _texts(inner)
+                yield from _strings(inner)
         case list():
             for inner in tree:
-                yield from _texts(inner)
+                yield from _strings(inner)
 
 
-def _spellings(secret: str) -> Iterator[str]:
+def _encodings(secret: str) -> Iterator[str]:
     yield secret
     yield quote(secret)
     yield quote(secret, safe="")

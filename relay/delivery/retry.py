@@ -7,11 +7,11 @@ from email.utils import parsedate_to_datetime
 
 from relay.config import RetryConfig
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
-from relay.destinations.responses import Dialect, Said, plain
+from relay.destinations.responses import ResponseHint, ResponseParser, status_only
 
-_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+_DELAY_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 """RFC 9110, section 10.2.3, and the fractions that some write."""
-_ASKS_FOR_TIME = (429, 503)
+_RETRY_AFTER_STATUSES = (429, 503)
 """The statuses with which ``Retry-After`` speaks for the whole destination."""
 
 
@@ -19,18 +19,21 @@ _ASKS_FOR_TIME = (429, 503)
 class Attempt:
     """What is known of an attempt when it is judged."""
 
-    earlier: int
+    earlier_attempts: int
     """How many were made before it."""
     age_s: float
     """How long the delivery has existed."""
-    chance: float
+    random_fraction: float
     """A random number from 0 to 1, for the jitter."""
-    wall_s: float = 0.0
+    wall_clock_s: float = 0.0
     """The time of the wall clock, in seconds since 1970, for dates in an answer without one."""
 
 
-def judge(
-    response: Response, attempt: Attempt, policy: RetryConfig, dialect: Dialect = plain
+def classify(
+    response: Response,
+    attempt: Attempt,
+    policy: RetryConfig,
+    parse_hint: ResponseParser = status_only,
 ) -> Outcome:
     """What became of a delivery.
 
@@ -38,24 +41,24 @@ def judge(
     HTTP status are tried again, until ``max_age`` or ``max_attempts`` is reached. 410 waits for
     somebody to enable the destination. Everything else (redirects, other 4xx) is dead at once.
     """
-    said = dialect(response)
-    reason = _reason(response, said)
-    asked_s = asked_for_s(response, said, attempt.wall_s, policy)
+    hint = parse_hint(response)
+    reason = _response_reason(response, hint)
+    requested_s = requested_pause_s(response, hint, attempt.wall_clock_s, policy)
     match reason:
         case Reason.OK:
-            return Delivered(pause_s=asked_s)
+            return Delivered(pause_s=requested_s)
         case Reason.GONE:
             return Retry(0.0, reason)
         case Reason.REDIRECT | Reason.REFUSED | Reason.REJECTED:
-            return Dead(reason, pause_s=asked_s)
-    wait_s = max(asked_s, backoff_s(attempt, policy))
+            return Dead(reason, pause_s=requested_s)
+    wait_s = max(requested_s, backoff_s(attempt, policy))
     pause_s = 0.0
-    if asked_s or reason is Reason.RATE_LIMITED:
+    if requested_s or reason is Reason.RATE_LIMITED:
         # one that asks for next to no time, again and again, is not asked without end
-        pause_s = max(asked_s, policy.initial.total_seconds())
+        pause_s = max(requested_s, policy.initial.total_seconds())
     if attempt.age_s >= policy.max_age.total_seconds():
         return Dead(Reason.EXPIRED, reason, pause_s)
-    if policy.max_attempts is not None and attempt.earlier + 1 >= policy.max_attempts:
+    if policy.max_attempts is not None and attempt.earlier_attempts + 1 >= policy.max_attempts:
         return Dead(Reason.ATTEMPTS, reason, pause_s)
     return Retry(wait_s, reason, pause_s)
 
@@ -64,29 +67,31 @@ def backoff_s(attempt: Attempt, policy: RetryConfig) -> float:
     """How long to wait after an attempt: from ``initial``, growing to ``max``, with jitter."""
     initial_s, max_s = policy.initial.total_seconds(), policy.max.total_seconds()
     try:
-        wait_s = min(initial_s * policy.factor**attempt.earlier, max_s)
+        wait_s = min(initial_s * policy.factor**attempt.earlier_attempts, max_s)
     except OverflowError:
         wait_s = max_s
-    return wait_s * (1 + policy.jitter * (2 * attempt.chance - 1))
+    return wait_s * (1 + policy.jitter * (2 * attempt.random_fraction - 1))
 
 
-def asked_for_s(response: Response, said: Said, wall_s: float, policy: RetryConfig) -> float:
+def requested_pause_s(
+    response: Response, hint: ResponseHint, wall_clock_s: float, policy: RetryConfig
+) -> float:
     """How long the destination wants to be left alone; 0 where it does not say."""
-    waits = [said.after_s or 0.0]
-    if (said.status or response.status) in _ASKS_FOR_TIME:
-        waits.append(_retry_after_s(response, wall_s))
+    waits = [hint.retry_after_s or 0.0]
+    if (hint.status or response.status) in _RETRY_AFTER_STATUSES:
+        waits.append(_retry_after_s(response, wall_clock_s))
     return min(max(waits), policy.max_after.total_seconds())
 
 
-def _reason(response: Response, said: Said) -> Reason:
+def _response_reason(response: Response, hint: ResponseHint) -> Reason:
     if response.status is None:
         return response.failure or Reason.CONNECTION
-    if said.rejected and 200 <= response.status < 300:
+    if hint.is_rejected and 200 <= response.status < 300:
         return Reason.REJECTED
-    return _of_status(said.status or response.status)
+    return _status_reason(hint.status or response.status)
 
 
-def _of_status(status: int) -> Reason:
+def _status_reason(status: int) -> Reason:
     match status:
         case 429:
             return Reason.RATE_LIMITED
@@ -106,21 +111,21 @@ def _of_status(status: int) -> Reason:
             return Reason.UNAVAILABLE
 
 
-def _retry_after_s(response: Response, wall_s: float) -> float:
+def _retry_after_s(response: Response, wall_clock_s: float) -> float:
     """``Retry-After`` in seconds, given as such or as a date; 0 where it says neither.
 
     A date counts from the answer's own ``Date``: clocks differ.
     """
     text = response.headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(text):
+    if _DELAY_SECONDS.fullmatch(text):
         return float(text)
-    until_s = _moment_s(text)
+    until_s = _parse_date_s(text)
     if until_s is None:
         return 0.0
-    return max(0.0, until_s - (_moment_s(response.headers.get("date", "")) or wall_s))
+    return max(0.0, until_s - (_parse_date_s(response.headers.get("date", "")) or wall_clock_s))
 
 
-def _moment_s(text: str) -> float | None:
+def _parse_date_s(text: str) -> float | None:
     """An HTTP date in seconds since 1970."""
     try:
         moment = parsedate_to_datetime(text)

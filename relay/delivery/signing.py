@@ -9,22 +9,22 @@ from dataclasses import replace
 from relay.config import Destination, HttpDestination
 from relay.core.exchange import Request
 
-Sign = Callable[[Request, str, int], Mapping[str, str]]
+Signer = Callable[[Request, str, int], Mapping[str, str]]
 """The headers that sign a request, given its id and its time in seconds since 1970."""
 
 
-def signer(destination: Destination) -> Sign | None:
+def make_signer(destination: Destination) -> Signer | None:
     """What signs for a destination; None where nothing does."""
     if not isinstance(destination, HttpDestination) or not destination.signing_secret:
         return None
     secrets = [secret.get_secret_value() for secret in destination.signing_secret]
     if destination.sign == "github":
-        return lambda request, *_: github(request.body, secrets[0])
+        return lambda request, *_: sign_github(request.body, secrets[0])
     keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in secrets]
-    return lambda request, id_, time_s: standard(request.body, id_, time_s, keys)
+    return lambda request, id_, time_s: sign_standard(request.body, id_, time_s, keys)
 
 
-def standard(body: bytes, id_: str, time_s: int, keys: Sequence[bytes]) -> Mapping[str, str]:
+def sign_standard(body: bytes, id_: str, time_s: int, keys: Sequence[bytes]) -> Mapping[str, str]:
     """The Standard Webhooks specification's ``webhook-signature``, one signature for each key.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
@@ -35,7 +35,7 @@ def standard(body: bytes, id_: str, time_s: int, keys: Sequence[bytes]) -> Mappi
     return {"webhook-signature": " ".join(signatures)}
 
 
-def github(body: bytes, secret: str) -> Mapping[str, str]:
+def sign_github(body: bytes, secret: str) -> Mapping[str, str]:
     """The header with which GitHub signs its webhooks.
 
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
@@ -44,13 +44,15 @@ def github(body: bytes, secret: str) -> Mapping[str, str]:
     return {"X-Hub-Signature-256": f"sha256={digest}"}
 
 
-def stamped(request: Request, notification_id: str, now_ns: int, sign: Sign | None) -> Request:
+def add_webhook_headers(
+    request: Request, webhook_id: str, now_ns: int, sign: Signer | None
+) -> Request:
     """The request with its id, the attempt's time in whole seconds, and its signature.
 
     As the Standard Webhooks specification names them (standard-webhooks.md, "Webhook metadata").
     Nothing of the request may change behind this.
     """
     time_s = now_ns // 1_000_000_000
-    signature = {} if sign is None else sign(request, notification_id, time_s)
-    metadata = {"webhook-id": notification_id, "webhook-timestamp": str(time_s)}
+    signature = {} if sign is None else sign(request, webhook_id, time_s)
+    metadata = {"webhook-id": webhook_id, "webhook-timestamp": str(time_s)}
     return replace(request, headers={**request.headers, **metadata, **signature})

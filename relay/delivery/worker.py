@@ -8,383 +8,403 @@ from typing import Protocol
 
 import structlog
 
-from relay.core.counters import DestinationTally
+from relay.core.counters import DestinationCounters
 from relay.core.exchange import Delivered, Outcome, Reason, Response
-from relay.core.liveness import Pulse
-from relay.core.status import Condition
-from relay.delivery.acks import Settling
-from relay.delivery.attempt_log import buried, line, words
-from relay.delivery.batching import agreed, was_too_large
-from relay.delivery.circuit_breaker import Health, Turn, answered
-from relay.delivery.client import Channel
-from relay.delivery.prefetch import AtHand, Batch
-from relay.delivery.rate_limit import Valve
+from relay.core.liveness import LoopMonitor
+from relay.core.status import DestinationStatus
+from relay.delivery.acks import AckBatcher
+from relay.delivery.attempt_log import count_dead_letters, describe_failure, log_fields
+from relay.delivery.batching import align_retries, is_payload_too_large
+from relay.delivery.circuit_breaker import CircuitBreaker, HealthChange, root_reason
+from relay.delivery.client import DestinationClient
+from relay.delivery.prefetch import Batch, PrefetchBuffer
+from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.retry import Attempt
-from relay.destinations.catalog import Render
-from relay.store.records import Delivery, Outbox, Settled
+from relay.destinations.catalog import Renderer
+from relay.store.records import Ack, Delivery, Outbox
 
 log = structlog.get_logger()
 
-AT_ONCE = 64
+FETCH_SIZE = 64
 """How many deliveries are fetched from the store at once, where no more go in one request."""
 
-UNSETTLED = 32
+MAX_UNACKED = 32
 """How many that were answered may wait for the store, which takes them in together; after a crash
 they are sent once more."""
 
-NAP_S = 60.0
+MAX_WAIT_S = 60.0
 """The longest wait for a due time, and how often what is too old is looked for."""
 
-EVER_NS = 10**18
+FOREVER_NS = 10**18
 """Longer than anything waits."""
 
 
-class Gossip(Protocol):
+class DestinationObserver(Protocol):
     """Who is told what becomes of a destination; nothing of it waits."""
 
-    def turn(self, turn: Turn, destination: str, facts: Mapping[str, str]) -> None:
+    def health_changed(
+        self, change: HealthChange, destination: str, facts: Mapping[str, str]
+    ) -> None:
         """It began to fail, or works again."""
         ...
 
-    def bury(self, destination: str, reason: Reason, count: int = 1) -> None:
+    def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
         """Deliveries were given up."""
         ...
 
 
-class Lane:
+class DeliveryWorker:
     """Delivers to one destination, several at a time, those about one subject in order."""
 
     def __init__(
         self,
-        channel: Channel,
+        client: DestinationClient,
         outbox: Outbox,
-        valve: Valve,
-        gossip: Gossip,
+        rate_limiter: RateLimiter,
+        observer: DestinationObserver,
         now: Callable[[], int],
-        chance: Callable[[], float],
+        random_fraction: Callable[[], float],
     ) -> None:
         """``now`` is the clock by which deliveries are due; ``chance`` as in `Attempt`."""
-        self._channel = channel
+        self._client = client
         self._outbox = outbox
-        self._valve = valve
-        self._gossip = gossip
-        self._log = log.bind(destination=channel.name)
+        self._rate_limiter = rate_limiter
+        self._observer = observer
+        self._log = log.bind(destination=client.name)
         self._now = now
-        self._chance = chance
-        self._news = outbox.news(channel.name)
-        valve.on_change(self._news.ring)
-        self._ready = AtHand(channel.batch)
-        self._more = True
+        self._random_fraction = random_fraction
+        self._wakeup = outbox.wakeup(client.name)
+        rate_limiter.on_change(self._wakeup.notify)
+        self._prefetched = PrefetchBuffer(client.batch)
+        self._store_has_more = True
         """Whether the store may have something that is due and is not at hand."""
-        self._next_ns: int | None = None
+        self._next_due_ns: int | None = None
         """When something will be due that was not when the store was asked last."""
-        self._under_way: set[int] = set()
+        self._in_flight: set[int] = set()
         """Those that are sent, and those whose outcome is not in the store yet."""
-        self._unanswered = 0
+        self._open_requests = 0
         """How many requests are under way."""
-        self._settling = Settling(channel.name, outbox, now, self._settled)
-        self._health = Health(channel.destination.retry)
-        self._swept_s = float("-inf")
-        self._enabled = False
+        self._acks = AckBatcher(client.name, outbox, now, self._on_committed)
+        self._breaker = CircuitBreaker(client.destination.retry)
+        self._expired_at_s = float("-inf")
+        self._enable_requested = False
         self._stopping = False
-        self._leaving = False
-        self.pulse = Pulse()
+        self._detaching = False
+        self.loop_monitor = LoopMonitor()
 
     @property
-    def tally(self) -> DestinationTally:
+    def counters(self) -> DestinationCounters:
         """What came of the attempts so far."""
-        return self._channel.tally
+        return self._client.counters
 
     @property
     def name(self) -> str:
         """The destination's."""
-        return self._channel.name
+        return self._client.name
 
     @property
-    def condition(self) -> Condition:
+    def status(self) -> DestinationStatus:
         """How the destination is."""
         now_s = self._now_s()
-        stopped, failing = self._health.stopped, self._health.failing
-        wait_s = max(self._valve.closed_s(now_s), 0.0 if stopped else self._health.wait_s(now_s))
+        is_stopped, is_failing = self._breaker.is_stopped, self._breaker.is_failing
+        wait_s = max(
+            self._rate_limiter.paused_for_s(now_s),
+            0.0 if is_stopped else self._breaker.wait_s(now_s),
+        )
         resumes_ns = self._now() + int(wait_s * 1e9) if wait_s else None
-        return Condition(stopped, failing, resumes_ns)
+        return DestinationStatus(is_stopped, is_failing, resumes_ns)
 
     def enable(self) -> bool:
         """Send again at once, whatever the destination asked for; whether that was to wait."""
-        waited = self.condition != Condition()
-        self._health.enable(self._now_s())
-        self._valve.open()
-        self._enabled = True
-        self._news.ring()
-        return waited
+        was_waiting = self.status != DestinationStatus()
+        self._breaker.enable(self._now_s())
+        self._rate_limiter.end_pause()
+        self._enable_requested = True
+        self._wakeup.notify()
+        return was_waiting
 
     async def run(self) -> None:
         """Deliver until told to stop; then return when what is under way is settled."""
-        await self._resume()
+        await self._restore_state()
         try:
-            async with asyncio.TaskGroup() as settling:
-                settling.create_task(self._settling.run())
+            async with asyncio.TaskGroup() as acking:
+                acking.create_task(self._acks.run())
                 async with asyncio.TaskGroup() as attempts:
-                    await self._deliver_all(attempts)
-                self._settling.close()
+                    await self._run_loop(attempts)
+                self._acks.close()
         finally:
-            self._valve.part(self, self._news.ring)
+            self._rate_limiter.unregister(self, self._wakeup.notify)
 
-    async def _deliver_all(self, attempts: asyncio.TaskGroup) -> None:
+    async def _run_loop(self, attempts: asyncio.TaskGroup) -> None:
         stopping = False
         while not stopping:
             stopping = self._stopping
-            self._news.clear()
-            self._heed_news()
-            await self._begin_anew()
-            await self._sweep()
-            next_s = await self._fetch()
-            if self._leaving:
-                self._valve.leave(self)  # it has no turn while what is under way is settled
+            self._wakeup.clear()
+            self._take_wakeup()
+            await self._apply_enable()
+            await self._expire_old()
+            due_in_s = await self._fetch()
+            if self._detaching:
+                self._rate_limiter.cancel_wait(
+                    self
+                )  # it has no turn while what is under way is settled
                 return
-            limit_s = self._start(attempts)
-            if self._more and self._lacks_some() and self._may_begin():
+            blocked_s = self._start_attempts(attempts)
+            if self._store_has_more and self._needs_prefetch() and self._can_start():
                 continue
             if not self._stopping:
-                self._make_room()
-                await self._pause(min(next_s, limit_s))
+                self._grant_credit()
+                await self._wait(min(due_in_s, blocked_s))
 
     def stop(self) -> None:
         """Begin what is due and finds room, once more, and then no further attempt."""
         self._stopping = True
-        self._news.ring()
+        self._wakeup.notify()
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """Begin no further attempt: another lane goes on, or none."""
-        self._leaving = True
-        self._news.ring()
+        self._detaching = True
+        self._wakeup.notify()
 
-    def reword(self, render: Render) -> None:
+    def set_renderer(self, render: Renderer) -> None:
         """Say it so from here on."""
-        self._channel = replace(self._channel, render=render)
+        self._client = replace(self._client, render=render)
 
-    async def _resume(self) -> None:
+    async def _restore_state(self) -> None:
         """What the destination asked for holds across a restart, and an episode goes on."""
-        self._news.take()  # what another lane was told
+        self._wakeup.take()  # what another lane was told
         now_ns = self._now()
-        since_ns = (await self._outbox.episodes()).get(self.name)
+        since_ns = (await self._outbox.outages()).get(self.name)
         if since_ns is not None:
-            self._health.resume(since_ns / 1e9, now_ns / 1e9)
+            self._breaker.restore(since_ns / 1e9, now_ns / 1e9)
         until_ns = (await self._outbox.pauses(now_ns)).get(self.name)
         if until_ns is not None:
-            most_s = self._channel.destination.retry.max_after.total_seconds()
-            self._valve.close(min(until_ns / 1e9, now_ns / 1e9 + most_s))
+            max_s = self._client.destination.retry.max_after.total_seconds()
+            self._rate_limiter.pause(min(until_ns / 1e9, now_ns / 1e9 + max_s))
 
-    async def _begin_anew(self) -> None:
+    async def _apply_enable(self) -> None:
         """After `enable`: nothing that waits goes on waiting."""
-        if self._enabled:
-            self._enabled = False
+        if self._enable_requested:
+            self._enable_requested = False
             await self._outbox.end_pause(self.name)
-            await self._outbox.hurry(self.name, self._now())
+            await self._outbox.retry_now(self.name, self._now())
 
-    async def _sweep(self) -> None:
+    async def _expire_old(self) -> None:
         """Give up what is too old, where no attempt will: while the destination takes nothing."""
         now_s = self._now_s()
-        blocked = self._health.failing or self._valve.closed_s(now_s) > 0
-        if not blocked or now_s < self._swept_s + NAP_S:
+        is_blocked = self._breaker.is_failing or self._rate_limiter.paused_for_s(now_s) > 0
+        if not is_blocked or now_s < self._expired_at_s + MAX_WAIT_S:
             return
-        self._heed_news()
-        self._ready.put_down()  # what is under way is known, what is at hand would not be
-        self._more = True
-        age_ns = int(self._channel.destination.retry.max_age.total_seconds() * 1e9)
+        self._take_wakeup()
+        self._prefetched.clear()  # what is under way is known, what is at hand would not be
+        self._store_has_more = True
+        age_ns = int(self._client.destination.retry.max_age.total_seconds() * 1e9)
         now_ns = self._now()
-        expired = await self._outbox.expire(self.name, now_ns - age_ns, now_ns, self._under_way)
+        expired = await self._outbox.expire(self.name, now_ns - age_ns, now_ns, self._in_flight)
         if expired.count:
-            self.tally.swept += expired.count
+            self.counters.expired += expired.count
             log.warning("delivery.expired", destination=self.name, count=expired.count)
-            if others := expired.count - expired.own:
-                self._gossip.bury(self.name, Reason.EXPIRED, others)
+            if others := expired.count - expired.self_events:
+                self._observer.dead_lettered(self.name, Reason.EXPIRED, others)
         else:
-            self._swept_s = now_s
+            self._expired_at_s = now_s
 
-    def _heed_news(self) -> None:
+    def _take_wakeup(self) -> None:
         """Take what was handed over: nothing of it was fetched, for then there is no room."""
-        told = self._news.take()
-        self._more |= told.more
-        self._ready.add(told.fresh)
+        handover = self._wakeup.take()
+        self._store_has_more |= handover.needs_fetch
+        self._prefetched.add(handover.deliveries)
 
-    def _make_room(self) -> None:
+    def _grant_credit(self) -> None:
         """Let what is committed next be handed over, where nothing that is due comes before it."""
-        caught_up = not (self._more or self._health.probing or self._health.stopped)
-        self._news.make_room(max(0, self._most_at_hand - len(self._ready)) if caught_up else 0)
+        caught_up = not (
+            self._store_has_more or self._breaker.is_half_open or self._breaker.is_stopped
+        )
+        self._wakeup.grant(max(0, self._prefetch_size - len(self._prefetched)) if caught_up else 0)
 
     @property
-    def _most_at_hand(self) -> int:
-        return max(AT_ONCE, self._channel.destination.concurrency, self._ready.most)
+    def _prefetch_size(self) -> int:
+        return max(
+            FETCH_SIZE, self._client.destination.concurrency, self._prefetched.max_batch_size
+        )
 
     async def _fetch(self) -> float:
         """Get what is due, if too little is at hand; in how many seconds there will be more."""
         now_ns = self._now()
-        if self._next_ns is not None and self._next_ns <= now_ns:
-            self._more, self._next_ns = True, None
-        if self._health.stopped:
-            return NAP_S
-        if not self._lacks_some():
-            return self._next_s(now_ns)
-        most, until_ns = self._most_at_hand, now_ns
-        if self._health.probing:  # whatever is first finds out, when it is time for that
-            if (wait_s := self._health.wait_s(now_ns / 1e9)) > 0:
+        if self._next_due_ns is not None and self._next_due_ns <= now_ns:
+            self._store_has_more, self._next_due_ns = True, None
+        if self._breaker.is_stopped:
+            return MAX_WAIT_S
+        if not self._needs_prefetch():
+            return self._due_in_s(now_ns)
+        limit, until_ns = self._prefetch_size, now_ns
+        if self._breaker.is_half_open:  # whatever is first finds out, when it is time for that
+            if (wait_s := self._breaker.wait_s(now_ns / 1e9)) > 0:
                 return wait_s
-            most, until_ns = 1, now_ns + EVER_NS
-        elif not self._more:
-            return self._next_s(now_ns)
-        known = self._under_way | self._ready.seqs
-        due = await self._outbox.due(self._channel.name, until_ns, most, known)
-        self._ready.add(due.deliveries)
-        again_ns = now_ns + int(NAP_S * 1e9)  # whatever nobody told of
-        self._more = len(due.deliveries) == most
-        self._next_ns = min(due.next_ns or again_ns, again_ns)
-        self._heed_news()  # more may have come meanwhile
-        return self._next_s(now_ns)
+            limit, until_ns = 1, now_ns + FOREVER_NS
+        elif not self._store_has_more:
+            return self._due_in_s(now_ns)
+        known = self._in_flight | self._prefetched.seqs
+        due = await self._outbox.fetch_due(self._client.name, until_ns, limit, known)
+        self._prefetched.add(due.deliveries)
+        again_ns = now_ns + int(MAX_WAIT_S * 1e9)  # whatever nobody told of
+        self._store_has_more = len(due.deliveries) == limit
+        self._next_due_ns = min(due.next_due_ns or again_ns, again_ns)
+        self._take_wakeup()  # more may have come meanwhile
+        return self._due_in_s(now_ns)
 
-    def _next_s(self, now_ns: int) -> float:
-        return NAP_S if self._next_ns is None else (self._next_ns - now_ns) / 1e9
+    def _due_in_s(self, now_ns: int) -> float:
+        return MAX_WAIT_S if self._next_due_ns is None else (self._next_due_ns - now_ns) / 1e9
 
-    def _may_begin(self) -> bool:
+    def _can_start(self) -> bool:
         """Whether an attempt would begin, if there were something to send."""
-        return self._has_room() and self._health.wait_s(self._now_s()) == 0
+        return self._has_capacity() and self._breaker.wait_s(self._now_s()) == 0
 
-    def _lacks_some(self) -> bool:
+    def _needs_prefetch(self) -> bool:
         """Whether fewer are at hand than can be sent."""
-        least = max(self._ready.most, self._channel.destination.concurrency)
-        return len(self._ready) < (1 if self._health.probing else least)
+        least = max(self._prefetched.max_batch_size, self._client.destination.concurrency)
+        return len(self._prefetched) < (1 if self._breaker.is_half_open else least)
 
-    def _start(self, attempts: asyncio.TaskGroup) -> float:
+    def _start_attempts(self, attempts: asyncio.TaskGroup) -> float:
         """Begin attempts while there is room; in how many seconds the next may begin."""
-        while self._ready and self._has_room():
+        while self._prefetched and self._has_capacity():
             now_s = self._now_s()
-            if (wait_s := self._hindrance_s(now_s)) > 0:
+            if (wait_s := self._blocked_s(now_s)) > 0:
                 return wait_s
-            attempts.create_task(self._deliver(self._take(now_s)))
-        self._valve.leave(self)
-        return NAP_S
+            attempts.create_task(self._deliver(self._take_batch(now_s)))
+        self._rate_limiter.cancel_wait(self)
+        return MAX_WAIT_S
 
-    def _hindrance_s(self, now_s: float) -> float:
+    def _blocked_s(self, now_s: float) -> float:
         """How long until what is at hand may be sent; 0 if it may go now."""
-        wait_s = max(self._health.wait_s(now_s), self._company_s())
+        wait_s = max(self._breaker.wait_s(now_s), self._batch_wait_s())
         if wait_s > 0:
-            self._valve.leave(self)
+            self._rate_limiter.cancel_wait(self)
             return wait_s
-        return self._valve.wait_s(self, now_s)
+        return self._rate_limiter.wait_s(self, now_s)
 
-    def _take(self, now_s: float) -> Batch:
+    def _take_batch(self, now_s: float) -> Batch:
         """What goes in the next request."""
-        self._valve.spend(self, now_s)
-        batch = self._ready.take(self._channel.render, now_s, alone=self._health.probing)
-        self._under_way.update(delivery.seq for delivery, _ in batch)
-        self._unanswered += 1
+        self._rate_limiter.spend(self, now_s)
+        batch = self._prefetched.take(self._client.render, now_s, alone=self._breaker.is_half_open)
+        self._in_flight.update(delivery.seq for delivery, _ in batch)
+        self._open_requests += 1
         return batch
 
-    def _company_s(self) -> float:
+    def _batch_wait_s(self) -> float:
         """How long the first that is at hand still waits for others to go with it."""
-        if self._stopping or self._health.probing:
+        if self._stopping or self._breaker.is_half_open:
             return 0.0
-        return self._ready.wait_s(self._now())
+        return self._prefetched.wait_s(self._now())
 
-    def _has_room(self) -> bool:
-        most = 1 if self._health.probing else self._channel.destination.concurrency
-        each = self._ready.most
-        fits = len(self._under_way) + each <= most * each + UNSETTLED
-        return self._unanswered < most and fits
+    def _has_capacity(self) -> bool:
+        max_requests = 1 if self._breaker.is_half_open else self._client.destination.concurrency
+        batch_size = self._prefetched.max_batch_size
+        fits = len(self._in_flight) + batch_size <= max_requests * batch_size + MAX_UNACKED
+        return self._open_requests < max_requests and fits
 
-    async def _pause(self, most_s: float) -> None:
+    async def _wait(self, max_s: float) -> None:
         """Wait for news: something was committed or settled, or it is time to stop."""
         try:
-            with self.pulse.resting():
-                async with asyncio.timeout(min(most_s, NAP_S)):
-                    await self._news.wait()
+            with self.loop_monitor.idle():
+                async with asyncio.timeout(min(max_s, MAX_WAIT_S)):
+                    await self._wakeup.wait()
         except TimeoutError:
             pass
 
     async def _deliver(self, batch: Batch) -> None:
         """Send a batch, and then what is at hand, one after the other."""
         await self._attempt(batch)
-        while self._may_go_on():
-            batch = self._take(self._now_s())
-            if self._more and self._lacks_some():
-                self._news.ring()
+        while self._can_continue():
+            batch = self._take_batch(self._now_s())
+            if self._store_has_more and self._needs_prefetch():
+                self._wakeup.notify()
             await self._attempt(batch)
-        self._go_on()
+        self._wake()
 
-    def _may_go_on(self) -> bool:
-        ends = self._stopping or self._leaving
-        waits = not self._ready or not self._has_room()
-        return not ends and not waits and self._hindrance_s(self._now_s()) == 0
+    def _can_continue(self) -> bool:
+        ends = self._stopping or self._detaching
+        waits = not self._prefetched or not self._has_capacity()
+        return not ends and not waits and self._blocked_s(self._now_s()) == 0
 
     async def _attempt(self, batch: Batch) -> None:
-        begun_ns, begun_s = self._now(), perf_counter()
-        written = [(delivery.notification.id, request) for delivery, request in batch]
+        started_ns, started_s = self._now(), perf_counter()
+        rendered = [(delivery.notification.id, request) for delivery, request in batch]
         try:
-            response = await self._channel.post(written)
+            response = await self._client.send_rendered(rendered)
         finally:
-            self._unanswered -= 1
-        if was_too_large(response, len(batch)):
+            self._open_requests -= 1
+        if is_payload_too_large(response, len(batch)):
             self._log.info("batch.too_large", batch=len(batch))
-            self._ready.take_back(batch, self._now_s())
-            self._under_way.difference_update(delivery.seq for delivery, _ in batch)
+            self._prefetched.requeue(batch, self._now_s())
+            self._in_flight.difference_update(delivery.seq for delivery, _ in batch)
             return
-        settled = self._judge(batch, response, begun_ns)
-        took_s = perf_counter() - begun_s
-        batched = self._channel.batch is not None
-        self._log.info("delivery.attempted", **line(settled, response, took_s, batched=batched))
-        turn = self._heed(settled, response)
-        self._settling.add(settled, turn, last=not (self._unanswered or self._ready))
+        settled = self._classify(batch, response, started_ns)
+        duration_s = perf_counter() - started_s
+        is_batch = self._client.batch is not None
+        self._log.info(
+            "delivery.attempted", **log_fields(settled, response, duration_s, is_batch=is_batch)
+        )
+        health_change = self._apply_response(settled, response)
+        self._acks.add(
+            settled, health_change, is_last=not (self._open_requests or self._prefetched)
+        )
 
-    def _settled(self, seqs: Iterable[int]) -> None:
+    def _on_committed(self, seqs: Iterable[int]) -> None:
         """These are on disk."""
-        self._under_way.difference_update(seqs)
-        self._go_on()
+        self._in_flight.difference_update(seqs)
+        self._wake()
 
-    def _go_on(self) -> None:
+    def _wake(self) -> None:
         """There is room. What is due because something was settled, the outbox tells."""
-        if self._ready or self._more or self._stopping or self._leaving:
-            self._news.ring()
+        if self._prefetched or self._store_has_more or self._stopping or self._detaching:
+            self._wakeup.notify()
 
-    def _judge(self, batch: Batch, response: Response, begun_ns: int) -> Sequence[Settled]:
+    def _classify(self, batch: Batch, response: Response, started_ns: int) -> Sequence[Ack]:
         """What became of each; by one response, one throw of the dice, and its own history."""
-        chance, wall_s = self._chance(), time_ns() / 1e9
+        random_fraction, wall_clock_s = self._random_fraction(), time_ns() / 1e9
 
-        def judged(delivery: Delivery) -> Outcome:
-            age_s = (begun_ns - delivery.created_ns) / 1e9
-            attempt = Attempt(delivery.attempts, age_s, chance, wall_s)
-            return self._channel.judge(response, attempt)
+        def classify_one(delivery: Delivery) -> Outcome:
+            age_s = (started_ns - delivery.created_ns) / 1e9
+            attempt = Attempt(delivery.attempts, age_s, random_fraction, wall_clock_s)
+            return self._client.classify(response, attempt)
 
         deliveries = [delivery for delivery, _ in batch]
-        first = judged(deliveries[0])
+        first = classify_one(deliveries[0])
         if isinstance(first, Delivered):  # no history changes that
-            return [Settled(delivery, first) for delivery in deliveries]
-        outcomes, answer = agreed([*map(judged, deliveries)]), response.answer
+            return [Ack(delivery, first) for delivery in deliveries]
+        outcomes, answer = align_retries([*map(classify_one, deliveries)]), response.answer
         pairs = zip(deliveries, outcomes, strict=True)
-        return [Settled(delivery, outcome, answer) for delivery, outcome in pairs]
+        return [Ack(delivery, outcome, answer) for delivery, outcome in pairs]
 
-    def _heed(self, settled: Sequence[Settled], response: Response) -> Turn | None:
+    def _apply_response(self, settled: Sequence[Ack], response: Response) -> HealthChange | None:
         """Do what one response means for all that goes to the destination."""
         now_s, answered_ns = self._now_s(), time_ns()
         for delivery, outcome, _ in settled:
-            self.tally.count(outcome)
+            self.counters.count_attempt(outcome)
             if isinstance(outcome, Delivered):
                 happened_ns = delivery.notification.events[0].time_ns
-                self.tally.latencies.add((answered_ns - happened_ns) / 1e9)
+                self.counters.latencies.observe((answered_ns - happened_ns) / 1e9)
         outcome = settled[0].outcome  # of the destination each says the same
         if not isinstance(outcome, Delivered):  # else all of them are
-            for reason, count in buried(settled).items():
-                self._gossip.bury(self.name, reason, count)
+            for reason, count in count_dead_letters(settled).items():
+                self._observer.dead_lettered(self.name, reason, count)
         if outcome.pause_s > 0:
-            self._valve.close(now_s + outcome.pause_s)
-        failed_for_s = self._health.failed_for_s(now_s)
-        turn = self._health.record(outcome, now_s, self._chance())
-        match turn:
-            case Turn.FAILING:
-                facts = {"why": answered(outcome).value, "reason": words(response, outcome)}
-                self._gossip.turn(turn, self.name, facts)
-            case Turn.RECOVERED:
-                self._gossip.turn(turn, self.name, {"failed_for_s": f"{failed_for_s:.0f}"})
-        return turn
+            self._rate_limiter.pause(now_s + outcome.pause_s)
+        failed_for_s = self._breaker.failed_for_s(now_s)
+        change = self._breaker.record_outcome(outcome, now_s, self._random_fraction())
+        match change:
+            case HealthChange.FAILING:
+                facts = {
+                    "why": root_reason(outcome).value,
+                    "reason": describe_failure(response, outcome),
+                }
+                self._observer.health_changed(change, self.name, facts)
+            case HealthChange.RECOVERED:
+                self._observer.health_changed(
+                    change, self.name, {"failed_for_s": f"{failed_for_s:.0f}"}
+                )
+        return change
 
     def _now_s(self) -> float:
         return self._now() / 1e9

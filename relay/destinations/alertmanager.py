@@ -18,11 +18,18 @@ from collections.abc import Mapping
 
 import msgspec
 
-from relay.core.event import Origin, rfc3339
+from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
-from relay.core.text import Cut, fit, fit_end, fit_lines, unlinked, visible
+from relay.core.text import (
+    Truncator,
+    defuse_links,
+    escape_unprintable,
+    truncate,
+    truncate_lines,
+    truncate_start,
+)
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.included import included
+from relay.destinations.common.included import get_included
 
 # All ours: Alertmanager has no limits, but keeps every alert in memory, and what it sends to others
 # holds a whole group of alerts. One is at most 64 KiB.
@@ -32,14 +39,14 @@ SUMMARY_MAX = 1_024
 """What PagerDuty takes, the strictest of those that Alertmanager sends summaries to."""
 VALUE_MAX = 512
 """Any other annotation, and each fact of the description."""
-SAID_MAX = 4_096
+CUSTOM_TEXT_MAX = 4_096
 """The configuration's text."""
-PRINTED_MAX = {LOGS: 4_096, HEALTH: 2_048}
+OUTPUT_MAX = {LOGS: 4_096, HEALTH: 2_048}
 """All that was printed of each kind."""
 INSPECT_MAX = 4_096
 """All inspect fields together."""
 
-_PRINTED = {LOGS: "logs", HEALTH: "health_check"}
+_OUTPUT_NAMES = {LOGS: "logs", HEALTH: "health_check"}
 _ESCAPES = {"<": "‹", ">": "›"}
 
 
@@ -48,10 +55,10 @@ def render(card: Card, url: str) -> Request:
     alert = {
         "labels": _labels(card),
         "annotations": _annotations(card),
-        "startsAt": rfc3339(card.event.time_ns),
+        "startsAt": format_rfc3339(card.event.time_ns),
     }
-    if card.resolved:
-        alert["endsAt"] = rfc3339(max(event.time_ns for event in card.notification.events))
+    if card.is_resolved:
+        alert["endsAt"] = format_rfc3339(max(event.time_ns for event in card.notification.events))
     return Request(msgspec.json.encode([alert]), url, {"Content-Type": "application/json"})
 
 
@@ -71,29 +78,34 @@ def _labels(card: Card) -> dict[str, str]:
         "compose_service": attributes.get("com.docker.compose.service"),
         "swarm_service": attributes.get("com.docker.swarm.service.name"),
     }
-    return _there({name: _label(value or "") for name, value in labels.items()})
+    return _drop_blank({name: _label_value(value or "") for name, value in labels.items()})
 
 
 def _annotations(card: Card) -> dict[str, str]:
     return {
-        "summary": unlinked(card.title(SUMMARY_MAX, _escape)),
-        **_there({"description": _description(card)}),
-        **_there({name: _value(value or "") for name, value in _details(card).items()}),
-        **{_PRINTED[it]: _shown(text, PRINTED_MAX[it], fit_end) for it, text in card.printed},
-        **_there({"inspect": _inspected(card)}),
+        "summary": defuse_links(card.title(SUMMARY_MAX, _escape)),
+        **_drop_blank({"description": _description(card)}),
+        **_drop_blank(
+            {name: _annotation_value(value or "") for name, value in _details(card).items()}
+        ),
+        **{
+            _OUTPUT_NAMES[it]: _display_text(text, OUTPUT_MAX[it], truncate_start)
+            for it, text in card.output
+        },
+        **_drop_blank({"inspect": _inspect_text(card)}),
     }
 
 
 def _description(card: Card) -> str:
-    if card.said:
-        return _shown(card.said, SAID_MAX, fit_lines)
+    if card.body:
+        return _display_text(card.body, CUSTOM_TEXT_MAX, truncate_lines)
     # The line break is ours: `fit` leaves none in a value, so no value can pass for a fact.
-    return "\n".join(f"{name}: {_value(value)}" for name, value in card.facts)
+    return "\n".join(f"{name}: {_annotation_value(value)}" for name, value in card.facts)
 
 
 def _details(card: Card) -> Mapping[str, str | None]:
     event, notification = card.event, card.notification
-    told = included(notification)
+    told = get_included(notification)
     return {
         "id": event.actor.id,
         "image": event.actor.image,
@@ -108,31 +120,31 @@ def _details(card: Card) -> Mapping[str, str | None]:
     }
 
 
-def _inspected(card: Card) -> str:
+def _inspect_text(card: Card) -> str:
     """A line for each: their paths are no names that an annotation may have."""
-    each = INSPECT_MAX // max(1, len(card.inspected)) - 1
-    lines = (f"{fit(path, each // 2)}: {value}" for path, value in card.inspected)
-    return "\n".join(_shown(line, each) for line in lines)
+    each = INSPECT_MAX // max(1, len(card.inspect_fields)) - 1
+    lines = (f"{truncate(path, each // 2)}: {value}" for path, value in card.inspect_fields)
+    return "\n".join(_display_text(line, each) for line in lines)
 
 
-def _there(texts: Mapping[str, str]) -> dict[str, str]:
+def _drop_blank(texts: Mapping[str, str]) -> dict[str, str]:
     """Those that are not blank: Alertmanager takes an empty label for an absent one."""
     return {name: text for name, text in texts.items() if text.strip()}
 
 
-def _value(text: str) -> str:
-    return _shown(text, VALUE_MAX)
+def _annotation_value(text: str) -> str:
+    return _display_text(text, VALUE_MAX)
 
 
-def _shown(text: str, limit: int, cut: Cut = fit) -> str:
+def _display_text(text: str, limit: int, cut: Truncator = truncate) -> str:
     """A text for people, in which nothing is a link or a mention, wherever it is passed on to."""
-    return unlinked(cut(text, limit, _escape))
+    return defuse_links(cut(text, limit, _escape))
 
 
-def _label(text: str) -> str:
+def _label_value(text: str) -> str:
     """As it is, so that it can be matched, but for what would make it a link in a message."""
-    return unlinked(fit(text, LABEL_MAX, _escape))
+    return defuse_links(truncate(text, LABEL_MAX, _escape))
 
 
 def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or visible(character)
+    return _ESCAPES.get(character) or escape_unprintable(character)

@@ -16,8 +16,8 @@ from relay.config import (
     NtfyDestination,
     PagerDutyDestination,
     Route,
+    ServiceDestination,
     TelegramDestination,
-    Vendor,
 )
 from relay.core.exchange import Request
 from relay.core.notification import Notification
@@ -37,15 +37,19 @@ from relay.destinations import (
 )
 from relay.destinations.common import body_template, cloudevents, json_document
 from relay.destinations.common.card import Card
-from relay.destinations.common.custom_text import Failed, Wording
+from relay.destinations.common.custom_text import CustomText, OnTemplateError
 from relay.destinations.common.envelope import Envelope
 
-Render = Callable[[Notification], Request]
+Renderer = Callable[[Notification], Request]
 
 
-def renderer(
-    destination: Destination, routes: Sequence[Route], *, colour: bool, failed: Failed
-) -> Render:
+def build_renderer(
+    destination: Destination,
+    routes: Sequence[Route],
+    *,
+    colour: bool,
+    on_template_error: OnTemplateError,
+) -> Renderer:
     """What renders for ``destination``; ``colour`` tells whether the console is a terminal.
 
     ``failed`` is told of a template that fails; the notification goes out all the same.
@@ -55,28 +59,28 @@ def renderer(
     """
     if isinstance(destination, ConsoleDestination):
         return lambda notification: console.render(notification, colour=colour)
-    envelope = Envelope(destination, failed)
+    envelope = Envelope(destination, on_template_error)
     if isinstance(destination, HttpDestination):
-        document = _document(destination, failed)
-        return lambda notification: envelope.around(document(notification), notification)
-    draw, wording = _drawing(destination), Wording(destination, routes, failed)
-    return lambda notification: envelope.around(draw(wording.card(notification)), notification)
+        document = _document_renderer(destination, on_template_error)
+        return lambda notification: envelope.wrap(document(notification), notification)
+    draw, wording = _card_renderer(destination), CustomText(destination, routes, on_template_error)
+    return lambda notification: envelope.wrap(draw(wording.make_card(notification)), notification)
 
 
-def _document(to: HttpDestination, failed: Failed) -> Render:
+def _document_renderer(to: HttpDestination, failed: OnTemplateError) -> Renderer:
     url = to.endpoint
     match to.format:
         case "json":
             return lambda notification: json_document.render(notification, url)
         case "cloudevents":
-            return lambda notification: cloudevents.structured(notification, url)
+            return lambda notification: cloudevents.render_structured(notification, url)
         case "cloudevents-binary":
-            return lambda notification: cloudevents.binary(notification, url)
+            return lambda notification: cloudevents.render_binary(notification, url)
         case "template":
-            return body_template.renderer(to, failed)
+            return body_template.build_renderer(to, failed)
 
 
-def _drawing(to: Vendor) -> Callable[[Card], Request]:
+def _card_renderer(to: ServiceDestination) -> Callable[[Card], Request]:
     url = to.endpoint
     match to:
         case TelegramDestination(chat_id=chat, thread_id=thread):
@@ -90,11 +94,11 @@ def _drawing(to: Vendor) -> Callable[[Card], Request]:
         case PagerDutyDestination(routing_key=secret):
             key = secret.get_secret_value()
             return lambda card: pagerduty.render(card, url, key)
-    draw = _DRAWINGS[to.type]
+    draw = _CARD_RENDERERS[to.type]
     return lambda card: draw(card, url)
 
 
-_DRAWINGS: Mapping[str, Callable[[Card, str], Request]] = {
+_CARD_RENDERERS: Mapping[str, Callable[[Card, str], Request]] = {
     "slack": slack.render,
     "discord": discord.render,
     "teams": teams.render,

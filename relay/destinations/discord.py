@@ -17,9 +17,18 @@ Nobody is ever notified: ``allowed_mentions`` allows none, whatever the text.
 
 import msgspec
 
-from relay.core.event import rfc3339
+from relay.core.event import format_rfc3339
 from relay.core.exchange import Request
-from relay.core.text import GAP, MARK, fit, fit_end, fit_lines, fit_shown, units, visible
+from relay.core.text import (
+    ELLIPSIS,
+    ZERO_WIDTH_SPACE,
+    escape_unprintable,
+    truncate,
+    truncate_lines,
+    truncate_or_blank,
+    truncate_start,
+    utf16_length,
+)
 from relay.destinations.common.card import HEALTH, LOGS, Card
 
 # Discord's limits: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
@@ -40,14 +49,14 @@ INSPECT_MAX = 1_200
 """All inspect fields together, with their names."""
 NOTE_MAX = 150
 """Each piece of the footer."""
-PRINTED_MAX = {LOGS: 2_000, HEALTH: 900}
+OUTPUT_MAX = {LOGS: 2_000, HEALTH: 900}
 """All that was printed of each kind."""
-SAID_MAX = 3_980
+CUSTOM_TEXT_MAX = 3_980
 """The configuration's text (which stands in place of the facts) and what was printed."""
 
 Part = dict[str, object]
 
-_ACTIVE = frozenset("\\`*_~|<>[]#@:-.")
+_MARKDOWN_CHARACTERS = frozenset("\\`*_~|<>[]#@:-.")
 
 
 def render(card: Card, url: str) -> Request:
@@ -57,13 +66,13 @@ def render(card: Card, url: str) -> Request:
 
 
 def _embed(card: Card) -> Part:
-    title = card.title(TITLE_MAX - units(card.emoji) - 1, _escape)
+    title = card.title(TITLE_MAX - utf16_length(card.emoji) - 1, _escape)
     embed: Part = {
         "title": f"{card.emoji} {title}",
         "color": int(card.colour.removeprefix("#"), 16),
         "fields": _fields(card),
-        "footer": {"text": " · ".join(fit(note, NOTE_MAX) for note in card.notes)},
-        "timestamp": f"{rfc3339(card.event.time_ns)[:23]}Z",
+        "footer": {"text": " · ".join(truncate(note, NOTE_MAX) for note in card.notes)},
+        "timestamp": f"{format_rfc3339(card.event.time_ns)[:23]}Z",
     }
     if description := _description(card):
         embed["description"] = description
@@ -71,28 +80,28 @@ def _embed(card: Card) -> Part:
 
 
 def _description(card: Card) -> str:
-    blocks = [_printed(title, text) for title, text in card.printed]
-    if card.said:
-        room = SAID_MAX - sum(units(block) + 1 for block in blocks)
-        blocks.insert(0, fit_lines(card.said, room, _escape))
+    blocks = [_output_block(title, text) for title, text in card.output]
+    if card.body:
+        room = CUSTOM_TEXT_MAX - sum(utf16_length(block) + 1 for block in blocks)
+        blocks.insert(0, truncate_lines(card.body, room, _escape))
     return "\n".join(blocks)
 
 
-def _printed(title: str, text: str) -> str:
+def _output_block(title: str, text: str) -> str:
     """What was printed, in a fixed width; of a long text the end.
 
     Discord takes a word right behind the backticks for a language: ours has a line to itself.
     """
-    return f"**{title}**\n```\n{fit_end(text, PRINTED_MAX[title], _unfenced)}\n```"
+    return f"**{title}**\n```\n{truncate_start(text, OUTPUT_MAX[title], _escape_in_code)}\n```"
 
 
 def _fields(card: Card) -> list[Part]:
-    facts = [(name, fit_shown(value, VALUE_MAX, _escape)) for name, value in card.facts]
-    inspected = card.inspect_fields(INSPECT_MAX, VALUE_MAX, _escape)
+    facts = [(name, truncate_or_blank(value, VALUE_MAX, _escape)) for name, value in card.facts]
+    inspected = card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape)
     fields = [_field(name, value) for name, value in (*facts, *inspected)]
     if len(fields) > FIELDS_MAX:
         more = len(fields) - FIELDS_MAX + 1
-        fields[FIELDS_MAX - 1 :] = [_field(MARK, f"and {more} more")]
+        fields[FIELDS_MAX - 1 :] = [_field(ELLIPSIS, f"and {more} more")]
     return fields
 
 
@@ -102,10 +111,10 @@ def _field(name: str, value: str) -> Part:
 
 
 def _escape(character: str) -> str:
-    if character in _ACTIVE:
+    if character in _MARKDOWN_CHARACTERS:
         return f"\\{character}"
-    return visible(character).replace("\\", "\\\\")
+    return escape_unprintable(character).replace("\\", "\\\\")
 
 
-def _unfenced(character: str) -> str:
-    return f"`{GAP}" if character == "`" else visible(character)
+def _escape_in_code(character: str) -> str:
+    return f"`{ZERO_WIDTH_SPACE}" if character == "`" else escape_unprintable(character)

@@ -13,7 +13,14 @@ from collections.abc import Iterable
 import msgspec
 
 from relay.core.exchange import Request
-from relay.core.text import GAP, fit, fit_end, fit_lines, fit_shown, visible
+from relay.core.text import (
+    ZERO_WIDTH_SPACE,
+    escape_unprintable,
+    truncate,
+    truncate_lines,
+    truncate_or_blank,
+    truncate_start,
+)
 from relay.destinations.common.card import HEALTH, LOGS, Card
 
 MESSAGE_MAX = 32_000
@@ -28,50 +35,50 @@ VALUE_MAX = 200
 """Each fact."""
 INSPECT_MAX = 1_500
 """All inspect fields together, with their names."""
-SAID_MAX = 1_500
+CUSTOM_TEXT_MAX = 1_500
 """The configuration's text, which stands in place of the facts."""
 NOTE_MAX = 120
 """Each piece of the small print."""
-PRINTED_MAX = {LOGS: 2_000, HEALTH: 1_000}
+OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
 """All that was printed of each kind."""
 
 Part = dict[str, object]
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_SUBTLE = "#80868b"
+_NOTE_COLOUR = "#80868b"
 
 
 def render(card: Card, url: str) -> Request:
     """The message about the first event, with how many more there are."""
-    first = [_headline(card), *_said(card), *_facts(card)]
+    first = [_headline(card), *_body(card), *_facts(card)]
     sections: list[Part] = [{"widgets": first}]
-    for title, text in card.printed:
-        shown = fit_end(text, PRINTED_MAX[title], _escape)
-        sections.append({"header": title, "widgets": [_text(shown)]})
+    for title, text in card.output:
+        shown = truncate_start(text, OUTPUT_MAX[title], _escape)
+        sections.append({"header": title, "widgets": [_paragraph(shown)]})
     sections.append({"widgets": [_notes(card.notes)]})
     message = {"fallbackText": _fallback(card), "cardsV2": [{"card": {"sections": sections}}]}
     return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
 
 
 def _fallback(card: Card) -> str:
-    line = f"{card.emoji} {card.title(TITLE_MAX, _plain)}"
+    line = f"{card.emoji} {card.title(TITLE_MAX, _escape_fallback)}"
     host = card.event.host
-    return f"{line} · {fit(host, VALUE_MAX, _plain)}" if host else line
+    return f"{line} · {truncate(host, VALUE_MAX, _escape_fallback)}" if host else line
 
 
 def _headline(card: Card) -> Part:
-    return _text(f"{card.emoji} <b>{card.title(TITLE_MAX, _escape)}</b>")
+    return _paragraph(f"{card.emoji} <b>{card.title(TITLE_MAX, _escape)}</b>")
 
 
-def _said(card: Card) -> list[Part]:
-    return [_text(fit_lines(card.said, SAID_MAX, _escape))] if card.said else []
+def _body(card: Card) -> list[Part]:
+    return [_paragraph(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape))] if card.body else []
 
 
 def _facts(card: Card) -> Iterable[Part]:
     yield _fact("Time", card.readable_time)
     for name, value in card.facts:
-        yield _fact(name, fit_shown(value, VALUE_MAX, _escape))
-    for name, value in card.inspect_fields(INSPECT_MAX, VALUE_MAX, _escape):
+        yield _fact(name, truncate_or_blank(value, VALUE_MAX, _escape))
+    for name, value in card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape):
         yield _fact(name, value)
 
 
@@ -80,17 +87,17 @@ def _fact(name: str, value: str) -> Part:
 
 
 def _notes(notes: Iterable[str]) -> Part:
-    line = " · ".join(fit(note, NOTE_MAX, _escape) for note in notes)
-    return _text(f'<font color="{_SUBTLE}">{line}</font>')
+    line = " · ".join(truncate(note, NOTE_MAX, _escape) for note in notes)
+    return _paragraph(f'<font color="{_NOTE_COLOUR}">{line}</font>')
 
 
-def _text(html: str) -> Part:
+def _paragraph(html: str) -> Part:
     return {"textParagraph": {"text": html.replace("\n", "<br>")}}
 
 
 def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or visible(character)
+    return _ESCAPES.get(character) or escape_unprintable(character)
 
 
-def _plain(character: str) -> str:
-    return f"<{GAP}" if character == "<" else visible(character)
+def _escape_fallback(character: str) -> str:
+    return f"<{ZERO_WIDTH_SPACE}" if character == "<" else escape_unprintable(character)

@@ -9,9 +9,9 @@ import msgspec
 
 from relay.core.exchange import Request
 from relay.core.notification import Severity
-from relay.core.text import units
+from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.plain_text import Limits, plain
+from relay.destinations.common.plain_text import TextLimits, render_plain_text
 
 MESSAGE_MAX = 65_535
 """In bytes: what a text takes in MySQL, the narrowest of Gotify's stores
@@ -19,12 +19,12 @@ MESSAGE_MAX = 65_535
 
 HEADLINE_MAX = 200
 """Ours, in UTF-16 units, and so are all below: more than a phone shows, far less than the above."""
-LIMITS = Limits(
-    size=units,
+LIMITS = TextLimits(
+    size=utf16_length,
     value=500,
-    said=3_000,
-    inspected=2_400,
-    printed={LOGS: 2_000, HEALTH: 1_000},
+    custom_text=3_000,
+    inspect=2_400,
+    output={LOGS: 2_000, HEALTH: 1_000},
     notes=500,
 )
 
@@ -40,8 +40,8 @@ def render(card: Card, url: str, token: str) -> Request:
     """The message about the first event, with how many more there are."""
     message = {
         "title": f"{card.emoji} {card.title(HEADLINE_MAX)}",
-        "message": plain(card, LIMITS),
-        "priority": _PRIORITY_RESOLVED if card.resolved else _PRIORITIES[card.severity],
+        "message": render_plain_text(card, LIMITS),
+        "priority": _PRIORITY_RESOLVED if card.is_resolved else _PRIORITIES[card.severity],
         "extras": _EXTRAS,
     }
     headers = {"Content-Type": "application/json", "X-Gotify-Key": token}

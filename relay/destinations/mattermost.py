@@ -10,9 +10,9 @@ https://developers.mattermost.com/integrate/webhooks/incoming/
 import msgspec
 
 from relay.core.exchange import Request
-from relay.core.text import fit
+from relay.core.text import truncate
 from relay.destinations.common.card import Card
-from relay.destinations.common.markdown_attachment import VALUE_MAX, attachments, headline
+from relay.destinations.common.markdown_attachment import VALUE_MAX, build_attachments, headline
 
 # Mattermost's limits. It makes several posts of one that is too long.
 TEXT_MAX = 16_383
@@ -24,9 +24,9 @@ PROPS_MAX = 760_000
 
 def render(card: Card, url: str) -> Request:
     """The post about the first event, with how many more there are."""
-    facts, details = attachments(card)
+    facts, details = build_attachments(card)
     post = {
         "text": headline(card),
-        "attachments": [{"fallback": fit(card.event.host, VALUE_MAX), **facts}, details],
+        "attachments": [{"fallback": truncate(card.event.host, VALUE_MAX), **facts}, details],
     }
     return Request(msgspec.json.encode(post), url, {"Content-Type": "application/json"})

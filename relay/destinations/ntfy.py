@@ -10,9 +10,9 @@ import msgspec
 
 from relay.core.exchange import Request
 from relay.core.notification import Severity
-from relay.core.text import GAP
+from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.plain_text import Limits, plain
+from relay.destinations.common.plain_text import TextLimits, render_plain_text
 
 # ntfy's limits, in bytes: https://docs.ntfy.sh/publish/#limitations
 MESSAGE_MAX = 4_096
@@ -24,7 +24,7 @@ HEADLINE_MAX = 200
 """Ours, in UTF-16 units."""
 
 
-def _size(text: str) -> int:
+def _json_size_bytes(text: str) -> int:
     """In bytes, as JSON: never less than ntfy counts, and never more than it reads.
 
     It reads twice `MESSAGE_MAX` at most (``transformBodyJSON``, server/server.go in
@@ -33,12 +33,12 @@ def _size(text: str) -> int:
     return len(msgspec.json.encode(text)) - 2
 
 
-LIMITS = Limits(
-    size=_size,
+LIMITS = TextLimits(
+    size=_json_size_bytes,
     value=150,
-    said=800,
-    inspected=600,
-    printed={LOGS: 900, HEALTH: 400},
+    custom_text=800,
+    inspect=600,
+    output={LOGS: 900, HEALTH: 400},
     notes=300,
 )
 """Ours. All together they are below the 4,000 bytes, with what is around them, that Firebase takes:
@@ -49,21 +49,21 @@ server/server_firebase.go)."""
 # of its priority to what is not overheard at night. Who finds it too loud says so of the route. The
 # tags are those of the emoji that other destinations show.
 # https://docs.ntfy.sh/publish/#message-priority, https://docs.ntfy.sh/emojis/
-_LOOKS = {
+_STYLES = {
     Severity.CRITICAL: (5, "red_circle"),
     Severity.WARNING: (4, "orange_circle"),
     Severity.INFO: (3, "large_blue_circle"),
 }
-_LOOK_RESOLVED = (3, "green_circle")
+_RESOLVED_STYLE = (3, "green_circle")
 
 
 def render(card: Card, url: str, topic: str) -> Request:
     """The message about the first event, with how many more there are; ``url`` is the server's."""
-    priority, tag = _LOOK_RESOLVED if card.resolved else _LOOKS[card.severity]
+    priority, tag = _RESOLVED_STYLE if card.is_resolved else _STYLES[card.severity]
     message = {
         "topic": topic,
-        "title": card.title(HEADLINE_MAX).replace("=?", f"={GAP}?"),
-        "message": plain(card, LIMITS),
+        "title": card.title(HEADLINE_MAX).replace("=?", f"={ZERO_WIDTH_SPACE}?"),
+        "message": render_plain_text(card, LIMITS),
         "priority": priority,
         "tags": [tag],
     }

@@ -14,11 +14,18 @@ import hashlib
 
 import msgspec
 
-from relay.core.event import Event, Origin, rfc3339
+from relay.core.event import Event, Origin, format_rfc3339
 from relay.core.exchange import Request
-from relay.core.text import Cut, fit, fit_end, fit_lines, unlinked, visible
+from relay.core.text import (
+    Truncator,
+    defuse_links,
+    escape_unprintable,
+    truncate,
+    truncate_lines,
+    truncate_start,
+)
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.included import included
+from relay.destinations.common.included import get_included
 
 # PagerDuty's limits. It refuses a whole event for one text that is too long.
 PAYLOAD_MAX = 512 * 1024
@@ -33,9 +40,9 @@ FIELD_MAX = 255
 """The other fields of the common event format, which are columns of a table."""
 VALUE_MAX = 1_024
 """A value of the details."""
-SAID_MAX = 8_192
+CUSTOM_TEXT_MAX = 8_192
 """The configuration's text."""
-PRINTED_MAX = {LOGS: 8_192, HEALTH: 8_192}
+OUTPUT_MAX = {LOGS: 8_192, HEALTH: 8_192}
 """All that was printed of each kind."""
 INSPECT_MAX = 20_480
 """All inspect fields together."""
@@ -49,18 +56,18 @@ def render(card: Card, url: str, routing_key: str) -> Request:
     """The event that opens an alert, adds to it, or resolves it."""
     event = card.event
     payload = {
-        "summary": unlinked(card.title(SUMMARY_MAX, _escape)),
-        "source": _first(event.host, event.engine) or "unknown",
+        "summary": defuse_links(card.title(SUMMARY_MAX, _escape)),
+        "source": _first_field(event.host, event.engine) or "unknown",
         "severity": card.severity,
-        "timestamp": f"{rfc3339(event.time_ns)[:23]}Z",  # to the millisecond, as in its examples
-        "component": _first(event.actor.name, event.actor.id),
+        "timestamp": f"{format_rfc3339(event.time_ns)[:23]}Z",  # to the millisecond, as in its examples
+        "component": _first_field(event.actor.name, event.actor.id),
         "group": _group(event),
         "class": _field(_class(event)),
         "custom_details": _details(card),
     }
     message = {
         "routing_key": routing_key,
-        "event_action": "resolve" if card.resolved else "trigger",
+        "event_action": "resolve" if card.is_resolved else "trigger",
         "dedup_key": _dedup_key(card),
         "client": "relay",
         "payload": {name: value for name, value in payload.items() if value},
@@ -84,7 +91,7 @@ def _dedup_key(card: Card) -> str:
 
 def _group(event: Event) -> str:
     labels = event.actor.attributes
-    return _first(
+    return _first_field(
         labels.get("com.docker.compose.project"), labels.get("com.docker.swarm.service.name")
     )
 
@@ -97,10 +104,10 @@ def _class(event: Event) -> str:
 
 def _details(card: Card) -> dict[str, object]:
     """The facts and all that leads back to the configuration and the event, by flat names."""
-    told, notification = included(card.notification), card.notification
+    told, notification = get_included(card.notification), card.notification
     origin = card.event.origin
     texts = {
-        **{_key(name): value for name, value in card.all_facts},
+        **{_detail_name(name): value for name, value in card.all_facts},
         "route": notification.route,
         "event_id": card.event.id,
         "notification_id": notification.id,
@@ -108,40 +115,46 @@ def _details(card: Card) -> dict[str, object]:
         "not_included": told.missing if told and told.missing else "",
     }
     details: dict[str, object] = {
-        "text": _shown(card.said, SAID_MAX, fit_lines),
-        **{name: _shown(value, VALUE_MAX) for name, value in texts.items()},
+        "text": _display_text(card.body, CUSTOM_TEXT_MAX, truncate_lines),
+        **{name: _display_text(value, VALUE_MAX) for name, value in texts.items()},
         "count": notification.count if notification.count > 1 else None,
         "held_back": notification.suppressed,
-        **{_key(it): _shown(text, PRINTED_MAX[it], fit_end) for it, text in card.printed},
-        "inspect": _inspected(card),
+        **{
+            _detail_name(it): _display_text(text, OUTPUT_MAX[it], truncate_start)
+            for it, text in card.output
+        },
+        "inspect": _inspect_values(card),
     }
     return {name: value for name, value in details.items() if value}
 
 
-def _inspected(card: Card) -> dict[str, str]:
+def _inspect_values(card: Card) -> dict[str, str]:
     # In an object of their own, so that no path can pass for a fact.
-    each = INSPECT_MAX // max(1, len(card.inspected)) - PATH_MAX
+    each = INSPECT_MAX // max(1, len(card.inspect_fields)) - PATH_MAX
     most = min(VALUE_MAX, each)
-    return {_shown(path, PATH_MAX): _shown(value, most) for path, value in card.inspected}
+    return {
+        _display_text(path, PATH_MAX): _display_text(value, most)
+        for path, value in card.inspect_fields
+    }
 
 
-def _shown(text: str, limit: int, cut: Cut = fit) -> str:
+def _display_text(text: str, limit: int, cut: Truncator = truncate) -> str:
     """A text for people, in which nothing is a link or a mention, wherever it is passed on to."""
-    return unlinked(cut(text, limit, _escape))
+    return defuse_links(cut(text, limit, _escape))
 
 
-def _key(title: str) -> str:
+def _detail_name(title: str) -> str:
     return title.lower().replace(" ", "_")
 
 
-def _first(*texts: str | None) -> str:
+def _first_field(*texts: str | None) -> str:
     """The first that is not blank, as a `_field`; empty if all are."""
     return next((_field(text) for text in texts if text and text.strip()), "")
 
 
 def _field(text: str) -> str:
-    return unlinked(fit(text, FIELD_MAX, _escape))
+    return defuse_links(truncate(text, FIELD_MAX, _escape))
 
 
 def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or visible(character)
+    return _ESCAPES.get(character) or escape_unprintable(character)

@@ -14,7 +14,7 @@ import msgspec
 
 from relay.core.exchange import Request
 from relay.destinations.common.card import Card
-from relay.destinations.common.markdown_attachment import attachments, headline
+from relay.destinations.common.markdown_attachment import build_attachments, headline
 
 TEXT_MAX = 5_000
 """Of each text: what ``Message_MaxAllowedSize`` is if nobody changed it. The server does not check
@@ -27,6 +27,6 @@ def render(card: Card, url: str) -> Request:
     message = {
         "text": headline(card),
         "parseUrls": False,
-        "attachments": attachments(card),
+        "attachments": build_attachments(card),
     }
     return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})

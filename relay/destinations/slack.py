@@ -17,7 +17,13 @@ from collections.abc import Sequence
 import msgspec
 
 from relay.core.exchange import Request
-from relay.core.text import fit, fit_end, fit_lines, units, visible
+from relay.core.text import (
+    escape_unprintable,
+    truncate,
+    truncate_lines,
+    truncate_start,
+    utf16_length,
+)
 from relay.destinations.common.card import HEALTH, LOGS, Card
 
 # Slack's limits. It refuses a whole message for one text that is too long.
@@ -39,9 +45,9 @@ VALUE_MAX = 500
 """Ours, for each value, below all of the above: it keeps the sum of the blocks far from the 13,000
 characters or so at which Slack answers ``msg_blocks_too_long``, which it does not document
 (https://github.com/slackapi/bolt-js/issues/2509). No label can silence an alert by its length."""
-PRINTED_MAX = {LOGS: 2_000, HEALTH: 1_000}
+OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
 """Ours, for the same reason: all that was printed of each kind."""
-SAID_MAX = 3_000
+CUSTOM_TEXT_MAX = 3_000
 """The configuration's text: https://docs.slack.dev/reference/block-kit/blocks/section-block"""
 INSPECT_MAX = 2_400
 """All inspect fields together."""
@@ -56,23 +62,23 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 def render(card: Card, url: str) -> Request:
     """The message about the first event, with how many more there are."""
     emoji = card.emoji
-    header = f"{emoji} {card.title(HEADER_MAX - units(emoji) - 1, _escape)}"
+    header = f"{emoji} {card.title(HEADER_MAX - utf16_length(emoji) - 1, _escape)}"
     text = f"{header} · {_value(card.event.host)}" if card.event.host else header
     message = {
         "text": text,
         "mrkdwn": False,
         "unfurl_links": False,
         "unfurl_media": False,
-        "blocks": [{"type": "header", "text": _plain(header)}],
+        "blocks": [{"type": "header", "text": _plain_text(header)}],
         "attachments": [
             {
                 "color": card.colour,
                 "fallback": text,
                 "blocks": [
-                    *_said(card),
+                    *_body(card),
                     {"type": "section", "fields": _fields(card)},
-                    *_included(card),
-                    {"type": "context", "elements": [_plain(_value(it)) for it in card.notes]},
+                    *_included_blocks(card),
+                    {"type": "context", "elements": [_plain_text(_value(it)) for it in card.notes]},
                 ],
             }
         ],
@@ -80,15 +86,20 @@ def render(card: Card, url: str) -> Request:
     return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
 
 
-def _said(card: Card) -> list[Block]:
-    if not card.said:
+def _body(card: Card) -> list[Block]:
+    if not card.body:
         return []
-    return [{"type": "section", "text": _plain(fit_lines(card.said, SAID_MAX, _escape))}]
+    return [
+        {
+            "type": "section",
+            "text": _plain_text(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape)),
+        }
+    ]
 
 
 def _fields(card: Card) -> list[Block]:
     # The line break is ours: `fit` leaves none in a value, so no value can pass for a field.
-    fields = [_plain(f"{name}\n{_value(value)}") for name, value in card.facts]
+    fields = [_plain_text(f"{name}\n{_value(value)}") for name, value in card.facts]
     return [_time(card), *fields]
 
 
@@ -102,28 +113,30 @@ def _time(card: Card) -> Block:
     return {"type": "mrkdwn", "text": f"Time\n{date}", "verbatim": True}
 
 
-def _included(card: Card) -> list[Block]:
-    fields = _inspected(card.inspected)
+def _included_blocks(card: Card) -> list[Block]:
+    fields = _inspect_fields(card.inspect_fields)
     sections: list[Block] = [
         {"type": "section", "fields": fields[at : at + FIELDS_MAX]}
         for at in range(0, len(fields), FIELDS_MAX)
     ]
-    return sections + [_printed(title, text, PRINTED_MAX[title]) for title, text in card.printed]
+    return sections + [_output_block(title, text, OUTPUT_MAX[title]) for title, text in card.output]
 
 
-def _inspected(inspected: Sequence[tuple[str, str]]) -> list[Block]:
+def _inspect_fields(inspected: Sequence[tuple[str, str]]) -> list[Block]:
     each = min(VALUE_MAX, INSPECT_MAX // max(1, len(inspected)))
     fields = []
     for path, value in inspected:
-        name = fit(path, PATH_MAX, _escape)
-        fields.append(_plain(f"{name}\n{fit(value, each - units(name) - 1, _escape)}"))
+        name = truncate(path, PATH_MAX, _escape)
+        fields.append(
+            _plain_text(f"{name}\n{truncate(value, each - utf16_length(name) - 1, _escape)}")
+        )
     return fields
 
 
-def _printed(title: str, text: str, limit: int) -> Block:
+def _output_block(title: str, text: str, limit: int) -> Block:
     """What was printed, in a fixed width; of a long text the end."""
     heading = {"type": "text", "text": title, "style": {"bold": True}}
-    body = {"type": "text", "text": fit_end(text, limit)}
+    body = {"type": "text", "text": truncate_start(text, limit)}
     return {
         "type": "rich_text",
         "elements": [
@@ -133,14 +146,14 @@ def _printed(title: str, text: str, limit: int) -> Block:
     }
 
 
-def _plain(text: str) -> Block:
+def _plain_text(text: str) -> Block:
     """``text`` is escaped already. ``emoji: false`` keeps a ``:name:`` in it from becoming one."""
     return {"type": "plain_text", "text": text, "emoji": False}
 
 
 def _value(text: str) -> str:
-    return fit(text, VALUE_MAX, _escape)
+    return truncate(text, VALUE_MAX, _escape)
 
 
 def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or visible(character)
+    return _ESCAPES.get(character) or escape_unprintable(character)

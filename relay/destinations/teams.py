@@ -19,7 +19,13 @@ import msgspec
 
 from relay.core.exchange import Request
 from relay.core.notification import Severity
-from relay.core.text import fit, fit_end, fit_lines, fit_shown, units
+from relay.core.text import (
+    truncate,
+    truncate_lines,
+    truncate_or_blank,
+    truncate_start,
+    utf16_length,
+)
 from relay.destinations.common.card import HEALTH, LOGS, Card
 
 MESSAGE_MAX = 28_000
@@ -33,11 +39,11 @@ VALUE_MAX = 200
 """Each fact."""
 INSPECT_MAX = 1_200
 """All inspect fields together, with their names."""
-SAID_MAX = 1_500
+CUSTOM_TEXT_MAX = 1_500
 """The configuration's text, which stands in place of the facts."""
 NOTE_MAX = 120
 """Each piece of the small print."""
-PRINTED_MAX = {LOGS: 2_000, HEALTH: 1_000}
+OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
 """All that was printed of each kind."""
 
 Part = dict[str, object]
@@ -61,7 +67,12 @@ def render(card: Card, url: str) -> Request:
             "type": "AdaptiveCard",
             "version": "1.2",  # the first that has all of it: so every client draws it
             "msteams": {"width": "Full"},
-            "body": [*_headline(card), *_facts(card), *_printed(card), _notes(card.notes)],
+            "body": [
+                *_headline(card),
+                *_facts(card),
+                *_output_containers(card),
+                _notes(card.notes),
+            ],
         },
     }
     message = {"type": "message", "attachments": [attachment]}
@@ -69,19 +80,19 @@ def render(card: Card, url: str) -> Request:
 
 
 def _headline(card: Card) -> list[Part]:
-    colour = _COLOUR_RESOLVED if card.resolved else _COLOURS[card.severity]
-    title = f"{card.emoji} {card.title(TITLE_MAX - units(card.emoji) - 1)}"
+    colour = _COLOUR_RESOLVED if card.is_resolved else _COLOURS[card.severity]
+    title = f"{card.emoji} {card.title(TITLE_MAX - utf16_length(card.emoji) - 1)}"
     blocks = [_block(_run(title, size="Large", weight="Bolder", color=colour))]
-    if card.said:
-        blocks.append(_block(_run(fit_lines(card.said, SAID_MAX))))
+    if card.body:
+        blocks.append(_block(_run(truncate_lines(card.body, CUSTOM_TEXT_MAX))))
     return blocks
 
 
 def _facts(card: Card) -> list[Part]:
     facts = [
         ("Time", card.readable_time),
-        *((name, fit_shown(value, VALUE_MAX)) for name, value in card.facts),
-        *card.inspect_fields(INSPECT_MAX, VALUE_MAX),
+        *((name, truncate_or_blank(value, VALUE_MAX)) for name, value in card.facts),
+        *card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX),
     ]
     return [_fact(name, value) for name, value in facts]
 
@@ -90,10 +101,10 @@ def _fact(name: str, value: str) -> Part:
     return _block(_run(f"{name}: ", weight="Bolder"), _run(value), spacing="Small")
 
 
-def _printed(card: Card) -> Iterable[Part]:
+def _output_containers(card: Card) -> Iterable[Part]:
     """What was printed, in a fixed width; of a long text the end."""
-    for title, text in card.printed:
-        shown = fit_end(text, PRINTED_MAX[title])
+    for title, text in card.output:
+        shown = truncate_start(text, OUTPUT_MAX[title])
         yield {
             "type": "Container",
             "style": "emphasis",
@@ -105,7 +116,7 @@ def _printed(card: Card) -> Iterable[Part]:
 
 
 def _notes(notes: Iterable[str]) -> Part:
-    line = " · ".join(fit(note, NOTE_MAX) for note in notes)
+    line = " · ".join(truncate(note, NOTE_MAX) for note in notes)
     return _block(_run(line, size="Small", isSubtle=True), separator=True)
 
 

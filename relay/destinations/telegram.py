@@ -14,7 +14,13 @@ from collections.abc import Sequence
 import msgspec
 
 from relay.core.exchange import Request
-from relay.core.text import fit, fit_end, fit_lines, fit_shown, units
+from relay.core.text import (
+    truncate,
+    truncate_lines,
+    truncate_or_blank,
+    truncate_start,
+    utf16_length,
+)
 from relay.destinations.common.card import HEALTH, LOGS, Card
 
 # Telegram's limits.
@@ -28,17 +34,17 @@ https://docs.python-telegram-bot.org/en/stable/telegram.constants.html"""
 HEADLINE_MAX = 200
 VALUE_MAX = 150
 """Each fact."""
-SAID_MAX = 1_000
+CUSTOM_TEXT_MAX = 1_000
 """The configuration's text, which stands in place of the facts."""
 INSPECT_MAX = 600
 """All inspect fields together, with their names."""
-PRINTED_MAX = {LOGS: 1_300, HEALTH: 450}
+OUTPUT_MAX = {LOGS: 1_300, HEALTH: 450}
 """All that was printed of each kind."""
 NOTE_MAX = 100
 """Each piece of the small print."""
 
 
-class _Text:
+class _EntityText:
     """A text that is being written, with its entities; all in UTF-16 units, as Telegram counts."""
 
     def __init__(self) -> None:
@@ -48,7 +54,7 @@ class _Text:
 
     def write(self, piece: str, kind: str | None = None) -> None:
         """Append; with a ``kind`` as an entity of it. Without one it has to be our own words."""
-        length = units(piece)
+        length = utf16_length(piece)
         if kind is not None:
             self.entities.append({"type": kind, "offset": self._end, "length": length})
         self._pieces.append(piece)
@@ -60,7 +66,7 @@ class _Text:
 
 def render(card: Card, url: str, chat_id: str, thread_id: int | None) -> Request:
     """The message about the first event, with how many more there are."""
-    text = _written(card)
+    text = _compose(card)
     message: dict[str, object] = {
         "chat_id": int(chat_id) if _is_number(chat_id) else chat_id,
         "text": str(text),
@@ -76,38 +82,38 @@ def _is_number(chat_id: str) -> bool:
     return chat_id.isascii() and chat_id.removeprefix("-").isdigit()
 
 
-def _written(card: Card) -> _Text:
-    text = _Text()
+def _compose(card: Card) -> _EntityText:
+    text = _EntityText()
     text.write(f"{card.emoji} ")
-    _code(text, card.title(HEADLINE_MAX), HEADLINE_MAX)
+    _write_code(text, card.title(HEADLINE_MAX), HEADLINE_MAX)
     text.write("\n")
-    if card.said:
+    if card.body:
         text.write("\n")
-        text.write(fit_lines(card.said, SAID_MAX), "pre")
+        text.write(truncate_lines(card.body, CUSTOM_TEXT_MAX), "pre")
     for name, value in (*card.facts, ("Time", card.time)):
         text.write("\n")
         text.write(name, "bold")
         text.write(": ")
-        _code(text, value, VALUE_MAX)
-    _inspected(text, card.inspected)
-    for title, printed in card.printed:
+        _write_code(text, value, VALUE_MAX)
+    _write_inspect_fields(text, card.inspect_fields)
+    for title, printed in card.output:
         text.write("\n\n")
         text.write(title, "bold")
         text.write("\n")
-        text.write(fit_end(printed, PRINTED_MAX[title]), "pre")
+        text.write(truncate_start(printed, OUTPUT_MAX[title]), "pre")
     for at, note in enumerate(card.notes):
         text.write(" · " if at else "\n\n")
-        _code(text, note, NOTE_MAX)
+        _write_code(text, note, NOTE_MAX)
     return text
 
 
-def _inspected(text: _Text, inspected: Sequence[tuple[str, str]]) -> None:
+def _write_inspect_fields(text: _EntityText, inspected: Sequence[tuple[str, str]]) -> None:
     for path, value in inspected:
         text.write("\n")
         each = INSPECT_MAX // len(inspected) - 1
-        _code(text, f"{fit(path, each // 2)}: {value}", each)
+        _write_code(text, f"{truncate(path, each // 2)}: {value}", each)
 
 
-def _code(text: _Text, value: str, limit: int) -> None:
+def _write_code(text: _EntityText, value: str, limit: int) -> None:
     """Never blank: Telegram takes no entity without a character in it."""
-    text.write(fit_shown(value, limit), "code")
+    text.write(truncate_or_blank(value, limit), "code")

@@ -4,32 +4,32 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from relay.core.text import visible
+from relay.core.text import escape_unprintable
 
-SHOWN = 200
+SHOWN_MAX = 200
 """How much of what is found is shown."""
 
 
-def missing(wanted: object, body: bytes) -> list[str]:
+def find_missing(wanted: object, body: bytes) -> list[str]:
     """What of ``wanted`` a body lacks, each in words; nothing if it holds all of it.
 
     A text has to stand in the body, or in one of the texts of its JSON. A mapping or a list is a
     part of its JSON: of a mapping the keys that are given, of a list the items that are given, in
     this order, each again in part.
     """
-    found = _decoded(body)
+    found = _decode(body)
     if isinstance(wanted, Mapping | list):
         if found is None:
-            return [f": wanted JSON, found {_shown(body.decode(errors='replace'))}"]
-        return list(_lacks(wanted, found, ""))
-    text = wanted if isinstance(wanted, str) else _json(wanted)
+            return [f": wanted JSON, found {_show(body.decode(errors='replace'))}"]
+        return list(_missing_parts(wanted, found, ""))
+    text = wanted if isinstance(wanted, str) else _to_json(wanted)
     texts = [body.decode(errors="replace"), *_texts(found)]
     if any(text in each for each in texts):
         return []
-    return [f": wanted {text!r} in it, found {_shown(texts[0])}"]
+    return [f": wanted {text!r} in it, found {_show(texts[0])}"]
 
 
-def _decoded(body: bytes) -> object:
+def _decode(body: bytes) -> object:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -48,53 +48,51 @@ def _texts(value: object) -> Iterator[str]:
                 yield from _texts(inner)
 
 
-def _lacks(wanted: object, found: object, path: str) -> Iterator[str]:
+def _missing_parts(wanted: object, found: object, path: str) -> Iterator[str]:
     match wanted:
         case Mapping() if isinstance(found, Mapping):
             for key, value in wanted.items():
                 here = f"{path}.{key}"
                 if key not in found:
-                    yield f"{here}: wanted {_shown(value)}, found no such key"
+                    yield f"{here}: wanted {_show(value)}, found no such key"
                 else:
-                    yield from _lacks(value, found[key], here)
+                    yield from _missing_parts(value, found[key], here)
         case list() if isinstance(found, list):
-            yield from _lacks_items(wanted, found, path)
-        case _ if not _equal(wanted, found):
-            yield f"{path}: wanted {_shown(wanted)}, found {_shown(found)}"
+            yield from _missing_items(wanted, found, path)
+        case _ if not _is_equal(wanted, found):
+            yield f"{path}: wanted {_show(wanted)}, found {_show(found)}"
 
 
-def _lacks_items(wanted: Sequence[object], found: Sequence[object], path: str) -> Iterator[str]:
+def _missing_items(wanted: Sequence[object], found: Sequence[object], path: str) -> Iterator[str]:
     """Of the first item that is nowhere behind the one before it, what is nearest to it lacks."""
     begin = 0
     for value in wanted:
         lacking = [
-            list(_lacks(value, item, f"{path}[{index}]"))
+            list(_missing_parts(value, item, f"{path}[{index}]"))
             for index, item in enumerate(found[begin:], start=begin)
         ]
         place = next((index for index, each in enumerate(lacking) if not each), None)
         if place is None:
             nearest = min(lacking, key=len, default=None)
-            yield from nearest or [
-                f"{path}: wanted {_shown(value)}, found nothing more in the list"
-            ]
+            yield from nearest or [f"{path}: wanted {_show(value)}, found nothing more in the list"]
             return
         begin += place + 1
 
 
-def _equal(wanted: object, found: object) -> bool:
+def _is_equal(wanted: object, found: object) -> bool:
     """YAML here makes texts of all numbers but whole ones."""
     if isinstance(wanted, bool) or isinstance(found, bool) or wanted is None:
         return wanted is found
     if isinstance(found, int | float) and isinstance(wanted, str):
-        return wanted == _json(found)
+        return wanted == _to_json(found)
     return type(wanted) is type(found) and wanted == found
 
 
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else _json(value)
-    cut = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-    return repr(cut) if isinstance(value, str) else visible(cut)
+def _show(value: object) -> str:
+    text = value if isinstance(value, str) else _to_json(value)
+    cut = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
+    return repr(cut) if isinstance(value, str) else escape_unprintable(cut)
 
 
-def _json(value: object) -> str:
+def _to_json(value: object) -> str:
     return msgspec.json.encode(value).decode()

@@ -7,31 +7,31 @@ from itertools import islice
 from msgspec.structs import replace
 
 from relay.config import Config
-from relay.core.event import OWN_ENGINE, TYPE_RELAY, Cause, Event
+from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Cause, Event
 from relay.core.notification import Notification
-from relay.ingest.docker.buffer import Connection, Opened, read
-from relay.ingest.docker.engine.inspection import Sighting
-from relay.ingest.docker.engine.parser import Malformed
-from relay.ingest.docker.pipeline import Digest, Heard
-from relay.routing.router import Router, Step
+from relay.ingest.docker.buffer import Connection, StreamOpened, parse_record
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.parser import InvalidRecord
+from relay.ingest.docker.pipeline import EventPipeline, ParsedRecord
+from relay.routing.router import Router, RouteResult
 
-BATCH = 500
+BATCH_SIZE = 500
 """How many records are digested at once, as in the daemon."""
-STEP = 50
-BATCH_MOST = 4 * BATCH
+EXTENSION_SIZE = 50
+MAX_BATCH_SIZE = 4 * BATCH_SIZE
 """How many more at a time, and at most, where what comes behind may show what they mean."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RoutedEvent:
     """One event that went along the routes, and what each said to it."""
 
     event: Event
-    steps: Sequence[Step]
+    routes: Sequence[RouteResult]
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class PlannedNotification:
     """One notification that would be sent."""
 
     notification: Notification
@@ -39,7 +39,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class InputEvent:
     """One record as the engine says it."""
 
     record: bytes
@@ -48,14 +48,14 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchResult:
     """What a batch came to."""
 
-    told: list[Told]
-    sent: list[Sent]
+    routed: list[RoutedEvent]
+    planned: list[PlannedNotification]
 
 
-class Rehearsal:
+class Simulator:
     """One engine's stream without the engine: nothing is inspected, and nothing is sent."""
 
     def __init__(
@@ -68,56 +68,62 @@ class Rehearsal:
         own_container: str | None = None,
     ) -> None:
         """``engine`` is one that is configured; None for the first. ``host`` is what it says its
-        name is; ``own_container`` is as in `Digest`.
+        name is; ``own_container`` is as in `EventPipeline`.
 
         relay's own events come from the engine that is named, else from relay.
         """
         name = engine or next(iter(config.engines))
-        self._own_engine = engine or OWN_ENGINE
+        self._own_engine = engine or RELAY_ENGINE
         host = config.engines[name].host or host or name
         self._connection = Connection(name, host, opened_ns=0, since_ns=0, podman=podman)
-        self._told: list[Told] = []
+        self._routed: list[RoutedEvent] = []
         router = Router(
-            config.routes, lambda event, _: self._told.append(Told(event, router.walk(event)))
+            config.routes,
+            lambda event, _: self._routed.append(RoutedEvent(event, router.explain(event))),
         )
-        self._digest = Digest(name, "oldest", router, own_container=own_container)
+        self._digest = EventPipeline(name, "oldest", router, own_container=own_container)
         self._digest.since_ns(1)
-        self._digest.take_in([Opened(self._connection)], 1)
+        self._digest.process([StreamOpened(self._connection)], 1)
 
-    def read(self, spoken: Spoken) -> Heard | Event | Malformed:
+    def parse(self, spoken: InputEvent) -> ParsedRecord | Event | InvalidRecord:
         """A record as the digest takes it in.
 
         What is relay's own, and a death whose cause is given, goes to the routes as it is.
         """
-        event = read(spoken.record, self._connection)
-        if isinstance(event, Malformed):
+        event = parse_record(spoken.record, self._connection)
+        if isinstance(event, InvalidRecord):
             return event
         if event.type == TYPE_RELAY:
             return replace(event, engine=self._own_engine, host=self._own_engine)
         if spoken.cause is not None:
             return replace(event, cause=spoken.cause)
-        return Heard(self._connection, event)
+        return ParsedRecord(self._connection, event)
 
-    def questions(self, items: Sequence[Heard | Event]) -> set[str]:
+    def containers_to_inspect(self, items: Sequence[ParsedRecord | Event]) -> set[str]:
         """The ids of the containers that the daemon would have inspected, at most."""
-        return self._digest.questions([*items])
+        return self._digest.containers_to_inspect([*items])
 
-    def outcomes(
+    def run(
         self,
-        items: Iterable[Heard | Event],
-        sightings: Mapping[str, Sighting] | None = None,
-    ) -> Iterator[Outcome]:
+        items: Iterable[ParsedRecord | Event],
+        sightings: Mapping[str, ContainerSnapshot] | None = None,
+    ) -> Iterator[BatchResult]:
         """What the daemon would make of these, batch by batch, with those containers inspected."""
         rest = iter(items)
-        while batch := list(islice(rest, BATCH)):
-            self._settle(batch, rest)
-            self._told = []
-            intake = self._digest.take_in([*batch], 1, sightings)
-            yield Outcome(self._told, [Sent(each, tuple(to)) for each, to in intake.notifications])
+        while batch := list(islice(rest, BATCH_SIZE)):
+            self._complete_batch(batch, rest)
+            self._routed = []
+            intake = self._digest.process([*batch], 1, sightings)
+            yield BatchResult(
+                self._routed,
+                [PlannedNotification(each, tuple(to)) for each, to in intake.notifications],
+            )
 
-    def _settle(self, batch: list[Heard | Event], rest: Iterator[Heard | Event]) -> None:
-        while len(batch) < BATCH_MOST and self._digest.unsettled([*batch]):
-            more = list(islice(rest, STEP))
+    def _complete_batch(
+        self, batch: list[ParsedRecord | Event], rest: Iterator[ParsedRecord | Event]
+    ) -> None:
+        while len(batch) < MAX_BATCH_SIZE and self._digest.awaits_evidence([*batch]):
+            more = list(islice(rest, EXTENSION_SIZE))
             if not more:
                 break
             batch += more

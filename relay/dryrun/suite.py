@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.config import Config, Match
-from relay.dryrun.simulator import Spoken
+from relay.dryrun.simulator import InputEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Case:
 
     name: str
     line: int
-    events: tuple[Spoken, ...]
+    events: tuple[InputEvent, ...]
     expected: tuple[Expectation, ...]
     exact: bool = True
     """Whether nothing else may be sent."""

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from relay.config.match import Exists, Glob, Not, Pattern, Range, Regex
 
-PREFIX_MOST = 64
+PREFIX_MAX = 64
 """So many characters of a beginning are looked at."""
 
-PART_LEAST = 3
+PART_MIN = 3
 """A shorter part of a text stands in too many to tell them apart."""
 
 
-class Kind(IntEnum):
+class KeyKind(IntEnum):
     """In the order of what a look for it costs."""
 
     EXACT = 0
@@ -26,15 +26,15 @@ class Kind(IntEnum):
     """There is a value."""
 
 
-class Hook(NamedTuple):
+class IndexKey(NamedTuple):
     """Something that is so of every value that fits a pattern."""
 
-    kind: Kind
-    key: str | int | None
+    kind: KeyKind
+    value: str | int | None
     """None with `Kind.PRESENT`."""
 
 
-PRESENT = Hook(Kind.PRESENT, None)
+PRESENT = IndexKey(KeyKind.PRESENT, None)
 
 _SPECIAL = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
 """What in a glob is not itself; as `relay.config.patterns` reads brackets, and fnmatch does."""
@@ -47,7 +47,7 @@ _CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
 _GROUP = re.compile(r"\([^()]*\)")
 
 
-def hooks(pattern: Pattern, *, absent_fits: bool) -> tuple[Hook, ...]:
+def find_keys(pattern: Pattern, *, absent_fits: bool) -> tuple[IndexKey, ...]:
     """What a value has to be for the pattern to fit: each of these, and one is enough to look for.
 
     Empty for a pattern that can fit where there is no value; ``absent_fits`` says whether `Not`
@@ -55,12 +55,12 @@ def hooks(pattern: Pattern, *, absent_fits: bool) -> tuple[Hook, ...]:
     """
     match pattern:
         case Glob(text=text):
-            return _of_glob(text)
+            return _find_glob_keys(text)
         case Regex(text=text):
-            return _of_regex(text)
+            return _find_regex_keys(text)
         case Range(low=int(low), high=high) if low == high:
-            return (Hook(Kind.EXACT, low),)
-        case Range() | Exists(wanted=True):
+            return (IndexKey(KeyKind.EXACT, low),)
+        case Range() | Exists(expected=True):
             return (PRESENT,)
         case Not() if not absent_fits:
             return (PRESENT,)
@@ -68,25 +68,25 @@ def hooks(pattern: Pattern, *, absent_fits: bool) -> tuple[Hook, ...]:
             return ()
 
 
-def _of_glob(text: str) -> tuple[Hook, ...]:
+def _find_glob_keys(text: str) -> tuple[IndexKey, ...]:
     first, *rest = _SPECIAL.split(text)
     if not rest:
-        return (Hook(Kind.EXACT, text),)
+        return (IndexKey(KeyKind.EXACT, text),)
     part = max(rest, key=len)
-    found = [_prefix(first)] if first else []
-    if len(part) >= PART_LEAST:
-        found.append(Hook(Kind.PART, part))
+    found = [_prefix_key(first)] if first else []
+    if len(part) >= PART_MIN:
+        found.append(IndexKey(KeyKind.PART, part))
     return tuple(found) or (PRESENT,)
 
 
-def _of_regex(text: str) -> tuple[Hook, ...]:
+def _find_regex_keys(text: str) -> tuple[IndexKey, ...]:
     plain = _PLAIN_START.match(text)
-    if plain is None or not plain[0] or _may_be_a_choice(text):
+    if plain is None or not plain[0] or _may_have_alternatives(text):
         return (PRESENT,)
-    return (_prefix(plain[0]),)
+    return (_prefix_key(plain[0]),)
 
 
-def _may_be_a_choice(regex: str) -> bool:
+def _may_have_alternatives(regex: str) -> bool:
     """Whether what it begins with may be one of several beginnings."""
     rest = _CLASS.sub("x", _ESCAPE.sub("x", regex)).replace("(?:", "(")
     if "(?" in rest:  # a comment may hold anything
@@ -97,5 +97,5 @@ def _may_be_a_choice(regex: str) -> bool:
     return "|" in rest
 
 
-def _prefix(text: str) -> Hook:
-    return Hook(Kind.PREFIX, text[:PREFIX_MOST])
+def _prefix_key(text: str) -> IndexKey:
+    return IndexKey(KeyKind.PREFIX, text[:PREFIX_MAX])

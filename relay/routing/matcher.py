@@ -9,10 +9,10 @@ from operator import attrgetter
 
 from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
 from relay.core.event import TYPE_RELAY, Event
-from relay.routing.index_keys import Kind, hooks
+from relay.routing.index_keys import KeyKind, find_keys
 
 Value = str | int | None
-Test = Callable[[tuple[Value, ...]], bool]
+ValuesTest = Callable[[tuple[Value, ...]], bool]
 
 _NOT_LABELS = frozenset({"image", "name"})
 """Attributes that are never a label: the engine puts its own over those."""
@@ -26,18 +26,18 @@ class Condition:
 
     path: str
     """Where it stands in the match, as in ``label.tier``."""
-    wanted: str
+    expected: str
     """What it asks for, in words."""
     values: Callable[[Event], tuple[Value, ...]]
     """What of the event it looks at; any of them may fulfil it."""
     test: Callable[[Event], bool]
 
-    def found(self, event: Event) -> str:
+    def describe_actual(self, event: Event) -> str:
         """What the event has instead, in words."""
-        return " or ".join(map(_shown, self.values(event)))
+        return " or ".join(map(_format_value, self.values(event)))
 
 
-def _shown(value: Value) -> str:
+def _format_value(value: Value) -> str:
     match value:
         case None:
             return "nothing"
@@ -53,9 +53,9 @@ class Matcher:
     __slots__ = ("conditions",)
 
     def __init__(self, match: Match) -> None:
-        self.conditions = tuple(_conditions(match, ""))
-        if not names_relay(match):
-            self.conditions = (_FOREIGN, *self.conditions)
+        self.conditions = tuple(_compile_conditions(match, ""))
+        if not selects_relay_events(match):
+            self.conditions = (_NOT_RELAY, *self.conditions)
 
     def first_failure(self, event: Event) -> Condition | None:
         """The first condition that the event does not fulfil; None if it fulfils all."""
@@ -64,77 +64,82 @@ class Matcher:
                 return condition
         return None
 
-    def takes(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         """Whether the event fulfils all conditions."""
         return self.first_failure(event) is None
 
 
-def _conditions(match: Match, prefix: str) -> Iterator[Condition]:
+def _compile_conditions(match: Match, prefix: str) -> Iterator[Condition]:
     for field in match.fields:
-        yield _of_field(field, prefix)
+        yield _compile_field(field, prefix)
     if match.any:
-        yield _any_of(match.any, f"{prefix}any")
+        yield _compile_any(match.any, f"{prefix}any")
     for index, every in enumerate(match.all):
-        yield from _conditions(every, f"{prefix}all[{index}].")
+        yield from _compile_conditions(every, f"{prefix}all[{index}].")
     if match.not_ is not None:
-        yield _none_of(match.not_, f"{prefix}not")
+        yield _compile_not(match.not_, f"{prefix}not")
 
 
-def _any_of(matches: tuple[Match, ...], path: str) -> Condition:
-    choices = [tuple(_conditions(match, "")) for match in matches]
+def _compile_any(matches: tuple[Match, ...], path: str) -> Condition:
+    choices = [tuple(_compile_conditions(match, "")) for match in matches]
 
     def test(event: Event) -> bool:
         return any(all(c.test(event) for c in choice) for choice in choices)
 
-    return Condition(path, f"one of its {len(choices)} matches", _nothing, test)
+    return Condition(path, f"one of its {len(choices)} matches", _no_value, test)
 
 
-def _none_of(match: Match, path: str) -> Condition:
-    conditions = tuple(_conditions(match, ""))
+def _compile_not(match: Match, path: str) -> Condition:
+    conditions = tuple(_compile_conditions(match, ""))
 
     def test(event: Event) -> bool:
         return not all(c.test(event) for c in conditions)
 
-    return Condition(path, "its match not to match", _all_of_it, test)
+    return Condition(path, "its match not to match", _type_and_action, test)
 
 
 @lru_cache(maxsize=1024)  # many routes ask for the same type and action
-def _of_field(field: Field, prefix: str) -> Condition:
+def _compile_field(field: Field, prefix: str) -> Condition:
     path = f"{prefix}{field.name}" + (f".{field.key}" if field.key is not None else "")
-    return Condition(path, " or ".join(map(_words, field.patterns)), _values(field), _test(field))
+    return Condition(
+        path,
+        " or ".join(map(_describe_pattern, field.patterns)),
+        _values_reader(field),
+        _compile_field_test(field),
+    )
 
 
-def _test(field: Field) -> Callable[[Event], bool]:
-    keys = _exact(field.patterns)
+def _compile_field_test(field: Field) -> Callable[[Event], bool]:
+    keys = _exact_values(field.patterns)
     if field.name == "action":
         if keys is None:
-            return _test_of_any(field)
-        return lambda event: not keys.isdisjoint(_actions(event))
-    read = _reader(field)
+            return _compile_patterns_test(field)
+        return lambda event: not keys.isdisjoint(_action_values(event))
+    read = _value_reader(field)
     if keys is not None:
         return lambda event: read(event) in keys
     match field.patterns:
         case (Glob() | Regex() | Range() | Exists() as pattern,):
-            fits = _fitter(pattern)
+            fits = _compile_pattern(pattern)
             return lambda event: fits(read(event))
         case _:
-            return _test_of_any(field)
+            return _compile_patterns_test(field)
 
 
-def _exact(patterns: Sequence[Pattern]) -> frozenset[object] | None:
+def _exact_values(patterns: Sequence[Pattern]) -> frozenset[object] | None:
     """The values that fit; None if they are not all given as they are."""
-    found = [hook for pattern in patterns for hook in hooks(pattern, absent_fits=True)[:1]]
-    if len(found) < len(patterns) or any(hook.kind is not Kind.EXACT for hook in found):
+    found = [hook for pattern in patterns for hook in find_keys(pattern, absent_fits=True)[:1]]
+    if len(found) < len(patterns) or any(hook.kind is not KeyKind.EXACT for hook in found):
         return None
-    return frozenset(hook.key for hook in found)
+    return frozenset(hook.value for hook in found)
 
 
-def _test_of_any(field: Field) -> Callable[[Event], bool]:
-    values = _values(field)
+def _compile_patterns_test(field: Field) -> Callable[[Event], bool]:
+    values = _values_reader(field)
     # An event without a label is not labelled otherwise, so {not: …} takes it; but an event that
     # has no exit code at all is no answer to {not: 0}.
     on_absent = field.key is not None
-    tests = [_tester(pattern, on_absent=on_absent) for pattern in field.patterns]
+    tests = [_compile_pattern_test(pattern, on_absent=on_absent) for pattern in field.patterns]
 
     def test(event: Event) -> bool:
         found = values(event)
@@ -143,7 +148,7 @@ def _test_of_any(field: Field) -> Callable[[Event], bool]:
     return test
 
 
-def _reader(field: Field) -> Callable[[Event], Value]:
+def _value_reader(field: Field) -> Callable[[Event], Value]:
     """How the value of a field is read from an event that has one."""
     key = field.key or ""
     match field.name:
@@ -157,45 +162,45 @@ def _reader(field: Field) -> Callable[[Event], Value]:
             return attrgetter(name)
 
 
-def _values(field: Field) -> Callable[[Event], tuple[Value, ...]]:
+def _values_reader(field: Field) -> Callable[[Event], tuple[Value, ...]]:
     if field.name == "action":
-        return _actions
-    read = _reader(field)
+        return _action_values
+    read = _value_reader(field)
     return lambda event: (read(event),)
 
 
-def _actions(event: Event) -> tuple[Value, ...]:
+def _action_values(event: Event) -> tuple[Value, ...]:
     """Without its detail, as people write it, and with it, as the engine does."""
     if event.detail is None:
         return (event.action,)
     return (event.action, f"{event.action}: {event.detail}")
 
 
-def _nothing(_: Event) -> tuple[Value, ...]:
+def _no_value(_: Event) -> tuple[Value, ...]:
     return (None,)
 
 
-def _all_of_it(event: Event) -> tuple[Value, ...]:
+def _type_and_action(event: Event) -> tuple[Value, ...]:
     return (f"{event.type} {event.action}",)
 
 
-def _tester(pattern: Pattern, *, on_absent: bool) -> Test:
+def _compile_pattern_test(pattern: Pattern, *, on_absent: bool) -> ValuesTest:
     """Whether any of an event's values for a field fits; with `Not`, whether none does."""
     if not isinstance(pattern, Not):
-        fits = _fitter(pattern)
+        fits = _compile_pattern(pattern)
         return lambda values: any(fits(value) for value in values)
-    tests = [_tester(inner, on_absent=on_absent) for inner in pattern.patterns]
+    tests = [_compile_pattern_test(inner, on_absent=on_absent) for inner in pattern.patterns]
     return lambda values: (
         (on_absent or values != (None,)) and not any(test(values) for test in tests)
     )
 
 
-def _fitter(pattern: Glob | Regex | Range | Exists) -> Callable[[Value], bool]:
+def _compile_pattern(pattern: Glob | Regex | Range | Exists) -> Callable[[Value], bool]:
     match pattern:
         case Glob(text=text) if _WILD.search(text) is None:
             return lambda value: value == text
         case Glob(text=text):
-            fits = _glob_fitter(text)
+            fits = _compile_glob(text)
             return lambda value: isinstance(value, str) and fits(value)
         case Regex(compiled=compiled):
             return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
@@ -205,11 +210,11 @@ def _fitter(pattern: Glob | Regex | Range | Exists) -> Callable[[Value], bool]:
                 and (low is None or value >= low)
                 and (high is None or value <= high)
             )
-        case Exists(wanted=wanted):
+        case Exists(expected=wanted):
             return lambda value: (value is not None) is wanted
 
 
-def _glob_fitter(text: str) -> Callable[[str], bool]:
+def _compile_glob(text: str) -> Callable[[str], bool]:
     """What is most common costs little to compile: ``web-*``, ``*-db``, ``*web*``."""
     match text.split("*"):
         case [first, ""] if _WILD.search(first) is None:
@@ -223,7 +228,7 @@ def _glob_fitter(text: str) -> Callable[[str], bool]:
             return lambda value: found(value) is not None
 
 
-def _words(pattern: Pattern) -> str:
+def _describe_pattern(pattern: Pattern) -> str:
     match pattern:
         case Glob(text=text):
             return repr(text)
@@ -237,20 +242,20 @@ def _words(pattern: Pattern) -> str:
             return f"<={high}"
         case Range(low=low, high=high):
             return f"{low}-{high}"
-        case Exists(wanted=wanted):
+        case Exists(expected=wanted):
             return "something" if wanted else "nothing"
         case Not(patterns=patterns):
-            return f"not {' or '.join(map(_words, patterns))}"
+            return f"not {' or '.join(map(_describe_pattern, patterns))}"
 
 
-def names_relay(match: Match) -> bool:
+def selects_relay_events(match: Match) -> bool:
     """Whether the match asks for relay's own events by their name."""
     return any(
         field.name == "type" and Glob(TYPE_RELAY) in field.patterns for field in match.fields
-    ) or any(names_relay(inner) for inner in (*match.any, *match.all))
+    ) or any(selects_relay_events(inner) for inner in (*match.any, *match.all))
 
 
-_FOREIGN = Condition(
+_NOT_RELAY = Condition(
     "type",
     "an engine's event (only a match that names type 'relay' takes relay's own)",
     lambda event: (event.type,),

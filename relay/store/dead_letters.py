@@ -6,26 +6,31 @@ from collections.abc import Collection
 import msgspec
 
 from relay.store import enqueue
-from relay.store.deliveries import read_answer, read_notification
-from relay.store.enqueue import Adding
+from relay.store.deliveries import decode_answer, decode_notification
+from relay.store.enqueue import EnqueueOptions
 from relay.store.records import DeadLetter, Selection
 from relay.store.sql import SQL
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 """So many are read at once, whatever a selection holds."""
 
-_HIGHEST = 2**63 - 1
+_MAX_NUMBER = 2**63 - 1
 
 
 def find(
-    selection: Selection, most: int, below: int | None, connection: sqlite3.Connection
+    selection: Selection, limit: int, below: int | None, connection: sqlite3.Connection
 ) -> list[DeadLetter]:
     """See `Outbox.dead_letters`."""
-    asked = {**_asked(selection, None), "above": 0, "below": below or _HIGHEST, "most": most}
-    return _read(f"{SQL['letters']} ORDER BY seq DESC LIMIT :most", asked, connection)
+    parameters = {
+        **_parameters(selection, None),
+        "above": 0,
+        "below": below or _MAX_NUMBER,
+        "most": limit,
+    }
+    return _select(f"{SQL['letters']} ORDER BY seq DESC LIMIT :most", parameters, connection)
 
 
-def newest(connection: sqlite3.Connection) -> int:
+def newest_number(connection: sqlite3.Connection) -> int:
     """The highest number, 0 where there are none: letters to come have higher ones."""
     (number,) = connection.execute(SQL["newest_letter"]).fetchone()
     return int(number)
@@ -35,77 +40,79 @@ def replay(
     selection: Selection,
     destinations: Collection[str],
     span: range,
-    how: Adding,
+    options: EnqueueOptions,
     connection: sqlite3.Connection,
 ) -> list[DeadLetter]:
     """Make deliveries of up to `AT_ONCE` letters, those with the lowest numbers within a span."""
-    found = _lowest(selection, destinations, span, connection)
-    written = [enqueue.write(it.notification, [it.destination], how) for it in found]
-    enqueue.add(written, connection)
-    _drop(found, connection)
+    found = _find_lowest(selection, destinations, span, connection)
+    prepared = [enqueue.prepare(it.notification, [it.destination], options) for it in found]
+    enqueue.add(prepared, connection)
+    _delete(found, connection)
     return found
 
 
 def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> list[DeadLetter]:
     """Forget up to `AT_ONCE` letters, likewise."""
-    found = _lowest(selection, None, span, connection)
-    _drop(found, connection)
+    found = _find_lowest(selection, None, span, connection)
+    _delete(found, connection)
     return found
 
 
-def prune(before_ns: int, most: int, connection: sqlite3.Connection) -> int:
-    """See `Outbox.prune`."""
+def prune(before_ns: int, max_count: int, connection: sqlite3.Connection) -> int:
+    """See `Outbox.prune_dead_letters`."""
     old = connection.execute(SQL["drop_old_letters"], {"before_ns": before_ns}).rowcount
-    surplus = connection.execute(SQL["drop_surplus_letters"], {"most": most}).rowcount
+    surplus = connection.execute(SQL["drop_surplus_letters"], {"most": max_count}).rowcount
     return old + surplus
 
 
-def _lowest(
+def _find_lowest(
     selection: Selection,
     destinations: Collection[str] | None,
     span: range,
     connection: sqlite3.Connection,
 ) -> list[DeadLetter]:
-    asked = {
-        **_asked(selection, destinations),
+    parameters = {
+        **_parameters(selection, destinations),
         "above": span.start - 1,
         "below": span.stop,
-        "most": AT_ONCE,
+        "most": BATCH_SIZE,
     }
-    return _read(f"{SQL['letters']} ORDER BY seq LIMIT :most", asked, connection)
+    return _select(f"{SQL['letters']} ORDER BY seq LIMIT :most", parameters, connection)
 
 
-def _asked(selection: Selection, destinations: Collection[str] | None) -> dict[str, object]:
+def _parameters(selection: Selection, destinations: Collection[str] | None) -> dict[str, object]:
     return {
         "destination": selection.destination,
         "route": selection.route,
         "since_ns": selection.since_ns,
-        "ids": _listed(selection.ids),
-        "destinations": _listed(destinations),
+        "ids": _to_json_array(selection.ids),
+        "destinations": _to_json_array(destinations),
     }
 
 
-def _listed(values: Collection[int | str] | None) -> str | None:
+def _to_json_array(values: Collection[int | str] | None) -> str | None:
     return None if values is None else msgspec.json.encode(list(values)).decode()
 
 
-def _read(query: str, asked: dict[str, object], connection: sqlite3.Connection) -> list[DeadLetter]:
+def _select(
+    query: str, parameters: dict[str, object], connection: sqlite3.Connection
+) -> list[DeadLetter]:
     return [
         DeadLetter(
             number,
             destination,
-            read_notification(notification),
+            decode_notification(notification),
             created_ns,
             died_ns,
             attempts,
             reason,
-            read_answer(answer),
+            decode_answer(answer),
         )
         for number, destination, notification, created_ns, died_ns, attempts, reason, answer in (
-            connection.execute(query, asked)
+            connection.execute(query, parameters)
         )
     ]
 
 
-def _drop(found: Collection[DeadLetter], connection: sqlite3.Connection) -> None:
-    connection.executemany(SQL["drop_letter"], [{"seq": letter.number} for letter in found])
+def _delete(dead_letters: Collection[DeadLetter], connection: sqlite3.Connection) -> None:
+    connection.executemany(SQL["drop_letter"], [{"seq": letter.number} for letter in dead_letters])

@@ -8,15 +8,15 @@ import msgspec
 from relay.core.event import TYPE_RELAY
 from relay.core.exchange import Answer, Reason, Retry
 from relay.core.notification import Notification
-from relay.store.faults import Broken
+from relay.store.faults import Corrupt
 from relay.store.records import (
-    GIVEN_UP_AT_ONCE,
+    GIVE_UP_BATCH,
     HOLD_NS,
     Backlog,
     Delivery,
-    Due,
-    GivenUp,
-    Waiting,
+    DueDeliveries,
+    GiveUpResult,
+    WaitingDelivery,
     is_heartbeat,
 )
 from relay.store.sql import SQL
@@ -24,11 +24,11 @@ from relay.store.sql import SQL
 ANSWER_CHARS = 200
 """What is kept of an answer's text with a delivery that waits; a dead letter has all of it."""
 
-_decode = msgspec.json.Decoder(Notification).decode
-_Due = tuple[int, int, int, int, Notification]
+_notification_from_json = msgspec.json.Decoder(Notification).decode
+_DueRow = tuple[int, int, int, int, Notification]
 """When it is due, its number, when it was made, its attempts."""
-_decode_due = msgspec.json.Decoder(list[_Due]).decode
-_decode_answer = msgspec.json.Decoder(Answer).decode
+_due_rows_from_json = msgspec.json.Decoder(list[_DueRow]).decode
+_answer_from_json = msgspec.json.Decoder(Answer).decode
 
 
 def enrich(
@@ -43,7 +43,7 @@ def enrich(
     )
 
 
-def rewrite(
+def replace_notification(
     seqs: Iterable[int], notification: Notification, connection: sqlite3.Connection
 ) -> None:
     """Put another notification in the place of theirs."""
@@ -51,22 +51,22 @@ def rewrite(
     connection.executemany(SQL["rewrite"], [{"seq": seq, "notification": content} for seq in seqs])
 
 
-def due(
-    destination: str, now_ns: int, most: int, besides: list[int], connection: sqlite3.Connection
-) -> Due:
-    """See `Outbox.due`."""
-    asked = {
+def fetch_due(
+    destination: str, now_ns: int, limit: int, exclude: list[int], connection: sqlite3.Connection
+) -> DueDeliveries:
+    """See `Outbox.fetch_due`."""
+    parameters = {
         "destination": destination,
         "now_ns": now_ns,
-        "most": most,
-        "besides": msgspec.json.encode(besides).decode(),
+        "most": limit,
+        "besides": msgspec.json.encode(exclude).decode(),
     }
-    rows, next_ns = connection.execute(SQL["due"], asked).fetchone()
+    rows, next_ns = connection.execute(SQL["due"], parameters).fetchone()
     found = [
         Delivery(seq, destination, notification, created_ns, attempts)
-        for _, seq, created_ns, attempts, notification in sorted(_read_due(rows))
+        for _, seq, created_ns, attempts, notification in sorted(_decode_due_rows(rows))
     ]
-    return Due(found, None if next_ns is None else _time(next_ns))
+    return DueDeliveries(found, None if next_ns is None else _require_int(next_ns))
 
 
 def pause(destination: str, until_ns: int, connection: sqlite3.Connection) -> None:
@@ -78,45 +78,51 @@ def expire(
     destination: str,
     before_ns: int,
     now_ns: int,
-    besides: list[int],
+    exclude: list[int],
     connection: sqlite3.Connection,
-) -> GivenUp:
+) -> GiveUpResult:
     """See `Outbox.expire`."""
-    asked = {
+    parameters = {
         "destination": destination,
         "before_ns": before_ns,
-        "besides": msgspec.json.encode(besides).decode(),
-        "most": GIVEN_UP_AT_ONCE,
+        "besides": msgspec.json.encode(exclude).decode(),
+        "most": GIVE_UP_BATCH,
     }
-    return _give_up(SQL["too_old"], asked, Reason.EXPIRED, now_ns, connection)
+    return _give_up(SQL["too_old"], parameters, Reason.EXPIRED, now_ns, connection)
 
 
-def retire(destination: str, now_ns: int, connection: sqlite3.Connection) -> GivenUp:
-    """See `Outbox.retire`."""
-    asked = {"destination": destination, "most": GIVEN_UP_AT_ONCE}
-    return _give_up(SQL["of_destination"], asked, Reason.REMOVED, now_ns, connection)
+def drop_destination(destination: str, now_ns: int, connection: sqlite3.Connection) -> GiveUpResult:
+    """See `Outbox.drop_destination`."""
+    parameters = {"destination": destination, "most": GIVE_UP_BATCH}
+    return _give_up(
+        SQL["of_destination"], parameters, Reason.DESTINATION_REMOVED, now_ns, connection
+    )
 
 
 def _give_up(
     query: str,
-    asked: Mapping[str, object],
+    parameters: Mapping[str, object],
     reason: Reason,
     now_ns: int,
     connection: sqlite3.Connection,
-) -> GivenUp:
-    found = connection.execute(query, asked).fetchall()
-    own = 0
+) -> GiveUpResult:
+    found = connection.execute(query, parameters).fetchall()
+    self_events = 0
     for seq, to, notification, created_ns, attempts, answer in found:
         # the attempt that it is spared is not counted
         delivery = Delivery(
-            seq, to, read_notification(notification), _time(created_ns), _time(attempts) - 1
+            seq,
+            to,
+            decode_notification(notification),
+            _require_int(created_ns),
+            _require_int(attempts) - 1,
         )
-        own += delivery.notification.events[0].type == TYPE_RELAY
-        bury(delivery, reason, read_answer(answer), now_ns, connection)
-    return GivenUp(len(found), own)
+        self_events += delivery.notification.events[0].type == TYPE_RELAY
+        move_to_dead_letters(delivery, reason, decode_answer(answer), now_ns, connection)
+    return GiveUpResult(len(found), self_events)
 
 
-def try_again(
+def schedule_retry(
     delivery: Delivery,
     retry: Retry,
     answer: Answer | None,
@@ -128,12 +134,12 @@ def try_again(
         "seq": delivery.seq,
         "due_ns": now_ns + int(retry.after_s * 1e9),
         "reason": retry.reason,
-        "answer": _written(shortened(answer)),
+        "answer": _encode_answer(shorten(answer)),
     }
     connection.execute(SQL["try_again"], row)
 
 
-def bury(
+def move_to_dead_letters(
     delivery: Delivery,
     reason: Reason,
     answer: Answer | None,
@@ -142,7 +148,7 @@ def bury(
 ) -> bool:
     """Make a dead letter of it, but of no heartbeat; whether another is due by it."""
     if is_heartbeat(delivery.notification.events[0]):
-        return remove([delivery.seq], now_ns, connection)
+        return delete_and_release_next([delivery.seq], now_ns, connection)
     row = {
         "seq": delivery.seq,
         "id": delivery.notification.id,
@@ -150,13 +156,15 @@ def bury(
         "now_ns": now_ns,
         "attempts": delivery.attempts + 1,
         "reason": reason,
-        "answer": _written(answer),
+        "answer": _encode_answer(answer),
     }
     connection.execute(SQL["bury"], row)
-    return remove([delivery.seq], now_ns, connection)
+    return delete_and_release_next([delivery.seq], now_ns, connection)
 
 
-def remove(seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection) -> bool:
+def delete_and_release_next(
+    seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection
+) -> bool:
     """Remove those that are settled; whether others are due by it."""
     numbers = msgspec.json.encode(seqs).decode()
     promoted = connection.execute(SQL["promote_next"], (now_ns, numbers)).rowcount
@@ -164,28 +172,28 @@ def remove(seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection) -> 
     return promoted > 0
 
 
-def forget(seqs: Sequence[int], connection: sqlite3.Connection) -> None:
+def delete(seqs: Sequence[int], connection: sqlite3.Connection) -> None:
     """Remove those behind which none waits."""
     connection.execute(SQL["remove"], (msgspec.json.encode(seqs).decode(),))
 
 
-def hurry(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
-    """See `Outbox.hurry`."""
+def retry_now(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
+    """See `Outbox.retry_now`."""
     connection.execute(SQL["hurry"], {"destination": destination, "now_ns": now_ns})
 
 
-def begin_episode(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
-    """See `Outbox.begin_episode`."""
+def begin_outage(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
+    """See `Outbox.begin_outage`."""
     connection.execute(SQL["begin_episode"], {"destination": destination, "now_ns": now_ns})
 
 
-def end_episode(destination: str, connection: sqlite3.Connection) -> None:
-    """See `Outbox.end_episode`."""
+def end_outage(destination: str, connection: sqlite3.Connection) -> None:
+    """See `Outbox.end_outage`."""
     connection.execute(SQL["end_episode"], {"destination": destination})
 
 
-def episodes(connection: sqlite3.Connection) -> dict[str, int]:
-    """See `Outbox.episodes`."""
+def outages(connection: sqlite3.Connection) -> dict[str, int]:
+    """See `Outbox.outages`."""
     return dict(connection.execute(SQL["episodes"]))
 
 
@@ -199,22 +207,24 @@ def end_pause(destination: str, connection: sqlite3.Connection) -> None:
     connection.execute(SQL["end_pause"], {"destination": destination})
 
 
-def waiting(destination: str | None, most: int, connection: sqlite3.Connection) -> list[Waiting]:
+def waiting(
+    destination: str | None, limit: int, connection: sqlite3.Connection
+) -> list[WaitingDelivery]:
     """See `Outbox.waiting`."""
-    asked = {"destination": destination, "most": most}
+    parameters = {"destination": destination, "most": limit}
     return [
-        Waiting(
+        WaitingDelivery(
             seq,
             to,
-            read_notification(notification),
-            _time(created_ns),
-            _time(attempts),
+            decode_notification(notification),
+            _require_int(created_ns),
+            _require_int(attempts),
             due_ns,
             reason,
-            read_answer(answer),
+            decode_answer(answer),
         )
         for seq, to, notification, created_ns, attempts, due_ns, reason, answer in (
-            connection.execute(SQL["waiting"], asked)
+            connection.execute(SQL["waiting"], parameters)
         )
     ]
 
@@ -222,59 +232,59 @@ def waiting(destination: str | None, most: int, connection: sqlite3.Connection) 
 def backlog(connection: sqlite3.Connection) -> dict[str, Backlog]:
     """See `Outbox.backlog`."""
     return {
-        to: Backlog(count, _time(oldest_ns))
+        to: Backlog(count, _require_int(oldest_ns))
         for to, count, oldest_ns in connection.execute(SQL["backlog"])
     }
 
 
-def settle_clock(now_ns: int, most_ns: int, connection: sqlite3.Connection) -> int:
+def correct_times(now_ns: int, max_wait_ns: int, connection: sqlite3.Connection) -> int:
     """Returns how many had times that cannot be."""
-    row = {"now_ns": now_ns, "most_ns": most_ns, "held_ns": HOLD_NS}
+    row = {"now_ns": now_ns, "most_ns": max_wait_ns, "held_ns": HOLD_NS}
     connection.execute(SQL["end_pauses"], row)
     return connection.execute(SQL["settle_clock"], row).rowcount
 
 
-def promote_heads(now_ns: int, connection: sqlite3.Connection) -> None:
+def release_heads(now_ns: int, connection: sqlite3.Connection) -> None:
     """Let none wait for one that is not there."""
     connection.execute(SQL["promote_heads"], {"now_ns": now_ns})
 
 
-def read_notification(notification: bytes) -> Notification:
-    """A notification as it is kept; raises `Broken`."""
+def decode_notification(notification: bytes) -> Notification:
+    """A notification as it is kept; raises `Corrupt`."""
     try:
-        return _decode(notification)
+        return _notification_from_json(notification)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
-        raise Broken(f"a notification: {error}") from error
+        raise Corrupt(f"a notification: {error}") from error
 
 
-def _read_due(rows: bytes) -> list[_Due]:
-    """What is due, as the statement for it gives it; raises `Broken`."""
+def _decode_due_rows(rows: bytes) -> list[_DueRow]:
+    """What is due, as the statement for it gives it; raises `Corrupt`."""
     try:
-        return _decode_due(rows)
+        return _due_rows_from_json(rows)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
-        raise Broken(f"a delivery: {error}") from error
+        raise Corrupt(f"a delivery: {error}") from error
 
 
-def read_answer(answer: str | None) -> Answer | None:
-    """An answer as it is kept; raises `Broken`."""
+def decode_answer(answer: str | None) -> Answer | None:
+    """An answer as it is kept; raises `Corrupt`."""
     try:
-        return None if answer is None else _decode_answer(answer)
+        return None if answer is None else _answer_from_json(answer)
     except (msgspec.MsgspecError, TypeError) as error:
-        raise Broken(f"an answer: {error}") from error
+        raise Corrupt(f"an answer: {error}") from error
 
 
-def shortened(answer: Answer | None) -> Answer | None:
+def shorten(answer: Answer | None) -> Answer | None:
     """What is kept of an answer while its delivery waits."""
     if answer is None:
         return None
     return msgspec.structs.replace(answer, text=answer.text[:ANSWER_CHARS])
 
 
-def _written(answer: Answer | None) -> str | None:
+def _encode_answer(answer: Answer | None) -> str | None:
     return None if answer is None else msgspec.json.encode(answer).decode()
 
 
-def _time(value: object) -> int:
+def _require_int(value: object) -> int:
     if isinstance(value, int):
         return value
-    raise Broken(f"a number: {type(value).__name__}")
+    raise Corrupt(f"a number: {type(value).__name__}")

@@ -4,34 +4,34 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from relay.store.faults import Trouble, trouble_in, words
+from relay.store.faults import StoreFault, classify_error, describe_error
 
-CACHE_KIB = 12_288
+CHECK_CACHE_KIB = 12_288
 """What a check may keep of what it has read. It asks the indexes for one delivery after the other,
 whose orders take turns: where the pages of a thousand orders (9 MB) do not fit, each is read again
 at each turn, and a check takes two thirds longer."""
 
 
-def fault(connection: sqlite3.Connection) -> str | None:
+def find_corruption(connection: sqlite3.Connection) -> str | None:
     """The first thing that is wrong, in SQLite's words; None if nothing is.
 
     ``quick_check`` would take a third of the time, but compares no index with its table: with an
     old page in an index, deliveries would wait that nobody finds.
     """
     try:
-        with _much_kept(connection):
+        with _large_cache(connection):
             (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.Error as error:
-        if trouble_in(error) is not Trouble.BROKEN:
+        if classify_error(error) is not StoreFault.CORRUPT:
             raise
-        return words(error)
+        return describe_error(error)
     return None if verdict == "ok" else " ".join(verdict.split())
 
 
 @contextmanager
-def _much_kept(connection: sqlite3.Connection) -> Iterator[None]:
+def _large_cache(connection: sqlite3.Connection) -> Iterator[None]:
     (usual,) = connection.execute("PRAGMA cache_size").fetchone()
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute(f"PRAGMA cache_size = -{CHECK_CACHE_KIB}")
     try:
         yield
     finally:
@@ -47,12 +47,12 @@ def reindex(connection: sqlite3.Connection) -> bool:
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("REINDEX")
-        sound = fault(connection) is None
+        sound = find_corruption(connection) is None
         connection.execute("COMMIT" if sound else "ROLLBACK")
     except sqlite3.Error as error:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
-        if trouble_in(error) is not Trouble.BROKEN:
+        if classify_error(error) is not StoreFault.CORRUPT:
             raise
         return False
     return sound

@@ -4,21 +4,21 @@ import fcntl
 import os
 from pathlib import Path
 
-from relay.core.errors import StoreError, StoreInUse, system_words
+from relay.core.errors import StoreError, StoreInUse, describe_os_error
 
 
-def take(store: Path) -> int:
+def acquire(store: Path) -> int:
     """A lock on a file beside the store, because it goes with the process, however that ends.
 
     Makes the folder if it is missing. Returns the open file. Raises `StoreError`, which is a
     `StoreInUse` where another process has it.
     """
-    file = lock_file(store)
+    file = lock_path(store)
     try:
         store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise unusable(store, error) from error
+        raise not_writable_error(store, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -33,18 +33,18 @@ def take(store: Path) -> int:
         os.write(lock, f"{os.getpid()}\n".encode())
     except OSError as error:
         os.close(lock)
-        raise unusable(store, error) from error
+        raise not_writable_error(store, error) from error
     return lock
 
 
-def lock_file(store: Path) -> Path:
+def lock_path(store: Path) -> Path:
     """Where the lock of a store is."""
     return Path(f"{store}.lock")
 
 
-def unusable(store: Path, error: OSError) -> StoreError:
+def not_writable_error(store: Path, error: OSError) -> StoreError:
     """What a person is told of a store that the system does not let relay write."""
     return StoreError(
-        f"store {store} cannot be written: {system_words(error)}: make its folder writable for the "
+        f"store {store} cannot be written: {describe_os_error(error)}: make its folder writable for the "
         "user that runs relay, or set store.path"
     )

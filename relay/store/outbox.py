@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from relay.config import StoreConfig, WhenFull
-from relay.core.checkpoint import Bookmark
+from relay.core.checkpoint import Checkpoint
 from relay.core.container import Container
 from relay.core.notification import Notification
 from relay.store import (
@@ -24,28 +24,28 @@ from relay.store import (
 from relay.store import (
     settle as outcomes,
 )
-from relay.store.database import Memory, StoreFile
-from relay.store.enqueue import Adding
-from relay.store.faults import Loss, State
-from relay.store.quota import Shed
+from relay.store.database import DatabaseFile, MemoryDatabase
+from relay.store.enqueue import EnqueueOptions
+from relay.store.faults import StoreLoss, StoreStatus
+from relay.store.quota import Evicted
 from relay.store.records import (
+    Ack,
     Backlog,
+    CommitResult,
     DeadLetter,
     Delivery,
-    Due,
-    Enriched,
-    GivenUp,
-    Intake,
-    Names,
-    Receipt,
-    Room,
+    DestinationNames,
+    DueDeliveries,
+    EnrichResult,
+    GiveUpResult,
+    IngestCommit,
+    Quota,
     Selection,
-    Settled,
-    Waiting,
+    WaitingDelivery,
     is_heartbeat,
 )
-from relay.store.wakeup import News
-from relay.store.writer import Committer
+from relay.store.wakeup import Wakeup
+from relay.store.writer import StoreWriter
 
 _DEFAULTS = StoreConfig()
 
@@ -53,159 +53,163 @@ _DEFAULTS = StoreConfig()
 class SqliteOutbox:
     """An `Outbox`; see there for what each call promises."""
 
-    def __init__(self, committer: Committer, room: Room, unordered: Collection[str] = ()) -> None:
-        self._committer = committer
-        self.bound(room, unordered)
-        self._news: defaultdict[str, News[Delivery]] = defaultdict(News)
+    def __init__(self, writer: StoreWriter, quota: Quota, unordered: Collection[str] = ()) -> None:
+        self._writer = writer
+        self.set_limits(quota, unordered)
+        self._wakeups: defaultdict[str, Wakeup[Delivery]] = defaultdict(Wakeup)
 
-    def bound(self, room: Room, unordered: Collection[str]) -> None:
-        """See `Outbox.bound`."""
-        self._room, self._unordered = room, frozenset(unordered)
-
-    @property
-    def state(self) -> State:
-        """See `Outbox.state`."""
-        return self._committer.state
+    def set_limits(self, quota: Quota, unordered: Collection[str]) -> None:
+        """See `Outbox.set_limits`."""
+        self._quota, self._unordered_destinations = quota, frozenset(unordered)
 
     @property
-    def lives(self) -> bool:
-        """See `Outbox.lives`."""
-        return self._committer.lives
+    def status(self) -> StoreStatus:
+        """See `Outbox.status`."""
+        return self._writer.status
 
     @property
-    def waited_s(self) -> float:
-        """See `Outbox.waited_s`."""
-        return self._committer.waited_s
+    def is_alive(self) -> bool:
+        """See `Outbox.is_alive`."""
+        return self._writer.is_alive
 
-    async def bookmark(self, engine: str) -> Bookmark | None:
-        """See `Outbox.bookmark`."""
-        return await self._committer.run(partial(checkpoints.bookmark, engine))
+    @property
+    def oldest_wait_s(self) -> float:
+        """See `Outbox.oldest_wait_s`."""
+        return self._writer.oldest_wait_s
+
+    async def checkpoint(self, engine: str) -> Checkpoint | None:
+        """See `Outbox.checkpoint`."""
+        return await self._writer.run(partial(checkpoints.load_checkpoint, engine))
 
     async def containers(self, engine: str) -> list[Container]:
         """See `Outbox.containers`."""
-        return await self._committer.run(partial(checkpoints.containers, engine))
+        return await self._writer.run(partial(checkpoints.load_containers, engine))
 
-    async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
-        """See `Outbox.take_in`."""
-        receipt, shed = await self._committer.run(
-            partial(_take_in, intake, self._room, Adding(now_ns, self._unordered))
+    async def commit(self, batch: IngestCommit, now_ns: int) -> CommitResult:
+        """See `Outbox.commit`."""
+        result, evicted = await self._writer.run(
+            partial(
+                _commit, batch, self._quota, EnqueueOptions(now_ns, self._unordered_destinations)
+            )
         )
-        self._hand_over(intake, receipt, now_ns)
-        self._tell(shed.destinations)
-        return receipt
+        self._offer(batch, result, now_ns)
+        self._request_fetch(evicted.destinations)
+        return result
 
-    async def losses(self) -> list[Loss]:
+    async def losses(self) -> list[StoreLoss]:
         """See `Outbox.losses`."""
-        return await self._committer.run(losses.undeclared)
+        return await self._writer.run(losses.undeclared_losses)
 
     async def enrich(
         self, seqs: Sequence[int], notification: Notification, now_ns: int
-    ) -> Enriched:
+    ) -> EnrichResult:
         """See `Outbox.enrich`."""
-        work = partial(quota.enrich, seqs, notification, self._room, now_ns)
-        enriched, destinations = await self._committer.run(work)
-        self._tell(destinations)
+        work = partial(quota.enrich, seqs, notification, self._quota, now_ns)
+        enriched, destinations = await self._writer.run(work)
+        self._request_fetch(destinations)
         return enriched
 
-    async def due(
-        self, destination: str, now_ns: int, most: int, besides: Collection[int] = ()
-    ) -> Due:
-        """See `Outbox.due`."""
-        asked = partial(deliveries.due, destination, now_ns, most, list(besides))
-        return await self._committer.run(asked)
+    async def fetch_due(
+        self, destination: str, now_ns: int, limit: int, exclude: Collection[int] = ()
+    ) -> DueDeliveries:
+        """See `Outbox.fetch_due`."""
+        asked = partial(deliveries.fetch_due, destination, now_ns, limit, list(exclude))
+        return await self._writer.run(asked)
 
-    async def settle(self, settled: Sequence[Settled], now_ns: int) -> bool:
-        """See `Outbox.settle`."""
-        work = partial(outcomes.settle, settled, self._room, now_ns)
-        told = await self._committer.run(work)
-        self._tell(told)
-        return bool(told)
+    async def ack(self, acks: Sequence[Ack], now_ns: int) -> bool:
+        """See `Outbox.ack`."""
+        work = partial(outcomes.settle, acks, self._quota, now_ns)
+        destinations = await self._writer.run(work)
+        self._request_fetch(destinations)
+        return bool(destinations)
 
     async def expire(
-        self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
-    ) -> GivenUp:
+        self, destination: str, before_ns: int, now_ns: int, exclude: Collection[int] = ()
+    ) -> GiveUpResult:
         """See `Outbox.expire`."""
-        work = partial(deliveries.expire, destination, before_ns, now_ns, list(besides))
-        expired = await self._committer.run(work)
+        work = partial(deliveries.expire, destination, before_ns, now_ns, list(exclude))
+        expired = await self._writer.run(work)
         if expired.count:
-            self._tell([destination])
+            self._request_fetch([destination])
         return expired
 
-    async def retire(self, destination: str, now_ns: int) -> GivenUp:
-        """See `Outbox.retire`."""
-        return await self._committer.run(partial(deliveries.retire, destination, now_ns))
+    async def drop_destination(self, destination: str, now_ns: int) -> GiveUpResult:
+        """See `Outbox.drop_destination`."""
+        return await self._writer.run(partial(deliveries.drop_destination, destination, now_ns))
 
-    async def hurry(self, destination: str, now_ns: int) -> None:
-        """See `Outbox.hurry`."""
-        await self._committer.run(partial(deliveries.hurry, destination, now_ns))
-        self._tell([destination])
+    async def retry_now(self, destination: str, now_ns: int) -> None:
+        """See `Outbox.retry_now`."""
+        await self._writer.run(partial(deliveries.retry_now, destination, now_ns))
+        self._request_fetch([destination])
 
-    async def begin_episode(self, destination: str, now_ns: int) -> None:
-        """See `Outbox.begin_episode`."""
-        await self._committer.run(partial(deliveries.begin_episode, destination, now_ns))
+    async def begin_outage(self, destination: str, now_ns: int) -> None:
+        """See `Outbox.begin_outage`."""
+        await self._writer.run(partial(deliveries.begin_outage, destination, now_ns))
 
-    async def end_episode(self, destination: str) -> None:
-        """See `Outbox.end_episode`."""
-        await self._committer.run(partial(deliveries.end_episode, destination))
+    async def end_outage(self, destination: str) -> None:
+        """See `Outbox.end_outage`."""
+        await self._writer.run(partial(deliveries.end_outage, destination))
 
-    async def episodes(self) -> dict[str, int]:
-        """See `Outbox.episodes`."""
-        return await self._committer.run(deliveries.episodes)
+    async def outages(self) -> dict[str, int]:
+        """See `Outbox.outages`."""
+        return await self._writer.run(deliveries.outages)
 
     async def pauses(self, now_ns: int) -> dict[str, int]:
         """See `Outbox.pauses`."""
-        return await self._committer.run(partial(deliveries.pauses, now_ns))
+        return await self._writer.run(partial(deliveries.pauses, now_ns))
 
     async def end_pause(self, destination: str) -> None:
         """See `Outbox.end_pause`."""
-        await self._committer.run(partial(deliveries.end_pause, destination))
-        self._tell([destination])
+        await self._writer.run(partial(deliveries.end_pause, destination))
+        self._request_fetch([destination])
 
-    async def waiting(self, destination: str | None, most: int) -> list[Waiting]:
+    async def waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:
         """See `Outbox.waiting`."""
-        return await self._committer.run(partial(deliveries.waiting, destination, most))
+        return await self._writer.run(partial(deliveries.waiting, destination, limit))
 
     async def dead_letters(
-        self, selection: Selection, most: int, below: int | None = None
+        self, selection: Selection, limit: int, below: int | None = None
     ) -> list[DeadLetter]:
         """See `Outbox.dead_letters`."""
-        return await self._committer.run(partial(letters.find, selection, most, below))
+        return await self._writer.run(partial(letters.find, selection, limit, below))
 
-    async def replay(self, selection: Selection, destinations: Names, now_ns: int) -> int:
-        """See `Outbox.replay`."""
-        how = Adding(now_ns, self._unordered, held=False)
-        span, count = await self._letters(), 0
-        while found := await self._committer.run(
+    async def replay_dead_letters(
+        self, selection: Selection, destinations: DestinationNames, now_ns: int
+    ) -> int:
+        """See `Outbox.replay_dead_letters`."""
+        how = EnqueueOptions(now_ns, self._unordered_destinations, hold_for_included=False)
+        span, count = await self._dead_letter_numbers(), 0
+        while found := await self._writer.run(
             partial(letters.replay, selection, destinations(), span, how)
         ):
             span, count = range(found[-1].number + 1, span.stop), count + len(found)
-            self._tell({letter.destination for letter in found})
+            self._request_fetch({letter.destination for letter in found})
         return count
 
-    async def drop(self, selection: Selection) -> int:
-        """See `Outbox.drop`."""
-        span, count = await self._letters(), 0
-        while found := await self._committer.run(partial(letters.drop, selection, span)):
+    async def drop_dead_letters(self, selection: Selection) -> int:
+        """See `Outbox.drop_dead_letters`."""
+        span, count = await self._dead_letter_numbers(), 0
+        while found := await self._writer.run(partial(letters.drop, selection, span)):
             span, count = range(found[-1].number + 1, span.stop), count + len(found)
         return count
 
-    async def prune(self, before_ns: int, most: int) -> int:
-        """See `Outbox.prune`."""
-        return await self._committer.run(partial(letters.prune, before_ns, most))
+    async def prune_dead_letters(self, before_ns: int, max_count: int) -> int:
+        """See `Outbox.prune_dead_letters`."""
+        return await self._writer.run(partial(letters.prune, before_ns, max_count))
 
-    async def _letters(self) -> range:
+    async def _dead_letter_numbers(self) -> range:
         """The numbers that there are: one that is given up meanwhile is not among them."""
-        return range(1, await self._committer.run(letters.newest) + 1)
+        return range(1, await self._writer.run(letters.newest_number) + 1)
 
-    async def settle_clock(self, now_ns: int, most_ns: int) -> int:
-        """See `Outbox.settle_clock`."""
-        mended = await self._committer.run(partial(deliveries.settle_clock, now_ns, most_ns))
-        self._tell(self._news)
-        return mended
+    async def correct_times(self, now_ns: int, max_wait_ns: int) -> int:
+        """See `Outbox.correct_times`."""
+        corrected = await self._writer.run(partial(deliveries.correct_times, now_ns, max_wait_ns))
+        self._request_fetch(self._wakeups)
+        return corrected
 
-    def news(self, destination: str) -> News[Delivery]:
-        """See `Outbox.news`."""
-        return self._news[destination]
+    def wakeup(self, destination: str) -> Wakeup[Delivery]:
+        """See `Outbox.wakeup`."""
+        return self._wakeups[destination]
 
     async def pending(self) -> dict[str, int]:
         """See `Outbox.pending`."""
@@ -213,24 +217,24 @@ class SqliteOutbox:
 
     async def backlog(self) -> dict[str, Backlog]:
         """See `Outbox.backlog`."""
-        return await self._committer.run(deliveries.backlog)
+        return await self._writer.run(deliveries.backlog)
 
-    def _hand_over(self, intake: Intake, receipt: Receipt, now_ns: int) -> None:
+    def _offer(self, batch: IngestCommit, result: CommitResult, now_ns: int) -> None:
         """Give the lanes what was committed and is due; for the rest they ask when it may be."""
         for (notification, destinations), seqs in zip(
-            intake.notifications, receipt.seqs, strict=True
+            batch.notifications, result.seqs, strict=True
         ):
             whole = len(seqs) == len(destinations)  # else it is not known which were given up
             waits = notification.include is not None or is_heartbeat(notification.events[0])
             for place, to in enumerate(destinations):
-                if whole and seqs[place] in receipt.due:
-                    self._news[to].hand(Delivery(seqs[place], to, notification, now_ns, 0))
+                if whole and seqs[place] in result.due:
+                    self._wakeups[to].offer(Delivery(seqs[place], to, notification, now_ns, 0))
                 elif waits or not whole:  # what stands behind another is told of with that
-                    self._news[to].set()
+                    self._wakeups[to].request_fetch()
 
-    def _tell(self, destinations: Collection[str]) -> None:
+    def _request_fetch(self, destinations: Collection[str]) -> None:
         for destination in destinations:
-            self._news[destination].set()
+            self._wakeups[destination].request_fetch()
 
 
 @asynccontextmanager
@@ -240,7 +244,7 @@ async def open_outbox(
     max_size: int = _DEFAULTS.max_size,
     when_full: WhenFull = _DEFAULTS.when_full,
     unordered: Collection[str] = (),
-    on_loss: Callable[[Loss], None] | None = None,
+    on_loss: Callable[[StoreLoss], None] | None = None,
 ) -> AsyncIterator[SqliteOutbox]:
     """The outbox at ``path``, made if it is not there; None keeps it in memory only.
 
@@ -254,21 +258,21 @@ async def open_outbox(
     """
     loop = asyncio.get_running_loop()
 
-    def declare(loss: Loss) -> None:
+    def report_loss(loss: StoreLoss) -> None:
         if on_loss is not None:
             loop.call_soon_threadsafe(on_loss, loss)
 
-    committer = Committer(Memory() if path is None else StoreFile(path, declare))
-    await committer.start()
+    writer = StoreWriter(MemoryDatabase() if path is None else DatabaseFile(path, report_loss))
+    await writer.start()
     try:
-        yield SqliteOutbox(committer, Room(max_size, when_full), unordered)
+        yield SqliteOutbox(writer, Quota(max_size, when_full), unordered)
     finally:
-        await committer.close()
+        await writer.close()
 
 
-def _take_in(
-    intake: Intake, bound: Room, how: Adding, connection: sqlite3.Connection
-) -> tuple[Receipt, Shed]:
-    checkpoints.save(intake, connection)
-    losses.declare(intake.declares, connection)
-    return quota.store(intake, bound, how, connection)
+def _commit(
+    batch: IngestCommit, limits: Quota, options: EnqueueOptions, connection: sqlite3.Connection
+) -> tuple[CommitResult, Evicted]:
+    checkpoints.save(batch, connection)
+    losses.declare_losses(batch.declared_losses, connection)
+    return quota.add_within_quota(batch, limits, options, connection)

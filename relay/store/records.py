@@ -7,15 +7,15 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from relay.config import WhenFull
-from relay.core.checkpoint import Bookmark
+from relay.core.checkpoint import Checkpoint
 from relay.core.container import Container
-from relay.core.event import HEARTBEAT, OWN_ENGINE, TYPE_RELAY, Event
+from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Event
 from relay.core.exchange import Answer, Outcome
 from relay.core.notification import Notification
-from relay.store.faults import Loss, State
-from relay.store.wakeup import News
+from relay.store.faults import StoreLoss, StoreStatus
+from relay.store.wakeup import Wakeup
 
-GIVEN_UP_AT_ONCE = 500
+GIVE_UP_BATCH = 500
 """So many deliveries are given up in one commit, for their age or their destination."""
 
 HOLD_NS = 3_000_000_000
@@ -23,35 +23,35 @@ HOLD_NS = 3_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Quota:
     """The bound of a store."""
 
-    most: int
+    max_bytes: int
     """In bytes, of the pages that are in use."""
     when_full: WhenFull
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class IngestCommit:
     """What one batch of events gives rise to; all of it is committed, or nothing."""
 
     engine: str
-    bookmark: Bookmark | None
+    checkpoint: Checkpoint | None
     """Where the engine's cursor stands after the batch; None leaves it where it is."""
     notifications: Sequence[tuple[Notification, Sequence[str]]]
     """Each with the destinations it goes to, in the order of the events."""
     containers: Sequence[Container] = ()
     """Those of which something new is known."""
-    gone: Sequence[str] = ()
+    removed_containers: Sequence[str] = ()
     """The ids of those that are to be known no more."""
-    declares: Sequence[int] = ()
+    declared_losses: Sequence[int] = ()
     """The numbers of the losses that the notifications tell of."""
-    declares_shed: int = 0
+    declared_evictions: int = 0
     """How many of the deliveries that were given up the notifications tell of."""
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class CommitResult:
     """What became of a batch."""
 
     seqs: Sequence[Sequence[int]]
@@ -60,30 +60,30 @@ class Receipt:
     """Which of these are due at once: neither held nor behind another about their subject. Where
     something was given up, what stood behind it is due as well and not among them; neither is a
     heartbeat that came with others."""
-    shed: int = 0
+    evicted: int = 0
     """How many deliveries, of this batch or older, were given up because the store is full."""
-    letters_shed: int = 0
+    dead_letters_evicted: int = 0
     """How many dead letters went for the same reason."""
-    undeclared_shed: int = 0
+    undeclared_evictions: int = 0
     """How many deliveries were given up, by this batch and earlier ones, that none has declared."""
 
 
 @dataclass(frozen=True, slots=True)
-class Enriched:
+class EnrichResult:
     """What became of a notification that was completed."""
 
-    bare: int = 0
+    stripped: int = 0
     """How many deliveries go without what it includes, because the store is full."""
-    letters_shed: int = 0
+    dead_letters_evicted: int = 0
     """How many dead letters were given up for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class GivenUp:
+class GiveUpResult:
     """Deliveries that were given up without another attempt."""
 
     count: int = 0
-    own: int = 0
+    self_events: int = 0
     """How many of them tell of relay itself."""
 
 
@@ -100,7 +100,7 @@ class Delivery:
     """Those that were made so far."""
 
 
-class Settled(NamedTuple):
+class Ack(NamedTuple):
     """A delivery with what an attempt came to."""
 
     delivery: Delivery
@@ -109,7 +109,7 @@ class Settled(NamedTuple):
     """What the destination said; kept with what is not gone."""
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class WaitingDelivery(msgspec.Struct, frozen=True):
     """A delivery as it waits."""
 
     seq: int
@@ -159,22 +159,22 @@ class Backlog(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueDeliveries:
     """What a lane can do now, and when there is more."""
 
     deliveries: Sequence[Delivery]
-    next_ns: int | None
+    next_due_ns: int | None
     """When the first delivery that is not due yet will be; None if there is none."""
 
 
-Names = Callable[[], Collection[str]]
+DestinationNames = Callable[[], Collection[str]]
 """Those of the destinations that are configured at the moment."""
 
 
 class Outbox(Protocol):
     """Every call returns when what it did is on disk; while the disk fails, none returns."""
 
-    def bound(self, room: Room, unordered: Collection[str]) -> None:
+    def set_limits(self, quota: Quota, unordered: Collection[str]) -> None:
         """How much it may hold, and whose deliveries are in no order.
 
         It holds for all that comes from now on. Waits for nothing.
@@ -182,21 +182,21 @@ class Outbox(Protocol):
         ...
 
     @property
-    def state(self) -> State:
+    def status(self) -> StoreStatus:
         """Whether the disk does its part; may be asked in any thread."""
         ...
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether anybody is there to do what is asked; a disk that hangs only holds them up."""
         ...
 
     @property
-    def waited_s(self) -> float:
+    def oldest_wait_s(self) -> float:
         """How long the oldest call has waited to return; 0.0 where none does."""
         ...
 
-    async def bookmark(self, engine: str) -> Bookmark | None:
+    async def checkpoint(self, engine: str) -> Checkpoint | None:
         """Where an engine's cursor stood at its last commit; None for an engine never heard."""
         ...
 
@@ -204,7 +204,7 @@ class Outbox(Protocol):
         """What was known of an engine's containers at the last commit."""
         ...
 
-    async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
+    async def commit(self, batch: IngestCommit, now_ns: int) -> CommitResult:
         """Commit a batch: its deliveries and the cursor that moves past it.
 
         A delivery is due at once, or `HOLD_NS` later if its notification is to include something.
@@ -216,13 +216,13 @@ class Outbox(Protocol):
         """
         ...
 
-    async def losses(self) -> list[Loss]:
+    async def losses(self) -> list[StoreLoss]:
         """The broken stores that were set aside and that no batch has declared, oldest first."""
         ...
 
     async def enrich(
         self, seqs: Sequence[int], notification: Notification, now_ns: int
-    ) -> Enriched:
+    ) -> EnrichResult:
         """Put the notification, with what it includes, in the place of the one that is held.
 
         What is held no more stays as it is: it may be under way. A store that is full gives up
@@ -230,9 +230,9 @@ class Outbox(Protocol):
         """
         ...
 
-    async def due(
-        self, destination: str, now_ns: int, most: int, besides: Collection[int] = ()
-    ) -> Due:
+    async def fetch_due(
+        self, destination: str, now_ns: int, limit: int, exclude: Collection[int] = ()
+    ) -> DueDeliveries:
         """Up to ``most`` deliveries that are due, the longest due first.
 
         Those whose ``seq`` is among ``besides`` are left out: they are under way.
@@ -241,7 +241,7 @@ class Outbox(Protocol):
         """
         ...
 
-    async def settle(self, settled: Sequence[Settled], now_ns: int) -> bool:
+    async def ack(self, acks: Sequence[Ack], now_ns: int) -> bool:
         """Commit what attempts came to, all at once: gone, due again later, or a dead letter.
 
         A heartbeat is never kept. Unless one is to be tried again, the next delivery about the same
@@ -251,31 +251,31 @@ class Outbox(Protocol):
         ...
 
     async def expire(
-        self, destination: str, before_ns: int, now_ns: int, besides: Collection[int] = ()
-    ) -> GivenUp:
-        """Give up up to `GIVEN_UP_AT_ONCE` deliveries made before then, without another attempt.
+        self, destination: str, before_ns: int, now_ns: int, exclude: Collection[int] = ()
+    ) -> GiveUpResult:
+        """Give up up to `GIVE_UP_BATCH` deliveries made before then, without another attempt.
 
         Those whose ``seq`` is among ``besides`` are left alone, and those that stand behind them.
         """
         ...
 
-    async def retire(self, destination: str, now_ns: int) -> GivenUp:
-        """Give up up to `GIVEN_UP_AT_ONCE` deliveries to a destination that is no more."""
+    async def drop_destination(self, destination: str, now_ns: int) -> GiveUpResult:
+        """Give up up to `GIVE_UP_BATCH` deliveries to a destination that is no more."""
         ...
 
-    async def hurry(self, destination: str, now_ns: int) -> None:
+    async def retry_now(self, destination: str, now_ns: int) -> None:
         """Make due what waits for another attempt: the destination works again."""
         ...
 
-    async def begin_episode(self, destination: str, now_ns: int) -> None:
+    async def begin_outage(self, destination: str, now_ns: int) -> None:
         """The destination fails."""
         ...
 
-    async def end_episode(self, destination: str) -> None:
+    async def end_outage(self, destination: str) -> None:
         """It works again."""
         ...
 
-    async def episodes(self) -> dict[str, int]:
+    async def outages(self) -> dict[str, int]:
         """Since when destinations fail, for those that do."""
         ...
 
@@ -287,7 +287,7 @@ class Outbox(Protocol):
         """Forget that the destination wants nothing."""
         ...
 
-    async def settle_clock(self, now_ns: int, most_ns: int) -> int:
+    async def correct_times(self, now_ns: int, max_wait_ns: int) -> int:
         """Mend the times of deliveries that cannot be, because the clock was set back meanwhile.
 
         What was made in the future was made now, and what waits longer than ``most_ns`` is due.
@@ -295,17 +295,19 @@ class Outbox(Protocol):
         """
         ...
 
-    async def waiting(self, destination: str | None, most: int) -> list[Waiting]:
+    async def waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:
         """Up to ``most`` deliveries that wait, the oldest first; of one destination or of all."""
         ...
 
     async def dead_letters(
-        self, selection: Selection, most: int, below: int | None = None
+        self, selection: Selection, limit: int, below: int | None = None
     ) -> list[DeadLetter]:
         """Up to ``most`` of those, the newest first; with numbers less than ``below``."""
         ...
 
-    async def replay(self, selection: Selection, destinations: Names, now_ns: int) -> int:
+    async def replay_dead_letters(
+        self, selection: Selection, destinations: DestinationNames, now_ns: int
+    ) -> int:
         """Make deliveries of dead letters again, under the same ids, as if they were new.
 
         Only of those for these ``destinations``, which are asked for before each commit: for others
@@ -314,15 +316,15 @@ class Outbox(Protocol):
         """
         ...
 
-    async def drop(self, selection: Selection) -> int:
+    async def drop_dead_letters(self, selection: Selection) -> int:
         """Forget dead letters. Returns how many."""
         ...
 
-    async def prune(self, before_ns: int, most: int) -> int:
+    async def prune_dead_letters(self, before_ns: int, max_count: int) -> int:
         """Forget dead letters that died before then, and the oldest beyond so many."""
         ...
 
-    def news(self, destination: str) -> News[Delivery]:
+    def wakeup(self, destination: str) -> Wakeup[Delivery]:
         """Set whenever the destination may have more that is due; the lane clears it.
 
         What a batch brings that is due at once is handed over, as far as the lane has room.
@@ -340,10 +342,10 @@ class Outbox(Protocol):
 
 def is_heartbeat(event: Event) -> bool:
     """Whether a delivery of it takes the place of one that still waits, and is never kept dead."""
-    return (event.engine, event.type, event.action) == (OWN_ENGINE, TYPE_RELAY, HEARTBEAT)
+    return (event.engine, event.type, event.action) == (RELAY_ENGINE, TYPE_RELAY, HEARTBEAT)
 
 
-def subject(event: Event) -> str:
+def subject_of(event: Event) -> str:
     """What an event is about; deliveries about one subject and destination stay in order.
 
     Heartbeats have one of their own, so that they wait for nothing else.

@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from relay.store import checkpoints, deliveries, losses
-from relay.store.faults import Broken, Loss
-from relay.store.schema import NEWEST, migrate
+from relay.store.faults import Corrupt, StoreLoss
+from relay.store.schema import NEWEST_VERSION, migrate
 
-MISSES = 10_000
+MAX_FAILED_READS = 10_000
 """How many reads of one table may fail before the rest of it is given up: under a second."""
 
-LEAP = 1_000_000
+SEQ_GAP = 1_000_000
 """New deliveries are numbered from so far above the highest that is known: one whose row is lost
 may be under way, and no other may ever have its number."""
 
-_NUMBERED = ("deliveries", "dead_letters")
-_KEYED = ("cursors", "containers", "losses", "counters", "pauses", "episodes")
+_SEQ_TABLES = ("deliveries", "dead_letters")
+_KEY_TABLES = ("cursors", "containers", "losses", "counters", "pauses", "episodes")
 """All but the first are newer than version 1."""
 
-_CHECKS: Mapping[str, Callable[[Any], object]] = {
-    "notification": deliveries.read_notification,
-    "state": checkpoints.read_container,
-    "recent": checkpoints.read_recent,
-    "drops": checkpoints.read_drops,
-    "answer": deliveries.read_answer,
+_DECODERS: Mapping[str, Callable[[Any], object]] = {
+    "notification": deliveries.decode_notification,
+    "state": checkpoints.decode_container,
+    "recent": checkpoints.decode_recent,
+    "drops": checkpoints.decode_drops,
+    "answer": deliveries.decode_answer,
 }
 
 _Row = tuple[Any, ...]
@@ -39,20 +39,20 @@ class _Column:
     kind: type
     required: bool
 
-    def takes(self, value: object) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether a value can be what was once written there."""
         if value is None:
             return not self.required
         if type(value) is not self.kind:
             return False
         try:
-            _CHECKS.get(self.name, bool)(value)
-        except Broken:
+            _DECODERS.get(self.name, bool)(value)
+        except Corrupt:
             return False
         return True
 
 
-def carry_over(broken: Path, fresh: Path, aside: Path, reason: str, now_ns: int) -> Loss:
+def recover(broken: Path, fresh: Path, aside: Path, reason: str, now_ns: int) -> StoreLoss:
     """Fill the empty file ``fresh`` with what can be read of a ``broken`` store.
 
     Row by row: what cannot be read, or cannot be what was written, is left behind, and a delivery
@@ -66,44 +66,44 @@ def carry_over(broken: Path, fresh: Path, aside: Path, reason: str, now_ns: int)
     ):
         # a file that was cut short is read as far as it goes
         source.execute("PRAGMA writable_schema = ON")
-        version = _version(source)
+        version = _read_version(source)
         migrate(target, 0, to=version)
         target.execute("BEGIN")
-        carried = sum(_carry(source, target, table) for table in _NUMBERED)
+        carried = sum(_copy_table(source, target, table) for table in _SEQ_TABLES)
         known = {name for (name,) in target.execute("SELECT name FROM sqlite_schema")}
-        for table in _KEYED:
+        for table in _KEY_TABLES:
             if table in known:
-                _carry(source, target, table)
+                _copy_table(source, target, table)
         target.execute("COMMIT")
         migrate(target, version)
-        _leap(source, target)
-        deliveries.promote_heads(now_ns, target)
-        return losses.add(aside, carried, reason, target)
+        _advance_sequences(source, target)
+        deliveries.release_heads(now_ns, target)
+        return losses.add_loss(aside, carried, reason, target)
 
 
-def _version(source: sqlite3.Connection) -> int:
+def _read_version(source: sqlite3.Connection) -> int:
     with suppress(sqlite3.Error):
         (version,) = source.execute("PRAGMA user_version").fetchone()
-        if 1 <= version <= NEWEST:
+        if 1 <= version <= NEWEST_VERSION:
             return int(version)
-    return NEWEST
+    return NEWEST_VERSION
 
 
-def _carry(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:
+def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:
     """Returns how many rows of the table came over."""
-    columns = _columns(target, table)
+    columns = _read_columns(target, table)
     names = ", ".join(column.name for column in columns)
     places = ", ".join("?" * len(columns))
-    rows = (_numbered if table in _NUMBERED else _keyed)(source, table, names)
+    rows = (_read_by_seq if table in _SEQ_TABLES else _read_by_key)(source, table, names)
     before = target.total_changes
     target.executemany(
         f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})",  # noqa: S608 - of the schema
-        (row for row in rows if _sound(row, columns)),
+        (row for row in rows if _is_valid(row, columns)),
     )
     return target.total_changes - before
 
 
-def _columns(target: sqlite3.Connection, table: str) -> list[_Column]:
+def _read_columns(target: sqlite3.Connection, table: str) -> list[_Column]:
     kinds = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
     return [
         _Column(name, kinds[kind], bool(required or key))
@@ -111,29 +111,29 @@ def _columns(target: sqlite3.Connection, table: str) -> list[_Column]:
     ]
 
 
-def _sound(row: _Row, columns: Sequence[_Column]) -> bool:
-    return all(column.takes(value) for column, value in zip(columns, row, strict=True))
+def _is_valid(row: _Row, columns: Sequence[_Column]) -> bool:
+    return all(column.accepts(value) for column, value in zip(columns, row, strict=True))
 
 
-def _numbered(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
+def _read_by_seq(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
     """The rows of a table with numbers, around those that cannot be read: by halves, and halves."""
     query = f"SELECT {names} FROM {table} WHERE seq BETWEEN ? AND ? ORDER BY seq"  # noqa: S608
-    ranges = [(1, _highest(source, table))]
-    misses = 0
-    while ranges and misses < MISSES:
+    ranges = [(1, _max_seq(source, table))]
+    failed_reads = 0
+    while ranges and failed_reads < MAX_FAILED_READS:
         low, high = ranges.pop()
         try:
             for row in source.execute(query, (low, high)):
                 yield row
                 low = row[0] + 1
         except sqlite3.Error:
-            misses += 1
+            failed_reads += 1
             if low < high:
                 middle = (low + high) // 2
                 ranges += [(middle + 1, high), (low, middle)]
 
 
-def _highest(source: sqlite3.Connection, table: str) -> int:
+def _max_seq(source: sqlite3.Connection, table: str) -> int:
     """A number that is not below any in the table."""
     with suppress(sqlite3.Error):
         (highest,) = source.execute(f"SELECT max(seq) FROM {table}").fetchone()  # noqa: S608
@@ -142,7 +142,7 @@ def _highest(source: sqlite3.Connection, table: str) -> int:
     return 2**40
 
 
-def _keyed(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
+def _read_by_key(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
     """The rows of a small table, by its key, from both ends up to what cannot be read."""
     key = names.split(",", maxsplit=1)[0]
     for order in ("ASC", "DESC"):
@@ -150,7 +150,7 @@ def _keyed(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]
             yield from source.execute(f"SELECT {names} FROM {table} ORDER BY {key} {order}")  # noqa: S608
 
 
-def _leap(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+def _advance_sequences(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     numbers = [0]
     for connection in (source, target):
         with suppress(sqlite3.Error):
@@ -162,5 +162,5 @@ def _leap(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     target.execute("DELETE FROM sqlite_sequence")
     target.executemany(
         "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)",
-        [(table, max(numbers) + LEAP) for table in _NUMBERED],
+        [(table, max(numbers) + SEQ_GAP) for table in _SEQ_TABLES],
     )

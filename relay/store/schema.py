@@ -4,18 +4,18 @@ import sqlite3
 from pathlib import Path
 
 from relay.core.errors import StoreError
-from relay.store.sql import sections
+from relay.store.sql import read_sections
 
 APPLICATION_ID = 0x52454C59
 """Marks the file as relay's (``RELY``); see SQLite's ``PRAGMA application_id``."""
 
-_MIGRATIONS = list(sections("schema.sql", "version").values())
+_MIGRATIONS = list(read_sections("schema.sql", "version").values())
 
-NEWEST = len(_MIGRATIONS)
+NEWEST_VERSION = len(_MIGRATIONS)
 """The version that this relay writes."""
 
 
-def known_version(connection: sqlite3.Connection, path: Path | None) -> int:
+def check_version(connection: sqlite3.Connection, path: Path | None) -> int:
     """The schema's version, 0 for an empty file; nothing is changed in a file that is refused.
 
     Raises `StoreError` for a store that is not relay's or is newer.
@@ -25,15 +25,15 @@ def known_version(connection: sqlite3.Connection, path: Path | None) -> int:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if owner != APPLICATION_ID and tables:
         raise StoreError(f"store {path} is not relay's: give store.path a file of its own")
-    if version > NEWEST:
+    if version > NEWEST_VERSION:
         raise StoreError(
             f"store {path} was written by a newer relay (schema {version}, this one knows "
-            f"{NEWEST}): install that version again, or use another store.path"
+            f"{NEWEST_VERSION}): install that version again, or use another store.path"
         )
     return int(version)
 
 
-def migrate(connection: sqlite3.Connection, version: int, to: int = NEWEST) -> None:
+def migrate(connection: sqlite3.Connection, version: int, to: int = NEWEST_VERSION) -> None:
     """Bring a store from its ``version`` up to another, in one transaction."""
     if version < to:
         script = "\n".join(_MIGRATIONS[version:to])

@@ -6,37 +6,39 @@ from itertools import groupby
 
 from relay.core.exchange import Dead, Delivered, Retry
 from relay.store import deliveries
-from relay.store.quota import answer_within
-from relay.store.records import Room, Settled
+from relay.store.quota import fit_answer
+from relay.store.records import Ack, Quota
 
 
 def settle(
-    settled: Sequence[Settled], room: Room, now_ns: int, connection: sqlite3.Connection
+    acks: Sequence[Ack], quota: Quota, now_ns: int, connection: sqlite3.Connection
 ) -> set[str]:
-    """See `Outbox.settle`; the destinations for which anything is due by it, now or later."""
-    told = set()
-    alike = groupby(settled, lambda it: (type(it.outcome), it.delivery.destination))
+    """See `Outbox.ack`; the destinations for which anything is due by it, now or later."""
+    destinations = set()
+    alike = groupby(acks, lambda it: (type(it.outcome), it.delivery.destination))
     for (outcome, destination), found in alike:
         group = list(found)
         if outcome is Delivered:
             seqs = [each.delivery.seq for each in group]
-            more = deliveries.remove(seqs, now_ns, connection)
+            has_more_due = deliveries.delete_and_release_next(seqs, now_ns, connection)
         else:
-            more = sum(_keep(each, room, now_ns, connection) for each in group) > 0
-        if more:
-            told.add(destination)
+            has_more_due = (
+                sum(_keep_undelivered(each, quota, now_ns, connection) for each in group) > 0
+            )
+        if has_more_due:
+            destinations.add(destination)
         if (pause_s := max(each.outcome.pause_s for each in group)) > 0:
             deliveries.pause(destination, now_ns + int(pause_s * 1e9), connection)
-    return told
+    return destinations
 
 
-def _keep(each: Settled, room: Room, now_ns: int, connection: sqlite3.Connection) -> bool:
+def _keep_undelivered(ack: Ack, quota: Quota, now_ns: int, connection: sqlite3.Connection) -> bool:
     """Whether anything is due by it, now or later."""
-    match each:
+    match ack:
         case delivery, Retry() as retry, answer:
-            deliveries.try_again(delivery, retry, answer, now_ns, connection)
+            deliveries.schedule_retry(delivery, retry, answer, now_ns, connection)
             return True
         case delivery, Dead(reason=reason), answer:
-            kept = answer_within(answer, room, connection)
-            return deliveries.bury(delivery, reason, kept, now_ns, connection)
+            kept = fit_answer(answer, quota, connection)
+            return deliveries.move_to_dead_letters(delivery, reason, kept, now_ns, connection)
     raise AssertionError("what was delivered is not kept")

@@ -7,20 +7,20 @@ from functools import cache
 from importlib.resources import files
 from itertools import chain
 
-ROWS_MOST = 128
+MAX_ROWS = 128
 """How many rows one statement takes at most."""
 
 _ROW = re.compile(r"\(\?(, \?)*\)")
 
 
-def sections(file: str, label: str) -> dict[str, str]:
+def read_sections(file: str, label: str) -> dict[str, str]:
     """The parts of a file that begin with a line ``-- LABEL: KEY``, by key, in their order."""
     text = files(__package__).joinpath(file).read_text(encoding="utf-8")
     _, *parts = re.split(rf"^-- {label}: (\S+)$", text, flags=re.MULTILINE)
     return {key: sql.strip() for key, sql in zip(parts[::2], parts[1::2], strict=True)}
 
 
-SQL = sections("queries.sql", "name")
+SQL = read_sections("queries.sql", "name")
 """Every statement that the store runs, by name."""
 
 
@@ -34,12 +34,12 @@ def run_for_rows(
     """
     begin = 0
     while left := len(rows) - begin:
-        count = min(ROWS_MOST, 1 << (left.bit_length() - 1))
+        count = min(MAX_ROWS, 1 << (left.bit_length() - 1))
         values = tuple(chain.from_iterable(rows[begin : begin + count]))
-        yield count, connection.execute(_for_rows(name, count), values)
+        yield count, connection.execute(_repeat_row(name, count), values)
         begin += count
 
 
 @cache
-def _for_rows(name: str, count: int) -> str:
+def _repeat_row(name: str, count: int) -> str:
     return _ROW.sub(lambda row: ", ".join([row[0]] * count), SQL[name])

@@ -10,16 +10,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Told(Generic[T]):
+class Handover(Generic[T]):
     """What there was of news."""
 
-    fresh: Sequence[T]
+    deliveries: Sequence[T]
     """These were committed and are due; none that became due before them was kept back."""
-    more: bool
+    needs_fetch: bool
     """Whether the store may hold others that are due."""
 
 
-class News(Generic[T]):
+class Wakeup(Generic[T]):
     """Set whenever there is something to look at.
 
     Whoever has all that was due at hand says how much room there is for more, and need not ask the
@@ -27,46 +27,46 @@ class News(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._bell = asyncio.Event()
-        self._fresh: list[T] = []
-        self._room = 0
-        self._more = False
+        self._event = asyncio.Event()
+        self._offered: list[T] = []
+        self._credit = 0
+        self._needs_fetch = False
 
-    def set(self) -> None:
+    def request_fetch(self) -> None:
         """The store may hold something that is due."""
-        self._more = True
-        self._bell.set()
+        self._needs_fetch = True
+        self._event.set()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Something else has changed."""
-        self._bell.set()
+        self._event.set()
 
-    def hand(self, delivery: T) -> None:
+    def offer(self, delivery: T) -> None:
         """It was committed and is due, behind those that were handed over before."""
-        if not self._more and len(self._fresh) < self._room:
-            self._fresh.append(delivery)
+        if not self._needs_fetch and len(self._offered) < self._credit:
+            self._offered.append(delivery)
         else:
-            self._more = True
-        self._bell.set()
+            self._needs_fetch = True
+        self._event.set()
 
-    def make_room(self, count: int) -> None:
+    def grant(self, count: int) -> None:
         """So many may be handed over: all that was due before is known."""
-        self._room = count
+        self._credit = count
 
-    def take(self) -> Told[T]:
+    def take(self) -> Handover[T]:
         """What there is, once; there is no room for more until it is made again."""
-        told = Told(self._fresh, self._more)
-        self._fresh, self._room, self._more = [], 0, False
-        return told
+        handover = Handover(self._offered, self._needs_fetch)
+        self._offered, self._credit, self._needs_fetch = [], 0, False
+        return handover
 
     def clear(self) -> None:
         """It was looked at."""
-        self._bell.clear()
+        self._event.clear()
 
     def is_set(self) -> bool:
         """Whether there is something to look at."""
-        return self._bell.is_set()
+        return self._event.is_set()
 
     async def wait(self) -> None:
         """Until there is something to look at."""
-        await self._bell.wait()
+        await self._event.wait()

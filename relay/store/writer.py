@@ -12,32 +12,32 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from relay.store.faults import State, Trouble, trouble_in, words
+from relay.store.faults import StoreFault, StoreStatus, classify_error, describe_error
 
 log = structlog.get_logger()
 
-CLOSE_S = 5
+CLOSE_TIMEOUT_S = 5
 
-WATCH_S = 5.0
+VERIFY_INTERVAL_S = 5.0
 """How often the store's place is looked at while there is nothing to do."""
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """Where the connection leads; everything is called in the store's thread."""
 
     def open(self) -> sqlite3.Connection:
         """The first connection."""
         ...
 
-    def keep(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+    def verify(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """Make sure that what was committed will be found; returns the connection to go on with."""
         ...
 
-    def mend(
-        self, connection: sqlite3.Connection, trouble: Trouble, error: Exception
+    def repair(
+        self, connection: sqlite3.Connection, fault: StoreFault, error: Exception
     ) -> sqlite3.Connection:
         """Do what can be done about a failure; returns the connection to go on with."""
         ...
@@ -47,7 +47,7 @@ class Place(Protocol):
         ...
 
 
-class Committer:
+class StoreWriter:
     """Runs work on a connection and says so when it is on disk.
 
     A synced commit costs the same for one piece of work as for hundreds, so whatever came in while
@@ -58,33 +58,33 @@ class Committer:
     the disk does its part. So work may be done more than once, and only the last time counts.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._connection: sqlite3.Connection
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._unanswered: dict[asyncio.Future[Any], float] = {}
+        self._pending: dict[asyncio.Future[Any], float] = {}
         """With when each was asked, the oldest first."""
         self._closing = threading.Event()
-        self._state = State()
+        self._status = StoreStatus()
         self._failing_since_s = 0.0
 
     @property
-    def state(self) -> State:
+    def status(self) -> StoreStatus:
         """Whether the disk does its part; may be asked in any thread."""
-        return self._state
+        return self._status
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the thread is there, whatever it waits for."""
         return self._thread.is_alive()
 
     @property
-    def waited_s(self) -> float:
+    def oldest_wait_s(self) -> float:
         """How long the oldest question has waited for its answer; 0.0 where there is none."""
-        oldest_s = next(iter(self._unanswered.values()), None)
+        oldest_s = next(iter(self._pending.values()), None)
         return 0.0 if oldest_s is None else monotonic() - oldest_s
 
     async def start(self) -> None:
@@ -106,12 +106,12 @@ class Committer:
         A caller that is cancelled stops waiting; the work is done all the same.
         """
         done: asyncio.Future[T] = self._loop.create_future()
-        self._unanswered[done] = monotonic()
+        self._pending[done] = monotonic()
         self._jobs.put((work, done))
         try:
             return await done
         finally:
-            del self._unanswered[done]
+            del self._pending[done]
 
     async def close(self) -> None:
         """Do what was asked for so far, then close the connection.
@@ -121,29 +121,29 @@ class Committer:
         """
         self._closing.set()
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join, CLOSE_S)
-        for future in tuple(self._unanswered):
+        await asyncio.to_thread(self._thread.join, CLOSE_TIMEOUT_S)
+        for future in tuple(self._pending):
             future.cancel()
 
     def _run(self) -> None:
         try:
-            self._connection = self._place.open()
+            self._connection = self._backend.open()
         except BaseException as error:
-            self._tell([(self._opened, None, error)])
+            self._resolve_in_loop([(self._opened, None, error)])
             return
-        self._tell([(self._opened, None, None)])
+        self._resolve_in_loop([(self._opened, None, None)])
         try:
-            while (jobs := self._waiting()) is not None:
-                self._tell(self._answers(jobs))
-        except _GivenUp:
+            while (jobs := self._next_jobs()) is not None:
+                self._resolve_in_loop(self._process(jobs))
+        except _ClosedWhileFailing:
             pass  # whoever waits is told by `close`
         finally:
-            self._place.close(self._connection)
+            self._backend.close(self._connection)
 
-    def _waiting(self) -> "list[_Job] | None":
+    def _next_jobs(self) -> "list[_Job] | None":
         """All jobs that wait, none after a while without any; None when it is time to stop."""
         try:
-            found = [self._jobs.get(timeout=WATCH_S)]
+            found = [self._jobs.get(timeout=VERIFY_INTERVAL_S)]
         except queue.Empty:
             return []
         found += [self._jobs.get_nowait() for _ in range(self._jobs.qsize())]
@@ -154,77 +154,79 @@ class Committer:
             self._jobs.put(None)
         return jobs
 
-    def _answers(self, jobs: "list[_Job]") -> "list[_Answer]":
+    def _process(self, jobs: "list[_Job]") -> "list[_JobResult]":
         """What each gets: its result once all are on disk, or the error of any of them."""
         try:
-            results = self._insist(partial(_transact, jobs)) if jobs else []
-            self._insist(self._keep)
-        except _GivenUp:
+            results = self._run_with_retry(partial(_transact, jobs)) if jobs else []
+            self._run_with_retry(self._verify)
+        except _ClosedWhileFailing:
             raise
         except Exception as error:
             return [(done, None, error) for _, done in jobs]
         return [(done, result, None) for (_, done), result in zip(jobs, results, strict=True)]
 
-    def _keep(self, connection: sqlite3.Connection) -> None:
-        self._connection = self._place.keep(connection)
+    def _verify(self, connection: sqlite3.Connection) -> None:
+        self._connection = self._backend.verify(connection)
 
-    def _insist(self, step: Work[T]) -> T:
-        """Do it, as often as the disk makes that necessary; `_GivenUp` if it is time to stop."""
-        failed: tuple[Trouble, Exception] | None = None
-        last = False
-        for wait_s in waits_s():
+    def _run_with_retry(self, step: Work[T]) -> T:
+        """Do it, as often as the disk makes that necessary; `_ClosedWhileFailing` if it is time to stop."""
+        failed: tuple[StoreFault, Exception] | None = None
+        is_last_try = False
+        for wait_s in retry_delays_s():
             try:
                 if failed is not None:
-                    self._connection = self._place.mend(self._connection, *failed)
+                    self._connection = self._backend.repair(self._connection, *failed)
                 result = step(self._connection)
             except Exception as error:
-                failed = (self._judge(error, failed), error)
+                failed = (self._record_failure(error, failed), error)
             else:
-                self._works()
+                self._record_success()
                 return result
-            if last:
-                raise _GivenUp from failed[1]
-            last = failed[0] is not Trouble.BROKEN and self._closing.wait(wait_s)
+            if is_last_try:
+                raise _ClosedWhileFailing from failed[1]
+            is_last_try = failed[0] is not StoreFault.CORRUPT and self._closing.wait(wait_s)
         raise AssertionError("there is always another wait")
 
-    def _judge(self, error: Exception, before: tuple[Trouble, Exception] | None) -> Trouble:
+    def _record_failure(
+        self, error: Exception, previous: tuple[StoreFault, Exception] | None
+    ) -> StoreFault:
         """What is wrong with the disk; raises the error if that is not it."""
-        trouble = trouble_in(error)
-        if trouble is None or (before is not None and trouble is before[0] is Trouble.BROKEN):
+        fault = classify_error(error)
+        if fault is None or (previous is not None and fault is previous[0] is StoreFault.CORRUPT):
             raise error  # a store that was begun anew and is broken again will not get better
-        if self._state.reason is not trouble:
-            log.error("store.failing", reason=trouble.value, error=words(error))
-        if self._state.failing_since_ns is None:
+        if self._status.reason is not fault:
+            log.error("store.failing", reason=fault.value, error=describe_error(error))
+        if self._status.failing_since_ns is None:
             self._failing_since_s = monotonic()
-        self._state = State(self._state.failing_since_ns or time_ns(), trouble)
-        return trouble
+        self._status = StoreStatus(self._status.failing_since_ns or time_ns(), fault)
+        return fault
 
-    def _works(self) -> None:
-        if self._state.reason is not None:
-            self._state = State()
+    def _record_success(self) -> None:
+        if self._status.reason is not None:
+            self._status = StoreStatus()
             log.warning(
                 "store.recovered", failed_for_s=round(monotonic() - self._failing_since_s, 1)
             )
 
-    def _tell(self, answers: "list[_Answer]") -> None:
+    def _resolve_in_loop(self, results: "list[_JobResult]") -> None:
         with suppress(RuntimeError):  # a loop that has ended has nobody who waits
-            self._loop.call_soon_threadsafe(_resolve, answers)
+            self._loop.call_soon_threadsafe(_resolve_futures, results)
 
 
 _Job = tuple[Work[Any], asyncio.Future[Any]]
-_Answer = tuple[asyncio.Future[Any], Any, BaseException | None]
+_JobResult = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
-class _GivenUp(Exception):
+class _ClosedWhileFailing(Exception):
     """The disk fails and it is time to stop."""
 
 
-def waits_s() -> Iterator[float]:
+def retry_delays_s() -> Iterator[float]:
     """How long to wait before each further try: from 0.1 s, doubling, to 5 s."""
-    wait_s = 0.1
+    delay_s = 0.1
     while True:
-        yield wait_s
-        wait_s = min(2 * wait_s, 5.0)
+        yield delay_s
+        delay_s = min(2 * delay_s, 5.0)
 
 
 def _transact(jobs: list[_Job], connection: sqlite3.Connection) -> list[Any]:
@@ -239,8 +241,8 @@ def _transact(jobs: list[_Job], connection: sqlite3.Connection) -> list[Any]:
     return results
 
 
-def _resolve(answers: list[_Answer]) -> None:
-    for future, result, error in answers:
+def _resolve_futures(results: list[_JobResult]) -> None:
+    for future, result, error in results:
         if future.done():
             continue
         if error is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from relay.delivery.worker import UNSETTLED
+from relay.delivery.worker import MAX_UNACKED
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import PrivateEngine
 from tests.support.receiver import Received, Receiver
@@ -16,7 +16,7 @@ SEED = 2
 EVENTS = 2_000
 KILLS = 5
 CONCURRENCY = 8
-"""Deliveries under way at once: these, and `UNSETTLED` that were answered, one kill can leave sent
+"""Deliveries under way at once: these, and `MAX_UNACKED` that were answered, one kill can leave sent
 and not settled."""
 MOST = 110
 """Events in a row whose fate is open: what is made just before a kill and what is made while relay
@@ -138,7 +138,7 @@ def test_nothing_is_lost_when_relay_is_killed_again_and_again(
 
     assert set(ids_by_fact) == set(making.facts)
     assert [len(known_as) for known_as in ids_by_fact.values()] == [1] * EVENTS
-    assert figures["duplicates"] <= KILLS * (CONCURRENCY + UNSETTLED)
+    assert figures["duplicates"] <= KILLS * (CONCURRENCY + MAX_UNACKED)
     assert_in_order(arrivals)
 
 

@@ -26,10 +26,10 @@ BURST = 50
 """Events made at once; with those of a whole test fewer than the engine remembers while relay is
 away."""
 
-SOME = 5
+MIN_ATTEMPTS = 5
 """So many attempts at least are made at once, however badly they end."""
 
-MOST_BURSTS = 60
+MAX_BURSTS = 60
 
 RECOVERY_S = 30.0
 
@@ -70,7 +70,7 @@ def config(relay_folder: Path, disk: Path, engine: PrivateEngine, receiver: Rece
     )
 
 
-class Made:
+class MadeEvents:
     """Volume events, each of which is to be told."""
 
     def __init__(self, engine: PrivateEngine) -> None:
@@ -82,12 +82,12 @@ class Made:
 
 
 @pytest.fixture
-def made(engine: PrivateEngine) -> Made:
+def made(engine: PrivateEngine) -> MadeEvents:
     """None yet."""
-    return Made(engine)
+    return MadeEvents(engine)
 
 
-def told(arrived: tuple[Received, ...]) -> dict[tuple[str, str], set[str]]:
+def ids_by_event(arrived: tuple[Received, ...]) -> dict[tuple[str, str], set[str]]:
     """Of which events the requests tell, each with the ids that it came by."""
     ids: dict[tuple[str, str], set[str]] = {}
     for request in arrived:
@@ -97,16 +97,16 @@ def told(arrived: tuple[Received, ...]) -> dict[tuple[str, str], set[str]]:
     return ids
 
 
-def assert_all_arrive(receiver: Receiver, made: Made) -> None:
+def assert_all_arrive(receiver: Receiver, made: MadeEvents) -> None:
     """Each event that was made is told, and one that is told twice has one id."""
     wanted = set(made.events)
-    arrived = receiver.wait_for(lambda them: told(them).keys() >= wanted, RECOVERY_S)
-    ids = told(arrived)
+    arrived = receiver.wait_for(lambda them: ids_by_event(them).keys() >= wanted, RECOVERY_S)
+    ids = ids_by_event(arrived)
     assert ids.keys() == wanted
     assert Counter(len(known_as) for known_as in ids.values()) == {1: len(wanted)}
 
 
-def fill(disk: Path) -> Path:
+def fill_disk(disk: Path) -> Path:
     """Take all the room that is left; returns the file to be removed."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
@@ -117,9 +117,9 @@ def fill(disk: Path) -> Path:
             return ballast
 
 
-def make_until_it_fails(relay: RelayProcess, made: Made) -> None:
+def make_until_it_fails(relay: RelayProcess, made: MadeEvents) -> None:
     """Give relay more than its disk takes."""
-    for _ in range(MOST_BURSTS):
+    for _ in range(MAX_BURSTS):
         if relay.logs("store.failing", reason="full"):
             return
         made.make()
@@ -127,7 +127,7 @@ def make_until_it_fails(relay: RelayProcess, made: Made) -> None:
 
 
 @contextmanager
-def paused(relay: RelayProcess) -> Iterator[None]:
+def process_stopped(relay: RelayProcess) -> Iterator[None]:
     """While relay stands still, so that it sees all of what is done to it at once."""
     os.kill(relay.pid, signal.SIGSTOP)
     try:
@@ -141,12 +141,12 @@ def assert_alive(relay: RelayProcess) -> None:
     assert Path(f"/proc/{relay.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_full_disk(config: Path, disk: Path, receiver: Receiver, made: Made) -> None:
+def test_a_full_disk(config: Path, disk: Path, receiver: Receiver, made: MadeEvents) -> None:
     """relay says so and lives; when there is room again, everything arrives."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
-        ballast = fill(disk)
+        ballast = fill_disk(disk)
         make_until_it_fails(relay, made)
         made.make()
         assert_alive(relay)
@@ -159,13 +159,13 @@ def test_a_full_disk(config: Path, disk: Path, receiver: Receiver, made: Made) -
 
 
 def test_killed_while_the_disk_is_full(
-    config: Path, disk: Path, receiver: Receiver, made: Made
+    config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
     """What was not committed is the engine's to repeat: the next start tells it."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
-        ballast = fill(disk)
+        ballast = fill_disk(disk)
         make_until_it_fails(relay, made)
     ballast.unlink()
     receiver.answer(200)
@@ -175,13 +175,13 @@ def test_killed_while_the_disk_is_full(
 
 
 def test_told_to_stop_while_the_disk_is_full(
-    config: Path, disk: Path, receiver: Receiver, made: Made
+    config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
     """It stops in time, and loses nothing by it."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
-        ballast = fill(disk)
+        ballast = fill_disk(disk)
         make_until_it_fails(relay, made)
         assert relay.terminate(20) == 0
     ballast.unlink()
@@ -191,7 +191,7 @@ def test_told_to_stop_while_the_disk_is_full(
         assert relay.terminate() == 0
 
 
-def test_writing_fails(config: Path, receiver: Receiver, made: Made) -> None:
+def test_writing_fails(config: Path, receiver: Receiver, made: MadeEvents) -> None:
     """The system refuses every write for a while, by the process's own limit on files."""
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
@@ -209,15 +209,15 @@ def test_writing_fails(config: Path, receiver: Receiver, made: Made) -> None:
 
 
 def test_the_disk_comes_back_empty_and_read_only(
-    config: Path, disk: Path, receiver: Receiver, made: Made
+    config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
     """Once it can be written to, it has all that was on the one that went."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         made.make()
-        receiver.wait_for(SOME)
-        with paused(relay):
+        receiver.wait_for(MIN_ATTEMPTS)
+        with process_stopped(relay):
             subprocess.run(["umount", "--lazy", str(disk)], check=True, timeout=30)
             _mount("-t", "tmpfs", "-o", f"size={DISK},mode=0700,ro", "relay-store", str(disk))
         made.make()
@@ -233,7 +233,7 @@ def test_the_disk_comes_back_empty_and_read_only(
 
 
 def test_a_disk_that_is_read_only_at_the_start(
-    config: Path, disk: Path, receiver: Receiver, made: Made
+    config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
     """relay says why it does not start; when it can, it goes on from where it was."""
     with RelayProcess(config) as relay:
@@ -250,7 +250,7 @@ def test_a_disk_that_is_read_only_at_the_start(
         assert relay.terminate() == 0
 
 
-def await_stored(store: Path, count: int) -> None:
+def wait_until_stored(store: Path, count: int) -> None:
     """Return once so many deliveries are in the store."""
     until_s = time.monotonic() + RECOVERY_S
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
@@ -261,16 +261,16 @@ def await_stored(store: Path, count: int) -> None:
 
 @pytest.mark.parametrize("what", ["file", "all files"])
 def test_a_removed_store(
-    config: Path, disk: Path, receiver: Receiver, made: Made, what: str
+    config: Path, disk: Path, receiver: Receiver, made: MadeEvents, what: str
 ) -> None:
     """It is put back; killed after that, relay starts again with all that was in it."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         made.make()
-        receiver.wait_for(SOME)
-        await_stored(disk / "relay.db", BURST)
-        with paused(relay):
+        receiver.wait_for(MIN_ATTEMPTS)
+        wait_until_stored(disk / "relay.db", BURST)
+        with process_stopped(relay):
             for file in [disk / "relay.db"] if what == "file" else list(disk.iterdir()):
                 file.unlink()
         made.make()
@@ -282,7 +282,7 @@ def test_a_removed_store(
 
 
 def test_a_removed_folder_while_nothing_happens(
-    relay_folder: Path, config: Path, receiver: Receiver, made: Made
+    relay_folder: Path, config: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
     """relay looks by itself: nobody has to make an event first."""
     folder = relay_folder / "state"
@@ -291,7 +291,7 @@ def test_a_removed_folder_while_nothing_happens(
         relay.wait_for_log("engine.connected")
         made.make()
         assert_all_arrive(receiver, made)
-        with paused(relay):
+        with process_stopped(relay):
             shutil.rmtree(folder)
         relay.wait_for_log("store.restored")
         assert {path.name for path in folder.iterdir()} >= {"relay.db", "relay.db.lock"}
@@ -300,7 +300,7 @@ def test_a_removed_folder_while_nothing_happens(
         assert relay.terminate() == 0
 
 
-def scribble(store: Path) -> bytes:
+def overwrite_page(store: Path) -> bytes:
     """Write over the page with most deliveries; returns what the file then holds."""
     content = bytearray(store.read_bytes())
     pages = range(4096, len(content), 4096)
@@ -311,17 +311,17 @@ def scribble(store: Path) -> bytes:
 
 
 def test_a_store_that_is_written_over(
-    config: Path, disk: Path, receiver: Receiver, made: Made
+    config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
     """It is set aside as it is; relay starts, tells what could be read, and goes on."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         made.make()
-        receiver.wait_for(SOME)
-        await_stored(disk / "relay.db", BURST)
+        receiver.wait_for(MIN_ATTEMPTS)
+        wait_until_stored(disk / "relay.db", BURST)
         assert relay.terminate() == 0
-    broken = scribble(disk / "relay.db")
+    broken = overwrite_page(disk / "relay.db")
     receiver.answer(200)
     with RelayProcess(config) as relay:
         line = relay.wait_for_log("store.broken")
@@ -331,7 +331,7 @@ def test_a_store_that_is_written_over(
         before = len(made.events)
         made.make()
         fresh = set(made.events[before:])
-        arrived = receiver.wait_for(lambda them: told(them).keys() >= fresh, RECOVERY_S)
+        arrived = receiver.wait_for(lambda them: ids_by_event(them).keys() >= fresh, RECOVERY_S)
         assert relay.terminate() == 0
     assert line["carried"] > BURST // 2
-    assert told(arrived).keys() <= set(made.events)
+    assert ids_by_event(arrived).keys() <= set(made.events)

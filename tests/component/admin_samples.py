@@ -5,10 +5,10 @@ import msgspec
 from relay.core.event import Actor
 from relay.core.exchange import Answer, Dead, Reason
 from relay.core.notification import Include, Included, Notification
-from relay.core.status import Condition, EngineReport, Listening, Report
+from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.store.outbox import SqliteOutbox
-from relay.store.records import HOLD_NS, Delivery, Selection, Settled
-from tests.unit.store.samples import intake, told
+from relay.store.records import HOLD_NS, Ack, Delivery, Selection
+from tests.unit.store.samples import make_commit, make_notification
 
 NOW_NS = 1_795_416_514 * 10**9
 
@@ -16,13 +16,16 @@ NOW_NS = 1_795_416_514 * 10**9
 ANSWER = Answer(400, "no\x1b[2J such \u202echannel\n\ud7ff \U0001f525", None)
 
 
-CONDITIONS = {"ops": Condition(), "audit": Condition(stopped=True, failing=True, resumes_ns=7)}
+DESTINATION_STATUS = {
+    "ops": DestinationStatus(),
+    "audit": DestinationStatus(stopped=True, failing=True, resumes_ns=7),
+}
 
 
-REPORT = Report(
+DAEMON_STATUS = DaemonStatus(
     {
-        "here": EngineReport(NOW_NS, Listening(is_open=True, behind=3, gaps=2, reconnects=1)),
-        "new": EngineReport(None, Listening(is_open=False, behind=0, gaps=0, reconnects=0)),
+        "here": EngineStatus(NOW_NS, StreamStatus(is_open=True, behind=3, gaps=2, reconnects=1)),
+        "new": EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0)),
     },
     version="1.2.3",
     store_failing="full",
@@ -33,19 +36,21 @@ REPORT = Report(
 ALL = Selection()
 
 
-async def bury(outbox: SqliteOutbox, *notifications: Notification, to: str = "ops") -> None:
-    await outbox.take_in(intake(*notifications, to=(to,)), 10)
-    while found := await due(outbox, to):
-        await outbox.settle([Settled(found[0], Dead(Reason.REFUSED), ANSWER)], 20)
+async def make_dead_letters(
+    outbox: SqliteOutbox, *notifications: Notification, to: str = "ops"
+) -> None:
+    await outbox.commit(make_commit(*notifications, to=(to,)), 10)
+    while found := await fetch_due(outbox, to):
+        await outbox.ack([Ack(found[0], Dead(Reason.REFUSED), ANSWER)], 20)
 
 
-async def due(outbox: SqliteOutbox, to: str = "ops") -> list[Delivery]:
-    return list((await outbox.due(to, 20 + HOLD_NS, 100)).deliveries)
+async def fetch_due(outbox: SqliteOutbox, to: str = "ops") -> list[Delivery]:
+    return list((await outbox.fetch_due(to, 20 + HOLD_NS, 100)).deliveries)
 
 
-def hostile(number: int) -> Notification:
+def hostile_notification(number: int) -> Notification:
     """One that holds what anybody can make it hold."""
-    whole = told(number)
+    whole = make_notification(number)
     words = 'a"b\\\x00\x1b\x9b\u202e\u2028\ue000\U0001f525\r\n{{x}}'
     (event,) = whole.events
     actor = Actor(words, words, words, {words: words, "": ""})

@@ -4,32 +4,35 @@ from collections.abc import Callable
 
 from relay.core.exchange import Reason, Response
 from relay.core.notification import Notification
-from tests.component.delivery_worker import told
+from tests.component.delivery_worker import sample_notification
 
 MS = 10**6
 
 
-AT_ONCE = {"max": 4, "wait": "0s"}
+BATCH_OF_FOUR = {"max": 4, "wait": "0s"}
 
 
-STEADY = {"jitter": 0}
+NO_JITTER = {"jitter": 0}
 
 
-DOWN = Response(None, failure=Reason.CONNECTION, error="Connection refused")
+UNREACHABLE = Response(None, failure=Reason.CONNECTION, error="Connection refused")
 
 
 OK = Response(200)
 
 
-def some(count: int, first: int = 0) -> list[Notification]:
+def sample_notifications(count: int, first: int = 0) -> list[Notification]:
     """About as many containers, all of one size."""
-    return [told(number, str(number)) for number in range(1000 + first, 1000 + first + count)]
+    return [
+        sample_notification(number, str(number))
+        for number in range(1000 + first, 1000 + first + count)
+    ]
 
 
 def ids(notifications: list[Notification]) -> list[str]:
     return [each.id for each in notifications]
 
 
-def refusing(most: int) -> Callable[[list[str]], Response]:
+def refuse_above(max_count: int) -> Callable[[list[str]], Response]:
     """Takes no more than so many at once."""
-    return lambda inside: Response(413 if len(inside) > most else 200, b"too large")
+    return lambda inside: Response(413 if len(inside) > max_count else 200, b"too large")

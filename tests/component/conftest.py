@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from relay.admin.client import remote_desk
-from relay.admin.control_socket import control, socket_path
-from relay.admin.operations import Desk, OwnDesk, Running
-from relay.admin.tap import Tap
+from relay.admin.client import connect_to_daemon
+from relay.admin.control_socket import serve_control_socket, socket_path
+from relay.admin.operations import AdminOperations, DaemonHooks, LocalOperations
+from relay.admin.tap import EventTap
 from relay.delivery import acks
 from relay.ingest.docker import reconciler
 from relay.store.outbox import SqliteOutbox, open_outbox
-from tests.component.admin_samples import CONDITIONS, NOW_NS, REPORT
-from tests.component.delivery_worker import Clock, Hours
+from tests.component.admin_samples import DAEMON_STATUS, DESTINATION_STATUS, NOW_NS
+from tests.component.delivery_worker import Clock, VirtualTime
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
 from tests.support.idle import idle
@@ -27,20 +27,20 @@ def engine(tmp_path: Path) -> ScriptedEngine:
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scripted engine has no event on its way that a test did not send."""
-    monkeypatch.setattr(reconciler, "GRACE_S", 0.001)
+    monkeypatch.setattr(reconciler, "EVENT_GRACE_S", 0.001)
 
 
 @pytest.fixture(autouse=True)
 def no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
     """What became of an attempt waits for nothing on its way into the store."""
-    monkeypatch.setattr(acks, "GATHER_S", 0)
+    monkeypatch.setattr(acks, "LINGER_S", 0)
 
 
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be looked at as often as a test likes."""
-    monkeypatch.setattr(reconciler, "APART_S", 0)
-    monkeypatch.setattr(reconciler, "APART_RECONNECTED_S", 0)
+    monkeypatch.setattr(reconciler, "MIN_INTERVAL_S", 0)
+    monkeypatch.setattr(reconciler, "MIN_INTERVAL_RECONNECTED_S", 0)
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def hours(outbox: SqliteOutbox, clock: Clock) -> Hours:
-    return Hours(outbox, clock)
+def hours(outbox: SqliteOutbox, clock: Clock) -> VirtualTime:
+    return VirtualTime(outbox, clock)
 
 
 @pytest.fixture
@@ -83,18 +83,18 @@ def enabled() -> list[str]:
 
 
 @pytest.fixture
-def own(outbox: SqliteOutbox, enabled: list[str]) -> OwnDesk:
+def own(outbox: SqliteOutbox, enabled: list[str]) -> LocalOperations:
     """The desk of a relay that runs, with two destinations, one of them stopped."""
 
     def enable(name: str) -> bool:
         enabled.append(name)
-        return CONDITIONS[name].stopped
+        return DESTINATION_STATUS[name].stopped
 
     async def reload() -> Sequence[str]:
         return ["routes"]
 
-    running = Running(lambda: CONDITIONS, enable, lambda: REPORT, reload)
-    return OwnDesk(outbox, lambda: CONDITIONS, lambda: NOW_NS, running)
+    running = DaemonHooks(lambda: DESTINATION_STATUS, enable, lambda: DAEMON_STATUS, reload)
+    return LocalOperations(outbox, lambda: DESTINATION_STATUS, lambda: NOW_NS, running)
 
 
 @pytest.fixture
@@ -103,10 +103,15 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest_asyncio.fixture(params=["own", "remote"])
-async def desk(request: pytest.FixtureRequest, own: OwnDesk, place: Path) -> AsyncIterator[Desk]:
+async def desk(
+    request: pytest.FixtureRequest, own: LocalOperations, place: Path
+) -> AsyncIterator[AdminOperations]:
     """The desk, directly and over the socket."""
     if request.param == "own":
         yield own
     else:
-        async with control(place, own, Tap(), idle), remote_desk(place) as theirs:
+        async with (
+            serve_control_socket(place, own, EventTap(), idle),
+            connect_to_daemon(place) as theirs,
+        ):
             yield theirs

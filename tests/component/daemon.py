@@ -7,19 +7,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from relay.config import Config, parse
-from relay.core.shutdown import Stop
+from relay.core.shutdown import Shutdown
 from relay.daemon import run
-from relay.delivery.client import Terminal
+from relay.delivery.client import ConsoleOutput
 from tests.component.ingest import QUICK
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import PATIENCE_S
+from tests.component.wait import TIMEOUT_S
 
-CONTAINERS = "{name: containers, match: {type: container}, to: hook}"
-OWN = "{name: own, match: {type: relay}, to: hook}"
+CONTAINER_ROUTE = "{name: containers, match: {type: container}, to: hook}"
+SELF_EVENT_ROUTE = "{name: own, match: {type: relay}, to: hook}"
 
 
-def configured(
-    url: str, *engines: ScriptedEngine, routes: str = CONTAINERS, start_from: str = "oldest"
+def make_config(
+    url: str, *engines: ScriptedEngine, routes: str = CONTAINER_ROUTE, start_from: str = "oldest"
 ) -> Config:
     """Engines ``engine-0`` and so on, one destination, the routes."""
     listed = "\n".join(
@@ -37,13 +37,15 @@ routes: [{routes}]
 
 
 @asynccontextmanager
-async def running(config: Config, store: Path) -> AsyncIterator[Stop]:
+async def running_daemon(config: Config, store: Path) -> AsyncIterator[Shutdown]:
     """Run relay; afterwards tell it to stop and wait until it has."""
-    stop = Stop()
-    world = run.Surroundings({"HOME": "/"}, Terminal(io.BytesIO(), colour=False), pace=QUICK)
+    stop = Shutdown()
+    world = run.Environment(
+        {"HOME": "/"}, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
+    )
     async with asyncio.TaskGroup() as tasks:
-        relay = tasks.create_task(run.run(config, store, world, stop))
+        relay = tasks.create_task(run.run_daemon(config, store, world, stop))
         yield stop
-        stop.asked.set()
-        async with asyncio.timeout(PATIENCE_S):
+        stop.requested.set()
+        async with asyncio.timeout(TIMEOUT_S):
             await asyncio.wait([relay])

@@ -10,42 +10,42 @@ from typing import Any
 import aiohttp
 import yaml
 
-from relay.admin.client import RemoteDesk, remote_desk
+from relay.admin.client import RemoteOperations, connect_to_daemon
 from relay.admin.control_socket import socket_path
 from relay.config import Config, load
-from relay.core.shutdown import Stop
+from relay.core.shutdown import Shutdown
 from relay.daemon import run as daemon
-from relay.daemon.reload import Source
-from relay.delivery.client import Terminal
+from relay.daemon.reload import ConfigSource
+from relay.delivery.client import ConsoleOutput
 from relay.store.outbox import open_outbox
 from relay.store.records import Selection
 from tests.component.ingest import QUICK
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import PATIENCE_S
+from tests.component.wait import TIMEOUT_S
 
 CONTAINERS = {"name": "containers", "match": {"type": "container"}}
-Parts = dict[str, Any]
+ConfigParts = dict[str, Any]
 """Of a configuration."""
 
 
-def http(url: str, **more: object) -> Parts:
+def http_destination(url: str, **more: object) -> ConfigParts:
     return {"type": "http", "url": url, **more}
 
 
-def listened(engine: ScriptedEngine, **more: object) -> Parts:
+def engine_config(engine: ScriptedEngine, **more: object) -> ConfigParts:
     """As an engine that is heard from its oldest event on, and asked nothing beside."""
     return {"url": f"unix://{engine.socket}", "start_from": "oldest", **more}
 
 
-class Household:
+class DaemonWithConfig:
     """One relay, its file and its store."""
 
     def __init__(self, folder: Path, engine: ScriptedEngine) -> None:
         self.store = folder / "relay.db"
         self.file = folder / "config.yaml"
-        self.stop = Stop()
+        self.stop = Shutdown()
         self.environ: dict[str, str] = {"HOME": "/"}
-        self.source: Source | None = Source(self._read)
+        self.source: ConfigSource | None = ConfigSource(self._read)
         """None for a relay without a file."""
         self.read: Callable[[], Config] = self._load
         """How the file is read."""
@@ -55,7 +55,7 @@ class Household:
         """Let the file say this; one engine, and all about containers to all destinations, where
         it says nothing of them."""
         usual = {
-            "engines": {"here": listened(self._engine)},
+            "engines": {"here": engine_config(self._engine)},
             "reconcile": {"every": "0s", "on_reconnect": False},
             "routes": [{**CONTAINERS, "to": [*parts["destinations"]]}],
         }
@@ -64,41 +64,43 @@ class Household:
     async def reload(self, **parts: Any) -> Sequence[str]:
         """Let the file say this, and have it read again."""
         self.write(**parts)
-        async with self.desk() as desk:
+        async with self.operations() as desk:
             return await desk.reload()
 
-    def desk(self) -> AbstractAsyncContextManager[RemoteDesk]:
+    def operations(self) -> AbstractAsyncContextManager[RemoteOperations]:
         """What commands ask."""
-        return remote_desk(socket_path(self.store))
+        return connect_to_daemon(socket_path(self.store))
 
     @asynccontextmanager
-    async def running(self, **parts: Any) -> AsyncIterator[Stop]:
+    async def running(self, **parts: Any) -> AsyncIterator[Shutdown]:
         """Run relay with a file that says this; afterwards stop it and wait until it has."""
         if parts:
             self.write(**parts)
-        world = daemon.Surroundings(self.environ, Terminal(io.BytesIO(), colour=False), pace=QUICK)
+        world = daemon.Environment(
+            self.environ, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
+        )
         config = self._load()
         async with asyncio.TaskGroup() as tasks:
-            run = daemon.run(config, self.store, world, self.stop, self.source)
+            run = daemon.run_daemon(config, self.store, world, self.stop, self.source)
             relay = tasks.create_task(run)
-            await self._answers(relay)
+            await self._wait_until_listening(relay)
             yield self.stop
-            self.stop.asked.set()
-            async with asyncio.timeout(PATIENCE_S):
+            self.stop.requested.set()
+            async with asyncio.timeout(TIMEOUT_S):
                 await asyncio.wait([relay])
 
-    def ask(self) -> None:
+    def request_reload(self) -> None:
         """Have the file read again, as SIGHUP does."""
         assert self.source is not None
-        self.source.asked.set()
+        self.source.requested.set()
 
-    async def until_settled(self) -> None:
+    async def wait_until_settled(self) -> None:
         """Return once nothing waits for any destination."""
-        async with asyncio.timeout(PATIENCE_S), self.desk() as desk:
+        async with asyncio.timeout(TIMEOUT_S), self.operations() as desk:
             while await desk.pending():
                 await asyncio.sleep(0.005)
 
-    async def letters(self) -> list[tuple[str, str, str]]:
+    async def dead_letters(self) -> list[tuple[str, str, str]]:
         """Of relays that are no more: the destination, the container and the reason of each dead
         letter, the oldest first."""
         async with open_outbox(self.store) as outbox:
@@ -108,8 +110,8 @@ class Household:
             for each in reversed(found)
         ]
 
-    async def _answers(self, relay: asyncio.Task[None]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
+    async def _wait_until_listening(self, relay: asyncio.Task[None]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
             while not (socket_path(self.store).exists() or relay.done()):
                 await asyncio.sleep(0.005)
 
@@ -120,7 +122,7 @@ class Household:
         return load(self.file, self.environ)
 
 
-async def scraped(admin: Path) -> dict[str, float]:
+async def scrape_metrics(admin: Path) -> dict[str, float]:
     """The samples that relay shows at this socket."""
     connector = aiohttp.UnixConnector(str(admin))
     async with (

@@ -9,20 +9,20 @@ import msgspec
 from relay.config import HttpDestination
 from relay.core.event import Actor, Event
 from relay.core.exchange import Request, Response
-from relay.core.notification import Notification, notify
-from relay.delivery.client import Channel
-from relay.delivery.rate_limit import Valve, Valves
-from relay.delivery.worker import Lane
-from relay.destinations.catalog import renderer
+from relay.core.notification import Notification, build_notification
+from relay.delivery.client import DestinationClient
+from relay.delivery.rate_limit import RateLimiter, RateLimiters
+from relay.delivery.worker import DeliveryWorker
+from relay.destinations.catalog import build_renderer
 from relay.store.outbox import SqliteOutbox
-from relay.store.records import Intake
-from tests.component.observer import Heard
+from relay.store.records import IngestCommit
+from tests.component.observer import RecordingObserver
 
 WAIT_S = 10
 Answer = Callable[[str], Response]
 
 
-def told(number: int, subject: str = "a") -> Notification:
+def sample_notification(number: int, subject: str = "a") -> Notification:
     event = Event(
         id=f"evt_{number:032x}",
         engine="here",
@@ -34,59 +34,59 @@ def told(number: int, subject: str = "a") -> Notification:
         time_ns=number,
         actor=Actor(subject, subject, None, {}),
     )
-    return notify("route", event)
+    return build_notification("route", event)
 
 
-class Destination:
+class ScriptedDestination:
     """Takes what is sent, in order; holds it while closed, and answers as told."""
 
     def __init__(self, answer: Answer = lambda _: Response(200)) -> None:
         self.answer = answer
-        self.begun: list[str] = []
-        self.most_at_once = 0
-        self._under_way = 0
+        self.received: list[str] = []
+        self.max_concurrent = 0
+        self._in_flight = 0
         self.open = asyncio.Event()
         self.open.set()
         self._changed = asyncio.Condition()
 
     async def send(self, request: Request) -> Response:
         id_ = request.headers["webhook-id"]
-        self._under_way += 1
-        self.most_at_once = max(self.most_at_once, self._under_way)
-        self.begun.append(id_)
+        self._in_flight += 1
+        self.max_concurrent = max(self.max_concurrent, self._in_flight)
+        self.received.append(id_)
         async with self._changed:
             self._changed.notify_all()
         await self.open.wait()
-        self._under_way -= 1
+        self._in_flight -= 1
         return self.answer(id_)
 
-    async def until(self, count: int) -> None:
+    async def wait_for_count(self, count: int) -> None:
         async with asyncio.timeout(WAIT_S), self._changed:
-            await self._changed.wait_for(lambda: len(self.begun) >= count)
+            await self._changed.wait_for(lambda: len(self.received) >= count)
 
 
-class Batches(Destination):
+class BatchDestination(ScriptedDestination):
     """Takes batches, and answers by the ids of the notifications inside."""
 
     def __init__(self, answer: Callable[[list[str]], Response] = lambda _: Response(200)) -> None:
         super().__init__()
-        self.answer_all = answer
-        self.taken: list[list[str]] = []
+        self.answer_batch = answer
+        self.batches: list[list[str]] = []
         """The ids in each request, whatever became of it."""
-        self.ids: list[str] = []
+        self.request_ids: list[str] = []
         """Those of the requests."""
 
     async def send(self, request: Request) -> Response:
         inside = [document["id"] for document in msgspec.json.decode(request.body)]
-        self.taken.append(inside)
-        self.ids.append(request.headers["webhook-id"])
+        self.batches.append(inside)
+        self.request_ids.append(request.headers["webhook-id"])
         answer = await super().send(request)
-        return answer if answer.status != 200 else self.answer_all(inside)
+        return answer if answer.status != 200 else self.answer_batch(inside)
 
     @property
     def sizes(self) -> list[int]:
         """How many were in each request."""
-        return [len(inside) for inside in self.taken]
+        return [len(inside) for inside in self.batches]
 
 
 class Clock:
@@ -99,45 +99,47 @@ class Clock:
         return self.now_ns
 
 
-def config(**parts: object) -> HttpDestination:
+def http_destination(**parts: object) -> HttpDestination:
     return HttpDestination.model_validate({"url": "http://x", **parts})
 
 
-def lane(
+def make_worker(
     outbox: SqliteOutbox,
-    to: Destination,
+    to: ScriptedDestination,
     clock: Callable[[], int],
     name: str = "hook",
-    gossip: Heard | None = None,
-    valve: Valve | None = None,
+    observer: RecordingObserver | None = None,
+    rate_limiter: RateLimiter | None = None,
     **parts: object,
-) -> Lane:
-    destination = config(**parts)
-    render = renderer(destination, (), colour=False, failed=print)
-    channel = Channel(name, destination, render, to)
-    passed = valve or Valves().arrange({name: channel.destination})[name]
-    return Lane(channel, outbox, passed, gossip or Heard(), clock, lambda: 0.5)
+) -> DeliveryWorker:
+    destination = http_destination(**parts)
+    render = build_renderer(destination, (), colour=False, on_template_error=print)
+    client = DestinationClient(name, destination, render, to)
+    limiter = rate_limiter or RateLimiters().assign({name: client.destination})[name]
+    return DeliveryWorker(
+        client, outbox, limiter, observer or RecordingObserver(), clock, lambda: 0.5
+    )
 
 
-async def take_in(
+async def enqueue(
     outbox: SqliteOutbox, *notifications: Notification, to: str = "hook", now_ns: int = 10**18
 ) -> None:
-    await outbox.take_in(Intake("here", None, [(one, [to]) for one in notifications]), now_ns)
+    await outbox.commit(IngestCommit("here", None, [(one, [to]) for one in notifications]), now_ns)
 
 
-async def left(outbox: SqliteOutbox, most: int, name: str = "hook") -> None:
+async def wait_until_pending(outbox: SqliteOutbox, max_count: int, name: str = "hook") -> None:
     """Wait until no more than so many deliveries of a destination are left."""
     async with asyncio.timeout(WAIT_S):
-        while (await outbox.pending()).get(name, 0) > most:
+        while (await outbox.pending()).get(name, 0) > max_count:
             await asyncio.sleep(0.001)
 
 
-async def empty(outbox: SqliteOutbox, name: str = "hook") -> None:
-    await left(outbox, 0, name)
+async def wait_until_empty(outbox: SqliteOutbox, name: str = "hook") -> None:
+    await wait_until_pending(outbox, 0, name)
 
 
 @asynccontextmanager
-async def running(*lanes: Lane) -> AsyncIterator[None]:
+async def run_workers(*lanes: DeliveryWorker) -> AsyncIterator[None]:
     """Run lanes, and stop them afterwards."""
     async with asyncio.TaskGroup() as tasks:
         for one in lanes:
@@ -147,7 +149,7 @@ async def running(*lanes: Lane) -> AsyncIterator[None]:
             one.stop()
 
 
-class Hours:
+class VirtualTime:
     """Moves a clock, and waits for a lane to have done all that is due by then."""
 
     def __init__(self, outbox: SqliteOutbox, clock: Clock, name: str = "hook") -> None:
@@ -155,11 +157,11 @@ class Hours:
         self._clock = clock
         self._name = name
 
-    async def settle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Return when the lane waits: it does nothing between two questions to the store, which
         answers in the order in which it is asked."""
-        news = self._outbox.news(self._name)
-        news.ring()
+        news = self._outbox.wakeup(self._name)
+        news.notify()
         quiet = 0
         async with asyncio.timeout(WAIT_S):
             while quiet < 6:
@@ -167,7 +169,7 @@ class Hours:
                 await self._outbox.pending()
                 quiet = 0 if news.is_set() else quiet + 1
 
-    async def move(self, seconds: float) -> None:
+    async def advance(self, seconds: float) -> None:
         """Let time pass at once."""
         self._clock.now_ns += int(seconds * 1e9)
-        await self.settle()
+        await self.wait_until_idle()

@@ -9,10 +9,12 @@ import aiohttp
 from aiohttp import web
 
 
-async def ask(place: Path, path: str, body: bytes | io.BytesIO | None = None) -> tuple[int, object]:
+async def call_api(
+    socket: Path, path: str, body: bytes | io.BytesIO | None = None
+) -> tuple[int, object]:
     """The status of an answer, and what it says."""
     async with (
-        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(place))) as session,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session,
         session.request(
             "GET" if body is None else "POST", f"http://relay{path}", data=body
         ) as said,
@@ -21,7 +23,7 @@ async def ask(place: Path, path: str, body: bytes | io.BytesIO | None = None) ->
 
 
 @asynccontextmanager
-async def answering(place: Path, status: int, body: bytes) -> AsyncIterator[None]:
+async def serve_fixed_response(socket: Path, status: int, body: bytes) -> AsyncIterator[None]:
     """Something that answers everything with this."""
 
     async def answer(_: web.BaseRequest) -> web.Response:
@@ -29,7 +31,7 @@ async def answering(place: Path, status: int, body: bytes) -> AsyncIterator[None
 
     runner = web.ServerRunner(web.Server(answer))
     await runner.setup()
-    await web.UnixSite(runner, str(place)).start()
+    await web.UnixSite(runner, str(socket)).start()
     try:
         yield
     finally:

@@ -11,39 +11,45 @@ from time import time_ns
 from typing import cast
 
 from relay.config import ReconcileConfig, StartFrom, parse
-from relay.core.checkpoint import Bookmark
+from relay.core.checkpoint import Checkpoint
 from relay.core.event import TYPE_RELAY, Event
-from relay.ingest.docker.buffer import Inbox
+from relay.ingest.docker.buffer import EventBuffer
 from relay.ingest.docker.engine.client import connect
 from relay.ingest.docker.engine.endpoint import Endpoint
-from relay.ingest.docker.engine.inspector import Contact
-from relay.ingest.docker.pipeline import Digest
+from relay.ingest.docker.engine.inspector import Inspector
+from relay.ingest.docker.pipeline import EventPipeline
 from relay.ingest.docker.reconciler import Reconciler
-from relay.ingest.docker.stream import Listener, Pace
-from relay.ingest.docker.worker import Ways, ingest
+from relay.ingest.docker.stream import ReconnectPolicy, StreamReader
+from relay.ingest.docker.worker import IngestWorker, ingest
 from relay.routing.router import Router
-from relay.store.records import Intake, Outbox, Receipt
+from relay.store.records import CommitResult, IngestCommit, Outbox
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import PATIENCE_S, Bell
+from tests.component.wait import TIMEOUT_S, ChangeSignal
 
 ENGINE = "here"
 """What the configuration calls the engine."""
 
-QUICK = Pace(
-    backoff_first_s=0.001, backoff_most_s=0.01, stable_after_s=3600, ping_every_s=3600, answer_s=10
+QUICK = ReconnectPolicy(
+    backoff_initial_s=0.001,
+    backoff_max_s=0.01,
+    stable_after_s=3600,
+    ping_interval_s=3600,
+    answer_timeout_s=10,
 )
 """Reconnects at once and asks nothing while it listens."""
 
-BUSY = replace(QUICK, ping_every_s=0.001)
+BUSY = replace(QUICK, ping_interval_s=0.001)
 """Pings all the time."""
 
-NO_LOOKS = ReconcileConfig(every=timedelta(0), on_reconnect=False)
+NO_RECONCILE = ReconcileConfig(every=timedelta(0), on_reconnect=False)
 """Nothing is asked beside the stream, unless something was lost."""
 
-LOOKS = ReconcileConfig.model_construct(every=timedelta(milliseconds=5), on_reconnect=True)
+RECONCILE_CONSTANTLY = ReconcileConfig.model_construct(
+    every=timedelta(milliseconds=5), on_reconnect=True
+)
 """The containers are looked at all the time."""
 
-ONE_LOOK = ReconcileConfig(every=timedelta(0), on_reconnect=True)
+RECONCILE_ONCE = ReconcileConfig(every=timedelta(0), on_reconnect=True)
 """After a reconnect and after a loss."""
 
 EVERYTHING = """
@@ -54,107 +60,114 @@ routes:
 """
 
 
-class Reading:
+class IngestRun:
     """What one engine's events came to."""
 
-    def __init__(self, start_from: StartFrom, bookmark: Bookmark | None, buffer: int) -> None:
+    def __init__(
+        self, start_from: StartFrom, checkpoint: Checkpoint | None, buffer_bytes: int
+    ) -> None:
         config = parse(EVERYTHING, file="test", environ={}, folder=Path())
-        self.bell = Bell()
+        self.changes = ChangeSignal()
         self.routed: list[Event] = []
         """Every event that a route took, in order, relay's own among them."""
-        self.inbox = Inbox(buffer)
-        self.digest = Digest(ENGINE, start_from, Router(config.routes), bookmark)
-        self.contact = Contact()
-        self._free = asyncio.Event()
-        self._free.set()
-        self.bookmark: Bookmark | None = None
+        self.buffer = EventBuffer(buffer_bytes)
+        self.pipeline = EventPipeline(ENGINE, start_from, Router(config.routes), checkpoint)
+        self.inspector = Inspector()
+        self._may_commit = asyncio.Event()
+        self._may_commit.set()
+        self.checkpoint: Checkpoint | None = None
         """As it was committed last."""
 
-    async def take_in(self, intake: Intake, now_ns: int) -> Receipt:
+    async def commit(self, intake: IngestCommit, now_ns: int) -> CommitResult:
         """Stand for the store."""
-        await self._free.wait()
+        await self._may_commit.wait()
         self.routed += [notification.events[0] for notification, _ in intake.notifications]
-        self.bookmark = intake.bookmark
-        self.bell.ring()
-        return Receipt([[] for _ in intake.notifications])
+        self.checkpoint = intake.checkpoint
+        self.changes.notify()
+        return CommitResult([[] for _ in intake.notifications])
 
-    async def digest_all(self) -> None:
+    async def process_all(self) -> None:
         """Digest what is read until there is no more."""
         outbox = cast("Outbox", self)
-        await ingest(Ways(self.inbox, self.digest, self.contact, outbox, time_ns), lambda *_: None)
+        await ingest(
+            IngestWorker(self.buffer, self.pipeline, self.inspector, outbox, time_ns),
+            lambda *_: None,
+        )
 
     @contextmanager
-    def held_up(self) -> Iterator[None]:
+    def block_commits(self) -> Iterator[None]:
         """While nothing can be committed."""
-        self._free.clear()
+        self._may_commit.clear()
         try:
             yield
         finally:
-            self._free.set()
+            self._may_commit.set()
 
-    def names(self) -> list[str | None]:
+    def container_names(self) -> list[str | None]:
         """The containers that events told of, in order."""
         return [event.actor.name for event in self.routed if event.type != TYPE_RELAY]
 
-    def own(self) -> list[str]:
+    def relay_actions(self) -> list[str]:
         """What happened to relay itself."""
         return [event.action for event in self.routed if event.type == TYPE_RELAY]
 
-    def gaps(self) -> list[str]:
+    def gap_reasons(self) -> list[str]:
         """Why there were gaps, in order."""
         return [event.actor.attributes["why"] for event in self.routed if event.action == "gap"]
 
     async def wait_for(self, holds: Callable[[], bool]) -> None:
         """Return once it holds of what was routed."""
-        await self.bell.wait_for(holds)
+        await self.changes.wait_for(holds)
 
     async def wait_for_names(self, *names: str) -> None:
         """Return once the last of them was routed; they were all routed, once, in this order."""
-        await self.wait_for(lambda: names[-1] in self.names())
-        assert self.names() == list(names)
+        await self.wait_for(lambda: names[-1] in self.container_names())
+        assert self.container_names() == list(names)
 
 
-async def looks(engine: ScriptedEngine, more: int = 1) -> None:
+async def wait_for_lists(engine: ScriptedEngine, more: int = 1) -> None:
     """Return once the engine was asked so much oftener for all its containers, or more often.
 
     One is asked for only when what came of the one before is committed.
     """
-    wanted = engine.count("containers") + more
-    await engine.bell.wait_for(lambda: engine.count("containers") >= wanted)
+    wanted = engine.request_count("containers") + more
+    await engine.changes.wait_for(lambda: engine.request_count("containers") >= wanted)
 
 
-async def pings(engine: ScriptedEngine, more: int) -> None:
+async def wait_for_pings(engine: ScriptedEngine, more: int) -> None:
     """Return after so many more pings: time for what is not to happen."""
-    wanted = engine.count("_ping") + more
-    await engine.bell.wait_for(lambda: engine.count("_ping") >= wanted)
+    wanted = engine.request_count("_ping") + more
+    await engine.changes.wait_for(lambda: engine.request_count("_ping") >= wanted)
 
 
-async def settled(result: Reading) -> None:
+async def wait_for_full_snapshot(result: IngestRun) -> None:
     """Return once the first look is committed."""
-    await result.wait_for(lambda: not result.digest.in_doubt)
+    await result.wait_for(lambda: not result.pipeline.may_have_missed_deaths)
 
 
 @asynccontextmanager
-async def reading(
+async def run_ingest(
     engine: ScriptedEngine,
-    pace: Pace = QUICK,
+    policy: ReconnectPolicy = QUICK,
     *,
     host: str | None = None,
     start_from: StartFrom = "oldest",
-    bookmark: Bookmark | None = None,
-    reconcile: ReconcileConfig = NO_LOOKS,
-    buffer: int = 2**20,
-) -> AsyncIterator[Reading]:
+    checkpoint: Checkpoint | None = None,
+    reconcile: ReconcileConfig = NO_RECONCILE,
+    buffer_bytes: int = 2**20,
+) -> AsyncIterator[IngestRun]:
     """Listen to the engine; whatever ends the listener ends the test."""
-    result = Reading(start_from, bookmark, buffer)
+    result = IngestRun(start_from, checkpoint, buffer_bytes)
     reach = partial(connect, Endpoint(f"unix://{engine.socket}", None, None), time_ns)
-    reconciler = Reconciler(ENGINE, reconcile, result.inbox, result.digest, result.contact, time_ns)
-    listener = Listener(ENGINE, host, reach, result.inbox, result.digest, reconciler, pace)
+    reconciler = Reconciler(
+        ENGINE, reconcile, result.buffer, result.pipeline, result.inspector, time_ns
+    )
+    listener = StreamReader(ENGINE, host, reach, result.buffer, result.pipeline, reconciler, policy)
     async with asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(listener.run())
-        tasks.create_task(result.digest_all())
+        tasks.create_task(result.process_all())
         yield result
         listening.cancel()
-        result.inbox.close()
-        async with asyncio.timeout(PATIENCE_S):
+        result.buffer.close()
+        async with asyncio.timeout(TIMEOUT_S):
             await asyncio.wait([listening])

@@ -3,18 +3,20 @@
 from collections.abc import Mapping
 
 from relay.core.exchange import Reason
-from relay.delivery.circuit_breaker import Turn
+from relay.delivery.circuit_breaker import HealthChange
 
 
-class Heard:
+class RecordingObserver:
     """Remembers what it is told, in order."""
 
     def __init__(self) -> None:
-        self.turns: list[tuple[Turn, str, Mapping[str, str]]] = []
-        self.buried: list[tuple[str, Reason, int]] = []
+        self.health_changes: list[tuple[HealthChange, str, Mapping[str, str]]] = []
+        self.dead_letters: list[tuple[str, Reason, int]] = []
 
-    def turn(self, turn: Turn, destination: str, facts: Mapping[str, str]) -> None:
-        self.turns.append((turn, destination, facts))
+    def health_changed(
+        self, change: HealthChange, destination: str, facts: Mapping[str, str]
+    ) -> None:
+        self.health_changes.append((change, destination, facts))
 
-    def bury(self, destination: str, reason: Reason, count: int = 1) -> None:
-        self.buried.append((destination, reason, count))
+    def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
+        self.dead_letters.append((destination, reason, count))

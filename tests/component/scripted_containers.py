@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.core.event import rfc3339
+from relay.core.event import format_rfc3339
 
 NEVER = "0001-01-01T00:00:00Z"
 """How engines say that something never happened."""
@@ -27,7 +27,7 @@ class ScriptedContainer:
     @property
     def id(self) -> str:
         """The engine's id of it."""
-        return id_of(self.name)
+        return container_id(self.name)
 
     def start(self, now_ns: int) -> None:
         """Live again; the last death is remembered, its exit code is not."""
@@ -38,18 +38,18 @@ class ScriptedContainer:
         self.finished_ns, self.running = now_ns, False
         self.exit_code, self.oom_killed = exit_code, oom
 
-    def listed(self) -> dict[str, str]:
+    def list_entry(self) -> dict[str, str]:
         """Its entry in ``GET /containers/json``."""
         return {"Id": self.id, "State": "running" if self.running else "exited"}
 
-    def inspected(self) -> bytes:
+    def inspect_body(self) -> bytes:
         """The answer to ``GET /containers/ID/json``."""
         state = {
             "Running": self.running,
             "OOMKilled": self.oom_killed,
             "ExitCode": self.exit_code,
-            "StartedAt": rfc3339(self.started_ns),
-            "FinishedAt": rfc3339(self.finished_ns) if self.finished_ns else NEVER,
+            "StartedAt": format_rfc3339(self.started_ns),
+            "FinishedAt": format_rfc3339(self.finished_ns) if self.finished_ns else NEVER,
         }
         config: dict[str, Any] = {"Image": "bb:1", "Labels": self.labels}
         if self.stop_signal is not None:
@@ -58,6 +58,6 @@ class ScriptedContainer:
         return json.dumps(shown).encode()
 
 
-def id_of(name: str) -> str:
+def container_id(name: str) -> str:
     """The id of the container with this name."""
     return f"id-of-{name}"

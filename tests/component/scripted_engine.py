@@ -11,10 +11,10 @@ from pathlib import Path
 from time import time_ns
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.component.scripted_containers import ScriptedContainer, id_of
-from tests.component.wait import Bell
+from tests.component.scripted_containers import ScriptedContainer, container_id
+from tests.component.wait import ChangeSignal
 
-HISTORY = 256
+HISTORY_SIZE = 256
 """How many events an engine remembers (moby, ``daemon/events/events.go``)."""
 
 
@@ -25,7 +25,7 @@ class Framing(Enum):
     UNTIL_CLOSE = "until close"
 
 
-class Trouble(Enum):
+class NoAnswer(Enum):
     """What can come in place of an answer."""
 
     SILENCE = "silence"
@@ -54,7 +54,7 @@ class Stream:
     writer: asyncio.StreamWriter
     closed: bool = False
 
-    def framed(self, content: bytes) -> bytes:
+    def encode(self, content: bytes) -> bytes:
         """The content as it goes over the wire: where chunked, as one chunk."""
         if self.framing is Framing.CHUNKED and content:
             return b"%x\r\n%s\r\n" % (len(content), content)
@@ -62,7 +62,7 @@ class Stream:
 
     def write(self, content: bytes) -> None:
         """Send the content in one piece."""
-        self.writer.write(self.framed(content))
+        self.writer.write(self.encode(content))
 
     def cut(self) -> None:
         """Break the connection off."""
@@ -80,17 +80,17 @@ class ScriptedEngine:
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
-        self.bell = Bell()
+        self.changes = ChangeSignal()
         """Rung at every request, and when a client has closed a stream."""
         self.requests: list[str] = []
         """What was asked for, in order, with the query."""
         self.streams: list[Stream] = []
         """All that were ever opened, in order."""
-        self.answers: dict[str, Answer | Trouble] = {}
+        self.answers: dict[str, Answer | NoAnswer] = {}
         """In place of the usual ones, by ``_ping``, ``version``, ``info``, ``events`` (the
         stream), ``history`` (events up to a time), ``containers`` (the list), ``inspect`` or the
         id of the container that is inspected."""
-        self.before: dict[str, Callable[[], Awaitable[object]]] = {}
+        self.before_answer: dict[str, Callable[[], Awaitable[object]]] = {}
         """Awaited before an answer is given, by the same names."""
         self.identity: str | None = None
         """The id that it gives itself."""
@@ -109,9 +109,9 @@ class ScriptedEngine:
         self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    async def serve(self) -> AsyncIterator[None]:
         """Be there; afterwards be gone, and every connection with it."""
-        server = await asyncio.start_unix_server(self._client, self.socket)
+        server = await asyncio.start_unix_server(self._handle_client, self.socket)
         try:
             yield
         finally:
@@ -140,7 +140,7 @@ class ScriptedEngine:
         container.die(self.now_ns(), exit_code, oom=oom)
         return container
 
-    def forget(self) -> None:
+    def clear_history(self) -> None:
         """Have no history any more, as after a restart."""
         self._history.clear()
 
@@ -165,7 +165,7 @@ class ScriptedEngine:
             "Type": "container",
             "Action": action,
             "Actor": {
-                "ID": id_of(name),
+                "ID": container_id(name),
                 "Attributes": {**given, **labels, "name": name, "image": "bb:1"},
             },
             "scope": "local",
@@ -176,11 +176,11 @@ class ScriptedEngine:
         self._history.append((happened_ns, line))
         return line
 
-    def happen(self, *names: str) -> None:
+    def emit_deaths(self, *names: str) -> None:
         """A container of each name dies, and whoever listens hears of it."""
         self.send(*(self.record(name) for name in names))
 
-    def tell(self, name: str, action: str, **attributes: str) -> None:
+    def emit(self, name: str, action: str, **attributes: str) -> None:
         """Something happens to a container, and whoever listens hears of it."""
         self.send(self.record(name, action=action, attributes=attributes))
 
@@ -194,48 +194,50 @@ class ScriptedEngine:
         """Those that nobody has closed."""
         return [stream for stream in self.streams if not stream.writer.is_closing()]
 
-    def count(self, endpoint: str) -> int:
+    def request_count(self, endpoint: str) -> int:
         """How often an endpoint was asked for; the names are those of `answers`."""
         return sum(_endpoint(target) == endpoint for target in self.requests)
 
-    def last_ns(self) -> int:
+    def last_event_ns(self) -> int:
         """When the last event happened."""
         return self._history[-1][0]
 
-    def _past(self, since_ns: int, until_ns: int) -> Iterator[bytes]:
+    def _matching_backwards(self, since_ns: int, until_ns: int) -> Iterator[bytes]:
         """Backwards from the youngest to the first that is older than asked for."""
-        for happened_ns, line in reversed(self._history[-HISTORY:]):
+        for happened_ns, line in reversed(self._history[-HISTORY_SIZE:]):
             if happened_ns < since_ns:
                 return
             if happened_ns <= until_ns:
                 yield line
 
     def _replay(self, since_ns: int, until_ns: int) -> bytes:
-        return b"".join(reversed(list(self._past(since_ns, until_ns))))
+        return b"".join(reversed(list(self._matching_backwards(since_ns, until_ns))))
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with self._known(writer):
-            while head := await _head(reader):
+    async def _handle_client(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with self._track_client(writer):
+            while head := await _read_head(reader):
                 target = head.split()[1].decode()
                 self.requests.append(target)
-                self.bell.ring()
-                for name in _names(target):
-                    if name in self.before:
-                        await self.before[name]()
+                self.changes.notify()
+                for name in _answer_names(target):
+                    if name in self.before_answer:
+                        await self.before_answer[name]()
                 match self._answer(target):
                     case Answer() as answer:
-                        writer.write(self._plain(answer))
-                    case Trouble.CLOSE:
+                        writer.write(self._encode_answer(answer))
+                    case NoAnswer.CLOSE:
                         return
-                    case Trouble.SILENCE:
+                    case NoAnswer.SILENCE:
                         await reader.read()
                         return
                     case None:
-                        await self._stream(target, reader, writer)
+                        await self._serve_stream(target, reader, writer)
                         return
 
     @contextmanager
-    def _known(self, writer: asyncio.StreamWriter) -> Iterator[None]:
+    def _track_client(self, writer: asyncio.StreamWriter) -> Iterator[None]:
         task = asyncio.current_task()
         assert task is not None
         self._clients[task] = writer
@@ -245,9 +247,9 @@ class ScriptedEngine:
             del self._clients[task]
             writer.close()
 
-    def _answer(self, target: str) -> Answer | Trouble | None:
+    def _answer(self, target: str) -> Answer | NoAnswer | None:
         """None for a stream."""
-        for name in _names(target):
+        for name in _answer_names(target):
             if name in self.answers:
                 return self.answers[name]
         match _endpoint(target):
@@ -259,24 +261,24 @@ class ScriptedEngine:
             case "info":
                 return _json({"Name": "node-1", "ID": self.identity})
             case "history":
-                until_ns = _time(target, "until") if "until=" in target else self.now_ns()
-                return Answer(self._replay(_time(target, "since"), until_ns))
+                until_ns = _parse_time_ns(target, "until") if "until=" in target else self.now_ns()
+                return Answer(self._replay(_parse_time_ns(target, "since"), until_ns))
             case "containers":
-                return _json([each.listed() for each in self.containers.values()])
+                return _json([each.list_entry() for each in self.containers.values()])
             case "inspect":
-                return self._inspection(_names(target)[-1])
+                return self._inspect(_answer_names(target)[-1])
             case "events":
                 return None
             case _:
                 return Answer(b'{"message": "page not found"}', 404)
 
-    def _inspection(self, id_: str) -> Answer:
+    def _inspect(self, id_: str) -> Answer:
         for container in self.containers.values():
             if container.id == id_:
-                return Answer(container.inspected())
+                return Answer(container.inspect_body())
         return Answer(b'{"message": "No such container"}', 404)
 
-    def _plain(self, answer: Answer) -> bytes:
+    def _encode_answer(self, answer: Answer) -> bytes:
         headers = {"Content-Length": str(len(answer.body)), **answer.headers}
         return self._preamble(answer.status, headers) + answer.body
 
@@ -285,25 +287,25 @@ class ScriptedEngine:
         lines = [f"HTTP/1.1 {status} So", *(f"{name}: {value}" for name, value in dated.items())]
         return "\r\n".join([*lines, "", ""]).encode()
 
-    async def _stream(
+    async def _serve_stream(
         self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Send the past in one piece with the headers, then be written to from outside."""
-        stream = Stream(target, _time(target, "since"), self.framing, writer)
+        stream = Stream(target, _parse_time_ns(target, "since"), self.framing, writer)
         chunked = self.framing is Framing.CHUNKED
         headers = {"Transfer-Encoding": "chunked"} if chunked else {"Connection": "close"}
         past = self._replay(stream.since_ns, self.now_ns() + 10**9)
-        writer.write(self._preamble(200, headers) + stream.framed(past))
+        writer.write(self._preamble(200, headers) + stream.encode(past))
         self.streams.append(stream)
         self.on_stream(stream)
-        self.bell.ring()
+        self.changes.notify()
         with suppress(ConnectionError):  # of a client that was killed
             await reader.read()
         stream.closed = True
-        self.bell.ring()
+        self.changes.notify()
 
 
-async def _head(reader: asyncio.StreamReader) -> bytes:
+async def _read_head(reader: asyncio.StreamReader) -> bytes:
     """A request without its body, which none has; empty when the client is gone."""
     try:
         return await reader.readuntil(b"\r\n\r\n")
@@ -312,10 +314,10 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
 
 
 def _endpoint(target: str) -> str:
-    return _names(target)[0]
+    return _answer_names(target)[0]
 
 
-def _names(target: str) -> list[str]:
+def _answer_names(target: str) -> list[str]:
     """What `ScriptedEngine.answers` calls it: an inspection by two names."""
     url = urlsplit(target)
     *_, before, name = url.path.split("/")
@@ -329,7 +331,7 @@ def _json(value: object) -> Answer:
     return Answer(json.dumps(value).encode())
 
 
-def _time(target: str, key: str) -> int:
+def _parse_time_ns(target: str, key: str) -> int:
     """A time as the engine reads it: seconds, a point, nine digits."""
     seconds, _, nanos = parse_qs(urlsplit(target).query)[key][0].partition(".")
     return int(seconds) * 10**9 + int(nanos.ljust(9, "0"))

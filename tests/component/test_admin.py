@@ -16,46 +16,46 @@ from structlog.testing import capture_logs
 
 from relay.admin import health as progressing
 from relay.admin import http as served
-from relay.admin.client import remote_desk
+from relay.admin.client import connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.admin.health import Progress
-from relay.admin.http import AdminError, admin
-from relay.admin.operations import Desk, OwnDesk
-from relay.admin.status import Loading, Vitals
-from relay.admin.tap import Tap
+from relay.admin.health import LivenessReport
+from relay.admin.http import AdminListenerError, serve_admin
+from relay.admin.operations import AdminOperations, LocalOperations
+from relay.admin.status import ReloadStatus, StatusSnapshot
+from relay.admin.tap import EventTap
 from relay.config import AdminConfig, Config, TcpPort, UnixSocket
-from relay.core.counters import DestinationTally, EngineTally
-from relay.core.status import Stream
-from relay.store.faults import State, Trouble
+from relay.core.counters import DestinationCounters, EngineCounters
+from relay.core.status import EngineSnapshot
+from relay.store.faults import StoreFault, StoreStatus
 from relay.store.outbox import open_outbox
 from relay.store.records import Backlog, Selection
-from tests.component.daemon import configured, running
+from tests.component.daemon import make_config, running_daemon
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import PATIENCE_S
+from tests.component.wait import TIMEOUT_S
 from tests.component.webhook import Webhook
 
-WELL = State()
+WELL = StoreStatus()
 NOW_NS = 1_795_420_000 * 10**9
 PENDING = "relay_deliveries_pending"
 
 
-def vitals(store: State = WELL) -> Vitals:
+def vitals(store: StoreStatus = WELL) -> StatusSnapshot:
     """One engine, which is there, and one destination."""
-    return Vitals(
-        {"here": Stream(EngineTally(), is_open=True)},
-        {"hook": DestinationTally()},
+    return StatusSnapshot(
+        {"here": EngineSnapshot(EngineCounters(), is_open=True)},
+        {"hook": DestinationCounters()},
         {},
         store,
         {},
         0,
-        Loading(0),
+        ReloadStatus(0),
         NOW_NS,
     )
 
 
-def progress(busy_s: float = 0.0) -> Progress:
+def progress(busy_s: float = 0.0) -> LivenessReport:
     """One loop, which has been in its round for so long."""
-    return Progress({"destination hook": busy_s}, store_lives=True, store_waited_s=0.0)
+    return LivenessReport({"destination hook": busy_s}, store_is_alive=True, store_wait_s=0.0)
 
 
 @pytest.fixture
@@ -64,9 +64,9 @@ def place(tmp_path: Path) -> UnixSocket:
 
 
 @pytest_asyncio.fixture
-async def desk() -> AsyncIterator[OwnDesk]:
+async def desk() -> AsyncIterator[LocalOperations]:
     async with open_outbox(None) as outbox:
-        yield OwnDesk(outbox, lambda: ["hook"], lambda: NOW_NS)
+        yield LocalOperations(outbox, lambda: ["hook"], lambda: NOW_NS)
 
 
 async def get(place: UnixSocket, path: str) -> tuple[int, str, str]:
@@ -81,14 +81,16 @@ async def get(place: UnixSocket, path: str) -> tuple[int, str, str]:
 
 def answering(
     place: UnixSocket | TcpPort,
-    desk: Desk,
-    store: State = WELL,
-    progress: Callable[[], Progress] = progress,
+    desk: AdminOperations,
+    store: StoreStatus = WELL,
+    progress: Callable[[], LivenessReport] = progress,
 ) -> AbstractAsyncContextManager[None]:
-    return admin(lambda: AdminConfig(listen=place), desk, Tap(), lambda: vitals(store), progress)
+    return serve_admin(
+        lambda: AdminConfig(listen=place), desk, EventTap(), lambda: vitals(store), progress
+    )
 
 
-async def test_alive_and_ready(place: UnixSocket, desk: OwnDesk) -> None:
+async def test_alive_and_ready(place: UnixSocket, desk: LocalOperations) -> None:
     """Both answer 200 in JSON while all is well."""
     async with answering(place, desk):
         assert await get(place, "/livez") == (
@@ -100,20 +102,20 @@ async def test_alive_and_ready(place: UnixSocket, desk: OwnDesk) -> None:
 
 
 async def test_what_is_stuck(
-    place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
+    place: UnixSocket, desk: LocalOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop that does not come round is blamed at the second look, until it does."""
-    monkeypatch.setattr(progressing, "LOOK_S", 0.001)
+    monkeypatch.setattr(progressing, "CHECK_EVERY_S", 0.001)
     looks = 0
     at: float = 31
 
-    def look() -> Progress:
+    def look() -> LivenessReport:
         nonlocal looks
         looks += 1
         return progress(at)
 
     async def looked(times: int) -> None:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while looks < times:
                 await asyncio.sleep(0.001)
 
@@ -130,26 +132,26 @@ async def test_what_is_stuck(
 
 
 async def test_what_was_let_go_just_now(
-    place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
+    place: UnixSocket, desk: LocalOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One look blames nobody."""
-    monkeypatch.setattr(progressing, "LOOK_S", 3600.0)
+    monkeypatch.setattr(progressing, "CHECK_EVERY_S", 3600.0)
     async with answering(place, desk, progress=lambda: progress(3600)):
         await asyncio.sleep(0)
         assert (await get(place, "/livez"))[0] == 200
 
 
-async def test_what_commands_ask(place: UnixSocket, desk: OwnDesk) -> None:
+async def test_what_commands_ask(place: UnixSocket, desk: LocalOperations) -> None:
     """The desk is asked here as on the socket that the commands know."""
-    async with answering(place, desk), remote_desk(place.path) as theirs:
+    async with answering(place, desk), connect_to_daemon(place.path) as theirs:
         assert await theirs.now_ns() == NOW_NS
         assert await theirs.pending() == {}
-        assert await theirs.drop(Selection()) == 0
+        assert await theirs.drop_dead_letters(Selection()) == 0
 
 
-async def test_not_ready(place: UnixSocket, desk: OwnDesk) -> None:
+async def test_not_ready(place: UnixSocket, desk: LocalOperations) -> None:
     """It says what is missing, and that relay lives all the same."""
-    async with answering(place, desk, State(2**62, Trouble.FULL)):
+    async with answering(place, desk, StoreStatus(2**62, StoreFault.FULL)):
         assert (await get(place, "/readyz"))[::2] == (
             503,
             '{"ready": false, "not": ["store: full, for 0 s"]}',
@@ -157,7 +159,7 @@ async def test_not_ready(place: UnixSocket, desk: OwnDesk) -> None:
         assert (await get(place, "/livez"))[0] == 200
 
 
-async def test_metrics(place: UnixSocket, desk: OwnDesk) -> None:
+async def test_metrics(place: UnixSocket, desk: LocalOperations) -> None:
     """They come in the type that Prometheus asks for, with what waits in the store."""
     async with answering(place, desk):
         status, kind, text = await get(place, "/metrics")
@@ -167,7 +169,7 @@ async def test_metrics(place: UnixSocket, desk: OwnDesk) -> None:
     assert f'{PENDING}{{destination="hook"}} 0.0' in text.splitlines()
 
 
-async def test_nothing_else(place: UnixSocket, desk: OwnDesk) -> None:
+async def test_nothing_else(place: UnixSocket, desk: LocalOperations) -> None:
     """Other paths are not found, and nothing can be posted."""
     async with answering(place, desk):
         assert (await get(place, "/"))[0] == 404
@@ -180,7 +182,7 @@ async def test_nothing_else(place: UnixSocket, desk: OwnDesk) -> None:
 
 
 async def test_a_store_that_fails_is_not_asked(
-    place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
+    place: UnixSocket, desk: LocalOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits is left out, and the store gets no question that it cannot answer."""
 
@@ -188,7 +190,7 @@ async def test_a_store_that_fails_is_not_asked(
         raise AssertionError("asked")
 
     monkeypatch.setattr(desk.outbox, "backlog", refuse)
-    async with answering(place, desk, State(1, Trouble.IO)):
+    async with answering(place, desk, StoreStatus(1, StoreFault.IO)):
         status, _, text = await get(place, "/metrics")
     assert status == 200
     assert PENDING not in text
@@ -196,10 +198,10 @@ async def test_a_store_that_fails_is_not_asked(
 
 
 async def test_a_store_that_does_not_answer(
-    place: UnixSocket, desk: OwnDesk, monkeypatch: pytest.MonkeyPatch
+    place: UnixSocket, desk: LocalOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The scrape goes without, and one question waits however often it is scraped."""
-    monkeypatch.setattr(served, "ANSWER_S", 0.001)
+    monkeypatch.setattr(served, "BACKLOG_TIMEOUT_S", 0.001)
     asked = 0
     answer: asyncio.Future[Mapping[str, Backlog]] = asyncio.get_running_loop().create_future()
 
@@ -216,7 +218,7 @@ async def test_a_store_that_does_not_answer(
     assert answer.cancelled()
 
 
-async def test_a_socket_for_its_owner_alone(place: UnixSocket, desk: OwnDesk) -> None:
+async def test_a_socket_for_its_owner_alone(place: UnixSocket, desk: LocalOperations) -> None:
     """Its mode is 0600 whatever the mask, which stays as it was; it goes with relay."""
     before = os.umask(0)
     try:
@@ -227,15 +229,15 @@ async def test_a_socket_for_its_owner_alone(place: UnixSocket, desk: OwnDesk) ->
     assert not place.path.exists()
 
 
-async def test_a_socket_that_is_in_use(place: UnixSocket, desk: OwnDesk) -> None:
+async def test_a_socket_that_is_in_use(place: UnixSocket, desk: LocalOperations) -> None:
     """It is left to the one who has it."""
     async with answering(place, desk):
-        with pytest.raises(AdminError, match=r"admin\.sock cannot be had: it is taken"):
+        with pytest.raises(AdminListenerError, match=r"admin\.sock cannot be had: it is taken"):
             await answering(place, desk).__aenter__()
         assert (await get(place, "/livez"))[0] == 200
 
 
-async def test_a_socket_that_is_left_over(place: UnixSocket, desk: OwnDesk) -> None:
+async def test_a_socket_that_is_left_over(place: UnixSocket, desk: LocalOperations) -> None:
     """Of a relay that was killed: it is replaced."""
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(place.path))
@@ -243,26 +245,30 @@ async def test_a_socket_that_is_left_over(place: UnixSocket, desk: OwnDesk) -> N
         assert (await get(place, "/livez"))[0] == 200
 
 
-async def test_a_file_in_its_place(place: UnixSocket, desk: OwnDesk) -> None:
+async def test_a_file_in_its_place(place: UnixSocket, desk: LocalOperations) -> None:
     """It is not touched."""
     place.path.write_text("precious")
-    with pytest.raises(AdminError, match="it is taken by another program or, as a path, by a file"):
+    with pytest.raises(
+        AdminListenerError, match="it is taken by another program or, as a path, by a file"
+    ):
         await answering(place, desk).__aenter__()
     assert place.path.read_text() == "precious"
 
 
-async def test_a_folder_that_is_not_there(tmp_path: Path, desk: OwnDesk) -> None:
+async def test_a_folder_that_is_not_there(tmp_path: Path, desk: LocalOperations) -> None:
     """The system's words say so."""
     place = UnixSocket(tmp_path / "none" / "admin.sock")
-    with pytest.raises(AdminError, match="No such file or directory"):
+    with pytest.raises(AdminListenerError, match="No such file or directory"):
         await answering(place, desk).__aenter__()
 
 
-async def test_a_port(desk: OwnDesk) -> None:
+async def test_a_port(desk: LocalOperations) -> None:
     """It answers there while it runs; one that is taken is told, with its number."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = TcpPort("127.0.0.1", taken.getsockname()[1])
-        with pytest.raises(AdminError, match=rf"admin\.listen {place} cannot be had: it is taken"):
+        with pytest.raises(
+            AdminListenerError, match=rf"admin\.listen {place} cannot be had: it is taken"
+        ):
             await answering(place, desk).__aenter__()
     async with (
         answering(place, desk),
@@ -284,14 +290,14 @@ async def value(place: UnixSocket, metric: str) -> float:
 
 async def until(place: UnixSocket, metric: str, wanted: float) -> None:
     """Return once the metric has this value."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while await value(place, metric) != wanted:
             await asyncio.sleep(0.001)
 
 
 async def answered(place: UnixSocket) -> None:
     """Return once something listens."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not place.path.exists():
             await asyncio.sleep(0.001)
 
@@ -300,14 +306,14 @@ async def test_of_a_whole_relay(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, place: UnixSocket
 ) -> None:
     """It is unready while its engine is away, and counts what passes through it."""
-    config = with_admin(configured(url, engine), place)
-    engine.happen("a", "b")
-    async with running(config, store):
+    config = with_admin(make_config(url, engine), place)
+    engine.emit_deaths("a", "b")
+    async with running_daemon(config, store):
         await answered(place)
         status, _, text = await get(place, "/readyz")
         assert status == 503
         assert "engine engine-0: its stream is not open" in text
-        async with engine.serving():
+        async with engine.serve():
             await webhook.wait_for(lambda whats: sorted(whats) == ["a", "b"])
             delivered = (
                 'relay_delivery_attempts_total{destination="hook",outcome="delivered",reason="ok"}'
@@ -327,23 +333,26 @@ async def test_the_desk_of_a_whole_relay(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, place: UnixSocket
 ) -> None:
     """It says here what it says at the socket beside the store, and lives."""
-    engine.happen("a")
-    async with engine.serving(), running(with_admin(configured(url, engine), place), store):
+    engine.emit_deaths("a")
+    async with engine.serve(), running_daemon(with_admin(make_config(url, engine), place), store):
         await webhook.wait_for(lambda whats: whats == ["a"])
         assert (await get(place, "/livez"))[::2] == (200, '{"live": true}')
-        async with remote_desk(place.path) as here, remote_desk(socket_path(store)) as there:
-            assert await here.conditions() == await there.conditions()
-            assert list((await here.report()).engines) == ["engine-0"]
+        async with (
+            connect_to_daemon(place.path) as here,
+            connect_to_daemon(socket_path(store)) as there,
+        ):
+            assert await here.destination_status() == await there.destination_status()
+            assert list((await here.daemon_status()).engines) == ["engine-0"]
 
 
 async def test_a_destination_that_hangs_is_no_reason(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, place: UnixSocket
 ) -> None:
     """What is for it waits, and shows; relay is ready."""
-    config = with_admin(configured(url, engine), place)
-    engine.happen("a")
+    config = with_admin(make_config(url, engine), place)
+    engine.emit_deaths("a")
     webhook.hold()
-    async with engine.serving(), running(config, store):
+    async with engine.serve(), running_daemon(config, store):
         await webhook.wait_for(lambda whats: whats == ["a"])
         assert (await get(place, "/readyz"))[0] == 200
         assert await value(place, f'{PENDING}{{destination="hook"}}') == 1
@@ -355,9 +364,9 @@ async def test_nothing_listens_unless_told(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
     """Without the section no line says that it listens."""
-    engine.happen("a")
+    engine.emit_deaths("a")
     with capture_logs() as lines:
-        async with engine.serving(), running(configured(url, engine), store):
+        async with engine.serve(), running_daemon(make_config(url, engine), store):
             await webhook.wait_for(lambda whats: whats == ["a"])
     logged: list[Any] = [line["event"] for line in lines]
     assert "relay.started" in logged
@@ -369,9 +378,9 @@ async def test_a_stream_that_is_not_given(
 ) -> None:
     """An engine that greets, and does not answer for its events, is not heard yet."""
     given = asyncio.Event()
-    engine.before["events"] = given.wait
-    async with engine.serving(), running(with_admin(configured(url, engine), place), store):
-        await engine.bell.wait_for(lambda: engine.count("events") == 1)
+    engine.before_answer["events"] = given.wait
+    async with engine.serve(), running_daemon(with_admin(make_config(url, engine), place), store):
+        await engine.changes.wait_for(lambda: engine.request_count("events") == 1)
         status, _, text = await get(place, "/readyz")
         given.set()
         await until(place, 'relay_stream_open{engine="engine-0"}', 1)

@@ -13,15 +13,15 @@ import pytest_asyncio
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from relay.admin.health import Progress
-from relay.admin.http import AdminError, admin
-from relay.admin.operations import OwnDesk
-from relay.admin.status import Loading, Vitals
-from relay.admin.tap import Tap
+from relay.admin.health import LivenessReport
+from relay.admin.http import AdminListenerError, serve_admin
+from relay.admin.operations import LocalOperations
+from relay.admin.status import ReloadStatus, StatusSnapshot
+from relay.admin.tap import EventTap
 from relay.config import AdminConfig, TcpPort, UnixSocket
-from relay.core.counters import EngineTally
-from relay.core.status import Stream
-from relay.store.faults import State
+from relay.core.counters import EngineCounters
+from relay.core.status import EngineSnapshot
+from relay.store.faults import StoreStatus
 from relay.store.outbox import open_outbox
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -31,32 +31,39 @@ ENABLE = b'{"destination": "hook"}'
 
 
 @pytest_asyncio.fixture
-async def desk() -> AsyncIterator[OwnDesk]:
+async def desk() -> AsyncIterator[LocalOperations]:
     async with open_outbox(None) as outbox:
-        yield OwnDesk(outbox, lambda: ["hook"], lambda: 7)
+        yield LocalOperations(outbox, lambda: ["hook"], lambda: 7)
 
 
-def vitals() -> Vitals:
+def vitals() -> StatusSnapshot:
     """One engine, which is away."""
-    return Vitals(
-        {"secretive": Stream(EngineTally(), is_open=False)}, {}, {}, State(), {}, 0, Loading(0), 7
+    return StatusSnapshot(
+        {"secretive": EngineSnapshot(EngineCounters(), is_open=False)},
+        {},
+        {},
+        StoreStatus(),
+        {},
+        0,
+        ReloadStatus(0),
+        7,
     )
 
 
-def progress() -> Progress:
-    return Progress({}, store_lives=True, store_waited_s=0.0)
+def progress() -> LivenessReport:
+    return LivenessReport({}, store_is_alive=True, store_wait_s=0.0)
 
 
 @asynccontextmanager
 async def listening(
-    desk: OwnDesk, host: str = "127.0.0.1", token: str | None = None
+    desk: LocalOperations, host: str = "127.0.0.1", token: str | None = None
 ) -> AsyncIterator[int]:
     """Listen at a free port of this host, and give the port."""
     with socket.create_server((host, 0)) as free:
         port: int = free.getsockname()[1]
     secret = None if token is None else SecretStr(token)
     config = AdminConfig.model_construct(listen=TcpPort(host, port), token=secret)
-    async with admin(lambda: config, desk, Tap(), vitals, progress):
+    async with serve_admin(lambda: config, desk, EventTap(), vitals, progress):
         yield port
 
 
@@ -73,7 +80,7 @@ async def ask(
         return answer.status, await answer.text(), answer.headers
 
 
-async def test_on_loopback(desk: OwnDesk) -> None:
+async def test_on_loopback(desk: LocalOperations) -> None:
     """All is shown and done without a token, with the names of what is wrong."""
     async with listening(desk) as port:
         assert (await ask(port, "/livez"))[:2] == (200, '{"live": true}')
@@ -86,7 +93,7 @@ async def test_on_loopback(desk: OwnDesk) -> None:
         assert (await ask(port, "/api/dead/drop", body=b"{}"))[:2] == (200, "0")
 
 
-async def test_beyond_loopback_with_a_token(desk: OwnDesk) -> None:
+async def test_beyond_loopback_with_a_token(desk: LocalOperations) -> None:
     """Without it only whether all is well is told; with it, everything."""
     async with listening(desk, "0.0.0.0", TOKEN) as port:
         assert (await ask(port, "/livez"))[0] == 200
@@ -104,7 +111,7 @@ async def test_beyond_loopback_with_a_token(desk: OwnDesk) -> None:
         assert (await ask(port, "/nothing", BEARER))[0] == 404
 
 
-async def test_beyond_loopback_without_a_token(desk: OwnDesk) -> None:
+async def test_beyond_loopback_without_a_token(desk: LocalOperations) -> None:
     """It starts, warns, and refuses in words what shows or changes anything."""
     with capture_logs() as lines:
         async with listening(desk, "0.0.0.0") as port:
@@ -120,7 +127,7 @@ async def test_beyond_loopback_without_a_token(desk: OwnDesk) -> None:
     assert warning["remedy"] == "set admin.token_file"
 
 
-async def test_a_token_on_loopback(desk: OwnDesk) -> None:
+async def test_a_token_on_loopback(desk: LocalOperations) -> None:
     """What commands ask takes it there as well."""
     async with listening(desk, token=TOKEN) as port:
         assert (await ask(port, "/api/pending"))[0] == 401
@@ -129,7 +136,7 @@ async def test_a_token_on_loopback(desk: OwnDesk) -> None:
         assert (await ask(port, "/metrics", ASIDE))[0] == 403
 
 
-async def test_a_wrong_token(desk: OwnDesk) -> None:
+async def test_a_wrong_token(desk: LocalOperations) -> None:
     """It is told that it is wrong, and what was shown is repeated nowhere."""
     with capture_logs() as lines:
         async with listening(desk, token=TOKEN) as port:
@@ -140,12 +147,12 @@ async def test_a_wrong_token(desk: OwnDesk) -> None:
     assert TOKEN not in f"{text} {headers} {lines}"
 
 
-async def test_a_token_on_a_socket(desk: OwnDesk, tmp_path: Path) -> None:
+async def test_a_token_on_a_socket(desk: LocalOperations, tmp_path: Path) -> None:
     """With one configured, commands' questions take it wherever relay listens."""
     place = UnixSocket(tmp_path / "admin.sock")
     config = AdminConfig.model_construct(listen=place, token=SecretStr(TOKEN))
     async with (
-        admin(lambda: config, desk, Tap(), vitals, progress),
+        serve_admin(lambda: config, desk, EventTap(), vitals, progress),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(place.path))) as session,
     ):
         for headers, status in ((None, 401), (BEARER, 200)):
@@ -166,14 +173,14 @@ async def test_a_token_on_a_socket(desk: OwnDesk, tmp_path: Path) -> None:
     ],
 )
 async def test_a_page_in_a_browser(
-    desk: OwnDesk, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    desk: LocalOperations, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It can neither read nor do anything, even where its name was made to lead to relay."""
 
     async def enable(_: object) -> bool:
         raise AssertionError("done")
 
-    monkeypatch.setattr(OwnDesk, "enable", enable)
+    monkeypatch.setattr(LocalOperations, "enable", enable)
     async with listening(desk) as port:
         status, text, answered = await ask(port, "/api/enable", headers, ENABLE)
         assert status == 403
@@ -203,7 +210,9 @@ async def raw(port: int, *lines: str) -> bytes:
         ("GET //api/pending HTTP/1.1", "Host: evil", "Connection: close"),
     ],
 )
-async def test_requests_that_no_library_makes(desk: OwnDesk, lines: tuple[str, ...]) -> None:
+async def test_requests_that_no_library_makes(
+    desk: LocalOperations, lines: tuple[str, ...]
+) -> None:
     """None of them gets around the rule."""
     async with listening(desk) as port:
         answer = await raw(port, *lines)
@@ -211,7 +220,7 @@ async def test_requests_that_no_library_makes(desk: OwnDesk, lines: tuple[str, .
     assert not answer.endswith(b"{}")
 
 
-async def test_a_question_that_is_refused_is_not_read(desk: OwnDesk) -> None:
+async def test_a_question_that_is_refused_is_not_read(desk: LocalOperations) -> None:
     """The answer comes while its body is still to come."""
     async with listening(desk, token=TOKEN) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -221,7 +230,7 @@ async def test_a_question_that_is_refused_is_not_read(desk: OwnDesk) -> None:
         writer.close()
 
 
-async def test_the_end(desk: OwnDesk) -> None:
+async def test_the_end(desk: LocalOperations) -> None:
     """Nothing is left behind, and nobody can ask any more."""
     before = asyncio.all_tasks()
     async with listening(desk) as port:
@@ -231,17 +240,19 @@ async def test_the_end(desk: OwnDesk) -> None:
         await ask(port, "/livez")
 
 
-async def test_a_port_that_is_taken(desk: OwnDesk) -> None:
+async def test_a_port_that_is_taken(desk: LocalOperations) -> None:
     """It is told, and nothing is left behind."""
     before = asyncio.all_tasks()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = AdminConfig(listen=TcpPort("127.0.0.1", taken.getsockname()[1]))
-        with pytest.raises(AdminError, match=r"^admin\.listen 127\.0\.0\.1:\d+ cannot be had: it "):
-            await admin(lambda: config, desk, Tap(), vitals, progress).__aenter__()
+        with pytest.raises(
+            AdminListenerError, match=r"^admin\.listen 127\.0\.0\.1:\d+ cannot be had: it "
+        ):
+            await serve_admin(lambda: config, desk, EventTap(), vitals, progress).__aenter__()
     assert asyncio.all_tasks() == before
 
 
-async def test_of_whatever_is_asked_json_is_answered(desk: OwnDesk) -> None:
+async def test_of_whatever_is_asked_json_is_answered(desk: LocalOperations) -> None:
     """What is not there is told in the same form as everything else."""
     async with listening(desk) as port, aiohttp.ClientSession() as session:
         said: Any

@@ -12,50 +12,54 @@ import pytest
 from relay import __version__
 from relay.admin import api as served
 from relay.admin import client
-from relay.admin.client import NoAnswer, remote_desk
-from relay.admin.control_socket import control
-from relay.admin.operations import OwnDesk
-from relay.admin.tap import Tap
+from relay.admin.client import RequestFailed, connect_to_daemon
+from relay.admin.control_socket import serve_control_socket
+from relay.admin.operations import LocalOperations
+from relay.admin.tap import EventTap
 from relay.store.outbox import SqliteOutbox
 from relay.store.records import Selection
-from tests.component.admin_samples import ALL, CONDITIONS, NOW_NS, bury
-from tests.component.http_client import ask
-from tests.component.wait import PATIENCE_S
+from tests.component.admin_samples import ALL, DESTINATION_STATUS, NOW_NS, make_dead_letters
+from tests.component.http_client import call_api
+from tests.component.wait import TIMEOUT_S
 from tests.support.idle import idle
-from tests.unit.store.samples import intake, told
+from tests.unit.store.samples import make_commit, make_notification
 
 # over the socket
 
 
 async def test_pages(
-    own: OwnDesk, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    own: LocalOperations, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many come in several answers, and not one more than asked for."""
     monkeypatch.setattr(client, "PAGE", 40)
-    await bury(outbox, *(told(number, about=str(number)) for number in range(1, 101)))
-    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
-        assert await desk.dead_letters(ALL, 1000) == await outbox.dead_letters(ALL, 1000)
-        assert [each.number for each in await desk.dead_letters(ALL, 50, 90)] == [
+    await make_dead_letters(
+        outbox, *(make_notification(number, container=str(number)) for number in range(1, 101))
+    )
+    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
+        assert await desk.list_dead_letters(ALL, 1000) == await outbox.dead_letters(ALL, 1000)
+        assert [each.number for each in await desk.list_dead_letters(ALL, 50, 90)] == [
             *range(89, 39, -1)
         ]
 
 
 async def test_long_ones(
-    own: OwnDesk, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    own: LocalOperations, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer ends where it is long enough; dead letters go on in the next."""
     monkeypatch.setattr(served, "PAGE_BYTES", 1)
-    await bury(outbox, told(1), told(2), told(3))
-    await outbox.take_in(intake(told(4), told(5)), 10)
-    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
-        assert [each.number for each in await desk.dead_letters(ALL, 10)] == [3, 2, 1]
-        assert len(await desk.waiting(None, 10)) == 1
+    await make_dead_letters(
+        outbox, make_notification(1), make_notification(2), make_notification(3)
+    )
+    await outbox.commit(make_commit(make_notification(4), make_notification(5)), 10)
+    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
+        assert [each.number for each in await desk.list_dead_letters(ALL, 10)] == [3, 2, 1]
+        assert len(await desk.list_waiting(None, 10)) == 1
 
 
-async def test_a_greeting(own: OwnDesk, place: Path) -> None:
+async def test_a_greeting(own: LocalOperations, place: Path) -> None:
     """It says who answers."""
-    async with control(place, own, Tap(), idle):
-        assert await ask(place, "/api/") == (200, {"version": __version__, "now_ns": NOW_NS})
+    async with serve_control_socket(place, own, EventTap(), idle):
+        assert await call_api(place, "/api/") == (200, {"version": __version__, "now_ns": NOW_NS})
 
 
 @pytest.mark.parametrize(
@@ -82,30 +86,30 @@ async def test_a_greeting(own: OwnDesk, place: Path) -> None:
     ],
 )
 async def test_what_cannot_be_meant(
-    own: OwnDesk, outbox: SqliteOutbox, place: Path, path: str, body: bytes, words: str
+    own: LocalOperations, outbox: SqliteOutbox, place: Path, path: str, body: bytes, words: str
 ) -> None:
     """It is refused in words, and never gets to the store, which it would break for all."""
-    await bury(outbox, told(1))
-    async with control(place, own, Tap(), idle):
-        status, said = await ask(place, path, body)
+    await make_dead_letters(outbox, make_notification(1))
+    async with serve_control_socket(place, own, EventTap(), idle):
+        status, said = await call_api(place, path, body)
         assert status == 400
         assert isinstance(said, dict)
         assert words in said["error"]
-    assert await own.tally(ALL) == {"ops": 1}
+    assert await own.count_dead_letters(ALL) == {"ops": 1}
 
 
-async def test_what_is_not_there(own: OwnDesk, place: Path) -> None:
+async def test_what_is_not_there(own: LocalOperations, place: Path) -> None:
     """It is told in the same form; nothing is done by asking for it."""
-    async with control(place, own, Tap(), idle):
-        assert await ask(place, "/api/nothing") == (404, {"error": "Not Found"})
-        assert await ask(place, "/api/dead/drop") == (405, {"error": "Method Not Allowed"})
+    async with serve_control_socket(place, own, EventTap(), idle):
+        assert await call_api(place, "/api/nothing") == (404, {"error": "Not Found"})
+        assert await call_api(place, "/api/dead/drop") == (405, {"error": "Method Not Allowed"})
 
 
-async def test_too_long_a_question(own: OwnDesk, place: Path) -> None:
+async def test_too_long_a_question(own: LocalOperations, place: Path) -> None:
     """No more of it than a bound is read."""
-    long = b" " * (served.QUESTION_BYTES + 1)
-    async with control(place, own, Tap(), idle):
-        status, _ = await ask(place, "/api/dead/drop", io.BytesIO(long))
+    long = b" " * (served.MAX_REQUEST_BYTES + 1)
+    async with serve_control_socket(place, own, EventTap(), idle):
+        status, _ = await call_api(place, "/api/dead/drop", io.BytesIO(long))
         assert status == 413
 
 
@@ -116,9 +120,9 @@ async def hanging(outbox: SqliteOutbox) -> AsyncIterator[Callable[[], None]]:
 
     def hang(_: object) -> None:
         hangs.set()
-        goes_on.wait(PATIENCE_S)
+        goes_on.wait(TIMEOUT_S)
 
-    job = asyncio.create_task(outbox._committer.run(hang))
+    job = asyncio.create_task(outbox._writer.run(hang))
     await asyncio.to_thread(hangs.wait)
     try:
         yield goes_on.set
@@ -128,47 +132,51 @@ async def hanging(outbox: SqliteOutbox) -> AsyncIterator[Callable[[], None]]:
 
 
 async def test_a_store_that_hangs(
-    own: OwnDesk, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    own: LocalOperations, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told soon; what needs no store is answered; and what was asked is done later."""
-    monkeypatch.setattr(served, "ANSWER_S", 0.01)
-    await bury(outbox, told(1))
+    monkeypatch.setattr(served, "STORE_TIMEOUT_S", 0.01)
+    await make_dead_letters(outbox, make_notification(1))
     async with (
-        control(place, own, Tap(), idle),
-        remote_desk(place) as desk,
+        serve_control_socket(place, own, EventTap(), idle),
+        connect_to_daemon(place) as desk,
         hanging(outbox) as go_on,
     ):
-        for question in (desk.pending, lambda: desk.drop(ALL), lambda: desk.waiting(None, 9)):
-            with pytest.raises(NoAnswer, match=r"its store has not answered for 0\.01 s; if"):
+        for question in (
+            desk.pending,
+            lambda: desk.drop_dead_letters(ALL),
+            lambda: desk.list_waiting(None, 9),
+        ):
+            with pytest.raises(RequestFailed, match=r"its store has not answered for 0\.01 s; if"):
                 await question()
-        assert await desk.conditions() == CONDITIONS
+        assert await desk.destination_status() == DESTINATION_STATUS
         assert await desk.enable("audit")
         assert await desk.now_ns() == NOW_NS
         go_on()
-        async with asyncio.timeout(PATIENCE_S):
-            while await own.tally(ALL):
+        async with asyncio.timeout(TIMEOUT_S):
+            while await own.count_dead_letters(ALL):
                 await asyncio.sleep(0.001)
 
 
 async def test_few_wait_for_a_store_that_hangs(
-    own: OwnDesk, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    own: LocalOperations, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often it is asked; once it works, there is room again."""
-    monkeypatch.setattr(served, "ANSWER_S", 0.01)
-    monkeypatch.setattr(served, "AT_ONCE", 2)
-    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
+    monkeypatch.setattr(served, "STORE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(served, "MAX_QUERIES", 2)
+    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
         async with hanging(outbox):
-            asked = outbox._committer._unanswered
+            asked = outbox._writer._pending
             for _ in range(5):
-                with pytest.raises(NoAnswer):
+                with pytest.raises(RequestFailed):
                     await desk.pending()
             assert len(asked) == 1 + 2 + 1  # what hangs, the questions, the probe
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while True:
                 try:
                     assert await desk.pending() == {}
                     break
-                except NoAnswer:
+                except RequestFailed:
                     await asyncio.sleep(0.001)
 
 
@@ -176,11 +184,11 @@ async def test_work_that_takes_long(
     outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is waited for as long as the store answers others."""
-    monkeypatch.setattr(served, "ANSWER_S", 0.01)
+    monkeypatch.setattr(served, "STORE_TIMEOUT_S", 0.01)
     probed = 0
     finished = asyncio.Event()
 
-    class Slow(OwnDesk):
+    class Slow(LocalOperations):
         async def pending(self) -> dict[str, int]:
             nonlocal probed
             probed += 1
@@ -193,23 +201,26 @@ async def test_work_that_takes_long(
             return 7
 
     desk = Slow(outbox, lambda: ["ops"], lambda: NOW_NS)
-    async with control(place, desk, Tap(), idle), remote_desk(place) as theirs:
-        assert await theirs.drop(ALL) == 7
+    async with (
+        serve_control_socket(place, desk, EventTap(), idle),
+        connect_to_daemon(place) as theirs,
+    ):
+        assert await theirs.drop_dead_letters(ALL) == 7
     assert probed == 3
 
 
 async def test_the_end_does_not_wait_for_the_store(
-    own: OwnDesk, outbox: SqliteOutbox, place: Path
+    own: LocalOperations, outbox: SqliteOutbox, place: Path
 ) -> None:
     """Whoever asks is told that the relay went away."""
     async with hanging(outbox):
-        serving = control(place, own, Tap(), idle)
+        serving = serve_control_socket(place, own, EventTap(), idle)
         await serving.__aenter__()
-        async with remote_desk(place) as desk:
+        async with connect_to_daemon(place) as desk:
             asking = asyncio.create_task(desk.pending())
-            async with asyncio.timeout(PATIENCE_S):
-                while len(outbox._committer._unanswered) < 2:
+            async with asyncio.timeout(TIMEOUT_S):
+                while len(outbox._writer._pending) < 2:
                     await asyncio.sleep(0.001)
             await serving.__aexit__(None, None, None)
-            with pytest.raises(NoAnswer, match="says: it is ending"):
+            with pytest.raises(RequestFailed, match="says: it is ending"):
                 await asking

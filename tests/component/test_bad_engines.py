@@ -8,9 +8,9 @@ import tenacity
 from structlog.testing import capture_logs
 
 from relay.ingest.docker.engine import inspector
-from relay.ingest.docker.stream import Pace
-from tests.component.ingest import LOOKS, QUICK, reading
-from tests.component.scripted_engine import Answer, ScriptedEngine, Stream, Trouble
+from relay.ingest.docker.stream import ReconnectPolicy
+from tests.component.ingest import QUICK, RECONCILE_CONSTANTLY, run_ingest
+from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine, Stream
 
 BAD = pytest.mark.parametrize(
     "bad",
@@ -25,8 +25,8 @@ BAD = pytest.mark.parametrize(
         Answer(),
         Answer(b"[" * 5000),
         Answer(b"OK", headers={"Content-Encoding": "gzip"}),
-        Trouble.CLOSE,
-        Trouble.SILENCE,
+        NoAnswer.CLOSE,
+        NoAnswer.SILENCE,
     ],
     ids=[
         "401",
@@ -45,46 +45,51 @@ BAD = pytest.mark.parametrize(
 )
 
 
-def pace(bad: Answer | Trouble) -> Pace:
+def policy_for(bad: Answer | NoAnswer) -> ReconnectPolicy:
     """Impatient only with an engine that is mute: any other can be slow on a busy machine."""
-    return replace(QUICK, answer_s=0.3) if bad is Trouble.SILENCE else QUICK
+    return replace(QUICK, answer_timeout_s=0.3) if bad is NoAnswer.SILENCE else QUICK
 
 
-async def opened(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.bell.wait_for(lambda: len(engine.streams) >= count)
+async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
+    await engine.changes.wait_for(lambda: len(engine.streams) >= count)
 
 
 @BAD
-async def test_an_engine_that_does_not_greet(engine: ScriptedEngine, bad: Answer | Trouble) -> None:
+async def test_an_engine_that_does_not_greet(
+    engine: ScriptedEngine, bad: Answer | NoAnswer
+) -> None:
     """It is lost, which is said once; once it behaves, what happened meanwhile comes."""
     engine.answers |= {"_ping": bad, "version": bad}
     engine.record("a")
     with capture_logs() as logs:
-        async with engine.serving(), reading(engine, pace(bad), reconcile=LOOKS) as result:
-            await engine.bell.wait_for(lambda: engine.count("_ping") > 3)
-            assert result.own() == ["engine_lost"]
+        async with (
+            engine.serve(),
+            run_ingest(engine, policy_for(bad), reconcile=RECONCILE_CONSTANTLY) as result,
+        ):
+            await engine.changes.wait_for(lambda: engine.request_count("_ping") > 3)
+            assert result.relay_actions() == ["engine_lost"]
             engine.answers.clear()
             await result.wait_for_names("a")
-            engine.happen("b")
+            engine.emit_deaths("b")
             await result.wait_for_names("a", "b")
-    assert result.own() == ["engine_lost", "engine_back"]
+    assert result.relay_actions() == ["engine_lost", "engine_back"]
     assert sum(line["event"] == "engine.unreachable" for line in logs) == 1
 
 
 @BAD
-async def test_an_engine_without_a_stream(engine: ScriptedEngine, bad: Answer | Trouble) -> None:
+async def test_an_engine_without_a_stream(engine: ScriptedEngine, bad: Answer | NoAnswer) -> None:
     """However it refuses it, the stream is asked for until it comes, and nothing is missed."""
     engine.answers["events"] = bad
     engine.record("a")
-    pings = replace(pace(bad), ping_every_s=0.02)
-    async with engine.serving(), reading(engine, pings, reconcile=LOOKS) as result:
-        if bad is not Trouble.SILENCE:
-            await engine.bell.wait_for(lambda: engine.count("events") > 3)
+    pings = replace(policy_for(bad), ping_interval_s=0.02)
+    async with engine.serve(), run_ingest(engine, pings, reconcile=RECONCILE_CONSTANTLY) as result:
+        if bad is not NoAnswer.SILENCE:
+            await engine.changes.wait_for(lambda: engine.request_count("events") > 3)
         engine.answers.clear()
         await result.wait_for_names("a")
-        engine.happen("b")
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
-    assert result.own() in ([], ["engine_lost", "engine_back"])
+    assert result.relay_actions() in ([], ["engine_lost", "engine_back"])
 
 
 @BAD
@@ -92,46 +97,49 @@ async def test_an_engine_without_a_stream(engine: ScriptedEngine, bad: Answer | 
 async def test_an_engine_that_withholds_what_is_asked_beside(
     engine: ScriptedEngine,
     endpoint: str,
-    bad: Answer | Trouble,
+    bad: Answer | NoAnswer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The stream is taken in all the same, over one connection and the next; nothing is made up."""
-    monkeypatch.setattr(inspector, "ANSWER_S", 0.05)
+    monkeypatch.setattr(inspector, "TIMEOUT_S", 0.05)
     engine.answers[endpoint] = bad
     engine.run("web")
-    async with engine.serving(), reading(engine, pace(bad), reconcile=LOOKS) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with (
+        engine.serve(),
+        run_ingest(engine, policy_for(bad), reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         engine.streams[-1].cut()
-        engine.happen("b")
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
     # Without a word of what was taken in, an answer is that of an engine that restarted.
     forgot = endpoint == "history" and bad == Answer()
-    assert result.gaps() == (["engine_restarted"] if forgot else [])
-    assert set(result.own()) <= {"gap"}
+    assert result.gap_reasons() == (["engine_restarted"] if forgot else [])
+    assert set(result.relay_actions()) <= {"gap"}
 
 
 @pytest.mark.parametrize(
     "bad",
-    [Answer(b"", 403), Answer(b"oops", 500), Answer(b"<html>"), Answer(b"[]"), Trouble.SILENCE],
+    [Answer(b"", 403), Answer(b"oops", 500), Answer(b"<html>"), Answer(b"[]"), NoAnswer.SILENCE],
     ids=["403", "500", "html", "array", "mute"],
 )
 async def test_an_engine_that_withholds_its_name(
-    engine: ScriptedEngine, bad: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
+    engine: ScriptedEngine, bad: Answer | NoAnswer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it says of itself is a nicety: all else works, and it is not another engine."""
-    monkeypatch.setattr("relay.ingest.docker.engine.client.NAME_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("relay.ingest.docker.engine.client.INFO_TIMEOUT_S", 0.02)
     engine.identity = "one"
-    async with engine.serving(), reading(engine, pace(bad)) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine, policy_for(bad)) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         engine.answers["info"] = bad
         engine.streams[-1].cut()
-        engine.happen("b")
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
-    assert result.own() == []
+    assert result.relay_actions() == []
 
 
 async def test_a_proxy_that_cuts_idle_streams(
@@ -144,13 +152,13 @@ async def test_a_proxy_that_cuts_idle_streams(
     names = [f"web-{number}" for number in range(25)]
     endings = [Stream.cut, Stream.end]
     stable = replace(QUICK, stable_after_s=0)
-    async with engine.serving(), reading(engine, stable, reconcile=LOOKS) as result:
+    async with engine.serve(), run_ingest(engine, stable, reconcile=RECONCILE_CONSTANTLY) as result:
         for number, name in enumerate(names):
-            await opened(engine, number + 1)
-            engine.happen(name)
-            await result.wait_for(lambda: name in result.names())  # noqa: B023
+            await wait_for_streams(engine, number + 1)
+            engine.emit_deaths(name)
+            await result.wait_for(lambda: name in result.container_names())  # noqa: B023
             endings[number % 2](engine.streams[-1])
-        await opened(engine, len(names) + 1)
-    assert result.names() == names
-    assert result.own() == []
+        await wait_for_streams(engine, len(names) + 1)
+    assert result.container_names() == names
+    assert result.relay_actions() == []
     assert waits == []

@@ -12,16 +12,16 @@ import pytest
 from relay.config import HttpDestination, RetryConfig
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
 from relay.delivery.http import connection
-from relay.delivery.http.response import ANSWER_BYTES
-from relay.delivery.http.sender import http_sender
-from relay.delivery.http.tls import TlsError, trust
-from relay.delivery.retry import Attempt, judge
+from relay.delivery.http.response import KEPT_BODY_BYTES
+from relay.delivery.http.sender import open_http_sender
+from relay.delivery.http.tls import TlsError, create_ssl_context
+from relay.delivery.retry import Attempt, classify
 from tests.support.certificates import Authority
 
 SECRET = "canary-in-the-path"
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-Behaved = Callable[[Behaviour], Awaitable[Response]]
-HASTY = {"connect": "500ms", "total": "500ms"}
+SendTo = Callable[[Behaviour], Awaitable[Response]]
+SHORT_TIMEOUTS = {"connect": "500ms", "total": "500ms"}
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -44,43 +44,43 @@ async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> Async
 
 
 def destination(url: str, **parts: object) -> HttpDestination:
-    return HttpDestination.model_validate({"url": url, "timeout": HASTY, **parts})
+    return HttpDestination.model_validate({"url": url, "timeout": SHORT_TIMEOUTS, **parts})
 
 
-async def sent(url: str, **parts: object) -> Response:
+async def send_once(url: str, **parts: object) -> Response:
     """What comes of one request."""
-    async with http_sender(destination(url, **parts)) as http:
+    async with open_http_sender(destination(url, **parts)) as http:
         return await http.send(Request(b"{}", url))
 
 
 @pytest.fixture(params=["directly", "by way of a proxy"])
-def behaved(request: pytest.FixtureRequest) -> Behaved:
+def behaved(request: pytest.FixtureRequest) -> SendTo:
     """What comes of one request to a receiver; one that is a proxy is asked like any other."""
 
     async def of(behave: Behaviour) -> Response:
         async with serving(behave) as address:
             proxy = None if request.param == "directly" else f"http://{address}"
-            return await sent(f"http://{address}/{SECRET}", proxy=proxy)
+            return await send_once(f"http://{address}/{SECRET}", proxy=proxy)
 
     return of
 
 
-def judged(response: Response) -> Outcome:
-    return judge(response, Attempt(0, 0.0, 0.5), RetryConfig())
+def classified(response: Response) -> Outcome:
+    return classify(response, Attempt(0, 0.0, 0.5), RetryConfig())
 
 
-async def test_one_that_says_nothing(behaved: Behaved) -> None:
+async def test_one_that_says_nothing(behaved: SendTo) -> None:
     """It took the request and goes on listening."""
 
     async def silent(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
     response = await behaved(silent)
-    assert judged(response) == Retry(1.0, Reason.TIMEOUT)
+    assert classified(response) == Retry(1.0, Reason.TIMEOUT)
     assert response.error == "no answer in 0.5 s"
 
 
-async def test_one_that_answers_a_byte_at_a_time(behaved: Behaved) -> None:
+async def test_one_that_answers_a_byte_at_a_time(behaved: SendTo) -> None:
     """What is not said in time is not waited for, though something always comes."""
 
     async def dribble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,14 +90,14 @@ async def test_one_that_answers_a_byte_at_a_time(behaved: Behaved) -> None:
                 await writer.drain()
                 await asyncio.sleep(0.01)
 
-    assert judged(await behaved(dribble)) == Retry(1.0, Reason.TIMEOUT)
+    assert classified(await behaved(dribble)) == Retry(1.0, Reason.TIMEOUT)
 
 
 async def test_one_that_sends_a_body_a_byte_at_a_time(
-    behaved: Behaved, monkeypatch: pytest.MonkeyPatch
+    behaved: SendTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its status has said what became of the request."""
-    monkeypatch.setattr(connection, "BODY_S", 0.1)
+    monkeypatch.setattr(connection, "BODY_TIMEOUT_S", 0.1)
 
     async def dribble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"Content-Length: 100000\r\n\r\n")
@@ -107,11 +107,11 @@ async def test_one_that_sends_a_body_a_byte_at_a_time(
             await asyncio.sleep(0.01)
 
     response = await behaved(dribble)
-    assert judged(response) == Delivered()
+    assert classified(response) == Delivered()
     assert response.body.strip(b"x") == b""
 
 
-async def test_one_that_sends_gigabytes(behaved: Behaved) -> None:
+async def test_one_that_sends_gigabytes(behaved: SendTo) -> None:
     """No more is read than is kept, and what the system holds for a connection."""
     written = 0
 
@@ -124,11 +124,11 @@ async def test_one_that_sends_gigabytes(behaved: Behaved) -> None:
             written += 65536
 
     response = await behaved(flood)
-    assert response.body == b"x" * ANSWER_BYTES
+    assert response.body == b"x" * KEPT_BODY_BYTES
     assert written < 32 * 2**20
 
 
-async def test_one_whose_headers_never_end(behaved: Behaved) -> None:
+async def test_one_whose_headers_never_end(behaved: SendTo) -> None:
     """They are not kept either."""
     written = 0
 
@@ -141,33 +141,33 @@ async def test_one_whose_headers_never_end(behaved: Behaved) -> None:
             written += 1010
 
     response = await behaved(flood)
-    assert judged(response) == Retry(1.0, Reason.CONNECTION)
+    assert classified(response) == Retry(1.0, Reason.CONNECTION)
     assert written < 32 * 2**20
 
 
-async def test_one_that_closes_after_the_headers(behaved: Behaved) -> None:
+async def test_one_that_closes_after_the_headers(behaved: SendTo) -> None:
     """It has answered: the body that it announced is not needed."""
 
     async def cut(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"Content-Length: 10\r\n\r\n")
         await writer.drain()
 
-    assert judged(await behaved(cut)) == Delivered()
+    assert classified(await behaved(cut)) == Delivered()
 
 
-async def test_one_that_closes_before_an_answer(behaved: Behaved) -> None:
+async def test_one_that_closes_before_an_answer(behaved: SendTo) -> None:
     """It may have taken it: it is tried again under the same id."""
 
     async def cut(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
-    assert judged(await behaved(cut)) == Retry(1.0, Reason.CONNECTION)
+    assert classified(await behaved(cut)) == Retry(1.0, Reason.CONNECTION)
 
 
 @pytest.mark.parametrize(
     "said", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00" * 100, b"HTTP/1.1 abc\r\n\r\n"]
 )
-async def test_one_that_does_not_speak_http(behaved: Behaved, said: bytes) -> None:
+async def test_one_that_does_not_speak_http(behaved: SendTo, said: bytes) -> None:
     """Something else listens there."""
 
     async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,7 +175,7 @@ async def test_one_that_does_not_speak_http(behaved: Behaved, said: bytes) -> No
         await writer.drain()
 
     response = await behaved(speak)
-    assert judged(response) == Retry(1.0, Reason.CONNECTION)
+    assert classified(response) == Retry(1.0, Reason.CONNECTION)
     assert response.error == "answered what is not HTTP, or more headers than are read"
 
 
@@ -192,7 +192,7 @@ async def test_one_that_does_not_speak_http(behaved: Behaved, said: bytes) -> No
         ("http://[", "a redirect to what is no URL, which is not followed"),
     ],
 )
-async def test_one_that_sends_elsewhere(behaved: Behaved, location: str, words: str) -> None:
+async def test_one_that_sends_elsewhere(behaved: SendTo, location: str, words: str) -> None:
     """Nobody goes there, and the dead letter says where it would have been."""
 
     async def redirect(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -201,37 +201,37 @@ async def test_one_that_sends_elsewhere(behaved: Behaved, location: str, words: 
         await writer.drain()
 
     response = await behaved(redirect)
-    assert judged(response) == Dead(Reason.REDIRECT)
+    assert classified(response) == Dead(Reason.REDIRECT)
     assert response.error == words
 
 
 async def test_one_whose_name_leads_nowhere() -> None:
     """The name is said: it is the first thing to look at."""
-    response = await sent(f"http://nowhere.invalid/{SECRET}")
-    assert judged(response) == Retry(1.0, Reason.NAME)
+    response = await send_once(f"http://nowhere.invalid/{SECRET}")
+    assert classified(response) == Retry(1.0, Reason.NAME_NOT_FOUND)
     assert response.error == "the name 'nowhere.invalid' has no address"
 
 
 async def test_one_with_a_certificate_of_its_own(tmp_path: Path) -> None:
     """It is not trusted before ``ca_file`` says so."""
     authority = Authority(tmp_path)
-    async with serving(_taken, authority.server()) as address:
+    async with serving(_accept, authority.server()) as address:
         url = f"https://{address}/{SECRET}"
-        response = await sent(url)
-        trusting = await sent(url, tls={"ca_file": str(authority.certificate)})
-    assert judged(response) == Retry(1.0, Reason.TLS)
+        response = await send_once(url)
+        trusting = await send_once(url, tls={"ca_file": str(authority.certificate)})
+    assert classified(response) == Retry(1.0, Reason.TLS)
     assert response.error is not None
     assert response.error.startswith("certificate not accepted: ")
-    assert judged(trusting) == Delivered()
+    assert classified(trusting) == Delivered()
 
 
 async def test_one_with_a_certificate_for_another_name(tmp_path: Path) -> None:
     """Whose authority is trusted, but who is not who was asked for."""
     authority = Authority(tmp_path)
-    async with serving(_taken, authority.server("elsewhere")) as address:
+    async with serving(_accept, authority.server("elsewhere")) as address:
         url = f"https://{address}/{SECRET}"
-        response = await sent(url, tls={"ca_file": str(authority.certificate)})
-    assert judged(response) == Retry(1.0, Reason.TLS)
+        response = await send_once(url, tls={"ca_file": str(authority.certificate)})
+    assert classified(response) == Retry(1.0, Reason.TLS)
 
 
 async def test_one_that_wants_to_know_who_asks(tmp_path: Path) -> None:
@@ -240,12 +240,14 @@ async def test_one_that_wants_to_know_who_asks(tmp_path: Path) -> None:
     context = authority.server(known=True)
     certificate, key = authority.issue("client")
     ours = {"ca_file": str(authority.certificate)}
-    async with serving(_taken, context) as address:
+    async with serving(_accept, context) as address:
         url = f"https://{address}/{SECRET}"
-        stranger = await sent(url, tls=ours)
-        known = await sent(url, tls={**ours, "cert_file": str(certificate), "key_file": str(key)})
-    assert judged(stranger).reason in (Reason.CONNECTION, Reason.TLS)
-    assert judged(known) == Delivered()
+        stranger = await send_once(url, tls=ours)
+        known = await send_once(
+            url, tls={**ours, "cert_file": str(certificate), "key_file": str(key)}
+        )
+    assert classified(stranger).reason in (Reason.CONNECTION, Reason.TLS)
+    assert classified(known) == Delivered()
 
 
 async def test_one_that_speaks_no_tls() -> None:
@@ -259,8 +261,8 @@ async def test_one_that_speaks_no_tls() -> None:
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        response = await sent(f"https://127.0.0.1:{port}/{SECRET}")
-    assert judged(response) == Retry(1.0, Reason.TLS)
+        response = await send_once(f"https://127.0.0.1:{port}/{SECRET}")
+    assert classified(response) == Retry(1.0, Reason.TLS)
     assert response.error == "TLS: WRONG_VERSION_NUMBER"
 
 
@@ -271,7 +273,7 @@ def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
     to = destination("https://x", tls={"ca_file": str(file)})
 
     async def open_() -> None:
-        async with http_sender(to):
+        async with open_http_sender(to):
             raise AssertionError("it is no certificate")
 
     with pytest.raises(TlsError, match=r"ca\.pem: cannot be used for TLS"):
@@ -283,8 +285,8 @@ async def test_a_proxy_that_is_not_there() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         proxy = f"http://user:canary-password@127.0.0.1:{bound.getsockname()[1]}"
-        response = await sent(f"http://hooks.example/{SECRET}", proxy=proxy)
-    assert judged(response) == Retry(1.0, Reason.CONNECTION)
+        response = await send_once(f"http://hooks.example/{SECRET}", proxy=proxy)
+    assert classified(response) == Retry(1.0, Reason.CONNECTION)
     assert response.error == "the proxy cannot be reached: Connection refused"
 
 
@@ -300,28 +302,28 @@ async def test_a_proxy_is_asked_for_the_whole_url() -> None:
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     proxy = f"http://user:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
-        response = await sent("http://nowhere.invalid/hook", proxy=proxy)
-    assert judged(response) == Delivered()
+        response = await send_once("http://nowhere.invalid/hook", proxy=proxy)
+    assert classified(response) == Delivered()
     (request,) = asked
     assert request.startswith(b"POST http://nowhere.invalid/hook HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=" in request
 
 
-async def test_one_that_repeats_what_it_was_sent(behaved: Behaved) -> None:
+async def test_one_that_repeats_what_it_was_sent(behaved: SendTo) -> None:
     """Its answer is kept without the secrets, even where it is cut in the middle of one."""
 
     async def echo(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        body = b"x" * (ANSWER_BYTES - 10) + f"/{SECRET} and {SECRET}".encode()
+        body = b"x" * (KEPT_BODY_BYTES - 10) + f"/{SECRET} and {SECRET}".encode()
         head = f"HTTP/1.1 400 x\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         await writer.drain()
 
     response = await behaved(echo)
-    assert len(response.body) <= ANSWER_BYTES
+    assert len(response.body) <= KEPT_BODY_BYTES
     assert b"canary" not in response.body
 
 
-async def _taken(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(OK + b"Content-Length: 2\r\n\r\nok")
     await writer.drain()
 
@@ -342,7 +344,7 @@ async def test_one_that_drops_the_connection_is_asked_once(method: str) -> None:
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with server, http_sender(destination(url)) as http:
+    async with server, open_http_sender(destination(url)) as http:
         for _ in range(2):
             response = await http.send(Request(b"", url, method=method))
     assert asked == 2
@@ -356,4 +358,4 @@ def test_a_key_with_a_passphrase_is_refused(tmp_path: Path) -> None:
     locked = authority.lock(key, "hush")
     tls = {"cert_file": str(certificate), "key_file": str(locked)}
     with pytest.raises(TlsError, match="cannot be used for TLS"):
-        trust(destination("https://x", tls=tls).tls)
+        create_ssl_context(destination("https://x", tls=tls).tls)

@@ -13,7 +13,7 @@ import pytest
 from relay.config import HttpDestination
 from relay.core.exchange import Reason, Request, Response
 from relay.delivery.http import connection, pool
-from relay.delivery.http.sender import http_sender
+from relay.delivery.http.sender import open_http_sender
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -54,12 +54,12 @@ async def serving(*answers: bytes | Answer) -> AsyncIterator[Server]:
         listening.close()  # not waited for: some never answer
 
 
-async def asked(server: Server, times: int, total: str = "5s") -> list[Response]:
+async def send_requests(server: Server, times: int, total: str = "5s") -> list[Response]:
     """What comes of so many requests, one after the other."""
     to = HttpDestination.model_validate(
         {"url": server.url, "timeout": {"connect": total, "total": total}}
     )
-    async with http_sender(to) as http:
+    async with open_http_sender(to) as http:
         return [await http.send(Request(b"", server.url)) for _ in range(times)]
 
 
@@ -70,7 +70,7 @@ def statuses(responses: list[Response]) -> list[int | None]:
 async def test_a_connection_is_used_again() -> None:
     """One handshake for many deliveries."""
     async with serving(OK, OK, OK) as server:
-        assert statuses(await asked(server, 3)) == [200, 200, 200]
+        assert statuses(await send_requests(server, 3)) == [200, 200, 200]
     assert server.opened == 1
 
 
@@ -87,7 +87,7 @@ async def test_a_connection_is_used_again() -> None:
 async def test_a_connection_that_is_spoilt_is_not_used_again(last: bytes) -> None:
     """What comes behind an answer is never taken for the next one."""
     async with serving(last, OK) as server:
-        first, second = await asked(server, 2)
+        first, second = await send_requests(server, 2)
     assert (first.status or 0) < 300
     assert (second.status, second.body) == (200, b"ok")
     assert server.opened == 2
@@ -104,7 +104,7 @@ async def test_what_comes_while_nothing_is_asked_ends_the_connection() -> None:
 
     async with serving(speak_twice, OK) as server:
         to = HttpDestination.model_validate({"url": server.url})
-        async with http_sender(to) as http:
+        async with open_http_sender(to) as http:
             await http.send(Request(b"", server.url))
             go_on.set()
             await server.closed.wait()
@@ -116,14 +116,14 @@ async def test_an_answer_that_announces_another_is_none() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nRetry-After: 9\r\n\r\n"
     late = b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"
     async with serving(hints + hints + late) as server:
-        (response,) = await asked(server, 1)
+        (response,) = await send_requests(server, 1)
     assert response == Response(503)
 
 
 async def test_announcements_have_an_end() -> None:
     """They are as bounded as headers are."""
     async with serving(b"HTTP/1.1 100 Continue\r\n\r\n" * 4000) as server:
-        (response,) = await asked(server, 1)
+        (response,) = await send_requests(server, 1)
     assert response.error == "answered what is not HTTP, or more headers than are read"
 
 
@@ -140,7 +140,7 @@ async def test_a_body_that_is_no_http_changes_nothing(cut: int) -> None:
 
     async with serving(spoilt) as server:
         to = HttpDestination.model_validate({"url": server.url})
-        async with http_sender(to) as http:
+        async with open_http_sender(to) as http:
             sending = asyncio.ensure_future(http.send(Request(b"", server.url)))
             await asyncio.sleep(cut / 1000)
             gone.set()
@@ -150,7 +150,7 @@ async def test_a_body_that_is_no_http_changes_nothing(cut: int) -> None:
 async def test_a_status_of_noughts_is_an_answer() -> None:
     """Nobody waits for another."""
     async with serving(b"HTTP/1.1 000 x\r\nContent-Length: 0\r\n\r\n") as server:
-        (response,) = await asked(server, 1)
+        (response,) = await send_requests(server, 1)
     assert response.status == 0
 
 
@@ -165,7 +165,7 @@ async def test_a_status_of_noughts_is_an_answer() -> None:
 async def test_an_answer_is_read_however_it_is_said(answer: bytes) -> None:
     """In chunks, or with the line ends that scripts write."""
     async with serving(answer, answer) as server:
-        responses = await asked(server, 2)
+        responses = await send_requests(server, 2)
     assert [response.body for response in responses] == [b"ok", b"ok"]
     assert server.opened == 1
 
@@ -174,16 +174,16 @@ async def test_of_a_header_that_comes_twice_the_first_counts() -> None:
     """As other clients have it."""
     twice = b"HTTP/1.1 429 x\r\nRETRY-AFTER: 7\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n"
     async with serving(twice) as server:
-        (response,) = await asked(server, 1)
+        (response,) = await send_requests(server, 1)
     assert response.headers == {"retry-after": "7"}
 
 
 async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before those are that stand between."""
-    monkeypatch.setattr(connection, "IDLE_S", 0.05)
+    monkeypatch.setattr(connection, "IDLE_TIMEOUT_S", 0.05)
     async with serving(OK, OK) as server:
         to = HttpDestination.model_validate({"url": server.url})
-        async with http_sender(to) as http:
+        async with open_http_sender(to) as http:
             await http.send(Request(b"", server.url))
             await server.closed.wait()
             assert (await http.send(Request(b"", server.url))).status == 200
@@ -201,7 +201,7 @@ async def test_a_deadline_is_each_requests_own() -> None:
         await asyncio.Event().wait()
 
     async with serving(slowly, slowly, slowly, silent) as server:
-        responses = await asked(server, 4, total="1s")
+        responses = await send_requests(server, 4, total="1s")
     assert statuses(responses) == [200, 200, 200, None]
     assert responses[-1].error == "no answer in 1 s"
     assert server.opened == 1
@@ -217,7 +217,7 @@ async def test_a_request_that_is_given_up_ends_its_connection() -> None:
 
     async with serving(silent, OK) as server:
         to = HttpDestination.model_validate({"url": server.url})
-        async with http_sender(to) as http:
+        async with open_http_sender(to) as http:
             sending = asyncio.ensure_future(http.send(Request(b"", server.url)))
             await arrived.wait()
             sending.cancel()
@@ -235,7 +235,7 @@ async def test_no_connection_in_time_is_said_so(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(pool, "start_connection", never)
     timeout = {"connect": "50ms", "total": "5s"}
     to = HttpDestination.model_validate({"url": "http://127.0.0.1:9/", "timeout": timeout})
-    async with http_sender(to) as http:
+    async with open_http_sender(to) as http:
         response = await http.send(Request(b"", "http://127.0.0.1:9/"))
     assert (response.failure, response.error) == (Reason.TIMEOUT, "no connection in 0.05 s")
 
@@ -258,7 +258,7 @@ async def test_one_question_at_a_time_is_asked_of_a_resolver(
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     async with serving(*[OK] * 8) as server:
         url = server.url.replace("127.0.0.1", "hooks.example")
-        async with http_sender(HttpDestination.model_validate({"url": url})) as http:
+        async with open_http_sender(HttpDestination.model_validate({"url": url})) as http:
             sending = [asyncio.ensure_future(http.send(Request(b"", url))) for _ in range(4)]
             while not asked_for:
                 await asyncio.sleep(0)
@@ -278,10 +278,10 @@ async def test_a_resolver_that_failed_is_asked_again(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(socket, "getaddrinfo", failing)
     to = HttpDestination.model_validate({"url": "http://hooks.example/"})
-    async with http_sender(to) as http:
+    async with open_http_sender(to) as http:
         for _ in range(2):
             response = await http.send(Request(b"", "http://hooks.example/"))
-            assert response.failure is Reason.NAME
+            assert response.failure is Reason.NAME_NOT_FOUND
     assert asked_for == ["hooks.example"] * 2
 
 
@@ -295,6 +295,6 @@ async def test_what_the_system_gave_up_is_said_in_its_words(
 
     monkeypatch.setattr(pool, "start_connection", given_up)
     to = HttpDestination.model_validate({"url": "http://127.0.0.1:9/"})
-    async with http_sender(to) as http:
+    async with open_http_sender(to) as http:
         response = await http.send(Request(b"", "http://127.0.0.1:9/"))
     assert (response.failure, response.error) == (Reason.CONNECTION, "Connection timed out")

@@ -11,51 +11,53 @@ from pathlib import Path
 import pytest
 
 from relay.admin import client
-from relay.admin.client import NoAnswer, NobodyListens, remote_desk
-from relay.admin.control_socket import ControlError, control, socket_path
-from relay.admin.operations import OwnDesk
-from relay.admin.tap import Tap
+from relay.admin.client import NoDaemon, RequestFailed, connect_to_daemon
+from relay.admin.control_socket import ControlSocketError, serve_control_socket, socket_path
+from relay.admin.operations import LocalOperations
+from relay.admin.tap import EventTap
 from tests.component.admin_samples import NOW_NS
-from tests.component.http_client import answering, ask
+from tests.component.http_client import call_api, serve_fixed_response
 from tests.support.idle import idle
 
 
-async def test_for_its_owner_alone(own: OwnDesk, place: Path) -> None:
+async def test_for_its_owner_alone(own: LocalOperations, place: Path) -> None:
     """Its mode is 0600 whatever the mask, which stays as it was; it goes with relay."""
     before = os.umask(0)
     try:
-        async with control(place, own, Tap(), idle):
+        async with serve_control_socket(place, own, EventTap(), idle):
             assert stat.S_IMODE(place.stat().st_mode) == 0o600
     finally:
         assert os.umask(before) == 0
     assert not place.exists()
 
 
-async def test_in_use(own: OwnDesk, place: Path) -> None:
+async def test_in_use(own: LocalOperations, place: Path) -> None:
     """It is left to the one who has it."""
-    async with control(place, own, Tap(), idle):
-        with pytest.raises(ControlError, match=r"^socket .*\.sock cannot be had: it is taken by"):
-            await control(place, own, Tap(), idle).__aenter__()
-        assert (await ask(place, "/api/"))[0] == 200
+    async with serve_control_socket(place, own, EventTap(), idle):
+        with pytest.raises(
+            ControlSocketError, match=r"^socket .*\.sock cannot be had: it is taken by"
+        ):
+            await serve_control_socket(place, own, EventTap(), idle).__aenter__()
+        assert (await call_api(place, "/api/"))[0] == 200
 
 
-async def test_left_over(own: OwnDesk, place: Path) -> None:
+async def test_left_over(own: LocalOperations, place: Path) -> None:
     """Of a relay that was killed: nobody listens there, and the next relay does."""
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(place))
-    with pytest.raises(NobodyListens, match=r"relay\.db\.sock: Connection refused"):
-        await remote_desk(place).__aenter__()
-    async with control(place, own, Tap(), idle):
-        assert (await ask(place, "/api/"))[0] == 200
+    with pytest.raises(NoDaemon, match=r"relay\.db\.sock: Connection refused"):
+        await connect_to_daemon(place).__aenter__()
+    async with serve_control_socket(place, own, EventTap(), idle):
+        assert (await call_api(place, "/api/"))[0] == 200
 
 
-async def test_a_file_in_its_place(own: OwnDesk, place: Path) -> None:
+async def test_a_file_in_its_place(own: LocalOperations, place: Path) -> None:
     """It is not touched, and nobody listens there."""
     place.write_text("precious")
-    with pytest.raises(ControlError, match="it is taken by another program or, as a path"):
-        await control(place, own, Tap(), idle).__aenter__()
-    with pytest.raises(NobodyListens):
-        await remote_desk(place).__aenter__()
+    with pytest.raises(ControlSocketError, match="it is taken by another program or, as a path"):
+        await serve_control_socket(place, own, EventTap(), idle).__aenter__()
+    with pytest.raises(NoDaemon):
+        await connect_to_daemon(place).__aenter__()
     assert place.read_text() == "precious"
 
 
@@ -63,33 +65,33 @@ async def test_a_file_in_its_place(own: OwnDesk, place: Path) -> None:
 async def test_not_there(tmp_path: Path, folders: int) -> None:
     """Neither the socket nor, perhaps, its folder."""
     folder = tmp_path.joinpath(*["nowhere at all, far away"] * folders)
-    with pytest.raises(NobodyListens, match="No such file or directory"):
-        await remote_desk(folder / "relay.db.sock").__aenter__()
+    with pytest.raises(NoDaemon, match="No such file or directory"):
+        await connect_to_daemon(folder / "relay.db.sock").__aenter__()
 
 
-async def test_a_path_that_is_too_long_for_a_socket(own: OwnDesk, tmp_path: Path) -> None:
+async def test_a_path_that_is_too_long_for_a_socket(own: LocalOperations, tmp_path: Path) -> None:
     """It is reached all the same, by both sides, with all that holds for a short one."""
     folder = tmp_path / ("d" * 120) / ("e" * 120)
     folder.mkdir(parents=True)
     place = socket_path(folder / "relay.db")
-    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
+    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
         assert await desk.now_ns() == NOW_NS
         assert stat.S_IMODE(place.stat().st_mode) == 0o600
-        with pytest.raises(ControlError, match="it is taken"):
-            await control(place, own, Tap(), idle).__aenter__()
+        with pytest.raises(ControlSocketError, match="it is taken"):
+            await serve_control_socket(place, own, EventTap(), idle).__aenter__()
     assert not place.exists()
     os.mknod(place, stat.S_IFSOCK)
-    async with control(place, own, Tap(), idle), remote_desk(place) as desk:
+    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
         assert await desk.now_ns() == NOW_NS
 
 
-async def test_a_name_that_is_too_long_for_a_socket(own: OwnDesk, tmp_path: Path) -> None:
+async def test_a_name_that_is_too_long_for_a_socket(own: LocalOperations, tmp_path: Path) -> None:
     """There is no way around that; nobody can listen there."""
     place = socket_path(tmp_path / ("d" * 200))
-    with pytest.raises(ControlError, match=r"\.sock cannot be had: File name too long"):
-        await control(place, own, Tap(), idle).__aenter__()
-    with pytest.raises(NobodyListens):
-        await remote_desk(place).__aenter__()
+    with pytest.raises(ControlSocketError, match=r"\.sock cannot be had: File name too long"):
+        await serve_control_socket(place, own, EventTap(), idle).__aenter__()
+    with pytest.raises(NoDaemon):
+        await connect_to_daemon(place).__aenter__()
 
 
 async def test_a_socket_of_somebody_else(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,28 +103,30 @@ async def test_a_socket_of_somebody_else(place: Path, monkeypatch: pytest.Monkey
         raise refused
 
     monkeypatch.setattr(client, "address", refuse)
-    with pytest.raises(NoAnswer, match="Permission denied: run this as the user that runs relay"):
-        await remote_desk(place).__aenter__()
+    with pytest.raises(
+        RequestFailed, match="Permission denied: run this as the user that runs relay"
+    ):
+        await connect_to_daemon(place).__aenter__()
     refused.errno = errno.EIO
-    with pytest.raises(NoAnswer, match=r"relay\.db\.sock: Input/output error$"):
-        await remote_desk(place).__aenter__()
+    with pytest.raises(RequestFailed, match=r"relay\.db\.sock: Input/output error$"):
+        await connect_to_daemon(place).__aenter__()
 
 
 async def test_one_that_says_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay that is stopped (SIGSTOP) accepts and is silent."""
-    monkeypatch.setattr(client, "ANSWER_S", 0.05)
+    monkeypatch.setattr(client, "ANSWER_TIMEOUT_S", 0.05)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(place))
         silent.listen()
-        with pytest.raises(NoAnswer, match=r"relay\.db\.sock has not answered for 0\.05 s"):
-            await remote_desk(place).__aenter__()
+        with pytest.raises(RequestFailed, match=r"relay\.db\.sock has not answered for 0\.05 s"):
+            await connect_to_daemon(place).__aenter__()
 
 
 async def test_one_that_has_no_time(
-    own: OwnDesk, place: Path, monkeypatch: pytest.MonkeyPatch
+    own: LocalOperations, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its queue is full: it is there, and its socket is left to it."""
-    monkeypatch.setattr(client, "ANSWER_S", 0.05)
+    monkeypatch.setattr(client, "ANSWER_TIMEOUT_S", 0.05)
     with ExitStack() as sockets:
         busy = sockets.enter_context(socket.socket(socket.AF_UNIX))
         busy.bind(str(place))
@@ -132,10 +136,10 @@ async def test_one_that_has_no_time(
                 waiting = sockets.enter_context(socket.socket(socket.AF_UNIX))
                 waiting.setblocking(False)
                 waiting.connect(str(place))
-        with pytest.raises(ControlError, match="it is taken"):
-            await control(place, own, Tap(), idle).__aenter__()
-        with pytest.raises(NoAnswer):
-            await remote_desk(place).__aenter__()
+        with pytest.raises(ControlSocketError, match="it is taken"):
+            await serve_control_socket(place, own, EventTap(), idle).__aenter__()
+        with pytest.raises(RequestFailed):
+            await connect_to_daemon(place).__aenter__()
 
 
 @pytest.mark.parametrize(
@@ -150,9 +154,9 @@ async def test_one_that_has_no_time(
 )
 async def test_another_version(place: Path, status: int, body: bytes, words: str) -> None:
     """What is not understood is told, and nothing that a terminal would obey."""
-    async with answering(place, status, body):
-        with pytest.raises(NoAnswer) as caught:
-            await remote_desk(place).__aenter__()
+    async with serve_fixed_response(place, status, body):
+        with pytest.raises(RequestFailed) as caught:
+            await connect_to_daemon(place).__aenter__()
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
 
@@ -166,6 +170,6 @@ async def test_not_http(place: Path) -> None:
 
     server = await asyncio.start_unix_server(answer, place)
     async with server:
-        with pytest.raises(NoAnswer, match="broke off") as caught:
-            await remote_desk(place).__aenter__()
+        with pytest.raises(RequestFailed, match="broke off") as caught:
+            await connect_to_daemon(place).__aenter__()
     assert "\x1b" not in str(caught.value)

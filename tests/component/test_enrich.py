@@ -5,15 +5,15 @@ from time import time_ns
 
 import pytest
 
-from relay.core.counters import EngineTally
+from relay.core.counters import EngineCounters
 from relay.core.event import Actor, Event
-from relay.core.notification import Include, Included, notify
-from relay.ingest.docker.engine.client import LOG_LIMIT, connect
+from relay.core.notification import Include, Included, build_notification
+from relay.ingest.docker.engine.client import LOG_MAX_BYTES, connect
 from relay.ingest.docker.engine.endpoint import Endpoint
 from relay.ingest.docker.enrichment import Enricher
 from relay.store.outbox import open_outbox
-from relay.store.records import Intake
-from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
+from relay.store.records import IngestCommit
+from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
 
 INSPECTED = Answer(b'{"RestartCount": 3, "Config": {"Tty": false}}')
 CRASH = Event(
@@ -22,18 +22,18 @@ CRASH = Event(
 WANTED = Include(logs=5, inspect=("RestartCount",))
 
 
-async def included(engine: ScriptedEngine, answer_s: float = 60.0) -> Included | None:
+async def enrich(engine: ScriptedEngine, answer_s: float = 60.0) -> Included | None:
     """What comes of a crash, from the commit to the delivery that is due."""
-    intake = Intake("here", None, [(notify("r", CRASH, WANTED), ["ops"])])
+    intake = IngestCommit("here", None, [(build_notification("r", CRASH, WANTED), ["ops"])])
     place = Endpoint(f"unix://{engine.socket}", None, None)
-    async with engine.serving(), open_outbox(None) as outbox, connect(place, time_ns) as client:
-        await client.greet()
-        enricher = Enricher(lambda: client, outbox, lambda: 2, EngineTally(), answer_s)
+    async with engine.serve(), open_outbox(None) as outbox, connect(place, time_ns) as client:
+        await client.handshake()
+        enricher = Enricher(lambda: client, outbox, lambda: 2, EngineCounters(), answer_s)
         work = asyncio.create_task(enricher.run())
-        enricher.take(intake, await outbox.take_in(intake, 1))
-        news = outbox.news("ops")
+        enricher.enqueue(intake, await outbox.commit(intake, 1))
+        news = outbox.wakeup("ops")
         news.clear()
-        while not (due := await outbox.due("ops", 2, 1)).deliveries:
+        while not (due := await outbox.fetch_due("ops", 2, 1)).deliveries:
             await news.wait()
             news.clear()
         work.cancel()
@@ -45,7 +45,7 @@ async def test_what_the_api_tells(engine: ScriptedEngine) -> None:
     """The delivery is due before its hold is over, with all that was asked for."""
     log = b"\x01\0\0\0\0\0\0\x04one\n\x02\0\0\0\0\0\0\x04two\n"
     engine.answers |= {"inspect": INSPECTED, "logs": Answer(log)}
-    assert await included(engine) == Included(logs=("one", "two"), inspect={"RestartCount": 3})
+    assert await enrich(engine) == Included(logs=("one", "two"), inspect={"RestartCount": 3})
     assert [it for it in engine.requests if "containers" in it] == [
         "/v1.45/containers/c%2F1/json",
         "/v1.45/containers/c%2F1/logs?stdout=1&stderr=1&tail=5",
@@ -59,8 +59,8 @@ async def test_what_the_api_tells(engine: ScriptedEngine) -> None:
         (Answer(b"<html>forbidden</html>", 403), "a socket proxy forbids it (403)"),
         (Answer(b'{"message": "no reading"}', 501), "its log driver cannot be read"),
         (
-            Answer(b"x" * (LOG_LIMIT + 1)),
-            f"the engine could not be asked: an answer of more than {LOG_LIMIT} bytes",
+            Answer(b"x" * (LOG_MAX_BYTES + 1)),
+            f"the engine could not be asked: an answer of more than {LOG_MAX_BYTES} bytes",
         ),
     ],
     ids=["404", "403", "501", "endless"],
@@ -70,23 +70,23 @@ async def test_a_log_that_is_not_to_be_had(
 ) -> None:
     """The rest is there all the same, and the reason is in plain words."""
     engine.answers |= {"inspect": INSPECTED, "logs": answer}
-    assert await included(engine) == Included(inspect={"RestartCount": 3}, missing=missing)
+    assert await enrich(engine) == Included(inspect={"RestartCount": 3}, missing=missing)
 
 
-@pytest.mark.parametrize("answer", [Answer(b"", 404), Answer(b"", 403), Trouble.CLOSE])
+@pytest.mark.parametrize("answer", [Answer(b"", 404), Answer(b"", 403), NoAnswer.CLOSE])
 async def test_a_container_that_is_not_to_be_had(
-    engine: ScriptedEngine, answer: Answer | Trouble
+    engine: ScriptedEngine, answer: Answer | NoAnswer
 ) -> None:
     """Nothing more is asked of it, and nothing of that ends the enricher."""
     engine.answers |= {"inspect": answer}
-    found = await included(engine)
+    found = await enrich(engine)
     assert found is not None
     assert found.missing
     assert found == Included(missing=found.missing)
-    assert engine.count("logs") == 0
+    assert engine.request_count("logs") == 0
 
 
 async def test_an_engine_that_says_nothing(engine: ScriptedEngine) -> None:
     """Its time runs out long before the hold does."""
-    engine.answers |= {"inspect": Trouble.SILENCE}
-    assert await included(engine, 0.01) == Included(missing="the engine did not answer in 0.01 s")
+    engine.answers |= {"inspect": NoAnswer.SILENCE}
+    assert await enrich(engine, 0.01) == Included(missing="the engine did not answer in 0.01 s")

@@ -5,62 +5,62 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from relay.core.event import rfc3339
-from relay.ingest.docker.buffer import Opened
+from relay.core.event import format_rfc3339
+from relay.ingest.docker.buffer import StreamOpened
 from relay.ingest.docker.cursor import LOOKBACK_NS, MARGIN_NS
-from tests.component.ingest import QUICK, reading
-from tests.component.scripted_engine import HISTORY, Answer, ScriptedEngine
+from tests.component.ingest import QUICK, run_ingest
+from tests.component.scripted_engine import HISTORY_SIZE, Answer, ScriptedEngine
 
 FIELDS = {"why", "reason", "from", "until"}
 
 
-async def opened(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.bell.wait_for(lambda: len(engine.streams) >= count)
+async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
+    await engine.changes.wait_for(lambda: len(engine.streams) >= count)
 
 
-async def heard(engine: ScriptedEngine) -> None:
+async def wait_for_ping(engine: ScriptedEngine) -> None:
     """Return after the next ping."""
-    pinged = engine.count("_ping")
-    await engine.bell.wait_for(lambda: engine.count("_ping") > pinged)
+    pinged = engine.request_count("_ping")
+    await engine.changes.wait_for(lambda: engine.request_count("_ping") > pinged)
 
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_an_engine_that_restarted(engine: ScriptedEngine, begun: bool) -> None:
     """Its history is empty, or short and young: the gap stands before what happens next."""
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a")
-        from_ns = engine.last_ns()
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
+        from_ns = engine.last_event_ns()
         await result.wait_for_names("a")
         engine.streams[0].cut()
-        engine.forget()
+        engine.clear_history()
         if begun:
-            engine.happen("b")
-        await opened(engine, 2)
+            engine.emit_deaths("b")
+        await wait_for_streams(engine, 2)
         if not begun:
-            await result.wait_for(lambda: result.own() == ["gap"])
-            engine.happen("b")
+            await result.wait_for(lambda: result.relay_actions() == ["gap"])
+            engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
     assert [event.action for event in result.routed] == ["die", "gap", "die"]
     gap = result.routed[1]
     assert (gap.engine, gap.host) == ("here", "node-1")
     assert gap.actor.attributes.keys() == FIELDS
     assert gap.actor.attributes["why"] == "engine_restarted"
-    assert gap.actor.attributes["from"] == rfc3339(from_ns)
+    assert gap.actor.attributes["from"] == format_rfc3339(from_ns)
     until = gap.actor.attributes["until"]
     if begun:
-        assert until == rfc3339(engine.last_ns())
+        assert until == format_rfc3339(engine.last_event_ns())
     else:
-        assert rfc3339(from_ns) <= until <= rfc3339(engine.last_ns())
+        assert format_rfc3339(from_ns) <= until <= format_rfc3339(engine.last_event_ns())
 
 
 async def test_more_than_the_engine_remembers(engine: ScriptedEngine) -> None:
     """The gap reaches from the last event taken in to the oldest that is remembered."""
-    names = [f"web-{number}" for number in range(HISTORY + 10)]
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a")
-        from_ns = engine.last_ns()
+    names = [f"web-{number}" for number in range(HISTORY_SIZE + 10)]
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
+        from_ns = engine.last_event_ns()
         await result.wait_for_names("a")
         engine.streams[0].cut()
         for name in names:
@@ -69,93 +69,93 @@ async def test_more_than_the_engine_remembers(engine: ScriptedEngine) -> None:
     assert [event.action for event in result.routed[:3]] == ["die", "gap", "die"]
     attributes = result.routed[1].actor.attributes
     assert attributes["why"] == "history_overrun"
-    assert attributes["from"] == rfc3339(from_ns)
-    assert attributes["until"] == rfc3339(result.routed[2].time_ns)
-    assert result.gaps() == ["history_overrun"]
+    assert attributes["from"] == format_rfc3339(from_ns)
+    assert attributes["until"] == format_rfc3339(result.routed[2].time_ns)
+    assert result.gap_reasons() == ["history_overrun"]
 
 
 async def test_a_history_that_just_reaches(engine: ScriptedEngine) -> None:
     """As long as it holds the last event that was taken in, there is no gap."""
-    names = [f"web-{number}" for number in range(HISTORY - 1)]
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a")
+    names = [f"web-{number}" for number in range(HISTORY_SIZE - 1)]
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         engine.streams[0].cut()
         for name in names:
             engine.record(name)
         await result.wait_for_names("a", *names)
-    assert result.own() == []
+    assert result.relay_actions() == []
 
 
 async def test_an_idle_engine_has_no_gap(engine: ScriptedEngine) -> None:
     """One that never had an event to tell, and one whose last was taken in long ago."""
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         for count in range(1, 4):
-            await opened(engine, count)
+            await wait_for_streams(engine, count)
             engine.streams[-1].cut()
-        await opened(engine, 4)
+        await wait_for_streams(engine, 4)
         engine.send(engine.record("a", ago_s=3600))
         await result.wait_for_names("a")
         for count in range(4, 7):
-            await opened(engine, count)
+            await wait_for_streams(engine, count)
             engine.streams[-1].cut()
-        await opened(engine, 7)
-        engine.happen("b")
+        await wait_for_streams(engine, 7)
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
-    assert result.own() == []
+    assert result.relay_actions() == []
 
 
 async def test_a_gap_is_declared_once(engine: ScriptedEngine) -> None:
     """Neither the next connections nor another process declare it again."""
-    async with engine.serving():
-        async with reading(engine) as result:
-            await opened(engine)
-            engine.happen("a")
+    async with engine.serve():
+        async with run_ingest(engine) as result:
+            await wait_for_streams(engine)
+            engine.emit_deaths("a")
             await result.wait_for_names("a")
-            engine.forget()
+            engine.clear_history()
             for count in range(1, 5):
                 engine.streams[-1].cut()
-                await opened(engine, count + 1)
-            engine.happen("b")
+                await wait_for_streams(engine, count + 1)
+            engine.emit_deaths("b")
             await result.wait_for_names("a", "b")
-            assert result.gaps() == ["engine_restarted"]
-        async with reading(engine, bookmark=result.bookmark) as later:
-            engine.happen("c")
+            assert result.gap_reasons() == ["engine_restarted"]
+        async with run_ingest(engine, checkpoint=result.checkpoint) as later:
+            engine.emit_deaths("c")
             await later.wait_for_names("c")
-            assert later.own() == []
+            assert later.relay_actions() == []
 
 
 async def test_a_gap_while_relay_was_away(engine: ScriptedEngine) -> None:
     """Another process, with what was kept, declares it."""
-    async with engine.serving():
-        async with reading(engine) as result:
-            await opened(engine)
-            engine.happen("a")
+    async with engine.serve():
+        async with run_ingest(engine) as result:
+            await wait_for_streams(engine)
+            engine.emit_deaths("a")
             await result.wait_for_names("a")
-        engine.forget()
-        async with reading(engine, bookmark=result.bookmark) as later:
-            await later.wait_for(lambda: later.gaps() == ["engine_restarted"])
+        engine.clear_history()
+        async with run_ingest(engine, checkpoint=result.checkpoint) as later:
+            await later.wait_for(lambda: later.gap_reasons() == ["engine_restarted"])
 
 
 async def test_an_engine_of_which_nothing_was_heard_yet(engine: ScriptedEngine) -> None:
     """That it was not there at first is no gap, nor is a mere reconnect; that it was away is."""
-    async with reading(engine, start_from="now") as result:
-        await result.wait_for(lambda: result.own() == ["engine_lost"])
-        async with engine.serving():
+    async with run_ingest(engine, start_from="now") as result:
+        await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
+        async with engine.serve():
             for count in range(1, 4):
-                await opened(engine, count)
+                await wait_for_streams(engine, count)
                 engine.streams[-1].cut()
-            await opened(engine, 4)
-        await result.wait_for(lambda: result.own().count("engine_lost") == 2)
-        assert result.gaps() == []
-        async with engine.serving():
-            await result.wait_for(lambda: result.gaps() == ["unproven"])
+            await wait_for_streams(engine, 4)
+        await result.wait_for(lambda: result.relay_actions().count("engine_lost") == 2)
+        assert result.gap_reasons() == []
+        async with engine.serve():
+            await result.wait_for(lambda: result.gap_reasons() == ["unproven"])
             engine.streams[-1].cut()
-            await opened(engine, 6)
-            engine.happen("a")
+            await wait_for_streams(engine, 6)
+            engine.emit_deaths("a")
             await result.wait_for_names("a")
-    assert result.own() == [*["engine_lost", "engine_back"] * 2, "gap"]
+    assert result.relay_actions() == [*["engine_lost", "engine_back"] * 2, "gap"]
 
 
 async def test_a_history_from_before_the_start_proves_that_nothing_is_missing(
@@ -163,39 +163,39 @@ async def test_a_history_from_before_the_start_proves_that_nothing_is_missing(
 ) -> None:
     """It is not told; it is there after the engine was out of reach, and not after a restart."""
     engine.record("before", ago_s=60)
-    async with reading(engine, start_from="now") as result:
-        await result.wait_for(lambda: result.own() == ["engine_lost"])
-        async with engine.serving():
-            await opened(engine)
-        await result.wait_for(lambda: result.own().count("engine_lost") == 2)
-        async with engine.serving():
-            await opened(engine, 2)
-        await result.wait_for(lambda: result.own().count("engine_lost") == 3)
-        assert result.gaps() == []
-        engine.forget()
-        async with engine.serving():
-            await result.wait_for(lambda: result.gaps() == ["engine_restarted"])
-    assert result.names() == []
+    async with run_ingest(engine, start_from="now") as result:
+        await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
+        async with engine.serve():
+            await wait_for_streams(engine)
+        await result.wait_for(lambda: result.relay_actions().count("engine_lost") == 2)
+        async with engine.serve():
+            await wait_for_streams(engine, 2)
+        await result.wait_for(lambda: result.relay_actions().count("engine_lost") == 3)
+        assert result.gap_reasons() == []
+        engine.clear_history()
+        async with engine.serve():
+            await result.wait_for(lambda: result.gap_reasons() == ["engine_restarted"])
+    assert result.container_names() == []
 
 
 async def test_a_clock_that_was_set_back(engine: ScriptedEngine) -> None:
     """It is declared once; what happens by the new time comes, and nothing comes twice."""
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         engine.ahead_ns = -3600 * 10**9
         asked = len(engine.requests)
         engine.record("b", ago_s=1)
         engine.streams[-1].cut()
-        await opened(engine, 2)
+        await wait_for_streams(engine, 2)
         engine.send(engine.record("c", ago_s=0.001))
         await result.wait_for_names("a", "b", "c")
         engine.streams[-1].cut()
-        await opened(engine, 3)
+        await wait_for_streams(engine, 3)
         engine.send(engine.record("d", ago_s=0.0001))
         await result.wait_for_names("a", "b", "c", "d")
-    assert result.gaps() == ["clock_set_back"]
+    assert result.gap_reasons() == ["clock_set_back"]
     soon_ns = engine.now_ns() + 2 * 10**9
     assert engine.streams[1].since_ns <= soon_ns - LOOKBACK_NS
     assert engine.streams[2].since_ns <= soon_ns - MARGIN_NS
@@ -210,47 +210,47 @@ async def test_a_clock_that_steps_back_a_little_after_a_first_start(
 ) -> None:
     """What happens is news, though its time is before the start."""
     engine.record("before", ago_s=3)
-    async with engine.serving(), reading(engine, start_from="now") as result:
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine, start_from="now") as result:
+        await wait_for_streams(engine)
         engine.send(engine.record("a", ago_s=2))
         await result.wait_for_names("a")
-        engine.happen("b")
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
-    assert result.own() == []
+    assert result.relay_actions() == []
 
 
 async def test_another_engine_at_the_same_place(engine: ScriptedEngine) -> None:
     """It is known by its id, even where its history would do; after that it is the engine."""
     engine.identity = "one"
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         engine.identity = "other"
         engine.streams[-1].cut()
-        await result.wait_for(lambda: result.gaps() == ["another_engine"])
+        await result.wait_for(lambda: result.gap_reasons() == ["another_engine"])
         engine.identity = None
         engine.streams[-1].cut()
-        await opened(engine, 3)
+        await wait_for_streams(engine, 3)
         engine.identity = "other"
         engine.streams[-1].cut()
-        await opened(engine, 4)
-        engine.happen("b")
+        await wait_for_streams(engine, 4)
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
-    assert result.gaps() == ["another_engine"]
+    assert result.gap_reasons() == ["another_engine"]
 
 
 async def test_podman_has_no_lasting_id(engine: ScriptedEngine) -> None:
     """It makes up another for every answer: that is no other engine."""
     engine.podman, engine.identity = True, "one"
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
         engine.identity = "other"
         engine.streams[-1].cut()
-        await opened(engine, 2)
-        engine.tell("a", "start")
+        await wait_for_streams(engine, 2)
+        engine.emit("a", "start")
         await result.wait_for_names("a")
-    assert result.own() == []
+    assert result.relay_actions() == []
     asked = [target for target in engine.requests if "stream=false" in target]
     assert asked
     assert not any("until=" in target for target in engine.requests)
@@ -263,71 +263,71 @@ async def test_a_history_that_is_withheld(
 ) -> None:
     """Then the first event of the new stream decides."""
     engine.answers["history"] = answer
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         engine.streams[-1].cut()
         if lost:
-            engine.forget()
-        engine.happen("b")
+            engine.clear_history()
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
-    assert result.gaps() == (["history_overrun"] if lost else [])
+    assert result.gap_reasons() == (["history_overrun"] if lost else [])
 
 
 @pytest.mark.parametrize("ahead_s", [0, 1.9, -1.9, 365 * 24 * 3600.5, -365 * 24 * 3600.5])
 async def test_a_clock_that_is_off_makes_no_gap(engine: ScriptedEngine, ahead_s: float) -> None:
     """An event that is younger than relay's idea of the engine's time is not missed."""
     engine.ahead_ns = int(ahead_s * 1e9)
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         for count in range(1, 4):
             engine.streams[-1].cut()
-            await opened(engine, count + 1)
-        engine.happen("b")
+            await wait_for_streams(engine, count + 1)
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
-    assert result.own() == []
+    assert result.relay_actions() == []
 
 
 @pytest.mark.parametrize("ahead_s", [365 * 24 * 3600, -365 * 24 * 3600])
 async def test_a_gap_of_an_engine_whose_clock_is_off(engine: ScriptedEngine, ahead_s: int) -> None:
     """Its ends are told by the engine's clock."""
     engine.ahead_ns = ahead_s * 10**9
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
         engine.send(engine.record("a", ago_s=60))
-        from_ns = engine.last_ns()
+        from_ns = engine.last_event_ns()
         await result.wait_for_names("a")
         engine.streams[-1].cut()
-        engine.forget()
-        await result.wait_for(lambda: result.gaps() == ["engine_restarted"])
+        engine.clear_history()
+        await result.wait_for(lambda: result.gap_reasons() == ["engine_restarted"])
     attributes = result.routed[-1].actor.attributes
-    assert attributes["from"] == rfc3339(from_ns)
-    assert attributes["from"] < attributes["until"] <= rfc3339(engine.now_ns() + 10**9)
+    assert attributes["from"] == format_rfc3339(from_ns)
+    assert attributes["from"] < attributes["until"] <= format_rfc3339(engine.now_ns() + 10**9)
 
 
 async def test_connections_beside_a_digester_that_is_held_up(engine: ScriptedEngine) -> None:
     """While nothing is committed, they do not heap up histories; and no gap is made of that."""
-    busy = replace(QUICK, stable_after_s=0, ping_every_s=0.01)
+    busy = replace(QUICK, stable_after_s=0, ping_interval_s=0.01)
     for number in range(50):
         engine.record(f"old-{number}", ago_s=50 - number)
-    async with engine.serving(), reading(engine, busy) as result:
+    async with engine.serve(), run_ingest(engine, busy) as result:
         await result.wait_for(lambda: len(result.routed) == 50)
-        with result.held_up():
-            engine.happen("a")
+        with result.block_commits():
+            engine.emit_deaths("a")
             for count in range(1, 10):
                 engine.streams[-1].cut()
-                await opened(engine, count + 1)
-                await heard(engine)
-            waiting = result.inbox.take_ready(100)
-            histories = [item.history for item in waiting if isinstance(item, Opened)]
+                await wait_for_streams(engine, count + 1)
+                await wait_for_ping(engine)
+            waiting = result.buffer.take_ready(100)
+            histories = [item.history for item in waiting if isinstance(item, StreamOpened)]
             assert len(histories) > 1
             assert histories.count(None) >= len(histories) - 1
             for item in waiting:
-                result.inbox.put(item)
-        engine.happen("b")
-        await result.wait_for(lambda: "b" in result.names())
-    assert result.names()[50:] == ["a", "b"]
-    assert result.own() == []
+                result.buffer.put(item)
+        engine.emit_deaths("b")
+        await result.wait_for(lambda: "b" in result.container_names())
+    assert result.container_names()[50:] == ["a", "b"]
+    assert result.relay_actions() == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from relay.config import Config, HeartbeatConfig
 from relay.store.outbox import open_outbox
-from tests.component.daemon import configured, running
+from tests.component.daemon import make_config, running_daemon
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
 
@@ -22,11 +22,11 @@ async def test_it_comes_again_and_again(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
     """From the start on, each under an id of its own, though no engine is there."""
-    async with running(beating(configured(url, engine, routes=ALIVE)), store):
+    async with running_daemon(beating(make_config(url, engine, routes=ALIVE)), store):
         await webhook.wait_for(lambda whats: whats.count("heartbeat") >= 3)
-    assert set(webhook.whats()) == {"heartbeat"}
-    assert len({taken.id for taken in webhook.taken}) == len(webhook.taken)
-    assert webhook.taken[0].event["actor"]["name"] == "relay"
+    assert set(webhook.summaries()) == {"heartbeat"}
+    assert len({taken.id for taken in webhook.received}) == len(webhook.received)
+    assert webhook.received[0].event["actor"]["name"] == "relay"
 
 
 async def test_they_do_not_pile_up(
@@ -34,9 +34,9 @@ async def test_they_do_not_pile_up(
 ) -> None:
     """While the destination hangs, one waits."""
     webhook.hold()
-    async with running(beating(configured(url, engine, routes=ALIVE)), store) as stop:
+    async with running_daemon(beating(make_config(url, engine, routes=ALIVE)), store) as stop:
         await webhook.wait_for(lambda whats: whats.count("heartbeat") >= 3)
-        stop.ask()
-        stop.ask()
+        stop.request()
+        stop.request()
     async with open_outbox(store) as outbox:
         assert await outbox.pending() == {"hook": 1}

@@ -12,19 +12,19 @@ from time import time_ns
 import pytest
 
 from relay.config import Config, parse
-from relay.core.event import rfc3339
+from relay.core.event import format_rfc3339
 from relay.dryrun import history as hindsight
-from relay.dryrun.history import Recalled, Window, recall
+from relay.dryrun.history import History, Window, fetch_history
 from relay.dryrun.recording import Recording
-from relay.dryrun.simulator import Rehearsal
+from relay.dryrun.simulator import Simulator
 from relay.ingest.docker.cursor import LOOKBACK_NS
 from relay.ingest.docker.engine.client import EngineUnavailable, connect
 from relay.ingest.docker.engine.endpoint import Endpoint
 from tests.component import scripted_engine
-from tests.component.scripted_containers import id_of
-from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
-from tests.component.wait import PATIENCE_S
-from tests.streams import ENGINES, lines
+from tests.component.scripted_containers import container_id
+from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
+from tests.component.wait import TIMEOUT_S
+from tests.streams import ENGINES, read_records
 
 CONFIG = """
 engines: {here: {}}
@@ -43,21 +43,21 @@ def configured(text: str = CONFIG) -> Config:
 
 async def recalled(
     engine: ScriptedEngine, window: Window = HOUR, config: Config | None = None
-) -> Recalled:
+) -> History:
     reach = partial(connect, Endpoint(f"unix://{engine.socket}", None, None), time_ns)
-    async with engine.serving(), asyncio.timeout(PATIENCE_S):
-        return await recall(config or configured(), "here", reach, window)
+    async with engine.serve(), asyncio.timeout(TIMEOUT_S):
+        return await fetch_history(config or configured(), "here", reach, window)
 
 
-def told(found: Recalled) -> list[tuple[str | None, str, list[str]]]:
+def told(found: History) -> list[tuple[str | None, str, list[str]]]:
     """Who, what, and which routes match."""
     return [
         (
             it.event.actor.name,
             it.event.cause or it.event.action,
-            [step.route.name for step in it.steps if step.matches],
+            [step.route.name for step in it.routes if step.is_match],
         )
-        for it in found.told
+        for it in found.events
     ]
 
 
@@ -74,14 +74,14 @@ async def test_what_happened(engine: ScriptedEngine) -> None:
         ("stops", "requested", ["asked"]),
         ("works", "exec_start", ["noise"]),
     ]
-    assert {(it.event.engine, it.event.host) for it in found.told} == {("here", "node-1")}
-    assert found.reaches_ns is None
+    assert {(it.event.engine, it.event.host) for it in found.events} == {("here", "node-1")}
+    assert found.oldest_ns is None
     assert engine.streams == []
 
 
 async def test_in_a_container(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands in relay's own match no route, as in the daemon."""
-    monkeypatch.setattr(hindsight, "own_container", lambda: id_of("relay"))
+    monkeypatch.setattr(hindsight, "find_self_container", lambda: container_id("relay"))
     for name in ("relay", "works"):
         engine.record(name, action="exec_start: sh", ago_s=30)
     assert [(name, routes) for name, _, routes in told(await recalled(engine)) if routes] == [
@@ -92,13 +92,13 @@ async def test_in_a_container(engine: ScriptedEngine, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("recorded", ENGINES)
 async def test_as_a_replay(engine: ScriptedEngine, recorded: str) -> None:
     """Of what real engines said, the same becomes as of their recordings."""
-    engine.answers["history"] = Answer(b"\n".join(lines(recorded)))
-    rehearsal = Rehearsal(configured(), host="node-1")
-    outcomes = rehearsal.outcomes(Recording(rehearsal, lines(recorded)))
-    replayed = [each for outcome in outcomes for each in outcome.told]
+    engine.answers["history"] = Answer(b"\n".join(read_records(recorded)))
+    rehearsal = Simulator(configured(), host="node-1")
+    outcomes = rehearsal.run(Recording(rehearsal, read_records(recorded)))
+    replayed = [each for outcome in outcomes for each in outcome.routed]
     found = await recalled(engine, Window(1))
-    assert [it.event for it in found.told] == [it.event for it in replayed]
-    assert told(found) == told(Recalled(replayed))
+    assert [it.event for it in found.events] == [it.event for it in replayed]
+    assert told(found) == told(History(replayed))
     assert ("shop-web-1", "crashed", ["crashed"]) in told(found)
 
 
@@ -138,16 +138,16 @@ async def test_a_memory_that_is_too_short(
     found = await recalled(engine, Window(since))
     oldest = max(0, count - 256)
     if forgotten:
-        assert found.reaches_ns == found.told[0].event.time_ns
-        assert found.told[0].event.actor.name == f"web-{oldest}"
-        assert len(found.told) == 256
+        assert found.oldest_ns == found.events[0].event.time_ns
+        assert found.events[0].event.actor.name == f"web-{oldest}"
+        assert len(found.events) == 256
     else:
-        assert found.reaches_ns is None
+        assert found.oldest_ns is None
 
 
 async def test_podman(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It remembers everything, so not all is asked for; a second cleanup shows a stop."""
-    monkeypatch.setattr(scripted_engine, "HISTORY", 1000)
+    monkeypatch.setattr(scripted_engine, "HISTORY_SIZE", 1000)
     engine.podman = True
     for action in ("die", "cleanup", "cleanup"):
         engine.record("web", action=action, ago_s=30, attributes={"containerExitCode": "137"})
@@ -155,7 +155,7 @@ async def test_podman(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -
         engine.record(f"web-{number}", action="init", ago_s=20)
     found = await recalled(engine, Window(timedelta(seconds=60)))
     assert told(found)[0] == ("web", "requested", ["asked"])
-    assert found.reaches_ns is None
+    assert found.oldest_ns is None
     (asked,) = (it for it in engine.requests if "/events" in it)
     since_s = int(asked.partition("since=")[2].partition(".")[0])
     assert "stream=false" in asked
@@ -169,7 +169,7 @@ async def test_what_labels_hide(engine: ScriptedEngine) -> None:
     engine.record("web", attributes={"exitCode": "7"})
     found = await recalled(engine)
     assert told(found) == [("web", "crashed", ["crashed"])]
-    assert found.told[0].event.exit_code == 7
+    assert found.events[0].event.exit_code == 7
 
 
 async def test_nobody_may_inspect(engine: ScriptedEngine) -> None:
@@ -181,7 +181,7 @@ async def test_nobody_may_inspect(engine: ScriptedEngine) -> None:
 
 async def test_an_engine_that_remembers_nothing(engine: ScriptedEngine) -> None:
     """That is no failure."""
-    assert await recalled(engine) == Recalled([])
+    assert await recalled(engine) == History([])
 
 
 async def test_what_is_no_history(engine: ScriptedEngine) -> None:
@@ -195,8 +195,8 @@ async def test_an_engine_that_is_silent(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not waited for for ever."""
-    monkeypatch.setattr(hindsight, "ANSWER_S", 0.05)
-    engine.answers["history"] = Trouble.SILENCE
+    monkeypatch.setattr(hindsight, "TIMEOUT_S", 0.05)
+    engine.answers["history"] = NoAnswer.SILENCE
     with pytest.raises(TimeoutError):
         await recalled(engine)
 
@@ -211,7 +211,7 @@ async def tail(folder: Path, *arguments: str, **engines: ScriptedEngine) -> tupl
         stdout=PIPE,
         stderr=PIPE,
     )
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
@@ -222,7 +222,7 @@ async def test_several_engines(tmp_path: Path, engine: ScriptedEngine) -> None:
     edge, gone = (ScriptedEngine(tmp_path / f"{name}.sock") for name in ("edge", "gone"))
     for at, (where, name) in enumerate([(engine, "a"), (edge, "b"), (engine, "c"), (edge, "d")]):
         where.record(name, ago_s=50 - at)
-    async with engine.serving(), edge.serving():
+    async with engine.serve(), edge.serve():
         code, out, err = await tail(tmp_path, "--since", "1h", here=engine, edge=edge, gone=gone)
         one = await tail(tmp_path, "--since", "1h", "--engine", "edge", here=engine, edge=edge)
     assert code == 1
@@ -241,12 +241,12 @@ async def test_all_of_it(tmp_path: Path, engine: ScriptedEngine) -> None:
     """Also what goes nowhere; and how far back it reaches."""
     for number in range(300):
         engine.record(f"web-{number}", action="exec_start", ago_s=400 - number)
-    async with engine.serving():
+    async with engine.serve():
         code, out, err = await tail(tmp_path, "--since", "1h", here=engine)
         assert (code, out) == (0, "")
         code, out, _ = await tail(tmp_path, "--since", "1h", "--all", "--json", here=engine)
     first, *rest = (json.loads(line) for line in out.splitlines())
-    oldest = f"{rfc3339(first['event']['time_ns'])[:19].replace('T', ' ')}Z"
+    oldest = f"{format_rfc3339(first['event']['time_ns'])[:19].replace('T', ' ')}Z"
     assert err == f"engine here remembers nothing before {oldest}\n"
     assert first["event"]["actor"]["name"] == "web-44"
     assert first["routes"] == [{"route": "noise", "verdict": "dropped", "to": []}]
@@ -256,7 +256,7 @@ async def test_all_of_it(tmp_path: Path, engine: ScriptedEngine) -> None:
 async def test_hostile_names(tmp_path: Path, engine: ScriptedEngine) -> None:
     """Nothing of what an engine says is obeyed by a terminal."""
     engine.record("\x1b[2J\u202e\nx", ago_s=5)
-    async with engine.serving():
+    async with engine.serve():
         for form in ([], ["--json"]):
             _, out, _ = await tail(tmp_path, "--since", "1h", *form, here=engine)
             (line,) = out.split("\n")[:-1]

@@ -2,71 +2,71 @@
 
 import pytest
 
-from relay.admin.operations import Desk, NothingRuns, OwnDesk, UnknownDestination
-from relay.core.checkpoint import Bookmark
+from relay.admin.operations import AdminOperations, LocalOperations, NotRunning, UnknownDestination
+from relay.core.checkpoint import Checkpoint
 from relay.core.exchange import Reason, Retry
-from relay.core.status import EngineReport, Report
+from relay.core.status import DaemonStatus, EngineStatus
 from relay.store.outbox import SqliteOutbox
-from relay.store.records import Backlog, Names, Selection, Settled
+from relay.store.records import Ack, Backlog, DestinationNames, Selection
 from tests.component.admin_samples import (
     ALL,
     ANSWER,
-    CONDITIONS,
+    DAEMON_STATUS,
+    DESTINATION_STATUS,
     NOW_NS,
-    REPORT,
-    bury,
-    due,
-    hostile,
+    fetch_due,
+    hostile_notification,
+    make_dead_letters,
 )
-from tests.unit.store.samples import intake, told
+from tests.unit.store.samples import make_commit, make_notification
 
 
-async def test_the_time(desk: Desk) -> None:
+async def test_the_time(desk: AdminOperations) -> None:
     """It is that of the deliveries."""
     assert await desk.now_ns() == NOW_NS
 
 
-async def test_conditions(desk: Desk) -> None:
+async def test_conditions(desk: AdminOperations) -> None:
     """Those that the lanes tell, each with all that it says."""
-    assert await desk.conditions() == CONDITIONS
+    assert await desk.destination_status() == DESTINATION_STATUS
 
 
-async def test_the_report(desk: Desk) -> None:
+async def test_the_report(desk: AdminOperations) -> None:
     """What the relay that runs says of its engines and its store."""
-    assert await desk.report() == REPORT
+    assert await desk.daemon_status() == DAEMON_STATUS
 
 
-async def test_since_when_it_waits(desk: Desk, outbox: SqliteOutbox) -> None:
+async def test_since_when_it_waits(desk: AdminOperations, outbox: SqliteOutbox) -> None:
     """How much waits for whom, and since when."""
-    await outbox.take_in(intake(told(1), told(2)), 10)
-    await outbox.take_in(intake(told(3), to=("audit",)), 2**62)
+    await outbox.commit(make_commit(make_notification(1), make_notification(2)), 10)
+    await outbox.commit(make_commit(make_notification(3), to=("audit",)), 2**62)
     assert await desk.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 2**62)}
 
 
-async def test_what_waits(desk: Desk, outbox: SqliteOutbox) -> None:
+async def test_what_waits(desk: AdminOperations, outbox: SqliteOutbox) -> None:
     """How many there are, and the oldest of them, of one destination or of all."""
-    await outbox.take_in(intake(told(1), hostile(2)), 10)
-    await outbox.take_in(intake(told(3), to=("audit",)), 10)
-    await outbox.settle([Settled((await due(outbox))[0], Retry(5, Reason.UNAVAILABLE), ANSWER)], 10)
+    await outbox.commit(make_commit(make_notification(1), hostile_notification(2)), 10)
+    await outbox.commit(make_commit(make_notification(3), to=("audit",)), 10)
+    await outbox.ack([Ack((await fetch_due(outbox))[0], Retry(5, Reason.UNAVAILABLE), ANSWER)], 10)
     assert await desk.pending() == {"ops": 2, "audit": 1}
-    assert await desk.waiting(None, 500) == await outbox.waiting(None, 500)
-    assert await desk.waiting("audit", 500) == await outbox.waiting("audit", 500)
-    assert len(await desk.waiting(None, 2)) == 2
-    assert await desk.waiting("nobody", 2) == []
+    assert await desk.list_waiting(None, 500) == await outbox.waiting(None, 500)
+    assert await desk.list_waiting("audit", 500) == await outbox.waiting("audit", 500)
+    assert len(await desk.list_waiting(None, 2)) == 2
+    assert await desk.list_waiting("nobody", 2) == []
 
 
-async def test_dead_letters(desk: Desk, outbox: SqliteOutbox) -> None:
+async def test_dead_letters(desk: AdminOperations, outbox: SqliteOutbox) -> None:
     """With all that is kept of them."""
-    await bury(outbox, told(1), hostile(2))
-    assert await desk.dead_letters(ALL, 10) == await outbox.dead_letters(ALL, 10)
-    assert (await desk.dead_letters(ALL, 1))[0].notification == hostile(2)
-    assert (await desk.dead_letters(ALL, 10, 2))[0].answer == ANSWER
+    await make_dead_letters(outbox, make_notification(1), hostile_notification(2))
+    assert await desk.list_dead_letters(ALL, 10) == await outbox.dead_letters(ALL, 10)
+    assert (await desk.list_dead_letters(ALL, 1))[0].notification == hostile_notification(2)
+    assert (await desk.list_dead_letters(ALL, 10, 2))[0].answer == ANSWER
 
 
 @pytest.mark.parametrize(
     "selection",
     [
-        Selection(ids=(2, told(3).id)),
+        Selection(ids=(2, make_notification(3).id)),
         Selection(ids=()),
         Selection(destination="audit"),
         Selection(route="crashed"),
@@ -76,68 +76,78 @@ async def test_dead_letters(desk: Desk, outbox: SqliteOutbox) -> None:
         Selection(ids=(1, 4), destination="ops", route="crashed", since_ns=0),
     ],
 )
-async def test_those_that_are_meant(desk: Desk, outbox: SqliteOutbox, selection: Selection) -> None:
+async def test_those_that_are_meant(
+    desk: AdminOperations, outbox: SqliteOutbox, selection: Selection
+) -> None:
     """Every filter arrives."""
-    await bury(outbox, told(1), told(2), told(3))
-    await bury(outbox, told(1), to="audit")
+    await make_dead_letters(
+        outbox, make_notification(1), make_notification(2), make_notification(3)
+    )
+    await make_dead_letters(outbox, make_notification(1), to="audit")
     found = await outbox.dead_letters(selection, 10)
-    assert await desk.dead_letters(selection, 10) == found
-    assert sum((await desk.tally(selection)).values()) == len(found)
-    assert await desk.drop(selection) == len(found)
-    assert sum((await desk.tally(ALL)).values()) == 4 - len(found)
+    assert await desk.list_dead_letters(selection, 10) == found
+    assert sum((await desk.count_dead_letters(selection)).values()) == len(found)
+    assert await desk.drop_dead_letters(selection) == len(found)
+    assert sum((await desk.count_dead_letters(ALL)).values()) == 4 - len(found)
 
 
-async def test_a_tally(desk: Desk, outbox: SqliteOutbox) -> None:
+async def test_a_tally(desk: AdminOperations, outbox: SqliteOutbox) -> None:
     """Of more than are read at once, by destination."""
-    await bury(outbox, *(told(number, about=str(number)) for number in range(1, 151)))
-    await bury(outbox, told(1), to="audit")
-    assert await desk.tally(ALL) == {"ops": 150, "audit": 1}
+    await make_dead_letters(
+        outbox, *(make_notification(number, container=str(number)) for number in range(1, 151))
+    )
+    await make_dead_letters(outbox, make_notification(1), to="audit")
+    assert await desk.count_dead_letters(ALL) == {"ops": 150, "audit": 1}
 
 
-async def test_a_replay(desk: Desk, outbox: SqliteOutbox) -> None:
+async def test_a_replay(desk: AdminOperations, outbox: SqliteOutbox) -> None:
     """It is made now, under the same id."""
-    await bury(outbox, told(1), told(2))
-    replayed = await desk.replay(Selection(ids=(1,)))
+    await make_dead_letters(outbox, make_notification(1), make_notification(2))
+    replayed = await desk.replay_dead_letters(Selection(ids=(1,)))
     assert (replayed.count, replayed.left) == (1, {})
     (waiting,) = await outbox.waiting(None, 9)
-    assert (waiting.notification, waiting.created_ns) == (told(1), NOW_NS)
+    assert (waiting.notification, waiting.created_ns) == (make_notification(1), NOW_NS)
 
 
-async def test_a_replay_to_nobody(desk: Desk, outbox: SqliteOutbox) -> None:
+async def test_a_replay_to_nobody(desk: AdminOperations, outbox: SqliteOutbox) -> None:
     """What is for a destination that there is no more stays, and that is said."""
-    await bury(outbox, told(1))
-    await bury(outbox, told(1), told(2), to="gone")
-    replayed = await desk.replay(ALL)
+    await make_dead_letters(outbox, make_notification(1))
+    await make_dead_letters(outbox, make_notification(1), make_notification(2), to="gone")
+    replayed = await desk.replay_dead_letters(ALL)
     assert (replayed.count, replayed.left) == (1, {"gone": 2})
-    assert await desk.tally(ALL) == {"gone": 2}
+    assert await desk.count_dead_letters(ALL) == {"gone": 2}
 
 
 async def test_what_dies_again_has_been_replayed(
-    desk: Desk, outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+    desk: AdminOperations, outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is a dead letter once more, but none that nothing could be done for."""
-    await bury(outbox, told(1))
-    replay = outbox.replay
+    await make_dead_letters(outbox, make_notification(1))
+    replay = outbox.replay_dead_letters
 
-    async def replay_in_vain(selection: Selection, destinations: Names, now_ns: int) -> int:
+    async def replay_in_vain(
+        selection: Selection, destinations: DestinationNames, now_ns: int
+    ) -> int:
         count = await replay(selection, destinations, now_ns)
-        await bury(outbox, told(2, about="db"))
+        await make_dead_letters(outbox, make_notification(2, container="db"))
         return count
 
-    monkeypatch.setattr(outbox, "replay", replay_in_vain)
-    replayed = await desk.replay(ALL)
+    monkeypatch.setattr(outbox, "replay_dead_letters", replay_in_vain)
+    replayed = await desk.replay_dead_letters(ALL)
     assert (replayed.count, replayed.left) == (1, {})
-    assert await desk.tally(ALL) == {"ops": 1}
+    assert await desk.count_dead_letters(ALL) == {"ops": 1}
 
 
 @pytest.mark.parametrize(("name", "was_stopped"), [("ops", False), ("audit", True)])
-async def test_enable(desk: Desk, enabled: list[str], name: str, was_stopped: bool) -> None:
+async def test_enable(
+    desk: AdminOperations, enabled: list[str], name: str, was_stopped: bool
+) -> None:
     """The lane is told, and says whether it was stopped."""
     assert await desk.enable(name) is was_stopped
     assert enabled == [name]
 
 
-async def test_enable_nobody(desk: Desk, enabled: list[str]) -> None:
+async def test_enable_nobody(desk: AdminOperations, enabled: list[str]) -> None:
     """Who is not there is told by name, with those who are."""
     with pytest.raises(UnknownDestination, match=r"^no destination 'op\\x1bs'; there are: ops, a"):
         await desk.enable("op\x1bs")
@@ -146,10 +156,10 @@ async def test_enable_nobody(desk: Desk, enabled: list[str]) -> None:
 
 async def test_a_desk_without_a_relay(outbox: SqliteOutbox) -> None:
     """It knows of no conditions, only how far engines were heard, and has nothing to enable."""
-    await outbox.take_in(intake(bookmark=Bookmark(7, 3)), 10)
-    desk = OwnDesk(outbox, lambda: ["ops"], lambda: NOW_NS, engines=["here", "new"])
-    assert await desk.conditions() == {}
-    report = Report({"here": EngineReport(7), "new": EngineReport(None)})
-    assert await desk.report() == report
-    with pytest.raises(NothingRuns, match="no relay is running"):
+    await outbox.commit(make_commit(checkpoint=Checkpoint(7, 3)), 10)
+    desk = LocalOperations(outbox, lambda: ["ops"], lambda: NOW_NS, engines=["here", "new"])
+    assert await desk.destination_status() == {}
+    report = DaemonStatus({"here": EngineStatus(7), "new": EngineStatus(None)})
+    assert await desk.daemon_status() == report
+    with pytest.raises(NotRunning, match="no relay is running"):
         await desk.enable("ops")

@@ -11,26 +11,28 @@ from relay.core.event import Cause, Origin
 from relay.ingest.docker import reconciler
 from tests.component.ingest import (
     BUSY,
-    LOOKS,
-    NO_LOOKS,
-    ONE_LOOK,
+    NO_RECONCILE,
     QUICK,
-    Reading,
-    looks,
-    pings,
-    reading,
-    settled,
+    RECONCILE_CONSTANTLY,
+    RECONCILE_ONCE,
+    IngestRun,
+    run_ingest,
+    wait_for_full_snapshot,
+    wait_for_lists,
+    wait_for_pings,
 )
-from tests.component.scripted_engine import HISTORY, Answer, ScriptedEngine
+from tests.component.scripted_engine import HISTORY_SIZE, Answer, ScriptedEngine
 
 
-async def rung(engine: ScriptedEngine) -> None:
+async def wait_for_request(engine: ScriptedEngine) -> None:
     """Return after the next request."""
     before = len(engine.requests)
-    await engine.bell.wait_for(lambda: len(engine.requests) > before)
+    await engine.changes.wait_for(lambda: len(engine.requests) > before)
 
 
-def told(result: Reading) -> list[tuple[str, str | None, int | None, Cause | None, Origin]]:
+def container_events(
+    result: IngestRun,
+) -> list[tuple[str, str | None, int | None, Cause | None, Origin]]:
     """What of containers was routed."""
     return [
         (event.action, event.actor.name, event.exit_code, event.cause, event.origin)
@@ -43,13 +45,16 @@ async def test_a_death_that_no_event_told_of(engine: ScriptedEngine) -> None:
     """After a reconnect it is one event, with the engine's time, exit code and labels."""
     engine.run("web", {"tier": "front"})
     engine.run("db")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
         engine.streams[-1].cut()
         dead = engine.die("web", 3)
         await result.wait_for_names("web")
-        await looks(engine, 4)
-    assert told(result) == [("die", "web", 3, Cause.CRASHED, Origin.INFERRED)]
+        await wait_for_lists(engine, 4)
+    assert container_events(result) == [("die", "web", 3, Cause.CRASHED, Origin.INFERRED)]
     (event,) = result.routed
     assert event.time_ns == dead.finished_ns
     assert event.actor.id == dead.id
@@ -65,8 +70,11 @@ async def test_labels_of_any_size_are_told(engine: ScriptedEngine) -> None:
     """A death is matched by its labels, however long they are."""
     labels = {"tier": "front", "long": "x" * 100_000}
     engine.run("web", labels)
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
         engine.die("web", 3)
         await result.wait_for_names("web")
     assert labels.items() <= result.routed[0].actor.attributes.items()
@@ -76,12 +84,12 @@ async def test_the_id_of_an_inferred_death_is_always_the_same(engine: ScriptedEn
     """Two relays that find it by themselves give it one id."""
     engine.run("web")
     async with (
-        engine.serving(),
-        reading(engine, start_from="now", reconcile=LOOKS) as one,
-        reading(engine, start_from="now", reconcile=LOOKS) as other,
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as one,
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as other,
     ):
-        await settled(one)
-        await settled(other)
+        await wait_for_full_snapshot(one)
+        await wait_for_full_snapshot(other)
         engine.die("web", 3)
         await one.wait_for_names("web")
         await other.wait_for_names("web")
@@ -93,35 +101,41 @@ async def test_a_real_event_that_comes_during_the_grace(
 ) -> None:
     """It tells of the death; nothing is inferred."""
     engine.run("web")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
 
         async def tell(delay_s: float) -> None:
-            if delay_s == reconciler.GRACE_S and not result.routed:
-                engine.tell("web", "die", exitCode="3")
+            if delay_s == reconciler.EVENT_GRACE_S and not result.routed:
+                engine.emit("web", "die", exitCode="3")
                 await result.wait_for(lambda: bool(result.routed))
 
         patched = SimpleNamespace(**{**vars(asyncio), "sleep": tell})
         monkeypatch.setattr(reconciler, "asyncio", patched)
         engine.die("web", 3)
         await result.wait_for_names("web")
-        await looks(engine, 4)
-    assert told(result) == [("die", "web", 3, Cause.CRASHED, Origin.LIVE)]
+        await wait_for_lists(engine, 4)
+    assert container_events(result) == [("die", "web", 3, Cause.CRASHED, Origin.LIVE)]
 
 
 async def test_a_real_event_that_comes_after_all(engine: ScriptedEngine) -> None:
     """What was inferred is not told again."""
     engine.run("web")
     engine.run("db")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
         engine.die("web", 3)
         await result.wait_for_names("web")
-        engine.tell("web", "die", exitCode="3")
-        engine.tell("db", "die", exitCode="4")
+        engine.emit("web", "die", exitCode="3")
+        engine.emit("db", "die", exitCode="4")
         await result.wait_for_names("web", "db")
-        await looks(engine, 4)
-    assert told(result) == [
+        await wait_for_lists(engine, 4)
+    assert container_events(result) == [
         ("die", "web", 3, Cause.CRASHED, Origin.INFERRED),
         ("die", "db", 4, Cause.CRASHED, Origin.LIVE),
     ]
@@ -130,17 +144,20 @@ async def test_a_real_event_that_comes_after_all(engine: ScriptedEngine) -> None
 async def test_a_next_life_is_told_by_its_own_death(engine: ScriptedEngine) -> None:
     """Of a container whose death was inferred, the next one is told as any other."""
     engine.run("web")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
         engine.die("web", 3)
         await result.wait_for_names("web")
         engine.containers["web"].start(engine.now_ns())
-        engine.tell("web", "start")
+        engine.emit("web", "start")
         engine.die("web", 4)
-        engine.tell("web", "die", exitCode="4")
+        engine.emit("web", "die", exitCode="4")
         await result.wait_for(lambda: len(result.routed) == 3)
-        await looks(engine, 4)
-    assert told(result) == [
+        await wait_for_lists(engine, 4)
+    assert container_events(result) == [
         ("die", "web", 3, Cause.CRASHED, Origin.INFERRED),
         ("start", "web", None, None, Origin.LIVE),
         ("die", "web", 4, Cause.CRASHED, Origin.LIVE),
@@ -150,24 +167,30 @@ async def test_a_next_life_is_told_by_its_own_death(engine: ScriptedEngine) -> N
 async def test_a_life_that_ended_and_began_unseen(engine: ScriptedEngine) -> None:
     """The death is told; its exit code the engine has forgotten."""
     engine.run("web")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
         engine.die("web", 3)
         engine.containers["web"].start(engine.now_ns())
         await result.wait_for_names("web")
-        await looks(engine, 4)
-    assert told(result) == [("die", "web", None, Cause.UNKNOWN, Origin.INFERRED)]
+        await wait_for_lists(engine, 4)
+    assert container_events(result) == [("die", "web", None, Cause.UNKNOWN, Origin.INFERRED)]
 
 
 async def test_a_kill_for_memory(engine: ScriptedEngine) -> None:
     """It is told as the engine does: an oom, and a die by it."""
     engine.run("web")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
         engine.die("web", 137, oom=True)
         await result.wait_for(lambda: len(result.routed) == 2)
-        await looks(engine, 4)
-    assert told(result) == [
+        await wait_for_lists(engine, 4)
+    assert container_events(result) == [
         ("oom", "web", None, None, Origin.INFERRED),
         ("die", "web", 137, Cause.OOM, Origin.INFERRED),
     ]
@@ -176,60 +199,69 @@ async def test_a_kill_for_memory(engine: ScriptedEngine) -> None:
 async def test_a_death_that_was_asked_for(engine: ScriptedEngine) -> None:
     """What was heard before the stream broke explains it."""
     engine.run("web")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
-        engine.tell("web", "kill", signal="15")
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
+        engine.emit("web", "kill", signal="15")
         await result.wait_for_names("web")
         engine.streams[-1].cut()
         engine.die("web", 0)
         await result.wait_for(lambda: len(result.routed) == 2)
-    assert told(result)[1] == ("die", "web", 0, Cause.REQUESTED, Origin.INFERRED)
+    assert container_events(result)[1] == ("die", "web", 0, Cause.REQUESTED, Origin.INFERRED)
 
 
 async def test_a_kill_while_the_engine_was_away(engine: ScriptedEngine) -> None:
     """Nobody could ask for that death: the engine was not there to be asked."""
     engine.run("web")
-    async with reading(engine, start_from="now", reconcile=LOOKS) as result:
-        async with engine.serving():
-            await settled(result)
-            engine.tell("web", "rename")
+    async with run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result:
+        async with engine.serve():
+            await wait_for_full_snapshot(result)
+            engine.emit("web", "rename")
             await result.wait_for_names("web")
-        await result.wait_for(lambda: "engine_lost" in result.own())
+        await result.wait_for(lambda: "engine_lost" in result.relay_actions())
         engine.die("web", 137)
-        engine.forget()
-        async with engine.serving():
-            await result.wait_for(lambda: len(told(result)) == 2)
-    assert result.own() == ["engine_lost", "engine_back", "gap"]
-    assert told(result)[1] == ("die", "web", 137, Cause.CRASHED, Origin.INFERRED)
+        engine.clear_history()
+        async with engine.serve():
+            await result.wait_for(lambda: len(container_events(result)) == 2)
+    assert result.relay_actions() == ["engine_lost", "engine_back", "gap"]
+    assert container_events(result)[1] == ("die", "web", 137, Cause.CRASHED, Origin.INFERRED)
 
 
 async def test_a_kill_in_a_gap(engine: ScriptedEngine) -> None:
     """Where the engine was there and its history is not, nobody can know whether it was asked."""
     engine.run("web")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
-        engine.tell("web", "rename")
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
+        engine.emit("web", "rename")
         await result.wait_for_names("web")
         engine.streams[-1].cut()
         engine.die("web", 137)
-        for _ in range(HISTORY):
+        for _ in range(HISTORY_SIZE):
             engine.record("db", action="exec_start")
         await result.wait_for(lambda: "die" in [event.action for event in result.routed])
-    assert result.gaps() == ["history_overrun"]
-    assert told(result)[-1] == ("die", "web", 137, Cause.UNKNOWN, Origin.INFERRED)
+    assert result.gap_reasons() == ["history_overrun"]
+    assert container_events(result)[-1] == ("die", "web", 137, Cause.UNKNOWN, Origin.INFERRED)
 
 
 async def test_a_container_that_is_gone(engine: ScriptedEngine) -> None:
     """It died, at an unknown time with an unknown code; its real events do not tell that again."""
     engine.run("web", {"tier": "front"})
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
         del engine.containers["web"]
         await result.wait_for_names("web")
-        engine.tell("web", "die", exitCode="3")
-        engine.tell("db", "die", exitCode="4")
+        engine.emit("web", "die", exitCode="3")
+        engine.emit("db", "die", exitCode="4")
         await result.wait_for_names("web", "db")
-    assert told(result)[0] == ("die", "web", None, Cause.UNKNOWN, Origin.INFERRED)
+    assert container_events(result)[0] == ("die", "web", None, Cause.UNKNOWN, Origin.INFERRED)
     assert result.routed[0].actor.attributes["tier"] == "front"
 
 
@@ -238,17 +270,23 @@ async def test_a_first_start_infers_nothing(engine: ScriptedEngine, start_from: 
     """What had died before relay knew the engine is not told, whatever is asked of the history."""
     engine.run("web")
     engine.die("web", 3)
-    async with engine.serving(), reading(engine, start_from=start_from, reconcile=LOOKS) as result:
-        await looks(engine, 4)
-        engine.happen("db")
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from=start_from, reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_lists(engine, 4)
+        engine.emit_deaths("db")
         await result.wait_for_names("db")
 
 
 async def test_an_event_that_the_engine_skipped(engine: ScriptedEngine) -> None:
     """Over a connection that stays, the look that comes from time to time finds the death."""
     engine.run("web")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
         engine.die("web", 3)
         await result.wait_for_names("web")
         assert len(engine.streams) == 1
@@ -257,55 +295,57 @@ async def test_an_event_that_the_engine_skipped(engine: ScriptedEngine) -> None:
 async def test_looks_that_are_switched_off(engine: ScriptedEngine) -> None:
     """Neither after a reconnect nor later is the engine asked for its containers."""
     engine.run("web")
-    async with engine.serving(), reading(engine) as result:
-        await engine.bell.wait_for(lambda: len(engine.streams) == 1)
+    async with engine.serve(), run_ingest(engine) as result:
+        await engine.changes.wait_for(lambda: len(engine.streams) == 1)
         engine.streams[-1].cut()
         engine.die("web", 3)
-        engine.happen("db")
+        engine.emit_deaths("db")
         await result.wait_for_names("db")
-        assert engine.count("containers") == 0
+        assert engine.request_count("containers") == 0
 
 
-@pytest.mark.parametrize("config", [ONE_LOOK, NO_LOOKS])
+@pytest.mark.parametrize("config", [RECONCILE_ONCE, NO_RECONCILE])
 async def test_a_loss_makes_look(engine: ScriptedEngine, config: ReconcileConfig) -> None:
     """A death whose event was too long to keep is inferred, even of one that was dead before."""
     engine.answers["history"] = Answer(b"", 403)  # so that the event is not asked for again
     engine.run("web", {"long": "x" * 3000})
     engine.die("web", 3)
     async with (
-        engine.serving(),
-        reading(engine, BUSY, start_from="now", buffer=2000, reconcile=config) as result,
+        engine.serve(),
+        run_ingest(engine, BUSY, start_from="now", buffer_bytes=2000, reconcile=config) as result,
     ):
-        await engine.bell.wait_for(lambda: len(engine.streams) == 1)
-        if config is ONE_LOOK:
-            await settled(result)
+        await engine.changes.wait_for(lambda: len(engine.streams) == 1)
+        if config is RECONCILE_ONCE:
+            await wait_for_full_snapshot(result)
         engine.containers["web"].start(engine.now_ns())
         engine.die("web", 4)
-        before = engine.count("containers")
-        engine.tell("web", "die", exitCode="4")
+        before = engine.request_count("containers")
+        engine.emit("web", "die", exitCode="4")
         await result.wait_for_names("web")
-        await pings(engine, 30)
-        assert engine.count("containers") == before + 1
-    assert result.gaps() == ["record_too_long"]
-    assert told(result) == [("die", "web", 4, Cause.CRASHED, Origin.INFERRED)]
+        await wait_for_pings(engine, 30)
+        assert engine.request_count("containers") == before + 1
+    assert result.gap_reasons() == ["record_too_long"]
+    assert container_events(result) == [("die", "web", 4, Cause.CRASHED, Origin.INFERRED)]
 
 
 async def test_a_digester_that_is_held_up_is_not_buried(engine: ScriptedEngine) -> None:
     """While nothing is committed, losses do not heap up looks in memory."""
     engine.run("web", {"long": "x" * 3000})
     async with (
-        engine.serving(),
-        reading(engine, BUSY, start_from="now", reconcile=LOOKS, buffer=2000) as result,
+        engine.serve(),
+        run_ingest(
+            engine, BUSY, start_from="now", reconcile=RECONCILE_CONSTANTLY, buffer_bytes=2000
+        ) as result,
     ):
-        await settled(result)
-        with result.held_up():
-            pinged = engine.count("_ping")
-            asked = engine.count("containers")
-            while engine.count("_ping") < pinged + 50:
-                engine.tell("web", "pause")
-                await rung(engine)
-            assert engine.count("containers") <= asked + 2
-        await looks(engine, 3)
+        await wait_for_full_snapshot(result)
+        with result.block_commits():
+            pinged = engine.request_count("_ping")
+            asked = engine.request_count("containers")
+            while engine.request_count("_ping") < pinged + 50:
+                engine.emit("web", "pause")
+                await wait_for_request(engine)
+            assert engine.request_count("containers") <= asked + 2
+        await wait_for_lists(engine, 3)
 
 
 @pytest.mark.parametrize("ahead_s", [365 * 24 * 3600, -365 * 24 * 3600])
@@ -315,15 +355,18 @@ async def test_an_engine_whose_clock_is_a_year_off(engine: ScriptedEngine, ahead
     engine.run("old")
     engine.die("old", 3).finished_ns = engine.now_ns() - 3600 * 10**9
     engine.run("web")
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await settled(result)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_full_snapshot(result)
         engine.record("db", ago_s=-1)
         engine.streams[-1].cut()
         dead = engine.die("web", 3)
         dead.finished_ns = engine.now_ns() + 2 * 10**9
         await result.wait_for(lambda: len(result.routed) == 2)
-        await looks(engine, 4)
-    assert sorted(told(result)) == [
+        await wait_for_lists(engine, 4)
+    assert sorted(container_events(result)) == [
         ("die", "db", 3, Cause.CRASHED, Origin.LIVE),
         ("die", "web", 3, Cause.CRASHED, Origin.INFERRED),
     ]
@@ -337,13 +380,13 @@ async def test_looks_go_on_over_the_next_connection(engine: ScriptedEngine) -> N
         engine.run(name)
     quick = replace(QUICK, stable_after_s=0)
     async with (
-        engine.serving(),
-        reading(engine, quick, start_from="now", reconcile=LOOKS) as result,
+        engine.serve(),
+        run_ingest(engine, quick, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
     ):
-        await settled(result)
+        await wait_for_full_snapshot(result)
         for number, name in enumerate(names, 1):
             engine.die(name, 3)
-            await looks(engine, number % 3)
+            await wait_for_lists(engine, number % 3)
             engine.streams[-1].cut()
             await result.wait_for(lambda: len(result.routed) == number)  # noqa: B023
-    assert result.names() == names
+    assert result.container_names() == names

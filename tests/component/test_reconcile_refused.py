@@ -5,8 +5,16 @@ from structlog.testing import capture_logs
 
 from relay.ingest.docker import reconciler
 from relay.ingest.docker.engine import inspector
-from tests.component.ingest import BUSY, LOOKS, ONE_LOOK, looks, pings, reading, settled
-from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
+from tests.component.ingest import (
+    BUSY,
+    RECONCILE_CONSTANTLY,
+    RECONCILE_ONCE,
+    run_ingest,
+    wait_for_full_snapshot,
+    wait_for_lists,
+    wait_for_pings,
+)
+from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
 
 
 @pytest.mark.parametrize(
@@ -26,20 +34,20 @@ async def test_a_proxy_that_shows_no_containers(
     engine.answers[endpoint] = Answer(b"<html>forbidden</html>", status)
     with capture_logs() as logs:
         async with (
-            engine.serving(),
-            reading(engine, BUSY, start_from="now", reconcile=LOOKS) as result,
+            engine.serve(),
+            run_ingest(engine, BUSY, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
         ):
             for number in range(1, 4):
-                await engine.bell.wait_for(lambda: engine.count("containers") >= number)  # noqa: B023
-                await pings(engine, 30)
-                assert engine.count("containers") == number
-                engine.happen(f"db-{number}")
+                await engine.changes.wait_for(lambda: engine.request_count("containers") >= number)  # noqa: B023
+                await wait_for_pings(engine, 30)
+                assert engine.request_count("containers") == number
+                engine.emit_deaths(f"db-{number}")
                 await result.wait_for(lambda: len(result.routed) == number)  # noqa: B023
                 engine.streams[-1].cut()
     said = [line for line in logs if line["event"] == "reconcile.unavailable"]
     assert len(said) == 1
     assert str(status) in said[0]["reason"]
-    assert result.names() == ["db-1", "db-2", "db-3"]
+    assert result.container_names() == ["db-1", "db-2", "db-3"]
 
 
 @pytest.mark.parametrize(
@@ -53,25 +61,28 @@ async def test_a_proxy_that_shows_no_containers(
         Answer(b'[{"Id": 7}]'),
         Answer(b"\xff"),
         Answer(b"[" * 100_000),
-        Trouble.CLOSE,
-        Trouble.SILENCE,
+        NoAnswer.CLOSE,
+        NoAnswer.SILENCE,
     ],
     ids=["500", "429", "400", "html", "object", "number", "no-utf8", "deep", "close", "silence"],
 )
 async def test_a_list_that_is_none(
-    engine: ScriptedEngine, trouble: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
+    engine: ScriptedEngine, trouble: Answer | NoAnswer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said once and asked for until it comes; nothing is inferred from it."""
-    monkeypatch.setattr(reconciler, "LIST_S", 0.05)
+    monkeypatch.setattr(reconciler, "LIST_TIMEOUT_S", 0.05)
     engine.run("web")
     engine.answers["containers"] = trouble
     with capture_logs() as logs:
-        async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-            await looks(engine, 3)
+        async with (
+            engine.serve(),
+            run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+        ):
+            await wait_for_lists(engine, 3)
             assert result.routed == []
-            monkeypatch.setattr(reconciler, "LIST_S", 10)
+            monkeypatch.setattr(reconciler, "LIST_TIMEOUT_S", 10)
             del engine.answers["containers"]
-            await settled(result)
+            await wait_for_full_snapshot(result)
             engine.die("web", 3)
             await result.wait_for_names("web")
             assert len(engine.streams) == 1
@@ -84,27 +95,30 @@ async def test_a_list_that_is_none(
         *(Answer(b"oops", status) for status in (400, 405, 408, 409, 429, 500, 501)),
         Answer(b"<html>"),
         Answer(b"{}"),
-        Trouble.CLOSE,
-        Trouble.SILENCE,
+        NoAnswer.CLOSE,
+        NoAnswer.SILENCE,
     ],
     ids=["400", "405", "408", "409", "429", "500", "501", "html", "empty", "close", "silence"],
 )
 async def test_a_container_that_cannot_be_inspected(
-    engine: ScriptedEngine, trouble: Answer | Trouble, monkeypatch: pytest.MonkeyPatch
+    engine: ScriptedEngine, trouble: Answer | NoAnswer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It alone is passed over, until it can be."""
-    monkeypatch.setattr(inspector, "ONE_S", 0.1)
+    monkeypatch.setattr(inspector, "CONTAINER_TIMEOUT_S", 0.1)
     engine.run("odd")
     engine.run("web")
     engine.answers[engine.containers["odd"].id] = trouble
-    async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-        await looks(engine, 2)
+    async with (
+        engine.serve(),
+        run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+    ):
+        await wait_for_lists(engine, 2)
         engine.die("odd", 4)
         engine.die("web", 3)
         await result.wait_for_names("web")
-        await looks(engine, 4)
+        await wait_for_lists(engine, 4)
         engine.answers.clear()
-        monkeypatch.setattr(inspector, "ONE_S", 10)
+        monkeypatch.setattr(inspector, "CONTAINER_TIMEOUT_S", 10)
         await result.wait_for_names("web", "odd")
 
 
@@ -114,11 +128,14 @@ async def test_an_engine_that_inspects_nothing(engine: ScriptedEngine) -> None:
     engine.run("db")
     engine.answers["inspect"] = Answer(b"oops", 500)
     with capture_logs() as logs:
-        async with engine.serving(), reading(engine, start_from="now", reconcile=LOOKS) as result:
-            await looks(engine, 4)
-            assert result.digest.in_doubt
+        async with (
+            engine.serve(),
+            run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+        ):
+            await wait_for_lists(engine, 4)
+            assert result.pipeline.may_have_missed_deaths
             engine.answers.clear()
-            await settled(result)
+            await wait_for_full_snapshot(result)
     assert sum(line["event"] == "reconcile.unavailable" for line in logs) == 1
 
 
@@ -126,16 +143,16 @@ async def test_a_look_that_failed_is_made_up_for(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even where looks from time to time are switched off."""
-    monkeypatch.setattr(reconciler, "AGAIN_S", 0.001)
+    monkeypatch.setattr(reconciler, "RETRY_INTERVAL_S", 0.001)
     engine.run("web")
     engine.answers["containers"] = Answer(b"oops", 500)
     async with (
-        engine.serving(),
-        reading(engine, BUSY, start_from="now", reconcile=ONE_LOOK) as result,
+        engine.serve(),
+        run_ingest(engine, BUSY, start_from="now", reconcile=RECONCILE_ONCE) as result,
     ):
-        await looks(engine, 3)
+        await wait_for_lists(engine, 3)
         engine.answers.clear()
-        await settled(result)
-        asked = engine.count("containers")
-        await pings(engine, 30)
-        assert engine.count("containers") == asked
+        await wait_for_full_snapshot(result)
+        asked = engine.request_count("containers")
+        await wait_for_pings(engine, 30)
+        assert engine.request_count("containers") == asked

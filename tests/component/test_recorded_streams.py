@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> Path:
     )
 
 
-def started(config: Path) -> None:
+def wait_until_started(config: Path) -> None:
     """Wait until relay holds its store: from before then on it obeys signals."""
     lock = config.with_name("relay.db.lock")
     ends_s = time.monotonic() + PATIENCE_S
@@ -52,7 +52,7 @@ def test_output_that_nobody_reads_does_not_stop_the_end(config: Path) -> None:
     read, write = full_pipe()
     try:
         with subprocess.Popen([*RUN, str(config)], stdout=write, stderr=write) as relay:
-            started(config)
+            wait_until_started(config)
             relay.send_signal(signal.SIGTERM)
             assert relay.wait(PATIENCE_S) == 0
     finally:
@@ -65,7 +65,7 @@ def test_closed_streams_are_no_files_of_relays(config: Path, closed: str) -> Non
     """What relay would print goes nowhere, least of all into its store."""
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *RUN, str(config)]
     with subprocess.Popen(shell, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as relay:
-        started(config)
+        wait_until_started(config)
         relay.send_signal(signal.SIGTERM)
         assert relay.wait(PATIENCE_S) == 0
     assert config.with_name("relay.db").read_bytes().startswith(b"SQLite format 3\0")

@@ -14,9 +14,15 @@ from aiohttp import web
 
 from relay.admin.operations import NotReloaded
 from relay.store.records import Selection
-from tests.component.daemon_with_config import CONTAINERS, Household, http, listened, scraped
+from tests.component.daemon_with_config import (
+    CONTAINERS,
+    DaemonWithConfig,
+    engine_config,
+    http_destination,
+    scrape_metrics,
+)
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import PATIENCE_S, Bell
+from tests.component.wait import TIMEOUT_S, ChangeSignal
 from tests.component.webhook import Webhook
 from tests.support.certificates import Authority
 
@@ -24,17 +30,17 @@ ALIVE = {"name": "alive", "match": {"type": "relay", "action": "heartbeat"}, "to
 
 
 @pytest_asyncio.fixture
-async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Household]:
+async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
     """One whose engine is there."""
-    async with engine.serving():
-        yield Household(tmp_path, engine)
+    async with engine.serve():
+        yield DaemonWithConfig(tmp_path, engine)
 
 
 @pytest_asyncio.fixture
 async def second(tmp_path: Path) -> AsyncIterator[ScriptedEngine]:
     """Another engine, which is there."""
     engine = ScriptedEngine(tmp_path / "second.sock")
-    async with engine.serving():
+    async with engine.serve():
         yield engine
 
 
@@ -44,50 +50,57 @@ def admin(tmp_path: Path) -> Path:
 
 
 async def test_an_engine_that_changes_in_a_burst(
-    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str, admin: Path
+    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, admin: Path
 ) -> None:
     """The next station begins where the one before it ended: every event once; counts go on."""
-    parts = {"destinations": {"hook": http(url)}, "admin": {"listen": f"unix:{admin}"}}
+    parts = {"destinations": {"hook": http_destination(url)}, "admin": {"listen": f"unix:{admin}"}}
     async with house.running(**parts):
         for number in range(20):
-            engine.happen(*(f"c-{number}-{each}" for each in range(5)))
-            changed = listened(engine, host=f"host-{number}")
+            engine.emit_deaths(*(f"c-{number}-{each}" for each in range(5)))
+            changed = engine_config(engine, host=f"host-{number}")
             assert await house.reload(**parts, engines={"here": changed}) == ["engine here changed"]
         await webhook.wait_for(lambda whats: len(whats) >= 100)
-        await house.until_settled()
-        seen = await scraped(admin)
+        await house.wait_until_settled()
+        seen = await scrape_metrics(admin)
     told = [f"c-{number}-{each}" for number in range(20) for each in range(5)]
-    assert sorted(webhook.whats()) == sorted(told)
-    assert len({taken.id for taken in webhook.taken}) == 100
+    assert sorted(webhook.summaries()) == sorted(told)
+    assert len({taken.id for taken in webhook.received}) == 100
     assert seen['relay_events_taken_in_total{engine="here"}'] == 100
 
 
 async def test_engines_that_come_and_go(
-    house: Household, engine: ScriptedEngine, second: ScriptedEngine, webhook: Webhook, url: str
+    house: DaemonWithConfig,
+    engine: ScriptedEngine,
+    second: ScriptedEngine,
+    webhook: Webhook,
+    url: str,
 ) -> None:
     """One that is added is heard; one that is back goes on where it was left."""
-    hook = {"hook": http(url)}
-    first, both = {"here": listened(engine)}, {"here": listened(engine), "two": listened(second)}
+    hook = {"hook": http_destination(url)}
+    first, both = (
+        {"here": engine_config(engine)},
+        {"here": engine_config(engine), "two": engine_config(second)},
+    )
     async with house.running(destinations=hook, engines=first):
-        engine.happen("a")
+        engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
         await house.reload(destinations=hook, engines=both)
-        second.happen("b")
+        second.emit_deaths("b")
         await webhook.wait_for(lambda whats: "b" in whats)
         await house.reload(destinations=hook, engines=first)
-        await second.bell.wait_for(lambda: second.streams[-1].closed)
-        second.happen("c")
-        engine.happen("d")
+        await second.changes.wait_for(lambda: second.streams[-1].closed)
+        second.emit_deaths("c")
+        engine.emit_deaths("d")
         await webhook.wait_for(lambda whats: "d" in whats)
-        assert "c" not in webhook.whats()
+        assert "c" not in webhook.summaries()
         await house.reload(destinations=hook, engines=both)
         await webhook.wait_for(lambda whats: "c" in whats)
-        await house.until_settled()
-    assert sorted(webhook.whats()) == ["a", "b", "c", "d"]
+        await house.wait_until_settled()
+    assert sorted(webhook.summaries()) == ["a", "b", "c", "d"]
 
 
 async def test_what_a_route_matched_stays_counted(
-    house: Household,
+    house: DaemonWithConfig,
     engine: ScriptedEngine,
     second: ScriptedEngine,
     webhook: Webhook,
@@ -95,39 +108,39 @@ async def test_what_a_route_matched_stays_counted(
     admin: Path,
 ) -> None:
     """Also of an engine that is no more; a route that is no more is not shown."""
-    parts = {"destinations": {"hook": http(url)}, "admin": {"listen": f"unix:{admin}"}}
-    both = {"here": listened(engine), "two": listened(second)}
+    parts = {"destinations": {"hook": http_destination(url)}, "admin": {"listen": f"unix:{admin}"}}
+    both = {"here": engine_config(engine), "two": engine_config(second)}
     async with house.running(**parts, engines=both):
-        engine.happen("a")
-        second.happen("b")
+        engine.emit_deaths("a")
+        second.emit_deaths("b")
         await webhook.wait_for(lambda whats: len(whats) == 2)
-        await house.reload(**parts, engines={"here": listened(engine)})
-        await second.bell.wait_for(lambda: second.streams[-1].closed)
-        engine.happen("c")
+        await house.reload(**parts, engines={"here": engine_config(engine)})
+        await second.changes.wait_for(lambda: second.streams[-1].closed)
+        engine.emit_deaths("c")
         await webhook.wait_for(lambda whats: "c" in whats)
-        seen = await scraped(admin)
+        seen = await scrape_metrics(admin)
         await house.reload(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
-        renamed = await scraped(admin)
+        renamed = await scrape_metrics(admin)
     assert seen['relay_route_matches_total{route="containers"}'] == 3
     matched = {name: value for name, value in renamed.items() if "route_matches" in name}
     assert matched == {'relay_route_matches_total{route="renamed"}': 0}
 
 
 async def test_routes_that_name_others(
-    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """What comes after the reload goes by the new ones."""
-    hook = {"hook": http(url)}
+    hook = {"hook": http_destination(url)}
     async with house.running(destinations=hook):
-        engine.happen("a")
+        engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
         only_b = {"type": "container", "name": "b"}
         routes = [{"name": "only-b", "match": only_b, "to": "hook"}]
         assert await house.reload(destinations=hook, routes=routes) == ["routes changed"]
-        engine.happen("a", "b")
+        engine.emit_deaths("a", "b")
         await webhook.wait_for(lambda whats: whats == ["a", "b"])
-        await house.until_settled()
-    assert webhook.whats() == ["a", "b"]
+        await house.wait_until_settled()
+    assert webhook.summaries() == ["a", "b"]
 
 
 class Chat:
@@ -136,7 +149,7 @@ class Chat:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.free = asyncio.Event()
-        self.bell = Bell()
+        self.bell = ChangeSignal()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -153,13 +166,15 @@ class Chat:
 
     async def _take(self, request: web.Request) -> web.Response:
         self.said.append(await request.text())
-        self.bell.ring()
+        self.bell.notify()
         await self.free.wait()
         return web.Response(text="ok")
 
 
 @pytest.mark.parametrize("moves", [False, True])
-async def test_a_title_that_changes(house: Household, engine: ScriptedEngine, moves: bool) -> None:
+async def test_a_title_that_changes(
+    house: DaemonWithConfig, engine: ScriptedEngine, moves: bool
+) -> None:
     """An unchanged destination is told what follows in the new words; so is one whose next lane
     waits for what is under way."""
     chat = Chat()
@@ -170,7 +185,7 @@ async def test_a_title_that_changes(house: Household, engine: ScriptedEngine, mo
         return {"destinations": {"chat": to}, "routes": [route]}
 
     async with chat.serving() as url, house.running(**parts("first words", 1)):
-        engine.happen("a", "b")
+        engine.emit_deaths("a", "b")
         await chat.bell.wait_for(lambda: len(chat.said) == 1)
         if moves:
             await house.reload(**parts("second words", 2))
@@ -183,9 +198,9 @@ async def test_a_title_that_changes(house: Household, engine: ScriptedEngine, mo
     assert "third words" in chat.said[1]
 
 
-async def test_heartbeats(house: Household, webhook: Webhook, url: str) -> None:
+async def test_heartbeats(house: DaemonWithConfig, webhook: Webhook, url: str) -> None:
     """They begin, come in another measure and end with a reload; one comes at once each time."""
-    parts = {"destinations": {"hook": http(url)}, "routes": [ALIVE]}
+    parts = {"destinations": {"hook": http_destination(url)}, "routes": [ALIVE]}
     async with house.running(**parts):
         assert await house.reload(**parts, heartbeat={"every": "1h"}) == ["heartbeat changed"]
         await webhook.wait_for(lambda whats: len(whats) == 1)
@@ -195,29 +210,29 @@ async def test_heartbeats(house: Household, webhook: Webhook, url: str) -> None:
         assert await house.reload(**parts) == ["heartbeat changed"]
         assert await house.reload(**parts, heartbeat={"every": "2h"}) == ["heartbeat changed"]
         await webhook.wait_for(lambda whats: len(whats) == 3)
-    assert webhook.whats() == ["heartbeat"] * 3
+    assert webhook.summaries() == ["heartbeat"] * 3
 
 
 async def test_order_that_is_no_longer_wanted(
-    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """What comes from then on about one container waits for none before it."""
     webhook.hold()
-    async with house.running(destinations={"hook": http(url)}):
-        engine.happen("a", "a")
+    async with house.running(destinations={"hook": http_destination(url)}):
+        engine.emit_deaths("a", "a")
         await webhook.wait_for(lambda whats: whats == ["a"])
         webhook.release()
         await webhook.wait_for(lambda whats: whats == ["a"] * 2)
-        await house.until_settled()
+        await house.wait_until_settled()
         webhook.hold()
-        await house.reload(destinations={"hook": http(url, ordering="none")})
-        engine.happen("a", "a")
+        await house.reload(destinations={"hook": http_destination(url, ordering="none")})
+        engine.emit_deaths("a", "a")
         await webhook.wait_for(lambda whats: whats == ["a"] * 4)
         webhook.release()
 
 
 async def test_the_store_s_bounds(
-    house: Household,
+    house: DaemonWithConfig,
     engine: ScriptedEngine,
     url: str,
     webhook: Webhook,
@@ -226,13 +241,13 @@ async def test_the_store_s_bounds(
     """They are those of the file that was read last."""
     bounds: list[tuple[int, str]] = []
     monkeypatch.setattr(
-        "relay.store.outbox.SqliteOutbox.bound",
+        "relay.store.outbox.SqliteOutbox.set_limits",
         lambda _, room, unordered: bounds.append((room.most, room.when_full)),
     )
-    monkeypatch.setattr("relay.daemon.supervisor.Works.deliver", lambda _: None)
-    monkeypatch.setattr("relay.daemon.run._begin", _nothing)
-    monkeypatch.setattr("relay.daemon.run._say_goodbye", _nothing)
-    hook = {"hook": http(url)}
+    monkeypatch.setattr("relay.daemon.supervisor.Supervisor.start_delivery", lambda _: None)
+    monkeypatch.setattr("relay.daemon.run._start_ingest", _nothing)
+    monkeypatch.setattr("relay.daemon.run._emit_stopped", _nothing)
+    hook = {"hook": http_destination(url)}
     async with house.running(destinations=hook):
         small = {"max_size": "200MiB", "when_full": "drop-new"}
         assert await house.reload(destinations=hook, store=small) == ["store changed"]
@@ -243,9 +258,9 @@ async def _nothing(*_: object) -> None:
     pass
 
 
-async def test_the_admin_api_moves(house: Household, url: str, tmp_path: Path) -> None:
+async def test_the_admin_api_moves(house: DaemonWithConfig, url: str, tmp_path: Path) -> None:
     """The new place answers and the old is gone; asked for at the old place, that is answered."""
-    hook = {"hook": http(url)}
+    hook = {"hook": http_destination(url)}
     first, second = tmp_path / "first.sock", tmp_path / "second.sock"
     async with house.running(destinations=hook, admin={"listen": f"unix:{first}"}):
         house.write(destinations=hook, admin={"listen": f"unix:{second}"})
@@ -255,74 +270,81 @@ async def test_the_admin_api_moves(house: Household, url: str, tmp_path: Path) -
             session.post("/api/reload", data=b"") as answer,
         ):
             assert (answer.status, await answer.json()) == (200, ["admin changed"])
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while first.exists():
                 await asyncio.sleep(0.005)
-        assert (await scraped(second))['relay_config_reloads_total{outcome="success"}'] == 1
+        assert (await scrape_metrics(second))['relay_config_reloads_total{outcome="success"}'] == 1
         assert await house.reload(destinations=hook) == ["admin changed"]
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while second.exists():
                 await asyncio.sleep(0.005)
         assert await house.reload(destinations=hook, admin={"listen": f"unix:{first}"}) == [
             "admin changed"
         ]
-        await scraped(first)
+        await scrape_metrics(first)
     assert not first.exists()
 
 
 async def test_a_dead_letter_of_a_destination_that_is_back_is_replayed(
-    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """And not of one that is gone."""
     webhook.status = 500
     async with (
-        house.running(destinations={"hook": http(url, retry={"initial": "1h", "max": "1h"})}),
-        house.desk() as desk,
+        house.running(
+            destinations={"hook": http_destination(url, retry={"initial": "1h", "max": "1h"})}
+        ),
+        house.operations() as desk,
     ):
-        engine.happen("a")
+        engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        await house.reload(destinations={"more": http(url + "/more")})
-        async with asyncio.timeout(PATIENCE_S):
-            while not await desk.tally(Selection()):
+        await house.reload(destinations={"more": http_destination(url + "/more")})
+        async with asyncio.timeout(TIMEOUT_S):
+            while not await desk.count_dead_letters(Selection()):
                 await asyncio.sleep(0.005)
-        assert (await desk.replay(Selection())).count == 0
+        assert (await desk.replay_dead_letters(Selection())).count == 0
         webhook.status = 204
-        await house.reload(destinations={"hook": http(url)})
-        assert (await desk.replay(Selection())).count == 1
+        await house.reload(destinations={"hook": http_destination(url)})
+        assert (await desk.replay_dead_letters(Selection())).count == 1
         await webhook.wait_for(lambda whats: whats == ["a", "a"])
-    assert len({taken.id for taken in webhook.taken}) == 1
+    assert len({taken.id for taken in webhook.received}) == 1
 
 
 async def test_many_reloads_leave_nothing_behind(
-    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str, tmp_path: Path
+    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, tmp_path: Path
 ) -> None:
     """As many tasks, valves, outlets and open files as before, whatever came and went between."""
-    first = {"destinations": {"hook": http(url)}, "engines": {"here": listened(engine)}}
+    first = {
+        "destinations": {"hook": http_destination(url)},
+        "engines": {"here": engine_config(engine)},
+    }
 
     def held() -> tuple[int, int]:
         return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
     async with house.running(**first):
-        await engine.bell.wait_for(lambda: len(engine.streams) == 1)
+        await engine.changes.wait_for(lambda: len(engine.streams) == 1)
         await house.reload(**first)
         before = held()
         for number in range(30):
-            more = {f"more-{number}-{each}": http(f"{url}/{number}") for each in range(3)}
+            more = {
+                f"more-{number}-{each}": http_destination(f"{url}/{number}") for each in range(3)
+            }
             await house.reload(
-                destinations={"hook": http(url, concurrency=number + 1), **more},
-                engines={f"engine-{number}": listened(engine, host=f"host-{number}")},
+                destinations={"hook": http_destination(url, concurrency=number + 1), **more},
+                engines={f"engine-{number}": engine_config(engine, host=f"host-{number}")},
                 admin={"listen": f"unix:{tmp_path}/admin-{number % 2}.sock"},
                 heartbeat={"every": f"{number + 1}h"},
             )
         await house.reload(**first)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while any(now > then for now, then in zip(held(), before, strict=True)):
                 await asyncio.sleep(0.01)
-        engine.happen("a")
+        engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
 
 
-async def test_certificates_that_are_renewed(house: Household, tmp_path: Path) -> None:
+async def test_certificates_that_are_renewed(house: DaemonWithConfig, tmp_path: Path) -> None:
     """The destination is reached with the new ones, though the file names the same."""
     ca = tmp_path / "renewed.pem"
 
@@ -332,7 +354,7 @@ async def test_certificates_that_are_renewed(house: Household, tmp_path: Path) -
         ca.write_bytes(Authority(folder).certificate.read_bytes())
 
     renew("first")
-    hook = {"hook": http("https://127.0.0.1:1/", tls={"ca_file": str(ca)})}
+    hook = {"hook": http_destination("https://127.0.0.1:1/", tls={"ca_file": str(ca)})}
     async with house.running(destinations=hook):
         assert await house.reload(destinations=hook) == []
         renew("second")

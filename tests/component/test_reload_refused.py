@@ -16,29 +16,34 @@ from structlog.testing import capture_logs
 from relay.admin.operations import NotReloaded
 from relay.config import Config, load
 from relay.daemon import reload as reading
-from relay.daemon.reload import NotRead, Reader
-from relay.daemon.supervisor import Works
-from relay.daemon.topology import Plan
-from relay.delivery.client import Channel, channel
-from tests.component.daemon_with_config import CONTAINERS, Household, http, scraped
+from relay.daemon.reload import FileReader, ReadTimeout
+from relay.daemon.supervisor import Supervisor
+from relay.daemon.topology import Topology
+from relay.delivery.client import DestinationClient, open_client
+from tests.component.daemon_with_config import (
+    CONTAINERS,
+    DaemonWithConfig,
+    http_destination,
+    scrape_metrics,
+)
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import PATIENCE_S
+from tests.component.wait import TIMEOUT_S
 from tests.component.webhook import Webhook
 
 IN_FORCE = "not reloaded; the configuration from before stays in force"
 
 
 @pytest_asyncio.fixture
-async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Household]:
+async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
     """One whose engine is there."""
-    async with engine.serving():
-        yield Household(tmp_path, engine)
+    async with engine.serve():
+        yield DaemonWithConfig(tmp_path, engine)
 
 
 class Gate:
     """Holds up whoever reads, in whatever thread."""
 
-    def __init__(self, house: Household) -> None:
+    def __init__(self, house: DaemonWithConfig) -> None:
         self.reads = 0
         self.begun = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -48,7 +53,7 @@ class Gate:
     def __call__(self) -> Config:
         self.reads += 1
         self._loop.call_soon_threadsafe(self.begun.set)
-        self._open.wait(PATIENCE_S)
+        self._open.wait(TIMEOUT_S)
         return self._load()
 
     def open(self) -> None:
@@ -90,24 +95,27 @@ def broken(kind: str, url: str, taken_port: int, folder: Path) -> tuple[str, lis
 
 @pytest.mark.parametrize("kind", ["nonsense", "secret", "certificate", "store", "port"])
 async def test_a_file_that_cannot_be_had(
-    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str, kind: str
+    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, kind: str
 ) -> None:
     """Nothing changes; every problem is logged, shown and told to whoever asked; the next works."""
     admin = house.file.parent / "admin.sock"
     with capture_logs() as logs, socket.create_server(("127.0.0.1", 0)) as taken:
         text, words = broken(kind, url, taken.getsockname()[1], house.file.parent)
-        good = {"destinations": {"hook": http(url)}, "admin": {"listen": f"unix:{admin}"}}
-        async with house.running(**good), house.desk() as desk:
+        good = {
+            "destinations": {"hook": http_destination(url)},
+            "admin": {"listen": f"unix:{admin}"},
+        }
+        async with house.running(**good), house.operations() as desk:
             house.file.write_text(text)
             with pytest.raises(NotReloaded) as refused:
                 await desk.reload()
-            assert (await desk.report()).reload_failed is not None
-            seen = await scraped(admin)
-            engine.happen("a")
+            assert (await desk.daemon_status()).reload_failed is not None
+            seen = await scrape_metrics(admin)
+            engine.emit_deaths("a")
             await webhook.wait_for(lambda whats: whats == ["a"])
             await house.reload(**good)
-            assert (await desk.report()).reload_failed is None
-            after = await scraped(admin)
+            assert (await desk.daemon_status()).reload_failed is None
+            after = await scrape_metrics(admin)
     first, *problems = str(refused.value).splitlines()
     assert first == IN_FORCE
     starts = [it[: len(word)] for it, word in zip(problems, words, strict=True)]
@@ -123,62 +131,70 @@ async def test_a_file_that_cannot_be_had(
 
 
 async def test_what_was_opened_for_a_plan_that_fails_is_closed(
-    house: Household, url: str, monkeypatch: pytest.MonkeyPatch
+    house: DaemonWithConfig, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New destinations leave no connections behind where the last of all steps fails."""
     opened, closed = 0, 0
 
     @asynccontextmanager
-    async def counted(*arguments: Any) -> AsyncIterator[Channel]:
+    async def counted(*arguments: Any) -> AsyncIterator[DestinationClient]:
         nonlocal opened, closed
         opened += 1
         try:
-            async with channel(*arguments) as way:
+            async with open_client(*arguments) as way:
                 yield way
         finally:
             closed += 1
 
     monkeypatch.setattr("relay.daemon.topology.channel", counted)
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        async with house.running(destinations={"hook": http(url)}):
+        async with house.running(destinations={"hook": http_destination(url)}):
             for number in range(3):
                 names = ["hook", f"more-{number}", f"most-{number}"]
                 with pytest.raises(NotReloaded):
                     await house.reload(
-                        destinations={name: http(url) for name in names},
+                        destinations={name: http_destination(url) for name in names},
                         admin={"listen": f"127.0.0.1:{taken.getsockname()[1]}"},
                     )
             assert (opened, closed) == (7, 6)
     assert (opened, closed) == (7, 7)
 
 
-async def test_whoever_asks_during_a_reload_gets_the_next(house: Household, url: str) -> None:
+async def test_whoever_asks_during_a_reload_gets_the_next(
+    house: DaemonWithConfig, url: str
+) -> None:
     """Any number of them get one together."""
-    async with house.running(destinations={"hook": http(url)}), house.desk() as desk:
+    async with (
+        house.running(destinations={"hook": http_destination(url)}),
+        house.operations() as desk,
+    ):
         house.read = gate = Gate(house)
         first = asyncio.create_task(desk.reload())
         await gate.begun.wait()
         others = [asyncio.create_task(desk.reload()) for _ in range(20)]
         for _ in range(3):
-            house.ask()
+            house.request_reload()
             await desk.now_ns()
         for _ in range(50):  # until all of them have asked
             await desk.now_ns()
         gate.open()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             assert await asyncio.gather(first, *others) == [[]] * 21
         assert gate.reads == 2
 
 
-async def test_a_stop_during_a_read_that_hangs(house: Household, url: str) -> None:
+async def test_a_stop_during_a_read_that_hangs(house: DaemonWithConfig, url: str) -> None:
     """relay ends, and tells so whoever waits."""
-    async with house.running(destinations={"hook": http(url)}) as stop, house.desk() as desk:
+    async with (
+        house.running(destinations={"hook": http_destination(url)}) as stop,
+        house.operations() as desk,
+    ):
         house.read = gate = Gate(house)
         asked = [asyncio.create_task(desk.reload()) for _ in range(2)]
         await gate.begun.wait()
         await desk.now_ns()
-        stop.ask()
-        async with asyncio.timeout(PATIENCE_S):
+        stop.request()
+        async with asyncio.timeout(TIMEOUT_S):
             found = await asyncio.gather(*asked, return_exceptions=True)
     gate.open()
     for each in found:
@@ -186,32 +202,38 @@ async def test_a_stop_during_a_read_that_hangs(house: Household, url: str) -> No
         assert "relay is stopping" in str(each)
 
 
-async def test_a_stop_before_anything_has_begun(house: Household, url: str) -> None:
+async def test_a_stop_before_anything_has_begun(house: DaemonWithConfig, url: str) -> None:
     """Whoever asks for a reload is told so, and nothing hangs."""
-    house.stop.ask()
-    async with asyncio.timeout(PATIENCE_S), house.running(destinations={"hook": http(url)}):
+    house.stop.request()
+    async with (
+        asyncio.timeout(TIMEOUT_S),
+        house.running(destinations={"hook": http_destination(url)}),
+    ):
         pass
 
 
 async def test_a_read_that_takes_too_long(
-    house: Household,
+    house: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is given up and nothing changes; however often it is tried, one thread hangs with it."""
-    async with house.running(destinations={"hook": http(url)}), house.desk() as desk:
-        monkeypatch.setattr(reading, "READ_S", 0.02)
+    async with (
+        house.running(destinations={"hook": http_destination(url)}),
+        house.operations() as desk,
+    ):
+        monkeypatch.setattr(reading, "READ_TIMEOUT_S", 0.02)
         house.read = gate = Gate(house)
         for _ in range(3):
             with pytest.raises(NotReloaded, match=r"took more than 0\.02 s"):
                 await desk.reload()
         await gate.begun.wait()
         assert gate.reads == 1
-        engine.happen("a")
+        engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        monkeypatch.setattr(reading, "READ_S", PATIENCE_S)
+        monkeypatch.setattr(reading, "READ_TIMEOUT_S", TIMEOUT_S)
         gate.open()
         assert await desk.reload() == []
         assert gate.reads == 2
@@ -219,15 +241,15 @@ async def test_a_read_that_takes_too_long(
 
 async def test_what_a_late_read_came_to_is_not_missed() -> None:
     """Neither its error nor its result disturbs the next one."""
-    reader, free = Reader(), threading.Event()
+    reader, free = FileReader(), threading.Event()
 
     def fail() -> None:
-        free.wait(PATIENCE_S)
+        free.wait(TIMEOUT_S)
         raise ZeroDivisionError
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(reading, "READ_S", 0.01)
-        with pytest.raises(NotRead):
+        patched.setattr(reading, "READ_TIMEOUT_S", 0.01)
+        with pytest.raises(ReadTimeout):
             await reader.read(fail)
     free.set()
     assert await reader.read(lambda: 7) == 7
@@ -236,19 +258,22 @@ async def test_what_a_late_read_came_to_is_not_missed() -> None:
 
 
 async def test_what_is_unexpected(
-    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """An error in relay itself changes nothing; its words, which may be secret, are not told."""
 
     def fail() -> Config:
         raise RuntimeError("hush-4711")
 
-    async with house.running(destinations={"hook": http(url)}), house.desk() as desk:
+    async with (
+        house.running(destinations={"hook": http_destination(url)}),
+        house.operations() as desk,
+    ):
         house.read, usual = fail, house.read
         with capture_logs() as logs, pytest.raises(NotReloaded) as refused:
             await desk.reload()
-        report = await desk.report()
-        engine.happen("a")
+        report = await desk.daemon_status()
+        engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
         house.read = usual
         assert await desk.reload() == []
@@ -258,38 +283,38 @@ async def test_what_is_unexpected(
 
 
 async def test_what_cannot_be_closed(
-    house: Household, url: str, monkeypatch: pytest.MonkeyPatch
+    house: DaemonWithConfig, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reload is done all the same, and relay goes on."""
-    adopt = Works.adopt
+    adopt = Supervisor.apply
 
-    def adopted(works: Works, plan: Plan) -> AsyncExitStack:
+    def adopted(works: Supervisor, plan: Topology) -> AsyncExitStack:
         closing = adopt(works, plan)
         closing.callback(lambda: 1 / 0)
         return closing
 
-    async with house.running(destinations={"hook": http(url)}):
-        monkeypatch.setattr(Works, "adopt", adopted)
+    async with house.running(destinations={"hook": http_destination(url)}):
+        monkeypatch.setattr(Supervisor, "apply", adopted)
         for _ in range(2):
-            assert await house.reload(destinations={"hook": http(url)}) == []
+            assert await house.reload(destinations={"hook": http_destination(url)}) == []
 
 
-async def test_without_a_file(house: Household, url: str) -> None:
+async def test_without_a_file(house: DaemonWithConfig, url: str) -> None:
     """There is none to read, and that is said."""
-    house.write(destinations={"hook": http(url)})
+    house.write(destinations={"hook": http_destination(url)})
     house.source = None
-    async with house.running(), house.desk() as desk:
+    async with house.running(), house.operations() as desk:
         with pytest.raises(NotReloaded, match="runs without a configuration file"):
             await desk.reload()
 
 
 async def test_one_before_anything_else(
-    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """Asked for while relay starts, it comes before or after the engines, and loses nothing."""
-    house.ask()
-    engine.happen("a")
-    parts = {"destinations": {"hook": http(url)}}
+    house.request_reload()
+    engine.emit_deaths("a")
+    parts = {"destinations": {"hook": http_destination(url)}}
     house.write(**parts)
 
     def other() -> Config:
@@ -300,38 +325,40 @@ async def test_one_before_anything_else(
     with capture_logs() as logs:
         async with house.running():
             await webhook.wait_for(lambda whats: whats == ["a"])
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 while "config.reloaded" not in [it["event"] for it in logs]:
                     await asyncio.sleep(0.005)
-            engine.happen("b")
+            engine.emit_deaths("b")
             await webhook.wait_for(lambda whats: whats == ["a", "b"])
-            await house.until_settled()
+            await house.wait_until_settled()
 
 
 async def test_a_leftover_of_a_destination_that_a_reload_adds_at_the_start(
-    house: Household, engine: ScriptedEngine, webhook: Webhook, url: str
+    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """It is sent or given up, and not both."""
     webhook.hold()
-    async with house.running(destinations={"old": http(url, concurrency=1)}) as stop:
-        engine.happen(*(f"c-{number}" for number in range(20)))
+    async with house.running(destinations={"old": http_destination(url, concurrency=1)}) as stop:
+        engine.emit_deaths(*(f"c-{number}" for number in range(20)))
         await webhook.wait_for(lambda whats: len(whats) == 1)
-        stop.ask()
-        stop.ask()
+        stop.request()
+        stop.request()
     webhook.release()
-    webhook.taken.clear()
-    house = Household(house.file.parent, engine)
-    house.write(destinations={"new": http(url)}, routes=[{"name": "none", "to": "new"}])
+    webhook.received.clear()
+    house = DaemonWithConfig(house.file.parent, engine)
+    house.write(destinations={"new": http_destination(url)}, routes=[{"name": "none", "to": "new"}])
     usual = house.read
 
     def other() -> Config:
-        house.write(destinations={"old": http(url)}, routes=[{"name": "none", "to": "old"}])
+        house.write(
+            destinations={"old": http_destination(url)}, routes=[{"name": "none", "to": "old"}]
+        )
         return usual()
 
     house.read = other
-    house.ask()
+    house.request_reload()
     async with house.running():
-        await house.until_settled()
-    sent = webhook.whats()
-    given_up = [name for _, name, _ in await house.letters()]
+        await house.wait_until_settled()
+    sent = webhook.summaries()
+    given_up = [name for _, name, _ in await house.dead_letters()]
     assert sorted([*sent, *given_up]) == sorted(f"c-{number}" for number in range(20))

@@ -11,13 +11,13 @@ from pathlib import Path
 from aiohttp import web
 
 from relay.config import Config, parse
-from relay.core.shutdown import Stop
-from relay.delivery.client import Terminal
-from relay.dryrun.deliver import Watch, deliver
+from relay.core.shutdown import Shutdown
+from relay.delivery.client import ConsoleOutput
+from relay.dryrun.deliver import ProgressMonitor, deliver
 from relay.dryrun.recording import Recording
-from relay.dryrun.simulator import Rehearsal, Sent
+from relay.dryrun.simulator import PlannedNotification, Simulator
 from tests.component.webhook import Webhook
-from tests.streams import lines
+from tests.streams import read_records
 
 PATIENCE_S = 20
 LOOPING = ["looping"] * 4
@@ -33,41 +33,41 @@ routes: [{{name: crashed, match: {{type: container, action: die, cause: crashed}
     return parse(text, file="test", environ={}, folder=Path("/"))
 
 
-def recorded(config: Config) -> list[Sent]:
-    rehearsal = Rehearsal(config)
-    outcomes = rehearsal.outcomes(Recording(rehearsal, lines("docker26")))
-    return [each for outcome in outcomes for each in outcome.sent]
+def recorded(config: Config) -> list[PlannedNotification]:
+    rehearsal = Simulator(config)
+    outcomes = rehearsal.run(Recording(rehearsal, read_records("docker26")))
+    return [each for outcome in outcomes for each in outcome.planned]
 
 
-def terminal() -> Terminal:
-    return Terminal(io.BytesIO(), colour=False)
+def terminal() -> ConsoleOutput:
+    return ConsoleOutput(io.BytesIO(), colour=False)
 
 
-def watch(said: list[str], ended: list[int], patience_s: float = PATIENCE_S) -> Watch:
-    return Watch(patience_s, said.append, ended.append)
+def watch(said: list[str], ended: list[int], patience_s: float = PATIENCE_S) -> ProgressMonitor:
+    return ProgressMonitor(patience_s, said.append, ended.append)
 
 
 async def test_all_of_it_arrives_in_order(webhook: Webhook, url: str) -> None:
     """Under the ids that it has for ever; nothing is opened for destinations that get nothing."""
     config = configured(url)
     sent, ended = recorded(config), list[int]()
-    fates = await deliver(sent, config, terminal(), Stop(), watch([], ended))
-    assert sorted(webhook.whats()) == sorted([*LOOPING, "failed", "hostkilled", "shop-web-1"])
-    ids = [it.id for it in webhook.taken if it.what == "looping"]
+    fates = await deliver(sent, config, terminal(), Shutdown(), watch([], ended))
+    assert sorted(webhook.summaries()) == sorted([*LOOPING, "failed", "hostkilled", "shop-web-1"])
+    ids = [it.id for it in webhook.received if it.summary == "looping"]
     told = [it.notification for it in sent]
     assert ids == [it.id for it in told if it.events[0].actor.name == "looping"]
     assert list(fates) == ["hook"]
-    assert (fates["hook"].delivered, fates["hook"].given_up, fates["hook"].left) == (7, 0, 0)
+    assert (fates["hook"].delivered, fates["hook"].given_up, fates["hook"].not_sent) == (7, 0, 0)
     assert sum(ended) == 7
 
 
 async def test_batches_arrive_as_such(webhook: Webhook, url: str) -> None:
     """What became of each is told, as if they had come one by one."""
     config = configured(url, ", batch: {wait: 0s}")
-    fates = await deliver(recorded(config), config, terminal(), Stop(), watch([], []))
-    assert (fates["hook"].delivered, fates["hook"].given_up, fates["hook"].left) == (7, 0, 0)
-    assert sum(webhook.counts) == 7
-    assert max(webhook.counts) > 1
+    fates = await deliver(recorded(config), config, terminal(), Shutdown(), watch([], []))
+    assert (fates["hook"].delivered, fates["hook"].given_up, fates["hook"].not_sent) == (7, 0, 0)
+    assert sum(webhook.request_sizes) == 7
+    assert max(webhook.request_sizes) > 1
 
 
 async def test_what_fails_is_tried_again() -> None:
@@ -84,7 +84,7 @@ async def test_what_fails_is_tried_again() -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         config = configured(f"http://127.0.0.1:{runner.addresses[0][1]}/", ", concurrency: 1")
-        fates = await deliver(recorded(config), config, terminal(), Stop(), watch([], []))
+        fates = await deliver(recorded(config), config, terminal(), Shutdown(), watch([], []))
     finally:
         await runner.cleanup()
     assert (fates["hook"].delivered, fates["hook"].given_up) == (6, 1)
@@ -94,8 +94,8 @@ async def test_what_fails_is_tried_again() -> None:
 async def test_it_ends_when_patience_does() -> None:
     """A destination that is gone keeps nobody waiting for three days."""
     config, said = configured("http://127.0.0.1:1/"), list[str]()
-    fates = await deliver(recorded(config), config, terminal(), Stop(), watch(said, [], 0.3))
-    assert fates["hook"].left == 7
+    fates = await deliver(recorded(config), config, terminal(), Shutdown(), watch(said, [], 0.3))
+    assert fates["hook"].not_sent == 7
     assert said == [
         "hook fails: Connection refused",
         "nothing came to an end for 0.3 s: the rest is not sent",
@@ -105,14 +105,14 @@ async def test_it_ends_when_patience_does() -> None:
 async def test_it_ends_when_it_is_told_to(webhook: Webhook, url: str) -> None:
     """What is not sent then is counted."""
     webhook.hold()
-    config, stop = configured(url, ", concurrency: 2"), Stop()
+    config, stop = configured(url, ", concurrency: 2"), Shutdown()
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         run = tasks.create_task(deliver(recorded(config), config, terminal(), stop, watch([], [])))
         await webhook.wait_for(lambda whats: len(whats) == 2)
-        stop.ask()
+        stop.request()
         webhook.release()
     assert run.result()["hook"].delivered >= 2
-    assert run.result()["hook"].delivered + run.result()["hook"].left == 7
+    assert run.result()["hook"].delivered + run.result()["hook"].not_sent == 7
 
 
 def test_progress_on_a_terminal(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_progress_on_a_terminal(tmp_path: Path) -> None:
         "routes: [{name: oom, match: {action: oom}, to: terminal}]\n"
     )
     recording = tmp_path / "recorded.jsonl"
-    recording.write_bytes(b"\n".join(lines("docker26")) + b"\n")
+    recording.write_bytes(b"\n".join(read_records("docker26")) + b"\n")
     command = [sys.executable, "-m", "relay", "replay", str(recording), "--config", str(config)]
     ours, theirs = pty.openpty()
     try:

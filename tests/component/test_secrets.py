@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from relay.config.destinations import KINDS
+from relay.config.destinations import DESTINATION_TYPES
 from tests.component.scripted_engine import ScriptedEngine
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.receiver import Received, Receiver, Reply
@@ -28,36 +28,38 @@ HIDDEN = (
     *(base64.b64encode(pair.encode()).decode() for pair in PAIRS),
 )
 """What must not be found, in letters of either case: the secrets, and what HTTP makes of them."""
-PLACES = {
+ENTRIES = {
     "discord": {"url": "{at}/api/webhooks/1/{canary}-token"},
     "telegram": {"url": "{at}", "token": "123456:{canary}_token", "chat_id": "1"},
     "ntfy": {"url": "{at}", "topic": "{canary}-topic"},
     "gotify": {"url": "{at}", "token": "{canary}-token"},
     "pagerduty": {"url": "{at}/v2/enqueue", "routing_key": "{canary}-key"},
 }
-USUAL = {"url": "{at}/services/{canary}-path?key={canary}-query"}
+DEFAULT_ENTRY = {"url": "{at}/services/{canary}-path?key={canary}-query"}
 
 
-USUALLY = (400, 404, 500, 302, 200)
-RARE = {20: 410, 39: 429}
+COMMON_STATUSES = (400, 404, 500, 302, 200)
+RARE_STATUSES = {20: 410, 39: 429}
 """Answers that end the sending for a while."""
 
 
-def filled(value: object, at: str) -> object:
+def fill(value: object, at: str) -> object:
     match value:
         case str():
             return value.replace("{at}", at).replace("{canary}", CANARY)
         case dict():
-            return {key: filled(inner, at) for key, inner in value.items()}
+            return {key: fill(inner, at) for key, inner in value.items()}
         case _:
             return value
 
 
 def destinations(at: str) -> dict[str, object]:
     """One of every type, and webhooks with every way to authorize and to sign."""
-    http = {"type": "http", **USUAL}
+    http = {"type": "http", **DEFAULT_ENTRY}
     entries: dict[str, object] = {
-        kind: {"type": kind, **PLACES.get(kind, USUAL)} for kind in KINDS if kind != "console"
+        kind: {"type": kind, **ENTRIES.get(kind, DEFAULT_ENTRY)}
+        for kind in DESTINATION_TYPES
+        if kind != "console"
     }
     entries |= {
         "basic": {**http, "basic_auth": {"username": "u", "password": "{canary}-password"}},
@@ -76,20 +78,23 @@ def destinations(at: str) -> dict[str, object]:
             "body": {"token": "{canary}-body", "text": "{{ event.labels.none }}"},
         },
     }
-    configured = filled(entries, at)
+    configured = fill(entries, at)
     assert isinstance(configured, dict)
     return configured
 
 
-def repeat(request: Received) -> Reply:
+def echo_request(request: Received) -> Reply:
     """All that was sent, in the answer's body and its headers, with a status of each kind."""
     said = f"{request.method} {request.path} {dict(request.headers)}\n".encode() + request.body
-    status = RARE.get(request.number % 40) or USUALLY[request.number % len(USUALLY)]
+    status = (
+        RARE_STATUSES.get(request.number % 40)
+        or COMMON_STATUSES[request.number % len(COMMON_STATUSES)]
+    )
     where = {"Location": f"http://elsewhere.example{request.path}", "Retry-After": request.path}
     return Reply(status, where, said)
 
 
-def command(config: Path, *words: str) -> str:
+def run_command(config: Path, *words: str) -> str:
     """All that a command prints."""
     done = subprocess.run(
         [sys.executable, "-m", "relay", *words, "--config", str(config)],
@@ -117,7 +122,7 @@ async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
     """Not by the daemon at its most talkative, by a command, or in the store."""
     engine = ScriptedEngine(tmp_path / "engine.sock")
     with Receiver() as receiver:
-        receiver.answer(repeat)
+        receiver.answer(echo_request)
         to = destinations(receiver.url("").rstrip("/"))
         config = write_config(
             tmp_path,
@@ -130,8 +135,8 @@ async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
                 {"name": "own", "match": {"type": "relay"}, "to": list(to)},
             ],
         )
-        async with engine.serving():
-            printed = await provoked(engine, receiver, config, list(to))
+        async with engine.serve():
+            printed = await provoke_output(engine, receiver, config, list(to))
     store = b"".join(file.read_bytes() for file in tmp_path.glob("relay.db*") if file.is_file())
     shown = {
         name: text
@@ -147,15 +152,15 @@ async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
     print(figures)  # noqa: T201 - shown with -s, and whenever this fails
     assert sent > 100
     assert shown == {}
-    assert not tells(store.decode("latin-1"))
+    assert not has_secret(store.decode("latin-1"))
 
 
-def tells(text: str) -> bool:
+def has_secret(text: str) -> bool:
     """Whether there is a secret in it."""
     return any(secret.lower() in text.lower() for secret in HIDDEN)
 
 
-async def provoked(
+async def provoke_output(
     engine: ScriptedEngine, receiver: Receiver, config: Path, to: list[str]
 ) -> dict[str, str]:
     """Everything that is said, by who says it."""
@@ -169,16 +174,16 @@ async def provoked(
             engine.streams[0].write(death(engine.now_ns() + number, number))
         await asyncio.to_thread(receiver.wait_for, 150, 60)
         enabling = [("destination", "enable", name) for name in to[:3]]
-        printed |= await said(config, "", [*COMMANDS, *enabling])
-        printed |= await answers(config.parent / "admin.sock")
+        printed |= await run_commands(config, "", [*COMMANDS, *enabling])
+        printed |= await fetch_admin_responses(config.parent / "admin.sock")
         await asyncio.to_thread(relay.terminate)
         printed["relay run"] = relay.stdout + relay.stderr
     for words in COMMANDS:  # one after the other: each has the store for itself
-        printed |= await said(config, "offline ", [words])
-    return printed | await said(config, "", [("send", name) for name in to])
+        printed |= await run_commands(config, "offline ", [words])
+    return printed | await run_commands(config, "", [("send", name) for name in to])
 
 
-async def answers(place: Path) -> dict[str, str]:
+async def fetch_admin_responses(place: Path) -> dict[str, str]:
     """What is answered over HTTP, to the right token and to one that is nearly right."""
     found: dict[str, str] = {}
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(place))) as session:
@@ -190,15 +195,15 @@ async def answers(place: Path) -> dict[str, str]:
     return found
 
 
-async def said(config: Path, when: str, commands: list[tuple[str, ...]]) -> dict[str, str]:
+async def run_commands(config: Path, when: str, commands: list[tuple[str, ...]]) -> dict[str, str]:
     """What the commands print, by what they are."""
     outputs = await asyncio.gather(
-        *(asyncio.to_thread(command, config, *words) for words in commands)
+        *(asyncio.to_thread(run_command, config, *words) for words in commands)
     )
     return dict(zip((when + " ".join(words) for words in commands), outputs, strict=True))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "console"])
+@pytest.mark.parametrize("kind", [kind for kind in DESTINATION_TYPES if kind != "console"])
 def test_no_mistake_shows_a_secret(kind: str, tmp_path: Path) -> None:
     """Wherever in a destination something is wrong, the problem is told without its values."""
     entry = destinations("not a url ")[kind]
@@ -215,7 +220,7 @@ def test_no_mistake_shows_a_secret(kind: str, tmp_path: Path) -> None:
     }
     routes = [{"name": "all", "to": kind}]
     config = write_config(tmp_path, destinations={kind: wrong}, routes=routes)
-    said = command(config, "check")
+    said = run_command(config, "check")
     assert len(said.splitlines()) > 5
     assert CANARY not in said
     assert json.dumps(CANARY) not in said

@@ -10,10 +10,10 @@ from aiohttp import web
 
 from relay.admin import api as asked
 from relay.admin import server as served
-from relay.admin.api import application
-from relay.admin.server import serving
+from relay.admin.api import build_application
+from relay.admin.server import serve
 from relay.config import UnixSocket
-from tests.component.wait import PATIENCE_S
+from tests.component.wait import TIMEOUT_S
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -30,7 +30,7 @@ async def well(_: web.Request) -> web.StreamResponse:
 
 
 def answering(answer: Answer = well) -> web.Application:
-    return application([web.get("/", answer), web.post("/", answer)])
+    return build_application([web.get("/", answer), web.post("/", answer)])
 
 
 @asynccontextmanager
@@ -44,7 +44,7 @@ async def connected(place: UnixSocket) -> AsyncIterator[Streams]:
 
 async def ended(reader: asyncio.StreamReader) -> bool:
     """Whether the other side ends the connection, soon enough."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         try:
             while await reader.read(2**16):
                 pass
@@ -56,7 +56,7 @@ async def ended(reader: asyncio.StreamReader) -> bool:
 async def is_well(streams: Streams) -> bool:
     reader, writer = streams
     writer.write(GET)
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         head = await reader.readuntil(b"\r\n\r\n")
         return head.startswith(b"HTTP/1.1 200 ") and await reader.readexactly(4) == b"well"
 
@@ -66,16 +66,16 @@ async def test_one_that_asks_nothing(
     place: UnixSocket, begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connection is ended: at the begin, within a question's head, and behind an answer."""
-    monkeypatch.setattr(served, "IDLE_S", 0.05)
-    async with serving(place, answering()), connected(place) as (reader, writer):
+    monkeypatch.setattr(served, "IDLE_TIMEOUT_S", 0.05)
+    async with serve(place, answering()), connected(place) as (reader, writer):
         writer.write(begun)
         assert await ended(reader)
 
 
 async def test_one_that_asks_again(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection is kept from question to question."""
-    monkeypatch.setattr(served, "IDLE_S", 2.0)
-    async with serving(place, answering()), connected(place) as streams:
+    monkeypatch.setattr(served, "IDLE_TIMEOUT_S", 2.0)
+    async with serve(place, answering()), connected(place) as streams:
         for _ in range(3):
             assert await is_well(streams)
 
@@ -84,28 +84,28 @@ async def test_an_answer_that_takes_long(
     place: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may: only who asks nothing is idle."""
-    monkeypatch.setattr(served, "IDLE_S", 0.5)
+    monkeypatch.setattr(served, "IDLE_TIMEOUT_S", 0.5)
 
     async def slow(_: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.7)
         return web.Response(text="well")
 
-    async with serving(place, answering(slow)), connected(place) as streams:
+    async with serve(place, answering(slow)), connected(place) as streams:
         assert await is_well(streams)
 
 
 async def test_one_that_takes_no_answer(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does not read is not kept for ever."""
-    monkeypatch.setattr(served, "IDLE_S", 0.2)
+    monkeypatch.setattr(served, "IDLE_TIMEOUT_S", 0.2)
 
     async def long(_: web.Request) -> web.StreamResponse:
         return web.Response(body=bytes(2**24))
 
     before = asyncio.all_tasks()
-    async with serving(place, answering(long)), connected(place) as (_, writer):
+    async with serve(place, answering(long)), connected(place) as (_, writer):
         writer.write(GET)
         await writer.drain()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not len(asyncio.all_tasks()) > len(before):
                 await asyncio.sleep(0.001)
             while asyncio.all_tasks() != before:
@@ -116,12 +116,12 @@ async def test_a_question_that_does_not_come(
     place: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told so, and never gets to whoever answers."""
-    monkeypatch.setattr(asked, "BODY_S", 0.01)
+    monkeypatch.setattr(asked, "BODY_TIMEOUT_S", 0.01)
 
     async def refuse(_: web.Request) -> web.StreamResponse:
         raise AssertionError("asked")
 
-    async with serving(place, answering(refuse)), connected(place) as (reader, writer):
+    async with serve(place, answering(refuse)), connected(place) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234")
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 408 ")
@@ -130,17 +130,17 @@ async def test_a_question_that_does_not_come(
 
 async def test_a_body_that_nobody_wants(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer does not wait for it."""
-    monkeypatch.setattr(asked, "BODY_S", 3600.0)
-    async with serving(place, answering()), connected(place) as (reader, writer):
+    monkeypatch.setattr(asked, "BODY_TIMEOUT_S", 3600.0)
+    async with serve(place, answering()), connected(place) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_too_many(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """For one more, the one that has been idle for longest goes."""
-    monkeypatch.setattr(served, "CONNECTIONS", 2)
+    monkeypatch.setattr(served, "MAX_CONNECTIONS", 2)
     async with (
-        serving(place, answering()),
+        serve(place, answering()),
         connected(place) as first,
         connected(place) as second,
     ):
@@ -157,7 +157,7 @@ async def test_too_many(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> N
 
 async def test_none_but_busy_ones(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is being answered is not ended for one more, which is refused; later there is room."""
-    monkeypatch.setattr(served, "CONNECTIONS", 1)
+    monkeypatch.setattr(served, "MAX_CONNECTIONS", 1)
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
     async def wait(_: web.Request) -> web.StreamResponse:
@@ -165,7 +165,7 @@ async def test_none_but_busy_ones(place: UnixSocket, monkeypatch: pytest.MonkeyP
         await goes_on.wait()
         return web.Response(text="well")
 
-    async with serving(place, answering(wait)), connected(place) as busy:
+    async with serve(place, answering(wait)), connected(place) as busy:
         answered = asyncio.create_task(is_well(busy))
         await begun.wait()
         async with connected(place) as (reader, _):
@@ -178,7 +178,7 @@ async def test_none_but_busy_ones(place: UnixSocket, monkeypatch: pytest.MonkeyP
 
 async def test_what_is_no_http(place: UnixSocket) -> None:
     """It is told so, and others are answered."""
-    async with serving(place, answering()):
+    async with serve(place, answering()):
         async with connected(place) as (reader, writer):
             writer.write(b"\x16\x03\x01\x00\xee\x01\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
@@ -189,7 +189,7 @@ async def test_what_is_no_http(place: UnixSocket) -> None:
 
 async def test_a_head_without_end(place: UnixSocket) -> None:
     """No more of it than a bound is kept."""
-    async with serving(place, answering()), connected(place) as (reader, writer):
+    async with serve(place, answering()), connected(place) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 2**16)
         assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
 
@@ -205,10 +205,10 @@ async def test_the_end(place: UnixSocket) -> None:
 @asynccontextmanager
 async def connected_after(place: UnixSocket) -> AsyncIterator[Streams]:
     """A connection to something that has ended."""
-    ending = serving(place, answering())
+    ending = serve(place, answering())
     await ending.__aenter__()
     async with connected(place) as streams:
         assert await is_well(streams)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             await ending.__aexit__(None, None, None)
         yield streams

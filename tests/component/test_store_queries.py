@@ -5,22 +5,22 @@ import pytest
 from relay.core.event import Cause, Origin
 from relay.ingest.docker import worker
 from relay.ingest.docker.engine import inspector
-from tests.component.ingest import Reading, reading
-from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
+from tests.component.ingest import IngestRun, run_ingest
+from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
 
 
 async def opened(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.bell.wait_for(lambda: len(engine.streams) >= count)
+    await engine.changes.wait_for(lambda: len(engine.streams) >= count)
 
 
-def told(result: Reading) -> list[tuple[str, int | None, Cause | None]]:
+def told(result: IngestRun) -> list[tuple[str, int | None, Cause | None]]:
     return [(event.action, event.exit_code, event.cause) for event in result.routed]
 
 
 async def test_a_label_that_hides_the_exit_code(engine: ScriptedEngine) -> None:
     """In the middle of a batch, the engine's inspection gives the true one."""
     engine.run("web", {"exitCode": "0"})
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         await opened(engine)
         engine.die("web", 7)
         lines = [engine.record("db"), engine.record("web"), engine.record("cache")]
@@ -35,15 +35,15 @@ async def test_the_history_is_asked_about_too(engine: ScriptedEngine) -> None:
     engine.run("web", {"exitCode": "0"})
     engine.die("web", 7)
     engine.record("web")
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         await result.wait_for_names("web")
     assert told(result) == [("die", 7, Cause.CRASHED)]
 
 
 async def test_a_batch_about_many_containers(engine: ScriptedEngine) -> None:
     """More of them than are asked about at once."""
-    names = [f"web-{number}" for number in range(3 * inspector.AT_ONCE)]
-    async with engine.serving(), reading(engine) as result:
+    names = [f"web-{number}" for number in range(3 * inspector.CONCURRENCY)]
+    async with engine.serve(), run_ingest(engine) as result:
         await opened(engine)
         for code, name in enumerate(names, 1):
             engine.run(name, {"exitCode": "0"})
@@ -57,12 +57,12 @@ async def test_its_own_stop_signal(engine: ScriptedEngine) -> None:
     """A signal that asks only this container to end explains its death; another does not."""
     engine.run("web", stop_signal="SIGUSR1")
     engine.run("db")
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         await opened(engine)
         for name in ("web", "db"):
-            engine.tell(name, "kill", signal="10")
+            engine.emit(name, "kill", signal="10")
             engine.die(name, 138)
-            engine.tell(name, "die", exitCode="138")
+            engine.emit(name, "die", exitCode="138")
         await result.wait_for(lambda: len(result.routed) == 4)
     assert [event.cause for event in result.routed if event.action == "die"] == [
         Cause.REQUESTED,
@@ -73,10 +73,10 @@ async def test_its_own_stop_signal(engine: ScriptedEngine) -> None:
 async def test_a_kill_for_memory_that_no_event_tells(engine: ScriptedEngine) -> None:
     """Podman sends no oom, and a Docker engine can skip one: inspection shows it."""
     engine.run("web")
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         await opened(engine)
         engine.die("web", 137, oom=True)
-        engine.tell("web", "die", exitCode="137")
+        engine.emit("web", "die", exitCode="137")
         await result.wait_for(lambda: len(result.routed) == 2)
     assert told(result) == [("oom", None, None), ("die", 137, Cause.OOM)]
     assert [event.origin for event in result.routed] == [Origin.INFERRED, Origin.LIVE]
@@ -84,34 +84,34 @@ async def test_a_kill_for_memory_that_no_event_tells(engine: ScriptedEngine) -> 
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(b"", 404), Answer(b"", 403), Answer(b"", 500), Answer(b"<html>"), Trouble.CLOSE],
+    [Answer(b"", 404), Answer(b"", 403), Answer(b"", 500), Answer(b"<html>"), NoAnswer.CLOSE],
     ids=["404", "403", "500", "html", "close"],
 )
 async def test_a_container_that_cannot_be_asked_about(
-    engine: ScriptedEngine, answer: Answer | Trouble
+    engine: ScriptedEngine, answer: Answer | NoAnswer
 ) -> None:
     """Its death is told without what a label hides; it does not hold up or harm anything else."""
     engine.answers["id-of-web"] = answer
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         await opened(engine)
         engine.run("web", {"exitCode": "0"})
-        engine.tell("web", "start")
+        engine.emit("web", "start")
         engine.die("web", 7)
-        engine.tell("web", "die", exitCode="7")
-        engine.happen("db")
+        engine.emit("web", "die", exitCode="7")
+        engine.emit_deaths("db")
         await result.wait_for(lambda: len(result.routed) == 3)
         assert len(engine.streams) == 1
     assert told(result)[1:] == [("die", None, Cause.UNKNOWN), ("die", 3, Cause.CRASHED)]
-    assert result.own() == []
+    assert result.relay_actions() == []
 
 
 async def test_an_engine_that_is_slow_to_tell(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events wait for it only so long; those that it told of in time keep what it told."""
-    monkeypatch.setattr(inspector, "ANSWER_S", 0.2)
-    engine.answers["id-of-web"] = Trouble.SILENCE
-    async with engine.serving(), reading(engine) as result:
+    monkeypatch.setattr(inspector, "TIMEOUT_S", 0.2)
+    engine.answers["id-of-web"] = NoAnswer.SILENCE
+    async with engine.serve(), run_ingest(engine) as result:
         await opened(engine)
         for name in ("web", "db"):
             engine.run(name, {"exitCode": "0"})
@@ -124,10 +124,10 @@ async def test_an_engine_that_is_slow_to_tell(
 async def test_podman_shows_a_stop_by_two_cleanups(engine: ScriptedEngine) -> None:
     """They stand behind the death, and say that somebody asked for it."""
     engine.podman = True
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         await opened(engine)
         engine.run("web")
-        engine.tell("web", "start", containerExitCode="0")
+        engine.emit("web", "start", containerExitCode="0")
         engine.die("web", 0)
         lines = [
             engine.record("web", action=action, attributes={"containerExitCode": "0"})
@@ -142,15 +142,15 @@ async def test_podman_shows_an_end_by_one_cleanup(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody asked for it; that is known once no other comes."""
-    monkeypatch.setattr(worker, "SETTLING_S", 0.001)
+    monkeypatch.setattr(worker, "EVIDENCE_POLL_S", 0.001)
     engine.podman = True
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         await opened(engine)
         engine.run("web")
-        engine.tell("web", "start", containerExitCode="0")
+        engine.emit("web", "start", containerExitCode="0")
         engine.die("web", 0)
         for action in ("die", "cleanup"):
-            engine.tell("web", action, containerExitCode="0")
+            engine.emit("web", action, containerExitCode="0")
         await result.wait_for(lambda: len(result.routed) == 3)
     assert told(result)[1] == ("die", 0, Cause.FINISHED)
 
@@ -158,11 +158,11 @@ async def test_podman_shows_an_end_by_one_cleanup(
 async def test_podmans_labels_hide_nothing(engine: ScriptedEngine) -> None:
     """Its real values stand before them, and nobody needs to ask."""
     engine.podman = True
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         await opened(engine)
         engine.run("web")
-        engine.tell("web", "start", containerExitCode="0", exitCode="9")
+        engine.emit("web", "start", containerExitCode="0", exitCode="9")
         for action in ("die", "cleanup", "cleanup"):
-            engine.tell("web", action, containerExitCode="7", exitCode="7")
+            engine.emit("web", action, containerExitCode="7", exitCode="7")
         await result.wait_for(lambda: len(result.routed) == 4)
     assert result.routed[1].exit_code == 7

@@ -10,55 +10,57 @@ from structlog.testing import capture_logs
 
 from relay.core.event import Origin
 from relay.ingest.docker.cursor import LOOKBACK_NS
-from tests.component.ingest import ENGINE, QUICK, reading
-from tests.component.scripted_engine import Answer, ScriptedEngine, Stream, Trouble
-from tests.component.wait import Bell
+from tests.component.ingest import ENGINE, QUICK, run_ingest
+from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine, Stream
+from tests.component.wait import ChangeSignal
 
 YEAR_NS = 365 * 24 * 3600 * 10**9
 PAGE = Answer(b"<html>Welcome</html>", headers={"Content-Type": "text/html"})
 
 
-class Tries:
+class RetryLog:
     """The tries that the listener's retrying has made, by their number."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.waits_s: list[float] = []
-        self.bell = Bell()
+        self.bell = ChangeSignal()
 
-    def note(self, state: tenacity.RetryCallState) -> None:
+    def record(self, state: tenacity.RetryCallState) -> None:
         """Before the wait that follows a try."""
         self.numbers.append(state.attempt_number)
         self.waits_s.append(state.upcoming_sleep)
-        self.bell.ring()
+        self.bell.notify()
 
-    async def reach(self, count: int) -> None:
+    async def wait_for(self, count: int) -> None:
         """Return once so many were made."""
         await self.bell.wait_for(lambda: len(self.numbers) >= count)
 
 
 @pytest.fixture
-def tries(monkeypatch: pytest.MonkeyPatch) -> Tries:
-    noted = Tries()
-    retrying = partial(tenacity.AsyncRetrying, before_sleep=noted.note)
+def tries(monkeypatch: pytest.MonkeyPatch) -> RetryLog:
+    noted = RetryLog()
+    retrying = partial(tenacity.AsyncRetrying, before_sleep=noted.record)
     monkeypatch.setattr("relay.ingest.docker.stream.tenacity.AsyncRetrying", retrying)
     return noted
 
 
-async def opened(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.bell.wait_for(lambda: len(engine.streams) >= count)
+async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
+    await engine.changes.wait_for(lambda: len(engine.streams) >= count)
 
 
-async def test_an_engine_that_is_not_there_at_start(engine: ScriptedEngine, tries: Tries) -> None:
+async def test_an_engine_that_is_not_there_at_start(
+    engine: ScriptedEngine, tries: RetryLog
+) -> None:
     """It is said once, however often it is tried, and then that it is back."""
     engine.record("before", ago_s=5)
     with capture_logs() as logs:
-        async with reading(engine) as result:
-            await tries.reach(6)
-            assert result.own() == ["engine_lost"]
-            async with engine.serving():
+        async with run_ingest(engine) as result:
+            await tries.wait_for(6)
+            assert result.relay_actions() == ["engine_lost"]
+            async with engine.serve():
                 await result.wait_for_names("before")
-    assert result.own() == ["engine_lost", "engine_back"]
+    assert result.relay_actions() == ["engine_lost", "engine_back"]
     assert sum(line["event"] == "engine.unreachable" for line in logs) == 1
 
 
@@ -72,35 +74,35 @@ async def test_an_engine_that_is_not_there_at_start(engine: ScriptedEngine, trie
         {"_ping": Answer(), "version": Answer(b"[1, 2]")},
         {"_ping": Answer(headers={"Api-Version": "../../etc"})},
         {"_ping": Answer(b"", 307, {"Location": "http://elsewhere/_ping"})},
-        {"_ping": Trouble.CLOSE},
-        {"info": Trouble.CLOSE},
+        {"_ping": NoAnswer.CLOSE},
+        {"info": NoAnswer.CLOSE},
     ],
     ids=str,
 )
 async def test_what_does_not_answer_as_an_engine_does(
-    engine: ScriptedEngine, tries: Tries, answers: dict[str, Answer | Trouble]
+    engine: ScriptedEngine, tries: RetryLog, answers: dict[str, Answer | NoAnswer]
 ) -> None:
     """It is out of reach until it does, and no stream is asked for."""
     engine.answers = answers
-    async with engine.serving(), reading(engine) as result:
-        await tries.reach(3)
-        assert result.own() == ["engine_lost"]
-        assert engine.count("events") == 0
+    async with engine.serve(), run_ingest(engine) as result:
+        await tries.wait_for(3)
+        assert result.relay_actions() == ["engine_lost"]
+        assert engine.request_count("events") == 0
         engine.answers = {}
-        await opened(engine)
-        engine.happen("a")
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
-        assert result.own() == ["engine_lost", "engine_back"]
+        assert result.relay_actions() == ["engine_lost", "engine_back"]
 
 
 async def test_an_engine_that_says_nothing(engine: ScriptedEngine) -> None:
     """It is given up after a while and tried again."""
-    engine.answers["_ping"] = Trouble.SILENCE
-    async with engine.serving(), reading(engine, replace(QUICK, answer_s=0.2)) as result:
-        await result.wait_for(lambda: result.own() == ["engine_lost"])
+    engine.answers["_ping"] = NoAnswer.SILENCE
+    async with engine.serve(), run_ingest(engine, replace(QUICK, answer_timeout_s=0.2)) as result:
+        await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
         del engine.answers["_ping"]
-        await opened(engine)
-        engine.happen("a")
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
 
 
@@ -120,26 +122,26 @@ async def test_the_name_of_the_host(
 ) -> None:
     """The configuration's, else the one that the engine gives itself, else the engine's."""
     engine.answers["info"] = info
-    async with engine.serving(), reading(engine, host=given) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine, host=given) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         assert result.routed[0].host == host
 
 
 async def test_the_version_is_negotiated(engine: ScriptedEngine) -> None:
     """By the header of the ping's answer."""
-    async with engine.serving(), reading(engine):
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine):
+        await wait_for_streams(engine)
         assert engine.streams[0].target.startswith("/v1.45/events?")
-        assert engine.count("version") == 0
+        assert engine.request_count("version") == 0
 
 
 async def test_a_proxy_that_takes_the_version_away(engine: ScriptedEngine) -> None:
     """Without the header the engine is asked for its version."""
     engine.answers["_ping"] = Answer(b"OK")
-    async with engine.serving(), reading(engine):
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine):
+        await wait_for_streams(engine)
         assert engine.streams[0].target.startswith("/v1.41/events?")
 
 
@@ -148,8 +150,8 @@ async def test_a_clock_that_is_a_year_off(engine: ScriptedEngine, ahead_ns: int)
     """Now is now by the engine's clock: no history comes, and what happens is live."""
     engine.ahead_ns = ahead_ns
     engine.record("history", ago_s=3600)
-    async with engine.serving(), reading(engine, start_from="now") as result:
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine, start_from="now") as result:
+        await wait_for_streams(engine)
         assert abs(engine.streams[0].since_ns + LOOKBACK_NS - engine.now_ns()) < 60 * 10**9
         engine.record("news", ago_s=-1)
         engine.streams[0].cut()
@@ -160,9 +162,9 @@ async def test_a_clock_that_is_a_year_off(engine: ScriptedEngine, ahead_ns: int)
 async def test_now_does_not_replay_history(engine: ScriptedEngine) -> None:
     """A first start from now takes nothing that was before."""
     engine.record("history", ago_s=1)
-    async with engine.serving(), reading(engine, start_from="now") as result:
-        await opened(engine)
-        engine.happen("news")
+    async with engine.serve(), run_ingest(engine, start_from="now") as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("news")
         await result.wait_for_names("news")
 
 
@@ -172,24 +174,24 @@ def end(stream: Stream) -> None:
 
 @pytest.mark.parametrize("trouble", [end, Stream.cut])
 async def test_the_backoff_grows_while_connections_are_short(
-    engine: ScriptedEngine, tries: Tries, trouble: Callable[[Stream], None]
+    engine: ScriptedEngine, tries: RetryLog, trouble: Callable[[Stream], None]
 ) -> None:
     """A connection that did not live long enough counts as one more try in a row."""
     engine.on_stream = trouble
-    async with engine.serving(), reading(engine):
-        await tries.reach(6)
+    async with engine.serve(), run_ingest(engine):
+        await tries.wait_for(6)
     assert tries.numbers[:6] == [1, 2, 3, 4, 5, 6]
-    assert max(tries.waits_s) <= QUICK.backoff_most_s
+    assert max(tries.waits_s) <= QUICK.backoff_max_s
 
 
 async def test_the_backoff_starts_over_after_a_stable_connection(
-    engine: ScriptedEngine, tries: Tries
+    engine: ScriptedEngine, tries: RetryLog
 ) -> None:
     """The first try after it has no failures to its account."""
-    async with reading(engine, replace(QUICK, stable_after_s=0)):
-        await tries.reach(4)
-        async with engine.serving():
-            await opened(engine)
+    async with run_ingest(engine, replace(QUICK, stable_after_s=0)):
+        await tries.wait_for(4)
+        async with engine.serve():
+            await wait_for_streams(engine)
         before = len(tries.numbers)
-        await tries.reach(before + 2)
+        await tries.wait_for(before + 2)
     assert tries.numbers[before : before + 2] == [1, 2]

@@ -3,22 +3,22 @@
 import pytest
 
 from relay.core.event import Origin
-from tests.component.ingest import reading
+from tests.component.ingest import run_ingest
 from tests.component.scripted_engine import Answer, Framing, ScriptedEngine
 
 FRAMINGS = pytest.mark.parametrize("framing", list(Framing))
 
 
-async def opened(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.bell.wait_for(lambda: len(engine.streams) == count)
+async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
+    await engine.changes.wait_for(lambda: len(engine.streams) == count)
 
 
 @FRAMINGS
 async def test_one_byte_at_a_time(engine: ScriptedEngine, framing: Framing) -> None:
     """Events whose bytes come one by one come whole."""
     engine.framing = framing
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
         for byte in engine.record("a") + engine.record("é"):
             engine.streams[0].write(bytes([byte]))
             await engine.streams[0].writer.drain()
@@ -29,8 +29,8 @@ async def test_one_byte_at_a_time(engine: ScriptedEngine, framing: Framing) -> N
 async def test_events_glued_to_the_headers(engine: ScriptedEngine, framing: Framing) -> None:
     """Events that come in one piece with the answer's headers are not overlooked."""
     engine.framing = framing
-    engine.happen("a", "b")
-    async with engine.serving(), reading(engine) as result:
+    engine.emit_deaths("a", "b")
+    async with engine.serve(), run_ingest(engine) as result:
         await result.wait_for_names("a", "b")
 
 
@@ -38,8 +38,8 @@ async def test_events_glued_to_the_headers(engine: ScriptedEngine, framing: Fram
 async def test_several_events_in_a_chunk(engine: ScriptedEngine, framing: Framing) -> None:
     """Many lines in one piece are many events, and the piece may end within a line."""
     engine.framing = framing
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
         content = b"".join(engine.record(name) for name in ("a", "b", "c", "d"))
         engine.streams[0].write(content[:-30])
         await result.wait_for_names("a", "b", "c")
@@ -51,44 +51,44 @@ async def test_several_events_in_a_chunk(engine: ScriptedEngine, framing: Framin
 async def test_the_end_of_the_stream(engine: ScriptedEngine, framing: Framing) -> None:
     """A stream that ends as its framing has it is opened again, and what was missed comes."""
     engine.framing = framing
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         engine.streams[0].end()
-        engine.happen("b")
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
 
 
 async def test_blank_lines_and_record_separators(engine: ScriptedEngine) -> None:
     """Keep-alive lines, CRLF and the separators of RFC 7464 leave no trace."""
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
         stream = engine.streams[0]
         stream.write(b"\r\n\n  \n")
         stream.write(b"\x1e" + engine.record("a") + b"\x1e" + engine.record("b"))
         stream.write(b"\n" + engine.record("c").replace(b"\n", b"\r\n"))
         await result.wait_for_names("a", "b", "c")
-        assert not result.digest.tally.malformed
+        assert not result.pipeline.counters.malformed
 
 
 async def test_what_is_no_event_is_passed_over(engine: ScriptedEngine) -> None:
     """It is counted, and the same stream goes on."""
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
         engine.streams[0].write(b'not JSON\n[1]\n{"Type":7}\n{}\n\xff\xfe\n' + engine.record("a"))
         await result.wait_for_names("a")
-        assert result.digest.tally.malformed.total() == 5
+        assert result.pipeline.counters.malformed.total() == 5
         assert len(engine.streams) == 1
 
 
 async def test_an_answer_that_is_no_stream(engine: ScriptedEngine) -> None:
     """A proxy's page in place of the stream makes no event, and the stream is asked for again."""
     engine.answers["events"] = Answer(b"<html>\n<p>Sign in</p>\n</html>\n")
-    async with engine.serving(), reading(engine) as result:
-        await engine.bell.wait_for(lambda: engine.count("events") > 2)
+    async with engine.serve(), run_ingest(engine) as result:
+        await engine.changes.wait_for(lambda: engine.request_count("events") > 2)
         del engine.answers["events"]
-        await opened(engine)
-        engine.happen("a")
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
 
 
@@ -96,20 +96,20 @@ async def test_an_answer_that_is_no_stream(engine: ScriptedEngine) -> None:
 async def test_a_refused_stream(engine: ScriptedEngine, status: int) -> None:
     """It is asked for until it comes; the engine is lost meanwhile, which is said once."""
     engine.answers["events"] = Answer(b'{"message": "no"}', status)
-    async with engine.serving(), reading(engine) as result:
-        await engine.bell.wait_for(lambda: engine.count("events") > 2)
+    async with engine.serve(), run_ingest(engine) as result:
+        await engine.changes.wait_for(lambda: engine.request_count("events") > 2)
         del engine.answers["events"]
-        await opened(engine)
-        engine.happen("a")
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
-    assert result.own() == ["engine_lost", "engine_back"]
+    assert result.relay_actions() == ["engine_lost", "engine_back"]
 
 
 async def test_the_origin_tells_history_from_news(engine: ScriptedEngine) -> None:
     """What was before the stream was opened is replayed, what is after it is live."""
     engine.record("before", ago_s=60)
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("after")
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("after")
         await result.wait_for_names("before", "after")
         assert [event.origin for event in result.routed] == [Origin.REPLAYED, Origin.LIVE]

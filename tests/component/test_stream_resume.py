@@ -6,33 +6,33 @@ from time import time_ns
 
 import pytest
 
-from relay.core.checkpoint import Bookmark, seen
-from relay.ingest.docker.buffer import Inbox, Item, Opened
+from relay.core.checkpoint import Checkpoint, encode_seen
+from relay.ingest.docker.buffer import EventBuffer, Item, StreamOpened
 from relay.ingest.docker.cursor import MARGIN_NS
-from relay.ingest.docker.engine.client import EngineClient, Greeting
-from tests.component.ingest import QUICK, reading
-from tests.component.scripted_engine import Answer, ScriptedEngine, Trouble
+from relay.ingest.docker.engine.client import EngineClient, EngineInfo
+from tests.component.ingest import QUICK, run_ingest
+from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
 
-WATCHFUL = replace(QUICK, ping_every_s=0.01, answer_s=0.3)
+WATCHFUL = replace(QUICK, ping_interval_s=0.01, answer_timeout_s=0.3)
 """Looks after its stream all the time."""
 
 
-async def opened(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.bell.wait_for(lambda: len(engine.streams) >= count)
+async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
+    await engine.changes.wait_for(lambda: len(engine.streams) >= count)
 
 
 async def test_it_resumes_from_a_margin_before_the_last_event(engine: ScriptedEngine) -> None:
     """What happened while the stream was cut comes, and what comes again is routed once."""
     engine.record("old", ago_s=300)
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a", "b")
-        position_ns = engine.last_ns()
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a", "b")
+        position_ns = engine.last_event_ns()
         await result.wait_for_names("old", "a", "b")
         engine.streams[0].cut()
-        engine.happen("c", "d")
-        await opened(engine, 2)
-        engine.happen("e")
+        engine.emit_deaths("c", "d")
+        await wait_for_streams(engine, 2)
+        engine.emit_deaths("e")
         await result.wait_for_names("old", "a", "b", "c", "d", "e")
         assert engine.streams[0].since_ns == 1
         assert engine.streams[1].since_ns == position_ns - MARGIN_NS
@@ -41,40 +41,40 @@ async def test_it_resumes_from_a_margin_before_the_last_event(engine: ScriptedEn
 async def test_many_cuts(engine: ScriptedEngine) -> None:
     """Cut after every event, none is lost and none comes twice."""
     names = [f"container-{number}" for number in range(30)]
-    async with engine.serving(), reading(engine) as result:
+    async with engine.serve(), run_ingest(engine) as result:
         for number, name in enumerate(names):
-            await opened(engine, number + 1)
-            engine.happen(name)
+            await wait_for_streams(engine, number + 1)
+            engine.emit_deaths(name)
             engine.streams[-1].cut()
         await result.wait_for_names(*names)
 
 
 async def test_a_record_that_the_cut_split(engine: ScriptedEngine) -> None:
     """Its beginning is thrown away; it comes again once, whole."""
-    async with engine.serving(), reading(engine) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         engine.streams[0].write(engine.record("split")[:40])
         engine.streams[0].cut()
-        await opened(engine, 2)
-        engine.happen("b")
+        await wait_for_streams(engine, 2)
+        engine.emit_deaths("b")
         await result.wait_for_names("a", "split", "b")
-        assert not result.digest.tally.malformed
+        assert not result.pipeline.counters.malformed
 
 
 async def test_an_engine_that_was_away(engine: ScriptedEngine) -> None:
     """It is said that it was lost and is back, and what it remembers comes."""
-    async with reading(engine) as result:
-        await result.wait_for(lambda: result.own() == ["engine_lost"])
-        async with engine.serving():
-            await opened(engine)
-            engine.happen("a")
-            await result.wait_for(lambda: result.names() == ["a"])
-        await result.wait_for(lambda: result.own().count("engine_lost") == 2)
-        engine.happen("b")
-        async with engine.serving():
+    async with run_ingest(engine) as result:
+        await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
+        async with engine.serve():
+            await wait_for_streams(engine)
+            engine.emit_deaths("a")
+            await result.wait_for(lambda: result.container_names() == ["a"])
+        await result.wait_for(lambda: result.relay_actions().count("engine_lost") == 2)
+        engine.emit_deaths("b")
+        async with engine.serve():
             await result.wait_for_names("a", "b")
-    assert result.own() == ["engine_lost", "engine_back"] * 2
+    assert result.relay_actions() == ["engine_lost", "engine_back"] * 2
 
 
 @pytest.mark.parametrize("turns", range(12))
@@ -82,8 +82,8 @@ async def test_it_ends_when_told_to_just_as_the_stream_ends(
     engine: ScriptedEngine, turns: int
 ) -> None:
     """Whichever of the two comes first by however little, it does not go on."""
-    async with engine.serving(), reading(engine):
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine):
+        await wait_for_streams(engine)
         engine.streams[0].cut()
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -91,26 +91,26 @@ async def test_it_ends_when_told_to_just_as_the_stream_ends(
 
 async def test_it_resumes_from_a_kept_cursor(engine: ScriptedEngine) -> None:
     """Another process asks from where this one was, and routes what is new."""
-    async with engine.serving():
-        async with reading(engine) as result:
-            await opened(engine)
-            engine.happen("a")
+    async with engine.serve():
+        async with run_ingest(engine) as result:
+            await wait_for_streams(engine)
+            engine.emit_deaths("a")
             await result.wait_for_names("a")
-        kept = result.bookmark
-        engine.happen("b")
-        async with reading(engine, bookmark=kept) as later:
+        kept = result.checkpoint
+        engine.emit_deaths("b")
+        async with run_ingest(engine, checkpoint=kept) as later:
             await later.wait_for_names("b")
 
 
 async def test_a_half_open_stream(engine: ScriptedEngine) -> None:
     """A ping that is never answered closes the stream; the next one goes on where it was."""
-    async with engine.serving(), reading(engine, WATCHFUL) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine, WATCHFUL) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         first = engine.streams[-1]
-        engine.answers["_ping"] = Trouble.SILENCE
-        await engine.bell.wait_for(lambda: first.closed)
+        engine.answers["_ping"] = NoAnswer.SILENCE
+        await engine.changes.wait_for(lambda: first.closed)
         engine.record("b")
         del engine.answers["_ping"]
         await result.wait_for_names("a", "b")
@@ -120,25 +120,25 @@ async def test_a_stream_that_is_silent_though_the_engine_has_events(
     engine: ScriptedEngine,
 ) -> None:
     """It is closed, and the one after it repeats what was missed."""
-    async with engine.serving(), reading(engine, WATCHFUL) as result:
-        await opened(engine)
-        engine.happen("a")
+    async with engine.serve(), run_ingest(engine, WATCHFUL) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
         first, engine.mute = engine.streams[-1], True
-        engine.happen("b")
-        await engine.bell.wait_for(lambda: first.closed)
+        engine.emit_deaths("b")
+        await engine.changes.wait_for(lambda: first.closed)
         await result.wait_for_names("a", "b")
 
 
 async def test_a_stream_that_is_rightly_silent(engine: ScriptedEngine) -> None:
     """Where the engine has nothing but what was taken in, the stream is left alone."""
-    patient = replace(WATCHFUL, answer_s=10)
-    async with engine.serving(), reading(engine, patient) as result:
-        await opened(engine)
-        engine.happen("a")
+    patient = replace(WATCHFUL, answer_timeout_s=10)
+    async with engine.serve(), run_ingest(engine, patient) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
-        asked = engine.count("history")
-        await engine.bell.wait_for(lambda: engine.count("history") > asked + 5)
+        asked = engine.request_count("history")
+        await engine.changes.wait_for(lambda: engine.request_count("history") > asked + 5)
         assert len(engine.streams) == 1
 
 
@@ -151,48 +151,48 @@ async def test_only_what_is_young_is_asked_for_beside_the_stream(engine: Scripte
 
     engine.record("before", ago_s=300)
     began_ns = engine.now_ns()
-    kept = replace(Bookmark.beginning(began_ns), recent=seen("evt_00", began_ns))
-    patient = replace(WATCHFUL, now=now, answer_s=10)
-    async with engine.serving(), reading(engine, patient, bookmark=kept) as result:
-        await opened(engine)
+    kept = replace(Checkpoint.starting_at(began_ns), recent=encode_seen("evt_00", began_ns))
+    patient = replace(WATCHFUL, now=now, answer_timeout_s=10)
+    async with engine.serve(), run_ingest(engine, patient, checkpoint=kept) as result:
+        await wait_for_streams(engine)
         away_s, engine.ahead_ns = 60, 60 * 10**9
-        engine.happen("a")
+        engine.emit_deaths("a")
         await result.wait_for_names("a")
-        asked = engine.count("history")
-        await engine.bell.wait_for(lambda: engine.count("history") > asked + 5)
+        asked = engine.request_count("history")
+        await engine.changes.wait_for(lambda: engine.request_count("history") > asked + 5)
         assert len(engine.streams) == 1
 
 
-async def openings(
+async def record_openings(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, *, local: bool, away: bool
-) -> list[Opened]:
+) -> list[StreamOpened]:
     """The two connections to an engine that is cut off in between, or gone."""
-    put, greet = Inbox.put, EngineClient.greet
-    found: list[Opened] = []
+    put, greet = EventBuffer.put, EngineClient.handshake
+    found: list[StreamOpened] = []
 
-    def spy(inbox: Inbox, item: Item) -> None:
-        if isinstance(item, Opened):
+    def spy(inbox: EventBuffer, item: Item) -> None:
+        if isinstance(item, StreamOpened):
             found.append(item)
         put(inbox, item)
 
-    async def greet_from(client: EngineClient) -> Greeting:
+    async def greet_from(client: EngineClient) -> EngineInfo:
         greeting = await greet(client)
-        assert greeting.local
-        return replace(greeting, local=local)
+        assert greeting.is_local
+        return replace(greeting, is_local=local)
 
-    monkeypatch.setattr(Inbox, "put", spy)
-    monkeypatch.setattr(EngineClient, "greet", greet_from)
-    async with reading(engine) as result:
-        await result.wait_for(lambda: result.own() == ["engine_lost"])
-        async with engine.serving():
-            await opened(engine)
+    monkeypatch.setattr(EventBuffer, "put", spy)
+    monkeypatch.setattr(EngineClient, "handshake", greet_from)
+    async with run_ingest(engine) as result:
+        await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
+        async with engine.serve():
+            await wait_for_streams(engine)
             if not away:
                 engine.streams[0].cut()
-                await opened(engine, 2)
+                await wait_for_streams(engine, 2)
         if away:
-            await result.wait_for(lambda: result.own().count("engine_lost") == 2)
-            async with engine.serving():
-                await opened(engine, 2)
+            await result.wait_for(lambda: result.relay_actions().count("engine_lost") == 2)
+            async with engine.serve():
+                await wait_for_streams(engine, 2)
     return found[:2]
 
 
@@ -204,28 +204,28 @@ async def test_whether_the_engine_is_known_to_have_been_down(
     """Nobody listened in its place, or there is no network between that could have failed."""
     first, second = [
         opening.connection
-        for opening in await openings(engine, monkeypatch, local=local, away=away)
+        for opening in await record_openings(engine, monkeypatch, local=local, away=away)
     ]
-    assert first.lost_ns is None
+    assert first.down_since_ns is None
     assert second.after_failure is away
     if not local and not away:
-        assert second.lost_ns is None
+        assert second.down_since_ns is None
     else:
-        assert second.lost_ns is not None
-        assert first.opened_ns <= second.lost_ns + 10**9
-        assert second.lost_ns <= second.opened_ns + 10**9
+        assert second.down_since_ns is not None
+        assert first.opened_ns <= second.down_since_ns + 10**9
+        assert second.down_since_ns <= second.opened_ns + 10**9
 
 
 async def test_an_engine_that_withholds_its_history(engine: ScriptedEngine) -> None:
     """A proxy that refuses the question gets the benefit of the doubt."""
-    patient = replace(WATCHFUL, answer_s=10)
+    patient = replace(WATCHFUL, answer_timeout_s=10)
     engine.answers["history"] = Answer(b"", 403)
-    async with engine.serving(), reading(engine, patient) as result:
-        await opened(engine)
+    async with engine.serve(), run_ingest(engine, patient) as result:
+        await wait_for_streams(engine)
         engine.mute = True
-        engine.happen("unheard")
-        await engine.bell.wait_for(lambda: engine.count("history") > 5)
+        engine.emit_deaths("unheard")
+        await engine.changes.wait_for(lambda: engine.request_count("history") > 5)
         engine.mute = False
-        engine.happen("heard")
+        engine.emit_deaths("heard")
         await result.wait_for_names("heard")
         assert len(engine.streams) == 1

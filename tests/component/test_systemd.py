@@ -11,20 +11,20 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.admin import health
-from relay.admin.health import Progress
-from relay.admin.status import Loading, Vitals
+from relay.admin.health import LivenessReport
+from relay.admin.status import ReloadStatus, StatusSnapshot
 from relay.config import Config
 from relay.core.errors import ConfigError
-from relay.core.shutdown import Stop
+from relay.core.shutdown import Shutdown
 from relay.daemon import run
-from relay.daemon.reload import Source
-from relay.daemon.systemd import Manager, attend
-from relay.delivery.client import Terminal
-from relay.store.faults import State
-from tests.component.daemon import configured
+from relay.daemon.reload import ConfigSource
+from relay.daemon.systemd import SystemdNotifier, notify_loop
+from relay.delivery.client import ConsoleOutput
+from relay.store.faults import StoreStatus
+from tests.component.daemon import make_config
 from tests.component.ingest import QUICK
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import PATIENCE_S
+from tests.component.wait import TIMEOUT_S
 from tests.component.webhook import Webhook
 
 WATCHDOG_S = 0.06
@@ -46,7 +46,7 @@ class Supervisor:
     async def hear(self, *lines: str) -> None:
         """Wait until a message comes that has all these lines."""
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while True:
                 message = (await loop.sock_recv(self.socket, 4096)).decode()
                 self.heard.append(message)
@@ -73,16 +73,18 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 @asynccontextmanager
 async def supervised(
-    config: Config, store: Path, supervisor: Supervisor, source: Source | None = None
-) -> AsyncIterator[Stop]:
-    stop = Stop()
+    config: Config, store: Path, supervisor: Supervisor, source: ConfigSource | None = None
+) -> AsyncIterator[Shutdown]:
+    stop = Shutdown()
     environ = {"HOME": "/", **supervisor.environ}
-    world = run.Surroundings(environ, Terminal(io.BytesIO(), colour=False), pace=QUICK)
+    world = run.Environment(
+        environ, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
+    )
     async with asyncio.TaskGroup() as tasks:
-        relay = tasks.create_task(run.run(config, store, world, stop, source))
+        relay = tasks.create_task(run.run_daemon(config, store, world, stop, source))
         yield stop
-        stop.asked.set()
-        async with asyncio.timeout(PATIENCE_S):
+        stop.requested.set()
+        async with asyncio.timeout(TIMEOUT_S):
             await asyncio.wait([relay])
 
 
@@ -90,12 +92,12 @@ async def test_from_the_start_to_the_end(
     engine: ScriptedEngine, url: str, store: Path, supervisor: Supervisor
 ) -> None:
     """Ready before any engine is there; then what it does and that it goes on; its end."""
-    async with supervised(configured(url, engine), store, supervisor) as stop:
+    async with supervised(make_config(url, engine), store, supervisor) as stop:
         await supervisor.hear("READY=1")
         await supervisor.hear("WATCHDOG=1")
-        async with engine.serving():
+        async with engine.serve():
             await supervisor.hear("STATUS=listening to 1 engine, nothing waits")
-            stop.asked.set()
+            stop.requested.set()
             await supervisor.hear("STOPPING=1")
     told = [message for message in supervisor.heard if "READY=1" in message]
     assert told == ["READY=1\nSTATUS=listening to 0 of 1 engine (not to engine-0), nothing waits"]
@@ -106,18 +108,18 @@ async def test_a_reload_is_told(
     engine: ScriptedEngine, url: str, store: Path, supervisor: Supervisor
 ) -> None:
     """Its beginning and its end, whatever comes of it; then what relay does."""
-    config, outcomes = configured(url, engine), [True, False, True]
+    config, outcomes = make_config(url, engine), [True, False, True]
 
     def read() -> Config:
         if outcomes.pop():
             return config
         raise ConfigError([])
 
-    source = Source(read)
+    source = ConfigSource(read)
     async with supervised(config, store, supervisor, source):
         await supervisor.hear("READY=1")
         while outcomes:
-            source.asked.set()
+            source.requested.set()
             await supervisor.hear("RELOADING=1")
             await supervisor.hear("READY=1")
         await supervisor.hear("WATCHDOG=1")
@@ -132,11 +134,11 @@ async def test_a_dead_webhook_and_a_dead_engine_stop_no_beat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With a delivery that gets no answer and no engine there, relay still makes progress."""
-    monkeypatch.setattr(health, "STUCK_S", 0.2)
+    monkeypatch.setattr(health, "STALLED_AFTER_S", 0.2)
     webhook.hold()
-    engine.happen("a")
-    async with supervised(configured(url, engine), store, supervisor):
-        async with engine.serving():
+    engine.emit_deaths("a")
+    async with supervised(make_config(url, engine), store, supervisor):
+        async with engine.serve():
             await webhook.wait_for(lambda whats: whats == ["a"])
         beats_s = 0.0
         while beats_s < 0.5:  # longer than a round may take
@@ -153,22 +155,22 @@ async def test_a_lane_that_hangs_stops_the_beat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Once its round lasts too long it is named in the log, and no progress is told."""
-    monkeypatch.setattr(health, "STUCK_S", 0.1)
+    monkeypatch.setattr(health, "STALLED_AFTER_S", 0.1)
     hung, free = asyncio.Event(), asyncio.Event()
 
     async def hang(_: object) -> None:
         hung.set()
         await free.wait()
 
-    monkeypatch.setattr("relay.delivery.worker.Lane._sweep", hang)
+    monkeypatch.setattr("relay.delivery.worker.DeliveryWorker._expire_old", hang)
     with capture_logs() as logs:
-        async with supervised(configured(url, engine), store, supervisor):
+        async with supervised(make_config(url, engine), store, supervisor):
             await hung.wait()
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 while not (stuck := [it for it in logs if it["event"] == "relay.stuck"]):
                     await asyncio.sleep(0.01)
             supervisor.rest()
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 while len([it for it in logs if it["event"] == "relay.stuck"]) < len(stuck) + 3:
                     await asyncio.sleep(0.01)
             assert supervisor.rest() == []
@@ -179,17 +181,17 @@ async def test_a_lane_that_hangs_stops_the_beat(
 
 async def test_ready_is_repeated_until_there_is_room(supervisor: Supervisor) -> None:
     """A manager that does not read at the moment gets it later."""
-    vitals = Vitals({}, {}, {}, State(), {}, 0, Loading(0), 0)
+    vitals = StatusSnapshot({}, {}, {}, StoreStatus(), {}, 0, ReloadStatus(0), 0)
 
     async def pending() -> dict[str, int]:
         return {}
 
-    manager = Manager(supervisor.environ)
-    while manager.tell(STATUS="x" * 4000):
+    manager = SystemdNotifier(supervisor.environ)
+    while manager.notify(STATUS="x" * 4000):
         pass
     async with asyncio.TaskGroup() as tasks:
         attending = tasks.create_task(
-            attend(manager, lambda: vitals, lambda: Progress({}, True, 0.0), pending)
+            notify_loop(manager, lambda: vitals, lambda: LivenessReport({}, True, 0.0), pending)
         )
         await supervisor.hear("READY=1")
         attending.cancel()

@@ -21,21 +21,21 @@ import pytest
 from relay.admin import server as served
 from relay.admin import tail as streaming
 from relay.admin import tap as tapped
-from relay.admin.client import NoAnswer, NobodyListens, remote_desk
-from relay.admin.control_socket import control, socket_path
-from relay.admin.operations import OwnDesk
-from relay.admin.tap import LISTENERS, Lost, Seen, Tap, Wish
+from relay.admin.client import NoDaemon, RequestFailed, connect_to_daemon
+from relay.admin.control_socket import serve_control_socket, socket_path
+from relay.admin.operations import LocalOperations
+from relay.admin.tap import MAX_SUBSCRIBERS, EventsSkipped, EventTap, TapFilter, TappedEvent
 from relay.core.event import Event
 from relay.routing.router import Verdict
-from tests.component.daemon import CONTAINERS, OWN, configured, running
-from tests.component.http_client import answering
+from tests.component.daemon import CONTAINER_ROUTE, SELF_EVENT_ROUTE, make_config, running_daemon
+from tests.component.http_client import serve_fixed_response
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import PATIENCE_S
+from tests.component.wait import TIMEOUT_S
 from tests.component.webhook import Webhook
 from tests.support.idle import idle
-from tests.unit.destinations.samples import container
+from tests.unit.destinations.samples import container_event
 
-ALL = Wish(everything=True)
+ALL = TapFilter(include_unrouted=True)
 TAIL = (sys.executable, "-m", "relay", "tail")
 
 
@@ -45,142 +45,161 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tap() -> Tap:
-    return Tap()
+def tap() -> EventTap:
+    return EventTap()
 
 
 @pytest.fixture
-def desk() -> OwnDesk:
+def desk() -> LocalOperations:
     """One that knows what time it is, which is all that is asked of it here."""
-    return OwnDesk(cast("Any", None), list, lambda: 1)
+    return LocalOperations(cast("Any", None), list, lambda: 1)
 
 
 def event(number: int, size: int = 0) -> Event:
-    return container("start", number, "c0", {"name": f"web-{number}", "long": "x" * size})
+    return container_event("start", number, "c0", {"name": f"web-{number}", "long": "x" * size})
 
 
 @asynccontextmanager
-async def tail(place: Path, wish: Wish = ALL) -> AsyncIterator[AsyncIterator[Seen | Lost]]:
-    async with remote_desk(place) as theirs, theirs.tail(wish) as lines:
+async def tail(
+    place: Path, wish: TapFilter = ALL
+) -> AsyncIterator[AsyncIterator[TappedEvent | EventsSkipped]]:
+    async with connect_to_daemon(place) as theirs, theirs.tail(wish) as lines:
         yield lines
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not holds():
             await asyncio.sleep(0.001)
 
 
-async def name(lines: AsyncIterator[Seen | Lost]) -> str | None:
+async def name(lines: AsyncIterator[TappedEvent | EventsSkipped]) -> str | None:
     """Of the next event."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         seen = await anext(lines)
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, TappedEvent)
     return seen.event.actor.name
 
 
-async def rest(lines: AsyncIterator[Seen | Lost]) -> list[Seen | Lost]:
+async def rest(
+    lines: AsyncIterator[TappedEvent | EventsSkipped],
+) -> list[TappedEvent | EventsSkipped]:
     """All that comes until the end."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         return [each async for each in lines]
 
 
-async def test_as_it_happens(tap: Tap, desk: OwnDesk, place: Path) -> None:
+async def test_as_it_happens(tap: EventTap, desk: LocalOperations, place: Path) -> None:
     """Each event arrives at once, whole, at everybody who wants it."""
-    async with control(place, desk, tap, idle), tail(place) as one, tail(place) as other:
+    async with (
+        serve_control_socket(place, desk, tap, idle),
+        tail(place) as one,
+        tail(place) as other,
+    ):
         for number in (1, 2):
-            tap.put(event(number), ())
-            assert [await anext(one), await anext(other)] == [Seen(event(number), [])] * 2
+            tap.publish(event(number), ())
+            assert [await anext(one), await anext(other)] == [TappedEvent(event(number), [])] * 2
 
 
-async def test_what_is_wanted(tap: Tap, desk: OwnDesk, place: Path) -> None:
+async def test_what_is_wanted(tap: EventTap, desk: LocalOperations, place: Path) -> None:
     """Whether all, and of which engine, is decided where it happens."""
     odd = "a&all=1#\x1b \u202eé"
-    wishes = [Wish(), ALL, Wish(engine="edge"), Wish(everything=True, engine=odd)]
-    async with control(place, desk, tap, idle), AsyncExitStack() as open_:
+    wishes = [
+        TapFilter(),
+        ALL,
+        TapFilter(engine="edge"),
+        TapFilter(include_unrouted=True, engine=odd),
+    ]
+    async with serve_control_socket(place, desk, tap, idle), AsyncExitStack() as open_:
         for wish in wishes:
             await open_.enter_async_context(tail(place, wish))
-        assert [listener.wish for listener in tap._listeners] == wishes
+        assert [listener.tap_filter for listener in tap._subscribers] == wishes
 
 
 async def test_one_that_does_not_read(
-    tap: Tap, desk: OwnDesk, place: Path, monkeypatch: pytest.MonkeyPatch
+    tap: EventTap, desk: LocalOperations, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It keeps nobody waiting, holds little, and is told how many it did not see."""
-    monkeypatch.setattr(tapped, "QUEUE_MOST", 50)
-    async with control(place, desk, tap, idle), tail(place) as slow, tail(place) as quick:
-        listener = tap._listeners[0]
+    monkeypatch.setattr(tapped, "QUEUE_LINES", 50)
+    async with (
+        serve_control_socket(place, desk, tap, idle),
+        tail(place) as slow,
+        tail(place) as quick,
+    ):
+        listener = tap._subscribers[0]
         for number in range(1, 2001):
-            tap.put(event(number, size=2000), ())
+            tap.publish(event(number, size=2000), ())
             assert await name(quick) == f"web-{number}"
             assert len(listener._lines) <= 50
-        for each in tap._listeners:
+        for each in tap._subscribers:
             each.close()
         got = await rest(slow)
-    lost = [each.count for each in got if isinstance(each, Lost)]
-    times = [each.event.time_ns for each in got if isinstance(each, Seen)]
+    lost = [each.count for each in got if isinstance(each, EventsSkipped)]
+    times = [each.event.time_ns for each in got if isinstance(each, TappedEvent)]
     assert sum(lost) + len(times) == 2000
     assert sum(lost) > 1000
     assert times == sorted(times)
     assert times[-1] == 2000
 
 
-async def test_one_too_many(tap: Tap, desk: OwnDesk, place: Path) -> None:
+async def test_one_too_many(tap: EventTap, desk: LocalOperations, place: Path) -> None:
     """It is refused in words; the others go on."""
-    async with control(place, desk, tap, idle), AsyncExitStack() as open_:
-        tails = [await open_.enter_async_context(tail(place)) for _ in range(LISTENERS)]
-        with pytest.raises(NoAnswer, match="says: 16 commands watch it already: end one"):
+    async with serve_control_socket(place, desk, tap, idle), AsyncExitStack() as open_:
+        tails = [await open_.enter_async_context(tail(place)) for _ in range(MAX_SUBSCRIBERS)]
+        with pytest.raises(RequestFailed, match="says: 16 commands watch it already: end one"):
             await tail(place).__aenter__()
-        tap.put(event(1), ())
-        assert [await name(each) for each in tails] == ["web-1"] * LISTENERS
+        tap.publish(event(1), ())
+        assert [await name(each) for each in tails] == ["web-1"] * MAX_SUBSCRIBERS
 
 
 async def test_who_goes_makes_room(
-    tap: Tap, desk: OwnDesk, place: Path, monkeypatch: pytest.MonkeyPatch
+    tap: EventTap, desk: LocalOperations, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Soon, though nothing happens."""
-    monkeypatch.setattr(streaming, "LOOK_EVERY_S", 0.001)
-    async with control(place, desk, tap, idle):
+    monkeypatch.setattr(streaming, "CLIENT_CHECK_S", 0.001)
+    async with serve_control_socket(place, desk, tap, idle):
         async with tail(place), tail(place):
-            assert tap.listeners == 2
-        await until(lambda: tap.listeners == 0)
+            assert tap.subscriber_count == 2
+        await until(lambda: tap.subscriber_count == 0)
 
 
-async def test_the_end_of_relay(tap: Tap, desk: OwnDesk, place: Path) -> None:
+async def test_the_end_of_relay(tap: EventTap, desk: LocalOperations, place: Path) -> None:
     """The last events arrive, and then it is over."""
-    serving = control(place, desk, tap, idle)
+    serving = serve_control_socket(place, desk, tap, idle)
     await serving.__aenter__()
     async with tail(place) as lines:
-        tap.put(event(1), ())
+        tap.publish(event(1), ())
         await serving.__aexit__(None, None, None)
-        assert await rest(lines) == [Seen(event(1), [])]
+        assert await rest(lines) == [TappedEvent(event(1), [])]
 
 
 async def test_the_end_waits_for_nobody(
-    tap: Tap, desk: OwnDesk, place: Path, monkeypatch: pytest.MonkeyPatch
+    tap: EventTap, desk: LocalOperations, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many do not read."""
-    monkeypatch.setattr(served, "CLOSE_S", 3600)
-    serving = control(place, desk, tap, idle)
+    monkeypatch.setattr(served, "SHUTDOWN_TIMEOUT_S", 3600)
+    serving = serve_control_socket(place, desk, tap, idle)
     await serving.__aenter__()
     async with AsyncExitStack() as open_:
-        for _ in range(LISTENERS):
+        for _ in range(MAX_SUBSCRIBERS):
             await open_.enter_async_context(tail(place))
         for number in range(1, 1001):
-            tap.put(event(number, size=2000), ())
+            tap.publish(event(number, size=2000), ())
             await asyncio.sleep(0)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             await serving.__aexit__(None, None, None)
-        assert tap.listeners == 0
+        assert tap.subscriber_count == 0
 
 
-async def test_relay_ends_before_it_is_asked(tap: Tap, desk: OwnDesk, place: Path) -> None:
+async def test_relay_ends_before_it_is_asked(
+    tap: EventTap, desk: LocalOperations, place: Path
+) -> None:
     """That is as if none had been there."""
-    serving = control(place, desk, tap, idle)
+    serving = serve_control_socket(place, desk, tap, idle)
     await serving.__aenter__()
-    async with remote_desk(place) as theirs:
+    async with connect_to_daemon(place) as theirs:
         await serving.__aexit__(None, None, None)
-        with pytest.raises(NobodyListens):
+        with pytest.raises(NoDaemon):
             await theirs.tail(ALL).__aenter__()
 
 
@@ -195,8 +214,8 @@ async def test_relay_breaks_off(place: Path) -> None:
             writer.write(head % len(body) + body)
         writer.close()
 
-    async with await asyncio.start_unix_server(answer, place), remote_desk(place) as theirs:
-        with pytest.raises(NoAnswer, match="broke off: "):
+    async with await asyncio.start_unix_server(answer, place), connect_to_daemon(place) as theirs:
+        with pytest.raises(RequestFailed, match="broke off: "):
             await theirs.tail(ALL).__aenter__()
 
 
@@ -209,8 +228,8 @@ async def test_relay_breaks_off(place: Path) -> None:
 )
 async def test_another_version(place: Path, status: int, body: bytes, words: str) -> None:
     """One that does not know how is told from one that has nothing to say."""
-    async with answering(place, status, body):
-        with pytest.raises(NoAnswer, match=words):
+    async with serve_fixed_response(place, status, body):
+        with pytest.raises(RequestFailed, match=words):
             async with tail(place) as lines:
                 await anext(lines)
 
@@ -222,15 +241,15 @@ async def test_what_the_daemon_decides(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
     """Its engines' events and its own, as it routes them, up to its last."""
-    routes = f"{{name: dropped, match: {{name: noise}}, drop: true}}, {CONTAINERS}, {OWN}"
-    config = configured(url, engine, routes=routes)
+    routes = f"{{name: dropped, match: {{name: noise}}, drop: true}}, {CONTAINER_ROUTE}, {SELF_EVENT_ROUTE}"
+    config = make_config(url, engine, routes=routes)
     async with AsyncExitStack() as open_:
-        async with engine.serving(), running(config, store):
-            await engine.bell.wait_for(lambda: bool(engine.streams))
+        async with engine.serve(), running_daemon(config, store):
+            await engine.changes.wait_for(lambda: bool(engine.streams))
             place = socket_path(store)
-            sent = await open_.enter_async_context(tail(place, Wish()))
+            sent = await open_.enter_async_context(tail(place, TapFilter()))
             everything = await open_.enter_async_context(tail(place))
-            engine.happen("noise", "web")
+            engine.emit_deaths("noise", "web")
             await webhook.wait_for(lambda whats: "web" in whats)
         shown = [
             [
@@ -240,7 +259,7 @@ async def test_what_the_daemon_decides(
                     [(said.route, said.verdict) for said in it.routes],
                 )
                 for it in await rest(lines)
-                if isinstance(it, Seen)
+                if isinstance(it, TappedEvent)
             ]
             for lines in (sent, everything)
         ]
@@ -263,16 +282,16 @@ def config(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def command(
-    tap: Tap, config: Path, *arguments: str, stdout: int = PIPE
+    tap: EventTap, config: Path, *arguments: str, stdout: int = PIPE
 ) -> AsyncIterator[Process]:
     """The command, once it watches; afterwards it has ended by itself."""
     process = await asyncio.create_subprocess_exec(
         *TAIL, "--config", str(config), *arguments, stdout=stdout, stderr=PIPE
     )
     try:
-        await until(lambda: tap.listeners == 1)
+        await until(lambda: tap.subscriber_count == 1)
         yield process
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             await process.wait()
     finally:
         if process.returncode is None:
@@ -282,7 +301,7 @@ async def command(
 
 async def printed(process: Process) -> str:
     assert process.stdout is not None
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         return (await process.stdout.readline()).decode()
 
 
@@ -293,34 +312,42 @@ async def complaint(process: Process) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_somebody_ends_it(
-    tap: Tap, desk: OwnDesk, place: Path, config: Path, number: signal.Signals
+    tap: EventTap, desk: LocalOperations, place: Path, config: Path, number: signal.Signals
 ) -> None:
     """Lines as they come, until then; it says nothing about that and ends with 0."""
-    async with control(place, desk, tap, idle), command(tap, config, "--all") as tailing:
-        tap.put(event(10**18), ())
+    async with (
+        serve_control_socket(place, desk, tap, idle),
+        command(tap, config, "--all") as tailing,
+    ):
+        tap.publish(event(10**18), ())
         line = "01:46:40Z container start web-1000000000000000000 → no route takes it\n"
         assert await printed(tailing) == line
         tailing.send_signal(number)
     assert (tailing.returncode, await complaint(tailing)) == (0, "")
 
 
-async def test_json_lines(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
+async def test_json_lines(tap: EventTap, desk: LocalOperations, place: Path, config: Path) -> None:
     """For programs."""
-    async with control(place, desk, tap, idle), command(tap, config, "--all", "--json") as tailing:
-        tap.put(event(10**18), ())
+    async with (
+        serve_control_socket(place, desk, tap, idle),
+        command(tap, config, "--all", "--json") as tailing,
+    ):
+        tap.publish(event(10**18), ())
         assert json.loads(await printed(tailing))["event"]["action"] == "start"
         tailing.terminate()
 
 
-async def test_on_a_terminal(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
+async def test_on_a_terminal(
+    tap: EventTap, desk: LocalOperations, place: Path, config: Path
+) -> None:
     """In colour; not as JSON."""
     for form, coloured in ([], True), (["--json"], False):
         ours, theirs = pty.openpty()
         async with (
-            control(place, desk, tap, idle),
+            serve_control_socket(place, desk, tap, idle),
             command(tap, config, "--all", *form, stdout=theirs) as tailing,
         ):
-            tap.put(event(10**18), ())
+            tap.publish(event(10**18), ())
             shown = await asyncio.to_thread(os.read, ours, 4096)
             tailing.terminate()
         os.close(ours)
@@ -329,9 +356,9 @@ async def test_on_a_terminal(tap: Tap, desk: OwnDesk, place: Path, config: Path)
         assert (b"\x1b" in shown) is coloured
 
 
-async def test_relay_ends(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
+async def test_relay_ends(tap: EventTap, desk: LocalOperations, place: Path, config: Path) -> None:
     """It says so, with exit code 1."""
-    serving = control(place, desk, tap, idle)
+    serving = serve_control_socket(place, desk, tap, idle)
     await serving.__aenter__()
     async with command(tap, config) as tailing:
         await serving.__aexit__(None, None, None)
@@ -339,17 +366,22 @@ async def test_relay_ends(tap: Tap, desk: OwnDesk, place: Path, config: Path) ->
     assert await complaint(tailing) == f"relay: the relay that listened at {place} ended\n"
 
 
-async def test_nobody_reads_it_any_more(tap: Tap, desk: OwnDesk, place: Path, config: Path) -> None:
+async def test_nobody_reads_it_any_more(
+    tap: EventTap, desk: LocalOperations, place: Path, config: Path
+) -> None:
     """It ends with what it is piped into, though nothing more happens, and says nothing."""
     ours, theirs = os.pipe()
-    async with control(place, desk, tap, idle), command(tap, config, stdout=theirs) as tailing:
+    async with (
+        serve_control_socket(place, desk, tap, idle),
+        command(tap, config, stdout=theirs) as tailing,
+    ):
         os.close(theirs)
         os.close(ours)
     assert (tailing.returncode, await complaint(tailing)) == (0, "")
 
 
 async def test_a_terminal_that_was_paused(
-    tap: Tap, desk: OwnDesk, place: Path, config: Path
+    tap: EventTap, desk: LocalOperations, place: Path, config: Path
 ) -> None:
     """Whoever ends it then does not wait for the terminal."""
     ours, theirs = os.pipe()
@@ -360,12 +392,12 @@ async def test_a_terminal_that_was_paused(
         return held >= room - PIPE_BUF
 
     async with (
-        control(place, desk, tap, idle),
+        serve_control_socket(place, desk, tap, idle),
         command(tap, config, "--all", "--json", stdout=theirs) as tailing,
     ):
         os.close(theirs)
         for number in (1, 2, 3):
-            tap.put(event(number, size=room), ())
+            tap.publish(event(number, size=room), ())
         await until(full)
         tailing.terminate()
     os.close(ours)

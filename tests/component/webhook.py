@@ -8,19 +8,19 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.component.wait import Bell
+from tests.component.wait import ChangeSignal
 from tests.support.loopback import on_loopback
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ReceivedNotification:
     """One notification that came."""
 
     id: str
     event: dict[str, Any]
 
     @property
-    def what(self) -> str:
+    def summary(self) -> str:
         """The container that the event tells of, or what happened to relay."""
         own = self.event["type"] == "relay"
         return str(self.event["action"] if own else self.event["actor"]["name"])
@@ -30,34 +30,34 @@ class Webhook:
     """Answers at once, unless it was told to hold its answers back."""
 
     def __init__(self) -> None:
-        self.taken: list[Taken] = []
+        self.received: list[ReceivedNotification] = []
         """Every notification, in order, answered or not."""
-        self.counts: list[int] = []
+        self.request_sizes: list[int] = []
         """How many of them were in each request."""
         self.status = 204
         """What it answers, with these headers."""
         self.headers: dict[str, str] = {}
-        self._bell = Bell()
-        self._free = asyncio.Event()
-        self._free.set()
-        self._held: tuple[str, ...] = ()
+        self._changed = ChangeSignal()
+        self._released = asyncio.Event()
+        self._released.set()
+        self._held_summaries: tuple[str, ...] = ()
 
     def hold(self, *whats: str) -> None:
         """Answer nothing from now on, or nothing that tells of these."""
-        self._held = whats
-        self._free.clear()
+        self._held_summaries = whats
+        self._released.clear()
 
     def release(self) -> None:
         """Answer all that waits, and what comes from now on."""
-        self._free.set()
+        self._released.set()
 
-    async def wait_for(self, holds: Callable[[list[str]], bool]) -> None:
+    async def wait_for(self, condition: Callable[[list[str]], bool]) -> None:
         """Return once it holds of what was taken."""
-        await self._bell.wait_for(lambda: holds(self.whats()))
+        await self._changed.wait_for(lambda: condition(self.summaries()))
 
-    def whats(self) -> list[str]:
+    def summaries(self) -> list[str]:
         """What the requests tell of, in order."""
-        return [taken.what for taken in self.taken]
+        return [taken.summary for taken in self.received]
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -73,10 +73,10 @@ class Webhook:
     async def _hook(self, request: web.Request) -> web.Response:
         body = await request.json()
         documents = body if isinstance(body, list) else [body]
-        came = [Taken(each["id"], *each["events"]) for each in documents]
-        self.taken += came
-        self.counts.append(len(came))
-        self._bell.ring()
-        if not self._held or any(taken.what in self._held for taken in came):
-            await self._free.wait()
+        came = [ReceivedNotification(each["id"], *each["events"]) for each in documents]
+        self.received += came
+        self.request_sizes.append(len(came))
+        self._changed.notify()
+        if not self._held_summaries or any(taken.summary in self._held_summaries for taken in came):
+            await self._released.wait()
         return web.Response(status=self.status, headers=self.headers)

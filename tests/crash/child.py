@@ -1,4 +1,4 @@
-"""A process that has relay loaded and forks a child for each life; see `Zygote` for its other end.
+"""A process that has relay loaded and forks a child for each life; see `ForkServer` for its other end.
 
 It reads lines from its standard input: an `Order` begins a life, `STOP` and `KILL` end it, and the
 end of the input ends everything. For each life it answers one line: how it ended.
@@ -23,7 +23,7 @@ STOP = b"stop"
 KILL = b"kill"
 
 
-SHORTER = ((reconciler, "GRACE_S", 0.3), (deliveries, "HOLD_NS", 1_000_000_000))
+SHORTENED_WAITS = ((reconciler, "GRACE_S", 0.3), (deliveries, "HOLD_NS", 1_000_000_000))
 """Waits in place of relay's own, a second and three, which every life would wait for anew."""
 
 
@@ -32,7 +32,7 @@ class Order(msgspec.Struct, frozen=True):
 
     config: str
     """The configuration's path; its folder is all that this relay knows of the world."""
-    life: int
+    lifetime: int
     """Its number, for the configuration to refer to as ``${LIFE}``."""
     point: str | None = None
     """Where it is killed; None for a life that is not."""
@@ -43,27 +43,27 @@ class Order(msgspec.Struct, frozen=True):
 def main() -> None:
     """Serve orders until there are no more."""
     gc.freeze()  # what is loaded stays in pages that are shared with the children
-    for line in iter(_line, b""):
+    for line in iter(_read_line, b""):
         if line not in (STOP, KILL):  # which came too late: it had ended by itself
-            _serve(msgspec.json.decode(line, type=Order))
+            _run_child(msgspec.json.decode(line, type=Order))
 
 
-def _serve(order: Order) -> None:
+def _run_child(order: Order) -> None:
     child = os.fork()
     if child == 0:
-        _live(order)
-    _watch(child)
+        _run_relay(order)
+    _wait(child)
     _, status = os.waitpid(child, 0)
     os.write(sys.stdout.fileno(), b"%d\n" % os.waitstatus_to_exitcode(status))
 
 
-def _watch(child: int) -> None:
+def _wait(child: int) -> None:
     """Return when the child has ended; until then do to it what is asked for."""
     ended = os.pidfd_open(child)
     try:
         while ended not in (ready := select.select([ended, sys.stdin.fileno()], [], [])[0]):
             assert ready
-            line = _line()
+            line = _read_line()
             os.kill(child, signal.SIGTERM if line == STOP else signal.SIGKILL)
             if not line:
                 return
@@ -71,7 +71,7 @@ def _watch(child: int) -> None:
         os.close(ended)
 
 
-def _line() -> bytes:
+def _read_line() -> bytes:
     """The next line; empty at the end. Not one byte more is read, so that `select` tells."""
     line = b""
     while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
@@ -79,12 +79,12 @@ def _line() -> bytes:
     return line
 
 
-def _live(order: Order) -> None:
+def _run_relay(order: Order) -> None:
     """Be relay; never returns."""
     code = 70
     try:
-        _settle_in(Path(order.config).parent, order.life)
-        for module, name, value in SHORTER:
+        _set_up(Path(order.config).parent, order.lifetime)
+        for module, name, value in SHORTENED_WAITS:
             setattr(module, name, value)
         if order.point is not None:
             arm(BY_NAME[order.point], order.hit)
@@ -98,10 +98,10 @@ def _live(order: Order) -> None:
         os._exit(code)
 
 
-def _settle_in(folder: Path, life: int) -> None:
+def _set_up(folder: Path, lifetime: int) -> None:
     """Have nothing of the parent's, and a log."""
     os.environ.clear()
-    os.environ |= {"HOME": str(folder), "LIFE": str(life)}
+    os.environ |= {"HOME": str(folder), "LIFE": str(lifetime)}
     os.chdir(folder)
     nothing = os.open(os.devnull, os.O_RDWR)
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

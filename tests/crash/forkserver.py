@@ -13,7 +13,7 @@ from tests.crash.child import KILL, STOP, Order
 REPOSITORY = Path(__file__).parents[2]
 
 
-class Zygote:
+class ForkServer:
     """One such process; it has one child at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -22,7 +22,7 @@ class Zygote:
         self._orders = process.stdin
         self._answers = process.stdout
 
-    async def live(self, order: Order) -> int:
+    async def run(self, order: Order) -> int:
         """One life; its exit code, or minus the number of the signal that killed it."""
         self._write(msgspec.json.encode(order))
         answer = await self._answers.readline()
@@ -42,7 +42,7 @@ class Zygote:
 
 
 @asynccontextmanager
-async def zygote() -> AsyncIterator[Zygote]:
+async def fork_server() -> AsyncIterator[ForkServer]:
     """One, and the end of it and its child."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -53,7 +53,7 @@ async def zygote() -> AsyncIterator[Zygote]:
         cwd=REPOSITORY,
     )
     try:
-        yield Zygote(process)
+        yield ForkServer(process)
     finally:
         assert process.stdin is not None
         process.stdin.close()

@@ -28,16 +28,16 @@ class Point:
     """A place in relay's work."""
 
     name: str
-    where: str
+    target: str
     """A function as ``module:qualified.name``, or a part of the SQL of a statement."""
     moment: Moment
-    most: int
+    expected_hits: int
     """So many times at least a run of some twenty events gets there, about."""
 
     @property
     def is_call(self) -> bool:
         """Whether it is at a function, and not at a statement."""
-        return ":" in self.where
+        return ":" in self.target
 
 
 _CALLS = {
@@ -45,33 +45,33 @@ _CALLS = {
     # Before BEGIN, and after COMMIT but before anybody is told.
     "store.transact": ("relay.store.writer:_transact", 10),
     "outbox.pending": ("relay.store.outbox:SqliteOutbox.pending", 1),
-    "outbox.bookmark": ("relay.store.outbox:SqliteOutbox.bookmark", 1),
+    "outbox.bookmark": ("relay.store.outbox:SqliteOutbox.checkpoint", 1),
     "outbox.containers": ("relay.store.outbox:SqliteOutbox.containers", 1),
-    "outbox.take_in": ("relay.store.outbox:SqliteOutbox.take_in", 3),
+    "outbox.take_in": ("relay.store.outbox:SqliteOutbox.commit", 3),
     "outbox.enrich": ("relay.store.outbox:SqliteOutbox.enrich", 4),
-    "outbox.due": ("relay.store.outbox:SqliteOutbox.due", 6),
-    "outbox.settle": ("relay.store.outbox:SqliteOutbox.settle", 20),
-    "engine.greet": ("relay.ingest.docker.engine.client:EngineClient.greet", 1),
-    "inbox.put_records": ("relay.ingest.docker.buffer:Inbox.put_records", 2),
+    "outbox.due": ("relay.store.outbox:SqliteOutbox.fetch_due", 6),
+    "outbox.settle": ("relay.store.outbox:SqliteOutbox.ack", 20),
+    "engine.greet": ("relay.ingest.docker.engine.client:EngineClient.handshake", 1),
+    "inbox.put_records": ("relay.ingest.docker.buffer:EventBuffer.put_records", 2),
     # Of the word that the stream is open, and then of a look at the containers.
-    "inbox.put": ("relay.ingest.docker.buffer:Inbox.put", 2),
-    "inbox.take": ("relay.ingest.docker.buffer:Inbox.take", 2),
-    "inbox.close": ("relay.ingest.docker.buffer:Inbox.close", 1),
+    "inbox.put": ("relay.ingest.docker.buffer:EventBuffer.put", 2),
+    "inbox.take": ("relay.ingest.docker.buffer:EventBuffer.take", 2),
+    "inbox.close": ("relay.ingest.docker.buffer:EventBuffer.close", 1),
     "cursor.admit": ("relay.ingest.docker.cursor:Cursor.admit", 12),
-    "reconcile.look": ("relay.ingest.docker.reconciler:Reconciler._look", 1),
-    "chronicle.look": ("relay.ingest.docker.containers.tracker:Chronicle.look", 1),
-    "contact.sightings": ("relay.ingest.docker.engine.inspector:Contact.sightings", 3),
-    "enrich.ask": ("relay.ingest.docker.enrichment:Enricher._ask", 4),
-    "digest.since": ("relay.ingest.docker.pipeline:Digest.since_ns", 1),
-    "digest.read": ("relay.ingest.docker.pipeline:Digest.read", 2),
-    "digest.questions": ("relay.ingest.docker.pipeline:Digest.questions", 2),
-    "digest.take_in": ("relay.ingest.docker.pipeline:Digest.take_in", 2),
-    "channel.post": ("relay.delivery.client:Channel.post", 20),
+    "reconcile.look": ("relay.ingest.docker.reconciler:Reconciler._reconcile", 1),
+    "chronicle.look": ("relay.ingest.docker.containers.tracker:ContainerTracker.on_snapshot", 1),
+    "contact.sightings": ("relay.ingest.docker.engine.inspector:Inspector.inspect_many", 3),
+    "enrich.ask": ("relay.ingest.docker.enrichment:Enricher._include", 4),
+    "digest.since": ("relay.ingest.docker.pipeline:EventPipeline.since_ns", 1),
+    "digest.read": ("relay.ingest.docker.pipeline:EventPipeline.parse", 2),
+    "digest.questions": ("relay.ingest.docker.pipeline:EventPipeline.containers_to_inspect", 2),
+    "digest.take_in": ("relay.ingest.docker.pipeline:EventPipeline.process", 2),
+    "channel.post": ("relay.delivery.client:DestinationClient.send_rendered", 20),
     "http.send": ("relay.delivery.http.sender:HttpSender.send", 16),
     # Of a request that is on its way, the engine's among them.
     "http.answer": ("aiohttp:ClientResponse.start", 20),
-    "terminal.send": ("relay.delivery.console:TerminalSender.send", 10),
-    "lane.stop": ("relay.delivery.worker:Lane.stop", 3),
+    "terminal.send": ("relay.delivery.console:ConsoleSender.send", 10),
+    "lane.stop": ("relay.delivery.worker:DeliveryWorker.stop", 3),
 }
 """Before and after each of these calls, with how often it is made at least, about."""
 
@@ -103,10 +103,10 @@ POINTS = (
 )
 """All of them."""
 
-LOOKS = frozenset(point for point in POINTS if "look" in point.name)
+SNAPSHOT_POINTS = frozenset(point for point in POINTS if "look" in point.name)
 """Those at a look at the containers, which shows what no event told."""
 
-ENRICHING = frozenset(point for point in POINTS if "enrich" in point.name)
+ENRICH_POINTS = frozenset(point for point in POINTS if "enrich" in point.name)
 """Those at what is done for routes that include more than the event."""
 
 BY_NAME = {point.name: point for point in POINTS}
@@ -114,25 +114,25 @@ BY_NAME = {point.name: point for point in POINTS}
 
 def arm(point: Point, hit: int) -> None:
     """From now on kill this process when it gets to the point for the ``hit``-th time."""
-    reached = _Fuse(hit).reached
+    reached = _Countdown(hit).count_down
     if point.is_call:
         _wrap(point, reached)
     else:
-        _trace(point.where, reached)
+        _trace(point.target, reached)
 
 
-class _Fuse:
+class _Countdown:
     def __init__(self, hit: int) -> None:
         self._left = hit
 
-    def reached(self) -> None:
+    def count_down(self) -> None:
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _wrap(point: Point, reached: Callable[[], None]) -> None:
-    module, _, path = point.where.partition(":")
+    module, _, path = point.target.partition(":")
     *owners, name = path.split(".")
     owner = resolve_name(":".join([module, *owners]) if owners else module)
     setattr(owner, name, _wrapped(attrgetter(name)(owner), point.moment, reached))

@@ -5,6 +5,6 @@ from pathlib import Path
 ENGINES = ("docker20", "docker26")
 
 
-def lines(engine: str) -> list[bytes]:
+def read_records(engine: str) -> list[bytes]:
     """The records of one engine's stream."""
     return Path(__file__).with_name(f"{engine}.jsonl").read_bytes().splitlines()

@@ -1,8 +1,8 @@
 """A relay in which nothing is stuck, for there is nothing."""
 
-from relay.admin.health import Progress
+from relay.admin.health import LivenessReport
 
 
-def idle() -> Progress:
+def idle() -> LivenessReport:
     """How its loops are."""
-    return Progress({}, store_lives=True, store_waited_s=0.0)
+    return LivenessReport({}, store_is_alive=True, store_wait_s=0.0)

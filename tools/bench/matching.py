@@ -6,7 +6,7 @@ import sys
 from time import perf_counter, process_time
 
 from relay.config import Route
-from relay.ingest.docker.engine.parser import Malformed, parse
+from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.routing.router import Router
 from tools.bench.candidates import routes
 from tools.bench.events import Kind, line
@@ -22,8 +22,8 @@ def match_us(count: int) -> float:
 
 def _measured(count: int) -> float:
     router = Router([Route.model_validate(route) for route in routes(count)])
-    event = parse(line(Kind.WANTED, 0, 0, 10**18), engine="e", host="h", live_from_ns=0)
-    assert not isinstance(event, Malformed)
+    event = parse_event(line(Kind.WANTED, 0, 0, 10**18), engine="e", host="h", live_from_ns=0)
+    assert not isinstance(event, InvalidRecord)
     assert len(router.route(event)) == 1
     times, begun_s, cpu_s = 0, perf_counter(), process_time()
     while perf_counter() < begun_s + ENOUGH_S:

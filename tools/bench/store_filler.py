@@ -3,10 +3,10 @@
 from pathlib import Path
 from time import time_ns
 
-from relay.core.notification import notify
-from relay.ingest.docker.engine.parser import Malformed, parse
+from relay.core.notification import build_notification
+from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.store import enqueue
-from relay.store.database import StoreFile
+from relay.store.database import DatabaseFile
 from tools.bench.events import Kind, line
 
 AT_ONCE = 50_000
@@ -14,8 +14,8 @@ AT_ONCE = 50_000
 
 def fill(path: Path, count: int) -> None:
     """Make a store in which so many deliveries wait. Nothing is synced: if it fails, begin anew."""
-    place, now_ns = StoreFile(path, lambda _: None), time_ns()
-    connection, how = place.open(), enqueue.Adding(now_ns)
+    place, now_ns = DatabaseFile(path, lambda _: None), time_ns()
+    connection, how = place.open(), enqueue.EnqueueOptions(now_ns)
     try:
         connection.execute("PRAGMA synchronous = OFF")
         for first in range(0, count, AT_ONCE):
@@ -23,9 +23,9 @@ def fill(path: Path, count: int) -> None:
             written = []
             for number in range(first, min(first + AT_ONCE, count)):
                 record = line(Kind.WANTED, number, 0, now_ns + number)
-                event = parse(record, engine="here", host="node-1", live_from_ns=0)
-                assert not isinstance(event, Malformed)
-                written.append(enqueue.write(notify("route-0", event), ["sink"], how))
+                event = parse_event(record, engine="here", host="node-1", live_from_ns=0)
+                assert not isinstance(event, InvalidRecord)
+                written.append(enqueue.prepare(build_notification("route-0", event), ["sink"], how))
             enqueue.add(written, connection)
             connection.execute("COMMIT")
     finally:

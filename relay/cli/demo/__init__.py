@@ -7,7 +7,7 @@ import sys
 import click
 
 from relay.admin import logs
-from relay.cli.demo.play import narrator, play
+from relay.cli.demo.play import make_narrator, play
 
 
 @click.command()
@@ -19,5 +19,5 @@ def demo() -> None:
     fails once, so that resume and retry are seen.
     """
     logs.configure(sys.stderr, level=logging.ERROR)
-    if not asyncio.run(play(narrator())):
+    if not asyncio.run(play(make_narrator())):
         raise SystemExit(1)

@@ -11,14 +11,14 @@ from typing import Any
 
 from aiohttp import web
 
-Say = Callable[[str, str], None]
+Narrate = Callable[[str, str], None]
 """Tells who did what."""
 
-STEP_S = 0.06
+EVENT_INTERVAL_S = 0.06
 """The pause between two events."""
 
 
-def recorded() -> list[dict[str, Any]]:
+def load_recording() -> list[dict[str, Any]]:
     """What a Docker 26.1 engine said while containers came, failed and went."""
     lines = files(__package__).joinpath("stream.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
@@ -27,32 +27,32 @@ def recorded() -> list[dict[str, Any]]:
 class RecordedEngine:
     """Plays events, each with the time at which it is played."""
 
-    def __init__(self, events: Sequence[dict[str, Any]], say: Say) -> None:
+    def __init__(self, events: Sequence[dict[str, Any]], say: Narrate) -> None:
         self._events = events
-        self._say = say
+        self._narrate = say
         self._history: list[tuple[int, bytes]] = []
         self._streams: set[asyncio.Queue[bytes | None]] = set()
-        self._heard = asyncio.Event()
+        self._has_client = asyncio.Event()
         self.repeated = 0
         """Events that were sent again because relay asked for them."""
 
     async def play(self, cut: range) -> None:
         """Play all events once somebody listens; those numbered in ``cut`` while nobody can."""
-        await self._heard.wait()
+        await self._has_client.wait()
         for number, event in enumerate(self._events):
             if number == cut.start:
-                self._cut(len(cut))
+                self._cut_streams(len(cut))
             if number not in cut:
-                await asyncio.sleep(STEP_S)
-            self._happen(event)
+                await asyncio.sleep(EVENT_INTERVAL_S)
+            self._emit(event)
 
-    def _cut(self, unseen: int) -> None:
-        self._say("engine", f"cuts the stream, and {unseen} events happen while nobody listens")
+    def _cut_streams(self, unseen: int) -> None:
+        self._narrate("engine", f"cuts the stream, and {unseen} events happen while nobody listens")
         for stream in self._streams:
             stream.put_nowait(None)
         self._streams.clear()
 
-    def _happen(self, event: dict[str, Any]) -> None:
+    def _emit(self, event: dict[str, Any]) -> None:
         now_ns = time_ns()
         stamped = {**event, "time": now_ns // 1_000_000_000, "timeNano": now_ns}
         line = json.dumps(stamped).encode() + b"\n"
@@ -62,15 +62,15 @@ class RecordedEngine:
         if event["Action"] in ("die", "oom") or event["Action"].startswith("health_status"):
             attributes = event["Actor"]["Attributes"]
             code = f", exit code {attributes['exitCode']}" if "exitCode" in attributes else ""
-            self._say("engine", f"{attributes['name']}: {event['Action']}{code}")
+            self._narrate("engine", f"{attributes['name']}: {event['Action']}{code}")
 
-    async def _ping(self, _: web.Request) -> web.Response:
+    async def _serve_ping(self, _: web.Request) -> web.Response:
         return web.Response(text="OK", headers={"Api-Version": "1.45"})
 
-    async def _info(self, _: web.Request) -> web.Response:
+    async def _serve_info(self, _: web.Request) -> web.Response:
         return web.json_response({"Name": "demo-host"})
 
-    async def _asked(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_events(self, request: web.Request) -> web.StreamResponse:
         seconds, _, nanos = request.query["since"].partition(".")
         since_ns = int(seconds) * 1_000_000_000 + int(nanos)
         past = [line for time, line in self._history if time >= since_ns]
@@ -81,9 +81,9 @@ class RecordedEngine:
     async def _stream(self, request: web.Request, past: list[bytes]) -> web.StreamResponse:
         stream: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._streams.add(stream)
-        self._heard.set()
+        self._has_client.set()
         self.repeated += len(past)
-        self._say(
+        self._narrate(
             "relay",
             f"listens to the engine, which repeats {len(past)} events"
             if past
@@ -98,12 +98,12 @@ class RecordedEngine:
         return response
 
     @asynccontextmanager
-    async def serving(self, socket: Path) -> AsyncIterator[None]:
+    async def serve(self, socket: Path) -> AsyncIterator[None]:
         """Serve the API on a Unix socket."""
         app = web.Application()
-        app.router.add_get("/_ping", self._ping)
-        app.router.add_get("/{version}/info", self._info)
-        app.router.add_get("/{version}/events", self._asked)
+        app.router.add_get("/_ping", self._serve_ping)
+        app.router.add_get("/{version}/info", self._serve_info)
+        app.router.add_get("/{version}/events", self._serve_events)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.UnixSite(runner, str(socket)).start()

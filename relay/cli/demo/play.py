@@ -10,21 +10,21 @@ from time import monotonic
 import click
 import msgspec
 
-from relay.cli.demo.engine import RecordedEngine, Say, recorded
+from relay.cli.demo.engine import Narrate, RecordedEngine, load_recording
 from relay.cli.demo.receiver import Receiver
 from relay.config import Config, parse
-from relay.core.checkpoint import Bookmark
-from relay.core.shutdown import Stop
+from relay.core.checkpoint import Checkpoint
+from relay.core.shutdown import Shutdown
 from relay.daemon import run
-from relay.delivery.client import Terminal
+from relay.delivery.client import ConsoleOutput
 from relay.ingest.docker.buffer import Connection, Record
-from relay.ingest.docker.pipeline import Digest
+from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.router import Router
 
-LIMIT_S = 8
+TIMEOUT_S = 8
 """How long to wait for what is expected before it counts as lost."""
 
-CUT_AT = "failed"
+CUT_CONTAINER = "failed"
 """The stream is cut when this container starts, so that its death is missed live."""
 
 CONFIGURATION = """
@@ -46,53 +46,55 @@ routes:
 """
 
 
-async def play(say: Say) -> bool:
+async def play(say: Narrate) -> bool:
     """Play it through; whether all that was expected came, and came once."""
-    events = recorded()
+    events = load_recording()
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
         socket = Path(folder) / "engine.sock"
         engine = RecordedEngine(events, say)
-        expected = _expected(events)
+        expected = _count_expected(events)
         receiver = Receiver(expected, say)
-        async with receiver.serving() as url, engine.serving(socket):
+        async with receiver.serve() as url, engine.serve(socket):
             text = CONFIGURATION.format(socket=socket, url=url)
             config = parse(text, file="demo", environ={}, folder=Path(folder))
-            await _run(config, Path(folder) / "relay.db", engine, receiver)
-    return _summary(say, len(events), expected, engine, receiver)
+            await _run_daemon(config, Path(folder) / "relay.db", engine, receiver)
+    return _narrate_summary(say, len(events), expected, engine, receiver)
 
 
-async def _run(config: Config, store: Path, engine: RecordedEngine, receiver: Receiver) -> None:
+async def _run_daemon(
+    config: Config, store: Path, engine: RecordedEngine, receiver: Receiver
+) -> None:
     """The daemon, between the engine and the receiver, until all has come."""
-    stop = Stop()
-    world = run.Surroundings(os.environ, terminal=Terminal(io.BytesIO(), colour=False))
+    stop = Shutdown()
+    world = run.Environment(os.environ, console=ConsoleOutput(io.BytesIO(), colour=False))
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run.run(config, store, world, stop))
-        playing = tasks.create_task(engine.play(_cut(recorded())))
+        tasks.create_task(run.run_daemon(config, store, world, stop))
+        playing = tasks.create_task(engine.play(_find_cut(load_recording())))
         try:
-            async with asyncio.timeout(LIMIT_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 await receiver.complete.wait()
                 await playing
         except TimeoutError:
             playing.cancel()
-        stop.ask()
+        stop.request()
 
 
-def _cut(events: list[dict[str, object]]) -> range:
+def _find_cut(events: list[dict[str, object]]) -> range:
     """From the start of one container to its death."""
     numbers = [
         number
         for number, event in enumerate(events)
-        if _name(event) == CUT_AT and event["Action"] in ("start", "die")
+        if _container_name(event) == CUT_CONTAINER and event["Action"] in ("start", "die")
     ]
     return range(numbers[0], numbers[-1] + 1)
 
 
-def _name(event: dict[str, object]) -> object:
+def _container_name(event: dict[str, object]) -> object:
     actor = event["Actor"]
     return actor["Attributes"].get("name") if isinstance(actor, dict) else None
 
 
-def _expected(events: list[dict[str, object]]) -> int:
+def _count_expected(events: list[dict[str, object]]) -> int:
     """How many notifications the stream gives rise to, by the daemon's own decisions."""
     config = parse(
         CONFIGURATION.format(socket="/demo", url="http://127.0.0.1"),
@@ -100,27 +102,27 @@ def _expected(events: list[dict[str, object]]) -> int:
         environ={},
         folder=Path("/"),
     )
-    digest = Digest("demo", "oldest", Router(config.routes), Bookmark.beginning(1))
+    digest = EventPipeline("demo", "oldest", Router(config.routes), Checkpoint.starting_at(1))
     connection = Connection("demo", "demo-host", opened_ns=1, since_ns=1)
     records = [Record(connection, msgspec.json.encode(event)) for event in events]
-    return len(digest.take_in(digest.read(records), now_ns=1).notifications)
+    return len(digest.process(digest.parse(records), now_ns=1).notifications)
 
 
-def _summary(
-    say: Say, events: int, expected: int, engine: RecordedEngine, receiver: Receiver
+def _narrate_summary(
+    say: Narrate, events: int, expected: int, engine: RecordedEngine, receiver: Receiver
 ) -> bool:
-    lost = expected - len(receiver.taken)
-    doubled = sum(times - 1 for times in receiver.taken.values())
+    lost = expected - len(receiver.accepted)
+    doubled = sum(times - 1 for times in receiver.accepted.values())
     say(
         "summary",
         f"{events} events played, {engine.repeated} repeated after the cut; "
-        f"{expected} notifications expected, {len(receiver.taken)} taken "
+        f"{expected} notifications expected, {len(receiver.accepted)} taken "
         f"in {receiver.attempts} attempts; lost {lost}, doubled {doubled}",
     )
     return lost == 0 and doubled == 0
 
 
-def narrator() -> Say:
+def make_narrator() -> Narrate:
     """Prints who did what, with the seconds since the start."""
     begun_s = monotonic()
 

@@ -6,23 +6,23 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from relay.cli.demo.engine import Say
+from relay.cli.demo.engine import Narrate
 
 
 class Receiver:
     """Takes notifications and drops repeated ones by their id, as a receiver should."""
 
-    def __init__(self, expected: int, say: Say) -> None:
+    def __init__(self, expected: int, say: Narrate) -> None:
         self._expected = expected
-        self._say = say
+        self._narrate = say
         self._refused: set[str] = set()
-        self.taken: dict[str, int] = {}
+        self.accepted: dict[str, int] = {}
         """How often each id was taken."""
         self.attempts = 0
         self.complete = asyncio.Event()
         """Set when all that is expected has come."""
 
-    async def _hook(self, request: web.Request) -> web.Response:
+    async def _receive(self, request: web.Request) -> web.Response:
         self.attempts += 1
         id_ = request.headers["webhook-id"]
         notification = await request.json()
@@ -30,20 +30,20 @@ class Receiver:
         what = f"{id_[:12]}… {notification['route']}: {event['actor']['name']} ({event['origin']})"
         if not self._refused:
             self._refused.add(id_)
-            self._say("receiver", f"{what}: answers 503, on purpose")
+            self._narrate("receiver", f"{what}: answers 503, on purpose")
             return web.Response(status=503)
         again = ", the same id again" if id_ in self._refused else ""
-        self._say("receiver", f"{what}: takes it{again}")
-        self.taken[id_] = self.taken.get(id_, 0) + 1
-        if len(self.taken) >= self._expected:
+        self._narrate("receiver", f"{what}: takes it{again}")
+        self.accepted[id_] = self.accepted.get(id_, 0) + 1
+        if len(self.accepted) >= self._expected:
             self.complete.set()
         return web.Response(status=204)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
+    async def serve(self) -> AsyncIterator[str]:
         """Serve on a free port of loopback; gives the webhook's URL."""
         app = web.Application()
-        app.router.add_post("/hook", self._hook)
+        app.router.add_post("/hook", self._receive)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -3,78 +3,81 @@
 from collections.abc import ItemsView, KeysView, ValuesView
 from contextvars import ContextVar
 
-from relay.config.templates.errors import Fault, TemplateError
+from relay.config.templates.errors import TemplateError, TemplateErrorKind
 
-STEPS_MAX = 20_000
+MAX_STEPS = 20_000
 """Look-ups, calls, operations and rounds of loops; what works on something long is several."""
-CHARS_MAX = 65_536
+MAX_CHARS = 65_536
 """The characters that are made or written, in all places where a template does so."""
-BITS_MAX = 4_096
+MAX_BITS = 4_096
 """Of a whole number that an operation makes."""
-_PER_STEP = 64
+_CHARS_PER_STEP = 64
 """So many characters are worked on in a step."""
-_ITEM = 4
+_CHARS_PER_ITEM = 4
 """As many characters an item of a list is worth."""
 
 
 class Budget:
     """What is left of a render, or of several that are to share one."""
 
-    def __init__(self, steps: int = STEPS_MAX, chars: int = CHARS_MAX) -> None:
+    def __init__(self, steps: int = MAX_STEPS, chars: int = MAX_CHARS) -> None:
         self._steps = steps
         self._chars = chars
         self.source = ""
         """Of the template that is being rendered."""
 
-    def step(self, *worked_on: object) -> None:
+    def count_work(self, *worked_on: object) -> None:
         """Do something with values. Mappings weigh nothing: what is large counts what it gives."""
-        self.spend(1 + sum(map(_size, worked_on)) // _PER_STEP)
+        self.count_steps(1 + sum(map(_work_chars, worked_on)) // _CHARS_PER_STEP)
 
-    def spend(self, steps: int) -> None:
+    def count_steps(self, steps: int) -> None:
         """Take so many steps."""
         self._steps -= steps
         if self._steps < 0:
-            raise TemplateError(Fault.BOUNDS, "it takes too many steps")
+            raise TemplateError(TemplateErrorKind.LIMIT, "it takes too many steps")
 
-    def make(self, length: int) -> None:
+    def count_chars(self, length: int) -> None:
         """Make so many characters."""
         self._chars -= length
         if self._chars < 0:
-            raise TemplateError(Fault.BOUNDS, "it makes or writes too many characters")
+            raise TemplateError(TemplateErrorKind.LIMIT, "it makes or writes too many characters")
 
 
-def _size(value: object) -> int:
+def _work_chars(value: object) -> int:
     """How much work a value is, in characters."""
     match value:
         case str():
             return len(value)
-        case int() if value.bit_length() > BITS_MAX:
-            raise TemplateError(Fault.BOUNDS, "it makes too large a number")
+        case int() if value.bit_length() > MAX_BITS:
+            raise TemplateError(TemplateErrorKind.LIMIT, "it makes too large a number")
         case list() | tuple() | KeysView() | ValuesView() | ItemsView():
-            return sum(_ITEM + len(it) if isinstance(it, str) else _ITEM for it in value)
+            return sum(
+                _CHARS_PER_ITEM + len(it) if isinstance(it, str) else _CHARS_PER_ITEM
+                for it in value
+            )
         case range():
-            return _ITEM * len(value)
+            return _CHARS_PER_ITEM * len(value)
         case _:
             return 0
 
 
-rendering: ContextVar[Budget | None] = ContextVar("budget", default=None)
+current_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 """The budget of the render that goes on, or None."""
 
 
-def step(*worked_on: object) -> None:
+def count_work(*worked_on: object) -> None:
     """Count what is done with values in the render that goes on, if one does."""
-    if (budget := rendering.get()) is not None:
-        budget.step(*worked_on)
+    if (budget := current_budget.get()) is not None:
+        budget.count_work(*worked_on)
 
 
-def make(length: int) -> None:
+def count_chars(length: int) -> None:
     """Count the characters that are made in the render that goes on, if one does."""
-    if (budget := rendering.get()) is not None:
-        budget.make(length)
+    if (budget := current_budget.get()) is not None:
+        budget.count_chars(length)
 
 
-def spend(steps: int) -> None:
+def count_steps(steps: int) -> None:
     """Take so many steps of the render that goes on, if one does."""
-    if (budget := rendering.get()) is not None:
-        budget.spend(steps)
+    if (budget := current_budget.get()) is not None:
+        budget.count_steps(steps)

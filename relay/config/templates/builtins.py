@@ -11,30 +11,30 @@ from jinja2.runtime import LoopContext
 from jinja2.tests import TESTS
 from jinja2.utils import Namespace, pass_context
 
-from relay.config.templates.budget import BITS_MAX, make, spend, step
-from relay.config.templates.errors import Fault, TemplateError
+from relay.config.templates.budget import MAX_BITS, count_chars, count_steps, count_work
+from relay.config.templates.errors import TemplateError, TemplateErrorKind
 
-_RANGE_MAX = 1_000
-_PRECISION_MAX = 12
+_MAX_RANGE = 1_000
+_MAX_PRECISION = 12
 
-_FILTERS = (
+_JINJA_FILTERS = (
     *("abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int", "items"),
     *("last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse"),
     *("select", "selectattr", "sort", "string", "title", "trim", "truncate", "unique", "upper"),
     *("urlencode", "wordcount"),
 )
-_TESTS = (
+_JINJA_TESTS = (
     *("boolean", "defined", "divisibleby", "eq", "even", "false", "float", "ge", "gt", "in"),
     *("integer", "iterable", "le", "lower", "lt", "mapping", "ne", "none", "number", "odd"),
     *("sequence", "string", "true", "undefined", "upper", "equalto", "==", "!=", "<", ">", "<="),
     *(">=", "sameas"),
 )
-_OF_TEXTS = frozenset(
+_TEXT_FUNCTIONS = frozenset(
     {"capitalize", "lower", "string", "title", "trim", "truncate", "upper", "urlencode"}
     | {"wordcount"}
 )
 """The filters and tests that make a text of what they are given."""
-METHODS: Mapping[type, frozenset[str]] = {
+ALLOWED_METHODS: Mapping[type, frozenset[str]] = {
     str: frozenset(
         {"capitalize", "count", "endswith", "find", "isdigit", "lower", "lstrip", "removeprefix"}
         | {"removesuffix", "rstrip", "split", "splitlines", "startswith", "strip", "title", "upper"}
@@ -47,182 +47,190 @@ METHODS: Mapping[type, frozenset[str]] = {
 }
 """What may be asked of a value beside what it holds: nothing that changes it, or makes it grow."""
 _SCALARS = (str, int, float, type(None))
-_ORDERS = frozenset(
+_COMPARISONS = frozenset(
     {"eq", "ne", "lt", "le", "gt", "ge", "equalto", "==", "!=", "<", "<=", ">", ">="}
 )
 """The tests that compare two values."""
-_OF_NUMBERS = frozenset({"divisibleby", "even", "odd"})
+_DIVISIONS = frozenset({"divisibleby", "even", "odd"})
 """The tests that divide. Of a text Python makes a format, and a label says how wide."""
 
 
-class _Notes(Namespace):
+class _ScalarNamespace(Namespace):
     """What a template keeps from one round of a loop to the next: single values."""
 
     def __init__(self, **values: object) -> None:
         for value in values.values():
-            _single(value)
+            _require_scalar(value)
         super().__init__(**values)
 
     def __setitem__(self, name: str, value: object) -> None:
-        super().__setitem__(name, _single(value))
+        super().__setitem__(name, _require_scalar(value))
 
 
-def _single(value: object) -> object:
+def _require_scalar(value: object) -> object:
     """A value that can be written; raises for a list, a mapping, or what can be called."""
     if isinstance(value, (*_SCALARS, jinja2.Undefined)):
         return value
-    raise TemplateError(Fault.KIND, "it writes what is no text or number: use 'join' or 'tojson'")
+    raise TemplateError(
+        TemplateErrorKind.TYPE, "it writes what is no text or number: use 'join' or 'tojson'"
+    )
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(_single(value))
+def _to_text(value: object) -> str:
+    return "" if value is None else str(_require_scalar(value))
 
 
 @pass_context  # so that Jinja writes nothing while it compiles
-def written(_: object, value: object) -> str:
+def finalize(_: object, value: object) -> str:
     """What an expression writes, its characters counted."""
-    text = _text(value)
-    make(len(text))
+    text = _to_text(value)
+    count_chars(len(text))
     return text
 
 
-def _counted(work: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _count_calls(work: Callable[..., Any], name: str) -> Callable[..., Any]:
     """A filter or a test, its steps counted by what it works on and what it makes."""
     given = 1 if hasattr(work, "jinja_pass_arg") else 0
 
     @wraps(work)
     def counting(*args: Any, **kwargs: Any) -> Any:
         before, values = args[:given], args[given:]
-        if name in _OF_TEXTS and values:
-            values = (_text(values[0]), *values[1:])
-        step(*values, *kwargs.values())
+        if name in _TEXT_FUNCTIONS and values:
+            values = (_to_text(values[0]), *values[1:])
+        count_work(*values, *kwargs.values())
         made = work(*before, *values, **kwargs)
         if isinstance(made, Iterator):
-            return _paced(made)
-        step(made)
+            return _count_items(made)
+        count_work(made)
         return made
 
     return counting
 
 
-def _test(name: str) -> Callable[..., Any]:
+def _guard_test(name: str) -> Callable[..., Any]:
     """A test; one that compares is for single values only."""
     test: Callable[..., Any] = cast("Any", TESTS[name])
     if name == "in":
-        return lambda value, values: test(_compared(value), values)
-    if name in _ORDERS:
-        return lambda value, other: test(_compared(value), _compared(other))
-    if name in _OF_NUMBERS:
-        return lambda value, *by: test(*map(_number, (value, *by)))
+        return lambda value, values: test(_require_comparable(value), values)
+    if name in _COMPARISONS:
+        return lambda value, other: test(_require_comparable(value), _require_comparable(other))
+    if name in _DIVISIONS:
+        return lambda value, *by: test(*map(_require_number, (value, *by)))
     return test
 
 
-def _paced(values: Iterable[object], weight: int = 1) -> Iterator[object]:
+def _count_items(values: Iterable[object], weight: int = 1) -> Iterator[object]:
     for value in values:
-        spend(weight)
+        count_steps(weight)
         yield value
 
 
-def _number(value: object) -> object:
+def _require_number(value: object) -> object:
     if isinstance(value, int | float | jinja2.Undefined):
         return value
-    raise TemplateError(Fault.VALUE, "it divides what is no number: use 'int'")
+    raise TemplateError(TemplateErrorKind.VALUE, "it divides what is no number: use 'int'")
 
 
-def _compared(value: object) -> object:
+def _require_comparable(value: object) -> object:
     """One of two that are: lists and mappings could hold anything, and be compared all through."""
     if not isinstance(value, (*_SCALARS, jinja2.Undefined)):
-        raise TemplateError(Fault.KIND, "it compares what is no text or number")
-    step(value)
+        raise TemplateError(TemplateErrorKind.TYPE, "it compares what is no text or number")
+    count_work(value)
     return value
 
 
-def _weighed(value: object) -> object:
-    step(value)
+def _count_value(value: object) -> object:
+    count_work(value)
     return value
 
 
-def _joined(values: Iterable[object], separator: str = "") -> str:
+def _join(values: Iterable[object], separator: str = "") -> str:
     """Also the filter ``join``."""
     texts = []
     for value in values:
-        texts.append(_text(value))
-        step(texts[-1])
-        make(len(texts[-1]) + len(separator))
+        texts.append(_to_text(value))
+        count_work(texts[-1])
+        count_chars(len(texts[-1]) + len(separator))
     return separator.join(texts)
 
 
-def _replaced(text: object, old: str, new: str) -> str:
-    shown = _text(text)
-    step(shown)
-    make(len(shown) + shown.count(old) * max(0, len(new) - len(old)))
+def _replace(text: object, old: str, new: str) -> str:
+    shown = _to_text(text)
+    count_work(shown)
+    count_chars(len(shown) + shown.count(old) * max(0, len(new) - len(old)))
     return shown.replace(old, new)
 
 
-def _rounded(number: float, precision: int = 0) -> float:
-    step()
-    return round(number, max(0, min(precision, _PRECISION_MAX)))
+def _round(number: float, precision: int = 0) -> float:
+    count_work()
+    return round(number, max(0, min(precision, _MAX_PRECISION)))
 
 
-def _as_json(value: object) -> str:
-    text = msgspec.json.encode(_plain(value)).decode()
-    step(text)
-    make(len(text))
+def _to_json(value: object) -> str:
+    text = msgspec.json.encode(_to_plain(value)).decode()
+    count_work(text)
+    count_chars(len(text))
     return text
 
 
-def _plain(value: object) -> object:
+def _to_plain(value: object) -> object:
     """The value as it gives itself to a template."""
-    step()
+    count_work()
     match value:
         case dict():
-            return {key: _plain(inner) for key, inner in value.items()}
+            return {key: _to_plain(inner) for key, inner in value.items()}
         case list() | tuple():
-            return [_plain(inner) for inner in value]
+            return [_to_plain(inner) for inner in value]
         case _:
             return value
 
 
 def _range(*bounds: int) -> range:
     numbers = range(*bounds)
-    if len(numbers) > _RANGE_MAX:
-        raise TemplateError(Fault.BOUNDS, f"it has a range of more than {_RANGE_MAX} numbers")
+    if len(numbers) > _MAX_RANGE:
+        raise TemplateError(
+            TemplateErrorKind.LIMIT, f"it has a range of more than {_MAX_RANGE} numbers"
+        )
     return numbers
 
 
-GLOBALS: Mapping[str, object] = {"range": _range, "namespace": _Notes}
+GLOBALS: Mapping[str, object] = {"range": _range, "namespace": _ScalarNamespace}
 
 
 _OWN_FILTERS: dict[str, Callable[..., Any]] = {
-    "join": _joined,
-    "replace": _replaced,
-    "round": _rounded,
-    "tojson": _as_json,
-    "_joined": _joined,
-    "_paced": _paced,
-    "_compared": _compared,
-    "_weighed": _weighed,
-    "_spent": spend,
+    "join": _join,
+    "replace": _replace,
+    "round": _round,
+    "tojson": _to_json,
+    "_joined": _join,
+    "_paced": _count_items,
+    "_compared": _require_comparable,
+    "_weighed": _count_value,
+    "_spent": count_steps,
 }
 
 
-def refuse_what_grows(operator: str, left: Any, right: Any) -> None:
+def check_operation(operator: str, left: Any, right: Any) -> None:
     """Raise before an operation is done whose result could be of any size."""
     for value in (left, right):
-        _single(value)
+        _require_scalar(value)
     match operator, left, right:
         case "%", str(), _:
-            raise TemplateError(Fault.SYNTAX, "it formats with '%': join texts with '~'")
+            raise TemplateError(
+                TemplateErrorKind.SYNTAX, "it formats with '%': join texts with '~'"
+            )
         case ("*", str(), int()) | ("*", int(), str()):
             text, times = (left, right) if isinstance(left, str) else (right, left)
-            make(len(text) * max(0, times))
+            count_chars(len(text) * max(0, times))
         case "+", str(), str():
-            make(len(left) + len(right))
+            count_chars(len(left) + len(right))
         case (("*" | "**"), int(), int()):
             times = max(1, right) if operator == "**" else 1
-            if left.bit_length() * times + right.bit_length() > BITS_MAX:
-                raise TemplateError(Fault.BOUNDS, "it makes too large a number")
+            if left.bit_length() * times + right.bit_length() > MAX_BITS:
+                raise TemplateError(TemplateErrorKind.LIMIT, "it makes too large a number")
 
 
-FILTERS_KNOWN = {name: _counted(FILTERS[name], name) for name in _FILTERS} | _OWN_FILTERS
-TESTS_KNOWN = {name: _counted(_test(name), name) for name in _TESTS}
+ALLOWED_FILTERS = {
+    name: _count_calls(FILTERS[name], name) for name in _JINJA_FILTERS
+} | _OWN_FILTERS
+ALLOWED_TESTS = {name: _count_calls(_guard_test(name), name) for name in _JINJA_TESTS}

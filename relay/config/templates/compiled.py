@@ -6,25 +6,27 @@ import jinja2
 from jinja2 import meta
 
 from relay.config.templates.builtins import GLOBALS
-from relay.config.templates.environment import Misnamed, environment
-from relay.config.templates.errors import Fault, TemplateError
-from relay.config.templates.values import NAMES, no
+from relay.config.templates.environment import UnknownNameError, environment
+from relay.config.templates.errors import TemplateError, TemplateErrorKind
+from relay.config.templates.values import NAMES, unknown_name
 
 
-def compiled(source: str) -> Callable[[Mapping[str, object]], str]:
+def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
     """What fills a template. Raises `TemplateError` for what is none, or can never be filled."""
     try:
         unknown = meta.find_undeclared_variables(environment.parse(source))
         template = environment.from_string(source)
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(Fault.SYNTAX, f"line {error.lineno}: {error.message}") from None
+        raise TemplateError(
+            TemplateErrorKind.SYNTAX, f"line {error.lineno}: {error.message}"
+        ) from None
     except TemplateError:
         raise
     except Exception as error:  # what Python's own compiler refuses: nested too deep
         words = f"it cannot be compiled ({type(error).__name__})"
-        raise TemplateError(Fault.SYNTAX, words) from None
+        raise TemplateError(TemplateErrorKind.SYNTAX, words) from None
     for name in sorted(unknown - {*NAMES, *GLOBALS}):
-        raise TemplateError(Fault.NAME, no(name, NAMES))
+        raise TemplateError(TemplateErrorKind.NAME, unknown_name(name, NAMES))
 
     def fill(context: Mapping[str, object]) -> str:
         try:
@@ -32,11 +34,17 @@ def compiled(source: str) -> Callable[[Mapping[str, object]], str]:
         except TemplateError:
             raise
         except RecursionError:
-            raise TemplateError(Fault.BOUNDS, "it nests too deep") from None
+            raise TemplateError(TemplateErrorKind.LIMIT, "it nests too deep") from None
         except jinja2.UndefinedError as error:
-            fault = Fault.NAME if isinstance(error, Misnamed) else Fault.VALUE
+            fault = (
+                TemplateErrorKind.NAME
+                if isinstance(error, UnknownNameError)
+                else TemplateErrorKind.VALUE
+            )
             raise TemplateError(fault, str(error)) from None
         except Exception as error:  # its words may hold a value
-            raise TemplateError(Fault.VALUE, f"it fails ({type(error).__name__})") from None
+            raise TemplateError(
+                TemplateErrorKind.VALUE, f"it fails ({type(error).__name__})"
+            ) from None
 
     return fill

@@ -3,47 +3,53 @@
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from itertools import islice
 
-from relay.config.templates.template import CHARS_MAX, Facts, step
-from relay.core.event import Actor, Cause, Event, rfc3339
-from relay.core.notification import Included, Notification, Severity, notify, severity
+from relay.config.templates.template import MAX_CHARS, TemplateValues, count_work
+from relay.core.event import Actor, Cause, Event, format_rfc3339
+from relay.core.notification import (
+    Included,
+    Notification,
+    Severity,
+    build_notification,
+    resolve_severity,
+)
 
-Spell = Callable[[str], str]
+Escape = Callable[[str], str]
 
-VALUE_MAX = CHARS_MAX
+MAX_VALUE_CHARS = MAX_CHARS
 """The characters of a value that a template gets."""
-LABELS_MAX = 1_000
+MAX_LABELS = 1_000
 """Of so many labels, the first, a template can make a list; any of them it can name."""
-DEPTH_MAX = 32
+MAX_DEPTH = 32
 """So deep an inspect field is given; an engine's own are a few deep."""
-_DEEPER = "…"
+_TOO_DEEP = "…"
 
 
-def context(
-    notification: Notification, headline: str, told: Included, spell: Spell = str
+def build_context(
+    notification: Notification, headline: str, included: Included, escape: Escape = str
 ) -> Mapping[str, object]:
     """The names that a template may use.
 
     ``spell`` is how the texts that others chose are written. What is absent is None, which a
     template writes as nothing; a label that is absent is not there, and using it fails.
     """
-    events = [_event(event, spell) for event in notification.events]
+    events = [_event_values(event, escape) for event in notification.events]
     return {
         "event": events[0],
         "events": events,
-        "notification": Facts(
+        "notification": TemplateValues(
             id=notification.id,
             route=notification.route,
             status=notification.status.value,
             count=notification.count,
             suppressed=notification.suppressed,
         ),
-        "severity": severity(notification).value,
+        "severity": resolve_severity(notification).value,
         "headline": headline,
-        "included": Facts(
-            logs=[_spelt(line, spell) for line in told.logs or ()],
-            health=_spelt(told.health, spell),
-            inspect=_spelt(dict(told.inspect), spell),
-            missing=_spelt(told.missing, spell),
+        "included": TemplateValues(
+            logs=[_escape_texts(line, escape) for line in included.logs or ()],
+            health=_escape_texts(included.health, escape),
+            inspect=_escape_texts(dict(included.inspect), escape),
+            missing=_escape_texts(included.missing, escape),
         ),
     }
 
@@ -54,12 +60,12 @@ class Labels(dict[str, str]):
     There can be megabytes of it, and a template uses some words: each is counted as it is given.
     """
 
-    def __init__(self, values: Mapping[str, str], spell: Spell) -> None:
+    def __init__(self, values: Mapping[str, str], escape: Escape) -> None:
         super().__init__(values)
-        self._spell = spell
+        self._escape = escape
 
     def __getitem__(self, key: str) -> str:
-        return self._given(super().__getitem__(key))
+        return self._to_value(super().__getitem__(key))
 
     def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
         """The value of a label, or something in its place."""
@@ -67,30 +73,30 @@ class Labels(dict[str, str]):
 
     def items(self) -> ItemsView[str, str]:  # type: ignore[override]
         """The first of them, by name."""
-        return self._first().items()
+        return self._listed().items()
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]
         """Likewise."""
-        return self._first().keys()
+        return self._listed().keys()
 
     def values(self) -> ValuesView[str]:  # type: ignore[override]
         """Likewise."""
-        return self._first().values()
+        return self._listed().values()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
-    def _first(self) -> dict[str, str]:
-        return {self._given(key): self[key] for key in islice(super().keys(), LABELS_MAX)}
+    def _listed(self) -> dict[str, str]:
+        return {self._to_value(key): self[key] for key in islice(super().keys(), MAX_LABELS)}
 
-    def _given(self, text: str) -> str:
-        some = text[:VALUE_MAX]
-        step(some)
-        return self._spell(some)
+    def _to_value(self, text: str) -> str:
+        some = text[:MAX_VALUE_CHARS]
+        count_work(some)
+        return self._escape(some)
 
 
-def _event(event: Event, spell: Spell) -> Facts:
-    labels = Labels(event.actor.attributes, spell)
+def _event_values(event: Event, escape: Escape) -> TemplateValues:
+    labels = Labels(event.actor.attributes, escape)
     named = {
         "host": event.host,
         "type": event.type,
@@ -102,11 +108,11 @@ def _event(event: Event, spell: Spell) -> Facts:
         "image": event.actor.image,
         "health": event.health,
     }
-    return Facts(
-        {key: _spelt(value, spell) for key, value in named.items()},
+    return TemplateValues(
+        {key: _escape_texts(value, escape) for key, value in named.items()},
         id=event.id,
         engine=event.engine,
-        time=rfc3339(event.time_ns),
+        time=format_rfc3339(event.time_ns),
         time_ns=event.time_ns,
         labels=labels,
         attributes=labels,
@@ -117,22 +123,24 @@ def _event(event: Event, spell: Spell) -> Facts:
     )
 
 
-def _spelt(value: object, spell: Spell, deeper: int = DEPTH_MAX) -> object:
+def _escape_texts(value: object, escape: Escape, depth: int = MAX_DEPTH) -> object:
     """JSON with every text in it as it is to be written."""
     match value:
         case str():
-            return spell(value[:VALUE_MAX])
-        case dict() | list() | tuple() if not deeper:
-            return _DEEPER
+            return escape(value[:MAX_VALUE_CHARS])
+        case dict() | list() | tuple() if not depth:
+            return _TOO_DEEP
         case dict():
-            return {spell(key): _spelt(inner, spell, deeper - 1) for key, inner in value.items()}
+            return {
+                escape(key): _escape_texts(inner, escape, depth - 1) for key, inner in value.items()
+            }
         case list() | tuple():
-            return [_spelt(inner, spell, deeper - 1) for inner in value]
+            return [_escape_texts(inner, escape, depth - 1) for inner in value]
         case _:
             return value
 
 
-class _Every(dict[str, object]):
+class _AnyKey(dict[str, object]):
     """Has whatever it is asked for: the sample's labels and fields are anybody's."""
 
     def __contains__(self, key: object) -> bool:
@@ -145,7 +153,7 @@ class _Every(dict[str, object]):
         return self[key]
 
 
-def sample() -> Mapping[str, object]:
+def sample_context() -> Mapping[str, object]:
     """A context of a death of which everything is known: what a template has to be able to use."""
     event = Event(
         id="evt_0123456789abcdef0123456789abcdef",
@@ -163,9 +171,9 @@ def sample() -> Mapping[str, object]:
         health="unhealthy",
     )
     told = Included(("first line", "last line"), "sample", {}, "sample")
-    made = notify("sample", event, severity=Severity.CRITICAL)
-    found = dict(context(made, "web-1 crashed with exit code 3", told))
-    labels = _Every(tier="sample")
-    facts = Facts(_event(event, str), labels=labels, attributes=labels)
-    included = Facts(found["included"], inspect=labels)  # type: ignore[call-overload]
+    made = build_notification("sample", event, severity=Severity.CRITICAL)
+    found = dict(build_context(made, "web-1 crashed with exit code 3", told))
+    labels = _AnyKey(tier="sample")
+    facts = TemplateValues(_event_values(event, str), labels=labels, attributes=labels)
+    included = TemplateValues(found["included"], inspect=labels)  # type: ignore[call-overload]
     return {**found, "event": facts, "events": [facts], "included": included}

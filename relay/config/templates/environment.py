@@ -8,20 +8,20 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, missing
 
-from relay.config.templates.budget import rendering, step
+from relay.config.templates.budget import count_work, current_budget
 from relay.config.templates.builtins import (
-    FILTERS_KNOWN,
+    ALLOWED_FILTERS,
+    ALLOWED_METHODS,
+    ALLOWED_TESTS,
     GLOBALS,
-    METHODS,
-    TESTS_KNOWN,
-    refuse_what_grows,
-    written,
+    check_operation,
+    finalize,
 )
-from relay.config.templates.step_counter import paced
-from relay.config.templates.values import NAMES, Facts, no
+from relay.config.templates.step_counter import instrument
+from relay.config.templates.values import NAMES, TemplateValues, unknown_name
 
 
-class Misnamed(jinja2.UndefinedError):
+class UnknownNameError(jinja2.UndefinedError):
     """A name that relay does not give."""
 
 
@@ -31,15 +31,21 @@ class _Undefined(jinja2.StrictUndefined):
     def _fail_with_undefined_error(self, *_: object, **__: object) -> NoReturn:
         name, held = self._undefined_name, self._undefined_obj
         # a name that was worked out is a value
-        budget = rendering.get()
+        budget = current_budget.get()
         in_source = budget is not None and isinstance(name, str) and name in budget.source
         shown = str(name) if in_source else None
         is_refused = self._undefined_exception is SecurityError
         if self._undefined_hint and not is_refused:
             raise jinja2.UndefinedError(self._undefined_hint)
-        if held is missing or isinstance(held, Facts) or is_refused:
-            known = NAMES if held is missing else tuple(held) if isinstance(held, Facts) else ()
-            raise Misnamed(no(shown, known) if shown else "there is no such name")
+        if held is missing or isinstance(held, TemplateValues) or is_refused:
+            known = (
+                NAMES
+                if held is missing
+                else tuple(held)
+                if isinstance(held, TemplateValues)
+                else ()
+            )
+            raise UnknownNameError(unknown_name(shown, known) if shown else "there is no such name")
         raise jinja2.UndefinedError(f"there is no {shown!r}" if shown else "it is not there")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _fail_with_undefined_error
@@ -66,39 +72,39 @@ class _Environment(ImmutableSandboxedEnvironment):
         super().__init__(
             undefined=_Undefined,
             autoescape=False,
-            finalize=written,
+            finalize=finalize,
             keep_trailing_newline=True,
             optimized=False,  # an expression is worked out when its steps are counted
         )
-        self.filters = dict(FILTERS_KNOWN)
-        self.tests = dict(TESTS_KNOWN)
+        self.filters = dict(ALLOWED_FILTERS)
+        self.tests = dict(ALLOWED_TESTS)
         self.globals = dict(GLOBALS)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        return paced(super()._parse(source, name, filename))
+        return instrument(super()._parse(source, name, filename))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Of a mapping what it holds comes before what it can do."""
-        step()
+        count_work()
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        step()
+        count_work()
         if isinstance(obj, dict):  # never what it can do
             return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        step(getattr(__obj, "__self__", None), *args, *kwargs.values())
+        count_work(getattr(__obj, "__self__", None), *args, *kwargs.values())
         result = super().call(__context, __obj, *args, **kwargs)
-        step(result)
+        count_work(result)
         return result
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        step(left, right)
-        refuse_what_grows(operator, left, right)
+        count_work(left, right)
+        check_operation(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: object) -> None:
@@ -107,7 +113,9 @@ class _Environment(ImmutableSandboxedEnvironment):
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, Namespace):
             return not attr.startswith("_")
-        methods = next((known for kind, known in METHODS.items() if isinstance(obj, kind)), ())
+        methods = next(
+            (known for kind, known in ALLOWED_METHODS.items() if isinstance(obj, kind)), ()
+        )
         return attr in methods and super().is_safe_attribute(obj, attr, value)
 
 

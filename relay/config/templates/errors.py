@@ -2,17 +2,17 @@
 
 from enum import Enum
 
-_WORDS_MAX = 200
+_MAX_MESSAGE = 200
 """The longest message."""
 
 
-class Fault(Enum):
+class TemplateErrorKind(Enum):
     """What is wrong with a template, in words that are about any."""
 
     SYNTAX = "it is no template"
     NAME = "it names what there is not"
-    KIND = "it takes a list or a mapping for a text"
-    BOUNDS = "it does or makes too much"
+    TYPE = "it takes a list or a mapping for a text"
+    LIMIT = "it does or makes too much"
     VALUE = "it fails for these values"
 
 
@@ -22,7 +22,7 @@ class TemplateError(Exception):
     It may hold names and texts of the template's source.
     """
 
-    def __init__(self, fault: Fault, words: str) -> None:
-        line = " ".join(words.split())
-        super().__init__(line if len(line) <= _WORDS_MAX else line[: _WORDS_MAX - 1] + "…")
-        self.fault = fault
+    def __init__(self, kind: TemplateErrorKind, message: str) -> None:
+        line = " ".join(message.split())
+        super().__init__(line if len(line) <= _MAX_MESSAGE else line[: _MAX_MESSAGE - 1] + "…")
+        self.kind = kind

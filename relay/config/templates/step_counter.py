@@ -5,51 +5,51 @@ from typing import Any, NoReturn
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
-from relay.config.templates.errors import Fault, TemplateError
+from relay.config.templates.errors import TemplateError, TemplateErrorKind
 
 _NODES_PER_STEP = 8
 """So many names, constants, tests and the like of a loop or a macro are one."""
 
 
-def paced(tree: nodes.Template) -> nodes.Template:
+def instrument(tree: nodes.Template) -> nodes.Template:
     """The tree with its counters in it; raises `TemplateError` for what cannot be counted."""
-    counted: nodes.Template = _Pacing().visit(tree)
+    counted: nodes.Template = _Instrumenter().visit(tree)
     return counted
 
 
-class _Pacing(NodeTransformer):
+class _Instrumenter(NodeTransformer):
     """Has all that takes time or room go through a counter, and refuses what cannot be counted."""
 
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - Jinja's names
         if node.recursive:
             _refuse(node, "a recursive loop")
-        weight = nodes.Const(_weight(node))
+        weight = nodes.Const(_steps_per_round(node))
         self.generic_visit(node)
-        node.iter = _filtered(node.iter, "_paced", weight)
+        node.iter = _apply_filter(node.iter, "_paced", weight)
         return node
 
     def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:  # noqa: N802
-        weight = nodes.Const(_weight(node))
+        weight = nodes.Const(_steps_per_round(node))
         self.generic_visit(node)
-        node.body.insert(0, nodes.ExprStmt(_filtered(weight, "_spent"), lineno=node.lineno))
+        node.body.insert(0, nodes.ExprStmt(_apply_filter(weight, "_spent"), lineno=node.lineno))
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802
         self.generic_visit(node)
-        return _filtered(nodes.List(node.nodes, lineno=node.lineno), "_joined")
+        return _apply_filter(nodes.List(node.nodes, lineno=node.lineno), "_joined")
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:  # noqa: N802
         self.generic_visit(node)
-        node.expr = _filtered(node.expr, "_compared")
+        node.expr = _apply_filter(node.expr, "_compared")
         for operand in node.ops:
             is_in = operand.op in ("in", "notin")
-            operand.expr = _filtered(operand.expr, "_weighed" if is_in else "_compared")
+            operand.expr = _apply_filter(operand.expr, "_weighed" if is_in else "_compared")
         return node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Getitem:  # noqa: N802
         self.generic_visit(node)
         if isinstance(node.arg, nodes.Slice):  # which Jinja leaves to Python
-            node.node = _filtered(node.node, "_weighed")
+            node.node = _apply_filter(node.node, "_weighed")
         return node
 
     def visit_Call(self, node: nodes.Call) -> nodes.Call:  # noqa: N802
@@ -62,11 +62,11 @@ class _Pacing(NodeTransformer):
         return nodes.Const(node.data, lineno=node.lineno)
 
     def visit_List(self, node: nodes.List) -> Any:  # noqa: N802
-        return _of_constants(node)
+        return _require_constants(node)
 
     def visit_Tuple(self, node: nodes.Tuple) -> Any:  # noqa: N802
         if node.ctx == "load":
-            return _of_constants(node)
+            return _require_constants(node)
         return node
 
     def visit_Dict(self, node: nodes.Dict) -> NoReturn:  # noqa: N802
@@ -81,29 +81,31 @@ class _Pacing(NodeTransformer):
         _refuse(node, "'autoescape'")
 
     def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
-        if isinstance(node, _OF_OTHERS):
+        if isinstance(node, _MULTI_TEMPLATE_NODES):
             _refuse(node, "another template")
         return super().generic_visit(node, *args, **kwargs)
 
 
-_OF_OTHERS = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
+_MULTI_TEMPLATE_NODES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
 
 
 def _refuse(node: nodes.Node, what: str) -> NoReturn:
-    raise TemplateError(Fault.SYNTAX, f"line {node.lineno}: it holds {what}, which is not there")
+    raise TemplateError(
+        TemplateErrorKind.SYNTAX, f"line {node.lineno}: it holds {what}, which is not there"
+    )
 
 
-def _of_constants(node: nodes.List | nodes.Tuple) -> Any:
+def _require_constants(node: nodes.List | nodes.Tuple) -> Any:
     items = node.items
     if not all(isinstance(item, nodes.Const) for item in items):
         _refuse(node, "a list of more than constants")
     return node
 
 
-def _weight(node: nodes.Node) -> int:
+def _steps_per_round(node: nodes.Node) -> int:
     """The steps of a round of a loop, or of a call, beside those that count themselves."""
     return 1 + sum(1 for _ in node.find_all(nodes.Node)) // _NODES_PER_STEP
 
 
-def _filtered(node: Any, name: str, *args: nodes.Expr) -> nodes.Filter:
+def _apply_filter(node: Any, name: str, *args: nodes.Expr) -> nodes.Filter:
     return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)

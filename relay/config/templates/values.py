@@ -7,11 +7,11 @@ NAMES = ("event", "events", "notification", "severity", "headline", "included")
 """What a template may be filled with: see `relay.config.templates.context`."""
 
 
-class Facts(dict[str, object]):
+class TemplateValues(dict[str, object]):
     """Values by names that relay gives them: one that is mistyped can be told from them."""
 
 
-def no(name: str, known: Iterable[str]) -> str:
+def unknown_name(name: str, known: Iterable[str]) -> str:
     """That there is no such name, and which one may be meant."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"there is no {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")

@@ -5,14 +5,14 @@ import ssl
 from yarl import URL
 
 from relay.config import TimeoutConfig
-from relay.core.errors import system_words
+from relay.core.errors import describe_os_error
 from relay.core.exchange import Reason
-from relay.delivery.http.connection import ClosedUnanswered, NotHttp
+from relay.delivery.http.connection import InvalidHttpResponse, ServerDisconnected
 from relay.delivery.http.pool import ConnectTimeout
 from relay.delivery.http.resolver import NoAddress
 
 
-def failed(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
+def classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
     """What kept a request from being answered; the words never hold the URL."""
     match error:
         case ConnectTimeout():
@@ -21,24 +21,24 @@ def failed(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
         case TimeoutError(errno=None):
             return Reason.TIMEOUT, f"no answer in {timeout.total.total_seconds():g} s"
         case NoAddress():
-            return Reason.NAME, f"the name {error.host!r} has no address"
+            return Reason.NAME_NOT_FOUND, f"the name {error.host!r} has no address"
         case ssl.SSLCertVerificationError():
             return Reason.TLS, f"certificate not accepted: {error}"
         case ssl.SSLError():
-            return Reason.TLS, system_words(error)
+            return Reason.TLS, describe_os_error(error)
         case OSError():
-            return Reason.CONNECTION, system_words(error)
-        case ClosedUnanswered() | NotHttp():
+            return Reason.CONNECTION, describe_os_error(error)
+        case ServerDisconnected() | InvalidHttpResponse():
             return Reason.CONNECTION, str(error)
         case _:
             return Reason.CONNECTION, type(error).__name__
 
 
-def elsewhere(location: str) -> str:
+def describe_redirect(location: str) -> str:
     """Where a redirect leads, without what may be secret of it."""
     try:
         url = URL(location)
-        place = str(url.origin()) if url.host else f"{url.scheme}:" if url.scheme else "itself"
+        target = str(url.origin()) if url.host else f"{url.scheme}:" if url.scheme else "itself"
     except ValueError:
-        place = "what is no URL"
-    return f"a redirect to {place}, which is not followed"
+        target = "what is no URL"
+    return f"a redirect to {target}, which is not followed"

@@ -8,26 +8,26 @@ import aiohttp
 from yarl import URL
 
 from relay import __version__
-from relay.config import TimeoutConfig, WebDestination
-from relay.core.errors import system_words
+from relay.config import TimeoutConfig, WebhookDestination
+from relay.core.errors import describe_os_error
 from relay.core.exchange import Reason, Request, Response
-from relay.delivery.http.connection import BODY_S, ClosedUnanswered, NotHttp
-from relay.delivery.http.errors import failed
+from relay.delivery.http.connection import BODY_TIMEOUT_S, InvalidHttpResponse, ServerDisconnected
+from relay.delivery.http.errors import classify_error
 from relay.delivery.http.pool import ConnectTimeout
 from relay.delivery.http.resolver import NoAddress
-from relay.delivery.http.response import most_read, received
-from relay.delivery.http.tls import trust
-from relay.delivery.redact import Scrubber, secrets_of
+from relay.delivery.http.response import read_limit, to_response
+from relay.delivery.http.tls import create_ssl_context
+from relay.delivery.redact import Redactor, collect_secrets
 
 
-class ProxiedSender:
+class ProxySender:
     """A `Sender` over one destination's own connections to its proxy."""
 
-    def __init__(self, session: aiohttp.ClientSession, proxy: URL, to: WebDestination) -> None:
+    def __init__(self, session: aiohttp.ClientSession, proxy: URL, to: WebhookDestination) -> None:
         self._session = session
         self._timeout = to.timeout
         self._proxy = proxy
-        self._scrub = Scrubber(secrets_of(to))
+        self._redactor = Redactor(collect_secrets(to))
 
     async def send(self, request: Request) -> Response:
         """Send the request; redirects are not followed, and no secret comes back in the answer."""
@@ -39,19 +39,19 @@ class ProxiedSender:
                 headers=request.headers,
                 proxy=self._proxy,
                 allow_redirects=False,
-            ) as answer:
-                body = await _head(answer, most_read(self._scrub))
-                return received(answer.status, answer.headers, body, self._scrub)
+            ) as response:
+                body = await _read_body(response, read_limit(self._redactor))
+                return to_response(response.status, response.headers, body, self._redactor)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            failure, words = _failed(error, self._timeout)
-            return Response(None, failure=failure, error=self._scrub.clean(words))
+            failure, words = _classify_error(error, self._timeout)
+            return Response(None, failure=failure, error=self._redactor.redact(words))
 
 
 @asynccontextmanager
-async def proxied_sender(to: WebDestination, proxy: URL) -> AsyncIterator[ProxiedSender]:
-    """A sender that promises what `http_sender` does. Raises `TlsError`."""
+async def open_proxy_sender(to: WebhookDestination, proxy: URL) -> AsyncIterator[ProxySender]:
+    """A sender that promises what `open_http_sender` does. Raises `TlsError`."""
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=to.concurrency, ssl=trust(to.tls)),
+        connector=aiohttp.TCPConnector(limit=to.concurrency, ssl=create_ssl_context(to.tls)),
         timeout=aiohttp.ClientTimeout(
             total=to.timeout.total.total_seconds(),
             sock_connect=to.timeout.connect.total_seconds(),
@@ -63,33 +63,33 @@ async def proxied_sender(to: WebDestination, proxy: URL) -> AsyncIterator[Proxie
     # aiohttp would send a GET or a PUT twice by itself: tries are counted, and have their schedule
     session._retry_connection = False
     async with session:
-        yield ProxiedSender(session, proxy, to)
+        yield ProxySender(session, proxy, to)
 
 
-def _failed(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
-    """See `relay.delivery.http.errors.failed`; what the library says is put as relay says it."""
+def _classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
+    """See `relay.delivery.http.errors.classify_error`; what the library says is put as relay says it."""
     match error:
         case aiohttp.ClientHttpProxyError(status=status):
             return Reason.CONNECTION, f"the proxy answered {status}"
         case aiohttp.ClientProxyConnectionError(os_error=cause):
-            return Reason.CONNECTION, f"the proxy cannot be reached: {system_words(cause)}"
+            return Reason.CONNECTION, f"the proxy cannot be reached: {describe_os_error(cause)}"
         case aiohttp.ConnectionTimeoutError():
-            return failed(ConnectTimeout(), timeout)
+            return classify_error(ConnectTimeout(), timeout)
         case aiohttp.ClientConnectorDNSError():
-            return failed(NoAddress(error.host), timeout)
+            return classify_error(NoAddress(error.host), timeout)
         case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
-            return failed(cause, timeout)
+            return classify_error(cause, timeout)
         case aiohttp.ClientConnectorError(os_error=cause):
-            return failed(cause, timeout)
+            return classify_error(cause, timeout)
         case aiohttp.ServerDisconnectedError():
-            return failed(ClosedUnanswered(), timeout)
+            return classify_error(ServerDisconnected(), timeout)
         case aiohttp.ClientResponseError():
-            return failed(NotHttp(), timeout)
+            return classify_error(InvalidHttpResponse(), timeout)
         case _:
-            return failed(error, timeout)
+            return classify_error(error, timeout)
 
 
-async def _head(answer: aiohttp.ClientResponse, most: int) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """The first bytes of an answer.
 
     The status has said what became of the request, so a body that breaks off or drags on changes
@@ -97,12 +97,12 @@ async def _head(answer: aiohttp.ClientResponse, most: int) -> bytes:
     """
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_S):
-            async for chunk in answer.content.iter_any():
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in response.content.iter_any():
                 body += chunk
-                if len(body) > most:
-                    answer.close()
+                if len(body) > max_bytes:
+                    response.close()
                     break
     except (TimeoutError, aiohttp.ClientError, OSError):
-        answer.close()
-    return bytes(body[:most])
+        response.close()
+    return bytes(body[:max_bytes])

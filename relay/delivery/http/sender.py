@@ -8,18 +8,18 @@ from typing import Protocol
 
 from yarl import URL
 
-from relay.config import WebDestination
+from relay.config import WebhookDestination
 from relay.core.exchange import Request, Response
-from relay.delivery.http.connection import Answered, ClosedUnanswered, NotHttp
-from relay.delivery.http.errors import failed
-from relay.delivery.http.pool import Connections
-from relay.delivery.http.proxy import proxied_sender
-from relay.delivery.http.request import Origin, Target, origin, target, written
-from relay.delivery.http.response import most_read, received
-from relay.delivery.http.tls import trust
-from relay.delivery.redact import Scrubber, secrets_of
+from relay.delivery.http.connection import InvalidHttpResponse, RawResponse, ServerDisconnected
+from relay.delivery.http.errors import classify_error
+from relay.delivery.http.pool import ConnectionPool
+from relay.delivery.http.proxy import open_proxy_sender
+from relay.delivery.http.request import Origin, RequestTarget, parse_origin, parse_target, serialize
+from relay.delivery.http.response import read_limit, to_response
+from relay.delivery.http.tls import create_ssl_context
+from relay.delivery.redact import Redactor, collect_secrets
 
-URLS = 16
+URL_CACHE_SIZE = 16
 """Of so many URLs it is remembered what they say; most destinations have one."""
 
 
@@ -37,45 +37,55 @@ class HttpSender:
     A client that does no more than this costs half of what a general one does.
     """
 
-    def __init__(self, to: WebDestination) -> None:
+    def __init__(self, to: WebhookDestination) -> None:
         """Raises `TlsError`."""
         self._timeout = to.timeout
         self._total_s = to.timeout.total.total_seconds()
-        self._trust = None if to.tls is None else trust(to.tls)
-        self._scrub = Scrubber(secrets_of(to))
-        self._connections = Connections(to.timeout.connect.total_seconds(), most_read(self._scrub))
-        self._place = lru_cache(URLS)(self._find)
+        self._ssl_context = None if to.tls is None else create_ssl_context(to.tls)
+        self._redactor = Redactor(collect_secrets(to))
+        self._pool = ConnectionPool(to.timeout.connect.total_seconds(), read_limit(self._redactor))
+        self._parse_cached = lru_cache(URL_CACHE_SIZE)(self._parse_url)
         self._loop = asyncio.get_running_loop()
 
     async def send(self, request: Request) -> Response:
         """Send the request; redirects are not followed, and no secret comes back in the answer."""
-        until_s = self._loop.time() + self._total_s
+        deadline_s = self._loop.time() + self._total_s
         try:
-            there, asked = self._place(request.url)
-            answered = await self._connections.ask(there, written(request, asked), until_s)
-        except (TimeoutError, OSError, ValueError, NotHttp, ClosedUnanswered) as error:
-            failure, words = failed(error, self._timeout)
-            return Response(None, failure=failure, error=self._scrub.clean(words))
-        return received(answered.status, _named(answered), answered.body, self._scrub)
+            origin, target = self._parse_cached(request.url)
+            response = await self._pool.send_request(origin, serialize(request, target), deadline_s)
+        except (
+            TimeoutError,
+            OSError,
+            ValueError,
+            InvalidHttpResponse,
+            ServerDisconnected,
+        ) as error:
+            failure, words = classify_error(error, self._timeout)
+            return Response(None, failure=failure, error=self._redactor.redact(words))
+        return to_response(
+            response.status, _lowercase_headers(response), response.body, self._redactor
+        )
 
     def close(self) -> None:
         """End the connections; no request is under way any more."""
-        self._connections.close()
+        self._pool.close()
 
-    def _find(self, url: str) -> tuple[Origin, Target]:
-        place = URL(url)
-        return origin(place, lambda: self._trust or trust(None)), target(place)
+    def _parse_url(self, url: str) -> tuple[Origin, RequestTarget]:
+        parsed = URL(url)
+        return parse_origin(
+            parsed, lambda: self._ssl_context or create_ssl_context(None)
+        ), parse_target(parsed)
 
 
 @asynccontextmanager
-async def http_sender(to: WebDestination) -> AsyncIterator[Sender]:
+async def open_http_sender(to: WebhookDestination) -> AsyncIterator[Sender]:
     """A sender with as many connections as deliveries, kept alive between requests.
 
     Nothing is taken from the environment (no proxy, no netrc), no cookie is kept, and no answer is
     unpacked: a destination cannot make relay hold more than it sends. Raises `TlsError`.
     """
     if to.proxy is not None:
-        async with proxied_sender(to, URL(to.proxy.get_secret_value())) as sender:
+        async with open_proxy_sender(to, URL(to.proxy.get_secret_value())) as sender:
             yield sender
         return
     direct = HttpSender(to)
@@ -85,9 +95,9 @@ async def http_sender(to: WebDestination) -> AsyncIterator[Sender]:
         direct.close()
 
 
-def _named(answered: Answered) -> dict[str, str]:
+def _lowercase_headers(response: RawResponse) -> dict[str, str]:
     """Its headers by names in small letters; of several with one name the first."""
     return {
         name.decode("latin-1").lower(): value.decode(errors="surrogateescape")
-        for name, value in reversed(answered.headers)
+        for name, value in reversed(response.headers)
     }

@@ -7,11 +7,11 @@ from relay.core.exchange import Request
 from relay.destinations.common import cloudevents
 
 _CONTENT_TYPE = "Content-Type"
-_BATCHED = {cloudevents.STRUCTURED: cloudevents.BATCHED}
+_BATCH_TYPES = {cloudevents.STRUCTURED_TYPE: cloudevents.BATCH_TYPE}
 """What an array is called, where it is called otherwise than one of what it holds."""
 
 
-def together(requests: Sequence[Request]) -> Request:
+def join_bodies(requests: Sequence[Request]) -> Request:
     """One request for what these, at least one, would be sent as one by one.
 
     They go to the same place with the same headers. One alone is an array, too, so that a receiver
@@ -22,5 +22,5 @@ def together(requests: Sequence[Request]) -> Request:
     return replace(
         first,
         body=b"[" + b",".join(request.body for request in requests) + b"]",
-        headers={**first.headers, _CONTENT_TYPE: _BATCHED.get(kind, kind)},
+        headers={**first.headers, _CONTENT_TYPE: _BATCH_TYPES.get(kind, kind)},
     )

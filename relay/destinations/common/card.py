@@ -3,22 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay.core.event import Event, Origin, rfc3339
-from relay.core.notification import Notification, Severity, Status, severity
-from relay.core.text import fit, fit_shown, units, visible
-from relay.destinations.common.headline import exit_code, headline
-from relay.destinations.common.included import facts, included
+from relay.core.event import Event, Origin, format_rfc3339
+from relay.core.notification import Notification, Severity, Status, resolve_severity
+from relay.core.text import escape_unprintable, truncate, truncate_or_blank, utf16_length
+from relay.destinations.common.headline import describe_exit_code, headline
+from relay.destinations.common.included import format_inspect_fields, get_included
 
 LOGS = "Last log lines"
 HEALTH = "Last health check"
 """What is printed, by its title."""
 
-_LOOKS = {  # emoji and colour
+_STYLES = {  # emoji and colour
     Severity.CRITICAL: ("🔴", "#d0021b"),
     Severity.WARNING: ("🟠", "#f5a623"),
     Severity.INFO: ("🔵", "#439fe0"),
 }
-_LOOK_RESOLVED = ("🟢", "#2eb886")
+_RESOLVED_STYLE = ("🟢", "#2eb886")
 _ORIGINS = {
     Origin.LIVE: "",
     Origin.REPLAYED: "replayed from the engine's history",
@@ -31,9 +31,9 @@ class Card:
     """Headline, facts, what was printed and small print; all of it in other people's words."""
 
     notification: Notification
-    given_title: str | None = None
+    custom_title: str | None = None
     """The headline that the configuration makes."""
-    text: str | None = None
+    custom_text: str | None = None
     """What the configuration says in place of the facts; may have line breaks."""
 
     @property
@@ -44,7 +44,7 @@ class Card:
     @property
     def time(self) -> str:
         """When that happened, in UTC to the second: ``2026-11-23T07:29:49Z``."""
-        return f"{rfc3339(self.event.time_ns)[:19]}Z"
+        return f"{format_rfc3339(self.event.time_ns)[:19]}Z"
 
     @property
     def readable_time(self) -> str:
@@ -54,43 +54,43 @@ class Card:
     @property
     def severity(self) -> Severity:
         """How much it matters."""
-        return severity(self.notification)
+        return resolve_severity(self.notification)
 
     @property
-    def resolved(self) -> bool:
+    def is_resolved(self) -> bool:
         """Whether it is over."""
         return self.notification.status is Status.RESOLVED
 
     @property
     def emoji(self) -> str:
         """One that shows the severity, or that it is over."""
-        return self._look[0]
+        return self._style[0]
 
     @property
     def colour(self) -> str:
         """Likewise, as ``#rrggbb``."""
-        return self._look[1]
+        return self._style[1]
 
     @property
-    def _look(self) -> tuple[str, str]:
-        return _LOOK_RESOLVED if self.resolved else _LOOKS[self.severity]
+    def _style(self) -> tuple[str, str]:
+        return _RESOLVED_STYLE if self.is_resolved else _STYLES[self.severity]
 
-    def title(self, limit: int, spell: Callable[[str], str] = visible) -> str:
+    def title(self, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
         """The headline on one line, in at most ``limit`` UTF-16 units: see `headline`."""
-        lines = (line.strip() for line in (self.given_title or "").splitlines())
+        lines = (line.strip() for line in (self.custom_title or "").splitlines())
         if given := " ".join(line for line in lines if line):
-            return fit(given, limit, spell)
-        return headline(self.notification, limit, spell)
+            return truncate(given, limit, escape)
+        return headline(self.notification, limit, escape)
 
     @property
-    def said(self) -> str:
+    def body(self) -> str:
         """The ``text`` where it shows something, else nothing."""
-        return self.text if self.text and self.text.strip() else ""
+        return self.custom_text if self.custom_text and self.custom_text.strip() else ""
 
     @property
     def facts(self) -> list[tuple[str, str]]:
         """What somebody needs first, by name; nothing where the ``text`` says it."""
-        return [] if self.said else self.all_facts
+        return [] if self.body else self.all_facts
 
     @property
     def all_facts(self) -> list[tuple[str, str]]:
@@ -100,36 +100,36 @@ class Card:
             ("Host", _host(event)),
             ("Image", event.actor.image),
             *_orchestrator(event),
-            ("Exit code", None if event.exit_code is None else exit_code(event.exit_code)),
+            ("Exit code", None if event.exit_code is None else describe_exit_code(event.exit_code)),
             ("Cause", event.cause),
         ]
         return [(name, value) for name, value in known if value]
 
     @property
-    def inspected(self) -> list[tuple[str, str]]:
+    def inspect_fields(self) -> list[tuple[str, str]]:
         """The inspect fields that the route asks for, by path."""
-        told = included(self.notification)
-        return [] if told is None else list(facts(told))
+        told = get_included(self.notification)
+        return [] if told is None else list(format_inspect_fields(told))
 
-    def inspect_fields(
-        self, together: int, each: int, spell: Callable[[str], str] = visible
+    def fit_inspect_fields(
+        self, total: int, each: int, escape: Callable[[str], str] = escape_unprintable
     ) -> list[tuple[str, str]]:
         """The `inspected`, cut: a name with its value to ``each`` units, all to ``together``.
 
         A name has at most half of that. What would show nothing says so.
         """
-        inspected = self.inspected
-        room = min(each, together // max(1, len(inspected)))
+        inspected = self.inspect_fields
+        room = min(each, total // max(1, len(inspected)))
         fields = []
         for path, value in inspected:
-            name = fit_shown(path, room // 2, spell)
-            fields.append((name, fit_shown(value, room - units(name), spell)))
+            name = truncate_or_blank(path, room // 2, escape)
+            fields.append((name, truncate_or_blank(value, room - utf16_length(name), escape)))
         return fields
 
     @property
-    def printed(self) -> list[tuple[str, str]]:
+    def output(self) -> list[tuple[str, str]]:
         """What the container printed: titles and texts with line breaks, none of them blank."""
-        told = included(self.notification)
+        told = get_included(self.notification)
         if told is None:
             return []
         texts = [
@@ -141,7 +141,7 @@ class Card:
     @property
     def notes(self) -> list[str]:
         """The small print: what leads back to the configuration and the event."""
-        told = included(self.notification)
+        told = get_included(self.notification)
         suppressed = self.notification.suppressed
         said = [
             f"route {self.notification.route}",

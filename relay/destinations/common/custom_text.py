@@ -3,32 +3,38 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from relay.config import Route, Vendor
+from relay.config import Route, ServiceDestination
 from relay.config.templates.template import Template, TemplateError
 from relay.core.notification import Notification
-from relay.core.text import visible
+from relay.core.text import escape_unprintable
 from relay.destinations.common.card import Card
-from relay.destinations.common.template_context import context
+from relay.destinations.common.template_context import build_context
 
-Failed = Callable[[str, str], None]
+OnTemplateError = Callable[[str, str], None]
 """Told of a template that failed: where it stands, as in ``title``, and why."""
 
 
-class Wording:
+class CustomText:
     """What a destination's messages say; a route's words come before the destination's."""
 
-    def __init__(self, to: Vendor, routes: Sequence[Route], failed: Failed) -> None:
-        self._titles = _Words("title", to.title, {it.name: it.title for it in routes}, failed)
-        self._texts = _Words("text", to.text, {it.name: it.text for it in routes}, failed)
+    def __init__(
+        self, to: ServiceDestination, routes: Sequence[Route], failed: OnTemplateError
+    ) -> None:
+        self._titles = _RouteTemplates(
+            "title", to.title, {it.name: it.title for it in routes}, failed
+        )
+        self._texts = _RouteTemplates("text", to.text, {it.name: it.text for it in routes}, failed)
 
-    def card(self, notification: Notification) -> Card:
+    def make_card(self, notification: Notification) -> Card:
         """The notification in these words; where a template fails, in relay's own."""
-        known = cache(lambda: context(notification, visible))  # made where a template needs it
-        title = self._titles.of(notification.route, known)
-        return Card(notification, title, self._texts.of(notification.route, known))
+        known = cache(
+            lambda: build_context(notification, escape_unprintable)
+        )  # made where a template needs it
+        title = self._titles.render(notification.route, known)
+        return Card(notification, title, self._texts.render(notification.route, known))
 
 
-class _Words:
+class _RouteTemplates:
     """One kind of them, by route.
 
     Each becomes a template when it is first used. That takes half a millisecond, there are as many
@@ -36,7 +42,11 @@ class _Words:
     """
 
     def __init__(
-        self, kind: str, usual: str | None, by_route: Mapping[str, str | None], failed: Failed
+        self,
+        kind: str,
+        usual: str | None,
+        by_route: Mapping[str, str | None],
+        failed: OnTemplateError,
     ) -> None:
         self._kind = kind
         self._usual = usual
@@ -44,7 +54,7 @@ class _Words:
         self._template = cache(Template)
         self._failed = failed
 
-    def of(self, route: str, known: Callable[[], Mapping[str, object]]) -> str | None:
+    def render(self, route: str, known: Callable[[], Mapping[str, object]]) -> str | None:
         source = self._by_route.get(route, self._usual)
         if source is None:
             return None

@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 from relay.core.event import TYPE_RELAY, Cause, Event
 from relay.core.notification import Notification, Status
-from relay.core.text import fit, visible
+from relay.core.text import escape_unprintable, truncate
 
-NAME_MAX = 90
+SUBJECT_MAX = 90
 """A name is cut to this, so that a long one never pushes out what happened to it."""
-SAID_MAX = 120
+PREDICATE_MAX = 120
 """What is said of it, likewise."""
 
 # By type, then by action and, where it decides, the cause or the health. Of an `oom` the container
 # may survive: the kernel killed a process in it, not always the first one.
-_WORDS: dict[str, dict[tuple[str, str | None], str]] = {
+_PREDICATES: dict[str, dict[tuple[str, str | None], str]] = {
     "container": {
         ("attach", None): "was attached to",
         ("create", None): "was created",
@@ -56,37 +56,39 @@ _WORDS: dict[str, dict[tuple[str, str | None], str]] = {
 }
 
 
-def sentence(event: Event) -> str:
+def describe_event(event: Event) -> str:
     """One printable line without a full stop, as in ``web-1 crashed with exit code 3``.
 
-    At most `NAME_MAX` + `SAID_MAX` + 1 UTF-16 units, whatever the event holds. Types and actions
+    At most `SUBJECT_MAX` + `SAID_MAX` + 1 UTF-16 units, whatever the event holds. Types and actions
     without words of their own are said as the engine says them: ``network n1: connect``.
     """
-    words = _WORDS.get(event.type, {})
+    words = _PREDICATES.get(event.type, {})
     template = words.get((event.action, event.cause or event.health)) or words.get(
         (event.action, None)
     )
     if template is None:
-        subject = f"{event.type} {_name(event)}".rstrip() + ":"
+        subject = f"{event.type} {_subject_name(event)}".rstrip() + ":"
         template = "{action}: {detail}" if event.detail else "{action}"
     else:
-        subject = TYPE_RELAY if event.type == TYPE_RELAY else _name(event) or "a container"
-    return f"{fit(subject, NAME_MAX)} {fit(template.format_map(_facts(event)), SAID_MAX)}"
+        subject = TYPE_RELAY if event.type == TYPE_RELAY else _subject_name(event) or "a container"
+    return f"{truncate(subject, SUBJECT_MAX)} {truncate(template.format_map(_placeholders(event)), PREDICATE_MAX)}"
 
 
-def headline(notification: Notification, limit: int, spell: Callable[[str], str] = visible) -> str:
+def headline(
+    notification: Notification, limit: int, escape: Callable[[str], str] = escape_unprintable
+) -> str:
     """The `sentence` of the first event, whether it is over, and how many more there are.
 
     At most ``limit`` UTF-16 units (at least 60) of the characters that ``spell`` writes: see
-    `relay.core.text.fit`.
+    `relay.core.text.truncate`.
     """
     over = "Resolved: " if notification.status is Status.RESOLVED else ""
     more = f" (and {notification.count - 1} more)" if notification.count > 1 else ""
     room = limit - len(over) - len(more)
-    return over + fit(sentence(notification.events[0]), room, spell) + more
+    return over + truncate(describe_event(notification.events[0]), room, escape) + more
 
 
-def exit_code(code: int) -> str:
+def describe_exit_code(code: int) -> str:
     """An exit code and, for 128 + n, the signal that it stands for: ``137 (SIGKILL)``.
 
     Engines get it from containerd (``pkg/sys/reaper``, ``exitSignalOffset``), shells do the same.
@@ -97,11 +99,11 @@ def exit_code(code: int) -> str:
         return str(code)
 
 
-def _name(event: Event) -> str:
+def _subject_name(event: Event) -> str:
     return event.actor.name or event.actor.id.removeprefix("sha256:")[:12]
 
 
-def _facts(event: Event) -> dict[str, str]:
+def _placeholders(event: Event) -> dict[str, str]:
     attributes = event.actor.attributes
     reason = attributes.get("reason")
     return {
@@ -110,15 +112,17 @@ def _facts(event: Event) -> dict[str, str]:
         "destination": attributes.get("destination", "a destination"),
         "detail": event.detail or "",
         "engine": attributes.get("engine") or event.engine,
-        "exit": "" if event.exit_code is None else f" with exit code {exit_code(event.exit_code)}",
+        "exit": ""
+        if event.exit_code is None
+        else f" with exit code {describe_exit_code(event.exit_code)}",
         "health": event.health or event.detail or "unknown",
         "old_name": attributes.get("oldName", "another name").removeprefix("/"),
         "reason": f": {reason}" if reason else "",
-        "signal": _signal(event.signal),
+        "signal": _signal_name(event.signal),
     }
 
 
-def _signal(number: int | None) -> str:
+def _signal_name(number: int | None) -> str:
     if number is None:  # Podman does not say which
         return "a signal"
     try:

@@ -9,14 +9,14 @@ from relay.core.notification import Included, Notification
 _TOO_LATE = Included(missing="could not be had in time")
 
 
-def included(notification: Notification) -> Included | None:
+def get_included(notification: Notification) -> Included | None:
     """What its route asked for and what became of that; None if it asked for nothing."""
     if notification.include is None:
         return None
     return notification.included or _TOO_LATE
 
 
-def facts(told: Included) -> Iterator[tuple[str, str]]:
+def format_inspect_fields(told: Included) -> Iterator[tuple[str, str]]:
     """The inspect fields by path: texts as they are, ``none`` for none, anything else as JSON."""
     for path, value in told.inspect.items():
         match value:

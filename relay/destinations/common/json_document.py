@@ -2,10 +2,10 @@
 
 import msgspec
 
-from relay.core.event import Event, rfc3339
+from relay.core.event import Event, format_rfc3339
 from relay.core.exchange import Request
-from relay.core.notification import Notification, severity
-from relay.destinations.common.included import included
+from relay.core.notification import Notification, resolve_severity
+from relay.destinations.common.included import get_included
 
 VERSION = 1
 """Of the document; it grows when a receiver would have to change."""
@@ -15,10 +15,10 @@ _encode = msgspec.json.Encoder().encode
 
 def render(notification: Notification, url: str) -> Request:
     """The `document` as a request to ``url``."""
-    return Request(document(notification), url, {"Content-Type": "application/json"})
+    return Request(encode_document(notification), url, {"Content-Type": "application/json"})
 
 
-def document(notification: Notification) -> bytes:
+def encode_document(notification: Notification) -> bytes:
     """One JSON object in UTF-8 without a line break, its keys in the documented order.
 
     What is absent is ``null``, never left out.
@@ -29,16 +29,16 @@ def document(notification: Notification) -> bytes:
             "version": VERSION,
             "status": notification.status,
             "route": notification.route,
-            "severity": severity(notification),
+            "severity": resolve_severity(notification),
             "count": notification.count,
             "suppressed": notification.suppressed,
-            "events": [entry(event) for event in notification.events],
-            "included": included(notification),
+            "events": [event_object(event) for event in notification.events],
+            "included": get_included(notification),
         }
     )
 
 
-def entry(event: Event) -> dict[str, object]:
+def event_object(event: Event) -> dict[str, object]:
     """An event as it stands in the `document`."""
     return {
         "id": event.id,
@@ -48,7 +48,7 @@ def entry(event: Event) -> dict[str, object]:
         "action": event.action,
         "detail": event.detail,
         "scope": event.scope,
-        "time": rfc3339(event.time_ns),
+        "time": format_rfc3339(event.time_ns),
         "time_ns": event.time_ns,
         "actor": event.actor,
         "cause": event.cause,

@@ -7,22 +7,22 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from relay.core.event import Event, Why
-from relay.ingest.docker.chunk import PILE_SIZE, RECORD_COST, Pile
-from relay.ingest.docker.containers.inference import Look
-from relay.ingest.docker.engine.inspection import Sighting
-from relay.ingest.docker.engine.parser import Malformed, parse
+from relay.core.event import Event, GapReason
+from relay.ingest.docker.chunk import CHUNK_BYTES, RECORD_OVERHEAD_BYTES, Chunk
+from relay.ingest.docker.containers.inference import Snapshot
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 
-EVENT_COST = 2_048
+EVENT_BYTES = 2_048
 """What an event takes, of a history or relay's own, about."""
 
-SIGHTING_COST = 1_024
+SNAPSHOT_BYTES = 1_024
 """What a container takes that was looked at, beside its labels, about."""
 
-BATCH_SIZE = 1024 * 1024
+BATCH_BYTES = 1024 * 1024
 """The most that is taken at once, in bytes, by the same measure; one item is, whatever its size."""
 
-LOOSE = 4 * 1024 * 1024
+COMPRESS_ABOVE_BYTES = 4 * 1024 * 1024
 """Where more waits than this, in bytes, the records behind it are packed."""
 
 
@@ -38,7 +38,7 @@ class Connection:
     """From when on the stream was asked for, by the engine's time."""
     ahead_ns: int = 0
     """How far the engine's clock is ahead of the local one."""
-    lost_ns: int | None = None
+    down_since_ns: int | None = None
     """When the engine went down, by its own time, and the connection before with it; None if it is
     not known to have been down."""
     after_failure: bool = False
@@ -55,9 +55,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     content: bytes
 
 
-def read(record: bytes, connection: Connection) -> Event | Malformed:
+def parse_record(record: bytes, connection: Connection) -> Event | InvalidRecord:
     """The event that a record of this connection tells of."""
-    return parse(
+    return parse_event(
         record,
         engine=connection.engine,
         host=connection.host,
@@ -67,219 +67,229 @@ def read(record: bytes, connection: Connection) -> Event | Malformed:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class StreamOpened:
     """A stream was opened."""
 
     connection: Connection
     history: tuple[Event, ...] | None = None
     """What the engine remembered a moment before; None if it did not tell."""
-    digested: asyncio.Event = field(default_factory=asyncio.Event)
+    committed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once this and all that was read before it is committed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class RecordsDropped:
     """Records that found no room or were too long to keep; what they told is lost."""
 
     connection: Connection
     count: int
-    why: Why
+    reason: GapReason
 
 
-Item = Record | Opened | Dropped | Look | Event
+Item = Record | StreamOpened | RecordsDropped | Snapshot | Event
 """An `Event` here is one of relay's own."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class _RecordRun:
     """Records that one connection read in a row."""
 
     connection: Connection
-    pile: Pile
+    chunk: Chunk
 
 
-class Inbox:
+class EventBuffer:
     """A queue between one reader, which never waits, and one digester, which does.
 
     Memory is bounded by the bytes that what is in it takes there: as it was read, or packed. Beyond
-    that, new records are dropped, and one `Dropped` that counts them takes their place in the
+    that, new records are dropped, and one `RecordsDropped` that counts them takes their place in the
     order.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._items: deque[_Read | Item] = deque()
-        self._packed = 0
-        self._filled = asyncio.Event()
-        self._lost: Dropped | None = None
-        self._closed = False
-        self.size = 0
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._items: deque[_RecordRun | Item] = deque()
+        self._compressed_count = 0
+        self._has_items = asyncio.Event()
+        self._pending_drop: RecordsDropped | None = None
+        self._is_closed = False
+        self.size_bytes = 0
         """What it takes in memory now, in bytes."""
-        self.waiting = 0
+        self.item_count = 0
         """How much was read and is not taken: records, for the most part."""
-        self.lossy = asyncio.Event()
+        self.gap_found = asyncio.Event()
         """Set once a gap is declared; whoever acts on it clears it."""
 
     @property
-    def longest(self) -> int:
+    def max_record_bytes(self) -> int:
         """How long a record may be to find room at all, in bytes."""
-        return self._limit - RECORD_COST
+        return self._max_bytes - RECORD_OVERHEAD_BYTES
 
     def put(self, item: Item) -> None:
         """Add what happened; of these there are few, and they find room whatever they cost.
 
         A history stays out where room is short.
         """
-        if self.size + cost(item) > self._limit and isinstance(item, Opened):
+        if self.size_bytes + item_bytes(item) > self._max_bytes and isinstance(item, StreamOpened):
             item = replace(item, history=None)
-        self._add(item)
-        self._filled.set()
+        self._append_item(item)
+        self._has_items.set()
 
     def put_records(self, connection: Connection, records: list[bytes]) -> None:
         """Add records while there is room."""
         place = 0
         while place < len(records):
-            if RECORD_COST + len(records[place]) > self._room:
-                self._lose(connection)
+            if RECORD_OVERHEAD_BYTES + len(records[place]) > self._free_bytes:
+                self._drop(connection)
                 place += 1
             else:
-                self._declare_lost()
-                place = self._fill(connection, records, place)
-        self._filled.set()
+                self._append_pending_drop()
+                place = self._append_records(connection, records, place)
+        self._has_items.set()
 
     @property
-    def _room(self) -> int:
+    def _free_bytes(self) -> int:
         """Where some are packed, one pile may have to be unpacked."""
-        return self._limit - self.size - (PILE_SIZE if self._packed else 0)
+        return self._max_bytes - self.size_bytes - (CHUNK_BYTES if self._compressed_count else 0)
 
-    def _fill(self, connection: Connection, records: list[bytes], first: int) -> int:
+    def _append_records(self, connection: Connection, records: list[bytes], first: int) -> int:
         """Add the first of these records, and of those behind it what fits.
 
         Returns which is the next.
         """
         last = self._items[-1] if self._items else None
         place = first
-        if isinstance(last, _Read) and last.connection is connection and not last.pile.packed:
-            place = self._grow(last.pile, records, first, self._room)
+        if (
+            isinstance(last, _RecordRun)
+            and last.connection is connection
+            and not last.chunk.is_compressed
+        ):
+            place = self._fill_chunk(last.chunk, records, first, self._free_bytes)
         if place == first:
-            self._close_pile()
-            read = _Read(connection, Pile())
+            self._compress_last()
+            read = _RecordRun(connection, Chunk())
             self._items.append(read)
             # where a loss was just declared, that may have taken the room
-            room = max(self._room, RECORD_COST + len(records[first]))
-            place = self._grow(read.pile, records, first, room)
+            room = max(self._free_bytes, RECORD_OVERHEAD_BYTES + len(records[first]))
+            place = self._fill_chunk(read.chunk, records, first, room)
         return place
 
-    def _grow(self, pile: Pile, records: list[bytes], first: int, room: int) -> int:
-        before = pile.size
-        place = pile.fill(records, first, room)
-        self.size += pile.size - before
-        self.waiting += place - first
+    def _fill_chunk(self, chunk: Chunk, records: list[bytes], first: int, free_bytes: int) -> int:
+        before = chunk.size
+        place = chunk.fill(records, first, free_bytes)
+        self.size_bytes += chunk.size - before
+        self.item_count += place - first
         return place
 
-    def _close_pile(self) -> None:
+    def _compress_last(self) -> None:
         """Nothing is added any more to what is last."""
         last = self._items[-1] if self._items else None
-        if isinstance(last, _Read) and self.size > LOOSE and not last.pile.packed:
-            before = last.pile.size
-            last.pile.pack()
-            self.size += last.pile.size - before
-            self._packed += last.pile.packed
+        if (
+            isinstance(last, _RecordRun)
+            and self.size_bytes > COMPRESS_ABOVE_BYTES
+            and not last.chunk.is_compressed
+        ):
+            before = last.chunk.size
+            last.chunk.compress()
+            self.size_bytes += last.chunk.size - before
+            self._compressed_count += last.chunk.is_compressed
 
-    def _add(self, item: Item) -> None:
-        self._close_pile()
+    def _append_item(self, item: Item) -> None:
+        self._compress_last()
         self._items.append(item)
-        self.size += cost(item)
-        self.waiting += 1
+        self.size_bytes += item_bytes(item)
+        self.item_count += 1
 
-    def _lose(self, connection: Connection) -> None:
-        count = 1 if self._lost is None else self._lost.count + 1
-        self._lost = Dropped(connection, count, Why.BUFFER_FULL)
+    def _drop(self, connection: Connection) -> None:
+        count = 1 if self._pending_drop is None else self._pending_drop.count + 1
+        self._pending_drop = RecordsDropped(connection, count, GapReason.BUFFER_FULL)
 
-    def _declare_lost(self) -> None:
-        if self._lost is not None:
-            self._add(self._lost)
-            self._lost = None
+    def _append_pending_drop(self) -> None:
+        if self._pending_drop is not None:
+            self._append_item(self._pending_drop)
+            self._pending_drop = None
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether all that was read is taken."""
         return not self._items
 
     def close(self) -> None:
         """Nothing more is put; `take` gives what is left and then nothing."""
-        self._closed = True
-        self._filled.set()
+        self._is_closed = True
+        self._has_items.set()
 
-    async def take(self, most: int) -> list[Item]:
+    async def take(self, max_items: int) -> list[Item]:
         """Wait until there is something and `take_ready`; empty once closed."""
-        while not (self._items or self._lost or self._closed):
-            self._filled.clear()
-            await self._filled.wait()
-        return self.take_ready(most)
+        while not (self._items or self._pending_drop or self._is_closed):
+            self._has_items.clear()
+            await self._has_items.wait()
+        return self.take_ready(max_items)
 
-    def take_ready(self, most: int, size: int = BATCH_SIZE) -> list[Item]:
+    def take_ready(self, max_items: int, max_bytes: int = BATCH_BYTES) -> list[Item]:
         """Up to ``most`` of the items that are there, of up to ``size`` bytes; at least one."""
         taken: list[Item] = []
-        while len(taken) < most:
+        while len(taken) < max_items:
             if not self._items:
-                self._declare_lost()
+                self._append_pending_drop()
             if not self._items:
                 break
-            self._unpack_first()
-            before = self.size
-            got = self._take_first(most - len(taken), size)
+            self._decompress_first()
+            before = self.size_bytes
+            got = self._take_first(max_items - len(taken), max_bytes)
             if not got and not taken:
-                got = self._take_first(1, self.size)
+                got = self._take_first(1, self.size_bytes)
             if not got:
                 break
             taken += got
-            size -= before - self.size
-        self.waiting -= len(taken)
+            max_bytes -= before - self.size_bytes
+        self.item_count -= len(taken)
         return taken
 
-    def _unpack_first(self) -> None:
+    def _decompress_first(self) -> None:
         first = self._items[0]
-        if isinstance(first, _Read) and first.pile.packed:
-            before = first.pile.size
-            first.pile.unpack()
-            self.size += first.pile.size - before
-            self._packed -= 1
+        if isinstance(first, _RecordRun) and first.chunk.is_compressed:
+            before = first.chunk.size
+            first.chunk.decompress()
+            self.size_bytes += first.chunk.size - before
+            self._compressed_count -= 1
 
-    def _take_first(self, most: int, size: int) -> Sequence[Item]:
+    def _take_first(self, max_items: int, max_bytes: int) -> Sequence[Item]:
         """What is first, or of the records that are so many; nothing where it is too large."""
         first = self._items[0]
-        if not isinstance(first, _Read):
-            taken = cost(first)
-            if taken > size:
+        if not isinstance(first, _RecordRun):
+            taken = item_bytes(first)
+            if taken > max_bytes:
                 return ()
             self._items.popleft()
-            self.size -= taken
+            self.size_bytes -= taken
             return (first,)
-        before = first.pile.size
-        contents = first.pile.take(most, size)
-        self.size += first.pile.size - before
-        if first.pile.empty:
+        before = first.chunk.size
+        contents = first.chunk.take(max_items, max_bytes)
+        self.size_bytes += first.chunk.size - before
+        if first.chunk.is_empty:
             self._items.popleft()
         return [Record(first.connection, content) for content in contents]
 
 
-def cost(item: Item) -> int:
+def item_bytes(item: Item) -> int:
     """What an item takes of the room, in bytes."""
     match item:
         case Record(content=content):
-            return RECORD_COST + len(content)
-        case Opened(history=tuple() as history):
-            return RECORD_COST + len(history) * EVENT_COST
-        case Look(sightings=sightings, missing=missing):
-            return RECORD_COST * (1 + len(missing)) + sum(map(sighting_cost, sightings))
+            return RECORD_OVERHEAD_BYTES + len(content)
+        case StreamOpened(history=tuple() as history):
+            return RECORD_OVERHEAD_BYTES + len(history) * EVENT_BYTES
+        case Snapshot(containers=sightings, missing=missing):
+            return RECORD_OVERHEAD_BYTES * (1 + len(missing)) + sum(map(snapshot_bytes, sightings))
         case Event():
-            return EVENT_COST
+            return EVENT_BYTES
         case _:
-            return RECORD_COST
+            return RECORD_OVERHEAD_BYTES
 
 
-def sighting_cost(seen: Sighting) -> int:
+def snapshot_bytes(snapshot: ContainerSnapshot) -> int:
     """What a container that was looked at takes of the room, in bytes, about."""
-    labels = seen.labels.items()
-    return SIGHTING_COST + sum(RECORD_COST + len(name) + len(text) for name, text in labels)
+    labels = snapshot.labels.items()
+    return SNAPSHOT_BYTES + sum(
+        RECORD_OVERHEAD_BYTES + len(name) + len(text) for name, text in labels
+    )

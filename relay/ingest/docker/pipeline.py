@@ -8,26 +8,33 @@ import msgspec
 import structlog
 
 from relay.config import StartFrom
-from relay.core.checkpoint import Bookmark
-from relay.core.counters import EngineTally
-from relay.core.event import Event, Why
+from relay.core.checkpoint import Checkpoint
+from relay.core.counters import EngineCounters
+from relay.core.event import Event, GapReason
 from relay.core.notification import Notification
-from relay.ingest.docker.buffer import Connection, Dropped, Item, Opened, Record, read
-from relay.ingest.docker.containers.inference import Look, Unheard
-from relay.ingest.docker.containers.registry import Roster
-from relay.ingest.docker.containers.tracker import Chronicle
+from relay.ingest.docker.buffer import (
+    Connection,
+    Item,
+    Record,
+    RecordsDropped,
+    StreamOpened,
+    parse_record,
+)
+from relay.ingest.docker.containers.inference import BlindWindow, Snapshot
+from relay.ingest.docker.containers.registry import ContainerRegistry
+from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.cursor import Cursor
-from relay.ingest.docker.engine.inspection import Sighting
-from relay.ingest.docker.engine.parser import Malformed
-from relay.ingest.docker.engine.self_container import is_own_exec
-from relay.ingest.docker.gaps import Drops, Gap, Gaps, declaration
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.parser import InvalidRecord
+from relay.ingest.docker.engine.self_container import is_self_exec
+from relay.ingest.docker.gaps import DropReporter, Gap, GapDetector, make_gap_event
 from relay.routing.router import Router
-from relay.store.records import Intake
+from relay.store.records import IngestCommit
 
 log = structlog.get_logger()
 
 
-def beginning_ns(start_from: StartFrom, engine_now_ns: int) -> int:
+def resolve_start_ns(start_from: StartFrom, engine_now_ns: int) -> int:
     """From when on a first start takes events, by the engine's time."""
     match start_from:
         case "now":
@@ -38,17 +45,17 @@ def beginning_ns(start_from: StartFrom, engine_now_ns: int) -> int:
             return max(1, engine_now_ns - start_from // timedelta(microseconds=1) * 1000)
 
 
-class Heard(msgspec.Struct, frozen=True, gc=False):
+class ParsedRecord(msgspec.Struct, frozen=True, gc=False):
     """A record, read."""
 
     connection: Connection
-    event: Event | Malformed
+    event: Event | InvalidRecord
 
 
-Batch = list[Heard | Opened | Dropped | Look | Event]
+Batch = list[ParsedRecord | StreamOpened | RecordsDropped | Snapshot | Event]
 
 
-class Digest:
+class EventPipeline:
     """Pure, but for the state of the stream that it keeps: it waits for nothing."""
 
     def __init__(
@@ -56,9 +63,9 @@ class Digest:
         engine: str,
         start_from: StartFrom,
         router: Router,
-        bookmark: Bookmark | None = None,
-        roster: Roster | None = None,
-        tally: EngineTally | None = None,
+        checkpoint: Checkpoint | None = None,
+        registry: ContainerRegistry | None = None,
+        counters: EngineCounters | None = None,
         own_container: str | None = None,
     ) -> None:
         """``bookmark`` is None for an engine that was never heard, until its first connection.
@@ -69,41 +76,45 @@ class Digest:
         self.engine = engine
         self._start_from = start_from
         self._router = router
-        self._cursor = Cursor(bookmark) if bookmark is not None else None
-        self._identity = bookmark.identity if bookmark is not None else None
-        self._chronicle = Chronicle(roster or Roster())
-        self._gaps = Gaps(Unheard(*bookmark.unheard) if bookmark and bookmark.unheard else None)
-        kept = bookmark.drops if bookmark is not None else ()
-        self._drops = Drops(Gap(Why(why), *stretch) for why, *stretch in kept)
+        self._cursor = Cursor(checkpoint) if checkpoint is not None else None
+        self._identity = checkpoint.identity if checkpoint is not None else None
+        self._tracker = ContainerTracker(registry or ContainerRegistry())
+        self._gap_detector = GapDetector(
+            BlindWindow(*checkpoint.blind_window)
+            if checkpoint and checkpoint.blind_window
+            else None
+        )
+        kept = checkpoint.unreported_drops if checkpoint is not None else ()
+        self._drop_reporter = DropReporter(Gap(GapReason(why), *stretch) for why, *stretch in kept)
         self._connection: Connection | None = None
         self._own_container = own_container
-        self.tally = tally or EngineTally()
+        self.counters = counters or EngineCounters()
 
     @property
-    def in_doubt(self) -> bool:
+    def may_have_missed_deaths(self) -> bool:
         """Whether any container may have died unheard, not only one that was seen running."""
-        return self._gaps.in_doubt
+        return self._gap_detector.may_have_missed_deaths
 
     @property
-    def gaps(self) -> int:
+    def gap_count(self) -> int:
         """How many gaps were found so far."""
-        return self._gaps.found
+        return self._gap_detector.found_count
 
     def since_ns(self, engine_now_ns: int) -> int:
         """From when on to ask the engine; decides where a first start begins."""
         if self._cursor is None:
-            mark = Bookmark.beginning(beginning_ns(self._start_from, engine_now_ns))
+            mark = Checkpoint.starting_at(resolve_start_ns(self._start_from, engine_now_ns))
             self._cursor = Cursor(mark)
-            self._chronicle.roster.start_over(engine_now_ns)
-            self._gaps.begin(engine_now_ns)
-        if self._cursor.is_ahead(engine_now_ns):
-            return self._cursor.since_behind(engine_now_ns)
+            self._tracker.registry.reset(engine_now_ns)
+            self._gap_detector.note_first_connection(engine_now_ns)
+        if self._cursor.is_ahead_of(engine_now_ns):
+            return self._cursor.since_after_clock_reset_ns(engine_now_ns)
         return self._cursor.since_ns
 
     @property
-    def anchored(self) -> bool:
+    def is_continuous(self) -> bool:
         """Whether the engine's history has to hold an event that was taken in."""
-        return self._cursor is not None and self._cursor.anchored
+        return self._cursor is not None and self._cursor.is_continuous
 
     @property
     def position_ns(self) -> int:
@@ -114,191 +125,204 @@ class Digest:
         """Whether the event was taken in, or is not to be."""
         return self._cursor is not None and self._cursor.remembers(event)
 
-    def to_inspect(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
+    def select_for_inspection(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
         """Of the containers that the engine lists, with their states, those to look at."""
         return [
             id_
             for id_, state in listed.items()
-            if thorough or state == "running" or not self._chronicle.knows_as_dead(id_)
+            if thorough or state == "running" or not self._tracker.is_known_dead(id_)
         ]
 
-    def missing(self, listed: Collection[str]) -> frozenset[str]:
+    def find_missing(self, listed: Collection[str]) -> frozenset[str]:
         """The known containers that the engine does not list."""
-        return self._chronicle.missing(listed)
+        return self._tracker.find_missing(listed)
 
-    def untold(self, sightings: Iterable[Sighting]) -> bool:
+    def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
         """Whether one of these containers died and nothing has told so."""
-        return self._chronicle.untold(sightings)
+        return self._tracker.has_unreported(snapshots)
 
-    def read(self, items: Iterable[Item]) -> Batch:
+    def parse(self, items: Iterable[Item]) -> Batch:
         """The items, with the records read."""
         return [
-            Heard(item.connection, read(item.content, item.connection))
+            ParsedRecord(item.connection, parse_record(item.content, item.connection))
             if isinstance(item, Record)
             else item
             for item in items
         ]
 
-    def questions(self, batch: Batch) -> set[str]:
+    def containers_to_inspect(self, batch: Batch) -> set[str]:
         """The ids of the containers that have to be inspected before the batch is taken in."""
-        return self._chronicle.questions(self._fresh_events(batch))
+        return self._tracker.containers_to_inspect(self._new_events(batch))
 
-    def unsettled(self, batch: Batch) -> bool:
+    def awaits_evidence(self, batch: Batch) -> bool:
         """Whether the next moment can still change what the batch means."""
-        fresh = self._fresh_events(batch)
-        return self._chronicle.unsettled(fresh, podman=_is_of_podman(batch))
+        fresh = self._new_events(batch)
+        return self._tracker.awaits_evidence(fresh, podman=_is_from_podman(batch))
 
-    def take_in(
-        self, batch: Batch, now_ns: int, sightings: Mapping[str, Sighting] | None = None
-    ) -> Intake:
+    def process(
+        self, batch: Batch, now_ns: int, snapshots: Mapping[str, ContainerSnapshot] | None = None
+    ) -> IngestCommit:
         """The notifications of a batch, and what is known after it."""
-        fresh = self._fresh_events(batch)
-        requested = self._chronicle.requested(fresh, podman=_is_of_podman(batch))
-        view = _View(sightings or {}, requested, now_ns)
-        told = [event for item in batch for event in self._events(item, view)]
-        told += self._told_of_drops(now_ns)
-        containers, gone = self._chronicle.roster.changes()
-        notifications = self._notifications(told)
-        return Intake(self.engine, self._bookmark(), notifications, containers, gone)
+        fresh = self._new_events(batch)
+        requested = self._tracker.find_requested(fresh, podman=_is_from_podman(batch))
+        view = _BatchContext(snapshots or {}, requested, now_ns)
+        told = [event for item in batch for event in self._process_item(item, view)]
+        told += self._report_drops(now_ns)
+        containers, gone = self._tracker.registry.take_changes()
+        notifications = self._route(told)
+        return IngestCommit(self.engine, self._checkpoint(), notifications, containers, gone)
 
-    def finish(self, now_ns: int) -> Intake:
+    def finish(self, now_ns: int) -> IngestCommit:
         """What is left to be told at the end."""
-        told = self._told_of_drops(now_ns, finally_=True)
-        return Intake(self.engine, self._bookmark(), self._notifications(told))
+        told = self._report_drops(now_ns, is_final=True)
+        return IngestCommit(self.engine, self._checkpoint(), self._route(told))
 
-    def tell_all_again(self) -> None:
+    def resend_all(self) -> None:
         """What is known of the containers goes into the next batch once more."""
-        self._chronicle.roster.renew()
+        self._tracker.registry.mark_all_changed()
 
-    def _notifications(self, events: Iterable[Event]) -> list[tuple[Notification, Sequence[str]]]:
+    def _route(self, events: Iterable[Event]) -> list[tuple[Notification, Sequence[str]]]:
         return [
-            (step.notification(event), step.destinations)
+            (step.build_notification(event), step.destinations)
             for event in events
-            for step in self._router.route(event, self.tally.matches)
+            for step in self._router.route(event, self.counters.matches)
         ]
 
-    def _bookmark(self) -> Bookmark | None:
+    def _checkpoint(self) -> Checkpoint | None:
         if self._cursor is None:
             return None
-        unheard = self._gaps.unheard
-        return self._cursor.bookmark(
-            assumed_ns=self._chronicle.roster.assumed_ns,
+        unheard = self._gap_detector.blind_window
+        return self._cursor.checkpoint(
+            reported_until_ns=self._tracker.registry.reported_until_ns,
             identity=self._identity,
-            unheard=None if unheard is None else (unheard.from_ns, unheard.until_ns),
+            blind_window=None if unheard is None else (unheard.from_ns, unheard.until_ns),
             drops=tuple(
-                (gap.why.value, gap.from_ns, gap.until_ns, gap.lost) for gap in self._drops.untold
+                (gap.reason.value, gap.from_ns, gap.until_ns, gap.lost_count)
+                for gap in self._drop_reporter.unreported
             ),
         )
 
-    def _fresh_events(self, batch: Batch) -> list[Event]:
+    def _new_events(self, batch: Batch) -> list[Event]:
         """Each once, though two connections in one batch can both bring it."""
         heard = {
             item.event.id: item.event
             for item in batch
-            if isinstance(item, Heard) and isinstance(item.event, Event)
+            if isinstance(item, ParsedRecord) and isinstance(item.event, Event)
         }
-        return list(heard.values()) if self._cursor is None else self._cursor.news(heard.values())
+        return (
+            list(heard.values())
+            if self._cursor is None
+            else self._cursor.filter_new(heard.values())
+        )
 
-    def _events(self, item: Heard | Opened | Dropped | Look | Event, view: "_View") -> list[Event]:
+    def _process_item(
+        self,
+        item: ParsedRecord | StreamOpened | RecordsDropped | Snapshot | Event,
+        context: "_BatchContext",
+    ) -> list[Event]:
         """The events that are to be routed."""
         match item:
-            case Heard():  # nearly all
-                return self._heard(item, view)
+            case ParsedRecord():  # nearly all
+                return self._on_record(item, context)
             case Event():
                 return [item]
-            case Opened():
-                return self._opened(item, view)
-            case Dropped():
-                self._dropped(item, view)
+            case StreamOpened():
+                return self._on_stream_opened(item, context)
+            case RecordsDropped():
+                self._on_records_dropped(item, context)
                 return []
-            case Look():
-                return self._looked(item)
+            case Snapshot():
+                return self._on_snapshot(item)
 
-    def _heard(self, heard: Heard, view: "_View") -> list[Event]:
-        event, cursor = heard.event, self._started
-        if isinstance(event, Malformed):
-            self._complain(event)
+    def _on_record(self, record: ParsedRecord, context: "_BatchContext") -> list[Event]:
+        event, cursor = record.event, self._open_cursor
+        if isinstance(event, InvalidRecord):
+            self._count_invalid(event)
             return []
-        self.tally.received += 1
-        told = self._declared(self._gaps.heard(event, cursor), heard.connection, view.now_ns)
-        if cursor.is_before(event):
-            if cursor.empty:  # what was asked of a container then explains its death
-                self._chronicle.hear(event, view.sightings)
+        self.counters.received += 1
+        told = self._gap_event(
+            self._gap_detector.on_event(event, cursor), record.connection, context.now_ns
+        )
+        if cursor.is_before_start(event):
+            if cursor.is_empty:  # what was asked of a container then explains its death
+                self._tracker.on_event(event, context.snapshots)
         elif cursor.admit(event):
-            self.tally.take(event)
-            if is_own_exec(event, self._own_container):  # taken in, but nobody is told
+            self.counters.count_event(event)
+            if is_self_exec(event, self._own_container):  # taken in, but nobody is told
                 return told
-            requested = event.id in view.requested
-            told += self._chronicle.hear(
-                event, view.sightings, self._gaps.unheard, requested=requested
+            requested = event.id in context.requested_ids
+            told += self._tracker.on_event(
+                event, context.snapshots, self._gap_detector.blind_window, requested=requested
             )
-            self.tally.infer(told)
+            self.counters.count_inferred(told)
         else:
-            self.tally.repeated += 1
+            self.counters.duplicates += 1
         return told
 
-    def _opened(self, opened: Opened, view: "_View") -> list[Event]:
-        self.tally.opened += 1
+    def _on_stream_opened(self, opened: StreamOpened, context: "_BatchContext") -> list[Event]:
+        self.counters.opened += 1
         self._connection = connection = opened.connection
-        self._chronicle.podman = connection.podman
+        self._tracker.podman = connection.podman
         before, self._identity = self._identity, connection.identity or self._identity
         if before != self._identity and before is not None:
-            self._chronicle.roster.start_over(connection.opened_ns)
-            gap: Gap | None = self._gaps.replaced(self._started, connection)
+            self._tracker.registry.reset(connection.opened_ns)
+            gap: Gap | None = self._gap_detector.on_engine_replaced(self._open_cursor, connection)
         else:
-            gap = self._gaps.opened(opened, self._started)
-        return self._declared(gap, connection, view.now_ns)
+            gap = self._gap_detector.on_stream_opened(opened, self._open_cursor)
+        return self._gap_event(gap, connection, context.now_ns)
 
-    def _dropped(self, dropped: Dropped, view: "_View") -> None:
+    def _on_records_dropped(self, dropped: RecordsDropped, context: "_BatchContext") -> None:
         self._connection = connection = dropped.connection
-        self.tally.dropped[dropped.why] += dropped.count
-        engine_now_ns = view.now_ns + connection.ahead_ns
-        self._drops.add(self._gaps.dropped(dropped, self._started, engine_now_ns))
+        self.counters.dropped[dropped.reason] += dropped.count
+        engine_now_ns = context.now_ns + connection.ahead_ns
+        self._drop_reporter.add(
+            self._gap_detector.on_records_dropped(dropped, self._open_cursor, engine_now_ns)
+        )
 
-    def _told_of_drops(self, now_ns: int, *, finally_: bool = False) -> list[Event]:
+    def _report_drops(self, now_ns: int, *, is_final: bool = False) -> list[Event]:
         told: list[Event] = []
         if self._connection is None:  # its host is not known yet
             return told
-        for gap in self._drops.due(now_ns, finally_=finally_):
-            log.error("events.dropped", engine=self.engine, count=gap.lost, why=gap.why)
-            told += self._declared(gap, self._connection, now_ns)
+        for gap in self._drop_reporter.take_due(now_ns, is_final=is_final):
+            log.error("events.dropped", engine=self.engine, count=gap.lost_count, why=gap.reason)
+            told += self._gap_event(gap, self._connection, now_ns)
         return told
 
-    def _declared(self, gap: Gap | None, connection: Connection, now_ns: int) -> list[Event]:
+    def _gap_event(self, gap: Gap | None, connection: Connection, now_ns: int) -> list[Event]:
         if gap is None:
             return []
-        self.tally.gaps[gap.why] += 1
-        return [declaration(gap, connection, now_ns)]
+        self.counters.gaps[gap.reason] += 1
+        return [make_gap_event(gap, connection, now_ns)]
 
-    def _looked(self, look: Look) -> list[Event]:
-        told = self._chronicle.look(look, self._gaps.unheard)
-        if look.thorough:
-            self._gaps.settled(look.taken_ns)
-        self.tally.infer(told)
+    def _on_snapshot(self, snapshot: Snapshot) -> list[Event]:
+        told = self._tracker.on_snapshot(snapshot, self._gap_detector.blind_window)
+        if snapshot.is_complete:
+            self._gap_detector.on_full_snapshot(snapshot.taken_ns)
+        self.counters.count_inferred(told)
         return told
 
     @property
-    def _started(self) -> Cursor:
+    def _open_cursor(self) -> Cursor:
         assert self._cursor is not None, "a connection is opened from a cursor"
         return self._cursor
 
-    def _complain(self, record: Malformed) -> None:
+    def _count_invalid(self, record: InvalidRecord) -> None:
         """Count what is no event, and show the first of each kind."""
-        self.tally.malformed[record.flaw] += 1
-        if self.tally.malformed[record.flaw] == 1:
+        self.counters.malformed[record.error] += 1
+        if self.counters.malformed[record.error] == 1:
             head = record.head.decode(errors="replace")
-            log.warning("event.malformed", engine=self.engine, flaw=record.flaw, head=head)
+            log.warning("event.malformed", engine=self.engine, flaw=record.error, head=head)
 
 
-def _is_of_podman(batch: Batch) -> bool:
-    return any(isinstance(item, Heard) and item.connection.podman for item in batch)
+def _is_from_podman(batch: Batch) -> bool:
+    return any(isinstance(item, ParsedRecord) and item.connection.podman for item in batch)
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _BatchContext:
     """What is known of a batch beside its items."""
 
-    sightings: Mapping[str, Sighting]
-    requested: Collection[str]
+    snapshots: Mapping[str, ContainerSnapshot]
+    requested_ids: Collection[str]
     """The ids of deaths that somebody asked for, as what comes behind them shows."""
     now_ns: int

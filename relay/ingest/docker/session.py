@@ -7,126 +7,138 @@ from functools import partial
 from time import time_ns
 
 from relay.config import EngineConfig, ReconcileConfig
-from relay.core.counters import EngineTally
-from relay.core.liveness import Pulse
-from relay.core.status import EngineReport, Listening
-from relay.ingest.docker.buffer import Inbox
-from relay.ingest.docker.containers.inference import Look
-from relay.ingest.docker.containers.registry import Roster
+from relay.core.counters import EngineCounters
+from relay.core.liveness import LoopMonitor
+from relay.core.status import EngineStatus, StreamStatus
+from relay.ingest.docker.buffer import EventBuffer
+from relay.ingest.docker.containers.inference import Snapshot
+from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.engine.client import connect
 from relay.ingest.docker.engine.endpoint import Endpoint
-from relay.ingest.docker.engine.inspector import Contact
-from relay.ingest.docker.engine.self_container import own_container
+from relay.ingest.docker.engine.inspector import Inspector
+from relay.ingest.docker.engine.self_container import find_self_container
 from relay.ingest.docker.enrichment import Enricher
-from relay.ingest.docker.pipeline import Digest
+from relay.ingest.docker.pipeline import EventPipeline
 from relay.ingest.docker.reconciler import Reconciler
-from relay.ingest.docker.stream import Listener, Pace
-from relay.ingest.docker.worker import Ways, ingest
+from relay.ingest.docker.stream import ReconnectPolicy, StreamReader
+from relay.ingest.docker.worker import IngestWorker, ingest
 from relay.routing.router import Router
-from relay.store.records import Intake, Outbox, Receipt
+from relay.store.records import CommitResult, IngestCommit, Outbox
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class EngineSpec:
     """One engine, as it is configured and as the environment says where it is."""
 
-    place: Endpoint
-    engine: EngineConfig
-    buffer: int
+    endpoint: Endpoint
+    config: EngineConfig
+    buffer_bytes: int
     """How much of its stream may wait in memory, in bytes."""
     reconcile: ReconcileConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class IngestContext:
     """What all stations work with."""
 
     router: Router
     outbox: Outbox
     now: Callable[[], int]
     """The clock by which deliveries are due."""
-    heed: Callable[[Receipt], None]
+    on_commit: Callable[[CommitResult], None]
     """Is given what became of every batch."""
-    pace: Pace
+    reconnect_policy: ReconnectPolicy
 
 
-class Station:
+class EngineSession:
     """One engine's way into the store."""
 
-    def __init__(self, ways: Ways, listener: Listener, enricher: Enricher) -> None:
-        self._ways = ways
-        self._listener = listener
+    def __init__(self, worker: IngestWorker, reader: StreamReader, enricher: Enricher) -> None:
+        self._worker = worker
+        self._reader = reader
         self._enricher = enricher
-        self._reading: list[asyncio.Task[None]] = []
+        self._reading_tasks: list[asyncio.Task[None]] = []
 
     def start(
-        self, tasks: asyncio.TaskGroup, heed: Callable[[Receipt], None]
+        self, tasks: asyncio.TaskGroup, on_commit: Callable[[CommitResult], None]
     ) -> asyncio.Task[None]:
         """Listen, digest and enrich; returns what ends when all is committed after `end`.
 
         ``heed`` is given what became of every batch.
         """
 
-        def committed(intake: Intake, receipt: Receipt) -> None:
-            self._enricher.take(intake, receipt)
-            heed(receipt)
+        def committed(intake: IngestCommit, receipt: CommitResult) -> None:
+            self._enricher.enqueue(intake, receipt)
+            on_commit(receipt)
 
-        self._reading = [
-            tasks.create_task(self._listener.run()),
+        self._reading_tasks = [
+            tasks.create_task(self._reader.run()),
             tasks.create_task(self._enricher.run()),
         ]
-        return tasks.create_task(ingest(self._ways, committed))
+        return tasks.create_task(ingest(self._worker, committed))
 
     def end(self) -> None:
         """Stop reading; what was read is digested."""
-        for task in self._reading:
+        for task in self._reading_tasks:
             task.cancel()
-        self._ways.inbox.close()
+        self._worker.buffer.close()
 
     @property
     def name(self) -> str:
         """The engine's."""
-        return self._ways.digest.engine
+        return self._worker.pipeline.engine
 
     @property
-    def hears(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether the engine's stream is open."""
-        return self._ways.contact.client is not None and self._listener.opened
+        return self._worker.inspector.client is not None and self._reader.has_opened
 
     @property
-    def report(self) -> EngineReport:
+    def status(self) -> EngineStatus:
         """How it is with the engine."""
-        tally = self.tally
-        listening = Listening(
-            self.hears, self._ways.inbox.waiting, tally.gaps.total(), tally.reconnects
+        tally = self.counters
+        listening = StreamStatus(
+            self.is_connected, self._worker.buffer.item_count, tally.gaps.total(), tally.reconnects
         )
-        return EngineReport(self._ways.digest.position_ns or None, listening)
+        return EngineStatus(self._worker.pipeline.position_ns or None, listening)
 
     @property
-    def tally(self) -> EngineTally:
+    def counters(self) -> EngineCounters:
         """What came of the engine so far."""
-        return self._ways.digest.tally
+        return self._worker.pipeline.counters
 
     @property
-    def pulse(self) -> Pulse:
+    def loop_monitor(self) -> LoopMonitor:
         """Of what digests and commits."""
-        return self._ways.pulse
+        return self._worker.loop_monitor
 
-    def store_was_renewed(self) -> None:
+    def on_store_replaced(self) -> None:
         """The store is a new one: it is told again what is known."""
-        self._ways.digest.tell_all_again()
-        self._ways.inbox.put(Look(self.name, self.name, 0))  # of nothing: a batch to tell it with
+        self._worker.pipeline.resend_all()
+        self._worker.buffer.put(
+            Snapshot(self.name, self.name, 0)
+        )  # of nothing: a batch to tell it with
 
 
-async def station(name: str, setup: Setup, means: Means, tally: EngineTally) -> Station:
+async def open_session(
+    name: str, spec: EngineSpec, context: IngestContext, counters: EngineCounters
+) -> EngineSession:
     """The station of one engine, with what was known of it at the last commit."""
-    engine, outbox = setup.engine, means.outbox
-    bookmark = await outbox.bookmark(name)
-    roster = Roster(await outbox.containers(name), bookmark.assumed_ns if bookmark else 0)
-    digest = Digest(name, engine.start_from, means.router, bookmark, roster, tally, own_container())
-    inbox, contact = Inbox(setup.buffer), Contact()
-    reconciler = Reconciler(name, setup.reconcile, inbox, digest, contact, time_ns)
-    reach = partial(connect, setup.place, time_ns)
-    listener = Listener(name, engine.host, reach, inbox, digest, reconciler, means.pace)
-    enricher = Enricher(lambda: contact.client, outbox, means.now, tally)
-    return Station(Ways(inbox, digest, contact, outbox, means.now), listener, enricher)
+    engine, outbox = spec.config, context.outbox
+    bookmark = await outbox.checkpoint(name)
+    roster = ContainerRegistry(
+        await outbox.containers(name), bookmark.reported_until_ns if bookmark else 0
+    )
+    digest = EventPipeline(
+        name, engine.start_from, context.router, bookmark, roster, counters, find_self_container()
+    )
+    inbox, contact = EventBuffer(spec.buffer_bytes), Inspector()
+    reconciler = Reconciler(name, spec.reconcile, inbox, digest, contact, time_ns)
+    reach = partial(connect, spec.endpoint, time_ns)
+    listener = StreamReader(
+        name, engine.host, reach, inbox, digest, reconciler, context.reconnect_policy
+    )
+    enricher = Enricher(lambda: contact.client, outbox, context.now, counters)
+    return EngineSession(
+        IngestWorker(inbox, digest, contact, outbox, context.now), listener, enricher
+    )

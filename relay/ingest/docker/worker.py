@@ -5,92 +5,92 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import time_ns
 
-from relay.core.liveness import Pulse
-from relay.ingest.docker.buffer import BATCH_SIZE, Inbox, Item, Opened, cost
-from relay.ingest.docker.containers.inference import Look
-from relay.ingest.docker.engine.inspector import Contact
-from relay.ingest.docker.pipeline import Batch, Digest
-from relay.store.records import Intake, Outbox, Receipt
+from relay.core.liveness import LoopMonitor
+from relay.ingest.docker.buffer import BATCH_BYTES, EventBuffer, Item, StreamOpened, item_bytes
+from relay.ingest.docker.containers.inference import Snapshot
+from relay.ingest.docker.engine.inspector import Inspector
+from relay.ingest.docker.pipeline import Batch, EventPipeline
+from relay.store.records import CommitResult, IngestCommit, Outbox
 
-BATCH = 500
-"""How many items are digested at once, of up to `BATCH_SIZE`: few milliseconds, so that the reader
+BATCH_ITEMS = 500
+"""How many items are digested at once, of up to `BATCH_BYTES`: few milliseconds, so that the reader
 gets its turn."""
 
-SETTLING_S = 0.1
-SETTLING_MOST = 30
+EVIDENCE_POLL_S = 0.1
+EVIDENCE_POLLS_MAX = 30
 """How long, and how often, a batch waits for what shows its meaning: Podman tells of a stop behind
 the death, some 10 to 90 ms later on an idle machine, and more than a second on a busy one."""
 
-SETTLING_BATCHES = 4
+EVIDENCE_BATCHES_MAX = 4
 """How much may be gathered meanwhile, in batches: where so much comes, it is judged as it is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class IngestWorker:
     """What the loop of one engine works with."""
 
-    inbox: Inbox
-    digest: Digest
-    contact: Contact
+    buffer: EventBuffer
+    pipeline: EventPipeline
+    inspector: Inspector
     outbox: Outbox
     now: Callable[[], int]
     """The clock by which deliveries are due; events carry the wall clock's time."""
-    pulse: Pulse = field(default_factory=Pulse)
+    loop_monitor: LoopMonitor = field(default_factory=LoopMonitor)
 
 
-Committed = Callable[[Intake, Receipt], None]
+OnCommit = Callable[[IngestCommit, CommitResult], None]
 """Is told of every commit."""
 
 
-async def ingest(ways: Ways, committed: Committed) -> None:
+async def ingest(worker: IngestWorker, on_commit: OnCommit) -> None:
     """Digest and commit what the inbox holds, until it is closed and empty."""
-    while await _one(ways, committed):
+    while await _process_batch(worker, on_commit):
         pass
-    last = ways.digest.finish(time_ns())
-    committed(last, await _commit(ways, last))
+    last = worker.pipeline.finish(time_ns())
+    on_commit(last, await _commit(worker, last))
 
 
-async def _one(ways: Ways, committed: Committed) -> bool:
+async def _process_batch(worker: IngestWorker, on_commit: OnCommit) -> bool:
     """One batch, of which nothing is kept behind it; whether there was one."""
-    items = await _next(ways)
+    items = await _take_batch(worker)
     if not items:
         return False
-    batch = await _settled(ways, items)
-    sightings = await ways.contact.sightings(ways.digest.questions(batch))
-    gaps = ways.digest.gaps
-    intake = ways.digest.take_in(batch, time_ns(), sightings)
-    committed(intake, await _commit(ways, intake))
-    if ways.digest.gaps > gaps:
-        ways.inbox.lossy.set()
+    batch = await _wait_for_evidence(worker, items)
+    sightings = await worker.inspector.inspect_many(worker.pipeline.containers_to_inspect(batch))
+    gaps = worker.pipeline.gap_count
+    intake = worker.pipeline.process(batch, time_ns(), sightings)
+    on_commit(intake, await _commit(worker, intake))
+    if worker.pipeline.gap_count > gaps:
+        worker.buffer.gap_found.set()
     for item in batch:
-        if isinstance(item, Opened | Look):
-            item.digested.set()
+        if isinstance(item, StreamOpened | Snapshot):
+            item.committed.set()
     return True
 
 
-async def _next(ways: Ways) -> list[Item]:
-    with ways.pulse.resting():
-        return await ways.inbox.take(BATCH)
+async def _take_batch(worker: IngestWorker) -> list[Item]:
+    with worker.loop_monitor.idle():
+        return await worker.buffer.take(BATCH_ITEMS)
 
 
-async def _settled(ways: Ways, items: list[Item]) -> Batch:
+async def _wait_for_evidence(worker: IngestWorker, items: list[Item]) -> Batch:
     """The items, read, with what came right behind them where that can change what they mean."""
-    batch = ways.digest.read(items)
-    count, size = SETTLING_BATCHES * BATCH, SETTLING_BATCHES * BATCH_SIZE
-    for _ in range(SETTLING_MOST):
-        if not ways.digest.unsettled(batch):
+    batch = worker.pipeline.parse(items)
+    count, size = EVIDENCE_BATCHES_MAX * BATCH_ITEMS, EVIDENCE_BATCHES_MAX * BATCH_BYTES
+    for _ in range(EVIDENCE_POLLS_MAX):
+        if not worker.pipeline.awaits_evidence(batch):
             break
-        count, size = count - len(items), size - sum(map(cost, items))
+        count, size = count - len(items), size - sum(map(item_bytes, items))
         if count <= 0 or size <= 0:
             break
-        await asyncio.sleep(SETTLING_S)
-        items = ways.inbox.take_ready(min(count, BATCH), min(size, BATCH_SIZE))
-        batch += ways.digest.read(items)
+        await asyncio.sleep(EVIDENCE_POLL_S)
+        items = worker.buffer.take_ready(min(count, BATCH_ITEMS), min(size, BATCH_BYTES))
+        batch += worker.pipeline.parse(items)
     return batch
 
 
-async def _commit(ways: Ways, intake: Intake) -> Receipt:
-    receipt = await ways.outbox.take_in(intake, ways.now())
-    ways.digest.tally.shed += receipt.shed
-    ways.digest.tally.letters_shed += receipt.letters_shed
+async def _commit(worker: IngestWorker, intake: IngestCommit) -> CommitResult:
+    receipt = await worker.outbox.commit(intake, worker.now())
+    worker.pipeline.counters.evicted += receipt.evicted
+    worker.pipeline.counters.evicted_dead_letters += receipt.dead_letters_evicted
     return receipt

@@ -5,21 +5,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from relay.admin.auth import Access, Asked, Need, Refusal, access
+from relay.admin.auth import AccessPolicy, Denial, Permission, RequestIdentity, build_policy
 from relay.config import AdminConfig
-from relay.config.address import listening
+from relay.config.address import parse_listen_address
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 SHOWN = [f"Bearer {TOKEN}"]
 HERE = "127.0.0.1:9321"
 AWAY = "relay.example.com:9321"
-STRANGE = Asked(host="rebound.example.com:9321")
-ALL = list(Need)
+STRANGE = RequestIdentity(host="rebound.example.com:9321")
+ALL = list(Permission)
 
 
-def rule(place: str, token: str | None = None) -> Access:
+def rule(place: str, token: str | None = None) -> AccessPolicy:
     secret = None if token is None else SecretStr(token)
-    return access(AdminConfig.model_construct(listen=listening(place), token=secret))
+    return build_policy(
+        AdminConfig.model_construct(listen=parse_listen_address(place), token=secret)
+    )
 
 
 LOCAL = rule("127.0.0.1:9321")
@@ -35,82 +37,87 @@ EVERY = [LOCAL, LOCAL_GUARDED, SOCKET, SOCKET_GUARDED, BEYOND, BEYOND_GUARDED]
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:9321", "localhost", "LOCALHOST:80", "[::1]:9321", "[::1]", "127.0.0.53"]
 )
-def test_on_the_machine(need: Need, host: str) -> None:
+def test_on_the_machine(need: Permission, host: str) -> None:
     """Nobody is asked for a token, whatever port is forwarded to relay's."""
-    assert LOCAL.refusal(need, Asked(host)) is None
-    assert LOCAL.may_see(Asked(host))
+    assert LOCAL.check(need, RequestIdentity(host)) is None
+    assert LOCAL.may_read(RequestIdentity(host))
 
 
 @pytest.mark.parametrize("host", [None, "", "relay", AWAY, "[", "[::1", "127.0.0.1.nip.io", "::1"])
 def test_a_name_that_was_made_to_lead_here(host: str | None) -> None:
     """A page whose own name leads to loopback reads and changes nothing."""
-    for need in (Need.SIGHT, Need.TRUST):
-        assert LOCAL.refusal(need, Asked(host)) is Refusal.HOST
-    assert LOCAL_GUARDED.refusal(Need.SIGHT, Asked(host)) is Refusal.HOST
-    assert not LOCAL.may_see(Asked(host))
-    assert LOCAL.refusal(Need.NOTHING, Asked(host)) is None
+    for need in (Permission.READ, Permission.FULL):
+        assert LOCAL.check(need, RequestIdentity(host)) is Denial.FOREIGN_HOST
+    assert LOCAL_GUARDED.check(Permission.READ, RequestIdentity(host)) is Denial.FOREIGN_HOST
+    assert not LOCAL.may_read(RequestIdentity(host))
+    assert LOCAL.check(Permission.PUBLIC, RequestIdentity(host)) is None
 
 
 @pytest.mark.parametrize("need", ALL)
-def test_a_socket(need: Need) -> None:
+def test_a_socket(need: Permission) -> None:
     """No page reaches it, and whatever name a client gives it is fine."""
-    assert SOCKET.refusal(need, STRANGE) is None
-    assert SOCKET.refusal(need, Asked()) is None
-    assert SOCKET.may_see(Asked())
+    assert SOCKET.check(need, STRANGE) is None
+    assert SOCKET.check(need, RequestIdentity()) is None
+    assert SOCKET.may_read(RequestIdentity())
 
 
 @pytest.mark.parametrize("guarded", [LOCAL_GUARDED, SOCKET_GUARDED])
-def test_a_token_on_the_machine(guarded: Access) -> None:
+def test_a_token_on_the_machine(guarded: AccessPolicy) -> None:
     """With one configured, what shows more than names takes it there too."""
-    assert guarded.refusal(Need.TRUST, Asked(HERE)) is Refusal.MISSING
-    assert guarded.refusal(Need.TRUST, Asked(HERE, authorizations=SHOWN)) is None
-    assert guarded.refusal(Need.SIGHT, Asked(HERE)) is None
-    assert guarded.may_see(Asked(HERE))
+    assert guarded.check(Permission.FULL, RequestIdentity(HERE)) is Denial.TOKEN_MISSING
+    assert guarded.check(Permission.FULL, RequestIdentity(HERE, authorizations=SHOWN)) is None
+    assert guarded.check(Permission.READ, RequestIdentity(HERE)) is None
+    assert guarded.may_read(RequestIdentity(HERE))
 
 
 def test_beyond_the_machine() -> None:
     """Names take the token; whether all is well does not."""
-    for need in (Need.SIGHT, Need.TRUST):
-        assert BEYOND_GUARDED.refusal(need, Asked(AWAY)) is Refusal.MISSING
-        assert BEYOND_GUARDED.refusal(need, Asked(AWAY, authorizations=SHOWN)) is None
-    assert BEYOND_GUARDED.refusal(Need.NOTHING, Asked(AWAY)) is None
-    assert not BEYOND_GUARDED.may_see(Asked(AWAY))
-    assert BEYOND_GUARDED.may_see(Asked(AWAY, authorizations=SHOWN))
+    for need in (Permission.READ, Permission.FULL):
+        assert BEYOND_GUARDED.check(need, RequestIdentity(AWAY)) is Denial.TOKEN_MISSING
+        assert BEYOND_GUARDED.check(need, RequestIdentity(AWAY, authorizations=SHOWN)) is None
+    assert BEYOND_GUARDED.check(Permission.PUBLIC, RequestIdentity(AWAY)) is None
+    assert not BEYOND_GUARDED.may_read(RequestIdentity(AWAY))
+    assert BEYOND_GUARDED.may_read(RequestIdentity(AWAY, authorizations=SHOWN))
 
 
 @pytest.mark.parametrize("host", [AWAY, HERE])
 def test_beyond_the_machine_without_a_token(host: str) -> None:
     """Nothing is given out, whatever is asked for or shown, even to the machine itself."""
-    asked = Asked(host, authorizations=SHOWN)
-    assert BEYOND.is_closed
-    for need in (Need.SIGHT, Need.TRUST):
-        assert BEYOND.refusal(need, asked) is Refusal.UNGUARDED
-    assert not BEYOND.may_see(asked)
-    assert BEYOND.refusal(Need.NOTHING, asked) is None
+    asked = RequestIdentity(host, authorizations=SHOWN)
+    assert BEYOND.lacks_required_token
+    for need in (Permission.READ, Permission.FULL):
+        assert BEYOND.check(need, asked) is Denial.NO_TOKEN_CONFIGURED
+    assert not BEYOND.may_read(asked)
+    assert BEYOND.check(Permission.PUBLIC, asked) is None
 
 
 @pytest.mark.parametrize("each", [LOCAL, LOCAL_GUARDED, SOCKET, SOCKET_GUARDED, BEYOND_GUARDED])
-def test_what_is_not_closed(each: Access) -> None:
+def test_what_is_not_closed(each: AccessPolicy) -> None:
     """Somebody may ask for everything."""
-    assert not each.is_closed
+    assert not each.lacks_required_token
 
 
 @pytest.mark.parametrize("each", EVERY)
 @pytest.mark.parametrize("need", ALL)
 @pytest.mark.parametrize(
     "page",
-    [{"has_origin": True}, {"site": "cross-site"}, {"site": "same-site"}, {"site": "new-site"}],
+    [
+        {"has_origin": True},
+        {"fetch_site": "cross-site"},
+        {"fetch_site": "same-site"},
+        {"fetch_site": "new-site"},
+    ],
 )
-def test_a_page(each: Access, need: Need, page: dict[str, bool | str]) -> None:
+def test_a_page(each: AccessPolicy, need: Permission, page: dict[str, bool | str]) -> None:
     """None is answered, on whatever machine and with whatever it got hold of."""
-    asked = Asked(HERE, authorizations=SHOWN, **page)  # type: ignore[arg-type]
-    assert each.refusal(need, asked) is Refusal.PAGE
+    asked = RequestIdentity(HERE, authorizations=SHOWN, **page)  # type: ignore[arg-type]
+    assert each.check(need, asked) is Denial.BROWSER_PAGE
 
 
 @pytest.mark.parametrize("site", ["none", "same-origin"])
 def test_a_person_with_a_browser(site: str) -> None:
     """Who types the address sees what is there."""
-    assert LOCAL.refusal(Need.SIGHT, Asked(HERE, site=site)) is None
+    assert LOCAL.check(Permission.READ, RequestIdentity(HERE, fetch_site=site)) is None
 
 
 @pytest.mark.parametrize(
@@ -122,7 +129,10 @@ def test_a_person_with_a_browser(site: str) -> None:
 )
 def test_ways_to_show_it(authorizations: list[str]) -> None:
     """The scheme is of either case, and more than one blank may follow: RFC 9110, section 11.4."""
-    assert BEYOND_GUARDED.refusal(Need.TRUST, Asked(authorizations=authorizations)) is None
+    assert (
+        BEYOND_GUARDED.check(Permission.FULL, RequestIdentity(authorizations=authorizations))
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,10 +152,10 @@ def test_ways_to_show_it(authorizations: list[str]) -> None:
 )
 def test_what_is_not_the_token(authorizations: list[str]) -> None:
     """All of it counts, and it is shown once."""
-    asked = Asked(HERE, authorizations=authorizations)
+    asked = RequestIdentity(HERE, authorizations=authorizations)
     for each in (LOCAL_GUARDED, SOCKET_GUARDED, BEYOND_GUARDED):
-        assert each.refusal(Need.TRUST, asked) is Refusal.WRONG
-    assert not BEYOND_GUARDED.may_see(asked)
+        assert each.check(Permission.FULL, asked) is Denial.TOKEN_WRONG
+    assert not BEYOND_GUARDED.may_read(asked)
 
 
 TEXTS = st.text() | st.sampled_from([HERE, AWAY, TOKEN, f"Bearer {TOKEN[1:]}", "none"])
@@ -153,28 +163,30 @@ TEXTS = st.text() | st.sampled_from([HERE, AWAY, TOKEN, f"Bearer {TOKEN[1:]}", "
 
 @given(
     st.builds(
-        Asked,
+        RequestIdentity,
         st.none() | TEXTS,
         st.booleans(),
         st.none() | TEXTS,
         st.lists(TEXTS.filter(lambda text: TOKEN not in text)),
     ),
-    st.sampled_from([Need.SIGHT, Need.TRUST]),
+    st.sampled_from([Permission.READ, Permission.FULL]),
 )
-def test_whatever_is_asked(asked: Asked, need: Need) -> None:
+def test_whatever_is_asked(asked: RequestIdentity, need: Permission) -> None:
     """Beyond the machine nothing is given out to who does not know the token."""
-    assert BEYOND_GUARDED.refusal(need, asked) is not None
-    assert BEYOND.refusal(need, asked) is not None
+    assert BEYOND_GUARDED.check(need, asked) is not None
+    assert BEYOND.check(need, asked) is not None
 
 
 @given(st.sampled_from(EVERY), st.booleans(), st.none() | TEXTS)
-def test_more_trust_never_shows_less(each: Access, has_origin: bool, host: str | None) -> None:
+def test_more_trust_never_shows_less(
+    each: AccessPolicy, has_origin: bool, host: str | None
+) -> None:
     """Who may have something that needs more may have all that needs less."""
-    asked = Asked(host, has_origin)
-    given = [each.refusal(need, asked) is None for need in ALL]
+    asked = RequestIdentity(host, has_origin)
+    given = [each.check(need, asked) is None for need in ALL]
     assert given == sorted(given, reverse=True)
 
 
 def test_no_secret_is_shown() -> None:
     """Neither the token nor what was shown is in what is printed of them."""
-    assert TOKEN not in f"{BEYOND_GUARDED!r} {Asked(authorizations=SHOWN)!r}"
+    assert TOKEN not in f"{BEYOND_GUARDED!r} {RequestIdentity(authorizations=SHOWN)!r}"

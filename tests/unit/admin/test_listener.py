@@ -6,24 +6,24 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from relay.admin.http import AdminError
-from relay.admin.listener import Door, InItsWay
+from relay.admin.http import AdminListenerError
+from relay.admin.listener import ListenerSwitch, PortInUseByRelay
 from relay.config import AdminConfig
 
 
-class House:
+class ListenerHarness:
     """Opens places, of which one may be taken."""
 
     def __init__(self, taken: str = "") -> None:
         self.open: dict[str, Callable[[], AdminConfig]] = {}
-        self.door = Door(self._open)
+        self.listener_switch = ListenerSwitch(self._open)
         self._taken = taken
 
     @asynccontextmanager
     async def _open(self, config: Callable[[], AdminConfig]) -> AsyncIterator[None]:
         place = str(config().listen)
         if place == self._taken:
-            raise AdminError("taken")
+            raise AdminListenerError("taken")
         self.open[place] = config
         try:
             yield
@@ -33,9 +33,9 @@ class House:
     async def move(self, wanted: AdminConfig | None) -> list[str]:
         """As a reload does; returns what was open before the old place was closed."""
         async with AsyncExitStack() as guard:
-            fresh = await self.door.opened(wanted, guard)
+            fresh = await self.listener_switch.prepare(wanted, guard)
             guard.pop_all()
-        closing = self.door.adopt(wanted, fresh)
+        closing = self.listener_switch.switch(wanted, fresh)
         meanwhile = list(self.open)
         await closing.aclose()
         return meanwhile
@@ -48,7 +48,7 @@ def at(port: int, token: str | None = None) -> AdminConfig:
 
 async def test_from_none_to_one_and_back() -> None:
     """It is opened, and closed."""
-    house = House()
+    house = ListenerHarness()
     await house.move(None)
     assert list(house.open) == []
     await house.move(at(1))
@@ -59,7 +59,7 @@ async def test_from_none_to_one_and_back() -> None:
 
 async def test_from_one_to_another() -> None:
     """The new one is open before the old one is closed."""
-    house = House()
+    house = ListenerHarness()
     await house.move(at(1))
     assert await house.move(at(2)) == ["127.0.0.1:1", "127.0.0.1:2"]
     assert list(house.open) == ["127.0.0.1:2"]
@@ -67,7 +67,7 @@ async def test_from_one_to_another() -> None:
 
 async def test_to_the_same() -> None:
     """It stays open, under the rules that hold now."""
-    house = House()
+    house = ListenerHarness()
     first, second = at(1), at(1, "a-token-that-is-long-enough-0123456789")
     await house.move(first)
     await house.move(second)
@@ -76,7 +76,7 @@ async def test_to_the_same() -> None:
 
 async def test_a_token_that_is_dropped() -> None:
     """It is said what is refused from then on, where others can ask."""
-    house = House()
+    house = ListenerHarness()
     listen = {"listen": "0.0.0.0:1"}
     guarded = {**listen, "token": "a-token-that-is-long-enough-0123456789"}
     await house.move(AdminConfig.model_validate(guarded))
@@ -87,30 +87,32 @@ async def test_a_token_that_is_dropped() -> None:
 
 async def test_one_that_is_taken() -> None:
     """The one in use stays, and can be closed."""
-    house = House("127.0.0.1:2")
+    house = ListenerHarness("127.0.0.1:2")
     await house.move(at(1))
-    with pytest.raises(AdminError):
+    with pytest.raises(AdminListenerError):
         await house.move(at(2))
     assert list(house.open) == ["127.0.0.1:1"]
-    await house.door.close()
+    await house.listener_switch.close()
     assert list(house.open) == []
 
 
 async def test_a_port_that_relay_itself_has() -> None:
     """At another address it may be taken: that is said, and the one in use stays."""
-    house = House("0.0.0.0:1")
+    house = ListenerHarness("0.0.0.0:1")
     await house.move(at(1))
     wanted = AdminConfig.model_validate({"listen": "0.0.0.0:1"})
-    with pytest.raises(InItsWay, match=r"relay itself has its port, at 127\.0\.0\.1:1: take ano"):
+    with pytest.raises(
+        PortInUseByRelay, match=r"relay itself has its port, at 127\.0\.0\.1:1: take ano"
+    ):
         await house.move(wanted)
     assert list(house.open) == ["127.0.0.1:1"]
 
 
 async def test_a_plan_that_fails_later() -> None:
     """What was opened for it is closed again."""
-    house = House()
+    house = ListenerHarness()
     await house.move(at(1))
     async with AsyncExitStack() as guard:
-        await house.door.opened(at(2), guard)
+        await house.listener_switch.prepare(at(2), guard)
         assert len(house.open) == 2
     assert list(house.open) == ["127.0.0.1:1"]

@@ -127,7 +127,7 @@ def test_a_stream_that_takes_nothing_stops_nobody(monkeypatch: pytest.MonkeyPatc
     """Whoever logs goes on, and so does the end, after a short wait."""
     monkeypatch.setattr(logs, "FLUSH_S", 0.01)
     stream = Stuck()
-    with logs.configure(stream).in_background():
+    with logs.configure(stream).write_in_background():
         structlog.get_logger().info("one")
     stream.goes_on.set()
 
@@ -135,7 +135,7 @@ def test_a_stream_that_takes_nothing_stops_nobody(monkeypatch: pytest.MonkeyPatc
 def test_in_the_background_every_line_is_written() -> None:
     """In order, by the time it ends."""
     stream = io.StringIO()
-    with logs.configure(stream).in_background():
+    with logs.configure(stream).write_in_background():
         for number in range(100):
             structlog.get_logger().info("line", number=number)
     written = [json.loads(line)["number"] for line in stream.getvalue().splitlines()]
@@ -158,7 +158,7 @@ def test_a_traceback_holds_no_values() -> None:
 def test_a_traceback_is_told_in_the_background_too() -> None:
     """The thread that writes handles no exception itself."""
     stream = io.StringIO()
-    with logs.configure(stream).in_background():
+    with logs.configure(stream).write_in_background():
         try:
             raise ValueError("broken")
         except ValueError:

@@ -10,37 +10,39 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from relay import __version__
-from relay.admin.metrics import VERDICTS, exposition
-from relay.admin.status import Loading, Vitals
+from relay.admin.metrics import OUTCOMES, render_metrics
+from relay.admin.status import ReloadStatus, StatusSnapshot
 from relay.config import RetryConfig
-from relay.core.counters import LATENCIES_S, DestinationTally, EngineTally
-from relay.core.exchange import Reason, Response, kind
-from relay.core.status import Condition, Stream
-from relay.delivery.retry import Attempt, judge
-from relay.destinations.responses import slack
-from relay.store.faults import State, Trouble
+from relay.core.counters import LATENCY_BUCKETS_S, DestinationCounters, EngineCounters
+from relay.core.exchange import Reason, Response, outcome_kind
+from relay.core.status import DestinationStatus, EngineSnapshot
+from relay.delivery.retry import Attempt, classify
+from relay.destinations.responses import parse_slack
+from relay.store.faults import StoreFault, StoreStatus
 from relay.store.records import Backlog
 
 NOW_NS = 1_795_420_000 * 10**9
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
-def vitals(tally: EngineTally | None = None, store: State | None = None) -> Vitals:
-    return Vitals(
-        {"here": Stream(tally or EngineTally(), is_open=tally is not None)},
-        {"hook": DestinationTally()},
-        {"hook": Condition()},
-        store or State(),
+def vitals(tally: EngineCounters | None = None, store: StoreStatus | None = None) -> StatusSnapshot:
+    return StatusSnapshot(
+        {"here": EngineSnapshot(tally or EngineCounters(), is_open=tally is not None)},
+        {"hook": DestinationCounters()},
+        {"hook": DestinationStatus()},
+        store or StoreStatus(),
         {"crashed": 0},
         0,
-        Loading(0),
+        ReloadStatus(0),
         NOW_NS,
     )
 
 
-def samples(vitals: Vitals, backlog: Mapping[str, Backlog] | None = None) -> dict[str, float]:
+def samples(
+    vitals: StatusSnapshot, backlog: Mapping[str, Backlog] | None = None
+) -> dict[str, float]:
     """Every line of the exposition: its name with its labels, and its value."""
-    families = text_string_to_metric_families(exposition(vitals, backlog).decode())
+    families = text_string_to_metric_families(render_metrics(vitals, backlog).decode())
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
         for family in families
@@ -81,7 +83,7 @@ def test_all_are_there_from_the_start() -> None:
             "relay_gaps_total here unproven",
             "relay_events_inferred_total die here",
             "relay_events_inferred_total oom here",
-            *(f"relay_delivery_attempts_total hook {what} {why}" for what, why in VERDICTS),
+            *(f"relay_delivery_attempts_total hook {what} {why}" for what, why in OUTCOMES),
             "relay_dead_letters_total hook",
             "relay_dead_letters_removed_total",
             "relay_template_failures_total hook",
@@ -90,19 +92,19 @@ def test_all_are_there_from_the_start() -> None:
             "relay_deliveries_pending hook",
             "relay_oldest_delivery_age_seconds hook",
             "relay_route_matches_total crashed",
-            *(f"relay_delivery_latency_seconds_bucket hook {bound}" for bound in LATENCIES_S),
+            *(f"relay_delivery_latency_seconds_bucket hook {bound}" for bound in LATENCY_BUCKETS_S),
             "relay_delivery_latency_seconds_bucket hook +Inf",
             "relay_delivery_latency_seconds_count hook",
             "relay_delivery_latency_seconds_sum hook",
-            *(f"relay_store_failing {trouble.value}" for trouble in Trouble),
+            *(f"relay_store_failing {trouble.value}" for trouble in StoreFault),
         ]
     )
 
 
 def test_what_came_of_reloads() -> None:
     """How many there were of each kind, whether the last succeeded, and what is in force since."""
-    loading = Loading(1_500_000_000, failed="routes: is missing", reloads=3, failures=2)
-    found = samples(replace(vitals(), loading=loading))
+    loading = ReloadStatus(1_500_000_000, last_error="routes: is missing", successes=3, failures=2)
+    found = samples(replace(vitals(), reload=loading))
     assert found["relay_config_last_reload_successful"] == 0
     assert found["relay_config_loaded_timestamp_seconds"] == 1.5
     assert found["relay_config_reloads_total success"] == 3
@@ -111,28 +113,28 @@ def test_what_came_of_reloads() -> None:
 
 def test_what_was_counted() -> None:
     """Each number is where it belongs."""
-    tally = EngineTally(
+    tally = EngineCounters(
         opened=5,
         received=9,
-        taken_in=6,
-        repeated=3,
-        shed=4,
-        letters_shed=5,
+        accepted=6,
+        duplicates=3,
+        evicted=4,
+        evicted_dead_letters=5,
         last_event_ns=1_500_000_000,
     )
     tally.malformed["not_json"] = 5
     tally.dropped["buffer_full"] = 7
     tally.gaps["unproven"] = 8
     tally.inferred["oom"] = 10
-    shown = vitals(tally, State(1, Trouble.FULL))
-    shown.destinations["hook"].attempts["retry", Reason.UNAVAILABLE] = 11
-    shown.destinations["hook"].attempts["dead", Reason.EXPIRED] = 12
-    shown.destinations["hook"].swept = 14
-    shown.destinations["hook"].template_failures = 15
+    shown = vitals(tally, StoreStatus(1, StoreFault.FULL))
+    shown.destination_counters["hook"].attempts["retry", Reason.UNAVAILABLE] = 11
+    shown.destination_counters["hook"].attempts["dead", Reason.EXPIRED] = 12
+    shown.destination_counters["hook"].expired = 14
+    shown.destination_counters["hook"].template_failures = 15
     shown = replace(
         shown,
-        conditions={"hook": Condition(stopped=True, failing=True)},
-        matches={"crashed": 16},
+        destination_status={"hook": DestinationStatus(stopped=True, failing=True)},
+        route_matches={"crashed": 16},
     )
     waiting = {"hook": Backlog(13, NOW_NS - 17_500_000_000)}
     found = {name: value for name, value in samples(shown, waiting).items() if value}
@@ -168,10 +170,10 @@ def test_latencies() -> None:
     """Each is counted at every bound that it does not exceed; what seems negative is zero."""
     shown = vitals()
     for seconds in (-3, 0.1, 2, 3600, 10**6):
-        shown.destinations["hook"].latencies.add(seconds)
+        shown.destination_counters["hook"].latencies.observe(seconds)
     name = "relay_delivery_latency_seconds"
     found = {key: value for key, value in samples(shown).items() if key.startswith(name)}
-    counts = [found[f"{name}_bucket hook {bound}"] for bound in (*LATENCIES_S, "+Inf")]
+    counts = [found[f"{name}_bucket hook {bound}"] for bound in (*LATENCY_BUCKETS_S, "+Inf")]
     assert counts == [2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5]
     assert found[f"{name}_count hook"] == 5
     assert found[f"{name}_sum hook"] == 1_003_602.1
@@ -197,18 +199,23 @@ def test_destinations_that_are_no_more() -> None:
 
 def test_every_verdict_has_its_place() -> None:
     """Whatever an attempt can come to is among those that are shown, and nothing else is."""
-    failures = (Reason.TIMEOUT, Reason.NAME, Reason.TLS, Reason.CONNECTION)
+    failures = (Reason.TIMEOUT, Reason.NAME_NOT_FOUND, Reason.TLS, Reason.CONNECTION)
     responses = [
         *(Response(None, failure=reason) for reason in failures),
         *(Response(status) for status in range(200, 600)),
         Response(200, b"no_such_thing"),
     ]
     outcomes = [
-        judge(response, Attempt(earlier, age_s, chance=0.5), RetryConfig(max_attempts=9), slack)
+        classify(
+            response,
+            Attempt(earlier, age_s, random_fraction=0.5),
+            RetryConfig(max_attempts=9),
+            parse_slack,
+        )
         for response in responses
         for earlier, age_s in ((0, 0), (8, 0), (0, 10**6))
     ]
-    assert {(kind(outcome), outcome.reason) for outcome in outcomes} == set(VERDICTS)
+    assert {(outcome_kind(outcome), outcome.reason) for outcome in outcomes} == set(OUTCOMES)
 
 
 def _documented(family: Metric, sample: Sample) -> str:
@@ -218,7 +225,7 @@ def _documented(family: Metric, sample: Sample) -> str:
 
 def test_all_are_documented() -> None:
     """docs/metrics.md has a row for each, with its labels, and for no other."""
-    families = text_string_to_metric_families(exposition(vitals(), {}).decode())
+    families = text_string_to_metric_families(render_metrics(vitals(), {}).decode())
     shown = {
         _documented(family, sample): ", ".join(
             f"`{label}`" for label in sample.labels if label != "le"

@@ -12,19 +12,19 @@ import msgspec
 from click.testing import CliRunner, Result
 
 from relay import cli
-from relay.admin.control_socket import control, socket_path
-from relay.admin.operations import OwnDesk, Running
-from relay.admin.tap import Tap
+from relay.admin.control_socket import serve_control_socket, socket_path
+from relay.admin.operations import DaemonHooks, LocalOperations
+from relay.admin.tap import EventTap
 from relay.core.errors import RelayError
 from relay.core.event import Actor
 from relay.core.exchange import Answer, Outcome
 from relay.core.notification import Include, Included, Notification
-from relay.core.status import Condition, EngineReport, Listening, Report
+from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.store.outbox import open_outbox
-from relay.store.records import HOLD_NS, Outbox, Settled
-from tests.component.wait import PATIENCE_S
+from relay.store.records import HOLD_NS, Ack, Outbox
+from tests.component.wait import TIMEOUT_S
 from tests.support.idle import idle
-from tests.unit.store.samples import intake, told
+from tests.unit.store.samples import make_commit, make_notification
 
 T = TypeVar("T")
 
@@ -32,16 +32,18 @@ SECOND_NS = 10**9
 THEN_NS = 1_795_416_514 * SECOND_NS
 """2026-11-23 06:48:34 UTC."""
 
-WORDS = 'a\x1b[2J\x9b31m\u202e\u2028\x00\r\nID  1 \U000e0041 ops"\\'
+HOSTILE = 'a\x1b[2J\x9b31m\u202e\u2028\x00\r\nID  1 \U000e0041 ops"\\'
 """What anybody could make a name be."""
 
 
-WELL = Report({"here": EngineReport(THEN_NS, Listening(True, 0, 0, 0))}, version="1.2.3")
+HEALTHY = DaemonStatus(
+    {"here": EngineStatus(THEN_NS, StreamStatus(True, 0, 0, 0))}, version="1.2.3"
+)
 """One engine, which is heard."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Installation:
     """A configuration with a store that need not be there."""
 
     file: Path
@@ -59,7 +61,7 @@ def failure(result: Result) -> str:
     return str(result.exception)
 
 
-def keep(store: Path, work: Callable[[Outbox], Coroutine[Any, Any, T]]) -> T:
+def in_store(store: Path, work: Callable[[Outbox], Coroutine[Any, Any, T]]) -> T:
     """Do something in the store."""
 
     async def do() -> T:
@@ -80,46 +82,46 @@ async def settle(
     answer: Answer | None = None,
 ) -> None:
     """Take a notification in, and settle its first attempt."""
-    receipt = await outbox.take_in(intake(notification, to=(to,)), made_ns)
-    found = (await outbox.due(to, made_ns + HOLD_NS, 1000)).deliveries
+    receipt = await outbox.commit(make_commit(notification, to=(to,)), made_ns)
+    found = (await outbox.fetch_due(to, made_ns + HOLD_NS, 1000)).deliveries
     (delivery,) = (each for each in found if each.seq == receipt.seqs[0][0])
-    await outbox.settle([Settled(delivery, outcome, answer)], died_ns)
+    await outbox.ack([Ack(delivery, outcome, answer)], died_ns)
 
 
-def hostile(number: int) -> Notification:
+def hostile_notification(number: int) -> Notification:
     """One in which everything is somebody else's words."""
-    whole = told(number)
+    whole = make_notification(number)
     (event,) = whole.events
     event = msgspec.structs.replace(
         event,
-        type=WORDS,
-        action=WORDS,
-        detail=WORDS,
-        host=WORDS,
-        health=WORDS,
-        actor=Actor(WORDS, WORDS, WORDS, {WORDS: WORDS}),
+        type=HOSTILE,
+        action=HOSTILE,
+        detail=HOSTILE,
+        host=HOSTILE,
+        health=HOSTILE,
+        actor=Actor(HOSTILE, HOSTILE, HOSTILE, {HOSTILE: HOSTILE}),
     )
     return msgspec.structs.replace(
         whole,
-        route=WORDS,
+        route=HOSTILE,
         events=(event,),
         include=Include(1, True, ("a",)),
-        included=Included((WORDS,), WORDS, {WORDS: {WORDS: WORDS}}, WORDS),
+        included=Included((HOSTILE,), HOSTILE, {HOSTILE: {HOSTILE: HOSTILE}}, HOSTILE),
     )
 
 
 @contextmanager
-def relay_that_runs(
+def running_relay(
     store: Path,
     destinations: Collection[str] = ("ops", "audit"),
     now_ns: int = THEN_NS,
-    conditions: Mapping[str, Condition] | None = None,
+    conditions: Mapping[str, DestinationStatus] | None = None,
     work: Callable[[Outbox], Coroutine[Any, Any, None]] | None = None,
-    report: Report = WELL,
+    report: DaemonStatus = HEALTHY,
     reload: Callable[[], Sequence[str]] = tuple,
 ) -> Iterator[list[str]]:
     """One that holds the store and does nothing else; gives what it was told to enable."""
-    known = conditions or {name: Condition() for name in destinations}
+    known = conditions or {name: DestinationStatus() for name in destinations}
     enabled: list[str] = []
     ready = threading.Event()
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
@@ -135,18 +137,18 @@ def relay_that_runs(
         async with open_outbox(store) as outbox:
             if work is not None:
                 await work(outbox)
-            running = Running(lambda: known, enable, lambda: report, reloaded)
-            desk = OwnDesk(outbox, lambda: destinations, lambda: now_ns, running)
-            async with control(socket_path(store), desk, Tap(), idle):
+            running = DaemonHooks(lambda: known, enable, lambda: report, reloaded)
+            desk = LocalOperations(outbox, lambda: destinations, lambda: now_ns, running)
+            async with serve_control_socket(socket_path(store), desk, EventTap(), idle):
                 ready.set()
                 await stop.wait()
 
     thread = threading.Thread(target=loop.run_until_complete, args=[serve()])
     thread.start()
     try:
-        assert ready.wait(PATIENCE_S)
+        assert ready.wait(TIMEOUT_S)
         yield enabled
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
         loop.close()

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.cli_store import Place
+from tests.unit.cli.cli_store import Installation
 
 CONFIG = """
 store: {path: relay.db}
@@ -15,10 +15,10 @@ routes:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     """A configuration with two destinations, whose store is not there yet."""
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG)
     monkeypatch.setenv("RELAY_CONFIG", str(file))
     monkeypatch.setattr("relay.admin.logs.configure", lambda stream, level: None)
-    return Place(file, tmp_path / "relay.db")
+    return Installation(file, tmp_path / "relay.db")

@@ -6,17 +6,17 @@ from typing import Any
 
 from relay.core.exchange import Answer, Dead, Reason
 from relay.core.notification import Notification
-from relay.store.records import DeadLetter, Outbox, Selection, Waiting
-from tests.unit.cli.cli_store import SECOND_NS, THEN_NS, keep, run, settle
-from tests.unit.store.samples import told
+from relay.store.records import DeadLetter, Outbox, Selection, WaitingDelivery
+from tests.unit.cli.cli_store import SECOND_NS, THEN_NS, in_store, run, settle
+from tests.unit.store.samples import make_notification
 
 REFUSED = Answer(400, "no such\x1b[2J channel\nID  1", None)
 
 
-UNREACHED = Answer(None, "", "Connection refused")
+UNREACHABLE = Answer(None, "", "Connection refused")
 
 
-async def bury(
+async def add_dead_letter(
     outbox: Outbox,
     notification: Notification,
     reason: Reason = Reason.REFUSED,
@@ -26,32 +26,36 @@ async def bury(
     await settle(outbox, notification, Dead(reason), answer=answer, **how)
 
 
-async def three(outbox: Outbox) -> None:
+async def add_three(outbox: Outbox) -> None:
     """One refused, one that came to be too old, one for a destination that there is no more."""
-    await bury(outbox, told(1))
-    await bury(outbox, told(2, about="db"), Reason.EXPIRED, UNREACHED, to="audit")
-    await bury(outbox, told(1), answer=None, to="gone", died_ns=THEN_NS + 7200 * SECOND_NS)
+    await add_dead_letter(outbox, make_notification(1))
+    await add_dead_letter(
+        outbox, make_notification(2, container="db"), Reason.EXPIRED, UNREACHABLE, to="audit"
+    )
+    await add_dead_letter(
+        outbox, make_notification(1), answer=None, to="gone", died_ns=THEN_NS + 7200 * SECOND_NS
+    )
 
 
-def letters(store: Path) -> list[DeadLetter]:
+def dead_letters(store: Path) -> list[DeadLetter]:
     async def ask(outbox: Outbox) -> list[DeadLetter]:
         return await outbox.dead_letters(Selection(), 1000)
 
-    return keep(store, ask)
+    return in_store(store, ask)
 
 
 def numbers(store: Path) -> list[int]:
-    return [letter.number for letter in letters(store)]
+    return [letter.number for letter in dead_letters(store)]
 
 
-def waiting(store: Path) -> list[Waiting]:
-    async def ask(outbox: Outbox) -> list[Waiting]:
+def waiting(store: Path) -> list[WaitingDelivery]:
+    async def ask(outbox: Outbox) -> list[WaitingDelivery]:
         return await outbox.waiting(None, 1000)
 
-    return keep(store, ask)
+    return in_store(store, ask)
 
 
-def listed(*arguments: str) -> list[int]:
+def list_numbers(*arguments: str) -> list[int]:
     """The numbers of the letters that are shown."""
     result = run("dead", "list", "--json", *arguments)
     assert result.exit_code == 0, result.output

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay import __version__, cli
-from relay.admin.logs import Output
+from relay.admin.logs import LogOutput
 from relay.core.event import Actor, Cause, Event
 
 CONFIG = """
@@ -179,7 +179,9 @@ def test_a_store_that_cannot_be_used_ends_with_1(
     """It says why, with no traceback."""
     (tmp_path / "relay.db").write_bytes(b"dear diary, " * 1000)
     file.write_text(f"store: {{path: {tmp_path}/relay.db}}\n{CONFIG}")
-    monkeypatch.setattr("relay.admin.logs.configure", lambda *_, **__: Output(io.StringIO(), str))
+    monkeypatch.setattr(
+        "relay.admin.logs.configure", lambda *_, **__: LogOutput(io.StringIO(), str)
+    )
     assert ended(monkeypatch, "run") == 1
     assert capsys.readouterr().err.startswith("relay: store ")
 
@@ -191,7 +193,9 @@ def test_a_port_that_is_taken_ends_with_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It says which, and leaves neither a socket nor a lock behind."""
-    monkeypatch.setattr("relay.admin.logs.configure", lambda *_, **__: Output(io.StringIO(), str))
+    monkeypatch.setattr(
+        "relay.admin.logs.configure", lambda *_, **__: LogOutput(io.StringIO(), str)
+    )
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         section = f"admin: {{listen: '{place}'}}\nstore: {{path: {tmp_path}/relay.db}}\n"
@@ -208,7 +212,7 @@ def test_a_port_that_is_taken_ends_with_1(
 def test_explain_knows_what_no_route_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command in the container that relay runs in, as its health check is."""
     explain = sys.modules["relay.cli.explain"]  # by its name there is the command
-    monkeypatch.setattr(explain, "own_container", lambda: "0123abc")
+    monkeypatch.setattr(explain, "find_self_container", lambda: "0123abc")
     result = run("explain", "--action", "exec_start: true", "--id", "0123abc", "--name", "relay")
     assert result.exit_code == 1
     assert result.output == (

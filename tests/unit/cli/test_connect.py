@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import Outline, outline
+from relay.config import ConfigOutline, read_outline
 from relay.core.errors import ConfigError, StoreInUse
 from relay.store.outbox import open_outbox
-from tests.unit.cli.cli_store import Place, failure, keep, run
-from tests.unit.cli.dead_letter_samples import three
+from tests.unit.cli.cli_store import Installation, failure, in_store, run
+from tests.unit.cli.dead_letter_samples import add_three
 
 SECRETS = """
 store: {path: relay.db}
@@ -20,9 +20,9 @@ routes:
 """
 
 
-def test_no_secret_is_needed(place: Place) -> None:
+def test_no_secret_is_needed(place: Installation) -> None:
     """Whoever looks after a relay need not be able to send in its place."""
-    keep(place.store, three)
+    in_store(place.store, add_three)
     place.file.write_text(SECRETS)
     for words in (["dead", "list"], ["outbox", "list"], ["dead", "show", "1"]):
         assert run(*words).exit_code == 0
@@ -35,9 +35,11 @@ def test_an_outline_is_what_can_be_told(tmp_path: Path) -> None:
     """However wrong the rest is."""
     file = tmp_path / "config.yaml"
     file.write_text(f"{SECRETS}nonsense: 1\n")
-    assert outline(file, {}) == Outline(Path("relay.db"), ("ops", "audit"), ("audit",), ("local",))
+    assert read_outline(file, {}) == ConfigOutline(
+        Path("relay.db"), ("ops", "audit"), ("audit",), ("local",)
+    )
     file.write_text("destinations: 5\nengines: {a: 1, b: }\nstore: {path: '${WHERE}/x'}\n")
-    assert outline(file, {"WHERE": "/w"}) == Outline(Path("/w/x"), (), (), ("a", "b"))
+    assert read_outline(file, {"WHERE": "/w"}) == ConfigOutline(Path("/w/x"), (), (), ("a", "b"))
 
 
 @pytest.mark.parametrize("text", ["store: {path: '${NOBODY_SET_THIS}'}", "[", ""])
@@ -46,11 +48,11 @@ def test_an_outline_that_cannot_be_told(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError):
-        outline(file, {})
+        read_outline(file, {})
 
 
 def test_a_store_of_which_only_systemd_knows(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not taken for one in which there is nothing: that would be a lie at the worst time."""
     place.file.write_text(SECRETS.replace("store: {path: relay.db}", ""))
@@ -61,7 +63,7 @@ def test_a_store_of_which_only_systemd_knows(
         assert str(tmp_path / "none" / "relay" / "relay.db") in said
         assert "STATE_DIRECTORY" in said
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    keep(place.store, three)
+    in_store(place.store, add_three)
     assert run("dead", "list").exit_code == 0
 
 

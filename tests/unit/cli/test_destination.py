@@ -1,14 +1,14 @@
 """``relay destination``."""
 
-from relay.core.status import Condition
-from tests.unit.cli.cli_store import Place, failure, relay_that_runs, run
+from relay.core.status import DestinationStatus
+from tests.unit.cli.cli_store import Installation, failure, run, running_relay
 
-CONDITIONS = {"ops": Condition(), "audit": Condition(stopped=True, failing=True)}
+CONDITIONS = {"ops": DestinationStatus(), "audit": DestinationStatus(stopped=True, failing=True)}
 
 
-def test_enable(place: Place) -> None:
+def test_enable(place: Installation) -> None:
     """The relay that runs is told, and what it says is printed."""
-    with relay_that_runs(place.store, CONDITIONS, conditions=CONDITIONS) as enabled:
+    with running_relay(place.store, CONDITIONS, conditions=CONDITIONS) as enabled:
         stopped, working = (
             run("destination", "enable", "audit"),
             run("destination", "enable", "ops"),
@@ -18,19 +18,19 @@ def test_enable(place: Place) -> None:
     assert enabled == ["audit", "ops"]
 
 
-def test_enable_nobody(place: Place) -> None:
+def test_enable_nobody(place: Installation) -> None:
     """It is bad usage, whether relay runs or not; what counts is what it runs with."""
     for name in ("opps", "\x1b[2J"):
         result = run("destination", "enable", name)
         assert result.exit_code == 2
         assert f"no destination {name!r}; there are: ops, audit" in result.output
-    with relay_that_runs(place.store, ["other"]):
+    with running_relay(place.store, ["other"]):
         result = run("destination", "enable", "ops")
     assert result.exit_code == 2
     assert "no destination 'ops'; there are: other" in result.output
 
 
-def test_enable_without_a_relay(place: Place) -> None:
+def test_enable_without_a_relay(place: Installation) -> None:
     """There is nothing to enable, and that is said."""
     result = run("destination", "enable", "ops")
     assert "no relay is running: when one starts, it sends to all" in failure(result)

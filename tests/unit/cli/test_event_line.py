@@ -4,27 +4,27 @@ import json
 
 import pytest
 
-from relay.admin.tap import Lost, Said, Seen
-from relay.cli.event_line import Look, document, line, lost_line
-from relay.core.event import Actor, Cause, Event, Origin, happening
+from relay.admin.tap import EventsSkipped, RouteDecision, TappedEvent
+from relay.cli.event_line import LineStyle, format_json, format_line, format_skipped
+from relay.core.event import Actor, Cause, Event, Origin, make_self_event
 from relay.routing.router import Verdict
-from tests.unit.cli.cli_store import THEN_NS, WORDS
-from tests.unit.destinations.samples import changed, container
+from tests.unit.cli.cli_store import HOSTILE, THEN_NS
+from tests.unit.destinations.samples import container_event, with_fields
 
-CRASH = container("die", THEN_NS, "c0", {"name": "web"}, exit_code=3, cause=Cause.CRASHED)
-SENT = Said("crashed", Verdict.SENT, ("ops", "audit"))
-PLAIN = Look()
+CRASH = container_event("die", THEN_NS, "c0", {"name": "web"}, exit_code=3, cause=Cause.CRASHED)
+SENT = RouteDecision("crashed", Verdict.SENT, ("ops", "audit"))
+PLAIN = LineStyle()
 
 
 def known(event: Event) -> str:
     """What a line says between the time and the routes."""
-    return line(Seen(event, ()), PLAIN)[len("06:48:34Z ") :].partition(" →")[0]
+    return format_line(TappedEvent(event, ()), PLAIN)[len("06:48:34Z ") :].partition(" →")[0]
 
 
 def test_an_event_that_is_sent() -> None:
     """When, what, who, why, and where it goes."""
     assert (
-        line(Seen(CRASH, (SENT,)), PLAIN)
+        format_line(TappedEvent(CRASH, (SENT,)), PLAIN)
         == "06:48:34Z container die web (crashed, exit code 3) → crashed: ops, audit"
     )
 
@@ -33,43 +33,48 @@ def test_an_event_that_is_sent() -> None:
     ("routes", "words"),
     [
         ((), "→ no route takes it"),
-        ((Said("noise", Verdict.DROPPED),), "→ noise drops it"),
+        ((RouteDecision("noise", Verdict.DROPPED),), "→ noise drops it"),
         (
-            (SENT, Said("late", Verdict.ALREADY_SENT), Said("rest", Verdict.DROPPED)),
+            (
+                SENT,
+                RouteDecision("late", Verdict.ALREADY_SENT),
+                RouteDecision("rest", Verdict.DROPPED),
+            ),
             "→ crashed: ops, audit; late: to nobody else; rest drops it",
         ),
     ],
 )
-def test_what_each_route_said(routes: tuple[Said, ...], words: str) -> None:
+def test_what_each_route_said(routes: tuple[RouteDecision, ...], words: str) -> None:
     """In their order."""
-    assert line(Seen(CRASH, routes), PLAIN).endswith(words)
+    assert format_line(TappedEvent(CRASH, routes), PLAIN).endswith(words)
 
 
 @pytest.mark.parametrize(
     ("event", "words"),
     [
         (
-            changed(CRASH, exit_code=137, cause=Cause.OOM, origin=Origin.INFERRED),
+            with_fields(CRASH, exit_code=137, cause=Cause.OOM, origin=Origin.INFERRED),
             "container die web (oom, exit code 137 (SIGKILL), inferred)",
         ),
         (
-            container("kill", THEN_NS, "c0", {"name": "web"}, signal=15),
+            container_event("kill", THEN_NS, "c0", {"name": "web"}, signal=15),
             "container kill web (SIGTERM)",
         ),
-        (container("kill", THEN_NS, "c0", {}, signal=99), "container kill c0 (signal 99)"),
+        (container_event("kill", THEN_NS, "c0", {}, signal=99), "container kill c0 (signal 99)"),
         (
-            container("health_status", THEN_NS, "c0", {"name": "db"}, detail="unhealthy"),
+            container_event("health_status", THEN_NS, "c0", {"name": "db"}, detail="unhealthy"),
             "container health_status db (unhealthy)",
         ),
-        (container("start", THEN_NS, "f" * 64, {}), f"container start {'f' * 12}"),
+        (container_event("start", THEN_NS, "f" * 64, {}), f"container start {'f' * 12}"),
         (
-            changed(
-                container("import", THEN_NS, "", {"name": "sha256:" + "ab" * 32}), type="image"
+            with_fields(
+                container_event("import", THEN_NS, "", {"name": "sha256:" + "ab" * 32}),
+                type="image",
             ),
             "image import abababababab",
         ),
         (
-            happening(
+            make_self_event(
                 "engine_lost",
                 engine="edge",
                 host="edge",
@@ -88,40 +93,44 @@ def test_what_is_known_of_an_event(event: Event, words: str) -> None:
 
 def test_the_date_and_the_engine() -> None:
     """Where they are wanted."""
-    shown = line(Seen(CRASH, ()), Look(engine=True, date=True))
+    shown = format_line(TappedEvent(CRASH, ()), LineStyle(show_engine=True, show_date=True))
     assert shown.startswith("2026-11-23 06:48:34Z here container die web ")
 
 
 def test_colours() -> None:
     """Only where somebody looks; what is sent stands out, by how much it matters."""
-    shown = line(Seen(CRASH, (SENT,)), Look(colour=True))
+    shown = format_line(TappedEvent(CRASH, (SENT,)), LineStyle(colour=True))
     assert "\x1b[31m\x1b[1mcontainer die web\x1b[0m" in shown
-    quiet = line(Seen(CRASH, ()), Look(colour=True))
+    quiet = format_line(TappedEvent(CRASH, ()), LineStyle(colour=True))
     assert "\x1b[2m→ no route takes it\x1b[0m" in quiet
     assert "\x1b[31m" not in quiet
 
 
 def test_hostile_words() -> None:
     """None of them is obeyed, and none pushes the routes out of sight."""
-    actor = Actor(WORDS, WORDS * 50, WORDS, {"reason": WORDS})
-    event = changed(CRASH, type=WORDS, action=WORDS, detail=WORDS, engine=WORDS, actor=actor)
-    seen = Seen(event, [Said(WORDS, Verdict.SENT, [WORDS] * 50)])
-    shown = line(seen, Look(engine=True, date=True))
+    actor = Actor(HOSTILE, HOSTILE * 50, HOSTILE, {"reason": HOSTILE})
+    event = with_fields(
+        CRASH, type=HOSTILE, action=HOSTILE, detail=HOSTILE, engine=HOSTILE, actor=actor
+    )
+    seen = TappedEvent(event, [RouteDecision(HOSTILE, Verdict.SENT, [HOSTILE] * 50)])
+    shown = format_line(seen, LineStyle(show_engine=True, show_date=True))
     assert shown.isprintable()
     assert len(shown) < 500
-    assert document(seen).isprintable()
+    assert format_json(seen).isprintable()
 
 
 def test_what_was_lost() -> None:
     """It is told in place of the events, in both forms."""
-    assert lost_line(Lost(120)) == "… 120 events were not shown"
-    assert lost_line(Lost(1)) == "… 1 event was not shown"
-    assert document(Lost(120)) == '{"lost":120}'
+    assert format_skipped(EventsSkipped(120)) == "… 120 events were not shown"
+    assert format_skipped(EventsSkipped(1)) == "… 1 event was not shown"
+    assert format_json(EventsSkipped(120)) == '{"lost":120}'
 
 
 def test_json() -> None:
     """The event as receivers get it, and what each route said."""
-    found = json.loads(document(Seen(CRASH, (SENT, Said("noise", Verdict.DROPPED)))))
+    found = json.loads(
+        format_json(TappedEvent(CRASH, (SENT, RouteDecision("noise", Verdict.DROPPED))))
+    )
     assert found["event"]["time"] == "2026-11-23T06:48:34.000000000Z"
     assert found["event"]["cause"] == "crashed"
     assert found["routes"] == [

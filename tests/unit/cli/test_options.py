@@ -6,7 +6,7 @@ from typing import Any, cast
 import click
 import pytest
 
-from relay.cli.options import read_time
+from relay.cli.options import convert_time
 from relay.dryrun.history import Window
 from tests.unit.cli.cli_store import SECOND_NS, THEN_NS
 
@@ -15,8 +15,8 @@ NOBODY = cast("Any", None)
 
 def test_a_duration() -> None:
     """So long before now."""
-    assert read_time(NOBODY, NOBODY, "1h30m") == timedelta(minutes=90)
-    assert read_time(NOBODY, NOBODY, None) is None
+    assert convert_time(NOBODY, NOBODY, "1h30m") == timedelta(minutes=90)
+    assert convert_time(NOBODY, NOBODY, None) is None
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_duration() -> None:
 )
 def test_a_time(text: str, after_ns: int) -> None:
     """As RFC 3339 and relay's own output write it, to the nanosecond."""
-    assert read_time(NOBODY, NOBODY, text) == THEN_NS + after_ns
+    assert convert_time(NOBODY, NOBODY, text) == THEN_NS + after_ns
 
 
 @pytest.mark.parametrize(
@@ -53,16 +53,16 @@ def test_a_time(text: str, after_ns: int) -> None:
 def test_no_time(text: str, words: str) -> None:
     """It is said what can be written."""
     with pytest.raises(click.BadParameter, match=words) as caught:
-        read_time(NOBODY, NOBODY, text)
+        convert_time(NOBODY, NOBODY, text)
     assert str(caught.value).isprintable()
 
 
 def test_a_window() -> None:
     """Both its ends are in it; a duration longer than all time begins with it."""
-    window = Window(timedelta(seconds=10), timedelta(seconds=2)).at(THEN_NS)
+    window = Window(timedelta(seconds=10), timedelta(seconds=2)).to_range(THEN_NS)
     assert THEN_NS - 10 * SECOND_NS in window
     assert THEN_NS - 2 * SECOND_NS in window
     assert THEN_NS - 2 * SECOND_NS + 1 not in window
-    assert THEN_NS in Window(1).at(THEN_NS)
-    assert Window(timedelta(days=3650)).at(THEN_NS).start > 0
-    assert not Window(THEN_NS, THEN_NS - 1).at(THEN_NS)
+    assert THEN_NS in Window(1).to_range(THEN_NS)
+    assert Window(timedelta(days=3650)).to_range(THEN_NS).start > 0
+    assert not Window(THEN_NS, THEN_NS - 1).to_range(THEN_NS)

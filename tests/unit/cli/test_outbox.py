@@ -7,20 +7,20 @@ import pytest
 
 from relay.core.exchange import Answer, Reason, Retry
 from relay.core.notification import Notification
-from relay.core.status import Condition
+from relay.core.status import DestinationStatus
 from relay.store.records import Outbox
 from tests.unit.cli.cli_store import (
+    HOSTILE,
     SECOND_NS,
     THEN_NS,
-    WORDS,
-    Place,
-    hostile,
-    keep,
-    relay_that_runs,
+    Installation,
+    hostile_notification,
+    in_store,
     run,
+    running_relay,
     settle,
 )
-from tests.unit.store.samples import intake, told
+from tests.unit.store.samples import make_commit, make_notification
 
 NOW_NS = THEN_NS + 3_750 * SECOND_NS
 BUSY = Answer(503, "busy", None)
@@ -42,22 +42,24 @@ async def waits(
 
 async def some(outbox: Outbox) -> None:
     """One tried, one behind it, one new, one for a destination that there is no more."""
-    await waits(outbox, told(1))
-    await outbox.take_in(intake(told(2)), NOW_NS - 90 * SECOND_NS)
-    await outbox.take_in(intake(told(3, about="db"), to=("audit", "gone")), NOW_NS)
+    await waits(outbox, make_notification(1))
+    await outbox.commit(make_commit(make_notification(2)), NOW_NS - 90 * SECOND_NS)
+    await outbox.commit(
+        make_commit(make_notification(3, container="db"), to=("audit", "gone")), NOW_NS
+    )
 
 
-def shown(place: Place, *arguments: str, **conditions: Condition) -> str:
+def shown(place: Installation, *arguments: str, **conditions: DestinationStatus) -> str:
     """What is printed while a relay runs whose destinations are so."""
-    with relay_that_runs(place.store, now_ns=NOW_NS, conditions=conditions or None):
+    with running_relay(place.store, now_ns=NOW_NS, conditions=conditions or None):
         result = run("outbox", "list", *arguments)
     assert result.exit_code == 0
     return result.output
 
 
-def test_list(place: Place) -> None:
+def test_list(place: Installation) -> None:
     """How each destination is; then each delivery: how old, what, why, when it is next due."""
-    keep(place.store, some)
+    in_store(place.store, some)
     assert (
         shown(place)
         == """\
@@ -79,48 +81,50 @@ the same container
 @pytest.mark.parametrize(
     ("condition", "words", "next_"),
     [
-        (Condition(), "working", "in 12 s"),
+        (DestinationStatus(), "working", "in 12 s"),
         (
-            Condition(stopped=True, failing=True, resumes_ns=NOW_NS + SECOND_NS),
+            DestinationStatus(stopped=True, failing=True, resumes_ns=NOW_NS + SECOND_NS),
             "stopped, it wants no more (410): relay destination enable ops",
             "when it is enabled",
         ),
         (
-            Condition(failing=True, resumes_ns=NOW_NS + 30 * SECOND_NS),
+            DestinationStatus(failing=True, resumes_ns=NOW_NS + 30 * SECOND_NS),
             "failing, next probe in 30 s",
             "in 30 s",
         ),
-        (Condition(failing=True, resumes_ns=NOW_NS), "failing, next probe now", "in 12 s"),
-        (Condition(failing=True), "failing, next probe now", "in 12 s"),
+        (DestinationStatus(failing=True, resumes_ns=NOW_NS), "failing, next probe now", "in 12 s"),
+        (DestinationStatus(failing=True), "failing, next probe now", "in 12 s"),
         (
-            Condition(resumes_ns=NOW_NS + 86_400 * SECOND_NS),
+            DestinationStatus(resumes_ns=NOW_NS + 86_400 * SECOND_NS),
             "asks to be left alone until 2026-11-24 07:51:04Z",
             "in 1 d",
         ),
-        (Condition(resumes_ns=NOW_NS), "working", "in 12 s"),
+        (DestinationStatus(resumes_ns=NOW_NS), "working", "in 12 s"),
     ],
 )
-def test_conditions(place: Place, condition: Condition, words: str, next_: str) -> None:
+def test_conditions(
+    place: Installation, condition: DestinationStatus, words: str, next_: str
+) -> None:
     """Each in words; what holds up a destination holds up what is for it."""
-    keep(place.store, partial(waits, notification=told(1)))
+    in_store(place.store, partial(waits, notification=make_notification(1)))
     _, state, _, _, delivery = shown(place, ops=condition).splitlines()
     assert state.endswith(f"  {words}")
     assert delivery.endswith(f"  {next_}")
 
 
-def test_list_of_a_destination(place: Place) -> None:
+def test_list_of_a_destination(place: Installation) -> None:
     """Neither how others are nor what waits for them."""
-    keep(place.store, some)
+    in_store(place.store, some)
     output = shown(place, "--destination", "audit")
     assert "ops" not in output
     assert "gone" not in output
     assert "db ended" in output
 
 
-def test_nothing_waits(place: Place) -> None:
+def test_nothing_waits(place: Installation) -> None:
     """It is said, with how the destinations are."""
     assert (
-        shown(place, ops=Condition())
+        shown(place, ops=DestinationStatus())
         == """\
 DESTINATION  WAITING  CONDITION
 ops          0        working
@@ -129,23 +133,23 @@ nothing waits
     )
 
 
-def test_says_how_many_more(place: Place) -> None:
+def test_says_how_many_more(place: Installation) -> None:
     """Of the destination that was asked for, or of all."""
-    keep(place.store, some)
+    in_store(place.store, some)
     assert shown(place, "--limit", "1").endswith("… and 3 more\n")
     assert shown(place, "--limit", "1", "--destination", "ops").endswith("… and 1 more\n")
     assert "more\n" not in shown(place, "--limit", "4")
 
 
 @pytest.mark.parametrize("limit", ["0", "501", "many"])
-def test_wrong_usage(place: Place, limit: str) -> None:
+def test_wrong_usage(place: Installation, limit: str) -> None:
     """No more than a relay answers at once."""
     assert run("outbox", "list", "--limit", limit).exit_code == 2
 
 
-def test_without_a_relay(place: Place) -> None:
+def test_without_a_relay(place: Installation) -> None:
     """What waits is shown, and that nothing is sent."""
-    keep(place.store, some)
+    in_store(place.store, some)
     result = run("outbox", "list")
     assert result.exit_code == 0
     assert result.stderr == "no relay is running: nothing is sent\n"
@@ -159,18 +163,18 @@ def test_without_a_relay(place: Place) -> None:
     assert result.stdout.count("when relay runs") == 2
 
 
-def test_json(place: Place) -> None:
+def test_json(place: Installation) -> None:
     """Everything, a line for each delivery, and how its destination is."""
-    keep(place.store, some)
-    paused = Condition(resumes_ns=NOW_NS + SECOND_NS)
-    lines = shown(place, "--json", ops=paused, audit=Condition()).splitlines()
+    in_store(place.store, some)
+    paused = DestinationStatus(resumes_ns=NOW_NS + SECOND_NS)
+    lines = shown(place, "--json", ops=paused, audit=DestinationStatus()).splitlines()
     first, second, _, last = map(json.loads, lines)
     notification = first.pop("notification")
     assert first == {
         "number": 1,
         "destination": "ops",
         "route": "crashed",
-        "id": told(1).id,
+        "id": make_notification(1).id,
         "created": "2026-11-23T06:48:34.000000000Z",
         "created_ns": THEN_NS,
         "due": "2026-11-23T07:51:16.000000000Z",
@@ -180,23 +184,23 @@ def test_json(place: Place) -> None:
         "answer": {"status": 503, "text": "busy", "error": None},
         "condition": {"stopped": False, "failing": False, "resumes_ns": NOW_NS + SECOND_NS},
     }
-    assert (notification["id"], notification["version"]) == (told(1).id, 1)
+    assert (notification["id"], notification["version"]) == (make_notification(1).id, 1)
     assert second["due"] is second["due_ns"] is second["reason"] is second["answer"] is None
     assert (last["destination"], last["condition"]) == ("gone", None)
 
 
-def test_nothing_that_others_wrote_is_obeyed(place: Place) -> None:
+def test_nothing_that_others_wrote_is_obeyed(place: Installation) -> None:
     """No terminal gets a control character, and no line passes for one of relay's."""
 
     async def keep_them(outbox: Outbox) -> None:
-        answer = Answer(None, WORDS, WORDS)
+        answer = Answer(None, HOSTILE, HOSTILE)
         retry = Retry(1, Reason.CONNECTION)
-        await settle(outbox, hostile(1), retry, to=WORDS, answer=answer)
-        await outbox.take_in(intake(hostile(2), to=(WORDS,)), NOW_NS)
+        await settle(outbox, hostile_notification(1), retry, to=HOSTILE, answer=answer)
+        await outbox.commit(make_commit(hostile_notification(2), to=(HOSTILE,)), NOW_NS)
 
-    keep(place.store, keep_them)
+    in_store(place.store, keep_them)
     for arguments in ([], ["--json"]):
         lines = shown(place, *arguments).split("\n")
         assert all(line.isprintable() for line in lines)
         assert not any(line.startswith("ID  1") for line in lines)
-    assert json.loads(shown(place, "--json").splitlines()[0])["destination"] == WORDS
+    assert json.loads(shown(place, "--json").splitlines()[0])["destination"] == HOSTILE

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay import cli
-from tests.streams import ENGINES, lines
+from tests.streams import ENGINES, read_records
 
 CONFIG = """
 engines: {here: {}, edge: {}}
@@ -59,7 +59,7 @@ TIME                  EVENT                     CAUSE    ROUTE          TO
 @pytest.mark.parametrize("engine", ENGINES)
 def test_standard_input(engine: str) -> None:
     """In place of a file, and to the same end."""
-    piped = run("-", stdin=b"\n".join(lines(engine)))
+    piped = run("-", stdin=b"\n".join(read_records(engine)))
     assert piped.output == run(str(STREAMS / f"{engine}.jsonl")).output
 
 
@@ -97,7 +97,7 @@ def test_podman() -> None:
 
 def test_lines_that_are_no_events() -> None:
     """They are passed over, as the daemon does, and counted; the first is named."""
-    result = run("-", stdin=b"hello\n\n" + b"\n".join(lines("docker26")) + b"\n{}\n")
+    result = run("-", stdin=b"hello\n\n" + b"\n".join(read_records("docker26")) + b"\n{}\n")
     assert result.exit_code == 0
     assert "2 lines were passed over: line 1 is no event (not_json)" in result.stderr
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from relay import cli
-from relay.config.schema import schema
+from relay.config.schema import build_schema
 
 PROGRAM = "import sys; sys.argv = ['relay']; from relay.cli import main; main()"
 
@@ -18,7 +18,7 @@ def test_the_schema_is_printed() -> None:
     """As JSON, and nothing else."""
     result = CliRunner().invoke(cli.relay, ["schema"])
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == schema()
+    assert json.loads(result.stdout) == build_schema()
 
 
 def completed(**environ: str) -> str:

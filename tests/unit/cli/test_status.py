@@ -6,39 +6,42 @@ from time import time_ns
 import pytest
 
 from relay.admin import api
-from relay.core.checkpoint import Bookmark
-from relay.core.status import Condition, EngineReport, Listening, Report
-from relay.store.records import Intake, Outbox
+from relay.core.checkpoint import Checkpoint
+from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
+from relay.store.records import IngestCommit, Outbox
 from tests.unit.cli.cli_store import (
+    HEALTHY,
+    HOSTILE,
     SECOND_NS,
     THEN_NS,
-    WELL,
-    WORDS,
-    Place,
+    Installation,
     failure,
-    keep,
-    relay_that_runs,
+    in_store,
     run,
+    running_relay,
 )
-from tests.unit.store.samples import intake, told
+from tests.unit.store.samples import make_commit, make_notification
 
 NOW_NS = THEN_NS + 3_750 * SECOND_NS
-CLOSED = EngineReport(None, Listening(is_open=False, behind=0, gaps=0, reconnects=0))
-BUSY = EngineReport(NOW_NS - 12 * SECOND_NS, Listening(True, behind=40, gaps=2, reconnects=7))
+CLOSED = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0))
+BUSY = EngineStatus(NOW_NS - 12 * SECOND_NS, StreamStatus(True, behind=40, gaps=2, reconnects=7))
 
 
 async def some(outbox: Outbox) -> None:
     """Two for one destination, one for another that there is no more; an engine that was heard."""
-    await outbox.take_in(intake(told(1)), THEN_NS)
-    await outbox.take_in(intake(told(2, about="db"), to=("ops", "gone")), NOW_NS - 90 * SECOND_NS)
-    await outbox.take_in(Intake("local", Bookmark(THEN_NS, 0), []), NOW_NS)
+    await outbox.commit(make_commit(make_notification(1)), THEN_NS)
+    await outbox.commit(
+        make_commit(make_notification(2, container="db"), to=("ops", "gone")),
+        NOW_NS - 90 * SECOND_NS,
+    )
+    await outbox.commit(IngestCommit("local", Checkpoint(THEN_NS, 0), []), NOW_NS)
 
 
-def test_all_is_well(place: Place) -> None:
+def test_all_is_well(place: Installation) -> None:
     """How each engine is heard, and what waits for each destination; exit code 0."""
-    keep(place.store, some)
-    report = Report({"edge": BUSY, **WELL.engines}, version="1.2.3")
-    with relay_that_runs(place.store, now_ns=NOW_NS, report=report):
+    in_store(place.store, some)
+    report = DaemonStatus({"edge": BUSY, **HEALTHY.engines}, version="1.2.3")
+    with running_relay(place.store, now_ns=NOW_NS, report=report):
         result = run("status")
     assert result.stderr == ""
     assert (
@@ -62,39 +65,44 @@ ops          2        1 h 2 min   working
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        (Condition(failing=True, resumes_ns=NOW_NS + 9 * SECOND_NS), "failing, next probe in 9 s"),
         (
-            Condition(stopped=True),
+            DestinationStatus(failing=True, resumes_ns=NOW_NS + 9 * SECOND_NS),
+            "failing, next probe in 9 s",
+        ),
+        (
+            DestinationStatus(stopped=True),
             "stopped, it wants no more (410): relay destination enable ops",
         ),
     ],
 )
-def test_a_destination_in_trouble(place: Place, condition: Condition, words: str) -> None:
+def test_a_destination_in_trouble(
+    place: Installation, condition: DestinationStatus, words: str
+) -> None:
     """It is told apart, and the exit code is 1."""
-    conditions = {"ops": condition, "audit": Condition()}
-    with relay_that_runs(place.store, now_ns=NOW_NS, conditions=conditions):
+    conditions = {"ops": condition, "audit": DestinationStatus()}
+    with running_relay(place.store, now_ns=NOW_NS, conditions=conditions):
         result = run("status")
     assert result.stderr == f"destination ops: {words}\n"
     assert f"ops          0                {words}\n" in result.stdout
     assert result.exit_code == 1
 
 
-def test_a_destination_that_asks_for_time(place: Place) -> None:
+def test_a_destination_that_asks_for_time(place: Installation) -> None:
     """That is nothing wrong."""
-    with relay_that_runs(
+    with running_relay(
         place.store,
         now_ns=NOW_NS,
-        conditions={"ops": Condition(resumes_ns=NOW_NS + 60 * SECOND_NS)},
+        conditions={"ops": DestinationStatus(resumes_ns=NOW_NS + 60 * SECOND_NS)},
     ):
         result = run("status")
     assert "asks to be left alone until 2026-11-23 07:52:04Z" in result.stdout
     assert (result.stderr, result.exit_code) == ("", 0)
 
 
-def test_an_engine_that_is_not_heard(place: Place) -> None:
+def test_an_engine_that_is_not_heard(place: Installation) -> None:
     """It is named, with exit code 1; one that never was says so."""
-    report = Report({"new": CLOSED, **WELL.engines}, version="1.2.3")
-    with relay_that_runs(place.store, report=report):
+    report = DaemonStatus({"new": CLOSED, **HEALTHY.engines}, version="1.2.3")
+    with running_relay(place.store, report=report):
         result = run("status")
     assert result.stderr == "engine new: its stream is not open\n"
     (row,) = (line for line in result.stdout.splitlines() if line.startswith("new"))
@@ -102,11 +110,11 @@ def test_an_engine_that_is_not_heard(place: Place) -> None:
     assert result.exit_code == 1
 
 
-def test_a_store_that_fails(place: Place) -> None:
+def test_a_store_that_fails(place: Installation) -> None:
     """It is told why and for how long, and is not asked what waits."""
     since_ns = time_ns() - 3_661 * SECOND_NS
-    report = Report(WELL.engines, "1.2.3", "read_only", since_ns)
-    with relay_that_runs(place.store, report=report):
+    report = DaemonStatus(HEALTHY.engines, "1.2.3", "read_only", since_ns)
+    with running_relay(place.store, report=report):
         result = run("status")
         lines = json.loads(run("status", "--json").stdout)
     assert result.stderr == "store: read only, for 1 h 1 min\n"
@@ -116,14 +124,14 @@ def test_a_store_that_fails(place: Place) -> None:
     assert result.exit_code == 1
 
 
-def test_a_store_that_says_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_says_nothing(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """All else is shown all the same."""
 
     async def refuse(*_: object) -> None:
-        raise api._Unanswered("its store has not answered for 3 s")
+        raise api._StoreUnresponsive("its store has not answered for 3 s")
 
     monkeypatch.setattr("relay.store.outbox.SqliteOutbox.backlog", refuse)
-    with relay_that_runs(place.store):
+    with running_relay(place.store):
         result = run("status")
     assert result.stderr == "store: it does not say what waits\n"
     assert "ops          ?        ?       working" in result.stdout
@@ -131,9 +139,9 @@ def test_a_store_that_says_nothing(place: Place, monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 1
 
 
-def test_without_a_relay(place: Place) -> None:
+def test_without_a_relay(place: Installation) -> None:
     """What the store knows, and that nothing runs; exit code 1."""
-    keep(place.store, some)
+    in_store(place.store, some)
     result = run("status")
     assert result.exit_code == 1
     assert result.stderr == "no relay is running: nobody listens, and nothing is sent\n"
@@ -145,7 +153,7 @@ def test_without_a_relay(place: Place) -> None:
     assert destinations[2].endswith("no relay is running")
 
 
-def test_where_nothing_was_kept_yet(place: Place) -> None:
+def test_where_nothing_was_kept_yet(place: Installation) -> None:
     """It is said, and no store is made."""
     result = run("status")
     assert result.exit_code == 1
@@ -154,12 +162,12 @@ def test_where_nothing_was_kept_yet(place: Place) -> None:
     assert not place.store.exists()
 
 
-def test_json(place: Place) -> None:
+def test_json(place: Installation) -> None:
     """Everything, in one line."""
-    keep(place.store, some)
-    report = Report({"edge": BUSY, "new": CLOSED}, version="1.2.3")
-    conditions = {"ops": Condition(failing=True, resumes_ns=7)}
-    with relay_that_runs(place.store, now_ns=NOW_NS, conditions=conditions, report=report):
+    in_store(place.store, some)
+    report = DaemonStatus({"edge": BUSY, "new": CLOSED}, version="1.2.3")
+    conditions = {"ops": DestinationStatus(failing=True, resumes_ns=7)}
+    with running_relay(place.store, now_ns=NOW_NS, conditions=conditions, report=report):
         result = run("status", "--json")
     (line,) = result.stdout.splitlines()
     assert result.exit_code == 1
@@ -207,9 +215,9 @@ def test_json(place: Place) -> None:
     }
 
 
-def test_json_without_a_relay(place: Place) -> None:
+def test_json_without_a_relay(place: Installation) -> None:
     """What is not known is null."""
-    keep(place.store, some)
+    in_store(place.store, some)
     found = json.loads(run("status", "--json").stdout)
     assert (found["running"], found["version"], found["well"]) == (False, None, False)
     assert found["engines"]["local"] == {
@@ -220,27 +228,27 @@ def test_json_without_a_relay(place: Place) -> None:
     assert found["destinations"]["ops"]["condition"] is None
 
 
-def test_wrong_usage(place: Place) -> None:
+def test_wrong_usage(place: Installation) -> None:
     """It is told apart from something that is wrong with relay."""
     assert run("status", "now").exit_code == 2
     place.file.write_text("routes: [")
     assert getattr(run("status").exception, "exit_code", None) == 2
 
 
-def test_without_a_configuration(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_configuration(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing that could be asked."""
     monkeypatch.delenv("RELAY_CONFIG")
     monkeypatch.setattr("relay.cli.options.DEFAULT_FILE", place.file.parent / "none.yaml")
     assert "nothing is kept without a configuration file" in failure(run("status"))
 
 
-def test_nothing_that_others_wrote_is_obeyed(place: Place) -> None:
+def test_nothing_that_others_wrote_is_obeyed(place: Installation) -> None:
     """A store may hold any name."""
 
     async def keep_it(outbox: Outbox) -> None:
-        await outbox.take_in(intake(told(1), to=(WORDS,)), NOW_NS)
+        await outbox.commit(make_commit(make_notification(1), to=(HOSTILE,)), NOW_NS)
 
-    keep(place.store, keep_it)
+    in_store(place.store, keep_it)
     for arguments in ([], ["--json"]):
         assert all(line.isprintable() for line in run("status", *arguments).stdout.split("\n"))
 
@@ -255,10 +263,10 @@ def test_nothing_that_others_wrote_is_obeyed(place: Place) -> None:
         ),
     ],
 )
-def test_a_reload_that_failed(place: Place, problems: list[str], words: str) -> None:
+def test_a_reload_that_failed(place: Installation, problems: list[str], words: str) -> None:
     """The first problem is told, and how many more there are; the exit code is 1."""
-    report = Report(WELL.engines, "1.2.3", reload_failed="\n".join(problems))
-    with relay_that_runs(place.store, report=report):
+    report = DaemonStatus(HEALTHY.engines, "1.2.3", reload_failed="\n".join(problems))
+    with running_relay(place.store, report=report):
         result = run("status")
         lines = json.loads(run("status", "--json").stdout)
     assert result.stderr == (

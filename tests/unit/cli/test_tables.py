@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.cli.dead_letter import page, row
-from relay.cli.tables import NAME_MAX, columns, json_line, moment, name, span, why
+from relay.cli.dead_letter import format_page, format_row
+from relay.cli.tables import (
+    NAME_MAX,
+    describe_failure,
+    format_duration,
+    format_name,
+    format_table,
+    format_time,
+    to_json_line,
+)
 from relay.core.exchange import Answer
-from relay.core.text import units
+from relay.core.text import utf16_length
 from relay.store.records import DeadLetter
 from tests.unit.destinations.samples import hostile, notifications
 
@@ -47,12 +55,12 @@ letters = st.builds(
 )
 def test_a_span(length_s: float, words: str) -> None:
     """In its two largest units."""
-    assert span(int(length_s * SECOND_NS)) == words
+    assert format_duration(int(length_s * SECOND_NS)) == words
 
 
 def test_a_moment() -> None:
     """In UTC, to the second."""
-    assert moment(1_795_416_514_938_518_046) == "2026-11-23 06:48:34Z"
+    assert format_time(1_795_416_514_938_518_046) == "2026-11-23 06:48:34Z"
 
 
 @pytest.mark.parametrize(
@@ -67,38 +75,42 @@ def test_a_moment() -> None:
 )
 def test_why(reason: str | None, answer: Answer | None, words: str) -> None:
     """The reason, and the status or else what went wrong."""
-    assert why(reason, answer) == words
+    assert describe_failure(reason, answer) == words
 
 
 def test_columns() -> None:
     """As wide as their widest cell, without blanks at the end of a line."""
-    assert list(columns([("A", "B"), ("longer", "x"), ("", "")])) == ["A       B", "longer  x", ""]
+    assert list(format_table([("A", "B"), ("longer", "x"), ("", "")])) == [
+        "A       B",
+        "longer  x",
+        "",
+    ]
 
 
 @given(hostile)
 def test_a_name(text: str) -> None:
     """It prints, and is short."""
-    assert name(text).isprintable()
-    assert units(name(text)) <= NAME_MAX
+    assert format_name(text).isprintable()
+    assert utf16_length(format_name(text)) <= NAME_MAX
 
 
 @given(st.dictionaries(hostile, hostile))
 def test_json(value: dict[str, str]) -> None:
     """It is what it was, and every character of it prints."""
-    line = json_line(value)
+    line = to_json_line(value)
     assert line.isprintable()
     assert json.loads(line) == value
 
 
 def test_json_stays_readable() -> None:
     """What prints is not escaped."""
-    assert json_line({"名": "für 🔥"}) == '{"名":"für 🔥"}'
+    assert to_json_line({"名": "für 🔥"}) == '{"名":"für 🔥"}'
 
 
 @given(letters)
 def test_a_page(letter: DeadLetter) -> None:
     """Every line prints, and what others wrote is indented."""
-    first, *lines = page(letter)
+    first, *lines = format_page(letter)
     assert first == f"dead letter {letter.number}"
     assert all(line.isprintable() for line in lines)
     assert not any(line and not line.startswith("  ") for line in lines)
@@ -107,4 +119,4 @@ def test_a_page(letter: DeadLetter) -> None:
 @given(letters)
 def test_a_row(letter: DeadLetter) -> None:
     """Every cell prints, and is short."""
-    assert all(cell.isprintable() and units(cell) <= 100 for cell in row(letter))
+    assert all(cell.isprintable() and utf16_length(cell) <= 100 for cell in format_row(letter))

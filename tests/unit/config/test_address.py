@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import AdminConfig, Config, TcpPort, UnixSocket, parse
-from relay.config.address import is_loopback, listening
+from relay.config.address import is_loopback, parse_listen_address
 from relay.core.errors import ConfigError
 
 DESTINATIONS = "destinations: {a: {type: console}}\nroutes: [{name: a, to: a}]\n"
@@ -14,7 +14,7 @@ DESTINATIONS = "destinations: {a: {type: console}}\nroutes: [{name: a, to: a}]\n
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
-def _parsed(text: str, folder: Path = Path(), **environ: str) -> Config:
+def _parse(text: str, folder: Path = Path(), **environ: str) -> Config:
     return parse(DESTINATIONS + text, file="f", environ=environ, folder=folder)
 
 
@@ -31,7 +31,7 @@ def _parsed(text: str, folder: Path = Path(), **environ: str) -> Config:
 )
 def test_a_place(text: str, place: TcpPort | UnixSocket) -> None:
     """It is read, and written as it was read."""
-    assert listening(text) == place
+    assert parse_listen_address(text) == place
     assert str(place) == text
 
 
@@ -63,20 +63,20 @@ def test_a_place(text: str, place: TcpPort | UnixSocket) -> None:
 def test_no_place(text: str) -> None:
     """Host and port are both to be written, and a socket's whole path."""
     with pytest.raises(ValueError, match="is neither HOST:PORT"):
-        listening(text)
+        parse_listen_address(text)
 
 
 def test_a_path_that_the_system_would_not_take() -> None:
     """It is told how long it may be."""
     with pytest.raises(ValueError, match="a socket's path may have 107 bytes"):
-        listening("unix:/" + 107 * "a")
+        parse_listen_address("unix:/" + 107 * "a")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "LocalHost"])
 def test_the_machine_itself(host: str) -> None:
     """The addresses of loopback, and the name that always stands for it."""
     assert is_loopback(host)
-    assert listening(f"[{host}]:1" if ":" in host else f"{host}:1").is_local
+    assert parse_listen_address(f"[{host}]:1" if ":" in host else f"{host}:1").is_local
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_beyond_the_machine(host: str) -> None:
 
 def test_a_socket_is_of_the_machine() -> None:
     """Nobody reaches it from elsewhere."""
-    assert listening("unix:/run/relay/admin.sock").is_local
+    assert parse_listen_address("unix:/run/relay/admin.sock").is_local
 
 
 @given(st.text())
@@ -104,12 +104,12 @@ def test_any_host(host: str) -> None:
 
 def test_nowhere() -> None:
     """Without the section nothing listens."""
-    assert _parsed("").admin is None
+    assert _parse("").admin is None
 
 
 def test_somewhere() -> None:
     """The section says where."""
-    admin = _parsed('admin: {listen: "127.0.0.1:9321"}').admin
+    admin = _parse('admin: {listen: "127.0.0.1:9321"}').admin
     assert admin == AdminConfig(listen=TcpPort("127.0.0.1", 9321))
 
 
@@ -117,7 +117,7 @@ def test_somewhere() -> None:
 def test_a_token(written: str, tmp_path: Path) -> None:
     """It is written, or in the environment, or in a file; and shown nowhere."""
     (tmp_path / "token").write_text(f"{TOKEN}\n")
-    config = _parsed(f"admin: {{listen: 'x:1', {written}}}", tmp_path, TOKEN=TOKEN)
+    config = _parse(f"admin: {{listen: 'x:1', {written}}}", tmp_path, TOKEN=TOKEN)
     assert config.admin is not None
     assert config.admin.token is not None
     assert config.admin.token.get_secret_value() == TOKEN
@@ -165,10 +165,10 @@ def test_no_token(written: str, problem: str | None, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     section = f"admin: {{listen: 'a:1', {written}}}"
     if problem is None:
-        _parsed(section)
+        _parse(section)
         return
     with pytest.raises(ConfigError) as caught:
-        _parsed(section, tmp_path, TOKEN="sekrit")
+        _parse(section, tmp_path, TOKEN="sekrit")
     assert str(caught.value) == problem
 
 
@@ -192,5 +192,5 @@ def test_no_token(written: str, problem: str | None, tmp_path: Path) -> None:
 def test_a_wrong_section(section: str, problem: str) -> None:
     """What is wrong is told in one line, with its place."""
     with pytest.raises(ConfigError) as caught:
-        _parsed(section)
+        _parse(section)
     assert str(caught.value) == problem

@@ -1,6 +1,6 @@
 import pytest
 
-from relay.config.errors import closest, did_you_mean, quoted, spelled
+from relay.config.errors import did_you_mean, find_closest, format_path, quote
 
 
 @pytest.mark.parametrize(
@@ -9,7 +9,7 @@ from relay.config.errors import closest, did_you_mean, quoted, spelled
 )
 def test_closest(word: str, wanted: str | None) -> None:
     """The nearest known word is found in any letter case, and none where none is near."""
-    assert closest(word, ["url", "url_file", "retry"]) == wanted
+    assert find_closest(word, ["url", "url_file", "retry"]) == wanted
 
 
 def test_did_you_mean() -> None:
@@ -20,16 +20,17 @@ def test_did_you_mean() -> None:
 
 def test_quoted() -> None:
     """A shown text is short, printable and on one line."""
-    assert quoted("a\nb\x1b[1m\u2028") == r"'a\nb\x1b[1m\u2028'"
-    assert quoted("x" * 100) == "'" + "x" * 59 + "…'"
+    assert quote("a\nb\x1b[1m\u2028") == r"'a\nb\x1b[1m\u2028'"
+    assert quote("x" * 100) == "'" + "x" * 59 + "…'"
 
 
 def test_spelled() -> None:
     """A trail is spelled as in JavaScript; odd keys are quoted."""
     trail = ("routes", 2, "match", "label", "com.example.team")
-    assert spelled(trail) == "routes[2].match.label['com.example.team']"
+    assert format_path(trail) == "routes[2].match.label['com.example.team']"
     assert (
-        spelled(("destinations", "edge-1", "headers", "X-Y")) == "destinations.edge-1.headers.X-Y"
+        format_path(("destinations", "edge-1", "headers", "X-Y"))
+        == "destinations.edge-1.headers.X-Y"
     )
-    assert spelled(("a\n",)) == r"['a\n']"
-    assert spelled(()) == ""
+    assert format_path(("a\n",)) == r"['a\n']"
+    assert format_path(()) == ""

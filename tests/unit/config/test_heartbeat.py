@@ -14,18 +14,18 @@ routes: [{name: everything, to: ops}]
 """
 
 
-def _parsed(section: str) -> Config:
+def _parse(section: str) -> Config:
     return parse(section + REST, file="f", environ={}, folder=Path())
 
 
 def test_never() -> None:
     """Without the section there is none."""
-    assert _parsed("").heartbeat is None
+    assert _parse("").heartbeat is None
 
 
 def test_now_and_then() -> None:
     """The section says how often."""
-    heartbeat = _parsed("heartbeat: {every: 10s}").heartbeat
+    heartbeat = _parse("heartbeat: {every: 10s}").heartbeat
     assert heartbeat is not None
     assert heartbeat.every == timedelta(seconds=10)
 
@@ -47,5 +47,5 @@ def test_now_and_then() -> None:
 def test_a_wrong_section(section: str, problem: str) -> None:
     """What is wrong is told in one line, with its place."""
     with pytest.raises(ConfigError) as caught:
-        _parsed(section)
+        _parse(section)
     assert str(caught.value) == problem

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from relay.config.errors import Mistakes
+from relay.config.errors import InvalidValue
 from relay.config.match import Exists, Field, Glob, Match, Not, Range, Regex
 from relay.config.match_parser import parse_match
 
@@ -13,11 +13,11 @@ def _field(data: object, name: str = "name") -> tuple[Any, ...]:
     return field.patterns
 
 
-def _wrong(data: object, *, engines: frozenset[str] | None = None) -> list[tuple[object, ...]]:
+def _issues(data: object, *, engines: frozenset[str] | None = None) -> list[tuple[object, ...]]:
     """Trails and messages of what is wrong with a match."""
-    with pytest.raises(Mistakes) as caught:
+    with pytest.raises(InvalidValue) as caught:
         parse_match(data, engines=engines)
-    return [(".".join(map(str, one.trail)), one.message) for one in caught.value.mistakes]
+    return [(".".join(map(str, one.path)), one.message) for one in caught.value.issues]
 
 
 @pytest.mark.parametrize("data", [None, {}])
@@ -50,8 +50,8 @@ def test_special_patterns() -> None:
     (pattern,) = _field({"regex": "a+"})
     assert isinstance(pattern, Regex)
     assert pattern.compiled.pattern == "a+"
-    assert _field({"exists": False}) == (Exists(wanted=False),)
-    assert _field({"exists": "true"}) == (Exists(wanted=True),)
+    assert _field({"exists": False}) == (Exists(expected=False),)
+    assert _field({"exists": "true"}) == (Exists(expected=True),)
     assert _field({"not": ["a", "b"]}) == (Not((Glob("a"), Glob("b"))),)
     assert _field({"not": {"not": "a"}}) == (Not((Not((Glob("a"),)),)),)
 
@@ -123,13 +123,13 @@ def test_words_that_are_taken(data: object, wanted: str) -> None:
 )
 def test_mistyped_words(data: object, message: str) -> None:
     """A word that can match nothing is a mistake, with a suggestion, in a negation too."""
-    assert [found for _, found in _wrong(data)] == [message]
+    assert [found for _, found in _issues(data)] == [message]
 
 
 def test_engines() -> None:
     """A plain engine must be a configured one; a glob is taken, and nothing is checked blindly."""
     engines = frozenset({"edge-1"})
-    assert _wrong({"engine": "egde-1"}, engines=engines) == [
+    assert _issues({"engine": "egde-1"}, engines=engines) == [
         ("engine", "is not an engine that is configured (did you mean 'edge-1'?)")
     ]
     assert parse_match({"engine": ["edge-1", "x*"]}, engines=engines)
@@ -162,7 +162,7 @@ def test_engines() -> None:
 )
 def test_mistakes(data: object, trail: str, words: str) -> None:
     """What is no match is told, and where."""
-    ((found, message),) = _wrong(data)
+    ((found, message),) = _issues(data)
     assert found == trail
     assert words in str(message)
 
@@ -170,7 +170,7 @@ def test_mistakes(data: object, trail: str, words: str) -> None:
 def test_all_mistakes_at_once() -> None:
     """One mistake hides no other."""
     data = {"type": "contaner", "any": [{"name": "["}, {"x": 1}], "not": {"cause": "?"}}
-    assert [trail for trail, _ in _wrong(data)] == ["type", "any.0.name", "any.1.x", "not.cause"]
+    assert [trail for trail, _ in _issues(data)] == ["type", "any.0.name", "any.1.x", "not.cause"]
 
 
 @pytest.mark.parametrize("outer", ["match", "pattern"])
@@ -179,5 +179,5 @@ def test_nesting_is_bounded(outer: str) -> None:
     data: object = {"type": "x"} if outer == "match" else "x"
     for _ in range(50):
         data = {"not": data}
-    (found,) = _wrong(data if outer == "match" else {"name": data})
+    (found,) = _issues(data if outer == "match" else {"name": data})
     assert found[1] == "is nested too deeply"

@@ -1,8 +1,8 @@
 import pytest
 
-from relay.config.errors import Mistakes
+from relay.config.errors import InvalidValue
 from relay.config.match import Glob, Range
-from relay.config.patterns import exit_code, glob, regex, signal
+from relay.config.patterns import parse_exit_code, parse_glob, parse_regex, parse_signal
 
 
 @pytest.mark.parametrize(
@@ -11,50 +11,50 @@ from relay.config.patterns import exit_code, glob, regex, signal
 )
 def test_glob(text: str) -> None:
     """A glob keeps its text; a bracket first in brackets is one of the characters."""
-    assert glob(text) == Glob(text)
+    assert parse_glob(text) == Glob(text)
 
 
 @pytest.mark.parametrize("text", ["[", "a[", "[abc", "[]", "[!]", "[a]b[c"])
 def test_glob_with_open_bracket(text: str) -> None:
     """A ``[`` that is never closed is an error."""
     with pytest.raises(ValueError, match="never closed"):
-        glob(text)
+        parse_glob(text)
 
 
 def test_texts_are_bounded() -> None:
     """No pattern is longer than 4096 characters."""
-    assert glob("x" * 4096)
-    for read in (glob, regex):
+    assert parse_glob("x" * 4096)
+    for read in (parse_glob, parse_regex):
         with pytest.raises(ValueError, match="longer than 4096"):
             read("x" * 4097)
 
 
 def test_regex() -> None:
     """A regular expression comes compiled."""
-    found = regex("web-[0-9]+")
+    found = parse_regex("web-[0-9]+")
     assert found.compiled.fullmatch("web-12")
     assert found.text == "web-[0-9]+"
 
 
 def test_regex_that_python_would_warn_of() -> None:
     """A regular expression that only earns a warning is taken."""
-    assert regex("[[a]").compiled.fullmatch("[")
+    assert parse_regex("[[a]").compiled.fullmatch("[")
 
 
 def test_invalid_regex() -> None:
     """What the re module says, and where, is told; its words apart, as they may quote."""
-    with pytest.raises(Mistakes) as caught:
-        regex("ab(c")
-    (mistake,) = caught.value.mistakes
+    with pytest.raises(InvalidValue) as caught:
+        parse_regex("ab(c")
+    (mistake,) = caught.value.issues
     assert mistake.message == "is not a regular expression at position 2"
-    assert mistake.quote == ": missing ), unterminated subpattern"
+    assert mistake.detail == ": missing ), unterminated subpattern"
 
 
 @pytest.mark.parametrize("text", ["(" * 4000, "a{99999999999999999999}"])
 def test_regex_too_complex(text: str) -> None:
     """What breaks the re module in other ways is an error like any other."""
-    with pytest.raises(Mistakes, match="too complex"):
-        regex(text)
+    with pytest.raises(InvalidValue, match="too complex"):
+        parse_regex(text)
 
 
 @pytest.mark.parametrize(
@@ -73,21 +73,21 @@ def test_regex_too_complex(text: str) -> None:
 )
 def test_exit_code(text: str, low: int | None, high: int | None) -> None:
     """An exit code is a number or a range, both ends included."""
-    assert exit_code(text) == Range(low, high)
+    assert parse_exit_code(text) == Range(low, high)
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "1-", "=5", "1,2", "*", "99999999999"])
 def test_no_exit_code(text: str) -> None:
     """Anything else is none."""
     with pytest.raises(ValueError, match="is not an exit code or a range"):
-        exit_code(text)
+        parse_exit_code(text)
 
 
 @pytest.mark.parametrize("text", ["5-1", "<0"])
 def test_range_of_nothing(text: str) -> None:
     """A range that holds nothing is a mistake."""
     with pytest.raises(ValueError, match="holds no exit code"):
-        exit_code(text)
+        parse_exit_code(text)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_range_of_nothing(text: str) -> None:
 )
 def test_signal(text: str, number: int) -> None:
     """A signal is a number or a name, as docker kill takes it."""
-    assert signal(text) == Range(number, number)
+    assert parse_signal(text) == Range(number, number)
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_signal(text: str, number: int) -> None:
 def test_no_signal(text: str, words: str) -> None:
     """Anything else is none, with a suggestion where one is near."""
     with pytest.raises(ValueError, match=words):
-        signal(text)
+        parse_signal(text)

@@ -56,8 +56,8 @@ def test_where_a_route_goes(entry: dict[str, object], words: str) -> None:
 )
 def test_include(entry: dict[str, object], wanted: Include | None) -> None:
     """A route may want more told than the event; what asks for nothing is nothing."""
-    assert IncludeConfig.model_validate(entry).wanted == wanted
-    assert Route(name="a", to=("ops",)).include.wanted is None
+    assert IncludeConfig.model_validate(entry).request == wanted
+    assert Route(name="a", to=("ops",)).include.request is None
 
 
 @pytest.mark.parametrize(

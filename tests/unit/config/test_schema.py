@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from relay.config import parse
-from relay.config.destinations import KINDS, secret_keys
+from relay.config.destinations import DESTINATION_TYPES, secret_keys
 from relay.config.match_fields import FIELDS
-from relay.config.schema import schema, written_duration
+from relay.config.schema import build_schema, format_duration
 from relay.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = schema()
+SCHEMA = build_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 PAGES = ("README.md", "docs/configuration.md", "docs/destinations.md", "docs/templates.md")
 EXAMPLES = [
@@ -202,7 +202,7 @@ def test_what_is_wrong(text: str) -> None:
 
 def test_every_type_has_its_own_keys() -> None:
     """Those of the model, and for each secret the file that it may come from."""
-    for name, kind in KINDS.items():
+    for name, kind in DESTINATION_TYPES.items():
         keys = set(SCHEMA["$defs"][kind.__name__]["properties"])
         assert keys == {*kind.model_fields, *(f"{key}_file" for key in secret_keys(name))}
 
@@ -232,4 +232,4 @@ def test_what_editors_show() -> None:
 )
 def test_durations(length: timedelta, text: str) -> None:
     """In the largest unit that leaves nothing."""
-    assert written_duration(length) == text
+    assert format_duration(length) == text

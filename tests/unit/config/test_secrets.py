@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.errors import Mistakes, Trail
-from relay.config.secrets import Outside, expand, read_files, substitute
+from relay.config.errors import InvalidValue, KeyPath
+from relay.config.secrets import ExternalValues, expand, read_files, substitute
 
 ENVIRON = {"NAME": "value", "EMPTY": "", "MONEY": "a$b${NAME}", "_x1": "y"}
 
@@ -40,15 +40,15 @@ def test_expand(text: str, wanted: str) -> None:
 )
 def test_malformed(text: str) -> None:
     """A ``${`` that is no reference is an error."""
-    with pytest.raises(Mistakes, match=r"holds a '\$\{' that is not"):
+    with pytest.raises(InvalidValue, match=r"holds a '\$\{' that is not"):
         expand(text, ENVIRON)
 
 
 def test_missing_variables() -> None:
     """Every variable that is missing is named."""
-    with pytest.raises(Mistakes) as caught:
+    with pytest.raises(InvalidValue) as caught:
         expand("${ONE} ${NAME} ${TWO}", ENVIRON)
-    assert [one.message for one in caught.value.mistakes] == [
+    assert [one.message for one in caught.value.issues] == [
         "the environment has no variable ONE: set it, or write ${ONE:-default}",
         "the environment has no variable TWO: set it, or write ${TWO:-default}",
     ]
@@ -56,7 +56,7 @@ def test_missing_variables() -> None:
 
 def test_values_are_bounded() -> None:
     """A value does not grow beyond 64 KiB by what it refers to."""
-    with pytest.raises(Mistakes, match="is longer than 65536"):
+    with pytest.raises(InvalidValue, match="is longer than 65536"):
         expand("${BIG}" * 100, {"BIG": "x" * 1000})
 
 
@@ -65,7 +65,7 @@ def test_expand_any_text(text: str) -> None:
     """Any text is expanded or refused, without an environment's value in the words."""
     try:
         expand(text, {"A": "CANARY", "B": "CANARY"})
-    except Mistakes as error:
+    except InvalidValue as error:
         words = str(error)
     else:
         words = ""
@@ -74,34 +74,34 @@ def test_expand_any_text(text: str) -> None:
 
 def test_substitute() -> None:
     """Only string values are touched, wherever they stand; those that hold something are known."""
-    outside = Outside()
+    outside = ExternalValues()
     data = {"a": ["${NAME}", 1, None, True], "${NAME}": {"b": "$$"}}
     assert substitute(data, ENVIRON, outside) == {
         "a": ["value", 1, None, True],
         "${NAME}": {"b": "$"},
     }
     assert outside.substituted == {("a", 0)}
-    assert not outside.mistakes
+    assert not outside.issues
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800"])
 def test_what_is_no_text(value: str) -> None:
     """Values that no file name and no request can hold are refused where they come in."""
-    outside = Outside()
+    outside = ExternalValues()
     assert substitute({"a": "${X}"}, {"X": value}, outside) == {"a": ""}
-    (mistake,) = outside.mistakes
-    assert (mistake.trail, mistake.message) == (("a",), "holds a NUL or half a character")
+    (mistake,) = outside.issues
+    assert (mistake.path, mistake.message) == (("a",), "holds a NUL or half a character")
 
 
-def _destination(entry: Mapping[str, object], folder: Path) -> tuple[object, Outside]:
-    outside = Outside()
+def _destination(entry: Mapping[str, object], folder: Path) -> tuple[object, ExternalValues]:
+    outside = ExternalValues()
     data = read_files({"destinations": {"d": entry}}, folder, outside)
     destinations = data["destinations"]
     assert isinstance(destinations, dict)
     return destinations["d"], outside
 
 
-def _at(*steps: str) -> Trail:
+def _at(*steps: str) -> KeyPath:
     return ("destinations", "d", *steps)
 
 
@@ -144,7 +144,7 @@ def test_bad_files(tmp_path: Path, content: bytes, words: str) -> None:
     """A file that can hold no secret is refused."""
     (tmp_path / "hook").write_bytes(content)
     _, outside = _destination({"type": "slack", "url_file": "hook"}, tmp_path)
-    assert [(one.trail, one.message) for one in outside.mistakes] == [(_at("url_file"), words)]
+    assert [(one.path, one.message) for one in outside.issues] == [(_at("url_file"), words)]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_bad_files(tmp_path: Path, content: bytes, words: str) -> None:
 def test_no_file(tmp_path: Path, value: object, words: str) -> None:
     """A file that cannot be read is an error at the key that names it."""
     _, outside = _destination({"type": "slack", "url_file": value}, tmp_path)
-    assert [(one.trail, one.message) for one in outside.mistakes] == [(_at("url_file"), words)]
+    assert [(one.path, one.message) for one in outside.issues] == [(_at("url_file"), words)]
 
 
 def test_value_and_file(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_value_and_file(tmp_path: Path) -> None:
     entry = {"type": "http", "url": "u", "url_file": "nope", "headers": {"A": "b", "A_file": "c"}}
     found, outside = _destination(entry, tmp_path)
     assert found == {"type": "http", "url": "u", "headers": {"A": "b"}}
-    assert [one.message for one in outside.mistakes] == [
+    assert [one.message for one in outside.issues] == [
         "'url' and 'url_file' exclude each other: keep one",
         "'A' and 'A_file' exclude each other: keep one",
     ]
@@ -183,11 +183,11 @@ def test_console_has_no_secrets(tmp_path: Path) -> None:
 def test_tls_files(tmp_path: Path) -> None:
     """TLS files are looked for, from the folder on, and stay in files."""
     (tmp_path / "ca.pem").write_text("x")
-    outside = Outside()
+    outside = ExternalValues()
     tls = {"ca_file": "ca.pem", "key_file": "nope", "cert_file": 5, "x": "y"}
     data = read_files({"engines": {"e": {"url": "u", "tls": tls}}}, tmp_path, outside)
     wanted = {**tls, "ca_file": str(tmp_path / "ca.pem")}
     assert data == {"engines": {"e": {"url": "u", "tls": wanted}}}
-    assert [(one.trail, one.message) for one in outside.mistakes] == [
+    assert [(one.path, one.message) for one in outside.issues] == [
         (("engines", "e", "tls", "key_file"), "cannot be read: No such file or directory")
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import parse
-from relay.config.types import LEAVES_MAX
+from relay.config.types import MAX_BODY_TEXTS
 from relay.core.errors import ConfigError
 
 HTTP = "destinations: {{to: {{type: http, url: https://x, {}}}}}\nroutes: [{{name: all, to: to}}]\n"
@@ -21,7 +21,7 @@ def problems(text: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def accepted(text: str) -> None:
+def check_accepted(text: str) -> None:
     parse(text, file="f", environ={"HUSH": "hush-4711"}, folder=Path())
 
 
@@ -89,9 +89,9 @@ def test_says_what_is_wrong_with_a_template(source: str, fault: str) -> None:
 )
 def test_what_fails_for_the_samples_values_may_be_right_for_others(source: str) -> None:
     """It is nobody's mistake."""
-    accepted(SLACK.format(f'text: "{source}"'))
-    accepted(HTTP.format(f'headers: {{X: "{source}"}}, query: {{q: "{source}"}}'))
-    accepted(HTTP.format(f'format: template, body: {{a: "{source}"}}'))
+    check_accepted(SLACK.format(f'text: "{source}"'))
+    check_accepted(HTTP.format(f'headers: {{X: "{source}"}}, query: {{q: "{source}"}}'))
+    check_accepted(HTTP.format(f'format: template, body: {{a: "{source}"}}'))
 
 
 def test_all_that_fail_are_told_at_once() -> None:
@@ -118,15 +118,15 @@ def test_a_secret_in_a_template_is_not_told(text: str) -> None:
     assert "hush" not in problem
 
 
-@pytest.mark.parametrize("size", [LEAVES_MAX, LEAVES_MAX + 1])
+@pytest.mark.parametrize("size", [MAX_BODY_TEXTS, MAX_BODY_TEXTS + 1])
 def test_a_body_has_so_many_texts_and_no_more(size: int) -> None:
     """All of them are rendered for every notification; what is no text costs nothing."""
     text = HTTP.format(f"format: template, body: {{a: [{'x, ' * (size - 1)}1, 2], b: {{c: y}}}}")
-    if size <= LEAVES_MAX:
-        accepted(text)
+    if size <= MAX_BODY_TEXTS:
+        check_accepted(text)
     else:
         (problem,) = problems(text)
-        assert problem.endswith(f"destinations.to.body: holds more than {LEAVES_MAX} texts")
+        assert problem.endswith(f"destinations.to.body: holds more than {MAX_BODY_TEXTS} texts")
 
 
 def test_a_label_of_any_name_is_taken() -> None:

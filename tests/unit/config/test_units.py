@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.units import Rate, duration, rate, size
+from relay.config.units import Rate, parse_duration, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from relay.config.units import Rate, duration, rate, size
 )
 def test_duration(text: str, wanted: timedelta) -> None:
     """A duration is one or more numbers with their units, the longest unit first."""
-    assert duration(text) == wanted
+    assert parse_duration(text) == wanted
 
 
 @pytest.mark.parametrize(
@@ -32,21 +32,21 @@ def test_duration(text: str, wanted: timedelta) -> None:
 def test_no_duration(text: str) -> None:
     """Anything else is none."""
     with pytest.raises(ValueError, match="is not a duration"):
-        duration(text)
+        parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["10", "0", "1500"])
 def test_duration_without_unit(text: str) -> None:
     """A number without a unit is an error that says so."""
     with pytest.raises(ValueError, match="has no unit"):
-        duration(text)
+        parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["3651d", "9999999d", "9999999d999999999h", "999999999h"])
 def test_duration_too_long(text: str) -> None:
     """More than ten years is refused, before any date can overflow."""
     with pytest.raises(ValueError, match="is too long"):
-        duration(text)
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_duration_too_long(text: str) -> None:
 )
 def test_size(text: str, wanted: int) -> None:
     """A size is a number of bytes, or has a decimal or a binary unit."""
-    assert size(text) == wanted
+    assert parse_size(text) == wanted
 
 
 @pytest.mark.parametrize("text", ["", "MiB", "1.5MiB", "64mib", "64 MiB", "-1B", "10KB"])
 def test_no_size(text: str) -> None:
     """Anything else is none, units in the wrong letter case among it."""
     with pytest.raises(ValueError, match="is not a size"):
-        size(text)
+        parse_size(text)
 
 
 @pytest.mark.parametrize(
@@ -80,26 +80,30 @@ def test_no_size(text: str) -> None:
 )
 def test_rate(text: str, wanted: Rate) -> None:
     """A rate is a count in a second, a minute or an hour."""
-    assert rate(text) == wanted
+    assert parse_rate(text) == wanted
 
 
 @pytest.mark.parametrize("text", ["", "5", "5/m", "/s", "5 / s", "1.5/s", "-1/s", "5/day"])
 def test_no_rate(text: str) -> None:
     """Anything else is none; ``m`` could be a minute or a month, so it is not taken."""
     with pytest.raises(ValueError, match="is not a rate"):
-        rate(text)
+        parse_rate(text)
 
 
 def test_rate_of_nothing() -> None:
     """A rate that lets nothing through is a mistake."""
     with pytest.raises(ValueError, match="lets nothing through"):
-        rate("0/s")
+        parse_rate("0/s")
 
 
 @given(st.text(alphabet="0123456789smhdkKMGiB/.- ") | st.text())
 def test_words_never_hold_the_value(text: str) -> None:
     """Whatever is wrong with a value, the words about it are the same: it may be a secret."""
-    assert {_words(duration, text), _words(size, text), _words(rate, text)} <= _WORDS
+    assert {
+        _words(parse_duration, text),
+        _words(parse_size, text),
+        _words(parse_rate, text),
+    } <= _WORDS
 
 
 def _words(read: Callable[[str], object], text: str) -> str:

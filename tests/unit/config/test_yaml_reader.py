@@ -1,11 +1,11 @@
 import pytest
 
-from relay.config.yaml_reader import Document, read
+from relay.config.yaml_reader import Document, read_document
 from relay.core.errors import ConfigError
 
 
 def _read(text: str) -> Document:
-    return read(text, "f.yaml")
+    return read_document(text, "f.yaml")
 
 
 def _refused(text: str) -> str:
@@ -59,7 +59,7 @@ def test_scalars(written: str, wanted: object) -> None:
 
 def test_places() -> None:
     """Every value knows its line and column, its key's, and its text as written."""
-    places = _read("a:\n  b: [x, 1.10]\n").places
+    places = _read("a:\n  b: [x, 1.10]\n").locations
     assert places["a",].key == (1, 1)
     assert places["a",].text is None
     assert places["a", "b"].key == (2, 3)

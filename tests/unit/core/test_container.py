@@ -19,7 +19,7 @@ from relay.core.container import Container
 )
 def test_whether_it_runs(container: Container, running: bool, dead: bool) -> None:
     """By the later of its last start and its last death; neither is known of a new one."""
-    assert (container.running, container.dead) == (running, dead)
+    assert (container.is_running, container.is_dead) == (running, dead)
 
 
 def test_it_is_the_same_after_it_was_stored() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.event import TYPE_RELAY, Origin, event_id, happening, rfc3339
+from relay.core.event import TYPE_RELAY, Origin, format_rfc3339, make_event_id, make_self_event
 
 IDENTITY: dict[str, Any] = {
     "engine": "here",
@@ -20,13 +20,13 @@ IDENTITY: dict[str, Any] = {
 
 def test_an_id_stays_what_it_was() -> None:
     """Receivers have stored it: no version of relay may give the same event another."""
-    assert event_id(**IDENTITY) == "evt_1a6e84066982dddf0657b960298d4dde"
+    assert make_event_id(**IDENTITY) == "evt_1a6e84066982dddf0657b960298d4dde"
 
 
 def test_the_order_of_attributes_does_not_count() -> None:
     """The engine's map has none."""
     turned = dict(reversed(IDENTITY["attributes"].items()))
-    assert event_id(**{**IDENTITY, "attributes": turned}) == event_id(**IDENTITY)
+    assert make_event_id(**{**IDENTITY, "attributes": turned}) == make_event_id(**IDENTITY)
 
 
 @pytest.mark.parametrize(
@@ -43,26 +43,28 @@ def test_the_order_of_attributes_does_not_count() -> None:
 )
 def test_whatever_differs_makes_another_id(other: dict[str, Any]) -> None:
     """Two events can carry the same time, so everything counts."""
-    assert event_id(**{**IDENTITY, **other}) != event_id(**IDENTITY)
+    assert make_event_id(**{**IDENTITY, **other}) != make_event_id(**IDENTITY)
 
 
 @given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
 def test_no_text_runs_into_the_next(one: tuple[str, str], other: tuple[str, str]) -> None:
     """What stands in one part cannot look as if it stood in another."""
-    ids = [event_id("here", 1, "container", action, actor, {}) for action, actor in (one, other)]
+    ids = [
+        make_event_id("here", 1, "container", action, actor, {}) for action, actor in (one, other)
+    ]
     assert (ids[0] == ids[1]) is (one == other)
 
 
 def test_a_happening_is_relays_own() -> None:
     """It is of type relay, carries its facts as attributes, and is known by them."""
-    event = happening(
+    event = make_self_event(
         "gap", engine="here", host="node-1", time_ns=5, name="here", attributes={"count": "3"}
     )
     assert (event.type, event.action, event.scope) == (TYPE_RELAY, "gap", "local")
     assert (event.engine, event.host, event.time_ns) == ("here", "node-1", 5)
     assert (event.actor.name, event.actor.attributes) == ("here", {"count": "3"})
     assert event.origin is Origin.LIVE
-    assert event.id == event_id("here", 5, TYPE_RELAY, "gap", "", {"count": "3"})
+    assert event.id == make_event_id("here", 5, TYPE_RELAY, "gap", "", {"count": "3"})
 
 
 @pytest.mark.parametrize(
@@ -76,4 +78,4 @@ def test_a_happening_is_relays_own() -> None:
 )
 def test_a_time_has_all_nine_digits(time_ns: int, text: str) -> None:
     """Leading zeros of the nanoseconds among them, in UTC."""
-    assert rfc3339(time_ns) == text
+    assert format_rfc3339(time_ns) == text

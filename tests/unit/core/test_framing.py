@@ -5,19 +5,19 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.framing import Framer
+from relay.core.framing import RecordSplitter
 
 RECORDS = [b'{"a":1}', b'{"b":"x y"}', b'{"c":"\xc3\xa9"}']
 
 
-def feed(chunks: list[bytes], limit: int = 1000) -> list[bytes]:
-    framer = Framer(limit)
+def split(chunks: list[bytes], limit: int = 1000) -> list[bytes]:
+    framer = RecordSplitter(limit)
     return [record for chunk in chunks for record in framer.feed(chunk)]
 
 
 def test_a_record_ends_with_a_line_feed() -> None:
     """What has no line feed yet is held back."""
-    framer = Framer()
+    framer = RecordSplitter()
     assert framer.feed(b'{"a":1}\n{"b"') == [b'{"a":1}']
     assert framer.feed(b":2}\n") == [b'{"b":2}']
 
@@ -25,22 +25,22 @@ def test_a_record_ends_with_a_line_feed() -> None:
 def test_one_byte_a_chunk() -> None:
     """The smallest chunks give the same records."""
     stream = b"\n".join(RECORDS) + b"\n"
-    assert feed([bytes([byte]) for byte in stream]) == RECORDS
+    assert split([bytes([byte]) for byte in stream]) == RECORDS
 
 
 def test_blank_lines_and_carriage_returns_are_no_records() -> None:
     """Keep-alive lines and CRLF endings leave no trace."""
-    assert feed([b'\r\n\n  \n{"a":1}\r\n\r\n']) == [b'{"a":1}']
+    assert split([b'\r\n\n  \n{"a":1}\r\n\r\n']) == [b'{"a":1}']
 
 
 def test_record_separators_of_rfc_7464() -> None:
     """A separator begins a record, and ends one that was cut short."""
-    assert feed([b'\x1e{"a":1}\n\x1e{"b":\x1e{"c":3}\n']) == [b'{"a":1}', b'{"b":', b'{"c":3}']
+    assert split([b'\x1e{"a":1}\n\x1e{"b":\x1e{"c":3}\n']) == [b'{"a":1}', b'{"b":', b'{"c":3}']
 
 
 def test_an_endless_record_is_thrown_away_and_counted() -> None:
     """Memory stays bounded, and the record after it is read."""
-    framer = Framer(limit=10)
+    framer = RecordSplitter(limit=10)
     assert framer.feed(b"x" * 8) == []
     assert framer.feed(b"x" * 8) == []
     assert framer.feed(b"x" * 8 + b"\nnext\n") == [b"next"]
@@ -49,7 +49,7 @@ def test_an_endless_record_is_thrown_away_and_counted() -> None:
 
 def test_a_record_too_long_in_one_chunk_is_counted_once() -> None:
     """The limit holds for whole lines as well."""
-    framer = Framer(limit=10)
+    framer = RecordSplitter(limit=10)
     assert framer.feed(b"y" * 11 + b"\nok\n" + b"z" * 11 + b"\n") == [b"ok"]
     assert framer.oversized == 2
 
@@ -68,7 +68,7 @@ def test_records_do_not_depend_on_the_chunks(
     for size in sizes:
         chunks.append(stream[:size])
         stream = stream[size:]
-    assert feed([*chunks, stream], limit=10**6) == lines
+    assert split([*chunks, stream], limit=10**6) == lines
 
 
 @given(
@@ -77,7 +77,7 @@ def test_records_do_not_depend_on_the_chunks(
 )
 def test_what_is_too_long_does_not_depend_on_the_chunks(chunks: list[bytes], limit: int) -> None:
     """Of any stream, however it is cut, every record within the limit comes out, and no other."""
-    framer = Framer(limit)
+    framer = RecordSplitter(limit)
     found = [record for chunk in chunks for record in framer.feed(chunk)]
     *ended, rest = b"".join(chunks).replace(b"\x1e", b"\n").split(b"\n")
     assert found == [it.strip() for it in ended if it.strip() and len(it) <= limit]

@@ -1,6 +1,6 @@
 """Whether a loop comes round."""
 
-from relay.core.liveness import Pulse
+from relay.core.liveness import LoopMonitor
 
 
 class Clock:
@@ -16,10 +16,10 @@ class Clock:
 def test_a_round_lasts_from_its_beat() -> None:
     """However long the one before was."""
     clock = Clock()
-    pulse = Pulse(clock)
+    pulse = LoopMonitor(clock)
     clock.now_s += 7
     assert pulse.busy_s == 7
-    pulse.beat()
+    pulse.iteration_started()
     clock.now_s += 2
     assert pulse.busy_s == 2
 
@@ -27,8 +27,8 @@ def test_a_round_lasts_from_its_beat() -> None:
 def test_a_rest_is_no_round() -> None:
     """It may last; the round begins behind it."""
     clock = Clock()
-    pulse = Pulse(clock)
-    with pulse.resting():
+    pulse = LoopMonitor(clock)
+    with pulse.idle():
         clock.now_s += 3600
         assert pulse.busy_s == 0
     clock.now_s += 1

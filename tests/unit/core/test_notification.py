@@ -3,23 +3,29 @@
 import msgspec
 import pytest
 
-from relay.core.event import Cause, Event, Origin, happening
-from relay.core.notification import Severity, Status, nature, notification_id, notify
-from tests.unit.destinations.samples import CRASH, OOM, UNHEALTHY, container
+from relay.core.event import Cause, Event, Origin, make_self_event
+from relay.core.notification import (
+    Severity,
+    Status,
+    build_notification,
+    default_severity,
+    make_notification_id,
+)
+from tests.unit.destinations.samples import CRASH, OOM, UNHEALTHY, container_event
 
 
 def test_an_id_stays_what_it_was() -> None:
     """Receivers drop duplicates by it: the same route and event give it for ever."""
-    assert notification_id("crashed", "evt_00") == "ntf_66c976883acd79ee62d74d0690b94481"
+    assert make_notification_id("crashed", "evt_00") == "ntf_66c976883acd79ee62d74d0690b94481"
 
 
 def test_an_id_is_of_the_route_and_the_events() -> None:
     """Another route, another event, another order: another notification."""
     ids = {
-        notification_id("a", "evt_1", "evt_2"),
-        notification_id("a", "evt_2", "evt_1"),
-        notification_id("a", "evt_1"),
-        notification_id("b", "evt_1"),
+        make_notification_id("a", "evt_1", "evt_2"),
+        make_notification_id("a", "evt_2", "evt_1"),
+        make_notification_id("a", "evt_1"),
+        make_notification_id("b", "evt_1"),
     }
     assert len(ids) == 4
 
@@ -27,13 +33,13 @@ def test_an_id_is_of_the_route_and_the_events() -> None:
 def test_an_id_does_not_depend_on_how_relay_learned_of_the_event() -> None:
     """An event that came live and again out of the history is one."""
     replayed = msgspec.structs.replace(CRASH, origin=Origin.REPLAYED)
-    assert notify("crashed", replayed).id == notify("crashed", CRASH).id
+    assert build_notification("crashed", replayed).id == build_notification("crashed", CRASH).id
 
 
 def test_one_event_makes_one_notification() -> None:
     """It stands for one event, and holds none back."""
-    made = notify("crashed", CRASH)
-    assert made.id == notification_id("crashed", CRASH.id)
+    made = build_notification("crashed", CRASH)
+    assert made.id == make_notification_id("crashed", CRASH.id)
     assert (made.route, made.events, made.status) == ("crashed", (CRASH,), Status.FIRING)
     assert (made.count, made.suppressed) == (1, 0)
 
@@ -44,18 +50,18 @@ def test_one_event_makes_one_notification() -> None:
         (CRASH, Severity.CRITICAL),
         (OOM, Severity.CRITICAL),
         (UNHEALTHY, Severity.CRITICAL),
-        (container("die", 1, "a", {}, cause=Cause.OOM), Severity.CRITICAL),
-        (container("die", 1, "a", {}, cause=Cause.UNKNOWN), Severity.WARNING),
-        (container("die", 1, "a", {}, cause=Cause.REQUESTED, exit_code=137), Severity.INFO),
-        (container("die", 1, "a", {}, cause=Cause.FINISHED, exit_code=0), Severity.INFO),
-        (container("health_status", 1, "a", {}, health="healthy"), Severity.INFO),
-        (container("kill", 1, "a", {}, signal=9), Severity.WARNING),
-        (container("start", 1, "a", {}), Severity.INFO),
-        (happening("gap", engine="here", host="here", time_ns=1), Severity.CRITICAL),
-        (happening("engine_lost", engine="here", host="here", time_ns=1), Severity.CRITICAL),
-        (happening("engine_back", engine="here", host="here", time_ns=1), Severity.INFO),
+        (container_event("die", 1, "a", {}, cause=Cause.OOM), Severity.CRITICAL),
+        (container_event("die", 1, "a", {}, cause=Cause.UNKNOWN), Severity.WARNING),
+        (container_event("die", 1, "a", {}, cause=Cause.REQUESTED, exit_code=137), Severity.INFO),
+        (container_event("die", 1, "a", {}, cause=Cause.FINISHED, exit_code=0), Severity.INFO),
+        (container_event("health_status", 1, "a", {}, health="healthy"), Severity.INFO),
+        (container_event("kill", 1, "a", {}, signal=9), Severity.WARNING),
+        (container_event("start", 1, "a", {}), Severity.INFO),
+        (make_self_event("gap", engine="here", host="here", time_ns=1), Severity.CRITICAL),
+        (make_self_event("engine_lost", engine="here", host="here", time_ns=1), Severity.CRITICAL),
+        (make_self_event("engine_back", engine="here", host="here", time_ns=1), Severity.INFO),
     ],
 )
 def test_how_much_an_event_matters(event: Event, expected: Severity) -> None:
     """What broke by itself is critical, what somebody asked for is information."""
-    assert nature(event) is expected
+    assert default_severity(event) is expected

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from relay.core.shutdown import Stop
+from relay.core.shutdown import Shutdown
 
 
 async def hang() -> int:
@@ -18,7 +18,7 @@ async def test_work_that_ends() -> None:
     async def work() -> int:
         return 7
 
-    assert await Stop().allows(work()) == 7
+    assert await Shutdown().run_unless_stopped(work()) == 7
 
 
 async def test_work_that_fails() -> None:
@@ -28,15 +28,15 @@ async def test_work_that_fails() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await Stop().allows(work())
+        await Shutdown().run_unless_stopped(work())
 
 
 async def test_a_stop_ends_work() -> None:
     """Without waiting for it; it is cancelled, and nothing of it is left."""
-    stop, before = Stop(), asyncio.all_tasks()
-    waiting = asyncio.ensure_future(stop.allows(hang()))
+    stop, before = Shutdown(), asyncio.all_tasks()
+    waiting = asyncio.ensure_future(stop.run_unless_stopped(hang()))
     await asyncio.sleep(0)
-    stop.ask()
+    stop.request()
     assert await waiting is None
     assert asyncio.all_tasks() <= {*before, waiting}
 
@@ -44,7 +44,7 @@ async def test_a_stop_ends_work() -> None:
 async def test_whoever_waits_goes() -> None:
     """The work goes with him."""
     before = asyncio.all_tasks()
-    waiting = asyncio.ensure_future(Stop().allows(hang()))
+    waiting = asyncio.ensure_future(Shutdown().run_unless_stopped(hang()))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

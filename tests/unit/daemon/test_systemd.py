@@ -10,20 +10,22 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.admin.status import Loading, Vitals
-from relay.core.counters import EngineTally
-from relay.core.status import Condition, Stream
-from relay.daemon.systemd import Manager, describe
-from relay.store.faults import State, Trouble
+from relay.admin.status import ReloadStatus, StatusSnapshot
+from relay.core.counters import EngineCounters
+from relay.core.status import DestinationStatus, EngineSnapshot
+from relay.daemon.systemd import SystemdNotifier, describe_status
+from relay.store.faults import StoreFault, StoreStatus
 
 
 def vitals(
     streams: dict[str, bool],
-    conditions: dict[str, Condition] | None = None,
-    store: State | None = None,
-) -> Vitals:
-    heard = {name: Stream(EngineTally(), is_open) for name, is_open in streams.items()}
-    return Vitals(heard, {}, conditions or {}, store or State(), {}, 0, Loading(0), 0)
+    conditions: dict[str, DestinationStatus] | None = None,
+    store: StoreStatus | None = None,
+) -> StatusSnapshot:
+    heard = {name: EngineSnapshot(EngineCounters(), is_open) for name, is_open in streams.items()}
+    return StatusSnapshot(
+        heard, {}, conditions or {}, store or StoreStatus(), {}, 0, ReloadStatus(0), 0
+    )
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -40,19 +42,19 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[sock
 def test_it_is_told_where_the_environment_says(place: tuple[socket.socket, str]) -> None:
     """At a path or an abstract address, all in one datagram."""
     listening, address = place
-    with closing(Manager({"NOTIFY_SOCKET": address})) as manager:
-        assert manager.listens
-        assert manager.tell(READY="1", STATUS="well")
+    with closing(SystemdNotifier({"NOTIFY_SOCKET": address})) as manager:
+        assert manager.is_enabled
+        assert manager.notify(READY="1", STATUS="well")
         assert listening.recv(4096) == b"READY=1\nSTATUS=well"
-        manager.stopping()
+        manager.notify_stopping()
         assert listening.recv(4096).startswith(b"STOPPING=1\n")
 
 
 def test_a_manager_that_does_not_read_holds_nothing_up(place: tuple[socket.socket, str]) -> None:
     """What finds no room is not told, and said to be so."""
     _, address = place
-    with closing(Manager({"NOTIFY_SOCKET": address})) as manager:
-        told = [manager.tell(STATUS="x" * 1000) for _ in range(10_000)]
+    with closing(SystemdNotifier({"NOTIFY_SOCKET": address})) as manager:
+        told = [manager.notify(STATUS="x" * 1000) for _ in range(10_000)]
     assert told[0]
     assert not told[-1]
 
@@ -60,16 +62,16 @@ def test_a_manager_that_does_not_read_holds_nothing_up(place: tuple[socket.socke
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}])
 def test_without_a_manager_nobody_is_told(environ: dict[str, str]) -> None:
     """As where a person starts relay."""
-    manager = Manager(environ)
-    assert not manager.listens
-    assert not manager.tell(READY="1")
+    manager = SystemdNotifier(environ)
+    assert not manager.is_enabled
+    assert not manager.notify(READY="1")
 
 
 def test_a_manager_that_is_gone_is_said(tmp_path: Path) -> None:
     """relay works without it."""
     with capture_logs() as logs:
-        manager = Manager({"NOTIFY_SOCKET": f"{tmp_path}/gone"})
-    assert not manager.listens
+        manager = SystemdNotifier({"NOTIFY_SOCKET": f"{tmp_path}/gone"})
+    assert not manager.is_enabled
     assert [line["event"] for line in logs] == ["systemd.unreachable"]
 
 
@@ -88,7 +90,7 @@ def test_whether_it_wants_to_hear_of_progress(
     environ: dict[str, str], seconds: float | None
 ) -> None:
     """As sd_watchdog_enabled(3) reads it: meant for this process, and a time."""
-    assert Manager(environ).watchdog_s == seconds
+    assert SystemdNotifier(environ).watchdog_s == seconds
 
 
 @pytest.mark.parametrize(
@@ -99,13 +101,16 @@ def test_whether_it_wants_to_hear_of_progress(
         (
             vitals(
                 {"a": True, "b": False},
-                {"ops": Condition(failing=True), "old": Condition(stopped=True, failing=True)},
+                {
+                    "ops": DestinationStatus(failing=True),
+                    "old": DestinationStatus(stopped=True, failing=True),
+                },
             ),
             3,
             "listening to 1 of 2 engines (not to b), 3 deliveries wait, ops failing, old stopped",
         ),
         (
-            vitals({"a": True}, store=State(1, Trouble.READ_ONLY)),
+            vitals({"a": True}, store=StoreStatus(1, StoreFault.READ_ONLY)),
             None,
             "listening to 1 engine, store failing (read only)",
         ),
@@ -116,25 +121,25 @@ def test_whether_it_wants_to_hear_of_progress(
         ),
     ],
 )
-def test_what_relay_does_in_a_line(seen: Vitals, waiting: int | None, words: str) -> None:
+def test_what_relay_does_in_a_line(seen: StatusSnapshot, waiting: int | None, words: str) -> None:
     """Engines, what waits, and what is not well; of many names the first."""
-    assert describe(seen, waiting) == words
+    assert describe_status(seen, waiting) == words
 
 
 def test_a_reload_is_told_with_its_time_and_its_end(place: tuple[socket.socket, str]) -> None:
     """systemd wants the monotonic clock's, in the same datagram; ready is what ends it."""
     listening, address = place
-    with closing(Manager({"NOTIFY_SOCKET": address})) as manager:
+    with closing(SystemdNotifier({"NOTIFY_SOCKET": address})) as manager:
         before_usec = time.monotonic_ns() // 1000
-        manager.reloading()
+        manager.reload_started()
         told = dict(line.split("=", 1) for line in listening.recv(4096).decode().split("\n"))
         assert told.keys() == {"RELOADING", "MONOTONIC_USEC"}
         assert told["RELOADING"] == "1"
         assert before_usec <= int(told["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
-        assert not manager.is_owed
-        manager.reloaded()
+        assert not manager.ready_pending
+        manager.reload_finished()
         assert listening.recv(4096) == b"READY=1"
-        assert not manager.is_owed
+        assert not manager.ready_pending
 
 
 def test_the_end_of_a_reload_that_finds_no_room_is_owed(
@@ -142,19 +147,19 @@ def test_the_end_of_a_reload_that_finds_no_room_is_owed(
 ) -> None:
     """Until it is told, systemd takes relay for one that reloads."""
     listening, address = place
-    with closing(Manager({"NOTIFY_SOCKET": address})) as manager:
-        manager.reloading()
-        while manager.tell(STATUS="x" * 1000):
+    with closing(SystemdNotifier({"NOTIFY_SOCKET": address})) as manager:
+        manager.reload_started()
+        while manager.notify(STATUS="x" * 1000):
             pass
-        manager.reloaded()
-        assert manager.is_owed
+        manager.reload_finished()
+        assert manager.ready_pending
         listening.setblocking(False)
         with suppress(BlockingIOError):
             while listening.recv(4096):
                 pass
-        manager.ready("well")
+        manager.notify_ready("well")
         assert listening.recv(4096) == b"READY=1\nSTATUS=well"
-        assert not manager.is_owed
+        assert not manager.ready_pending
 
 
 def test_a_reload_that_a_stop_cuts_off_tells_of_no_readiness(
@@ -162,10 +167,10 @@ def test_a_reload_that_a_stop_cuts_off_tells_of_no_readiness(
 ) -> None:
     """The end is told already."""
     listening, address = place
-    with closing(Manager({"NOTIFY_SOCKET": address})) as manager:
-        manager.reloading()
-        manager.stopping()
-        manager.reloaded()
+    with closing(SystemdNotifier({"NOTIFY_SOCKET": address})) as manager:
+        manager.reload_started()
+        manager.notify_stopping()
+        manager.reload_finished()
         assert listening.recv(4096).startswith(b"RELOADING=1\n")
         assert listening.recv(4096).startswith(b"STOPPING=1\n")
         listening.setblocking(False)

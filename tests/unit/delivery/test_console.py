@@ -6,13 +6,13 @@ import os
 import threading
 
 from relay.core.exchange import Reason, Request, Response
-from relay.delivery.console import terminal_sender
+from relay.delivery.console import open_console_sender
 
 
 async def test_writes_what_it_is_given_in_its_order() -> None:
     """Each is taken when it is written and flushed."""
     stream = io.BytesIO()
-    async with terminal_sender(stream) as sender:
+    async with open_console_sender(stream) as sender:
         assert await sender.send(Request(b"one\n")) == Response(200)
         assert await sender.send(Request(b"two\n")) == Response(200)
     assert stream.getvalue() == b"one\ntwo\n"
@@ -22,7 +22,7 @@ async def test_a_closed_stream_is_a_failed_connection() -> None:
     """It says what is wrong, and the next is tried all the same."""
     stream = io.BytesIO()
     stream.close()
-    async with terminal_sender(stream) as sender:
+    async with open_console_sender(stream) as sender:
         for _ in range(2):
             response = await sender.send(Request(b"one\n"))
             assert (response.status, response.failure) == (None, Reason.CONNECTION)
@@ -34,31 +34,31 @@ async def test_a_pipe_that_nobody_reads_is_a_failed_connection() -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb", buffering=0) as stream:
-        async with terminal_sender(stream) as sender:
+        async with open_console_sender(stream) as sender:
             response = await sender.send(Request(b"one\n"))
     assert (response.status, response.failure) == (None, Reason.CONNECTION)
 
 
-class Paused(io.BytesIO):
+class PausedStream(io.BytesIO):
     """A terminal on which output was stopped."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.goes_on = threading.Event()
+        self.resumed = threading.Event()
 
     def flush(self) -> None:
-        self.goes_on.wait()
+        self.resumed.wait()
 
 
 async def test_a_paused_terminal_does_not_stop_the_loop() -> None:
     """Others run while it waits; a caller that gives up does no harm."""
-    stream = Paused()
-    async with terminal_sender(stream) as sender:
+    stream = PausedStream()
+    async with open_console_sender(stream) as sender:
         given_up = asyncio.ensure_future(sender.send(Request(b"one\n")))
         waiting = asyncio.ensure_future(sender.send(Request(b"two\n")))
         await asyncio.sleep(0)
         given_up.cancel()
         assert not waiting.done()
-        stream.goes_on.set()
+        stream.resumed.set()
         assert await waiting == Response(200)
     assert stream.getvalue() == b"one\ntwo\n"

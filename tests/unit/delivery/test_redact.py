@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import Destination, HttpDestination, SlackDestination, TelegramDestination
-from relay.delivery.redact import MASK, SHORTEST, Scrubber, secrets_of
+from relay.delivery.redact import MASK, MIN_SECRET_CHARS, Redactor, collect_secrets
 
-EVERYTHING = HttpDestination.model_validate(
+ALL_SECRETS = HttpDestination.model_validate(
     {
         "url": "https://hooks.example/services/canary-in-path/x?token=canary-in-query",
         "headers": {"X-Key": "canary-in-header", "X-Made": "canary-literal {{ event.name }}"},
@@ -24,8 +24,8 @@ EVERYTHING = HttpDestination.model_validate(
 )
 
 
-def clean(text: str, to: Destination = EVERYTHING) -> str:
-    return Scrubber(secrets_of(to)).clean(text)
+def redact(text: str, to: Destination = ALL_SECRETS) -> str:
+    return Redactor(collect_secrets(to)).redact(text)
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def clean(text: str, to: Destination = EVERYTHING) -> str:
 )
 def test_every_secret_is_found(secret: str) -> None:
     """Wherever the configuration has it."""
-    assert clean(f"no such thing: {secret}!") == f"no such thing: {MASK}!"
+    assert redact(f"no such thing: {secret}!") == f"no such thing: {MASK}!"
 
 
 def test_the_path_of_a_webhook_is_its_secret() -> None:
     """As a server repeats it in a 404."""
     slack = SlackDestination.model_validate({"url": "https://hooks.slack.example/services/T0/B0/x"})
-    assert clean("Cannot POST /services/T0/B0/x", slack) == f"Cannot POST {MASK}"
+    assert redact("Cannot POST /services/T0/B0/x", slack) == f"Cannot POST {MASK}"
 
 
 def test_a_token_in_a_body_is_found() -> None:
@@ -58,7 +58,7 @@ def test_a_token_in_a_body_is_found() -> None:
     body = {"auth": {"token": "canary-in-the-body"}, "text": "dies: {{ event.name }}"}
     entry = {"url": "https://x", "format": "template", "body": body}
     to = HttpDestination.model_validate(entry)
-    assert clean("dies: canary-in-the-body is unknown", to) == f"dies: {MASK} is unknown"
+    assert redact("dies: canary-in-the-body is unknown", to) == f"dies: {MASK} is unknown"
 
 
 def test_a_bearer_is_found_without_its_scheme() -> None:
@@ -66,14 +66,14 @@ def test_a_bearer_is_found_without_its_scheme() -> None:
     to = HttpDestination.model_validate(
         {"url": "https://x", "headers": {"Authorization": "Bearer canary-token"}}
     )
-    assert clean("token canary-token expired", to) == f"token {MASK} expired"
+    assert redact("token canary-token expired", to) == f"token {MASK} expired"
 
 
 def test_a_bots_token_is_found() -> None:
     """It is a part of the path."""
     entry = {"token": "123456:canary_canary_canary", "chat_id": "@ops"}
     to = TelegramDestination.model_validate(entry)
-    assert "canary" not in clean("/bot123456:canary_canary_canary/sendMessage", to)
+    assert "canary" not in redact("/bot123456:canary_canary_canary/sendMessage", to)
 
 
 SECRET = 's3/cr&t "quoted" ünd <more>'
@@ -96,7 +96,7 @@ SECRET = 's3/cr&t "quoted" ünd <more>'
 )
 def test_every_spelling_is_found(spelt: str) -> None:
     """Percent-encoded, in JSON, in HTML."""
-    assert Scrubber([SECRET]).clean(f"<{spelt}>") == f"<{MASK}>"
+    assert Redactor([SECRET]).redact(f"<{spelt}>") == f"<{MASK}>"
 
 
 @pytest.mark.parametrize("place", ["url", "proxy"])
@@ -105,26 +105,26 @@ def test_what_the_client_makes_of_a_user_in_a_url_is_found(place: str) -> None:
     entry = {"url": "https://x", place: "https://bob:canary-password@host.example/x"}
     to = HttpDestination.model_validate(entry)
     sent = base64.b64encode(b"bob:canary-password").decode()
-    assert clean(f"Authorization: Basic {sent}", to) == f"Authorization: Basic {MASK}"
+    assert redact(f"Authorization: Basic {sent}", to) == f"Authorization: Basic {MASK}"
 
 
 def test_short_words_are_left_alone() -> None:
     """A path like ``/hook`` hides no word of an answer."""
     to = HttpDestination.model_validate({"url": "https://x/hook"})
-    assert len("/hook") < SHORTEST
-    assert clean("the hook is unknown", to) == "the hook is unknown"
+    assert len("/hook") < MIN_SECRET_CHARS
+    assert redact("the hook is unknown", to) == "the hook is unknown"
 
 
-@given(st.lists(st.text(min_size=SHORTEST, max_size=12), max_size=5), st.text(max_size=60))
+@given(st.lists(st.text(min_size=MIN_SECRET_CHARS, max_size=12), max_size=5), st.text(max_size=60))
 def test_no_secret_is_left(secrets: list[str], text: str) -> None:
     """Also where one is a part of another, or of what stands around it."""
     mixed = text.join(secrets)
-    cleaned = Scrubber(secrets).clean(mixed).split(MASK)
+    cleaned = Redactor(secrets).redact(mixed).split(MASK)
     for secret in secrets:
         assert not any(secret in part for part in cleaned)
 
 
 def test_nothing_to_hide() -> None:
     """Without secrets every text stays what it is."""
-    assert Scrubber([]).clean("as it is") == "as it is"
-    assert Scrubber([]).reach == 0
+    assert Redactor([]).redact("as it is") == "as it is"
+    assert Redactor([]).lookahead_bytes == 0

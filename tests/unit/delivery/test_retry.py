@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from relay.config import RetryConfig
 from relay.core.exchange import Dead, Delivered, Reason, Response, Retry
-from relay.delivery.retry import Attempt, backoff_s, judge
-from relay.destinations.responses import DIALECTS, plain
+from relay.delivery.retry import Attempt, backoff_s, classify
+from relay.destinations.responses import RESPONSE_PARSERS, status_only
 
 POLICY = RetryConfig(
     initial=timedelta(seconds=1), max=timedelta(seconds=10), max_age=timedelta(hours=1)
@@ -17,52 +17,54 @@ POLICY = RetryConfig(
 NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
 NEXT_NOON = "Tue, 24 Nov 2026 12:00:00 GMT"
 NOON_S = 1795435200
-FIRST = Attempt(earlier=0, age_s=0, chance=0.5, wall_s=NOON_S)
+FIRST = Attempt(earlier_attempts=0, age_s=0, random_fraction=0.5, wall_clock_s=NOON_S)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_any_2xx_is_delivered(status: int) -> None:
     """However old the delivery is."""
-    assert judge(Response(status), FIRST, POLICY) == Delivered()
-    assert judge(Response(status), Attempt(9, 10**6, 0.5), POLICY) == Delivered()
+    assert classify(Response(status), FIRST, POLICY) == Delivered()
+    assert classify(Response(status), Attempt(9, 10**6, 0.5), POLICY) == Delivered()
 
 
 @pytest.mark.parametrize("status", [100, 199, 408, 425, 500, 502, 503, 504, 599, 600, 999])
 def test_what_may_pass_is_tried_again(status: int) -> None:
     """The receiver cannot take it now."""
-    assert judge(Response(status), FIRST, POLICY) == Retry(1.0, Reason.UNAVAILABLE)
+    assert classify(Response(status), FIRST, POLICY) == Retry(1.0, Reason.UNAVAILABLE)
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
 def test_a_redirect_is_dead_at_once(status: int) -> None:
     """Nobody but the configuration says where secrets go."""
-    assert judge(Response(status), FIRST, POLICY) == Dead(Reason.REDIRECT)
+    assert classify(Response(status), FIRST, POLICY) == Dead(Reason.REDIRECT)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 415, 422, 499])
 def test_a_refusal_is_dead_at_once(status: int) -> None:
     """The same request would be refused again."""
-    assert judge(Response(status), FIRST, POLICY) == Dead(Reason.REFUSED)
+    assert classify(Response(status), FIRST, POLICY) == Dead(Reason.REFUSED)
 
 
 def test_gone_waits_to_be_enabled() -> None:
     """However old or often tried: the delivery is not what is wrong."""
     old = Attempt(99, 10**9, 0.5)
     policy = POLICY.model_copy(update={"max_attempts": 3})
-    assert judge(Response(410), FIRST, policy) == Retry(0.0, Reason.GONE)
-    assert judge(Response(410), old, policy) == Retry(0.0, Reason.GONE)
+    assert classify(Response(410), FIRST, policy) == Retry(0.0, Reason.GONE)
+    assert classify(Response(410), old, policy) == Retry(0.0, Reason.GONE)
 
 
-@pytest.mark.parametrize("failure", [Reason.TIMEOUT, Reason.NAME, Reason.TLS, Reason.CONNECTION])
+@pytest.mark.parametrize(
+    "failure", [Reason.TIMEOUT, Reason.NAME_NOT_FOUND, Reason.TLS, Reason.CONNECTION]
+)
 def test_no_answer_is_tried_again(failure: Reason) -> None:
     """Its reason is why none came."""
-    assert judge(Response(None, failure=failure), FIRST, POLICY) == Retry(1.0, failure)
+    assert classify(Response(None, failure=failure), FIRST, POLICY) == Retry(1.0, failure)
 
 
 @pytest.mark.parametrize(("age_s", "dead"), [(3599.9, False), (3600, True), (10**6, True)])
 def test_what_is_too_old_is_dead(age_s: float, dead: bool) -> None:
     """From ``max_age`` on."""
-    outcome = judge(Response(500), Attempt(3, age_s, 0.5), POLICY)
+    outcome = classify(Response(500), Attempt(3, age_s, 0.5), POLICY)
     gone, later = Dead(Reason.EXPIRED, Reason.UNAVAILABLE), Retry(8.0, Reason.UNAVAILABLE)
     assert outcome == (gone if dead else later)
 
@@ -71,11 +73,11 @@ def test_what_is_too_old_is_dead(age_s: float, dead: bool) -> None:
 def test_what_was_tried_too_often_is_dead(earlier: int, dead: bool) -> None:
     """After ``max_attempts`` of them; without one, as long as it is young."""
     policy = POLICY.model_copy(update={"max_attempts": 3})
-    outcome = judge(Response(500), Attempt(earlier, 0, 0.5), policy)
+    outcome = classify(Response(500), Attempt(earlier, 0, 0.5), policy)
     assert isinstance(outcome, Dead) is dead
     if dead:
         assert outcome == Dead(Reason.ATTEMPTS, Reason.UNAVAILABLE)
-    assert isinstance(judge(Response(500), Attempt(earlier, 0, 0.5), POLICY), Retry)
+    assert isinstance(classify(Response(500), Attempt(earlier, 0, 0.5), POLICY), Retry)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +107,13 @@ def test_the_jitter_is_bounded(earlier: int, chance: float, jitter: float) -> No
 def test_the_defaults_outlast_a_weekend() -> None:
     """What fails on a Friday evening is still tried on Monday."""
     usual, made, at_s = RetryConfig(), 0, 0.0
-    while isinstance(outcome := judge(Response(500), Attempt(made, at_s, 0.5), usual), Retry):
+    while isinstance(outcome := classify(Response(500), Attempt(made, at_s, 0.5), usual), Retry):
         at_s, made = at_s + outcome.after_s, made + 1
     assert outcome == Dead(Reason.EXPIRED, Reason.UNAVAILABLE)
     assert 72 * 3600 <= at_s < 73 * 3600
 
 
-def answer(status: int, **headers: str) -> Response:
+def make_response(status: int, **headers: str) -> Response:
     """An answer with headers, their names in small letters and dashes."""
     return Response(status, headers={name.replace("_", "-"): it for name, it in headers.items()})
 
@@ -139,7 +141,7 @@ def answer(status: int, **headers: str) -> Response:
 def test_obeys_retry_after_in_full(status: int, headers: dict[str, str], wait_s: float) -> None:
     """In seconds or as a date, which counts from the answer's own; for the whole destination."""
     reason = Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE
-    outcome = judge(answer(status, **headers), FIRST, POLICY)
+    outcome = classify(make_response(status, **headers), FIRST, POLICY)
     assert outcome == Retry(wait_s, reason, pause_s=wait_s)
 
 
@@ -149,17 +151,19 @@ def test_obeys_retry_after_in_full(status: int, headers: dict[str, str], wait_s:
 )
 def test_a_retry_after_that_says_nothing(text: str) -> None:
     """What is no number or lies in the past leaves relay its own schedule; a 429 still pauses."""
-    assert judge(answer(429, retry_after=text), FIRST, POLICY) == Retry(
+    assert classify(make_response(429, retry_after=text), FIRST, POLICY) == Retry(
         1.0, Reason.RATE_LIMITED, pause_s=1.0
     )
-    assert judge(answer(503, retry_after=text), FIRST, POLICY) == Retry(1.0, Reason.UNAVAILABLE)
+    assert classify(make_response(503, retry_after=text), FIRST, POLICY) == Retry(
+        1.0, Reason.UNAVAILABLE
+    )
 
 
 @pytest.mark.parametrize("text", ["0.001", "0.5"])
 def test_one_that_asks_for_next_to_nothing_is_left_alone_all_the_same(text: str) -> None:
     """At least as long as after a first failure, and the delivery itself longer each time."""
     outcomes = [
-        judge(answer(429, retry_after=text), Attempt(earlier, 0, 0.5), POLICY)
+        classify(make_response(429, retry_after=text), Attempt(earlier, 0, 0.5), POLICY)
         for earlier in range(3)
     ]
     assert outcomes == [
@@ -170,27 +174,27 @@ def test_one_that_asks_for_next_to_nothing_is_left_alone_all_the_same(text: str)
 def test_the_last_attempt_is_obeyed_as_well() -> None:
     """What it asks for holds for what comes behind it, and what it was is not forgotten."""
     policy = POLICY.model_copy(update={"max_attempts": 1})
-    outcome = judge(answer(429, retry_after="60"), FIRST, policy)
+    outcome = classify(make_response(429, retry_after="60"), FIRST, policy)
     assert outcome == Dead(Reason.ATTEMPTS, Reason.RATE_LIMITED, pause_s=60)
 
 
 def test_a_proxy_that_wants_a_password_is_no_refusal() -> None:
     """The destination was not asked."""
-    assert judge(Response(407), FIRST, POLICY) == Retry(1.0, Reason.CONNECTION)
+    assert classify(Response(407), FIRST, POLICY) == Retry(1.0, Reason.CONNECTION)
 
 
 @pytest.mark.parametrize("text", ["999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_nobody_may_ask_for_ever(text: str) -> None:
     """``max_after`` is the most."""
-    outcome = judge(answer(503, retry_after=text), FIRST, POLICY)
+    outcome = classify(make_response(503, retry_after=text), FIRST, POLICY)
     assert outcome == Retry(86400, Reason.UNAVAILABLE, pause_s=86400)
 
 
 @pytest.mark.parametrize("status", [200, 400, 408, 500])
 def test_retry_after_counts_with_429_and_503_only(status: int) -> None:
     """Elsewhere it speaks of one request, or of nothing."""
-    assert judge(answer(status, retry_after="99"), FIRST, POLICY) == judge(
-        answer(status), FIRST, POLICY
+    assert classify(make_response(status, retry_after="99"), FIRST, POLICY) == classify(
+        make_response(status), FIRST, POLICY
     )
 
 
@@ -203,7 +207,7 @@ def test_retry_after_counts_with_429_and_503_only(status: int) -> None:
         ),
         st.text(max_size=40) | st.floats().map(str) | st.integers().map(str),
     ),
-    st.sampled_from([plain, *DIALECTS.values()]),
+    st.sampled_from([status_only, *RESPONSE_PARSERS.values()]),
 )
 def test_no_answer_makes_it_fail(
     status: int | None, body: bytes, headers: dict[str, str], dialect: object
@@ -211,7 +215,7 @@ def test_no_answer_makes_it_fail(
     """Whatever a destination says, the outcome is one that can be kept, with finite waits."""
     failure = Reason.CONNECTION if status is None else None
     response = Response(status, body, failure=failure, headers=headers)
-    outcome = judge(response, FIRST, POLICY, dialect)  # type: ignore[arg-type]
+    outcome = classify(response, FIRST, POLICY, dialect)  # type: ignore[arg-type]
     assert isinstance(outcome.reason, Reason)
     if isinstance(outcome, Retry):
         assert 0 <= outcome.after_s <= 86400

@@ -9,12 +9,12 @@ import msgspec
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def approved(name: str) -> str:
+def read_golden(name: str) -> str:
     """A golden file: what somebody looked at and found right."""
     return (GOLDEN / name).read_text()
 
 
-def written(bodies: Iterable[bytes]) -> str:
+def format_golden(bodies: Iterable[bytes]) -> str:
     """JSON bodies as a golden file has them: a list, indented to be read."""
     return msgspec.json.format(b"[" + b",".join(bodies) + b"]", indent=2).decode() + "\n"
 

@@ -5,12 +5,19 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from relay.core.event import Actor, Cause, Event, Origin, event_id
-from relay.core.notification import Include, Included, Notification, Severity, Status, notify
+from relay.core.event import Actor, Cause, Event, Origin, make_event_id
+from relay.core.notification import (
+    Include,
+    Included,
+    Notification,
+    Severity,
+    Status,
+    build_notification,
+)
 from relay.destinations.common.card import Card
 
 
-def container(
+def container_event(
     action: str,
     time_ns: int,
     actor_id: str,
@@ -25,7 +32,7 @@ def container(
     """
     wire_action = f"{action}: {detail}" if detail else action
     return Event(
-        id=event_id("here", time_ns, "container", wire_action, actor_id, attributes),
+        id=make_event_id("here", time_ns, "container", wire_action, actor_id, attributes),
         engine="here",
         host="node-1",
         type="container",
@@ -38,12 +45,12 @@ def container(
     )
 
 
-def changed(event: Event, **facts: Any) -> Event:
+def with_fields(event: Event, **facts: Any) -> Event:
     """The event with other facts."""
     return msgspec.structs.replace(event, **facts)
 
 
-CRASH = container(
+CRASH = container_event(
     "die",
     1795418989176843878,
     "f53eb17c442d9f01c09e556df5b72f61db6064c7fbc2eacb6b92225afbf1d785",
@@ -67,13 +74,13 @@ FACTS = {
     "Cause": "crashed",
 }
 """What people are told of it, by name."""
-OOM = container(
+OOM = container_event(
     "oom",
     1795418974031049755,
     "047434baef6e6b5e7f5e98b3b85e29070d81ae7f1f6fee3146a12a3f09438d84",
     {"image": "bb:1", "name": "oomed"},
 )
-UNHEALTHY = container(
+UNHEALTHY = container_event(
     "health_status",
     1795418983890810214,
     "af73af69c9438c6f94c78ec1cdda78850e57ab820c7a3085abb2087c1958050f",
@@ -81,36 +88,38 @@ UNHEALTHY = container(
     detail="unhealthy",
     health="unhealthy",
 )
-KILLED = container("kill", 1, "a", {}, signal=9)
-STARTED = container("start", 1, "a", {})
+KILLED = container_event("kill", 1, "a", {}, signal=9)
+STARTED = container_event("start", 1, "a", {})
 
 NOTIFICATIONS = (
-    notify("crashed", CRASH),
-    notify("out-of-memory", OOM),
-    notify("unhealthy", UNHEALTHY),
+    build_notification("crashed", CRASH),
+    build_notification("out-of-memory", OOM),
+    build_notification("unhealthy", UNHEALTHY),
 )
 INCLUDE = Include(logs=20, health=True, inspect=("RestartCount", "State.Error", "Config.Labels"))
 
 
-def told(**included: Any) -> Notification:
+def crash_with_included(**included: Any) -> Notification:
     """A crash whose route asked for more, and got this."""
-    return msgspec.structs.replace(notify("crashed", CRASH, INCLUDE), included=Included(**included))
+    return msgspec.structs.replace(
+        build_notification("crashed", CRASH, INCLUDE), included=Included(**included)
+    )
 
 
-TOLD = told(
+ALL_INCLUDED = crash_with_included(
     logs=("starting <web> & co", "", "panic: no route to db-1", "\tat main.go:42"),
     health="connection refused\nno answer",
     inspect={"RestartCount": 3, "State.Error": None, "Config.Labels": {"tier": "web"}},
 )
 """One whose route asked for all there is, and got it."""
-GONE = told(missing="the container is gone")
+CONTAINER_GONE = crash_with_included(missing="the container is gone")
 """One whose container was removed before it could be asked about."""
-MANY_FIELDS = told(inspect={f"{n:02}" + "k" * 198: "v" * 1024 for n in range(20)})
+MANY_FIELDS = crash_with_included(inspect={f"{n:02}" + "k" * 198: "v" * 1024 for n in range(20)})
 """One whose route asked for as many fields as it may, all of them long."""
-EVERY_KIND = (*NOTIFICATIONS, TOLD, GONE)
-OVER = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
+SAMPLE_NOTIFICATIONS = (*NOTIFICATIONS, ALL_INCLUDED, CONTAINER_GONE)
+RESOLVED = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
 """The failing health check, which is over."""
-WORDED = Card(
+CUSTOM_CARD = Card(
     NOTIFICATIONS[0],
     "Shop is down",
     "It ended with *42*.\n- see <http://runbook.example>\n# soon",
@@ -196,40 +205,42 @@ def cards(*attacks: str) -> st.SearchStrategy[Card]:
     """Any notification in relay's words or in hostile ones, ``attacks`` among them."""
     words = hostile | st.sampled_from(attacks) if attacks else hostile
     texts = st.lists(words).map("\n".join)
-    return st.builds(Card, notifications, given_title=st.none() | words, text=st.none() | texts)
+    return st.builds(
+        Card, notifications, custom_title=st.none() | words, custom_text=st.none() | texts
+    )
 
 
-def longest(dear: str, printed: str | None = None) -> Notification:
+def longest_notification(filler: str, output: str | None = None) -> Notification:
     """All that there can be at once, and each of it ``dear``, which is longer than it may be.
 
     ``printed`` is what the container printed, where something else is dearer there.
     """
     names = ("compose.project", "compose.service", "swarm.service.name")
-    event = changed(
+    event = with_fields(
         CRASH,
-        id=dear,
-        engine=dear,
-        host=dear,
-        action=dear,
-        actor=Actor(dear, dear, dear, {f"com.docker.{name}": dear for name in names}),
+        id=filler,
+        engine=filler,
+        host=filler,
+        action=filler,
+        actor=Actor(filler, filler, filler, {f"com.docker.{name}": filler for name in names}),
         exit_code=-(2**31),
-        health=dear,
+        health=filler,
         origin=Origin.INFERRED,
     )
     included = Included(
-        logs=(printed or dear,),
-        health=printed or dear,
-        inspect={f"{n}{dear}": dear for n in range(20)},
-        missing=dear,
+        logs=(output or filler,),
+        health=output or filler,
+        inspect={f"{n}{filler}": filler for n in range(20)},
+        missing=filler,
     )
     most = 2**63 - 1
     return Notification(
-        dear, dear, (event,), count=most, suppressed=most, include=INCLUDE, included=included
+        filler, filler, (event,), count=most, suppressed=most, include=INCLUDE, included=included
     )
 
 
-def longest_cards(dear: str, printed: str | None = None) -> list[Card]:
+def longest_cards(filler: str, output: str | None = None) -> list[Card]:
     """The `longest`, in relay's words and in as long ones of a configuration."""
-    notification = longest(dear, printed)
-    words = (None, dear)
+    notification = longest_notification(filler, output)
+    words = (None, filler)
     return [Card(notification, title, text) for title in words for text in words]

@@ -9,24 +9,24 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Origin
-from relay.core.notification import Notification, Status, notify
-from relay.core.text import units
+from relay.core.notification import Notification, Status, build_notification
+from relay.core.text import utf16_length
 from relay.destinations import alertmanager
 from relay.destinations.common.card import LOGS, Card
-from tests.unit.destinations.messages import approved, strings, written
+from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
+    CONTAINER_GONE,
     CRASH,
-    EVERY_KIND,
-    GONE,
     NOTIFICATIONS,
-    OVER,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
     UNHEALTHY,
     cards,
-    changed,
-    container,
+    container_event,
+    crash_with_included,
     longest_cards,
-    told,
+    with_fields,
 )
 
 NAME = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus/common, model/labels.go
@@ -51,8 +51,8 @@ def annotations(notification: Notification) -> Any:
 
 def test_reads_as_it_was_approved() -> None:
     """All kinds of notifications, and one that is over, are as in the golden file."""
-    bodies = (alertmanager.render(Card(it), "").body for it in (*EVERY_KIND, OVER))
-    assert written(bodies) == approved("alertmanager.json")
+    bodies = (alertmanager.render(Card(it), "").body for it in (*SAMPLE_NOTIFICATIONS, RESOLVED))
+    assert format_golden(bodies) == read_golden("alertmanager.json")
 
 
 def test_labels_say_who_where_and_what_kind() -> None:
@@ -75,7 +75,7 @@ def test_labels_say_who_where_and_what_kind() -> None:
 def test_the_same_trouble_is_the_same_alert() -> None:
     """The next crash of a container that was made anew from a newer image changes no label."""
     facts = {**CRASH.actor.attributes, "exitCode": "1", "execDuration": "9"}
-    later = changed(
+    later = with_fields(
         CRASH,
         id="evt_2",
         time_ns=CRASH.time_ns + 1,
@@ -89,15 +89,17 @@ def test_the_same_trouble_is_the_same_alert() -> None:
 
 def test_names_other_things_as_such() -> None:
     """A volume is no container; what has no name goes by its id."""
-    volume = changed(CRASH, type="volume", actor=Actor("v1", None, None, {}))
-    assert labels(notify("r", volume))["name"] == "v1"
-    assert "container" not in labels(notify("r", volume))
+    volume = with_fields(CRASH, type="volume", actor=Actor("v1", None, None, {}))
+    assert labels(build_notification("r", volume))["name"] == "v1"
+    assert "container" not in labels(build_notification("r", volume))
 
 
 def test_names_the_swarm_service() -> None:
     """A swarm task is known by its service."""
-    task = container("die", 1, "a", {"com.docker.swarm.service.name": "svc", "name": "svc.1.8sje"})
-    assert labels(notify("r", task))["swarm_service"] == "svc"
+    task = container_event(
+        "die", 1, "a", {"com.docker.swarm.service.name": "svc", "name": "svc.1.8sje"}
+    )
+    assert labels(build_notification("r", task))["swarm_service"] == "svc"
 
 
 def test_fires_until_alertmanager_forgets_it() -> None:
@@ -109,7 +111,7 @@ def test_fires_until_alertmanager_forgets_it() -> None:
 
 def test_what_is_over_ends_with_the_last_event() -> None:
     """It is the same alert, with an end that is not before its start."""
-    later = changed(UNHEALTHY, time_ns=UNHEALTHY.time_ns + 1_000_000_000, health="healthy")
+    later = with_fields(UNHEALTHY, time_ns=UNHEALTHY.time_ns + 1_000_000_000, health="healthy")
     over = alert(Card(Notification("ntf_1", "unhealthy", (UNHEALTHY, later), Status.RESOLVED)))
     assert (over["startsAt"], over["endsAt"]) == (
         "2026-11-23T07:29:43.890810214Z",
@@ -136,17 +138,19 @@ def test_annotations_tell_of_this_one_event() -> None:
 
 def test_tells_what_is_not_ordinary() -> None:
     """How it was learned, how many it stands for, and how many were held back."""
-    event = changed(CRASH, origin=Origin.INFERRED)
+    event = with_fields(CRASH, origin=Origin.INFERRED)
     said = annotations(Notification("ntf_1", "r", (event,), count=3, suppressed=7))
     assert {"origin": "inferred", "count": "3", "held_back": "7"}.items() <= said.items()
 
 
 def test_tells_what_the_route_includes() -> None:
     """Logs keep their lines; inspect fields have one each, whatever their paths hold."""
-    said = annotations(told(logs=("a", "b"), health="no", inspect={"State.Pid": 7, "x\ny": "1\n2"}))
+    said = annotations(
+        crash_with_included(logs=("a", "b"), health="no", inspect={"State.Pid": 7, "x\ny": "1\n2"})
+    )
     assert (said["logs"], said["health_check"]) == ("a\nb", "no")
     assert said["inspect"] == "State.Pid: 7\nx\\ny: 1\\n2"
-    assert annotations(GONE)["not_included"] == "the container is gone"
+    assert annotations(CONTAINER_GONE)["not_included"] == "the container is gone"
 
 
 def test_the_configuration_words_it() -> None:
@@ -158,8 +162,8 @@ def test_the_configuration_words_it() -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_label_cannot_pass_for_another_fact(attack: str) -> None:
     """A line break in an image starts no line of the description."""
-    event = changed(CRASH, actor=Actor("a", attack, attack, {}))
-    lines = annotations(notify("r", event))["description"].split("\n")
+    event = with_fields(CRASH, actor=Actor("a", attack, attack, {}))
+    lines = annotations(build_notification("r", event))["description"].split("\n")
     assert [line.split(": ")[0] for line in lines] == ["Host", "Image", "Exit code", "Cause"]
 
 
@@ -177,8 +181,10 @@ def test_nothing_hostile_becomes_markup(card: Card) -> None:
 def test_an_address_is_nowhere_left_whole() -> None:
     """A ratio stands in place of its colon: it can be read, and no chat makes a link of it."""
     address = "http://evil.example"
-    event = changed(CRASH, host=address, actor=Actor(address, address, address, {}))
-    made = told(logs=(address,), health=address, inspect={"a": address}, missing=address)
+    event = with_fields(CRASH, host=address, actor=Actor(address, address, address, {}))
+    made = crash_with_included(
+        logs=(address,), health=address, inspect={"a": address}, missing=address
+    )
     said = alert(Card(msgspec.structs.replace(made, events=(event,)), address, address))
     shown = "http∶//evil.example"
     for name in ("summary", "description", "logs", "health_check", "not_included", "id", "image"):
@@ -195,15 +201,15 @@ def test_is_an_alert_that_alertmanager_takes(card: Card) -> None:
     assert all(NAME.fullmatch(name) and text.strip() for name, text in both)
     assert sent.keys() - {"endsAt"} == {"labels", "annotations", "startsAt"}
     assert sent.get("endsAt", sent["startsAt"]) >= sent["startsAt"]
-    assert ("endsAt" in sent) == card.resolved
+    assert ("endsAt" in sent) == card.is_resolved
 
 
 @any_card
 def test_is_never_long(card: Card) -> None:
     """Alertmanager keeps alerts in memory, whole groups of them."""
     sent = alert(card)
-    assert all(units(text) <= alertmanager.LABEL_MAX for text in sent["labels"].values())
-    assert units(sent["annotations"]["summary"]) <= alertmanager.SUMMARY_MAX
+    assert all(utf16_length(text) <= alertmanager.LABEL_MAX for text in sent["labels"].values())
+    assert utf16_length(sent["annotations"]["summary"]) <= alertmanager.SUMMARY_MAX
     assert len(alertmanager.render(card, "").body) <= 65_536
 
 
@@ -211,6 +217,6 @@ def test_all_at_its_longest_is_still_an_alert() -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
     for card in longest_cards("漢" * 20_000):
         said = alert(card)["annotations"]
-        assert units(said["logs"]) == alertmanager.PRINTED_MAX[LOGS]
+        assert utf16_length(said["logs"]) == alertmanager.OUTPUT_MAX[LOGS]
         assert len(said["inspect"].split("\n")) == 20
         assert 50_000 < len(alertmanager.render(card, "").body) <= 65_536

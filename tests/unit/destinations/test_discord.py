@@ -8,27 +8,27 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Event
-from relay.core.notification import Notification, notify
-from relay.core.text import BLANK, units
+from relay.core.notification import Notification, build_notification
+from relay.core.text import BLANK, utf16_length
 from relay.destinations import discord
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
+    CONTAINER_GONE,
     CRASH,
-    EVERY_KIND,
-    GONE,
+    CUSTOM_CARD,
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
-    OVER,
-    WORDED,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
     cards,
-    changed,
-    container,
-    longest,
+    container_event,
+    crash_with_included,
     longest_cards,
-    told,
+    longest_notification,
+    with_fields,
 )
 
 MARKUP = (
@@ -72,7 +72,9 @@ def embed(notification: Notification) -> Any:
 
 def fields(event: Event) -> dict[str, str]:
     """The facts, by name."""
-    return {field["name"]: field["value"] for field in embed(notify("r", event))["fields"]}
+    return {
+        field["name"]: field["value"] for field in embed(build_notification("r", event))["fields"]
+    }
 
 
 def footer(notification: Notification) -> list[str]:
@@ -80,12 +82,12 @@ def footer(notification: Notification) -> list[str]:
     return str(embed(notification)["footer"]["text"]).split(" · ")
 
 
-def printed(sent: Any) -> dict[str, str]:
+def output(sent: Any) -> dict[str, str]:
     """What stands in a fixed width, by its title, as Discord shows it."""
     return dict(BLOCK.findall(sent.get("description", "")))
 
 
-def worded(sent: Any) -> list[str]:
+def custom_text_lines(sent: Any) -> list[str]:
     """Every text in which Discord reads Markdown, without our own words and blocks."""
     title = sent["title"].replace("Resolved: ", "", 1)
     description = BLOCK.sub("", sent.get("description", ""))
@@ -97,20 +99,22 @@ def worded(sent: Any) -> list[str]:
 
 def length(sent: Any) -> int:
     """What counts towards the total."""
-    named = [units(field["name"]) + units(field["value"]) for field in sent["fields"]]
+    named = [utf16_length(field["name"]) + utf16_length(field["value"]) for field in sent["fields"]]
     texts = (sent["title"], sent.get("description", ""), sent["footer"]["text"])
-    return sum(map(units, texts)) + sum(named)
+    return sum(map(utf16_length, texts)) + sum(named)
 
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
-    bodies = (discord.render(card, "").body for card in (*map(Card, EVERY_KIND), WORDED))
-    assert written(bodies) == approved("discord.json")
+    bodies = (
+        discord.render(card, "").body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
+    )
+    assert format_golden(bodies) == read_golden("discord.json")
 
 
 def test_a_resolved_one_is_green() -> None:
     """What is over looks like it, however bad it was."""
-    sent = embed(OVER)
+    sent = embed(RESOLVED)
     assert (sent["title"], sent["color"]) == ("🟢 Resolved: sick is unhealthy", 0x2EB886)
 
 
@@ -134,12 +138,12 @@ def test_tells_the_time_of_the_event() -> None:
 def test_tells_the_route_and_the_event() -> None:
     """The small print leads back to the configuration and to the event."""
     assert footer(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
-    assert footer(GONE)[-1] == "not included: the container is gone"
+    assert footer(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 
 def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
     """Line breaks stay, and nothing in it is markup."""
-    notification = told(logs=("panic",), inspect={"RestartCount": 3})
+    notification = crash_with_included(logs=("panic",), inspect={"RestartCount": 3})
     (sent,) = message(Card(notification, None, "a *b*\n# c"))["embeds"]
     assert sent["description"].startswith("a \\*b\\*\n\\# c\n**Last log lines**\n```\n")
     assert [field["name"] for field in sent["fields"]] == ["RestartCount"]
@@ -148,16 +152,18 @@ def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_has_no_blank_text(nothing: str) -> None:
     """Discord refuses a field without a value, and a description need not be there; facts stay."""
-    (sent,) = message(Card(told(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing))[
-        "embeds"
-    ]
+    (sent,) = message(
+        Card(crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing)
+    )["embeds"]
     assert "description" not in sent
     assert [field["value"] for field in sent["fields"][-2:]] == ["crashed", BLANK]
 
 
 def test_shows_what_the_container_printed_as_it_is() -> None:
     """A code block takes everything as it is, so nothing in it is escaped, and line breaks stay."""
-    assert printed(embed(told(logs=("<@1> *a* http://b", "", "c"), health="d\ne"))) == {
+    assert output(
+        embed(crash_with_included(logs=("<@1> *a* http://b", "", "c"), health="d\ne"))
+    ) == {
         LOGS: "<@1> *a* http://b\n\nc",
         HEALTH: "d\ne",
     }
@@ -165,13 +171,15 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 
 def test_nothing_printed_ends_its_code_block() -> None:
     """No two backticks are ever neighbours there; the space between them has no width."""
-    assert printed(embed(told(logs=("```", "# a", "``")))) == {LOGS: f"{GAP * 3}\n# a\n{GAP * 2}"}
+    assert output(embed(crash_with_included(logs=("```", "# a", "``")))) == {
+        LOGS: f"{GAP * 3}\n# a\n{GAP * 2}"
+    }
 
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
     """They are the ones that tell why it ended."""
-    shown = printed(embed(told(logs=("x" * 4000, "panic"))))[LOGS]
-    assert shown == "…" + "x" * (discord.PRINTED_MAX[LOGS] - 7) + "\npanic"
+    shown = output(embed(crash_with_included(logs=("x" * 4000, "panic"))))[LOGS]
+    assert shown == "…" + "x" * (discord.OUTPUT_MAX[LOGS] - 7) + "\npanic"
 
 
 def test_many_inspect_fields_share_the_room() -> None:
@@ -183,14 +191,14 @@ def test_many_inspect_fields_share_the_room() -> None:
 
 def test_says_how_many_fields_had_no_place() -> None:
     """Discord takes so many; what is beyond is counted."""
-    sent = embed(longest("a"))
+    sent = embed(longest_notification("a"))
     assert len(sent["fields"]) == discord.FIELDS_MAX
     assert sent["fields"][-1] == {"name": "…", "value": "and 2 more", "inline": True}
 
 
 def test_an_address_is_no_link() -> None:
     """A backslash before the colon is not shown, and leaves no address to find."""
-    assert fields(container("start", 1, "a", {"image": "https://evil.example"}))["Image"] == (
+    assert fields(container_event("start", 1, "a", {"image": "https://evil.example"}))["Image"] == (
         r"https\://evil\.example"
     )
 
@@ -198,10 +206,10 @@ def test_an_address_is_no_link() -> None:
 @pytest.mark.parametrize("attack", MARKUP)
 def test_no_markup_is_left_active(attack: str) -> None:
     """Every character that could begin something stands behind a backslash."""
-    event = changed(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
-    sent = embed(notify("r", event))
-    said = message(Card(notify("r", event), attack, attack))["embeds"][0]
-    for text in (*worded(sent), *worded(said)):
+    event = with_fields(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
+    sent = embed(build_notification("r", event))
+    said = message(Card(build_notification("r", event), attack, attack))["embeds"][0]
+    for text in (*custom_text_lines(sent), *custom_text_lines(said)):
         assert not ACTIVE & set(ESCAPE.sub("", text))
 
 
@@ -209,7 +217,7 @@ def test_no_markup_is_left_active(attack: str) -> None:
 def test_nothing_hostile_becomes_markup(card: Card) -> None:
     """Nothing active is left anywhere, nor a control, but the line breaks of what may have some."""
     sent = message(card)["embeds"][0]
-    for text in worded(sent):
+    for text in custom_text_lines(sent):
         assert not ACTIVE & set(ESCAPE.sub("", text))
         assert text.replace("\n", "").isprintable()
     for text in (sent["title"], sent["footer"]["text"], *(it["value"] for it in sent["fields"])):
@@ -219,8 +227,8 @@ def test_nothing_hostile_becomes_markup(card: Card) -> None:
 @any_card
 def test_nothing_printed_is_more_than_text(card: Card) -> None:
     """As many blocks as there are titles, no run of backticks in them, no control."""
-    shown = printed(message(card)["embeds"][0])
-    assert list(shown) == [title for title, _ in card.printed]
+    shown = output(message(card)["embeds"][0])
+    assert list(shown) == [title for title, _ in card.output]
     for text in shown.values():
         assert "``" not in text
         assert text.replace(GAP, "").replace("\n", "").isprintable()
@@ -238,10 +246,10 @@ def test_nobody_is_ever_notified(card: Card) -> None:
 def test_keeps_every_limit_of_discord(card: Card) -> None:
     """Discord refuses a message for one text too long, or blank: whatever comes, none is."""
     (sent,) = message(card)["embeds"]
-    keeps_limits(sent)
+    assert_limits(sent)
 
 
-def keeps_limits(sent: Any) -> None:
+def assert_limits(sent: Any) -> None:
     """Of each text and of all together; blanks at the ends do not count for one."""
     texts = [
         (sent["title"], discord.TITLE_MAX),
@@ -252,7 +260,7 @@ def keeps_limits(sent: Any) -> None:
     ]
     for text, limit in texts:
         assert text.strip()
-        assert units(text) <= limit
+        assert utf16_length(text) <= limit
     assert len(sent["fields"]) <= discord.FIELDS_MAX
     assert length(sent) <= discord.TOTAL_MAX
 
@@ -262,5 +270,5 @@ def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
     for card in longest_cards(dear * 5000):
         (sent,) = message(card)["embeds"]
-        keeps_limits(sent)
+        assert_limits(sent)
         assert length(sent) > 5_500

@@ -11,34 +11,34 @@ import pytest
 from hypothesis import given, settings
 
 from relay.config import Destination
-from relay.config.destinations import KINDS
+from relay.config.destinations import DESTINATION_TYPES
 from relay.core.event import Actor
 from relay.core.notification import Notification
-from relay.core.text import GAP
+from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations import pagerduty
-from relay.destinations.catalog import Render, renderer
+from relay.destinations.catalog import Renderer, build_renderer
 from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (
     ATTACKS,
     CRASH,
-    EVERY_KIND,
-    OVER,
-    changed,
-    longest,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
+    crash_with_included,
+    longest_notification,
     notifications,
-    told,
+    with_fields,
 )
-from tests.unit.destinations.test_catalog import never
-from tests.unit.destinations.test_models import NEEDED, configured
+from tests.unit.destinations.test_catalog import fail_on_template_error
+from tests.unit.destinations.test_models import MINIMAL, config_with
 
-VENDORS = [kind for kind in KINDS if kind not in ("http", "console")]
-PROGRAMS = ["json", "cloudevents", "cloudevents-binary", "console"]
+SERVICES = [kind for kind in DESTINATION_TYPES if kind not in ("http", "console")]
+PROGRAM_FORMATS = ["json", "cloudevents", "cloudevents-binary", "console"]
 """Those that get every text as it is: formats of ``http``, and what pipes the console."""
-every_kind = pytest.mark.parametrize("kind", [*VENDORS, *PROGRAMS])
-every_vendor = pytest.mark.parametrize("kind", VENDORS)
+every_kind = pytest.mark.parametrize("kind", [*SERVICES, *PROGRAM_FORMATS])
+every_service = pytest.mark.parametrize("kind", SERVICES)
 
 
-def anything(test: Callable[..., None]) -> Callable[..., None]:
+def any_notification(test: Callable[..., None]) -> Callable[..., None]:
     """Of any notification, few of them: each format's own tests try more."""
     return settings(max_examples=30)(given(notifications)(test))
 
@@ -46,28 +46,37 @@ def anything(test: Callable[..., None]) -> Callable[..., None]:
 @cache
 def destination(kind: str, more: str = "") -> Destination:
     """One with the little that it needs, and ``more``."""
-    if kind in KINDS:
-        entry = f"type: {kind}, {NEEDED[kind]}"
+    if kind in DESTINATION_TYPES:
+        entry = f"type: {kind}, {MINIMAL[kind]}"
     else:
-        entry = f"type: http, {NEEDED['http']}, format: {kind}"
-    return configured(f"{entry}{more}").destinations["to"]
+        entry = f"type: http, {MINIMAL['http']}, format: {kind}"
+    return config_with(f"{entry}{more}").destinations["to"]
 
 
 @cache
-def rendering(kind: str, more: str = "", *, colour: bool = False) -> Render:
+def cached_renderer(kind: str, more: str = "", *, colour: bool = False) -> Renderer:
     """What the daemon renders with."""
-    return renderer(destination(kind, more), (), colour=colour, failed=never)
+    return build_renderer(
+        destination(kind, more), (), colour=colour, on_template_error=fail_on_template_error
+    )
 
 
-def attacked(attack: str) -> Notification:
+def hostile_notification(attack: str) -> Notification:
     """A crash of which everything that others choose is an attack."""
     labels = {"com.docker.compose.project": attack, "com.docker.swarm.service.name": attack}
-    event = changed(CRASH, host=attack, actor=Actor(attack, attack, attack, labels))
-    made = told(logs=(attack,), health=attack, inspect={attack: attack}, missing=attack)
+    event = with_fields(CRASH, host=attack, actor=Actor(attack, attack, attack, labels))
+    made = crash_with_included(
+        logs=(attack,), health=attack, inspect={attack: attack}, missing=attack
+    )
     return msgspec.structs.replace(made, events=(event,))
 
 
-SOME = (*EVERY_KIND, OVER, *map(attacked, ATTACKS), longest('"<漢\n' * 5_000))
+NOTIFICATIONS = (
+    *SAMPLE_NOTIFICATIONS,
+    RESOLVED,
+    *map(hostile_notification, ATTACKS),
+    longest_notification('"<漢\n' * 5_000),
+)
 """Ordinary and hostile ones."""
 
 
@@ -76,8 +85,8 @@ def test_goes_to_its_endpoint(kind: str) -> None:
     """Whatever is told of; only a terminal has no URL."""
     endpoint = getattr(destination(kind), "endpoint", "")
     assert bool(endpoint) == (kind != "console")
-    for notification in SOME:
-        request = rendering(kind)(notification)
+    for notification in NOTIFICATIONS:
+        request = cached_renderer(kind)(notification)
         assert (request.method, request.url) == ("POST", endpoint)
 
 
@@ -92,8 +101,8 @@ HEADERS = {
 @every_kind
 def test_no_header_is_somebody_elses(kind: str) -> None:
     """They are the same for all notifications but for the attributes of a CloudEvent, encoded."""
-    for notification in SOME:
-        headers = dict(rendering(kind)(notification).headers)
+    for notification in NOTIFICATIONS:
+        headers = dict(cached_renderer(kind)(notification).headers)
         assert all(re.fullmatch("[ -~]+", value) for value in headers.values())
         if kind == "cloudevents-binary":
             headers = {name: headers[name] for name in headers if not name.startswith("ce-")}
@@ -103,40 +112,45 @@ def test_no_header_is_somebody_elses(kind: str) -> None:
 @every_kind
 def test_the_same_is_rendered_alike(kind: str) -> None:
     """Byte for byte: what is sent again can be told to be the same."""
-    first, second = (renderer(destination(kind), (), colour=False, failed=never) for _ in range(2))
-    for notification in SOME:
+    first, second = (
+        build_renderer(
+            destination(kind), (), colour=False, on_template_error=fail_on_template_error
+        )
+        for _ in range(2)
+    )
+    for notification in NOTIFICATIONS:
         assert first(notification) == first(notification) == second(notification)
 
 
 @every_kind
-@anything
+@any_notification
 def test_is_one_json_value(kind: str, notification: Notification) -> None:
     """On a line of its own, so that what logs or pipes it needs no more than lines."""
-    body = rendering(kind)(notification).body
+    body = cached_renderer(kind)(notification).body
     json.loads(body)
     assert body.count(b"\n") == body.endswith(b"\n") == (kind == "console")
 
 
-@pytest.mark.parametrize("kind", [*VENDORS, "cloudevents", "cloudevents-binary"])
+@pytest.mark.parametrize("kind", [*SERVICES, "cloudevents", "cloudevents-binary"])
 @pytest.mark.parametrize("dear", ["x", '"', "漢", "🔥", "\u202e", "\n", "a\n", "@."])
 def test_is_never_long(kind: str, dear: str) -> None:
     """All but the document of ``json``, which leaves nothing out, are bounded."""
     most = {"pagerduty": pagerduty.PAYLOAD_MAX // 2}.get(kind, 70_000)
-    assert 500 < len(rendering(kind)(longest(dear * 20_000)).body) <= most
+    assert 500 < len(cached_renderer(kind)(longest_notification(dear * 20_000)).body) <= most
 
 
-@every_vendor
-@anything
+@every_service
+@any_notification
 def test_shows_no_control(kind: str, notification: Notification) -> None:
     """Every character prints but line breaks and the spaces without width that are relay's."""
-    for text in strings(json.loads(rendering(kind)(notification).body), names=True):
-        assert text.replace("\n", "").replace(GAP, "").isprintable()
+    for text in strings(json.loads(cached_renderer(kind)(notification).body), names=True):
+        assert text.replace("\n", "").replace(ZERO_WIDTH_SPACE, "").isprintable()
 
 
 CODE = re.compile(r"^```\n.*?\n```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 TAGS = ("<!channel>", "<@U123>", "<http://evil.example|text>")
 MARKDOWN = ("*bold*", "_it_", "~no~", "`code`", "```block```", ":rotating_light:")
-READS: dict[str, tuple[str, ...]] = {
+DANGEROUS: dict[str, tuple[str, ...]] = {
     "slack": (*TAGS, "&lt;!here&gt;"),
     "discord": (*TAGS, *MARKDOWN),
     "teams": ATTACKS,
@@ -152,13 +166,13 @@ READS: dict[str, tuple[str, ...]] = {
 """What each would make something of in the texts that it reads, or those it sends them on to."""
 
 
-def read(kind: str, sent: Any) -> Iterator[str]:
+def interpreted_texts(kind: str, sent: Any) -> Iterator[str]:
     """The texts in which a service looks for mentions, links and markup."""
     match kind:
         case "slack":
-            yield from strings(without("rich_text", sent))
+            yield from strings(without_objects("rich_text", sent))
         case "teams":
-            yield from strings(without("TextRun", sent))
+            yield from strings(without_objects("TextRun", sent))
         case "discord":
             embed = sent["embeds"][0]
             del embed["footer"]
@@ -181,27 +195,27 @@ def read(kind: str, sent: Any) -> Iterator[str]:
             yield from strings(sent)
 
 
-def without(kind: str, value: Any) -> Any:
+def without_objects(kind: str, value: Any) -> Any:
     """A JSON value without its objects of a ``type``."""
     match value:
         case list():
-            return [without(kind, it) for it in value]
+            return [without_objects(kind, it) for it in value]
         case dict() if value.get("type") == kind:
             return None
         case dict():
-            return {name: without(kind, it) for name, it in value.items()}
+            return {name: without_objects(kind, it) for name, it in value.items()}
     return value
 
 
-WORDS = ", title: '{{ event.name }}', text: '{{ event.image }}'"
+CUSTOM_TEXTS = ", title: '{{ event.name }}', text: '{{ event.image }}'"
 
 
-@every_vendor
+@every_service
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("words", ["", WORDS], ids=["", "worded"])
+@pytest.mark.parametrize("words", ["", CUSTOM_TEXTS], ids=["", "worded"])
 def test_nothing_hostile_is_read(kind: str, attack: str, words: str) -> None:
     """No mention, no link, no markup is made of it, be it in a template's words."""
-    sent = json.loads(rendering(kind, words)(attacked(attack)).body)
-    texts = list(read(kind, sent))
+    sent = json.loads(cached_renderer(kind, words)(hostile_notification(attack)).body)
+    texts = list(interpreted_texts(kind, sent))
     assert texts
-    assert not [(form, text) for form in READS[kind] for text in texts if form in text]
+    assert not [(form, text) for form in DANGEROUS[kind] for text in texts if form in text]

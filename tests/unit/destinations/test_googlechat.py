@@ -10,26 +10,26 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Event
-from relay.core.notification import Notification, notify
+from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK
 from relay.destinations import googlechat
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
+    CONTAINER_GONE,
     CRASH,
-    EVERY_KIND,
+    CUSTOM_CARD,
     FACTS,
-    GONE,
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
-    OVER,
-    WORDED,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
     cards,
-    changed,
+    crash_with_included,
     longest_cards,
-    told,
+    with_fields,
 )
 
 MARKUP = (
@@ -70,7 +70,9 @@ def texts(card: Card) -> list[str]:
 
 def facts(event: Event) -> dict[str, str]:
     """What is said below the headline, by name."""
-    shown = [widget.get("decoratedText") for widget in widgets(Card(notify("r", event)))]
+    shown = [
+        widget.get("decoratedText") for widget in widgets(Card(build_notification("r", event)))
+    ]
     return {fact["topLabel"]: fact["text"] for fact in shown if fact}
 
 
@@ -80,7 +82,7 @@ def notes(notification: Notification) -> list[str]:
     return line.removeprefix('<font color="#80868b">').removesuffix("</font>").split(" · ")
 
 
-def printed(notification: Notification) -> dict[str, str]:
+def output(notification: Notification) -> dict[str, str]:
     """What the container printed, by its title."""
     return {
         section["header"]: section["widgets"][0]["textParagraph"]["text"]
@@ -91,20 +93,22 @@ def printed(notification: Notification) -> dict[str, str]:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
-    bodies = (googlechat.render(card, "").body for card in (*map(Card, EVERY_KIND), WORDED))
-    assert written(bodies) == approved("googlechat.json")
+    bodies = (
+        googlechat.render(card, "").body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
+    )
+    assert format_golden(bodies) == read_golden("googlechat.json")
 
 
 def test_a_resolved_one_is_green() -> None:
     """What is over looks like it, however bad it was."""
-    assert texts(Card(OVER))[0] == "🟢 <b>Resolved: sick is unhealthy</b>"
+    assert texts(Card(RESOLVED))[0] == "🟢 <b>Resolved: sick is unhealthy</b>"
 
 
 def test_a_notification_on_a_phone_names_the_host() -> None:
     """Whoever sees only that learns where to look; without a host nothing is said of one."""
     shown = message(Card(NOTIFICATIONS[1]))["fallbackText"]
     assert shown == "🔴 oomed ran out of memory (OOM) · node-1"
-    nowhere = Card(notify("r", changed(OOM, host="")))
+    nowhere = Card(build_notification("r", with_fields(OOM, host="")))
     assert message(nowhere)["fallbackText"] == "🔴 oomed ran out of memory (OOM)"
 
 
@@ -117,7 +121,7 @@ def test_says_where_and_how_it_ended() -> None:
 def test_tells_the_route_and_the_event() -> None:
     """The small print leads back to the configuration and to the event."""
     assert notes(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
-    assert notes(GONE)[-1] == "not included: the container is gone"
+    assert notes(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 
 def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
@@ -130,14 +134,16 @@ def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_has_no_blank_text(nothing: str) -> None:
     """A value that shows nothing says so; a text or a log that does is left out; facts stay."""
-    card = Card(told(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing)
+    card = Card(
+        crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing
+    )
     *_, cause, error, _ = texts(card)
     assert (cause, error) == ("crashed", BLANK)
 
 
 def test_shows_what_the_container_printed() -> None:
     """In sections of their own, with its line breaks."""
-    assert printed(told(logs=("<users/all> & co", "", "`x`"), health="a\nb")) == {
+    assert output(crash_with_included(logs=("<users/all> & co", "", "`x`"), health="a\nb")) == {
         LOGS: "&lt;users/all&gt; &amp; co<br><br>`x`",
         HEALTH: "a<br>b",
     }
@@ -145,8 +151,8 @@ def test_shows_what_the_container_printed() -> None:
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
     """They are the ones that tell why it ended."""
-    shown = printed(told(logs=("x" * 4000, "panic")))[LOGS]
-    assert shown == "…" + "x" * (googlechat.PRINTED_MAX[LOGS] - 7) + "<br>panic"
+    shown = output(crash_with_included(logs=("x" * 4000, "panic")))[LOGS]
+    assert shown == "…" + "x" * (googlechat.OUTPUT_MAX[LOGS] - 7) + "<br>panic"
 
 
 def test_many_inspect_fields_share_the_room() -> None:
@@ -160,8 +166,8 @@ def test_many_inspect_fields_share_the_room() -> None:
 @pytest.mark.parametrize("attack", [*MARKUP, *ATTACKS])
 def test_no_tag_is_somebody_elses(attack: str) -> None:
     """Neither in a value nor in a text of the configuration."""
-    event = changed(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
-    notification = msgspec.structs.replace(told(logs=(attack,)), events=(event,))
+    event = with_fields(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
+    notification = msgspec.structs.replace(crash_with_included(logs=(attack,)), events=(event,))
     for card in (Card(notification), Card(notification, attack, attack)):
         for text in texts(card):
             assert not set("&<>") & set(ENTITY.sub("", OURS.sub("", text)))

@@ -3,12 +3,17 @@
 import json
 from typing import Any
 
-from relay.core.text import units
+from relay.core.text import utf16_length
 from relay.destinations import gotify
 from relay.destinations.common.card import Card
 from tests.unit.destinations.common.test_plain_text import LINK, any_card
-from tests.unit.destinations.messages import approved, written
-from tests.unit.destinations.samples import EVERY_KIND, NOTIFICATIONS, OVER, longest_cards
+from tests.unit.destinations.messages import format_golden, read_golden
+from tests.unit.destinations.samples import (
+    NOTIFICATIONS,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
+    longest_cards,
+)
 
 
 def message(card: Card) -> Any:
@@ -18,8 +23,8 @@ def message(card: Card) -> Any:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (gotify.render(Card(it), "", "").body for it in EVERY_KIND)
-    assert written(bodies) == approved("gotify.json")
+    bodies = (gotify.render(Card(it), "", "").body for it in SAMPLE_NOTIFICATIONS)
+    assert format_golden(bodies) == read_golden("gotify.json")
 
 
 def test_goes_to_the_server_with_the_token() -> None:
@@ -31,7 +36,7 @@ def test_goes_to_the_server_with_the_token() -> None:
 
 def test_a_resolved_one_is_green() -> None:
     """What is over wakes nobody, however bad it was."""
-    sent = message(Card(OVER))
+    sent = message(Card(RESOLVED))
     assert (sent["priority"], sent["title"]) == (2, "🟢 Resolved: sick is unhealthy")
 
 
@@ -50,7 +55,7 @@ def test_keeps_every_limit_of_gotify(card: Card) -> None:
     """There has to be a message, and every store has to take it."""
     sent = message(card)
     assert 1 <= len(sent["message"].encode()) <= gotify.MESSAGE_MAX
-    assert 1 <= units(sent["title"]) <= gotify.HEADLINE_MAX + 3
+    assert 1 <= utf16_length(sent["title"]) <= gotify.HEADLINE_MAX + 3
 
 
 def test_all_at_its_longest_is_still_a_message() -> None:

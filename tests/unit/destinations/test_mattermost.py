@@ -3,13 +3,19 @@
 import json
 from typing import Any
 
-from relay.core.notification import notify
-from relay.core.text import units
+from relay.core.notification import build_notification
+from relay.core.text import utf16_length
 from relay.destinations import mattermost
 from relay.destinations.common.card import Card
 from tests.unit.destinations.common.test_markdown_attachment import any_card
-from tests.unit.destinations.messages import approved, written
-from tests.unit.destinations.samples import CRASH, EVERY_KIND, NOTIFICATIONS, changed, longest_cards
+from tests.unit.destinations.messages import format_golden, read_golden
+from tests.unit.destinations.samples import (
+    CRASH,
+    NOTIFICATIONS,
+    SAMPLE_NOTIFICATIONS,
+    longest_cards,
+    with_fields,
+)
 
 
 def post(card: Card) -> Any:
@@ -19,15 +25,15 @@ def post(card: Card) -> Any:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (mattermost.render(Card(it), "").body for it in EVERY_KIND)
-    assert written(bodies) == approved("mattermost.json")
+    bodies = (mattermost.render(Card(it), "").body for it in SAMPLE_NOTIFICATIONS)
+    assert format_golden(bodies) == read_golden("mattermost.json")
 
 
 def test_a_push_notification_names_the_host() -> None:
     """Mattermost puts the fallback below the headline there; it is no Markdown."""
     assert post(Card(NOTIFICATIONS[0]))["attachments"][0]["fallback"] == "node-1"
-    tricky = changed(CRASH, host="a\n*b*")
-    assert post(Card(notify("r", tricky)))["attachments"][0]["fallback"] == r"a\n*b*"
+    tricky = with_fields(CRASH, host="a\n*b*")
+    assert post(Card(build_notification("r", tricky)))["attachments"][0]["fallback"] == r"a\n*b*"
 
 
 @any_card
@@ -35,7 +41,7 @@ def test_keeps_every_limit_of_mattermost(card: Card) -> None:
     """One post, in the shape of an incoming webhook, whatever comes."""
     sent = post(card)
     assert set(sent) == {"text", "attachments"}
-    assert 1 <= units(sent["text"]) <= mattermost.TEXT_MAX
+    assert 1 <= utf16_length(sent["text"]) <= mattermost.TEXT_MAX
     props = json.dumps(sent["attachments"])
     assert len(props) <= mattermost.PROPS_MAX
     for part in sent["attachments"]:
@@ -46,6 +52,6 @@ def test_keeps_every_limit_of_mattermost(card: Card) -> None:
 
 def test_all_at_its_longest_is_still_a_post() -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
-    for card in longest_cards("@\u202e" * 2500, printed="\u202e" * 4096):
-        size = units(mattermost.render(card, "").body.decode())
+    for card in longest_cards("@\u202e" * 2500, output="\u202e" * 4096):
+        size = utf16_length(mattermost.render(card, "").body.decode())
         assert 7_000 < size < mattermost.TEXT_MAX

@@ -16,11 +16,11 @@ from relay.config import (
     TimeoutConfig,
     parse,
 )
-from relay.config.destinations import KINDS, secret_keys
+from relay.config.destinations import DESTINATION_TYPES, secret_keys
 from relay.core.errors import ConfigError
 
 SIGNING = "whsec_" + base64.b64encode(b"s" * 32).decode()
-NEEDED = {
+MINIMAL = {
     "http": "url: https://x",
     "slack": "url: https://x",
     "discord": "url: https://x/api/webhooks/1/t",
@@ -37,14 +37,14 @@ NEEDED = {
 }
 
 
-def configured(entry: str, folder: Path = Path(), **environ: str) -> Config:
+def config_with(entry: str, folder: Path = Path(), **environ: str) -> Config:
     """A configuration with one destination, ``to``."""
     text = f"destinations: {{to: {{{entry}}}}}\nroutes: [{{name: all, to: to}}]\n"
     return parse(text, file="f", environ=environ, folder=folder)
 
 
 def http(entry: str) -> HttpDestination:
-    to = configured(f"type: http, url: https://x, {entry}").destinations["to"]
+    to = config_with(f"type: http, url: https://x, {entry}").destinations["to"]
     assert isinstance(to, HttpDestination)
     return to
 
@@ -52,14 +52,14 @@ def http(entry: str) -> HttpDestination:
 def problems(entry: str, folder: Path = Path(), **environ: str) -> list[str]:
     """What is wrong, without the file's name."""
     with pytest.raises(ConfigError) as caught:
-        configured(entry, folder, **environ)
+        config_with(entry, folder, **environ)
     return [str(problem).removeprefix("f:") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DESTINATION_TYPES)
 def test_every_type_needs_little(kind: str) -> None:
     """What stands here is enough."""
-    assert configured(f"type: {kind}, {NEEDED[kind]}").destinations["to"].type == kind
+    assert config_with(f"type: {kind}, {MINIMAL[kind]}").destinations["to"].type == kind
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_every_type_needs_little(kind: str) -> None:
 )
 def test_where_requests_go(kind: str, endpoint: str) -> None:
     """A vendor's own path is relay's to know."""
-    to = configured(f"type: {kind}, {NEEDED[kind]}").destinations["to"]
+    to = config_with(f"type: {kind}, {MINIMAL[kind]}").destinations["to"]
     assert getattr(to, "endpoint", None) == endpoint
 
 
@@ -94,8 +94,8 @@ def test_where_requests_go(kind: str, endpoint: str) -> None:
 )
 def test_rates_that_services_ask_for(kind: str, rate: Rate | None) -> None:
     """They hold unless another is set."""
-    assert configured(f"type: {kind}, {NEEDED[kind]}").destinations["to"].rate_limit == rate
-    other = configured(f"type: {kind}, {NEEDED[kind]}, rate_limit: 7/h").destinations["to"]
+    assert config_with(f"type: {kind}, {MINIMAL[kind]}").destinations["to"].rate_limit == rate
+    other = config_with(f"type: {kind}, {MINIMAL[kind]}, rate_limit: 7/h").destinations["to"]
     assert other.rate_limit == Rate(7, 3600.0)
 
 
@@ -123,7 +123,7 @@ def test_a_batch_has_defaults() -> None:
     assert http("format: cloudevents, batch: {wait: 0s}").batch == BatchConfig(wait=timedelta(0))
 
 
-SECRETS = [(kind, key) for kind in KINDS for key in secret_keys(kind)]
+SECRETS = [(kind, key) for kind in DESTINATION_TYPES for key in secret_keys(kind)]
 SAMPLES = {
     "url": "https://canary.example/x",
     "proxy": "http://u:canary@proxy.example",
@@ -138,10 +138,10 @@ def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) 
     """And then is what it would be in place; neither shows in the configuration's repr."""
     value = SAMPLES.get(key, "canary")
     (tmp_path / "secret").write_text(f"{value}\n")
-    parts = [part for part in NEEDED[kind].split(", ") if not part.startswith(f"{key}:")]
+    parts = [part for part in MINIMAL[kind].split(", ") if not part.startswith(f"{key}:")]
     rest = ", ".join([f"type: {kind}", *filter(None, parts)])
-    from_file = configured(f"{rest}, {key}_file: secret", tmp_path)
-    assert from_file == configured(f"{rest}, {key}: '{value}'")
+    from_file = config_with(f"{rest}, {key}_file: secret", tmp_path)
+    assert from_file == config_with(f"{rest}, {key}: '{value}'")
     assert value not in repr(from_file)
 
 
@@ -155,7 +155,7 @@ def test_which_secrets_there_are() -> None:
         "gotify": {"token"},
         "pagerduty": {"routing_key"},
     }
-    for kind in KINDS:
+    for kind in DESTINATION_TYPES:
         wanted = everywhere | own.get(kind, set()) if kind != "console" else set()
         assert set(secret_keys(kind)) == wanted, kind
 
@@ -164,7 +164,7 @@ def test_a_password_may_come_from_a_file(tmp_path: Path) -> None:
     """As a header may."""
     (tmp_path / "secret").write_text("canary")
     entry = "type: slack, url: https://x, basic_auth: {username: u, password_file: secret}"
-    assert configured(entry, tmp_path) == configured(
+    assert config_with(entry, tmp_path) == config_with(
         "type: slack, url: https://x, basic_auth: {username: u, password: canary}"
     )
 
@@ -172,8 +172,8 @@ def test_a_password_may_come_from_a_file(tmp_path: Path) -> None:
 def test_two_signing_secrets(tmp_path: Path) -> None:
     """As a list, or one on each line of a file."""
     (tmp_path / "secret").write_text(f"{SIGNING}\n{SIGNING[:-4]}AAA=\n")
-    from_file = configured("type: http, url: https://x, signing_secret_file: secret", tmp_path)
-    listed = configured(
+    from_file = config_with("type: http, url: https://x, signing_secret_file: secret", tmp_path)
+    listed = config_with(
         f"type: http, url: https://x, signing_secret: ['{SIGNING}', '{SIGNING[:-4]}AAA=']"
     )
     assert from_file == listed
@@ -334,7 +334,7 @@ def test_any_other_header_can(name: str) -> None:
 def test_a_chat_has_a_number_or_a_name(chat: str) -> None:
     """With quotes or without, and a topic in it a number of its own."""
     entry = f"type: telegram, token: '1:aaaaaaaaaaaa', chat_id: {chat}, thread_id: 7"
-    to = configured(entry).destinations["to"]
+    to = config_with(entry).destinations["to"]
     assert isinstance(to, TelegramDestination)
     assert (to.chat_id, to.thread_id) == (chat.strip("'"), 7)
 

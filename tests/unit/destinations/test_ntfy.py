@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from relay.core.event import Actor
-from relay.core.notification import notify
+from relay.core.notification import build_notification
 from relay.destinations import ntfy
 from relay.destinations.common.card import Card
 from tests.unit.destinations.common.test_plain_text import LINK, any_card
-from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     CRASH,
-    EVERY_KIND,
     NOTIFICATIONS,
-    OVER,
-    changed,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
     longest_cards,
+    with_fields,
 )
 
 ENCODED = "=?UTF-8?Q?fine=0AHost:_evil?="
@@ -32,8 +32,8 @@ def message(card: Card) -> Any:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (ntfy.render(Card(it), "", "alerts").body for it in EVERY_KIND)
-    assert written(bodies) == approved("ntfy.json")
+    bodies = (ntfy.render(Card(it), "", "alerts").body for it in SAMPLE_NOTIFICATIONS)
+    assert format_golden(bodies) == read_golden("ntfy.json")
 
 
 def test_names_the_topic() -> None:
@@ -43,15 +43,15 @@ def test_names_the_topic() -> None:
 
 def test_a_resolved_one_is_green() -> None:
     """What is over wakes nobody, however bad it was."""
-    sent = message(Card(OVER))
+    sent = message(Card(RESOLVED))
     assert (sent["priority"], sent["tags"]) == (3, ["green_circle"])
     assert sent["title"] == "Resolved: sick is unhealthy"
 
 
 def test_a_title_is_never_decoded() -> None:
     """A name that looks encoded after RFC 2047 brings no line break along."""
-    event = changed(CRASH, actor=Actor("a", ENCODED, None, {}))
-    for card in (Card(notify("r", event)), Card(NOTIFICATIONS[0], ENCODED)):
+    event = with_fields(CRASH, actor=Actor("a", ENCODED, None, {}))
+    for card in (Card(build_notification("r", event)), Card(NOTIFICATIONS[0], ENCODED)):
         title = message(card)["title"]
         assert title.startswith("=\u200b?UTF-8?Q?")
         assert "\n" not in decode_header(title)[0][0]

@@ -8,24 +8,24 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Event, Origin
-from relay.core.notification import Notification, notify
-from relay.core.text import units
+from relay.core.notification import Notification, build_notification
+from relay.core.text import utf16_length
 from relay.destinations import pagerduty
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from tests.unit.destinations.messages import approved, strings, written
+from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
     CRASH,
-    EVERY_KIND,
     NOTIFICATIONS,
     OOM,
-    OVER,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
     UNHEALTHY,
     cards,
-    changed,
-    container,
+    container_event,
+    crash_with_included,
     longest_cards,
-    told,
+    with_fields,
 )
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -44,23 +44,23 @@ def sent(notification: Notification) -> Any:
 
 def payload(event: Event) -> Any:
     """What it says of one event."""
-    return sent(notify("r", event))["payload"]
+    return sent(build_notification("r", event))["payload"]
 
 
 def key(event: Event, route: str = "r") -> str:
     """By what PagerDuty knows the alert."""
-    return str(sent(notify(route, event))["dedup_key"])
+    return str(sent(build_notification(route, event))["dedup_key"])
 
 
-def called(name: str | None, actor_id: str = "a") -> Event:
+def named(name: str | None, actor_id: str = "a") -> Event:
     """A crash of a container with this name."""
-    return changed(CRASH, actor=Actor(actor_id, name, "bb:1", {}))
+    return with_fields(CRASH, actor=Actor(actor_id, name, "bb:1", {}))
 
 
 def test_reads_as_it_was_approved() -> None:
     """All kinds of notifications, and one that is over, are as in the golden file."""
-    bodies = (pagerduty.render(Card(it), "", KEY).body for it in (*EVERY_KIND, OVER))
-    assert written(bodies) == approved("pagerduty.json")
+    bodies = (pagerduty.render(Card(it), "", KEY).body for it in (*SAMPLE_NOTIFICATIONS, RESOLVED))
+    assert format_golden(bodies) == read_golden("pagerduty.json")
 
 
 def test_is_for_the_integration() -> None:
@@ -73,36 +73,36 @@ def test_is_for_the_integration() -> None:
 def test_what_is_over_resolves_its_alert() -> None:
     """By the key of the event that opened it."""
     opened = sent(NOTIFICATIONS[2])
-    resolved = sent(OVER)
+    resolved = sent(RESOLVED)
     assert (opened["event_action"], resolved["event_action"]) == ("trigger", "resolve")
     assert opened["dedup_key"] == resolved["dedup_key"]
 
 
 def test_the_same_trouble_is_one_alert() -> None:
     """A container that crashes again, or runs out of memory on the way, wakes nobody twice."""
-    later = changed(CRASH, id="evt_2", time_ns=CRASH.time_ns + 1, exit_code=1, cause=None)
-    oom = changed(later, action="oom")
+    later = with_fields(CRASH, id="evt_2", time_ns=CRASH.time_ns + 1, exit_code=1, cause=None)
+    oom = with_fields(later, action="oom")
     assert key(CRASH) == key(later) == key(oom)
 
 
 def test_a_container_made_anew_is_the_same() -> None:
     """Compose makes another container of the same name; without a name its id tells."""
-    assert key(called("web", "a")) == key(called("web", "b"))
-    assert key(called(None, "a")) != key(called(None, "b"))
+    assert key(named("web", "a")) == key(named("web", "b"))
+    assert key(named(None, "a")) != key(named(None, "b"))
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        called("db"),
-        changed(called("web"), engine="edge"),
-        changed(called("web"), host="node-2"),
-        changed(called("web"), type="volume"),
+        named("db"),
+        with_fields(named("web"), engine="edge"),
+        with_fields(named("web"), host="node-2"),
+        with_fields(named("web"), type="volume"),
     ],
 )
 def test_anything_else_is_another_alert(other: Event) -> None:
     """Name, engine, host and type tell things apart."""
-    assert key(other) != key(called("web"))
+    assert key(other) != key(named("web"))
 
 
 def test_another_route_is_another_alert() -> None:
@@ -112,8 +112,8 @@ def test_another_route_is_another_alert() -> None:
 
 def test_no_name_makes_the_key_of_another_thing() -> None:
     """Whatever stands between the parts of a key, a name cannot move it."""
-    assert key(changed(called("c"), engine="a", host="b")) != key(
-        changed(called('b","c'), engine="a", host="")
+    assert key(with_fields(named("c"), engine="a", host="b")) != key(
+        with_fields(named('b","c'), engine="a", host="")
     )
 
 
@@ -123,7 +123,7 @@ def test_no_name_makes_the_key_of_another_thing() -> None:
 )
 def test_always_has_a_source(host: str, engine: str, source: str) -> None:
     """PagerDuty refuses an event without."""
-    assert payload(changed(CRASH, host=host, engine=engine))["source"] == source
+    assert payload(with_fields(CRASH, host=host, engine=engine))["source"] == source
 
 
 def test_says_when_it_happened() -> None:
@@ -141,7 +141,7 @@ def test_says_when_it_happened() -> None:
 )
 def test_groups_by_project_or_service(labels: dict[str, str], group: str | None) -> None:
     """What the container is part of, if it is part of something."""
-    assert payload(container("oom", 1, "a", labels)).get("group") == group
+    assert payload(container_event("oom", 1, "a", labels)).get("group") == group
 
 
 @pytest.mark.parametrize(
@@ -155,14 +155,14 @@ def test_says_what_kind_of_trouble_it_is(event: Event, what: str) -> None:
 
 def test_names_the_container_else_its_id() -> None:
     """Where the engine gives neither, nothing is said of one."""
-    assert payload(called("web"))["component"] == "web"
-    assert payload(called(None))["component"] == "a"
-    assert "component" not in payload(called(None, ""))
+    assert payload(named("web"))["component"] == "web"
+    assert payload(named(None))["component"] == "a"
+    assert "component" not in payload(named(None, ""))
 
 
 def test_tells_what_is_not_ordinary() -> None:
     """How it was learned, how many it stands for, and how many were held back."""
-    event = changed(CRASH, origin=Origin.INFERRED)
+    event = with_fields(CRASH, origin=Origin.INFERRED)
     details = sent(Notification("ntf_1", "r", (event,), count=3, suppressed=7))["payload"]
     assert {"origin": "inferred", "count": 3, "held_back": 7}.items() <= details[
         "custom_details"
@@ -188,7 +188,7 @@ def test_the_configuration_words_it() -> None:
 
 def test_an_inspect_field_cannot_pass_for_a_fact() -> None:
     """They have an object of their own."""
-    notification = told(inspect={"route": "mine", "image": None})
+    notification = crash_with_included(inspect={"route": "mine", "image": None})
     details = sent(notification)["payload"]["custom_details"]
     assert (details["route"], details["image"]) == ("crashed", "bb:1")
     assert details["inspect"] == {"route": "mine", "image": "none"}
@@ -197,15 +197,17 @@ def test_an_inspect_field_cannot_pass_for_a_fact() -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_name_is_no_mention_and_no_link(attack: str) -> None:
     """PagerDuty hands the summary and its like on to chats."""
-    said = payload(called(attack))
+    said = payload(named(attack))
     assert not set("<>\n") & set(said["summary"] + said["component"])
 
 
 def test_an_address_is_nowhere_left_whole() -> None:
     """A ratio stands in place of its colon: it can be read, and no chat makes a link of it."""
     address = "http://evil.example"
-    event = changed(CRASH, host=address, actor=Actor("a", address, address, {}), engine="")
-    made = told(logs=(address,), health=address, inspect={"a": address}, missing=address)
+    event = with_fields(CRASH, host=address, actor=Actor("a", address, address, {}), engine="")
+    made = crash_with_included(
+        logs=(address,), health=address, inspect={"a": address}, missing=address
+    )
     said = message(Card(msgspec.structs.replace(made, events=(event,)), address, address))
     shown, details = "http∶//evil.example", said["payload"]["custom_details"]
     for name in ("summary", "source", "component"):
@@ -235,12 +237,12 @@ def test_keeps_every_limit_of_pagerduty(card: Card) -> None:
     shown = said["payload"]
     assert len(body) <= pagerduty.PAYLOAD_MAX / 2
     assert said["event_action"] in ("trigger", "resolve")
-    assert 1 <= units(said["dedup_key"]) <= pagerduty.KEY_MAX
-    assert 1 <= units(shown["summary"]) <= pagerduty.SUMMARY_MAX
+    assert 1 <= utf16_length(said["dedup_key"]) <= pagerduty.KEY_MAX
+    assert 1 <= utf16_length(shown["summary"]) <= pagerduty.SUMMARY_MAX
     assert shown["severity"] in ("critical", "error", "warning", "info")
     assert {"summary", "source", "severity"} <= shown.keys()
     for name in ("source", "component", "group", "class"):
-        assert 1 <= units(shown.get(name, "x")) <= pagerduty.FIELD_MAX
+        assert 1 <= utf16_length(shown.get(name, "x")) <= pagerduty.FIELD_MAX
 
 
 def test_all_at_its_longest_is_still_an_event() -> None:
@@ -248,13 +250,17 @@ def test_all_at_its_longest_is_still_an_event() -> None:
     for card in longest_cards("漢" * 20_000):
         shown = message(card)["payload"]
         details = shown["custom_details"]
-        assert units(shown["summary"]) <= pagerduty.SUMMARY_MAX
-        assert units(shown["group"]) == pagerduty.FIELD_MAX
-        assert units(details.get("text", "")) == (pagerduty.SAID_MAX if card.said else 0)
-        assert units(details["last_log_lines"]) == pagerduty.PRINTED_MAX[LOGS]
-        assert units(details["last_health_check"]) == pagerduty.PRINTED_MAX[HEALTH]
+        assert utf16_length(shown["summary"]) <= pagerduty.SUMMARY_MAX
+        assert utf16_length(shown["group"]) == pagerduty.FIELD_MAX
+        assert utf16_length(details.get("text", "")) == (
+            pagerduty.CUSTOM_TEXT_MAX if card.body else 0
+        )
+        assert utf16_length(details["last_log_lines"]) == pagerduty.OUTPUT_MAX[LOGS]
+        assert utf16_length(details["last_health_check"]) == pagerduty.OUTPUT_MAX[HEALTH]
         assert len(details["inspect"]) == 20
-        sizes = [units(name) + units(value) for name, value in details["inspect"].items()]
+        sizes = [
+            utf16_length(name) + utf16_length(value) for name, value in details["inspect"].items()
+        ]
         assert sum(sizes) <= pagerduty.INSPECT_MAX
         assert len(pagerduty.render(card, "", KEY).body) < pagerduty.PAYLOAD_MAX / 2
-    assert units(shown["summary"]) == pagerduty.SUMMARY_MAX
+    assert utf16_length(shown["summary"]) == pagerduty.SUMMARY_MAX

@@ -4,20 +4,20 @@ import msgspec
 import pytest
 
 from relay.config import RetryConfig
-from relay.config.destinations import KINDS
+from relay.config.destinations import DESTINATION_TYPES
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
-from relay.delivery.retry import Attempt, judge
-from relay.destinations.responses import DIALECTS, plain
+from relay.delivery.retry import Attempt, classify
+from relay.destinations.responses import RESPONSE_PARSERS, status_only
 
-FIRST = Attempt(earlier=0, age_s=0, chance=0.5)
+FIRST = Attempt(earlier_attempts=0, age_s=0, random_fraction=0.5)
 
 
-def judged(kind: str, status: int, body: object = b"", **headers: str) -> Outcome:
+def classify_response(kind: str, status: int, body: object = b"", **headers: str) -> Outcome:
     """What an answer of this type of destination comes to; what is no bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     response = Response(status, content, headers=named)
-    return judge(response, FIRST, RetryConfig(), DIALECTS.get(kind, plain))
+    return classify(response, FIRST, RetryConfig(), RESPONSE_PARSERS.get(kind, status_only))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def judged(kind: str, status: int, body: object = b"", **headers: str) -> Outcom
 )
 def test_what_was_taken(kind: str, status: int, body: object) -> None:
     """As each says that; a plain webhook's body means nothing."""
-    assert judged(kind, status, body) == Delivered()
+    assert classify_response(kind, status, body) == Delivered()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_was_taken(kind: str, status: int, body: object) -> None:
 )
 def test_an_error_in_a_200_is_dead(kind: str, body: object) -> None:
     """The service took the request and refused what is in it."""
-    assert judged(kind, 200, body) == Dead(Reason.REJECTED)
+    assert classify_response(kind, 200, body) == Dead(Reason.REJECTED)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_error_in_a_200_is_dead(kind: str, body: object) -> None:
 )
 def test_a_passing_error_in_a_200_is_tried_again(kind: str, body: object, reason: Reason) -> None:
     """The service says that it could not, not that it will not."""
-    outcome = judged(kind, 200, body)
+    outcome = classify_response(kind, 200, body)
     assert isinstance(outcome, Retry)
     assert outcome.reason is reason
 
@@ -99,17 +99,17 @@ def test_a_passing_error_in_a_200_is_tried_again(kind: str, body: object, reason
 )
 def test_slack_refuses_in_text(status: int, body: bytes, reason: Reason) -> None:
     """Its own statuses say the same."""
-    assert judged("slack", status, body) == Dead(reason)
+    assert classify_response("slack", status, body) == Dead(reason)
 
 
 def test_an_archived_channel_stops_slack() -> None:
     """410 ``channel_is_archived``: no message will be taken until somebody does something."""
-    assert judged("slack", 410, b"channel_is_archived") == Retry(0.0, Reason.GONE)
+    assert classify_response("slack", 410, b"channel_is_archived") == Retry(0.0, Reason.GONE)
 
 
 def test_discord_says_how_long() -> None:
     """The longest of what its headers and its body say, to the millisecond."""
-    outcome = judged(
+    outcome = classify_response(
         "discord",
         429,
         {"message": "You are being rate limited.", "retry_after": 64.57, "global": False},
@@ -117,22 +117,28 @@ def test_discord_says_how_long() -> None:
         x_ratelimit_reset_after="64.57",
     )
     assert outcome == Retry(65.0, Reason.RATE_LIMITED, pause_s=65.0)
-    without = judged("discord", 429, {"retry_after": 7.5})
+    without = classify_response("discord", 429, {"retry_after": 7.5})
     assert without == Retry(7.5, Reason.RATE_LIMITED, pause_s=7.5)
 
 
 def test_discord_is_left_alone_before_it_has_to_refuse() -> None:
     """An answer that was the last of its bucket pauses the destination until that is full again."""
-    last = judged("discord", 200, b"{}", x_ratelimit_remaining="0", x_ratelimit_reset_after="1.5")
+    last = classify_response(
+        "discord", 200, b"{}", x_ratelimit_remaining="0", x_ratelimit_reset_after="1.5"
+    )
     assert last == Delivered(pause_s=1.5)
-    more = judged("discord", 200, b"{}", x_ratelimit_remaining="3", x_ratelimit_reset_after="1.5")
+    more = classify_response(
+        "discord", 200, b"{}", x_ratelimit_remaining="3", x_ratelimit_reset_after="1.5"
+    )
     assert more == Delivered()
 
 
 def test_telegram_says_how_long() -> None:
     """In the body alone."""
     body = {"ok": False, "error_code": 429, "parameters": {"retry_after": 35}}
-    assert judged("telegram", 429, body) == Retry(35.0, Reason.RATE_LIMITED, pause_s=35.0)
+    assert classify_response("telegram", 429, body) == Retry(
+        35.0, Reason.RATE_LIMITED, pause_s=35.0
+    )
 
 
 @pytest.mark.parametrize("after", [None, "soon", [], -1, 10**400])
@@ -142,9 +148,9 @@ def test_a_wait_that_is_none(after: object) -> None:
         body = msgspec.json.encode({"ok": False, "parameters": {"retry_after": after}})
     except msgspec.MsgspecError:
         body = b'{"ok": false, "parameters": {"retry_after": 1e999}}'
-    assert judged("telegram", 429, body) == Retry(1.0, Reason.RATE_LIMITED, pause_s=1.0)
+    assert classify_response("telegram", 429, body) == Retry(1.0, Reason.RATE_LIMITED, pause_s=1.0)
 
 
 def test_every_dialect_is_of_a_type_that_there_is() -> None:
     """A name that is mistyped would be silent."""
-    assert set(DIALECTS) <= set(KINDS)
+    assert set(RESPONSE_PARSERS) <= set(DESTINATION_TYPES)

@@ -4,12 +4,12 @@ import json
 import re
 from typing import Any
 
-from relay.core.text import units
+from relay.core.text import utf16_length
 from relay.destinations import rocketchat
 from relay.destinations.common.card import Card
 from tests.unit.destinations.common.test_markdown_attachment import any_card
-from tests.unit.destinations.messages import approved, written
-from tests.unit.destinations.samples import EVERY_KIND, NOTIFICATIONS, longest_cards
+from tests.unit.destinations.messages import format_golden, read_golden
+from tests.unit.destinations.samples import NOTIFICATIONS, SAMPLE_NOTIFICATIONS, longest_cards
 
 MENTION = re.compile(r"(^|\s|>)[@#]([0-9a-zA-Z-_.]+)", re.MULTILINE)
 """As Rocket.Chat's server finds users and channels: ``MentionsParser``."""
@@ -22,8 +22,8 @@ def message(card: Card) -> Any:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (rocketchat.render(Card(it), "").body for it in EVERY_KIND)
-    assert written(bodies) == approved("rocketchat.json")
+    bodies = (rocketchat.render(Card(it), "").body for it in SAMPLE_NOTIFICATIONS)
+    assert format_golden(bodies) == read_golden("rocketchat.json")
 
 
 def test_no_address_is_fetched() -> None:
@@ -42,20 +42,20 @@ def test_keeps_every_limit_of_rocket_chat(card: Card) -> None:
     """Nothing that the server refuses or that its clients would not format, whatever comes."""
     sent = message(card)
     assert set(sent) == {"text", "parseUrls", "attachments"}
-    assert 1 <= units(sent["text"]) <= rocketchat.TEXT_MAX
+    assert 1 <= utf16_length(sent["text"]) <= rocketchat.TEXT_MAX
     for part in sent["attachments"]:
         assert set(part) <= {"color", "text", "fields"}
-        assert units(part.get("text", "")) <= rocketchat.TEXT_MAX
+        assert utf16_length(part.get("text", "")) <= rocketchat.TEXT_MAX
         for field in part.get("fields", ()):
             assert field["title"]
-            assert 1 <= units(field["value"]) <= rocketchat.TEXT_MAX
+            assert 1 <= utf16_length(field["value"]) <= rocketchat.TEXT_MAX
             assert field["short"] is True
 
 
 def test_all_at_its_longest_is_still_a_message() -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
-    for card in longest_cards("@\u202e" * 2500, printed="\u202e" * 4096):
+    for card in longest_cards("@\u202e" * 2500, output="\u202e" * 4096):
         sent = message(card)
-        assert units(sent["text"]) <= rocketchat.TEXT_MAX
-        assert 4_500 < units(sent["attachments"][1]["text"]) <= rocketchat.TEXT_MAX
-        assert units(sent["attachments"][0].get("text", "")) <= rocketchat.TEXT_MAX
+        assert utf16_length(sent["text"]) <= rocketchat.TEXT_MAX
+        assert 4_500 < utf16_length(sent["attachments"][1]["text"]) <= rocketchat.TEXT_MAX
+        assert utf16_length(sent["attachments"][0].get("text", "")) <= rocketchat.TEXT_MAX

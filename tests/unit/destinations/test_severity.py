@@ -8,10 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from relay.config.destinations import KINDS
-from relay.core.notification import Notification, Severity, notify
-from tests.unit.destinations.samples import CRASH, KILLED, OVER, STARTED
-from tests.unit.destinations.test_every_destination import PROGRAMS, VENDORS, rendering
+from relay.config.destinations import DESTINATION_TYPES
+from relay.core.notification import Notification, Severity, build_notification
+from tests.unit.destinations.samples import CRASH, KILLED, RESOLVED, STARTED
+from tests.unit.destinations.test_every_destination import (
+    PROGRAM_FORMATS,
+    SERVICES,
+    cached_renderer,
+)
 
 EVENTS = {Severity.CRITICAL: CRASH, Severity.WARNING: KILLED, Severity.INFO: STARTED}
 """One that matters as much by its nature."""
@@ -20,8 +24,8 @@ EMOJI = ("🔴", "🟠", "🔵", "🟢")
 NAMES = ("critical", "warning", "info", None)
 """Whether it is over stands elsewhere."""
 
-Where = Callable[[Any], object]
-LOOKS: dict[str, tuple[Where, tuple[object, ...]]] = {
+Extract = Callable[[Any], object]
+EXPECTED: dict[str, tuple[Extract, tuple[object, ...]]] = {
     "slack": (lambda it: f"{it['text'][0]} {it['attachments'][0]['color']}", CHATS),
     "discord": (
         lambda it: f"{it['embeds'][0]['title'][0]} #{it['embeds'][0]['color']:06x}",
@@ -59,45 +63,49 @@ LOOKS: dict[str, tuple[Where, tuple[object, ...]]] = {
     ),
 }
 """Where it is shown, and how: critical, warning, information, over."""
-every_look = pytest.mark.parametrize("kind", LOOKS)
+every_kind = pytest.mark.parametrize("kind", EXPECTED)
 
 
-def look(kind: str, notification: Notification) -> object:
+def shown_severity(kind: str, notification: Notification) -> object:
     """How it is shown."""
-    where, _ = LOOKS[kind]
-    body = rendering(kind, colour=True)(notification).body
+    where, _ = EXPECTED[kind]
+    body = cached_renderer(kind, colour=True)(notification).body
     return where(body.decode() if kind == "console" else json.loads(body))
 
 
-def wanted(kind: str, level: Severity | None) -> object:
+def expected_severity(kind: str, level: Severity | None) -> object:
     """What the table says, without a level of what is over."""
-    return dict(zip((*EVENTS, None), LOOKS[kind][1], strict=True))[level]
+    return dict(zip((*EVENTS, None), EXPECTED[kind][1], strict=True))[level]
 
 
 def test_no_format_is_left_out() -> None:
     """All of them show it in some way."""
-    assert set(LOOKS) == {*VENDORS, *PROGRAMS}
-    assert set(VENDORS) < set(KINDS)
+    assert set(EXPECTED) == {*SERVICES, *PROGRAM_FORMATS}
+    assert set(SERVICES) < set(DESTINATION_TYPES)
 
 
-@every_look
+@every_kind
 @pytest.mark.parametrize("level", EVENTS)
 def test_looks_as_severe_as_it_is(kind: str, level: Severity) -> None:
     """By the nature of its event."""
-    assert look(kind, notify("r", EVENTS[level])) == wanted(kind, level)
+    assert shown_severity(kind, build_notification("r", EVENTS[level])) == expected_severity(
+        kind, level
+    )
 
 
-@every_look
+@every_kind
 @pytest.mark.parametrize("level", EVENTS)
 def test_looks_as_severe_as_its_route_says(kind: str, level: Severity) -> None:
     """Whatever the event is by its nature."""
     for event in EVENTS.values():
-        assert look(kind, notify("r", event, severity=level)) == wanted(kind, level)
+        assert shown_severity(
+            kind, build_notification("r", event, severity=level)
+        ) == expected_severity(kind, level)
 
 
-@every_look
+@every_kind
 @pytest.mark.parametrize("level", [None, *Severity])
 def test_looks_over_when_it_is(kind: str, level: Severity | None) -> None:
     """However bad it was; programs are told so elsewhere, and still how bad."""
-    over = wanted(kind, None) or level or Severity.CRITICAL
-    assert look(kind, msgspec.structs.replace(OVER, severity=level)) == over
+    over = expected_severity(kind, None) or level or Severity.CRITICAL
+    assert shown_severity(kind, msgspec.structs.replace(RESOLVED, severity=level)) == over

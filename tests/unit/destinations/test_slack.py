@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Event
-from relay.core.notification import Notification, notify
-from relay.core.text import units
+from relay.core.notification import Notification, build_notification
+from relay.core.text import utf16_length
 from relay.destinations import slack
 from relay.destinations.common.card import LOGS, Card
-from tests.unit.destinations.messages import approved, strings, written
+from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
+    CONTAINER_GONE,
     CRASH,
-    EVERY_KIND,
     FACTS,
-    GONE,
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
-    OVER,
-    changed,
-    longest,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
+    crash_with_included,
+    longest_notification,
     notifications,
-    told,
+    with_fields,
 )
 
 DATE = re.compile(r"Time\n<!date\^\d+\^\{date_num\} \{time_secs\}\|[0-9T:-]+Z>")
@@ -46,7 +46,7 @@ def header(notification: Notification) -> str:
 
 def fields(event: Event) -> dict[str, str]:
     """The facts beside the bar, by name."""
-    section = message(notify("r", event))["attachments"][0]["blocks"][0]
+    section = message(build_notification("r", event))["attachments"][0]["blocks"][0]
     return dict(field["text"].split("\n", 1) for field in section["fields"])
 
 
@@ -58,20 +58,20 @@ def context(notification: Notification) -> list[str]:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (slack.render(Card(it), "").body for it in EVERY_KIND)
-    assert written(bodies) == approved("slack.json")
+    bodies = (slack.render(Card(it), "").body for it in SAMPLE_NOTIFICATIONS)
+    assert format_golden(bodies) == read_golden("slack.json")
 
 
 def test_a_resolved_one_is_green() -> None:
     """What is over looks like it, however bad it was."""
-    assert header(OVER) == "🟢 Resolved: sick is unhealthy"
-    assert message(OVER)["attachments"][0]["color"] == "#2eb886"
+    assert header(RESOLVED) == "🟢 Resolved: sick is unhealthy"
+    assert message(RESOLVED)["attachments"][0]["color"] == "#2eb886"
 
 
 def test_a_push_notification_names_the_host() -> None:
     """Whoever sees only that learns where to look; without a host nothing is said of one."""
     assert message(NOTIFICATIONS[1])["text"] == "🔴 oomed ran out of memory (OOM) · node-1"
-    nowhere = message(notify("r", changed(OOM, host="")))
+    nowhere = message(build_notification("r", with_fields(OOM, host="")))
     assert nowhere["text"] == "🔴 oomed ran out of memory (OOM)"
 
 
@@ -87,13 +87,13 @@ def test_says_where_and_how_it_ended() -> None:
 def test_tells_the_route_and_the_event() -> None:
     """The small print leads back to the configuration and to the event."""
     assert context(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
-    assert context(GONE)[-1] == "not included: the container is gone"
+    assert context(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_cannot_pass_for_another_field(attack: str) -> None:
     """A line break in a label starts no new line."""
-    event = changed(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
+    event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
     assert "\n" not in fields(event)["Image"]
 
 
@@ -119,7 +119,7 @@ def text_objects(value: Any) -> Iterator[dict[str, Any]]:
             yield from text_objects(item)
 
 
-def printed(notification: Notification) -> list[str]:
+def output(notification: Notification) -> list[str]:
     """What stands in a fixed width."""
     blocks = message(notification)["attachments"][0]["blocks"]
     return [
@@ -133,7 +133,7 @@ def printed(notification: Notification) -> list[str]:
 
 def test_shows_what_the_container_printed_as_it_is() -> None:
     """Rich text takes everything as it is, so nothing in it is escaped, and line breaks stay."""
-    assert printed(told(logs=("<!channel> & co", "", "`x`"), health="a\nb")) == [
+    assert output(crash_with_included(logs=("<!channel> & co", "", "`x`"), health="a\nb")) == [
         "<!channel> & co\n\n`x`",
         "a\nb",
     ]
@@ -142,13 +142,13 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 @pytest.mark.parametrize("nothing", [(), ("",), ("", " ")])
 def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
     """Slack refuses a text without any."""
-    assert printed(told(logs=nothing, health="")) == []
+    assert output(crash_with_included(logs=nothing, health="")) == []
 
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
     """They are the ones that tell why it ended."""
-    (shown,) = printed(told(logs=("x" * 4000, "panic")))
-    assert shown == "…" + "x" * (slack.PRINTED_MAX[LOGS] - 7) + "\npanic"
+    (shown,) = output(crash_with_included(logs=("x" * 4000, "panic")))
+    assert shown == "…" + "x" * (slack.OUTPUT_MAX[LOGS] - 7) + "\npanic"
 
 
 def test_many_inspect_fields_share_the_room() -> None:
@@ -172,7 +172,7 @@ def test_nothing_hostile_becomes_markup(notification: Notification) -> None:
 @given(notifications)
 def test_rich_text_holds_text_only(notification: Notification) -> None:
     """No mention, link or emoji is ever made of what a container printed."""
-    for text in printed(notification):
+    for text in output(notification):
         assert text.replace("\n", "").isprintable()
     for block in message(notification)["attachments"][0]["blocks"]:
         if block["type"] == "rich_text":
@@ -192,19 +192,23 @@ def test_keeps_every_limit_of_slack(notification: Notification) -> None:
     sent = message(notification)
     (attachment,) = sent["attachments"]
     *blocks, line = attachment["blocks"]
-    assert 1 <= units(sent["text"]) <= slack.TEXT_MAX
+    assert 1 <= utf16_length(sent["text"]) <= slack.TEXT_MAX
     assert len(sent["blocks"]) + len(attachment["blocks"]) <= slack.BLOCKS_MAX
-    assert 1 <= units(sent["blocks"][0]["text"]["text"]) <= slack.HEADER_MAX
+    assert 1 <= utf16_length(sent["blocks"][0]["text"]["text"]) <= slack.HEADER_MAX
     for section in (block for block in blocks if block["type"] == "section"):
         assert 1 <= len(section["fields"]) <= slack.FIELDS_MAX
-        assert all(1 <= units(field["text"]) <= slack.FIELD_MAX for field in section["fields"])
-    assert all(1 <= units(text) <= slack.PRINTED_MAX[LOGS] for text in printed(notification))
+        assert all(
+            1 <= utf16_length(field["text"]) <= slack.FIELD_MAX for field in section["fields"]
+        )
+    assert all(1 <= utf16_length(text) <= slack.OUTPUT_MAX[LOGS] for text in output(notification))
     assert 1 <= len(line["elements"]) <= slack.ELEMENTS_MAX
-    assert all(1 <= units(element["text"]) <= slack.ELEMENT_MAX for element in line["elements"])
-    assert sum(map(units, strings(sent))) < 12_000
+    assert all(
+        1 <= utf16_length(element["text"]) <= slack.ELEMENT_MAX for element in line["elements"]
+    )
+    assert sum(map(utf16_length, strings(sent))) < 12_000
 
 
 def test_all_at_its_longest_is_still_a_message() -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
-    sent = message(longest("&" * 5000, printed="\u202e" * 4096))
-    assert 10_000 < sum(map(units, strings(sent))) < 12_000
+    sent = message(longest_notification("&" * 5000, output="\u202e" * 4096))
+    assert 10_000 < sum(map(utf16_length, strings(sent))) < 12_000

@@ -9,26 +9,26 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Event
-from relay.core.notification import Notification, notify
-from relay.core.text import BLANK, units
+from relay.core.notification import Notification, build_notification
+from relay.core.text import BLANK, utf16_length
 from relay.destinations import teams
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
+    CONTAINER_GONE,
     CRASH,
-    EVERY_KIND,
+    CUSTOM_CARD,
     FACTS,
-    GONE,
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
-    OVER,
-    WORDED,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
     cards,
-    changed,
+    crash_with_included,
     longest_cards,
-    told,
+    with_fields,
 )
 
 FUNCTIONS = (
@@ -81,7 +81,9 @@ def headline(notification: Notification) -> tuple[str, str]:
 
 def facts(event: Event) -> dict[str, str]:
     """What is said below the headline, by name."""
-    pairs = [runs for runs in blocks(content(Card(notify("r", event)))) if len(runs) == 2]
+    pairs = [
+        runs for runs in blocks(content(Card(build_notification("r", event)))) if len(runs) == 2
+    ]
     return {name["text"].removesuffix(": "): value["text"] for name, value in pairs}
 
 
@@ -90,7 +92,7 @@ def notes(notification: Notification) -> list[str]:
     return texts(Card(notification))[-1].split(" · ")
 
 
-def printed(notification: Notification) -> dict[str, str]:
+def output(notification: Notification) -> dict[str, str]:
     """What stands in a fixed width, by its title."""
     body = content(Card(notification))["body"]
     grounds = [element for element in body if element["type"] == "Container"]
@@ -101,8 +103,10 @@ def printed(notification: Notification) -> dict[str, str]:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
-    bodies = (teams.render(card, "").body for card in (*map(Card, EVERY_KIND), WORDED))
-    assert written(bodies) == approved("teams.json")
+    bodies = (
+        teams.render(card, "").body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
+    )
+    assert format_golden(bodies) == read_golden("teams.json")
 
 
 def test_is_what_a_workflow_takes() -> None:
@@ -114,7 +118,7 @@ def test_is_what_a_workflow_takes() -> None:
 
 def test_a_resolved_one_is_green() -> None:
     """What is over looks like it, however bad it was."""
-    assert headline(OVER) == ("🟢 Resolved: sick is unhealthy", "Good")
+    assert headline(RESOLVED) == ("🟢 Resolved: sick is unhealthy", "Good")
 
 
 def test_says_where_and_how_it_ended() -> None:
@@ -126,7 +130,7 @@ def test_says_where_and_how_it_ended() -> None:
 def test_tells_the_route_and_the_event() -> None:
     """The small print leads back to the configuration and to the event."""
     assert notes(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
-    assert notes(GONE)[-1] == "not included: the container is gone"
+    assert notes(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 
 def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
@@ -140,14 +144,16 @@ def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_has_no_blank_text(nothing: str) -> None:
     """A value that shows nothing says so; a text or a log that does is left out; facts stay."""
-    card = Card(told(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing)
+    card = Card(
+        crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing
+    )
     *_, cause, error, _ = texts(card)
     assert (cause, error) == ("Cause: crashed", f"State.Error: {BLANK}")
 
 
 def test_shows_what_the_container_printed_as_it_is() -> None:
     """A run takes everything as it is, so nothing in it is escaped, and line breaks stay."""
-    assert printed(told(logs=("<at>you</at> & *co*", "", "`x`"), health="a\nb")) == {
+    assert output(crash_with_included(logs=("<at>you</at> & *co*", "", "`x`"), health="a\nb")) == {
         LOGS: "<at>you</at> & *co*\n\n`x`",
         HEALTH: "a\nb",
     }
@@ -155,8 +161,8 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
     """They are the ones that tell why it ended."""
-    shown = printed(told(logs=("x" * 4000, "panic")))[LOGS]
-    assert shown == "…" + "x" * (teams.PRINTED_MAX[LOGS] - 7) + "\npanic"
+    shown = output(crash_with_included(logs=("x" * 4000, "panic")))[LOGS]
+    assert shown == "…" + "x" * (teams.OUTPUT_MAX[LOGS] - 7) + "\npanic"
 
 
 def test_many_inspect_fields_share_the_room() -> None:
@@ -169,21 +175,21 @@ def test_many_inspect_fields_share_the_room() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_text_is_a_function(function: str) -> None:
     """What would be put in its place stays what it is, but for a space."""
-    event = changed(CRASH, actor=Actor("a", function, function, {}))
-    card = Card(notify("r", event), function, None)
+    event = with_fields(CRASH, actor=Actor("a", function, function, {}))
+    card = Card(build_notification("r", event), function, None)
     assert not any(map(FUNCTION.search, texts(card)))
     assert function in [text.replace("{ {", "{{").removeprefix("Image: ") for text in texts(card)]
 
 
 def test_other_braces_stay_as_they_are() -> None:
     """A template in a log is no function."""
-    assert printed(told(logs=("{{json .}} {{DATE}}",)))[LOGS] == "{{json .}} {{DATE}}"
+    assert output(crash_with_included(logs=("{{json .}} {{DATE}}",)))[LOGS] == "{{json .}} {{DATE}}"
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_cannot_pass_for_another_fact(attack: str) -> None:
     """A line break in a label starts no new line."""
-    event = changed(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
+    event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
     assert "\n" not in facts(event)["Image"]
 
 
@@ -217,13 +223,13 @@ def test_nobody_is_ever_notified(card: Card) -> None:
 @any_card
 def test_keeps_the_limit_of_teams(card: Card) -> None:
     """However it counts bytes."""
-    keeps_limit(teams.render(card, "").body)
+    assert_limit(teams.render(card, "").body)
 
 
-def keeps_limit(body: bytes) -> None:
+def assert_limit(body: bytes) -> None:
     """As it is sent, and in UTF-16 without what JSON escapes."""
     assert len(body) <= teams.MESSAGE_MAX
-    assert 2 * units(ESCAPED.sub(r"\1", body.decode())) <= teams.MESSAGE_MAX
+    assert 2 * utf16_length(ESCAPED.sub(r"\1", body.decode())) <= teams.MESSAGE_MAX
 
 
 @pytest.mark.parametrize("dear", ["x", '"', "語", "🔥", "\u202e", "a\n", "{{DATE("])
@@ -231,5 +237,5 @@ def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
     for card in longest_cards(dear * 5000):
         body = teams.render(card, "").body
-        keeps_limit(body)
+        assert_limit(body)
         assert len(body) > 9_000

@@ -8,25 +8,25 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Event, Origin
-from relay.core.notification import notify
-from relay.core.text import units
+from relay.core.notification import build_notification
+from relay.core.text import utf16_length
 from relay.destinations import telegram
 from relay.destinations.common.card import LOGS, Card
-from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
+    CONTAINER_GONE,
     CRASH,
-    EVERY_KIND,
     FACTS,
-    GONE,
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
-    OVER,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
     cards,
-    changed,
+    crash_with_included,
     longest_cards,
-    told,
+    with_fields,
 )
 
 URL = "https://api.telegram.example/bot1:x/sendMessage"
@@ -80,15 +80,15 @@ def parts(card: Card) -> list[tuple[str | None, str]]:
 
 def facts(event: Event) -> dict[str, str]:
     """The facts by name."""
-    shown = [piece for piece in parts(Card(notify("r", event))) if piece[0]]
+    shown = [piece for piece in parts(Card(build_notification("r", event))) if piece[0]]
     pairs = pairwise(shown)
     return {name: value for (kind, name), (_, value) in pairs if kind == "bold"}
 
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (telegram.render(Card(it), "", "@ops", None).body for it in EVERY_KIND)
-    assert written(bodies) == approved("telegram.json")
+    bodies = (telegram.render(Card(it), "", "@ops", None).body for it in SAMPLE_NOTIFICATIONS)
+    assert format_golden(bodies) == read_golden("telegram.json")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_goes_to_the_topic_that_is_given() -> None:
 
 def test_a_resolved_one_is_green() -> None:
     """What is over looks like it, however bad it was."""
-    assert parts(Card(OVER))[:2] == [(None, "🟢 "), ("code", "Resolved: sick is unhealthy")]
+    assert parts(Card(RESOLVED))[:2] == [(None, "🟢 "), ("code", "Resolved: sick is unhealthy")]
 
 
 def test_says_where_and_how_it_ended() -> None:
@@ -131,7 +131,7 @@ def test_says_what_the_configuration_says() -> None:
 
 def test_shows_what_the_container_printed_as_it_is() -> None:
     """Nothing in it is escaped, and line breaks stay."""
-    card = Card(told(logs=("<b> & @all", "", "`x`"), health="a\nb"))
+    card = Card(crash_with_included(logs=("<b> & @all", "", "`x`"), health="a\nb"))
     blocks = [text for kind, text in parts(card) if kind == "pre"]
     assert blocks == ["<b> & @all\n\n`x`", "a\nb"]
 
@@ -139,14 +139,16 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 def test_keeps_the_last_lines_of_a_long_log() -> None:
     """They are the ones that tell why it ended."""
     (shown,) = (
-        text for kind, text in parts(Card(told(logs=("x" * 4000, "panic")))) if kind == "pre"
+        text
+        for kind, text in parts(Card(crash_with_included(logs=("x" * 4000, "panic"))))
+        if kind == "pre"
     )
-    assert shown == "…" + "x" * (telegram.PRINTED_MAX[LOGS] - 7) + "\npanic"
+    assert shown == "…" + "x" * (telegram.OUTPUT_MAX[LOGS] - 7) + "\npanic"
 
 
 def test_many_inspect_fields_share_the_room() -> None:
     """The most that a route may ask for, all of them long, are all there, each cut."""
-    card = Card(told(inspect={f"{n:02}": "v" * 1024 for n in range(20)}))
+    card = Card(crash_with_included(inspect={f"{n:02}": "v" * 1024 for n in range(20)}))
     shown = [text for kind, text in parts(card) if kind == "code" and ": v" in text]
     assert [text[:2] for text in shown] == [f"{n:02}" for n in range(20)]
     assert all(text.endswith("v…") for text in shown)
@@ -157,20 +159,20 @@ def test_many_inspect_fields_share_the_room() -> None:
 
 def test_says_when_it_is_not_live_and_what_is_missing() -> None:
     """Whoever reads a late event, or one of a container that is gone, is told so."""
-    late = Card(notify("r", changed(CRASH, origin=Origin.REPLAYED)))
+    late = Card(build_notification("r", with_fields(CRASH, origin=Origin.REPLAYED)))
     assert parts(late)[-1] == ("code", "replayed from the engine's history")
-    assert parts(Card(GONE))[-1] == ("code", "not included: the container is gone")
+    assert parts(Card(CONTAINER_GONE))[-1] == ("code", "not included: the container is gone")
 
 
 def test_a_value_that_shows_nothing_is_shown_as_that() -> None:
     """Telegram makes no entity of blanks."""
-    assert facts(changed(CRASH, host=" ", engine=""))["Host"] == "(blank)"
+    assert facts(with_fields(CRASH, host=" ", engine=""))["Host"] == "(blank)"
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, *FOUND])
 def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
     """A line break in a label starts no new line."""
-    event = changed(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
+    event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
     assert "\n" not in facts(event)["Image"]
     assert set(facts(event)) == {"Host", "Image", "Exit code", "Cause", "Time"}
 
@@ -196,7 +198,7 @@ def test_keeps_every_limit_of_telegram(card: Card) -> None:
     sent = message(card)
     assert set(sent) == {"chat_id", "text", "entities", "link_preview_options"}
     assert sent["link_preview_options"] == {"is_disabled": True}
-    assert 1 <= units(sent["text"]) <= telegram.TEXT_MAX
+    assert 1 <= utf16_length(sent["text"]) <= telegram.TEXT_MAX
     assert 1 <= len(sent["entities"]) <= telegram.ENTITIES_MAX
 
 
@@ -204,5 +206,5 @@ def test_keeps_every_limit_of_telegram(card: Card) -> None:
 def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
     """Every value there is at once, each longer than it may be."""
     for card in longest_cards(dear * 5000):
-        assert 3_300 < units(message(card)["text"]) <= telegram.TEXT_MAX
+        assert 3_300 < utf16_length(message(card)["text"]) <= telegram.TEXT_MAX
         assert len(message(card)["entities"]) <= telegram.ENTITIES_MAX

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from relay.config import parse
-from relay.dryrun.compare import judge
+from relay.dryrun.compare import run_suite
 from relay.dryrun.recording import Recording
-from relay.dryrun.simulator import Rehearsal
+from relay.dryrun.simulator import Simulator
 from relay.dryrun.suite_parser import load_suite
-from tests.streams import ENGINES, lines
+from tests.streams import ENGINES, read_records
 from tests.unit.config.test_schema import errors
 from tests.unit.docs.pages import DOCS, blocks
 
@@ -82,7 +82,7 @@ def test_it_does_what_it_says(
     for text in recipe.tests:
         file = tmp_path / "tests.yaml"
         file.write_text(text)
-        for judgement in judge(load_suite(file, config, None, ENVIRONMENT)):
+        for judgement in run_suite(load_suite(file, config, None, ENVIRONMENT)):
             assert not judgement.differences, judgement.case.name
 
 
@@ -116,7 +116,7 @@ def test_a_recording(
 ) -> None:
     """What a real engine said comes to what the recipe promises, and to nothing else."""
     config = parse(RECIPES[title].at(tmp_path), file=title, environ=ENVIRONMENT, folder=tmp_path)
-    rehearsal = Rehearsal(config)
-    outcomes = rehearsal.outcomes(Recording(rehearsal, lines(engine)))
-    sent = [each.notification for outcome in outcomes for each in outcome.sent]
+    rehearsal = Simulator(config)
+    outcomes = rehearsal.run(Recording(rehearsal, read_records(engine)))
+    sent = [each.notification for outcome in outcomes for each in outcome.planned]
     assert [(each.route, each.events[0].actor.name) for each in sent] == expected

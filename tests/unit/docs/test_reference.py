@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from relay.config import parse
-from relay.config.schema import schema
+from relay.config.schema import build_schema
 from relay.core.errors import ConfigError
 from tools.reference import COMMAND, FILE, reference
 
-SCHEMA, TEXT = schema(), reference()
+SCHEMA, TEXT = build_schema(), reference()
 SECTIONS = {name: node for name, node in SCHEMA["$defs"].items() if "properties" in node}
 KEYS = [
     (name, key)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.delivery.circuit_breaker import Turn
+from relay.delivery.circuit_breaker import HealthChange
 from tests.unit.docs.pages import DOCS, ROOT, code, prose
 from tools.reference import reference
 
@@ -38,7 +38,7 @@ NAMES = {
     *("ops", "relay destination enable ops", "to /events", "to /containers/json"),
 }
 """What the page chose for its examples."""
-TURNS = {turn.value.replace("_", ".", 1) for turn in Turn}
+TURNS = {turn.value.replace("_", ".", 1) for turn in HealthChange}
 
 
 def texts() -> Iterator[str]:

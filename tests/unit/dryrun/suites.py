@@ -21,7 +21,7 @@ routes:
 """
 
 
-def written(folder: Path, tests: str, config: str = CONFIG) -> Path:
+def write_suite(folder: Path, tests: str, config: str = CONFIG) -> Path:
     """A file of tests beside its configuration."""
     (folder / "config.yaml").write_text(config)
     file = folder / "tests.yaml"
@@ -29,6 +29,6 @@ def written(folder: Path, tests: str, config: str = CONFIG) -> Path:
     return file
 
 
-def suite(folder: Path, tests: str) -> Suite:
+def parse_suite(folder: Path, tests: str) -> Suite:
     """The tests, read."""
-    return load_suite(written(folder, tests), None, None, {})
+    return load_suite(write_suite(folder, tests), None, None, {})

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from relay.dryrun.compare import judge
+from relay.dryrun.compare import run_suite
 from relay.dryrun.suite_parser import load_suite
 from tests.streams import ENGINES
-from tests.unit.dryrun.suites import CONFIG, suite, written
+from tests.unit.dryrun.suites import CONFIG, parse_suite, write_suite
 
 STREAMS = Path(__file__).parents[2] / "streams"
 
 
 def differences(folder: Path, case: str) -> list[str]:
     """Of one case."""
-    (judgement,) = judge(suite(folder, f"tests:\n  - name: it\n{case}"))
+    (judgement,) = run_suite(parse_suite(folder, f"tests:\n  - name: it\n{case}"))
     return list(judgement.differences)
 
 
@@ -38,8 +38,8 @@ def test_a_body_is_one_document_of_a_batch(tmp_path: Path) -> None:
     expect: [{route: out-of-memory, body: {audit: {route: out-of-memory}}}]
 """
     config = CONFIG.replace('http://audit/hook"', 'http://audit/hook", batch: {}')
-    file = written(tmp_path, f"tests:\n  - name: it\n{case}", config)
-    (judgement,) = judge(load_suite(file, None, None, {}))
+    file = write_suite(tmp_path, f"tests:\n  - name: it\n{case}", config)
+    (judgement,) = run_suite(load_suite(file, None, None, {}))
     assert judgement.differences == ()
 
 

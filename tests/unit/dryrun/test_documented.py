@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core.errors import ConfigError
-from relay.dryrun.compare import judge
+from relay.dryrun.compare import run_suite
 from relay.dryrun.suite_parser import load_suite
 from tests import streams
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example of a configuration, and a recording."""
     folder = tmp_path_factory.mktemp("documented")
     shutil.copy(ROOT / "config.example.yaml", folder / "config.yaml")
-    (folder / "last-night.jsonl").write_bytes(b"\n".join(streams.lines("docker26")))
+    (folder / "last-night.jsonl").write_bytes(b"\n".join(streams.read_records("docker26")))
     return folder
 
 
@@ -34,7 +34,7 @@ def test_they_hold(folder: Path) -> None:
     """Of the example of a configuration."""
     file = folder / "tests.yaml"
     file.write_text(DOCUMENTED)
-    assert [it.differences for it in judge(load_suite(file, None, None, {}))] == [()] * 3
+    assert [it.differences for it in run_suite(load_suite(file, None, None, {}))] == [()] * 3
 
 
 @given(st.data())
@@ -51,4 +51,4 @@ def test_no_change_to_them_makes_anything_but_a_typed_error(
     file = folder / "changed.yaml"
     file.write_text(text)
     with contextlib.suppress(ConfigError):
-        list(judge(load_suite(file, None, None, {})))
+        list(run_suite(load_suite(file, None, None, {})))

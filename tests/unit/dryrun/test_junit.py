@@ -3,9 +3,9 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from relay.dryrun.compare import judge
-from relay.dryrun.junit import Ran, report
-from tests.unit.dryrun.suites import suite
+from relay.dryrun.compare import run_suite
+from relay.dryrun.junit import SuiteResult, build_report
+from tests.unit.dryrun.suites import parse_suite
 
 TESTS = """tests:
   - {name: "a <good> one", events: [{action: oom, name: db}], expect: [out-of-memory]}
@@ -15,7 +15,7 @@ TESTS = """tests:
 
 def test_a_report(tmp_path: Path) -> None:
     """How many there are and failed, where each stands, and what differs."""
-    xml = report([Ran("t.yaml", list(judge(suite(tmp_path, TESTS))), 0.25)])
+    xml = build_report([SuiteResult("t.yaml", list(run_suite(parse_suite(tmp_path, TESTS))), 0.25)])
     (found,) = ElementTree.fromstring(xml)
     assert found.attrib == {
         "name": "t.yaml",
@@ -33,4 +33,6 @@ def test_a_report(tmp_path: Path) -> None:
 
 def test_no_control_character_breaks_it(tmp_path: Path) -> None:
     """XML 1.0 has no place for them."""
-    assert b"\x1b" not in report([Ran("t\x1b", list(judge(suite(tmp_path, TESTS))), 0.0)])
+    assert b"\x1b" not in build_report(
+        [SuiteResult("t\x1b", list(run_suite(parse_suite(tmp_path, TESTS))), 0.0)]
+    )

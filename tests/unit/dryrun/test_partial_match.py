@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.dryrun.partial_match import missing
+from relay.dryrun.partial_match import find_missing
 
 BODY = b"""{"text": "web-1 \\u2192 crashed\\n(3)", "count": 2, "share": 1.5,
  "on": true, "none": null, "blocks": [{"type": "header"}, {"type": "section", "fields": ["a", "b"]},
@@ -25,7 +25,7 @@ BODY = b"""{"text": "web-1 \\u2192 crashed\\n(3)", "count": 2, "share": 1.5,
 )
 def test_parts_of_json(wanted: object) -> None:
     """Keys and items that are given have to be there, in order; others may be."""
-    assert missing(wanted, BODY) == []
+    assert find_missing(wanted, BODY) == []
 
 
 @pytest.mark.parametrize(
@@ -52,21 +52,23 @@ def test_parts_of_json(wanted: object) -> None:
 )
 def test_what_is_missing_is_named(wanted: object, lack: str) -> None:
     """With its path, what was wanted and what is there."""
-    (found,) = missing(wanted, BODY)
+    (found,) = find_missing(wanted, BODY)
     assert found.startswith(lack)
 
 
 def test_parts_of_a_text() -> None:
     """Of what is no JSON, a piece."""
-    assert missing("web-1", b"web-1 crashed") == []
-    assert missing("web-2", b"web-1 crashed") == [": wanted 'web-2' in it, found 'web-1 crashed'"]
-    assert missing({"a": 1}, b"web-1 \x1b\xff") == [
+    assert find_missing("web-1", b"web-1 crashed") == []
+    assert find_missing("web-2", b"web-1 crashed") == [
+        ": wanted 'web-2' in it, found 'web-1 crashed'"
+    ]
+    assert find_missing({"a": 1}, b"web-1 \x1b\xff") == [
         ": wanted JSON, found 'web-1 \\x1b\N{REPLACEMENT CHARACTER}'"
     ]
 
 
 def test_what_is_found_is_cut_and_printable() -> None:
     """A body can be long, and holds what others wrote."""
-    (lack,) = missing({"a": 1}, b'{"a": ["\xe2\x80\xae' + b"x" * 1000 + b'"]}')
+    (lack,) = find_missing({"a": 1}, b'{"a": ["\xe2\x80\xae' + b"x" * 1000 + b'"]}')
     assert len(lack) < 300
     assert lack.isprintable()

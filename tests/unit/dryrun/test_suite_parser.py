@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from relay.core.errors import ConfigError
-from relay.dryrun.event_builder import BEGIN_NS
-from relay.dryrun.simulator import Spoken
+from relay.dryrun.event_builder import START_NS
+from relay.dryrun.simulator import InputEvent
 from relay.dryrun.suite_parser import load_suite
-from tests.streams import lines
-from tests.unit.dryrun.suites import CONFIG, suite, written
+from tests.streams import read_records
+from tests.unit.dryrun.suites import CONFIG, parse_suite, write_suite
 
 CASE = "{name: it, events: [{action: oom}], expect: []}"
 
@@ -18,14 +18,16 @@ CASE = "{name: it, events: [{action: oom}], expect: []}"
 def problems(folder: Path, tests: str) -> list[str]:
     """Every problem, without the folder."""
     with pytest.raises(ConfigError) as caught:
-        suite(folder, tests)
+        parse_suite(folder, tests)
     return [str(each).replace(f"{folder}/", "") for each in caught.value.problems]
 
 
-def spoken(folder: Path, *events: str) -> list[Spoken]:
+def spoken(folder: Path, *events: str) -> list[InputEvent]:
     """What becomes of the events of one case."""
     listed = "".join(f"\n      - {event}" for event in events)
-    (case,) = suite(folder, f"tests:\n  - name: it\n    expect: []\n    events:{listed}\n").cases
+    (case,) = parse_suite(
+        folder, f"tests:\n  - name: it\n    expect: []\n    events:{listed}\n"
+    ).cases
     return list(case.events)
 
 
@@ -54,7 +56,7 @@ def test_the_short_form(tmp_path: Path) -> None:
             },
         },
         "scope": "local",
-        "timeNano": BEGIN_NS,
+        "timeNano": START_NS,
     }
 
 
@@ -63,7 +65,7 @@ def test_events_follow_each_other(tmp_path: Path) -> None:
     found = records(
         tmp_path, "{action: oom}", "{action: oom}", "{action: oom, at: 5m}", "{action: oom}"
     )
-    assert [(int(str(each["timeNano"])) - BEGIN_NS) / 1e9 for each in found] == [0, 1, 300, 301]
+    assert [(int(str(each["timeNano"])) - START_NS) / 1e9 for each in found] == [0, 1, 300, 301]
 
 
 def test_one_name_is_one_container(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_one_name_is_one_container(tmp_path: Path) -> None:
 
 def test_an_engines_own_event(tmp_path: Path) -> None:
     """As it stands in a recording: in braces, in quotes, or in YAML."""
-    record = lines("docker26")[5].decode()
+    record = read_records("docker26")[5].decode()
     yaml = "{Type: container, Action: die, Actor: {ID: c0, Attributes: {exitCode: 3}}}"
     pasted, quoted, plain = records(tmp_path, record, f"'{record}'", yaml)
     assert pasted == quoted == json.loads(record)
@@ -94,15 +96,17 @@ def test_an_engines_own_event(tmp_path: Path) -> None:
 
 def test_a_recording_is_found_beside_the_tests(tmp_path: Path) -> None:
     """Empty lines are passed over."""
-    content = b"\n\n".join(lines("docker26"))
+    content = b"\n\n".join(read_records("docker26"))
     (tmp_path / "recorded.jsonl").write_bytes(content)
-    (case,) = suite(tmp_path, "tests: [{name: it, recording: recorded.jsonl, expect: []}]").cases
-    assert [each.record for each in case.events] == lines("docker26")
+    (case,) = parse_suite(
+        tmp_path, "tests: [{name: it, recording: recorded.jsonl, expect: []}]"
+    ).cases
+    assert [each.record for each in case.events] == read_records("docker26")
 
 
 def test_which_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that is asked for, else the one that is named, else the usual, else the built-in."""
-    file = written(tmp_path, f"tests: [{CASE}]")
+    file = write_suite(tmp_path, f"tests: [{CASE}]")
     other = tmp_path / "other.yaml"
     other.write_text(CONFIG.replace("name: crashed", "name: other"))
     bare = tmp_path / "bare.yaml"
@@ -120,7 +124,7 @@ def test_which_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_wrong_configuration_is_told_with_its_lines(tmp_path: Path) -> None:
     """As `relay check` does."""
-    file = written(tmp_path, f"tests: [{CASE}]", CONFIG.replace("to: plain}", "to: plan}"))
+    file = write_suite(tmp_path, f"tests: [{CASE}]", CONFIG.replace("to: plain}", "to: plan}"))
     with pytest.raises(ConfigError, match=r"config.yaml:\d+:\d+: routes\[4\].to: 'plan' is not"):
         load_suite(file, None, None, {})
 

@@ -9,25 +9,25 @@ from relay.config import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
 from relay.core.event import TYPE_RELAY, Actor, Cause, Event, Origin
 
 
-def naive(match: Match, event: Event) -> bool:
-    return (event.type != TYPE_RELAY or asks_for_relay(match)) and holds(match, event)
+def reference_matches(match: Match, event: Event) -> bool:
+    return (event.type != TYPE_RELAY or selects_relay_events(match)) and match_holds(match, event)
 
 
-def asks_for_relay(match: Match) -> bool:
+def selects_relay_events(match: Match) -> bool:
     named = [field for field in match.fields if field.name == "type"]
     return any(Glob("relay") in field.patterns for field in named) or any(
-        asks_for_relay(inner) for inner in match.any + match.all
+        selects_relay_events(inner) for inner in match.any + match.all
     )
 
 
-def holds(match: Match, event: Event) -> bool:
+def match_holds(match: Match, event: Event) -> bool:
     if not all(field_holds(field, event) for field in match.fields):
         return False
-    if match.any and not any(holds(inner, event) for inner in match.any):
+    if match.any and not any(match_holds(inner, event) for inner in match.any):
         return False
-    if not all(holds(inner, event) for inner in match.all):
+    if not all(match_holds(inner, event) for inner in match.all):
         return False
-    return match.not_ is None or not holds(match.not_, event)
+    return match.not_ is None or not match_holds(match.not_, event)
 
 
 def field_holds(field: Field, event: Event) -> bool:
@@ -55,7 +55,7 @@ def values_of(field: Field, event: Event) -> list[Any]:
 
 def pattern_holds(pattern: Pattern, values: list[Any], field: Field) -> bool:
     match pattern:
-        case Exists(wanted=wanted):
+        case Exists(expected=wanted):
             return bool(values) is wanted
         case Not(patterns=patterns):
             if not values and field.key is None:
@@ -69,22 +69,22 @@ def pattern_holds(pattern: Pattern, values: list[Any], field: Field) -> bool:
         case Regex(text=text):
             return any(re.compile(text).fullmatch(value) for value in values)
         case Glob(text=text):
-            return any(fits(text, value) for value in values)
+            return any(glob_matches(text, value) for value in values)
 
 
-def fits(glob: str, text: str) -> bool:
+def glob_matches(glob: str, text: str) -> bool:
     if not glob:
         return not text
     if glob[0] == "*":
-        return any(fits(glob[1:], text[at:]) for at in range(len(text) + 1))
+        return any(glob_matches(glob[1:], text[at:]) for at in range(len(text) + 1))
     if not text:
         return False
     if glob[0] == "[":
         end = glob.index("]")
         among, rest = glob[1:end], glob[end + 1 :]
         inside = text[0] not in among[1:] if among[0] == "!" else text[0] in among
-        return inside and fits(rest, text[1:])
-    return glob[0] in ("?", text[0]) and fits(glob[1:], text[1:])
+        return inside and glob_matches(rest, text[1:])
+    return glob[0] in ("?", text[0]) and glob_matches(glob[1:], text[1:])
 
 
 words = st.sampled_from(["a", "b", "ab", "a\nb", "relay", "container", "a: b", ""])
@@ -133,13 +133,13 @@ fields = (
 )
 
 
-def around(inner: st.SearchStrategy[Match]) -> st.SearchStrategy[Match]:
+def nested_matches(inner: st.SearchStrategy[Match]) -> st.SearchStrategy[Match]:
     some = st.lists(inner, max_size=2).map(tuple)
     return st.builds(Match, st.lists(fields, max_size=2).map(tuple), some, some, st.none() | inner)
 
 
 matches = st.recursive(
-    st.builds(Match, st.lists(fields, max_size=3).map(tuple)), around, max_leaves=4
+    st.builds(Match, st.lists(fields, max_size=3).map(tuple)), nested_matches, max_leaves=4
 )
 texts = words | st.lists(st.sampled_from(["a", "b", "relay", ": "]), max_size=4).map("".join)
 nothing_or = st.none() | texts

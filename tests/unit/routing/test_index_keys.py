@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from relay.config import Exists, Field, Glob, Not, Pattern, Range, Regex
 from relay.config import patterns as patterns_from_text
-from relay.routing.index_keys import PREFIX_MOST, PRESENT, Hook, Kind, hooks
+from relay.routing.index_keys import PREFIX_MAX, PRESENT, IndexKey, KeyKind, find_keys
 from tests.unit.routing.reference_matcher import (
     bounds,
     pattern_holds,
@@ -20,30 +20,30 @@ NAME = Field("name", None, ())
 
 
 def regex(text: str) -> Regex:
-    return patterns_from_text.regex(text)
+    return patterns_from_text.parse_regex(text)
 
 
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [
-        (Glob("web"), [(Kind.EXACT, "web")]),
-        (Glob(""), [(Kind.EXACT, "")]),
-        (Glob("web-*"), [(Kind.PREFIX, "web-")]),
-        (Glob("web-?"), [(Kind.PREFIX, "web-")]),
-        (Glob("web-[0-9]"), [(Kind.PREFIX, "web-")]),
-        (Glob("*-web-*"), [(Kind.PART, "-web-")]),
-        (Glob("shop-*-web"), [(Kind.PREFIX, "shop-"), (Kind.PART, "-web")]),
-        (Glob("?ab*the longest*abc"), [(Kind.PART, "the longest")]),
-        (Glob("[]*]abc[!]?]"), [(Kind.PART, "abc")]),
+        (Glob("web"), [(KeyKind.EXACT, "web")]),
+        (Glob(""), [(KeyKind.EXACT, "")]),
+        (Glob("web-*"), [(KeyKind.PREFIX, "web-")]),
+        (Glob("web-?"), [(KeyKind.PREFIX, "web-")]),
+        (Glob("web-[0-9]"), [(KeyKind.PREFIX, "web-")]),
+        (Glob("*-web-*"), [(KeyKind.PART, "-web-")]),
+        (Glob("shop-*-web"), [(KeyKind.PREFIX, "shop-"), (KeyKind.PART, "-web")]),
+        (Glob("?ab*the longest*abc"), [(KeyKind.PART, "the longest")]),
+        (Glob("[]*]abc[!]?]"), [(KeyKind.PART, "abc")]),
         (Glob("[abc]ab[abc]"), [PRESENT]),
         (Glob("*"), [PRESENT]),
-        (Glob("x" * 100 + "*"), [(Kind.PREFIX, "x" * PREFIX_MOST)]),
-        (regex("web-[0-9]+"), [(Kind.PREFIX, "web-")]),
-        (regex("web-?"), [(Kind.PREFIX, "web")]),
-        (regex("web{2}"), [(Kind.PREFIX, "we")]),
+        (Glob("x" * 100 + "*"), [(KeyKind.PREFIX, "x" * PREFIX_MAX)]),
+        (regex("web-[0-9]+"), [(KeyKind.PREFIX, "web-")]),
+        (regex("web-?"), [(KeyKind.PREFIX, "web")]),
+        (regex("web{2}"), [(KeyKind.PREFIX, "we")]),
         (regex("web|db"), [PRESENT]),
-        (regex("shop-(web|(?:db|api)-[0-9])"), [(Kind.PREFIX, "shop-")]),
-        (regex(r"shop[|(]\|"), [(Kind.PREFIX, "shop")]),
+        (regex("shop-(web|(?:db|api)-[0-9])"), [(KeyKind.PREFIX, "shop-")]),
+        (regex(r"shop[|(]\|"), [(KeyKind.PREFIX, "shop")]),
         (regex(r"shop[\^]|b]c"), [PRESENT]),
         (regex(r"shop\(|b\)"), [PRESENT]),
         (regex("shop[)(]|[)]"), [PRESENT]),
@@ -51,7 +51,7 @@ def regex(text: str) -> Regex:
         (regex("shop-(?i:web|db)"), [PRESENT]),
         (regex("(?i)web"), [PRESENT]),
         (regex("w*"), [PRESENT]),
-        (Range(137, 137), [(Kind.EXACT, 137)]),
+        (Range(137, 137), [(KeyKind.EXACT, 137)]),
         (Range(1, 125), [PRESENT]),
         (Range(128, None), [PRESENT]),
         (Range(None, None), [PRESENT]),
@@ -60,34 +60,34 @@ def regex(text: str) -> Regex:
     ],
 )
 def test_what_a_pattern_can_be_found_by(
-    pattern: Pattern, found: list[tuple[Kind, str | int | None]]
+    pattern: Pattern, found: list[tuple[KeyKind, str | int | None]]
 ) -> None:
     """The value itself, its beginning, a part of it; or only that there is one."""
     for absent_fits in (True, False):
-        assert list(hooks(pattern, absent_fits=absent_fits)) == found
+        assert list(find_keys(pattern, absent_fits=absent_fits)) == found
 
 
 @pytest.mark.parametrize(("absent_fits", "found"), [(True, ()), (False, (PRESENT,))])
-def test_what_is_not_meant_says_little(absent_fits: bool, found: tuple[Hook, ...]) -> None:
+def test_what_is_not_meant_says_little(absent_fits: bool, found: tuple[IndexKey, ...]) -> None:
     """At best that there is something else."""
-    assert hooks(Not((Glob("web"),)), absent_fits=absent_fits) == found
+    assert find_keys(Not((Glob("web"),)), absent_fits=absent_fits) == found
 
 
-def hangs(hook: Hook, value: str | int) -> bool:
+def has_key(hook: IndexKey, value: str | int) -> bool:
     match hook.kind:
-        case Kind.EXACT:
-            return value == hook.key
-        case Kind.PREFIX:
-            return str(value).startswith(str(hook.key))
-        case Kind.PART:
-            return str(hook.key) in str(value)
-        case Kind.PRESENT:
+        case KeyKind.EXACT:
+            return value == hook.value
+        case KeyKind.PREFIX:
+            return str(value).startswith(str(hook.value))
+        case KeyKind.PART:
+            return str(hook.value) in str(value)
+        case KeyKind.PRESENT:
             return True
 
 
 def _is_regex(text: str) -> bool:
     try:
-        patterns_from_text.regex(text)
+        patterns_from_text.parse_regex(text)
     except ValueError:
         return False
     return True
@@ -104,7 +104,7 @@ def test_what_a_regular_expression_takes_begins_as_it_does(text: str, value: str
     """However its choices, groups, brackets and comments are written."""
     pattern = regex(text)
     if pattern.compiled.fullmatch(value) is not None:
-        assert all(hangs(hook, value) for hook in hooks(pattern, absent_fits=False))
+        assert all(has_key(hook, value) for hook in find_keys(pattern, absent_fits=False))
 
 
 @given(
@@ -118,8 +118,8 @@ def test_what_fits_a_pattern_has_its_hooks(
     """Each of them, whatever the value; a pattern that fits nothing at all has none."""
     wanted, value = tried
     for pattern in wanted:
-        found = hooks(pattern, absent_fits=field is LABEL)
+        found = find_keys(pattern, absent_fits=field is LABEL)
         if pattern_holds(pattern, [value], field) and found:
-            assert all(hangs(hook, value) for hook in found)
+            assert all(has_key(hook, value) for hook in found)
         if pattern_holds(pattern, [], field):
             assert not found

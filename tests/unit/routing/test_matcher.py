@@ -8,9 +8,9 @@ from hypothesis import example, given
 
 from relay.config import Field, Glob, Match, Not
 from relay.config.match_parser import parse_match
-from relay.core.event import Actor, Cause, Event, happening
+from relay.core.event import Actor, Cause, Event, make_self_event
 from relay.routing.matcher import Matcher
-from tests.unit.routing.reference_matcher import events, matches, naive
+from tests.unit.routing.reference_matcher import events, matches, reference_matches
 
 DEATH = Event(
     id="evt_1",
@@ -33,10 +33,10 @@ CHECK = msgspec.structs.replace(
     cause=None,
     exit_code=None,
 )
-GAP = happening("gap", engine="here", host="node-1", time_ns=1)
+GAP = make_self_event("gap", engine="here", host="node-1", time_ns=1)
 
 
-def takes(match: dict[str, Any], event: Event) -> bool:
+def matches_event(match: dict[str, Any], event: Event) -> bool:
     return Matcher(parse_match(match)).first_failure(event) is None
 
 
@@ -103,7 +103,7 @@ def takes(match: dict[str, Any], event: Event) -> bool:
 )
 def test_what_a_match_takes(match: dict[str, Any], event: Event, taken: bool) -> None:
     """Fields are all of it, lists any of it; nothing but its name takes relay's own events."""
-    assert takes(match, event) is taken
+    assert matches_event(match, event) is taken
 
 
 @pytest.mark.parametrize(
@@ -130,14 +130,14 @@ def test_says_which_condition_fails_first(
     """Where it stands, what it wants and what the event has, in the order of the match."""
     failed = Matcher(parse_match(match)).first_failure(event)
     assert failed is not None
-    assert (failed.path, failed.wanted, failed.found(event)) == (path, wanted, found)
+    assert (failed.path, failed.expected, failed.describe_actual(event)) == (path, wanted, found)
 
 
 def test_shows_an_action_with_and_without_its_detail() -> None:
     """Both are what a match may name."""
     failed = Matcher(parse_match({"action": "die"})).first_failure(CHECK)
     assert failed is not None
-    assert failed.found(CHECK) == "'health_status' or 'health_status: unhealthy'"
+    assert failed.describe_actual(CHECK) == "'health_status' or 'health_status: unhealthy'"
 
 
 @pytest.mark.parametrize("match", [{"any": [{"name": "db"}]}, {"not": {"name": "web-*"}}])
@@ -152,4 +152,4 @@ def test_a_whole_match_fails_as_one(match: dict[str, Any]) -> None:
 @example(Match(fields=(Field("action", None, (Not((Glob("health_status"),)),)),)), CHECK)
 def test_takes_what_the_plainest_reading_takes(match: Match, event: Event) -> None:
     """Compiled or read word by word, a match says the same."""
-    assert (Matcher(match).first_failure(event) is None) is naive(match, event)
+    assert (Matcher(match).first_failure(event) is None) is reference_matches(match, event)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from relay.config import Route
 from relay.config.match_parser import parse_match
-from relay.core.event import Actor, Event, happening
-from relay.routing.router import Router, Step, Verdict
-from tests.unit.routing.reference_matcher import events, matches, naive
+from relay.core.event import Actor, Event, make_self_event
+from relay.routing.router import Router, RouteResult, Verdict
+from tests.unit.routing.reference_matcher import events, matches, reference_matches
 
 ALL = parse_match({})
 OWN = parse_match({"type": "relay"})
@@ -26,16 +26,16 @@ DEATH = Event(
     time_ns=1,
     actor=Actor("c0ffee", "web-1", "bb:1", {}),
 )
-GAP = happening("gap", engine="here", host="node-1", time_ns=1)
+GAP = make_self_event("gap", engine="here", host="node-1", time_ns=1)
 
 
-def said(*routes: Route) -> list[tuple[Verdict, tuple[str, ...]]]:
-    return [(step.verdict, step.destinations) for step in Router(routes).walk(DEATH)]
+def explain(*routes: Route) -> list[tuple[Verdict, tuple[str, ...]]]:
+    return [(step.verdict, step.destinations) for step in Router(routes).explain(DEATH)]
 
 
 def test_every_route_that_matches_fires() -> None:
     """Not only the first."""
-    assert said(Route(name="a", to=("x",)), Route(name="b", to=("y", "z"))) == [
+    assert explain(Route(name="a", to=("x",)), Route(name="b", to=("y", "z"))) == [
         (Verdict.SENT, ("x",)),
         (Verdict.SENT, ("y", "z")),
     ]
@@ -43,14 +43,14 @@ def test_every_route_that_matches_fires() -> None:
 
 def test_one_destination_gets_it_once() -> None:
     """By the first route that sends it there."""
-    assert said(
+    assert explain(
         Route(name="a", to=("x",)), Route(name="b", to=("x", "y")), Route(name="c", to=("x",))
     ) == [(Verdict.SENT, ("x",)), (Verdict.SENT, ("y",)), (Verdict.ALREADY_SENT, ())]
 
 
 def test_stop_sends_and_ends_the_walk() -> None:
     """What stands below is not reached."""
-    assert said(Route(name="a", stop=True, to=("x",)), Route(name="b", to=("y",))) == [
+    assert explain(Route(name="a", stop=True, to=("x",)), Route(name="b", to=("y",))) == [
         (Verdict.SENT, ("x",)),
         (Verdict.NOT_REACHED, ()),
     ]
@@ -58,7 +58,7 @@ def test_stop_sends_and_ends_the_walk() -> None:
 
 def test_drop_ends_the_walk_and_sends_nothing() -> None:
     """What stood above has fired."""
-    assert said(
+    assert explain(
         Route(name="a", to=("x",)), Route(name="b", drop=True), Route(name="c", to=("y",))
     ) == [(Verdict.SENT, ("x",)), (Verdict.DROPPED, ()), (Verdict.NOT_REACHED, ())]
 
@@ -70,12 +70,12 @@ def test_a_route_that_does_not_match_ends_nothing() -> None:
         Route(name="b", match=NONE, drop=True),
         Route(name="c", to=("x",)),
     )
-    assert [verdict for verdict, _ in said(*routes)] == [
+    assert [verdict for verdict, _ in explain(*routes)] == [
         Verdict.NO_MATCH,
         Verdict.NO_MATCH,
         Verdict.SENT,
     ]
-    failed = Router(routes).walk(DEATH)[0].failed
+    failed = Router(routes).explain(DEATH)[0].failed_condition
     assert failed is not None
     assert failed.path == "type"
 
@@ -105,7 +105,7 @@ def test_nobody_is_told_of_himself() -> None:
     """What an event is about gets it by no route, and keeps no other destination from it."""
     routes = (Route(name="a", match=OWN, to=("x",)), Route(name="b", match=OWN, to=("x", "y")))
     facts = {"destination": "x"}
-    event = happening(
+    event = make_self_event(
         "dead_letter", engine="relay", host="h", time_ns=1, name="x", attributes=facts
     )
     (step,) = Router(routes).route(event)
@@ -148,7 +148,7 @@ _routes = st.lists(
 @given(_routes)
 def test_every_route_says_something_and_no_destination_gets_it_twice(routes: list[Route]) -> None:
     """Whatever the routes: a step each, nothing sent after the end, each destination once."""
-    steps = list(Router(routes).walk(DEATH))
+    steps = list(Router(routes).explain(DEATH))
     assert [step.route for step in steps] == routes
     sent = [name for step in steps for name in step.destinations]
     assert len(sent) == len(set(sent))
@@ -165,8 +165,8 @@ def test_every_route_says_something_and_no_destination_gets_it_twice(routes: lis
 def test_it_goes_by_the_routes_that_it_adopts() -> None:
     """Whoever has it need not be told."""
     router = Router([Route(name="a", to=("x",))])
-    router.adopt(Router([Route(name="b", to=("y", "z"))]))
-    assert [(step.route.name, step.destinations) for step in router.walk(DEATH)] == [
+    router.replace_routes(Router([Route(name="b", to=("y", "z"))]))
+    assert [(step.route.name, step.destinations) for step in router.explain(DEATH)] == [
         ("b", ("y", "z"))
     ]
 
@@ -174,7 +174,7 @@ def test_it_goes_by_the_routes_that_it_adopts() -> None:
 # What becomes of an event, said a second time, without an index.
 
 
-def plainly(routes: list[Route], event: Event) -> list[tuple[Verdict, tuple[str, ...]]]:
+def reference_explain(routes: list[Route], event: Event) -> list[tuple[Verdict, tuple[str, ...]]]:
     """What each route says to an event, and where it sends it."""
     about = event.actor.attributes.get("destination") if event.type == "relay" else None
     found: list[tuple[Verdict, tuple[str, ...]]] = []
@@ -183,7 +183,7 @@ def plainly(routes: list[Route], event: Event) -> list[tuple[Verdict, tuple[str,
     for route in routes:
         if ended:
             found.append((Verdict.NOT_REACHED, ()))
-        elif not naive(route.match, event):
+        elif not reference_matches(route.match, event):
             found.append((Verdict.NO_MATCH, ()))
         elif route.drop:
             ended = True
@@ -206,7 +206,7 @@ _any_routes = st.lists(_any_route, max_size=8).map(
     ]
 )
 _about_one = st.sampled_from("xyz").map(
-    lambda name: happening(
+    lambda name: make_self_event(
         "dead_letter", engine="here", host="h", time_ns=1, attributes={"destination": name}
     )
 )
@@ -215,16 +215,16 @@ _about_one = st.sampled_from("xyz").map(
 @given(_any_routes, events | _about_one)
 def test_it_decides_as_one_that_tries_every_route(routes: list[Route], event: Event) -> None:
     """What is walked, sent, counted and witnessed is what the plainest reading says."""
-    told: list[list[Step]] = []
+    told: list[list[RouteResult]] = []
     router = Router(routes, lambda _, steps: told.append([*steps]))
-    meant = plainly(routes, event)
-    walked = router.walk(event)
+    meant = reference_explain(routes, event)
+    walked = router.explain(event)
     assert [(step.verdict, step.destinations) for step in walked] == meant
     assert [step.route for step in walked] == routes
     for step in walked:
-        assert (step.failed is not None) is (step.verdict is Verdict.NO_MATCH)
+        assert (step.failed_condition is not None) is (step.verdict is Verdict.NO_MATCH)
     counted: Counter[str] = Counter()
     assert router.route(event, counted) == [it for it in walked if it.verdict is Verdict.SENT]
-    matching = [step for step in walked if step.matches]
+    matching = [step for step in walked if step.is_match]
     assert told == [matching]
     assert counted == Counter(step.route.name for step in matching)

@@ -5,92 +5,92 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.routing import value_index
-from relay.routing.index_keys import PRESENT, Hook, Kind
-from relay.routing.value_index import Lookup
-from tests.unit.routing.test_index_keys import hangs
+from relay.routing.index_keys import PRESENT, IndexKey, KeyKind
+from relay.routing.value_index import ValueIndex
+from tests.unit.routing.test_index_keys import has_key
 
 
-def prefix(text: str) -> Hook:
-    return Hook(Kind.PREFIX, text)
+def prefix(text: str) -> IndexKey:
+    return IndexKey(KeyKind.PREFIX, text)
 
 
-def part(text: str) -> Hook:
-    return Hook(Kind.PART, text)
+def part(text: str) -> IndexKey:
+    return IndexKey(KeyKind.PART, text)
 
 
-def found(value: str | int, *hooks: Hook) -> list[int]:
+def find_numbers(value: str | int, *hooks: IndexKey) -> list[int]:
     """The places of the hooks that are found, in order."""
     numbers: list[int] = []
-    Lookup([(hook, number) for number, hook in enumerate(hooks)]).find(value, numbers)
+    ValueIndex([(hook, number) for number, hook in enumerate(hooks)]).collect(value, numbers)
     return sorted(set(numbers))
 
 
 def test_values_themselves() -> None:
     """A text or a number is found as it is, and nothing that looks like it."""
-    hooks = (Hook(Kind.EXACT, "1"), Hook(Kind.EXACT, 1), Hook(Kind.EXACT, "1"))
-    assert found("1", *hooks) == [0, 2]
-    assert found(1, *hooks) == [1]
-    assert found("11", *hooks) == []
+    hooks = (IndexKey(KeyKind.EXACT, "1"), IndexKey(KeyKind.EXACT, 1), IndexKey(KeyKind.EXACT, "1"))
+    assert find_numbers("1", *hooks) == [0, 2]
+    assert find_numbers(1, *hooks) == [1]
+    assert find_numbers("11", *hooks) == []
 
 
 def test_beginnings() -> None:
     """All that the value begins with, of whatever length."""
     hooks = (prefix("a"), prefix("ab"), prefix("abc"), prefix("b"))
-    assert found("ab", *hooks) == [0, 1]
-    assert found("abcd", *hooks) == [0, 1, 2]
-    assert found(7, *hooks) == []
+    assert find_numbers("ab", *hooks) == [0, 1]
+    assert find_numbers("abcd", *hooks) == [0, 1, 2]
+    assert find_numbers(7, *hooks) == []
 
 
 def test_beginnings_of_many_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are cut to those that most have, and to the shortest."""
-    monkeypatch.setattr(value_index, "LENGTHS_MOST", 2)
+    monkeypatch.setattr(value_index, "PREFIX_LENGTHS_MAX", 2)
     hooks = (prefix("a"), prefix("abc"), prefix("abd"), prefix("abcdefgh"), prefix("ax"))
-    assert found("abcd", *hooks) == [0, 1, 3, 4]  # the last two as "abc" and "a"
-    assert found("abd", *hooks) == [0, 2, 4]
-    assert found("b", *hooks) == []
+    assert find_numbers("abcd", *hooks) == [0, 1, 3, 4]  # the last two as "abc" and "a"
+    assert find_numbers("abd", *hooks) == [0, 2, 4]
+    assert find_numbers("b", *hooks) == []
 
 
 def test_parts() -> None:
     """Wherever they stand."""
     hooks = (part("web"), part("-web-"), part("database"))
-    assert found("shop-web-1", *hooks) == [0, 1]
-    assert found("web", *hooks) == [0]
-    assert found("we", *hooks) == []
+    assert find_numbers("shop-web-1", *hooks) == [0, 1]
+    assert find_numbers("web", *hooks) == [0]
+    assert find_numbers("we", *hooks) == []
 
 
 def test_a_part_is_found_by_what_is_rare_in_it() -> None:
     """What many have in common tells none of them."""
     hooks = [part(f"-service-{number:03}-") for number in range(100, 200)]
-    assert found("shop-service-142-1", *hooks) == [42]
+    assert find_numbers("shop-service-142-1", *hooks) == [42]
 
 
 def test_in_a_long_value_no_part_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that want one are given, where that costs less."""
-    monkeypatch.setattr(value_index, "PLACES_A_TRY", 3)
+    monkeypatch.setattr(value_index, "POSITIONS_PER_MATCH", 3)
     hooks = (part("abc"), part("def"), prefix("abc"))
-    assert found("123456", *hooks) == []
-    assert found("1234567", *hooks) == [0, 1]
+    assert find_numbers("123456", *hooks) == []
+    assert find_numbers("1234567", *hooks) == [0, 1]
 
 
 def test_what_takes_any_value() -> None:
     """It is found by each."""
-    assert found(7, PRESENT, prefix("a"), PRESENT) == [0, 2]
+    assert find_numbers(7, PRESENT, prefix("a"), PRESENT) == [0, 2]
 
 
 _texts = st.text("ab-", min_size=1, max_size=6)
 _hooks = st.one_of(
-    st.builds(Hook, st.just(Kind.EXACT), _texts | st.integers(0, 2)),
-    st.builds(Hook, st.just(Kind.PREFIX), _texts),
-    st.builds(Hook, st.just(Kind.PART), st.text("ab-", min_size=3, max_size=10)),
+    st.builds(IndexKey, st.just(KeyKind.EXACT), _texts | st.integers(0, 2)),
+    st.builds(IndexKey, st.just(KeyKind.PREFIX), _texts),
+    st.builds(IndexKey, st.just(KeyKind.PART), st.text("ab-", min_size=3, max_size=10)),
     st.just(PRESENT),
 )
 
 
 @given(st.lists(_hooks, max_size=12), st.text("ab-", max_size=12) | st.integers(0, 2))
-def test_none_is_missed(hooks: list[Hook], value: str | int) -> None:
+def test_none_is_missed(hooks: list[IndexKey], value: str | int) -> None:
     """Whatever the hooks and the value; and nothing comes of a hook of another kind of value."""
-    meant = {number for number, hook in enumerate(hooks) if hangs(hook, value)}
+    meant = {number for number, hook in enumerate(hooks) if has_key(hook, value)}
     if not isinstance(value, str):
-        kinds = (Kind.EXACT, Kind.PRESENT)
+        kinds = (KeyKind.EXACT, KeyKind.PRESENT)
         meant = {number for number in meant if hooks[number].kind in kinds}
-    assert meant <= set(found(value, *hooks))
+    assert meant <= set(find_numbers(value, *hooks))

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from relay.core.checkpoint import Bookmark
-from relay.core.event import Actor, Event, event_id
-from relay.core.notification import Include, Notification, notify
-from relay.store.records import Intake, subject
+from relay.core.checkpoint import Checkpoint
+from relay.core.event import Actor, Event, make_event_id
+from relay.core.notification import Include, Notification, build_notification
+from relay.store.records import IngestCommit, subject_of
 
 
-def told(number: int, about: str = "web") -> Notification:
+def make_notification(number: int, container: str = "web") -> Notification:
     """The notification of an event, the ``number``-th, about a container."""
     event = Event(
-        id=event_id("here", number, "container", "die", about, {}),
+        id=make_event_id("here", number, "container", "die", container, {}),
         engine="here",
         host="node-1",
         type="container",
@@ -22,19 +22,19 @@ def told(number: int, about: str = "web") -> Notification:
         detail=None,
         scope="local",
         time_ns=number,
-        actor=Actor(about, about, "bb:1", {}),
+        actor=Actor(container, container, "bb:1", {}),
     )
-    return notify("crashed", event)
+    return build_notification("crashed", event)
 
 
-def intake(
-    *notifications: Notification, to: Sequence[str] = ("ops",), bookmark: Bookmark | None = None
-) -> Intake:
+def make_commit(
+    *notifications: Notification, to: Sequence[str] = ("ops",), checkpoint: Checkpoint | None = None
+) -> IngestCommit:
     """A batch of one engine's, each notification for the same destinations."""
-    return Intake("here", bookmark, [(notification, to) for notification in notifications])
+    return IngestCommit("here", checkpoint, [(notification, to) for notification in notifications])
 
 
-def held(notification: Notification) -> Notification:
+def with_include(notification: Notification) -> Notification:
     """The notification, as it is before what its route includes was asked for."""
     return msgspec.structs.replace(notification, include=Include(logs=5))
 
@@ -42,13 +42,15 @@ def held(notification: Notification) -> Notification:
 def fill_version_1(connection: sqlite3.Connection) -> None:
     """Two deliveries about one subject and a cursor, as the first version wrote them."""
     for number, attempts, due_ns in ((1, 3, 10), (2, 0, None)):
-        notification = told(number)
-        row = ("ops", subject(notification.events[0]), msgspec.json.encode(notification))
+        notification = make_notification(number)
+        row = ("ops", subject_of(notification.events[0]), msgspec.json.encode(notification))
         connection.execute(
             "INSERT INTO deliveries (destination, subject, notification, created_ns, attempts,"
             " due_ns) VALUES (?, ?, ?, 10, ?, ?)",
             (*row, attempts, due_ns),
         )
-    recent = bytes.fromhex(told(1).events[0].id.removeprefix("evt_")) + (5).to_bytes(8, "little")
+    recent = bytes.fromhex(make_notification(1).events[0].id.removeprefix("evt_")) + (5).to_bytes(
+        8, "little"
+    )
     connection.execute("INSERT INTO cursors VALUES ('here', 7, 3, ?)", (recent,))
     connection.commit()

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.core.checkpoint import Bookmark
+from relay.core.checkpoint import Checkpoint
 from relay.core.errors import StoreError
 from relay.store import lock
-from relay.store.faults import State, Trouble
+from relay.store.faults import StoreFault, StoreStatus
 from relay.store.outbox import SqliteOutbox, open_outbox
-from tests.unit.store.samples import intake, told
+from tests.unit.store.samples import make_commit, make_notification
 
-MARK = Bookmark.beginning(7)
+CHECKPOINT = Checkpoint.starting_at(7)
 
 
 @pytest.fixture
@@ -31,16 +31,16 @@ def file(tmp_path: Path) -> Path:
 async def outbox(file: Path) -> AsyncIterator[SqliteOutbox]:
     """A store with one delivery and a cursor."""
     async with open_outbox(file) as opened:
-        await opened.take_in(intake(told(1, "a"), bookmark=MARK), 10)
+        await opened.commit(make_commit(make_notification(1, "a"), checkpoint=CHECKPOINT), 10)
         yield opened
 
 
-async def numbers(outbox: SqliteOutbox) -> list[int]:
-    due = (await outbox.due("ops", 10, 99)).deliveries
+async def due_numbers(outbox: SqliteOutbox) -> list[int]:
+    due = (await outbox.fetch_due("ops", 10, 99)).deliveries
     return [delivery.notification.events[0].time_ns for delivery in due]
 
 
-async def until(done: Callable[[], bool]) -> None:
+async def wait_until(done: Callable[[], bool]) -> None:
     """Return as soon as it is so; it must be in ten seconds."""
     async with asyncio.timeout(10):
         while not done():
@@ -56,8 +56,8 @@ def numbers_on_disk(file: Path) -> list[int]:
 
     async def look() -> list[int]:
         async with open_outbox(copy / file.name) as left:
-            assert await left.bookmark("here") == MARK
-            return await numbers(left)
+            assert await left.checkpoint("here") == CHECKPOINT
+            return await due_numbers(left)
 
     with closing(asyncio.new_event_loop()) as loop:
         return loop.run_until_complete(look())
@@ -99,16 +99,16 @@ async def test_what_is_removed_is_put_back(
     """When the next call returns, all is on disk again, for its user's eyes only, and held."""
     harm(file)
     with capture_logs() as logs:
-        await outbox.take_in(intake(told(2, "b")), 10)
+        await outbox.commit(make_commit(make_notification(2, "b")), 10)
     assert [line["event"] for line in logs] == ["store.restored"]
-    assert await numbers(outbox) == [1, 2]
+    assert await due_numbers(outbox) == [1, 2]
     modes = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
     assert modes == dict.fromkeys(
         ("relay.db", "relay.db-wal", "relay.db-shm", "relay.db.lock"), 0o600
     )
     assert file.parent.stat().st_mode & 0o777 == 0o700
     with pytest.raises(StoreError, match="in use by another relay"):
-        lock.take(file)
+        lock.acquire(file)
     assert await asyncio.to_thread(numbers_on_disk, file) == [1, 2]
 
 
@@ -116,10 +116,10 @@ async def test_what_is_restored_can_be_removed_again(file: Path, outbox: SqliteO
     """And survives being closed."""
     for number in (2, 3):
         file.unlink()
-        await outbox.take_in(intake(told(number, f"c{number}")), 10)
-    await outbox._committer.close()
+        await outbox.commit(make_commit(make_notification(number, f"c{number}")), 10)
+    await outbox._writer.close()
     async with open_outbox(file) as again:
-        assert await numbers(again) == [1, 2, 3]
+        assert await due_numbers(again) == [1, 2, 3]
 
 
 async def test_only_the_lock_is_removed(file: Path, outbox: SqliteOutbox) -> None:
@@ -128,7 +128,7 @@ async def test_only_the_lock_is_removed(file: Path, outbox: SqliteOutbox) -> Non
     Path(f"{file}.lock").unlink()
     await outbox.pending()
     with pytest.raises(StoreError, match="in use by another relay"):
-        lock.take(file)
+        lock.acquire(file)
     assert file.stat().st_ino == before
 
 
@@ -137,7 +137,7 @@ async def test_what_was_put_in_its_place_is_set_aside(file: Path, outbox: Sqlite
     remove("", "-wal", "-shm")(file)
     file.write_text("somebody's")
     with capture_logs() as logs:
-        assert await numbers(outbox) == [1]
+        assert await due_numbers(outbox) == [1]
     assert [line["event"] for line in logs] == ["store.restored"]
     (displaced,) = file.parent.glob("relay.db.displaced-*")
     assert displaced.read_text() == "somebody's"
@@ -148,12 +148,12 @@ async def test_what_was_put_in_its_place_is_set_aside(file: Path, outbox: Sqlite
 async def test_another_relays_store_is_left_alone(file: Path, outbox: SqliteOutbox) -> None:
     """One that began in its place; once that is gone, this one's is there again."""
     remove_folder(file)
-    theirs = lock.take(file)
+    theirs = lock.acquire(file)
     file.write_text("theirs")
     with capture_logs() as logs:
-        waiting = asyncio.create_task(numbers(outbox))
-        await until(lambda: outbox.state.reason is not None)
-        assert outbox.state.reason is Trouble.REFUSED
+        waiting = asyncio.create_task(due_numbers(outbox))
+        await wait_until(lambda: outbox.status.reason is not None)
+        assert outbox.status.reason is StoreFault.REFUSED
         assert file.read_text() == "theirs"
         os.close(theirs)
         assert await waiting == [1]
@@ -164,13 +164,13 @@ async def test_a_store_that_cannot_be_put_back_yet_waits(file: Path, outbox: Sql
     """Nothing is answered until it can; nothing is lost, and nothing half-made is left."""
     remove_folder(file)
     file.parent.touch()
-    waiting = asyncio.create_task(outbox.take_in(intake(told(2, "b")), 10))
-    await until(lambda: outbox.state.reason is not None)
-    assert outbox.state.reason is Trouble.IO
+    waiting = asyncio.create_task(outbox.commit(make_commit(make_notification(2, "b")), 10))
+    await wait_until(lambda: outbox.status.reason is not None)
+    assert outbox.status.reason is StoreFault.IO
     assert not waiting.done()
     file.parent.unlink()
     await waiting
-    assert outbox.state == State()
+    assert outbox.status == StoreStatus()
     assert await asyncio.to_thread(numbers_on_disk, file) == [1, 2]
     assert len(list(file.parent.iterdir())) == 4
 
@@ -181,12 +181,12 @@ async def test_another_program_that_holds_the_file_is_waited_for(
     """As long as it takes."""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        waiting = asyncio.create_task(outbox.take_in(intake(told(2, "b")), 10))
-        await until(lambda: outbox.state.reason is not None)
-        assert outbox.state.reason is Trouble.BUSY
+        waiting = asyncio.create_task(outbox.commit(make_commit(make_notification(2, "b")), 10))
+        await wait_until(lambda: outbox.status.reason is not None)
+        assert outbox.status.reason is StoreFault.BUSY
         other.execute("ROLLBACK")
         await waiting
-    assert await numbers(outbox) == [1, 2]
+    assert await due_numbers(outbox) == [1, 2]
 
 
 async def test_a_connection_that_can_write_no_more_is_opened_anew(
@@ -197,9 +197,9 @@ async def test_a_connection_that_can_write_no_more_is_opened_anew(
     def spoil(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA query_only = 1")
 
-    await outbox._committer.run(spoil)
-    await outbox.take_in(intake(told(2, "b")), 10)
-    assert await numbers(outbox) == [1, 2]
+    await outbox._writer.run(spoil)
+    await outbox.commit(make_commit(make_notification(2, "b")), 10)
+    assert await due_numbers(outbox) == [1, 2]
 
 
 async def test_a_log_that_fills_the_disk_is_taken_in(file: Path, outbox: SqliteOutbox) -> None:
@@ -209,10 +209,10 @@ async def test_a_log_that_fills_the_disk_is_taken_in(file: Path, outbox: SqliteO
         (limit,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {limit}")
 
-    await outbox._committer.run(work)
-    big = intake(*(told(number, "x" * 4000) for number in range(2, 9)))
-    waiting = asyncio.create_task(outbox.take_in(big, 10))
-    await until(lambda: outbox.state.reason is not None)
-    assert outbox.state.reason is Trouble.FULL
+    await outbox._writer.run(work)
+    big = make_commit(*(make_notification(number, "x" * 4000) for number in range(2, 9)))
+    waiting = asyncio.create_task(outbox.commit(big, 10))
+    await wait_until(lambda: outbox.status.reason is not None)
+    assert outbox.status.reason is StoreFault.FULL
     waiting.cancel()
-    await until(lambda: not Path(f"{file}-wal").stat().st_size)
+    await wait_until(lambda: not Path(f"{file}-wal").stat().st_size)

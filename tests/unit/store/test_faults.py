@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from relay.core.errors import StoreError
-from relay.store.faults import Broken, Trouble, trouble_in, words
+from relay.store.faults import Corrupt, StoreFault, classify_error, describe_error
 
 
 def sqlite_error(code: int) -> sqlite3.Error:
@@ -18,40 +18,40 @@ def sqlite_error(code: int) -> sqlite3.Error:
 @pytest.mark.parametrize(
     ("code", "trouble"),
     [
-        (sqlite3.SQLITE_FULL, Trouble.FULL),
-        (sqlite3.SQLITE_READONLY, Trouble.READ_ONLY),
-        (sqlite3.SQLITE_READONLY_DBMOVED, Trouble.READ_ONLY),
-        (sqlite3.SQLITE_IOERR_FSYNC, Trouble.IO),
-        (sqlite3.SQLITE_CANTOPEN, Trouble.CANNOT_OPEN),
-        (sqlite3.SQLITE_BUSY_SNAPSHOT, Trouble.BUSY),
-        (sqlite3.SQLITE_LOCKED, Trouble.BUSY),
-        (sqlite3.SQLITE_PERM, Trouble.DENIED),
-        (sqlite3.SQLITE_CORRUPT_INDEX, Trouble.BROKEN),
-        (sqlite3.SQLITE_NOTADB, Trouble.BROKEN),
+        (sqlite3.SQLITE_FULL, StoreFault.FULL),
+        (sqlite3.SQLITE_READONLY, StoreFault.READ_ONLY),
+        (sqlite3.SQLITE_READONLY_DBMOVED, StoreFault.READ_ONLY),
+        (sqlite3.SQLITE_IOERR_FSYNC, StoreFault.IO),
+        (sqlite3.SQLITE_CANTOPEN, StoreFault.CANNOT_OPEN),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreFault.BUSY),
+        (sqlite3.SQLITE_LOCKED, StoreFault.BUSY),
+        (sqlite3.SQLITE_PERM, StoreFault.DENIED),
+        (sqlite3.SQLITE_CORRUPT_INDEX, StoreFault.CORRUPT),
+        (sqlite3.SQLITE_NOTADB, StoreFault.CORRUPT),
         (sqlite3.SQLITE_CONSTRAINT_NOTNULL, None),
         (sqlite3.SQLITE_MISUSE, None),
         (sqlite3.SQLITE_ERROR, None),
     ],
 )
-def test_what_sqlite_says(code: int, trouble: Trouble | None) -> None:
+def test_what_sqlite_says(code: int, trouble: StoreFault | None) -> None:
     """By the primary code; what is left is a mistake of relay's."""
-    assert trouble_in(sqlite_error(code)) is trouble
+    assert classify_error(sqlite_error(code)) is trouble
 
 
 @pytest.mark.parametrize(
     ("number", "trouble"),
     [
-        (errno.ENOSPC, Trouble.FULL),
-        (errno.EDQUOT, Trouble.FULL),
-        (errno.EROFS, Trouble.READ_ONLY),
-        (errno.EACCES, Trouble.DENIED),
-        (errno.EIO, Trouble.IO),
-        (errno.ENOTDIR, Trouble.IO),
+        (errno.ENOSPC, StoreFault.FULL),
+        (errno.EDQUOT, StoreFault.FULL),
+        (errno.EROFS, StoreFault.READ_ONLY),
+        (errno.EACCES, StoreFault.DENIED),
+        (errno.EIO, StoreFault.IO),
+        (errno.ENOTDIR, StoreFault.IO),
     ],
 )
-def test_what_the_system_says(number: int, trouble: Trouble) -> None:
+def test_what_the_system_says(number: int, trouble: StoreFault) -> None:
     """Everything is the disk's, whatever its number."""
-    assert trouble_in(OSError(number, "so it is")) is trouble
+    assert classify_error(OSError(number, "so it is")) is trouble
 
 
 def test_what_is_not_text_any_more() -> None:
@@ -60,24 +60,24 @@ def test_what_is_not_text_any_more() -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
         connection.execute("SELECT CAST(x'ff' AS TEXT)").fetchone()
     connection.close()
-    assert trouble_in(caught.value) is Trouble.BROKEN
+    assert classify_error(caught.value) is StoreFault.CORRUPT
 
 
 @pytest.mark.parametrize("mistake", [ValueError(), sqlite3.ProgrammingError(), KeyError(), None])
 def test_a_mistake_is_no_trouble(mistake: Exception | None) -> None:
     """It is raised to who made it."""
-    assert trouble_in(mistake) is None
+    assert classify_error(mistake) is None
 
 
 def test_a_place_that_is_refused() -> None:
     """It is the disk's fault where the disk was behind it, and somebody else's otherwise."""
     refused = StoreError("held")
-    assert trouble_in(refused) is Trouble.REFUSED
+    assert classify_error(refused) is StoreFault.REFUSED
     refused.__cause__ = OSError(errno.EROFS, "")
-    assert trouble_in(refused) is Trouble.READ_ONLY
+    assert classify_error(refused) is StoreFault.READ_ONLY
 
 
 def test_says_what_is_wrong() -> None:
     """In the system's words, or in SQLite's."""
-    assert words(OSError(errno.ENOSPC, "x")) == "No space left on device"
-    assert words(Broken("a cursor")) == "a cursor"
+    assert describe_error(OSError(errno.ENOSPC, "x")) == "No space left on device"
+    assert describe_error(Corrupt("a cursor")) == "a cursor"

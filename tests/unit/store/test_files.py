@@ -12,11 +12,11 @@ import pytest
 
 from relay.core.exchange import Delivered
 from relay.store import files as family
-from relay.store.faults import Loss
-from relay.store.files import Family
+from relay.store.faults import StoreLoss
+from relay.store.files import DatabaseFiles
 from relay.store.outbox import SqliteOutbox, open_outbox
-from relay.store.records import Settled
-from tests.unit.store.samples import intake, told
+from relay.store.records import Ack
+from tests.unit.store.samples import make_commit, make_notification
 
 MANY = 100
 ALL = set(range(1, MANY + 3))
@@ -31,7 +31,7 @@ class Snapshots:
         self._patch = patch
         for method in ("rename", "unlink"):
             self._watch(Path, method)
-        self._watch(family, "_sync")
+        self._watch(family, "_fsync")
 
     def take(self) -> None:
         copy = self._to / str(len(self.taken))
@@ -51,52 +51,52 @@ class Snapshots:
         """Those from the moment that the new file was ready."""
         seen = False
         for copy in self.taken:
-            seen = seen or Family(copy / "relay.db").ready is not None
+            seen = seen or DatabaseFiles(copy / "relay.db").pending_replacement is not None
             if seen:
                 yield copy
 
 
-def folder(tmp_path: Path, name: str) -> Path:
+def make_folder(tmp_path: Path, name: str) -> Path:
     made = tmp_path / name
     made.mkdir()
     return made
 
 
-async def numbers(outbox: SqliteOutbox) -> set[int]:
+async def deliver_all(outbox: SqliteOutbox) -> set[int]:
     """What is left to deliver."""
     found: set[int] = set()
-    while due := (await outbox.due("ops", 2**62, 9999)).deliveries:
+    while due := (await outbox.fetch_due("ops", 2**62, 9999)).deliveries:
         for delivery in due:
             found.add(delivery.notification.events[0].time_ns)
-            await outbox.settle([Settled(delivery, Delivered())], 20)
+            await outbox.ack([Ack(delivery, Delivered())], 20)
     return found
 
 
-async def opened(place: Path) -> tuple[set[int], list[Loss]]:
+async def reopen(place: Path) -> tuple[set[int], list[StoreLoss]]:
     """What the next start finds: deliveries and losses, in a file that is sound."""
     async with open_outbox(place / "relay.db") as outbox:
-        result = await numbers(outbox), await outbox.losses()
+        result = await deliver_all(outbox), await outbox.losses()
     with closing(sqlite3.connect(place / "relay.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert Family(place / "relay.db").ready is None
+    assert DatabaseFiles(place / "relay.db").pending_replacement is None
     return result
 
 
-async def killed(tmp_path: Path) -> Path:
+async def make_killed_store(tmp_path: Path) -> Path:
     """A store with many deliveries, whose last change is only in its log."""
-    first, place = folder(tmp_path, "first"), folder(tmp_path, "state")
+    first, place = make_folder(tmp_path, "first"), make_folder(tmp_path, "state")
     async with open_outbox(first / "relay.db") as outbox:
-        batch = [told(number, f"c{number}") for number in range(1, MANY + 1)]
-        await outbox.take_in(intake(*batch), 10)
+        batch = [make_notification(number, f"c{number}") for number in range(1, MANY + 1)]
+        await outbox.commit(make_commit(*batch), 10)
     async with open_outbox(first / "relay.db") as outbox:
-        await outbox.take_in(intake(told(MANY + 1, "late")), 10)
-        await outbox.take_in(intake(told(MANY + 2, "later")), 10)
+        await outbox.commit(make_commit(make_notification(MANY + 1, "late")), 10)
+        await outbox.commit(make_commit(make_notification(MANY + 2, "later")), 10)
         for suffix in ("", "-wal", "-shm"):
             shutil.copy(f"{first / 'relay.db'}{suffix}", f"{place / 'relay.db'}{suffix}")
     return place
 
 
-def scribble(file: Path) -> bytes:
+def overwrite_page(file: Path) -> bytes:
     """Write over a page with deliveries; returns what the file then holds."""
     content = bytearray(file.read_bytes())
     pages = range(4096, len(content), 4096)
@@ -110,20 +110,20 @@ async def test_a_broken_store_is_replaced_whenever_relay_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the same deliveries and one loss, and the broken one is whole where that says."""
-    place = await killed(tmp_path)
-    broken, its_log = scribble(place / "relay.db"), (place / "relay.db-wal").read_bytes()
+    place = await make_killed_store(tmp_path)
+    broken, its_log = overwrite_page(place / "relay.db"), (place / "relay.db-wal").read_bytes()
     with monkeypatch.context() as patch:
-        snapshots = Snapshots(place, folder(tmp_path, "killed"), patch)
-        left, _ = await opened(place)
+        snapshots = Snapshots(place, make_folder(tmp_path, "killed"), patch)
+        left, _ = await reopen(place)
     assert MANY - 20 < len(left) < MANY
     assert len(list(snapshots.since_ready())) >= 6
     for copy in snapshots.taken:
-        found, (loss,) = await opened(copy)
+        found, (loss,) = await reopen(copy)
         assert found == left
         aside = copy / loss.file.name
         assert aside.read_bytes() == broken
         assert Path(f"{aside}-wal").read_bytes() == its_log
-        assert loss.carried == len(left)
+        assert loss.recovered == len(left)
         assert len(list(copy.glob("*.broken-*"))) <= 3
 
 
@@ -143,17 +143,17 @@ async def test_a_removed_store_is_restored_whenever_relay_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
 ) -> None:
     """From the moment that the new file is ready nothing is lost, nor is what was in its place."""
-    place = await killed(tmp_path)
+    place = await make_killed_store(tmp_path)
     async with open_outbox(place / "relay.db") as outbox:
         harm(place / "relay.db")
         theirs = "somebody's" if harm is replace else None
         with monkeypatch.context() as patch:
-            snapshots = Snapshots(place, folder(tmp_path, "killed"), patch)
+            snapshots = Snapshots(place, make_folder(tmp_path, "killed"), patch)
             await outbox.pending()
     copies = list(snapshots.since_ready())
     assert len(copies) >= 3
     for copy in copies:
-        assert await opened(copy) == (ALL, [])
+        assert await reopen(copy) == (ALL, [])
         if theirs is not None:
             (displaced,) = (x for x in copy.glob("*.displaced-*") if x.name.endswith("Z"))
             assert displaced.read_text() == theirs
@@ -164,18 +164,18 @@ async def test_a_repair_that_fails_half_way_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """By the relay that began it, as soon as the disk lets it."""
-    place = folder(tmp_path, "state")
-    losses: list[Loss] = []
+    place = make_folder(tmp_path, "state")
+    losses: list[StoreLoss] = []
 
     def forget(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA shrink_memory")  # what was read before is read again
 
     async with open_outbox(place / "relay.db") as outbox:
-        batch = [told(number, f"c{number}") for number in range(1, MANY + 1)]
-        await outbox.take_in(intake(*batch), 10)
+        batch = [make_notification(number, f"c{number}") for number in range(1, MANY + 1)]
+        await outbox.commit(make_commit(*batch), 10)
     async with open_outbox(place / "relay.db", on_loss=losses.append) as outbox:
-        await outbox._committer.run(forget)
-        broken = scribble(place / "relay.db")
+        await outbox._writer.run(forget)
+        broken = overwrite_page(place / "relay.db")
         real, calls = Path.rename, iter(range(99))
 
         def rename(self: Path, target: Path) -> Path:
@@ -184,35 +184,35 @@ async def test_a_repair_that_fails_half_way_is_finished(
             return real(self, target)
 
         monkeypatch.setattr(Path, "rename", rename)
-        left = await numbers(outbox)
+        left = await deliver_all(outbox)
         assert next(calls) > step
         assert MANY - 20 < len(left) < MANY
         assert losses == await outbox.losses()
         assert len(losses) == 1
         assert losses[0].file.read_bytes() == broken
         assert list(place.glob("*.displaced-*")) == []
-        assert outbox.state.reason is None
+        assert outbox.status.reason is None
 
 
 async def test_a_log_without_its_store_is_kept(tmp_path: Path) -> None:
     """A new store begins without it: SQLite would delete what is in it."""
-    place = await killed(tmp_path)
+    place = await make_killed_store(tmp_path)
     its_log = (place / "relay.db-wal").read_bytes()
     (place / "relay.db").unlink()
-    assert await opened(place) == (set(), [])
+    assert await reopen(place) == (set(), [])
     (log,) = place.glob("relay.db.displaced-*-wal")
     assert log.read_bytes() == its_log
 
 
 async def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
     """Though somebody put a file in the store's place between the kill and the next start."""
-    files = Family(tmp_path / "relay.db")
-    aside = files.free_name("broken")
+    files = DatabaseFiles(tmp_path / "relay.db")
+    aside = files.unused_name("broken")
     aside.write_text("broken")
-    with files.making(aside) as fresh:
+    with files.build_replacement(aside) as fresh:
         fresh.write_text("new")
     (tmp_path / "relay.db").write_text("somebody's")
-    displaced = await asyncio.to_thread(files.adopt)
+    displaced = await asyncio.to_thread(files.promote)
     assert displaced is not None
     assert (aside.read_text(), displaced.read_text()) == ("broken", "somebody's")
     assert (tmp_path / "relay.db").read_text() == "new"
@@ -220,8 +220,8 @@ async def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
 
 def test_another_stores_repair_is_its_own(tmp_path: Path) -> None:
     """A store in the same folder may have a name that begins like this one's."""
-    other = Family(tmp_path / "relay.db.old")
-    with other.making(other.free_name("broken")):
+    other = DatabaseFiles(tmp_path / "relay.db.old")
+    with other.build_replacement(other.unused_name("broken")):
         pass
-    assert other.ready is not None
-    assert Family(tmp_path / "relay.db").ready is None
+    assert other.pending_replacement is not None
+    assert DatabaseFiles(tmp_path / "relay.db").pending_replacement is None

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from relay.core.exchange import Delivered
 from relay.store import integrity
 from relay.store.outbox import SqliteOutbox, open_outbox
-from relay.store.records import Settled
-from tests.unit.store.samples import intake, told
+from relay.store.records import Ack
+from tests.unit.store.samples import make_commit, make_notification
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def file(tmp_path: Path) -> Path:
 
 async def fill(file: Path) -> None:
     """Two orders of two deliveries each."""
-    batch = [told(number, f"c{number % 2}") for number in range(1, 5)]
+    batch = [make_notification(number, f"c{number % 2}") for number in range(1, 5)]
     async with open_outbox(file) as outbox:
-        await outbox.take_in(intake(*batch), 10)
+        await outbox.commit(make_commit(*batch), 10)
 
 
-def empty(file: Path, index: str) -> None:
+def empty_index(file: Path, index: str) -> None:
     """Put an old page, without any entry, where an index begins.
 
     See https://sqlite.org/fileformat2.html#b_tree_pages.
@@ -41,13 +41,13 @@ def empty(file: Path, index: str) -> None:
         opened.write(b"\x0a\0\0\0\0" + size.to_bytes(2, "big") + bytes(size - 7))
 
 
-async def numbers(outbox: SqliteOutbox) -> list[int]:
+async def deliver_all(outbox: SqliteOutbox) -> list[int]:
     """What there is to deliver, in the order in which it is delivered."""
     found: list[int] = []
-    while due := (await outbox.due("ops", 2**62, 9)).deliveries:
+    while due := (await outbox.fetch_due("ops", 2**62, 9)).deliveries:
         for delivery in due:
             found.append(delivery.notification.events[0].time_ns)
-            await outbox.settle([Settled(delivery, Delivered())], 20)
+            await outbox.ack([Ack(delivery, Delivered())], 20)
     return found
 
 
@@ -55,10 +55,10 @@ async def numbers(outbox: SqliteOutbox) -> list[int]:
 async def test_an_index_that_lost_its_entries_is_made_anew(file: Path, index: str) -> None:
     """At the start, in place: nothing is lost, nothing set aside, and it is said."""
     await fill(file)
-    empty(file, index)
+    empty_index(file, index)
     with capture_logs() as logs:
         async with open_outbox(file) as outbox:
-            assert await numbers(outbox) == [1, 2, 3, 4]
+            assert await deliver_all(outbox) == [1, 2, 3, 4]
             assert await outbox.losses() == []
     (line,) = logs
     assert (line["event"], line["reason"]) == (
@@ -74,9 +74,9 @@ async def test_nothing_waits_because_of_an_index(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE deliveries SET due_ns = NULL")
         connection.commit()
-    empty(file, "deliveries_order")
+    empty_index(file, "deliveries_order")
     async with open_outbox(file) as outbox:
-        assert await numbers(outbox) == [1, 2, 3, 4]
+        assert await deliver_all(outbox) == [1, 2, 3, 4]
 
 
 async def test_an_index_that_goes_bad_while_relay_runs_is_made_anew(file: Path) -> None:
@@ -87,12 +87,12 @@ async def test_an_index_that_goes_bad_while_relay_runs_is_made_anew(file: Path) 
 
     await fill(file)
     async with open_outbox(file) as outbox:
-        (head, _) = (await outbox.due("ops", 10, 9)).deliveries
-        await outbox._committer.run(forget)
-        empty(file, "deliveries_due")
+        (head, _) = (await outbox.fetch_due("ops", 10, 9)).deliveries
+        await outbox._writer.run(forget)
+        empty_index(file, "deliveries_due")
         with capture_logs() as logs:
-            await outbox.settle([Settled(head, Delivered())], 20)
-            assert await numbers(outbox) == [2, 3, 4]
+            await outbox.ack([Ack(head, Delivered())], 20)
+            assert await deliver_all(outbox) == [2, 3, 4]
             assert await outbox.losses() == []
     assert "store.reindexed" in [line["event"] for line in logs]
 
@@ -105,7 +105,7 @@ async def test_what_is_not_only_an_index_is_left_as_it_is(file: Path) -> None:
     content[at : at + 4096] = b"\xa5" * 4096
     file.write_bytes(content)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        assert integrity.fault(connection) is not None
+        assert integrity.find_corruption(connection) is not None
         assert not integrity.reindex(connection)
         assert not connection.in_transaction
     assert file.read_bytes() == content
@@ -114,7 +114,7 @@ async def test_what_is_not_only_an_index_is_left_as_it_is(file: Path) -> None:
 def test_a_sound_store_has_no_fault() -> None:
     """Nothing is said of it."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        assert integrity.fault(connection) is None
+        assert integrity.find_corruption(connection) is None
 
 
 async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
@@ -122,10 +122,10 @@ async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
     await fill(file)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA cache_size = -77")
-        assert integrity.fault(connection) is None
+        assert integrity.find_corruption(connection) is None
         assert connection.execute("PRAGMA cache_size").fetchone() == (-77,)
-        empty(file, "deliveries_order")
-        assert integrity.fault(connection) is not None
+        empty_index(file, "deliveries_order")
+        assert integrity.find_corruption(connection) is not None
         assert connection.execute("PRAGMA cache_size").fetchone() == (-77,)
 
 
@@ -133,4 +133,4 @@ def test_what_is_no_database_has_one(file: Path) -> None:
     """In SQLite's words."""
     file.write_bytes(b"dear diary, " * 1000)
     with closing(sqlite3.connect(file)) as connection:
-        assert integrity.fault(connection) == "file is not a database"
+        assert integrity.find_corruption(connection) == "file is not a database"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from relay.config import WhenFull
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Retry
 from relay.store.outbox import open_outbox
-from relay.store.records import Intake, Outbox, Settled
-from tests.unit.store.samples import told
+from relay.store.records import Ack, IngestCommit, Outbox
+from tests.unit.store.samples import make_notification
 
 DESTINATIONS = ("ops", "audit")
 SMALL = 80 * 1024
@@ -20,94 +20,96 @@ SMALL = 80 * 1024
 
 
 @dataclass
-class Waiting:
+class QueuedDelivery:
     """One delivery."""
 
     number: int
     created_ns: int
-    place: int
+    position: int
     """Among all, in the order in which they came."""
     attempts: int = 0
 
 
 @dataclass
-class Line:
+class SubjectQueue:
     """Deliveries about one subject for one destination: the first has a time, the others wait."""
 
     ready_ns: int = 0
-    waiting: list[Waiting] = field(default_factory=list)
+    deliveries: list[QueuedDelivery] = field(default_factory=list)
 
 
 class Model:
     """A line of deliveries for each destination and subject."""
 
     def __init__(self) -> None:
-        self.lines: defaultdict[tuple[str, str], Line] = defaultdict(Line)
-        self.letters = 0
-        self._places = 0
+        self.queues: defaultdict[tuple[str, str], SubjectQueue] = defaultdict(SubjectQueue)
+        self.dead_letters = 0
+        self._next_position = 0
 
-    def take_in(self, number: int, about: str, to: str, now_ns: int) -> None:
-        line = self.lines[to, about]
-        if not line.waiting:
+    def commit(self, number: int, container: str, to: str, now_ns: int) -> None:
+        line = self.queues[to, container]
+        if not line.deliveries:
             line.ready_ns = now_ns
-        line.waiting.append(Waiting(number, now_ns, self._places))
-        self._places += 1
+        line.deliveries.append(QueuedDelivery(number, now_ns, self._next_position))
+        self._next_position += 1
 
     def drop_oldest(self, count: int, now_ns: int) -> None:
-        lines = [line for to in DESTINATIONS for line in self._open(to)]
-        all_ = [(waiting.place, line) for line in lines for waiting in line.waiting]
+        lines = [line for to in DESTINATIONS for line in self._non_empty(to)]
+        all_ = [(waiting.position, line) for line in lines for waiting in line.deliveries]
         for _, line in heapq.nsmallest(count, all_, key=lambda each: each[0]):
-            line.waiting.pop(0)
+            line.deliveries.pop(0)
             line.ready_ns = now_ns
 
-    def settle(self, number: int, to: str, outcome: Outcome, now_ns: int) -> None:
-        (line,) = (line for line in self._open(to) if line.waiting[0].number == number)
+    def ack(self, number: int, to: str, outcome: Outcome, now_ns: int) -> None:
+        (line,) = (line for line in self._non_empty(to) if line.deliveries[0].number == number)
         line.ready_ns = now_ns
         match outcome:
             case Retry(after_s=after_s):
-                line.waiting[0].attempts += 1
+                line.deliveries[0].attempts += 1
                 line.ready_ns += int(after_s) * 10**9
             case Delivered() | Dead():
-                line.waiting.pop(0)
-                self.letters += isinstance(outcome, Dead)
+                line.deliveries.pop(0)
+                self.dead_letters += isinstance(outcome, Dead)
 
-    def retire(self, to: str) -> int:
+    def drop_destination(self, to: str) -> int:
         """Returns how many are given up."""
-        gone = [waiting for line in self._open(to) for waiting in line.waiting]
-        for line in self._open(to):
-            line.waiting.clear()
-        self.letters += len(gone)
+        gone = [waiting for line in self._non_empty(to) for waiting in line.deliveries]
+        for line in self._non_empty(to):
+            line.deliveries.clear()
+        self.dead_letters += len(gone)
         return len(gone)
 
-    def due(self, to: str, now_ns: int) -> list[tuple[int, int, int]]:
+    def fetch_due(self, to: str, now_ns: int) -> list[tuple[int, int, int]]:
         ready = sorted(
-            (line.ready_ns, line.waiting[0].number, line)
-            for line in self._open(to)
+            (line.ready_ns, line.deliveries[0].number, line)
+            for line in self._non_empty(to)
             if line.ready_ns <= now_ns
         )
-        heads = [line.waiting[0] for _, _, line in ready]
+        heads = [line.deliveries[0] for _, _, line in ready]
         return [(head.number, head.attempts, head.created_ns) for head in heads]
 
-    def next_ns(self, to: str, now_ns: int) -> int | None:
-        return min((x.ready_ns for x in self._open(to) if x.ready_ns > now_ns), default=None)
+    def next_due_ns(self, to: str, now_ns: int) -> int | None:
+        return min((x.ready_ns for x in self._non_empty(to) if x.ready_ns > now_ns), default=None)
 
     def pending(self) -> dict[str, int]:
-        counts = {to: sum(len(line.waiting) for line in self._open(to)) for to in DESTINATIONS}
+        counts = {
+            to: sum(len(line.deliveries) for line in self._non_empty(to)) for to in DESTINATIONS
+        }
         return {to: count for to, count in counts.items() if count}
 
-    def _open(self, to: str) -> list[Line]:
-        return [line for (place, _), line in self.lines.items() if place == to and line.waiting]
+    def _non_empty(self, to: str) -> list[SubjectQueue]:
+        return [line for (place, _), line in self.queues.items() if place == to and line.deliveries]
 
 
 @dataclass(frozen=True)
-class TakeIn:
+class Commit:
     """A batch: what each event is about, and where it goes."""
 
     events: list[tuple[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
-class Settle:
+class AckOne:
     """One of those that are due, if there is one."""
 
     to: str
@@ -116,7 +118,7 @@ class Settle:
 
 
 @dataclass(frozen=True)
-class SettleAll:
+class AckMany:
     """The first of those that are due, at once."""
 
     to: str
@@ -124,14 +126,14 @@ class SettleAll:
 
 
 @dataclass(frozen=True)
-class Retire:
+class DropDestination:
     """A destination is no more."""
 
     to: str
 
 
 @dataclass(frozen=True)
-class Pass:
+class Advance:
     """Time."""
 
     seconds: int
@@ -144,54 +146,59 @@ _outcomes = st.one_of(
 )
 _events = st.tuples(st.sampled_from("abc"), st.sets(st.sampled_from(DESTINATIONS)).map(tuple))
 _steps = st.one_of(
-    st.builds(TakeIn, st.lists(_events, max_size=4)),
-    st.builds(TakeIn, st.lists(_events, min_size=30, max_size=60)),
-    st.builds(Settle, st.sampled_from(DESTINATIONS), st.integers(0, 5), _outcomes),
-    st.builds(SettleAll, st.sampled_from(DESTINATIONS), st.lists(_outcomes, min_size=1)),
-    st.builds(Retire, st.sampled_from(DESTINATIONS)),
-    st.builds(Pass, st.integers(0, 4)),
+    st.builds(Commit, st.lists(_events, max_size=4)),
+    st.builds(Commit, st.lists(_events, min_size=30, max_size=60)),
+    st.builds(AckOne, st.sampled_from(DESTINATIONS), st.integers(0, 5), _outcomes),
+    st.builds(AckMany, st.sampled_from(DESTINATIONS), st.lists(_outcomes, min_size=1)),
+    st.builds(DropDestination, st.sampled_from(DESTINATIONS)),
+    st.builds(Advance, st.integers(0, 4)),
 )
 
 
-_Steps = list[TakeIn | Settle | SettleAll | Retire | Pass]
+_Steps = list[Commit | AckOne | AckMany | DropDestination | Advance]
 
 
 @given(st.lists(_steps, max_size=30))
 def test_does_what_its_model_does(steps: _Steps) -> None:
     """Whatever is taken in and settled, in whatever order: the same are due, at the same times."""
-    asyncio.run(_does_what_its_model_does(steps, 2**30, "drop-oldest"))
+    asyncio.run(_run_both(steps, 2**30, "drop-oldest"))
 
 
 @given(st.lists(_steps, max_size=30), st.sampled_from(["drop-oldest", "drop-new"]))
 def test_does_what_its_model_does_when_full(steps: _Steps, when_full: WhenFull) -> None:
     """Where there is little room, too: exactly the oldest or the newest are gone, as it says."""
-    asyncio.run(_does_what_its_model_does(steps, SMALL, when_full))
+    asyncio.run(_run_both(steps, SMALL, when_full))
 
 
-async def _does_what_its_model_does(steps: _Steps, max_size: int, when_full: WhenFull) -> None:
+async def _run_both(steps: _Steps, max_size: int, when_full: WhenFull) -> None:
     model, now_ns, number = Model(), 0, 0
     async with open_outbox(None, max_size=max_size, when_full=when_full) as outbox:
         for step in steps:
             match step:
-                case Pass(seconds=seconds):
+                case Advance(seconds=seconds):
                     now_ns += seconds * 10**9
-                case TakeIn():
-                    await _take_in(outbox, model, step, number, now_ns, when_full)
+                case Commit():
+                    await _commit(outbox, model, step, number, now_ns, when_full)
                     number += len(step.events)
-                case Retire(to=to):
-                    assert (await outbox.retire(to, now_ns)).count == model.retire(to)
-                case Settle():
-                    await _settle(outbox, model, step, now_ns)
-                case SettleAll():
-                    await _settle_all(outbox, model, step, now_ns)
+                case DropDestination(to=to):
+                    assert (
+                        await outbox.drop_destination(to, now_ns)
+                    ).count == model.drop_destination(to)
+                case AckOne():
+                    await _ack_one(outbox, model, step, now_ns)
+                case AckMany():
+                    await _ack_many(outbox, model, step, now_ns)
             await _compare(outbox, model, now_ns)
 
 
-async def _take_in(
-    outbox: Outbox, model: Model, step: TakeIn, number: int, now_ns: int, when_full: WhenFull
+async def _commit(
+    outbox: Outbox, model: Model, step: Commit, number: int, now_ns: int, when_full: WhenFull
 ) -> None:
-    batch = [(told(number + index, about), to) for index, (about, to) in enumerate(step.events)]
-    receipt = await outbox.take_in(Intake("here", None, batch), now_ns)
+    batch = [
+        (make_notification(number + index, about), to)
+        for index, (about, to) in enumerate(step.events)
+    ]
+    receipt = await outbox.commit(IngestCommit("here", None, batch), now_ns)
     refused = 0
     for index, ((about, destinations), seqs) in enumerate(
         zip(step.events, receipt.seqs, strict=True)
@@ -200,39 +207,39 @@ async def _take_in(
             refused += len(destinations)
             continue
         for to in destinations:
-            model.take_in(number + index, about, to, now_ns)
+            model.commit(number + index, about, to, now_ns)
     if when_full == "drop-new":
-        assert receipt.shed == refused
+        assert receipt.evicted == refused
     else:
-        model.drop_oldest(receipt.shed, now_ns)
-    assert receipt.letters_shed <= model.letters
-    model.letters -= receipt.letters_shed
-    assert not receipt.shed or not model.letters
+        model.drop_oldest(receipt.evicted, now_ns)
+    assert receipt.dead_letters_evicted <= model.dead_letters
+    model.dead_letters -= receipt.dead_letters_evicted
+    assert not receipt.evicted or not model.dead_letters
 
 
-async def _settle(outbox: Outbox, model: Model, step: Settle, now_ns: int) -> None:
-    due = (await outbox.due(step.to, now_ns, 10_000)).deliveries
+async def _ack_one(outbox: Outbox, model: Model, step: AckOne, now_ns: int) -> None:
+    due = (await outbox.fetch_due(step.to, now_ns, 10_000)).deliveries
     if step.which < len(due):
         delivery = due[step.which]
-        await outbox.settle([Settled(delivery, step.outcome)], now_ns)
-        model.settle(delivery.notification.events[0].time_ns, step.to, step.outcome, now_ns)
+        await outbox.ack([Ack(delivery, step.outcome)], now_ns)
+        model.ack(delivery.notification.events[0].time_ns, step.to, step.outcome, now_ns)
 
 
-async def _settle_all(outbox: Outbox, model: Model, step: SettleAll, now_ns: int) -> None:
-    due = (await outbox.due(step.to, now_ns, len(step.outcomes))).deliveries
+async def _ack_many(outbox: Outbox, model: Model, step: AckMany, now_ns: int) -> None:
+    due = (await outbox.fetch_due(step.to, now_ns, len(step.outcomes))).deliveries
     if due:
-        settled = list(map(Settled, due, step.outcomes))
-        await outbox.settle(settled, now_ns)
+        settled = list(map(Ack, due, step.outcomes))
+        await outbox.ack(settled, now_ns)
         for delivery, outcome, _ in settled:
-            model.settle(delivery.notification.events[0].time_ns, step.to, outcome, now_ns)
+            model.ack(delivery.notification.events[0].time_ns, step.to, outcome, now_ns)
 
 
 async def _compare(outbox: Outbox, model: Model, now_ns: int) -> None:
     for to in DESTINATIONS:
-        due = await outbox.due(to, now_ns, 10_000)
+        due = await outbox.fetch_due(to, now_ns, 10_000)
         assert [
             (delivery.notification.events[0].time_ns, delivery.attempts, delivery.created_ns)
             for delivery in due.deliveries
-        ] == model.due(to, now_ns)
-        assert due.next_ns == model.next_ns(to, now_ns)
+        ] == model.fetch_due(to, now_ns)
+        assert due.next_due_ns == model.next_due_ns(to, now_ns)
     assert await outbox.pending() == model.pending()

@@ -10,27 +10,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from relay.core.checkpoint import Bookmark, seen
+from relay.core.checkpoint import Checkpoint, encode_seen
 from relay.core.container import Container
 from relay.core.errors import StoreError
 from relay.core.exchange import Dead, Reason, Retry
 from relay.core.notification import Notification
 from relay.store.outbox import open_outbox
-from relay.store.records import Intake, Settled
+from relay.store.records import Ack, IngestCommit
 from relay.store.schema import migrate
-from tests.unit.store.samples import fill_version_1, intake, told
+from tests.unit.store.samples import fill_version_1, make_commit, make_notification
 
-MARK = Bookmark(7, 3, seen(told(1).events[0].id, 5))
-FULL_MARK = Bookmark(
+CHECKPOINT = Checkpoint(7, 3, encode_seen(make_notification(1).events[0].id, 5))
+FULL_CHECKPOINT = Checkpoint(
     7,
     3,
-    seen(told(1).events[0].id, 5),
+    encode_seen(make_notification(1).events[0].id, 5),
     4,
     True,
     6,
     "engine-1",
-    unheard=(5, 9),
-    drops=(("buffer_full", 5, 9, 7),),
+    blind_window=(5, 9),
+    unreported_drops=(("buffer_full", 5, 9, 7),),
 )
 CONTAINER = Container(
     "c1",
@@ -61,15 +61,15 @@ def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-async def make(file: Path) -> None:
+async def make_store(file: Path) -> None:
     async with open_outbox(file):
         pass
 
 
-async def refusal(file: Path) -> str:
+async def refusal_message(file: Path) -> str:
     """What a person is told of a store that cannot be used: one line that names it."""
     with pytest.raises(StoreError) as caught:
-        await make(file)
+        await make_store(file)
     text = str(caught.value)
     assert "\n" not in text
     assert str(file) in text
@@ -79,14 +79,20 @@ async def refusal(file: Path) -> str:
 async def test_survives_being_closed(file: Path) -> None:
     """Deliveries with their attempts, those that wait behind them, and the cursor."""
     async with open_outbox(file) as outbox:
-        await outbox.take_in(intake(told(1), told(2), bookmark=MARK), 10)
-        (head,) = (await outbox.due("ops", 10, 9)).deliveries
-        await outbox.settle([Settled(head, Retry(0, Reason.UNAVAILABLE))], 20)
+        await outbox.commit(
+            make_commit(make_notification(1), make_notification(2), checkpoint=CHECKPOINT), 10
+        )
+        (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
+        await outbox.ack([Ack(head, Retry(0, Reason.UNAVAILABLE))], 20)
     async with open_outbox(file) as outbox:
-        (again,) = (await outbox.due("ops", 20, 9)).deliveries
-        assert (again.notification, again.attempts, again.created_ns) == (told(1), 1, 10)
+        (again,) = (await outbox.fetch_due("ops", 20, 9)).deliveries
+        assert (again.notification, again.attempts, again.created_ns) == (
+            make_notification(1),
+            1,
+            10,
+        )
         assert await outbox.pending() == {"ops": 2}
-        assert await outbox.bookmark("here") == MARK
+        assert await outbox.checkpoint("here") == CHECKPOINT
 
 
 async def test_deliveries_and_the_cursor_are_one_commit(file: Path) -> None:
@@ -96,18 +102,20 @@ async def test_deliveries_and_the_cursor_are_one_commit(file: Path) -> None:
         """What cannot be written."""
 
     async with open_outbox(file) as outbox:
-        await outbox.take_in(intake(bookmark=MARK), 10)
-        odd = msgspec.structs.replace(told(2), route=Odd())
+        await outbox.commit(make_commit(checkpoint=CHECKPOINT), 10)
+        odd = msgspec.structs.replace(make_notification(2), route=Odd())
         with pytest.raises(TypeError):
-            await outbox.take_in(intake(told(1), odd, bookmark=Bookmark.beginning(99)), 10)
-        assert await outbox.bookmark("here") == MARK
+            await outbox.commit(
+                make_commit(make_notification(1), odd, checkpoint=Checkpoint.starting_at(99)), 10
+            )
+        assert await outbox.checkpoint("here") == CHECKPOINT
         assert await outbox.pending() == {}
 
 
 async def test_what_is_committed_is_in_the_file(file: Path) -> None:
     """Another process sees both as soon as the call returns."""
     async with open_outbox(file) as outbox:
-        await outbox.take_in(intake(told(1), bookmark=MARK), 10)
+        await outbox.commit(make_commit(make_notification(1), checkpoint=CHECKPOINT), 10)
         assert rows(file, "SELECT engine, position_ns FROM cursors") == [("here", 7)]
         assert rows(file, "SELECT destination, due_ns FROM deliveries") == [("ops", 10)]
 
@@ -115,23 +123,23 @@ async def test_what_is_committed_is_in_the_file(file: Path) -> None:
 async def test_the_dead_are_kept(file: Path) -> None:
     """With the notification, the reason and all attempts counted."""
     async with open_outbox(file) as outbox:
-        await outbox.take_in(intake(told(1)), 10)
+        await outbox.commit(make_commit(make_notification(1)), 10)
         for now_ns, outcome in ((20, Retry(0, Reason.UNAVAILABLE)), (30, Dead(Reason.EXPIRED))):
-            (head,) = (await outbox.due("ops", now_ns, 9)).deliveries
-            await outbox.settle([Settled(head, outcome)], now_ns)
+            (head,) = (await outbox.fetch_due("ops", now_ns, 9)).deliveries
+            await outbox.ack([Ack(head, outcome)], now_ns)
         assert await outbox.pending() == {}
     ((notification, *rest),) = rows(
         file,
         "SELECT notification, destination, created_ns, died_ns, attempts, reason FROM dead_letters",
     )
-    assert msgspec.json.decode(notification, type=Notification) == told(1)
+    assert msgspec.json.decode(notification, type=Notification) == make_notification(1)
     assert rest == ["ops", 10, 30, 2, "expired"]
 
 
 async def test_every_commit_is_synced(file: Path) -> None:
     """What was told to be on disk is there after a power cut: WAL needs FULL for that."""
     async with open_outbox(file) as outbox:
-        pragmas = await outbox._committer.run(
+        pragmas = await outbox._writer.run(
             lambda connection: [
                 connection.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("journal_mode", "synchronous")
@@ -145,7 +153,7 @@ async def test_only_its_user_may_read_it(file: Path) -> None:
     before = os.umask(0)
     try:
         async with open_outbox(file) as outbox:
-            await outbox.take_in(intake(told(1)), 10)
+            await outbox.commit(make_commit(make_notification(1)), 10)
             modes = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
     finally:
         os.umask(before)
@@ -157,10 +165,10 @@ async def test_only_its_user_may_read_it(file: Path) -> None:
 
 async def test_a_newer_store_is_refused(file: Path) -> None:
     """And left as it is."""
-    await make(file)
+    await make_store(file)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    assert "newer relay (schema 99" in await refusal(file)
+    assert "newer relay (schema 99" in await refusal_message(file)
     assert rows(file, "PRAGMA user_version") == [(99,)]
 
 
@@ -169,7 +177,7 @@ async def test_somebody_elses_database_is_refused(file: Path) -> None:
     file.parent.mkdir()
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE theirs (a)")
-    assert "is not relay's" in await refusal(file)
+    assert "is not relay's" in await refusal_message(file)
     assert rows(file, "SELECT name FROM sqlite_schema") == [("theirs",)]
 
 
@@ -177,7 +185,7 @@ async def test_what_is_no_database_is_refused(file: Path) -> None:
     """And not written over."""
     file.parent.mkdir()
     file.write_bytes(b"dear diary, " * 1000)
-    assert "not a database" in await refusal(file)
+    assert "not a database" in await refusal_message(file)
     assert file.read_bytes() == b"dear diary, " * 1000
 
 
@@ -185,7 +193,7 @@ async def test_an_empty_file_becomes_a_store(file: Path) -> None:
     """It may have been made with the right owner beforehand."""
     file.parent.mkdir()
     file.touch()
-    await make(file)
+    await make_store(file)
     assert rows(file, "PRAGMA user_version") == [(3,)]
 
 
@@ -196,11 +204,17 @@ async def test_a_store_of_version_1_is_brought_up_to_date(file: Path) -> None:
         migrate(connection, 0, to=1)
         fill_version_1(connection)
     async with open_outbox(file) as outbox:
-        (head,) = (await outbox.due("ops", 10, 9)).deliveries
-        assert (head.notification, head.created_ns, head.attempts) == (told(1), 10, 3)
+        (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
+        assert (head.notification, head.created_ns, head.attempts) == (make_notification(1), 10, 3)
         assert await outbox.pending() == {"ops": 2}
-        assert await outbox.bookmark("here") == Bookmark(
-            7, 3, MARK.recent, began_ns=3, anchored=True, assumed_ns=7, identity=None
+        assert await outbox.checkpoint("here") == Checkpoint(
+            7,
+            3,
+            CHECKPOINT.recent,
+            first_start_ns=3,
+            is_continuous=True,
+            reported_until_ns=7,
+            identity=None,
         )
         assert await outbox.containers("here") == []
     assert rows(file, "PRAGMA user_version") == [(3,)]
@@ -214,16 +228,18 @@ async def test_a_cursor_of_version_1_that_saw_nothing_has_no_anchor(file: Path) 
         connection.execute("INSERT INTO cursors VALUES ('here', 7, 3, x'')")
         connection.commit()
     async with open_outbox(file) as outbox:
-        assert await outbox.bookmark("here") == Bookmark(7, 3, began_ns=3, assumed_ns=7)
+        assert await outbox.checkpoint("here") == Checkpoint(
+            7, 3, first_start_ns=3, reported_until_ns=7
+        )
 
 
-@pytest.mark.parametrize("mark", [MARK, FULL_MARK])
-async def test_a_bookmark_is_kept_as_it_is(file: Path, mark: Bookmark) -> None:
+@pytest.mark.parametrize("mark", [CHECKPOINT, FULL_CHECKPOINT])
+async def test_a_bookmark_is_kept_as_it_is(file: Path, mark: Checkpoint) -> None:
     """All of it, and what it does not have."""
     async with open_outbox(file) as outbox:
-        await outbox.take_in(intake(bookmark=mark), 10)
+        await outbox.commit(make_commit(checkpoint=mark), 10)
     async with open_outbox(file) as outbox:
-        assert await outbox.bookmark("here") == mark
+        assert await outbox.checkpoint("here") == mark
 
 
 async def test_a_container_is_kept_as_it_is(file: Path) -> None:
@@ -235,30 +251,30 @@ async def test_a_container_is_kept_as_it_is(file: Path) -> None:
         )
     )
     async with open_outbox(file) as outbox:
-        await outbox.take_in(Intake("here", None, [], [CONTAINER]), 10)
+        await outbox.commit(IngestCommit("here", None, [], [CONTAINER]), 10)
     async with open_outbox(file) as outbox:
         assert await outbox.containers("here") == [CONTAINER]
 
 
 async def test_what_a_full_store_gave_up_is_not_forgotten(file: Path) -> None:
     """However relay ends, it is counted until a batch declares it; both are one commit."""
-    many = [told(number, "x" * 3000) for number in range(400)]
+    many = [make_notification(number, "x" * 3000) for number in range(400)]
     async with open_outbox(file, max_size=256 * 1024) as outbox:
-        receipt = await outbox.take_in(intake(*many), 10)
-        assert receipt.undeclared_shed == receipt.shed > 0
+        receipt = await outbox.commit(make_commit(*many), 10)
+        assert receipt.undeclared_evictions == receipt.evicted > 0
     async with open_outbox(file) as outbox:
-        again = await outbox.take_in(intake(), 10)
-        assert (again.shed, again.undeclared_shed) == (0, receipt.shed)
-        declared = Intake("here", None, [], declares_shed=receipt.shed - 2)
-        assert (await outbox.take_in(declared, 10)).undeclared_shed == 2
-        assert (await outbox.take_in(declared, 10)).undeclared_shed == 0
+        again = await outbox.commit(make_commit(), 10)
+        assert (again.evicted, again.undeclared_evictions) == (0, receipt.evicted)
+        declared = IngestCommit("here", None, [], declared_evictions=receipt.evicted - 2)
+        assert (await outbox.commit(declared, 10)).undeclared_evictions == 2
+        assert (await outbox.commit(declared, 10)).undeclared_evictions == 0
 
 
 async def test_only_one_relay_uses_a_store(file: Path) -> None:
     """The second is told who has it; once that one is gone, it is free."""
     async with open_outbox(file):
-        assert f"in use by another relay (pid {os.getpid()})" in await refusal(file)
-    await make(file)
+        assert f"in use by another relay (pid {os.getpid()})" in await refusal_message(file)
+    await make_store(file)
 
 
 async def test_a_holder_that_says_nothing_is_unknown(file: Path) -> None:
@@ -267,7 +283,7 @@ async def test_a_holder_that_says_nothing_is_unknown(file: Path) -> None:
     lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "(pid unknown)" in await refusal(file)
+        assert "(pid unknown)" in await refusal_message(file)
     finally:
         os.close(lock)
 
@@ -276,28 +292,28 @@ async def test_a_lock_that_a_crash_left_does_not_count(file: Path) -> None:
     """It went with its process, though the file is still there."""
     file.parent.mkdir()
     Path(f"{file}.lock").write_text("4194304000\n")
-    await make(file)
+    await make_store(file)
 
 
 async def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     """Here, because it is a file."""
     (tmp_path / "state").touch()
-    assert "cannot be written" in await refusal(tmp_path / "state" / "relay.db")
+    assert "cannot be written" in await refusal_message(tmp_path / "state" / "relay.db")
 
 
 async def test_a_refused_store_is_not_held(file: Path) -> None:
     """Once it is mended, it can be opened."""
     file.parent.mkdir()
     file.write_bytes(b"dear diary, " * 1000)
-    await refusal(file)
+    await refusal_message(file)
     file.unlink()
-    await make(file)
+    await make_store(file)
 
 
 async def test_in_memory_it_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a configuration nothing is kept."""
     monkeypatch.chdir(tmp_path)
     async with open_outbox(None) as outbox:
-        await outbox.take_in(Intake("here", MARK, []), 10)
-        assert await outbox.bookmark("here") == MARK
+        await outbox.commit(IngestCommit("here", CHECKPOINT, []), 10)
+        assert await outbox.checkpoint("here") == CHECKPOINT
     assert list(tmp_path.iterdir()) == []

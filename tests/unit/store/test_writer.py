@@ -9,18 +9,18 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from relay.store.faults import Broken, State, Trouble
-from relay.store.writer import Committer, waits_s
+from relay.store.faults import Corrupt, StoreFault, StoreStatus
+from relay.store.writer import StoreWriter, retry_delays_s
 
 
-class Database:
+class FakeBackend:
     """An empty table in memory, what was done to it, and a disk that can be made to fail."""
 
     def __init__(self, cure: str = "") -> None:
         """``cure`` is the statement that ends a failure, once it is `healed`."""
         self.statements: list[str] = []
-        self.kept_after: list[int] = []
-        self.mended: list[Trouble] = []
+        self.verified_after: list[int] = []
+        self.repaired: list[StoreFault] = []
         self.failing, self.healed, self.closed = (threading.Event() for _ in range(3))
         self._cure = cure
 
@@ -30,14 +30,14 @@ class Database:
         connection.set_trace_callback(self.statements.append)
         return connection
 
-    def keep(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        self.kept_after.append(self.commits)
+    def verify(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        self.verified_after.append(self.commits)
         return connection
 
-    def mend(
-        self, connection: sqlite3.Connection, trouble: Trouble, error: Exception
+    def repair(
+        self, connection: sqlite3.Connection, fault: StoreFault, error: Exception
     ) -> sqlite3.Connection:
-        self.mended.append(trouble)
+        self.repaired.append(fault)
         if self.healed.is_set():
             connection.execute(self._cure)
         self.failing.set()
@@ -53,8 +53,8 @@ class Database:
 
 
 @asynccontextmanager
-async def committing(database: Database) -> AsyncIterator[Committer]:
-    committer = Committer(database)
+async def running_writer(backend: FakeBackend) -> AsyncIterator[StoreWriter]:
+    committer = StoreWriter(backend)
     await committer.start()
     try:
         yield committer
@@ -62,7 +62,7 @@ async def committing(database: Database) -> AsyncIterator[Committer]:
         await committer.close()
 
 
-def adding(number: int) -> Callable[[sqlite3.Connection], int]:
+def insert_number(number: int) -> Callable[[sqlite3.Connection], int]:
     def add(connection: sqlite3.Connection) -> int:
         connection.execute("INSERT INTO numbers VALUES (?)", (number,))
         return number
@@ -75,7 +75,7 @@ def numbers(connection: sqlite3.Connection) -> list[int]:
 
 
 @asynccontextmanager
-async def held_up(committer: Committer) -> AsyncIterator[None]:
+async def writer_blocked(committer: StoreWriter) -> AsyncIterator[None]:
     """While the committer is at work, so that what is asked for meanwhile waits."""
     at_work, go_on = threading.Event(), threading.Event()
 
@@ -92,19 +92,19 @@ async def held_up(committer: Committer) -> AsyncIterator[None]:
         await working
 
 
-async def started(committer: Committer, count: int) -> list[asyncio.Task[int]]:
+async def start_jobs(committer: StoreWriter, count: int) -> list[asyncio.Task[int]]:
     """That many pieces of work, all asked for."""
-    tasks = [asyncio.create_task(committer.run(adding(number))) for number in range(count)]
+    tasks = [asyncio.create_task(committer.run(insert_number(number))) for number in range(count)]
     await asyncio.sleep(0)
     return tasks
 
 
 async def test_many_calls_go_into_one_transaction() -> None:
     """All that came while one was under way; each gets its own result, in its order."""
-    database = Database()
-    async with committing(database) as committer:
-        async with held_up(committer):
-            tasks = await started(committer, 200)
+    database = FakeBackend()
+    async with running_writer(database) as committer:
+        async with writer_blocked(committer):
+            tasks = await start_jobs(committer, 200)
         assert await asyncio.gather(*tasks) == list(range(200))
         assert database.commits == 2
         assert await committer.run(numbers) == list(range(200))
@@ -112,37 +112,37 @@ async def test_many_calls_go_into_one_transaction() -> None:
 
 async def test_it_is_committed_when_the_call_returns() -> None:
     """Not a moment later."""
-    database = Database()
-    async with committing(database) as committer:
-        await committer.run(adding(1))
+    database = FakeBackend()
+    async with running_writer(database) as committer:
+        await committer.run(insert_number(1))
         assert database.statements[-1] == "COMMIT"
 
 
 async def test_one_failure_fails_its_whole_batch() -> None:
     """Everybody in it gets the error, nothing of it is committed, and the next works."""
-    database = Database()
+    database = FakeBackend()
 
     def fail(_: sqlite3.Connection) -> int:
         raise ValueError("broken")
 
-    async with committing(database) as committer:
-        async with held_up(committer):
-            tasks = await started(committer, 2)
+    async with running_writer(database) as committer:
+        async with writer_blocked(committer):
+            tasks = await start_jobs(committer, 2)
             tasks.append(asyncio.create_task(committer.run(fail)))
-            tasks.append(asyncio.create_task(committer.run(adding(9))))
+            tasks.append(asyncio.create_task(committer.run(insert_number(9))))
             await asyncio.sleep(0)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [str(result) for result in results] == ["broken"] * 4
         assert await committer.run(numbers) == []
-        assert await committer.run(adding(1)) == 1
+        assert await committer.run(insert_number(1)) == 1
         assert await committer.run(numbers) == [1]
 
 
 async def test_a_caller_that_is_cancelled_harms_nobody() -> None:
     """The work is done all the same, and the others get their results."""
-    async with committing(Database()) as committer:
-        async with held_up(committer):
-            tasks = await started(committer, 3)
+    async with running_writer(FakeBackend()) as committer:
+        async with writer_blocked(committer):
+            tasks = await start_jobs(committer, 3)
             tasks[1].cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [results[0], results[2]] == [0, 2]
@@ -152,11 +152,11 @@ async def test_a_caller_that_is_cancelled_harms_nobody() -> None:
 
 async def test_closing_does_what_was_asked_for() -> None:
     """Then it closes the connection and ends its thread."""
-    database = Database()
-    committer = Committer(database)
+    database = FakeBackend()
+    committer = StoreWriter(database)
     await committer.start()
-    async with held_up(committer):
-        tasks = await started(committer, 3)
+    async with writer_blocked(committer):
+        tasks = await start_jobs(committer, 3)
         closing = asyncio.ensure_future(committer.close())
         await asyncio.sleep(0)
     await closing
@@ -168,14 +168,14 @@ async def test_a_start_that_nobody_waits_for() -> None:
     """What was opened is closed, and nothing of it is left."""
     begun, free = threading.Event(), threading.Event()
 
-    class Slow(Database):
+    class Slow(FakeBackend):
         def open(self) -> sqlite3.Connection:
             begun.set()
             free.wait(10)
             return super().open()
 
     database = Slow()
-    committer = Committer(database)
+    committer = StoreWriter(database)
     starting = asyncio.ensure_future(committer.start())
     await asyncio.to_thread(begun.wait)
     starting.cancel()
@@ -189,17 +189,17 @@ async def test_a_start_that_nobody_waits_for() -> None:
 async def test_what_opening_raises_is_raised() -> None:
     """To who starts it; closing it then is no harm."""
 
-    class Nowhere(Database):
+    class Nowhere(FakeBackend):
         def open(self) -> sqlite3.Connection:
             raise sqlite3.OperationalError("no such place")
 
-    committer = Committer(Nowhere())
+    committer = StoreWriter(Nowhere())
     with pytest.raises(sqlite3.OperationalError, match="no such place"):
         await committer.start()
     await committer.close()
 
 
-def setting(pragma: str) -> Callable[[sqlite3.Connection], None]:
+def set_pragma(pragma: str) -> Callable[[sqlite3.Connection], None]:
     """Work that makes every write after it fail, as SQLite itself makes it fail."""
 
     def work(connection: sqlite3.Connection) -> None:
@@ -208,7 +208,7 @@ def setting(pragma: str) -> Callable[[sqlite3.Connection], None]:
     return work
 
 
-def adding_much(connection: sqlite3.Connection) -> None:
+def insert_blob(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO numbers VALUES (zeroblob(100000))")
 
 
@@ -217,10 +217,10 @@ READ_ONLY, WRITABLE = "query_only = 1", "PRAGMA query_only = 0"
 
 async def test_a_failing_disk_makes_them_wait() -> None:
     """Nobody is answered until it works again; then all of it is done, in order."""
-    database = Database(cure=WRITABLE)
-    async with committing(database) as committer:
-        await committer.run(setting(READ_ONLY))
-        before = await started(committer, 3)
+    database = FakeBackend(cure=WRITABLE)
+    async with running_writer(database) as committer:
+        await committer.run(set_pragma(READ_ONLY))
+        before = await start_jobs(committer, 3)
         await asyncio.to_thread(database.failing.wait)
         meanwhile = asyncio.create_task(committer.run(numbers))
         await asyncio.sleep(0)
@@ -232,37 +232,37 @@ async def test_a_failing_disk_makes_them_wait() -> None:
 
 async def test_a_full_disk_makes_them_wait() -> None:
     """What does not fit today may fit tomorrow."""
-    database = Database(cure="PRAGMA max_page_count = 1000")
+    database = FakeBackend(cure="PRAGMA max_page_count = 1000")
     database.healed.set()
-    async with committing(database) as committer:
-        await committer.run(setting("max_page_count = 2"))
-        await committer.run(adding_much)
-        assert database.mended == [Trouble.FULL]
+    async with running_writer(database) as committer:
+        await committer.run(set_pragma("max_page_count = 2"))
+        await committer.run(insert_blob)
+        assert database.repaired == [StoreFault.FULL]
 
 
 async def test_tells_that_the_disk_fails() -> None:
     """For as long as it does, with the reason."""
-    database = Database(cure=WRITABLE)
-    async with committing(database) as committer:
-        assert committer.state == State()
-        await committer.run(setting(READ_ONLY))
-        adding_one = asyncio.create_task(committer.run(adding(1)))
+    database = FakeBackend(cure=WRITABLE)
+    async with running_writer(database) as committer:
+        assert committer.status == StoreStatus()
+        await committer.run(set_pragma(READ_ONLY))
+        adding_one = asyncio.create_task(committer.run(insert_number(1)))
         await asyncio.sleep(0)
         await asyncio.to_thread(database.failing.wait)
-        assert committer.state.reason is Trouble.READ_ONLY
-        assert committer.state.failing_since_ns is not None
+        assert committer.status.reason is StoreFault.READ_ONLY
+        assert committer.status.failing_since_ns is not None
         database.healed.set()
         await adding_one
-        assert committer.state == State()
+        assert committer.status == StoreStatus()
 
 
 async def test_says_once_that_it_fails_and_once_that_it_works() -> None:
     """However often it is tried between."""
-    database = Database(cure=WRITABLE)
+    database = FakeBackend(cure=WRITABLE)
     with capture_logs() as logs:
-        async with committing(database) as committer:
-            await committer.run(setting(READ_ONLY))
-            adding_one = asyncio.create_task(committer.run(adding(1)))
+        async with running_writer(database) as committer:
+            await committer.run(set_pragma(READ_ONLY))
+            adding_one = asyncio.create_task(committer.run(insert_number(1)))
             await asyncio.sleep(0)
             for _ in range(3):
                 database.failing.clear()
@@ -277,13 +277,13 @@ async def test_says_once_that_it_fails_and_once_that_it_works() -> None:
 
 async def test_closing_gives_a_failing_disk_up() -> None:
     """Who still waits is cancelled, those that came meanwhile too; the connection is closed."""
-    database = Database()
-    committer = Committer(database)
+    database = FakeBackend()
+    committer = StoreWriter(database)
     await committer.start()
-    await committer.run(setting(READ_ONLY))
-    tasks = await started(committer, 2)
+    await committer.run(set_pragma(READ_ONLY))
+    tasks = await start_jobs(committer, 2)
     await asyncio.to_thread(database.failing.wait)
-    tasks += await started(committer, 2)
+    tasks += await start_jobs(committer, 2)
     await committer.close()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError] * 4
@@ -292,10 +292,10 @@ async def test_closing_gives_a_failing_disk_up() -> None:
 
 async def test_what_a_file_lost_is_put_back_before_anybody_is_answered() -> None:
     """What was committed is looked after, with nothing between that and the answers."""
-    database = Database()
-    async with committing(database) as committer:
-        await committer.run(adding(1))
-        assert database.kept_after[-1] == 1
+    database = FakeBackend()
+    async with running_writer(database) as committer:
+        await committer.run(insert_number(1))
+        assert database.verified_after[-1] == 1
 
 
 async def test_looks_after_the_file_while_nothing_is_asked(
@@ -304,54 +304,54 @@ async def test_looks_after_the_file_while_nothing_is_asked(
     """Again and again, without a transaction; a mistake there waits for somebody to be told."""
     looks = threading.Semaphore(0)
 
-    class Watched(Database):
-        def keep(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+    class Watched(FakeBackend):
+        def verify(self, connection: sqlite3.Connection) -> sqlite3.Connection:
             looks.release()
             if not self.healed.is_set():
                 raise ValueError("odd")
             return connection
 
-    monkeypatch.setattr("relay.store.writer.WATCH_S", 0.01)
+    monkeypatch.setattr("relay.store.writer.VERIFY_INTERVAL_S", 0.01)
     database = Watched()
-    async with committing(database) as committer:
+    async with running_writer(database) as committer:
         for _ in range(3):
             await asyncio.to_thread(looks.acquire)
         assert database.commits == 0
         with pytest.raises(ValueError, match="odd"):
-            await committer.run(adding(1))
+            await committer.run(insert_number(1))
         database.healed.set()
-        assert await committer.run(adding(2)) == 2
+        assert await committer.run(insert_number(2)) == 2
 
 
 async def test_a_failure_after_the_commit_does_not_repeat_it() -> None:
     """It was committed once."""
 
-    class Elsewhere(Database):
+    class Elsewhere(FakeBackend):
         def keep(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-            if not self.mended:
+            if not self.repaired:
                 raise OSError(28, "No space left on device")
             return connection
 
-    async with committing(Elsewhere()) as committer:
-        await committer.run(adding(1))
+    async with running_writer(Elsewhere()) as committer:
+        await committer.run(insert_number(1))
         assert await committer.run(numbers) == [1]
 
 
 async def test_a_new_store_that_is_broken_again_is_an_error() -> None:
     """It will not get better; a store that is found broken is begun anew once."""
-    database = Database()
+    database = FakeBackend()
 
     def read(_: sqlite3.Connection) -> None:
-        raise Broken("a notification")
+        raise Corrupt("a notification")
 
-    async with committing(database) as committer:
-        with pytest.raises(Broken):
+    async with running_writer(database) as committer:
+        with pytest.raises(Corrupt):
             await committer.run(read)
-        assert database.mended == [Trouble.BROKEN]
-        assert await committer.run(adding(1)) == 1
+        assert database.repaired == [StoreFault.CORRUPT]
+        assert await committer.run(insert_number(1)) == 1
 
 
 def test_the_waits_grow() -> None:
     """From a tenth of a second to five."""
-    waits = [wait_s for wait_s, _ in zip(waits_s(), range(9), strict=False)]
+    waits = [wait_s for wait_s, _ in zip(retry_delays_s(), range(9), strict=False)]
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]

@@ -11,13 +11,13 @@ TERMINATING_SIGNALS = frozenset({2, 3, 6, 9, 15})
 """Those that ask a process to end. HUP, USR1, USR2, WINCH and the like do not, unless one is the
 container's own stop signal."""
 
-EXPIRY_NS = 10 * 60 * 1_000_000_000
+REQUEST_EXPIRY_NS = 10 * 60 * 1_000_000_000
 """How long a request explains a death that follows it."""
 
-_KILLED = 128 + 9
+_EXIT_CODE_SIGKILL = 128 + 9
 
 
-def follow(container: Container, event: Event) -> Container:
+def apply_event(container: Container, event: Event) -> Container:
     """What is known of a container after one more of its events.
 
     The engine says ``kill`` with the signal and ``stop`` for what somebody asked. Docker from 26 on
@@ -28,7 +28,7 @@ def follow(container: Container, event: Event) -> Container:
     match event.action:
         case "start":
             started_ns = max(time_ns, container.started_ns or 0)
-            return without_requests(replace(container, started_ns=started_ns))
+            return clear_requests(replace(container, started_ns=started_ns))
         case "die":
             inferred_ns = container.inferred_ns
             if inferred_ns is not None and inferred_ns <= time_ns:
@@ -45,9 +45,9 @@ def follow(container: Container, event: Event) -> Container:
             )
         case "kill" if container.signal_hidden or event.signal is None:
             return replace(container, killed_ns=time_ns)
-        case "kill" if ends(event.signal, container):
+        case "kill" if is_terminating(event.signal, container):
             return replace(container, asked_ns=time_ns)
-        case "stop" if not container.dead:
+        case "stop" if not container.is_dead:
             return replace(container, asked_ns=time_ns)
         case "oom":
             return replace(container, oom_ns=time_ns)
@@ -55,18 +55,18 @@ def follow(container: Container, event: Event) -> Container:
             return container
 
 
-def ends(signal: int | None, container: Container) -> bool:
+def is_terminating(signal: int | None, container: Container) -> bool:
     """Whether the signal asks this container to end."""
     return signal in TERMINATING_SIGNALS or signal == container.stop_signal is not None
 
 
-def cause(
+def find_cause(
     container: Container,
     time_ns: int,
     exit_code: int | None,
     *,
-    oom_seen: bool = False,
-    unheard: bool = False,
+    inspection_shows_oom: bool = False,
+    may_have_missed_request: bool = False,
 ) -> Cause:
     """Why it died at ``time_ns``, after all that is known of it.
 
@@ -75,25 +75,25 @@ def cause(
     for memory. ``unheard``: a request could have been missed; then the end of a process that does
     as it is asked proves nothing.
     """
-    asked_ns = _recent(container.asked_ns, time_ns)
-    oom_ns = _recent(container.oom_ns, time_ns)
+    asked_ns = _unless_expired(container.asked_ns, time_ns)
+    oom_ns = _unless_expired(container.oom_ns, time_ns)
     if exit_code != 0 and (oom_ns or 0) > (asked_ns or 0):
         return Cause.OOM
     if asked_ns is not None:
         return Cause.REQUESTED
-    if oom_seen and exit_code != 0:
+    if inspection_shows_oom and exit_code != 0:
         return Cause.OOM
     if exit_code is None:
         return Cause.UNKNOWN
-    by_signal = ends(exit_code - 128, container)
-    if _recent(container.killed_ns, time_ns) is not None and (by_signal or exit_code == 0):
+    by_signal = is_terminating(exit_code - 128, container)
+    if _unless_expired(container.killed_ns, time_ns) is not None and (by_signal or exit_code == 0):
         return Cause.REQUESTED
-    if unheard and (by_signal or exit_code == 0):
+    if may_have_missed_request and (by_signal or exit_code == 0):
         return Cause.UNKNOWN
     return Cause.CRASHED if exit_code else Cause.FINISHED
 
 
-def questions(events: Iterable[tuple[Event, Container | None]]) -> set[str]:
+def containers_to_inspect(events: Iterable[tuple[Event, Container | None]]) -> set[str]:
     """The ids of the containers that have to be inspected before these events can be judged.
 
     A signal that may be the container's own stop signal; a death whose exit code is hidden, or
@@ -114,18 +114,18 @@ def questions(events: Iterable[tuple[Event, Container | None]]) -> set[str]:
                 explained.add(id_)
             case "die" if id_ not in plain and (known is None or known.exit_code_hidden):
                 asked.add(id_)
-            case "die" if event.exit_code == _KILLED and id_ not in explained:
+            case "die" if event.exit_code == _EXIT_CODE_SIGKILL and id_ not in explained:
                 if known is None or (known.asked_ns or known.oom_ns) is None:
                     asked.add(id_)
     return asked
 
 
-def without_requests(container: Container) -> Container:
+def clear_requests(container: Container) -> Container:
     """As it is at the beginning and at the end of a life."""
     return replace(container, asked_ns=None, killed_ns=None, oom_ns=None)
 
 
-def parted(container: Container, start_ns: int) -> tuple[Container, Container]:
+def split_requests(container: Container, start_ns: int) -> tuple[Container, Container]:
     """With what it was asked before a start, and with what it was asked since."""
     asked = {
         name: time_ns
@@ -137,5 +137,5 @@ def parted(container: Container, start_ns: int) -> tuple[Container, Container]:
     return replace(container, **before), replace(container, **since)
 
 
-def _recent(asked_ns: int | None, time_ns: int) -> int | None:
-    return asked_ns if asked_ns is not None and time_ns - asked_ns <= EXPIRY_NS else None
+def _unless_expired(asked_ns: int | None, time_ns: int) -> int | None:
+    return asked_ns if asked_ns is not None and time_ns - asked_ns <= REQUEST_EXPIRY_NS else None

@@ -7,78 +7,89 @@ from msgspec.structs import replace
 
 from relay.core.container import Container
 from relay.core.event import Event
-from relay.ingest.docker.containers.cause import cause, follow, parted, questions
-from relay.ingest.docker.containers.inference import (
-    Look,
-    Unheard,
-    is_untold,
-    oom_was_inferred,
-    unseen_death,
-    unseen_end,
-    unsent_oom,
-    was_inferred,
+from relay.ingest.docker.containers.cause import (
+    apply_event,
+    containers_to_inspect,
+    find_cause,
+    split_requests,
 )
-from relay.ingest.docker.containers.registry import Roster, kept_labels
-from relay.ingest.docker.containers.stop_evidence import SHOWING, may_show, shows_request
-from relay.ingest.docker.cursor import CLOCK_DOUBT_NS
-from relay.ingest.docker.engine.inspection import Sighting
-from relay.ingest.docker.engine.parser import LAST_NS
+from relay.ingest.docker.containers.inference import (
+    BlindWindow,
+    Snapshot,
+    infer_death,
+    infer_end,
+    infer_oom,
+    is_unreported,
+    matches_inferred,
+    matches_inferred_oom,
+)
+from relay.ingest.docker.containers.registry import ContainerRegistry, limit_labels
+from relay.ingest.docker.containers.stop_evidence import (
+    EVIDENCE,
+    may_prove_requested,
+    proves_requested,
+)
+from relay.ingest.docker.cursor import CLOCK_TOLERANCE_NS
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
-_FOLLOWED = frozenset({"create", "start", "restart", "kill", "stop", "oom", "die", "rename"})
-_ENDINGS = frozenset({"destroy", "remove"})
+_TRACKED_ACTIONS = frozenset({"create", "start", "restart", "kill", "stop", "oom", "die", "rename"})
+_REMOVAL_ACTIONS = frozenset({"destroy", "remove"})
 """The container is gone; the second is Podman's."""
-_NO_LABELS = frozenset(
+_NON_LABEL_ATTRIBUTES = frozenset(
     {"name", "image", "exitCode", "containerExitCode", "signal", "execID", "execDuration"}
 )
 """What is among an event's attributes besides labels, unless a label has that name."""
 
-JUST_STARTED_NS = 60_000_000_000
+START_GRACE_NS = 60_000_000_000
 """A start so shortly before a look may not be in it."""
 
 
-class Chronicle:
+class ContainerTracker:
     """Follows the containers of one engine through their events, and through looks at them."""
 
-    def __init__(self, roster: Roster, *, podman: bool = False) -> None:
-        self.roster = roster
+    def __init__(self, registry: ContainerRegistry, *, podman: bool = False) -> None:
+        self.registry = registry
         self.podman = podman
         """Whether the engine is Podman, some of whose events mean something else."""
 
-    def questions(self, events: Iterable[Event]) -> set[str]:
+    def containers_to_inspect(self, events: Iterable[Event]) -> set[str]:
         """The ids of the containers that are to be inspected before `hear` judges the events."""
-        followed = [event for event in events if _is_followed(event) and event.actor.id]
-        return questions((event, self.roster.get(event.actor.id)) for event in followed)
+        followed = [event for event in events if _is_tracked(event) and event.actor.id]
+        return containers_to_inspect(
+            (event, self.registry.get(event.actor.id)) for event in followed
+        )
 
-    def requested(self, events: Sequence[Event], *, podman: bool) -> set[str]:
+    def find_requested(self, events: Sequence[Event], *, podman: bool) -> set[str]:
         """The ids of the deaths that somebody asked for, as what comes behind them shows."""
-        if SHOWING.isdisjoint([event.action for event in events]):  # as in most batches
+        if EVIDENCE.isdisjoint([event.action for event in events]):  # as in most batches
             return set()
         return {
             death.id
-            for _, death, behind in _deaths(events)
-            if shows_request(death, behind, podman=podman)
+            for _, death, behind in _iterate_deaths(events)
+            if proves_requested(death, behind, podman=podman)
         }
 
-    def unsettled(self, events: Sequence[Event], *, podman: bool) -> bool:
+    def awaits_evidence(self, events: Sequence[Event], *, podman: bool) -> bool:
         """Whether what may yet come behind them can show that somebody asked for a death."""
         return any(
-            may_show(death, behind, self._before(death, before), podman=podman)
-            for before, death, behind in _deaths(events)
+            may_prove_requested(death, behind, self._state_before(death, before), podman=podman)
+            for before, death, behind in _iterate_deaths(events)
         )
 
-    def _before(self, death: Event, events: Sequence[Event]) -> Container | None:
+    def _state_before(self, death: Event, events: Sequence[Event]) -> Container | None:
         """What will be known of a container once these events are heard, but for inspections."""
-        container = self.roster.get(death.actor.id)
+        container = self.registry.get(death.actor.id)
         for event in events:
-            if _is_followed(event):
-                container = follow(container or self._introduced(event), event)
+            if _is_tracked(event):
+                container = apply_event(container or self._new_container(event), event)
         return container
 
-    def hear(
+    def on_event(
         self,
         event: Event,
-        sightings: Mapping[str, Sighting],
-        unheard: Unheard | None = None,
+        snapshots: Mapping[str, ContainerSnapshot],
+        blind_window: BlindWindow | None = None,
         *,
         requested: bool = False,
     ) -> list[Event]:
@@ -90,75 +101,75 @@ class Chronicle:
         send, and inspection shows, stands before its ``die``. One whose ``die`` did not come is
         told when the container is removed.
         """
-        if event.type == "container" and event.action in _ENDINGS:
-            return [*self._removed(event), event]
-        if not _is_followed(event):
+        if event.type == "container" and event.action in _REMOVAL_ACTIONS:
+            return [*self._on_removal(event), event]
+        if not _is_tracked(event):
             return [event]
-        if event.action == "die" and self.roster.end_was_inferred(event.actor.id):
+        if event.action == "die" and self.registry.has_inferred_end(event.actor.id):
             return []
         if not event.actor.id:  # of whom, nobody can know
-            return _told(self._introduced(event), event, None, unheard)
-        seen = sightings.get(event.actor.id)
-        container = self._known(event, seen)
-        if requested or (self.podman and event.action == "restart" and not container.dead):
+            return _emit(self._new_container(event), event, None, blind_window)
+        seen = snapshots.get(event.actor.id)
+        container = self._state_with_names(event, seen)
+        if requested or (self.podman and event.action == "restart" and not container.is_dead):
             container = replace(container, asked_ns=event.time_ns)
-        told = _told(container, event, seen, unheard)
-        container = follow(container, event)
+        told = _emit(container, event, seen, blind_window)
+        container = apply_event(container, event)
         if len(told) > 1:
             container = replace(container, oom_inferred_ns=event.time_ns)
-        self.roster.put(container)
+        self.registry.put(container)
         return told
 
-    def look(self, look: Look, unheard: Unheard | None) -> list[Event]:
+    def on_snapshot(self, snapshot: Snapshot, blind_window: BlindWindow | None) -> list[Event]:
         """The deaths that no event told of, inferred; what was seen is known from now on."""
         told: list[Event] = []
-        for seen in look.sightings:
-            if self.roster.destroyed(seen.id):
+        for seen in snapshot.containers:
+            if self.registry.is_destroyed(seen.id):
                 continue
-            known = self.roster.get(seen.id)
-            container = _refreshed(known or Container(seen.id), seen)
-            if is_untold(known, seen, self.roster.assumed_ns):
-                before, container = parted(container, _next_start_ns(container, seen))
-                told += unseen_death(before, seen, look, unheard)
-                container = _inferred(container, seen)
-            elif known is not None and _was_reset(known, seen, look):
-                told.append(unseen_end(container, look))
+            known = self.registry.get(seen.id)
+            container = _apply_inspection(known or Container(seen.id), seen)
+            if is_unreported(known, seen, self.registry.reported_until_ns):
+                before, container = split_requests(container, _next_start_ns(container, seen))
+                told += infer_death(before, seen, snapshot, blind_window)
+                container = _mark_inferred(container, seen)
+            elif known is not None and _was_reset(known, seen, snapshot):
+                told.append(infer_end(container, snapshot))
                 container = replace(
                     container, inferred_ns=known.started_ns, died_ns=known.started_ns
                 )
-            self.roster.put(_as_seen(container, seen, look))
-        for id_ in look.missing:
-            told += self._missing(id_, look)
+            self.registry.put(_update_times(container, seen, snapshot))
+        for id_ in snapshot.missing:
+            told += self._on_missing(id_, snapshot)
         return told
 
-    def untold(self, sightings: Iterable[Sighting]) -> bool:
+    def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
         """Whether a look at these would tell of a death, if it were digested now."""
         return any(
-            is_untold(self.roster.get(seen.id), seen, self.roster.assumed_ns)
-            and not self.roster.destroyed(seen.id)
-            for seen in sightings
+            is_unreported(self.registry.get(seen.id), seen, self.registry.reported_until_ns)
+            and not self.registry.is_destroyed(seen.id)
+            for seen in snapshots
         )
 
-    def knows_as_dead(self, id_: str) -> bool:
+    def is_known_dead(self, id_: str) -> bool:
         """Whether the container's last life is known to be over."""
-        container = self.roster.get(id_)
-        return container is not None and container.dead
+        container = self.registry.get(id_)
+        return container is not None and container.is_dead
 
-    def missing(self, listed: Collection[str]) -> frozenset[str]:
+    def find_missing(self, listed: Collection[str]) -> frozenset[str]:
         """The ids of those that are known and are not among those that the engine lists."""
-        return frozenset(known.id for known in self.roster.all() if known.id not in listed)
+        return frozenset(known.id for known in self.registry.list_all() if known.id not in listed)
 
-    def _known(self, event: Event, seen: Sighting | None) -> Container:
+    def _state_with_names(self, event: Event, inspected: ContainerSnapshot | None) -> Container:
         """What is known of the event's container before it, with the names that it gives."""
-        container = self.roster.get(event.actor.id) or self._introduced(event)
-        if seen is not None:
-            container = _refreshed(container, seen)
+        container = self.registry.get(event.actor.id) or self._new_container(event)
+        if inspected is not None:
+            container = _apply_inspection(container, inspected)
         name, image = event.actor.name or container.name, event.actor.image or container.image
         if (name, image) == (container.name, container.image):
             return container
         return replace(container, name=name, image=image)
 
-    def _introduced(self, event: Event) -> Container:
+    def _new_container(self, event: Event) -> Container:
         """A container, by the first of its events.
 
         ``create`` and ``start`` have nothing but labels beside the name and the image, so a label
@@ -168,61 +179,63 @@ class Chronicle:
         bare = event.action in ("create", "start") and not self.podman
         return Container(
             id=event.actor.id,
-            labels=kept_labels({k: v for k, v in attributes.items() if k not in _NO_LABELS}),
+            labels=limit_labels(
+                {k: v for k, v in attributes.items() if k not in _NON_LABEL_ATTRIBUTES}
+            ),
             exit_code_hidden=bare and "exitCode" in attributes,
             signal_hidden=bare and "signal" in attributes,
         )
 
-    def _removed(self, event: Event) -> list[Event]:
+    def _on_removal(self, event: Event) -> list[Event]:
         """The end of a container that is removed, if nothing told of it."""
-        container = self.roster.get(event.actor.id)
-        unseen = container is not None and _is_open(container)
+        container = self.registry.get(event.actor.id)
+        unseen = container is not None and _is_end_unreported(container)
         if container is not None and (container.started_ns or 0) > event.time_ns:
             unseen = False  # the clock was set back: nothing tells whether its death was told
-        self.roster.drop(event.actor.id, end_inferred=unseen)
+        self.registry.remove(event.actor.id, end_inferred=unseen)
         if container is None or not unseen:
             return []
-        return [unseen_end(container, Look(event.engine, event.host, event.time_ns))]
+        return [infer_end(container, Snapshot(event.engine, event.host, event.time_ns))]
 
-    def _missing(self, id_: str, look: Look) -> list[Event]:
+    def _on_missing(self, id_: str, snapshot: Snapshot) -> list[Event]:
         """It is gone; if it was running it died, and nothing told of that."""
-        container = self.roster.get(id_)
+        container = self.registry.get(id_)
         if container is None:
             return []
-        if not _is_open(container):
-            self.roster.drop(id_)
+        if not _is_end_unreported(container):
+            self.registry.remove(id_)
             return []
         # Should its events still come, they belong to the life whose end is told here.
-        self.roster.put(replace(container, inferred_ns=container.started_ns))
-        return [unseen_end(container, look)]
+        self.registry.put(replace(container, inferred_ns=container.started_ns))
+        return [infer_end(container, snapshot)]
 
 
-def _is_open(container: Container) -> bool:
+def _is_end_unreported(container: Container) -> bool:
     """Whether it is known to run, and its end was not told either."""
-    return container.running and container.inferred_ns != container.started_ns
+    return container.is_running and container.inferred_ns != container.started_ns
 
 
-def _was_reset(known: Container, seen: Sighting, look: Look) -> bool:
+def _was_reset(known: Container, inspected: ContainerSnapshot, snapshot: Snapshot) -> bool:
     """Whether it ran, and now looks as if it never had, or as if it had only started since.
 
     So Podman after a reboot of its host. A container that just starts can look so too.
     """
     started_ns = known.started_ns or 0
-    again = seen.alive and (seen.started_ns or 0) > started_ns + CLOCK_DOUBT_NS
-    forgotten = (seen.finished_ns or 0) < started_ns - CLOCK_DOUBT_NS
+    again = inspected.is_running and (inspected.started_ns or 0) > started_ns + CLOCK_TOLERANCE_NS
+    forgotten = (inspected.finished_ns or 0) < started_ns - CLOCK_TOLERANCE_NS
     return (
-        _is_open(known)
+        _is_end_unreported(known)
         and forgotten
-        and (again or not seen.alive)
-        and started_ns < look.taken_ns - JUST_STARTED_NS
+        and (again or not inspected.is_running)
+        and started_ns < snapshot.taken_ns - START_GRACE_NS
     )
 
 
-def _is_followed(event: Event) -> bool:
-    return event.type == "container" and event.action in _FOLLOWED
+def _is_tracked(event: Event) -> bool:
+    return event.type == "container" and event.action in _TRACKED_ACTIONS
 
 
-def _deaths(events: Sequence[Event]) -> Iterator[tuple[list[Event], Event, list[Event]]]:
+def _iterate_deaths(events: Sequence[Event]) -> Iterator[tuple[list[Event], Event, list[Event]]]:
     """Each ``die``, between the events of the same container before it and behind it."""
     dying = {event.actor.id for event in events if event.action == "die"}
     if not dying:
@@ -237,81 +250,105 @@ def _deaths(events: Sequence[Event]) -> Iterator[tuple[list[Event], Event, list[
                 yield life[:place], event, life[place + 1 :]
 
 
-def _told(
-    container: Container, event: Event, seen: Sighting | None, unheard: Unheard | None
+def _emit(
+    container: Container,
+    event: Event,
+    inspected: ContainerSnapshot | None,
+    blind_window: BlindWindow | None,
 ) -> list[Event]:
     match event.action:
-        case "die" if was_inferred(container, event):
+        case "die" if matches_inferred(container, event):
             return []
         case "die":
-            return _judged(container, event, seen, unheard)
-        case "oom" if oom_was_inferred(container, event):
+            return _with_cause(container, event, inspected, blind_window)
+        case "oom" if matches_inferred_oom(container, event):
             return []
         case _:
             return [event]
 
 
-def _judged(
-    container: Container, event: Event, seen: Sighting | None, unheard: Unheard | None
+def _with_cause(
+    container: Container,
+    event: Event,
+    inspected: ContainerSnapshot | None,
+    blind_window: BlindWindow | None,
 ) -> list[Event]:
     """A ``die`` with its cause, and where needed the ``oom`` before it."""
-    shown = seen if seen is not None and _shows(seen, event) else None
+    shown = inspected if inspected is not None and _shows_death(inspected, event) else None
     exit_code = event.exit_code
     if container.exit_code_hidden:
         exit_code = shown.exit_code if shown else None
     oom_seen = shown is not None and shown.oom_killed
-    deaf = unheard is not None and unheard.may_explain(container, event.time_ns)
-    why = cause(container, event.time_ns, exit_code, oom_seen=oom_seen, unheard=deaf)
+    deaf = blind_window is not None and blind_window.may_hide_request(container, event.time_ns)
+    why = find_cause(
+        container,
+        event.time_ns,
+        exit_code,
+        inspection_shows_oom=oom_seen,
+        may_have_missed_request=deaf,
+    )
     death = replace(event, exit_code=exit_code, cause=why)
     if oom_seen and container.oom_ns is None:
-        return [unsent_oom(event), death]
+        return [infer_oom(event), death]
     return [death]
 
 
-def _shows(seen: Sighting, death: Event) -> bool:
+def _shows_death(inspected: ContainerSnapshot, death: Event) -> bool:
     """Whether an inspection shows this death, and not an earlier or a later life."""
-    times = (seen.started_ns or 0, seen.finished_ns or 0)
-    return not seen.alive and seen.finished_ns is not None and max(times) <= death.time_ns
-
-
-def _refreshed(container: Container, seen: Sighting) -> Container:
-    return replace(
-        container,
-        name=seen.name or container.name,
-        image=seen.image or container.image,
-        labels=kept_labels(seen.labels),
-        exit_code_hidden="exitCode" in seen.hiding,
-        signal_hidden="signal" in seen.hiding,
-        stop_signal=seen.stop_signal or container.stop_signal,
+    times = (inspected.started_ns or 0, inspected.finished_ns or 0)
+    return (
+        not inspected.is_running
+        and inspected.finished_ns is not None
+        and max(times) <= death.time_ns
     )
 
 
-def _next_start_ns(container: Container, seen: Sighting) -> int:
+def _apply_inspection(container: Container, inspected: ContainerSnapshot) -> Container:
+    return replace(
+        container,
+        name=inspected.name or container.name,
+        image=inspected.image or container.image,
+        labels=limit_labels(inspected.labels),
+        exit_code_hidden="exitCode" in inspected.hiding_labels,
+        signal_hidden="signal" in inspected.hiding_labels,
+        stop_signal=inspected.stop_signal or container.stop_signal,
+    )
+
+
+def _next_start_ns(container: Container, inspected: ContainerSnapshot) -> int:
     """The first start that is known behind the death that is seen."""
-    started_ns = max(container.started_ns or 0, seen.started_ns or 0)
-    return started_ns if started_ns > (seen.finished_ns or 0) else LAST_NS
+    started_ns = max(container.started_ns or 0, inspected.started_ns or 0)
+    return started_ns if started_ns > (inspected.finished_ns or 0) else MAX_TIME_NS
 
 
-def _inferred(container: Container, seen: Sighting) -> Container:
+def _mark_inferred(container: Container, inspected: ContainerSnapshot) -> Container:
     """With the death that is seen, which was inferred."""
-    inferred_ns = seen.finished_ns or 0
-    if not seen.alive:
-        inferred_ns = max(inferred_ns, seen.started_ns or 0)
+    inferred_ns = inspected.finished_ns or 0
+    if not inspected.is_running:
+        inferred_ns = max(inferred_ns, inspected.started_ns or 0)
     return replace(
         container,
         inferred_ns=inferred_ns,
-        oom_inferred_ns=seen.finished_ns if seen.oom_killed else container.oom_inferred_ns,
+        oom_inferred_ns=inspected.finished_ns
+        if inspected.oom_killed
+        else container.oom_inferred_ns,
     )
 
 
-def _as_seen(container: Container, seen: Sighting, look: Look) -> Container:
+def _update_times(
+    container: Container, inspected: ContainerSnapshot, snapshot: Snapshot
+) -> Container:
     """With the times that are seen, unless events have told of later ones since."""
-    known_ns, seen_ns = container.started_ns or 0, seen.started_ns or 0
+    known_ns, seen_ns = container.started_ns or 0, inspected.started_ns or 0
     started_ns = max(known_ns, seen_ns) or None
-    if seen.alive or seen.finished_ns is None:
+    if inspected.is_running or inspected.finished_ns is None:
         return replace(container, started_ns=started_ns)
     # A short life can seem to end before it starts: Podman's times are coarse, and Docker sends
     # the event of a start when it is over with it.
-    same_life = known_ns < max(seen_ns, look.taken_ns - 2 * CLOCK_DOUBT_NS) + CLOCK_DOUBT_NS
-    died_ns = max(container.died_ns or 0, seen.finished_ns, seen_ns, known_ns if same_life else 0)
+    same_life = (
+        known_ns < max(seen_ns, snapshot.taken_ns - 2 * CLOCK_TOLERANCE_NS) + CLOCK_TOLERANCE_NS
+    )
+    died_ns = max(
+        container.died_ns or 0, inspected.finished_ns, seen_ns, known_ns if same_life else 0
+    )
     return replace(container, started_ns=started_ns, died_ns=died_ns)

@@ -23,23 +23,23 @@ import msgspec
 from aiodocker.ssh import SSHConnector
 from aiohttp.client_exceptions import UnixClientConnectorError
 
-from relay.core.errors import system_words
-from relay.ingest.docker.cursor import engine_time
-from relay.ingest.docker.engine.container_list import BadListing, Listing
+from relay.core.errors import describe_os_error
+from relay.ingest.docker.cursor import format_engine_time
+from relay.ingest.docker.engine.container_list import ContainerListParser, InvalidContainerList
 from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles
-from relay.ingest.docker.engine.inspection import Sighting, sighting
+from relay.ingest.docker.engine.inspection import ContainerSnapshot, parse_inspection
 
 CONNECT_TIMEOUT_S = 10
-NAME_TIMEOUT_S = 5
+INFO_TIMEOUT_S = 5
 """The name is a nicety; a busy engine may take long to tell it."""
 
 CLOSE_TIMEOUT_S = 2
 """A half-open ssh connection says no goodbye."""
-ANSWER_LIMIT = 16 * 1024 * 1024
+RESPONSE_MAX_BYTES = 16 * 1024 * 1024
 """The most that is read of one answer, in bytes; the stream and the list of containers have no such
 end."""
 
-LOG_LIMIT = 4 * 1024 * 1024
+LOG_MAX_BYTES = 4 * 1024 * 1024
 """The most that is read of a log, in bytes: 200 lines of the 16 KiB at which Docker splits them
 (moby's ``daemon/logger/copier.go``) are 3.2 MB."""
 
@@ -62,12 +62,18 @@ class EngineRefused(EngineUnavailable):
         self.status = status
 
 
-FAILURES = (EngineUnavailable, aiodocker.DockerError, aiohttp.ClientError, OSError, TimeoutError)
+ENGINE_ERRORS = (
+    EngineUnavailable,
+    aiodocker.DockerError,
+    aiohttp.ClientError,
+    OSError,
+    TimeoutError,
+)
 """Whatever a connection can end with that a new connection may mend."""
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting:
+class EngineInfo:
     """What an engine says of itself."""
 
     api_version: str
@@ -80,7 +86,7 @@ class Greeting:
     """The engine's own id; None where it is withheld, or does not last: Podman makes up another
     for every answer."""
     podman: bool
-    local: bool
+    is_local: bool
     """Whether nothing but a Unix socket is between: a stream that ends there ends with its engine,
     and not with a network."""
 
@@ -93,7 +99,7 @@ class EngineClient:
         self._now = now
         self._podman = False
 
-    async def greet(self) -> Greeting:
+    async def handshake(self) -> EngineInfo:
         """Negotiate the API version and learn the host's name and clock."""
         headers, _ = await self._get("_ping", versioned=False)
         version = headers.get("Api-Version") or await self._version()
@@ -103,13 +109,13 @@ class EngineClient:
         ahead_ns = clock_ahead_ns(headers.get("Date"), self._now())
         self._podman = headers.get("Server", "").startswith("Libpod/")
         info = await self._info()
-        return Greeting(
+        return EngineInfo(
             api_version=self._docker.api_version,
-            name=_text(info, "Name"),
+            name=_get_text(info, "Name"),
             ahead_ns=ahead_ns,
-            identity=None if self._podman else _text(info, "ID"),
+            identity=None if self._podman else _get_text(info, "ID"),
             podman=self._podman,
-            local=isinstance(self._docker.connector, aiohttp.UnixConnector),
+            is_local=isinstance(self._docker.connector, aiohttp.UnixConnector),
         )
 
     async def ping(self) -> None:
@@ -122,23 +128,23 @@ class EngineClient:
         Docker tells what happened before ``until_ns``. Podman, which for a past one tells
         nothing, tells what happened until now.
         """
-        params = {"since": engine_time(since_ns)}
-        params |= {"stream": "false"} if self._podman else {"until": engine_time(until_ns)}
+        params = {"since": format_engine_time(since_ns)}
+        params |= {"stream": "false"} if self._podman else {"until": format_engine_time(until_ns)}
         _, body = await self._get("events", params)
         return body
 
-    async def containers(self) -> dict[str, str]:
+    async def list_containers(self) -> dict[str, str]:
         """The states (``running``, ``exited`` …) of all containers, by id.
 
         The answer may be of any length, for Docker cannot be asked for less than everything.
         """
-        listing = Listing()
+        listing = ContainerListParser()
         try:
             async with self._open("containers/json", {"all": "1"}) as answer:
                 async for chunk in answer.content.iter_any():
                     listing.feed(chunk)
             return listing.states()
-        except BadListing as bad:
+        except InvalidContainerList as bad:
             raise EngineUnavailable(str(bad)) from None
 
     async def inspect(self, container: str) -> bytes | None:
@@ -151,15 +157,15 @@ class EngineClient:
             raise
         return body
 
-    async def sighting(self, container: str) -> Sighting | None:
+    async def snapshot(self, container: str) -> ContainerSnapshot | None:
         """A container as it is seen now; None if there is no such container."""
         body = await self.inspect(container)
-        return None if body is None else sighting(body, podman=self._podman)
+        return None if body is None else parse_inspection(body, podman=self._podman)
 
     @asynccontextmanager
     async def stream(self, since_ns: int) -> AsyncIterator[AsyncIterator[bytes]]:
         """The engine's events from ``since_ns`` on, in chunks as they come, for ever."""
-        async with self._open("events", {"since": engine_time(since_ns)}) as answer:
+        async with self._open("events", {"since": format_engine_time(since_ns)}) as answer:
             yield answer.content.iter_any()
 
     async def logs(self, container: str, lines: int) -> bytes:
@@ -170,26 +176,26 @@ class EngineClient:
         """
         params = {"stdout": "1", "stderr": "1", "tail": str(lines)}
         async with self._open(f"containers/{quote(container, safe='')}/logs", params) as answer:
-            return await _bounded(answer.content, LOG_LIMIT)
+            return await _read_limited(answer.content, LOG_MAX_BYTES)
 
     async def _version(self) -> str:
         _, body = await self._get("version", versioned=False)
-        return str(_object(body).get("ApiVersion"))
+        return str(_parse_object(body).get("ApiVersion"))
 
     async def _info(self) -> dict[str, Any]:
         """Empty where a socket proxy withholds it, or it takes too long."""
         try:
-            async with asyncio.timeout(NAME_TIMEOUT_S):
+            async with asyncio.timeout(INFO_TIMEOUT_S):
                 _, body = await self._get("info")
         except (EngineUnavailable, TimeoutError):
             return {}
-        return _object(body)
+        return _parse_object(body)
 
     async def _get(
         self, path: str, params: Mapping[str, str] | None = None, *, versioned: bool = True
     ) -> tuple[Mapping[str, str], bytes]:
         async with self._open(path, params or {}, versioned=versioned) as answer:
-            return answer.headers, await _bounded(answer.content)
+            return answer.headers, await _read_limited(answer.content)
 
     @asynccontextmanager
     async def _open(
@@ -205,14 +211,14 @@ class EngineClient:
         ) as answer:
             if answer.status != 200:
                 body = await answer.content.read(500)
-                raise EngineRefused(_refusal(path, answer.status, body), answer.status)
+                raise EngineRefused(_describe_refusal(path, answer.status, body), answer.status)
             yield answer
 
 
 @asynccontextmanager
 async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
     """A client of the engine at ``endpoint``; nothing is sent yet."""
-    docker = _docker(endpoint)
+    docker = _make_docker(endpoint)
     try:
         yield EngineClient(docker, now)
     finally:
@@ -232,23 +238,23 @@ def clock_ahead_ns(date: str | None, local_ns: int) -> int:
     return ahead_ns if abs(ahead_ns) > CLOCK_TOLERANCE_NS else 0
 
 
-class _DiscreetSSHConnector(SSHConnector):
+class _CleanSSHConnector(SSHConnector):
     """aiodocker's connector offers the remote host the whole environment, secrets and all."""
 
     def _clean_environment(self) -> dict[str, str]:
         return {}
 
 
-def _docker(endpoint: Endpoint) -> aiodocker.Docker:
+def _make_docker(endpoint: Endpoint) -> aiodocker.Docker:
     url = endpoint.url
     if endpoint.tls and url:
         return aiodocker.Docker(
-            url=re.sub("^tcp:", "https:", url), ssl_context=_ssl_context(endpoint.tls)
+            url=re.sub("^tcp:", "https:", url), ssl_context=_make_ssl_context(endpoint.tls)
         )
     if url and url.startswith("ssh://"):
         if find_spec("asyncssh") is None:
             raise EngineUnavailable("ssh needs: pip install 'docker-event-relay[ssh]'")
-        docker = aiodocker.Docker(url=url, connector=_DiscreetSSHConnector(url))
+        docker = aiodocker.Docker(url=url, connector=_CleanSSHConnector(url))
         docker.docker_host = "unix://localhost"
         return docker
     if url and not url.startswith("unix://"):
@@ -257,7 +263,7 @@ def _docker(endpoint: Endpoint) -> aiodocker.Docker:
     return aiodocker.Docker(url=url, context=endpoint.context)
 
 
-def _ssl_context(files: TlsFiles) -> ssl.SSLContext:
+def _make_ssl_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=files.ca and os.fspath(files.ca))
     if files.cert and files.key:
         # a key with a passphrase is refused: nobody could be asked for it
@@ -265,28 +271,28 @@ def _ssl_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def words(failure: BaseException) -> str:
+def describe_error(failure: BaseException) -> str:
     """One line that says why an engine cannot be reached, and where known what to do."""
     match failure:
         case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
             return f"its certificate is not accepted: {cause}"
         case UnixClientConnectorError(os_error=PermissionError(), path=path):
-            return f"{path}: permission denied: {_remedy(path)}"
+            return f"{path}: permission denied: {_suggest_permission(path)}"
         case UnixClientConnectorError(os_error=cause, path=path):
-            return f"{path}: {system_words(cause)}"
+            return f"{path}: {describe_os_error(cause)}"
         case aiohttp.ClientConnectorError(os_error=cause, host=host, port=port):
-            return f"{host}:{port}: {system_words(cause)}"
+            return f"{host}:{port}: {describe_os_error(cause)}"
         case aiohttp.ClientPayloadError():
             return "the connection broke"
         case aiohttp.InvalidURL() | aiohttp.ClientResponseError():
             return type(failure).__name__  # their text holds the URL
         case OSError(errno=int()):
-            return system_words(failure)
+            return describe_os_error(failure)
         case _:
             return " ".join(str(failure).split())[:300] or type(failure).__name__
 
 
-def _remedy(socket: str) -> str:
+def _suggest_permission(socket: str) -> str:
     """Who may open a socket in the file system, as far as that can be seen."""
     try:
         found = Path(socket).stat()
@@ -302,7 +308,7 @@ def _remedy(socket: str) -> str:
     return f"relay's user must be in the group {group}"
 
 
-async def _bounded(content: aiohttp.StreamReader, limit: int = ANSWER_LIMIT) -> bytes:
+async def _read_limited(content: aiohttp.StreamReader, limit: int = RESPONSE_MAX_BYTES) -> bytes:
     body = bytearray()
     async for chunk in content.iter_any():
         body += chunk
@@ -311,12 +317,12 @@ async def _bounded(content: aiohttp.StreamReader, limit: int = ANSWER_LIMIT) -> 
     return bytes(body)
 
 
-def _text(answer: dict[str, Any], key: str) -> str | None:
+def _get_text(answer: dict[str, Any], key: str) -> str | None:
     value = answer.get(key)
     return value if isinstance(value, str) and value else None
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes) -> dict[str, Any]:
     """A JSON object, or an empty one where a proxy answers something else."""
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
@@ -324,7 +330,7 @@ def _object(body: bytes) -> dict[str, Any]:
         return {}
 
 
-def _refusal(path: str, status: int, body: bytes) -> str:
-    message = _object(body).get("message") or body.decode(errors="replace")
+def _describe_refusal(path: str, status: int, body: bytes) -> str:
+    message = _parse_object(body).get("message") or body.decode(errors="replace")
     words = " ".join(str(message).split())[:200]
     return f"answers {status} to /{path}" + (f": {words}" if words else "")

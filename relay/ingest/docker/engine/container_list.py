@@ -5,25 +5,25 @@ from typing import Annotated
 
 import msgspec
 
-CONTAINERS_MOST = 100_000
+CONTAINERS_MAX = 100_000
 """How many containers a list may have."""
 
-TEXT_LIMIT = 4096
+TEXT_MAX_BYTES = 4096
 """How long a text may be that is looked at, in bytes; an id has 64."""
 
-ENTRY_LIMIT = 64 * 1024
+ENTRY_MAX_BYTES = 64 * 1024
 """How long a container's entry may be without what is passed over, in bytes."""
 
 _UNREADABLE = "its list of containers cannot be read"
 
-_LIST, _ENTRY = 1, 2
+_LIST_DEPTH, _ENTRY_DEPTH = 1, 2
 """How deep the brackets are inside the list, and inside one container's entry."""
 
 _BRACKET_OR_QUOTE = re.compile(rb'[][{}"]')
 _QUOTE_OR_ESCAPE = re.compile(rb'["\\]')
 
 
-class BadListing(Exception):
+class InvalidContainerList(Exception):
     """What comes is no list of containers, or too long a one; one line of text."""
 
 
@@ -37,7 +37,7 @@ class _Entry(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Entry).decode
 
 
-class Listing:
+class ContainerListParser:
     """Reads one answer to ``GET /containers/json``, in any chunks.
 
     Of each container's entry only the plain fields are kept until it ends, and of these no long
@@ -45,110 +45,112 @@ class Listing:
     writes into a label, but for the ids and states themselves.
     """
 
-    def __init__(self, most: int = CONTAINERS_MOST) -> None:
-        self._most = most
+    def __init__(self, max_containers: int = CONTAINERS_MAX) -> None:
+        self._max_containers = max_containers
         self._states: dict[str, str] = {}
         self._depth = 0
         self._ended = False
-        self._quoted = False
+        self._in_string = False
         self._escaped = False
-        self._text_at: int | None = None
+        self._string_start: int | None = None
         """Where the text begins that is being kept; None if it is not to be."""
         self._entry = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Read on. Raises `BadListing`."""
+        """Read on. Raises `InvalidContainerList`."""
         at = 0
         while at < len(chunk):
-            at = self._in_text(chunk, at) if self._quoted else self._between_texts(chunk, at)
+            at = (
+                self._scan_string(chunk, at) if self._in_string else self._scan_structure(chunk, at)
+            )
 
     def states(self) -> dict[str, str]:
         """The states (``running``, ``exited`` …) of all containers, by id.
 
-        Raises `BadListing` if the list has no end.
+        Raises `InvalidContainerList` if the list has no end.
         """
         if not self._ended:
-            raise BadListing(_UNREADABLE)
+            raise InvalidContainerList(_UNREADABLE)
         return self._states
 
-    def _between_texts(self, chunk: bytes, at: int) -> int:
+    def _scan_structure(self, chunk: bytes, at: int) -> int:
         """Read up to the next bracket or text, and what it means; where to go on."""
         found = _BRACKET_OR_QUOTE.search(chunk, at)
         if found is None:
-            self._keep(chunk[at:])
+            self._append(chunk[at:])
             return len(chunk)
-        self._keep(chunk[at : found.start()])
+        self._append(chunk[at : found.start()])
         match found.group():
             case b'"':
-                self._keep(b'"')
-                self._quoted, self._text_at = True, len(self._entry)
+                self._append(b'"')
+                self._in_string, self._string_start = True, len(self._entry)
             case b"{" | b"[" as bracket:
                 self._open(bracket)
             case bracket:
                 self._close(bracket)
         return found.end()
 
-    def _in_text(self, chunk: bytes, at: int) -> int:
+    def _scan_string(self, chunk: bytes, at: int) -> int:
         """Read up to the end of the text or the next escape; where to go on."""
         if self._escaped:
             self._escaped = False
-            self._keep_text(chunk[at : at + 1])
+            self._append_string(chunk[at : at + 1])
             return at + 1
         found = _QUOTE_OR_ESCAPE.search(chunk, at)
         if found is None:
-            self._keep_text(chunk[at:])
+            self._append_string(chunk[at:])
             return len(chunk)
-        self._keep_text(chunk[at : found.start()])
+        self._append_string(chunk[at : found.start()])
         if found.group() == b'"':
-            self._quoted = False
-            self._keep(b'"')
+            self._in_string = False
+            self._append(b'"')
         else:
             self._escaped = True
-            self._keep_text(b"\\")
+            self._append_string(b"\\")
         return found.end()
 
     def _open(self, bracket: bytes) -> None:
-        if self._ended or (self._depth < _ENTRY and bracket != (b"[", b"{")[self._depth]):
-            raise BadListing(_UNREADABLE)
-        if self._depth == _ENTRY:
-            self._keep(b"0")  # in the place of all that is inside
+        if self._ended or (self._depth < _ENTRY_DEPTH and bracket != (b"[", b"{")[self._depth]):
+            raise InvalidContainerList(_UNREADABLE)
+        if self._depth == _ENTRY_DEPTH:
+            self._append(b"0")  # in the place of all that is inside
         self._depth += 1
-        if self._depth == _ENTRY:
+        if self._depth == _ENTRY_DEPTH:
             self._entry[:] = b"{"
 
     def _close(self, bracket: bytes) -> None:
-        if self._depth == _ENTRY:
-            self._keep(bracket)
-            self._learn()
-        elif self._depth < _ENTRY and (self._depth, bracket) != (_LIST, b"]"):
-            raise BadListing(_UNREADABLE)
+        if self._depth == _ENTRY_DEPTH:
+            self._append(bracket)
+            self._finish_entry()
+        elif self._depth < _ENTRY_DEPTH and (self._depth, bracket) != (_LIST_DEPTH, b"]"):
+            raise InvalidContainerList(_UNREADABLE)
         self._depth -= 1
         self._ended = self._depth == 0
 
-    def _keep(self, part: bytes) -> None:
+    def _append(self, part: bytes) -> None:
         """Keep what belongs to an entry itself; around entries there is nothing to be kept."""
-        if self._depth == _ENTRY:
+        if self._depth == _ENTRY_DEPTH:
             self._entry += part
-            if len(self._entry) > ENTRY_LIMIT:
-                raise BadListing(_UNREADABLE)
-        elif self._depth < _ENTRY and part.strip(b" \t\r\n,"):
-            raise BadListing(_UNREADABLE)
+            if len(self._entry) > ENTRY_MAX_BYTES:
+                raise InvalidContainerList(_UNREADABLE)
+        elif self._depth < _ENTRY_DEPTH and part.strip(b" \t\r\n,"):
+            raise InvalidContainerList(_UNREADABLE)
 
-    def _keep_text(self, part: bytes) -> None:
+    def _append_string(self, part: bytes) -> None:
         """Keep a text as long as it is short; one that gets too long becomes an empty one."""
-        if self._depth != _ENTRY or self._text_at is None:
+        if self._depth != _ENTRY_DEPTH or self._string_start is None:
             return
-        if len(self._entry) - self._text_at + len(part) > TEXT_LIMIT:
-            del self._entry[self._text_at :]
-            self._text_at = None
+        if len(self._entry) - self._string_start + len(part) > TEXT_MAX_BYTES:
+            del self._entry[self._string_start :]
+            self._string_start = None
         else:
-            self._keep(part)
+            self._append(part)
 
-    def _learn(self) -> None:
+    def _finish_entry(self) -> None:
         try:
             entry = _decode(self._entry)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise BadListing(_UNREADABLE) from None
+            raise InvalidContainerList(_UNREADABLE) from None
         self._states[entry.id] = entry.state
-        if len(self._states) > self._most:
-            raise BadListing(f"a list of more than {self._most} containers")
+        if len(self._states) > self._max_containers:
+            raise InvalidContainerList(f"a list of more than {self._max_containers} containers")

@@ -42,7 +42,9 @@ class Endpoint:
         return f"{scheme}://{user.partition(':')[0]}{at}{place}"
 
 
-def endpoint(config: EngineConfig, environ: Mapping[str, str], current_context: str) -> Endpoint:
+def resolve_endpoint(
+    config: EngineConfig, environ: Mapping[str, str], current_context: str
+) -> Endpoint:
     """The endpoint of an engine.
 
     The configuration's ``url`` or ``context`` first; then ``DOCKER_HOST``, ``DOCKER_CONTEXT``, the
@@ -54,22 +56,22 @@ def endpoint(config: EngineConfig, environ: Mapping[str, str], current_context: 
     if config.url:
         return Endpoint(config.url, None, _configured_tls(config))
     if config.context:
-        return _of_context(config.context)
+        return _context_endpoint(config.context)
     if host := environ.get("DOCKER_HOST"):
-        url = _url(host)
+        url = _docker_host_url(host)
         return Endpoint(url, None, _environment_tls(url, environ))
-    return _of_context(environ.get("DOCKER_CONTEXT") or current_context or "default")
+    return _context_endpoint(environ.get("DOCKER_CONTEXT") or current_context or "default")
 
 
-def endpoints(
+def resolve_endpoints(
     engines: Mapping[str, EngineConfig], environ: Mapping[str, str]
 ) -> dict[str, Endpoint]:
     """Those of all these engines, by name. Raises `EndpointError`; reads a file of docker's."""
-    context = current_context(Path(environ.get("HOME", "/")))
-    return {name: endpoint(engine, environ, context) for name, engine in engines.items()}
+    context = read_current_context(Path(environ.get("HOME", "/")))
+    return {name: resolve_endpoint(engine, environ, context) for name, engine in engines.items()}
 
 
-def current_context(home: Path) -> str:
+def read_current_context(home: Path) -> str:
     """The context that ``docker context use`` chose; empty where it chose none."""
     try:
         settings = json.loads((home / ".docker" / "config.json").read_bytes())
@@ -78,7 +80,7 @@ def current_context(home: Path) -> str:
         return ""
 
 
-def _url(docker_host: str) -> str:
+def _docker_host_url(docker_host: str) -> str:
     """``DOCKER_HOST`` as a URL; docker reads one without a scheme as tcp."""
     url = docker_host if "://" in docker_host else f"tcp://{docker_host}"
     if not url.startswith(("unix://", "tcp://", "http://", "https://", "ssh://")):
@@ -89,7 +91,7 @@ def _url(docker_host: str) -> str:
     return url
 
 
-def _of_context(name: str) -> Endpoint:
+def _context_endpoint(name: str) -> Endpoint:
     """``default`` is no context of its own: it is the default socket."""
     if name == "default":
         return Endpoint(DEFAULT_SOCKET, None, None)

@@ -8,18 +8,18 @@ import msgspec
 
 from relay.config import patterns
 
-_REAL_VALUES = frozenset({"exitCode", "signal"})
+_HIDEABLE_ATTRIBUTES = frozenset({"exitCode", "signal"})
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class ContainerSnapshot:
     """One container at one moment. All times are the engine's, in nanoseconds since 1970."""
 
     id: str
     name: str | None
     image: str | None
     labels: Mapping[str, str]
-    alive: bool
+    is_running: bool
     """Whether its process runs. One that waits for its next restart is not alive."""
     started_ns: int | None
     """Its last start; None if it never was."""
@@ -31,7 +31,7 @@ class Sighting:
     """Whether its last death was by the kernel, for memory."""
     stop_signal: int | None
     """Its own; None for the usual one."""
-    hiding: frozenset[str] = frozenset()
+    hiding_labels: frozenset[str] = frozenset()
     """The labels that stand in its events in the place of real values."""
 
 
@@ -62,7 +62,7 @@ class _Inspection(msgspec.Struct, rename="pascal"):
 _decode = msgspec.json.Decoder(_Inspection).decode
 
 
-def sighting(body: bytes, *, podman: bool = False) -> Sighting | None:
+def parse_inspection(body: bytes, *, podman: bool = False) -> ContainerSnapshot | None:
     """What an answer shows; None if it is not an inspection.
 
     A label hides a real value of the same name in Docker's events; in Podman's it does not.
@@ -73,24 +73,24 @@ def sighting(body: bytes, *, podman: bool = False) -> Sighting | None:
         return None
     state = seen.state
     alive = state.running and not state.restarting
-    finished_ns = _time_ns(state.finished_at)
+    finished_ns = _parse_time_ns(state.finished_at)
     labels = seen.config.labels or {}
-    return Sighting(
+    return ContainerSnapshot(
         id=seen.id,
         name=(seen.name or "").removeprefix("/") or None,
         image=seen.config.image,
         labels=labels,
-        alive=alive,
-        started_ns=_time_ns(state.started_at),
+        is_running=alive,
+        started_ns=_parse_time_ns(state.started_at),
         finished_ns=finished_ns,
         exit_code=None if alive or finished_ns is None else state.exit_code,
         oom_killed=state.oom_killed and not alive,
-        stop_signal=_signal(seen.config.stop_signal),
-        hiding=frozenset() if podman else _REAL_VALUES.intersection(labels),
+        stop_signal=_parse_signal(seen.config.stop_signal),
+        hiding_labels=frozenset() if podman else _HIDEABLE_ATTRIBUTES.intersection(labels),
     )
 
 
-def _time_ns(text: str) -> int | None:
+def _parse_time_ns(text: str) -> int | None:
     """RFC 3339 with up to nine digits; None for the year 1, by which engines say never."""
     whole, point, rest = text.partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
@@ -104,9 +104,9 @@ def _time_ns(text: str) -> int | None:
     return seconds * 1_000_000_000 + int(digits[:9].ljust(9, "0"))
 
 
-def _signal(value: str | int | None) -> int | None:
+def _parse_signal(value: str | int | None) -> int | None:
     """Docker writes a name or a number as a text, Podman a number; 0 and nothing are the usual."""
     try:
-        return patterns.signal(str(value)).low if value else None
+        return patterns.parse_signal(str(value)).low if value else None
     except ValueError:
         return None

@@ -5,30 +5,30 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
-from relay.ingest.docker.engine.client import FAILURES, EngineClient, EngineRefused
-from relay.ingest.docker.engine.inspection import Sighting
+from relay.ingest.docker.engine.client import ENGINE_ERRORS, EngineClient, EngineRefused
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
 
-AT_ONCE = 4
+CONCURRENCY = 4
 """How many questions an engine is asked at the same time."""
 
-ANSWER_S = 2
+TIMEOUT_S = 2
 """How long an answer may take that events wait for."""
 
-ONE_S = 10
+CONTAINER_TIMEOUT_S = 10
 """How long it may take over one container: one can be stuck, and the others are not."""
 
-FORBIDDEN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+DENIED_STATUSES = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """How a proxy answers that lets nobody inspect; anything else is about one container, or passes."""
 
 
-class Contact:
+class Inspector:
     """The way to one engine's API."""
 
     def __init__(self) -> None:
         self._client: EngineClient | None = None
 
     @contextmanager
-    def over(self, client: EngineClient) -> Iterator[None]:
+    def use(self, client: EngineClient) -> Iterator[None]:
         """Ask through this client as long as the context lasts."""
         self._client = client
         try:
@@ -41,19 +41,21 @@ class Contact:
         """The client of the connection there is; None if there is none."""
         return self._client
 
-    async def sightings(self, containers: Iterable[str]) -> dict[str, Sighting]:
+    async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
         """Those containers of which the engine tells within `ANSWER_S`."""
-        found: dict[str, Sighting] = {}
+        found: dict[str, ContainerSnapshot] = {}
         wanted = list(containers)
         if wanted and self._client is not None:
-            with suppress(*FAILURES):
-                async with asyncio.timeout(ANSWER_S):
-                    await inspect(self._client, wanted, found.__setitem__)
+            with suppress(*ENGINE_ERRORS):
+                async with asyncio.timeout(TIMEOUT_S):
+                    await inspect_containers(self._client, wanted, found.__setitem__)
         return found
 
 
-async def inspect(
-    client: EngineClient, containers: Iterable[str], found: Callable[[str, Sighting], object]
+async def inspect_containers(
+    client: EngineClient,
+    containers: Iterable[str],
+    on_snapshot: Callable[[str, ContainerSnapshot], object],
 ) -> Exception | None:
     """Tell ``found`` what the engine says of each of these containers.
 
@@ -67,17 +69,17 @@ async def inspect(
         nonlocal failed
         for container in waiting:
             try:
-                async with asyncio.timeout(ONE_S):
-                    seen = await client.sighting(container)
-            except FAILURES as failure:
-                if isinstance(failure, EngineRefused) and failure.status in FORBIDDEN:
+                async with asyncio.timeout(CONTAINER_TIMEOUT_S):
+                    seen = await client.snapshot(container)
+            except ENGINE_ERRORS as failure:
+                if isinstance(failure, EngineRefused) and failure.status in DENIED_STATUSES:
                     raise
                 failed = failure
             else:
                 if seen is not None:
-                    found(container, seen)
+                    on_snapshot(container, seen)
 
-    asking = [asyncio.ensure_future(ask()) for _ in range(AT_ONCE)]
+    asking = [asyncio.ensure_future(ask()) for _ in range(CONCURRENCY)]
     try:
         await asyncio.gather(*asking)
     finally:

@@ -5,15 +5,15 @@ from enum import StrEnum
 
 import msgspec
 
-from relay.core.event import Actor, Event, Origin, event_id
+from relay.core.event import Actor, Event, Origin, make_event_id
 
 HEAD_BYTES = 200
 """How much of a malformed record is kept for the log."""
 
-LAST_NS = 2**63
+MAX_TIME_NS = 2**63
 """What an engine's 64 bits of nanoseconds can say: until the year 2262."""
 
-_EXIT_CODE_IN = {
+_EXIT_CODE_KEYS = {
     "die": ("exitCode", "containerExitCode"),
     "exec_die": ("exitCode",),
     "exec_died": ("containerExitCode",),
@@ -25,7 +25,7 @@ _EXIT_CODE_IN = {
 _LIVE, _REPLAYED = Origin.LIVE, Origin.REPLAYED  # looked up for each event, it would show
 
 
-class Flaw(StrEnum):
+class ParseErrorKind(StrEnum):
     """What is wrong with a malformed record."""
 
     NOT_JSON = "not_json"
@@ -34,12 +34,12 @@ class Flaw(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Malformed:
+class InvalidRecord:
     """A record that is no event."""
 
-    flaw: Flaw
+    error: ParseErrorKind
     head: bytes
-    """Its first `HEAD_BYTES` bytes."""
+    """Its first `MAX_HEAD_BYTES` bytes."""
 
 
 class _WireActor(msgspec.Struct, gc=False):
@@ -65,9 +65,9 @@ class _WireEvent(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_WireEvent).decode
 
 
-def parse(
+def parse_event(
     record: bytes, *, engine: str, host: str, live_from_ns: int, podman: bool = False
-) -> Event | Malformed:
+) -> Event | InvalidRecord:
     """The event that a record tells of, or what is wrong with the record.
 
     Bytes that are not UTF-8 are replaced, not refused. An event older than ``live_from_ns``, the
@@ -77,31 +77,33 @@ def parse(
     try:
         wire = _decode(record)
     except msgspec.ValidationError:
-        return Malformed(Flaw.ODD_TYPE, record[:HEAD_BYTES])
+        return InvalidRecord(ParseErrorKind.ODD_TYPE, record[:HEAD_BYTES])
     except RecursionError:  # nested a thousand deep
-        return Malformed(Flaw.NOT_JSON, record[:HEAD_BYTES])
+        return InvalidRecord(ParseErrorKind.NOT_JSON, record[:HEAD_BYTES])
     except (msgspec.DecodeError, UnicodeDecodeError):
         mended = record.decode(errors="replace").encode()
         if mended != record:
-            return parse(mended, engine=engine, host=host, live_from_ns=live_from_ns, podman=podman)
-        return Malformed(Flaw.NOT_JSON, record[:HEAD_BYTES])
+            return parse_event(
+                mended, engine=engine, host=host, live_from_ns=live_from_ns, podman=podman
+            )
+        return InvalidRecord(ParseErrorKind.NOT_JSON, record[:HEAD_BYTES])
     time_ns = wire.time_ns or wire.time_s * 1_000_000_000
     if not (wire.type and wire.action and time_ns):
-        return Malformed(Flaw.MISSING_FIELD, record[:HEAD_BYTES])
-    if not 0 < time_ns < LAST_NS:
-        return Malformed(Flaw.ODD_TYPE, record[:HEAD_BYTES])
+        return InvalidRecord(ParseErrorKind.MISSING_FIELD, record[:HEAD_BYTES])
+    if not 0 < time_ns < MAX_TIME_NS:
+        return InvalidRecord(ParseErrorKind.ODD_TYPE, record[:HEAD_BYTES])
     origin = _REPLAYED if time_ns < live_from_ns else _LIVE
-    event = _normalised(wire, time_ns, engine, host, origin)
+    event = _make_event(wire, time_ns, engine, host, origin)
     return msgspec.structs.replace(event, signal=None) if podman else event
 
 
-def _normalised(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: Origin) -> Event:
+def _make_event(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: Origin) -> Event:
     actor, type_ = wire.actor or _WireActor(), wire.type
     attributes = actor.attributes or {}
     action, _, rest = wire.action.partition(": ")
     detail = rest.strip() or None
     return Event(  # by place: names would cost a tenth of the whole
-        event_id(engine, time_ns, type_, wire.action, actor.id, attributes),
+        make_event_id(engine, time_ns, type_, wire.action, actor.id, attributes),
         engine,
         host,
         type_,
@@ -109,30 +111,30 @@ def _normalised(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: 
         detail,
         wire.scope,
         time_ns,
-        _actor(type_, actor.id, attributes),
+        _make_actor(type_, actor.id, attributes),
         None,  # its cause is found out later
-        _exit_code(action, attributes) if action in _EXIT_CODE_IN else None,
-        _number(attributes.get("signal")) if action == "kill" else None,
+        _find_exit_code(action, attributes) if action in _EXIT_CODE_KEYS else None,
+        _parse_number(attributes.get("signal")) if action == "kill" else None,
         detail if action == "health_status" else None,
         origin,
     )
 
 
-def _actor(type_: str, id_: str, attributes: dict[str, str]) -> Actor:
+def _make_actor(type_: str, id_: str, attributes: dict[str, str]) -> Actor:
     """The actor, named as people name it: a volume by its id, an image by itself."""
     name = attributes.get("name") or (id_ if type_ == "volume" else None)
     image = name if type_ == "image" else attributes.get("image")
     return Actor(id_, name, image, attributes)
 
 
-def _exit_code(action: str, attributes: dict[str, str]) -> int | None:
-    for key in _EXIT_CODE_IN[action]:
-        if (code := _number(attributes.get(key))) is not None:
+def _find_exit_code(action: str, attributes: dict[str, str]) -> int | None:
+    for key in _EXIT_CODE_KEYS[action]:
+        if (code := _parse_number(attributes.get(key))) is not None:
             return code
     return None
 
 
-def _number(text: str | None) -> int | None:
+def _parse_number(text: str | None) -> int | None:
     """A small number as the engine writes it; None for a label's free text."""
     if text is None or len(text) > 10 or not text.removeprefix("-").isdecimal():
         return None

@@ -2,23 +2,25 @@
 
 import pytest
 
-from relay.config.templates.template import Facts, Template, TemplateError
+from relay.config.templates.template import Template, TemplateError, TemplateValues
 
-TWICE = "{{% for i in range(40) %}}{{% set n.x = {} %}}{{% endfor %}}"
+DOUBLING_LOOP = "{{% for i in range(40) %}}{{% set n.x = {} %}}{{% endfor %}}"
 
 
 VALUES = {
-    "event": Facts(name="web-1", exit_code=3, detail=None, labels={"tier": "web", "a.b": "c"}),
-    "events": [Facts(name="web-1"), Facts(name="web-2")],
+    "event": TemplateValues(
+        name="web-1", exit_code=3, detail=None, labels={"tier": "web", "a.b": "c"}
+    ),
+    "events": [TemplateValues(name="web-1"), TemplateValues(name="web-2")],
 }
 
 
-def rendered(source: str, value: object = None) -> str:
+def render(source: str, value: object = None) -> str:
     """The text with ``value`` as the headline."""
     return Template(source).render({**VALUES, "headline": value})
 
 
-def failure(source: str, value: object = None) -> TemplateError:
+def render_error(source: str, value: object = None) -> TemplateError:
     with pytest.raises(TemplateError) as caught:
-        rendered(source, value)
+        render(source, value)
     return caught.value

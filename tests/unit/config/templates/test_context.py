@@ -6,26 +6,32 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from relay.config.templates.context import DEPTH_MAX, LABELS_MAX, VALUE_MAX, context, sample
+from relay.config.templates.context import (
+    MAX_DEPTH,
+    MAX_LABELS,
+    MAX_VALUE_CHARS,
+    build_context,
+    sample_context,
+)
 from relay.config.templates.template import Template
-from relay.core.notification import Included, Severity, notify
-from relay.core.text import visible
+from relay.core.notification import Included, Severity, build_notification
+from relay.core.text import escape_unprintable
 from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (
+    ALL_INCLUDED,
     ATTACKS,
     CRASH,
     INCLUDE,
-    TOLD,
     UNHEALTHY,
-    changed,
+    crash_with_included,
     notifications,
-    told,
+    with_fields,
 )
 
 
 def test_has_what_is_known_of_an_event() -> None:
     """By the names of the JSON document, the actor's among them, without what is a class."""
-    found = context(notify("crashed", CRASH), "it crashed", Included())
+    found = build_context(build_notification("crashed", CRASH), "it crashed", Included())
     event = found["event"]
     assert isinstance(event, dict)
     assert event["labels"] == event["attributes"] == dict(CRASH.actor.attributes)
@@ -54,9 +60,9 @@ def test_has_what_is_known_of_an_event() -> None:
 
 def test_has_the_notification_and_what_it_includes() -> None:
     """As a person would call it."""
-    told = msgspec.structs.replace(TOLD, severity=Severity.INFO)
+    told = msgspec.structs.replace(ALL_INCLUDED, severity=Severity.INFO)
     assert told.included is not None
-    found = context(told, "it crashed", told.included)
+    found = build_context(told, "it crashed", told.included)
     assert (found["severity"], found["headline"]) == ("info", "it crashed")
     assert found["notification"] == {
         "id": told.id,
@@ -74,7 +80,7 @@ def test_has_the_notification_and_what_it_includes() -> None:
 
 def test_nothing_included_is_empty() -> None:
     """A template need not ask first."""
-    found = context(notify("r", UNHEALTHY, INCLUDE), "", Included())
+    found = build_context(build_notification("r", UNHEALTHY, INCLUDE), "", Included())
     text = "{{ included.logs | join }}{{ included.health }}{{ included.missing }}"
     assert Template(text).render(found) == ""
 
@@ -82,8 +88,8 @@ def test_nothing_included_is_empty() -> None:
 @given(notifications)
 def test_with_a_spelling_no_value_has_a_line_of_its_own(notification: object) -> None:
     """What others chose stays on one line, printable."""
-    assert isinstance(notification, type(TOLD))
-    found = context(notification, "", notification.included or Included(), visible)
+    assert isinstance(notification, type(ALL_INCLUDED))
+    found = build_context(notification, "", notification.included or Included(), escape_unprintable)
     event, included = found["event"], found["included"]
     assert isinstance(event, dict)
     assert isinstance(included, dict)
@@ -96,7 +102,9 @@ def test_with_a_spelling_no_value_has_a_line_of_its_own(notification: object) ->
 def crash(labels: dict[str, str]) -> Any:
     """What a template gets of a crash of a container with these labels."""
     actor = msgspec.structs.replace(CRASH.actor, attributes=labels)
-    return context(notify("r", changed(CRASH, actor=actor)), "", Included(), visible)["event"]
+    return build_context(
+        build_notification("r", with_fields(CRASH, actor=actor)), "", Included(), escape_unprintable
+    )["event"]
 
 
 def test_a_label_is_spelt_as_it_is_asked_for() -> None:
@@ -112,38 +120,38 @@ def test_a_label_is_spelt_as_it_is_asked_for() -> None:
 
 def test_labels_without_end_are_listed_in_part() -> None:
     """Any of them can be asked for; no more than the beginning of each is given."""
-    labels = crash({f"k{n}": "x" * (VALUE_MAX + 1) if n else "" for n in range(LABELS_MAX + 9)})[
-        "labels"
-    ]
-    assert len([*labels]) == LABELS_MAX
-    assert labels[f"k{LABELS_MAX + 8}"] == "x" * VALUE_MAX
+    labels = crash(
+        {f"k{n}": "x" * (MAX_VALUE_CHARS + 1) if n else "" for n in range(MAX_LABELS + 9)}
+    )["labels"]
+    assert len([*labels]) == MAX_LABELS
+    assert labels[f"k{MAX_LABELS + 8}"] == "x" * MAX_VALUE_CHARS
 
 
 def test_nothing_is_given_longer_than_a_template_may_write() -> None:
     """Names and fields, too."""
-    long = "x" * (VALUE_MAX + 1)
+    long = "x" * (MAX_VALUE_CHARS + 1)
     actor = msgspec.structs.replace(CRASH.actor, name=long)
-    inspected = told(health=long, inspect={"a": [long]})
-    made = msgspec.structs.replace(inspected, events=(changed(CRASH, actor=actor),))
+    inspected = crash_with_included(health=long, inspect={"a": [long]})
+    made = msgspec.structs.replace(inspected, events=(with_fields(CRASH, actor=actor),))
     assert made.included is not None
-    found = context(made, "", made.included)
-    assert max(map(len, strings([found["event"], found["included"]]))) == VALUE_MAX
+    found = build_context(made, "", made.included)
+    assert max(map(len, strings([found["event"], found["included"]]))) == MAX_VALUE_CHARS
 
 
 def test_a_field_without_a_bottom_ends_in_a_mark() -> None:
     """It takes no room on the stack that is not there."""
     deep = msgspec.json.decode("[" * 500 + "]" * 500)
-    found = context(TOLD, "", Included(inspect={"a": deep}))
+    found = build_context(ALL_INCLUDED, "", Included(inspect={"a": deep}))
     text = Template("{{ included.inspect.a | tojson }}").render(found)
-    assert text == "[" * (DEPTH_MAX - 1) + '"…"' + "]" * (DEPTH_MAX - 1)
+    assert text == "[" * (MAX_DEPTH - 1) + '"…"' + "]" * (MAX_DEPTH - 1)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_is_included_is_spelt(attack: str) -> None:
     """Names of what is in a field, too."""
     included = Included((attack,), attack, {"a": {attack: [attack]}}, attack)
-    found = context(TOLD, "", included, visible)["included"]
-    shown = visible(attack)
+    found = build_context(ALL_INCLUDED, "", included, escape_unprintable)["included"]
+    shown = escape_unprintable(attack)
     assert found == {
         "logs": [shown],
         "health": shown,
@@ -154,7 +162,7 @@ def test_what_is_included_is_spelt(attack: str) -> None:
 
 def test_the_sample_is_like_any_other() -> None:
     """It has the same names, no more and no less."""
-    usual, samples = context(notify("r", CRASH), "", Included()), sample()
+    usual, samples = build_context(build_notification("r", CRASH), "", Included()), sample_context()
     assert usual.keys() == samples.keys()
     for name in ("event", "notification", "included"):
         ours, theirs = usual[name], samples[name]

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.templates.context import sample
+from relay.config.templates.context import sample_context
 from relay.config.templates.template import (
-    SOURCE_MAX,
-    Facts,
-    Fault,
+    MAX_SOURCE_CHARS,
     Template,
     TemplateError,
+    TemplateErrorKind,
+    TemplateValues,
     is_template,
 )
-from tests.unit.config.templates.templates import VALUES, failure, rendered
+from tests.unit.config.templates.templates import VALUES, render, render_error
 
 
 @pytest.mark.parametrize(
@@ -60,38 +60,54 @@ from tests.unit.config.templates.templates import VALUES, failure, rendered
 )
 def test_says(source: str, text: str) -> None:
     """What people write."""
-    assert rendered(source) == text
+    assert render(source) == text
 
 
 @pytest.mark.parametrize(
     ("source", "fault", "words"),
     [
-        ("{{ evnt.name }}", Fault.NAME, "there is no 'evnt' (did you mean 'event'?)"),
-        ("{% if 0 %}{{ evnt }}{% endif %}", Fault.NAME, "there is no 'evnt' (did you mean"),
-        ("{{ event.nmae }}", Fault.NAME, "there is no 'nmae' (did you mean 'name'?)"),
-        ("{{ event.name.format(1) }}", Fault.NAME, "there is no 'format'"),
-        ("{{ event.labels.tire }}", Fault.VALUE, "there is no 'tire'"),
-        ("{{ '' | first }}", Fault.VALUE, "No first item, sequence was empty."),
-        ("{{ 1 / 0 }}", Fault.VALUE, "it fails (ZeroDivisionError)"),
-        ("{{ event.name + 1 }}", Fault.VALUE, "it fails (TypeError)"),
+        ("{{ evnt.name }}", TemplateErrorKind.NAME, "there is no 'evnt' (did you mean 'event'?)"),
+        (
+            "{% if 0 %}{{ evnt }}{% endif %}",
+            TemplateErrorKind.NAME,
+            "there is no 'evnt' (did you mean",
+        ),
+        ("{{ event.nmae }}", TemplateErrorKind.NAME, "there is no 'nmae' (did you mean 'name'?)"),
+        ("{{ event.name.format(1) }}", TemplateErrorKind.NAME, "there is no 'format'"),
+        ("{{ event.labels.tire }}", TemplateErrorKind.VALUE, "there is no 'tire'"),
+        ("{{ '' | first }}", TemplateErrorKind.VALUE, "No first item, sequence was empty."),
+        ("{{ 1 / 0 }}", TemplateErrorKind.VALUE, "it fails (ZeroDivisionError)"),
+        ("{{ event.name + 1 }}", TemplateErrorKind.VALUE, "it fails (TypeError)"),
         (
             "{{ event.name",
-            Fault.SYNTAX,
+            TemplateErrorKind.SYNTAX,
             "line 1: unexpected end of template, expected 'end of print statement'.",
         ),
-        ("{% for x in events %}", Fault.SYNTAX, "line 1: Unexpected end of template."),
-        ("a\n{% fi %}", Fault.SYNTAX, "line 2: Encountered unknown tag 'fi'."),
-        ("{{ event.name | shout }}", Fault.SYNTAX, "line 1: No filter named 'shout'."),
-        ("{{ '%s' % event.name }}", Fault.SYNTAX, "it formats with '%': join texts with '~'"),
-        ("{{ 'x' * 99999 }}", Fault.BOUNDS, "it makes or writes too many characters"),
-        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", Fault.BOUNDS, "it nests too deep"),
-        ("x" * (SOURCE_MAX + 1), Fault.BOUNDS, f"it is longer than {SOURCE_MAX} characters"),
+        ("{% for x in events %}", TemplateErrorKind.SYNTAX, "line 1: Unexpected end of template."),
+        ("a\n{% fi %}", TemplateErrorKind.SYNTAX, "line 2: Encountered unknown tag 'fi'."),
+        ("{{ event.name | shout }}", TemplateErrorKind.SYNTAX, "line 1: No filter named 'shout'."),
+        (
+            "{{ '%s' % event.name }}",
+            TemplateErrorKind.SYNTAX,
+            "it formats with '%': join texts with '~'",
+        ),
+        ("{{ 'x' * 99999 }}", TemplateErrorKind.LIMIT, "it makes or writes too many characters"),
+        (
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            TemplateErrorKind.LIMIT,
+            "it nests too deep",
+        ),
+        (
+            "x" * (MAX_SOURCE_CHARS + 1),
+            TemplateErrorKind.LIMIT,
+            f"it is longer than {MAX_SOURCE_CHARS} characters",
+        ),
     ],
 )
-def test_says_what_is_wrong(source: str, fault: Fault, words: str) -> None:
+def test_says_what_is_wrong(source: str, fault: TemplateErrorKind, words: str) -> None:
     """Of what kind it is, and in a line, without what the values hold."""
-    error = failure(source)
-    assert error.fault is fault
+    error = render_error(source)
+    assert error.kind is fault
     assert str(error).startswith(words)
 
 
@@ -123,7 +139,7 @@ def test_holds_nothing_that_could_grow(source: str, what: str) -> None:
     """It is refused as it is compiled, with its line."""
     with pytest.raises(TemplateError) as caught:
         Template(f"\n{source}")
-    assert caught.value.fault is Fault.SYNTAX
+    assert caught.value.kind is TemplateErrorKind.SYNTAX
     assert str(caught.value) == f"line 2: it holds {what}, which is not there"
 
 
@@ -157,7 +173,7 @@ def test_holds_nothing_that_could_grow(source: str, what: str) -> None:
 )
 def test_only_single_values_are_written_and_compared(source: str) -> None:
     """A list or a mapping would be Python's way to write one, and of any size."""
-    assert failure(source).fault is Fault.KIND
+    assert render_error(source).kind is TemplateErrorKind.TYPE
 
 
 @pytest.mark.parametrize(
@@ -182,16 +198,16 @@ def test_only_single_values_are_written_and_compared(source: str) -> None:
 )
 def test_a_template_gets_at_nothing_else(source: str) -> None:
     """Nothing of Python, no file, and no value can be changed."""
-    failure(source)
+    render_error(source)
 
 
 def test_what_a_mapping_holds_comes_before_what_it_can_do() -> None:
     """A label may be called as a method is; the method of one that has none stays."""
     labels = {"items": "i", "get": "g"}
-    assert rendered(
+    assert render(
         "{{ headline.items }}{{ headline['get'] }}{{ headline.keys() | join }}", labels
     ) == ("igitemsget")
-    assert failure("{{ headline['values'] }}", labels).fault is Fault.VALUE
+    assert render_error("{{ headline['values'] }}", labels).kind is TemplateErrorKind.VALUE
 
 
 @pytest.mark.parametrize(
@@ -207,13 +223,13 @@ def test_what_a_mapping_holds_comes_before_what_it_can_do() -> None:
 )
 def test_halves_of_a_character_are_mended(source: str, text: str) -> None:
     """Nothing that a template writes is without an encoding."""
-    assert rendered(source) == text
+    assert render(source) == text
 
 
 @given(st.text() | st.sampled_from(["{{ 7*7 }}", "{% raw %}", "${X}", "{{ event.name }}"]))
 def test_a_value_is_never_a_template(value: str) -> None:
     """It comes out as it went in."""
-    assert rendered("<{{ headline }}>", value) == f"<{value}>"
+    assert render("<{{ headline }}>", value) == f"<{value}>"
 
 
 @given(st.text(alphabet="{}%#'\"|~+*()[] .abvex01\n") | st.text())
@@ -231,7 +247,7 @@ def test_no_source_makes_anything_but_a_text_or_an_error(source: str) -> None:
     assert "\n" not in words
 
 
-TELLTALE = (
+FAILING_SOURCES = (
     "{{ headline + 1 }}",
     "{{ headline.x }}",
     "{{ headline / headline }}",
@@ -262,8 +278,8 @@ TELLTALE = (
 @given(st.text(min_size=8, max_size=20, alphabet=st.characters(codec="ascii", categories=["L"])))
 def test_no_error_holds_a_value(secret: str) -> None:
     """What fails says what the template does, not what it was filled with."""
-    for source in TELLTALE:
-        error = failure(source, f"secret-{secret}")
+    for source in FAILING_SOURCES:
+        error = render_error(source, f"secret-{secret}")
         assert secret not in str(error)
         assert "secret" not in repr(error)
 
@@ -297,7 +313,7 @@ def test_knows_a_template(text: str, wanted: bool) -> None:
 )
 def test_the_sample_has_everything(source: str) -> None:
     """A template is not refused for what only the sample lacks."""
-    assert Template(source).render(sample())
+    assert Template(source).render(sample_context())
 
 
 @pytest.mark.parametrize(
@@ -314,7 +330,7 @@ def test_the_sample_has_everything(source: str) -> None:
 def test_a_text_is_not_divided(expression: str) -> None:
     """Python would take it for a format, and a label for the width of what it makes."""
     wide = "%99999999d"
-    values = {"event": Facts(wide=wide), "events": [Facts(wide=wide)]}
+    values = {"event": TemplateValues(wide=wide), "events": [TemplateValues(wide=wide)]}
     template = Template("{% set value = event.wide %}{{ " + expression + " }}")
     tracemalloc.start()
     try:
@@ -328,4 +344,4 @@ def test_a_text_is_not_divided(expression: str) -> None:
 @pytest.mark.parametrize("test", ["3 is odd", "4 is even", "9 is divisibleby(3)", "not 2 is odd"])
 def test_a_number_is_divided(test: str) -> None:
     """As Jinja does."""
-    assert rendered(f"{{{{ {test} }}}}") == "True"
+    assert render(f"{{{{ {test} }}}}") == "True"

@@ -9,20 +9,20 @@ import msgspec
 import pytest
 
 from relay.config.templates.template import (
-    CHARS_MAX,
-    SOURCE_MAX,
-    STEPS_MAX,
+    MAX_CHARS,
+    MAX_SOURCE_CHARS,
+    MAX_STEPS,
     Budget,
-    Fault,
     Template,
     TemplateError,
+    TemplateErrorKind,
 )
 from relay.core.event import Actor
-from relay.core.notification import Included, notify
-from relay.core.text import visible
-from relay.destinations.common.template_context import context
-from tests.unit.config.templates.templates import TWICE, failure, rendered
-from tests.unit.destinations.samples import CRASH, INCLUDE, changed
+from relay.core.notification import Included, build_notification
+from relay.core.text import escape_unprintable
+from relay.destinations.common.template_context import build_context
+from tests.unit.config.templates.templates import DOUBLING_LOOP, render, render_error
+from tests.unit.destinations.samples import CRASH, INCLUDE, with_fields
 
 LONG = "x" * 30_000
 
@@ -33,9 +33,9 @@ LOOP = "{{% for i in range(999) %}}{}{{% endfor %}}"
 ROUNDS = "{{% for i in range(999) %}}{{% for j in range(19) %}}{}{{% endfor %}}{{% endfor %}}"
 
 
-ALL_AT_ONCE = notify(
+HUGE_EVENT = build_notification(
     "r",
-    changed(
+    with_fields(
         CRASH,
         actor=Actor(
             "a", LONG * 2, LONG, {"x": "\x00" * 65_536, **{f"k{n}": "v" for n in range(50_000)}}
@@ -45,7 +45,7 @@ ALL_AT_ONCE = notify(
 
 
 HUGE = msgspec.structs.replace(
-    ALL_AT_ONCE,
+    HUGE_EVENT,
     include=INCLUDE,
     included=Included(
         logs=tuple(f"{n:>100}" for n in range(200)),
@@ -60,16 +60,16 @@ def _in_child(source: str, result: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
     before_kb, before_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
-        Template(source).render(context(HUGE, visible))
+        Template(source).render(build_context(HUGE, escape_unprintable))
         fault = None
     except TemplateError as error:
-        fault = error.fault
+        fault = error.kind
     taken_s = time.process_time() - before_s
     taken_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
     result.send((taken_s, taken_kb // 1024, fault))
 
 
-def measured(source: str) -> tuple[float, int, Fault | None]:
+def measure(source: str) -> tuple[float, int, TemplateErrorKind | None]:
     """Seconds of CPU and megabytes that a template takes, and how it fails."""
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe(duplex=False)
@@ -77,13 +77,13 @@ def measured(source: str) -> tuple[float, int, Fault | None]:
     child.start()
     there.close()
     try:
-        taken: tuple[float, int, Fault | None] = here.recv()  # EOFError: it was killed
+        taken: tuple[float, int, TemplateErrorKind | None] = here.recv()  # EOFError: it was killed
     finally:
         child.join()
     return taken
 
 
-GREEDY = [
+EXPENSIVE_SOURCES = [
     "{{ 'x' * 10**9 }}",
     "{{ 10**9 * 'x' }}",
     "{{ [0] * 10**9 }}",
@@ -101,11 +101,11 @@ GREEDY = [
     "{{ ('x' * 60000) | replace('x', 'y' * 60000) }}",
     "{{ ('x' * 60000) | replace('', 'y' * 60000) }}",
     "{{ (['x' * 60000] * 4000) | join }}",
-    "{% set n = namespace(x='ab') %}" + TWICE.format("n.x ~ n.x"),
-    "{% set n = namespace(x='ab') %}" + TWICE.format("n.x + n.x"),
-    "{% set n = namespace(x=[1]) %}" + TWICE.format("n.x + n.x"),
+    "{% set n = namespace(x='ab') %}" + DOUBLING_LOOP.format("n.x ~ n.x"),
+    "{% set n = namespace(x='ab') %}" + DOUBLING_LOOP.format("n.x + n.x"),
+    "{% set n = namespace(x=[1]) %}" + DOUBLING_LOOP.format("n.x + n.x"),
     "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}{% set n = namespace(x='ab') %}"
-    + TWICE.format("m(n.x)"),
+    + DOUBLING_LOOP.format("m(n.x)"),
     "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     "{% for a in range(999) %}{% for b in range(999) %}{% for c in range(999) %}"
     "{% endfor %}{% endfor %}{% endfor %}",
@@ -116,7 +116,7 @@ GREEDY = [
     "{{ 1" + "|abs" * 3000 + " }}",
     "{% if 1 %}" * 500 + "{% endif %}" * 500,
     "{% for a in [1] %}" * 60 + "{% endfor %}" * 60,
-    "x" * (SOURCE_MAX + 1),
+    "x" * (MAX_SOURCE_CHARS + 1),
     # what once took gigabytes, or for ever
     "{% set n=namespace(t=(0,0)) %}{% for i in range(60) %}{% set n.t=(n.t,n.t) %}{% endfor %}"
     "{{ {n.t:1}|length }}",
@@ -158,10 +158,10 @@ GREEDY = [
 ]
 
 
-@pytest.mark.parametrize("source", GREEDY)
+@pytest.mark.parametrize("source", EXPENSIVE_SOURCES)
 def test_no_template_takes_for_ever_or_grows_without_bounds(source: str) -> None:
     """It fails, in far less time than a delivery takes and in little room."""
-    taken_s, taken_mb, fault = measured(source)
+    taken_s, taken_mb, fault = measure(source)
     assert fault is not None
     assert taken_s < 5
     assert taken_mb < 60
@@ -179,7 +179,7 @@ def test_no_template_takes_for_ever_or_grows_without_bounds(source: str) -> None
 )
 def test_what_is_huge_costs_nothing_where_little_of_it_is_used(source: str) -> None:
     """Labels of megabytes hold nobody up, and make no template fail."""
-    taken_s, taken_mb, fault = measured(source)
+    taken_s, taken_mb, fault = measure(source)
     assert fault is None
     assert taken_s < 5
     assert taken_mb < 60
@@ -194,14 +194,14 @@ def test_a_render_starts_with_a_full_measure() -> None:
 @pytest.mark.parametrize("source", ["{{ headline }}", "{{ headline ~ '' }}", "{{ '' + headline }}"])
 def test_makes_and_writes_so_much_and_no_more(source: str) -> None:
     """What it makes and what it writes of that are counted both."""
-    most = CHARS_MAX if source == "{{ headline }}" else CHARS_MAX // 2
-    assert rendered(source, "x" * most) == "x" * most
-    assert failure(source, "x" * (most + 1)).fault is Fault.BOUNDS
+    most = MAX_CHARS if source == "{{ headline }}" else MAX_CHARS // 2
+    assert render(source, "x" * most) == "x" * most
+    assert render_error(source, "x" * (most + 1)).kind is TemplateErrorKind.LIMIT
 
 
 def test_several_renders_can_share_one_measure() -> None:
     """What the first took is not there for the second."""
-    template, budget = Template("{{ 'x' * 60 }}"), Budget(STEPS_MAX, 200)
+    template, budget = Template("{{ 'x' * 60 }}"), Budget(MAX_STEPS, 200)
     assert template.render({}, budget) == "x" * 60
     with pytest.raises(TemplateError, match="makes or writes too many characters"):
         template.render({}, budget)
@@ -212,10 +212,10 @@ def test_several_renders_can_share_one_measure() -> None:
 
 def test_a_failed_render_leaves_nothing_behind() -> None:
     """Who looks at the values afterwards spends no measure."""
-    known = context(notify("r", CRASH))
+    known = build_context(build_notification("r", CRASH))
     with pytest.raises(TemplateError):
         Template("{{ 'x' * 99999 }}").render(known)
     event = known["event"]
     assert isinstance(event, dict)
-    for _ in range(STEPS_MAX + 1):
+    for _ in range(MAX_STEPS + 1):
         assert event["labels"]["name"] == "shop-web-1"

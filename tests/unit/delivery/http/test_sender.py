@@ -14,8 +14,8 @@ from relay import __version__
 from relay.config import HttpDestination
 from relay.core.exchange import Reason, Request, Response
 from relay.delivery.http import connection
-from relay.delivery.http.response import ANSWER_BYTES
-from relay.delivery.http.sender import http_sender
+from relay.delivery.http.response import KEPT_BODY_BYTES
+from relay.delivery.http.sender import open_http_sender
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PATH = "/services/s3cret"
@@ -39,15 +39,15 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
         yield str(server.make_url(PATH))
 
 
-def bare(response: Response) -> Response:
+def without_headers(response: Response) -> Response:
     """Without the headers that are kept of it: a server dates its answers."""
     return replace(response, headers={})
 
 
-async def answer_of(handler: Handler, request: Request | None = None) -> Response:
-    async with serving(handler) as url, http_sender(TO) as http:
+async def send_to(handler: Handler, request: Request | None = None) -> Response:
+    async with serving(handler) as url, open_http_sender(TO) as http:
         headers = {} if request is None else request.headers
-        return bare(await http.send(Request(b"{}", url, headers)))
+        return without_headers(await http.send(Request(b"{}", url, headers)))
 
 
 @pytest.mark.parametrize("status", [200, 202, 400, 500, 503])
@@ -57,7 +57,7 @@ async def test_gives_the_answer_as_it_came(status: int) -> None:
     async def handler(_: web.Request) -> web.Response:
         return web.Response(status=status, text="so it is")
 
-    assert await answer_of(handler) == Response(status, b"so it is")
+    assert await send_to(handler) == Response(status, b"so it is")
 
 
 async def test_follows_no_redirect() -> None:
@@ -68,7 +68,7 @@ async def test_follows_no_redirect() -> None:
         asked.append(request.path)
         return web.Response(status=307, headers={"Location": "/elsewhere"})
 
-    assert (await answer_of(handler)).status == 307
+    assert (await send_to(handler)).status == 307
     assert asked == [PATH]
 
 
@@ -80,7 +80,7 @@ async def test_sends_the_body_and_the_headers() -> None:
         got.append((request.method, await request.read(), dict(request.headers)))
         return web.Response()
 
-    await answer_of(handler, Request(b"", "", {"webhook-id": "ntf_1"}))
+    await send_to(handler, Request(b"", "", {"webhook-id": "ntf_1"}))
     ((method, body, headers),) = got
     assert (method, body) == ("POST", b"{}")
     assert headers["webhook-id"] == "ntf_1"
@@ -96,7 +96,7 @@ async def test_keeps_no_cookie() -> None:
         cookies.append(request.headers.get("Cookie"))
         return web.Response(headers={"Set-Cookie": "a=b"})
 
-    async with serving(handler) as url, http_sender(TO) as http:
+    async with serving(handler) as url, open_http_sender(TO) as http:
         for _ in range(2):
             await http.send(Request(b"", url))
     assert cookies == [None, None]
@@ -108,7 +108,7 @@ async def test_unpacks_nothing() -> None:
     async def handler(_: web.Request) -> web.Response:
         return web.Response(body=b"not gzip at all", headers={"Content-Encoding": "gzip"})
 
-    assert await answer_of(handler) == Response(200, b"not gzip at all")
+    assert await send_to(handler) == Response(200, b"not gzip at all")
 
 
 async def test_reads_no_more_than_the_head_of_an_answer() -> None:
@@ -120,19 +120,19 @@ async def test_reads_no_more_than_the_head_of_an_answer() -> None:
         while True:
             await answer.write(b"x" * 1000)
 
-    assert await answer_of(handler) == Response(200, b"x" * ANSWER_BYTES)
+    assert await send_to(handler) == Response(200, b"x" * KEPT_BODY_BYTES)
 
 
 async def test_after_a_long_answer_the_next_is_its_own() -> None:
     """What was left of the one before is not taken for it."""
-    bodies = iter([b"x" * (ANSWER_BYTES + 1), b"short"])
+    bodies = iter([b"x" * (KEPT_BODY_BYTES + 1), b"short"])
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(body=next(bodies))
 
-    async with serving(handler) as url, http_sender(TO) as http:
+    async with serving(handler) as url, open_http_sender(TO) as http:
         await http.send(Request(b"", url))
-        assert bare(await http.send(Request(b"", url))) == Response(200, b"short")
+        assert without_headers(await http.send(Request(b"", url))) == Response(200, b"short")
 
 
 async def test_no_answer_in_time_is_a_timeout() -> None:
@@ -144,7 +144,7 @@ async def test_no_answer_in_time_is_a_timeout() -> None:
         return web.Response()
 
     hasty = destination(timeout={"connect": "50ms", "total": "50ms"})
-    async with serving(handler) as url, http_sender(hasty) as http:
+    async with serving(handler) as url, open_http_sender(hasty) as http:
         response = await http.send(Request(b"", url))
         over.set()
     assert (response.status, response.failure) == (None, Reason.TIMEOUT)
@@ -156,7 +156,7 @@ async def test_refused_is_a_failed_connection() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}{PATH}"
-        async with http_sender(TO) as http:
+        async with open_http_sender(TO) as http:
             response = await http.send(Request(b"", url))
     assert (response.status, response.failure) == (None, Reason.CONNECTION)
     assert response.error == "Connection refused"
@@ -170,7 +170,7 @@ async def test_a_broken_connection_is_a_failed_connection() -> None:
         request.transport.abort()
         return web.Response()
 
-    response = await answer_of(handler)
+    response = await send_to(handler)
     assert (response.status, response.failure) == (None, Reason.CONNECTION)
     assert "s3cret" not in (response.error or "s3cret")
 
@@ -188,7 +188,7 @@ async def test_what_cannot_be_sent_is_a_failure_without_a_secret(
     url: str, headers: dict[str, str]
 ) -> None:
     """A sender never raises for it, and never shows it."""
-    async with http_sender(TO) as http:
+    async with open_http_sender(TO) as http:
         response = await http.send(Request(b"", url, headers))
     assert (response.status, response.failure) == (None, Reason.CONNECTION)
     assert "s3cret" not in (response.error or "s3cret")
@@ -205,12 +205,12 @@ async def test_a_body_that_breaks_off_changes_nothing() -> None:
         request.transport.close()
         return response
 
-    assert (await answer_of(handler)).status == 200
+    assert (await send_to(handler)).status == 200
 
 
 async def test_a_body_that_drags_on_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for the rest."""
-    monkeypatch.setattr(connection, "BODY_S", 0.05)
+    monkeypatch.setattr(connection, "BODY_TIMEOUT_S", 0.05)
     gone = asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -220,6 +220,6 @@ async def test_a_body_that_drags_on_changes_nothing(monkeypatch: pytest.MonkeyPa
         await gone.wait()
         return response
 
-    async with serving(handler) as url, http_sender(TO) as http:
+    async with serving(handler) as url, open_http_sender(TO) as http:
         assert (await http.send(Request(b"{}", url, {}))).status == 200
         gone.set()

@@ -16,11 +16,23 @@ from relay.config.templates.template import is_template
 from relay.core.errors import ConfigError
 from relay.core.event import Actor
 from relay.core.notification import Notification
-from relay.destinations.catalog import Render, renderer
+from relay.destinations.catalog import Renderer, build_renderer
 from tests.unit.destinations.messages import strings
-from tests.unit.destinations.samples import ATTACKS, CRASH, changed, longest, notifications, told
-from tests.unit.destinations.test_every_destination import READS, VENDORS, every_vendor, read
-from tests.unit.destinations.test_models import NEEDED
+from tests.unit.destinations.samples import (
+    ATTACKS,
+    CRASH,
+    crash_with_included,
+    longest_notification,
+    notifications,
+    with_fields,
+)
+from tests.unit.destinations.test_every_destination import (
+    DANGEROUS,
+    SERVICES,
+    every_service,
+    interpreted_texts,
+)
+from tests.unit.destinations.test_models import MINIMAL
 
 PIECES = (
     "plain ",
@@ -75,31 +87,33 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def ignored(_: str, __: str) -> None:
+def ignore_failure(_: str, __: str) -> None:
     """A template may fail here."""
 
 
-def rendering(entry: str) -> Render | None:
+def renderer_for(entry: str) -> Renderer | None:
     """What the daemon renders with; None where it would not start."""
     text = f"destinations: {{to: {{{entry}}}}}\nroutes: [{{name: all, to: to}}]\n"
     try:
         config = parse(text, file="f", environ={}, folder=Path())
     except ConfigError:
         return None
-    return renderer(config.destinations["to"], config.routes, colour=False, failed=ignored)
+    return build_renderer(
+        config.destinations["to"], config.routes, colour=False, on_template_error=ignore_failure
+    )
 
 
-def few(test: Callable[..., None]) -> Callable[..., None]:
+def few_examples(test: Callable[..., None]) -> Callable[..., None]:
     """Of any source and any notification."""
     slow = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
     return slow(given(sources, notifications)(test))
 
 
 @pytest.mark.parametrize("place", PLACES)
-@few
+@few_examples
 def test_what_is_accepted_is_rendered(place: str, source: str, notification: Notification) -> None:
     """In a header, in the query, in a body: it never raises, and what it makes can be sent."""
-    render = rendering(f"type: http, url: https://x, {PLACES[place].format(quoted(source))}")
+    render = renderer_for(f"type: http, url: https://x, {PLACES[place].format(quoted(source))}")
     if render is None:
         return
     request = render(notification)
@@ -111,12 +125,12 @@ def test_what_is_accepted_is_rendered(place: str, source: str, notification: Not
     assert urlsplit(request.url).hostname == "x"
 
 
-@every_vendor
-@few
+@every_service
+@few_examples
 def test_any_words_are_rendered(kind: str, source: str, notification: Notification) -> None:
     """As a title and as a text: the message is one all the same."""
     words = quoted(source)
-    render = rendering(f"type: {kind}, {NEEDED[kind]}, title: {words}, text: {words}")
+    render = renderer_for(f"type: {kind}, {MINIMAL[kind]}, title: {words}, text: {words}")
     if render is not None:
         json.loads(render(notification).body)
 
@@ -124,10 +138,10 @@ def test_any_words_are_rendered(kind: str, source: str, notification: Notificati
 @pytest.mark.parametrize("source", PIECES)
 def test_every_piece_is_accepted(source: str) -> None:
     """Or nothing would be tried of it."""
-    assert rendering(f"type: slack, url: https://x, text: {quoted(source)}") is not None
+    assert renderer_for(f"type: slack, url: https://x, text: {quoted(source)}") is not None
 
 
-WORDS = {
+TEXT_KEYS = {
     "labels": "{% for k, v in event.labels.items() %}{{ k }} {{ v }} {% endfor %}",
     "keys": "{{ event.labels | join(' ') }} {{ event.labels.keys() | list | last }}",
     "json": "{{ event.labels | tojson }} {{ included.inspect | tojson }} {{ event | tojson }}",
@@ -138,49 +152,49 @@ WORDS = {
     "missing": "{{ included.missing }} {{ event.host }} {{ event.actor_id }} {{ event.health }}",
 }
 """All that others choose, in one line of a text."""
-every_word = pytest.mark.parametrize("what", WORDS)
+every_text_key = pytest.mark.parametrize("what", TEXT_KEYS)
 
 
 @cache
-def worded(kind: str, what: str | None) -> Render:
+def renderer_with_texts(kind: str, what: str | None) -> Renderer:
     """A vendor's messages with these words as their title and their text, or with relay's own."""
-    words = "" if what is None else quoted(WORDS[what])
+    words = "" if what is None else quoted(TEXT_KEYS[what])
     more = f", title: {words}, text: {words}" if words else ""
-    render = rendering(f"type: {kind}, {NEEDED[kind]}{more}")
+    render = renderer_for(f"type: {kind}, {MINIMAL[kind]}{more}")
     assert render is not None
     return render
 
 
-def attacked(attack: str) -> Notification:
+def hostile_notification(attack: str) -> Notification:
     """A crash of which everything that a template can name is an attack."""
-    event = changed(
+    event = with_fields(
         CRASH,
         host=attack,
         health=attack,
         actor=Actor(attack, attack, attack, {"name": attack, attack: attack}),
     )
     inspect = {"a": {"b": [attack, attack], attack: [attack, attack]}}
-    made = told(logs=(attack,), health=attack, inspect=inspect, missing=attack)
+    made = crash_with_included(logs=(attack,), health=attack, inspect=inspect, missing=attack)
     return msgspec.structs.replace(made, events=(event,))
 
 
-@every_vendor
-@every_word
+@every_service
+@every_text_key
 @pytest.mark.parametrize("attack", [attack for attack in ATTACKS if len(attack) < 100])
 def test_nothing_that_a_template_writes_is_read(kind: str, what: str, attack: str) -> None:
     """No mention, no link, no markup is made of it, be it a label's name or deep in a field."""
-    sent = json.loads(worded(kind, what)(attacked(attack)).body)
-    texts = list(read(kind, sent))
+    sent = json.loads(renderer_with_texts(kind, what)(hostile_notification(attack)).body)
+    texts = list(interpreted_texts(kind, sent))
     assert texts
-    assert not [(form, text) for form in READS[kind] for text in texts if form in text]
+    assert not [(form, text) for form in DANGEROUS[kind] for text in texts if form in text]
 
 
 FORGED = "Forged: fact"
 BREAKS = "\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\\n\n"
 
 
-@every_vendor
-@every_word
+@every_service
+@every_text_key
 @pytest.mark.parametrize("line_break", BREAKS)
 def test_nothing_that_a_template_writes_has_a_line_of_its_own(
     kind: str, what: str, line_break: str
@@ -190,24 +204,28 @@ def test_nothing_that_a_template_writes_has_a_line_of_its_own(
     forged = [
         sum(
             line.strip(" *_`│").startswith(FORGED)
-            for text in strings(json.loads(render(attacked(attack)).body))
+            for text in strings(json.loads(render(hostile_notification(attack)).body))
             for line in text.splitlines()
         )
-        for render in (worded(kind, None), worded(kind, what))
+        for render in (renderer_with_texts(kind, None), renderer_with_texts(kind, what))
     ]
     assert forged[1] <= forged[0]
 
 
-@every_vendor
-@every_word
+@every_service
+@every_text_key
 def test_the_longest_words_are_a_message(kind: str, what: str) -> None:
     """Whatever they are made of, within what the vendor takes."""
-    notification = longest('"<漢\n' * 5_000)
-    assert 500 < len(worded(kind, what)(notification).body) < 70_000 * (1 + (kind == "pagerduty"))
+    notification = longest_notification('"<漢\n' * 5_000)
+    assert (
+        500
+        < len(renderer_with_texts(kind, what)(notification).body)
+        < 70_000 * (1 + (kind == "pagerduty"))
+    )
 
 
 def test_the_words_are_tried() -> None:
     """They say what they are filled with."""
-    for what in WORDS:
-        for kind in VENDORS:
-            assert b"gotcha" in worded(kind, what)(attacked("gotcha")).body
+    for what in TEXT_KEYS:
+        for kind in SERVICES:
+            assert b"gotcha" in renderer_with_texts(kind, what)(hostile_notification("gotcha")).body

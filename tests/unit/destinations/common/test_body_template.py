@@ -9,14 +9,20 @@ import pytest
 from hypothesis import given
 
 from relay.config import HttpDestination
-from relay.config.types import LEAVES_MAX
+from relay.config.types import MAX_BODY_TEXTS
 from relay.core.exchange import Request
-from relay.core.notification import Notification, notify
+from relay.core.notification import Notification, build_notification
 from relay.destinations.common import body_template
-from tests.unit.destinations.samples import CRASH, GONE, NOTIFICATIONS, TOLD, notifications
+from tests.unit.destinations.samples import (
+    ALL_INCLUDED,
+    CONTAINER_GONE,
+    CRASH,
+    NOTIFICATIONS,
+    notifications,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "template.json"
-SAID = f"{CRASH.actor.name} crashed with exit code 42"
+HEADLINE = f"{CRASH.actor.name} crashed with exit code 42"
 BODY = {
     "title": "{{ headline }}",
     "tags": ["{{ severity }}", "{{ event.labels.get('tier', 'none') }}"],
@@ -35,30 +41,30 @@ class Failures(list[tuple[str, str]]):
         self.append((where, why))
 
 
-def rendered(
+def render(
     notification: Notification, failures: Failures | None = None, **parts: object
 ) -> Request:
     entry = {"url": "https://x/hook", "format": "template", **parts}
     to = HttpDestination.model_validate(entry)
     noted = Failures() if failures is None else failures
-    return body_template.renderer(to, noted.note)(notification)
+    return body_template.build_renderer(to, noted.note)(notification)
 
 
 def body(notification: Notification, tree: object, failures: Failures | None = None) -> Any:
-    return json.loads(rendered(notification, failures, body=tree).body)
+    return json.loads(render(notification, failures, body=tree).body)
 
 
 def test_reads_as_it_was_approved() -> None:
     """The tree's shape is kept, its texts are filled in."""
-    all_kinds = (*NOTIFICATIONS, TOLD, GONE)
-    bodies = b",".join(rendered(notification, body=BODY).body for notification in all_kinds)
+    all_kinds = (*NOTIFICATIONS, ALL_INCLUDED, CONTAINER_GONE)
+    bodies = b",".join(render(notification, body=BODY).body for notification in all_kinds)
     written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
     assert written.decode() == GOLDEN.read_text()
 
 
 def test_a_tree_is_json() -> None:
     """Sent to the destination, and called what it is."""
-    request = rendered(NOTIFICATIONS[0], body={"a": "b"})
+    request = render(NOTIFICATIONS[0], body={"a": "b"})
     assert (request.url, request.body) == ("https://x/hook", b'{"a":"b"}')
     assert request.headers == {"Content-Type": "application/json"}
 
@@ -69,7 +75,7 @@ def test_a_tree_is_json() -> None:
 )
 def test_a_text_is_what_it_is(parts: dict[str, Any], kind: str) -> None:
     """Anything but JSON, under the name that it was given."""
-    request = rendered(notify("r", CRASH), body_text="{{ event.name }};ü\n", **parts)
+    request = render(build_notification("r", CRASH), body_text="{{ event.name }};ü\n", **parts)
     assert request.body == f"{CRASH.actor.name};ü\n".encode()
     assert request.headers == {"Content-Type": kind}
 
@@ -78,35 +84,37 @@ def test_where_a_template_fails_stands_the_headline() -> None:
     """The rest keeps its shape, and the failure is told with its place."""
     failures = Failures()
     tree = {"ok": "{{ event.image }}", "list": [{"bad": "{{ event.labels.nothing }}"}]}
-    sent = body(notify("r", CRASH), tree, failures)
+    sent = body(build_notification("r", CRASH), tree, failures)
     assert sent == {
         "ok": "bb:1",
-        "list": [{"bad": SAID}],
+        "list": [{"bad": HEADLINE}],
     }
     assert failures == [("body.list[0].bad", "there is no 'nothing'")]
-    request = rendered(notify("r", CRASH), failures, body_text="{{ event.labels.nothing }}")
-    assert request.body.decode() == SAID
+    request = render(
+        build_notification("r", CRASH), failures, body_text="{{ event.labels.nothing }}"
+    )
+    assert request.body.decode() == HEADLINE
     assert failures[1][0] == "body_text"
 
 
 def test_a_body_has_one_measure_for_all_its_texts() -> None:
     """Many long ones together are not sent; the first are, and the first that failed is told."""
     failures = Failures()
-    sent = body(notify("r", CRASH), ["{{ 'x' * 30000 }}"] * 9, failures)
+    sent = body(build_notification("r", CRASH), ["{{ 'x' * 30000 }}"] * 9, failures)
     fits = body_template.BODY_MAX // 60_000  # made, and written
     assert [len(text) for text in sent[:fits]] == [30_000] * fits
-    assert sent[fits:] == [SAID] * (9 - fits)
+    assert sent[fits:] == [HEADLINE] * (9 - fits)
     assert failures == [(f"body[{fits}]", "it makes or writes too many characters")]
     slow = "{% for i in range(999) %}{% for j in range(9) %}{% endfor %}{% endfor %}"
-    assert body(notify("r", CRASH), [slow] * 20)[-1] == SAID
+    assert body(build_notification("r", CRASH), [slow] * 20)[-1] == HEADLINE
 
 
 def test_headlines_in_place_of_much_that_fails_are_few() -> None:
     """A mark stands for the rest: no body grows by what fails in it."""
     failures = Failures()
-    sent = body(notify("r", CRASH), ["{{ 1 // 0 }}"] * LEAVES_MAX, failures)
-    marks = LEAVES_MAX - body_template.HEADLINES_MAX
-    assert sent == [SAID] * body_template.HEADLINES_MAX + ["…"] * marks
+    sent = body(build_notification("r", CRASH), ["{{ 1 // 0 }}"] * MAX_BODY_TEXTS, failures)
+    marks = MAX_BODY_TEXTS - body_template.HEADLINES_MAX
+    assert sent == [HEADLINE] * body_template.HEADLINES_MAX + ["…"] * marks
     assert failures == [("body[0]", "it fails (ZeroDivisionError)")]
 
 
@@ -116,27 +124,27 @@ def test_the_next_notification_has_a_measure_of_its_own() -> None:
         {"url": "https://x", "format": "template", "body": ["{{ 'x' * 30000 }}"] * 4}
     )
     failures = Failures()
-    render = body_template.renderer(to, failures.note)
-    assert render(notify("r", CRASH)) == render(notify("r", CRASH))
+    render = body_template.build_renderer(to, failures.note)
+    assert render(build_notification("r", CRASH)) == render(build_notification("r", CRASH))
     assert failures == []
 
 
 def test_a_name_that_has_no_encoding_is_mended() -> None:
     """YAML can spell half a character."""
-    assert body(notify("r", CRASH), {"\ud800": {"a\udfff": "b"}}) == {"?": {"a?": "b"}}
+    assert body(build_notification("r", CRASH), {"\ud800": {"a\udfff": "b"}}) == {"?": {"a?": "b"}}
 
 
 @pytest.mark.parametrize("source", [r'{{ "\ud83d\ude00" }}', r'{{ "\ud83d" ~ "\ude00" }}'])
 def test_halves_of_a_character_are_mended(source: str) -> None:
     """In JSON and in a text."""
-    assert body(notify("r", CRASH), [source]) == ["😀"]
-    assert rendered(notify("r", CRASH), body_text=source).body.decode() == "😀"
+    assert body(build_notification("r", CRASH), [source]) == ["😀"]
+    assert render(build_notification("r", CRASH), body_text=source).body.decode() == "😀"
 
 
 def test_what_is_no_template_is_always_sent() -> None:
     """However long a label makes what stands before it: a receiver's key stays its key."""
     actor = msgspec.structs.replace(CRASH.actor, attributes={"note": "x" * 65_000})
-    long = notify("r", msgspec.structs.replace(CRASH, actor=actor))
+    long = build_notification("r", msgspec.structs.replace(CRASH, actor=actor))
     tree = [*["{{ event.labels.note }}"] * 9, {"key": "s3cret"}]
     failures = Failures()
     assert body(long, tree, failures)[-1] == {"key": "s3cret"}
@@ -156,4 +164,4 @@ def test_no_value_breaks_out_of_its_quotes(notification: Notification) -> None:
 @given(notifications)
 def test_a_text_is_always_bytes(notification: Notification) -> None:
     """Also of what no encoding takes."""
-    assert rendered(notification, body_text="<{{ event.name }}>").body.startswith(b"<")
+    assert render(notification, body_text="<{{ event.name }}>").body.startswith(b"<")

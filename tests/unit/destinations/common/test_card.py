@@ -4,21 +4,21 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Origin
-from relay.core.notification import Notification, notify
-from relay.core.text import BLANK, units
+from relay.core.notification import Notification, build_notification
+from relay.core.text import BLANK, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from tests.unit.destinations.samples import (
+    CONTAINER_GONE,
     CRASH,
     FACTS,
-    GONE,
     INCLUDE,
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
     cards,
-    changed,
-    container,
-    told,
+    container_event,
+    crash_with_included,
+    with_fields,
 )
 
 
@@ -37,19 +37,26 @@ def test_says_when_it_happened() -> None:
 def test_says_where_and_how_it_ended() -> None:
     """The facts that somebody needs first, in this order, and only those that there are."""
     assert Card(NOTIFICATIONS[0]).facts == list(FACTS.items())
-    assert set(facts(Card(notify("r", OOM)))) == {"Host", "Image"}
+    assert set(facts(Card(build_notification("r", OOM)))) == {"Host", "Image"}
 
 
 def test_names_the_swarm_service() -> None:
     """A swarm task is known by its service."""
     labels = {"com.docker.swarm.service.name": "svc", "name": "svc.1.8sje4501"}
-    assert facts(Card(notify("r", container("start", 1, "a", labels))))["Swarm service"] == "svc"
+    assert (
+        facts(Card(build_notification("r", container_event("start", 1, "a", labels))))[
+            "Swarm service"
+        ]
+        == "svc"
+    )
 
 
 @pytest.mark.parametrize("engine", ["node-1", ""])
 def test_an_engine_called_like_its_host_is_named_once(engine: str) -> None:
     """The engine's name is said only where it adds something."""
-    assert facts(Card(notify("r", changed(CRASH, engine=engine))))["Host"] == "node-1"
+    assert (
+        facts(Card(build_notification("r", with_fields(CRASH, engine=engine))))["Host"] == "node-1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,7 @@ def test_an_engine_called_like_its_host_is_named_once(engine: str) -> None:
 def test_says_what_the_configuration_says(text: str | None, said: str) -> None:
     """As it is and in place of the facts, if it shows something; else it is none."""
     card = Card(NOTIFICATIONS[0], None, text)
-    assert card.said == said
+    assert card.body == said
     assert card.facts == ([] if said else card.all_facts)
     assert card.all_facts == list(FACTS.items())
 
@@ -90,7 +97,7 @@ def test_tells_the_route_and_the_event() -> None:
 )
 def test_says_when_it_is_not_live(origin: Origin, said: str) -> None:
     """Somebody who reads a late or an inferred event is told so."""
-    assert Card(notify("r", changed(CRASH, origin=origin))).notes[-1] == said
+    assert Card(build_notification("r", with_fields(CRASH, origin=origin))).notes[-1] == said
 
 
 def test_says_what_was_held_back() -> None:
@@ -100,36 +107,36 @@ def test_says_what_was_held_back() -> None:
 
 def test_says_what_could_not_be_had() -> None:
     """A container that is gone leaves a word of that."""
-    assert Card(GONE).notes[-1] == "not included: the container is gone"
-    late = Card(notify("crashed", CRASH, INCLUDE))
+    assert Card(CONTAINER_GONE).notes[-1] == "not included: the container is gone"
+    late = Card(build_notification("crashed", CRASH, INCLUDE))
     assert late.notes[-1] == "not included: could not be had in time"
 
 
 @pytest.mark.parametrize("nothing", [(), ("",), ("", " ")])
 def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
     """What was printed has a title only where there is something below it."""
-    assert Card(told(logs=nothing, health="a\nb")).printed == [(HEALTH, "a\nb")]
-    assert Card(told(logs=(*nothing, "x"), health=" ")).printed[0][0] == LOGS
+    assert Card(crash_with_included(logs=nothing, health="a\nb")).output == [(HEALTH, "a\nb")]
+    assert Card(crash_with_included(logs=(*nothing, "x"), health=" ")).output[0][0] == LOGS
 
 
 def test_many_inspect_fields_share_the_room() -> None:
     """All of them are there, names and values cut."""
-    shown = Card(MANY_FIELDS).inspect_fields(1_000, 200)
+    shown = Card(MANY_FIELDS).fit_inspect_fields(1_000, 200)
     assert shown == [(f"{n:02}{'k' * 22}…", "v" * 24 + "…") for n in range(20)]
 
 
 def test_a_few_inspect_fields_take_no_more_than_each_may() -> None:
     """What others do not need makes none longer; a short name leaves its room to the value."""
-    card = Card(told(inspect={"State.Error": "v" * 1024, "Path": " "}))
-    assert card.inspect_fields(1_000, 31) == [("State.Error", "v" * 19 + "…"), ("Path", BLANK)]
-    assert Card(NOTIFICATIONS[0]).inspect_fields(1_000, 31) == []
+    card = Card(crash_with_included(inspect={"State.Error": "v" * 1024, "Path": " "}))
+    assert card.fit_inspect_fields(1_000, 31) == [("State.Error", "v" * 19 + "…"), ("Path", BLANK)]
+    assert Card(NOTIFICATIONS[0]).fit_inspect_fields(1_000, 31) == []
 
 
 @given(cards())
 def test_inspect_fields_keep_to_their_room(card: Card) -> None:
     """Whatever comes: each field, and all of them; and none is blank."""
-    shown = card.inspect_fields(1_000, 100)
-    sizes = [units(name) + units(value) for name, value in shown]
+    shown = card.fit_inspect_fields(1_000, 100)
+    sizes = [utf16_length(name) + utf16_length(value) for name, value in shown]
     assert all(name.strip() and value.strip() for name, value in shown)
     assert all(size <= 100 for size in sizes)
     assert sum(sizes) <= 1_000

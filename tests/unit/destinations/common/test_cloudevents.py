@@ -13,28 +13,28 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.event import Actor, Event, happening
+from relay.core.event import Actor, Event, make_self_event
 from relay.core.exchange import Request
-from relay.core.notification import Included, Notification, Status, notify
-from relay.core.text import MARK
+from relay.core.notification import Included, Notification, Status, build_notification
+from relay.core.text import ELLIPSIS
 from relay.destinations.common import cloudevents, json_document
-from tests.unit.destinations.messages import approved, written
+from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
     CRASH,
-    EVERY_KIND,
     INCLUDE,
     NOTIFICATIONS,
-    OVER,
+    RESOLVED,
+    SAMPLE_NOTIFICATIONS,
     UNHEALTHY,
-    changed,
+    crash_with_included,
     notifications,
-    told,
+    with_fields,
 )
 
 URL = "https://receiver.example/hook"
-MOST = cloudevents.SIZE_MAX - cloudevents.AROUND_MAX
-MODES = (cloudevents.structured, cloudevents.binary)
+MOST = cloudevents.SIZE_MAX - cloudevents.OVERHEAD_MAX
+MODES = (cloudevents.render_structured, cloudevents.render_binary)
 both = pytest.mark.parametrize("render", MODES)
 TYPE = re.compile(r"com\.docker\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}")
 SOURCE = re.compile(r"/engines/([A-Za-z0-9._~-]|%[0-9A-F]{2})*")  # RFC 3986, path-absolute
@@ -68,19 +68,19 @@ def attributes(request: Request) -> Any:
 
 def about(event: Event) -> BaseCloudEvent:
     """The event in structured mode."""
-    return read(cloudevents.structured(notify("r", event), URL))
+    return read(cloudevents.render_structured(build_notification("r", event), URL))
 
 
 def labelled(labels: dict[str, str]) -> Notification:
     """A crash with these attributes."""
-    return notify("r", changed(CRASH, actor=Actor("a", "web", "bb:1", labels)))
+    return build_notification("r", with_fields(CRASH, actor=Actor("a", "web", "bb:1", labels)))
 
 
 def test_reads_as_it_was_approved() -> None:
     """All kinds of notifications, in both modes, are as in the golden file."""
-    requests = (render(it, URL) for it in (*EVERY_KIND, OVER) for render in MODES)
+    requests = (render(it, URL) for it in (*SAMPLE_NOTIFICATIONS, RESOLVED) for render in MODES)
     everything = ({"headers": it.headers, "body": msgspec.Raw(it.body)} for it in requests)
-    assert written(map(msgspec.json.encode, everything)) == approved("cloudevents.json")
+    assert format_golden(map(msgspec.json.encode, everything)) == read_golden("cloudevents.json")
 
 
 @both
@@ -92,7 +92,7 @@ def test_goes_to_the_url(render: Any) -> None:
 
 def test_structured_says_what_it_is() -> None:
     """By the content type alone, in the order of the documentation."""
-    request = cloudevents.structured(NOTIFICATIONS[0], URL)
+    request = cloudevents.render_structured(NOTIFICATIONS[0], URL)
     assert request.headers == {"Content-Type": "application/cloudevents+json; charset=utf-8"}
     names = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")
     assert tuple(stdlib.loads(request.body)) == names
@@ -100,8 +100,8 @@ def test_structured_says_what_it_is() -> None:
 
 def test_binary_has_the_document_as_its_body() -> None:
     """And the attributes as headers, the content type among them under its own name."""
-    request = cloudevents.binary(NOTIFICATIONS[0], URL)
-    assert request.body == json_document.document(NOTIFICATIONS[0])
+    request = cloudevents.render_binary(NOTIFICATIONS[0], URL)
+    assert request.body == json_document.encode_document(NOTIFICATIONS[0])
     assert request.headers == {
         "ce-specversion": "1.0",
         "ce-id": NOTIFICATIONS[0].id,
@@ -114,20 +114,20 @@ def test_binary_has_the_document_as_its_body() -> None:
 
 
 @both
-@pytest.mark.parametrize("notification", EVERY_KIND)
+@pytest.mark.parametrize("notification", SAMPLE_NOTIFICATIONS)
 def test_holds_the_document_of_json(render: Any, notification: Notification) -> None:
     """Whoever knows ``format: json`` finds it there, word for word."""
     event = read(render(notification, URL))
-    assert event.get_data() == stdlib.loads(json_document.document(notification))
+    assert event.get_data() == stdlib.loads(json_document.encode_document(notification))
     assert event.get_datacontenttype() == "application/json"
 
 
 @both
 def test_is_known_by_the_notification(render: Any) -> None:
     """Source and id together are those of one notification: another route makes another."""
-    one, other = (read(render(notify(route, CRASH), URL)) for route in ("one", "other"))
+    one, other = (read(render(build_notification(route, CRASH), URL)) for route in ("one", "other"))
     assert one.get_source() == other.get_source() == "/engines/here"
-    assert one.get_id() == notify("one", CRASH).id != other.get_id()
+    assert one.get_id() == build_notification("one", CRASH).id != other.get_id()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_is_known_by_the_notification(render: Any) -> None:
 )
 def test_the_source_is_a_uri_reference(engine: str, source: str) -> None:
     """The engine's name is one segment of its path."""
-    assert about(changed(CRASH, engine=engine)).get_source() == source
+    assert about(with_fields(CRASH, engine=engine)).get_source() == source
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def test_the_source_is_a_uri_reference(engine: str, source: str) -> None:
 )
 def test_the_type_has_four_parts(kind: str, action: str, type_: str) -> None:
     """What stands between the dots is letters, digits, ``_`` and ``-``."""
-    assert about(changed(CRASH, type=kind, action=action)).get_type() == type_
+    assert about(with_fields(CRASH, type=kind, action=action)).get_type() == type_
 
 
 def test_types_its_own_happenings_likewise() -> None:
     """One rule for all: relay's events have a type, an action and an engine too."""
-    gap = happening("gap", engine="here", host="node-1", time_ns=1, name="here")
+    gap = make_self_event("gap", engine="here", host="node-1", time_ns=1, name="here")
     assert about(gap).get_type() == "com.docker.relay.gap"
     assert about(gap).get_source() == "/engines/here"
 
@@ -175,7 +175,7 @@ def test_the_subject_is_a_name_or_an_id(
     name: str | None, actor_id: str, subject: str | None
 ) -> None:
     """An empty one would be none that the specification allows."""
-    assert about(changed(CRASH, actor=Actor(actor_id, name, None, {}))).get_subject() == subject
+    assert about(with_fields(CRASH, actor=Actor(actor_id, name, None, {}))).get_subject() == subject
 
 
 @both
@@ -188,8 +188,8 @@ def test_keeps_every_nanosecond(render: Any) -> None:
 
 def test_headers_are_encoded_once() -> None:
     """As the binding says: space, quote, percent, and what is not printable ASCII."""
-    odd = changed(CRASH, engine="50 %", actor=Actor("a", 'Euro € 😀 "%"', None, {}))
-    request = cloudevents.binary(notify("r", odd), URL)
+    odd = with_fields(CRASH, engine="50 %", actor=Actor("a", 'Euro € 😀 "%"', None, {}))
+    request = cloudevents.render_binary(build_notification("r", odd), URL)
     assert request.headers["ce-subject"] == "Euro%20%E2%82%AC%20%F0%9F%98%80%20%22%25%22"
     assert request.headers["ce-source"] == "/engines/50%2520%2525"
     assert read(request).get_source() == "/engines/50%20%25"
@@ -199,8 +199,8 @@ def test_headers_are_encoded_once() -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_name_makes_no_header(render: Any, attack: str) -> None:
     """No line break and no control character gets out of the body."""
-    event = changed(CRASH, engine=attack, type=attack, actor=Actor(attack, attack, None, {}))
-    request = render(notify("r", event), URL)
+    event = with_fields(CRASH, engine=attack, type=attack, actor=Actor(attack, attack, None, {}))
+    request = render(build_notification("r", event), URL)
     assert all(value.isprintable() for value in request.headers.values())
     subject = read(request).get_subject()
     assert subject is not None
@@ -228,10 +228,10 @@ def test_is_a_cloudevent_whatever_comes(notification: Notification) -> None:
 @given(notifications)
 def test_what_fits_is_left_as_it_is(notification: Notification) -> None:
     """Nothing is cut that need not be."""
-    document = json_document.document(notification)
+    document = json_document.encode_document(notification)
     if len(document) <= 48_000:
-        assert cloudevents.binary(notification, URL).body == document
-        assert document in cloudevents.structured(notification, URL).body
+        assert cloudevents.render_binary(notification, URL).body == document
+        assert document in cloudevents.render_structured(notification, URL).body
 
 
 @both
@@ -246,7 +246,7 @@ def test_leaves_out_the_last_attributes(render: Any, pieces: list[tuple[str, str
         return
     mark = kept.popitem()
     left_out = len(labels) - len(kept)
-    assert mark == (MARK, f"{left_out} attributes left out")
+    assert mark == (ELLIPSIS, f"{left_out} attributes left out")
     assert list(kept.items()) == list(labels.items())[: len(kept)]
     next_one = msgspec.json.encode(dict([list(labels.items())[len(kept)]]))
     assert size(request) + len(next_one) > MOST - 64
@@ -257,7 +257,7 @@ def test_keeps_everything_else_of_the_event(render: Any) -> None:
     """Only attributes are left out, where that is enough."""
     labels = {f"label-{n:03}": "x" * 1_000 for n in range(100)}
     got = data(render(labelled(labels), URL))
-    want = stdlib.loads(json_document.document(labelled(labels)))
+    want = stdlib.loads(json_document.encode_document(labelled(labels)))
     for document in (got, want):
         document["events"][0]["actor"].pop("attributes")
     assert got == want
@@ -266,28 +266,31 @@ def test_keeps_everything_else_of_the_event(render: Any) -> None:
 @both
 def test_takes_the_attributes_of_the_last_events_first(render: Any) -> None:
     """Of a group the first event is the one that keeps its own; after a mark there are none."""
-    full = changed(CRASH, actor=Actor("a", "web", None, {f"{n}": "x" * 999 for n in range(40)}))
+    full = with_fields(CRASH, actor=Actor("a", "web", None, {f"{n}": "x" * 999 for n in range(40)}))
     group = (full, full, CRASH)
     events = data(render(Notification("ntf_1", "r", group, count=3), URL))["events"]
     first, second, third = (event["actor"]["attributes"] for event in events)
     assert first == full.actor.attributes
-    assert list(second)[-1] == MARK
+    assert list(second)[-1] == ELLIPSIS
     assert 1 < len(second) < 40
-    assert third == {MARK: "7 attributes left out"}
+    assert third == {ELLIPSIS: "7 attributes left out"}
 
 
 @both
 def test_no_label_passes_for_the_mark(render: Any) -> None:
     """Where attributes are left out, the only one called so is relay's."""
-    labels = {"a": "1", MARK: "none left out", **{f"{n}": "x" * 999 for n in range(99)}}
-    assert attributes(render(labelled(labels), URL)) == {"a": "1", MARK: "100 attributes left out"}
+    labels = {"a": "1", ELLIPSIS: "none left out", **{f"{n}": "x" * 999 for n in range(99)}}
+    assert attributes(render(labelled(labels), URL)) == {
+        "a": "1",
+        ELLIPSIS: "100 attributes left out",
+    }
 
 
 @both
 def test_one_huge_attribute_takes_nothing_else_along(render: Any) -> None:
     """The event's own fields say what happened all the same."""
     (event,) = data(render(labelled({"a": "x" * 10_000_000, "b": ""}), URL))["events"]
-    assert event["actor"]["attributes"] == {MARK: "2 attributes left out"}
+    assert event["actor"]["attributes"] == {ELLIPSIS: "2 attributes left out"}
     assert (event["cause"], event["exit_code"], event["actor"]["name"]) == ("crashed", 42, "web")
 
 
@@ -300,17 +303,17 @@ def test_is_quick_with_very_many_attributes(render: Any) -> None:
     assert time.process_time() - began < 5
     assert size(request) <= MOST
     kept = len(attributes(request)) - 1
-    assert attributes(request)[MARK] == f"{100_000 - kept} attributes left out"
+    assert attributes(request)[ELLIPSIS] == f"{100_000 - kept} attributes left out"
 
 
 @both
 def test_cuts_long_texts_where_it_must(render: Any) -> None:
     """A name that is longer than all there is room for; what has room beside it stays."""
-    event = changed(CRASH, actor=Actor("a", "n" * 100_000, "bb:1", {"tier": "web"}))
-    (got,) = data(render(notify("r", event), URL))["events"]
+    event = with_fields(CRASH, actor=Actor("a", "n" * 100_000, "bb:1", {"tier": "web"}))
+    (got,) = data(render(build_notification("r", event), URL))["events"]
     assert got["actor"] == {
         "id": "a",
-        "name": "n" * (cloudevents.TEXT_MAX - 3) + MARK,
+        "name": "n" * (cloudevents.TEXT_MAX - 3) + ELLIPSIS,
         "image": "bb:1",
         "attributes": {"tier": "web"},
     }
@@ -320,28 +323,28 @@ def test_cuts_long_texts_where_it_must(render: Any) -> None:
 def test_keeps_the_end_of_what_was_printed(render: Any) -> None:
     """The last log lines tell why it ended; where they are cut stands a mark."""
     lines = tuple(f"line {n} " + "x" * 500 for n in range(200))
-    included = data(render(told(logs=lines, health="h" * 9_999), URL))["included"]
+    included = data(render(crash_with_included(logs=lines, health="h" * 9_999), URL))["included"]
     first, *others = included["logs"]
     assert tuple(others) == lines[-len(others) :]
-    assert first.startswith(MARK)
-    assert lines[-len(others) - 1].endswith(first.removeprefix(MARK))
-    assert included["health"] == MARK + "h" * (cloudevents.HEALTH_MAX - 3)
+    assert first.startswith(ELLIPSIS)
+    assert lines[-len(others) - 1].endswith(first.removeprefix(ELLIPSIS))
+    assert included["health"] == ELLIPSIS + "h" * (cloudevents.HEALTH_MAX - 3)
 
 
 @both
 def test_a_long_inspect_value_becomes_a_text(render: Any) -> None:
     """The beginning of its JSON; short ones stay what they are."""
     inspect = {"State.Pid": 7, "Config.Env": ["x" * 999], "Args": [], "Path": "p" * 70_000}
-    got = data(render(told(logs=(), inspect=inspect), URL))["included"]
+    got = data(render(crash_with_included(logs=(), inspect=inspect), URL))["included"]
     assert (got["inspect"]["State.Pid"], got["inspect"]["Args"], got["logs"]) == (7, [], [])
     assert got["inspect"]["Config.Env"].startswith('["xxx')
-    assert got["inspect"]["Path"] == "p" * (cloudevents.VALUE_MAX - 3) + MARK
+    assert got["inspect"]["Path"] == "p" * (cloudevents.VALUE_MAX - 3) + ELLIPSIS
 
 
 @both
 def test_leaves_out_the_last_events_of_a_long_group(render: Any) -> None:
     """Their number is still in the count."""
-    many = tuple(changed(UNHEALTHY, id=f"evt_{n}") for n in range(1_000))
+    many = tuple(with_fields(UNHEALTHY, id=f"evt_{n}") for n in range(1_000))
     request = render(Notification("ntf_1", "r", many, count=1_000), URL)
     got = data(request)
     ids = [event["id"] for event in got["events"]]
@@ -370,4 +373,4 @@ def test_all_at_its_longest_is_still_an_event(render: Any, dear: str) -> None:
     assert 40_000 < size(request) <= MOST
     assert len(got["included"]["inspect"]) == 20
     assert got["count"] == most
-    assert got["events"][0]["actor"]["name"].endswith(MARK)
+    assert got["events"][0]["actor"]["name"].endswith(ELLIPSIS)

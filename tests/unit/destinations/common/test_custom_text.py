@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from relay.config import SlackDestination, Vendor, parse
+from relay.config import ServiceDestination, SlackDestination, parse
 from relay.config.templates.template import Template
-from relay.core.notification import Notification, notify
-from relay.destinations.common.custom_text import Wording
+from relay.core.notification import Notification, build_notification
+from relay.destinations.common.custom_text import CustomText
 from tests.unit.destinations.samples import CRASH, OOM, notifications
 
 CONFIG = """
@@ -25,17 +25,17 @@ routes:
 """
 
 
-def wording(failures: list[tuple[str, str]]) -> Wording:
+def make_custom_text(failures: list[tuple[str, str]]) -> CustomText:
     config = parse(CONFIG, file="f", environ={}, folder=Path())
     to = config.destinations["ops"]
-    assert isinstance(to, Vendor)
-    return Wording(to, config.routes, lambda where, why: failures.append((where, why)))
+    assert isinstance(to, ServiceDestination)
+    return CustomText(to, config.routes, lambda where, why: failures.append((where, why)))
 
 
 def test_a_routes_words_come_before_the_destinations() -> None:
     """It knows better what it is about."""
-    card = wording([]).card(notify("own", OOM))
-    assert (card.given_title, card.text) == ("oomed by the route", "a\nb")
+    card = make_custom_text([]).make_card(build_notification("own", OOM))
+    assert (card.custom_title, card.custom_text) == ("oomed by the route", "a\nb")
 
 
 def test_a_destinations_words_are_for_all_other_routes() -> None:
@@ -44,9 +44,9 @@ def test_a_destinations_words_are_for_all_other_routes() -> None:
         CRASH, actor=msgspec.structs.replace(CRASH.actor, attributes={"runbook": "see there"})
     )
     for route in ("plain", "gone"):
-        card = wording([]).card(notify(route, labelled))
-        assert card.given_title == f"{CRASH.actor.name} at the destination"
-        assert card.text == "see there"
+        card = make_custom_text([]).make_card(build_notification(route, labelled))
+        assert card.custom_title == f"{CRASH.actor.name} at the destination"
+        assert card.custom_text == "see there"
 
 
 def test_no_words_are_compiled_before_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,10 +58,10 @@ def test_no_words_are_compiled_before_they_are_needed(monkeypatch: pytest.Monkey
         return Template(source)
 
     monkeypatch.setattr("relay.destinations.common.custom_text.Template", template)
-    words = wording([])
+    words = make_custom_text([])
     assert made == []
     for _ in range(2):
-        assert words.card(notify("own", OOM)).text == "a\nb"
+        assert words.make_card(build_notification("own", OOM)).custom_text == "a\nb"
     assert made == ["{{ event.name }} by the route", "a\nb"]
 
 
@@ -69,17 +69,17 @@ def test_without_words_it_is_relays_own() -> None:
     """Nothing is given."""
     failures: list[tuple[str, str]] = []
     plain = SlackDestination.model_validate({"url": "https://x"})
-    card = Wording(plain, (), lambda where, why: failures.append((where, why))).card(
-        notify("r", OOM)
+    card = CustomText(plain, (), lambda where, why: failures.append((where, why))).make_card(
+        build_notification("r", OOM)
     )
-    assert (card.given_title, card.text, failures) == (None, None, [])
+    assert (card.custom_title, card.custom_text, failures) == (None, None, [])
 
 
 def test_what_fails_is_told_and_replaced_by_relays_own() -> None:
     """The notification goes out all the same."""
     failures: list[tuple[str, str]] = []
-    card = wording(failures).card(notify("plain", OOM))
-    assert card.text is None
+    card = make_custom_text(failures).make_card(build_notification("plain", OOM))
+    assert card.custom_text is None
     assert card.facts
     assert failures == [("text", "there is no 'runbook'")]
 
@@ -97,6 +97,6 @@ ALL = (
 def test_no_value_makes_a_line_of_its_own(notification: Notification) -> None:
     """A line break in what others chose is shown, not obeyed; so is all that does not print."""
     to = SlackDestination.model_validate({"url": "https://x", "title": ALL, "text": ALL})
-    card = Wording(to, (), lambda where, why: None).card(notification)
-    assert (card.given_title or "").isprintable()
-    assert (card.text or "").isprintable()
+    card = CustomText(to, (), lambda where, why: None).make_card(notification)
+    assert (card.custom_title or "").isprintable()
+    assert (card.custom_text or "").isprintable()

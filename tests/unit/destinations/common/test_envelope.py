@@ -10,36 +10,36 @@ from yarl import URL
 
 from relay.config import HttpDestination, SlackDestination
 from relay.core.exchange import Request
-from relay.core.notification import Notification, notify
+from relay.core.notification import Notification, build_notification
 from relay.destinations.common.envelope import VALUE_MAX, Envelope
 from tests.unit.destinations.samples import ATTACKS, CRASH, notifications
 
 BARE = Request(b"{}", "https://x/hook?a=1", {"Content-Type": "application/json"})
 
 
-def around(
+def wrap(
     notification: Notification, failures: list[tuple[str, str]] | None = None, **parts: object
 ) -> Request:
     to = HttpDestination.model_validate({"url": "https://x", **parts})
     noted: list[tuple[str, str]] = [] if failures is None else failures
     envelope = Envelope(to, lambda where, why: noted.append((where, why)))
-    return envelope.around(BARE, notification)
+    return envelope.wrap(BARE, notification)
 
 
 def crash(name: str) -> Notification:
     """A crash of a container with this name."""
     actor = msgspec.structs.replace(CRASH.actor, name=name)
-    return notify("r", msgspec.structs.replace(CRASH, actor=actor))
+    return build_notification("r", msgspec.structs.replace(CRASH, actor=actor))
 
 
 def test_nothing_is_added_unasked() -> None:
     """The format's request is what is sent."""
-    assert around(crash("a")) == BARE
+    assert wrap(crash("a")) == BARE
 
 
 def test_headers_and_query_are_added() -> None:
     """Beside those of the format and of the URL; templates are filled in."""
-    sent = around(
+    sent = wrap(
         crash("web 1"),
         headers={"X-Name": "is {{ event.name }}", "X-Plain": "p"},
         query={"name": "{{ event.name }}&x", "a": "2"},
@@ -59,12 +59,12 @@ def test_headers_and_query_are_added() -> None:
 def test_what_a_url_has_is_never_rewritten(url: str, sent: str) -> None:
     """Its query may be signed, letter by letter."""
     to = HttpDestination.model_validate({"url": "https://x", "query": {"q": "1"}})
-    assert Envelope(to, print).around(Request(b"", url), crash("a")).url == sent
+    assert Envelope(to, print).wrap(Request(b"", url), crash("a")).url == sent
 
 
 def test_a_query_takes_what_has_no_encoding() -> None:
     """Half a character in a name, which YAML can spell, costs no more than itself."""
-    assert around(crash("a"), query={"\ud800": "q"}).url == f"{BARE.url}&%3F=q"
+    assert wrap(crash("a"), query={"\ud800": "q"}).url == f"{BARE.url}&%3F=q"
 
 
 @pytest.mark.parametrize(
@@ -79,26 +79,26 @@ def test_a_query_takes_what_has_no_encoding() -> None:
 )
 def test_says_who_asks(parts: dict[str, Any], wanted: str) -> None:
     """By a token, or a user and a password."""
-    assert around(crash("a"), **parts).headers["Authorization"] == wanted
+    assert wrap(crash("a"), **parts).headers["Authorization"] == wanted
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_has_the_method_that_was_asked_for(method: str) -> None:
     """With the body."""
-    sent = around(crash("a"), method=method)
+    sent = wrap(crash("a"), method=method)
     assert (sent.method, sent.body) == (method, b"{}")
 
 
 def test_a_get_has_no_body() -> None:
     """It asks, and says nothing, nor what that would be."""
-    sent = around(crash("a"), method="GET", headers={"X": "y"})
+    sent = wrap(crash("a"), method="GET", headers={"X": "y"})
     assert (sent.method, sent.body, sent.headers) == ("GET", b"", {"X": "y"})
 
 
 def test_a_services_method_is_its_own() -> None:
     """It is what its API takes."""
     to = SlackDestination.model_validate({"url": "https://x"})
-    assert Envelope(to, print).around(BARE, crash("a")).method == "POST"
+    assert Envelope(to, print).wrap(BARE, crash("a")).method == "POST"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_header_that_would_break_out_is_left_out(name: str) -> None:
     """And counted, with its name; the others are sent."""
     failures: list[tuple[str, str]] = []
     headers = {"X-Name": "{{ event.name }}", "X-Other": "{{ severity }}"}
-    sent = around(crash(name), failures, headers=headers)
+    sent = wrap(crash(name), failures, headers=headers)
     assert sent.headers == {**BARE.headers, "X-Other": "critical"}
     assert [where for where, _ in failures] == ["headers.X-Name"]
     assert name not in failures[0][1]
@@ -121,10 +121,10 @@ def test_a_header_that_would_break_out_is_left_out(name: str) -> None:
 def test_a_query_takes_everything_but_what_is_too_long() -> None:
     """It is encoded, so that nothing breaks out of it."""
     failures: list[tuple[str, str]] = []
-    sent = around(crash("a\r\n&b=c#d"), failures, query={"name": "{{ event.name }}"})
+    sent = wrap(crash("a\r\n&b=c#d"), failures, query={"name": "{{ event.name }}"})
     assert sent.url == f"{BARE.url}&name=a%0D%0A%26b%3Dc%23d"
     assert "\n" not in sent.url
-    around(crash("x" * (VALUE_MAX + 1)), failures, query={"name": "{{ event.name }}"})
+    wrap(crash("x" * (VALUE_MAX + 1)), failures, query={"name": "{{ event.name }}"})
     assert [where for where, _ in failures] == ["query.name"]
 
 
@@ -132,7 +132,7 @@ def test_what_fails_is_left_out_and_told() -> None:
     """The notification goes out without it; of a template no word is told, it may be a secret."""
     failures: list[tuple[str, str]] = []
     hush = "{{ event.labels['hush'] }}"
-    sent = around(crash("a"), failures, headers={"X": hush}, query={"q": f"{hush}{{{{ 1 // 0 }}}}"})
+    sent = wrap(crash("a"), failures, headers={"X": hush}, query={"q": f"{hush}{{{{ 1 // 0 }}}}"})
     assert sent == BARE
     assert failures == [
         ("headers.X", "it fails for these values"),
@@ -143,12 +143,12 @@ def test_what_fails_is_left_out_and_told() -> None:
 @given(notifications)
 def test_no_header_ever_breaks_its_line(notification: Notification) -> None:
     """Whatever the names are."""
-    sent = around(notification, headers={"X": "{{ event.name }}{{ event.labels | tojson }}"})
+    sent = wrap(notification, headers={"X": "{{ event.name }}{{ event.labels | tojson }}"})
     assert all(value.isprintable() for value in sent.headers.values())
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_is_never_evaluated(attack: str) -> None:
     """It is a value, whatever it looks like."""
-    sent = around(crash(attack), query={"name": "{{ event.name }}"})
+    sent = wrap(crash(attack), query={"name": "{{ event.name }}"})
     assert URL(sent.url).query.get("name", attack) == attack

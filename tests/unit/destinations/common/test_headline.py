@@ -4,16 +4,22 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from relay.core.event import Actor, Cause, Event, happening
-from relay.core.notification import Notification, Status, notify
-from relay.core.text import units
-from relay.destinations.common.headline import NAME_MAX, SAID_MAX, exit_code, headline, sentence
-from tests.unit.destinations.samples import CRASH, container, events, notifications
+from relay.core.event import Actor, Cause, Event, make_self_event
+from relay.core.notification import Notification, Status, build_notification
+from relay.core.text import utf16_length
+from relay.destinations.common.headline import (
+    PREDICATE_MAX,
+    SUBJECT_MAX,
+    describe_event,
+    describe_exit_code,
+    headline,
+)
+from tests.unit.destinations.samples import CRASH, container_event, events, notifications
 
 
 def web(action: str, **facts: object) -> Event:
     """An event of the container web-1."""
-    event = container(action, 1, "f53eb17c442d9f01", {"name": "web-1", "oldName": "/web"})
+    event = container_event(action, 1, "f53eb17c442d9f01", {"name": "web-1", "oldName": "/web"})
     return msgspec.structs.replace(event, **facts)
 
 
@@ -58,7 +64,7 @@ def web(action: str, **facts: object) -> Event:
 )
 def test_says_what_happened(event: Event, said: str) -> None:
     """Every kind of event has its words; those without are said as the engine says them."""
-    assert sentence(event) == said
+    assert describe_event(event) == said
 
 
 @pytest.mark.parametrize(
@@ -82,8 +88,8 @@ def test_says_what_happened(event: Event, said: str) -> None:
 )
 def test_says_what_happened_to_relay(action: str, attributes: dict[str, str], said: str) -> None:
     """relay's own happenings name the engine and the reason."""
-    event = happening(action, engine="here", host="node-1", time_ns=1, attributes=attributes)
-    assert sentence(event) == said
+    event = make_self_event(action, engine="here", host="node-1", time_ns=1, attributes=attributes)
+    assert describe_event(event) == said
 
 
 @pytest.mark.parametrize(
@@ -95,13 +101,16 @@ def test_says_what_happened_to_relay(action: str, attributes: dict[str, str], sa
 )
 def test_names_the_nameless(actor: Actor, said: str) -> None:
     """Without a name it is the short id, as the docker command shows it."""
-    assert sentence(web("start", actor=actor)) == said
+    assert describe_event(web("start", actor=actor)) == said
 
 
 def test_a_long_name_leaves_room_for_what_happened() -> None:
     """However long the name, the line still ends with what happened."""
     actor = Actor("", "x" * 300, None, {})
-    assert sentence(web("oom", actor=actor)) == "x" * (NAME_MAX - 1) + "… ran out of memory (OOM)"
+    assert (
+        describe_event(web("oom", actor=actor))
+        == "x" * (SUBJECT_MAX - 1) + "… ran out of memory (OOM)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +127,7 @@ def test_a_long_name_leaves_room_for_what_happened() -> None:
 )
 def test_names_the_signal_of_an_exit_code(code: int, said: str) -> None:
     """Only 128 + n of a signal that exists is one."""
-    assert exit_code(code) == said
+    assert describe_exit_code(code) == said
 
 
 def test_says_how_many_more_and_that_it_is_over() -> None:
@@ -135,18 +144,18 @@ def test_how_many_more_is_never_cut() -> None:
 
 def test_one_event_is_all_there_is() -> None:
     """A notification of one event speaks of no others."""
-    assert headline(notify("crashed", CRASH), 100) == sentence(CRASH)
+    assert headline(build_notification("crashed", CRASH), 100) == describe_event(CRASH)
 
 
 @given(events)
 def test_a_sentence_is_one_bounded_line(event: Event) -> None:
     """Nothing that an event holds makes the sentence long, or puts a control character in it."""
-    said = sentence(event)
+    said = describe_event(event)
     assert said.isprintable()
-    assert units(said) <= NAME_MAX + SAID_MAX + 1
+    assert utf16_length(said) <= SUBJECT_MAX + PREDICATE_MAX + 1
 
 
 @given(notifications)
 def test_a_headline_keeps_its_limit(notification: Notification) -> None:
     """The limit includes all that is put around the sentence."""
-    assert units(headline(notification, 60)) <= 60
+    assert utf16_length(headline(notification, 60)) <= 60

@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Event, Origin
-from relay.core.notification import Notification, notify
+from relay.core.notification import Notification, build_notification
 from relay.destinations.common import markdown_attachment
 from relay.destinations.common.card import LOGS, Card
-from relay.destinations.common.markdown_attachment import attachments, headline
+from relay.destinations.common.markdown_attachment import build_attachments, headline
 from tests.unit.destinations.samples import (
     ATTACKS,
+    CONTAINER_GONE,
     CRASH,
     FACTS,
-    GONE,
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
-    OVER,
+    RESOLVED,
     cards,
-    changed,
+    crash_with_included,
     hostile,
-    told,
+    with_fields,
 )
 
 MARKUP = (
@@ -50,25 +50,25 @@ OURS = re.compile(r"([🔴🟠🔵🟢]|\*\*(Inspected|Last log lines|Last healt
 
 def facts(event: Event) -> dict[str, str]:
     """The facts by name, without the backticks."""
-    found: Any = attachments(Card(notify("r", event)))[0]["fields"]
+    found: Any = build_attachments(Card(build_notification("r", event)))[0]["fields"]
     return {field["title"]: field["value"].strip("`") for field in found}
 
 
 def details(notification: Notification) -> str:
     """What stands below the facts."""
-    return str(attachments(Card(notification))[1]["text"])
+    return str(build_attachments(Card(notification))[1]["text"])
 
 
 def named(name: str) -> Card:
     """A crash of a container with this name."""
     actor = Actor("a", name, name, {})
-    return Card(notify("crashed", changed(CRASH, actor=actor)))
+    return Card(build_notification("crashed", with_fields(CRASH, actor=actor)))
 
 
 def texts(card: Card) -> list[str]:
     """Every text that is read as Markdown."""
     found = [headline(card)]
-    for part in attachments(card):
+    for part in build_attachments(card):
         fields: Any = part.get("fields", [])
         found += [str(part.get("text", "")), *(field["value"] for field in fields)]
     return found
@@ -81,9 +81,9 @@ def outside_of_code(text: str) -> str:
 
 def test_a_resolved_one_is_green() -> None:
     """What is over looks like it, however bad it was."""
-    card = Card(OVER)
+    card = Card(RESOLVED)
     assert headline(card) == "🟢 `Resolved: sick is unhealthy`"
-    assert {part["color"] for part in attachments(card)} == {"#2eb886"}
+    assert {part["color"] for part in build_attachments(card)} == {"#2eb886"}
 
 
 def test_says_where_and_how_it_ended() -> None:
@@ -99,15 +99,15 @@ def test_tells_the_route_and_the_event() -> None:
 
 def test_says_when_it_is_not_live_and_what_is_missing() -> None:
     """Whoever reads a late event, or one of a container that is gone, is told so."""
-    late = notify("r", changed(CRASH, origin=Origin.REPLAYED))
+    late = build_notification("r", with_fields(CRASH, origin=Origin.REPLAYED))
     assert details(late).endswith("· `replayed from the engine's history`")
-    assert details(GONE).endswith("· `not included: the container is gone`")
+    assert details(CONTAINER_GONE).endswith("· `not included: the container is gone`")
 
 
 def test_says_what_the_configuration_says() -> None:
     """Its title is the headline, its text stands in place of the facts."""
     card = Card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor `Bob`")
-    top = attachments(card)[0]
+    top = build_attachments(card)[0]
     assert headline(card) == "🔴 `Shop is down`"
     assert top["text"] == "```\nCall *Ann*\nor ˋBobˋ\n```"
     assert [field["title"] for field in top["fields"]] == ["Time"]  # type: ignore[attr-defined]
@@ -115,7 +115,7 @@ def test_says_what_the_configuration_says() -> None:
 
 def test_shows_what_the_container_printed_as_it_is() -> None:
     """Code takes everything as it is, so nothing in it is escaped, and line breaks stay."""
-    shown = details(told(logs=("<!channel> & *co*", "", "@all"), health="a\nb"))
+    shown = details(crash_with_included(logs=("<!channel> & *co*", "", "@all"), health="a\nb"))
     assert shown.startswith(
         "**Last log lines**\n\n```\n<!channel> & *co*\n\n@all\n```\n\n"
         "**Last health check**\n\n```\na\nb\n```\n\n"
@@ -124,8 +124,8 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
     """They are the ones that tell why it ended."""
-    shown = details(told(logs=("x" * 4000, "panic")))
-    kept = "x" * (markdown_attachment.PRINTED_MAX[LOGS] - 7)
+    shown = details(crash_with_included(logs=("x" * 4000, "panic")))
+    kept = "x" * (markdown_attachment.OUTPUT_MAX[LOGS] - 7)
     assert f"```\n…{kept}\npanic\n```" in shown
 
 
@@ -152,7 +152,7 @@ def test_nobody_is_found_in_a_headline() -> None:
 
 def test_a_value_that_shows_nothing_is_shown_as_that() -> None:
     """Empty code is none, and Rocket.Chat refuses a field without a value."""
-    assert facts(changed(CRASH, host=" ", engine=""))["Host"] == "(blank)"
+    assert facts(with_fields(CRASH, host=" ", engine=""))["Host"] == "(blank)"
 
 
 @any_card

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from relay.config import StartFrom, parse
 from relay.ingest.docker.buffer import Connection, Item, Record
-from relay.ingest.docker.pipeline import Digest
+from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.router import Router
-from relay.store.records import Intake
+from relay.store.records import IngestCommit
 
 NOW_NS = 1795420000_000000000
 HERE = Connection(engine="here", host="node-1", opened_ns=0, since_ns=0)
@@ -24,14 +24,14 @@ routes:
 """
 
 
-def router() -> Router:
+def new_router() -> Router:
     """Of these routes."""
     return Router(parse(ROUTES, file="routes", environ={}, folder=Path()).routes)
 
 
-def digest(start_from: StartFrom = "oldest") -> Digest:
+def new_pipeline(start_from: StartFrom = "oldest") -> EventPipeline:
     """One that a connection was opened for."""
-    made = Digest("here", start_from, router())
+    made = EventPipeline("here", start_from, new_router())
     made.since_ns(NOW_NS)
     return made
 
@@ -41,12 +41,12 @@ def records(contents: list[bytes], connection: Connection = HERE) -> list[Item]:
     return [Record(connection, content) for content in contents]
 
 
-def taken(here: Digest, items: list[Item], now_ns: int = NOW_NS) -> Intake:
+def process(pipeline: EventPipeline, items: list[Item], now_ns: int = NOW_NS) -> IngestCommit:
     """What a batch comes to."""
-    return here.take_in(here.read(items), now_ns)
+    return pipeline.process(pipeline.parse(items), now_ns)
 
 
-def told(intake: Intake) -> list[tuple[str, str | None]]:
+def routed(intake: IngestCommit) -> list[tuple[str, str | None]]:
     """Which route told of whom."""
     return [
         (notification.route, notification.events[0].actor.name)

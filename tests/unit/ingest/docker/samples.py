@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import msgspec
 
 from relay.core.container import Container
-from relay.core.event import Actor, Event, event_id
-from relay.ingest.docker.containers.inference import Look
-from relay.ingest.docker.containers.registry import Roster
-from relay.ingest.docker.containers.tracker import Chronicle
-from relay.ingest.docker.engine.inspection import Sighting
+from relay.core.event import Actor, Event, make_event_id
+from relay.ingest.docker.containers.inference import Snapshot
+from relay.ingest.docker.containers.registry import ContainerRegistry
+from relay.ingest.docker.containers.tracker import ContainerTracker
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
 
 SECOND_NS = 10**9
 NOON_NS = 1795435200 * SECOND_NS
@@ -20,7 +20,7 @@ def at(second: float) -> int:
     return NOON_NS + int(second * SECOND_NS)
 
 
-def happened(
+def make_event(
     action: str,
     number: int | None = None,
     *,
@@ -36,7 +36,7 @@ def happened(
         attributes["signal" if action == "kill" else "exitCode"] = str(number)
     attributes |= labels or {}
     return Event(
-        id=event_id("here", at(second), type_, action, id_, attributes),
+        id=make_event_id("here", at(second), type_, action, id_, attributes),
         engine="here",
         host="node-1",
         type=type_,
@@ -50,7 +50,7 @@ def happened(
     )
 
 
-def seen(
+def make_container_snapshot(
     *,
     id_: str = "c",
     started: float | None = None,
@@ -59,30 +59,32 @@ def seen(
     oom_killed: bool = False,
     labels: Mapping[str, str] | None = None,
     stop_signal: int | None = None,
-) -> Sighting:
+) -> ContainerSnapshot:
     """What is seen of a container that started and died at these seconds.
 
     It is alive if it started after it died.
     """
     alive = started is not None and (finished is None or finished < started)
-    return Sighting(
+    return ContainerSnapshot(
         id=id_,
         name="web",
         image="bb:1",
         labels=labels or {},
-        alive=alive,
+        is_running=alive,
         started_ns=None if started is None else at(started),
         finished_ns=None if finished is None else at(finished),
         exit_code=exit_code,
         oom_killed=oom_killed,
         stop_signal=stop_signal,
-        hiding=frozenset(labels or {}) & {"exitCode", "signal"},
+        hiding_labels=frozenset(labels or {}) & {"exitCode", "signal"},
     )
 
 
-def look(*sightings: Sighting, second: float = 1000, missing: tuple[str, ...] = ()) -> Look:
+def make_snapshot(
+    *sightings: ContainerSnapshot, second: float = 1000, missing: tuple[str, ...] = ()
+) -> Snapshot:
     """A look at all containers."""
-    return Look("here", "node-1", at(second), sightings, frozenset(missing), thorough=True)
+    return Snapshot("here", "node-1", at(second), sightings, frozenset(missing), is_complete=True)
 
 
 def actions(events: list[Event]) -> list[str]:
@@ -90,15 +92,17 @@ def actions(events: list[Event]) -> list[str]:
     return [event.action for event in events]
 
 
-def chronicle(*, podman: bool = False) -> Chronicle:
+def new_tracker(*, podman: bool = False) -> ContainerTracker:
     """One that knows nothing yet."""
-    return Chronicle(Roster(), podman=podman)
+    return ContainerTracker(ContainerRegistry(), podman=podman)
 
 
-def stored(here: Chronicle) -> Chronicle:
+def restore_tracker(here: ContainerTracker) -> ContainerTracker:
     """As another process knows it, from what was stored."""
     kept = [
         msgspec.json.decode(msgspec.json.encode(known), type=Container)
-        for known in here.roster.all()
+        for known in here.registry.list_all()
     ]
-    return Chronicle(Roster(kept, here.roster.assumed_ns), podman=here.podman)
+    return ContainerTracker(
+        ContainerRegistry(kept, here.registry.reported_until_ns), podman=here.podman
+    )

@@ -6,24 +6,24 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.checkpoint import Bookmark, seen
-from relay.core.event import Actor, Event, event_id
+from relay.core.checkpoint import Checkpoint, encode_seen
+from relay.core.event import Actor, Event, make_event_id
 from relay.ingest.docker.cursor import (
-    CLOCK_DOUBT_NS,
+    CLOCK_TOLERANCE_NS,
     LOOKBACK_NS,
     MARGIN_NS,
-    MEMORY,
+    REMEMBERED_EVENTS,
     Cursor,
-    engine_time,
+    format_engine_time,
 )
 
 START_NS = 10**18
 SECOND_NS = 10**9
 
 
-def happened(time_ns: int, number: int = 0, scope: str = "local") -> Event:
+def make_event(time_ns: int, number: int = 0, scope: str = "local") -> Event:
     return Event(
-        id=event_id("here", time_ns, "volume", "create", str(number), {}),
+        id=make_event_id("here", time_ns, "volume", "create", str(number), {}),
         engine="here",
         host="here",
         type="volume",
@@ -35,222 +35,225 @@ def happened(time_ns: int, number: int = 0, scope: str = "local") -> Event:
     )
 
 
-def cursor(start_ns: int = START_NS) -> Cursor:
-    return Cursor(Bookmark.beginning(start_ns))
+def new_cursor(start_ns: int = START_NS) -> Cursor:
+    return Cursor(Checkpoint.starting_at(start_ns))
 
 
-def restarted(old: Cursor) -> Cursor:
+def restore_cursor(old: Cursor) -> Cursor:
     """The cursor that another process makes of what was stored."""
-    return Cursor(old.bookmark(0))
+    return Cursor(old.checkpoint(0))
 
 
 def test_an_event_is_admitted_once() -> None:
     """The second of two with one id is dropped."""
-    here = cursor()
-    assert here.admit(happened(START_NS))
-    assert not here.admit(happened(START_NS))
+    here = new_cursor()
+    assert here.admit(make_event(START_NS))
+    assert not here.admit(make_event(START_NS))
 
 
 def test_two_events_of_one_nanosecond_are_two() -> None:
     """The time alone does not identify an event."""
-    here = cursor()
-    assert here.admit(happened(START_NS, 1))
-    assert here.admit(happened(START_NS, 2))
+    here = new_cursor()
+    assert here.admit(make_event(START_NS, 1))
+    assert here.admit(make_event(START_NS, 2))
 
 
 def test_a_first_start_looks_back() -> None:
     """Once something was taken in, no margin reaches behind the start."""
-    here = cursor()
-    assert (here.empty, here.since_ns) == (True, START_NS - LOOKBACK_NS)
-    assert cursor(5).since_ns == 1
-    here.admit(happened(START_NS + SECOND_NS))
-    assert (here.empty, here.since_ns) == (False, START_NS)
+    here = new_cursor()
+    assert (here.is_empty, here.since_ns) == (True, START_NS - LOOKBACK_NS)
+    assert new_cursor(5).since_ns == 1
+    here.admit(make_event(START_NS + SECOND_NS))
+    assert (here.is_empty, here.since_ns) == (False, START_NS)
 
 
 def test_what_it_looks_back_on_is_not_taken_in() -> None:
     """It was before the start, and counts as known."""
-    here = cursor()
-    for before in (happened(START_NS - 1), happened(START_NS - LOOKBACK_NS)):
-        assert here.is_before(before)
+    here = new_cursor()
+    for before in (make_event(START_NS - 1), make_event(START_NS - LOOKBACK_NS)):
+        assert here.is_before_start(before)
         assert here.remembers(before)
         assert not here.admit(before)
-    assert not here.is_before(happened(START_NS))
-    assert here.empty
+    assert not here.is_before_start(make_event(START_NS))
+    assert here.is_empty
 
 
 def test_a_small_step_back_of_the_clock_after_the_start_loses_nothing() -> None:
     """Just what the history held at the start was before it, whatever the times say."""
-    here = cursor()
-    old, news = happened(START_NS - 1, 1), happened(START_NS - 1, 2)
-    here.look_back([old, happened(START_NS, 3)])
+    here = new_cursor()
+    old, news = make_event(START_NS - 1, 1), make_event(START_NS - 1, 2)
+    here.set_history([old, make_event(START_NS, 3)])
     assert here.remembers(old)
     assert not here.admit(old)
     assert here.admit(news)
-    assert here.admit(happened(START_NS - LOOKBACK_NS, 4))
-    assert here.admit(happened(START_NS, 3))
+    assert here.admit(make_event(START_NS - LOOKBACK_NS, 4))
+    assert here.admit(make_event(START_NS, 3))
     assert not here.admit(old)
 
 
 def test_it_looks_back_once() -> None:
     """What a later history holds came since; and nothing was before another start."""
-    here, there = cursor(), cursor()
-    news = happened(START_NS - 1)
-    here.look_back([])
-    here.look_back([news])
+    here, there = new_cursor(), new_cursor()
+    news = make_event(START_NS - 1)
+    here.set_history([])
+    here.set_history([news])
     assert here.admit(news)
-    there.admit(happened(START_NS))
-    there.look_back([news])
+    there.admit(make_event(START_NS))
+    there.set_history([news])
     assert there.admit(news)
 
 
 def test_without_a_look_back_the_times_decide_until_something_is_taken_in() -> None:
     """A swarm's manager may have another clock."""
-    here = cursor()
-    assert not here.is_before(happened(START_NS - 1, scope="swarm"))
-    assert here.is_before(happened(START_NS - 1))
-    here.admit(happened(START_NS))
-    assert not here.is_before(happened(START_NS - 1))
+    here = new_cursor()
+    assert not here.is_before_start(make_event(START_NS - 1, scope="swarm"))
+    assert here.is_before_start(make_event(START_NS - 1))
+    here.admit(make_event(START_NS))
+    assert not here.is_before_start(make_event(START_NS - 1))
 
 
 def test_later_it_asks_from_a_margin_before_the_last_event() -> None:
     """Events out of order by less than the margin come again."""
-    here = cursor()
-    here.admit(happened(START_NS + 5 * MARGIN_NS))
+    here = new_cursor()
+    here.admit(make_event(START_NS + 5 * MARGIN_NS))
     assert here.since_ns == START_NS + 4 * MARGIN_NS
 
 
 def test_what_is_forgotten_is_not_asked_for() -> None:
     """In a burst the margin is shorter than what is remembered."""
-    here = cursor()
-    events = [happened(START_NS + 5 * MARGIN_NS + number, number) for number in range(MEMORY + 3)]
+    here = new_cursor()
+    events = [
+        make_event(START_NS + 5 * MARGIN_NS + number, number)
+        for number in range(REMEMBERED_EVENTS + 3)
+    ]
     for event in events:
         here.admit(event)
     assert here.since_ns == events[3].time_ns
-    assert restarted(here).since_ns == events[3].time_ns
+    assert restore_cursor(here).since_ns == events[3].time_ns
 
 
 def test_an_event_of_the_swarm_does_not_move_the_position() -> None:
     """It carries another machine's clock."""
-    here = cursor()
-    assert here.admit(happened(START_NS - 10**12, scope="swarm"))
+    here = new_cursor()
+    assert here.admit(make_event(START_NS - 10**12, scope="swarm"))
     assert here.since_ns == START_NS
 
 
 def test_a_clock_that_was_stepped_back_is_followed() -> None:
     """What the engine says from then on is asked for, though it looks old."""
-    here = cursor()
-    here.admit(happened(START_NS + 10 * MARGIN_NS))
+    here = new_cursor()
+    here.admit(make_event(START_NS + 10 * MARGIN_NS))
     back_ns = START_NS - 2 * LOOKBACK_NS
-    assert here.admit(happened(back_ns, 2))
+    assert here.admit(make_event(back_ns, 2))
     assert here.since_ns <= back_ns
-    assert restarted(here).admit(happened(back_ns + 1, 3))
+    assert restore_cursor(here).admit(make_event(back_ns + 1, 3))
 
 
 def test_a_clock_that_was_stepped_far_back_before_anything_happened() -> None:
     """So old an event was not asked for: it is news."""
-    assert cursor().admit(happened(START_NS - LOOKBACK_NS - 1))
+    assert new_cursor().admit(make_event(START_NS - LOOKBACK_NS - 1))
 
 
 def test_what_is_forgotten_from_before_the_clock_was_stepped_back_hides_nothing() -> None:
     """Its time is still to come: it says nothing of what may be asked for."""
-    here = cursor()
-    for number in range(MEMORY + 1):
-        here.admit(happened(START_NS + 10 * MARGIN_NS - number, number))
-    assert here.since_ns == START_NS + 9 * MARGIN_NS - MEMORY
+    here = new_cursor()
+    for number in range(REMEMBERED_EVENTS + 1):
+        here.admit(make_event(START_NS + 10 * MARGIN_NS - number, number))
+    assert here.since_ns == START_NS + 9 * MARGIN_NS - REMEMBERED_EVENTS
 
 
 def test_a_history_with_what_was_taken_in_proves_that_it_reaches_back() -> None:
     """Or with an older event, unless that has another machine's clock."""
-    here = cursor()
-    manager = happened(START_NS + 5, 7, scope="swarm")
-    here.admit(happened(START_NS + 10))
-    assert here.proves(happened(START_NS + 10))
-    assert here.proves(happened(START_NS + 9, 1))
-    assert not here.proves(happened(START_NS + 11, 1))
-    assert not here.proves(manager)
+    here = new_cursor()
+    manager = make_event(START_NS + 5, 7, scope="swarm")
+    here.admit(make_event(START_NS + 10))
+    assert here.is_continuous_with(make_event(START_NS + 10))
+    assert here.is_continuous_with(make_event(START_NS + 9, 1))
+    assert not here.is_continuous_with(make_event(START_NS + 11, 1))
+    assert not here.is_continuous_with(manager)
     here.admit(manager)
-    assert here.proves(manager)
+    assert here.is_continuous_with(manager)
 
 
 def test_only_what_the_engine_itself_said_is_an_anchor() -> None:
     """Until there was a gap; a restart of relay changes nothing."""
-    here = cursor()
-    assert not here.anchored
-    here.admit(happened(START_NS, scope="swarm"))
-    assert not here.anchored
-    here.admit(happened(START_NS + 1))
-    assert here.anchored
-    assert restarted(here).anchored
-    here.cast_off(0)
-    assert not here.anchored
-    assert not restarted(here).anchored
+    here = new_cursor()
+    assert not here.is_continuous
+    here.admit(make_event(START_NS, scope="swarm"))
+    assert not here.is_continuous
+    here.admit(make_event(START_NS + 1))
+    assert here.is_continuous
+    assert restore_cursor(here).is_continuous
+    here.restart_at(0)
+    assert not here.is_continuous
+    assert not restore_cursor(here).is_continuous
 
 
 def test_an_older_event_in_the_history_is_an_anchor_too() -> None:
     """It was there at the start, and will be unless it is lost; that is stored."""
-    here = cursor()
-    here.anchor()
-    assert here.anchored
-    assert here.empty
-    assert restarted(here).anchored
+    here = new_cursor()
+    here.mark_continuous()
+    assert here.is_continuous
+    assert here.is_empty
+    assert restore_cursor(here).is_continuous
 
 
 def test_it_goes_on_where_it_is_cast_off() -> None:
     """Be that earlier: then the clock was set back."""
-    here = cursor()
-    here.admit(happened(START_NS + 10 * MARGIN_NS))
-    here.cast_off(START_NS + 2 * MARGIN_NS)
+    here = new_cursor()
+    here.admit(make_event(START_NS + 10 * MARGIN_NS))
+    here.restart_at(START_NS + 2 * MARGIN_NS)
     assert here.position_ns == START_NS + 2 * MARGIN_NS
     assert here.since_ns == START_NS + MARGIN_NS
 
 
 def test_a_clock_that_was_set_back() -> None:
     """The last event is still to come, by more than the engine's time can be mistaken."""
-    here = cursor()
-    here.admit(happened(START_NS + CLOCK_DOUBT_NS))
-    assert here.is_ahead(START_NS - 1)
-    assert not here.is_ahead(START_NS)
-    assert restarted(here).is_ahead(START_NS - 1)
+    here = new_cursor()
+    here.admit(make_event(START_NS + CLOCK_TOLERANCE_NS))
+    assert here.is_ahead_of(START_NS - 1)
+    assert not here.is_ahead_of(START_NS)
+    assert restore_cursor(here).is_ahead_of(START_NS - 1)
 
 
 def test_it_is_stored_whole() -> None:
     """With what others know of the stream beside it."""
-    here = cursor()
-    event = happened(START_NS + 1)
+    here = new_cursor()
+    event = make_event(START_NS + 1)
     here.admit(event)
     assert here.position_ns == START_NS + 1
-    assert here.bookmark(7, "ABCD", (5, 6)) == Bookmark(
+    assert here.checkpoint(7, "ABCD", (5, 6)) == Checkpoint(
         position_ns=START_NS + 1,
-        floor_ns=START_NS,
-        recent=seen(event.id, event.time_ns),
-        began_ns=START_NS,
-        anchored=True,
-        assumed_ns=7,
+        earliest_ns=START_NS,
+        recent=encode_seen(event.id, event.time_ns),
+        first_start_ns=START_NS,
+        is_continuous=True,
+        reported_until_ns=7,
         identity="ABCD",
-        unheard=(5, 6),
+        blind_window=(5, 6),
     )
 
 
 def test_it_survives_a_restart() -> None:
     """Another process asks from the same time and remembers the same events."""
-    here = cursor()
-    here.admit(happened(START_NS + 1))
-    there = restarted(here)
+    here = new_cursor()
+    here.admit(make_event(START_NS + 1))
+    there = restore_cursor(here)
     assert there.since_ns == here.since_ns
-    assert not there.admit(happened(START_NS + 1))
+    assert not there.admit(make_event(START_NS + 1))
 
 
 def test_it_says_what_it_remembers() -> None:
     """Asking does not take in."""
-    here = cursor()
-    assert not here.remembers(happened(START_NS))
-    here.admit(happened(START_NS))
-    assert here.remembers(happened(START_NS))
+    here = new_cursor()
+    assert not here.remembers(make_event(START_NS))
+    here.admit(make_event(START_NS))
+    assert here.remembers(make_event(START_NS))
 
 
 def test_a_time_as_the_engine_reads_it() -> None:
     """All nine digits, leading zeros among them."""
-    assert engine_time(1795416515_000000378) == "1795416515.000000378"
+    assert format_engine_time(1795416515_000000378) == "1795416515.000000378"
 
 
 class Engine:
@@ -290,7 +293,7 @@ def test_every_event_is_routed_once_under_any_cutting_and_replaying(
     While the stream is cut fewer events happen than the engine can repeat; more are beyond it.
     """
     engine = Engine()
-    here = cursor(START_NS)
+    here = new_cursor(START_NS)
     routed: list[str] = []
     number = 0
 
@@ -299,7 +302,7 @@ def test_every_event_is_routed_once_under_any_cutting_and_replaying(
         for _ in range(count):
             number += 1
             jitter = int(random.uniform(-0.4, 0.4) * min(MARGIN_NS, 200 * pace_ns))
-            event = happened(START_NS + MARGIN_NS + number * pace_ns + jitter, number)
+            event = make_event(START_NS + MARGIN_NS + number * pace_ns + jitter, number)
             engine.log.append(event)
             take(event)
 
@@ -312,21 +315,21 @@ def test_every_event_is_routed_once_under_any_cutting_and_replaying(
             happen(count, take)
         else:
             if step == "restart":
-                here = restarted(here)
+                here = restore_cursor(here)
             happen(count, lambda event: None)
             for event in engine.repeat(here.since_ns):
                 take(event)
     assert sorted(routed) == sorted(event.id for event in engine.log)
 
 
-@given(st.lists(st.integers(0, MEMORY - 1), max_size=300), st.booleans())
+@given(st.lists(st.integers(0, REMEMBERED_EVENTS - 1), max_size=300), st.booleans())
 def test_no_order_makes_an_event_come_twice(order: list[int], again: bool) -> None:
     """Whatever order events come in, and however often, each is admitted once."""
-    here = cursor()
-    events = [happened(START_NS + number * SECOND_NS, number) for number in order]
+    here = new_cursor()
+    events = [make_event(START_NS + number * SECOND_NS, number) for number in order]
     admitted = [event.id for event in events if here.admit(event)]
     if again:
-        here = restarted(here)
+        here = restore_cursor(here)
     assert not [event for event in events if here.admit(event)]
     assert len(admitted) == len(set(order))
 
@@ -339,15 +342,15 @@ def test_news_is_what_is_not_remembered(
     events: list[tuple[int, bool, bool]], history: set[int]
 ) -> None:
     """Whatever was taken in, and whatever happened before the start."""
-    here = cursor()
+    here = new_cursor()
     made = [
-        happened(START_NS + number * SECOND_NS, number, "local" if local else "swarm")
+        make_event(START_NS + number * SECOND_NS, number, "local" if local else "swarm")
         for number, local, _ in events
     ]
     if history:
-        here.look_back([happened(START_NS + it * SECOND_NS, it) for it in history])
+        here.set_history([make_event(START_NS + it * SECOND_NS, it) for it in history])
     for event, (_, _, taken) in zip(made, events, strict=True):
-        assert here.news(made) == [each for each in made if not here.remembers(each)]
+        assert here.filter_new(made) == [each for each in made if not here.remembers(each)]
         if taken:
             here.admit(event)
-    assert here.news(made) == [each for each in made if not here.remembers(each)]
+    assert here.filter_new(made) == [each for each in made if not here.remembers(each)]

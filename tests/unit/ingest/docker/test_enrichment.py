@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from relay.core.counters import EngineTally
-from relay.core.event import Actor, Event, happening
-from relay.core.notification import Include, Included, Notification, notify
+from relay.core.counters import EngineCounters
+from relay.core.event import Actor, Event, make_self_event
+from relay.core.notification import Include, Included, Notification, build_notification
 from relay.ingest.docker.engine.client import EngineRefused, EngineUnavailable
-from relay.ingest.docker.enrichment import AT_ONCE, WAITING, Engine, Enricher
-from relay.store.records import Enriched, Intake, Outbox, Receipt
+from relay.ingest.docker.enrichment import CONCURRENCY, QUEUE_SIZE, Engine, Enricher
+from relay.store.records import CommitResult, EnrichResult, IngestCommit, Outbox
 
 NOW_NS = 1795420000_000000000
 EVERYTHING = Include(logs=2, health=True, inspect=("RestartCount", "State.Nothing"))
@@ -29,19 +29,19 @@ def crash(id_: str = "c1", type_: str = "container") -> Event:
     return Event("evt_1", "here", "h", type_, "die", None, "local", 1, Actor(id_, "web", "bb", {}))
 
 
-class Answers:
+class FakeEngine:
     """An engine that answers what it is told to; a test may hold it back."""
 
     def __init__(self, inspect: Any = INSPECTED, logs: bytes | Exception = LOG) -> None:
         self._inspect = inspect
         self._logs = logs
         self.asked: list[str] = []
-        self.goes_on = asyncio.Event()
-        self.goes_on.set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     async def inspect(self, container: str) -> bytes | None:
         self.asked.append(f"inspect {container}")
-        await self.goes_on.wait()
+        await self.may_answer.wait()
         if isinstance(self._inspect, Exception):
             raise self._inspect
         return None if self._inspect is None else json.dumps(self._inspect).encode()
@@ -53,7 +53,7 @@ class Answers:
         return self._logs
 
 
-class Held:
+class FakeOutbox:
     """The part of an outbox in which what is held becomes complete."""
 
     def __init__(self) -> None:
@@ -61,18 +61,21 @@ class Held:
 
     async def enrich(
         self, seqs: Sequence[int], notification: Notification, now_ns: int
-    ) -> Enriched:
+    ) -> EnrichResult:
         self.enriched.put_nowait((seqs, notification, now_ns))
-        return Enriched(letters_shed=2)
+        return EnrichResult(dead_letters_evicted=2)
 
 
 @asynccontextmanager
-async def working(
-    engine: Engine | None, held: Held, answer_s: float = 60.0, tally: EngineTally | None = None
+async def run_enricher(
+    engine: Engine | None,
+    held: FakeOutbox,
+    answer_s: float = 60.0,
+    tally: EngineCounters | None = None,
 ) -> AsyncIterator[Enricher]:
     """An enricher at work."""
     outbox = cast("Outbox", held)
-    counted = tally or EngineTally()
+    counted = tally or EngineCounters()
     enricher = Enricher(lambda: engine, outbox, lambda: NOW_NS, counted, answer_s)
     work = asyncio.create_task(enricher.run())
     try:
@@ -83,33 +86,33 @@ async def working(
     assert work.cancelled()
 
 
-def committed(*notifications: Notification, each: int = 1) -> tuple[Intake, Receipt]:
+def make_commit(*notifications: Notification, each: int = 1) -> tuple[IngestCommit, CommitResult]:
     """A batch after its commit, each notification with so many deliveries."""
-    intake = Intake("here", None, [(it, ["ops"] * each) for it in notifications])
+    intake = IngestCommit("here", None, [(it, ["ops"] * each) for it in notifications])
     numbers = iter(range(1, 1 + each * len(notifications)))
-    return intake, Receipt([[next(numbers) for _ in range(each)] for _ in notifications])
+    return intake, CommitResult([[next(numbers) for _ in range(each)] for _ in notifications])
 
 
-async def included(
+async def enrich(
     engine: Engine | None,
     include: Include = EVERYTHING,
     event: Event | None = None,
     answer_s: float = 60.0,
 ) -> Included | None:
     """What comes of it for one event."""
-    held = Held()
-    async with working(engine, held, answer_s) as enricher:
-        enricher.take(*committed(notify("r", event or crash(), include)))
+    held = FakeOutbox()
+    async with run_enricher(engine, held, answer_s) as enricher:
+        enricher.enqueue(*make_commit(build_notification("r", event or crash(), include)))
         _, notification, _ = await held.enriched.get()
     return notification.included
 
 
 async def test_puts_what_was_asked_for_in_place() -> None:
     """The notification as it was, with all that the engine told, for all of its deliveries."""
-    held, engine = Held(), Answers()
-    before = notify("r", crash(), EVERYTHING)
-    async with working(engine, held) as enricher:
-        enricher.take(*committed(before, each=2))
+    held, engine = FakeOutbox(), FakeEngine()
+    before = build_notification("r", crash(), EVERYTHING)
+    async with run_enricher(engine, held) as enricher:
+        enricher.enqueue(*make_commit(before, each=2))
         seqs, after, now_ns = await held.enriched.get()
     assert (list(seqs), now_ns) == ([1, 2], NOW_NS)
     assert (after.id, after.route, after.events) == (before.id, before.route, before.events)
@@ -123,30 +126,33 @@ async def test_puts_what_was_asked_for_in_place() -> None:
 
 async def test_asks_for_nothing_more_than_is_wanted() -> None:
     """Without log lines no log is read; without health and fields nothing is told of them."""
-    engine = Answers()
-    assert await included(engine, Include(inspect=("RestartCount",))) == Included(
+    engine = FakeEngine()
+    assert await enrich(engine, Include(inspect=("RestartCount",))) == Included(
         inspect={"RestartCount": 3}
     )
     assert engine.asked == ["inspect c1"]
-    assert await included(Answers(), Include(logs=1)) == Included(logs=("three",))
+    assert await enrich(FakeEngine(), Include(logs=1)) == Included(logs=("three",))
 
 
 async def test_a_terminals_log_is_taken_as_it_is() -> None:
     """Whether it has frames the container's configuration tells."""
-    engine = Answers(inspect={"Config": {"Tty": True}}, logs=b"a\r\nb\r\n")
-    assert await included(engine, Include(logs=9)) == Included(logs=("a", "b"))
+    engine = FakeEngine(inspect={"Config": {"Tty": True}}, logs=b"a\r\nb\r\n")
+    assert await enrich(engine, Include(logs=9)) == Included(logs=("a", "b"))
 
 
 async def test_leaves_alone_what_asks_for_nothing() -> None:
     """Neither a route without ``include`` nor one whose deliveries were all given up is touched."""
-    held, engine = Held(), Answers()
-    wanted = notify("wanted", crash("c3"), EVERYTHING)
-    async with working(engine, held) as enricher:
-        enricher.take(*committed(notify("plain", crash("c1"))))
-        enricher.take(
-            Intake("here", None, [(notify("r", crash("c2"), EVERYTHING), ["ops"])]), Receipt([[]])
+    held, engine = FakeOutbox(), FakeEngine()
+    wanted = build_notification("wanted", crash("c3"), EVERYTHING)
+    async with run_enricher(engine, held) as enricher:
+        enricher.enqueue(*make_commit(build_notification("plain", crash("c1"))))
+        enricher.enqueue(
+            IngestCommit(
+                "here", None, [(build_notification("r", crash("c2"), EVERYTHING), ["ops"])]
+            ),
+            CommitResult([[]]),
         )
-        enricher.take(*committed(wanted))
+        enricher.enqueue(*make_commit(wanted))
         _, notification, _ = await held.enriched.get()
     assert notification.route == "wanted"
     assert held.enriched.empty()
@@ -156,24 +162,24 @@ async def test_leaves_alone_what_asks_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("engine", "missing"),
     [
-        (Answers(inspect=None), "the container is gone"),
-        (Answers(inspect=EngineRefused("no such", 404)), "the container is gone"),
-        (Answers(inspect=EngineRefused("no", 403)), "a socket proxy forbids it (403)"),
-        (Answers(inspect=[]), "the engine's answer cannot be read"),
+        (FakeEngine(inspect=None), "the container is gone"),
+        (FakeEngine(inspect=EngineRefused("no such", 404)), "the container is gone"),
+        (FakeEngine(inspect=EngineRefused("no", 403)), "a socket proxy forbids it (403)"),
+        (FakeEngine(inspect=[]), "the engine's answer cannot be read"),
         (
-            Answers(inspect=EngineUnavailable("answers 500\nto /x")),
+            FakeEngine(inspect=EngineUnavailable("answers 500\nto /x")),
             "the engine could not be asked: answers 500 to /x",
         ),
         (
-            Answers(inspect=ConnectionResetError(104, "Connection reset by peer")),
+            FakeEngine(inspect=ConnectionResetError(104, "Connection reset by peer")),
             "the engine could not be asked: Connection reset by peer",
         ),
         (None, "the engine is not connected"),
     ],
 )
-async def test_says_why_it_has_nothing(engine: Answers | None, missing: str) -> None:
+async def test_says_why_it_has_nothing(engine: FakeEngine | None, missing: str) -> None:
     """No failure of an engine is one of relay's; the reason is in plain words."""
-    assert await included(engine) == Included(missing=missing)
+    assert await enrich(engine) == Included(missing=missing)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +192,7 @@ async def test_says_why_it_has_nothing(engine: Answers | None, missing: str) -> 
 )
 async def test_keeps_what_it_has_when_the_log_fails(failure: Exception, missing: str) -> None:
     """The inspection came before."""
-    assert await included(Answers(logs=failure)) == Included(
+    assert await enrich(FakeEngine(logs=failure)) == Included(
         health="no answer",
         inspect={"RestartCount": 3, "State.Nothing": None},
         missing=missing,
@@ -195,11 +201,9 @@ async def test_keeps_what_it_has_when_the_log_fails(failure: Exception, missing:
 
 async def test_waits_for_no_slow_engine() -> None:
     """When its time is over the notification is complete without."""
-    engine = Answers()
-    engine.goes_on.clear()
-    assert await included(engine, answer_s=0) == Included(
-        missing="the engine did not answer in 0 s"
-    )
+    engine = FakeEngine()
+    engine.may_answer.clear()
+    assert await enrich(engine, answer_s=0) == Included(missing="the engine did not answer in 0 s")
 
 
 @pytest.mark.parametrize(
@@ -207,13 +211,13 @@ async def test_waits_for_no_slow_engine() -> None:
     [
         crash(type_="network"),
         crash(""),
-        happening("gap", engine="here", host="h", time_ns=1),
+        make_self_event("gap", engine="here", host="h", time_ns=1),
     ],
 )
 async def test_only_containers_have_something_to_tell(event: Event) -> None:
     """For anything else the engine is not asked."""
-    engine = Answers()
-    assert await included(engine, event=event) == Included(
+    engine = FakeEngine()
+    assert await enrich(engine, event=event) == Included(
         missing="only containers have logs, health checks and inspect fields"
     )
     assert engine.asked == []
@@ -221,36 +225,39 @@ async def test_only_containers_have_something_to_tell(event: Event) -> None:
 
 async def test_asks_about_few_at_once() -> None:
     """A burst of crashes is no burst of requests; all get their turn."""
-    held, engine = Held(), Answers()
-    engine.goes_on.clear()
-    many = [notify("r", crash(f"c{n}"), Include(health=True)) for n in range(3 * AT_ONCE)]
-    async with working(engine, held) as enricher:
-        enricher.take(*committed(*many))
+    held, engine = FakeOutbox(), FakeEngine()
+    engine.may_answer.clear()
+    many = [
+        build_notification("r", crash(f"c{n}"), Include(health=True))
+        for n in range(3 * CONCURRENCY)
+    ]
+    async with run_enricher(engine, held) as enricher:
+        enricher.enqueue(*make_commit(*many))
         await _settled()
-        assert len(engine.asked) == AT_ONCE
-        engine.goes_on.set()
+        assert len(engine.asked) == CONCURRENCY
+        engine.may_answer.set()
         done = [await held.enriched.get() for _ in many]
-    assert sorted(seq for seqs, *_ in done for seq in seqs) == list(range(1, 3 * AT_ONCE + 1))
+    assert sorted(seq for seqs, *_ in done for seq in seqs) == list(range(1, 3 * CONCURRENCY + 1))
 
 
 async def test_only_so_many_wait() -> None:
     """What is further behind goes out without, at the end of its hold; nothing grows."""
-    held, engine = Held(), Answers()
-    too_many = [notify("r", crash(), Include(health=True))] * (WAITING + 5)
-    async with working(engine, held) as enricher:
-        enricher.take(*committed(*too_many))
-        done = [await held.enriched.get() for _ in range(WAITING)]
+    held, engine = FakeOutbox(), FakeEngine()
+    too_many = [build_notification("r", crash(), Include(health=True))] * (QUEUE_SIZE + 5)
+    async with run_enricher(engine, held) as enricher:
+        enricher.enqueue(*make_commit(*too_many))
+        done = [await held.enriched.get() for _ in range(QUEUE_SIZE)]
         await _settled()
-    assert [seq for seqs, *_ in done for seq in seqs] == list(range(1, WAITING + 1))
+    assert [seq for seqs, *_ in done for seq in seqs] == list(range(1, QUEUE_SIZE + 1))
     assert held.enriched.empty()
 
 
 async def test_stopping_leaves_the_rest() -> None:
     """What is under way is given up; nothing half done reaches the store."""
-    held, engine = Held(), Answers()
-    engine.goes_on.clear()
-    async with working(engine, held) as enricher:
-        enricher.take(*committed(notify("r", crash(), EVERYTHING)))
+    held, engine = FakeOutbox(), FakeEngine()
+    engine.may_answer.clear()
+    async with run_enricher(engine, held) as enricher:
+        enricher.enqueue(*make_commit(build_notification("r", crash(), EVERYTHING)))
         await _settled()
     assert engine.asked == ["inspect c1"]
     assert held.enriched.empty()
@@ -264,10 +271,10 @@ async def _settled() -> None:
 
 async def test_what_a_full_store_gave_up_for_it() -> None:
     """Dead letters that made room are counted."""
-    held, tally = Held(), EngineTally()
-    async with working(Answers(), held, tally=tally) as enricher:
+    held, tally = FakeOutbox(), EngineCounters()
+    async with run_enricher(FakeEngine(), held, tally=tally) as enricher:
         for _ in range(2):
-            enricher.take(*committed(notify("r", crash(), Include(logs=5))))
+            enricher.enqueue(*make_commit(build_notification("r", crash(), Include(logs=5))))
             await held.enriched.get()
         await asyncio.sleep(0)
-    assert tally.letters_shed == 4
+    assert tally.evicted_dead_letters == 4

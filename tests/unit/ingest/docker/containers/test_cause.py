@@ -5,88 +5,92 @@ import pytest
 from relay.core.container import Container
 from relay.core.event import Cause, Event
 from relay.ingest.docker.containers.cause import (
-    EXPIRY_NS,
-    cause,
-    ends,
-    follow,
-    parted,
-    questions,
-    without_requests,
+    REQUEST_EXPIRY_NS,
+    apply_event,
+    clear_requests,
+    containers_to_inspect,
+    find_cause,
+    is_terminating,
+    split_requests,
 )
-from tests.unit.ingest.docker.samples import NOON_NS, at, happened
+from tests.unit.ingest.docker.samples import NOON_NS, at, make_event
 
 HIDDEN = Container("c", exit_code_hidden=True)
 BARE = Container("c")
 
 
-def after(*events: Event, container: Container = BARE) -> Container:
+def state_after(*events: Event, container: Container = BARE) -> Container:
     """What is known of a container after these."""
     for event in events:
-        container = follow(container, event)
+        container = apply_event(container, event)
     return container
 
 
 @pytest.mark.parametrize("signal", [2, 3, 6, 9, 15])
 def test_a_terminating_signal_asks_it_to_end(signal: int) -> None:
     """INT, QUIT, ABRT, KILL and TERM."""
-    assert after(happened("kill", signal)).asked_ns == NOON_NS
+    assert state_after(make_event("kill", signal)).asked_ns == NOON_NS
 
 
 @pytest.mark.parametrize("signal", [1, 10, 12, 28])
 def test_any_other_signal_asks_for_nothing(signal: int) -> None:
     """HUP, USR1, USR2 and WINCH."""
-    assert after(happened("kill", signal)) == BARE
+    assert state_after(make_event("kill", signal)) == BARE
 
 
 def test_the_stop_signal_of_the_container_asks_it_to_end() -> None:
     """Whatever it means to others; and no signal is none's stop signal."""
     own = Container("c", stop_signal=10)
-    assert after(happened("kill", 10), container=own).asked_ns == NOON_NS
-    assert not ends(12, own)
-    assert not ends(None, BARE)
+    assert state_after(make_event("kill", 10), container=own).asked_ns == NOON_NS
+    assert not is_terminating(12, own)
+    assert not is_terminating(None, BARE)
 
 
 def test_a_signal_that_is_not_told_may_have_asked_it_to_end() -> None:
     """Podman tells none; and a label can stand in its place."""
-    assert after(happened("kill")).killed_ns == NOON_NS
+    assert state_after(make_event("kill")).killed_ns == NOON_NS
     labelled = Container("c", signal_hidden=True)
-    assert after(happened("kill", 15), container=labelled).killed_ns == NOON_NS
-    assert after(happened("kill", 15), container=labelled).asked_ns is None
+    assert state_after(make_event("kill", 15), container=labelled).killed_ns == NOON_NS
+    assert state_after(make_event("kill", 15), container=labelled).asked_ns is None
 
 
 def test_a_stop_asks_while_it_runs() -> None:
     """Docker from 26 on says so before the death, older ones after it."""
-    assert after(happened("start"), happened("stop", second=1)).asked_ns == at(1)
-    dead = after(happened("start"), happened("die", 0, second=1), happened("stop", second=2))
+    assert state_after(make_event("start"), make_event("stop", second=1)).asked_ns == at(1)
+    dead = state_after(
+        make_event("start"), make_event("die", 0, second=1), make_event("stop", second=2)
+    )
     assert dead.asked_ns is None
 
 
 @pytest.mark.parametrize("action", ["start", "die"])
 def test_the_begin_and_the_end_of_a_life_clear_what_was_asked(action: str) -> None:
     """A request belongs to one life."""
-    asked = after(happened("kill", 15), happened("kill"), happened("oom"))
+    asked = state_after(make_event("kill", 15), make_event("kill"), make_event("oom"))
     assert asked == Container("c", asked_ns=NOON_NS, killed_ns=NOON_NS, oom_ns=NOON_NS)
-    later = follow(asked, happened(action, second=1))
+    later = apply_event(asked, make_event(action, second=1))
     assert (later.asked_ns, later.killed_ns, later.oom_ns) == (None, None, None)
 
 
 def test_the_times_of_its_lives_never_go_back() -> None:
     """An event that comes late does not undo what was seen."""
-    lived = after(happened("start", second=5), happened("die", 0, second=6))
-    late = after(happened("start", second=1), happened("die", 0, second=2), container=lived)
+    lived = state_after(make_event("start", second=5), make_event("die", 0, second=6))
+    late = state_after(
+        make_event("start", second=1), make_event("die", 0, second=2), container=lived
+    )
     assert (late.started_ns, late.died_ns) == (at(5), at(6))
 
 
 def test_an_inferred_death_is_expected_until_its_event_comes() -> None:
     """The event of an earlier death is not it."""
     inferred = Container("c", inferred_ns=at(5))
-    assert after(happened("die", 1, second=4), container=inferred).inferred_ns == at(5)
-    assert after(happened("die", 1, second=5), container=inferred).inferred_ns is None
+    assert state_after(make_event("die", 1, second=4), container=inferred).inferred_ns == at(5)
+    assert state_after(make_event("die", 1, second=5), container=inferred).inferred_ns is None
 
 
 def test_other_actions_change_nothing() -> None:
     """They say nothing of its life."""
-    assert after(happened("rename"), happened("pause")) == BARE
+    assert state_after(make_event("rename"), make_event("pause")) == BARE
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_other_actions_change_nothing() -> None:
 )
 def test_the_cause(known: Container, exit_code: int | None, expected: Cause) -> None:
     """The later of a request and a kill for memory; then the signal that is not told; the code."""
-    assert cause(known, at(1), exit_code) is expected
+    assert find_cause(known, at(1), exit_code) is expected
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,7 @@ def test_a_kill_for_memory_that_inspection_shows(
     known: Container, exit_code: int | None, expected: Cause
 ) -> None:
     """It counts as if the engine had told of it, except that its time is not known."""
-    assert cause(known, at(1), exit_code, oom_seen=True) is expected
+    assert find_cause(known, at(1), exit_code, inspection_shows_oom=True) is expected
 
 
 @pytest.mark.parametrize(
@@ -148,16 +152,28 @@ def test_a_kill_for_memory_that_inspection_shows(
 )
 def test_a_request_that_could_have_been_missed(exit_code: int, expected: Cause) -> None:
     """Where relay did not hear, a death as by a request has no known cause."""
-    assert cause(BARE, at(1), exit_code, unheard=True) is expected
+    assert find_cause(BARE, at(1), exit_code, may_have_missed_request=True) is expected
 
 
 def test_what_was_heard_counts_though_more_could_have_been_missed() -> None:
     """A request, a kill for memory, and the container's own stop signal."""
-    assert cause(Container("c", asked_ns=NOON_NS), at(1), 143, unheard=True) is Cause.REQUESTED
-    assert cause(Container("c", killed_ns=NOON_NS), at(1), 0, unheard=True) is Cause.REQUESTED
-    assert cause(Container("c", oom_ns=NOON_NS), at(1), 137, unheard=True) is Cause.OOM
-    assert cause(Container("c", stop_signal=10), at(1), 138, unheard=True) is Cause.UNKNOWN
-    assert cause(BARE, at(1), 138, unheard=True) is Cause.CRASHED
+    assert (
+        find_cause(Container("c", asked_ns=NOON_NS), at(1), 143, may_have_missed_request=True)
+        is Cause.REQUESTED
+    )
+    assert (
+        find_cause(Container("c", killed_ns=NOON_NS), at(1), 0, may_have_missed_request=True)
+        is Cause.REQUESTED
+    )
+    assert (
+        find_cause(Container("c", oom_ns=NOON_NS), at(1), 137, may_have_missed_request=True)
+        is Cause.OOM
+    )
+    assert (
+        find_cause(Container("c", stop_signal=10), at(1), 138, may_have_missed_request=True)
+        is Cause.UNKNOWN
+    )
+    assert find_cause(BARE, at(1), 138, may_have_missed_request=True) is Cause.CRASHED
 
 
 @pytest.mark.parametrize(("late_ns", "expected"), [(0, Cause.REQUESTED), (1, Cause.CRASHED)])
@@ -165,62 +181,62 @@ def test_what_was_heard_counts_though_more_could_have_been_missed() -> None:
 def test_a_request_expires(field: str, late_ns: int, expected: Cause) -> None:
     """After ten minutes it explains nothing any more."""
     known = Container("c", **{field: NOON_NS})  # type: ignore[arg-type]
-    assert EXPIRY_NS == 600 * 10**9
-    assert cause(known, NOON_NS + EXPIRY_NS + late_ns, 143) is expected
+    assert REQUEST_EXPIRY_NS == 600 * 10**9
+    assert find_cause(known, NOON_NS + REQUEST_EXPIRY_NS + late_ns, 143) is expected
 
 
 def test_a_kill_for_memory_expires_too() -> None:
     """It was one of its processes, long ago."""
     known = Container("c", oom_ns=NOON_NS)
-    assert cause(known, NOON_NS + EXPIRY_NS, 1) is Cause.OOM
-    assert cause(known, NOON_NS + EXPIRY_NS + 1, 1) is Cause.CRASHED
+    assert find_cause(known, NOON_NS + REQUEST_EXPIRY_NS, 1) is Cause.OOM
+    assert find_cause(known, NOON_NS + REQUEST_EXPIRY_NS + 1, 1) is Cause.CRASHED
 
 
 def test_requests_are_parted_by_a_start() -> None:
     """Those from it on are of the next life."""
     known = Container("c", name="web", asked_ns=at(5), killed_ns=at(4), oom_ns=at(3))
-    before, since = parted(known, at(4))
+    before, since = split_requests(known, at(4))
     assert before == Container("c", name="web", oom_ns=at(3))
     assert since == Container("c", name="web", asked_ns=at(5), killed_ns=at(4))
-    assert parted(BARE, at(4)) == (BARE, BARE)
-    assert without_requests(known) == Container("c", name="web")
+    assert split_requests(BARE, at(4)) == (BARE, BARE)
+    assert clear_requests(known) == Container("c", name="web")
 
 
 @pytest.mark.parametrize(
     ("events", "known"),
     [
-        ([happened("die", 3)], None),
-        ([happened("die", 0)], None),
-        ([happened("die", 3)], HIDDEN),
-        ([happened("die", 0)], HIDDEN),
-        ([happened("start", labels={"exitCode": "0"}), happened("die", 0)], None),
-        ([happened("die", 137)], BARE),
-        ([happened("start"), happened("die", 137)], None),
-        ([happened("kill", 10), happened("die", 0)], BARE),
-        ([happened("kill", 28)], None),
+        ([make_event("die", 3)], None),
+        ([make_event("die", 0)], None),
+        ([make_event("die", 3)], HIDDEN),
+        ([make_event("die", 0)], HIDDEN),
+        ([make_event("start", labels={"exitCode": "0"}), make_event("die", 0)], None),
+        ([make_event("die", 137)], BARE),
+        ([make_event("start"), make_event("die", 137)], None),
+        ([make_event("kill", 10), make_event("die", 0)], BARE),
+        ([make_event("kill", 28)], None),
     ],
 )
 def test_what_inspection_has_to_decide(events: list[Event], known: Container | None) -> None:
     """A hidden exit code, an own stop signal, a 137 that nothing explains."""
-    assert questions((event, known) for event in events) == {"c"}
+    assert containers_to_inspect((event, known) for event in events) == {"c"}
 
 
 @pytest.mark.parametrize(
     ("events", "known"),
     [
-        ([happened("die", 3)], BARE),
-        ([happened("die", 0)], BARE),
-        ([happened("start"), happened("die", 3)], None),
-        ([happened("kill", 9), happened("die", 137)], BARE),
-        ([happened("stop"), happened("die", 137)], BARE),
-        ([happened("oom"), happened("die", 137)], BARE),
-        ([happened("die", 137)], Container("c", asked_ns=1)),
-        ([happened("die", 137)], Container("c", oom_ns=1)),
-        ([happened("kill", 10)], Container("c", stop_signal=12)),
-        ([happened("kill", 15)], None),
-        ([happened("rename"), happened("restart")], None),
+        ([make_event("die", 3)], BARE),
+        ([make_event("die", 0)], BARE),
+        ([make_event("start"), make_event("die", 3)], None),
+        ([make_event("kill", 9), make_event("die", 137)], BARE),
+        ([make_event("stop"), make_event("die", 137)], BARE),
+        ([make_event("oom"), make_event("die", 137)], BARE),
+        ([make_event("die", 137)], Container("c", asked_ns=1)),
+        ([make_event("die", 137)], Container("c", oom_ns=1)),
+        ([make_event("kill", 10)], Container("c", stop_signal=12)),
+        ([make_event("kill", 15)], None),
+        ([make_event("rename"), make_event("restart")], None),
     ],
 )
 def test_what_needs_no_inspection(events: list[Event], known: Container | None) -> None:
     """What the events say is enough, so the engine is not asked."""
-    assert questions((event, known) for event in events) == set()
+    assert containers_to_inspect((event, known) for event in events) == set()

@@ -6,34 +6,40 @@ import pytest
 
 from relay.core.container import Container
 from relay.core.event import Cause, Event, Origin
-from relay.ingest.docker.containers.cause import EXPIRY_NS
+from relay.ingest.docker.containers.cause import REQUEST_EXPIRY_NS
 from relay.ingest.docker.containers.inference import (
-    Unheard,
-    is_untold,
-    oom_was_inferred,
-    unseen_death,
-    unseen_end,
-    unsent_oom,
-    was_inferred,
+    BlindWindow,
+    infer_death,
+    infer_end,
+    infer_oom,
+    is_unreported,
+    matches_inferred,
+    matches_inferred_oom,
 )
-from tests.unit.ingest.docker.samples import NOON_NS, at, happened, look, seen
+from tests.unit.ingest.docker.samples import (
+    NOON_NS,
+    at,
+    make_container_snapshot,
+    make_event,
+    make_snapshot,
+)
 
 WEB = Container("c", "web", "bb:1", {"tier": "db"}, started_ns=NOON_NS)
-DEAD = seen(started=0, finished=5, exit_code=3)
+DEAD = make_container_snapshot(started=0, finished=5, exit_code=3)
 NO_TIME = 0
 LABELS = {"tier": "web"}
 
 
-def inferred(
-    container: Container = WEB, unheard: Unheard | None = None, **seen_as: object
+def infer(
+    container: Container = WEB, unheard: BlindWindow | None = None, **seen_as: object
 ) -> list[Event]:
     as_dead = {"started": 0, "finished": 5, "exit_code": 3, "labels": LABELS} | seen_as
-    return unseen_death(container, seen(**as_dead), look(), unheard)  # type: ignore[arg-type]
+    return infer_death(container, make_container_snapshot(**as_dead), make_snapshot(), unheard)  # type: ignore[arg-type]
 
 
 def test_an_inferred_death_is_told_like_any_other() -> None:
     """With the time, the exit code and the labels that the engine shows."""
-    (death,) = inferred()
+    (death,) = infer()
     assert (death.engine, death.host, death.scope) == ("here", "node-1", "local")
     assert (death.type, death.action, death.detail) == ("container", "die", None)
     assert (death.time_ns, death.exit_code, death.cause) == (at(5), 3, Cause.CRASHED)
@@ -49,35 +55,35 @@ def test_an_inferred_death_is_told_like_any_other() -> None:
 
 def test_what_is_not_known_is_not_in_the_attributes() -> None:
     """A container without a name, whose exit code the engine forgot."""
-    (death,) = inferred(Container("c"), exit_code=None, labels={"exitCode": "x"})
+    (death,) = infer(Container("c"), exit_code=None, labels={"exitCode": "x"})
     assert death.actor.attributes == {"exitCode": "x"}
     assert (death.actor.name, death.exit_code, death.cause) == (None, None, Cause.UNKNOWN)
 
 
 def test_its_id_is_the_same_however_often_it_is_inferred() -> None:
     """It is of the container and the time of its death, and of nothing else that was known."""
-    (once,), (again,) = inferred(), inferred(Container("c"), exit_code=0)
+    (once,), (again,) = infer(), infer(Container("c"), exit_code=0)
     assert once.id == again.id
-    (other,) = inferred(finished=6)
+    (other,) = infer(finished=6)
     assert other.id != once.id
-    assert once.id != happened("die", 3, second=5).id
+    assert once.id != make_event("die", 3, second=5).id
 
 
 def test_a_death_by_memory_comes_behind_its_oom() -> None:
     """At the same time, under another id."""
-    oom, death = inferred(oom_killed=True, exit_code=137)
+    oom, death = infer(oom_killed=True, exit_code=137)
     assert (oom.action, oom.time_ns, oom.cause, oom.exit_code) == ("oom", at(5), None, None)
     assert oom.origin is Origin.INFERRED
     assert "exitCode" not in oom.actor.attributes
     assert death.cause is Cause.OOM
     assert oom.id != death.id
-    assert oom.id == inferred(oom_killed=True)[0].id
+    assert oom.id == infer(oom_killed=True)[0].id
 
 
 def test_an_oom_that_was_heard_is_not_inferred() -> None:
     """Only the death is missing."""
     known = Container("c", oom_ns=at(4))
-    (death,) = inferred(known, oom_killed=True, exit_code=137)
+    (death,) = infer(known, oom_killed=True, exit_code=137)
     assert (death.action, death.cause) == ("die", Cause.OOM)
 
 
@@ -85,46 +91,46 @@ def test_an_oom_that_was_heard_is_not_inferred() -> None:
     ("unheard", "cause"),
     [
         (None, Cause.CRASHED),
-        (Unheard(at(4), at(6)), Cause.UNKNOWN),
-        (Unheard(at(5), at(6)), Cause.CRASHED),
-        (Unheard(at(1), at(2)), Cause.UNKNOWN),
-        (Unheard(at(-2), at(1)), Cause.UNKNOWN),
-        (Unheard(at(-2), at(0)), Cause.CRASHED),
-        (Unheard(at(6), at(7)), Cause.CRASHED),
+        (BlindWindow(at(4), at(6)), Cause.UNKNOWN),
+        (BlindWindow(at(5), at(6)), Cause.CRASHED),
+        (BlindWindow(at(1), at(2)), Cause.UNKNOWN),
+        (BlindWindow(at(-2), at(1)), Cause.UNKNOWN),
+        (BlindWindow(at(-2), at(0)), Cause.CRASHED),
+        (BlindWindow(at(6), at(7)), Cause.CRASHED),
     ],
 )
 def test_where_a_request_can_have_been_missed_the_cause_is_not_known(
-    unheard: Unheard | None, cause: Cause
+    unheard: BlindWindow | None, cause: Cause
 ) -> None:
     """The stretch was over before it started, or began when it had died: then it is known."""
-    (death,) = inferred(unheard=unheard, exit_code=137)
+    (death,) = infer(unheard=unheard, exit_code=137)
     assert death.cause is cause
 
 
-EXPIRY_S = EXPIRY_NS // 10**9
-ALL_ALONG = Unheard(at(-100), at(5000))
+EXPIRY_S = REQUEST_EXPIRY_NS // 10**9
+ALL_ALONG = BlindWindow(at(-100), at(5000))
 
 
 @pytest.mark.parametrize(
     ("stretch", "started", "died", "may"),
     [
-        (Unheard(at(0), at(5)), None, 6, True),
-        (Unheard(at(0), at(5)), None, 5 + EXPIRY_S - 1, True),
-        (Unheard(at(0), at(5)), None, 5 + EXPIRY_S, False),
-        (Unheard(at(0), at(5)), 4, 6, True),
-        (Unheard(at(0), at(5)), 5, 6, False),
-        (Unheard(at(0), at(5)), 7, 6, True),
-        (Unheard(at(6), at(9)), None, 6, False),
-        (Unheard(at(5), at(5)), 0, 6, True),
+        (BlindWindow(at(0), at(5)), None, 6, True),
+        (BlindWindow(at(0), at(5)), None, 5 + EXPIRY_S - 1, True),
+        (BlindWindow(at(0), at(5)), None, 5 + EXPIRY_S, False),
+        (BlindWindow(at(0), at(5)), 4, 6, True),
+        (BlindWindow(at(0), at(5)), 5, 6, False),
+        (BlindWindow(at(0), at(5)), 7, 6, True),
+        (BlindWindow(at(6), at(9)), None, 6, False),
+        (BlindWindow(at(5), at(5)), 0, 6, True),
         (ALL_ALONG, 0, 3000, True),
     ],
 )
 def test_a_request_explains_a_death_of_its_life_for_ten_minutes(
-    stretch: Unheard, started: float | None, died: float, may: bool
+    stretch: BlindWindow, started: float | None, died: float, may: bool
 ) -> None:
     """It can lie in the stretch if that overlaps the two; a start behind the death is another's."""
     container = Container("c", started_ns=None if started is None else at(started))
-    assert stretch.may_explain(container, at(died)) is may
+    assert stretch.may_hide_request(container, at(died)) is may
 
 
 @pytest.mark.parametrize(
@@ -139,34 +145,34 @@ def test_an_exit_code_for_an_end_that_the_engine_did_not_see(
     how: dict[str, Any], cause: Cause
 ) -> None:
     """255 says nothing of why it ended; it is told as it is."""
-    *_, death = inferred(**how, exit_code=255)
+    *_, death = infer(**how, exit_code=255)
     assert (death.exit_code, death.cause) == (255, cause)
 
 
 def test_one_that_is_gone_died_unseen() -> None:
     """Nobody can say when and how; its id is of its last start."""
-    end = unseen_end(WEB, look(second=9))
+    end = infer_end(WEB, make_snapshot(second=9))
     assert (end.action, end.time_ns, end.exit_code) == ("die", at(9), None)
     assert (end.cause, end.origin) == (Cause.UNKNOWN, Origin.INFERRED)
     assert end.actor.attributes == {"tier": "db", "name": "web", "image": "bb:1"}
-    assert end.id == unseen_end(WEB, look(second=99)).id
+    assert end.id == infer_end(WEB, make_snapshot(second=99)).id
 
 
 def test_one_that_was_asked_to_end_and_is_gone() -> None:
     """The request is what ended it."""
     asked = Container("c", started_ns=NOON_NS, asked_ns=at(8))
-    assert unseen_end(asked, look(second=9)).cause is Cause.REQUESTED
+    assert infer_end(asked, make_snapshot(second=9)).cause is Cause.REQUESTED
 
 
 def test_an_oom_that_the_engine_did_not_send() -> None:
     """At the time of its death, named as its death is."""
-    death = happened("die", 137, second=5, labels={"tier": "web"})
-    oom = unsent_oom(death)
+    death = make_event("die", 137, second=5, labels={"tier": "web"})
+    oom = infer_oom(death)
     assert (oom.action, oom.time_ns, oom.origin) == ("oom", at(5), Origin.INFERRED)
     assert (oom.engine, oom.host, oom.exit_code) == ("here", "node-1", None)
     assert (oom.actor.id, oom.actor.name, oom.actor.image) == ("c", "web", "bb:1")
     assert oom.actor.attributes["tier"] == "web"
-    assert oom.id == unsent_oom(death).id
+    assert oom.id == infer_oom(death).id
 
 
 @pytest.mark.parametrize(
@@ -185,12 +191,12 @@ def test_an_oom_that_the_engine_did_not_send() -> None:
 )
 def test_which_deaths_are_untold(known: Container | None, assumed_ns: int, untold: bool) -> None:
     """Those later than any that was told, and than what counts as told."""
-    assert is_untold(known, DEAD, assumed_ns) is untold
+    assert is_unreported(known, DEAD, assumed_ns) is untold
 
 
 def test_one_that_never_died() -> None:
     """There is nothing to tell."""
-    assert not is_untold(None, seen(started=0), NO_TIME)
+    assert not is_unreported(None, make_container_snapshot(started=0), NO_TIME)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +218,7 @@ def test_whether_a_death_is_the_one_that_was_inferred(
     """Not before it, and no start lies between."""
     started_ns = None if started is None else at(started)
     known = Container("c", inferred_ns=at(inferred), started_ns=started_ns)
-    assert was_inferred(known, happened("die", 1, second=died)) is same
+    assert matches_inferred(known, make_event("die", 1, second=died)) is same
 
 
 @pytest.mark.parametrize(
@@ -231,10 +237,10 @@ def test_whether_an_oom_is_the_one_that_was_inferred(
 ) -> None:
     """It comes before the death, so either may be the earlier; no start lies between."""
     known = Container("c", oom_inferred_ns=at(inferred), started_ns=at(started))
-    assert oom_was_inferred(known, happened("oom", second=oom)) is same
+    assert matches_inferred_oom(known, make_event("oom", second=oom)) is same
 
 
 def test_where_nothing_was_inferred_nothing_is_the_inferred() -> None:
     """The usual case."""
-    assert not was_inferred(WEB, happened("die", 1, second=1))
-    assert not oom_was_inferred(WEB, happened("oom", second=1))
+    assert not matches_inferred(WEB, make_event("die", 1, second=1))
+    assert not matches_inferred_oom(WEB, make_event("oom", second=1))

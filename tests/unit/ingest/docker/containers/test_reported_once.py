@@ -7,9 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core.event import Event
-from relay.ingest.docker.containers.inference import Look
-from relay.ingest.docker.engine.inspection import Sighting
-from tests.unit.ingest.docker.samples import at, chronicle, happened, seen, stored
+from relay.ingest.docker.containers.inference import Snapshot
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from tests.unit.ingest.docker.samples import (
+    at,
+    make_container_snapshot,
+    make_event,
+    new_tracker,
+    restore_tracker,
+)
 
 STEP_S = 10
 NOTED_S = 0.01
@@ -56,18 +62,18 @@ class Engine:
 
     def _happen(self, action: str, id_: str, number: int | None = None) -> None:
         second = len(self.events) * STEP_S
-        self.events.append(happened(action, number, second=second, id_=id_))
+        self.events.append(make_event(action, number, second=second, id_=id_))
 
-    def shown(self, place: int) -> list[tuple[Sighting, Life | None]]:
+    def inspections(self, place: int) -> list[tuple[ContainerSnapshot, Life | None]]:
         """What inspection shows before the event at this place, with the deaths that it shows."""
-        found: dict[str, tuple[Sighting, Life | None]] = {}
+        found: dict[str, tuple[ContainerSnapshot, Life | None]] = {}
         for life in self.lives:
             if life.start >= place or self.removed.get(life.id, place) < place:
                 continue
             before = found.get(life.id)
             over = life.end is not None and life.end < place
             died = life if over else before[1] if before else None
-            sighting = seen(
+            sighting = make_container_snapshot(
                 id_=life.id,
                 started=life.start * STEP_S,
                 finished=None if died is None or died.end is None else died.end * STEP_S - NOTED_S,
@@ -76,13 +82,13 @@ class Engine:
             found[life.id] = sighting, died
         return list(found.values())
 
-    def look(self, place: int) -> Look:
+    def snapshot(self, place: int) -> Snapshot:
         """A look before the event at this place."""
         gone = {id_ for id_, removed in self.removed.items() if removed < place}
-        sightings = tuple(sighting for sighting, _ in self.shown(place))
-        return Look("here", "node-1", at(place * STEP_S - 1), sightings, frozenset(gone))
+        sightings = tuple(sighting for sighting, _ in self.inspections(place))
+        return Snapshot("here", "node-1", at(place * STEP_S - 1), sightings, frozenset(gone))
 
-    def died(self, death: Event) -> Life | None:
+    def find_life(self, death: Event) -> Life | None:
         """The life that a told death ended; None for one that is only known to be gone."""
         for life in self.lives:
             if life.end is None or life.id != death.actor.id:
@@ -105,7 +111,7 @@ def histories(draw: st.DrawFn) -> Engine:
 
 
 @st.composite
-def looks(draw: st.DrawFn, length: int) -> list[tuple[int, int]]:
+def snapshot_times(draw: st.DrawFn, length: int) -> list[tuple[int, int]]:
     """Before which event each is taken, and before which it is digested.
 
     What happened before one look is heard before the next: they are minutes apart.
@@ -128,10 +134,10 @@ def test_each_death_is_told_once(engine: Engine, data: st.DataObject) -> None:
     lost, restarts = data.draw(places), data.draw(places)
     looked = {
         digested: taken
-        for taken, digested in data.draw(looks(length))
+        for taken, digested in data.draw(snapshot_times(length))
         if not restarts & set(range(taken, digested))  # a restart forgets what is on its way
     }
-    here = chronicle()
+    here = new_tracker()
     told: list[Event] = []
     certain: list[Life] = []
     heard: set[int] = set()
@@ -140,20 +146,20 @@ def test_each_death_is_told_once(engine: Engine, data: st.DataObject) -> None:
             taken = looked[place]
             certain += [
                 life
-                for _, life in engine.shown(taken)
+                for _, life in engine.inspections(taken)
                 if life is not None and _is_news(engine, life, heard)
             ]
-            told += here.look(engine.look(taken), None)
+            told += here.on_snapshot(engine.snapshot(taken), None)
         if place < length and place not in lost:
-            told += here.hear(engine.events[place], {})
+            told += here.on_event(engine.events[place], {})
             heard.add(place)
         if place in restarts:
-            here = stored(here)
+            here = restore_tracker(here)
     deaths = [event for event in told if event.action == "die"]
     _no_death_is_told_twice(engine, deaths)
-    vanished = {death.actor.id for death in deaths if engine.died(death) is None}
+    vanished = {death.actor.id for death in deaths if engine.find_life(death) is None}
     certain += [life for life in engine.lives if life.start in heard and life.end in heard]
-    found = {id(engine.died(death)) for death in deaths}
+    found = {id(engine.find_life(death)) for death in deaths}
     assert all(id(life) in found for life in certain if life.id not in vanished)
     for life, removed in _removals(engine):
         if {life.start, removed} <= heard:
@@ -175,7 +181,9 @@ def _is_news(engine: Engine, life: Life, heard: set[int]) -> bool:
 
 def _no_death_is_told_twice(engine: Engine, deaths: list[Event]) -> None:
     assert len({death.id for death in deaths}) == len(deaths)
-    known = Counter(id(engine.died(death)) for death in deaths if engine.died(death) is not None)
+    known = Counter(
+        id(engine.find_life(death)) for death in deaths if engine.find_life(death) is not None
+    )
     assert max(known.values(), default=1) == 1
     lived = Counter(life.id for life in engine.lives if life.end is not None)
     assert not Counter(death.actor.id for death in deaths) - lived

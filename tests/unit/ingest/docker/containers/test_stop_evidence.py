@@ -6,34 +6,38 @@ from hypothesis import strategies as st
 
 from relay.core.container import Container
 from relay.core.event import Event
-from relay.ingest.docker.containers.stop_evidence import SHOWING, may_show, shows_request
-from tests.unit.ingest.docker.samples import happened
+from relay.ingest.docker.containers.stop_evidence import (
+    EVIDENCE,
+    may_prove_requested,
+    proves_requested,
+)
+from tests.unit.ingest.docker.samples import make_event
 
 KILLED = Container("c", killed_ns=1)
 
 
-def behind(*actions: tuple[str, float]) -> list[Event]:
+def later_events(*actions: tuple[str, float]) -> list[Event]:
     """Actions of the same container, so many seconds after its death."""
-    return [happened(action, second=second) for action, second in actions]
+    return [make_event(action, second=second) for action, second in actions]
 
 
 @pytest.mark.parametrize("podman", [False, True])
 def test_a_stop_right_behind_it(podman: bool) -> None:
     """As Docker before 26 says it."""
-    stop = behind(("stop", 0.01))
-    assert shows_request(happened("die", 0), stop, podman=podman)
+    stop = later_events(("stop", 0.01))
+    assert proves_requested(make_event("die", 0), stop, podman=podman)
 
 
 def test_a_stop_long_behind_it() -> None:
     """It stopped one that had crashed and was waiting for its restart."""
-    assert shows_request(happened("die", 1), behind(("stop", 1)), podman=False)
-    assert not shows_request(happened("die", 1), behind(("stop", 1.001)), podman=False)
+    assert proves_requested(make_event("die", 1), later_events(("stop", 1)), podman=False)
+    assert not proves_requested(make_event("die", 1), later_events(("stop", 1.001)), podman=False)
 
 
 @pytest.mark.parametrize("podman", [False, True])
 def test_nothing_behind_it(podman: bool) -> None:
     """Nothing shows, yet."""
-    assert not shows_request(happened("die", 137), [], podman=podman)
+    assert not proves_requested(make_event("die", 137), [], podman=podman)
 
 
 @pytest.mark.parametrize(
@@ -55,32 +59,40 @@ def test_nothing_behind_it(podman: bool) -> None:
 )
 def test_podman(exit_code: int, actions: list[tuple[str, float]], requested: bool) -> None:
     """Two cleanups of one life show a stop, a removal at once a forced one."""
-    death = happened("die", exit_code)
-    assert shows_request(death, behind(*actions), podman=True) is requested
-    assert not shows_request(death, behind(*actions), podman=False)
+    death = make_event("die", exit_code)
+    assert proves_requested(death, later_events(*actions), podman=True) is requested
+    assert not proves_requested(death, later_events(*actions), podman=False)
 
 
 def test_podman_may_show_it_behind_any_death() -> None:
     """Unless a request is known before it."""
-    assert may_show(happened("die", 0), [], None, podman=True)
-    assert may_show(happened("die", 0), behind(("cleanup", 0.01)), KILLED, podman=True)
-    assert not may_show(happened("die", 0), [], Container("c", asked_ns=1), podman=True)
+    assert may_prove_requested(make_event("die", 0), [], None, podman=True)
+    assert may_prove_requested(
+        make_event("die", 0), later_events(("cleanup", 0.01)), KILLED, podman=True
+    )
+    assert not may_prove_requested(
+        make_event("die", 0), [], Container("c", asked_ns=1), podman=True
+    )
 
 
 def test_docker_may_show_it_behind_one_whose_signal_is_hidden() -> None:
     """Any other is clear."""
-    assert may_show(happened("die", 0), [], KILLED, podman=False)
-    assert not may_show(happened("die", 0), [], None, podman=False)
-    assert not may_show(happened("die", 0), [], Container("c"), podman=False)
+    assert may_prove_requested(make_event("die", 0), [], KILLED, podman=False)
+    assert not may_prove_requested(make_event("die", 0), [], None, podman=False)
+    assert not may_prove_requested(make_event("die", 0), [], Container("c"), podman=False)
     asked = Container("c", killed_ns=1, asked_ns=1)
-    assert not may_show(happened("die", 0), [], asked, podman=False)
+    assert not may_prove_requested(make_event("die", 0), [], asked, podman=False)
 
 
 @pytest.mark.parametrize("action", ["start", "init", "restart", "remove", "destroy", "stop"])
 def test_what_is_over_shows_no_more(action: str) -> None:
     """Nobody waits for more when it is gone, lives again, or has shown it."""
-    assert not may_show(happened("die", 7), behind((action, 0.01)), KILLED, podman=False)
-    assert not may_show(happened("die", 7), behind((action, 0.01)), KILLED, podman=True)
+    assert not may_prove_requested(
+        make_event("die", 7), later_events((action, 0.01)), KILLED, podman=False
+    )
+    assert not may_prove_requested(
+        make_event("die", 7), later_events((action, 0.01)), KILLED, podman=True
+    )
 
 
 ACTIONS = ["stop", "remove", "cleanup", "start", "init", "restart", "kill", "destroy", "die", "oom"]
@@ -89,6 +101,8 @@ ACTIONS = ["stop", "remove", "cleanup", "start", "init", "restart", "kill", "des
 @given(st.lists(st.sampled_from(ACTIONS), max_size=6), st.sampled_from([0, 1, 137]), st.booleans())
 def test_nothing_else_shows_a_request(actions: list[str], exit_code: int, podman: bool) -> None:
     """Where none of these actions came, nobody has to look at the deaths."""
-    death = happened("die", exit_code)
-    if shows_request(death, behind(*((action, 0.01) for action in actions)), podman=podman):
-        assert SHOWING & set(actions)
+    death = make_event("die", exit_code)
+    if proves_requested(
+        death, later_events(*((action, 0.01) for action in actions)), podman=podman
+    ):
+        assert EVIDENCE & set(actions)

@@ -6,43 +6,52 @@ import msgspec
 import pytest
 
 from relay.core.event import Cause, Event, Origin
-from relay.ingest.docker.containers.inference import Unheard
-from relay.ingest.docker.containers.tracker import Chronicle
-from relay.ingest.docker.engine.inspection import Sighting
-from relay.ingest.docker.engine.parser import parse
-from tests.streams import ENGINES, lines
-from tests.unit.ingest.docker.samples import actions, at, chronicle, happened, seen, stored
+from relay.ingest.docker.containers.inference import BlindWindow
+from relay.ingest.docker.containers.tracker import ContainerTracker
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.parser import parse_event
+from tests.streams import ENGINES, read_records
+from tests.unit.ingest.docker.samples import (
+    actions,
+    at,
+    make_container_snapshot,
+    make_event,
+    new_tracker,
+    restore_tracker,
+)
 
 Happened = str | tuple[str, int | None]
 
 
-def heard(
-    here: Chronicle, events: list[Event], sightings: Mapping[str, Sighting] | None = None
+def process_batch(
+    here: ContainerTracker,
+    events: list[Event],
+    sightings: Mapping[str, ContainerSnapshot] | None = None,
 ) -> list[Event]:
     """What is told of a batch."""
-    requested = here.requested(events, podman=here.podman)
+    requested = here.find_requested(events, podman=here.podman)
     return [
         told
         for event in events
-        for told in here.hear(event, sightings or {}, requested=event.id in requested)
+        for told in here.on_event(event, sightings or {}, requested=event.id in requested)
     ]
 
 
-def deaths(
+def find_causes(
     happenings: list[Happened],
     *,
     podman: bool = False,
-    sighting: Sighting | None = None,
+    sighting: ContainerSnapshot | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> list[Cause | None]:
     """The causes of the deaths among what happened, 50 ms apart, all in one batch."""
     pairs = [(one, None) if isinstance(one, str) else one for one in happenings]
     events = [
-        happened(action, number, second=place / 20, labels=labels)
+        make_event(action, number, second=place / 20, labels=labels)
         for place, (action, number) in enumerate(pairs)
     ]
     sightings = {} if sighting is None else {"c": sighting}
-    told = heard(chronicle(podman=podman), events, sightings)
+    told = process_batch(new_tracker(podman=podman), events, sightings)
     return [event.cause for event in told if event.action == "die"]
 
 
@@ -79,7 +88,7 @@ KILL: Happened = ("kill", 9)
 )
 def test_the_causes_of_docker(happenings: list[Happened], causes: list[Cause]) -> None:
     """In both orders of ``stop`` and ``die``."""
-    assert deaths(happenings) == causes
+    assert find_causes(happenings) == causes
 
 
 @pytest.mark.parametrize(
@@ -102,51 +111,51 @@ def test_the_causes_of_docker(happenings: list[Happened], causes: list[Cause]) -
 )
 def test_the_causes_of_podman(happenings: list[Happened], causes: list[Cause]) -> None:
     """Which tells of no signal, and of a stop by what comes behind the death."""
-    assert deaths(happenings, podman=True) == causes
+    assert find_causes(happenings, podman=True) == causes
 
 
 def test_other_engines_do_not_ask_by_restart() -> None:
     """Docker says it last."""
-    assert deaths(["start", "restart", ("die", 3)]) == [C]
+    assert find_causes(["start", "restart", ("die", 3)]) == [C]
 
 
 def test_an_own_stop_signal() -> None:
     """Inspection tells it; then it asks."""
     events: list[Happened] = ["start", ("kill", 10), ("die", 138)]
-    assert deaths(events) == [C]
-    assert deaths(events, sighting=seen(started=0, stop_signal=10)) == [R]
+    assert find_causes(events) == [C]
+    assert find_causes(events, sighting=make_container_snapshot(started=0, stop_signal=10)) == [R]
 
 
 def test_a_label_hides_the_exit_code() -> None:
     """Only inspection tells it; without it the cause is not known, unless somebody asked."""
     labels = {"exitCode": "0"}
     events: list[Happened] = ["start", ("die", 0)]
-    dead = seen(started=0, finished=0.04, exit_code=7, labels=labels)
-    assert deaths(events, labels=labels, sighting=dead) == [C]
-    assert deaths(events, labels=labels) == [Cause.UNKNOWN]
-    assert deaths(["start", TERM, ("die", 0)], labels=labels) == [R]
+    dead = make_container_snapshot(started=0, finished=0.04, exit_code=7, labels=labels)
+    assert find_causes(events, labels=labels, sighting=dead) == [C]
+    assert find_causes(events, labels=labels) == [Cause.UNKNOWN]
+    assert find_causes(["start", TERM, ("die", 0)], labels=labels) == [R]
 
 
 def test_the_true_exit_code_is_told() -> None:
     """In the place of the label's."""
     labels = {"exitCode": "0"}
-    dead = seen(started=0, finished=4.9, exit_code=7, labels=labels)
-    (death,) = chronicle().hear(happened("die", 0, second=5, labels=labels), {"c": dead})
+    dead = make_container_snapshot(started=0, finished=4.9, exit_code=7, labels=labels)
+    (death,) = new_tracker().on_event(make_event("die", 0, second=5, labels=labels), {"c": dead})
     assert (death.exit_code, death.cause) == (7, C)
 
 
 @pytest.mark.parametrize(
     "sighting",
     [
-        seen(started=6, finished=4, labels={"exitCode": "0"}),
-        seen(started=6, finished=7, exit_code=7, labels={"exitCode": "0"}),
-        seen(started=3, labels={"exitCode": "0"}),
+        make_container_snapshot(started=6, finished=4, labels={"exitCode": "0"}),
+        make_container_snapshot(started=6, finished=7, exit_code=7, labels={"exitCode": "0"}),
+        make_container_snapshot(started=3, labels={"exitCode": "0"}),
     ],
 )
-def test_an_inspection_of_another_life_tells_no_exit_code(sighting: Sighting) -> None:
+def test_an_inspection_of_another_life_tells_no_exit_code(sighting: ContainerSnapshot) -> None:
     """It was started again before it was inspected, or died again, or seems never to have died."""
-    (death,) = chronicle().hear(
-        happened("die", 0, second=5, labels={"exitCode": "0"}), {"c": sighting}
+    (death,) = new_tracker().on_event(
+        make_event("die", 0, second=5, labels={"exitCode": "0"}), {"c": sighting}
     )
     assert (death.exit_code, death.cause) == (None, Cause.UNKNOWN)
 
@@ -155,36 +164,36 @@ def test_an_inspection_of_another_life_tells_no_exit_code(sighting: Sighting) ->
 def test_a_label_hides_the_signal(exit_code: int, cause: Cause) -> None:
     """Then the exit code shows whether it was a terminating one."""
     labels = {"signal": "1"}
-    assert deaths(["start", ("kill", 1), ("die", exit_code)], labels=labels) == [cause]
+    assert find_causes(["start", ("kill", 1), ("die", exit_code)], labels=labels) == [cause]
 
 
 def test_podmans_real_values_win_over_labels() -> None:
     """A label of that name hides nothing."""
     labels = {"exitCode": "0"}
-    here = chronicle(podman=True)
-    here.hear(happened("start", labels=labels), {})
-    (death,) = here.hear(happened("die", 7, second=1), {})
+    here = new_tracker(podman=True)
+    here.on_event(make_event("start", labels=labels), {})
+    (death,) = here.on_event(make_event("die", 7, second=1), {})
     assert (death.exit_code, death.cause) == (7, C)
 
 
 def test_an_oom_that_was_not_sent_stands_before_its_death() -> None:
     """Inspection shows it; a late one is not told again, one of the next life is."""
-    here = chronicle()
-    dead = seen(started=0, finished=4.9, exit_code=137, oom_killed=True)
-    oom, death = here.hear(happened("die", 137, second=5), {"c": dead})
+    here = new_tracker()
+    dead = make_container_snapshot(started=0, finished=4.9, exit_code=137, oom_killed=True)
+    oom, death = here.on_event(make_event("die", 137, second=5), {"c": dead})
     assert (oom.action, oom.origin, oom.time_ns) == ("oom", Origin.INFERRED, at(5))
     assert (death.action, death.cause, death.origin) == ("die", M, Origin.LIVE)
-    assert here.hear(happened("oom", second=4.8), {}) == []
-    here.hear(happened("start", second=6), {})
-    assert actions(here.hear(happened("oom", second=7), {})) == ["oom"]
+    assert here.on_event(make_event("oom", second=4.8), {}) == []
+    here.on_event(make_event("start", second=6), {})
+    assert actions(here.on_event(make_event("oom", second=7), {})) == ["oom"]
 
 
 def test_an_oom_that_was_sent_is_told_once() -> None:
     """Though inspection shows it too."""
-    dead = seen(started=0, finished=0.09, exit_code=137, oom_killed=True)
-    told = heard(
-        chronicle(),
-        [happened("start"), happened("oom", second=0.05), happened("die", 137, second=0.1)],
+    dead = make_container_snapshot(started=0, finished=0.09, exit_code=137, oom_killed=True)
+    told = process_batch(
+        new_tracker(),
+        [make_event("start"), make_event("oom", second=0.05), make_event("die", 137, second=0.1)],
         {"c": dead},
     )
     assert actions(told) == ["start", "oom", "die"]
@@ -195,19 +204,19 @@ def test_an_oom_that_was_sent_is_told_once() -> None:
 @pytest.mark.parametrize("asked", [False, True])
 def test_the_death_of_one_that_is_removed_stands_before_that(ending: str, asked: bool) -> None:
     """Nothing told of it; should it still come, that is not told."""
-    here = chronicle()
-    here.hear(happened("start", labels={"tier": "web"}), {})
+    here = new_tracker()
+    here.on_event(make_event("start", labels={"tier": "web"}), {})
     if asked:
-        here.hear(happened("kill", 15, second=4), {})
-    death, removal = here.hear(happened(ending, second=5), {})
+        here.on_event(make_event("kill", 15, second=4), {})
+    death, removal = here.on_event(make_event(ending, second=5), {})
     assert (death.action, death.origin, death.time_ns) == ("die", Origin.INFERRED, at(5))
     assert (death.exit_code, death.cause) == (None, R if asked else U)
     assert (death.engine, death.host, death.actor.id) == ("here", "node-1", "c")
     assert death.actor.attributes == {"tier": "web", "name": "web", "image": "bb:1"}
     assert removal.action == ending
-    assert here.hear(happened("die", 137, second=4.9), {}) == []
-    assert actions(here.hear(happened(ending, second=6), {})) == [ending]
-    assert here.roster.all() == []
+    assert here.on_event(make_event("die", 137, second=4.9), {}) == []
+    assert actions(here.on_event(make_event(ending, second=6), {})) == [ending]
+    assert here.registry.list_all() == []
 
 
 @pytest.mark.parametrize("ending", ["destroy", "remove"])
@@ -215,26 +224,26 @@ def test_the_death_of_one_that_is_removed_stands_before_that(ending: str, asked:
     "before",
     [
         [],
-        [happened("create")],
-        [happened("die", 0, second=1)],
-        [happened("start"), happened("die", 0, second=1)],
-        [happened("start", second=600)],
+        [make_event("create")],
+        [make_event("die", 0, second=1)],
+        [make_event("start"), make_event("die", 0, second=1)],
+        [make_event("start", second=600)],
     ],
 )
 def test_a_removal_tells_of_no_other_death(ending: str, before: list[Event]) -> None:
     """Of one that is not known to run; or only by a clock that was set back since."""
-    here = chronicle()
-    heard(here, before)
-    assert actions(here.hear(happened(ending, second=5), {})) == [ending]
-    assert actions(here.hear(happened("die", 0, second=6), {})) == ["die"]
+    here = new_tracker()
+    process_batch(here, before)
+    assert actions(here.on_event(make_event(ending, second=5), {})) == [ending]
+    assert actions(here.on_event(make_event("die", 0, second=6), {})) == ["die"]
 
 
 def test_a_removal_in_another_process() -> None:
     """It knows from the store that the container ran."""
-    here = chronicle()
-    here.hear(happened("start"), {})
-    here = stored(here)
-    assert actions(here.hear(happened("destroy", second=5), {})) == ["die", "destroy"]
+    here = new_tracker()
+    here.on_event(make_event("start"), {})
+    here = restore_tracker(here)
+    assert actions(here.on_event(make_event("destroy", second=5), {})) == ["die", "destroy"]
 
 
 @pytest.mark.parametrize(
@@ -242,59 +251,61 @@ def test_a_removal_in_another_process() -> None:
 )
 def test_a_death_whose_request_may_have_been_missed(exit_code: int | None, cause: Cause) -> None:
     """Heard or not, its cause stays open if it looks as if it was asked for."""
-    here = chronicle()
-    here.hear(happened("start"), {})
-    (death,) = here.hear(happened("die", exit_code, second=20), {}, Unheard(at(10), at(15)))
+    here = new_tracker()
+    here.on_event(make_event("start"), {})
+    (death,) = here.on_event(
+        make_event("die", exit_code, second=20), {}, BlindWindow(at(10), at(15))
+    )
     assert death.cause is cause
 
 
 def test_what_was_missed_in_an_earlier_life_explains_no_death() -> None:
     """A start lies between."""
-    here = chronicle()
-    here.hear(happened("start", second=16), {})
-    (death,) = here.hear(happened("die", 143, second=20), {}, Unheard(at(10), at(15)))
+    here = new_tracker()
+    here.on_event(make_event("start", second=16), {})
+    (death,) = here.on_event(make_event("die", 143, second=20), {}, BlindWindow(at(10), at(15)))
     assert death.cause is C
 
 
 def test_containers_are_told_apart() -> None:
     """A request to one says nothing of another."""
-    here = chronicle()
-    here.hear(happened("kill", 9, id_="a"), {})
-    (death,) = here.hear(happened("die", 137, id_="b"), {})
+    here = new_tracker()
+    here.on_event(make_event("kill", 9, id_="a"), {})
+    (death,) = here.on_event(make_event("die", 137, id_="b"), {})
     assert death.cause is C
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        happened("die", 1, type_="volume"),
-        happened("destroy", type_="network"),
-        happened("exec_die", 1),
-        happened("pause"),
+        make_event("die", 1, type_="volume"),
+        make_event("destroy", type_="network"),
+        make_event("exec_die", 1),
+        make_event("pause"),
     ],
 )
 def test_everything_else_is_told_as_it_is(event: Event) -> None:
     """Other types and other actions."""
-    here = chronicle()
-    assert here.hear(event, {}) == [event]
-    assert here.roster.all() == []
+    here = new_tracker()
+    assert here.on_event(event, {}) == [event]
+    assert here.registry.list_all() == []
 
 
 def test_a_death_of_nobody_knows_whom() -> None:
     """Without an id its exit code alone gives the cause, and nothing is kept."""
-    here = chronicle()
-    (death,) = here.hear(happened("die", 1, id_=""), {})
+    here = new_tracker()
+    (death,) = here.on_event(make_event("die", 1, id_=""), {})
     assert death.cause is C
-    assert here.questions([happened("die", 137, id_="")]) == set()
-    assert here.roster.all() == []
+    assert here.containers_to_inspect([make_event("die", 137, id_="")]) == set()
+    assert here.registry.list_all() == []
 
 
 def test_what_it_knows_of_a_container() -> None:
     """Its names as they are now, and its labels, without what is none."""
-    here = chronicle()
-    here.hear(happened("create", labels={"tier": "web", "signal": "1"}), {})
-    here.hear(msgspec.structs.replace(happened("rename"), actor=named("db", None)), {})
-    known = here.roster.get("c")
+    here = new_tracker()
+    here.on_event(make_event("create", labels={"tier": "web", "signal": "1"}), {})
+    here.on_event(msgspec.structs.replace(make_event("rename"), actor=named("db", None)), {})
+    known = here.registry.get("c")
     assert known is not None
     assert (known.name, known.image, known.labels) == ("db", "bb:1", {"tier": "web"})
     assert (known.exit_code_hidden, known.signal_hidden) == (False, True)
@@ -302,60 +313,63 @@ def test_what_it_knows_of_a_container() -> None:
 
 
 def named(name: str, image: str | None) -> object:
-    return msgspec.structs.replace(happened("rename").actor, name=name, image=image)
+    return msgspec.structs.replace(make_event("rename").actor, name=name, image=image)
 
 
 def test_an_inspection_tells_more_than_events() -> None:
     """It is asked for the one and gives the other, too."""
-    here = chronicle()
-    here.hear(happened("kill", 10), {"c": seen(started=0, labels={"signal": "10"}, stop_signal=12)})
-    known = here.roster.get("c")
+    here = new_tracker()
+    here.on_event(
+        make_event("kill", 10),
+        {"c": make_container_snapshot(started=0, labels={"signal": "10"}, stop_signal=12)},
+    )
+    known = here.registry.get("c")
     assert known is not None
     assert (known.labels, known.signal_hidden, known.stop_signal) == ({"signal": "10"}, True, 12)
 
 
 def test_it_asks_only_about_containers() -> None:
     """And not about those whose death is clear."""
-    here = chronicle()
-    here.hear(happened("start", id_="known"), {})
+    here = new_tracker()
+    here.on_event(make_event("start", id_="known"), {})
     events = [
-        happened("die", 1, id_="known"),
-        happened("die", 1, id_="unknown"),
-        happened("die", 1, type_="service"),
+        make_event("die", 1, id_="known"),
+        make_event("die", 1, id_="unknown"),
+        make_event("die", 1, type_="service"),
     ]
-    assert here.questions(events) == {"unknown"}
+    assert here.containers_to_inspect(events) == {"unknown"}
 
 
 def test_podman_deaths_wait_for_what_comes_behind() -> None:
     """Unless a request stands before them; Docker's only if their signal is hidden."""
-    here = chronicle(podman=True)
-    started, killed, died = happened("start"), happened("stop", second=1), happened("die", 0)
-    assert here.unsettled([started, died], podman=True)
-    assert not here.unsettled([started, killed, died], podman=True)
-    assert not here.unsettled([started, killed], podman=True)
-    assert not here.unsettled([started, died], podman=False)
+    here = new_tracker(podman=True)
+    started, killed, died = make_event("start"), make_event("stop", second=1), make_event("die", 0)
+    assert here.awaits_evidence([started, died], podman=True)
+    assert not here.awaits_evidence([started, killed, died], podman=True)
+    assert not here.awaits_evidence([started, killed], podman=True)
+    assert not here.awaits_evidence([started, died], podman=False)
     labels = {"signal": "15"}
-    events = [happened("start", labels=labels), happened("kill", 15, labels=labels), died]
-    assert chronicle().unsettled(events, podman=False)
-    assert not chronicle().unsettled([*events, happened("stop")], podman=False)
-    here.hear(killed, {})
-    assert not here.unsettled([happened("cleanup"), died], podman=True)
+    events = [make_event("start", labels=labels), make_event("kill", 15, labels=labels), died]
+    assert new_tracker().awaits_evidence(events, podman=False)
+    assert not new_tracker().awaits_evidence([*events, make_event("stop")], podman=False)
+    here.on_event(killed, {})
+    assert not here.awaits_evidence([make_event("cleanup"), died], podman=True)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("cut", [False, True])
 def test_the_causes_of_a_recorded_stream(engine: str, cut: bool) -> None:
     """On both engines, whatever the order of ``stop`` and ``die``; also if stored in between."""
-    here = chronicle()
+    here = new_tracker()
     found: dict[str, set[Cause | None]] = {}
-    for line in lines(engine):
-        event = parse(line, engine=engine, host=engine, live_from_ns=0)
+    for line in read_records(engine):
+        event = parse_event(line, engine=engine, host=engine, live_from_ns=0)
         assert isinstance(event, Event)
-        for told in here.hear(event, {}):
+        for told in here.on_event(event, {}):
             if told.action == "die" and told.actor.name:
                 found.setdefault(told.actor.name, set()).add(told.cause)
         if cut:
-            here = stored(here)
+            here = restore_tracker(here)
     assert {name: found[name] for name in EXPECTED} == EXPECTED
 
 

@@ -11,7 +11,7 @@ from aiohttp.client_exceptions import UnixClientConnectorError
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
-from relay.ingest.docker.engine.client import EngineUnavailable, clock_ahead_ns, words
+from relay.ingest.docker.engine.client import EngineUnavailable, clock_ahead_ns, describe_error
 
 NOON_NS = 1795435200 * 10**9
 NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
@@ -36,21 +36,21 @@ def test_a_date_that_is_none_tells_nothing(date: str | None) -> None:
 
 def test_words_of_a_failure_are_one_line() -> None:
     """Whatever a proxy answers."""
-    assert words(EngineUnavailable("a\nb\r\n c")) == "a b c"
+    assert describe_error(EngineUnavailable("a\nb\r\n c")) == "a b c"
 
 
 def test_words_of_a_failure_hold_no_url() -> None:
     """It may hold a password."""
-    assert "secret" not in words(aiohttp.InvalidURL(URL("http://u:secret@h")))
+    assert "secret" not in describe_error(aiohttp.InvalidURL(URL("http://u:secret@h")))
 
 
 def test_words_of_the_system_name_the_file() -> None:
     """A missing certificate is found by its name."""
     failure = FileNotFoundError(2, "No such file", "/etc/ca.pem")
-    assert words(failure) == "/etc/ca.pem: No such file or directory"
+    assert describe_error(failure) == "/etc/ca.pem: No such file or directory"
 
 
-def denied(path: Path) -> UnixClientConnectorError:
+def permission_denied(path: Path) -> UnixClientConnectorError:
     key = ConnectionKey("localhost", None, False, True, None, None, None)
     return UnixClientConnectorError(str(path), key, PermissionError(errno.EACCES, "no"))
 
@@ -61,7 +61,7 @@ def test_words_of_a_socket_name_the_group_that_is_missing(tmp_path: Path) -> Non
     path.touch()
     path.chmod(0o660)
     group = grp.getgrgid(path.stat().st_gid)
-    assert words(denied(path)) == (
+    assert describe_error(permission_denied(path)) == (
         f"{path}: permission denied: relay's user must be in the group "
         f"{group.gr_name} ({group.gr_gid})"
     )
@@ -74,7 +74,9 @@ def test_words_of_a_socket_whose_group_has_no_name_here(tmp_path: Path) -> None:
     path.touch()
     path.chmod(0o660)
     os.chown(path, -1, 54321)
-    assert words(denied(path)).endswith(": relay's user must be in the group 54321")
+    assert describe_error(permission_denied(path)).endswith(
+        ": relay's user must be in the group 54321"
+    )
 
 
 def test_words_of_a_socket_that_no_group_may_open(tmp_path: Path) -> None:
@@ -82,13 +84,13 @@ def test_words_of_a_socket_that_no_group_may_open(tmp_path: Path) -> None:
     path = tmp_path / "docker.sock"
     path.touch()
     path.chmod(0o600)
-    assert words(denied(path)).endswith(
+    assert describe_error(permission_denied(path)).endswith(
         ": its mode (0600) lets no group in: give its group the right to read and write"
     )
 
 
 def test_words_of_a_socket_that_cannot_be_seen(tmp_path: Path) -> None:
     """Its folder may be what is closed."""
-    assert words(denied(tmp_path / "docker.sock")).endswith(
+    assert describe_error(permission_denied(tmp_path / "docker.sock")).endswith(
         ": relay's user must be in the socket's group, and may enter its folder"
     )

@@ -11,14 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.ingest.docker.engine.container_details import (
-    MARK,
-    TEXT_MAX,
-    VALUE_MAX,
-    field,
-    health_output,
-    inspection,
-    log_lines,
-    pick,
+    ELLIPSIS,
+    TEXT_MAX_BYTES,
+    VALUE_MAX_BYTES,
+    get_path,
+    inspect_field,
+    last_health_output,
+    parse_log,
+    parse_object,
 )
 
 OUT, ERR = 1, 2
@@ -28,53 +28,55 @@ def frame(stream: int, content: bytes) -> bytes:
     return struct.pack(">BxxxI", stream, len(content)) + content
 
 
-def printed(*lines: bytes, most: int = 200) -> tuple[str, ...]:
+def parse_lines(*lines: bytes, most: int = 200) -> tuple[str, ...]:
     """What is kept of what a container with a terminal printed."""
-    return log_lines(b"".join(line + b"\r\n" for line in lines), framed=False, most=most)
+    return parse_log(b"".join(line + b"\r\n" for line in lines), framed=False, max_lines=most)
 
 
-def checked(output: object) -> Any:
+def with_health_output(output: object) -> Any:
     return {"State": {"Health": {"Log": [{"Output": "an earlier one"}, {"Output": output}]}}}
 
 
 def test_frames_as_an_engine_sent_them() -> None:
     """Engine 20.10's answer about a container that printed in red, and then an error."""
     body = b"\x01\0\0\0\0\0\0\r\x1b[31mred\x1b[0m\n\x02\0\0\0\0\0\0\x04err\n"
-    assert log_lines(body, framed=True, most=5) == ("red", "err")
+    assert parse_log(body, framed=True, max_lines=5) == ("red", "err")
 
 
 def test_a_terminals_log_has_no_frames() -> None:
     """Its lines end as a terminal's do."""
-    assert log_lines(b"a\r\nb\r\n", framed=False, most=5) == ("a", "b")
+    assert parse_log(b"a\r\nb\r\n", framed=False, max_lines=5) == ("a", "b")
 
 
 def test_the_last_lines_count() -> None:
     """Whatever the engine sends beyond what it was asked for is not kept."""
     body = frame(OUT, b"".join(b"%d\n" % n for n in range(30)))
-    assert log_lines(body, framed=True, most=3) == ("27", "28", "29")
+    assert parse_log(body, framed=True, max_lines=3) == ("27", "28", "29")
 
 
 def test_frames_cut_lines_and_characters() -> None:
     """What one stream printed is put together again, whatever the other said between."""
     body = frame(OUT, "gr\xfc".encode()[:3]) + frame(ERR, b"error\nhal") + frame(OUT, b"\xbcn\n")
-    assert log_lines(body, framed=True, most=5) == ("error", "grün", "hal")
+    assert parse_log(body, framed=True, max_lines=5) == ("error", "grün", "hal")
 
 
 @pytest.mark.parametrize("end", range(9, 13))
 def test_a_last_frame_that_is_cut(end: int) -> None:
     """As much as came of it is kept."""
-    assert log_lines(frame(OUT, b"12345\n")[:end], framed=True, most=5) == ("12345"[: end - 8],)
+    assert parse_log(frame(OUT, b"12345\n")[:end], framed=True, max_lines=5) == (
+        "12345"[: end - 8],
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"\x01", frame(OUT, b"")])
 def test_no_log_is_no_lines(body: bytes) -> None:
     """A container that printed nothing."""
-    assert log_lines(body, framed=True, most=5) == ()
+    assert parse_log(body, framed=True, max_lines=5) == ()
 
 
 def test_blank_lines_are_lines() -> None:
     """They may keep apart what belongs apart."""
-    assert printed(b"a", b"", b"b") == ("a", "", "b")
+    assert parse_lines(b"a", b"", b"b") == ("a", "", "b")
 
 
 @pytest.mark.parametrize(
@@ -99,27 +101,30 @@ def test_blank_lines_are_lines() -> None:
 )
 def test_what_a_terminal_would_show(line: bytes, shown: str) -> None:
     """Escape sequences go as a whole, other controls alone; what is no UTF-8 is marked."""
-    assert printed(line) == (shown,)
+    assert parse_lines(line) == (shown,)
 
 
 def test_long_logs_keep_their_end() -> None:
     """Whole lines as long as there is room, and the end of one more behind the mark."""
-    lines = printed(*(b"%04d" % n * 25 for n in range(100)))
+    lines = parse_lines(*(b"%04d" % n * 25 for n in range(100)))
     assert lines[-1] == "0099" * 25
-    assert lines[0].startswith(MARK)
-    assert ("0059" * 25).endswith(lines[0].removeprefix(MARK))
-    assert TEXT_MAX - 4 <= len("\n".join(lines).encode()) <= TEXT_MAX
+    assert lines[0].startswith(ELLIPSIS)
+    assert ("0059" * 25).endswith(lines[0].removeprefix(ELLIPSIS))
+    assert TEXT_MAX_BYTES - 4 <= len("\n".join(lines).encode()) <= TEXT_MAX_BYTES
 
 
 def test_a_mark_stands_for_whole_lines_too() -> None:
     """Where not one character of the line before has room, it still says that there was one."""
-    assert printed(b"before", b"x" * (TEXT_MAX - 5)) == (MARK, "x" * (TEXT_MAX - 5))
+    assert parse_lines(b"before", b"x" * (TEXT_MAX_BYTES - 5)) == (
+        ELLIPSIS,
+        "x" * (TEXT_MAX_BYTES - 5),
+    )
 
 
 def test_no_character_is_cut_in_two() -> None:
     """The bound is in bytes; what is kept is characters."""
-    (line,) = printed("日".encode() * 2000)
-    assert set(line) == {MARK, "日"}
+    (line,) = parse_lines("日".encode() * 2000)
+    assert set(line) == {ELLIPSIS, "日"}
 
 
 _PIECES = st.sampled_from(
@@ -134,9 +139,9 @@ _bodies = _junk | st.lists(st.builds(frame, st.integers(0, 255), _junk)).map(b""
 @example(b"\xff" * 5000, False, 1)
 def test_any_log(body: bytes, framed: bool, most: int) -> None:
     """Whatever comes: never more lines or text than there may be, and no control character."""
-    lines = log_lines(body, framed=framed, most=most)
+    lines = parse_log(body, framed=framed, max_lines=most)
     assert len(lines) <= most
-    assert len("\n".join(lines).encode()) <= TEXT_MAX
+    assert len("\n".join(lines).encode()) <= TEXT_MAX_BYTES
     assert not any(unicodedata.category(character) == "Cc" for character in "".join(lines))
 
 
@@ -151,14 +156,14 @@ def test_where_frames_are_cut_makes_no_difference(
         line = f"{stream}{text}\n".encode()
         at = data.draw(st.integers(0, len(line)))
         cut += [frame(stream, line[:at]), frame(stream, line[at:])]
-    once = log_lines(b"".join(whole), framed=True, most=200)
-    assert log_lines(b"".join(cut), framed=True, most=200) == once
+    once = parse_log(b"".join(whole), framed=True, max_lines=200)
+    assert parse_log(b"".join(cut), framed=True, max_lines=200) == once
 
 
 def test_what_the_last_health_check_printed() -> None:
     """Its lines, as a log's are."""
-    assert health_output(checked("\x1b[31mno\x1b[0m\r\nanswer\n")) == "no\nanswer"
-    assert health_output(checked("")) == ""
+    assert last_health_output(with_health_output("\x1b[31mno\x1b[0m\r\nanswer\n")) == "no\nanswer"
+    assert last_health_output(with_health_output("")) == ""
 
 
 @pytest.mark.parametrize(
@@ -171,21 +176,21 @@ def test_what_the_last_health_check_printed() -> None:
         {"State": {"Health": {"Status": "starting", "Log": []}}},
         {"State": {"Health": {"Log": {"Output": "x"}}}},
         {"State": {"Health": {"Log": ["x"]}}},
-        checked(None),
-        checked(5),
+        with_health_output(None),
+        with_health_output(5),
     ],
 )
 def test_no_health_check(inspected: dict[str, object]) -> None:
     """Whatever stands where its output would be."""
-    assert health_output(inspected) is None
+    assert last_health_output(inspected) is None
 
 
 @given(st.text())
 def test_any_health_check(output: str) -> None:
     """Whatever it printed: bounded, and no controls but its line breaks."""
-    shown = health_output(checked(output))
+    shown = last_health_output(with_health_output(output))
     assert shown is not None
-    assert len(shown.encode()) <= TEXT_MAX
+    assert len(shown.encode()) <= TEXT_MAX_BYTES
     assert not any(unicodedata.category(it) == "Cc" for it in shown.replace("\n", ""))
 
 
@@ -214,17 +219,17 @@ def test_fields_by_their_path(path: str, value: object) -> None:
         "Config": {"Labels": {"com.docker.compose.project": "shop", "tier": "web"}},
         "Mounts": ["a"],
     }
-    assert pick(inspected, path) == value
-    assert field(inspected, path) == value
+    assert get_path(inspected, path) == value
+    assert inspect_field(inspected, path) == value
 
 
 def test_a_long_field_is_a_text_that_is_cut() -> None:
     """A text stays a text, anything else is cut as JSON; the mark says so."""
-    inspected = {"Error": "x" * 5000, "Args": ["y" * 100] * 20, "Fits": "z" * (VALUE_MAX - 2)}
-    assert field(inspected, "Error") == "x" * (VALUE_MAX - 5) + MARK
-    assert str(field(inspected, "Args")).startswith(f'["{"y" * 100}","')
-    assert str(field(inspected, "Args")).endswith(MARK)
-    assert field(inspected, "Fits") == "z" * (VALUE_MAX - 2)
+    inspected = {"Error": "x" * 5000, "Args": ["y" * 100] * 20, "Fits": "z" * (VALUE_MAX_BYTES - 2)}
+    assert inspect_field(inspected, "Error") == "x" * (VALUE_MAX_BYTES - 5) + ELLIPSIS
+    assert str(inspect_field(inspected, "Args")).startswith(f'["{"y" * 100}","')
+    assert str(inspect_field(inspected, "Args")).endswith(ELLIPSIS)
+    assert inspect_field(inspected, "Fits") == "z" * (VALUE_MAX_BYTES - 2)
 
 
 _values = st.recursive(
@@ -236,9 +241,9 @@ _values = st.recursive(
 @given(_values | st.text('\x00"\\日', min_size=300))
 def test_any_field(value: object) -> None:
     """Whatever JSON stands there, what is kept of it is JSON of at most so many bytes."""
-    inspected = inspection(json.dumps({"Field": value}).encode())
+    inspected = parse_object(json.dumps({"Field": value}).encode())
     if inspected is not None:
-        assert len(msgspec.json.encode(field(inspected, "Field"))) <= VALUE_MAX
+        assert len(msgspec.json.encode(inspect_field(inspected, "Field"))) <= VALUE_MAX_BYTES
 
 
 @given(st.binary() | st.text('[{"a":1,}]').map(str.encode))
@@ -246,12 +251,12 @@ def test_any_field(value: object) -> None:
 @example(b'{"a": "\xff"}')
 def test_any_answer(body: bytes) -> None:
     """An engine or a proxy may answer anything; only a JSON object is an inspection."""
-    inspected = inspection(body)
+    inspected = parse_object(body)
     assert inspected is None or isinstance(inspected, dict)
 
 
 def test_an_inspection_is_an_object() -> None:
     """Its fields as they are."""
-    assert inspection(b'{"RestartCount": 3}') == {"RestartCount": 3}
-    assert inspection(b"[]") is None
-    assert inspection(b"<html>") is None
+    assert parse_object(b'{"RestartCount": 3}') == {"RestartCount": 3}
+    assert parse_object(b"[]") is None
+    assert parse_object(b"<html>") is None

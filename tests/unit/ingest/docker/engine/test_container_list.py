@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.ingest.docker.engine import container_list
-from relay.ingest.docker.engine.container_list import TEXT_LIMIT, BadListing, Listing
+from relay.ingest.docker.engine.container_list import (
+    TEXT_MAX_BYTES,
+    ContainerListParser,
+    InvalidContainerList,
+)
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(['{"[', '\\"}', "]}"]),
@@ -25,9 +29,9 @@ _ENTRIES = st.lists(
 )
 
 
-def read(*chunks: bytes, most: int = 10) -> dict[str, str]:
+def parse(*chunks: bytes, most: int = 10) -> dict[str, str]:
     """The states in a list that comes in these chunks."""
-    reading = Listing(most)
+    reading = ContainerListParser(most)
     for chunk in chunks:
         reading.feed(chunk)
     return reading.states()
@@ -56,16 +60,16 @@ def test_any_list_in_any_chunks(
     ]
     body = json.dumps(shown, ensure_ascii=ascii_only, indent=indent).encode()
     wanted = {entry["Id"]: entry.get("State", "") for entry in shown}
-    assert read(*cut(body, places)) == wanted
-    assert read(*(body[at : at + 1] for at in range(len(body)))) == wanted
+    assert parse(*cut(body, places)) == wanted
+    assert parse(*(body[at : at + 1] for at in range(len(body)))) == wanted
 
 
 @given(st.binary(max_size=60) | st.text(st.sampled_from('[]{}",:\\Id 7')).map(str.encode))
 def test_anything_else_is_no_list(body: bytes) -> None:
     """Nothing makes anything but the one error; what is read as a list is one in form."""
     try:
-        states = read(body)
-    except BadListing:
+        states = parse(body)
+    except InvalidContainerList:
         return
     assert body.strip().startswith(b"[")
     assert body.strip(b" \t\r\n,").endswith(b"]")
@@ -101,34 +105,34 @@ def test_anything_else_is_no_list(body: bytes) -> None:
 )
 def test_what_is_no_list_of_containers(body: bytes) -> None:
     """Or one that is cut off: nothing is made of a part, for what is missing would seem gone."""
-    with pytest.raises(BadListing, match="cannot be read"):
-        read(body)
+    with pytest.raises(InvalidContainerList, match="cannot be read"):
+        parse(body)
 
 
 def test_long_texts_are_passed_over() -> None:
     """A label or a command of any length hides no container, and takes no memory."""
-    reading = Listing()
+    reading = ContainerListParser()
     reading.feed(b'[{"Id": "a", "Labels": {"long": "')
     for _ in range(100):
         reading.feed(b"}]\\\"'" * 1000)
     reading.feed(b'"}, "Command": "xxx')
     for _ in range(100):
         reading.feed(b"\\\\{[" * 1000)
-        assert len(reading._entry) < 2 * TEXT_LIMIT
+        assert len(reading._entry) < 2 * TEXT_MAX_BYTES
     reading.feed(b'", "State": "running"}, {"Id": "b"}]')
     assert reading.states() == {"a": "running", "b": ""}
 
 
 def test_an_entry_without_end_is_no_list() -> None:
     """However it is drawn out."""
-    endless = b'"x": 1, ' * (container_list.ENTRY_LIMIT // 8)
-    with pytest.raises(BadListing):
-        read(b'[{"Id": "a", ', endless)
+    endless = b'"x": 1, ' * (container_list.ENTRY_MAX_BYTES // 8)
+    with pytest.raises(InvalidContainerList):
+        parse(b'[{"Id": "a", ', endless)
 
 
 def test_a_list_of_too_many() -> None:
     """Is refused, and says so; not one container is taken for gone."""
     body = json.dumps([{"Id": str(number)} for number in range(11)]).encode()
-    assert len(read(body, most=11)) == 11
-    with pytest.raises(BadListing, match="a list of more than 10 containers"):
-        read(body)
+    assert len(parse(body, most=11)) == 11
+    with pytest.raises(InvalidContainerList, match="a list of more than 10 containers"):
+        parse(body)

@@ -11,7 +11,7 @@ from relay.ingest.docker.engine.endpoint import (
     Endpoint,
     EndpointError,
     TlsFiles,
-    endpoint,
+    resolve_endpoint,
 )
 
 SOCKET = Endpoint(DEFAULT_SOCKET, None, None)
@@ -46,7 +46,7 @@ def test_what_decides(
     config: dict[str, str], environ: dict[str, str], current: str, expected: Endpoint
 ) -> None:
     """The configuration, DOCKER_HOST, DOCKER_CONTEXT, the chosen context, the socket."""
-    assert endpoint(EngineConfig(**config), environ, current) == expected
+    assert resolve_endpoint(EngineConfig(**config), environ, current) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_decides(
 )
 def test_tls_by_the_environment(environ: dict[str, str], tls: TlsFiles | None) -> None:
     """With DOCKER_TLS_VERIFY and TCP: the files in DOCKER_CERT_PATH, else in ~/.docker."""
-    assert endpoint(EngineConfig(), environ, "") == url(environ["DOCKER_HOST"], tls)
+    assert resolve_endpoint(EngineConfig(), environ, "") == url(environ["DOCKER_HOST"], tls)
 
 
 def test_tls_by_the_configuration() -> None:
@@ -76,9 +76,9 @@ def test_tls_by_the_configuration() -> None:
     files |= {"cert_file": "/c/cert.pem", "key_file": "/c/key.pem"}
     environ = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/other"}
     secured = EngineConfig.model_validate({"url": "tcp://h:2376", "tls": files})
-    assert endpoint(secured, environ, "") == url("tcp://h:2376", CERTIFICATES)
+    assert resolve_endpoint(secured, environ, "") == url("tcp://h:2376", CERTIFICATES)
     plain = EngineConfig(url="tcp://h:2375")
-    assert endpoint(plain, environ, "") == url("tcp://h:2375")
+    assert resolve_endpoint(plain, environ, "") == url("tcp://h:2375")
 
 
 def test_reads_as_people_know_it() -> None:
@@ -89,13 +89,13 @@ def test_reads_as_people_know_it() -> None:
 
 def test_docker_host_without_a_scheme_is_tcp() -> None:
     """As docker reads it."""
-    assert endpoint(EngineConfig(), {"DOCKER_HOST": "h:2375"}, "") == url("tcp://h:2375")
+    assert resolve_endpoint(EngineConfig(), {"DOCKER_HOST": "h:2375"}, "") == url("tcp://h:2375")
 
 
 def test_docker_host_of_another_kind_is_refused() -> None:
     """With one line that says what to do."""
     with pytest.raises(EndpointError, match="DOCKER_HOST"):
-        endpoint(EngineConfig(), {"DOCKER_HOST": "npipe:////./pipe/docker"}, "")
+        resolve_endpoint(EngineConfig(), {"DOCKER_HOST": "npipe:////./pipe/docker"}, "")
 
 
 def test_a_password_is_not_shown() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ingest.docker.engine.inspection import Sighting, sighting
+from relay.ingest.docker.engine.inspection import ContainerSnapshot, parse_inspection
 
 NEVER = "0001-01-01T00:00:00Z"
 STATE = {
@@ -23,7 +23,9 @@ STARTED_NS = 1795416514_938518046
 FINISHED_NS = 1795416515_100000000
 
 
-def read(state: dict[str, Any] | None = None, *, podman: bool = False, **config: Any) -> Sighting:
+def inspect(
+    state: dict[str, Any] | None = None, *, podman: bool = False, **config: Any
+) -> ContainerSnapshot:
     body = {
         "Id": "075a",
         "Name": "/web",
@@ -31,19 +33,19 @@ def read(state: dict[str, Any] | None = None, *, podman: bool = False, **config:
         "State": {**STATE, **(state or {})},
         "Config": {"Image": "bb:1", "Labels": {"tier": "web"}, **config},
     }
-    found = sighting(json.dumps(body).encode(), podman=podman)
+    found = parse_inspection(json.dumps(body).encode(), podman=podman)
     assert found is not None
     return found
 
 
 def test_a_dead_container_is_read_whole() -> None:
     """Its names as its events have them, its times to the nanosecond."""
-    assert read() == Sighting(
+    assert inspect() == ContainerSnapshot(
         id="075a",
         name="web",
         image="bb:1",
         labels={"tier": "web"},
-        alive=False,
+        is_running=False,
         started_ns=STARTED_NS,
         finished_ns=FINISHED_NS,
         exit_code=7,
@@ -54,25 +56,25 @@ def test_a_dead_container_is_read_whole() -> None:
 
 def test_one_that_was_killed_for_memory() -> None:
     """As the engine says."""
-    assert read({"OOMKilled": True}).oom_killed
+    assert inspect({"OOMKilled": True}).oom_killed
 
 
 def test_one_that_was_started_again() -> None:
     """When it died last is known, how is not."""
-    found = read({"Running": True, "OOMKilled": True, "ExitCode": 0})
-    assert (found.alive, found.finished_ns) == (True, FINISHED_NS)
+    found = inspect({"Running": True, "OOMKilled": True, "ExitCode": 0})
+    assert (found.is_running, found.finished_ns) == (True, FINISHED_NS)
     assert (found.exit_code, found.oom_killed) == (None, False)
 
 
 def test_one_that_waits_for_its_restart_is_dead() -> None:
     """Docker calls it running."""
-    found = read({"Running": True, "Restarting": True})
-    assert (found.alive, found.exit_code) == (False, 7)
+    found = inspect({"Running": True, "Restarting": True})
+    assert (found.is_running, found.exit_code) == (False, 7)
 
 
 def test_one_that_was_never_started() -> None:
     """The year 1 means never, and an exit code of 0 means nothing then."""
-    found = read({"StartedAt": NEVER, "FinishedAt": NEVER, "ExitCode": 0})
+    found = inspect({"StartedAt": NEVER, "FinishedAt": NEVER, "ExitCode": 0})
     assert (found.started_ns, found.finished_ns, found.exit_code) == (None, None, None)
 
 
@@ -94,7 +96,7 @@ def test_one_that_was_never_started() -> None:
 )
 def test_times(text: str, time_ns: int | None) -> None:
     """Up to nine digits, any offset; whatever is no time is none."""
-    assert read({"FinishedAt": text}).finished_ns == time_ns
+    assert inspect({"FinishedAt": text}).finished_ns == time_ns
 
 
 @pytest.mark.parametrize(
@@ -114,22 +116,22 @@ def test_times(text: str, time_ns: int | None) -> None:
 )
 def test_stop_signals(written: str | int | None, signal: int | None) -> None:
     """Docker writes a name or a number as text, Podman a number."""
-    assert read(StopSignal=written).stop_signal == signal
+    assert inspect(StopSignal=written).stop_signal == signal
 
 
 def test_labels_that_hide_real_values() -> None:
     """In Docker's events; in Podman's the real values win."""
     labels = {"exitCode": "0", "signal": "1", "name": "x"}
-    assert read(Labels=labels).hiding == {"exitCode", "signal"}
-    assert read(Labels=labels, podman=True).hiding == set()
+    assert inspect(Labels=labels).hiding_labels == {"exitCode", "signal"}
+    assert inspect(Labels=labels, podman=True).hiding_labels == set()
 
 
 def test_what_is_left_out_is_not_known() -> None:
     """Only the id has to be there."""
-    found = sighting(b'{"Id": "1", "Config": {"Labels": null}}')
+    found = parse_inspection(b'{"Id": "1", "Config": {"Labels": null}}')
     assert found is not None
     assert (found.name, found.image, found.labels) == (None, None, {})
-    assert (found.alive, found.exit_code) == (False, None)
+    assert (found.is_running, found.exit_code) == (False, None)
 
 
 @pytest.mark.parametrize(
@@ -137,21 +139,21 @@ def test_what_is_left_out_is_not_known() -> None:
 )
 def test_what_is_no_inspection(body: bytes) -> None:
     """It shows nothing."""
-    assert sighting(body) is None
+    assert parse_inspection(body) is None
 
 
 def test_an_answer_nested_without_end() -> None:
     """It shows nothing, and nothing overflows."""
-    assert sighting(b'{"Id": "1", "x": ' + b"[" * 50_000) is None
+    assert parse_inspection(b'{"Id": "1", "x": ' + b"[" * 50_000) is None
 
 
 @given(st.binary() | st.text().map(lambda text: json.dumps({"Id": text}).encode()))
 def test_no_answer_raises(body: bytes) -> None:
     """Whatever comes."""
-    sighting(body)
+    parse_inspection(body)
 
 
 @given(st.text(alphabet="0123456789-T:.Z+ ", max_size=40))
 def test_no_time_raises(text: str) -> None:
     """Whatever stands there."""
-    read({"StartedAt": text})
+    inspect({"StartedAt": text})

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.event import Event, Origin
-from relay.ingest.docker.engine.parser import Flaw, Malformed, parse
-from tests.streams import ENGINES, lines
+from relay.ingest.docker.engine.parser import InvalidRecord, ParseErrorKind, parse_event
+from tests.streams import ENGINES, read_records
 
 DIE = {
     "Type": "container",
@@ -21,26 +21,26 @@ DIE = {
 }
 
 
-def read(record: dict[str, Any] | bytes, live_from_ns: int = 0) -> Event | Malformed:
+def parse(record: dict[str, Any] | bytes, live_from_ns: int = 0) -> Event | InvalidRecord:
     content = record if isinstance(record, bytes) else json.dumps(record).encode()
-    return parse(content, engine="here", host="node-1", live_from_ns=live_from_ns)
+    return parse_event(content, engine="here", host="node-1", live_from_ns=live_from_ns)
 
 
-def event(**changes: Any) -> Event:
-    found = read({**DIE, **changes})
+def parse_valid(**changes: Any) -> Event:
+    found = parse({**DIE, **changes})
     assert isinstance(found, Event)
     return found
 
 
-def flaw(record: dict[str, Any] | bytes) -> Flaw:
-    found = read(record)
-    assert isinstance(found, Malformed)
-    return found.flaw
+def parse_invalid(record: dict[str, Any] | bytes) -> ParseErrorKind:
+    found = parse(record)
+    assert isinstance(found, InvalidRecord)
+    return found.error
 
 
 def test_a_death_is_read_whole() -> None:
     """Names, image, exit code and the engine's nanoseconds are taken over."""
-    death = event()
+    death = parse_valid()
     assert (death.engine, death.host) == ("here", "node-1")
     assert (death.type, death.action, death.detail) == ("container", "die", None)
     assert (death.actor.id, death.actor.name, death.actor.image) == ("075a", "web", "bb:1")
@@ -49,42 +49,42 @@ def test_a_death_is_read_whole() -> None:
 
 def test_the_detail_is_cut_from_the_action() -> None:
     """``health_status: unhealthy`` is an action, its detail and a health."""
-    sick = event(Action="health_status: unhealthy")
+    sick = parse_valid(Action="health_status: unhealthy")
     assert (sick.action, sick.detail, sick.health) == ("health_status", "unhealthy", "unhealthy")
 
 
 def test_a_detail_may_hold_colons() -> None:
     """Only the first separator cuts."""
-    assert event(Action="exec_create: sh -c 'a: b' ").detail == "sh -c 'a: b'"
+    assert parse_valid(Action="exec_create: sh -c 'a: b' ").detail == "sh -c 'a: b'"
 
 
 def test_an_exit_code_belongs_to_deaths_only() -> None:
     """On any other action ``exitCode`` is a label."""
-    assert event(Action="start").exit_code is None
+    assert parse_valid(Action="start").exit_code is None
 
 
 def test_podman_names_the_exit_code_differently() -> None:
     """``containerExitCode`` counts where ``exitCode`` is missing."""
     actor = {"ID": "1", "Attributes": {"containerExitCode": "137"}}
-    assert event(Actor=actor).exit_code == 137
+    assert parse_valid(Actor=actor).exit_code == 137
 
 
 def test_podmans_field_is_on_every_event_and_means_it_on_ends() -> None:
     """Elsewhere it says 0, whatever happened; Docker's ``exec_die`` has the usual field."""
     actor = {"ID": "1", "Attributes": {"containerExitCode": "6"}}
-    assert event(Action="exec_died", Actor=actor).exit_code == 6
-    assert event(Action="start", Actor=actor).exit_code is None
-    assert event(Action="exec_die", Actor=actor).exit_code is None
+    assert parse_valid(Action="exec_died", Actor=actor).exit_code == 6
+    assert parse_valid(Action="start", Actor=actor).exit_code is None
+    assert parse_valid(Action="exec_die", Actor=actor).exit_code is None
     actor = {"ID": "1", "Attributes": {"exitCode": "6", "containerExitCode": "0"}}
-    assert event(Action="exec_die", Actor=actor).exit_code == 6
-    assert event(Action="exec_died", Actor=actor).exit_code == 0
+    assert parse_valid(Action="exec_die", Actor=actor).exit_code == 6
+    assert parse_valid(Action="exec_died", Actor=actor).exit_code == 0
 
 
 def test_podman_tells_no_signal() -> None:
     """What stands there is a label, however broken the rest is."""
     kill = {**DIE, "Action": "kill", "Actor": {"ID": "1", "Attributes": {"signal": "15"}}}
     for record in (json.dumps(kill).encode(), json.dumps(kill).encode()[:-1] + b',"x":"\xff"}'):
-        found = parse(record, engine="here", host="node-1", live_from_ns=0, podman=True)
+        found = parse_event(record, engine="here", host="node-1", live_from_ns=0, podman=True)
         assert isinstance(found, Event)
         assert found.signal is None
         assert found.actor.attributes == {"signal": "15"}
@@ -93,54 +93,54 @@ def test_podman_tells_no_signal() -> None:
 def test_a_signal_belongs_to_kills_only() -> None:
     """On any other action ``signal`` is a label."""
     actor = {"ID": "1", "Attributes": {"signal": "15"}}
-    assert event(Actor=actor).signal is None
-    assert event(Action="kill", Actor=actor).signal == 15
+    assert parse_valid(Actor=actor).signal is None
+    assert parse_valid(Action="kill", Actor=actor).signal == 15
 
 
 @pytest.mark.parametrize("text", ["", "x", "1e3", "9" * 400, "²", "0x1"])
 def test_an_exit_code_that_is_no_number_is_none(text: str) -> None:
     """A label that took the place of the real value cannot break anything."""
-    assert event(Actor={"ID": "1", "Attributes": {"exitCode": text}}).exit_code is None
+    assert parse_valid(Actor={"ID": "1", "Attributes": {"exitCode": text}}).exit_code is None
 
 
 def test_a_volume_is_named_by_its_id_and_an_image_by_itself() -> None:
     """Both have no such attribute."""
-    volume = event(Type="volume", Action="create", Actor={"ID": "v1", "Attributes": {}})
+    volume = parse_valid(Type="volume", Action="create", Actor={"ID": "v1", "Attributes": {}})
     assert volume.actor.name == "v1"
-    image = event(Type="image", Actor={"ID": "sha256:1", "Attributes": {"name": "bb:1"}})
+    image = parse_valid(Type="image", Actor={"ID": "sha256:1", "Attributes": {"name": "bb:1"}})
     assert image.actor.image == "bb:1"
 
 
 def test_older_than_the_stream_is_replayed() -> None:
     """What happened before the stream was opened came out of the history."""
-    found = read(DIE, live_from_ns=DIE["timeNano"] + 1)  # type: ignore[operator]
+    found = parse(DIE, live_from_ns=DIE["timeNano"] + 1)  # type: ignore[operator]
     assert isinstance(found, Event)
     assert found.origin is Origin.REPLAYED
 
 
 def test_seconds_serve_where_there_are_no_nanoseconds() -> None:
     """An engine that sends ``time`` only is understood."""
-    assert event(timeNano=0).time_ns == 1795416514_000000000
+    assert parse_valid(timeNano=0).time_ns == 1795416514_000000000
 
 
 def test_the_old_top_level_fields_are_never_read() -> None:
     """They may say anything."""
-    assert event(status="start", id=7, **{"from": None}) == event()
+    assert parse_valid(status="start", id=7, **{"from": None}) == parse_valid()
 
 
 def test_the_id_is_of_what_tells_events_apart() -> None:
     """Same time, other attributes: another event. Other origin: the same."""
     other = {"ID": "075a", "Attributes": {"image": "bb:1", "name": "web", "exitCode": "4"}}
-    assert event(Actor=other).id != event().id
-    replayed = read(DIE, live_from_ns=2**62)
+    assert parse_valid(Actor=other).id != parse_valid().id
+    replayed = parse(DIE, live_from_ns=2**62)
     assert isinstance(replayed, Event)
-    assert replayed.id == event().id
+    assert replayed.id == parse_valid().id
 
 
 def test_bytes_that_are_not_utf8_are_replaced() -> None:
     """An event is not lost for one label."""
     record = json.dumps(DIE).encode().replace(b'"web"', b'"w\xffb"')
-    found = read(record)
+    found = parse(record)
     assert isinstance(found, Event)
     assert found.actor.name == "w\N{REPLACEMENT CHARACTER}b"
 
@@ -148,18 +148,21 @@ def test_bytes_that_are_not_utf8_are_replaced() -> None:
 @pytest.mark.parametrize("record", [b"", b"nonsense", b'{"Type":', b"<html>", b"\xff", b"{}{}"])
 def test_what_is_not_json(record: bytes) -> None:
     """It is told apart from JSON that is no event."""
-    assert flaw(record) is Flaw.NOT_JSON
+    assert parse_invalid(record) is ParseErrorKind.NOT_JSON
 
 
 @pytest.mark.parametrize("missing", ["Type", "Action"])
 def test_a_missing_field(missing: str) -> None:
     """Without a type or an action there is no event."""
-    assert flaw({key: value for key, value in DIE.items() if key != missing}) is Flaw.MISSING_FIELD
+    assert (
+        parse_invalid({key: value for key, value in DIE.items() if key != missing})
+        is ParseErrorKind.MISSING_FIELD
+    )
 
 
 def test_a_missing_time() -> None:
     """Without any time there is no event."""
-    assert flaw({**DIE, "time": 0, "timeNano": 0}) is Flaw.MISSING_FIELD
+    assert parse_invalid({**DIE, "time": 0, "timeNano": 0}) is ParseErrorKind.MISSING_FIELD
 
 
 @pytest.mark.parametrize(
@@ -176,42 +179,44 @@ def test_a_missing_time() -> None:
 )
 def test_odd_types(change: dict[str, Any]) -> None:
     """A field of another type than the engine's."""
-    assert flaw({**DIE, **change}) is Flaw.ODD_TYPE
+    assert parse_invalid({**DIE, **change}) is ParseErrorKind.ODD_TYPE
 
 
 def test_a_record_nested_without_end() -> None:
     """It is malformed, and nothing overflows."""
     deep = b'{"x":' * 50_000
-    assert flaw(b'{"Type":"a","Action":"b","time":1,"x":' + deep) is Flaw.NOT_JSON
+    assert (
+        parse_invalid(b'{"Type":"a","Action":"b","time":1,"x":' + deep) is ParseErrorKind.NOT_JSON
+    )
 
 
 def test_a_list_is_an_odd_type() -> None:
     """JSON, but no object."""
-    assert flaw(b"[1]") is Flaw.ODD_TYPE
+    assert parse_invalid(b"[1]") is ParseErrorKind.ODD_TYPE
 
 
 def test_only_the_head_of_a_malformed_record_is_kept() -> None:
     """Logs stay short."""
-    found = read(b"x" * 1000)
-    assert isinstance(found, Malformed)
+    found = parse(b"x" * 1000)
+    assert isinstance(found, InvalidRecord)
     assert found.head == b"x" * 200
 
 
 def test_an_event_with_no_attributes() -> None:
     """Null and absent are the same as empty."""
-    assert event(Actor={"ID": "1", "Attributes": None}).actor.attributes == {}
-    assert event(Actor=None).actor.id == ""
+    assert parse_valid(Actor={"ID": "1", "Attributes": None}).actor.attributes == {}
+    assert parse_valid(Actor=None).actor.id == ""
 
 
 @given(st.binary())
 def test_no_bytes_raise(record: bytes) -> None:
     """Whatever comes is an event or malformed."""
-    read(record)
+    parse(record)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_recorded_streams_are_read_whole(engine: str) -> None:
     """Every line that a real engine sent is an event, and no two have the same id."""
-    events = [read(line) for line in lines(engine)]
+    events = [parse(line) for line in read_records(engine)]
     assert all(isinstance(found, Event) for found in events)
     assert len({found.id for found in events if isinstance(found, Event)}) == len(events)

@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from relay.ingest.docker.engine import self_container as module
-from relay.ingest.docker.engine.self_container import container_in, is_own_exec, own_container
-from tests.unit.ingest.docker.samples import happened
+from relay.ingest.docker.engine.self_container import (
+    find_container_id,
+    find_self_container,
+    is_self_exec,
+)
+from tests.unit.ingest.docker.samples import make_event
 
 OWN = "666266e0c07bfc71ece4f873bcf69178ce88ee4d26d2256c1c3ca6a846b1822f"
 OTHER = "59a83bc6269a883e326729cfdb2aec732c4c632ba814066b1cdef88bb6e01713"
@@ -48,20 +52,20 @@ HOST = """\
 
 
 @pytest.fixture
-def mounts_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+def mountinfo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """What the process reads its mounts from, which is not there yet."""
     place = tmp_path / "mountinfo"
-    monkeypatch.setattr(module, "_MOUNTS", place)
-    own_container.cache_clear()
+    monkeypatch.setattr(module, "_MOUNTINFO", place)
+    find_self_container.cache_clear()
     yield place
-    own_container.cache_clear()
+    find_self_container.cache_clear()
 
 
 def test_which_container_it_is_is_read_once_and_said(mounts_of: Path) -> None:
     """So that a person sees whose commands are not told."""
     mounts_of.write_bytes(DOCKER.encode() + b"\xff\n")
     with capture_logs() as shown:
-        assert [own_container(), own_container()] == [OWN, OWN]
+        assert [find_self_container(), find_self_container()] == [OWN, OWN]
     ((line),) = shown
     assert (line["event"], line["id"]) == ("container.own", OWN)
 
@@ -69,14 +73,14 @@ def test_which_container_it_is_is_read_once_and_said(mounts_of: Path) -> None:
 def test_where_there_is_no_list_there_is_no_container(mounts_of: Path) -> None:
     """Nor is there anything to say."""
     with capture_logs() as shown:
-        assert own_container() is None
+        assert find_self_container() is None
     assert shown == []
 
 
 @pytest.mark.parametrize("mounts", [DOCKER, PODMAN])
 def test_a_container_is_known_by_its_mounts(mounts: str) -> None:
     """By the files that the engine keeps for it and mounts into it."""
-    assert container_in(mounts) == OWN
+    assert find_container_id(mounts) == OWN
 
 
 @pytest.mark.parametrize("folder", ["/var/lib/containers/storage/vfs", "/containers/btrfs", "/zfs"])
@@ -85,13 +89,13 @@ def test_podman_with_another_storage(folder: str) -> None:
     line = (
         f"1 2 0:3 {folder}-containers/{OWN}/userdata/.containerenv /run/.containerenv rw - e d rw"
     )
-    assert container_in(line) == OWN
+    assert find_container_id(line) == OWN
 
 
 def test_in_a_pod_the_infra_container_is_another() -> None:
     """Its files about the network are mounted into all of the pod's; ``.containerenv`` is not."""
     hosts = f"{OWN}/userdata/hosts"
-    assert container_in(PODMAN.replace(hosts, hosts.replace(OWN, OTHER))) == OWN
+    assert find_container_id(PODMAN.replace(hosts, hosts.replace(OWN, OTHER))) == OWN
 
 
 @pytest.mark.parametrize(
@@ -112,13 +116,13 @@ def test_in_a_pod_the_infra_container_is_another() -> None:
 )
 def test_what_is_no_container_or_may_be_another(mounts: str) -> None:
     """A volume, another file, two containers' files, a line cut off: relay knows of none."""
-    assert container_in(mounts) is None
+    assert find_container_id(mounts) is None
 
 
 @given(st.text(alphabet=f"{OWN[:8]} /-containershostname\n", max_size=400))
 def test_no_text_breaks_it(mounts: str) -> None:
     """Whatever the kernel or a person makes of the list."""
-    assert container_in(mounts) is None
+    assert find_container_id(mounts) is None
 
 
 @pytest.mark.parametrize(
@@ -126,18 +130,18 @@ def test_no_text_breaks_it(mounts: str) -> None:
 )
 def test_commands_run_in_it_are_its_own(action: str) -> None:
     """With Docker's words and with Podman's; in another container they are not."""
-    event = happened(action, id_=OWN)
-    assert is_own_exec(event, OWN)
-    assert not is_own_exec(event, OTHER)
-    assert not is_own_exec(event, None)
+    event = make_event(action, id_=OWN)
+    assert is_self_exec(event, OWN)
+    assert not is_self_exec(event, OTHER)
+    assert not is_self_exec(event, None)
 
 
 @pytest.mark.parametrize("action", ["die", "oom", "kill", "health_status", "start", "executed"])
 def test_what_else_happens_to_it_is_not(action: str) -> None:
     """Whoever watches relay's own container hears that it died, or is unhealthy."""
-    assert not is_own_exec(happened(action, id_=OWN), OWN)
+    assert not is_self_exec(make_event(action, id_=OWN), OWN)
 
 
 def test_an_actor_of_another_type_is_no_container() -> None:
     """Only a container runs commands."""
-    assert not is_own_exec(happened("exec_start", id_=OWN, type_="plugin"), OWN)
+    assert not is_self_exec(make_event("exec_start", id_=OWN, type_="plugin"), OWN)
