@@ -35,12 +35,12 @@ class Denial(Enum):
         "the name that was asked for is not this machine's: ask for localhost or 127.0.0.1, or set "
         "admin.token_file and send 'Authorization: Bearer TOKEN'"
     )
-    NO_TOKEN_CONFIGURED = (  # noqa: S105
+    NO_TOKEN_CONFIGURED = (
         "relay listens beyond this machine and has no token: set admin.token_file, and send "
         "'Authorization: Bearer TOKEN'"
     )
-    TOKEN_MISSING = "send 'Authorization: Bearer TOKEN', with the token of admin.token_file"  # noqa: S105
-    TOKEN_WRONG = "the token is not that of admin.token_file"  # noqa: S105
+    TOKEN_MISSING = "send 'Authorization: Bearer TOKEN', with the token of admin.token_file"
+    TOKEN_WRONG = "the token is not that of admin.token_file"
 
 
 @dataclass(frozen=True, slots=True)
