@@ -14,9 +14,8 @@ from prometheus_client.registry import Collector
 from relay import __version__
 from relay.admin.status import StatusSnapshot
 from relay.core.counters import LATENCY_BUCKETS_S, EngineCounters
-from relay.core.event import GapReason
+from relay.core.event import GapReason, ParseErrorKind
 from relay.core.exchange import Reason
-from relay.ingest.docker.engine.parser import ParseErrorKind
 from relay.store.faults import StoreFault
 from relay.store.records import Backlog
 

@@ -108,7 +108,7 @@ def _find_problems(view: _View) -> Iterator[str]:
         rest = f" (and {len(more)} more, in its log)" if more else ""
         yield f"configuration: not reloaded, the one from before is in force: {first}{rest}"
     for engine, found in report.engines.items():
-        if found.listening is not None and not found.listening.is_open:
+        if found.stream is not None and not found.stream.is_open:
             yield f"engine {format_name(engine)}: its stream is not open"
     for to, condition in view.conditions.items():
         if condition.stopped or condition.failing:
@@ -128,7 +128,7 @@ def _table_lines(view: _View) -> Iterator[str]:
 
 
 def _engine_row(engine: str, found: EngineStatus, now_ns: int) -> tuple[str, ...]:
-    position_ns, listening = found.position_ns, found.listening
+    position_ns, listening = found.position_ns, found.stream
     position = "never heard"
     if position_ns is not None:
         position = f"{format_time(position_ns)}, {format_duration(now_ns - position_ns)} ago"
@@ -180,12 +180,12 @@ def _to_document(view: _View, wrong: Collection[str]) -> object:
             engine: {
                 "position": _time(found.position_ns),
                 "position_ns": found.position_ns,
-                "stream": found.listening
+                "stream": found.stream
                 and {
-                    "open": found.listening.is_open,
-                    "behind": found.listening.behind,
-                    "gaps": found.listening.gaps,
-                    "reconnects": found.listening.reconnects,
+                    "open": found.stream.is_open,
+                    "behind": found.stream.behind,
+                    "gaps": found.stream.gaps,
+                    "reconnects": found.stream.reconnects,
                 },
             }
             for engine, found in report.engines.items()

@@ -1,4 +1,10 @@
-"""A cursor as it is kept: how far an engine's stream has been taken in."""
+"""The saved position in one engine's event stream.
+
+A checkpoint says how far the stream was processed and which of the last events were processed. The
+store commits it together with the deliveries that those events cause. After a restart relay asks
+the engine for everything since the checkpoint and drops the events that it has already processed:
+no event is lost and none is processed twice. Every commit replaces the one before.
+"""
 
 import struct
 from collections.abc import Iterator
@@ -6,36 +12,39 @@ from dataclasses import dataclass
 
 _SEEN = struct.Struct("<16sq")
 SEEN_BYTES = _SEEN.size
-"""What is remembered of an event."""
+"""The size of the entry that is kept for one processed event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What of an engine's stream was taken in. All times are the engine's."""
+    """How far one engine's stream was processed. All times are the engine's, in nanoseconds."""
 
     position_ns: int
-    """The time of the last event taken in."""
+    """The time of the last event that was processed."""
     earliest_ns: int
-    """Nothing before it is to be asked for: it was before the start, or is forgotten."""
+    """Never ask the engine for anything earlier: it was before the first start, or relay no longer
+    remembers whether it was processed."""
     recent: bytes = b""
-    """The last events taken in, each as `seen`, oldest first, a bounded number of them."""
+    """The last events that were processed, oldest first, each encoded by `encode_seen`. Their
+    number is bounded."""
     first_start_ns: int = 0
-    """Where the very first start began: no event before it is taken in."""
+    """Where the very first start began: earlier events are not processed."""
     is_continuous: bool = False
-    """Whether an event was taken in since the start or the last gap: one that the engine's history
-    has to hold if it reaches back that far."""
+    """Whether an event was processed since the start or the last gap. If the engine's history
+    reaches back that far, it must contain this event."""
     reported_until_ns: int = 0
-    """Deaths up to here, of containers that are not known, count as told."""
+    """Deaths of unknown containers up to this time count as reported."""
     identity: str | None = None
-    """The engine's own id, as it gave it last; None where it gives none."""
+    """The engine's own id, as it last gave it; None if it gives none."""
     blind_window: tuple[int, int] | None = None
-    """From when until when, last, events may be missing."""
+    """The last period, from and until, in which events may be missing."""
     unreported_drops: tuple[tuple[str, int, int, int], ...] = ()
-    """What was dropped and is not told yet: why, from when until when, how many records."""
+    """Dropped records that no ``gap`` event has reported yet: the reason, from when, until when,
+    and how many."""
 
     @classmethod
     def starting_at(cls, start_ns: int) -> "Checkpoint":
-        """Where a first start begins."""
+        """Return the checkpoint of a first start at ``start_ns``."""
         return cls(
             position_ns=start_ns,
             earliest_ns=start_ns,
@@ -45,17 +54,17 @@ class Checkpoint:
 
 
 def encode_seen(event_id: str, time_ns: int) -> bytes:
-    """An event as it is remembered and kept: its id, then its time, in `SEEN_BYTES`."""
+    """Return the entry kept for a processed event: its id and its time, in `SEEN_BYTES` bytes."""
     return _SEEN.pack(bytes.fromhex(event_id.removeprefix("evt_")), time_ns)
 
 
 def seen_time_ns(entry: bytes) -> int:
-    """The time of an event that is remembered."""
+    """Return the event's time from an entry."""
     return int(_SEEN.unpack(entry)[1])
 
 
 def decode_seen(recent: bytes) -> Iterator[tuple[str, bytes]]:
-    """The ids of the events that are remembered, each with what is remembered of it."""
+    """Yield the id of each event in `Checkpoint.recent`, with its entry."""
     for start in range(0, len(recent), SEEN_BYTES):
         entry = recent[start : start + SEEN_BYTES]
         yield f"evt_{entry[:16].hex()}", entry

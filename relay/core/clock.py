@@ -1,18 +1,18 @@
-"""A clock that nobody sets."""
+"""A wall clock that does not jump when the system time is set."""
 
 import time
 
 
 class SteadyClock:
-    """The wall clock as it was at the start, and the time that has passed since.
+    """The wall clock at the start of the process, plus the time that has passed since then.
 
-    Deliveries are due by it, so that a clock that is set brings none of them forward and holds none
-    up. Time that the machine sleeps counts (``CLOCK_BOOTTIME``, clock_gettime(2)).
+    Deliveries are due by this clock, so setting the system time neither brings them forward nor
+    delays them. Time during which the machine sleeps counts (``CLOCK_BOOTTIME``, clock_gettime(2)).
     """
 
     def __init__(self) -> None:
         self._boot_time_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def now_ns(self) -> int:
-        """Nanoseconds since 1970, never less than before."""
+        """Return the nanoseconds since 1970; never less than an earlier call returned."""
         return self._boot_time_ns + time.clock_gettime_ns(time.CLOCK_BOOTTIME)

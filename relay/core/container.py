@@ -1,4 +1,4 @@
-"""What is known of one container: what its death will be judged by, and whether it was told."""
+"""The state of one container: what explains its next death, and which deaths were reported."""
 
 from collections.abc import Mapping
 
@@ -6,33 +6,38 @@ import msgspec
 
 
 class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One container of one engine. All times are the engine's, in nanoseconds since 1970."""
+    """One container of one engine, as the store keeps it.
+
+    All times are the engine's, in nanoseconds since 1970. The names in the store stay as they are:
+    a later version reads what an earlier one wrote.
+    """
 
     id: str
     name: str | None = None
     image: str | None = None
     labels: Mapping[str, str] = {}
-    """As far as they are kept: see `relay.ingest.docker.containers.registry`."""
+    """Its labels, unless they are too long: see `relay.ingest.docker.containers.registry`."""
     exit_code_hidden: bool = False
-    """Whether a label named ``exitCode`` stands where its events have their exit code."""
+    """Whether a label named ``exitCode`` replaces the real exit code in its events."""
     signal_hidden: bool = False
-    """Likewise ``signal``."""
+    """Whether a label named ``signal`` replaces the real signal in its events."""
     started_ns: int | None = None
     """Its last start."""
     died_ns: int | None = None
-    """Its last death, whether an event told of it or not."""
+    """Its last death, whether or not an event reported it."""
     inferred_ns: int | None = None
-    """The death that was inferred, for as long as its event may still turn up."""
-    asked_ns: int | None = None
-    """When it was last asked to end."""
-    killed_ns: int | None = None
-    """When it was sent a signal that the engine does not tell, or that a label hides."""
+    """The death that relay inferred, as long as the engine's own event may still arrive."""
+    requested_ns: int | None = msgspec.field(default=None, name="asked_ns")
+    """When somebody last asked it to end."""
+    unknown_signal_ns: int | None = msgspec.field(default=None, name="killed_ns")
+    """When it was last sent a signal that relay cannot know: the engine does not name it, or a
+    label hides it."""
     oom_ns: int | None = None
-    """When the kernel last killed a process of it for memory."""
+    """When the kernel last killed one of its processes for memory."""
     oom_inferred_ns: int | None = None
-    """The last kill for memory that was inferred."""
+    """The last kill for memory that relay inferred."""
     stop_signal: int | None = None
-    """Its own stop signal, once somebody needed to know."""
+    """The stop signal that it is configured with; None until relay had to inspect it."""
 
     @property
     def is_dead(self) -> bool:
@@ -41,5 +46,5 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has not died since."""
+        """Whether it was started and has not died since then."""
         return self.started_ns is not None and not self.is_dead

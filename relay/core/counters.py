@@ -1,4 +1,4 @@
-"""What was counted since the start: plain numbers, which whoever wants to may read."""
+"""Counters since the start of the process: plain numbers that the metrics read."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -11,32 +11,32 @@ from relay.core.exchange import Outcome, Reason, outcome_kind
 
 @dataclass(slots=True)
 class EngineCounters:
-    """What one engine's stream came to."""
+    """Counters of one engine's event stream since the start."""
 
     opened: int = 0
     """How often its stream was opened."""
     received: int = 0
-    """Events, whatever became of them."""
+    """All events that were received, new or not."""
     accepted: int = 0
-    """Those that were new."""
+    """Events that were new."""
     duplicates: int = 0
-    """Those that were taken in before: an engine tells what it remembers over again."""
+    """Events that were already processed: after a reconnect the engine repeats its history."""
     malformed: Counter[str] = field(default_factory=Counter)
-    """Records that are no events, by their flaw."""
+    """Records that are not events, by the kind of their error."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Records that found no room, by why."""
+    """Records for which the buffer had no space, by reason."""
     gaps: Counter[str] = field(default_factory=Counter)
-    """Stretches that may be incomplete, by why."""
+    """Periods in which events may be missing, by reason."""
     inferred: Counter[str] = field(default_factory=Counter)
-    """Events that the engine did not tell, by action."""
+    """Events that relay inferred because the engine sent none, by action."""
     evicted: int = 0
-    """Deliveries that a full store gave up as the engine's events came."""
+    """Deliveries that a full store gave up to make room for this engine's events."""
     evicted_dead_letters: int = 0
-    """Dead letters that went for the same reason."""
+    """Dead letters that a full store deleted for the same reason."""
     last_event_ns: int = 0
-    """The engine's time of the event that was taken in last."""
+    """The engine's time of the last event that was processed."""
     matches: Counter[str] = field(default_factory=Counter)
-    """Events that a route matched, by its name, whatever came of it there."""
+    """Events that a route matched, by the route's name, whether or not it sent them."""
 
     @property
     def reconnects(self) -> int:
@@ -49,62 +49,52 @@ class EngineCounters:
         self.last_event_ns = event.time_ns
 
     def count_inferred(self, events: list[Event]) -> None:
-        """Count those of the events that the engine did not tell."""
+        """Count those of the events that relay inferred."""
         for event in events:
             if event.origin is Origin.INFERRED:
                 self.inferred[event.action] += 1
 
 
 LATENCY_BUCKETS_S = (
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    300.0,
-    1800.0,
-    3600.0,
-    21600.0,
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0),
 )
-"""The bounds that latencies are counted by: from at once, over several retries, to an outage."""
+"""Upper bounds of the latency buckets: from immediate delivery over several retries to an
+outage."""
 
 
 @dataclass(slots=True)
 class LatencyHistogram:
-    """How long it took, as numbers that stay few."""
+    """How long deliveries took, counted in a fixed number of buckets."""
 
     bucket_counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BUCKETS_S) + 1))
-    """How many took up to each of `LATENCY_BUCKETS_S` and more than the one before it; then the rest."""
+    """How many were at most each bound of `LATENCY_BUCKETS_S` and above the bound before it; last,
+    how many were above all of them."""
     sum_s: float = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one; where two clocks disagree it can seem less than nothing, and counts as 0."""
+        """Count one duration. A negative one, if two clocks disagree, counts as 0."""
         seconds = max(0.0, seconds)
         self.bucket_counts[bisect_left(LATENCY_BUCKETS_S, seconds)] += 1
         self.sum_s += seconds
 
     @property
     def cumulative_counts(self) -> list[int]:
-        """How many took up to each of `LATENCY_BUCKETS_S`; then all."""
+        """How many were at most each bound of `LATENCY_BUCKETS_S`; last, all of them."""
         return list(accumulate(self.bucket_counts))
 
 
 @dataclass(slots=True)
 class DestinationCounters:
-    """What the attempts to reach one destination came to."""
+    """Counters of the delivery attempts to one destination since the start."""
 
     attempts: Counter[tuple[str, Reason]] = field(default_factory=Counter)
-    """By the kind of outcome and its reason."""
+    """Attempts by the kind of their outcome and its reason."""
     template_failures: int = 0
-    """Templates that failed, so that a default was sent."""
+    """Templates that failed, so that the default was sent instead."""
     expired: int = 0
-    """Deliveries given up for their age, without another attempt."""
+    """Deliveries that were given up because of their age, without another attempt."""
     latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
-    """From the event to the answer that took it."""
+    """From the event to the response that accepted it."""
 
     def count_attempt(self, outcome: Outcome) -> None:
         """Count an attempt."""
@@ -113,5 +103,5 @@ class DestinationCounters:
     @property
     def dead_letters(self) -> int:
         """How many deliveries were given up."""
-        attempted = sum(count for (what, _), count in self.attempts.items() if what == "dead")
+        attempted = sum(count for (kind, _), count in self.attempts.items() if kind == "dead")
         return attempted + self.expired

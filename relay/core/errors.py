@@ -1,4 +1,4 @@
-"""Errors that a person can do something about; their text is one clear line or more."""
+"""Errors that a person can fix. Their text is one clear line, or several."""
 
 import os
 import ssl
@@ -7,38 +7,38 @@ from dataclasses import dataclass
 
 
 def describe_os_error(error: OSError) -> str:
-    """What the system says of a failure, without what libraries add to it."""
-    if (tls := _tls_error(error)) is not None:
+    """Describe an error in the operating system's words, without the additions of libraries."""
+    if (tls := _find_tls_error(error)) is not None:
         return f"TLS: {tls.reason or tls}"
     if error.errno and error.errno > 0:
-        words = os.strerror(error.errno)
-        return f"{error.filename}: {words}" if error.filename else words
+        text = os.strerror(error.errno)
+        return f"{error.filename}: {text}" if error.filename else text
     return error.strerror or type(error).__name__
 
 
-def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    """The TLS failure behind what libraries made of it: its number is not one of the system's."""
+def _find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """Return the TLS error that a library wrapped. Its ``errno`` is not one of the system's."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__
     return error
 
 
 class RelayError(Exception):
-    """Whatever ends a command with a message instead of a traceback."""
+    """An error that ends a command with a message instead of a traceback."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong with a configuration, and where."""
+    """One problem of a configuration, and its location."""
 
     file: str
     line: int
-    """From 1; 0 where the problem is of the whole file."""
+    """Counted from 1; 0 if the problem concerns the whole file."""
     column: int
     path: str
-    """Where in the document, as in ``routes[2].match.action``; empty for the whole."""
+    """The path in the document, as in ``routes[2].match.action``; empty for the whole document."""
     message: str
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Problem:
 
 
 class ConfigError(RelayError):
-    """A configuration that cannot be used, with every problem found in it, top to bottom."""
+    """A configuration that cannot be used, with all of its problems from top to bottom."""
 
     exit_code = 2
 
@@ -57,8 +57,8 @@ class ConfigError(RelayError):
 
 
 class StoreError(RelayError):
-    """A store that cannot be used: locked, too new, not writable."""
+    """A store that cannot be used: locked, too new, or not writable."""
 
 
 class StoreInUse(StoreError):
-    """Another process has it."""
+    """Another process has locked the store."""

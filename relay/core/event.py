@@ -1,4 +1,4 @@
-"""What an engine says has happened, in relay's own words."""
+"""An event of an engine, normalised: the same fields for every engine and API version."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,53 +17,61 @@ class Cause(StrEnum):
     OOM = "oom"
     """The kernel killed it for memory."""
     CRASHED = "crashed"
-    """It ended with a non-zero exit code and nobody had asked."""
+    """It ended with a non-zero exit code and nobody had asked for it."""
     FINISHED = "finished"
-    """It ended with exit code zero and nobody had asked."""
+    """It ended with exit code zero and nobody had asked for it."""
     UNKNOWN = "unknown"
-    """What is known does not tell."""
+    """The known facts do not decide it."""
 
 
 class Origin(StrEnum):
     """How relay learned of an event."""
 
     LIVE = "live"
-    """It came over the stream as it happened."""
+    """The stream delivered it as it happened."""
     REPLAYED = "replayed"
-    """It came out of the engine's history after a reconnect."""
+    """It came from the engine's history after a reconnect."""
     INFERRED = "inferred"
-    """No event told of it: reconciliation found its effect."""
+    """The engine sent no event: reconciliation found its effect."""
+
+
+class ParseErrorKind(StrEnum):
+    """Why a record of the engine's stream is not an event."""
+
+    NOT_JSON = "not_json"
+    MISSING_FIELD = "missing_field"
+    ODD_TYPE = "odd_type"
 
 
 class GapReason(StrEnum):
-    """Why something may be missing: the reason of a ``gap``."""
+    """Why events may be missing: the reason of a ``gap``."""
 
     HISTORY_OVERRUN = "history_overrun"
-    """More happened while nobody listened than the engine remembers."""
+    """While relay was not connected, more happened than the engine remembers."""
     ENGINE_RESTARTED = "engine_restarted"
-    """The engine was down, which empties its memory; or its memory, though not full, does not
-    reach back to what was heard."""
+    """The engine was down, which empties its history; or its history is not full, and still does
+    not reach back to the last event that relay received."""
     UNPROVEN = "unproven"
-    """Its memory holds nothing that was heard before, and nothing that speaks against that."""
+    """The history contains no event that relay has received, and nothing that contradicts it."""
     ANOTHER_ENGINE = "another_engine"
-    """An engine with another id answers at the same place."""
+    """An engine with another id answers at the same endpoint."""
     CLOCK_SET_BACK = "clock_set_back"
     """The engine's time is before that of the last event."""
     BUFFER_FULL = "buffer_full"
-    """``ingest.buffer`` had no more room."""
+    """``ingest.buffer`` was full."""
     RECORD_TOO_LONG = "record_too_long"
-    """A record outgrew what is kept of one."""
+    """A record was longer than the limit for one record."""
     STORE_FULL = "store_full"
     """Deliveries were given up to stay within ``store.max_size``."""
     STORE_BROKEN = "store_broken"
-    """The store was found broken and set aside."""
+    """The store was found corrupt and was set aside."""
 
 
 class Actor(msgspec.Struct, frozen=True, gc=False):
-    """What the event is about."""
+    """The object that an event is about."""
 
     id: str
-    """The engine's id of the container, image, network …; empty where the engine gives none."""
+    """The engine's id of the container, image, network …; empty if the engine gives none."""
     name: str | None
     image: str | None
     attributes: Mapping[str, str]
@@ -71,19 +79,19 @@ class Actor(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One thing that happened, normalised: the same words for every engine and API version."""
+    """One event, normalised. It is stored and sent with these field names."""
 
     id: str
-    """``evt_`` and 32 hex digits; the same for the same event, for ever (see `make_event_id`)."""
+    """``evt_`` and 32 hex digits; for the same event always the same (see `make_event_id`)."""
     engine: str
-    """The name that the configuration gives the engine."""
+    """The engine's name in the configuration."""
     host: str
     """The name that people know the engine by."""
     type: str
     action: str
     """Without its detail: ``health_status``, not ``health_status: unhealthy``."""
     detail: str | None
-    """What stood behind ``": "`` in the engine's action."""
+    """What follows ``": "`` in the engine's action."""
     scope: str
     """``local`` or ``swarm``."""
     time_ns: int
@@ -97,14 +105,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 TYPE_RELAY = "relay"
-"""The type of relay's own happenings; only a match that names it takes them."""
-
+"""The type of relay's own events. Only a match that names it matches them."""
 
 RELAY_ENGINE = "relay"
-"""The engine that events about relay as a whole carry."""
+"""The engine name in events about relay as a whole."""
 
 HEARTBEAT = "heartbeat"
-"""The action that says nothing but that relay lives: a newer one makes all before it worthless."""
+"""The action that only says that relay is alive. A newer heartbeat makes all older ones useless."""
 
 
 def make_event_id(
@@ -115,10 +122,10 @@ def make_event_id(
     actor_id: str,
     attributes: Mapping[str, str],
 ) -> str:
-    """The id of an event, from everything that tells it from any other.
+    """Compute the id of an event from everything that distinguishes it from any other.
 
-    ``timeNano`` alone does not: two events can carry the same one. ``action`` is the engine's,
-    with its detail.
+    ``timeNano`` alone does not distinguish them: two events can carry the same one. ``action`` is
+    the engine's, with its detail.
     """
     identity = msgspec.json.encode(
         [engine, time_ns, type_, action, actor_id, sorted(attributes.items())]
@@ -135,7 +142,7 @@ def make_self_event(
     name: str | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> Event:
-    """An event of ``type: relay``: something that happened to relay itself."""
+    """Make an event of ``type: relay``: one about relay itself."""
     facts = dict(attributes or {})
     return Event(
         id=make_event_id(engine, time_ns, TYPE_RELAY, action, "", facts),
@@ -151,12 +158,11 @@ def make_self_event(
 
 
 def format_rfc3339(time_ns: int) -> str:
-    """``time_ns`` in UTC with all nine digits, as in ``2026-11-23T06:48:34.938518046Z``."""
+    """Format a time in UTC with all nine digits, as in ``2026-11-23T06:48:34.938518046Z``."""
     seconds, nanos = divmod(time_ns, 1_000_000_000)
     return f"{_format_second(seconds)}.{nanos:09d}Z"
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=16)  # most events that follow each other happened in the same second
 def _format_second(seconds: int) -> str:
-    """Most of what is told one after the other happened in the same second."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

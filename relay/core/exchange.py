@@ -1,4 +1,4 @@
-"""What goes over the wire to a destination, what comes back, and what that means."""
+"""What relay sends to a destination, what the destination answers, and what the answer means."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ import msgspec
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a format renders and a sender sends. Its repr shows none of it: all may be secret."""
+    """A rendered notification, ready to send. Its repr shows nothing: all of it may be secret."""
 
     body: bytes = field(repr=False)
     url: str = field(default="", repr=False)
-    """Empty where the destination is not a URL (the terminal)."""
+    """Empty if the destination has no URL (the console)."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     method: str = "POST"
     """With ``GET`` the body is empty."""
@@ -21,100 +21,100 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a sender got: an answer with a status, or a failure to get one."""
+    """The result of sending a request: an answer with a status, or the reason why none came."""
 
     status: int | None
-    """The HTTP status; for a terminal 200; None where no answer came."""
+    """The HTTP status; 200 for the console; None if no answer came."""
     body: bytes = b""
     """At most the first 4 KiB of the answer."""
     failure: "Reason | None" = None
-    """Why no answer came; None where one did."""
+    """Why no answer came; None if one did."""
     error: str | None = None
-    """The failure in words that hold no secret, for the log."""
+    """A description of the failure for the log; it contains no secret."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """What the answer's headers say of limits, by names in small letters."""
+    """The answer's headers about rate limits, with lower-case names."""
 
     @property
     def answer(self) -> "Answer":
-        """What is kept of it."""
+        """The part of the response that is stored."""
         return Answer(self.status, self.body.decode(errors="replace"), self.error)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a destination said last, as it is kept with a delivery; it holds no secret."""
+    """The last answer of a destination, as it is stored with a delivery. It contains no secret."""
 
     status: int | None
-    """None where no answer came."""
+    """None if no answer came."""
     text: str = ""
-    """Its body, or the beginning of that."""
+    """Its body, or the beginning of its body."""
     error: str | None = None
-    """What failed, in words."""
+    """A description of the failure."""
 
 
 class Reason(StrEnum):
-    """Why an attempt ended as it did: the same word in logs, metrics and commands."""
+    """Why an attempt ended as it did. Logs, metrics and commands use the same values."""
 
     OK = "ok"
     TIMEOUT = "timeout"
     NAME_NOT_FOUND = "name_not_found"
-    """The host has no address."""
+    """The host name has no address."""
     TLS = "tls"
-    """No secure connection: the certificate is not accepted, or it is no TLS at all."""
+    """No secure connection: the certificate was not accepted, or the server does not speak TLS."""
     CONNECTION = "connection"
-    """No connection, or it broke: refused, reset, closed without an answer."""
+    """No connection, or it broke: refused, reset, or closed without an answer."""
     RATE_LIMITED = "rate_limited"
-    """It takes no more for now (429)."""
+    """The destination accepts no more requests for now (429)."""
     UNAVAILABLE = "unavailable"
-    """It cannot take it now: 408, 425, 5xx, and what is no HTTP status."""
+    """The destination cannot process it now: 408, 425, 5xx, or a status that HTTP does not have."""
     GONE = "gone"
-    """It wants no more, ever (410)."""
+    """The destination no longer exists and wants no further requests (410)."""
     REDIRECT = "redirect"
-    """It sends elsewhere (3xx), which is not followed."""
+    """The destination redirects (3xx), which relay does not follow."""
     REFUSED = "refused"
-    """It does not take this (4xx)."""
+    """The destination rejected this request (4xx other than 408, 410, 425, 429)."""
     REJECTED = "rejected"
-    """It says so in the body of an answer whose status is 2xx."""
+    """The status is 2xx, but the body says that the request was rejected."""
     EXPIRED = "expired"
-    """It was tried for as long as ``retry.max_age`` allows."""
+    """It was retried for as long as ``retry.max_age`` allows."""
     ATTEMPTS = "attempts"
-    """It was tried as often as ``retry.max_attempts`` allows."""
+    """It was attempted as often as ``retry.max_attempts`` allows."""
     DESTINATION_REMOVED = "destination_removed"
-    """Its destination was taken out of the configuration."""
+    """The destination was removed from the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The destination took it."""
+    """The destination accepted the request."""
 
     reason: Reason = Reason.OK
     pause_s: float = 0.0
-    """So long it wants no more."""
+    """For so long the destination wants no further requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It is tried again, ``after_s`` seconds from now."""
+    """The attempt failed; the next one follows in ``after_s`` seconds."""
 
     after_s: float
     reason: Reason
     pause_s: float = 0.0
-    """So long nothing is to be sent to the destination at all."""
+    """For so long nothing at all may be sent to the destination."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It is given up and kept."""
+    """The delivery is given up and kept as a dead letter."""
 
     reason: Reason
     last_reason: Reason | None = None
-    """What the last attempt came to, where it is given up for its age or its attempts."""
+    """The reason of the last attempt, if the delivery is given up for its age or its attempts."""
     pause_s: float = 0.0
-    """As of `Retry`."""
+    """As in `Retry`."""
 
 
 Outcome = Delivered | Retry | Dead
 
 
 def outcome_kind(outcome: Outcome) -> str:
-    """The outcome in one word for logs and metrics: ``delivered``, ``retry`` or ``dead``."""
+    """Return the outcome's name in logs and metrics: ``delivered``, ``retry`` or ``dead``."""
     return type(outcome).__name__.lower()

@@ -1,28 +1,34 @@
-"""Bytes in, records out: the framing of an event stream, whatever the chunks."""
+"""Splits the bytes of an event stream into records.
+
+An engine sends one JSON text per event, but the network delivers them in chunks of any size. A
+splitter keeps the incomplete end of a chunk until the rest arrives. It limits the length of a
+record, so that an endless one cannot fill the memory. It lives as long as its connection.
+"""
 
 RECORD_MAX_BYTES = 4 * 1024 * 1024
-"""The longest record that is kept, in bytes; an event of an engine has some hundred."""
+"""The longest record that is kept; an engine's event has some hundred bytes."""
 
 
 class RecordSplitter:
-    """Cuts one connection's bytes into records; one connection, one framer.
+    """Splits the bytes of one connection into records.
 
     A record ends with a line feed (``application/json`` and ``application/jsonl`` of the engines)
-    or where an RFC 7464 record separator (0x1E) begins the next. Neither can stand inside a JSON
-    text unescaped (RFC 8259, section 7). Blank records are passed over. What is left when the
-    connection ends is no record: the engine repeats it.
+    or where an RFC 7464 record separator (0x1E) begins the next one. Neither can occur unescaped
+    inside a JSON text (RFC 8259, section 7). Blank records are skipped. An incomplete record at the
+    end of the connection is discarded: the engine repeats it.
     """
 
     def __init__(self, limit: int = RECORD_MAX_BYTES) -> None:
+        """``limit`` is the maximum length of a record in bytes."""
         self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
         self._skipping = False
         self.oversized = 0
-        """Records thrown away because they outgrew the limit."""
+        """Records that were discarded because they were longer than the limit."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The records that ``chunk`` completes, in order, without their ends."""
+        """Return the records that ``chunk`` completes, in order, without their separators."""
         *ended, rest = chunk.replace(b"\x1e", b"\n").split(b"\n")
         if len(chunk) > self._limit:
             ended = [self._complete(part) for part in ended]
@@ -32,7 +38,7 @@ class RecordSplitter:
         return [record for part in ended if (record := part.strip())]
 
     def _complete(self, part: bytes) -> bytes:
-        """The record that ends with this part; empty where it is too long."""
+        """Return the record that ends with this part; empty if it is too long."""
         self._append(part)
         record = b"".join(self._parts)
         self._clear()

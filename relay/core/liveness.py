@@ -1,4 +1,9 @@
-"""Whether a loop comes round."""
+"""Measures whether a worker loop still makes progress.
+
+A loop that hangs in one iteration does nothing and reports nothing. Each loop therefore tells its
+monitor when an iteration starts and when it is idle; the health check and systemd's watchdog
+compare the time spent in the current iteration with a limit. A monitor lives as long as its loop.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,19 +11,19 @@ from time import monotonic
 
 
 class LoopMonitor:
-    """Of one loop, which says when it begins a round and when it waits for something to do."""
+    """How long one loop has been in its current iteration."""
 
     def __init__(self, now_s: Callable[[], float] = monotonic) -> None:
         self._now_s = now_s
         self._iteration_start_s: float | None = now_s()
 
     def iteration_started(self) -> None:
-        """A round begins."""
+        """Note that an iteration starts now."""
         self._iteration_start_s = self._now_s()
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Nothing is to be done, which may last; what comes after is a round."""
+        """The loop waits for work inside this context, however long; an iteration follows it."""
         self._iteration_start_s = None
         try:
             yield
@@ -27,5 +32,5 @@ class LoopMonitor:
 
     @property
     def busy_s(self) -> float:
-        """How long it has been in the same round; 0.0 where it waits for something to do."""
+        """Seconds since the current iteration started; 0.0 while the loop is idle."""
         return 0.0 if self._iteration_start_s is None else self._now_s() - self._iteration_start_s

@@ -1,4 +1,4 @@
-"""What is sent: an event or a group of them, with the route that chose it."""
+"""A notification: one event or a group of events, with the route that selected it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from relay.core.event import Cause, Event
 
 
 class Status(StrEnum):
-    """Whether what a notification tells of goes on or is over."""
+    """Whether the condition that a notification reports persists or is over."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
 
 
 class Severity(StrEnum):
-    """How much it matters; formats pick colour, emoji and priority by it."""
+    """How serious an event is. Formats choose colour, emoji and priority by it."""
 
     INFO = "info"
     WARNING = "warning"
@@ -25,53 +25,54 @@ class Severity(StrEnum):
 
 
 class Include(msgspec.Struct, frozen=True):
-    """What a route wants to be told of a container beside the event."""
+    """What a route wants to know about the container in addition to the event."""
 
     logs: int = 0
     """How many of its last log lines."""
     health: bool = False
-    """What its last health check printed."""
+    """Whether the output of its last health check is wanted."""
     inspect: tuple[str, ...] = ()
     """Fields of the engine's ``inspect``, as dotted paths: ``RestartCount``, ``State.Pid``."""
 
 
 class Included(msgspec.Struct, frozen=True):
-    """What the engine told of it. All of it was written by whoever runs the container."""
+    """The engine's answer to `Include`. Whoever runs the container controls all of its content."""
 
     logs: tuple[str, ...] | None = None
-    """The last log lines, oldest first, free of control characters; None if there are none."""
+    """The last log lines, oldest first, without control characters; None if there are none."""
     health: str | None = None
     inspect: Mapping[str, object] = {}
-    """JSON values by path; a field that is not there is None."""
+    """JSON values by path; None for a field that does not exist."""
     missing: str | None = None
-    """Why something that was asked for is not here; None if nothing is missing."""
+    """Why something that was asked for is missing; None if nothing is."""
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """One message for one or more destinations."""
+    """One message for one or more destinations. It is stored with these field names."""
 
     id: str
-    """``ntf_`` and 32 hex digits; the same for the same events by the same route, for ever."""
+    """``ntf_`` and 32 hex digits; for the same events and the same route always the same."""
     route: str
     events: tuple[Event, ...]
-    """In the order in which they happened, at least one."""
+    """In the order in which they happened; at least one."""
     status: Status = Status.FIRING
     count: int = 1
     """How many events it stands for."""
     suppressed: int = 0
     """How many further events noise control held back."""
     include: Include | None = None
-    """What its route wants beside the events; None for nothing."""
+    """What its route wants in addition to the events; None for nothing."""
     included: Included | None = None
-    """What came of that; None until it was asked for, and if the time for it ran out."""
+    """The answer to that; None until the engine was asked, and if its answer came too late."""
     severity: Severity | None = None
-    """What its route says of it; None leaves it to its event (see `severity`)."""
+    """The severity that its route sets; None to derive it from the event (see
+    `resolve_severity`)."""
 
 
 def build_notification(
     route: str, event: Event, include: Include | None = None, severity: Severity | None = None
 ) -> Notification:
-    """The notification of one event by one route."""
+    """Build the notification of one event by one route."""
     return Notification(
         id=make_notification_id(route, event.id),
         route=route,
@@ -82,22 +83,23 @@ def build_notification(
 
 
 def make_notification_id(route: str, *event_ids: str) -> str:
-    """The id of a notification: of its route and its events, and of nothing that could change."""
+    """Compute a notification's id from its route and its events, and from nothing that can
+    change."""
     identity = "\0".join((route, *event_ids)).encode()
     return "ntf_" + hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
 def resolve_severity(notification: Notification) -> Severity:
-    """How much it matters: what its route says, else what its first event is."""
+    """Return the severity that the route sets, else the default for the first event."""
     return notification.severity or default_severity(notification.events[0])
 
 
 def default_severity(event: Event) -> Severity:
-    """How much an event matters, from its action and cause.
+    """Derive the severity of an event from its action and cause.
 
-    Critical: a container was killed for memory, crashed, or fails its health check; relay lost
-    sight of something, or cannot tell somebody. Warning: a container ended for no known reason or
-    was killed; relay gave up a delivery. Everything else is information.
+    Critical: a container was killed for memory, crashed, or fails its health check; relay missed
+    events, lost an engine, or cannot reach a destination. Warning: a container ended for an unknown
+    reason or was killed; relay gave up a delivery. Everything else is information.
     """
     match event.action:
         case "oom" | "gap" | "engine_lost" | "destination_failing":

@@ -1,4 +1,9 @@
-"""Being told to stop, and how long what is under way may take then."""
+"""The shutdown of relay: a request to stop, a limited time to finish, then cancellation.
+
+The first signal requests a shutdown, and tasks may finish what they are doing for up to `DRAIN_S`.
+A second signal forces it: what still runs is cancelled at once. Nothing is lost by that: what was
+not finished is in the store, or the engine repeats it at the next start.
+"""
 
 import asyncio
 import signal
@@ -9,50 +14,56 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 DRAIN_S = 5
-"""How long what is under way may take to finish once relay was told to stop."""
+"""How long running work may take to finish after a shutdown was requested."""
 
 
 @dataclass(slots=True)
 class Shutdown:
-    """Being told to stop, once or more."""
+    """A request to shut down, made once or more often."""
 
     requested: asyncio.Event = field(default_factory=asyncio.Event)
     forced: asyncio.Event = field(default_factory=asyncio.Event)
 
     def request(self) -> None:
-        """Stop; asked again, stop without waiting for what is under way."""
+        """Request the shutdown; a second call forces it, without waiting for running work."""
         if self.requested.is_set():
             self.forced.set()
         self.requested.set()
 
     async def run_unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """What the work returns, or raises; None, without waiting for it, once told to stop."""
-        working, asked = asyncio.ensure_future(work), asyncio.ensure_future(self.requested.wait())
+        """Return what ``work`` returns, or raise what it raises.
+
+        Returns None as soon as a shutdown is requested; ``work`` is then cancelled.
+        """
+        running, requested = (
+            asyncio.ensure_future(work),
+            asyncio.ensure_future(self.requested.wait()),
+        )
         try:
-            await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else None
+            await asyncio.wait({running, requested}, return_when=asyncio.FIRST_COMPLETED)
+            return running.result() if running.done() else None
         finally:
-            for task in (working, asked):
+            for task in (running, requested):
                 task.cancel()
-            await asyncio.wait({working, asked})
+            await asyncio.wait({running, requested})
 
     def handle_signals(self, *others: signal.Signals) -> None:
-        """Stop on SIGTERM, SIGINT, and others."""
+        """Request the shutdown on SIGTERM, SIGINT and ``others``."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, *others):
             loop.add_signal_handler(number, self.request)
 
 
 async def drain(tasks: list[asyncio.Task[None]], shutdown: Shutdown, deadline_s: float) -> None:
-    """Let the tasks end by themselves until ``ends_s`` or a second request; then cancel them.
+    """Wait for the tasks until ``deadline_s`` (loop time) or a forced shutdown, then cancel them.
 
-    What is not finished is the engine's to repeat or in the store: the next start does it.
+    What they did not finish is in the store, or the engine repeats it: the next start does it.
     """
     if not tasks:
         return
-    hurried = asyncio.ensure_future(shutdown.forced.wait())
+    forced = asyncio.ensure_future(shutdown.forced.wait())
     finished = asyncio.ensure_future(asyncio.wait(tasks))
     left_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
-    await asyncio.wait({hurried, finished}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-    for task in (hurried, finished, *tasks):
+    await asyncio.wait({forced, finished}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in (forced, finished, *tasks):
         task.cancel()

@@ -1,4 +1,7 @@
-"""The status of engines, destinations and the daemon at one moment."""
+"""The status of engines, destinations and the daemon at one moment.
+
+The structs are sent over the control socket; their encoded names are part of that interface.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,53 +12,55 @@ from relay.core.counters import EngineCounters
 
 
 class DestinationStatus(msgspec.Struct, frozen=True):
-    """Whether it is sent to, and if not, since or until when. Times are those of deliveries."""
+    """Whether relay sends to a destination, and if not, why. Times are by the deliveries' clock."""
 
     stopped: bool = False
-    """It said that it wants nothing any more (410): nothing is sent until it is enabled."""
+    """The destination answered that it no longer exists (410): nothing is sent until it is
+    enabled."""
     failing: bool = False
-    """It has failed several times in a row: one attempt at a time finds out when it works again."""
+    """It has failed several times in a row: single attempts probe whether it works again."""
     resumes_ns: int | None = None
-    """Nothing is sent before then; None where nothing is waited for."""
+    """Nothing is sent before this time; None if nothing is paused."""
 
 
 class StreamStatus(msgspec.Struct, frozen=True):
-    """How a relay that runs hears an engine; what is counted began with its start."""
+    """An engine's event stream in a running relay. Counts begin with the start of the process."""
 
     is_open: bool
     """Whether the stream is open."""
     behind: int
-    """How much was read of it and is not digested yet."""
+    """How many items were received and are not processed yet."""
     gaps: int
     reconnects: int
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
-    """How it is with one engine."""
+    """The status of one engine."""
 
     position_ns: int | None
-    """Up to when its events were taken in, by its own time; None for one that was never heard."""
-    listening: StreamStatus | None = None
-    """None where no relay runs."""
+    """The engine's time up to which its events were processed; None if there were none yet."""
+    stream: StreamStatus | None = msgspec.field(default=None, name="listening")
+    """None if relay does not run."""
 
 
 class DaemonStatus(msgspec.Struct, frozen=True):
-    """How it is with relay, but for what is for destinations."""
+    """The status of relay, except for its destinations."""
 
     engines: Mapping[str, EngineStatus]
     version: str | None = None
-    """The relay's that runs; None where none does."""
+    """The version of the running relay; None if none runs."""
     store_failing: str | None = None
-    """Why the store's disk fails; None where all is well."""
+    """Why writing to the store fails; None if it works."""
     store_failing_since_ns: int | None = None
     """By the wall clock."""
     reload_failed: str | None = None
-    """Why the configuration was not read again when that was wanted last; None if it was."""
+    """Why the last reload of the configuration failed; None if it did not."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSnapshot:
-    """One engine's."""
+    """One engine's counters at one moment, for the metrics."""
 
     counters: EngineCounters
     is_open: bool
+    """Whether its stream is open."""

@@ -1,33 +1,34 @@
-"""Text that others wrote, made fit to be shown: printable, on one line, within a length."""
+"""Makes text from others fit to be shown: printable, on one line, and within a length limit."""
 
 from collections.abc import Callable
 
 ELLIPSIS = "…"
-"""Stands where text was cut."""
+"""Marks the place where text was cut."""
 BLANK = "(blank)"
-"""Stands in place of what would show nothing."""
+"""Replaces text that would show nothing."""
 ZERO_WIDTH_SPACE = "\u200b"
-"""A space without width, where two characters must not be read together. Ours only: what others
-wrote of it is spelled out."""
+"""Separates two characters that must not be read together. Only relay inserts it: in the text of
+others it is escaped."""
 
 
 Truncator = Callable[[str, int, Callable[[str], str]], str]
-"""`fit`, `truncate_lines` or `truncate_start`."""
+"""`truncate`, `truncate_lines` or `truncate_start`."""
 
 
 def defuse_links(text: str) -> str:
-    """``text`` in which no address is left whole, and as long: the colon of ``://`` is a ratio.
+    """Replace the colon of every ``://`` by a ratio sign, so that no address remains a link.
 
-    For texts that others pass on to places of which nobody knows what they make a link of.
+    The length stays the same. For services that forward the text to places whose handling of links
+    is unknown.
     """
     return text.replace("://", "∶//")
 
 
 def escape_unprintable(text: str) -> str:
-    r"""``text`` with every character that does not print spelled out, as in ``\x1b``, ``\u202e``.
+    r"""Escape every character that does not print, as in ``\x1b`` or ``\u202e``.
 
-    After Unicode those are controls (C0, DEL, C1), formats (bidirectional overrides, zero
-    widths), line ends, every space but U+0020, surrogates, private use and the unassigned.
+    By Unicode these are controls (C0, DEL, C1), format characters (bidirectional overrides, zero
+    widths), line ends, every space except U+0020, surrogates, private use and unassigned ones.
     """
     if text.isprintable():
         return text
@@ -38,15 +39,15 @@ def escape_unprintable(text: str) -> str:
 
 
 def utf16_length(text: str) -> int:
-    """How long ``text`` is in UTF-16 units: the strictest way in which vendors count."""
+    """Return the length in UTF-16 code units: the strictest way in which services count."""
     return len(text.encode("utf-16-le")) // 2
 
 
 def truncate(text: str, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
-    """``text``, each character as ``spell`` writes it, in at most ``limit`` `units`.
+    """Return ``text``, each character escaped by ``escape``, in at most ``limit`` UTF-16 units.
 
-    Where it is cut stands `MARK`. What ``spell`` makes of a character is kept whole or not at
-    all, so that no escape is ever cut in two. ``limit`` is at least 1.
+    `ELLIPSIS` marks the cut. What ``escape`` returns for a character is kept whole or not at all,
+    so no escape sequence is cut in two. ``limit`` is at least 1.
     """
     pieces: list[str] = []
     size = kept = 0
@@ -56,7 +57,7 @@ def truncate(text: str, limit: int, escape: Callable[[str], str] = escape_unprin
         if size > limit:
             return "".join(pieces[:kept]) + ELLIPSIS
         pieces.append(piece)
-        if size < limit:  # the mark would still have room behind this piece
+        if size < limit:  # the ellipsis would still fit after this piece
             kept = len(pieces)
     return "".join(pieces)
 
@@ -64,21 +65,21 @@ def truncate(text: str, limit: int, escape: Callable[[str], str] = escape_unprin
 def truncate_or_blank(
     text: str, limit: int, escape: Callable[[str], str] = escape_unprintable
 ) -> str:
-    """As `fit`, but of what would show nothing it says so."""
+    """Like `truncate`, but `BLANK` replaces a text that would show nothing."""
     return truncate(text if text.strip() else BLANK, limit, escape)
 
 
 def truncate_lines(text: str, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
-    """As `fit`, but line breaks stay what they are."""
+    """Like `truncate`, but line breaks are kept."""
     return truncate(
         text, limit, lambda character: character if character == "\n" else escape(character)
     )
 
 
 def truncate_start(text: str, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
-    """As `fit`, but the end of the text is what is kept, and its line breaks stay what they are."""
+    """Like `truncate_lines`, but the end of the text is kept and its start is cut."""
 
-    def backwards(character: str) -> str:
+    def escape_reversed(character: str) -> str:
         return character if character == "\n" else escape(character)[::-1]
 
-    return truncate(text[::-1], limit, backwards)[::-1]
+    return truncate(text[::-1], limit, escape_reversed)[::-1]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from relay.core.event import Event
+from relay.core.event import Event, ParseErrorKind
 from relay.core.framing import RECORD_MAX_BYTES
 from relay.dryrun.simulator import InputEvent, Simulator
-from relay.ingest.docker.engine.parser import InvalidRecord, ParseErrorKind, parse_event
+from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.ingest.docker.pipeline import ParsedRecord
 
 

@@ -1,1 +1,1 @@
-"""Which event goes where."""
+"""Decides which routes an event matches and where it is sent."""

@@ -1,180 +1,188 @@
-"""Which routes an event has to be tried on: found by what it is, not by trying all of them.
+"""Finds the routes that an event may match, without trying every route.
 
-Routes are kept by the types and actions that they name. Among those that name the same, each is
-found by that one of its other fields which the fewest of them share. What can be said of no event
-beforehand is tried on each.
+With hundreds of routes, trying each matcher on every event would be the largest cost of an event.
+The index sorts matches into buckets by the types and actions that they name. Inside a bucket each
+match is found by that one of its other fields whose key the fewest other matches share. Matches
+about which nothing is known beforehand are candidates for every event. The index may return a match
+that does not fit, and never leaves out one that does. It is built with the router and never
+changes; a reload builds a new one.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from operator import attrgetter
 
 from relay.config.match import Field, Match, Pattern
 from relay.core.event import TYPE_RELAY, Event
 from relay.routing.index_keys import IndexKey, KeyKind, find_keys
-from relay.routing.matcher import selects_relay_events
+from relay.routing.matcher import selects_relay_events, value_reader
 from relay.routing.value_index import ValueIndex
 
 BUCKETS_MAX = 64
-"""A route that names more pairs of a type and an action is kept as if it named none."""
+"""A match that names more pairs of type and action is stored as if it named none."""
 
 FieldRef = tuple[str, str | None]
-"""A field, and which attribute of the event where it is one."""
+"""The name of a field, and the attribute's name if the field is ``attribute``, else None."""
 
 Requirements = Mapping[FieldRef, tuple[Pattern, ...]]
-"""What a match asks for in any case: of each field that one of the patterns fits."""
+"""What every event that fits a match must have: for each field one of these patterns fits."""
 
 _TYPE: FieldRef = ("type", None)
 _ACTION: FieldRef = ("action", None)
 
 
 class Index:
-    """From an event to the numbers of the matches that may take it."""
+    """Maps an event to the numbers of the matches that it may fit."""
 
     def __init__(self, matches: Sequence[Match]) -> None:
-        """A match's number is its place among them."""
-        needed = [(number, _find_requirements(match)) for number, match in enumerate(matches)]
-        self._engines = _BucketTable(needed)
-        self._own = _BucketTable(
-            [each for each in needed if selects_relay_events(matches[each[0]])]
+        """The number of a match is its position in ``matches``."""
+        required = [(number, _find_requirements(match)) for number, match in enumerate(matches)]
+        self._engine_events = _BucketTable(required)
+        self._relay_events = _BucketTable(
+            [each for each in required if selects_relay_events(matches[each[0]])]
         )
 
     def candidates(self, event: Event) -> Sequence[int]:
-        """The numbers, each once and in increasing order, of all that take the event.
+        """Return the numbers of all matches that the event fits, and possibly of some others.
 
-        With them may be some that do not.
+        Each number occurs once; they increase.
         """
-        places = self._own if event.type == TYPE_RELAY else self._engines
-        return places.candidates(event)
+        table = self._relay_events if event.type == TYPE_RELAY else self._engine_events
+        return table.candidates(event)
 
 
 class _BucketTable:
-    """Matches by the pairs of a type and an action that they name."""
+    """Buckets of matches, by the pairs of type and action that they name."""
 
-    def __init__(self, needed: Iterable[tuple[int, Requirements]]) -> None:
-        found: defaultdict[tuple[str | None, str | None], list[_Candidate]] = defaultdict(list)
-        for number, needs in needed:
-            wanted = _make_candidate(number, needs)
-            for place in _bucket_keys(needs):
-                found[place].append(wanted)
-        alike: dict[tuple[int, ...], _Bucket] = {}
-        for them in found.values():
-            numbers = tuple(each.number for each in them)
-            alike[numbers] = alike.get(numbers) or _Bucket(them)
-        self._places = {
-            place: alike[tuple(each.number for each in them)] for place, them in found.items()
-        }
+    def __init__(self, required: Iterable[tuple[int, Requirements]]) -> None:
+        by_key: defaultdict[tuple[str | None, str | None], list[_Candidate]] = defaultdict(list)
+        for number, requirements in required:
+            candidate = _make_candidate(number, requirements)
+            for key in _bucket_keys(requirements):
+                by_key[key].append(candidate)
+        # Pairs with the same matches share one bucket.
+        shared: dict[tuple[int, ...], _Bucket] = {}
+        self._buckets: dict[tuple[str | None, str | None], _Bucket] = {}
+        for key, candidates in by_key.items():
+            numbers = tuple(candidate.number for candidate in candidates)
+            if numbers not in shared:
+                shared[numbers] = _Bucket(candidates)
+            self._buckets[key] = shared[numbers]
 
     def candidates(self, event: Event) -> Sequence[int]:
         found: list[int] = []
         type_, action = event.type, event.action
-        # None stands for whatever it is
+        # None stands for any type or action
         for key in ((type_, action), (type_, None), (None, action), (None, None)):
-            place = self._places.get(key)
-            if place is not None:
-                place.collect(event, found)
+            bucket = self._buckets.get(key)
+            if bucket is not None:
+                bucket.collect(event, found)
         return found if len(found) < 2 else sorted(set(found))
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """What one match can be found by."""
+    """The ways in which one match can be found."""
 
     number: int
     fields: Mapping[FieldRef, tuple[tuple[IndexKey, ...], ...]]
-    """By field: of each pattern of which one has to fit, hooks of which one is enough."""
+    """By field: one entry for each pattern, of which one has to fit; in an entry any single key is
+    enough to find the match."""
 
 
 class _Bucket:
-    """Matches that name the same type and action, by what else they ask for."""
+    """Matches that name the same type and action, indexed by their other fields."""
 
-    def __init__(self, wanted: Sequence[_Candidate]) -> None:
+    def __init__(self, candidates: Sequence[_Candidate]) -> None:
         always: list[int] = []
         by_field: defaultdict[FieldRef, list[tuple[IndexKey, int]]] = defaultdict(list)
-        choice = _KeySelector(wanted)
-        for each in wanted:
-            where = choice.best_field(each)
-            if where is None:
-                always.append(each.number)
+        selector = _KeySelector(candidates)
+        for candidate in candidates:
+            ref = selector.best_field(candidate)
+            if ref is None:
+                always.append(candidate.number)
             else:
-                by_field[where] += ((it, each.number) for it in choice.best_keys(each, where))
+                keys = selector.best_keys(candidate, ref)
+                by_field[ref] += ((key, candidate.number) for key in keys)
         self._always = tuple(always)
-        lookups = {where: ValueIndex(them) for where, them in by_field.items()}
+        indexes = {ref: ValueIndex(entries) for ref, entries in by_field.items()}
         self._fields = [
-            (_reader(name), lookup) for (name, key), lookup in lookups.items() if key is None
+            (value_reader(name), index) for (name, key), index in indexes.items() if key is None
         ]
-        self._attributes = {key: lookup for (_, key), lookup in lookups.items() if key is not None}
+        self._attributes = {key: index for (_, key), index in indexes.items() if key is not None}
 
     def collect(self, event: Event, found: list[int]) -> None:
+        """Add the numbers of the candidates to ``found``."""
         found += self._always
-        for read, lookup in self._fields:
+        for read, index in self._fields:
             value = read(event)
             if value is not None:
-                lookup.collect(value, found)
+                index.collect(value, found)
         if self._attributes:
-            self._find_attributes(event.actor.attributes, found)
+            self._collect_attributes(event.actor.attributes, found)
 
-    def _find_attributes(self, attributes: Mapping[str, str], found: list[int]) -> None:
+    def _collect_attributes(self, attributes: Mapping[str, str], found: list[int]) -> None:
+        """Iterate over the shorter of the two: the event's attributes or those of the matches."""
         if len(attributes) < len(self._attributes):
             for key, value in attributes.items():
-                lookup = self._attributes.get(key)
-                if lookup is not None:
-                    lookup.collect(value, found)
+                index = self._attributes.get(key)
+                if index is not None:
+                    index.collect(value, found)
         else:
-            for key, lookup in self._attributes.items():
+            for key, index in self._attributes.items():
                 if (text := attributes.get(key)) is not None:
-                    lookup.collect(text, found)
+                    index.collect(text, found)
 
 
 class _KeySelector:
-    """By what to find each of some matches: what the fewest of them share."""
+    """Chooses the keys by which each match of a bucket is found: those that the fewest share."""
 
-    def __init__(self, wanted: Sequence[_Candidate]) -> None:
-        self._asked = Counter(where for each in wanted for where in each.fields)
-        self._shared = Counter(
-            (where, hook)
-            for each in wanted
-            for where, patterns in each.fields.items()
-            for hook in {hook for pattern in patterns for hook in pattern}
+    def __init__(self, candidates: Sequence[_Candidate]) -> None:
+        self._field_counts = Counter(ref for candidate in candidates for ref in candidate.fields)
+        self._key_counts = Counter(
+            (ref, key)
+            for candidate in candidates
+            for ref, patterns in candidate.fields.items()
+            for key in {key for pattern in patterns for key in pattern}
         )
 
-    def best_field(self, wanted: _Candidate) -> FieldRef | None:
-        """The best field; None if there is none."""
-        return min(wanted.fields, key=lambda where: self._rank(wanted, where), default=None)
+    def best_field(self, candidate: _Candidate) -> FieldRef | None:
+        """Return the field by which to find the match; None if there is none."""
+        return min(candidate.fields, key=lambda ref: self._rank(candidate, ref), default=None)
 
-    def best_keys(self, wanted: _Candidate, where: FieldRef) -> set[IndexKey]:
-        """The best hook for each of its patterns."""
+    def best_keys(self, candidate: _Candidate, ref: FieldRef) -> set[IndexKey]:
+        """Return the best key of each of the field's patterns."""
         return {
-            min(pattern, key=lambda hook: self._cost(where, hook))
-            for pattern in wanted.fields[where]
+            min(pattern, key=lambda key: self._cost(ref, key)) for pattern in candidate.fields[ref]
         }
 
-    def _rank(self, wanted: _Candidate, where: FieldRef) -> tuple[int, KeyKind, int]:
-        """Of what costs the same, the field that most ask for: then fewer are looked at."""
-        cost, kind = max(self._cost(where, hook) for hook in self.best_keys(wanted, where))
-        return cost, kind, -self._asked[where]
+    def _rank(self, candidate: _Candidate, ref: FieldRef) -> tuple[int, KeyKind, int]:
+        """Prefer the cheapest field; of equal ones the most common, so that few fields are read."""
+        cost, kind = max(self._cost(ref, key) for key in self.best_keys(candidate, ref))
+        return cost, kind, -self._field_counts[ref]
 
-    def _cost(self, where: FieldRef, hook: IndexKey) -> tuple[int, KeyKind]:
-        return self._shared[where, hook], hook.kind
+    def _cost(self, ref: FieldRef, key: IndexKey) -> tuple[int, KeyKind]:
+        return self._key_counts[ref, key], key.kind
 
 
-def _make_candidate(number: int, needs: Requirements) -> _Candidate:
+def _make_candidate(number: int, requirements: Requirements) -> _Candidate:
     fields = {
-        where: tuple(find_keys(pattern, absent_fits=where[1] is not None) for pattern in patterns)
-        for where, patterns in needs.items()
-        if where not in (_TYPE, _ACTION)
+        ref: tuple(find_keys(pattern, absent_fits=ref[1] is not None) for pattern in patterns)
+        for ref, patterns in requirements.items()
+        if ref not in (_TYPE, _ACTION)
     }
-    # where one of the patterns takes what is not there, the field finds nothing
-    return _Candidate(number, {where: each for where, each in fields.items() if each and all(each)})
+    # A field with a pattern that fits an absent value cannot be used to find the match.
+    return _Candidate(number, {ref: keys for ref, keys in fields.items() if keys and all(keys)})
 
 
-def _bucket_keys(needs: Requirements) -> Iterable[tuple[str | None, str | None]]:
-    """The pairs of type and action; None for whatever it is."""
-    types = set(_exact_texts(needs.get(_TYPE, ())))
+def _bucket_keys(requirements: Requirements) -> Iterable[tuple[str | None, str | None]]:
+    """Return the pairs of type and action that a match names; None stands for any."""
+    types = set(_exact_texts(requirements.get(_TYPE, ())))
     actions = {
-        head for text in _exact_texts(needs.get(_ACTION, ())) for head in _action_prefixes(text)
+        prefix
+        for text in _exact_texts(requirements.get(_ACTION, ()))
+        for prefix in _action_prefixes(text)
     }
     if len(types) * len(actions) > BUCKETS_MAX:
         return [(None, None)]
@@ -182,7 +190,7 @@ def _bucket_keys(needs: Requirements) -> Iterable[tuple[str | None, str | None]]
 
 
 def _exact_texts(patterns: Iterable[Pattern]) -> list[str]:
-    """The values that it may be; none if they cannot be listed."""
+    """Return the values that the patterns allow; none if they cannot be listed."""
     found = []
     for pattern in patterns:
         match find_keys(pattern, absent_fits=False):
@@ -194,41 +202,39 @@ def _exact_texts(patterns: Iterable[Pattern]) -> list[str]:
 
 
 def _action_prefixes(action: str) -> Iterable[str]:
-    """The action as it is written, and what may be the event's if its end is a detail."""
-    words = action.split(": ")
-    return (": ".join(words[:many]) for many in range(1, len(words) + 1))
+    """Return every action of an event that a match may mean, as the end may be the detail.
+
+    ``health_status: healthy`` is the action ``health_status`` with the detail ``healthy``.
+    """
+    parts = action.split(": ")
+    return (": ".join(parts[:length]) for length in range(1, len(parts) + 1))
 
 
 def _find_requirements(match: Match) -> Requirements:
     found: dict[FieldRef, tuple[Pattern, ...]] = {}
     for field in match.fields:
         found.setdefault(_field_ref(field), field.patterns)
-    for every in match.all:
-        for where, patterns in _find_requirements(every).items():
-            found.setdefault(where, patterns)
-    for where, patterns in _common_requirements(
-        [_find_requirements(choice) for choice in match.any]
-    ).items():
-        found.setdefault(where, patterns)
+    for inner in match.all:
+        for ref, patterns in _find_requirements(inner).items():
+            found.setdefault(ref, patterns)
+    choices = [_find_requirements(choice) for choice in match.any]
+    for ref, patterns in _common_requirements(choices).items():
+        found.setdefault(ref, patterns)
     return found
 
 
 def _common_requirements(choices: Sequence[Requirements]) -> Requirements:
-    """What any of the choices needs: of the fields that each asks for, the patterns of all."""
+    """Return the fields that every choice requires, each with the patterns of all choices."""
     if not choices:
         return {}
     first, *rest = choices
     return {
-        where: tuple(pattern for choice in choices for pattern in choice[where])
-        for where in first
-        if all(where in choice for choice in rest)
+        ref: tuple(pattern for choice in choices for pattern in choice[ref])
+        for ref in first
+        if all(ref in choice for choice in rest)
     }
 
 
 def _field_ref(field: Field) -> FieldRef:
-    """Labels stand among the attributes."""
+    """Labels are among the attributes."""
     return (field.name if field.key is None else "attribute", field.key)
-
-
-def _reader(name: str) -> Callable[[Event], object]:
-    return attrgetter(f"actor.{name}" if name in ("id", "name", "image") else name)

@@ -1,4 +1,4 @@
-"""What a pattern can be found by, without trying it."""
+"""Derives from a pattern the keys by which an index can find it without trying it."""
 
 import re
 from enum import IntEnum
@@ -7,40 +7,40 @@ from typing import NamedTuple
 from relay.config.match import Exists, Glob, Not, Pattern, Range, Regex
 
 PREFIX_MAX = 64
-"""So many characters of a beginning are looked at."""
+"""Only so many characters of a prefix are compared."""
 
 PART_MIN = 3
-"""A shorter part of a text stands in too many to tell them apart."""
+"""A shorter part occurs in too many texts to distinguish them."""
 
 
 class KeyKind(IntEnum):
-    """In the order of what a look for it costs."""
+    """What a key says about the value, in the order of what a search for it costs."""
 
     EXACT = 0
-    """The value is the key."""
+    """The value is the key's."""
     PREFIX = 1
-    """The value is a text that begins with the key."""
+    """The value is a text that starts with the key's."""
     PART = 2
-    """The value is a text that holds the key."""
+    """The value is a text that contains the key's."""
     PRESENT = 3
     """There is a value."""
 
 
 class IndexKey(NamedTuple):
-    """Something that is so of every value that fits a pattern."""
+    """A property of every value that fits a pattern."""
 
     kind: KeyKind
     value: str | int | None
-    """None with `Kind.PRESENT`."""
+    """None with `KeyKind.PRESENT`."""
 
 
 PRESENT = IndexKey(KeyKind.PRESENT, None)
 
 _SPECIAL = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
-"""What in a glob is not itself; as `relay.config.patterns` reads brackets, and fnmatch does."""
+"""The special parts of a glob; brackets as `relay.config.patterns` and fnmatch read them."""
 
 _PLAIN_START = re.compile(r"[A-Za-z0-9_:/@-]*(?![*+?{])")
-"""Of a regular expression, the characters at its start that stand for themselves, once."""
+"""The characters at the start of a regular expression that stand for themselves, once."""
 
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
 _CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
@@ -48,10 +48,10 @@ _GROUP = re.compile(r"\([^()]*\)")
 
 
 def find_keys(pattern: Pattern, *, absent_fits: bool) -> tuple[IndexKey, ...]:
-    """What a value has to be for the pattern to fit: each of these, and one is enough to look for.
+    """Return the index keys that a pattern implies.
 
-    Empty for a pattern that can fit where there is no value; ``absent_fits`` says whether `Not`
-    does so.
+    A value that fits the pattern has all of them; look up any one. Empty for a pattern that fits an
+    absent value; ``absent_fits`` says whether `Not` fits one.
     """
     match pattern:
         case Glob(text=text):
@@ -87,9 +87,9 @@ def _find_regex_keys(text: str) -> tuple[IndexKey, ...]:
 
 
 def _may_have_alternatives(regex: str) -> bool:
-    """Whether what it begins with may be one of several beginnings."""
+    """Whether its plain start may be only one of several alternatives (``a|b`` outside groups)."""
     rest = _CLASS.sub("x", _ESCAPE.sub("x", regex)).replace("(?:", "(")
-    if "(?" in rest:  # a comment may hold anything
+    if "(?" in rest:  # a comment may contain anything
         return True
     groups = 1
     while groups:

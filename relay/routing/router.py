@@ -1,4 +1,7 @@
-"""The walk of an event along the routes; what decides is what explains."""
+"""Routes events: which routes match an event, and to which destinations each of them sends it.
+
+The daemon and the commands that explain a decision use the same code.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,18 +16,18 @@ from relay.routing.matcher import Condition, Matcher
 
 
 class Verdict(StrEnum):
-    """What became of an event at a route."""
+    """What a route did with an event."""
 
     SENT = "sent"
-    """It matched and goes to the route's destinations."""
+    """The route matched and sends the event to destinations."""
     ALREADY_SENT = "already_sent"
-    """It matched, and goes to none of the route's destinations: to all by earlier routes, or to
-    none but the one that it is about."""
+    """The route matched but sends nothing: earlier routes send the event to all of its
+    destinations, or the only other one is the destination that the event is about."""
     DROPPED = "dropped"
-    """It matched and goes no further."""
+    """The route matched and dropped the event."""
     NO_MATCH = "no_match"
     NOT_REACHED = "not_reached"
-    """An earlier route ended the walk."""
+    """An earlier route with ``stop`` or ``drop`` matched."""
 
 
 _MATCHES = (Verdict.SENT, Verdict.ALREADY_SENT, Verdict.DROPPED)
@@ -32,121 +35,100 @@ _MATCHES = (Verdict.SENT, Verdict.ALREADY_SENT, Verdict.DROPPED)
 
 @dataclass(frozen=True, slots=True)
 class RouteResult:
-    """One route's say about an event."""
+    """The decision of one route about an event."""
 
     route: Route
     verdict: Verdict
     destinations: tuple[str, ...] = ()
-    """Those that the event goes to by this route."""
+    """The destinations to which this route sends the event."""
     failed_condition: Condition | None = None
     """With `Verdict.NO_MATCH`: the first condition that the event does not fulfil."""
 
     @property
     def is_match(self) -> bool:
-        """Whether the route matched, whatever came of it."""
+        """Whether the route matched, whether or not it sends the event."""
         return self.verdict in _MATCHES
 
     def build_notification(self, event: Event) -> Notification:
-        """What the route makes of the event."""
+        """Build the notification that the route sends for the event."""
         route = self.route
         return build_notification(route.name, event, route.include.request, route.severity)
 
 
 RouteObserver = Callable[[Event, Sequence[RouteResult]], None]
-"""Is told what each route that matches an event said to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _RouteTable:
-    """Routes, compiled."""
-
-    rows: tuple[tuple[Route, Matcher], ...]
-    index: Index
-
-    @staticmethod
-    def of(routes: Sequence[Route]) -> "_RouteTable":
-        rows = tuple((route, Matcher(route.match)) for route in routes)
-        return _RouteTable(rows, Index([route.match for route in routes]))
+"""Called with an event and the results of the routes that match it."""
 
 
 class Router:
-    """The routes of a configuration, compiled."""
+    """The compiled routes of a configuration."""
 
     def __init__(self, routes: Sequence[Route], observer: RouteObserver | None = None) -> None:
-        """``told`` is called for every event that is routed, before anything comes of it."""
-        self._table = _RouteTable.of(routes)
+        """``observer`` is called for every event that is routed, before it is stored or sent."""
+        self._rows = tuple((route, Matcher(route.match)) for route in routes)
+        self._index = Index([route.match for route in routes])
         self._observer = observer
 
     def replace_routes(self, other: "Router") -> None:
-        """From here on decide as the other does."""
-        self._table = other._table
+        """Use the other router's routes from now on."""
+        self._rows, self._index = other._rows, other._index
 
     def explain(self, event: Event) -> list[RouteResult]:
-        """What each route says to the event, from top to bottom.
+        """Return the result of every route, from top to bottom.
 
-        Every route that matches fires, until one that stops or drops; an event goes to one
+        Every route that matches fires, until one with ``stop`` or ``drop``. An event goes to each
         destination at most once, by the first route that sends it there, and never to the
         destination that it is about.
         """
-        rows, taken = self._table.rows, self._find_matches(event)
-        end = next((number for number, step in taken if _is_final(step)), len(rows))
-        said = dict(taken)
-        return [
-            said.get(number) or _explain_no_match(route, None if number > end else matcher, event)
-            for number, (route, matcher) in enumerate(rows)
-        ]
+        matches = dict(self._find_matches(event))
+        last = next(
+            (number for number, it in matches.items() if it.route.stop or it.route.drop),
+            len(self._rows),
+        )
+        results: list[RouteResult] = []
+        for number, (route, matcher) in enumerate(self._rows):
+            if number in matches:
+                results.append(matches[number])
+            elif number > last:
+                results.append(RouteResult(route, Verdict.NOT_REACHED))
+            else:
+                failed = matcher.first_failure(event)
+                results.append(RouteResult(route, Verdict.NO_MATCH, failed_condition=failed))
+        return results
 
     def route(self, event: Event, match_counts: Counter[str] | None = None) -> list[RouteResult]:
-        """The steps that send the event somewhere.
+        """Return the results of the routes that send the event somewhere.
 
-        ``matches`` counts, by their names, all routes that match it, those too that drop it or come
-        too late.
+        ``match_counts`` counts all routes that match, by name, including those that drop the event
+        or send it nowhere.
         """
-        steps = [step for _, step in self._find_matches(event)]
+        results = [result for _, result in self._find_matches(event)]
         if self._observer is not None:
-            self._observer(event, steps)
+            self._observer(event, results)
         if match_counts is not None:
-            for step in steps:
-                match_counts[step.route.name] += 1
-        return [step for step in steps if step.verdict is Verdict.SENT]
+            for result in results:
+                match_counts[result.route.name] += 1
+        return [result for result in results if result.verdict is Verdict.SENT]
 
     def _find_matches(self, event: Event) -> list[tuple[int, RouteResult]]:
-        """What the routes say that match, with their numbers: this decides."""
-        rows = self._table.rows
-        taken: list[tuple[int, RouteResult]] = []
-        candidates = self._table.index.candidates(event)
+        """Return the routes that match, with their numbers. Every decision is made here."""
+        matches: list[tuple[int, RouteResult]] = []
+        candidates = self._index.candidates(event)
         if not candidates:
-            return taken
-        served = {_subject_destination(event)}
+            return matches
+        # An event about a destination is never sent to that destination.
+        about = event.actor.attributes.get("destination") if event.type == TYPE_RELAY else None
+        served = {about}
         for number in candidates:
-            route, matcher = rows[number]
+            route, matcher = self._rows[number]
             if not matcher.matches(event):
                 continue
-            fresh = tuple(name for name in route.to if name not in served)
-            served.update(fresh)
-            taken.append((number, RouteResult(route, _decide_verdict(route, fresh), fresh)))
+            new = tuple(name for name in route.to if name not in served)
+            served.update(new)
+            if route.drop:
+                verdict = Verdict.DROPPED
+            else:
+                verdict = Verdict.SENT if new else Verdict.ALREADY_SENT
+            matches.append((number, RouteResult(route, verdict, new)))
             if route.stop or route.drop:
                 break
-        return taken
-
-
-def _decide_verdict(route: Route, fresh: Sequence[str]) -> Verdict:
-    if route.drop:
-        return Verdict.DROPPED
-    return Verdict.SENT if fresh else Verdict.ALREADY_SENT
-
-
-def _is_final(step: RouteResult) -> bool:
-    return step.route.stop or step.route.drop
-
-
-def _explain_no_match(route: Route, reached: Matcher | None, event: Event) -> RouteResult:
-    """The step of a route that does not match, or was not reached."""
-    if reached is None:
-        return RouteResult(route, Verdict.NOT_REACHED)
-    return RouteResult(route, Verdict.NO_MATCH, failed_condition=reached.first_failure(event))
-
-
-def _subject_destination(event: Event) -> str | None:
-    """The destination that something of relay's own happened to."""
-    return event.actor.attributes.get("destination") if event.type == TYPE_RELAY else None
+        return matches

@@ -1,4 +1,10 @@
-"""Which of many hooks one value hangs on, without trying each."""
+"""Finds the keys that one value has among many keys, without trying each of them.
+
+Exact values are looked up in a dict. Prefixes are looked up by a few lengths, and parts by one
+short piece of each (an n-gram). Long prefixes and parts are therefore compared only in part: the
+index may return a number whose key the value does not have, and never leaves out one whose key it
+has.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,21 +12,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from relay.routing.index_keys import PART_MIN, IndexKey, KeyKind
 
 PREFIX_LENGTHS_MAX = 6
-"""So many lengths of beginnings are looked for; longer ones are cut to the next of these."""
+"""Prefixes are looked up by at most so many lengths; others are cut to the next shorter of
+these."""
 
 GRAM_MAX = 8
-"""So many characters of a part are looked for at most."""
+"""The longest piece of a part that is looked up, in characters."""
 
 POSITIONS_PER_MATCH = 10
-"""To try a match costs as much as to look for parts at so many places of a text: in a text that is
-longer than this for each match, none is looked for."""
+"""Testing a match costs about as much as looking up parts at so many positions of a text. If a text
+has more positions for each match, all matches are returned instead."""
 
 
 class ValueIndex:
-    """From a value to the numbers that have a hook for it.
-
-    All of them, and some others: beginnings and parts are looked for with few of their characters.
-    """
+    """Maps a value to the numbers whose key it has."""
 
     __slots__ = (
         "_exact",
@@ -33,24 +37,22 @@ class ValueIndex:
         "_searches_text",
     )
 
-    def __init__(self, wanted: Sequence[tuple[IndexKey, int]]) -> None:
+    def __init__(self, entries: Sequence[tuple[IndexKey, int]]) -> None:
         by_kind: defaultdict[KeyKind, list[tuple[IndexKey, int]]] = defaultdict(list)
-        for hook, number in wanted:
-            by_kind[hook.kind].append((hook, number))
+        for key, number in entries:
+            by_kind[key.kind].append((key, number))
         self._present = [number for _, number in by_kind[KeyKind.PRESENT]]
-        self._exact = _group_numbers(
-            (hook.value, number) for hook, number in by_kind[KeyKind.EXACT]
-        )
-        prefixes = [(str(hook.value), number) for hook, number in by_kind[KeyKind.PREFIX]]
+        self._exact = _group_numbers((key.value, number) for key, number in by_kind[KeyKind.EXACT])
+        prefixes = [(str(key.value), number) for key, number in by_kind[KeyKind.PREFIX]]
         self._lengths = _choose_lengths([len(text) for text, _ in prefixes])
         self._prefixes = _group_numbers(
-            (text[: max(it for it in self._lengths if it <= len(text))], number)
+            (text[: max(length for length in self._lengths if length <= len(text))], number)
             for text, number in prefixes
         )
-        parts = [(str(hook.value), number) for hook, number in by_kind[KeyKind.PART]]
+        parts = [(str(key.value), number) for key, number in by_kind[KeyKind.PART]]
         self._parts = [number for _, number in parts]
-        self._gram_length = min((len(text) for text, _ in parts), default=PART_MIN)
-        self._gram_length = min(self._gram_length, GRAM_MAX)
+        shortest = min((len(text) for text, _ in parts), default=PART_MIN)
+        self._gram_length = min(shortest, GRAM_MAX)
         self._grams = _group_numbers(_rarest_grams(parts, self._gram_length))
         self._searches_text = bool(prefixes or parts)
 
@@ -63,9 +65,9 @@ class ValueIndex:
         if self._searches_text and isinstance(value, str):
             prefixes = self._prefixes
             for length in self._lengths:
-                beginning = value[:length]
-                if beginning in prefixes:
-                    found += prefixes[beginning]
+                prefix = value[:length]
+                if prefix in prefixes:
+                    found += prefixes[prefix]
             if self._parts:
                 self._collect_parts(value, found)
 
@@ -80,28 +82,28 @@ class ValueIndex:
                 found += grams[gram]
 
 
-def _group_numbers(wanted: Iterable[tuple[object, int]]) -> dict[object, tuple[int, ...]]:
+def _group_numbers(pairs: Iterable[tuple[object, int]]) -> dict[object, tuple[int, ...]]:
     groups: defaultdict[object, list[int]] = defaultdict(list)
-    for key, number in wanted:
+    for key, number in pairs:
         groups[key].append(number)
     return {key: tuple(numbers) for key, numbers in groups.items()}
 
 
-def _choose_lengths(of_prefixes: Sequence[int]) -> tuple[int, ...]:
-    """The lengths to look for: the least, so that none is too short, and the most frequent."""
-    frequent = [length for length, _ in Counter(of_prefixes).most_common()]
+def _choose_lengths(prefix_lengths: Sequence[int]) -> tuple[int, ...]:
+    """Return the shortest length, so that no prefix is too short, and the most frequent ones."""
+    frequent = [length for length, _ in Counter(prefix_lengths).most_common()]
     if not frequent:
         return ()
-    least = min(frequent)
-    frequent.remove(least)
-    return tuple(sorted((least, *frequent[: PREFIX_LENGTHS_MAX - 1])))
+    shortest = min(frequent)
+    frequent.remove(shortest)
+    return tuple(sorted((shortest, *frequent[: PREFIX_LENGTHS_MAX - 1])))
 
 
 def _rarest_grams(parts: Sequence[tuple[str, int]], length: int) -> Iterator[tuple[str, int]]:
-    """Each number with the piece of its part that the fewest others hold."""
-    common = Counter(gram for text, _ in parts for gram in set(_split_grams(text, length)))
+    """Yield for each part the piece that the fewest other parts contain, with the part's number."""
+    counts = Counter(gram for text, _ in parts for gram in set(_split_grams(text, length)))
     for text, number in parts:
-        yield min(_split_grams(text, length), key=common.__getitem__), number
+        yield min(_split_grams(text, length), key=counts.__getitem__), number
 
 
 def _split_grams(text: str, length: int) -> list[str]:

@@ -44,7 +44,7 @@ async def test_streams(
         engine.streams[0].end()
 
         def again(report: DaemonStatus) -> bool:
-            listening = report.engines["engine-0"].listening
+            listening = report.engines["engine-0"].stream
             return listening is not None and listening.is_open and listening.reconnects == 1
 
         await reported(store, again)

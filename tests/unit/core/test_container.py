@@ -34,8 +34,8 @@ def test_it_is_the_same_after_it_was_stored() -> None:
         started_ns=1,
         died_ns=2,
         inferred_ns=3,
-        asked_ns=4,
-        killed_ns=5,
+        requested_ns=4,
+        unknown_signal_ns=5,
         oom_ns=6,
         oom_inferred_ns=7,
         stop_signal=8,
@@ -43,6 +43,12 @@ def test_it_is_the_same_after_it_was_stored() -> None:
     fields = Container.__struct_fields__
     assert all(getattr(container, name) != getattr(Container("x"), name) for name in fields)
     assert msgspec.json.decode(msgspec.json.encode(container), type=Container) == container
+
+
+def test_the_names_in_the_store_stay() -> None:
+    """A store that an earlier version wrote is read by this one."""
+    container = Container("c", requested_ns=4, unknown_signal_ns=5)
+    assert msgspec.json.encode(container) == b'{"id":"c","asked_ns":4,"killed_ns":5}'
 
 
 def test_what_is_not_known_takes_no_room() -> None:

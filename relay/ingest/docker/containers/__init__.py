@@ -1,1 +1,1 @@
-"""What is known of each container, and why it ended."""
+"""Tracks the state of each container, and finds out why it ended."""

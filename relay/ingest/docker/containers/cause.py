@@ -1,4 +1,11 @@
-"""Why a container ended: what was asked of it, and what befell it, before it died."""
+"""Finds out why a container ended, from what happened to it before it died.
+
+The ``die`` event of an engine has an exit code and no reason. Whether somebody asked for the end,
+the kernel killed the container for memory, or it crashed follows from the events before it:
+``kill``, ``stop`` and ``oom``. They are kept in the container's state until its death consumes
+them, or until `REQUEST_EXPIRY_NS` has passed. Everything here is pure: state and event in, state or
+cause out.
+"""
 
 from collections.abc import Iterable
 
@@ -8,8 +15,8 @@ from relay.core.container import Container
 from relay.core.event import Cause, Event
 
 TERMINATING_SIGNALS = frozenset({2, 3, 6, 9, 15})
-"""Those that ask a process to end. HUP, USR1, USR2, WINCH and the like do not, unless one is the
-container's own stop signal."""
+"""Signals that ask a process to end. HUP, USR1, USR2, WINCH and the like do not, unless one of them
+is the container's own stop signal."""
 
 REQUEST_EXPIRY_NS = 10 * 60 * 1_000_000_000
 """How long a request explains a death that follows it."""
@@ -18,11 +25,12 @@ _EXIT_CODE_SIGKILL = 128 + 9
 
 
 def apply_event(container: Container, event: Event) -> Container:
-    """What is known of a container after one more of its events.
+    """Return the container's state after one more of its events.
 
-    The engine says ``kill`` with the signal and ``stop`` for what somebody asked. Docker from 26 on
-    says ``stop`` before ``die``, older ones after it: then it asks for nothing any more. A start
-    makes a new life of it, to which no request belongs yet; a death consumes them.
+    The engine sends ``kill`` with the signal, and ``stop``, if somebody asked for it. Docker from
+    26 on sends ``stop`` before ``die``, older versions after it: then it no longer asks for
+    anything. A start begins a new life, to which no request belongs yet; a death consumes the
+    requests.
     """
     time_ns = event.time_ns
     match event.action:
@@ -33,22 +41,22 @@ def apply_event(container: Container, event: Event) -> Container:
             inferred_ns = container.inferred_ns
             if inferred_ns is not None and inferred_ns <= time_ns:
                 inferred_ns = None
-            # The stream's order proves that it is over, whatever its clock did meanwhile.
+            # The order of the stream proves that it ended, whatever the clock did meanwhile.
             died_ns = max(time_ns, container.died_ns or 0, container.started_ns or 0)
             return replace(
                 container,
                 died_ns=died_ns,
                 inferred_ns=inferred_ns,
-                asked_ns=None,
-                killed_ns=None,
+                requested_ns=None,
+                unknown_signal_ns=None,
                 oom_ns=None,
             )
         case "kill" if container.signal_hidden or event.signal is None:
-            return replace(container, killed_ns=time_ns)
+            return replace(container, unknown_signal_ns=time_ns)
         case "kill" if is_terminating(event.signal, container):
-            return replace(container, asked_ns=time_ns)
+            return replace(container, requested_ns=time_ns)
         case "stop" if not container.is_dead:
-            return replace(container, asked_ns=time_ns)
+            return replace(container, requested_ns=time_ns)
         case "oom":
             return replace(container, oom_ns=time_ns)
         case _:
@@ -68,74 +76,76 @@ def find_cause(
     inspection_shows_oom: bool = False,
     may_have_missed_request: bool = False,
 ) -> Cause:
-    """Why it died at ``time_ns``, after all that is known of it.
+    """Return why the container died at ``time_ns``, given its state before that.
 
-    Of a request and a kill for memory the later counts: a container can outlive the kill of one of
-    its processes, and be stopped long after. ``oom_seen``: the engine's inspection calls it a kill
-    for memory. ``unheard``: a request could have been missed; then the end of a process that does
-    as it is asked proves nothing.
+    Of a request and a kill for memory the later one counts: a container can survive the kill of one
+    of its processes, and be stopped long after that. If a request may have been missed, the end of
+    a process that does what it is asked to do proves nothing.
     """
-    asked_ns = _unless_expired(container.asked_ns, time_ns)
+    requested_ns = _unless_expired(container.requested_ns, time_ns)
     oom_ns = _unless_expired(container.oom_ns, time_ns)
-    if exit_code != 0 and (oom_ns or 0) > (asked_ns or 0):
+    if exit_code != 0 and (oom_ns or 0) > (requested_ns or 0):
         return Cause.OOM
-    if asked_ns is not None:
+    if requested_ns is not None:
         return Cause.REQUESTED
     if inspection_shows_oom and exit_code != 0:
         return Cause.OOM
     if exit_code is None:
         return Cause.UNKNOWN
-    by_signal = is_terminating(exit_code - 128, container)
-    if _unless_expired(container.killed_ns, time_ns) is not None and (by_signal or exit_code == 0):
+    ends_as_asked = exit_code == 0 or is_terminating(exit_code - 128, container)
+    if _unless_expired(container.unknown_signal_ns, time_ns) is not None and ends_as_asked:
         return Cause.REQUESTED
-    if may_have_missed_request and (by_signal or exit_code == 0):
+    if may_have_missed_request and ends_as_asked:
         return Cause.UNKNOWN
     return Cause.CRASHED if exit_code else Cause.FINISHED
 
 
 def containers_to_inspect(events: Iterable[tuple[Event, Container | None]]) -> set[str]:
-    """The ids of the containers that have to be inspected before these events can be judged.
+    """Return the ids of the containers to inspect before these events are processed.
 
-    A signal that may be the container's own stop signal; a death whose exit code is hidden, or
-    whose 137 nothing explains: Podman sends no ``oom``, and an engine can skip one.
+    Each event comes with its container's state, if that is known. Three things need an inspection:
+    a signal that may be the container's own stop signal, a death whose exit code is hidden, and a
+    death with 137 that nothing explains: Podman sends no ``oom``, and an engine can omit one.
     """
-    plain: set[str] = set()
+    not_hidden: set[str] = set()
     explained: set[str] = set()
-    asked: set[str] = set()
+    found: set[str] = set()
     for event, known in events:
         id_ = event.actor.id
         match event.action:
             case "create" | "start" if "exitCode" not in event.actor.attributes:
-                plain.add(id_)
+                not_hidden.add(id_)
             case "kill" if event.signal is not None and event.signal not in TERMINATING_SIGNALS:
                 if known is None or known.stop_signal is None:
-                    asked.add(id_)
+                    found.add(id_)
             case "kill" | "stop" | "oom":
                 explained.add(id_)
-            case "die" if id_ not in plain and (known is None or known.exit_code_hidden):
-                asked.add(id_)
+            case "die" if id_ not in not_hidden and (known is None or known.exit_code_hidden):
+                found.add(id_)
             case "die" if event.exit_code == _EXIT_CODE_SIGKILL and id_ not in explained:
-                if known is None or (known.asked_ns or known.oom_ns) is None:
-                    asked.add(id_)
-    return asked
+                if known is None or (known.requested_ns or known.oom_ns) is None:
+                    found.add(id_)
+    return found
 
 
 def clear_requests(container: Container) -> Container:
-    """As it is at the beginning and at the end of a life."""
-    return replace(container, asked_ns=None, killed_ns=None, oom_ns=None)
+    """Return the state without requests, as at the start and at the end of a life."""
+    return replace(container, requested_ns=None, unknown_signal_ns=None, oom_ns=None)
 
 
 def split_requests(container: Container, start_ns: int) -> tuple[Container, Container]:
-    """With what it was asked before a start, and with what it was asked since."""
-    asked = {
+    """Return the state with the requests before a start, and the state with those since it."""
+    times = {
         name: time_ns
-        for name in ("asked_ns", "killed_ns", "oom_ns")
+        for name in ("requested_ns", "unknown_signal_ns", "oom_ns")
         if (time_ns := getattr(container, name)) is not None
     }
-    before = dict.fromkeys(name for name, time_ns in asked.items() if time_ns >= start_ns)
-    since = dict.fromkeys(asked.keys() - before.keys())
-    return replace(container, **before), replace(container, **since)
+    clear_since = dict.fromkeys(name for name, time_ns in times.items() if time_ns >= start_ns)
+    clear_before = dict.fromkeys(times.keys() - clear_since.keys())
+    return replace(container, **clear_since), replace(container, **clear_before)
 
 
-def _unless_expired(asked_ns: int | None, time_ns: int) -> int | None:
-    return asked_ns if asked_ns is not None and time_ns - asked_ns <= REQUEST_EXPIRY_NS else None
+def _unless_expired(requested_ns: int | None, time_ns: int) -> int | None:
+    if requested_ns is None or time_ns - requested_ns > REQUEST_EXPIRY_NS:
+        return None
+    return requested_ns

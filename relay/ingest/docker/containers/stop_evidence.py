@@ -1,10 +1,12 @@
-"""What comes behind a death and shows that somebody asked for it.
+"""Evidence after a death that somebody asked for it.
 
-Docker before 26 says ``stop`` behind the ``die``. That matters where a label hides the signal that
-was sent. Podman (as measured with 4.3) does not say which signal was sent, and says ``stop`` not at
-every stop; but whoever stops a container cleans it up, and so does the container's monitor: two
-``cleanup`` come behind the ``die`` within some 90 ms, and one behind any other. ``rm -f`` shows by
-a ``remove`` that comes sooner than anybody could have seen the death.
+Some engines report the request only after the ``die``. Docker before 26 sends ``stop`` after it,
+which matters if a label hides the signal. Podman (measured with 4.3) does not say which signal was
+sent, and does not send ``stop`` at every stop. But whoever stops a container also cleans it up, and
+so does the container's monitor: two ``cleanup`` follow the ``die`` within some 90 ms, and only one
+follows any other death. ``rm -f`` shows by a ``remove`` that comes sooner than anybody could have
+noticed the death. The wait for evidence ends when the container starts again or is removed, or when
+the worker has waited long enough (`relay.ingest.docker.worker`).
 """
 
 from collections.abc import Sequence
@@ -14,55 +16,54 @@ from relay.core.container import Container
 from relay.core.event import Event
 
 EVIDENCE = frozenset({"stop", "remove", "cleanup"})
-"""The actions of which one at least is behind a death that `proves_requested`."""
+"""At least one of these actions follows every death for which `proves_requested` is true."""
 
 _KILLED_OR_TERMINATED = frozenset({128 + 9, 128 + 15})
 _START_ACTIONS = frozenset({"init", "start", "restart"})
 _REMOVAL_ACTIONS = frozenset({"remove", "destroy"})
 _FORCED_REMOVAL_NS = 100_000_000
-"""Podman's ``rm -f`` removes 25 to 83 ms after the death; somebody who waits for the death first
-takes 200 ms and more."""
+"""Podman's ``rm -f`` removes the container 25 to 83 ms after the death; somebody who waits for the
+death first takes 200 ms or more."""
 
 _STOP_DELAY_NS = 1_000_000_000
-"""Docker says ``stop`` right behind the death. Later, somebody stopped what crashed before and was
-waiting for its next restart."""
+"""Docker sends ``stop`` right after the death. If it comes later, somebody stopped a container that
+had crashed before and was waiting for its next restart."""
 
 
 def proves_requested(death: Event, later: Sequence[Event], *, podman: bool) -> bool:
-    """Whether somebody asked for a ``die``, by the events of its container ``behind`` it."""
-    own = _until_next_start(later)
+    """Whether the container's events after its ``die`` prove that somebody asked for it."""
+    same_life = list(takewhile(lambda event: event.action not in _START_ACTIONS, later))
     if any(
-        event.action == "stop" and event.time_ns - death.time_ns <= _STOP_DELAY_NS for event in own
+        event.action == "stop" and event.time_ns - death.time_ns <= _STOP_DELAY_NS
+        for event in same_life
     ):
         return True
     if not podman:
         return False
     removed = any(
         event.action == "remove" and event.time_ns - death.time_ns <= _FORCED_REMOVAL_NS
-        for event in own
+        for event in same_life
     )
-    cleanups = sum(event.action == "cleanup" for event in own)
+    cleanups = sum(event.action == "cleanup" for event in same_life)
     return cleanups > 1 or (removed and death.exit_code in _KILLED_OR_TERMINATED)
 
 
 def may_prove_requested(
     death: Event, later: Sequence[Event], known: Container | None, *, podman: bool
 ) -> bool:
-    """Whether it may still turn out that somebody asked for a ``die``."""
+    """Whether further events may still prove that somebody asked for a ``die``.
+
+    ``known`` is the container's state before its death.
+    """
     if podman:
-        open_ = known is None or known.asked_ns is None
+        undecided = known is None or known.requested_ns is None
     else:
-        open_ = known is not None and known.killed_ns is not None and known.asked_ns is None
-    return open_ and not (_is_over(later) or proves_requested(death, later, podman=podman))
-
-
-def _until_next_start(later: Sequence[Event]) -> list[Event]:
-    """Until its next life."""
-    return list(takewhile(lambda event: event.action not in _START_ACTIONS, later))
-
-
-def _is_over(later: Sequence[Event]) -> bool:
-    """Whether nothing more can come behind it."""
-    return any(
+        undecided = (
+            known is not None and known.unknown_signal_ns is not None and known.requested_ns is None
+        )
+    if not undecided:
+        return False
+    is_over = any(
         event.action in _START_ACTIONS or event.action in _REMOVAL_ACTIONS for event in later
     )
+    return not (is_over or proves_requested(death, later, podman=podman))

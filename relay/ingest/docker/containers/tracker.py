@@ -1,4 +1,11 @@
-"""What happened to each container of one engine: why it died, and whether that was told."""
+"""Tracks the containers of one engine: why each died, and whether its death was reported.
+
+The tracker keeps the state of each container (see `registry`) and updates it with every event and
+with every snapshot. It adds the cause to a ``die`` (see `cause`), infers deaths that no event
+reported (see `inference`), and suppresses events that report what was already inferred, so that
+every death is reported once. It lives as long as the engine's session; its state is committed with
+every batch, and the next session continues from there.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -39,46 +46,46 @@ _REMOVAL_ACTIONS = frozenset({"destroy", "remove"})
 _NON_LABEL_ATTRIBUTES = frozenset(
     {"name", "image", "exitCode", "containerExitCode", "signal", "execID", "execDuration"}
 )
-"""What is among an event's attributes besides labels, unless a label has that name."""
+"""Attributes of an event that are not labels, unless a label has that name."""
 
 START_GRACE_NS = 60_000_000_000
-"""A start so shortly before a look may not be in it."""
+"""A snapshot may not show a start that happened so shortly before it."""
 
 
 class ContainerTracker:
-    """Follows the containers of one engine through their events, and through looks at them."""
+    """Tracks the containers of one engine by their events and by snapshots of them."""
 
     def __init__(self, registry: ContainerRegistry, *, podman: bool = False) -> None:
         self.registry = registry
         self.podman = podman
-        """Whether the engine is Podman, some of whose events mean something else."""
+        """Whether the engine is Podman, some of whose events have another meaning."""
 
     def containers_to_inspect(self, events: Iterable[Event]) -> set[str]:
-        """The ids of the containers that are to be inspected before `hear` judges the events."""
-        followed = [event for event in events if _is_tracked(event) and event.actor.id]
+        """Return the ids of the containers to inspect before `on_event` gets these events."""
+        tracked = [event for event in events if _is_tracked(event) and event.actor.id]
         return containers_to_inspect(
-            (event, self.registry.get(event.actor.id)) for event in followed
+            (event, self.registry.get(event.actor.id)) for event in tracked
         )
 
     def find_requested(self, events: Sequence[Event], *, podman: bool) -> set[str]:
-        """The ids of the deaths that somebody asked for, as what comes behind them shows."""
+        """Return the ids of the ``die`` events for which a later event proves a request."""
         if EVIDENCE.isdisjoint([event.action for event in events]):  # as in most batches
             return set()
         return {
             death.id
-            for _, death, behind in _iterate_deaths(events)
-            if proves_requested(death, behind, podman=podman)
+            for _, death, later in _iterate_deaths(events)
+            if proves_requested(death, later, podman=podman)
         }
 
     def awaits_evidence(self, events: Sequence[Event], *, podman: bool) -> bool:
-        """Whether what may yet come behind them can show that somebody asked for a death."""
+        """Whether events after these may still prove that somebody asked for one of the deaths."""
         return any(
-            may_prove_requested(death, behind, self._state_before(death, before), podman=podman)
-            for before, death, behind in _iterate_deaths(events)
+            may_prove_requested(death, later, self._state_before(death, before), podman=podman)
+            for before, death, later in _iterate_deaths(events)
         )
 
     def _state_before(self, death: Event, events: Sequence[Event]) -> Container | None:
-        """What will be known of a container once these events are heard, but for inspections."""
+        """Return the container's state after applying these events, without inspecting it."""
         container = self.registry.get(death.actor.id)
         for event in events:
             if _is_tracked(event):
@@ -93,13 +100,13 @@ class ContainerTracker:
         *,
         requested: bool = False,
     ) -> list[Event]:
-        """What is to be told of one event, which is heard once, in the order of the stream.
+        """Process one event and return the events to report. Call it once, in stream order.
 
-        A ``die`` gets its cause and its true exit code; ``requested`` says that what comes behind
-        it shows that somebody asked for it, ``unheard`` is the stretch in which that may have been
-        missed. One that was inferred already is not told again. An ``oom`` that the engine did not
-        send, and inspection shows, stands before its ``die``. One whose ``die`` did not come is
-        told when the container is removed.
+        A ``die`` gets its cause and its true exit code. ``requested`` says that a later event
+        proves a request; ``blind_window`` is the period in which a request may have been missed. An
+        event that reports an inferred death is suppressed. If inspection shows an ``oom`` that the
+        engine did not send, it precedes the ``die``. If the ``die`` did not come, it is inferred
+        when the container is removed.
         """
         if event.type == "container" and event.action in _REMOVAL_ACTIONS:
             return [*self._on_removal(event), event]
@@ -107,47 +114,49 @@ class ContainerTracker:
             return [event]
         if event.action == "die" and self.registry.has_inferred_end(event.actor.id):
             return []
-        if not event.actor.id:  # of whom, nobody can know
+        if not event.actor.id:  # nobody knows which container it is
             return _emit(self._new_container(event), event, None, blind_window)
-        seen = snapshots.get(event.actor.id)
-        container = self._state_with_names(event, seen)
+        inspected = snapshots.get(event.actor.id)
+        container = self._state_with_names(event, inspected)
         if requested or (self.podman and event.action == "restart" and not container.is_dead):
-            container = replace(container, asked_ns=event.time_ns)
-        told = _emit(container, event, seen, blind_window)
+            container = replace(container, requested_ns=event.time_ns)
+        emitted = _emit(container, event, inspected, blind_window)
         container = apply_event(container, event)
-        if len(told) > 1:
+        if len(emitted) > 1:
             container = replace(container, oom_inferred_ns=event.time_ns)
         self.registry.put(container)
-        return told
+        return emitted
 
     def on_snapshot(self, snapshot: Snapshot, blind_window: BlindWindow | None) -> list[Event]:
-        """The deaths that no event told of, inferred; what was seen is known from now on."""
-        told: list[Event] = []
-        for seen in snapshot.containers:
-            if self.registry.is_destroyed(seen.id):
+        """Update the state from a snapshot and return the deaths inferred from it."""
+        emitted: list[Event] = []
+        for inspected in snapshot.containers:
+            if self.registry.is_destroyed(inspected.id):
                 continue
-            known = self.registry.get(seen.id)
-            container = _apply_inspection(known or Container(seen.id), seen)
-            if is_unreported(known, seen, self.registry.reported_until_ns):
-                before, container = split_requests(container, _next_start_ns(container, seen))
-                told += infer_death(before, seen, snapshot, blind_window)
-                container = _mark_inferred(container, seen)
-            elif known is not None and _was_reset(known, seen, snapshot):
-                told.append(infer_end(container, snapshot))
+            known = self.registry.get(inspected.id)
+            container = _apply_inspection(known or Container(inspected.id), inspected)
+            if is_unreported(known, inspected, self.registry.reported_until_ns):
+                before, container = split_requests(container, _next_start_ns(container, inspected))
+                emitted += infer_death(before, inspected, snapshot, blind_window)
+                container = _mark_inferred(container, inspected)
+            elif known is not None and _was_reset(known, inspected, snapshot):
+                emitted.append(infer_end(container, snapshot))
                 container = replace(
                     container, inferred_ns=known.started_ns, died_ns=known.started_ns
                 )
-            self.registry.put(_update_times(container, seen, snapshot))
+            self.registry.put(_update_times(container, inspected, snapshot))
         for id_ in snapshot.missing:
-            told += self._on_missing(id_, snapshot)
-        return told
+            emitted += self._on_missing(id_, snapshot)
+        return emitted
 
     def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
-        """Whether a look at these would tell of a death, if it were digested now."""
+        """Whether these snapshots show a death that no event has reported yet."""
         return any(
-            is_unreported(self.registry.get(seen.id), seen, self.registry.reported_until_ns)
-            and not self.registry.is_destroyed(seen.id)
-            for seen in snapshots
+            is_unreported(
+                self.registry.get(inspected.id), inspected, self.registry.reported_until_ns
+            )
+            and not self.registry.is_destroyed(inspected.id)
+            for inspected in snapshots
         )
 
     def is_known_dead(self, id_: str) -> bool:
@@ -156,11 +165,11 @@ class ContainerTracker:
         return container is not None and container.is_dead
 
     def find_missing(self, listed: Collection[str]) -> frozenset[str]:
-        """The ids of those that are known and are not among those that the engine lists."""
+        """Return the ids of the known containers that are not in the engine's list."""
         return frozenset(known.id for known in self.registry.list_all() if known.id not in listed)
 
     def _state_with_names(self, event: Event, inspected: ContainerSnapshot | None) -> Container:
-        """What is known of the event's container before it, with the names that it gives."""
+        """Return the state before the event, with the names that the event gives."""
         container = self.registry.get(event.actor.id) or self._new_container(event)
         if inspected is not None:
             container = _apply_inspection(container, inspected)
@@ -170,63 +179,66 @@ class ContainerTracker:
         return replace(container, name=name, image=image)
 
     def _new_container(self, event: Event) -> Container:
-        """A container, by the first of its events.
+        """Return the state of a container of which this is the first event.
 
-        ``create`` and ``start`` have nothing but labels beside the name and the image, so a label
-        shows there that will hide a real value in later ones. In Podman's the real values win.
+        ``create`` and ``start`` have only labels beside the name and the image. A label named
+        ``exitCode`` or ``signal`` therefore shows there; in later events it will hide the real
+        value. In Podman's events the real values win.
         """
         attributes = event.actor.attributes
-        bare = event.action in ("create", "start") and not self.podman
+        only_labels = event.action in ("create", "start") and not self.podman
+        labels = {k: v for k, v in attributes.items() if k not in _NON_LABEL_ATTRIBUTES}
         return Container(
             id=event.actor.id,
-            labels=limit_labels(
-                {k: v for k, v in attributes.items() if k not in _NON_LABEL_ATTRIBUTES}
-            ),
-            exit_code_hidden=bare and "exitCode" in attributes,
-            signal_hidden=bare and "signal" in attributes,
+            labels=limit_labels(labels),
+            exit_code_hidden=only_labels and "exitCode" in attributes,
+            signal_hidden=only_labels and "signal" in attributes,
         )
 
     def _on_removal(self, event: Event) -> list[Event]:
-        """The end of a container that is removed, if nothing told of it."""
+        """Forget a removed container; return its death if nothing reported it."""
         container = self.registry.get(event.actor.id)
-        unseen = container is not None and _is_end_unreported(container)
+        unreported = container is not None and _is_end_unreported(container)
         if container is not None and (container.started_ns or 0) > event.time_ns:
-            unseen = False  # the clock was set back: nothing tells whether its death was told
-        self.registry.remove(event.actor.id, end_inferred=unseen)
-        if container is None or not unseen:
+            unreported = False  # the clock was set back: its death may have been reported
+        self.registry.remove(event.actor.id, end_inferred=unreported)
+        if container is None or not unreported:
             return []
         return [infer_end(container, Snapshot(event.engine, event.host, event.time_ns))]
 
     def _on_missing(self, id_: str, snapshot: Snapshot) -> list[Event]:
-        """It is gone; if it was running it died, and nothing told of that."""
+        """Handle a container that is gone: if it ran, it died, and nothing reported that."""
         container = self.registry.get(id_)
         if container is None:
             return []
         if not _is_end_unreported(container):
             self.registry.remove(id_)
             return []
-        # Should its events still come, they belong to the life whose end is told here.
+        # If its events still arrive, they belong to the life whose end is reported here.
         self.registry.put(replace(container, inferred_ns=container.started_ns))
         return [infer_end(container, snapshot)]
 
 
 def _is_end_unreported(container: Container) -> bool:
-    """Whether it is known to run, and its end was not told either."""
+    """Whether it is known to run, and its end was not inferred either."""
     return container.is_running and container.inferred_ns != container.started_ns
 
 
 def _was_reset(known: Container, inspected: ContainerSnapshot, snapshot: Snapshot) -> bool:
-    """Whether it ran, and now looks as if it never had, or as if it had only started since.
+    """Whether it ran, and now looks as if it had never run, or had only started since then.
 
-    So Podman after a reboot of its host. A container that just starts can look so too.
+    Podman shows this after a reboot of its host. A container that is just starting can look the
+    same.
     """
     started_ns = known.started_ns or 0
-    again = inspected.is_running and (inspected.started_ns or 0) > started_ns + CLOCK_TOLERANCE_NS
+    started_again = (
+        inspected.is_running and (inspected.started_ns or 0) > started_ns + CLOCK_TOLERANCE_NS
+    )
     forgotten = (inspected.finished_ns or 0) < started_ns - CLOCK_TOLERANCE_NS
     return (
         _is_end_unreported(known)
         and forgotten
-        and (again or not inspected.is_running)
+        and (started_again or not inspected.is_running)
         and started_ns < snapshot.taken_ns - START_GRACE_NS
     )
 
@@ -235,19 +247,21 @@ def _is_tracked(event: Event) -> bool:
     return event.type == "container" and event.action in _TRACKED_ACTIONS
 
 
-def _iterate_deaths(events: Sequence[Event]) -> Iterator[tuple[list[Event], Event, list[Event]]]:
-    """Each ``die``, between the events of the same container before it and behind it."""
+def _iterate_deaths(
+    events: Sequence[Event],
+) -> Iterator[tuple[list[Event], Event, list[Event]]]:
+    """Yield each ``die``, between the same container's events before it and after it."""
     dying = {event.actor.id for event in events if event.action == "die"}
     if not dying:
         return
-    lives: defaultdict[str, list[Event]] = defaultdict(list)
+    by_container: defaultdict[str, list[Event]] = defaultdict(list)
     for event in events:
         if event.type == "container" and event.actor.id in dying:
-            lives[event.actor.id].append(event)
-    for life in lives.values():
-        for place, event in enumerate(life):
+            by_container[event.actor.id].append(event)
+    for own_events in by_container.values():
+        for index, event in enumerate(own_events):
             if event.action == "die":
-                yield life[:place], event, life[place + 1 :]
+                yield own_events[:index], event, own_events[index + 1 :]
 
 
 def _emit(
@@ -273,28 +287,29 @@ def _with_cause(
     inspected: ContainerSnapshot | None,
     blind_window: BlindWindow | None,
 ) -> list[Event]:
-    """A ``die`` with its cause, and where needed the ``oom`` before it."""
+    """Return a ``die`` with its cause, after the ``oom`` that the engine did not send, if any."""
     shown = inspected if inspected is not None and _shows_death(inspected, event) else None
     exit_code = event.exit_code
     if container.exit_code_hidden:
         exit_code = shown.exit_code if shown else None
-    oom_seen = shown is not None and shown.oom_killed
-    deaf = blind_window is not None and blind_window.may_hide_request(container, event.time_ns)
-    why = find_cause(
+    shows_oom = shown is not None and shown.oom_killed
+    cause = find_cause(
         container,
         event.time_ns,
         exit_code,
-        inspection_shows_oom=oom_seen,
-        may_have_missed_request=deaf,
+        inspection_shows_oom=shows_oom,
+        may_have_missed_request=(
+            blind_window is not None and blind_window.may_hide_request(container, event.time_ns)
+        ),
     )
-    death = replace(event, exit_code=exit_code, cause=why)
-    if oom_seen and container.oom_ns is None:
+    death = replace(event, exit_code=exit_code, cause=cause)
+    if shows_oom and container.oom_ns is None:
         return [infer_oom(event), death]
     return [death]
 
 
 def _shows_death(inspected: ContainerSnapshot, death: Event) -> bool:
-    """Whether an inspection shows this death, and not an earlier or a later life."""
+    """Whether an inspection shows this death, and not that of an earlier or a later life."""
     times = (inspected.started_ns or 0, inspected.finished_ns or 0)
     return (
         not inspected.is_running
@@ -316,39 +331,39 @@ def _apply_inspection(container: Container, inspected: ContainerSnapshot) -> Con
 
 
 def _next_start_ns(container: Container, inspected: ContainerSnapshot) -> int:
-    """The first start that is known behind the death that is seen."""
+    """Return the first known start after the death that the inspection shows."""
     started_ns = max(container.started_ns or 0, inspected.started_ns or 0)
     return started_ns if started_ns > (inspected.finished_ns or 0) else MAX_TIME_NS
 
 
 def _mark_inferred(container: Container, inspected: ContainerSnapshot) -> Container:
-    """With the death that is seen, which was inferred."""
+    """Return the state after the death that the inspection shows was inferred."""
     inferred_ns = inspected.finished_ns or 0
     if not inspected.is_running:
         inferred_ns = max(inferred_ns, inspected.started_ns or 0)
     return replace(
         container,
         inferred_ns=inferred_ns,
-        oom_inferred_ns=inspected.finished_ns
-        if inspected.oom_killed
-        else container.oom_inferred_ns,
+        oom_inferred_ns=(
+            inspected.finished_ns if inspected.oom_killed else container.oom_inferred_ns
+        ),
     )
 
 
 def _update_times(
     container: Container, inspected: ContainerSnapshot, snapshot: Snapshot
 ) -> Container:
-    """With the times that are seen, unless events have told of later ones since."""
-    known_ns, seen_ns = container.started_ns or 0, inspected.started_ns or 0
-    started_ns = max(known_ns, seen_ns) or None
+    """Return the state with the inspected times, unless events have reported later ones since."""
+    known_ns, shown_ns = container.started_ns or 0, inspected.started_ns or 0
+    started_ns = max(known_ns, shown_ns) or None
     if inspected.is_running or inspected.finished_ns is None:
         return replace(container, started_ns=started_ns)
-    # A short life can seem to end before it starts: Podman's times are coarse, and Docker sends
-    # the event of a start when it is over with it.
+    # A short life can seem to end before it starts: Podman's times are coarse, and Docker sends the
+    # event of a start only when the start is complete.
     same_life = (
-        known_ns < max(seen_ns, snapshot.taken_ns - 2 * CLOCK_TOLERANCE_NS) + CLOCK_TOLERANCE_NS
+        known_ns < max(shown_ns, snapshot.taken_ns - 2 * CLOCK_TOLERANCE_NS) + CLOCK_TOLERANCE_NS
     )
     died_ns = max(
-        container.died_ns or 0, inspected.finished_ns, seen_ns, known_ns if same_life else 0
+        container.died_ns or 0, inspected.finished_ns, shown_ns, known_ns if same_life else 0
     )
     return replace(container, started_ns=started_ns, died_ns=died_ns)

@@ -1,1 +1,1 @@
-"""The engine's API: connections, records, container lists and inspections."""
+"""Talks to one engine's API: finds it, connects to it, and parses its answers."""

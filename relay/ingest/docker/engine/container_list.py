@@ -1,4 +1,10 @@
-"""What is needed of an engine's list of containers, read as it comes, however long it is."""
+"""Parses an engine's list of containers as it arrives, in bounded memory.
+
+Docker cannot be asked for a part of the list or of its fields, and labels may be of any length: the
+answer can be far larger than the memory that relay may use. The parser therefore skips nested
+values and long texts, and keeps the id and the state of each container. It lives as long as one
+answer.
+"""
 
 import re
 from typing import Annotated
@@ -6,29 +12,29 @@ from typing import Annotated
 import msgspec
 
 CONTAINERS_MAX = 100_000
-"""How many containers a list may have."""
+"""How many containers a list may contain."""
 
 TEXT_MAX_BYTES = 4096
-"""How long a text may be that is looked at, in bytes; an id has 64."""
+"""The longest text that is kept while an entry is read; an id has 64 bytes."""
 
 ENTRY_MAX_BYTES = 64 * 1024
-"""How long a container's entry may be without what is passed over, in bytes."""
+"""The longest entry of a container, without what is skipped."""
 
 _UNREADABLE = "its list of containers cannot be read"
 
 _LIST_DEPTH, _ENTRY_DEPTH = 1, 2
-"""How deep the brackets are inside the list, and inside one container's entry."""
+"""The depth of brackets inside the list, and inside one container's entry."""
 
 _BRACKET_OR_QUOTE = re.compile(rb'[][{}"]')
 _QUOTE_OR_ESCAPE = re.compile(rb'["\\]')
 
 
 class InvalidContainerList(Exception):
-    """What comes is no list of containers, or too long a one; one line of text."""
+    """The answer is not a list of containers, or is too long; one line of text."""
 
 
 class _Entry(msgspec.Struct):
-    """What is needed of one container; lists tell much more (Docker Engine API)."""
+    """The needed fields of one container (Docker Engine API, ``GET /containers/json``)."""
 
     id: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(name="Id")
     state: str = msgspec.field(default="", name="State")
@@ -38,11 +44,11 @@ _decode = msgspec.json.Decoder(_Entry).decode
 
 
 class ContainerListParser:
-    """Reads one answer to ``GET /containers/json``, in any chunks.
+    """Parses one answer to ``GET /containers/json``, in any chunks.
 
-    Of each container's entry only the plain fields are kept until it ends, and of these no long
-    text: labels, ports and the like are passed over unread. So memory is bounded whatever anybody
-    writes into a label, but for the ids and states themselves.
+    Of each container's entry only the plain fields are kept until the entry ends, and of these no
+    long text; labels, ports and other nested values are skipped. Memory is therefore bounded by the
+    ids and states, whatever anybody writes into a label.
     """
 
     def __init__(self, max_containers: int = CONTAINERS_MAX) -> None:
@@ -53,28 +59,27 @@ class ContainerListParser:
         self._in_string = False
         self._escaped = False
         self._string_start: int | None = None
-        """Where the text begins that is being kept; None if it is not to be."""
+        """Where the text that is being kept starts in the entry; None if it is not kept."""
         self._entry = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Read on. Raises `InvalidContainerList`."""
+        """Parse the next chunk. Raises `InvalidContainerList`."""
         at = 0
         while at < len(chunk):
-            at = (
-                self._scan_string(chunk, at) if self._in_string else self._scan_structure(chunk, at)
-            )
+            scan = self._scan_string if self._in_string else self._scan_structure
+            at = scan(chunk, at)
 
     def states(self) -> dict[str, str]:
-        """The states (``running``, ``exited`` …) of all containers, by id.
+        """Return the states (``running``, ``exited`` …) of all containers, by id.
 
-        Raises `InvalidContainerList` if the list has no end.
+        Raises `InvalidContainerList` if the list is incomplete.
         """
         if not self._ended:
             raise InvalidContainerList(_UNREADABLE)
         return self._states
 
     def _scan_structure(self, chunk: bytes, at: int) -> int:
-        """Read up to the next bracket or text, and what it means; where to go on."""
+        """Process the chunk up to the next bracket or string; return where to continue."""
         found = _BRACKET_OR_QUOTE.search(chunk, at)
         if found is None:
             self._append(chunk[at:])
@@ -91,7 +96,7 @@ class ContainerListParser:
         return found.end()
 
     def _scan_string(self, chunk: bytes, at: int) -> int:
-        """Read up to the end of the text or the next escape; where to go on."""
+        """Process the chunk up to the end of the string or an escape; return where to continue."""
         if self._escaped:
             self._escaped = False
             self._append_string(chunk[at : at + 1])
@@ -113,7 +118,7 @@ class ContainerListParser:
         if self._ended or (self._depth < _ENTRY_DEPTH and bracket != (b"[", b"{")[self._depth]):
             raise InvalidContainerList(_UNREADABLE)
         if self._depth == _ENTRY_DEPTH:
-            self._append(b"0")  # in the place of all that is inside
+            self._append(b"0")  # replaces the whole nested value
         self._depth += 1
         if self._depth == _ENTRY_DEPTH:
             self._entry[:] = b"{"
@@ -128,7 +133,7 @@ class ContainerListParser:
         self._ended = self._depth == 0
 
     def _append(self, part: bytes) -> None:
-        """Keep what belongs to an entry itself; around entries there is nothing to be kept."""
+        """Keep a part of an entry. Around entries only separators are allowed."""
         if self._depth == _ENTRY_DEPTH:
             self._entry += part
             if len(self._entry) > ENTRY_MAX_BYTES:
@@ -137,7 +142,7 @@ class ContainerListParser:
             raise InvalidContainerList(_UNREADABLE)
 
     def _append_string(self, part: bytes) -> None:
-        """Keep a text as long as it is short; one that gets too long becomes an empty one."""
+        """Keep a part of a string as long as it is short; one that gets too long becomes empty."""
         if self._depth != _ENTRY_DEPTH or self._string_start is None:
             return
         if len(self._entry) - self._string_start + len(part) > TEXT_MAX_BYTES:

@@ -1,4 +1,4 @@
-"""Where an engine is, decided as the docker command decides it."""
+"""Finds the endpoint of an engine in the same way as the docker command does."""
 
 import json
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 
 
 class EndpointError(RelayError):
-    """The environment names an engine in a way that cannot be used."""
+    """The environment names an engine in a way that relay cannot use."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """What a TLS connection is made with."""
+    """The files for a TLS connection."""
 
     ca: Path | None
     cert: Path | None
@@ -28,13 +28,14 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Exactly one of ``url`` and ``context`` is set."""
+    """The address of an engine. Exactly one of ``url`` and ``context`` is set."""
 
     url: str | None
     context: str | None
     tls: TlsFiles | None
 
     def __str__(self) -> str:
+        """Return the URL without its password, or the name of the context."""
         if self.url is None:
             return f"docker context {self.context}"
         scheme, _, rest = self.url.partition("://")
@@ -45,13 +46,13 @@ class Endpoint:
 def resolve_endpoint(
     config: EngineConfig, environ: Mapping[str, str], current_context: str
 ) -> Endpoint:
-    """The endpoint of an engine.
+    """Return the endpoint of an engine.
 
-    The configuration's ``url`` or ``context`` first; then ``DOCKER_HOST``, ``DOCKER_CONTEXT``, the
-    context that ``docker context use`` chose (``current_context``, empty for none), and the
-    default socket, in the order of docker's own command line (docker/cli, ``cli/command/cli.go``,
-    ``resolveContextName``). ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` go with
-    ``DOCKER_HOST`` only.
+    The configuration's ``url`` or ``context`` comes first; then ``DOCKER_HOST``,
+    ``DOCKER_CONTEXT``, the context selected by ``docker context use`` (``current_context``, empty
+    for none), and the default socket. This is the order of docker's own command line (docker/cli,
+    ``cli/command/cli.go``, ``resolveContextName``). ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH``
+    apply to ``DOCKER_HOST`` only. Raises `EndpointError`.
     """
     if config.url:
         return Endpoint(config.url, None, _configured_tls(config))
@@ -66,13 +67,16 @@ def resolve_endpoint(
 def resolve_endpoints(
     engines: Mapping[str, EngineConfig], environ: Mapping[str, str]
 ) -> dict[str, Endpoint]:
-    """Those of all these engines, by name. Raises `EndpointError`; reads a file of docker's."""
+    """Return the endpoints of all these engines, by name.
+
+    Reads docker's configuration file. Raises `EndpointError`.
+    """
     context = read_current_context(Path(environ.get("HOME", "/")))
     return {name: resolve_endpoint(engine, environ, context) for name, engine in engines.items()}
 
 
 def read_current_context(home: Path) -> str:
-    """The context that ``docker context use`` chose; empty where it chose none."""
+    """Return the context selected by ``docker context use``; empty if none is."""
     try:
         settings = json.loads((home / ".docker" / "config.json").read_bytes())
         return str(settings.get("currentContext") or "")
@@ -81,7 +85,7 @@ def read_current_context(home: Path) -> str:
 
 
 def _docker_host_url(docker_host: str) -> str:
-    """``DOCKER_HOST`` as a URL; docker reads one without a scheme as tcp."""
+    """Return ``DOCKER_HOST`` as a URL; docker reads a value without a scheme as tcp."""
     url = docker_host if "://" in docker_host else f"tcp://{docker_host}"
     if not url.startswith(("unix://", "tcp://", "http://", "https://", "ssh://")):
         raise EndpointError(
@@ -92,8 +96,7 @@ def _docker_host_url(docker_host: str) -> str:
 
 
 def _context_endpoint(name: str) -> Endpoint:
-    """``default`` is no context of its own: it is the default socket."""
-    if name == "default":
+    if name == "default":  # not a real context: it stands for the default socket
         return Endpoint(DEFAULT_SOCKET, None, None)
     return Endpoint(None, name, None)
 

@@ -1,4 +1,8 @@
-"""A container as the engine's ``inspect`` shows it."""
+"""Parses the engine's ``inspect`` of a container into a snapshot of its state.
+
+An inspection shows what events do not: a hidden exit code, the stop signal, a death that no event
+reported. It shows only the last death, and after a restart no longer its exit code.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,19 +24,19 @@ class ContainerSnapshot:
     image: str | None
     labels: Mapping[str, str]
     is_running: bool
-    """Whether its process runs. One that waits for its next restart is not alive."""
+    """Whether its process runs. A container that waits for its next restart does not run."""
     started_ns: int | None
-    """Its last start; None if it never was."""
+    """Its last start; None if it was never started."""
     finished_ns: int | None
-    """Its last death, whether or not it was started again since; None if it never died."""
+    """Its last death, whether or not it was started again since then; None if it never died."""
     exit_code: int | None
-    """Of its last death; None once it was started again: engines forget it then."""
+    """The exit code of its last death; None after it was started again: engines forget it then."""
     oom_killed: bool
-    """Whether its last death was by the kernel, for memory."""
+    """Whether the kernel killed it for memory at its last death."""
     stop_signal: int | None
-    """Its own; None for the usual one."""
+    """The stop signal that it is configured with; None for the usual one."""
     hiding_labels: frozenset[str] = frozenset()
-    """The labels that stand in its events in the place of real values."""
+    """The labels that replace real values in its events."""
 
 
 class _State(msgspec.Struct, rename="pascal"):
@@ -51,7 +55,7 @@ class _Config(msgspec.Struct, rename="pascal"):
 
 
 class _Inspection(msgspec.Struct, rename="pascal"):
-    """What is read of ``GET /containers/{id}/json`` (Docker Engine API)."""
+    """The needed fields of ``GET /containers/{id}/json`` (Docker Engine API)."""
 
     id: str
     name: str | None = None
@@ -63,35 +67,35 @@ _decode = msgspec.json.Decoder(_Inspection).decode
 
 
 def parse_inspection(body: bytes, *, podman: bool = False) -> ContainerSnapshot | None:
-    """What an answer shows; None if it is not an inspection.
+    """Return the snapshot that an engine's answer contains; None if it is not an inspection.
 
-    A label hides a real value of the same name in Docker's events; in Podman's it does not.
+    In Docker's events a label hides a real value of the same name; in Podman's it does not.
     """
     try:
-        seen = _decode(body)
+        inspected = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    state = seen.state
-    alive = state.running and not state.restarting
+    state = inspected.state
+    is_running = state.running and not state.restarting
     finished_ns = _parse_time_ns(state.finished_at)
-    labels = seen.config.labels or {}
+    labels = inspected.config.labels or {}
     return ContainerSnapshot(
-        id=seen.id,
-        name=(seen.name or "").removeprefix("/") or None,
-        image=seen.config.image,
+        id=inspected.id,
+        name=(inspected.name or "").removeprefix("/") or None,
+        image=inspected.config.image,
         labels=labels,
-        is_running=alive,
+        is_running=is_running,
         started_ns=_parse_time_ns(state.started_at),
         finished_ns=finished_ns,
-        exit_code=None if alive or finished_ns is None else state.exit_code,
-        oom_killed=state.oom_killed and not alive,
-        stop_signal=_parse_signal(seen.config.stop_signal),
+        exit_code=None if is_running or finished_ns is None else state.exit_code,
+        oom_killed=state.oom_killed and not is_running,
+        stop_signal=_parse_signal(inspected.config.stop_signal),
         hiding_labels=frozenset() if podman else _HIDEABLE_ATTRIBUTES.intersection(labels),
     )
 
 
 def _parse_time_ns(text: str) -> int | None:
-    """RFC 3339 with up to nine digits; None for the year 1, by which engines say never."""
+    """Parse RFC 3339 with up to nine digits; None for the year 1, which means never."""
     whole, point, rest = text.partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     try:
@@ -105,7 +109,10 @@ def _parse_time_ns(text: str) -> int | None:
 
 
 def _parse_signal(value: str | int | None) -> int | None:
-    """Docker writes a name or a number as a text, Podman a number; 0 and nothing are the usual."""
+    """Parse a stop signal; None for the usual one, which is 0 or empty.
+
+    Docker writes a name or a number as text, Podman a number.
+    """
     try:
         return patterns.parse_signal(str(value)).low if value else None
     except ValueError:

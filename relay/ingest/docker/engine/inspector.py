@@ -1,4 +1,9 @@
-"""Asking an engine about single containers, whenever there is a connection to it."""
+"""Inspects single containers over the engine's current connection.
+
+Some events cannot be processed without an inspection (see `relay.ingest.docker.containers.cause`).
+Events wait for it, so it is limited in time: what the engine does not answer soon is left out, and
+the cause of a death may then stay unknown. Without a connection nothing is inspected.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -9,27 +14,28 @@ from relay.ingest.docker.engine.client import ENGINE_ERRORS, EngineClient, Engin
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 
 CONCURRENCY = 4
-"""How many questions an engine is asked at the same time."""
+"""How many containers are inspected at the same time."""
 
 TIMEOUT_S = 2
-"""How long an answer may take that events wait for."""
+"""How long all inspections together may take while events wait for them."""
 
 CONTAINER_TIMEOUT_S = 10
-"""How long it may take over one container: one can be stuck, and the others are not."""
+"""How long the inspection of one container may take: one can hang while the others do not."""
 
 DENIED_STATUSES = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-"""How a proxy answers that lets nobody inspect; anything else is about one container, or passes."""
+"""The answers of a proxy that allows no inspection. Any other error concerns one container, or is
+temporary."""
 
 
 class Inspector:
-    """The way to one engine's API."""
+    """Inspects containers through the client of the engine's current connection."""
 
     def __init__(self) -> None:
         self._client: EngineClient | None = None
 
     @contextmanager
     def use(self, client: EngineClient) -> Iterator[None]:
-        """Ask through this client as long as the context lasts."""
+        """Inspect through this client as long as the context lasts."""
         self._client = client
         try:
             yield
@@ -38,17 +44,17 @@ class Inspector:
 
     @property
     def client(self) -> EngineClient | None:
-        """The client of the connection there is; None if there is none."""
+        """The client of the current connection; None if there is none."""
         return self._client
 
     async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
-        """Those containers of which the engine tells within `ANSWER_S`."""
+        """Return the snapshots, by id, of those containers that the engine shows in `TIMEOUT_S`."""
         found: dict[str, ContainerSnapshot] = {}
-        wanted = list(containers)
-        if wanted and self._client is not None:
+        ids = list(containers)
+        if ids and self._client is not None:
             with suppress(*ENGINE_ERRORS):
                 async with asyncio.timeout(TIMEOUT_S):
-                    await inspect_containers(self._client, wanted, found.__setitem__)
+                    await inspect_containers(self._client, ids, found.__setitem__)
         return found
 
 
@@ -57,33 +63,33 @@ async def inspect_containers(
     containers: Iterable[str],
     on_snapshot: Callable[[str, ContainerSnapshot], object],
 ) -> Exception | None:
-    """Tell ``found`` what the engine says of each of these containers.
+    """Inspect these containers and call ``on_snapshot`` with the id and the snapshot of each.
 
-    One that it fails to show is left out; returns the last such failure. Raises `EngineRefused`
-    where no container may be inspected at all.
+    A container whose inspection fails is left out; returns the last such error. Raises
+    `EngineRefused` if the engine allows no inspection at all.
     """
-    waiting = iter(containers)
-    failed: Exception | None = None
+    remaining = iter(containers)
+    last_error: Exception | None = None
 
-    async def ask() -> None:
-        nonlocal failed
-        for container in waiting:
+    async def inspect_remaining() -> None:
+        nonlocal last_error
+        for container in remaining:
             try:
                 async with asyncio.timeout(CONTAINER_TIMEOUT_S):
-                    seen = await client.snapshot(container)
-            except ENGINE_ERRORS as failure:
-                if isinstance(failure, EngineRefused) and failure.status in DENIED_STATUSES:
+                    snapshot = await client.snapshot(container)
+            except ENGINE_ERRORS as error:
+                if isinstance(error, EngineRefused) and error.status in DENIED_STATUSES:
                     raise
-                failed = failure
+                last_error = error
             else:
-                if seen is not None:
-                    on_snapshot(container, seen)
+                if snapshot is not None:
+                    on_snapshot(container, snapshot)
 
-    asking = [asyncio.ensure_future(ask()) for _ in range(CONCURRENCY)]
+    tasks = [asyncio.ensure_future(inspect_remaining()) for _ in range(CONCURRENCY)]
     try:
-        await asyncio.gather(*asking)
+        await asyncio.gather(*tasks)
     finally:
-        for task in asking:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-    return failed
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return last_error

@@ -1,45 +1,40 @@
-"""One record of an engine's stream, read into an Event."""
+"""Parses one record of an engine's stream into an `Event`."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import msgspec
 
-from relay.core.event import Actor, Event, Origin, make_event_id
+from relay.core.event import Actor, Event, Origin, ParseErrorKind, make_event_id
 
 HEAD_BYTES = 200
-"""How much of a malformed record is kept for the log."""
+"""How much of an invalid record is kept for the log."""
 
 MAX_TIME_NS = 2**63
-"""What an engine's 64 bits of nanoseconds can say: until the year 2262."""
+"""The first time that an engine's signed 64 bits of nanoseconds cannot represent: the year 2262."""
 
 _EXIT_CODE_KEYS = {
     "die": ("exitCode", "containerExitCode"),
     "exec_die": ("exitCode",),
     "exec_died": ("containerExitCode",),
 }
-"""Where an action's exit code stands; elsewhere it is a label. ``containerExitCode`` and
-``exec_died`` are Podman's, which has the former on every event and means it on these."""
+"""The attributes with an action's exit code; with other actions they are labels.
+``containerExitCode`` and ``exec_died`` are Podman's, which has the former on every event, but only
+on these is it the exit code."""
 
 
-_LIVE, _REPLAYED = Origin.LIVE, Origin.REPLAYED  # looked up for each event, it would show
-
-
-class ParseErrorKind(StrEnum):
-    """What is wrong with a malformed record."""
-
-    NOT_JSON = "not_json"
-    MISSING_FIELD = "missing_field"
-    ODD_TYPE = "odd_type"
+_LIVE, _REPLAYED = (
+    Origin.LIVE,
+    Origin.REPLAYED,
+)  # looking them up for each event would be noticeable
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidRecord:
-    """A record that is no event."""
+    """A record that is not an event."""
 
     error: ParseErrorKind
     head: bytes
-    """Its first `MAX_HEAD_BYTES` bytes."""
+    """Its first `HEAD_BYTES` bytes."""
 
 
 class _WireActor(msgspec.Struct, gc=False):
@@ -48,10 +43,10 @@ class _WireActor(msgspec.Struct, gc=False):
 
 
 class _WireEvent(msgspec.Struct, gc=False):
-    """What of the engine's event is read (Docker Engine API, ``GET /events``).
+    """The needed fields of the engine's event (Docker Engine API, ``GET /events``).
 
-    Never the top-level ``status``, ``id`` and ``from``: they repeat the others and are gone from
-    API 1.52 on.
+    Never the top-level ``status``, ``id`` and ``from``: they repeat the others, and API 1.52
+    removed them.
     """
 
     type: str = msgspec.field(default="", name="Type")
@@ -68,23 +63,23 @@ _decode = msgspec.json.Decoder(_WireEvent).decode
 def parse_event(
     record: bytes, *, engine: str, host: str, live_from_ns: int, podman: bool = False
 ) -> Event | InvalidRecord:
-    """The event that a record tells of, or what is wrong with the record.
+    """Return the event in a record, or what is wrong with the record.
 
-    Bytes that are not UTF-8 are replaced, not refused. An event older than ``live_from_ns``, the
-    engine's time when the stream was opened, came out of its history. Podman does not say which
-    signal was sent: what stands there is a label.
+    Bytes that are not UTF-8 are replaced, not rejected. An event older than ``live_from_ns``, the
+    engine's time when the stream was opened, came from the engine's history. Podman does not say
+    which signal was sent: its ``signal`` attribute is a label.
     """
     try:
         wire = _decode(record)
     except msgspec.ValidationError:
         return InvalidRecord(ParseErrorKind.ODD_TYPE, record[:HEAD_BYTES])
-    except RecursionError:  # nested a thousand deep
+    except RecursionError:  # nested a thousand levels deep
         return InvalidRecord(ParseErrorKind.NOT_JSON, record[:HEAD_BYTES])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        mended = record.decode(errors="replace").encode()
-        if mended != record:
+        repaired = record.decode(errors="replace").encode()
+        if repaired != record:
             return parse_event(
-                mended, engine=engine, host=host, live_from_ns=live_from_ns, podman=podman
+                repaired, engine=engine, host=host, live_from_ns=live_from_ns, podman=podman
             )
         return InvalidRecord(ParseErrorKind.NOT_JSON, record[:HEAD_BYTES])
     time_ns = wire.time_ns or wire.time_s * 1_000_000_000
@@ -102,7 +97,7 @@ def _make_event(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: 
     attributes = actor.attributes or {}
     action, _, rest = wire.action.partition(": ")
     detail = rest.strip() or None
-    return Event(  # by place: names would cost a tenth of the whole
+    return Event(  # positional arguments: keywords would cost a tenth of the whole
         make_event_id(engine, time_ns, type_, wire.action, actor.id, attributes),
         engine,
         host,
@@ -112,7 +107,7 @@ def _make_event(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: 
         wire.scope,
         time_ns,
         _make_actor(type_, actor.id, attributes),
-        None,  # its cause is found out later
+        None,  # the tracker finds the cause later
         _find_exit_code(action, attributes) if action in _EXIT_CODE_KEYS else None,
         _parse_number(attributes.get("signal")) if action == "kill" else None,
         detail if action == "health_status" else None,
@@ -121,7 +116,7 @@ def _make_event(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: 
 
 
 def _make_actor(type_: str, id_: str, attributes: dict[str, str]) -> Actor:
-    """The actor, named as people name it: a volume by its id, an image by itself."""
+    """Name the actor as people do: a volume by its id, an image by itself."""
     name = attributes.get("name") or (id_ if type_ == "volume" else None)
     image = name if type_ == "image" else attributes.get("image")
     return Actor(id_, name, image, attributes)
@@ -135,7 +130,7 @@ def _find_exit_code(action: str, attributes: dict[str, str]) -> int | None:
 
 
 def _parse_number(text: str | None) -> int | None:
-    """A small number as the engine writes it; None for a label's free text."""
+    """Parse a small number as the engine writes it; None for the free text of a label."""
     if text is None or len(text) > 10 or not text.removeprefix("-").isdecimal():
         return None
     return int(text)

@@ -1,4 +1,9 @@
-"""The container that relay itself runs in, and the events that its health check makes."""
+"""Finds the container that relay itself runs in, and the events of commands run in it.
+
+The health check of relay's image runs a command at every probe, and the engine sends three events
+for each command. They are processed like all others but not routed: nobody wants to be notified of
+them.
+"""
 
 import re
 from functools import cache
@@ -26,19 +31,20 @@ _MOUNT_POINTS = {
     "resolv.conf": "/etc/resolv.conf",
     ".containerenv": "/run/.containerenv",
 }
-"""Where it mounts them. Elsewhere they are somebody's volume, of whatever container."""
+"""Where the engine mounts them. At any other place they are a volume, of whatever container."""
 
 _EXEC_ACTIONS = frozenset(
     {"exec_create", "exec_start", "exec_detach", "exec_die", "exec", "exec_died"}
 )
-"""What running a command in a container makes; the last two are Podman's."""
+"""The events of a command that is run in a container; the last two are Podman's."""
 
 
 @cache
 def find_self_container() -> str | None:
-    """The id of the container that this process runs in; None outside, or where it is unclear.
+    """Return the id of the container that this process runs in.
 
-    Read once, and logged: what is run in that container will be told to nobody.
+    None outside a container, or if the id is not certain. It is read once and logged, because
+    commands run in that container are not routed.
     """
     try:
         found = find_container_id(_MOUNTINFO.read_text(errors="replace"))
@@ -50,31 +56,28 @@ def find_self_container() -> str | None:
 
 
 def find_container_id(mountinfo: str) -> str | None:
-    """The id of the container whose mounts these are, as ``/proc/self/mountinfo`` lists them.
+    """Return the id of the container whose ``/proc/self/mountinfo`` this is.
 
-    None where no engine's files are mounted, or those of several containers. Podman's
-    ``.containerenv`` is never shared, other than the files about a network: where it is, it counts
-    alone. Docker has nothing like it: in another container's network (``network_mode:
-    container:…``) the files are the other's, and so is the id.
+    None if it contains no files of an engine, or those of several containers. Podman's
+    ``.containerenv`` is never shared between containers, unlike the files about a network: if it is
+    mounted, only it counts. Docker has no such file: in another container's network
+    (``network_mode: container:…``) the files are the other container's, and so is the id.
     """
     found: dict[str, set[str]] = {}
     for line in mountinfo.split("\n"):
         fields = line.split(" ")
         if len(fields) < 5:
             continue
-        _, _, _, root, place, *_ = fields  # proc(5)
-        kept = _DOCKER_FILE.search(root) or _PODMAN_FILE.search(root)
-        if kept is not None and place == _MOUNT_POINTS[kept["file"]]:
-            found.setdefault(place, set()).add(kept["id"])
+        _, _, _, root, mount_point, *_ = fields  # proc(5)
+        file = _DOCKER_FILE.search(root) or _PODMAN_FILE.search(root)
+        if file is not None and mount_point == _MOUNT_POINTS[file["file"]]:
+            found.setdefault(mount_point, set()).add(file["id"])
     ids = found.get(_MOUNT_POINTS[".containerenv"]) or set().union(*found.values())
     return ids.pop() if len(ids) == 1 else None
 
 
 def is_self_exec(event: Event, self_container: str | None) -> bool:
-    """Whether the event tells of a command that was run in relay's own container.
-
-    Its health check makes three of them a probe, which nobody wants to hear of.
-    """
+    """Whether the event is about a command that was run in relay's own container."""
     return (
         self_container is not None
         and event.type == "container"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.event import Event, GapReason, Origin
+from relay.core.event import Event, GapReason, Origin, ParseErrorKind
 from relay.ingest.docker import buffer as module
 from relay.ingest.docker.buffer import (
     BATCH_BYTES,
@@ -26,7 +26,7 @@ from relay.ingest.docker.buffer import (
 from relay.ingest.docker.chunk import CHUNK_BYTES, RECORD_OVERHEAD_BYTES, uncompressed_bytes
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
-from relay.ingest.docker.engine.parser import InvalidRecord, ParseErrorKind
+from relay.ingest.docker.engine.parser import InvalidRecord
 
 HERE = Connection(engine="here", host="node-1", opened_ns=0, since_ns=0)
 FULL = GapReason.BUFFER_FULL

@@ -126,7 +126,7 @@ def test_what_was_before_the_beginning_only_explains() -> None:
     assert routed(intake) == []
     (known,) = [container for container in intake.containers if container.id == "c"]
     assert (known.started_ns, known.died_ns) == (at_ns(-9), at_ns(1))
-    assert known.asked_ns is None
+    assert known.requested_ns is None
     late = process(here, records([line("kill", -1, signal="15"), line("die", 2, exitCode="1")]))
     assert routed(late) == [("crashed", "web")]
 

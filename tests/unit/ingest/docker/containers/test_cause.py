@@ -29,7 +29,7 @@ def state_after(*events: Event, container: Container = BARE) -> Container:
 @pytest.mark.parametrize("signal", [2, 3, 6, 9, 15])
 def test_a_terminating_signal_asks_it_to_end(signal: int) -> None:
     """INT, QUIT, ABRT, KILL and TERM."""
-    assert state_after(make_event("kill", signal)).asked_ns == NOON_NS
+    assert state_after(make_event("kill", signal)).requested_ns == NOON_NS
 
 
 @pytest.mark.parametrize("signal", [1, 10, 12, 28])
@@ -41,35 +41,35 @@ def test_any_other_signal_asks_for_nothing(signal: int) -> None:
 def test_the_stop_signal_of_the_container_asks_it_to_end() -> None:
     """Whatever it means to others; and no signal is none's stop signal."""
     own = Container("c", stop_signal=10)
-    assert state_after(make_event("kill", 10), container=own).asked_ns == NOON_NS
+    assert state_after(make_event("kill", 10), container=own).requested_ns == NOON_NS
     assert not is_terminating(12, own)
     assert not is_terminating(None, BARE)
 
 
 def test_a_signal_that_is_not_told_may_have_asked_it_to_end() -> None:
     """Podman tells none; and a label can stand in its place."""
-    assert state_after(make_event("kill")).killed_ns == NOON_NS
+    assert state_after(make_event("kill")).unknown_signal_ns == NOON_NS
     labelled = Container("c", signal_hidden=True)
-    assert state_after(make_event("kill", 15), container=labelled).killed_ns == NOON_NS
-    assert state_after(make_event("kill", 15), container=labelled).asked_ns is None
+    assert state_after(make_event("kill", 15), container=labelled).unknown_signal_ns == NOON_NS
+    assert state_after(make_event("kill", 15), container=labelled).requested_ns is None
 
 
 def test_a_stop_asks_while_it_runs() -> None:
     """Docker from 26 on says so before the death, older ones after it."""
-    assert state_after(make_event("start"), make_event("stop", second=1)).asked_ns == at(1)
+    assert state_after(make_event("start"), make_event("stop", second=1)).requested_ns == at(1)
     dead = state_after(
         make_event("start"), make_event("die", 0, second=1), make_event("stop", second=2)
     )
-    assert dead.asked_ns is None
+    assert dead.requested_ns is None
 
 
 @pytest.mark.parametrize("action", ["start", "die"])
 def test_the_begin_and_the_end_of_a_life_clear_what_was_asked(action: str) -> None:
     """A request belongs to one life."""
     asked = state_after(make_event("kill", 15), make_event("kill"), make_event("oom"))
-    assert asked == Container("c", asked_ns=NOON_NS, killed_ns=NOON_NS, oom_ns=NOON_NS)
+    assert asked == Container("c", requested_ns=NOON_NS, unknown_signal_ns=NOON_NS, oom_ns=NOON_NS)
     later = apply_event(asked, make_event(action, second=1))
-    assert (later.asked_ns, later.killed_ns, later.oom_ns) == (None, None, None)
+    assert (later.requested_ns, later.unknown_signal_ns, later.oom_ns) == (None, None, None)
 
 
 def test_the_times_of_its_lives_never_go_back() -> None:
@@ -100,22 +100,22 @@ def test_other_actions_change_nothing() -> None:
         (BARE, 3, Cause.CRASHED),
         (BARE, 137, Cause.CRASHED),
         (BARE, None, Cause.UNKNOWN),
-        (Container("c", asked_ns=NOON_NS), 0, Cause.REQUESTED),
-        (Container("c", asked_ns=NOON_NS), 137, Cause.REQUESTED),
-        (Container("c", asked_ns=NOON_NS), None, Cause.REQUESTED),
+        (Container("c", requested_ns=NOON_NS), 0, Cause.REQUESTED),
+        (Container("c", requested_ns=NOON_NS), 137, Cause.REQUESTED),
+        (Container("c", requested_ns=NOON_NS), None, Cause.REQUESTED),
         (Container("c", oom_ns=NOON_NS), 137, Cause.OOM),
         (Container("c", oom_ns=NOON_NS), 1, Cause.OOM),
         (Container("c", oom_ns=NOON_NS), None, Cause.OOM),
         (Container("c", oom_ns=NOON_NS), 0, Cause.FINISHED),
-        (Container("c", asked_ns=NOON_NS, oom_ns=NOON_NS + 1), 137, Cause.OOM),
-        (Container("c", asked_ns=NOON_NS + 1, oom_ns=NOON_NS), 137, Cause.REQUESTED),
-        (Container("c", asked_ns=NOON_NS, oom_ns=NOON_NS + 1), 0, Cause.REQUESTED),
-        (Container("c", killed_ns=NOON_NS), 0, Cause.REQUESTED),
-        (Container("c", killed_ns=NOON_NS), 143, Cause.REQUESTED),
-        (Container("c", killed_ns=NOON_NS), 137, Cause.REQUESTED),
-        (Container("c", killed_ns=NOON_NS), 5, Cause.CRASHED),
-        (Container("c", killed_ns=NOON_NS), None, Cause.UNKNOWN),
-        (Container("c", killed_ns=NOON_NS, stop_signal=10), 138, Cause.REQUESTED),
+        (Container("c", requested_ns=NOON_NS, oom_ns=NOON_NS + 1), 137, Cause.OOM),
+        (Container("c", requested_ns=NOON_NS + 1, oom_ns=NOON_NS), 137, Cause.REQUESTED),
+        (Container("c", requested_ns=NOON_NS, oom_ns=NOON_NS + 1), 0, Cause.REQUESTED),
+        (Container("c", unknown_signal_ns=NOON_NS), 0, Cause.REQUESTED),
+        (Container("c", unknown_signal_ns=NOON_NS), 143, Cause.REQUESTED),
+        (Container("c", unknown_signal_ns=NOON_NS), 137, Cause.REQUESTED),
+        (Container("c", unknown_signal_ns=NOON_NS), 5, Cause.CRASHED),
+        (Container("c", unknown_signal_ns=NOON_NS), None, Cause.UNKNOWN),
+        (Container("c", unknown_signal_ns=NOON_NS, stop_signal=10), 138, Cause.REQUESTED),
     ],
 )
 def test_the_cause(known: Container, exit_code: int | None, expected: Cause) -> None:
@@ -129,8 +129,8 @@ def test_the_cause(known: Container, exit_code: int | None, expected: Cause) -> 
         (BARE, 137, Cause.OOM),
         (BARE, None, Cause.OOM),
         (BARE, 0, Cause.FINISHED),
-        (Container("c", asked_ns=NOON_NS), 137, Cause.REQUESTED),
-        (Container("c", killed_ns=NOON_NS), 137, Cause.OOM),
+        (Container("c", requested_ns=NOON_NS), 137, Cause.REQUESTED),
+        (Container("c", unknown_signal_ns=NOON_NS), 137, Cause.OOM),
     ],
 )
 def test_a_kill_for_memory_that_inspection_shows(
@@ -158,11 +158,13 @@ def test_a_request_that_could_have_been_missed(exit_code: int, expected: Cause) 
 def test_what_was_heard_counts_though_more_could_have_been_missed() -> None:
     """A request, a kill for memory, and the container's own stop signal."""
     assert (
-        find_cause(Container("c", asked_ns=NOON_NS), at(1), 143, may_have_missed_request=True)
+        find_cause(Container("c", requested_ns=NOON_NS), at(1), 143, may_have_missed_request=True)
         is Cause.REQUESTED
     )
     assert (
-        find_cause(Container("c", killed_ns=NOON_NS), at(1), 0, may_have_missed_request=True)
+        find_cause(
+            Container("c", unknown_signal_ns=NOON_NS), at(1), 0, may_have_missed_request=True
+        )
         is Cause.REQUESTED
     )
     assert (
@@ -177,7 +179,7 @@ def test_what_was_heard_counts_though_more_could_have_been_missed() -> None:
 
 
 @pytest.mark.parametrize(("late_ns", "expected"), [(0, Cause.REQUESTED), (1, Cause.CRASHED)])
-@pytest.mark.parametrize("field", ["asked_ns", "killed_ns"])
+@pytest.mark.parametrize("field", ["requested_ns", "unknown_signal_ns"])
 def test_a_request_expires(field: str, late_ns: int, expected: Cause) -> None:
     """After ten minutes it explains nothing any more."""
     known = Container("c", **{field: NOON_NS})  # type: ignore[arg-type]
@@ -194,10 +196,10 @@ def test_a_kill_for_memory_expires_too() -> None:
 
 def test_requests_are_parted_by_a_start() -> None:
     """Those from it on are of the next life."""
-    known = Container("c", name="web", asked_ns=at(5), killed_ns=at(4), oom_ns=at(3))
+    known = Container("c", name="web", requested_ns=at(5), unknown_signal_ns=at(4), oom_ns=at(3))
     before, since = split_requests(known, at(4))
     assert before == Container("c", name="web", oom_ns=at(3))
-    assert since == Container("c", name="web", asked_ns=at(5), killed_ns=at(4))
+    assert since == Container("c", name="web", requested_ns=at(5), unknown_signal_ns=at(4))
     assert split_requests(BARE, at(4)) == (BARE, BARE)
     assert clear_requests(known) == Container("c", name="web")
 
@@ -230,7 +232,7 @@ def test_what_inspection_has_to_decide(events: list[Event], known: Container | N
         ([make_event("kill", 9), make_event("die", 137)], BARE),
         ([make_event("stop"), make_event("die", 137)], BARE),
         ([make_event("oom"), make_event("die", 137)], BARE),
-        ([make_event("die", 137)], Container("c", asked_ns=1)),
+        ([make_event("die", 137)], Container("c", requested_ns=1)),
         ([make_event("die", 137)], Container("c", oom_ns=1)),
         ([make_event("kill", 10)], Container("c", stop_signal=12)),
         ([make_event("kill", 15)], None),

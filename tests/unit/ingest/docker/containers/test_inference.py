@@ -137,7 +137,7 @@ def test_a_request_explains_a_death_of_its_life_for_ten_minutes(
     ("how", "cause"),
     [
         ({}, Cause.UNKNOWN),
-        ({"container": Container("c", asked_ns=at(4))}, Cause.REQUESTED),
+        ({"container": Container("c", requested_ns=at(4))}, Cause.REQUESTED),
         ({"oom_killed": True}, Cause.OOM),
     ],
 )
@@ -160,7 +160,7 @@ def test_one_that_is_gone_died_unseen() -> None:
 
 def test_one_that_was_asked_to_end_and_is_gone() -> None:
     """The request is what ended it."""
-    asked = Container("c", started_ns=NOON_NS, asked_ns=at(8))
+    asked = Container("c", started_ns=NOON_NS, requested_ns=at(8))
     assert infer_end(asked, make_snapshot(second=9)).cause is Cause.REQUESTED
 
 

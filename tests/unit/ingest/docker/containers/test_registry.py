@@ -60,25 +60,27 @@ def test_one_whose_end_was_inferred_when_it_was_destroyed() -> None:
     assert here.is_destroyed("a")
 
 
-def test_the_longest_untouched_are_forgotten_first(small: ContainerRegistry) -> None:
+def test_the_longest_untouched_are_forgotten_first(small_registry: ContainerRegistry) -> None:
     """That is a change too."""
-    small.put(A)
-    small.put(B)
-    small.put(Container("a", name="web"))
-    small.take_changes()
-    small.put(C)
-    assert [known.id for known in small.list_all()] == ["a", "c"]
-    assert small.take_changes() == ([C], ["b"])
-    assert not small.is_destroyed("b")
+    small_registry.put(A)
+    small_registry.put(B)
+    small_registry.put(Container("a", name="web"))
+    small_registry.take_changes()
+    small_registry.put(C)
+    assert [known.id for known in small_registry.list_all()] == ["a", "c"]
+    assert small_registry.take_changes() == ([C], ["b"])
+    assert not small_registry.is_destroyed("b")
 
 
-def test_what_was_told_of_the_forgotten_is_not_told_again(small: ContainerRegistry) -> None:
+def test_what_was_told_of_the_forgotten_is_not_told_again(
+    small_registry: ContainerRegistry,
+) -> None:
     """Deaths up to the last that was told of them count as told."""
     for container in (A, B, C, Container("d")):
-        small.put(container)
-    assert small.reported_until_ns == 7
-    small.put(Container("e"))
-    assert small.reported_until_ns == 7
+        small_registry.put(container)
+    assert small_registry.reported_until_ns == 7
+    small_registry.put(Container("e"))
+    assert small_registry.reported_until_ns == 7
 
 
 def test_the_memory_of_the_destroyed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

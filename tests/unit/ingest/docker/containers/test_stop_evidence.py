@@ -13,7 +13,7 @@ from relay.ingest.docker.containers.stop_evidence import (
 )
 from tests.unit.ingest.docker.samples import make_event
 
-KILLED = Container("c", killed_ns=1)
+KILLED = Container("c", unknown_signal_ns=1)
 
 
 def later_events(*actions: tuple[str, float]) -> list[Event]:
@@ -71,7 +71,7 @@ def test_podman_may_show_it_behind_any_death() -> None:
         make_event("die", 0), later_events(("cleanup", 0.01)), KILLED, podman=True
     )
     assert not may_prove_requested(
-        make_event("die", 0), [], Container("c", asked_ns=1), podman=True
+        make_event("die", 0), [], Container("c", requested_ns=1), podman=True
     )
 
 
@@ -80,7 +80,7 @@ def test_docker_may_show_it_behind_one_whose_signal_is_hidden() -> None:
     assert may_prove_requested(make_event("die", 0), [], KILLED, podman=False)
     assert not may_prove_requested(make_event("die", 0), [], None, podman=False)
     assert not may_prove_requested(make_event("die", 0), [], Container("c"), podman=False)
-    asked = Container("c", killed_ns=1, asked_ns=1)
+    asked = Container("c", unknown_signal_ns=1, requested_ns=1)
     assert not may_prove_requested(make_event("die", 0), [], asked, podman=False)
 
 

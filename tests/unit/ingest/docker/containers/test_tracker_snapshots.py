@@ -141,7 +141,7 @@ def test_what_was_asked_explains_an_unseen_death() -> None:
     assert death.cause is Cause.REQUESTED
     known = here.registry.get("c")
     assert known is not None
-    assert known.asked_ns is None
+    assert known.requested_ns is None
 
 
 @pytest.mark.parametrize("heard_of", [False, True])

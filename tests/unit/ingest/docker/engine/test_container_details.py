@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from relay.core.text import ELLIPSIS
 from relay.ingest.docker.engine.container_details import (
-    ELLIPSIS,
     TEXT_MAX_BYTES,
     VALUE_MAX_BYTES,
     get_path,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.event import Event, Origin
-from relay.ingest.docker.engine.parser import InvalidRecord, ParseErrorKind, parse_event
+from relay.core.event import Event, Origin, ParseErrorKind
+from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from tests.streams import ENGINES, read_records
 
 DIE = {

@@ -61,16 +61,16 @@ def mountinfo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]
     find_self_container.cache_clear()
 
 
-def test_which_container_it_is_is_read_once_and_said(mounts_of: Path) -> None:
+def test_which_container_it_is_is_read_once_and_said(mountinfo: Path) -> None:
     """So that a person sees whose commands are not told."""
-    mounts_of.write_bytes(DOCKER.encode() + b"\xff\n")
+    mountinfo.write_bytes(DOCKER.encode() + b"\xff\n")
     with capture_logs() as shown:
         assert [find_self_container(), find_self_container()] == [OWN, OWN]
     ((line),) = shown
     assert (line["event"], line["id"]) == ("container.own", OWN)
 
 
-def test_where_there_is_no_list_there_is_no_container(mounts_of: Path) -> None:
+def test_where_there_is_no_list_there_is_no_container(mountinfo: Path) -> None:
     """Nor is there anything to say."""
     with capture_logs() as shown:
         assert find_self_container() is None
