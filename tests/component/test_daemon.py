@@ -176,7 +176,7 @@ async def test_what_is_unexpected_in_a_lane_ends_it_all(
 
     async with engine.serve():
         with monkeypatch.context() as patched:
-            patched.setattr("relay.delivery.client.renderer", renderer)
+            patched.setattr("relay.delivery.client.build_renderer", renderer)
             world = run.Environment(
                 {}, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
             )
