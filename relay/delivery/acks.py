@@ -1,4 +1,10 @@
-"""What became of attempts, on its way into the store: many in one commit."""
+"""Acks: the outcomes of attempts on their way into the store, many in one commit (group ack).
+
+Each commit syncs the disk, and the events that are being ingested wait for the same disk. So an
+outcome waits up to `LINGER_S` for others, unless there are `BATCH_SIZE` of them, an outage begins
+or ends, or deliveries wait for this outcome and no other is to come. After a crash the deliveries
+whose outcomes were not committed are sent again.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -7,14 +13,14 @@ from relay.delivery.circuit_breaker import HealthChange
 from relay.store.records import Ack, Outbox
 
 LINGER_S = 0.005
-"""How long an outcome waits for others: a commit of its own would hold up what is taken in."""
+"""How long an outcome waits for others."""
 
 BATCH_SIZE = 16
-"""So many wait for no others."""
+"""With this many outcomes the commit does not wait for more."""
 
 
 class AckBatcher:
-    """Has the outbox commit outcomes of one destination, in the order in which they came."""
+    """Commits the outcomes of one destination, in the order in which they are added."""
 
     def __init__(
         self,
@@ -23,66 +29,63 @@ class AckBatcher:
         now: Callable[[], int],
         on_committed: Callable[[Iterable[int]], None],
     ) -> None:
-        """``settled`` is called with the numbers of those that are on disk."""
+        """``on_committed`` is called with the numbers of the deliveries after each commit."""
         self._destination = destination
         self._outbox = outbox
         self._now = now
         self._on_committed = on_committed
-        self._settled: list[Ack] = []
+        self._acks: list[Ack] = []
         self._health_changes: list[HealthChange] = []
-        self._has_outcomes = asyncio.Event()
+        self._has_acks = asyncio.Event()
         self._flush = asyncio.Event()
         self._closed = False
         self._successors_waiting = False
-        """Whether something waited for what was committed last: something may for the next."""
+        """Whether deliveries waited for the last commit. If so, some may wait for the next."""
 
     def add(
-        self, settled: Sequence[Ack], health_change: HealthChange | None, *, is_last: bool
+        self, acks: Sequence[Ack], health_change: HealthChange | None, *, is_last: bool
     ) -> None:
-        """These go into the next commit, and behind it what they mean for the destination.
+        """Add outcomes to the next commit, and a change of health that is saved behind it.
 
-        They wait for no others if they are the ``last``, as far as is known, and something waits
-        for them.
+        ``is_last`` says that no other attempt is open or prefetched: if other deliveries wait for
+        these outcomes, they are committed at once.
         """
-        self._settled += settled
+        self._acks += acks
         if health_change is not None:
             self._health_changes.append(health_change)
-        self._has_outcomes.set()
-        if (
-            len(self._settled) >= BATCH_SIZE
-            or health_change is not None
-            or (is_last and self._successors_waiting)
-        ):
+        self._has_acks.set()
+        is_full = len(self._acks) >= BATCH_SIZE
+        if is_full or health_change is not None or (is_last and self._successors_waiting):
             self._flush.set()
 
     def close(self) -> None:
-        """No more come."""
+        """Let `run` return when everything is committed. Nothing may be added afterwards."""
         self._closed = True
-        self._has_outcomes.set()
+        self._has_acks.set()
         self._flush.set()
 
     async def run(self) -> None:
-        """Commit until all is committed and no more come."""
+        """Commit outcomes until `close`."""
         while await self._wait_for_batch():
-            settled, self._settled = self._settled, []
+            acks, self._acks = self._acks, []
             health_changes, self._health_changes = self._health_changes, []
-            self._successors_waiting = await self._outbox.ack(settled, self._now())
+            self._successors_waiting = await self._outbox.ack(acks, self._now())
             for health_change in health_changes:
                 await self._save_health_change(health_change)
-            self._on_committed(outcome.delivery.seq for outcome in settled)
+            self._on_committed(ack.delivery.seq for ack in acks)
 
     async def _wait_for_batch(self) -> bool:
-        """Whether there are outcomes; waits for the first of them, and a little for others."""
-        await self._has_outcomes.wait()
+        """Wait for an outcome, and a little for others. Returns False when there are no more."""
+        await self._has_acks.wait()
         try:
             async with asyncio.timeout(LINGER_S):
                 await self._flush.wait()
         except TimeoutError:
             pass
         if not self._closed:
-            self._has_outcomes.clear()
+            self._has_acks.clear()
             self._flush.clear()
-        return bool(self._settled)
+        return bool(self._acks)
 
     async def _save_health_change(self, health_change: HealthChange) -> None:
         match health_change:

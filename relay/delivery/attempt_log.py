@@ -1,4 +1,4 @@
-"""What is told of an attempt."""
+"""What is logged of an attempt: one line for each request, with everything that is known of it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,17 @@ from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retr
 from relay.store.records import Ack
 
 MAX_ANSWER_CHARS = 200
-"""How much of an answer a log line shows."""
+"""How much of a response body a log line shows."""
 
 
 def log_fields(
-    settled: Sequence[Ack], response: Response, duration_s: float, *, is_batch: bool
+    acks: Sequence[Ack], response: Response, duration_s: float, *, is_batch: bool
 ) -> Mapping[str, object]:
-    """The one wide line about a request."""
-    outcomes = [it.outcome for it in settled]
-    outcome = next((it for it in outcomes if isinstance(it, Retry)), outcomes[0])
+    """Return the fields of the log line of a request."""
+    outcomes = [ack.outcome for ack in acks]
+    outcome = next((each for each in outcomes if isinstance(each, Retry)), outcomes[0])
     return {
-        **(_batch_fields(settled) if is_batch else _delivery_fields(settled[0])),
+        **(_batch_fields(acks) if is_batch else _delivery_fields(acks[0])),
         "status": response.status,
         "duration_ms": round(duration_s * 1000, 1),
         "outcome": outcome_kind(outcome),
@@ -30,29 +30,33 @@ def log_fields(
 
 
 def describe_failure(response: Response, outcome: Outcome) -> str:
-    """What went wrong, for people."""
+    """Return what went wrong, as a text for people."""
     if response.status is None:
         return response.error or outcome.reason.value
     text = response.error or _answer_excerpt(response).strip()
     return f"answered {response.status}" + (f": {text}" if text else "")
 
 
-def count_dead_letters(settled: Sequence[Ack]) -> Counter[Reason]:
-    """How many were given up, by why; without those that tell of relay itself."""
+def count_dead_letters(acks: Sequence[Ack]) -> Counter[Reason]:
+    """Count the deliveries that were given up, by reason; those of relay's own events excluded.
+
+    A ``dead_letter`` event is made of the result. If it counted relay's own events, two dead
+    destinations would report each other's dead letters for ever.
+    """
     return Counter(
         outcome.reason
-        for delivery, outcome, _ in settled
+        for delivery, outcome, _ in acks
         if isinstance(outcome, Dead) and delivery.notification.events[0].type != TYPE_RELAY
     )
 
 
-def _batch_fields(settled: Sequence[Ack]) -> Mapping[str, object]:
-    attempts = max(delivery.attempts for delivery, *_ in settled)
-    return {"batch": len(settled), "attempt": attempts + 1}
+def _batch_fields(acks: Sequence[Ack]) -> Mapping[str, object]:
+    attempts = max(delivery.attempts for delivery, *_ in acks)
+    return {"batch": len(acks), "attempt": attempts + 1}
 
 
-def _delivery_fields(settled: Ack) -> Mapping[str, object]:
-    delivery = settled.delivery
+def _delivery_fields(ack: Ack) -> Mapping[str, object]:
+    delivery = ack.delivery
     return {
         "route": delivery.notification.route,
         "notification": delivery.notification.id,

@@ -1,4 +1,11 @@
-"""How many notifications go in one request, and what it means that they were too many."""
+"""How many notifications go into one request.
+
+A destination with ``batch`` takes up to ``batch.max`` notifications in one request, as a JSON
+array. Three things make a batch smaller. A body has at most `MAX_BODY_BYTES`. After the answer 413
+half as much is sent, until it fits; twice as much is tried again after `GROW_INTERVAL_S`. And each
+failed attempt halves how many notifications go together, so that a notification that the receiver
+cannot process is alone in the end.
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -8,21 +15,21 @@ from relay.config import BatchConfig
 from relay.core.exchange import Outcome, Response, Retry
 
 MAX_BODY_BYTES = 2**20
-"""Of a body that holds more than one, in bytes: what servers and proxies usually take (nginx's
-``client_max_body_size`` is 1 MiB without a word)."""
+"""Size of a body that holds more than one notification: what servers and proxies usually accept
+(nginx: ``client_max_body_size`` is 1 MiB by default)."""
 
 GROW_INTERVAL_S = 3600.0
-"""How long a size that was too large is kept in mind; then twice what was left of it is tried."""
+"""How long a size that was too large is avoided; after that twice the size is tried."""
 
 CONTENT_TOO_LARGE = 413
-"""Content Too Large: RFC 9110, section 15.5.14."""
+"""RFC 9110, section 15.5.14."""
 
 _BRACKETS_BYTES = len(b"[]")
 _COMMA_BYTES = len(b",")
 
 
 class BatchSizer:
-    """What one request to a destination may hold, as it is configured and as its answers say."""
+    """How much a request to one destination may hold, by its configuration and its answers."""
 
     def __init__(self, config: BatchConfig | None) -> None:
         """With None each notification has a request of its own."""
@@ -32,23 +39,24 @@ class BatchSizer:
         self._changed_at_s = 0.0
 
     def wait_s(self, count: int, age_s: float) -> float:
-        """How long the first of so many still waits for others; 0 if it may go now.
+        """Return how long the first of ``count`` deliveries still waits for others; 0 if it may go.
 
-        ``age_s`` is how long ago it was taken in: what has waited for something else is not held up
-        once more.
+        ``age_s`` is the time since the first was committed. A delivery that has waited for
+        something else, such as a retry, does not wait once more.
         """
         return 0.0 if count >= self.max_count else max(0.0, self._linger_s - age_s)
 
     def start_batch(self, now_s: float, *, alone: bool) -> "BatchBuilder":
-        """A request with nothing in it yet; ``alone`` lets it be for one only."""
+        """Return an empty batch; with ``alone`` it takes one notification."""
         if self._max_bytes < MAX_BODY_BYTES and now_s >= self._changed_at_s + GROW_INTERVAL_S:
-            self._max_bytes, self._changed_at_s = min(2 * self._max_bytes, MAX_BODY_BYTES), now_s
+            self._max_bytes = min(2 * self._max_bytes, MAX_BODY_BYTES)
+            self._changed_at_s = now_s
         return BatchBuilder(1 if alone else self.max_count, self._max_bytes)
 
     def shrink(self, sizes: Sequence[int], now_s: float) -> None:
-        """A body of documents of these sizes was too large: each half of it may not be.
+        """Send at most half as much, because a batch of documents of these sizes was too large.
 
-        Of bodies that were under way together the smallest counts.
+        If several requests were open at once, the smallest result counts.
         """
         middle = (len(sizes) + 1) // 2
         half = max(_array_bytes(sizes[:middle]), _array_bytes(sizes[middle:]))
@@ -56,27 +64,27 @@ class BatchSizer:
 
 
 class BatchBuilder:
-    """A request as it is filled."""
+    """Decides which notifications go into one request."""
 
     def __init__(self, max_count: int, max_bytes: int) -> None:
         self._max_count = max_count
         self._limit = max_count
-        """As far as those in it allow."""
+        """The lowest limit of the notifications in the batch; see `try_add`."""
         self._max_bytes = max_bytes
         self._count = 0
         self._bytes = _array_bytes(())
 
     @property
     def is_full(self) -> bool:
-        """Whether there is room for none, however small."""
+        """Whether nothing more fits, however small it is."""
         return self._count >= self._limit
 
     def try_add(self, size: int, attempts: int) -> bool:
-        """Put one in, if there is room for it; the first has it always.
+        """Add a notification if it fits, and return whether it did. The first always fits.
 
-        ``size`` is that of its document in bytes. ``attempts`` are those that failed: each halves
-        how many go with it, so that one that a receiver cannot digest is alone at last, and takes
-        no others along.
+        ``size`` is the size of its document in bytes. ``attempts`` is how often it failed: each
+        failure halves how many go with it, so that a notification that the receiver cannot process
+        is alone in the end, and no others fail because of it.
         """
         limit = min(self._limit, max(1, self._max_count >> attempts))
         total_bytes = self._bytes + _COMMA_BYTES + size
@@ -87,25 +95,30 @@ class BatchBuilder:
 
 
 def _array_bytes(sizes: Sequence[int]) -> int:
-    """Of an array of such documents, as if each had a comma before it."""
+    """Return the size of a JSON array of documents, counted as if each had a comma before it."""
     return _BRACKETS_BYTES - _COMMA_BYTES + sum(sizes) + len(sizes) * _COMMA_BYTES
 
 
 def is_payload_too_large(response: Response, count: int) -> bool:
-    """Whether so many were too many for one request, and fewer may not be."""
+    """Return whether a batch of ``count`` was refused for its size and can be split."""
     return response.status == CONTENT_TOO_LARGE and count > 1
 
 
 def align_retries(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes of one request, each judged by its own attempts and age.
+    """Return the outcomes of one request with the same retry time: the latest of them.
 
-    What is tried again is so at the same time, the latest of theirs: it can go together then.
+    So what failed together can be sent together again.
     """
-    after_s = max((it.after_s for it in outcomes if isinstance(it, Retry)), default=0.0)
-    return [replace(it, after_s=after_s) if isinstance(it, Retry) else it for it in outcomes]
+    after_s = max((each.after_s for each in outcomes if isinstance(each, Retry)), default=0.0)
+    return [
+        replace(each, after_s=after_s) if isinstance(each, Retry) else each for each in outcomes
+    ]
 
 
 def batch_id(ids: Iterable[str]) -> str:
-    """The id of a request: of the notifications in it, and of nothing that could change."""
+    """Return the id of a batch. It depends on the ids in the batch only, in any order.
+
+    A batch that is sent again has the same id, by which a receiver can drop the duplicate.
+    """
     identity = "\0".join(sorted(ids)).encode()
     return "bat_" + hashlib.blake2b(identity, digest_size=16).hexdigest()

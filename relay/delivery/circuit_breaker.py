@@ -1,4 +1,12 @@
-"""Whether a destination works, as far as its last attempts tell."""
+"""The circuit breaker of a destination.
+
+While a destination does not respond, sending it everything that waits would only produce thousands
+of failed attempts. So after `FAILURE_THRESHOLD` failures in a row an outage begins: the observers
+are informed, and if the destination cannot be reached, the breaker is half open: it allows one
+attempt at a time (a probe), at growing intervals of at most `MAX_PROBE_INTERVAL_S`. The first
+success ends the outage, and everything that waits is sent at once. An answer 410 (Gone) stops the
+destination until somebody enables it.
+"""
 
 from enum import StrEnum
 
@@ -7,26 +15,26 @@ from relay.core.exchange import Dead, Delivered, Outcome, Reason
 from relay.delivery.retry import Attempt, backoff_s
 
 FAILURE_THRESHOLD = 5
-"""So many in a row make an episode. One that is busy (429) is none."""
+"""How many failures in a row begin an outage. An answer 429 is not a failure."""
 
 MAX_PROBE_INTERVAL_S = 60.0
-"""The longest wait between two probes, so that what works again is noticed within a minute."""
+"""The longest interval between probes, so that a recovery is noticed within a minute."""
 
 _REACHABLE = (Reason.REDIRECT, Reason.REFUSED, Reason.REJECTED)
-"""Somebody is there and did not take it: another delivery may be taken."""
+"""The destination responds and did not accept this delivery; it may accept another."""
 
 
 class HealthChange(StrEnum):
-    """The beginning and the end of an episode."""
+    """The beginning and the end of an outage."""
 
     FAILING = "destination_failing"
     RECOVERED = "destination_recovered"
 
 
 class CircuitBreaker:
-    """Counts failures in a row, and while nobody answers lets one attempt at a time find out.
+    """Decides when the next attempt may start, from the outcomes of the last ones.
 
-    Takes the time in seconds of any clock that does not go backwards.
+    All times are in seconds, of any clock that does not go backwards.
     """
 
     def __init__(self, policy: RetryConfig) -> None:
@@ -36,39 +44,42 @@ class CircuitBreaker:
         self._next_probe_s: float | None = None
         self._failing_since_s = 0.0
         self.is_stopped = False
-        """Whether it said that it wants nothing any more (410)."""
+        """Whether the destination answered that it wants nothing any more (410)."""
 
     @property
     def is_failing(self) -> bool:
-        """Whether an episode is under way."""
+        """Whether an outage lasts."""
         return self._failures >= FAILURE_THRESHOLD
 
     @property
     def is_half_open(self) -> bool:
-        """Whether no more than one attempt may be under way."""
+        """Whether only one attempt at a time is allowed."""
         return self._next_probe_s is not None
 
     def wait_s(self, now_s: float) -> float:
-        """How long until the next attempt may begin; 0 if it may begin now."""
+        """Return how long until the next attempt may start; 0 if it may start now."""
         if self.is_stopped:
             return float("inf")
         return 0.0 if self._next_probe_s is None else max(0.0, self._next_probe_s - now_s)
 
     def enable(self, now_s: float) -> None:
-        """Find out at once whether it works."""
+        """End a stop (410), and allow the next probe at once."""
         self.is_stopped = False
         if self.is_failing:
             self._probe_count, self._next_probe_s = 0, now_s
 
     def failed_for_s(self, now_s: float) -> float:
-        """How long it is since the first failure of the episode."""
+        """Return the time since the first failure of the outage."""
         return now_s - self._failing_since_s
 
     def record_outcome(
         self, outcome: Outcome, now_s: float, random_fraction: float
     ) -> HealthChange | None:
-        """Take note of what an attempt came to; ``chance`` is from 0 to 1, for the jitter."""
-        if self.is_stopped:  # what was under way changes nothing
+        """Take note of the outcome of an attempt. Returns whether an outage began or ended.
+
+        ``random_fraction`` is from 0 to 1, for the jitter.
+        """
+        if self.is_stopped:  # only `enable` ends a stop, not an attempt that was already open
             return None
         was_failing, reason = self.is_failing, root_reason(outcome)
         match outcome:
@@ -89,12 +100,15 @@ class CircuitBreaker:
         return HealthChange.FAILING if self.is_failing and not was_failing else None
 
     def restore(self, failing_since_s: float, now_s: float) -> None:
-        """Go on with an episode that began at another time of day, in another process."""
+        """Continue an outage that began in another process; the first probe is due now."""
         self._failures, self._failing_since_s = FAILURE_THRESHOLD, failing_since_s
         self._next_probe_s = now_s
 
     def _schedule_probe(self, now_s: float, random_fraction: float) -> None:
-        """When the next probe is; attempts that began before an episode do not put it off."""
+        """Schedule the next probe, unless one is scheduled.
+
+        Attempts that were already open when the outage began fail too, and must not postpone it.
+        """
         if self._next_probe_s is not None and now_s < self._next_probe_s:
             return
         wait_s = backoff_s(Attempt(self._probe_count, 0.0, random_fraction), self._policy)
@@ -103,5 +117,5 @@ class CircuitBreaker:
 
 
 def root_reason(outcome: Outcome) -> Reason:
-    """What the attempt itself came to."""
+    """Return the reason of the attempt itself, also if the delivery was given up for its age."""
     return (outcome.last_reason if isinstance(outcome, Dead) else None) or outcome.reason

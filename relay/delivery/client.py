@@ -1,4 +1,4 @@
-"""The way to a destination: what renders, signs, sends and judges for it."""
+"""The client of a destination: renders, signs and sends, and classifies the response."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,10 +24,10 @@ from relay.destinations.responses import RESPONSE_PARSERS, status_only
 log = structlog.get_logger()
 
 RenderedNotification = tuple[str, Request]
-"""A notification's id, and what it would be sent as by itself."""
+"""The id of a notification, and the request that it would be by itself."""
 
 TEMPLATE_WARNING_INTERVAL_S = 60
-"""How often the same template is said to have failed at most."""
+"""At most this often a failure of the same template is logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class ConsoleOutput:
 
     stream: BinaryIO
     colour: bool
-    """Whether somebody looks at it there."""
+    """Whether the stream is a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationClient:
-    """All that it takes to reach a destination."""
+    """Everything needed to reach one destination."""
 
     name: str
     destination: Destination
@@ -52,17 +52,17 @@ class DestinationClient:
 
     @property
     def batch(self) -> BatchConfig | None:
-        """How many notifications go in one request; None where each has its own."""
+        """How notifications are batched; None if each has a request of its own."""
         return self.destination.batch if isinstance(self.destination, HttpDestination) else None
 
     async def send(self, notification: Notification) -> Response:
-        """Render the notification and send it once, as `post` does."""
+        """Render a notification and send it once; see `send_rendered`."""
         return await self.send_rendered([(notification.id, self.render(notification))])
 
     async def send_rendered(self, rendered: Sequence[RenderedNotification]) -> Response:
-        """Send what was rendered in one request, once, stamped with the time of the wall clock.
+        """Send notifications once, in one request, with the time of the wall clock.
 
-        It is one notification, unless they go in batches.
+        Without ``batch`` there must be exactly one.
         """
         if self.batch is None:
             ((id_, request),) = rendered
@@ -72,7 +72,7 @@ class DestinationClient:
         return await self.sender.send(add_webhook_headers(request, id_, time_ns(), self.sign))
 
     def classify(self, response: Response, attempt: Attempt) -> Outcome:
-        """What an answer of this destination means."""
+        """Return what a response of this destination means."""
         parse_hint = RESPONSE_PARSERS.get(self.destination.type, status_only)
         return classify(response, attempt, self.destination.retry, parse_hint)
 
@@ -85,20 +85,20 @@ async def open_client(
     console: ConsoleOutput,
     counters: DestinationCounters | None = None,
 ) -> AsyncIterator[DestinationClient]:
-    """The way to a destination, with connections of its own; it counts on in ``tally``.
+    """Open the client of a destination, with connections of its own.
 
-    Raises `TlsError` where the destination's certificates cannot be used.
+    ``counters`` continue to count if they are given. Raises `TlsError` if the destination's
+    certificates cannot be used.
     """
-    counted = counters or DestinationCounters()
-    render = make_renderer(name, destination, routes, console, counted)
+    counters = counters or DestinationCounters()
+    render = make_renderer(name, destination, routes, console, counters)
     if isinstance(destination, ConsoleDestination):
         async with open_console_sender(console.stream) as sender:
-            yield DestinationClient(name, destination, render, sender, counters=counted)
+            yield DestinationClient(name, destination, render, sender, counters=counters)
     else:
-        async with open_http_sender(destination) as sender:
-            yield DestinationClient(
-                name, destination, render, sender, make_signer(destination), counted
-            )
+        async with open_http_sender(destination) as http:
+            sign = make_signer(destination)
+            yield DestinationClient(name, destination, render, http, sign, counters)
 
 
 def make_renderer(
@@ -108,7 +108,7 @@ def make_renderer(
     console: ConsoleOutput,
     counters: DestinationCounters,
 ) -> Renderer:
-    """What renders for a destination; templates that fail are counted, and told now and then."""
+    """Return the renderer of a destination, which counts and logs templates that fail."""
     next_warning_s: dict[str, float] = {}
 
     def on_failure(where: str, why: str) -> None:

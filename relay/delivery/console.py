@@ -1,4 +1,4 @@
-"""Writes to a terminal or a pipe."""
+"""Writes notifications to the console: a terminal or a pipe."""
 
 import asyncio
 import queue
@@ -13,8 +13,8 @@ from relay.core.exchange import Reason, Request, Response
 class ConsoleSender:
     """A `Sender` to an unbuffered stream, such as standard output.
 
-    It writes in a daemon thread of its own, because a terminal that was paused, or a pipe that
-    nobody reads, blocks for ever and must stop neither the loop nor the end of the process.
+    It writes in a daemon thread of its own: a paused terminal, or a pipe that nobody reads, blocks
+    for ever, and must stop neither the event loop nor the end of the process.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -23,16 +23,16 @@ class ConsoleSender:
         self._jobs: queue.SimpleQueue[tuple[bytes, asyncio.Future[Response]] | None] = (
             queue.SimpleQueue()
         )
-        threading.Thread(target=self._run, name="terminal", daemon=True).start()
+        threading.Thread(target=self._run, name="console", daemon=True).start()
 
     async def send(self, request: Request) -> Response:
-        """Write the body; return when the stream has taken it."""
+        """Write the body, and return when the stream has accepted it."""
         done: asyncio.Future[Response] = self._loop.create_future()
         self._jobs.put((request.body, done))
         return await done
 
     def close(self) -> None:
-        """Let the thread end once it has written what it was given."""
+        """Let the thread end when it has written everything that is queued."""
         self._jobs.put(None)
 
     def _run(self) -> None:
@@ -58,7 +58,7 @@ def _set_result(done: asyncio.Future[Response], response: Response) -> None:
 
 @asynccontextmanager
 async def open_console_sender(stream: BinaryIO) -> AsyncIterator[ConsoleSender]:
-    """A sender to the stream."""
+    """Open a sender to the stream."""
     sender = ConsoleSender(stream)
     try:
         yield sender

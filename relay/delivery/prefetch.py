@@ -1,4 +1,8 @@
-"""What a lane has fetched and not sent yet, and what of it goes in the next request."""
+"""The prefetch buffer: deliveries that a worker has fetched from the store and not sent yet.
+
+It saves the worker from asking the store for each delivery, and it is where a batch is assembled.
+Everything in it is in the store as well, so it can be cleared at any time without loss.
+"""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -10,55 +14,58 @@ from relay.destinations.catalog import Renderer
 from relay.store.records import Delivery
 
 Batch = Sequence[tuple[Delivery, Request]]
-"""What goes in one request, each with what it would be sent as by itself."""
+"""What goes into one request: each delivery with the request that it would be by itself."""
 
 
 class PrefetchBuffer:
-    """Deliveries to one destination that are due; all of them are in the store as well."""
+    """Deliveries to one destination that are due, in the order in which they are sent."""
 
     def __init__(self, config: BatchConfig | None) -> None:
-        """With None each goes in a request of its own."""
+        """With None each delivery has a request of its own."""
         self._sizer = BatchSizer(config)
         self._deliveries: deque[Delivery] = deque()
         self._rendered: dict[int, Request] = {}
-        """What was rendered, and found no place in a request."""
+        """What was rendered and did not fit into its batch, by number."""
         self._requeued = 0
-        """How many of them, the first ones, were in a request that was too large."""
+        """How many of the first deliveries were in a batch that was too large."""
 
     def __len__(self) -> int:
         return len(self._deliveries)
 
     @property
     def max_batch_size(self) -> int:
-        """How many go in one request."""
+        """How many deliveries go into one request."""
         return self._sizer.max_count
 
     @property
     def seqs(self) -> set[int]:
-        """The store's numbers of them."""
+        """The store's numbers of the deliveries."""
         return {delivery.seq for delivery in self._deliveries}
 
     def add(self, deliveries: Iterable[Delivery]) -> None:
-        """Those are due, too, and go behind these."""
+        """Append deliveries that are due."""
         self._deliveries.extend(deliveries)
 
     def clear(self) -> None:
-        """Forget them: they are in the store."""
+        """Discard everything; it is still in the store."""
         self._deliveries.clear()
         self._rendered.clear()
         self._requeued = 0
 
     def wait_s(self, now_ns: int) -> float:
-        """How long the first of them still waits for others to go with it; 0 if it may go now."""
+        """Return how long the first delivery still waits for others to go with it; 0 if it may go.
+
+        Deliveries of a batch that was too large do not wait.
+        """
         if self._requeued:
             return 0.0
         age_s = (now_ns - self._deliveries[0].created_ns) / 1e9
         return self._sizer.wait_s(len(self), age_s)
 
     def take(self, render: Renderer, now_s: float, *, alone: bool) -> Batch:
-        """The first, with as many behind it as go in one request, but for one that goes alone.
+        """Remove and return the next batch; with ``alone`` only the first delivery.
 
-        Each is rendered once, whatever request it goes in at last.
+        Each delivery is rendered once, also if it does not fit and goes into a later batch.
         """
         builder = self._sizer.start_batch(now_s, alone=alone)
         batch: list[tuple[Delivery, Request]] = []
@@ -73,7 +80,7 @@ class PrefetchBuffer:
         return batch
 
     def requeue(self, batch: Batch, now_s: float) -> None:
-        """They were too many for one request: they go first, in smaller ones, and wait for none."""
+        """Put back a batch that was too large. It goes first, in smaller batches."""
         self._sizer.shrink([len(request.body) for _, request in batch], now_s)
         self._deliveries.extendleft(delivery for delivery, _ in reversed(batch))
         self._rendered.update((delivery.seq, request) for delivery, request in batch)

@@ -1,4 +1,10 @@
-"""How fast a destination may be sent to, and when it is left alone."""
+"""Rate limits: how fast a URL may be sent to, and for how long it is not sent to at all.
+
+Each destination has a limiter, and destinations that send to the same URL and recipient share one:
+the limits of a service apply to all of them together. A limiter holds the configured rates as token
+buckets, the pause that the service asked for (``Retry-After``), and a queue, so that no destination
+sends twice while another waits. A limiter survives reloads for as long as a destination uses it.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -16,9 +22,9 @@ from relay.config import (
 
 
 class TokenBucket:
-    """Lets ``rate.count`` through at once, and from then on evenly that many in ``rate.per_s``.
+    """Allows ``rate.count`` requests at once, and then evenly that many in ``rate.per_s``.
 
-    Takes the time in seconds of any clock that does not go backwards.
+    All times are in seconds, of any clock that does not go backwards.
     """
 
     def __init__(self, rate: Rate) -> None:
@@ -27,18 +33,18 @@ class TokenBucket:
         self._next_s = float("-inf")
 
     def wait_s(self, now_s: float) -> float:
-        """How long until the next may go; 0 if it may go now."""
+        """Return how long until the next request is allowed; 0 if it is allowed now."""
         return max(0.0, self._next_s - self._burst_s - now_s)
 
     def spend(self, now_s: float) -> None:
-        """Let one go."""
+        """Take a token for a request."""
         self._next_s = max(self._next_s, now_s) + self.per_token_s
 
 
 class RateLimiter:
-    """What all that goes to one place has to pass: its rates, and what it asked for.
+    """Rate limits and pause shared by all destinations with the same URL and recipient.
 
-    Those that wait have turns: none takes two while another waits for one.
+    Waiters are served first come, first served: none takes two turns while another waits for one.
     """
 
     def __init__(self, rates: Iterable[Rate] = ()) -> None:
@@ -48,75 +54,74 @@ class RateLimiter:
         self._callbacks: list[Callable[[], None]] = []
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call this when a wait may be shorter than it was said to be."""
+        """Call ``callback`` whenever a wait may have become shorter."""
         self._callbacks.append(callback)
 
     def unregister(self, waiter: object, callback: Callable[[], None]) -> None:
-        """``who`` is no more, and is not called."""
+        """Remove a waiter and its callback."""
         self._callbacks.remove(callback)
         self.cancel_wait(waiter)
 
     def set_rates(self, rates: Iterable[Rate]) -> None:
-        """Let through as these say from now on; one that stays remembers what it let through."""
+        """Replace the rates. A rate that stays keeps its bucket with what was spent."""
         self._buckets = {rate: self._buckets.get(rate) or TokenBucket(rate) for rate in rates}
         self._notify()
 
     def wait_s(self, waiter: object, now_s: float) -> float:
-        """How long until the next of ``who`` may go, which queues for it; 0 if it may go now."""
+        """Return how long until a request is allowed, and queue for it; 0 if it is allowed now."""
         if waiter not in self._waiters:
             self._waiters.append(waiter)
         ahead = self._waiters.index(waiter)
-        paused_for_s = self._paused_until_s - now_s
         waits_s = (
             bucket.wait_s(now_s) + ahead * bucket.per_token_s
             for bucket in self._buckets.values()
             if ahead or bucket.wait_s(now_s)
         )
-        return max(0.0, paused_for_s, *waits_s)
+        return max(self.paused_for_s(now_s), *waits_s, 0.0)
 
     def spend(self, waiter: object, now_s: float) -> None:
-        """Let one of ``who`` go."""
+        """Count a request of ``waiter``, which leaves the queue."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         for bucket in self._buckets.values():
             bucket.spend(now_s)
 
     def cancel_wait(self, waiter: object) -> None:
-        """``who`` has nothing that wants to go."""
+        """Remove ``waiter`` from the queue: it has nothing to send."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
             self._notify()
 
     def pause(self, until_s: float) -> None:
-        """Let nothing through before then."""
+        """Allow nothing before ``until_s``. Of several pauses the longest counts."""
         self._paused_until_s = max(self._paused_until_s, until_s)
 
     def end_pause(self) -> None:
-        """Whatever the place asked for is over."""
+        """End the pause, whatever the service asked for."""
         self._paused_until_s = float("-inf")
         self._notify()
+
+    def paused_for_s(self, now_s: float) -> float:
+        """Return how long the pause still lasts; 0 if there is none."""
+        return max(0.0, self._paused_until_s - now_s)
 
     def _notify(self) -> None:
         for callback in self._callbacks:
             callback()
 
-    def paused_for_s(self, now_s: float) -> float:
-        """For how long it lets nothing through because it was closed."""
-        return max(0.0, self._paused_until_s - now_s)
-
 
 class RateLimiters:
-    """One for each place that is sent to.
+    """The limiters of all destinations, one for each URL and recipient.
 
-    Destinations with one URL host and path are one place, unless it is somebody else who takes what
-    is sent there: another chat, topic or service.
+    Two destinations share a limiter if host, port and path of their URLs are the same, unless the
+    service has a recipient of its own beside the URL: another chat, topic or routing key.
     """
 
     def __init__(self) -> None:
         self._by_key: dict[object, RateLimiter] = {}
 
     def assign(self, destinations: Mapping[str, Destination]) -> dict[str, RateLimiter]:
-        """Those of these destinations, by name; a place that was known before keeps its own."""
+        """Return the limiter of each destination. A limiter that is still used is kept."""
         rates_by_key: defaultdict[object, dict[str, Rate | None]] = defaultdict(dict)
         for name, to in destinations.items():
             rates_by_key[_sharing_key(name, to)][name] = to.rate_limit

@@ -1,6 +1,8 @@
-"""Keeps the secrets of a destination out of what is kept of its answers.
+"""Removes the secrets of a destination from what relay keeps of its responses.
 
-A destination can repeat what it was sent: a path in a 404, a token in an error.
+A destination can repeat what it was sent: a path in a 404, a token in an error message. relay shows
+responses in logs, commands and dead letters, so it replaces each secret, in every encoding in which
+a response may repeat it, before it keeps the response.
 """
 
 import base64
@@ -16,39 +18,42 @@ from yarl import URL
 from relay.config import Destination, HttpDestination, WebhookDestination
 
 MASK = "•••"
+
 MIN_SECRET_CHARS = 6
-"""What is shorter tells nothing, and would be found in words that are no secret."""
+"""A shorter text is not treated as a secret: it reveals nothing, and would match ordinary words."""
+
 LIKELY_SECRET_CHARS = 12
-"""What is as long is taken for a secret where there are other texts as well: in a URL's path, and
-in a body of the configuration's own."""
+"""A text of this length is treated as a secret where other texts occur as well: in the path of a
+URL, and in a body from the configuration."""
+
 MAX_LOOKAHEAD_BYTES = 4096
-"""Of a secret that is looked for where an answer is cut off."""
+"""Bound of `Redactor.lookahead_bytes`."""
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\s+", re.DOTALL)
+"""What separates the literal words of a template."""
 
 
 class Redactor:
-    """Puts `MASK` in the place of secrets, however they are written."""
+    """Replaces secrets by `MASK`, in every encoding."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        encodings = {spelling for secret in secrets for spelling in _encodings(secret)}
-        # the longest first, since one can be a part of another
-        longest = sorted(encodings, key=len, reverse=True)
+        encodings = {encoding for secret in secrets for encoding in _encodings(secret)}
+        # The longest first, since one can be a part of another.
+        longest_first = sorted(encodings, key=len, reverse=True)
         self._pattern = re.compile(
-            "|".join(re.escape(spelling) for spelling in longest) or r"(?!)", re.IGNORECASE
+            "|".join(re.escape(encoding) for encoding in longest_first) or r"(?!)", re.IGNORECASE
         )
-        self.lookahead_bytes = min(
-            max((len(it.encode()) for it in encodings), default=0), MAX_LOOKAHEAD_BYTES
-        )
-        """So many bytes behind a cut may belong to a secret that begins before it."""
+        longest = max((len(encoding.encode()) for encoding in encodings), default=0)
+        self.lookahead_bytes = min(longest, MAX_LOOKAHEAD_BYTES)
+        """How many bytes behind a cut may belong to a secret that begins before it."""
 
     def redact(self, text: str) -> str:
-        """``text`` without secrets."""
+        """Return ``text`` without secrets."""
         return self._pattern.sub(MASK, text)
 
 
 def collect_secrets(destination: Destination) -> set[str]:
-    """All that a destination's configuration holds of secrets, and what is made of them."""
+    """Return all secrets in a destination's configuration, and what HTTP makes of them."""
     found = set(_secret_values(destination))
     if isinstance(destination, WebhookDestination):
         found |= set(_url_secrets(destination))
@@ -57,13 +62,12 @@ def collect_secrets(destination: Destination) -> set[str]:
         }
     parts = {part for secret in found for part in _TEMPLATE.split(secret)}
     secrets = {secret for secret in found | parts if len(secret) >= MIN_SECRET_CHARS}
-    return secrets | {
-        part for part in _body_literals(destination) if len(part) >= LIKELY_SECRET_CHARS
-    }
+    literals = {part for part in _body_literals(destination) if len(part) >= LIKELY_SECRET_CHARS}
+    return secrets | literals
 
 
 def _basic_auth_pairs(to: WebhookDestination) -> Iterator[str]:
-    """Users with their passwords, as basic authorization sends them (RFC 7617, section 2)."""
+    """Yield ``user:password`` as basic authorization encodes it (RFC 7617, section 2)."""
     if (basic := to.basic_auth) is not None:
         yield f"{basic.username}:{basic.password.get_secret_value()}"
     for secret in (to.url, to.proxy):
@@ -73,6 +77,7 @@ def _basic_auth_pairs(to: WebhookDestination) -> Iterator[str]:
 
 
 def _secret_values(value: object) -> Iterator[str]:
+    """Yield the value of every `SecretStr` in a model, at any depth."""
     match value:
         case SecretStr():
             yield value.get_secret_value()
@@ -88,7 +93,7 @@ def _secret_values(value: object) -> Iterator[str]:
 
 
 def _url_secrets(to: WebhookDestination) -> Iterator[str]:
-    """What of a URL is as good as all of it."""
+    """Yield the parts of URLs that are as secret as the whole URL."""
     texts = [to.endpoint] + ([to.proxy.get_secret_value()] if to.proxy else [])
     for url in map(URL, texts):
         yield from (str(url), url.path_qs, url.raw_path_qs, url.password or "")
@@ -97,7 +102,7 @@ def _url_secrets(to: WebhookDestination) -> Iterator[str]:
 
 
 def _body_literals(destination: Destination) -> Iterator[str]:
-    """The words of a body that is configured, but for what templates put there."""
+    """Yield the words of a configured body, without what templates insert."""
     if isinstance(destination, HttpDestination):
         for text in (*_strings(destination.body), destination.body_text or ""):
             yield from _TEMPLATE.split(text)
@@ -116,6 +121,7 @@ def _strings(tree: object) -> Iterator[str]:
 
 
 def _encodings(secret: str) -> Iterator[str]:
+    """Yield a secret as it is, percent-encoded, in JSON and in HTML, as common libraries do it."""
     yield secret
     yield quote(secret)
     yield quote(secret, safe="")
@@ -123,5 +129,5 @@ def _encodings(secret: str) -> Iterator[str]:
     yield json.dumps(secret)[1:-1].replace("/", "\\/")
     yield html.escape(secret)
     yield html.escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
-    # as Go writes JSON
-    yield json.dumps(secret)[1:-1].translate({ord(it): f"\\u{ord(it):04x}" for it in "&<>"})
+    # as Go encodes JSON
+    yield json.dumps(secret)[1:-1].translate({ord(char): f"\\u{ord(char):04x}" for char in "&<>"})

@@ -1,4 +1,4 @@
-"""What an answer means, and when to try again."""
+"""What a response means for a delivery, and when to try again."""
 
 import re
 from dataclasses import dataclass
@@ -10,23 +10,24 @@ from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retr
 from relay.destinations.responses import ResponseHint, ResponseParser, status_only
 
 _DELAY_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
-"""RFC 9110, section 10.2.3, and the fractions that some write."""
+"""RFC 9110, section 10.2.3, and the fractions that some servers write."""
+
 _RETRY_AFTER_STATUSES = (429, 503)
-"""The statuses with which ``Retry-After`` speaks for the whole destination."""
+"""With these statuses ``Retry-After`` applies to the whole destination."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is known of an attempt when it is judged."""
+    """What is known of an attempt when its response is classified."""
 
     earlier_attempts: int
-    """How many were made before it."""
+    """How many attempts were made before it."""
     age_s: float
     """How long the delivery has existed."""
     random_fraction: float
     """A random number from 0 to 1, for the jitter."""
     wall_clock_s: float = 0.0
-    """The time of the wall clock, in seconds since 1970, for dates in an answer without one."""
+    """The time in seconds since 1970, for a response with a date and no ``Date`` header."""
 
 
 def classify(
@@ -35,11 +36,12 @@ def classify(
     policy: RetryConfig,
     parse_hint: ResponseParser = status_only,
 ) -> Outcome:
-    """What became of a delivery.
+    """Return what becomes of a delivery.
 
-    2xx is delivered, unless the body says otherwise. No answer, 408, 425, 429, 5xx and what is no
-    HTTP status are tried again, until ``max_age`` or ``max_attempts`` is reached. 410 waits for
-    somebody to enable the destination. Everything else (redirects, other 4xx) is dead at once.
+    2xx is delivered, unless the body says otherwise. No response, 408, 425, 429, 5xx and anything
+    that is not an HTTP status are tried again, until ``max_age`` or ``max_attempts`` is reached.
+    410 waits until somebody enables the destination. Everything else (redirects, other 4xx) is dead
+    at once.
     """
     hint = parse_hint(response)
     reason = _response_reason(response, hint)
@@ -54,7 +56,7 @@ def classify(
     wait_s = max(requested_s, backoff_s(attempt, policy))
     pause_s = 0.0
     if requested_s or reason is Reason.RATE_LIMITED:
-        # one that asks for next to no time, again and again, is not asked without end
+        # A destination that asks for almost no time, again and again, is not sent to in a loop.
         pause_s = max(requested_s, policy.initial.total_seconds())
     if attempt.age_s >= policy.max_age.total_seconds():
         return Dead(Reason.EXPIRED, reason, pause_s)
@@ -64,7 +66,7 @@ def classify(
 
 
 def backoff_s(attempt: Attempt, policy: RetryConfig) -> float:
-    """How long to wait after an attempt: from ``initial``, growing to ``max``, with jitter."""
+    """Return the wait after an attempt: exponential from ``initial`` to ``max``, with jitter."""
     initial_s, max_s = policy.initial.total_seconds(), policy.max.total_seconds()
     try:
         wait_s = min(initial_s * policy.factor**attempt.earlier_attempts, max_s)
@@ -76,7 +78,7 @@ def backoff_s(attempt: Attempt, policy: RetryConfig) -> float:
 def requested_pause_s(
     response: Response, hint: ResponseHint, wall_clock_s: float, policy: RetryConfig
 ) -> float:
-    """How long the destination wants to be left alone; 0 where it does not say."""
+    """Return how long the destination asks not to be sent to; 0 if it does not ask."""
     waits = [hint.retry_after_s or 0.0]
     if (hint.status or response.status) in _RETRY_AFTER_STATUSES:
         waits.append(_retry_after_s(response, wall_clock_s))
@@ -99,7 +101,7 @@ def _status_reason(status: int) -> Reason:
             return Reason.GONE
         case 408 | 425:
             return Reason.UNAVAILABLE
-        case 407:  # of the proxy: the destination was not asked
+        case 407:  # from the proxy: the destination did not get the request
             return Reason.CONNECTION
         case _ if 200 <= status < 300:
             return Reason.OK
@@ -112,9 +114,9 @@ def _status_reason(status: int) -> Reason:
 
 
 def _retry_after_s(response: Response, wall_clock_s: float) -> float:
-    """``Retry-After`` in seconds, given as such or as a date; 0 where it says neither.
+    """Return ``Retry-After`` in seconds; 0 if it is missing or invalid.
 
-    A date counts from the answer's own ``Date``: clocks differ.
+    A date counts from the response's own ``Date``, because clocks differ.
     """
     text = response.headers.get("retry-after", "").strip()
     if _DELAY_SECONDS.fullmatch(text):
@@ -126,9 +128,9 @@ def _retry_after_s(response: Response, wall_clock_s: float) -> float:
 
 
 def _parse_date_s(text: str) -> float | None:
-    """An HTTP date in seconds since 1970."""
+    """Return an HTTP date in seconds since 1970; None if it is none."""
     try:
-        moment = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(text)
     except (ValueError, IndexError, OverflowError):
         return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+    return date.replace(tzinfo=date.tzinfo or UTC).timestamp()

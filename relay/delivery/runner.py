@@ -1,9 +1,17 @@
-"""One destination as long as it is configured: its lanes, one after the other."""
+"""Runs one destination for as long as it is configured.
 
+A reload can change a destination while requests to it are open. Then the worker of the old client
+starts no further attempt and commits the outcomes of the open ones; only after that a worker with
+the new client starts. So nothing is sent twice, and deliveries stay in order. If a reload removes
+the destination, its deliveries become dead letters and the runner ends, unless another reload adds
+it again before that.
+"""
+
+import dataclasses
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -21,19 +29,19 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """What a lane needs to reach the destination, as it is configured."""
+    """What a worker needs to reach the destination as it is configured."""
 
     client: DestinationClient
     connections: AsyncExitStack
-    """What closes those of the channel."""
+    """Closes the connections of the client."""
     certificates: tuple[bytes, ...]
-    """What the files of its ``tls`` held when they were read."""
+    """The contents of the files of ``tls`` when they were read."""
     rate_limiter: RateLimiter
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """What all lanes work with."""
+    """What the workers of all destinations share."""
 
     outbox: Outbox
     observer: DestinationObserver
@@ -42,62 +50,60 @@ class DeliveryContext:
 
 
 class DestinationRunner:
-    """Delivers to one destination.
-
-    A lane that another follows settles what is under way before the other begins, so that nothing
-    is sent twice and all stays in order.
-    """
+    """Delivers to one destination, with one worker at a time."""
 
     def __init__(self, attachment: Attachment, context: DeliveryContext) -> None:
         self.name = attachment.client.name
         self._context = context
         self._attachment: Attachment | None = attachment
         self._current = attachment
+        """What the current worker uses; it may have been replaced already."""
         self._worker = self._new_worker(attachment)
         self._skip_pause = False
-        """Whether no pause is to hold up the lane that follows."""
+        """Whether the next worker ignores the pause that the destination asked for."""
         self._stopping = False
         self.is_closed = False
-        """Whether its destination is no more, and nothing waits for it."""
+        """Whether the destination is removed and nothing waits for it any more."""
 
     @property
     def attachment(self) -> Attachment | None:
-        """Where it is to go to; None where the destination is no more."""
+        """What the destination is reached with from now on; None if it was removed."""
         return self._attachment
 
     @property
     def counters(self) -> DestinationCounters:
-        """What came of the attempts so far."""
+        """Counters of the attempts so far."""
         return self._worker.counters
 
     @property
     def status(self) -> DestinationStatus:
-        """How the destination is."""
+        """Whether the destination is sent to, and if not, why."""
         return self._worker.status
 
     @property
     def busy_s(self) -> float:
-        """See `LoopMonitor.busy_s`; 0.0 where a lane only settles what is under way."""
+        """See `LoopMonitor.busy_s`; 0.0 while a replaced worker commits its last outcomes."""
         return self._worker.loop_monitor.busy_s if self._current is self._attachment else 0.0
 
     def enable(self) -> bool:
-        """See `DeliveryWorker.enable`; a lane that is to follow sends at once, too."""
+        """See `DeliveryWorker.enable`; if a worker is to follow, it sends at once, too."""
         self._skip_pause = self._current is not self._attachment
         return self._worker.enable()
 
     def set_renderer(self, render: Renderer) -> None:
-        """The destination is what it was, and told otherwise."""
-        assert self._attachment is not None, "what is no more is not told otherwise"
-        updated = replace(self._attachment, client=replace(self._attachment.client, render=render))
+        """Render with ``render`` from now on. Everything else of the destination is unchanged."""
+        assert self._attachment is not None, "a removed destination has no renderer"
+        client = dataclasses.replace(self._attachment.client, render=render)
+        updated = dataclasses.replace(self._attachment, client=client)
         if self._current is self._attachment:
             self._current = updated
             self._worker.set_renderer(render)
         self._attachment = updated
 
     def replace(self, attachment: Attachment | None) -> AsyncExitStack:
-        """The destination is another from here on; with None it is no more.
+        """Reach the destination with ``attachment`` from now on; None removes the destination.
 
-        Returns what closes a way that was to be gone, and will not be.
+        Returns the exit stack of a prepared client that this call has made obsolete.
         """
         obsolete = self._pending_client
         self._attachment = attachment
@@ -105,12 +111,12 @@ class DestinationRunner:
         return obsolete
 
     def stop(self) -> None:
-        """See `DeliveryWorker.stop`; what was to follow does not."""
+        """See `DeliveryWorker.stop`; no other worker follows."""
         self._stopping = True
         self._worker.stop()
 
     async def run(self) -> None:
-        """Deliver until told to stop, or until the destination is no more."""
+        """Deliver until `stop`, or until the destination is removed and nothing waits for it."""
         try:
             await self._run_worker()
             while not self._stopping:
@@ -126,28 +132,25 @@ class DestinationRunner:
             await self._worker.run()
 
     async def _switch(self, attachment: Attachment) -> None:
-        """Go on this way. What waits for a retry may be taken there at once."""
-        # it was another place that asked for time
+        """Continue with a new worker. What waits for a retry may be accepted now: it is due."""
+        # Another URL or recipient did not ask for the pause.
         if self._skip_pause or attachment.rate_limiter is not self._current.rate_limiter:
             await self._context.outbox.end_pause(self.name)
         await self._context.outbox.retry_now(self.name, self._context.now())
         if self._attachment is attachment and not self._stopping:
-            self._current, self._worker, self._skip_pause = (
-                attachment,
-                self._new_worker(attachment),
-                False,
-            )
+            self._current, self._worker = attachment, self._new_worker(attachment)
+            self._skip_pause = False
             await self._run_worker()
 
     async def _retire(self) -> bool:
-        """Give up what waits; whether the destination is still no more after that."""
+        """Give up what waits. Returns whether the destination is still removed after that."""
         await retire_destination(self.name, self._context, lambda: self._attachment is None)
         self.is_closed = self._attachment is None
         return self.is_closed
 
     @property
     def _pending_client(self) -> AsyncExitStack:
-        """What closes the way that is to be gone next, if there is one."""
+        """Closes the client that was to follow the current one, if there is one."""
         if self._attachment is None or self._attachment is self._current:
             return AsyncExitStack()
         return self._attachment.connections
@@ -167,23 +170,24 @@ class DestinationRunner:
 async def retire_destination(
     name: str, context: DeliveryContext, is_removed: Callable[[], bool]
 ) -> None:
-    """Make dead letters of what waits for a destination that is not configured, and tell of it.
+    """Make dead letters of everything that waits for a destination that is no longer configured.
 
-    ``is_gone`` is asked before each commit: what comes for one that is configured again is sent.
+    ``is_removed`` is asked before each commit: if a reload adds the destination again, the rest is
+    sent. The observer is informed of the dead letters.
     """
-    count = own = 0
+    outbox = context.outbox
+    count = self_events = 0
     try:
         while (
-            is_removed()
-            and (retired := await context.outbox.drop_destination(name, context.now())).count
+            is_removed() and (given_up := await outbox.drop_destination(name, context.now())).count
         ):
-            count, own = count + retired.count, own + retired.self_events
-    finally:  # a stop in the midst of it leaves nothing untold
+            count, self_events = count + given_up.count, self_events + given_up.self_events
+    finally:  # also if a shutdown cancels it: what was committed must be reported
         if count:
             log.warning("destination.removed", destination=name, dead_letters=count)
-        if count > own:
-            context.observer.dead_lettered(name, Reason.DESTINATION_REMOVED, count - own)
+        if count > self_events:
+            context.observer.dead_lettered(name, Reason.DESTINATION_REMOVED, count - self_events)
     if is_removed():
-        await context.outbox.end_pause(name)
+        await outbox.end_pause(name)
     if is_removed():
-        await context.outbox.end_outage(name)
+        await outbox.end_outage(name)

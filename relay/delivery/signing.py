@@ -1,4 +1,7 @@
-"""Signatures by which a receiver knows that a request is relay's and unchanged."""
+"""Webhook headers: the id, the time and the signature of a request.
+
+By the signature a receiver knows that a request comes from relay and was not changed.
+"""
 
 import base64
 import hashlib
@@ -10,11 +13,11 @@ from relay.config import Destination, HttpDestination
 from relay.core.exchange import Request
 
 Signer = Callable[[Request, str, int], Mapping[str, str]]
-"""The headers that sign a request, given its id and its time in seconds since 1970."""
+"""Returns the headers that sign a request, from its id and its time in seconds since 1970."""
 
 
 def make_signer(destination: Destination) -> Signer | None:
-    """What signs for a destination; None where nothing does."""
+    """Return what signs the requests to a destination; None if they are not signed."""
     if not isinstance(destination, HttpDestination) or not destination.signing_secret:
         return None
     secrets = [secret.get_secret_value() for secret in destination.signing_secret]
@@ -25,7 +28,7 @@ def make_signer(destination: Destination) -> Signer | None:
 
 
 def sign_standard(body: bytes, id_: str, time_s: int, keys: Sequence[bytes]) -> Mapping[str, str]:
-    """The Standard Webhooks specification's ``webhook-signature``, one signature for each key.
+    """Return ``webhook-signature`` of the Standard Webhooks specification, signed with each key.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
@@ -36,7 +39,7 @@ def sign_standard(body: bytes, id_: str, time_s: int, keys: Sequence[bytes]) -> 
 
 
 def sign_github(body: bytes, secret: str) -> Mapping[str, str]:
-    """The header with which GitHub signs its webhooks.
+    """Return the header with which GitHub signs its webhooks.
 
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     """
@@ -47,10 +50,10 @@ def sign_github(body: bytes, secret: str) -> Mapping[str, str]:
 def add_webhook_headers(
     request: Request, webhook_id: str, now_ns: int, sign: Signer | None
 ) -> Request:
-    """The request with its id, the attempt's time in whole seconds, and its signature.
+    """Return the request with its id, the time of the attempt in whole seconds, and a signature.
 
-    As the Standard Webhooks specification names them (standard-webhooks.md, "Webhook metadata").
-    Nothing of the request may change behind this.
+    The names are those of the Standard Webhooks specification (standard-webhooks.md, "Webhook
+    metadata"). The request must not be changed afterwards: it is signed.
     """
     time_s = now_ns // 1_000_000_000
     signature = {} if sign is None else sign(request, webhook_id, time_s)

@@ -1,4 +1,18 @@
-"""Loop 2: what is due is sent, judged and settled, in one lane per destination."""
+"""Loop 2: fetch what is due, send it, classify the response and ack it; one worker a destination.
+
+A worker sends up to ``concurrency`` requests at once. Deliveries about one subject stay in order,
+because the store lists only the first of them as due until its outcome is committed.
+
+The loop (`_run_loop`) keeps a few deliveries in a prefetch buffer, starts a task for each request
+that may be sent, and then waits for its wakeup. A task sends one request after the other while
+something is prefetched. Three things can hold a request back (`_blocked_s`): the circuit breaker
+while the destination does not respond, the rate limiter that destinations share, and
+``batch.wait``. Outcomes go to the `AckBatcher`, which commits many of them together.
+
+When everything that was due is in the buffer, the worker grants the store credit, and what is
+committed next is handed over without a query. After `stop` the worker starts what is due once more,
+waits for the open requests, commits their outcomes and returns; after `detach` it starts nothing.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,26 +40,26 @@ from relay.store.records import Ack, Delivery, Outbox
 log = structlog.get_logger()
 
 FETCH_SIZE = 64
-"""How many deliveries are fetched from the store at once, where no more go in one request."""
+"""How many deliveries are fetched from the store at once, unless a request takes more."""
 
 MAX_UNACKED = 32
-"""How many that were answered may wait for the store, which takes them in together; after a crash
-they are sent once more."""
+"""At most this many acknowledged deliveries wait for their commit. After a crash these are sent
+twice."""
 
 MAX_WAIT_S = 60.0
-"""The longest wait for a due time, and how often what is too old is looked for."""
+"""The longest wait for a due time, and how often deliveries that are too old are looked for."""
 
 FOREVER_NS = 10**18
-"""Longer than anything waits."""
+"""Longer than any delivery waits."""
 
 
 class DestinationObserver(Protocol):
-    """Who is told what becomes of a destination; nothing of it waits."""
+    """Is informed of what becomes of a destination. Neither method waits."""
 
     def health_changed(
         self, change: HealthChange, destination: str, facts: Mapping[str, str]
     ) -> None:
-        """It began to fail, or works again."""
+        """An outage of the destination began or ended."""
         ...
 
     def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
@@ -54,7 +68,7 @@ class DestinationObserver(Protocol):
 
 
 class DeliveryWorker:
-    """Delivers to one destination, several at a time, those about one subject in order."""
+    """Delivers to one destination: several requests at once, each subject in order."""
 
     def __init__(
         self,
@@ -65,7 +79,7 @@ class DeliveryWorker:
         now: Callable[[], int],
         random_fraction: Callable[[], float],
     ) -> None:
-        """``now`` is the clock by which deliveries are due; ``chance`` as in `Attempt`."""
+        """``now`` is the clock by which deliveries are due; ``random_fraction`` as in `Attempt`."""
         self._client = client
         self._outbox = outbox
         self._rate_limiter = rate_limiter
@@ -77,16 +91,16 @@ class DeliveryWorker:
         rate_limiter.on_change(self._wakeup.notify)
         self._prefetched = PrefetchBuffer(client.batch)
         self._store_has_more = True
-        """Whether the store may have something that is due and is not at hand."""
+        """Whether the store may have deliveries that are due and not in the buffer."""
         self._next_due_ns: int | None = None
-        """When something will be due that was not when the store was asked last."""
+        """When the next delivery is due that was not due at the last query."""
         self._in_flight: set[int] = set()
-        """Those that are sent, and those whose outcome is not in the store yet."""
+        """Numbers of the deliveries that are being sent, or whose outcome is not committed yet."""
         self._open_requests = 0
-        """How many requests are under way."""
         self._acks = AckBatcher(client.name, outbox, now, self._on_committed)
         self._breaker = CircuitBreaker(client.destination.retry)
         self._expired_at_s = float("-inf")
+        """When deliveries that are too old were last looked for, and none was found."""
         self._enable_requested = False
         self._stopping = False
         self._detaching = False
@@ -94,28 +108,29 @@ class DeliveryWorker:
 
     @property
     def counters(self) -> DestinationCounters:
-        """What came of the attempts so far."""
+        """Counters of the attempts so far."""
         return self._client.counters
 
     @property
     def name(self) -> str:
-        """The destination's."""
+        """The destination's name."""
         return self._client.name
 
     @property
     def status(self) -> DestinationStatus:
-        """How the destination is."""
+        """Whether the destination is sent to, and if not, why."""
         now_s = self._now_s()
-        is_stopped, is_failing = self._breaker.is_stopped, self._breaker.is_failing
-        wait_s = max(
-            self._rate_limiter.paused_for_s(now_s),
-            0.0 if is_stopped else self._breaker.wait_s(now_s),
-        )
+        is_stopped = self._breaker.is_stopped
+        probe_in_s = 0.0 if is_stopped else self._breaker.wait_s(now_s)
+        wait_s = max(self._rate_limiter.paused_for_s(now_s), probe_in_s)
         resumes_ns = self._now() + int(wait_s * 1e9) if wait_s else None
-        return DestinationStatus(is_stopped, is_failing, resumes_ns)
+        return DestinationStatus(is_stopped, self._breaker.is_failing, resumes_ns)
 
     def enable(self) -> bool:
-        """Send again at once, whatever the destination asked for; whether that was to wait."""
+        """Send again at once, whatever the destination asked for. Returns whether it was waiting.
+
+        The deliveries that wait for a retry are due at once, too.
+        """
         was_waiting = self.status != DestinationStatus()
         self._breaker.enable(self._now_s())
         self._rate_limiter.end_pause()
@@ -124,7 +139,7 @@ class DeliveryWorker:
         return was_waiting
 
     async def run(self) -> None:
-        """Deliver until told to stop; then return when what is under way is settled."""
+        """Deliver until `stop` or `detach`, and return when all outcomes are committed."""
         await self._restore_state()
         try:
             async with asyncio.TaskGroup() as acking:
@@ -138,16 +153,15 @@ class DeliveryWorker:
     async def _run_loop(self, attempts: asyncio.TaskGroup) -> None:
         stopping = False
         while not stopping:
-            stopping = self._stopping
+            stopping = self._stopping  # read before the round: after `stop` one more is made
             self._wakeup.clear()
             self._take_wakeup()
             await self._apply_enable()
             await self._expire_old()
             due_in_s = await self._fetch()
             if self._detaching:
-                self._rate_limiter.cancel_wait(
-                    self
-                )  # it has no turn while what is under way is settled
+                # no longer in the queue while open requests are answered
+                self._rate_limiter.cancel_wait(self)
                 return
             blocked_s = self._start_attempts(attempts)
             if self._store_has_more and self._needs_prefetch() and self._can_start():
@@ -157,46 +171,51 @@ class DeliveryWorker:
                 await self._wait(min(due_in_s, blocked_s))
 
     def stop(self) -> None:
-        """Begin what is due and finds room, once more, and then no further attempt."""
+        """Start what is due and has capacity once more, and then no further attempt."""
         self._stopping = True
         self._wakeup.notify()
 
     def detach(self) -> None:
-        """Begin no further attempt: another lane goes on, or none."""
+        """Start no further attempt: another worker continues, or none."""
         self._detaching = True
         self._wakeup.notify()
 
     def set_renderer(self, render: Renderer) -> None:
-        """Say it so from here on."""
+        """Render with ``render`` from now on."""
         self._client = replace(self._client, render=render)
 
     async def _restore_state(self) -> None:
-        """What the destination asked for holds across a restart, and an episode goes on."""
-        self._wakeup.take()  # what another lane was told
+        """Continue an outage and a pause that began in another process or worker."""
+        self._wakeup.take()  # what was handed over to the worker before this one
         now_ns = self._now()
-        since_ns = (await self._outbox.outages()).get(self.name)
-        if since_ns is not None:
-            self._breaker.restore(since_ns / 1e9, now_ns / 1e9)
+        failing_since_ns = (await self._outbox.outages()).get(self.name)
+        if failing_since_ns is not None:
+            self._breaker.restore(failing_since_ns / 1e9, now_ns / 1e9)
         until_ns = (await self._outbox.pauses(now_ns)).get(self.name)
         if until_ns is not None:
             max_s = self._client.destination.retry.max_after.total_seconds()
             self._rate_limiter.pause(min(until_ns / 1e9, now_ns / 1e9 + max_s))
 
     async def _apply_enable(self) -> None:
-        """After `enable`: nothing that waits goes on waiting."""
+        """After `enable`: end the pause in the store, and make every delivery due."""
         if self._enable_requested:
             self._enable_requested = False
             await self._outbox.end_pause(self.name)
             await self._outbox.retry_now(self.name, self._now())
 
     async def _expire_old(self) -> None:
-        """Give up what is too old, where no attempt will: while the destination takes nothing."""
+        """Give up deliveries that are too old while the destination is not sent to.
+
+        At other times the attempt itself gives them up.
+        """
         now_s = self._now_s()
         is_blocked = self._breaker.is_failing or self._rate_limiter.paused_for_s(now_s) > 0
         if not is_blocked or now_s < self._expired_at_s + MAX_WAIT_S:
             return
+        # The store may give up what is in the buffer, so the buffer is cleared. It does not give up
+        # what is in flight.
         self._take_wakeup()
-        self._prefetched.clear()  # what is under way is known, what is at hand would not be
+        self._prefetched.clear()
         self._store_has_more = True
         age_ns = int(self._client.destination.retry.max_age.total_seconds() * 1e9)
         now_ns = self._now()
@@ -210,26 +229,27 @@ class DeliveryWorker:
             self._expired_at_s = now_s
 
     def _take_wakeup(self) -> None:
-        """Take what was handed over: nothing of it was fetched, for then there is no room."""
+        """Take deliveries passed on by the last commit.
+
+        They are never also fetched: fetching sets the credit to 0.
+        """
         handover = self._wakeup.take()
         self._store_has_more |= handover.needs_fetch
         self._prefetched.add(handover.deliveries)
 
     def _grant_credit(self) -> None:
-        """Let what is committed next be handed over, where nothing that is due comes before it."""
-        caught_up = not (
-            self._store_has_more or self._breaker.is_half_open or self._breaker.is_stopped
-        )
-        self._wakeup.grant(max(0, self._prefetch_size - len(self._prefetched)) if caught_up else 0)
+        """Let the next commit hand over deliveries, if nothing that is due comes before them."""
+        is_closed = not (self._breaker.is_half_open or self._breaker.is_stopped)
+        credit = max(0, self._prefetch_size - len(self._prefetched))
+        self._wakeup.grant(credit if is_closed and not self._store_has_more else 0)
 
     @property
     def _prefetch_size(self) -> int:
-        return max(
-            FETCH_SIZE, self._client.destination.concurrency, self._prefetched.max_batch_size
-        )
+        concurrency = self._client.destination.concurrency
+        return max(FETCH_SIZE, concurrency, self._prefetched.max_batch_size)
 
     async def _fetch(self) -> float:
-        """Get what is due, if too little is at hand; in how many seconds there will be more."""
+        """Fetch what is due, if too little is prefetched. Returns how long until more is due."""
         now_ns = self._now()
         if self._next_due_ns is not None and self._next_due_ns <= now_ns:
             self._store_has_more, self._next_due_ns = True, None
@@ -238,35 +258,38 @@ class DeliveryWorker:
         if not self._needs_prefetch():
             return self._due_in_s(now_ns)
         limit, until_ns = self._prefetch_size, now_ns
-        if self._breaker.is_half_open:  # whatever is first finds out, when it is time for that
+        if self._breaker.is_half_open:  # the first delivery is the probe, also before it is due
             if (wait_s := self._breaker.wait_s(now_ns / 1e9)) > 0:
                 return wait_s
             limit, until_ns = 1, now_ns + FOREVER_NS
         elif not self._store_has_more:
             return self._due_in_s(now_ns)
-        known = self._in_flight | self._prefetched.seqs
-        due = await self._outbox.fetch_due(self._client.name, until_ns, limit, known)
+        exclude = self._in_flight | self._prefetched.seqs
+        due = await self._outbox.fetch_due(self._client.name, until_ns, limit, exclude)
         self._prefetched.add(due.deliveries)
-        again_ns = now_ns + int(MAX_WAIT_S * 1e9)  # whatever nobody told of
+        # Ask again after a while in any case: a repaired store does not notify anybody.
+        again_ns = now_ns + int(MAX_WAIT_S * 1e9)
         self._store_has_more = len(due.deliveries) == limit
         self._next_due_ns = min(due.next_due_ns or again_ns, again_ns)
-        self._take_wakeup()  # more may have come meanwhile
+        self._take_wakeup()  # more may have been committed during the query
         return self._due_in_s(now_ns)
 
     def _due_in_s(self, now_ns: int) -> float:
         return MAX_WAIT_S if self._next_due_ns is None else (self._next_due_ns - now_ns) / 1e9
 
     def _can_start(self) -> bool:
-        """Whether an attempt would begin, if there were something to send."""
+        """Whether an attempt would start if there were something to send."""
         return self._has_capacity() and self._breaker.wait_s(self._now_s()) == 0
 
     def _needs_prefetch(self) -> bool:
-        """Whether fewer are at hand than can be sent."""
-        least = max(self._prefetched.max_batch_size, self._client.destination.concurrency)
-        return len(self._prefetched) < (1 if self._breaker.is_half_open else least)
+        """Whether less is prefetched than can be sent."""
+        if self._breaker.is_half_open:
+            return not self._prefetched
+        concurrency = self._client.destination.concurrency
+        return len(self._prefetched) < max(self._prefetched.max_batch_size, concurrency)
 
     def _start_attempts(self, attempts: asyncio.TaskGroup) -> float:
-        """Begin attempts while there is room; in how many seconds the next may begin."""
+        """Start attempts while there is capacity. Returns how long until the next may start."""
         while self._prefetched and self._has_capacity():
             now_s = self._now_s()
             if (wait_s := self._blocked_s(now_s)) > 0:
@@ -276,7 +299,7 @@ class DeliveryWorker:
         return MAX_WAIT_S
 
     def _blocked_s(self, now_s: float) -> float:
-        """How long until what is at hand may be sent; 0 if it may go now."""
+        """Return how long until the next batch may be sent; 0 if it may be sent now."""
         wait_s = max(self._breaker.wait_s(now_s), self._batch_wait_s())
         if wait_s > 0:
             self._rate_limiter.cancel_wait(self)
@@ -284,7 +307,7 @@ class DeliveryWorker:
         return self._rate_limiter.wait_s(self, now_s)
 
     def _take_batch(self, now_s: float) -> Batch:
-        """What goes in the next request."""
+        """Remove the next batch from the buffer; it is in flight from now on."""
         self._rate_limiter.spend(self, now_s)
         batch = self._prefetched.take(self._client.render, now_s, alone=self._breaker.is_half_open)
         self._in_flight.update(delivery.seq for delivery, _ in batch)
@@ -292,7 +315,7 @@ class DeliveryWorker:
         return batch
 
     def _batch_wait_s(self) -> float:
-        """How long the first that is at hand still waits for others to go with it."""
+        """Return how long the next batch still waits for more deliveries."""
         if self._stopping or self._breaker.is_half_open:
             return 0.0
         return self._prefetched.wait_s(self._now())
@@ -300,11 +323,12 @@ class DeliveryWorker:
     def _has_capacity(self) -> bool:
         max_requests = 1 if self._breaker.is_half_open else self._client.destination.concurrency
         batch_size = self._prefetched.max_batch_size
-        fits = len(self._in_flight) + batch_size <= max_requests * batch_size + MAX_UNACKED
+        max_in_flight = max_requests * batch_size + MAX_UNACKED
+        fits = len(self._in_flight) + batch_size <= max_in_flight
         return self._open_requests < max_requests and fits
 
     async def _wait(self, max_s: float) -> None:
-        """Wait for news: something was committed or settled, or it is time to stop."""
+        """Wait for the wakeup: a commit, an ack, a changed rate limit, `enable` or `stop`."""
         try:
             with self.loop_monitor.idle():
                 async with asyncio.timeout(min(max_s, MAX_WAIT_S)):
@@ -313,7 +337,7 @@ class DeliveryWorker:
             pass
 
     async def _deliver(self, batch: Batch) -> None:
-        """Send a batch, and then what is at hand, one after the other."""
+        """Send a batch, and then what is prefetched, one batch after the other."""
         await self._attempt(batch)
         while self._can_continue():
             batch = self._take_batch(self._now_s())
@@ -323,9 +347,9 @@ class DeliveryWorker:
         self._wake()
 
     def _can_continue(self) -> bool:
-        ends = self._stopping or self._detaching
-        waits = not self._prefetched or not self._has_capacity()
-        return not ends and not waits and self._blocked_s(self._now_s()) == 0
+        if self._stopping or self._detaching or not self._prefetched or not self._has_capacity():
+            return False
+        return self._blocked_s(self._now_s()) == 0
 
     async def _attempt(self, batch: Batch) -> None:
         started_ns, started_s = self._now(), perf_counter()
@@ -339,29 +363,30 @@ class DeliveryWorker:
             self._prefetched.requeue(batch, self._now_s())
             self._in_flight.difference_update(delivery.seq for delivery, _ in batch)
             return
-        settled = self._classify(batch, response, started_ns)
+        acks = self._classify(batch, response, started_ns)
         duration_s = perf_counter() - started_s
         is_batch = self._client.batch is not None
-        self._log.info(
-            "delivery.attempted", **log_fields(settled, response, duration_s, is_batch=is_batch)
-        )
-        health_change = self._apply_response(settled, response)
-        self._acks.add(
-            settled, health_change, is_last=not (self._open_requests or self._prefetched)
-        )
+        fields = log_fields(acks, response, duration_s, is_batch=is_batch)
+        self._log.info("delivery.attempted", **fields)
+        health_change = self._apply_response(acks, response)
+        is_last = not (self._open_requests or self._prefetched)
+        self._acks.add(acks, health_change, is_last=is_last)
 
     def _on_committed(self, seqs: Iterable[int]) -> None:
-        """These are on disk."""
+        """Called when the outcomes of these deliveries are on disk."""
         self._in_flight.difference_update(seqs)
         self._wake()
 
     def _wake(self) -> None:
-        """There is room. What is due because something was settled, the outbox tells."""
+        """Wake the loop, because there is capacity. What an ack made due, the outbox announces."""
         if self._prefetched or self._store_has_more or self._stopping or self._detaching:
             self._wakeup.notify()
 
     def _classify(self, batch: Batch, response: Response, started_ns: int) -> Sequence[Ack]:
-        """What became of each; by one response, one throw of the dice, and its own history."""
+        """Return the outcome of each delivery: of one response and one random number for all.
+
+        They differ by the age of each delivery and by how often it was attempted.
+        """
         random_fraction, wall_clock_s = self._random_fraction(), time_ns() / 1e9
 
         def classify_one(delivery: Delivery) -> Outcome:
@@ -371,23 +396,23 @@ class DeliveryWorker:
 
         deliveries = [delivery for delivery, _ in batch]
         first = classify_one(deliveries[0])
-        if isinstance(first, Delivered):  # no history changes that
+        if isinstance(first, Delivered):  # whatever the age and the attempts of the others
             return [Ack(delivery, first) for delivery in deliveries]
         outcomes, answer = align_retries([*map(classify_one, deliveries)]), response.answer
         pairs = zip(deliveries, outcomes, strict=True)
         return [Ack(delivery, outcome, answer) for delivery, outcome in pairs]
 
-    def _apply_response(self, settled: Sequence[Ack], response: Response) -> HealthChange | None:
-        """Do what one response means for all that goes to the destination."""
+    def _apply_response(self, acks: Sequence[Ack], response: Response) -> HealthChange | None:
+        """Count the outcomes, inform the observer, and apply a pause and a change of health."""
         now_s, answered_ns = self._now_s(), time_ns()
-        for delivery, outcome, _ in settled:
+        for delivery, outcome, _ in acks:
             self.counters.count_attempt(outcome)
             if isinstance(outcome, Delivered):
-                happened_ns = delivery.notification.events[0].time_ns
-                self.counters.latencies.observe((answered_ns - happened_ns) / 1e9)
-        outcome = settled[0].outcome  # of the destination each says the same
-        if not isinstance(outcome, Delivered):  # else all of them are
-            for reason, count in count_dead_letters(settled).items():
+                event_ns = delivery.notification.events[0].time_ns
+                self.counters.latencies.observe((answered_ns - event_ns) / 1e9)
+        outcome = acks[0].outcome  # each says the same of the destination
+        if not isinstance(outcome, Delivered):  # else all of them are delivered
+            for reason, count in count_dead_letters(acks).items():
                 self._observer.dead_lettered(self.name, reason, count)
         if outcome.pause_s > 0:
             self._rate_limiter.pause(now_s + outcome.pause_s)
@@ -395,15 +420,12 @@ class DeliveryWorker:
         change = self._breaker.record_outcome(outcome, now_s, self._random_fraction())
         match change:
             case HealthChange.FAILING:
-                facts = {
-                    "why": root_reason(outcome).value,
-                    "reason": describe_failure(response, outcome),
-                }
+                text = describe_failure(response, outcome)
+                facts = {"why": root_reason(outcome).value, "reason": text}
                 self._observer.health_changed(change, self.name, facts)
             case HealthChange.RECOVERED:
-                self._observer.health_changed(
-                    change, self.name, {"failed_for_s": f"{failed_for_s:.0f}"}
-                )
+                facts = {"failed_for_s": f"{failed_for_s:.0f}"}
+                self._observer.health_changed(change, self.name, facts)
         return change
 
     def _now_s(self) -> float:

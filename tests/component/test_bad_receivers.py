@@ -176,7 +176,7 @@ async def test_one_that_does_not_speak_http(behaved: SendTo, said: bytes) -> Non
 
     response = await behaved(speak)
     assert classified(response) == Retry(1.0, Reason.CONNECTION)
-    assert response.error == "answered what is not HTTP, or more headers than are read"
+    assert response.error == "the answer is not HTTP, or its headers are too long"
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ async def test_one_that_does_not_speak_http(behaved: SendTo, said: bytes) -> Non
             f"https://a.example/{SECRET}",
             "a redirect to https://a.example, which is not followed",
         ),
-        ("/elsewhere", "a redirect to itself, which is not followed"),
-        ("http://[", "a redirect to what is no URL, which is not followed"),
+        ("/elsewhere", "a redirect to the same server, which is not followed"),
+        ("http://[", "a redirect to an invalid URL, which is not followed"),
     ],
 )
 async def test_one_that_sends_elsewhere(behaved: SendTo, location: str, words: str) -> None:

@@ -124,7 +124,7 @@ async def test_announcements_have_an_end() -> None:
     """They are as bounded as headers are."""
     async with serving(b"HTTP/1.1 100 Continue\r\n\r\n" * 4000) as server:
         (response,) = await send_requests(server, 1)
-    assert response.error == "answered what is not HTTP, or more headers than are read"
+    assert response.error == "the answer is not HTTP, or its headers are too long"
 
 
 @pytest.mark.parametrize("cut", [0, 30])

@@ -338,12 +338,9 @@ async def test_places_that_are_free_are_used_at_once(
 
 async def test_a_neighbour_that_fails_takes_no_turns(outbox: SqliteOutbox, clock: Clock) -> None:
     """Two share a rate: while one only waits for its probe, the other has all of it."""
-    down, up, valve = (
-        ScriptedDestination(lambda _: UNREACHABLE),
-        ScriptedDestination(),
-        RateLimiter([Rate(1, 1.0)]),
-    )
-    parts: dict[str, Any] = {"valve": valve, "retry": {"initial": "30s", **NO_JITTER}}
+    down, up = ScriptedDestination(lambda _: UNREACHABLE), ScriptedDestination()
+    limiter = RateLimiter([Rate(1, 1.0)])
+    parts: dict[str, Any] = {"rate_limiter": limiter, "retry": {"initial": "30s", **NO_JITTER}}
     lanes = [
         make_worker(outbox, down, clock, "down", **parts),
         make_worker(outbox, up, clock, "up", **parts),

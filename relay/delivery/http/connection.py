@@ -1,4 +1,11 @@
-"""One connection to a destination: a request goes out, an answer comes in, one at a time."""
+"""One HTTP/1.1 connection to a destination: one request at a time, and the response to it.
+
+The status alone says what became of a delivery. So a connection reads the head of a response and
+the beginning of its body, both within a bound of bytes and of time, and keeps nothing else. It ends
+when the destination closes it, when it was idle for `IDLE_TIMEOUT_S`, when a response was not read
+to its end, when a request is cancelled, and when data arrives that no request asked for: a response
+must never be taken for the response to another request.
+"""
 
 import asyncio
 from typing import NamedTuple, cast
@@ -6,73 +13,73 @@ from typing import NamedTuple, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 MAX_HEAD_BYTES = 65_536
-"""How much may come before an answer's body."""
+"""How much may arrive before the body of a response."""
 
 BODY_TIMEOUT_S = 3.0
-"""How long an answer's body may take once its status is known."""
+"""How long the body of a response may take once the status is known."""
 
 IDLE_TIMEOUT_S = 15.0
-"""How long a connection is kept without a request. One that the receiver closes before is noticed,
-unless a request crosses that on its way, which costs a try."""
+"""How long a connection is kept without a request. Most receivers keep it for longer. If one closes
+it earlier, relay notices, unless a request is on its way at that moment: that costs one attempt."""
 
 
 class InvalidHttpResponse(Exception):
-    """What was answered is not HTTP, or has no end."""
+    """The response is not HTTP, or its head is longer than `MAX_HEAD_BYTES`."""
 
     def __str__(self) -> str:
-        return "answered what is not HTTP, or more headers than are read"
+        return "the answer is not HTTP, or its headers are too long"
 
 
 class ServerDisconnected(Exception):
-    """The connection was closed before an answer."""
+    """The connection was closed before a response arrived."""
 
     def __str__(self) -> str:
         return "closed the connection without an answer"
 
 
 class RawResponse(NamedTuple):
-    """An answer, as it came."""
+    """A response as it was received."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
-    """Its beginning."""
+    """At most the first ``max_body_bytes`` of it."""
 
 
 class Connection(asyncio.Protocol):
-    """Asks, and reads an answer up to a bound.
+    """Sends a request and reads the response, up to a bound.
 
-    The status says what became of a request: a body that breaks off, drags on or is too long ends
-    the connection and changes nothing.
+    If the body breaks off, takes too long or is too long, the connection ends, but the response
+    counts: its status has arrived.
     """
 
     def __init__(self, max_body_bytes: int) -> None:
-        """``most`` bytes are kept of a body."""
         self._max_body_bytes = max_body_bytes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser: HttpResponseParser | None = None
-        """None once the connection is gone."""
+        """None once the connection is lost."""
         self._response: asyncio.Future[RawResponse] | None = None
-        """What is waited for; None while nothing is asked."""
+        """The response that `send_request` waits for; None if no request is open."""
         self._status: int | None = None
-        """Of the answer whose body is being read; None before that."""
+        """Status of the response whose body is being read; None before that."""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = b""
         self._head_bytes = 0
-        """What came of the answer's head."""
+        """Bytes received of the head."""
         self._deadline_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be asked."""
+        """Whether a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
     async def send_request(self, request: bytes, deadline_s: float) -> RawResponse:
-        """Send the request; the answer to it, if there is one by ``until_s`` of the loop's time.
+        """Send a request and return the response, if its status arrives by ``deadline_s``.
 
-        Raises `TimeoutError`, `InvalidHttpResponse`, `ServerDisconnected` and `OSError`.
+        ``deadline_s`` is in the loop's time. Raises `TimeoutError`, `InvalidHttpResponse`,
+        `ServerDisconnected` and `OSError`.
         """
         if self._transport is None or self._transport.is_closing():
             raise ServerDisconnected
@@ -87,15 +94,16 @@ class Connection(asyncio.Protocol):
             raise
 
     def close(self) -> None:
-        """End it, whatever is under way."""
+        """Close the connection at once, also while a request is open."""
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there."""
+        """Called by asyncio when the connection is established."""
         self._transport = cast("asyncio.Transport", transport)
         self._parser = HttpResponseParser(self)
-        # as lenient as browsers are: what a receiver says is read, not passed on
+        # As lenient as browsers are: relay reads what a receiver says, and passes nothing of it on
+        # to another HTTP parser.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True,
             lenient_optional_cr_before_lf=True,
@@ -103,7 +111,7 @@ class Connection(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        """Something came of an answer, or of what nobody asked for."""
+        """Called by asyncio with a part of a response, or with data that no request asked for."""
         if self._parser is None or self._response is None:
             self.close()
             return
@@ -119,17 +127,17 @@ class Connection(asyncio.Protocol):
             self._enforce_limits()
 
     def on_message_begin(self) -> None:
-        """Another answer begins; behind the one that was waited for there is to be none."""
+        """Called by the parser when a response begins. After the last one there must be none."""
         if self._response is None:
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header came, of the head or behind a body."""
+        """Called by the parser with each header. Those behind a body (trailers) are ignored."""
         if self._status is None:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head came, if only of an answer that announces another."""
+        """Called by the parser at the end of a head; the head of a 1xx response is discarded."""
         if self._parser is None or self._response is None:
             return
         status = self._parser.get_status_code()
@@ -139,62 +147,65 @@ class Connection(asyncio.Protocol):
         self._status = status
 
     def on_body(self, part: bytes) -> None:
-        """Some of the body came."""
+        """Called by the parser with a part of the body."""
         if self._response is not None:
             self._body += part
             if len(self._body) > self._max_body_bytes:
                 self._finish(reusable=False)
 
     def on_message_complete(self) -> None:
-        """All of it came."""
+        """Called by the parser at the end of a response."""
         if self._status is None or self._parser is None or self._transport is None:
             return
         all_sent = self._transport.get_write_buffer_size() == 0
         self._finish(reusable=all_sent and self._parser.should_keep_alive())
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It is gone."""
-        self._parser = self._transport = None  # with what they hold, and a circle of references
+        """Called by asyncio when the connection has ended."""
+        # The parser refers to this object and would keep the circle alive.
+        self._parser = self._transport = None
         if self._timer is not None:
             self._timer.cancel()
         self._end(error or ServerDisconnected())
 
     def _enforce_limits(self) -> None:
-        """Not all came yet: neither the head nor the time for the body is without an end."""
+        """Bound the head in bytes and the body in time, while more of the response is to come."""
         if self._status is not None:
             self._set_deadline(min(self._deadline_s, self._loop.time() + BODY_TIMEOUT_S))
         elif self._head_bytes > MAX_HEAD_BYTES:
             self._fail(InvalidHttpResponse())
 
     def _finish(self, *, reusable: bool) -> None:
-        """That is the answer."""
+        """Hand over the response."""
         response, self._response = self._response, None
         if response is not None and not response.done():
             status = self._status or 0
-            response.set_result(
-                RawResponse(status, self._headers, self._body[: self._max_body_bytes])
-            )
+            body = self._body[: self._max_body_bytes]
+            response.set_result(RawResponse(status, self._headers, body))
         if reusable:
             self._set_deadline(self._loop.time() + IDLE_TIMEOUT_S)
         else:
             self.close()
 
     def _end(self, error: Exception) -> None:
-        """Nothing more comes of it; what came counts, if it says what became of the request."""
+        """No more data will come. If the status has arrived, the response counts."""
         if self._status is not None:
             self._finish(reusable=False)
         else:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        """There will be no answer."""
+        """Fail the open request and close the connection."""
         response, self._response = self._response, None
         if response is not None and not response.done():
             response.set_exception(error)
         self.close()
 
     def _set_deadline(self, deadline_s: float) -> None:
-        """Move the deadline; a timer that is due before it stays, and looks again."""
+        """Move the deadline. A timer that is due earlier stays, and sets a new one when it fires.
+
+        So a request that is answered in time costs no timer of its own.
+        """
         self._deadline_s = deadline_s
         if self._timer is not None:
             if self._timer.when() <= deadline_s:

@@ -1,4 +1,4 @@
-"""Why no answer came, or none that counts: a reason, and words without a secret."""
+"""Why no response arrived, or none that counts: a reason, and a text that holds no secret."""
 
 import ssl
 
@@ -13,11 +13,13 @@ from relay.delivery.http.resolver import NoAddress
 
 
 def classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
-    """What kept a request from being answered; the words never hold the URL."""
+    """Return why a request got no response, as a reason and as a text for the log.
+
+    The text never holds the URL, which may be secret.
+    """
     match error:
         case ConnectTimeout():
-            seconds = timeout.connect.total_seconds()
-            return Reason.TIMEOUT, f"no connection in {seconds:g} s"
+            return Reason.TIMEOUT, f"no connection in {timeout.connect.total_seconds():g} s"
         case TimeoutError(errno=None):
             return Reason.TIMEOUT, f"no answer in {timeout.total.total_seconds():g} s"
         case NoAddress():
@@ -35,10 +37,12 @@ def classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, st
 
 
 def describe_redirect(location: str) -> str:
-    """Where a redirect leads, without what may be secret of it."""
+    """Return where a redirect leads: the origin only, since path and query may be secret."""
     try:
         url = URL(location)
-        target = str(url.origin()) if url.host else f"{url.scheme}:" if url.scheme else "itself"
+        target = (
+            str(url.origin()) if url.host else f"{url.scheme}:" if url.scheme else "the same server"
+        )
     except ValueError:
-        target = "what is no URL"
+        target = "an invalid URL"
     return f"a redirect to {target}, which is not followed"

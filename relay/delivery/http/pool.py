@@ -1,4 +1,11 @@
-"""The connections to one destination: opened when they are needed, kept while they are."""
+"""The connections to one destination.
+
+Opening a connection costs a round trip or more, and with TLS a handshake. So a connection that has
+read a complete response is kept and used again. The pool opens a connection only if none is idle:
+there are never more connections than requests that were open at once, and ``concurrency`` bounds
+these. An idle connection ends by itself (`Connection`); the pool ends with its destination's
+client.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -11,27 +18,28 @@ from relay.delivery.http.request import Origin
 from relay.delivery.http.resolver import Resolver
 
 HAPPY_EYEBALLS_DELAY_S = 0.25
-"""How long one address of a host is tried alone (RFC 8305, section 5)."""
+"""How long the first address of a host is tried alone (RFC 8305, section 5)."""
 
 
 class ConnectTimeout(TimeoutError):
-    """There was no connection in time."""
+    """No connection was established in time."""
 
 
 class ConnectionPool:
-    """Opens one where none is idle; there are as many as requests were under way at once."""
+    """Sends requests over idle connections, and opens new ones if there are none."""
 
     def __init__(self, connect_timeout_s: float, max_body_bytes: int) -> None:
-        """``connect_s`` is how long opening one may take, ``most`` what is kept of a body."""
+        """``max_body_bytes`` is how much of the body of a response is kept."""
         self._connect_timeout_s = connect_timeout_s
         self._max_body_bytes = max_body_bytes
         self._resolver = Resolver()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
 
     async def send_request(self, origin: Origin, request: bytes, deadline_s: float) -> RawResponse:
-        """The answer to a request.
+        """Send a request and return the response. ``deadline_s`` is in the loop's time.
 
-        Raises what `Connection.send_request` does, `NoAddress`, `ConnectTimeout` and `ssl.SSLError`.
+        Raises what `Connection.send_request` raises, and `NoAddress`, `ConnectTimeout` and
+        `ssl.SSLError`.
         """
         connection = self._take_idle(origin) or await self._connect_in_time(origin, deadline_s)
         response = await connection.send_request(request, deadline_s)
@@ -40,14 +48,14 @@ class ConnectionPool:
         return response
 
     def close(self) -> None:
-        """End those that are idle; nothing is under way any more."""
+        """Close all connections. No request may be open."""
         for connections in self._idle.values():
             for connection in connections:
                 connection.close()
         self._idle.clear()
 
     def _take_idle(self, origin: Origin) -> Connection | None:
-        """The one that was used last, since it is the least likely to be closed."""
+        """Return the connection that was used last: it is the least likely to be closed."""
         idle = self._idle[origin]
         while idle:
             if (connection := idle.pop()).is_open:
@@ -55,13 +63,12 @@ class ConnectionPool:
         return None
 
     async def _connect_in_time(self, origin: Origin, deadline_s: float) -> Connection:
-        loop = asyncio.get_running_loop()
-        connect_by_s = loop.time() + self._connect_timeout_s
+        connect_by_s = asyncio.get_running_loop().time() + self._connect_timeout_s
         try:
             async with asyncio.timeout_at(min(deadline_s, connect_by_s)):
                 return await self._connect(origin)
         except TimeoutError as error:
-            if error.errno is not None:  # it is the system that has waited long enough
+            if error.errno is not None:  # the operating system's timeout (ETIMEDOUT), not ours
                 raise
             raise (ConnectTimeout() if connect_by_s <= deadline_s else TimeoutError()) from None
 

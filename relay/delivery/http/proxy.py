@@ -1,4 +1,8 @@
-"""Sends requests over HTTP by way of a proxy."""
+"""Sends requests over HTTP through a proxy.
+
+Proxies are rare and take more of HTTP (CONNECT, their own authentication), so this sender is built
+on aiohttp and not on `Connection`. It keeps the same bounds and gives the same reasons.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +15,11 @@ from relay import __version__
 from relay.config import TimeoutConfig, WebhookDestination
 from relay.core.errors import describe_os_error
 from relay.core.exchange import Reason, Request, Response
-from relay.delivery.http.connection import BODY_TIMEOUT_S, InvalidHttpResponse, ServerDisconnected
+from relay.delivery.http.connection import (
+    BODY_TIMEOUT_S,
+    InvalidHttpResponse,
+    ServerDisconnected,
+)
 from relay.delivery.http.errors import classify_error
 from relay.delivery.http.pool import ConnectTimeout
 from relay.delivery.http.resolver import NoAddress
@@ -21,7 +29,7 @@ from relay.delivery.redact import Redactor, collect_secrets
 
 
 class ProxySender:
-    """A `Sender` over one destination's own connections to its proxy."""
+    """A `Sender` with its own connections to one destination's proxy."""
 
     def __init__(self, session: aiohttp.ClientSession, proxy: URL, to: WebhookDestination) -> None:
         self._session = session
@@ -30,7 +38,7 @@ class ProxySender:
         self._redactor = Redactor(collect_secrets(to))
 
     async def send(self, request: Request) -> Response:
-        """Send the request; redirects are not followed, and no secret comes back in the answer."""
+        """Send the request. Redirects are not followed; the result holds no secret."""
         try:
             async with self._session.request(
                 request.method,
@@ -43,13 +51,13 @@ class ProxySender:
                 body = await _read_body(response, read_limit(self._redactor))
                 return to_response(response.status, response.headers, body, self._redactor)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            failure, words = _classify_error(error, self._timeout)
-            return Response(None, failure=failure, error=self._redactor.redact(words))
+            failure, text = _classify_error(error, self._timeout)
+            return Response(None, failure=failure, error=self._redactor.redact(text))
 
 
 @asynccontextmanager
 async def open_proxy_sender(to: WebhookDestination, proxy: URL) -> AsyncIterator[ProxySender]:
-    """A sender that promises what `open_http_sender` does. Raises `TlsError`."""
+    """Open a sender that promises what `open_http_sender` does. Raises `TlsError`."""
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=to.concurrency, ssl=create_ssl_context(to.tls)),
         timeout=aiohttp.ClientTimeout(
@@ -60,14 +68,15 @@ async def open_proxy_sender(to: WebhookDestination, proxy: URL) -> AsyncIterator
         auto_decompress=False,
         headers={"User-Agent": f"relay/{__version__}", "Accept-Encoding": "identity"},
     )
-    # aiohttp would send a GET or a PUT twice by itself: tries are counted, and have their schedule
+    # aiohttp would repeat a GET or a PUT by itself if the connection drops. But relay makes every
+    # attempt itself: attempts are counted and scheduled.
     session._retry_connection = False
     async with session:
         yield ProxySender(session, proxy, to)
 
 
 def _classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
-    """See `relay.delivery.http.errors.classify_error`; what the library says is put as relay says it."""
+    """Return what `classify_error` does, with aiohttp's errors mapped to relay's own."""
     match error:
         case aiohttp.ClientHttpProxyError(status=status):
             return Reason.CONNECTION, f"the proxy answered {status}"
@@ -90,10 +99,10 @@ def _classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, s
 
 
 async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """The first bytes of an answer.
+    """Return the beginning of the body.
 
-    The status has said what became of the request, so a body that breaks off or drags on changes
-    nothing; one that is too long, or too slow, costs the connection.
+    The status has said what became of the request. So if the body breaks off, is too slow or too
+    long, the response counts, and only the connection is lost.
     """
     body = bytearray()
     try:

@@ -15,43 +15,45 @@ _DEFAULT_HEADERS = {
     "accept": "Accept: */*",
     "accept-encoding": "Accept-Encoding: identity",
 }
-"""What is sent where the request does not say otherwise; an answer is never to be packed."""
+"""Header lines that are sent unless the request has its own. Responses must not be compressed:
+relay does not decompress them."""
 
 
 class Origin(NamedTuple):
-    """Where connections lead."""
+    """Where a connection leads."""
 
     host: str
     port: int
     ssl_context: ssl.SSLContext | None
-    """Whom to trust; None for no TLS."""
+    """None for a connection without TLS."""
 
 
 class RequestTarget(NamedTuple):
-    """What a URL says of the request itself."""
+    """The parts of a URL that are sent in the head of a request."""
 
     path: str
     default_headers: dict[str, str]
-    """Header lines, by their names in small letters."""
+    """Header lines by lower-case name."""
 
 
 def parse_origin(url: URL, get_ssl_context: Callable[[], ssl.SSLContext]) -> Origin:
-    """Where a URL is reached. Raises `ValueError` for what is no URL of the web."""
+    """Return where a URL is reached. Raises `ValueError` if it is not http(s) or has no host."""
     if url.scheme not in ("http", "https") or not url.raw_host or url.port is None:
-        raise ValueError("no URL with http:// or https:// and a host")
-    return Origin(url.raw_host, url.port, get_ssl_context() if url.scheme == "https" else None)
+        raise ValueError("not a URL with http:// or https:// and a host")
+    ssl_context = get_ssl_context() if url.scheme == "https" else None
+    return Origin(url.raw_host, url.port, ssl_context)
 
 
 def parse_target(url: URL) -> RequestTarget:
-    """What goes into the head of each request for a URL."""
-    defaults = {"host": f"Host: {url.host_port_subcomponent}", **_DEFAULT_HEADERS}
+    """Return what goes into the head of each request for a URL."""
+    default_headers = {"host": f"Host: {url.host_port_subcomponent}", **_DEFAULT_HEADERS}
     if (basic_auth := BasicAuth.from_url(url)) is not None:
-        defaults["authorization"] = f"Authorization: {basic_auth.encode()}"
-    return RequestTarget(url.raw_path_qs, defaults)
+        default_headers["authorization"] = f"Authorization: {basic_auth.encode()}"
+    return RequestTarget(url.raw_path_qs, default_headers)
 
 
 def serialize(request: Request, target: RequestTarget) -> bytes:
-    """The request. Raises `ValueError` for a header that would break out of its line."""
+    """Return the request as bytes. Raises `ValueError` if a header contains a line break."""
     overridden = target.default_headers.keys() & {name.lower() for name in request.headers}
     lines = [f"{request.method} {target.path} HTTP/1.1"]
     lines += [line for name, line in target.default_headers.items() if name not in overridden]
@@ -61,5 +63,5 @@ def serialize(request: Request, target: RequestTarget) -> bytes:
     head = "\r\n".join(lines)
     breaks = len(lines) - 1
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
-        raise ValueError("a header holds a line break")
+        raise ValueError("a header contains a line break")
     return f"{head}\r\n\r\n".encode() + request.body

@@ -1,4 +1,10 @@
-"""Where hosts are, as the system's resolver says."""
+"""Looks up the addresses of hosts, with the system's resolver.
+
+The system's resolver blocks, so each lookup occupies a thread, and a name server that does not
+answer occupies it for long. Three things keep this from harming other destinations: there is one
+lookup at a time for each host, its result is kept for `CACHE_TTL_S`, and the pool of threads grows
+with the number of destinations.
+"""
 
 import asyncio
 import socket
@@ -8,12 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohappyeyeballs import AddrInfoType
 
 CACHE_TTL_S = 10.0
-"""How long an answer is kept: names that move are followed, and a receiver that closes each
-connection does not cost a question each time."""
+"""How long the addresses of a host are kept: short enough to follow a host that moves, long enough
+that a receiver which closes each connection does not cost a lookup each time."""
+
+SPARE_THREADS = 8
+THREADS_PER_DESTINATION = 4
+"""How many lookups a destination can have at once, including those that hang."""
 
 
 class NoAddress(OSError):
-    """The name of a host leads nowhere."""
+    """The host's name has no address."""
 
     def __init__(self, host: str) -> None:
         super().__init__()
@@ -21,16 +31,15 @@ class NoAddress(OSError):
 
 
 class Resolver:
-    """Asks one question at a time for each host, whoever waits: a resolver that hangs holds one of
-    the few threads that there are for it."""
+    """Resolves hosts for one destination. Requests for the same host share one lookup."""
 
     def __init__(self) -> None:
         self._lookups: dict[tuple[str, int], asyncio.Task[Sequence[AddrInfoType]]] = {}
 
     async def resolve(self, host: str, port: int) -> Sequence[AddrInfoType]:
-        """The addresses of a host. Raises `NoAddress`."""
+        """Return the addresses of a host. Raises `NoAddress`."""
         try:
-            return _get_addresses(host, port, socket.AI_NUMERICHOST)  # nobody is asked for a number
+            return _get_addresses(host, port, socket.AI_NUMERICHOST)  # an address needs no lookup
         except NoAddress:
             pass
         lookup = self._lookups.get((host, port))
@@ -41,7 +50,7 @@ class Resolver:
         return await asyncio.shield(lookup)
 
     def _keep_for_ttl(self, host: str, port: int) -> None:
-        """An answer, but no failure."""
+        """Keep the result of a lookup for a while, unless it failed."""
         lookup = self._lookups[host, port]
         if lookup.cancelled() or lookup.exception() is not None:
             del self._lookups[host, port]
@@ -59,19 +68,14 @@ def _get_addresses(
         raise NoAddress(host) from error
 
 
-SPARE_THREADS = 8
-THREADS_PER_DESTINATION = 4
-"""So many names a destination looks up at once at most, with what hangs of earlier ones."""
-
-
 class ResolverThreads:
-    """Makes room for them in the loop's executor, so that no destination waits for another's."""
+    """Sizes the loop's executor for lookups, so that no destination waits for another's."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def reserve(self, destinations: int) -> None:
-        """For so many destinations; what was made before is not taken back."""
+        """Provide threads for this many destinations. The pool never shrinks."""
         needed = SPARE_THREADS + THREADS_PER_DESTINATION * destinations
         if needed > self._count:
             self._count = needed

@@ -1,4 +1,4 @@
-"""What is kept of a destination's answer."""
+"""What is kept of the response of a destination, without secrets."""
 
 from collections.abc import Mapping
 
@@ -7,23 +7,28 @@ from relay.delivery.http.errors import describe_redirect
 from relay.delivery.redact import Redactor
 
 KEPT_BODY_BYTES = 4096
-"""How much of an answer is kept."""
+"""How much of the body is kept."""
+
 KEPT_HEADER_CHARS = 100
-"""How much of a header of it."""
+"""How much of each kept header is kept."""
 
 _KEPT_HEADERS = ("retry-after", "date", "x-ratelimit-remaining", "x-ratelimit-reset-after")
+"""The headers that speak of rate limits."""
 
 
 def read_limit(redactor: Redactor) -> int:
-    """How much of a body is read: a secret that the end of what is kept would cut in two is read to
-    its own end."""
+    """Return how many bytes of a body are read.
+
+    It is more than is kept: a secret that begins before the cut and ends behind it must be read to
+    its end, because half of it would not be recognized.
+    """
     return KEPT_BODY_BYTES + redactor.lookahead_bytes
 
 
 def to_response(
     status: int, headers: Mapping[str, str], body: bytes, redactor: Redactor
 ) -> Response:
-    """The answer without secrets; ``headers`` are found by names in small letters."""
+    """Return the response without secrets. The keys of ``headers`` are in lower case."""
     text = redactor.redact(body.decode(errors="surrogateescape"))
     location = headers.get("location", "")
     return Response(

@@ -1,4 +1,4 @@
-"""Whom relay trusts over TLS, and who it is there."""
+"""TLS contexts: which certificate authorities relay trusts, and its client certificate."""
 
 import ssl
 from functools import cache
@@ -12,30 +12,32 @@ class TlsError(RelayError):
 
 
 def create_ssl_context(files: TlsConfig | None) -> ssl.SSLContext:
-    """What the files say; without any, what the system trusts. Raises `TlsError`."""
-    return _system_context() if files is None else _load_context(files)
+    """Return a context with these files; with None one that trusts what the system trusts.
 
-
-@cache
-def _system_context() -> ssl.SSLContext:
-    """One for all: it takes a while to read them, and room."""
-    return _set_alpn(ssl.create_default_context())
-
-
-def _load_context(files: TlsConfig) -> ssl.SSLContext:
+    Raises `TlsError`.
+    """
+    if files is None:
+        return _system_context()
     file = files.ca_file
     try:
         context = ssl.create_default_context(cafile=file)
         if files.cert_file is not None:
             file = files.cert_file
-            # a key with a passphrase is refused: nobody could be asked for it
+            # With an empty password a key that has a passphrase is refused. Without one OpenSSL
+            # would ask for it on the terminal and wait.
             context.load_cert_chain(files.cert_file, files.key_file, password="")
     except (OSError, ValueError) as error:
-        words = describe_os_error(error) if isinstance(error, OSError) else str(error)
-        raise TlsError(f"{file}: cannot be used for TLS: {words}") from error
-    return _set_alpn(context)
+        text = describe_os_error(error) if isinstance(error, OSError) else str(error)
+        raise TlsError(f"{file}: cannot be used for TLS: {text}") from error
+    return _with_alpn(context)
 
 
-def _set_alpn(context: ssl.SSLContext) -> ssl.SSLContext:
+@cache
+def _system_context() -> ssl.SSLContext:
+    """Return the context that all destinations share: loading it takes time and memory."""
+    return _with_alpn(ssl.create_default_context())
+
+
+def _with_alpn(context: ssl.SSLContext) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     return context
