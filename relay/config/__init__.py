@@ -1,7 +1,14 @@
 """The configuration: a YAML file to a checked `Config`, or to every problem in it at once."""
 
 from relay.config.address import TcpPort, UnixSocket
-from relay.config.common import BatchConfig, RetryConfig, TimeoutConfig, TlsConfig
+from relay.config.common import (
+    BatchConfig,
+    DestinationConfig,
+    RetryConfig,
+    TimeoutConfig,
+    TlsConfig,
+)
+from relay.config.destination_types import DestinationTypes
 from relay.config.destinations import (
     AlertmanagerDestination,
     BasicAuth,
@@ -49,6 +56,8 @@ __all__ = [
     "ConsoleDestination",
     "DeadLettersConfig",
     "Destination",
+    "DestinationConfig",
+    "DestinationTypes",
     "DiscordDestination",
     "EngineConfig",
     "Exists",

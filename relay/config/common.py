@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from relay.config.errors import invalid
-from relay.config.types import Duration, Fraction, NonEmptyPath, WholeNumber
+from relay.config.types import Duration, Fraction, NonEmptyPath, Ordering, RateLimit, WholeNumber
 
 
 class Section(BaseModel):
@@ -20,10 +20,17 @@ class Section(BaseModel):
         hide_input_in_errors=True,
         defer_build=True,
     )
+    schema_rules: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Rules between the keys of this class as JSON Schema, which `relay schema` adds to ``allOf``.
+
+    Each class has its own rules only; those of its bases apply as well.
+    """
 
 
 class TlsConfig(Section):
     """How to trust the other side, and how to be trusted by it."""
+
+    schema_rules = ({"dependentRequired": {"cert_file": ["key_file"], "key_file": ["cert_file"]}},)
 
     ca_file: NonEmptyPath | None = None
     """The certificates to trust, and no others; without it those that the system trusts."""
@@ -113,3 +120,27 @@ class BatchConfig(Section):
     wait: Annotated[Duration, AfterValidator(_check_batch_wait)] = timedelta(milliseconds=50)
     """So long the first waits for others, from when it was taken in: at most 5s. With 0s what is
     there goes at once."""
+
+
+class DestinationConfig(Section):
+    """What every destination has. `relay.destinations` has a subclass for each type."""
+
+    public_keys: ClassVar[frozenset[str]] = frozenset(
+        {"type", "concurrency", "retry", "rate_limit", "ordering"}
+    )
+    """The keys whose values an error message may show: none that may hold a secret. A subclass adds
+    its own keys to those of its base."""
+
+    if TYPE_CHECKING:
+        # a literal of one string in each subclass; a field here would come first in the schema
+        type: str
+
+    concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
+    """How many requests may be under way at once; those about one container never are."""
+    retry: RetryConfig = RetryConfig()
+    rate_limit: RateLimit | None = None
+    """At most so many requests in so long; destinations with the same host and path (and chat,
+    topic or routing key) share it."""
+    ordering: Ordering = "container"
+    """``container``: deliveries about one container stay in order; with ``none`` each stands for
+    itself."""

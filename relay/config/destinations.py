@@ -4,11 +4,10 @@ The limits and defaults that a vendor gives are in the format of that vendor.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     SecretStr,
@@ -17,15 +16,15 @@ from pydantic import (
 )
 from yarl import URL
 
-from relay.config import validators
-from relay.config.common import BatchConfig, RetryConfig, Section, TimeoutConfig, TlsConfig
+from relay.config import schema_types, validators
+from relay.config.common import BatchConfig, DestinationConfig, Section, TimeoutConfig, TlsConfig
+from relay.config.destination_types import DestinationTypes
 from relay.config.errors import invalid
 from relay.config.templates.template import is_template
 from relay.config.types import (
     HeaderName,
     HeaderText,
     HeaderValue,
-    Ordering,
     QueryValue,
     RateLimit,
     Secret,
@@ -47,20 +46,14 @@ class BasicAuth(Section):
     """That of this user."""
 
 
-class _BaseDestination(Section):
-    concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
-    """How many requests may be under way at once; those about one container never are."""
-    retry: RetryConfig = RetryConfig()
-    rate_limit: RateLimit | None = None
-    """At most so many requests in so long; destinations with the same host and path (and chat,
-    topic or routing key) share it."""
-    ordering: Ordering = "container"
-    """``container``: deliveries about one container stay in order; with ``none`` each stands for
-    itself."""
-
-
-class _Webhook(_BaseDestination):
+class _Webhook(DestinationConfig):
     """Something that is reached over HTTP."""
+
+    public_keys = DestinationConfig.public_keys | {"timeout", "batch", "tls"}
+    schema_rules = tuple(
+        schema_types.not_both("basic_auth", other)
+        for other in ("bearer_token", "bearer_token_file")
+    )
 
     url: WebhookUrl
     """Where it is reached."""
@@ -139,6 +132,29 @@ def _append_path(url: str, path: str) -> str:
 
 class HttpDestination(_Webhook):
     """A webhook that takes what its owner decides."""
+
+    public_keys = _Webhook.public_keys | {"format", "method", "sign"}
+    schema_rules = (
+        schema_types.if_equals(
+            "format",
+            "template",
+            {"oneOf": [{"required": ["body"]}, {"required": ["body_text"]}]},
+            {
+                "if": {"properties": {"format": False}},
+                "then": schema_types.forbid("body", "body_text"),
+            },
+        ),
+        {"dependentRequired": {"content_type": ["body_text"]}},
+        {
+            "if": {"properties": {"batch": {"type": "object"}}, "required": ["batch"]},
+            "then": {
+                "properties": {
+                    "format": {"not": {"enum": ["cloudevents-binary", "template"]}},
+                    "method": {"not": {"const": "GET"}},
+                }
+            },
+        },
+    )
 
     type: Literal["http"] = "http"
     method: Literal["POST", "PUT", "PATCH", "GET"] = "POST"
@@ -225,6 +241,8 @@ class HttpDestination(_Webhook):
 class _Vendor(_Webhook):
     """A service whose messages relay words."""
 
+    public_keys = _Webhook.public_keys | {"title", "text"}
+
     title: TemplateText | None = None
     """A template in place of relay's own headline."""
     text: TemplateText | None = None
@@ -283,6 +301,7 @@ class GoogleChatDestination(_Vendor):
 class TelegramDestination(_Vendor):
     """A Telegram bot."""
 
+    public_keys = _Vendor.public_keys | {"chat_id", "thread_id"}
     type: Literal["telegram"] = "telegram"
     url: WebhookUrl = SecretStr("https://api.telegram.org")
     """That of a server of the Bot API."""
@@ -346,7 +365,7 @@ class AlertmanagerDestination(_Vendor):
         return _append_path(super().endpoint, "/api/v2/alerts")
 
 
-class ConsoleDestination(_BaseDestination):
+class ConsoleDestination(DestinationConfig):
     """Standard output."""
 
     type: Literal["console"] = "console"
@@ -369,24 +388,7 @@ WebhookDestination = HttpDestination | ServiceDestination
 """Those that are reached over HTTP."""
 Destination = WebhookDestination | ConsoleDestination
 
-DESTINATION_TYPES: Mapping[str, type[BaseModel]] = {
-    kind.model_fields["type"].default: kind for kind in get_args(Destination)
-}
+TYPES = DestinationTypes(get_args(Destination))
+DESTINATION_TYPES = TYPES.models
 """By what ``type`` says."""
-
-
-def secret_keys(kind: object) -> list[str]:
-    """The keys of a type of destination that hold secrets, and so may come from a file."""
-    fields = (
-        DESTINATION_TYPES[kind].model_fields
-        if isinstance(kind, str) and kind in DESTINATION_TYPES
-        else {}
-    )
-    return [name for name, field in fields.items() if is_secret(field.annotation)]
-
-
-def is_secret(annotation: object) -> bool:
-    """Whether it is one secret, or several in a row; those of mappings have keys of their own."""
-    if get_origin(annotation) is dict:
-        return False
-    return annotation is SecretStr or any(map(is_secret, get_args(annotation)))
+secret_keys = TYPES.secret_keys

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
+from relay.config.destination_types import DestinationTypes
 from relay.config.errors import ConfigIssue, IssueScope, KeyPath, format_path, quote
 from relay.config.messages import to_issues
 from relay.config.model import Config
@@ -14,11 +16,6 @@ from relay.config.yaml_reader import Document, SourceLocation, read_document
 from relay.core.errors import ConfigError, Problem
 
 _MAX_BYTES = 2**20
-_PUBLIC_KEYS = (
-    *("type", "concurrency", "retry", "rate_limit", "ordering", "timeout", "batch", "tls"),
-    *("format", "method", "sign", "chat_id", "thread_id", "title", "text"),
-)
-"""Of a destination's keys those whose values an error may show."""
 _DEFAULT = """
 destinations:
   terminal: {type: console}
@@ -29,39 +26,61 @@ routes:
 """
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """The configuration in a file. Raises `ConfigError` with all that is wrong with it."""
-    return parse(read_text(path), file=str(path), environ=environ, folder=path.parent)
+def load(path: Path, environ: Mapping[str, str], types: DestinationTypes | None = None) -> Config:
+    """Read the configuration in a file. Raises `ConfigError` with every problem in it.
 
-
-def parse(text: str, *, file: str, environ: Mapping[str, str], folder: Path) -> Config:
-    """The configuration in a text.
-
-    ``file`` is what problems call it, ``folder`` where its relative ``…_file`` paths start.
-    Raises `ConfigError` with every problem, none of which holds a value of ``environ``, a
-    secret or what a secret's file holds.
+    ``types`` are the types of destinations that it may use.
     """
-    document, outside = read_document(text, file), ExternalValues()
-    data = read_files(substitute(document.data, environ, outside), folder, outside)
-    config, mistakes = _validate(data)
-    problems = _ProblemReporter(document, outside).to_problems(
-        [*mistakes, *find_repeated_route_names(data)]
+    text = read_text(path)
+    return parse(text, file=str(path), environ=environ, folder=path.parent, types=types)
+
+
+def parse(
+    text: str,
+    *,
+    file: str,
+    environ: Mapping[str, str],
+    folder: Path,
+    types: DestinationTypes | None = None,
+) -> Config:
+    """Read the configuration in a text.
+
+    ``file`` is its name in error messages. Relative ``…_file`` paths start at ``folder``.
+    ``types`` are the types of destinations that it may use.
+    Raises `ConfigError` with every problem. No message contains a value of ``environ``, a secret,
+    or the content of a secret's file.
+    """
+    types = types or _built_in_types()
+    document, external = read_document(text, file), ExternalValues()
+    data = read_files(substitute(document.data, environ, external), folder, external, types)
+    config, issues = _validate(data, types)
+    problems = _ProblemReporter(document, data, external, types).to_problems(
+        [*issues, *find_repeated_route_names(data)]
     )
     if problems or config is None:
         raise ConfigError(problems)
     return config
 
 
-def default() -> Config:
-    """What relay does with no configuration: it prints what dies of the local engine."""
-    return parse(_DEFAULT, file="default", environ={}, folder=Path())
+def default(types: DestinationTypes | None = None) -> Config:
+    """The configuration without a file: print which containers of the local engine die."""
+    return parse(_DEFAULT, file="default", environ={}, folder=Path(), types=types)
 
 
-def _validate(data: Mapping[str, object]) -> tuple[Config | None, list[ConfigIssue]]:
+def _built_in_types() -> DestinationTypes:
+    # until the models of the destinations have moved to relay.destinations
+    from relay.config.destinations import TYPES  # noqa: PLC0415
+
+    return TYPES
+
+
+def _validate(
+    data: Mapping[str, object], types: DestinationTypes
+) -> tuple[Config | None, list[ConfigIssue]]:
     try:
-        return Config.model_validate(data, context=collect_names(data)), []
+        return types.config_model.model_validate(data, context=collect_names(data)), []
     except ValidationError as error:
-        return None, to_issues(error, data)
+        return None, to_issues(error, data, types)
 
 
 def read_text(path: Path) -> str:
@@ -86,9 +105,17 @@ def read_text(path: Path) -> str:
 class _ProblemReporter:
     """Says where in the file a mistake is, and shows the value as far as it may be shown."""
 
-    def __init__(self, document: Document, outside: ExternalValues) -> None:
+    def __init__(
+        self,
+        document: Document,
+        data: Mapping[str, object],
+        external: ExternalValues,
+        types: DestinationTypes,
+    ) -> None:
         self._document = document
-        self._external = outside
+        self._data = data
+        self._external = external
+        self._types = types
 
     def to_problems(self, mistakes: Iterable[ConfigIssue]) -> list[Problem]:
         """Every problem once; what follows from a value that could not be had is left out."""
@@ -127,7 +154,7 @@ class _ProblemReporter:
         )
 
     def _format_message(self, mistake: ConfigIssue, place: SourceLocation) -> str:
-        secret = _is_secret(mistake.path)
+        secret = self._is_secret(mistake.path)
         message = mistake.message
         if mistake.detail and not secret and mistake.path not in self._external.substituted:
             message += mistake.detail
@@ -137,17 +164,22 @@ class _ProblemReporter:
             return f"the value {message}"
         return f"{quote(place.text)} {message}"
 
+    def _is_secret(self, path: KeyPath) -> bool:
+        """Whether the value at this path may be a secret, so that it is not shown."""
+        match path:
+            case ("engines", _, "url") | ("admin", "token"):
+                return True
+            case ("destinations", name, str(key), *_):
+                is_file = str(path[-1]).endswith("_file")
+                return not is_file and not self._types.is_public(self._type_of(name), key)
+            case _:
+                return path[:1] == ("destinations",)
+
+    def _type_of(self, name: object) -> object:
+        """The ``type`` of a destination as far as it is readable."""
+        destinations: Any = self._data["destinations"]
+        return destinations[name].get("type")
+
 
 def _is_within(trail: KeyPath, trails: Collection[KeyPath]) -> bool:
     return any(trail[:steps] in trails for steps in range(len(trail) + 1))
-
-
-def _is_secret(trail: KeyPath) -> bool:
-    """Whether what stands there must not be shown."""
-    match trail:
-        case ("engines", _, "url") | ("admin", "token"):
-            return True
-        case ("destinations", _, str(key), *_):
-            return key not in _PUBLIC_KEYS and not str(trail[-1]).endswith("_file")
-        case _:
-            return trail[:1] == ("destinations",)

@@ -6,7 +6,7 @@ of them, so that it is checked whatever else is wrong.
 """
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import (
     AfterValidator,
@@ -17,9 +17,8 @@ from pydantic import (
     field_validator,
 )
 
-from relay.config import validators
-from relay.config.common import Section, TlsConfig
-from relay.config.destinations import Destination
+from relay.config import schema_types, validators
+from relay.config.common import DestinationConfig, Section, TlsConfig
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid
 from relay.config.match import Match
 from relay.config.match_parser import parse_match
@@ -44,6 +43,12 @@ from relay.config.types import (
 )
 from relay.core.notification import Include, Severity
 
+if TYPE_CHECKING:
+    # until callers take a `DestinationConfig`
+    from relay.config.destinations import Destination
+else:
+    Destination = DestinationConfig
+
 
 def _to_match(value: object, info: ValidationInfo) -> Match:
     if isinstance(value, Match):
@@ -61,6 +66,8 @@ def _none_as_empty(value: object) -> object:
 
 class EngineConfig(Section):
     """One Docker API; with nothing set, the one that the docker CLI would take."""
+
+    schema_rules = (schema_types.not_both("url", "context"),)
 
     url: EngineUrl | None = None
     """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``http://HOST``, ``https://HOST`` or
@@ -186,6 +193,16 @@ class IncludeConfig(Section):
 class Route(Section):
     """What to match, and where it goes."""
 
+    schema_rules = (
+        schema_types.if_equals(
+            "drop",
+            True,
+            schema_types.forbid("to", "stop", "include", "severity", "title", "text"),
+        ),
+        {"anyOf": [{"required": ["to"]}, {"required": ["drop"]}]},
+        schema_types.if_equals("drop", False, {"required": ["to"]}),
+    )
+
     name: Name
     """Each route has one of its own."""
     match: Annotated[Match, PlainValidator(_to_match)] = Match()
@@ -273,9 +290,7 @@ class Config(Section):
     """Where relay answers questions about itself; without it nowhere."""
     heartbeat: HeartbeatConfig | None = None
     """When relay tells that it lives; without it never."""
-    destinations: dict[Name, Annotated[Destination, Field(discriminator="type")]] = Field(
-        min_length=1
-    )
+    destinations: dict[Name, Destination] = Field(min_length=1)
     """Where it goes, by name; each has a ``type``."""
     routes: tuple[Route, ...] = Field(min_length=1)
     """What to match and where it goes, tried from top to bottom; every one that matches fires."""

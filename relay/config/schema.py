@@ -7,7 +7,7 @@ of names that refer to each other, of files, of templates, or of how two duratio
 
 import ast
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from textwrap import dedent
@@ -19,8 +19,7 @@ from pydantic_core import core_schema
 
 from relay.config import match_fields, schema_types
 from relay.config.common import Section
-from relay.config.destinations import DESTINATION_TYPES, is_secret
-from relay.config.model import Config
+from relay.config.destination_types import DestinationTypes, is_secret
 from relay.config.types import as_list, split_lines
 from relay.config.units import Rate
 
@@ -33,12 +32,13 @@ _FILE_SUFFIX = "_file"
 _GLOB_TEXT = {"type": "string", "pattern": r"[*?\[]"}
 
 
-def build_schema() -> Node:
-    """The schema, in the draft of 2020-12."""
-    made = Config.model_json_schema(schema_generator=_Generator)
+def build_schema(types: DestinationTypes | None = None) -> Node:
+    """The schema, in draft 2020-12. ``types`` are the types of destinations."""
+    types = types or _built_in_types()
+    made = types.config_model.model_json_schema(schema_generator=_Generator)
     kinds = {kind.__name__: kind for kind in _sections(Section)}
     defs = made.pop("$defs")
-    for name, node in {**defs, Config.__name__: made}.items():
+    for name, node in {**defs, types.config_model.__name__: made}.items():
         if name in kinds:
             _complete_section(node, kinds[name])
         else:  # an enum
@@ -51,7 +51,7 @@ def build_schema() -> Node:
     match = defs["Route"]["properties"]["match"]
     defs["Route"]["properties"]["match"] = {"description": match["description"], **_ref("Match")}
     defs |= {
-        "Destination": _destination_schema(),
+        "Destination": _destination_schema(types),
         "reference": schema_types.REFERENCE,
         **_match_definitions(),
     }
@@ -61,6 +61,13 @@ def build_schema() -> Node:
         **made,
         "$defs": dict(sorted(defs.items())),
     }
+
+
+def _built_in_types() -> DestinationTypes:
+    # until the models of the destinations have moved to relay.destinations
+    from relay.config.destinations import TYPES  # noqa: PLC0415
+
+    return TYPES
 
 
 class _Generator(GenerateJsonSchema):
@@ -114,7 +121,9 @@ def _complete_section(node: Node, kind: type[Section]) -> None:
     for key, field in kind.model_fields.items():
         if is_secret(field.annotation):
             _allow_file(node, key)
-    node.setdefault("allOf", []).extend(_section_rules(kind))
+    rules = node.setdefault("allOf", [])
+    for base in reversed(kind.__mro__):
+        rules += vars(base).get("schema_rules", ())
     if not node["allOf"]:
         del node["allOf"]
 
@@ -198,73 +207,20 @@ def _allow_file(node: Node, key: str) -> None:
         node["required"] = [name for name in node["required"] if name != key]
         rules.append({"oneOf": [{"required": [key]}, {"required": [named]}]})
     else:
-        rules.append(_not_both(key, named))
+        rules.append(schema_types.not_both(key, named))
     if not node.get("required", True):
         del node["required"]
 
 
-def _section_rules(kind: type[Section]) -> list[Node]:
-    """What holds between the keys of a section, as far as a schema can say it simply."""
-    return [rule for name, rules in _RULES.items() if name in _class_names(kind) for rule in rules]
-
-
-def _class_names(kind: type[Section]) -> set[str]:
-    return {each.__name__ for each in kind.__mro__}
-
-
-def _not_both(one: str, other: str) -> Node:
-    return {"not": {"required": [one, other]}}
-
-
-def _if_equals(key: str, value: object, then: Node, otherwise: Node | None = None) -> Node:
-    condition = {"properties": {key: {"const": value}}, "required": [key]}
-    rule: Node = {"if": condition, "then": then}
-    return rule if otherwise is None else {**rule, "else": otherwise}
-
-
-def _forbid(*keys: str) -> Node:
-    return {"properties": dict.fromkeys(keys, False)}
-
-
-_RULES: Mapping[str, list[Node]] = {
-    "EngineConfig": [_not_both("url", "context")],
-    "TlsConfig": [{"dependentRequired": {"cert_file": ["key_file"], "key_file": ["cert_file"]}}],
-    "_Webhook": [_not_both("basic_auth", each) for each in ("bearer_token", "bearer_token_file")],
-    "HttpDestination": [
-        _if_equals(
-            "format",
-            "template",
-            {"oneOf": [{"required": ["body"]}, {"required": ["body_text"]}]},
-            {"if": {"properties": {"format": False}}, "then": _forbid("body", "body_text")},
-        ),
-        {"dependentRequired": {"content_type": ["body_text"]}},
-        {
-            "if": {"properties": {"batch": {"type": "object"}}, "required": ["batch"]},
-            "then": {
-                "properties": {
-                    "format": {"not": {"enum": ["cloudevents-binary", "template"]}},
-                    "method": {"not": {"const": "GET"}},
-                }
-            },
-        },
-    ],
-    "Route": [
-        _if_equals("drop", True, _forbid("to", "stop", "include", "severity", "title", "text")),
-        {"anyOf": [{"required": ["to"]}, {"required": ["drop"]}]},
-        _if_equals("drop", False, {"required": ["to"]}),
-    ],
-}
-
-
-def _destination_schema() -> Node:
+def _destination_schema(types: DestinationTypes) -> Node:
     """Of each type what it takes, so that an editor says what is wrong with that one."""
     return {
         "type": "object",
         "required": ["type"],
-        "properties": {"type": {"enum": list(DESTINATION_TYPES), "description": "Where it goes."}},
+        "properties": {"type": {"enum": list(types.models), "description": "Where it goes."}},
         "allOf": [
-            _if_equals("type", name, _ref(kind.__name__))
-            for name, kind in DESTINATION_TYPES.items()
+            schema_types.if_equals("type", name, _ref(model.__name__))
+            for name, model in types.models.items()
         ],
     }
 

@@ -3,7 +3,7 @@
 A reference to the environment stands for whatever it becomes, so every text with one is right.
 """
 
-from typing import Final
+from typing import Any, Final
 
 Schema = dict[str, object]
 
@@ -41,3 +41,22 @@ WEB_URL: Final = text_like(r"[Hh][Tt][Tt][Pp][Ss]?://[^/\s]\S*", "https://exampl
 ENGINE_URL: Final = text_like(
     r"unix:(//)?/.+|(tcp|https?|ssh)://[^/\s]\S*", "unix:///run/docker.sock"
 )
+
+
+def not_both(one: str, other: str) -> dict[str, Any]:
+    """The rule that two keys exclude each other."""
+    return {"not": {"required": [one, other]}}
+
+
+def forbid(*keys: str) -> dict[str, Any]:
+    """The rule that none of the keys may be there."""
+    return {"properties": dict.fromkeys(keys, False)}
+
+
+def if_equals(
+    key: str, value: object, then: dict[str, Any], otherwise: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The rule ``then`` if a key is there and has this value, else ``otherwise``."""
+    condition = {"properties": {key: {"const": value}}, "required": [key]}
+    rule: dict[str, Any] = {"if": condition, "then": then}
+    return rule if otherwise is None else {**rule, "else": otherwise}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay.config.destinations import secret_keys
+from relay.config.destination_types import DestinationTypes
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, invalid
 
 _MAX_CHARS = 64 * 1024
@@ -41,8 +41,8 @@ def substitute(
 def expand(text: str, environ: Mapping[str, str]) -> str:
     """``text`` with ``${NAME}``, ``${NAME:-default}`` and ``$$`` resolved.
 
-    The default is for a variable that is not set or empty, as in sh. Raises `InvalidValue` that name
-    variables and never their values.
+    The default applies if the variable is unset or empty, as in sh. Raises `InvalidValue`, which
+    names variables but never contains their values.
     """
     pieces: list[str] = []
     wrong: list[ConfigIssue] = []
@@ -114,13 +114,13 @@ def _resolve(found: re.Match[str], environ: Mapping[str, str]) -> str:
 
 
 def read_files(
-    data: Mapping[str, object], folder: Path, external: ExternalValues
+    data: Mapping[str, object], folder: Path, external: ExternalValues, types: DestinationTypes
 ) -> dict[str, object]:
     """``data`` with every ``…_file`` of a secret replaced by what the file holds.
 
     The files of a ``tls`` are only looked for. Relative paths start at ``folder``.
     """
-    reader = _FileReader(folder, external)
+    reader = _FileReader(folder, external, types)
     result = dict(data)
     admin = data.get("admin")
     if isinstance(admin, Mapping):
@@ -141,8 +141,9 @@ def read_files(
 class _FileReader:
     """Reads the files that a configuration names."""
 
-    def __init__(self, folder: Path, external: ExternalValues) -> None:
+    def __init__(self, folder: Path, external: ExternalValues, types: DestinationTypes) -> None:
         self._folder = folder
+        self._types = types
         self._external = external
         self._missing = {mistake.path for mistake in external.issues}
 
@@ -152,7 +153,7 @@ class _FileReader:
 
     def read_destination(self, entry: Mapping[str, object], trail: KeyPath) -> Mapping[str, object]:
         """A destination with its secrets in it."""
-        keys = [name + _FILE_SUFFIX for name in secret_keys(entry.get("type"))]
+        keys = [name + _FILE_SUFFIX for name in self._types.secret_keys(entry.get("type"))]
         result = self._fill_from_files(entry, trail, keys)
         headers, basic = entry.get("headers"), entry.get("basic_auth")
         if isinstance(headers, Mapping):

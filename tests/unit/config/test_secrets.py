@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.config.destinations import TYPES
 from relay.config.errors import InvalidValue, KeyPath
 from relay.config.secrets import ExternalValues, expand, read_files, substitute
 
@@ -95,7 +96,7 @@ def test_what_is_no_text(value: str) -> None:
 
 def _destination(entry: Mapping[str, object], folder: Path) -> tuple[object, ExternalValues]:
     outside = ExternalValues()
-    data = read_files({"destinations": {"d": entry}}, folder, outside)
+    data = read_files({"destinations": {"d": entry}}, folder, outside, TYPES)
     destinations = data["destinations"]
     assert isinstance(destinations, dict)
     return destinations["d"], outside
@@ -185,7 +186,7 @@ def test_tls_files(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("x")
     outside = ExternalValues()
     tls = {"ca_file": "ca.pem", "key_file": "nope", "cert_file": 5, "x": "y"}
-    data = read_files({"engines": {"e": {"url": "u", "tls": tls}}}, tmp_path, outside)
+    data = read_files({"engines": {"e": {"url": "u", "tls": tls}}}, tmp_path, outside, TYPES)
     wanted = {**tls, "ca_file": str(tmp_path / "ca.pem")}
     assert data == {"engines": {"e": {"url": "u", "tls": wanted}}}
     assert [(one.path, one.message) for one in outside.issues] == [
