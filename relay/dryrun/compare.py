@@ -1,4 +1,9 @@
-"""Whether what a configuration makes of a case's events is what was expected of it."""
+"""Runs the cases of a suite, and compares what would be sent with what was expected.
+
+The notifications of a case are compared with its expectations in order. For each expectation that
+is not met, the report names the most similar notification of the same route and how it differs,
+or the reason why the route sent none.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +13,7 @@ from relay.core.event import Event
 from relay.core.notification import Notification
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.destinations.catalog import Renderer, build_renderer
-from relay.dryrun.describe import describe_event
+from relay.dryrun.describe import describe_event, describe_mismatch
 from relay.dryrun.partial_match import find_missing
 from relay.dryrun.simulator import PlannedNotification, RoutedEvent, Simulator
 from relay.dryrun.suite import Case, Expectation, Suite
@@ -17,218 +22,229 @@ from relay.routing.matcher import Matcher
 from relay.routing.router import RouteResult, Verdict
 
 MAX_REASONS = 3
-"""For so many events it is said why a route did not send them."""
+"""For so many events the report explains why a route did not send them."""
 MAX_UNEXPECTED = 20
-"""So many notifications that were not expected are named."""
+"""So many notifications that were not expected are listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What came of a case."""
+    """The result of one case."""
 
     case: Case
     differences: tuple[str, ...]
-    """In words, a line each; none if all is as it was expected."""
+    """One line each; empty if everything is as expected. May contain unprintable characters."""
 
 
 def run_suite(suite: Suite) -> Iterator[CaseResult]:
-    """Play each case of a suite, and compare."""
-    prints = _BodyRenderer(suite.config)
+    """Simulate each case of a suite, and compare the result with what it expects."""
+    bodies = _BodyRenderer(suite.config)
     for case in suite.cases:
-        told, sent = _simulate(case, suite.config)
-        yield CaseResult(case, (*_Comparison(case, told, sent, prints).differences(),))
+        routed, planned = _simulate(case, suite.config)
+        yield CaseResult(case, (*_Comparison(case, routed, planned, bodies).differences(),))
 
 
 def _simulate(case: Case, config: Config) -> tuple[list[RoutedEvent], list[PlannedNotification]]:
-    rehearsal = Simulator(config, case.engine, podman=case.podman)
-    items = [it for it in map(rehearsal.parse, case.events) if isinstance(it, ParsedRecord | Event)]
-    outcomes = list(rehearsal.run(items))
+    simulator = Simulator(config, case.engine, podman=case.podman)
+    items = [it for it in map(simulator.parse, case.events) if isinstance(it, ParsedRecord | Event)]
+    batches = list(simulator.run(items))
     return (
-        [each for outcome in outcomes for each in outcome.routed],
-        [each for outcome in outcomes for each in outcome.planned],
+        [each for batch in batches for each in batch.routed],
+        [each for batch in batches for each in batch.planned],
     )
 
 
 class _Comparison:
-    """What was expected of a case beside what came of it."""
+    """Compares the notifications of one case with its expectations."""
 
     def __init__(
         self,
         case: Case,
-        told: Sequence[RoutedEvent],
-        sent: Sequence[PlannedNotification],
-        prints: "_BodyRenderer",
+        routed: Sequence[RoutedEvent],
+        planned: Sequence[PlannedNotification],
+        bodies: "_BodyRenderer",
     ) -> None:
         self._case = case
-        self._routed = told
-        self._planned = sent
-        self._bodies = prints
+        self._routed = routed
+        self._planned = planned
+        self._bodies = bodies
 
     def differences(self) -> Iterator[str]:
-        """All of them, in the order of what was expected; then what nobody expected."""
+        """Yield the unmet expectations in order, then what nobody expected, then bad templates."""
         pairs = self._match_expectations()
         left = [each for number, each in enumerate(self._planned) if number not in pairs.values()]
         for number, expected in enumerate(self._case.expected):
             if number not in pairs:
-                yield f"expected {number + 1}: {_describe_expectation(expected)}"
+                to = "" if expected.to is None else f" → {', '.join(expected.to)}"
+                yield f"expected {number + 1}: {expected.route}{to}"
                 yield from (f"  {line}" for line in self._describe_closest(expected, left))
         if self._case.exact:
             yield from _describe_unexpected(left)
         yield from self._bodies.find_template_errors(self._planned)
 
     def _match_expectations(self) -> dict[int, int]:
-        """From the numbers of expectations to those of what was sent, both in their order."""
+        """Map each expectation that is met to its notification, by their numbers.
+
+        Both keep their order: each expectation takes the first notification that fits behind the
+        one taken before.
+        """
         pairs: dict[int, int] = {}
         begin = 0
         for number, expected in enumerate(self._case.expected):
             rest = range(begin, len(self._planned))
-            place = next((it for it in rest if self._fits(expected, self._planned[it])), None)
-            if place is not None:
-                pairs[number], begin = place, place + 1
+            fitting = (it for it in rest if self._fits(expected, self._planned[it]))
+            if (position := next(fitting, None)) is not None:
+                pairs[number], begin = position, position + 1
         return pairs
 
-    def _fits(self, expected: Expectation, sent: PlannedNotification) -> bool:
-        return _is_by_route(expected, sent) and not any(self._find_differences(expected, sent))
+    def _fits(self, expected: Expectation, planned: PlannedNotification) -> bool:
+        return _is_by_route(expected, planned) and not any(
+            self._find_differences(expected, planned)
+        )
 
-    def _find_differences(self, expected: Expectation, sent: PlannedNotification) -> Iterator[str]:
-        yield from _find_event_differences(expected, sent)
-        yield from self._bodies.find_differences(expected, sent)
+    def _find_differences(
+        self, expected: Expectation, planned: PlannedNotification
+    ) -> Iterator[str]:
+        if expected.to is not None and set(expected.to) != set(planned.destinations):
+            wanted = ", ".join(expected.to) or "nobody"
+            yield f"to: wanted {wanted}; found {', '.join(planned.destinations)}"
+        if expected.match is not None:
+            event = planned.notification.events[0]
+            failed = Matcher(expected.match).first_failure(event)
+            if failed is not None:
+                yield f"match.{describe_mismatch(failed, event)}"
+        yield from self._bodies.find_differences(expected, planned)
 
     def _describe_closest(
         self, expected: Expectation, left: list[PlannedNotification]
     ) -> Iterator[str]:
-        """What was sent in place of it, which is taken from ``left``; else why nothing was."""
+        """Describe the notification closest to the expected one, and remove it from ``left``.
+
+        If the route sent none, explain why.
+        """
         found = [
-            (len(lines := list(self._find_differences(expected, sent))), place, lines)
-            for place, sent in enumerate(left)
-            if _is_by_route(expected, sent)
+            (len(lines := list(self._find_differences(expected, planned))), position, lines)
+            for position, planned in enumerate(left)
+            if _is_by_route(expected, planned)
         ]
         if not found:
-            others = any(_is_by_route(expected, sent) for sent in self._planned)
+            others = any(_is_by_route(expected, planned) for planned in self._planned)
             yield f"route {expected.route} sent {'no other event' if others else 'nothing'}"
             yield from _explain_absence(expected, self._routed)
             return
-        _, place, lines = min(found)
-        yield f"found: {_describe_planned(left.pop(place))}"
-        yield from lines or ["it is sent, but not in this place of the order"]
+        _, position, lines = min(found)
+        yield f"found: {_describe_planned(left.pop(position))}"
+        yield from lines or ["it is sent, but in a different order"]
 
 
-def _is_by_route(expected: Expectation, sent: PlannedNotification) -> bool:
-    return sent.notification.route == expected.route
+def _is_by_route(expected: Expectation, planned: PlannedNotification) -> bool:
+    return planned.notification.route == expected.route
 
 
-def _describe_expectation(expected: Expectation) -> str:
-    to = "" if expected.to is None else f" → {', '.join(expected.to)}"
-    return f"{expected.route}{to}"
+def _describe_planned(planned: PlannedNotification) -> str:
+    notification = planned.notification
+    to = ", ".join(planned.destinations)
+    return f"{notification.route} → {to}: {describe_event(notification.events[0])}"
 
 
-def _describe_planned(sent: PlannedNotification) -> str:
-    note = sent.notification
-    return f"{note.route} → {', '.join(sent.destinations)}: {describe_event(note.events[0])}"
-
-
-def _find_event_differences(expected: Expectation, sent: PlannedNotification) -> Iterator[str]:
-    if expected.to is not None and set(expected.to) != set(sent.destinations):
-        wanted, found = ", ".join(expected.to) or "nobody", ", ".join(sent.destinations)
-        yield f"to: wanted {wanted}; found {found}"
-    if expected.match is not None:
-        event = sent.notification.events[0]
-        failed = Matcher(expected.match).first_failure(event)
-        if failed is not None:
-            yield f"match.{failed.path}: wanted {failed.expected}, found {failed.describe_actual(event)}"
-
-
-def _explain_absence(expected: Expectation, told: Sequence[RoutedEvent]) -> Iterator[str]:
-    """Why the route did not send those events that are meant, as far as can be told."""
+def _explain_absence(expected: Expectation, routed: Sequence[RoutedEvent]) -> Iterator[str]:
+    """Explain why the route did not send the events that the expectation can mean."""
     matcher = None if expected.match is None else Matcher(expected.match)
-    meant = [it for it in told if matcher is None or matcher.first_failure(it.event) is None]
-    if not meant:
-        yield "no event came of these" if not told else "no event is as 'match' says"
+    candidates = [it for it in routed if matcher is None or matcher.first_failure(it.event) is None]
+    if not candidates:
+        yield "none of the events reached the routes" if not routed else "no event fits 'match'"
     refused = [
-        (it.event, step, reason)
-        for it in meant
-        for step in it.routes
-        if step.route.name == expected.route and (reason := _explain_match(it.event, step, it))
+        (it.event, result, reason)
+        for it in candidates
+        for result in it.routes
+        if result.route.name == expected.route and (reason := _explain_result(result, it))
     ]
-    # what is of another kind altogether was hardly meant
+    # An event of another type or action was hardly the expected one: leave it out if there are
+    # others.
     shown = [each for each in refused if not _is_other_kind(each[1])] or refused
     for event, _, reason in shown[-MAX_REASONS:]:
         yield f"{describe_event(event)}: {reason}"
     if len(shown) > MAX_REASONS:
-        yield f"… and {len(shown) - MAX_REASONS} events before these"
+        yield f"… and {len(shown) - MAX_REASONS} earlier events"
 
 
-def _is_other_kind(step: RouteResult) -> bool:
-    return step.failed_condition is not None and step.failed_condition.path in ("type", "action")
+def _is_other_kind(result: RouteResult) -> bool:
+    failed = result.failed_condition
+    return failed is not None and failed.path in ("type", "action")
 
 
-def _explain_match(event: Event, step: RouteResult, told: RoutedEvent) -> str | None:
-    match step.verdict:
+def _explain_result(result: RouteResult, routed: RoutedEvent) -> str | None:
+    """Explain why a route did not send an event; None if it did."""
+    match result.verdict:
         case Verdict.NO_MATCH:
-            assert step.failed_condition is not None
-            failed = step.failed_condition
-            return f"{failed.path}: wanted {failed.expected}, found {failed.describe_actual(event)}"
+            assert result.failed_condition is not None
+            return describe_mismatch(result.failed_condition, routed.event)
         case Verdict.DROPPED:
             return "the route drops it"
         case Verdict.ALREADY_SENT:
-            return "it goes to all of the route's destinations by earlier routes"
+            return "earlier routes send it to all of this route's destinations"
         case Verdict.NOT_REACHED:
-            ends = next(it for it in reversed(told.routes) if it.verdict is not step.verdict)
-            how = "drops it" if ends.verdict is Verdict.DROPPED else "ends the walk"
-            return f"route {ends.route.name}, above it, {how}"
+            last = next(it for it in reversed(routed.routes) if it.verdict is not result.verdict)
+            how = "drops it" if last.verdict is Verdict.DROPPED else "has 'stop: true'"
+            return f"route {last.route.name}, above it, {how}"
         case Verdict.SENT:
             return None
 
 
 def _describe_unexpected(left: Sequence[PlannedNotification]) -> Iterator[str]:
-    for sent in left[:MAX_UNEXPECTED]:
-        yield f"not expected: {_describe_planned(sent)}"
+    for planned in left[:MAX_UNEXPECTED]:
+        yield f"not expected: {_describe_planned(planned)}"
     if len(left) > MAX_UNEXPECTED:
         yield f"… and {len(left) - MAX_UNEXPECTED} more that were not expected"
 
 
 class _BodyRenderer:
-    """What is sent, rendered as the daemon does it."""
+    """Renders bodies as the daemon does, each once; shows nothing that is secret."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._renders: dict[str, Renderer] = {}
+        self._renderers: dict[str, Renderer] = {}
         self._redactors: dict[str, Redactor] = {}
         self._bodies: dict[tuple[str, str], bytes] = {}
-        self._failed: list[str] = []
+        self._template_errors: list[str] = []
 
-    def find_differences(self, expected: Expectation, sent: PlannedNotification) -> Iterator[str]:
-        """What the bodies lack, without what is secret in them."""
+    def find_differences(
+        self, expected: Expectation, planned: PlannedNotification
+    ) -> Iterator[str]:
+        """Yield what the bodies lack of the expected parts."""
         for name, part in (expected.body or {}).items():
-            if name not in sent.destinations:
-                yield f"body of {name}: it goes to {', '.join(sent.destinations)} only"
+            if name not in planned.destinations:
+                yield f"body of {name}: it goes to {', '.join(planned.destinations)} only"
                 continue
-            for lack in find_missing(part, self._body(name, sent.notification)):
+            for lack in find_missing(part, self._body(name, planned.notification)):
                 yield self._redact(name, f"body of {name}{lack}")
 
-    def find_template_errors(self, sent: Iterable[PlannedNotification]) -> list[str]:
-        """The templates that fail for any of these, in place of which relay's own words go out."""
-        for each in sent:
+    def find_template_errors(self, planned: Iterable[PlannedNotification]) -> list[str]:
+        """Return which templates fail; for these the daemon would send relay's default text."""
+        for each in planned:
             for name in each.destinations:
                 self._body(name, each.notification)
         self._bodies.clear()
-        failed, self._failed = self._failed, []
-        return failed
+        errors, self._template_errors = self._template_errors, []
+        return errors
 
     def _body(self, name: str, notification: Notification) -> bytes:
         key = (name, notification.id)
         if key not in self._bodies:
-            self._bodies[key] = self._render(name)(notification).body
+            self._bodies[key] = self._renderer(name)(notification).body
         return self._bodies[key]
 
-    def _render(self, name: str) -> Renderer:
-        def failed(where: str, why: str) -> None:
-            self._failed.append(self._redact(name, f"the template {where} of {name} fails: {why}"))
+    def _renderer(self, name: str) -> Renderer:
+        def on_template_error(where: str, why: str) -> None:
+            error = self._redact(name, f"the template {where} of {name} fails: {why}")
+            self._template_errors.append(error)
 
-        if name not in self._renders:
+        if name not in self._renderers:
             to, routes = self._config.destinations[name], self._config.routes
-            self._renders[name] = build_renderer(to, routes, colour=False, on_template_error=failed)
-        return self._renders[name]
+            self._renderers[name] = build_renderer(
+                to, routes, colour=False, on_template_error=on_template_error
+            )
+        return self._renderers[name]
 
     def _redact(self, name: str, text: str) -> str:
         if name not in self._redactors:

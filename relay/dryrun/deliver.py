@@ -1,4 +1,8 @@
-"""Notifications of a recording, really sent: from a store in memory, by the daemon's own lanes."""
+"""Sends planned notifications: the daemon's delivery workers, fed from a store in memory.
+
+`relay replay --deliver` is built on it. It ends when every delivery has succeeded or was given up,
+when it is asked to stop, or when nothing has finished for as long as the caller is ready to wait.
+"""
 
 import asyncio
 import random
@@ -24,137 +28,147 @@ from relay.store.outbox import open_outbox
 from relay.store.records import IngestCommit, Outbox
 
 BATCH_SIZE = 500
-"""So many notifications are committed at once."""
+"""How many notifications are committed at once."""
 POLL_INTERVAL_S = 0.1
+"""How often the store is asked how many deliveries are left."""
 _UNLIMITED_BYTES = 2**40
-"""What is to be sent is in memory already."""
+"""The store needs no limit: all that goes into it is in memory already."""
 
 PrintLine = Callable[[str], None]
-Progress = Callable[[int], None]
-"""Is told how many more deliveries came to an end."""
+Advance = Callable[[int], None]
+"""Called with how many more deliveries have finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySummary:
-    """What became of the deliveries to one destination."""
+    """How the deliveries to one destination ended."""
 
     delivered: int
     given_up: int
     not_sent: int
-    """Those that were neither when it was ended."""
+    """Deliveries that were neither made nor given up when the sending ended."""
     reasons: Mapping[str, int]
-    """How many attempts failed, by why."""
+    """How many attempts failed, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressMonitor:
-    """Who looks at a delivery, and how long nothing may come of it."""
+    """How progress is reported, and how long to wait for some."""
 
     patience_s: float
-    """It is ended when nothing was delivered or given up for so long."""
+    """Sending ends if no delivery has succeeded or was given up for so long."""
     print_line: PrintLine
-    progress: Progress
+    advance: Advance
 
 
 async def deliver(
-    sent: Sequence[PlannedNotification],
+    planned: Sequence[PlannedNotification],
     config: Config,
-    terminal: ConsoleOutput,
-    stop: Shutdown,
-    watch: ProgressMonitor,
+    console: ConsoleOutput,
+    shutdown: Shutdown,
+    monitor: ProgressMonitor,
 ) -> dict[str, DeliverySummary]:
-    """Send all of it, until it is delivered or given up; by destination what became of it.
+    """Send the notifications and return, for each of their destinations, how that went.
 
-    Order, rate limits, retries and the ids are the daemon's. What routes include is left out: the
-    containers are not what they were.
+    Order, rate limits, retries and ids are the daemon's. What a route includes (log lines, health,
+    inspected fields) is left out: the containers have changed since the events were recorded.
     """
-    names = [name for name in config.destinations if any(name in it.destinations for it in sent)]
+    names = [name for name in config.destinations if any(name in it.destinations for it in planned)]
     unordered = [name for name in names if config.destinations[name].ordering == "none"]
-    clock, valve = SteadyClock(), RateLimiters().assign(config.destinations)
+    clock, rate_limiters = SteadyClock(), RateLimiters().assign(config.destinations)
     async with AsyncExitStack() as resources:
         outbox: Outbox = await resources.enter_async_context(
             open_outbox(None, max_size=_UNLIMITED_BYTES, unordered=unordered)
         )
-        lanes: list[DeliveryWorker] = []
+        workers: list[DeliveryWorker] = []
         for name in names:
-            way = open_client(name, config.destinations[name], config.routes, terminal)
-            opened = await resources.enter_async_context(way)
-            gossip = _FailureReporter(watch.print_line)
-            lanes.append(
-                DeliveryWorker(opened, outbox, valve[name], gossip, clock.now_ns, random.random)
+            opening = open_client(name, config.destinations[name], config.routes, console)
+            client = await resources.enter_async_context(opening)
+            observer = _FailureReporter(monitor.print_line)
+            limiter = rate_limiters[name]
+            workers.append(
+                DeliveryWorker(client, outbox, limiter, observer, clock.now_ns, random.random)
             )
-        for batch in _split_batches(sent):
+        for batch in _split_batches(planned):
             await outbox.commit(IngestCommit(RELAY_ENGINE, None, batch), clock.now_ns())
-        await _run(lanes, outbox, stop, watch)
+        await _run(workers, outbox, shutdown, monitor)
         pending = await outbox.pending()
-    return {lane.name: _summarize(lane, pending.get(lane.name, 0)) for lane in lanes}
+    return {worker.name: _summarize(worker, pending.get(worker.name, 0)) for worker in workers}
 
 
 def _split_batches(
-    sent: Sequence[PlannedNotification],
+    planned: Sequence[PlannedNotification],
 ) -> Iterator[list[tuple[Notification, Sequence[str]]]]:
-    for start in range(0, len(sent), BATCH_SIZE):
+    for start in range(0, len(planned), BATCH_SIZE):
         yield [
             (replace(it.notification, include=None), it.destinations)
-            for it in sent[start : start + BATCH_SIZE]
+            for it in planned[start : start + BATCH_SIZE]
         ]
 
 
 async def _run(
-    lanes: Sequence[DeliveryWorker], outbox: Outbox, stop: Shutdown, watch: ProgressMonitor
+    workers: Sequence[DeliveryWorker],
+    outbox: Outbox,
+    shutdown: Shutdown,
+    monitor: ProgressMonitor,
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(lane.run()) for lane in lanes]
-        await _wait_until_done(outbox, stop, watch)
-        for lane in lanes:
-            lane.stop()
+        running = [
+            tasks.create_task(worker.run(), name=f"deliver to {worker.name}") for worker in workers
+        ]
+        await _wait_until_done(outbox, shutdown, monitor)
+        for worker in workers:
+            worker.stop()
         if running:
             await asyncio.wait(running, timeout=DRAIN_S)
         for task in running:
             task.cancel()
 
 
-async def _wait_until_done(outbox: Outbox, stop: Shutdown, watch: ProgressMonitor) -> None:
-    """Return when nothing is left, when it is told to stop, or out of patience."""
+async def _wait_until_done(outbox: Outbox, shutdown: Shutdown, monitor: ProgressMonitor) -> None:
+    """Return when nothing is left, a stop is requested, or patience has run out."""
     loop = asyncio.get_running_loop()
     left, since_s = sum((await outbox.pending()).values()), loop.time()
-    while left and not stop.requested.is_set():
+    while left and not shutdown.requested.is_set():
         await asyncio.sleep(POLL_INTERVAL_S)
         now_left = sum((await outbox.pending()).values())
         if now_left != left:
-            watch.progress(left - now_left)
+            monitor.advance(left - now_left)
             left, since_s = now_left, loop.time()
-        elif loop.time() - since_s > watch.patience_s:
-            watch.print_line(
-                f"nothing came to an end for {watch.patience_s:g} s: the rest is not sent"
+        elif loop.time() - since_s > monitor.patience_s:
+            monitor.print_line(
+                f"no delivery has finished for {monitor.patience_s:g} s: the rest is not sent"
             )
             return
 
 
-def _summarize(lane: DeliveryWorker, left: int) -> DeliverySummary:
-    attempts = lane.counters.attempts
-    delivered = sum(count for (what, _), count in attempts.items() if what == "delivered")
+def _summarize(worker: DeliveryWorker, left: int) -> DeliverySummary:
+    attempts = worker.counters.attempts
+    delivered = sum(count for (kind, _), count in attempts.items() if kind == "delivered")
     reasons = Counter[str]()
-    for (what, reason), count in attempts.items():
-        if what != "delivered":
+    for (kind, reason), count in attempts.items():
+        if kind != "delivered":
             reasons[reason.value] += count
-    return DeliverySummary(delivered, lane.counters.dead_letters, left, reasons)
+    return DeliverySummary(delivered, worker.counters.dead_letters, left, reasons)
 
 
 class _FailureReporter:
-    """Says what lanes say of their destinations; no event is made of it."""
+    """Prints when a destination fails and when it works again; emits no events.
 
-    def __init__(self, say: PrintLine) -> None:
-        self._print_line = say
+    A `relay.delivery.worker.DestinationObserver`.
+    """
+
+    def __init__(self, print_line: PrintLine) -> None:
+        self._print_line = print_line
 
     def health_changed(
         self, change: HealthChange, destination: str, facts: Mapping[str, str]
     ) -> None:
-        """It began to fail, or works again."""
+        """Print the change."""
         if change is HealthChange.FAILING:
             self._print_line(f"{destination} fails: {facts['reason']}")
         else:
             self._print_line(f"{destination} works again")
 
     def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
-        """Deliveries were given up: the end says how many."""
+        """Print nothing: the summary says how many were given up."""

@@ -1,4 +1,8 @@
-"""Events as people write them in a test, as the records that an engine would have sent."""
+"""Turns the events in a file of tests into records as an engine would have sent them.
+
+An event is written in a short form (``{action: die, name: web, exit_code: 3}``), or as the JSON
+that ``docker events --format '{{json .}}'`` prints.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -7,55 +11,54 @@ from typing import Final
 import msgspec
 
 from relay.config import Range, patterns, units
-from relay.config.errors import ConfigIssue, IssueScope, KeyPath, did_you_mean, quote
+from relay.config.errors import IssueScope, KeyPath
 from relay.config.match_parser import scalar_to_text
 from relay.core.event import Cause
+from relay.dryrun.fields import FieldReader
 from relay.dryrun.recording import find_error
 from relay.dryrun.simulator import InputEvent
 
 START_NS: Final = 1_767_225_600_000_000_000
-"""When a case begins, where its events do not say: 2026-01-01, midnight in UTC."""
+"""When a case begins unless its events have times: 2026-01-01, midnight in UTC."""
 STEP_NS: Final = 1_000_000_000
-"""How far events are apart that do not say when they happen."""
+"""The time between two events that have no times of their own."""
 KEYS: Final = (
     *("type", "action", "id", "name", "image", "label", "attribute"),
     *("exit_code", "signal", "scope", "cause", "at"),
 )
 _TEXTS: Final = ("type", "action", "id", "name", "image", "scope")
 
-ReportIssue = Callable[[ConfigIssue], None]
-
 
 class EventBuilder:
-    """Makes records of the events of one case, each later than the one before it."""
+    """Builds the records of one case. Events without a time follow each other by `STEP_NS`."""
 
-    def __init__(self, wrong: ReportIssue) -> None:
-        """``wrong`` is told of every mistake."""
-        self._report = wrong
+    def __init__(self, fields: FieldReader) -> None:
+        """``fields`` collects what is wrong with the events."""
+        self._fields = fields
         self._now_ns = START_NS - STEP_NS
 
-    def build(self, data: object, trail: KeyPath) -> InputEvent | None:
-        """The record of one event; None where there is a mistake in it."""
+    def build(self, data: object, path: KeyPath) -> InputEvent | None:
+        """Return the record of one event; None if something is wrong with it."""
         if isinstance(data, str):
-            data = self._parse_json(data, trail)
+            data = self._parse_json(data, path)
         if not isinstance(data, Mapping):
             if data is not None:
-                what = "must be an event, as in {action: die, name: web, exit_code: 3}"
-                self._report(ConfigIssue(trail, what))
+                example = "{action: die, name: web, exit_code: 3}"
+                self._fields.report(path, f"must be an event, as in {example}")
             return None
         if "Type" in data or "Action" in data:
-            return self._from_engine_json(data, trail)
-        return self._from_short_form(data, trail)
+            return self._from_engine_json(data, path)
+        return self._from_short_form(data, path)
 
-    def _parse_json(self, text: str, trail: KeyPath) -> object:
+    def _parse_json(self, text: str, path: KeyPath) -> object:
         try:
             return msgspec.json.decode(text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            self._report(ConfigIssue(trail, "is not JSON", IssueScope.VALUE))
+            self._fields.report(path, "is not JSON", IssueScope.VALUE)
             return None
 
-    def _from_engine_json(self, data: Mapping[str, object], trail: KeyPath) -> InputEvent | None:
-        """As ``docker events --format '{{json .}}'`` prints it; numbers may have become text."""
+    def _from_engine_json(self, data: Mapping[str, object], path: KeyPath) -> InputEvent | None:
+        """Complete an event as the engine prints it; YAML may have made its numbers texts."""
         wire = dict(data)
         for key in ("time", "timeNano"):
             text = scalar_to_text(wire.get(key))
@@ -68,7 +71,7 @@ class EventBuilder:
         if isinstance(actor, Mapping) and isinstance(actor.get("Attributes"), Mapping):
             texts = {key: scalar_to_text(value) for key, value in actor["Attributes"].items()}
             wire["Actor"] = {**actor, "Attributes": texts}
-        return self._encode(wire, trail, None)
+        return self._encode(wire, path, None)
 
     def _advance_clock(self, time_ns: object, time_s: object) -> None:
         if isinstance(time_ns, int) and time_ns:
@@ -78,17 +81,16 @@ class EventBuilder:
         else:
             self._now_ns += STEP_NS
 
-    def _from_short_form(self, data: Mapping[str, object], trail: KeyPath) -> InputEvent | None:
-        self._check_keys(data, trail)
-        texts = {key: self._read_text(data, key, trail) for key in _TEXTS if key in data}
+    def _from_short_form(self, data: Mapping[str, object], path: KeyPath) -> InputEvent | None:
+        self._fields.check_keys(data, path, KEYS)
+        texts = {key: self._read_text(data, key, path) for key in _TEXTS if key in data}
         if not texts.get("action"):
-            if all(key in KEYS for key in data):  # else it was mistyped
-                self._report(ConfigIssue((*trail, "action"), "needs 'action', as in die or oom"))
+            self._fields.report_missing(data, (*path, "action"), "needs 'action', as in die or oom")
             return None
         type_, name = texts.get("type") or "container", texts.get("name")
-        attributes = self._read_attributes(data, trail)
+        attributes = self._read_attributes(data, path)
         attributes |= {key: text for key in ("name", "image") if (text := texts.get(key))}
-        self._now_ns = self._read_time_ns(data, trail)
+        self._now_ns = self._read_time_ns(data, path)
         wire = {
             "Type": type_,
             "Action": texts.get("action"),
@@ -96,90 +98,78 @@ class EventBuilder:
             "scope": texts.get("scope") or "local",
             "timeNano": self._now_ns,
         }
-        return self._encode(wire, trail, self._read_cause(data, trail))
+        return self._encode(wire, path, self._read_cause(data, path))
 
-    def _check_keys(self, data: Mapping[str, object], trail: KeyPath) -> None:
-        for key in data:
-            if key not in KEYS:
-                message = f"unknown key {quote(key)}{did_you_mean(key, KEYS)}"
-                self._report(ConfigIssue((*trail, key), message, IssueScope.KEY))
+    def _read_text(self, data: Mapping[str, object], key: str, path: KeyPath) -> str:
+        return self._fields.read_text(data, key, path) or ""
 
-    def _read_text(self, data: Mapping[str, object], key: str, trail: KeyPath) -> str:
-        text = scalar_to_text(data[key])
-        if text is None:
-            self._report(ConfigIssue((*trail, key), "must be a text"))
-        return text or ""
-
-    def _read_attributes(self, data: Mapping[str, object], trail: KeyPath) -> dict[str, str]:
-        found = self._read_texts(data, "label", trail) | self._read_texts(data, "attribute", trail)
+    def _read_attributes(self, data: Mapping[str, object], path: KeyPath) -> dict[str, str]:
+        found = self._read_texts(data, "label", path) | self._read_texts(data, "attribute", path)
         if "exit_code" in data:
-            found["exitCode"] = self._read_number(
-                data, "exit_code", patterns.parse_exit_code, trail
-            )
+            found["exitCode"] = self._read_number(data, "exit_code", patterns.parse_exit_code, path)
         if "signal" in data:
-            found["signal"] = self._read_number(data, "signal", patterns.parse_signal, trail)
+            found["signal"] = self._read_number(data, "signal", patterns.parse_signal, path)
         return found
 
-    def _read_texts(self, data: Mapping[str, object], key: str, trail: KeyPath) -> dict[str, str]:
-        value = data.get(key)
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            what = "must be a mapping of names to texts, as in {tier: web}"
-            self._report(ConfigIssue((*trail, key), what))
-            return {}
-        return {name: self._read_text(value, name, (*trail, key)) for name in value}
+    def _read_texts(self, data: Mapping[str, object], key: str, path: KeyPath) -> dict[str, str]:
+        here = (*path, key)
+        message = "must be a mapping of names to texts, as in {tier: web}"
+        values = self._fields.read_mapping(data.get(key), here, message)
+        return {name: self._read_text(values, name, here) for name in values}
 
     def _read_number(
         self,
         data: Mapping[str, object],
         key: str,
-        read: Callable[[str], Range],
-        trail: KeyPath,
+        parse: Callable[[str], Range],
+        path: KeyPath,
     ) -> str:
+        """Return a number that a match may also write in other ways, such as a signal's name."""
+        here = (*path, key)
         try:
-            found = read(scalar_to_text(data[key]) or "")
+            found = parse(scalar_to_text(data[key]) or "")
         except ValueError as error:
-            self._report(ConfigIssue((*trail, key), str(error), IssueScope.VALUE))
+            self._fields.report(here, str(error), IssueScope.VALUE)
             return ""
         if found.low is None or found.low != found.high:
-            self._report(ConfigIssue((*trail, key), "is not one number", IssueScope.VALUE))
+            self._fields.report(here, "is not one number", IssueScope.VALUE)
         return str(found.low)
 
-    def _read_time_ns(self, data: Mapping[str, object], trail: KeyPath) -> int:
+    def _read_time_ns(self, data: Mapping[str, object], path: KeyPath) -> int:
         if "at" not in data:
             return self._now_ns + STEP_NS
         try:
             since = units.parse_duration(scalar_to_text(data["at"]) or "")
         except ValueError as error:
-            self._report(ConfigIssue((*trail, "at"), str(error), IssueScope.VALUE))
+            self._fields.report((*path, "at"), str(error), IssueScope.VALUE)
             return self._now_ns
         return START_NS + int(since.total_seconds() * 1e9)
 
-    def _read_cause(self, data: Mapping[str, object], trail: KeyPath) -> Cause | None:
+    def _read_cause(self, data: Mapping[str, object], path: KeyPath) -> Cause | None:
         if "cause" not in data:
             return None
         try:
             return Cause(scalar_to_text(data["cause"]) or "")
         except ValueError:
-            known = [cause.value for cause in Cause]
-            what = f"is no cause: there are {', '.join(known)}"
-            self._report(ConfigIssue((*trail, "cause"), what, IssueScope.VALUE))
+            known = ", ".join(cause.value for cause in Cause)
+            self._fields.report(
+                (*path, "cause"), f"is not a cause: write one of {known}", IssueScope.VALUE
+            )
             return None
 
-    def _encode(self, wire: object, trail: KeyPath, cause: Cause | None) -> InputEvent | None:
+    def _encode(self, wire: object, path: KeyPath, cause: Cause | None) -> InputEvent | None:
         try:
             record = msgspec.json.encode(wire)
         except (UnicodeError, OverflowError):
-            self._report(ConfigIssue(trail, "holds half a character, or too large a number"))
+            self._fields.report(path, "holds half a surrogate pair, or a number that is too large")
             return None
-        if flaw := find_error(record):
-            self._report(ConfigIssue(trail, f"is no event of an engine's ({flaw})"))
+        if error := find_error(record):
+            self._fields.report(path, f"is not an event of an engine ({error})")
         return InputEvent(record, cause)
 
 
 def _actor_id(type_: str, name: str | None) -> str:
-    """What is about one name is about one thing."""
+    """Return the same id for the same name; of anything but a container the name is the id."""
     if type_ != "container":
         return name or ""
     return hashlib.blake2b((name or "").encode(errors="replace"), digest_size=32).hexdigest()

@@ -1,4 +1,7 @@
-"""What an engine remembers, and what the routes would have said to it: no daemon has to run."""
+"""Reads the events that an engine remembers, and routes them; no daemon has to run.
+
+`relay tail --since` is built on it. A Docker engine remembers its last 256 events, Podman all.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,86 +22,87 @@ from relay.ingest.docker.pipeline import ParsedRecord
 from relay.ingest.docker.stream import Connect
 
 TIMEOUT_S = 10.0
-"""How long an engine may take to say what it remembers."""
+"""How long an engine may take to send its history."""
 
 PointInTime = timedelta | int
-"""So long ago, or in nanoseconds since 1970."""
+"""A duration before now, or nanoseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of an engine's past, by its own time, with both its ends."""
+    """A period of the past by the engine's clock; it includes both its ends."""
 
     since: PointInTime
     until: PointInTime = timedelta(0)
 
     def to_range(self, now_ns: int) -> range:
-        """The nanoseconds that are meant."""
+        """Return the period as nanoseconds since 1970; empty if it ends before it begins."""
         return range(_to_ns(self.since, now_ns), _to_ns(self.until, now_ns) + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What came of an engine's memory."""
+    """The events of a window that an engine remembers."""
 
     events: list[RoutedEvent]
-    """The events of the window, in the order in which the engine tells them."""
+    """In the order in which the engine sent them."""
     oldest_ns: int | None = None
-    """The time of the oldest event that it remembers, where it may have forgotten some that the
-    window holds."""
+    """The time of the oldest event that the engine remembers, if it may have forgotten some of the
+    window; else None."""
 
 
 async def fetch_history(
     config: Config,
     engine: str,
-    reach: Connect,
+    connect: Connect,
     window: Window,
 ) -> History:
-    """Ask an engine for its history, and let the daemon's code judge it.
+    """Ask an engine for its history, and process and route it with the daemon's code.
 
-    What happened before the window explains what is in it. Containers are inspected where the
-    daemon would have done so, and tell what they are now. Raises one of
-    `relay.ingest.docker.engine.client.ENGINE_ERRORS`.
+    Events before the window are read too, because they explain the ones within it. Containers are
+    inspected if the daemon would do so; that shows their state of now, not of then. Raises one
+    of `relay.ingest.docker.engine.client.ENGINE_ERRORS`.
     """
-    async with reach() as client:
+    async with connect() as client:
         async with asyncio.timeout(TIMEOUT_S):
-            greeting = await client.handshake()
-            now_ns = time_ns() + greeting.ahead_ns
-            meant = window.to_range(now_ns)
-            records = await _fetch_records(client, greeting, meant, now_ns)
-        rehearsal = Simulator(
+            info = await client.handshake()
+            now_ns = time_ns() + info.ahead_ns
+            period = window.to_range(now_ns)
+            records = await _fetch_records(client, info, period, now_ns)
+        simulator = Simulator(
             config,
             engine,
-            podman=greeting.podman,
-            host=greeting.name,
+            podman=info.podman,
+            host=info.name,
             own_container=find_self_container(),
         )
-        items = list(Recording(rehearsal, records))
+        items = list(Recording(simulator, records))
         if records and not items:
             raise EngineUnavailable("answers, but not with events")
-        contact = Inspector()
-        with contact.use(client):
-            sightings = await contact.inspect_many(rehearsal.containers_to_inspect(items))
-    outcomes = rehearsal.run(items, sightings)
-    told = [it for each in outcomes for it in each.routed if it.event.time_ns in meant]
-    return History(told, None if greeting.podman else _oldest_if_truncated(items, meant))
+        inspector = Inspector()
+        with inspector.use(client):
+            snapshots = await inspector.inspect_many(simulator.containers_to_inspect(items))
+    batches = simulator.run(items, snapshots)
+    events = [it for batch in batches for it in batch.routed if it.event.time_ns in period]
+    return History(events, None if info.podman else _oldest_if_truncated(items, period))
 
 
 async def _fetch_records(
-    client: EngineClient, greeting: EngineInfo, meant: range, now_ns: int
+    client: EngineClient, info: EngineInfo, period: range, now_ns: int
 ) -> list[bytes]:
-    """All that Docker remembers, which is little; of Podman, which forgets nothing, enough."""
-    since_ns = max(1, meant.start - LOOKBACK_NS) if greeting.podman else 1
+    """Fetch all that Docker remembers, which is little; of Podman's, as far back as needed."""
+    since_ns = max(1, period.start - LOOKBACK_NS) if info.podman else 1
     return RecordSplitter().feed(await client.history(since_ns, now_ns) + b"\n")
 
 
-def _oldest_if_truncated(items: list[ParsedRecord | Event], meant: range) -> int | None:
-    """How far back Docker's memory reaches, if that is not far enough; a swarm's events stand in
-    it with other times.
+def _oldest_if_truncated(items: list[ParsedRecord | Event], period: range) -> int | None:
+    """Return the oldest time in Docker's history if that is full and begins after the period.
+
+    Swarm events are left out: their times are by the clock of a swarm manager.
     """
     events = [it.event if isinstance(it, ParsedRecord) else it for it in items]
     times = [it.time_ns for it in events if isinstance(it, Event) and it.scope == "local"]
-    if len(items) < HISTORY_SIZE or not times or min(times) <= meant.start:
+    if len(items) < HISTORY_SIZE or not times or min(times) <= period.start:
         return None
     return min(times)
 

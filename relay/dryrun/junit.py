@@ -1,4 +1,4 @@
-"""What came of tests as JUnit's XML, which CI servers show."""
+"""The results of `relay test` in JUnit's XML format, which CI servers display."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,44 +10,47 @@ from relay.dryrun.compare import CaseResult
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """What came of one file."""
+    """The results of one file of tests."""
 
     file: str
     cases: Sequence[CaseResult]
     duration_s: float
 
 
-def build_report(files: Iterable[SuiteResult]) -> bytes:
-    """A suite for each file, a case for each case; a failure holds the differences."""
+def build_report(suites: Iterable[SuiteResult]) -> bytes:
+    """Return the XML: a ``testsuite`` for each file, and a ``testcase`` for each case in it.
+
+    A case's ``failure`` holds its differences, one a line.
+    """
     root = Element("testsuites")
-    for ran in files:
-        failed = sum(bool(each.differences) for each in ran.cases)
+    for result in suites:
+        failed = sum(bool(case.differences) for case in result.cases)
         suite = SubElement(
             root,
             "testsuite",
-            name=escape_unprintable(ran.file),
-            tests=str(len(ran.cases)),
+            name=escape_unprintable(result.file),
+            tests=str(len(result.cases)),
             failures=str(failed),
             errors="0",
             skipped="0",
-            time=f"{ran.duration_s:.3f}",
+            time=f"{result.duration_s:.3f}",
         )
-        for judgement in ran.cases:
-            _add_case(suite, ran.file, judgement)
+        for case_result in result.cases:
+            _add_case(suite, result.file, case_result)
     indent(root)
     text: str = tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 
 
-def _add_case(suite: Element, file: str, judgement: CaseResult) -> None:
+def _add_case(suite: Element, file: str, result: CaseResult) -> None:
     case = SubElement(
         suite,
         "testcase",
-        name=escape_unprintable(judgement.case.name),
+        name=escape_unprintable(result.case.name),
         classname=escape_unprintable(file),
         file=escape_unprintable(file),
-        line=str(judgement.case.line),
+        line=str(result.case.line),
     )
-    if lines := [escape_unprintable(line) for line in judgement.differences]:
+    if lines := [escape_unprintable(line) for line in result.differences]:
         failure = SubElement(case, "failure", message=lines[0], type="difference")
         failure.text = "\n".join(lines)

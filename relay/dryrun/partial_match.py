@@ -1,4 +1,4 @@
-"""Whether what is found holds what is wanted: a part of a JSON value, or of a text."""
+"""Finds what a body lacks of an expected part: a part of its JSON, or of its text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,15 +7,15 @@ import msgspec
 from relay.core.text import escape_unprintable
 
 SHOWN_MAX = 200
-"""How much of what is found is shown."""
+"""Characters of a value that are shown; the rest is cut."""
 
 
 def find_missing(wanted: object, body: bytes) -> list[str]:
-    """What of ``wanted`` a body lacks, each in words; nothing if it holds all of it.
+    """Return what a body lacks of ``wanted``, one sentence each; empty if it holds all of it.
 
-    A text has to stand in the body, or in one of the texts of its JSON. A mapping or a list is a
-    part of its JSON: of a mapping the keys that are given, of a list the items that are given, in
-    this order, each again in part.
+    A text must occur in the body, or in one of the strings in its JSON. A mapping or a list is
+    compared with the body's JSON: of a mapping only the given keys, of a list only the given
+    items, in their order; and each of these again in part.
     """
     found = _decode(body)
     if isinstance(wanted, Mapping | list):
@@ -23,7 +23,7 @@ def find_missing(wanted: object, body: bytes) -> list[str]:
             return [f": wanted JSON, found {_show(body.decode(errors='replace'))}"]
         return list(_missing_parts(wanted, found, ""))
     text = wanted if isinstance(wanted, str) else _to_json(wanted)
-    texts = [body.decode(errors="replace"), *_texts(found)]
+    texts = [body.decode(errors="replace"), *_strings(found)]
     if any(text in each for each in texts):
         return []
     return [f": wanted {text!r} in it, found {_show(texts[0])}"]
@@ -36,16 +36,16 @@ def _decode(body: bytes) -> object:
         return None
 
 
-def _texts(value: object) -> Iterator[str]:
+def _strings(value: object) -> Iterator[str]:
     match value:
         case str():
             yield value
         case dict():
             for inner in value.values():
-                yield from _texts(inner)
+                yield from _strings(inner)
         case list():
             for inner in value:
-                yield from _texts(inner)
+                yield from _strings(inner)
 
 
 def _missing_parts(wanted: object, found: object, path: str) -> Iterator[str]:
@@ -64,23 +64,26 @@ def _missing_parts(wanted: object, found: object, path: str) -> Iterator[str]:
 
 
 def _missing_items(wanted: Sequence[object], found: Sequence[object], path: str) -> Iterator[str]:
-    """Of the first item that is nowhere behind the one before it, what is nearest to it lacks."""
+    """Look for the items one after the other, each behind the one found before it.
+
+    For the first one that is not there, yield what the most similar item lacks.
+    """
     begin = 0
     for value in wanted:
         lacking = [
             list(_missing_parts(value, item, f"{path}[{index}]"))
             for index, item in enumerate(found[begin:], start=begin)
         ]
-        place = next((index for index, each in enumerate(lacking) if not each), None)
-        if place is None:
-            nearest = min(lacking, key=len, default=None)
-            yield from nearest or [f"{path}: wanted {_show(value)}, found nothing more in the list"]
+        position = next((index for index, each in enumerate(lacking) if not each), None)
+        if position is None:
+            closest = min(lacking, key=len, default=None)
+            yield from closest or [f"{path}: wanted {_show(value)}, found nothing more in the list"]
             return
-        begin += place + 1
+        begin += position + 1
 
 
 def _is_equal(wanted: object, found: object) -> bool:
-    """YAML here makes texts of all numbers but whole ones."""
+    """Compare two scalars; relay's YAML reader keeps all numbers but integers as texts."""
     if isinstance(wanted, bool) or isinstance(found, bool) or wanted is None:
         return wanted is found
     if isinstance(found, int | float) and isinstance(wanted, str):

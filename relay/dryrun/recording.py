@@ -14,33 +14,33 @@ from relay.ingest.docker.pipeline import ParsedRecord
 
 @dataclass(frozen=True, slots=True)
 class InvalidLine:
-    """A line that is no event."""
+    """A line that is not an event."""
 
     number: int
     """From 1."""
     error: ParseErrorKind
 
     def __str__(self) -> str:
-        return f"line {self.number} is no event ({self.error})"
+        return f"line {self.number} is not an event ({self.error})"
 
 
 class Recording:
-    """Reads the lines of one recording, and counts."""
+    """Iterates over the events of a recording, and counts them and the invalid lines."""
 
-    def __init__(self, rehearsal: Simulator, lines: Iterable[bytes]) -> None:
-        self._rehearsal = rehearsal
+    def __init__(self, simulator: Simulator, lines: Iterable[bytes]) -> None:
+        self._simulator = simulator
         self._lines = lines
         self.events = 0
         self.first_invalid: InvalidLine | None = None
         self.invalid = 0
-        """Lines that are no events; the daemon passes over such records, too."""
+        """Lines that are not events. They are skipped, as the daemon skips such records."""
 
     def __iter__(self) -> Iterator[ParsedRecord | Event]:
         for number, line in enumerate(self._lines, start=1):
             record = line.strip(b" \t\r\n\x1e")
             if not record:
                 continue
-            item = self._rehearsal.parse(InputEvent(record))
+            item = self._simulator.parse(InputEvent(record))
             if isinstance(item, InvalidRecord):
                 self.invalid += 1
                 self.first_invalid = self.first_invalid or InvalidLine(number, item.error)
@@ -50,11 +50,11 @@ class Recording:
 
 
 def read_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Its lines, cut where one is longer than a record may be."""
+    """Yield the file's lines; a line longer than a record may be comes in several pieces."""
     return iter(partial(file.readline, RECORD_MAX_BYTES), b"")
 
 
 def find_error(record: bytes) -> ParseErrorKind | None:
-    """Why a record is no event; None if it is one."""
+    """Return why a record is not an event; None if it is one."""
     event = parse_event(record, engine="", host="", live_from_ns=0)
     return event.error if isinstance(event, InvalidRecord) else None

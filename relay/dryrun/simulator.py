@@ -1,4 +1,8 @@
-"""Recorded events, digested and routed by the daemon's own code; what became of each is kept."""
+"""Runs recorded events through the daemon's pipeline and routes, and keeps each result.
+
+It stands in for one engine's stream. Nothing is sent and nothing is stored; containers are
+inspected only if the caller passes in their snapshots.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +20,16 @@ from relay.ingest.docker.pipeline import EventPipeline, ParsedRecord
 from relay.routing.router import Router, RouteResult
 
 BATCH_SIZE = 500
-"""How many records are digested at once, as in the daemon."""
+"""How many records are processed at once, as in the daemon."""
 EXTENSION_SIZE = 50
+"""How many records are added at a time to a batch that needs later records to be understood."""
 MAX_BATCH_SIZE = 4 * BATCH_SIZE
-"""How many more at a time, and at most, where what comes behind may show what they mean."""
+"""A batch is not extended beyond this."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedEvent:
-    """One event that went along the routes, and what each said to it."""
+    """One event, and the result of each route for it."""
 
     event: Event
     routes: Sequence[RouteResult]
@@ -40,23 +45,23 @@ class PlannedNotification:
 
 @dataclass(frozen=True, slots=True)
 class InputEvent:
-    """One record as the engine says it."""
+    """One record, as an engine sends it."""
 
     record: bytes
     cause: Cause | None = None
-    """Why it died; None where the events before it are to tell."""
+    """The cause of the death; None if it follows from the events before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What a batch came to."""
+    """What the daemon would make of one batch."""
 
     routed: list[RoutedEvent]
     planned: list[PlannedNotification]
 
 
 class Simulator:
-    """One engine's stream without the engine: nothing is inspected, and nothing is sent."""
+    """Simulates relay for one engine, from records to planned notifications."""
 
     def __init__(
         self,
@@ -67,13 +72,14 @@ class Simulator:
         host: str | None = None,
         own_container: str | None = None,
     ) -> None:
-        """``engine`` is one that is configured; None for the first. ``host`` is what it says its
-        name is; ``own_container`` is as in `EventPipeline`.
+        """Simulate the configured engine ``engine``; None for the first one.
 
-        relay's own events come from the engine that is named, else from relay.
+        ``host`` is the engine's own name, used unless the configuration sets one;
+        ``own_container`` is as in `EventPipeline`. Events of ``type: relay`` get ``engine`` as
+        their engine if it is given, else ``relay``.
         """
         name = engine or next(iter(config.engines))
-        self._own_engine = engine or RELAY_ENGINE
+        self._self_event_engine = engine or RELAY_ENGINE
         host = config.engines[name].host or host or name
         self._connection = Connection(name, host, opened_ns=0, since_ns=0, podman=podman)
         self._routed: list[RoutedEvent] = []
@@ -81,48 +87,50 @@ class Simulator:
             config.routes,
             lambda event, _: self._routed.append(RoutedEvent(event, router.explain(event))),
         )
-        self._digest = EventPipeline(name, "oldest", router, own_container=own_container)
-        self._digest.since_ns(1)
-        self._digest.process([StreamOpened(self._connection)], 1)
+        self._pipeline = EventPipeline(name, "oldest", router, own_container=own_container)
+        self._pipeline.since_ns(1)
+        self._pipeline.process([StreamOpened(self._connection)], 1)
 
-    def parse(self, spoken: InputEvent) -> ParsedRecord | Event | InvalidRecord:
-        """A record as the digest takes it in.
+    def parse(self, input_event: InputEvent) -> ParsedRecord | Event | InvalidRecord:
+        """Parse one record into what `run` takes.
 
-        What is relay's own, and a death whose cause is given, goes to the routes as it is.
+        relay's own events, and deaths with a given cause, become an `Event`, which the pipeline
+        passes to the routes unchanged.
         """
-        event = parse_record(spoken.record, self._connection)
+        event = parse_record(input_event.record, self._connection)
         if isinstance(event, InvalidRecord):
             return event
         if event.type == TYPE_RELAY:
-            return replace(event, engine=self._own_engine, host=self._own_engine)
-        if spoken.cause is not None:
-            return replace(event, cause=spoken.cause)
+            return replace(event, engine=self._self_event_engine, host=self._self_event_engine)
+        if input_event.cause is not None:
+            return replace(event, cause=input_event.cause)
         return ParsedRecord(self._connection, event)
 
     def containers_to_inspect(self, items: Sequence[ParsedRecord | Event]) -> set[str]:
-        """The ids of the containers that the daemon would have inspected, at most."""
-        return self._digest.containers_to_inspect([*items])
+        """Return the ids of all containers that the daemon might inspect for these records."""
+        return self._pipeline.containers_to_inspect([*items])
 
     def run(
         self,
         items: Iterable[ParsedRecord | Event],
-        sightings: Mapping[str, ContainerSnapshot] | None = None,
+        snapshots: Mapping[str, ContainerSnapshot] | None = None,
     ) -> Iterator[BatchResult]:
-        """What the daemon would make of these, batch by batch, with those containers inspected."""
+        """Process the records batch by batch; ``snapshots`` are the inspected containers by id."""
         rest = iter(items)
         while batch := list(islice(rest, BATCH_SIZE)):
             self._complete_batch(batch, rest)
             self._routed = []
-            intake = self._digest.process([*batch], 1, sightings)
+            commit = self._pipeline.process([*batch], 1, snapshots)
             yield BatchResult(
                 self._routed,
-                [PlannedNotification(each, tuple(to)) for each, to in intake.notifications],
+                [PlannedNotification(each, tuple(to)) for each, to in commit.notifications],
             )
 
     def _complete_batch(
         self, batch: list[ParsedRecord | Event], rest: Iterator[ParsedRecord | Event]
     ) -> None:
-        while len(batch) < MAX_BATCH_SIZE and self._digest.awaits_evidence([*batch]):
+        """Extend the batch while the cause of a death in it may depend on the records after it."""
+        while len(batch) < MAX_BATCH_SIZE and self._pipeline.awaits_evidence([*batch]):
             more = list(islice(rest, EXTENSION_SIZE))
             if not more:
                 break

@@ -1,4 +1,4 @@
-"""What engines remember, and what the routes would have said to it."""
+"""The history of engines, as `relay tail --since` reads and routes it."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from relay.config import Config, parse
 from relay.core.event import format_rfc3339
-from relay.dryrun import history as hindsight
+from relay.dryrun import history
 from relay.dryrun.history import History, Window, fetch_history
 from relay.dryrun.recording import Recording
 from relay.dryrun.simulator import Simulator
@@ -41,16 +41,16 @@ def configured(text: str = CONFIG) -> Config:
     return parse(text, file="test", environ={}, folder=Path())
 
 
-async def recalled(
+async def fetch(
     engine: ScriptedEngine, window: Window = HOUR, config: Config | None = None
 ) -> History:
-    reach = partial(connect, Endpoint(f"unix://{engine.socket}", None, None), time_ns)
+    connect_engine = partial(connect, Endpoint(f"unix://{engine.socket}", None, None), time_ns)
     async with engine.serve(), asyncio.timeout(TIMEOUT_S):
-        return await fetch_history(config or configured(), "here", reach, window)
+        return await fetch_history(config or configured(), "here", connect_engine, window)
 
 
-def told(found: History) -> list[tuple[str | None, str, list[str]]]:
-    """Who, what, and which routes match."""
+def summarize(found: History) -> list[tuple[str | None, str, list[str]]]:
+    """Name, cause or action, and matching routes of each event."""
     return [
         (
             it.event.actor.name,
@@ -61,14 +61,14 @@ def told(found: History) -> list[tuple[str | None, str, list[str]]]:
     ]
 
 
-async def test_what_happened(engine: ScriptedEngine) -> None:
-    """With causes and routes as the daemon has them, and the host by its name."""
+async def test_causes_and_routes(engine: ScriptedEngine) -> None:
+    """Events have the daemon's causes and routes, and the engine's own name as host."""
     engine.record("crashes", ago_s=50)
     engine.record("stops", action="kill", ago_s=40, attributes={"signal": "15"})
     engine.record("stops", ago_s=39, attributes={"exitCode": "137"})
     engine.record("works", action="exec_start: sh", ago_s=30)
-    found = await recalled(engine)
-    assert told(found) == [
+    found = await fetch(engine)
+    assert summarize(found) == [
         ("crashes", "crashed", ["crashed"]),
         ("stops", "kill", []),
         ("stops", "requested", ["asked"]),
@@ -79,45 +79,47 @@ async def test_what_happened(engine: ScriptedEngine) -> None:
     assert engine.streams == []
 
 
-async def test_in_a_container(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands in relay's own match no route, as in the daemon."""
-    monkeypatch.setattr(hindsight, "find_self_container", lambda: container_id("relay"))
+async def test_commands_in_relays_own_container(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They match no route, as in the daemon."""
+    monkeypatch.setattr(history, "find_self_container", lambda: container_id("relay"))
     for name in ("relay", "works"):
         engine.record(name, action="exec_start: sh", ago_s=30)
-    assert [(name, routes) for name, _, routes in told(await recalled(engine)) if routes] == [
+    assert [(name, routes) for name, _, routes in summarize(await fetch(engine)) if routes] == [
         ("works", ["noise"])
     ]
 
 
 @pytest.mark.parametrize("recorded", ENGINES)
-async def test_as_a_replay(engine: ScriptedEngine, recorded: str) -> None:
-    """Of what real engines said, the same becomes as of their recordings."""
+async def test_equals_a_replay(engine: ScriptedEngine, recorded: str) -> None:
+    """An engine's history gives the same events and routes as a recording of it."""
     engine.answers["history"] = Answer(b"\n".join(read_records(recorded)))
-    rehearsal = Simulator(configured(), host="node-1")
-    outcomes = rehearsal.run(Recording(rehearsal, read_records(recorded)))
-    replayed = [each for outcome in outcomes for each in outcome.routed]
-    found = await recalled(engine, Window(1))
+    simulator = Simulator(configured(), host="node-1")
+    batches = simulator.run(Recording(simulator, read_records(recorded)))
+    replayed = [each for batch in batches for each in batch.routed]
+    found = await fetch(engine, Window(1))
     assert [it.event for it in found.events] == [it.event for it in replayed]
-    assert told(found) == told(History(replayed))
-    assert ("shop-web-1", "crashed", ["crashed"]) in told(found)
+    assert summarize(found) == summarize(History(replayed))
+    assert ("shop-web-1", "crashed", ["crashed"]) in summarize(found)
 
 
 async def test_a_window(engine: ScriptedEngine) -> None:
-    """What is outside is not shown, but explains what is inside."""
+    """Events outside the window are not returned, but explain those inside."""
     engine.record("web", action="kill", ago_s=700, attributes={"signal": "15"})
     engine.record("web", ago_s=690, attributes={"exitCode": "0"})
     engine.record("late", ago_s=10)
     window = Window(timedelta(seconds=695), timedelta(seconds=60))
-    assert told(await recalled(engine, window)) == [("web", "requested", ["asked"])]
+    assert summarize(await fetch(engine, window)) == [("web", "requested", ["asked"])]
 
 
-async def test_an_engine_with_another_clock(engine: ScriptedEngine) -> None:
-    """What is so long ago is so by its own."""
+async def test_an_engine_whose_clock_differs(engine: ScriptedEngine) -> None:
+    """The window is by the engine's clock."""
     engine.ahead_ns = 3600 * 10**9
     engine.record("old", ago_s=600)
     engine.record("new", ago_s=60)
-    found = await recalled(engine, Window(timedelta(minutes=5)))
-    assert [name for name, *_ in told(found)] == ["new"]
+    found = await fetch(engine, Window(timedelta(minutes=5)))
+    assert [name for name, *_ in summarize(found)] == ["new"]
 
 
 @pytest.mark.parametrize(
@@ -129,13 +131,13 @@ async def test_an_engine_with_another_clock(engine: ScriptedEngine) -> None:
         (300, timedelta(seconds=60), False),
     ],
 )
-async def test_a_memory_that_is_too_short(
+async def test_a_history_that_is_too_short(
     engine: ScriptedEngine, count: int, since: timedelta, forgotten: bool
 ) -> None:
-    """It is known where the engine remembers as much as it can, and nothing so old."""
+    """The oldest time is returned if the history is full and does not reach back far enough."""
     for number in range(count):
         engine.record(f"web-{number}", ago_s=500 - number)
-    found = await recalled(engine, Window(since))
+    found = await fetch(engine, Window(since))
     oldest = max(0, count - 256)
     if forgotten:
         assert found.oldest_ns == found.events[0].event.time_ns
@@ -146,15 +148,15 @@ async def test_a_memory_that_is_too_short(
 
 
 async def test_podman(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It remembers everything, so not all is asked for; a second cleanup shows a stop."""
+    """Podman remembers everything, so only part is fetched; a second cleanup shows a stop."""
     monkeypatch.setattr(scripted_engine, "HISTORY_SIZE", 1000)
     engine.podman = True
     for action in ("die", "cleanup", "cleanup"):
         engine.record("web", action=action, ago_s=30, attributes={"containerExitCode": "137"})
     for number in range(300):
         engine.record(f"web-{number}", action="init", ago_s=20)
-    found = await recalled(engine, Window(timedelta(seconds=60)))
-    assert told(found)[0] == ("web", "requested", ["asked"])
+    found = await fetch(engine, Window(timedelta(seconds=60)))
+    assert summarize(found)[0] == ("web", "requested", ["asked"])
     assert found.oldest_ns is None
     (asked,) = (it for it in engine.requests if "/events" in it)
     since_s = int(asked.partition("since=")[2].partition(".")[0])
@@ -162,47 +164,47 @@ async def test_podman(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -
     assert abs(time_ns() / 1e9 - 60 - LOOKBACK_NS / 1e9 - since_s) < 30
 
 
-async def test_what_labels_hide(engine: ScriptedEngine) -> None:
-    """A container is inspected where the daemon would have done so."""
+async def test_an_exit_code_hidden_by_a_label(engine: ScriptedEngine) -> None:
+    """A container is inspected if the daemon would have done so."""
     engine.run("web", labels={"exitCode": "0"})
     engine.die("web", 7)
     engine.record("web", attributes={"exitCode": "7"})
-    found = await recalled(engine)
-    assert told(found) == [("web", "crashed", ["crashed"])]
+    found = await fetch(engine)
+    assert summarize(found) == [("web", "crashed", ["crashed"])]
     assert found.events[0].event.exit_code == 7
 
 
-async def test_nobody_may_inspect(engine: ScriptedEngine) -> None:
-    """Then it is judged without."""
+async def test_inspection_refused(engine: ScriptedEngine) -> None:
+    """The cause is then decided without it."""
     engine.answers["inspect"] = Answer(b'{"message": "no"}', 403)
     engine.record("web", attributes={"exitCode": "137"})
-    assert told(await recalled(engine)) == [("web", "crashed", ["crashed"])]
+    assert summarize(await fetch(engine)) == [("web", "crashed", ["crashed"])]
 
 
-async def test_an_engine_that_remembers_nothing(engine: ScriptedEngine) -> None:
-    """That is no failure."""
-    assert await recalled(engine) == History([])
+async def test_an_empty_history(engine: ScriptedEngine) -> None:
+    """It is not an error."""
+    assert await fetch(engine) == History([])
 
 
-async def test_what_is_no_history(engine: ScriptedEngine) -> None:
-    """A proxy's page."""
+async def test_an_answer_that_is_not_a_history(engine: ScriptedEngine) -> None:
+    """A proxy's page is reported as such."""
     engine.answers["history"] = Answer(b"<html>\nsign in\n</html>")
     with pytest.raises(EngineUnavailable, match="answers, but not with events"):
-        await recalled(engine)
+        await fetch(engine)
 
 
-async def test_an_engine_that_is_silent(
+async def test_an_engine_that_does_not_answer(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not waited for for ever."""
-    monkeypatch.setattr(hindsight, "TIMEOUT_S", 0.05)
+    """The engine has a limited time to answer."""
+    monkeypatch.setattr(history, "TIMEOUT_S", 0.05)
     engine.answers["history"] = NoAnswer.SILENCE
     with pytest.raises(TimeoutError):
-        await recalled(engine)
+        await fetch(engine)
 
 
 async def tail(folder: Path, *arguments: str, **engines: ScriptedEngine) -> tuple[int, str, str]:
-    """The command, with these engines configured: its exit code and what it printed."""
+    """Run the command with these engines configured; its exit code, output and errors."""
     file = folder / "config.yaml"
     listed = ", ".join(f'{name}: {{url: "unix://{it.socket}"}}' for name, it in engines.items())
     file.write_text(CONFIG.replace("{here: {}}", f"{{{listed}}}"))
@@ -218,7 +220,7 @@ async def tail(folder: Path, *arguments: str, **engines: ScriptedEngine) -> tupl
 
 
 async def test_several_engines(tmp_path: Path, engine: ScriptedEngine) -> None:
-    """One after the other in time; one that cannot be asked is told, and the exit code is 1."""
+    """Events are in order of time; an unreachable engine is named, and the exit code is 1."""
     edge, gone = (ScriptedEngine(tmp_path / f"{name}.sock") for name in ("edge", "gone"))
     for at, (where, name) in enumerate([(engine, "a"), (edge, "b"), (engine, "c"), (edge, "d")]):
         where.record(name, ago_s=50 - at)
@@ -237,8 +239,8 @@ async def test_several_engines(tmp_path: Path, engine: ScriptedEngine) -> None:
     ]
 
 
-async def test_all_of_it(tmp_path: Path, engine: ScriptedEngine) -> None:
-    """Also what goes nowhere; and how far back it reaches."""
+async def test_all_events(tmp_path: Path, engine: ScriptedEngine) -> None:
+    """``--all`` also shows events that go nowhere; standard error says how far back."""
     for number in range(300):
         engine.record(f"web-{number}", action="exec_start", ago_s=400 - number)
     async with engine.serve():
@@ -254,7 +256,7 @@ async def test_all_of_it(tmp_path: Path, engine: ScriptedEngine) -> None:
 
 
 async def test_hostile_names(tmp_path: Path, engine: ScriptedEngine) -> None:
-    """Nothing of what an engine says is obeyed by a terminal."""
+    """Control characters in names are escaped."""
     engine.record("\x1b[2J\u202e\nx", ago_s=5)
     async with engine.serve():
         for form in ([], ["--json"]):

@@ -1,4 +1,4 @@
-"""Recordings that are really sent."""
+"""Sending the notifications of a recording, as `relay replay --deliver` does."""
 
 import asyncio
 import io
@@ -33,45 +33,59 @@ routes: [{{name: crashed, match: {{type: container, action: die, cause: crashed}
     return parse(text, file="test", environ={}, folder=Path("/"))
 
 
-def recorded(config: Config) -> list[PlannedNotification]:
-    rehearsal = Simulator(config)
-    outcomes = rehearsal.run(Recording(rehearsal, read_records("docker26")))
-    return [each for outcome in outcomes for each in outcome.planned]
+def plan(config: Config) -> list[PlannedNotification]:
+    simulator = Simulator(config)
+    batches = simulator.run(Recording(simulator, read_records("docker26")))
+    return [each for batch in batches for each in batch.planned]
 
 
-def terminal() -> ConsoleOutput:
+def make_console() -> ConsoleOutput:
     return ConsoleOutput(io.BytesIO(), colour=False)
 
 
-def watch(said: list[str], ended: list[int], patience_s: float = PATIENCE_S) -> ProgressMonitor:
-    return ProgressMonitor(patience_s, said.append, ended.append)
+def make_monitor(
+    printed: list[str], finished: list[int], patience_s: float = PATIENCE_S
+) -> ProgressMonitor:
+    return ProgressMonitor(patience_s, printed.append, finished.append)
 
 
 async def test_all_of_it_arrives_in_order(webhook: Webhook, url: str) -> None:
-    """Under the ids that it has for ever; nothing is opened for destinations that get nothing."""
+    """Ids are those of the recording; destinations that get nothing are left out."""
     config = configured(url)
-    sent, ended = recorded(config), list[int]()
-    fates = await deliver(sent, config, terminal(), Shutdown(), watch([], ended))
+    planned, finished = plan(config), list[int]()
+    summaries = await deliver(
+        planned, config, make_console(), Shutdown(), make_monitor([], finished)
+    )
     assert sorted(webhook.summaries()) == sorted([*LOOPING, "failed", "hostkilled", "shop-web-1"])
     ids = [it.id for it in webhook.received if it.summary == "looping"]
-    told = [it.notification for it in sent]
-    assert ids == [it.id for it in told if it.events[0].actor.name == "looping"]
-    assert list(fates) == ["hook"]
-    assert (fates["hook"].delivered, fates["hook"].given_up, fates["hook"].not_sent) == (7, 0, 0)
-    assert sum(ended) == 7
+    notifications = [it.notification for it in planned]
+    assert ids == [it.id for it in notifications if it.events[0].actor.name == "looping"]
+    assert list(summaries) == ["hook"]
+    assert (
+        summaries["hook"].delivered,
+        summaries["hook"].given_up,
+        summaries["hook"].not_sent,
+    ) == (7, 0, 0)
+    assert sum(finished) == 7
 
 
-async def test_batches_arrive_as_such(webhook: Webhook, url: str) -> None:
-    """What became of each is told, as if they had come one by one."""
+async def test_batches(webhook: Webhook, url: str) -> None:
+    """Batched deliveries are counted one by one."""
     config = configured(url, ", batch: {wait: 0s}")
-    fates = await deliver(recorded(config), config, terminal(), Shutdown(), watch([], []))
-    assert (fates["hook"].delivered, fates["hook"].given_up, fates["hook"].not_sent) == (7, 0, 0)
+    summaries = await deliver(
+        plan(config), config, make_console(), Shutdown(), make_monitor([], [])
+    )
+    assert (
+        summaries["hook"].delivered,
+        summaries["hook"].given_up,
+        summaries["hook"].not_sent,
+    ) == (7, 0, 0)
     assert sum(webhook.request_sizes) == 7
     assert max(webhook.request_sizes) > 1
 
 
-async def test_what_fails_is_tried_again() -> None:
-    """As the daemon does it; what is refused is given up."""
+async def test_failures_are_retried() -> None:
+    """Retries are the daemon's; a refused delivery is given up."""
     answers = iter([503, 404])
 
     async def hook(_: web.Request) -> web.Response:
@@ -84,30 +98,36 @@ async def test_what_fails_is_tried_again() -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         config = configured(f"http://127.0.0.1:{runner.addresses[0][1]}/", ", concurrency: 1")
-        fates = await deliver(recorded(config), config, terminal(), Shutdown(), watch([], []))
+        summaries = await deliver(
+            plan(config), config, make_console(), Shutdown(), make_monitor([], [])
+        )
     finally:
         await runner.cleanup()
-    assert (fates["hook"].delivered, fates["hook"].given_up) == (6, 1)
-    assert fates["hook"].reasons == {"unavailable": 1, "refused": 1}
+    assert (summaries["hook"].delivered, summaries["hook"].given_up) == (6, 1)
+    assert summaries["hook"].reasons == {"unavailable": 1, "refused": 1}
 
 
-async def test_it_ends_when_patience_does() -> None:
-    """A destination that is gone keeps nobody waiting for three days."""
-    config, said = configured("http://127.0.0.1:1/"), list[str]()
-    fates = await deliver(recorded(config), config, terminal(), Shutdown(), watch(said, [], 0.3))
-    assert fates["hook"].not_sent == 7
-    assert said == [
+async def test_patience() -> None:
+    """Sending ends if no delivery finishes for that long."""
+    config, printed = configured("http://127.0.0.1:1/"), list[str]()
+    summaries = await deliver(
+        plan(config), config, make_console(), Shutdown(), make_monitor(printed, [], 0.3)
+    )
+    assert summaries["hook"].not_sent == 7
+    assert printed == [
         "hook fails: Connection refused",
-        "nothing came to an end for 0.3 s: the rest is not sent",
+        "no delivery has finished for 0.3 s: the rest is not sent",
     ]
 
 
-async def test_it_ends_when_it_is_told_to(webhook: Webhook, url: str) -> None:
-    """What is not sent then is counted."""
+async def test_a_requested_stop(webhook: Webhook, url: str) -> None:
+    """Deliveries that were not sent are counted."""
     webhook.hold()
     config, stop = configured(url, ", concurrency: 2"), Shutdown()
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(deliver(recorded(config), config, terminal(), stop, watch([], [])))
+        run = tasks.create_task(
+            deliver(plan(config), config, make_console(), stop, make_monitor([], []))
+        )
         await webhook.wait_for(lambda whats: len(whats) == 2)
         stop.request()
         webhook.release()
@@ -116,7 +136,7 @@ async def test_it_ends_when_it_is_told_to(webhook: Webhook, url: str) -> None:
 
 
 def test_progress_on_a_terminal(tmp_path: Path) -> None:
-    """A bar on standard error, and none of it among what is printed."""
+    """A progress bar goes to standard error, and not to standard output."""
     config = tmp_path / "config.yaml"
     config.write_text(
         "destinations: {terminal: {type: console}}\n"
@@ -138,12 +158,12 @@ def test_progress_on_a_terminal(tmp_path: Path) -> None:
 
 
 def _rest(terminal: int) -> bytes:
-    """All that was written to a terminal whose other end is closed."""
+    """Read all that was written to a terminal whose other end is closed."""
     shown = b""
     try:
         while chunk := os.read(terminal, 4096):
             shown += chunk
-    except OSError:  # so Linux says that nobody can write to it any more
+    except OSError:  # Linux reports the closed other end so
         pass
     finally:
         os.close(terminal)

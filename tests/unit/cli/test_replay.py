@@ -99,14 +99,14 @@ def test_lines_that_are_no_events() -> None:
     """They are passed over, as the daemon does, and counted; the first is named."""
     result = run("-", stdin=b"hello\n\n" + b"\n".join(read_records("docker26")) + b"\n{}\n")
     assert result.exit_code == 0
-    assert "2 lines were passed over: line 1 is no event (not_json)" in result.stderr
+    assert "2 lines were passed over: line 1 is not an event (not_json)" in result.stderr
 
 
 def test_what_holds_no_event_at_all() -> None:
     """It is no recording."""
     result = run("-", stdin=b"hello\n")
     assert result.exit_code == 2
-    assert "- holds no event: line 1 is no event (not_json)" in result.output
+    assert "- holds no event: line 1 is not an event (not_json)" in result.output
 
 
 def test_nothing_to_send() -> None:

@@ -1,4 +1,4 @@
-"""A configuration, and files of tests for it."""
+"""Samples: a configuration, and files of tests for it."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ routes:
 
 
 def write_suite(folder: Path, tests: str, config: str = CONFIG) -> Path:
-    """A file of tests beside its configuration."""
+    """Write a file of tests beside its configuration."""
     (folder / "config.yaml").write_text(config)
     file = folder / "tests.yaml"
     file.write_text(f"config: config.yaml\nenvironment: {{SLACK: 'http://slack/x'}}\n{tests}")
@@ -30,5 +30,5 @@ def write_suite(folder: Path, tests: str, config: str = CONFIG) -> Path:
 
 
 def parse_suite(folder: Path, tests: str) -> Suite:
-    """The tests, read."""
+    """Write and load a file of tests."""
     return load_suite(write_suite(folder, tests), None, None, {})

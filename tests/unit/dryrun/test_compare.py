@@ -1,4 +1,4 @@
-"""What differs from what was expected."""
+"""Comparing what would be sent with what was expected."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ STREAMS = Path(__file__).parents[2] / "streams"
 
 
 def differences(folder: Path, case: str) -> list[str]:
-    """Of one case."""
-    (judgement,) = run_suite(parse_suite(folder, f"tests:\n  - name: it\n{case}"))
-    return list(judgement.differences)
+    """Run one case."""
+    (result,) = run_suite(parse_suite(folder, f"tests:\n  - name: it\n{case}"))
+    return list(result.differences)
 
 
-def test_what_is_as_expected_differs_in_nothing(tmp_path: Path) -> None:
-    """Routes, destinations whatever their order, the event, parts of bodies."""
+def test_everything_as_expected(tmp_path: Path) -> None:
+    """Compares routes, destinations in any order, the event, and parts of bodies."""
     case = """\
     events: [{action: die, name: web, exit_code: 1}]
     expect:
@@ -31,20 +31,20 @@ def test_what_is_as_expected_differs_in_nothing(tmp_path: Path) -> None:
     assert differences(tmp_path, case) == []
 
 
-def test_a_body_is_one_document_of_a_batch(tmp_path: Path) -> None:
-    """In what company it goes is not its own."""
+def test_a_body_in_a_batch(tmp_path: Path) -> None:
+    """A body is compared without the batch that it is sent in."""
     case = """\
     events: [{action: oom, name: db}]
     expect: [{route: out-of-memory, body: {audit: {route: out-of-memory}}}]
 """
     config = CONFIG.replace('http://audit/hook"', 'http://audit/hook", batch: {}')
     file = write_suite(tmp_path, f"tests:\n  - name: it\n{case}", config)
-    (judgement,) = run_suite(load_suite(file, None, None, {}))
-    assert judgement.differences == ()
+    (result,) = run_suite(load_suite(file, None, None, {}))
+    assert result.differences == ()
 
 
-def test_causes_are_those_of_the_sequence(tmp_path: Path) -> None:
-    """What was asked for before is no crash, unless that is too long ago."""
+def test_causes_follow_from_earlier_events(tmp_path: Path) -> None:
+    """A death after a stop request is not a crash, unless the request is too long ago."""
     case = """\
     events:
       - {action: kill, name: web, signal: SIGTERM}
@@ -56,8 +56,8 @@ def test_causes_are_those_of_the_sequence(tmp_path: Path) -> None:
     assert differences(tmp_path, case) == []
 
 
-def test_a_cause_that_is_given_holds(tmp_path: Path) -> None:
-    """Whatever the events say."""
+def test_a_given_cause_takes_precedence(tmp_path: Path) -> None:
+    """The events before it are ignored."""
     case = """\
     events: [{action: die, name: web, exit_code: 1, cause: requested}]
     expect: []
@@ -66,7 +66,7 @@ def test_a_cause_that_is_given_holds(tmp_path: Path) -> None:
 
 
 def test_relays_own_events(tmp_path: Path) -> None:
-    """They go to the routes that name them, and come from relay."""
+    """relay's own events go to the routes that name them; their engine is relay."""
     case = """\
     events: [{type: relay, action: gap, attribute: {why: unproven}}]
     expect: [{route: own, to: plain, match: {type: relay, engine: relay}}]
@@ -75,7 +75,7 @@ def test_relays_own_events(tmp_path: Path) -> None:
 
 
 def test_another_engine(tmp_path: Path) -> None:
-    """A case can be one of another engine than the first."""
+    """A case may name another engine than the first."""
     case = """\
     engine: edge
     events: [{action: oom, name: web}]
@@ -84,8 +84,8 @@ def test_another_engine(tmp_path: Path) -> None:
     assert differences(tmp_path, case) == []
 
 
-def test_podman_tells_a_stop_behind_the_death(tmp_path: Path) -> None:
-    """As its events mean it."""
+def test_podman_shows_a_stop_after_the_death(tmp_path: Path) -> None:
+    """With ``podman: true`` events are interpreted as Podman's."""
     case = """\
     podman: true
     events:
@@ -101,7 +101,7 @@ def test_podman_tells_a_stop_behind_the_death(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_recording(tmp_path: Path, engine: str) -> None:
-    """Events that an engine really sent."""
+    """A case may take its events from a recording."""
     case = f"""\
     recording: {STREAMS / engine}.jsonl
     expect_some:
@@ -112,7 +112,7 @@ def test_a_recording(tmp_path: Path, engine: str) -> None:
 
 
 def test_why_a_route_sent_nothing(tmp_path: Path) -> None:
-    """The condition that the event did not fulfil, as `relay explain` says it."""
+    """Names the condition that the event did not meet, as `relay explain` does."""
     case = """\
     events:
       - {action: kill, name: web, signal: 9}
@@ -132,11 +132,11 @@ def test_why_a_route_sent_nothing(tmp_path: Path) -> None:
     [
         ("action: exec_die", "noise", "the route drops it"),
         ("action: exec_die", "crashed", "route noise, above it, drops it"),
-        ("action: oom", "out-of-memory", "route edge, above it, ends the walk"),
+        ("action: oom", "out-of-memory", "route edge, above it, has 'stop: true'"),
     ],
 )
 def test_why_an_event_went_no_further(tmp_path: Path, event: str, route: str, reason: str) -> None:
-    """A route drops it, or ends the walk."""
+    """Says that the route, or a route above it, drops the event or stops there."""
     case = f"""\
     engine: edge
     events: [{{{event}, name: web}}]
@@ -145,16 +145,16 @@ def test_why_an_event_went_no_further(tmp_path: Path, event: str, route: str, re
     assert differences(tmp_path, case)[-1].endswith(f": {reason}")
 
 
-def test_of_many_events_the_last_are_named(tmp_path: Path) -> None:
-    """A recording may hold thousands."""
+def test_only_the_last_events_are_explained(tmp_path: Path) -> None:
+    """Of many events the last three are named, since a recording may hold thousands."""
     events = ", ".join("{action: die, name: web, exit_code: 0}" for _ in range(9))
     found = differences(tmp_path, f"    events: [{events}]\n    expect: [crashed]\n")
     assert len(found) == 6
-    assert found[-1] == "  … and 6 events before these"
+    assert found[-1] == "  … and 6 earlier events"
 
 
-def test_what_was_sent_in_place_of_it(tmp_path: Path) -> None:
-    """By the same route: where it differs, part by part."""
+def test_what_was_sent_instead(tmp_path: Path) -> None:
+    """Shows the notification that the same route sent, and each difference."""
     case = """\
     events: [{action: die, name: web, exit_code: 1}]
     expect:
@@ -171,8 +171,8 @@ def test_what_was_sent_in_place_of_it(tmp_path: Path) -> None:
     ]
 
 
-def test_the_nearest_is_taken_for_it(tmp_path: Path) -> None:
-    """Of several by the same route."""
+def test_the_most_similar_notification_is_shown(tmp_path: Path) -> None:
+    """Of several by the same route, the one with the fewest differences is shown."""
     case = """\
     events:
       - {action: die, name: web, exit_code: 1}
@@ -183,7 +183,7 @@ def test_the_nearest_is_taken_for_it(tmp_path: Path) -> None:
 
 
 def test_order_matters(tmp_path: Path) -> None:
-    """What comes earlier than expected is not in its place."""
+    """A notification that comes earlier than expected is a difference."""
     case = """\
     events: [{action: oom, name: db}, {action: die, name: web, exit_code: 1}]
     expect: [crashed, out-of-memory]
@@ -191,12 +191,12 @@ def test_order_matters(tmp_path: Path) -> None:
     assert differences(tmp_path, case) == [
         "expected 2: out-of-memory",
         "  found: out-of-memory → audit: container oom 'db'",
-        "  it is sent, but not in this place of the order",
+        "  it is sent, but in a different order",
     ]
 
 
 def test_nothing_else_may_be_sent(tmp_path: Path) -> None:
-    """Unless only some of it is expected."""
+    """With ``expect`` nothing else may be sent; with ``expect_some`` it may."""
     case = """\
     events: [{action: oom, name: db}, {action: die, name: web, exit_code: 1}]
     expect: [crashed]
@@ -207,8 +207,8 @@ def test_nothing_else_may_be_sent(tmp_path: Path) -> None:
     assert differences(tmp_path, case.replace("expect", "expect_some")) == []
 
 
-def test_a_body_of_whom_it_does_not_go_to(tmp_path: Path) -> None:
-    """It says to whom it goes."""
+def test_a_body_for_a_destination_that_gets_none(tmp_path: Path) -> None:
+    """Names the destinations that get the notification."""
     case = """\
     events: [{action: oom, name: db}]
     expect: [{route: out-of-memory, body: {ops: db}}]
@@ -217,7 +217,7 @@ def test_a_body_of_whom_it_does_not_go_to(tmp_path: Path) -> None:
 
 
 def test_a_template_that_fails(tmp_path: Path) -> None:
-    """In the daemon relay's own words go out then; whoever tests wants to know."""
+    """A failing template is a difference, though the daemon would send its default text."""
     case = """\
     events: [{action: die, name: web, exit_code: 0, cause: crashed}]
     expect: [crashed]
@@ -227,7 +227,7 @@ def test_a_template_that_fails(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
-    """What a destination is sent can hold some."""
+    """Secrets in bodies are redacted."""
     case = """\
     engine: edge
     events: [{action: oom, name: web}]

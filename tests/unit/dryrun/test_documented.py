@@ -1,4 +1,4 @@
-"""The tests in docs/testing.md, and what becomes of any change to them."""
+"""The example in docs/testing.md, and mutations of it."""
 
 import contextlib
 import re
@@ -23,7 +23,7 @@ _PIECES = st.text(alphabet="-?:{}[]&*!|>'\" \n\t$ab019,~", max_size=4) | st.samp
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example of a configuration, and a recording."""
+    """A folder with the example configuration and a recording."""
     folder = tmp_path_factory.mktemp("documented")
     shutil.copy(ROOT / "config.example.yaml", folder / "config.yaml")
     (folder / "last-night.jsonl").write_bytes(b"\n".join(streams.read_records("docker26")))
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_they_hold(folder: Path) -> None:
-    """Of the example of a configuration."""
+    """The documented tests pass with the example configuration."""
     file = folder / "tests.yaml"
     file.write_text(DOCUMENTED)
     assert [it.differences for it in run_suite(load_suite(file, None, None, {}))] == [()] * 3
@@ -39,10 +39,8 @@ def test_they_hold(folder: Path) -> None:
 
 @given(st.data())
 @settings(max_examples=150, deadline=None)
-def test_no_change_to_them_makes_anything_but_a_typed_error(
-    folder: Path, data: st.DataObject
-) -> None:
-    """All that is said of it is printable."""
+def test_no_mutation_raises_anything_but_a_config_error(folder: Path, data: st.DataObject) -> None:
+    """Whatever the file says, it is run or refused with `ConfigError`."""
     text = DOCUMENTED
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(text)))

@@ -1,4 +1,4 @@
-"""Reports for CI servers."""
+"""JUnit reports."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +14,7 @@ TESTS = """tests:
 
 
 def test_a_report(tmp_path: Path) -> None:
-    """How many there are and failed, where each stands, and what differs."""
+    """Holds the counts, each case's file and line, and its differences."""
     xml = build_report([SuiteResult("t.yaml", list(run_suite(parse_suite(tmp_path, TESTS))), 0.25)])
     (found,) = ElementTree.fromstring(xml)
     assert found.attrib == {
@@ -31,8 +31,8 @@ def test_a_report(tmp_path: Path) -> None:
     assert "not expected: out-of-memory" in (bad[0].text or "")
 
 
-def test_no_control_character_breaks_it(tmp_path: Path) -> None:
-    """XML 1.0 has no place for them."""
+def test_control_characters_are_escaped(tmp_path: Path) -> None:
+    """XML 1.0 cannot represent them."""
     assert b"\x1b" not in build_report(
         [SuiteResult("t\x1b", list(run_suite(parse_suite(tmp_path, TESTS))), 0.0)]
     )

@@ -1,4 +1,4 @@
-"""Parts of bodies."""
+"""Comparing a body with an expected part of it."""
 
 import pytest
 
@@ -24,7 +24,7 @@ BODY = b"""{"text": "web-1 \\u2192 crashed\\n(3)", "count": 2, "share": 1.5,
     ],
 )
 def test_parts_of_json(wanted: object) -> None:
-    """Keys and items that are given have to be there, in order; others may be."""
+    """The given keys and items must be there, items in order; others may be there too."""
     assert find_missing(wanted, BODY) == []
 
 
@@ -51,13 +51,13 @@ def test_parts_of_json(wanted: object) -> None:
     ],
 )
 def test_what_is_missing_is_named(wanted: object, lack: str) -> None:
-    """With its path, what was wanted and what is there."""
+    """Names its path, what was wanted, and what is there."""
     (found,) = find_missing(wanted, BODY)
     assert found.startswith(lack)
 
 
 def test_parts_of_a_text() -> None:
-    """Of what is no JSON, a piece."""
+    """A body that is not JSON must contain the text."""
     assert find_missing("web-1", b"web-1 crashed") == []
     assert find_missing("web-2", b"web-1 crashed") == [
         ": wanted 'web-2' in it, found 'web-1 crashed'"
@@ -68,7 +68,7 @@ def test_parts_of_a_text() -> None:
 
 
 def test_what_is_found_is_cut_and_printable() -> None:
-    """A body can be long, and holds what others wrote."""
+    """Long values are cut, and unprintable characters escaped."""
     (lack,) = find_missing({"a": 1}, b'{"a": ["\xe2\x80\xae' + b"x" * 1000 + b'"]}')
     assert len(lack) < 300
     assert lack.isprintable()

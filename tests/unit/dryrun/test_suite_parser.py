@@ -1,4 +1,4 @@
-"""Files of tests, read."""
+"""Parsing files of tests."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,14 @@ CASE = "{name: it, events: [{action: oom}], expect: []}"
 
 
 def problems(folder: Path, tests: str) -> list[str]:
-    """Every problem, without the folder."""
+    """Every problem in these tests, without the folder."""
     with pytest.raises(ConfigError) as caught:
         parse_suite(folder, tests)
     return [str(each).replace(f"{folder}/", "") for each in caught.value.problems]
 
 
-def spoken(folder: Path, *events: str) -> list[InputEvent]:
-    """What becomes of the events of one case."""
+def input_events(folder: Path, *events: str) -> list[InputEvent]:
+    """The events of one case, parsed."""
     listed = "".join(f"\n      - {event}" for event in events)
     (case,) = parse_suite(
         folder, f"tests:\n  - name: it\n    expect: []\n    events:{listed}\n"
@@ -32,11 +32,11 @@ def spoken(folder: Path, *events: str) -> list[InputEvent]:
 
 
 def records(folder: Path, *events: str) -> list[dict[str, object]]:
-    return [json.loads(each.record) for each in spoken(folder, *events)]
+    return [json.loads(each.record) for each in input_events(folder, *events)]
 
 
 def test_the_short_form(tmp_path: Path) -> None:
-    """Becomes what an engine would have sent; numbers become texts, as they are there."""
+    """Becomes the record that an engine would send, in which attributes are texts."""
     (record,) = records(
         tmp_path,
         "{action: die, id: c0, name: web, image: 'bb:1', label: {tier: 1}, attribute: {x: true},"
@@ -61,7 +61,7 @@ def test_the_short_form(tmp_path: Path) -> None:
 
 
 def test_events_follow_each_other(tmp_path: Path) -> None:
-    """A second apart, unless they say when, from the beginning of the case."""
+    """Events are a second apart, unless ``at`` sets the time since the case began."""
     found = records(
         tmp_path, "{action: oom}", "{action: oom}", "{action: oom, at: 5m}", "{action: oom}"
     )
@@ -69,7 +69,7 @@ def test_events_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_one_name_is_one_container(tmp_path: Path) -> None:
-    """Though no id was given; a volume's id is its name."""
+    """Without an id, the same name gives the same id; a volume's id is its name."""
     one, same, other, volume = (
         each["Actor"]["ID"]  # type: ignore[index]
         for each in records(
@@ -84,8 +84,8 @@ def test_one_name_is_one_container(tmp_path: Path) -> None:
     assert volume == "a"
 
 
-def test_an_engines_own_event(tmp_path: Path) -> None:
-    """As it stands in a recording: in braces, in quotes, or in YAML."""
+def test_an_event_as_an_engine_sends_it(tmp_path: Path) -> None:
+    """May be given as JSON, as JSON in quotes, or as YAML."""
     record = read_records("docker26")[5].decode()
     yaml = "{Type: container, Action: die, Actor: {ID: c0, Attributes: {exitCode: 3}}}"
     pasted, quoted, plain = records(tmp_path, record, f"'{record}'", yaml)
@@ -94,8 +94,8 @@ def test_an_engines_own_event(tmp_path: Path) -> None:
     assert plain["timeNano"] == json.loads(record)["timeNano"] + 10**9
 
 
-def test_a_recording_is_found_beside_the_tests(tmp_path: Path) -> None:
-    """Empty lines are passed over."""
+def test_a_recording_beside_the_tests(tmp_path: Path) -> None:
+    """Its path is relative to the file of tests; empty lines are skipped."""
     content = b"\n\n".join(read_records("docker26"))
     (tmp_path / "recorded.jsonl").write_bytes(content)
     (case,) = parse_suite(
@@ -105,7 +105,7 @@ def test_a_recording_is_found_beside_the_tests(tmp_path: Path) -> None:
 
 
 def test_which_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that is asked for, else the one that is named, else the usual, else the built-in."""
+    """The given one, else the one named in the file, else the default, else the built-in."""
     file = write_suite(tmp_path, f"tests: [{CASE}]")
     other = tmp_path / "other.yaml"
     other.write_text(CONFIG.replace("name: crashed", "name: other"))
@@ -122,8 +122,8 @@ def test_which_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(load_suite(bare, None, None, {}).config.routes) == 3
 
 
-def test_a_wrong_configuration_is_told_with_its_lines(tmp_path: Path) -> None:
-    """As `relay check` does."""
+def test_problems_of_the_configuration(tmp_path: Path) -> None:
+    """Are reported with their lines, as `relay check` does."""
     file = write_suite(tmp_path, f"tests: [{CASE}]", CONFIG.replace("to: plain}", "to: plan}"))
     with pytest.raises(ConfigError, match=r"config.yaml:\d+:\d+: routes\[4\].to: 'plan' is not"):
         load_suite(file, None, None, {})
@@ -149,11 +149,11 @@ def test_a_wrong_configuration_is_told_with_its_lines(tmp_path: Path) -> None:
         ),
         (
             "tests: [{name: it, recording: tests.yaml, expect: []}]",
-            "tests.yaml:3:31: tests[0].recording: 'tests.yaml' line 1 is no event (not_json)",
+            "tests.yaml:3:31: tests[0].recording: 'tests.yaml' line 1 is not an event (not_json)",
         ),
         (
             "tests: [{events: [{action: oom}], expect: []}]",
-            "tests.yaml:3:9: tests[0].name: needs 'name': what is to hold",
+            "tests.yaml:3:9: tests[0].name: needs 'name': say what must hold",
         ),
         (
             "tests: [{name: it, engine: hree, events: [{action: oom}], expect: []}]",
@@ -170,7 +170,7 @@ def test_a_wrong_configuration_is_told_with_its_lines(tmp_path: Path) -> None:
         ),
         (
             "tests: [{name: it, events: [{action: oom}], expect_some: []}]",
-            "tests.yaml:3:58: tests[0].expect_some: is empty: write what is to be sent, or",
+            "tests.yaml:3:58: tests[0].expect_some: is empty: list what must be sent, or",
         ),
         (
             "tests: [{name: it, events: [{action: oom}], expect: [crahsed]}]",
@@ -179,7 +179,7 @@ def test_a_wrong_configuration_is_told_with_its_lines(tmp_path: Path) -> None:
         ),
         (
             "tests: [{name: it, events: [{action: oom}], expect: [{to: ops}]}]",
-            "tests.yaml:3:54: tests[0].expect[0].route: needs 'route': the one that sends it",
+            "tests.yaml:3:54: tests[0].expect[0].route: needs 'route': name the route",
         ),
         (
             "tests: [{name: it, events: [{action: oom}], expect: [{route: crashed, to: opps}]}]",
@@ -218,7 +218,7 @@ def test_a_wrong_configuration_is_told_with_its_lines(tmp_path: Path) -> None:
         ),
         (
             "tests: [{name: it, events: [{Type: container}], expect: []}]",
-            "tests.yaml:3:29: tests[0].events[0]: is no event of an engine's (missing_field)",
+            "tests.yaml:3:29: tests[0].events[0]: is not an event of an engine (missing_field)",
         ),
         (
             "tests: [{name: it, events: [{action: die, exit_code: '>3'}], expect: []}]",
@@ -230,7 +230,7 @@ def test_a_wrong_configuration_is_told_with_its_lines(tmp_path: Path) -> None:
         ),
         (
             "tests: [{name: it, events: [{action: die, cause: crash}], expect: []}]",
-            "tests.yaml:3:50: tests[0].events[0].cause: 'crash' is no cause: there are requested,",
+            "tests.yaml:3:50: tests[0].events[0].cause: 'crash' is not a cause: write one of",
         ),
         (
             "tests: [{name: it, events: [{action: die, at: 5}], expect: []}]",
@@ -242,13 +242,13 @@ def test_a_wrong_configuration_is_told_with_its_lines(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, tests: str, problem: str) -> None:
-    """As in a configuration."""
+def test_problems_have_their_location(tmp_path: Path, tests: str, problem: str) -> None:
+    """Each problem has its line, column and path, as in a configuration."""
     assert problems(tmp_path, tests)[0].startswith(problem)
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
-    """One run says it all."""
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    """One run reports every problem; a mistyped key is not also reported as missing."""
     tests = "tests: [{name: it, evnts: [], expect: [crahsed]}, {}]"
     assert [each.split(": ", 2)[1] for each in problems(tmp_path, tests)] == [
         "tests[0].evnts",
@@ -260,7 +260,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
-    """It says what is missing."""
+    """Says what a file of tests needs."""
     file = tmp_path / "tests.yaml"
     file.write_text("")
     with pytest.raises(ConfigError, match="holds no tests: write 'tests'"):
