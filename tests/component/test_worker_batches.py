@@ -34,6 +34,7 @@ from tests.component.delivery_worker import (
     wait_until_pending,
 )
 from tests.component.observer import RecordingObserver
+from tests.support.profiles import examples
 
 
 async def test_what_waits_goes_together(outbox: SqliteOutbox, clock: Clock) -> None:
@@ -363,7 +364,7 @@ ANSWERS = (200, 413, 500, 429, 400, None)
 _answers = st.lists(st.sampled_from(ANSWERS), max_size=30)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(_answers, st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=24))
 def test_each_comes_to_one_end_in_its_order(answers: list[int | None], subjects: list[str]) -> None:
     """Whatever the answers: delivered or dead, once, and behind those before it."""

@@ -9,10 +9,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from tests.support.engines import folder
 from tests.support.sandboxed_engine import SYSTEM_PATH, EnclosedEngine, EngineError
@@ -53,34 +51,33 @@ def build(engine: EnclosedEngine) -> str:
 
 
 def _wheels() -> Path:
-    """A folder with what relay needs, as the lock has it, and what builds it: kept for next time.
+    """A folder with the wheels of the lock file, kept for the next run.
 
-    Raises EngineError if it cannot be had.
+    Raises EngineError if they cannot be downloaded.
     """
-    lock, project = REPOSITORY / "requirements.lock", REPOSITORY / "pyproject.toml"
-    seen = hashlib.sha256(lock.read_bytes() + project.read_bytes() + _VERSION.encode())
-    kept = folder() / f"wheels-{seen.hexdigest()[:16]}"
+    lock = REPOSITORY / "requirements.lock"
+    key = hashlib.sha256(lock.read_bytes() + _VERSION.encode()).hexdigest()[:16]
+    kept = folder() / f"wheels-{key}"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as fresh:
-            _fetch(lock, tomllib.loads(project.read_text()), Path(fresh) / "wheels")
+            _download(lock, Path(fresh) / "wheels")
             (Path(fresh) / "wheels").replace(kept)
     return kept
 
 
-def _fetch(lock: Path, project: dict[str, Any], wheels: Path) -> None:
-    needed = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
+def _download(lock: Path, wheels: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--no-deps"]
     try:
         subprocess.run(
-            [*pip, f"--constraint={lock}", f"--dest={wheels}", *needed],
+            [*pip, "--require-hashes", f"--requirement={lock}", f"--dest={wheels}"],
             check=True,
             capture_output=True,
             timeout=FETCH_TIMEOUT_S,
             text=True,
         )
     except subprocess.CalledProcessError as error:
-        raise EngineError(f"what goes into the image cannot be had: {error.stderr}") from None
+        raise EngineError(f"the image's wheels cannot be downloaded: {error.stderr}") from None
 
 
 def _base(wheels: Path) -> bytes:

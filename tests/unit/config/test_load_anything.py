@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from relay.config import load, parse
 from relay.core.errors import ConfigError
+from tests.support.profiles import examples
 from tests.unit.config.test_load import CANARIES, EXAMPLE, HERE
 
 
@@ -35,7 +36,7 @@ def test_any_text(text: str) -> None:
 
 
 @given(st.text(alphabet="-?:{}[]&*!|>'\"%@`#,<~ \n\tab1$"))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_syntax(text: str) -> None:
     """No text of YAML's own marks does either."""
     _check(text)
@@ -57,7 +58,7 @@ _PIECES = st.text(alphabet="-?:{}[]&*!|>'\" \n\t$ab019,~", max_size=4) | st.samp
 
 
 @given(st.data())
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_mutated_example(data: st.DataObject) -> None:
     """No example with pieces put in, taken out or exchanged does either."""
     text = "\n".join(_LINES)
@@ -142,7 +143,7 @@ def _yaml(tree: object) -> str:
         },
     )
 )
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_tree(tree: dict[str, object]) -> None:
     """No values in the wrong places do either, and each mistake has its words."""
     _check(_yaml(tree))

@@ -17,6 +17,7 @@ from relay.core.notification import Notification
 from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations import pagerduty
 from relay.destinations.catalog import Renderer, build_renderer
+from tests.support.profiles import examples
 from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -40,7 +41,7 @@ every_service = pytest.mark.parametrize("kind", SERVICES)
 
 def any_notification(test: Callable[..., None]) -> Callable[..., None]:
     """Of any notification, few of them: each format's own tests try more."""
-    return settings(max_examples=30)(given(notifications)(test))
+    return settings(max_examples=examples(30))(given(notifications)(test))
 
 
 @cache

@@ -13,6 +13,7 @@ from relay.core.errors import ConfigError
 from relay.dryrun.compare import run_suite
 from relay.dryrun.suite_parser import load_suite
 from tests import streams
+from tests.support.profiles import examples
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTED = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL)[0]
@@ -38,7 +39,7 @@ def test_they_hold(folder: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_mutation_raises_anything_but_a_config_error(folder: Path, data: st.DataObject) -> None:
     """Whatever the file says, it is run or refused with `ConfigError`."""
     text = DOCUMENTED

@@ -22,6 +22,7 @@ from relay.store.faults import StoreLoss
 from relay.store.outbox import SqliteOutbox, open_outbox
 from relay.store.records import Ack, IngestCommit
 from relay.store.schema import migrate
+from tests.support.profiles import examples
 from tests.unit.store.samples import fill_version_1, make_commit, make_notification
 
 PAGE = 4096
@@ -351,7 +352,7 @@ def template() -> bytes:
     return _TEMPLATE[0]
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     st.lists(
         st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=3 * PAGE)),

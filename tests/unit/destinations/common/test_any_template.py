@@ -17,6 +17,7 @@ from relay.core.errors import ConfigError
 from relay.core.event import Actor
 from relay.core.notification import Notification
 from relay.destinations.catalog import Renderer, build_renderer
+from tests.support.profiles import examples
 from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -105,7 +106,7 @@ def renderer_for(entry: str) -> Renderer | None:
 
 def few_examples(test: Callable[..., None]) -> Callable[..., None]:
     """Of any source and any notification."""
-    slow = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+    slow = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
     return slow(given(sources, notifications)(test))
 
 

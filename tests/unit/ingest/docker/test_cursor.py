@@ -16,6 +16,7 @@ from relay.ingest.docker.cursor import (
     Cursor,
     format_engine_time,
 )
+from tests.support.profiles import examples
 
 START_NS = 10**18
 SECOND_NS = 10**9
@@ -281,7 +282,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(STEPS, st.randoms(use_true_random=False), st.sampled_from([1, 10**6, SECOND_NS]))
 def test_every_event_is_routed_once_under_any_cutting_and_replaying(
     steps: list[tuple[str, int]],

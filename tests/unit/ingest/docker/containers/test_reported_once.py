@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from relay.core.event import Event
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from tests.support.profiles import examples
 from tests.unit.ingest.docker.samples import (
     at,
     make_container_snapshot,
@@ -122,7 +123,7 @@ def snapshot_times(draw: st.DrawFn, length: int) -> list[tuple[int, int]]:
     return list(zip(sorted(taken), digested, strict=True))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(histories(), st.data())
 def test_each_death_is_told_once(engine: Engine, data: st.DataObject) -> None:
     """No death twice; and those whose events all come, or that a look shows, for certain.
