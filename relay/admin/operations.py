@@ -9,14 +9,8 @@ import msgspec
 
 from relay.core.errors import RelayError
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
-from relay.store.records import (
-    Backlog,
-    DeadLetter,
-    DestinationNames,
-    Outbox,
-    Selection,
-    WaitingDelivery,
-)
+from relay.store.outbox import Outbox
+from relay.store.records import Backlog, DeadLetter, DestinationNames, Selection, WaitingDelivery
 
 _READ_SIZE = 100
 """So many dead letters are read at once where only their number is asked for."""

@@ -20,8 +20,7 @@ from relay.config import ConfigOutline, read_outline
 from relay.core.errors import StoreInUse
 from relay.store.database import resolve_store_path
 from relay.store.files import DatabaseFiles
-from relay.store.outbox import open_outbox
-from relay.store.records import Outbox
+from relay.store.outbox import Outbox, open_outbox
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,7 @@ from relay.delivery.runner import retire_destination
 from relay.ingest.docker.session import IngestContext
 from relay.ingest.docker.stream import ReconnectPolicy
 from relay.routing.router import Router
-from relay.store.outbox import open_outbox
-from relay.store.records import Outbox
+from relay.store.outbox import Outbox, open_outbox
 
 log = structlog.get_logger()
 

@@ -15,7 +15,8 @@ from relay.core.exchange import Reason
 from relay.delivery.circuit_breaker import HealthChange
 from relay.routing.router import Router
 from relay.store.faults import StoreLoss
-from relay.store.records import CommitResult, IngestCommit, Outbox
+from relay.store.outbox import Outbox
+from relay.store.records import CommitResult, IngestCommit
 
 log = structlog.get_logger()
 

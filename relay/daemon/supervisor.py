@@ -21,7 +21,8 @@ from relay.delivery.rate_limit import RateLimiter, RateLimiters
 from relay.delivery.runner import DeliveryContext, DestinationRunner
 from relay.ingest.docker.session import IngestContext
 from relay.ingest.runner import EngineRunner
-from relay.store.records import Outbox, Quota
+from relay.store.outbox import Outbox
+from relay.store.records import Quota
 
 Runner = TypeVar("Runner", EngineRunner, DestinationRunner)
 

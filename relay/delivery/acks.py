@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from relay.delivery.circuit_breaker import HealthChange
-from relay.store.records import Ack, Outbox
+from relay.store.outbox import Outbox
+from relay.store.records import Ack
 
 LINGER_S = 0.005
 """How long an outcome waits for others."""

@@ -22,7 +22,7 @@ from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.worker import DeliveryWorker, DestinationObserver
 from relay.destinations.catalog import Renderer
-from relay.store.records import Outbox
+from relay.store.outbox import Outbox
 
 log = structlog.get_logger()
 

@@ -35,7 +35,8 @@ from relay.delivery.prefetch import Batch, PrefetchBuffer
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.retry import Attempt
 from relay.destinations.catalog import Renderer
-from relay.store.records import Ack, Delivery, Outbox
+from relay.store.outbox import Outbox
+from relay.store.records import Ack, Delivery
 
 log = structlog.get_logger()
 

@@ -24,8 +24,8 @@ from relay.delivery.client import ConsoleOutput, open_client
 from relay.delivery.rate_limit import RateLimiters
 from relay.delivery.worker import DeliveryWorker
 from relay.dryrun.simulator import PlannedNotification
-from relay.store.outbox import open_outbox
-from relay.store.records import IngestCommit, Outbox
+from relay.store.outbox import Outbox, open_outbox
+from relay.store.records import IngestCommit
 
 BATCH_SIZE = 500
 """How many notifications are committed at once."""

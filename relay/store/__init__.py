@@ -1,1 +1,1 @@
-"""The store: pending deliveries and cursors in SQLite, committed together."""
+"""The store: deliveries, dead letters, cursors and container states in one SQLite file."""

@@ -1,4 +1,4 @@
-"""What is kept of each engine: its cursor, and what is known of its containers."""
+"""What is stored of each engine: its cursor, and its containers' states."""
 
 import sqlite3
 
@@ -15,8 +15,8 @@ _drops_from_json = msgspec.json.Decoder(tuple[tuple[str, int, int, int], ...]).d
 
 
 def load_checkpoint(engine: str, connection: sqlite3.Connection) -> Checkpoint | None:
-    """Where the engine's cursor stands; None for one never heard."""
-    row = connection.execute(SQL["bookmark"], {"engine": engine}).fetchone()
+    """Return where the engine's cursor stands; None for an engine without any commit."""
+    row = connection.execute(SQL["checkpoint"], {"engine": engine}).fetchone()
     if row is None:
         return None
     position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity, *rest = row
@@ -35,19 +35,19 @@ def load_checkpoint(engine: str, connection: sqlite3.Connection) -> Checkpoint |
 
 
 def load_containers(engine: str, connection: sqlite3.Connection) -> list[Container]:
-    """What is known of the engine's containers."""
+    """Return the stored states of the engine's containers."""
     rows = connection.execute(SQL["containers"], {"engine": engine})
     return [decode_container(state) for (state,) in rows]
 
 
 def save(batch: IngestCommit, connection: sqlite3.Connection) -> None:
-    """Keep what a batch says of the engine."""
+    """Store the engine's cursor and container states of a batch."""
     if batch.checkpoint is not None:
         _save_checkpoint(batch.engine, batch.checkpoint, connection)
     encode, engine = msgspec.json.encode, batch.engine
-    known = [(engine, container.id, encode(container)) for container in batch.containers]
-    gone = [(engine, id_) for id_ in batch.removed_containers]
-    for name, rows in (("save_containers", known), ("forget_containers", gone)):
+    changed = [(engine, container.id, encode(container)) for container in batch.containers]
+    removed = [(engine, id_) for id_ in batch.removed_containers]
+    for name, rows in (("save_containers", changed), ("delete_containers", removed)):
         for _ in run_for_rows(name, rows, connection):
             pass
 
@@ -67,11 +67,11 @@ def _save_checkpoint(engine: str, checkpoint: Checkpoint, connection: sqlite3.Co
         until_ns,
         msgspec.json.encode(checkpoint.unreported_drops).decode(),
     )
-    connection.execute(SQL["save_bookmark"], row)
+    connection.execute(SQL["save_checkpoint"], row)
 
 
 def decode_drops(drops: str) -> tuple[tuple[str, int, int, int], ...]:
-    """What is not told yet, as it is kept; raises `Corrupt`."""
+    """Decode the drops that no event has declared yet; raises `Corrupt`."""
     try:
         return _drops_from_json(drops)
     except (msgspec.MsgspecError, TypeError) as error:
@@ -79,14 +79,14 @@ def decode_drops(drops: str) -> tuple[tuple[str, int, int, int], ...]:
 
 
 def decode_recent(recent: bytes) -> bytes:
-    """The events that are remembered, as they are kept; raises `Corrupt`."""
+    """Check the remembered events for their length; raises `Corrupt`."""
     if isinstance(recent, bytes) and len(recent) % SEEN_BYTES == 0:
         return recent
-    raise Corrupt("a cursor: what is remembered are no whole events")
+    raise Corrupt("a cursor: its last remembered event is cut off")
 
 
 def decode_container(state: bytes) -> Container:
-    """A container as it is kept; raises `Corrupt`."""
+    """Decode a container's state; raises `Corrupt`."""
     try:
         return _container_from_json(state)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:

@@ -1,4 +1,9 @@
-"""The store's file: opened, held, looked after while relay runs, begun anew when it is broken."""
+"""The database file: opened, locked, verified while relay runs, rebuilt when it is corrupt.
+
+All committed data stays readable through the open connection, whatever happens to the files' names.
+So while relay runs, a file that was removed or replaced is restored from the connection, and a
+corrupt one is rebuilt from what can still be read. The lock is held until the store is closed.
+"""
 
 import os
 import sqlite3
@@ -10,7 +15,7 @@ from time import time_ns
 import structlog
 
 from relay.core.errors import StoreError
-from relay.store import deliveries, integrity, lock, losses, recovery
+from relay.store import deliveries, integrity, lock, recovery
 from relay.store.faults import Corrupt, StoreFault, StoreLoss, classify_error, describe_error
 from relay.store.files import DatabaseFiles, Inodes, is_relay_store
 from relay.store.schema import check_version, migrate
@@ -18,16 +23,17 @@ from relay.store.schema import check_version, migrate
 log = structlog.get_logger()
 
 BUSY_TIMEOUT_S = 1.0
-"""How long a statement waits for another program that has the file."""
+"""How long a statement waits for another program that holds a lock on the file."""
 
 WAL_CHECKPOINT_PAGES = 256
-"""How long SQLite's log gets before it is taken into the file, so that it fills no small disk."""
+"""SQLite checkpoints its log at this size, so that the log does not fill a small disk."""
 
 
 def resolve_store_path(configured: Path | None, folder: Path, environ: Mapping[str, str]) -> Path:
-    """The one that is given, else in systemd's ``$STATE_DIRECTORY`` or in the user's state.
+    """Return the configured path, else one in ``$STATE_DIRECTORY`` or the user's state folder.
 
-    A relative path starts at ``folder``, where the configuration is.
+    A relative path is relative to ``folder``, the configuration file's. systemd sets
+    ``$STATE_DIRECTORY``.
 
     See systemd.exec(5) and the XDG Base Directory Specification.
     """
@@ -40,38 +46,34 @@ def resolve_store_path(configured: Path | None, folder: Path, environ: Mapping[s
 
 
 class MemoryDatabase:
-    """A store without a file; see `relay.store.writer.Backend`."""
+    """A store in memory; see `relay.store.writer.Backend`."""
 
     def open(self) -> sqlite3.Connection:
-        """An empty one."""
+        """Return a connection to an empty database."""
         connection = sqlite3.connect(":memory:", isolation_level=None)
         migrate(connection, 0)
         return connection
 
     def verify(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """There is nothing to look after."""
+        """Return the same connection: there are no files to verify."""
         return connection
 
     def repair(
         self, connection: sqlite3.Connection, fault: StoreFault, error: Exception
     ) -> sqlite3.Connection:
-        """There is nothing to be done."""
+        """Return the same connection: nothing can be repaired."""
         return connection
 
     def close(self, connection: sqlite3.Connection) -> None:
-        """All is gone."""
+        """Close the connection; the data is gone."""
         connection.close()
 
 
 class DatabaseFile:
-    """A store on disk; see `relay.store.writer.Backend`.
-
-    All that was committed is in the open connection, whatever is done to the names of its files.
-    So as long as it is open, a file that was removed can be made anew from it.
-    """
+    """A store on disk; see `relay.store.writer.Backend`."""
 
     def __init__(self, path: Path, on_loss: Callable[[StoreLoss], None]) -> None:
-        """``on_loss`` is called in the store's thread."""
+        """``on_loss`` is called in the writer thread."""
         self._path = path
         self._files = DatabaseFiles(path)
         self._on_loss = on_loss
@@ -79,12 +81,13 @@ class DatabaseFile:
         self._lock_path = lock.lock_path(path)
         self._inodes: Inodes = ()
         self._is_replaced = False
-        """Whether another file is where the connection's was to be: one with all that it had."""
+        """Whether a new file with all the connection's data is at the store's path, not opened yet.
+        """
 
     def open(self) -> sqlite3.Connection:
-        """Hold the store against other relays, check it and bring it up to date.
+        """Lock the store, check it and migrate it; return a connection.
 
-        Raises `StoreError` where it cannot be used.
+        Raises `StoreError` if it cannot be used.
         """
         with _as_store_error(self._path):
             self._lock = lock.acquire(self._path)
@@ -97,7 +100,7 @@ class DatabaseFile:
                 raise
 
     def verify(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """See that lock and files are where they were, and put back what is not."""
+        """Check that lock and files are where they were; restore what is not."""
         if not self._holds_lock():
             held = lock.acquire(self._path)
             self._release_lock()
@@ -109,7 +112,7 @@ class DatabaseFile:
     def repair(
         self, connection: sqlite3.Connection, fault: StoreFault, error: Exception
     ) -> sqlite3.Connection:
-        """Make room, open the file again, or begin a new one: whatever may help."""
+        """Free disk space, reopen the file or rebuild it, whichever may help."""
         if self._holds_lock() and (
             self._is_replaced or self._files.pending_replacement is not None
         ):
@@ -122,7 +125,9 @@ class DatabaseFile:
                     return self._finish_reindex(connection, corruption)
                 return self._rebuild(connection, describe_error(error))
             case StoreFault.FULL:
-                with suppress(sqlite3.Error):  # what the log takes may be all that is missing
+                with suppress(
+                    sqlite3.Error
+                ):  # the space that the log takes may be all that is missing
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             case StoreFault.IO | StoreFault.READ_ONLY | StoreFault.CANNOT_OPEN | StoreFault.DENIED:
                 return self._reopen(connection)
@@ -131,16 +136,16 @@ class DatabaseFile:
         return connection
 
     def close(self, connection: sqlite3.Connection) -> None:
-        """Close the file, and let others have it."""
+        """Close the file and release its lock."""
         try:
             connection.close()
         finally:
             self._release_lock()
 
     def _connect(self) -> sqlite3.Connection:
-        """A connection to the file that is there; a missing one is not made."""
-        place = f"{self._path.absolute().as_uri()}?mode=rw"
-        return sqlite3.connect(place, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        """Connect to the existing file; never create a missing one."""
+        uri = f"{self._path.absolute().as_uri()}?mode=rw"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
 
     def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         version = check_version(connection, self._path)
@@ -153,7 +158,7 @@ class DatabaseFile:
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """The connection, or one to a new store if this one is relay's and broken."""
+        """Return the connection, or one to a rebuilt store if this one is relay's and corrupt."""
         try:
             check_version(connection, self._path)
             corruption = integrity.find_corruption(connection)
@@ -174,14 +179,14 @@ class DatabaseFile:
     def _finish_reindex(
         self, connection: sqlite3.Connection, corruption: str
     ) -> sqlite3.Connection:
-        """The connection; no delivery waits because of what was not in an index."""
+        """Release deliveries that wait because an index did not contain the one before them."""
         self._prepare(connection)
         deliveries.release_heads(time_ns(), connection)
         log.warning("store.reindexed", store=str(self._path), reason=corruption)
         return connection
 
     def _reopen(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """A new connection to the same file; the old one if that cannot be had."""
+        """Return a new connection to the same file, or the old one if that fails."""
         if self._inodes != self._files.inodes():
             return self._restore(connection)
         fresh = self._connect()
@@ -194,9 +199,9 @@ class DatabaseFile:
         return fresh
 
     def _restore(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """Put all that the connection holds where the store is to be."""
-        with self._files.build_replacement(self._files.unused_name("displaced")) as fresh:
-            copy = sqlite3.connect(fresh)
+        """Write everything that the connection can read to the store's path."""
+        with self._files.build_replacement(self._files.unused_name("displaced")) as replacement:
+            copy = sqlite3.connect(replacement)
             try:
                 connection.backup(copy)
             finally:
@@ -205,47 +210,47 @@ class DatabaseFile:
         return self._switch_to_replacement(connection)
 
     def _rebuild(self, connection: sqlite3.Connection, reason: str) -> sqlite3.Connection:
-        """A new store with what can be read of the broken one, which is set aside."""
+        """Move the corrupt store aside and build a new one from what can be read of it."""
         aside = self._files.unused_name("broken")
-        with self._files.build_replacement(aside) as fresh:
-            loss = recovery.recover(self._path, fresh, aside, reason, time_ns())
+        with self._files.build_replacement(aside) as replacement:
+            loss = recovery.recover(self._path, replacement, aside, reason, time_ns())
         self._files.promote()
         log.error("store.broken", set_aside=str(aside), carried=loss.recovered, reason=reason)
         return self._switch_to_replacement(connection)
 
     def _switch_to_replacement(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """A connection to the file that took the place of what was there.
+        """Return a connection to the file that has replaced the old one.
 
-        The old one is closed only after that: by then its own file has another name or none, and
-        SQLite leaves those beside the new one alone.
+        The old connection is closed last: by then its file has another name or none, so that SQLite
+        does not touch the files beside the new one.
         """
         self._is_replaced = True
-        fresh = self._connect()
+        replacement = self._connect()
         try:
-            self._prepare(fresh)
+            self._prepare(replacement)
         except BaseException:
-            fresh.close()
+            replacement.close()
             raise
         self._is_replaced = False
         connection.close()
-        for loss in losses.undeclared_losses(fresh):
+        for loss in recovery.undeclared_losses(replacement):
             self._on_loss(loss)
-        return fresh
+        return replacement
 
     def _promote(self, ours: Inodes = ()) -> None:
-        ready = self._files.pending_replacement
+        pending = self._files.pending_replacement
         aside = self._files.promote(ours)
-        if ready is not None or aside is not None:
-            shown = None if aside is None else str(aside)
-            log.warning("store.restored", store=str(self._path), displaced=shown)
+        if pending is not None or aside is not None:
+            displaced = None if aside is None else str(aside)
+            log.warning("store.restored", store=str(self._path), displaced=displaced)
 
     def _holds_lock(self) -> bool:
-        assert self._lock is not None, "it is taken when the store is opened"
+        assert self._lock is not None, "open() acquires it"
         try:
-            there = self._lock_path.stat()
+            current = self._lock_path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return os.path.samestat(os.fstat(self._lock), there)
+        return os.path.samestat(os.fstat(self._lock), current)
 
     def _release_lock(self) -> None:
         if self._lock is not None:
@@ -255,7 +260,7 @@ class DatabaseFile:
 
 @contextmanager
 def _as_store_error(path: Path) -> Iterator[None]:
-    """Turn what keeps a store from being opened into words for a person."""
+    """Turn what prevents a store from being opened into a message for a person."""
     try:
         yield
     except OSError as error:

@@ -12,7 +12,7 @@ from relay.store.records import DeadLetter, Selection
 from relay.store.sql import SQL
 
 BATCH_SIZE = 500
-"""So many are read at once, whatever a selection holds."""
+"""How many are read at once, however many are selected."""
 
 _MAX_NUMBER = 2**63 - 1
 
@@ -27,12 +27,14 @@ def find(
         "below": below or _MAX_NUMBER,
         "most": limit,
     }
-    return _select(f"{SQL['letters']} ORDER BY seq DESC LIMIT :most", parameters, connection)
+    return _select(
+        f"{SQL['select_dead_letters']} ORDER BY seq DESC LIMIT :most", parameters, connection
+    )
 
 
 def newest_number(connection: sqlite3.Connection) -> int:
-    """The highest number, 0 where there are none: letters to come have higher ones."""
-    (number,) = connection.execute(SQL["newest_letter"]).fetchone()
+    """Return the highest number, 0 if there are none. Later dead letters have higher ones."""
+    (number,) = connection.execute(SQL["newest_dead_letter"]).fetchone()
     return int(number)
 
 
@@ -43,7 +45,7 @@ def replay(
     options: EnqueueOptions,
     connection: sqlite3.Connection,
 ) -> list[DeadLetter]:
-    """Make deliveries of up to `AT_ONCE` letters, those with the lowest numbers within a span."""
+    """Turn up to `BATCH_SIZE` dead letters into deliveries: the lowest numbers in ``span``."""
     found = _find_lowest(selection, destinations, span, connection)
     prepared = [enqueue.prepare(it.notification, [it.destination], options) for it in found]
     enqueue.add(prepared, connection)
@@ -52,7 +54,7 @@ def replay(
 
 
 def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> list[DeadLetter]:
-    """Forget up to `AT_ONCE` letters, likewise."""
+    """Delete up to `BATCH_SIZE` dead letters: the lowest numbers in ``span``."""
     found = _find_lowest(selection, None, span, connection)
     _delete(found, connection)
     return found
@@ -60,8 +62,8 @@ def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> l
 
 def prune(before_ns: int, max_count: int, connection: sqlite3.Connection) -> int:
     """See `Outbox.prune_dead_letters`."""
-    old = connection.execute(SQL["drop_old_letters"], {"before_ns": before_ns}).rowcount
-    surplus = connection.execute(SQL["drop_surplus_letters"], {"most": max_count}).rowcount
+    old = connection.execute(SQL["prune_old_dead_letters"], {"before_ns": before_ns}).rowcount
+    surplus = connection.execute(SQL["prune_surplus_dead_letters"], {"most": max_count}).rowcount
     return old + surplus
 
 
@@ -77,7 +79,7 @@ def _find_lowest(
         "below": span.stop,
         "most": BATCH_SIZE,
     }
-    return _select(f"{SQL['letters']} ORDER BY seq LIMIT :most", parameters, connection)
+    return _select(f"{SQL['select_dead_letters']} ORDER BY seq LIMIT :most", parameters, connection)
 
 
 def _parameters(selection: Selection, destinations: Collection[str] | None) -> dict[str, object]:
@@ -115,4 +117,6 @@ def _select(
 
 
 def _delete(dead_letters: Collection[DeadLetter], connection: sqlite3.Connection) -> None:
-    connection.executemany(SQL["drop_letter"], [{"seq": letter.number} for letter in dead_letters])
+    connection.executemany(
+        SQL["delete_dead_letter"], [{"seq": dead_letter.number} for dead_letter in dead_letters]
+    )

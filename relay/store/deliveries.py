@@ -1,4 +1,4 @@
-"""Deliveries as rows: added, due, settled."""
+"""Deliveries as rows: fetched, retried, given up, deleted."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +22,11 @@ from relay.store.records import (
 from relay.store.sql import SQL
 
 ANSWER_CHARS = 200
-"""What is kept of an answer's text with a delivery that waits; a dead letter has all of it."""
+"""How much of an answer's text is stored with a waiting delivery; a dead letter has all of it."""
 
 _notification_from_json = msgspec.json.Decoder(Notification).decode
 _DueRow = tuple[int, int, int, int, Notification]
-"""When it is due, its number, when it was made, its attempts."""
+"""When it is due, its number, when it was created, its attempts, its notification."""
 _due_rows_from_json = msgspec.json.Decoder(list[_DueRow]).decode
 _answer_from_json = msgspec.json.Decoder(Answer).decode
 
@@ -34,7 +34,7 @@ _answer_from_json = msgspec.json.Decoder(Answer).decode
 def enrich(
     seqs: Sequence[int], notification: Notification, now_ns: int, connection: sqlite3.Connection
 ) -> dict[int, str]:
-    """Returns the numbers of those that were still held, each with its destination."""
+    """Replace the notification of those still held; return their numbers and destinations."""
     row = {"notification": msgspec.json.encode(notification), "now_ns": now_ns}
     return dict(
         found
@@ -46,9 +46,11 @@ def enrich(
 def replace_notification(
     seqs: Iterable[int], notification: Notification, connection: sqlite3.Connection
 ) -> None:
-    """Put another notification in the place of theirs."""
+    """Replace the notification of these deliveries."""
     content = msgspec.json.encode(notification)
-    connection.executemany(SQL["rewrite"], [{"seq": seq, "notification": content} for seq in seqs])
+    connection.executemany(
+        SQL["replace_notification"], [{"seq": seq, "notification": content} for seq in seqs]
+    )
 
 
 def fetch_due(
@@ -61,16 +63,16 @@ def fetch_due(
         "most": limit,
         "besides": msgspec.json.encode(exclude).decode(),
     }
-    rows, next_ns = connection.execute(SQL["due"], parameters).fetchone()
+    rows, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
     found = [
         Delivery(seq, destination, notification, created_ns, attempts)
         for _, seq, created_ns, attempts, notification in sorted(_decode_due_rows(rows))
     ]
-    return DueDeliveries(found, None if next_ns is None else _require_int(next_ns))
+    return DueDeliveries(found, None if next_due_ns is None else _require_int(next_due_ns))
 
 
 def pause(destination: str, until_ns: int, connection: sqlite3.Connection) -> None:
-    """Keep that the destination wants nothing before then; a longer pause stays."""
+    """Store that the destination is paused until then; a longer pause stays."""
     connection.execute(SQL["pause"], {"destination": destination, "until_ns": until_ns})
 
 
@@ -88,14 +90,14 @@ def expire(
         "besides": msgspec.json.encode(exclude).decode(),
         "most": GIVE_UP_BATCH,
     }
-    return _give_up(SQL["too_old"], parameters, Reason.EXPIRED, now_ns, connection)
+    return _give_up(SQL["select_expired"], parameters, Reason.EXPIRED, now_ns, connection)
 
 
 def drop_destination(destination: str, now_ns: int, connection: sqlite3.Connection) -> GiveUpResult:
     """See `Outbox.drop_destination`."""
     parameters = {"destination": destination, "most": GIVE_UP_BATCH}
     return _give_up(
-        SQL["of_destination"], parameters, Reason.DESTINATION_REMOVED, now_ns, connection
+        SQL["select_of_destination"], parameters, Reason.DESTINATION_REMOVED, now_ns, connection
     )
 
 
@@ -106,10 +108,11 @@ def _give_up(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> GiveUpResult:
+    """Move the selected deliveries to the dead letters."""
     found = connection.execute(query, parameters).fetchall()
     self_events = 0
     for seq, to, notification, created_ns, attempts, answer in found:
-        # the attempt that it is spared is not counted
+        # moving it to the dead letters counts an attempt, but none was made
         delivery = Delivery(
             seq,
             to,
@@ -129,14 +132,14 @@ def schedule_retry(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> None:
-    """Let it be due again later, with what the destination said."""
+    """Make it due again later, and store the destination's answer."""
     row = {
         "seq": delivery.seq,
         "due_ns": now_ns + int(retry.after_s * 1e9),
         "reason": retry.reason,
         "answer": _encode_answer(shorten(answer)),
     }
-    connection.execute(SQL["try_again"], row)
+    connection.execute(SQL["schedule_retry"], row)
 
 
 def move_to_dead_letters(
@@ -146,7 +149,10 @@ def move_to_dead_letters(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> bool:
-    """Make a dead letter of it, but of no heartbeat; whether another is due by it."""
+    """Turn it into a dead letter, or delete it if it is a heartbeat.
+
+    Returns whether another becomes due because of this.
+    """
     if is_heartbeat(delivery.notification.events[0]):
         return delete_and_release_next([delivery.seq], now_ns, connection)
     row = {
@@ -158,43 +164,43 @@ def move_to_dead_letters(
         "reason": reason,
         "answer": _encode_answer(answer),
     }
-    connection.execute(SQL["bury"], row)
+    connection.execute(SQL["insert_dead_letter"], row)
     return delete_and_release_next([delivery.seq], now_ns, connection)
 
 
 def delete_and_release_next(
     seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection
 ) -> bool:
-    """Remove those that are settled; whether others are due by it."""
+    """Delete settled deliveries. Returns whether others become due because of it."""
     numbers = msgspec.json.encode(seqs).decode()
-    promoted = connection.execute(SQL["promote_next"], (now_ns, numbers)).rowcount
-    connection.execute(SQL["remove"], (numbers,))
-    return promoted > 0
+    released = connection.execute(SQL["release_next"], (now_ns, numbers)).rowcount
+    connection.execute(SQL["delete_deliveries"], (numbers,))
+    return released > 0
 
 
 def delete(seqs: Sequence[int], connection: sqlite3.Connection) -> None:
-    """Remove those behind which none waits."""
-    connection.execute(SQL["remove"], (msgspec.json.encode(seqs).decode(),))
+    """Delete deliveries that no other waits for."""
+    connection.execute(SQL["delete_deliveries"], (msgspec.json.encode(seqs).decode(),))
 
 
 def retry_now(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
     """See `Outbox.retry_now`."""
-    connection.execute(SQL["hurry"], {"destination": destination, "now_ns": now_ns})
+    connection.execute(SQL["retry_now"], {"destination": destination, "now_ns": now_ns})
 
 
 def begin_outage(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
     """See `Outbox.begin_outage`."""
-    connection.execute(SQL["begin_episode"], {"destination": destination, "now_ns": now_ns})
+    connection.execute(SQL["begin_outage"], {"destination": destination, "now_ns": now_ns})
 
 
 def end_outage(destination: str, connection: sqlite3.Connection) -> None:
     """See `Outbox.end_outage`."""
-    connection.execute(SQL["end_episode"], {"destination": destination})
+    connection.execute(SQL["end_outage"], {"destination": destination})
 
 
 def outages(connection: sqlite3.Connection) -> dict[str, int]:
     """See `Outbox.outages`."""
-    return dict(connection.execute(SQL["episodes"]))
+    return dict(connection.execute(SQL["outages"]))
 
 
 def pauses(now_ns: int, connection: sqlite3.Connection) -> dict[str, int]:
@@ -238,19 +244,19 @@ def backlog(connection: sqlite3.Connection) -> dict[str, Backlog]:
 
 
 def correct_times(now_ns: int, max_wait_ns: int, connection: sqlite3.Connection) -> int:
-    """Returns how many had times that cannot be."""
+    """See `Outbox.correct_times`."""
     row = {"now_ns": now_ns, "most_ns": max_wait_ns, "held_ns": HOLD_NS}
     connection.execute(SQL["end_pauses"], row)
-    return connection.execute(SQL["settle_clock"], row).rowcount
+    return connection.execute(SQL["correct_times"], row).rowcount
 
 
 def release_heads(now_ns: int, connection: sqlite3.Connection) -> None:
-    """Let none wait for one that is not there."""
-    connection.execute(SQL["promote_heads"], {"now_ns": now_ns})
+    """Make deliveries due whose predecessor no longer exists."""
+    connection.execute(SQL["release_heads"], {"now_ns": now_ns})
 
 
 def decode_notification(notification: bytes) -> Notification:
-    """A notification as it is kept; raises `Corrupt`."""
+    """Decode a notification; raises `Corrupt`."""
     try:
         return _notification_from_json(notification)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
@@ -258,7 +264,7 @@ def decode_notification(notification: bytes) -> Notification:
 
 
 def _decode_due_rows(rows: bytes) -> list[_DueRow]:
-    """What is due, as the statement for it gives it; raises `Corrupt`."""
+    """Decode the JSON array that the statement ``fetch_due`` returns; raises `Corrupt`."""
     try:
         return _due_rows_from_json(rows)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
@@ -266,7 +272,7 @@ def _decode_due_rows(rows: bytes) -> list[_DueRow]:
 
 
 def decode_answer(answer: str | None) -> Answer | None:
-    """An answer as it is kept; raises `Corrupt`."""
+    """Decode an answer; raises `Corrupt`."""
     try:
         return None if answer is None else _answer_from_json(answer)
     except (msgspec.MsgspecError, TypeError) as error:
@@ -274,7 +280,7 @@ def decode_answer(answer: str | None) -> Answer | None:
 
 
 def shorten(answer: Answer | None) -> Answer | None:
-    """What is kept of an answer while its delivery waits."""
+    """Return what is stored of an answer while its delivery waits."""
     if answer is None:
         return None
     return msgspec.structs.replace(answer, text=answer.text[:ANSWER_CHARS])

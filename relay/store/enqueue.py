@@ -1,4 +1,9 @@
-"""Deliveries as they are added: many in few statements."""
+"""Inserts the deliveries of a batch, in few statements for many rows.
+
+Deliveries about one subject to one destination are sent in order: only the first has a due time,
+the others wait until `deliveries.delete_and_release_next` gives them one. A heartbeat replaces the
+one before it, because only the newest says anything.
+"""
 
 import sqlite3
 from collections.abc import Collection, Sequence
@@ -16,17 +21,17 @@ from relay.store.sql import SQL, run_for_rows
 
 @dataclass(frozen=True, slots=True)
 class EnqueueOptions:
-    """How deliveries are added."""
+    """How deliveries are inserted."""
 
     now_ns: int
     unordered: Collection[str] = ()
-    """The destinations for which each is a subject of its own."""
+    """The destinations without an order: there each delivery is a subject of its own."""
     hold_for_included: bool = True
-    """Whether one that is to include something waits for that."""
+    """Whether a delivery waits for what its notification is to include."""
 
 
 class DeliveryRow(NamedTuple):
-    """A delivery as it is added."""
+    """A delivery to insert."""
 
     destination: str
     subject: str
@@ -38,27 +43,31 @@ class DeliveryRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PreparedNotification:
-    """A notification as it is added."""
+    """A notification to insert."""
 
     rows: Sequence[DeliveryRow]
     """One for each destination."""
     is_heartbeat: bool
-    """Whether it takes the place of the one before it."""
+    """Whether it replaces the one before it."""
     is_self_event: bool
-    """Whether it tells of relay itself."""
+    """Whether it is about relay itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """What was added."""
+    """What was inserted."""
 
     seqs: list[list[int]] = field(default_factory=list)
     """The numbers of each notification's deliveries."""
     due: set[int] = field(default_factory=set)
-    """Those that are due at once, but for a heartbeat among others: the next may take its place."""
+    """Which of them are due at once.
+
+    Does not list a heartbeat that came with other notifications: a later one of the batch may have
+    replaced it.
+    """
 
     def extend(self, more: "Enqueued") -> None:
-        """These were added behind them."""
+        """Append the result of a later insert."""
         self.seqs.extend(more.seqs)
         self.due.update(more.due)
 
@@ -66,11 +75,11 @@ class Enqueued:
 def prepare(
     notification: Notification, destinations: Sequence[str], options: EnqueueOptions
 ) -> PreparedNotification:
-    """How a notification is added, for each destination."""
+    """Return a notification's rows, one for each destination."""
     event = notification.events[0]
     subject, heartbeat, unordered = subject_of(event), is_heartbeat(event), options.unordered
     if heartbeat:
-        unordered = ()  # each is to find the one before it
+        unordered = ()  # each has to find the one before it
     held = options.hold_for_included and notification.include is not None
     hold_ns = options.now_ns + HOLD_NS if held else 0
     content = msgspec.json.encode(notification)
@@ -84,12 +93,15 @@ def prepare(
 
 
 def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection) -> Enqueued:
-    """Add the deliveries of notifications, in their order.
+    """Insert the deliveries of notifications, in order.
 
-    Due once it is held no more is each that has none before it about the same subject.
+    A delivery gets a due time if no earlier one is about the same subject: now, or when its hold
+    ends.
     """
     has_heartbeat = any(each.is_heartbeat for each in prepared)
-    if has_heartbeat and len(prepared) > 1:  # few, and each changes what the next one finds
+    if (
+        has_heartbeat and len(prepared) > 1
+    ):  # few, and each changes the rows that the next one finds
         added = Enqueued()
         for each in prepared:
             one = add([each], connection)
@@ -103,7 +115,7 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
     seqs: list[int] = []
     for count, cursor in run_for_rows("add_deliveries", full, connection):
         last = cursor.lastrowid or 0
-        seqs += range(last - count + 1, last + 1)  # nobody else adds any
+        seqs += range(last - count + 1, last + 1)  # consecutive: there is no other writer
     due = {
         seq for seq, row, due_ns in zip(seqs, rows, dues_ns, strict=True) if due_ns == row.now_ns
     }
@@ -114,10 +126,10 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
 def _compute_due_ns(
     rows: Sequence[DeliveryRow], connection: sqlite3.Connection
 ) -> list[int | None]:
-    """When each is due; None for those that stand behind another."""
+    """Return when each row is due; None for those that wait for another."""
     subjects = dict.fromkeys((row.destination, row.subject) for row in rows)
-    numbered = [(number, *line) for number, line in enumerate(subjects)]
-    for _, cursor in run_for_rows("occupied", numbered, connection):
+    numbered = [(number, *subject) for number, subject in enumerate(subjects)]
+    for _, cursor in run_for_rows("occupied_subjects", numbered, connection):
         (numbers,) = cursor.fetchone()
         for number in map(int, numbers.split(",") if numbers else ()):
             del subjects[numbered[number][1:]]
@@ -129,6 +141,6 @@ def _compute_due_ns(
 
 
 def _replace_heartbeat(rows: Sequence[DeliveryRow], connection: sqlite3.Connection) -> None:
-    """An attempt that is under way ends all the same, and then settles nothing."""
+    """Delete older heartbeats. An attempt under way for one of them will find no row to settle."""
     parameters = [{"destination": row.destination, "subject": row.subject} for row in rows]
-    connection.executemany(SQL["supersede"], parameters)
+    connection.executemany(SQL["replace_heartbeat"], parameters)

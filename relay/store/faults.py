@@ -1,4 +1,4 @@
-"""What can be wrong with a store's disk or file, and what that is called."""
+"""What can be wrong with the store's disk or file, and which errors mean that."""
 
 import errno
 import sqlite3
@@ -10,7 +10,7 @@ from relay.core.errors import StoreError, describe_os_error
 
 
 class StoreFault(StrEnum):
-    """Why the disk does not take what it is given, or does not give back what it took."""
+    """Why the disk or the file system rejects a write, or does not return what was written."""
 
     FULL = "full"
     READ_ONLY = "read_only"
@@ -19,38 +19,38 @@ class StoreFault(StrEnum):
     CANNOT_OPEN = "cannot_open"
     DENIED = "denied"
     BUSY = "busy"
-    """Another program holds the file."""
+    """Another program holds a lock on the file."""
     REFUSED = "refused"
-    """What is at the store's place now belongs to another relay, or is no store of this one's."""
+    """The file at the store's path belongs to another relay, or is not a store for this one."""
     CORRUPT = "broken"
-    """What is in the file is not what was written."""
+    """The file's content is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """Whether the store can keep what it is given."""
+    """Whether the store can commit."""
 
     failing_since_ns: int | None = None
-    """None while all is well."""
+    """None while the store works."""
     reason: StoreFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoreLoss:
-    """A broken store that was set aside, and a new one begun with what could be read of it."""
+    """A corrupt store that was set aside, after a new one was built from its readable rows."""
 
     file: Path
-    """Where the broken one is now."""
+    """Where the corrupt file is now."""
     recovered: int
-    """How many deliveries and dead letters are in the new one; how many were lost nobody knows."""
+    """How many deliveries and dead letters the new store holds. How many were lost is unknown."""
     reason: str
     """What was found wrong, in SQLite's words."""
     number: int = 0
-    """The store's number of it, by which it is declared."""
+    """The store's number for this loss; a batch declares it by this number."""
 
 
 class Corrupt(Exception):
-    """What is in the file is not what was written."""
+    """A value in the file is not what was written."""
 
 
 _BY_SQLITE_CODE = {
@@ -64,7 +64,7 @@ _BY_SQLITE_CODE = {
     sqlite3.SQLITE_CORRUPT: StoreFault.CORRUPT,
     sqlite3.SQLITE_NOTADB: StoreFault.CORRUPT,
 }
-"""See https://sqlite.org/rescode.html: the primary codes are the last eight bits."""
+"""See https://sqlite.org/rescode.html: the primary code is in the lowest eight bits."""
 
 _BY_ERRNO = {
     errno.ENOSPC: StoreFault.FULL,
@@ -76,7 +76,7 @@ _BY_ERRNO = {
 
 
 def classify_error(error: BaseException | None) -> StoreFault | None:
-    """What the error says of disk or file; None for a mistake of the program's own."""
+    """Return the fault of the disk or file behind an error; None if the error is a bug in relay."""
     match error:
         case Corrupt():
             return StoreFault.CORRUPT
@@ -93,5 +93,5 @@ def classify_error(error: BaseException | None) -> StoreFault | None:
 
 
 def describe_error(error: BaseException) -> str:
-    """What the error says, for a person."""
+    """Return the error's message for a person."""
     return describe_os_error(error) if isinstance(error, OSError) else str(error)

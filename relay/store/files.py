@@ -1,4 +1,8 @@
-"""The files that make up a store: their names, and changes of them that a crash cannot spoil."""
+"""The files that make up a store: their names, and how one set of files replaces another.
+
+A store that is corrupt, or was removed while relay runs, is replaced by a new one. A crash at any
+step leaves files from which the next start completes the replacement.
+"""
 
 import glob
 import os
@@ -10,36 +14,39 @@ from itertools import count
 from pathlib import Path
 
 Inodes = tuple[tuple[int, int] | None, ...]
+"""Device and inode number of each file of a store; None for a file that does not exist."""
 
 _SUFFIXES = ("", "-wal", "-shm")
 _READY = ".ready"
 
 _MARKERS = (b"CREATE TABLE cursors (", b'{"id":"ntf_')
-"""What a relay's store holds, be it in pages that are free: its schema, and notifications."""
+"""Bytes in any store of relay's, if only in free pages: its schema, and notifications."""
 
 _CHUNK = 2**20
 
 
 class DatabaseFiles:
-    """The database, its log and the log's index, which only mean something together.
+    """The three SQLite files: database, -wal and -shm. They are moved together.
 
-    A new database takes the place of another in three steps: it is made beside it, it is ready once
-    it has a name that says where the other is to go, and it is adopted. From the moment that it is
-    ready it has all that can be had, and whoever comes after a crash finishes the rest.
+    A new database replaces the current one in three steps. It is built beside it. Then it is
+    renamed to its pending name, which says where the current one will be moved. Then it is
+    promoted: the current files are moved aside and the new one takes their place. From the second
+    step on it holds everything that could be recovered, and the next start completes an interrupted
+    third step.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._unfinished = Path(f"{path}.unfinished")
         self.paths = _file_set(path)
-        """The database first; they need not be there."""
+        """The database first. The files need not exist."""
 
     def inodes(self) -> Inodes:
-        """Device and number of each file; None for one that is not there."""
-        return tuple(_inode(member) for member in self.paths)
+        """Return device and inode number of each file; None for a file that does not exist."""
+        return tuple(_inode(path) for path in self.paths)
 
     def unused_name(self, reason: str) -> Path:
-        """A dated name that no file has, for what is to be set aside."""
+        """Return a dated name that no file has, for files that are moved aside."""
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         names = (
             Path(f"{self._path}.{reason}-{moment}{'' if number == 1 else f'-{number}'}")
@@ -49,9 +56,9 @@ class DatabaseFiles:
 
     @contextmanager
     def build_replacement(self, aside: Path) -> Iterator[Path]:
-        """An empty file beside the store; if all goes well, it is on disk and ready afterwards.
+        """Give an empty file beside the store; on success it is synced and pending afterwards.
 
-        ``aside`` is where what is in its place now is to go.
+        ``aside`` is where the current files will be moved.
         """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in _file_set(self._unfinished):
@@ -63,46 +70,48 @@ class DatabaseFiles:
             _fsync(self._unfinished)
             self._unfinished.rename(f"{aside}{_READY}")
         except BaseException:
-            self._unfinished.unlink(missing_ok=True)  # a full disk needs the room
+            self._unfinished.unlink(missing_ok=True)  # a full disk needs the space
             raise
         _fsync(self._path.parent)
 
     @property
     def pending_replacement(self) -> Path | None:
-        """The file that is to take the store's place, if there is one."""
+        """The file that is to replace the database; None if there is none."""
         names = self._path.parent.glob(f"{glob.escape(self._path.name)}.*{_READY}")
         dated = re.compile(rf"{re.escape(self._path.name)}\.[a-z]+-[\dTZ-]+{re.escape(_READY)}")
         return next((name for name in names if dated.fullmatch(name.name)), None)
 
     def promote(self, ours: Inodes = ()) -> Path | None:
-        """Put the file that is ready, if there is one, in the store's place.
+        """Move the pending replacement, if there is one, to the store's path.
 
-        What is there is set aside, but for files among ``ours``, which are removed. A log without
-        its database is set aside in any case: SQLite would delete it, or take it for another's.
-        Returns the name of what was set aside, None for nothing.
+        The current files are moved aside, except those whose inodes are in ``ours``, which are
+        deleted. A log without its database is moved aside in any case: SQLite would delete it, or
+        apply it to another database. Returns the name of what was moved aside, None if nothing was.
         """
-        ready = self.pending_replacement
-        if ready is None:
+        pending = self.pending_replacement
+        if pending is None:
             return None if self._path.exists() else self._move_aside(self.unused_name("displaced"))
-        aside = Path(str(ready).removesuffix(_READY))
-        if self._path.exists() and aside.exists():  # somebody put it there meanwhile
+        aside = Path(str(pending).removesuffix(_READY))
+        if (
+            self._path.exists() and aside.exists()
+        ):  # somebody has put a file at the store's path meanwhile
             aside = self.unused_name("displaced")
         moved = self._move_aside(aside, ours)
-        ready.rename(self._path)
+        pending.rename(self._path)
         _fsync(self._path.parent)
         return moved
 
     def _move_aside(self, aside: Path, ours: Inodes = ()) -> Path | None:
-        """The database goes first: as long as it is there, its log is beside it."""
+        """Move the database first: as long as it is there, its log is beside it."""
         moved = False
-        for member, there in zip(self.paths, _file_set(aside), strict=True):
-            identity = _inode(member)
-            if identity is None:
+        for path, target in zip(self.paths, _file_set(aside), strict=True):
+            inode = _inode(path)
+            if inode is None:
                 continue
-            if identity in ours:
-                member.unlink()
+            if inode in ours:
+                path.unlink()
             else:
-                member.rename(there)
+                path.rename(target)
                 moved = True
         if moved:
             _fsync(self._path.parent)
@@ -110,9 +119,10 @@ class DatabaseFiles:
 
 
 def is_relay_store(files: DatabaseFiles) -> bool:
-    """Whether files that SQLite cannot read were a store of relay's.
+    """Return whether files that SQLite cannot read once were a store of relay's.
 
-    One of nothing but zeros, as a power cut may leave it, is nobody's, and as good.
+    A file of zeros, as a power cut may leave it, holds nothing of anybody's and may be replaced
+    too.
     """
     return any(_contains_marker(file) for file in files.paths) or _is_all_zeros(files.paths[0])
 
@@ -120,7 +130,7 @@ def is_relay_store(files: DatabaseFiles) -> bool:
 def _contains_marker(file: Path) -> bool:
     before = b""
     for chunk in _read_chunks(file):
-        if any(mark in before + chunk for mark in _MARKERS):
+        if any(marker in before + chunk for marker in _MARKERS):
             return True
         before = chunk[-64:]
     return False
@@ -143,16 +153,16 @@ def _file_set(path: Path) -> tuple[Path, ...]:
 
 def _inode(path: Path) -> tuple[int, int] | None:
     try:
-        there = path.stat()
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return there.st_dev, there.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _fsync(path: Path) -> None:
-    """Have a file's content, or a folder's names, on disk."""
-    place = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Sync a file's content, or a folder's entries, to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(place)
+        os.fsync(descriptor)
     finally:
-        os.close(place)
+        os.close(descriptor)

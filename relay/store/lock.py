@@ -1,4 +1,4 @@
-"""The lock that keeps other relays off a store."""
+"""The lock file that keeps other relays from using a store."""
 
 import fcntl
 import os
@@ -8,10 +8,11 @@ from relay.core.errors import StoreError, StoreInUse, describe_os_error
 
 
 def acquire(store: Path) -> int:
-    """A lock on a file beside the store, because it goes with the process, however that ends.
+    """Lock a file beside the store and return its descriptor.
 
-    Makes the folder if it is missing. Returns the open file. Raises `StoreError`, which is a
-    `StoreInUse` where another process has it.
+    The kernel releases the lock when the process ends, however it ends. Creates the folder if it is
+    missing. Raises `StoreInUse` if another process holds the lock, another `StoreError` if the file
+    cannot be written.
     """
     file = lock_path(store)
     try:
@@ -38,13 +39,13 @@ def acquire(store: Path) -> int:
 
 
 def lock_path(store: Path) -> Path:
-    """Where the lock of a store is."""
+    """Return the path of a store's lock file."""
     return Path(f"{store}.lock")
 
 
 def not_writable_error(store: Path, error: OSError) -> StoreError:
-    """What a person is told of a store that the system does not let relay write."""
+    """Return the error for a store that the operating system does not let relay write."""
     return StoreError(
-        f"store {store} cannot be written: {describe_os_error(error)}: make its folder writable for the "
-        "user that runs relay, or set store.path"
+        f"store {store} cannot be written: {describe_os_error(error)}: make its folder writable "
+        "for the user that runs relay, or set store.path"
     )

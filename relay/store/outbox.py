@@ -1,4 +1,4 @@
-"""The outbox in SQLite."""
+"""The outbox: what the two loops may ask of the store. They share nothing else."""
 
 import asyncio
 import sqlite3
@@ -12,22 +12,11 @@ from relay.config import StoreConfig, WhenFull
 from relay.core.checkpoint import Checkpoint
 from relay.core.container import Container
 from relay.core.notification import Notification
-from relay.store import (
-    checkpoints,
-    deliveries,
-    losses,
-    quota,
-)
-from relay.store import (
-    dead_letters as letters,
-)
-from relay.store import (
-    settle as outcomes,
-)
+from relay.store import checkpoints, dead_letters, deliveries, recovery
 from relay.store.database import DatabaseFile, MemoryDatabase
 from relay.store.enqueue import EnqueueOptions
 from relay.store.faults import StoreLoss, StoreStatus
-from relay.store.quota import Evicted
+from relay.store.quota import Evicted, add_within_quota, enrich_within_quota
 from relay.store.records import (
     Ack,
     Backlog,
@@ -44,14 +33,18 @@ from relay.store.records import (
     WaitingDelivery,
     is_heartbeat,
 )
+from relay.store.settle import settle
 from relay.store.wakeup import Wakeup
 from relay.store.writer import StoreWriter
 
 _DEFAULTS = StoreConfig()
 
 
-class SqliteOutbox:
-    """An `Outbox`; see there for what each call promises."""
+class Outbox:
+    """The store of cursors, container states, deliveries and dead letters, in SQLite.
+
+    Every coroutine returns when its change is on disk; while the disk fails, none returns.
+    """
 
     def __init__(self, writer: StoreWriter, quota: Quota, unordered: Collection[str] = ()) -> None:
         self._writer = writer
@@ -59,177 +52,222 @@ class SqliteOutbox:
         self._wakeups: defaultdict[str, Wakeup[Delivery]] = defaultdict(Wakeup)
 
     def set_limits(self, quota: Quota, unordered: Collection[str]) -> None:
-        """See `Outbox.set_limits`."""
-        self._quota, self._unordered_destinations = quota, frozenset(unordered)
+        """Set the store's quota, and the destinations whose deliveries need no order.
+
+        Applies to all later commits. Returns at once.
+        """
+        self._quota, self._unordered = quota, frozenset(unordered)
 
     @property
     def status(self) -> StoreStatus:
-        """See `Outbox.status`."""
+        """Whether the disk works. May be read in any thread."""
         return self._writer.status
 
     @property
     def is_alive(self) -> bool:
-        """See `Outbox.is_alive`."""
+        """Whether the writer thread runs; one that waits for a disk that hangs does."""
         return self._writer.is_alive
 
     @property
     def oldest_wait_s(self) -> float:
-        """See `Outbox.oldest_wait_s`."""
+        """How long the oldest waiting call has waited; 0.0 if none waits."""
         return self._writer.oldest_wait_s
 
     async def checkpoint(self, engine: str) -> Checkpoint | None:
-        """See `Outbox.checkpoint`."""
+        """Return where an engine's cursor stood at its last commit; None without any commit."""
         return await self._writer.run(partial(checkpoints.load_checkpoint, engine))
 
     async def containers(self, engine: str) -> list[Container]:
-        """See `Outbox.containers`."""
+        """Return the states of an engine's containers at the last commit."""
         return await self._writer.run(partial(checkpoints.load_containers, engine))
 
     async def commit(self, batch: IngestCommit, now_ns: int) -> CommitResult:
-        """See `Outbox.commit`."""
-        result, evicted = await self._writer.run(
-            partial(
-                _commit, batch, self._quota, EnqueueOptions(now_ns, self._unordered_destinations)
-            )
-        )
+        """Commit a batch: its deliveries, and the cursor that moves past it.
+
+        A delivery is due at once, or at most `HOLD_NS` later if its notification is to include
+        something. A heartbeat replaces one that waits for the same destination.
+
+        A full store evicts dead letters, then the oldest deliveries or those of this batch, as
+        configured; the cursor moves all the same. The number of evicted deliveries is stored in the
+        same commit, until a batch declares it.
+        """
+        options = EnqueueOptions(now_ns, self._unordered)
+        operation = partial(_commit, batch, self._quota, options)
+        result, evicted = await self._writer.run(operation)
         self._offer(batch, result, now_ns)
         self._request_fetch(evicted.destinations)
         return result
 
     async def losses(self) -> list[StoreLoss]:
-        """See `Outbox.losses`."""
-        return await self._writer.run(losses.undeclared_losses)
+        """Return the losses that no batch has declared yet, oldest first."""
+        return await self._writer.run(recovery.undeclared_losses)
 
     async def enrich(
         self, seqs: Sequence[int], notification: Notification, now_ns: int
     ) -> EnrichResult:
-        """See `Outbox.enrich`."""
-        work = partial(quota.enrich, seqs, notification, self._quota, now_ns)
-        enriched, destinations = await self._writer.run(work)
+        """Replace the notification of held deliveries by the complete one, and end their hold.
+
+        A delivery that is no longer held stays as it is: it may be under way. A full store evicts
+        dead letters for the additional space; if that is not enough, the notification says that
+        what it was to include is missing.
+        """
+        operation = partial(enrich_within_quota, seqs, notification, self._quota, now_ns)
+        result, destinations = await self._writer.run(operation)
         self._request_fetch(destinations)
-        return enriched
+        return result
 
     async def fetch_due(
         self, destination: str, now_ns: int, limit: int, exclude: Collection[int] = ()
     ) -> DueDeliveries:
-        """See `Outbox.fetch_due`."""
-        asked = partial(deliveries.fetch_due, destination, now_ns, limit, list(exclude))
-        return await self._writer.run(asked)
+        """Return up to ``limit`` deliveries that are due, the longest due first.
+
+        Leaves out those whose ``seq`` is in ``exclude``: they are under way. Of deliveries about
+        one subject only the first is ever due, so that they stay in order.
+        """
+        operation = partial(deliveries.fetch_due, destination, now_ns, limit, list(exclude))
+        return await self._writer.run(operation)
 
     async def ack(self, acks: Sequence[Ack], now_ns: int) -> bool:
-        """See `Outbox.ack`."""
-        work = partial(outcomes.settle, acks, self._quota, now_ns)
-        destinations = await self._writer.run(work)
+        """Commit outcomes of attempts, all at once: delivered, due again later, or a dead letter.
+
+        A heartbeat never becomes a dead letter. Unless a delivery is to be tried again, the next
+        one about the same subject becomes due. If an outcome pauses the destination, that is
+        stored. Returns whether anything becomes due because of this, now or later.
+        """
+        operation = partial(settle, acks, self._quota, now_ns)
+        destinations = await self._writer.run(operation)
         self._request_fetch(destinations)
         return bool(destinations)
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, exclude: Collection[int] = ()
     ) -> GiveUpResult:
-        """See `Outbox.expire`."""
-        work = partial(deliveries.expire, destination, before_ns, now_ns, list(exclude))
-        expired = await self._writer.run(work)
+        """Give up up to `GIVE_UP_BATCH` deliveries created before then, without another attempt.
+
+        Leaves out those whose ``seq`` is in ``exclude``, and those that wait for one of them.
+        """
+        operation = partial(deliveries.expire, destination, before_ns, now_ns, list(exclude))
+        expired = await self._writer.run(operation)
         if expired.count:
             self._request_fetch([destination])
         return expired
 
     async def drop_destination(self, destination: str, now_ns: int) -> GiveUpResult:
-        """See `Outbox.drop_destination`."""
+        """Give up up to `GIVE_UP_BATCH` deliveries to a destination that was removed."""
         return await self._writer.run(partial(deliveries.drop_destination, destination, now_ns))
 
     async def retry_now(self, destination: str, now_ns: int) -> None:
-        """See `Outbox.retry_now`."""
+        """Make deliveries due that wait for another attempt: the destination works again."""
         await self._writer.run(partial(deliveries.retry_now, destination, now_ns))
         self._request_fetch([destination])
 
     async def begin_outage(self, destination: str, now_ns: int) -> None:
-        """See `Outbox.begin_outage`."""
+        """Store that the destination fails; the time of an outage that has begun already stays."""
         await self._writer.run(partial(deliveries.begin_outage, destination, now_ns))
 
     async def end_outage(self, destination: str) -> None:
-        """See `Outbox.end_outage`."""
+        """Store that the destination works again."""
         await self._writer.run(partial(deliveries.end_outage, destination))
 
     async def outages(self) -> dict[str, int]:
-        """See `Outbox.outages`."""
+        """Return the failing destinations, with the time in nanoseconds since which each fails."""
         return await self._writer.run(deliveries.outages)
 
     async def pauses(self, now_ns: int) -> dict[str, int]:
-        """See `Outbox.pauses`."""
+        """Return the paused destinations, with the time in nanoseconds at which each pause ends."""
         return await self._writer.run(partial(deliveries.pauses, now_ns))
 
     async def end_pause(self, destination: str) -> None:
-        """See `Outbox.end_pause`."""
+        """Delete a destination's pause."""
         await self._writer.run(partial(deliveries.end_pause, destination))
         self._request_fetch([destination])
 
     async def waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:
-        """See `Outbox.waiting`."""
+        """Return up to ``limit`` waiting deliveries, oldest first; None means all destinations."""
         return await self._writer.run(partial(deliveries.waiting, destination, limit))
 
     async def dead_letters(
         self, selection: Selection, limit: int, below: int | None = None
     ) -> list[DeadLetter]:
-        """See `Outbox.dead_letters`."""
-        return await self._writer.run(partial(letters.find, selection, limit, below))
+        """Return up to ``limit`` dead letters with numbers below ``below``, newest first."""
+        return await self._writer.run(partial(dead_letters.find, selection, limit, below))
 
     async def replay_dead_letters(
         self, selection: Selection, destinations: DestinationNames, now_ns: int
     ) -> int:
-        """See `Outbox.replay_dead_letters`."""
-        how = EnqueueOptions(now_ns, self._unordered_destinations, hold_for_included=False)
+        """Turn dead letters into deliveries again, under the same ids, as if they were new.
+
+        Only those for ``destinations``, which is called before each commit: nobody would send the
+        others. Returns how many. Those about one subject keep the order in which they were given
+        up, behind those that wait.
+        """
+        options = EnqueueOptions(now_ns, self._unordered, hold_for_included=False)
         span, count = await self._dead_letter_numbers(), 0
         while found := await self._writer.run(
-            partial(letters.replay, selection, destinations(), span, how)
+            partial(dead_letters.replay, selection, destinations(), span, options)
         ):
             span, count = range(found[-1].number + 1, span.stop), count + len(found)
-            self._request_fetch({letter.destination for letter in found})
+            self._request_fetch({dead_letter.destination for dead_letter in found})
         return count
 
     async def drop_dead_letters(self, selection: Selection) -> int:
-        """See `Outbox.drop_dead_letters`."""
+        """Delete dead dead_letters. Returns how many."""
         span, count = await self._dead_letter_numbers(), 0
-        while found := await self._writer.run(partial(letters.drop, selection, span)):
+        while found := await self._writer.run(partial(dead_letters.drop, selection, span)):
             span, count = range(found[-1].number + 1, span.stop), count + len(found)
         return count
 
     async def prune_dead_letters(self, before_ns: int, max_count: int) -> int:
-        """See `Outbox.prune_dead_letters`."""
-        return await self._writer.run(partial(letters.prune, before_ns, max_count))
+        """Delete dead letters given up before then, and the oldest beyond ``max_count``.
+
+        Returns how many.
+        """
+        return await self._writer.run(partial(dead_letters.prune, before_ns, max_count))
 
     async def _dead_letter_numbers(self) -> range:
-        """The numbers that there are: one that is given up meanwhile is not among them."""
-        return range(1, await self._writer.run(letters.newest_number) + 1)
+        """Return the numbers in use now.
+
+        A dead letter that is added meanwhile is not replayed or dropped.
+        """
+        return range(1, await self._writer.run(dead_letters.newest_number) + 1)
 
     async def correct_times(self, now_ns: int, max_wait_ns: int) -> int:
-        """See `Outbox.correct_times`."""
+        """Correct times of deliveries that are impossible because the clock was set back meanwhile.
+
+        A delivery created in the future was created now; one that waits longer than ``max_wait_ns``
+        is due. Returns how many were corrected.
+        """
         corrected = await self._writer.run(partial(deliveries.correct_times, now_ns, max_wait_ns))
         self._request_fetch(self._wakeups)
         return corrected
 
     def wakeup(self, destination: str) -> Wakeup[Delivery]:
-        """See `Outbox.wakeup`."""
+        """Return the wake-up of a destination's worker: set when there may be more to send.
+
+        The worker clears it. A delivery that a batch makes due at once is passed on directly, as
+        far as the worker has granted credit.
+        """
         return self._wakeups[destination]
 
     async def pending(self) -> dict[str, int]:
-        """See `Outbox.pending`."""
+        """Return how many deliveries wait, by destination."""
         return {name: each.count for name, each in (await self.backlog()).items()}
 
     async def backlog(self) -> dict[str, Backlog]:
-        """See `Outbox.backlog`."""
+        """Return how much waits and since when, for each destination for which anything waits."""
         return await self._writer.run(deliveries.backlog)
 
     def _offer(self, batch: IngestCommit, result: CommitResult, now_ns: int) -> None:
-        """Give the lanes what was committed and is due; for the rest they ask when it may be."""
+        """Pass on what was committed and is due; for the rest, request a fetch."""
         for (notification, destinations), seqs in zip(
             batch.notifications, result.seqs, strict=True
         ):
-            whole = len(seqs) == len(destinations)  # else it is not known which were given up
+            none_evicted = len(seqs) == len(destinations)  # else the numbers' places are unknown
             waits = notification.include is not None or is_heartbeat(notification.events[0])
             for place, to in enumerate(destinations):
-                if whole and seqs[place] in result.due:
+                if none_evicted and seqs[place] in result.due:
                     self._wakeups[to].offer(Delivery(seqs[place], to, notification, now_ns, 0))
-                elif waits or not whole:  # what stands behind another is told of with that
+                elif waits or not none_evicted:  # one behind another is fetched when that settles
                     self._wakeups[to].request_fetch()
 
     def _request_fetch(self, destinations: Collection[str]) -> None:
@@ -245,16 +283,16 @@ async def open_outbox(
     when_full: WhenFull = _DEFAULTS.when_full,
     unordered: Collection[str] = (),
     on_loss: Callable[[StoreLoss], None] | None = None,
-) -> AsyncIterator[SqliteOutbox]:
-    """The outbox at ``path``, made if it is not there; None keeps it in memory only.
+) -> AsyncIterator[Outbox]:
+    """Open the store at ``path``, and create it if it is missing; None keeps it in memory only.
 
-    ``max_size`` is in bytes; ``unordered`` are the destinations whose deliveries are in no order.
-    ``on_loss`` is called in the event loop, before this returns or while
-    it is open, when a store was found broken and a new one begun; until it is declared, the new
-    one keeps it among its `Outbox.losses`.
+    ``max_size`` is in bytes; ``unordered`` are the destinations whose deliveries need no order.
+    ``on_loss`` is called in the event loop, before this returns or while the store is open, when a
+    store was found corrupt and a new one was created. The new one lists the loss in `Outbox.losses`
+    until a batch declares it.
 
-    Raises `StoreError` where it cannot be used: held by another relay, written by a newer one, not
-    a store of relay's, or not writable.
+    Raises `StoreError` if the store cannot be used: it is locked by another relay, was written by a
+    newer one, is not a store of relay's, or is not writable.
     """
     loop = asyncio.get_running_loop()
 
@@ -265,14 +303,14 @@ async def open_outbox(
     writer = StoreWriter(MemoryDatabase() if path is None else DatabaseFile(path, report_loss))
     await writer.start()
     try:
-        yield SqliteOutbox(writer, Quota(max_size, when_full), unordered)
+        yield Outbox(writer, Quota(max_size, when_full), unordered)
     finally:
         await writer.close()
 
 
 def _commit(
-    batch: IngestCommit, limits: Quota, options: EnqueueOptions, connection: sqlite3.Connection
+    batch: IngestCommit, quota: Quota, options: EnqueueOptions, connection: sqlite3.Connection
 ) -> tuple[CommitResult, Evicted]:
     checkpoints.save(batch, connection)
-    losses.declare_losses(batch.declared_losses, connection)
-    return quota.add_within_quota(batch, limits, options, connection)
+    recovery.declare_losses(batch.declared_losses, connection)
+    return add_within_quota(batch, quota, options, connection)

@@ -1,13 +1,13 @@
 -- Every statement that the store runs, by name. Those that run for each batch or each delivery have
--- their values by place: a value by name costs another change of threads. Where they are for rows,
--- the one that is written here, (?, ?), stands for many.
+-- positional parameters: each named parameter costs another switch of threads. In a multi-row
+-- statement the one row that is written here, (?, ?), is repeated for as many rows as are bound.
 
--- name: bookmark
+-- name: checkpoint
 SELECT position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
     unheard_from_ns, unheard_until_ns, drops
 FROM cursors WHERE engine = :engine;
 
--- name: save_bookmark
+-- name: save_checkpoint
 INSERT OR REPLACE INTO cursors
     (engine, position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
     unheard_from_ns, unheard_until_ns, drops)
@@ -20,12 +20,12 @@ SELECT state FROM containers WHERE engine = :engine;
 -- name: save_containers
 INSERT OR REPLACE INTO containers (engine, id, state) VALUES (?, ?, ?);
 
--- name: forget_containers
+-- name: delete_containers
 DELETE FROM containers WHERE (engine, id) IN (VALUES (?, ?));
 
--- name: occupied
--- Those of the places at which a delivery waits, as one text: each row that is read is another
--- change of threads.
+-- name: occupied_subjects
+-- The numbers of the places (destination and subject) at which a delivery waits already, as one
+-- text: each row that is read costs another switch of threads.
 WITH places (number, destination, subject) AS (VALUES (?, ?, ?))
 SELECT group_concat(number)
 FROM places
@@ -38,22 +38,24 @@ WHERE EXISTS (
 INSERT INTO deliveries (destination, subject, notification, created_ns, hold_ns, due_ns)
 VALUES (?, ?, ?, ?, ?, ?);
 
--- name: supersede
+-- name: replace_heartbeat
+-- Delete the older heartbeats, whose place the new one takes.
 DELETE FROM deliveries WHERE destination = :destination AND subject = :subject;
 
 -- name: enrich
--- What it waited for is here in time. One that waits for another before it goes on waiting.
+-- Ends the hold of a delivery that is still held. One that waits for another keeps waiting.
 UPDATE deliveries SET notification = :notification, hold_ns = 0, due_ns = min(due_ns, :now_ns)
 WHERE seq = :seq AND hold_ns > :now_ns
 RETURNING seq, destination;
 
--- name: rewrite
+-- name: replace_notification
 UPDATE deliveries SET notification = :notification WHERE seq = :seq;
 
--- name: due
--- Besides those that are under way, whose numbers come as a JSON array; with when the first is due
--- that is not due yet. All in one row, as a JSON array: each row that is read is another change of
--- threads. What can be no number or no notification makes it none.
+-- name: fetch_due
+-- The deliveries that are due, except those under way, whose numbers are passed as a JSON array;
+-- and when the next one will be due. All in one row, as a JSON array: each row that is read costs
+-- another switch of threads. A corrupt number or notification makes the array invalid JSON, so that
+-- decoding it fails.
 SELECT
     CAST('[' || coalesce(group_concat(
         '[' || quote(due_ns) || ',' || quote(seq) || ',' || quote(created_ns) || ','
@@ -69,32 +71,32 @@ FROM (
     LIMIT :most
 );
 
--- name: try_again
+-- name: schedule_retry
 UPDATE deliveries SET attempts = attempts + 1,
     due_ns = :due_ns, reason = :reason, answer = :answer
 WHERE seq = :seq;
 
--- name: bury
+-- name: insert_dead_letter
 INSERT INTO dead_letters
     (destination, id, route, notification, created_ns, died_ns, attempts, reason, answer)
 SELECT destination, :id, :route, notification, created_ns, :now_ns, :attempts, :reason, :answer
 FROM deliveries WHERE seq = :seq;
 
--- name: too_old
--- Those that were made before a time, whether they are due or not; older ones have lower numbers.
--- What stands behind one that is under way stays there.
+-- name: select_expired
+-- Deliveries created before a time, due or not; older ones have lower numbers. Those that wait
+-- behind one that is under way are left out.
 SELECT seq, destination, notification, created_ns, attempts, answer
 FROM (SELECT * FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :most)
 WHERE created_ns <= :before_ns AND subject NOT IN (
     SELECT subject FROM deliveries WHERE seq IN (SELECT value FROM json_each(:besides))
 );
 
--- name: of_destination
+-- name: select_of_destination
 SELECT seq, destination, notification, created_ns, attempts, answer
 FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :most;
 
--- name: hurry
--- What waits for another try, and nothing that waits for one before it.
+-- name: retry_now
+-- Only deliveries that wait for another attempt, none that wait for one before them.
 UPDATE deliveries SET due_ns = :now_ns
 WHERE destination = :destination AND due_ns > :now_ns AND attempts > 0;
 
@@ -106,24 +108,24 @@ ON CONFLICT (destination) DO UPDATE SET until_ns = max(until_ns, excluded.until_
 SELECT destination, until_ns FROM pauses WHERE until_ns > :now_ns;
 
 -- name: end_pauses
--- Those that are over, and those that are longer than any can be: a clock was wrong.
+-- Pauses that are over, and those longer than any can be, because the clock was wrong.
 DELETE FROM pauses WHERE until_ns <= :now_ns OR until_ns > :now_ns + :most_ns;
 
--- name: begin_episode
+-- name: begin_outage
 INSERT OR IGNORE INTO episodes (destination, since_ns) VALUES (:destination, :now_ns);
 
--- name: end_episode
+-- name: end_outage
 DELETE FROM episodes WHERE destination = :destination;
 
--- name: episodes
+-- name: outages
 SELECT destination, since_ns FROM episodes;
 
 -- name: end_pause
 DELETE FROM pauses WHERE destination = :destination;
 
--- name: promote_next
--- The successors of those whose numbers come as a JSON array become due, now that these are settled.
--- One that is among them itself may become due by it, which ends with it.
+-- name: release_next
+-- The successors of settled deliveries, whose numbers are passed as a JSON array, become due. A
+-- successor may be among the settled ones itself; then it is deleted right after this.
 UPDATE deliveries SET due_ns = max(?, hold_ns)
 WHERE due_ns IS NULL AND seq IN (
     SELECT (
@@ -135,8 +137,8 @@ WHERE due_ns IS NULL AND seq IN (
     WHERE done.seq IN (SELECT value FROM json_each(?))
 );
 
--- name: remove
--- Those whose numbers come as a JSON array.
+-- name: delete_deliveries
+-- The numbers are passed as a JSON array.
 DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: waiting
@@ -146,9 +148,9 @@ WHERE :destination IS NULL OR destination = :destination
 ORDER BY seq
 LIMIT :most;
 
--- name: letters
--- Those between two numbers; an order and a limit follow. What is not asked for is null; ids are
--- numbers and notifications' ids, and destinations those that may be meant, as JSON.
+-- name: select_dead_letters
+-- Dead letters between two numbers; ORDER BY and LIMIT are appended. A parameter that is null
+-- matches all; ids (numbers and notification ids) and destinations are passed as JSON arrays.
 SELECT seq, destination, notification, created_ns, died_ns, attempts, reason, answer
 FROM dead_letters
 WHERE (:destination IS NULL OR destination = :destination)
@@ -159,49 +161,49 @@ WHERE (:destination IS NULL OR destination = :destination)
     AND (:destinations IS NULL OR destination IN (SELECT value FROM json_each(:destinations)))
     AND seq > :above AND seq < :below
 
--- name: newest_letter
+-- name: newest_dead_letter
 SELECT coalesce(max(seq), 0) FROM dead_letters;
 
--- name: drop_letter
+-- name: delete_dead_letter
 DELETE FROM dead_letters WHERE seq = :seq;
 
--- name: drop_old_letters
+-- name: prune_old_dead_letters
 DELETE FROM dead_letters WHERE died_ns < :before_ns;
 
--- name: drop_surplus_letters
+-- name: prune_surplus_dead_letters
 DELETE FROM dead_letters
 WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET :most);
 
 -- name: backlog
--- Counted in the index alone; older ones have lower numbers.
+-- Counts in the index alone; older deliveries have lower numbers.
 SELECT waiting.destination, waiting.count, oldest.created_ns
 FROM (
     SELECT destination, count(*) AS count, min(seq) AS seq FROM deliveries GROUP BY destination
 ) AS waiting
 JOIN deliveries AS oldest ON oldest.seq = waiting.seq;
 
--- name: drop_oldest
+-- name: evict_oldest
 DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries ORDER BY seq LIMIT :most)
 RETURNING seq, destination, subject;
 
--- name: drop_letters
+-- name: evict_dead_letters
 DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters ORDER BY seq LIMIT :most);
 
--- name: promote_head
--- The first in an order becomes due, if it waited for another that is there no more.
+-- name: release_head
+-- The first delivery about a subject becomes due if it waited for another that no longer exists.
 UPDATE deliveries SET due_ns = max(:now_ns, hold_ns)
 WHERE due_ns IS NULL AND seq = (
     SELECT min(seq) FROM deliveries WHERE destination = :destination AND subject = :subject
 );
 
--- name: promote_heads
--- The same, in every order.
+-- name: release_heads
+-- The same for all destinations and subjects.
 UPDATE deliveries SET due_ns = max(:now_ns, hold_ns)
 WHERE due_ns IS NULL
     AND seq IN (SELECT min(seq) FROM deliveries GROUP BY destination, subject);
 
--- name: settle_clock
--- What was made later than now, or waits longer than anything may, was so by a clock that was wrong.
+-- name: correct_times
+-- A creation time in the future, or an impossibly long wait, comes from a clock that was wrong.
 UPDATE deliveries SET
     created_ns = min(created_ns, :now_ns),
     hold_ns = CASE WHEN hold_ns > :now_ns + :held_ns THEN :now_ns ELSE hold_ns END,
@@ -211,19 +213,19 @@ WHERE created_ns > :now_ns OR hold_ns > :now_ns + :held_ns OR due_ns > :now_ns +
 -- name: add_loss
 INSERT INTO losses (file, carried, reason) VALUES (:file, :carried, :reason);
 
--- name: losses
+-- name: undeclared_losses
 SELECT seq, file, carried, reason FROM losses ORDER BY seq;
 
 -- name: declare_loss
 DELETE FROM losses WHERE seq = :seq;
 
--- name: count
+-- name: add_to_counter
 INSERT INTO counters (name, value) VALUES (:name, max(0, :change))
 ON CONFLICT (name) DO UPDATE SET value = max(0, value + :change);
 
--- name: standing
--- The pages that are in use, by the transaction that is under way, the bytes of one, and how many
--- deliveries were given up that no event has told of.
+-- name: measure
+-- The used pages as the current transaction sees them, the bytes of one page, and the number of
+-- evicted deliveries that no event has declared yet.
 SELECT
     page_count - freelist_count,
     page_size,

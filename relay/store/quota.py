@@ -1,4 +1,10 @@
-"""How much a store may hold, and what goes when it holds more."""
+"""The store's size limit, and what is evicted when it is reached.
+
+A destination that is down must not fill the disk. The limit counts used pages, so that it holds for
+the file's size, and it is enforced in the transaction that inserts. Dead letters are evicted first;
+after them the oldest deliveries, or those of the batch itself, as configured. Evicted deliveries
+are counted until an event has declared them.
+"""
 
 import sqlite3
 from collections.abc import Collection, Sequence
@@ -14,31 +20,31 @@ from relay.store.records import CommitResult, EnrichResult, IngestCommit, Quota
 from relay.store.sql import SQL
 
 EVICT_BATCH = 32
-"""How many are given up at once: so many that not every new one costs others their place."""
+"""How many rows are evicted at once, so that not every insert has to evict."""
 
 MAX_PAGES_PER_ROW = 8
-"""More than one new row and its two entries in indexes split, even if they split more above."""
+"""More pages than inserting one row and its two index entries can split, inner pages included."""
 
 MAX_UTF8_BYTES = 4
-"""Of a character in UTF-8."""
+"""Bytes of a character in UTF-8."""
 
 STORE_FULL = "the store is full"
 
 
 @dataclass(slots=True)
 class Evicted:
-    """What a batch made the store give up."""
+    """What a batch evicted."""
 
     seqs: set[int] = field(default_factory=set)
     dead_letters: int = 0
     destinations: set[str] = field(default_factory=set)
-    """Where something may be due now that waited for what was given up."""
+    """Where a delivery may be due now that waited for an evicted one."""
 
 
 def add_within_quota(
     batch: IngestCommit, quota: Quota, options: EnqueueOptions, connection: sqlite3.Connection
 ) -> tuple[CommitResult, Evicted]:
-    """Add the deliveries of a batch, and give up what there is no room for."""
+    """Insert a batch's deliveries, and evict what exceeds the quota."""
     prepared = [enqueue.prepare(*each, options) for each in batch.notifications]
     evicted, (pages, page_size, undeclared) = Evicted(), _measure(connection)
     if (pages + _max_growth_pages(prepared, page_size)) * page_size <= quota.max_bytes:
@@ -47,17 +53,17 @@ def add_within_quota(
         added = _add_evicting(prepared, quota, evicted, options.now_ns, connection)
     kept = [[seq for seq in seqs if seq not in evicted.seqs] for seqs in added.seqs]
     if change := len(evicted.seqs) - batch.declared_evictions:
-        connection.execute(SQL["count"], {"name": "undeclared_shed", "change": change})
+        connection.execute(SQL["add_to_counter"], {"name": "undeclared_shed", "change": change})
         _, _, undeclared = _measure(connection)
     due = frozenset(added.due - evicted.seqs)
     return CommitResult(kept, due, len(evicted.seqs), evicted.dead_letters, undeclared), evicted
 
 
 def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) -> int:
-    """At least as many pages as the file may grow by, whatever is in it.
+    """Return an upper bound for the pages that the file grows by, whatever is in it.
 
-    A row and its entries in two indexes; each may split its page and those above it, leave them
-    half empty, and fill others beside them.
+    Each row has entries in two indexes. Each of these may split its page and those above it, leave
+    them half empty, and fill others beside them.
     """
     rows = [row for each in prepared for row in each.rows]
     size = sum(
@@ -74,7 +80,7 @@ def _add_evicting(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> Enqueued:
-    """Looked at after each notification, so that the file grows beyond its bound by one at most."""
+    """Check the size after each notification, so that the file exceeds its limit by one at most."""
     added = Enqueued()
     for each in prepared:
         one = enqueue.add([each], connection)
@@ -84,21 +90,21 @@ def _add_evicting(
         if quota.when_full == "drop-oldest":
             _evict_oldest(quota, evicted, now_ns, connection)
         else:
-            # relay's own are few, and say that others are missing
+            # Never relay's own events: they are few, and report that others are missing.
             _evict_new(quota, evicted, [] if each.is_self_event else one.seqs[0], connection)
     return added
 
 
-def enrich(
+def enrich_within_quota(
     seqs: Sequence[int],
     notification: Notification,
     quota: Quota,
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> tuple[EnrichResult, Collection[str]]:
-    """Complete deliveries as far as there is room; returns the destinations that they are for.
+    """Replace held notifications as far as the quota allows; return their destinations too.
 
-    One that takes no more than before stays as it is, though the store is full.
+    A notification that takes no more space than before is replaced even if the store is full.
     """
     max_bytes = max(quota.max_bytes, bytes_used(connection))
     held = deliveries.enrich(seqs, notification, now_ns, connection)
@@ -115,20 +121,22 @@ def enrich(
 def fit_answer(
     answer: Answer | None, quota: Quota, connection: sqlite3.Connection
 ) -> Answer | None:
-    """As much of a dead letter's answer as there is room for: a letter takes little more than the
-    delivery that it was, its answer can take twice that."""
+    """Return the answer, shortened if the store is full.
+
+    A dead letter takes little more space than its delivery did, but its answer can take twice that.
+    """
     return answer if bytes_used(connection) <= quota.max_bytes else deliveries.shorten(answer)
 
 
 def bytes_used(connection: sqlite3.Connection) -> int:
-    """The bytes of the pages that are in use, by the transaction that is under way."""
+    """Return the size of the pages in use, as the current transaction sees them."""
     pages, page_size, _ = _measure(connection)
     return pages * page_size
 
 
 def _measure(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """The pages in use, the bytes of one, and how many went that no event has told of."""
-    pages, page_size, undeclared = connection.execute(SQL["standing"]).fetchone()
+    """Return the used pages, the bytes of one, and the number of undeclared evictions."""
+    pages, page_size, undeclared = connection.execute(SQL["measure"]).fetchone()
     return int(pages), int(page_size), int(undeclared)
 
 
@@ -137,13 +145,13 @@ def _evict_oldest(
 ) -> None:
     _evict_dead_letters(quota, evicted, connection)
     while bytes_used(connection) > quota.max_bytes:
-        gone = connection.execute(SQL["drop_oldest"], {"most": EVICT_BATCH}).fetchall()
+        gone = connection.execute(SQL["evict_oldest"], {"most": EVICT_BATCH}).fetchall()
         if not gone:
             return
         evicted.seqs.update(seq for seq, _, _ in gone)
-        for destination, subject in {(to, about) for _, to, about in gone}:
+        for destination, subject in {(to, subject) for _, to, subject in gone}:
             row = {"destination": destination, "subject": subject, "now_ns": now_ns}
-            connection.execute(SQL["promote_head"], row)
+            connection.execute(SQL["release_head"], row)
             evicted.destinations.add(destination)
 
 
@@ -152,14 +160,14 @@ def _evict_new(
 ) -> None:
     _evict_dead_letters(quota, evicted, connection)
     if bytes_used(connection) > quota.max_bytes:
-        deliveries.delete(seqs, connection)  # none waits behind them yet
+        deliveries.delete(seqs, connection)  # no other waits behind them yet
         evicted.seqs.update(seqs)
 
 
 def _evict_dead_letters(quota: Quota, evicted: Evicted, connection: sqlite3.Connection) -> None:
-    """Dead letters go first, either way: else they would take the place of what is alive."""
+    """Evict dead letters first: they must not displace deliveries that can still be sent."""
     while bytes_used(connection) > quota.max_bytes:
-        gone = connection.execute(SQL["drop_letters"], {"most": EVICT_BATCH}).rowcount
+        gone = connection.execute(SQL["evict_dead_letters"], {"most": EVICT_BATCH}).rowcount
         if not gone:
             return
         evicted.dead_letters += gone

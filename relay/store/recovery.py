@@ -1,4 +1,9 @@
-"""What can still be read of a broken store, carried over into a new one."""
+"""Copies what can still be read of a corrupt store into a new one, and keeps the loss.
+
+One damaged page must not cost the whole outbox. Rows are copied one by one; unreadable and
+implausible ones are skipped. The corrupt files are set aside, never deleted. The new store keeps a
+`StoreLoss` until an event has declared it.
+"""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,20 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.store import checkpoints, deliveries, losses
+from relay.store import checkpoints, deliveries
 from relay.store.faults import Corrupt, StoreLoss
 from relay.store.schema import NEWEST_VERSION, migrate
+from relay.store.sql import SQL
 
 MAX_FAILED_READS = 10_000
-"""How many reads of one table may fail before the rest of it is given up: under a second."""
+"""After this many failed reads of one table the rest of it is given up: under a second."""
 
 SEQ_GAP = 1_000_000
-"""New deliveries are numbered from so far above the highest that is known: one whose row is lost
-may be under way, and no other may ever have its number."""
+"""New deliveries are numbered from this far above the highest known number. A delivery whose row is
+lost may be under way, and no other may ever get its number."""
 
 _SEQ_TABLES = ("deliveries", "dead_letters")
 _KEY_TABLES = ("cursors", "containers", "losses", "counters", "pauses", "episodes")
-"""All but the first are newer than version 1."""
+"""All except the first are newer than version 1."""
 
 _DECODERS: Mapping[str, Callable[[Any], object]] = {
     "notification": deliveries.decode_notification,
@@ -40,7 +46,7 @@ class _Column:
     required: bool
 
     def accepts(self, value: object) -> bool:
-        """Whether a value can be what was once written there."""
+        """Return whether relay can have written this value."""
         if value is None:
             return not self.required
         if type(value) is not self.kind:
@@ -52,33 +58,33 @@ class _Column:
         return True
 
 
-def recover(broken: Path, fresh: Path, aside: Path, reason: str, now_ns: int) -> StoreLoss:
-    """Fill the empty file ``fresh`` with what can be read of a ``broken`` store.
+def recover(corrupt: Path, replacement: Path, aside: Path, reason: str, now_ns: int) -> StoreLoss:
+    """Fill the empty file ``replacement`` with what can be read of a ``corrupt`` store.
 
-    Row by row: what cannot be read, or cannot be what was written, is left behind, and a delivery
-    that waited for one of those becomes due. The loss is kept in it too, to be declared: ``aside``
-    is where the broken one goes, and ``reason`` why.
+    Skips rows that cannot be read or that relay cannot have written. A delivery that waited for a
+    skipped one becomes due. The loss is stored in the new store, to be declared: ``aside`` is where
+    the corrupt file will be moved, and ``reason`` is what is wrong with it.
     """
-    place = f"{broken.absolute().as_uri()}?mode=ro"
+    uri = f"{corrupt.absolute().as_uri()}?mode=ro"
     with (
-        closing(sqlite3.connect(place, uri=True)) as source,
-        closing(sqlite3.connect(fresh, isolation_level=None)) as target,
+        closing(sqlite3.connect(uri, uri=True)) as source,
+        closing(sqlite3.connect(replacement, isolation_level=None)) as target,
     ):
-        # a file that was cut short is read as far as it goes
+        # so that a truncated file is read as far as it goes
         source.execute("PRAGMA writable_schema = ON")
         version = _read_version(source)
         migrate(target, 0, to=version)
         target.execute("BEGIN")
-        carried = sum(_copy_table(source, target, table) for table in _SEQ_TABLES)
-        known = {name for (name,) in target.execute("SELECT name FROM sqlite_schema")}
+        recovered = sum(_copy_table(source, target, table) for table in _SEQ_TABLES)
+        tables = {name for (name,) in target.execute("SELECT name FROM sqlite_schema")}
         for table in _KEY_TABLES:
-            if table in known:
+            if table in tables:
                 _copy_table(source, target, table)
         target.execute("COMMIT")
         migrate(target, version)
         _advance_sequences(source, target)
         deliveries.release_heads(now_ns, target)
-        return losses.add_loss(aside, carried, reason, target)
+        return add_loss(aside, recovered, reason, target)
 
 
 def _read_version(source: sqlite3.Connection) -> int:
@@ -90,14 +96,14 @@ def _read_version(source: sqlite3.Connection) -> int:
 
 
 def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:
-    """Returns how many rows of the table came over."""
+    """Return how many rows were copied."""
     columns = _read_columns(target, table)
     names = ", ".join(column.name for column in columns)
-    places = ", ".join("?" * len(columns))
+    placeholders = ", ".join("?" * len(columns))
     rows = (_read_by_seq if table in _SEQ_TABLES else _read_by_key)(source, table, names)
     before = target.total_changes
     target.executemany(
-        f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})",  # noqa: S608 - of the schema
+        f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({placeholders})",  # noqa: S608 - of the schema
         (row for row in rows if _is_valid(row, columns)),
     )
     return target.total_changes - before
@@ -116,7 +122,7 @@ def _is_valid(row: _Row, columns: Sequence[_Column]) -> bool:
 
 
 def _read_by_seq(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
-    """The rows of a table with numbers, around those that cannot be read: by halves, and halves."""
+    """Yield the rows of a numbered table, bisecting around those that cannot be read."""
     query = f"SELECT {names} FROM {table} WHERE seq BETWEEN ? AND ? ORDER BY seq"  # noqa: S608
     ranges = [(1, _max_seq(source, table))]
     failed_reads = 0
@@ -134,7 +140,7 @@ def _read_by_seq(source: sqlite3.Connection, table: str, names: str) -> Iterator
 
 
 def _max_seq(source: sqlite3.Connection, table: str) -> int:
-    """A number that is not below any in the table."""
+    """Return a number that is not below any in the table."""
     with suppress(sqlite3.Error):
         (highest,) = source.execute(f"SELECT max(seq) FROM {table}").fetchone()  # noqa: S608
         if isinstance(highest, int):
@@ -143,7 +149,7 @@ def _max_seq(source: sqlite3.Connection, table: str) -> int:
 
 
 def _read_by_key(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:
-    """The rows of a small table, by its key, from both ends up to what cannot be read."""
+    """Yield the rows of a small table by its key, from both ends up to what cannot be read."""
     key = names.split(",", maxsplit=1)[0]
     for order in ("ASC", "DESC"):
         with suppress(sqlite3.Error):
@@ -164,3 +170,23 @@ def _advance_sequences(source: sqlite3.Connection, target: sqlite3.Connection) -
         "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)",
         [(table, max(numbers) + SEQ_GAP) for table in _SEQ_TABLES],
     )
+
+
+def add_loss(file: Path, recovered: int, reason: str, connection: sqlite3.Connection) -> StoreLoss:
+    """Store a loss; return it with its number."""
+    row = {"file": str(file), "carried": recovered, "reason": reason}
+    number = connection.execute(SQL["add_loss"], row).lastrowid
+    return StoreLoss(file, recovered, reason, number or 0)
+
+
+def undeclared_losses(connection: sqlite3.Connection) -> list[StoreLoss]:
+    """See `Outbox.losses`."""
+    return [
+        StoreLoss(Path(file), recovered, reason, number)
+        for number, file, recovered, reason in connection.execute(SQL["undeclared_losses"])
+    ]
+
+
+def declare_losses(numbers: Sequence[int], connection: sqlite3.Connection) -> None:
+    """Delete losses that an event has declared."""
+    connection.executemany(SQL["declare_loss"], [{"seq": number} for number in numbers])

@@ -1,4 +1,4 @@
-"""The schema that a store has, and how an older one comes to have it."""
+"""The store's schema and its migrations."""
 
 import sqlite3
 from pathlib import Path
@@ -7,7 +7,7 @@ from relay.core.errors import StoreError
 from relay.store.sql import read_sections
 
 APPLICATION_ID = 0x52454C59
-"""Marks the file as relay's (``RELY``); see SQLite's ``PRAGMA application_id``."""
+"""Marks the file as a store of relay's (``RELY``); see SQLite's ``PRAGMA application_id``."""
 
 _MIGRATIONS = list(read_sections("schema.sql", "version").values())
 
@@ -16,9 +16,9 @@ NEWEST_VERSION = len(_MIGRATIONS)
 
 
 def check_version(connection: sqlite3.Connection, path: Path | None) -> int:
-    """The schema's version, 0 for an empty file; nothing is changed in a file that is refused.
+    """Return the schema's version, 0 for an empty file. Changes nothing.
 
-    Raises `StoreError` for a store that is not relay's or is newer.
+    Raises `StoreError` if the file is not a store of relay's, or was written by a newer relay.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
@@ -34,7 +34,7 @@ def check_version(connection: sqlite3.Connection, path: Path | None) -> int:
 
 
 def migrate(connection: sqlite3.Connection, version: int, to: int = NEWEST_VERSION) -> None:
-    """Bring a store from its ``version`` up to another, in one transaction."""
+    """Migrate a store from ``version`` to ``to``, in one transaction."""
     if version < to:
         script = "\n".join(_MIGRATIONS[version:to])
         marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {to}"

@@ -1,10 +1,9 @@
--- The schema, one section for each version of it. A store is brought up to the newest by running
--- the sections that it lacks, in order, in one transaction. A section that has landed never
--- changes.
+-- The schema, one section for each version. A store is migrated by running the sections that it
+-- lacks, in order, in one transaction. The statements of a released section never change.
 
 -- version: 1
 
--- How far each engine's stream has been taken in. Times are the engine's, in nanoseconds.
+-- How far each engine's stream has been ingested. Times are the engine's, in nanoseconds.
 CREATE TABLE cursors (
     engine      TEXT PRIMARY KEY,
     position_ns INTEGER NOT NULL,
@@ -12,11 +11,11 @@ CREATE TABLE cursors (
     recent      BLOB NOT NULL           -- 24 bytes an event: its id, then its time
 ) WITHOUT ROWID;
 
--- What is to be delivered. A settled delivery is deleted.
+-- Deliveries to be sent. A settled one is deleted.
 CREATE TABLE deliveries (
-    seq          INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order in which they were taken in
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order in which they were committed
     destination  TEXT NOT NULL,
-    subject      TEXT NOT NULL,         -- what it is about: the key within which order is kept
+    subject      TEXT NOT NULL,         -- deliveries about one subject stay in order
     notification BLOB NOT NULL,         -- JSON
     created_ns   INTEGER NOT NULL,
     attempts     INTEGER NOT NULL DEFAULT 0,
@@ -43,15 +42,15 @@ ALTER TABLE cursors ADD COLUMN began_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cursors ADD COLUMN anchored INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE cursors ADD COLUMN assumed_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cursors ADD COLUMN identity TEXT;
--- Between these a request to a container may have been missed; both are null, or neither.
+-- In this interval a request to a container may have been missed; both are null, or neither.
 ALTER TABLE cursors ADD COLUMN unheard_from_ns INTEGER;
 ALTER TABLE cursors ADD COLUMN unheard_until_ns INTEGER;
--- What was dropped of its stream and is not told yet, as JSON.
+-- Records of the stream that were dropped and not declared by an event yet, as JSON.
 ALTER TABLE cursors ADD COLUMN drops TEXT NOT NULL DEFAULT '[]';
 UPDATE cursors
 SET began_ns = floor_ns, assumed_ns = position_ns, anchored = length(recent) > 0;
 
--- What is known of each engine's containers.
+-- The state of each engine's containers.
 CREATE TABLE containers (
     engine TEXT NOT NULL,
     id     TEXT NOT NULL,
@@ -59,10 +58,10 @@ CREATE TABLE containers (
     PRIMARY KEY (engine, id)
 ) WITHOUT ROWID;
 
--- No attempt before this: what a route includes is being asked for.
+-- No attempt before this time: what the notification is to include is being fetched.
 ALTER TABLE deliveries ADD COLUMN hold_ns INTEGER NOT NULL DEFAULT 0;
 
--- Broken stores that were set aside, until an event has told of them.
+-- Corrupt stores that were set aside, until an event has declared them.
 CREATE TABLE losses (
     seq     INTEGER PRIMARY KEY,
     file    TEXT NOT NULL,
@@ -70,7 +69,7 @@ CREATE TABLE losses (
     reason  TEXT NOT NULL
 );
 
--- undeclared_shed: how many deliveries a full store gave up that no event has told of.
+-- undeclared_shed: how many deliveries a full store evicted that no event has declared yet.
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
@@ -78,10 +77,10 @@ CREATE TABLE counters (
 
 -- version: 3
 
--- What the destination said last, as JSON.
+-- The destination's last answer, as JSON.
 ALTER TABLE deliveries ADD COLUMN answer TEXT;
 
--- As before, but no number is ever given twice, and a letter can be found by what people know of it.
+-- As before, but a number is never used twice, and dead letters can be found by id and route.
 ALTER TABLE dead_letters RENAME TO dead_letters_before;
 CREATE TABLE dead_letters (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -104,13 +103,13 @@ SELECT seq, destination,
 FROM (SELECT *, CAST(notification AS TEXT) AS text FROM dead_letters_before);
 DROP TABLE dead_letters_before;
 
--- Destinations that fail, and since when: each was told of once.
+-- Failing destinations, and since when. Each outage has been reported once.
 CREATE TABLE episodes (
     destination TEXT PRIMARY KEY,
     since_ns    INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Destinations that asked to be left alone, and until when.
+-- Paused destinations, and until when.
 CREATE TABLE pauses (
     destination TEXT PRIMARY KEY,
     until_ns    INTEGER NOT NULL

@@ -1,4 +1,4 @@
-"""What became of deliveries, as it is kept: many in few statements."""
+"""Stores the outcomes of attempts, in few statements for many."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -13,15 +13,16 @@ from relay.store.records import Ack, Quota
 def settle(
     acks: Sequence[Ack], quota: Quota, now_ns: int, connection: sqlite3.Connection
 ) -> set[str]:
-    """See `Outbox.ack`; the destinations for which anything is due by it, now or later."""
+    """See `Outbox.ack`. Returns the destinations for which it made a delivery due, now or later."""
     destinations = set()
-    alike = groupby(acks, lambda it: (type(it.outcome), it.delivery.destination))
-    for (outcome, destination), found in alike:
+    groups = groupby(acks, lambda ack: (type(ack.outcome), ack.delivery.destination))
+    for (outcome, destination), found in groups:
         group = list(found)
         if outcome is Delivered:
             seqs = [each.delivery.seq for each in group]
             has_more_due = deliveries.delete_and_release_next(seqs, now_ns, connection)
         else:
+            # not any(): it would stop at the first that is true, and each has to be stored
             has_more_due = (
                 sum(_keep_undelivered(each, quota, now_ns, connection) for each in group) > 0
             )
@@ -33,7 +34,7 @@ def settle(
 
 
 def _keep_undelivered(ack: Ack, quota: Quota, now_ns: int, connection: sqlite3.Connection) -> bool:
-    """Whether anything is due by it, now or later."""
+    """Return whether it makes a delivery due, now or later."""
     match ack:
         case delivery, Retry() as retry, answer:
             deliveries.schedule_retry(delivery, retry, answer, now_ns, connection)
@@ -41,4 +42,4 @@ def _keep_undelivered(ack: Ack, quota: Quota, now_ns: int, connection: sqlite3.C
         case delivery, Dead(reason=reason), answer:
             kept = fit_answer(answer, quota, connection)
             return deliveries.move_to_dead_letters(delivery, reason, kept, now_ns, connection)
-    raise AssertionError("what was delivered is not kept")
+    raise AssertionError("a delivered one is deleted, not kept")

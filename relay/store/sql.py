@@ -1,4 +1,4 @@
-"""Reads SQL that stands in files beside this module: named, and commented where it is written."""
+"""Reads the SQL files beside this module: named statements, commented where they stand."""
 
 import re
 import sqlite3
@@ -14,7 +14,7 @@ _ROW = re.compile(r"\(\?(, \?)*\)")
 
 
 def read_sections(file: str, label: str) -> dict[str, str]:
-    """The parts of a file that begin with a line ``-- LABEL: KEY``, by key, in their order."""
+    """Return the parts of a file that each start with ``-- LABEL: KEY``, by key, in file order."""
     text = files(__package__).joinpath(file).read_text(encoding="utf-8")
     _, *parts = re.split(rf"^-- {label}: (\S+)$", text, flags=re.MULTILINE)
     return {key: sql.strip() for key, sql in zip(parts[::2], parts[1::2], strict=True)}
@@ -27,10 +27,10 @@ SQL = read_sections("queries.sql", "name")
 def run_for_rows(
     name: str, rows: Sequence[Sequence[object]], connection: sqlite3.Connection
 ) -> Iterator[tuple[int, sqlite3.Cursor]]:
-    """Run a statement that is for rows, for these; yields how many each run of it is for.
+    """Run a multi-row statement for all rows; yield the number of rows and the cursor of each run.
 
-    Each run lets the other threads have the interpreter and has to get it back, so there are few:
-    for sizes that are powers of two, so that SQLite has to prepare a few only as well.
+    Each run gives up Python's interpreter lock and has to get it back, so there should be few.
+    Their sizes are powers of two, so that SQLite prepares only a few different statements.
     """
     begin = 0
     while left := len(rows) - begin:

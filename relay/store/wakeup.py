@@ -1,4 +1,9 @@
-"""What a lane is told of its destination's deliveries."""
+"""Wakes a delivery worker, and passes it the deliveries that a commit has just made due.
+
+Without it a worker would have to poll the store, and would have to read back from the disk what the
+other loop has in memory. Each destination has one `Wakeup`, which lasts as long as the outbox.
+Deliveries are passed on only as far as the worker has granted credit; it has to fetch all others.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,24 +11,25 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-"""A delivery."""
+"""The type of a delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handover(Generic[T]):
-    """What there was of news."""
+    """What `Wakeup.take` returns."""
 
     deliveries: Sequence[T]
-    """These were committed and are due; none that became due before them was kept back."""
+    """Committed and due, in order. No delivery that became due earlier was left out."""
     needs_fetch: bool
-    """Whether the store may hold others that are due."""
+    """Whether the store may hold other deliveries that are due."""
 
 
 class Wakeup(Generic[T]):
-    """Set whenever there is something to look at.
+    """An event with a payload: it is set whenever the worker has something to look at.
 
-    Whoever has all that was due at hand says how much room there is for more, and need not ask the
-    store for what it has just committed.
+    A worker that has fetched everything due grants credit: up to that many new deliveries are
+    passed to it directly. As soon as one delivery is not passed on, none of those behind it are,
+    because they would overtake it.
     """
 
     def __init__(self) -> None:
@@ -33,16 +39,19 @@ class Wakeup(Generic[T]):
         self._needs_fetch = False
 
     def request_fetch(self) -> None:
-        """The store may hold something that is due."""
+        """Wake the worker: the store may hold deliveries that are due."""
         self._needs_fetch = True
         self._event.set()
 
     def notify(self) -> None:
-        """Something else has changed."""
+        """Wake the worker for another reason; it need not fetch."""
         self._event.set()
 
     def offer(self, delivery: T) -> None:
-        """It was committed and is due, behind those that were handed over before."""
+        """Pass on a delivery that was committed and is due, after all that were offered before it.
+
+        Without credit, or if a fetch is needed anyway, it requests a fetch instead.
+        """
         if not self._needs_fetch and len(self._offered) < self._credit:
             self._offered.append(delivery)
         else:
@@ -50,23 +59,23 @@ class Wakeup(Generic[T]):
         self._event.set()
 
     def grant(self, count: int) -> None:
-        """So many may be handed over: all that was due before is known."""
+        """Grant credit for ``count`` deliveries. Call only when everything due has been fetched."""
         self._credit = count
 
     def take(self) -> Handover[T]:
-        """What there is, once; there is no room for more until it is made again."""
+        """Return what was offered, and reset the credit to 0."""
         handover = Handover(self._offered, self._needs_fetch)
         self._offered, self._credit, self._needs_fetch = [], 0, False
         return handover
 
     def clear(self) -> None:
-        """It was looked at."""
+        """Reset the event."""
         self._event.clear()
 
     def is_set(self) -> bool:
-        """Whether there is something to look at."""
+        """Whether the worker has something to look at."""
         return self._event.is_set()
 
     async def wait(self) -> None:
-        """Until there is something to look at."""
+        """Wait until the event is set."""
         await self._event.wait()

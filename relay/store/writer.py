@@ -1,4 +1,11 @@
-"""One SQLite connection in one thread, with all that is waiting in one transaction."""
+"""A writer thread that commits all queued operations in one transaction (group commit).
+
+SQLite allows one writer at a time, and a synced commit costs the same for one operation as for
+hundreds. So there is one connection in one thread, and whatever is queued while a commit is under
+way goes into the next one. A caller resumes once its operation is on disk. While the disk fails
+nobody gets an error: the operations stay queued, in order, and are tried again until the disk
+works. The thread starts with `StoreWriter.start` and ends with `StoreWriter.close`.
+"""
 
 import asyncio
 import queue
@@ -17,45 +24,46 @@ from relay.store.faults import StoreFault, StoreStatus, classify_error, describe
 log = structlog.get_logger()
 
 CLOSE_TIMEOUT_S = 5
+"""How long `StoreWriter.close` waits for a disk that hangs."""
 
 VERIFY_INTERVAL_S = 5.0
-"""How often the store's place is looked at while there is nothing to do."""
+"""How often the store's files are verified while no operation is queued."""
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+Operation = Callable[[sqlite3.Connection], T]
+"""What a caller runs in the writer thread, on the connection."""
 
 
 class Backend(Protocol):
-    """Where the connection leads; everything is called in the store's thread."""
+    """Where the connection comes from. All methods are called in the writer thread."""
 
     def open(self) -> sqlite3.Connection:
-        """The first connection."""
+        """Return the first connection."""
         ...
 
     def verify(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """Make sure that what was committed will be found; returns the connection to go on with."""
+        """Check that committed data is still at the store's path; return the connection to use."""
         ...
 
     def repair(
         self, connection: sqlite3.Connection, fault: StoreFault, error: Exception
     ) -> sqlite3.Connection:
-        """Do what can be done about a failure; returns the connection to go on with."""
+        """Do what can be done about a failure; return the connection to use."""
         ...
 
     def close(self, connection: sqlite3.Connection) -> None:
-        """The end."""
+        """Close the connection and release the store."""
         ...
 
 
 class StoreWriter:
-    """Runs work on a connection and says so when it is on disk.
+    """Runs operations on a connection; each caller resumes when its operation is on disk.
 
-    A synced commit costs the same for one piece of work as for hundreds, so whatever came in while
-    one was being made goes into the next. If any of it fails, none of it is committed and each
-    caller gets the error: the state on disk is always one that somebody was told of, or an older.
+    If one operation of a transaction fails, none is committed and each caller gets the error. So
+    the state on disk is always one that was reported to some caller, or an older one.
 
-    A disk that fails is no error: what was asked for waits, in its order, and is tried again until
-    the disk does its part. So work may be done more than once, and only the last time counts.
+    Failures of the disk are not errors: the operations wait, in order, and are tried again. So an
+    operation may run more than once; only its last run is committed.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -66,31 +74,32 @@ class StoreWriter:
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._pending: dict[asyncio.Future[Any], float] = {}
-        """With when each was asked, the oldest first."""
+        """Each waiting caller's future, with the time of its call; the oldest first."""
         self._closing = threading.Event()
         self._status = StoreStatus()
         self._failing_since_s = 0.0
 
     @property
     def status(self) -> StoreStatus:
-        """Whether the disk does its part; may be asked in any thread."""
+        """Whether the disk works. May be read in any thread."""
         return self._status
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread is there, whatever it waits for."""
+        """Whether the thread runs; a thread that waits for a disk does."""
         return self._thread.is_alive()
 
     @property
     def oldest_wait_s(self) -> float:
-        """How long the oldest question has waited for its answer; 0.0 where there is none."""
+        """How long the oldest waiting call has waited; 0.0 if none waits."""
         oldest_s = next(iter(self._pending.values()), None)
         return 0.0 if oldest_s is None else monotonic() - oldest_s
 
     async def start(self) -> None:
-        """Open the connection in its thread. Raises what opening it raises.
+        """Start the thread and wait until it has opened the connection.
 
-        Where nobody waits for it any more, it is closed once it is open.
+        Raises what opening raises. If the caller is cancelled, the thread closes the connection as
+        soon as it is open.
         """
         self._thread.start()
         try:
@@ -100,24 +109,24 @@ class StoreWriter:
             self._jobs.put(None)
             raise
 
-    async def run(self, work: Work[T]) -> T:
-        """Do the work in the next transaction; return its result once that is committed.
+    async def run(self, operation: Operation[T]) -> T:
+        """Run the operation in the next transaction; return its result once that is committed.
 
-        A caller that is cancelled stops waiting; the work is done all the same.
+        If the caller is cancelled it stops waiting, but the operation is committed all the same.
         """
         done: asyncio.Future[T] = self._loop.create_future()
         self._pending[done] = monotonic()
-        self._jobs.put((work, done))
+        self._jobs.put((operation, done))
         try:
             return await done
         finally:
             del self._pending[done]
 
     async def close(self) -> None:
-        """Do what was asked for so far, then close the connection.
+        """Run what is queued, then close the connection.
 
-        A disk that fails is tried once more, one that hangs is waited for no longer than `CLOSE_S`:
-        what could not be committed by then is cancelled.
+        A disk that fails is tried once more; a disk that hangs is waited for no longer than
+        `CLOSE_TIMEOUT_S`. Callers whose operations were not committed by then are cancelled.
         """
         self._closing.set()
         self._jobs.put(None)
@@ -136,12 +145,12 @@ class StoreWriter:
             while (jobs := self._next_jobs()) is not None:
                 self._resolve_in_loop(self._process(jobs))
         except _ClosedWhileFailing:
-            pass  # whoever waits is told by `close`
+            pass  # `close` cancels the callers that still wait
         finally:
             self._backend.close(self._connection)
 
     def _next_jobs(self) -> "list[_Job] | None":
-        """All jobs that wait, none after a while without any; None when it is time to stop."""
+        """Return all queued jobs; an empty list after a while without any; None to stop."""
         try:
             found = [self._jobs.get(timeout=VERIFY_INTERVAL_S)]
         except queue.Empty:
@@ -150,12 +159,12 @@ class StoreWriter:
         jobs = [job for job in found if job is not None]
         if not jobs:
             return None
-        if len(jobs) < len(found):  # what was asked for so far is done before it stops
+        if len(jobs) < len(found):  # stop only after these have run
             self._jobs.put(None)
         return jobs
 
     def _process(self, jobs: "list[_Job]") -> "list[_JobResult]":
-        """What each gets: its result once all are on disk, or the error of any of them."""
+        """Return each job's result once all are on disk; if any fails, return its error for all."""
         try:
             results = self._run_with_retry(partial(_transact, jobs)) if jobs else []
             self._run_with_retry(self._verify)
@@ -168,11 +177,11 @@ class StoreWriter:
     def _verify(self, connection: sqlite3.Connection) -> None:
         self._connection = self._backend.verify(connection)
 
-    def _run_with_retry(self, step: Work[T]) -> T:
-        """Do it, as often as the disk makes that necessary; `_ClosedWhileFailing` if it is time to stop."""
+    def _run_with_retry(self, step: Operation[T]) -> T:
+        """Repeat the step until the disk works; raise `_ClosedWhileFailing` when closing."""
         failed: tuple[StoreFault, Exception] | None = None
         is_last_try = False
-        for wait_s in retry_delays_s():
+        for delay_s in retry_delays_s():
             try:
                 if failed is not None:
                     self._connection = self._backend.repair(self._connection, *failed)
@@ -184,16 +193,16 @@ class StoreWriter:
                 return result
             if is_last_try:
                 raise _ClosedWhileFailing from failed[1]
-            is_last_try = failed[0] is not StoreFault.CORRUPT and self._closing.wait(wait_s)
-        raise AssertionError("there is always another wait")
+            is_last_try = failed[0] is not StoreFault.CORRUPT and self._closing.wait(delay_s)
+        raise AssertionError("retry_delays_s never ends")
 
     def _record_failure(
         self, error: Exception, previous: tuple[StoreFault, Exception] | None
     ) -> StoreFault:
-        """What is wrong with the disk; raises the error if that is not it."""
+        """Return what is wrong with the disk; raise the error if it has another cause."""
         fault = classify_error(error)
         if fault is None or (previous is not None and fault is previous[0] is StoreFault.CORRUPT):
-            raise error  # a store that was begun anew and is broken again will not get better
+            raise error  # a store that is corrupt after it was rebuilt will not get better
         if self._status.reason is not fault:
             log.error("store.failing", reason=fault.value, error=describe_error(error))
         if self._status.failing_since_ns is None:
@@ -209,20 +218,20 @@ class StoreWriter:
             )
 
     def _resolve_in_loop(self, results: "list[_JobResult]") -> None:
-        with suppress(RuntimeError):  # a loop that has ended has nobody who waits
+        with suppress(RuntimeError):  # the loop has ended, and with it every caller
             self._loop.call_soon_threadsafe(_resolve_futures, results)
 
 
-_Job = tuple[Work[Any], asyncio.Future[Any]]
+_Job = tuple[Operation[Any], asyncio.Future[Any]]
 _JobResult = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
 class _ClosedWhileFailing(Exception):
-    """The disk fails and it is time to stop."""
+    """The disk still fails when it is time to stop."""
 
 
 def retry_delays_s() -> Iterator[float]:
-    """How long to wait before each further try: from 0.1 s, doubling, to 5 s."""
+    """Yield how long to wait before each further try: from 0.1 s, doubling, up to 5 s."""
     delay_s = 0.1
     while True:
         yield delay_s
@@ -232,10 +241,10 @@ def retry_delays_s() -> Iterator[float]:
 def _transact(jobs: list[_Job], connection: sqlite3.Connection) -> list[Any]:
     try:
         connection.execute("BEGIN")
-        results = [work(connection) for work, _ in jobs]
+        results = [operation(connection) for operation, _ in jobs]
         connection.execute("COMMIT")
     except BaseException:
-        with suppress(sqlite3.Error):  # a disk that fails may have ended the transaction itself
+        with suppress(sqlite3.Error):  # a failing disk may have ended the transaction already
             connection.execute("ROLLBACK")
         raise
     return results

@@ -6,7 +6,7 @@ from relay.core.event import Actor
 from relay.core.exchange import Answer, Dead, Reason
 from relay.core.notification import Include, Included, Notification
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
-from relay.store.outbox import SqliteOutbox
+from relay.store.outbox import Outbox
 from relay.store.records import HOLD_NS, Ack, Delivery, Selection
 from tests.unit.store.samples import make_commit, make_notification
 
@@ -36,15 +36,13 @@ DAEMON_STATUS = DaemonStatus(
 ALL = Selection()
 
 
-async def make_dead_letters(
-    outbox: SqliteOutbox, *notifications: Notification, to: str = "ops"
-) -> None:
+async def make_dead_letters(outbox: Outbox, *notifications: Notification, to: str = "ops") -> None:
     await outbox.commit(make_commit(*notifications, to=(to,)), 10)
     while found := await fetch_due(outbox, to):
         await outbox.ack([Ack(found[0], Dead(Reason.REFUSED), ANSWER)], 20)
 
 
-async def fetch_due(outbox: SqliteOutbox, to: str = "ops") -> list[Delivery]:
+async def fetch_due(outbox: Outbox, to: str = "ops") -> list[Delivery]:
     return list((await outbox.fetch_due(to, 20 + HOLD_NS, 100)).deliveries)
 
 

@@ -10,7 +10,7 @@ from relay.admin.operations import AdminOperations, DaemonHooks, LocalOperations
 from relay.admin.tap import EventTap
 from relay.delivery import acks
 from relay.ingest.docker import reconciler
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from tests.component.admin_samples import DAEMON_STATUS, DESTINATION_STATUS, NOW_NS
 from tests.component.delivery_worker import Clock, VirtualTime
 from tests.component.scripted_engine import ScriptedEngine
@@ -61,7 +61,7 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def outbox() -> AsyncIterator[SqliteOutbox]:
+async def outbox() -> AsyncIterator[Outbox]:
     async with open_outbox(None) as opened:
         yield opened
 
@@ -72,7 +72,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def hours(outbox: SqliteOutbox, clock: Clock) -> VirtualTime:
+def hours(outbox: Outbox, clock: Clock) -> VirtualTime:
     return VirtualTime(outbox, clock)
 
 
@@ -83,7 +83,7 @@ def enabled() -> list[str]:
 
 
 @pytest.fixture
-def own(outbox: SqliteOutbox, enabled: list[str]) -> LocalOperations:
+def own(outbox: Outbox, enabled: list[str]) -> LocalOperations:
     """The desk of a relay that runs, with two destinations, one of them stopped."""
 
     def enable(name: str) -> bool:

@@ -14,7 +14,7 @@ from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter, RateLimiters
 from relay.delivery.worker import DeliveryWorker
 from relay.destinations.catalog import build_renderer
-from relay.store.outbox import SqliteOutbox
+from relay.store.outbox import Outbox
 from relay.store.records import IngestCommit
 from tests.component.observer import RecordingObserver
 
@@ -104,7 +104,7 @@ def http_destination(**parts: object) -> HttpDestination:
 
 
 def make_worker(
-    outbox: SqliteOutbox,
+    outbox: Outbox,
     to: ScriptedDestination,
     clock: Callable[[], int],
     name: str = "hook",
@@ -122,19 +122,19 @@ def make_worker(
 
 
 async def enqueue(
-    outbox: SqliteOutbox, *notifications: Notification, to: str = "hook", now_ns: int = 10**18
+    outbox: Outbox, *notifications: Notification, to: str = "hook", now_ns: int = 10**18
 ) -> None:
     await outbox.commit(IngestCommit("here", None, [(one, [to]) for one in notifications]), now_ns)
 
 
-async def wait_until_pending(outbox: SqliteOutbox, max_count: int, name: str = "hook") -> None:
+async def wait_until_pending(outbox: Outbox, max_count: int, name: str = "hook") -> None:
     """Wait until no more than so many deliveries of a destination are left."""
     async with asyncio.timeout(WAIT_S):
         while (await outbox.pending()).get(name, 0) > max_count:
             await asyncio.sleep(0.001)
 
 
-async def wait_until_empty(outbox: SqliteOutbox, name: str = "hook") -> None:
+async def wait_until_empty(outbox: Outbox, name: str = "hook") -> None:
     await wait_until_pending(outbox, 0, name)
 
 
@@ -152,7 +152,7 @@ async def run_workers(*lanes: DeliveryWorker) -> AsyncIterator[None]:
 class VirtualTime:
     """Moves a clock, and waits for a lane to have done all that is due by then."""
 
-    def __init__(self, outbox: SqliteOutbox, clock: Clock, name: str = "hook") -> None:
+    def __init__(self, outbox: Outbox, clock: Clock, name: str = "hook") -> None:
         self._outbox = outbox
         self._clock = clock
         self._name = name

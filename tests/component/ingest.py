@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from time import time_ns
-from typing import cast
+from typing import cast, TYPE_CHECKING
 
 from relay.config import ReconcileConfig, StartFrom, parse
 from relay.core.checkpoint import Checkpoint
@@ -22,9 +22,12 @@ from relay.ingest.docker.reconciler import Reconciler
 from relay.ingest.docker.stream import ReconnectPolicy, StreamReader
 from relay.ingest.docker.worker import IngestWorker, ingest
 from relay.routing.router import Router
-from relay.store.records import CommitResult, IngestCommit, Outbox
+from relay.store.records import CommitResult, IngestCommit
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import TIMEOUT_S, ChangeSignal
+
+if TYPE_CHECKING:
+    from relay.store.outbox import Outbox
 
 ENGINE = "here"
 """What the configuration calls the engine."""

@@ -16,7 +16,7 @@ from relay.admin.client import RequestFailed, connect_to_daemon
 from relay.admin.control_socket import serve_control_socket
 from relay.admin.operations import LocalOperations
 from relay.admin.tap import EventTap
-from relay.store.outbox import SqliteOutbox
+from relay.store.outbox import Outbox
 from relay.store.records import Selection
 from tests.component.admin_samples import ALL, DESTINATION_STATUS, NOW_NS, make_dead_letters
 from tests.component.http_client import call_api
@@ -28,7 +28,7 @@ from tests.unit.store.samples import make_commit, make_notification
 
 
 async def test_pages(
-    own: LocalOperations, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    own: LocalOperations, outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many come in several answers, and not one more than asked for."""
     monkeypatch.setattr(client, "PAGE", 40)
@@ -43,7 +43,7 @@ async def test_pages(
 
 
 async def test_long_ones(
-    own: LocalOperations, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    own: LocalOperations, outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer ends where it is long enough; dead letters go on in the next."""
     monkeypatch.setattr(served, "PAGE_BYTES", 1)
@@ -86,7 +86,7 @@ async def test_a_greeting(own: LocalOperations, place: Path) -> None:
     ],
 )
 async def test_what_cannot_be_meant(
-    own: LocalOperations, outbox: SqliteOutbox, place: Path, path: str, body: bytes, words: str
+    own: LocalOperations, outbox: Outbox, place: Path, path: str, body: bytes, words: str
 ) -> None:
     """It is refused in words, and never gets to the store, which it would break for all."""
     await make_dead_letters(outbox, make_notification(1))
@@ -114,7 +114,7 @@ async def test_too_long_a_question(own: LocalOperations, place: Path) -> None:
 
 
 @asynccontextmanager
-async def hanging(outbox: SqliteOutbox) -> AsyncIterator[Callable[[], None]]:
+async def hanging(outbox: Outbox) -> AsyncIterator[Callable[[], None]]:
     """Let the store hang until what this gives is called, or the end."""
     hangs, goes_on = threading.Event(), threading.Event()
 
@@ -132,7 +132,7 @@ async def hanging(outbox: SqliteOutbox) -> AsyncIterator[Callable[[], None]]:
 
 
 async def test_a_store_that_hangs(
-    own: LocalOperations, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    own: LocalOperations, outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told soon; what needs no store is answered; and what was asked is done later."""
     monkeypatch.setattr(served, "STORE_TIMEOUT_S", 0.01)
@@ -159,7 +159,7 @@ async def test_a_store_that_hangs(
 
 
 async def test_few_wait_for_a_store_that_hangs(
-    own: LocalOperations, outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    own: LocalOperations, outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often it is asked; once it works, there is room again."""
     monkeypatch.setattr(served, "STORE_TIMEOUT_S", 0.01)
@@ -181,7 +181,7 @@ async def test_few_wait_for_a_store_that_hangs(
 
 
 async def test_work_that_takes_long(
-    outbox: SqliteOutbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is waited for as long as the store answers others."""
     monkeypatch.setattr(served, "STORE_TIMEOUT_S", 0.01)
@@ -210,7 +210,7 @@ async def test_work_that_takes_long(
 
 
 async def test_the_end_does_not_wait_for_the_store(
-    own: LocalOperations, outbox: SqliteOutbox, place: Path
+    own: LocalOperations, outbox: Outbox, place: Path
 ) -> None:
     """Whoever asks is told that the relay went away."""
     async with hanging(outbox):

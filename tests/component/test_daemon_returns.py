@@ -7,7 +7,7 @@ import pytest
 
 from relay.core.event import format_rfc3339
 from relay.daemon import run
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import CommitResult, IngestCommit
 from tests.component.daemon import CONTAINER_ROUTE, SELF_EVENT_ROUTE, make_config, running_daemon
 from tests.component.scripted_engine import Answer, ScriptedEngine
@@ -127,16 +127,16 @@ class StuckDisk:
         self.stuck = False
         self.waiting: list[IngestCommit] = []
         self.bell = ChangeSignal()
-        taking_in = SqliteOutbox.commit
+        taking_in = Outbox.commit
 
-        async def take_in(outbox: SqliteOutbox, intake: IngestCommit, now_ns: int) -> CommitResult:
+        async def take_in(outbox: Outbox, intake: IngestCommit, now_ns: int) -> CommitResult:
             if self.stuck:
                 self.waiting.append(intake)
                 self.bell.notify()
                 await asyncio.Event().wait()
             return await taking_in(outbox, intake, now_ns)
 
-        monkeypatch.setattr(SqliteOutbox, "commit", take_in)
+        monkeypatch.setattr(Outbox, "commit", take_in)
 
 
 @pytest.mark.parametrize(("drain_s", "asked"), [(0.05, 1), (3600, 2)])

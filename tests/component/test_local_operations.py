@@ -6,7 +6,7 @@ from relay.admin.operations import AdminOperations, LocalOperations, NotRunning,
 from relay.core.checkpoint import Checkpoint
 from relay.core.exchange import Reason, Retry
 from relay.core.status import DaemonStatus, EngineStatus
-from relay.store.outbox import SqliteOutbox
+from relay.store.outbox import Outbox
 from relay.store.records import Ack, Backlog, DestinationNames, Selection
 from tests.component.admin_samples import (
     ALL,
@@ -36,14 +36,14 @@ async def test_the_report(desk: AdminOperations) -> None:
     assert await desk.daemon_status() == DAEMON_STATUS
 
 
-async def test_since_when_it_waits(desk: AdminOperations, outbox: SqliteOutbox) -> None:
+async def test_since_when_it_waits(desk: AdminOperations, outbox: Outbox) -> None:
     """How much waits for whom, and since when."""
     await outbox.commit(make_commit(make_notification(1), make_notification(2)), 10)
     await outbox.commit(make_commit(make_notification(3), to=("audit",)), 2**62)
     assert await desk.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 2**62)}
 
 
-async def test_what_waits(desk: AdminOperations, outbox: SqliteOutbox) -> None:
+async def test_what_waits(desk: AdminOperations, outbox: Outbox) -> None:
     """How many there are, and the oldest of them, of one destination or of all."""
     await outbox.commit(make_commit(make_notification(1), hostile_notification(2)), 10)
     await outbox.commit(make_commit(make_notification(3), to=("audit",)), 10)
@@ -55,7 +55,7 @@ async def test_what_waits(desk: AdminOperations, outbox: SqliteOutbox) -> None:
     assert await desk.list_waiting("nobody", 2) == []
 
 
-async def test_dead_letters(desk: AdminOperations, outbox: SqliteOutbox) -> None:
+async def test_dead_letters(desk: AdminOperations, outbox: Outbox) -> None:
     """With all that is kept of them."""
     await make_dead_letters(outbox, make_notification(1), hostile_notification(2))
     assert await desk.list_dead_letters(ALL, 10) == await outbox.dead_letters(ALL, 10)
@@ -77,7 +77,7 @@ async def test_dead_letters(desk: AdminOperations, outbox: SqliteOutbox) -> None
     ],
 )
 async def test_those_that_are_meant(
-    desk: AdminOperations, outbox: SqliteOutbox, selection: Selection
+    desk: AdminOperations, outbox: Outbox, selection: Selection
 ) -> None:
     """Every filter arrives."""
     await make_dead_letters(
@@ -91,7 +91,7 @@ async def test_those_that_are_meant(
     assert sum((await desk.count_dead_letters(ALL)).values()) == 4 - len(found)
 
 
-async def test_a_tally(desk: AdminOperations, outbox: SqliteOutbox) -> None:
+async def test_a_tally(desk: AdminOperations, outbox: Outbox) -> None:
     """Of more than are read at once, by destination."""
     await make_dead_letters(
         outbox, *(make_notification(number, container=str(number)) for number in range(1, 151))
@@ -100,7 +100,7 @@ async def test_a_tally(desk: AdminOperations, outbox: SqliteOutbox) -> None:
     assert await desk.count_dead_letters(ALL) == {"ops": 150, "audit": 1}
 
 
-async def test_a_replay(desk: AdminOperations, outbox: SqliteOutbox) -> None:
+async def test_a_replay(desk: AdminOperations, outbox: Outbox) -> None:
     """It is made now, under the same id."""
     await make_dead_letters(outbox, make_notification(1), make_notification(2))
     replayed = await desk.replay_dead_letters(Selection(ids=(1,)))
@@ -109,7 +109,7 @@ async def test_a_replay(desk: AdminOperations, outbox: SqliteOutbox) -> None:
     assert (waiting.notification, waiting.created_ns) == (make_notification(1), NOW_NS)
 
 
-async def test_a_replay_to_nobody(desk: AdminOperations, outbox: SqliteOutbox) -> None:
+async def test_a_replay_to_nobody(desk: AdminOperations, outbox: Outbox) -> None:
     """What is for a destination that there is no more stays, and that is said."""
     await make_dead_letters(outbox, make_notification(1))
     await make_dead_letters(outbox, make_notification(1), make_notification(2), to="gone")
@@ -119,7 +119,7 @@ async def test_a_replay_to_nobody(desk: AdminOperations, outbox: SqliteOutbox) -
 
 
 async def test_what_dies_again_has_been_replayed(
-    desk: AdminOperations, outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+    desk: AdminOperations, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is a dead letter once more, but none that nothing could be done for."""
     await make_dead_letters(outbox, make_notification(1))
@@ -154,7 +154,7 @@ async def test_enable_nobody(desk: AdminOperations, enabled: list[str]) -> None:
     assert enabled == []
 
 
-async def test_a_desk_without_a_relay(outbox: SqliteOutbox) -> None:
+async def test_a_desk_without_a_relay(outbox: Outbox) -> None:
     """It knows of no conditions, only how far engines were heard, and has nothing to enable."""
     await outbox.commit(make_commit(checkpoint=Checkpoint(7, 3)), 10)
     desk = LocalOperations(outbox, lambda: ["ops"], lambda: NOW_NS, engines=["here", "new"])

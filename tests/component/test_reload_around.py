@@ -241,7 +241,7 @@ async def test_the_store_s_bounds(
     """They are those of the file that was read last."""
     bounds: list[tuple[int, str]] = []
     monkeypatch.setattr(
-        "relay.store.outbox.SqliteOutbox.set_limits",
+        "relay.store.outbox.Outbox.set_limits",
         lambda _, room, unordered: bounds.append((room.most, room.when_full)),
     )
     monkeypatch.setattr("relay.daemon.supervisor.Supervisor.start_delivery", lambda _: None)

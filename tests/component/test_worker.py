@@ -10,7 +10,7 @@ import structlog
 
 from relay.config import RetryConfig
 from relay.core.exchange import Reason, Response
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import IngestCommit
 from tests.component.delivery_worker import (
     Clock,
@@ -25,12 +25,12 @@ from tests.component.delivery_worker import (
 
 
 @pytest.fixture
-async def outbox(tmp_path: Path) -> AsyncIterator[SqliteOutbox]:
+async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
     async with open_outbox(tmp_path / "relay.db") as opened:
         yield opened
 
 
-async def test_deliveries_about_one_subject_stay_in_order(outbox: SqliteOutbox) -> None:
+async def test_deliveries_about_one_subject_stay_in_order(outbox: Outbox) -> None:
     """However many may be under way at once, one container's are never."""
     to = ScriptedDestination()
     made = [sample_notification(number) for number in range(20)]
@@ -45,7 +45,7 @@ async def test_deliveries_about_one_subject_stay_in_order(outbox: SqliteOutbox) 
 
 
 async def test_different_subjects_go_in_parallel_up_to_the_concurrency(
-    outbox: SqliteOutbox,
+    outbox: Outbox,
 ) -> None:
     """Three of five are under way while none is answered, and no more."""
     to = ScriptedDestination()
@@ -63,7 +63,7 @@ async def test_different_subjects_go_in_parallel_up_to_the_concurrency(
     assert len(to.received) == 5
 
 
-async def test_a_failure_holds_back_its_subject_only(outbox: SqliteOutbox) -> None:
+async def test_a_failure_holds_back_its_subject_only(outbox: Outbox) -> None:
     """What follows about the same container waits; another container's is delivered."""
     first, second, other = (
         sample_notification(1, "a"),
@@ -100,7 +100,7 @@ async def test_a_retry_survives_a_restart(tmp_path: Path) -> None:
     assert to.received == [notification.id] * 2
 
 
-async def test_the_wait_grows(outbox: SqliteOutbox) -> None:
+async def test_the_wait_grows(outbox: Outbox) -> None:
     """After the first failure it is ``initial``, then twice that."""
     clock, to = Clock(), ScriptedDestination(lambda _: Response(503))
     await enqueue(outbox, sample_notification(1))
@@ -118,7 +118,7 @@ async def test_the_wait_grows(outbox: SqliteOutbox) -> None:
     assert waits == [10, 20, 30]
 
 
-async def test_too_old_is_given_up_and_lets_its_successor_go(outbox: SqliteOutbox) -> None:
+async def test_too_old_is_given_up_and_lets_its_successor_go(outbox: Outbox) -> None:
     """After ``max_age`` a delivery is a dead letter; the next about the container is tried."""
     old, young = sample_notification(1), sample_notification(2)
     clock = Clock()
@@ -132,7 +132,7 @@ async def test_too_old_is_given_up_and_lets_its_successor_go(outbox: SqliteOutbo
     assert to.received == [old.id, young.id]
 
 
-async def test_a_hanging_destination_delays_no_other(outbox: SqliteOutbox) -> None:
+async def test_a_hanging_destination_delays_no_other(outbox: Outbox) -> None:
     """One lane waits; the other is done before it."""
     hanging, healthy = ScriptedDestination(), ScriptedDestination()
     hanging.open.clear()
@@ -157,7 +157,7 @@ async def test_a_hanging_destination_delays_no_other(outbox: SqliteOutbox) -> No
             one.stop()
 
 
-async def test_a_stop_begins_nothing_and_settles_what_is_under_way(outbox: SqliteOutbox) -> None:
+async def test_a_stop_begins_nothing_and_settles_what_is_under_way(outbox: Outbox) -> None:
     """The attempt under way counts; the rest stays in the store."""
     to = ScriptedDestination()
     to.open.clear()
@@ -172,7 +172,7 @@ async def test_a_stop_begins_nothing_and_settles_what_is_under_way(outbox: Sqlit
     assert (await outbox.pending()) == {"hook": 1}
 
 
-async def test_news_wakes_an_idle_lane(outbox: SqliteOutbox) -> None:
+async def test_news_wakes_an_idle_lane(outbox: Outbox) -> None:
     """What is committed while the lane waits goes out without waiting for a timer."""
     to = ScriptedDestination()
     running = make_worker(outbox, to, Clock())
@@ -183,7 +183,7 @@ async def test_news_wakes_an_idle_lane(outbox: SqliteOutbox) -> None:
         running.stop()
 
 
-async def test_one_wide_line_for_each_attempt(outbox: SqliteOutbox) -> None:
+async def test_one_wide_line_for_each_attempt(outbox: Outbox) -> None:
     """It has all that is known of the attempt, the answer too, and neither URL nor body."""
     to = ScriptedDestination(lambda _: Response(500, b"what it said"))
     notification = sample_notification(1)
@@ -212,7 +212,7 @@ async def test_one_wide_line_for_each_attempt(outbox: SqliteOutbox) -> None:
     }
 
 
-async def test_a_rate_limit_spreads_attempts(outbox: SqliteOutbox) -> None:
+async def test_a_rate_limit_spreads_attempts(outbox: Outbox) -> None:
     """Beyond the burst an attempt waits for its turn."""
     to = ScriptedDestination()
     await enqueue(outbox, *(sample_notification(number, str(number)) for number in range(4)))
@@ -226,7 +226,7 @@ async def test_a_rate_limit_spreads_attempts(outbox: SqliteOutbox) -> None:
 
 
 async def test_the_next_attempt_does_not_wait_for_the_store(
-    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once an attempt is answered there is room for the next, for a bounded number of them."""
     to, written = ScriptedDestination(), asyncio.Event()

@@ -8,7 +8,7 @@ from typing import Any
 from relay.core.exchange import Reason, Response
 from relay.core.notification import Notification
 from relay.core.status import DestinationStatus
-from relay.store.outbox import SqliteOutbox
+from relay.store.outbox import Outbox
 from relay.store.records import Selection
 from tests.component.batch_samples import BATCH_OF_FOUR, MS, ids, refuse_above, sample_notifications
 from tests.component.delivery_worker import (
@@ -24,7 +24,7 @@ from tests.component.delivery_worker import (
 
 
 async def test_what_is_too_large_is_split_at_once(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """In halves, while time stands still and though ``wait`` is not over; none of it is failed."""
     to, made = BatchDestination(refuse_above(2)), sample_notifications(8)
@@ -39,7 +39,7 @@ async def test_what_is_too_large_is_split_at_once(
 
 
 async def test_a_size_that_was_too_large_is_remembered(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """For an hour; then twice as much is tried."""
     to = BatchDestination(refuse_above(2))
@@ -57,7 +57,7 @@ async def test_a_size_that_was_too_large_is_remembered(
     assert to.sizes[5:] == [4, 2, 2]
 
 
-async def test_one_that_is_too_large_is_refused(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_one_that_is_too_large_is_refused(outbox: Outbox, clock: Clock) -> None:
     """A dead letter, as without batches; those that came with it are delivered."""
     made = sample_notifications(8)
     to = BatchDestination(lambda inside: Response(413 if made[5].id in inside else 200))
@@ -68,7 +68,7 @@ async def test_one_that_is_too_large_is_refused(outbox: SqliteOutbox, clock: Clo
     assert (letter.notification, letter.attempts, letter.reason) == (made[5], 1, "refused")
 
 
-async def test_a_stop_while_it_is_split_loses_nothing(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_a_stop_while_it_is_split_loses_nothing(outbox: Outbox, clock: Clock) -> None:
     """What was too large stays in the store, due and untried."""
     to, made = BatchDestination(refuse_above(2)), sample_notifications(4)
     to.open.clear()
@@ -83,7 +83,7 @@ async def test_a_stop_while_it_is_split_loses_nothing(outbox: SqliteOutbox, cloc
     ]
 
 
-async def test_a_large_body_is_not_made(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_a_large_body_is_not_made(outbox: Outbox, clock: Clock) -> None:
     """What would make it larger than a MiB goes in the next one, rendered once."""
     to, made = (
         BatchDestination(),

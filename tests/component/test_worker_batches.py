@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.core.exchange import Answer, Reason, Response
 from relay.delivery.circuit_breaker import FAILURE_THRESHOLD, HealthChange
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import Selection
 from tests.component.batch_samples import (
     BATCH_OF_FOUR,
@@ -37,7 +37,7 @@ from tests.component.observer import RecordingObserver
 from tests.support.profiles import examples
 
 
-async def test_what_waits_goes_together(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_what_waits_goes_together(outbox: Outbox, clock: Clock) -> None:
     """As many as ``max`` in a request, the longest due first, each under its own id."""
     to, made = BatchDestination(), sample_notifications(10)
     await enqueue(outbox, *made)
@@ -47,7 +47,7 @@ async def test_what_waits_goes_together(outbox: SqliteOutbox, clock: Clock) -> N
     assert list(chain(*to.batches)) == ids(made)
 
 
-async def test_one_alone_is_an_array_too(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_one_alone_is_an_array_too(outbox: Outbox, clock: Clock) -> None:
     """A receiver knows one form only."""
     to, made = BatchDestination(), sample_notifications(1)
     await enqueue(outbox, *made)
@@ -57,9 +57,7 @@ async def test_one_alone_is_an_array_too(outbox: SqliteOutbox, clock: Clock) -> 
     assert to.request_ids[0].startswith("bat_")
 
 
-async def test_the_first_waits_for_others(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
-) -> None:
+async def test_the_first_waits_for_others(outbox: Outbox, clock: Clock, hours: VirtualTime) -> None:
     """So long as ``wait`` says, and no longer; then all that came meanwhile go with it."""
     to, made = BatchDestination(), sample_notifications(3)
     async with run_workers(make_worker(outbox, to, clock, batch={})):
@@ -73,7 +71,7 @@ async def test_the_first_waits_for_others(
         assert to.batches == [ids(made)]
 
 
-async def test_a_full_request_waits_for_nothing(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_a_full_request_waits_for_nothing(outbox: Outbox, clock: Clock) -> None:
     """Time stands still, and only what would not fill another stays."""
     to = BatchDestination()
     async with run_workers(make_worker(outbox, to, clock, batch={"max": 4, "wait": "5s"})):
@@ -87,7 +85,7 @@ async def test_a_full_request_waits_for_nothing(outbox: SqliteOutbox, clock: Clo
     assert to.sizes == [4, 4, 1]
 
 
-async def test_what_has_waited_is_not_held_up_again(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_what_has_waited_is_not_held_up_again(outbox: Outbox, clock: Clock) -> None:
     """A container's backlog: of each only the first is ever due, and none of them waits."""
     to = BatchDestination()
     await enqueue(
@@ -100,7 +98,7 @@ async def test_what_has_waited_is_not_held_up_again(outbox: SqliteOutbox, clock:
     assert to.sizes == [1] * 20
 
 
-async def test_a_stop_ends_the_wait(outbox: SqliteOutbox, clock: Clock, hours: VirtualTime) -> None:
+async def test_a_stop_ends_the_wait(outbox: Outbox, clock: Clock, hours: VirtualTime) -> None:
     """What is at hand goes once more, as many together as may."""
     to = BatchDestination()
     async with run_workers(make_worker(outbox, to, clock, batch={"wait": "5s"})):
@@ -110,7 +108,7 @@ async def test_a_stop_ends_the_wait(outbox: SqliteOutbox, clock: Clock, hours: V
     assert to.sizes == [3]
 
 
-async def test_order_is_kept_within_a_container(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_order_is_kept_within_a_container(outbox: Outbox, clock: Clock) -> None:
     """No request holds two of one, and each is behind those before it."""
     to, made = (
         BatchDestination(),
@@ -134,7 +132,7 @@ async def test_without_an_order_one_container_fills_a_request(clock: Clock) -> N
     assert to.sizes == [4, 4]
 
 
-async def test_concurrency_counts_requests(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_concurrency_counts_requests(outbox: Outbox, clock: Clock) -> None:
     """So many are under way while none is answered, though a place of each is for many."""
     to = BatchDestination()
     to.open.clear()
@@ -148,9 +146,7 @@ async def test_concurrency_counts_requests(outbox: SqliteOutbox, clock: Clock) -
     assert to.max_concurrent == 3
 
 
-async def test_a_rate_counts_requests(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
-) -> None:
+async def test_a_rate_counts_requests(outbox: Outbox, clock: Clock, hours: VirtualTime) -> None:
     """What waits for its turn meanwhile goes together in the next."""
     to = BatchDestination()
     await enqueue(outbox, *sample_notifications(12))
@@ -163,9 +159,7 @@ async def test_a_rate_counts_requests(
     assert to.sizes == [4, 4, 4]
 
 
-async def test_a_failure_is_one_of_each(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
-) -> None:
+async def test_a_failure_is_one_of_each(outbox: Outbox, clock: Clock, hours: VirtualTime) -> None:
     """All are due again at the same time, one attempt older; the same again has the same id."""
     to, made = (
         BatchDestination(lambda _: OK if len(to.batches) > 1 else Response(500, b"oh")),
@@ -185,7 +179,7 @@ async def test_a_failure_is_one_of_each(
 
 
 async def test_each_is_judged_by_its_own_age(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """Of one request those that are too old are given up, and the others are tried again."""
     gossip, to = RecordingObserver(), BatchDestination(lambda _: Response(500))
@@ -205,7 +199,7 @@ async def test_each_is_judged_by_its_own_age(
     assert gossip.dead_letters == [("hook", Reason.EXPIRED, 2)]
 
 
-async def test_a_refusal_is_one_of_all(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_a_refusal_is_one_of_all(outbox: Outbox, clock: Clock) -> None:
     """Each is a dead letter with the answer; what stands behind them goes on."""
     gossip, refused, behind = (
         RecordingObserver(),
@@ -245,7 +239,7 @@ async def test_after_a_crash_the_same_ids_come_again(tmp_path: Path, clock: Cloc
 
 
 async def test_a_pause_is_of_the_whole_destination(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """429: nothing goes until it is over, and then all of it."""
     busy = Response(429, headers={"retry-after": "60"})
@@ -264,7 +258,7 @@ async def test_a_pause_is_of_the_whole_destination(
 
 
 async def test_a_request_is_one_failure_and_a_probe_is_of_one(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """Five requests in a row make an episode, however many are in each."""
     gossip, to = RecordingObserver(), BatchDestination(lambda _: UNREACHABLE)
@@ -291,7 +285,7 @@ async def test_a_request_is_one_failure_and_a_probe_is_of_one(
 
 
 async def test_a_410_stops_it_with_all_that_waits(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """Until somebody enables it."""
     to = BatchDestination(lambda _: Response(410))
@@ -309,7 +303,7 @@ async def test_a_410_stops_it_with_all_that_waits(
 
 
 async def test_one_that_cannot_be_digested_is_alone_at_last(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """It takes no other along: each failed attempt halves how many go with it."""
     made = sample_notifications(16)
@@ -323,7 +317,7 @@ async def test_one_that_cannot_be_digested_is_alone_at_last(
     assert [it.notification for it in await outbox.waiting("hook", 99)] == [made[7]]
 
 
-async def test_one_wide_line_for_each_request(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_one_wide_line_for_each_request(outbox: Outbox, clock: Clock) -> None:
     """With how many were in it, and no list of them."""
     to = BatchDestination(lambda _: Response(500, b"what it said"))
     await enqueue(outbox, *sample_notifications(3))
@@ -349,7 +343,7 @@ async def test_one_wide_line_for_each_request(outbox: SqliteOutbox, clock: Clock
     }
 
 
-async def test_counts_are_of_notifications(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_counts_are_of_notifications(outbox: Outbox, clock: Clock) -> None:
     """Attempts and latencies, so that they compare with those of other destinations."""
     to = BatchDestination()
     await enqueue(outbox, *sample_notifications(6))

@@ -12,7 +12,7 @@ from relay.core.notification import build_notification
 from relay.core.status import DestinationStatus
 from relay.delivery.circuit_breaker import FAILURE_THRESHOLD, HealthChange
 from relay.delivery.rate_limit import RateLimiter
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import GIVE_UP_BATCH, Selection
 from tests.component.delivery_worker import (
     Clock,
@@ -31,16 +31,14 @@ NO_JITTER = {"jitter": 0}
 UNREACHABLE = Response(None, failure=Reason.CONNECTION, error="Connection refused")
 
 
-async def enqueue_many(
-    outbox: SqliteOutbox, count: int, *, first: int = 0, now_ns: int = 10**18
-) -> None:
+async def enqueue_many(outbox: Outbox, count: int, *, first: int = 0, now_ns: int = 10**18) -> None:
     """Deliveries about as many containers."""
     made = (sample_notification(number, str(number)) for number in range(first, first + count))
     await enqueue(outbox, *made, now_ns=now_ns)
 
 
 async def test_a_dead_endpoint_costs_one_attempt_an_interval(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """A thousand wait; in ten minutes there are a first few attempts, and then single probes."""
     to = ScriptedDestination(lambda _: UNREACHABLE)
@@ -60,7 +58,7 @@ async def test_a_dead_endpoint_costs_one_attempt_an_interval(
 
 
 async def test_an_episode_is_told_once_and_ends_with_everything_delivered(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """Failing, recovered; then what waited for its own later attempt goes at once."""
     gossip, to = RecordingObserver(), ScriptedDestination(lambda _: UNREACHABLE)
@@ -80,7 +78,7 @@ async def test_an_episode_is_told_once_and_ends_with_everything_delivered(
 
 
 async def test_an_answer_that_asks_for_time_pauses_the_destination(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """Nothing goes before it is over, and then everything."""
     to = ScriptedDestination(lambda _: Response(429, headers={"retry-after": "30"}))
@@ -111,7 +109,7 @@ async def test_a_pause_holds_across_a_restart(tmp_path: Path, clock: Clock) -> N
 
 
 async def test_a_pause_holds_for_all_that_go_to_one_place(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """Two destinations with one URL: what it asks one of them for, it asks for."""
     to, other = (
@@ -133,7 +131,7 @@ async def test_a_pause_holds_for_all_that_go_to_one_place(
 
 
 async def test_gone_stops_the_destination_until_it_is_enabled(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """One attempt, for days, and nothing is given up; enabled, it goes on with all that waits."""
     gossip, to = (
@@ -165,7 +163,7 @@ async def test_gone_stops_the_destination_until_it_is_enabled(
 
 @pytest.mark.parametrize("answer", [Response(410), UNREACHABLE])
 async def test_what_grows_too_old_meanwhile_is_given_up(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime, answer: Response
+    outbox: Outbox, clock: Clock, hours: VirtualTime, answer: Response
 ) -> None:
     """Without an attempt for each: the destination would get thousands of them, or none."""
     gossip, to, count = (
@@ -191,7 +189,7 @@ async def test_what_grows_too_old_meanwhile_is_given_up(
 
 
 async def test_a_refusal_is_a_dead_letter_at_once(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """With the whole answer; its successor about the same container has its own attempt."""
     gossip, first = RecordingObserver(), sample_notification(1)
@@ -209,7 +207,7 @@ async def test_a_refusal_is_a_dead_letter_at_once(
 
 
 async def test_a_hot_container_does_not_starve_others(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """What comes behind a thousand of one container goes second."""
     to = ScriptedDestination()
@@ -239,7 +237,7 @@ async def test_without_an_order_one_container_goes_in_parallel(clock: Clock) -> 
 
 
 async def test_a_single_delivery_finds_out_once_a_minute(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """Though its own next try would be ten minutes off: nothing else would notice."""
     to = ScriptedDestination(lambda _: UNREACHABLE)
@@ -257,9 +255,7 @@ async def test_a_single_delivery_finds_out_once_a_minute(
         await wait_until_empty(outbox)
 
 
-async def test_enabling_ends_every_wait(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
-) -> None:
+async def test_enabling_ends_every_wait(outbox: Outbox, clock: Clock, hours: VirtualTime) -> None:
     """Of the destination, and of the deliveries that it made wait, with what stands behind them."""
     to = ScriptedDestination(lambda _: Response(429, headers={"retry-after": "86400"}))
     await enqueue(outbox, sample_notification(1), sample_notification(2))
@@ -295,7 +291,7 @@ async def test_an_episode_goes_on_after_a_restart(tmp_path: Path, clock: Clock) 
 
 
 async def test_what_succeeds_behind_a_410_does_not_undo_it(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """Only somebody who enables it does."""
     gossip, to = RecordingObserver(), ScriptedDestination()
@@ -313,7 +309,7 @@ async def test_what_succeeds_behind_a_410_does_not_undo_it(
 
 
 async def test_places_that_are_free_are_used_at_once(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """Where some hang and what was at hand is used up, more is fetched."""
     to = ScriptedDestination()
@@ -336,7 +332,7 @@ async def test_places_that_are_free_are_used_at_once(
         await wait_until_empty(outbox)
 
 
-async def test_a_neighbour_that_fails_takes_no_turns(outbox: SqliteOutbox, clock: Clock) -> None:
+async def test_a_neighbour_that_fails_takes_no_turns(outbox: Outbox, clock: Clock) -> None:
     """Two share a rate: while one only waits for its probe, the other has all of it."""
     down, up = ScriptedDestination(lambda _: UNREACHABLE), ScriptedDestination()
     limiter = RateLimiter([Rate(1, 1.0)])
@@ -365,9 +361,7 @@ async def test_a_neighbour_that_fails_takes_no_turns(outbox: SqliteOutbox, clock
         assert len(up.received) - before >= 8
 
 
-async def test_relays_own_dead_letters_are_not_announced(
-    outbox: SqliteOutbox, clock: Clock
-) -> None:
+async def test_relays_own_dead_letters_are_not_announced(outbox: Outbox, clock: Clock) -> None:
     """Else two dead destinations would tell of each other for ever."""
     gossip, to = RecordingObserver(), ScriptedDestination(lambda _: Response(400))
     own = make_self_event("dead_letter", engine="relay", host="h", time_ns=1)

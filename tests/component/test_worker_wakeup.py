@@ -12,7 +12,7 @@ import pytest
 from relay.core.exchange import Response
 from relay.core.notification import Include, build_notification
 from relay.delivery import acks
-from relay.store.outbox import SqliteOutbox
+from relay.store.outbox import Outbox
 from relay.store.records import HOLD_NS, Ack, DueDeliveries, IngestCommit
 from tests.component.batch_samples import NO_JITTER
 from tests.component.delivery_worker import (
@@ -29,7 +29,7 @@ from tests.component.delivery_worker import (
 
 
 @pytest.fixture
-def fetches(outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch) -> list[DueDeliveries]:
+def fetches(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> list[DueDeliveries]:
     """What the store was asked for, and answered."""
     found: list[DueDeliveries] = []
     due = outbox.fetch_due
@@ -43,7 +43,7 @@ def fetches(outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch) -> list[DueDe
 
 
 @pytest.fixture
-def commits(outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def commits(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many were settled at once."""
     counts: list[int] = []
     settle = outbox.ack
@@ -57,7 +57,7 @@ def commits(outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def test_what_is_committed_is_sent_unasked(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime, fetches: list[DueDeliveries]
+    outbox: Outbox, clock: Clock, hours: VirtualTime, fetches: list[DueDeliveries]
 ) -> None:
     """A lane that has nothing to do does not ask the store for what it is given."""
     to = ScriptedDestination()
@@ -71,7 +71,7 @@ async def test_what_is_committed_is_sent_unasked(
 
 
 async def test_what_stands_behind_another_is_sent_when_that_is_settled(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """It is not given before."""
     to = ScriptedDestination()
@@ -88,7 +88,7 @@ async def test_what_stands_behind_another_is_sent_when_that_is_settled(
 
 
 async def test_what_is_held_is_asked_for_when_its_time_comes(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """What it is to include may come in time."""
     to = ScriptedDestination()
@@ -105,7 +105,7 @@ async def test_what_is_held_is_asked_for_when_its_time_comes(
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_given_or_asked_for_each_is_sent_once_and_in_order(
-    outbox: SqliteOutbox, clock: Clock, seed: int
+    outbox: Outbox, clock: Clock, seed: int
 ) -> None:
     """However batches, fetches and failures fall together."""
     dice = random.Random(seed)
@@ -137,7 +137,7 @@ async def test_given_or_asked_for_each_is_sent_once_and_in_order(
 
 
 async def test_outcomes_are_committed_together(
-    outbox: SqliteOutbox,
+    outbox: Outbox,
     clock: Clock,
     hours: VirtualTime,
     commits: list[int],
@@ -157,7 +157,7 @@ async def test_outcomes_are_committed_together(
 
 
 async def test_a_stop_waits_for_no_further_outcome(
-    outbox: SqliteOutbox,
+    outbox: Outbox,
     clock: Clock,
     hours: VirtualTime,
     commits: list[int],
@@ -174,7 +174,7 @@ async def test_a_stop_waits_for_no_further_outcome(
 
 
 async def test_what_stands_in_line_is_not_held_up(
-    outbox: SqliteOutbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An outcome for which others wait does not wait itself where no other is to come."""
     to = ScriptedDestination()
@@ -188,7 +188,7 @@ async def test_what_stands_in_line_is_not_held_up(
 
 @pytest.mark.parametrize(("concurrency", "others"), [(1, 3), (8, 20)])
 async def test_a_retry_is_made_though_others_were_at_hand_when_it_was_due(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime, concurrency: int, others: int
+    outbox: Outbox, clock: Clock, hours: VirtualTime, concurrency: int, others: int
 ) -> None:
     """The lane looks for it once there is room."""
     first, tries = sample_notification(1, "late"), [Response(200), Response(503)]
@@ -209,7 +209,7 @@ async def test_a_retry_is_made_though_others_were_at_hand_when_it_was_due(
 
 
 async def test_what_nobody_told_of_is_found(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, hours: VirtualTime
 ) -> None:
     """A store that mends itself does not know whom it is to tell: lanes look now and then."""
     to = ScriptedDestination(lambda _: Response(503 if len(to.received) == 1 else 200))
@@ -228,7 +228,7 @@ def _delete_first(connection: sqlite3.Connection) -> None:
 
 
 async def test_what_comes_during_a_fetch_is_not_overlooked(
-    outbox: SqliteOutbox, clock: Clock, hours: VirtualTime, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, clock: Clock, hours: VirtualTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing tells of it again."""
     to, due, late = (

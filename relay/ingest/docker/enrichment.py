@@ -18,7 +18,8 @@ from relay.ingest.docker.engine.container_details import (
     parse_log,
     parse_object,
 )
-from relay.store.records import CommitResult, IngestCommit, Outbox
+from relay.store.outbox import Outbox
+from relay.store.records import CommitResult, IngestCommit
 
 ANSWER_TIMEOUT_S = 2.0
 """How long an engine may take for all of one notification, its wait for a turn among that: a

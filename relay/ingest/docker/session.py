@@ -23,7 +23,8 @@ from relay.ingest.docker.reconciler import Reconciler
 from relay.ingest.docker.stream import ReconnectPolicy, StreamReader
 from relay.ingest.docker.worker import IngestWorker, ingest
 from relay.routing.router import Router
-from relay.store.records import CommitResult, IngestCommit, Outbox
+from relay.store.outbox import Outbox
+from relay.store.records import CommitResult, IngestCommit
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from relay.ingest.docker.buffer import BATCH_BYTES, EventBuffer, Item, StreamOpe
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.engine.inspector import Inspector
 from relay.ingest.docker.pipeline import Batch, EventPipeline
-from relay.store.records import CommitResult, IngestCommit, Outbox
+from relay.store.outbox import Outbox
+from relay.store.records import CommitResult, IngestCommit
 
 BATCH_ITEMS = 500
 """How many items are digested at once, of up to `BATCH_BYTES`: few milliseconds, so that the reader

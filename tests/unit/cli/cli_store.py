@@ -20,8 +20,8 @@ from relay.core.event import Actor
 from relay.core.exchange import Answer, Outcome
 from relay.core.notification import Include, Included, Notification
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
-from relay.store.outbox import open_outbox
-from relay.store.records import HOLD_NS, Ack, Outbox
+from relay.store.outbox import Outbox, open_outbox
+from relay.store.records import HOLD_NS, Ack
 from tests.component.wait import TIMEOUT_S
 from tests.support.idle import idle
 from tests.unit.store.samples import make_commit, make_notification

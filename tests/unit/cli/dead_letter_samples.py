@@ -6,7 +6,8 @@ from typing import Any
 
 from relay.core.exchange import Answer, Dead, Reason
 from relay.core.notification import Notification
-from relay.store.records import DeadLetter, Outbox, Selection, WaitingDelivery
+from relay.store.outbox import Outbox
+from relay.store.records import DeadLetter, Selection, WaitingDelivery
 from tests.unit.cli.cli_store import SECOND_NS, THEN_NS, in_store, run, settle
 from tests.unit.store.samples import make_notification
 

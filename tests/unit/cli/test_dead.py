@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from relay.core.exchange import Answer
 from relay.core.notification import Status
-from relay.store.records import Outbox
+from relay.store.outbox import Outbox
 from tests.unit.cli.cli_store import (
     HOSTILE,
     SECOND_NS,

@@ -5,7 +5,7 @@ import importlib
 import click
 import pytest
 
-from relay.store.records import Outbox
+from relay.store.outbox import Outbox
 from tests.unit.cli.cli_store import THEN_NS, Installation, failure, in_store, run, running_relay
 from tests.unit.cli.dead_letter_samples import add_dead_letter, add_three, numbers, waiting
 from tests.unit.store.samples import make_notification

@@ -8,7 +8,7 @@ import pytest
 from relay.core.exchange import Answer, Reason, Retry
 from relay.core.notification import Notification
 from relay.core.status import DestinationStatus
-from relay.store.records import Outbox
+from relay.store.outbox import Outbox
 from tests.unit.cli.cli_store import (
     HOSTILE,
     SECOND_NS,

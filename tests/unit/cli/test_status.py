@@ -8,7 +8,8 @@ import pytest
 from relay.admin import api
 from relay.core.checkpoint import Checkpoint
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
-from relay.store.records import IngestCommit, Outbox
+from relay.store.outbox import Outbox
+from relay.store.records import IngestCommit
 from tests.unit.cli.cli_store import (
     HEALTHY,
     HOSTILE,
@@ -130,7 +131,7 @@ def test_a_store_that_says_nothing(place: Installation, monkeypatch: pytest.Monk
     async def refuse(*_: object) -> None:
         raise api._StoreUnresponsive("its store has not answered for 3 s")
 
-    monkeypatch.setattr("relay.store.outbox.SqliteOutbox.backlog", refuse)
+    monkeypatch.setattr("relay.store.outbox.Outbox.backlog", refuse)
     with running_relay(place.store):
         result = run("status")
     assert result.stderr == "store: it does not say what waits\n"

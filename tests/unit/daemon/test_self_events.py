@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from pathlib import Path
-from typing import cast
+from typing import cast, TYPE_CHECKING
 
 import pytest
 
@@ -16,7 +16,10 @@ from relay.daemon.self_events import SelfEvents
 from relay.delivery.circuit_breaker import HealthChange
 from relay.routing.router import Router
 from relay.store.faults import StoreLoss
-from relay.store.records import CommitResult, IngestCommit, Outbox
+from relay.store.records import CommitResult, IngestCommit
+
+if TYPE_CHECKING:
+    from relay.store.outbox import Outbox
 
 ROUTES = """
 destinations: {ops: {type: console}, audit: {type: console}}

@@ -1,4 +1,4 @@
-"""What is taken into a store."""
+"""Samples of what is committed to a store."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from relay.store.records import IngestCommit, subject_of
 
 
 def make_notification(number: int, container: str = "web") -> Notification:
-    """The notification of an event, the ``number``-th, about a container."""
+    """The notification of the ``number``-th event of a container."""
     event = Event(
         id=make_event_id("here", number, "container", "die", container, {}),
         engine="here",
@@ -35,12 +35,12 @@ def make_commit(
 
 
 def with_include(notification: Notification) -> Notification:
-    """The notification, as it is before what its route includes was asked for."""
+    """The notification as it is before what its route includes has been fetched."""
     return msgspec.structs.replace(notification, include=Include(logs=5))
 
 
 def fill_version_1(connection: sqlite3.Connection) -> None:
-    """Two deliveries about one subject and a cursor, as the first version wrote them."""
+    """Insert two deliveries about one subject and a cursor, as the first version wrote them."""
     for number, attempts, due_ns in ((1, 3, 10), (2, 0, None)):
         notification = make_notification(number)
         row = ("ops", subject_of(notification.events[0]), msgspec.json.encode(notification))

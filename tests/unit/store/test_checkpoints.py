@@ -1,4 +1,4 @@
-"""What is kept of each engine, read."""
+"""Stored checkpoints and container states are decoded and checked."""
 
 import pytest
 
@@ -9,14 +9,14 @@ from relay.store.faults import Corrupt
 TWO_ENTRIES = encode_seen("evt_" + "0" * 32, 1) + encode_seen("evt_" + "f" * 32, -1)
 
 
-def test_what_is_remembered_is_read_as_it_was_kept() -> None:
-    """Event by event."""
+def test_whole_entries_are_returned_unchanged() -> None:
+    """Any number of whole entries is accepted."""
     assert decode_recent(TWO_ENTRIES) == TWO_ENTRIES
     assert decode_recent(b"") == b""
 
 
 @pytest.mark.parametrize("kept", [TWO_ENTRIES[:-1], TWO_ENTRIES + b"x"])
-def test_what_is_cut_off_is_broken(kept: bytes) -> None:
-    """A part of an event would be one that never was."""
-    with pytest.raises(Corrupt, match="no whole events"):
+def test_a_partial_entry_is_corrupt(kept: bytes) -> None:
+    """A part of an entry would be read as an event that never happened."""
+    with pytest.raises(Corrupt, match="cut off"):
         decode_recent(kept)

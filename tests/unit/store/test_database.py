@@ -1,4 +1,4 @@
-"""A store whose files are taken away, replaced or held while relay runs."""
+"""A store whose files are removed, replaced or locked while relay runs."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from relay.core.checkpoint import Checkpoint
 from relay.core.errors import StoreError
 from relay.store import lock
 from relay.store.faults import StoreFault, StoreStatus
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from tests.unit.store.samples import make_commit, make_notification
 
 CHECKPOINT = Checkpoint.starting_at(7)
@@ -23,32 +23,33 @@ CHECKPOINT = Checkpoint.starting_at(7)
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where a store may be made."""
+    """Where a store may be created."""
     return tmp_path / "state" / "relay.db"
 
 
 @pytest.fixture
-async def outbox(file: Path) -> AsyncIterator[SqliteOutbox]:
+async def outbox(file: Path) -> AsyncIterator[Outbox]:
     """A store with one delivery and a cursor."""
     async with open_outbox(file) as opened:
         await opened.commit(make_commit(make_notification(1, "a"), checkpoint=CHECKPOINT), 10)
         yield opened
 
 
-async def due_numbers(outbox: SqliteOutbox) -> list[int]:
+async def due_numbers(outbox: Outbox) -> list[int]:
+    """The numbers of the notifications that are due."""
     due = (await outbox.fetch_due("ops", 10, 99)).deliveries
     return [delivery.notification.events[0].time_ns for delivery in due]
 
 
 async def wait_until(done: Callable[[], bool]) -> None:
-    """Return as soon as it is so; it must be in ten seconds."""
+    """Return as soon as the condition holds; fail after ten seconds."""
     async with asyncio.timeout(10):
         while not done():
             await asyncio.sleep(0.01)
 
 
 def numbers_on_disk(file: Path) -> list[int]:
-    """What a relay finds that comes after a crash now, by a copy of the files."""
+    """What a relay finds that starts after a crash now, on a copy of the files."""
     copy = file.parent.parent / "after-a-crash"
     copy.mkdir()
     for suffix in ("", "-wal"):
@@ -93,10 +94,12 @@ def rename(file: Path) -> None:
     ],
     ids=["db", "db+wal", "db+wal+shm", "wal", "shm", "all", "folder", "renamed"],
 )
-async def test_what_is_removed_is_put_back(
-    file: Path, outbox: SqliteOutbox, harm: Callable[[Path], None]
+async def test_removed_files_are_restored(
+    file: Path, outbox: Outbox, harm: Callable[[Path], None]
 ) -> None:
-    """When the next call returns, all is on disk again, for its user's eyes only, and held."""
+    """When the next call returns, all files are there again, readable by their user only, and
+    locked.
+    """
     harm(file)
     with capture_logs() as logs:
         await outbox.commit(make_commit(make_notification(2, "b")), 10)
@@ -112,8 +115,8 @@ async def test_what_is_removed_is_put_back(
     assert await asyncio.to_thread(numbers_on_disk, file) == [1, 2]
 
 
-async def test_what_is_restored_can_be_removed_again(file: Path, outbox: SqliteOutbox) -> None:
-    """And survives being closed."""
+async def test_restored_files_can_be_removed_again(file: Path, outbox: Outbox) -> None:
+    """They are restored again, and the store can still be closed and reopened."""
     for number in (2, 3):
         file.unlink()
         await outbox.commit(make_commit(make_notification(number, f"c{number}")), 10)
@@ -122,8 +125,8 @@ async def test_what_is_restored_can_be_removed_again(file: Path, outbox: SqliteO
         assert await due_numbers(again) == [1, 2, 3]
 
 
-async def test_only_the_lock_is_removed(file: Path, outbox: SqliteOutbox) -> None:
-    """It is taken anew, and the store is left as it is."""
+async def test_a_removed_lock_is_taken_again(file: Path, outbox: Outbox) -> None:
+    """The store's other files stay as they are."""
     before = file.stat().st_ino
     Path(f"{file}.lock").unlink()
     await outbox.pending()
@@ -132,8 +135,8 @@ async def test_only_the_lock_is_removed(file: Path, outbox: SqliteOutbox) -> Non
     assert file.stat().st_ino == before
 
 
-async def test_what_was_put_in_its_place_is_set_aside(file: Path, outbox: SqliteOutbox) -> None:
-    """Not written over."""
+async def test_a_file_in_the_stores_place_is_moved_aside(file: Path, outbox: Outbox) -> None:
+    """It is not overwritten."""
     remove("", "-wal", "-shm")(file)
     file.write_text("somebody's")
     with capture_logs() as logs:
@@ -145,8 +148,8 @@ async def test_what_was_put_in_its_place_is_set_aside(file: Path, outbox: Sqlite
     assert await asyncio.to_thread(numbers_on_disk, file) == [1]
 
 
-async def test_another_relays_store_is_left_alone(file: Path, outbox: SqliteOutbox) -> None:
-    """One that began in its place; once that is gone, this one's is there again."""
+async def test_another_relays_store_is_not_touched(file: Path, outbox: Outbox) -> None:
+    """If another relay has started in the store's place, this one waits until that one is gone."""
     remove_folder(file)
     theirs = lock.acquire(file)
     file.write_text("theirs")
@@ -160,8 +163,8 @@ async def test_another_relays_store_is_left_alone(file: Path, outbox: SqliteOutb
     assert [x["event"] for x in logs] == ["store.failing", "store.restored", "store.recovered"]
 
 
-async def test_a_store_that_cannot_be_put_back_yet_waits(file: Path, outbox: SqliteOutbox) -> None:
-    """Nothing is answered until it can; nothing is lost, and nothing half-made is left."""
+async def test_calls_wait_until_the_store_can_be_restored(file: Path, outbox: Outbox) -> None:
+    """No call returns before that; nothing is lost, and no unfinished file is left."""
     remove_folder(file)
     file.parent.touch()
     waiting = asyncio.create_task(outbox.commit(make_commit(make_notification(2, "b")), 10))
@@ -175,10 +178,8 @@ async def test_a_store_that_cannot_be_put_back_yet_waits(file: Path, outbox: Sql
     assert len(list(file.parent.iterdir())) == 4
 
 
-async def test_another_program_that_holds_the_file_is_waited_for(
-    file: Path, outbox: SqliteOutbox
-) -> None:
-    """As long as it takes."""
+async def test_calls_wait_for_a_program_that_locks_the_file(file: Path, outbox: Outbox) -> None:
+    """For as long as it holds its lock."""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         waiting = asyncio.create_task(outbox.commit(make_commit(make_notification(2, "b")), 10))
@@ -189,10 +190,8 @@ async def test_another_program_that_holds_the_file_is_waited_for(
     assert await due_numbers(outbox) == [1, 2]
 
 
-async def test_a_connection_that_can_write_no_more_is_opened_anew(
-    file: Path, outbox: SqliteOutbox
-) -> None:
-    """The file is as good as ever."""
+async def test_a_connection_that_cannot_write_is_reopened(file: Path, outbox: Outbox) -> None:
+    """Nothing is wrong with the file itself."""
 
     def spoil(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA query_only = 1")
@@ -202,8 +201,8 @@ async def test_a_connection_that_can_write_no_more_is_opened_anew(
     assert await due_numbers(outbox) == [1, 2]
 
 
-async def test_a_log_that_fills_the_disk_is_taken_in(file: Path, outbox: SqliteOutbox) -> None:
-    """What it takes may be all that is missing."""
+async def test_a_log_that_fills_the_disk_is_checkpointed(file: Path, outbox: Outbox) -> None:
+    """The space that it takes may be all that is missing."""
 
     def work(connection: sqlite3.Connection) -> None:
         (limit,) = connection.execute("PRAGMA page_count").fetchone()

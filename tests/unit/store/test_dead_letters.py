@@ -1,4 +1,4 @@
-"""Dead letters: found, replayed, dropped, kept within bounds."""
+"""Dead letters: found, replayed, dropped, pruned."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ import pytest_asyncio
 from relay.core.exchange import Answer, Dead, Delivered, Reason
 from relay.core.notification import Notification
 from relay.store import dead_letters
-from relay.store.outbox import open_outbox
-from relay.store.records import Ack, DeadLetter, Delivery, Outbox, Selection
+from relay.store.outbox import Outbox, open_outbox
+from relay.store.records import Ack, DeadLetter, Delivery, Selection
 from tests.unit.store.samples import make_commit, make_notification, with_include
 
 ALL = Selection()
@@ -24,7 +24,7 @@ def destinations() -> tuple[str, ...]:
 
 @pytest_asyncio.fixture
 async def outbox() -> AsyncIterator[Outbox]:
-    """An empty one."""
+    """An empty outbox."""
     async with open_outbox(None) as made:
         yield made
 
@@ -43,22 +43,22 @@ async def due_numbers(outbox: Outbox, now_ns: int, to: str = "ops") -> list[int]
 async def make_dead_letters(
     outbox: Outbox, *notifications: Notification, to: str = "ops", now_ns: int = 10
 ) -> None:
-    """Have these be dead letters, in this order."""
+    """Turn these notifications into dead letters, in this order."""
     await outbox.commit(make_commit(*notifications, to=(to,)), now_ns)
     while found := await fetch_due(outbox, now_ns, to):
         await outbox.ack([Ack(found[0], Dead(Reason.REFUSED), ANSWER)], now_ns)
 
 
 async def numbers(outbox: Outbox, selection: Selection = ALL) -> list[int]:
-    return [letter.number for letter in await outbox.dead_letters(selection, 100)]
+    return [dead_letter.number for dead_letter in await outbox.dead_letters(selection, 100)]
 
 
 def by_route(route: str, number: int) -> Notification:
     return msgspec.structs.replace(make_notification(number), route=route)
 
 
-async def test_what_is_given_up_is_kept(outbox: Outbox) -> None:
-    """With the notification, when it was made and given up, why, after how many attempts."""
+async def test_a_delivery_that_is_given_up_becomes_a_dead_letter(outbox: Outbox) -> None:
+    """With the notification, both times, the reason, the number of attempts and the last answer."""
     await outbox.commit(make_commit(make_notification(1)), 10)
     (head,) = await fetch_due(outbox, 10)
     await outbox.ack([Ack(head, Dead(Reason.REFUSED), ANSWER)], 30)
@@ -68,8 +68,8 @@ async def test_what_is_given_up_is_kept(outbox: Outbox) -> None:
     assert await outbox.pending() == {}
 
 
-async def test_what_is_too_old_is_kept_with_the_last_answer(outbox: Outbox) -> None:
-    """No attempt is counted that was not made."""
+async def test_an_expired_delivery_becomes_a_dead_letter(outbox: Outbox) -> None:
+    """Only attempts that were made are counted."""
     await outbox.commit(make_commit(make_notification(1), make_notification(2)), 10)
     assert (await outbox.expire("ops", 10, 50)).count == 2
     found = await outbox.dead_letters(ALL, 9)
@@ -78,20 +78,20 @@ async def test_what_is_too_old_is_kept_with_the_last_answer(outbox: Outbox) -> N
     ] * 2
 
 
-async def test_the_newest_come_first(outbox: Outbox) -> None:
-    """Page by page, each with what is below the one before it."""
+async def test_dead_letters_are_listed_newest_first(outbox: Outbox) -> None:
+    """Page by page: each page starts below the last number of the one before."""
     await make_dead_letters(outbox, *(make_notification(number) for number in range(1, 6)))
     pages = []
     below: int | None = None
     while page := await outbox.dead_letters(ALL, 2, below):
-        pages.append([letter.number for letter in page])
+        pages.append([dead_letter.number for dead_letter in page])
         below = page[-1].number
     assert pages == [[5, 4], [3, 2], [1]]
 
 
 @pytest_asyncio.fixture
 async def four(outbox: Outbox) -> Outbox:
-    """Letters 1 to 4: two routes, two destinations, four times."""
+    """Dead letters 1 to 4: two routes, two destinations, four times."""
     await make_dead_letters(outbox, by_route("crashed", 1), now_ns=10)
     await make_dead_letters(outbox, by_route("unhealthy", 2), now_ns=20)
     await make_dead_letters(outbox, by_route("crashed", 1), to="audit", now_ns=30)
@@ -118,15 +118,15 @@ async def four(outbox: Outbox) -> Outbox:
         (Selection(destination="ops", route="crashed", since_ns=20), [4]),
     ],
 )
-async def test_finds_those_that_are_meant(
+async def test_a_selection_finds_its_dead_letters(
     four: Outbox, selection: Selection, wanted: list[int]
 ) -> None:
-    """All that is asked for has to hold."""
+    """All its conditions have to hold."""
     assert await numbers(four, selection) == wanted
 
 
-async def test_replays_under_the_same_id(outbox: Outbox) -> None:
-    """As if it were new: its age and attempts begin anew, and it is a dead letter no more."""
+async def test_a_replay_keeps_the_id(outbox: Outbox) -> None:
+    """Age and attempts start anew, and the dead letter is gone."""
     await make_dead_letters(outbox, make_notification(1))
     assert await outbox.replay_dead_letters(ALL, destinations, 500) == 1
     (again,) = await fetch_due(outbox, 500)
@@ -135,8 +135,8 @@ async def test_replays_under_the_same_id(outbox: Outbox) -> None:
     assert await numbers(outbox) == []
 
 
-async def test_a_replay_is_told_to_its_lane(outbox: Outbox) -> None:
-    """It is sent at once, and the other lanes sleep on."""
+async def test_a_replay_wakes_its_worker(outbox: Outbox) -> None:
+    """The workers of other destinations are not woken."""
     await make_dead_letters(outbox, make_notification(1))
     for name in destinations():
         outbox.wakeup(name).clear()
@@ -145,15 +145,15 @@ async def test_a_replay_is_told_to_its_lane(outbox: Outbox) -> None:
 
 
 async def test_a_replay_is_not_held(outbox: Outbox) -> None:
-    """What its route includes was asked for long ago, or never will be."""
+    """It does not wait for what its route includes: that was fetched long ago, or never will be."""
     await outbox.commit(make_commit(with_include(make_notification(1))), 0)
     await outbox.expire("ops", 0, 0)
     await outbox.replay_dead_letters(ALL, destinations, 500)
     assert await due_numbers(outbox, 500) == [1]
 
 
-async def test_a_replay_goes_behind_what_waits(outbox: Outbox) -> None:
-    """About the same subject, and in the order in which they were given up."""
+async def test_a_replay_goes_behind_waiting_deliveries(outbox: Outbox) -> None:
+    """Those about the same subject go first; replayed ones keep their order among themselves."""
     await make_dead_letters(outbox, make_notification(1), make_notification(2))
     await outbox.commit(make_commit(make_notification(3)), 20)
     await outbox.replay_dead_letters(ALL, destinations, 500)
@@ -165,23 +165,23 @@ async def test_a_replay_goes_behind_what_waits(outbox: Outbox) -> None:
     assert order == [3, 1, 2]
 
 
-async def test_a_replay_in_no_order() -> None:
-    """Where a destination's deliveries are in none, all are due at once."""
+async def test_a_replay_to_an_unordered_destination() -> None:
+    """All of them are due at once."""
     async with open_outbox(None, unordered=["ops"]) as outbox:
         await make_dead_letters(outbox, make_notification(1), make_notification(2))
         await outbox.replay_dead_letters(ALL, destinations, 500)
         assert await due_numbers(outbox, 500) == [1, 2]
 
 
-async def test_replays_only_to_those_there_are(four: Outbox) -> None:
-    """Letters for a destination that is configured no more stay."""
+async def test_a_replay_is_limited_to_configured_destinations(four: Outbox) -> None:
+    """Dead letters for a destination that is no longer configured stay."""
     assert await four.replay_dead_letters(ALL, lambda: ["audit"], 500) == 1
     assert await numbers(four) == [4, 2, 1]
     assert await four.replay_dead_letters(ALL, list, 500) == 0
 
 
-async def test_replays_those_that_are_meant(four: Outbox) -> None:
-    """The others stay what they are."""
+async def test_a_replay_is_limited_to_its_selection(four: Outbox) -> None:
+    """The other dead letters stay."""
     assert (
         await four.replay_dead_letters(Selection(route="crashed", since_ns=20), destinations, 500)
         == 2
@@ -189,10 +189,10 @@ async def test_replays_those_that_are_meant(four: Outbox) -> None:
     assert await numbers(four) == [2, 1]
 
 
-async def test_what_dies_during_a_replay_is_not_replayed_again(
+async def test_a_replay_ends_although_all_of_it_is_refused(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A destination that refuses everything keeps no replay going for ever."""
+    """A destination that refuses everything does not keep a replay going forever."""
     monkeypatch.setattr(dead_letters, "BATCH_SIZE", 1)
     await make_dead_letters(
         outbox, make_notification(1, container="a"), make_notification(2, container="b")
@@ -215,10 +215,10 @@ async def test_what_dies_during_a_replay_is_not_replayed_again(
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 500])
-async def test_takes_all_however_many(
+async def test_a_selection_is_processed_in_batches(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    """Some at a time, so that others get at the store meanwhile."""
+    """All selected ones are processed, a few at a time, so that other calls get their turn."""
     monkeypatch.setattr(dead_letters, "BATCH_SIZE", at_once)
     await make_dead_letters(outbox, *(make_notification(number) for number in range(1, 6)))
     assert await outbox.replay_dead_letters(Selection(ids=(1, 2, 5)), destinations, 500) == 3
@@ -226,36 +226,40 @@ async def test_takes_all_however_many(
     assert await numbers(outbox) == []
 
 
-async def test_drops_those_that_are_meant(four: Outbox) -> None:
-    """They are gone, and nothing is delivered."""
+async def test_a_drop_is_limited_to_its_selection(four: Outbox) -> None:
+    """They are deleted, and nothing is delivered."""
     assert await four.drop_dead_letters(Selection(ids=(1, make_notification(3).id))) == 2
     assert await numbers(four) == [3, 2]
     assert await four.pending() == {}
     assert await four.drop_dead_letters(Selection(ids=(1,))) == 0
 
 
-async def test_no_number_is_given_twice(outbox: Outbox) -> None:
-    """Who has written one down never gets another letter by it."""
+async def test_a_number_is_never_used_twice(outbox: Outbox) -> None:
+    """A number that somebody has noted never means another dead letter."""
     await make_dead_letters(outbox, make_notification(1))
     await outbox.drop_dead_letters(ALL)
     await make_dead_letters(outbox, make_notification(2))
     assert await numbers(outbox) == [2]
 
 
-async def test_old_ones_go(four: Outbox) -> None:
-    """Those that died before a time; not those that died then."""
+async def test_old_dead_letters_are_pruned(four: Outbox) -> None:
+    """Those given up before a time, not those given up at that time."""
     assert await four.prune_dead_letters(20, 100) == 1
     assert await numbers(four) == [4, 3, 2]
 
 
-@pytest.mark.parametrize(("most", "left"), [(0, []), (1, [4]), (3, [4, 3, 2]), (4, [4, 3, 2, 1])])
-async def test_the_oldest_go_beyond_a_number(four: Outbox, most: int, left: list[int]) -> None:
-    """So many are kept, none included."""
-    assert await four.prune_dead_letters(0, most) == 4 - most
+@pytest.mark.parametrize(
+    ("max_count", "left"), [(0, []), (1, [4]), (3, [4, 3, 2]), (4, [4, 3, 2, 1])]
+)
+async def test_the_oldest_beyond_a_count_are_pruned(
+    four: Outbox, max_count: int, left: list[int]
+) -> None:
+    """The count may be zero."""
+    assert await four.prune_dead_letters(0, max_count) == 4 - max_count
     assert await numbers(four) == left
 
 
-async def test_age_and_number_hold_together(four: Outbox) -> None:
-    """Each is counted once."""
+async def test_age_and_count_apply_together(four: Outbox) -> None:
+    """One that is too old and beyond the count is counted once."""
     assert await four.prune_dead_letters(20, 2) == 2
     assert await numbers(four) == [4, 3]

@@ -1,4 +1,4 @@
-"""Which errors are of the disk or the file, and which are relay's own."""
+"""Which errors are faults of the disk or the file, and which are bugs in relay."""
 
 import errno
 import sqlite3
@@ -33,8 +33,8 @@ def sqlite_error(code: int) -> sqlite3.Error:
         (sqlite3.SQLITE_ERROR, None),
     ],
 )
-def test_what_sqlite_says(code: int, trouble: StoreFault | None) -> None:
-    """By the primary code; what is left is a mistake of relay's."""
+def test_sqlite_errors_are_classified(code: int, trouble: StoreFault | None) -> None:
+    """By their primary code; all others are bugs in relay."""
     assert classify_error(sqlite_error(code)) is trouble
 
 
@@ -49,13 +49,13 @@ def test_what_sqlite_says(code: int, trouble: StoreFault | None) -> None:
         (errno.ENOTDIR, StoreFault.IO),
     ],
 )
-def test_what_the_system_says(number: int, trouble: StoreFault) -> None:
-    """Everything is the disk's, whatever its number."""
+def test_system_errors_are_classified(number: int, trouble: StoreFault) -> None:
+    """Every error of the operating system is a fault of the disk."""
     assert classify_error(OSError(number, "so it is")) is trouble
 
 
-def test_what_is_not_text_any_more() -> None:
-    """Python finds it, not SQLite, and gives it no code."""
+def test_text_that_is_not_utf_8_is_corrupt() -> None:
+    """Python detects it, not SQLite, and sets no code."""
     connection = sqlite3.connect(":memory:")
     with pytest.raises(sqlite3.OperationalError) as caught:
         connection.execute("SELECT CAST(x'ff' AS TEXT)").fetchone()
@@ -64,20 +64,20 @@ def test_what_is_not_text_any_more() -> None:
 
 
 @pytest.mark.parametrize("mistake", [ValueError(), sqlite3.ProgrammingError(), KeyError(), None])
-def test_a_mistake_is_no_trouble(mistake: Exception | None) -> None:
-    """It is raised to who made it."""
+def test_a_bug_is_not_a_fault(mistake: Exception | None) -> None:
+    """It is raised to the caller."""
     assert classify_error(mistake) is None
 
 
-def test_a_place_that_is_refused() -> None:
-    """It is the disk's fault where the disk was behind it, and somebody else's otherwise."""
+def test_a_refused_store_is_classified_by_its_cause() -> None:
+    """Without an operating system error behind it, the store belongs to somebody else."""
     refused = StoreError("held")
     assert classify_error(refused) is StoreFault.REFUSED
     refused.__cause__ = OSError(errno.EROFS, "")
     assert classify_error(refused) is StoreFault.READ_ONLY
 
 
-def test_says_what_is_wrong() -> None:
-    """In the system's words, or in SQLite's."""
+def test_errors_are_described() -> None:
+    """In the operating system's words, or in SQLite's."""
     assert describe_error(OSError(errno.ENOSPC, "x")) == "No space left on device"
     assert describe_error(Corrupt("a cursor")) == "a cursor"

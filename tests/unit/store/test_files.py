@@ -1,4 +1,4 @@
-"""Repairs of a store's files, killed at every step and finished by the next start."""
+"""Repairs of a store's files, killed at every step and completed by the next start."""
 
 import asyncio
 import shutil
@@ -14,7 +14,7 @@ from relay.core.exchange import Delivered
 from relay.store import files as family
 from relay.store.faults import StoreLoss
 from relay.store.files import DatabaseFiles
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import Ack
 from tests.unit.store.samples import make_commit, make_notification
 
@@ -23,7 +23,7 @@ ALL = set(range(1, MANY + 3))
 
 
 class Snapshots:
-    """What is on disk before each change of a name, as a kill at that moment leaves it."""
+    """Copies of the folder before each change of a name, as a kill then would leave it."""
 
     def __init__(self, folder: Path, to: Path, patch: pytest.MonkeyPatch) -> None:
         self._folder, self._to = folder, to
@@ -48,7 +48,7 @@ class Snapshots:
         self._patch.setattr(owner, name, watched)
 
     def since_ready(self) -> Iterator[Path]:
-        """Those from the moment that the new file was ready."""
+        """Those from the moment at which the new file was pending."""
         seen = False
         for copy in self.taken:
             seen = seen or DatabaseFiles(copy / "relay.db").pending_replacement is not None
@@ -62,8 +62,8 @@ def make_folder(tmp_path: Path, name: str) -> Path:
     return made
 
 
-async def deliver_all(outbox: SqliteOutbox) -> set[int]:
-    """What is left to deliver."""
+async def deliver_all(outbox: Outbox) -> set[int]:
+    """Deliver everything; return the numbers of the notifications."""
     found: set[int] = set()
     while due := (await outbox.fetch_due("ops", 2**62, 9999)).deliveries:
         for delivery in due:
@@ -73,7 +73,7 @@ async def deliver_all(outbox: SqliteOutbox) -> set[int]:
 
 
 async def reopen(place: Path) -> tuple[set[int], list[StoreLoss]]:
-    """What the next start finds: deliveries and losses, in a file that is sound."""
+    """Start again: return the deliveries and losses, and check that the file is sound."""
     async with open_outbox(place / "relay.db") as outbox:
         result = await deliver_all(outbox), await outbox.losses()
     with closing(sqlite3.connect(place / "relay.db")) as connection:
@@ -97,7 +97,7 @@ async def make_killed_store(tmp_path: Path) -> Path:
 
 
 def overwrite_page(file: Path) -> bytes:
-    """Write over a page with deliveries; returns what the file then holds."""
+    """Overwrite a page with deliveries; return the file's content after that."""
     content = bytearray(file.read_bytes())
     pages = range(4096, len(content), 4096)
     at = max(pages, key=lambda page: content.count(b'"ntf_', page, page + 4096))
@@ -106,10 +106,10 @@ def overwrite_page(file: Path) -> bytes:
     return bytes(content)
 
 
-async def test_a_broken_store_is_replaced_whenever_relay_is_killed(
+async def test_a_corrupt_store_is_replaced_whenever_relay_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the same deliveries and one loss, and the broken one is whole where that says."""
+    """With the same deliveries and one loss; the corrupt files are complete where the loss says."""
     place = await make_killed_store(tmp_path)
     broken, its_log = overwrite_page(place / "relay.db"), (place / "relay.db-wal").read_bytes()
     with monkeypatch.context() as patch:
@@ -142,7 +142,7 @@ def remove(suffix: str) -> Callable[[Path], None]:
 async def test_a_removed_store_is_restored_whenever_relay_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
 ) -> None:
-    """From the moment that the new file is ready nothing is lost, nor is what was in its place."""
+    """Once the new file is pending nothing is lost, not even a file that was in its place."""
     place = await make_killed_store(tmp_path)
     async with open_outbox(place / "relay.db") as outbox:
         harm(place / "relay.db")
@@ -160,10 +160,10 @@ async def test_a_removed_store_is_restored_whenever_relay_is_killed(
 
 
 @pytest.mark.parametrize("step", range(5))
-async def test_a_repair_that_fails_half_way_is_finished(
+async def test_a_repair_that_fails_is_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """By the relay that began it, as soon as the disk lets it."""
+    """By the relay that began it, as soon as the disk works."""
     place = make_folder(tmp_path, "state")
     losses: list[StoreLoss] = []
 
@@ -194,8 +194,8 @@ async def test_a_repair_that_fails_half_way_is_finished(
         assert outbox.status.reason is None
 
 
-async def test_a_log_without_its_store_is_kept(tmp_path: Path) -> None:
-    """A new store begins without it: SQLite would delete what is in it."""
+async def test_a_log_without_its_database_is_moved_aside(tmp_path: Path) -> None:
+    """SQLite would delete it when it creates a new database."""
     place = await make_killed_store(tmp_path)
     its_log = (place / "relay.db-wal").read_bytes()
     (place / "relay.db").unlink()
@@ -204,8 +204,8 @@ async def test_a_log_without_its_store_is_kept(tmp_path: Path) -> None:
     assert log.read_bytes() == its_log
 
 
-async def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
-    """Though somebody put a file in the store's place between the kill and the next start."""
+async def test_a_file_that_is_moved_aside_overwrites_nothing(tmp_path: Path) -> None:
+    """Even if somebody has put a file in the store's place between the kill and the next start."""
     files = DatabaseFiles(tmp_path / "relay.db")
     aside = files.unused_name("broken")
     aside.write_text("broken")
@@ -218,8 +218,8 @@ async def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "relay.db").read_text() == "new"
 
 
-def test_another_stores_repair_is_its_own(tmp_path: Path) -> None:
-    """A store in the same folder may have a name that begins like this one's."""
+def test_another_stores_replacement_is_ignored(tmp_path: Path) -> None:
+    """A store in the same folder may have a name that starts like this one's."""
     other = DatabaseFiles(tmp_path / "relay.db.old")
     with other.build_replacement(other.unused_name("broken")):
         pass

@@ -1,4 +1,4 @@
-"""What the outbox does with relay's heartbeats: the newest is all that matters."""
+"""The outbox keeps only the newest of relay's heartbeats."""
 
 from collections.abc import AsyncIterator
 
@@ -8,15 +8,15 @@ import pytest_asyncio
 from relay.core.event import RELAY_ENGINE, make_self_event
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Retry
 from relay.core.notification import Notification, build_notification
-from relay.store.outbox import open_outbox
-from relay.store.records import Ack, Delivery, GiveUpResult, Outbox, Selection, is_heartbeat
+from relay.store.outbox import Outbox, open_outbox
+from relay.store.records import Ack, Delivery, GiveUpResult, Selection, is_heartbeat
 from tests.unit.store.samples import make_commit, make_notification
 
 
 def self_notification(
     number: int, action: str = "heartbeat", engine: str = RELAY_ENGINE
 ) -> Notification:
-    """Of something that happens to relay."""
+    """A notification of one of relay's own events."""
     return build_notification(
         "alive", make_self_event(action, engine=engine, host="node-1", time_ns=number, name="relay")
     )
@@ -24,7 +24,7 @@ def self_notification(
 
 @pytest_asyncio.fixture(params=["ordered", "unordered"])
 async def outbox(request: pytest.FixtureRequest) -> AsyncIterator[Outbox]:
-    """One in which ``ops`` keeps an order or none."""
+    """Once with ``ops`` ordered, once unordered."""
     async with open_outbox(None, unordered=["ops"] * (request.param == "unordered")) as made:
         yield made
 
@@ -37,8 +37,8 @@ async def due_times(outbox: Outbox, to: str = "ops") -> list[int]:
     return [each.notification.events[0].time_ns for each in await fetch_due(outbox, to)]
 
 
-async def test_the_newest_takes_the_place_of_those_before(outbox: Outbox) -> None:
-    """A thousand that nobody took are one: due at once, and not tried yet."""
+async def test_the_newest_heartbeat_replaces_older_ones(outbox: Outbox) -> None:
+    """Of a thousand that were not delivered one is left: due at once, without attempts."""
     for number in range(1000):
         await outbox.commit(make_commit(self_notification(number)), number)
         if number == 500:
@@ -49,8 +49,8 @@ async def test_the_newest_takes_the_place_of_those_before(outbox: Outbox) -> Non
     assert await outbox.pending() == {"ops": 1}
 
 
-async def test_it_takes_no_other_place(outbox: Outbox) -> None:
-    """Not of what else happened, and not of what is for another destination."""
+async def test_a_heartbeat_replaces_nothing_else(outbox: Outbox) -> None:
+    """Neither other events nor deliveries to another destination."""
     await outbox.commit(make_commit(self_notification(1), to=("audit",)), 1)
     await outbox.commit(
         make_commit(make_notification(2), self_notification(3, "started"), self_notification(4)), 2
@@ -60,8 +60,8 @@ async def test_it_takes_no_other_place(outbox: Outbox) -> None:
     assert await due_times(outbox, "audit") == [1]
 
 
-async def test_it_waits_for_nothing_else(outbox: Outbox) -> None:
-    """What happened to relay before it may be tried for hours; nor does that wait for it."""
+async def test_a_heartbeat_waits_for_no_other_event(outbox: Outbox) -> None:
+    """Earlier events of relay may be retried for hours; later ones do not wait for it either."""
     await outbox.commit(make_commit(self_notification(1, "started")), 1)
     await outbox.commit(make_commit(self_notification(2)), 2)
     (started, _) = await fetch_due(outbox)
@@ -74,8 +74,10 @@ async def test_it_waits_for_nothing_else(outbox: Outbox) -> None:
 @pytest.mark.parametrize(
     "outcome", [Delivered(), Retry(60, Reason.TIMEOUT), Dead(Reason.REFUSED)], ids=str
 )
-async def test_one_that_is_under_way_settles_nothing(outbox: Outbox, outcome: Outcome) -> None:
-    """Once a newer one has its place, what becomes of it is no matter."""
+async def test_the_outcome_of_a_replaced_heartbeat_is_ignored(
+    outbox: Outbox, outcome: Outcome
+) -> None:
+    """Once a newer one has replaced it, its outcome changes nothing."""
     await outbox.commit(make_commit(self_notification(1)), 1)
     (old,) = await fetch_due(outbox)
     await outbox.commit(make_commit(self_notification(2)), 2)
@@ -84,20 +86,20 @@ async def test_one_that_is_under_way_settles_nothing(outbox: Outbox, outcome: Ou
     assert await outbox.dead_letters(Selection(), 10) == []
 
 
-async def test_none_is_kept_dead(outbox: Outbox) -> None:
-    """One that is refused, or too old, is gone."""
+async def test_a_heartbeat_never_becomes_a_dead_letter(outbox: Outbox) -> None:
+    """One that is refused or expires is deleted."""
     await outbox.commit(make_commit(self_notification(1)), 1)
     (beat,) = await fetch_due(outbox)
     await outbox.ack([Ack(beat, Dead(Reason.REFUSED))], 2)
     await outbox.commit(make_commit(self_notification(3), make_notification(4)), 3)
     assert await outbox.expire("ops", 10, 20) == GiveUpResult(2, self_events=1)
-    (letter,) = await outbox.dead_letters(Selection(), 10)
-    assert letter.notification == make_notification(4)
+    (dead_letter,) = await outbox.dead_letters(Selection(), 10)
+    assert dead_letter.notification == make_notification(4)
     assert await outbox.pending() == {}
 
 
-def test_only_relays_own_is_one() -> None:
-    """An engine that has such an event means something else by it."""
+def test_only_relays_own_heartbeat_is_one() -> None:
+    """An event of that name from an engine is not a heartbeat."""
     assert is_heartbeat(self_notification(1).events[0])
     assert not is_heartbeat(self_notification(1, engine="here").events[0])
     assert not is_heartbeat(self_notification(1, "started").events[0])

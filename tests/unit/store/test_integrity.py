@@ -1,4 +1,4 @@
-"""An index that is not what its table says: found, and made anew in place."""
+"""A corrupt index is detected, and rebuilt in place."""
 
 import sqlite3
 from contextlib import closing
@@ -9,26 +9,26 @@ from structlog.testing import capture_logs
 
 from relay.core.exchange import Delivered
 from relay.store import integrity
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import Ack
 from tests.unit.store.samples import make_commit, make_notification
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where a store may be made."""
+    """Where a store may be created."""
     return tmp_path / "relay.db"
 
 
 async def fill(file: Path) -> None:
-    """Two orders of two deliveries each."""
+    """Commit two deliveries about each of two subjects."""
     batch = [make_notification(number, f"c{number % 2}") for number in range(1, 5)]
     async with open_outbox(file) as outbox:
         await outbox.commit(make_commit(*batch), 10)
 
 
 def empty_index(file: Path, index: str) -> None:
-    """Put an old page, without any entry, where an index begins.
+    """Overwrite an index's root page with an empty one, as an outdated page would be.
 
     See https://sqlite.org/fileformat2.html#b_tree_pages.
     """
@@ -41,8 +41,8 @@ def empty_index(file: Path, index: str) -> None:
         opened.write(b"\x0a\0\0\0\0" + size.to_bytes(2, "big") + bytes(size - 7))
 
 
-async def deliver_all(outbox: SqliteOutbox) -> list[int]:
-    """What there is to deliver, in the order in which it is delivered."""
+async def deliver_all(outbox: Outbox) -> list[int]:
+    """Deliver everything; return the numbers of the notifications in order."""
     found: list[int] = []
     while due := (await outbox.fetch_due("ops", 2**62, 9)).deliveries:
         for delivery in due:
@@ -52,8 +52,8 @@ async def deliver_all(outbox: SqliteOutbox) -> list[int]:
 
 
 @pytest.mark.parametrize("index", ["deliveries_due", "deliveries_order"])
-async def test_an_index_that_lost_its_entries_is_made_anew(file: Path, index: str) -> None:
-    """At the start, in place: nothing is lost, nothing set aside, and it is said."""
+async def test_an_index_without_entries_is_rebuilt(file: Path, index: str) -> None:
+    """At the start, in place: nothing is lost or moved aside, and it is logged."""
     await fill(file)
     empty_index(file, index)
     with capture_logs() as logs:
@@ -68,8 +68,10 @@ async def test_an_index_that_lost_its_entries_is_made_anew(file: Path, index: st
     assert not list(file.parent.glob("*.broken-*"))
 
 
-async def test_nothing_waits_because_of_an_index(file: Path) -> None:
-    """The first about a subject is due, though it was not found when the one before it went."""
+async def test_a_reindex_releases_waiting_deliveries(file: Path) -> None:
+    """The first about a subject becomes due, although the index did not list it when it should
+    have.
+    """
     await fill(file)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE deliveries SET due_ns = NULL")
@@ -79,8 +81,8 @@ async def test_nothing_waits_because_of_an_index(file: Path) -> None:
         assert await deliver_all(outbox) == [1, 2, 3, 4]
 
 
-async def test_an_index_that_goes_bad_while_relay_runs_is_made_anew(file: Path) -> None:
-    """As soon as SQLite stumbles over it; whoever asked gets an answer."""
+async def test_an_index_is_rebuilt_while_relay_runs(file: Path) -> None:
+    """As soon as SQLite reports it; the caller gets its result."""
 
     def forget(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA shrink_memory")  # what was read before is read again
@@ -97,8 +99,8 @@ async def test_an_index_that_goes_bad_while_relay_runs_is_made_anew(file: Path) 
     assert "store.reindexed" in [line["event"] for line in logs]
 
 
-async def test_what_is_not_only_an_index_is_left_as_it_is(file: Path) -> None:
-    """Nothing is written to a file that is broken otherwise."""
+async def test_a_corrupt_table_is_left_as_it_is(file: Path) -> None:
+    """Nothing is written to a file that cannot be repaired by reindexing."""
     await fill(file)
     content = bytearray(file.read_bytes())
     at = content.index(b'"ntf_') // 4096 * 4096
@@ -111,14 +113,14 @@ async def test_what_is_not_only_an_index_is_left_as_it_is(file: Path) -> None:
     assert file.read_bytes() == content
 
 
-def test_a_sound_store_has_no_fault() -> None:
-    """Nothing is said of it."""
+def test_a_sound_database_is_not_corrupt() -> None:
+    """A check of an empty database finds nothing."""
     with closing(sqlite3.connect(":memory:")) as connection:
         assert integrity.find_corruption(connection) is None
 
 
 async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
-    """Whatever it finds, the connection keeps no more of what it reads than it did before."""
+    """Whatever it finds, the connection's page cache has the same limit afterwards."""
     await fill(file)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA cache_size = -77")
@@ -129,7 +131,7 @@ async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
         assert connection.execute("PRAGMA cache_size").fetchone() == (-77,)
 
 
-def test_what_is_no_database_has_one(file: Path) -> None:
+def test_a_file_that_is_not_a_database_is_corrupt(file: Path) -> None:
     """In SQLite's words."""
     file.write_bytes(b"dear diary, " * 1000)
     with closing(sqlite3.connect(file)) as connection:

@@ -1,4 +1,4 @@
-"""The outbox against the plainest thing that keeps the same promises."""
+"""The outbox against the simplest model that keeps the same promises."""
 
 import asyncio
 import heapq
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from relay.config import WhenFull
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Retry
-from relay.store.outbox import open_outbox
-from relay.store.records import Ack, IngestCommit, Outbox
+from relay.store.outbox import Outbox, open_outbox
+from relay.store.records import Ack, IngestCommit
 from tests.unit.store.samples import make_notification
 
 DESTINATIONS = ("ops", "audit")
@@ -21,25 +21,25 @@ SMALL = 80 * 1024
 
 @dataclass
 class QueuedDelivery:
-    """One delivery."""
+    """A delivery of the model."""
 
     number: int
     created_ns: int
     position: int
-    """Among all, in the order in which they came."""
+    """Its position among all, in the order in which they came."""
     attempts: int = 0
 
 
 @dataclass
 class SubjectQueue:
-    """Deliveries about one subject for one destination: the first has a time, the others wait."""
+    """Deliveries about one subject to one destination: only the first has a due time."""
 
     ready_ns: int = 0
     deliveries: list[QueuedDelivery] = field(default_factory=list)
 
 
 class Model:
-    """A line of deliveries for each destination and subject."""
+    """A queue of deliveries for each destination and subject."""
 
     def __init__(self) -> None:
         self.queues: defaultdict[tuple[str, str], SubjectQueue] = defaultdict(SubjectQueue)
@@ -47,45 +47,45 @@ class Model:
         self._next_position = 0
 
     def commit(self, number: int, container: str, to: str, now_ns: int) -> None:
-        line = self.queues[to, container]
-        if not line.deliveries:
-            line.ready_ns = now_ns
-        line.deliveries.append(QueuedDelivery(number, now_ns, self._next_position))
+        queue = self.queues[to, container]
+        if not queue.deliveries:
+            queue.ready_ns = now_ns
+        queue.deliveries.append(QueuedDelivery(number, now_ns, self._next_position))
         self._next_position += 1
 
     def drop_oldest(self, count: int, now_ns: int) -> None:
-        lines = [line for to in DESTINATIONS for line in self._non_empty(to)]
-        all_ = [(waiting.position, line) for line in lines for waiting in line.deliveries]
-        for _, line in heapq.nsmallest(count, all_, key=lambda each: each[0]):
-            line.deliveries.pop(0)
-            line.ready_ns = now_ns
+        queues = [queue for to in DESTINATIONS for queue in self._non_empty(to)]
+        all_ = [(waiting.position, queue) for queue in queues for waiting in queue.deliveries]
+        for _, queue in heapq.nsmallest(count, all_, key=lambda each: each[0]):
+            queue.deliveries.pop(0)
+            queue.ready_ns = now_ns
 
     def ack(self, number: int, to: str, outcome: Outcome, now_ns: int) -> None:
-        (line,) = (line for line in self._non_empty(to) if line.deliveries[0].number == number)
-        line.ready_ns = now_ns
+        (queue,) = (queue for queue in self._non_empty(to) if queue.deliveries[0].number == number)
+        queue.ready_ns = now_ns
         match outcome:
             case Retry(after_s=after_s):
-                line.deliveries[0].attempts += 1
-                line.ready_ns += int(after_s) * 10**9
+                queue.deliveries[0].attempts += 1
+                queue.ready_ns += int(after_s) * 10**9
             case Delivered() | Dead():
-                line.deliveries.pop(0)
+                queue.deliveries.pop(0)
                 self.dead_letters += isinstance(outcome, Dead)
 
     def drop_destination(self, to: str) -> int:
         """Returns how many are given up."""
-        gone = [waiting for line in self._non_empty(to) for waiting in line.deliveries]
-        for line in self._non_empty(to):
-            line.deliveries.clear()
+        gone = [waiting for queue in self._non_empty(to) for waiting in queue.deliveries]
+        for queue in self._non_empty(to):
+            queue.deliveries.clear()
         self.dead_letters += len(gone)
         return len(gone)
 
     def fetch_due(self, to: str, now_ns: int) -> list[tuple[int, int, int]]:
         ready = sorted(
-            (line.ready_ns, line.deliveries[0].number, line)
-            for line in self._non_empty(to)
-            if line.ready_ns <= now_ns
+            (queue.ready_ns, queue.deliveries[0].number, queue)
+            for queue in self._non_empty(to)
+            if queue.ready_ns <= now_ns
         )
-        heads = [line.deliveries[0] for _, _, line in ready]
+        heads = [queue.deliveries[0] for _, _, queue in ready]
         return [(head.number, head.attempts, head.created_ns) for head in heads]
 
     def next_due_ns(self, to: str, now_ns: int) -> int | None:
@@ -93,24 +93,28 @@ class Model:
 
     def pending(self) -> dict[str, int]:
         counts = {
-            to: sum(len(line.deliveries) for line in self._non_empty(to)) for to in DESTINATIONS
+            to: sum(len(queue.deliveries) for queue in self._non_empty(to)) for to in DESTINATIONS
         }
         return {to: count for to, count in counts.items() if count}
 
     def _non_empty(self, to: str) -> list[SubjectQueue]:
-        return [line for (place, _), line in self.queues.items() if place == to and line.deliveries]
+        return [
+            queue
+            for (destination, _), queue in self.queues.items()
+            if destination == to and queue.deliveries
+        ]
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A batch: what each event is about, and where it goes."""
+    """A batch: for each event its container and its destinations."""
 
     events: list[tuple[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
 class AckOne:
-    """One of those that are due, if there is one."""
+    """The outcome of one of those that are due, if there is one."""
 
     to: str
     which: int
@@ -119,7 +123,7 @@ class AckOne:
 
 @dataclass(frozen=True)
 class AckMany:
-    """The first of those that are due, at once."""
+    """The outcomes of the first ones that are due, all at once."""
 
     to: str
     outcomes: list[Outcome]
@@ -127,14 +131,14 @@ class AckMany:
 
 @dataclass(frozen=True)
 class DropDestination:
-    """A destination is no more."""
+    """A destination is no longer configured."""
 
     to: str
 
 
 @dataclass(frozen=True)
 class Advance:
-    """Time."""
+    """Time passes."""
 
     seconds: int
 
@@ -159,14 +163,14 @@ _Steps = list[Commit | AckOne | AckMany | DropDestination | Advance]
 
 
 @given(st.lists(_steps, max_size=30))
-def test_does_what_its_model_does(steps: _Steps) -> None:
-    """Whatever is taken in and settled, in whatever order: the same are due, at the same times."""
+def test_the_outbox_behaves_like_its_model(steps: _Steps) -> None:
+    """Whatever is committed and acknowledged: the same deliveries are due, at the same times."""
     asyncio.run(_run_both(steps, 2**30, "drop-oldest"))
 
 
 @given(st.lists(_steps, max_size=30), st.sampled_from(["drop-oldest", "drop-new"]))
-def test_does_what_its_model_does_when_full(steps: _Steps, when_full: WhenFull) -> None:
-    """Where there is little room, too: exactly the oldest or the newest are gone, as it says."""
+def test_a_full_outbox_behaves_like_its_model(steps: _Steps, when_full: WhenFull) -> None:
+    """Exactly the oldest or the newest deliveries are evicted, as configured."""
     asyncio.run(_run_both(steps, SMALL, when_full))
 
 
@@ -198,10 +202,10 @@ async def _commit(
         (make_notification(number + index, about), to)
         for index, (about, to) in enumerate(step.events)
     ]
-    receipt = await outbox.commit(IngestCommit("here", None, batch), now_ns)
+    result = await outbox.commit(IngestCommit("here", None, batch), now_ns)
     refused = 0
     for index, ((about, destinations), seqs) in enumerate(
-        zip(step.events, receipt.seqs, strict=True)
+        zip(step.events, result.seqs, strict=True)
     ):
         if when_full == "drop-new" and not seqs:
             refused += len(destinations)
@@ -209,12 +213,12 @@ async def _commit(
         for to in destinations:
             model.commit(number + index, about, to, now_ns)
     if when_full == "drop-new":
-        assert receipt.evicted == refused
+        assert result.evicted == refused
     else:
-        model.drop_oldest(receipt.evicted, now_ns)
-    assert receipt.dead_letters_evicted <= model.dead_letters
-    model.dead_letters -= receipt.dead_letters_evicted
-    assert not receipt.evicted or not model.dead_letters
+        model.drop_oldest(result.evicted, now_ns)
+    assert result.dead_letters_evicted <= model.dead_letters
+    model.dead_letters -= result.dead_letters_evicted
+    assert not result.evicted or not model.dead_letters
 
 
 async def _ack_one(outbox: Outbox, model: Model, step: AckOne, now_ns: int) -> None:
@@ -228,9 +232,9 @@ async def _ack_one(outbox: Outbox, model: Model, step: AckOne, now_ns: int) -> N
 async def _ack_many(outbox: Outbox, model: Model, step: AckMany, now_ns: int) -> None:
     due = (await outbox.fetch_due(step.to, now_ns, len(step.outcomes))).deliveries
     if due:
-        settled = list(map(Ack, due, step.outcomes))
-        await outbox.ack(settled, now_ns)
-        for delivery, outcome, _ in settled:
+        acks = list(map(Ack, due, step.outcomes))
+        await outbox.ack(acks, now_ns)
+        for delivery, outcome, _ in acks:
             model.ack(delivery.notification.events[0].time_ns, step.to, outcome, now_ns)
 
 

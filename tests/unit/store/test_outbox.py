@@ -1,319 +1,316 @@
-"""The store's file: what survives, who may read it, and which file is refused."""
+"""The outbox's promises about deliveries, cursors and container states, in memory."""
 
-import fcntl
-import os
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
 
 import msgspec
-import pytest
+import pytest_asyncio
 
 from relay.core.checkpoint import Checkpoint, encode_seen
 from relay.core.container import Container
-from relay.core.errors import StoreError
-from relay.core.exchange import Dead, Reason, Retry
-from relay.core.notification import Notification
-from relay.store.outbox import open_outbox
-from relay.store.records import Ack, IngestCommit
-from relay.store.schema import migrate
-from tests.unit.store.samples import fill_version_1, make_commit, make_notification
+from relay.core.exchange import Dead, Delivered, Reason, Retry
+from relay.core.notification import Included
+from relay.store.outbox import Outbox, open_outbox
+from relay.store.records import HOLD_NS, Ack, Backlog, Delivery, IngestCommit, subject_of
+from tests.unit.store.samples import make_commit, make_notification, with_include
 
-CHECKPOINT = Checkpoint(7, 3, encode_seen(make_notification(1).events[0].id, 5))
-FULL_CHECKPOINT = Checkpoint(
+SECOND_NS = 10**9
+MARK = Checkpoint(
     7,
     3,
-    encode_seen(make_notification(1).events[0].id, 5),
-    4,
-    True,
-    6,
-    "engine-1",
-    blind_window=(5, 9),
-    unreported_drops=(("buffer_full", 5, 9, 7),),
-)
-CONTAINER = Container(
-    "c1",
-    name="web",
-    image="bb:1",
-    labels={"exitCode": "3", "a": "b\0ü"},
-    exit_code_hidden=True,
-    signal_hidden=True,
-    started_ns=1,
-    died_ns=2,
-    inferred_ns=3,
-    requested_ns=4,
-    unknown_signal_ns=5,
-    oom_ns=6,
-    oom_inferred_ns=7,
-    stop_signal=3,
+    encode_seen(make_notification(1).events[0].id, 5)
+    + encode_seen(make_notification(2).events[0].id, -7),
 )
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Where a store may be made."""
-    return tmp_path / "state" / "relay.db"
+@pytest_asyncio.fixture
+async def outbox() -> AsyncIterator[Outbox]:
+    """An empty outbox."""
+    async with open_outbox(None) as made:
+        yield made
 
 
-def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(file)) as connection:
-        return connection.execute(query).fetchall()
+async def fetch_due(outbox: Outbox, now_ns: int, to: str = "ops") -> list[Delivery]:
+    return list((await outbox.fetch_due(to, now_ns, 100)).deliveries)
 
 
-async def make_store(file: Path) -> None:
-    async with open_outbox(file):
-        pass
+async def due_numbers(outbox: Outbox, now_ns: int, to: str = "ops") -> list[int]:
+    """The numbers of the notifications that are due."""
+    return [
+        delivery.notification.events[0].time_ns for delivery in await fetch_due(outbox, now_ns, to)
+    ]
 
 
-async def refusal_message(file: Path) -> str:
-    """What a person is told of a store that cannot be used: one line that names it."""
-    with pytest.raises(StoreError) as caught:
-        await make_store(file)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert str(file) in text
-    return text
+async def test_a_delivery_is_due_at_once(outbox: Outbox) -> None:
+    """For each of its destinations, with its notification unchanged."""
+    await outbox.commit(make_commit(make_notification(1), to=("ops", "audit")), 10)
+    for to in ("ops", "audit"):
+        (delivery,) = await fetch_due(outbox, 10, to)
+        assert (delivery.destination, delivery.notification) == (to, make_notification(1))
+        assert (delivery.created_ns, delivery.attempts) == (10, 0)
+    assert await fetch_due(outbox, 9) == []
+    assert await fetch_due(outbox, 10, "other") == []
 
 
-async def test_survives_being_closed(file: Path) -> None:
-    """Deliveries with their attempts, those that wait behind them, and the cursor."""
-    async with open_outbox(file) as outbox:
+async def test_fetching_does_not_remove(outbox: Outbox) -> None:
+    """A delivery that is not acknowledged is due again, so that a crash loses nothing."""
+    await outbox.commit(make_commit(make_notification(1)), 10)
+    assert await fetch_due(outbox, 10) == await fetch_due(outbox, 10)
+
+
+async def test_only_the_first_about_a_subject_is_due(outbox: Outbox) -> None:
+    """Those behind it wait, whether they came with it or later; other subjects do not."""
+    await outbox.commit(
+        make_commit(
+            make_notification(1), make_notification(2), make_notification(3, container="db")
+        ),
+        10,
+    )
+    await outbox.commit(make_commit(make_notification(4)), 11)
+    assert await due_numbers(outbox, 99) == [1, 3]
+
+
+async def test_a_delivered_one_releases_the_next(outbox: Outbox) -> None:
+    """In the order of the events."""
+    await outbox.commit(
+        make_commit(make_notification(1), make_notification(2), make_notification(3)), 10
+    )
+    for number in (1, 2, 3):
+        (head,) = await fetch_due(outbox, 20)
+        assert head.notification == make_notification(number)
+        await outbox.ack([Ack(head, Delivered())], 20)
+    assert await fetch_due(outbox, 99) == []
+    assert await outbox.pending() == {}
+
+
+async def test_a_dead_letter_releases_the_next(outbox: Outbox) -> None:
+    """A delivery that is given up blocks no other."""
+    await outbox.commit(make_commit(make_notification(1), make_notification(2)), 10)
+    (head,) = await fetch_due(outbox, 20)
+    await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 20)
+    assert await due_numbers(outbox, 20) == [2]
+
+
+async def test_a_retry_blocks_its_successors(outbox: Outbox) -> None:
+    """Until it is due again, with its attempts counted; other subjects go on."""
+    await outbox.commit(
+        make_commit(
+            make_notification(1), make_notification(2), make_notification(3, container="db")
+        ),
+        10,
+    )
+    head, _ = await fetch_due(outbox, 10)
+    await outbox.ack([Ack(head, Retry(2.5, Reason.UNAVAILABLE))], 10)
+    assert await due_numbers(outbox, 10 + 2 * SECOND_NS) == [3]
+    again = (await fetch_due(outbox, 10 + 3 * SECOND_NS))[1]
+    assert (again.seq, again.attempts, again.created_ns) == (head.seq, 1, 10)
+    assert again.notification == make_notification(1)
+
+
+async def test_the_same_subject_is_not_blocked_for_another_destination(outbox: Outbox) -> None:
+    """Order is kept for each destination by itself."""
+    await outbox.commit(
+        make_commit(make_notification(1), make_notification(2), to=("ops", "audit")), 10
+    )
+    (head,) = await fetch_due(outbox, 10)
+    await outbox.ack([Ack(head, Delivered())], 10)
+    assert await due_numbers(outbox, 10) == [2]
+    assert await due_numbers(outbox, 10, "audit") == [1]
+
+
+async def test_the_longest_due_comes_first(outbox: Outbox) -> None:
+    """And no more than the limit."""
+    await outbox.commit(make_commit(make_notification(1, container="a")), 30)
+    await outbox.commit(make_commit(make_notification(2, container="b")), 20)
+    assert await due_numbers(outbox, 30) == [2, 1]
+    assert len((await outbox.fetch_due("ops", 30, 1)).deliveries) == 1
+
+
+async def test_excluded_deliveries_are_left_out(outbox: Outbox) -> None:
+    """Those behind an excluded one are not due in its place."""
+    await outbox.commit(
+        make_commit(
+            make_notification(1), make_notification(2), make_notification(3, container="db")
+        ),
+        10,
+    )
+    head, other = await fetch_due(outbox, 10)
+    assert (await outbox.fetch_due("ops", 10, 100, {head.seq})).deliveries == [other]
+    assert (await outbox.fetch_due("ops", 10, 100, {head.seq, other.seq})).deliveries == []
+
+
+async def test_returns_when_the_next_will_be_due(outbox: Outbox) -> None:
+    """The earliest due time of a delivery that is not due yet."""
+    await outbox.commit(
+        make_commit(
+            make_notification(1, container="a"),
+            make_notification(2, container="b"),
+            make_notification(3, container="a"),
+        ),
+        0,
+    )
+    assert (await outbox.fetch_due("ops", 0, 100)).next_due_ns is None
+    for delivery, after_s in zip(await fetch_due(outbox, 0), (5, 3), strict=True):
+        await outbox.ack([Ack(delivery, Retry(after_s, Reason.UNAVAILABLE))], 0)
+    assert (await outbox.fetch_due("ops", 0, 100)).next_due_ns == 3 * SECOND_NS
+    assert (await outbox.fetch_due("ops", 3 * SECOND_NS, 100)).next_due_ns == 5 * SECOND_NS
+    assert (await outbox.fetch_due("audit", 0, 100)).next_due_ns is None
+
+
+async def test_counts_waiting_deliveries(outbox: Outbox) -> None:
+    """By destination, including those that are not due."""
+    await outbox.commit(
+        make_commit(make_notification(1), make_notification(2), to=("ops", "audit")), 10
+    )
+    await outbox.commit(make_commit(make_notification(3), to=("ops",)), 10)
+    assert await outbox.pending() == {"ops": 3, "audit": 2}
+
+
+async def test_reports_the_oldest_waiting_delivery(outbox: Outbox) -> None:
+    """Retries do not change since when a delivery waits."""
+    await outbox.commit(make_commit(make_notification(1, container="a")), 10)
+    await outbox.commit(make_commit(make_notification(2, container="b"), to=("ops", "audit")), 20)
+    assert await outbox.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 20)}
+    first, second = await fetch_due(outbox, 30)
+    await outbox.ack([Ack(first, Delivered())], 30)
+    await outbox.ack([Ack(second, Retry(60, Reason.UNAVAILABLE))], 30)
+    assert await outbox.backlog() == {"ops": Backlog(1, 20), "audit": Backlog(1, 20)}
+
+
+async def test_a_commit_or_an_ack_wakes_the_worker(outbox: Outbox) -> None:
+    """When a delivery for its destination was committed, or released by another."""
+    ops, audit = outbox.wakeup("ops"), outbox.wakeup("audit")
+    await outbox.commit(make_commit(make_notification(1)), 10)
+    await outbox.commit(make_commit(make_notification(2)), 10)
+    assert (ops.is_set(), audit.is_set()) == (True, False)
+    for more in (True, False):
+        ops.clear()
+        (head,) = await fetch_due(outbox, 10)
+        assert not ops.is_set()
+        await outbox.ack([Ack(head, Delivered())], 10)
+        assert (ops.is_set(), audit.is_set()) == (more, False)
+
+
+async def test_a_retry_wakes_the_worker(outbox: Outbox) -> None:
+    """Only the store knows when it is due."""
+    await outbox.commit(make_commit(make_notification(1)), 10)
+    (head,) = await fetch_due(outbox, 10)
+    outbox.wakeup("ops").clear()
+    await outbox.ack([Ack(head, Retry(1.0, Reason.UNAVAILABLE))], 10)
+    assert outbox.wakeup("ops").is_set()
+
+
+async def test_a_delivery_is_held_for_what_it_is_to_include(outbox: Outbox) -> None:
+    """Until that arrives, or until the hold ends."""
+    seqs = (
         await outbox.commit(
-            make_commit(make_notification(1), make_notification(2), checkpoint=CHECKPOINT), 10
+            make_commit(with_include(make_notification(1)), to=("ops", "audit")), 10
         )
-        (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
-        await outbox.ack([Ack(head, Retry(0, Reason.UNAVAILABLE))], 20)
-    async with open_outbox(file) as outbox:
-        (again,) = (await outbox.fetch_due("ops", 20, 9)).deliveries
-        assert (again.notification, again.attempts, again.created_ns) == (
+    ).seqs[0]
+    assert await fetch_due(outbox, 9 + HOLD_NS) == []
+    assert len(await fetch_due(outbox, 10 + HOLD_NS)) == 1
+    outbox.wakeup("ops").clear()
+
+    whole = msgspec.structs.replace(
+        with_include(make_notification(1)), included=Included(logs=("so it ended",))
+    )
+    await outbox.enrich(seqs, whole, 20)
+    assert outbox.wakeup("ops").is_set()
+    for to in ("ops", "audit"):
+        (delivery,) = await fetch_due(outbox, 20, to)
+        assert delivery.notification == whole
+
+
+async def test_an_enriched_delivery_keeps_its_place(outbox: Outbox) -> None:
+    """It still waits for another about its subject, and for the time of its own retry."""
+    first, second = (
+        await outbox.commit(
+            make_commit(with_include(make_notification(1)), with_include(make_notification(2))), 0
+        )
+    ).seqs
+    await outbox.enrich(second, make_notification(2), 1)
+    assert await fetch_due(outbox, 1) == []
+    (head,) = await fetch_due(outbox, HOLD_NS)
+    await outbox.ack([Ack(head, Retry(9, Reason.UNAVAILABLE))], HOLD_NS)
+    await outbox.enrich(first, make_notification(1), HOLD_NS)
+    assert await fetch_due(outbox, HOLD_NS) == []
+    (head,) = await fetch_due(outbox, HOLD_NS + 9 * SECOND_NS)
+    await outbox.ack([Ack(head, Delivered())], HOLD_NS + 9 * SECOND_NS)
+    assert await due_numbers(outbox, HOLD_NS + 9 * SECOND_NS) == [2]
+
+
+async def test_a_settled_delivery_is_not_enriched(outbox: Outbox) -> None:
+    """The content arrives too late; that is not an error."""
+    (seqs,) = (await outbox.commit(make_commit(with_include(make_notification(1))), 0)).seqs
+    (head,) = await fetch_due(outbox, HOLD_NS)
+    await outbox.ack([Ack(head, Delivered())], HOLD_NS)
+    await outbox.enrich(seqs, make_notification(1), HOLD_NS)
+    assert await outbox.pending() == {}
+
+
+async def test_stores_container_states(outbox: Outbox) -> None:
+    """For each engine the last state, until it is removed."""
+    for containers, gone in (
+        ([Container("c1", name="web"), Container("c2")], []),
+        ([Container("c1", name="shop")], ["c2", "c3"]),
+    ):
+        await outbox.commit(IngestCommit("here", None, [], containers, gone), 10)
+    assert await outbox.containers("here") == [Container("c1", name="shop")]
+    assert await outbox.containers("there") == []
+
+
+async def test_a_clock_that_was_set_back_delays_nothing(outbox: Outbox) -> None:
+    """Times in the future are corrected to now; waits that are too long end, holds too."""
+    ahead_ns, now_ns, max_wait_ns = 10_000 * SECOND_NS, 1_000 * SECOND_NS, 600 * SECOND_NS
+    await outbox.commit(
+        make_commit(
+            make_notification(1, container="a"), with_include(make_notification(2, container="b"))
+        ),
+        ahead_ns,
+    )
+    (first,) = await fetch_due(outbox, ahead_ns)
+    await outbox.ack([Ack(first, Retry(5, Reason.UNAVAILABLE))], ahead_ns)
+    assert await fetch_due(outbox, now_ns) == []
+
+    assert await outbox.correct_times(now_ns, max_wait_ns) == 2
+    assert await due_numbers(outbox, now_ns) == [1, 2]
+    assert {delivery.created_ns for delivery in await fetch_due(outbox, now_ns)} == {now_ns}
+    assert await outbox.correct_times(now_ns, max_wait_ns) == 0
+
+
+async def test_plausible_times_are_not_corrected(outbox: Outbox) -> None:
+    """A possible wait goes on, and a delivery behind another keeps waiting."""
+    await outbox.commit(
+        make_commit(
             make_notification(1),
-            1,
-            10,
-        )
-        assert await outbox.pending() == {"ops": 2}
-        assert await outbox.checkpoint("here") == CHECKPOINT
-
-
-async def test_deliveries_and_the_cursor_are_one_commit(file: Path) -> None:
-    """If a delivery cannot be stored, the cursor does not move past its event."""
-
-    class Odd:
-        """What cannot be written."""
-
-    async with open_outbox(file) as outbox:
-        await outbox.commit(make_commit(checkpoint=CHECKPOINT), 10)
-        odd = msgspec.structs.replace(make_notification(2), route=Odd())
-        with pytest.raises(TypeError):
-            await outbox.commit(
-                make_commit(make_notification(1), odd, checkpoint=Checkpoint.starting_at(99)), 10
-            )
-        assert await outbox.checkpoint("here") == CHECKPOINT
-        assert await outbox.pending() == {}
-
-
-async def test_what_is_committed_is_in_the_file(file: Path) -> None:
-    """Another process sees both as soon as the call returns."""
-    async with open_outbox(file) as outbox:
-        await outbox.commit(make_commit(make_notification(1), checkpoint=CHECKPOINT), 10)
-        assert rows(file, "SELECT engine, position_ns FROM cursors") == [("here", 7)]
-        assert rows(file, "SELECT destination, due_ns FROM deliveries") == [("ops", 10)]
-
-
-async def test_the_dead_are_kept(file: Path) -> None:
-    """With the notification, the reason and all attempts counted."""
-    async with open_outbox(file) as outbox:
-        await outbox.commit(make_commit(make_notification(1)), 10)
-        for now_ns, outcome in ((20, Retry(0, Reason.UNAVAILABLE)), (30, Dead(Reason.EXPIRED))):
-            (head,) = (await outbox.fetch_due("ops", now_ns, 9)).deliveries
-            await outbox.ack([Ack(head, outcome)], now_ns)
-        assert await outbox.pending() == {}
-    ((notification, *rest),) = rows(
-        file,
-        "SELECT notification, destination, created_ns, died_ns, attempts, reason FROM dead_letters",
+            make_notification(2),
+            with_include(make_notification(3, container="b")),
+        ),
+        0,
     )
-    assert msgspec.json.decode(notification, type=Notification) == make_notification(1)
-    assert rest == ["ops", 10, 30, 2, "expired"]
+    (first,) = await fetch_due(outbox, 0)
+    await outbox.ack([Ack(first, Retry(600, Reason.UNAVAILABLE))], 0)
+    assert await outbox.correct_times(0, 600 * SECOND_NS) == 0
+    assert (await outbox.fetch_due("ops", 0, 9)).next_due_ns == HOLD_NS
 
 
-async def test_every_commit_is_synced(file: Path) -> None:
-    """What was told to be on disk is there after a power cut: WAL needs FULL for that."""
-    async with open_outbox(file) as outbox:
-        pragmas = await outbox._writer.run(
-            lambda connection: [
-                connection.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("journal_mode", "synchronous")
-            ]
-        )
-    assert pragmas == ["wal", 2]
+async def test_stores_each_engines_checkpoint(outbox: Outbox) -> None:
+    """The last one of each engine; None for an engine without any."""
+    assert await outbox.checkpoint("here") is None
+    await outbox.commit(make_commit(checkpoint=Checkpoint.starting_at(1)), 10)
+    await outbox.commit(make_commit(checkpoint=MARK), 10)
+    assert await outbox.checkpoint("here") == MARK
+    assert await outbox.checkpoint("there") is None
 
 
-async def test_only_its_user_may_read_it(file: Path) -> None:
-    """Notifications hold labels; so do the files beside the store."""
-    before = os.umask(0)
-    try:
-        async with open_outbox(file) as outbox:
-            await outbox.commit(make_commit(make_notification(1)), 10)
-            modes = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
-    finally:
-        os.umask(before)
-    assert modes == dict.fromkeys(
-        ("relay.db", "relay.db-wal", "relay.db-shm", "relay.db.lock"), 0o600
-    )
-    assert file.parent.stat().st_mode & 0o777 == 0o700
+async def test_a_batch_without_a_checkpoint_moves_no_cursor(outbox: Outbox) -> None:
+    """Relay's own events move no engine's cursor."""
+    await outbox.commit(make_commit(checkpoint=MARK), 10)
+    await outbox.commit(make_commit(make_notification(1)), 10)
+    assert await outbox.checkpoint("here") == MARK
 
 
-async def test_a_newer_store_is_refused(file: Path) -> None:
-    """And left as it is."""
-    await make_store(file)
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    assert "newer relay (schema 99" in await refusal_message(file)
-    assert rows(file, "PRAGMA user_version") == [(99,)]
-
-
-async def test_somebody_elses_database_is_refused(file: Path) -> None:
-    """And nothing is added to it."""
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("CREATE TABLE theirs (a)")
-    assert "is not relay's" in await refusal_message(file)
-    assert rows(file, "SELECT name FROM sqlite_schema") == [("theirs",)]
-
-
-async def test_what_is_no_database_is_refused(file: Path) -> None:
-    """And not written over."""
-    file.parent.mkdir()
-    file.write_bytes(b"dear diary, " * 1000)
-    assert "not a database" in await refusal_message(file)
-    assert file.read_bytes() == b"dear diary, " * 1000
-
-
-async def test_an_empty_file_becomes_a_store(file: Path) -> None:
-    """It may have been made with the right owner beforehand."""
-    file.parent.mkdir()
-    file.touch()
-    await make_store(file)
-    assert rows(file, "PRAGMA user_version") == [(3,)]
-
-
-async def test_a_store_of_version_1_is_brought_up_to_date(file: Path) -> None:
-    """With all that is in it: no delivery waits longer, and the cursor stands where it stood."""
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as connection:
-        migrate(connection, 0, to=1)
-        fill_version_1(connection)
-    async with open_outbox(file) as outbox:
-        (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
-        assert (head.notification, head.created_ns, head.attempts) == (make_notification(1), 10, 3)
-        assert await outbox.pending() == {"ops": 2}
-        assert await outbox.checkpoint("here") == Checkpoint(
-            7,
-            3,
-            CHECKPOINT.recent,
-            first_start_ns=3,
-            is_continuous=True,
-            reported_until_ns=7,
-            identity=None,
-        )
-        assert await outbox.containers("here") == []
-    assert rows(file, "PRAGMA user_version") == [(3,)]
-
-
-async def test_a_cursor_of_version_1_that_saw_nothing_has_no_anchor(file: Path) -> None:
-    """No event of its own has to be in the engine's history."""
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as connection:
-        migrate(connection, 0, to=1)
-        connection.execute("INSERT INTO cursors VALUES ('here', 7, 3, x'')")
-        connection.commit()
-    async with open_outbox(file) as outbox:
-        assert await outbox.checkpoint("here") == Checkpoint(
-            7, 3, first_start_ns=3, reported_until_ns=7
-        )
-
-
-@pytest.mark.parametrize("mark", [CHECKPOINT, FULL_CHECKPOINT])
-async def test_a_bookmark_is_kept_as_it_is(file: Path, mark: Checkpoint) -> None:
-    """All of it, and what it does not have."""
-    async with open_outbox(file) as outbox:
-        await outbox.commit(make_commit(checkpoint=mark), 10)
-    async with open_outbox(file) as outbox:
-        assert await outbox.checkpoint("here") == mark
-
-
-async def test_a_container_is_kept_as_it_is(file: Path) -> None:
-    """With all that can be known of it."""
-    assert all(
-        value != fields.default
-        for value, fields in zip(
-            msgspec.structs.astuple(CONTAINER), msgspec.structs.fields(Container), strict=True
-        )
-    )
-    async with open_outbox(file) as outbox:
-        await outbox.commit(IngestCommit("here", None, [], [CONTAINER]), 10)
-    async with open_outbox(file) as outbox:
-        assert await outbox.containers("here") == [CONTAINER]
-
-
-async def test_what_a_full_store_gave_up_is_not_forgotten(file: Path) -> None:
-    """However relay ends, it is counted until a batch declares it; both are one commit."""
-    many = [make_notification(number, "x" * 3000) for number in range(400)]
-    async with open_outbox(file, max_size=256 * 1024) as outbox:
-        receipt = await outbox.commit(make_commit(*many), 10)
-        assert receipt.undeclared_evictions == receipt.evicted > 0
-    async with open_outbox(file) as outbox:
-        again = await outbox.commit(make_commit(), 10)
-        assert (again.evicted, again.undeclared_evictions) == (0, receipt.evicted)
-        declared = IngestCommit("here", None, [], declared_evictions=receipt.evicted - 2)
-        assert (await outbox.commit(declared, 10)).undeclared_evictions == 2
-        assert (await outbox.commit(declared, 10)).undeclared_evictions == 0
-
-
-async def test_only_one_relay_uses_a_store(file: Path) -> None:
-    """The second is told who has it; once that one is gone, it is free."""
-    async with open_outbox(file):
-        assert f"in use by another relay (pid {os.getpid()})" in await refusal_message(file)
-    await make_store(file)
-
-
-async def test_a_holder_that_says_nothing_is_unknown(file: Path) -> None:
-    """It may not have got so far yet."""
-    file.parent.mkdir()
-    lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "(pid unknown)" in await refusal_message(file)
-    finally:
-        os.close(lock)
-
-
-async def test_a_lock_that_a_crash_left_does_not_count(file: Path) -> None:
-    """It went with its process, though the file is still there."""
-    file.parent.mkdir()
-    Path(f"{file}.lock").write_text("4194304000\n")
-    await make_store(file)
-
-
-async def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
-    """Here, because it is a file."""
-    (tmp_path / "state").touch()
-    assert "cannot be written" in await refusal_message(tmp_path / "state" / "relay.db")
-
-
-async def test_a_refused_store_is_not_held(file: Path) -> None:
-    """Once it is mended, it can be opened."""
-    file.parent.mkdir()
-    file.write_bytes(b"dear diary, " * 1000)
-    await refusal_message(file)
-    file.unlink()
-    await make_store(file)
-
-
-async def test_in_memory_it_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a configuration nothing is kept."""
-    monkeypatch.chdir(tmp_path)
-    async with open_outbox(None) as outbox:
-        await outbox.commit(IngestCommit("here", CHECKPOINT, []), 10)
-        assert await outbox.checkpoint("here") == CHECKPOINT
-    assert list(tmp_path.iterdir()) == []
+def test_a_subject_identifies_what_an_event_is_about() -> None:
+    """The engine's object of that type: its id, or its name if the engine reports no id."""
+    event = make_notification(1).events[0]
+    assert subject_of(event) == subject_of(make_notification(2).events[0]) == "here/container/web"
+    assert subject_of(event) != subject_of(make_notification(1, container="db").events[0])

@@ -1,4 +1,4 @@
-"""A store that is full: what goes, what stays, and that it grows no further."""
+"""A full store: what is evicted, what stays, and that the file does not grow further."""
 
 import sqlite3
 from collections.abc import AsyncIterator
@@ -14,23 +14,23 @@ from relay.core.container import Container
 from relay.core.event import TYPE_RELAY
 from relay.core.exchange import Dead, Reason
 from relay.core.notification import Included, Notification
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from relay.store.quota import EVICT_BATCH, bytes_used
-from relay.store.records import Ack, EnrichResult, IngestCommit, Outbox
+from relay.store.records import Ack, EnrichResult, IngestCommit
 from tests.unit.store.samples import make_commit, make_notification, with_include
 
 MAX_BYTES = 512 * 1024
 MANY = 400
-"""More than there is room for."""
+"""More than fits into the quota."""
 
 
 def large_notification(number: int, about: str = "web") -> Notification:
-    """One of about 2 kB."""
+    """A notification of about 2 kB."""
     return msgspec.structs.replace(make_notification(number, about), route="r" * 1500)
 
 
 def self_notification(number: int) -> Notification:
-    """One of relay's own."""
+    """A notification of one of relay's own events."""
     (event,) = make_notification(number).events
     return msgspec.structs.replace(
         large_notification(number), events=(msgspec.structs.replace(event, type=TYPE_RELAY),)
@@ -40,13 +40,13 @@ def self_notification(number: int) -> Notification:
 @asynccontextmanager
 async def open_small(
     path: Path | None = None, when_full: WhenFull = "drop-oldest"
-) -> AsyncIterator[SqliteOutbox]:
+) -> AsyncIterator[Outbox]:
     async with open_outbox(path, max_size=MAX_BYTES, when_full=when_full) as outbox:
         yield outbox
 
 
 async def due_numbers(outbox: Outbox) -> list[int]:
-    """Those that are left, where each is about something of its own."""
+    """The numbers of the notifications that are due, if each is about a subject of its own."""
     due = (await outbox.fetch_due("ops", 10, 10_000)).deliveries
     return [delivery.notification.events[0].time_ns for delivery in due]
 
@@ -56,15 +56,15 @@ def count_dead_letters(connection: sqlite3.Connection) -> int:
 
 
 async def fill_until_evicting(outbox: Outbox) -> int:
-    """Fill it with deliveries about one thing each; returns the number of the first shed."""
+    """Fill it with deliveries about one subject each; return the first number that evicts."""
     for number in range(MANY):
         if (await outbox.commit(make_commit(large_notification(number, f"c{number}")), 10)).evicted:
             return number
     raise AssertionError("it was never full")
 
 
-async def test_the_oldest_go_first() -> None:
-    """So many that those that follow find room; what is newer stays, in order."""
+async def test_the_oldest_are_evicted_first() -> None:
+    """Enough of them to leave room for the next ones; newer ones stay, in order."""
     async with open_small() as outbox:
         last = await fill_until_evicting(outbox)
         assert await due_numbers(outbox) == list(range(EVICT_BATCH, last + 1))
@@ -73,105 +73,105 @@ async def test_the_oldest_go_first() -> None:
         ).evicted == 0
 
 
-async def test_none_goes_while_there_is_room() -> None:
-    """A receipt says that nothing was given up, and has the numbers of all that is new."""
+async def test_nothing_is_evicted_within_the_quota() -> None:
+    """The result lists the numbers of all new deliveries."""
     async with open_small() as outbox:
-        receipt = await outbox.commit(
+        result = await outbox.commit(
             make_commit(large_notification(1), large_notification(2), to=("ops", "audit")), 10
         )
-        assert (receipt.evicted, receipt.dead_letters_evicted) == (0, 0)
-        assert receipt.seqs == [[1, 2], [3, 4]]
+        assert (result.evicted, result.dead_letters_evicted) == (0, 0)
+        assert result.seqs == [[1, 2], [3, 4]]
 
 
-async def test_the_successors_of_what_went_become_due() -> None:
-    """Nobody waits for one that is there no more."""
+async def test_the_successors_of_evicted_deliveries_become_due() -> None:
+    """No delivery waits for one that no longer exists."""
     async with open_small() as outbox:
         for number in range(MANY):
-            receipt = await outbox.commit(make_commit(large_notification(number)), 10)
-            if receipt.evicted:
+            result = await outbox.commit(make_commit(large_notification(number)), 10)
+            if result.evicted:
                 break
         news = outbox.wakeup("ops")
         assert news.is_set()
         (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
-        assert head.notification.events[0].time_ns == receipt.evicted
+        assert head.notification.events[0].time_ns == result.evicted
 
 
-async def test_a_batch_that_is_too_large_loses_its_own_first() -> None:
-    """The receipt has no numbers of what was given up at once."""
+async def test_a_batch_that_is_too_large_evicts_its_own_first_deliveries() -> None:
+    """The result does not list the numbers of those that were evicted at once."""
     async with open_small() as outbox:
         batch = [large_notification(number, f"c{number}") for number in range(MANY)]
-        receipt = await outbox.commit(make_commit(*batch), 10)
+        result = await outbox.commit(make_commit(*batch), 10)
         left = await due_numbers(outbox)
-        assert receipt.evicted == MANY - len(left)
-        assert left == list(range(receipt.evicted, MANY))
-        assert [bool(seqs) for seqs in receipt.seqs] == [number in left for number in range(MANY)]
+        assert result.evicted == MANY - len(left)
+        assert left == list(range(result.evicted, MANY))
+        assert [bool(seqs) for seqs in result.seqs] == [number in left for number in range(MANY)]
 
 
-async def test_dead_letters_go_before_deliveries() -> None:
-    """They were given up already; the cursor and what is known of containers never go."""
+async def test_dead_letters_are_evicted_before_deliveries() -> None:
+    """The cursor and the containers' states are never evicted."""
     async with open_small() as outbox:
-        mark, container = Checkpoint.starting_at(1), Container("c1")
+        checkpoint, container = Checkpoint.starting_at(1), Container("c1")
         dead = [
             (large_notification(number, f"dead{number}"), ["ops"])
             for number in range(2 * EVICT_BATCH)
         ]
-        await outbox.commit(IngestCommit("here", mark, dead, [container]), 10)
+        await outbox.commit(IngestCommit("here", checkpoint, dead, [container]), 10)
         for head in (await outbox.fetch_due("ops", 10, 2 * EVICT_BATCH)).deliveries:
             await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10)
         while not (
-            receipt := await outbox.commit(make_commit(large_notification(1)), 10)
+            result := await outbox.commit(make_commit(large_notification(1)), 10)
         ).dead_letters_evicted:
-            assert receipt.evicted == 0
-        assert (receipt.evicted, receipt.dead_letters_evicted) == (0, EVICT_BATCH)
+            assert result.evicted == 0
+        assert (result.evicted, result.dead_letters_evicted) == (0, EVICT_BATCH)
         assert await outbox._writer.run(count_dead_letters) == EVICT_BATCH
         await fill_until_evicting(outbox)
         assert await outbox._writer.run(count_dead_letters) == 0
-        assert await outbox.checkpoint("here") == mark
+        assert await outbox.checkpoint("here") == checkpoint
         assert await outbox.containers("here") == [container]
 
 
-async def test_new_ones_are_dropped_if_that_is_wanted() -> None:
-    """The old ones stay, and the cursor moves all the same."""
+async def test_drop_new_evicts_the_batch_itself() -> None:
+    """The older ones stay, and the cursor moves all the same."""
     async with open_small(when_full="drop-new") as outbox:
         first = await fill_until_evicting(outbox)
         before = await due_numbers(outbox)
         assert before == list(range(first))
-        mark = Checkpoint.starting_at(99)
-        receipt = await outbox.commit(
-            make_commit(large_notification(MANY), to=("ops", "audit"), checkpoint=mark), 10
+        checkpoint = Checkpoint.starting_at(99)
+        result = await outbox.commit(
+            make_commit(large_notification(MANY), to=("ops", "audit"), checkpoint=checkpoint), 10
         )
-        assert (receipt.evicted, receipt.seqs) == (2, [[]])
+        assert (result.evicted, result.seqs) == (2, [[]])
         assert await due_numbers(outbox) == before
-        assert await outbox.checkpoint("here") == mark
+        assert await outbox.checkpoint("here") == checkpoint
 
 
-async def test_relays_own_are_never_the_new_that_are_dropped() -> None:
-    """They are few, and say that others are missing."""
+async def test_drop_new_never_evicts_relays_own_events() -> None:
+    """They are few, and report that others are missing."""
     async with open_small(when_full="drop-new") as outbox:
         await fill_until_evicting(outbox)
-        receipt = await outbox.commit(make_commit(self_notification(MANY)), 10)
-        assert receipt.evicted == 0
-        assert len(receipt.seqs[0]) == 1
+        result = await outbox.commit(make_commit(self_notification(MANY)), 10)
+        assert result.evicted == 0
+        assert len(result.seqs[0]) == 1
         assert MANY in await due_numbers(outbox)
 
 
-async def test_old_dead_letters_make_room_for_new_deliveries() -> None:
-    """Also where new ones are dropped: else a store full of them would never take one again."""
+async def test_drop_new_evicts_dead_letters_first() -> None:
+    """Otherwise a store full of dead letters would never accept another delivery."""
     async with open_small(when_full="drop-new") as outbox:
         first = await fill_until_evicting(outbox)
         for delivery in (await outbox.fetch_due("ops", 10, first)).deliveries:
             await outbox.ack([Ack(delivery, Dead(Reason.EXPIRED))], 10)
-        receipts = [
+        results = [
             await outbox.commit(make_commit(large_notification(n, f"d{n}")), 10)
             for n in range(first)
         ]
-        assert sum(receipt.evicted for receipt in receipts) == 0
-        assert sum(receipt.dead_letters_evicted for receipt in receipts) > 0
+        assert sum(result.evicted for result in results) == 0
+        assert sum(result.dead_letters_evicted for result in results) > 0
 
 
 @pytest.mark.parametrize("when_full", ["drop-oldest", "drop-new"])
-async def test_the_file_stays_within_its_bound(tmp_path: Path, when_full: WhenFull) -> None:
-    """But for what one notification takes; what was given up makes room for what comes."""
+async def test_the_file_stays_within_the_quota(tmp_path: Path, when_full: WhenFull) -> None:
+    """It exceeds the quota by one notification at most; the space of evicted rows is used again."""
     file = tmp_path / "relay.db"
     async with open_small(file, when_full) as outbox:
         for start in range(0, 3 * MANY, 50):
@@ -185,17 +185,17 @@ async def test_the_file_stays_within_its_bound(tmp_path: Path, when_full: WhenFu
 LARGE_INCLUDED = Included(logs=("z" * 4000,), health="y" * 4000)
 
 
-async def test_what_is_included_stays_within_the_bound(tmp_path: Path) -> None:
-    """A notification goes without it, and says so, once there is no room."""
+async def test_included_content_stays_within_the_quota(tmp_path: Path) -> None:
+    """In a full store a notification goes without it, and says so."""
     file = tmp_path / "relay.db"
     async with open_small(file) as outbox:
         batch = [with_include(make_notification(number, f"c{number}")) for number in range(200)]
-        receipt = await outbox.commit(make_commit(*batch), 10)
+        result = await outbox.commit(make_commit(*batch), 10)
         enriched = [
             await outbox.enrich(
                 seqs, msgspec.structs.replace(notification, included=LARGE_INCLUDED), 10
             )
-            for notification, seqs in zip(batch, receipt.seqs, strict=True)
+            for notification, seqs in zip(batch, result.seqs, strict=True)
         ]
         included = [
             delivery.notification.included
@@ -208,29 +208,29 @@ async def test_what_is_included_stays_within_the_bound(tmp_path: Path) -> None:
     assert file.stat().st_size < MAX_BYTES + 8 * 4096
 
 
-async def test_dead_letters_make_room_for_what_is_included() -> None:
-    """They are counted; no delivery goes for it."""
+async def test_dead_letters_are_evicted_for_included_content() -> None:
+    """They are counted; no delivery is evicted for it."""
     async with open_small() as outbox:
         dead = [large_notification(number, f"dead{number}") for number in range(200)]
         assert (await outbox.commit(make_commit(*dead), 10)).evicted == 0
         for head in (await outbox.fetch_due("ops", 10, 200)).deliveries:
             await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10)
         batch = [with_include(make_notification(number, f"c{number}")) for number in range(30)]
-        receipt = await outbox.commit(make_commit(*batch, to=["audit"]), 10)
+        result = await outbox.commit(make_commit(*batch, to=["audit"]), 10)
         enriched = [
             await outbox.enrich(
                 seqs, msgspec.structs.replace(notification, included=LARGE_INCLUDED), 10
             )
-            for notification, seqs in zip(batch, receipt.seqs, strict=True)
+            for notification, seqs in zip(batch, result.seqs, strict=True)
         ]
         assert sum(each.stripped for each in enriched) == 0
         assert sum(each.dead_letters_evicted for each in enriched) > 0
-        gone = receipt.dead_letters_evicted + sum(each.dead_letters_evicted for each in enriched)
+        gone = result.dead_letters_evicted + sum(each.dead_letters_evicted for each in enriched)
         assert await outbox._writer.run(count_dead_letters) == 200 - gone
 
 
-async def test_what_takes_no_room_is_included_in_a_full_store() -> None:
-    """That the container is gone is told, not that the store is full."""
+async def test_a_full_store_accepts_included_content_that_takes_no_space() -> None:
+    """The notification says that the container is gone, not that the store is full."""
     async with open_small(when_full="drop-new") as outbox:
         (seqs,) = (
             await outbox.commit(make_commit(with_include(make_notification(1, "a"))), 10)

@@ -1,4 +1,4 @@
-"""A store that is broken: set aside, begun anew, and filled with what can still be read."""
+"""A corrupt store is moved aside and rebuilt from what can still be read."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ from relay.core.container import Container
 from relay.core.errors import StoreError
 from relay.core.exchange import Dead, Delivered, Reason, Retry
 from relay.store.faults import StoreLoss
-from relay.store.outbox import SqliteOutbox, open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import Ack, IngestCommit
 from relay.store.schema import migrate
 from tests.support.profiles import examples
@@ -36,20 +36,20 @@ CONTAINER = Container("c1", name="web")
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where a store may be made."""
+    """Where a store may be created."""
     return tmp_path / "relay.db"
 
 
 @pytest.fixture
 def losses() -> list[StoreLoss]:
-    """Those that were declared."""
+    """The losses that were reported."""
     return []
 
 
 async def fill(file: Path, container: str | None = None) -> None:
-    """A store with many deliveries, a dead letter, a cursor and a container.
+    """Make a store with many deliveries, a dead letter, a cursor and a container.
 
-    The deliveries are all ``about`` one thing, or each about its own.
+    The deliveries are all about one ``container``, or each about its own.
     """
     async with open_outbox(file) as outbox:
         await outbox.commit(make_commit(make_notification(0, "dead")), 10)
@@ -60,7 +60,7 @@ async def fill(file: Path, container: str | None = None) -> None:
 
 
 def leaf_offsets(file: Path) -> list[int]:
-    """The pages with deliveries in them, as offsets: leaves of a table begin with 13.
+    """The offsets of the pages with deliveries: leaves of a table begin with 13.
 
     See https://sqlite.org/fileformat2.html#b_tree_pages.
     """
@@ -72,7 +72,7 @@ def leaf_offsets(file: Path) -> list[int]:
 
 
 def root_offset(file: Path, name: str) -> int:
-    """Where the first page of a table or an index is."""
+    """The offset of the root page of a table or an index."""
     with closing(sqlite3.connect(file)) as connection:
         query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
         (page,) = connection.execute(query, (name,)).fetchone()
@@ -80,7 +80,7 @@ def root_offset(file: Path, name: str) -> int:
 
 
 def overwrite(file: Path, at: int, content: bytes = b"\xa5" * PAGE) -> bytes:
-    """Write over a part of the file; returns what it then holds."""
+    """Overwrite a part of the file; return the content after that."""
     with file.open("r+b") as opened:
         opened.seek(at)
         opened.write(content)
@@ -88,13 +88,13 @@ def overwrite(file: Path, at: int, content: bytes = b"\xa5" * PAGE) -> bytes:
 
 
 def find_set_aside(file: Path) -> Path:
-    """Where the broken store is."""
+    """The path of the corrupt store."""
     (aside,) = (it for it in file.parent.glob("*.broken-*") if not it.name.endswith(("wal", "shm")))
     return aside
 
 
-async def deliver_all(outbox: SqliteOutbox) -> list[int]:
-    """What there is to deliver, in the order in which it is delivered."""
+async def deliver_all(outbox: Outbox) -> list[int]:
+    """Deliver everything; return the numbers of the notifications in order."""
     found: list[int] = []
     while due := (await outbox.fetch_due("ops", 2**62, 9999)).deliveries:
         for delivery in due:
@@ -104,15 +104,15 @@ async def deliver_all(outbox: SqliteOutbox) -> list[int]:
 
 
 async def reopen(file: Path, losses: list[StoreLoss]) -> list[int]:
-    """What is left to deliver."""
+    """Open the store and deliver everything that is left."""
     async with open_outbox(file, on_loss=losses.append) as outbox:
         return await deliver_all(outbox)
 
 
-async def test_what_can_be_read_is_carried_over(file: Path, losses: list[StoreLoss]) -> None:
-    """All but what was on the page; the broken file is kept as it was, and the loss is declared."""
+async def test_readable_rows_are_recovered(file: Path, losses: list[StoreLoss]) -> None:
+    """All except those on the damaged page; the corrupt file is kept, and the loss is reported."""
     await fill(file)
-    broken = overwrite(file, leaf_offsets(file)[2])
+    corrupt = overwrite(file, leaf_offsets(file)[2])
     with capture_logs() as logs:
         async with open_outbox(file, on_loss=losses.append) as outbox:
             (loss,) = losses
@@ -122,7 +122,7 @@ async def test_what_can_be_read_is_carried_over(file: Path, losses: list[StoreLo
     lost = sorted(set(ALL) - set(left))
     assert 0 < len(lost) < 20
     assert lost == list(range(lost[0], lost[-1] + 1))
-    assert find_set_aside(file).read_bytes() == broken
+    assert find_set_aside(file).read_bytes() == corrupt
     assert loss == StoreLoss(find_set_aside(file), len(left) + 1, loss.reason, number=1)
     assert re.fullmatch(r"relay\.db\.broken-\d{8}T\d{6}Z", loss.file.name)
     (line,) = logs
@@ -130,8 +130,8 @@ async def test_what_can_be_read_is_carried_over(file: Path, losses: list[StoreLo
     assert (line["carried"], line["reason"]) == (loss.recovered, loss.reason)
 
 
-async def test_the_new_store_is_whole(file: Path, losses: list[StoreLoss]) -> None:
-    """The next start finds nothing wrong, and its user alone may read it."""
+async def test_the_rebuilt_store_is_sound(file: Path, losses: list[StoreLoss]) -> None:
+    """The next start finds nothing wrong, and only its user may read it."""
     await fill(file)
     overwrite(file, leaf_offsets(file)[2])
     await reopen(file, losses)
@@ -141,10 +141,10 @@ async def test_the_new_store_is_whole(file: Path, losses: list[StoreLoss]) -> No
 
 
 @pytest.mark.parametrize("which", [0, 2, -1])
-async def test_nothing_waits_for_what_is_lost(
+async def test_no_delivery_waits_for_a_lost_one(
     file: Path, losses: list[StoreLoss], which: int
 ) -> None:
-    """What comes after it about the same thing is delivered, in order."""
+    """Those behind it about the same subject are delivered, in order."""
     await fill(file, container="web")
     overwrite(file, leaf_offsets(file)[which])
     left = await reopen(file, losses)
@@ -152,8 +152,8 @@ async def test_nothing_waits_for_what_is_lost(
     assert left == sorted(left)
 
 
-async def test_attempts_and_times_are_carried_over(file: Path, losses: list[StoreLoss]) -> None:
-    """A delivery that was tried and failed is tried again when it was to be."""
+async def test_attempts_and_times_are_recovered(file: Path, losses: list[StoreLoss]) -> None:
+    """A retry stays due at its time."""
     await fill(file)
     async with open_outbox(file) as outbox:
         first = (await outbox.fetch_due("ops", 10, 9)).deliveries[0]
@@ -166,8 +166,8 @@ async def test_attempts_and_times_are_carried_over(file: Path, losses: list[Stor
         assert (again.seq, again.attempts, again.created_ns) == (first.seq, 1, 10)
 
 
-async def test_a_number_is_never_given_twice(file: Path, losses: list[StoreLoss]) -> None:
-    """Though neither the last rows nor the count can be read: one of those may be under way."""
+async def test_a_number_is_never_used_twice(file: Path, losses: list[StoreLoss]) -> None:
+    """Even if neither the last rows nor the sequence can be read: a lost row may be under way."""
     await fill(file)
     async with open_outbox(file) as outbox:
         last = (await outbox.fetch_due("ops", 10, 999)).deliveries[-1]
@@ -175,14 +175,12 @@ async def test_a_number_is_never_given_twice(file: Path, losses: list[StoreLoss]
     overwrite(file, root_offset(file, "sqlite_sequence"))
     async with open_outbox(file, on_loss=losses.append) as outbox:
         assert len(losses) == 1
-        receipt = await outbox.commit(make_commit(make_notification(999)), 20)
-        assert receipt.seqs[0][0] > last.seq
+        result = await outbox.commit(make_commit(make_notification(999)), 20)
+        assert result.seqs[0][0] > last.seq
 
 
-async def test_what_is_no_notification_any_more_is_left_behind(
-    file: Path, losses: list[StoreLoss]
-) -> None:
-    """SQLite sees nothing wrong; it is found when it is due, while relay runs."""
+async def test_a_corrupt_notification_is_skipped(file: Path, losses: list[StoreLoss]) -> None:
+    """SQLite does not detect it; relay does when it is due."""
     await fill(file)
     at = file.read_bytes().index(b'"ntf_', leaf_offsets(file)[2])
     overwrite(file, at, b"\xff\xff")
@@ -195,8 +193,10 @@ async def test_what_is_no_notification_any_more_is_left_behind(
         assert await deliver_all(outbox) == [MANY + 1]
 
 
-async def test_broken_while_relay_runs(file: Path, losses: list[StoreLoss]) -> None:
-    """Whoever asked gets an answer out of the new store; what is under way can be settled."""
+async def test_a_store_that_becomes_corrupt_while_relay_runs(
+    file: Path, losses: list[StoreLoss]
+) -> None:
+    """The call returns its result from the rebuilt store; those under way can be acknowledged."""
 
     def forget(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA shrink_memory")  # what was read before is read again
@@ -215,10 +215,10 @@ async def test_broken_while_relay_runs(file: Path, losses: list[StoreLoss]) -> N
         assert outbox.status.reason is None
 
 
-async def test_a_log_goes_where_its_store_goes(
+async def test_a_log_is_moved_aside_with_its_database(
     file: Path, tmp_path: Path, losses: list[StoreLoss]
 ) -> None:
-    """What a killed relay left in it is carried over, and both are set aside together."""
+    """The commits in a killed relay's log are recovered."""
     await fill(file)
     killed = tmp_path / "killed" / "relay.db"
     killed.parent.mkdir()
@@ -232,43 +232,47 @@ async def test_a_log_goes_where_its_store_goes(
     assert Path(f"{find_set_aside(killed)}-wal").read_bytes() == log
 
 
-async def test_a_store_of_an_older_version_is_carried_over(
+async def test_a_store_of_an_older_version_is_recovered(
     file: Path, losses: list[StoreLoss]
 ) -> None:
-    """And brought up to date."""
+    """And migrated."""
     with closing(sqlite3.connect(file)) as connection:
         migrate(connection, 0, to=1)
         fill_version_1(connection)
     overwrite(file, root_offset(file, "deliveries_order"))
     async with open_outbox(file, on_loss=losses.append) as outbox:
         assert losses[0].recovered == 2
-        mark = await outbox.checkpoint("here")
-        assert mark is not None
-        assert (mark.position_ns, mark.first_start_ns, mark.is_continuous) == (7, 3, True)
+        checkpoint = await outbox.checkpoint("here")
+        assert checkpoint is not None
+        assert (checkpoint.position_ns, checkpoint.first_start_ns, checkpoint.is_continuous) == (
+            7,
+            3,
+            True,
+        )
         assert await deliver_all(outbox) == [1, 2]
 
 
 @pytest.mark.parametrize("size", [100, PAGE])
-async def test_a_store_without_its_beginning_is_begun_anew(
+async def test_a_store_without_its_header_is_rebuilt(
     file: Path, losses: list[StoreLoss], size: int
 ) -> None:
-    """Nothing of it can be read, but what it was can still be seen."""
+    """Nothing of it can be read, but it is recognised as a store of relay's."""
     await fill(file)
-    broken = overwrite(file, 0, b"\xa5" * size)
+    corrupt = overwrite(file, 0, b"\xa5" * size)
     assert await reopen(file, losses) == []
     assert losses[0].recovered == 0
-    assert find_set_aside(file).read_bytes() == broken
+    assert find_set_aside(file).read_bytes() == corrupt
 
 
-async def test_a_store_of_zeros_is_begun_anew(file: Path, losses: list[StoreLoss]) -> None:
-    """A power cut may leave one."""
+async def test_a_store_of_zeros_is_rebuilt(file: Path, losses: list[StoreLoss]) -> None:
+    """A power cut may leave such a file."""
     file.write_bytes(bytes(5 * PAGE))
     assert await reopen(file, losses) == []
     assert len(losses) == 1
 
 
-async def test_a_store_that_was_cut_short(file: Path, losses: list[StoreLoss]) -> None:
-    """What was before the cut is carried over."""
+async def test_a_truncated_store_is_recovered(file: Path, losses: list[StoreLoss]) -> None:
+    """The rows before the cut are recovered."""
     await fill(file)
     with file.open("r+b") as opened:
         opened.truncate(file.stat().st_size - 3 * PAGE)
@@ -276,8 +280,8 @@ async def test_a_store_that_was_cut_short(file: Path, losses: list[StoreLoss]) -
     assert 0 < len(left) < MANY
 
 
-async def test_the_way_to_all_deliveries_is_broken(file: Path, losses: list[StoreLoss]) -> None:
-    """Then they are lost; the cursor is not, and it ends."""
+async def test_a_lost_root_page_loses_its_table_only(file: Path, losses: list[StoreLoss]) -> None:
+    """All deliveries are lost, but not the cursor; and the recovery ends."""
     await fill(file)
     overwrite(file, root_offset(file, "deliveries"))
     async with open_outbox(file, on_loss=losses.append) as outbox:
@@ -285,8 +289,10 @@ async def test_the_way_to_all_deliveries_is_broken(file: Path, losses: list[Stor
         assert losses[0].recovered == 1
 
 
-async def test_no_broken_store_is_written_over(file: Path, losses: list[StoreLoss]) -> None:
-    """Though two of them are set aside in one second."""
+async def test_corrupt_stores_never_overwrite_each_other(
+    file: Path, losses: list[StoreLoss]
+) -> None:
+    """Even if several are moved aside within one second."""
     for _ in range(3):
         await fill(file)
         overwrite(file, leaf_offsets(file)[0])
@@ -295,8 +301,8 @@ async def test_no_broken_store_is_written_over(file: Path, losses: list[StoreLos
     assert all(loss.file.exists() for loss in losses)
 
 
-async def test_a_loss_is_kept_until_it_is_declared(file: Path, losses: list[StoreLoss]) -> None:
-    """Over a restart, and over the next loss; a number is never that of an undeclared one."""
+async def test_a_loss_is_stored_until_it_is_declared(file: Path, losses: list[StoreLoss]) -> None:
+    """Over a restart and over the next loss; undeclared losses have different numbers."""
     for _ in range(2):
         await fill(file)
         overwrite(file, leaf_offsets(file)[0])
@@ -313,7 +319,7 @@ async def test_a_loss_is_kept_until_it_is_declared(file: Path, losses: list[Stor
 async def test_a_loss_is_declared_in_one_commit_with_its_event(
     file: Path, losses: list[StoreLoss]
 ) -> None:
-    """If the event cannot be stored, the loss stays to be declared."""
+    """If the event cannot be stored, the loss stays undeclared."""
     await fill(file)
     overwrite(file, leaf_offsets(file)[0])
     async with open_outbox(file, on_loss=losses.append) as outbox:
@@ -326,25 +332,25 @@ async def test_a_loss_is_declared_in_one_commit_with_its_event(
         assert await outbox.losses() == losses
 
 
-async def test_the_count_of_what_was_given_up_is_carried_over(
+async def test_the_number_of_undeclared_evictions_is_recovered(
     file: Path, losses: list[StoreLoss]
 ) -> None:
-    """It was not declared yet."""
+    """No event has declared them yet."""
     async with open_outbox(file, max_size=256 * 1024) as outbox:
         batch = [make_notification(number, "x" * 3000) for number in range(400)]
-        shed = (await outbox.commit(make_commit(*batch), 10)).evicted
+        evicted = (await outbox.commit(make_commit(*batch), 10)).evicted
     await fill(file)
     overwrite(file, leaf_offsets(file)[0])
     async with open_outbox(file, on_loss=losses.append) as outbox:
         assert len(losses) == 1
-        assert (await outbox.commit(make_commit(), 10)).undeclared_evictions == shed
+        assert (await outbox.commit(make_commit(), 10)).undeclared_evictions == evicted
 
 
 _TEMPLATE: list[bytes] = []
 
 
 def template() -> bytes:
-    """A store's content, made once."""
+    """The content of a filled store, created once."""
     if not _TEMPLATE:
         with TemporaryDirectory() as folder:
             asyncio.run(fill(Path(folder) / "relay.db"))
@@ -360,8 +366,8 @@ def template() -> bytes:
         max_size=4,
     )
 )
-def test_whatever_is_scribbled_over_it(scribbles: list[tuple[float, bytes]]) -> None:
-    """It is refused, or it takes in and gives back: nothing else happens."""
+def test_a_store_overwritten_at_random(scribbles: list[tuple[float, bytes]]) -> None:
+    """It is refused, or it stores and returns deliveries: nothing else happens."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "relay.db"
         file.write_bytes(template())

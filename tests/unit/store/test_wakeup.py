@@ -1,10 +1,10 @@
-"""What a lane is told of its destination's deliveries."""
+"""The wake-up of a delivery worker."""
 
 from relay.store.wakeup import Handover, Wakeup
 
 
-def test_what_finds_room_is_handed_over() -> None:
-    """In its order, once; nothing else needs to be asked for."""
+def test_deliveries_within_the_credit_are_passed_on() -> None:
+    """In order and once; no fetch is needed."""
     news = Wakeup[int]()
     news.grant(3)
     news.offer(1)
@@ -14,8 +14,8 @@ def test_what_finds_room_is_handed_over() -> None:
     assert news.take() == Handover([], needs_fetch=False)
 
 
-def test_what_finds_none_is_to_be_asked_for() -> None:
-    """And nothing that comes behind it is handed over: it would overtake it."""
+def test_deliveries_beyond_the_credit_need_a_fetch() -> None:
+    """None behind them is passed on, because it would overtake them."""
     news = Wakeup[int]()
     news.grant(1)
     for number in (1, 2, 3):
@@ -23,8 +23,8 @@ def test_what_finds_none_is_to_be_asked_for() -> None:
     assert news.take() == Handover([1], needs_fetch=True)
 
 
-def test_nothing_overtakes_what_the_store_may_hold() -> None:
-    """Of that it is only known that it is to be asked for."""
+def test_nothing_overtakes_a_requested_fetch() -> None:
+    """Deliveries offered after the request are fetched too."""
     news = Wakeup[int]()
     news.grant(3)
     news.offer(1)
@@ -33,8 +33,8 @@ def test_nothing_overtakes_what_the_store_may_hold() -> None:
     assert news.take() == Handover([1], needs_fetch=True)
 
 
-def test_there_is_room_only_after_it_was_made() -> None:
-    """Nobody takes what a lane that is no more has made room for."""
+def test_credit_has_to_be_granted() -> None:
+    """Nothing is passed on for a credit that a former worker has granted."""
     news = Wakeup[int]()
     news.offer(1)
     assert news.take() == Handover([], needs_fetch=True)
@@ -44,8 +44,8 @@ def test_there_is_room_only_after_it_was_made() -> None:
     assert news.take() == Handover([], needs_fetch=True)
 
 
-def test_a_bell_says_nothing_of_the_store() -> None:
-    """Something else is to be looked at."""
+def test_notify_does_not_request_a_fetch() -> None:
+    """The worker has something else to look at."""
     news = Wakeup[int]()
     news.notify()
     assert news.is_set()

@@ -1,4 +1,4 @@
-"""One transaction for all that waits."""
+"""The writer thread commits all queued operations in one transaction."""
 
 import asyncio
 import sqlite3
@@ -14,10 +14,10 @@ from relay.store.writer import StoreWriter, retry_delays_s
 
 
 class FakeBackend:
-    """An empty table in memory, what was done to it, and a disk that can be made to fail."""
+    """An empty table in memory, a record of all calls, and a disk that can be made to fail."""
 
     def __init__(self, cure: str = "") -> None:
-        """``cure`` is the statement that ends a failure, once it is `healed`."""
+        """``cure`` is the statement that ends a failure, once `healed` is set."""
         self.statements: list[str] = []
         self.verified_after: list[int] = []
         self.repaired: list[StoreFault] = []
@@ -76,7 +76,7 @@ def numbers(connection: sqlite3.Connection) -> list[int]:
 
 @asynccontextmanager
 async def writer_blocked(committer: StoreWriter) -> AsyncIterator[None]:
-    """While the committer is at work, so that what is asked for meanwhile waits."""
+    """While the writer is busy, so that calls made meanwhile are queued."""
     at_work, go_on = threading.Event(), threading.Event()
 
     def work(_: sqlite3.Connection) -> None:
@@ -93,14 +93,14 @@ async def writer_blocked(committer: StoreWriter) -> AsyncIterator[None]:
 
 
 async def start_jobs(committer: StoreWriter, count: int) -> list[asyncio.Task[int]]:
-    """That many pieces of work, all asked for."""
+    """That many operations, all queued."""
     tasks = [asyncio.create_task(committer.run(insert_number(number))) for number in range(count)]
     await asyncio.sleep(0)
     return tasks
 
 
 async def test_many_calls_go_into_one_transaction() -> None:
-    """All that came while one was under way; each gets its own result, in its order."""
+    """All that were queued during one transaction; each gets its own result, in order."""
     database = FakeBackend()
     async with running_writer(database) as committer:
         async with writer_blocked(committer):
@@ -110,16 +110,16 @@ async def test_many_calls_go_into_one_transaction() -> None:
         assert await committer.run(numbers) == list(range(200))
 
 
-async def test_it_is_committed_when_the_call_returns() -> None:
-    """Not a moment later."""
+async def test_a_call_returns_after_its_commit() -> None:
+    """The commit is the last statement before that."""
     database = FakeBackend()
     async with running_writer(database) as committer:
         await committer.run(insert_number(1))
         assert database.statements[-1] == "COMMIT"
 
 
-async def test_one_failure_fails_its_whole_batch() -> None:
-    """Everybody in it gets the error, nothing of it is committed, and the next works."""
+async def test_one_failure_fails_its_whole_transaction() -> None:
+    """Each caller gets the error, nothing is committed, and the next call works."""
     database = FakeBackend()
 
     def fail(_: sqlite3.Connection) -> int:
@@ -138,8 +138,8 @@ async def test_one_failure_fails_its_whole_batch() -> None:
         assert await committer.run(numbers) == [1]
 
 
-async def test_a_caller_that_is_cancelled_harms_nobody() -> None:
-    """The work is done all the same, and the others get their results."""
+async def test_a_cancelled_caller_does_not_affect_others() -> None:
+    """Its operation is committed all the same, and the others get their results."""
     async with running_writer(FakeBackend()) as committer:
         async with writer_blocked(committer):
             tasks = await start_jobs(committer, 3)
@@ -150,7 +150,7 @@ async def test_a_caller_that_is_cancelled_harms_nobody() -> None:
         assert await committer.run(numbers) == [0, 1, 2]
 
 
-async def test_closing_does_what_was_asked_for() -> None:
+async def test_closing_runs_what_is_queued() -> None:
     """Then it closes the connection and ends its thread."""
     database = FakeBackend()
     committer = StoreWriter(database)
@@ -164,8 +164,8 @@ async def test_closing_does_what_was_asked_for() -> None:
     assert "store" not in [thread.name for thread in threading.enumerate()]
 
 
-async def test_a_start_that_nobody_waits_for() -> None:
-    """What was opened is closed, and nothing of it is left."""
+async def test_a_cancelled_start_closes_the_connection() -> None:
+    """The thread closes it as soon as it is open."""
     begun, free = threading.Event(), threading.Event()
 
     class Slow(FakeBackend):
@@ -186,8 +186,8 @@ async def test_a_start_that_nobody_waits_for() -> None:
     assert database.closed.is_set()
 
 
-async def test_what_opening_raises_is_raised() -> None:
-    """To who starts it; closing it then is no harm."""
+async def test_start_raises_what_opening_raises() -> None:
+    """Closing the writer after that does nothing."""
 
     class Nowhere(FakeBackend):
         def open(self) -> sqlite3.Connection:
@@ -200,7 +200,7 @@ async def test_what_opening_raises_is_raised() -> None:
 
 
 def set_pragma(pragma: str) -> Callable[[sqlite3.Connection], None]:
-    """Work that makes every write after it fail, as SQLite itself makes it fail."""
+    """An operation after which SQLite itself makes every write fail."""
 
     def work(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA {pragma}")
@@ -215,8 +215,8 @@ def insert_blob(connection: sqlite3.Connection) -> None:
 READ_ONLY, WRITABLE = "query_only = 1", "PRAGMA query_only = 0"
 
 
-async def test_a_failing_disk_makes_them_wait() -> None:
-    """Nobody is answered until it works again; then all of it is done, in order."""
+async def test_calls_wait_while_the_disk_fails() -> None:
+    """No call returns until it works again; then all operations are committed, in order."""
     database = FakeBackend(cure=WRITABLE)
     async with running_writer(database) as committer:
         await committer.run(set_pragma(READ_ONLY))
@@ -230,8 +230,8 @@ async def test_a_failing_disk_makes_them_wait() -> None:
         assert await meanwhile == [0, 1, 2]
 
 
-async def test_a_full_disk_makes_them_wait() -> None:
-    """What does not fit today may fit tomorrow."""
+async def test_calls_wait_while_the_disk_is_full() -> None:
+    """They are committed once there is space."""
     database = FakeBackend(cure="PRAGMA max_page_count = 1000")
     database.healed.set()
     async with running_writer(database) as committer:
@@ -240,8 +240,8 @@ async def test_a_full_disk_makes_them_wait() -> None:
         assert database.repaired == [StoreFault.FULL]
 
 
-async def test_tells_that_the_disk_fails() -> None:
-    """For as long as it does, with the reason."""
+async def test_reports_that_the_disk_fails() -> None:
+    """With the reason, for as long as it fails."""
     database = FakeBackend(cure=WRITABLE)
     async with running_writer(database) as committer:
         assert committer.status == StoreStatus()
@@ -256,8 +256,8 @@ async def test_tells_that_the_disk_fails() -> None:
         assert committer.status == StoreStatus()
 
 
-async def test_says_once_that_it_fails_and_once_that_it_works() -> None:
-    """However often it is tried between."""
+async def test_logs_a_failure_and_its_end_once() -> None:
+    """However often it is tried in between."""
     database = FakeBackend(cure=WRITABLE)
     with capture_logs() as logs:
         async with running_writer(database) as committer:
@@ -275,8 +275,8 @@ async def test_says_once_that_it_fails_and_once_that_it_works() -> None:
     assert logs[1]["failed_for_s"] > 0
 
 
-async def test_closing_gives_a_failing_disk_up() -> None:
-    """Who still waits is cancelled, those that came meanwhile too; the connection is closed."""
+async def test_closing_ends_the_retries() -> None:
+    """All waiting callers are cancelled, and the connection is closed."""
     database = FakeBackend()
     committer = StoreWriter(database)
     await committer.start()
@@ -290,18 +290,18 @@ async def test_closing_gives_a_failing_disk_up() -> None:
     assert database.closed.is_set()
 
 
-async def test_what_a_file_lost_is_put_back_before_anybody_is_answered() -> None:
-    """What was committed is looked after, with nothing between that and the answers."""
+async def test_files_are_verified_before_calls_return() -> None:
+    """Right after each commit."""
     database = FakeBackend()
     async with running_writer(database) as committer:
         await committer.run(insert_number(1))
         assert database.verified_after[-1] == 1
 
 
-async def test_looks_after_the_file_while_nothing_is_asked(
+async def test_files_are_verified_while_nothing_is_queued(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Again and again, without a transaction; a mistake there waits for somebody to be told."""
+    """Again and again, without a transaction; an error there is raised to the next caller."""
     looks = threading.Semaphore(0)
 
     class Watched(FakeBackend):
@@ -323,8 +323,8 @@ async def test_looks_after_the_file_while_nothing_is_asked(
         assert await committer.run(insert_number(2)) == 2
 
 
-async def test_a_failure_after_the_commit_does_not_repeat_it() -> None:
-    """It was committed once."""
+async def test_a_failure_after_the_commit_does_not_repeat_the_commit() -> None:
+    """Only the verification is tried again."""
 
     class Elsewhere(FakeBackend):
         def keep(self, connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -337,8 +337,8 @@ async def test_a_failure_after_the_commit_does_not_repeat_it() -> None:
         assert await committer.run(numbers) == [1]
 
 
-async def test_a_new_store_that_is_broken_again_is_an_error() -> None:
-    """It will not get better; a store that is found broken is begun anew once."""
+async def test_a_store_that_is_corrupt_after_a_repair_is_an_error() -> None:
+    """A second repair would not help."""
     database = FakeBackend()
 
     def read(_: sqlite3.Connection) -> None:
@@ -351,7 +351,7 @@ async def test_a_new_store_that_is_broken_again_is_an_error() -> None:
         assert await committer.run(insert_number(1)) == 1
 
 
-def test_the_waits_grow() -> None:
-    """From a tenth of a second to five."""
+def test_the_retry_delays_grow() -> None:
+    """From a tenth of a second to five seconds."""
     waits = [wait_s for wait_s, _ in zip(retry_delays_s(), range(9), strict=False)]
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]

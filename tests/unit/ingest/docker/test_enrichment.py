@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, cast, TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +13,10 @@ from relay.core.event import Actor, Event, make_self_event
 from relay.core.notification import Include, Included, Notification, build_notification
 from relay.ingest.docker.engine.client import EngineRefused, EngineUnavailable
 from relay.ingest.docker.enrichment import CONCURRENCY, QUEUE_SIZE, Engine, Enricher
-from relay.store.records import CommitResult, EnrichResult, IngestCommit, Outbox
+from relay.store.records import CommitResult, EnrichResult, IngestCommit
+
+if TYPE_CHECKING:
+    from relay.store.outbox import Outbox
 
 NOW_NS = 1795420000_000000000
 EVERYTHING = Include(logs=2, health=True, inspect=("RestartCount", "State.Nothing"))

@@ -30,8 +30,8 @@ from relay.ingest.docker.worker import (
     ingest,
 )
 from relay.routing.router import Router
-from relay.store.outbox import open_outbox
-from relay.store.records import CommitResult, IngestCommit, Outbox
+from relay.store.outbox import Outbox, open_outbox
+from relay.store.records import CommitResult, IngestCommit
 
 NOW_NS = 1795420000_000000000
 HERE = Connection(engine="here", host="node-1", opened_ns=0, since_ns=0)

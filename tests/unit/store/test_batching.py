@@ -1,4 +1,4 @@
-"""Many at once come to the same as one by one."""
+"""Many rows at once lead to the same content as one by one."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ Rows = list[tuple[object, ...]]
 
 
 def heartbeat(number: int) -> Notification:
-    """One of relay's, the ``number``-th."""
+    """A heartbeat of relay's, the ``number``-th."""
     return build_notification(
         "own", make_self_event(HEARTBEAT, engine=RELAY_ENGINE, host="h", time_ns=number)
     )
@@ -41,13 +41,13 @@ def open_memory() -> sqlite3.Connection:
 
 
 def dump(connection: sqlite3.Connection) -> list[Rows]:
-    """All that is kept of deliveries, dead letters, pauses and numbers."""
+    """All rows of deliveries, dead letters, pauses, sequences and counters."""
     tables = ("deliveries", "dead_letters", "pauses", "sqlite_sequence", "counters")
     return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
 
 
 def build_batch(kinds: Sequence[tuple[str, Sequence[str], int]]) -> Batch:
-    """A batch: what each is about, where it goes, and how large it is."""
+    """A batch: for each notification its kind, its destinations and its size."""
     batch = []
     for number, (about, to, size) in enumerate(kinds):
         match about:
@@ -64,15 +64,15 @@ def build_batch(kinds: Sequence[tuple[str, Sequence[str], int]]) -> Batch:
 _to = st.lists(st.sampled_from(TO), unique=True)
 _kinds = st.tuples(st.sampled_from(["a", "b\0", "c'", "web", "held", "beat"]), _to, st.just(9))
 _batches = st.lists(_kinds, max_size=20).map(build_batch)
-_plain = st.tuples(st.sampled_from("abc"), _to, st.integers(0, 6000))
-_large = st.lists(_plain, max_size=40).map(build_batch)
+_small_kinds = st.tuples(st.sampled_from("abc"), _to, st.integers(0, 6000))
+_large = st.lists(_small_kinds, max_size=40).map(build_batch)
 
 
 def commit(batch: Batch, limits: Quota, connection: sqlite3.Connection) -> CommitResult:
-    receipt, _ = quota.add_within_quota(
+    result, _ = quota.add_within_quota(
         IngestCommit("here", None, batch), limits, OPTIONS, connection
     )
-    return receipt
+    return result
 
 
 def fetch_due_seqs(connection: sqlite3.Connection) -> set[int]:
@@ -82,32 +82,34 @@ def fetch_due_seqs(connection: sqlite3.Connection) -> set[int]:
 
 @given(_batches, _batches)
 def test_a_batch_is_added_as_its_notifications_one_by_one(first: Batch, second: Batch) -> None:
-    """The same rows and numbers; those of each that are due at once are told,
-    and no others; heartbeats among others may not be."""
+    """The same rows and numbers, and the result lists those that are due at once and no others.
+
+    A heartbeat among other events may be missing from it.
+    """
     with closing(open_memory()) as whole, closing(open_memory()) as single:
         for batch in (first, second):
             before = fetch_due_seqs(whole)
-            receipt = commit(batch, UNLIMITED, whole)
+            result = commit(batch, UNLIMITED, whole)
             parts = [commit([each], UNLIMITED, single) for each in batch]
-            assert list(receipt.seqs) == [part.seqs[0] for part in parts]
+            assert list(result.seqs) == [part.seqs[0] for part in parts]
             assert dump(whole) == dump(single)
             found = fetch_due_seqs(whole) - before
-            assert receipt.due <= found
+            assert result.due <= found
             if not any(enqueue.prepare(*each, OPTIONS).is_heartbeat for each in batch):
-                assert receipt.due == found
+                assert result.due == found
 
 
 @given(st.integers(1, 3 * MAX_ROWS))
-def test_the_numbers_of_a_batch_are_its_own(count: int) -> None:
-    """However many statements it takes: each number leads to its notification, in their order."""
+def test_the_numbers_of_a_batch_belong_to_its_deliveries(count: int) -> None:
+    """However many statements it takes: each number leads to its notification, in order."""
     batch = [(make_notification(number, str(number)), TO[:2]) for number in range(count)]
     with closing(open_memory()) as connection:
         connection.execute("INSERT INTO sqlite_sequence VALUES ('deliveries', 1000000)")
-        receipt = commit(batch, UNLIMITED, connection)
-        for (notification, to), seqs in zip(batch, receipt.seqs, strict=True):
+        result = commit(batch, UNLIMITED, connection)
+        for (notification, to), seqs in zip(batch, result.seqs, strict=True):
             kept = [connection.execute(_ONE, (seq,)).fetchone() for seq in seqs]
             assert kept == [(msgspec.json.encode(notification), each) for each in to]
-    assert [seq for seqs in receipt.seqs for seq in seqs] == [
+    assert [seq for seqs in result.seqs for seq in seqs] == [
         1000001 + number for number in range(2 * count)
     ]
 
@@ -116,34 +118,34 @@ _ONE = "SELECT notification, destination FROM deliveries WHERE seq = ?"
 
 
 @given(st.lists(_large, max_size=5), st.integers(60, 500), st.booleans())
-def test_a_full_store_does_not_know_how_it_was_filled(
-    batches: Sequence[Batch], most_kib: int, oldest: bool
+def test_a_batch_evicts_the_same_as_its_notifications_one_by_one(
+    batches: Sequence[Batch], max_kib: int, oldest: bool
 ) -> None:
-    """What a batch makes it give up is the same whether it was looked at before or all along."""
-    bound = Quota(most_kib * 1024, "drop-oldest" if oldest else "drop-new")
-    with closing(open_memory()) as whole, closing(open_memory()) as looked_at:
+    """Whether the size is estimated for the batch or measured after each notification."""
+    limits = Quota(max_kib * 1024, "drop-oldest" if oldest else "drop-new")
+    with closing(open_memory()) as whole, closing(open_memory()) as measured:
         for batch in batches:
-            receipt = commit(batch, bound, whole)
-            written = [enqueue.prepare(*each, OPTIONS) for each in batch]
-            shed = quota.Evicted()
-            added = quota._add_evicting(written, bound, shed, OPTIONS.now_ns, looked_at)
-            _, _, untold = quota._measure(whole)
-            assert receipt.undeclared_evictions == untold
-            assert receipt.evicted == len(shed.seqs)
-            assert receipt.due == added.due - shed.seqs
-            assert dump(whole)[:-1] == dump(looked_at)[:-1]
+            result = commit(batch, limits, whole)
+            prepared = [enqueue.prepare(*each, OPTIONS) for each in batch]
+            evicted = quota.Evicted()
+            added = quota._add_evicting(prepared, limits, evicted, OPTIONS.now_ns, measured)
+            _, _, undeclared = quota._measure(whole)
+            assert result.undeclared_evictions == undeclared
+            assert result.evicted == len(evicted.seqs)
+            assert result.due == added.due - evicted.seqs
+            assert dump(whole)[:-1] == dump(measured)[:-1]
 
 
 @given(st.lists(_large, min_size=1, max_size=8))
-def test_a_store_grows_by_less_than_is_expected(batches: Sequence[Batch]) -> None:
-    """Whatever is in it: else a batch that was to fit would burst the bound."""
+def test_a_store_grows_by_no_more_than_estimated(batches: Sequence[Batch]) -> None:
+    """Whatever is in it: otherwise a batch that should fit would exceed the quota."""
     with closing(open_memory()) as connection:
         for batch in batches:
-            written = [enqueue.prepare(*each, OPTIONS) for each in batch]
+            prepared = [enqueue.prepare(*each, OPTIONS) for each in batch]
             before, page_size, _ = quota._measure(connection)
-            enqueue.add(written, connection)
+            enqueue.add(prepared, connection)
             after, _, _ = quota._measure(connection)
-            assert after - before <= quota._max_growth_pages(written, page_size)
+            assert after - before <= quota._max_growth_pages(prepared, page_size)
 
 
 _outcomes: st.SearchStrategy[Outcome] = st.one_of(
@@ -158,10 +160,10 @@ _choices = st.lists(st.tuples(st.integers(0, 60), _outcomes, _answers), max_size
 
 
 @given(_batches, _batches, _choices)
-def test_many_are_settled_as_one_by_one(
+def test_many_are_acknowledged_as_one_by_one(
     first: Batch, second: Batch, chosen: Sequence[tuple[int, Outcome, Answer | None]]
 ) -> None:
-    """Those of one subject, held ones and ones that are gone among them, some of them twice."""
+    """Those of one subject, held ones and deleted ones among them, some of them twice."""
     with closing(open_memory()) as whole, closing(open_memory()) as single:
         for connection in (whole, single):
             commit(first, UNLIMITED, connection)
@@ -175,15 +177,15 @@ def test_many_are_settled_as_one_by_one(
             for number, outcome, answer in chosen
             if number < len(all_)
         ]
-        told_of = settle.settle(settled, UNLIMITED, LATER_NS, whole)
+        woken = settle.settle(settled, UNLIMITED, LATER_NS, whole)
         each = [settle.settle([one], UNLIMITED, LATER_NS, single) for one in settled]
         assert dump(whole) == dump(single)
-        assert told_of >= set().union(*each)
+        assert woken >= set().union(*each)
 
 
 @given(st.lists(st.integers(0, 8), unique=True, max_size=9), _batches)
-def test_who_is_told_of_many_is_told_of_one(places: Sequence[int], batch: Batch) -> None:
-    """A destination whose lines had nothing behind what was delivered is not woken."""
+def test_only_destinations_with_successors_are_woken(places: Sequence[int], batch: Batch) -> None:
+    """A destination is not woken if nothing waited behind its delivered ones."""
     with closing(open_memory()) as whole, closing(open_memory()) as single:
         for connection in (whole, single):
             commit(batch, UNLIMITED, connection)
@@ -204,7 +206,7 @@ def _all_deliveries(connection: sqlite3.Connection) -> dict[int, Delivery]:
 
 
 def _count_statements(work: Callable[[], object], connection: sqlite3.Connection) -> int:
-    """How many statements it takes."""
+    """How many statements SQLite runs for it."""
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
     work()
@@ -212,8 +214,8 @@ def _count_statements(work: Callable[[], object], connection: sqlite3.Connection
     return len(seen)
 
 
-def test_few_statements_do_it() -> None:
-    """Hundreds are added in a dozen, and removed in two."""
+def test_few_statements_are_needed() -> None:
+    """Hundreds of rows are inserted in a dozen, and deleted in two."""
     batch = [(make_notification(number, str(number)), ["ops"]) for number in range(300)]
     with closing(open_memory()) as connection:
         assert _count_statements(lambda: commit(batch, UNLIMITED, connection), connection) < 16
