@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from time import time_ns
-from typing import cast, TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from relay.config import ReconcileConfig, StartFrom, parse
 from relay.core.checkpoint import Checkpoint
