@@ -6,5 +6,5 @@ ENGINES = ("docker20", "docker26")
 
 
 def read_records(engine: str) -> list[bytes]:
-    """The records of one engine's stream."""
+    """Return the records of one engine's stream."""
     return Path(__file__).with_name(f"{engine}.jsonl").read_bytes().splitlines()

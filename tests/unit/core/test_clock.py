@@ -1,4 +1,4 @@
-"""The clock that nobody sets."""
+"""The clock that does not jump when the system time is set."""
 
 import time
 
@@ -17,11 +17,11 @@ class Machine:
         self.up_ns = 400
 
     def time_ns(self) -> int:
-        """The wall clock."""
+        """Return the wall clock."""
         return self.wall_ns
 
     def clock_gettime_ns(self, clock: int) -> int:
-        """The time since boot, sleep included."""
+        """Return the time since boot, sleep included."""
         assert clock == time.CLOCK_BOOTTIME
         return self.up_ns
 
@@ -33,10 +33,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return made
 
 
-def test_it_starts_with_the_wall_clock_and_goes_on_with_the_time_since_boot(
+def test_it_starts_at_the_wall_clock_and_advances_with_the_time_since_boot(
     machine: Machine,
 ) -> None:
-    """Whoever sets the wall clock changes nothing."""
+    """Setting the wall clock later changes nothing."""
     clock = SteadyClock()
     assert clock.now_ns() == 1_000_000
     machine.up_ns += 50
@@ -47,7 +47,7 @@ def test_it_starts_with_the_wall_clock_and_goes_on_with_the_time_since_boot(
 
 
 def test_it_reads_the_clocks_of_the_machine() -> None:
-    """It shows what they show, but for the moment between two looks."""
+    """It shows the system's time, except for the moment between two readings."""
     before_ns = time.time_ns()
     now_ns = SteadyClock().now_ns()
     assert abs(now_ns - before_ns) < 60 * 10**9

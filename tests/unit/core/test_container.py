@@ -1,4 +1,4 @@
-"""What is known of one container."""
+"""The state of one container."""
 
 import msgspec
 import pytest
@@ -18,12 +18,12 @@ from relay.core.container import Container
     ],
 )
 def test_whether_it_runs(container: Container, running: bool, dead: bool) -> None:
-    """By the later of its last start and its last death; neither is known of a new one."""
+    """The later of its last start and its last death decides; a new one has neither."""
     assert (container.is_running, container.is_dead) == (running, dead)
 
 
-def test_it_is_the_same_after_it_was_stored() -> None:
-    """With every field that a cause or a death's telling depends on."""
+def test_it_survives_the_store_unchanged() -> None:
+    """With every field that a cause or a report depends on."""
     container = Container(
         id="c",
         name="web",
@@ -51,6 +51,6 @@ def test_the_names_in_the_store_stay() -> None:
     assert msgspec.json.encode(container) == b'{"id":"c","asked_ns":4,"killed_ns":5}'
 
 
-def test_what_is_not_known_takes_no_room() -> None:
-    """There can be ten thousand of them."""
+def test_unknown_fields_are_not_stored() -> None:
+    """There can be ten thousand containers."""
     assert msgspec.json.encode(Container("c")) == b'{"id":"c"}'

@@ -1,4 +1,4 @@
-"""What an event is known by."""
+"""Event ids, relay's own events, and times."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ IDENTITY: dict[str, Any] = {
 }
 
 
-def test_an_id_stays_what_it_was() -> None:
-    """Receivers have stored it: no version of relay may give the same event another."""
+def test_an_id_never_changes() -> None:
+    """Receivers have stored it: no version of relay may give the same event another id."""
     assert make_event_id(**IDENTITY) == "evt_1a6e84066982dddf0657b960298d4dde"
 
 
 def test_the_order_of_attributes_does_not_count() -> None:
-    """The engine's map has none."""
+    """The engine's map has no order."""
     turned = dict(reversed(IDENTITY["attributes"].items()))
     assert make_event_id(**{**IDENTITY, "attributes": turned}) == make_event_id(**IDENTITY)
 
@@ -41,22 +41,22 @@ def test_the_order_of_attributes_does_not_count() -> None:
         {"attributes": {"exitCode": "43", "name": "shop-web-1"}},
     ],
 )
-def test_whatever_differs_makes_another_id(other: dict[str, Any]) -> None:
+def test_any_difference_makes_another_id(other: dict[str, Any]) -> None:
     """Two events can carry the same time, so everything counts."""
     assert make_event_id(**{**IDENTITY, **other}) != make_event_id(**IDENTITY)
 
 
 @given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
 def test_no_text_runs_into_the_next(one: tuple[str, str], other: tuple[str, str]) -> None:
-    """What stands in one part cannot look as if it stood in another."""
+    """Moving text from one part to the next makes another id."""
     ids = [
         make_event_id("here", 1, "container", action, actor, {}) for action, actor in (one, other)
     ]
     assert (ids[0] == ids[1]) is (one == other)
 
 
-def test_a_happening_is_relays_own() -> None:
-    """It is of type relay, carries its facts as attributes, and is known by them."""
+def test_a_self_event_is_of_type_relay() -> None:
+    """It carries its facts as attributes, and its id depends on them."""
     event = make_self_event(
         "gap", engine="here", host="node-1", time_ns=5, name="here", attributes={"count": "3"}
     )
@@ -77,5 +77,5 @@ def test_a_happening_is_relays_own() -> None:
     ],
 )
 def test_a_time_has_all_nine_digits(time_ns: int, text: str) -> None:
-    """Leading zeros of the nanoseconds among them, in UTC."""
+    """In UTC, with the leading zeros of the nanoseconds."""
     assert format_rfc3339(time_ns) == text

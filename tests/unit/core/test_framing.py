@@ -1,4 +1,4 @@
-"""The framer: any chunks in, whole records out."""
+"""Splitting a stream into records: any chunks in, whole records out."""
 
 import json
 
@@ -11,15 +11,16 @@ RECORDS = [b'{"a":1}', b'{"b":"x y"}', b'{"c":"\xc3\xa9"}']
 
 
 def split(chunks: list[bytes], limit: int = 1000) -> list[bytes]:
-    framer = RecordSplitter(limit)
-    return [record for chunk in chunks for record in framer.feed(chunk)]
+    """Return the records of a stream that arrives in these chunks."""
+    splitter = RecordSplitter(limit)
+    return [record for chunk in chunks for record in splitter.feed(chunk)]
 
 
 def test_a_record_ends_with_a_line_feed() -> None:
-    """What has no line feed yet is held back."""
-    framer = RecordSplitter()
-    assert framer.feed(b'{"a":1}\n{"b"') == [b'{"a":1}']
-    assert framer.feed(b":2}\n") == [b'{"b":2}']
+    """A part without a line feed is kept for later."""
+    splitter = RecordSplitter()
+    assert splitter.feed(b'{"a":1}\n{"b"') == [b'{"a":1}']
+    assert splitter.feed(b":2}\n") == [b'{"b":2}']
 
 
 def test_one_byte_a_chunk() -> None:
@@ -29,7 +30,7 @@ def test_one_byte_a_chunk() -> None:
 
 
 def test_blank_lines_and_carriage_returns_are_no_records() -> None:
-    """Keep-alive lines and CRLF endings leave no trace."""
+    """Keep-alive lines and CRLF line ends leave no trace."""
     assert split([b'\r\n\n  \n{"a":1}\r\n\r\n']) == [b'{"a":1}']
 
 
@@ -38,20 +39,20 @@ def test_record_separators_of_rfc_7464() -> None:
     assert split([b'\x1e{"a":1}\n\x1e{"b":\x1e{"c":3}\n']) == [b'{"a":1}', b'{"b":', b'{"c":3}']
 
 
-def test_an_endless_record_is_thrown_away_and_counted() -> None:
-    """Memory stays bounded, and the record after it is read."""
-    framer = RecordSplitter(limit=10)
-    assert framer.feed(b"x" * 8) == []
-    assert framer.feed(b"x" * 8) == []
-    assert framer.feed(b"x" * 8 + b"\nnext\n") == [b"next"]
-    assert framer.oversized == 1
+def test_an_endless_record_is_discarded_and_counted() -> None:
+    """Memory stays bounded, and the next record is read."""
+    splitter = RecordSplitter(limit=10)
+    assert splitter.feed(b"x" * 8) == []
+    assert splitter.feed(b"x" * 8) == []
+    assert splitter.feed(b"x" * 8 + b"\nnext\n") == [b"next"]
+    assert splitter.oversized == 1
 
 
 def test_a_record_too_long_in_one_chunk_is_counted_once() -> None:
-    """The limit holds for whole lines as well."""
-    framer = RecordSplitter(limit=10)
-    assert framer.feed(b"y" * 11 + b"\nok\n" + b"z" * 11 + b"\n") == [b"ok"]
-    assert framer.oversized == 2
+    """The limit also applies to whole lines."""
+    splitter = RecordSplitter(limit=10)
+    assert splitter.feed(b"y" * 11 + b"\nok\n" + b"z" * 11 + b"\n") == [b"ok"]
+    assert splitter.oversized == 2
 
 
 @given(
@@ -75,10 +76,10 @@ def test_records_do_not_depend_on_the_chunks(
     st.lists(st.text(alphabet="ab \r\n\x1e", max_size=30).map(str.encode), max_size=20),
     st.integers(1, 12),
 )
-def test_what_is_too_long_does_not_depend_on_the_chunks(chunks: list[bytes], limit: int) -> None:
-    """Of any stream, however it is cut, every record within the limit comes out, and no other."""
-    framer = RecordSplitter(limit)
-    found = [record for chunk in chunks for record in framer.feed(chunk)]
+def test_the_limit_does_not_depend_on_the_chunks(chunks: list[bytes], limit: int) -> None:
+    """However a stream is cut, exactly the records within the limit come out."""
+    splitter = RecordSplitter(limit)
+    found = [record for chunk in chunks for record in splitter.feed(chunk)]
     *ended, rest = b"".join(chunks).replace(b"\x1e", b"\n").split(b"\n")
     assert found == [it.strip() for it in ended if it.strip() and len(it) <= limit]
-    assert framer.oversized == sum(len(it) > limit for it in (*ended, rest))
+    assert splitter.oversized == sum(len(it) > limit for it in (*ended, rest))

@@ -1,10 +1,10 @@
-"""Whether a loop comes round."""
+"""Measuring how long a loop has been in its current iteration."""
 
 from relay.core.liveness import LoopMonitor
 
 
 class Clock:
-    """Time that moves when the test says so."""
+    """A clock that moves when the test says so."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -13,23 +13,23 @@ class Clock:
         return self.now_s
 
 
-def test_a_round_lasts_from_its_beat() -> None:
-    """However long the one before was."""
+def test_an_iteration_is_measured_from_its_start() -> None:
+    """However long the previous one took."""
     clock = Clock()
-    pulse = LoopMonitor(clock)
+    monitor = LoopMonitor(clock)
     clock.now_s += 7
-    assert pulse.busy_s == 7
-    pulse.iteration_started()
+    assert monitor.busy_s == 7
+    monitor.iteration_started()
     clock.now_s += 2
-    assert pulse.busy_s == 2
+    assert monitor.busy_s == 2
 
 
-def test_a_rest_is_no_round() -> None:
-    """It may last; the round begins behind it."""
+def test_idle_time_does_not_count() -> None:
+    """It may last; the next iteration starts after it."""
     clock = Clock()
-    pulse = LoopMonitor(clock)
-    with pulse.idle():
+    monitor = LoopMonitor(clock)
+    with monitor.idle():
         clock.now_s += 3600
-        assert pulse.busy_s == 0
+        assert monitor.busy_s == 0
     clock.now_s += 1
-    assert pulse.busy_s == 1
+    assert monitor.busy_s == 1

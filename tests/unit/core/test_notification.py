@@ -1,4 +1,4 @@
-"""What a notification is known by, and how much it matters."""
+"""Notification ids, and the severity of events."""
 
 import msgspec
 import pytest
@@ -14,13 +14,13 @@ from relay.core.notification import (
 from tests.unit.destinations.samples import CRASH, OOM, UNHEALTHY, container_event
 
 
-def test_an_id_stays_what_it_was() -> None:
-    """Receivers drop duplicates by it: the same route and event give it for ever."""
+def test_an_id_never_changes() -> None:
+    """Receivers drop duplicates by it: the same route and event always give the same id."""
     assert make_notification_id("crashed", "evt_00") == "ntf_66c976883acd79ee62d74d0690b94481"
 
 
-def test_an_id_is_of_the_route_and_the_events() -> None:
-    """Another route, another event, another order: another notification."""
+def test_an_id_depends_on_the_route_and_the_events() -> None:
+    """Another route, another event or another order makes another notification."""
     ids = {
         make_notification_id("a", "evt_1", "evt_2"),
         make_notification_id("a", "evt_2", "evt_1"),
@@ -31,13 +31,13 @@ def test_an_id_is_of_the_route_and_the_events() -> None:
 
 
 def test_an_id_does_not_depend_on_how_relay_learned_of_the_event() -> None:
-    """An event that came live and again out of the history is one."""
+    """An event that came live and again from the history has one id."""
     replayed = msgspec.structs.replace(CRASH, origin=Origin.REPLAYED)
     assert build_notification("crashed", replayed).id == build_notification("crashed", CRASH).id
 
 
 def test_one_event_makes_one_notification() -> None:
-    """It stands for one event, and holds none back."""
+    """It stands for one event, and no further events were held back."""
     made = build_notification("crashed", CRASH)
     assert made.id == make_notification_id("crashed", CRASH.id)
     assert (made.route, made.events, made.status) == ("crashed", (CRASH,), Status.FIRING)
@@ -62,6 +62,6 @@ def test_one_event_makes_one_notification() -> None:
         (make_self_event("engine_back", engine="here", host="here", time_ns=1), Severity.INFO),
     ],
 )
-def test_how_much_an_event_matters(event: Event, expected: Severity) -> None:
-    """What broke by itself is critical, what somebody asked for is information."""
+def test_default_severities(event: Event, expected: Severity) -> None:
+    """A failure is critical; what somebody asked for is information."""
     assert default_severity(event) is expected

@@ -1,4 +1,4 @@
-"""Being told to stop."""
+"""Running work until a shutdown is requested."""
 
 import asyncio
 
@@ -8,12 +8,13 @@ from relay.core.shutdown import Shutdown
 
 
 async def hang() -> int:
+    """Wait for ever."""
     await asyncio.Event().wait()
     return 7
 
 
-async def test_work_that_ends() -> None:
-    """What it returns is had."""
+async def test_work_that_finishes() -> None:
+    """Its result is returned."""
 
     async def work() -> int:
         return 7
@@ -22,7 +23,7 @@ async def test_work_that_ends() -> None:
 
 
 async def test_work_that_fails() -> None:
-    """Its error is raised as it is."""
+    """Its error is raised unchanged."""
 
     async def work() -> None:
         raise ZeroDivisionError
@@ -31,18 +32,18 @@ async def test_work_that_fails() -> None:
         await Shutdown().run_unless_stopped(work())
 
 
-async def test_a_stop_ends_work() -> None:
-    """Without waiting for it; it is cancelled, and nothing of it is left."""
-    stop, before = Shutdown(), asyncio.all_tasks()
-    waiting = asyncio.ensure_future(stop.run_unless_stopped(hang()))
+async def test_a_shutdown_cancels_work() -> None:
+    """Nobody waits for it, and no task is left."""
+    shutdown, before = Shutdown(), asyncio.all_tasks()
+    waiting = asyncio.ensure_future(shutdown.run_unless_stopped(hang()))
     await asyncio.sleep(0)
-    stop.request()
+    shutdown.request()
     assert await waiting is None
     assert asyncio.all_tasks() <= {*before, waiting}
 
 
-async def test_whoever_waits_goes() -> None:
-    """The work goes with him."""
+async def test_cancelling_the_caller_cancels_the_work() -> None:
+    """No task is left."""
     before = asyncio.all_tasks()
     waiting = asyncio.ensure_future(Shutdown().run_unless_stopped(hang()))
     await asyncio.sleep(0)

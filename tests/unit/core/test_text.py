@@ -28,8 +28,8 @@ from relay.core.text import (
         ("\ud800", r"\ud800"),
     ],
 )
-def test_spells_out_what_does_not_print(text: str, shown: str) -> None:
-    """Controls, overrides, invisible characters and surrogates become escapes; the rest stays."""
+def test_escapes_what_does_not_print(text: str, shown: str) -> None:
+    """Controls, overrides, invisible characters and surrogates are escaped; the rest stays."""
     assert escape_unprintable(text) == shown
 
 
@@ -41,29 +41,29 @@ def test_spells_out_what_does_not_print(text: str, shown: str) -> None:
         (":://", ":∶//"),
     ],
 )
-def test_leaves_no_address_whole(text: str, shown: str) -> None:
-    """As long as before, and to be read like it."""
+def test_defuses_links(text: str, shown: str) -> None:
+    """The text keeps its length and can still be read."""
     assert defuse_links(text) == shown
     assert utf16_length(defuse_links(text)) == utf16_length(text)
 
 
-def test_leaves_what_fits() -> None:
+def test_keeps_text_that_fits() -> None:
     """Text of exactly the limit is not cut."""
     assert truncate("12345", 5) == "12345"
 
 
-def test_marks_where_it_cuts() -> None:
-    """The mark is the last character of what was cut, and within the limit."""
+def test_marks_the_cut() -> None:
+    """The ellipsis is the last character of a cut text, and counts towards the limit."""
     assert truncate("123456", 5) == "1234" + ELLIPSIS
 
 
 def test_counts_in_utf16() -> None:
-    """An emoji counts two: vendors that count code points see less, never more."""
+    """An emoji counts two: services that count code points see fewer, never more."""
     assert truncate("🔥🔥🔥", 5) == "🔥🔥" + ELLIPSIS
 
 
 def test_never_cuts_an_escape_in_two() -> None:
-    """What one character was spelled as is there as a whole or not at all."""
+    """The escape of one character is kept whole or not at all."""
     assert truncate("ab&cd", 6, lambda character: {"&": "&amp;"}.get(character, character)) == "ab…"
 
 
@@ -77,25 +77,25 @@ def test_keeps_every_limit(text: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "\n\t", "\u3000"])
-def test_what_shows_nothing_says_so(nothing: str) -> None:
-    """Within the limit, and spelled as everything is; anything else is as `fit` has it."""
+def test_replaces_text_that_shows_nothing(nothing: str) -> None:
+    """The replacement is truncated and escaped like any text; other text is unchanged."""
     assert truncate_or_blank(nothing, 9) == BLANK
     assert truncate_or_blank(nothing, 5) == "(bla" + ELLIPSIS
     assert truncate_or_blank(nothing, 99, lambda character: f"\\{character}").startswith("\\(\\b")
     assert truncate_or_blank(f" x{nothing}", 40) == truncate(f" x{nothing}", 40)
 
 
-def test_keeps_the_end_of_what_was_printed() -> None:
-    """Of several lines the last are kept, whole escapes and line breaks among them."""
+def test_keeps_the_end_of_output() -> None:
+    """Of several lines the last ones are kept, with whole escapes and line breaks."""
     assert truncate_start("1\n2\n3\x1b", 8) == ELLIPSIS + "2\n3\\x1b"[-7:]
     assert truncate_start("1\n2", 3) == "1\n2"
 
 
 @given(st.text(), st.integers(1, 40))
-def test_an_end_keeps_every_limit(text: str, limit: int) -> None:
-    """Whatever the text, what is kept of it is its end, printable but for line breaks."""
+def test_the_end_keeps_every_limit(text: str, limit: int) -> None:
+    """Whatever the text, its end is kept, printable except for line breaks."""
     end = truncate_start(text, limit)
     assert utf16_length(end) <= limit
     assert end.replace("\n", "").isprintable()
-    spelled = "\n".join(escape_unprintable(line) for line in text.split("\n"))
-    assert end == spelled or (end[0] == ELLIPSIS and spelled.endswith(end[1:]))
+    escaped = "\n".join(escape_unprintable(line) for line in text.split("\n"))
+    assert end == escaped or (end[0] == ELLIPSIS and escaped.endswith(end[1:]))

@@ -1,4 +1,4 @@
-"""What a match takes, said a second time and as plainly as can be; and matches to try it on."""
+"""A second, deliberately simple implementation of matching, with strategies for its input."""
 
 import re
 from typing import Any
@@ -10,6 +10,7 @@ from relay.core.event import TYPE_RELAY, Actor, Cause, Event, Origin
 
 
 def reference_matches(match: Match, event: Event) -> bool:
+    """Whether an event fits a match."""
     return (event.type != TYPE_RELAY or selects_relay_events(match)) and match_holds(match, event)
 
 

@@ -1,4 +1,4 @@
-"""Which matches an event is tried on."""
+"""Which matches the index returns for an event."""
 
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.unit.routing.test_matcher import CHECK, DEATH, GAP
 
 
 def find_candidates(event: Event, *given: dict[str, Any]) -> list[int]:
+    """Return the candidates among these matches."""
     return list(Index([parse_match(match) for match in given]).candidates(event))
 
 
@@ -55,8 +56,8 @@ DIE = {"type": "container", "action": "die"}
         {"type": "relay"},
     ],
 )
-def test_what_is_not_tried(other: dict[str, Any]) -> None:
-    """What the event lacks that the match needs in any case."""
+def test_a_match_that_needs_something_else_is_no_candidate(other: dict[str, Any]) -> None:
+    """The event lacks what the match requires."""
     assert find_candidates(DEATH, other, DIE, other) == [1]
 
 
@@ -75,8 +76,8 @@ def test_what_is_not_tried(other: dict[str, Any]) -> None:
         {**DIE, "label": {"name": "web-1"}},
     ],
 )
-def test_what_is_tried_though_it_does_not_match(other: dict[str, Any]) -> None:
-    """What cannot be told before."""
+def test_a_candidate_may_still_not_match(other: dict[str, Any]) -> None:
+    """Some conditions cannot be decided by an index."""
     assert find_candidates(DEATH, other, {"action": "oom"}) == [0]
 
 
@@ -91,13 +92,13 @@ def test_what_is_tried_though_it_does_not_match(other: dict[str, Any]) -> None:
         {"cause": ["oom", "crashed"], "exit_code": [1, 137]},
     ],
 )
-def test_one_of_several_is_enough(match: dict[str, Any]) -> None:
-    """By whichever of them it is that the event fulfils it."""
+def test_one_alternative_is_enough(match: dict[str, Any]) -> None:
+    """The match is found by whichever alternative the event fulfils."""
     assert find_candidates(DEATH, {"name": "db"}, match) == [1]
 
 
-def test_a_field_that_nothing_fits() -> None:
-    """It is no way to find anything."""
+def test_a_field_without_patterns() -> None:
+    """It cannot be used to find the match."""
     nothing = Match((Field("name", None, ()),))
     assert list(Index([nothing]).candidates(DEATH)) == [0]
 
@@ -107,16 +108,16 @@ def test_a_field_that_nothing_fits() -> None:
     [("health_status", 0), ("health_status: unhealthy", 1), ("health_status: healthy", 2)],
 )
 def test_an_action_with_its_detail(action: str, number: int) -> None:
-    """It is found by the action alone."""
+    """The match is found by the action alone."""
     given = ({"action": "health_status"}, {"action": "health_status: unhealthy"})
     assert find_candidates(CHECK, *given, {"action": action}) == [0, 1, 2]
     assert find_candidates(DEATH, *given, {"action": action}) == []
 
 
-def test_what_the_fewest_share() -> None:
-    """Among those of one type and action, that field finds a match."""
-    both = [{**DIE, "image": "bb:1", "name": f"web-{number}"} for number in range(5)]
-    assert find_candidates(DEATH, *both) == [1]
+def test_the_least_shared_field_finds_a_match() -> None:
+    """Among matches of one type and action, the field with the rarest key is used."""
+    named = [{**DIE, "image": "bb:1", "name": f"web-{number}"} for number in range(5)]
+    assert find_candidates(DEATH, *named) == [1]
     labelled = [
         {**DIE, "name": "web-*", "label": {"stage": "live", "tier": tier}}
         for tier in ("db", "web", "cache")
@@ -128,8 +129,8 @@ def test_what_the_fewest_share() -> None:
     assert find_candidates(named, *labelled) == [1]
 
 
-def test_the_part_of_a_glob_that_the_fewest_share() -> None:
-    """Its beginning or what stands further behind."""
+def test_the_least_shared_part_of_a_glob_finds_a_match() -> None:
+    """It may be the prefix or a later part."""
     ends = [{**DIE, "name": f"web-*{end}"} for end in ("-one", "-two")]
     starts = [{**DIE, "name": f"{start}-*-db"} for start in ("web", "api")]
     event = with_fields(DEATH, actor=type(DEATH.actor)("c", "web-7-two", None, {}))
@@ -139,8 +140,8 @@ def test_the_part_of_a_glob_that_the_fewest_share() -> None:
     ) == [1]
 
 
-def test_many_labels_and_few() -> None:
-    """Whether the matches or the event have more names of labels, each finds what it needs."""
+def test_more_or_fewer_labels_than_the_matches() -> None:
+    """Whether the matches or the event name more labels, the right match is found."""
     many = [{**DIE, "label": {f"label-{number}": "x"}} for number in range(9)]
     event = with_fields(DEATH, actor=type(DEATH.actor)("c", None, None, {"label-3": "x"}))
     assert find_candidates(event, *many) == [3]
@@ -149,8 +150,8 @@ def test_many_labels_and_few() -> None:
     assert find_candidates(event, many[3], {**DIE, "label": {"label-20": "x"}}) == [0]
 
 
-def test_numbers_rise() -> None:
-    """Each stands once, however many ways lead to it."""
+def test_numbers_increase() -> None:
+    """Each number occurs once, however many keys lead to it."""
     given: list[dict[str, Any]] = [
         {"name": ["web-*", "*web*", "web-1"]},
         {},
@@ -161,8 +162,8 @@ def test_numbers_rise() -> None:
     assert find_candidates(DEATH, *given) == [0, 1, 2, 3, 4]
 
 
-def test_own_events() -> None:
-    """They are tried on what names them, and nothing else."""
+def test_relay_events() -> None:
+    """They are only tested against matches that name them."""
     given: list[dict[str, Any]] = [
         {},
         {"type": "relay"},
@@ -173,8 +174,8 @@ def test_own_events() -> None:
     assert find_candidates(DEATH, *given) == [0, 2]
 
 
-def test_a_match_that_names_very_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not kept by type and action, and found all the same."""
+def test_a_match_that_names_many_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not stored by type and action, and found all the same."""
     monkeypatch.setattr(index, "BUCKETS_MAX", 3)
     most = {"type": ["container", "network"], "action": ["oom", "kill"]}
     assert find_candidates(DEATH, most, DIE) == [0, 1]
@@ -182,8 +183,8 @@ def test_a_match_that_names_very_much(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(matches, max_size=8), events)
-def test_none_that_matches_is_left_out(given: list[Match], event: Event) -> None:
-    """Whatever the matches and the event; the numbers rise."""
+def test_no_matching_match_is_left_out(given: list[Match], event: Event) -> None:
+    """Whatever the matches and the event; the numbers increase."""
     found = list(Index(given).candidates(event))
     assert found == sorted(set(found))
     assert {number for number, match in enumerate(given) if reference_matches(match, event)} <= set(

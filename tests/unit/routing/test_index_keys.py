@@ -1,4 +1,4 @@
-"""What patterns can be found by."""
+"""The index keys that patterns imply."""
 
 import pytest
 from hypothesis import given
@@ -59,21 +59,22 @@ def regex(text: str) -> Regex:
         (Exists(False), []),
     ],
 )
-def test_what_a_pattern_can_be_found_by(
+def test_the_keys_of_a_pattern(
     pattern: Pattern, found: list[tuple[KeyKind, str | int | None]]
 ) -> None:
-    """The value itself, its beginning, a part of it; or only that there is one."""
+    """The exact value, its prefix, a part of it; or only that there is a value."""
     for absent_fits in (True, False):
         assert list(find_keys(pattern, absent_fits=absent_fits)) == found
 
 
 @pytest.mark.parametrize(("absent_fits", "found"), [(True, ()), (False, (PRESENT,))])
-def test_what_is_not_meant_says_little(absent_fits: bool, found: tuple[IndexKey, ...]) -> None:
-    """At best that there is something else."""
+def test_a_negation_implies_little(absent_fits: bool, found: tuple[IndexKey, ...]) -> None:
+    """At best that there is another value."""
     assert find_keys(Not((Glob("web"),)), absent_fits=absent_fits) == found
 
 
 def has_key(hook: IndexKey, value: str | int) -> bool:
+    """Whether a value has the property that a key describes."""
     match hook.kind:
         case KeyKind.EXACT:
             return value == hook.value
@@ -100,8 +101,8 @@ _pieces = ("a", "b", "|", "(", ")", "(?:", "[", "]", "^", "\\", "*", "?", ".", "
     st.lists(st.sampled_from(_pieces), max_size=9).map("".join).filter(_is_regex),
     st.text("ab|()[]^", max_size=3),
 )
-def test_what_a_regular_expression_takes_begins_as_it_does(text: str, value: str) -> None:
-    """However its choices, groups, brackets and comments are written."""
+def test_a_text_that_fits_a_regex_has_its_prefix(text: str, value: str) -> None:
+    """However its alternatives, groups, brackets and comments are written."""
     pattern = regex(text)
     if pattern.compiled.fullmatch(value) is not None:
         assert all(has_key(hook, value) for hook in find_keys(pattern, absent_fits=False))
@@ -112,10 +113,10 @@ def test_what_a_regular_expression_takes_begins_as_it_does(text: str, value: str
     | st.tuples(patterns(st.builds(Range, bounds, bounds)), st.integers(0, 3)),
     st.sampled_from((LABEL, NAME)),
 )
-def test_what_fits_a_pattern_has_its_hooks(
+def test_a_value_that_fits_a_pattern_has_its_keys(
     tried: tuple[tuple[Pattern, ...], str | int], field: Field
 ) -> None:
-    """Each of them, whatever the value; a pattern that fits nothing at all has none."""
+    """Every value has all keys; a pattern that fits an absent value has none."""
     wanted, value = tried
     for pattern in wanted:
         found = find_keys(pattern, absent_fits=field is LABEL)

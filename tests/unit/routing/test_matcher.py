@@ -1,4 +1,4 @@
-"""What a match takes."""
+"""Which events a match fits."""
 
 from typing import Any
 
@@ -37,6 +37,7 @@ GAP = make_self_event("gap", engine="here", host="node-1", time_ns=1)
 
 
 def matches_event(match: dict[str, Any], event: Event) -> bool:
+    """Whether the event fits the match."""
     return Matcher(parse_match(match)).first_failure(event) is None
 
 
@@ -101,8 +102,8 @@ def matches_event(match: dict[str, Any], event: Event) -> bool:
         ({"not": {"type": "relay"}}, GAP, False),
     ],
 )
-def test_what_a_match_takes(match: dict[str, Any], event: Event, taken: bool) -> None:
-    """Fields are all of it, lists any of it; nothing but its name takes relay's own events."""
+def test_which_events_a_match_fits(match: dict[str, Any], event: Event, taken: bool) -> None:
+    """Fields are ANDed, lists ORed; only a match that names relay's events fits them."""
     assert matches_event(match, event) is taken
 
 
@@ -124,25 +125,25 @@ def test_what_a_match_takes(match: dict[str, Any], event: Event, taken: bool) ->
         ({"all": [{"id": "c*"}, {"name": "db"}]}, DEATH, "all[1].name", "'db'", "'web-1'"),
     ],
 )
-def test_says_which_condition_fails_first(
+def test_the_first_failing_condition(
     match: dict[str, Any], event: Event, path: str, wanted: str, found: str
 ) -> None:
-    """Where it stands, what it wants and what the event has, in the order of the match."""
+    """Its path, what it requires and what the event has, in the order of the match."""
     failed = Matcher(parse_match(match)).first_failure(event)
     assert failed is not None
     assert (failed.path, failed.expected, failed.describe_actual(event)) == (path, wanted, found)
 
 
 def test_shows_an_action_with_and_without_its_detail() -> None:
-    """Both are what a match may name."""
+    """A match may name either."""
     failed = Matcher(parse_match({"action": "die"})).first_failure(CHECK)
     assert failed is not None
     assert failed.describe_actual(CHECK) == "'health_status' or 'health_status: unhealthy'"
 
 
 @pytest.mark.parametrize("match", [{"any": [{"name": "db"}]}, {"not": {"name": "web-*"}}])
-def test_a_whole_match_fails_as_one(match: dict[str, Any]) -> None:
-    """Of ``any`` and ``not`` no single condition is to blame."""
+def test_a_nested_match_fails_as_a_whole(match: dict[str, Any]) -> None:
+    """Of ``any`` and ``not`` no single condition is the reason."""
     failed = Matcher(parse_match(match)).first_failure(DEATH)
     assert failed is not None
     assert failed.path == next(iter(match))
@@ -150,6 +151,6 @@ def test_a_whole_match_fails_as_one(match: dict[str, Any]) -> None:
 
 @given(matches, events)
 @example(Match(fields=(Field("action", None, (Not((Glob("health_status"),)),)),)), CHECK)
-def test_takes_what_the_plainest_reading_takes(match: Match, event: Event) -> None:
-    """Compiled or read word by word, a match says the same."""
+def test_a_compiled_match_agrees_with_the_reference(match: Match, event: Event) -> None:
+    """A compiled match fits the same events as the simple implementation."""
     assert (Matcher(match).first_failure(event) is None) is reference_matches(match, event)

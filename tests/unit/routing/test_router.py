@@ -1,4 +1,4 @@
-"""The walk of an event along the routes."""
+"""Routing an event to destinations."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from relay.routing.router import Router, RouteResult, Verdict
 from tests.unit.routing.reference_matcher import events, matches, reference_matches
 
 ALL = parse_match({})
-OWN = parse_match({"type": "relay"})
+RELAY = parse_match({"type": "relay"})
 NONE = parse_match({"type": "network"})
 DEATHS = parse_match({"action": "die"})
 DEATH = Event(
@@ -30,7 +30,8 @@ GAP = make_self_event("gap", engine="here", host="node-1", time_ns=1)
 
 
 def explain(*routes: Route) -> list[tuple[Verdict, tuple[str, ...]]]:
-    return [(step.verdict, step.destinations) for step in Router(routes).explain(DEATH)]
+    """Return the verdict and the destinations of each route for a death."""
+    return [(result.verdict, result.destinations) for result in Router(routes).explain(DEATH)]
 
 
 def test_every_route_that_matches_fires() -> None:
@@ -41,30 +42,30 @@ def test_every_route_that_matches_fires() -> None:
     ]
 
 
-def test_one_destination_gets_it_once() -> None:
-    """By the first route that sends it there."""
+def test_each_destination_gets_an_event_once() -> None:
+    """From the first route that sends it there."""
     assert explain(
         Route(name="a", to=("x",)), Route(name="b", to=("x", "y")), Route(name="c", to=("x",))
     ) == [(Verdict.SENT, ("x",)), (Verdict.SENT, ("y",)), (Verdict.ALREADY_SENT, ())]
 
 
-def test_stop_sends_and_ends_the_walk() -> None:
-    """What stands below is not reached."""
+def test_stop_sends_and_skips_later_routes() -> None:
+    """Later routes are not reached."""
     assert explain(Route(name="a", stop=True, to=("x",)), Route(name="b", to=("y",))) == [
         (Verdict.SENT, ("x",)),
         (Verdict.NOT_REACHED, ()),
     ]
 
 
-def test_drop_ends_the_walk_and_sends_nothing() -> None:
-    """What stood above has fired."""
+def test_drop_sends_nothing_and_skips_later_routes() -> None:
+    """Earlier routes have already fired."""
     assert explain(
         Route(name="a", to=("x",)), Route(name="b", drop=True), Route(name="c", to=("y",))
     ) == [(Verdict.SENT, ("x",)), (Verdict.DROPPED, ()), (Verdict.NOT_REACHED, ())]
 
 
-def test_a_route_that_does_not_match_ends_nothing() -> None:
-    """Neither its stop nor its drop counts, and it says what failed."""
+def test_a_route_that_does_not_match_skips_nothing() -> None:
+    """Neither its stop nor its drop counts, and the result says which condition failed."""
     routes = (
         Route(name="a", match=NONE, stop=True, to=("x",)),
         Route(name="b", match=NONE, drop=True),
@@ -80,15 +81,15 @@ def test_a_route_that_does_not_match_ends_nothing() -> None:
     assert failed.path == "type"
 
 
-def test_routing_gives_what_is_sent() -> None:
-    """The same steps without those that send nothing."""
+def test_routing_returns_what_is_sent() -> None:
+    """The same results without those that send nothing."""
     routes = (Route(name="a", match=NONE, to=("x",)), Route(name="b", to=("x",)))
-    (step,) = Router(routes).route(DEATH)
-    assert (step.route.name, step.destinations) == ("b", ("x",))
+    (result,) = Router(routes).route(DEATH)
+    assert (result.route.name, result.destinations) == ("b", ("x",))
 
 
-def test_routing_counts_what_matches() -> None:
-    """Those routes too that come too late for their destination, or drop it; and no other."""
+def test_routing_counts_matches() -> None:
+    """Including routes that come too late for their destination or drop the event; no others."""
     routes = (
         Route(name="a", match=NONE, to=("x",)),
         Route(name="b", to=("x",)),
@@ -101,30 +102,32 @@ def test_routing_counts_what_matches() -> None:
     assert counted == {"b": 5, "late": 1, "drops": 1}
 
 
-def test_nobody_is_told_of_himself() -> None:
-    """What an event is about gets it by no route, and keeps no other destination from it."""
-    routes = (Route(name="a", match=OWN, to=("x",)), Route(name="b", match=OWN, to=("x", "y")))
+def test_a_destination_gets_no_event_about_itself() -> None:
+    """No route sends it there, and other destinations still get it."""
+    routes = (Route(name="a", match=RELAY, to=("x",)), Route(name="b", match=RELAY, to=("x", "y")))
     facts = {"destination": "x"}
     event = make_self_event(
         "dead_letter", engine="relay", host="h", time_ns=1, name="x", attributes=facts
     )
-    (step,) = Router(routes).route(event)
-    assert (step.route.name, step.destinations) == ("b", ("y",))
+    (result,) = Router(routes).route(event)
+    assert (result.route.name, result.destinations) == ("b", ("y",))
 
 
-def test_a_witness_is_told_of_every_event() -> None:
-    """Once, with what each route said that matches; those too that no route takes."""
-    told: list[tuple[Event, list[Verdict]]] = []
+def test_the_observer_gets_every_event() -> None:
+    """Once, with the result of each route that matches; also events that no route matches."""
+    observed: list[tuple[Event, list[Verdict]]] = []
     routes = (
         Route(name="a", match=NONE, to=("x",)),
         Route(name="b", match=DEATHS, to=("x",)),
         Route(name="c", match=DEATHS, stop=True, to=("x",)),
         Route(name="d", to=("y",)),
     )
-    router = Router(routes, lambda event, steps: told.append((event, [s.verdict for s in steps])))
+    router = Router(
+        routes, lambda event, results: observed.append((event, [it.verdict for it in results]))
+    )
     router.route(DEATH)
     router.route(GAP)
-    assert told == [(DEATH, [Verdict.SENT, Verdict.ALREADY_SENT]), (GAP, [])]
+    assert observed == [(DEATH, [Verdict.SENT, Verdict.ALREADY_SENT]), (GAP, [])]
 
 
 _names = st.lists(st.sampled_from("xyz"), min_size=1, max_size=3, unique=True).map(tuple)
@@ -146,36 +149,40 @@ _routes = st.lists(
 
 
 @given(_routes)
-def test_every_route_says_something_and_no_destination_gets_it_twice(routes: list[Route]) -> None:
-    """Whatever the routes: a step each, nothing sent after the end, each destination once."""
-    steps = list(Router(routes).explain(DEATH))
-    assert [step.route for step in steps] == routes
-    sent = [name for step in steps for name in step.destinations]
+def test_every_route_has_a_result_and_no_destination_gets_an_event_twice(
+    routes: list[Route],
+) -> None:
+    """Whatever the routes, and nothing is sent after a stop or a drop."""
+    results = list(Router(routes).explain(DEATH))
+    assert [result.route for result in results] == routes
+    sent = [name for result in results for name in result.destinations]
     assert len(sent) == len(set(sent))
     ends = [
         index
         for index, route in enumerate(routes)
         if route.match == ALL and (route.stop or route.drop)
     ]
-    after = steps[ends[0] + 1 :] if ends else []
-    assert all(step.verdict is Verdict.NOT_REACHED for step in after)
-    assert Verdict.NOT_REACHED not in [step.verdict for step in steps[: len(steps) - len(after)]]
+    after = results[ends[0] + 1 :] if ends else []
+    assert all(result.verdict is Verdict.NOT_REACHED for result in after)
+    assert Verdict.NOT_REACHED not in [
+        result.verdict for result in results[: len(results) - len(after)]
+    ]
 
 
-def test_it_goes_by_the_routes_that_it_adopts() -> None:
-    """Whoever has it need not be told."""
+def test_replaced_routes_apply_at_once() -> None:
+    """Whoever uses the router need not be informed."""
     router = Router([Route(name="a", to=("x",))])
     router.replace_routes(Router([Route(name="b", to=("y", "z"))]))
-    assert [(step.route.name, step.destinations) for step in router.explain(DEATH)] == [
+    assert [(result.route.name, result.destinations) for result in router.explain(DEATH)] == [
         ("b", ("y", "z"))
     ]
 
 
-# What becomes of an event, said a second time, without an index.
+# A second, deliberately simple implementation of routing, without an index.
 
 
 def reference_explain(routes: list[Route], event: Event) -> list[tuple[Verdict, tuple[str, ...]]]:
-    """What each route says to an event, and where it sends it."""
+    """Return the verdict and the destinations of each route, by the simple implementation."""
     about = event.actor.attributes.get("destination") if event.type == "relay" else None
     found: list[tuple[Verdict, tuple[str, ...]]] = []
     served: list[str] = []
@@ -190,9 +197,9 @@ def reference_explain(routes: list[Route], event: Event) -> list[tuple[Verdict, 
             found.append((Verdict.DROPPED, ()))
         else:
             ended = route.stop
-            fresh = tuple(name for name in route.to if name not in (*served, about))
-            served += fresh
-            found.append((Verdict.SENT if fresh else Verdict.ALREADY_SENT, fresh))
+            new = tuple(name for name in route.to if name not in (*served, about))
+            served += new
+            found.append((Verdict.SENT if new else Verdict.ALREADY_SENT, new))
     return found
 
 
@@ -213,18 +220,18 @@ _about_one = st.sampled_from("xyz").map(
 
 
 @given(_any_routes, events | _about_one)
-def test_it_decides_as_one_that_tries_every_route(routes: list[Route], event: Event) -> None:
-    """What is walked, sent, counted and witnessed is what the plainest reading says."""
-    told: list[list[RouteResult]] = []
-    router = Router(routes, lambda _, steps: told.append([*steps]))
-    meant = reference_explain(routes, event)
-    walked = router.explain(event)
-    assert [(step.verdict, step.destinations) for step in walked] == meant
-    assert [step.route for step in walked] == routes
-    for step in walked:
-        assert (step.failed_condition is not None) is (step.verdict is Verdict.NO_MATCH)
+def test_the_router_agrees_with_the_reference(routes: list[Route], event: Event) -> None:
+    """The explained, sent, counted and observed results are those of the simple implementation."""
+    observed: list[list[RouteResult]] = []
+    router = Router(routes, lambda _, results: observed.append([*results]))
+    expected = reference_explain(routes, event)
+    explained = router.explain(event)
+    assert [(result.verdict, result.destinations) for result in explained] == expected
+    assert [result.route for result in explained] == routes
+    for result in explained:
+        assert (result.failed_condition is not None) is (result.verdict is Verdict.NO_MATCH)
     counted: Counter[str] = Counter()
-    assert router.route(event, counted) == [it for it in walked if it.verdict is Verdict.SENT]
-    matching = [step for step in walked if step.is_match]
-    assert told == [matching]
-    assert counted == Counter(step.route.name for step in matching)
+    assert router.route(event, counted) == [it for it in explained if it.verdict is Verdict.SENT]
+    matching = [result for result in explained if result.is_match]
+    assert observed == [matching]
+    assert counted == Counter(result.route.name for result in matching)

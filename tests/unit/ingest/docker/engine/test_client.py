@@ -21,41 +21,42 @@ NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
     ("local_ns", "ahead_s"),
     [(NOON_NS, 0), (NOON_NS + 1_900_000_000, 0), (NOON_NS - 3600 * 10**9, 3600)],
 )
-def test_an_engine_whose_clock_is_off(local_ns: int, ahead_s: int) -> None:
-    """Only what whole seconds cannot explain is a difference."""
+def test_the_difference_of_the_clocks(local_ns: int, ahead_s: int) -> None:
+    """Only a difference that whole seconds cannot explain counts."""
     assert clock_ahead_ns(NOON, local_ns) == ahead_s * 10**9
 
 
 @pytest.mark.parametrize(
     "date", [None, "", "soon", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "\0"]
 )
-def test_a_date_that_is_none_tells_nothing(date: str | None) -> None:
-    """The clocks are taken for the same."""
+def test_an_invalid_date_counts_as_no_difference(date: str | None) -> None:
+    """The clocks are taken to agree."""
     assert clock_ahead_ns(date, NOON_NS) == 0
 
 
-def test_words_of_a_failure_are_one_line() -> None:
+def test_an_error_is_one_line() -> None:
     """Whatever a proxy answers."""
     assert describe_error(EngineUnavailable("a\nb\r\n c")) == "a b c"
 
 
-def test_words_of_a_failure_hold_no_url() -> None:
-    """It may hold a password."""
+def test_an_error_contains_no_url() -> None:
+    """The URL may contain a password."""
     assert "secret" not in describe_error(aiohttp.InvalidURL(URL("http://u:secret@h")))
 
 
-def test_words_of_the_system_name_the_file() -> None:
+def test_a_system_error_names_the_file() -> None:
     """A missing certificate is found by its name."""
-    failure = FileNotFoundError(2, "No such file", "/etc/ca.pem")
-    assert describe_error(failure) == "/etc/ca.pem: No such file or directory"
+    error = FileNotFoundError(2, "No such file", "/etc/ca.pem")
+    assert describe_error(error) == "/etc/ca.pem: No such file or directory"
 
 
 def permission_denied(path: Path) -> UnixClientConnectorError:
+    """Return the error of a socket that relay may not open."""
     key = ConnectionKey("localhost", None, False, True, None, None, None)
     return UnixClientConnectorError(str(path), key, PermissionError(errno.EACCES, "no"))
 
 
-def test_words_of_a_socket_name_the_group_that_is_missing(tmp_path: Path) -> None:
+def test_a_closed_socket_names_the_missing_group(tmp_path: Path) -> None:
     """By its name and its number."""
     path = tmp_path / "docker.sock"
     path.touch()
@@ -68,8 +69,8 @@ def test_words_of_a_socket_name_the_group_that_is_missing(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
-def test_words_of_a_socket_whose_group_has_no_name_here(tmp_path: Path) -> None:
-    """As in a container: its number says which it is."""
+def test_a_closed_socket_whose_group_has_no_name(tmp_path: Path) -> None:
+    """As in a container: the number identifies it."""
     path = tmp_path / "docker.sock"
     path.touch()
     path.chmod(0o660)
@@ -79,7 +80,7 @@ def test_words_of_a_socket_whose_group_has_no_name_here(tmp_path: Path) -> None:
     )
 
 
-def test_words_of_a_socket_that_no_group_may_open(tmp_path: Path) -> None:
+def test_a_closed_socket_that_no_group_may_open(tmp_path: Path) -> None:
     """No group would help, so none is named."""
     path = tmp_path / "docker.sock"
     path.touch()
@@ -89,8 +90,8 @@ def test_words_of_a_socket_that_no_group_may_open(tmp_path: Path) -> None:
     )
 
 
-def test_words_of_a_socket_that_cannot_be_seen(tmp_path: Path) -> None:
-    """Its folder may be what is closed."""
+def test_a_closed_socket_that_cannot_be_examined(tmp_path: Path) -> None:
+    """Its folder may be closed to relay."""
     assert describe_error(permission_denied(tmp_path / "docker.sock")).endswith(
         ": relay's user must be in the socket's group, and may enter its folder"
     )

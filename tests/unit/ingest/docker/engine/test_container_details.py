@@ -1,4 +1,4 @@
-"""Logs and inspections as they come, made fit to be kept."""
+"""Logs, health checks and inspect fields: parsed, cleaned and bounded."""
 
 import json
 import struct
@@ -29,16 +29,17 @@ def frame(stream: int, content: bytes) -> bytes:
 
 
 def parse_lines(*lines: bytes, most: int = 200) -> tuple[str, ...]:
-    """What is kept of what a container with a terminal printed."""
+    """Return the lines that are kept of the log of a container with a terminal."""
     return parse_log(b"".join(line + b"\r\n" for line in lines), framed=False, max_lines=most)
 
 
 def with_health_output(output: object) -> Any:
+    """Return an inspection whose last health check has this output."""
     return {"State": {"Health": {"Log": [{"Output": "an earlier one"}, {"Output": output}]}}}
 
 
 def test_frames_as_an_engine_sent_them() -> None:
-    """Engine 20.10's answer about a container that printed in red, and then an error."""
+    """Engine 20.10's answer for a container that printed in red, and then an error."""
     body = b"\x01\0\0\0\0\0\0\r\x1b[31mred\x1b[0m\n\x02\0\0\0\0\0\0\x04err\n"
     assert parse_log(body, framed=True, max_lines=5) == ("red", "err")
 
@@ -48,34 +49,34 @@ def test_a_terminals_log_has_no_frames() -> None:
     assert parse_log(b"a\r\nb\r\n", framed=False, max_lines=5) == ("a", "b")
 
 
-def test_the_last_lines_count() -> None:
-    """Whatever the engine sends beyond what it was asked for is not kept."""
+def test_the_last_lines_are_kept() -> None:
+    """Lines that the engine sends beyond the requested number are dropped."""
     body = frame(OUT, b"".join(b"%d\n" % n for n in range(30)))
     assert parse_log(body, framed=True, max_lines=3) == ("27", "28", "29")
 
 
 def test_frames_cut_lines_and_characters() -> None:
-    """What one stream printed is put together again, whatever the other said between."""
+    """The output of each stream is joined again, whatever the other one sends in between."""
     body = frame(OUT, "gr\xfc".encode()[:3]) + frame(ERR, b"error\nhal") + frame(OUT, b"\xbcn\n")
     assert parse_log(body, framed=True, max_lines=5) == ("error", "grün", "hal")
 
 
 @pytest.mark.parametrize("end", range(9, 13))
-def test_a_last_frame_that_is_cut(end: int) -> None:
-    """As much as came of it is kept."""
+def test_an_incomplete_last_frame(end: int) -> None:
+    """What arrived of it is kept."""
     assert parse_log(frame(OUT, b"12345\n")[:end], framed=True, max_lines=5) == (
         "12345"[: end - 8],
     )
 
 
 @pytest.mark.parametrize("body", [b"", b"\x01", frame(OUT, b"")])
-def test_no_log_is_no_lines(body: bytes) -> None:
+def test_an_empty_log_has_no_lines(body: bytes) -> None:
     """A container that printed nothing."""
     assert parse_log(body, framed=True, max_lines=5) == ()
 
 
-def test_blank_lines_are_lines() -> None:
-    """They may keep apart what belongs apart."""
+def test_blank_lines_are_kept() -> None:
+    """They may separate what belongs apart."""
     assert parse_lines(b"a", b"", b"b") == ("a", "", "b")
 
 
@@ -99,13 +100,13 @@ def test_blank_lines_are_lines() -> None:
         ("日本 🔥".encode(), "日本 🔥"),
     ],
 )
-def test_what_a_terminal_would_show(line: bytes, shown: str) -> None:
-    """Escape sequences go as a whole, other controls alone; what is no UTF-8 is marked."""
+def test_lines_are_shown_as_a_terminal_shows_them(line: bytes, shown: str) -> None:
+    """Escape sequences are removed whole, other controls alone; invalid UTF-8 is marked."""
     assert parse_lines(line) == (shown,)
 
 
 def test_long_logs_keep_their_end() -> None:
-    """Whole lines as long as there is room, and the end of one more behind the mark."""
+    """Whole lines as long as they fit, and the end of one more after the ellipsis."""
     lines = parse_lines(*(b"%04d" % n * 25 for n in range(100)))
     assert lines[-1] == "0099" * 25
     assert lines[0].startswith(ELLIPSIS)
@@ -113,8 +114,8 @@ def test_long_logs_keep_their_end() -> None:
     assert TEXT_MAX_BYTES - 4 <= len("\n".join(lines).encode()) <= TEXT_MAX_BYTES
 
 
-def test_a_mark_stands_for_whole_lines_too() -> None:
-    """Where not one character of the line before has room, it still says that there was one."""
+def test_an_ellipsis_replaces_a_whole_line() -> None:
+    """If not one character of the line before fits, it still shows that there was one."""
     assert parse_lines(b"before", b"x" * (TEXT_MAX_BYTES - 5)) == (
         ELLIPSIS,
         "x" * (TEXT_MAX_BYTES - 5),
@@ -122,7 +123,7 @@ def test_a_mark_stands_for_whole_lines_too() -> None:
 
 
 def test_no_character_is_cut_in_two() -> None:
-    """The bound is in bytes; what is kept is characters."""
+    """The bound is in bytes; whole characters are kept."""
     (line,) = parse_lines("日".encode() * 2000)
     assert set(line) == {ELLIPSIS, "日"}
 
@@ -138,7 +139,7 @@ _bodies = _junk | st.lists(st.builds(frame, st.integers(0, 255), _junk)).map(b""
 @example(b"\t" * 5000, False, 1)
 @example(b"\xff" * 5000, False, 1)
 def test_any_log(body: bytes, framed: bool, most: int) -> None:
-    """Whatever comes: never more lines or text than there may be, and no control character."""
+    """Any bytes give no more lines or text than allowed, and no control character."""
     lines = parse_log(body, framed=framed, max_lines=most)
     assert len(lines) <= most
     assert len("\n".join(lines).encode()) <= TEXT_MAX_BYTES
@@ -146,13 +147,13 @@ def test_any_log(body: bytes, framed: bool, most: int) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([OUT, ERR]), st.text("ab"))), st.data())
-def test_where_frames_are_cut_makes_no_difference(
-    said: list[tuple[int, str]], data: st.DataObject
+def test_the_frame_boundaries_make_no_difference(
+    printed: list[tuple[int, str]], data: st.DataObject
 ) -> None:
-    """Each stream's lines come out whole and in order, however the engine cuts them."""
-    whole = [frame(stream, f"{stream}{text}\n".encode()) for stream, text in said]
+    """The lines of each stream are whole and in order, however the engine cuts them."""
+    whole = [frame(stream, f"{stream}{text}\n".encode()) for stream, text in printed]
     cut = []
-    for stream, text in said:
+    for stream, text in printed:
         line = f"{stream}{text}\n".encode()
         at = data.draw(st.integers(0, len(line)))
         cut += [frame(stream, line[:at]), frame(stream, line[at:])]
@@ -160,8 +161,8 @@ def test_where_frames_are_cut_makes_no_difference(
     assert parse_log(b"".join(cut), framed=True, max_lines=200) == once
 
 
-def test_what_the_last_health_check_printed() -> None:
-    """Its lines, as a log's are."""
+def test_the_output_of_the_last_health_check() -> None:
+    """It is cleaned as the lines of a log are."""
     assert last_health_output(with_health_output("\x1b[31mno\x1b[0m\r\nanswer\n")) == "no\nanswer"
     assert last_health_output(with_health_output("")) == ""
 
@@ -181,13 +182,13 @@ def test_what_the_last_health_check_printed() -> None:
     ],
 )
 def test_no_health_check(inspected: dict[str, object]) -> None:
-    """Whatever stands where its output would be."""
+    """Whatever is in the place of its output."""
     assert last_health_output(inspected) is None
 
 
 @given(st.text())
 def test_any_health_check(output: str) -> None:
-    """Whatever it printed: bounded, and no controls but its line breaks."""
+    """Any output is bounded, and has no controls except line breaks."""
     shown = last_health_output(with_health_output(output))
     assert shown is not None
     assert len(shown.encode()) <= TEXT_MAX_BYTES
@@ -212,7 +213,7 @@ def test_any_health_check(output: str) -> None:
     ],
 )
 def test_fields_by_their_path(path: str, value: object) -> None:
-    """A key with dots is found too; what is not there is None."""
+    """A key with dots is found too; a missing value is None."""
     inspected = {
         "RestartCount": 3,
         "State": {"Error": "", "Health": None},
@@ -223,8 +224,8 @@ def test_fields_by_their_path(path: str, value: object) -> None:
     assert inspect_field(inspected, path) == value
 
 
-def test_a_long_field_is_a_text_that_is_cut() -> None:
-    """A text stays a text, anything else is cut as JSON; the mark says so."""
+def test_a_long_field_is_truncated() -> None:
+    """A text stays a text, anything else becomes its JSON; the ellipsis marks the cut."""
     inspected = {"Error": "x" * 5000, "Args": ["y" * 100] * 20, "Fits": "z" * (VALUE_MAX_BYTES - 2)}
     assert inspect_field(inspected, "Error") == "x" * (VALUE_MAX_BYTES - 5) + ELLIPSIS
     assert str(inspect_field(inspected, "Args")).startswith(f'["{"y" * 100}","')
@@ -240,7 +241,7 @@ _values = st.recursive(
 
 @given(_values | st.text('\x00"\\日', min_size=300))
 def test_any_field(value: object) -> None:
-    """Whatever JSON stands there, what is kept of it is JSON of at most so many bytes."""
+    """Any JSON value is kept as JSON of at most so many bytes."""
     inspected = parse_object(json.dumps({"Field": value}).encode())
     if inspected is not None:
         assert len(msgspec.json.encode(inspect_field(inspected, "Field"))) <= VALUE_MAX_BYTES
@@ -256,7 +257,7 @@ def test_any_answer(body: bytes) -> None:
 
 
 def test_an_inspection_is_an_object() -> None:
-    """Its fields as they are."""
+    """Its fields are unchanged."""
     assert parse_object(b'{"RestartCount": 3}') == {"RestartCount": 3}
     assert parse_object(b"[]") is None
     assert parse_object(b"<html>") is None

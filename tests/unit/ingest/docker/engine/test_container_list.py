@@ -1,4 +1,4 @@
-"""The list of containers: what is needed of it, in any chunks, and whatever people write in it."""
+"""Parsing the list of containers, in any chunks and with any content."""
 
 import json
 from typing import Any
@@ -29,16 +29,16 @@ _ENTRIES = st.lists(
 )
 
 
-def parse(*chunks: bytes, most: int = 10) -> dict[str, str]:
-    """The states in a list that comes in these chunks."""
-    reading = ContainerListParser(most)
+def parse(*chunks: bytes, max_containers: int = 10) -> dict[str, str]:
+    """Return the states in a list that arrives in these chunks."""
+    parser = ContainerListParser(max_containers)
     for chunk in chunks:
-        reading.feed(chunk)
-    return reading.states()
+        parser.feed(chunk)
+    return parser.states()
 
 
 def cut(body: bytes, places: list[int]) -> list[bytes]:
-    """The body in pieces, cut at these places."""
+    """Return the body in pieces, cut at these positions."""
     ends = sorted({place % (len(body) + 1) for place in places} | {len(body)})
     return [body[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
@@ -52,21 +52,21 @@ def test_any_list_in_any_chunks(
     indent: int | None,
     places: list[int],
 ) -> None:
-    """Whatever else it has, with braces, quotes and escapes in texts, nested or not."""
-    shown = [
+    """Other fields may contain braces, quotes and escapes in strings, nested or not."""
+    listed = [
         {**more, "Id": id_, "State": state} if state is not None else {**more, "Id": id_}
         for more, id_, state in entries
         if not more.keys() & {"Id", "State"}
     ]
-    body = json.dumps(shown, ensure_ascii=ascii_only, indent=indent).encode()
-    wanted = {entry["Id"]: entry.get("State", "") for entry in shown}
-    assert parse(*cut(body, places)) == wanted
-    assert parse(*(body[at : at + 1] for at in range(len(body)))) == wanted
+    body = json.dumps(listed, ensure_ascii=ascii_only, indent=indent).encode()
+    expected = {entry["Id"]: entry.get("State", "") for entry in listed}
+    assert parse(*cut(body, places)) == expected
+    assert parse(*(body[at : at + 1] for at in range(len(body)))) == expected
 
 
 @given(st.binary(max_size=60) | st.text(st.sampled_from('[]{}",:\\Id 7')).map(str.encode))
 def test_anything_else_is_no_list(body: bytes) -> None:
-    """Nothing makes anything but the one error; what is read as a list is one in form."""
+    """Any input raises the one error or is a list in form."""
     try:
         states = parse(body)
     except InvalidContainerList:
@@ -103,36 +103,36 @@ def test_anything_else_is_no_list(body: bytes) -> None:
         b'[{"Id": "a"]]',
     ],
 )
-def test_what_is_no_list_of_containers(body: bytes) -> None:
-    """Or one that is cut off: nothing is made of a part, for what is missing would seem gone."""
+def test_an_invalid_list(body: bytes) -> None:
+    """Also one that is cut off: the missing containers would seem to be gone."""
     with pytest.raises(InvalidContainerList, match="cannot be read"):
         parse(body)
 
 
-def test_long_texts_are_passed_over() -> None:
-    """A label or a command of any length hides no container, and takes no memory."""
-    reading = ContainerListParser()
-    reading.feed(b'[{"Id": "a", "Labels": {"long": "')
+def test_long_texts_are_skipped() -> None:
+    """A label or a command of any length hides no container and uses no memory."""
+    parser = ContainerListParser()
+    parser.feed(b'[{"Id": "a", "Labels": {"long": "')
     for _ in range(100):
-        reading.feed(b"}]\\\"'" * 1000)
-    reading.feed(b'"}, "Command": "xxx')
+        parser.feed(b"}]\\\"'" * 1000)
+    parser.feed(b'"}, "Command": "xxx')
     for _ in range(100):
-        reading.feed(b"\\\\{[" * 1000)
-        assert len(reading._entry) < 2 * TEXT_MAX_BYTES
-    reading.feed(b'", "State": "running"}, {"Id": "b"}]')
-    assert reading.states() == {"a": "running", "b": ""}
+        parser.feed(b"\\\\{[" * 1000)
+        assert len(parser._entry) < 2 * TEXT_MAX_BYTES
+    parser.feed(b'", "State": "running"}, {"Id": "b"}]')
+    assert parser.states() == {"a": "running", "b": ""}
 
 
-def test_an_entry_without_end_is_no_list() -> None:
-    """However it is drawn out."""
+def test_an_endless_entry_is_rejected() -> None:
+    """However it is extended."""
     endless = b'"x": 1, ' * (container_list.ENTRY_MAX_BYTES // 8)
     with pytest.raises(InvalidContainerList):
         parse(b'[{"Id": "a", ', endless)
 
 
-def test_a_list_of_too_many() -> None:
-    """Is refused, and says so; not one container is taken for gone."""
+def test_a_list_of_too_many_containers_is_rejected() -> None:
+    """No container is taken for gone."""
     body = json.dumps([{"Id": str(number)} for number in range(11)]).encode()
-    assert len(parse(body, most=11)) == 11
+    assert len(parse(body, max_containers=11)) == 11
     with pytest.raises(InvalidContainerList, match="a list of more than 10 containers"):
         parse(body)

@@ -1,4 +1,4 @@
-"""Where an engine is."""
+"""Finding the endpoint of an engine."""
 
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,10 @@ def context(name: str) -> Endpoint:
         ({"url": "unix:///x"}, {"DOCKER_HOST": "tcp://h:1"}, "colima", url("unix:///x")),
     ],
 )
-def test_what_decides(
+def test_the_order_of_the_sources(
     config: dict[str, str], environ: dict[str, str], current: str, expected: Endpoint
 ) -> None:
-    """The configuration, DOCKER_HOST, DOCKER_CONTEXT, the chosen context, the socket."""
+    """The configuration, DOCKER_HOST, DOCKER_CONTEXT, the selected context, the default socket."""
     assert resolve_endpoint(EngineConfig(**config), environ, current) == expected
 
 
@@ -65,13 +65,13 @@ def test_what_decides(
         ),
     ],
 )
-def test_tls_by_the_environment(environ: dict[str, str], tls: TlsFiles | None) -> None:
+def test_tls_from_the_environment(environ: dict[str, str], tls: TlsFiles | None) -> None:
     """With DOCKER_TLS_VERIFY and TCP: the files in DOCKER_CERT_PATH, else in ~/.docker."""
     assert resolve_endpoint(EngineConfig(), environ, "") == url(environ["DOCKER_HOST"], tls)
 
 
-def test_tls_by_the_configuration() -> None:
-    """Its own files; the environment's are for DOCKER_HOST only."""
+def test_tls_from_the_configuration() -> None:
+    """Its own files; those of the environment apply to DOCKER_HOST only."""
     files: dict[str, Any] = {"ca_file": "/c/ca.pem"}
     files |= {"cert_file": "/c/cert.pem", "key_file": "/c/key.pem"}
     environ = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/other"}
@@ -81,8 +81,8 @@ def test_tls_by_the_configuration() -> None:
     assert resolve_endpoint(plain, environ, "") == url("tcp://h:2375")
 
 
-def test_reads_as_people_know_it() -> None:
-    """The URL, or the context by its name."""
+def test_an_endpoint_reads_as_its_url_or_context() -> None:
+    """As people know it."""
     assert str(url("tcp://h:1")) == "tcp://h:1"
     assert str(context("lab")) == "docker context lab"
 
@@ -92,13 +92,13 @@ def test_docker_host_without_a_scheme_is_tcp() -> None:
     assert resolve_endpoint(EngineConfig(), {"DOCKER_HOST": "h:2375"}, "") == url("tcp://h:2375")
 
 
-def test_docker_host_of_another_kind_is_refused() -> None:
+def test_docker_host_with_another_scheme_is_rejected() -> None:
     """With one line that says what to do."""
     with pytest.raises(EndpointError, match="DOCKER_HOST"):
         resolve_endpoint(EngineConfig(), {"DOCKER_HOST": "npipe:////./pipe/docker"}, "")
 
 
 def test_a_password_is_not_shown() -> None:
-    """The user is."""
+    """The user is shown."""
     shown = str(url("https://me:secret@h:2376"))
     assert shown == "https://me@h:2376"

@@ -1,4 +1,4 @@
-"""What an inspection shows."""
+"""Parsing inspections into snapshots."""
 
 import json
 from typing import Any
@@ -26,6 +26,7 @@ FINISHED_NS = 1795416515_100000000
 def inspect(
     state: dict[str, Any] | None = None, *, podman: bool = False, **config: Any
 ) -> ContainerSnapshot:
+    """Return the snapshot of a container with this state and configuration."""
     body = {
         "Id": "075a",
         "Name": "/web",
@@ -38,8 +39,8 @@ def inspect(
     return found
 
 
-def test_a_dead_container_is_read_whole() -> None:
-    """Its names as its events have them, its times to the nanosecond."""
+def test_a_dead_container() -> None:
+    """Its names as in its events, its times to the nanosecond."""
     assert inspect() == ContainerSnapshot(
         id="075a",
         name="web",
@@ -54,26 +55,26 @@ def test_a_dead_container_is_read_whole() -> None:
     )
 
 
-def test_one_that_was_killed_for_memory() -> None:
+def test_a_container_killed_for_memory() -> None:
     """As the engine says."""
     assert inspect({"OOMKilled": True}).oom_killed
 
 
-def test_one_that_was_started_again() -> None:
-    """When it died last is known, how is not."""
+def test_a_container_that_was_started_again() -> None:
+    """The time of its last death is known, the exit code is not."""
     found = inspect({"Running": True, "OOMKilled": True, "ExitCode": 0})
     assert (found.is_running, found.finished_ns) == (True, FINISHED_NS)
     assert (found.exit_code, found.oom_killed) == (None, False)
 
 
-def test_one_that_waits_for_its_restart_is_dead() -> None:
+def test_a_container_that_waits_for_its_restart_is_not_running() -> None:
     """Docker calls it running."""
     found = inspect({"Running": True, "Restarting": True})
     assert (found.is_running, found.exit_code) == (False, 7)
 
 
-def test_one_that_was_never_started() -> None:
-    """The year 1 means never, and an exit code of 0 means nothing then."""
+def test_a_container_that_was_never_started() -> None:
+    """The year 1 means never, and the exit code 0 then means nothing."""
     found = inspect({"StartedAt": NEVER, "FinishedAt": NEVER, "ExitCode": 0})
     assert (found.started_ns, found.finished_ns, found.exit_code) == (None, None, None)
 
@@ -95,7 +96,7 @@ def test_one_that_was_never_started() -> None:
     ],
 )
 def test_times(text: str, time_ns: int | None) -> None:
-    """Up to nine digits, any offset; whatever is no time is none."""
+    """Up to nine digits and any offset; anything else is no time."""
     assert inspect({"FinishedAt": text}).finished_ns == time_ns
 
 
@@ -126,8 +127,8 @@ def test_labels_that_hide_real_values() -> None:
     assert inspect(Labels=labels, podman=True).hiding_labels == set()
 
 
-def test_what_is_left_out_is_not_known() -> None:
-    """Only the id has to be there."""
+def test_missing_fields_are_unknown() -> None:
+    """Only the id is required."""
     found = parse_inspection(b'{"Id": "1", "Config": {"Labels": null}}')
     assert found is not None
     assert (found.name, found.image, found.labels) == (None, None, {})
@@ -137,23 +138,23 @@ def test_what_is_left_out_is_not_known() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"[]", b"{}", b'{"Id": 1}', b'{"Id": "1", "State": 3}', b"\xff"]
 )
-def test_what_is_no_inspection(body: bytes) -> None:
-    """It shows nothing."""
+def test_an_invalid_inspection(body: bytes) -> None:
+    """It gives no snapshot."""
     assert parse_inspection(body) is None
 
 
-def test_an_answer_nested_without_end() -> None:
-    """It shows nothing, and nothing overflows."""
+def test_a_deeply_nested_answer() -> None:
+    """It gives no snapshot, and nothing overflows."""
     assert parse_inspection(b'{"Id": "1", "x": ' + b"[" * 50_000) is None
 
 
 @given(st.binary() | st.text().map(lambda text: json.dumps({"Id": text}).encode()))
 def test_no_answer_raises(body: bytes) -> None:
-    """Whatever comes."""
+    """Whatever the engine answers."""
     parse_inspection(body)
 
 
 @given(st.text(alphabet="0123456789-T:.Z+ ", max_size=40))
 def test_no_time_raises(text: str) -> None:
-    """Whatever stands there."""
+    """Whatever is in the place of a time."""
     inspect({"StartedAt": text})

@@ -1,4 +1,4 @@
-"""Reading one record into an event."""
+"""Parsing one record into an event."""
 
 import json
 from typing import Any
@@ -27,19 +27,21 @@ def parse(record: dict[str, Any] | bytes, live_from_ns: int = 0) -> Event | Inva
 
 
 def parse_valid(**changes: Any) -> Event:
+    """Return the event of a death with these changes."""
     found = parse({**DIE, **changes})
     assert isinstance(found, Event)
     return found
 
 
 def parse_invalid(record: dict[str, Any] | bytes) -> ParseErrorKind:
+    """Return what is wrong with a record."""
     found = parse(record)
     assert isinstance(found, InvalidRecord)
     return found.error
 
 
-def test_a_death_is_read_whole() -> None:
-    """Names, image, exit code and the engine's nanoseconds are taken over."""
+def test_a_death_is_parsed_completely() -> None:
+    """Names, image, exit code and the engine's nanoseconds are kept."""
     death = parse_valid()
     assert (death.engine, death.host) == ("here", "node-1")
     assert (death.type, death.action, death.detail) == ("container", "die", None)
@@ -47,30 +49,30 @@ def test_a_death_is_read_whole() -> None:
     assert (death.exit_code, death.signal, death.time_ns) == (3, None, 1795416514938518046)
 
 
-def test_the_detail_is_cut_from_the_action() -> None:
+def test_the_detail_is_separated_from_the_action() -> None:
     """``health_status: unhealthy`` is an action, its detail and a health."""
     sick = parse_valid(Action="health_status: unhealthy")
     assert (sick.action, sick.detail, sick.health) == ("health_status", "unhealthy", "unhealthy")
 
 
-def test_a_detail_may_hold_colons() -> None:
-    """Only the first separator cuts."""
+def test_a_detail_may_contain_colons() -> None:
+    """Only the first separator counts."""
     assert parse_valid(Action="exec_create: sh -c 'a: b' ").detail == "sh -c 'a: b'"
 
 
 def test_an_exit_code_belongs_to_deaths_only() -> None:
-    """On any other action ``exitCode`` is a label."""
+    """With any other action ``exitCode`` is a label."""
     assert parse_valid(Action="start").exit_code is None
 
 
 def test_podman_names_the_exit_code_differently() -> None:
-    """``containerExitCode`` counts where ``exitCode`` is missing."""
+    """``containerExitCode`` counts if ``exitCode`` is missing."""
     actor = {"ID": "1", "Attributes": {"containerExitCode": "137"}}
     assert parse_valid(Actor=actor).exit_code == 137
 
 
-def test_podmans_field_is_on_every_event_and_means_it_on_ends() -> None:
-    """Elsewhere it says 0, whatever happened; Docker's ``exec_die`` has the usual field."""
+def test_podmans_exit_code_counts_on_ends_only() -> None:
+    """On other events it is always 0; Docker's ``exec_die`` has the usual attribute."""
     actor = {"ID": "1", "Attributes": {"containerExitCode": "6"}}
     assert parse_valid(Action="exec_died", Actor=actor).exit_code == 6
     assert parse_valid(Action="start", Actor=actor).exit_code is None
@@ -80,8 +82,8 @@ def test_podmans_field_is_on_every_event_and_means_it_on_ends() -> None:
     assert parse_valid(Action="exec_died", Actor=actor).exit_code == 0
 
 
-def test_podman_tells_no_signal() -> None:
-    """What stands there is a label, however broken the rest is."""
+def test_podman_sends_no_signal() -> None:
+    """Its ``signal`` attribute is a label, also in a record that had to be repaired."""
     kill = {**DIE, "Action": "kill", "Actor": {"ID": "1", "Attributes": {"signal": "15"}}}
     for record in (json.dumps(kill).encode(), json.dumps(kill).encode()[:-1] + b',"x":"\xff"}'):
         found = parse_event(record, engine="here", host="node-1", live_from_ns=0, podman=True)
@@ -91,7 +93,7 @@ def test_podman_tells_no_signal() -> None:
 
 
 def test_a_signal_belongs_to_kills_only() -> None:
-    """On any other action ``signal`` is a label."""
+    """With any other action ``signal`` is a label."""
     actor = {"ID": "1", "Attributes": {"signal": "15"}}
     assert parse_valid(Actor=actor).signal is None
     assert parse_valid(Action="kill", Actor=actor).signal == 15
@@ -99,37 +101,37 @@ def test_a_signal_belongs_to_kills_only() -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "1e3", "9" * 400, "²", "0x1"])
 def test_an_exit_code_that_is_no_number_is_none(text: str) -> None:
-    """A label that took the place of the real value cannot break anything."""
+    """A label that replaces the real value cannot break anything."""
     assert parse_valid(Actor={"ID": "1", "Attributes": {"exitCode": text}}).exit_code is None
 
 
 def test_a_volume_is_named_by_its_id_and_an_image_by_itself() -> None:
-    """Both have no such attribute."""
+    """Neither has a name attribute of its own."""
     volume = parse_valid(Type="volume", Action="create", Actor={"ID": "v1", "Attributes": {}})
     assert volume.actor.name == "v1"
     image = parse_valid(Type="image", Actor={"ID": "sha256:1", "Attributes": {"name": "bb:1"}})
     assert image.actor.image == "bb:1"
 
 
-def test_older_than_the_stream_is_replayed() -> None:
-    """What happened before the stream was opened came out of the history."""
+def test_an_event_older_than_the_stream_is_replayed() -> None:
+    """What happened before the stream was opened came from the history."""
     found = parse(DIE, live_from_ns=DIE["timeNano"] + 1)  # type: ignore[operator]
     assert isinstance(found, Event)
     assert found.origin is Origin.REPLAYED
 
 
-def test_seconds_serve_where_there_are_no_nanoseconds() -> None:
+def test_seconds_replace_missing_nanoseconds() -> None:
     """An engine that sends ``time`` only is understood."""
     assert parse_valid(timeNano=0).time_ns == 1795416514_000000000
 
 
 def test_the_old_top_level_fields_are_never_read() -> None:
-    """They may say anything."""
+    """They may contain anything."""
     assert parse_valid(status="start", id=7, **{"from": None}) == parse_valid()
 
 
-def test_the_id_is_of_what_tells_events_apart() -> None:
-    """Same time, other attributes: another event. Other origin: the same."""
+def test_the_id_depends_on_what_distinguishes_events() -> None:
+    """Other attributes make another id; another origin does not."""
     other = {"ID": "075a", "Attributes": {"image": "bb:1", "name": "web", "exitCode": "4"}}
     assert parse_valid(Actor=other).id != parse_valid().id
     replayed = parse(DIE, live_from_ns=2**62)
@@ -138,7 +140,7 @@ def test_the_id_is_of_what_tells_events_apart() -> None:
 
 
 def test_bytes_that_are_not_utf8_are_replaced() -> None:
-    """An event is not lost for one label."""
+    """No event is lost because of one label."""
     record = json.dumps(DIE).encode().replace(b'"web"', b'"w\xffb"')
     found = parse(record)
     assert isinstance(found, Event)
@@ -146,8 +148,8 @@ def test_bytes_that_are_not_utf8_are_replaced() -> None:
 
 
 @pytest.mark.parametrize("record", [b"", b"nonsense", b'{"Type":', b"<html>", b"\xff", b"{}{}"])
-def test_what_is_not_json(record: bytes) -> None:
-    """It is told apart from JSON that is no event."""
+def test_invalid_json(record: bytes) -> None:
+    """It is distinguished from JSON that is not an event."""
     assert parse_invalid(record) is ParseErrorKind.NOT_JSON
 
 
@@ -182,8 +184,8 @@ def test_odd_types(change: dict[str, Any]) -> None:
     assert parse_invalid({**DIE, **change}) is ParseErrorKind.ODD_TYPE
 
 
-def test_a_record_nested_without_end() -> None:
-    """It is malformed, and nothing overflows."""
+def test_a_deeply_nested_record() -> None:
+    """It is invalid, and nothing overflows."""
     deep = b'{"x":' * 50_000
     assert (
         parse_invalid(b'{"Type":"a","Action":"b","time":1,"x":' + deep) is ParseErrorKind.NOT_JSON
@@ -191,11 +193,11 @@ def test_a_record_nested_without_end() -> None:
 
 
 def test_a_list_is_an_odd_type() -> None:
-    """JSON, but no object."""
+    """It is JSON, but not an object."""
     assert parse_invalid(b"[1]") is ParseErrorKind.ODD_TYPE
 
 
-def test_only_the_head_of_a_malformed_record_is_kept() -> None:
+def test_only_the_head_of_an_invalid_record_is_kept() -> None:
     """Logs stay short."""
     found = parse(b"x" * 1000)
     assert isinstance(found, InvalidRecord)
@@ -210,13 +212,13 @@ def test_an_event_with_no_attributes() -> None:
 
 @given(st.binary())
 def test_no_bytes_raise(record: bytes) -> None:
-    """Whatever comes is an event or malformed."""
+    """Any bytes are an event or an invalid record."""
     parse(record)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_recorded_streams_are_read_whole(engine: str) -> None:
-    """Every line that a real engine sent is an event, and no two have the same id."""
+def test_recorded_streams_are_parsed_completely(engine: str) -> None:
+    """Every line of a real engine is an event, and no two have the same id."""
     events = [parse(line) for line in read_records(engine)]
     assert all(isinstance(found, Event) for found in events)
     assert len({found.id for found in events if isinstance(found, Event)}) == len(events)

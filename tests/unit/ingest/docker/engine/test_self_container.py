@@ -1,4 +1,4 @@
-"""Which container relay runs in, and what of it nobody is told."""
+"""Finding relay's own container, and the events of commands run in it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ upperdir=/var/lib/docker/overlay2/{LAYER}/diff,workdir=/var/lib/docker/overlay2/
 120 101 254:0 /var/lib/docker/containers/{OWN}/hosts /etc/hosts rw,relatime - ext4 /dev/vda rw
 74 102 0:46 /bus /proc/bus ro,nosuid,nodev,noexec,relatime - proc proc rw
 """
-"""As Docker 20.10, 26.1 and 28.5 mount it, but for what is the same for every container."""
+"""The mounts by Docker 20.10, 26.1 and 28.5, without those that every container has."""
 
 PODMAN = f"""\
 104 74 0:45 / / rw,relatime - overlay overlay rw,lowerdir=/var/lib/containers/storage/overlay/l/IU,\
@@ -43,7 +43,7 @@ upperdir=/var/lib/containers/storage/overlay/{LAYER}/diff,uuid=on
 /dev/vda rw
 116 115 0:29 /machine/libpod-{OWN} /sys/fs/cgroup/cpu ro,nosuid - cgroup cgroup rw,cpu
 """
-"""As Podman 4.3 mounts it."""
+"""The mounts by Podman 4.3."""
 
 HOST = """\
 22 28 0:21 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
@@ -53,47 +53,47 @@ HOST = """\
 
 @pytest.fixture
 def mountinfo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """What the process reads its mounts from, which is not there yet."""
-    place = tmp_path / "mountinfo"
-    monkeypatch.setattr(module, "_MOUNTINFO", place)
+    """Return the file that the process reads its mounts from; it does not exist yet."""
+    path = tmp_path / "mountinfo"
+    monkeypatch.setattr(module, "_MOUNTINFO", path)
     find_self_container.cache_clear()
-    yield place
+    yield path
     find_self_container.cache_clear()
 
 
-def test_which_container_it_is_is_read_once_and_said(mountinfo: Path) -> None:
-    """So that a person sees whose commands are not told."""
+def test_the_own_container_is_read_once_and_logged(mountinfo: Path) -> None:
+    """So that a person sees whose commands are not routed."""
     mountinfo.write_bytes(DOCKER.encode() + b"\xff\n")
-    with capture_logs() as shown:
+    with capture_logs() as logged:
         assert [find_self_container(), find_self_container()] == [OWN, OWN]
-    ((line),) = shown
+    ((line),) = logged
     assert (line["event"], line["id"]) == ("container.own", OWN)
 
 
-def test_where_there_is_no_list_there_is_no_container(mountinfo: Path) -> None:
-    """Nor is there anything to say."""
-    with capture_logs() as shown:
+def test_without_a_list_of_mounts_there_is_no_container(mountinfo: Path) -> None:
+    """Nothing is logged then."""
+    with capture_logs() as logged:
         assert find_self_container() is None
-    assert shown == []
+    assert logged == []
 
 
 @pytest.mark.parametrize("mounts", [DOCKER, PODMAN])
-def test_a_container_is_known_by_its_mounts(mounts: str) -> None:
+def test_a_container_is_found_by_its_mounts(mounts: str) -> None:
     """By the files that the engine keeps for it and mounts into it."""
     assert find_container_id(mounts) == OWN
 
 
 @pytest.mark.parametrize("folder", ["/var/lib/containers/storage/vfs", "/containers/btrfs", "/zfs"])
-def test_podman_with_another_storage(folder: str) -> None:
-    """Its folders are named after the driver, and without root they are in a user's own."""
+def test_podman_with_another_storage_driver(folder: str) -> None:
+    """Folders are named after the driver; without root they are in a user's folder."""
     line = (
         f"1 2 0:3 {folder}-containers/{OWN}/userdata/.containerenv /run/.containerenv rw - e d rw"
     )
     assert find_container_id(line) == OWN
 
 
-def test_in_a_pod_the_infra_container_is_another() -> None:
-    """Its files about the network are mounted into all of the pod's; ``.containerenv`` is not."""
+def test_the_infra_container_of_a_pod_is_not_found() -> None:
+    """Its network files are mounted into all containers; ``.containerenv`` is not."""
     hosts = f"{OWN}/userdata/hosts"
     assert find_container_id(PODMAN.replace(hosts, hosts.replace(OWN, OTHER))) == OWN
 
@@ -114,22 +114,22 @@ def test_in_a_pod_the_infra_container_is_another() -> None:
         "\0\n \n    \n" + "a " * 10_000,
     ],
 )
-def test_what_is_no_container_or_may_be_another(mounts: str) -> None:
-    """A volume, another file, two containers' files, a line cut off: relay knows of none."""
+def test_mounts_that_prove_no_container(mounts: str) -> None:
+    """A volume, another file, the files of two containers, or an incomplete line."""
     assert find_container_id(mounts) is None
 
 
 @given(st.text(alphabet=f"{OWN[:8]} /-containershostname\n", max_size=400))
-def test_no_text_breaks_it(mounts: str) -> None:
-    """Whatever the kernel or a person makes of the list."""
+def test_any_text_is_accepted(mounts: str) -> None:
+    """Whatever the kernel or a person writes into the list."""
     assert find_container_id(mounts) is None
 
 
 @pytest.mark.parametrize(
     "action", ["exec_create", "exec_start", "exec_detach", "exec_die", "exec", "exec_died"]
 )
-def test_commands_run_in_it_are_its_own(action: str) -> None:
-    """With Docker's words and with Podman's; in another container they are not."""
+def test_commands_in_the_own_container_are_self_execs(action: str) -> None:
+    """With Docker's actions and with Podman's; in another container they are not."""
     event = make_event(action, id_=OWN)
     assert is_self_exec(event, OWN)
     assert not is_self_exec(event, OTHER)
@@ -137,8 +137,8 @@ def test_commands_run_in_it_are_its_own(action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["die", "oom", "kill", "health_status", "start", "executed"])
-def test_what_else_happens_to_it_is_not(action: str) -> None:
-    """Whoever watches relay's own container hears that it died, or is unhealthy."""
+def test_other_events_of_the_own_container_are_not_self_execs(action: str) -> None:
+    """Whoever watches relay's container learns that it died or is unhealthy."""
     assert not is_self_exec(make_event(action, id_=OWN), OWN)
 
 
