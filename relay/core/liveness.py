@@ -1,7 +1,7 @@
 """Measures whether a worker loop still makes progress.
 
-A loop that hangs in one iteration does nothing and reports nothing. Each loop therefore tells its
-monitor when an iteration starts and when it is idle; the health check and systemd's watchdog
+A loop that hangs in one iteration does nothing and reports nothing. Each loop therefore notifies
+its monitor when an iteration starts and when it is idle; the health check and systemd's watchdog
 compare the time spent in the current iteration with a limit. A monitor lives as long as its loop.
 """
 

@@ -56,8 +56,8 @@ def values_of(field: Field, event: Event) -> list[Any]:
 
 def pattern_holds(pattern: Pattern, values: list[Any], field: Field) -> bool:
     match pattern:
-        case Exists(expected=wanted):
-            return bool(values) is wanted
+        case Exists(expected=expected):
+            return bool(values) is expected
         case Not(patterns=patterns):
             if not values and field.key is None:
                 return False

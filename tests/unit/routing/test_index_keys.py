@@ -117,8 +117,8 @@ def test_a_value_that_fits_a_pattern_has_its_keys(
     tried: tuple[tuple[Pattern, ...], str | int], field: Field
 ) -> None:
     """Every value has all keys; a pattern that fits an absent value has none."""
-    wanted, value = tried
-    for pattern in wanted:
+    candidates, value = tried
+    for pattern in candidates:
         found = find_keys(pattern, absent_fits=field is LABEL)
         if pattern_holds(pattern, [value], field) and found:
             assert all(has_key(hook, value) for hook in found)

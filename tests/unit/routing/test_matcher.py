@@ -108,7 +108,7 @@ def test_which_events_a_match_fits(match: dict[str, Any], event: Event, taken: b
 
 
 @pytest.mark.parametrize(
-    ("match", "event", "path", "wanted", "found"),
+    ("match", "event", "path", "expected", "found"),
     [
         ({"type": "network", "action": "oom"}, DEATH, "type", "'network'", "'container'"),
         ({"type": "container", "action": "oom"}, DEATH, "action", "'oom'", "'die'"),
@@ -126,12 +126,12 @@ def test_which_events_a_match_fits(match: dict[str, Any], event: Event, taken: b
     ],
 )
 def test_the_first_failing_condition(
-    match: dict[str, Any], event: Event, path: str, wanted: str, found: str
+    match: dict[str, Any], event: Event, path: str, expected: str, found: str
 ) -> None:
     """Its path, what it requires and what the event has, in the order of the match."""
     failed = Matcher(parse_match(match)).first_failure(event)
     assert failed is not None
-    assert (failed.path, failed.expected, failed.describe_actual(event)) == (path, wanted, found)
+    assert (failed.path, failed.expected, failed.describe_actual(event)) == (path, expected, found)
 
 
 def test_shows_an_action_with_and_without_its_detail() -> None:

@@ -20,42 +20,42 @@ BARE = Container("c")
 
 
 def state_after(*events: Event, container: Container = BARE) -> Container:
-    """What is known of a container after these."""
+    """Return a container's state after these events."""
     for event in events:
         container = apply_event(container, event)
     return container
 
 
 @pytest.mark.parametrize("signal", [2, 3, 6, 9, 15])
-def test_a_terminating_signal_asks_it_to_end(signal: int) -> None:
+def test_a_terminating_signal_is_a_request(signal: int) -> None:
     """INT, QUIT, ABRT, KILL and TERM."""
     assert state_after(make_event("kill", signal)).requested_ns == NOON_NS
 
 
 @pytest.mark.parametrize("signal", [1, 10, 12, 28])
-def test_any_other_signal_asks_for_nothing(signal: int) -> None:
+def test_any_other_signal_is_no_request(signal: int) -> None:
     """HUP, USR1, USR2 and WINCH."""
     assert state_after(make_event("kill", signal)) == BARE
 
 
-def test_the_stop_signal_of_the_container_asks_it_to_end() -> None:
-    """Whatever it means to others; and no signal is none's stop signal."""
+def test_the_containers_own_stop_signal_is_a_request() -> None:
+    """Whatever it means to others; and no signal is nobody's stop signal."""
     own = Container("c", stop_signal=10)
     assert state_after(make_event("kill", 10), container=own).requested_ns == NOON_NS
     assert not is_terminating(12, own)
     assert not is_terminating(None, BARE)
 
 
-def test_a_signal_that_is_not_told_may_have_asked_it_to_end() -> None:
-    """Podman tells none; and a label can stand in its place."""
+def test_an_unknown_signal_may_be_a_request() -> None:
+    """Podman sends no signal, and a label can replace it."""
     assert state_after(make_event("kill")).unknown_signal_ns == NOON_NS
     labelled = Container("c", signal_hidden=True)
     assert state_after(make_event("kill", 15), container=labelled).unknown_signal_ns == NOON_NS
     assert state_after(make_event("kill", 15), container=labelled).requested_ns is None
 
 
-def test_a_stop_asks_while_it_runs() -> None:
-    """Docker from 26 on says so before the death, older ones after it."""
+def test_a_stop_is_a_request_while_the_container_runs() -> None:
+    """Docker from 26 on sends it before the death, older versions after it."""
     assert state_after(make_event("start"), make_event("stop", second=1)).requested_ns == at(1)
     dead = state_after(
         make_event("start"), make_event("die", 0, second=1), make_event("stop", second=2)
@@ -64,32 +64,34 @@ def test_a_stop_asks_while_it_runs() -> None:
 
 
 @pytest.mark.parametrize("action", ["start", "die"])
-def test_the_begin_and_the_end_of_a_life_clear_what_was_asked(action: str) -> None:
+def test_the_start_and_the_end_of_a_life_clear_requests(action: str) -> None:
     """A request belongs to one life."""
-    asked = state_after(make_event("kill", 15), make_event("kill"), make_event("oom"))
-    assert asked == Container("c", requested_ns=NOON_NS, unknown_signal_ns=NOON_NS, oom_ns=NOON_NS)
-    later = apply_event(asked, make_event(action, second=1))
+    requested = state_after(make_event("kill", 15), make_event("kill"), make_event("oom"))
+    assert requested == Container(
+        "c", requested_ns=NOON_NS, unknown_signal_ns=NOON_NS, oom_ns=NOON_NS
+    )
+    later = apply_event(requested, make_event(action, second=1))
     assert (later.requested_ns, later.unknown_signal_ns, later.oom_ns) == (None, None, None)
 
 
-def test_the_times_of_its_lives_never_go_back() -> None:
-    """An event that comes late does not undo what was seen."""
-    lived = state_after(make_event("start", second=5), make_event("die", 0, second=6))
+def test_the_times_of_a_container_never_go_back() -> None:
+    """A late event does not undo what was known."""
+    ended = state_after(make_event("start", second=5), make_event("die", 0, second=6))
     late = state_after(
-        make_event("start", second=1), make_event("die", 0, second=2), container=lived
+        make_event("start", second=1), make_event("die", 0, second=2), container=ended
     )
     assert (late.started_ns, late.died_ns) == (at(5), at(6))
 
 
-def test_an_inferred_death_is_expected_until_its_event_comes() -> None:
-    """The event of an earlier death is not it."""
+def test_an_inferred_death_is_kept_until_its_event_arrives() -> None:
+    """The event of an earlier death is not its event."""
     inferred = Container("c", inferred_ns=at(5))
     assert state_after(make_event("die", 1, second=4), container=inferred).inferred_ns == at(5)
     assert state_after(make_event("die", 1, second=5), container=inferred).inferred_ns is None
 
 
 def test_other_actions_change_nothing() -> None:
-    """They say nothing of its life."""
+    """They say nothing about its life."""
     assert state_after(make_event("rename"), make_event("pause")) == BARE
 
 
@@ -119,7 +121,7 @@ def test_other_actions_change_nothing() -> None:
     ],
 )
 def test_the_cause(known: Container, exit_code: int | None, expected: Cause) -> None:
-    """The later of a request and a kill for memory; then the signal that is not told; the code."""
+    """The later of a request and a kill for memory, then an unknown signal, then the exit code."""
     assert find_cause(known, at(1), exit_code) is expected
 
 
@@ -136,7 +138,7 @@ def test_the_cause(known: Container, exit_code: int | None, expected: Cause) -> 
 def test_a_kill_for_memory_that_inspection_shows(
     known: Container, exit_code: int | None, expected: Cause
 ) -> None:
-    """It counts as if the engine had told of it, except that its time is not known."""
+    """It counts as if the engine had sent it, except that its time is unknown."""
     assert find_cause(known, at(1), exit_code, inspection_shows_oom=True) is expected
 
 
@@ -150,12 +152,12 @@ def test_a_kill_for_memory_that_inspection_shows(
         (0, Cause.UNKNOWN),
     ],
 )
-def test_a_request_that_could_have_been_missed(exit_code: int, expected: Cause) -> None:
-    """Where relay did not hear, a death as by a request has no known cause."""
+def test_a_request_that_may_have_been_missed(exit_code: int, expected: Cause) -> None:
+    """In a blind window, a death that looks requested has an unknown cause."""
     assert find_cause(BARE, at(1), exit_code, may_have_missed_request=True) is expected
 
 
-def test_what_was_heard_counts_though_more_could_have_been_missed() -> None:
+def test_known_requests_count_in_a_blind_window() -> None:
     """A request, a kill for memory, and the container's own stop signal."""
     assert (
         find_cause(Container("c", requested_ns=NOON_NS), at(1), 143, may_have_missed_request=True)
@@ -181,21 +183,21 @@ def test_what_was_heard_counts_though_more_could_have_been_missed() -> None:
 @pytest.mark.parametrize(("late_ns", "expected"), [(0, Cause.REQUESTED), (1, Cause.CRASHED)])
 @pytest.mark.parametrize("field", ["requested_ns", "unknown_signal_ns"])
 def test_a_request_expires(field: str, late_ns: int, expected: Cause) -> None:
-    """After ten minutes it explains nothing any more."""
+    """After ten minutes it no longer explains a death."""
     known = Container("c", **{field: NOON_NS})  # type: ignore[arg-type]
     assert REQUEST_EXPIRY_NS == 600 * 10**9
     assert find_cause(known, NOON_NS + REQUEST_EXPIRY_NS + late_ns, 143) is expected
 
 
 def test_a_kill_for_memory_expires_too() -> None:
-    """It was one of its processes, long ago."""
+    """It killed one of the container's processes, long ago."""
     known = Container("c", oom_ns=NOON_NS)
     assert find_cause(known, NOON_NS + REQUEST_EXPIRY_NS, 1) is Cause.OOM
     assert find_cause(known, NOON_NS + REQUEST_EXPIRY_NS + 1, 1) is Cause.CRASHED
 
 
-def test_requests_are_parted_by_a_start() -> None:
-    """Those from it on are of the next life."""
+def test_requests_are_split_by_a_start() -> None:
+    """Those since the start belong to the next life."""
     known = Container("c", name="web", requested_ns=at(5), unknown_signal_ns=at(4), oom_ns=at(3))
     before, since = split_requests(known, at(4))
     assert before == Container("c", name="web", oom_ns=at(3))
@@ -218,8 +220,8 @@ def test_requests_are_parted_by_a_start() -> None:
         ([make_event("kill", 28)], None),
     ],
 )
-def test_what_inspection_has_to_decide(events: list[Event], known: Container | None) -> None:
-    """A hidden exit code, an own stop signal, a 137 that nothing explains."""
+def test_what_needs_an_inspection(events: list[Event], known: Container | None) -> None:
+    """A hidden exit code, an own stop signal, or a 137 that nothing explains."""
     assert containers_to_inspect((event, known) for event in events) == {"c"}
 
 
@@ -240,5 +242,5 @@ def test_what_inspection_has_to_decide(events: list[Event], known: Container | N
     ],
 )
 def test_what_needs_no_inspection(events: list[Event], known: Container | None) -> None:
-    """What the events say is enough, so the engine is not asked."""
+    """The events are enough, so the engine is not requested."""
     assert containers_to_inspect((event, known) for event in events) == set()

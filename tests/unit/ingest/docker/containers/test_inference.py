@@ -1,4 +1,4 @@
-"""Deaths that no event told of."""
+"""Deaths that no event reported."""
 
 from typing import Any
 
@@ -31,14 +31,15 @@ LABELS = {"tier": "web"}
 
 
 def infer(
-    container: Container = WEB, unheard: BlindWindow | None = None, **seen_as: object
+    container: Container = WEB, blind_window: BlindWindow | None = None, **fields: object
 ) -> list[Event]:
-    as_dead = {"started": 0, "finished": 5, "exit_code": 3, "labels": LABELS} | seen_as
-    return infer_death(container, make_container_snapshot(**as_dead), make_snapshot(), unheard)  # type: ignore[arg-type]
+    """Return the events inferred from an inspection of a dead container."""
+    as_dead = {"started": 0, "finished": 5, "exit_code": 3, "labels": LABELS} | fields
+    return infer_death(container, make_container_snapshot(**as_dead), make_snapshot(), blind_window)  # type: ignore[arg-type]
 
 
-def test_an_inferred_death_is_told_like_any_other() -> None:
-    """With the time, the exit code and the labels that the engine shows."""
+def test_an_inferred_death_is_complete() -> None:
+    """It has the time, the exit code and the labels that the engine shows."""
     (death,) = infer()
     assert (death.engine, death.host, death.scope) == ("here", "node-1", "local")
     assert (death.type, death.action, death.detail) == ("container", "die", None)
@@ -53,7 +54,7 @@ def test_an_inferred_death_is_told_like_any_other() -> None:
     }
 
 
-def test_what_is_not_known_is_not_in_the_attributes() -> None:
+def test_unknown_facts_are_not_in_the_attributes() -> None:
     """A container without a name, whose exit code the engine forgot."""
     (death,) = infer(Container("c"), exit_code=None, labels={"exitCode": "x"})
     assert death.actor.attributes == {"exitCode": "x"}
@@ -61,7 +62,7 @@ def test_what_is_not_known_is_not_in_the_attributes() -> None:
 
 
 def test_its_id_is_the_same_however_often_it_is_inferred() -> None:
-    """It is of the container and the time of its death, and of nothing else that was known."""
+    """It depends on the container and the time of its death, and on nothing else."""
     (once,), (again,) = infer(), infer(Container("c"), exit_code=0)
     assert once.id == again.id
     (other,) = infer(finished=6)
@@ -69,8 +70,8 @@ def test_its_id_is_the_same_however_often_it_is_inferred() -> None:
     assert once.id != make_event("die", 3, second=5).id
 
 
-def test_a_death_by_memory_comes_behind_its_oom() -> None:
-    """At the same time, under another id."""
+def test_a_kill_for_memory_comes_after_its_oom() -> None:
+    """At the same time, with another id."""
     oom, death = infer(oom_killed=True, exit_code=137)
     assert (oom.action, oom.time_ns, oom.cause, oom.exit_code) == ("oom", at(5), None, None)
     assert oom.origin is Origin.INFERRED
@@ -80,7 +81,7 @@ def test_a_death_by_memory_comes_behind_its_oom() -> None:
     assert oom.id == infer(oom_killed=True)[0].id
 
 
-def test_an_oom_that_was_heard_is_not_inferred() -> None:
+def test_a_received_oom_is_not_inferred() -> None:
     """Only the death is missing."""
     known = Container("c", oom_ns=at(4))
     (death,) = infer(known, oom_killed=True, exit_code=137)
@@ -88,7 +89,7 @@ def test_an_oom_that_was_heard_is_not_inferred() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unheard", "cause"),
+    ("blind_window", "cause"),
     [
         (None, Cause.CRASHED),
         (BlindWindow(at(4), at(6)), Cause.UNKNOWN),
@@ -99,11 +100,11 @@ def test_an_oom_that_was_heard_is_not_inferred() -> None:
         (BlindWindow(at(6), at(7)), Cause.CRASHED),
     ],
 )
-def test_where_a_request_can_have_been_missed_the_cause_is_not_known(
-    unheard: BlindWindow | None, cause: Cause
+def test_a_request_that_may_have_been_missed_leaves_the_cause_unknown(
+    blind_window: BlindWindow | None, cause: Cause
 ) -> None:
-    """The stretch was over before it started, or began when it had died: then it is known."""
-    (death,) = infer(unheard=unheard, exit_code=137)
+    """Unless the blind window ended before the start or began after the death."""
+    (death,) = infer(blind_window=blind_window, exit_code=137)
     assert death.cause is cause
 
 
@@ -128,7 +129,7 @@ ALL_ALONG = BlindWindow(at(-100), at(5000))
 def test_a_request_explains_a_death_of_its_life_for_ten_minutes(
     stretch: BlindWindow, started: float | None, died: float, may: bool
 ) -> None:
-    """It can lie in the stretch if that overlaps the two; a start behind the death is another's."""
+    """The window must overlap the life and the ten minutes before the death."""
     container = Container("c", started_ns=None if started is None else at(started))
     assert stretch.may_hide_request(container, at(died)) is may
 
@@ -141,16 +142,16 @@ def test_a_request_explains_a_death_of_its_life_for_ten_minutes(
         ({"oom_killed": True}, Cause.OOM),
     ],
 )
-def test_an_exit_code_for_an_end_that_the_engine_did_not_see(
+def test_the_exit_code_of_an_end_that_the_engine_did_not_observe(
     how: dict[str, Any], cause: Cause
 ) -> None:
-    """255 says nothing of why it ended; it is told as it is."""
+    """255 does not explain the end; it is reported unchanged."""
     *_, death = infer(**how, exit_code=255)
     assert (death.exit_code, death.cause) == (255, cause)
 
 
-def test_one_that_is_gone_died_unseen() -> None:
-    """Nobody can say when and how; its id is of its last start."""
+def test_a_container_that_is_gone_died() -> None:
+    """Nobody knows when and how; the id depends on its last start."""
     end = infer_end(WEB, make_snapshot(second=9))
     assert (end.action, end.time_ns, end.exit_code) == ("die", at(9), None)
     assert (end.cause, end.origin) == (Cause.UNKNOWN, Origin.INFERRED)
@@ -158,14 +159,14 @@ def test_one_that_is_gone_died_unseen() -> None:
     assert end.id == infer_end(WEB, make_snapshot(second=99)).id
 
 
-def test_one_that_was_asked_to_end_and_is_gone() -> None:
-    """The request is what ended it."""
-    asked = Container("c", started_ns=NOON_NS, requested_ns=at(8))
-    assert infer_end(asked, make_snapshot(second=9)).cause is Cause.REQUESTED
+def test_a_container_that_was_asked_to_end_and_is_gone() -> None:
+    """The request is the cause."""
+    requested = Container("c", started_ns=NOON_NS, requested_ns=at(8))
+    assert infer_end(requested, make_snapshot(second=9)).cause is Cause.REQUESTED
 
 
 def test_an_oom_that_the_engine_did_not_send() -> None:
-    """At the time of its death, named as its death is."""
+    """It has the time of the death and the same actor."""
     death = make_event("die", 137, second=5, labels={"tier": "web"})
     oom = infer_oom(death)
     assert (oom.action, oom.time_ns, oom.origin) == ("oom", at(5), Origin.INFERRED)
@@ -176,7 +177,7 @@ def test_an_oom_that_the_engine_did_not_send() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "assumed_ns", "untold"),
+    ("known", "reported_until_ns", "unreported"),
     [
         (None, NO_TIME, True),
         (None, at(4), True),
@@ -189,13 +190,15 @@ def test_an_oom_that_the_engine_did_not_send() -> None:
         (Container("c", inferred_ns=at(4)), NO_TIME, True),
     ],
 )
-def test_which_deaths_are_untold(known: Container | None, assumed_ns: int, untold: bool) -> None:
-    """Those later than any that was told, and than what counts as told."""
-    assert is_unreported(known, DEAD, assumed_ns) is untold
+def test_which_deaths_are_unreported(
+    known: Container | None, reported_until_ns: int, unreported: bool
+) -> None:
+    """Those later than any that was reported or counts as reported."""
+    assert is_unreported(known, DEAD, reported_until_ns) is unreported
 
 
-def test_one_that_never_died() -> None:
-    """There is nothing to tell."""
+def test_a_container_that_never_died() -> None:
+    """There is nothing to report."""
     assert not is_unreported(None, make_container_snapshot(started=0), NO_TIME)
 
 
@@ -215,7 +218,7 @@ def test_one_that_never_died() -> None:
 def test_whether_a_death_is_the_one_that_was_inferred(
     inferred: float, started: float | None, died: float, same: bool
 ) -> None:
-    """Not before it, and no start lies between."""
+    """It is not earlier, and no start is between the two."""
     started_ns = None if started is None else at(started)
     known = Container("c", inferred_ns=at(inferred), started_ns=started_ns)
     assert matches_inferred(known, make_event("die", 1, second=died)) is same
@@ -235,12 +238,12 @@ def test_whether_a_death_is_the_one_that_was_inferred(
 def test_whether_an_oom_is_the_one_that_was_inferred(
     inferred: float, started: float, oom: float, same: bool
 ) -> None:
-    """It comes before the death, so either may be the earlier; no start lies between."""
+    """It precedes the death, so either may be earlier; no start is between the two."""
     known = Container("c", oom_inferred_ns=at(inferred), started_ns=at(started))
     assert matches_inferred_oom(known, make_event("oom", second=oom)) is same
 
 
-def test_where_nothing_was_inferred_nothing_is_the_inferred() -> None:
+def test_without_an_inferred_death_nothing_matches_it() -> None:
     """The usual case."""
     assert not matches_inferred(WEB, make_event("die", 1, second=1))
     assert not matches_inferred_oom(WEB, make_event("oom", second=1))

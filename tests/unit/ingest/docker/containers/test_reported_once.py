@@ -1,4 +1,4 @@
-"""Each death is told once, whatever is lost, whatever comes late, and whenever relay restarts."""
+"""Each death is reported once, despite lost events, late events and restarts."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ from tests.unit.ingest.docker.samples import (
 )
 
 STEP_S = 10
-NOTED_S = 0.01
+NOTED_EARLIER_S = 0.01
 """How much earlier than the event the engine notes the time of a death."""
 
 
 @dataclass
 class Life:
-    """One life of a container, by the places of its begin and its end in the history."""
+    """One life of a container, by the positions of its start and its end in the history."""
 
     id: str
     start: int
@@ -33,9 +33,9 @@ class Life:
 
     @property
     def died_ns(self) -> int:
-        """As inspection shows it."""
+        """The time of its death as inspection shows it."""
         assert self.end is not None, "it is over"
-        return at(self.end * STEP_S - NOTED_S)
+        return at(self.end * STEP_S - NOTED_EARLIER_S)
 
 
 @dataclass
@@ -47,50 +47,52 @@ class Engine:
     removed: dict[str, int] = field(default_factory=dict)
 
     def advance(self, id_: str, remove: bool) -> None:
-        """The next thing that befalls a container; one that was removed is replaced."""
+        """Let the next thing happen to a container; a removed one is replaced."""
         id_ += str(sum(gone[0] == id_ for gone in self.removed))
-        place = len(self.events)
+        position = len(self.events)
         life = next((life for life in self.lives[::-1] if life.id == id_), None)
         if life is not None and life.end is None:
-            life.end = place
+            life.end = position
             self._happen("die", id_, 3)
         elif life is not None and remove:
-            self.removed[id_] = place
+            self.removed[id_] = position
             self._happen("destroy", id_)
         else:
-            self.lives.append(Life(id_, place))
+            self.lives.append(Life(id_, position))
             self._happen("start", id_)
 
     def _happen(self, action: str, id_: str, number: int | None = None) -> None:
         second = len(self.events) * STEP_S
         self.events.append(make_event(action, number, second=second, id_=id_))
 
-    def inspections(self, place: int) -> list[tuple[ContainerSnapshot, Life | None]]:
-        """What inspection shows before the event at this place, with the deaths that it shows."""
+    def inspections(self, position: int) -> list[tuple[ContainerSnapshot, Life | None]]:
+        """Return what inspection shows before an event, with the lives that ended."""
         found: dict[str, tuple[ContainerSnapshot, Life | None]] = {}
         for life in self.lives:
-            if life.start >= place or self.removed.get(life.id, place) < place:
+            if life.start >= position or self.removed.get(life.id, position) < position:
                 continue
             before = found.get(life.id)
-            over = life.end is not None and life.end < place
+            over = life.end is not None and life.end < position
             died = life if over else before[1] if before else None
-            sighting = make_container_snapshot(
+            snapshot = make_container_snapshot(
                 id_=life.id,
                 started=life.start * STEP_S,
-                finished=None if died is None or died.end is None else died.end * STEP_S - NOTED_S,
+                finished=None
+                if died is None or died.end is None
+                else died.end * STEP_S - NOTED_EARLIER_S,
                 exit_code=3 if over else None,
             )
-            found[life.id] = sighting, died
+            found[life.id] = snapshot, died
         return list(found.values())
 
-    def snapshot(self, place: int) -> Snapshot:
-        """A look before the event at this place."""
-        gone = {id_ for id_, removed in self.removed.items() if removed < place}
-        sightings = tuple(sighting for sighting, _ in self.inspections(place))
-        return Snapshot("here", "node-1", at(place * STEP_S - 1), sightings, frozenset(gone))
+    def snapshot(self, position: int) -> Snapshot:
+        """Return a snapshot before the event at this position."""
+        gone = {id_ for id_, removed in self.removed.items() if removed < position}
+        snapshots = tuple(snapshot for snapshot, _ in self.inspections(position))
+        return Snapshot("here", "node-1", at(position * STEP_S - 1), snapshots, frozenset(gone))
 
     def find_life(self, death: Event) -> Life | None:
-        """The life that a told death ended; None for one that is only known to be gone."""
+        """Return the life that a reported death ended; None if it only shows that one is gone."""
         for life in self.lives:
             if life.end is None or life.id != death.actor.id:
                 continue
@@ -113,74 +115,78 @@ def histories(draw: st.DrawFn) -> Engine:
 
 @st.composite
 def snapshot_times(draw: st.DrawFn, length: int) -> list[tuple[int, int]]:
-    """Before which event each is taken, and before which it is digested.
+    """Draw before which event each snapshot is taken, and before which it is processed.
 
-    What happened before one look is heard before the next: they are minutes apart.
+    The events before one snapshot arrive before the next is taken: they are minutes apart.
     """
-    digested = sorted(draw(st.sets(st.integers(0, length), max_size=5)))
-    bounds = [0, *digested, length]
-    taken = [draw(st.integers(*bounds[number : number + 3 : 2])) for number in range(len(digested))]
-    return list(zip(sorted(taken), digested, strict=True))
+    processed_at = sorted(draw(st.sets(st.integers(0, length), max_size=5)))
+    bounds = [0, *processed_at, length]
+    taken = [
+        draw(st.integers(*bounds[number : number + 3 : 2])) for number in range(len(processed_at))
+    ]
+    return list(zip(sorted(taken), processed_at, strict=True))
 
 
 @settings(max_examples=examples(400), deadline=None)
 @given(histories(), st.data())
-def test_each_death_is_told_once(engine: Engine, data: st.DataObject) -> None:
-    """No death twice; and those whose events all come, or that a look shows, for certain.
+def test_each_death_is_reported_once(engine: Engine, data: st.DataObject) -> None:
+    """No death is reported twice.
 
-    So are those of containers that are known to have run when they are removed.
+    Deaths whose events all arrive, and deaths that a snapshot shows, are reported for certain. So
+    are those of containers that are known to have run when they are removed.
     """
     length = len(engine.events)
-    places = st.sets(st.integers(0, max(0, length - 1)))
-    lost, restarts = data.draw(places), data.draw(places)
-    looked = {
-        digested: taken
-        for taken, digested in data.draw(snapshot_times(length))
-        if not restarts & set(range(taken, digested))  # a restart forgets what is on its way
+    positions = st.sets(st.integers(0, max(0, length - 1)))
+    lost, restarts = data.draw(positions), data.draw(positions)
+    processed = {
+        processed_at: taken
+        for taken, processed_at in data.draw(snapshot_times(length))
+        if not restarts & set(range(taken, processed_at))  # a restart forgets what is on its way
     }
-    here = new_tracker()
-    told: list[Event] = []
+    tracker = new_tracker()
+    reported: list[Event] = []
     certain: list[Life] = []
-    heard: set[int] = set()
-    for place in range(length + 1):
-        if place in looked:
-            taken = looked[place]
+    received: set[int] = set()
+    for position in range(length + 1):
+        if position in processed:
+            taken = processed[position]
             certain += [
                 life
                 for _, life in engine.inspections(taken)
-                if life is not None and _is_news(engine, life, heard)
+                if life is not None and _is_latest(engine, life, received)
             ]
-            told += here.on_snapshot(engine.snapshot(taken), None)
-        if place < length and place not in lost:
-            told += here.on_event(engine.events[place], {})
-            heard.add(place)
-        if place in restarts:
-            here = restore_tracker(here)
-    deaths = [event for event in told if event.action == "die"]
-    _no_death_is_told_twice(engine, deaths)
+            reported += tracker.on_snapshot(engine.snapshot(taken), None)
+        if position < length and position not in lost:
+            reported += tracker.on_event(engine.events[position], {})
+            received.add(position)
+        if position in restarts:
+            tracker = restore_tracker(tracker)
+    deaths = [event for event in reported if event.action == "die"]
+    _check_no_death_is_reported_twice(engine, deaths)
     vanished = {death.actor.id for death in deaths if engine.find_life(death) is None}
-    certain += [life for life in engine.lives if life.start in heard and life.end in heard]
+    certain += [life for life in engine.lives if life.start in received and life.end in received]
     found = {id(engine.find_life(death)) for death in deaths}
     assert all(id(life) in found for life in certain if life.id not in vanished)
     for life, removed in _removals(engine):
-        if {life.start, removed} <= heard:
+        if {life.start, removed} <= received:
             assert any(it.actor.id == life.id and it.time_ns >= life.died_ns for it in deaths)
 
 
 def _removals(engine: Engine) -> list[tuple[Life, int]]:
-    """The last life of each container that was removed, and the place of that."""
+    """Return the last life of each removed container, and the position of its removal."""
     last = {life.id: life for life in engine.lives}
-    return [(last[id_], place) for id_, place in engine.removed.items()]
+    return [(last[id_], position) for id_, position in engine.removed.items()]
 
 
-def _is_news(engine: Engine, life: Life, heard: set[int]) -> bool:
-    """Whether no later thing was heard of the container than this life's begin."""
+def _is_latest(engine: Engine, life: Life, received: set[int]) -> bool:
+    """Whether no later event of the container than this life's start was received."""
     return not any(
-        engine.events[place].actor.id == life.id and place > life.start for place in heard
+        engine.events[position].actor.id == life.id and position > life.start
+        for position in received
     )
 
 
-def _no_death_is_told_twice(engine: Engine, deaths: list[Event]) -> None:
+def _check_no_death_is_reported_twice(engine: Engine, deaths: list[Event]) -> None:
     assert len({death.id for death in deaths}) == len(deaths)
     known = Counter(
         id(engine.find_life(death)) for death in deaths if engine.find_life(death) is not None

@@ -1,4 +1,4 @@
-"""What comes behind a death and shows that somebody asked for it."""
+"""Evidence after a death that somebody requested for it."""
 
 import pytest
 from hypothesis import given
@@ -13,30 +13,30 @@ from relay.ingest.docker.containers.stop_evidence import (
 )
 from tests.unit.ingest.docker.samples import make_event
 
-KILLED = Container("c", unknown_signal_ns=1)
+SIGNALLED = Container("c", unknown_signal_ns=1)
 
 
 def later_events(*actions: tuple[str, float]) -> list[Event]:
-    """Actions of the same container, so many seconds after its death."""
+    """Return actions of the same container, so many seconds after its death."""
     return [make_event(action, second=second) for action, second in actions]
 
 
 @pytest.mark.parametrize("podman", [False, True])
-def test_a_stop_right_behind_it(podman: bool) -> None:
-    """As Docker before 26 says it."""
+def test_a_stop_right_after_the_death(podman: bool) -> None:
+    """As Docker before 26 sends it."""
     stop = later_events(("stop", 0.01))
     assert proves_requested(make_event("die", 0), stop, podman=podman)
 
 
-def test_a_stop_long_behind_it() -> None:
-    """It stopped one that had crashed and was waiting for its restart."""
+def test_a_stop_long_after_the_death() -> None:
+    """It stopped a container that had crashed and was waiting for its restart."""
     assert proves_requested(make_event("die", 1), later_events(("stop", 1)), podman=False)
     assert not proves_requested(make_event("die", 1), later_events(("stop", 1.001)), podman=False)
 
 
 @pytest.mark.parametrize("podman", [False, True])
-def test_nothing_behind_it(podman: bool) -> None:
-    """Nothing shows, yet."""
+def test_no_later_event(podman: bool) -> None:
+    """Nothing is proved yet."""
     assert not proves_requested(make_event("die", 137), [], podman=podman)
 
 
@@ -58,40 +58,40 @@ def test_nothing_behind_it(podman: bool) -> None:
     ],
 )
 def test_podman(exit_code: int, actions: list[tuple[str, float]], requested: bool) -> None:
-    """Two cleanups of one life show a stop, a removal at once a forced one."""
+    """Two cleanups in one life prove a stop, an immediate removal a forced one."""
     death = make_event("die", exit_code)
     assert proves_requested(death, later_events(*actions), podman=True) is requested
     assert not proves_requested(death, later_events(*actions), podman=False)
 
 
-def test_podman_may_show_it_behind_any_death() -> None:
+def test_podman_may_send_evidence_after_any_death() -> None:
     """Unless a request is known before it."""
     assert may_prove_requested(make_event("die", 0), [], None, podman=True)
     assert may_prove_requested(
-        make_event("die", 0), later_events(("cleanup", 0.01)), KILLED, podman=True
+        make_event("die", 0), later_events(("cleanup", 0.01)), SIGNALLED, podman=True
     )
     assert not may_prove_requested(
         make_event("die", 0), [], Container("c", requested_ns=1), podman=True
     )
 
 
-def test_docker_may_show_it_behind_one_whose_signal_is_hidden() -> None:
-    """Any other is clear."""
-    assert may_prove_requested(make_event("die", 0), [], KILLED, podman=False)
+def test_docker_may_send_evidence_if_the_signal_is_hidden() -> None:
+    """Any other death is decided."""
+    assert may_prove_requested(make_event("die", 0), [], SIGNALLED, podman=False)
     assert not may_prove_requested(make_event("die", 0), [], None, podman=False)
     assert not may_prove_requested(make_event("die", 0), [], Container("c"), podman=False)
-    asked = Container("c", unknown_signal_ns=1, requested_ns=1)
-    assert not may_prove_requested(make_event("die", 0), [], asked, podman=False)
+    requested = Container("c", unknown_signal_ns=1, requested_ns=1)
+    assert not may_prove_requested(make_event("die", 0), [], requested, podman=False)
 
 
 @pytest.mark.parametrize("action", ["start", "init", "restart", "remove", "destroy", "stop"])
-def test_what_is_over_shows_no_more(action: str) -> None:
-    """Nobody waits for more when it is gone, lives again, or has shown it."""
+def test_no_evidence_follows_the_end_of_a_life(action: str) -> None:
+    """A container that is gone, runs again or has proved it needs no waiting."""
     assert not may_prove_requested(
-        make_event("die", 7), later_events((action, 0.01)), KILLED, podman=False
+        make_event("die", 7), later_events((action, 0.01)), SIGNALLED, podman=False
     )
     assert not may_prove_requested(
-        make_event("die", 7), later_events((action, 0.01)), KILLED, podman=True
+        make_event("die", 7), later_events((action, 0.01)), SIGNALLED, podman=True
     )
 
 
@@ -99,8 +99,8 @@ ACTIONS = ["stop", "remove", "cleanup", "start", "init", "restart", "kill", "des
 
 
 @given(st.lists(st.sampled_from(ACTIONS), max_size=6), st.sampled_from([0, 1, 137]), st.booleans())
-def test_nothing_else_shows_a_request(actions: list[str], exit_code: int, podman: bool) -> None:
-    """Where none of these actions came, nobody has to look at the deaths."""
+def test_no_other_action_proves_a_request(actions: list[str], exit_code: int, podman: bool) -> None:
+    """Without one of these actions, no death has to be examined."""
     death = make_event("die", exit_code)
     if proves_requested(
         death, later_events(*((action, 0.01) for action in actions)), podman=podman

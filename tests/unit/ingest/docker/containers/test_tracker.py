@@ -1,4 +1,4 @@
-"""What happened to each container, and what of that is told."""
+"""What happened to each container, and which events are reported."""
 
 from collections.abc import Mapping
 
@@ -20,51 +20,51 @@ from tests.unit.ingest.docker.samples import (
     restore_tracker,
 )
 
-Happened = str | tuple[str, int | None]
+Step = str | tuple[str, int | None]
 
 
 def process_batch(
-    here: ContainerTracker,
+    tracker: ContainerTracker,
     events: list[Event],
-    sightings: Mapping[str, ContainerSnapshot] | None = None,
+    snapshots: Mapping[str, ContainerSnapshot] | None = None,
 ) -> list[Event]:
-    """What is told of a batch."""
-    requested = here.find_requested(events, podman=here.podman)
+    """Return the events to report of a batch."""
+    requested = tracker.find_requested(events, podman=tracker.podman)
     return [
-        told
+        reported
         for event in events
-        for told in here.on_event(event, sightings or {}, requested=event.id in requested)
+        for reported in tracker.on_event(event, snapshots or {}, requested=event.id in requested)
     ]
 
 
 def find_causes(
-    happenings: list[Happened],
+    steps: list[Step],
     *,
     podman: bool = False,
-    sighting: ContainerSnapshot | None = None,
+    inspected: ContainerSnapshot | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> list[Cause | None]:
-    """The causes of the deaths among what happened, 50 ms apart, all in one batch."""
-    pairs = [(one, None) if isinstance(one, str) else one for one in happenings]
+    """Return the causes of the deaths in these events, 50 ms apart and in one batch."""
+    pairs = [(one, None) if isinstance(one, str) else one for one in steps]
     events = [
         make_event(action, number, second=place / 20, labels=labels)
         for place, (action, number) in enumerate(pairs)
     ]
-    sightings = {} if sighting is None else {"c": sighting}
-    told = process_batch(new_tracker(podman=podman), events, sightings)
-    return [event.cause for event in told if event.action == "die"]
+    snapshots = {} if inspected is None else {"c": inspected}
+    reported = process_batch(new_tracker(podman=podman), events, snapshots)
+    return [event.cause for event in reported if event.action == "die"]
 
 
 # How containers end, by their events.
 
 R, C, F, M = Cause.REQUESTED, Cause.CRASHED, Cause.FINISHED, Cause.OOM
 U = Cause.UNKNOWN
-TERM: Happened = ("kill", 15)
-KILL: Happened = ("kill", 9)
+TERM: Step = ("kill", 15)
+KILL: Step = ("kill", 9)
 
 
 @pytest.mark.parametrize(
-    ("happenings", "causes"),
+    ("steps", "causes"),
     [
         (["start", TERM, ("die", 0), "stop"], [R]),
         (["start", TERM, "stop", ("die", 0)], [R]),
@@ -86,13 +86,13 @@ KILL: Happened = ("kill", 9)
         (["start", TERM, ("die", 0), ("die", 3)], [R, C]),
     ],
 )
-def test_the_causes_of_docker(happenings: list[Happened], causes: list[Cause]) -> None:
+def test_the_causes_of_docker(steps: list[Step], causes: list[Cause]) -> None:
     """In both orders of ``stop`` and ``die``."""
-    assert find_causes(happenings) == causes
+    assert find_causes(steps) == causes
 
 
 @pytest.mark.parametrize(
-    ("happenings", "causes"),
+    ("steps", "causes"),
     [
         (["init", "start", ("die", 0), "cleanup", "cleanup"], [R]),
         (["init", "start", "stop", ("die", 0), "cleanup", "cleanup"], [R]),
@@ -109,35 +109,35 @@ def test_the_causes_of_docker(happenings: list[Happened], causes: list[Cause]) -
         (["start", ("die", 137), "cleanup", "init", "start", ("die", 0), "cleanup"], [C, F]),
     ],
 )
-def test_the_causes_of_podman(happenings: list[Happened], causes: list[Cause]) -> None:
-    """Which tells of no signal, and of a stop by what comes behind the death."""
-    assert find_causes(happenings, podman=True) == causes
+def test_the_causes_of_podman(steps: list[Step], causes: list[Cause]) -> None:
+    """Podman sends no signal, and shows a stop by what follows the death."""
+    assert find_causes(steps, podman=True) == causes
 
 
-def test_other_engines_do_not_ask_by_restart() -> None:
-    """Docker says it last."""
+def test_dockers_restart_is_no_request() -> None:
+    """Docker sends it last."""
     assert find_causes(["start", "restart", ("die", 3)]) == [C]
 
 
 def test_an_own_stop_signal() -> None:
-    """Inspection tells it; then it asks."""
-    events: list[Happened] = ["start", ("kill", 10), ("die", 138)]
+    """An inspection shows it; then it is a request."""
+    events: list[Step] = ["start", ("kill", 10), ("die", 138)]
     assert find_causes(events) == [C]
-    assert find_causes(events, sighting=make_container_snapshot(started=0, stop_signal=10)) == [R]
+    assert find_causes(events, inspected=make_container_snapshot(started=0, stop_signal=10)) == [R]
 
 
 def test_a_label_hides_the_exit_code() -> None:
-    """Only inspection tells it; without it the cause is not known, unless somebody asked."""
+    """Only an inspection shows it; without one only a request decides the cause."""
     labels = {"exitCode": "0"}
-    events: list[Happened] = ["start", ("die", 0)]
+    events: list[Step] = ["start", ("die", 0)]
     dead = make_container_snapshot(started=0, finished=0.04, exit_code=7, labels=labels)
-    assert find_causes(events, labels=labels, sighting=dead) == [C]
+    assert find_causes(events, labels=labels, inspected=dead) == [C]
     assert find_causes(events, labels=labels) == [Cause.UNKNOWN]
     assert find_causes(["start", TERM, ("die", 0)], labels=labels) == [R]
 
 
-def test_the_true_exit_code_is_told() -> None:
-    """In the place of the label's."""
+def test_the_true_exit_code_is_reported() -> None:
+    """Instead of the label's."""
     labels = {"exitCode": "0"}
     dead = make_container_snapshot(started=0, finished=4.9, exit_code=7, labels=labels)
     (death,) = new_tracker().on_event(make_event("die", 0, second=5, labels=labels), {"c": dead})
@@ -145,17 +145,17 @@ def test_the_true_exit_code_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "sighting",
+    "inspected",
     [
         make_container_snapshot(started=6, finished=4, labels={"exitCode": "0"}),
         make_container_snapshot(started=6, finished=7, exit_code=7, labels={"exitCode": "0"}),
         make_container_snapshot(started=3, labels={"exitCode": "0"}),
     ],
 )
-def test_an_inspection_of_another_life_tells_no_exit_code(sighting: ContainerSnapshot) -> None:
-    """It was started again before it was inspected, or died again, or seems never to have died."""
+def test_an_inspection_of_another_life_gives_no_exit_code(inspected: ContainerSnapshot) -> None:
+    """The container started again, died again, or seems never to have died."""
     (death,) = new_tracker().on_event(
-        make_event("die", 0, second=5, labels={"exitCode": "0"}), {"c": sighting}
+        make_event("die", 0, second=5, labels={"exitCode": "0"}), {"c": inspected}
     )
     assert (death.exit_code, death.cause) == (None, Cause.UNKNOWN)
 
@@ -170,53 +170,53 @@ def test_a_label_hides_the_signal(exit_code: int, cause: Cause) -> None:
 def test_podmans_real_values_win_over_labels() -> None:
     """A label of that name hides nothing."""
     labels = {"exitCode": "0"}
-    here = new_tracker(podman=True)
-    here.on_event(make_event("start", labels=labels), {})
-    (death,) = here.on_event(make_event("die", 7, second=1), {})
+    tracker = new_tracker(podman=True)
+    tracker.on_event(make_event("start", labels=labels), {})
+    (death,) = tracker.on_event(make_event("die", 7, second=1), {})
     assert (death.exit_code, death.cause) == (7, C)
 
 
-def test_an_oom_that_was_not_sent_stands_before_its_death() -> None:
-    """Inspection shows it; a late one is not told again, one of the next life is."""
-    here = new_tracker()
+def test_an_oom_that_was_not_sent_precedes_its_death() -> None:
+    """If it arrives late it is not reported again; one of the next life is reported."""
+    tracker = new_tracker()
     dead = make_container_snapshot(started=0, finished=4.9, exit_code=137, oom_killed=True)
-    oom, death = here.on_event(make_event("die", 137, second=5), {"c": dead})
+    oom, death = tracker.on_event(make_event("die", 137, second=5), {"c": dead})
     assert (oom.action, oom.origin, oom.time_ns) == ("oom", Origin.INFERRED, at(5))
     assert (death.action, death.cause, death.origin) == ("die", M, Origin.LIVE)
-    assert here.on_event(make_event("oom", second=4.8), {}) == []
-    here.on_event(make_event("start", second=6), {})
-    assert actions(here.on_event(make_event("oom", second=7), {})) == ["oom"]
+    assert tracker.on_event(make_event("oom", second=4.8), {}) == []
+    tracker.on_event(make_event("start", second=6), {})
+    assert actions(tracker.on_event(make_event("oom", second=7), {})) == ["oom"]
 
 
-def test_an_oom_that_was_sent_is_told_once() -> None:
-    """Though inspection shows it too."""
+def test_an_oom_that_was_sent_is_reported_once() -> None:
+    """Though the inspection shows it too."""
     dead = make_container_snapshot(started=0, finished=0.09, exit_code=137, oom_killed=True)
-    told = process_batch(
+    reported = process_batch(
         new_tracker(),
         [make_event("start"), make_event("oom", second=0.05), make_event("die", 137, second=0.1)],
         {"c": dead},
     )
-    assert actions(told) == ["start", "oom", "die"]
-    assert told[-1].cause is M
+    assert actions(reported) == ["start", "oom", "die"]
+    assert reported[-1].cause is M
 
 
 @pytest.mark.parametrize("ending", ["destroy", "remove"])
-@pytest.mark.parametrize("asked", [False, True])
-def test_the_death_of_one_that_is_removed_stands_before_that(ending: str, asked: bool) -> None:
-    """Nothing told of it; should it still come, that is not told."""
-    here = new_tracker()
-    here.on_event(make_event("start", labels={"tier": "web"}), {})
-    if asked:
-        here.on_event(make_event("kill", 15, second=4), {})
-    death, removal = here.on_event(make_event(ending, second=5), {})
+@pytest.mark.parametrize("requested", [False, True])
+def test_an_unreported_death_precedes_the_removal(ending: str, requested: bool) -> None:
+    """If the event of the death still arrives, it is not reported."""
+    tracker = new_tracker()
+    tracker.on_event(make_event("start", labels={"tier": "web"}), {})
+    if requested:
+        tracker.on_event(make_event("kill", 15, second=4), {})
+    death, removal = tracker.on_event(make_event(ending, second=5), {})
     assert (death.action, death.origin, death.time_ns) == ("die", Origin.INFERRED, at(5))
-    assert (death.exit_code, death.cause) == (None, R if asked else U)
+    assert (death.exit_code, death.cause) == (None, R if requested else U)
     assert (death.engine, death.host, death.actor.id) == ("here", "node-1", "c")
     assert death.actor.attributes == {"tier": "web", "name": "web", "image": "bb:1"}
     assert removal.action == ending
-    assert here.on_event(make_event("die", 137, second=4.9), {}) == []
-    assert actions(here.on_event(make_event(ending, second=6), {})) == [ending]
-    assert here.registry.list_all() == []
+    assert tracker.on_event(make_event("die", 137, second=4.9), {}) == []
+    assert actions(tracker.on_event(make_event(ending, second=6), {})) == [ending]
+    assert tracker.registry.list_all() == []
 
 
 @pytest.mark.parametrize("ending", ["destroy", "remove"])
@@ -230,48 +230,48 @@ def test_the_death_of_one_that_is_removed_stands_before_that(ending: str, asked:
         [make_event("start", second=600)],
     ],
 )
-def test_a_removal_tells_of_no_other_death(ending: str, before: list[Event]) -> None:
-    """Of one that is not known to run; or only by a clock that was set back since."""
-    here = new_tracker()
-    process_batch(here, before)
-    assert actions(here.on_event(make_event(ending, second=5), {})) == [ending]
-    assert actions(here.on_event(make_event("die", 0, second=6), {})) == ["die"]
+def test_a_removal_infers_no_other_death(ending: str, before: list[Event]) -> None:
+    """Not of a container that is not known to run, nor after the clock was set back."""
+    tracker = new_tracker()
+    process_batch(tracker, before)
+    assert actions(tracker.on_event(make_event(ending, second=5), {})) == [ending]
+    assert actions(tracker.on_event(make_event("die", 0, second=6), {})) == ["die"]
 
 
-def test_a_removal_in_another_process() -> None:
-    """It knows from the store that the container ran."""
-    here = new_tracker()
-    here.on_event(make_event("start"), {})
-    here = restore_tracker(here)
-    assert actions(here.on_event(make_event("destroy", second=5), {})) == ["die", "destroy"]
+def test_a_removal_after_a_restart() -> None:
+    """The store remembers that the container ran."""
+    tracker = new_tracker()
+    tracker.on_event(make_event("start"), {})
+    tracker = restore_tracker(tracker)
+    assert actions(tracker.on_event(make_event("destroy", second=5), {})) == ["die", "destroy"]
 
 
 @pytest.mark.parametrize(
     ("exit_code", "cause"), [(0, U), (143, U), (137, U), (3, C), (255, C), (None, U)]
 )
 def test_a_death_whose_request_may_have_been_missed(exit_code: int | None, cause: Cause) -> None:
-    """Heard or not, its cause stays open if it looks as if it was asked for."""
-    here = new_tracker()
-    here.on_event(make_event("start"), {})
-    (death,) = here.on_event(
+    """Its cause stays unknown if the death looks requested."""
+    tracker = new_tracker()
+    tracker.on_event(make_event("start"), {})
+    (death,) = tracker.on_event(
         make_event("die", exit_code, second=20), {}, BlindWindow(at(10), at(15))
     )
     assert death.cause is cause
 
 
-def test_what_was_missed_in_an_earlier_life_explains_no_death() -> None:
-    """A start lies between."""
-    here = new_tracker()
-    here.on_event(make_event("start", second=16), {})
-    (death,) = here.on_event(make_event("die", 143, second=20), {}, BlindWindow(at(10), at(15)))
+def test_a_blind_window_in_an_earlier_life_explains_no_death() -> None:
+    """A start is between the two."""
+    tracker = new_tracker()
+    tracker.on_event(make_event("start", second=16), {})
+    (death,) = tracker.on_event(make_event("die", 143, second=20), {}, BlindWindow(at(10), at(15)))
     assert death.cause is C
 
 
-def test_containers_are_told_apart() -> None:
-    """A request to one says nothing of another."""
-    here = new_tracker()
-    here.on_event(make_event("kill", 9, id_="a"), {})
-    (death,) = here.on_event(make_event("die", 137, id_="b"), {})
+def test_containers_are_independent() -> None:
+    """A request to one says nothing about another."""
+    tracker = new_tracker()
+    tracker.on_event(make_event("kill", 9, id_="a"), {})
+    (death,) = tracker.on_event(make_event("die", 137, id_="b"), {})
     assert death.cause is C
 
 
@@ -284,28 +284,28 @@ def test_containers_are_told_apart() -> None:
         make_event("pause"),
     ],
 )
-def test_everything_else_is_told_as_it_is(event: Event) -> None:
+def test_other_events_are_reported_unchanged(event: Event) -> None:
     """Other types and other actions."""
-    here = new_tracker()
-    assert here.on_event(event, {}) == [event]
-    assert here.registry.list_all() == []
+    tracker = new_tracker()
+    assert tracker.on_event(event, {}) == [event]
+    assert tracker.registry.list_all() == []
 
 
-def test_a_death_of_nobody_knows_whom() -> None:
-    """Without an id its exit code alone gives the cause, and nothing is kept."""
-    here = new_tracker()
-    (death,) = here.on_event(make_event("die", 1, id_=""), {})
+def test_a_death_without_a_container_id() -> None:
+    """Only the exit code gives the cause, and nothing is kept."""
+    tracker = new_tracker()
+    (death,) = tracker.on_event(make_event("die", 1, id_=""), {})
     assert death.cause is C
-    assert here.containers_to_inspect([make_event("die", 137, id_="")]) == set()
-    assert here.registry.list_all() == []
+    assert tracker.containers_to_inspect([make_event("die", 137, id_="")]) == set()
+    assert tracker.registry.list_all() == []
 
 
-def test_what_it_knows_of_a_container() -> None:
-    """Its names as they are now, and its labels, without what is none."""
-    here = new_tracker()
-    here.on_event(make_event("create", labels={"tier": "web", "signal": "1"}), {})
-    here.on_event(msgspec.structs.replace(make_event("rename"), actor=named("db", None)), {})
-    known = here.registry.get("c")
+def test_the_state_of_a_container() -> None:
+    """Its current names, and its labels without other attributes."""
+    tracker = new_tracker()
+    tracker.on_event(make_event("create", labels={"tier": "web", "signal": "1"}), {})
+    tracker.on_event(msgspec.structs.replace(make_event("rename"), actor=named("db", None)), {})
+    known = tracker.registry.get("c")
     assert known is not None
     assert (known.name, known.image, known.labels) == ("db", "bb:1", {"tier": "web"})
     assert (known.exit_code_hidden, known.signal_hidden) == (False, True)
@@ -316,60 +316,60 @@ def named(name: str, image: str | None) -> object:
     return msgspec.structs.replace(make_event("rename").actor, name=name, image=image)
 
 
-def test_an_inspection_tells_more_than_events() -> None:
-    """It is asked for the one and gives the other, too."""
-    here = new_tracker()
-    here.on_event(
+def test_an_inspection_updates_the_whole_state() -> None:
+    """It was made for one fact and gives the others too."""
+    tracker = new_tracker()
+    tracker.on_event(
         make_event("kill", 10),
         {"c": make_container_snapshot(started=0, labels={"signal": "10"}, stop_signal=12)},
     )
-    known = here.registry.get("c")
+    known = tracker.registry.get("c")
     assert known is not None
     assert (known.labels, known.signal_hidden, known.stop_signal) == ({"signal": "10"}, True, 12)
 
 
-def test_it_asks_only_about_containers() -> None:
-    """And not about those whose death is clear."""
-    here = new_tracker()
-    here.on_event(make_event("start", id_="known"), {})
+def test_only_containers_are_inspected() -> None:
+    """And not those whose death is decided."""
+    tracker = new_tracker()
+    tracker.on_event(make_event("start", id_="known"), {})
     events = [
         make_event("die", 1, id_="known"),
         make_event("die", 1, id_="unknown"),
         make_event("die", 1, type_="service"),
     ]
-    assert here.containers_to_inspect(events) == {"unknown"}
+    assert tracker.containers_to_inspect(events) == {"unknown"}
 
 
-def test_podman_deaths_wait_for_what_comes_behind() -> None:
-    """Unless a request stands before them; Docker's only if their signal is hidden."""
-    here = new_tracker(podman=True)
+def test_podmans_deaths_await_evidence() -> None:
+    """Unless a request precedes them; Docker's only if the signal is hidden."""
+    tracker = new_tracker(podman=True)
     started, killed, died = make_event("start"), make_event("stop", second=1), make_event("die", 0)
-    assert here.awaits_evidence([started, died], podman=True)
-    assert not here.awaits_evidence([started, killed, died], podman=True)
-    assert not here.awaits_evidence([started, killed], podman=True)
-    assert not here.awaits_evidence([started, died], podman=False)
+    assert tracker.awaits_evidence([started, died], podman=True)
+    assert not tracker.awaits_evidence([started, killed, died], podman=True)
+    assert not tracker.awaits_evidence([started, killed], podman=True)
+    assert not tracker.awaits_evidence([started, died], podman=False)
     labels = {"signal": "15"}
     events = [make_event("start", labels=labels), make_event("kill", 15, labels=labels), died]
     assert new_tracker().awaits_evidence(events, podman=False)
     assert not new_tracker().awaits_evidence([*events, make_event("stop")], podman=False)
-    here.on_event(killed, {})
-    assert not here.awaits_evidence([make_event("cleanup"), died], podman=True)
+    tracker.on_event(killed, {})
+    assert not tracker.awaits_evidence([make_event("cleanup"), died], podman=True)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("cut", [False, True])
 def test_the_causes_of_a_recorded_stream(engine: str, cut: bool) -> None:
     """On both engines, whatever the order of ``stop`` and ``die``; also if stored in between."""
-    here = new_tracker()
+    tracker = new_tracker()
     found: dict[str, set[Cause | None]] = {}
     for line in read_records(engine):
         event = parse_event(line, engine=engine, host=engine, live_from_ns=0)
         assert isinstance(event, Event)
-        for told in here.on_event(event, {}):
-            if told.action == "die" and told.actor.name:
-                found.setdefault(told.actor.name, set()).add(told.cause)
+        for reported in tracker.on_event(event, {}):
+            if reported.action == "die" and reported.actor.name:
+                found.setdefault(reported.actor.name, set()).add(reported.cause)
         if cut:
-            here = restore_tracker(here)
+            tracker = restore_tracker(tracker)
     assert {name: found[name] for name in EXPECTED} == EXPECTED
 
 
