@@ -1,161 +1,114 @@
-"""What commands ask of a relay that runs, as the routes of an HTTP application: its desk."""
+"""The admin API: the operations that commands ask of a running daemon, as routes under ``/api/``.
+
+The same routes are served on the control socket and at ``admin.listen``. Both bound what a client
+can cost: the size of a request, the time its body may take, the length of an answer, and the number
+of requests that wait for a store whose disk fails.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from msgspec import Meta
 
-from relay import __version__
-from relay.admin.operations import AdminOperations, NotReloaded, UnknownDestination
-from relay.store.records import Selection
+from relay.admin.operations import (
+    LIST_DEAD_LETTERS,
+    LIST_WAITING,
+    OPERATIONS,
+    AdminOperations,
+    DeadLettersRequest,
+    NotReloaded,
+    Operation,
+    UnknownDestination,
+    WaitingRequest,
+)
 
 STORE_TIMEOUT_S = 3.0
-"""How long the store may say nothing, and then to another question; after that it is failing."""
+"""How long a query may wait before the store is probed, and how long the probe may then take. A
+store that answers neither is failing."""
 
 MAX_QUERIES = 16
-"""So many questions may wait for the store, so that none heap up while it fails."""
+"""At most this many queries wait for the store, so that they do not pile up while it fails."""
 
 MAX_REQUEST_BYTES = 2**20
-"""The longest question: some 40,000 ids."""
+"""The longest request body: some 40,000 ids."""
 
 BODY_TIMEOUT_S = 15.0
-"""How long a question may take to come."""
-
-PAGE_SIZE = 500
-"""The most deliveries or dead letters in one answer."""
+"""How long the body of a request may take to arrive."""
 
 PAGE_BYTES = 4 * 2**20
-"""An answer ends with the one that makes it as long as this."""
+"""A list in an answer ends with the item that makes it at least this long."""
 
 _READ_SIZE = 20
-"""So many dead letters are read at once."""
+"""How many dead letters are read from the store at a time."""
 
 T = TypeVar("T")
-Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-"""What the store can compare with its own."""
-PageLimit = Annotated[int, Meta(ge=1, le=PAGE_SIZE)]
-
-
-class SelectionRequest(Selection, frozen=True, forbid_unknown_fields=True):
-    """A `Selection` that comes from outside."""
-
-    ids: tuple[Number | str, ...] | None = None
-    since_ns: Number | None = None
-
-
-class DeadLettersRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """See `AdminOperations.list_dead_letters`; none in the answer means that there are no more."""
-
-    selection: SelectionRequest
-    most: PageLimit
-    below: Number | None = None
-
-
-class WaitingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """See `AdminOperations.list_waiting`."""
-
-    destination: str | None
-    most: PageLimit
-
-
-class EnableRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """See `AdminOperations.enable`."""
-
-    destination: str
-
-
-class DaemonInfo(msgspec.Struct, frozen=True):
-    """Who answers, and what time it is for the deliveries."""
-
-    version: str
-    now_ns: int
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
-    """Why there is no answer."""
+    """The body of every answer that is not 200."""
 
     error: str
 
 
-def build_routes(desk: AdminOperations, questions: "StoreQueries") -> list[web.RouteDef]:
-    """The routes by which a desk is asked.
-
-    POST is for what has an effect, or says in its body what is meant.
-    """
-    ask = questions.run
-
-    def stored(kind: type[T], answer: Callable[[T], Coroutine[Any, Any, object]]) -> Handler:
-        """Answers what is asked of the store."""
-        return _heard(kind, lambda asked: ask(partial(answer, asked)))
-
+def build_routes(operations: AdminOperations, queries: "StoreQueries") -> list[web.RouteDef]:
+    """Return one route for each operation."""
     return [
-        web.get("/api/", _told(partial(_greeting, desk))),
-        web.get("/api/conditions", _told(desk.destination_status)),
-        web.post(
-            "/api/enable", _heard(EnableRequest, lambda asked: desk.enable(asked.destination))
-        ),
-        web.post("/api/reload", _told(desk.reload)),
-        web.get("/api/report", _told(desk.daemon_status)),
-        web.get("/api/backlog", _told(partial(ask, desk.backlog))),
-        web.get("/api/pending", _told(partial(ask, desk.pending))),
-        web.post("/api/waiting", stored(WaitingRequest, partial(_waiting, desk))),
-        web.post("/api/dead", stored(DeadLettersRequest, partial(_letters, desk))),
-        web.post("/api/dead/tally", stored(SelectionRequest, desk.count_dead_letters)),
-        web.post("/api/dead/replay", stored(SelectionRequest, desk.replay_dead_letters)),
-        web.post("/api/dead/drop", stored(SelectionRequest, desk.drop_dead_letters)),
+        web.route(each.method, each.path, _make_handler(each, operations, queries))
+        for each in OPERATIONS
     ]
 
 
-def _told(answer: Callable[[], Awaitable[object]]) -> Handler:
-    """Answers what needs no words of the one who asks."""
-
-    async def handle(_: web.Request) -> web.Response:
-        return json_response(await answer())
-
-    return handle
-
-
-def _heard(kind: type[T], answer: Callable[[T], Awaitable[object]]) -> Handler:
-    """Answers what is said in the body."""
+def _make_handler(
+    operation: Operation[Any, Any], operations: AdminOperations, queries: "StoreQueries"
+) -> Handler:
+    async def perform(request: Any) -> object:
+        if operation is LIST_WAITING:
+            return await _waiting_page(operations, request)
+        if operation is LIST_DEAD_LETTERS:
+            return await _dead_letters_page(operations, request)
+        return await operations.call(operation, request)
 
     async def handle(request: web.Request) -> web.Response:
-        return json_response(await answer(msgspec.json.decode(await request.read(), type=kind)))
+        decoded = None
+        if operation.request is not NoneType:
+            decoded = msgspec.json.decode(await request.read(), type=operation.request)
+        if operation.uses_store:
+            return json_response(await queries.run(operation.name, partial(perform, decoded)))
+        return json_response(await perform(decoded))
 
     return handle
-
-
-async def _greeting(desk: AdminOperations) -> DaemonInfo:
-    return DaemonInfo(__version__, await desk.now_ns())
 
 
 def build_application(
     routes: Iterable[web.RouteDef], middlewares: Iterable[Middleware] = ()
 ) -> web.Application:
-    """What answers these routes, and says in words why where it does not."""
-    made = web.Application(
+    """Return an application that serves these routes and answers every error in JSON."""
+    built = web.Application(
         client_max_size=MAX_REQUEST_BYTES,
         middlewares=[_errors_to_json, *middlewares, _read_body_first],
     )
-    made.add_routes(routes)
-    return made
+    built.add_routes(routes)
+    return built
 
 
-async def _waiting(desk: AdminOperations, asked: WaitingRequest) -> msgspec.Raw:
+async def _waiting_page(operations: AdminOperations, request: WaitingRequest) -> msgspec.Raw:
     page = _Page()
-    page.add(await desk.list_waiting(asked.destination, asked.most))
+    page.add(await operations.list_waiting(request.destination, request.limit))
     return page.json
 
 
-async def _letters(desk: AdminOperations, asked: DeadLettersRequest) -> msgspec.Raw:
-    """A few at a time, however long each may be."""
-    page, below = _Page(), asked.below
-    while not page.is_full and (most := min(_READ_SIZE, asked.most - page.count)) > 0:
-        found = await desk.list_dead_letters(asked.selection, most, below)
+async def _dead_letters_page(
+    operations: AdminOperations, request: DeadLettersRequest
+) -> msgspec.Raw:
+    """Read a few at a time, because each may be long."""
+    page, below = _Page(), request.below
+    while not page.is_full and (limit := min(_READ_SIZE, request.limit - page.count)) > 0:
+        found = await operations.list_dead_letters(request.selection, limit, below)
         if not found:
             break
         page.add(found)
@@ -164,7 +117,7 @@ async def _letters(desk: AdminOperations, asked: DeadLettersRequest) -> msgspec.
 
 
 class _Page:
-    """A list that ends with the item that makes it as long as an answer may be."""
+    """A JSON list that ends with the item that makes it `PAGE_BYTES` long."""
 
     def __init__(self) -> None:
         self._items: list[bytes] = []
@@ -191,66 +144,72 @@ class _Page:
 
 
 class StoreQueries:
-    """What waits for the store, which says nothing as long as it fails."""
+    """Runs queries that wait for the store, and gives up on them when the store stops answering.
+
+    A query may take as long as it needs while the store answers: deleting a million dead letters
+    takes minutes. A store whose disk fails does not answer at all. Therefore a query that waits is
+    accompanied by a probe, which the store answers quickly unless it is failing.
+    """
 
     def __init__(self, probe: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """``probe`` asks the store something that it answers soon, if at all."""
+        """``probe`` is a query that a working store answers quickly."""
         self._probe = probe
-        self._probing: asyncio.Future[object] | None = None
-        self._open: set[asyncio.Future[Any]] = set()
+        self._probing: asyncio.Task[object] | None = None
+        self._running: set[asyncio.Task[Any]] = set()
 
-    async def run(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The answer, however long it takes while the store answers others.
+    async def run(self, name: str, query: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the answer of the query, however long it takes while the store answers others.
 
-        Raises `_StoreUnresponsive` where it does not. It may be answered, and so done, all the same later.
+        Raises `_StoreUnresponsive` if the store does not. The query goes on all the same, so its
+        effect may come later.
         """
-        if len(self._open) >= MAX_QUERIES:
-            raise _StoreUnresponsive(f"{MAX_QUERIES} questions wait for its store")
-        asking = asyncio.ensure_future(question())
-        self._open.add(asking)
-        asking.add_done_callback(self._open.discard)
-        while not await _is_done(asking):
-            if not await self._others_are_answered():
+        if len(self._running) >= MAX_QUERIES:
+            raise _StoreUnresponsive(f"{MAX_QUERIES} requests already wait for its store")
+        task = asyncio.create_task(query(), name=f"admin query: {name}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        while not await _finishes_in_time(task):
+            if not await self._store_answers():
                 raise _StoreUnresponsive(f"its store has not answered for {STORE_TIMEOUT_S:g} s")
-        if asking.cancelled():
-            raise _StoreUnresponsive("it is ending")
-        return asking.result()
+        if task.cancelled():
+            raise _StoreUnresponsive("it is stopping")
+        return task.result()
 
     def close(self) -> None:
-        """Wait no longer."""
-        for asking in (*self._open, self._probing):
-            if asking is not None:
-                asking.cancel()
+        """Cancel all queries that still wait."""
+        for task in (*self._running, self._probing):
+            if task is not None:
+                task.cancel()
 
-    async def _others_are_answered(self) -> bool:
+    async def _store_answers(self) -> bool:
         if self._probing is None or self._probing.done():
-            self._probing = asyncio.ensure_future(self._probe())
-        return await _is_done(self._probing)
+            self._probing = asyncio.create_task(self._probe(), name="admin query: probe")
+        return await _finishes_in_time(self._probing)
 
 
 class _StoreUnresponsive(Exception):
-    """The store says nothing; in words, why no more is waited for."""
+    """A query is not waited for any longer; the message says why."""
 
 
-async def _is_done(asking: asyncio.Future[Any]) -> bool:
-    await asyncio.wait({asking}, timeout=STORE_TIMEOUT_S)
-    return asking.done()
+async def _finishes_in_time(task: asyncio.Task[Any]) -> bool:
+    await asyncio.wait({task}, timeout=STORE_TIMEOUT_S)
+    return task.done()
 
 
 @web.middleware
 async def _read_body_first(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Have the whole question before it is dealt with; aiohttp would wait for it for ever.
+    """Read the whole body before the handler runs; aiohttp would wait for it for ever.
 
-    What may be asked without a token has no body, and none is waited for.
+    Paths that need no token are GET requests and have no body, so none is read before the token is
+    checked.
     """
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             if request.method == "POST":
                 await request.read()
     except TimeoutError:
-        return json_response(
-            ErrorAnswer(f"the question has not come within {BODY_TIMEOUT_S:g} s"), 408
-        )
+        message = f"the body of the request has not arrived within {BODY_TIMEOUT_S:g} s"
+        return json_response(ErrorAnswer(message), 408)
     return await handler(request)
 
 
@@ -270,8 +229,8 @@ async def _errors_to_json(request: web.Request, handler: Handler) -> web.StreamR
         return json_response(ErrorAnswer(str(error)), 503)
 
 
-def json_response(answer: object, status: int = 200) -> web.Response:
-    """An answer of this, in JSON."""
+def json_response(body: object, status: int = 200) -> web.Response:
+    """Return a response with this body, encoded as JSON."""
     return web.Response(
-        body=msgspec.json.encode(answer), status=status, content_type="application/json"
+        body=msgspec.json.encode(body), status=status, content_type="application/json"
     )

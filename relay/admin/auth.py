@@ -1,4 +1,10 @@
-"""Who may ask relay what over HTTP: decided by where it listens and what a request says."""
+"""Who may ask relay for what over HTTP.
+
+relay has one optional token (``admin.token_file``) and no users. What a request may do depends on
+where relay listens (TCP on this machine only, TCP beyond it, or a Unix socket), on the token, and
+on signs that a browser made the request on behalf of a web page. The decision is a pure function of
+the `AccessPolicy` and the `RequestIdentity`.
+"""
 
 import hmac
 from collections.abc import Collection
@@ -12,27 +18,27 @@ from relay.config import AdminConfig
 from relay.config.address import TcpPort, is_loopback
 
 _ALLOWED_FETCH_SITES = ("same-origin", "none")
-"""``Sec-Fetch-Site`` of a page of relay's own, of which there is none, and of a person who typed
+"""``Sec-Fetch-Site`` of a page that relay itself served (there is none), and of a person who typed
 the address (Fetch Metadata Request Headers, section 2.4). Other ports are ``same-site``."""
 
 
 class Permission(Enum):
-    """What a path asks of whoever asks for it."""
+    """What a path requires of a request."""
 
-    PUBLIC = "nothing"
-    """It says only whether all is well; names are for those who may see more."""
-    READ = "sight"
+    PUBLIC = "public"
+    """It says only whether all is well. Names are shown to requests that have `READ`."""
+    READ = "read"
     """It shows names."""
-    FULL = "trust"
+    FULL = "full"
     """It shows what was sent, or changes something."""
 
 
 class Denial(Enum):
-    """Why a request is not answered, in words for whoever made it."""
+    """Why a request is denied, as the message of the answer."""
 
-    BROWSER_PAGE = "a page in a browser may not ask relay"
+    BROWSER_PAGE = "a page in a browser may not send requests to relay"
     FOREIGN_HOST = (
-        "the name that was asked for is not this machine's: ask for localhost or 127.0.0.1, or set "
+        "the Host of the request is not this machine: ask for localhost or 127.0.0.1, or set "
         "admin.token_file and send 'Authorization: Bearer TOKEN'"
     )
     NO_TOKEN_CONFIGURED = (
@@ -45,12 +51,12 @@ class Denial(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RequestIdentity:
-    """What of a request decides."""
+    """The headers of a request that decide what it may do."""
 
     host: str | None = None
-    """Its ``Host``; None without one, or with more than one."""
+    """Its ``Host``; None if it has none or more than one."""
     has_origin: bool = False
-    """Whether it names the page that made it (RFC 6454, section 7)."""
+    """Whether it names the page that made it (``Origin``: RFC 6454, section 7)."""
     fetch_site: str | None = None
     """Its ``Sec-Fetch-Site``."""
     authorizations: Collection[str] = field(default=(), repr=False)
@@ -59,51 +65,54 @@ class RequestIdentity:
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """The rule of one place."""
+    """The rules of one listener."""
 
     is_tcp: bool
     is_local: bool
-    """Whether only the machine itself reaches it."""
+    """Whether only this machine can reach the listener."""
     token: SecretStr | None
 
     @property
     def lacks_required_token(self) -> bool:
-        """Whether all is refused but what needs nothing."""
+        """Whether everything that is not public is denied, because there is no token to show."""
         return self.token is None and not self.is_local
 
-    def check(self, need: Permission, asked: RequestIdentity) -> Denial | None:
-        """Why a request is refused; None where it is not."""
-        if asked.has_origin or (
-            asked.fetch_site is not None and asked.fetch_site not in _ALLOWED_FETCH_SITES
-        ):
+    def check(self, permission: Permission, identity: RequestIdentity) -> Denial | None:
+        """Return why a request is denied, or None if it is allowed."""
+        site = identity.fetch_site
+        if identity.has_origin or (site is not None and site not in _ALLOWED_FETCH_SITES):
             return Denial.BROWSER_PAGE
-        return None if need is Permission.PUBLIC else self._check_token(need, asked)
-
-    def may_read(self, asked: RequestIdentity) -> bool:
-        """Whether names may be shown."""
-        return self._check_token(Permission.READ, asked) is None
-
-    def _check_token(self, need: Permission, asked: RequestIdentity) -> Denial | None:
-        if self.token is None:
-            return self._check_host(asked) if self.is_local else Denial.NO_TOKEN_CONFIGURED
-        if _has_token(asked, self.token):
+        if permission is Permission.PUBLIC:
             return None
-        if need is Permission.READ and self.is_local:
-            return self._check_host(asked)
-        return Denial.TOKEN_WRONG if asked.authorizations else Denial.TOKEN_MISSING
+        return self._check_token(permission, identity)
 
-    def _check_host(self, asked: RequestIdentity) -> Denial | None:
-        """A page whose name was made to lead here (DNS rebinding) asks for that name.
+    def may_read(self, identity: RequestIdentity) -> bool:
+        """Whether names may be shown in the answer to a public path."""
+        return self._check_token(Permission.READ, identity) is None
 
-        No page can ask a socket in the file system.
+    def _check_token(self, permission: Permission, identity: RequestIdentity) -> Denial | None:
+        if self.token is None:
+            return self._check_host(identity) if self.is_local else Denial.NO_TOKEN_CONFIGURED
+        if _has_token(identity, self.token):
+            return None
+        if permission is Permission.READ and self.is_local:
+            return self._check_host(identity)
+        return Denial.TOKEN_WRONG if identity.authorizations else Denial.TOKEN_MISSING
+
+    def _check_host(self, identity: RequestIdentity) -> Denial | None:
+        """Deny a page whose own name resolves to this machine (DNS rebinding): it sends that name.
+
+        No page can send requests to a socket in the file system.
         """
-        return Denial.FOREIGN_HOST if self.is_tcp and not _is_loopback_host(asked.host) else None
+        if self.is_tcp and not _is_loopback_host(identity.host):
+            return Denial.FOREIGN_HOST
+        return None
 
 
 def build_policy(config: AdminConfig) -> AccessPolicy:
-    """The rule of ``admin``."""
-    place = config.listen
-    return AccessPolicy(isinstance(place, TcpPort), place.is_local, config.token)
+    """Return the rules for a listener that is configured like this."""
+    address = config.listen
+    return AccessPolicy(isinstance(address, TcpPort), address.is_local, config.token)
 
 
 def _is_loopback_host(host: str | None) -> bool:
@@ -113,12 +122,12 @@ def _is_loopback_host(host: str | None) -> bool:
         return False
 
 
-def _has_token(asked: RequestIdentity, token: SecretStr) -> bool:
-    """In a time that does not tell how much of it is right."""
-    if len(asked.authorizations) != 1:
+def _has_token(identity: RequestIdentity, token: SecretStr) -> bool:
+    """Compare in constant time, so that the time does not reveal how much of a token is right."""
+    if len(identity.authorizations) != 1:
         return False
-    (authorization,) = asked.authorizations
-    scheme, _, shown = authorization.partition(" ")
-    wanted = token.get_secret_value().encode()
-    given = shown.strip(" ").encode(errors="replace")
-    return hmac.compare_digest(given, wanted) and scheme.lower() == "bearer"
+    (authorization,) = identity.authorizations
+    scheme, _, credentials = authorization.partition(" ")
+    expected = token.get_secret_value().encode()
+    given = credentials.strip(" ").encode(errors="replace")
+    return hmac.compare_digest(given, expected) and scheme.lower() == "bearer"

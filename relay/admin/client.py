@@ -1,146 +1,116 @@
-"""The desk of a relay that runs, as commands see it."""
+"""The client of the admin API: the operations of a running daemon, over its control socket."""
 
 import errno
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from types import NoneType
 from typing import TypeVar
 
 import aiohttp
 import msgspec
 
-from relay.admin.api import PAGE_SIZE, DaemonInfo, ErrorAnswer
-from relay.admin.operations import NotReloaded, OperationError, ReplayResult, UnknownDestination
+from relay.admin.api import ErrorAnswer
+from relay.admin.operations import (
+    PAGE_SIZE,
+    AdminOperations,
+    NotReloaded,
+    Operation,
+    OperationError,
+    UnknownDestination,
+)
 from relay.admin.server import socket_address
 from relay.admin.tap import QUEUE_BYTES, EventsSkipped, TapFilter, TappedEvent
 from relay.core.errors import describe_os_error
 from relay.core.framing import RecordSplitter
-from relay.core.status import DaemonStatus, DestinationStatus
-from relay.store.records import Backlog, DeadLetter, Selection, WaitingDelivery
+from relay.store.records import DeadLetter, Selection, WaitingDelivery
 
 ANSWER_TIMEOUT_S = 10.0
-"""How long a relay may take to say something: longer than it gives its store."""
-
-DEAD_LETTERS_TIMEOUT_S = 600.0
-"""How long it may be at work on dead letters; there can be a million."""
-
-RELOAD_TIMEOUT_S = 120.0
-"""How long a reload may take, with one that is under way before it."""
+"""How long a daemon may take to answer: longer than it waits for its store."""
 
 MAX_LINE_BYTES = 2 * QUEUE_BYTES
-"""Longer than any line that a relay sends."""
+"""Longer than any line that a daemon sends."""
 
+A = TypeVar("A")
+Q = TypeVar("Q")
 T = TypeVar("T")
 
 
 class NoDaemon(OperationError):
-    """There is no relay at the socket."""
+    """No relay listens at the socket."""
 
 
 class RequestFailed(OperationError):
-    """A relay is there and does not do what it was asked."""
+    """A relay listens at the socket and does not do what it was asked."""
 
 
 @asynccontextmanager
 async def connect_to_daemon(path: Path) -> AsyncIterator["RemoteOperations"]:
-    """The desk of the relay that listens at this socket.
+    """Connect to the relay that listens at this socket.
 
-    Raises `NoDaemon`, and `RequestFailed`, as every call of the desk may.
+    Raises `NoDaemon` and `RequestFailed`, as every operation may.
     """
-    with ExitStack() as opened:
+    with ExitStack() as resources:
         try:
-            short = opened.enter_context(socket_address(path))
+            address = resources.enter_context(socket_address(path))
         except OSError as error:
             raise _connection_error(path, error) from error
-        connector = aiohttp.UnixConnector(short)
+        connector = aiohttp.UnixConnector(address)
         async with aiohttp.ClientSession("http://relay", connector=connector) as session:
-            desk = RemoteOperations(session, path)
-            await desk.now_ns()
-            yield desk
+            operations = RemoteOperations(session, path)
+            await operations.now_ns()
+            yield operations
 
 
-class RemoteOperations:
-    """A `relay.admin.operations.AdminOperations`."""
+class RemoteOperations(AdminOperations):
+    """Asks a running daemon to perform the operations."""
 
     def __init__(self, session: aiohttp.ClientSession, path: Path) -> None:
         """``session`` leads to the relay that listens at ``path``."""
         self._session = session
         self._path = path
 
-    async def now_ns(self) -> int:
-        """See `AdminOperations.now_ns`."""
-        return (await self._get("/api/", DaemonInfo)).now_ns
+    async def call(self, operation: Operation[Q, A], request: Q) -> A:
+        """Send the operation to the daemon and return its answer."""
+        has_body = operation.method == "POST"
+        status, content = await self._request(
+            operation.method,
+            operation.path,
+            msgspec.json.encode(request) if has_body else None,
+            operation.timeout_s or ANSWER_TIMEOUT_S,
+        )
+        return self._decode(status, content, operation.answer)
 
-    async def destination_status(self) -> Mapping[str, DestinationStatus]:
-        """See `AdminOperations.destination_status`."""
-        return await self._get("/api/conditions", dict[str, DestinationStatus])
-
-    async def daemon_status(self) -> DaemonStatus:
-        """See `AdminOperations.daemon_status`."""
-        return await self._get("/api/report", DaemonStatus)
-
-    async def backlog(self) -> Mapping[str, Backlog]:
-        """See `AdminOperations.backlog`."""
-        return await self._get("/api/backlog", dict[str, Backlog])
-
-    async def pending(self) -> Mapping[str, int]:
-        """See `AdminOperations.pending`."""
-        return await self._get("/api/pending", dict[str, int])
-
-    async def list_waiting(self, destination: str | None, most: int) -> list[WaitingDelivery]:
-        """See `AdminOperations.list_waiting`; at most `PAGE_SIZE`, and fewer if they are long."""
-        asked = {"destination": destination, "most": min(most, PAGE_SIZE)}
-        return await self._post("/api/waiting", asked, list[WaitingDelivery])
+    async def list_waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:
+        """Return one page: at most `PAGE_SIZE` deliveries, and fewer if they are long."""
+        return await super().list_waiting(destination, min(limit, PAGE_SIZE))
 
     async def list_dead_letters(
-        self, selection: Selection, most: int, below: int | None = None
+        self, selection: Selection, limit: int, below: int | None = None
     ) -> list[DeadLetter]:
-        """See `AdminOperations.list_dead_letters`."""
+        """Return dead letters from as many pages as it takes."""
         found: list[DeadLetter] = []
-        while (left := most - len(found)) > 0:
-            asked = {"selection": selection, "most": min(left, PAGE_SIZE), "below": below}
-            page = await self._post("/api/dead", asked, list[DeadLetter])
+        while (left := limit - len(found)) > 0:
+            page = await super().list_dead_letters(selection, min(left, PAGE_SIZE), below)
             if not page:
                 break
             found += page
             below = page[-1].number
         return found
 
-    async def count_dead_letters(self, selection: Selection) -> Mapping[str, int]:
-        """See `AdminOperations.count_dead_letters`."""
-        return await self._post(
-            "/api/dead/tally", selection, dict[str, int], DEAD_LETTERS_TIMEOUT_S
-        )
-
-    async def replay_dead_letters(self, selection: Selection) -> ReplayResult:
-        """See `AdminOperations.replay_dead_letters`."""
-        return await self._post("/api/dead/replay", selection, ReplayResult, DEAD_LETTERS_TIMEOUT_S)
-
-    async def drop_dead_letters(self, selection: Selection) -> int:
-        """See `AdminOperations.drop_dead_letters`."""
-        return await self._post("/api/dead/drop", selection, int, DEAD_LETTERS_TIMEOUT_S)
-
-    async def enable(self, destination: str) -> bool:
-        """See `AdminOperations.enable`."""
-        return await self._post("/api/enable", {"destination": destination}, bool)
-
-    async def reload(self) -> Sequence[str]:
-        """See `AdminOperations.reload`."""
-        return await self._post("/api/reload", None, list[str], RELOAD_TIMEOUT_S)
-
     @asynccontextmanager
     async def tail(
-        self, wish: TapFilter
+        self, tap_filter: TapFilter
     ) -> AsyncIterator[AsyncIterator[TappedEvent | EventsSkipped]]:
-        """What the relay decides from now on, until it ends."""
-        asked = {"all": "1"} if wish.include_unrouted else {}
-        asked |= {"engine": wish.engine} if wish.engine is not None else {}
-        whole = aiohttp.ClientTimeout(total=None)
+        """Follow what the daemon's routes decide from now on, until the daemon ends."""
+        query = {"all": "1"} if tap_filter.include_unrouted else {}
+        query |= {"engine": tap_filter.engine} if tap_filter.engine is not None else {}
+        unlimited = aiohttp.ClientTimeout(total=None)
         try:
-            async with self._session.get("/api/tail", params=asked, timeout=whole) as answer:
-                if answer.status != 200:
-                    self._decode((answer.status, await answer.read()), ErrorAnswer)
-                yield self._read_lines(answer.content)
+            async with self._session.get("/api/tail", params=query, timeout=unlimited) as response:
+                if response.status != 200:
+                    self._decode(response.status, await response.read(), NoneType)
+                yield self._read_lines(response.content)
         except aiohttp.ClientConnectorError as error:
             raise _connection_error(self._path, error.os_error) from error
         except aiohttp.ClientError as error:
@@ -149,31 +119,22 @@ class RemoteOperations:
     async def _read_lines(
         self, content: aiohttp.StreamReader
     ) -> AsyncIterator[TappedEvent | EventsSkipped]:
-        framer = RecordSplitter(MAX_LINE_BYTES)
-        with suppress(aiohttp.ClientError):  # a relay that was killed says no goodbye
+        splitter = RecordSplitter(MAX_LINE_BYTES)
+        with suppress(aiohttp.ClientError):  # a daemon that was killed does not end its response
             async for chunk in content.iter_any():
-                for line in framer.feed(chunk):
+                for line in splitter.feed(chunk):
                     try:
                         yield msgspec.json.decode(line, type=TappedEvent | EventsSkipped)
                     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                        raise self._error(f"says what is not understood: {error}") from error
-
-    async def _get(self, path: str, kind: type[T]) -> T:
-        return self._decode(await self._request("GET", path, None, ANSWER_TIMEOUT_S), kind)
-
-    async def _post(
-        self, path: str, asked: object, kind: type[T], timeout_s: float = ANSWER_TIMEOUT_S
-    ) -> T:
-        body = msgspec.json.encode(asked)
-        return self._decode(await self._request("POST", path, body, timeout_s), kind)
+                        raise self._error(f"sent a line that cannot be read: {error}") from error
 
     async def _request(
         self, method: str, path: str, body: bytes | None, timeout_s: float
     ) -> tuple[int, bytes]:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
-            async with self._session.request(method, path, data=body, timeout=timeout) as answer:
-                return answer.status, await answer.read()
+            async with self._session.request(method, path, data=body, timeout=timeout) as response:
+                return response.status, await response.read()
         except aiohttp.ClientConnectorError as error:
             raise _connection_error(self._path, error.os_error) from error
         except TimeoutError as error:
@@ -181,36 +142,35 @@ class RemoteOperations:
         except aiohttp.ClientError as error:
             raise self._error(f"broke off: {error}") from error
 
-    def _decode(self, answer: tuple[int, bytes], kind: type[T]) -> T:
-        status, content = answer
+    def _decode(self, status: int, content: bytes, answer: type[T]) -> T:
         try:
             if status == 200:
-                return msgspec.json.decode(content, type=kind)
-            words = msgspec.json.decode(content, type=ErrorAnswer).error
+                return msgspec.json.decode(content, type=answer)
+            message = msgspec.json.decode(content, type=ErrorAnswer).error
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise self._error(f"answers what is not understood ({status}): {error}") from error
+            raise self._error(f"sent an answer that cannot be read ({status}): {error}") from error
         match status:
             case 409:
-                raise NotReloaded(words)
+                raise NotReloaded(message)
             case 422:
-                raise UnknownDestination(words)
+                raise UnknownDestination(message)
             case 429:
-                raise self._error(f"says: {words}")
+                raise self._error(f"says: {message}")
             case 503:
-                raise self._error(f"says: {words}; if it was to do something, it still may")
+                raise self._error(f"says: {message}; a change that was requested may still follow")
             case _:
-                raise self._error(f"does not take this command ({status}): {words}")
+                raise self._error(f"does not accept this command ({status}): {message}")
 
     def _error(self, what: str) -> RequestFailed:
         return RequestFailed(f"the relay that listens at {self._path} {what}")
 
 
 def _connection_error(path: Path, error: OSError) -> OperationError:
-    words = describe_os_error(OSError(error.errno, ""))
+    reason = describe_os_error(OSError(error.errno, ""))
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR | errno.ECONNREFUSED | errno.ENAMETOOLONG:
-            return NoDaemon(f"nobody listens at {path}: {words}")
+            return NoDaemon(f"nobody listens at {path}: {reason}")
         case errno.EACCES:
-            return RequestFailed(f"socket {path}: {words}: run this as the user that runs relay")
+            return RequestFailed(f"socket {path}: {reason}: run this as the user that runs relay")
         case _:
-            return RequestFailed(f"socket {path}: {words}")
+            return RequestFailed(f"socket {path}: {reason}")

@@ -1,4 +1,8 @@
-"""Where commands ask a relay that runs: its desk, over HTTP, on a socket for its owner alone."""
+"""The control socket: a Unix socket beside the store, where commands reach the running daemon.
+
+Only the user that runs relay can connect, so requests need no token. The socket exists as long as
+the daemon runs. A daemon that cannot open it runs all the same, without commands.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -20,38 +24,39 @@ log = structlog.get_logger()
 
 
 class ControlSocketError(RelayError):
-    """The socket cannot be had."""
+    """The socket cannot be opened."""
 
 
 def socket_path(store: Path) -> Path:
-    """Where a relay with this store listens."""
+    """Return the path of the control socket of a daemon with this store."""
     return Path(f"{store}.sock")
 
 
 @asynccontextmanager
 async def serve_control_socket(
-    path: Path, desk: AdminOperations, tap: EventTap, progress: Callable[[], LivenessReport]
+    path: Path, operations: AdminOperations, tap: EventTap, liveness: Callable[[], LivenessReport]
 ) -> AsyncIterator[None]:
-    """Answer commands at this socket as long as the context lasts. Raises `ControlSocketError`.
+    """Serve the admin API at this socket as long as the context lasts.
 
-    ``tap`` is where what the routes decide can be watched.
+    Raises `ControlSocketError`.
     """
-    questions = StoreQueries(desk.pending)
-    async with AsyncExitStack() as opened:
-        watch = await opened.enter_async_context(run_stall_detector(progress))
+    queries = StoreQueries(operations.pending)
+    async with AsyncExitStack() as resources:
+        detector = await resources.enter_async_context(run_stall_detector(liveness))
 
         async def livez(_: web.Request) -> web.Response:
-            said = {"live": not watch.stalled, "stuck": watch.stalled}
-            return json_response(said, 503 if watch.stalled else 200)
+            body = {"live": not detector.stalled, "stuck": detector.stalled}
+            return json_response(body, 503 if detector.stalled else 200)
 
-        answering = build_application([*build_routes(desk, questions), web.get("/livez", livez)])
-        add_tail_route(answering, tap)
+        routes = [*build_routes(operations, queries), web.get("/livez", livez)]
+        application = build_application(routes)
+        add_tail_route(application, tap)
         try:
-            await opened.enter_async_context(serve(UnixSocket(path), answering))
+            await resources.enter_async_context(serve(UnixSocket(path), application))
         except OSError as error:
             raise ControlSocketError(
-                f"socket {path} cannot be had: {describe_bind_error(error)}"
+                f"socket {path} cannot be opened: {describe_bind_error(error)}"
             ) from error
         log.info("control.listening", at=str(path))
-        with closing(questions):
+        with closing(queries):
             yield

@@ -1,4 +1,10 @@
-"""Whether relay's loops make progress, and which does not."""
+"""Detects loops of relay that make no progress, for ``/livez`` and systemd's watchdog.
+
+Every loop (one per engine and destination) reports how long it has been in its current iteration.
+The detector compares that with a bound. It exists because a loop that hangs raises no error:
+without it relay would look well and deliver nothing. A detector runs as long as whoever serves its
+result.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -6,80 +12,80 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 STALLED_AFTER_S = 30.0
-"""A round takes no longer, but for the store's part. The longest is one of ingest: three seconds
-for what comes behind a death, two for an engine's answer about its containers."""
+"""No iteration takes longer, except for the time the store needs. The longest is one of ingest:
+three seconds for events that may follow a death, two for the engine's answer about its
+containers."""
 
 CHECK_EVERY_S = 5.0
-"""How often it is looked whether the loops make progress: longer than most rounds take."""
+"""How often the loops are checked: longer than most iterations take."""
 
 STORE_SLOW_AFTER_S = 5.0
-"""Where a question waits so long for the store, it is the disk that holds things up."""
+"""If an operation has waited this long for the store, the disk is what holds the loops up."""
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessReport:
-    """What can be seen of it at one moment."""
+    """How long each loop has been busy, and how the store is, at one moment."""
 
     loops_busy_s: Mapping[str, float]
-    """For how many seconds each has been in the same round; see `LoopMonitor.busy_s`."""
+    """How long each loop has been in its current iteration; see `LoopMonitor.busy_s`."""
     store_is_alive: bool
     """See `Outbox.is_alive`."""
     store_wait_s: float
     """See `Outbox.oldest_wait_s`."""
 
 
-def find_stalled(progress: LivenessReport) -> list[str]:
-    """What makes no progress and would after a restart, one text for each.
+def find_stalled(report: LivenessReport) -> list[str]:
+    """Return one text for each part that makes no progress and would after a restart.
 
-    A disk that fails or hangs is none of it: every loop that needs it waits, and a relay that is
-    started again would wait as well. Nor is an engine out of reach or a destination that is dead,
-    for neither holds up a round.
+    A disk that fails or hangs is not among them: every loop that needs it waits, and would wait
+    after a restart as well. Neither is an engine out of reach or a destination that does not
+    answer, because neither holds up an iteration.
     """
-    if not progress.store_is_alive:
+    if not report.store_is_alive:
         return ["the store's thread has ended"]
-    if progress.store_wait_s > STORE_SLOW_AFTER_S:
+    if report.store_wait_s > STORE_SLOW_AFTER_S:
         return []
     return [
         f"{name}: nothing has moved for {busy_s:.0f} s"
-        for name, busy_s in progress.loops_busy_s.items()
+        for name, busy_s in report.loops_busy_s.items()
         if busy_s > STALLED_AFTER_S
     ]
 
 
 class StallDetector:
-    """Looks now and then, and twice before it blames.
+    """Checks repeatedly, and reports a stall only if two checks in a row find one.
 
-    What was let go just now has been in its round for long, and has not come round yet.
+    A single check can be wrong: a loop that the disk held up until just now has been in its
+    iteration for long, and has had no time yet to finish it.
     """
 
-    def __init__(self, progress: Callable[[], LivenessReport]) -> None:
-        self._progress = progress
+    def __init__(self, report: Callable[[], LivenessReport]) -> None:
+        self._report = report
         self.suspected: list[str] = []
-        """What was stuck at the last look."""
+        """What the last check found."""
         self.stalled: list[str] = []
-        """What was stuck at the last look, and something was at the one before."""
+        """What the last check found, if the check before it found something too."""
 
     def check(self) -> None:
-        """Again, some time after the last time."""
-        before, self.suspected = self.suspected, find_stalled(self._progress())
+        """Check once; call this at intervals."""
+        before, self.suspected = self.suspected, find_stalled(self._report())
         self.stalled = self.suspected if before else []
 
 
 @asynccontextmanager
-async def run_stall_detector(
-    progress: Callable[[], LivenessReport],
-) -> AsyncIterator[StallDetector]:
-    """A watch that looks every `LOOK_S` as long as the context lasts."""
-    watch = StallDetector(progress)
-    looking = asyncio.create_task(_check_periodically(watch))
+async def run_stall_detector(report: Callable[[], LivenessReport]) -> AsyncIterator[StallDetector]:
+    """Run a detector that checks every `CHECK_EVERY_S` as long as the context lasts."""
+    detector = StallDetector(report)
+    checking = asyncio.create_task(_check_periodically(detector), name="stall detector")
     try:
-        yield watch
+        yield detector
     finally:
-        looking.cancel()
-        await asyncio.wait({looking})
+        checking.cancel()
+        await asyncio.wait({checking})
 
 
-async def _check_periodically(watch: StallDetector) -> None:
+async def _check_periodically(detector: StallDetector) -> None:
     while True:
-        watch.check()
+        detector.check()
         await asyncio.sleep(CHECK_EVERY_S)

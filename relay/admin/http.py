@@ -1,9 +1,11 @@
-"""What relay answers over HTTP: whether it lives, whether it is ready, its metrics, its desk."""
+"""What relay serves at ``admin.listen``: ``/livez``, ``/readyz``, ``/metrics`` and the admin
+API."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from time import time_ns
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -37,46 +39,49 @@ _PERMISSIONS = {
     "/readyz": Permission.PUBLIC,
     "/metrics": Permission.READ,
 }
-"""By path. Every other one, which there may be one day, takes trust."""
+"""By path. Every other path, also one that is added later, requires `Permission.FULL`."""
 
 
 class AdminListenerError(RelayError):
-    """``admin.listen`` cannot be had."""
+    """``admin.listen`` cannot be opened."""
 
 
 @asynccontextmanager
 async def serve_admin(
     config: Callable[[], AdminConfig],
-    desk: AdminOperations,
+    operations: AdminOperations,
     tap: EventTap,
-    vitals: Callable[[], StatusSnapshot],
-    progress: Callable[[], LivenessReport],
+    snapshot: Callable[[], StatusSnapshot],
+    liveness: Callable[[], LivenessReport],
 ) -> AsyncIterator[None]:
-    """Answer as long as the context lasts. Raises `AdminListenerError`.
+    """Serve as long as the context lasts. Raises `AdminListenerError`.
 
-    ``config`` gives what is in force; where it listens is what it was at first.
+    ``config`` returns the configuration in force: a reload may change the token. The address stays
+    what it is at first; see `relay.admin.listener` for a reload that changes it.
     """
-    place = config().listen
-    questions, depth = StoreQueries(desk.pending), _BacklogProbe(desk.backlog)
-    async with AsyncExitStack() as opened:
-        watch = await opened.enter_async_context(run_stall_detector(progress))
-        answers = [*_daemon_routes(config, vitals, depth, watch), *build_routes(desk, questions)]
-        answering = build_application(answers, [_check_access(config)])
-        add_tail_route(answering, tap)
+    address = config().listen
+    queries, backlog = StoreQueries(operations.pending), _BacklogProbe(operations.backlog)
+    async with AsyncExitStack() as resources:
+        detector = await resources.enter_async_context(run_stall_detector(liveness))
+        routes = _daemon_routes(config, snapshot, backlog, detector)
+        application = build_application(
+            [*routes, *build_routes(operations, queries)], [_check_access(config)]
+        )
+        add_tail_route(application, tap)
         try:
-            await opened.enter_async_context(serve(place, answering))
+            await resources.enter_async_context(serve(address, application))
         except OSError as error:
             raise AdminListenerError(
-                f"admin.listen {place} cannot be had: {describe_bind_error(error)}"
+                f"admin.listen {address} cannot be opened: {describe_bind_error(error)}"
             ) from error
-        log.info("admin.listening", at=str(place))
+        log.info("admin.listening", at=str(address))
         warn_if_token_missing(config())
-        with closing(questions), closing(depth):
+        with closing(queries), closing(backlog):
             yield
 
 
 def warn_if_token_missing(config: AdminConfig) -> None:
-    """Say so where relay has to refuse what is asked of it."""
+    """Log a warning if relay must deny most requests because it has no token."""
     if build_policy(config).lacks_required_token:
         log.warning(
             "admin.without_token",
@@ -88,61 +93,64 @@ def warn_if_token_missing(config: AdminConfig) -> None:
 
 def _daemon_routes(
     config: Callable[[], AdminConfig],
-    vitals: Callable[[], StatusSnapshot],
-    depth: "_BacklogProbe",
-    watch: StallDetector,
+    snapshot: Callable[[], StatusSnapshot],
+    backlog: "_BacklogProbe",
+    detector: StallDetector,
 ) -> list[web.RouteDef]:
-    """The routes by which relay is asked for itself."""
-    # a relay that answers nobody is smaller by Prometheus's client
+    """Return the routes that probes and Prometheus ask."""
+    # imported here, so that a relay without admin.listen does without Prometheus's client
     from relay.admin.metrics import CONTENT_TYPE, render_metrics  # noqa: PLC0415
 
-    def verdict(request: web.Request, word: str, wrong: list[str], key: str) -> web.Response:
-        said: dict[str, object] = {word: not wrong}
-        if wrong and build_policy(config()).may_read(_request_identity(request)):
-            said[key] = wrong
-        return web.json_response(said, status=503 if wrong else 200)
+    def health_response(
+        request: web.Request, key: str, problems: list[str], problems_key: str
+    ) -> web.Response:
+        body: dict[str, object] = {key: not problems}
+        if problems and build_policy(config()).may_read(_request_identity(request)):
+            body[problems_key] = problems
+        return web.json_response(body, status=503 if problems else 200)
 
     async def livez(request: web.Request) -> web.Response:
-        return verdict(request, "live", watch.stalled, "stuck")
+        return health_response(request, "live", detector.stalled, "stuck")
 
     async def readyz(request: web.Request) -> web.Response:
-        return verdict(request, "ready", not_ready_reasons(vitals(), time_ns()), "not")
+        return health_response(request, "ready", not_ready_reasons(snapshot(), time_ns()), "not")
 
     async def metrics(_: web.Request) -> web.Response:
-        seen = vitals()
-        waiting = None if seen.store.reason else await depth.get()
+        current = snapshot()
+        pending = None if current.store.reason else await backlog.get()
         return web.Response(
-            body=render_metrics(seen, waiting), headers={"Content-Type": CONTENT_TYPE}
+            body=render_metrics(current, pending), headers={"Content-Type": CONTENT_TYPE}
         )
 
     return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
 
 
 def _check_access(config: Callable[[], AdminConfig]) -> Middleware:
-    """Lets through what is not refused; no body is read before."""
+    """Return a middleware that answers denied requests itself, before their body is read."""
 
     @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def check_access(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
-        need = _PERMISSIONS.get(resource.canonical if resource else "", Permission.FULL)
-        refusal = build_policy(config()).check(need, _request_identity(request))
-        return await handler(request) if refusal is None else _denial_response(refusal)
+        path = resource.canonical if resource else ""
+        permission = _PERMISSIONS.get(path, Permission.FULL)
+        denial = build_policy(config()).check(permission, _request_identity(request))
+        return await handler(request) if denial is None else _denial_response(denial)
 
-    return guard
+    return check_access
 
 
-def _denial_response(refusal: Denial) -> web.Response:
-    answer = json_response(ErrorAnswer(refusal.value), 403)
-    match refusal:  # RFC 6750, section 3
+def _denial_response(denial: Denial) -> web.Response:
+    response = json_response(ErrorAnswer(denial.value), 403)
+    match denial:  # RFC 6750, section 3
         case Denial.TOKEN_MISSING:
             challenge = 'Bearer realm="relay"'
         case Denial.TOKEN_WRONG:
             challenge = 'Bearer realm="relay", error="invalid_token"'
         case _:
-            return answer
-    answer.set_status(401)
-    answer.headers["WWW-Authenticate"] = challenge
-    return answer
+            return response
+    response.set_status(401)
+    response.headers["WWW-Authenticate"] = challenge
+    return response
 
 
 def _request_identity(request: web.Request) -> RequestIdentity:
@@ -156,21 +164,20 @@ def _request_identity(request: web.Request) -> RequestIdentity:
 
 
 class _BacklogProbe:
-    """Asks the store what waits: one question at a time, so that none heap up."""
+    """Asks the store for its backlog, one query at a time, so that queries do not pile up."""
 
-    def __init__(self, ask: Callable[[], Awaitable[Mapping[str, Backlog]]]) -> None:
-        """``ask`` tells what waits, by destination."""
-        self._ask = ask
-        self._asking: asyncio.Future[Mapping[str, Backlog]] | None = None
+    def __init__(self, query: Callable[[], Coroutine[Any, Any, Mapping[str, Backlog]]]) -> None:
+        self._query = query
+        self._running: asyncio.Task[Mapping[str, Backlog]] | None = None
 
     async def get(self) -> Mapping[str, Backlog] | None:
-        """The answer; None if it does not come within `ANSWER_S`."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(self._ask())
-        await asyncio.wait({self._asking}, timeout=BACKLOG_TIMEOUT_S)
-        return self._asking.result() if self._asking.done() else None
+        """Return the backlog by destination; None if it does not come in `BACKLOG_TIMEOUT_S`."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._query(), name="metrics: backlog")
+        await asyncio.wait({self._running}, timeout=BACKLOG_TIMEOUT_S)
+        return self._running.result() if self._running.done() else None
 
     def close(self) -> None:
-        """Wait no longer."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Cancel a query that still waits."""
+        if self._running is not None:
+            self._running.cancel()

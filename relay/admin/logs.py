@@ -1,4 +1,8 @@
-"""Logs: readable on a terminal, JSON lines elsewhere."""
+"""Log output: readable lines on a terminal, JSON lines elsewhere.
+
+The event loop must never wait for a terminal that was paused or a pipe that nobody reads. Therefore
+a daemon writes its lines in a thread of their own, from a bounded queue.
+"""
 
 import io
 import logging
@@ -17,40 +21,40 @@ from relay.core.text import escape_unprintable
 
 TextStream = TextIO | io.TextIOBase
 LogLine: TypeAlias = logging.LogRecord | EventDict
-"""A library's line, or what one of relay's own says."""
+"""A line logged by a library through `logging`, or the fields of one of relay's own."""
 
 MAX_QUEUED_LINES = 10_000
-"""How many log lines may wait for a stream that takes none; more are dropped."""
+"""How many lines may wait for a stream that blocks. Further lines are dropped."""
 
 FLUSH_S = 1.0
-"""How long the last lines may take at the end."""
+"""How long writing the last lines may take at the end."""
 
 LINGER_S = 0.02
-"""How long a line waits for others: each time the thread that writes wakes up holds up the loop."""
+"""How long a line waits for others: the event loop is held up each time the thread wakes up."""
 
 MAX_BATCH_LINES = 500
-"""How many lines are written together at most."""
+"""At most this many lines are written together."""
 
 
 class LogOutput(logging.Handler):
-    """Where all lines go."""
+    """Writes all lines to one stream."""
 
     def __init__(self, stream: TextStream, render: Callable[[EventDict], str]) -> None:
-        """``render`` makes a text of what one of relay's own lines says."""
+        """``render`` turns the fields of one of relay's own lines into text."""
         super().__init__()
         self._stream = stream
         self._render = render
         self._queue: queue.SimpleQueue[LogLine | None] | None = None
-        """What another thread is to write; None while there is none."""
+        """The lines for the thread that writes; None while there is no such thread."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a library's line."""
+        """Write a line of a library."""
         self._put(record)
 
     def log(self, **event: object) -> None:
-        """Take one of relay's own.
+        """Write one of relay's own lines.
 
-        It comes past `logging`, which would look for the caller of each.
+        These bypass `logging`, which would look up the caller of each.
         """
         self._put(event)
 
@@ -58,19 +62,22 @@ class LogOutput(logging.Handler):
 
     @contextmanager
     def write_in_background(self) -> Iterator[None]:
-        """Write in a thread, for a terminal that was paused or a pipe that nobody reads.
+        """Write in a thread of its own as long as the context lasts.
 
-        Such a stream blocks whoever writes to it, and the loop must never wait.
+        A stream that blocks holds up that thread only. At the end the thread gets `FLUSH_S` to
+        write what is queued.
         """
-        waiting: queue.SimpleQueue[LogLine | None] = queue.SimpleQueue()
-        self._queue = waiting
-        writer = threading.Thread(target=self._write_all, args=(waiting,), name="logs", daemon=True)
+        lines: queue.SimpleQueue[LogLine | None] = queue.SimpleQueue()
+        self._queue = lines
+        writer = threading.Thread(
+            target=self._write_queued, args=(lines,), name="logs", daemon=True
+        )
         writer.start()
         try:
             yield
         finally:
             self._queue = None
-            waiting.put(None)
+            lines.put(None)
             writer.join(FLUSH_S)
 
     def _put(self, line: LogLine) -> None:
@@ -80,14 +87,14 @@ class LogOutput(logging.Handler):
         elif self._queue.qsize() < MAX_QUEUED_LINES:
             self._queue.put(line)
 
-    def _write_all(self, waiting: "queue.SimpleQueue[LogLine | None]") -> None:
-        """Write what waits, all of it at once, until there is None."""
+    def _write_queued(self, lines_queue: "queue.SimpleQueue[LogLine | None]") -> None:
+        """Write queued lines, many at a time, until a None comes."""
         lines: list[LogLine] = []
-        while (line := waiting.get()) is not None:
+        while (line := lines_queue.get()) is not None:
             if not lines:
                 time.sleep(LINGER_S)
             lines.append(line)
-            if waiting.empty() or len(lines) == MAX_BATCH_LINES:
+            if lines_queue.empty() or len(lines) == MAX_BATCH_LINES:
                 self._write(lines)
                 lines.clear()
         self._write(lines)
@@ -98,25 +105,24 @@ class LogOutput(logging.Handler):
                 self._stream.write("".join(map(self._text, lines)))
 
     def _text(self, line: LogLine) -> str:
-        shown = (
-            self.format(line) if isinstance(line, logging.LogRecord) else self._render(dict(line))
-        )
-        return f"{shown}\n"
+        if isinstance(line, logging.LogRecord):
+            return f"{self.format(line)}\n"
+        return f"{self._render(dict(line))}\n"
 
 
 def configure(stream: TextStream, *, level: int = logging.INFO) -> LogOutput:
-    """Send relay's log lines, and those of the libraries, to ``stream``; returns what writes them.
+    """Send the log lines of relay and of the libraries to ``stream``. Returns what writes them.
 
-    What comes from outside (names, labels, answers) is escaped in both forms, so that none of it
-    can move a terminal's cursor or begin a line of its own.
+    Text that comes from outside (names, labels, answers) is escaped in both formats, so that none
+    of it can move a terminal's cursor or begin a line of its own.
     """
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _drop_missing_values,
     ]
-    look = _terminal_processors() if stream.isatty() else _json_processors()
-    output = LogOutput(stream, _make_renderer(look))
+    rendering = _terminal_processors() if stream.isatty() else _json_processors()
+    output = LogOutput(stream, _make_renderer(rendering))
     structlog.configure(
         processors=[*shared, _capture_exception],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -126,7 +132,7 @@ def configure(stream: TextStream, *, level: int = logging.INFO) -> LogOutput:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     output.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[remove_meta, *look]
+            foreign_pre_chain=shared, processors=[remove_meta, *rendering]
         )
     )
     root = logging.getLogger()
@@ -134,23 +140,23 @@ def configure(stream: TextStream, *, level: int = logging.INFO) -> LogOutput:
     root.setLevel(level)
     logging.getLogger("aiohttp").setLevel(max(level, logging.WARNING))
     for library in ("aiodocker", "asyncssh"):
-        # The listener says what failed, once; they say it at every try.
+        # relay itself logs a failed connection, once; these log it at every attempt
         logging.getLogger(library).setLevel(logging.CRITICAL)
     return output
 
 
-def _make_renderer(look: list[Processor]) -> Callable[[EventDict], str]:
+def _make_renderer(processors: list[Processor]) -> Callable[[EventDict], str]:
     def render(event: EventDict) -> str:
-        shown: object = event
-        for processor in look:
-            shown = processor(None, "", cast("EventDict", shown))
-        return str(shown)
+        rendered: object = event
+        for processor in processors:
+            rendered = processor(None, "", cast("EventDict", rendered))
+        return str(rendered)
 
     return render
 
 
 def _capture_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """The line with the exception that is handled, which another thread could not find."""
+    """Add the exception that is being handled; the thread that writes could not find it."""
     if event.get("exc_info") is True:
         event["exc_info"] = sys.exc_info()
     return event
@@ -167,16 +173,16 @@ def _terminal_processors() -> list[Processor]:
 
 
 def _json_processors() -> list[Processor]:
-    # Local variables in a traceback may be secrets.
+    # local variables in a traceback may be secrets
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
 
 
 def _drop_missing_values(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """The line without what it has no value for."""
+    """Leave out fields that are None."""
     return {key: value for key, value in event.items() if value is not None}
 
 
 def _escape_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """The line with its first words escaped: a library's hold what it was told."""
+    """Escape the message: those of libraries contain text from outside."""
     return {**event, "event": escape_unprintable(str(event["event"]))}

@@ -1,4 +1,4 @@
-"""What relay has counted, in the text format of Prometheus."""
+"""relay's metrics, in the text format of Prometheus."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -34,34 +34,35 @@ OUTCOMES = (
     ("dead", Reason.EXPIRED),
     ("dead", Reason.ATTEMPTS),
 )
-"""What an attempt can come to."""
+"""Every outcome of a delivery attempt with its reason; each is a series from the start."""
 
 DROP_REASONS = (GapReason.BUFFER_FULL, GapReason.RECORD_TOO_LONG)
 GAP_REASONS = tuple(
     why for why in GapReason if why not in (GapReason.STORE_BROKEN, GapReason.STORE_FULL)
 )
-"""Those of an engine."""
+"""The reasons for a gap in an engine's stream; the others are about the store."""
 INFERRED_ACTIONS = ("die", "oom")
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""Of `exposition`."""
+"""The content type of what `render_metrics` returns."""
 
 _LATENCY_BOUNDS = [*map(str, LATENCY_BUCKETS_S), "+Inf"]
 
 
-def render_metrics(vitals: StatusSnapshot, backlog: Mapping[str, Backlog] | None) -> bytes:
-    """All metrics, each there from the start with every value that its labels can have.
+def render_metrics(snapshot: StatusSnapshot, backlog: Mapping[str, Backlog] | None) -> bytes:
+    """Return all metrics, each from the start with every value that its labels can have.
 
-    ``backlog``: what waits, by destination; None where the store does not say.
+    ``backlog`` is by destination; None if the store does not answer. Then the metrics of waiting
+    deliveries are left out.
     """
     registry = CollectorRegistry()
-    registry.register(_Collector(vitals, backlog))
+    registry.register(_Collector(snapshot, backlog))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    def __init__(self, vitals: StatusSnapshot, backlog: Mapping[str, Backlog] | None) -> None:
-        self._vitals = vitals
+    def __init__(self, snapshot: StatusSnapshot, backlog: Mapping[str, Backlog] | None) -> None:
+        self._snapshot = snapshot
         self._backlog = backlog
 
     def collect(self) -> Iterator[Metric]:
@@ -77,57 +78,67 @@ class _Collector(Collector):
         yield self._store()
 
     def _build_info(self) -> Metric:
-        build = GaugeMetricFamily("relay_build_info", "Which relay this is.", labels=["version"])
+        build = GaugeMetricFamily("relay_build_info", "The version of relay.", labels=["version"])
         build.add_metric([__version__], 1)
         return build
 
     def _reloads(self) -> Iterator[Metric]:
-        loading = self._vitals.reload
+        reload = self._snapshot.reload
         yield GaugeMetricFamily(
             "relay_config_last_reload_successful",
-            "Whether the configuration could be read when that was wanted last.",
-            value=loading.last_error is None,
+            "Whether the last reload of the configuration succeeded.",
+            value=reload.last_error is None,
         )
         yield GaugeMetricFamily(
             "relay_config_loaded_timestamp_seconds",
-            "When the configuration that is in force was read.",
-            value=loading.loaded_ns / 1e9,
+            "When the configuration in force was read.",
+            value=reload.loaded_ns / 1e9,
         )
         reloads = CounterMetricFamily("relay_config_reloads", "Reloads.", labels=["outcome"])
-        reloads.add_metric(["success"], loading.successes)
-        reloads.add_metric(["failure"], loading.failures)
+        reloads.add_metric(["success"], reload.successes)
+        reloads.add_metric(["failure"], reload.failures)
         yield reloads
 
     def _engines(self) -> Iterator[Metric]:
-        yield self._engine_counter("events_received", "Events that came.", lambda t: t.received)
-        yield self._engine_counter("events_taken_in", "Events that were new.", lambda t: t.accepted)
         yield self._engine_counter(
-            "events_repeated", "Events that were taken in before.", lambda t: t.duplicates
+            "events_received",
+            "Events received from the engine.",
+            lambda counters: counters.received,
+        )
+        yield self._engine_counter(
+            "events_taken_in",
+            "Events that were new, and processed.",
+            lambda counters: counters.accepted,
+        )
+        yield self._engine_counter(
+            "events_repeated",
+            "Events that had been processed before.",
+            lambda counters: counters.duplicates,
         )
         yield self._engine_counter(
             "reconnects",
-            "Streams that were opened after the first.",
-            lambda t: t.reconnects,
+            "Streams opened after the first one.",
+            lambda counters: counters.reconnects,
         )
         yield self._engine_counter(
             "deliveries_shed",
-            "Deliveries given up for a full store as the engine's events came.",
-            lambda t: t.evicted,
+            "Deliveries given up because the store was full when the engine's events came.",
+            lambda counters: counters.evicted,
         )
         yield self._engine_counter(
             "dead_letters_shed",
-            "Dead letters that went likewise.",
-            lambda t: t.evicted_dead_letters,
+            "Dead letters deleted because the store was full when the engine's events came.",
+            lambda counters: counters.evicted_dead_letters,
         )
         opened = GaugeMetricFamily(
             "relay_stream_open", "Whether the engine's stream is open.", labels=["engine"]
         )
         last = GaugeMetricFamily(
             "relay_last_event_timestamp_seconds",
-            "The engine's time of the event taken in last; 0 before the first.",
+            "The engine's time of the last event processed; 0 before the first.",
             labels=["engine"],
         )
-        for name, stream in self._vitals.streams.items():
+        for name, stream in self._snapshot.streams.items():
             opened.add_metric([name], stream.is_open)
             last.add_metric([name], stream.counters.last_event_ns / 1e9)
         yield opened
@@ -136,54 +147,60 @@ class _Collector(Collector):
     def _engines_by_reason(self) -> Iterator[Metric]:
         yield self._engine_counter_by(
             "records_malformed",
-            "Records that are no events.",
+            "Records that could not be read as events.",
             "flaw",
             ParseErrorKind,
-            lambda t: t.malformed,
+            lambda counters: counters.malformed,
         )
         yield self._engine_counter_by(
             "records_dropped",
-            "Records that found no room.",
+            "Records dropped because there was no room for them.",
             "why",
             DROP_REASONS,
-            lambda t: t.dropped,
+            lambda counters: counters.dropped,
         )
         yield self._engine_counter_by(
-            "gaps", "Stretches that may be incomplete.", "why", GAP_REASONS, lambda t: t.gaps
+            "gaps",
+            "Stretches of the stream that may be incomplete.",
+            "why",
+            GAP_REASONS,
+            lambda counters: counters.gaps,
         )
         yield self._engine_counter_by(
             "events_inferred",
-            "Events that the engine did not tell.",
+            "Events that the engine did not send, and relay found by inspection.",
             "action",
             INFERRED_ACTIONS,
-            lambda t: t.inferred,
+            lambda counters: counters.inferred,
         )
 
     def _destinations(self) -> Iterator[Metric]:
         attempts = CounterMetricFamily(
             "relay_delivery_attempts",
-            "Attempts to deliver.",
+            "Delivery attempts.",
             labels=["destination", "outcome", "reason"],
         )
         dead = CounterMetricFamily(
-            "relay_dead_letters", "Deliveries given up and kept.", labels=["destination"]
+            "relay_dead_letters",
+            "Deliveries given up and kept as dead letters.",
+            labels=["destination"],
         )
         failures = CounterMetricFamily(
             "relay_template_failures",
-            "Templates that failed, so that a default was sent.",
+            "Templates that failed, so that the default was sent instead.",
             labels=["destination"],
         )
-        for name, tally in self._vitals.destination_counters.items():
-            failures.add_metric([name], tally.template_failures)
+        for name, counters in self._snapshot.destination_counters.items():
+            failures.add_metric([name], counters.template_failures)
             for outcome, reason in OUTCOMES:
-                attempts.add_metric([name, outcome, reason], tally.attempts[outcome, reason])
-            dead.add_metric([name], tally.dead_letters)
+                attempts.add_metric([name, outcome, reason], counters.attempts[outcome, reason])
+            dead.add_metric([name], counters.dead_letters)
         yield attempts
         yield dead
         yield CounterMetricFamily(
             "relay_dead_letters_removed",
-            "Deliveries given up because their destinations are configured no more.",
-            value=self._vitals.removed_deliveries,
+            "Deliveries given up because their destination is no longer configured.",
+            value=self._snapshot.removed_deliveries,
         )
         yield failures
 
@@ -191,37 +208,37 @@ class _Collector(Collector):
         matches = CounterMetricFamily(
             "relay_route_matches", "Events that the route matched.", labels=["route"]
         )
-        for route, count in self._vitals.route_matches.items():
+        for route, count in self._snapshot.route_matches.items():
             matches.add_metric([route], count)
         return matches
 
     def _delivery_latency(self) -> Metric:
         latencies = HistogramMetricFamily(
             "relay_delivery_latency_seconds",
-            "From the event to the answer that took it.",
+            "The time from the event to the answer that accepted it.",
             labels=["destination"],
         )
-        for name, tally in self._vitals.destination_counters.items():
-            counts = list(zip(_LATENCY_BOUNDS, tally.latencies.cumulative_counts, strict=True))
-            latencies.add_metric([name], counts, tally.latencies.sum_s)
+        for name, counters in self._snapshot.destination_counters.items():
+            buckets = list(zip(_LATENCY_BOUNDS, counters.latencies.cumulative_counts, strict=True))
+            latencies.add_metric([name], buckets, counters.latencies.sum_s)
         return latencies
 
     def _pending_deliveries(self) -> Iterator[Metric]:
         if self._backlog is None:
             return
         waiting = GaugeMetricFamily(
-            "relay_deliveries_pending", "Deliveries that wait.", labels=["destination"]
+            "relay_deliveries_pending", "Deliveries that wait to be sent.", labels=["destination"]
         )
         oldest = GaugeMetricFamily(
             "relay_oldest_delivery_age_seconds",
-            "How long the oldest of them has waited; 0 where none does.",
+            "How long the oldest waiting delivery has waited; 0 if none waits.",
             labels=["destination"],
         )
-        now_ns = self._vitals.now_ns
-        for name in self._vitals.destination_counters:
+        now_ns = self._snapshot.now_ns
+        for name in self._snapshot.destination_counters:
             found = self._backlog.get(name, Backlog(0, now_ns))
             waiting.add_metric([name], found.count)
-            # what was taken in since the time was looked at is not of the future
+            # not negative for a delivery that was made after the time was read
             oldest.add_metric([name], max(0, now_ns - found.oldest_ns) / 1e9)
         yield waiting
         yield oldest
@@ -234,44 +251,44 @@ class _Collector(Collector):
         )
         stopped = GaugeMetricFamily(
             "relay_destination_stopped",
-            "Whether the destination wants nothing any more.",
+            "Whether the destination asked for no more deliveries (410).",
             labels=["destination"],
         )
-        for name, condition in self._vitals.destination_status.items():
-            failing.add_metric([name], condition.failing)
-            stopped.add_metric([name], condition.stopped)
+        for name, status in self._snapshot.destination_status.items():
+            failing.add_metric([name], status.failing)
+            stopped.add_metric([name], status.stopped)
         yield failing
         yield stopped
 
     def _store(self) -> Metric:
         failing = GaugeMetricFamily(
             "relay_store_failing",
-            "Whether the store's disk fails, and why.",
+            "Whether the store's disk fails, by reason.",
             labels=["reason"],
         )
-        for trouble in StoreFault:
-            failing.add_metric([trouble], trouble is self._vitals.store.reason)
+        for fault in StoreFault:
+            failing.add_metric([fault], fault is self._snapshot.store.reason)
         return failing
 
     def _engine_counter(
-        self, name: str, words: str, count: Callable[[EngineCounters], int]
+        self, name: str, help_text: str, count: Callable[[EngineCounters], int]
     ) -> Metric:
-        family = CounterMetricFamily(f"relay_{name}", words, labels=["engine"])
-        for engine, stream in self._vitals.streams.items():
+        family = CounterMetricFamily(f"relay_{name}", help_text, labels=["engine"])
+        for engine, stream in self._snapshot.streams.items():
             family.add_metric([engine], count(stream.counters))
         return family
 
     def _engine_counter_by(
         self,
         name: str,
-        words: str,
+        help_text: str,
         label: str,
         values: Iterable[str],
         counts: Callable[[EngineCounters], Mapping[str, int]],
     ) -> Metric:
-        family = CounterMetricFamily(f"relay_{name}", words, labels=["engine", label])
+        family = CounterMetricFamily(f"relay_{name}", help_text, labels=["engine", label])
         known: Sequence[str] = list(values)
-        for engine, stream in self._vitals.streams.items():
+        for engine, stream in self._snapshot.streams.items():
             for value in known:
                 family.add_metric([engine, value], counts(stream.counters).get(value, 0))
         return family

@@ -1,23 +1,45 @@
-"""What commands may ask of a relay, whether it runs or not."""
+"""The operations that commands can ask of relay, whether its daemon runs or not.
 
+Each operation is one row of the table at the end of this module: its name, its HTTP method and
+path, the types of its request and its answer, and the method of `LocalOperations` that performs it.
+The routes of `relay.admin.api` and the client in `relay.admin.client` are both made from these
+rows. Commands call the methods of `AdminOperations` and need not know which side answers.
+"""
+
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import NoneType
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
+from relay import __version__
 from relay.core.errors import RelayError
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
 from relay.store.outbox import Outbox
 from relay.store.records import Backlog, DeadLetter, DestinationNames, Selection, WaitingDelivery
 
+PAGE_SIZE = 500
+"""At most this many deliveries or dead letters in one answer of the API."""
+
+DEAD_LETTERS_TIMEOUT_S = 600.0
+"""How long an operation on all dead letters may take; there can be a million of them."""
+
+RELOAD_TIMEOUT_S = 120.0
+"""How long a reload may take, including one that is already under way when it is requested."""
+
 _READ_SIZE = 100
-"""So many dead letters are read at once where only their number is asked for."""
+"""How many dead letters are read at a time when only their number is wanted."""
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 class OperationError(RelayError):
-    """What was asked for cannot be had or done."""
+    """An operation failed, or nobody could perform it."""
 
 
 class UnknownDestination(OperationError):
@@ -25,178 +47,361 @@ class UnknownDestination(OperationError):
 
 
 class NotReloaded(OperationError):
-    """The configuration was not read again: nothing has changed."""
+    """The configuration was not reloaded: nothing has changed."""
 
 
 class NotRunning(OperationError):
-    """Only a relay that runs could do it."""
+    """The operation needs a running daemon, and there is none."""
+
+
+# requests and answers
+
+_Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""The integers that SQLite can compare with its own."""
+_PageLimit = Annotated[int, Meta(ge=1, le=PAGE_SIZE)]
+
+
+class SelectionRequest(Selection, frozen=True, forbid_unknown_fields=True):
+    """A `Selection` that comes from outside and is therefore validated when it is decoded."""
+
+    ids: tuple[_Number | str, ...] | None = None
+    since_ns: _Number | None = None
+
+
+class DeadLettersRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See `AdminOperations.list_dead_letters`. An empty page means that there are no more."""
+
+    selection: SelectionRequest
+    limit: _PageLimit = msgspec.field(name="most")
+    below: _Number | None = None
+
+
+class WaitingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See `AdminOperations.list_waiting`."""
+
+    destination: str | None
+    limit: _PageLimit = msgspec.field(name="most")
+
+
+class EnableRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See `AdminOperations.enable`."""
+
+    destination: str
+
+
+class DaemonInfo(msgspec.Struct, frozen=True):
+    """The version of the relay that answers, and the time by which it schedules deliveries."""
+
+    version: str
+    now_ns: int
 
 
 class ReplayResult(msgspec.Struct, frozen=True):
-    """What became of dead letters that were to be delivered after all."""
+    """The outcome of a replay of dead letters."""
 
     count: int
-    """So many are deliveries again."""
+    """How many are deliveries again."""
     left: Mapping[str, int] = {}
-    """How many stay what they were, by their destinations, which are not configured."""
+    """How many stay dead letters because their destination is not configured, by destination."""
 
 
-class AdminOperations(Protocol):
-    """Every call may raise `OperationError`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation(Generic[Q, A]):
+    """One operation: how it travels over HTTP, and what performs it where the store is open."""
+
+    name: str
+    method: Literal["GET", "POST"]
+    """POST for what changes something or needs a body."""
+    path: str
+    request: type[Q]
+    """What the body of the request holds; ``NoneType`` if it has none."""
+    answer: type[A]
+    perform: Callable[["LocalOperations", Q], Awaitable[A]]
+    uses_store: bool = False
+    """Whether it waits for the store, which does not answer while its disk fails."""
+    timeout_s: float | None = None
+    """How long a client waits for the answer; None for the usual time."""
+
+
+class AdminOperations(ABC):
+    """What commands can ask of relay. Every method can raise `OperationError`."""
+
+    @abstractmethod
+    async def call(self, operation: Operation[Q, A], request: Q) -> A:
+        """Perform an operation and return its answer."""
 
     async def now_ns(self) -> int:
-        """The time by which deliveries are due, and by which they died."""
-        ...
+        """Return the time by which deliveries become due and dead letters died."""
+        return (await self.call(DAEMON_INFO, None)).now_ns
 
     async def destination_status(self) -> Mapping[str, DestinationStatus]:
-        """How each destination is; empty where no relay runs."""
-        ...
+        """Return the status of each destination; empty if no daemon runs."""
+        return await self.call(DESTINATION_STATUS, None)
 
     async def daemon_status(self) -> DaemonStatus:
-        """How it is with the engines and the store; where a relay runs, no disk is asked."""
-        ...
+        """Return the status of the engines and the store. A daemon answers without its disk."""
+        return await self.call(DAEMON_STATUS, None)
 
     async def pending(self) -> Mapping[str, int]:
-        """How many deliveries wait, by destination."""
-        ...
+        """Return the number of waiting deliveries by destination."""
+        return await self.call(PENDING, None)
 
     async def backlog(self) -> Mapping[str, Backlog]:
-        """The same, with since when."""
-        ...
+        """Return the number of waiting deliveries and the age of the oldest, by destination."""
+        return await self.call(BACKLOG, None)
 
-    async def list_waiting(self, destination: str | None, most: int) -> list[WaitingDelivery]:
-        """Some of those, at most so many: the oldest of one destination or of all."""
-        ...
+    async def list_waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:
+        """Return the oldest waiting deliveries, of one destination or of all."""
+        return await self.call(LIST_WAITING, WaitingRequest(destination, limit))
 
     async def list_dead_letters(
-        self, selection: Selection, most: int, below: int | None = None
+        self, selection: Selection, limit: int, below: int | None = None
     ) -> list[DeadLetter]:
-        """Up to ``most`` of those, the newest first; with numbers less than ``below``."""
-        ...
+        """Return dead letters, the newest first; only those with a number less than ``below``."""
+        checked = SelectionRequest(*msgspec.structs.astuple(selection))
+        return await self.call(LIST_DEAD_LETTERS, DeadLettersRequest(checked, limit, below))
 
     async def count_dead_letters(self, selection: Selection) -> Mapping[str, int]:
-        """How many dead letters there are of these, by destination."""
-        ...
+        """Return the number of selected dead letters by destination."""
+        return await self.call(COUNT_DEAD_LETTERS, selection)
 
     async def replay_dead_letters(self, selection: Selection) -> ReplayResult:
-        """Make deliveries of dead letters again, under the same ids, where they can be made."""
-        ...
+        """Make deliveries of dead letters again, under the same ids.
+
+        Dead letters whose destination is not configured stay what they are.
+        """
+        return await self.call(REPLAY_DEAD_LETTERS, selection)
 
     async def drop_dead_letters(self, selection: Selection) -> int:
-        """Forget dead letters. Returns how many."""
-        ...
+        """Delete dead letters. Returns how many."""
+        return await self.call(DROP_DEAD_LETTERS, selection)
 
     async def enable(self, destination: str) -> bool:
-        """Send to a destination again, whatever it asked for.
+        """Send to a destination again, even if it asked relay to wait or to stop.
 
-        Returns whether that was to wait. Raises `UnknownDestination`, `NotRunning`.
+        Returns whether deliveries were stopped or paused. Raises `UnknownDestination`,
+        `NotRunning`.
         """
-        ...
+        return await self.call(ENABLE, EnableRequest(destination))
 
     async def reload(self) -> Sequence[str]:
-        """Read the configuration again. Returns what that changed, in words.
+        """Read the configuration again. Returns one text for each change.
 
         Raises `NotReloaded` with every problem, `NotRunning`.
         """
-        ...
+        return await self.call(RELOAD, None)
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonHooks:
-    """What only a relay that runs can say or do."""
+    """What only a running daemon can answer or do."""
 
     destination_status: Callable[[], Mapping[str, DestinationStatus]]
     enable: Callable[[str], bool]
-    """See `AdminOperations.enable`; of a destination that there is."""
+    """See `AdminOperations.enable`; called for configured destinations only."""
     daemon_status: Callable[[], DaemonStatus]
     reload: Callable[[], Awaitable[Sequence[str]]]
     """See `AdminOperations.reload`; raises `RelayError`."""
 
 
 @dataclass(frozen=True, slots=True)
-class LocalOperations:
-    """The `AdminOperations` of whoever has the store open."""
+class LocalOperations(AdminOperations):
+    """Performs the operations in the process that has the store open."""
 
     outbox: Outbox
     destinations: DestinationNames
-    """The names of those that are configured at the moment."""
+    """Returns the names of the destinations that are configured at the moment."""
     now: Callable[[], int]
     """The clock by which deliveries are due, in nanoseconds."""
     daemon: DaemonHooks | None = None
-    """None where nothing is sent."""
+    """None in a command that opened the store because no daemon runs."""
     engines: Collection[str] = ()
-    """The names of those that are configured; they are asked for where no relay runs."""
+    """The names of the configured engines; needed only if no daemon runs."""
 
-    async def now_ns(self) -> int:
-        """See `AdminOperations.now_ns`."""
-        return self.now()
+    async def call(self, operation: Operation[Q, A], request: Q) -> A:
+        """Perform the operation at once, without HTTP."""
+        return await operation.perform(self, request)
 
-    async def destination_status(self) -> Mapping[str, DestinationStatus]:
-        """See `AdminOperations.destination_status`."""
-        return {} if self.daemon is None else self.daemon.destination_status()
+    async def on_daemon_info(self, _: None) -> DaemonInfo:
+        """Perform `DAEMON_INFO`."""
+        return DaemonInfo(__version__, self.now())
 
-    async def daemon_status(self) -> DaemonStatus:
-        """See `AdminOperations.daemon_status`."""
+    async def on_destination_status(self, _: None) -> dict[str, DestinationStatus]:
+        """Perform `DESTINATION_STATUS`."""
+        return {} if self.daemon is None else dict(self.daemon.destination_status())
+
+    async def on_daemon_status(self, _: None) -> DaemonStatus:
+        """Perform `DAEMON_STATUS`. Without a daemon, the checkpoints are all that is known."""
         if self.daemon is not None:
             return self.daemon.daemon_status()
-        marks = {name: await self.outbox.checkpoint(name) for name in self.engines}
-        return DaemonStatus(
-            {name: EngineStatus(mark.position_ns if mark else None) for name, mark in marks.items()}
-        )
+        engines = {}
+        for name in self.engines:
+            checkpoint = await self.outbox.checkpoint(name)
+            engines[name] = EngineStatus(checkpoint.position_ns if checkpoint else None)
+        return DaemonStatus(engines)
 
-    async def pending(self) -> Mapping[str, int]:
-        """See `AdminOperations.pending`."""
+    async def on_pending(self, _: None) -> dict[str, int]:
+        """Perform `PENDING`."""
         return await self.outbox.pending()
 
-    async def backlog(self) -> Mapping[str, Backlog]:
-        """See `AdminOperations.backlog`."""
+    async def on_backlog(self, _: None) -> dict[str, Backlog]:
+        """Perform `BACKLOG`."""
         return await self.outbox.backlog()
 
-    async def list_waiting(self, destination: str | None, most: int) -> list[WaitingDelivery]:
-        """See `AdminOperations.list_waiting`."""
-        return await self.outbox.waiting(destination, most)
+    async def on_list_waiting(self, request: WaitingRequest) -> list[WaitingDelivery]:
+        """Perform `LIST_WAITING`."""
+        return await self.outbox.waiting(request.destination, request.limit)
 
-    async def list_dead_letters(
-        self, selection: Selection, most: int, below: int | None = None
-    ) -> list[DeadLetter]:
-        """See `AdminOperations.list_dead_letters`."""
-        return await self.outbox.dead_letters(selection, most, below)
+    async def on_list_dead_letters(self, request: DeadLettersRequest) -> list[DeadLetter]:
+        """Perform `LIST_DEAD_LETTERS`."""
+        return await self.outbox.dead_letters(request.selection, request.limit, request.below)
 
-    async def count_dead_letters(self, selection: Selection) -> Mapping[str, int]:
-        """See `AdminOperations.count_dead_letters`."""
+    async def on_count_dead_letters(self, selection: Selection) -> dict[str, int]:
+        """Perform `COUNT_DEAD_LETTERS`."""
         count: Counter[str] = Counter()
         below: int | None = None
-        while found := await self.outbox.dead_letters(selection, _READ_SIZE, below):
-            count.update(letter.destination for letter in found)
-            below = found[-1].number
+        while page := await self.outbox.dead_letters(selection, _READ_SIZE, below):
+            count.update(letter.destination for letter in page)
+            below = page[-1].number
         return count
 
-    async def replay_dead_letters(self, selection: Selection) -> ReplayResult:
-        """See `AdminOperations.replay_dead_letters`."""
+    async def on_replay_dead_letters(self, selection: Selection) -> ReplayResult:
+        """Perform `REPLAY_DEAD_LETTERS`."""
         count = await self.outbox.replay_dead_letters(selection, self.destinations, self.now())
-        known, left = self.destinations(), await self.count_dead_letters(selection)
-        return ReplayResult(count, {name: left[name] for name in left if name not in known})
+        configured = self.destinations()
+        left = await self.on_count_dead_letters(selection)
+        # a replayed delivery that has died again since is of a configured destination
+        return ReplayResult(count, {name: left[name] for name in left if name not in configured})
 
-    async def drop_dead_letters(self, selection: Selection) -> int:
-        """See `AdminOperations.drop_dead_letters`."""
+    async def on_drop_dead_letters(self, selection: Selection) -> int:
+        """Perform `DROP_DEAD_LETTERS`."""
         return await self.outbox.drop_dead_letters(selection)
 
-    async def enable(self, destination: str) -> bool:
-        """See `AdminOperations.enable`."""
-        if destination not in self.destinations():
+    async def on_enable(self, request: EnableRequest) -> bool:
+        """Perform `ENABLE`."""
+        if request.destination not in self.destinations():
             known = ", ".join(self.destinations())
-            raise UnknownDestination(f"no destination {destination!r}; there are: {known}")
+            raise UnknownDestination(f"no destination {request.destination!r}; there are: {known}")
         if self.daemon is None:
             raise NotRunning("no relay is running: when one starts, it sends to all destinations")
-        return self.daemon.enable(destination)
+        return self.daemon.enable(request.destination)
 
-    async def reload(self) -> Sequence[str]:
-        """See `AdminOperations.reload`."""
+    async def on_reload(self, _: None) -> list[str]:
+        """Perform `RELOAD`."""
         if self.daemon is None:
             raise NotRunning("no relay is running: when one starts, it reads the configuration")
         try:
-            return await self.daemon.reload()
+            return list(await self.daemon.reload())
         except RelayError as error:
             raise NotReloaded(
                 f"not reloaded; the configuration from before stays in force\n{error}"
             ) from error
+
+
+# the table
+
+DAEMON_INFO = Operation(
+    "daemon info", "GET", "/api/", NoneType, DaemonInfo, LocalOperations.on_daemon_info
+)
+DESTINATION_STATUS = Operation(
+    "destination status",
+    "GET",
+    "/api/conditions",
+    NoneType,
+    dict[str, DestinationStatus],
+    LocalOperations.on_destination_status,
+)
+DAEMON_STATUS = Operation(
+    "daemon status", "GET", "/api/report", NoneType, DaemonStatus, LocalOperations.on_daemon_status
+)
+ENABLE = Operation("enable", "POST", "/api/enable", EnableRequest, bool, LocalOperations.on_enable)
+RELOAD = Operation(
+    "reload",
+    "POST",
+    "/api/reload",
+    NoneType,
+    list[str],
+    LocalOperations.on_reload,
+    timeout_s=RELOAD_TIMEOUT_S,
+)
+PENDING = Operation(
+    "pending",
+    "GET",
+    "/api/pending",
+    NoneType,
+    dict[str, int],
+    LocalOperations.on_pending,
+    uses_store=True,
+)
+BACKLOG = Operation(
+    "backlog",
+    "GET",
+    "/api/backlog",
+    NoneType,
+    dict[str, Backlog],
+    LocalOperations.on_backlog,
+    uses_store=True,
+)
+LIST_WAITING = Operation(
+    "list waiting",
+    "POST",
+    "/api/waiting",
+    WaitingRequest,
+    list[WaitingDelivery],
+    LocalOperations.on_list_waiting,
+    uses_store=True,
+)
+LIST_DEAD_LETTERS = Operation(
+    "list dead letters",
+    "POST",
+    "/api/dead",
+    DeadLettersRequest,
+    list[DeadLetter],
+    LocalOperations.on_list_dead_letters,
+    uses_store=True,
+)
+COUNT_DEAD_LETTERS: Operation[Selection, dict[str, int]] = Operation(
+    "count dead letters",
+    "POST",
+    "/api/dead/tally",
+    SelectionRequest,
+    dict[str, int],
+    LocalOperations.on_count_dead_letters,
+    uses_store=True,
+    timeout_s=DEAD_LETTERS_TIMEOUT_S,
+)
+REPLAY_DEAD_LETTERS: Operation[Selection, ReplayResult] = Operation(
+    "replay dead letters",
+    "POST",
+    "/api/dead/replay",
+    SelectionRequest,
+    ReplayResult,
+    LocalOperations.on_replay_dead_letters,
+    uses_store=True,
+    timeout_s=DEAD_LETTERS_TIMEOUT_S,
+)
+DROP_DEAD_LETTERS: Operation[Selection, int] = Operation(
+    "drop dead letters",
+    "POST",
+    "/api/dead/drop",
+    SelectionRequest,
+    int,
+    LocalOperations.on_drop_dead_letters,
+    uses_store=True,
+    timeout_s=DEAD_LETTERS_TIMEOUT_S,
+)
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    DAEMON_INFO,
+    DESTINATION_STATUS,
+    DAEMON_STATUS,
+    ENABLE,
+    RELOAD,
+    PENDING,
+    BACKLOG,
+    LIST_WAITING,
+    LIST_DEAD_LETTERS,
+    COUNT_DEAD_LETTERS,
+    REPLAY_DEAD_LETTERS,
+    DROP_DEAD_LETTERS,
+)

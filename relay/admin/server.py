@@ -1,4 +1,9 @@
-"""An HTTP application at a place, safe from clients that are slow or many."""
+"""A bounded HTTP server, on a TCP port or a Unix socket.
+
+aiohttp serves the requests. This module adds what it lacks: a limit on the number of connections, a
+timeout for connections that are idle, and Unix sockets that only their owner can use, at paths of
+any length. A server runs as long as its context lasts.
+"""
 
 import asyncio
 import errno
@@ -17,18 +22,22 @@ from relay.config import TcpPort, UnixSocket
 from relay.core.errors import describe_os_error
 
 SHUTDOWN_TIMEOUT_S = 1.0
-"""How long an answer that is under way may take at the end."""
+"""How long an answer that is under way may take when the server ends."""
 
 MAX_CONNECTIONS = 64
-"""So many at once. For one more, the one that is idle for longest is closed."""
+"""At most this many are open. For one more, the connection that has been idle longest is closed."""
 
 IDLE_TIMEOUT_S = 60.0
-"""How long a connection may take to bring a question; behind an answer, to take that as well."""
+"""How long a connection may take to send a request; after an answer, that includes the time the
+client needs to receive it."""
+
+MAX_ADDRESS_BYTES = 107
+"""The longest path that fits into a socket address, without the NUL at its end: unix(7)."""
 
 
 @asynccontextmanager
-async def serve(place: TcpPort | UnixSocket, application: web.Application) -> AsyncIterator[None]:
-    """Answer at this place as long as the context lasts. Raises OSError where it cannot be had."""
+async def serve(address: TcpPort | UnixSocket, application: web.Application) -> AsyncIterator[None]:
+    """Serve at this address as long as the context lasts. Raises OSError if it cannot be opened."""
     connections = _ConnectionLimiter()
     application.middlewares.insert(0, connections.track_request)
     runner = web.AppRunner(
@@ -41,39 +50,52 @@ async def serve(place: TcpPort | UnixSocket, application: web.Application) -> As
     await runner.setup()
     try:
         assert runner.server is not None
-        handler = runner.server
-        listener = await _start_listening(place, lambda: _LimitedConnection(handler(), connections))
+        make_handler = runner.server
+        listener = await _start_listening(
+            address, lambda: _LimitedConnection(make_handler(), connections)
+        )
         try:
             yield
         finally:
-            if isinstance(place, UnixSocket):
-                remove_socket(place.path)
+            if isinstance(address, UnixSocket):
+                # before it is closed: nobody may mistake it for a socket that is in use
+                address.path.unlink(missing_ok=True)
             listener.close()
     finally:
         await runner.cleanup()
 
 
 async def _start_listening(
-    place: TcpPort | UnixSocket, connection: Callable[[], asyncio.Protocol]
+    address: TcpPort | UnixSocket, make_connection: Callable[[], asyncio.Protocol]
 ) -> asyncio.Server:
     loop = asyncio.get_running_loop()
-    match place:
+    match address:
         case TcpPort():
-            return await loop.create_server(connection, place.host, place.port)
+            return await loop.create_server(make_connection, address.host, address.port)
         case UnixSocket():
-            return await loop.create_unix_server(connection, sock=bind_socket(place.path))
+            return await loop.create_unix_server(make_connection, sock=bind_socket(address.path))
+
+
+def describe_bind_error(error: OSError) -> str:
+    """Return the reason why an address cannot be opened, and what to do about it."""
+    if error.errno == errno.EADDRINUSE:
+        return "it is taken by another program or, as a path, by a file: free it, or set another"
+    return describe_os_error(error)
+
+
+# limits on connections
 
 
 class _ConnectionLimiter:
-    """Those that are open, none of which is idle for ever; aiohttp bounds neither."""
+    """The open connections, bounded in number and in idle time; aiohttp bounds neither."""
 
     def __init__(self) -> None:
         self._open: dict[web.RequestHandler, asyncio.Transport] = {}
         self._idle: dict[web.RequestHandler, asyncio.TimerHandle] = {}
-        """With what ends each; the one that is idle for longest first."""
+        """The timer that closes each idle connection; the longest idle first."""
 
     def add(self, handler: web.RequestHandler, transport: asyncio.Transport) -> bool:
-        """Whether there is room for it, or room was made."""
+        """Add a connection, closing an idle one if needed. Returns False if there is no room."""
         if len(self._open) >= MAX_CONNECTIONS:
             if not self._idle:
                 return False
@@ -83,13 +105,13 @@ class _ConnectionLimiter:
         return True
 
     def remove(self, handler: web.RequestHandler) -> None:
-        """It is no more."""
+        """Forget a connection that is closed."""
         self._open.pop(handler, None)
         self._stop_idle_timer(handler)
 
     @web.middleware
     async def track_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """What is being answered is not idle, however long it takes."""
+        """Count a connection as busy while its request is handled, however long that takes."""
         self._stop_idle_timer(request.protocol)
         try:
             return await handler(request)
@@ -108,11 +130,11 @@ class _ConnectionLimiter:
     def _abort(self, handler: web.RequestHandler) -> None:
         transport = self._open[handler]
         self.remove(handler)
-        transport.abort()  # to close it would wait for a client that takes nothing
+        transport.abort()  # close() would wait for a client that reads nothing
 
 
 class _LimitedConnection(asyncio.Protocol):
-    """Tells of its begin and its end; aiohttp does the rest."""
+    """Registers a connection with the limiter, and passes everything on to aiohttp's handler."""
 
     def __init__(self, handler: web.RequestHandler, connections: _ConnectionLimiter) -> None:
         self._handler = handler
@@ -120,7 +142,7 @@ class _LimitedConnection(asyncio.Protocol):
         self._is_open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        stream = cast("asyncio.Transport", transport)  # no loop has to derive its own from that
+        stream = cast("asyncio.Transport", transport)  # uvloop's class does not derive from it
         self._is_open = self._connections.add(self._handler, stream)
         if self._is_open:
             self._handler.connection_made(stream)
@@ -146,70 +168,60 @@ class _LimitedConnection(asyncio.Protocol):
         self._handler.resume_writing()
 
 
-MAX_ADDRESS_BYTES = 107
-"""So many bytes of a path fit into an address, beside the NUL at its end: unix(7)."""
+# Unix sockets
 
 
 def bind_socket(path: Path) -> socket.socket:
-    """A socket at this path, for its owner alone; raises OSError.
+    """Return a socket bound to this path, which only its owner can use. Raises OSError.
 
-    One that nobody listens at is left over from a relay that was killed: it is removed.
+    A socket at which nobody listens was left by a relay that was killed: it is replaced.
     """
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             _check_stale(path)
             path.unlink()
-    fresh = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
+    bound = socket.socket(socket.AF_UNIX)
+    umask = os.umask(0o177)  # bind() creates the file, so its mode can be set in no other way
     try:
-        with socket_address(path) as short:
-            fresh.bind(short)
+        with socket_address(path) as address:
+            bound.bind(address)
     except OSError:
-        fresh.close()
+        bound.close()
         raise
     finally:
-        os.umask(before)
-    return fresh
+        os.umask(umask)
+    return bound
 
 
-def remove_socket(path: Path) -> None:
-    """At the end, so that nobody takes it for one that is listened at."""
-    path.unlink(missing_ok=True)
+def _check_stale(path: Path) -> None:
+    """Raise OSError if somebody listens at this socket."""
+    with socket.socket(socket.AF_UNIX) as probe, socket_address(path) as address:
+        probe.setblocking(False)
+        try:
+            probe.connect(address)
+        except ConnectionRefusedError:
+            return
+        except BlockingIOError:
+            pass  # whoever listens has a full queue
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 @contextmanager
 def socket_address(path: Path) -> Iterator[str]:
-    """What to bind or connect to for this path, as long as the context lasts; raises OSError.
+    """Give the address to bind or connect to for this path; it holds in the context. Raises
+    OSError.
 
-    A path that is too long for an address leads through its folder, which is opened (proc(5)).
+    A path that is too long for a socket address is shortened by way of its folder, which is opened
+    for the time of the context (``/proc/self/fd``: proc(5)).
     """
     if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         yield str(path)
         return
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        short = f"/proc/self/fd/{folder}/{path.name}"
-        if len(os.fsencode(short)) > MAX_ADDRESS_BYTES:
+        address = f"/proc/self/fd/{folder}/{path.name}"
+        if len(os.fsencode(address)) > MAX_ADDRESS_BYTES:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        yield short
+        yield address
     finally:
         os.close(folder)
-
-
-def describe_bind_error(error: OSError) -> str:
-    """Why something cannot listen at a place, for a person."""
-    if error.errno == errno.EADDRINUSE:
-        return "it is taken by another program or, as a path, by a file: free it, or set another"
-    return describe_os_error(error)
-
-
-def _check_stale(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as probe, socket_address(path) as short:
-        probe.setblocking(False)
-        try:
-            probe.connect(short)
-        except ConnectionRefusedError:
-            return
-        except BlockingIOError:
-            pass  # whoever listens has no time
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -1,4 +1,4 @@
-"""How relay is at one moment, and whether that is well."""
+"""The status of the whole daemon at one moment, and whether that counts as ready."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,55 +10,51 @@ from relay.store.faults import StoreStatus
 
 @dataclass(frozen=True, slots=True)
 class ReloadStatus:
-    """What came of reading the configuration."""
+    """The configuration in force and the reloads so far."""
 
     loaded_ns: int
-    """When the one was read that is in force; by the wall clock."""
+    """When the configuration in force was read, by the wall clock."""
     last_error: str | None = None
-    """Why the last reload failed; None if it did not."""
+    """Why the last reload failed; None if it succeeded or there was none."""
     successes: int = 0
-    """Those that succeeded."""
     failures: int = 0
-    """Those that did not."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusSnapshot:
-    """What the metrics and the readiness are made of."""
+    """What metrics, readiness and systemd's status line are computed from."""
 
     streams: Mapping[str, EngineSnapshot]
-    """By engine, each that is configured."""
+    """By engine, for each that is configured."""
     destination_counters: Mapping[str, DestinationCounters]
+    """By destination, for each that is configured."""
     destination_status: Mapping[str, DestinationStatus]
-    """By destination, as the above."""
+    """By destination, for each that is configured."""
     store: StoreStatus
     route_matches: Mapping[str, int]
-    """How many events each route matched, by its name; each that is configured."""
+    """How many events each route matched, by route, for each that is configured."""
     removed_deliveries: int
-    """How many deliveries were given up because their destinations are configured no more."""
+    """How many deliveries were given up because their destination is no longer configured."""
     reload: ReloadStatus
     now_ns: int
     """The time by which deliveries are due."""
 
 
 def not_ready_reasons(snapshot: StatusSnapshot, now_ns: int) -> list[str]:
-    """What is not ready and why, one text for each; ``now_ns`` is the local time.
+    """Return why relay is not ready, one text for each reason; ``now_ns`` is the wall clock.
 
-    A destination that fails is none of it: what is for it waits in the store.
+    A destination that fails is not among them: its deliveries wait in the store.
     """
+    closed = [name for name, stream in snapshot.streams.items() if not stream.is_open]
     return [
         *_store_problems(snapshot.store, now_ns),
-        *(
-            f"engine {name}: its stream is not open"
-            for name, stream in snapshot.streams.items()
-            if not stream.is_open
-        ),
+        *(f"engine {name}: its stream is not open" for name in closed),
     ]
 
 
-def _store_problems(state: StoreStatus, now_ns: int) -> list[str]:
-    if state.failing_since_ns is None or state.reason is None:
+def _store_problems(store: StoreStatus, now_ns: int) -> list[str]:
+    if store.failing_since_ns is None or store.reason is None:
         return []
-    # A clock that was set back meanwhile does not make it negative.
-    since_s = max(0, now_ns - state.failing_since_ns) // 10**9
-    return [f"store: {state.reason.value.replace('_', ' ')}, for {since_s} s"]
+    # not negative if the clock was set back since then
+    failing_s = max(0, now_ns - store.failing_since_ns) // 10**9
+    return [f"store: {store.reason.value.replace('_', ' ')}, for {failing_s} s"]

@@ -1,4 +1,10 @@
-"""Events and what the routes said to them, for whoever listens while relay runs."""
+"""The event tap: shows live events, and what the routes decided about them, to subscribers.
+
+``relay tail`` uses it to watch a running daemon. The router calls `EventTap.publish` for every
+event, so publishing must never wait: each subscriber has a bounded queue of its own, and a
+subscriber that reads too slowly loses the oldest lines and is told how many. Without subscribers
+the tap costs nothing. A subscription ends with its context.
+"""
 
 import asyncio
 from collections import deque
@@ -12,105 +18,106 @@ from relay.core.event import Event
 from relay.routing.router import RouteResult, Verdict
 
 MAX_SUBSCRIBERS = 16
-"""So many may listen at once."""
 
 QUEUE_LINES = 1000
 QUEUE_BYTES = 2**20
-"""How much waits for one listener, in lines and in bytes; what is older is lost to it."""
+"""How much may wait for one subscriber, in lines and in bytes. Older lines are dropped."""
 
 CHUNK_BYTES = 2**16
-"""About so much is given to a listener at once."""
+"""About how much a subscriber reads at once."""
 
 
 class RouteDecision(msgspec.Struct, frozen=True):
-    """What one route that matches said to an event."""
+    """What one route that matches an event decided about it."""
 
     route: str
     verdict: Verdict
     to: Sequence[str] = ()
-    """The destinations that the event goes to by this route."""
+    """The destinations that this route sends the event to."""
 
 
 class TappedEvent(msgspec.Struct, frozen=True, tag="seen"):
-    """One event, and the routes that match it, in their order."""
+    """One event, and the decisions of the routes that match it, in their order."""
 
     event: Event
     routes: Sequence[RouteDecision]
 
 
 class EventsSkipped(msgspec.Struct, frozen=True, tag="lost"):
-    """So many events a listener was too slow for."""
+    """A subscriber was too slow: this many events were dropped here."""
 
     count: int
 
 
-def make_tapped_event(event: Event, steps: Sequence[RouteResult]) -> TappedEvent:
-    """The event with those of the steps that match."""
-    said = [
-        RouteDecision(it.route.name, it.verdict, it.destinations) for it in steps if it.is_match
+def make_tapped_event(event: Event, results: Sequence[RouteResult]) -> TappedEvent:
+    """Return the event with the decisions of those routes that match it."""
+    decisions = [
+        RouteDecision(each.route.name, each.verdict, each.destinations)
+        for each in results
+        if each.is_match
     ]
-    return TappedEvent(event, said)
+    return TappedEvent(event, decisions)
 
 
 @dataclass(frozen=True, slots=True)
 class TapFilter:
-    """What somebody wants to see."""
+    """Which events a subscriber wants."""
 
     include_unrouted: bool = False
-    """Also what goes nowhere."""
+    """Also events that go nowhere."""
     engine: str | None = None
-    """The only engine whose events are wanted; None for all."""
+    """Only events of this engine; None for all."""
 
-    def accepts(self, event: Event, steps: Sequence[RouteResult]) -> bool:
-        """Whether this is wanted."""
+    def accepts(self, event: Event, results: Sequence[RouteResult]) -> bool:
+        """Whether the subscriber wants this event."""
         if self.engine is not None and event.engine != self.engine:
             return False
-        return self.include_unrouted or any(step.verdict is Verdict.SENT for step in steps)
+        return self.include_unrouted or any(each.verdict is Verdict.SENT for each in results)
 
 
 class TooManySubscribers(Exception):
-    """`MAX_SUBSCRIBERS` listen already."""
+    """There are `MAX_SUBSCRIBERS` already."""
 
 
 class EventTap:
-    """Lets listeners see what is decided. It costs nothing while there are none."""
+    """Passes events on to its subscribers."""
 
     def __init__(self) -> None:
         self._subscribers: list[Subscriber] = []
 
-    def publish(self, event: Event, steps: Sequence[RouteResult]) -> None:
-        """Show an event with the steps of the routes that match it; waits for nobody."""
+    def publish(self, event: Event, results: Sequence[RouteResult]) -> None:
+        """Give an event, with the results of the routes, to those who want it. Never waits."""
         if not self._subscribers:
             return
-        wanting = [it for it in self._subscribers if it.tap_filter.accepts(event, steps)]
-        if wanting:
-            line = msgspec.json.encode(make_tapped_event(event, steps)) + b"\n"
-            for listener in wanting:
-                listener.put(line)
+        accepting = [it for it in self._subscribers if it.tap_filter.accepts(event, results)]
+        if accepting:
+            line = msgspec.json.encode(make_tapped_event(event, results)) + b"\n"
+            for subscriber in accepting:
+                subscriber.put(line)
 
     @contextmanager
-    def subscribe(self, wish: TapFilter) -> Iterator["Subscriber"]:
-        """See what comes as long as the context lasts. Raises `TooManySubscribers`."""
+    def subscribe(self, tap_filter: TapFilter) -> Iterator["Subscriber"]:
+        """Subscribe as long as the context lasts. Raises `TooManySubscribers`."""
         if len(self._subscribers) >= MAX_SUBSCRIBERS:
             raise TooManySubscribers
-        listener = Subscriber(wish)
-        self._subscribers.append(listener)
+        subscriber = Subscriber(tap_filter)
+        self._subscribers.append(subscriber)
         try:
-            yield listener
+            yield subscriber
         finally:
-            self._subscribers.remove(listener)
+            self._subscribers.remove(subscriber)
 
     @property
     def subscriber_count(self) -> int:
-        """How many listen."""
+        """The number of subscribers at the moment."""
         return len(self._subscribers)
 
 
 class Subscriber:
-    """What waits for one who listens: lines of JSON, each a `TappedEvent` or a `EventsSkipped`."""
+    """The queue of one subscriber: lines of JSON, each a `TappedEvent` or an `EventsSkipped`."""
 
-    def __init__(self, wish: TapFilter) -> None:
-        self.tap_filter = wish
+    def __init__(self, tap_filter: TapFilter) -> None:
+        self.tap_filter = tap_filter
         self._lines: deque[bytes] = deque()
         self._size = 0
         self._skipped = 0
@@ -118,7 +125,7 @@ class Subscriber:
         self._wakeup = asyncio.Event()
 
     def put(self, line: bytes) -> None:
-        """Add a line; the oldest are lost where there is no room for all."""
+        """Add a line; drop the oldest ones if the queue is full."""
         self._lines.append(line)
         self._size += len(line)
         while len(self._lines) > QUEUE_LINES or self._size > QUEUE_BYTES:
@@ -127,21 +134,21 @@ class Subscriber:
         self._wakeup.set()
 
     def close(self) -> None:
-        """Nothing more is put; what waits can be taken."""
+        """End the queue; what is in it can still be read."""
         self._closed = True
         self._wakeup.set()
 
     async def read(self) -> bytes:
-        """Wait for lines, and give about `CHUNK_BYTES` of them; empty once closed."""
+        """Wait for lines and return about `CHUNK_BYTES` of them; empty once closed and read."""
         while not (self._lines or self._skipped or self._closed):
             self._wakeup.clear()
             await self._wakeup.wait()
-        piece = bytearray()
+        chunk = bytearray()
         if self._skipped:
-            piece += msgspec.json.encode(EventsSkipped(self._skipped)) + b"\n"
+            chunk += msgspec.json.encode(EventsSkipped(self._skipped)) + b"\n"
             self._skipped = 0
-        told = len(piece)
-        while self._lines and len(piece) < CHUNK_BYTES:
-            piece += self._lines.popleft()
-        self._size -= len(piece) - told
-        return bytes(piece)
+        skipped_bytes = len(chunk)
+        while self._lines and len(chunk) < CHUNK_BYTES:
+            chunk += self._lines.popleft()
+        self._size -= len(chunk) - skipped_bytes
+        return bytes(chunk)

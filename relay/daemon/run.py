@@ -1,4 +1,11 @@
-"""Builds all of relay, runs it, and ends it without losing what is under way."""
+"""Builds the daemon, runs it, and shuts it down without losing what is under way.
+
+Everything that can fail is built first, so that a start either succeeds or changes nothing. Then
+the daemon's tasks run until relay is told to stop. The shutdown goes in the direction of the
+events: read no more, commit what was read, emit ``stopped``, and let the deliveries under way
+finish. What is not finished in time is in the store, or is sent by the engine again after the next
+start.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -21,7 +28,8 @@ from relay.core.clock import SteadyClock
 from relay.core.errors import StoreInUse
 from relay.core.event import HEARTBEAT
 from relay.core.shutdown import DRAIN_S, Shutdown, drain
-from relay.daemon.reload import ConfigSource, FileReader, ReloadController
+from relay.daemon.file_reader import FileReader
+from relay.daemon.reload import ConfigSource, ReloadController
 from relay.daemon.self_events import SelfEvents
 from relay.daemon.supervisor import Supervisor
 from relay.daemon.systemd import SystemdNotifier, notify_loop
@@ -36,243 +44,274 @@ from relay.store.outbox import Outbox, open_outbox
 log = structlog.get_logger()
 
 REPORT_LOSSES_EVERY_S = 60
-"""How often it is told at most what the store gave up."""
+"""Losses of the store are reported at most this often."""
 
 PRUNE_EVERY_S = 60
 
 STORE_LOCK_TIMEOUT_S = 3
-"""How long a store may be in use by a command when relay starts."""
+"""How long a command may still use the store when relay starts."""
 
 FINAL_EVENTS_S = 0.5
-"""How long telling of the last attempts may take."""
+"""How long emitting the events of the last attempts may take, after everything else has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the daemon takes from the world, so that a test or the demo can give it another."""
+    """What the daemon takes from outside, so that a test or the demo can replace it."""
 
     environ: Mapping[str, str]
     console: ConsoleOutput
     reconnect_policy: ReconnectPolicy = field(default_factory=ReconnectPolicy)
 
 
+@dataclass(frozen=True, slots=True)
+class _Daemon:
+    """The parts of the daemon, built and not yet running."""
+
+    supervisor: Supervisor
+    reload_controller: ReloadController
+    systemd: SystemdNotifier
+    tasks: asyncio.TaskGroup
+
+
 async def run_daemon(
     config: Config,
     store: Path | None,
-    world: Environment,
-    stop: Shutdown,
+    environment: Environment,
+    shutdown: Shutdown,
     source: ConfigSource | None = None,
 ) -> None:
-    """Run relay until it is told to stop. ``store`` None keeps everything in memory.
+    """Run relay until ``shutdown`` is requested.
 
-    From ``source`` the configuration is read again whenever that is asked for.
+    ``store`` None keeps everything in memory. Reloads read the configuration from ``source``.
 
-    Raises `StoreError` where the store cannot be used, `AdminListenerError` where ``admin.listen`` cannot,
-    `TlsError` where a destination's certificates cannot,
-    `EndpointError` where the environment names an engine that cannot be. Whatever else
-    fails unexpectedly ends it all: the store makes starting again safe.
+    Raises `StoreError` if the store cannot be used, `AdminListenerError` if ``admin.listen``
+    cannot, `TlsError` if a destination's certificates cannot, and `EndpointError` if the
+    environment names an engine that cannot. Any other error in a task ends the daemon: the store
+    makes a restart safe.
     """
     async with AsyncExitStack() as resources:
-        built = await stop.run_unless_stopped(_build(config, store, world, source, resources))
-        if built is not None:
-            await _run_until_stopped(built, store, stop)
+        building = _build(config, store, environment, source, resources)
+        daemon = await shutdown.run_unless_stopped(building)
+        if daemon is not None:
+            await _run_until_stopped(daemon, store, shutdown)
     log.info("relay.stopped")
 
 
-@dataclass(frozen=True, slots=True)
-class _Daemon:
-    """All of relay, before any of it runs."""
-
-    works: Supervisor
-    reloader: ReloadController
-    manager: SystemdNotifier
-    tasks: asyncio.TaskGroup
+# building
 
 
 async def _build(
     config: Config,
     store: Path | None,
-    world: Environment,
+    environment: Environment,
     source: ConfigSource | None,
     resources: AsyncExitStack,
 ) -> _Daemon:
-    """Do all that can fail; closed with the resources."""
+    """Build everything that can fail; ``resources`` closes it."""
     tasks, tap, reader = asyncio.TaskGroup(), EventTap(), FileReader()
-    door = ListenerSwitch(
-        lambda wanted: serve_admin(wanted, desk, tap, works.snapshot, works.liveness)
+    listener = ListenerSwitch(
+        lambda admin: serve_admin(admin, operations, tap, supervisor.snapshot, supervisor.liveness)
     )
-    works = await _build_supervisor(config, store, world, tap, door, tasks, resources)
+    supervisor = await _build_supervisor(
+        config, store, environment.reconnect_policy, tap, listener, tasks, resources
+    )
 
     async def prepare(wanted: Config) -> Topology:
-        found = await reader.read(partial(load_inputs, wanted, world.environ))
-        return await build_topology(wanted, found, works.destinations, door, world.console)
+        inputs = await reader.read(partial(load_inputs, wanted, environment.environ))
+        return await build_topology(
+            wanted, inputs, supervisor.destinations, listener, environment.console
+        )
 
-    manager = resources.enter_context(closing(SystemdNotifier(world.environ)))
-    reloader = ReloadController(source, works, reader, prepare, manager)
-    desk = _build_operations(works, reloader)
-    works.apply(await prepare(config))
+    systemd = resources.enter_context(closing(SystemdNotifier(environment.environ)))
+    reload_controller = ReloadController(source, supervisor, reader, prepare, systemd)
+    operations = LocalOperations(
+        supervisor.outbox,
+        lambda: supervisor.config.destinations,
+        supervisor.clock.now_ns,
+        DaemonHooks(
+            supervisor.destination_status,
+            supervisor.enable,
+            supervisor.daemon_status,
+            reload_controller.reload,
+        ),
+    )
+    supervisor.apply(await prepare(config))
     if store is not None:
-        await _open_control_socket(socket_path(store), desk, tap, works.liveness, resources)
-    return _Daemon(works, reloader, manager, tasks)
-
-
-async def _run_until_stopped(built: _Daemon, store: Path | None, stop: Shutdown) -> None:
-    """Run all of it until it is told to stop, and end it."""
-    works, tasks = built.works, built.tasks
-    async with tasks:
-        works.start_delivery()
-        chores = [
-            tasks.create_task(chore)
-            for chore in (
-                _start_ingest(works, store),
-                works.self_events.run(),
-                _prune_dead_letters(works),
-                _send_heartbeats(works),
-                built.reloader.run(),
-                # the last: all else has begun
-                notify_loop(built.manager, works.snapshot, works.liveness, works.outbox.pending),
-            )
-        ]
-        await stop.requested.wait()
-        built.manager.notify_stopping()
-        built.reloader.close()
-        for chore in chores:
-            chore.cancel()
-        await _shut_down(works, stop, tasks)
+        await _open_control_socket(
+            socket_path(store), operations, tap, supervisor.liveness, resources
+        )
+    return _Daemon(supervisor, reload_controller, systemd, tasks)
 
 
 async def _build_supervisor(
     config: Config,
     store: Path | None,
-    world: Environment,
+    reconnect_policy: ReconnectPolicy,
     tap: EventTap,
-    door: ListenerSwitch,
+    listener: ListenerSwitch,
     tasks: asyncio.TaskGroup,
     resources: AsyncExitStack,
 ) -> Supervisor:
-    """All that is at work, before anything is; closed with the resources. A plan brings routes."""
-    lost = asyncio.Event()
-    outbox = await _open_store(config, store, lost, resources)
+    """Open the store and build the supervisor. Its router is empty until a topology is applied."""
+    losses_pending = asyncio.Event()
+    outbox = await _open_store(config, store, losses_pending, resources)
     router, clock = Router((), tap.publish), SteadyClock()
-    announcer = SelfEvents(router, outbox, clock.now_ns, lost)
-    means = IngestContext(router, outbox, clock.now_ns, announcer.on_commit, world.reconnect_policy)
-    works = Supervisor(config, means, announcer, clock, door, tasks)
-    resources.push_async_callback(works.close)
-    resources.push_async_callback(door.close)
-    return works
-
-
-def _build_operations(works: Supervisor, reloader: ReloadController) -> AdminOperations:
-    running = DaemonHooks(
-        works.destination_status, works.enable, works.daemon_status, reloader.reload
+    self_events = SelfEvents(router, outbox, clock.now_ns, losses_pending)
+    ingest_context = IngestContext(
+        router, outbox, clock.now_ns, self_events.on_commit, reconnect_policy
     )
-    return LocalOperations(
-        works.outbox, lambda: works.config.destinations, works.clock.now_ns, running
-    )
-
-
-async def _open_control_socket(
-    socket: Path,
-    desk: AdminOperations,
-    tap: EventTap,
-    progress: Callable[[], LivenessReport],
-    resources: AsyncExitStack,
-) -> None:
-    """A relay that cannot be asked delivers all the same."""
-    try:
-        await resources.enter_async_context(serve_control_socket(socket, desk, tap, progress))
-    except ControlSocketError as error:
-        log.warning("control.unavailable", error=str(error))
+    supervisor = Supervisor(config, ingest_context, self_events, clock, listener, tasks)
+    resources.push_async_callback(supervisor.close)
+    resources.push_async_callback(listener.close)
+    return supervisor
 
 
 async def _open_store(
-    config: Config, store: Path | None, lost: asyncio.Event, resources: AsyncExitStack
+    config: Config, store: Path | None, losses_pending: asyncio.Event, resources: AsyncExitStack
 ) -> Outbox:
-    """The store; one that a command has at the moment is waited for."""
-    ends_s = asyncio.get_running_loop().time() + STORE_LOCK_TIMEOUT_S
+    """Open the store, waiting for a command that uses it at the moment."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + STORE_LOCK_TIMEOUT_S
     while True:
         opening = open_outbox(
             store,
             max_size=config.store.max_size,
             when_full=config.store.when_full,
             unordered=[name for name, to in config.destinations.items() if to.ordering == "none"],
-            on_loss=lambda _: lost.set(),
+            on_loss=lambda _: losses_pending.set(),
         )
         try:
             return await resources.enter_async_context(opening)
         except StoreInUse:
-            if asyncio.get_running_loop().time() > ends_s:
+            if loop.time() > deadline_s:
                 raise
         await asyncio.sleep(0.1)
 
 
-async def _start_ingest(works: Supervisor, store: Path | None) -> None:
-    """Start to listen; then declare what the store loses. All of it waits for the disk."""
-    retries = [to.retry for to in works.config.destinations.values()]
+async def _open_control_socket(
+    path: Path,
+    operations: AdminOperations,
+    tap: EventTap,
+    liveness: Callable[[], LivenessReport],
+    resources: AsyncExitStack,
+) -> None:
+    """Open the control socket. If that fails, relay delivers all the same."""
+    try:
+        await resources.enter_async_context(serve_control_socket(path, operations, tap, liveness))
+    except ControlSocketError as error:
+        log.warning("control.unavailable", error=str(error))
+
+
+# running
+
+
+async def _run_until_stopped(daemon: _Daemon, store: Path | None, shutdown: Shutdown) -> None:
+    """Run all tasks until a shutdown is requested, then shut down."""
+    supervisor, outbox = daemon.supervisor, daemon.supervisor.outbox
+    async with daemon.tasks:
+        supervisor.start_delivery()
+        services = [
+            supervisor.spawn("startup and losses", _start_ingest(supervisor, store)),
+            supervisor.spawn("self events", supervisor.self_events.run()),
+            supervisor.spawn("dead letter pruning", _prune_dead_letters(supervisor)),
+            supervisor.spawn("heartbeat", _send_heartbeats(supervisor)),
+            supervisor.spawn("reload", daemon.reload_controller.run()),
+            # the last one, because it reports that relay is ready: everything else has started
+            supervisor.spawn(
+                "systemd",
+                notify_loop(
+                    daemon.systemd, supervisor.snapshot, supervisor.liveness, outbox.pending
+                ),
+            ),
+        ]
+        await shutdown.requested.wait()
+        daemon.systemd.notify_stopping()
+        daemon.reload_controller.close()
+        for service in services:
+            service.cancel()
+        await _shut_down(supervisor, shutdown)
+
+
+async def _start_ingest(supervisor: Supervisor, store: Path | None) -> None:
+    """Emit ``started`` and run the engines; from then on report what the store loses.
+
+    All of it waits for the disk, and so must not hold up the rest of the daemon.
+    """
+    retries = [to.retry for to in supervisor.config.destinations.values()]
     longest_s = max(max(it.max * 2, it.max_after).total_seconds() for it in retries)
-    await works.outbox.correct_times(works.clock.now_ns(), int(longest_s * 1e9))
-    for name in await works.outbox.pending():
-        await retire_destination(name, works.delivery_context, partial(works.is_unknown, name))
-    await works.self_events.emit("started")
-    works.start_ingest()
+    outbox = supervisor.outbox
+    await outbox.correct_times(supervisor.clock.now_ns(), int(longest_s * 1e9))
+    for name in await outbox.pending():
+        await retire_destination(
+            name, supervisor.delivery_context, partial(supervisor.is_unknown, name)
+        )
+    await supervisor.self_events.emit("started")
+    supervisor.start_ingest()
     log.info("relay.started", version=__version__, store=str(store or "memory"))
     while True:
-        await _report_losses(works)
+        await _report_losses(supervisor)
         await asyncio.sleep(REPORT_LOSSES_EVERY_S)
-        await works.self_events.losses_pending.wait()
+        await supervisor.self_events.losses_pending.wait()
 
 
-async def _prune_dead_letters(works: Supervisor) -> None:
-    """Keep the dead letters within their bounds, which are looked at once a minute."""
+async def _report_losses(supervisor: Supervisor) -> None:
+    """Emit what the store has lost; if that was the store itself, fill the new one."""
+    supervisor.self_events.losses_pending.clear()
+    losses = await supervisor.outbox.losses()
+    if losses:
+        supervisor.on_store_replaced()
+    await supervisor.self_events.emit_losses(losses)
+
+
+async def _prune_dead_letters(supervisor: Supervisor) -> None:
+    """Delete dead letters beyond their limits, which are checked once a minute."""
     while True:
-        bounds = works.config.store.dead_letters
-        age_ns = int(bounds.max_age.total_seconds() * 1e9)
-        gone = await works.outbox.prune_dead_letters(
-            works.clock.now_ns() - age_ns, bounds.max_count
+        limits = supervisor.config.store.dead_letters
+        max_age_ns = int(limits.max_age.total_seconds() * 1e9)
+        pruned = await supervisor.outbox.prune_dead_letters(
+            supervisor.clock.now_ns() - max_age_ns, limits.max_count
         )
-        if gone:
-            log.info("dead_letters.pruned", count=gone)
+        if pruned:
+            log.info("dead_letters.pruned", count=pruned)
         await asyncio.sleep(PRUNE_EVERY_S)
 
 
-async def _send_heartbeats(works: Supervisor) -> None:
-    """Tell that relay lives: that it is scheduled, and that its store takes something in."""
+async def _send_heartbeats(supervisor: Supervisor) -> None:
+    """Emit heartbeats: signs that relay's loop runs and that its store commits."""
     while True:
-        works.heartbeat_changed.clear()
-        heartbeat, pause_s = works.config.heartbeat, None
+        supervisor.heartbeat_changed.clear()
+        heartbeat, interval_s = supervisor.config.heartbeat, None
         if heartbeat is not None:
-            await works.self_events.emit(HEARTBEAT)
-            pause_s = heartbeat.every.total_seconds()
+            await supervisor.self_events.emit(HEARTBEAT)
+            interval_s = heartbeat.every.total_seconds()
         with suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await works.heartbeat_changed.wait()
+            async with asyncio.timeout(interval_s):
+                await supervisor.heartbeat_changed.wait()
 
 
-async def _report_losses(works: Supervisor) -> None:
-    """Tell what the store lost since it was told last, and the store what it lost of that."""
-    works.self_events.losses_pending.clear()
-    losses = await works.outbox.losses()
-    if losses:
-        works.on_store_replaced()
-    await works.self_events.emit_losses(losses)
+# shutting down
 
 
-async def _shut_down(works: Supervisor, stop: Shutdown, tasks: asyncio.TaskGroup) -> None:
-    """Read no more, commit what was read, say so, and let the lanes finish: all in `DRAIN_S`."""
-    ends_s = asyncio.get_running_loop().time() + DRAIN_S
-    await drain(works.stop_ingest(), stop, ends_s)
-    await drain([tasks.create_task(_emit_stopped(works))], stop, ends_s)
-    await drain(works.stop_delivery(), stop, ends_s)
-    # what came of the last attempts is told at the next start
-    await drain([tasks.create_task(_emit_remaining(works))], stop, ends_s + FINAL_EVENTS_S)
+async def _shut_down(supervisor: Supervisor, shutdown: Shutdown) -> None:
+    """Read no more, commit what was read, emit ``stopped``, finish the deliveries: in `DRAIN_S`."""
+    deadline_s = asyncio.get_running_loop().time() + DRAIN_S
+    await drain(supervisor.stop_ingest(), shutdown, deadline_s)
+    stopped = supervisor.spawn("emit stopped", _emit_stopped(supervisor))
+    await drain([stopped], shutdown, deadline_s)
+    await drain(supervisor.stop_delivery(), shutdown, deadline_s)
+    # the deliveries of these events are sent after the next start
+    remaining = supervisor.spawn("emit remaining", _emit_remaining(supervisor))
+    await drain([remaining], shutdown, deadline_s + FINAL_EVENTS_S)
 
 
-async def _emit_remaining(works: Supervisor) -> None:
-    await works.self_events.drain()
-    await works.self_events.emit_losses([])
+async def _emit_stopped(supervisor: Supervisor) -> None:
+    await supervisor.self_events.drain()
+    await _report_losses(supervisor)
+    await supervisor.self_events.emit("stopped")
 
 
-async def _emit_stopped(works: Supervisor) -> None:
-    await works.self_events.drain()
-    await _report_losses(works)
-    await works.self_events.emit("stopped")
+async def _emit_remaining(supervisor: Supervisor) -> None:
+    """Emit what the last attempts came to."""
+    await supervisor.self_events.drain()
+    await supervisor.self_events.emit_losses([])

@@ -1,4 +1,15 @@
-"""relay's own happenings, sent where the routes say."""
+"""relay's own events: what happens to relay itself, routed and delivered like any other event.
+
+Without them nobody would learn that relay has started or stopped, that a destination fails, or that
+deliveries were lost. They have the type ``relay`` and are sent only where a route names that type;
+an event about a destination is never sent to that destination.
+
+What happens elsewhere in the daemon is only noted here (`health_changed`, `dead_lettered`,
+`on_commit`), because those who notice it must not wait for the disk. Tasks of the daemon turn it
+into events and commit them: `SelfEvents.run` as it happens, `emit_losses` once a minute at most,
+and `drain` what is left when relay stops. What is not committed then is reported after the next
+start if the store knows it, and lost otherwise.
+"""
 
 import asyncio
 import os
@@ -21,80 +32,79 @@ from relay.store.records import CommitResult, IngestCommit
 log = structlog.get_logger()
 
 
-def self_event(action: str, facts: Mapping[str, str]) -> Event:
-    """The event of something that happens now to relay as a whole or to a destination."""
+def self_event(action: str, attributes: Mapping[str, str]) -> Event:
+    """Return the event of something that happens now to relay as a whole or to a destination."""
     return make_self_event(
         action,
         engine=RELAY_ENGINE,
         host=socket.gethostname(),
         time_ns=time_ns(),
-        name=facts.get("destination", "relay"),
-        attributes=facts,
+        name=attributes.get("destination", "relay"),
+        attributes=attributes,
     )
 
 
 class SelfEvents:
-    """Makes events of what happens to relay as a whole, and commits what they give rise to.
-
-    An event about a destination is never sent to that destination.
-    """
+    """Makes relay's own events, routes them and commits their deliveries."""
 
     def __init__(
-        self, router: Router, outbox: Outbox, now: Callable[[], int], news: asyncio.Event
+        self, router: Router, outbox: Outbox, now: Callable[[], int], losses_pending: asyncio.Event
     ) -> None:
-        """``now`` is the clock by which deliveries are due; ``news`` is set if the store broke."""
+        """``now`` is the clock by which deliveries are due; the store sets ``losses_pending``."""
         self._router = router
         self._outbox = outbox
         self._now = now
-        self._evicted = 0
-        self._evicted_since_ns = time_ns()
         self._health_changes: asyncio.Queue[tuple[str, Mapping[str, str]]] = asyncio.Queue()
         self._dead_letters: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
+        self._evicted = 0
+        """How many deliveries a full store has given up that no event has reported yet."""
+        self._evicted_since_ns = time_ns()
         self.removed_deliveries = 0
-        """How many deliveries were given up because their destinations are configured no more."""
+        """How many deliveries were given up because their destination is no longer configured."""
         self.matches: Counter[str] = Counter()
-        """Events of its own that a route matched, by the route's name."""
-        self.losses_pending = news
-        """Set when there is something to `declare`; whoever does clears it."""
+        """How many of relay's own events each route matched."""
+        self.losses_pending = losses_pending
+        """Set when `emit_losses` has something to report; whoever calls that clears it first."""
 
-    def on_commit(self, receipt: CommitResult) -> None:
-        """Take note of what a full store gave up."""
-        self._evicted = receipt.undeclared_evictions
+    def on_commit(self, result: CommitResult) -> None:
+        """Note what a full store has given up."""
+        self._evicted = result.undeclared_evictions
         if self._evicted:
             self.losses_pending.set()
 
     def health_changed(
         self, change: HealthChange, destination: str, facts: Mapping[str, str]
     ) -> None:
-        """A destination began to fail, or works again: told by `run`."""
+        """Log that a destination began to fail or has recovered, and note it for `run`."""
         log.warning(change.value.replace("_", ".", 1), destination=destination, **facts)
         self._health_changes.put_nowait((change.value, {"destination": destination, **facts}))
 
     def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
-        """Deliveries were given up: to be declared."""
+        """Note that deliveries were given up, for `emit_losses`."""
         self._dead_letters[destination][reason] += count
         if reason is Reason.DESTINATION_REMOVED:
             self.removed_deliveries += count
         self.losses_pending.set()
 
     async def run(self) -> None:
-        """Tell of turns as they come, until cancelled."""
+        """Emit changes of the destinations' health as they come, until cancelled."""
         while True:
             await self._commit_event(*await self._health_changes.get())
 
     async def drain(self) -> None:
-        """Tell of the turns that are left."""
+        """Emit the changes of health that are left."""
         while not self._health_changes.empty():
             await self._commit_event(*self._health_changes.get_nowait())
 
     async def emit(self, action: str) -> None:
-        """``started``, ``stopped`` or ``heartbeat``."""
+        """Emit ``started``, ``stopped`` or ``heartbeat``."""
         await self._commit_event(action, {"version": __version__, "pid": str(os.getpid())})
 
     async def emit_losses(self, losses: Sequence[StoreLoss]) -> None:
-        """A ``gap`` for each broken store that was set aside, and one for what was given up.
+        """Emit what was lost: everything in ``losses``, and what was noted since the last time.
 
-        A ``dead_letter`` for each destination that deliveries were given up for.
+        That is a ``gap`` for each corrupt store that was set aside, a ``gap`` for what a full store
+        has given up, and a ``dead_letter`` for each destination with new dead letters.
         """
         for loss in losses:
             facts = {
@@ -103,10 +113,10 @@ class SelfEvents:
                 "file": str(loss.file),
                 "carried": str(loss.recovered),
             }
-            await self._commit_event("gap", facts, declares=[loss.number])
+            await self._commit_event("gap", facts, declared_losses=[loss.number])
         await self._emit_evictions()
-        buried, self._dead_letters = self._dead_letters, defaultdict(Counter)
-        for destination, reasons in buried.items():
+        dead_letters, self._dead_letters = self._dead_letters, defaultdict(Counter)
+        for destination, reasons in dead_letters.items():
             facts = {
                 "destination": destination,
                 "count": str(reasons.total()),
@@ -115,31 +125,41 @@ class SelfEvents:
             await self._commit_event("dead_letter", facts)
 
     async def _emit_evictions(self) -> None:
-        if shed := self._evicted:
-            log.error("store.full", given_up=shed)
-            until_ns = time_ns()
-            facts = {
-                "why": GapReason.STORE_FULL,
-                "reason": f"the store is full; deliveries given up: {shed}",
-                "count": str(shed),
-                "from": format_rfc3339(self._evicted_since_ns),
-                "until": format_rfc3339(until_ns),
-            }
-            self._evicted_since_ns = until_ns
-            await self._commit_event("gap", facts, declares_shed=shed)
+        evicted = self._evicted
+        if not evicted:
+            return
+        log.error("store.full", given_up=evicted)
+        until_ns = time_ns()
+        facts = {
+            "why": GapReason.STORE_FULL,
+            "reason": f"the store is full; deliveries given up: {evicted}",
+            "count": str(evicted),
+            "from": format_rfc3339(self._evicted_since_ns),
+            "until": format_rfc3339(until_ns),
+        }
+        self._evicted_since_ns = until_ns
+        await self._commit_event("gap", facts, declared_evictions=evicted)
 
     async def _commit_event(
         self,
         action: str,
         facts: Mapping[str, str],
         *,
-        declares: Sequence[int] = (),
-        declares_shed: int = 0,
+        declared_losses: Sequence[int] = (),
+        declared_evictions: int = 0,
     ) -> None:
+        """Route an event and commit its deliveries, with what the event reports as lost.
+
+        Both are one commit, so that each loss is reported once.
+        """
         event = self_event(action, facts)
-        steps = self._router.route(event, self.matches)
-        chosen = [(step.build_notification(event), step.destinations) for step in steps]
-        intake = IngestCommit(
-            RELAY_ENGINE, None, chosen, declared_losses=declares, declared_evictions=declares_shed
+        matching = self._router.route(event, self.matches)
+        notifications = [(each.build_notification(event), each.destinations) for each in matching]
+        batch = IngestCommit(
+            RELAY_ENGINE,
+            None,
+            notifications,
+            declared_losses=declared_losses,
+            declared_evictions=declared_evictions,
         )
-        self.on_commit(await self._outbox.commit(intake, self._now()))
+        self.on_commit(await self._outbox.commit(batch, self._now()))

@@ -1,11 +1,22 @@
-"""All that is at work, as the configuration has it that is in force."""
+"""Supervises everything that runs, as the configuration in force describes it.
+
+The supervisor exists so that a reload can replace one part of relay while the rest goes on. It owns
+a runner for each engine and destination, and spawns every task of the daemon. `Supervisor.apply`
+moves from the topology in force to a new one: it tells each runner what it is to become, adds and
+removes runners, and switches the admin listener. It neither fails nor waits, so no event is handled
+partly by the old configuration and partly by the new one.
+
+A runner that is no longer configured stays until it has finished what is under way; it is forgotten
+when its task ends. The supervisor ends with the daemon, which stops ingest first and delivery after
+it (see `relay.daemon.run`).
+"""
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from time import time_ns
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from relay import __version__
 from relay.admin.health import LivenessReport
@@ -28,126 +39,194 @@ Runner = TypeVar("Runner", EngineRunner, DestinationRunner)
 
 
 class Supervisor:
-    """Everything that runs, and how it is."""
+    """Runs all engines and destinations, and reports their status."""
 
     def __init__(
         self,
         config: Config,
-        means: IngestContext,
-        announcer: SelfEvents,
+        ingest_context: IngestContext,
+        self_events: SelfEvents,
         clock: SteadyClock,
-        door: ListenerSwitch,
+        listener: ListenerSwitch,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        """``config`` is what a first plan is made of; ``tasks`` are those of the daemon."""
+        """``config`` is in force once the first topology is applied; ``tasks`` runs all tasks."""
         self.config = config
-        self.ingest_context = means
-        self.self_events = announcer
+        self.self_events = self_events
         self.clock = clock
-        self._listener = door
         self.reload_status = ReloadStatus(time_ns())
         self.heartbeat_changed = asyncio.Event()
         self.engines: dict[str, EngineRunner] = {}
+        """By name, including those that are ending because they are no longer configured."""
         self.destinations: dict[str, DestinationRunner] = {}
-        """By name, those too that are ending because they are configured no more."""
+        """By name, including those that are ending because they are no longer configured."""
+        self.delivery_context = DeliveryContext(ingest_context.outbox, self_events, clock.now_ns)
+        self._ingest_context = ingest_context
+        self._listener = listener
+        self._tasks = tasks
         self._runner_tasks: dict[EngineRunner | DestinationRunner, asyncio.Task[None]] = {}
-        self._task_group = tasks
-        self._delivery_started = False
         self._ingest_started = False
+        self._delivery_started = False
         self._rate_limiters = RateLimiters()
+        self._resolver_threads = ResolverThreads()
         self._ended_engine_matches: Counter[str] = Counter()
-        """Events of engines that are no more, by the name of a route that matched them."""
-        self._lookups = ResolverThreads()
+        """How many events of engines that are no longer configured each route matched."""
 
     @property
     def outbox(self) -> Outbox:
         """The store."""
-        return self.ingest_context.outbox
+        return self._ingest_context.outbox
 
-    @property
-    def delivery_context(self) -> DeliveryContext:
-        """What all lanes work with."""
-        return DeliveryContext(self.outbox, self.self_events, self.clock.now_ns)
+    # what runs
 
-    def apply(self, plan: Topology) -> AsyncExitStack:
-        """From here on the plan holds. None of it can fail, nor waits: no event comes in between.
-
-        What is unchanged goes on untouched. A destination that was stopped (410) is tried again.
-        Returns what closes that which is no more in use.
-        """
-        before, self.config = self.config, plan.config
-        closing = AsyncExitStack()
-        self.ingest_context.router.replace_routes(plan.router)
-        self._set_store_limits()
-        self._lookups.reserve(len(plan.config.destinations))
-        valves = self._rate_limiters.assign(plan.config.destinations)
-        for name in plan.config.destinations:
-            self._update_destination(name, valves[name], plan, closing)
-        for name, outlet in self.destinations.items():
-            if name not in plan.config.destinations:
-                closing.push_async_callback(outlet.replace(None).aclose)
-        self._update_engines(plan)
-        self._drop_old_route_counts()
-        if before.heartbeat != plan.config.heartbeat:
-            self.heartbeat_changed.set()
-        closing.push_async_callback(
-            self._listener.switch(plan.config.admin, plan.new_listener).aclose
-        )
-        return closing
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in a task of this name. An unexpected error in it ends the daemon."""
+        return self._tasks.create_task(work, name=name)
 
     def start_delivery(self) -> None:
-        """Begin to deliver."""
+        """Run the destinations, and from now on those that are added."""
         self._delivery_started = True
-        for outlet in self.destinations.values():
-            self._spawn(outlet, self.destinations)
+        for runner in self.destinations.values():
+            self._spawn_runner("destination", runner, self.destinations)
 
     def start_ingest(self) -> None:
-        """Begin to listen to the engines."""
+        """Run the engines, and from now on those that are added."""
         self._ingest_started = True
-        for inlet in self.engines.values():
-            self._spawn(inlet, self.engines)
+        for runner in self.engines.values():
+            self._spawn_runner("engine", runner, self.engines)
 
     def stop_ingest(self) -> list[asyncio.Task[None]]:
-        """Read no more; returns what ends when all that was read is committed."""
-        return [
-            self._stop_runner(inlet)
-            for inlet in self.engines.values()
-            if inlet in self._runner_tasks
-        ]
+        """Read no more. The returned tasks end when everything that was read is committed."""
+        return self._stop_runners(self.engines)
 
     def stop_delivery(self) -> list[asyncio.Task[None]]:
-        """See `DeliveryWorker.stop`; returns what ends when all that is under way is settled."""
-        return [
-            self._stop_runner(outlet)
-            for outlet in self.destinations.values()
-            if outlet in self._runner_tasks
-        ]
+        """Send no more. The returned tasks end when everything under way is settled."""
+        return self._stop_runners(self.destinations)
 
     async def close(self) -> None:
-        """Close the connections of what never ran."""
-        for outlet in self.destinations.values():
-            if outlet.attachment is not None:
-                await outlet.attachment.connections.aclose()
+        """Close the clients of destinations that never ran."""
+        for runner in self.destinations.values():
+            if runner.attachment is not None:
+                await runner.attachment.connections.aclose()
+
+    def _spawn_runner(self, kind: str, runner: Runner, runners: dict[str, Runner]) -> None:
+        """Run it until it ends; if it is closed then, remove it from ``runners``."""
+
+        def forget(_: asyncio.Task[None]) -> None:
+            del self._runner_tasks[runner]
+            if not runner.is_closed:
+                return
+            if runners.get(runner.name) is runner:
+                del runners[runner.name]
+            if isinstance(runner, EngineRunner):
+                self._ended_engine_matches.update(runner.counters.matches)
+
+        task = self.spawn(f"{kind} {runner.name}", runner.run())
+        self._runner_tasks[runner] = task
+        task.add_done_callback(forget)
+
+    def _stop_runners(self, runners: Mapping[str, Runner]) -> list[asyncio.Task[None]]:
+        running = [each for each in runners.values() if each in self._runner_tasks]
+        for runner in running:
+            runner.stop()
+        return [self._runner_tasks[runner] for runner in running]
+
+    # the topology in force
+
+    def apply(self, topology: Topology) -> AsyncExitStack:
+        """Put a topology in force. Neither fails nor waits.
+
+        What is unchanged goes on untouched, except that a destination that was stopped (410) is
+        tried again. Returns what closes the clients and the listener that are no longer used.
+        """
+        before, self.config = self.config, topology.config
+        destinations = self.config.destinations
+        obsolete = AsyncExitStack()
+        self._ingest_context.router.replace_routes(topology.router)
+        self._set_store_limits()
+        self._resolver_threads.reserve(len(destinations))
+        rate_limiters = self._rate_limiters.assign(destinations)
+        for name in destinations:
+            self._update_destination(name, rate_limiters[name], topology, obsolete)
+        for name, runner in self.destinations.items():
+            if name not in destinations:
+                obsolete.push_async_callback(runner.replace(None).aclose)
+        self._update_engines(topology)
+        self._drop_old_route_counts()
+        if before.heartbeat != self.config.heartbeat:
+            self.heartbeat_changed.set()
+        old_listener = self._listener.switch(self.config.admin, topology.new_listener)
+        obsolete.push_async_callback(old_listener.aclose)
+        return obsolete
+
+    def _set_store_limits(self) -> None:
+        store, destinations = self.config.store, self.config.destinations
+        unordered = [name for name, to in destinations.items() if to.ordering == "none"]
+        self.outbox.set_limits(Quota(store.max_size, store.when_full), unordered)
+
+    def _update_destination(
+        self, name: str, rate_limiter: RateLimiter, topology: Topology, obsolete: AsyncExitStack
+    ) -> None:
+        make_client, runner = topology.new_clients.get(name), self.destinations.get(name)
+        if make_client is None:
+            assert runner is not None, "a destination without a new client has a runner"
+            if name in topology.new_renderers:
+                runner.set_renderer(topology.new_renderers[name])
+            if runner.status.stopped:
+                runner.enable()
+            return
+        attachment = make_client(rate_limiter)
+        if runner is not None and not runner.is_closed:
+            obsolete.push_async_callback(runner.replace(attachment).aclose)
+            return
+        self.destinations[name] = runner = DestinationRunner(attachment, self.delivery_context)
+        if self._delivery_started:
+            self._spawn_runner("destination", runner, self.destinations)
+
+    def _update_engines(self, topology: Topology) -> None:
+        for name, runner in self.engines.items():
+            runner.replace(topology.engine_specs.get(name))
+        for name, spec in topology.engine_specs.items():
+            if name in self.engines and not self.engines[name].is_closed:
+                continue
+            self.engines[name] = EngineRunner(name, spec, self._ingest_context)
+            if self._ingest_started:
+                self._spawn_runner("engine", self.engines[name], self.engines)
+
+    def _drop_old_route_counts(self) -> None:
+        """Forget the counts of routes that are no longer configured, so that they do not pile
+        up."""
+        configured = {route.name for route in self.config.routes}
+        for counter in self._match_counters:
+            for name in counter.keys() - configured:
+                del counter[name]
+
+    # what others ask
 
     def is_unknown(self, name: str) -> bool:
-        """Whether a destination is neither configured, nor was so and is not settled yet."""
+        """Whether there is no runner for this destination, not even one that is ending."""
         return name not in self.destinations
 
+    def enable(self, name: str) -> bool:
+        """Enable a configured destination; see `relay.admin.operations.AdminOperations.enable`."""
+        return self.destinations[name].enable()
+
     def on_store_replaced(self) -> None:
-        """The store is a new one: it is told again what is known."""
-        for inlet in self.engines.values():
-            inlet.on_store_replaced()
+        """Write everything that is known of the containers again: the store is a new one."""
+        for runner in self.engines.values():
+            runner.on_store_replaced()
 
     def snapshot(self) -> StatusSnapshot:
-        """How all of it is at this moment."""
-        outlets = self._configured
+        """Return what metrics and readiness are computed from."""
         return StatusSnapshot(
             streams={
-                name: inlet.stream
-                for name, inlet in self.engines.items()
+                name: runner.stream
+                for name, runner in self.engines.items()
                 if name in self.config.engines
             },
-            destination_counters={name: outlet.counters for name, outlet in outlets.items()},
+            destination_counters={
+                name: runner.counters for name, runner in self._configured.items()
+            },
             destination_status=self.destination_status(),
             store=self.outbox.status,
             route_matches=self._route_matches(),
@@ -157,11 +236,22 @@ class Supervisor:
         )
 
     def destination_status(self) -> Mapping[str, DestinationStatus]:
-        """How the destinations are."""
-        return {name: outlet.status for name, outlet in self._configured.items()}
+        """Return the status of each configured destination."""
+        return {name: runner.status for name, runner in self._configured.items()}
+
+    def daemon_status(self) -> DaemonStatus:
+        """Return the status of the engines, the store and the configuration."""
+        store = self.outbox.status
+        return DaemonStatus(
+            {name: self.engines[name].status for name in self.config.engines},
+            version=__version__,
+            store_failing=store.reason,
+            store_failing_since_ns=store.failing_since_ns,
+            reload_failed=self.reload_status.last_error,
+        )
 
     def liveness(self) -> LivenessReport:
-        """Whether all of it comes round."""
+        """Return how long each loop has been busy."""
         return LivenessReport(
             loops_busy_s={
                 **{f"engine {name}": each.busy_s for name, each in self.engines.items()},
@@ -171,92 +261,15 @@ class Supervisor:
             store_wait_s=self.outbox.oldest_wait_s,
         )
 
-    def daemon_status(self) -> DaemonStatus:
-        """How it is with the engines, the store and the configuration."""
-        state = self.outbox.status
-        return DaemonStatus(
-            {name: self.engines[name].status for name in self.config.engines},
-            version=__version__,
-            store_failing=state.reason,
-            store_failing_since_ns=state.failing_since_ns,
-            reload_failed=self.reload_status.last_error,
-        )
-
-    def enable(self, name: str) -> bool:
-        """See `relay.admin.operations.AdminOperations.enable`; of a destination that is configured."""
-        return self.destinations[name].enable()
-
     @property
     def _configured(self) -> dict[str, DestinationRunner]:
         return {name: self.destinations[name] for name in self.config.destinations}
 
-    def _route_matches(self) -> Mapping[str, int]:
-        counted = sum(self._match_counters, Counter[str]())
-        return {route.name: counted[route.name] for route in self.config.routes}
-
-    def _drop_old_route_counts(self) -> None:
-        """Count none that is no more, so that there are never more than there are routes."""
-        known = {route.name for route in self.config.routes}
-        for counts in self._match_counters:
-            for name in counts.keys() - known:
-                del counts[name]
-
     @property
     def _match_counters(self) -> list[Counter[str]]:
-        """Of events that routes matched."""
-        tallies = [inlet.counters.matches for inlet in self.engines.values()]
-        return [self.self_events.matches, self._ended_engine_matches, *tallies]
+        engines = [runner.counters.matches for runner in self.engines.values()]
+        return [self.self_events.matches, self._ended_engine_matches, *engines]
 
-    def _update_destination(
-        self, name: str, valve: RateLimiter, plan: Topology, closing: AsyncExitStack
-    ) -> None:
-        """Let one destination be what the plan says."""
-        opened, outlet = plan.new_clients.get(name), self.destinations.get(name)
-        if opened is None:
-            assert outlet is not None, "what was not opened stands"
-            if name in plan.new_renderers:
-                outlet.set_renderer(plan.new_renderers[name])
-            if outlet.status.stopped:
-                outlet.enable()
-            return
-        way = opened(valve)
-        if outlet is not None and not outlet.is_closed:
-            closing.push_async_callback(outlet.replace(way).aclose)
-        else:
-            self.destinations[name] = DestinationRunner(way, self.delivery_context)
-            if self._delivery_started:
-                self._spawn(self.destinations[name], self.destinations)
-
-    def _update_engines(self, plan: Topology) -> None:
-        for name, inlet in self.engines.items():
-            inlet.replace(plan.engine_specs.get(name))
-        for name, setup in plan.engine_specs.items():
-            if name not in self.engines or self.engines[name].is_closed:
-                self.engines[name] = EngineRunner(name, setup, self.ingest_context)
-                if self._ingest_started:
-                    self._spawn(self.engines[name], self.engines)
-
-    def _set_store_limits(self) -> None:
-        store, destinations = self.config.store, self.config.destinations
-        unordered = [name for name, to in destinations.items() if to.ordering == "none"]
-        self.outbox.set_limits(Quota(store.max_size, store.when_full), unordered)
-
-    def _spawn(self, one: Runner, among: dict[str, Runner]) -> None:
-        """Run it until it ends; what is no more goes from ``among`` then."""
-        task = self._task_group.create_task(one.run())
-        self._runner_tasks[one] = task
-
-        def ended(_: asyncio.Task[None]) -> None:
-            del self._runner_tasks[one]
-            if not one.is_closed:
-                return
-            if among.get(one.name) is one:
-                del among[one.name]
-            if isinstance(one, EngineRunner):
-                self._ended_engine_matches.update(one.counters.matches)
-
-        task.add_done_callback(ended)
-
-    def _stop_runner(self, one: EngineRunner | DestinationRunner) -> asyncio.Task[None]:
-        one.stop()
-        return self._runner_tasks[one]
+    def _route_matches(self) -> Mapping[str, int]:
+        total = sum(self._match_counters, Counter[str]())
+        return {route.name: total[route.name] for route in self.config.routes}

@@ -1,4 +1,11 @@
-"""A configuration, with all that can fail of it done and nothing of it in force yet."""
+"""A topology: a configuration whose resources are ready, so that applying it cannot fail.
+
+Everything that takes time or can fail is done while a topology is built: routes are compiled, files
+are read, TLS contexts are made, clients and the admin listener are opened. None of it is in force
+yet. The supervisor applies the topology; one that fails while it is built closes what it had
+opened, and nothing has changed. A topology ends when it is applied: from then on the runners own
+its parts.
+"""
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -7,7 +14,6 @@ from functools import partial
 
 from relay.admin.listener import ActiveListener, ListenerSwitch
 from relay.config import Config, ConsoleDestination, Destination, ServiceDestination
-from relay.core.counters import DestinationCounters
 from relay.core.errors import RelayError
 from relay.delivery.client import ConsoleOutput, make_renderer, open_client
 from relay.delivery.rate_limit import RateLimiter
@@ -18,107 +24,106 @@ from relay.ingest.docker.session import EngineSpec
 from relay.routing.router import Router
 
 ClientFactory = Callable[[RateLimiter], Attachment]
-"""A way that is open, but for the valve, which others may share once the plan is in force."""
-
-
-@dataclass(frozen=True, slots=True)
-class Topology:
-    """What is to hold."""
-
-    config: Config
-    router: Router
-    engine_specs: Mapping[str, EngineSpec]
-    """Of every engine."""
-    new_clients: Mapping[str, ClientFactory]
-    """Of the destinations that are new or changed."""
-    new_renderers: Mapping[str, Renderer]
-    """Of those that are what they were and are told a route's words, which may be others."""
-    new_listener: ActiveListener | None
-    """See `ListenerSwitch.prepare`."""
+"""Completes an open client with its rate limiter, which it may share with other destinations of the
+new topology and therefore gets only when that is applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopologyInputs:
-    """What takes its time to find out of a configuration."""
+    """The part of a topology that needs the disk."""
 
     router: Router
     engine_specs: Mapping[str, EngineSpec]
-    """Of every engine."""
+    """For every engine."""
     certificates: Mapping[str, tuple[bytes, ...]]
-    """Of every destination; see `relay.delivery.runner.Attachment`."""
+    """For every destination; see `relay.delivery.runner.Attachment`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A configuration that is ready to be applied."""
+
+    config: Config
+    router: Router
+    engine_specs: Mapping[str, EngineSpec]
+    """For every engine."""
+    new_clients: Mapping[str, ClientFactory]
+    """For the destinations that are new or have changed."""
+    new_renderers: Mapping[str, Renderer]
+    """For unchanged destinations whose renderer shows titles of routes, which may have changed."""
+    new_listener: ActiveListener | None
+    """See `ListenerSwitch.prepare`."""
 
 
 class RestartRequired(RelayError):
-    """What only another start can change."""
+    """The new configuration changes something that only a restart can change."""
 
 
 def check_reloadable(before: Config, after: Config) -> None:
-    """Raises `RestartRequired` where a relay that runs would have to use another store."""
+    """Raise `RestartRequired` if the daemon would have to use another store."""
     if before.store.path != after.store.path:
         raise RestartRequired("store.path: another store takes another start: restart relay for it")
 
 
 def load_inputs(config: Config, environ: Mapping[str, str]) -> TopologyInputs:
-    """Compile the routes and look at the files. Raises `EndpointError`; may wait for a disk."""
-    places = resolve_endpoints(config.engines, environ)
-    setups = {
-        name: EngineSpec(places[name], engine, config.ingest.buffer, config.reconcile)
+    """Compile the routes and read the files. Raises `EndpointError`; may wait for a disk."""
+    endpoints = resolve_endpoints(config.engines, environ)
+    engine_specs = {
+        name: EngineSpec(endpoints[name], engine, config.ingest.buffer, config.reconcile)
         for name, engine in config.engines.items()
     }
     certificates = {name: _read_certificates(to) for name, to in config.destinations.items()}
-    return TopologyInputs(Router(config.routes), setups, certificates)
+    return TopologyInputs(Router(config.routes), engine_specs, certificates)
 
 
 async def build_topology(
     config: Config,
-    found: TopologyInputs,
-    standing: Mapping[str, DestinationRunner],
-    door: ListenerSwitch,
-    terminal: ConsoleOutput,
+    inputs: TopologyInputs,
+    runners: Mapping[str, DestinationRunner],
+    listener: ListenerSwitch,
+    console: ConsoleOutput,
 ) -> Topology:
-    """The plan of a configuration, beside the outlets that stand and the door.
+    """Open what the configuration needs beyond the destinations and the listener that exist.
 
-    Raises `TlsError` where a destination's certificates cannot be used, and `AdminListenerError`. What was
-    opened until then is closed again.
+    Raises `TlsError` if a destination's certificates cannot be used, and `AdminListenerError`; what
+    was opened before that is closed again.
     """
-    made: dict[str, ClientFactory] = {}
+    new_clients: dict[str, ClientFactory] = {}
     async with AsyncExitStack() as guard:
         for name, to in config.destinations.items():
-            certificates = found.certificates[name]
-            if not _is_unchanged(standing.get(name), to, certificates):
+            runner, certificates = runners.get(name), inputs.certificates[name]
+            if not _is_unchanged(runner, to, certificates):
                 connections = await guard.enter_async_context(AsyncExitStack())
-                way = open_client(
-                    name, to, config.routes, terminal, _counters_of(standing.get(name))
-                )
-                opened = await connections.enter_async_context(way)
-                made[name] = partial(Attachment, opened, connections, certificates)
-        reworded = {
-            name: make_renderer(name, to, config.routes, terminal, standing[name].counters)
+                counters = None if runner is None else runner.counters
+                opening = open_client(name, to, config.routes, console, counters)
+                client = await connections.enter_async_context(opening)
+                new_clients[name] = partial(Attachment, client, connections, certificates)
+        new_renderers = {
+            name: make_renderer(name, to, config.routes, console, runners[name].counters)
             for name, to in config.destinations.items()
-            if name not in made and isinstance(to, ServiceDestination)
+            if name not in new_clients and isinstance(to, ServiceDestination)
         }
-        entrance = await door.prepare(config.admin, guard)
-        guard.pop_all()  # whoever adopts the plan closes them
-    return Topology(config, found.router, found.engine_specs, made, reworded, entrance)
-
-
-def _is_unchanged(
-    outlet: DestinationRunner | None, to: Destination, certificates: tuple[bytes, ...]
-) -> bool:
-    if outlet is None or outlet.attachment is None:
-        return False
-    return (
-        outlet.attachment.client.destination == to
-        and outlet.attachment.certificates == certificates
+        new_listener = await listener.prepare(config.admin, guard)
+        guard.pop_all()  # from here on, whoever applies the topology closes them
+    return Topology(
+        config, inputs.router, inputs.engine_specs, new_clients, new_renderers, new_listener
     )
 
 
-def _counters_of(outlet: DestinationRunner | None) -> DestinationCounters | None:
-    return None if outlet is None else outlet.counters
+def _is_unchanged(
+    runner: DestinationRunner | None, to: Destination, certificates: tuple[bytes, ...]
+) -> bool:
+    if runner is None or runner.attachment is None:
+        return False
+    attachment = runner.attachment
+    return attachment.client.destination == to and attachment.certificates == certificates
 
 
 def _read_certificates(to: Destination) -> tuple[bytes, ...]:
-    """Empty where one cannot be read: opening the channel says why."""
+    """Return the contents of the TLS files, so that a change to one of them is noticed.
+
+    Empty if one cannot be read: opening the client reports why.
+    """
     if isinstance(to, ConsoleDestination) or to.tls is None:
         return ()
     files = (to.tls.ca_file, to.tls.cert_file, to.tls.key_file)

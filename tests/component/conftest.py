@@ -62,8 +62,8 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def outbox() -> AsyncIterator[Outbox]:
-    async with open_outbox(None) as opened:
-        yield opened
+    async with open_outbox(None) as outbox:
+        yield outbox
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def enabled() -> list[str]:
 
 
 @pytest.fixture
-def own(outbox: Outbox, enabled: list[str]) -> LocalOperations:
+def local_operations(outbox: Outbox, enabled: list[str]) -> LocalOperations:
     """The desk of a relay that runs, with two destinations, one of them stopped."""
 
     def enable(name: str) -> bool:
@@ -93,25 +93,25 @@ def own(outbox: Outbox, enabled: list[str]) -> LocalOperations:
     async def reload() -> Sequence[str]:
         return ["routes"]
 
-    running = DaemonHooks(lambda: DESTINATION_STATUS, enable, lambda: DAEMON_STATUS, reload)
-    return LocalOperations(outbox, lambda: DESTINATION_STATUS, lambda: NOW_NS, running)
+    hooks = DaemonHooks(lambda: DESTINATION_STATUS, enable, lambda: DAEMON_STATUS, reload)
+    return LocalOperations(outbox, lambda: DESTINATION_STATUS, lambda: NOW_NS, hooks)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def control_socket(tmp_path: Path) -> Path:
     return socket_path(tmp_path / "relay.db")
 
 
-@pytest_asyncio.fixture(params=["own", "remote"])
-async def desk(
-    request: pytest.FixtureRequest, own: LocalOperations, place: Path
+@pytest_asyncio.fixture(params=["local", "remote"])
+async def operations(
+    request: pytest.FixtureRequest, local_operations: LocalOperations, control_socket: Path
 ) -> AsyncIterator[AdminOperations]:
     """The desk, directly and over the socket."""
-    if request.param == "own":
-        yield own
+    if request.param == "local":
+        yield local_operations
     else:
         async with (
-            serve_control_socket(place, own, EventTap(), idle),
-            connect_to_daemon(place) as theirs,
+            serve_control_socket(control_socket, local_operations, EventTap(), idle),
+            connect_to_daemon(control_socket) as remote_operations,
         ):
-            yield theirs
+            yield remote_operations

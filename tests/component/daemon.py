@@ -40,11 +40,11 @@ routes: [{routes}]
 async def running_daemon(config: Config, store: Path) -> AsyncIterator[Shutdown]:
     """Run relay; afterwards tell it to stop and wait until it has."""
     stop = Shutdown()
-    world = run.Environment(
+    environment = run.Environment(
         {"HOME": "/"}, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
     )
     async with asyncio.TaskGroup() as tasks:
-        relay = tasks.create_task(run.run_daemon(config, store, world, stop))
+        relay = tasks.create_task(run.run_daemon(config, store, environment, stop))
         yield stop
         stop.requested.set()
         async with asyncio.timeout(TIMEOUT_S):

@@ -14,7 +14,7 @@ from relay.admin.client import RemoteOperations, connect_to_daemon
 from relay.admin.control_socket import socket_path
 from relay.config import Config, load
 from relay.core.shutdown import Shutdown
-from relay.daemon import run as daemon
+from relay.daemon import run
 from relay.daemon.reload import ConfigSource
 from relay.delivery.client import ConsoleOutput
 from relay.store.outbox import open_outbox
@@ -64,8 +64,8 @@ class DaemonWithConfig:
     async def reload(self, **parts: Any) -> Sequence[str]:
         """Let the file say this, and have it read again."""
         self.write(**parts)
-        async with self.operations() as desk:
-            return await desk.reload()
+        async with self.operations() as operations:
+            return await operations.reload()
 
     def operations(self) -> AbstractAsyncContextManager[RemoteOperations]:
         """What commands ask."""
@@ -76,13 +76,13 @@ class DaemonWithConfig:
         """Run relay with a file that says this; afterwards stop it and wait until it has."""
         if parts:
             self.write(**parts)
-        world = daemon.Environment(
+        environment = run.Environment(
             self.environ, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
         )
         config = self._load()
         async with asyncio.TaskGroup() as tasks:
-            run = daemon.run_daemon(config, self.store, world, self.stop, self.source)
-            relay = tasks.create_task(run)
+            running = run.run_daemon(config, self.store, environment, self.stop, self.source)
+            relay = tasks.create_task(running)
             await self._wait_until_listening(relay)
             yield self.stop
             self.stop.requested.set()
@@ -96,8 +96,8 @@ class DaemonWithConfig:
 
     async def wait_until_settled(self) -> None:
         """Return once nothing waits for any destination."""
-        async with asyncio.timeout(TIMEOUT_S), self.operations() as desk:
-            while await desk.pending():
+        async with asyncio.timeout(TIMEOUT_S), self.operations() as operations:
+            while await operations.pending():
                 await asyncio.sleep(0.005)
 
     async def dead_letters(self) -> list[tuple[str, str, str]]:

@@ -31,12 +31,12 @@ ENABLE = b'{"destination": "hook"}'
 
 
 @pytest_asyncio.fixture
-async def desk() -> AsyncIterator[LocalOperations]:
+async def operations() -> AsyncIterator[LocalOperations]:
     async with open_outbox(None) as outbox:
         yield LocalOperations(outbox, lambda: ["hook"], lambda: 7)
 
 
-def vitals() -> StatusSnapshot:
+def make_snapshot() -> StatusSnapshot:
     """One engine, which is away."""
     return StatusSnapshot(
         {"secretive": EngineSnapshot(EngineCounters(), is_open=False)},
@@ -50,20 +50,20 @@ def vitals() -> StatusSnapshot:
     )
 
 
-def progress() -> LivenessReport:
+def make_report() -> LivenessReport:
     return LivenessReport({}, store_is_alive=True, store_wait_s=0.0)
 
 
 @asynccontextmanager
-async def listening(
-    desk: LocalOperations, host: str = "127.0.0.1", token: str | None = None
+async def serve_admin_on(
+    operations: LocalOperations, host: str = "127.0.0.1", token: str | None = None
 ) -> AsyncIterator[int]:
     """Listen at a free port of this host, and give the port."""
     with socket.create_server((host, 0)) as free:
         port: int = free.getsockname()[1]
     secret = None if token is None else SecretStr(token)
     config = AdminConfig.model_construct(listen=TcpPort(host, port), token=secret)
-    async with serve_admin(lambda: config, desk, EventTap(), vitals, progress):
+    async with serve_admin(lambda: config, operations, EventTap(), make_snapshot, make_report):
         yield port
 
 
@@ -80,9 +80,9 @@ async def ask(
         return answer.status, await answer.text(), answer.headers
 
 
-async def test_on_loopback(desk: LocalOperations) -> None:
+async def test_on_loopback(operations: LocalOperations) -> None:
     """All is shown and done without a token, with the names of what is wrong."""
-    async with listening(desk) as port:
+    async with serve_admin_on(operations) as port:
         assert (await ask(port, "/livez"))[:2] == (200, '{"live": true}')
         assert (await ask(port, "/readyz"))[:2] == (
             503,
@@ -93,9 +93,9 @@ async def test_on_loopback(desk: LocalOperations) -> None:
         assert (await ask(port, "/api/dead/drop", body=b"{}"))[:2] == (200, "0")
 
 
-async def test_beyond_loopback_with_a_token(desk: LocalOperations) -> None:
+async def test_beyond_loopback_with_a_token(operations: LocalOperations) -> None:
     """Without it only whether all is well is told; with it, everything."""
-    async with listening(desk, "0.0.0.0", TOKEN) as port:
+    async with serve_admin_on(operations, "0.0.0.0", TOKEN) as port:
         assert (await ask(port, "/livez"))[0] == 200
         assert (await ask(port, "/readyz"))[:2] == (503, '{"ready": false}')
         for path in ("/metrics", "/api/pending", "/api/", "/nothing"):
@@ -111,10 +111,10 @@ async def test_beyond_loopback_with_a_token(desk: LocalOperations) -> None:
         assert (await ask(port, "/nothing", BEARER))[0] == 404
 
 
-async def test_beyond_loopback_without_a_token(desk: LocalOperations) -> None:
+async def test_beyond_loopback_without_a_token(operations: LocalOperations) -> None:
     """It starts, warns, and refuses in words what shows or changes anything."""
     with capture_logs() as lines:
-        async with listening(desk, "0.0.0.0") as port:
+        async with serve_admin_on(operations, "0.0.0.0") as port:
             assert (await ask(port, "/livez"))[0] == 200
             assert (await ask(port, "/readyz"))[:2] == (503, '{"ready": false}')
             for path in ("/metrics", "/api/pending"):
@@ -127,19 +127,19 @@ async def test_beyond_loopback_without_a_token(desk: LocalOperations) -> None:
     assert warning["remedy"] == "set admin.token_file"
 
 
-async def test_a_token_on_loopback(desk: LocalOperations) -> None:
+async def test_a_token_on_loopback(operations: LocalOperations) -> None:
     """What commands ask takes it there as well."""
-    async with listening(desk, token=TOKEN) as port:
+    async with serve_admin_on(operations, token=TOKEN) as port:
         assert (await ask(port, "/api/pending"))[0] == 401
         assert (await ask(port, "/api/pending", BEARER))[0] == 200
         assert (await ask(port, "/metrics"))[0] == 200
         assert (await ask(port, "/metrics", ASIDE))[0] == 403
 
 
-async def test_a_wrong_token(desk: LocalOperations) -> None:
+async def test_a_wrong_token(operations: LocalOperations) -> None:
     """It is told that it is wrong, and what was shown is repeated nowhere."""
     with capture_logs() as lines:
-        async with listening(desk, token=TOKEN) as port:
+        async with serve_admin_on(operations, token=TOKEN) as port:
             wrong = {"Authorization": f"Bearer {TOKEN}x"}
             status, text, headers = await ask(port, "/api/pending", wrong)
     assert status == 401
@@ -147,13 +147,13 @@ async def test_a_wrong_token(desk: LocalOperations) -> None:
     assert TOKEN not in f"{text} {headers} {lines}"
 
 
-async def test_a_token_on_a_socket(desk: LocalOperations, tmp_path: Path) -> None:
+async def test_a_token_on_a_socket(operations: LocalOperations, tmp_path: Path) -> None:
     """With one configured, commands' questions take it wherever relay listens."""
-    place = UnixSocket(tmp_path / "admin.sock")
-    config = AdminConfig.model_construct(listen=place, token=SecretStr(TOKEN))
+    address = UnixSocket(tmp_path / "admin.sock")
+    config = AdminConfig.model_construct(listen=address, token=SecretStr(TOKEN))
     async with (
-        serve_admin(lambda: config, desk, EventTap(), vitals, progress),
-        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(place.path))) as session,
+        serve_admin(lambda: config, operations, EventTap(), make_snapshot, make_report),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(address.path))) as session,
     ):
         for headers, status in ((None, 401), (BEARER, 200)):
             async with session.get("http://any/api/pending", headers=headers) as answer:
@@ -173,18 +173,18 @@ async def test_a_token_on_a_socket(desk: LocalOperations, tmp_path: Path) -> Non
     ],
 )
 async def test_a_page_in_a_browser(
-    desk: LocalOperations, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    operations: LocalOperations, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It can neither read nor do anything, even where its name was made to lead to relay."""
 
-    async def enable(_: object) -> bool:
-        raise AssertionError("done")
+    async def fail(*_: object) -> None:
+        raise AssertionError("an operation was performed")
 
-    monkeypatch.setattr(LocalOperations, "enable", enable)
-    async with listening(desk) as port:
+    monkeypatch.setattr(LocalOperations, "call", fail)
+    async with serve_admin_on(operations) as port:
         status, text, answered = await ask(port, "/api/enable", headers, ENABLE)
         assert status == 403
-        assert "page in a browser" in text or "is not this machine's" in text
+        assert "page in a browser" in text or "is not this machine" in text
         assert "Access-Control-Allow-Origin" not in answered
         assert (await ask(port, "/api/report", headers))[0] == 403
         assert (await ask(port, "/metrics", headers))[0] == 403
@@ -211,18 +211,18 @@ async def raw(port: int, *lines: str) -> bytes:
     ],
 )
 async def test_requests_that_no_library_makes(
-    desk: LocalOperations, lines: tuple[str, ...]
+    operations: LocalOperations, lines: tuple[str, ...]
 ) -> None:
     """None of them gets around the rule."""
-    async with listening(desk) as port:
+    async with serve_admin_on(operations) as port:
         answer = await raw(port, *lines)
     assert answer.split(b" ", 2)[1] in (b"400", b"403")
     assert not answer.endswith(b"{}")
 
 
-async def test_a_question_that_is_refused_is_not_read(desk: LocalOperations) -> None:
+async def test_a_question_that_is_refused_is_not_read(operations: LocalOperations) -> None:
     """The answer comes while its body is still to come."""
-    async with listening(desk, token=TOKEN) as port:
+    async with serve_admin_on(operations, token=TOKEN) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         head = "POST /api/dead/drop HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
         writer.write(head.encode())
@@ -230,31 +230,33 @@ async def test_a_question_that_is_refused_is_not_read(desk: LocalOperations) -> 
         writer.close()
 
 
-async def test_the_end(desk: LocalOperations) -> None:
+async def test_the_end(operations: LocalOperations) -> None:
     """Nothing is left behind, and nobody can ask any more."""
     before = asyncio.all_tasks()
-    async with listening(desk) as port:
+    async with serve_admin_on(operations) as port:
         assert (await ask(port, "/metrics"))[0] == 200
     assert asyncio.all_tasks() == before
     with pytest.raises(aiohttp.ClientConnectorError):
         await ask(port, "/livez")
 
 
-async def test_a_port_that_is_taken(desk: LocalOperations) -> None:
+async def test_a_port_that_is_taken(operations: LocalOperations) -> None:
     """It is told, and nothing is left behind."""
     before = asyncio.all_tasks()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = AdminConfig(listen=TcpPort("127.0.0.1", taken.getsockname()[1]))
         with pytest.raises(
-            AdminListenerError, match=r"^admin\.listen 127\.0\.0\.1:\d+ cannot be had: it "
+            AdminListenerError, match=r"^admin\.listen 127\.0\.0\.1:\d+ cannot be opened: it "
         ):
-            await serve_admin(lambda: config, desk, EventTap(), vitals, progress).__aenter__()
+            await serve_admin(
+                lambda: config, operations, EventTap(), make_snapshot, make_report
+            ).__aenter__()
     assert asyncio.all_tasks() == before
 
 
-async def test_of_whatever_is_asked_json_is_answered(desk: LocalOperations) -> None:
+async def test_of_whatever_is_asked_json_is_answered(operations: LocalOperations) -> None:
     """What is not there is told in the same form as everything else."""
-    async with listening(desk) as port, aiohttp.ClientSession() as session:
+    async with serve_admin_on(operations) as port, aiohttp.ClientSession() as session:
         said: Any
         async with session.post(f"http://127.0.0.1:{port}/metrics") as answer:
             said = await answer.json()

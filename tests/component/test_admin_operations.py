@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from relay import __version__
-from relay.admin import api as served
-from relay.admin import client
+from relay.admin import api, client
 from relay.admin.client import RequestFailed, connect_to_daemon
 from relay.admin.control_socket import serve_control_socket
 from relay.admin.operations import LocalOperations
@@ -28,38 +27,53 @@ from tests.unit.store.samples import make_commit, make_notification
 
 
 async def test_pages(
-    own: LocalOperations, outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    local_operations: LocalOperations,
+    outbox: Outbox,
+    control_socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Many come in several answers, and not one more than asked for."""
-    monkeypatch.setattr(client, "PAGE", 40)
+    monkeypatch.setattr(client, "PAGE_SIZE", 40)
     await make_dead_letters(
         outbox, *(make_notification(number, container=str(number)) for number in range(1, 101))
     )
-    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
-        assert await desk.list_dead_letters(ALL, 1000) == await outbox.dead_letters(ALL, 1000)
-        assert [each.number for each in await desk.list_dead_letters(ALL, 50, 90)] == [
+    async with (
+        serve_control_socket(control_socket, local_operations, EventTap(), idle),
+        connect_to_daemon(control_socket) as operations,
+    ):
+        assert await operations.list_dead_letters(ALL, 1000) == await outbox.dead_letters(ALL, 1000)
+        assert [each.number for each in await operations.list_dead_letters(ALL, 50, 90)] == [
             *range(89, 39, -1)
         ]
 
 
 async def test_long_ones(
-    own: LocalOperations, outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    local_operations: LocalOperations,
+    outbox: Outbox,
+    control_socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An answer ends where it is long enough; dead letters go on in the next."""
-    monkeypatch.setattr(served, "PAGE_BYTES", 1)
+    monkeypatch.setattr(api, "PAGE_BYTES", 1)
     await make_dead_letters(
         outbox, make_notification(1), make_notification(2), make_notification(3)
     )
     await outbox.commit(make_commit(make_notification(4), make_notification(5)), 10)
-    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
-        assert [each.number for each in await desk.list_dead_letters(ALL, 10)] == [3, 2, 1]
-        assert len(await desk.list_waiting(None, 10)) == 1
+    async with (
+        serve_control_socket(control_socket, local_operations, EventTap(), idle),
+        connect_to_daemon(control_socket) as operations,
+    ):
+        assert [each.number for each in await operations.list_dead_letters(ALL, 10)] == [3, 2, 1]
+        assert len(await operations.list_waiting(None, 10)) == 1
 
 
-async def test_a_greeting(own: LocalOperations, place: Path) -> None:
+async def test_a_greeting(local_operations: LocalOperations, control_socket: Path) -> None:
     """It says who answers."""
-    async with serve_control_socket(place, own, EventTap(), idle):
-        assert await call_api(place, "/api/") == (200, {"version": __version__, "now_ns": NOW_NS})
+    async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
+        assert await call_api(control_socket, "/api/") == (
+            200,
+            {"version": __version__, "now_ns": NOW_NS},
+        )
 
 
 @pytest.mark.parametrize(
@@ -86,30 +100,38 @@ async def test_a_greeting(own: LocalOperations, place: Path) -> None:
     ],
 )
 async def test_what_cannot_be_meant(
-    own: LocalOperations, outbox: Outbox, place: Path, path: str, body: bytes, words: str
+    local_operations: LocalOperations,
+    outbox: Outbox,
+    control_socket: Path,
+    path: str,
+    body: bytes,
+    words: str,
 ) -> None:
     """It is refused in words, and never gets to the store, which it would break for all."""
     await make_dead_letters(outbox, make_notification(1))
-    async with serve_control_socket(place, own, EventTap(), idle):
-        status, said = await call_api(place, path, body)
+    async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
+        status, said = await call_api(control_socket, path, body)
         assert status == 400
         assert isinstance(said, dict)
         assert words in said["error"]
-    assert await own.count_dead_letters(ALL) == {"ops": 1}
+    assert await local_operations.count_dead_letters(ALL) == {"ops": 1}
 
 
-async def test_what_is_not_there(own: LocalOperations, place: Path) -> None:
+async def test_what_is_not_there(local_operations: LocalOperations, control_socket: Path) -> None:
     """It is told in the same form; nothing is done by asking for it."""
-    async with serve_control_socket(place, own, EventTap(), idle):
-        assert await call_api(place, "/api/nothing") == (404, {"error": "Not Found"})
-        assert await call_api(place, "/api/dead/drop") == (405, {"error": "Method Not Allowed"})
+    async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
+        assert await call_api(control_socket, "/api/nothing") == (404, {"error": "Not Found"})
+        assert await call_api(control_socket, "/api/dead/drop") == (
+            405,
+            {"error": "Method Not Allowed"},
+        )
 
 
-async def test_too_long_a_question(own: LocalOperations, place: Path) -> None:
+async def test_too_long_a_question(local_operations: LocalOperations, control_socket: Path) -> None:
     """No more of it than a bound is read."""
-    long = b" " * (served.MAX_REQUEST_BYTES + 1)
-    async with serve_control_socket(place, own, EventTap(), idle):
-        status, _ = await call_api(place, "/api/dead/drop", io.BytesIO(long))
+    long = b" " * (api.MAX_REQUEST_BYTES + 1)
+    async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
+        status, _ = await call_api(control_socket, "/api/dead/drop", io.BytesIO(long))
         assert status == 413
 
 
@@ -132,95 +154,109 @@ async def hanging(outbox: Outbox) -> AsyncIterator[Callable[[], None]]:
 
 
 async def test_a_store_that_hangs(
-    own: LocalOperations, outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    local_operations: LocalOperations,
+    outbox: Outbox,
+    control_socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is told soon; what needs no store is answered; and what was asked is done later."""
-    monkeypatch.setattr(served, "STORE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(api, "STORE_TIMEOUT_S", 0.01)
     await make_dead_letters(outbox, make_notification(1))
     async with (
-        serve_control_socket(place, own, EventTap(), idle),
-        connect_to_daemon(place) as desk,
+        serve_control_socket(control_socket, local_operations, EventTap(), idle),
+        connect_to_daemon(control_socket) as operations,
         hanging(outbox) as go_on,
     ):
         for question in (
-            desk.pending,
-            lambda: desk.drop_dead_letters(ALL),
-            lambda: desk.list_waiting(None, 9),
+            operations.pending,
+            lambda: operations.drop_dead_letters(ALL),
+            lambda: operations.list_waiting(None, 9),
         ):
-            with pytest.raises(RequestFailed, match=r"its store has not answered for 0\.01 s; if"):
+            with pytest.raises(
+                RequestFailed, match=r"its store has not answered for 0\.01 s; a change"
+            ):
                 await question()
-        assert await desk.destination_status() == DESTINATION_STATUS
-        assert await desk.enable("audit")
-        assert await desk.now_ns() == NOW_NS
+        assert await operations.destination_status() == DESTINATION_STATUS
+        assert await operations.enable("audit")
+        assert await operations.now_ns() == NOW_NS
         go_on()
         async with asyncio.timeout(TIMEOUT_S):
-            while await own.count_dead_letters(ALL):
+            while await local_operations.count_dead_letters(ALL):
                 await asyncio.sleep(0.001)
 
 
 async def test_few_wait_for_a_store_that_hangs(
-    own: LocalOperations, outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    local_operations: LocalOperations,
+    outbox: Outbox,
+    control_socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However often it is asked; once it works, there is room again."""
-    monkeypatch.setattr(served, "STORE_TIMEOUT_S", 0.01)
-    monkeypatch.setattr(served, "MAX_QUERIES", 2)
-    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
+    monkeypatch.setattr(api, "STORE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(api, "MAX_QUERIES", 2)
+    async with (
+        serve_control_socket(control_socket, local_operations, EventTap(), idle),
+        connect_to_daemon(control_socket) as operations,
+    ):
         async with hanging(outbox):
             asked = outbox._writer._pending
             for _ in range(5):
                 with pytest.raises(RequestFailed):
-                    await desk.pending()
+                    await operations.pending()
             assert len(asked) == 1 + 2 + 1  # what hangs, the questions, the probe
         async with asyncio.timeout(TIMEOUT_S):
             while True:
                 try:
-                    assert await desk.pending() == {}
+                    assert await operations.pending() == {}
                     break
                 except RequestFailed:
                     await asyncio.sleep(0.001)
 
 
 async def test_work_that_takes_long(
-    outbox: Outbox, place: Path, monkeypatch: pytest.MonkeyPatch
+    local_operations: LocalOperations,
+    outbox: Outbox,
+    control_socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is waited for as long as the store answers others."""
-    monkeypatch.setattr(served, "STORE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(api, "STORE_TIMEOUT_S", 0.01)
     probed = 0
     finished = asyncio.Event()
 
-    class Slow(LocalOperations):
-        async def pending(self) -> dict[str, int]:
-            nonlocal probed
-            probed += 1
-            if probed == 3:
-                finished.set()
-            return {}
+    async def pending() -> dict[str, int]:
+        nonlocal probed
+        probed += 1
+        if probed == 3:
+            finished.set()
+        return {}
 
-        async def drop(self, selection: Selection) -> int:
-            await finished.wait()
-            return 7
+    async def drop_dead_letters(_: Selection) -> int:
+        await finished.wait()
+        return 7
 
-    desk = Slow(outbox, lambda: ["ops"], lambda: NOW_NS)
+    monkeypatch.setattr(outbox, "pending", pending)
+    monkeypatch.setattr(outbox, "drop_dead_letters", drop_dead_letters)
     async with (
-        serve_control_socket(place, desk, EventTap(), idle),
-        connect_to_daemon(place) as theirs,
+        serve_control_socket(control_socket, local_operations, EventTap(), idle),
+        connect_to_daemon(control_socket) as operations,
     ):
-        assert await theirs.drop_dead_letters(ALL) == 7
+        assert await operations.drop_dead_letters(ALL) == 7
     assert probed == 3
 
 
 async def test_the_end_does_not_wait_for_the_store(
-    own: LocalOperations, outbox: Outbox, place: Path
+    local_operations: LocalOperations, outbox: Outbox, control_socket: Path
 ) -> None:
     """Whoever asks is told that the relay went away."""
     async with hanging(outbox):
-        serving = serve_control_socket(place, own, EventTap(), idle)
+        serving = serve_control_socket(control_socket, local_operations, EventTap(), idle)
         await serving.__aenter__()
-        async with connect_to_daemon(place) as desk:
-            asking = asyncio.create_task(desk.pending())
+        async with connect_to_daemon(control_socket) as operations:
+            asking = asyncio.create_task(operations.pending())
             async with asyncio.timeout(TIMEOUT_S):
                 while len(outbox._writer._pending) < 2:
                     await asyncio.sleep(0.001)
             await serving.__aexit__(None, None, None)
-            with pytest.raises(RequestFailed, match="says: it is ending"):
+            with pytest.raises(RequestFailed, match="says: it is stopping"):
                 await asking

@@ -20,45 +20,47 @@ from tests.component.http_client import call_api, serve_fixed_response
 from tests.support.idle import idle
 
 
-async def test_for_its_owner_alone(own: LocalOperations, place: Path) -> None:
+async def test_for_its_owner_alone(local_operations: LocalOperations, control_socket: Path) -> None:
     """Its mode is 0600 whatever the mask, which stays as it was; it goes with relay."""
     before = os.umask(0)
     try:
-        async with serve_control_socket(place, own, EventTap(), idle):
-            assert stat.S_IMODE(place.stat().st_mode) == 0o600
+        async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
+            assert stat.S_IMODE(control_socket.stat().st_mode) == 0o600
     finally:
         assert os.umask(before) == 0
-    assert not place.exists()
+    assert not control_socket.exists()
 
 
-async def test_in_use(own: LocalOperations, place: Path) -> None:
+async def test_in_use(local_operations: LocalOperations, control_socket: Path) -> None:
     """It is left to the one who has it."""
-    async with serve_control_socket(place, own, EventTap(), idle):
+    async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
         with pytest.raises(
-            ControlSocketError, match=r"^socket .*\.sock cannot be had: it is taken by"
+            ControlSocketError, match=r"^socket .*\.sock cannot be opened: it is taken by"
         ):
-            await serve_control_socket(place, own, EventTap(), idle).__aenter__()
-        assert (await call_api(place, "/api/"))[0] == 200
+            await serve_control_socket(
+                control_socket, local_operations, EventTap(), idle
+            ).__aenter__()
+        assert (await call_api(control_socket, "/api/"))[0] == 200
 
 
-async def test_left_over(own: LocalOperations, place: Path) -> None:
+async def test_left_over(local_operations: LocalOperations, control_socket: Path) -> None:
     """Of a relay that was killed: nobody listens there, and the next relay does."""
     with socket.socket(socket.AF_UNIX) as killed:
-        killed.bind(str(place))
+        killed.bind(str(control_socket))
     with pytest.raises(NoDaemon, match=r"relay\.db\.sock: Connection refused"):
-        await connect_to_daemon(place).__aenter__()
-    async with serve_control_socket(place, own, EventTap(), idle):
-        assert (await call_api(place, "/api/"))[0] == 200
+        await connect_to_daemon(control_socket).__aenter__()
+    async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
+        assert (await call_api(control_socket, "/api/"))[0] == 200
 
 
-async def test_a_file_in_its_place(own: LocalOperations, place: Path) -> None:
+async def test_a_file_in_its_place(local_operations: LocalOperations, control_socket: Path) -> None:
     """It is not touched, and nobody listens there."""
-    place.write_text("precious")
+    control_socket.write_text("precious")
     with pytest.raises(ControlSocketError, match="it is taken by another program or, as a path"):
-        await serve_control_socket(place, own, EventTap(), idle).__aenter__()
+        await serve_control_socket(control_socket, local_operations, EventTap(), idle).__aenter__()
     with pytest.raises(NoDaemon):
-        await connect_to_daemon(place).__aenter__()
-    assert place.read_text() == "precious"
+        await connect_to_daemon(control_socket).__aenter__()
+    assert control_socket.read_text() == "precious"
 
 
 @pytest.mark.parametrize("folders", [0, 1, 10])
@@ -69,32 +71,46 @@ async def test_not_there(tmp_path: Path, folders: int) -> None:
         await connect_to_daemon(folder / "relay.db.sock").__aenter__()
 
 
-async def test_a_path_that_is_too_long_for_a_socket(own: LocalOperations, tmp_path: Path) -> None:
+async def test_a_path_that_is_too_long_for_a_socket(
+    local_operations: LocalOperations, tmp_path: Path
+) -> None:
     """It is reached all the same, by both sides, with all that holds for a short one."""
     folder = tmp_path / ("d" * 120) / ("e" * 120)
     folder.mkdir(parents=True)
-    place = socket_path(folder / "relay.db")
-    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
-        assert await desk.now_ns() == NOW_NS
-        assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    control_socket = socket_path(folder / "relay.db")
+    async with (
+        serve_control_socket(control_socket, local_operations, EventTap(), idle),
+        connect_to_daemon(control_socket) as operations,
+    ):
+        assert await operations.now_ns() == NOW_NS
+        assert stat.S_IMODE(control_socket.stat().st_mode) == 0o600
         with pytest.raises(ControlSocketError, match="it is taken"):
-            await serve_control_socket(place, own, EventTap(), idle).__aenter__()
-    assert not place.exists()
-    os.mknod(place, stat.S_IFSOCK)
-    async with serve_control_socket(place, own, EventTap(), idle), connect_to_daemon(place) as desk:
-        assert await desk.now_ns() == NOW_NS
+            await serve_control_socket(
+                control_socket, local_operations, EventTap(), idle
+            ).__aenter__()
+    assert not control_socket.exists()
+    os.mknod(control_socket, stat.S_IFSOCK)
+    async with (
+        serve_control_socket(control_socket, local_operations, EventTap(), idle),
+        connect_to_daemon(control_socket) as operations,
+    ):
+        assert await operations.now_ns() == NOW_NS
 
 
-async def test_a_name_that_is_too_long_for_a_socket(own: LocalOperations, tmp_path: Path) -> None:
+async def test_a_name_that_is_too_long_for_a_socket(
+    local_operations: LocalOperations, tmp_path: Path
+) -> None:
     """There is no way around that; nobody can listen there."""
-    place = socket_path(tmp_path / ("d" * 200))
-    with pytest.raises(ControlSocketError, match=r"\.sock cannot be had: File name too long"):
-        await serve_control_socket(place, own, EventTap(), idle).__aenter__()
+    control_socket = socket_path(tmp_path / ("d" * 200))
+    with pytest.raises(ControlSocketError, match=r"\.sock cannot be opened: File name too long"):
+        await serve_control_socket(control_socket, local_operations, EventTap(), idle).__aenter__()
     with pytest.raises(NoDaemon):
-        await connect_to_daemon(place).__aenter__()
+        await connect_to_daemon(control_socket).__aenter__()
 
 
-async def test_a_socket_of_somebody_else(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_of_somebody_else(
+    control_socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It says who has to ask, instead of taking it for one that is not there."""
 
     refused = OSError(errno.EACCES, "")
@@ -102,74 +118,76 @@ async def test_a_socket_of_somebody_else(place: Path, monkeypatch: pytest.Monkey
     def refuse(_: Path) -> str:
         raise refused
 
-    monkeypatch.setattr(client, "address", refuse)
+    monkeypatch.setattr(client, "socket_address", refuse)
     with pytest.raises(
         RequestFailed, match="Permission denied: run this as the user that runs relay"
     ):
-        await connect_to_daemon(place).__aenter__()
+        await connect_to_daemon(control_socket).__aenter__()
     refused.errno = errno.EIO
     with pytest.raises(RequestFailed, match=r"relay\.db\.sock: Input/output error$"):
-        await connect_to_daemon(place).__aenter__()
+        await connect_to_daemon(control_socket).__aenter__()
 
 
-async def test_one_that_says_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_says_nothing(control_socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay that is stopped (SIGSTOP) accepts and is silent."""
     monkeypatch.setattr(client, "ANSWER_TIMEOUT_S", 0.05)
     with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(place))
+        silent.bind(str(control_socket))
         silent.listen()
         with pytest.raises(RequestFailed, match=r"relay\.db\.sock has not answered for 0\.05 s"):
-            await connect_to_daemon(place).__aenter__()
+            await connect_to_daemon(control_socket).__aenter__()
 
 
 async def test_one_that_has_no_time(
-    own: LocalOperations, place: Path, monkeypatch: pytest.MonkeyPatch
+    local_operations: LocalOperations, control_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its queue is full: it is there, and its socket is left to it."""
     monkeypatch.setattr(client, "ANSWER_TIMEOUT_S", 0.05)
     with ExitStack() as sockets:
         busy = sockets.enter_context(socket.socket(socket.AF_UNIX))
-        busy.bind(str(place))
+        busy.bind(str(control_socket))
         busy.listen(0)
         with suppress(BlockingIOError):
             while True:
                 waiting = sockets.enter_context(socket.socket(socket.AF_UNIX))
                 waiting.setblocking(False)
-                waiting.connect(str(place))
+                waiting.connect(str(control_socket))
         with pytest.raises(ControlSocketError, match="it is taken"):
-            await serve_control_socket(place, own, EventTap(), idle).__aenter__()
+            await serve_control_socket(
+                control_socket, local_operations, EventTap(), idle
+            ).__aenter__()
         with pytest.raises(RequestFailed):
-            await connect_to_daemon(place).__aenter__()
+            await connect_to_daemon(control_socket).__aenter__()
 
 
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (200, b'{"version": 7}', "answers what is not understood (200): Expected `str`"),
-        (200, b"hello", "answers what is not understood (200)"),
-        (200, b"\xff", "answers what is not understood (200)"),
-        (500, b"oh \x1b[2J", "answers what is not understood (500)"),
-        (404, b'{"error": "Not Found"}', "does not take this command (404): Not Found"),
+        (200, b'{"version": 7}', "sent an answer that cannot be read (200): Expected `str`"),
+        (200, b"hello", "sent an answer that cannot be read (200)"),
+        (200, b"\xff", "sent an answer that cannot be read (200)"),
+        (500, b"oh \x1b[2J", "sent an answer that cannot be read (500)"),
+        (404, b'{"error": "Not Found"}', "does not accept this command (404): Not Found"),
     ],
 )
-async def test_another_version(place: Path, status: int, body: bytes, words: str) -> None:
+async def test_another_version(control_socket: Path, status: int, body: bytes, words: str) -> None:
     """What is not understood is told, and nothing that a terminal would obey."""
-    async with serve_fixed_response(place, status, body):
+    async with serve_fixed_response(control_socket, status, body):
         with pytest.raises(RequestFailed) as caught:
-            await connect_to_daemon(place).__aenter__()
+            await connect_to_daemon(control_socket).__aenter__()
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
 
 
-async def test_not_http(place: Path) -> None:
+async def test_not_http(control_socket: Path) -> None:
     """Another program's socket."""
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 \x1b[2J mail\r\n\r\n")
         writer.close()
 
-    server = await asyncio.start_unix_server(answer, place)
+    server = await asyncio.start_unix_server(answer, control_socket)
     async with server:
         with pytest.raises(RequestFailed, match="broke off") as caught:
-            await connect_to_daemon(place).__aenter__()
+            await connect_to_daemon(control_socket).__aenter__()
     assert "\x1b" not in str(caught.value)

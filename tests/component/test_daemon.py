@@ -177,12 +177,12 @@ async def test_what_is_unexpected_in_a_lane_ends_it_all(
     async with engine.serve():
         with monkeypatch.context() as patched:
             patched.setattr("relay.delivery.client.build_renderer", renderer)
-            world = run.Environment(
+            environment = run.Environment(
                 {}, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
             )
             with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
                 async with asyncio.timeout(TIMEOUT_S):
-                    await run.run_daemon(config, store, world, Shutdown())
+                    await run.run_daemon(config, store, environment, Shutdown())
         async with running_daemon(config, store):
             await webhook.wait_for(lambda whats: whats == ["a"])
 

@@ -21,46 +21,46 @@ from tests.component.admin_samples import (
 from tests.unit.store.samples import make_commit, make_notification
 
 
-async def test_the_time(desk: AdminOperations) -> None:
+async def test_the_time(operations: AdminOperations) -> None:
     """It is that of the deliveries."""
-    assert await desk.now_ns() == NOW_NS
+    assert await operations.now_ns() == NOW_NS
 
 
-async def test_conditions(desk: AdminOperations) -> None:
+async def test_conditions(operations: AdminOperations) -> None:
     """Those that the lanes tell, each with all that it says."""
-    assert await desk.destination_status() == DESTINATION_STATUS
+    assert await operations.destination_status() == DESTINATION_STATUS
 
 
-async def test_the_report(desk: AdminOperations) -> None:
+async def test_the_report(operations: AdminOperations) -> None:
     """What the relay that runs says of its engines and its store."""
-    assert await desk.daemon_status() == DAEMON_STATUS
+    assert await operations.daemon_status() == DAEMON_STATUS
 
 
-async def test_since_when_it_waits(desk: AdminOperations, outbox: Outbox) -> None:
+async def test_since_when_it_waits(operations: AdminOperations, outbox: Outbox) -> None:
     """How much waits for whom, and since when."""
     await outbox.commit(make_commit(make_notification(1), make_notification(2)), 10)
     await outbox.commit(make_commit(make_notification(3), to=("audit",)), 2**62)
-    assert await desk.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 2**62)}
+    assert await operations.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 2**62)}
 
 
-async def test_what_waits(desk: AdminOperations, outbox: Outbox) -> None:
+async def test_what_waits(operations: AdminOperations, outbox: Outbox) -> None:
     """How many there are, and the oldest of them, of one destination or of all."""
     await outbox.commit(make_commit(make_notification(1), hostile_notification(2)), 10)
     await outbox.commit(make_commit(make_notification(3), to=("audit",)), 10)
     await outbox.ack([Ack((await fetch_due(outbox))[0], Retry(5, Reason.UNAVAILABLE), ANSWER)], 10)
-    assert await desk.pending() == {"ops": 2, "audit": 1}
-    assert await desk.list_waiting(None, 500) == await outbox.waiting(None, 500)
-    assert await desk.list_waiting("audit", 500) == await outbox.waiting("audit", 500)
-    assert len(await desk.list_waiting(None, 2)) == 2
-    assert await desk.list_waiting("nobody", 2) == []
+    assert await operations.pending() == {"ops": 2, "audit": 1}
+    assert await operations.list_waiting(None, 500) == await outbox.waiting(None, 500)
+    assert await operations.list_waiting("audit", 500) == await outbox.waiting("audit", 500)
+    assert len(await operations.list_waiting(None, 2)) == 2
+    assert await operations.list_waiting("nobody", 2) == []
 
 
-async def test_dead_letters(desk: AdminOperations, outbox: Outbox) -> None:
+async def test_dead_letters(operations: AdminOperations, outbox: Outbox) -> None:
     """With all that is kept of them."""
     await make_dead_letters(outbox, make_notification(1), hostile_notification(2))
-    assert await desk.list_dead_letters(ALL, 10) == await outbox.dead_letters(ALL, 10)
-    assert (await desk.list_dead_letters(ALL, 1))[0].notification == hostile_notification(2)
-    assert (await desk.list_dead_letters(ALL, 10, 2))[0].answer == ANSWER
+    assert await operations.list_dead_letters(ALL, 10) == await outbox.dead_letters(ALL, 10)
+    assert (await operations.list_dead_letters(ALL, 1))[0].notification == hostile_notification(2)
+    assert (await operations.list_dead_letters(ALL, 10, 2))[0].answer == ANSWER
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_dead_letters(desk: AdminOperations, outbox: Outbox) -> None:
     ],
 )
 async def test_those_that_are_meant(
-    desk: AdminOperations, outbox: Outbox, selection: Selection
+    operations: AdminOperations, outbox: Outbox, selection: Selection
 ) -> None:
     """Every filter arrives."""
     await make_dead_letters(
@@ -85,41 +85,41 @@ async def test_those_that_are_meant(
     )
     await make_dead_letters(outbox, make_notification(1), to="audit")
     found = await outbox.dead_letters(selection, 10)
-    assert await desk.list_dead_letters(selection, 10) == found
-    assert sum((await desk.count_dead_letters(selection)).values()) == len(found)
-    assert await desk.drop_dead_letters(selection) == len(found)
-    assert sum((await desk.count_dead_letters(ALL)).values()) == 4 - len(found)
+    assert await operations.list_dead_letters(selection, 10) == found
+    assert sum((await operations.count_dead_letters(selection)).values()) == len(found)
+    assert await operations.drop_dead_letters(selection) == len(found)
+    assert sum((await operations.count_dead_letters(ALL)).values()) == 4 - len(found)
 
 
-async def test_a_tally(desk: AdminOperations, outbox: Outbox) -> None:
+async def test_a_tally(operations: AdminOperations, outbox: Outbox) -> None:
     """Of more than are read at once, by destination."""
     await make_dead_letters(
         outbox, *(make_notification(number, container=str(number)) for number in range(1, 151))
     )
     await make_dead_letters(outbox, make_notification(1), to="audit")
-    assert await desk.count_dead_letters(ALL) == {"ops": 150, "audit": 1}
+    assert await operations.count_dead_letters(ALL) == {"ops": 150, "audit": 1}
 
 
-async def test_a_replay(desk: AdminOperations, outbox: Outbox) -> None:
+async def test_a_replay(operations: AdminOperations, outbox: Outbox) -> None:
     """It is made now, under the same id."""
     await make_dead_letters(outbox, make_notification(1), make_notification(2))
-    replayed = await desk.replay_dead_letters(Selection(ids=(1,)))
+    replayed = await operations.replay_dead_letters(Selection(ids=(1,)))
     assert (replayed.count, replayed.left) == (1, {})
     (waiting,) = await outbox.waiting(None, 9)
     assert (waiting.notification, waiting.created_ns) == (make_notification(1), NOW_NS)
 
 
-async def test_a_replay_to_nobody(desk: AdminOperations, outbox: Outbox) -> None:
+async def test_a_replay_to_nobody(operations: AdminOperations, outbox: Outbox) -> None:
     """What is for a destination that there is no more stays, and that is said."""
     await make_dead_letters(outbox, make_notification(1))
     await make_dead_letters(outbox, make_notification(1), make_notification(2), to="gone")
-    replayed = await desk.replay_dead_letters(ALL)
+    replayed = await operations.replay_dead_letters(ALL)
     assert (replayed.count, replayed.left) == (1, {"gone": 2})
-    assert await desk.count_dead_letters(ALL) == {"gone": 2}
+    assert await operations.count_dead_letters(ALL) == {"gone": 2}
 
 
 async def test_what_dies_again_has_been_replayed(
-    desk: AdminOperations, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    operations: AdminOperations, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is a dead letter once more, but none that nothing could be done for."""
     await make_dead_letters(outbox, make_notification(1))
@@ -133,33 +133,33 @@ async def test_what_dies_again_has_been_replayed(
         return count
 
     monkeypatch.setattr(outbox, "replay_dead_letters", replay_in_vain)
-    replayed = await desk.replay_dead_letters(ALL)
+    replayed = await operations.replay_dead_letters(ALL)
     assert (replayed.count, replayed.left) == (1, {})
-    assert await desk.count_dead_letters(ALL) == {"ops": 1}
+    assert await operations.count_dead_letters(ALL) == {"ops": 1}
 
 
 @pytest.mark.parametrize(("name", "was_stopped"), [("ops", False), ("audit", True)])
 async def test_enable(
-    desk: AdminOperations, enabled: list[str], name: str, was_stopped: bool
+    operations: AdminOperations, enabled: list[str], name: str, was_stopped: bool
 ) -> None:
     """The lane is told, and says whether it was stopped."""
-    assert await desk.enable(name) is was_stopped
+    assert await operations.enable(name) is was_stopped
     assert enabled == [name]
 
 
-async def test_enable_nobody(desk: AdminOperations, enabled: list[str]) -> None:
+async def test_enable_nobody(operations: AdminOperations, enabled: list[str]) -> None:
     """Who is not there is told by name, with those who are."""
     with pytest.raises(UnknownDestination, match=r"^no destination 'op\\x1bs'; there are: ops, a"):
-        await desk.enable("op\x1bs")
+        await operations.enable("op\x1bs")
     assert enabled == []
 
 
 async def test_a_desk_without_a_relay(outbox: Outbox) -> None:
     """It knows of no conditions, only how far engines were heard, and has nothing to enable."""
     await outbox.commit(make_commit(checkpoint=Checkpoint(7, 3)), 10)
-    desk = LocalOperations(outbox, lambda: ["ops"], lambda: NOW_NS, engines=["here", "new"])
-    assert await desk.destination_status() == {}
+    operations = LocalOperations(outbox, lambda: ["ops"], lambda: NOW_NS, engines=["here", "new"])
+    assert await operations.destination_status() == {}
     report = DaemonStatus({"here": EngineStatus(7), "new": EngineStatus(None)})
-    assert await desk.daemon_status() == report
+    assert await operations.daemon_status() == report
     with pytest.raises(NotRunning, match="no relay is running"):
-        await desk.enable("ops")
+        await operations.enable("ops")

@@ -34,45 +34,45 @@ async def other_url(other: Webhook) -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture
-async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
+async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
     """One whose engine is there."""
     async with engine.serve():
         yield DaemonWithConfig(tmp_path, engine)
 
 
 async def test_what_is_under_way_to_an_unchanged_destination_goes_on(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
 ) -> None:
     """Its one request is answered after the reload, and was made once."""
     webhook.hold()
     engine.emit_deaths("a")
-    async with house.running(destinations={"hook": http_destination(url)}):
+    async with daemon.running(destinations={"hook": http_destination(url)}):
         await webhook.wait_for(lambda whats: whats == ["a"])
-        changes = await house.reload(
+        changes = await daemon.reload(
             destinations={"hook": http_destination(url), "more": http_destination(other_url)}
         )
         assert changes == ["destination more added", "routes changed"]
         webhook.release()
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
     assert webhook.summaries() == ["a"]
-    assert await house.dead_letters() == []
+    assert await daemon.dead_letters() == []
 
 
 async def test_a_reload_that_changes_nothing(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """It says so, and asks the engine for no other stream."""
-    async with house.running(destinations={"hook": http_destination(url)}):
+    async with daemon.running(destinations={"hook": http_destination(url)}):
         await engine.changes.wait_for(lambda: len(engine.streams) == 1)
         for _ in range(5):
-            assert await house.reload(destinations={"hook": http_destination(url)}) == []
+            assert await daemon.reload(destinations={"hook": http_destination(url)}) == []
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
     assert len(engine.streams) == 1
 
 
 async def test_a_destination_that_is_added(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
@@ -80,10 +80,10 @@ async def test_a_destination_that_is_added(
     other_url: str,
 ) -> None:
     """It gets what comes from then on."""
-    async with house.running(destinations={"hook": http_destination(url)}):
+    async with daemon.running(destinations={"hook": http_destination(url)}):
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        await house.reload(
+        await daemon.reload(
             destinations={"hook": http_destination(url), "more": http_destination(other_url)}
         )
         engine.emit_deaths("b")
@@ -92,7 +92,7 @@ async def test_a_destination_that_is_added(
 
 
 async def test_a_destination_that_is_removed(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
@@ -104,13 +104,13 @@ async def test_a_destination_that_is_removed(
     monkeypatch.setattr(run, "REPORT_LOSSES_EVERY_S", 0.001)
     both = {"hook": http_destination(url, **ONE_AT_A_TIME), "more": http_destination(other_url)}
     webhook.hold()
-    async with house.running(
+    async with daemon.running(
         destinations=both,
         routes=[{**CONTAINERS, "to": "hook"}, {**BURIALS, "to": "more"}],
     ):
         engine.emit_deaths("a", "b", "c")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        changes = await house.reload(
+        changes = await daemon.reload(
             destinations={"more": http_destination(other_url)}, routes=[{**BURIALS, "to": "more"}]
         )
         assert changes == ["destination hook removed", "routes changed"]
@@ -122,62 +122,62 @@ async def test_a_destination_that_is_removed(
         "count": "2",
         "reason": "2 destination_removed",
     }
-    assert await house.dead_letters() == [
+    assert await daemon.dead_letters() == [
         ("hook", "b", "destination_removed"),
         ("hook", "c", "destination_removed"),
     ]
 
 
 async def test_one_that_was_removed_while_relay_was_away(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
 ) -> None:
     """The next start makes dead letters of what waits for it."""
     webhook.hold()
-    async with house.running(destinations={"hook": http_destination(url)}) as stop:
+    async with daemon.running(destinations={"hook": http_destination(url)}) as stop:
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
         stop.request()
         stop.request()
-    house = DaemonWithConfig(house.file.parent, engine)
-    async with house.running(destinations={"more": http_destination(other_url)}):
-        await house.wait_until_settled()
-    assert await house.dead_letters() == [("hook", "a", "destination_removed")]
+    daemon = DaemonWithConfig(daemon.file.parent, engine)
+    async with daemon.running(destinations={"more": http_destination(other_url)}):
+        await daemon.wait_until_settled()
+    assert await daemon.dead_letters() == [("hook", "a", "destination_removed")]
 
 
 async def test_one_that_is_back_before_its_lane_has_ended(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
 ) -> None:
     """What waited goes on waiting, and is sent; each once."""
     hook = http_destination(url, **ONE_AT_A_TIME)
     webhook.hold()
-    async with house.running(destinations={"hook": hook}):
+    async with daemon.running(destinations={"hook": hook}):
         engine.emit_deaths("a", "b")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        await house.reload(destinations={"more": http_destination(other_url)})
-        await house.reload(destinations={"hook": hook})
+        await daemon.reload(destinations={"more": http_destination(other_url)})
+        await daemon.reload(destinations={"hook": hook})
         engine.emit_deaths("c")
         webhook.release()
         await webhook.wait_for(lambda whats: len(whats) == 3)
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
     assert webhook.summaries() == ["a", "b", "c"]
-    assert await house.dead_letters() == []
+    assert await daemon.dead_letters() == []
 
 
 async def test_one_that_comes_and_goes(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
 ) -> None:
     """It can be removed and added again and again, and works each time."""
-    async with house.running(destinations={"hook": http_destination(url)}):
+    async with daemon.running(destinations={"hook": http_destination(url)}):
         for number in range(10):
             engine.emit_deaths(f"c-{number}")
             await webhook.wait_for(lambda whats, n=number: len(whats) == n + 1)  # type: ignore[misc]
-            await house.reload(destinations={"more": http_destination(other_url)})
-            await house.reload(destinations={"hook": http_destination(url)})
+            await daemon.reload(destinations={"more": http_destination(other_url)})
+            await daemon.reload(destinations={"hook": http_destination(url)})
     assert webhook.summaries() == [f"c-{number}" for number in range(10)]
 
 
 async def test_a_destination_that_moves(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
@@ -186,10 +186,10 @@ async def test_a_destination_that_moves(
 ) -> None:
     """What is under way is settled at the old place first; what waits goes to the new, in order."""
     webhook.hold()
-    async with house.running(destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}):
+    async with daemon.running(destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}):
         engine.emit_deaths("a", "a", "b")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        changes = await house.reload(
+        changes = await daemon.reload(
             destinations={"hook": http_destination(other_url, **ONE_AT_A_TIME)}
         )
         assert changes == ["destination hook changed"]
@@ -197,7 +197,7 @@ async def test_a_destination_that_moves(
         assert other.summaries() == []
         webhook.release()
         await other.wait_for(lambda whats: len(whats) == 4)
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
     assert webhook.summaries() == ["a"]
     assert sorted(other.summaries()) == ["a", "a", "b", "b"]
     ids = [taken.id for taken in [*webhook.received, *other.received]]
@@ -208,28 +208,28 @@ async def test_a_destination_that_moves(
 
 
 async def test_a_destination_that_is_sent_batches_from_then_on(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """What is under way is settled as it was sent; then two go together, and one by one again."""
     in_pairs = http_destination(url, batch={"max": 2, "wait": "5s"})
     webhook.hold()
-    async with house.running(destinations={"hook": http_destination(url)}):
+    async with daemon.running(destinations={"hook": http_destination(url)}):
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        assert await house.reload(destinations={"hook": in_pairs}) == ["destination hook changed"]
+        assert await daemon.reload(destinations={"hook": in_pairs}) == ["destination hook changed"]
         webhook.release()
         engine.emit_deaths("b", "c")
         await webhook.wait_for(lambda whats: len(whats) == 3)
-        await house.reload(destinations={"hook": http_destination(url)})
+        await daemon.reload(destinations={"hook": http_destination(url)})
         engine.emit_deaths("d")
         await webhook.wait_for(lambda whats: len(whats) == 4)
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
     assert webhook.request_sizes == [1, 2, 1]
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d"]
 
 
 async def test_what_waits_for_a_retry_is_sent_to_the_new_place_at_once(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
@@ -239,16 +239,16 @@ async def test_what_waits_for_a_retry_is_sent_to_the_new_place_at_once(
     """Whatever the old one made it wait for."""
     retry = {"initial": "1h", "max": "1h"}
     webhook.status = 500
-    async with house.running(destinations={"hook": http_destination(url, retry=retry)}):
+    async with daemon.running(destinations={"hook": http_destination(url, retry=retry)}):
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        await house.reload(destinations={"hook": http_destination(other_url, retry=retry)})
+        await daemon.reload(destinations={"hook": http_destination(other_url, retry=retry)})
         await other.wait_for(lambda whats: whats == ["a"])
     assert webhook.received == other.received
 
 
 async def test_a_pause_is_the_place_s(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
@@ -258,72 +258,72 @@ async def test_a_pause_is_the_place_s(
     """It goes on where the destination is changed and stays there; another place is sent to."""
     webhook.status, webhook.headers = 429, {"Retry-After": "3600"}
     async with (
-        house.running(destinations={"hook": http_destination(url)}),
-        house.operations() as desk,
+        daemon.running(destinations={"hook": http_destination(url)}),
+        daemon.operations() as operations,
     ):
         engine.emit_deaths("a")
         async with asyncio.timeout(TIMEOUT_S):
-            while (await desk.destination_status())["hook"].resumes_ns is None:
+            while (await operations.destination_status())["hook"].resumes_ns is None:
                 await asyncio.sleep(0.005)
         for concurrency in (2, 3, 4):
-            await house.reload(
+            await daemon.reload(
                 destinations={"hook": http_destination(url, concurrency=concurrency)}
             )
-            assert (await desk.destination_status())["hook"].resumes_ns is not None
+            assert (await operations.destination_status())["hook"].resumes_ns is not None
         engine.emit_deaths("b")
-        await house.reload(destinations={"hook": http_destination(other_url)})
+        await daemon.reload(destinations={"hook": http_destination(other_url)})
         await other.wait_for(lambda whats: sorted(whats) == ["a", "b"])
     assert webhook.summaries() == ["a"]
 
 
 async def test_a_pause_that_is_lifted_while_another_lane_is_to_follow(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """It holds that one up no more than the one before it."""
     webhook.status, webhook.headers = 429, {"Retry-After": "3600"}
     webhook.hold("b")
     async with (
-        house.running(destinations={"hook": http_destination(url)}),
-        house.operations() as desk,
+        daemon.running(destinations={"hook": http_destination(url)}),
+        daemon.operations() as operations,
     ):
         engine.emit_deaths("b")
         await webhook.wait_for(lambda whats: whats == ["b"])
         engine.emit_deaths("a")
         async with asyncio.timeout(TIMEOUT_S):
-            while (await desk.destination_status())["hook"].resumes_ns is None:
+            while (await operations.destination_status())["hook"].resumes_ns is None:
                 await asyncio.sleep(0.005)
-        await house.reload(destinations={"hook": http_destination(url, concurrency=2)})
-        await desk.pending()
-        assert await desk.enable("hook")
+        await daemon.reload(destinations={"hook": http_destination(url, concurrency=2)})
+        await operations.pending()
+        assert await operations.enable("hook")
         webhook.status = 204
         webhook.release()
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
     assert webhook.summaries() == ["b", "a", "a"]
 
 
 async def test_a_destination_that_wanted_no_more(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """After 410 it is sent to again, though its part of the file is what it was."""
     webhook.status = 410
     async with (
-        house.running(destinations={"hook": http_destination(url)}),
-        house.operations() as desk,
+        daemon.running(destinations={"hook": http_destination(url)}),
+        daemon.operations() as operations,
     ):
         engine.emit_deaths("a")
         async with asyncio.timeout(TIMEOUT_S):
-            while not (await desk.destination_status())["hook"].stopped:
+            while not (await operations.destination_status())["hook"].stopped:
                 await asyncio.sleep(0.005)
         engine.emit_deaths("b")
         webhook.status = 204
-        assert await house.reload(destinations={"hook": http_destination(url)}) == []
+        assert await daemon.reload(destinations={"hook": http_destination(url)}) == []
         await webhook.wait_for(lambda whats: "b" in whats)
-        await house.wait_until_settled()
-        assert not (await desk.destination_status())["hook"].stopped
+        await daemon.wait_until_settled()
+        assert not (await operations.destination_status())["hook"].stopped
 
 
 async def test_a_storm_of_changes(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
@@ -341,24 +341,24 @@ async def test_a_storm_of_changes(
             yield way
         opened -= 1  # not where it is but thrown away
 
-    monkeypatch.setattr("relay.daemon.topology.channel", counted)
+    monkeypatch.setattr("relay.daemon.topology.open_client", counted)
     webhook.hold()
-    async with house.running(destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}):
+    async with daemon.running(destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}):
         engine.emit_deaths("a", "b")
         await webhook.wait_for(lambda whats: whats == ["a"])
         for number in range(2, 40):
-            await house.reload(destinations={"hook": http_destination(url, concurrency=number)})
-            await house.reload(destinations={"more": http_destination(url)})
+            await daemon.reload(destinations={"hook": http_destination(url, concurrency=number)})
+            await daemon.reload(destinations={"more": http_destination(url)})
             assert opened <= 3
-        await house.reload(destinations={"hook": http_destination(url)})
+        await daemon.reload(destinations={"hook": http_destination(url)})
         webhook.release()
         await webhook.wait_for(lambda whats: whats == ["a", "b"])
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
     assert opened == 0
 
 
 async def test_a_stop_while_another_lane_is_to_follow(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
@@ -369,18 +369,20 @@ async def test_a_stop_while_another_lane_is_to_follow(
     """What is under way is settled; the new place is not sent to before the next start."""
     stop_delivering = Supervisor.stop_delivery
 
-    def stopped(works: Supervisor) -> list[asyncio.Task[None]]:
+    def stopped(supervisor: Supervisor) -> list[asyncio.Task[None]]:
         webhook.release()
-        return stop_delivering(works)
+        return stop_delivering(supervisor)
 
     monkeypatch.setattr(Supervisor, "stop_delivery", stopped)
     webhook.hold()
-    async with house.running(destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}) as stop:
+    async with daemon.running(
+        destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}
+    ) as stop:
         engine.emit_deaths("a", "b")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        await house.reload(destinations={"hook": http_destination(other_url)})
+        await daemon.reload(destinations={"hook": http_destination(other_url)})
         stop.request()
     assert (webhook.summaries(), other.summaries()) == (["a"], [])
-    house = DaemonWithConfig(house.file.parent, engine)
-    async with house.running():
+    daemon = DaemonWithConfig(daemon.file.parent, engine)
+    async with daemon.running():
         await other.wait_for(lambda whats: whats == ["b"])

@@ -30,7 +30,7 @@ ALIVE = {"name": "alive", "match": {"type": "relay", "action": "heartbeat"}, "to
 
 
 @pytest_asyncio.fixture
-async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
+async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
     """One whose engine is there."""
     async with engine.serve():
         yield DaemonWithConfig(tmp_path, engine)
@@ -50,17 +50,19 @@ def admin(tmp_path: Path) -> Path:
 
 
 async def test_an_engine_that_changes_in_a_burst(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, admin: Path
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, admin: Path
 ) -> None:
     """The next station begins where the one before it ended: every event once; counts go on."""
     parts = {"destinations": {"hook": http_destination(url)}, "admin": {"listen": f"unix:{admin}"}}
-    async with house.running(**parts):
+    async with daemon.running(**parts):
         for number in range(20):
             engine.emit_deaths(*(f"c-{number}-{each}" for each in range(5)))
             changed = engine_config(engine, host=f"host-{number}")
-            assert await house.reload(**parts, engines={"here": changed}) == ["engine here changed"]
+            assert await daemon.reload(**parts, engines={"here": changed}) == [
+                "engine here changed"
+            ]
         await webhook.wait_for(lambda whats: len(whats) >= 100)
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
         seen = await scrape_metrics(admin)
     told = [f"c-{number}-{each}" for number in range(20) for each in range(5)]
     assert sorted(webhook.summaries()) == sorted(told)
@@ -69,7 +71,7 @@ async def test_an_engine_that_changes_in_a_burst(
 
 
 async def test_engines_that_come_and_go(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     second: ScriptedEngine,
     webhook: Webhook,
@@ -81,26 +83,26 @@ async def test_engines_that_come_and_go(
         {"here": engine_config(engine)},
         {"here": engine_config(engine), "two": engine_config(second)},
     )
-    async with house.running(destinations=hook, engines=first):
+    async with daemon.running(destinations=hook, engines=first):
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        await house.reload(destinations=hook, engines=both)
+        await daemon.reload(destinations=hook, engines=both)
         second.emit_deaths("b")
         await webhook.wait_for(lambda whats: "b" in whats)
-        await house.reload(destinations=hook, engines=first)
+        await daemon.reload(destinations=hook, engines=first)
         await second.changes.wait_for(lambda: second.streams[-1].closed)
         second.emit_deaths("c")
         engine.emit_deaths("d")
         await webhook.wait_for(lambda whats: "d" in whats)
         assert "c" not in webhook.summaries()
-        await house.reload(destinations=hook, engines=both)
+        await daemon.reload(destinations=hook, engines=both)
         await webhook.wait_for(lambda whats: "c" in whats)
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d"]
 
 
 async def test_what_a_route_matched_stays_counted(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     second: ScriptedEngine,
     webhook: Webhook,
@@ -110,16 +112,16 @@ async def test_what_a_route_matched_stays_counted(
     """Also of an engine that is no more; a route that is no more is not shown."""
     parts = {"destinations": {"hook": http_destination(url)}, "admin": {"listen": f"unix:{admin}"}}
     both = {"here": engine_config(engine), "two": engine_config(second)}
-    async with house.running(**parts, engines=both):
+    async with daemon.running(**parts, engines=both):
         engine.emit_deaths("a")
         second.emit_deaths("b")
         await webhook.wait_for(lambda whats: len(whats) == 2)
-        await house.reload(**parts, engines={"here": engine_config(engine)})
+        await daemon.reload(**parts, engines={"here": engine_config(engine)})
         await second.changes.wait_for(lambda: second.streams[-1].closed)
         engine.emit_deaths("c")
         await webhook.wait_for(lambda whats: "c" in whats)
         seen = await scrape_metrics(admin)
-        await house.reload(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
+        await daemon.reload(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
         renamed = await scrape_metrics(admin)
     assert seen['relay_route_matches_total{route="containers"}'] == 3
     matched = {name: value for name, value in renamed.items() if "route_matches" in name}
@@ -127,19 +129,19 @@ async def test_what_a_route_matched_stays_counted(
 
 
 async def test_routes_that_name_others(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """What comes after the reload goes by the new ones."""
     hook = {"hook": http_destination(url)}
-    async with house.running(destinations=hook):
+    async with daemon.running(destinations=hook):
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
         only_b = {"type": "container", "name": "b"}
         routes = [{"name": "only-b", "match": only_b, "to": "hook"}]
-        assert await house.reload(destinations=hook, routes=routes) == ["routes changed"]
+        assert await daemon.reload(destinations=hook, routes=routes) == ["routes changed"]
         engine.emit_deaths("a", "b")
         await webhook.wait_for(lambda whats: whats == ["a", "b"])
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
     assert webhook.summaries() == ["a", "b"]
 
 
@@ -173,7 +175,7 @@ class Chat:
 
 @pytest.mark.parametrize("moves", [False, True])
 async def test_a_title_that_changes(
-    house: DaemonWithConfig, engine: ScriptedEngine, moves: bool
+    daemon: DaemonWithConfig, engine: ScriptedEngine, moves: bool
 ) -> None:
     """An unchanged destination is told what follows in the new words; so is one whose next lane
     waits for what is under way."""
@@ -184,55 +186,55 @@ async def test_a_title_that_changes(
         route = {**CONTAINERS, "title": title, "to": "chat"}
         return {"destinations": {"chat": to}, "routes": [route]}
 
-    async with chat.serving() as url, house.running(**parts("first words", 1)):
+    async with chat.serving() as url, daemon.running(**parts("first words", 1)):
         engine.emit_deaths("a", "b")
         await chat.bell.wait_for(lambda: len(chat.said) == 1)
         if moves:
-            await house.reload(**parts("second words", 2))
-            assert await house.reload(**parts("third words", 2)) == ["routes changed"]
+            await daemon.reload(**parts("second words", 2))
+            assert await daemon.reload(**parts("third words", 2)) == ["routes changed"]
         else:
-            assert await house.reload(**parts("third words", 1)) == ["routes changed"]
+            assert await daemon.reload(**parts("third words", 1)) == ["routes changed"]
         chat.free.set()
         await chat.bell.wait_for(lambda: len(chat.said) == 2)
     assert "first words" in chat.said[0]
     assert "third words" in chat.said[1]
 
 
-async def test_heartbeats(house: DaemonWithConfig, webhook: Webhook, url: str) -> None:
+async def test_heartbeats(daemon: DaemonWithConfig, webhook: Webhook, url: str) -> None:
     """They begin, come in another measure and end with a reload; one comes at once each time."""
     parts = {"destinations": {"hook": http_destination(url)}, "routes": [ALIVE]}
-    async with house.running(**parts):
-        assert await house.reload(**parts, heartbeat={"every": "1h"}) == ["heartbeat changed"]
+    async with daemon.running(**parts):
+        assert await daemon.reload(**parts, heartbeat={"every": "1h"}) == ["heartbeat changed"]
         await webhook.wait_for(lambda whats: len(whats) == 1)
-        assert await house.reload(**parts, heartbeat={"every": "1h"}) == []
-        assert await house.reload(**parts, heartbeat={"every": "2h"}) == ["heartbeat changed"]
+        assert await daemon.reload(**parts, heartbeat={"every": "1h"}) == []
+        assert await daemon.reload(**parts, heartbeat={"every": "2h"}) == ["heartbeat changed"]
         await webhook.wait_for(lambda whats: len(whats) == 2)
-        assert await house.reload(**parts) == ["heartbeat changed"]
-        assert await house.reload(**parts, heartbeat={"every": "2h"}) == ["heartbeat changed"]
+        assert await daemon.reload(**parts) == ["heartbeat changed"]
+        assert await daemon.reload(**parts, heartbeat={"every": "2h"}) == ["heartbeat changed"]
         await webhook.wait_for(lambda whats: len(whats) == 3)
     assert webhook.summaries() == ["heartbeat"] * 3
 
 
 async def test_order_that_is_no_longer_wanted(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """What comes from then on about one container waits for none before it."""
     webhook.hold()
-    async with house.running(destinations={"hook": http_destination(url)}):
+    async with daemon.running(destinations={"hook": http_destination(url)}):
         engine.emit_deaths("a", "a")
         await webhook.wait_for(lambda whats: whats == ["a"])
         webhook.release()
         await webhook.wait_for(lambda whats: whats == ["a"] * 2)
-        await house.wait_until_settled()
+        await daemon.wait_until_settled()
         webhook.hold()
-        await house.reload(destinations={"hook": http_destination(url, ordering="none")})
+        await daemon.reload(destinations={"hook": http_destination(url, ordering="none")})
         engine.emit_deaths("a", "a")
         await webhook.wait_for(lambda whats: whats == ["a"] * 4)
         webhook.release()
 
 
 async def test_the_store_s_bounds(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     url: str,
     webhook: Webhook,
@@ -242,15 +244,15 @@ async def test_the_store_s_bounds(
     bounds: list[tuple[int, str]] = []
     monkeypatch.setattr(
         "relay.store.outbox.Outbox.set_limits",
-        lambda _, room, unordered: bounds.append((room.most, room.when_full)),
+        lambda _, quota, unordered: bounds.append((quota.max_bytes, quota.when_full)),
     )
     monkeypatch.setattr("relay.daemon.supervisor.Supervisor.start_delivery", lambda _: None)
     monkeypatch.setattr("relay.daemon.run._start_ingest", _nothing)
     monkeypatch.setattr("relay.daemon.run._emit_stopped", _nothing)
     hook = {"hook": http_destination(url)}
-    async with house.running(destinations=hook):
+    async with daemon.running(destinations=hook):
         small = {"max_size": "200MiB", "when_full": "drop-new"}
-        assert await house.reload(destinations=hook, store=small) == ["store changed"]
+        assert await daemon.reload(destinations=hook, store=small) == ["store changed"]
     assert bounds[-2:] == [(2**30, "drop-oldest"), (200 * 2**20, "drop-new")]
 
 
@@ -258,12 +260,12 @@ async def _nothing(*_: object) -> None:
     pass
 
 
-async def test_the_admin_api_moves(house: DaemonWithConfig, url: str, tmp_path: Path) -> None:
+async def test_the_admin_api_moves(daemon: DaemonWithConfig, url: str, tmp_path: Path) -> None:
     """The new place answers and the old is gone; asked for at the old place, that is answered."""
     hook = {"hook": http_destination(url)}
     first, second = tmp_path / "first.sock", tmp_path / "second.sock"
-    async with house.running(destinations=hook, admin={"listen": f"unix:{first}"}):
-        house.write(destinations=hook, admin={"listen": f"unix:{second}"})
+    async with daemon.running(destinations=hook, admin={"listen": f"unix:{first}"}):
+        daemon.write(destinations=hook, admin={"listen": f"unix:{second}"})
         connector = aiohttp.UnixConnector(str(first))
         async with (
             aiohttp.ClientSession("http://localhost", connector=connector) as session,
@@ -274,11 +276,11 @@ async def test_the_admin_api_moves(house: DaemonWithConfig, url: str, tmp_path: 
             while first.exists():
                 await asyncio.sleep(0.005)
         assert (await scrape_metrics(second))['relay_config_reloads_total{outcome="success"}'] == 1
-        assert await house.reload(destinations=hook) == ["admin changed"]
+        assert await daemon.reload(destinations=hook) == ["admin changed"]
         async with asyncio.timeout(TIMEOUT_S):
             while second.exists():
                 await asyncio.sleep(0.005)
-        assert await house.reload(destinations=hook, admin={"listen": f"unix:{first}"}) == [
+        assert await daemon.reload(destinations=hook, admin={"listen": f"unix:{first}"}) == [
             "admin changed"
         ]
         await scrape_metrics(first)
@@ -286,32 +288,32 @@ async def test_the_admin_api_moves(house: DaemonWithConfig, url: str, tmp_path: 
 
 
 async def test_a_dead_letter_of_a_destination_that_is_back_is_replayed(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """And not of one that is gone."""
     webhook.status = 500
     async with (
-        house.running(
+        daemon.running(
             destinations={"hook": http_destination(url, retry={"initial": "1h", "max": "1h"})}
         ),
-        house.operations() as desk,
+        daemon.operations() as operations,
     ):
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        await house.reload(destinations={"more": http_destination(url + "/more")})
+        await daemon.reload(destinations={"more": http_destination(url + "/more")})
         async with asyncio.timeout(TIMEOUT_S):
-            while not await desk.count_dead_letters(Selection()):
+            while not await operations.count_dead_letters(Selection()):
                 await asyncio.sleep(0.005)
-        assert (await desk.replay_dead_letters(Selection())).count == 0
+        assert (await operations.replay_dead_letters(Selection())).count == 0
         webhook.status = 204
-        await house.reload(destinations={"hook": http_destination(url)})
-        assert (await desk.replay_dead_letters(Selection())).count == 1
+        await daemon.reload(destinations={"hook": http_destination(url)})
+        assert (await operations.replay_dead_letters(Selection())).count == 1
         await webhook.wait_for(lambda whats: whats == ["a", "a"])
     assert len({taken.id for taken in webhook.received}) == 1
 
 
 async def test_many_reloads_leave_nothing_behind(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, tmp_path: Path
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, tmp_path: Path
 ) -> None:
     """As many tasks, valves, outlets and open files as before, whatever came and went between."""
     first = {
@@ -322,21 +324,21 @@ async def test_many_reloads_leave_nothing_behind(
     def held() -> tuple[int, int]:
         return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
-    async with house.running(**first):
+    async with daemon.running(**first):
         await engine.changes.wait_for(lambda: len(engine.streams) == 1)
-        await house.reload(**first)
+        await daemon.reload(**first)
         before = held()
         for number in range(30):
             more = {
                 f"more-{number}-{each}": http_destination(f"{url}/{number}") for each in range(3)
             }
-            await house.reload(
+            await daemon.reload(
                 destinations={"hook": http_destination(url, concurrency=number + 1), **more},
                 engines={f"engine-{number}": engine_config(engine, host=f"host-{number}")},
                 admin={"listen": f"unix:{tmp_path}/admin-{number % 2}.sock"},
                 heartbeat={"every": f"{number + 1}h"},
             )
-        await house.reload(**first)
+        await daemon.reload(**first)
         async with asyncio.timeout(TIMEOUT_S):
             while any(now > then for now, then in zip(held(), before, strict=True)):
                 await asyncio.sleep(0.01)
@@ -344,7 +346,7 @@ async def test_many_reloads_leave_nothing_behind(
         await webhook.wait_for(lambda whats: whats == ["a"])
 
 
-async def test_certificates_that_are_renewed(house: DaemonWithConfig, tmp_path: Path) -> None:
+async def test_certificates_that_are_renewed(daemon: DaemonWithConfig, tmp_path: Path) -> None:
     """The destination is reached with the new ones, though the file names the same."""
     ca = tmp_path / "renewed.pem"
 
@@ -355,11 +357,11 @@ async def test_certificates_that_are_renewed(house: DaemonWithConfig, tmp_path: 
 
     renew("first")
     hook = {"hook": http_destination("https://127.0.0.1:1/", tls={"ca_file": str(ca)})}
-    async with house.running(destinations=hook):
-        assert await house.reload(destinations=hook) == []
+    async with daemon.running(destinations=hook):
+        assert await daemon.reload(destinations=hook) == []
         renew("second")
-        assert await house.reload(destinations=hook) == ["destination hook changed"]
-        assert await house.reload(destinations=hook) == []
+        assert await daemon.reload(destinations=hook) == ["destination hook changed"]
+        assert await daemon.reload(destinations=hook) == []
         ca.unlink()
         with pytest.raises(NotReloaded, match=r"hook\.tls\.ca_file: .* cannot be read"):
-            await house.reload(destinations=hook)
+            await daemon.reload(destinations=hook)

@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from relay.admin.operations import NotReloaded
 from relay.config import Config, load
-from relay.daemon import reload as reading
-from relay.daemon.reload import FileReader, ReadTimeout
+from relay.daemon import file_reader
+from relay.daemon.file_reader import FileReader, ReadTimeout
 from relay.daemon.supervisor import Supervisor
 from relay.daemon.topology import Topology
 from relay.delivery.client import DestinationClient, open_client
@@ -34,7 +34,7 @@ IN_FORCE = "not reloaded; the configuration from before stays in force"
 
 
 @pytest_asyncio.fixture
-async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
+async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
     """One whose engine is there."""
     async with engine.serve():
         yield DaemonWithConfig(tmp_path, engine)
@@ -43,12 +43,12 @@ async def house(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonW
 class Gate:
     """Holds up whoever reads, in whatever thread."""
 
-    def __init__(self, house: DaemonWithConfig) -> None:
+    def __init__(self, daemon: DaemonWithConfig) -> None:
         self.reads = 0
         self.begun = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._open = threading.Event()
-        self._load = partial(load, house.file, house.environ)
+        self._load = partial(load, daemon.file, daemon.environ)
 
     def __call__(self) -> Config:
         self.reads += 1
@@ -61,7 +61,7 @@ class Gate:
 
 
 def broken(kind: str, url: str, taken_port: int, folder: Path) -> tuple[str, list[str]]:
-    """A file that cannot be had, and what is said of it."""
+    """A file that cannot be opened, and what is said of it."""
     hook = f"{{type: http, url: '{url}'}}"
     routes = "routes: [{name: all, to: hook}]"
     file = folder / "config.yaml"
@@ -89,32 +89,32 @@ def broken(kind: str, url: str, taken_port: int, folder: Path) -> tuple[str, lis
         case _:
             listen = f"127.0.0.1:{taken_port}"
             return f"admin: {{listen: '{listen}'}}\ndestinations:\n  hook: {hook}\n{routes}\n", [
-                f"admin.listen {listen} cannot be had: it is taken by another program"
+                f"admin.listen {listen} cannot be opened: it is taken by another program"
             ]
 
 
 @pytest.mark.parametrize("kind", ["nonsense", "secret", "certificate", "store", "port"])
 async def test_a_file_that_cannot_be_had(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, kind: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, kind: str
 ) -> None:
     """Nothing changes; every problem is logged, shown and told to whoever asked; the next works."""
-    admin = house.file.parent / "admin.sock"
+    admin = daemon.file.parent / "admin.sock"
     with capture_logs() as logs, socket.create_server(("127.0.0.1", 0)) as taken:
-        text, words = broken(kind, url, taken.getsockname()[1], house.file.parent)
+        text, words = broken(kind, url, taken.getsockname()[1], daemon.file.parent)
         good = {
             "destinations": {"hook": http_destination(url)},
             "admin": {"listen": f"unix:{admin}"},
         }
-        async with house.running(**good), house.operations() as desk:
-            house.file.write_text(text)
+        async with daemon.running(**good), daemon.operations() as operations:
+            daemon.file.write_text(text)
             with pytest.raises(NotReloaded) as refused:
-                await desk.reload()
-            assert (await desk.daemon_status()).reload_failed is not None
+                await operations.reload()
+            assert (await operations.daemon_status()).reload_failed is not None
             seen = await scrape_metrics(admin)
             engine.emit_deaths("a")
             await webhook.wait_for(lambda whats: whats == ["a"])
-            await house.reload(**good)
-            assert (await desk.daemon_status()).reload_failed is None
+            await daemon.reload(**good)
+            assert (await operations.daemon_status()).reload_failed is None
             after = await scrape_metrics(admin)
     first, *problems = str(refused.value).splitlines()
     assert first == IN_FORCE
@@ -131,7 +131,7 @@ async def test_a_file_that_cannot_be_had(
 
 
 async def test_what_was_opened_for_a_plan_that_fails_is_closed(
-    house: DaemonWithConfig, url: str, monkeypatch: pytest.MonkeyPatch
+    daemon: DaemonWithConfig, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New destinations leave no connections behind where the last of all steps fails."""
     opened, closed = 0, 0
@@ -146,13 +146,13 @@ async def test_what_was_opened_for_a_plan_that_fails_is_closed(
         finally:
             closed += 1
 
-    monkeypatch.setattr("relay.daemon.topology.channel", counted)
+    monkeypatch.setattr("relay.daemon.topology.open_client", counted)
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        async with house.running(destinations={"hook": http_destination(url)}):
+        async with daemon.running(destinations={"hook": http_destination(url)}):
             for number in range(3):
                 names = ["hook", f"more-{number}", f"most-{number}"]
                 with pytest.raises(NotReloaded):
-                    await house.reload(
+                    await daemon.reload(
                         destinations={name: http_destination(url) for name in names},
                         admin={"listen": f"127.0.0.1:{taken.getsockname()[1]}"},
                     )
@@ -161,38 +161,38 @@ async def test_what_was_opened_for_a_plan_that_fails_is_closed(
 
 
 async def test_whoever_asks_during_a_reload_gets_the_next(
-    house: DaemonWithConfig, url: str
+    daemon: DaemonWithConfig, url: str
 ) -> None:
     """Any number of them get one together."""
     async with (
-        house.running(destinations={"hook": http_destination(url)}),
-        house.operations() as desk,
+        daemon.running(destinations={"hook": http_destination(url)}),
+        daemon.operations() as operations,
     ):
-        house.read = gate = Gate(house)
-        first = asyncio.create_task(desk.reload())
+        daemon.read = gate = Gate(daemon)
+        first = asyncio.create_task(operations.reload())
         await gate.begun.wait()
-        others = [asyncio.create_task(desk.reload()) for _ in range(20)]
+        others = [asyncio.create_task(operations.reload()) for _ in range(20)]
         for _ in range(3):
-            house.request_reload()
-            await desk.now_ns()
+            daemon.request_reload()
+            await operations.now_ns()
         for _ in range(50):  # until all of them have asked
-            await desk.now_ns()
+            await operations.now_ns()
         gate.open()
         async with asyncio.timeout(TIMEOUT_S):
             assert await asyncio.gather(first, *others) == [[]] * 21
         assert gate.reads == 2
 
 
-async def test_a_stop_during_a_read_that_hangs(house: DaemonWithConfig, url: str) -> None:
+async def test_a_stop_during_a_read_that_hangs(daemon: DaemonWithConfig, url: str) -> None:
     """relay ends, and tells so whoever waits."""
     async with (
-        house.running(destinations={"hook": http_destination(url)}) as stop,
-        house.operations() as desk,
+        daemon.running(destinations={"hook": http_destination(url)}) as stop,
+        daemon.operations() as operations,
     ):
-        house.read = gate = Gate(house)
-        asked = [asyncio.create_task(desk.reload()) for _ in range(2)]
+        daemon.read = gate = Gate(daemon)
+        asked = [asyncio.create_task(operations.reload()) for _ in range(2)]
         await gate.begun.wait()
-        await desk.now_ns()
+        await operations.now_ns()
         stop.request()
         async with asyncio.timeout(TIMEOUT_S):
             found = await asyncio.gather(*asked, return_exceptions=True)
@@ -202,18 +202,18 @@ async def test_a_stop_during_a_read_that_hangs(house: DaemonWithConfig, url: str
         assert "relay is stopping" in str(each)
 
 
-async def test_a_stop_before_anything_has_begun(house: DaemonWithConfig, url: str) -> None:
+async def test_a_stop_before_anything_has_begun(daemon: DaemonWithConfig, url: str) -> None:
     """Whoever asks for a reload is told so, and nothing hangs."""
-    house.stop.request()
+    daemon.stop.request()
     async with (
         asyncio.timeout(TIMEOUT_S),
-        house.running(destinations={"hook": http_destination(url)}),
+        daemon.running(destinations={"hook": http_destination(url)}),
     ):
         pass
 
 
 async def test_a_read_that_takes_too_long(
-    house: DaemonWithConfig,
+    daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
@@ -221,21 +221,21 @@ async def test_a_read_that_takes_too_long(
 ) -> None:
     """It is given up and nothing changes; however often it is tried, one thread hangs with it."""
     async with (
-        house.running(destinations={"hook": http_destination(url)}),
-        house.operations() as desk,
+        daemon.running(destinations={"hook": http_destination(url)}),
+        daemon.operations() as operations,
     ):
-        monkeypatch.setattr(reading, "READ_TIMEOUT_S", 0.02)
-        house.read = gate = Gate(house)
+        monkeypatch.setattr(file_reader, "READ_TIMEOUT_S", 0.02)
+        daemon.read = gate = Gate(daemon)
         for _ in range(3):
             with pytest.raises(NotReloaded, match=r"took more than 0\.02 s"):
-                await desk.reload()
+                await operations.reload()
         await gate.begun.wait()
         assert gate.reads == 1
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        monkeypatch.setattr(reading, "READ_TIMEOUT_S", TIMEOUT_S)
+        monkeypatch.setattr(file_reader, "READ_TIMEOUT_S", TIMEOUT_S)
         gate.open()
-        assert await desk.reload() == []
+        assert await operations.reload() == []
         assert gate.reads == 2
 
 
@@ -248,7 +248,7 @@ async def test_what_a_late_read_came_to_is_not_missed() -> None:
         raise ZeroDivisionError
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(reading, "READ_TIMEOUT_S", 0.01)
+        patched.setattr(file_reader, "READ_TIMEOUT_S", 0.01)
         with pytest.raises(ReadTimeout):
             await reader.read(fail)
     free.set()
@@ -258,7 +258,7 @@ async def test_what_a_late_read_came_to_is_not_missed() -> None:
 
 
 async def test_what_is_unexpected(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """An error in relay itself changes nothing; its words, which may be secret, are not told."""
 
@@ -266,99 +266,101 @@ async def test_what_is_unexpected(
         raise RuntimeError("hush-4711")
 
     async with (
-        house.running(destinations={"hook": http_destination(url)}),
-        house.operations() as desk,
+        daemon.running(destinations={"hook": http_destination(url)}),
+        daemon.operations() as operations,
     ):
-        house.read, usual = fail, house.read
+        daemon.read, usual = fail, daemon.read
         with capture_logs() as logs, pytest.raises(NotReloaded) as refused:
-            await desk.reload()
-        report = await desk.daemon_status()
+            await operations.reload()
+        report = await operations.daemon_status()
         engine.emit_deaths("a")
         await webhook.wait_for(lambda whats: whats == ["a"])
-        house.read = usual
-        assert await desk.reload() == []
+        daemon.read = usual
+        assert await operations.reload() == []
     assert "an error in relay itself: RuntimeError" in str(refused.value)
     assert "hush" not in str(refused.value) + str(report.reload_failed)
     assert "config.reload_broke" in [it["event"] for it in logs]
 
 
 async def test_what_cannot_be_closed(
-    house: DaemonWithConfig, url: str, monkeypatch: pytest.MonkeyPatch
+    daemon: DaemonWithConfig, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reload is done all the same, and relay goes on."""
     adopt = Supervisor.apply
 
-    def adopted(works: Supervisor, plan: Topology) -> AsyncExitStack:
-        closing = adopt(works, plan)
+    def adopted(supervisor: Supervisor, topology: Topology) -> AsyncExitStack:
+        closing = adopt(supervisor, topology)
         closing.callback(lambda: 1 / 0)
         return closing
 
-    async with house.running(destinations={"hook": http_destination(url)}):
+    async with daemon.running(destinations={"hook": http_destination(url)}):
         monkeypatch.setattr(Supervisor, "apply", adopted)
         for _ in range(2):
-            assert await house.reload(destinations={"hook": http_destination(url)}) == []
+            assert await daemon.reload(destinations={"hook": http_destination(url)}) == []
 
 
-async def test_without_a_file(house: DaemonWithConfig, url: str) -> None:
+async def test_without_a_file(daemon: DaemonWithConfig, url: str) -> None:
     """There is none to read, and that is said."""
-    house.write(destinations={"hook": http_destination(url)})
-    house.source = None
-    async with house.running(), house.operations() as desk:
+    daemon.write(destinations={"hook": http_destination(url)})
+    daemon.source = None
+    async with daemon.running(), daemon.operations() as operations:
         with pytest.raises(NotReloaded, match="runs without a configuration file"):
-            await desk.reload()
+            await operations.reload()
 
 
 async def test_one_before_anything_else(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """Asked for while relay starts, it comes before or after the engines, and loses nothing."""
-    house.request_reload()
+    daemon.request_reload()
     engine.emit_deaths("a")
     parts = {"destinations": {"hook": http_destination(url)}}
-    house.write(**parts)
+    daemon.write(**parts)
 
     def other() -> Config:
-        house.write(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
-        return load(house.file, house.environ)
+        daemon.write(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
+        return load(daemon.file, daemon.environ)
 
-    house.read = other
+    daemon.read = other
     with capture_logs() as logs:
-        async with house.running():
+        async with daemon.running():
             await webhook.wait_for(lambda whats: whats == ["a"])
             async with asyncio.timeout(TIMEOUT_S):
                 while "config.reloaded" not in [it["event"] for it in logs]:
                     await asyncio.sleep(0.005)
             engine.emit_deaths("b")
             await webhook.wait_for(lambda whats: whats == ["a", "b"])
-            await house.wait_until_settled()
+            await daemon.wait_until_settled()
 
 
 async def test_a_leftover_of_a_destination_that_a_reload_adds_at_the_start(
-    house: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
     """It is sent or given up, and not both."""
     webhook.hold()
-    async with house.running(destinations={"old": http_destination(url, concurrency=1)}) as stop:
+    async with daemon.running(destinations={"old": http_destination(url, concurrency=1)}) as stop:
         engine.emit_deaths(*(f"c-{number}" for number in range(20)))
         await webhook.wait_for(lambda whats: len(whats) == 1)
         stop.request()
         stop.request()
     webhook.release()
     webhook.received.clear()
-    house = DaemonWithConfig(house.file.parent, engine)
-    house.write(destinations={"new": http_destination(url)}, routes=[{"name": "none", "to": "new"}])
-    usual = house.read
+    daemon = DaemonWithConfig(daemon.file.parent, engine)
+    daemon.write(
+        destinations={"new": http_destination(url)}, routes=[{"name": "none", "to": "new"}]
+    )
+    usual = daemon.read
 
     def other() -> Config:
-        house.write(
+        daemon.write(
             destinations={"old": http_destination(url)}, routes=[{"name": "none", "to": "old"}]
         )
         return usual()
 
-    house.read = other
-    house.request_reload()
-    async with house.running():
-        await house.wait_until_settled()
+    daemon.read = other
+    daemon.request_reload()
+    async with daemon.running():
+        await daemon.wait_until_settled()
     sent = webhook.summaries()
-    given_up = [name for _, name, _ in await house.dead_letters()]
+    given_up = [name for _, name, _ in await daemon.dead_letters()]
     assert sorted([*sent, *given_up]) == sorted(f"c-{number}" for number in range(20))

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from relay.admin import api as asked
-from relay.admin import server as served
+from relay.admin import api, server
 from relay.admin.api import build_application
 from relay.admin.server import serve
 from relay.config import UnixSocket
@@ -21,7 +20,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> UnixSocket:
+def address(tmp_path: Path) -> UnixSocket:
     return UnixSocket(tmp_path / "it.sock")
 
 
@@ -29,13 +28,13 @@ async def well(_: web.Request) -> web.StreamResponse:
     return web.Response(text="well")
 
 
-def answering(answer: Answer = well) -> web.Application:
+def make_application(answer: Answer = well) -> web.Application:
     return build_application([web.get("/", answer), web.post("/", answer)])
 
 
 @asynccontextmanager
-async def connected(place: UnixSocket) -> AsyncIterator[Streams]:
-    reader, writer = await asyncio.open_unix_connection(place.path)
+async def connected(address: UnixSocket) -> AsyncIterator[Streams]:
+    reader, writer = await asyncio.open_unix_connection(address.path)
     try:
         yield reader, writer
     finally:
@@ -63,46 +62,48 @@ async def is_well(streams: Streams) -> bool:
 
 @pytest.mark.parametrize("begun", [b"", b"GET", GET[:-2], GET])
 async def test_one_that_asks_nothing(
-    place: UnixSocket, begun: bytes, monkeypatch: pytest.MonkeyPatch
+    address: UnixSocket, begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connection is ended: at the begin, within a question's head, and behind an answer."""
-    monkeypatch.setattr(served, "IDLE_TIMEOUT_S", 0.05)
-    async with serve(place, answering()), connected(place) as (reader, writer):
+    monkeypatch.setattr(server, "IDLE_TIMEOUT_S", 0.05)
+    async with serve(address, make_application()), connected(address) as (reader, writer):
         writer.write(begun)
         assert await ended(reader)
 
 
-async def test_one_that_asks_again(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_asks_again(address: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection is kept from question to question."""
-    monkeypatch.setattr(served, "IDLE_TIMEOUT_S", 2.0)
-    async with serve(place, answering()), connected(place) as streams:
+    monkeypatch.setattr(server, "IDLE_TIMEOUT_S", 2.0)
+    async with serve(address, make_application()), connected(address) as streams:
         for _ in range(3):
             assert await is_well(streams)
 
 
 async def test_an_answer_that_takes_long(
-    place: UnixSocket, monkeypatch: pytest.MonkeyPatch
+    address: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may: only who asks nothing is idle."""
-    monkeypatch.setattr(served, "IDLE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(server, "IDLE_TIMEOUT_S", 0.5)
 
     async def slow(_: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.7)
         return web.Response(text="well")
 
-    async with serve(place, answering(slow)), connected(place) as streams:
+    async with serve(address, make_application(slow)), connected(address) as streams:
         assert await is_well(streams)
 
 
-async def test_one_that_takes_no_answer(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_takes_no_answer(
+    address: UnixSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it does not read is not kept for ever."""
-    monkeypatch.setattr(served, "IDLE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server, "IDLE_TIMEOUT_S", 0.2)
 
     async def long(_: web.Request) -> web.StreamResponse:
         return web.Response(body=bytes(2**24))
 
     before = asyncio.all_tasks()
-    async with serve(place, answering(long)), connected(place) as (_, writer):
+    async with serve(address, make_application(long)), connected(address) as (_, writer):
         writer.write(GET)
         await writer.drain()
         async with asyncio.timeout(TIMEOUT_S):
@@ -113,51 +114,53 @@ async def test_one_that_takes_no_answer(place: UnixSocket, monkeypatch: pytest.M
 
 
 async def test_a_question_that_does_not_come(
-    place: UnixSocket, monkeypatch: pytest.MonkeyPatch
+    address: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told so, and never gets to whoever answers."""
-    monkeypatch.setattr(asked, "BODY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(api, "BODY_TIMEOUT_S", 0.01)
 
     async def refuse(_: web.Request) -> web.StreamResponse:
         raise AssertionError("asked")
 
-    async with serve(place, answering(refuse)), connected(place) as (reader, writer):
+    async with serve(address, make_application(refuse)), connected(address) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234")
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 408 ")
         assert await ended(reader)
 
 
-async def test_a_body_that_nobody_wants(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_nobody_wants(
+    address: UnixSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The answer does not wait for it."""
-    monkeypatch.setattr(asked, "BODY_TIMEOUT_S", 3600.0)
-    async with serve(place, answering()), connected(place) as (reader, writer):
+    monkeypatch.setattr(api, "BODY_TIMEOUT_S", 3600.0)
+    async with serve(address, make_application()), connected(address) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_too_many(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many(address: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """For one more, the one that has been idle for longest goes."""
-    monkeypatch.setattr(served, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     async with (
-        serve(place, answering()),
-        connected(place) as first,
-        connected(place) as second,
+        serve(address, make_application()),
+        connected(address) as first,
+        connected(address) as second,
     ):
         assert await is_well(second)
         assert await is_well(first)
-        async with connected(place) as third:
+        async with connected(address) as third:
             assert await is_well(third)
             assert await ended(second[0])
             assert await is_well(first)
-        async with connected(place) as fourth:
+        async with connected(address) as fourth:
             assert await is_well(fourth)
             assert await is_well(first)
 
 
-async def test_none_but_busy_ones(place: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_none_but_busy_ones(address: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is being answered is not ended for one more, which is refused; later there is room."""
-    monkeypatch.setattr(served, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
     async def wait(_: web.Request) -> web.StreamResponse:
@@ -165,49 +168,49 @@ async def test_none_but_busy_ones(place: UnixSocket, monkeypatch: pytest.MonkeyP
         await goes_on.wait()
         return web.Response(text="well")
 
-    async with serve(place, answering(wait)), connected(place) as busy:
+    async with serve(address, make_application(wait)), connected(address) as busy:
         answered = asyncio.create_task(is_well(busy))
         await begun.wait()
-        async with connected(place) as (reader, _):
+        async with connected(address) as (reader, _):
             assert await ended(reader)
         goes_on.set()
         assert await answered
-        async with connected(place) as later:
+        async with connected(address) as later:
             assert await is_well(later)
 
 
-async def test_what_is_no_http(place: UnixSocket) -> None:
+async def test_what_is_no_http(address: UnixSocket) -> None:
     """It is told so, and others are answered."""
-    async with serve(place, answering()):
-        async with connected(place) as (reader, writer):
+    async with serve(address, make_application()):
+        async with connected(address) as (reader, writer):
             writer.write(b"\x16\x03\x01\x00\xee\x01\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
             assert await ended(reader)
-        async with connected(place) as streams:
+        async with connected(address) as streams:
             assert await is_well(streams)
 
 
-async def test_a_head_without_end(place: UnixSocket) -> None:
+async def test_a_head_without_end(address: UnixSocket) -> None:
     """No more of it than a bound is kept."""
-    async with serve(place, answering()), connected(place) as (reader, writer):
+    async with serve(address, make_application()), connected(address) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 2**16)
         assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
 
 
-async def test_the_end(place: UnixSocket) -> None:
+async def test_the_end(address: UnixSocket) -> None:
     """Connections that are idle do not hold it up, and nobody can connect afterwards."""
-    async with connected_after(place) as (reader, _):
+    async with connected_after(address) as (reader, _):
         assert await ended(reader)
     with pytest.raises(OSError, match="No such file"):
-        await asyncio.open_unix_connection(place.path)
+        await asyncio.open_unix_connection(address.path)
 
 
 @asynccontextmanager
-async def connected_after(place: UnixSocket) -> AsyncIterator[Streams]:
+async def connected_after(address: UnixSocket) -> AsyncIterator[Streams]:
     """A connection to something that has ended."""
-    ending = serve(place, answering())
+    ending = serve(address, make_application())
     await ending.__aenter__()
-    async with connected(place) as streams:
+    async with connected(address) as streams:
         assert await is_well(streams)
         async with asyncio.timeout(TIMEOUT_S):
             await ending.__aexit__(None, None, None)

@@ -16,12 +16,12 @@ from tests.component.webhook import Webhook
 
 async def reported(store: Path, holds: Callable[[DaemonStatus], bool]) -> DaemonStatus:
     """What is reported once it holds of it."""
-    place = socket_path(store)
+    control_socket = socket_path(store)
     async with asyncio.timeout(TIMEOUT_S):
-        while not place.exists():
+        while not control_socket.exists():
             await asyncio.sleep(0.001)
-        async with connect_to_daemon(place) as desk:
-            while not holds(found := await desk.daemon_status()):
+        async with connect_to_daemon(control_socket) as operations:
+            while not holds(found := await operations.daemon_status()):
                 await asyncio.sleep(0.001)
     return found
 

@@ -77,11 +77,11 @@ async def supervised(
 ) -> AsyncIterator[Shutdown]:
     stop = Shutdown()
     environ = {"HOME": "/", **supervisor.environ}
-    world = run.Environment(
+    environment = run.Environment(
         environ, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
     )
     async with asyncio.TaskGroup() as tasks:
-        relay = tasks.create_task(run.run_daemon(config, store, world, stop, source))
+        relay = tasks.create_task(run.run_daemon(config, store, environment, stop, source))
         yield stop
         stop.requested.set()
         async with asyncio.timeout(TIMEOUT_S):

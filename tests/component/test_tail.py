@@ -18,9 +18,9 @@ from typing import Any, cast
 
 import pytest
 
-from relay.admin import server as served
-from relay.admin import tail as streaming
-from relay.admin import tap as tapped
+from relay.admin import server
+from relay.admin import tail as tail_module
+from relay.admin import tap as tap_module
 from relay.admin.client import NoDaemon, RequestFailed, connect_to_daemon
 from relay.admin.control_socket import serve_control_socket, socket_path
 from relay.admin.operations import LocalOperations
@@ -40,7 +40,7 @@ TAIL = (sys.executable, "-m", "relay", "tail")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def control_socket(tmp_path: Path) -> Path:
     return socket_path(tmp_path / "relay.db")
 
 
@@ -50,7 +50,7 @@ def tap() -> EventTap:
 
 
 @pytest.fixture
-def desk() -> LocalOperations:
+def operations() -> LocalOperations:
     """One that knows what time it is, which is all that is asked of it here."""
     return LocalOperations(cast("Any", None), list, lambda: 1)
 
@@ -61,9 +61,9 @@ def event(number: int, size: int = 0) -> Event:
 
 @asynccontextmanager
 async def tail(
-    place: Path, wish: TapFilter = ALL
+    control_socket: Path, tap_filter: TapFilter = ALL
 ) -> AsyncIterator[AsyncIterator[TappedEvent | EventsSkipped]]:
-    async with connect_to_daemon(place) as theirs, theirs.tail(wish) as lines:
+    async with connect_to_daemon(control_socket) as remote, remote.tail(tap_filter) as lines:
         yield lines
 
 
@@ -89,48 +89,58 @@ async def rest(
         return [each async for each in lines]
 
 
-async def test_as_it_happens(tap: EventTap, desk: LocalOperations, place: Path) -> None:
+async def test_as_it_happens(
+    tap: EventTap, operations: LocalOperations, control_socket: Path
+) -> None:
     """Each event arrives at once, whole, at everybody who wants it."""
     async with (
-        serve_control_socket(place, desk, tap, idle),
-        tail(place) as one,
-        tail(place) as other,
+        serve_control_socket(control_socket, operations, tap, idle),
+        tail(control_socket) as one,
+        tail(control_socket) as other,
     ):
         for number in (1, 2):
             tap.publish(event(number), ())
             assert [await anext(one), await anext(other)] == [TappedEvent(event(number), [])] * 2
 
 
-async def test_what_is_wanted(tap: EventTap, desk: LocalOperations, place: Path) -> None:
+async def test_what_is_wanted(
+    tap: EventTap, operations: LocalOperations, control_socket: Path
+) -> None:
     """Whether all, and of which engine, is decided where it happens."""
     odd = "a&all=1#\x1b \u202eé"
-    wishes = [
+    filters = [
         TapFilter(),
         ALL,
         TapFilter(engine="edge"),
         TapFilter(include_unrouted=True, engine=odd),
     ]
-    async with serve_control_socket(place, desk, tap, idle), AsyncExitStack() as open_:
-        for wish in wishes:
-            await open_.enter_async_context(tail(place, wish))
-        assert [listener.tap_filter for listener in tap._subscribers] == wishes
+    async with (
+        serve_control_socket(control_socket, operations, tap, idle),
+        AsyncExitStack() as open_,
+    ):
+        for tap_filter in filters:
+            await open_.enter_async_context(tail(control_socket, tap_filter))
+        assert [subscriber.tap_filter for subscriber in tap._subscribers] == filters
 
 
 async def test_one_that_does_not_read(
-    tap: EventTap, desk: LocalOperations, place: Path, monkeypatch: pytest.MonkeyPatch
+    tap: EventTap,
+    operations: LocalOperations,
+    control_socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It keeps nobody waiting, holds little, and is told how many it did not see."""
-    monkeypatch.setattr(tapped, "QUEUE_LINES", 50)
+    monkeypatch.setattr(tap_module, "QUEUE_LINES", 50)
     async with (
-        serve_control_socket(place, desk, tap, idle),
-        tail(place) as slow,
-        tail(place) as quick,
+        serve_control_socket(control_socket, operations, tap, idle),
+        tail(control_socket) as slow,
+        tail(control_socket) as quick,
     ):
-        listener = tap._subscribers[0]
+        subscriber = tap._subscribers[0]
         for number in range(1, 2001):
             tap.publish(event(number, size=2000), ())
             assert await name(quick) == f"web-{number}"
-            assert len(listener._lines) <= 50
+            assert len(subscriber._lines) <= 50
         for each in tap._subscribers:
             each.close()
         got = await rest(slow)
@@ -142,47 +152,62 @@ async def test_one_that_does_not_read(
     assert times[-1] == 2000
 
 
-async def test_one_too_many(tap: EventTap, desk: LocalOperations, place: Path) -> None:
+async def test_one_too_many(
+    tap: EventTap, operations: LocalOperations, control_socket: Path
+) -> None:
     """It is refused in words; the others go on."""
-    async with serve_control_socket(place, desk, tap, idle), AsyncExitStack() as open_:
-        tails = [await open_.enter_async_context(tail(place)) for _ in range(MAX_SUBSCRIBERS)]
+    async with (
+        serve_control_socket(control_socket, operations, tap, idle),
+        AsyncExitStack() as open_,
+    ):
+        tails = [
+            await open_.enter_async_context(tail(control_socket)) for _ in range(MAX_SUBSCRIBERS)
+        ]
         with pytest.raises(RequestFailed, match="says: 16 commands watch it already: end one"):
-            await tail(place).__aenter__()
+            await tail(control_socket).__aenter__()
         tap.publish(event(1), ())
         assert [await name(each) for each in tails] == ["web-1"] * MAX_SUBSCRIBERS
 
 
 async def test_who_goes_makes_room(
-    tap: EventTap, desk: LocalOperations, place: Path, monkeypatch: pytest.MonkeyPatch
+    tap: EventTap,
+    operations: LocalOperations,
+    control_socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Soon, though nothing happens."""
-    monkeypatch.setattr(streaming, "CLIENT_CHECK_S", 0.001)
-    async with serve_control_socket(place, desk, tap, idle):
-        async with tail(place), tail(place):
+    monkeypatch.setattr(tail_module, "CLIENT_CHECK_S", 0.001)
+    async with serve_control_socket(control_socket, operations, tap, idle):
+        async with tail(control_socket), tail(control_socket):
             assert tap.subscriber_count == 2
         await until(lambda: tap.subscriber_count == 0)
 
 
-async def test_the_end_of_relay(tap: EventTap, desk: LocalOperations, place: Path) -> None:
+async def test_the_end_of_relay(
+    tap: EventTap, operations: LocalOperations, control_socket: Path
+) -> None:
     """The last events arrive, and then it is over."""
-    serving = serve_control_socket(place, desk, tap, idle)
+    serving = serve_control_socket(control_socket, operations, tap, idle)
     await serving.__aenter__()
-    async with tail(place) as lines:
+    async with tail(control_socket) as lines:
         tap.publish(event(1), ())
         await serving.__aexit__(None, None, None)
         assert await rest(lines) == [TappedEvent(event(1), [])]
 
 
 async def test_the_end_waits_for_nobody(
-    tap: EventTap, desk: LocalOperations, place: Path, monkeypatch: pytest.MonkeyPatch
+    tap: EventTap,
+    operations: LocalOperations,
+    control_socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many do not read."""
-    monkeypatch.setattr(served, "SHUTDOWN_TIMEOUT_S", 3600)
-    serving = serve_control_socket(place, desk, tap, idle)
+    monkeypatch.setattr(server, "SHUTDOWN_TIMEOUT_S", 3600)
+    serving = serve_control_socket(control_socket, operations, tap, idle)
     await serving.__aenter__()
     async with AsyncExitStack() as open_:
         for _ in range(MAX_SUBSCRIBERS):
-            await open_.enter_async_context(tail(place))
+            await open_.enter_async_context(tail(control_socket))
         for number in range(1, 1001):
             tap.publish(event(number, size=2000), ())
             await asyncio.sleep(0)
@@ -192,18 +217,18 @@ async def test_the_end_waits_for_nobody(
 
 
 async def test_relay_ends_before_it_is_asked(
-    tap: EventTap, desk: LocalOperations, place: Path
+    tap: EventTap, operations: LocalOperations, control_socket: Path
 ) -> None:
     """That is as if none had been there."""
-    serving = serve_control_socket(place, desk, tap, idle)
+    serving = serve_control_socket(control_socket, operations, tap, idle)
     await serving.__aenter__()
-    async with connect_to_daemon(place) as theirs:
+    async with connect_to_daemon(control_socket) as remote:
         await serving.__aexit__(None, None, None)
         with pytest.raises(NoDaemon):
-            await theirs.tail(ALL).__aenter__()
+            await remote.tail(ALL).__aenter__()
 
 
-async def test_relay_breaks_off(place: Path) -> None:
+async def test_relay_breaks_off(control_socket: Path) -> None:
     """It is told apart from one that ends while it is watched."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -214,23 +239,26 @@ async def test_relay_breaks_off(place: Path) -> None:
             writer.write(head % len(body) + body)
         writer.close()
 
-    async with await asyncio.start_unix_server(answer, place), connect_to_daemon(place) as theirs:
+    async with (
+        await asyncio.start_unix_server(answer, control_socket),
+        connect_to_daemon(control_socket) as remote,
+    ):
         with pytest.raises(RequestFailed, match="broke off: "):
-            await theirs.tail(ALL).__aenter__()
+            await remote.tail(ALL).__aenter__()
 
 
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (404, b'{"error": "Not Found"}', r"does not take this command \(404\): Not Found"),
-        (200, b'{"version": "1", "now_ns": 1}\n', "says what is not understood: "),
+        (404, b'{"error": "Not Found"}', r"does not accept this command \(404\): Not Found"),
+        (200, b'{"version": "1", "now_ns": 1}\n', "sent a line that cannot be read: "),
     ],
 )
-async def test_another_version(place: Path, status: int, body: bytes, words: str) -> None:
+async def test_another_version(control_socket: Path, status: int, body: bytes, words: str) -> None:
     """One that does not know how is told from one that has nothing to say."""
-    async with serve_fixed_response(place, status, body):
+    async with serve_fixed_response(control_socket, status, body):
         with pytest.raises(RequestFailed, match=words):
-            async with tail(place) as lines:
+            async with tail(control_socket) as lines:
                 await anext(lines)
 
 
@@ -246,9 +274,9 @@ async def test_what_the_daemon_decides(
     async with AsyncExitStack() as open_:
         async with engine.serve(), running_daemon(config, store):
             await engine.changes.wait_for(lambda: bool(engine.streams))
-            place = socket_path(store)
-            sent = await open_.enter_async_context(tail(place, TapFilter()))
-            everything = await open_.enter_async_context(tail(place))
+            control_socket = socket_path(store)
+            sent = await open_.enter_async_context(tail(control_socket, TapFilter()))
+            everything = await open_.enter_async_context(tail(control_socket))
             engine.emit_deaths("noise", "web")
             await webhook.wait_for(lambda whats: "web" in whats)
         shown = [
@@ -312,11 +340,15 @@ async def complaint(process: Process) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_somebody_ends_it(
-    tap: EventTap, desk: LocalOperations, place: Path, config: Path, number: signal.Signals
+    tap: EventTap,
+    operations: LocalOperations,
+    control_socket: Path,
+    config: Path,
+    number: signal.Signals,
 ) -> None:
     """Lines as they come, until then; it says nothing about that and ends with 0."""
     async with (
-        serve_control_socket(place, desk, tap, idle),
+        serve_control_socket(control_socket, operations, tap, idle),
         command(tap, config, "--all") as tailing,
     ):
         tap.publish(event(10**18), ())
@@ -326,10 +358,12 @@ async def test_somebody_ends_it(
     assert (tailing.returncode, await complaint(tailing)) == (0, "")
 
 
-async def test_json_lines(tap: EventTap, desk: LocalOperations, place: Path, config: Path) -> None:
+async def test_json_lines(
+    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
+) -> None:
     """For programs."""
     async with (
-        serve_control_socket(place, desk, tap, idle),
+        serve_control_socket(control_socket, operations, tap, idle),
         command(tap, config, "--all", "--json") as tailing,
     ):
         tap.publish(event(10**18), ())
@@ -338,64 +372,66 @@ async def test_json_lines(tap: EventTap, desk: LocalOperations, place: Path, con
 
 
 async def test_on_a_terminal(
-    tap: EventTap, desk: LocalOperations, place: Path, config: Path
+    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
 ) -> None:
     """In colour; not as JSON."""
     for form, coloured in ([], True), (["--json"], False):
-        ours, theirs = pty.openpty()
+        ours, remote = pty.openpty()
         async with (
-            serve_control_socket(place, desk, tap, idle),
-            command(tap, config, "--all", *form, stdout=theirs) as tailing,
+            serve_control_socket(control_socket, operations, tap, idle),
+            command(tap, config, "--all", *form, stdout=remote) as tailing,
         ):
             tap.publish(event(10**18), ())
             shown = await asyncio.to_thread(os.read, ours, 4096)
             tailing.terminate()
         os.close(ours)
-        os.close(theirs)
+        os.close(remote)
         assert (b"\x1b[2m01:46:40Z\x1b[0m container start" in shown) is coloured
         assert (b"\x1b" in shown) is coloured
 
 
-async def test_relay_ends(tap: EventTap, desk: LocalOperations, place: Path, config: Path) -> None:
+async def test_relay_ends(
+    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
+) -> None:
     """It says so, with exit code 1."""
-    serving = serve_control_socket(place, desk, tap, idle)
+    serving = serve_control_socket(control_socket, operations, tap, idle)
     await serving.__aenter__()
     async with command(tap, config) as tailing:
         await serving.__aexit__(None, None, None)
     assert tailing.returncode == 1
-    assert await complaint(tailing) == f"relay: the relay that listened at {place} ended\n"
+    assert await complaint(tailing) == f"relay: the relay that listened at {control_socket} ended\n"
 
 
 async def test_nobody_reads_it_any_more(
-    tap: EventTap, desk: LocalOperations, place: Path, config: Path
+    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
 ) -> None:
     """It ends with what it is piped into, though nothing more happens, and says nothing."""
-    ours, theirs = os.pipe()
+    ours, remote = os.pipe()
     async with (
-        serve_control_socket(place, desk, tap, idle),
-        command(tap, config, stdout=theirs) as tailing,
+        serve_control_socket(control_socket, operations, tap, idle),
+        command(tap, config, stdout=remote) as tailing,
     ):
-        os.close(theirs)
+        os.close(remote)
         os.close(ours)
     assert (tailing.returncode, await complaint(tailing)) == (0, "")
 
 
 async def test_a_terminal_that_was_paused(
-    tap: EventTap, desk: LocalOperations, place: Path, config: Path
+    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
 ) -> None:
     """Whoever ends it then does not wait for the terminal."""
-    ours, theirs = os.pipe()
-    room = fcntl.fcntl(theirs, fcntl.F_GETPIPE_SZ)
+    ours, remote = os.pipe()
+    room = fcntl.fcntl(remote, fcntl.F_GETPIPE_SZ)
 
     def full() -> bool:
         held: int = struct.unpack("i", fcntl.ioctl(ours, termios.FIONREAD, bytes(4)))[0]
         return held >= room - PIPE_BUF
 
     async with (
-        serve_control_socket(place, desk, tap, idle),
-        command(tap, config, "--all", "--json", stdout=theirs) as tailing,
+        serve_control_socket(control_socket, operations, tap, idle),
+        command(tap, config, "--all", "--json", stdout=remote) as tailing,
     ):
-        os.close(theirs)
+        os.close(remote)
         for number in (1, 2, 3):
             tap.publish(event(number, size=room), ())
         await until(full)

@@ -203,7 +203,7 @@ def test_a_port_that_is_taken_ends_with_1(
         for _ in range(2):
             assert ended(monkeypatch, "run") == 1
             assert capsys.readouterr().err == (
-                f"relay: admin.listen {place} cannot be had: it is taken by another program or, "
+                f"relay: admin.listen {place} cannot be opened: it is taken by another program or, "
                 "as a path, by a file: free it, or set another\n"
             )
     assert not list(tmp_path.glob("*.sock"))

@@ -1,0 +1,78 @@
+"""Reads the configuration's files in a thread, with a time limit.
+
+A disk or network mount can hang for ever. A thread that waits for it must hold up neither the event
+loop nor relay's end, and must not occupy a thread of asyncio's pool, which others need. Therefore
+every read gets a daemon thread of its own, and the next read waits for the one before it: at most
+one thread hangs, however often a reload is requested. The thread ends with its read.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from relay.core.errors import RelayError
+
+READ_TIMEOUT_S = 30.0
+"""How long a read may take, including the time it waits for the one before it."""
+
+T = TypeVar("T")
+
+
+class ReadTimeout(RelayError):
+    """A read took too long."""
+
+
+class FileReader:
+    """Runs one read at a time."""
+
+    def __init__(self) -> None:
+        self._latest: asyncio.Future[Any] | None = None
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns, or raise what it raises.
+
+        Raises `ReadTimeout` after `READ_TIMEOUT_S`; ``work`` goes on in its thread, and what it
+        returns is dropped.
+        """
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                if self._latest is not None:
+                    await asyncio.wait({self._latest})
+                self._latest = result = _start_thread(work)
+                return await asyncio.shield(result)
+        except TimeoutError:
+            raise ReadTimeout(
+                f"the configuration, and the files that it names, took more than "
+                f"{READ_TIMEOUT_S:g} s to read"
+            ) from None
+
+
+def _start_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Run ``work`` in a new thread; the future gets its result."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+    result.add_done_callback(_retrieve_exception)
+
+    def report(set_result: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop has been closed meanwhile
+            loop.call_soon_threadsafe(set_result)
+
+    def run() -> None:
+        try:
+            returned = work()
+        except Exception as error:
+            report(partial(result.set_exception, error))
+        else:
+            report(partial(result.set_result, returned))
+
+    threading.Thread(target=run, name="file reader", daemon=True).start()
+    return result
+
+
+def _retrieve_exception(result: asyncio.Future[Any]) -> None:
+    """Mark an exception as retrieved: asyncio would log one that comes after the timeout."""
+    if not result.cancelled():
+        result.exception()
