@@ -1,4 +1,4 @@
-"""The configuration: a YAML file to a checked `Config`, or to every problem in it at once."""
+"""The configuration: reads a YAML file into a checked `Config`, or reports every problem in it."""
 
 from relay.config.address import TcpPort, UnixSocket
 from relay.config.common import (

@@ -1,4 +1,4 @@
-"""Where relay listens: a TCP port or a Unix socket."""
+"""Listen addresses: a TCP port or a Unix socket."""
 
 import re
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 
 _INVALID_CHARACTERS = re.compile(r"[^\x21-\x7e]|@")
 _MAX_PATH_BYTES = 107
-"""What the system takes for a socket's path (unix(7), less the NUL at its end)."""
+"""The longest socket path that Linux accepts: unix(7), without the terminating NUL."""
 
 
 @dataclass(frozen=True, slots=True)
 class TcpPort:
-    """A port of one of the machine's addresses."""
+    """A TCP port on one of the machine's addresses."""
 
     host: str
     port: int
 
     @property
     def is_local(self) -> bool:
-        """Whether nobody beyond the machine reaches it, by its name alone: nothing is looked up."""
+        """Whether only this machine can reach it. Decided by the text of the host, without DNS."""
         return is_loopback(self.host)
 
     def __str__(self) -> str:
@@ -29,13 +29,13 @@ class TcpPort:
 
 @dataclass(frozen=True, slots=True)
 class UnixSocket:
-    """A socket in the file system."""
+    """A Unix socket in the file system."""
 
     path: Path
 
     @property
     def is_local(self) -> bool:
-        """Nobody beyond the machine reaches it."""
+        """Always True: only this machine can reach it."""
         return True
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class UnixSocket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, without brackets around it, is the machine itself and nobody else's."""
+    """Whether ``host`` (without brackets) is a loopback address or ``localhost``."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -51,9 +51,10 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_listen_address(text: str) -> TcpPort | UnixSocket:
-    """Where ``127.0.0.1:9321``, ``[::1]:9321`` or ``unix:/run/relay.sock`` is.
+    """Parse ``127.0.0.1:9321``, ``[::1]:9321`` or ``unix:/run/relay.sock``.
 
-    Raises `ValueError` with words that go on after the value and do not hold it.
+    Raises `ValueError`; its message continues a sentence that starts with the value, and does not
+    contain the value.
     """
     place = (
         _parse_unix_socket(text.removeprefix("unix:"))

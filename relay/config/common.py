@@ -1,17 +1,26 @@
-"""What every section of a configuration is made of, and what more than one of them holds."""
+"""The base class of every section, and the sections that several others share."""
 
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from relay.config.errors import invalid
-from relay.config.types import Duration, Fraction, NonEmptyPath, Ordering, RateLimit, WholeNumber
+from relay.config.types import (
+    Duration,
+    Fraction,
+    NonEmptyPath,
+    Ordering,
+    PositiveDuration,
+    RateLimit,
+    WholeNumber,
+    at_most,
+)
 
 
 class Section(BaseModel):
-    """A mapping with known keys."""
+    """Base class of a section: a mapping with known keys. Unknown keys are errors."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -28,16 +37,16 @@ class Section(BaseModel):
 
 
 class TlsConfig(Section):
-    """How to trust the other side, and how to be trusted by it."""
+    """Which certificates to trust, and which one to present."""
 
     schema_rules = ({"dependentRequired": {"cert_file": ["key_file"], "key_file": ["cert_file"]}},)
 
     ca_file: NonEmptyPath | None = None
-    """The certificates to trust, and no others; without it those that the system trusts."""
+    """The only certificates to trust. Default: those that the system trusts."""
     cert_file: NonEmptyPath | None = None
-    """The certificate to show; needs ``key_file``."""
+    """The client certificate to present; needs ``key_file``."""
     key_file: NonEmptyPath | None = Field(default=None, validate_default=True)
-    """Its key, without a passphrase."""
+    """The private key of ``cert_file``, without a passphrase."""
 
     @field_validator("key_file")
     @classmethod
@@ -48,29 +57,23 @@ class TlsConfig(Section):
 
 
 class RetryConfig(Section):
-    """How long and how often a delivery is tried."""
+    """When a failed delivery is tried again, and when it is given up."""
 
-    initial: Duration = timedelta(seconds=1)
+    initial: PositiveDuration = timedelta(seconds=1)
     """The wait after the first failure: more than 0s."""
     max: Duration = Field(default=timedelta(minutes=10), validate_default=True)
     """The longest wait; not shorter than ``initial``."""
     factor: Annotated[float, Field(ge=1, le=10)] = 2
-    """Each wait is so many times the one before it."""
+    """Each wait is this many times as long as the one before."""
     jitter: Fraction = 0.2
-    """Each wait is up to this share shorter or longer, so that receivers are not hit in step."""
+    """Each wait is shortened or lengthened at random by up to this fraction, so that retries do not
+    reach a receiver all at once."""
     max_age: Duration = Field(default=timedelta(hours=72), validate_default=True)
-    """After so long a delivery becomes a dead letter; not shorter than ``initial``."""
+    """A delivery older than this becomes a dead letter; not shorter than ``initial``."""
     max_attempts: Annotated[WholeNumber, Field(ge=1)] | None = None
-    """After so many a delivery becomes a dead letter, too; without it only by its age."""
+    """A delivery becomes a dead letter after this many attempts, too. Default: no limit."""
     max_after: Duration = timedelta(hours=24)
     """The longest wait that a destination may ask for (``Retry-After``)."""
-
-    @field_validator("initial")
-    @classmethod
-    def _check_not_zero(cls, value: timedelta) -> timedelta:
-        if not value:
-            raise ValueError("is no time at all")
-        return value
 
     @field_validator("max", "max_age")
     @classmethod
@@ -81,19 +84,12 @@ class RetryConfig(Section):
 
 
 class TimeoutConfig(Section):
-    """How long an attempt may take."""
+    """How long one attempt may take."""
 
-    connect: Duration = timedelta(seconds=5)
-    """Until there is a connection: more than 0s."""
+    connect: PositiveDuration = timedelta(seconds=5)
+    """Time to open a connection: more than 0s."""
     total: Duration = Field(default=timedelta(seconds=15), validate_default=True)
-    """Until the answer's status is known; not shorter than ``connect``."""
-
-    @field_validator("connect")
-    @classmethod
-    def _check_not_zero(cls, value: timedelta) -> timedelta:
-        if not value:
-            raise ValueError("is no time at all")
-        return value
+    """Time until the status of the response is known; not shorter than ``connect``."""
 
     @field_validator("total")
     @classmethod
@@ -103,23 +99,14 @@ class TimeoutConfig(Section):
         return value
 
 
-MAX_BATCH_WAIT = timedelta(seconds=5)
-
-
-def _check_batch_wait(value: timedelta) -> timedelta:
-    if value > MAX_BATCH_WAIT:
-        raise ValueError(f"is more than {MAX_BATCH_WAIT.total_seconds():g}s")
-    return value
-
-
 class BatchConfig(Section):
-    """How many notifications go in one request, and how long the first waits for others."""
+    """How many notifications share one request, and how long the first waits for others."""
 
     max: Annotated[WholeNumber, Field(ge=2, le=1000)] = 500
-    """So many at most, in a body of at most 1 MiB."""
-    wait: Annotated[Duration, AfterValidator(_check_batch_wait)] = timedelta(milliseconds=50)
-    """So long the first waits for others, from when it was taken in: at most 5s. With 0s what is
-    there goes at once."""
+    """At most this many, in a body of at most 1 MiB."""
+    wait: Annotated[Duration, at_most("5s")] = timedelta(milliseconds=50)
+    """How long the first notification waits for others after it was stored: at most 5s. With 0s
+    only notifications that are due already share a request."""
 
 
 class DestinationConfig(Section):
@@ -136,11 +123,11 @@ class DestinationConfig(Section):
         type: str
 
     concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
-    """How many requests may be under way at once; those about one container never are."""
+    """How many requests may be sent at the same time; those about one container never are."""
     retry: RetryConfig = RetryConfig()
     rate_limit: RateLimit | None = None
-    """At most so many requests in so long; destinations with the same host and path (and chat,
-    topic or routing key) share it."""
+    """How many requests may start in a period of time. Destinations with the same host and path
+    (and chat, topic or routing key) share the limit."""
     ordering: Ordering = "container"
-    """``container``: deliveries about one container stay in order; with ``none`` each stands for
-    itself."""
+    """``container``: deliveries about the same container are sent in order. ``none``: in any
+    order."""

@@ -1,4 +1,7 @@
-"""What is wrong with a configuration, before it is known where in the file that stands."""
+"""Configuration errors that know the path of keys to a value, but not yet its line in the file.
+
+Validators raise `InvalidValue`; `relay.config.load` adds file, line and column.
+"""
 
 import difflib
 from collections.abc import Iterable
@@ -6,55 +9,57 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 KeyPath = tuple[str | int, ...]
-"""The keys and indices that lead to a value, from the top."""
+"""The keys and indices that lead from the top of the file to a value."""
 
 _MAX_SHOWN = 60
-"""More characters than this of a key or a value say no more in an error."""
+"""Longer keys and values are cut in an error message."""
 
 
 class IssueScope(Enum):
-    """What a mistake's message speaks of."""
+    """What the message of an issue is about; decides how it is printed and where it points."""
 
     VALUE = auto()
-    """The value: the message goes on after it, as in ``'5q' …``, and does not hold it."""
+    """The value: the message continues after it, as in ``'5q' is not a duration``, and does not
+    contain it."""
     STANDALONE = auto()
-    """The place: the message stands by itself."""
+    """The message is a sentence of its own and points at the value."""
     KEY = auto()
-    """The key: likewise, and that is where it points."""
+    """The message is a sentence of its own and points at the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
-    """One thing wrong."""
+    """One problem in a configuration."""
 
     path: KeyPath
-    """Where; may end in a key that is absent, which points at the mapping that lacks it."""
+    """Where it is. May end in a missing key: the problem then points at the incomplete mapping."""
     message: str
     scope: IssueScope = IssueScope.STANDALONE
     detail: str = ""
-    """More words, which may quote the value: shown only where it came from nowhere else."""
+    """An addition to the message that may quote the value. Shown only if the value is no secret and
+    does not come from the environment or from another file."""
 
 
 class InvalidValue(ValueError):
-    """Several mistakes in one value, their trails relative to it."""
+    """One or more issues in a value; their paths are relative to that value."""
 
     def __init__(self, issues: Iterable[ConfigIssue]) -> None:
         self.issues = tuple(issues)
-        super().__init__("; ".join(mistake.message for mistake in self.issues))
+        super().__init__("; ".join(issue.message for issue in self.issues))
 
 
 def invalid(message: str) -> InvalidValue:
-    """The error of a validator whose message stands by itself, without the value."""
+    """The error of a validator whose message is a sentence of its own, without the value."""
     return InvalidValue([ConfigIssue((), message)])
 
 
 def quote(text: str) -> str:
-    """A text in quotes, on one line, printable, and cut where it is long."""
+    """The text in quotes: printable, on one line, cut after 60 characters."""
     return repr(text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…")
 
 
 def format_path(path: KeyPath) -> str:
-    """A trail as people write it: ``routes[2].match.label['com.example.team']``."""
+    """The path in the usual notation: ``routes[2].match.label['com.example.team']``."""
     parts = []
     for step in path:
         if isinstance(step, int):
@@ -67,9 +72,10 @@ def format_path(path: KeyPath) -> str:
 
 
 def find_closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The known word that was probably meant, whatever its letters' case; None if none is near.
+    """The known word that ``word`` is probably a typo of, ignoring case; None if none is similar.
 
-    ``likeness`` is difflib's ratio, from 0 to 1. Letters in the wrong order are always near.
+    ``cutoff`` is the least similarity by difflib's ratio, from 0 to 1. A word with the same letters
+    in another order is always similar.
     """
     folded = {name.casefold(): name for name in known}
     wanted = word[:_MAX_SHOWN].casefold()
@@ -81,6 +87,6 @@ def find_closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)``, to be put behind a message, or nothing."""
+    """`` (did you mean 'x'?)``, to append to a message; empty if no known word is similar."""
     meant = find_closest(word, known)
     return f" (did you mean {quote(meant)}?)" if meant else ""

@@ -1,4 +1,8 @@
-"""From a file's text to a `Config`, or to every problem in it."""
+"""Reads a configuration: from the text of a file to a `Config`, or to every problem in it.
+
+The steps: parse the YAML (`yaml_reader`), resolve ``${NAME}`` and ``…_file`` (`secrets`), validate
+the model (`model`), describe what pydantic found (`messages`), and add file, line and column.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -84,26 +88,26 @@ def _validate(
 
 
 def read_text(path: Path) -> str:
-    """What a file of up to 1 MiB holds. Raises `ConfigError` where it cannot be read."""
+    """The text of a file of at most 1 MiB. Raises `ConfigError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            wrong = f"is larger than {_MAX_BYTES // 2**20} MiB"
+            message = f"is larger than {_MAX_BYTES // 2**20} MiB"
         else:
             return content.decode()
     except OSError as error:
-        wrong = f"cannot be read: {error.strerror}"
+        message = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        wrong = f"is not UTF-8 text, on line {line}"
+        message = f"is not UTF-8 text, on line {line}"
     except ValueError:
-        wrong = "cannot be read: its name holds a NUL"
-    raise ConfigError([Problem(str(path), 0, 0, "", wrong)])
+        message = "cannot be read: its name holds a NUL"
+    raise ConfigError([Problem(str(path), 0, 0, "", message)])
 
 
 class _ProblemReporter:
-    """Says where in the file a mistake is, and shows the value as far as it may be shown."""
+    """Turns issues into problems: adds line and column, and the value unless it may be secret."""
 
     def __init__(
         self,
@@ -117,52 +121,52 @@ class _ProblemReporter:
         self._external = external
         self._types = types
 
-    def to_problems(self, mistakes: Iterable[ConfigIssue]) -> list[Problem]:
-        """Every problem once; what follows from a value that could not be had is left out."""
-        missing = {mistake.path for mistake in self._external.issues}
-        found = [self._to_problem(mistake) for mistake in self._external.issues]
+    def to_problems(self, issues: Iterable[ConfigIssue]) -> list[Problem]:
+        """Each problem once, without those of values that could not be resolved: these have one."""
+        missing = {issue.path for issue in self._external.issues}
+        found = [self._to_problem(issue) for issue in self._external.issues]
         found += [
-            self._to_problem(mistake)
-            for mistake in mistakes
-            if mistake.scope is IssueScope.KEY
-            or not _is_within(self._path_in_file(mistake.path), missing)
+            self._to_problem(issue)
+            for issue in issues
+            if issue.scope is IssueScope.KEY
+            or not _is_within(self._path_in_file(issue.path), missing)
         ]
-        # an alias repeats a mistake, at one and the same place
+        # an alias repeats a problem at the same line and column
         once = {
             (problem.line, problem.column, problem.message): problem
             for problem in sorted([*self._document.problems, *found], reverse=True)
         }
         return list(once.values())
 
-    def _path_in_file(self, trail: KeyPath) -> KeyPath:
-        """The trail in the file: of a secret from a file the key that named it."""
-        return self._external.files.get(trail, trail)
+    def _path_in_file(self, path: KeyPath) -> KeyPath:
+        """The path as written: for a value read from a file, that of its ``…_file`` key."""
+        return self._external.files.get(path, path)
 
-    def _to_problem(self, mistake: ConfigIssue) -> Problem:
-        trail = self._path_in_file(mistake.path)
-        while trail not in self._document.locations:
-            trail = trail[:-1]
-        place = self._document.locations[trail]
-        at_key = mistake.scope is IssueScope.KEY or place.text is None
-        line, column = place.key if at_key else place.value
+    def _to_problem(self, issue: ConfigIssue) -> Problem:
+        path = self._path_in_file(issue.path)
+        while path not in self._document.locations:
+            path = path[:-1]
+        location = self._document.locations[path]
+        at_key = issue.scope is IssueScope.KEY or location.text is None
+        line, column = location.key if at_key else location.value
         return Problem(
             self._document.file,
             line,
             column,
-            format_path(trail),
-            self._format_message(mistake, place),
+            format_path(path),
+            self._format_message(issue, location),
         )
 
-    def _format_message(self, mistake: ConfigIssue, place: SourceLocation) -> str:
-        secret = self._is_secret(mistake.path)
-        message = mistake.message
-        if mistake.detail and not secret and mistake.path not in self._external.substituted:
-            message += mistake.detail
-        if mistake.scope is not IssueScope.VALUE:
+    def _format_message(self, issue: ConfigIssue, location: SourceLocation) -> str:
+        secret = self._is_secret(issue.path)
+        message = issue.message
+        if issue.detail and not secret and issue.path not in self._external.substituted:
+            message += issue.detail
+        if issue.scope is not IssueScope.VALUE:
             return message
-        if secret or not place.text:
+        if secret or not location.text:
             return f"the value {message}"
-        return f"{quote(place.text)} {message}"
+        return f"{quote(location.text)} {message}"
 
     def _is_secret(self, path: KeyPath) -> bool:
         """Whether the value at this path may be a secret, so that it is not shown."""
@@ -181,5 +185,5 @@ class _ProblemReporter:
         return destinations[name].get("type")
 
 
-def _is_within(trail: KeyPath, trails: Collection[KeyPath]) -> bool:
-    return any(trail[:steps] in trails for steps in range(len(trail) + 1))
+def _is_within(path: KeyPath, paths: Collection[KeyPath]) -> bool:
+    return any(path[:steps] in paths for steps in range(len(path) + 1))

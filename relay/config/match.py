@@ -1,4 +1,4 @@
-"""What a route matches, as a tree of values; `relay.routing` evaluates it."""
+"""The match of a route as a tree of values. `relay.routing` evaluates it."""
 
 import re
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A text with ``*``, ``?``, ``[abc]``, ``[a-z]`` and ``[!abc]``, case-sensitive."""
+    """A case-sensitive glob with ``*``, ``?``, ``[abc]``, ``[a-z]`` and ``[!abc]``."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    """A regular expression for the whole of a text."""
+    """A regular expression that has to match the whole text."""
 
     text: str
     compiled: re.Pattern[str]
@@ -21,7 +21,7 @@ class Regex:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A stretch of whole numbers, both ends included; None is no end."""
+    """A range of whole numbers, both ends included; None means open."""
 
     low: int | None
     high: int | None
@@ -29,14 +29,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """Whether there is a value at all."""
+    """Matches if a value is there (``expected`` is True) or absent (False)."""
 
     expected: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """None of the patterns."""
+    """Matches if none of the patterns does."""
 
     patterns: "tuple[Pattern, ...]"
 
@@ -46,21 +46,21 @@ Pattern = Glob | Regex | Range | Exists | Not
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One part of an event and what it may be: any of the patterns."""
+    """A field of an event, and patterns of which at least one has to match it."""
 
     name: str
     """``type``, ``exit_code``, ``label`` …, as in the configuration."""
     key: str | None
-    """Which label or attribute; None for every other field."""
+    """The name of the label or attribute; None for other fields."""
     patterns: tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """All of it must hold; an empty one takes everything."""
+    """Matches if all of its parts do; an empty one matches every event."""
 
     fields: tuple[Field, ...] = ()
     any: "tuple[Match, ...]" = ()
-    """Of these at least one, unless there are none."""
+    """At least one of these has to match, unless the tuple is empty."""
     all: "tuple[Match, ...]" = ()
     not_: "Match | None" = None

@@ -1,4 +1,4 @@
-"""The words that a match can compare with, and whether a text is probably a mistyped one."""
+"""The fields of a match and their known values; finds values that are probably mistyped."""
 
 import fnmatch
 from collections.abc import Collection, Mapping
@@ -8,34 +8,34 @@ from relay.core.event import TYPE_RELAY, Cause, Origin
 
 FIELDS: Mapping[str, str] = {
     "engine": "The engine's name in this file.",
-    "host": "The name that people know the engine by.",
+    "host": "The host name of the engine.",
     "type": "``container``, ``image``, ``volume``, ``network`` …; ``relay`` for relay's own.",
     "action": "``die``, ``oom``, ``health_status`` …, whatever its detail; or with it, as in "
     "``health_status: unhealthy``.",
-    "detail": "What stands behind the action's colon.",
+    "detail": "The text after the colon of the action.",
     "scope": "``local`` or ``swarm``.",
-    "id": "That of the container, or of whatever the event is about.",
-    "name": "That of the container, or of whatever the event is about.",
-    "image": "That of the container.",
-    "label": "Names of labels, and what each has to be.",
-    "attribute": "Names of the engine's attributes, and what each has to be.",
+    "id": "The id of the container, or of another object that the event is about.",
+    "name": "The name of the container, or of another object that the event is about.",
+    "image": "The image of the container.",
+    "label": "Names of labels, each with the patterns for its value.",
+    "attribute": "Names of the engine's attributes, each with the patterns for its value.",
     "exit_code": '``137``, ``"1-125"``, ``">=128"``, ``"<2"``.',
     "signal": "``9``, ``SIGKILL``, ``kill``.",
     "cause": "Of a ``die``: ``requested`` (somebody asked: stop, restart, kill, rm -f), ``oom``, "
-    "``crashed`` (non-zero, nobody asked), ``finished`` (zero, nobody asked), ``unknown`` (what is "
-    "known does not tell: a stop may have been missed in a gap).",
+    "``crashed`` (non-zero, nobody asked), ``finished`` (zero, nobody asked), ``unknown`` (relay "
+    "cannot tell: it may have missed a stop in a gap).",
     "health": "``healthy``, ``unhealthy``.",
-    "origin": "``live``, ``replayed`` (from the engine's history), ``inferred`` (no event told of "
-    "it).",
+    "origin": "``live``, ``replayed`` (from the engine's history), ``inferred`` (found by "
+    "inspecting containers, without an event).",
 }
-"""What a match can be about, and what it means."""
+"""The fields of a match and their descriptions, for the schema."""
 
 FIXED_VALUES: Mapping[str, tuple[str, ...]] = {
     "cause": tuple(cause.value for cause in Cause),
     "origin": tuple(origin.value for origin in Origin),
     "scope": ("local", "swarm"),
 }
-"""Fields whose values are relay's own or fixed: a pattern that fits none of them is a mistake."""
+"""Fields with a fixed set of values: a pattern that matches none of them is an error."""
 
 _TYPES = (
     # https://docs.docker.com/reference/api/engine/, "Monitor events"
@@ -44,16 +44,16 @@ _TYPES = (
     TYPE_RELAY,
 )
 _ACTIONS = (
-    # the same page, and moby's api/types/events/events.go for what it leaves out
+    # the same page; moby's api/types/events/events.go for those that the page leaves out
     *("attach", "commit", "connect", "copy", "create", "delete", "destroy", "detach", "die"),
     *("disable", "disconnect", "enable", "exec_create", "exec_detach", "exec_die", "exec_start"),
     *("export", "health_status", "import", "install", "kill", "load", "mount", "oom", "pause"),
     *("prune", "pull", "push", "reload", "remove", "rename", "resize", "restart", "save", "start"),
     *("stop", "tag", "top", "unmount", "unpause", "untag", "update", "upgrade"),
     *("archive-path", "extract-to-dir"),
-    # Podman's own
+    # Podman only
     *("init", "cleanup", "exec", "exec_died", "loadfromarchive"),
-    # relay's own
+    # relay's own events
     *("started", "stopped", "gap", "engine_lost", "engine_back", "destination_failing"),
     *("destination_recovered", "dead_letter", "heartbeat"),
 )
@@ -62,23 +62,24 @@ KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {
     "action": _ACTIONS,
     "health": ("healthy", "unhealthy", "starting", "running"),
 }
-"""Fields to which engines add values: only what is nearly a known one is a mistake."""
+"""Fields to which engines may add values: only a value that is similar to a known one, and so
+probably mistyped, is an error."""
 
 _TYPO_CUTOFF = 0.75
-"""How like a known word (difflib's ratio) another must be to be taken for a slip."""
+"""The similarity (difflib's ratio) from which a value counts as a typo of a known one."""
 
 
 def check_value(field: str, text: str, engines: Collection[str] | None) -> None:
-    """Raise `ValueError` for a glob that can match nothing that ``field`` ever holds.
+    """Raise `ValueError` for a glob that can match no value of ``field``.
 
-    ``engines`` are the names that the configuration gives; None where they are not known. The
-    words go on after the value and do not hold it.
+    ``engines`` are the configured names; None if they are not known. The message continues a
+    sentence that starts with the value, and does not contain the value.
     """
     if field in FIXED_VALUES:
         _check_fixed(field, text)
     elif field == "engine" and engines is not None:
         if _is_plain(text) and text not in engines:
-            raise ValueError(f"is not an engine that is configured{did_you_mean(text, engines)}")
+            raise ValueError(f"is not a configured engine{did_you_mean(text, engines)}")
     elif field in KNOWN_VALUES:
         _check_known(field, text.partition(": ")[0] if field == "action" else text)
 

@@ -1,4 +1,4 @@
-"""The match language: from plain data to a `Match`, with every mistake in it."""
+"""Parses the match language: from plain data to a `Match`, or to every problem in it."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
@@ -8,7 +8,7 @@ from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, 
 from relay.config.match import Exists, Field, Match, Not, Pattern, Range
 
 _MAX_DEPTH: Final = 16
-"""How deep it may nest: the keys and indices on the way to the innermost pattern."""
+"""The longest path (keys and indices) to a pattern: the limit of nesting."""
 _MAPPING_FIELDS: Final = ("label", "attribute")
 _KEYS: Final = (*match_fields.FIELDS, "any", "all", "not")
 _NUMBER_PARSERS: Final[Mapping[str, Callable[[str], Range]]] = {
@@ -19,10 +19,10 @@ _SPECIAL_KEYS: Final = ("regex", "not", "exists")
 
 
 def parse_match(data: object, *, engines: Collection[str] | None = None) -> Match:
-    """The match that plain data (mappings, lists, scalars) stands for.
+    """Parse plain data (mappings, lists, scalars) into a `Match`.
 
-    ``engines`` are the names that an ``engine`` pattern may take; None leaves them unchecked.
-    Raises `InvalidValue` with every mistake, the trails relative to ``data``.
+    ``engines`` are the names that an ``engine`` pattern may use; None leaves them unchecked.
+    Raises `InvalidValue` with every problem; paths are relative to ``data``.
     """
     reader = _MatchParser(engines)
     match = reader.parse(data, ())
@@ -32,7 +32,7 @@ def parse_match(data: object, *, engines: Collection[str] | None = None) -> Matc
 
 
 def scalar_to_text(value: object) -> str | None:
-    """A YAML scalar as it was written; None for what is not one."""
+    """A YAML scalar as it was written; None if ``value`` is not a scalar."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -43,19 +43,19 @@ def scalar_to_text(value: object) -> str | None:
 
 
 class _MatchParser:
-    """Reads one match and collects what is wrong with it."""
+    """Parses one match and collects the issues in it."""
 
     def __init__(self, engines: Collection[str] | None) -> None:
         self._engines = engines
         self.issues: list[ConfigIssue] = []
 
-    def parse(self, data: object, trail: KeyPath) -> Match:
-        """A whole match; what is wrong in it is left out."""
+    def parse(self, data: object, path: KeyPath) -> Match:
+        """Parse a whole match. The result lacks the parts that have issues."""
         fields: list[Field] = []
         groups: dict[str, tuple[Match, ...]] = {}
         not_ = None
-        for key, value in self._expect_mapping(data, trail).items():
-            here = (*trail, key)
+        for key, value in self._expect_mapping(data, path).items():
+            here = (*path, key)
             if key in ("any", "all"):
                 groups[key] = self._parse_list(value, here)
             elif key == "not":
@@ -68,53 +68,53 @@ class _MatchParser:
                 self._add_unknown_key(here, _KEYS)
         return Match(tuple(fields), groups.get("any", ()), groups.get("all", ()), not_)
 
-    def _parse_list(self, data: object, trail: KeyPath) -> tuple[Match, ...]:
+    def _parse_list(self, data: object, path: KeyPath) -> tuple[Match, ...]:
         if not isinstance(data, list):
-            self._add_issue(trail, "must be a list of matches, as in [{name: web}, {name: db}]")
+            self._add_issue(path, "must be a list of matches, as in [{name: web}, {name: db}]")
             return ()
         if not data:
-            self._add_issue(trail, "is an empty list: write at least one match, or remove it")
-        return tuple(self._parse_nested(item, (*trail, index)) for index, item in enumerate(data))
+            self._add_issue(path, "is an empty list: write at least one match, or remove it")
+        return tuple(self._parse_nested(item, (*path, index)) for index, item in enumerate(data))
 
-    def _parse_nested(self, data: object, trail: KeyPath) -> Match:
+    def _parse_nested(self, data: object, path: KeyPath) -> Match:
         if data is None or data == {}:
-            self._add_issue(trail, "is empty and would take everything: write what to match")
+            self._add_issue(path, "is empty and would match every event: write what to match")
             return Match()
-        return self.parse(data, trail)
+        return self.parse(data, path)
 
-    def _parse_mapping_field(self, name: str, data: object, trail: KeyPath) -> list[Field]:
+    def _parse_mapping_field(self, name: str, data: object, path: KeyPath) -> list[Field]:
         if not isinstance(data, Mapping) or not data:
-            self._add_issue(trail, "must be a mapping of names to patterns, as in {tier: 'web-*'}")
+            self._add_issue(path, "must be a mapping of names to patterns, as in {tier: 'web-*'}")
             return []
         return [
-            Field(name, str(key), self._parse_patterns(name, value, (*trail, key)))
+            Field(name, str(key), self._parse_patterns(name, value, (*path, key)))
             for key, value in data.items()
         ]
 
-    def _parse_patterns(self, field: str, data: object, trail: KeyPath) -> tuple[Pattern, ...]:
-        """Any-of: a list, or one pattern without it."""
+    def _parse_patterns(self, field: str, data: object, path: KeyPath) -> tuple[Pattern, ...]:
+        """A list of patterns, or a single pattern without a list."""
         if not isinstance(data, list):
-            return self._parse_pattern(field, data, trail)
+            return self._parse_pattern(field, data, path)
         if not data:
-            self._add_issue(trail, "is an empty list: write at least one pattern, or remove it")
+            self._add_issue(path, "is an empty list: write at least one pattern, or remove it")
         found: list[Pattern] = []
         for index, item in enumerate(data):
             if isinstance(item, list):
-                self._add_issue((*trail, index), "is a list in a list: write one list")
+                self._add_issue((*path, index), "is a list in a list: write one list")
             else:
-                found += self._parse_pattern(field, item, (*trail, index))
+                found += self._parse_pattern(field, item, (*path, index))
         return tuple(found)
 
-    def _parse_pattern(self, field: str, data: object, trail: KeyPath) -> tuple[Pattern, ...]:
+    def _parse_pattern(self, field: str, data: object, path: KeyPath) -> tuple[Pattern, ...]:
         if isinstance(data, Mapping):
-            return self._parse_special(field, data, trail)
+            return self._parse_special(field, data, path)
         text = scalar_to_text(data)
         if text is None:
             self._add_issue(
-                trail, "is empty: write {exists: true} for any value, '\"\"' for an empty one"
+                path, "is empty: write {exists: true} for any value, '\"\"' for an empty one"
             )
             return ()
-        return self._collect(lambda: self._parse_plain(field, text), trail)
+        return self._collect(lambda: self._parse_plain(field, text), path)
 
     def _parse_plain(self, field: str, text: str) -> Pattern:
         if field in _NUMBER_PARSERS:
@@ -124,17 +124,17 @@ class _MatchParser:
         return found
 
     def _parse_special(
-        self, field: str, data: Mapping[str, object], trail: KeyPath
+        self, field: str, data: Mapping[str, object], path: KeyPath
     ) -> tuple[Pattern, ...]:
         known = [
-            key for key in self._expect_mapping(data, trail) if self._check_special_key(key, trail)
+            key for key in self._expect_mapping(data, path) if self._check_special_key(key, path)
         ]
         if len(known) != 1:
             if len(known) == len(data):
-                self._add_issue(trail, "must hold exactly one of 'regex', 'not' and 'exists'")
+                self._add_issue(path, "must hold exactly one of 'regex', 'not' and 'exists'")
             return ()
         key, value = known[0], data[known[0]]
-        here = (*trail, key)
+        here = (*path, key)
         match key:
             case "not":
                 return (Not(self._parse_patterns(field, value, here)),)
@@ -143,55 +143,55 @@ class _MatchParser:
             case _:
                 return self._parse_regex(field, value, here)
 
-    def _check_special_key(self, key: str, trail: KeyPath) -> bool:
+    def _check_special_key(self, key: str, path: KeyPath) -> bool:
         if key not in _SPECIAL_KEYS:
-            self._add_unknown_key((*trail, key), _SPECIAL_KEYS)
+            self._add_unknown_key((*path, key), _SPECIAL_KEYS)
         return key in _SPECIAL_KEYS
 
-    def _parse_exists(self, value: object, trail: KeyPath) -> tuple[Pattern, ...]:
+    def _parse_exists(self, value: object, path: KeyPath) -> tuple[Pattern, ...]:
         text = scalar_to_text(value)
         if text not in ("true", "false"):
-            self._add_issue(trail, "must be true or false")
+            self._add_issue(path, "must be true or false")
             return ()
         return (Exists(text == "true"),)
 
-    def _parse_regex(self, field: str, value: object, trail: KeyPath) -> tuple[Pattern, ...]:
+    def _parse_regex(self, field: str, value: object, path: KeyPath) -> tuple[Pattern, ...]:
         text = scalar_to_text(value)
         if field in _NUMBER_PARSERS:
-            self._add_issue(trail, f"has no place here: {field} is a number")
+            self._add_issue(path, f"cannot be used here: {field} is a number")
         elif text is None:
-            self._add_issue(trail, "must be the text of a regular expression")
+            self._add_issue(path, "must be the text of a regular expression")
         else:
-            return self._collect(lambda: patterns.parse_regex(text), trail)
+            return self._collect(lambda: patterns.parse_regex(text), path)
         return ()
 
-    def _collect(self, read: Callable[[], Pattern], trail: KeyPath) -> tuple[Pattern, ...]:
+    def _collect(self, read: Callable[[], Pattern], path: KeyPath) -> tuple[Pattern, ...]:
         try:
             return (read(),)
         except InvalidValue as error:
             self.issues += (
-                ConfigIssue((*trail, *one.path), one.message, one.scope, one.detail)
+                ConfigIssue((*path, *one.path), one.message, one.scope, one.detail)
                 for one in error.issues
             )
         except ValueError as error:
-            self.issues.append(ConfigIssue(trail, str(error), IssueScope.VALUE))
+            self.issues.append(ConfigIssue(path, str(error), IssueScope.VALUE))
         return ()
 
-    def _expect_mapping(self, data: object, trail: KeyPath) -> Mapping[str, object]:
+    def _expect_mapping(self, data: object, path: KeyPath) -> Mapping[str, object]:
         if data is None:
             return {}
         if not isinstance(data, Mapping):
-            self._add_issue(trail, "must be a mapping, as in {type: container, action: die}")
+            self._add_issue(path, "must be a mapping, as in {type: container, action: die}")
             return {}
-        if len(trail) >= _MAX_DEPTH:
-            self._add_issue(trail, "is nested too deeply")
+        if len(path) >= _MAX_DEPTH:
+            self._add_issue(path, "is nested too deeply")
             return {}
         return data
 
-    def _add_issue(self, trail: KeyPath, message: str) -> None:
-        self.issues.append(ConfigIssue(trail, message))
+    def _add_issue(self, path: KeyPath, message: str) -> None:
+        self.issues.append(ConfigIssue(path, message))
 
-    def _add_unknown_key(self, trail: KeyPath, known: Collection[str]) -> None:
-        key = str(trail[-1])
+    def _add_unknown_key(self, path: KeyPath, known: Collection[str]) -> None:
+        key = str(path[-1])
         message = f"unknown key {quote(key)}{did_you_mean(key, known)}"
-        self.issues.append(ConfigIssue(trail, message, IssueScope.KEY))
+        self.issues.append(ConfigIssue(path, message, IssueScope.KEY))

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words for people."""
+"""Turns pydantic's validation errors into issues with messages for people."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -34,7 +34,7 @@ _VALUE_MESSAGES = {
     "finite_number": "is not a number",
     "int_type": "is not a whole number",
     "int_parsing": "is not a whole number",
-    "int_parsing_size": "is not a whole number of any sensible size",
+    "int_parsing_size": "is too large a number",
     "bool_type": "is neither true nor false",
     "bool_parsing": "is neither true nor false",
     "time_delta_type": "is not a duration: write 500ms, 10s, 5m, 72h or 7d",
@@ -46,7 +46,7 @@ _STANDALONE_MESSAGES = {
     "tuple_type": "must be a list, with '- ' before each item",
 }
 _ALTERNATIVES = {"drop": "to"}
-"""A key that makes another one needless, beside those of files."""
+"""Keys that replace a required key, besides ``…_file`` keys."""
 
 
 def to_issues(
@@ -197,7 +197,7 @@ def _simple_issue(detail: ErrorDetails, path: KeyPath) -> ConfigIssue:
 
 
 def _validator_issues(error: ValueError, path: KeyPath, *, is_key: bool) -> list[ConfigIssue]:
-    """The mistakes that a validator of relay's own raised."""
+    """The issues that one of relay's own validators raised."""
     if isinstance(error, InvalidValue):
         return [
             ConfigIssue((*path, *one.path), one.message, one.scope, one.detail)
@@ -209,7 +209,7 @@ def _validator_issues(error: ValueError, path: KeyPath, *, is_key: bool) -> list
 
 
 def _key_path(loc: _Location) -> KeyPath:
-    """pydantic's location without what is not in the file: the tag of a union, ``[key]``."""
+    """pydantic's location without what is not in the file: the tag of a union, and ``[key]``."""
     if loc[-1] == "[key]":
         loc = loc[:-1]
     if loc[0] == "destinations" and len(loc) > 2:

@@ -1,8 +1,9 @@
-"""The configuration: what can be set, and what it is when it is not.
+"""The model of the configuration: every key, its default and its rules.
 
-What is wrong with one value is a `ValueError` or `InvalidValue` of its validator; `problems` puts
-that into words and `load` says where it stands. A rule about two values belongs to the later
-of them, so that it is checked whatever else is wrong.
+A validator reports an invalid value as `ValueError` or `InvalidValue`; `messages` turns that into
+issues, and `load` adds the position in the file. A rule about two keys is a validator of the later
+key, so that it is checked whatever else is wrong. The docstring of a key is its description in
+`relay schema` and in docs/reference.md.
 """
 
 from datetime import timedelta
@@ -65,23 +66,23 @@ def _none_as_empty(value: object) -> object:
 
 
 class EngineConfig(Section):
-    """One Docker API; with nothing set, the one that the docker CLI would take."""
+    """A Docker API. Without any key: the one that the docker command would use."""
 
     schema_rules = (schema_types.not_both("url", "context"),)
 
     url: EngineUrl | None = None
     """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``http://HOST``, ``https://HOST`` or
-    ``ssh://USER@HOST``; without it and ``context`` what the docker command would take."""
+    ``ssh://USER@HOST``. Without it and ``context``: what the docker command would use."""
     context: Annotated[str, AfterValidator(validators.check_title)] | None = None
-    """A docker context, in place of ``url``."""
+    """A docker context, instead of ``url``."""
     host: Annotated[str, AfterValidator(validators.check_title)] | None = None
-    """The name that people know it by; without it the engine's own or, where a socket proxy
-    withholds that, the name that it has here."""
+    """The host name to show. Default: the one that the engine reports or, if a socket proxy hides
+    that, the engine's name in this file."""
     tls: TlsConfig | None = None
     """For a ``tcp://`` or ``https://`` URL."""
     start_from: StartPosition = "now"
-    """Where the very first start begins: ``now``, ``oldest`` (all that the engine remembers), or a
-    duration before now."""
+    """Where the very first start begins: ``now``, ``oldest`` (everything that the engine
+    remembers), or a duration before now."""
 
     @field_validator("context")
     @classmethod
@@ -93,7 +94,7 @@ class EngineConfig(Section):
     @field_validator("tls")
     @classmethod
     def _check_tls_url(cls, value: TlsConfig | None, info: ValidationInfo) -> TlsConfig | None:
-        # "url" is absent here if it is wrong itself
+        # "url" is missing here if it is invalid itself
         url = info.data.get("url", "tcp:")
         if value is not None and not (url or "").startswith(("tcp:", "https:")):
             raise invalid("is for a tcp:// or https:// 'url' only")
@@ -101,80 +102,81 @@ class EngineConfig(Section):
 
 
 class IngestConfig(Section):
-    """What stands between the engines and the store."""
+    """How events are buffered between the engines and the store."""
 
     buffer: BufferSize = 64 * 2**20
-    """How much memory each engine's stream may take while it waits, at 128 bytes a record beside
-    its content: from 64KiB to 64GiB. What waits behind the first 4 MiB is packed, and counts as
-    what it takes then: mostly a fifth or less. What comes beyond it is dropped and declared."""
+    """The memory for each engine's events that wait for the store, from 64KiB to 64GiB. An event
+    counts as its size plus 128 bytes. Events behind the first 4 MiB are compressed, and count with
+    their compressed size: mostly a fifth or less. When the buffer is full, events are dropped, and
+    a ``gap`` event reports that."""
 
 
 class ReconcileConfig(Section):
-    """When an engine's containers are compared with what its events told."""
+    """When the state of an engine's containers is compared with its events."""
 
     every: ReconcileInterval = timedelta(minutes=5)
-    """How often, beside reconnects and losses: at least 10s, or 0s for never."""
+    """How often, besides reconnects and losses: at least 10s, or 0s for never."""
     on_reconnect: bool = True
-    """Also whenever a stream was opened."""
+    """Also each time that a stream has been opened."""
 
 
 class DeadLettersConfig(Section):
-    """How long what was given up is kept."""
+    """How long dead letters (deliveries that were given up) are kept."""
 
     max_age: MaxAge = timedelta(days=30)
-    """How long each is kept: at least 1m. Looked at once a minute."""
+    """How long each is kept: at least 1m. Checked once a minute."""
     max_count: Annotated[WholeNumber, Field(ge=0, le=1_000_000)] = 10_000
-    """How many are kept. The oldest go first."""
+    """How many are kept. The oldest are deleted first."""
 
 
 class StoreConfig(Section):
-    """Where deliveries are kept, and how many."""
+    """Where deliveries are stored, and how many."""
 
     path: NonEmptyPath | None = None
-    """The SQLite file; without it ``relay.db`` in the state folder, which is ``$STATE_DIRECTORY``
-    (set by systemd), else ``$XDG_STATE_HOME/relay``, else ``~/.local/state/relay``. One relay at a
-    time may use it."""
+    """The SQLite file. Default: ``relay.db`` in the state folder, which is ``$STATE_DIRECTORY``
+    (set by systemd), else ``$XDG_STATE_HOME/relay``, else ``~/.local/state/relay``. Only one relay
+    at a time may use it."""
     max_size: StoreSize = 2**30
-    """How much it may hold: from 1MiB to 1024GiB."""
+    """How large the store may become: from 1MiB to 1024GiB."""
     when_full: WhenFull = "drop-oldest"
-    """What is given up beyond ``max_size``, once no dead letter is left: the deliveries that have
-    waited longest, or those that come, except relay's own."""
+    """What is given up when ``max_size`` is reached and no dead letters are left to delete: the
+    deliveries that have waited longest, or the new ones except those of relay's own events."""
     dead_letters: DeadLettersConfig = DeadLettersConfig()
 
 
 class AdminConfig(Section):
-    """Where relay answers questions about itself, and does what commands ask."""
+    """The HTTP interface, for status, metrics and relay's commands."""
 
     listen: ListenAddress
     """``HOST:PORT``, or ``unix:/PATH`` for a socket that only the user who runs relay can open."""
     token: Annotated[Secret, AfterValidator(validators.check_admin_token)] | None = None
-    """What whoever asks has to show: as ``Authorization: Bearer TOKEN``."""
+    """The token that requests must send as ``Authorization: Bearer TOKEN``."""
 
     @field_validator("token", mode="before")
     @classmethod
     def _check_token_not_empty(cls, value: object) -> object:
-        if value is None:  # it is not to be taken for none at all
+        if value is None:  # an empty token must not mean "no token needed"
             raise invalid("is empty: write a value, or remove it")
         return value
 
 
 class HeartbeatConfig(Section):
-    """When relay tells that it lives."""
+    """How often relay sends a heartbeat event."""
 
     every: HeartbeatInterval
-    """How often, beginning at the start: at least 10s."""
+    """The interval, beginning at the start: at least 10s."""
 
 
 class IncludeConfig(Section):
-    """What is told of a container beside the event."""
+    """What is sent about the container in addition to the event."""
 
     logs: Annotated[WholeNumber, Field(ge=0, le=200)] = 0
-    """How many of its last log lines; the last 4 KiB of them."""
+    """How many of its last log lines; at most the last 4 KiB of them."""
     health: bool = False
-    """What its last health check printed; the last 4 KiB of it."""
+    """The output of its last health check; at most the last 4 KiB of it."""
     inspect: Annotated[tuple[InspectField, ...], BeforeValidator(as_list)] = ()
     """Fields of ``docker inspect``, at most 20, each by its path: ``RestartCount``, ``State.Pid``;
-    1 KiB of each."""
+    at most 1 KiB of each."""
 
     @field_validator("inspect")
     @classmethod
@@ -185,13 +187,13 @@ class IncludeConfig(Section):
 
     @property
     def request(self) -> Include | None:
-        """What to ask the engine for; None for nothing."""
+        """What to ask the engine for; None if nothing is."""
         wanted = Include(self.logs, self.health, self.inspect)
         return None if wanted == Include() else wanted
 
 
 class Route(Section):
-    """What to match, and where it goes."""
+    """Which events to match, and where to send them."""
 
     schema_rules = (
         schema_types.if_equals(
@@ -204,34 +206,34 @@ class Route(Section):
     )
 
     name: Name
-    """Each route has one of its own."""
+    """The name of the route; no two routes have the same."""
     match: Annotated[Match, PlainValidator(_to_match)] = Match()
-    """What it takes; without it all but relay's own events."""
+    """Which events match. Default: all except relay's own."""
     drop: bool = False
-    """The walk ends here if it matches, and nothing is sent: in place of ``to``."""
+    """Instead of ``to``: send nothing for events that match, and skip the routes below."""
     stop: bool = False
-    """The walk ends here if it matches."""
+    """Skip the routes below for events that match."""
     include: IncludeConfig = IncludeConfig()
     severity: Severity | None = None
-    """Without it ``critical``: out of memory, crashed, unhealthy, ``gap``, ``engine_lost``,
-    ``destination_failing``; ``warning``: ``kill``, a death of unknown cause, ``dead_letter``; and
-    ``info``: all else."""
+    """Default: ``critical`` for out of memory, crashed, unhealthy, ``gap``, ``engine_lost`` and
+    ``destination_failing``; ``warning`` for ``kill``, a death of unknown cause and
+    ``dead_letter``; ``info`` for everything else."""
     title: TemplateText | None = None
-    """A template for the headline in chats, on phones and in alerts, in place of the
+    """A template for the headline in chats, on phones and in alerts, instead of the
     destination's."""
     text: TemplateText | None = None
-    """A template for what stands below it, likewise."""
+    """A template for the text below the headline, instead of the destination's."""
     to: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         default=(), validate_default=True
     )
-    """Destinations, unless there is ``drop``. An event goes to each of them once, by the first
-    route that sends it there."""
+    """The destinations; required without ``drop``. An event is sent to each destination once, by
+    the first matching route that names it."""
 
     @field_validator("stop")
     @classmethod
     def _check_stop_without_drop(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("drop"):
-            raise invalid("'drop' ends the walk already: remove 'stop'")
+            raise invalid("'drop' already skips the routes below: remove 'stop'")
         return value
 
     @field_validator("include")
@@ -276,24 +278,25 @@ def _check_known_destinations(to: tuple[str, ...], names: KnownNames) -> None:
 
 
 class Config(Section):
-    """What is listened to, where it goes, and which events go there."""
+    """The engines to listen to, the destinations, and the routes between them."""
 
     engines: dict[Name, Annotated[EngineConfig, BeforeValidator(_none_as_empty)]] = Field(
         default_factory=lambda: {DEFAULT_ENGINE: EngineConfig()}, min_length=1
     )
-    """What is listened to, by name; without it one engine, ``local``, found as the docker command
-    finds it. A new name is a new engine: its stream is taken in anew."""
+    """The engines to listen to, by name. Default: one engine, ``local``, found as the docker
+    command finds it. A renamed engine is a new engine: its stream starts again at
+    ``start_from``."""
     ingest: IngestConfig = IngestConfig()
     reconcile: ReconcileConfig = ReconcileConfig()
     store: StoreConfig = StoreConfig()
     admin: AdminConfig | None = None
-    """Where relay answers questions about itself; without it nowhere."""
+    """The HTTP interface, for status, metrics and relay's commands. Default: none."""
     heartbeat: HeartbeatConfig | None = None
-    """When relay tells that it lives; without it never."""
+    """How often relay sends a heartbeat event. Default: never."""
     destinations: dict[Name, Destination] = Field(min_length=1)
-    """Where it goes, by name; each has a ``type``."""
+    """Where notifications are sent, by name; each destination has a ``type``."""
     routes: tuple[Route, ...] = Field(min_length=1)
-    """What to match and where it goes, tried from top to bottom; every one that matches fires."""
+    """The routes, tried from top to bottom. Every matching route applies."""
 
     @field_validator("admin", mode="before")
     @classmethod

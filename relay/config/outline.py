@@ -1,4 +1,4 @@
-"""What of a configuration can be told without its secrets: where the store is, and the names."""
+"""The parts of a configuration that can be read without its secrets: names and the store's path."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,20 +14,21 @@ from relay.core.errors import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True)
 class ConfigOutline:
-    """As far as it can be read; what is wrong with the rest is not said."""
+    """What could be read. Problems in the rest of the configuration are not reported."""
 
     store: Path | None
-    """``store.path``; None where it is not set."""
+    """``store.path``; None if it is not set."""
     destinations: tuple[str, ...]
     unordered: tuple[str, ...]
-    """Those of them with ``ordering: none``."""
+    """The destinations with ``ordering: none``."""
     engines: tuple[str, ...]
 
 
 def read_outline(path: Path, environ: Mapping[str, str]) -> ConfigOutline:
-    """The outline of a file. Raises `ConfigError` where it is no YAML, or has no place for a store.
+    """Read the outline of a file.
 
-    For commands that ask a relay, or its store: who runs them need not have its secrets.
+    For commands that ask a running relay or its store: their user need not have its secrets.
+    Raises `ConfigError` if the file is not YAML, or if ``store.path`` cannot be resolved.
     """
     data = read_document(read_text(path), str(path)).data
     destinations = _as_mapping(data.get("destinations"))

@@ -1,6 +1,7 @@
-"""One pattern from its text.
+"""Parses single patterns of a match.
 
-Every function raises `ValueError` with words that go on after the value and do not hold it.
+Every function raises `ValueError`. Its message continues a sentence that starts with the value, and
+does not contain the value.
 """
 
 import re
@@ -19,15 +20,15 @@ _SIGNALS = {
     name.removeprefix("SIG"): int(number) for name, number in signals.Signals.__members__.items()
 }
 _LAST_SIGNAL = 64
-"""SIGRTMAX on Linux, signal(7)."""
+"""SIGRTMAX on Linux: signal(7)."""
 
 
 def parse_glob(text: str) -> Glob:
-    """A glob; a ``[`` that no ``]`` closes is an error."""
+    """Parse a glob. A ``[`` without a closing ``]`` is an error."""
     _check_length(text)
     at = text.find("[")
     while at >= 0:
-        # a "]" that stands first in the brackets is one of the characters, as in sh and fnmatch
+        # a "]" right after "[" or "[!" is an ordinary character, as in sh and fnmatch
         first = at + 2 if text[at + 1 : at + 2] == "!" else at + 1
         end = text.find("]", first + 1)
         if end < 0:
@@ -37,11 +38,13 @@ def parse_glob(text: str) -> Glob:
 
 
 def parse_regex(text: str) -> Regex:
-    """A regular expression in Python's syntax."""
+    """Compile a regular expression in Python's syntax."""
     _check_length(text)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sets that may mean more one day; they work
+            warnings.simplefilter(
+                "ignore"
+            )  # FutureWarning about nested sets: the expression works today
             return Regex(text, re.compile(text))
     except re.error as error:
         where = "" if error.pos is None else f" at position {error.pos}"
@@ -56,7 +59,7 @@ def parse_regex(text: str) -> Regex:
 
 
 def parse_exit_code(text: str) -> Range:
-    """The exit codes that ``137``, ``1-125``, ``>=128``, ``>128``, ``<=2`` or ``<2`` stands for."""
+    """Parse exit codes: ``137``, ``1-125``, ``>=128``, ``>128``, ``<=2`` or ``<2``."""
     if _NUMBER.fullmatch(text):
         return Range(int(text), int(text))
     if span := _RANGE.fullmatch(text):
@@ -71,7 +74,7 @@ def parse_exit_code(text: str) -> Range:
 
 
 def parse_signal(text: str) -> Range:
-    """The one signal that ``9``, ``SIGKILL``, ``KILL`` or ``kill`` stands for, on Linux."""
+    """Parse a signal of Linux (``9``, ``SIGKILL``, ``KILL`` or ``kill``) into a range of one."""
     name = text.upper().removeprefix("SIG")
     if _NUMBER.fullmatch(text):
         number = int(text)

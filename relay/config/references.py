@@ -1,4 +1,4 @@
-"""What one part of a configuration calls another by."""
+"""The names by which one part of a configuration refers to another."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from relay.core.event import RELAY_ENGINE
 
 SECTIONS = ("engines", "ingest", "store", "destinations", "routes")
 DEFAULT_ENGINE = "local"
-"""The engine that is there when none is configured."""
+"""The name of the engine if none is configured."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """What routes may refer to; None where that cannot be told, and is not checked then."""
+    """The names that routes may refer to. None: unknown, so references are not checked."""
 
     engines: frozenset[str] | None = None
     destinations: frozenset[str] | None = None
 
 
 def collect_names(data: Mapping[str, object]) -> KnownNames:
-    """The names that a configuration gives, however wrong the rest of it is."""
+    """The names in a configuration, whatever else in it is wrong."""
     engines = _section_names(data, "engines")
     if engines is None and "engines" not in data and not _is_misspelled(data, "engines"):
         engines = frozenset({DEFAULT_ENGINE})
@@ -31,7 +31,7 @@ def collect_names(data: Mapping[str, object]) -> KnownNames:
 
 
 def find_repeated_route_names(data: Mapping[str, object]) -> list[ConfigIssue]:
-    """A mistake for every route whose name an earlier one has."""
+    """An issue for every route that has the name of an earlier route."""
     routes = data.get("routes")
     first: dict[str, int] = {}
     found = []
@@ -41,7 +41,7 @@ def find_repeated_route_names(data: Mapping[str, object]) -> list[ConfigIssue]:
             continue
         earlier = first.setdefault(name, index)
         if earlier != index:
-            message = f"is the name of routes[{earlier}] already: each route needs its own"
+            message = f"is already the name of routes[{earlier}]: each route needs its own"
             found.append(ConfigIssue(("routes", index, "name"), message, IssueScope.VALUE))
     return found
 

@@ -1,8 +1,8 @@
-"""The JSON Schema of the configuration, so that editors complete and check what people write.
+"""The JSON Schema of the configuration, so that editors can complete and check it.
 
-It is made from the model. What the model reads in more than one way (durations, one or a list,
-secrets from files, matches) is put as it may be written. It knows less than `relay check`: nothing
-of names that refer to each other, of files, of templates, or of how two durations compare.
+It is generated from the model, and completed with every notation that relay reads: durations, one
+value or a list, secrets from files, matches. It checks less than `relay check`: no references
+between names, no files, no templates, and no comparison of two durations.
 """
 
 import ast
@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from itertools import pairwise
 from textwrap import dedent
 from typing import Any
 
@@ -35,19 +36,21 @@ _GLOB_TEXT = {"type": "string", "pattern": r"[*?\[]"}
 def build_schema(types: DestinationTypes | None = None) -> Node:
     """The schema, in draft 2020-12. ``types`` are the types of destinations."""
     types = types or _built_in_types()
-    made = types.config_model.model_json_schema(schema_generator=_Generator)
-    kinds = {kind.__name__: kind for kind in _sections(Section)}
-    defs = made.pop("$defs")
-    for name, node in {**defs, types.config_model.__name__: made}.items():
-        if name in kinds:
-            _complete_section(node, kinds[name])
+    root = types.config_model.model_json_schema(schema_generator=_Generator)
+    models = {model.__name__: model for model in _subclasses(Section)}
+    defs = root.pop("$defs")
+    _complete_section(root, types.config_model)
+    for name, node in defs.items():
+        if name in models:
+            _complete_section(node, models[name])
         else:  # an enum
             defs[name] = _complete_value(node)
-    sections = made["properties"]
+    sections = root["properties"]
     sections["engines"]["additionalProperties"] = {"anyOf": [_ref("EngineConfig"), _NULL]}
     sections["destinations"]["additionalProperties"] = _ref("Destination")
-    sections["admin"]["anyOf"].remove(_NULL)  # it has to say where
-    defs["AdminConfig"]["properties"]["token"]["anyOf"].remove(_NULL)  # nor is it forgotten
+    # relay refuses these two if they are empty, although the model has None as their default
+    sections["admin"]["anyOf"].remove(_NULL)
+    defs["AdminConfig"]["properties"]["token"]["anyOf"].remove(_NULL)
     match = defs["Route"]["properties"]["match"]
     defs["Route"]["properties"]["match"] = {"description": match["description"], **_ref("Match")}
     defs |= {
@@ -58,7 +61,7 @@ def build_schema(types: DestinationTypes | None = None) -> Node:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "relay's configuration",
-        **made,
+        **root,
         "$defs": dict(sorted(defs.items())),
     }
 
@@ -71,25 +74,25 @@ def _built_in_types() -> DestinationTypes:
 
 
 class _Generator(GenerateJsonSchema):
-    """pydantic's, but for what is read in more than one way."""
+    """pydantic's generator, except for values that have more than one notation."""
 
     def function_before_schema(
         self, schema: core_schema.BeforeValidatorFunctionSchema
     ) -> JsonSchemaValue:
-        """A list that may be written as its only item."""
+        """A list with a single item may be written as that item."""
         node = super().function_before_schema(schema)
         if schema["function"]["function"] in (as_list, split_lines) and "items" in node:
             return {"anyOf": [node["items"], {**node, "minItems": 1}]}
         return node
 
     def encode_default(self, dft: Any) -> Any:
-        """As people write it; None where it is better left out."""
+        """A default as people write it; None if it is left out of the schema."""
         match dft:
             case timedelta():
                 return format_duration(dft)
             case Rate():
                 return f"{dft.count}/{_RATE_UNITS[dft.per_s]}" if dft.per_s in _RATE_UNITS else None
-            case SecretStr():  # the addresses of services
+            case SecretStr():  # the public URL of a service
                 return dft.get_secret_value()
             case Section() | tuple():
                 return None
@@ -98,68 +101,67 @@ class _Generator(GenerateJsonSchema):
 
 
 def format_duration(length: timedelta) -> str:
-    """A duration as people write it, in the largest unit that it is a multiple of."""
+    """A duration as people write it, in the largest unit that divides it."""
     millis = length // timedelta(milliseconds=1)
     return next(f"{millis // size}{unit}" for unit, size in _UNITS if millis % size == 0)
 
 
-def _sections(kind: type[Section]) -> Iterator[type[Section]]:
-    yield kind
-    for inner in kind.__subclasses__():
-        yield from _sections(inner)
+def _subclasses(model: type[Section]) -> Iterator[type[Section]]:
+    for subclass in model.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
-def _complete_section(node: Node, kind: type[Section]) -> None:
-    """Mend the schema of one section in place."""
-    words = _docstrings(kind)
+def _complete_section(node: Node, model: type[Section]) -> None:
+    """Complete the schema of one section in place: notations, descriptions, files and rules."""
+    descriptions = _read_descriptions(model)
     properties = {key: _complete_value(value, key) for key, value in node["properties"].items()}
-    for key, value in properties.items():
-        if words.get(key):
-            value["description"] = words[key]
+    for key, description in descriptions.items():
+        properties[key]["description"] = description
     node["properties"] = properties
     node.pop("title", None)
-    for key, field in kind.model_fields.items():
+    for key, field in model.model_fields.items():
         if is_secret(field.annotation):
             _allow_file(node, key)
     rules = node.setdefault("allOf", [])
-    for base in reversed(kind.__mro__):
+    for base in reversed(model.__mro__):
         rules += vars(base).get("schema_rules", ())
-    if not node["allOf"]:
+    if not rules:
         del node["allOf"]
 
 
-def _docstrings(kind: type[Section]) -> dict[str, str]:
-    """What the model says below each of its keys, those that it inherits too."""
+def _read_descriptions(model: type[Section]) -> dict[str, str]:
+    """The docstrings of the keys of a model and its bases.
+
+    pydantic reads them itself with `use_attribute_docstrings`, but only while the classes are
+    defined, which costs 60 ms each time that relay starts. So they are read here, when a schema is
+    printed, as pydantic reads them.
+    """
     found: dict[str, str] = {}
-    for each in reversed(kind.__mro__):
-        if issubclass(each, Section):
-            with suppress(OSError):  # installed without sources
-                (body,) = ast.parse(dedent(inspect.getsource(each))).body
-                found |= _said(body)
-    return found
-
-
-def _said(body: ast.AST) -> dict[str, str]:
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        match field, below:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(text))),
-            ):
-                found[name] = " ".join(text.split())
+    for base in reversed(model.__mro__):
+        if not issubclass(base, Section):
+            continue
+        with suppress(OSError):  # installed without sources
+            (definition,) = ast.parse(dedent(inspect.getsource(base))).body
+            assert isinstance(definition, ast.ClassDef)
+            for key, text in pairwise(definition.body):
+                match key, text:
+                    case (
+                        ast.AnnAssign(target=ast.Name(name)),
+                        ast.Expr(ast.Constant(str(docstring))),
+                    ) if name in model.model_fields:
+                        found[name] = " ".join(docstring.split())
     return found
 
 
 def _complete_value(node: Node, key: str = "") -> Node:
-    """What may be written for a value, wherever in it something stands."""
+    """Complete the schema of a value, and of the values inside of it."""
     node = {name: value for name, value in node.items() if name not in _UNUSED_KEYS}
     if node.get("default", 0) is None:
         del node["default"]
-    for ours, theirs in (("minimum", "ge"), ("maximum", "le")):
-        if theirs in node:
-            node[ours] = node.pop(theirs)
+    for keyword, constraint in (("minimum", "ge"), ("maximum", "le")):
+        if constraint in node:
+            node[keyword] = node.pop(constraint)
     for name in ("items", "additionalProperties"):
         if isinstance(node.get(name), dict):
             node[name] = _complete_value(node[name])
@@ -174,14 +176,14 @@ _UNUSED_KEYS = frozenset({"title", "format", "writeOnly"})
 
 
 def _complete_named_mapping(node: Node) -> Node:
-    """A mapping of names of our own, each of which has to be one."""
+    """A mapping whose keys are names: a key that is not a valid name is an error."""
     ((pattern, value),) = node.pop("patternProperties").items()
     names = {"propertyNames": {"pattern": pattern}}
     return {**node, **names, "additionalProperties": _complete_value(value)}
 
 
 def _allow_reference(node: Node, key: str) -> Node:
-    """A value that is checked may come from the environment as well; a text always may."""
+    """Accept a reference to the environment for a value that is not plain text."""
     if key == "type":
         return node
     match node.get("type"):
@@ -196,28 +198,30 @@ def _allow_reference(node: Node, key: str) -> Node:
 
 
 def _allow_file(node: Node, key: str) -> None:
-    """A secret, or the path of the file that holds it; not both."""
-    named = key + _FILE_SUFFIX
-    node["properties"][named] = {
+    """Accept either a secret or, in another key, the path of a file that holds it."""
+    file_key = key + _FILE_SUFFIX
+    node["properties"][file_key] = {
         **schema_types.TEXT,
         "description": f"The path of a file that holds the '{key}'.",
     }
     rules = node.setdefault("allOf", [])
     if key in node.get("required", ()):
         node["required"] = [name for name in node["required"] if name != key]
-        rules.append({"oneOf": [{"required": [key]}, {"required": [named]}]})
+        rules.append({"oneOf": [{"required": [key]}, {"required": [file_key]}]})
     else:
-        rules.append(schema_types.not_both(key, named))
+        rules.append(schema_types.not_both(key, file_key))
     if not node.get("required", True):
         del node["required"]
 
 
 def _destination_schema(types: DestinationTypes) -> Node:
-    """Of each type what it takes, so that an editor says what is wrong with that one."""
+    """One sub-schema for each type, so that editors report errors for the chosen type only."""
     return {
         "type": "object",
         "required": ["type"],
-        "properties": {"type": {"enum": list(types.models), "description": "Where it goes."}},
+        "properties": {
+            "type": {"enum": list(types.models), "description": "The type of the destination."}
+        },
         "allOf": [
             schema_types.if_equals("type", name, _ref(model.__name__))
             for name, model in types.models.items()
@@ -226,30 +230,30 @@ def _destination_schema(types: DestinationTypes) -> Node:
 
 
 def _match_definitions() -> dict[str, Node]:
-    """The match language, as `match_reader` reads it."""
-    own = {*match_fields.FIXED_VALUES, *match_fields.KNOWN_VALUES, *_NUMBER_FIELDS}
+    """The match language, as `match_parser` reads it."""
+    checked = {*match_fields.FIXED_VALUES, *match_fields.KNOWN_VALUES, *_NUMBER_FIELDS}
     fields: Node = {
-        name: (_one_or_list(_pattern_schema(name)) if name in own else _ref("Text"))
+        name: (_one_or_list(_pattern_schema(name)) if name in checked else _ref("Text"))
         | {"description": meaning}
         for name, meaning in match_fields.FIELDS.items()
     }
-    keyed = {"type": "object", "minProperties": 1, "additionalProperties": _ref("Text")}
-    some = {"allOf": [_ref("Match"), {"type": "object", "minProperties": 1}]}
-    group = {"type": "array", "minItems": 1, "items": some}
+    mapping = {"type": "object", "minProperties": 1, "additionalProperties": _ref("Text")}
+    nested = {"allOf": [_ref("Match"), {"type": "object", "minProperties": 1}]}
+    group = {"type": "array", "minItems": 1, "items": nested}
     return {
         "Match": {
             "type": ["object", "null"],
-            "description": "All of it must hold; empty or absent, it takes everything.",
+            "description": "All of these have to match. Without any: all events except relay's own.",
             "additionalProperties": False,
             "properties": {
                 **fields,
                 **{
-                    name: keyed | {"description": match_fields.FIELDS[name]}
+                    name: mapping | {"description": match_fields.FIELDS[name]}
                     for name in _MAPPING_FIELDS
                 },
-                "any": {**group, "description": "At least one of these must hold."},
-                "all": {**group, "description": "All of these must hold."},
-                "not": {**some, "description": "This must not hold."},
+                "any": {**group, "description": "At least one of these has to match."},
+                "all": {**group, "description": "All of these have to match."},
+                "not": {**nested, "description": "This must not match."},
             },
         },
         "Text": _one_or_list(_pattern_schema("name"))

@@ -1,6 +1,6 @@
-"""How single values are written, as JSON Schema: what `values` reads, for editors.
+"""JSON Schemas of single values: the notations that `types` reads, for editors.
 
-A reference to the environment stands for whatever it becomes, so every text with one is right.
+A text with a reference to the environment (``${NAME}``) can become anything, so it is always valid.
 """
 
 from typing import Any, Final
@@ -11,7 +11,7 @@ _OR_REFERENCE: Final = r"|\$\{"
 
 
 def text_like(pattern: str, example: str) -> Schema:
-    """A text of this form, or a number where YAML takes it for one, or one with a reference."""
+    """The schema of a text that matches ``pattern`` or has a reference to the environment."""
     return {"type": "string", "pattern": f"^({pattern})$" + _OR_REFERENCE, "examples": [example]}
 
 

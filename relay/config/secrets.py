@@ -1,4 +1,4 @@
-"""What a configuration takes from elsewhere: ``${NAME}`` from the environment, ``…_file``."""
+"""Resolves external values: ``${NAME}`` from the environment, and secrets from ``…_file`` keys."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,11 +9,11 @@ from relay.config.destination_types import DestinationTypes
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, invalid
 
 _MAX_CHARS = 64 * 1024
-"""Of one value after substitution, in characters, and of a secret's file, in bytes."""
+"""The longest value after substitution, in characters, and the largest secret's file, in bytes."""
 _REFERENCE = re.compile(
     r"\$\$"
     r"|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-((?:[^}$]|\$\$|\$(?![{$]))*))?\}"
-    r"|\$\{"  # one that is not well-formed
+    r"|\$\{"  # a malformed reference
 )
 _FORBIDDEN = re.compile(r"[\x00\ud800-\udfff]")
 _FILE_SUFFIX = "_file"
@@ -22,19 +22,19 @@ _TLS_KEYS = ("ca_file", "cert_file", "key_file")
 
 @dataclass(slots=True)
 class ExternalValues:
-    """What came from elsewhere, and what did not come."""
+    """Which values came from the environment or from files, and which could not be resolved."""
 
     substituted: set[KeyPath] = field(default_factory=set)
-    """The values that hold something of the environment: they are shown as written."""
+    """The values with something from the environment: errors show them as written in the file."""
     files: dict[KeyPath, KeyPath] = field(default_factory=dict)
-    """From a value to the key that named its file."""
+    """For a value read from a file: the path of the ``…_file`` key that names it."""
     issues: list[ConfigIssue] = field(default_factory=list)
 
 
 def substitute(
     data: Mapping[str, object], environ: Mapping[str, str], external: ExternalValues
 ) -> dict[str, object]:
-    """``data`` with every reference in it resolved; what cannot be is empty."""
+    """``data`` with every reference resolved; a value that cannot be resolved becomes empty."""
     return {key: _substitute_value(value, (key,), environ, external) for key, value in data.items()}
 
 
@@ -45,53 +45,53 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
     names variables but never contains their values.
     """
     pieces: list[str] = []
-    wrong: list[ConfigIssue] = []
+    issues: list[ConfigIssue] = []
     end = size = 0
     for found in _REFERENCE.finditer(text):
         try:
             piece = text[end : found.start()] + _resolve(found, environ)
         except InvalidValue as error:
-            wrong += error.issues
+            issues += error.issues
             continue
         pieces.append(piece)
         size += len(piece)
         end = found.end()
         if size > _MAX_CHARS:
             raise invalid(f"is longer than {_MAX_CHARS} characters")
-    if wrong:
-        raise InvalidValue(wrong)
+    if issues:
+        raise InvalidValue(issues)
     return "".join((*pieces, text[end:]))
 
 
 def _substitute_value(
-    value: object, trail: KeyPath, environ: Mapping[str, str], external: ExternalValues
+    value: object, path: KeyPath, environ: Mapping[str, str], external: ExternalValues
 ) -> object:
     match value:
         case dict():
             return {
-                k: _substitute_value(v, (*trail, k), environ, external) for k, v in value.items()
+                k: _substitute_value(v, (*path, k), environ, external) for k, v in value.items()
             }
         case list():
             return [
-                _substitute_value(v, (*trail, i), environ, external) for i, v in enumerate(value)
+                _substitute_value(v, (*path, i), environ, external) for i, v in enumerate(value)
             ]
         case str():
-            return _substitute_text(value, trail, environ, external)
+            return _substitute_text(value, path, environ, external)
         case _:
             return value
 
 
 def _substitute_text(
-    text: str, trail: KeyPath, environ: Mapping[str, str], external: ExternalValues
+    text: str, path: KeyPath, environ: Mapping[str, str], external: ExternalValues
 ) -> str:
     if "${" in text:
-        external.substituted.add(trail)
+        external.substituted.add(path)
     try:
         expanded = expand(text, environ)
         if _FORBIDDEN.search(expanded):
-            raise invalid("holds a NUL or half a character")
+            raise invalid("holds a NUL or an unpaired surrogate")
     except InvalidValue as error:
-        external.issues += (ConfigIssue(trail, one.message) for one in error.issues)
+        external.issues += (ConfigIssue(path, one.message) for one in error.issues)
         return ""
     return expanded
 
@@ -102,7 +102,7 @@ def _resolve(found: re.Match[str], environ: Mapping[str, str]) -> str:
         return "$"
     if name is None:
         raise invalid(
-            "holds a '${' that is not ${NAME} or ${NAME:-default}: write '$${' for itself"
+            "holds a '${' that is not ${NAME} or ${NAME:-default}: write '$${' for a plain '${'"
         )
     if default is not None:
         return environ.get(name) or default.replace("$$", "$")
@@ -116,9 +116,10 @@ def _resolve(found: re.Match[str], environ: Mapping[str, str]) -> str:
 def read_files(
     data: Mapping[str, object], folder: Path, external: ExternalValues, types: DestinationTypes
 ) -> dict[str, object]:
-    """``data`` with every ``…_file`` of a secret replaced by what the file holds.
+    """``data`` with every ``…_file`` key of a secret replaced by the content of the file.
 
-    The files of a ``tls`` are only looked for. Relative paths start at ``folder``.
+    Relative paths start at ``folder``. The files of a ``tls`` section are not read here: their
+    paths are joined to ``folder``, and a file that cannot be opened is an issue.
     """
     reader = _FileReader(folder, external, types)
     result = dict(data)
@@ -139,50 +140,50 @@ def read_files(
 
 
 class _FileReader:
-    """Reads the files that a configuration names."""
+    """Reads the files that a configuration names, and collects the issues."""
 
     def __init__(self, folder: Path, external: ExternalValues, types: DestinationTypes) -> None:
         self._folder = folder
         self._types = types
         self._external = external
-        self._missing = {mistake.path for mistake in external.issues}
+        self._missing = {issue.path for issue in external.issues}
 
     def read_admin(self, entry: Mapping[str, object]) -> Mapping[str, object]:
-        """The section with its token in it."""
+        """The ``admin`` section with its token."""
         return self._fill_from_files(entry, ("admin",), ["token_file"])
 
-    def read_destination(self, entry: Mapping[str, object], trail: KeyPath) -> Mapping[str, object]:
-        """A destination with its secrets in it."""
+    def read_destination(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
+        """A destination with its secrets, and with the paths of its TLS files resolved."""
         keys = [name + _FILE_SUFFIX for name in self._types.secret_keys(entry.get("type"))]
-        result = self._fill_from_files(entry, trail, keys)
+        result = self._fill_from_files(entry, path, keys)
         headers, basic = entry.get("headers"), entry.get("basic_auth")
         if isinstance(headers, Mapping):
             keys = [key for key in headers if key.endswith(_FILE_SUFFIX)]
-            result["headers"] = self._fill_from_files(headers, (*trail, "headers"), keys)
+            result["headers"] = self._fill_from_files(headers, (*path, "headers"), keys)
         if isinstance(basic, Mapping):
             result["basic_auth"] = self._fill_from_files(
-                basic, (*trail, "basic_auth"), ["password_file"]
+                basic, (*path, "basic_auth"), ["password_file"]
             )
-        return self._resolve_tls_files(result, trail)
+        return self._resolve_tls_files(result, path)
 
-    def read_engine(self, entry: Mapping[str, object], trail: KeyPath) -> Mapping[str, object]:
-        """An engine with its TLS files found."""
-        return self._resolve_tls_files(entry, trail)
+    def read_engine(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
+        """An engine with the paths of its TLS files resolved."""
+        return self._resolve_tls_files(entry, path)
 
     def _resolve_tls_files(
-        self, entry: Mapping[str, object], trail: KeyPath
+        self, entry: Mapping[str, object], path: KeyPath
     ) -> Mapping[str, object]:
         tls = entry.get("tls")
         if not isinstance(tls, Mapping):
             return entry
         found = {
-            key: self._resolve_file(value, (*trail, "tls", key)) if key in _TLS_KEYS else value
+            key: self._resolve_file(value, (*path, "tls", key)) if key in _TLS_KEYS else value
             for key, value in tls.items()
         }
         return {**entry, "tls": found}
 
     def _fill_from_files(
-        self, entry: Mapping[str, object], trail: KeyPath, keys: Iterable[str]
+        self, entry: Mapping[str, object], path: KeyPath, keys: Iterable[str]
     ) -> dict[str, object]:
         result = dict(entry)
         for key in keys:
@@ -191,48 +192,46 @@ class _FileReader:
             named, name = result.pop(key), key.removesuffix(_FILE_SUFFIX)
             if name in entry:
                 message = f"'{name}' and '{key}' exclude each other: keep one"
-                self._external.issues.append(ConfigIssue((*trail, key), message, IssueScope.KEY))
+                self._external.issues.append(ConfigIssue((*path, key), message, IssueScope.KEY))
                 continue
-            self._external.files[(*trail, name)] = (*trail, key)
-            result[name] = self._read_secret(named, (*trail, key))
+            self._external.files[(*path, name)] = (*path, key)
+            result[name] = self._read_secret(named, (*path, key))
         return result
 
-    def _resolve_file(self, value: object, trail: KeyPath) -> object:
+    def _resolve_file(self, value: object, path: KeyPath) -> object:
         if not isinstance(value, str) or not value:
             return value
-        path = self._folder / value
+        file_path = self._folder / value
         try:
-            with path.open("rb"):
-                return str(path)
+            with file_path.open("rb"):
+                return str(file_path)
         except OSError as error:
-            self._add_issue(trail, f"cannot be read: {error.strerror}")
+            self._add_issue(path, f"cannot be read: {error.strerror}")
             return value
 
-    def _read_secret(self, value: object, trail: KeyPath) -> str:
-        if trail in self._missing:
+    def _read_secret(self, value: object, path: KeyPath) -> str:
+        if path in self._missing:
             return ""
         if not isinstance(value, str) or not value:
-            self._add_issue(trail, "must be the path of a file", IssueScope.STANDALONE)
+            self._add_issue(path, "must be the path of a file", IssueScope.STANDALONE)
             return ""
         try:
             return _read_secret_file(self._folder / value)
         except ValueError as error:
-            self._add_issue(trail, str(error))
+            self._add_issue(path, str(error))
         except OSError as error:
-            self._add_issue(trail, f"cannot be read: {error.strerror}")
+            self._add_issue(path, f"cannot be read: {error.strerror}")
         return ""
 
-    def _add_issue(
-        self, trail: KeyPath, message: str, about: IssueScope = IssueScope.VALUE
-    ) -> None:
-        self._external.issues.append(ConfigIssue(trail, message, about))
+    def _add_issue(self, path: KeyPath, message: str, scope: IssueScope = IssueScope.VALUE) -> None:
+        self._external.issues.append(ConfigIssue(path, message, scope))
 
 
-def _read_secret_file(path: Path) -> str:
-    with path.open("rb") as file:
+def _read_secret_file(file_path: Path) -> str:
+    with file_path.open("rb") as file:
         content = file.read(_MAX_CHARS + 1)
     if len(content) > _MAX_CHARS:
-        raise ValueError(f"is a file of more than {_MAX_CHARS // 1024} KiB: that is no secret")
+        raise ValueError(f"is a file of more than {_MAX_CHARS // 1024} KiB: too large for a secret")
     try:
         text = content.decode()
     except UnicodeDecodeError:

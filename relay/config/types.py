@@ -1,6 +1,6 @@
-"""The kinds of single values in a configuration, and what is wrong with one."""
+"""The types of single values in a configuration, with their parsers and checks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from relay.config.errors import ConfigIssue, InvalidValue, KeyPath, invalid
 from relay.config.units import Rate
 
 MAX_BODY_TEXTS = 200
-"""The texts of a body: all of them are rendered for every notification."""
+"""The most texts in a body template: each of them is rendered for every notification."""
 
 
 def _parse_duration(value: object) -> object:
@@ -38,16 +38,48 @@ def _check_interval(value: timedelta) -> timedelta:
     return value
 
 
-def _check_buffer_size(value: int) -> int:
-    if not 2**16 <= value <= 2**36:
-        raise ValueError("is not between 64KiB and 64GiB (a number without a unit is bytes)")
+def at_least(minimum: str) -> AfterValidator:
+    """A validator of durations: raises `ValueError` for one that is shorter than ``minimum``."""
+    shortest = units.parse_duration(minimum)
+
+    def check(value: timedelta) -> timedelta:
+        if value < shortest:
+            raise ValueError(f"is less than {minimum}")
+        return value
+
+    return AfterValidator(check)
+
+
+def at_most(maximum: str) -> AfterValidator:
+    """A validator of durations: raises `ValueError` for one that is longer than ``maximum``."""
+    longest = units.parse_duration(maximum)
+
+    def check(value: timedelta) -> timedelta:
+        if value > longest:
+            raise ValueError(f"is more than {maximum}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _check_positive(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("is not more than 0s")
     return value
 
 
-def _check_store_size(value: int) -> int:
-    if not 2**20 <= value <= 2**40:
-        raise ValueError("is not between 1MiB and 1024GiB (a number without a unit is bytes)")
-    return value
+def _between(minimum: str, maximum: str) -> AfterValidator:
+    """A validator of sizes: raises `ValueError` for one outside of the limits."""
+    least, most = units.parse_size(minimum), units.parse_size(maximum)
+
+    def check(value: int) -> int:
+        if not least <= value <= most:
+            raise ValueError(
+                f"is not between {minimum} and {maximum} (a number without a unit is bytes)"
+            )
+        return value
+
+    return AfterValidator(check)
 
 
 def _parse_rate(value: object) -> object:
@@ -63,7 +95,7 @@ def _is_scalar(value: object) -> bool:
 
 
 def _reject_bool(value: object) -> object:
-    # pydantic takes true for 1
+    # pydantic accepts true as 1
     if isinstance(value, bool):
         raise ValueError("is not a whole number")
     return value
@@ -88,34 +120,27 @@ def _parse_start_from(value: object) -> object:
             raise invalid("must be now, oldest or a duration such as 10m")
 
 
-def _check_webhook_url(value: SecretStr) -> SecretStr:
-    validators.check_webhook_url(value.get_secret_value())
-    return value
+def check_content(*checks: Callable[[str], object]) -> AfterValidator:
+    """A validator that applies ``checks`` to the content of a secret."""
+
+    def check(secret: SecretStr) -> SecretStr:
+        for each in checks:
+            each(secret.get_secret_value())
+        return secret
+
+    return AfterValidator(check)
 
 
-def _check_header_value(value: SecretStr) -> SecretStr:
-    validators.check_header_value(value.get_secret_value())
-    validators.check_header_template(value.get_secret_value())
-    return value
-
-
-def _check_query_value(value: SecretStr) -> SecretStr:
-    validators.check_template(value.get_secret_value())
-    return value
-
-
-def _check_secret(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value():
+def _reject_empty_text(text: str) -> None:
+    if not text:
         raise invalid("is empty")
-    validators.check_header_value(value.get_secret_value())
-    return value
 
 
 def _check_template_tree(value: object) -> object:
-    """Plain data, of which each text is a template."""
-    mistakes = list(_find_template_issues(value, ()))
-    if mistakes:
-        raise InvalidValue(mistakes)
+    """Check plain data in which each text is a template."""
+    issues = list(_find_template_issues(value, ()))
+    if issues:
+        raise InvalidValue(issues)
     if _count_texts(value) > MAX_BODY_TEXTS:
         raise invalid(f"holds more than {MAX_BODY_TEXTS} texts")
     return value
@@ -131,35 +156,23 @@ def _count_texts(value: object) -> int:
             return isinstance(value, str)
 
 
-def _find_template_issues(value: object, trail: KeyPath) -> Iterator[ConfigIssue]:
+def _find_template_issues(value: object, path: KeyPath) -> Iterator[ConfigIssue]:
     match value:
         case dict():
             for key, inner in value.items():
-                yield from _find_template_issues(inner, (*trail, key))
+                yield from _find_template_issues(inner, (*path, key))
         case list():
             for index, inner in enumerate(value):
-                yield from _find_template_issues(inner, (*trail, index))
+                yield from _find_template_issues(inner, (*path, index))
         case str():
             try:
                 validators.check_template(value)
             except InvalidValue as error:
-                yield from (replace(one, path=(*trail, *one.path)) for one in error.issues)
-
-
-def _check_max_age(value: timedelta) -> timedelta:
-    if value < timedelta(minutes=1):
-        raise ValueError("is less than 1m")
-    return value
-
-
-def _check_heartbeat_interval(value: timedelta) -> timedelta:
-    if value < timedelta(seconds=10):
-        raise ValueError("is less than 10s")
-    return value
+                yield from (replace(one, path=(*path, *one.path)) for one in error.issues)
 
 
 def split_lines(value: object) -> object:
-    """A text as a list of its lines, which may be one."""
+    """Split a text into its lines; any other value is returned unchanged."""
     return tuple(value.split("\n")) if isinstance(value, str) else value
 
 
@@ -172,14 +185,14 @@ def _parse_listen_address(value: object) -> object:
 
 
 def as_list(value: object) -> object:
-    """A single text or number as a list of one."""
+    """Wrap a single text or number in a tuple; any other value is returned unchanged."""
     return (value,) if _is_scalar(value) else value
 
 
 StartFrom = Literal["now", "oldest"] | timedelta
-"""Where an engine's stream begins at the very first start: a timedelta is so long ago."""
+"""Where an engine's stream begins at the very first start; a timedelta counts back from now."""
 WhenFull = Literal["drop-oldest", "drop-new"]
-"""What a store that is full gives up."""
+"""What is given up when the store is full."""
 Duration = Annotated[
     timedelta, BeforeValidator(_parse_duration), WithJsonSchema(schema_types.DURATION)
 ]
@@ -192,24 +205,27 @@ Size = Annotated[
 Name = Annotated[str, AfterValidator(validators.check_name), WithJsonSchema(schema_types.NAME)]
 NonEmptyPath = Annotated[Path, BeforeValidator(_reject_empty)]
 WebhookUrl = Annotated[
-    SecretStr, AfterValidator(_check_webhook_url), WithJsonSchema(schema_types.WEB_URL)
+    SecretStr, check_content(validators.check_webhook_url), WithJsonSchema(schema_types.WEB_URL)
 ]
 HeaderName = Annotated[str, AfterValidator(validators.check_header_name)]
 HeaderText = Annotated[str, AfterValidator(validators.check_header_value)]
-HeaderValue = Annotated[SecretStr, AfterValidator(_check_header_value)]
-QueryValue = Annotated[SecretStr, AfterValidator(_check_query_value)]
-Secret = Annotated[SecretStr, AfterValidator(_check_secret)]
+HeaderValue = Annotated[
+    SecretStr, check_content(validators.check_header_value, validators.check_header_template)
+]
+QueryValue = Annotated[SecretStr, check_content(validators.check_template)]
+Secret = Annotated[SecretStr, check_content(_reject_empty_text, validators.check_header_value)]
 TemplateText = Annotated[str, AfterValidator(validators.check_template)]
 TemplateTree = Annotated[object, PlainValidator(_check_template_tree)]
 Ordering = Literal["container", "none"]
-"""Within what deliveries to one destination stay in order."""
+"""Which deliveries to one destination stay in order: those about one container, or none."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
-HeartbeatInterval = Annotated[Duration, AfterValidator(_check_heartbeat_interval)]
-MaxAge = Annotated[Duration, AfterValidator(_check_max_age)]
+PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
+HeartbeatInterval = Annotated[Duration, at_least("10s")]
+MaxAge = Annotated[Duration, at_least("1m")]
 WholeNumber = Annotated[int, BeforeValidator(_reject_bool)]
 ReconcileInterval = Annotated[Duration, AfterValidator(_check_interval)]
-BufferSize = Annotated[Size, AfterValidator(_check_buffer_size)]
-StoreSize = Annotated[Size, AfterValidator(_check_store_size)]
+BufferSize = Annotated[Size, _between("64KiB", "64GiB")]
+StoreSize = Annotated[Size, _between("1MiB", "1024GiB")]
 StartPosition = Annotated[
     StartFrom, BeforeValidator(_parse_start_from), WithJsonSchema(schema_types.START)
 ]

@@ -1,18 +1,19 @@
-"""Durations, sizes and rates as people write them.
+"""Parses durations, sizes and rates.
 
-Every function raises `ValueError` with words that go on after the value and do not hold it.
+Every function raises `ValueError`. Its message continues a sentence that starts with the value, and
+does not contain the value.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-# so few digits that no sum of them overflows a timedelta
+# few enough digits that their sum does not overflow a timedelta
 _DURATION = re.compile(
     r"(?:([0-9]{1,7})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?(?:([0-9]{1,9})ms)?"
 )
 _MAX_DURATION = timedelta(days=3650)
-"""Ten years: far from where adding it to a date overflows."""
+"""Ten years: far below the point at which adding it to a date overflows."""
 _SIZE = re.compile(r"([0-9]{1,12})(B|[kMG]B|[KMG]iB|)")
 _BYTES = {
     "": 1,
@@ -30,15 +31,15 @@ _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most so many in so long."""
+    """At most ``count`` in ``per_s`` seconds."""
 
     count: int
     per_s: float
-    """The stretch of time, in seconds."""
+    """The period, in seconds."""
 
 
 def parse_duration(text: str) -> timedelta:
-    """The time that ``500ms``, ``10s``, ``5m``, ``72h``, ``7d`` or ``1h30m`` stands for."""
+    """Parse a duration: ``500ms``, ``10s``, ``5m``, ``72h``, ``7d`` or ``1h30m``."""
     if text.isdecimal():
         raise ValueError("has no unit: write a duration as 500ms, 10s, 5m, 72h or 7d")
     found = _DURATION.fullmatch(text)
@@ -54,7 +55,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_size(text: str) -> int:
-    """The bytes that ``512``, ``512B``, ``10kB``, ``64MiB`` or ``1GiB`` stands for."""
+    """Parse a size (``512``, ``512B``, ``10kB``, ``64MiB`` or ``1GiB``) into bytes."""
     found = _SIZE.fullmatch(text)
     if not found:
         raise ValueError("is not a size: write 512B, 10kB, 64MiB or 1GiB")
@@ -62,7 +63,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_rate(text: str) -> Rate:
-    """The rate that ``5/s``, ``20/min`` or ``100/h`` stands for."""
+    """Parse a rate: ``5/s``, ``20/min`` or ``100/h``."""
     found = _RATE.fullmatch(text)
     if not found:
         raise ValueError("is not a rate: write 5/s, 20/min or 100/h")

@@ -1,4 +1,8 @@
-"""Rules for single values; each raises `ValueError` with words that do not hold the value."""
+"""Checks of single values.
+
+Each `check_` function raises `ValueError` for an invalid value; the message does not contain the
+value, which may be a secret.
+"""
 
 import base64
 import binascii
@@ -21,14 +25,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _RESERVED_HEADERS = (
     *("content-type", "content-length", "content-encoding", "host", "user-agent"),
-    # the framing of the request, and what belongs to one connection (RFC 9110, section 7.6.1)
+    # the framing of the request, and the headers of one connection (RFC 9110, section 7.6.1)
     *("connection", "transfer-encoding", "expect", "te", "trailer", "upgrade", "keep-alive"),
     *("proxy-authorization", "proxy-connection", "x-hub-signature-256", "x-gotify-key"),
 )
 _RESERVED_PREFIXES = ("webhook-", "ce-")
-"""The headers of the Standard Webhooks specification, and of CloudEvents."""
+"""The prefixes of the headers of Standard Webhooks and of CloudEvents."""
 MAX_INSPECT_FIELDS = 20
-"""How many a route may ask for."""
+"""How many fields of ``inspect`` a route may include."""
 _INSPECT_FIELD = re.compile(r"[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*")
 _MAX_INSPECT_FIELD_CHARS = 200
 _SIGNING_PREFIX = "whsec_"
@@ -36,7 +40,7 @@ _SIGNING_BYTES = range(24, 65)
 """Standard Webhooks, "Signature scheme": between 192 and 512 bits."""
 _MIN_ADMIN_TOKEN_CHARS = 16
 _ADMIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1000}={0,2}")
-"""RFC 6750, section 2.1: what a request can carry."""
+"""The tokens that an Authorization header can carry: RFC 6750, section 2.1."""
 _TELEGRAM_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}")
 _TELEGRAM_CHAT = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{3,64}")
 _NTFY_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
@@ -44,7 +48,7 @@ _NTFY_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 
 
 def check_name(text: str) -> str:
-    """The name of an engine, a destination or a route."""
+    """Check the name of an engine, a destination or a route."""
     if not _NAME.fullmatch(text):
         raise ValueError(
             "is not a name: take letters, digits, '.', '_' and '-', at most 64, "
@@ -54,14 +58,14 @@ def check_name(text: str) -> str:
 
 
 def check_title(text: str) -> str:
-    """A name for people: one line, not blank."""
+    """Check a name to show to people: one printable line that is not blank."""
     if not text.strip() or not text.isprintable() or len(text) > 255:
         raise ValueError("is not one readable line of 1 to 255 characters")
     return text
 
 
 def check_webhook_url(text: str) -> str:
-    """An http or https URL with a host."""
+    """Check an http or https URL: it needs a host that the HTTP client accepts."""
     parts = _split_url(text)
     usable = parts is not None and parts.scheme in ("http", "https") and parts.hostname
     if not usable or not _is_usable_url(text):
@@ -70,12 +74,12 @@ def check_webhook_url(text: str) -> str:
 
 
 def has_user(url: str) -> bool:
-    """Whether a URL says who asks; the HTTP client makes an Authorization header of that."""
+    """Whether a URL contains a user, which the HTTP client turns into an Authorization header."""
     return URL(url).user is not None
 
 
 def _is_usable_url(text: str) -> bool:
-    """Whether the HTTP client takes it: it is stricter about hosts."""
+    """Whether the HTTP client accepts the URL: yarl is stricter about hosts than urlsplit."""
     try:
         return bool(URL(text).origin())
     except ValueError:
@@ -83,7 +87,7 @@ def _is_usable_url(text: str) -> bool:
 
 
 def check_engine_url(text: str) -> str:
-    """Where a Docker API is, in one of the forms that the docker CLI knows."""
+    """Check the URL of a Docker API: one of the forms that the docker command knows."""
     parts = _split_url(text)
     match parts and parts.scheme:
         case "unix" if parts and not parts.netloc and len(parts.path) > 1:
@@ -98,7 +102,7 @@ def check_engine_url(text: str) -> str:
 
 
 def check_header_name(text: str) -> str:
-    """The name of an HTTP header that is for a person to set."""
+    """Check the name of an HTTP header: valid, and not one that relay sets itself."""
     lower = text.lower()
     if not _TOKEN.fullmatch(text):
         raise ValueError("is not the name of a header")
@@ -108,21 +112,21 @@ def check_header_name(text: str) -> str:
 
 
 def check_header_value(text: str) -> str:
-    """The value of an HTTP header, which cannot break out of its line."""
+    """Check the value of an HTTP header: no line break or other control character."""
     if _CONTROL.search(text):
         raise ValueError("holds a line break or another control character")
     return text
 
 
 def check_inspect_field(text: str) -> str:
-    """The dotted path of a field of the engine's ``inspect``, which may end in a label's name."""
+    """Check the dotted path of a field of ``inspect``; it may end in the name of a label."""
     if not _INSPECT_FIELD.fullmatch(text) or len(text) > _MAX_INSPECT_FIELD_CHARS:
         raise ValueError("is not the path of an inspect field, as in RestartCount or State.Pid")
     return text
 
 
 def check_distinct_headers(names: Iterable[str]) -> None:
-    """Header names that differ in more than letter case."""
+    """Check that no two header names differ in letter case only."""
     seen: dict[str, str] = {}
     found = [
         ConfigIssue(
@@ -136,14 +140,14 @@ def check_distinct_headers(names: Iterable[str]) -> None:
 
 
 def check_user_name(text: str) -> str:
-    """A user of basic authentication (RFC 7617, section 2)."""
+    """Check a user name for basic authentication (RFC 7617, section 2)."""
     if not text or ":" in text or _CONTROL.search(text):
         raise ValueError("is not a user's name: it is empty, or holds a ':' or a control character")
     return text
 
 
 def check_signing_secret(text: str) -> str:
-    """A secret of the Standard Webhooks specification."""
+    """Check a signing secret of the Standard Webhooks specification."""
     try:
         key = base64.b64decode(text.removeprefix(_SIGNING_PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -157,7 +161,7 @@ def check_signing_secret(text: str) -> str:
 
 
 def check_admin_token(token: SecretStr) -> SecretStr:
-    """What whoever asks relay has to show."""
+    """Check the token of the admin interface: long enough, and usable in a request."""
     if len(token.get_secret_value()) < _MIN_ADMIN_TOKEN_CHARS:
         raise ValueError(
             "is too short: use 32 random characters, as `openssl rand -hex 16` prints them"
@@ -168,31 +172,32 @@ def check_admin_token(token: SecretStr) -> SecretStr:
 
 
 def check_telegram_token(token: SecretStr) -> SecretStr:
-    """A bot's token, as @BotFather gives it."""
+    """Check a bot's token, as @BotFather issues it."""
     if not _TELEGRAM_TOKEN.fullmatch(token.get_secret_value()):
         raise ValueError("is not the token of a bot, as in 123456:ABC-DEF1234ghIkl-zyx57W2v1u")
     return token
 
 
 def check_telegram_chat(text: str) -> str:
-    """A chat's number, or the public name of a channel or a group."""
+    """Check a chat's number, or the public name of a channel or a group."""
     if not _TELEGRAM_CHAT.fullmatch(text):
         raise ValueError("is neither the number of a chat nor '@' and a channel's name")
     return text
 
 
 def check_ntfy_topic(topic: SecretStr) -> SecretStr:
-    """The name of a topic."""
+    """Check the name of a topic."""
     if not _NTFY_TOPIC.fullmatch(topic.get_secret_value()):
         raise ValueError("is not a topic: take letters, digits, '-' and '_', at most 64")
     return topic
 
 
 def check_template(text: str) -> str:
-    """A text that may hold Jinja expressions, rendered for a sample event.
+    """Check a text that may contain Jinja expressions by rendering it for a sample event.
 
-    What fails for the sample's values may be right for others. What stands in a template may be
-    a secret, and is told of only where it is none.
+    An error that depends on the sample's values is ignored: the template may work for others. The
+    details of an error may quote the template, which may contain a secret: they are in
+    `ConfigIssue.detail`, which is not shown for secrets.
     """
     try:
         Template(text).render(sample_context())
@@ -206,7 +211,7 @@ def check_template(text: str) -> str:
 
 
 def check_header_template(text: str) -> str:
-    """A header's value that may hold Jinja expressions; what it makes of a sample is one too."""
+    """Check a header's value that may contain Jinja expressions, and what it renders to."""
     check_template(text)
     with suppress(TemplateError):
         check_header_value(Template(text).render(sample_context()))
@@ -214,12 +219,12 @@ def check_header_template(text: str) -> str:
 
 
 def _split_url(text: str) -> SplitResult | None:
-    # urlsplit drops line breaks and tabs in silence
+    # urlsplit silently removes line breaks and tabs
     if _NOT_IN_URL.search(text):
         return None
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018 - raises for one that is not a number up to 65535
+        parts.port  # noqa: B018 - raises if it is not a number up to 65535
     except ValueError:
         return None
     return parts

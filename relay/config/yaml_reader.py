@@ -1,8 +1,9 @@
-"""YAML to plain data, with the place of everything in it.
+"""Reads YAML into plain data, with the line and column of every key and value.
 
-PyYAML composes the nodes; the data is made here, so that a scalar stays the text it is: only
-``null``, ``~`` and nothing are None, ``true`` and ``false`` booleans, and whole numbers in their
-usual form integers. YAML 1.1 would read ``yes`` as true, ``007`` as 7 and ``1.10`` as 1.1.
+PyYAML composes the nodes, but the data is made here, so that scalars stay the text that was
+written: only ``null``, ``~`` and an empty value become None, ``true`` and ``false`` booleans, and
+whole numbers in the usual notation integers. YAML 1.1 would read ``yes`` as true, ``007`` as 7 and
+``1.10`` as 1.1.
 """
 
 import re
@@ -22,7 +23,8 @@ from relay.config.errors import KeyPath, format_path, quote
 from relay.core.errors import ConfigError, Problem
 
 _MAX_NODES = 20_000
-"""Keys and values, aliases written out: hundreds of routes, and still read in a second."""
+"""Limit of keys and values after expanding aliases: enough for hundreds of routes, and still read
+within a second."""
 _MAX_DEPTH = 32
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _MERGE = "<<"
@@ -30,28 +32,28 @@ _MERGE = "<<"
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
-    """Where a value stands in the file; lines and columns count from 1."""
+    """The position of a value in the file, as (line, column), both counted from 1."""
 
     value: tuple[int, int]
     key: tuple[int, int]
-    """Where its key stands; as ``value`` for what has none, such as an item of a list."""
+    """The position of its key; the same as ``value`` if it has no key, as an item of a list."""
     text: str | None
     """The scalar as it was written; None for mappings and lists."""
 
 
 @dataclass(slots=True)
 class Document:
-    """A configuration file, read."""
+    """The content of a configuration file."""
 
     file: str
     data: dict[str, object] = field(default_factory=dict)
     locations: dict[KeyPath, SourceLocation] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    """What is wrong that still leaves the rest to be checked."""
+    """Problems that do not prevent checking the rest of the file."""
 
 
 class _UnreadableError(Exception):
-    """Nothing can be made of the file."""
+    """The file cannot be read at all."""
 
     def __init__(self, message: str, position: tuple[int, int] = (0, 0)) -> None:
         super().__init__(message)
@@ -60,18 +62,18 @@ class _UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DocumentKind:
-    """What a document is to be, for whoever wrote something else."""
+    """What kind of document is expected; used in error messages."""
 
     noun: str
     keys: str
-    """What stands at its top."""
+    """Its most important top-level keys."""
 
 
 CONFIGURATION = DocumentKind("configuration", "'destinations' and 'routes'")
 
 
 def read_document(text: str, file: str, kind: DocumentKind = CONFIGURATION) -> Document:
-    """The document in ``text``. Raises `ConfigError` with one problem where there is none."""
+    """Read the document in ``text``. Raises `ConfigError` with one problem if it is unreadable."""
     try:
         return _Builder(file, kind).build(_compose(text, kind))
     except _UnreadableError as error:
@@ -91,7 +93,7 @@ def _compose(text: str, kind: DocumentKind) -> Node:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         raise _UnreadableError(_describe_error(error), _position(error.problem_mark)) from None
-    except (ValueError, OverflowError):  # an escape or a version with an impossible number
+    except (ValueError, OverflowError):  # an escape sequence or a version with an impossible number
         here = (loader.line + 1, loader.column + 1)
         raise _UnreadableError("is not YAML: it holds an impossible number here", here) from None
     if node is None or (isinstance(node, ScalarNode) and _parse_scalar(node) is None):
@@ -102,15 +104,15 @@ def _compose(text: str, kind: DocumentKind) -> Node:
 def _describe_error(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "it cannot be read"
     if "'\\t'" in problem:
-        return "is not YAML: a tab stands where there must be spaces"
+        return "is not YAML: it is indented with a tab: use spaces"
     if "mapping values" in problem:
         return (
-            "is not YAML: a ':' that can begin no mapping here: quote the text, or indent it right"
+            "is not YAML: a ':' cannot start a mapping here: quote the text, or fix its indentation"
         )
     if "got '{'" in problem:
-        return "is not YAML: a '{' that nothing can begin with: write \"${NAME}\" in quotes"
+        return "is not YAML: a text cannot start with '{' here: write \"${NAME}\" in quotes"
     if "another document" in problem:
-        return "holds more than one document: remove all from this '---' on"
+        return "holds more than one document: remove everything from this '---' on"
     if error.context and error.context_mark and error.problem_mark:
         since = error.context_mark.line + 1
         return f"is not YAML: {error.context} that starts on line {since}: {problem}"
@@ -119,8 +121,8 @@ def _describe_error(error: yaml.MarkedYAMLError) -> str:
 
 def _control_character_error(text: str, position: int) -> _UnreadableError:
     before = text[:position]
-    place = (before.count("\n") + 1, position - before.rfind("\n"))
-    return _UnreadableError("is not YAML: it holds a control character here", place)
+    here = (before.count("\n") + 1, position - before.rfind("\n"))
+    return _UnreadableError("is not YAML: it holds a control character here", here)
 
 
 def _position(mark: yaml.Mark | None) -> tuple[int, int]:
@@ -128,7 +130,7 @@ def _position(mark: yaml.Mark | None) -> tuple[int, int]:
 
 
 class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
-    """PyYAML without implicit types, and with bounds."""
+    """PyYAML's composer without implicit types, and with limits of size and depth."""
 
     def __init__(self, text: str) -> None:
         Reader.__init__(self, text)
@@ -140,7 +142,7 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
         self._depth = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        """The next node, refused where it would lead too far."""
+        """Compose the next node. Raises `_UnreadableError` at a limit, and for a tag."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         self._nodes += 1
         _check_bounds(self._nodes, self._depth, event.start_mark)
@@ -165,7 +167,7 @@ def _check_bounds(nodes: int, depth: int, mark: yaml.Mark) -> None:
 
 
 class _Builder:
-    """Makes plain data of nodes, aliases written out."""
+    """Turns nodes into plain data, with aliases and merge keys expanded."""
 
     def __init__(self, file: str, kind: DocumentKind) -> None:
         self._document = Document(file)
@@ -175,84 +177,84 @@ class _Builder:
 
     def build(self, root: Node) -> Document:
         if not isinstance(root, MappingNode):
-            wrong = f"must be a mapping with {self._kind.keys} at its top"
-            raise _UnreadableError(wrong, _position(root.start_mark))
+            message = f"must be a mapping with {self._kind.keys} at its top"
+            raise _UnreadableError(message, _position(root.start_mark))
         self._document.locations[()] = SourceLocation(
             _position(root.start_mark), _position(root.start_mark), None
         )
         self._document.data = self._build_mapping(root, ())
         return self._document
 
-    def _build_value(self, node: Node, trail: KeyPath, key: Node) -> object:
+    def _build_value(self, node: Node, path: KeyPath, key: Node) -> object:
         text = node.value if isinstance(node, ScalarNode) else None
-        place = SourceLocation(_position(node.start_mark), _position(key.start_mark), text)
-        self._document.locations[trail] = place
+        location = SourceLocation(_position(node.start_mark), _position(key.start_mark), text)
+        self._document.locations[path] = location
         if isinstance(node, MappingNode):
-            return self._build_mapping(node, trail)
+            return self._build_mapping(node, path)
         if isinstance(node, SequenceNode):
-            return self._build_sequence(node, trail)
+            return self._build_sequence(node, path)
         assert isinstance(node, ScalarNode), "there is no fourth kind of node"
         self._count_nodes(1, node)
         return _parse_scalar(node)
 
-    def _build_sequence(self, node: SequenceNode, trail: KeyPath) -> list[object]:
+    def _build_sequence(self, node: SequenceNode, path: KeyPath) -> list[object]:
         with self._enter(node):
             return [
-                self._build_value(item, (*trail, index), item)
+                self._build_value(item, (*path, index), item)
                 for index, item in enumerate(node.value)
             ]
 
-    def _build_mapping(self, node: MappingNode, trail: KeyPath) -> dict[str, object]:
+    def _build_mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
         with self._enter(node):
             return {
-                key: self._build_value(value, (*trail, key), key_node)
-                for key, (key_node, value) in self._collect_entries(node, trail).items()
+                key: self._build_value(value, (*path, key), key_node)
+                for key, (key_node, value) in self._collect_entries(node, path).items()
             }
 
-    def _collect_entries(self, node: MappingNode, trail: KeyPath) -> dict[str, tuple[Node, Node]]:
-        """Key and value nodes by key; what is merged in stands behind what is written."""
+    def _collect_entries(self, node: MappingNode, path: KeyPath) -> dict[str, tuple[Node, Node]]:
+        """Key and value nodes by key. A key of the mapping itself wins over a merged one."""
         self._count_nodes(len(node.value), node)
         entries: dict[str, tuple[Node, Node]] = {}
         merged: list[MappingNode] = []
         for key_node, value in node.value:
             if _is_merge(key_node):
-                merged += self._merge_sources(value, trail)
-            elif (key := self._read_key(key_node, trail)) is None:
+                merged += self._merge_sources(value, path)
+            elif (key := self._read_key(key_node, path)) is None:
                 continue
             elif key in entries:
-                self._add_duplicate_key(key_node, entries[key][0], (*trail, key))
+                self._add_duplicate_key(key_node, entries[key][0], (*path, key))
             else:
                 entries[key] = (key_node, value)
         for source in merged:
             with self._enter(source):
-                for key, entry in self._collect_entries(source, trail).items():
+                for key, entry in self._collect_entries(source, path).items():
                     entries.setdefault(key, entry)
         return entries
 
-    def _merge_sources(self, node: Node, trail: KeyPath) -> list[MappingNode]:
+    def _merge_sources(self, node: Node, path: KeyPath) -> list[MappingNode]:
         nodes = node.value if isinstance(node, SequenceNode) else [node]
         if all(isinstance(source, MappingNode) for source in nodes):
             return list(nodes)
-        self._add_problem(node, trail, "'<<' takes a mapping or a list of mappings")
+        self._add_problem(node, path, "'<<' takes a mapping or a list of mappings")
         return []
 
-    def _read_key(self, node: Node, trail: KeyPath) -> str | None:
+    def _read_key(self, node: Node, path: KeyPath) -> str | None:
         key = _parse_scalar(node) if isinstance(node, ScalarNode) else None
         if isinstance(key, str):
             return key
         written = f": write '{node.value}' in quotes" if isinstance(node, ScalarNode) else ""
-        self._add_problem(node, trail, f"a key must be text{written}")
+        self._add_problem(node, path, f"a key must be text{written}")
         return None
 
-    def _add_duplicate_key(self, node: Node, first: Node, trail: KeyPath) -> None:
+    def _add_duplicate_key(self, node: Node, first: Node, path: KeyPath) -> None:
         here, there = node.start_mark.line + 1, first.start_mark.line + 1
-        message = f"{quote(str(trail[-1]))} is written twice: on line {there} and on line {here}"
-        self._add_problem(node, trail, message)
+        message = f"{quote(str(path[-1]))} is written twice: on line {there} and on line {here}"
+        self._add_problem(node, path, message)
 
-    def _add_problem(self, node: Node, trail: KeyPath, message: str) -> None:
+    def _add_problem(self, node: Node, path: KeyPath, message: str) -> None:
         line, column = _position(node.start_mark)
         self._document.problems.append(
-            Problem(self._document.file, line, column, format_path(trail), message)
+            Problem(self._document.file, line, column, format_path(path), message)
         )
 
     @contextmanager

@@ -1,1 +1,1 @@
-"""Jinja templates in a sandbox, rendered within bounds of steps and characters."""
+"""Jinja templates in a sandbox, rendered within limits of steps and characters."""

@@ -1,4 +1,9 @@
-"""What a render may take and make: counted, so that it needs no clock."""
+"""The limits of rendering a template: a budget of steps and characters.
+
+Every operation of a template counts against the `Budget` of its render, and a `TemplateError` ends
+the render when it is used up. Counting needs no clock, so the same template and values always give
+the same result.
+"""
 
 from collections.abc import ItemsView, KeysView, ValuesView
 from contextvars import ContextVar
@@ -6,45 +11,48 @@ from contextvars import ContextVar
 from relay.config.templates.errors import TemplateError, TemplateErrorKind
 
 MAX_STEPS = 20_000
-"""Look-ups, calls, operations and rounds of loops; what works on something long is several."""
+"""Look-ups, calls, operations and rounds of loops. An operation on a long value is many steps."""
 MAX_CHARS = 65_536
-"""The characters that are made or written, in all places where a template does so."""
+"""The characters that a template creates or writes, all together."""
 MAX_BITS = 4_096
-"""Of a whole number that an operation makes."""
+"""The largest whole number that an operation may create, in bits."""
 _CHARS_PER_STEP = 64
-"""So many characters are worked on in a step."""
+"""An operation on this many characters is one step."""
 _CHARS_PER_ITEM = 4
-"""As many characters an item of a list is worth."""
+"""An item of a list counts as this many characters."""
 
 
 class Budget:
-    """What is left of a render, or of several that are to share one."""
+    """The steps and characters left for one render, or for several that share a budget."""
 
     def __init__(self, steps: int = MAX_STEPS, chars: int = MAX_CHARS) -> None:
         self._steps = steps
         self._chars = chars
         self.source = ""
-        """Of the template that is being rendered."""
+        """The source of the template that is being rendered."""
 
     def count_work(self, *worked_on: object) -> None:
-        """Do something with values. Mappings weigh nothing: what is large counts what it gives."""
+        """Count one operation on values.
+
+        Mappings count as nothing: a large one counts what it returns.
+        """
         self.count_steps(1 + sum(map(_work_chars, worked_on)) // _CHARS_PER_STEP)
 
     def count_steps(self, steps: int) -> None:
-        """Take so many steps."""
+        """Count steps. Raises `TemplateError` if none are left."""
         self._steps -= steps
         if self._steps < 0:
             raise TemplateError(TemplateErrorKind.LIMIT, "it takes too many steps")
 
     def count_chars(self, length: int) -> None:
-        """Make so many characters."""
+        """Count characters. Raises `TemplateError` if none are left."""
         self._chars -= length
         if self._chars < 0:
-            raise TemplateError(TemplateErrorKind.LIMIT, "it makes or writes too many characters")
+            raise TemplateError(TemplateErrorKind.LIMIT, "it creates or writes too many characters")
 
 
 def _work_chars(value: object) -> int:
-    """How much work a value is, in characters."""
+    """The work that a value causes, in characters."""
     match value:
         case str():
             return len(value)
@@ -62,22 +70,22 @@ def _work_chars(value: object) -> int:
 
 
 current_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
-"""The budget of the render that goes on, or None."""
+"""The budget of the current render; None outside of one."""
 
 
 def count_work(*worked_on: object) -> None:
-    """Count what is done with values in the render that goes on, if one does."""
+    """Count one operation on values in the current render, if there is one."""
     if (budget := current_budget.get()) is not None:
         budget.count_work(*worked_on)
 
 
 def count_chars(length: int) -> None:
-    """Count the characters that are made in the render that goes on, if one does."""
+    """Count characters that are created in the current render, if there is one."""
     if (budget := current_budget.get()) is not None:
         budget.count_chars(length)
 
 
 def count_steps(steps: int) -> None:
-    """Take so many steps of the render that goes on, if one does."""
+    """Count steps of the current render, if there is one."""
     if (budget := current_budget.get()) is not None:
         budget.count_steps(steps)

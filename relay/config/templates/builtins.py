@@ -1,4 +1,4 @@
-"""What a template may ask for: filters, tests, functions and methods, their steps counted."""
+"""The filters, tests, functions and methods that a template may use, with their steps counted."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
@@ -33,7 +33,7 @@ _TEXT_FUNCTIONS = frozenset(
     {"capitalize", "lower", "string", "title", "trim", "truncate", "upper", "urlencode"}
     | {"wordcount"}
 )
-"""The filters and tests that make a text of what they are given."""
+"""The filters and tests that convert their argument to text."""
 ALLOWED_METHODS: Mapping[type, frozenset[str]] = {
     str: frozenset(
         {"capitalize", "count", "endswith", "find", "isdigit", "lower", "lstrip", "removeprefix"}
@@ -45,18 +45,19 @@ ALLOWED_METHODS: Mapping[type, frozenset[str]] = {
         | {"previtem", "revindex", "revindex0"}
     ),
 }
-"""What may be asked of a value beside what it holds: nothing that changes it, or makes it grow."""
+"""The methods and attributes that a template may use: none changes a value or makes it larger."""
 _SCALARS = (str, int, float, type(None))
 _COMPARISONS = frozenset(
     {"eq", "ne", "lt", "le", "gt", "ge", "equalto", "==", "!=", "<", "<=", ">", ">="}
 )
 """The tests that compare two values."""
 _DIVISIONS = frozenset({"divisibleby", "even", "odd"})
-"""The tests that divide. Of a text Python makes a format, and a label says how wide."""
+"""The tests that divide. With a text, Python's ``%`` would format instead, and the text, which may
+be a label, could ask for any width."""
 
 
 class _ScalarNamespace(Namespace):
-    """What a template keeps from one round of a loop to the next: single values."""
+    """Jinja's ``namespace``, restricted to scalar values."""
 
     def __init__(self, **values: object) -> None:
         for value in values.values():
@@ -68,11 +69,12 @@ class _ScalarNamespace(Namespace):
 
 
 def _require_scalar(value: object) -> object:
-    """A value that can be written; raises for a list, a mapping, or what can be called."""
+    """Return a text, a number or None. Raises `TemplateError` for other values."""
     if isinstance(value, (*_SCALARS, jinja2.Undefined)):
         return value
     raise TemplateError(
-        TemplateErrorKind.TYPE, "it writes what is no text or number: use 'join' or 'tojson'"
+        TemplateErrorKind.TYPE,
+        "it writes a value that is not text or a number: use 'join' or 'tojson'",
     )
 
 
@@ -80,16 +82,16 @@ def _to_text(value: object) -> str:
     return "" if value is None else str(_require_scalar(value))
 
 
-@pass_context  # so that Jinja writes nothing while it compiles
+@pass_context  # keeps Jinja from evaluating constants while it compiles
 def finalize(_: object, value: object) -> str:
-    """What an expression writes, its characters counted."""
+    """Convert the value of an expression to the text to write, and count its characters."""
     text = _to_text(value)
     count_chars(len(text))
     return text
 
 
 def _count_calls(work: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A filter or a test, its steps counted by what it works on and what it makes."""
+    """Wrap a filter or a test so that its arguments and its result are counted."""
     given = 1 if hasattr(work, "jinja_pass_arg") else 0
 
     @wraps(work)
@@ -108,7 +110,7 @@ def _count_calls(work: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _guard_test(name: str) -> Callable[..., Any]:
-    """A test; one that compares is for single values only."""
+    """A test of Jinja; those that compare or divide accept only scalars or numbers."""
     test: Callable[..., Any] = cast("Any", TESTS[name])
     if name == "in":
         return lambda value, values: test(_require_comparable(value), values)
@@ -128,13 +130,17 @@ def _count_items(values: Iterable[object], weight: int = 1) -> Iterator[object]:
 def _require_number(value: object) -> object:
     if isinstance(value, int | float | jinja2.Undefined):
         return value
-    raise TemplateError(TemplateErrorKind.VALUE, "it divides what is no number: use 'int'")
+    raise TemplateError(
+        TemplateErrorKind.VALUE, "it divides a value that is not a number: use 'int'"
+    )
 
 
 def _require_comparable(value: object) -> object:
-    """One of two that are: lists and mappings could hold anything, and be compared all through."""
+    """Return a value that may be compared. Comparing lists or mappings could take any time."""
     if not isinstance(value, (*_SCALARS, jinja2.Undefined)):
-        raise TemplateError(TemplateErrorKind.TYPE, "it compares what is no text or number")
+        raise TemplateError(
+            TemplateErrorKind.TYPE, "it compares a value that is not text or a number"
+        )
     count_work(value)
     return value
 
@@ -145,7 +151,7 @@ def _count_value(value: object) -> object:
 
 
 def _join(values: Iterable[object], separator: str = "") -> str:
-    """Also the filter ``join``."""
+    """Join values as text. Implements the filter ``join`` and the operator ``~``."""
     texts = []
     for value in values:
         texts.append(_to_text(value))
@@ -174,7 +180,7 @@ def _to_json(value: object) -> str:
 
 
 def _to_plain(value: object) -> object:
-    """The value as it gives itself to a template."""
+    """Convert a value to plain dicts and lists, as a template sees them."""
     count_work()
     match value:
         case dict():
@@ -211,7 +217,7 @@ _OWN_FILTERS: dict[str, Callable[..., Any]] = {
 
 
 def check_operation(operator: str, left: Any, right: Any) -> None:
-    """Raise before an operation is done whose result could be of any size."""
+    """Raise `TemplateError` for an operation whose result could have any size."""
     for value in (left, right):
         _require_scalar(value)
     match operator, left, right:

@@ -1,4 +1,4 @@
-"""Templates as Jinja compiles and fills them; the rest of relay does without Jinja."""
+"""Compiles templates with Jinja. Imported only if there is a template: Jinja takes memory."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,10 @@ from relay.config.templates.values import NAMES, unknown_name
 
 
 def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
-    """What fills a template. Raises `TemplateError` for what is none, or can never be filled."""
+    """Compile a template into a function that renders it for a context.
+
+    Raises `TemplateError` if it is invalid, or uses a name that does not exist.
+    """
     try:
         unknown = meta.find_undeclared_variables(environment.parse(source))
         template = environment.from_string(source)
@@ -22,7 +25,7 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
         ) from None
     except TemplateError:
         raise
-    except Exception as error:  # what Python's own compiler refuses: nested too deep
+    except Exception as error:  # Python's compiler refuses it: nested too deep
         words = f"it cannot be compiled ({type(error).__name__})"
         raise TemplateError(TemplateErrorKind.SYNTAX, words) from None
     for name in sorted(unknown - {*NAMES, *GLOBALS}):
@@ -42,7 +45,7 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
                 else TemplateErrorKind.VALUE
             )
             raise TemplateError(fault, str(error)) from None
-        except Exception as error:  # its words may hold a value
+        except Exception as error:  # its message may contain a value
             raise TemplateError(
                 TemplateErrorKind.VALUE, f"it fails ({type(error).__name__})"
             ) from None

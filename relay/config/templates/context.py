@@ -1,4 +1,4 @@
-"""What templates are filled with: plain values by name, of which nothing can be called."""
+"""The context of a template: plain values by name, with nothing that can be called."""
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from itertools import islice
@@ -16,21 +16,21 @@ from relay.core.notification import (
 Escape = Callable[[str], str]
 
 MAX_VALUE_CHARS = MAX_CHARS
-"""The characters of a value that a template gets."""
+"""A template gets at most this many characters of a value."""
 MAX_LABELS = 1_000
-"""Of so many labels, the first, a template can make a list; any of them it can name."""
+"""A template can list only this many labels, the first; it can look up any label by name."""
 MAX_DEPTH = 32
-"""So deep an inspect field is given; an engine's own are a few deep."""
+"""The depth to which an inspect field is passed on. Those of engines are a few levels deep."""
 _TOO_DEEP = "…"
 
 
 def build_context(
     notification: Notification, headline: str, included: Included, escape: Escape = str
 ) -> Mapping[str, object]:
-    """The names that a template may use.
+    """Build the values that a template may use, by name.
 
-    ``spell`` is how the texts that others chose are written. What is absent is None, which a
-    template writes as nothing; a label that is absent is not there, and using it fails.
+    ``escape`` is applied to every text that comes from the engine or the container. An absent value
+    is None, which a template writes as empty text. Using a label that does not exist is an error.
     """
     events = [_event_values(event, escape) for event in notification.events]
     return {
@@ -55,9 +55,9 @@ def build_context(
 
 
 class Labels(dict[str, str]):
-    """What an engine says of an actor, written only where a template asks for it.
+    """Labels and attributes, escaped and counted only when a template uses them.
 
-    There can be megabytes of it, and a template uses some words: each is counted as it is given.
+    There can be megabytes of them, of which a template uses a few.
     """
 
     def __init__(self, values: Mapping[str, str], escape: Escape) -> None:
@@ -68,19 +68,19 @@ class Labels(dict[str, str]):
         return self._to_value(super().__getitem__(key))
 
     def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
-        """The value of a label, or something in its place."""
-        return self[key] if key in self else default  # noqa: SIM401 - it is what that calls
+        """The value of a label, or ``default``."""
+        return self[key] if key in self else default  # noqa: SIM401 - dict.get would not escape
 
     def items(self) -> ItemsView[str, str]:  # type: ignore[override]
-        """The first of them, by name."""
+        """The first `MAX_LABELS` labels."""
         return self._listed().items()
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]
-        """Likewise."""
+        """The names of the first `MAX_LABELS` labels."""
         return self._listed().keys()
 
     def values(self) -> ValuesView[str]:  # type: ignore[override]
-        """Likewise."""
+        """The values of the first `MAX_LABELS` labels."""
         return self._listed().values()
 
     def __iter__(self) -> Iterator[str]:
@@ -124,7 +124,7 @@ def _event_values(event: Event, escape: Escape) -> TemplateValues:
 
 
 def _escape_texts(value: object, escape: Escape, depth: int = MAX_DEPTH) -> object:
-    """JSON with every text in it as it is to be written."""
+    """Escape every text in plain data, and cut what is too long or nested too deep."""
     match value:
         case str():
             return escape(value[:MAX_VALUE_CHARS])
@@ -141,7 +141,7 @@ def _escape_texts(value: object, escape: Escape, depth: int = MAX_DEPTH) -> obje
 
 
 class _AnyKey(dict[str, object]):
-    """Has whatever it is asked for: the sample's labels and fields are anybody's."""
+    """A mapping that has every key: the sample cannot know which labels a template uses."""
 
     def __contains__(self, key: object) -> bool:
         return key not in ("get", "items", "keys", "values")
@@ -154,7 +154,7 @@ class _AnyKey(dict[str, object]):
 
 
 def sample_context() -> Mapping[str, object]:
-    """A context of a death of which everything is known: what a template has to be able to use."""
+    """The context of a sample event with all values set, to check templates with."""
     event = Event(
         id="evt_0123456789abcdef0123456789abcdef",
         engine="local",

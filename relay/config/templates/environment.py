@@ -1,4 +1,4 @@
-"""Jinja's sandbox, with every step counted and nothing in it that can grow without bounds."""
+"""Jinja's sandbox, restricted further: steps are counted, and no value grows without limit."""
 
 from typing import Any, NoReturn
 
@@ -22,15 +22,15 @@ from relay.config.templates.values import NAMES, TemplateValues, unknown_name
 
 
 class UnknownNameError(jinja2.UndefinedError):
-    """A name that relay does not give."""
+    """A template uses a name that does not exist."""
 
 
 class _Undefined(jinja2.StrictUndefined):
-    """What is not there: using it fails, in words."""
+    """An absent value: using it raises an error that says what is missing."""
 
     def _fail_with_undefined_error(self, *_: object, **__: object) -> NoReturn:
         name, held = self._undefined_name, self._undefined_obj
-        # a name that was worked out is a value
+        # a name that is not in the source was computed, so it may be a secret value
         budget = current_budget.get()
         in_source = budget is not None and isinstance(name, str) and name in budget.source
         shown = str(name) if in_source else None
@@ -46,7 +46,7 @@ class _Undefined(jinja2.StrictUndefined):
                 else ()
             )
             raise UnknownNameError(unknown_name(shown, known) if shown else "there is no such name")
-        raise jinja2.UndefinedError(f"there is no {shown!r}" if shown else "it is not there")
+        raise jinja2.UndefinedError(f"there is no {shown!r}" if shown else "there is no such value")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _fail_with_undefined_error
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _fail_with_undefined_error
@@ -64,7 +64,7 @@ class _Undefined(jinja2.StrictUndefined):
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, with every step counted and nothing in it that can grow without bounds."""
+    """Jinja's sandbox with the restrictions of this module."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
@@ -74,7 +74,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             autoescape=False,
             finalize=finalize,
             keep_trailing_newline=True,
-            optimized=False,  # an expression is worked out when its steps are counted
+            optimized=False,  # constants are evaluated while rendering, when steps are counted
         )
         self.filters = dict(ALLOWED_FILTERS)
         self.tests = dict(ALLOWED_TESTS)
@@ -84,7 +84,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return instrument(super()._parse(source, name, filename))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Of a mapping what it holds comes before what it can do."""
+        """Look up a key of a mapping first, then an allowed method."""
         count_work()
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
@@ -92,7 +92,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         count_work()
-        if isinstance(obj, dict):  # never what it can do
+        if isinstance(obj, dict):  # its keys only, never its methods
             return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
@@ -108,7 +108,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: object) -> None:
-        """No text is formatted: a width could make it as long as it likes."""
+        """Disable ``str.format``: a width in the format could make a text of any length."""
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, Namespace):

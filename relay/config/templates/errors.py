@@ -1,25 +1,25 @@
-"""What is wrong with a template."""
+"""Errors of templates."""
 
 from enum import Enum
 
 _MAX_MESSAGE = 200
-"""The longest message."""
+"""The longest message, in characters."""
 
 
 class TemplateErrorKind(Enum):
-    """What is wrong with a template, in words that are about any."""
+    """The kinds of errors. The value is a message that quotes nothing of the template."""
 
-    SYNTAX = "it is no template"
-    NAME = "it names what there is not"
-    TYPE = "it takes a list or a mapping for a text"
-    LIMIT = "it does or makes too much"
+    SYNTAX = "it is not a valid template"
+    NAME = "it uses an unknown name"
+    TYPE = "it uses a list or a mapping as text"
+    LIMIT = "it exceeds a limit"
     VALUE = "it fails for these values"
 
 
 class TemplateError(Exception):
-    """A template that cannot be rendered; its text says why in one line, and holds no value.
+    """A template cannot be compiled or rendered. The message is one line.
 
-    It may hold names and texts of the template's source.
+    It never contains a value of the context, but may quote the template's source.
     """
 
     def __init__(self, kind: TemplateErrorKind, message: str) -> None:

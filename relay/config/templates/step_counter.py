@@ -1,4 +1,4 @@
-"""A template's tree, changed so that all that takes time or room goes through a counter."""
+"""Rewrites the syntax tree of a template so that all use of time and memory is counted."""
 
 from typing import Any, NoReturn
 
@@ -8,17 +8,17 @@ from jinja2.visitor import NodeTransformer
 from relay.config.templates.errors import TemplateError, TemplateErrorKind
 
 _NODES_PER_STEP = 8
-"""So many names, constants, tests and the like of a loop or a macro are one."""
+"""This many nodes (names, constants, tests ...) in a loop or a macro count as one step a round."""
 
 
 def instrument(tree: nodes.Template) -> nodes.Template:
-    """The tree with its counters in it; raises `TemplateError` for what cannot be counted."""
+    """Insert the counters. Raises `TemplateError` for syntax that cannot be counted."""
     counted: nodes.Template = _Instrumenter().visit(tree)
     return counted
 
 
 class _Instrumenter(NodeTransformer):
-    """Has all that takes time or room go through a counter, and refuses what cannot be counted."""
+    """Wraps the nodes that take time or memory in counting filters, and refuses the others."""
 
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - Jinja's names
         if node.recursive:
@@ -48,7 +48,7 @@ class _Instrumenter(NodeTransformer):
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Getitem:  # noqa: N802
         self.generic_visit(node)
-        if isinstance(node.arg, nodes.Slice):  # which Jinja leaves to Python
+        if isinstance(node.arg, nodes.Slice):  # Jinja compiles a slice to plain Python
             node.node = _apply_filter(node.node, "_weighed")
         return node
 
@@ -91,7 +91,8 @@ _MULTI_TEMPLATE_NODES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Ex
 
 def _refuse(node: nodes.Node, what: str) -> NoReturn:
     raise TemplateError(
-        TemplateErrorKind.SYNTAX, f"line {node.lineno}: it holds {what}, which is not there"
+        TemplateErrorKind.SYNTAX,
+        f"line {node.lineno}: it holds {what}, which relay does not support",
     )
 
 
@@ -103,7 +104,7 @@ def _require_constants(node: nodes.List | nodes.Tuple) -> Any:
 
 
 def _steps_per_round(node: nodes.Node) -> int:
-    """The steps of a round of a loop, or of a call, beside those that count themselves."""
+    """The steps of one round of a loop or one call of a macro, without those counted elsewhere."""
     return 1 + sum(1 for _ in node.find_all(nodes.Node)) // _NODES_PER_STEP
 
 

@@ -1,10 +1,10 @@
-"""Texts with Jinja expressions in them, rendered within bounds.
+"""Texts with Jinja expressions, rendered within limits.
 
-Who writes the configuration writes the template; what it is filled with comes from whoever may
-start a container. So nothing that a value holds is ever evaluated, and no render takes more than
-`MAX_STEPS` steps, or makes or writes more than `MAX_CHARS` characters, whatever template and values
-are: both are counted, so that it needs no clock. What could grow in other ways is not there: lists
-and mappings are those of the context, or written out with constants in them.
+The author of the configuration writes the template, but its values come from anybody who may start
+a container. So the content of a value is never evaluated, and no render takes more than `MAX_STEPS`
+steps, or creates or writes more than `MAX_CHARS` characters, whatever the template and the values.
+Both are counted (see `budget`), without a clock. A template cannot build other data that could
+grow: its lists and mappings come from the context, or are lists of constants.
 """
 
 from collections.abc import Mapping
@@ -28,31 +28,31 @@ __all__ = [
 ]
 
 MAX_SOURCE_CHARS = 16_384
-"""The longest template, in characters."""
+"""The longest source, in characters."""
 
 
 def is_template(text: str) -> bool:
-    """Whether a text is more than itself."""
+    """Whether a text contains Jinja syntax."""
     return any(mark in text for mark in ("{{", "{%", "{#"))
 
 
 class Template:
-    """A text, compiled."""
+    """A compiled template."""
 
     def __init__(self, source: str) -> None:
-        """Raises `TemplateError` for what is no template, or can never be filled."""
+        """Compile ``source``. Raises `TemplateError` if it is invalid, or uses an unknown name."""
         if len(source) > MAX_SOURCE_CHARS:
             raise TemplateError(
                 TemplateErrorKind.LIMIT, f"it is longer than {MAX_SOURCE_CHARS} characters"
             )
-        # most configurations hold no template, and a relay with none is smaller by Jinja
+        # most configurations have no template, and without Jinja relay needs less memory
         from relay.config.templates.compiled import compile_template  # noqa: PLC0415
 
         self._source = source
         self._render = compile_template(source)
 
     def render(self, context: Mapping[str, object], budget: Budget | None = None) -> str:
-        """The text for a context; raises `TemplateError`."""
+        """Render the template for a context. Raises `TemplateError`."""
         measure = Budget() if budget is None else budget
         measure.source = self._source
         token = current_budget.set(measure)
@@ -60,5 +60,5 @@ class Template:
             text = self._render(context)
         finally:
             current_budget.reset(token)
-        # halves of a character, as in "\ud83d\ude00", are put together, or can be written at least
+        # join surrogate pairs such as "\ud83d\ude00", and replace unpaired surrogates
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

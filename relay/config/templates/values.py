@@ -1,17 +1,17 @@
-"""What a template is filled with: values by names."""
+"""The names that a template may use."""
 
 import difflib
 from collections.abc import Iterable
 
 NAMES = ("event", "events", "notification", "severity", "headline", "included")
-"""What a template may be filled with: see `relay.config.templates.context`."""
+"""The top-level names of a context: see `relay.config.templates.context`."""
 
 
 class TemplateValues(dict[str, object]):
-    """Values by names that relay gives them: one that is mistyped can be told from them."""
+    """Values with names that relay defines, so that errors can suggest the right name."""
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
-    """That there is no such name, and which one may be meant."""
+    """A message that there is no such name, with the most similar known one."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"there is no {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")

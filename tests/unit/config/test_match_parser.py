@@ -130,7 +130,7 @@ def test_engines() -> None:
     """A plain engine must be a configured one; a glob is taken, and nothing is checked blindly."""
     engines = frozenset({"edge-1"})
     assert _issues({"engine": "egde-1"}, engines=engines) == [
-        ("engine", "is not an engine that is configured (did you mean 'edge-1'?)")
+        ("engine", "is not a configured engine (did you mean 'edge-1'?)")
     ]
     assert parse_match({"engine": ["edge-1", "x*"]}, engines=engines)
     assert parse_match({"engine": "whatever"})
@@ -156,8 +156,8 @@ def test_engines() -> None:
         ({"label": {"x": None}}, "label.x", "write {exists: true} for any value"),
         ({"any": []}, "any", "is an empty list"),
         ({"all": {}}, "all", "must be a list of matches"),
-        ({"any": [{}]}, "any.0", "is empty and would take everything"),
-        ({"not": None}, "not", "is empty and would take everything"),
+        ({"any": [{}]}, "any.0", "is empty and would match every event"),
+        ({"not": None}, "not", "is empty and would match every event"),
     ],
 )
 def test_mistakes(data: object, trail: str, words: str) -> None:

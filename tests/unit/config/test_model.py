@@ -222,7 +222,7 @@ def test_retry() -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"initial": "0s"}, "is no time at all"),
+        ({"initial": "0s"}, "is not more than 0s"),
         ({"initial": 5}, "has no unit"),
         ({"initial": "15m"}, "'max' is shorter than 'initial'"),
         ({"initial": "1m", "max": "2m", "max_age": "1s"}, "'max_age' is shorter than 'initial'"),

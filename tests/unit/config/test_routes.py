@@ -30,7 +30,7 @@ def test_route() -> None:
         ({}, "needs 'to'"),
         ({"to": []}, "needs 'to'"),
         ({"drop": True, "to": "x"}, "'drop' and 'to' exclude each other"),
-        ({"drop": True, "stop": True}, "'drop' ends the walk already"),
+        ({"drop": True, "stop": True}, "'drop' already skips the routes below"),
         ({"drop": True, "include": {}}, "'drop' sends nothing: remove 'include'"),
     ],
 )

@@ -91,7 +91,7 @@ def test_what_is_no_text(value: str) -> None:
     outside = ExternalValues()
     assert substitute({"a": "${X}"}, {"X": value}, outside) == {"a": ""}
     (mistake,) = outside.issues
-    assert (mistake.path, mistake.message) == (("a",), "holds a NUL or half a character")
+    assert (mistake.path, mistake.message) == (("a",), "holds a NUL or an unpaired surrogate")
 
 
 def _destination(entry: Mapping[str, object], folder: Path) -> tuple[object, ExternalValues]:
@@ -136,7 +136,7 @@ def test_header_from_a_file(tmp_path: Path) -> None:
     [
         (b"", "is an empty file"),
         (b"\n", "is an empty file"),
-        (b"x" * 65537, "is a file of more than 64 KiB: that is no secret"),
+        (b"x" * 65537, "is a file of more than 64 KiB: too large for a secret"),
         (b"\xff\xfe", "is a file that is not UTF-8 text"),
         (b"a\0b", "is a file that holds a NUL"),
     ],

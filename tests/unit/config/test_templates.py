@@ -47,7 +47,7 @@ def test_a_mistyped_name_is_found_where_it_stands(text: str, place: str) -> None
     """Before anything runs, with what was probably meant."""
     (problem,) = problems(text)
     assert problem.endswith(
-        f": {place}: is a template that fails: it names what there is not: "
+        f": {place}: is a template that fails: it uses an unknown name: "
         "there is no 'nmae' (did you mean 'name'?)"
     )
 
@@ -56,19 +56,19 @@ def test_a_mistyped_name_is_found_where_it_stands(text: str, place: str) -> None
 def test_where_a_secret_may_stand_none_of_it_is_shown(text: str, place: str) -> None:
     """Nothing of a header, a query or a body but what kind of fault it has."""
     (problem,) = problems(text)
-    assert problem.endswith(f": {place}: is a template that fails: it names what there is not")
+    assert problem.endswith(f": {place}: is a template that fails: it uses an unknown name")
 
 
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        ("{{ evnt }}", "it names what there is not: there is no 'evnt'"),
-        ("{{ event.__class__ }}", "it names what there is not: there is no '__class__'"),
-        ("{{ event.name", "it is no template: line 1: "),
-        ("{{ {} }}", "it is no template: line 1: it holds a mapping"),
-        ("{{ 'x' * 99999 }}", "it does or makes too much: it makes or writes too many"),
-        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "it does or makes too much: it nests"),
-        ("{{ event.labels }}", "it takes a list or a mapping for a text: it writes what"),
+        ("{{ evnt }}", "it uses an unknown name: there is no 'evnt'"),
+        ("{{ event.__class__ }}", "it uses an unknown name: there is no '__class__'"),
+        ("{{ event.name", "it is not a valid template: line 1: "),
+        ("{{ {} }}", "it is not a valid template: line 1: it holds a mapping"),
+        ("{{ 'x' * 99999 }}", "it exceeds a limit: it creates or writes too many"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "it exceeds a limit: it nests"),
+        ("{{ event.labels }}", "it uses a list or a mapping as text: it writes a value"),
     ],
 )
 def test_says_what_is_wrong_with_a_template(source: str, fault: str) -> None:

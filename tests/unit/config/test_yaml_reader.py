@@ -92,10 +92,10 @@ def test_quoted_merge_key() -> None:
         ("text", "f.yaml:1:1: must be a mapping with 'destinations' and 'routes' at its top"),
         (
             "a: 1\n---\nb: 2\n",
-            "f.yaml:2:1: holds more than one document: remove all from this '---' on",
+            "f.yaml:2:1: holds more than one document: remove everything from this '---' on",
         ),
         ("\ufeffa: 1", "f.yaml: starts with a byte order mark: save it as UTF-8 without one"),
-        ("a:\n\tb: 1", "f.yaml:2:1: is not YAML: a tab stands where there must be spaces"),
+        ("a:\n\tb: 1", "f.yaml:2:1: is not YAML: it is indented with a tab: use spaces"),
         ("a: 1\nb: x\x07y", "f.yaml:2:5: is not YAML: it holds a control character here"),
         ("a: \ud800", "f.yaml:1:4: is not YAML: it holds a control character here"),
         ("a: !!python/object:x.y z", "f.yaml:1:4: holds a tag ('!…'): write the plain value"),
@@ -107,12 +107,12 @@ def test_quoted_merge_key() -> None:
         ('a: "\\UFFFFFFFF"', "f.yaml:1:7: is not YAML: it holds an impossible number here"),
         (
             "a: b: c",
-            "f.yaml:1:5: is not YAML: a ':' that can begin no mapping here: quote the text, "
-            "or indent it right",
+            "f.yaml:1:5: is not YAML: a ':' cannot start a mapping here: quote the text, "
+            "or fix its indentation",
         ),
         (
             "a: {b: ${X}}",
-            "f.yaml:1:9: is not YAML: a '{' that nothing can begin with: "
+            "f.yaml:1:9: is not YAML: a text cannot start with '{' here: "
             'write "${NAME}" in quotes',
         ),
         (

@@ -218,7 +218,7 @@ def test_two_signing_secrets(tmp_path: Path) -> None:
         ("method: DELETE", "method: 'DELETE' is not 'POST', 'PUT', 'PATCH' or 'GET'"),
         ("tls: {ca_file: x}", "tls.ca_file: 'x' cannot be read"),
         ("timeout: {connect: 20s}", "timeout: 'total' is shorter than 'connect'"),
-        ("timeout: {connect: 0s}", "timeout.connect: '0s' is no time at all"),
+        ("timeout: {connect: 0s}", "timeout.connect: '0s' is not more than 0s"),
         ("retry: {factor: 0.5}", "retry.factor: '0.5' is less than 1"),
         ("retry: {factor: x}", "retry.factor: 'x' is not a number"),
         ("retry: {factor: nan}", "retry.factor: 'nan' is"),

@@ -91,7 +91,7 @@ def test_says(source: str, text: str) -> None:
             TemplateErrorKind.SYNTAX,
             "it formats with '%': join texts with '~'",
         ),
-        ("{{ 'x' * 99999 }}", TemplateErrorKind.LIMIT, "it makes or writes too many characters"),
+        ("{{ 'x' * 99999 }}", TemplateErrorKind.LIMIT, "it creates or writes too many characters"),
         (
             "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
             TemplateErrorKind.LIMIT,
@@ -140,7 +140,7 @@ def test_holds_nothing_that_could_grow(source: str, what: str) -> None:
     with pytest.raises(TemplateError) as caught:
         Template(f"\n{source}")
     assert caught.value.kind is TemplateErrorKind.SYNTAX
-    assert str(caught.value) == f"line 2: it holds {what}, which is not there"
+    assert str(caught.value) == f"line 2: it holds {what}, which relay does not support"
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_a_text_is_not_divided(expression: str) -> None:
     template = Template("{% set value = event.wide %}{{ " + expression + " }}")
     tracemalloc.start()
     try:
-        with pytest.raises(TemplateError, match="divides what is no number"):
+        with pytest.raises(TemplateError, match="divides a value that is not a number"):
             template.render(values)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:

@@ -203,7 +203,7 @@ def test_several_renders_can_share_one_measure() -> None:
     """What the first took is not there for the second."""
     template, budget = Template("{{ 'x' * 60 }}"), Budget(MAX_STEPS, 200)
     assert template.render({}, budget) == "x" * 60
-    with pytest.raises(TemplateError, match="makes or writes too many characters"):
+    with pytest.raises(TemplateError, match="creates or writes too many characters"):
         template.render({}, budget)
     few = Budget(3)
     with pytest.raises(TemplateError, match="takes too many steps"):

@@ -104,7 +104,7 @@ def test_a_body_has_one_measure_for_all_its_texts() -> None:
     fits = body_template.BODY_MAX // 60_000  # made, and written
     assert [len(text) for text in sent[:fits]] == [30_000] * fits
     assert sent[fits:] == [HEADLINE] * (9 - fits)
-    assert failures == [(f"body[{fits}]", "it makes or writes too many characters")]
+    assert failures == [(f"body[{fits}]", "it creates or writes too many characters")]
     slow = "{% for i in range(999) %}{% for j in range(9) %}{% endfor %}{% endfor %}"
     assert body(build_notification("r", CRASH), [slow] * 20)[-1] == HEADLINE
 
