@@ -1,5 +1,6 @@
 """A wall clock that does not jump when the system time is set."""
 
+import asyncio
 import time
 
 
@@ -16,3 +17,8 @@ class SteadyClock:
     def now_ns(self) -> int:
         """Return the nanoseconds since 1970; never less than an earlier call returned."""
         return self._boot_time_ns + time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def loop_time_s() -> float:
+    """The running event loop's monotonic clock, in seconds."""
+    return asyncio.get_running_loop().time()

@@ -1,4 +1,9 @@
-"""One engine as long as it is configured: its stations, one after the other."""
+"""Runs one engine. A reload that changes the engine ends its session and starts another.
+
+A session is one uninterrupted read of the engine with one specification. It ends on a reload or at
+shutdown, and only after it has committed everything that it read. The next session starts at that
+checkpoint, so a reload neither loses an event nor takes one in twice.
+"""
 
 import asyncio
 
@@ -10,43 +15,42 @@ _NOT_CONNECTED = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0
 
 
 class EngineRunner:
-    """Takes in what one engine tells.
-
-    A station that another follows commits all that it has read before the other begins where it
-    stopped, so that nothing is lost and nothing taken in twice.
-    """
+    """Runs the sessions of one engine, one after the other, for as long as it is configured."""
 
     def __init__(self, name: str, spec: EngineSpec, context: IngestContext) -> None:
         self.name = name
         self.counters = EngineCounters()
+        """Counts over all sessions."""
         self._spec: EngineSpec | None = spec
         self._context = context
         self._session: EngineSession | None = None
-        """None while there is none that listens."""
+        """None while no session reads the engine."""
         self._last_status = _NOT_CONNECTED
         self._stopping = False
         self.is_closed = False
-        """Whether its engine is no more, and all that it told is committed."""
+        """Whether the engine was removed from the configuration and its last event is committed."""
 
     @property
     def stream(self) -> EngineSnapshot:
-        """How the engine is heard."""
-        return EngineSnapshot(
-            self.counters, self._session is not None and self._session.is_connected
-        )
+        """The engine's counters, and whether its stream is open."""
+        is_open = self._session is not None and self._session.is_connected
+        return EngineSnapshot(self.counters, is_open)
 
     @property
     def status(self) -> EngineStatus:
-        """How it is with the engine."""
+        """The engine's status; between two sessions, the status at the end of the last one."""
         return self._last_status if self._session is None else self._session.status
 
     @property
     def busy_s(self) -> float:
-        """See `relay.core.liveness.LoopMonitor.busy_s`."""
+        """See `relay.core.liveness.LoopMonitor.busy_s`; 0.0 between two sessions."""
         return 0.0 if self._session is None else self._session.loop_monitor.busy_s
 
     def replace(self, spec: EngineSpec | None) -> None:
-        """The engine is another from here on; with None it is no more."""
+        """Continue with this specification; None if the engine is no longer configured.
+
+        An unchanged specification does not interrupt the session.
+        """
         if spec != self._spec:
             self._spec = spec
             self._end_session()
@@ -57,19 +61,19 @@ class EngineRunner:
             self._session.on_store_replaced()
 
     def stop(self) -> None:
-        """Read no more; `run` returns when what was read is committed."""
+        """Stop reading. `run` returns once everything that was read is committed."""
         self._stopping = True
         self._end_session()
 
     async def run(self) -> None:
-        """Listen until told to stop, or until the engine is no more."""
+        """Run sessions until `stop` is called or the engine is no longer configured."""
         while not self._stopping and self._spec is not None:
             await self._run_session(self._spec)
         self.is_closed = self._spec is None
 
     async def _run_session(self, spec: EngineSpec) -> None:
         session = await open_session(self.name, spec, self._context, self.counters)
-        if self._stopping or self._spec is not spec:
+        if self._stopping or self._spec is not spec:  # changed while the checkpoint was loaded
             return
         self._session = session
         try:

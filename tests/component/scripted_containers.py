@@ -8,12 +8,12 @@ from typing import Any
 from relay.core.event import format_rfc3339
 
 NEVER = "0001-01-01T00:00:00Z"
-"""How engines say that something never happened."""
+"""The time by which engines say that something never happened."""
 
 
 @dataclass(slots=True)
 class ScriptedContainer:
-    """What there is to say of one container; all times are the engine's."""
+    """The state of one container. All times are the engine's."""
 
     name: str
     started_ns: int
@@ -26,20 +26,20 @@ class ScriptedContainer:
 
     @property
     def id(self) -> str:
-        """The engine's id of it."""
+        """The container's id."""
         return container_id(self.name)
 
     def start(self, now_ns: int) -> None:
-        """Live again; the last death is remembered, its exit code is not."""
+        """Start again. The time of the last death is kept, its exit code is not."""
         self.started_ns, self.running, self.exit_code, self.oom_killed = now_ns, True, 0, False
 
     def die(self, now_ns: int, exit_code: int, *, oom: bool) -> None:
-        """Be dead from now on."""
+        """Die at this time."""
         self.finished_ns, self.running = now_ns, False
         self.exit_code, self.oom_killed = exit_code, oom
 
     def list_entry(self) -> dict[str, str]:
-        """Its entry in ``GET /containers/json``."""
+        """The container's entry in ``GET /containers/json``."""
         return {"Id": self.id, "State": "running" if self.running else "exited"}
 
     def inspect_body(self) -> bytes:

@@ -1,4 +1,4 @@
-"""A container engine on a Unix socket that answers as a test tells it to, byte by byte."""
+"""A container engine on a Unix socket whose answers a test controls, byte by byte."""
 
 import asyncio
 import json
@@ -19,24 +19,24 @@ HISTORY_SIZE = 256
 
 
 class Framing(Enum):
-    """How the end of a stream's body is known (RFC 9112, section 6.3)."""
+    """How the end of a stream's body is marked (RFC 9112, section 6.3)."""
 
     CHUNKED = "chunked"
     UNTIL_CLOSE = "until close"
 
 
 class NoAnswer(Enum):
-    """What can come in place of an answer."""
+    """What the engine does instead of answering."""
 
     SILENCE = "silence"
-    """Nothing, for as long as the client waits."""
+    """Sends nothing for as long as the client waits."""
     CLOSE = "close"
-    """The connection is closed at once."""
+    """Closes the connection at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with a known length."""
+    """An HTTP answer with a known length."""
 
     body: bytes = b""
     status: int = 200
@@ -48,14 +48,14 @@ class Stream:
     """One client's stream of events."""
 
     target: str
-    """What was asked for, with the query."""
+    """The request target, with its query."""
     since_ns: int
     framing: Framing
     writer: asyncio.StreamWriter
     closed: bool = False
 
     def encode(self, content: bytes) -> bytes:
-        """The content as it goes over the wire: where chunked, as one chunk."""
+        """The content as sent over the wire: one chunk if the body is chunked."""
         if self.framing is Framing.CHUNKED and content:
             return b"%x\r\n%s\r\n" % (len(content), content)
         return content
@@ -65,52 +65,52 @@ class Stream:
         self.writer.write(self.encode(content))
 
     def cut(self) -> None:
-        """Break the connection off."""
+        """Cut the connection without ending the body."""
         self.writer.close()
 
     def end(self) -> None:
-        """End the body as its framing has it."""
+        """End the body as its framing requires."""
         if self.framing is Framing.CHUNKED:
             self.writer.write(b"0\r\n\r\n")
         self.writer.close()
 
 
 class ScriptedEngine:
-    """Has a history as moby has one, and any number of streams."""
+    """An engine with a history like moby's, and any number of streams."""
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
         self.changes = ChangeSignal()
-        """Rung at every request, and when a client has closed a stream."""
+        """Notified of every request, and when a client has closed a stream."""
         self.requests: list[str] = []
-        """What was asked for, in order, with the query."""
+        """The request targets in order, with their queries."""
         self.streams: list[Stream] = []
-        """All that were ever opened, in order."""
+        """Every stream that was opened, in order."""
         self.answers: dict[str, Answer | NoAnswer] = {}
-        """In place of the usual ones, by ``_ping``, ``version``, ``info``, ``events`` (the
+        """Replacements for the usual answers, by ``_ping``, ``version``, ``info``, ``events`` (the
         stream), ``history`` (events up to a time), ``containers`` (the list), ``inspect`` or the
-        id of the container that is inspected."""
+        id of the inspected container."""
         self.before_answer: dict[str, Callable[[], Awaitable[object]]] = {}
-        """Awaited before an answer is given, by the same names."""
+        """Awaited before the engine answers, by the same names."""
         self.identity: str | None = None
-        """The id that it gives itself."""
+        """The engine's own id."""
         self.podman = False
-        """Whether it calls itself Podman."""
+        """Whether the engine identifies itself as Podman."""
         self.containers: dict[str, ScriptedContainer] = {}
-        """All that there are, by name."""
+        """All containers, by name."""
         self.framing = Framing.CHUNKED
         self.ahead_ns = 0
-        """How far this engine's clock is ahead."""
+        """How far this engine's clock is ahead of the local clock."""
         self.mute = False
-        """Whether what happens is only remembered and not streamed."""
+        """Whether events go only into the history, and not into the streams."""
         self.on_stream: Callable[[Stream], None] = lambda stream: None
-        """Called with every stream that was opened."""
+        """Called with every stream that is opened."""
         self._history: list[tuple[int, bytes]] = []
         self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
-        """Be there; afterwards be gone, and every connection with it."""
+        """Serve while the context lasts; afterwards abort every connection."""
         server = await asyncio.start_unix_server(self._handle_client, self.socket)
         try:
             yield
@@ -123,25 +123,25 @@ class ScriptedEngine:
                 await asyncio.wait(clients)
 
     def now_ns(self) -> int:
-        """The time by this engine's clock."""
+        """The time of this engine's clock."""
         return time_ns() + self.ahead_ns
 
     def run(
         self, name: str, labels: Mapping[str, str] | None = None, stop_signal: str | None = None
     ) -> ScriptedContainer:
-        """A container of this name is there from now on, and runs; no event tells of it."""
+        """Add a running container without an event."""
         made = ScriptedContainer(name, self.now_ns(), labels or {}, stop_signal)
         self.containers[name] = made
         return made
 
     def die(self, name: str, exit_code: int = 0, *, oom: bool = False) -> ScriptedContainer:
-        """It dies; no event tells of it."""
+        """Let a container die without an event."""
         container = self.containers[name]
         container.die(self.now_ns(), exit_code, oom=oom)
         return container
 
     def clear_history(self) -> None:
-        """Have no history any more, as after a restart."""
+        """Forget every event, as after a restart."""
         self._history.clear()
 
     def record(
@@ -152,9 +152,9 @@ class ScriptedEngine:
         ago_s: float = 0,
         attributes: Mapping[str, str] | None = None,
     ) -> bytes:
-        """Something that happens to a container, remembered but not sent: its line.
+        """Add an event of a container to the history without sending it. Returns its line.
 
-        Labels stand before the attributes, as Docker has it.
+        A label overwrites an attribute of the same name, as it does in Docker.
         """
         happened_ns = self.now_ns() - int(ago_s * 1e9)
         if self._history and not ago_s:
@@ -177,33 +177,33 @@ class ScriptedEngine:
         return line
 
     def emit_deaths(self, *names: str) -> None:
-        """A container of each name dies, and whoever listens hears of it."""
+        """Let a container of each name die, and send the events."""
         self.send(*(self.record(name) for name in names))
 
     def emit(self, name: str, action: str, **attributes: str) -> None:
-        """Something happens to a container, and whoever listens hears of it."""
+        """Send an event of a container, and add it to the history."""
         self.send(self.record(name, action=action, attributes=attributes))
 
     def send(self, *lines: bytes) -> None:
-        """Write the lines to every stream, each in a piece of its own."""
+        """Write the lines to every open stream, each in a write of its own."""
         for stream in [] if self.mute else self.open_streams():
             for line in lines:
                 stream.write(line)
 
     def open_streams(self) -> list[Stream]:
-        """Those that nobody has closed."""
+        """The streams that are still open."""
         return [stream for stream in self.streams if not stream.writer.is_closing()]
 
     def request_count(self, endpoint: str) -> int:
-        """How often an endpoint was asked for; the names are those of `answers`."""
+        """How often an endpoint was requested; the names are those of `answers`."""
         return sum(_endpoint(target) == endpoint for target in self.requests)
 
     def last_event_ns(self) -> int:
-        """When the last event happened."""
+        """The time of the last event in the history."""
         return self._history[-1][0]
 
     def _matching_backwards(self, since_ns: int, until_ns: int) -> Iterator[bytes]:
-        """Backwards from the youngest to the first that is older than asked for."""
+        """The matching events from the youngest backwards, until one is older than ``since_ns``."""
         for happened_ns, line in reversed(self._history[-HISTORY_SIZE:]):
             if happened_ns < since_ns:
                 return
@@ -248,7 +248,7 @@ class ScriptedEngine:
             writer.close()
 
     def _answer(self, target: str) -> Answer | NoAnswer | None:
-        """None for a stream."""
+        """The answer to a request; None if it asks for a stream."""
         for name in _answer_names(target):
             if name in self.answers:
                 return self.answers[name]
@@ -290,7 +290,7 @@ class ScriptedEngine:
     async def _serve_stream(
         self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Send the past in one piece with the headers, then be written to from outside."""
+        """Send the history in one write with the headers, then leave the stream to the test."""
         stream = Stream(target, _parse_time_ns(target, "since"), self.framing, writer)
         chunked = self.framing is Framing.CHUNKED
         headers = {"Transfer-Encoding": "chunked"} if chunked else {"Connection": "close"}
@@ -299,14 +299,14 @@ class ScriptedEngine:
         self.streams.append(stream)
         self.on_stream(stream)
         self.changes.notify()
-        with suppress(ConnectionError):  # of a client that was killed
+        with suppress(ConnectionError):  # the client was killed
             await reader.read()
         stream.closed = True
         self.changes.notify()
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes:
-    """A request without its body, which none has; empty when the client is gone."""
+    """Read a request's head; none has a body. Empty if the client is gone."""
     try:
         return await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -318,7 +318,7 @@ def _endpoint(target: str) -> str:
 
 
 def _answer_names(target: str) -> list[str]:
-    """What `ScriptedEngine.answers` calls it: an inspection by two names."""
+    """The names of a request in `ScriptedEngine.answers`; an inspection has two."""
     url = urlsplit(target)
     *_, before, name = url.path.split("/")
     if name == "json":
@@ -332,6 +332,6 @@ def _json(value: object) -> Answer:
 
 
 def _parse_time_ns(target: str, key: str) -> int:
-    """A time as the engine reads it: seconds, a point, nine digits."""
+    """Parse a time of the query: seconds, a point, nine digits."""
     seconds, _, nanos = parse_qs(urlsplit(target).query)[key][0].partition(".")
     return int(seconds) * 10**9 + int(nanos.ljust(9, "0"))

@@ -1,4 +1,11 @@
-"""What was read of an engine and is not digested yet."""
+"""The bounded buffer between an engine's stream and the store.
+
+`EventBuffer` lets the reader run on while the worker waits for a commit. Its bound is in bytes of
+memory. While many records wait, those that are not taken next are compressed in chunks
+(`relay.ingest.docker.chunk`), so that a long outage of the store fits. Records beyond the bound are
+dropped and counted, and the count takes their place in the order, so that the loss is reported as a
+gap. A buffer lives as long as its session; once closed it still hands out what it holds.
+"""
 
 import asyncio
 from collections import deque
@@ -14,49 +21,49 @@ from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 
 EVENT_BYTES = 2_048
-"""What an event takes, of a history or relay's own, about."""
+"""Approximate memory of an `Event`: one of a history, or one of relay's own."""
 
 SNAPSHOT_BYTES = 1_024
-"""What a container takes that was looked at, beside its labels, about."""
+"""Approximate memory of a `ContainerSnapshot` without its labels."""
 
 BATCH_BYTES = 1024 * 1024
-"""The most that is taken at once, in bytes, by the same measure; one item is, whatever its size."""
+"""At most this much is taken at once, as `item_bytes` measures it; a single item may be larger."""
 
 COMPRESS_ABOVE_BYTES = 4 * 1024 * 1024
-"""Where more waits than this, in bytes, the records behind it are packed."""
+"""While more than this waits, full chunks are compressed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What holds for all that one connection reads."""
+    """What applies to everything that one connection reads. Times are the engine's."""
 
     engine: str
     host: str
     opened_ns: int
-    """The engine's time when the stream was opened: what is older comes out of its history."""
+    """When the connection was made: older events come out of the engine's history."""
     since_ns: int
-    """From when on the stream was asked for, by the engine's time."""
+    """The time from which events were requested."""
     ahead_ns: int = 0
-    """How far the engine's clock is ahead of the local one."""
+    """How far the engine's clock is ahead of the local clock."""
     down_since_ns: int | None = None
-    """When the engine went down, by its own time, and the connection before with it; None if it is
-    not known to have been down."""
+    """When the engine went down and ended the previous connection; None if the engine is not known
+    to have been down."""
     after_failure: bool = False
-    """Whether it could not be reached at first, since the connection before."""
+    """Whether the engine was unreachable between the previous connection and this one."""
     identity: str | None = None
-    """The engine's own id; None where it gives none that lasts."""
+    """The engine's own id; None if it has none that stays the same."""
     podman: bool = False
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One record of a stream, as it was read."""
+    """One record of a stream, not parsed yet."""
 
     connection: Connection
     content: bytes
 
 
 def parse_record(record: bytes, connection: Connection) -> Event | InvalidRecord:
-    """The event that a record of this connection tells of."""
+    """Parse a record of this connection."""
     return parse_event(
         record,
         engine=connection.engine,
@@ -68,18 +75,18 @@ def parse_record(record: bytes, connection: Connection) -> Event | InvalidRecord
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """A stream was opened."""
+    """A stream was opened over this connection."""
 
     connection: Connection
     history: tuple[Event, ...] | None = None
-    """What the engine remembered a moment before; None if it did not tell."""
+    """The engine's history a moment before; None if the engine did not provide it."""
     committed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once this and all that was read before it is committed."""
+    """Set once this item and everything read before it is committed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordsDropped:
-    """Records that found no room or were too long to keep; what they told is lost."""
+    """Records that did not fit into the buffer or were too long to keep. Their events are lost."""
 
     connection: Connection
     count: int
@@ -92,18 +99,17 @@ Item = Record | StreamOpened | RecordsDropped | Snapshot | Event
 
 @dataclass(frozen=True, slots=True)
 class _RecordRun:
-    """Records that one connection read in a row."""
+    """Consecutive records of one connection."""
 
     connection: Connection
     chunk: Chunk
 
 
 class EventBuffer:
-    """A queue between one reader, which never waits, and one digester, which does.
+    """A queue between a reader, which never waits, and a worker, which does.
 
-    Memory is bounded by the bytes that what is in it takes there: as it was read, or packed. Beyond
-    that, new records are dropped, and one `RecordsDropped` that counts them takes their place in the
-    order.
+    Its bound is in bytes of memory, compressed or not. Records beyond it are dropped, and one
+    `RecordsDropped` that counts them takes their place in the order.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -112,23 +118,24 @@ class EventBuffer:
         self._compressed_count = 0
         self._has_items = asyncio.Event()
         self._pending_drop: RecordsDropped | None = None
+        """The drops since the last record was added; appended before the next record."""
         self._is_closed = False
         self.size_bytes = 0
-        """What it takes in memory now, in bytes."""
+        """How much memory the buffer takes now."""
         self.item_count = 0
-        """How much was read and is not taken: records, for the most part."""
+        """How many items were put and not taken yet: mostly records."""
         self.gap_found = asyncio.Event()
-        """Set once a gap is declared; whoever acts on it clears it."""
+        """Set when a gap is committed; the `Reconciler` clears it."""
 
     @property
     def max_record_bytes(self) -> int:
-        """How long a record may be to find room at all, in bytes."""
+        """The longest record that fits into an empty buffer."""
         return self._max_bytes - RECORD_OVERHEAD_BYTES
 
     def put(self, item: Item) -> None:
-        """Add what happened; of these there are few, and they find room whatever they cost.
+        """Add an item, even beyond the bound: there are few except records.
 
-        A history stays out where room is short.
+        If space is short, a `StreamOpened` is added without its history.
         """
         if self.size_bytes + item_bytes(item) > self._max_bytes and isinstance(item, StreamOpened):
             item = replace(item, history=None)
@@ -136,62 +143,62 @@ class EventBuffer:
         self._has_items.set()
 
     def put_records(self, connection: Connection, records: list[bytes]) -> None:
-        """Add records while there is room."""
-        place = 0
-        while place < len(records):
-            if RECORD_OVERHEAD_BYTES + len(records[place]) > self._free_bytes:
+        """Add the records that fit, and count the others as dropped."""
+        index = 0
+        while index < len(records):
+            if RECORD_OVERHEAD_BYTES + len(records[index]) > self._free_bytes:
                 self._drop(connection)
-                place += 1
+                index += 1
             else:
                 self._append_pending_drop()
-                place = self._append_records(connection, records, place)
+                index = self._append_records(connection, records, index)
         self._has_items.set()
 
     @property
     def _free_bytes(self) -> int:
-        """Where some are packed, one pile may have to be unpacked."""
+        """Free bytes. Reserves one chunk, because a chunk is decompressed before it is read."""
         return self._max_bytes - self.size_bytes - (CHUNK_BYTES if self._compressed_count else 0)
 
     def _append_records(self, connection: Connection, records: list[bytes], first: int) -> int:
-        """Add the first of these records, and of those behind it what fits.
+        """Add the record at index ``first`` and as many of the following as fit.
 
-        Returns which is the next.
+        Returns the index of the next record.
         """
         last = self._items[-1] if self._items else None
-        place = first
+        index = first
         if (
             isinstance(last, _RecordRun)
             and last.connection is connection
             and not last.chunk.is_compressed
         ):
-            place = self._fill_chunk(last.chunk, records, first, self._free_bytes)
-        if place == first:
+            index = self._fill_chunk(last.chunk, records, first, self._free_bytes)
+        if index == first:
             self._compress_last()
-            read = _RecordRun(connection, Chunk())
-            self._items.append(read)
-            # where a loss was just declared, that may have taken the room
-            room = max(self._free_bytes, RECORD_OVERHEAD_BYTES + len(records[first]))
-            place = self._fill_chunk(read.chunk, records, first, room)
-        return place
+            run = _RecordRun(connection, Chunk())
+            self._items.append(run)
+            # The record fitted before the pending drop was appended, which takes a little space.
+            free_bytes = max(self._free_bytes, RECORD_OVERHEAD_BYTES + len(records[first]))
+            index = self._fill_chunk(run.chunk, records, first, free_bytes)
+        return index
 
     def _fill_chunk(self, chunk: Chunk, records: list[bytes], first: int, free_bytes: int) -> int:
-        before = chunk.size
-        place = chunk.fill(records, first, free_bytes)
-        self.size_bytes += chunk.size - before
-        self.item_count += place - first
-        return place
+        before = chunk.size_bytes
+        index = chunk.fill(records, first, free_bytes)
+        self.size_bytes += chunk.size_bytes - before
+        self.item_count += index - first
+        return index
 
     def _compress_last(self) -> None:
-        """Nothing is added any more to what is last."""
+        """Compress the last chunk if much is waiting: nothing more will be added to it."""
         last = self._items[-1] if self._items else None
         if (
             isinstance(last, _RecordRun)
             and self.size_bytes > COMPRESS_ABOVE_BYTES
             and not last.chunk.is_compressed
         ):
-            before = last.chunk.size
+            before = last.chunk.size_bytes
             last.chunk.compress()
-            self.size_bytes += last.chunk.size - before
+            self.size_bytes += last.chunk.size_bytes - before
             self._compressed_count += last.chunk.is_compressed
 
     def _append_item(self, item: Item) -> None:
@@ -211,23 +218,26 @@ class EventBuffer:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all that was read is taken."""
+        """Whether everything that was put has been taken."""
         return not self._items
 
     def close(self) -> None:
-        """Nothing more is put; `take` gives what is left and then nothing."""
+        """Accept that nothing more is put: `take` returns what is left, and then empty lists."""
         self._is_closed = True
         self._has_items.set()
 
     async def take(self, max_items: int) -> list[Item]:
-        """Wait until there is something and `take_ready`; empty once closed."""
+        """Wait for an item, then `take_ready`. Empty only if the buffer is closed and empty."""
         while not (self._items or self._pending_drop or self._is_closed):
             self._has_items.clear()
             await self._has_items.wait()
         return self.take_ready(max_items)
 
     def take_ready(self, max_items: int, max_bytes: int = BATCH_BYTES) -> list[Item]:
-        """Up to ``most`` of the items that are there, of up to ``size`` bytes; at least one."""
+        """Take up to ``max_items`` items of up to ``max_bytes``, without waiting.
+
+        The first item is taken whatever its size. Empty if the buffer is empty.
+        """
         taken: list[Item] = []
         while len(taken) < max_items:
             if not self._items:
@@ -236,12 +246,12 @@ class EventBuffer:
                 break
             self._decompress_first()
             before = self.size_bytes
-            got = self._take_first(max_items - len(taken), max_bytes)
-            if not got and not taken:
-                got = self._take_first(1, self.size_bytes)
-            if not got:
+            items = self._take_first(max_items - len(taken), max_bytes)
+            if not items and not taken:  # the first item alone is larger than max_bytes
+                items = self._take_first(1, self.size_bytes)
+            if not items:
                 break
-            taken += got
+            taken += items
             max_bytes -= before - self.size_bytes
         self.item_count -= len(taken)
         return taken
@@ -249,38 +259,41 @@ class EventBuffer:
     def _decompress_first(self) -> None:
         first = self._items[0]
         if isinstance(first, _RecordRun) and first.chunk.is_compressed:
-            before = first.chunk.size
+            before = first.chunk.size_bytes
             first.chunk.decompress()
-            self.size_bytes += first.chunk.size - before
+            self.size_bytes += first.chunk.size_bytes - before
             self._compressed_count -= 1
 
     def _take_first(self, max_items: int, max_bytes: int) -> Sequence[Item]:
-        """What is first, or of the records that are so many; nothing where it is too large."""
+        """Take the first item, or up to ``max_items`` records of the first chunk.
+
+        Empty if the first item is larger than ``max_bytes``.
+        """
         first = self._items[0]
         if not isinstance(first, _RecordRun):
-            taken = item_bytes(first)
-            if taken > max_bytes:
+            size_bytes = item_bytes(first)
+            if size_bytes > max_bytes:
                 return ()
             self._items.popleft()
-            self.size_bytes -= taken
+            self.size_bytes -= size_bytes
             return (first,)
-        before = first.chunk.size
+        before = first.chunk.size_bytes
         contents = first.chunk.take(max_items, max_bytes)
-        self.size_bytes += first.chunk.size - before
+        self.size_bytes += first.chunk.size_bytes - before
         if first.chunk.is_empty:
             self._items.popleft()
         return [Record(first.connection, content) for content in contents]
 
 
 def item_bytes(item: Item) -> int:
-    """What an item takes of the room, in bytes."""
+    """Approximately how much memory an item takes."""
     match item:
         case Record(content=content):
             return RECORD_OVERHEAD_BYTES + len(content)
         case StreamOpened(history=tuple() as history):
             return RECORD_OVERHEAD_BYTES + len(history) * EVENT_BYTES
-        case Snapshot(containers=sightings, missing=missing):
-            return RECORD_OVERHEAD_BYTES * (1 + len(missing)) + sum(map(snapshot_bytes, sightings))
+        case Snapshot(containers=containers, missing=missing):
+            return RECORD_OVERHEAD_BYTES * (1 + len(missing)) + sum(map(snapshot_bytes, containers))
         case Event():
             return EVENT_BYTES
         case _:
@@ -288,8 +301,8 @@ def item_bytes(item: Item) -> int:
 
 
 def snapshot_bytes(snapshot: ContainerSnapshot) -> int:
-    """What a container that was looked at takes of the room, in bytes, about."""
-    labels = snapshot.labels.items()
-    return SNAPSHOT_BYTES + sum(
-        RECORD_OVERHEAD_BYTES + len(name) + len(text) for name, text in labels
+    """Approximately how much memory the snapshot of one container takes."""
+    labels = sum(
+        RECORD_OVERHEAD_BYTES + len(name) + len(value) for name, value in snapshot.labels.items()
     )
+    return SNAPSHOT_BYTES + labels

@@ -1,104 +1,106 @@
-"""Records that wait, packed where many do: the events of one engine are much alike."""
+"""Chunks of buffered records. A chunk that waits is compressed: an engine's events are alike."""
 
 import zlib
 
 RECORD_OVERHEAD_BYTES = 128
-"""What a record takes in memory beside its content, in bytes, about."""
+"""Approximate memory of a record in addition to its content."""
 
 CHUNK_OVERHEAD_BYTES = 256
-"""The same for a pile that is packed."""
+"""Approximate memory of a compressed chunk in addition to its content."""
 
 CHUNK_BYTES = 64 * 1024
-"""So much is packed at once, in bytes by `weight`: what is hardest to pack takes a millisecond.
-The method (RFC 1951) finds what repeats within 32 KiB, so more at once would hardly become less."""
+"""The size of a full chunk, as `uncompressed_bytes` measures it. Even content that compresses badly
+takes only a millisecond. Larger chunks would hardly compress better: the method (RFC 1951) finds
+repetitions within 32 KiB."""
 
 _ZLIB_LEVEL = 1
-"""Of zlib's levels; an event takes a microsecond, and mostly a fifth of its size or less."""
+"""The fastest level: an event takes about a microsecond, and usually shrinks to a fifth or less."""
 
 _RAW_DEFLATE = -15
-"""The window of 32 KiB, and no checksum: it never leaves memory."""
+"""zlib's ``wbits``: a window of 32 KiB without header and checksum, as nothing leaves memory."""
 
 
 class Chunk:
-    """Records in a row, of which the first are taken first.
+    """Consecutive records, taken first in, first out.
 
-    There is one at least, and as many as make up `CHUNK_BYTES`; a record that is longer is alone.
-    None holds a line feed: that ends a record where it is read.
+    It holds as many records as fit into `CHUNK_BYTES`; a longer record has a chunk of its own. No
+    record contains a line feed, because that is where the stream is split into records.
     """
 
-    __slots__ = ("_loose", "_packed", "size")
+    __slots__ = ("_compressed", "_records", "size_bytes")
 
     def __init__(self) -> None:
-        self._loose: list[bytes] = []
-        self._packed: bytes | None = None
-        self.size = 0
-        """What it takes in memory now, in bytes."""
+        self._records: list[bytes] = []
+        self._compressed: bytes | None = None
+        self.size_bytes = 0
+        """How much memory the chunk takes now."""
 
     @property
     def is_compressed(self) -> bool:
-        """Whether it is; then nothing can be added."""
-        return self._packed is not None
+        """Whether the chunk is compressed. If so, nothing can be added or taken."""
+        return self._compressed is not None
 
     @property
     def is_empty(self) -> bool:
-        """Whether all is taken."""
-        return not self.size
+        """Whether every record was taken."""
+        return not self.size_bytes
 
     def fill(self, records: list[bytes], first: int, free_bytes: int) -> int:
-        """Add records from the ``first`` on while they fit into it and into the room.
+        """Add records from index ``first`` while they fit into the chunk and into ``free_bytes``.
 
-        Returns which is the next.
+        Returns the index of the first record that was not added.
         """
-        place, size = first, self.size
+        index, size = first, self.size_bytes
         free_bytes += size
-        for place in range(first, len(records) + 1):
-            if place == len(records):
+        for index in range(first, len(records) + 1):
+            if index == len(records):
                 break
-            grown = size + RECORD_OVERHEAD_BYTES + len(records[place])
+            grown = size + RECORD_OVERHEAD_BYTES + len(records[index])
             if grown > free_bytes or (grown > CHUNK_BYTES and size):
                 break
             size = grown
-        self._loose += records[first:place]
-        self.size = size
-        return place
+        self._records += records[first:index]
+        self.size_bytes = size
+        return index
 
     def compress(self) -> None:
-        """Make it as small as it gets; one that would be no smaller stays as it is.
+        """Compress the chunk, unless that would not make it smaller.
 
-        So does a single long record, which would take too long.
+        A single long record stays as it is, because compressing it would take too long.
         """
-        if self.is_compressed or self.size > CHUNK_BYTES:
+        if self.is_compressed or self.size_bytes > CHUNK_BYTES:
             return
-        packed = zlib.compress(b"\n".join(self._loose), _ZLIB_LEVEL, _RAW_DEFLATE)
-        if CHUNK_OVERHEAD_BYTES + len(packed) < self.size:
-            self._loose, self._packed = [], packed
-            self.size = CHUNK_OVERHEAD_BYTES + len(packed)
+        compressed = zlib.compress(b"\n".join(self._records), _ZLIB_LEVEL, _RAW_DEFLATE)
+        if CHUNK_OVERHEAD_BYTES + len(compressed) < self.size_bytes:
+            self._records, self._compressed = [], compressed
+            self.size_bytes = CHUNK_OVERHEAD_BYTES + len(compressed)
 
     def take(self, max_records: int, max_bytes: int) -> list[bytes]:
-        """Up to ``most`` of the first records, of up to ``size`` bytes by `weight`.
+        """Take up to ``max_records`` of the first records, of up to ``max_bytes`` uncompressed.
 
-        It has to be unpacked.
+        The chunk must not be compressed.
         """
-        if len(self._loose) <= max_records and self.size <= max_bytes:
-            taken, self._loose, self.size = self._loose, [], 0
+        if len(self._records) <= max_records and self.size_bytes <= max_bytes:
+            taken, self._records, self.size_bytes = self._records, [], 0
             return taken
         count = 0
-        for content in self._loose[:max_records]:
+        for content in self._records[:max_records]:
             max_bytes -= RECORD_OVERHEAD_BYTES + len(content)
             if max_bytes < 0:
                 break
             count += 1
-        taken, self._loose = self._loose[:count], self._loose[count:]
-        self.size -= uncompressed_bytes(taken)
+        taken, self._records = self._records[:count], self._records[count:]
+        self.size_bytes -= uncompressed_bytes(taken)
         return taken
 
     def decompress(self) -> None:
-        """Make it as it was before it was packed."""
-        if self._packed is not None:
-            self._loose = zlib.decompress(self._packed, _RAW_DEFLATE, CHUNK_BYTES).split(b"\n")
-            self._packed, self.size = None, uncompressed_bytes(self._loose)
+        """Restore the records of a compressed chunk."""
+        if self._compressed is not None:
+            content = zlib.decompress(self._compressed, _RAW_DEFLATE, CHUNK_BYTES)
+            self._records, self._compressed = content.split(b"\n"), None
+            self.size_bytes = uncompressed_bytes(self._records)
 
 
 def uncompressed_bytes(records: list[bytes]) -> int:
-    """What records take in memory that are not packed, in bytes."""
+    """How much memory these records take while they are not compressed."""
     return RECORD_OVERHEAD_BYTES * len(records) + sum(map(len, records))

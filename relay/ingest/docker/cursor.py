@@ -1,10 +1,14 @@
-"""How far an engine's stream has been taken in, and what of it was seen already.
+"""The position in an engine's stream, and the recent events, so that each is taken in once.
 
-The engine repeats what is asked for with ``since``, inclusive to the nanosecond, and can send an
-event twice: once in the repetition, once live. Its repetition scans its history backwards and
-stops at the first event older than ``since`` (moby, ``daemon/events/events.go``), so one event out
-of order hides younger ones. Therefore relay asks from a margin before the last event that it took
-in and drops by id what it remembers.
+A Docker engine repeats the events since a time, inclusive to the nanosecond, and can send an event
+twice: once from its history, once live. It scans its history backwards and stops at the first event
+older than ``since`` (moby, ``daemon/events/events.go``), so a single event out of order hides
+younger ones. Therefore the cursor requests events from a margin before the last one, and drops by
+id those that it remembers.
+
+A cursor starts at the first connection to an engine. Every batch commits it as a `Checkpoint`
+together with its deliveries, so it survives restarts and lives as long as the store. A gap restarts
+it at another position (`relay.ingest.docker.gaps`).
 """
 
 from collections import OrderedDict
@@ -15,20 +19,20 @@ from relay.core.checkpoint import Checkpoint, decode_seen, encode_seen, seen_tim
 from relay.core.event import Event
 
 MARGIN_NS = 60 * 1_000_000_000
-"""How far before the last event to ask; events out of order by less than this are not missed."""
+"""How far before the last event to request: later events may be out of order by this much."""
 
 LOOKBACK_NS = 10 * 60 * 1_000_000_000
-"""How far before a first start to ask: what was asked of a container then explains its death."""
+"""How far before a first start to request: a stop that was requested then explains a death."""
 
 CLOCK_TOLERANCE_NS = 5_000_000_000
-"""How far an engine's time may be from what relay takes it for: HTTP dates have whole seconds."""
+"""How wrong the engine's time may be: relay reads it from HTTP dates, which have whole seconds."""
 
 REMEMBERED_EVENTS = 512
 """How many events are remembered: twice the 256 that a Docker engine can repeat."""
 
 
 class Cursor:
-    """Admits each event of an engine once."""
+    """Admits each event of an engine once. All times are the engine's."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._initial = checkpoint
@@ -40,12 +44,15 @@ class Cursor:
 
     @property
     def position_ns(self) -> int:
-        """The time of the last event taken in."""
+        """The time of the last event taken in, or of the start before there is one."""
         return self._position_ns
 
     @property
     def is_continuous(self) -> bool:
-        """Whether the history has to hold an event that was taken in, if it reaches back to it."""
+        """Whether a complete history must contain an event from before the position.
+
+        False after the start and after a gap, until such an event was seen.
+        """
         return self._is_continuous
 
     @property
@@ -55,21 +62,22 @@ class Cursor:
 
     @property
     def since_ns(self) -> int:
-        """From when on to ask the engine: whatever it repeats from there is remembered or new."""
+        """The time from which to request events: each of them is either remembered or new."""
         if self.is_empty:
             return max(1, self._earliest_ns - LOOKBACK_NS)
         return min(self._position_ns, max(self._earliest_ns, self._position_ns - MARGIN_NS))
 
     def since_after_clock_reset_ns(self, now_ns: int) -> int:
-        """The same where the engine's clock was set back to ``now_ns``."""
-        began_ns = self._initial.first_start_ns
-        return max(1, now_ns - LOOKBACK_NS, began_ns if began_ns < now_ns else 0)
+        """The same if the engine's clock was set back, to ``now_ns``."""
+        start_ns = self._initial.first_start_ns
+        return max(1, now_ns - LOOKBACK_NS, start_ns if start_ns < now_ns else 0)
 
     def admit(self, event: Event) -> bool:
-        """Whether the event is new; if so, it is taken in.
+        """Take the event in if it is new. Returns whether it was.
 
-        Only the engine's own events move the position: those of a swarm carry the manager's
-        clock. It follows the last event, not the latest, so a clock stepped back is followed too.
+        Only local events move the position, because those of a swarm carry the time of the
+        manager's clock. The position is the time of the last event, not the latest time, so that it
+        follows a clock that was set back.
         """
         if event.id in self._recent or self.is_before_start(event):
             return False
@@ -82,57 +90,65 @@ class Cursor:
         return True
 
     def _forget_oldest(self) -> None:
-        """What is forgotten must not be asked for again."""
+        """Forget the oldest event, and never request it again: it would be taken for a new one."""
         _, entry = self._recent.popitem(last=False)
         time_ns = seen_time_ns(entry)
         if time_ns < self._position_ns:
             self._earliest_ns = max(self._earliest_ns, time_ns + 1)
 
     def remembers(self, event: Event) -> bool:
-        """Whether the event was taken in and is not forgotten, or is not to be: it was before."""
+        """Whether the event was recently taken in, or happened before the start and will not be."""
         return event.id in self._recent or self.is_before_start(event)
 
     def filter_new(self, events: Iterable[Event]) -> list[Event]:
-        """Those that it does not remember."""
-        if self._recent and self._ids_before_start is None:  # nothing is from before
+        """The events that the cursor does not remember."""
+        if self._recent and self._ids_before_start is None:  # none is from before the start
             return [event for event in events if event.id not in self._recent]
         return [event for event in events if not self.remembers(event)]
 
     def is_before_start(self, event: Event) -> bool:
-        """Whether it happened before relay began to listen to this engine.
+        """Whether the event happened before relay first connected to this engine.
 
-        Only what a first start looks back on did. Any other with such a time is of a clock that
-        was stepped back, or of a swarm's manager.
+        True only for events that the engine's history held at the first start. Any other event with
+        such a time comes from a clock that was set back, or from a swarm's manager.
         """
         if self._ids_before_start is not None:
             return event.id in self._ids_before_start
         if self._recent or event.scope != "local":
             return False
-        began_ns = self._initial.first_start_ns
-        return began_ns - LOOKBACK_NS <= event.time_ns < began_ns
+        start_ns = self._initial.first_start_ns
+        return start_ns - LOOKBACK_NS <= event.time_ns < start_ns
 
     def set_history(self, history: Iterable[Event]) -> None:
-        """Know what a first start looks back on; what a later history holds came since."""
+        """Note which events of the first history happened before the start.
+
+        Does nothing for later histories: what they hold in addition happened since.
+        """
         if self.is_empty and self._ids_before_start is None:
-            began_ns = self._initial.first_start_ns
-            self._ids_before_start = frozenset(it.id for it in history if it.time_ns < began_ns)
+            start_ns = self._initial.first_start_ns
+            self._ids_before_start = frozenset(
+                event.id for event in history if event.time_ns < start_ns
+            )
 
     def is_continuous_with(self, event: Event) -> bool:
-        """Whether a history that holds this event reaches back to the position."""
-        older = event.scope == "local" and event.time_ns <= self._position_ns
-        return older or event.id in self._recent
+        """Whether a history that contains this event reaches back to the position."""
+        is_older = event.scope == "local" and event.time_ns <= self._position_ns
+        return is_older or event.id in self._recent
 
     def mark_continuous(self) -> None:
-        """The history holds an event from before the position, and will unless it is lost."""
+        """Note that the history contains an event from before the position.
+
+        From now on a history without one is incomplete.
+        """
         self._is_continuous = True
 
     def restart_at(self, position_ns: int) -> None:
-        """Go on from here: no event that was taken in can be expected to come again."""
+        """Restart at this position after a gap: the history no longer overlaps with the cursor."""
         self._is_continuous = False
         self._position_ns = position_ns
 
     def is_ahead_of(self, now_ns: int) -> bool:
-        """Whether the engine's time is before that of the last event: its clock was set back."""
+        """Whether the position is later than ``now_ns``, so the engine's clock was set back."""
         return self._position_ns > now_ns + CLOCK_TOLERANCE_NS
 
     def checkpoint(
@@ -142,7 +158,7 @@ class Cursor:
         blind_window: tuple[int, int] | None = None,
         drops: tuple[tuple[str, int, int, int], ...] = (),
     ) -> Checkpoint:
-        """The cursor as it is now, to be stored; for the others see `Checkpoint`."""
+        """The cursor's state, with what else a `Checkpoint` stores."""
         return replace(
             self._initial,
             position_ns=self._position_ns,
@@ -157,6 +173,6 @@ class Cursor:
 
 
 def format_engine_time(time_ns: int) -> str:
-    """A time as the engine reads it in ``since`` and ``until``: seconds, a point, nine digits."""
+    """Format a time for the engine's ``since`` and ``until``: seconds, a point, nine digits."""
     seconds, nanos = divmod(time_ns, 1_000_000_000)
     return f"{seconds}.{nanos:09d}"

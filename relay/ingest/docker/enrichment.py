@@ -1,4 +1,10 @@
-"""What routes want to be told of a container beside its event, asked of its engine."""
+"""Enrichment: asks the engine for what a route includes with an event (``include``).
+
+Log lines, health output and inspect fields come from the engine's API, which may be slow or gone.
+So an event is committed first, and the store holds its deliveries for a short time. Meanwhile the
+enricher asks the engine and completes them. A delivery that it does not complete in time is sent
+without. An enricher runs for as long as its session; jobs that remain then are dropped.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from relay.core.clock import loop_time_s
 from relay.core.counters import EngineCounters
 from relay.core.event import Event
 from relay.core.notification import Include, Included, Notification
@@ -22,20 +29,20 @@ from relay.store.outbox import Outbox
 from relay.store.records import CommitResult, IngestCommit
 
 ANSWER_TIMEOUT_S = 2.0
-"""How long an engine may take for all of one notification, its wait for a turn among that: a
-second less than the store holds the deliveries."""
+"""How long all requests for one notification may take, including the wait in the queue: one second
+less than the store holds the deliveries."""
 
 CONCURRENCY = 8
-"""How many notifications one engine is asked about at once."""
+"""How many notifications one engine is asked about at the same time."""
 
 QUEUE_SIZE = 1000
-"""How many may wait for that. What would be further behind could not be had in time anyway."""
+"""How many notifications may wait. Any more could not be completed in time anyway."""
 
 CONTAINER_GONE = "the container is gone"
 
 
 class Engine(Protocol):
-    """What is asked of an engine. Both raise one of `FAILURES`."""
+    """What the enricher asks of an engine. Both methods raise one of `ENGINE_ERRORS`."""
 
     async def inspect(self, container: str) -> bytes | None:
         """The JSON of ``GET /containers/{id}/json``; None if there is no such container."""
@@ -48,18 +55,18 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    """A notification to complete."""
+
     notification: Notification
     include: Include
     seqs: Sequence[int]
+    """The sequence numbers of its deliveries."""
     deadline_s: float
-    """When the answers must be there, by the loop's clock."""
+    """By when the engine must have answered, by the loop's clock."""
 
 
 class Enricher:
-    """Completes the notifications about one engine's events while the store holds them.
-
-    Whatever it does not get to goes out at the end of its hold as it is.
-    """
+    """Completes the notifications about one engine's events while the store holds them."""
 
     def __init__(
         self,
@@ -69,7 +76,10 @@ class Enricher:
         counters: EngineCounters,
         timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
-        """``engine`` gives the connection that there is at the moment, None if there is none."""
+        """``engine`` returns the current connection to the engine, or None.
+
+        ``now`` is the clock by which deliveries are due, in nanoseconds since 1970.
+        """
         self._engine = engine
         self._outbox = outbox
         self._now = now
@@ -77,31 +87,31 @@ class Enricher:
         self._timeout_s = timeout_s
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue(QUEUE_SIZE)
 
-    def enqueue(self, intake: IngestCommit, receipt: CommitResult) -> None:
-        """Complete what was committed, where it asks for that. Waits for nothing."""
-        until_s = asyncio.get_running_loop().time() + self._timeout_s
-        for (notification, _), seqs in zip(intake.notifications, receipt.seqs, strict=True):
+    def enqueue(self, commit: IngestCommit, result: CommitResult) -> None:
+        """Enqueue the committed notifications that include something. Does not wait."""
+        deadline_s = loop_time_s() + self._timeout_s
+        for (notification, _), seqs in zip(commit.notifications, result.seqs, strict=True):
             include = notification.include
             if include is not None and seqs and not self._jobs.full():
-                self._jobs.put_nowait(_Job(notification, include, seqs, until_s))
+                self._jobs.put_nowait(_Job(notification, include, seqs, deadline_s))
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Complete notifications until cancelled."""
         async with asyncio.TaskGroup() as workers:
-            for _ in range(CONCURRENCY):
-                workers.create_task(self._run_jobs())
+            for number in range(CONCURRENCY):
+                workers.create_task(self._run_jobs(), name=f"enrich worker {number}")
 
     async def _run_jobs(self) -> None:
         while True:
-            errand = await self._jobs.get()
-            event = errand.notification.events[0]
-            included = await self._include(event, errand.include, errand.deadline_s)
-            notification = msgspec.structs.replace(errand.notification, included=included)
-            enriched = await self._outbox.enrich(errand.seqs, notification, self._now())
+            job = await self._jobs.get()
+            event = job.notification.events[0]
+            included = await self._include(event, job.include, job.deadline_s)
+            notification = msgspec.structs.replace(job.notification, included=included)
+            enriched = await self._outbox.enrich(job.seqs, notification, self._now())
             self._counters.evicted_dead_letters += enriched.dead_letters_evicted
 
     async def _include(self, event: Event, include: Include, deadline_s: float) -> Included:
-        """What could be had until then, and why the rest could not."""
+        """What the engine answered before the deadline, and why the rest is missing."""
         if event.type != "container" or not event.actor.id:
             return Included(missing="only containers have logs, health checks and inspect fields")
         engine = self._engine()
@@ -127,15 +137,15 @@ class Enricher:
                     log = await engine.logs(container, include.logs)
                     lines = parse_log(log, framed=framed, max_lines=include.logs)
                     found = msgspec.structs.replace(found, logs=lines)
-        except ENGINE_ERRORS as failure:
-            return msgspec.structs.replace(found, missing=self._describe_failure(failure))
+        except ENGINE_ERRORS as error:
+            return msgspec.structs.replace(found, missing=self._describe_failure(error))
         return found
 
-    def _describe_failure(self, failure: BaseException) -> str:
-        match failure:
+    def _describe_failure(self, error: BaseException) -> str:
+        match error:
             case TimeoutError():
                 return f"the engine did not answer in {self._timeout_s:g} s"
-            # 409: moby, of one that is just being removed
+            # 409: moby's answer for a container that is being removed
             case EngineRefused(status=404 | 409):
                 return CONTAINER_GONE
             case EngineRefused(status=403):
@@ -143,11 +153,11 @@ class Enricher:
             case EngineRefused(status=501):
                 return "its log driver cannot be read"
             case _:
-                return f"the engine could not be asked: {describe_error(failure)}"
+                return f"the engine could not be asked: {describe_error(error)}"
 
 
 def _from_inspection(inspected: Mapping[str, object], include: Include) -> Included:
-    """What the inspection alone tells."""
+    """The included values that the inspection contains."""
     return Included(
         health=last_health_output(inspected) if include.health else None,
         inspect={path: inspect_field(inspected, path) for path in include.inspect},

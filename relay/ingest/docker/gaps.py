@@ -1,4 +1,15 @@
-"""Stretches of an engine's stream that cannot be proven complete."""
+"""Gaps: periods of an engine's stream that cannot be proven complete.
+
+relay promises never to lose an event silently, but an engine remembers only few events, and none
+over a restart. At each new connection `GapDetector` compares the engine's history with the cursor.
+Unless an event in it proves that the two overlap, or nothing can have been missed, it reports a
+gap. Dropped records are gaps too; `DropReporter` keeps them from being reported too often.
+
+A gap ends where the events that relay has again begin. It leaves two doubts. Any container may have
+died without an event: that ends with a complete snapshot of the containers. And somebody may have
+requested a stop that relay did not see (the blind window): no snapshot shows that, so it ends only
+when a request of that time is too old to explain a death.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,14 +24,16 @@ HISTORY_SIZE = 256
 """How many events a Docker engine remembers (moby, ``daemon/events/events.go``)."""
 
 REPORT_INTERVAL_NS = 60 * 1_000_000_000
-"""How often it is told at most that records are dropped."""
+"""Dropped records are reported at most this often."""
+
+_NO_TRACE = "containers created and removed meanwhile left no trace"
 
 _REASON_TEXT = {
-    GapReason.HISTORY_OVERRUN: "too much for its memory; what came and went meanwhile left no trace",
-    GapReason.ENGINE_RESTARTED: "restarted, memory empty; what came and went meanwhile left no trace",
-    GapReason.UNPROVEN: "nothing was heard of it before; what came and went meanwhile left no trace",
-    GapReason.ANOTHER_ENGINE: "another engine answers in its place",
-    GapReason.CLOCK_SET_BACK: "its clock was set back",
+    GapReason.HISTORY_OVERRUN: f"more events happened than the engine remembers; {_NO_TRACE}",
+    GapReason.ENGINE_RESTARTED: f"the engine restarted and forgot its events; {_NO_TRACE}",
+    GapReason.UNPROVEN: f"no earlier event proves that nothing is missing; {_NO_TRACE}",
+    GapReason.ANOTHER_ENGINE: "another engine answers at this address",
+    GapReason.CLOCK_SET_BACK: "the engine's clock was set back",
     GapReason.BUFFER_FULL: "ingest.buffer was full",
     GapReason.RECORD_TOO_LONG: "a record was too long to keep",
 }
@@ -28,50 +41,52 @@ _REASON_TEXT = {
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """One such stretch; the times are the engine's."""
+    """One gap. The times are the engine's."""
 
     reason: GapReason
     from_ns: int
     until_ns: int
     lost_count: int = 0
-    """How many records were dropped; 0 where nobody can know."""
+    """How many records were dropped; 0 if unknown."""
 
 
 class GapDetector:
-    """Finds them, and knows what they leave in doubt until a look at the containers settles it."""
+    """Finds the gaps of one engine, and tracks what they leave in doubt."""
 
     def __init__(self, blind_window: BlindWindow | None = None) -> None:
         self.found_count = 0
-        """How many so far."""
+        """How many gaps were found so far."""
         self.may_have_missed_deaths = True
-        """Whether any container may have died unheard; so it is until the first look."""
+        """Whether any container may have died without an event. True until the first complete
+        snapshot, and again after every gap."""
         self.blind_window = blind_window
-        """The last stretch in which a request may have been missed."""
+        """The last period in which a requested stop may have been missed."""
         self._last_gap_until_ns = 0
         self._first_connection_ns: int | None = None
         self._has_connected = False
         self._expected_ids: frozenset[str] | None = None
-        """The ids of which one has to come first over the connection; None once one came."""
+        """The first event over this connection must be one of these, or an older one; None if any
+        will do, or once it has arrived."""
 
     def note_first_connection(self, now_ns: int) -> None:
-        """Over the connection of this time the engine is heard for the first time ever."""
+        """Note that relay connects to this engine for the first time ever, at this time."""
         self._first_connection_ns = now_ns
 
     def on_stream_opened(self, opened: StreamOpened, cursor: Cursor) -> Gap | None:
-        """The gap between what was taken in and what a new connection gives, if there is one.
+        """The gap between the cursor and the new connection; None if there is none.
 
-        There is none if the engine's history holds the last event that was taken in, or an older
-        one. Where no event has to be in it, because none was there at the start or at the last gap,
-        a history that is not full is whole, unless relay or the engine was away. The cursor goes
-        on from the end of the gap.
+        There is none if the engine's history contains the last event taken in, or an older one. If
+        it need not contain one, because there was none at the start or after the last gap, a
+        history that is not full is complete, unless relay or the engine was away. After a gap the
+        cursor continues from its end.
         """
         connection, history = opened.connection, opened.history
-        whole = self._has_connected and not connection.after_failure
+        was_present = self._has_connected and not connection.after_failure
         self._has_connected = True
         if history is not None:
             cursor.set_history(history)
         if cursor.is_ahead_of(connection.opened_ns):
-            return self._clock_set_back(connection, cursor)
+            return self._on_clock_set_back(connection, cursor)
         if history is None:
             self._expected_ids = frozenset() if cursor.is_continuous else None
             return None
@@ -79,38 +94,42 @@ class GapDetector:
         if any(cursor.is_continuous_with(event) for event in history):
             cursor.mark_continuous()
             return None
-        whole = whole or connection.opened_ns == self._first_connection_ns
-        why = _gap_reason(opened, cursor, was_present=whole)
-        if why is None:
+        was_present = was_present or connection.opened_ns == self._first_connection_ns
+        reason = _gap_reason(opened, cursor, was_present=was_present)
+        if reason is None:
             return None
         until_ns = history[0].time_ns if history else connection.opened_ns
-        gap = Gap(why, cursor.position_ns, until_ns)
+        gap = Gap(reason, cursor.position_ns, until_ns)
         cursor.restart_at(max(cursor.position_ns, until_ns))
-        # Until the engine was down all was heard, and then nobody could ask it for anything.
-        deaf = why is not GapReason.ENGINE_RESTARTED or connection.down_since_ns is None
-        return self._record(gap, requests_may_be_missing=deaf)
+        # If the engine was down, relay saw every request before, and nobody could make one since.
+        was_up = reason is not GapReason.ENGINE_RESTARTED or connection.down_since_ns is None
+        return self._record(gap, requests_may_be_missing=was_up)
 
-    def _clock_set_back(self, connection: Connection, cursor: Cursor) -> Gap:
-        """No time tells any more what came before what."""
+    def _on_clock_set_back(self, connection: Connection, cursor: Cursor) -> Gap:
+        """Restart at the engine's current time: times no longer tell which event came first."""
         now_ns = connection.opened_ns
         cursor.restart_at(now_ns)
         self._expected_ids = None
-        self.blind_window = None  # by a time that comes again
+        self.blind_window = None  # its times will come again, and mean something else
         return self._record(Gap(GapReason.CLOCK_SET_BACK, now_ns, now_ns))
 
     def on_event(self, event: Event, cursor: Cursor) -> Gap | None:
-        """The gap before the first event of a connection: the history moved on in between."""
+        """The gap before the first event of a connection; None if there is none.
+
+        More may happen between the request for the history and that for the stream than the engine
+        remembers.
+        """
         expected, self._expected_ids = self._expected_ids, None
         if expected is None or event.id in expected or cursor.is_continuous_with(event):
             return None
         return self._record(Gap(GapReason.HISTORY_OVERRUN, cursor.position_ns, event.time_ns))
 
     def on_records_dropped(self, dropped: RecordsDropped, cursor: Cursor, now_ns: int) -> Gap:
-        """The gap that dropped records leave; ``now_ns`` is the engine's time."""
+        """The gap that dropped records leave. ``now_ns`` is the engine's time."""
         return self._record(Gap(dropped.reason, cursor.position_ns, now_ns, dropped.count))
 
     def on_engine_replaced(self, cursor: Cursor, connection: Connection) -> Gap:
-        """The gap before an engine that is not the one before."""
+        """The gap that another engine at the same address leaves."""
         gap = Gap(GapReason.ANOTHER_ENGINE, cursor.position_ns, connection.opened_ns)
         self._has_connected = True
         cursor.restart_at(connection.opened_ns)
@@ -118,7 +137,7 @@ class GapDetector:
         return self._record(gap)
 
     def on_full_snapshot(self, taken_ns: int) -> None:
-        """All containers were looked at, not before this time."""
+        """Note that every container was inspected, none before this time."""
         if self._last_gap_until_ns <= taken_ns:
             self.may_have_missed_deaths = False
 
@@ -132,7 +151,7 @@ class GapDetector:
 
 
 class DropReporter:
-    """What had to be dropped, told at once and then at most once in `REPORT_INTERVAL_NS`, together."""
+    """Reports dropped records: the first at once, then at most once per `REPORT_INTERVAL_NS`."""
 
     def __init__(self, unreported: Iterable[Gap] = ()) -> None:
         self._unreported = {gap.reason: gap for gap in unreported}
@@ -140,31 +159,34 @@ class DropReporter:
 
     @property
     def unreported(self) -> tuple[Gap, ...]:
-        """What is still to be told."""
+        """What was not reported yet: one gap for each reason."""
         return tuple(self._unreported.values())
 
     def add(self, gap: Gap) -> None:
-        """Add what was dropped."""
-        before = self._unreported.get(gap.reason, gap)
-        lost = gap.lost_count if before is gap else before.lost_count + gap.lost_count
-        self._unreported[gap.reason] = Gap(gap.reason, before.from_ns, gap.until_ns, lost)
+        """Add a gap to be reported, merged with those of the same reason."""
+        merged = self._unreported.get(gap.reason, gap)
+        count = gap.lost_count if merged is gap else merged.lost_count + gap.lost_count
+        self._unreported[gap.reason] = Gap(gap.reason, merged.from_ns, gap.until_ns, count)
 
     def take_due(self, now_ns: int, *, is_final: bool = False) -> list[Gap]:
-        """What is to be told now; ``finally_`` if there will be no other time."""
-        told_lately = self._last_reported_ns <= now_ns < self._last_reported_ns + REPORT_INTERVAL_NS
-        if not self._unreported or (told_lately and not is_final):
+        """Take the gaps to report now; all of them if ``is_final``.
+
+        ``now_ns`` is the wall clock's time. If it was set back, gaps are reported at once.
+        """
+        since_ns = now_ns - self._last_reported_ns
+        if not self._unreported or (0 <= since_ns < REPORT_INTERVAL_NS and not is_final):
             return []
         gaps, self._unreported, self._last_reported_ns = self.unreported, {}, now_ns
         return list(gaps)
 
 
 def _gap_reason(opened: StreamOpened, cursor: Cursor, *, was_present: bool) -> GapReason | None:
-    """Why a history that proves nothing leaves a gap; None if it need not prove anything.
+    """Why a history that does not overlap with the cursor leaves a gap; None if it leaves none.
 
-    ``whole``: neither relay nor the engine was away, as far as is known.
+    ``was_present``: neither relay nor the engine was away, as far as is known.
     """
     connection, history = opened.connection, opened.history or ()
-    if cursor.position_ns <= 1:  # as early as it reaches: that is where the start was to be
+    if cursor.position_ns <= 1:  # the start is the oldest event, whichever that is
         return None
     if len(history) >= HISTORY_SIZE and not connection.podman:
         return GapReason.HISTORY_OVERRUN
@@ -173,28 +195,28 @@ def _gap_reason(opened: StreamOpened, cursor: Cursor, *, was_present: bool) -> G
     return None if was_present else GapReason.UNPROVEN
 
 
-def _merge(before: BlindWindow | None, stretch: BlindWindow) -> BlindWindow:
-    """One stretch of two, if the one before can still explain a death behind the other."""
-    if before is None or before.until_ns + REQUEST_EXPIRY_NS < stretch.from_ns:
-        return stretch
-    return BlindWindow(min(before.from_ns, stretch.from_ns), max(before.until_ns, stretch.until_ns))
+def _merge(before: BlindWindow | None, window: BlindWindow) -> BlindWindow:
+    """Merge two windows, unless requests of the earlier one are too old to explain a death."""
+    if before is None or before.until_ns + REQUEST_EXPIRY_NS < window.from_ns:
+        return window
+    return BlindWindow(min(before.from_ns, window.from_ns), max(before.until_ns, window.until_ns))
 
 
 def make_gap_event(gap: Gap, connection: Connection, now_ns: int) -> Event:
-    """The event that declares a gap."""
-    facts = {
+    """The ``gap`` event that declares a gap. ``now_ns`` is the wall clock's time."""
+    attributes = {
         "why": gap.reason.value,
         "reason": _REASON_TEXT[gap.reason],
         "from": format_rfc3339(gap.from_ns),
         "until": format_rfc3339(max(gap.from_ns, gap.until_ns)),
     }
     if gap.lost_count:
-        facts["count"] = str(gap.lost_count)
+        attributes["count"] = str(gap.lost_count)
     return make_self_event(
         "gap",
         engine=connection.engine,
         host=connection.host,
         time_ns=now_ns,
         name=connection.engine,
-        attributes=facts,
+        attributes=attributes,
     )

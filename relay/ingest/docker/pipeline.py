@@ -1,4 +1,11 @@
-"""What one engine's stream comes to: every decision between its bytes and the store."""
+"""The decisions between one engine's bytes and the store: parse, deduplicate, find causes, route.
+
+`EventPipeline` turns batches of buffered items into commits. It exists so that all of these
+decisions stand in one place that does no I/O and waits for nothing: the worker calls it for every
+batch, `relay.dryrun` calls the same code for a recorded stream. Its state (cursor, known
+containers, gaps that were not reported yet) is part of every commit, and lives until the session
+ends; the next session restores it from the checkpoint.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +42,7 @@ log = structlog.get_logger()
 
 
 def resolve_start_ns(start_from: StartFrom, engine_now_ns: int) -> int:
-    """From when on a first start takes events, by the engine's time."""
+    """The engine's time from which a first start takes events in; never less than 1."""
     match start_from:
         case "now":
             return engine_now_ns
@@ -46,17 +53,20 @@ def resolve_start_ns(start_from: StartFrom, engine_now_ns: int) -> int:
 
 
 class ParsedRecord(msgspec.Struct, frozen=True, gc=False):
-    """A record, read."""
+    """A parsed record, and the connection that it came over."""
 
     connection: Connection
     event: Event | InvalidRecord
 
 
-Batch = list[ParsedRecord | StreamOpened | RecordsDropped | Snapshot | Event]
+BatchItem = ParsedRecord | StreamOpened | RecordsDropped | Snapshot | Event
+"""An `Event` here is one of relay's own."""
+
+Batch = list[BatchItem]
 
 
 class EventPipeline:
-    """Pure, but for the state of the stream that it keeps: it waits for nothing."""
+    """Turns the items of one engine's stream into commits. Never waits, and does no I/O."""
 
     def __init__(
         self,
@@ -68,10 +78,10 @@ class EventPipeline:
         counters: EngineCounters | None = None,
         own_container: str | None = None,
     ) -> None:
-        """``bookmark`` is None for an engine that was never heard, until its first connection.
+        """``checkpoint`` is None for an engine that relay has never connected to.
 
-        It counts on in ``tally``. ``own_container`` is the id of the container that relay runs in,
-        None outside of one.
+        ``counters`` are incremented, not reset. ``own_container`` is the id of the container that
+        relay runs in; None if it runs in none.
         """
         self.engine = engine
         self._start_from = start_from
@@ -84,27 +94,30 @@ class EventPipeline:
             if checkpoint and checkpoint.blind_window
             else None
         )
-        kept = checkpoint.unreported_drops if checkpoint is not None else ()
-        self._drop_reporter = DropReporter(Gap(GapReason(why), *stretch) for why, *stretch in kept)
+        drops = checkpoint.unreported_drops if checkpoint is not None else ()
+        self._drop_reporter = DropReporter(Gap(GapReason(reason), *rest) for reason, *rest in drops)
         self._connection: Connection | None = None
         self._own_container = own_container
         self.counters = counters or EngineCounters()
 
     @property
     def may_have_missed_deaths(self) -> bool:
-        """Whether any container may have died unheard, not only one that was seen running."""
+        """Whether any container may have died without an event, not only those known to run."""
         return self._gap_detector.may_have_missed_deaths
 
     @property
     def gap_count(self) -> int:
-        """How many gaps were found so far."""
+        """How many gaps were found since the session started."""
         return self._gap_detector.found_count
 
     def since_ns(self, engine_now_ns: int) -> int:
-        """From when on to ask the engine; decides where a first start begins."""
+        """The engine's time from which to request events. The first call fixes the start.
+
+        ``engine_now_ns`` is the engine's current time.
+        """
         if self._cursor is None:
-            mark = Checkpoint.starting_at(resolve_start_ns(self._start_from, engine_now_ns))
-            self._cursor = Cursor(mark)
+            start_ns = resolve_start_ns(self._start_from, engine_now_ns)
+            self._cursor = Cursor(Checkpoint.starting_at(start_ns))
             self._tracker.registry.reset(engine_now_ns)
             self._gap_detector.note_first_connection(engine_now_ns)
         if self._cursor.is_ahead_of(engine_now_ns):
@@ -113,20 +126,20 @@ class EventPipeline:
 
     @property
     def is_continuous(self) -> bool:
-        """Whether the engine's history has to hold an event that was taken in."""
+        """Whether a complete history of the engine must contain an event taken in before."""
         return self._cursor is not None and self._cursor.is_continuous
 
     @property
     def position_ns(self) -> int:
-        """When the last event happened that was taken in, by the engine's time; 0 before it."""
+        """The engine's time of the last event taken in; 0 before the first connection."""
         return self._cursor.position_ns if self._cursor is not None else 0
 
     def remembers(self, event: Event) -> bool:
-        """Whether the event was taken in, or is not to be."""
+        """Whether the event was taken in, or happened before the start and will not be."""
         return self._cursor is not None and self._cursor.remembers(event)
 
     def select_for_inspection(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
-        """Of the containers that the engine lists, with their states, those to look at."""
+        """The ids of the listed containers (id to state) to inspect; all of them if thorough."""
         return [
             id_
             for id_, state in listed.items()
@@ -134,15 +147,15 @@ class EventPipeline:
         ]
 
     def find_missing(self, listed: Collection[str]) -> frozenset[str]:
-        """The known containers that the engine does not list."""
+        """The ids of the known containers that the engine does not list."""
         return self._tracker.find_missing(listed)
 
     def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
-        """Whether one of these containers died and nothing has told so."""
+        """Whether one of these containers died and its death was not reported yet."""
         return self._tracker.has_unreported(snapshots)
 
     def parse(self, items: Iterable[Item]) -> Batch:
-        """The items, with the records read."""
+        """Return the items, with each record parsed."""
         return [
             ParsedRecord(item.connection, parse_record(item.content, item.connection))
             if isinstance(item, Record)
@@ -151,51 +164,54 @@ class EventPipeline:
         ]
 
     def containers_to_inspect(self, batch: Batch) -> set[str]:
-        """The ids of the containers that have to be inspected before the batch is taken in."""
+        """The ids of the containers to inspect before this batch can be processed."""
         return self._tracker.containers_to_inspect(self._new_events(batch))
 
     def awaits_evidence(self, batch: Batch) -> bool:
-        """Whether the next moment can still change what the batch means."""
-        fresh = self._new_events(batch)
-        return self._tracker.awaits_evidence(fresh, podman=_is_from_podman(batch))
+        """Whether an event that is about to arrive can change the cause of a death in the batch."""
+        new_events = self._new_events(batch)
+        return self._tracker.awaits_evidence(new_events, podman=_is_from_podman(batch))
 
     def process(
         self, batch: Batch, now_ns: int, snapshots: Mapping[str, ContainerSnapshot] | None = None
     ) -> IngestCommit:
-        """The notifications of a batch, and what is known after it."""
-        fresh = self._new_events(batch)
-        requested = self._tracker.find_requested(fresh, podman=_is_from_podman(batch))
-        view = _BatchContext(snapshots or {}, requested, now_ns)
-        told = [event for item in batch for event in self._process_item(item, view)]
-        told += self._report_drops(now_ns)
+        """Process one batch and return what to commit: notifications, checkpoint, containers.
+
+        ``now_ns`` is the wall clock's time; ``snapshots`` are those of `containers_to_inspect`.
+        """
+        new_events = self._new_events(batch)
+        requested = self._tracker.find_requested(new_events, podman=_is_from_podman(batch))
+        context = _BatchContext(snapshots or {}, requested, now_ns)
+        events = [event for item in batch for event in self._process_item(item, context)]
+        events += self._report_drops(now_ns)
         containers, gone = self._tracker.registry.take_changes()
-        notifications = self._route(told)
+        notifications = self._route(events)
         return IngestCommit(self.engine, self._checkpoint(), notifications, containers, gone)
 
     def finish(self, now_ns: int) -> IngestCommit:
-        """What is left to be told at the end."""
-        told = self._report_drops(now_ns, is_final=True)
-        return IngestCommit(self.engine, self._checkpoint(), self._route(told))
+        """Return the last commit of a session: it reports the drops that were held back."""
+        events = self._report_drops(now_ns, is_final=True)
+        return IngestCommit(self.engine, self._checkpoint(), self._route(events))
 
     def resend_all(self) -> None:
-        """What is known of the containers goes into the next batch once more."""
+        """Include every known container in the next commit: the store is a new one."""
         self._tracker.registry.mark_all_changed()
 
     def _route(self, events: Iterable[Event]) -> list[tuple[Notification, Sequence[str]]]:
         return [
-            (step.build_notification(event), step.destinations)
+            (match.build_notification(event), match.destinations)
             for event in events
-            for step in self._router.route(event, self.counters.matches)
+            for match in self._router.route(event, self.counters.matches)
         ]
 
     def _checkpoint(self) -> Checkpoint | None:
         if self._cursor is None:
             return None
-        unheard = self._gap_detector.blind_window
+        window = self._gap_detector.blind_window
         return self._cursor.checkpoint(
             reported_until_ns=self._tracker.registry.reported_until_ns,
             identity=self._identity,
-            blind_window=None if unheard is None else (unheard.from_ns, unheard.until_ns),
+            blind_window=None if window is None else (window.from_ns, window.until_ns),
             drops=tuple(
                 (gap.reason.value, gap.from_ns, gap.until_ns, gap.lost_count)
                 for gap in self._drop_reporter.unreported
@@ -203,26 +219,23 @@ class EventPipeline:
         )
 
     def _new_events(self, batch: Batch) -> list[Event]:
-        """Each once, though two connections in one batch can both bring it."""
-        heard = {
+        """The batch's events that were not taken in yet.
+
+        Each is listed once, though two connections of one batch can both deliver it.
+        """
+        by_id = {
             item.event.id: item.event
             for item in batch
             if isinstance(item, ParsedRecord) and isinstance(item.event, Event)
         }
-        return (
-            list(heard.values())
-            if self._cursor is None
-            else self._cursor.filter_new(heard.values())
-        )
+        if self._cursor is None:
+            return list(by_id.values())
+        return self._cursor.filter_new(by_id.values())
 
-    def _process_item(
-        self,
-        item: ParsedRecord | StreamOpened | RecordsDropped | Snapshot | Event,
-        context: "_BatchContext",
-    ) -> list[Event]:
-        """The events that are to be routed."""
+    def _process_item(self, item: BatchItem, context: "_BatchContext") -> list[Event]:
+        """Apply one item, and return the events to route."""
         match item:
-            case ParsedRecord():  # nearly all
+            case ParsedRecord():  # first, because nearly every item is one
                 return self._on_record(item, context)
             case Event():
                 return [item]
@@ -240,31 +253,31 @@ class EventPipeline:
             self._count_invalid(event)
             return []
         self.counters.received += 1
-        told = self._gap_event(
-            self._gap_detector.on_event(event, cursor), record.connection, context.now_ns
-        )
+        gap = self._gap_detector.on_event(event, cursor)
+        events = self._gap_event(gap, record.connection, context.now_ns)
         if cursor.is_before_start(event):
-            if cursor.is_empty:  # what was asked of a container then explains its death
+            if cursor.is_empty:  # a stop that was requested before the start explains a death
                 self._tracker.on_event(event, context.snapshots)
         elif cursor.admit(event):
             self.counters.count_event(event)
-            if is_self_exec(event, self._own_container):  # taken in, but nobody is told
-                return told
+            if is_self_exec(event, self._own_container):  # taken in, but never routed
+                return events
             requested = event.id in context.requested_ids
-            told += self._tracker.on_event(
+            events += self._tracker.on_event(
                 event, context.snapshots, self._gap_detector.blind_window, requested=requested
             )
-            self.counters.count_inferred(told)
+            self.counters.count_inferred(events)
         else:
             self.counters.duplicates += 1
-        return told
+        return events
 
     def _on_stream_opened(self, opened: StreamOpened, context: "_BatchContext") -> list[Event]:
         self.counters.opened += 1
         self._connection = connection = opened.connection
         self._tracker.podman = connection.podman
-        before, self._identity = self._identity, connection.identity or self._identity
-        if before != self._identity and before is not None:
+        # An engine that stops giving its id is still the same: a proxy may begin to withhold it.
+        previous, self._identity = self._identity, connection.identity or self._identity
+        if previous != self._identity and previous is not None:
             self._tracker.registry.reset(connection.opened_ns)
             gap: Gap | None = self._gap_detector.on_engine_replaced(self._open_cursor, connection)
         else:
@@ -280,34 +293,36 @@ class EventPipeline:
         )
 
     def _report_drops(self, now_ns: int, *, is_final: bool = False) -> list[Event]:
-        told: list[Event] = []
-        if self._connection is None:  # its host is not known yet
-            return told
+        """The gap events for dropped records that are due now; all of them if ``is_final``."""
+        events: list[Event] = []
+        if self._connection is None:  # the engine's host name is not known yet
+            return events
         for gap in self._drop_reporter.take_due(now_ns, is_final=is_final):
             log.error("events.dropped", engine=self.engine, count=gap.lost_count, why=gap.reason)
-            told += self._gap_event(gap, self._connection, now_ns)
-        return told
+            events += self._gap_event(gap, self._connection, now_ns)
+        return events
 
     def _gap_event(self, gap: Gap | None, connection: Connection, now_ns: int) -> list[Event]:
+        """The event that declares the gap, in a list; an empty list if there is no gap."""
         if gap is None:
             return []
         self.counters.gaps[gap.reason] += 1
         return [make_gap_event(gap, connection, now_ns)]
 
     def _on_snapshot(self, snapshot: Snapshot) -> list[Event]:
-        told = self._tracker.on_snapshot(snapshot, self._gap_detector.blind_window)
+        events = self._tracker.on_snapshot(snapshot, self._gap_detector.blind_window)
         if snapshot.is_complete:
             self._gap_detector.on_full_snapshot(snapshot.taken_ns)
-        self.counters.count_inferred(told)
-        return told
+        self.counters.count_inferred(events)
+        return events
 
     @property
     def _open_cursor(self) -> Cursor:
-        assert self._cursor is not None, "a connection is opened from a cursor"
+        assert self._cursor is not None, "since_ns() creates it before a stream opens"
         return self._cursor
 
     def _count_invalid(self, record: InvalidRecord) -> None:
-        """Count what is no event, and show the first of each kind."""
+        """Count a record that is not an event, and log the first of each kind."""
         self.counters.malformed[record.error] += 1
         if self.counters.malformed[record.error] == 1:
             head = record.head.decode(errors="replace")
@@ -320,9 +335,9 @@ def _is_from_podman(batch: Batch) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _BatchContext:
-    """What is known of a batch beside its items."""
+    """What the processing of every item of a batch may need."""
 
     snapshots: Mapping[str, ContainerSnapshot]
     requested_ids: Collection[str]
-    """The ids of deaths that somebody asked for, as what comes behind them shows."""
+    """The event ids of deaths that somebody requested, as later events of the batch prove."""
     now_ns: int

@@ -1,4 +1,15 @@
-"""Looks at an engine's containers beside its stream, for what no event tells."""
+"""Reconciliation: inspects an engine's containers to find deaths that no event reported.
+
+Events can be lost: in a gap, in a full buffer, or in the engine itself. So the reconciler lists the
+containers after a reconnect, after every gap and at the configured interval, inspects those that
+may have died, and puts what it finds into the buffer as `Snapshot` items. The tracker decides what
+they mean (`relay.ingest.docker.containers.tracker`); it infers an event for a death that none
+reported.
+
+A reconciliation works page by page and ends when every selected container was inspected. A
+reconciler runs for as long as its connection. If the engine or a proxy refuses for good to show
+containers, it stops until the next connection.
+"""
 
 import asyncio
 import math
@@ -11,6 +22,7 @@ from typing import Protocol
 import structlog
 
 from relay.config import ReconcileConfig
+from relay.core.clock import loop_time_s
 from relay.ingest.docker.buffer import (
     BATCH_BYTES,
     Connection,
@@ -33,25 +45,25 @@ from relay.ingest.docker.engine.inspector import Inspector, inspect_containers
 log = structlog.get_logger()
 
 EVENT_GRACE_S = 1.0
-"""How long an event may be on its way before its absence is taken for proof."""
+"""How long an event may be on its way before its absence counts as proof."""
 
 LIST_TIMEOUT_S = 60.0
 """How long an engine may take to list its containers."""
 
 PAGE_CONTAINERS = 200
 PAGE_MAX_S = 10.0
-"""After how many containers, and after how long, what was seen of them is handed on: nothing large
-is in memory at once, and nothing is lost where a look breaks off."""
+"""A page is published after this many containers or this long, whichever comes first. So little is
+in memory at once, and little is lost if a reconciliation fails halfway."""
 
 MIN_INTERVAL_S = 10.0
-"""How long after the begin of a look the next may begin: where losses do not end, looks at all
-containers would be most of what the engine does."""
+"""The least time between the starts of two reconciliations. Otherwise an engine whose events keep
+getting lost would do little else than show its containers."""
 
 MIN_INTERVAL_RECONNECTED_S = 1.0
-"""The same after a reconnect: deaths meanwhile are to be told at once, but streams can flap."""
+"""The same after a reconnect: deaths in between should be reported soon, but streams can flap."""
 
 RETRY_INTERVAL_S = 60.0
-"""How long after a look that failed the next one begins at the latest."""
+"""The longest time until a failed reconciliation is repeated."""
 
 PERMANENT_REFUSALS = frozenset(
     {
@@ -62,32 +74,32 @@ PERMANENT_REFUSALS = frozenset(
         HTTPStatus.NOT_IMPLEMENTED,
     }
 )
-"""How a proxy, or what calls itself an engine, answers that will never show its containers."""
+"""Answers of a proxy, or of something other than an engine, that will never list containers."""
 
 
 class KnownContainers(Protocol):
-    """What the one who takes the events in knows of the containers."""
+    """What the events that were taken in say about the containers."""
 
     @property
     def may_have_missed_deaths(self) -> bool:
-        """Whether any container may have died unheard, not only one that was seen running."""
+        """Whether any container may have died without an event, not only those known to run."""
         ...
 
     def select_for_inspection(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
-        """Which of the containers that the engine lists, with their states, need a look."""
+        """The ids of the listed containers (id to state) to inspect; all of them if thorough."""
         ...
 
     def find_missing(self, listed: Collection[str]) -> frozenset[str]:
-        """The known ones that the engine does not list."""
+        """The ids of the known containers that the engine does not list."""
         ...
 
     def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
-        """Whether one of these died and no event has told so."""
+        """Whether one of these containers died and its death was not reported yet."""
         ...
 
 
 class Reconciler:
-    """Puts looks at one engine's containers into the inbox; what they mean is decided there."""
+    """Puts snapshots of one engine's containers into the buffer."""
 
     def __init__(
         self,
@@ -104,13 +116,16 @@ class Reconciler:
         self._inspector = inspector
         self._now = now
         self._started_s = -math.inf
+        """When the last reconciliation started, by the loop's clock."""
         self._has_warned = False
+        """Whether the current failure was logged."""
         self._log = log.bind(engine=engine)
 
     async def run(self, client: EngineClient, opening: Awaitable[StreamOpened]) -> None:
-        """Look after a reconnect, after every loss, and from time to time, until cancelled.
+        """Reconcile after the reconnect, after every gap and periodically, until cancelled.
 
-        Events can be asked about even before the stream is open: they come with its first bytes.
+        The inspector may use the client before the stream is open: the first events arrive with the
+        stream's first bytes, and their containers may have to be inspected.
         """
         every_s = self._config.every.total_seconds() or None
         with self._inspector.use(client):
@@ -120,81 +135,84 @@ class Reconciler:
                 await self._wait_min_interval(MIN_INTERVAL_RECONNECTED_S)
             else:
                 await self._wait_for_next(every_s)
-            while not _is_permanent(
-                failure := await self._try_reconcile(client, opened.connection)
-            ):
-                await self._wait_for_next(
-                    every_s
-                    if failure is None
-                    else min(every_s or RETRY_INTERVAL_S, RETRY_INTERVAL_S)
-                )
-            await asyncio.Event().wait()
+            retry_s = min(every_s or RETRY_INTERVAL_S, RETRY_INTERVAL_S)
+            while True:
+                error = await self._try_reconcile(client, opened.connection)
+                if isinstance(error, EngineRefused) and error.status in PERMANENT_REFUSALS:
+                    await asyncio.Event().wait()  # keeps the inspector's client
+                await self._wait_for_next(every_s if error is None else retry_s)
 
     async def _wait_for_next(self, timeout_s: float | None) -> None:
-        """Return after a loss, or when the time is over; not before the next look may begin."""
+        """Wait for a gap or the timeout, and then until the next reconciliation may start."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._buffer.gap_found.wait()
         await self._wait_min_interval(MIN_INTERVAL_S)
 
     async def _wait_min_interval(self, min_interval_s: float) -> None:
-        await asyncio.sleep(self._started_s + min_interval_s - _loop_time_s())
+        await asyncio.sleep(self._started_s + min_interval_s - loop_time_s())
 
     async def _try_reconcile(
         self, client: EngineClient, connection: Connection
     ) -> BaseException | None:
-        """Look once; what it failed with, if it did."""
-        self._started_s = _loop_time_s()
-        self._buffer.gap_found.clear()  # what was lost until now is found by this look
+        """Reconcile once. Returns the error if it failed, or failed in part."""
+        self._started_s = loop_time_s()
+        self._buffer.gap_found.clear()  # this reconciliation covers every gap until now
         try:
-            failure = await self._reconcile(client, connection)
-        except ENGINE_ERRORS as failed:
-            self._warn_unavailable("deaths without an event are not found", failed)
-            return failed
+            error = await self._reconcile(client, connection)
+        except ENGINE_ERRORS as failure:
+            self._warn_unavailable("deaths without an event are not found", failure)
+            return failure
         self._has_warned = False
-        return failure
+        return error
 
     async def _reconcile(self, client: EngineClient, connection: Connection) -> Exception | None:
-        """Look at all containers, slice by slice; only with the last one all were looked at.
+        """Inspect the selected containers page by page; the last page completes the snapshot.
 
-        Returns why one that the engine failed to show could not be. Raises one of `FAILURES` if
-        none could.
+        Returns an error if the engine failed to show some of them, and then no page is complete.
+        Raises one of `ENGINE_ERRORS` if it showed none.
         """
         taken_ns = self._now() + connection.ahead_ns
         thorough = self._known.may_have_missed_deaths
         listed, missing = await self._list_containers(client)
-        left = deque(self._known.select_for_inspection(listed, thorough=thorough))
-        blind, failed = True, None
+        remaining = deque(self._known.select_for_inspection(listed, thorough=thorough))
+        has_seen_none, last_error = True, None
         while True:
-            part = _Page(left)
-            failure = await inspect_containers(client, part.next_ids(), part.add)
-            blind = blind and not part.snapshots and failure is not None
-            failed = failure or failed
+            page = _Page(remaining)
+            error = await inspect_containers(client, page.next_ids(), page.add)
+            has_seen_none = has_seen_none and not page.snapshots and error is not None
+            last_error = error or last_error
             await self._publish(
                 Snapshot(
                     connection.engine,
                     connection.host,
                     taken_ns,
-                    tuple(part.snapshots),
+                    tuple(page.snapshots),
                     missing,
-                    is_complete=thorough and not left and failed is None,
+                    is_complete=thorough and not remaining and last_error is None,
                 )
             )
-            if failure is not None and blind:
-                raise EngineUnavailable(describe_error(failure))
-            if not left:
-                return failed and EngineUnavailable(describe_error(failed))
+            if error is not None and has_seen_none:
+                raise EngineUnavailable(describe_error(error))
+            if not remaining:
+                return last_error and EngineUnavailable(describe_error(last_error))
             missing = frozenset()
 
     async def _publish(self, snapshot: Snapshot) -> None:
-        """Put it into the inbox, behind the events that can be on their way."""
+        """Put the snapshot into the buffer, behind events that may be on their way.
+
+        Returns once it is committed: while the store is stuck, snapshots would pile up.
+        """
         if self._known.has_unreported(snapshot.containers):
             await asyncio.sleep(EVENT_GRACE_S)
         self._buffer.put(snapshot)
-        await snapshot.committed.wait()  # while the store takes nothing, looks would heap up
+        await snapshot.committed.wait()
 
     async def _list_containers(self, client: EngineClient) -> tuple[dict[str, str], frozenset[str]]:
-        """The states of the containers that there are, and the known ones that are gone."""
+        """List the containers: the state of each by id, and the ids of known ones that are gone.
+
+        A container counts as gone only if a second list, a moment later, lacks it too.
+        """
         async with asyncio.timeout(LIST_TIMEOUT_S):
             listed = await client.list_containers()
         missing = self._known.find_missing(listed)
@@ -205,7 +223,7 @@ class Reconciler:
         return listed, missing
 
     def _warn_unavailable(self, meaning: str, failure: BaseException) -> None:
-        """Say that containers cannot be compared: once, not once per try."""
+        """Log that reconciliation is impossible: once, not once per attempt."""
         if not self._has_warned:
             self._has_warned = True
             self._log.warning(
@@ -214,32 +232,24 @@ class Reconciler:
 
 
 class _Page:
-    """What is seen of some of the containers that are left to be looked at."""
+    """The snapshots of some of the containers that remain to be inspected."""
 
-    def __init__(self, left: deque[str]) -> None:
-        self._remaining = left
-        self._deadline_s = _loop_time_s() + PAGE_MAX_S
+    def __init__(self, remaining: deque[str]) -> None:
+        self._remaining = remaining
+        self._deadline_s = loop_time_s() + PAGE_MAX_S
         self._size_bytes = 0
         self.snapshots: list[ContainerSnapshot] = []
 
     def next_ids(self) -> Iterator[str]:
-        """The next ones, taken from those left, until it is full or its time is over."""
+        """Take ids from those that remain, until the page is full or its time is over."""
         for _ in range(PAGE_CONTAINERS):
             if not self._remaining:
                 return
             yield self._remaining.popleft()
-            if self._size_bytes >= BATCH_BYTES or _loop_time_s() >= self._deadline_s:
+            if self._size_bytes >= BATCH_BYTES or loop_time_s() >= self._deadline_s:
                 return
 
-    def add(self, _: str, seen: ContainerSnapshot) -> None:
-        """One of them was seen."""
-        self.snapshots.append(seen)
-        self._size_bytes += snapshot_bytes(seen)
-
-
-def _is_permanent(failure: BaseException | None) -> bool:
-    return isinstance(failure, EngineRefused) and failure.status in PERMANENT_REFUSALS
-
-
-def _loop_time_s() -> float:
-    return asyncio.get_running_loop().time()
+    def add(self, _: str, snapshot: ContainerSnapshot) -> None:
+        """Add the snapshot of one container."""
+        self.snapshots.append(snapshot)
+        self._size_bytes += snapshot_bytes(snapshot)

@@ -1,4 +1,15 @@
-"""All that listens to one engine: its reader, its digester, and what is asked of it beside."""
+"""One session of one engine: a reader, a worker and an enricher, built from the last checkpoint.
+
+`EngineSession.start` spawns every task of an engine:
+
+- ``read ENGINE``: `StreamReader` connects and puts records into the buffer. It also runs the
+  connection's watchdog and the `Reconciler`.
+- ``ingest ENGINE``: `IngestWorker` takes batches out of the buffer and commits them.
+- ``enrich ENGINE``: `Enricher` asks the engine for what committed notifications include.
+
+After `EngineSession.end` the reader and the enricher stop at once; the worker stops when the buffer
+is empty.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +32,7 @@ from relay.ingest.docker.enrichment import Enricher
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.ingest.docker.reconciler import Reconciler
 from relay.ingest.docker.stream import ReconnectPolicy, StreamReader
-from relay.ingest.docker.worker import IngestWorker, ingest
+from relay.ingest.docker.worker import IngestWorker
 from relay.routing.router import Router
 from relay.store.outbox import Outbox
 from relay.store.records import CommitResult, IngestCommit
@@ -29,30 +40,33 @@ from relay.store.records import CommitResult, IngestCommit
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """One engine, as it is configured and as the environment says where it is."""
+    """What the configuration and the environment say about one engine.
+
+    Two equal specifications need no restart of the session.
+    """
 
     endpoint: Endpoint
     config: EngineConfig
     buffer_bytes: int
-    """How much of its stream may wait in memory, in bytes."""
+    """How much memory the events that wait for a commit may take (``ingest.buffer``)."""
     reconcile: ReconcileConfig
 
 
 @dataclass(frozen=True, slots=True)
 class IngestContext:
-    """What all stations work with."""
+    """What the sessions of all engines share."""
 
     router: Router
     outbox: Outbox
     now: Callable[[], int]
-    """The clock by which deliveries are due."""
+    """The clock by which deliveries are due, in nanoseconds since 1970."""
     on_commit: Callable[[CommitResult], None]
-    """Is given what became of every batch."""
+    """Called with the result of every commit."""
     reconnect_policy: ReconnectPolicy
 
 
 class EngineSession:
-    """One engine's way into the store."""
+    """The tasks that bring one engine's events into the store."""
 
     def __init__(self, worker: IngestWorker, reader: StreamReader, enricher: Enricher) -> None:
         self._worker = worker
@@ -63,30 +77,30 @@ class EngineSession:
     def start(
         self, tasks: asyncio.TaskGroup, on_commit: Callable[[CommitResult], None]
     ) -> asyncio.Task[None]:
-        """Listen, digest and enrich; returns what ends when all is committed after `end`.
+        """Spawn the session's tasks; ``on_commit`` is called with the result of every commit.
 
-        ``heed`` is given what became of every batch.
+        Returns the worker's task. It ends after `end`, once everything that was read is committed.
         """
 
-        def committed(intake: IngestCommit, receipt: CommitResult) -> None:
-            self._enricher.enqueue(intake, receipt)
-            on_commit(receipt)
+        def committed(commit: IngestCommit, result: CommitResult) -> None:
+            self._enricher.enqueue(commit, result)
+            on_commit(result)
 
         self._reading_tasks = [
-            tasks.create_task(self._reader.run()),
-            tasks.create_task(self._enricher.run()),
+            tasks.create_task(self._reader.run(), name=f"read {self.name}"),
+            tasks.create_task(self._enricher.run(), name=f"enrich {self.name}"),
         ]
-        return tasks.create_task(ingest(self._worker, committed))
+        return tasks.create_task(self._worker.run(committed), name=f"ingest {self.name}")
 
     def end(self) -> None:
-        """Stop reading; what was read is digested."""
+        """Stop reading; the worker still commits what was read."""
         for task in self._reading_tasks:
             task.cancel()
         self._worker.buffer.close()
 
     @property
     def name(self) -> str:
-        """The engine's."""
+        """The engine's name in the configuration."""
         return self._worker.pipeline.engine
 
     @property
@@ -96,50 +110,64 @@ class EngineSession:
 
     @property
     def status(self) -> EngineStatus:
-        """How it is with the engine."""
-        tally = self.counters
-        listening = StreamStatus(
-            self.is_connected, self._worker.buffer.item_count, tally.gaps.total(), tally.reconnects
+        """The position of the cursor, and the status of the stream."""
+        counters = self.counters
+        stream = StreamStatus(
+            is_open=self.is_connected,
+            behind=self._worker.buffer.item_count,
+            gaps=counters.gaps.total(),
+            reconnects=counters.reconnects,
         )
-        return EngineStatus(self._worker.pipeline.position_ns or None, listening)
+        return EngineStatus(self._worker.pipeline.position_ns or None, stream)
 
     @property
     def counters(self) -> EngineCounters:
-        """What came of the engine so far."""
+        """The counters of this engine's stream since relay started."""
         return self._worker.pipeline.counters
 
     @property
     def loop_monitor(self) -> LoopMonitor:
-        """Of what digests and commits."""
+        """Monitors the worker's loop."""
         return self._worker.loop_monitor
 
     def on_store_replaced(self) -> None:
-        """The store is a new one: it is told again what is known."""
+        """Write the known containers into a store that has replaced a broken one."""
         self._worker.pipeline.resend_all()
-        self._worker.buffer.put(
-            Snapshot(self.name, self.name, 0)
-        )  # of nothing: a batch to tell it with
+        # An empty snapshot makes a batch, so that the containers are written without waiting for
+        # the engine's next event.
+        self._worker.buffer.put(Snapshot(self.name, self.name, 0))
 
 
 async def open_session(
     name: str, spec: EngineSpec, context: IngestContext, counters: EngineCounters
 ) -> EngineSession:
-    """The station of one engine, with what was known of it at the last commit."""
-    engine, outbox = spec.config, context.outbox
-    bookmark = await outbox.checkpoint(name)
-    roster = ContainerRegistry(
-        await outbox.containers(name), bookmark.reported_until_ns if bookmark else 0
+    """Build the session of one engine from the checkpoint and the containers of the last commit."""
+    outbox = context.outbox
+    checkpoint = await outbox.checkpoint(name)
+    registry = ContainerRegistry(
+        await outbox.containers(name), checkpoint.reported_until_ns if checkpoint else 0
     )
-    digest = EventPipeline(
-        name, engine.start_from, context.router, bookmark, roster, counters, find_self_container()
+    pipeline = EventPipeline(
+        name,
+        spec.config.start_from,
+        context.router,
+        checkpoint,
+        registry,
+        counters,
+        find_self_container(),
     )
-    inbox, contact = EventBuffer(spec.buffer_bytes), Inspector()
-    reconciler = Reconciler(name, spec.reconcile, inbox, digest, contact, time_ns)
-    reach = partial(connect, spec.endpoint, time_ns)
-    listener = StreamReader(
-        name, engine.host, reach, inbox, digest, reconciler, context.reconnect_policy
+    buffer, inspector = EventBuffer(spec.buffer_bytes), Inspector()
+    reader = StreamReader(
+        name,
+        spec.config.host,
+        partial(connect, spec.endpoint, time_ns),
+        buffer,
+        pipeline,
+        Reconciler(name, spec.reconcile, buffer, pipeline, inspector, time_ns),
+        context.reconnect_policy,
     )
-    enricher = Enricher(lambda: contact.client, outbox, context.now, counters)
     return EngineSession(
-        IngestWorker(inbox, digest, contact, outbox, context.now), listener, enricher
+        IngestWorker(buffer, pipeline, inspector, outbox, context.now),
+        reader,
+        Enricher(lambda: inspector.client, outbox, context.now, counters),
     )

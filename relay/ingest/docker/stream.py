@@ -1,4 +1,11 @@
-"""Reads one engine's stream, for ever: connects, watches, reconnects."""
+"""Reads one engine's event stream: connects, resumes, watches, and reconnects for ever.
+
+`StreamReader` only moves bytes from the socket into the buffer. It never waits for a disk, a
+webhook or a lock, because an engine stalls when nobody reads its stream. It cannot tell a quiet
+engine from a dead connection by the stream alone, so a watchdog pings the engine and, while the
+stream is silent, compares the engine's history with what was taken in. A reader runs until its
+session cancels it.
+"""
 
 import asyncio
 import errno
@@ -12,6 +19,7 @@ import aiohttp
 import structlog
 import tenacity
 
+from relay.core.clock import loop_time_s
 from relay.core.event import Event, GapReason, make_self_event
 from relay.core.framing import RECORD_MAX_BYTES, RecordSplitter
 from relay.ingest.docker.buffer import (
@@ -40,41 +48,42 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ReconnectPolicy:
-    """The listener's clock, and its times in seconds."""
+    """The clock and the timings of a `StreamReader`."""
 
     now: Now = time_ns
     backoff_initial_s: float = 0.1
     backoff_max_s: float = 2
-    """A try costs next to nothing, and what died meanwhile is to be told at once."""
+    """Short, because an attempt costs almost nothing and deaths in between should be reported at
+    once."""
     stable_after_s: float = 5
-    """The backoff starts over only after a connection that lived so long; proxies cut idle ones
-    after ten seconds and more."""
+    """The backoff starts over after a connection that lived at least this long. Proxies cut idle
+    connections after ten seconds or more, which is no reason to wait longer each time."""
     ping_interval_s: float = 15
-    """Socket proxies cut idle streams after 4 to 10 minutes; a silent half-open one is found
-    within two of these."""
+    """A half-open stream is detected within two intervals. Socket proxies cut idle streams after 4
+    to 10 minutes."""
     answer_timeout_s: float = 10
-    """How long an engine may take to answer anything but the stream."""
+    """How long an engine may take to answer any request except the stream."""
 
 
 class StreamPosition(Protocol):
-    """What the listener asks of the one who takes the events in."""
+    """What the reader needs to know about the events that were taken in."""
 
     def since_ns(self, engine_now_ns: int) -> int:
-        """From when on to ask the engine, which has just said what time it is."""
+        """The engine's time from which to request events; its clock says ``engine_now_ns``."""
         ...
 
     @property
     def is_continuous(self) -> bool:
-        """Whether the engine's history has to hold an event that was taken in."""
+        """Whether a complete history of the engine must contain an event taken in before."""
         ...
 
     @property
     def position_ns(self) -> int:
-        """When the last event happened that was taken in, by the engine's time."""
+        """The engine's time of the last event taken in."""
         ...
 
     def remembers(self, event: Event) -> bool:
-        """Whether the event was taken in."""
+        """Whether the event was taken in, or happened before the start and will not be."""
         ...
 
 
@@ -82,7 +91,7 @@ Connect = Callable[[], AbstractAsyncContextManager[EngineClient]]
 
 
 class StreamReader:
-    """The reader of one engine. It puts what it reads into the inbox and waits for nobody."""
+    """Reads one engine's stream into the buffer, without ever waiting for whoever empties it."""
 
     def __init__(
         self,
@@ -104,23 +113,28 @@ class StreamReader:
         self._policy = policy or ReconnectPolicy()
         self._now = self._policy.now
         self._unreachable_since_ns: int | None = None
+        """By the local clock; None while the engine is reachable."""
         self._last_ended_ns: int | None = None
+        """When the last stream ended, by the engine's clock."""
         self._was_refused = False
+        """Whether an attempt since the last stream found nobody listening."""
         self._clock_ahead_ns = 0
         self._has_received = False
         self._stream_opened: asyncio.Future[StreamOpened] = asyncio.Future()
         self._last_committed = asyncio.Event()
+        """Set once the last `StreamOpened` is committed."""
         self._last_committed.set()
         self._opened_s: float | None = None
+        """When the stream of this connection opened, by the loop's clock."""
         self._log = log.bind(engine=engine)
 
     @property
     def has_opened(self) -> bool:
-        """Whether the stream of the latest connection was opened; it may have ended since."""
+        """Whether the last connection opened its stream; the stream may have ended since."""
         return self._stream_opened.done()
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Read until cancelled."""
         while True:
             await tenacity.AsyncRetrying(
                 wait=tenacity.wait_random_exponential(
@@ -133,19 +147,23 @@ class StreamReader:
             )(self._connect_once)
 
     async def _connect_once(self) -> None:
-        """Listen over one connection. Returns if it lived long enough to be called stable."""
+        """Read over one connection.
+
+        Returns if the connection lived for ``stable_after_s``, so that the backoff starts over;
+        else raises what ended it.
+        """
         self._opened_s = None
         try:
             async with self._connect() as client:
-                greeting = await self._with_timeout(client.handshake(), "a greeting")
-                await self._read_and_watch(client, self._start_connection(greeting))
-        except ENGINE_ERRORS as failure:
+                info = await self._with_timeout(client.handshake(), "the handshake")
+                await self._read_and_watch(client, self._start_connection(info))
+        except ENGINE_ERRORS as error:
             if self._opened_s is None:
-                self._was_refused = self._was_refused or _is_refused(failure)
-                self._on_unreachable(failure)
+                self._was_refused = self._was_refused or _is_refused(error)
+                self._on_unreachable(error)
                 raise
-            self._log.info("engine.stream_ended", reason=describe_error(failure))
-            if _loop_time_s() - self._opened_s < self._policy.stable_after_s:
+            self._log.info("engine.stream_ended", reason=describe_error(error))
+            if loop_time_s() - self._opened_s < self._policy.stable_after_s:
                 raise
 
     def _start_connection(self, info: EngineInfo) -> Connection:
@@ -167,98 +185,108 @@ class StreamReader:
         )
 
     def _on_opened(self, connection: Connection, history: tuple[Event, ...] | None) -> None:
-        """The stream is there: only now is the engine back."""
-        self._opened_s = _loop_time_s()
+        """Announce the open stream. Only a stream, not a handshake, means the engine is back."""
+        self._opened_s = loop_time_s()
         self._was_refused = False
         self._log.info("engine.connected", host=self._host)
         if self._unreachable_since_ns is not None:
             down_s = round((self._now() - self._unreachable_since_ns) / 1e9, 3)
             self._emit("engine_back", {"down_s": str(down_s)})
             self._unreachable_since_ns = None
-        # While the store takes nothing, histories would heap up.
+        # While the store is stuck, each reconnect would leave another history in the buffer.
         opened = StreamOpened(connection, history if self._last_committed.is_set() else None)
         self._last_committed = opened.committed
         self._buffer.put(opened)
         self._stream_opened.set_result(opened)
 
     async def _read_and_watch(self, client: EngineClient, connection: Connection) -> None:
-        """Read the stream and watch over it until one of them fails, as both do in the end."""
+        """Read the stream, watch it and reconcile, until one of these tasks fails."""
         self._stream_opened = asyncio.get_running_loop().create_future()
-        # A TaskGroup that is cancelled just as one of its tasks fails tells of the failure only:
-        # whoever was told to stop would reconnect.
-        hearing = [
-            asyncio.ensure_future(self._read_stream(client, connection)),
-            asyncio.ensure_future(self._watch(client, connection)),
-            asyncio.ensure_future(self._reconciler.run(client, self._stream_opened)),
+        # Not a TaskGroup: one that is cancelled just as a task of it fails raises the failure only,
+        # so a reader that was told to stop would reconnect.
+        tasks = [
+            asyncio.create_task(
+                self._read_stream(client, connection), name=f"read stream {self._engine}"
+            ),
+            asyncio.create_task(
+                self._watch(client, connection), name=f"watch stream {self._engine}"
+            ),
+            asyncio.create_task(
+                self._reconciler.run(client, self._stream_opened), name=f"reconcile {self._engine}"
+            ),
         ]
         try:
-            ended, _ = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in hearing:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*hearing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._opened_s is not None:
                 self._last_ended_ns = self._now() + self._clock_ahead_ns
         for task in ended:
             task.result()
 
     async def _read_stream(self, client: EngineClient, connection: Connection) -> None:
-        framer = self._new_splitter()
+        splitter = self._new_splitter()
         oversized = 0
         history = await self._fetch_history(client, self._history_window(connection))
         async with client.stream(connection.since_ns) as chunks:
             self._on_opened(connection, history)
             async for chunk in chunks:
                 self._has_received = True
-                self._buffer.put_records(connection, framer.feed(chunk))
-                if framer.oversized > oversized:
-                    count, oversized = framer.oversized - oversized, framer.oversized
+                self._buffer.put_records(connection, splitter.feed(chunk))
+                if splitter.oversized > oversized:
+                    count, oversized = splitter.oversized - oversized, splitter.oversized
                     self._buffer.put(RecordsDropped(connection, count, GapReason.RECORD_TOO_LONG))
         raise EngineUnavailable("the engine closed the stream")
 
     def _history_window(self, connection: Connection) -> Connection:
-        """As far back as an event has to be that proves the history whole.
+        """The connection, with ``since_ns`` early enough for a history that proves continuity.
 
-        Docker remembers few, so where none was taken in yet, any that is older will do.
+        If no event was taken in yet, any event from before the start is proof. Docker remembers few
+        events, so all of them can be requested; Podman's history has no such bound.
         """
         if self._position.is_continuous or connection.podman:
             return connection
         return replace(connection, since_ns=1)
 
     def _new_splitter(self) -> RecordSplitter:
-        """One that keeps no record that would never find room."""
+        """A splitter that drops records too long for the buffer, even for an empty one."""
         return RecordSplitter(min(RECORD_MAX_BYTES, self._buffer.max_record_bytes))
 
     async def _watch(self, client: EngineClient, connection: Connection) -> None:
-        """Ping the engine, and where the stream is silent ask whether it should be."""
+        """Ping the engine. If the stream is silent, check whether the engine has news.
+
+        Raises `EngineUnavailable` if the stream fails to deliver events that the engine has.
+        """
         suspects: set[str] = set()
         while True:
             self._has_received = False
             await asyncio.sleep(self._policy.ping_interval_s)
             await self._with_timeout(client.ping(), "a ping")
             busy = self._has_received or not self._buffer.is_empty
-            missed = set() if busy else await self._missing_events(client, connection)
-            if missed & suspects:
+            missing = set() if busy else await self._missing_events(client, connection)
+            if missing & suspects:
                 raise EngineUnavailable("the stream is silent while the engine has events")
-            suspects = missed
+            suspects = missing
 
     async def _missing_events(self, client: EngineClient, connection: Connection) -> set[str]:
-        """The ids of events that the engine has and that have not been taken in.
+        """The ids of the events in the engine's history that were not taken in.
 
-        One of them can be on its way; one that is still missing a round later is not. An engine
-        that does not answer this question is given the benefit of the doubt.
+        One event may just be on its way, so the caller looks for those that are still missing in
+        the next round. If the engine does not answer, none is missing.
         """
         since_ns = self._position.since_ns(self._now() + connection.ahead_ns)
-        asked = replace(connection, since_ns=since_ns)
-        history = await self._fetch_history(client, asked)
+        history = await self._fetch_history(client, replace(connection, since_ns=since_ns))
         return {event.id for event in history or () if not self._position.remembers(event)}
 
     async def _fetch_history(
         self, client: EngineClient, connection: Connection
     ) -> tuple[Event, ...] | None:
-        """What the engine remembers; None if it does not tell.
+        """The events in the engine's history since ``connection.since_ns``.
 
-        Its clock is known to the second only: what was taken in last is not to be left out.
+        None if the engine does not answer, or not with events. Its clock is known only to the
+        second (HTTP dates), so the request ends no earlier than the last event taken in.
         """
         now_ns = self._now() + connection.ahead_ns
         last_ns = self._position.position_ns
@@ -272,7 +300,7 @@ class StreamReader:
             parse_record(record, connection) for record in self._new_splitter().feed(body + b"\n")
         ]
         events = tuple(event for event in records if not isinstance(event, InvalidRecord))
-        return None if records and not events else events  # a proxy's page is no history
+        return None if records and not events else events  # a proxy's HTML page is no history
 
     async def _with_timeout(self, answer: Awaitable[T], what: str) -> T:
         try:
@@ -283,17 +311,17 @@ class StreamReader:
                 f"no answer to {what} in {self._policy.answer_timeout_s:g} s"
             ) from None
 
-    def _on_unreachable(self, failure: BaseException) -> None:
-        """Say that the engine is out of reach: once, not once per try."""
+    def _on_unreachable(self, error: BaseException) -> None:
+        """Log and announce that the engine is unreachable: once, not once per attempt."""
         if self._unreachable_since_ns is not None:
             return
         self._unreachable_since_ns = self._now()
-        self._log.warning(
-            "engine.unreachable", reason=describe_error(failure), retrying="until it answers"
-        )
-        self._emit("engine_lost", {"reason": describe_error(failure)})
+        reason = describe_error(error)
+        self._log.warning("engine.unreachable", reason=reason, retrying="until it answers")
+        self._emit("engine_lost", {"reason": reason})
 
     def _emit(self, action: str, attributes: dict[str, str]) -> None:
+        """Put one of relay's own events about this engine into the buffer."""
         self._buffer.put(
             make_self_event(
                 action,
@@ -306,13 +334,9 @@ class StreamReader:
         )
 
 
-def _is_refused(failure: BaseException) -> bool:
-    """Whether nobody listens where the engine did: it is not the network that is down."""
-    return isinstance(failure, aiohttp.ClientConnectorError) and failure.os_error.errno in (
+def _is_refused(error: BaseException) -> bool:
+    """Whether nothing listens at the engine's address: the engine is down, not the network."""
+    return isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno in (
         errno.ECONNREFUSED,
         errno.ENOENT,
     )
-
-
-def _loop_time_s() -> float:
-    return asyncio.get_running_loop().time()

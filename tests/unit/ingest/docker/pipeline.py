@@ -1,4 +1,4 @@
-"""One engine's stream, digested by a few routes."""
+"""An engine's pipeline with a few routes."""
 
 from pathlib import Path
 
@@ -25,30 +25,30 @@ routes:
 
 
 def new_router() -> Router:
-    """Of these routes."""
+    """A router with these routes."""
     return Router(parse(ROUTES, file="routes", environ={}, folder=Path()).routes)
 
 
 def new_pipeline(start_from: StartFrom = "oldest") -> EventPipeline:
-    """One that a connection was opened for."""
-    made = EventPipeline("here", start_from, new_router())
-    made.since_ns(NOW_NS)
-    return made
+    """A pipeline whose first connection has been made."""
+    pipeline = EventPipeline("here", start_from, new_router())
+    pipeline.since_ns(NOW_NS)
+    return pipeline
 
 
 def records(contents: list[bytes], connection: Connection = HERE) -> list[Item]:
-    """As the inbox gives them."""
+    """The records as the buffer returns them."""
     return [Record(connection, content) for content in contents]
 
 
 def process(pipeline: EventPipeline, items: list[Item], now_ns: int = NOW_NS) -> IngestCommit:
-    """What a batch comes to."""
+    """Process the items as one batch."""
     return pipeline.process(pipeline.parse(items), now_ns)
 
 
-def routed(intake: IngestCommit) -> list[tuple[str, str | None]]:
-    """Which route told of whom."""
+def routed(commit: IngestCommit) -> list[tuple[str, str | None]]:
+    """The route and the actor's name of each notification."""
     return [
         (notification.route, notification.events[0].actor.name)
-        for notification, _ in intake.notifications
+        for notification, _ in commit.notifications
     ]

@@ -1,4 +1,4 @@
-"""Events of containers, and what an inspection of them shows."""
+"""Events and snapshots of containers, and trackers."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ NOON_NS = 1795435200 * SECOND_NS
 
 
 def at(second: float) -> int:
-    """A time so many seconds after noon."""
+    """The time this many seconds after noon."""
     return NOON_NS + int(second * SECOND_NS)
 
 
@@ -30,7 +30,7 @@ def make_event(
     labels: Mapping[str, str] | None = None,
     scope: str = "local",
 ) -> Event:
-    """An event as the parser reads it; ``number`` is the exit code or the signal."""
+    """An event as the parser returns it; ``number`` is the exit code, or a ``kill``'s signal."""
     attributes = {"name": "web", "image": "bb:1"}
     if number is not None:
         attributes["signal" if action == "kill" else "exitCode"] = str(number)
@@ -60,17 +60,17 @@ def make_container_snapshot(
     labels: Mapping[str, str] | None = None,
     stop_signal: int | None = None,
 ) -> ContainerSnapshot:
-    """What is seen of a container that started and died at these seconds.
+    """The snapshot of a container that started and died at these seconds.
 
-    It is alive if it started after it died.
+    It is running if it started after it died.
     """
-    alive = started is not None and (finished is None or finished < started)
+    is_running = started is not None and (finished is None or finished < started)
     return ContainerSnapshot(
         id=id_,
         name="web",
         image="bb:1",
         labels=labels or {},
-        is_running=alive,
+        is_running=is_running,
         started_ns=None if started is None else at(started),
         finished_ns=None if finished is None else at(finished),
         exit_code=exit_code,
@@ -81,28 +81,28 @@ def make_container_snapshot(
 
 
 def make_snapshot(
-    *sightings: ContainerSnapshot, second: float = 1000, missing: tuple[str, ...] = ()
+    *containers: ContainerSnapshot, second: float = 1000, missing: tuple[str, ...] = ()
 ) -> Snapshot:
-    """A look at all containers."""
-    return Snapshot("here", "node-1", at(second), sightings, frozenset(missing), is_complete=True)
+    """A complete snapshot of an engine's containers."""
+    return Snapshot("here", "node-1", at(second), containers, frozenset(missing), is_complete=True)
 
 
 def actions(events: list[Event]) -> list[str]:
-    """What was told, in short."""
+    """The actions of the events."""
     return [event.action for event in events]
 
 
 def new_tracker(*, podman: bool = False) -> ContainerTracker:
-    """One that knows nothing yet."""
+    """A tracker without containers."""
     return ContainerTracker(ContainerRegistry(), podman=podman)
 
 
-def restore_tracker(here: ContainerTracker) -> ContainerTracker:
-    """As another process knows it, from what was stored."""
-    kept = [
-        msgspec.json.decode(msgspec.json.encode(known), type=Container)
-        for known in here.registry.list_all()
+def restore_tracker(tracker: ContainerTracker) -> ContainerTracker:
+    """The tracker of another process, restored from what this one stored."""
+    containers = [
+        msgspec.json.decode(msgspec.json.encode(container), type=Container)
+        for container in tracker.registry.list_all()
     ]
     return ContainerTracker(
-        ContainerRegistry(kept, here.registry.reported_until_ns), podman=here.podman
+        ContainerRegistry(containers, tracker.registry.reported_until_ns), podman=tracker.podman
     )

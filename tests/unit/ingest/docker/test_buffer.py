@@ -1,4 +1,4 @@
-"""The inbox: the reader never waits, and what finds no room is declared in its place."""
+"""The event buffer: order, bound, compression, and how drops are counted."""
 
 import asyncio
 import random
@@ -37,102 +37,102 @@ def record(content: bytes) -> Record:
 
 
 def buffer_for(records: int) -> EventBuffer:
-    """Room for so many records of a few bytes, by what they cost in memory."""
+    """A buffer that fits this many records of up to 8 bytes."""
     return EventBuffer(records * (RECORD_OVERHEAD_BYTES + 8))
 
 
-async def test_one_too_long_for_an_empty_inbox_is_declared_at_once() -> None:
-    """Nobody waits for a record that finds room."""
-    inbox = EventBuffer(RECORD_OVERHEAD_BYTES)
-    inbox.put_records(HERE, [b"1"])
-    assert await inbox.take(10) == [RecordsDropped(HERE, 1, FULL)]
+async def test_a_record_too_long_for_an_empty_buffer_is_counted_at_once() -> None:
+    """A drop does not wait for a record that fits."""
+    buffer = EventBuffer(RECORD_OVERHEAD_BYTES)
+    buffer.put_records(HERE, [b"1"])
+    assert await buffer.take(10) == [RecordsDropped(HERE, 1, FULL)]
 
 
-async def test_gives_what_was_put_in_its_order() -> None:
-    """Records and what happened between them."""
-    inbox, first, second = buffer_for(10), StreamOpened(HERE), StreamOpened(HERE)
-    inbox.put(first)
-    inbox.put_records(HERE, [b"1", b"2"])
-    inbox.put(second)
-    assert await inbox.take(10) == [first, record(b"1"), record(b"2"), second]
+async def test_items_are_returned_in_order() -> None:
+    """Records, and the items between them."""
+    buffer, first, second = buffer_for(10), StreamOpened(HERE), StreamOpened(HERE)
+    buffer.put(first)
+    buffer.put_records(HERE, [b"1", b"2"])
+    buffer.put(second)
+    assert await buffer.take(10) == [first, record(b"1"), record(b"2"), second]
 
 
-async def test_gives_no_more_than_asked_for() -> None:
-    """The rest is for the next time."""
-    inbox = buffer_for(10)
-    inbox.put_records(HERE, [b"1", b"2", b"3"])
-    assert await inbox.take(2) == [record(b"1"), record(b"2")]
-    assert await inbox.take(2) == [record(b"3")]
+async def test_take_returns_no_more_items_than_requested() -> None:
+    """The rest stays for the next call."""
+    buffer = buffer_for(10)
+    buffer.put_records(HERE, [b"1", b"2", b"3"])
+    assert await buffer.take(2) == [record(b"1"), record(b"2")]
+    assert await buffer.take(2) == [record(b"3")]
 
 
-async def test_waits_for_something() -> None:
-    """Taking from an empty inbox ends when a record comes."""
-    inbox = buffer_for(10)
-    taking = asyncio.ensure_future(inbox.take(10))
+async def test_take_waits_for_an_item() -> None:
+    """Taking from an empty buffer returns when a record is put."""
+    buffer = buffer_for(10)
+    taking = asyncio.ensure_future(buffer.take(10))
     await asyncio.sleep(0)
     assert not taking.done()
-    inbox.put_records(HERE, [b"1"])
+    buffer.put_records(HERE, [b"1"])
     assert await taking == [record(b"1")]
 
 
-async def test_closed_it_gives_what_is_left_and_then_nothing() -> None:
-    """Nothing that was read is lost by stopping."""
-    inbox = buffer_for(10)
-    inbox.put_records(HERE, [b"1"])
-    inbox.close()
-    assert await inbox.take(10) == [record(b"1")]
-    assert await inbox.take(10) == []
+async def test_a_closed_buffer_returns_what_is_left_and_then_nothing() -> None:
+    """Closing loses nothing that was read."""
+    buffer = buffer_for(10)
+    buffer.put_records(HERE, [b"1"])
+    buffer.close()
+    assert await buffer.take(10) == [record(b"1")]
+    assert await buffer.take(10) == []
 
 
-async def test_closing_ends_the_waiting() -> None:
-    """One who waits gets nothing."""
-    inbox = buffer_for(10)
-    taking = asyncio.ensure_future(inbox.take(10))
+async def test_closing_ends_the_wait() -> None:
+    """A waiting call returns nothing."""
+    buffer = buffer_for(10)
+    taking = asyncio.ensure_future(buffer.take(10))
     await asyncio.sleep(0)
-    inbox.close()
+    buffer.close()
     assert await taking == []
 
 
-async def test_what_finds_no_room_is_declared_in_its_place() -> None:
-    """One item counts all that was dropped, between what came before and after."""
-    inbox = buffer_for(4)
-    inbox.put_records(HERE, [b"1" * 200, b"2", b"3" * 200, b"4" * 200])
-    assert await inbox.take(1) == [record(b"1" * 200)]
-    inbox.put_records(HERE, [b"5"])
-    assert await inbox.take(10) == [record(b"2"), RecordsDropped(HERE, 2, FULL), record(b"5")]
+async def test_drops_are_counted_in_their_place() -> None:
+    """One item counts all consecutive drops, between what came before and after."""
+    buffer = buffer_for(4)
+    buffer.put_records(HERE, [b"1" * 200, b"2", b"3" * 200, b"4" * 200])
+    assert await buffer.take(1) == [record(b"1" * 200)]
+    buffer.put_records(HERE, [b"5"])
+    assert await buffer.take(10) == [record(b"2"), RecordsDropped(HERE, 2, FULL), record(b"5")]
 
 
-async def test_what_was_dropped_last_is_declared_too() -> None:
-    """It does not wait for a record that may never come."""
-    inbox = buffer_for(1)
-    inbox.put_records(HERE, [b"1", b"2"])
-    assert await inbox.take(10) == [record(b"1"), RecordsDropped(HERE, 1, FULL)]
+async def test_a_drop_at_the_end_is_counted() -> None:
+    """The count does not wait for a record that may never come."""
+    buffer = buffer_for(1)
+    buffer.put_records(HERE, [b"1", b"2"])
+    assert await buffer.take(10) == [record(b"1"), RecordsDropped(HERE, 1, FULL)]
 
 
-async def test_taking_makes_room() -> None:
-    """The bound is on what is in it, not on what went through."""
-    inbox = buffer_for(2)
+async def test_taking_frees_space() -> None:
+    """The bound applies to what the buffer holds, not to what went through it."""
+    buffer = buffer_for(2)
     for _ in range(3):
-        inbox.put_records(HERE, [b"1", b"2"])
-        assert await inbox.take(10) == [record(b"1"), record(b"2")]
-        inbox.put_records(HERE, [b"3" * 17 + b"4" * RECORD_OVERHEAD_BYTES])
-        assert await inbox.take(10) == [RecordsDropped(HERE, 1, FULL)]
+        buffer.put_records(HERE, [b"1", b"2"])
+        assert await buffer.take(10) == [record(b"1"), record(b"2")]
+        buffer.put_records(HERE, [b"3" * 17 + b"4" * RECORD_OVERHEAD_BYTES])
+        assert await buffer.take(10) == [RecordsDropped(HERE, 1, FULL)]
 
 
-def test_what_is_there_can_be_taken_without_waiting() -> None:
-    """No more than asked for, and nothing if there is nothing."""
-    inbox = buffer_for(2)
-    assert inbox.is_empty
-    assert inbox.take_ready(10) == []
-    inbox.put_records(HERE, [b"1", b"2", b"3"])
-    assert not inbox.is_empty
-    assert inbox.take_ready(1) == [record(b"1")]
-    assert inbox.take_ready(10) == [record(b"2"), RecordsDropped(HERE, 1, FULL)]
-    assert inbox.is_empty
+def test_take_ready_does_not_wait() -> None:
+    """It returns no more than requested, and nothing if the buffer is empty."""
+    buffer = buffer_for(2)
+    assert buffer.is_empty
+    assert buffer.take_ready(10) == []
+    buffer.put_records(HERE, [b"1", b"2", b"3"])
+    assert not buffer.is_empty
+    assert buffer.take_ready(1) == [record(b"1")]
+    assert buffer.take_ready(10) == [record(b"2"), RecordsDropped(HERE, 1, FULL)]
+    assert buffer.is_empty
 
 
-def test_records_are_read_as_their_connection_says() -> None:
-    """Its engine and host, what of it is history, and whether it is Podman."""
+def test_a_record_is_parsed_with_its_connection() -> None:
+    """The connection gives the engine, the host, what is history, and whether it is Podman."""
     kill = (
         b'{"Type":"container","Action":"kill","timeNano":%d,"Actor":{"Attributes":{"signal":"9"}}}'
     )
@@ -152,23 +152,23 @@ def test_records_are_read_as_their_connection_says() -> None:
     assert parse_record(b"<html>", docker) == InvalidRecord(ParseErrorKind.NOT_JSON, b"<html>")
 
 
-def test_a_history_takes_room_or_goes_without() -> None:
-    """It is in memory like any record; whoever waits for its digestion waits on."""
-    inbox = EventBuffer(2 * EVENT_BYTES + RECORD_OVERHEAD_BYTES)
+def test_a_history_that_does_not_fit_is_left_out() -> None:
+    """It takes memory like records do. The item keeps its ``committed`` flag."""
+    buffer = EventBuffer(2 * EVENT_BYTES + RECORD_OVERHEAD_BYTES)
     event = parse_record(b'{"Type":"volume","Action":"create","timeNano":1}', HERE)
     assert isinstance(event, Event)
     small, large = StreamOpened(HERE, (event,)), StreamOpened(HERE, (event, event))
-    inbox.put(small)
-    inbox.put(large)
-    inbox.put_records(HERE, [b"1" * EVENT_BYTES])
-    first, second, lost = inbox.take_ready(10)
+    buffer.put(small)
+    buffer.put(large)
+    buffer.put_records(HERE, [b"1" * EVENT_BYTES])
+    first, second, dropped = buffer.take_ready(10)
     assert first is small
     assert isinstance(second, StreamOpened)
     assert second.history is None
     assert second.committed is large.committed
-    assert lost == RecordsDropped(HERE, 1, FULL)
-    inbox.put(large)
-    assert inbox.take_ready(10) == [large]
+    assert dropped == RecordsDropped(HERE, 1, FULL)
+    buffer.put(large)
+    assert buffer.take_ready(10) == [large]
 
 
 def container_snapshot(**labels: str) -> ContainerSnapshot:
@@ -188,15 +188,15 @@ def container_snapshot(**labels: str) -> ContainerSnapshot:
             RECORD_OVERHEAD_BYTES + SNAPSHOT_BYTES + RECORD_OVERHEAD_BYTES + 1001 + SNAPSHOT_BYTES,
         ),
     ],
-    ids=["opened", "dropped", "own event", "look", "missing", "sightings"],
+    ids=["opened", "dropped", "own event", "empty snapshot", "missing", "containers"],
 )
-def test_everything_takes_room(item: Item, room: int) -> None:
-    """It is put however full the inbox is, and records find that much less room."""
-    inbox = EventBuffer(room + RECORD_OVERHEAD_BYTES + 8)
+def test_every_item_takes_space(item: Item, room: int) -> None:
+    """Any item is put even if the buffer is full, and leaves less space for records."""
+    buffer = EventBuffer(room + RECORD_OVERHEAD_BYTES + 8)
     for content, kept in ((b"1" * 8, True), (b"1" * 9, False)):
-        inbox.put(item)
-        inbox.put_records(HERE, [content])
-        assert inbox.take_ready(10) == [
+        buffer.put(item)
+        buffer.put_records(HERE, [content])
+        assert buffer.take_ready(10) == [
             item,
             record(content) if kept else RecordsDropped(HERE, 1, FULL),
         ]
@@ -205,17 +205,17 @@ def test_everything_takes_room(item: Item, room: int) -> None:
     assert tiny.take_ready(10) == [item]
 
 
-async def test_a_batch_is_bounded_by_its_size_too() -> None:
-    """Whatever is first is taken, and behind it what fits."""
-    inbox, size = EventBuffer(4 * BATCH_BYTES), BATCH_BYTES - RECORD_OVERHEAD_BYTES
+async def test_a_batch_is_bounded_in_bytes_too() -> None:
+    """The first item is always taken, and then what fits."""
+    buffer, size = EventBuffer(4 * BATCH_BYTES), BATCH_BYTES - RECORD_OVERHEAD_BYTES
     sizes = [2 * BATCH_BYTES, 8, size - RECORD_OVERHEAD_BYTES - 8, 9]
-    inbox.put_records(HERE, [b"1" * size for size in sizes])
-    assert [item_bytes(item) for item in await inbox.take(10)] == [
+    buffer.put_records(HERE, [b"1" * size for size in sizes])
+    assert [item_bytes(item) for item in await buffer.take(10)] == [
         2 * BATCH_BYTES + RECORD_OVERHEAD_BYTES
     ]
-    assert sum(map(item_bytes, await inbox.take(10))) == BATCH_BYTES
-    assert inbox.take_ready(10, 1) == [record(b"1" * 9)]
-    assert inbox.is_empty
+    assert sum(map(item_bytes, await buffer.take(10))) == BATCH_BYTES
+    assert buffer.take_ready(10, 1) == [record(b"1" * 9)]
+    assert buffer.is_empty
 
 
 _STEPS = st.lists(
@@ -225,25 +225,25 @@ _STEPS = st.lists(
 
 
 @given(_STEPS)
-def test_every_record_comes_out_or_is_counted(steps: list[tuple[str, int]]) -> None:
-    """Whatever the pace, in order, and never more bytes than the bound."""
-    asyncio.run(_every_record_comes_out_or_is_counted(steps))
+def test_every_record_is_returned_or_counted(steps: list[tuple[str, int]]) -> None:
+    """Whatever the pace: in order, and never more bytes than the bound."""
+    asyncio.run(_check_that_every_record_is_returned_or_counted(steps))
 
 
-async def _every_record_comes_out_or_is_counted(steps: list[tuple[str, int]]) -> None:
-    inbox, put, taken = buffer_for(10), list[bytes](), list[Item]()
+async def _check_that_every_record_is_returned_or_counted(steps: list[tuple[str, int]]) -> None:
+    buffer, put, taken = buffer_for(10), list[bytes](), list[Item]()
     for step, number in steps:
         if step == "put":
             put.append(bytes([len(put)]) * number)
-            inbox.put_records(HERE, put[-1:])
+            buffer.put_records(HERE, put[-1:])
         elif len(taken) < len(put):
-            inbox.put(StreamOpened(HERE))
-            got = await inbox.take(number)
-            assert sum(len(item.content) for item in got if isinstance(item, Record)) <= 80
-            taken += got
-    inbox.close()
-    while got := await inbox.take(5):
-        taken += got
+            buffer.put(StreamOpened(HERE))
+            items = await buffer.take(number)
+            assert sum(len(item.content) for item in items if isinstance(item, Record)) <= 80
+            taken += items
+    buffer.close()
+    while items := await buffer.take(5):
+        taken += items
     position = 0
     for item in taken:
         match item:
@@ -258,48 +258,48 @@ async def _every_record_comes_out_or_is_counted(steps: list[tuple[str, int]]) ->
 
 
 def similar_records(first: int, count: int) -> list[bytes]:
-    """Records of about 700 bytes, as one engine tells them."""
+    """Similar records of about 700 bytes, as an engine sends them."""
     return [b'{"timeNano":%d,"Attributes":"%s"}' % (first + at, b"x" * 680) for at in range(count)]
 
 
-def test_what_waits_far_behind_takes_little() -> None:
-    """Where they are alike, many times what would fit as it was read; all of it in order."""
-    inbox, records = EventBuffer(2 * COMPRESS_ABOVE_BYTES), similar_records(0, 40_000)
+def test_waiting_records_are_compressed() -> None:
+    """Similar records take a fraction of their size, and are returned in order."""
+    buffer, records = EventBuffer(2 * COMPRESS_ABOVE_BYTES), similar_records(0, 40_000)
     for first in range(0, len(records), 100):
-        inbox.put_records(HERE, records[first : first + 100])
+        buffer.put_records(HERE, records[first : first + 100])
     assert uncompressed_bytes(records) > 3 * 2 * COMPRESS_ABOVE_BYTES
-    assert inbox.size_bytes < 2 * COMPRESS_ABOVE_BYTES
-    assert inbox.item_count == len(records)
+    assert buffer.size_bytes < 2 * COMPRESS_ABOVE_BYTES
+    assert buffer.item_count == len(records)
     taken = list[Item]()
-    while got := inbox.take_ready(500):
-        taken += got
+    while items := buffer.take_ready(500):
+        taken += items
     assert taken == [record(content) for content in records]
-    assert (inbox.size_bytes, inbox.item_count, inbox.is_empty) == (0, 0, True)
+    assert (buffer.size_bytes, buffer.item_count, buffer.is_empty) == (0, 0, True)
 
 
-def test_what_is_no_record_keeps_its_place_among_the_packed() -> None:
-    """Each connection's records stay with it, too."""
+def test_other_items_keep_their_place_among_compressed_records() -> None:
+    """Each record also keeps its connection."""
     other = Connection(engine="here", host="node-2", opened_ns=0, since_ns=0)
-    inbox, first, second = (
+    buffer, first, second = (
         EventBuffer(8 * COMPRESS_ABOVE_BYTES),
         similar_records(0, 9_000),
         similar_records(9_000, 200),
     )
-    opened, lost = StreamOpened(other), RecordsDropped(other, 3, GapReason.RECORD_TOO_LONG)
-    inbox.put_records(HERE, first)
-    inbox.put(opened)
-    inbox.put_records(other, second[:100])
-    inbox.put(lost)
-    inbox.put_records(HERE, second[100:])
-    assert inbox.item_count == 9_202
+    opened, dropped = StreamOpened(other), RecordsDropped(other, 3, GapReason.RECORD_TOO_LONG)
+    buffer.put_records(HERE, first)
+    buffer.put(opened)
+    buffer.put_records(other, second[:100])
+    buffer.put(dropped)
+    buffer.put_records(HERE, second[100:])
+    assert buffer.item_count == 9_202
     taken = list[Item]()
-    while got := inbox.take_ready(7):
-        taken += got
+    while items := buffer.take_ready(7):
+        taken += items
     assert taken == [
         *map(record, first),
         opened,
         *(Record(other, content) for content in second[:100]),
-        lost,
+        dropped,
         *map(record, second[100:]),
     ]
 
@@ -314,30 +314,30 @@ _MANY = st.lists(
 
 
 @given(st.integers(2 * CHUNK_BYTES, 16 * CHUNK_BYTES), _MANY)
-def test_packed_or_not_it_keeps_within_its_bound(
+def test_the_bound_holds_with_and_without_compression(
     limit: int, steps: list[tuple[str, int, int]]
 ) -> None:
-    """Whatever can be packed and whatever cannot; all comes out in order, or is counted."""
+    """Whether content compresses or not, every record is returned in order, or counted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "COMPRESS_ABOVE_BYTES", 2 * CHUNK_BYTES)  # packed soon
-        _it_keeps_within_its_bound(limit, steps)
+        patch.setattr(module, "COMPRESS_ABOVE_BYTES", 2 * CHUNK_BYTES)  # compress early
+        _check_that_the_bound_holds(limit, steps)
 
 
-def _it_keeps_within_its_bound(limit: int, steps: list[tuple[str, int, int]]) -> None:
-    inbox, put, taken = EventBuffer(limit), list[bytes](), list[Item]()
+def _check_that_the_bound_holds(limit: int, steps: list[tuple[str, int, int]]) -> None:
+    buffer, put, taken = EventBuffer(limit), list[bytes](), list[Item]()
     for step, one, other in steps:
         if step == "put":
             records = [b"%d %s" % (len(put) + at, _CONTENTS[one]) for at in range(other)]
-            inbox.put_records(HERE, records)
+            buffer.put_records(HERE, records)
             put += records
         else:
-            taken += inbox.take_ready(one, other)
+            taken += buffer.take_ready(one, other)
         assert (
-            inbox.size_bytes <= limit + RECORD_OVERHEAD_BYTES
-        )  # of a loss that is declared, which always is
-    while got := inbox.take_ready(500):
-        taken += got
-    assert inbox.size_bytes == inbox.item_count == 0
+            buffer.size_bytes <= limit + RECORD_OVERHEAD_BYTES
+        )  # a count of drops is appended in any case
+    while items := buffer.take_ready(500):
+        taken += items
+    assert buffer.size_bytes == buffer.item_count == 0
     position = 0
     for item in taken:
         if isinstance(item, RecordsDropped):
@@ -348,51 +348,51 @@ def _it_keeps_within_its_bound(limit: int, steps: list[tuple[str, int, int]]) ->
     assert position == len(put)
 
 
-def test_packing_holds_room_for_what_has_to_be_unpacked() -> None:
-    """So that taking never makes it outgrow its bound."""
-    inbox = EventBuffer(COMPRESS_ABOVE_BYTES + CHUNK_BYTES)
-    while not inbox.size_bytes > COMPRESS_ABOVE_BYTES - CHUNK_BYTES // 2:
-        inbox.put_records(HERE, similar_records(0, 10))
-    inbox.put_records(HERE, similar_records(0, 9_000))
-    full = inbox.size_bytes
+def test_space_for_one_decompressed_chunk_is_reserved() -> None:
+    """Taking never makes the buffer exceed its bound."""
+    buffer = EventBuffer(COMPRESS_ABOVE_BYTES + CHUNK_BYTES)
+    while not buffer.size_bytes > COMPRESS_ABOVE_BYTES - CHUNK_BYTES // 2:
+        buffer.put_records(HERE, similar_records(0, 10))
+    buffer.put_records(HERE, similar_records(0, 9_000))
+    full = buffer.size_bytes
     assert full <= COMPRESS_ABOVE_BYTES
-    inbox.put_records(HERE, similar_records(0, 1))
-    assert inbox.size_bytes == full
+    buffer.put_records(HERE, similar_records(0, 1))
+    assert buffer.size_bytes == full
 
 
-def test_connections_in_a_row_keep_what_they_read() -> None:
-    """Though nothing stands between what the one and the other read."""
+def test_records_of_two_connections_are_not_mixed() -> None:
+    """Even if no other item stands between them."""
     other = Connection(engine="here", host="node-2", opened_ns=0, since_ns=0)
-    inbox = EventBuffer(COMPRESS_ABOVE_BYTES)
-    inbox.put_records(HERE, [b"1"])
-    inbox.put_records(other, [b"2"])
-    assert inbox.take_ready(9) == [Record(HERE, b"1"), Record(other, b"2")]
+    buffer = EventBuffer(COMPRESS_ABOVE_BYTES)
+    buffer.put_records(HERE, [b"1"])
+    buffer.put_records(other, [b"2"])
+    assert buffer.take_ready(9) == [Record(HERE, b"1"), Record(other, b"2")]
 
 
-def test_what_waits_in_front_stays_as_it_was_read() -> None:
-    """Nobody packs what is taken at once."""
-    inbox, records = EventBuffer(2 * COMPRESS_ABOVE_BYTES), similar_records(0, 4_000)
-    inbox.put_records(HERE, records)
-    assert inbox.size_bytes == uncompressed_bytes(records) < COMPRESS_ABOVE_BYTES
+def test_a_short_buffer_is_not_compressed() -> None:
+    """What is taken soon is not worth compressing."""
+    buffer, records = EventBuffer(2 * COMPRESS_ABOVE_BYTES), similar_records(0, 4_000)
+    buffer.put_records(HERE, records)
+    assert buffer.size_bytes == uncompressed_bytes(records) < COMPRESS_ABOVE_BYTES
 
 
-def test_a_loss_takes_no_room_from_what_is_behind_it() -> None:
-    """What fits is kept, though the loss before it is declared then."""
-    inbox = EventBuffer(RECORD_OVERHEAD_BYTES + 10)
-    inbox.put_records(HERE, [b"x" * 11, b"y" * 10])
-    assert inbox.take_ready(9) == [
+def test_a_count_of_drops_takes_no_space_from_the_next_record() -> None:
+    """A record that fits is kept, although the count is appended before it."""
+    buffer = EventBuffer(RECORD_OVERHEAD_BYTES + 10)
+    buffer.put_records(HERE, [b"x" * 11, b"y" * 10])
+    assert buffer.take_ready(9) == [
         RecordsDropped(HERE, 1, GapReason.BUFFER_FULL),
         record(b"y" * 10),
     ]
 
 
-def test_what_is_taken_holds_no_room() -> None:
-    """Once nothing is packed any more, there is as much as at first."""
+def test_taking_everything_frees_everything() -> None:
+    """No space stays reserved once no chunk is compressed."""
     records = similar_records(0, 20_000)
-    inbox = EventBuffer(COMPRESS_ABOVE_BYTES + CHUNK_BYTES)
-    inbox.put_records(HERE, records)
-    while inbox.take_ready(500):
+    buffer = EventBuffer(COMPRESS_ABOVE_BYTES + CHUNK_BYTES)
+    buffer.put_records(HERE, records)
+    while buffer.take_ready(500):
         pass
-    longest = b"x" * inbox.max_record_bytes
-    inbox.put_records(HERE, [longest])
-    assert inbox.take_ready(1) == [record(longest)]
+    longest = b"x" * buffer.max_record_bytes
+    buffer.put_records(HERE, [longest])
+    assert buffer.take_ready(1) == [record(longest)]

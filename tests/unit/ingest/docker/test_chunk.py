@@ -1,4 +1,4 @@
-"""Piles of records: what comes out is what went in, and takes less room meanwhile."""
+"""Chunks of records: they return what was put in, and take less memory while compressed."""
 
 import random
 
@@ -12,92 +12,94 @@ PLENTY = 10**9
 
 
 def make_chunk(records: list[bytes]) -> Chunk:
-    pile = Chunk()
-    assert pile.fill(records, 0, PLENTY) == len(records)
-    return pile
+    chunk = Chunk()
+    assert chunk.fill(records, 0, PLENTY) == len(records)
+    return chunk
 
 
 def noise(size: int) -> bytes:
-    """Nothing in it repeats, and it has no line feed."""
+    """Random bytes without a line feed: nothing in them repeats."""
     return random.Random(size).randbytes(size).replace(b"\n", b" ")
 
 
-def test_what_is_alike_takes_a_fraction_once_packed() -> None:
-    """And is as it was once unpacked."""
-    pile = make_chunk(ALIKE)
-    assert pile.size == uncompressed_bytes(ALIKE)
-    pile.compress()
-    assert pile.is_compressed
-    assert pile.size < uncompressed_bytes(ALIKE) / 10
-    pile.decompress()
-    assert not pile.is_compressed
-    assert pile.size == uncompressed_bytes(ALIKE)
-    assert pile.take(len(ALIKE), PLENTY) == ALIKE
-    assert pile.is_empty
+def test_similar_records_compress_to_a_fraction() -> None:
+    """Decompressing restores them."""
+    chunk = make_chunk(ALIKE)
+    assert chunk.size_bytes == uncompressed_bytes(ALIKE)
+    chunk.compress()
+    assert chunk.is_compressed
+    assert chunk.size_bytes < uncompressed_bytes(ALIKE) / 10
+    chunk.decompress()
+    assert not chunk.is_compressed
+    assert chunk.size_bytes == uncompressed_bytes(ALIKE)
+    assert chunk.take(len(ALIKE), PLENTY) == ALIKE
+    assert chunk.is_empty
 
 
-def test_what_does_not_repeat_never_takes_more() -> None:
-    """Nobody can make it outgrow its bound with what cannot be packed."""
+def test_incompressible_content_never_takes_more() -> None:
+    """Hostile content cannot make a chunk grow."""
     content = noise(60_000)
-    pile = make_chunk([content])
-    pile.compress()
-    assert pile.size <= uncompressed_bytes([content])
-    pile.decompress()
-    assert pile.take(1, PLENTY) == [content]
+    chunk = make_chunk([content])
+    chunk.compress()
+    assert chunk.size_bytes <= uncompressed_bytes([content])
+    chunk.decompress()
+    assert chunk.take(1, PLENTY) == [content]
 
 
-def test_a_long_record_is_alone_and_stays_as_it_is() -> None:
-    """To pack it would hold up whoever reads."""
+def test_a_long_record_is_alone_and_not_compressed() -> None:
+    """Compressing it would hold up the reader."""
     long = b"x" * CHUNK_BYTES
-    pile = Chunk()
-    assert pile.fill([long, b"1"], 0, PLENTY) == 1
-    pile.compress()
-    assert not pile.is_compressed
+    chunk = Chunk()
+    assert chunk.fill([long, b"1"], 0, PLENTY) == 1
+    chunk.compress()
+    assert not chunk.is_compressed
     behind = Chunk()
     assert behind.fill([b"1", long], 0, PLENTY) == 1
 
 
-def test_what_is_packed_is_packed_once() -> None:
-    """Again changes nothing."""
-    pile = make_chunk(ALIKE)
-    pile.compress()
-    size = pile.size
-    pile.compress()
-    assert (pile.is_compressed, pile.size) == (True, size)
+def test_compressing_twice_changes_nothing() -> None:
+    """The second call leaves the chunk as it is."""
+    chunk = make_chunk(ALIKE)
+    chunk.compress()
+    size = chunk.size_bytes
+    chunk.compress()
+    assert (chunk.is_compressed, chunk.size_bytes) == (True, size)
 
 
-def test_it_is_filled_no_further_than_there_is_room() -> None:
-    """What does not fit is left to whoever has it."""
-    pile, cost = Chunk(), RECORD_OVERHEAD_BYTES + 4
-    assert pile.fill([b"1234"] * 9, 0, 3 * cost - 1) == 2
-    assert pile.fill([b"1234"] * 9, 2, cost - 1) == 2
-    assert pile.fill([b"1234"] * 9, 2, cost) == 3
-    assert pile.size == 3 * cost
+def test_a_chunk_is_filled_only_while_there_is_space() -> None:
+    """The records that do not fit are left to the caller."""
+    chunk, cost = Chunk(), RECORD_OVERHEAD_BYTES + 4
+    assert chunk.fill([b"1234"] * 9, 0, 3 * cost - 1) == 2
+    assert chunk.fill([b"1234"] * 9, 2, cost - 1) == 2
+    assert chunk.fill([b"1234"] * 9, 2, cost) == 3
+    assert chunk.size_bytes == 3 * cost
 
 
-_RECORDS = st.lists(st.binary(min_size=1, max_size=40).map(lambda it: it.replace(b"\n", b" ")))
+_RECORDS = st.lists(
+    st.binary(min_size=1, max_size=40).map(lambda content: content.replace(b"\n", b" "))
+)
 
 
 @given(_RECORDS, st.lists(st.tuples(st.booleans(), st.integers(1, 9), st.integers(0, 999))))
-def test_records_come_out_in_order(
+def test_records_are_returned_in_order(
     records: list[bytes], steps: list[tuple[bool, int, int]]
 ) -> None:
-    """Whatever is packed, added and taken in between, and it always knows its size."""
-    pile, put, taken = Chunk(), 0, list[bytes]()
-    for packs, most, size in steps:
-        if not pile.is_compressed:
-            put = pile.fill(records[: put + most], put, PLENTY)
-        if packs:
-            loose = pile.size
-            pile.compress()
-            assert pile.size <= loose
+    """Whatever is compressed, added and taken in between. The size is always right."""
+    chunk, put, taken = Chunk(), 0, list[bytes]()
+    for compresses, most, size in steps:
+        if not chunk.is_compressed:
+            put = chunk.fill(records[: put + most], put, PLENTY)
+        if compresses:
+            before = chunk.size_bytes
+            chunk.compress()
+            assert chunk.size_bytes <= before
         else:
-            pile.decompress()
-            got = pile.take(most, size)
-            assert len(got) <= most
-            assert uncompressed_bytes(got) <= size
-            taken += got
-            assert pile.size == uncompressed_bytes(records[len(taken) : put])
-            assert pile.is_empty == (len(taken) == put)
-    pile.decompress()
-    assert taken + pile.take(len(records), PLENTY) == records[:put]
+            chunk.decompress()
+            records_taken = chunk.take(most, size)
+            assert len(records_taken) <= most
+            assert uncompressed_bytes(records_taken) <= size
+            taken += records_taken
+            assert chunk.size_bytes == uncompressed_bytes(records[len(taken) : put])
+            assert chunk.is_empty == (len(taken) == put)
+    chunk.decompress()
+    assert taken + chunk.take(len(records), PLENTY) == records[:put]

@@ -1,4 +1,4 @@
-"""The cursor: every event once, whatever is cut, repeated and reordered."""
+"""The cursor: every event is admitted once, whatever is cut, repeated and reordered."""
 
 from collections.abc import Callable
 from random import Random
@@ -41,189 +41,189 @@ def new_cursor(start_ns: int = START_NS) -> Cursor:
 
 
 def restore_cursor(old: Cursor) -> Cursor:
-    """The cursor that another process makes of what was stored."""
+    """The cursor of another process, restored from the checkpoint."""
     return Cursor(old.checkpoint(0))
 
 
 def test_an_event_is_admitted_once() -> None:
-    """The second of two with one id is dropped."""
-    here = new_cursor()
-    assert here.admit(make_event(START_NS))
-    assert not here.admit(make_event(START_NS))
+    """A second event with the same id is not."""
+    cursor = new_cursor()
+    assert cursor.admit(make_event(START_NS))
+    assert not cursor.admit(make_event(START_NS))
 
 
-def test_two_events_of_one_nanosecond_are_two() -> None:
-    """The time alone does not identify an event."""
-    here = new_cursor()
-    assert here.admit(make_event(START_NS, 1))
-    assert here.admit(make_event(START_NS, 2))
+def test_two_events_of_one_nanosecond_are_both_admitted() -> None:
+    """Time alone does not identify an event."""
+    cursor = new_cursor()
+    assert cursor.admit(make_event(START_NS, 1))
+    assert cursor.admit(make_event(START_NS, 2))
 
 
 def test_a_first_start_looks_back() -> None:
-    """Once something was taken in, no margin reaches behind the start."""
-    here = new_cursor()
-    assert (here.is_empty, here.since_ns) == (True, START_NS - LOOKBACK_NS)
+    """Once an event was taken in, no margin reaches back before the start."""
+    cursor = new_cursor()
+    assert (cursor.is_empty, cursor.since_ns) == (True, START_NS - LOOKBACK_NS)
     assert new_cursor(5).since_ns == 1
-    here.admit(make_event(START_NS + SECOND_NS))
-    assert (here.is_empty, here.since_ns) == (False, START_NS)
+    cursor.admit(make_event(START_NS + SECOND_NS))
+    assert (cursor.is_empty, cursor.since_ns) == (False, START_NS)
 
 
-def test_what_it_looks_back_on_is_not_taken_in() -> None:
-    """It was before the start, and counts as known."""
-    here = new_cursor()
+def test_events_before_the_start_are_not_admitted() -> None:
+    """They count as remembered."""
+    cursor = new_cursor()
     for before in (make_event(START_NS - 1), make_event(START_NS - LOOKBACK_NS)):
-        assert here.is_before_start(before)
-        assert here.remembers(before)
-        assert not here.admit(before)
-    assert not here.is_before_start(make_event(START_NS))
-    assert here.is_empty
+        assert cursor.is_before_start(before)
+        assert cursor.remembers(before)
+        assert not cursor.admit(before)
+    assert not cursor.is_before_start(make_event(START_NS))
+    assert cursor.is_empty
 
 
-def test_a_small_step_back_of_the_clock_after_the_start_loses_nothing() -> None:
-    """Just what the history held at the start was before it, whatever the times say."""
-    here = new_cursor()
-    old, news = make_event(START_NS - 1, 1), make_event(START_NS - 1, 2)
-    here.set_history([old, make_event(START_NS, 3)])
-    assert here.remembers(old)
-    assert not here.admit(old)
-    assert here.admit(news)
-    assert here.admit(make_event(START_NS - LOOKBACK_NS, 4))
-    assert here.admit(make_event(START_NS, 3))
-    assert not here.admit(old)
+def test_a_small_clock_step_after_the_start_loses_nothing() -> None:
+    """Only events of the first history happened before the start, whatever the times say."""
+    cursor = new_cursor()
+    old, new = make_event(START_NS - 1, 1), make_event(START_NS - 1, 2)
+    cursor.set_history([old, make_event(START_NS, 3)])
+    assert cursor.remembers(old)
+    assert not cursor.admit(old)
+    assert cursor.admit(new)
+    assert cursor.admit(make_event(START_NS - LOOKBACK_NS, 4))
+    assert cursor.admit(make_event(START_NS, 3))
+    assert not cursor.admit(old)
 
 
-def test_it_looks_back_once() -> None:
-    """What a later history holds came since; and nothing was before another start."""
-    here, there = new_cursor(), new_cursor()
-    news = make_event(START_NS - 1)
-    here.set_history([])
-    here.set_history([news])
-    assert here.admit(news)
-    there.admit(make_event(START_NS))
-    there.set_history([news])
-    assert there.admit(news)
+def test_only_the_first_history_is_before_the_start() -> None:
+    """What a later history holds in addition happened since."""
+    cursor, other = new_cursor(), new_cursor()
+    new = make_event(START_NS - 1)
+    cursor.set_history([])
+    cursor.set_history([new])
+    assert cursor.admit(new)
+    other.admit(make_event(START_NS))
+    other.set_history([new])
+    assert other.admit(new)
 
 
-def test_without_a_look_back_the_times_decide_until_something_is_taken_in() -> None:
-    """A swarm's manager may have another clock."""
-    here = new_cursor()
-    assert not here.is_before_start(make_event(START_NS - 1, scope="swarm"))
-    assert here.is_before_start(make_event(START_NS - 1))
-    here.admit(make_event(START_NS))
-    assert not here.is_before_start(make_event(START_NS - 1))
+def test_without_a_history_times_decide_what_was_before_the_start() -> None:
+    """Until an event is taken in, and not for a swarm, whose manager may have another clock."""
+    cursor = new_cursor()
+    assert not cursor.is_before_start(make_event(START_NS - 1, scope="swarm"))
+    assert cursor.is_before_start(make_event(START_NS - 1))
+    cursor.admit(make_event(START_NS))
+    assert not cursor.is_before_start(make_event(START_NS - 1))
 
 
-def test_later_it_asks_from_a_margin_before_the_last_event() -> None:
-    """Events out of order by less than the margin come again."""
-    here = new_cursor()
-    here.admit(make_event(START_NS + 5 * MARGIN_NS))
-    assert here.since_ns == START_NS + 4 * MARGIN_NS
+def test_events_are_requested_from_a_margin_before_the_last_one() -> None:
+    """Events out of order by less than the margin are repeated."""
+    cursor = new_cursor()
+    cursor.admit(make_event(START_NS + 5 * MARGIN_NS))
+    assert cursor.since_ns == START_NS + 4 * MARGIN_NS
 
 
-def test_what_is_forgotten_is_not_asked_for() -> None:
-    """In a burst the margin is shorter than what is remembered."""
-    here = new_cursor()
+def test_forgotten_events_are_not_requested() -> None:
+    """During a burst the margin shrinks to what is remembered."""
+    cursor = new_cursor()
     events = [
         make_event(START_NS + 5 * MARGIN_NS + number, number)
         for number in range(REMEMBERED_EVENTS + 3)
     ]
     for event in events:
-        here.admit(event)
-    assert here.since_ns == events[3].time_ns
-    assert restore_cursor(here).since_ns == events[3].time_ns
+        cursor.admit(event)
+    assert cursor.since_ns == events[3].time_ns
+    assert restore_cursor(cursor).since_ns == events[3].time_ns
 
 
-def test_an_event_of_the_swarm_does_not_move_the_position() -> None:
+def test_a_swarm_event_does_not_move_the_position() -> None:
     """It carries another machine's clock."""
-    here = new_cursor()
-    assert here.admit(make_event(START_NS - 10**12, scope="swarm"))
-    assert here.since_ns == START_NS
+    cursor = new_cursor()
+    assert cursor.admit(make_event(START_NS - 10**12, scope="swarm"))
+    assert cursor.since_ns == START_NS
 
 
-def test_a_clock_that_was_stepped_back_is_followed() -> None:
-    """What the engine says from then on is asked for, though it looks old."""
-    here = new_cursor()
-    here.admit(make_event(START_NS + 10 * MARGIN_NS))
+def test_a_clock_that_was_set_back_is_followed() -> None:
+    """New events are requested although their times look old."""
+    cursor = new_cursor()
+    cursor.admit(make_event(START_NS + 10 * MARGIN_NS))
     back_ns = START_NS - 2 * LOOKBACK_NS
-    assert here.admit(make_event(back_ns, 2))
-    assert here.since_ns <= back_ns
-    assert restore_cursor(here).admit(make_event(back_ns + 1, 3))
+    assert cursor.admit(make_event(back_ns, 2))
+    assert cursor.since_ns <= back_ns
+    assert restore_cursor(cursor).admit(make_event(back_ns + 1, 3))
 
 
-def test_a_clock_that_was_stepped_far_back_before_anything_happened() -> None:
-    """So old an event was not asked for: it is news."""
+def test_a_clock_that_was_set_far_back_before_the_first_event() -> None:
+    """An event that old was not requested, so it is new."""
     assert new_cursor().admit(make_event(START_NS - LOOKBACK_NS - 1))
 
 
-def test_what_is_forgotten_from_before_the_clock_was_stepped_back_hides_nothing() -> None:
-    """Its time is still to come: it says nothing of what may be asked for."""
-    here = new_cursor()
+def test_forgetting_an_event_from_before_a_clock_step_hides_nothing() -> None:
+    """Its time is still to come, so it does not limit what may be requested."""
+    cursor = new_cursor()
     for number in range(REMEMBERED_EVENTS + 1):
-        here.admit(make_event(START_NS + 10 * MARGIN_NS - number, number))
-    assert here.since_ns == START_NS + 9 * MARGIN_NS - REMEMBERED_EVENTS
+        cursor.admit(make_event(START_NS + 10 * MARGIN_NS - number, number))
+    assert cursor.since_ns == START_NS + 9 * MARGIN_NS - REMEMBERED_EVENTS
 
 
-def test_a_history_with_what_was_taken_in_proves_that_it_reaches_back() -> None:
-    """Or with an older event, unless that has another machine's clock."""
-    here = new_cursor()
+def test_a_remembered_or_older_event_proves_continuity() -> None:
+    """Unless the older one carries another machine's clock."""
+    cursor = new_cursor()
     manager = make_event(START_NS + 5, 7, scope="swarm")
-    here.admit(make_event(START_NS + 10))
-    assert here.is_continuous_with(make_event(START_NS + 10))
-    assert here.is_continuous_with(make_event(START_NS + 9, 1))
-    assert not here.is_continuous_with(make_event(START_NS + 11, 1))
-    assert not here.is_continuous_with(manager)
-    here.admit(manager)
-    assert here.is_continuous_with(manager)
+    cursor.admit(make_event(START_NS + 10))
+    assert cursor.is_continuous_with(make_event(START_NS + 10))
+    assert cursor.is_continuous_with(make_event(START_NS + 9, 1))
+    assert not cursor.is_continuous_with(make_event(START_NS + 11, 1))
+    assert not cursor.is_continuous_with(manager)
+    cursor.admit(manager)
+    assert cursor.is_continuous_with(manager)
 
 
-def test_only_what_the_engine_itself_said_is_an_anchor() -> None:
-    """Until there was a gap; a restart of relay changes nothing."""
-    here = new_cursor()
-    assert not here.is_continuous
-    here.admit(make_event(START_NS, scope="swarm"))
-    assert not here.is_continuous
-    here.admit(make_event(START_NS + 1))
-    assert here.is_continuous
-    assert restore_cursor(here).is_continuous
-    here.restart_at(0)
-    assert not here.is_continuous
-    assert not restore_cursor(here).is_continuous
+def test_only_a_local_event_makes_the_cursor_continuous() -> None:
+    """Until other is a gap. A restart of relay changes nothing."""
+    cursor = new_cursor()
+    assert not cursor.is_continuous
+    cursor.admit(make_event(START_NS, scope="swarm"))
+    assert not cursor.is_continuous
+    cursor.admit(make_event(START_NS + 1))
+    assert cursor.is_continuous
+    assert restore_cursor(cursor).is_continuous
+    cursor.restart_at(0)
+    assert not cursor.is_continuous
+    assert not restore_cursor(cursor).is_continuous
 
 
-def test_an_older_event_in_the_history_is_an_anchor_too() -> None:
-    """It was there at the start, and will be unless it is lost; that is stored."""
-    here = new_cursor()
-    here.mark_continuous()
-    assert here.is_continuous
-    assert here.is_empty
-    assert restore_cursor(here).is_continuous
+def test_an_older_event_in_the_history_makes_the_cursor_continuous() -> None:
+    """It was other at the start, and stays unless the history is lost. That is stored."""
+    cursor = new_cursor()
+    cursor.mark_continuous()
+    assert cursor.is_continuous
+    assert cursor.is_empty
+    assert restore_cursor(cursor).is_continuous
 
 
-def test_it_goes_on_where_it_is_cast_off() -> None:
-    """Be that earlier: then the clock was set back."""
-    here = new_cursor()
-    here.admit(make_event(START_NS + 10 * MARGIN_NS))
-    here.restart_at(START_NS + 2 * MARGIN_NS)
-    assert here.position_ns == START_NS + 2 * MARGIN_NS
-    assert here.since_ns == START_NS + MARGIN_NS
+def test_restart_at_moves_the_position() -> None:
+    """Even to an earlier time, if the clock was set back."""
+    cursor = new_cursor()
+    cursor.admit(make_event(START_NS + 10 * MARGIN_NS))
+    cursor.restart_at(START_NS + 2 * MARGIN_NS)
+    assert cursor.position_ns == START_NS + 2 * MARGIN_NS
+    assert cursor.since_ns == START_NS + MARGIN_NS
 
 
-def test_a_clock_that_was_set_back() -> None:
-    """The last event is still to come, by more than the engine's time can be mistaken."""
-    here = new_cursor()
-    here.admit(make_event(START_NS + CLOCK_TOLERANCE_NS))
-    assert here.is_ahead_of(START_NS - 1)
-    assert not here.is_ahead_of(START_NS)
-    assert restore_cursor(here).is_ahead_of(START_NS - 1)
+def test_a_clock_that_was_set_back_is_detected() -> None:
+    """The position lies ahead by more than the error of the engine's time."""
+    cursor = new_cursor()
+    cursor.admit(make_event(START_NS + CLOCK_TOLERANCE_NS))
+    assert cursor.is_ahead_of(START_NS - 1)
+    assert not cursor.is_ahead_of(START_NS)
+    assert restore_cursor(cursor).is_ahead_of(START_NS - 1)
 
 
-def test_it_is_stored_whole() -> None:
-    """With what others know of the stream beside it."""
-    here = new_cursor()
+def test_a_checkpoint_holds_the_whole_state() -> None:
+    """Including what others know of the stream."""
+    cursor = new_cursor()
     event = make_event(START_NS + 1)
-    here.admit(event)
-    assert here.position_ns == START_NS + 1
-    assert here.checkpoint(7, "ABCD", (5, 6)) == Checkpoint(
+    cursor.admit(event)
+    assert cursor.position_ns == START_NS + 1
+    assert cursor.checkpoint(7, "ABCD", (5, 6)) == Checkpoint(
         position_ns=START_NS + 1,
         earliest_ns=START_NS,
         recent=encode_seen(event.id, event.time_ns),
@@ -235,25 +235,25 @@ def test_it_is_stored_whole() -> None:
     )
 
 
-def test_it_survives_a_restart() -> None:
-    """Another process asks from the same time and remembers the same events."""
-    here = new_cursor()
-    here.admit(make_event(START_NS + 1))
-    there = restore_cursor(here)
-    assert there.since_ns == here.since_ns
-    assert not there.admit(make_event(START_NS + 1))
+def test_a_cursor_survives_a_restart() -> None:
+    """Another process requests from the same time and remembers the same events."""
+    cursor = new_cursor()
+    cursor.admit(make_event(START_NS + 1))
+    other = restore_cursor(cursor)
+    assert other.since_ns == cursor.since_ns
+    assert not other.admit(make_event(START_NS + 1))
 
 
-def test_it_says_what_it_remembers() -> None:
-    """Asking does not take in."""
-    here = new_cursor()
-    assert not here.remembers(make_event(START_NS))
-    here.admit(make_event(START_NS))
-    assert here.remembers(make_event(START_NS))
+def test_remembers_does_not_take_in() -> None:
+    """Asking changes nothing."""
+    cursor = new_cursor()
+    assert not cursor.remembers(make_event(START_NS))
+    cursor.admit(make_event(START_NS))
+    assert cursor.remembers(make_event(START_NS))
 
 
-def test_a_time_as_the_engine_reads_it() -> None:
-    """All nine digits, leading zeros among them."""
+def test_engine_times_have_nine_digits() -> None:
+    """Including leading zeros."""
     assert format_engine_time(1795416515_000000378) == "1795416515.000000378"
 
 
@@ -289,12 +289,12 @@ def test_every_event_is_routed_once_under_any_cutting_and_replaying(
     random: Random,
     pace_ns: int,
 ) -> None:
-    """Events out of order by less than half a margin, cut streams, restarts: each comes once.
+    """Under cut streams, restarts, and events out of order by less than half a margin.
 
-    While the stream is cut fewer events happen than the engine can repeat; more are beyond it.
+    Fewer events happen during a cut than the engine can repeat; more are beyond it.
     """
     engine = Engine()
-    here = new_cursor(START_NS)
+    cursor = new_cursor(START_NS)
     routed: list[str] = []
     number = 0
 
@@ -308,7 +308,7 @@ def test_every_event_is_routed_once_under_any_cutting_and_replaying(
             take(event)
 
     def take(event: Event) -> None:
-        if here.admit(event):
+        if cursor.admit(event):
             routed.append(event.id)
 
     for step, count in steps:
@@ -316,22 +316,22 @@ def test_every_event_is_routed_once_under_any_cutting_and_replaying(
             happen(count, take)
         else:
             if step == "restart":
-                here = restore_cursor(here)
+                cursor = restore_cursor(cursor)
             happen(count, lambda event: None)
-            for event in engine.repeat(here.since_ns):
+            for event in engine.repeat(cursor.since_ns):
                 take(event)
     assert sorted(routed) == sorted(event.id for event in engine.log)
 
 
 @given(st.lists(st.integers(0, REMEMBERED_EVENTS - 1), max_size=300), st.booleans())
-def test_no_order_makes_an_event_come_twice(order: list[int], again: bool) -> None:
-    """Whatever order events come in, and however often, each is admitted once."""
-    here = new_cursor()
+def test_no_order_admits_an_event_twice(order: list[int], again: bool) -> None:
+    """Whatever order events arrive in, and however often, each is admitted once."""
+    cursor = new_cursor()
     events = [make_event(START_NS + number * SECOND_NS, number) for number in order]
-    admitted = [event.id for event in events if here.admit(event)]
+    admitted = [event.id for event in events if cursor.admit(event)]
     if again:
-        here = restore_cursor(here)
-    assert not [event for event in events if here.admit(event)]
+        cursor = restore_cursor(cursor)
+    assert not [event for event in events if cursor.admit(event)]
     assert len(admitted) == len(set(order))
 
 
@@ -339,19 +339,19 @@ def test_no_order_makes_an_event_come_twice(order: list[int], again: bool) -> No
     st.lists(st.tuples(st.integers(-3, 9), st.booleans(), st.booleans()), max_size=20),
     st.sets(st.integers(-3, 9)),
 )
-def test_news_is_what_is_not_remembered(
+def test_filter_new_returns_what_is_not_remembered(
     events: list[tuple[int, bool, bool]], history: set[int]
 ) -> None:
     """Whatever was taken in, and whatever happened before the start."""
-    here = new_cursor()
+    cursor = new_cursor()
     made = [
         make_event(START_NS + number * SECOND_NS, number, "local" if local else "swarm")
         for number, local, _ in events
     ]
     if history:
-        here.set_history([make_event(START_NS + it * SECOND_NS, it) for it in history])
+        cursor.set_history([make_event(START_NS + it * SECOND_NS, it) for it in history])
     for event, (_, _, taken) in zip(made, events, strict=True):
-        assert here.filter_new(made) == [each for each in made if not here.remembers(each)]
+        assert cursor.filter_new(made) == [each for each in made if not cursor.remembers(each)]
         if taken:
-            here.admit(event)
-    assert here.filter_new(made) == [each for each in made if not here.remembers(each)]
+            cursor.admit(event)
+    assert cursor.filter_new(made) == [each for each in made if not cursor.remembers(each)]

@@ -1,4 +1,4 @@
-"""Stretches of a stream that cannot be proven complete."""
+"""Gaps: periods of a stream that cannot be proven complete."""
 
 import pytest
 
@@ -42,19 +42,19 @@ def stream_opened(*history: Event, **how: float | bool | None) -> StreamOpened:
 
 
 def full_history(first: float) -> list[Event]:
-    """As much as a Docker engine remembers, from this second on."""
+    """As many events as a Docker engine remembers, from this second on."""
     return [make_event("exec_start", second=first + number / 100) for number in range(HISTORY_SIZE)]
 
 
 def first_detector(opened: float = 1000) -> GapDetector:
-    """Those of an engine that was never heard before this connection."""
-    gaps = GapDetector()
-    gaps.note_first_connection(at(opened))
-    return gaps
+    """The detector of an engine that relay connects to for the first time."""
+    detector = GapDetector()
+    detector.note_first_connection(at(opened))
+    return detector
 
 
 def new_cursor() -> Cursor:
-    """One that took nothing in yet."""
+    """A cursor without events."""
     return Cursor(Checkpoint.starting_at(at(0)))
 
 
@@ -62,7 +62,7 @@ LAST = make_event("start", second=10)
 
 
 def continuous_cursor() -> Cursor:
-    """One that took an event in."""
+    """A cursor that has taken an event in."""
     cursor = new_cursor()
     cursor.admit(LAST)
     return cursor
@@ -71,20 +71,20 @@ def continuous_cursor() -> Cursor:
 @pytest.mark.parametrize(
     "history", [[LAST], [LAST, make_event("die", second=500)], [make_event("start", second=9)]]
 )
-def test_a_history_that_reaches_back(history: list[Event]) -> None:
-    """It holds the last event that was taken in, or an older one."""
-    gaps, cursor = GapDetector(), continuous_cursor()
-    assert gaps.on_stream_opened(stream_opened(*history), cursor) is None
-    assert gaps.blind_window is None
+def test_a_history_that_reaches_back_leaves_no_gap(history: list[Event]) -> None:
+    """It contains the last event taken in, or an older one."""
+    detector, cursor = GapDetector(), continuous_cursor()
+    assert detector.on_stream_opened(stream_opened(*history), cursor) is None
+    assert detector.blind_window is None
     assert cursor.is_continuous
 
 
 def test_a_history_that_was_overrun() -> None:
-    """It is full and does not reach back: the gap is until its first event."""
-    gaps, cursor = GapDetector(), continuous_cursor()
-    gap = gaps.on_stream_opened(stream_opened(*full_history(500), lost=20), cursor)
+    """It is full and does not reach back, so the gap lasts until its first event."""
+    detector, cursor = GapDetector(), continuous_cursor()
+    gap = detector.on_stream_opened(stream_opened(*full_history(500), lost=20), cursor)
     assert gap == Gap(GapReason.HISTORY_OVERRUN, at(10), at(500))
-    assert gaps.blind_window == BlindWindow(at(10), at(500))
+    assert detector.blind_window == BlindWindow(at(10), at(500))
     assert not cursor.is_continuous
 
 
@@ -100,22 +100,21 @@ def test_a_history_that_was_overrun() -> None:
 def test_an_engine_that_restarted(
     history: list[Event], lost: float | None, until: float, unheard: BlindWindow | None
 ) -> None:
-    """Its history is short and does not reach back. If it is known to have been down, nobody
-    could ask it for anything.
+    """Its history is short and does not reach back.
+
+    If it is known to have been down, nobody could request a stop.
     """
-    gaps = GapDetector()
-    gap = gaps.on_stream_opened(stream_opened(*history, lost=lost), continuous_cursor())
+    detector = GapDetector()
+    gap = detector.on_stream_opened(stream_opened(*history, lost=lost), continuous_cursor())
     assert gap == Gap(GapReason.ENGINE_RESTARTED, at(10), at(until))
-    assert gaps.blind_window == unheard
-    assert gaps.may_have_missed_deaths
+    assert detector.blind_window == unheard
+    assert detector.may_have_missed_deaths
 
 
 @pytest.mark.parametrize("history", [[], [make_event("start", second=500)], [LAST]])
 @pytest.mark.parametrize("failed", [False, True])
 def test_a_first_start_has_no_gap(history: list[Event], failed: bool) -> None:
-    """What the engine remembers is whole, as long as it remembers all; also if it was not there
-    at first.
-    """
+    """A history that is not full is complete, even if the engine was unreachable at first."""
     assert (
         first_detector().on_stream_opened(stream_opened(*history, failed=failed), new_cursor())
         is None
@@ -123,8 +122,8 @@ def test_a_first_start_has_no_gap(history: list[Event], failed: bool) -> None:
 
 
 @pytest.mark.parametrize("history", [[], [make_event("start", second=500)]])
-def test_a_first_start_whose_stream_came_late(history: list[Event]) -> None:
-    """It began when the engine first answered; since then something may have been missed."""
+def test_a_first_start_whose_stream_opened_late(history: list[Event]) -> None:
+    """It starts when the engine first answers; since then something may have been missed."""
     until = 500 if history else 1000
     gap = first_detector(0).on_stream_opened(stream_opened(*history, failed=True), new_cursor())
     assert gap == Gap(GapReason.UNPROVEN, at(0), at(until))
@@ -134,52 +133,54 @@ YOUNG = make_event("start", second=500)
 
 
 @pytest.mark.parametrize(("history", "until"), [([], 2000), ([YOUNG], 500)])
-def test_nothing_was_heard_yet_and_the_engine_was_away(history: list[Event], until: float) -> None:
-    """A history that holds nothing from before proves nothing then; a mere reconnect needs none."""
-    gaps, cursor = first_detector(), new_cursor()
-    assert gaps.on_stream_opened(stream_opened(), cursor) is None
-    assert gaps.on_stream_opened(stream_opened(*history, opened=1500), cursor) is None
-    gap = gaps.on_stream_opened(stream_opened(*history, opened=2000, failed=True), cursor)
+def test_the_engine_was_away_before_its_first_event(history: list[Event], until: float) -> None:
+    """A history without older events proves nothing then. A mere reconnect needs no proof."""
+    detector, cursor = first_detector(), new_cursor()
+    assert detector.on_stream_opened(stream_opened(), cursor) is None
+    assert detector.on_stream_opened(stream_opened(*history, opened=1500), cursor) is None
+    gap = detector.on_stream_opened(stream_opened(*history, opened=2000, failed=True), cursor)
     assert gap == Gap(GapReason.UNPROVEN, at(0), at(until))
-    assert gaps.blind_window == BlindWindow(at(0), at(until))
-    assert gaps.on_stream_opened(stream_opened(*history, opened=2001), cursor) is None
+    assert detector.blind_window == BlindWindow(at(0), at(until))
+    assert detector.on_stream_opened(stream_opened(*history, opened=2001), cursor) is None
 
 
-def test_nothing_was_heard_yet_and_relay_was_away() -> None:
+def test_relay_was_away_before_the_first_event() -> None:
     """The first connection of another process is no mere reconnect; the next one is."""
     cursor = Cursor(new_cursor().checkpoint(0))
-    gaps = GapDetector()
-    assert gaps.on_stream_opened(stream_opened(), cursor) == Gap(
+    detector = GapDetector()
+    assert detector.on_stream_opened(stream_opened(), cursor) == Gap(
         GapReason.UNPROVEN, at(0), at(1000)
     )
-    assert gaps.on_stream_opened(stream_opened(opened=1001), cursor) is None
+    assert detector.on_stream_opened(stream_opened(opened=1001), cursor) is None
 
 
 @pytest.mark.parametrize("failed", [False, True])
-def test_a_history_from_before_the_start_is_an_anchor(failed: bool) -> None:
-    """As long as it is there nothing is missing; once it is not, the engine restarted."""
-    gaps, cursor, before = first_detector(), new_cursor(), make_event("start", second=-1)
-    assert gaps.on_stream_opened(stream_opened(before), cursor) is None
-    assert gaps.on_stream_opened(stream_opened(before, opened=1500, failed=failed), cursor) is None
+def test_an_event_from_before_the_start_proves_continuity(failed: bool) -> None:
+    """While the history contains it nothing is missing. Once it does not, the engine restarted."""
+    detector, cursor, before = first_detector(), new_cursor(), make_event("start", second=-1)
+    assert detector.on_stream_opened(stream_opened(before), cursor) is None
+    assert (
+        detector.on_stream_opened(stream_opened(before, opened=1500, failed=failed), cursor) is None
+    )
     assert (
         GapDetector().on_stream_opened(
             stream_opened(before, opened=1600), Cursor(cursor.checkpoint(0))
         )
         is None
     )
-    gap = gaps.on_stream_opened(stream_opened(opened=2000, failed=failed), cursor)
+    gap = detector.on_stream_opened(stream_opened(opened=2000, failed=failed), cursor)
     assert gap == Gap(GapReason.ENGINE_RESTARTED, at(0), at(2000))
 
 
-def test_another_clocks_event_is_no_anchor() -> None:
-    """That of a swarm's manager."""
-    gaps, cursor = first_detector(), new_cursor()
-    gaps.on_stream_opened(stream_opened(make_event("start", second=-1, scope="swarm")), cursor)
+def test_a_swarm_event_does_not_prove_continuity() -> None:
+    """It carries the clock of the swarm's manager."""
+    detector, cursor = first_detector(), new_cursor()
+    detector.on_stream_opened(stream_opened(make_event("start", second=-1, scope="swarm")), cursor)
     assert not cursor.is_continuous
 
 
-def test_a_start_from_the_oldest_needs_no_proof() -> None:
-    """As early as the engine remembers is where it was to begin."""
+def test_a_start_from_the_oldest_event_needs_no_proof() -> None:
+    """It starts at whatever event the engine remembers."""
     cursor = Cursor(Checkpoint.starting_at(1))
     assert GapDetector().on_stream_opened(stream_opened(), cursor) is None
     assert (
@@ -190,26 +191,28 @@ def test_a_start_from_the_oldest_needs_no_proof() -> None:
 
 @pytest.mark.parametrize("history", [None, [], [LAST], [make_event("start", second=-30)]])
 def test_a_clock_that_was_set_back(history: list[Event] | None) -> None:
-    """No time proves anything any more; the cursor goes on from the engine's now."""
-    gaps, cursor = GapDetector(BlindWindow(at(5), at(9))), continuous_cursor()
+    """Times prove nothing any more; the cursor continues from the engine's current time."""
+    detector, cursor = GapDetector(BlindWindow(at(5), at(9))), continuous_cursor()
     back = StreamOpened(make_connection(-20), None if history is None else tuple(history))
-    assert gaps.on_stream_opened(back, cursor) == Gap(GapReason.CLOCK_SET_BACK, at(-20), at(-20))
+    assert detector.on_stream_opened(back, cursor) == Gap(
+        GapReason.CLOCK_SET_BACK, at(-20), at(-20)
+    )
     assert (cursor.position_ns, cursor.is_continuous) == (at(-20), False)
-    assert gaps.blind_window == BlindWindow(at(-20), at(-20))
-    assert gaps.may_have_missed_deaths
-    assert gaps.on_event(make_event("die", second=-25), cursor) is None
-    assert gaps.on_stream_opened(stream_opened(opened=-19), cursor) is None
+    assert detector.blind_window == BlindWindow(at(-20), at(-20))
+    assert detector.may_have_missed_deaths
+    assert detector.on_event(make_event("die", second=-25), cursor) is None
+    assert detector.on_stream_opened(stream_opened(opened=-19), cursor) is None
 
 
 def test_a_clock_that_was_set_back_by_little() -> None:
-    """The engine's time is not known so well."""
-    gaps, cursor = GapDetector(), continuous_cursor()
-    assert gaps.on_stream_opened(stream_opened(LAST, opened=5), cursor) is None
-    assert gaps.on_stream_opened(stream_opened(LAST, opened=4.9), cursor) is not None
+    """Within the error of the engine's time, it is no gap."""
+    detector, cursor = GapDetector(), continuous_cursor()
+    assert detector.on_stream_opened(stream_opened(LAST, opened=5), cursor) is None
+    assert detector.on_stream_opened(stream_opened(LAST, opened=4.9), cursor) is not None
 
 
-def test_a_first_start_that_asks_for_more_than_is_remembered() -> None:
-    """A full history that does not reach back to the beginning; Podman's is never full."""
+def test_a_first_start_that_requests_more_than_is_remembered() -> None:
+    """A full history that does not reach back to the start is a gap. Podman's is never full."""
     gap = first_detector().on_stream_opened(stream_opened(*full_history(500)), new_cursor())
     assert gap == Gap(GapReason.HISTORY_OVERRUN, at(0), at(500))
     assert (
@@ -221,26 +224,26 @@ def test_a_first_start_that_asks_for_more_than_is_remembered() -> None:
 
 
 def test_a_gap_is_declared_once() -> None:
-    """Further connections find nothing, until an event is taken in and lost again."""
-    gaps, cursor = GapDetector(), continuous_cursor()
-    assert gaps.on_stream_opened(stream_opened(), cursor) is not None
-    assert gaps.on_stream_opened(stream_opened(), cursor) is None
+    """Later connections find none, until an event is taken in and lost again."""
+    detector, cursor = GapDetector(), continuous_cursor()
+    assert detector.on_stream_opened(stream_opened(), cursor) is not None
+    assert detector.on_stream_opened(stream_opened(), cursor) is None
     news = make_event("start", second=1001)
-    assert gaps.on_stream_opened(stream_opened(news), cursor) is None
-    assert gaps.on_event(news, cursor) is None
+    assert detector.on_stream_opened(stream_opened(news), cursor) is None
+    assert detector.on_event(news, cursor) is None
     cursor.admit(news)
-    assert gaps.on_stream_opened(stream_opened(news, opened=1002), cursor) is None
-    assert gaps.on_stream_opened(stream_opened(opened=1003), cursor) is not None
+    assert detector.on_stream_opened(stream_opened(news, opened=1002), cursor) is None
+    assert detector.on_stream_opened(stream_opened(opened=1003), cursor) is not None
 
 
 def test_an_overrun_is_declared_once() -> None:
-    """What the engine then repeats is the new anchor."""
-    gaps, cursor, history = GapDetector(), continuous_cursor(), full_history(500)
-    assert gaps.on_stream_opened(stream_opened(*history), cursor) is not None
+    """The events that the engine then repeats make the cursor continuous again."""
+    detector, cursor, history = GapDetector(), continuous_cursor(), full_history(500)
+    assert detector.on_stream_opened(stream_opened(*history), cursor) is not None
     for event in history:
-        assert gaps.on_event(event, cursor) is None
+        assert detector.on_event(event, cursor) is None
         cursor.admit(event)
-    assert gaps.on_stream_opened(stream_opened(*history), cursor) is None
+    assert detector.on_stream_opened(stream_opened(*history), cursor) is None
 
 
 @pytest.mark.parametrize(
@@ -253,12 +256,12 @@ def test_an_overrun_is_declared_once() -> None:
     ],
 )
 def test_a_history_that_moves_on_before_the_stream_is_open(first: Event, gap: Gap | None) -> None:
-    """The first event over the connection is none that was in it, and no older one."""
-    gaps, cursor = GapDetector(), continuous_cursor()
-    gaps.on_stream_opened(stream_opened(LAST, make_event("die", second=11)), cursor)
-    assert gaps.on_event(first, cursor) == gap
-    assert gaps.on_event(make_event("die", second=40), cursor) is None
-    assert gaps.blind_window == (gap and BlindWindow(at(10), at(30)))
+    """The first event over the connection was not in the history, and is no older one."""
+    detector, cursor = GapDetector(), continuous_cursor()
+    detector.on_stream_opened(stream_opened(LAST, make_event("die", second=11)), cursor)
+    assert detector.on_event(first, cursor) == gap
+    assert detector.on_event(make_event("die", second=40), cursor) is None
+    assert detector.blind_window == (gap and BlindWindow(at(10), at(30)))
 
 
 @pytest.mark.parametrize(
@@ -269,119 +272,121 @@ def test_a_history_that_moves_on_before_the_stream_is_open(first: Event, gap: Ga
         (make_event("die", second=30), Gap(GapReason.HISTORY_OVERRUN, at(10), at(30))),
     ],
 )
-def test_an_engine_that_does_not_tell_its_history(first: Event, gap: Gap | None) -> None:
-    """The stream has to repeat what was taken in."""
-    gaps, cursor = GapDetector(), continuous_cursor()
-    assert gaps.on_stream_opened(StreamOpened(make_connection(), None), cursor) is None
-    assert gaps.on_event(first, cursor) == gap
+def test_an_engine_that_withholds_its_history(first: Event, gap: Gap | None) -> None:
+    """Its stream must repeat an event that was taken in."""
+    detector, cursor = GapDetector(), continuous_cursor()
+    assert detector.on_stream_opened(StreamOpened(make_connection(), None), cursor) is None
+    assert detector.on_event(first, cursor) == gap
 
 
-def test_without_a_history_a_first_start_is_believed() -> None:
-    """There is nothing that the stream would have to repeat."""
-    gaps, cursor = GapDetector(), new_cursor()
-    assert gaps.on_stream_opened(StreamOpened(make_connection(), None), cursor) is None
-    assert gaps.on_event(make_event("die", second=30), cursor) is None
+def test_a_first_start_without_a_history_has_no_gap() -> None:
+    """There is no event that the stream would have to repeat."""
+    detector, cursor = GapDetector(), new_cursor()
+    assert detector.on_stream_opened(StreamOpened(make_connection(), None), cursor) is None
+    assert detector.on_event(make_event("die", second=30), cursor) is None
 
 
-def test_what_was_dropped() -> None:
-    """From the last event that was taken in until now."""
-    gaps = GapDetector()
-    gap = gaps.on_records_dropped(
+def test_dropped_records_are_a_gap() -> None:
+    """From the last event taken in until now."""
+    detector = GapDetector()
+    gap = detector.on_records_dropped(
         RecordsDropped(make_connection(), 7, GapReason.BUFFER_FULL), continuous_cursor(), at(30)
     )
     assert gap == Gap(GapReason.BUFFER_FULL, at(10), at(30), 7)
-    assert gaps.blind_window == BlindWindow(at(10), at(30))
+    assert detector.blind_window == BlindWindow(at(10), at(30))
 
 
-def test_another_engine() -> None:
-    """Nothing of the one before can come again, nor has anything to come first."""
-    gaps, cursor = GapDetector(), continuous_cursor()
-    gaps.on_stream_opened(stream_opened(LAST), cursor)
-    assert gaps.on_engine_replaced(cursor, make_connection()) == Gap(
+def test_another_engine_is_a_gap() -> None:
+    """No event of the previous engine can come again, so the next event needs no proof."""
+    detector, cursor = GapDetector(), continuous_cursor()
+    detector.on_stream_opened(stream_opened(LAST), cursor)
+    assert detector.on_engine_replaced(cursor, make_connection()) == Gap(
         GapReason.ANOTHER_ENGINE, at(10), at(1000)
     )
     assert not cursor.is_continuous
-    assert gaps.on_event(make_event("start", second=1001), cursor) is None
+    assert detector.on_event(make_event("start", second=1001), cursor) is None
 
 
-def test_another_engine_is_listened_to_like_the_one_before() -> None:
-    """Also as the first of a process: a mere reconnect finds no gap."""
-    gaps, cursor = GapDetector(), continuous_cursor()
-    gaps.on_engine_replaced(cursor, make_connection())
-    assert gaps.on_stream_opened(stream_opened(opened=1001), cursor) is None
+def test_a_reconnect_to_the_other_engine_is_no_gap() -> None:
+    """Even if it was the first connection of a process."""
+    detector, cursor = GapDetector(), continuous_cursor()
+    detector.on_engine_replaced(cursor, make_connection())
+    assert detector.on_stream_opened(stream_opened(opened=1001), cursor) is None
 
 
-def test_gaps_add_up_and_a_look_settles_the_doubt() -> None:
-    """One that was taken before their end does not. It shows no requests: those stay unheard."""
-    gaps, cursor = GapDetector(), continuous_cursor()
-    assert gaps.may_have_missed_deaths
-    gaps.on_full_snapshot(at(0))
-    assert not gaps.may_have_missed_deaths
-    gaps.on_records_dropped(
+def test_a_complete_snapshot_after_the_gap_ends_the_doubt() -> None:
+    """One from before the end of the gap does not. No snapshot shows requests: the window stays."""
+    detector, cursor = GapDetector(), continuous_cursor()
+    assert detector.may_have_missed_deaths
+    detector.on_full_snapshot(at(0))
+    assert not detector.may_have_missed_deaths
+    detector.on_records_dropped(
         RecordsDropped(make_connection(), 1, GapReason.BUFFER_FULL), cursor, at(30)
     )
     cursor.admit(make_event("die", second=50))
-    gaps.on_records_dropped(
+    detector.on_records_dropped(
         RecordsDropped(make_connection(), 1, GapReason.BUFFER_FULL), cursor, at(60)
     )
-    assert gaps.may_have_missed_deaths
-    assert gaps.blind_window == BlindWindow(at(10), at(60))
-    gaps.on_full_snapshot(at(59))
-    assert gaps.may_have_missed_deaths
-    assert gaps.blind_window == BlindWindow(at(10), at(60))
-    gaps.on_full_snapshot(at(60))
-    assert not gaps.may_have_missed_deaths
-    assert gaps.blind_window == BlindWindow(at(10), at(60))
+    assert detector.may_have_missed_deaths
+    assert detector.blind_window == BlindWindow(at(10), at(60))
+    detector.on_full_snapshot(at(59))
+    assert detector.may_have_missed_deaths
+    assert detector.blind_window == BlindWindow(at(10), at(60))
+    detector.on_full_snapshot(at(60))
+    assert not detector.may_have_missed_deaths
+    assert detector.blind_window == BlindWindow(at(10), at(60))
 
 
 @pytest.mark.parametrize(("late_ns", "joined"), [(0, True), (1, False)])
-def test_a_stretch_is_joined_with_one_that_still_explains(late_ns: int, joined: bool) -> None:
-    """The one before is as another process knows it; after ten minutes it explains nothing."""
+def test_a_blind_window_is_merged_with_one_that_may_still_explain(
+    late_ns: int, joined: bool
+) -> None:
+    """The earlier one comes from another process. After ten minutes it explains nothing."""
     before = BlindWindow(at(-1000), at(10) - REQUEST_EXPIRY_NS - late_ns)
-    gaps = GapDetector(before)
-    assert gaps.blind_window == before
-    gaps.on_records_dropped(
+    detector = GapDetector(before)
+    assert detector.blind_window == before
+    detector.on_records_dropped(
         RecordsDropped(make_connection(), 1, GapReason.BUFFER_FULL), continuous_cursor(), at(30)
     )
     from_ns = min(before.from_ns, at(10)) if joined else at(10)
-    assert gaps.blind_window == BlindWindow(from_ns, at(30))
+    assert detector.blind_window == BlindWindow(from_ns, at(30))
 
 
-def test_drops_are_told_at_once_and_then_together() -> None:
-    """Once a minute at most, each kind for itself, from the first to the last."""
-    drops, now_ns = DropReporter(), at(0)
-    assert drops.take_due(now_ns) == []
-    drops.add(Gap(GapReason.BUFFER_FULL, 1, 2, 3))
-    assert drops.take_due(now_ns) == [Gap(GapReason.BUFFER_FULL, 1, 2, 3)]
-    assert drops.take_due(now_ns + REPORT_INTERVAL_NS) == []
-    drops.add(Gap(GapReason.BUFFER_FULL, 4, 5, 1))
-    drops.add(Gap(GapReason.RECORD_TOO_LONG, 5, 6, 1))
-    drops.add(Gap(GapReason.BUFFER_FULL, 6, 7, 2))
-    assert drops.take_due(now_ns + REPORT_INTERVAL_NS - 1) == []
-    assert drops.take_due(now_ns + REPORT_INTERVAL_NS) == [
+def test_drops_are_reported_at_once_and_then_together() -> None:
+    """At most once a minute, each reason by itself, from the first to the last."""
+    reporter, now_ns = DropReporter(), at(0)
+    assert reporter.take_due(now_ns) == []
+    reporter.add(Gap(GapReason.BUFFER_FULL, 1, 2, 3))
+    assert reporter.take_due(now_ns) == [Gap(GapReason.BUFFER_FULL, 1, 2, 3)]
+    assert reporter.take_due(now_ns + REPORT_INTERVAL_NS) == []
+    reporter.add(Gap(GapReason.BUFFER_FULL, 4, 5, 1))
+    reporter.add(Gap(GapReason.RECORD_TOO_LONG, 5, 6, 1))
+    reporter.add(Gap(GapReason.BUFFER_FULL, 6, 7, 2))
+    assert reporter.take_due(now_ns + REPORT_INTERVAL_NS - 1) == []
+    assert reporter.take_due(now_ns + REPORT_INTERVAL_NS) == [
         Gap(GapReason.BUFFER_FULL, 4, 7, 3),
         Gap(GapReason.RECORD_TOO_LONG, 5, 6, 1),
     ]
 
 
 @pytest.mark.parametrize(("now_ns", "finally_"), [(at(1), True), (at(-1), False)])
-def test_drops_that_do_not_wait(now_ns: int, finally_: bool) -> None:
-    """At the end; and when relay's clock was set back, which makes a minute long."""
-    drops, gap = DropReporter(), Gap(GapReason.BUFFER_FULL, 1, 2, 3)
-    drops.add(gap)
-    drops.take_due(at(0))
-    drops.add(gap)
-    assert drops.take_due(now_ns, is_final=finally_) == [gap]
+def test_drops_that_are_reported_early(now_ns: int, finally_: bool) -> None:
+    """At the end of the session, and if relay's clock was set back."""
+    reporter, gap = DropReporter(), Gap(GapReason.BUFFER_FULL, 1, 2, 3)
+    reporter.add(gap)
+    reporter.take_due(at(0))
+    reporter.add(gap)
+    assert reporter.take_due(now_ns, is_final=finally_) == [gap]
 
 
-OF_A_STREAM = [
-    why for why in GapReason if why not in (GapReason.STORE_FULL, GapReason.STORE_BROKEN)
+REASONS_OF_A_STREAM = [
+    reason for reason in GapReason if reason not in (GapReason.STORE_FULL, GapReason.STORE_BROKEN)
 ]
 
 
-@pytest.mark.parametrize("why", OF_A_STREAM)
-def test_a_gap_is_declared_by_an_event_of_relays_own(why: GapReason) -> None:
-    """With the engine, the stretch, and the reason for programs and for people."""
+@pytest.mark.parametrize("why", REASONS_OF_A_STREAM)
+def test_a_gap_event(why: GapReason) -> None:
+    """It has the engine, the period, and the reason for programs and for people."""
     event = make_gap_event(Gap(why, at(10), at(20), 7), make_connection(), at(30))
     assert (event.type, event.action, event.time_ns) == ("relay", "gap", at(30))
     assert (event.engine, event.host, event.actor.name) == ("here", "node-1", "here")
@@ -396,8 +401,8 @@ def test_a_gap_is_declared_by_an_event_of_relays_own(why: GapReason) -> None:
     }
 
 
-def test_a_declared_stretch_never_ends_before_it_begins() -> None:
-    """Clocks step; and what cannot be counted has no count."""
+def test_a_declared_gap_never_ends_before_it_begins() -> None:
+    """Clocks can be set back. And what cannot be counted has no count."""
     event = make_gap_event(
         Gap(GapReason.ENGINE_RESTARTED, at(10), at(5)), make_connection(), at(30)
     )

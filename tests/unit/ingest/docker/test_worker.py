@@ -1,4 +1,4 @@
-"""Loop 1: batch by batch from the inbox into the store."""
+"""The ingest worker: batch by batch from the buffer into the store."""
 
 import asyncio
 from collections.abc import Iterable
@@ -27,7 +27,6 @@ from relay.ingest.docker.worker import (
     EVIDENCE_BATCHES_MAX,
     EVIDENCE_POLLS_MAX,
     IngestWorker,
-    ingest,
 )
 from relay.routing.router import Router
 from relay.store.outbox import Outbox, open_outbox
@@ -47,39 +46,43 @@ routes:
 
 
 class FakeInspector(Inspector):
-    """What an engine would tell of its containers."""
+    """Answers with these snapshots, and notes what was asked."""
 
-    def __init__(self, *sightings: ContainerSnapshot) -> None:
+    def __init__(self, *snapshots: ContainerSnapshot) -> None:
         super().__init__()
         self.asked: list[set[str]] = []
-        self._known = {seen.id: seen for seen in sightings}
+        self._snapshots = {snapshot.id: snapshot for snapshot in snapshots}
 
     async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
-        self.asked.append(wanted := set(containers))
-        return {id_: seen for id_, seen in self._known.items() if id_ in wanted}
+        self.asked.append(ids := set(containers))
+        return {id_: snapshot for id_, snapshot in self._snapshots.items() if id_ in ids}
 
 
 class WorkerRun:
-    """The loop of one engine, and what it committed."""
+    """An ingest worker, and what it committed."""
 
-    def __init__(self, outbox: Outbox, contact: Inspector | None = None) -> None:
+    def __init__(self, outbox: Outbox, inspector: Inspector | None = None) -> None:
         self.commits: list[tuple[IngestCommit, CommitResult]] = []
         self.buffer = EventBuffer(2**24)
         router = Router(parse(ROUTES, file="routes", environ={}, folder=Path()).routes)
-        digest = EventPipeline("here", "oldest", router)
-        digest.since_ns(NOW_NS)
+        pipeline = EventPipeline("here", "oldest", router)
+        pipeline.since_ns(NOW_NS)
         self.worker = IngestWorker(
-            self.buffer, digest, contact or FakeInspector(), outbox, lambda: NOW_NS
+            self.buffer, pipeline, inspector or FakeInspector(), outbox, lambda: NOW_NS
         )
 
-    def _committed(self, intake: IngestCommit, receipt: CommitResult) -> None:
-        self.commits.append((intake, receipt))
+    def _on_commit(self, commit: IngestCommit, result: CommitResult) -> None:
+        self.commits.append((commit, result))
 
     async def run(self) -> list[str]:
-        """Take in all that the inbox holds; the routes of what was committed."""
+        """Process all that the buffer holds. Returns the routes of the committed notifications."""
         self.buffer.close()
-        await ingest(self.worker, self._committed)
-        return [noted.route for intake, _ in self.commits for noted, _ in intake.notifications]
+        await self.worker.run(self._on_commit)
+        return [
+            notification.route
+            for commit, _ in self.commits
+            for notification, _ in commit.notifications
+        ]
 
 
 def line(action: str, second: float = 0, number: int | None = None) -> bytes:
@@ -90,21 +93,21 @@ def line(action: str, second: float = 0, number: int | None = None) -> bytes:
     ).encode()
 
 
-async def test_all_that_was_read_is_committed_before_the_end() -> None:
-    """Batch by batch, until the inbox is closed and empty; every commit is told."""
+async def test_everything_read_is_committed_before_the_end() -> None:
+    """Batch by batch, until the buffer is closed and empty. Every commit is passed on."""
     async with open_outbox(None) as outbox:
-        loop = WorkerRun(outbox)
-        loop.buffer.put_records(HERE, [line("oom", second) for second in range(BATCH_ITEMS + 1)])
-        assert len(await loop.run()) == BATCH_ITEMS + 1
+        run = WorkerRun(outbox)
+        run.buffer.put_records(HERE, [line("oom", second) for second in range(BATCH_ITEMS + 1)])
+        assert len(await run.run()) == BATCH_ITEMS + 1
         assert await outbox.pending() == {"ops": BATCH_ITEMS + 1}
-        bookmark = await outbox.checkpoint("here")
-        assert [len(receipt.seqs) for _, receipt in loop.commits] == [BATCH_ITEMS, 1, 0]
-    assert bookmark is not None
-    assert bookmark.position_ns == NOW_NS + BATCH_ITEMS * 10**9
+        checkpoint = await outbox.checkpoint("here")
+        assert [len(result.seqs) for _, result in run.commits] == [BATCH_ITEMS, 1, 0]
+    assert checkpoint is not None
+    assert checkpoint.position_ns == NOW_NS + BATCH_ITEMS * 10**9
 
 
 class SlowOutbox:
-    """An outbox whose disk takes its time."""
+    """An outbox whose commit waits for the test."""
 
     state = None
 
@@ -112,32 +115,32 @@ class SlowOutbox:
         self.asked = asyncio.Event()
         self.done = asyncio.Event()
 
-    async def commit(self, intake: IngestCommit, now_ns: int) -> CommitResult:
-        """Wait for the disk."""
+    async def commit(self, commit: IngestCommit, now_ns: int) -> CommitResult:
+        """Return once the test allows it."""
         self.asked.set()
         await self.done.wait()
         return CommitResult([])
 
 
-async def test_what_waits_for_a_batch_hears_of_it_after_the_commit() -> None:
-    """A stream that was opened, a look, and a loss."""
+async def test_waiters_are_notified_after_the_commit() -> None:
+    """Those that wait for an opened stream, for a snapshot, and for a gap."""
     outbox = SlowOutbox()
-    loop = WorkerRun(outbox)  # type: ignore[arg-type]
-    opened, look = StreamOpened(HERE), Snapshot("here", "node-1", NOW_NS)
-    for item in (opened, look, RecordsDropped(HERE, 1, GapReason.RECORD_TOO_LONG)):
-        loop.buffer.put(item)
-    running = asyncio.ensure_future(loop.run())
+    run = WorkerRun(outbox)  # type: ignore[arg-type]
+    opened, snapshot = StreamOpened(HERE), Snapshot("here", "node-1", NOW_NS)
+    for item in (opened, snapshot, RecordsDropped(HERE, 1, GapReason.RECORD_TOO_LONG)):
+        run.buffer.put(item)
+    running = asyncio.ensure_future(run.run())
     await outbox.asked.wait()
-    flags = (opened.committed, look.committed, loop.buffer.gap_found)
+    flags = (opened.committed, snapshot.committed, run.buffer.gap_found)
     assert not any(flag.is_set() for flag in flags)
     outbox.done.set()
     await running
     assert all(flag.is_set() for flag in flags)
 
 
-async def test_containers_are_asked_about_before_their_deaths_are_judged() -> None:
-    """Through the contact, and only those that matter."""
-    answer = ContainerSnapshot(
+async def test_containers_are_inspected_before_their_deaths_are_judged() -> None:
+    """Only those whose inspection matters."""
+    snapshot = ContainerSnapshot(
         id="c",
         name="web",
         image="bb:1",
@@ -150,16 +153,16 @@ async def test_containers_are_asked_about_before_their_deaths_are_judged() -> No
         stop_signal=None,
         hiding_labels=frozenset({"exitCode"}),
     )
-    contact = FakeInspector(answer)
+    inspector = FakeInspector(snapshot)
     async with open_outbox(None) as outbox:
-        loop = WorkerRun(outbox, contact)
-        loop.buffer.put_records(HERE, [line("die", 1, 0), line("pause", 2)])
-        assert await loop.run() == ["crashed"]
-    assert contact.asked == [{"c"}]
+        run = WorkerRun(outbox, inspector)
+        run.buffer.put_records(HERE, [line("die", 1, 0), line("pause", 2)])
+        assert await run.run() == ["crashed"]
+    assert inspector.asked == [{"c"}]
 
 
 class ScriptedSleeps:
-    """The pauses of the loop; what is put into the inbox in each of them."""
+    """Replaces ``asyncio`` in the worker: each sleep puts records into the buffer."""
 
     def __init__(self, *arriving: list[bytes]) -> None:
         self.count = 0
@@ -167,7 +170,7 @@ class ScriptedSleeps:
         self._arriving = list(arriving)
 
     async def sleep(self, delay_s: float) -> None:
-        """In the place of waiting."""
+        """Put the next records instead of sleeping."""
         assert delay_s == module.EVIDENCE_POLL_S
         assert self.buffer is not None
         self.count += 1
@@ -176,40 +179,40 @@ class ScriptedSleeps:
 
 
 async def routes_with_sleeps(
-    pauses: ScriptedSleeps, monkeypatch: pytest.MonkeyPatch, *contents: bytes
+    sleeps: ScriptedSleeps, monkeypatch: pytest.MonkeyPatch, *contents: bytes
 ) -> list[str]:
-    """The routes of what a Podman says, with what arrives in the pauses."""
-    monkeypatch.setattr(module, "asyncio", pauses)
+    """The routes of these records of a Podman, and of what arrives during the sleeps."""
+    monkeypatch.setattr(module, "asyncio", sleeps)
     async with open_outbox(None) as outbox:
-        loop = WorkerRun(outbox)
-        pauses.buffer = loop.buffer
-        loop.buffer.put(StreamOpened(PODMAN))
-        loop.buffer.put_records(PODMAN, [line("start"), *contents])
-        return await loop.run()
+        run = WorkerRun(outbox)
+        sleeps.buffer = run.buffer
+        run.buffer.put(StreamOpened(PODMAN))
+        run.buffer.put_records(PODMAN, [line("start"), *contents])
+        return await run.run()
 
 
 DIED, CLEANED = line("die", 1, 1), line("cleanup", 1.01)
 
 
-async def test_a_batch_waits_for_what_shows_its_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Podman tells of a stop behind the death, in pieces."""
-    pauses = ScriptedSleeps([], [CLEANED], [line("cleanup", 1.03)])
-    assert await routes_with_sleeps(pauses, monkeypatch, DIED) == []
-    assert pauses.count == 3
+async def test_a_batch_waits_for_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Podman reports a stop after the death, in several records."""
+    sleeps = ScriptedSleeps([], [CLEANED], [line("cleanup", 1.03)])
+    assert await routes_with_sleeps(sleeps, monkeypatch, DIED) == []
+    assert sleeps.count == 3
 
 
-async def test_a_batch_waits_no_longer_than_it_has_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What crashes shows by nothing; then it is judged as it is."""
-    pauses = ScriptedSleeps([CLEANED])
-    assert await routes_with_sleeps(pauses, monkeypatch, DIED) == ["crashed"]
-    assert pauses.count == EVIDENCE_POLLS_MAX
+async def test_the_wait_for_evidence_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing proves a crash; after the last poll the death is judged by what is known."""
+    sleeps = ScriptedSleeps([CLEANED])
+    assert await routes_with_sleeps(sleeps, monkeypatch, DIED) == ["crashed"]
+    assert sleeps.count == EVIDENCE_POLLS_MAX
 
 
-async def test_a_batch_that_is_clear_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It began its next life, so it crashed."""
-    pauses = ScriptedSleeps()
-    assert await routes_with_sleeps(pauses, monkeypatch, DIED, line("restart", 1.01)) == ["crashed"]
-    assert pauses.count == 0
+async def test_a_batch_without_doubt_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart follows, so the container crashed."""
+    sleeps = ScriptedSleeps()
+    assert await routes_with_sleeps(sleeps, monkeypatch, DIED, line("restart", 1.01)) == ["crashed"]
+    assert sleeps.count == 0
 
 
 @pytest.mark.parametrize(
@@ -220,10 +223,10 @@ async def test_a_batch_that_is_clear_does_not_wait(monkeypatch: pytest.MonkeyPat
     ],
     ids=["count", "size"],
 )
-async def test_what_is_gathered_meanwhile_is_bounded(
+async def test_what_is_collected_while_waiting_is_bounded(
     monkeypatch: pytest.MonkeyPatch, padding: int, first: int
 ) -> None:
-    """Under a flood nobody waits for what shows a meaning: it is judged as it is."""
+    """During a flood a batch does not wait for evidence: deaths are judged by what is known."""
     flood = line("oom", 2).replace(b'"ID":"c"', b'"ID":"d"') + b" " * padding
     sizes: list[int] = []
     take_in = EventPipeline.process
@@ -240,19 +243,19 @@ async def test_what_is_gathered_meanwhile_is_bounded(
 
 
 class EvictingOutbox:
-    """An outbox that gives up two deliveries and a dead letter with every batch."""
+    """An outbox that evicts two deliveries and a dead letter with every commit."""
 
-    async def commit(self, intake: IngestCommit, now_ns: int) -> CommitResult:
-        """Commit, and shed."""
-        return CommitResult([[1] for _ in intake.notifications], evicted=2, dead_letters_evicted=1)
+    async def commit(self, commit: IngestCommit, now_ns: int) -> CommitResult:
+        """Report evictions."""
+        return CommitResult([[1] for _ in commit.notifications], evicted=2, dead_letters_evicted=1)
 
 
-async def test_what_a_full_store_gives_up_is_counted() -> None:
-    """With every commit, the last included."""
-    loop = WorkerRun(EvictingOutbox())  # type: ignore[arg-type]
-    loop.buffer.put_records(HERE, [line("oom", second) for second in range(BATCH_ITEMS + 1)])
-    assert await loop.run() == ["oom"] * (BATCH_ITEMS + 1)
+async def test_evictions_of_a_full_store_are_counted() -> None:
+    """Those of every commit, including the last."""
+    run = WorkerRun(EvictingOutbox())  # type: ignore[arg-type]
+    run.buffer.put_records(HERE, [line("oom", second) for second in range(BATCH_ITEMS + 1)])
+    assert await run.run() == ["oom"] * (BATCH_ITEMS + 1)
     assert (
-        loop.worker.pipeline.counters.evicted,
-        loop.worker.pipeline.counters.evicted_dead_letters,
+        run.worker.pipeline.counters.evicted,
+        run.worker.pipeline.counters.evicted_dead_letters,
     ) == (6, 3)
