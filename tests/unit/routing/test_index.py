@@ -125,8 +125,8 @@ def test_the_least_shared_field_finds_a_match() -> None:
     live = with_fields(
         DEATH, actor=container_event("die", 1, "c", {"tier": "web", "stage": "live"}).actor
     )
-    named = with_fields(live, actor=type(live.actor)("c", "web-1", None, live.actor.attributes))
-    assert find_candidates(named, *labelled) == [1]
+    event = with_fields(live, actor=type(live.actor)("c", "web-1", None, live.actor.attributes))
+    assert find_candidates(event, *labelled) == [1]
 
 
 def test_the_least_shared_part_of_a_glob_finds_a_match() -> None:
