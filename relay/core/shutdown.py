@@ -36,8 +36,8 @@ class Shutdown:
         Returns None as soon as a shutdown is requested; ``work`` is then cancelled.
         """
         running, requested = (
-            asyncio.ensure_future(work),
-            asyncio.ensure_future(self.requested.wait()),
+            asyncio.create_task(work, name="run unless stopped"),
+            asyncio.create_task(self.requested.wait(), name="wait for shutdown"),
         )
         try:
             await asyncio.wait({running, requested}, return_when=asyncio.FIRST_COMPLETED)
@@ -61,8 +61,8 @@ async def drain(tasks: list[asyncio.Task[None]], shutdown: Shutdown, deadline_s:
     """
     if not tasks:
         return
-    forced = asyncio.ensure_future(shutdown.forced.wait())
-    finished = asyncio.ensure_future(asyncio.wait(tasks))
+    forced = asyncio.create_task(shutdown.forced.wait(), name="wait for forced shutdown")
+    finished = asyncio.create_task(asyncio.wait(tasks), name="drain")
     left_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
     await asyncio.wait({forced, finished}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
     for task in (forced, finished, *tasks):

@@ -121,7 +121,7 @@ class Supervisor:
             if isinstance(runner, EngineRunner):
                 self._ended_engine_matches.update(runner.counters.matches)
 
-        task = self.spawn(f"{kind} {runner.name}", runner.run())
+        task = self.spawn(f"{kind} {runner.name}: runner", runner.run())
         self._runner_tasks[runner] = task
         task.add_done_callback(forget)
 

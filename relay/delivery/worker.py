@@ -144,7 +144,7 @@ class DeliveryWorker:
         await self._restore_state()
         try:
             async with asyncio.TaskGroup() as acking:
-                acking.create_task(self._acks.run())
+                acking.create_task(self._acks.run(), name=f"destination {self.name}: acks")
                 async with asyncio.TaskGroup() as attempts:
                     await self._run_loop(attempts)
                 self._acks.close()
@@ -295,7 +295,9 @@ class DeliveryWorker:
             now_s = self._now_s()
             if (wait_s := self._blocked_s(now_s)) > 0:
                 return wait_s
-            attempts.create_task(self._deliver(self._take_batch(now_s)))
+            attempts.create_task(
+                self._deliver(self._take_batch(now_s)), name=f"destination {self.name}: attempt"
+            )
         self._rate_limiter.cancel_wait(self)
         return MAX_WAIT_S
 

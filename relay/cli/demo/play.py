@@ -68,8 +68,8 @@ async def _run_daemon(
     stop = Shutdown()
     world = run.Environment(os.environ, console=ConsoleOutput(io.BytesIO(), colour=False))
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run.run_daemon(config, store, world, stop))
-        playing = tasks.create_task(engine.play(_find_cut(load_recording())))
+        tasks.create_task(run.run_daemon(config, store, world, stop), name="demo: daemon")
+        playing = tasks.create_task(engine.play(_find_cut(load_recording())), name="demo: engine")
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await receiver.complete.wait()

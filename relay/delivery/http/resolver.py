@@ -44,7 +44,9 @@ class Resolver:
             pass
         lookup = self._lookups.get((host, port))
         if lookup is None:
-            lookup = asyncio.ensure_future(asyncio.to_thread(_get_addresses, host, port))
+            lookup = asyncio.create_task(
+                asyncio.to_thread(_get_addresses, host, port), name=f"resolve {host}"
+            )
             lookup.add_done_callback(lambda _: self._keep_for_ttl(host, port))
             self._lookups[host, port] = lookup
         return await asyncio.shield(lookup)

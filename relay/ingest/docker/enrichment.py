@@ -99,7 +99,7 @@ class Enricher:
         """Complete notifications until cancelled."""
         async with asyncio.TaskGroup() as workers:
             for number in range(CONCURRENCY):
-                workers.create_task(self._run_jobs(), name=f"enrich worker {number}")
+                workers.create_task(self._run_jobs(), name=f"enrichment worker {number}")
 
     async def _run_jobs(self) -> None:
         while True:

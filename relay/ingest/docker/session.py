@@ -87,10 +87,10 @@ class EngineSession:
             on_commit(result)
 
         self._reading_tasks = [
-            tasks.create_task(self._reader.run(), name=f"read {self.name}"),
-            tasks.create_task(self._enricher.run(), name=f"enrich {self.name}"),
+            tasks.create_task(self._reader.run(), name=f"engine {self.name}: reader"),
+            tasks.create_task(self._enricher.run(), name=f"engine {self.name}: enrichment"),
         ]
-        return tasks.create_task(self._worker.run(committed), name=f"ingest {self.name}")
+        return tasks.create_task(self._worker.run(committed), name=f"engine {self.name}: worker")
 
     def end(self) -> None:
         """Stop reading; the worker still commits what was read."""

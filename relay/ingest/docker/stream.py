@@ -206,13 +206,14 @@ class StreamReader:
         # so a reader that was told to stop would reconnect.
         tasks = [
             asyncio.create_task(
-                self._read_stream(client, connection), name=f"read stream {self._engine}"
+                self._read_stream(client, connection), name=f"engine {self._engine}: read stream"
             ),
             asyncio.create_task(
-                self._watch(client, connection), name=f"watch stream {self._engine}"
+                self._watch(client, connection), name=f"engine {self._engine}: watch stream"
             ),
             asyncio.create_task(
-                self._reconciler.run(client, self._stream_opened), name=f"reconcile {self._engine}"
+                self._reconciler.run(client, self._stream_opened),
+                name=f"engine {self._engine}: reconciler",
             ),
         ]
         try:

@@ -85,7 +85,10 @@ async def inspect_containers(
                 if snapshot is not None:
                     on_snapshot(container, snapshot)
 
-    tasks = [asyncio.ensure_future(inspect_remaining()) for _ in range(CONCURRENCY)]
+    tasks = [
+        asyncio.create_task(inspect_remaining(), name="container inspection")
+        for _ in range(CONCURRENCY)
+    ]
     try:
         await asyncio.gather(*tasks)
     finally:
