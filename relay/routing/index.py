@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from relay.config.match import Field, Match, Pattern
+from relay.config.match import Match, Pattern
 from relay.core.event import TYPE_RELAY, Event
 from relay.routing.index_keys import IndexKey, KeyKind, find_keys
 from relay.routing.matcher import selects_relay_events, value_reader
@@ -213,7 +213,8 @@ def _action_prefixes(action: str) -> Iterable[str]:
 def _find_requirements(match: Match) -> Requirements:
     found: dict[FieldRef, tuple[Pattern, ...]] = {}
     for field in match.fields:
-        found.setdefault(_field_ref(field), field.patterns)
+        name = field.name if field.key is None else "attribute"  # labels are among the attributes
+        found.setdefault((name, field.key), field.patterns)
     for inner in match.all:
         for ref, patterns in _find_requirements(inner).items():
             found.setdefault(ref, patterns)
@@ -233,8 +234,3 @@ def _common_requirements(choices: Sequence[Requirements]) -> Requirements:
         for ref in first
         if all(ref in choice for choice in rest)
     }
-
-
-def _field_ref(field: Field) -> FieldRef:
-    """Labels are among the attributes."""
-    return (field.name if field.key is None else "attribute", field.key)

@@ -96,7 +96,10 @@ class EngineClient:
     async def handshake(self) -> EngineInfo:
         """Negotiate the API version; learn the host's name and the engine's clock."""
         headers, _ = await self._get("_ping", versioned=False)
-        version = headers.get("Api-Version") or await self._version()
+        version = headers.get("Api-Version")
+        if not version:
+            _, body = await self._get("version", versioned=False)
+            version = str((parse_object(body) or {}).get("ApiVersion"))
         if not re.fullmatch(r"\d+\.\d+", version):
             raise EngineUnavailable("answers, but not as a container engine does")
         self._docker.api_version = f"v{version}"
@@ -171,10 +174,6 @@ class EngineClient:
         params = {"stdout": "1", "stderr": "1", "tail": str(lines)}
         async with self._open(f"containers/{quote(container, safe='')}/logs", params) as response:
             return await _read_limited(response.content, LOG_MAX_BYTES)
-
-    async def _version(self) -> str:
-        _, body = await self._get("version", versioned=False)
-        return str((parse_object(body) or {}).get("ApiVersion"))
 
     async def _info(self) -> Mapping[str, object]:
         """Return the engine's info; empty if a socket proxy withholds it, or it takes too long."""

@@ -55,7 +55,9 @@ def resolve_endpoint(
     apply to ``DOCKER_HOST`` only. Raises `EndpointError`.
     """
     if config.url:
-        return Endpoint(config.url, None, _configured_tls(config))
+        tls = config.tls
+        files = TlsFiles(tls.ca_file, tls.cert_file, tls.key_file) if tls is not None else None
+        return Endpoint(config.url, None, files)
     if config.context:
         return _context_endpoint(config.context)
     if host := environ.get("DOCKER_HOST"):
@@ -99,12 +101,6 @@ def _context_endpoint(name: str) -> Endpoint:
     if name == "default":  # not a real context: it stands for the default socket
         return Endpoint(DEFAULT_SOCKET, None, None)
     return Endpoint(None, name, None)
-
-
-def _configured_tls(config: EngineConfig) -> TlsFiles | None:
-    if config.tls is None:
-        return None
-    return TlsFiles(config.tls.ca_file, config.tls.cert_file, config.tls.key_file)
 
 
 def _environment_tls(host: str, environ: Mapping[str, str]) -> TlsFiles | None:
