@@ -1,4 +1,4 @@
-"""A wall clock that does not jump when the system time is set."""
+"""Clocks: a wall clock that does not jump when the system time is set, and the loop's own clock."""
 
 import asyncio
 import time
@@ -20,5 +20,5 @@ class SteadyClock:
 
 
 def loop_time_s() -> float:
-    """The running event loop's monotonic clock, in seconds."""
+    """Return the running event loop's monotonic time, in seconds."""
     return asyncio.get_running_loop().time()
