@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.component.scripted_engine import ScriptedEngine, Stream
 from tests.support.daemon import RelayProcess, write_config
-from tests.support.receiver import Receiver, Trouble
+from tests.support.receiver import Misbehaviour, Receiver
 
 DELIVERIES = 200_000
 PORTION = 10_000
@@ -65,14 +65,14 @@ def death(time_ns: int, number: int) -> bytes:
     return json.dumps(event).encode() + b"\n"
 
 
-async def measured(folder: Path, number: int) -> dict[str, object]:
+async def measure(folder: Path, number: int) -> dict[str, object]:
     """What a backlog of ``number`` costs."""
     engine = ScriptedEngine(folder / "engine.sock")
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
     store = folder / "relay.db"
     with Receiver() as receiver:
-        receiver.answer(Trouble.HANG)
+        receiver.answer(Misbehaviour.HANG)
         config = write_config(
             folder,
             engines={"here": {"url": f"unix://{engine.socket}"}},
@@ -107,7 +107,7 @@ def main() -> None:
     most = int(sys.argv[1]) if len(sys.argv) > 1 else DELIVERIES
     for number in (0, most):
         with tempfile.TemporaryDirectory(prefix="relay-", dir="/tmp") as folder:
-            print(asyncio.run(measured(Path(folder), number)))
+            print(asyncio.run(measure(Path(folder), number)))
 
 
 if __name__ == "__main__":

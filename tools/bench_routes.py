@@ -113,7 +113,7 @@ class Cost:
     """Memory that a router takes beside the configuration, per route."""
 
 
-def measured(shape: str, count: int) -> Cost:
+def measure(shape: str, count: int) -> Cost:
     """Build the router, and route events."""
     given = routes(shape, count)
     gc.collect()
@@ -153,7 +153,7 @@ def _per_event_us(router: Router, events: Sequence[Event]) -> float:
 def main(chosen: Sequence[str]) -> None:
     """Print a line for each shape and number of routes, and the ratio of 10,000 to 10."""
     for shape in [it for it in SHAPES if not chosen or it in chosen]:
-        costs = {count: measured(shape, count) for count in COUNTS}
+        costs = {count: measure(shape, count) for count in COUNTS}
         for it in costs.values():
             print(
                 f"{shape:34} {it.routes:6} routes: wanted {it.wanted_us:8.2f} us, "

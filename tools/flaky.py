@@ -34,90 +34,90 @@ from tests.support.loopback import on_loopback
 
 EVENTS = 100_000
 CONTAINERS = 1_000
-AHEAD = 10_000
+MAX_AHEAD = 10_000
 """So many events are sent at most before they have arrived."""
 
 
-class Deed(StrEnum):
+class Answer(StrEnum):
     """What the receiver does with a request."""
 
-    TAKE = "200"
+    ACCEPT = "200"
     FAIL = "500"
     BUSY = "429"
     HANG = "hang"
     """It takes nothing, and says nothing."""
-    HANG_TAKEN = "hang, taken"
+    HANG_ACCEPTED = "hang, taken"
     """It takes it, and the answer never comes."""
     RESET = "reset"
-    RESET_TAKEN = "reset, taken"
+    RESET_ACCEPTED = "reset, taken"
     TOO_LARGE = "413"
     """They were too many at once."""
 
 
 CHANCES = {
-    Deed.TAKE: 81.2,
-    Deed.FAIL: 9.0,
-    Deed.BUSY: 1.0,
-    Deed.HANG: 0.4,
-    Deed.HANG_TAKEN: 0.4,
-    Deed.RESET: 4.0,
-    Deed.RESET_TAKEN: 4.0,
+    Answer.ACCEPT: 81.2,
+    Answer.FAIL: 9.0,
+    Answer.BUSY: 1.0,
+    Answer.HANG: 0.4,
+    Answer.HANG_ACCEPTED: 0.4,
+    Answer.RESET: 4.0,
+    Answer.RESET_ACCEPTED: 4.0,
 }
-TAKING = (Deed.TAKE, Deed.HANG_TAKEN, Deed.RESET_TAKEN)
-UNHEARD = (Deed.HANG_TAKEN, Deed.RESET_TAKEN)
+ACCEPTING = (Answer.ACCEPT, Answer.HANG_ACCEPTED, Answer.RESET_ACCEPTED)
+ANSWER_LOST = (Answer.HANG_ACCEPTED, Answer.RESET_ACCEPTED)
 """It was taken, and relay cannot know."""
 
 
 @dataclass
-class Book:
+class DeliveryLog:
     """What came, and what was done with it."""
 
-    deeds: Counter[Deed] = field(default_factory=Counter)
+    answers: Counter[Answer] = field(default_factory=Counter)
     ids: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     """The ids under which each event came."""
     last: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Of each container the event that was taken last."""
-    tries: Counter[int] = field(default_factory=Counter)
-    unheard: set[int] = field(default_factory=set)
+    attempts: Counter[int] = field(default_factory=Counter)
+    answer_lost: set[int] = field(default_factory=set)
     """Events that were taken while the answer was lost."""
-    repeated: int = 0
+    repeats: int = 0
     """Events that were taken once more than before."""
-    unfounded: int = 0
+    unexplained_repeats: int = 0
     """Those of them whose answers had all been given."""
-    disorder: int = 0
-    taken: set[int] = field(default_factory=set)
+    out_of_order: int = 0
+    accepted: set[int] = field(default_factory=set)
 
-    def enter(self, number: int, id_: str, deed: Deed) -> None:
+    def record(self, number: int, id_: str, answer: Answer) -> None:
         """An attempt to deliver an event."""
-        self.deeds[deed] += 1
+        self.answers[answer] += 1
         self.ids[number].add(id_)
         container = number % CONTAINERS
         if number < self.last[container]:
-            self.disorder += 1
-        if deed not in TAKING:
+            self.out_of_order += 1
+        if answer not in ACCEPTING:
             return
         self.last[container] = number
-        if number in self.taken:
-            self.repeated += 1
-            self.unfounded += number not in self.unheard
-        self.taken.add(number)
-        if deed in UNHEARD:
-            self.unheard.add(number)
+        if number in self.accepted:
+            self.repeats += 1
+            self.unexplained_repeats += number not in self.answer_lost
+        self.accepted.add(number)
+        if answer in ANSWER_LOST:
+            self.answer_lost.add(number)
 
     def has_more_than(self, known: int) -> bool:
         """Whether more events were taken than these."""
-        return len(self.taken) > known
+        return len(self.accepted) > known
 
     def verdict(self, events: int) -> dict[str, object]:
         """All of it in numbers."""
         return {
             "events": events,
-            "attempts": self.deeds.total(),
-            **{f"answered {deed}": self.deeds[deed] for deed in Deed},
-            "lost": events - len(self.taken),
-            "out of order": self.disorder,
-            "taken again after a lost answer": self.repeated - self.unfounded,
-            "taken again without": self.unfounded,
+            "attempts": self.answers.total(),
+            **{f"answered {deed}": self.answers[deed] for deed in Answer},
+            "lost": events - len(self.accepted),
+            "out of order": self.out_of_order,
+            "taken again after a lost answer": self.repeats - self.unexplained_repeats,
+            "taken again without": self.unexplained_repeats,
             "events under two ids": sum(len(ids) > 1 for ids in self.ids.values()),
         }
 
@@ -131,13 +131,15 @@ def is_clean(verdict: dict[str, object]) -> bool:
 class Receiver:
     """Does at each attempt what the seed says of the event and of how often it came."""
 
-    def __init__(self, seed: int, book: Book, bell: ChangeSignal, most: int | None = None) -> None:
+    def __init__(
+        self, seed: int, log: DeliveryLog, changes: ChangeSignal, max_batch: int | None = None
+    ) -> None:
         """It takes ``most`` at once; None for as many as there are."""
         self._seed = seed
-        self._most = most
-        self._book = book
-        self._bell = bell
-        self._over = asyncio.Event()
+        self._max_batch = max_batch
+        self._log = log
+        self._changes = changes
+        self._stopped = asyncio.Event()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -148,41 +150,43 @@ class Receiver:
             try:
                 yield f"{url}/hook"
             finally:
-                self._over.set()
+                self._stopped.set()
 
     async def _hook(self, request: web.Request) -> web.Response:
         body = await request.json()
-        told = [_told(document) for document in (body if isinstance(body, list) else [body])]
-        deed = self._deed(len(told), told[0][0])
-        for number, id_ in told:
-            self._book.enter(number, id_, deed)
-        self._bell.notify()
-        match deed:
-            case Deed.TAKE:
+        events = [
+            _event_and_id(document) for document in (body if isinstance(body, list) else [body])
+        ]
+        answer = self._choose_answer(len(events), events[0][0])
+        for number, id_ in events:
+            self._log.record(number, id_, answer)
+        self._changes.notify()
+        match answer:
+            case Answer.ACCEPT:
                 return web.Response(status=200)
-            case Deed.FAIL:
+            case Answer.FAIL:
                 return web.Response(status=500)
-            case Deed.BUSY:
+            case Answer.BUSY:
                 return web.Response(status=429)
-            case Deed.TOO_LARGE:
+            case Answer.TOO_LARGE:
                 return web.Response(status=413)
-            case Deed.HANG | Deed.HANG_TAKEN:
-                await self._over.wait()
+            case Answer.HANG | Answer.HANG_ACCEPTED:
+                await self._stopped.wait()
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
 
-    def _deed(self, count: int, number: int) -> Deed:
+    def _choose_answer(self, count: int, number: int) -> Answer:
         """What becomes of so many, of which this is the first."""
-        if self._most is not None and count > self._most:
-            return Deed.TOO_LARGE
-        self._book.tries[number] += 1
-        chance = random.Random(f"{self._seed} {number} {self._book.tries[number]}")
+        if self._max_batch is not None and count > self._max_batch:
+            return Answer.TOO_LARGE
+        self._log.attempts[number] += 1
+        chance = random.Random(f"{self._seed} {number} {self._log.attempts[number]}")
         (deed,) = chance.choices(list(CHANCES), list(CHANCES.values()))
         return deed
 
 
-def _told(document: dict[str, Any]) -> tuple[int, str]:
+def _event_and_id(document: dict[str, Any]) -> tuple[int, str]:
     """Which event a document tells of, and under which id."""
     (event,) = document["events"]
     return int(event["actor"]["attributes"]["number"]), document["id"]
@@ -203,29 +207,31 @@ def death(time_ns: int, number: int) -> bytes:
     return json.dumps(event).encode() + b"\n"
 
 
-async def flood(stream: Stream, begun_ns: int, events: int, book: Book, bell: ChangeSignal) -> None:
+async def flood(
+    stream: Stream, start_ns: int, events: int, log: DeliveryLog, changes: ChangeSignal
+) -> None:
     """Send all events, none too far ahead of what has arrived, until all have."""
     sent = 0
-    while len(book.taken) < events:
-        until = min(events, len(book.taken) + AHEAD)
+    while len(log.accepted) < events:
+        until = min(events, len(log.accepted) + MAX_AHEAD)
         if until > sent:
-            lines = (death(begun_ns + number, number) for number in range(sent, until))
+            lines = (death(start_ns + number, number) for number in range(sent, until))
             stream.write(b"".join(lines))
             await stream.writer.drain()
             sent = until
-        await bell.wait_for(partial(book.has_more_than, len(book.taken)))
+        await changes.wait_for(partial(log.has_more_than, len(log.accepted)))
 
 
-async def measured(
+async def measure(
     folder: Path, events: int, seed: int, batch: int | None = None
 ) -> dict[str, object]:
     """What becomes of so many events; up to ``batch`` come at once, None for one by one."""
-    book, bell = Book(), ChangeSignal()
+    log, changes = DeliveryLog(), ChangeSignal()
     engine = ScriptedEngine(folder / "engine.sock")
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
     most = None if batch is None else batch // 2
-    async with Receiver(seed, book, bell, most).serving() as url, engine.serve():
+    async with Receiver(seed, log, changes, most).serving() as url, engine.serve():
         config = write_config(
             folder,
             engines={"here": {"url": f"unix://{engine.socket}"}},
@@ -245,9 +251,9 @@ async def measured(
         )
         begun_s = time.monotonic()
         async with quiet_relay(config):
-            await flood(await opened.get(), engine.now_ns(), events, book, bell)
+            await flood(await opened.get(), engine.now_ns(), events, log, changes)
         took_s = round(time.monotonic() - begun_s, 1)
-    return {"seed": seed, "batch": batch, **book.verdict(events), "took_s": took_s}
+    return {"seed": seed, "batch": batch, **log.verdict(events), "took_s": took_s}
 
 
 def main() -> int:
@@ -258,7 +264,7 @@ def main() -> int:
     options.add_argument("--batch", type=int, metavar="MAX")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="relay-") as folder:
-        verdict = asyncio.run(measured(Path(folder), given.events, given.seed, given.batch))
+        verdict = asyncio.run(measure(Path(folder), given.events, given.seed, given.batch))
     print(json.dumps(verdict, indent=1))
     return 0 if is_clean(verdict) else 1
 

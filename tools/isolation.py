@@ -32,13 +32,13 @@ RATE = 200
 class Neighbours:
     """The three receivers."""
 
-    def __init__(self, bell: ChangeSignal) -> None:
+    def __init__(self, changes: ChangeSignal) -> None:
         self.latencies_ms: list[float] = []
         """At the healthy one."""
-        self.asked = {"hanging": 0, "busy": 0}
+        self.attempts = {"hanging": 0, "busy": 0}
         """How many attempts the others have seen."""
-        self._bell = bell
-        self._over = asyncio.Event()
+        self._changes = changes
+        self._stopped = asyncio.Event()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -51,29 +51,29 @@ class Neighbours:
             try:
                 yield url
             finally:
-                self._over.set()
+                self._stopped.set()
 
     async def _healthy(self, request: web.Request) -> web.Response:
         now_ns = time_ns()
         (event,) = (await request.json())["events"]
         self.latencies_ms.append((now_ns - event["time_ns"]) / 1e6)
-        self._bell.notify()
+        self._changes.notify()
         return web.Response()
 
     async def _hanging(self, _: web.Request) -> web.Response:
-        self.asked["hanging"] += 1
-        await self._over.wait()
+        self.attempts["hanging"] += 1
+        await self._stopped.wait()
         return web.Response()
 
     async def _busy(self, _: web.Request) -> web.Response:
-        self.asked["busy"] += 1
+        self.attempts["busy"] += 1
         return web.Response(status=429, headers={"Retry-After": "3"})
 
 
-async def measured(folder: Path, names: list[str]) -> dict[str, object]:
+async def measure(folder: Path, names: list[str]) -> dict[str, object]:
     """The latency at the healthy one, with these destinations."""
-    bell = ChangeSignal()
-    engine, neighbours = ScriptedEngine(folder / "engine.sock"), Neighbours(bell)
+    changes = ChangeSignal()
+    engine, neighbours = ScriptedEngine(folder / "engine.sock"), Neighbours(changes)
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
     async with neighbours.serving() as url, engine.serve():
@@ -90,13 +90,13 @@ async def measured(folder: Path, names: list[str]) -> dict[str, object]:
             for number in range(EVENTS):
                 stream.write(death(time_ns(), number))
                 await asyncio.sleep(1 / RATE)
-            await bell.wait_for(lambda: len(neighbours.latencies_ms) >= EVENTS)
+            await changes.wait_for(lambda: len(neighbours.latencies_ms) >= EVENTS)
     latencies = sorted(neighbours.latencies_ms)
     return {
         "events": EVENTS,
         "p50_ms": round(statistics.median(latencies), 2),
         "p99_ms": round(latencies[int(len(latencies) * 0.99)], 2),
-        **({"attempts at the others": neighbours.asked} if len(names) > 1 else {}),
+        **({"attempts at the others": neighbours.attempts} if len(names) > 1 else {}),
     }
 
 
@@ -108,7 +108,7 @@ def main() -> None:
         found = []
         for names in (["healthy"], ["healthy", "hanging", "busy"]):
             with tempfile.TemporaryDirectory(prefix="relay-") as folder:
-                found.append(asyncio.run(measured(Path(folder), names)))
+                found.append(asyncio.run(measure(Path(folder), names)))
         alone, among = found
         ratios.append(float(str(among["p50_ms"])) / float(str(alone["p50_ms"])))
         print(json.dumps({"alone": alone, "among": among}))

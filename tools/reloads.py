@@ -40,13 +40,13 @@ from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import ChangeSignal
 from tests.support.daemon import quiet_relay
 from tests.support.loopback import on_loopback
-from tools.flaky import CONTAINERS, Book, Deed
+from tools.flaky import CONTAINERS, Answer, DeliveryLog
 
 RELOADS = 1_000
-AHEAD = 200
+MAX_AHEAD = 200
 """So many events are sent at most before they have arrived: an engine remembers a few more."""
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 CONNECTIONS = 10
 """So many a relay holds to a destination that it has sent to, and to whoever asks it."""
 LOOKUPS = 4
@@ -55,18 +55,18 @@ WARM_MIB = 60
 """How much more memory is in use once all of it has been used: it is the same after a hundred
 reloads and after thousands."""
 EXTRAS = ("hanging", "failing", "gone", "well", "better")
-CHANCES = {Deed.TAKE: 95.0, Deed.FAIL: 3.0, Deed.RESET: 1.0, Deed.RESET_TAKEN: 1.0}
+CHANCES = {Answer.ACCEPT: 95.0, Answer.FAIL: 3.0, Answer.RESET: 1.0, Answer.RESET_ACCEPTED: 1.0}
 
 
 class Receivers:
     """The steady destination, at any path below ``/steady``, and those that come and go."""
 
-    def __init__(self, seed: int, book: Book, bell: ChangeSignal) -> None:
+    def __init__(self, seed: int, log: DeliveryLog, changes: ChangeSignal) -> None:
         self._seed = seed
-        self._book = book
-        self._bell = bell
-        self._over = asyncio.Event()
-        self.taken: Counter[tuple[str, str]] = Counter()
+        self._log = log
+        self._changes = changes
+        self._stopped = asyncio.Event()
+        self.accepted: Counter[tuple[str, str]] = Counter()
         """What those that come and go took, by their name and the notification's id."""
 
     @asynccontextmanager
@@ -79,20 +79,20 @@ class Receivers:
             try:
                 yield url
             finally:
-                self._over.set()
+                self._stopped.set()
 
     async def _steady(self, request: web.Request) -> web.Response:
         (event,) = (await request.json())["events"]
         number = int(event["actor"]["attributes"]["number"])
-        self._book.tries[number] += 1
-        chance = random.Random(f"{self._seed} {number} {self._book.tries[number]}")
+        self._log.attempts[number] += 1
+        chance = random.Random(f"{self._seed} {number} {self._log.attempts[number]}")
         (deed,) = chance.choices(list(CHANCES), list(CHANCES.values()))
-        self._book.enter(number, request.headers["webhook-id"], deed)
-        self._bell.notify()
+        self._log.record(number, request.headers["webhook-id"], deed)
+        self._changes.notify()
         match deed:
-            case Deed.TAKE:
+            case Answer.ACCEPT:
                 return web.Response()
-            case Deed.FAIL:
+            case Answer.FAIL:
                 return web.Response(status=500)
         if request.transport is not None:
             request.transport.abort()
@@ -101,10 +101,10 @@ class Receivers:
     async def _extra(self, request: web.Request) -> web.Response:
         match name := request.match_info["name"]:
             case "well" | "better":
-                self.taken[name, request.headers["webhook-id"]] += 1
+                self.accepted[name, request.headers["webhook-id"]] += 1
             case "hanging":
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._over.wait(), 1)
+                    await asyncio.wait_for(self._stopped.wait(), 1)
             case "failing":
                 return web.Response(status=500)
             case "gone":
@@ -187,24 +187,26 @@ class Files:
 class Flood:
     """Deaths of containers, none too far ahead of what has arrived."""
 
-    def __init__(self, engine: ScriptedEngine, book: Book, bell: ChangeSignal) -> None:
+    def __init__(self, engine: ScriptedEngine, log: DeliveryLog, changes: ChangeSignal) -> None:
         self.made = 0
         self._engine = engine
-        self._book = book
-        self._bell = bell
+        self._log = log
+        self._changes = changes
 
     async def run(self) -> None:
         """Make them, until cancelled."""
         while True:
-            room = len(self._book.taken) + AHEAD - self.made
+            room = len(self._log.accepted) + MAX_AHEAD - self.made
             self._engine.send(*(self._death() for _ in range(room)))
-            await self._bell.wait_for(partial(self._book.has_more_than, len(self._book.taken)))
+            await self._changes.wait_for(partial(self._log.has_more_than, len(self._log.accepted)))
 
     async def arrived(self) -> None:
         """Wait until all have, or none has for long."""
         with suppress(TimeoutError):
-            while len(self._book.taken) < self.made:
-                await self._bell.wait_for(partial(self._book.has_more_than, len(self._book.taken)))
+            while len(self._log.accepted) < self.made:
+                await self._changes.wait_for(
+                    partial(self._log.has_more_than, len(self._log.accepted))
+                )
 
     def _death(self) -> bytes:
         number, self.made = self.made, self.made + 1
@@ -236,13 +238,13 @@ class Commands:
         before = sum(await self.count())
         for _ in range(chance.choice([1, 1, 1, 5])):
             os.kill(self._pid, signal.SIGHUP)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while sum(await self.count()) == before:
                 await asyncio.sleep(0.002)
 
 
 @dataclass(frozen=True)
-class Holdings:
+class Resources:
     """What a process has of the system."""
 
     fds: int
@@ -250,15 +252,15 @@ class Holdings:
     rss_kib: int
 
 
-def holdings(pid: int) -> Holdings:
+def resources(pid: int) -> Resources:
     """Of the process, at this moment."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     shown = dict(line.split(":", 1) for line in status)
     fds = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return Holdings(fds, int(shown["Threads"]), int(shown["VmRSS"].split()[0]))
+    return Resources(fds, int(shown["Threads"]), int(shown["VmRSS"].split()[0]))
 
 
-async def letters(desk: RemoteOperations) -> set[tuple[str, str]]:
+async def dead_letters(desk: RemoteOperations) -> set[tuple[str, str]]:
     """The dead letters, by destination and the notification's id."""
     found: set[tuple[str, str]] = set()
     below: int | None = None
@@ -268,27 +270,27 @@ async def letters(desk: RemoteOperations) -> set[tuple[str, str]]:
     return found
 
 
-async def measured(folder: Path, reloads: int, seed: int) -> dict[str, object]:
+async def measure(folder: Path, reloads: int, seed: int) -> dict[str, object]:
     """What becomes of the events meanwhile."""
-    book, bell, chance = Book(), ChangeSignal(), random.Random(seed)
+    log, changes, chance = DeliveryLog(), ChangeSignal(), random.Random(seed)
     engine = ScriptedEngine(folder / "engine.sock")
     begun_s = time.monotonic()
-    receivers = Receivers(seed, book, bell)
+    receivers = Receivers(seed, log, changes)
     async with receivers.serving() as url, engine.serve():
         files = Files(folder / "config.yaml", folder / "admin.sock", engine.socket, url)
         files.write(files.plain())
-        flood = Flood(engine, book, bell)
+        flood = Flood(engine, log, changes)
         async with quiet_relay(files.path) as relay:
             await engine.changes.wait_for(lambda: len(engine.streams) == 1)
-            held = [holdings(relay.pid)]
+            held = [resources(relay.pid)]
             async with connect_to_daemon(socket_path(folder / "relay.db")) as desk:
                 commands = Commands(relay.pid, desk, files.admin)
                 flooding = asyncio.create_task(flood.run())
-                await bell.wait_for(partial(book.has_more_than, AHEAD))
+                await changes.wait_for(partial(log.has_more_than, MAX_AHEAD))
                 asked = 0
                 while (count := sum(await commands.count())) < reloads:
                     if len(held) == 1 and count >= reloads // 10:
-                        held.append(holdings(relay.pid))
+                        held.append(resources(relay.pid))
                     asked += 1
                     files.write(files.another(asked, chance))
                     await commands.reload(chance)
@@ -297,30 +299,30 @@ async def measured(folder: Path, reloads: int, seed: int) -> dict[str, object]:
                 await flood.arrived()
                 files.write(files.plain())
                 await desk.reload()
-                async with asyncio.timeout(PATIENCE_S):
+                async with asyncio.timeout(TIMEOUT_S):
                     while await desk.pending():
                         await asyncio.sleep(0.05)
                 done, failed = await commands.count()
-                held.append(holdings(relay.pid))
-                given_up = await letters(desk)
+                held.append(resources(relay.pid))
+                given_up = await dead_letters(desk)
             relay.terminate()
             code = await relay.wait()
-    verdict = book.verdict(flood.made)
+    verdict = log.verdict(flood.made)
     return {
         "seed": seed,
         "reloads": done,
         "reloads failed": failed,
         "events": flood.made,
-        "delivered": len(book.taken),
+        "delivered": len(log.accepted),
         "lost": verdict["lost"],
         "doubled under another id": verdict["events under two ids"],
         "doubled under the same id": verdict["taken again without"],
         "taken again after a lost answer": verdict["taken again after a lost answer"],
         "out of order": verdict["out of order"],
-        "at those that come and go": receivers.taken.total(),
-        "doubled there": receivers.taken.total() - len(receivers.taken),
+        "at those that come and go": receivers.accepted.total(),
+        "doubled there": receivers.accepted.total() - len(receivers.accepted),
         "given up": len(given_up),
-        "given up and delivered": len(given_up & receivers.taken.keys()),
+        "given up and delivered": len(given_up & receivers.accepted.keys()),
         "streams": len(engine.streams),
         "fds": [it.fds for it in held],
         "threads": [it.threads for it in held],
@@ -354,7 +356,7 @@ def main() -> int:
     given = options.parse_args()
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of streams that relay has left
     with tempfile.TemporaryDirectory(prefix="relay-") as folder:
-        verdict = asyncio.run(measured(Path(folder), given.reloads, given.seed))
+        verdict = asyncio.run(measure(Path(folder), given.reloads, given.seed))
     print(json.dumps(verdict))
     return 0 if is_clean(verdict) else 1
 

@@ -12,14 +12,14 @@ from tests.support.docker import Binaries, PrivateEngine, find_binaries
 from tests.support.engines import RELEASES, Release, find
 from tests.support.podman import PodmanEngine, Programs, find_programs
 from tests.support.receiver import Receiver
-from tests.support.sandboxed_engine import EnclosedEngine, EngineError
+from tests.support.sandboxed_engine import EngineError, SandboxedEngine
 
 
-def _fetched(release: Release) -> EnclosedEngine:
+def _fetched(release: Release) -> SandboxedEngine:
     return PrivateEngine(find_binaries(find(release)))
 
 
-AGES: dict[str, Callable[[], EnclosedEngine]] = {
+AGES: dict[str, Callable[[], SandboxedEngine]] = {
     "docker-20.10": lambda: PrivateEngine(find_binaries()),
     **{release.name: partial(_fetched, release) for release in RELEASES},
     "podman-4.3": lambda: PodmanEngine(find_programs()),
@@ -77,7 +77,7 @@ def podman(podman_programs: Programs) -> Iterator[PodmanEngine]:
 
 
 @pytest.fixture(scope="session", params=AGES)
-def aged_engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, EnclosedEngine]]:
+def aged_engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, SandboxedEngine]]:
     """Each make and age of engine in turn, with its name; where there is none, why."""
     age: str = request.param
     try:
@@ -91,7 +91,7 @@ def aged_engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, EnclosedE
         pytest.skip(f"{age}: {missing}")
 
 
-def _check_version(age: str, engine: EnclosedEngine) -> None:
+def _check_version(age: str, engine: SandboxedEngine) -> None:
     found: str = engine.get("/version")["Version"]
     wanted = age.partition("-")[2]
     if not found.startswith(f"{wanted}."):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.sandboxed_engine import EnclosedEngine
+from tests.support.sandboxed_engine import SandboxedEngine
 
 TIMEOUT_S = 30.0
 
@@ -23,7 +23,7 @@ class Scenario:
     """One way to end; at its end its container is dead, and stays so."""
 
     what: str
-    happen: Callable[[EnclosedEngine, str], None]
+    happen: Callable[[SandboxedEngine, str], None]
     """Takes the engine and the name that the container is to have."""
     deaths: tuple[Death, ...]
     """What a person who knows what was done says of it, on whatever engine."""
@@ -31,7 +31,7 @@ class Scenario:
     """How many events say that memory ran out."""
 
 
-def _ready(engine: EnclosedEngine, name: str, traps: str, *options: str, **labels: str) -> None:
+def _ready(engine: SandboxedEngine, name: str, traps: str, *options: str, **labels: str) -> None:
     """Run a container with these traps, and return when they are set."""
     engine.run("sh", "-c", f"{traps}; {_UNTIL_TOLD}", name=name, options=options, labels=labels)
     _until(lambda: "ready" in engine.docker("logs", name))
@@ -44,17 +44,17 @@ def _until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _stop_obeyed(engine: EnclosedEngine, name: str) -> None:
+def _stop_obeyed(engine: SandboxedEngine, name: str) -> None:
     _ready(engine, name, "trap 'exit 0' TERM")
     engine.docker("stop", name)
 
 
-def _stop_ignored(engine: EnclosedEngine, name: str) -> None:
+def _stop_ignored(engine: SandboxedEngine, name: str) -> None:
     _ready(engine, name, "trap '' TERM")
     engine.docker("stop", "--time=1", name)
 
 
-def _restart(engine: EnclosedEngine, name: str) -> None:
+def _restart(engine: SandboxedEngine, name: str) -> None:
     _ready(engine, name, "trap 'exit 0' TERM")
     # Told how long, since Podman waits for nobody by itself.
     engine.docker("restart", "--time=10", name)
@@ -62,19 +62,19 @@ def _restart(engine: EnclosedEngine, name: str) -> None:
     engine.docker("stop", name)
 
 
-def _kill(engine: EnclosedEngine, name: str) -> None:
+def _kill(engine: SandboxedEngine, name: str) -> None:
     _ready(engine, name, "trap 'exit 0' TERM")
     engine.docker("kill", name)
     engine.wait(name)
 
 
-def _kill_term(engine: EnclosedEngine, name: str) -> None:
+def _kill_term(engine: SandboxedEngine, name: str) -> None:
     _ready(engine, name, "trap 'exit 0' TERM")
     engine.docker("kill", "--signal=TERM", name)
     engine.wait(name)
 
 
-def _hup_then_crash(engine: EnclosedEngine, name: str) -> None:
+def _hup_then_crash(engine: SandboxedEngine, name: str) -> None:
     engine.run("sh", "-c", f"trap 'echo reloaded' HUP; {_UNTIL_TOLD}; exit 5", name=name)
     _until(lambda: "ready" in engine.docker("logs", name))
     engine.docker("kill", "--signal=HUP", name)
@@ -83,35 +83,35 @@ def _hup_then_crash(engine: EnclosedEngine, name: str) -> None:
     engine.wait(name)
 
 
-def _remove_by_force(engine: EnclosedEngine, name: str) -> None:
+def _remove_by_force(engine: SandboxedEngine, name: str) -> None:
     # Podman asks before it kills.
     _ready(engine, name, "trap '' TERM", "--stop-timeout=1")
     engine.docker("rm", "--force", name)
 
 
-def _out_of_memory(engine: EnclosedEngine, name: str) -> None:
+def _out_of_memory(engine: SandboxedEngine, name: str) -> None:
     limits = ["--memory=16m", "--memory-swap=16m"]
     engine.run("sh", "-c", OOM, name=name, options=limits)
     engine.wait(name)
 
 
-def _killed_from_the_host(engine: EnclosedEngine, name: str) -> None:
+def _killed_from_the_host(engine: SandboxedEngine, name: str) -> None:
     engine.run("sleep", "60", name=name)
     engine.kill_process(name)
     engine.wait(name)
 
 
-def _crash(engine: EnclosedEngine, name: str) -> None:
+def _crash(engine: SandboxedEngine, name: str) -> None:
     engine.run("sh", "-c", "exit 3", name=name)
     engine.wait(name)
 
 
-def _finish(engine: EnclosedEngine, name: str) -> None:
+def _finish(engine: SandboxedEngine, name: str) -> None:
     engine.run("true", name=name)
     engine.wait(name)
 
 
-def _crash_loop(engine: EnclosedEngine, name: str) -> None:
+def _crash_loop(engine: SandboxedEngine, name: str) -> None:
     engine.run("sh", "-c", "exit 4", name=name, options=["--restart=on-failure:2"])
 
     def over() -> bool:
@@ -122,22 +122,22 @@ def _crash_loop(engine: EnclosedEngine, name: str) -> None:
     _until(over)
 
 
-def _own_stop_signal(engine: EnclosedEngine, name: str) -> None:
+def _own_stop_signal(engine: SandboxedEngine, name: str) -> None:
     _ready(engine, name, "trap 'exit 0' USR1", "--stop-signal=USR1")
     engine.docker("stop", name)
 
 
-def _own_stop_signal_code(engine: EnclosedEngine, name: str) -> None:
+def _own_stop_signal_code(engine: SandboxedEngine, name: str) -> None:
     _ready(engine, name, "trap 'exit 3' USR1", "--stop-signal=USR1")
     engine.docker("stop", name)
 
 
-def _label_exit_code(engine: EnclosedEngine, name: str) -> None:
+def _label_exit_code(engine: SandboxedEngine, name: str) -> None:
     engine.run("sh", "-c", "exit 7", name=name, labels={"exitCode": "0"})
     engine.wait(name)
 
 
-def _label_signal(engine: EnclosedEngine, name: str) -> None:
+def _label_signal(engine: SandboxedEngine, name: str) -> None:
     _ready(engine, name, "trap 'exit 9' TERM", signal="1")
     engine.docker("stop", name)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.scenarios import SCENARIOS, Death, Scenario
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.receiver import Received, Receiver
-from tests.support.sandboxed_engine import EnclosedEngine
+from tests.support.sandboxed_engine import SandboxedEngine
 
 LAST = "last"
 """A container that ends after all the others."""
@@ -85,7 +85,7 @@ def _line(outcome: Outcome) -> str:
 
 @pytest.fixture(scope="module")
 def outcomes(
-    aged_engine: tuple[str, EnclosedEngine],
+    aged_engine: tuple[str, SandboxedEngine],
     tmp_path_factory: pytest.TempPathFactory,
     table: list[Outcome],
 ) -> dict[str, Outcome]:

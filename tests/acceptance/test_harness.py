@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import Binaries, PrivateEngine
-from tests.support.receiver import Receiver, Reply, Trouble
+from tests.support.receiver import Misbehaviour, Receiver, Reply
 
 OOM = "x=a; while true; do x=$x$x; done"
 """Doubles a string until the kernel ends it."""
@@ -133,7 +133,7 @@ def test_the_receiver_answers_as_told_and_remembers(receiver: Receiver) -> None:
 
 def test_the_receiver_makes_trouble(receiver: Receiver) -> None:
     """It resets connections, refuses them while it is off, and is back at the same port."""
-    receiver.answer(Trouble.RESET)
+    receiver.answer(Misbehaviour.RESET)
     with pytest.raises(ConnectionResetError):
         post(receiver.url(), {})
     receiver.switch_off()
@@ -147,7 +147,7 @@ def test_the_receiver_makes_trouble(receiver: Receiver) -> None:
 
 def test_switching_off_ends_what_hangs(receiver: Receiver) -> None:
     """A request that hangs has arrived; switching off cuts it."""
-    receiver.answer(Trouble.HANG)
+    receiver.answer(Misbehaviour.HANG)
     parts = urlsplit(receiver.url())
     connection = HTTPConnection(parts.netloc, timeout=5)
     connection.request("POST", "/", b"{}")

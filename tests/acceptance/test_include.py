@@ -50,7 +50,7 @@ def relay(relay_folder: Path, engine: PrivateEngine, receiver: Receiver) -> Rela
     return RelayProcess(config(relay_folder, engine, receiver))
 
 
-def told(receiver: Receiver, route: str) -> dict[str, Any]:
+def find_notification(receiver: Receiver, route: str) -> dict[str, Any]:
     """What the route's one notification includes."""
 
     def sent(received: tuple[Received, ...]) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def test_a_crash_tells_what_led_to_it(
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sh", "-c", LINES + "exit 3", name="loud")
-        included = told(receiver, "crashed")
+        included = find_notification(receiver, "crashed")
     lines = included["logs"]
     assert len(lines) == 5
     for stream in ("out", "err"):  # which come in no order of their own
@@ -89,7 +89,7 @@ def test_a_failing_health_check(
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sleep", "60", name="ill", options=health)
-        included = told(receiver, "unhealthy")
+        included = find_notification(receiver, "unhealthy")
     assert included == {
         "logs": [],
         "health": "no  answer",
@@ -105,7 +105,7 @@ def test_a_container_with_a_terminal(
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sh", "-c", LINES + "exit 3", name="typed", options=["--tty"])
-        included = told(receiver, "crashed")
+        included = find_notification(receiver, "crashed")
     assert included == {
         "logs": ["err 28", "out 29", "err 29", "out 30", "err 30"],
         "health": None,
@@ -121,7 +121,7 @@ def test_a_container_that_is_gone(
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sh", "-c", LINES + "exit 3", name="brief", options=["--rm"])
-        included = told(receiver, "removed")
+        included = find_notification(receiver, "removed")
     assert included == {
         "logs": None,
         "health": None,
@@ -137,7 +137,7 @@ def test_a_log_that_cannot_be_read(
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sh", "-c", "exit 3", name="mute", options=["--log-driver=none"])
-        included = told(receiver, "crashed")
+        included = find_notification(receiver, "crashed")
     assert included["inspect"]["State.ExitCode"] == 3
     assert included["logs"] is None
     assert included["missing"] == "its log driver cannot be read"

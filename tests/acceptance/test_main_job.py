@@ -54,7 +54,7 @@ class Story:
         return found
 
 
-def happen(engine: PrivateEngine) -> None:
+def run_scenario(engine: PrivateEngine) -> None:
     """Every way for a container to end, and a failing health check."""
     since_ns = int(engine.events()[-1]["timeNano"]) if engine.events() else 0
     labels = {"com.docker.compose.project": "shop", "note": "<!channel> & co"}
@@ -102,7 +102,7 @@ def story(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
         with RelayProcess(config, env=env) as relay:
             relay.wait_for_log("engine.connected")
             history_from_ns = _now_ns(engine)
-            happen(engine)
+            run_scenario(engine)
             for destination in ("terminal", "ops"):
                 relay.wait_for_log(
                     "delivery.attempted", destination=destination, at_least=len(ASKED)
@@ -128,7 +128,7 @@ def _now_ns(engine: PrivateEngine) -> int:
 
 def test_the_terminal_gets_what_the_routes_ask_for_and_no_more(story: Story) -> None:
     """A line of JSON each for the crash, the OOM kill, the failing check and the sentinel."""
-    assert [(it["route"], *_told(it)) for it in story.terminal] == ASKED
+    assert [(it["route"], *_event_summary(it)) for it in story.terminal] == ASKED
     assert story.exit_code == 0
 
 
@@ -197,7 +197,7 @@ def test_everything_else_did_happen(story: Story) -> None:
         assert untold in happened
 
 
-def _told(notification: dict[str, Any]) -> tuple[str, str]:
+def _event_summary(notification: dict[str, Any]) -> tuple[str, str]:
     (event,) = notification["events"]
     detail = f": {event['detail']}" if event["detail"] else ""
     return f"{event['action']}{detail}", event["actor"]["name"]

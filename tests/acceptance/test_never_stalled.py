@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import PrivateEngine
-from tests.support.receiver import Receiver, Trouble
+from tests.support.receiver import Misbehaviour, Receiver
 
 EVENTS = 6_000
 DRAIN_TIMEOUT_S = 90.0
@@ -34,7 +34,7 @@ def configured(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
     )
 
 
-def arrived(receiver: Receiver, path: str, after: int) -> dict[str, Told]:
+def arrivals(receiver: Receiver, path: str, after: int) -> dict[str, Told]:
     """What arrived at a path behind the first ``after`` requests, by the id of its event."""
     events = [
         event
@@ -48,10 +48,10 @@ def arrived(receiver: Receiver, path: str, after: int) -> dict[str, Told]:
 def all_there(receiver: Receiver, path: str, after: int, _: object) -> bool:
     """Whether as many events arrived as were made; looked at once there are enough requests."""
     enough = len(receiver.received) >= after + 2 * EVENTS
-    return enough and len(arrived(receiver, path, after)) >= EVENTS
+    return enough and len(arrivals(receiver, path, after)) >= EVENTS
 
 
-def timed(engine: PrivateEngine, number: int) -> tuple[list[Told], float]:
+def time_events(engine: PrivateEngine, number: int) -> tuple[list[Told], float]:
     """The events that were made, and how many of them in a second."""
     begun_s = time.monotonic()
     made = engine.make_events(number)
@@ -63,11 +63,11 @@ def test_hanging_destinations_stall_nothing(
 ) -> None:
     """With no answer from any destination each event is kept, and comes once they answer."""
     config = configured(relay_folder, engine, receiver)
-    _, alone = timed(engine, EVENTS)
-    receiver.answer(Trouble.HANG)
+    _, alone = time_events(engine, EVENTS)
+    receiver.answer(Misbehaviour.HANG)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
-        made, beside = timed(engine, EVENTS)
+        made, beside = time_events(engine, EVENTS)
         hanging = len(receiver.received)
         receiver.answer(200)
         for path in ("/one", "/two"):
@@ -77,7 +77,7 @@ def test_hanging_destinations_stall_nothing(
             )
         assert relay.terminate() == 0
     lost = [
-        Counter(made) - Counter(arrived(receiver, path, hanging).values())
+        Counter(made) - Counter(arrivals(receiver, path, hanging).values())
         for path in ("/one", "/two")
     ]
     figures = {
@@ -89,4 +89,4 @@ def test_hanging_destinations_stall_nothing(
     }
     print(figures)  # noqa: T201 - shown with -s, and whenever this fails
     assert lost == [Counter(), Counter()]
-    assert "gap" not in {action for action, _ in arrived(receiver, "/one", 0).values()}
+    assert "gap" not in {action for action, _ in arrivals(receiver, "/one", 0).values()}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import PrivateEngine
-from tests.support.receiver import Received, Receiver, Trouble
+from tests.support.receiver import Misbehaviour, Received, Receiver
 
 NO_ENGINE = {"here": {"url": "unix:///nowhere/docker.sock"}}
 
@@ -115,7 +115,7 @@ def test_signals_upon_signals(receiver: Receiver, relay_folder: Path) -> None:
 
 def test_one_during_a_drain(receiver: Receiver, relay_folder: Path) -> None:
     """It is no reason to stay, nor to end otherwise."""
-    receiver.answer(Trouble.HANG)
+    receiver.answer(Misbehaviour.HANG)
     with RelayProcess(started(relay_folder, receiver)) as relay:
         receiver.wait_for(1)
         os.kill(relay.pid, signal.SIGTERM)

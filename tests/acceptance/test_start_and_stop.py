@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import PrivateEngine
-from tests.support.receiver import Receiver, Trouble
+from tests.support.receiver import Misbehaviour, Receiver
 
 BACK_TIMEOUT_S = 60.0
 
@@ -85,7 +85,7 @@ def test_what_hangs_at_the_end_is_delivered_after_the_next_start(
 ) -> None:
     """SIGTERM while the receiver hangs: exit 0 after the drain; the same id comes again later."""
     config = volumes(relay_folder, engine, receiver)
-    receiver.answer(Trouble.HANG)
+    receiver.answer(Misbehaviour.HANG)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         engine.make_events(4)

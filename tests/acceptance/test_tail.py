@@ -46,7 +46,7 @@ def config(folder: Path, url: str) -> Path:
     )
 
 
-def happen(engine: PrivateEngine | PodmanEngine) -> None:
+def run_scenario(engine: PrivateEngine | PodmanEngine) -> None:
     """A crash, a command in a container, a stop."""
     engine.run("sh", "-c", "exit 3", name="broken")
     engine.wait("broken")
@@ -55,7 +55,7 @@ def happen(engine: PrivateEngine | PodmanEngine) -> None:
     engine.docker("stop", "--time=10", "web")
 
 
-def look_back(*arguments: str, **env: str) -> tuple[int, list[str], str]:
+def tail_since(*arguments: str, **env: str) -> tuple[int, list[str], str]:
     """The exit code, what is printed without the times, and what is said beside it."""
     done = subprocess.run(
         [*TAIL, *arguments],
@@ -77,7 +77,7 @@ def _parted(lines: list[str], mark: str, times: int) -> tuple[list[str], list[st
 
 
 @contextmanager
-def watching(config: Path, *arguments: str) -> Iterator["Watch"]:
+def run_tail(config: Path, *arguments: str) -> Iterator["Watch"]:
     """One run of the command, killed at the end if it still runs."""
     process = subprocess.Popen(
         [*TAIL, "--config", str(config), *arguments], stdout=subprocess.PIPE, text=True
@@ -118,8 +118,8 @@ def test_as_it_happens(engine: PrivateEngine, relay_folder: Path) -> None:
     with ExitStack() as running:
         relay = running.enter_context(RelayProcess(file))
         relay.wait_for_log("engine.connected")
-        everything = running.enter_context(watching(file, "--all"))
-        sent = running.enter_context(watching(file, "--json"))
+        everything = running.enter_context(run_tail(file, "--all"))
+        sent = running.enter_context(run_tail(file, "--json"))
         begun_s = time.monotonic()
         number = 0
         while len(everything.lines) == 0 or not sent.lines:
@@ -127,7 +127,7 @@ def test_as_it_happens(engine: PrivateEngine, relay_folder: Path) -> None:
             number += 1  # the one before may still be on its way out
             engine.run("true", name=f"done-{number}", options=["--rm"])
             everything.wait_for(f"container destroy done-{number}", 1.0)
-        happen(engine)
+        run_scenario(engine)
         assert everything.wait_for("container stop web")
         sent.process.send_signal(signal.SIGTERM)
         assert sent.process.wait(PATIENCE_S) == 0
@@ -146,16 +146,16 @@ def test_what_the_engine_remembers(engine: PrivateEngine, relay_folder: Path) ->
     """No relay runs, and none needs a configuration; the memory's end is known."""
     engine.stop()
     engine.start()  # it remembers nothing of the tests before
-    happen(engine)
+    run_scenario(engine)
     file = config(relay_folder, engine.url)
-    assert look_back("--config", str(file), "--since", "5m") == (0, SENT, "")
-    assert look_back("--since", "5m", DOCKER_HOST=engine.url, HOME=str(relay_folder)) == (
+    assert tail_since("--config", str(file), "--since", "5m") == (0, SENT, "")
+    assert tail_since("--since", "5m", DOCKER_HOST=engine.url, HOME=str(relay_folder)) == (
         0,
         ["container die broken (crashed, exit code 3) → crashed: terminal"],
         "",
     )
     engine.make_events(260)
-    code, lines, said = look_back("--config", str(file), "--since", "5m")
+    code, lines, said = tail_since("--config", str(file), "--since", "5m")
     assert (code, lines) == (0, [])
     assert said.startswith("engine here remembers nothing before 20")
     assert not list(relay_folder.glob("relay.db*"))
@@ -163,6 +163,6 @@ def test_what_the_engine_remembers(engine: PrivateEngine, relay_folder: Path) ->
 
 def test_what_podman_remembers(podman: PodmanEngine, relay_folder: Path) -> None:
     """It is told a stop from a crash by what came behind."""
-    happen(podman)
+    run_scenario(podman)
     file = config(relay_folder, podman.url)
-    assert look_back("--config", str(file), "--since", "5m") == (0, SENT, "")
+    assert tail_since("--config", str(file), "--since", "5m") == (0, SENT, "")

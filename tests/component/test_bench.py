@@ -4,16 +4,16 @@ import pytest
 
 from tools.bench.candidates import relay, script
 from tools.bench.events import CONTAINERS, Kind, line
-from tools.bench.run import Contender, kept, stage
+from tools.bench.run import Candidate, start_run, wait_until_stored
 from tools.bench.table import Row, lines
 
 FEW = 300
 
 
 @pytest.mark.parametrize("contender", [relay, script])
-def test_all_is_delivered_once(contender: Contender) -> None:
+def test_all_is_delivered_once(contender: Candidate) -> None:
     """Every event of a flood and of a slow stream reaches the sink, and none twice."""
-    with stage(contender) as it:
+    with start_run(contender) as it:
         it.warm_up()
         assert it.flood(FEW).events == FEW
         assert it.sink.ask("report")["again"] == 0
@@ -23,19 +23,19 @@ def test_all_is_delivered_once(contender: Contender) -> None:
 
 def test_what_hangs_is_delivered_after_recovery() -> None:
     """relay keeps what a hanging sink does not take, and the sink gets all of it in the end."""
-    with stage(relay) as it:
+    with start_run(relay) as it:
         it.warm_up()
-        it.burst(FEW, kept)
+        it.burst(FEW, wait_until_stored)
         assert it.sink.ask("report")["events"] == FEW
 
 
 def test_what_no_route_wants_is_not_delivered() -> None:
     """Of events with another label relay delivers none, and the script all."""
-    with stage(relay) as it:
+    with start_run(relay) as it:
         it.warm_up()
         it.flood(FEW, Kind.OTHER)
         assert it.sink.ask("report")["events"] == 1  # the last one, which is wanted
-    with stage(script) as it:
+    with start_run(script) as it:
         it.warm_up()
         it.flood(FEW, Kind.OTHER)
         assert it.sink.ask("report")["events"] == FEW + 1

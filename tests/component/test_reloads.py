@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.reloads import is_clean, measured
+from tools.reloads import is_clean, measure
 
 SEED = 4
 
@@ -13,7 +13,7 @@ SEED = 4
 async def test_reloads_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost, reordered or sent under two ids; again only after a lost answer."""
     monkeypatch.setattr(logging.getLogger("asyncio"), "level", logging.ERROR)
-    verdict = await measured(tmp_path, 60, SEED)
+    verdict = await measure(tmp_path, 60, SEED)
     print(verdict)  # noqa: T201 - shown with -s, and whenever this fails
     assert is_clean(verdict), verdict
     assert verdict["reloads failed"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.sandboxed_engine import SYSTEM_PATH, EnclosedEngine, EngineError
+from tests.support.sandboxed_engine import SYSTEM_PATH, EngineError, SandboxedEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def find_binaries(folder: Path | None = None) -> Binaries:
     return Binaries(found["dockerd"], found["docker"], found["docker-init"], found["busybox"], path)
 
 
-class PrivateEngine(EnclosedEngine):
+class PrivateEngine(SandboxedEngine):
     """A Docker Engine of one's own: see `EnclosedEngine`.
 
     Asked to end, it ends its containers first, unless live-restore.

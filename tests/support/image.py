@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.support.engines import folder
-from tests.support.sandboxed_engine import SYSTEM_PATH, EnclosedEngine, EngineError
+from tests.support.sandboxed_engine import SYSTEM_PATH, EngineError, SandboxedEngine
 
 REPOSITORY = Path(__file__).parents[2]
 DOCKERFILE = REPOSITORY / "deploy" / "container" / "Dockerfile"
@@ -37,7 +37,7 @@ _ASSUMED = r"lib(?:c|dl|gcc_s|m|pthread|rt|stdc\+\+|util)"
 FETCH_TIMEOUT_S = 120.0
 
 
-def build(engine: EnclosedEngine) -> str:
+def build(engine: SandboxedEngine) -> str:
     """Build relay's image in this engine; returns what the build printed. Raises EngineError."""
     engine.docker("import", "-", BASE, stdin=_base(_wheels()))
     return engine.docker(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.engine_api import timestamp
-from tests.support.sandboxed_engine import SYSTEM_PATH, EnclosedEngine, EngineError
+from tests.support.sandboxed_engine import SYSTEM_PATH, EngineError, SandboxedEngine
 
 # conmon leaves its note of a kill for memory in its current folder; Podman before 5.0 looks for it
 # in the container's bundle, never finds it, and calls no container OOMKilled
@@ -58,7 +58,7 @@ def find_programs() -> Programs:
     return Programs(*(found[name] for name in needed[:-1]))
 
 
-class PodmanEngine(EnclosedEngine):
+class PodmanEngine(SandboxedEngine):
     """A Podman of one's own: see `EnclosedEngine`. Its containers live on when the service ends."""
 
     def __init__(self, programs: Programs) -> None:

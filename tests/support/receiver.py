@@ -43,7 +43,7 @@ class Reply:
     body: bytes = b""
 
 
-class Trouble(Enum):
+class Misbehaviour(Enum):
     """What can happen instead of an answer."""
 
     HANG = "hang"
@@ -52,7 +52,7 @@ class Trouble(Enum):
     """The connection is reset."""
 
 
-Answer = int | Reply | Trouble
+Answer = int | Reply | Misbehaviour
 Decide = Callable[[Received], Answer]
 
 
@@ -215,10 +215,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         match self._server.receiver.take(self.command, self.path, headers, body):
-            case Trouble.HANG:
+            case Misbehaviour.HANG:
                 self._server.off.wait()
                 self.close_connection = True
-            case Trouble.RESET:
+            case Misbehaviour.RESET:
                 self._reset()
             case Reply() as reply:
                 self._reply(reply)

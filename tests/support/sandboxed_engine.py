@@ -28,7 +28,7 @@ class EngineError(Exception):
     """The machine lacks what an engine needs, or the engine does not do what it is told."""
 
 
-class EnclosedEngine(EngineApi, ABC):
+class SandboxedEngine(EngineApi, ABC):
     """An engine in a folder and in namespaces of its own; several may run at once.
 
     As a context it runs from the start to the end; between, it can be stopped or killed and

@@ -17,7 +17,7 @@ READY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningCandidate:
     """One that runs."""
 
     pid: int
@@ -51,7 +51,7 @@ def relay(
     count: int = 10,
     store: Mapping[str, object] | None = None,
     to: Mapping[str, object] | None = None,
-) -> Iterator[Running]:
+) -> Iterator[RunningCandidate]:
     """relay with so many routes, all else by default, as under systemd: it says when it is ready.
 
     ``store`` and ``to`` are keys of its store and its destination that are not.
@@ -78,15 +78,15 @@ def relay(
         with _process([*RELAY, "--config", str(config)], env, log.fileno()) as process:
             while b"READY=1" not in manager.recv(4096):
                 pass
-            yield Running(process.pid, time.monotonic() - begun_s, file)
+            yield RunningCandidate(process.pid, time.monotonic() - begun_s, file)
 
 
 @contextmanager
-def script(folder: Path, engine: Path, url: str) -> Iterator[Running]:
+def script(folder: Path, engine: Path, url: str) -> Iterator[RunningCandidate]:
     """The plain script."""
     command = [sys.executable, "-m", "tools.bench.script", str(engine), url]
     with _process(command, os.environ, None) as process:
-        yield Running(process.pid, 0.0, folder / "none")
+        yield RunningCandidate(process.pid, 0.0, folder / "none")
 
 
 @contextmanager

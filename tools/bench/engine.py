@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from tools.bench.events import Kind, line
-from tools.bench.helper import obey
+from tools.bench.helper import serve_commands
 
 HISTORY = 256
 """How many events an engine remembers (moby, ``daemon/events/events.go``)."""
@@ -27,7 +27,7 @@ Filters = dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SentEvent:
     """An event that happened."""
 
     kind: Kind
@@ -52,7 +52,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.requests: list[str] = []
-        self._history: deque[Told] = deque(maxlen=HISTORY)
+        self._history: deque[SentEvent] = deque(maxlen=HISTORY)
         self._streams: dict[asyncio.StreamWriter, frozenset[Kind]] = {}
         self._opened = asyncio.Event()
         self._last_ns = 0
@@ -60,7 +60,7 @@ class Engine:
     async def serve(self, socket: Path) -> None:
         """Be there, and do as told."""
         await asyncio.start_unix_server(self._client, socket)
-        await obey(
+        await serve_commands(
             {"stream": self.stream, "flood": self.flood, "pace": self.pace, "asked": self.asked}
         )
 
@@ -78,7 +78,7 @@ class Engine:
         begun_ns = time.monotonic_ns()
         for number in range(first, first + count, BLOCK):
             numbers = range(number, min(number + BLOCK, first + count))
-            self._tell([self._event(Kind(kind), each) for each in numbers])
+            self._send([self._event(Kind(kind), each) for each in numbers])
             for writer in tuple(self._streams):
                 await writer.drain()
             await asyncio.sleep(0)  # others are answered too
@@ -92,15 +92,15 @@ class Engine:
         begun_s = time.monotonic()
         for number in range(count):
             time.sleep(max(0.0, begun_s + number / per_s - time.monotonic()))
-            self._tell([self._event(Kind.WANTED, number)])
+            self._send([self._event(Kind.WANTED, number)])
             await asyncio.sleep(0)
         return True
 
-    def _event(self, kind: Kind, number: int) -> Told:
+    def _event(self, kind: Kind, number: int) -> SentEvent:
         self._last_ns = time_ns = max(time.time_ns(), self._last_ns + 1)
-        return Told(kind, time_ns, line(kind, number, time.monotonic_ns(), time_ns))
+        return SentEvent(kind, time_ns, line(kind, number, time.monotonic_ns(), time_ns))
 
-    def _tell(self, events: list[Told]) -> None:
+    def _send(self, events: list[SentEvent]) -> None:
         self._history.extend(events)
         for writer, kinds in self._streams.items():
             writer.write(b"".join(_chunk(each.line) for each in events if each.kind in kinds))
@@ -124,9 +124,9 @@ class Engine:
 
     def _open(self, query: dict[str, list[str]], writer: asyncio.StreamWriter) -> None:
         filters = _filters(query)
-        past = [_chunk(each.line) for each in self._past(query)]
+        past = [_chunk(each.line) for each in self._replay(query)]
         writer.write(_head("Transfer-Encoding: chunked") + b"".join(past))
-        kinds = (kind for kind in Kind if Told(kind, 0, line(kind, 0, 0, 0)).passes(filters))
+        kinds = (kind for kind in Kind if SentEvent(kind, 0, line(kind, 0, 0, 0)).passes(filters))
         self._streams[writer] = frozenset(kinds)
         self._opened.set()
 
@@ -139,13 +139,13 @@ class Engine:
             case "info":
                 return _plain(b'{"ID":"bench","Name":"node-1"}')
             case "events":
-                return _plain(b"".join(each.line for each in self._past(query)))
+                return _plain(b"".join(each.line for each in self._replay(query)))
             case "json" if path.endswith("/containers/json"):
                 return _plain(b"[]")
             case _:
                 return _plain(b'{"message":"No such container"}', status="404 Not Found")
 
-    def _past(self, query: dict[str, list[str]]) -> Iterator[Told]:
+    def _replay(self, query: dict[str, list[str]]) -> Iterator[SentEvent]:
         if "since" not in query:
             return
         since_ns, until_ns = _time(query["since"]), _time(query.get("until", ["9999999999"]))

@@ -44,7 +44,7 @@ class Helper:
         self._process.communicate()
 
 
-async def obey(commands: Mapping[str, Command]) -> None:
+async def serve_commands(commands: Mapping[str, Command]) -> None:
     """Do what comes over the standard input, one after the other, until it ends."""
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(

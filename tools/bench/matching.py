@@ -20,7 +20,7 @@ def match_us(count: int) -> float:
     return float(json.loads(subprocess.check_output(command)))
 
 
-def _measured(count: int) -> float:
+def _measure(count: int) -> float:
     router = Router([Route.model_validate(route) for route in routes(count)])
     event = parse_event(line(Kind.WANTED, 0, 0, 10**18), engine="e", host="h", live_from_ns=0)
     assert not isinstance(event, InvalidRecord)
@@ -34,4 +34,4 @@ def _measured(count: int) -> float:
 
 
 if __name__ == "__main__":
-    print(_measured(int(sys.argv[1])))
+    print(_measure(int(sys.argv[1])))

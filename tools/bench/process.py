@@ -28,7 +28,7 @@ def peak_mb(pid: int) -> float:
     return _status_mb(pid, "VmHWM")
 
 
-def forget_peak(pid: int) -> None:
+def reset_peak(pid: int) -> None:
     """Begin `peak_mb` anew (``/proc/PID/clear_refs``)."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.bench import process
-from tools.bench.candidates import Running
+from tools.bench.candidates import RunningCandidate
 from tools.bench.events import CONTAINERS, Kind
 from tools.bench.helper import Helper
-from tools.bench.sink import Mood
+from tools.bench.sink import SinkMode
 
 SETTLE_S = 0.5
 """How long what is left to do behind the last answer may take: it is counted, too."""
 
 ARRIVAL_S = 600.0
 
-Contender = Callable[[Path, Path, str], AbstractContextManager[Running]]
+Candidate = Callable[[Path, Path, str], AbstractContextManager[RunningCandidate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class Burst:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Run:
     """An engine, a sink and one contender, all running."""
 
     engine: Helper
     sink: Helper
-    running: Running
+    running: RunningCandidate
 
     @property
     def pid(self) -> int:
@@ -79,7 +79,7 @@ class Stage:
     def warm_up(self) -> None:
         """Let everything have happened once, and every container have been met."""
         self._send(CONTAINERS, Kind.WANTED)
-        self._arrived(CONTAINERS)
+        self._wait_for(CONTAINERS)
 
     def flood(self, count: int, kind: Kind = Kind.WANTED) -> Cost:
         """So many events as fast as they go; of a kind that may not arrive one that does follows.
@@ -87,14 +87,14 @@ class Stage:
         ``cpu_s`` is also that of all that is left to do behind the last arrival.
         """
         self.sink.ask("forget")
-        process.forget_peak(self.pid)
+        process.reset_peak(self.pid)
         before_s = process.cpu_s(self.pid)
         begun_ns = self._send(count, kind)
         if kind is Kind.WANTED:
-            self._arrived(count)
+            self._wait_for(count)
         else:
             self._send(1, Kind.WANTED, first=count)
-            self._arrived_somehow(count)
+            self._wait_for_last(count)
         last_ns = self.sink.ask("report")["last_ns"]
         time.sleep(SETTLE_S)
         cpu_s = process.cpu_s(self.pid) - before_s
@@ -105,38 +105,38 @@ class Stage:
         self.sink.ask("forget")
         before_s, count = process.cpu_s(self.pid), int(per_s * seconds)
         self.engine.ask("pace", count=count, per_s=per_s)
-        self._arrived(count)
+        self._wait_for(count)
         found = self.sink.ask("report")
         time.sleep(SETTLE_S)
         cpu_us = (process.cpu_s(self.pid) - before_s) / count * 1e6
         return Latency(found["p50_ms"], found["p99_ms"], cpu_us)
 
-    def burst(self, count: int, kept: Callable[["Stage", int], None]) -> Burst:
+    def burst(self, count: int, kept: Callable[["Run", int], None]) -> Burst:
         """So many events into a sink that hangs; it recovers when ``kept`` returns.
 
         What hung is answered then.
         """
         self.sink.ask("forget")
-        process.forget_peak(self.pid)
+        process.reset_peak(self.pid)
         before_mb = process.rss_mb(self.pid)
-        self.sink.ask("be", mood=Mood.HANG)
+        self.sink.ask("be", mood=SinkMode.HANG)
         self._send(count, Kind.WANTED)
         kept(self, count)
         growth_mb = process.peak_mb(self.pid) - before_mb
-        recovered_ns = self.sink.ask("be", mood=Mood.TAKE)
-        self._arrived(count)
+        recovered_ns = self.sink.ask("be", mood=SinkMode.TAKE)
+        self._wait_for(count)
         drain_s = (self.sink.ask("report")["last_ns"] - recovered_ns) / 1e9
         return Burst(growth_mb, drain_s)
 
     def _send(self, count: int, kind: Kind, first: int = 0) -> int:
         return int(self.engine.ask("flood", count=count, kind=kind, first=first))
 
-    def _arrived(self, count: int) -> None:
+    def _wait_for(self, count: int) -> None:
         self.sink.ask("wait", count=count, timeout_s=ARRIVAL_S)
         found = self.sink.ask("report")
         assert found["events"] == count, f"of {count} events there came {found}"
 
-    def _arrived_somehow(self, last: int) -> None:
+    def _wait_for_last(self, last: int) -> None:
         """The last one did; of those before it all, or none."""
         self.sink.ask("wait", count=1, timeout_s=ARRIVAL_S)
         time.sleep(SETTLE_S)
@@ -145,9 +145,9 @@ class Stage:
 
 
 @contextmanager
-def stage(
-    contender: Contender, folder: Path | None = None, mood: Mood = Mood.TAKE
-) -> Iterator[Stage]:
+def start_run(
+    contender: Candidate, folder: Path | None = None, mood: SinkMode = SinkMode.TAKE
+) -> Iterator[Run]:
     """One contender, listening, and a sink in this mood; ``folder`` is one that outlasts it."""
     with tempfile.TemporaryDirectory(prefix="relay-") as name:
         place, engine_socket = folder or Path(name), Path(name) / "engine.sock"
@@ -155,26 +155,26 @@ def stage(
             Helper("tools.bench.engine", str(engine_socket)) as engine,
             Helper("tools.bench.sink") as sink,
         ):
-            _wait_for(engine_socket)
+            _wait_for_file(engine_socket)
             sink.ask("be", mood=mood)
             with contender(place, engine_socket, sink.ask("url")) as running:
                 engine.ask("stream")
-                yield Stage(engine, sink, running)
+                yield Run(engine, sink, running)
 
 
-def kept(stage: Stage, count: int) -> None:
+def wait_until_stored(stage: Run, count: int) -> None:
     """Return when relay's store holds so many more deliveries than it ever had."""
     wanted = count + CONTAINERS  # those of the warm-up
-    while taken_in(stage.running.store) < wanted:
+    while count_stored(stage.running.store) < wanted:
         time.sleep(0.1)
 
 
-def settled(_: Stage, __: int) -> None:
+def wait_until_read(_: Run, __: int) -> None:
     """Return when a contender that keeps nothing on disk has surely read everything."""
     time.sleep(5)
 
 
-def taken_in(store: Path) -> int:
+def count_stored(store: Path) -> int:
     """How many deliveries the store has ever held."""
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
         query = "SELECT seq FROM sqlite_sequence WHERE name = 'deliveries'"
@@ -182,6 +182,6 @@ def taken_in(store: Path) -> int:
     return int(count)
 
 
-def _wait_for(path: Path) -> None:
+def _wait_for_file(path: Path) -> None:
     while not path.exists():
         time.sleep(0.01)

@@ -11,8 +11,16 @@ from tools.bench import process
 from tools.bench.candidates import relay, script
 from tools.bench.events import Kind
 from tools.bench.matching import match_us
-from tools.bench.run import Burst, Contender, Cost, Latency, kept, settled, stage
-from tools.bench.sink import Mood
+from tools.bench.run import (
+    Burst,
+    Candidate,
+    Cost,
+    Latency,
+    start_run,
+    wait_until_read,
+    wait_until_stored,
+)
+from tools.bench.sink import SinkMode
 from tools.bench.store_filler import fill
 from tools.bench.table import Row
 
@@ -37,7 +45,9 @@ Scenario = Callable[[int], list[Row]]
 
 def flood(pairs: int) -> list[Row]:
     """Twenty thousand events as fast as they go."""
-    mine, its = _in_turn(pairs, partial(_flooded, relay), partial(_flooded, script))
+    mine, its = _measure_pairs(
+        pairs, partial(_measure_flood, relay), partial(_measure_flood, script)
+    )
     cpu = [it.cpu_us for it in mine], [it.cpu_us for it in its]
     wall = [it.wall_us for it in mine], [it.wall_us for it in its]
     peak = [it.peak_mb for it in mine], [it.peak_mb for it in its]
@@ -51,7 +61,9 @@ def flood(pairs: int) -> list[Row]:
 def batch(pairs: int) -> list[Row]:
     """The flood, many notifications in one request; the script sends them one by one."""
     batches = partial(relay, to={"batch": {}})
-    mine, its = _in_turn(pairs, partial(_flooded, batches), partial(_flooded, script))
+    mine, its = _measure_pairs(
+        pairs, partial(_measure_flood, batches), partial(_measure_flood, script)
+    )
     cpu = [it.cpu_us for it in mine], [it.cpu_us for it in its]
     wall = [it.wall_us for it in mine], [it.wall_us for it in its]
     return [
@@ -65,7 +77,9 @@ def latency(pairs: int) -> list[Row]:
     rows = []
     for per_s in RATES:
         name, strict = f"{per_s}/s", per_s == max(RATES)
-        mine, its = _in_turn(pairs, partial(_paced, relay, per_s), partial(_paced, script, per_s))
+        mine, its = _measure_pairs(
+            pairs, partial(_measure_pace, relay, per_s), partial(_measure_pace, script, per_s)
+        )
         p50 = [it.p50_ms for it in mine], [it.p50_ms for it in its]
         p99 = [it.p99_ms for it in mine], [it.p99_ms for it in its]
         cpu = [it.cpu_us for it in mine], [it.cpu_us for it in its]
@@ -84,13 +98,15 @@ def routes(pairs: int) -> list[Row]:
     for count in ROUTES:
         goal = 1.2 if count == max(ROUTES) else None
         name, beside = f"{count} routes" if count > 1 else "1 route", f"{FEW_ROUTES} routes"
-        many_us, few_us = _in_turn(pairs, partial(match_us, count), partial(match_us, FEW_ROUTES))
+        many_us, few_us = _measure_pairs(
+            pairs, partial(match_us, count), partial(match_us, FEW_ROUTES)
+        )
         rows.append(Row(name, "match", "µs", many_us, few_us, beside, goal))
         if count > MOST_ROUTES:
             continue
         many, few = partial(relay, count=count), partial(relay, count=FEW_ROUTES)
-        laden, light = _in_turn(
-            pairs, partial(_flooded, many, count=FEW), partial(_flooded, few, count=FEW)
+        laden, light = _measure_pairs(
+            pairs, partial(_measure_flood, many, count=FEW), partial(_measure_flood, few, count=FEW)
         )
         cpu = [it.cpu_us for it in laden], [it.cpu_us for it in light]
         rows.append(Row(name, "CPU per event", "µs", *cpu, against=beside))
@@ -104,8 +120,10 @@ def unwanted(pairs: int) -> list[Row]:
         (Kind.OTHER, "CPU per event, another label"),
         (Kind.NOISE, "CPU per event, another action"),
     ):
-        mine, its = _in_turn(
-            pairs, partial(_flooded, relay, kind=kind), partial(_flooded, script, kind=kind)
+        mine, its = _measure_pairs(
+            pairs,
+            partial(_measure_flood, relay, kind=kind),
+            partial(_measure_flood, script, kind=kind),
         )
         cpu = [it.cpu_us for it in mine], [it.cpu_us for it in its]
         rows.append(Row("unwanted", what, "µs", *cpu, goal=0.1))
@@ -117,8 +135,10 @@ def burst(pairs: int) -> list[Row]:
     rows = []
     for count in BURSTS:
         name, strict = f"burst of {count}", count == max(BURSTS)
-        mine, its = _in_turn(pairs, partial(_burst, relay, count), partial(_burst, script, count))
-        (flooded,) = _in_turn(pairs, partial(_flooded, relay, count=count))
+        mine, its = _measure_pairs(
+            pairs, partial(_measure_burst, relay, count), partial(_measure_burst, script, count)
+        )
+        (flooded,) = _measure_pairs(pairs, partial(_measure_flood, relay, count=count))
         growth = [it.growth_mb for it in mine]
         drain = [it.drain_s / count * 1e6 for it in mine]
         flow = [it.wall_us for it in flooded]
@@ -135,8 +155,8 @@ def million(pairs: int) -> list[Row]:
     with TemporaryDirectory(prefix="relay-") as folder:
         fill(Path(folder) / "relay.db", MILLION)
         full = partial(relay, store={"max_size": "4GiB"})
-        laden, bare = _in_turn(
-            pairs, partial(_started, full, Path(folder)), partial(_started, full, None)
+        laden, bare = _measure_pairs(
+            pairs, partial(_measure_start, full, Path(folder)), partial(_measure_start, full, None)
         )
     peak = [it.peak_mb for it in laden], [it.rss_mb for it in bare]
     return [
@@ -147,7 +167,7 @@ def million(pairs: int) -> list[Row]:
 
 def idle(pairs: int) -> list[Row]:
     """Nothing happens."""
-    mine, its = _in_turn(pairs, partial(_idle, relay), partial(_idle, script))
+    mine, its = _measure_pairs(pairs, partial(_measure_idle, relay), partial(_measure_idle, script))
     rss = [it.rss_mb for it in mine], [it.rss_mb for it in its]
     return [
         Row("idle", "RSS", "MB", rss[0], goal=60),
@@ -158,7 +178,7 @@ def idle(pairs: int) -> list[Row]:
 
 def start(pairs: int) -> list[Row]:
     """From nothing to ready, with ten routes."""
-    (found,) = _in_turn(pairs, partial(_started, relay, None))
+    (found,) = _measure_pairs(pairs, partial(_measure_start, relay, None))
     return [Row("start", "start to ready", "s", [it.ready_s for it in found], goal=0.5)]
 
 
@@ -168,7 +188,7 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-def _in_turn(pairs: int, *sides: Callable[[], T]) -> list[list[T]]:
+def _measure_pairs(pairs: int, *sides: Callable[[], T]) -> list[list[T]]:
     """What each side found, pair by pair; each is the first in turn."""
     found: list[list[T]] = [[] for _ in sides]
     for pair in range(pairs):
@@ -178,25 +198,25 @@ def _in_turn(pairs: int, *sides: Callable[[], T]) -> list[list[T]]:
     return found
 
 
-def _flooded(contender: Contender, kind: Kind = Kind.WANTED, count: int = FLOOD) -> Cost:
-    with stage(contender) as it:
+def _measure_flood(contender: Candidate, kind: Kind = Kind.WANTED, count: int = FLOOD) -> Cost:
+    with start_run(contender) as it:
         it.warm_up()
         return it.flood(count, kind)
 
 
-def _paced(contender: Contender, per_s: int) -> Latency:
-    with stage(contender) as it:
+def _measure_pace(contender: Candidate, per_s: int) -> Latency:
+    with start_run(contender) as it:
         it.warm_up()
         return it.pace(per_s, PACE_S)
 
 
-def _burst(contender: Contender, count: int) -> Burst:
-    with stage(contender) as it:
+def _measure_burst(contender: Candidate, count: int) -> Burst:
+    with start_run(contender) as it:
         it.warm_up()
-        return it.burst(count, kept if contender is relay else settled)
+        return it.burst(count, wait_until_stored if contender is relay else wait_until_read)
 
 
-class _Idle:
+class _IdleFigures:
     """One that has nothing to do."""
 
     def __init__(self, pid: int) -> None:
@@ -207,13 +227,13 @@ class _Idle:
         self.rss_mb = process.rss_mb(pid)
 
 
-def _idle(contender: Contender) -> _Idle:
-    with stage(contender) as it:
+def _measure_idle(contender: Candidate) -> _IdleFigures:
+    with start_run(contender) as it:
         it.warm_up()
-        return _Idle(it.pid)
+        return _IdleFigures(it.pid)
 
 
-class _Started:
+class _StartFigures:
     """One that has just come up."""
 
     def __init__(self, pid: int, ready_s: float) -> None:
@@ -223,6 +243,6 @@ class _Started:
         self.rss_mb = process.rss_mb(pid)
 
 
-def _started(contender: Contender, folder: Path | None) -> _Started:
-    with stage(contender, folder, mood=Mood.HANG) as it:
-        return _Started(it.pid, it.running.ready_s)
+def _measure_start(contender: Candidate, folder: Path | None) -> _StartFigures:
+    with start_run(contender, folder, mood=SinkMode.HANG) as it:
+        return _StartFigures(it.pid, it.running.ready_s)

@@ -8,7 +8,7 @@ import re
 import time
 from enum import StrEnum
 
-from tools.bench.helper import Command, obey
+from tools.bench.helper import Command, serve_commands
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _SENT = re.compile(rb'"sent": ?"(\d+)-(\d+)"')
@@ -18,7 +18,7 @@ _TAKEN = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 
-class Mood(StrEnum):
+class SinkMode(StrEnum):
     """What it does with requests."""
 
     TAKE = "take"
@@ -31,7 +31,7 @@ class Sink:
     """What came, and what is done with it."""
 
     def __init__(self) -> None:
-        self._mood = Mood.TAKE
+        self._mood = SinkMode.TAKE
         self._hanging: list[tuple[Connection, bytes]] = []
         self._news = asyncio.Event()
         self._forget()
@@ -52,13 +52,13 @@ class Sink:
             "forget": self.forget,
             "report": self.report,
         }
-        await obey(commands)
+        await serve_commands(commands)
 
     async def be(self, mood: str) -> int:
         """Be in this mood; what hangs is taken when it is to take. Returns when, in ns."""
-        self._mood = Mood(mood)
+        self._mood = SinkMode(mood)
         now_ns = time.monotonic_ns()
-        if self._mood is Mood.TAKE:
+        if self._mood is SinkMode.TAKE:
             hanging, self._hanging = self._hanging, []
             for connection, body in hanging:
                 if not connection.is_closed:
@@ -96,10 +96,10 @@ class Sink:
 
     def take(self, connection: "Connection", body: bytes) -> bytes | None:
         """The answer to a request; None where there is none, now."""
-        if self._mood is Mood.HANG:
+        if self._mood is SinkMode.HANG:
             self._hanging.append((connection, body))
             return None
-        if self._mood is Mood.REFUSE:
+        if self._mood is SinkMode.REFUSE:
             return _REFUSED
         self._last_ns = now_ns = time.monotonic_ns()
         for number, sent_ns in _SENT.findall(body):
