@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from relay.core.clock import loop_time_s
+
 T = TypeVar("T")
 
 DRAIN_S = 5
@@ -63,7 +65,7 @@ async def drain(tasks: list[asyncio.Task[None]], shutdown: Shutdown, deadline_s:
         return
     forced = asyncio.create_task(shutdown.forced.wait(), name="wait for forced shutdown")
     finished = asyncio.create_task(asyncio.wait(tasks), name="drain")
-    left_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
+    left_s = max(0.0, deadline_s - loop_time_s())
     await asyncio.wait({forced, finished}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
     for task in (forced, finished, *tasks):
         task.cancel()
