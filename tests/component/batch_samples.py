@@ -1,4 +1,4 @@
-"""Deliveries for lanes that send many at once, and answers for them."""
+"""Notifications and answers for workers that send batches."""
 
 from collections.abc import Callable
 
@@ -8,21 +8,14 @@ from tests.component.delivery_worker import sample_notification
 
 MS = 10**6
 
-
 BATCH_OF_FOUR = {"max": 4, "wait": "0s"}
-
-
 NO_JITTER = {"jitter": 0}
-
-
 UNREACHABLE = Response(None, failure=Reason.CONNECTION, error="Connection refused")
-
-
 OK = Response(200)
 
 
 def sample_notifications(count: int, first: int = 0) -> list[Notification]:
-    """About as many containers, all of one size."""
+    """Notifications about as many containers, all of one size."""
     return [
         sample_notification(number, str(number))
         for number in range(1000 + first, 1000 + first + count)
@@ -30,9 +23,10 @@ def sample_notifications(count: int, first: int = 0) -> list[Notification]:
 
 
 def ids(notifications: list[Notification]) -> list[str]:
+    """The ids of notifications."""
     return [each.id for each in notifications]
 
 
 def refuse_above(max_count: int) -> Callable[[list[str]], Response]:
-    """Takes no more than so many at once."""
+    """An answer that refuses batches of more than ``max_count`` with a 413."""
     return lambda inside: Response(413 if len(inside) > max_count else 200, b"too large")

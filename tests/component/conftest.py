@@ -31,8 +31,8 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What became of an attempt waits for nothing on its way into the store."""
+def no_ack_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome of an attempt is committed without waiting for others."""
     monkeypatch.setattr(acks, "LINGER_S", 0)
 
 
@@ -72,7 +72,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def hours(outbox: Outbox, clock: Clock) -> VirtualTime:
+def virtual_time(outbox: Outbox, clock: Clock) -> VirtualTime:
+    """Moves the clock of the destination ``hook``."""
     return VirtualTime(outbox, clock)
 
 

@@ -1,4 +1,4 @@
-"""A lane over a real store, a destination that answers as told, and time that a test moves."""
+"""A delivery worker over a real store, with a scripted destination and virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +23,7 @@ Answer = Callable[[str], Response]
 
 
 def sample_notification(number: int, subject: str = "a") -> Notification:
+    """The notification of a container's death at time ``number``."""
     event = Event(
         id=f"evt_{number:032x}",
         engine="here",
@@ -38,10 +39,11 @@ def sample_notification(number: int, subject: str = "a") -> Notification:
 
 
 class ScriptedDestination:
-    """Takes what is sent, in order; holds it while closed, and answers as told."""
+    """Records what is sent, in order; holds its answers while `open` is cleared."""
 
     def __init__(self, answer: Answer = lambda _: Response(200)) -> None:
         self.answer = answer
+        """Returns the response, by the id of the request."""
         self.received: list[str] = []
         self.max_concurrent = 0
         self._in_flight = 0
@@ -61,12 +63,13 @@ class ScriptedDestination:
         return self.answer(id_)
 
     async def wait_for_count(self, count: int) -> None:
+        """Wait until ``count`` notifications were received."""
         async with asyncio.timeout(WAIT_S), self._changed:
             await self._changed.wait_for(lambda: len(self.received) >= count)
 
 
 class BatchDestination(ScriptedDestination):
-    """Takes batches, and answers by the ids of the notifications inside."""
+    """Takes batches, and answers by the ids of the notifications in them."""
 
     def __init__(self, answer: Callable[[list[str]], Response] = lambda _: Response(200)) -> None:
         super().__init__()
@@ -74,7 +77,7 @@ class BatchDestination(ScriptedDestination):
         self.batches: list[list[str]] = []
         """The ids in each request, whatever became of it."""
         self.request_ids: list[str] = []
-        """Those of the requests."""
+        """The id of each request."""
 
     async def send(self, request: Request) -> Response:
         inside = [document["id"] for document in msgspec.json.decode(request.body)]
@@ -85,12 +88,12 @@ class BatchDestination(ScriptedDestination):
 
     @property
     def sizes(self) -> list[int]:
-        """How many were in each request."""
+        """The number of notifications in each request."""
         return [len(inside) for inside in self.batches]
 
 
 class Clock:
-    """Time that moves when the test says so."""
+    """A clock that only moves if the test moves it."""
 
     def __init__(self) -> None:
         self.now_ns = 10**18
@@ -112,6 +115,7 @@ def make_worker(
     rate_limiter: RateLimiter | None = None,
     **parts: object,
 ) -> DeliveryWorker:
+    """A worker for an http destination with these options."""
     destination = http_destination(**parts)
     render = build_renderer(destination, (), colour=False, on_template_error=print)
     client = DestinationClient(name, destination, render, to)
@@ -124,33 +128,37 @@ def make_worker(
 async def enqueue(
     outbox: Outbox, *notifications: Notification, to: str = "hook", now_ns: int = 10**18
 ) -> None:
-    await outbox.commit(IngestCommit("here", None, [(one, [to]) for one in notifications]), now_ns)
+    """Commit notifications for a destination."""
+    await outbox.commit(
+        IngestCommit("here", None, [(each, [to]) for each in notifications]), now_ns
+    )
 
 
 async def wait_until_pending(outbox: Outbox, max_count: int, name: str = "hook") -> None:
-    """Wait until no more than so many deliveries of a destination are left."""
+    """Wait until at most ``max_count`` deliveries of a destination are left."""
     async with asyncio.timeout(WAIT_S):
         while (await outbox.pending()).get(name, 0) > max_count:
             await asyncio.sleep(0.001)
 
 
 async def wait_until_empty(outbox: Outbox, name: str = "hook") -> None:
+    """Wait until no delivery of a destination is left."""
     await wait_until_pending(outbox, 0, name)
 
 
 @asynccontextmanager
-async def run_workers(*lanes: DeliveryWorker) -> AsyncIterator[None]:
-    """Run lanes, and stop them afterwards."""
+async def run_workers(*workers: DeliveryWorker) -> AsyncIterator[None]:
+    """Run workers, and stop them afterwards."""
     async with asyncio.TaskGroup() as tasks:
-        for one in lanes:
-            tasks.create_task(one.run())
+        for worker in workers:
+            tasks.create_task(worker.run())
         yield
-        for one in lanes:
-            one.stop()
+        for worker in workers:
+            worker.stop()
 
 
 class VirtualTime:
-    """Moves a clock, and waits for a lane to have done all that is due by then."""
+    """Moves a clock, and waits until a worker has done everything that is due by then."""
 
     def __init__(self, outbox: Outbox, clock: Clock, name: str = "hook") -> None:
         self._outbox = outbox
@@ -158,18 +166,21 @@ class VirtualTime:
         self._name = name
 
     async def wait_until_idle(self) -> None:
-        """Return when the lane waits: it does nothing between two questions to the store, which
-        answers in the order in which it is asked."""
-        news = self._outbox.wakeup(self._name)
-        news.notify()
-        quiet = 0
+        """Return when the worker waits.
+
+        A worker is idle if its wakeup is not set after several queries: between two queries it does
+        nothing else, and the store answers them in order.
+        """
+        wakeup = self._outbox.wakeup(self._name)
+        wakeup.notify()
+        idle_count = 0
         async with asyncio.timeout(WAIT_S):
-            while quiet < 6:
+            while idle_count < 6:
                 await asyncio.sleep(0)
                 await self._outbox.pending()
-                quiet = 0 if news.is_set() else quiet + 1
+                idle_count = 0 if wakeup.is_set() else idle_count + 1
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Move the clock by ``seconds``, and wait until the worker is idle."""
         self._clock.now_ns += int(seconds * 1e9)
         await self.wait_until_idle()

@@ -1,4 +1,4 @@
-"""Asks at the control socket without the commands, and answers there without a relay."""
+"""Calls the API over the control socket, and fakes a daemon that answers there."""
 
 import io
 from collections.abc import AsyncIterator
@@ -12,19 +12,19 @@ from aiohttp import web
 async def call_api(
     socket: Path, path: str, body: bytes | io.BytesIO | None = None
 ) -> tuple[int, object]:
-    """The status of an answer, and what it says."""
+    """Send a request to the socket. Returns the status and the document of the response."""
     async with (
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session,
         session.request(
             "GET" if body is None else "POST", f"http://relay{path}", data=body
-        ) as said,
+        ) as response,
     ):
-        return said.status, await said.json()
+        return response.status, await response.json()
 
 
 @asynccontextmanager
 async def serve_fixed_response(socket: Path, status: int, body: bytes) -> AsyncIterator[None]:
-    """Something that answers everything with this."""
+    """Answer every request on the socket with this response."""
 
     async def answer(_: web.BaseRequest) -> web.Response:
         return web.Response(status=status, body=body)

@@ -1,4 +1,4 @@
-"""What lanes say of their destinations, kept."""
+"""An observer that records what workers report of their destinations."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from relay.delivery.circuit_breaker import HealthChange
 
 
 class RecordingObserver:
-    """Remembers what it is told, in order."""
+    """Keeps what is reported, in order."""
 
     def __init__(self) -> None:
         self.health_changes: list[tuple[HealthChange, str, Mapping[str, str]]] = []

@@ -20,7 +20,7 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 class Server:
-    """Answers request after request, and counts connections and requests."""
+    """Answers request after request, and counts the connections."""
 
     def __init__(self, answers: Sequence[bytes | Answer]) -> None:
         self.answers = list(answers)
@@ -45,17 +45,18 @@ class Server:
 
 @asynccontextmanager
 async def serving(*answers: bytes | Answer) -> AsyncIterator[Server]:
+    """Run a server that gives these answers, in order."""
     server = Server(answers)
     listening = await asyncio.start_server(server.accept, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
     try:
         yield server
     finally:
-        listening.close()  # not waited for: some never answer
+        listening.close()  # without waiting: some handlers never end
 
 
 async def send_requests(server: Server, times: int, total: str = "5s") -> list[Response]:
-    """What comes of so many requests, one after the other."""
+    """Send requests one after the other, and return the responses."""
     to = HttpDestination.model_validate(
         {"url": server.url, "timeout": {"connect": total, "total": total}}
     )
@@ -67,8 +68,8 @@ def statuses(responses: list[Response]) -> list[int | None]:
     return [response.status for response in responses]
 
 
-async def test_a_connection_is_used_again() -> None:
-    """One handshake for many deliveries."""
+async def test_a_connection_is_reused() -> None:
+    """One connection serves many deliveries."""
     async with serving(OK, OK, OK) as server:
         assert statuses(await send_requests(server, 3)) == [200, 200, 200]
     assert server.opened == 1
@@ -79,13 +80,13 @@ async def test_a_connection_is_used_again() -> None:
     [
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        OK + b"HTTP/1.1 500 what nobody asked for\r\n\r\n",
+        OK + b"HTTP/1.1 500 unexpected\r\n\r\n",
         OK + b"\x00\x01",
         b"HTTP/1.1 101 x\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxyz",
     ],
 )
-async def test_a_connection_that_is_spoilt_is_not_used_again(last: bytes) -> None:
-    """What comes behind an answer is never taken for the next one."""
+async def test_a_connection_with_unread_data_is_not_reused(last: bytes) -> None:
+    """Data behind a response is never taken for the next response."""
     async with serving(last, OK) as server:
         first, second = await send_requests(server, 2)
     assert (first.status or 0) < 300
@@ -93,26 +94,26 @@ async def test_a_connection_that_is_spoilt_is_not_used_again(last: bytes) -> Non
     assert server.opened == 2
 
 
-async def test_what_comes_while_nothing_is_asked_ends_the_connection() -> None:
-    """It is the answer to nothing."""
-    go_on = asyncio.Event()
+async def test_data_without_a_request_closes_the_connection() -> None:
+    """It is the response to no request."""
+    may_continue = asyncio.Event()
 
-    async def speak_twice(writer: asyncio.StreamWriter) -> None:
+    async def answer_twice(writer: asyncio.StreamWriter) -> None:
         writer.write(OK)
-        await go_on.wait()
+        await may_continue.wait()
         writer.write(b"HTTP/1.1 500 late\r\nContent-Length: 0\r\n\r\n")
 
-    async with serving(speak_twice, OK) as server:
+    async with serving(answer_twice, OK) as server:
         to = HttpDestination.model_validate({"url": server.url})
         async with open_http_sender(to) as http:
             await http.send(Request(b"", server.url))
-            go_on.set()
+            may_continue.set()
             await server.closed.wait()
             assert (await http.send(Request(b"", server.url))).status == 200
 
 
-async def test_an_answer_that_announces_another_is_none() -> None:
-    """Hints that come early (103) say nothing of what became of the request."""
+async def test_a_1xx_response_is_skipped() -> None:
+    """Early hints (103) do not say what became of the request."""
     hints = b"HTTP/1.1 103 Early Hints\r\nRetry-After: 9\r\n\r\n"
     late = b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"
     async with serving(hints + hints + late) as server:
@@ -120,35 +121,35 @@ async def test_an_answer_that_announces_another_is_none() -> None:
     assert response == Response(503)
 
 
-async def test_announcements_have_an_end() -> None:
-    """They are as bounded as headers are."""
+async def test_1xx_responses_are_bounded() -> None:
+    """Together they are bounded like a head."""
     async with serving(b"HTTP/1.1 100 Continue\r\n\r\n" * 4000) as server:
         (response,) = await send_requests(server, 1)
     assert response.error == "the answer is not HTTP, or its headers are too long"
 
 
 @pytest.mark.parametrize("cut", [0, 30])
-async def test_a_body_that_is_no_http_changes_nothing(cut: int) -> None:
-    """The status has said what became of the request, whenever the rest comes."""
+async def test_an_invalid_body_does_not_change_the_status(cut: int) -> None:
+    """The status has said what became of the request, whenever the rest arrives."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    gone = asyncio.Event()
+    may_continue = asyncio.Event()
 
-    async def spoilt(writer: asyncio.StreamWriter) -> None:
+    async def invalid(writer: asyncio.StreamWriter) -> None:
         writer.write(head)
-        await gone.wait()
+        await may_continue.wait()
         writer.write(b"2\r\nok\r\nno number\r\n")
 
-    async with serving(spoilt) as server:
+    async with serving(invalid) as server:
         to = HttpDestination.model_validate({"url": server.url})
         async with open_http_sender(to) as http:
             sending = asyncio.ensure_future(http.send(Request(b"", server.url)))
             await asyncio.sleep(cut / 1000)
-            gone.set()
+            may_continue.set()
             assert (await sending).status == 200
 
 
-async def test_a_status_of_noughts_is_an_answer() -> None:
-    """Nobody waits for another."""
+async def test_status_000_is_a_response() -> None:
+    """The request does not wait for another response."""
     async with serving(b"HTTP/1.1 000 x\r\nContent-Length: 0\r\n\r\n") as server:
         (response,) = await send_requests(server, 1)
     assert response.status == 0
@@ -162,16 +163,16 @@ async def test_a_status_of_noughts_is_an_answer() -> None:
         b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
     ],
 )
-async def test_an_answer_is_read_however_it_is_said(answer: bytes) -> None:
-    """In chunks, or with the line ends that scripts write."""
+async def test_responses_are_read_in_any_framing(answer: bytes) -> None:
+    """In chunks, or with the bare line feeds that scripts write."""
     async with serving(answer, answer) as server:
         responses = await send_requests(server, 2)
     assert [response.body for response in responses] == [b"ok", b"ok"]
     assert server.opened == 1
 
 
-async def test_of_a_header_that_comes_twice_the_first_counts() -> None:
-    """As other clients have it."""
+async def test_the_first_of_a_repeated_header_counts() -> None:
+    """As in other HTTP clients."""
     twice = b"HTTP/1.1 429 x\r\nRETRY-AFTER: 7\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n"
     async with serving(twice) as server:
         (response,) = await send_requests(server, 1)
@@ -179,7 +180,7 @@ async def test_of_a_header_that_comes_twice_the_first_counts() -> None:
 
 
 async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before those are that stand between."""
+    """Before a proxy or load balancer on the way closes it."""
     monkeypatch.setattr(connection, "IDLE_TIMEOUT_S", 0.05)
     async with serving(OK, OK) as server:
         to = HttpDestination.model_validate({"url": server.url})
@@ -190,8 +191,8 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
     assert server.opened == 2
 
 
-async def test_a_deadline_is_each_requests_own() -> None:
-    """What the one before left of its time is neither lost nor won."""
+async def test_each_request_has_its_own_deadline() -> None:
+    """It depends in no way on how long the request before took."""
 
     async def slowly(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.4)
@@ -207,8 +208,8 @@ async def test_a_deadline_is_each_requests_own() -> None:
     assert server.opened == 1
 
 
-async def test_a_request_that_is_given_up_ends_its_connection() -> None:
-    """Its answer is not to be taken for another's."""
+async def test_a_cancelled_request_closes_its_connection() -> None:
+    """Its response must not be taken for another one."""
     arrived = asyncio.Event()
 
     async def silent(_: asyncio.StreamWriter) -> None:
@@ -226,8 +227,8 @@ async def test_a_request_that_is_given_up_ends_its_connection() -> None:
     assert server.opened == 2
 
 
-async def test_no_connection_in_time_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the network to look at, not the receiver."""
+async def test_a_connect_timeout_has_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that the network is to blame, not the receiver."""
 
     async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
@@ -240,40 +241,40 @@ async def test_no_connection_in_time_is_said_so(monkeypatch: pytest.MonkeyPatch)
     assert (response.failure, response.error) == (Reason.TIMEOUT, "no connection in 0.05 s")
 
 
-async def test_one_question_at_a_time_is_asked_of_a_resolver(
+async def test_requests_to_one_host_share_a_lookup(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One that hangs holds one thread, and an answer serves connection after connection."""
-    asked_for: list[str] = []
+    """A resolver that hangs holds one thread, and its result serves several connections."""
+    looked_up: list[str] = []
     answers = threading.Event()
     resolve = socket.getaddrinfo
 
-    def slow(host: str, port: int, **how: Any) -> Any:
-        if how["flags"] & socket.AI_NUMERICHOST:
-            return resolve(host, port, **how)
-        asked_for.append(host)
+    def slow(host: str, port: int, **options: Any) -> Any:
+        if options["flags"] & socket.AI_NUMERICHOST:
+            return resolve(host, port, **options)
+        looked_up.append(host)
         answers.wait(10)
-        return resolve("127.0.0.1", port, type=how["type"])
+        return resolve("127.0.0.1", port, type=options["type"])
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     async with serving(*[OK] * 8) as server:
         url = server.url.replace("127.0.0.1", "hooks.example")
         async with open_http_sender(HttpDestination.model_validate({"url": url})) as http:
             sending = [asyncio.ensure_future(http.send(Request(b"", url))) for _ in range(4)]
-            while not asked_for:
+            while not looked_up:
                 await asyncio.sleep(0)
             answers.set()
             assert statuses(await asyncio.gather(*sending)) == [200] * 4
-    assert asked_for == ["hooks.example"]
+    assert looked_up == ["hooks.example"]
 
 
-async def test_a_resolver_that_failed_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next try may find what this one did not."""
-    asked_for: list[str] = []
+async def test_a_failed_lookup_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt may find the host."""
+    looked_up: list[str] = []
 
-    def failing(host: str, port: int, **how: Any) -> Any:
-        if not how["flags"] & socket.AI_NUMERICHOST:
-            asked_for.append(host)
+    def failing(host: str, port: int, **options: Any) -> Any:
+        if not options["flags"] & socket.AI_NUMERICHOST:
+            looked_up.append(host)
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", failing)
@@ -282,18 +283,18 @@ async def test_a_resolver_that_failed_is_asked_again(monkeypatch: pytest.MonkeyP
         for _ in range(2):
             response = await http.send(Request(b"", "http://hooks.example/"))
             assert response.failure is Reason.NAME_NOT_FOUND
-    assert asked_for == ["hooks.example"] * 2
+    assert looked_up == ["hooks.example"] * 2
 
 
-async def test_what_the_system_gave_up_is_said_in_its_words(
+async def test_a_timeout_of_the_system_keeps_its_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is no timeout of relay's."""
+    """It is not one of relay's own timeouts."""
 
-    async def given_up(*_: object, **__: object) -> None:
+    async def time_out(*_: object, **__: object) -> None:
         raise TimeoutError(errno.ETIMEDOUT, "x")
 
-    monkeypatch.setattr(pool, "start_connection", given_up)
+    monkeypatch.setattr(pool, "start_connection", time_out)
     to = HttpDestination.model_validate({"url": "http://127.0.0.1:9/"})
     async with open_http_sender(to) as http:
         response = await http.send(Request(b"", "http://127.0.0.1:9/"))

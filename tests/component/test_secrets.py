@@ -1,6 +1,6 @@
-"""Secrets: one in every place that takes one, and everything provoked that could show it.
+"""A secret in every option that takes one, and every output that could show it.
 
-The receiver repeats all that it is sent, in every way that an answer has.
+The receiver repeats everything that it is sent, in every part of its responses.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from tests.support.receiver import Received, Receiver, Reply
 from tools.flaky import death
 
 CANARY = "canary7e1f"
-"""A part of every secret."""
+"""Is a part of every secret."""
 SIGNING = "whsec_" + base64.b64encode(f"{CANARY}-signing-signing".encode().ljust(32, b"-")).decode()
 PAIRS = (f"u:{CANARY}-password", f"{CANARY}-user:{CANARY}-password", f"u:{CANARY}-proxy")
 HIDDEN = (
     *(CANARY, SIGNING.removeprefix("whsec_")),
     *(base64.b64encode(pair.encode()).decode() for pair in PAIRS),
 )
-"""What must not be found, in letters of either case: the secrets, and what HTTP makes of them."""
+"""What must not be found, in any case: the secrets, and their encodings in HTTP."""
 ENTRIES = {
     "discord": {"url": "{at}/api/webhooks/1/{canary}-token"},
     "telegram": {"url": "{at}", "token": "123456:{canary}_token", "chat_id": "1"},
@@ -40,10 +40,11 @@ DEFAULT_ENTRY = {"url": "{at}/services/{canary}-path?key={canary}-query"}
 
 COMMON_STATUSES = (400, 404, 500, 302, 200)
 RARE_STATUSES = {20: 410, 39: 429}
-"""Answers that end the sending for a while."""
+"""Statuses that stop or pause a destination, by the number of the request modulo 40."""
 
 
 def fill(value: object, at: str) -> object:
+    """Replace ``{at}`` and ``{canary}`` in all strings of a value."""
     match value:
         case str():
             return value.replace("{at}", at).replace("{canary}", CANARY)
@@ -54,7 +55,7 @@ def fill(value: object, at: str) -> object:
 
 
 def destinations(at: str) -> dict[str, object]:
-    """One of every type, and webhooks with every way to authorize and to sign."""
+    """One destination of every type, and webhooks with every way to authorize and to sign."""
     http = {"type": "http", **DEFAULT_ENTRY}
     entries: dict[str, object] = {
         kind: {"type": kind, **ENTRIES.get(kind, DEFAULT_ENTRY)}
@@ -84,20 +85,20 @@ def destinations(at: str) -> dict[str, object]:
 
 
 def echo_request(request: Received) -> Reply:
-    """All that was sent, in the answer's body and its headers, with a status of each kind."""
-    said = f"{request.method} {request.path} {dict(request.headers)}\n".encode() + request.body
+    """Answer with everything that was sent, in body and headers, with a status of each kind."""
+    body = f"{request.method} {request.path} {dict(request.headers)}\n".encode() + request.body
     status = (
         RARE_STATUSES.get(request.number % 40)
         or COMMON_STATUSES[request.number % len(COMMON_STATUSES)]
     )
-    where = {"Location": f"http://elsewhere.example{request.path}", "Retry-After": request.path}
-    return Reply(status, where, said)
+    headers = {"Location": f"http://elsewhere.example{request.path}", "Retry-After": request.path}
+    return Reply(status, headers, body)
 
 
-def run_command(config: Path, *words: str) -> str:
-    """All that a command prints."""
+def run_command(config: Path, *args: str) -> str:
+    """Run a command, and return everything that it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "relay", *words, "--config", str(config)],
+        [sys.executable, "-m", "relay", *args, "--config", str(config)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -119,7 +120,7 @@ COMMANDS = (
 
 
 async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
-    """Not by the daemon at its most talkative, by a command, or in the store."""
+    """Not by the daemon with debug logs, not by a command, and not in the store."""
     engine = ScriptedEngine(tmp_path / "engine.sock")
     with Receiver() as receiver:
         receiver.answer(echo_request)
@@ -138,11 +139,7 @@ async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
         async with engine.serve():
             printed = await provoke_output(engine, receiver, config, list(to))
     store = b"".join(file.read_bytes() for file in tmp_path.glob("relay.db*") if file.is_file())
-    shown = {
-        name: text
-        for name, text in printed.items()
-        if any(it.lower() in text.lower() for it in HIDDEN)
-    }
+    shown = {name: text for name, text in printed.items() if has_secret(text)}
     sent = sum(str(request).count(CANARY) for request in receiver.received)
     figures = {
         "in requests": sent,
@@ -156,14 +153,14 @@ async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
 
 
 def has_secret(text: str) -> bool:
-    """Whether there is a secret in it."""
+    """Whether a text holds a secret."""
     return any(secret.lower() in text.lower() for secret in HIDDEN)
 
 
 async def provoke_output(
     engine: ScriptedEngine, receiver: Receiver, config: Path, to: list[str]
 ) -> dict[str, str]:
-    """Everything that is said, by who says it."""
+    """Run relay and its commands, and return everything that they print, by source."""
     printed: dict[str, str] = {}
     program = (sys.executable, "-m", "relay", "run", "--debug")
     with RelayProcess(config, program=program) as relay:
@@ -178,37 +175,39 @@ async def provoke_output(
         printed |= await fetch_admin_responses(config.parent / "admin.sock")
         await asyncio.to_thread(relay.terminate)
         printed["relay run"] = relay.stdout + relay.stderr
-    for words in COMMANDS:  # one after the other: each has the store for itself
-        printed |= await run_commands(config, "offline ", [words])
+    for args in COMMANDS:  # one after the other: each locks the store
+        printed |= await run_commands(config, "offline ", [args])
     return printed | await run_commands(config, "", [("send", name) for name in to])
 
 
-async def fetch_admin_responses(place: Path) -> dict[str, str]:
-    """What is answered over HTTP, to the right token and to one that is nearly right."""
-    found: dict[str, str] = {}
-    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(place))) as session:
+async def fetch_admin_responses(socket: Path) -> dict[str, str]:
+    """The responses of the admin API, to the right token and to one that is nearly right."""
+    responses: dict[str, str] = {}
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session:
         for path in ("/livez", "/readyz", "/metrics", "/api/", "/api/conditions", "/api/report"):
             for token in (f"{CANARY}-admin-token", f"{CANARY}-admin-tokem"):
                 headers = {"Authorization": f"Bearer {token}"}
-                async with session.get(f"http://relay{path}", headers=headers) as answer:
-                    found[f"{path} {token[-1]}"] = f"{answer.headers} {await answer.text()}"
-    return found
+                async with session.get(f"http://relay{path}", headers=headers) as response:
+                    responses[f"{path} {token[-1]}"] = f"{response.headers} {await response.text()}"
+    return responses
 
 
-async def run_commands(config: Path, when: str, commands: list[tuple[str, ...]]) -> dict[str, str]:
-    """What the commands print, by what they are."""
+async def run_commands(
+    config: Path, prefix: str, commands: list[tuple[str, ...]]
+) -> dict[str, str]:
+    """The output of commands, by their command line."""
     outputs = await asyncio.gather(
-        *(asyncio.to_thread(run_command, config, *words) for words in commands)
+        *(asyncio.to_thread(run_command, config, *args) for args in commands)
     )
-    return dict(zip((when + " ".join(words) for words in commands), outputs, strict=True))
+    return dict(zip((prefix + " ".join(args) for args in commands), outputs, strict=True))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in DESTINATION_TYPES if kind != "console"])
 def test_no_mistake_shows_a_secret(kind: str, tmp_path: Path) -> None:
-    """Wherever in a destination something is wrong, the problem is told without its values."""
+    """Whatever is wrong with a destination, the error does not hold the values."""
     entry = destinations("not a url ")[kind]
     assert isinstance(entry, dict)
-    wrong = {
+    invalid = {
         **entry,
         "basic_auth": {"username": "u:u", "password": f"{CANARY}\n"},
         "bearer_token": f"{CANARY}\n",
@@ -219,8 +218,8 @@ def test_no_mistake_shows_a_secret(kind: str, tmp_path: Path) -> None:
         "signing_secret": CANARY,
     }
     routes = [{"name": "all", "to": kind}]
-    config = write_config(tmp_path, destinations={kind: wrong}, routes=routes)
-    said = run_command(config, "check")
-    assert len(said.splitlines()) > 5
-    assert CANARY not in said
-    assert json.dumps(CANARY) not in said
+    config = write_config(tmp_path, destinations={kind: invalid}, routes=routes)
+    output = run_command(config, "check")
+    assert len(output.splitlines()) > 5
+    assert CANARY not in output
+    assert json.dumps(CANARY) not in output

@@ -1,4 +1,4 @@
-"""Lanes whose requests are too large for a destination, or would be."""
+"""Workers whose batches are too large for a destination, or would be."""
 
 import asyncio
 from collections import Counter
@@ -23,25 +23,25 @@ from tests.component.delivery_worker import (
 )
 
 
-async def test_what_is_too_large_is_split_at_once(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+async def test_a_batch_that_is_too_large_is_split_at_once(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """In halves, while time stands still and though ``wait`` is not over; none of it is failed."""
-    to, made = BatchDestination(refuse_above(2)), sample_notifications(8)
-    one = make_worker(outbox, to, clock, batch={"max": 8, "wait": "5s"}, concurrency=1)
-    async with run_workers(one):
-        await enqueue(outbox, *made)
+    """It is halved until it fits, without a wait, and no delivery counts as failed."""
+    to, notifications = BatchDestination(refuse_above(2)), sample_notifications(8)
+    worker = make_worker(outbox, to, clock, batch={"max": 8, "wait": "5s"}, concurrency=1)
+    async with run_workers(worker):
+        await enqueue(outbox, *notifications)
         await wait_until_empty(outbox)
-        assert one.status == DestinationStatus()
+        assert worker.status == DestinationStatus()
     assert to.sizes == [8, 4, 2, 2, 2, 2]
-    assert list(chain(*to.batches[2:])) == ids(made)
-    assert one.counters.attempts == Counter({("delivered", Reason.OK): 8})
+    assert list(chain(*to.batches[2:])) == ids(notifications)
+    assert worker.counters.attempts == Counter({("delivered", Reason.OK): 8})
 
 
 async def test_a_size_that_was_too_large_is_remembered(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """For an hour; then twice as much is tried."""
+    """It is avoided for an hour; then twice the size is tried."""
     to = BatchDestination(refuse_above(2))
     async with run_workers(
         make_worker(outbox, to, clock, batch={"max": 4, "wait": "0s"}, concurrency=1)
@@ -57,48 +57,52 @@ async def test_a_size_that_was_too_large_is_remembered(
     assert to.sizes[5:] == [4, 2, 2]
 
 
-async def test_one_that_is_too_large_is_refused(outbox: Outbox, clock: Clock) -> None:
-    """A dead letter, as without batches; those that came with it are delivered."""
-    made = sample_notifications(8)
-    to = BatchDestination(lambda inside: Response(413 if made[5].id in inside else 200))
-    await enqueue(outbox, *made)
+async def test_a_single_notification_that_is_too_large_is_refused(
+    outbox: Outbox, clock: Clock
+) -> None:
+    """It becomes a dead letter, as without batches; the rest of its batch is delivered."""
+    notifications = sample_notifications(8)
+    to = BatchDestination(lambda inside: Response(413 if notifications[5].id in inside else 200))
+    await enqueue(outbox, *notifications)
     async with run_workers(make_worker(outbox, to, clock, batch={"max": 8, "wait": "0s"})):
         await wait_until_empty(outbox)
-    (letter,) = await outbox.dead_letters(Selection(), 9)
-    assert (letter.notification, letter.attempts, letter.reason) == (made[5], 1, "refused")
+    (dead_letter,) = await outbox.dead_letters(Selection(), 9)
+    assert (dead_letter.notification, dead_letter.attempts, dead_letter.reason) == (
+        notifications[5],
+        1,
+        "refused",
+    )
 
 
-async def test_a_stop_while_it_is_split_loses_nothing(outbox: Outbox, clock: Clock) -> None:
-    """What was too large stays in the store, due and untried."""
-    to, made = BatchDestination(refuse_above(2)), sample_notifications(4)
+async def test_a_stop_during_a_split_loses_nothing(outbox: Outbox, clock: Clock) -> None:
+    """What was too large stays in the store, due and without an attempt."""
+    to, notifications = BatchDestination(refuse_above(2)), sample_notifications(4)
     to.open.clear()
-    await enqueue(outbox, *made)
+    await enqueue(outbox, *notifications)
     async with run_workers(make_worker(outbox, to, clock, batch=BATCH_OF_FOUR)):
         await to.wait_for_count(1)
         asyncio.get_running_loop().call_later(0.01, to.open.set)
     assert to.sizes == [4]
     waiting = await outbox.waiting("hook", 9)
-    assert [(it.notification, it.attempts, it.reason) for it in waiting] == [
-        (each, 0, None) for each in made
+    assert [(each.notification, each.attempts, each.reason) for each in waiting] == [
+        (each, 0, None) for each in notifications
     ]
 
 
-async def test_a_large_body_is_not_made(outbox: Outbox, clock: Clock) -> None:
-    """What would make it larger than a MiB goes in the next one, rendered once."""
-    to, made = (
-        BatchDestination(),
-        [sample_notification(number, f"{number:->200000}") for number in range(4)],
-    )
-    await enqueue(outbox, *made)
-    one = make_worker(outbox, to, clock, batch={"wait": "0s"}, concurrency=1)
-    rendered, render = list[str](), one._client.render
+async def test_a_body_stays_below_its_limit(outbox: Outbox, clock: Clock) -> None:
+    """What would make a body larger than 1 MiB goes into the next one, and is rendered once."""
+    to = BatchDestination()
+    notifications = [sample_notification(number, f"{number:->200000}") for number in range(4)]
+    await enqueue(outbox, *notifications)
+    worker = make_worker(outbox, to, clock, batch={"wait": "0s"}, concurrency=1)
+    rendered, render = list[str](), worker._client.render
 
     def counting(notification: Notification) -> Any:
         rendered.append(notification.id)
         return render(notification)
 
-    one.set_renderer(counting)
-    async with run_workers(one):
+    worker.set_renderer(counting)
+    async with run_workers(worker):
         await wait_until_empty(outbox)
     assert to.sizes == [2, 2]
-    assert rendered == ids(made)
+    assert rendered == ids(notifications)

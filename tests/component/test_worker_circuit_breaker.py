@@ -1,4 +1,4 @@
-"""Lanes whose destination is busy, down, or gone: time is the test's."""
+"""Workers whose destination is busy, unreachable or gone, in virtual time."""
 
 from pathlib import Path
 from typing import Any
@@ -32,23 +32,25 @@ UNREACHABLE = Response(None, failure=Reason.CONNECTION, error="Connection refuse
 
 
 async def enqueue_many(outbox: Outbox, count: int, *, first: int = 0, now_ns: int = 10**18) -> None:
-    """Deliveries about as many containers."""
-    made = (sample_notification(number, str(number)) for number in range(first, first + count))
-    await enqueue(outbox, *made, now_ns=now_ns)
+    """Enqueue ``count`` deliveries, each about another container."""
+    notifications = (
+        sample_notification(number, str(number)) for number in range(first, first + count)
+    )
+    await enqueue(outbox, *notifications, now_ns=now_ns)
 
 
 async def test_a_dead_endpoint_costs_one_attempt_an_interval(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """A thousand wait; in ten minutes there are a first few attempts, and then single probes."""
+    """With a thousand waiting, ten minutes bring a few first attempts and then single probes."""
     to = ScriptedDestination(lambda _: UNREACHABLE)
     await enqueue_many(outbox, 1000)
     async with run_workers(make_worker(outbox, to, clock, retry=NO_JITTER)):
-        await hours.wait_until_idle()
+        await virtual_time.wait_until_idle()
         first = len(to.received)
         to.max_concurrent = 0
         for _ in range(1200):
-            await hours.advance(0.5)
+            await virtual_time.advance(0.5)
         probes = len(to.received) - first
     print({"attempts": len(to.received), "at first": first, "probes": probes})  # noqa: T201 - shown with -s, and whenever this fails
     assert first <= FAILURE_THRESHOLD + 8
@@ -57,72 +59,70 @@ async def test_a_dead_endpoint_costs_one_attempt_an_interval(
     assert probes == 14
 
 
-async def test_an_episode_is_told_once_and_ends_with_everything_delivered(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+async def test_an_outage_is_reported_once_and_ends_with_everything_delivered(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """Failing, recovered; then what waited for its own later attempt goes at once."""
-    gossip, to = RecordingObserver(), ScriptedDestination(lambda _: UNREACHABLE)
+    """At its end all deliveries are sent at once, also those that were due later."""
+    observer, to = RecordingObserver(), ScriptedDestination(lambda _: UNREACHABLE)
     await enqueue_many(outbox, 100)
-    async with run_workers(make_worker(outbox, to, clock, observer=gossip, retry=NO_JITTER)):
-        await hours.wait_until_idle()
+    async with run_workers(make_worker(outbox, to, clock, observer=observer, retry=NO_JITTER)):
+        await virtual_time.wait_until_idle()
         for _ in range(300):
-            await hours.advance(1)
+            await virtual_time.advance(1)
         to.answer = lambda _: Response(200)
-        await hours.advance(60)
+        await virtual_time.advance(60)
         await wait_until_empty(outbox)
-    turns = [(turn, name, dict(facts)) for turn, name, facts in gossip.health_changes]
-    assert turns == [
+    changes = [(change, name, dict(facts)) for change, name, facts in observer.health_changes]
+    assert changes == [
         (HealthChange.FAILING, "hook", {"why": "connection", "reason": "Connection refused"}),
         (HealthChange.RECOVERED, "hook", {"failed_for_s": "360"}),
     ]
 
 
-async def test_an_answer_that_asks_for_time_pauses_the_destination(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+async def test_retry_after_pauses_the_destination(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """Nothing goes before it is over, and then everything."""
+    """Nothing is sent before the pause is over, and then everything."""
     to = ScriptedDestination(lambda _: Response(429, headers={"retry-after": "30"}))
     await enqueue_many(outbox, 3)
     async with run_workers(make_worker(outbox, to, clock, concurrency=1)):
-        await hours.wait_until_idle()
+        await virtual_time.wait_until_idle()
         to.answer = lambda _: Response(200)
-        await hours.advance(29.9)
+        await virtual_time.advance(29.9)
         assert len(to.received) == 1
-        await hours.advance(0.1)
+        await virtual_time.advance(0.1)
         await wait_until_empty(outbox)
     assert len(to.received) == 4
 
 
 async def test_a_pause_holds_across_a_restart(tmp_path: Path, clock: Clock) -> None:
-    """Another process obeys what was asked of this one."""
+    """Another process obeys the pause that this one was asked for."""
     to = ScriptedDestination(lambda _: Response(503, headers={"retry-after": "3600"}))
     for _ in range(2):
         async with open_outbox(tmp_path / "relay.db") as outbox:
-            hours = VirtualTime(outbox, clock)
+            virtual_time = VirtualTime(outbox, clock)
             await enqueue_many(outbox, 3)
-            one = make_worker(outbox, to, clock, concurrency=1)
-            async with run_workers(one):
-                await hours.wait_until_idle()
-                assert one.status.resumes_ns == 10**18 + 3600 * 10**9
-                await hours.advance(0)
+            worker = make_worker(outbox, to, clock, concurrency=1)
+            async with run_workers(worker):
+                await virtual_time.wait_until_idle()
+                assert worker.status.resumes_ns == 10**18 + 3600 * 10**9
+                await virtual_time.advance(0)
     assert len(to.received) == 1
 
 
-async def test_a_pause_holds_for_all_that_go_to_one_place(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+async def test_a_pause_holds_for_all_destinations_with_one_url(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """Two destinations with one URL: what it asks one of them for, it asks for."""
-    to, other = (
-        ScriptedDestination(lambda _: Response(429, headers={"retry-after": "30"})),
-        ScriptedDestination(),
-    )
-    valve = RateLimiter()
+    """A pause that the service asks one destination for holds for the other as well."""
+    to = ScriptedDestination(lambda _: Response(429, headers={"retry-after": "30"}))
+    other = ScriptedDestination()
+    limiter = RateLimiter()
     async with run_workers(
-        make_worker(outbox, to, clock, rate_limiter=valve),
-        make_worker(outbox, other, clock, "other", rate_limiter=valve),
+        make_worker(outbox, to, clock, rate_limiter=limiter),
+        make_worker(outbox, other, clock, "other", rate_limiter=limiter),
     ):
         await enqueue(outbox, sample_notification(1))
-        await hours.wait_until_idle()
+        await virtual_time.wait_until_idle()
         await enqueue(outbox, sample_notification(2), to="other")
         await VirtualTime(outbox, clock, "other").wait_until_idle()
         assert other.received == []
@@ -131,85 +131,85 @@ async def test_a_pause_holds_for_all_that_go_to_one_place(
 
 
 async def test_gone_stops_the_destination_until_it_is_enabled(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """One attempt, for days, and nothing is given up; enabled, it goes on with all that waits."""
-    gossip, to = (
-        RecordingObserver(),
-        ScriptedDestination(lambda _: Response(410, b"channel_is_archived")),
-    )
+    """There is one attempt in days and nothing is given up; once enabled, everything is sent."""
+    observer = RecordingObserver()
+    to = ScriptedDestination(lambda _: Response(410, b"channel_is_archived"))
     await enqueue_many(outbox, 3)
-    one = make_worker(outbox, to, clock, observer=gossip, concurrency=1)
-    async with run_workers(one):
-        await hours.wait_until_idle()
-        await hours.advance(48 * 3600)
+    worker = make_worker(outbox, to, clock, observer=observer, concurrency=1)
+    async with run_workers(worker):
+        await virtual_time.wait_until_idle()
+        await virtual_time.advance(48 * 3600)
         assert len(to.received) == 1
-        assert one.status == DestinationStatus(stopped=True, failing=True)
+        assert worker.status == DestinationStatus(stopped=True, failing=True)
         assert await outbox.pending() == {"hook": 3}
         to.answer = lambda _: Response(200)
-        assert one.enable()
+        assert worker.enable()
         await wait_until_empty(outbox)
-        assert one.status == DestinationStatus()
-        assert not one.enable()
-    assert [turn for turn, _, _ in gossip.health_changes] == [
+        assert worker.status == DestinationStatus()
+        assert not worker.enable()
+    assert [change for change, _, _ in observer.health_changes] == [
         HealthChange.FAILING,
         HealthChange.RECOVERED,
     ]
-    assert gossip.health_changes[0][2] == {
+    assert observer.health_changes[0][2] == {
         "why": "gone",
         "reason": "answered 410: channel_is_archived",
     }
 
 
 @pytest.mark.parametrize("answer", [Response(410), UNREACHABLE])
-async def test_what_grows_too_old_meanwhile_is_given_up(
-    outbox: Outbox, clock: Clock, hours: VirtualTime, answer: Response
+async def test_deliveries_expire_while_the_destination_is_blocked(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime, answer: Response
 ) -> None:
-    """Without an attempt for each: the destination would get thousands of them, or none."""
-    gossip, to, count = (
-        RecordingObserver(),
-        ScriptedDestination(lambda _: answer),
-        2 * GIVE_UP_BATCH + 10,
-    )
+    """They are given up without an attempt for each."""
+    observer = RecordingObserver()
+    to = ScriptedDestination(lambda _: answer)
+    count = 2 * GIVE_UP_BATCH + 10
     await enqueue_many(outbox, count)
     async with run_workers(
-        make_worker(outbox, to, clock, observer=gossip, retry={"max_age": "1h", **NO_JITTER})
+        make_worker(outbox, to, clock, observer=observer, retry={"max_age": "1h", **NO_JITTER})
     ):
-        await hours.wait_until_idle()
-        await hours.advance(3599)
+        await virtual_time.wait_until_idle()
+        await virtual_time.advance(3599)
         assert await outbox.pending() == {"hook": count}
         await enqueue_many(outbox, 1, first=count, now_ns=clock.now_ns)
-        await hours.advance(120)
+        await virtual_time.advance(120)
     assert await outbox.pending() == {"hook": 1}
     assert len(to.received) < 20
-    letters = await outbox.dead_letters(Selection(), 2 * count)
-    assert len(letters) == count
-    assert {letter.reason for letter in letters} == {"expired"}
-    assert sum(given_up for _, _, given_up in gossip.dead_letters) == count
+    dead_letters = await outbox.dead_letters(Selection(), 2 * count)
+    assert len(dead_letters) == count
+    assert {dead_letter.reason for dead_letter in dead_letters} == {"expired"}
+    assert sum(given_up for _, _, given_up in observer.dead_letters) == count
 
 
 async def test_a_refusal_is_a_dead_letter_at_once(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """With the whole answer; its successor about the same container has its own attempt."""
-    gossip, first = RecordingObserver(), sample_notification(1)
+    """It keeps the whole response; the next delivery about the container has its own attempt."""
+    observer, first = RecordingObserver(), sample_notification(1)
     body = b"x" * 4096
     to = ScriptedDestination(lambda id_: Response(400, body) if id_ == first.id else Response(200))
     await enqueue(outbox, first, sample_notification(2))
-    async with run_workers(make_worker(outbox, to, clock, observer=gossip)):
+    async with run_workers(make_worker(outbox, to, clock, observer=observer)):
         await wait_until_empty(outbox)
-    (letter,) = await outbox.dead_letters(Selection(), 9)
-    assert letter.answer is not None
-    assert (letter.notification, letter.attempts, letter.reason) == (first, 1, "refused")
-    assert (letter.answer.status, letter.answer.text) == (400, body.decode())
-    assert gossip.dead_letters == [("hook", Reason.REFUSED, 1)]
+    (dead_letter,) = await outbox.dead_letters(Selection(), 9)
+    assert dead_letter.answer is not None
+    assert (dead_letter.notification, dead_letter.attempts, dead_letter.reason) == (
+        first,
+        1,
+        "refused",
+    )
+    assert (dead_letter.answer.status, dead_letter.answer.text) == (400, body.decode())
+    assert observer.dead_letters == [("hook", Reason.REFUSED, 1)]
     assert len(to.received) == 2
 
 
 async def test_a_hot_container_does_not_starve_others(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """What comes behind a thousand of one container goes second."""
+    """A delivery committed behind a thousand about one container is sent second."""
     to = ScriptedDestination()
     to.open.clear()
     await enqueue(outbox, *(sample_notification(number, "hot") for number in range(1000)))
@@ -223,8 +223,8 @@ async def test_a_hot_container_does_not_starve_others(
         await wait_until_empty(outbox)
 
 
-async def test_without_an_order_one_container_goes_in_parallel(clock: Clock) -> None:
-    """``ordering: none``: each delivery stands for itself."""
+async def test_unordered_deliveries_of_one_container_go_in_parallel(clock: Clock) -> None:
+    """With ``ordering: none`` each delivery stands for itself."""
     to = ScriptedDestination()
     to.open.clear()
     async with open_outbox(None, unordered=["hook"]) as outbox:
@@ -236,117 +236,119 @@ async def test_without_an_order_one_container_goes_in_parallel(clock: Clock) -> 
     assert to.max_concurrent == 4
 
 
-async def test_a_single_delivery_finds_out_once_a_minute(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+async def test_a_single_delivery_is_a_probe_once_a_minute(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """Though its own next try would be ten minutes off: nothing else would notice."""
+    """Although its own retry would be ten minutes off: nothing else would notice the recovery."""
     to = ScriptedDestination(lambda _: UNREACHABLE)
     await enqueue_many(outbox, 1)
     async with run_workers(make_worker(outbox, to, clock, retry=NO_JITTER)):
-        await hours.wait_until_idle()
+        await virtual_time.wait_until_idle()
         for _ in range(3600):
-            await hours.advance(1)
+            await virtual_time.advance(1)
         count = len(to.received)
         for _ in range(600):
-            await hours.advance(1)
+            await virtual_time.advance(1)
         assert len(to.received) - count == 10
         to.answer = lambda _: Response(200)
-        await hours.advance(60)
+        await virtual_time.advance(60)
         await wait_until_empty(outbox)
 
 
-async def test_enabling_ends_every_wait(outbox: Outbox, clock: Clock, hours: VirtualTime) -> None:
-    """Of the destination, and of the deliveries that it made wait, with what stands behind them."""
+async def test_enabling_ends_every_wait(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
+) -> None:
+    """The pause ends, and the deliveries that wait for a retry are due at once."""
     to = ScriptedDestination(lambda _: Response(429, headers={"retry-after": "86400"}))
     await enqueue(outbox, sample_notification(1), sample_notification(2))
-    one = make_worker(outbox, to, clock)
-    async with run_workers(one):
-        await hours.wait_until_idle()
-        assert one.status.resumes_ns == clock.now_ns + 86_400 * 10**9
+    worker = make_worker(outbox, to, clock)
+    async with run_workers(worker):
+        await virtual_time.wait_until_idle()
+        assert worker.status.resumes_ns == clock.now_ns + 86_400 * 10**9
         to.answer = lambda _: Response(200)
-        assert one.enable()
+        assert worker.enable()
         await wait_until_empty(outbox)
         assert await outbox.pauses(clock.now_ns) == {}
-        assert not one.enable()
+        assert not worker.enable()
 
 
-async def test_an_episode_goes_on_after_a_restart(tmp_path: Path, clock: Clock) -> None:
-    """It is told once, and so is its end, whoever is there to see it."""
-    to, turns = ScriptedDestination(lambda _: UNREACHABLE), []
+async def test_an_outage_continues_after_a_restart(tmp_path: Path, clock: Clock) -> None:
+    """Its beginning is reported once and its end once, over three processes."""
+    to, changes = ScriptedDestination(lambda _: UNREACHABLE), []
     for life in range(3):
-        gossip = RecordingObserver()
+        observer = RecordingObserver()
         async with open_outbox(tmp_path / "relay.db") as outbox:
             if life == 0:
                 await enqueue_many(outbox, 9)
             if life == 2:
                 to.answer = lambda _: Response(200)
             async with run_workers(
-                make_worker(outbox, to, clock, observer=gossip, retry=NO_JITTER)
+                make_worker(outbox, to, clock, observer=observer, retry=NO_JITTER)
             ):
                 await VirtualTime(outbox, clock).wait_until_idle()
                 if life == 2:
                     await wait_until_empty(outbox)
-            turns += [turn for turn, _, _ in gossip.health_changes]
-    assert turns == [HealthChange.FAILING, HealthChange.RECOVERED]
+            changes += [change for change, _, _ in observer.health_changes]
+    assert changes == [HealthChange.FAILING, HealthChange.RECOVERED]
 
 
-async def test_what_succeeds_behind_a_410_does_not_undo_it(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+async def test_a_success_after_a_410_does_not_undo_it(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """Only somebody who enables it does."""
-    gossip, to = RecordingObserver(), ScriptedDestination()
+    """Only ``enable`` ends a stop."""
+    observer, to = RecordingObserver(), ScriptedDestination()
     to.answer = lambda id_: Response(410 if id_ == to.received[0] else 200)
     to.open.clear()
     await enqueue_many(outbox, 12)
-    one = make_worker(outbox, to, clock, observer=gossip, concurrency=4)
-    async with run_workers(one):
+    worker = make_worker(outbox, to, clock, observer=observer, concurrency=4)
+    async with run_workers(worker):
         await to.wait_for_count(4)
         to.open.set()
-        await hours.wait_until_idle()
-        assert one.status == DestinationStatus(stopped=True, failing=True)
+        await virtual_time.wait_until_idle()
+        assert worker.status == DestinationStatus(stopped=True, failing=True)
     assert len(to.received) == 4
-    assert [turn for turn, _, _ in gossip.health_changes] == [HealthChange.FAILING]
+    assert [change for change, _, _ in observer.health_changes] == [HealthChange.FAILING]
 
 
-async def test_places_that_are_free_are_used_at_once(
-    outbox: Outbox, clock: Clock, hours: VirtualTime
+async def test_free_capacity_is_used_at_once(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """Where some hang and what was at hand is used up, more is fetched."""
+    """While some requests hang and the buffer is empty, more is fetched."""
     to = ScriptedDestination()
     hanging = {sample_notification(number, str(number)).id for number in range(4)}
     to.open.clear()
     await enqueue_many(outbox, 100)
-    one = make_worker(outbox, to, clock, concurrency=8)
-    released = to.send
+    worker = make_worker(outbox, to, clock, concurrency=8)
+    original_send = to.send
 
     async def send(request: Request) -> Response:
         if request.headers["webhook-id"] in hanging:
-            return await released(request)
+            return await original_send(request)
         to.received.append(request.headers["webhook-id"])
         return Response(200)
 
     to.send = send  # type: ignore[method-assign]
-    async with run_workers(one):
+    async with run_workers(worker):
         await wait_until_pending(outbox, 4)
         to.open.set()
         await wait_until_empty(outbox)
 
 
-async def test_a_neighbour_that_fails_takes_no_turns(outbox: Outbox, clock: Clock) -> None:
-    """Two share a rate: while one only waits for its probe, the other has all of it."""
+async def test_a_failing_destination_takes_no_share_of_a_rate(outbox: Outbox, clock: Clock) -> None:
+    """While one of two waits for its probe, the other has all of the shared rate."""
     down, up = ScriptedDestination(lambda _: UNREACHABLE), ScriptedDestination()
     limiter = RateLimiter([Rate(1, 1.0)])
     parts: dict[str, Any] = {"rate_limiter": limiter, "retry": {"initial": "30s", **NO_JITTER}}
-    lanes = [
+    workers = [
         make_worker(outbox, down, clock, "down", **parts),
         make_worker(outbox, up, clock, "up", **parts),
     ]
-    moves = [VirtualTime(outbox, clock, name) for name in ("down", "up")]
-    async with run_workers(*lanes):
+    times = [VirtualTime(outbox, clock, name) for name in ("down", "up")]
+    async with run_workers(*workers):
         await enqueue(outbox, *(sample_notification(n, str(n)) for n in range(20)), to="down")
         for _ in range(20):
-            for hours in moves:
-                await hours.advance(0.5)
+            for each in times:
+                await each.advance(0.5)
         assert len(down.received) >= FAILURE_THRESHOLD
         before = len(up.received)
         await enqueue(
@@ -356,16 +358,16 @@ async def test_a_neighbour_that_fails_takes_no_turns(outbox: Outbox, clock: Cloc
             now_ns=clock.now_ns,
         )
         for _ in range(10):
-            for hours in moves:
-                await hours.advance(0.5)
+            for each in times:
+                await each.advance(0.5)
         assert len(up.received) - before >= 8
 
 
-async def test_relays_own_dead_letters_are_not_announced(outbox: Outbox, clock: Clock) -> None:
-    """Else two dead destinations would tell of each other for ever."""
-    gossip, to = RecordingObserver(), ScriptedDestination(lambda _: Response(400))
+async def test_dead_letters_of_own_events_are_not_reported(outbox: Outbox, clock: Clock) -> None:
+    """Otherwise two dead destinations would report each other for ever."""
+    observer, to = RecordingObserver(), ScriptedDestination(lambda _: Response(400))
     own = make_self_event("dead_letter", engine="relay", host="h", time_ns=1)
     await enqueue(outbox, build_notification("own", own), sample_notification(1))
-    async with run_workers(make_worker(outbox, to, clock, observer=gossip)):
+    async with run_workers(make_worker(outbox, to, clock, observer=observer)):
         await wait_until_empty(outbox)
-    assert gossip.dead_letters == [("hook", Reason.REFUSED, 1)]
+    assert observer.dead_letters == [("hook", Reason.REFUSED, 1)]

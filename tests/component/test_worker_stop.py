@@ -1,4 +1,4 @@
-"""A lane that is told to stop at an awkward moment."""
+"""A worker that is stopped or detached at an awkward moment."""
 
 import asyncio
 from pathlib import Path
@@ -21,30 +21,28 @@ from tests.component.delivery_worker import (
     ScriptedDestination,
     VirtualTime,
     enqueue,
+    make_worker,
     run_workers,
     sample_notification,
 )
-from tests.component.delivery_worker import make_worker as make_lane
 from tests.component.observer import RecordingObserver
 from tests.component.wait import TIMEOUT_S
 
 NOW_NS = 10**18
 SECRET = "hush-4711"
 DESTINATION = HttpDestination.model_validate(
-    {"url": f"http://sink/{SECRET}", "headers": {"Authorization": f"Bearer {SECRET}"}}
+    {"url": f"http://x/{SECRET}", "headers": {"Authorization": f"Bearer {SECRET}"}}
 )
 
 
-class Sink:
-    """Takes everything, and echoes what it was sent in its answer."""
+class EchoSender:
+    """Answers 503 with everything that was sent."""
 
     def __init__(self) -> None:
         self.sent: list[Request] = []
-        self.taken = asyncio.Event()
 
     async def send(self, request: Request) -> Response:
         self.sent.append(request)
-        self.taken.set()
         return Response(503, f"{request.url} {request.headers}".encode())
 
 
@@ -54,59 +52,59 @@ def make_commit() -> IngestCommit:
     return IngestCommit("here", None, [(build_notification("all", event), ["sink"])])
 
 
-def make_client(sink: Sink) -> DestinationClient:
+def make_client(sender: EchoSender) -> DestinationClient:
     return DestinationClient(
         "sink",
         DESTINATION,
         build_renderer(DESTINATION, (), colour=False, on_template_error=print),
-        sink,
+        sender,
     )
 
 
 async def test_a_stop_during_a_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is due gets its one attempt and the lane ends; the retry stays in the store."""
-    sink = Sink()
+    """What is due gets one attempt and the worker ends; the retry stays in the store."""
+    sender = EchoSender()
     async with open_outbox(tmp_path / "relay.db") as store:
         await store.commit(make_commit(), NOW_NS)
-        lane = DeliveryWorker(
-            make_client(sink),
+        worker = DeliveryWorker(
+            make_client(sender),
             store,
             RateLimiter(),
             RecordingObserver(),
             lambda: NOW_NS,
             lambda: 0.5,
         )
-        due = store.fetch_due
+        fetch_due = store.fetch_due
 
-        async def interrupted(*asked: Any) -> DueDeliveries:
-            lane.stop()
-            return await due(*asked)
+        async def interrupted(*args: Any) -> DueDeliveries:
+            worker.stop()
+            return await fetch_due(*args)
 
         monkeypatch.setattr(store, "fetch_due", interrupted)
         async with asyncio.timeout(TIMEOUT_S):
-            await lane.run()
+            await worker.run()
         assert await store.pending() == {"sink": 1}
-    assert len(sink.sent) == 1
+    assert len(sender.sent) == 1
 
 
-async def test_a_lane_that_leaves_takes_no_turn_from_another() -> None:
-    """While its last attempt gets no answer, what shares its place goes on at the place's rate."""
-    leaving, other, clock = ScriptedDestination(), ScriptedDestination(), Clock()
-    valve = RateLimiter([Rate(1, 60.0)])
-    leaving.open.clear()
+async def test_a_detached_worker_leaves_the_queue_of_the_rate_limit() -> None:
+    """While its last attempt is not answered, a destination that shares the rate has all of it."""
+    detached, other, clock = ScriptedDestination(), ScriptedDestination(), Clock()
+    limiter = RateLimiter([Rate(1, 60.0)])
+    detached.open.clear()
     async with open_outbox(None) as outbox:
         await enqueue(outbox, sample_notification(1, "a"), sample_notification(2, "b"))
-        first = make_lane(outbox, leaving, clock, rate_limiter=valve)
-        second = make_lane(outbox, other, clock, "more", rate_limiter=valve)
+        first = make_worker(outbox, detached, clock, rate_limiter=limiter)
+        second = make_worker(outbox, other, clock, "more", rate_limiter=limiter)
         async with run_workers(first, second):
-            await leaving.wait_for_count(1)
+            await detached.wait_for_count(1)
             await VirtualTime(outbox, clock).wait_until_idle()
             await enqueue(outbox, sample_notification(3, "c"), to="more")
             await VirtualTime(outbox, clock, "more").wait_until_idle()
             first.detach()
-            for _ in range(5):  # it asks the store once, which answers in order
+            for _ in range(5):  # the worker queries once, and the store answers in order
                 await outbox.pending()
             await VirtualTime(outbox, clock, "more").advance(60)
             await other.wait_for_count(1)
-            leaving.open.set()
-    assert len(leaving.received) == 1
+            detached.open.set()
+    assert len(detached.received) == 1

@@ -1,4 +1,4 @@
-"""A webhook on loopback that remembers what came."""
+"""A webhook on loopback that records what it receives."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,20 +14,20 @@ from tests.support.loopback import on_loopback
 
 @dataclass(frozen=True, slots=True)
 class ReceivedNotification:
-    """One notification that came."""
+    """A notification that was received."""
 
     id: str
     event: dict[str, Any]
 
     @property
     def summary(self) -> str:
-        """The container that the event tells of, or what happened to relay."""
+        """The name of the container that the event is about, or the action of relay's own event."""
         own = self.event["type"] == "relay"
         return str(self.event["action"] if own else self.event["actor"]["name"])
 
 
 class Webhook:
-    """Answers at once, unless it was told to hold its answers back."""
+    """Answers at once, unless `hold` was called."""
 
     def __init__(self) -> None:
         self.received: list[ReceivedNotification] = []
@@ -35,33 +35,33 @@ class Webhook:
         self.request_sizes: list[int] = []
         """How many of them were in each request."""
         self.status = 204
-        """What it answers, with these headers."""
+        """Status of its answers, which have `headers`."""
         self.headers: dict[str, str] = {}
         self._changed = ChangeSignal()
         self._released = asyncio.Event()
         self._released.set()
         self._held_summaries: tuple[str, ...] = ()
 
-    def hold(self, *whats: str) -> None:
-        """Answer nothing from now on, or nothing that tells of these."""
-        self._held_summaries = whats
+    def hold(self, *summaries: str) -> None:
+        """Answer nothing from now on, or nothing that has one of these summaries."""
+        self._held_summaries = summaries
         self._released.clear()
 
     def release(self) -> None:
-        """Answer all that waits, and what comes from now on."""
+        """Send all answers that are held, and hold no more."""
         self._released.set()
 
     async def wait_for(self, condition: Callable[[list[str]], bool]) -> None:
-        """Return once it holds of what was taken."""
+        """Return once ``condition`` holds of the summaries of what was received."""
         await self._changed.wait_for(lambda: condition(self.summaries()))
 
     def summaries(self) -> list[str]:
-        """What the requests tell of, in order."""
-        return [taken.summary for taken in self.received]
+        """The summary of every notification received, in order."""
+        return [each.summary for each in self.received]
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Serve on a free port; gives the URL."""
+        """Serve on a free port; yields the URL."""
         app = web.Application()
         app.router.add_post("/hook", self._hook)
         async with on_loopback(app) as url:
@@ -73,10 +73,12 @@ class Webhook:
     async def _hook(self, request: web.Request) -> web.Response:
         body = await request.json()
         documents = body if isinstance(body, list) else [body]
-        came = [ReceivedNotification(each["id"], *each["events"]) for each in documents]
-        self.received += came
-        self.request_sizes.append(len(came))
+        notifications = [ReceivedNotification(each["id"], *each["events"]) for each in documents]
+        self.received += notifications
+        self.request_sizes.append(len(notifications))
         self._changed.notify()
-        if not self._held_summaries or any(taken.summary in self._held_summaries for taken in came):
+        if not self._held_summaries or any(
+            each.summary in self._held_summaries for each in notifications
+        ):
             await self._released.wait()
         return web.Response(status=self.status, headers=self.headers)

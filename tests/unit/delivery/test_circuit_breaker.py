@@ -1,4 +1,4 @@
-"""Episodes of failure."""
+"""Outages: when they begin and end, and when a probe is allowed."""
 
 from datetime import timedelta
 
@@ -22,134 +22,134 @@ REFUSED = Dead(Reason.REFUSED)
 
 
 def make_failing(*outcomes: Outcome) -> CircuitBreaker:
-    """One that has just begun an episode at second 0, with more behind it."""
-    health = CircuitBreaker(POLICY)
+    """A breaker whose outage has just begun at second 0, with more outcomes after that."""
+    breaker = CircuitBreaker(POLICY)
     for outcome in [UNREACHABLE] * FAILURE_THRESHOLD + list(outcomes):
-        health.record_outcome(outcome, 0, 0.5)
-    return health
+        breaker.record_outcome(outcome, 0, 0.5)
+    return breaker
 
 
-def test_an_episode_is_told_once() -> None:
-    """At its beginning, and at its end, however many failures are between."""
-    health = CircuitBreaker(POLICY)
-    turns = [health.record_outcome(UNREACHABLE, second, 0.5) for second in range(20)]
-    assert [turn for turn in turns if turn] == [HealthChange.FAILING]
-    assert turns[FAILURE_THRESHOLD - 1] is HealthChange.FAILING
-    assert health.record_outcome(Delivered(), 20, 0.5) is HealthChange.RECOVERED
-    assert health.record_outcome(Delivered(), 21, 0.5) is None
+def test_an_outage_is_reported_once() -> None:
+    """At its beginning and at its end, however many failures are in between."""
+    breaker = CircuitBreaker(POLICY)
+    changes = [breaker.record_outcome(UNREACHABLE, second, 0.5) for second in range(20)]
+    assert [change for change in changes if change] == [HealthChange.FAILING]
+    assert changes[FAILURE_THRESHOLD - 1] is HealthChange.FAILING
+    assert breaker.record_outcome(Delivered(), 20, 0.5) is HealthChange.RECOVERED
+    assert breaker.record_outcome(Delivered(), 21, 0.5) is None
 
 
-def test_few_failures_are_no_episode() -> None:
-    """One success among them begins the count anew, and nothing waits."""
-    health = CircuitBreaker(POLICY)
+def test_a_few_failures_are_no_outage() -> None:
+    """A success resets the count, and nothing waits."""
+    breaker = CircuitBreaker(POLICY)
     for _ in range(3):
         for _ in range(FAILURE_THRESHOLD - 1):
-            assert health.record_outcome(UNREACHABLE, 0, 0.5) is None
-        assert health.record_outcome(Delivered(), 0, 0.5) is None
-    assert (health.is_failing, health.is_half_open, health.wait_s(0)) == (False, False, 0)
+            assert breaker.record_outcome(UNREACHABLE, 0, 0.5) is None
+        assert breaker.record_outcome(Delivered(), 0, 0.5) is None
+    assert (breaker.is_failing, breaker.is_half_open, breaker.wait_s(0)) == (False, False, 0)
 
 
-def test_lets_one_probe_through_at_a_time() -> None:
-    """The waits between them grow as those of retries do, to a minute."""
-    health, now_s, waits = make_failing(), 0.0, []
-    assert health.is_half_open
+def test_allows_one_probe_at_a_time() -> None:
+    """The intervals grow like those of retries, up to a minute."""
+    breaker, now_s, waits = make_failing(), 0.0, []
+    assert breaker.is_half_open
     for _ in range(9):
-        waits.append(health.wait_s(now_s))
+        waits.append(breaker.wait_s(now_s))
         now_s += waits[-1]
-        assert health.wait_s(now_s) == 0
-        health.record_outcome(UNREACHABLE, now_s, 0.5)
+        assert breaker.wait_s(now_s) == 0
+        breaker.record_outcome(UNREACHABLE, now_s, 0.5)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert max(waits) == MAX_PROBE_INTERVAL_S
 
 
-def test_attempts_from_before_the_episode_are_no_probes() -> None:
-    """What was under way as it began fails too, and puts nothing off."""
-    health = make_failing(UNREACHABLE, UNREACHABLE, UNREACHABLE)
-    assert health.wait_s(0) == 1
+def test_attempts_from_before_the_outage_are_no_probes() -> None:
+    """Their failures do not postpone the first probe."""
+    breaker = make_failing(UNREACHABLE, UNREACHABLE, UNREACHABLE)
+    assert breaker.wait_s(0) == 1
 
 
-def test_a_success_opens_the_way() -> None:
-    """Everything may go again at once."""
-    health = make_failing()
-    health.record_outcome(Delivered(), 1, 0.5)
-    assert (health.is_failing, health.is_half_open, health.wait_s(1)) == (False, False, 0)
+def test_a_success_closes_the_breaker() -> None:
+    """Everything may be sent again at once."""
+    breaker = make_failing()
+    breaker.record_outcome(Delivered(), 1, 0.5)
+    assert (breaker.is_failing, breaker.is_half_open, breaker.wait_s(1)) == (False, False, 0)
 
 
-def test_one_that_refuses_is_failing_but_there() -> None:
-    """It is told, and every delivery has its own attempt: the next one may be taken."""
-    health = CircuitBreaker(POLICY)
-    turns = [health.record_outcome(REFUSED, 0, 0.5) for _ in range(FAILURE_THRESHOLD)]
-    assert turns[-1] is HealthChange.FAILING
-    assert (health.is_half_open, health.wait_s(0)) == (False, 0)
+def test_refusals_begin_an_outage_without_probes() -> None:
+    """The outage is reported, but each delivery has its attempt: the next may be accepted."""
+    breaker = CircuitBreaker(POLICY)
+    changes = [breaker.record_outcome(REFUSED, 0, 0.5) for _ in range(FAILURE_THRESHOLD)]
+    assert changes[-1] is HealthChange.FAILING
+    assert (breaker.is_half_open, breaker.wait_s(0)) == (False, 0)
 
 
-def test_one_that_is_busy_is_neither_failing_nor_well() -> None:
-    """It asks for time, and that it gets elsewhere."""
-    health = CircuitBreaker(POLICY)
-    assert not any(health.record_outcome(RATE_LIMITED, 0, 0.5) for _ in range(99))
-    assert not health.is_failing
+def test_rate_limited_answers_change_nothing() -> None:
+    """They neither begin nor end an outage; the pause is the rate limiter's task."""
+    breaker = CircuitBreaker(POLICY)
+    assert not any(breaker.record_outcome(RATE_LIMITED, 0, 0.5) for _ in range(99))
+    assert not breaker.is_failing
     assert make_failing(RATE_LIMITED).is_failing
 
 
 def test_gone_stops_it_until_it_is_enabled() -> None:
-    """Told at once; then one attempt finds out."""
-    health = CircuitBreaker(POLICY)
-    assert health.record_outcome(Retry(0.0, Reason.GONE), 5, 0.5) is HealthChange.FAILING
-    assert (health.is_stopped, health.wait_s(10**9)) == (True, float("inf"))
-    health.enable(7)
-    assert (health.is_stopped, health.is_failing, health.is_half_open) == (False, True, True)
-    assert health.wait_s(7) == 0
-    assert health.record_outcome(Delivered(), 8, 0.5) is HealthChange.RECOVERED
+    """The stop is reported at once; after ``enable`` one attempt is allowed."""
+    breaker = CircuitBreaker(POLICY)
+    assert breaker.record_outcome(Retry(0.0, Reason.GONE), 5, 0.5) is HealthChange.FAILING
+    assert (breaker.is_stopped, breaker.wait_s(10**9)) == (True, float("inf"))
+    breaker.enable(7)
+    assert (breaker.is_stopped, breaker.is_failing, breaker.is_half_open) == (False, True, True)
+    assert breaker.wait_s(7) == 0
+    assert breaker.record_outcome(Delivered(), 8, 0.5) is HealthChange.RECOVERED
 
 
-def test_what_was_under_way_as_it_stopped_changes_nothing() -> None:
-    """One that says 410 and then takes an earlier delivery is stopped all the same."""
-    health = CircuitBreaker(POLICY)
-    health.record_outcome(Retry(0.0, Reason.GONE), 5, 0.5)
+def test_open_attempts_do_not_end_a_stop() -> None:
+    """A destination that answers 410 and then accepts an earlier delivery stays stopped."""
+    breaker = CircuitBreaker(POLICY)
+    breaker.record_outcome(Retry(0.0, Reason.GONE), 5, 0.5)
     for outcome in (Delivered(), UNREACHABLE, Retry(0.0, Reason.GONE)):
-        assert health.record_outcome(outcome, 6, 0.5) is None
-    assert health.is_stopped
+        assert breaker.record_outcome(outcome, 6, 0.5) is None
+    assert breaker.is_stopped
 
 
-def test_an_episode_goes_on_in_another_process() -> None:
-    """It is not told again, and its end is; one attempt finds out at once."""
-    health = CircuitBreaker(POLICY)
-    health.restore(failing_since_s=10, now_s=100)
-    assert (health.is_failing, health.is_half_open, health.wait_s(100)) == (True, True, 0)
-    assert health.record_outcome(UNREACHABLE, 100, 0.5) is None
-    assert health.wait_s(100) == 1
-    assert health.failed_for_s(110) == 100
-    assert health.record_outcome(Delivered(), 110, 0.5) is HealthChange.RECOVERED
+def test_an_outage_continues_in_another_process() -> None:
+    """Only its end is reported, and a probe is allowed at once."""
+    breaker = CircuitBreaker(POLICY)
+    breaker.restore(failing_since_s=10, now_s=100)
+    assert (breaker.is_failing, breaker.is_half_open, breaker.wait_s(100)) == (True, True, 0)
+    assert breaker.record_outcome(UNREACHABLE, 100, 0.5) is None
+    assert breaker.wait_s(100) == 1
+    assert breaker.failed_for_s(110) == 100
+    assert breaker.record_outcome(Delivered(), 110, 0.5) is HealthChange.RECOVERED
 
 
 @pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.ATTEMPTS])
-def test_what_was_given_up_counts_as_what_it_came_to(reason: Reason) -> None:
-    """A 429 at the last attempt is no failure of the destination; no answer is."""
-    health = CircuitBreaker(POLICY)
+def test_a_dead_delivery_counts_by_its_last_reason(reason: Reason) -> None:
+    """A 429 at the last attempt is no failure of the destination; a timeout is."""
+    breaker = CircuitBreaker(POLICY)
     for _ in range(9):
-        health.record_outcome(Dead(reason, Reason.RATE_LIMITED), 0, 0.5)
-    assert not health.is_failing
+        breaker.record_outcome(Dead(reason, Reason.RATE_LIMITED), 0, 0.5)
+    assert not breaker.is_failing
     for _ in range(9):
-        health.record_outcome(Dead(reason, Reason.TIMEOUT), 0, 0.5)
-    assert health.is_failing
-    assert health.is_half_open
+        breaker.record_outcome(Dead(reason, Reason.TIMEOUT), 0, 0.5)
+    assert breaker.is_failing
+    assert breaker.is_half_open
 
 
 def test_knows_how_long_it_failed() -> None:
-    """Since the first failure of the episode."""
-    health = CircuitBreaker(POLICY)
+    """Since the first failure of the outage."""
+    breaker = CircuitBreaker(POLICY)
     for second in range(3, 3 + FAILURE_THRESHOLD):
-        health.record_outcome(UNREACHABLE, second, 0.5)
-    assert health.failed_for_s(63) == 60
+        breaker.record_outcome(UNREACHABLE, second, 0.5)
+    assert breaker.failed_for_s(63) == 60
 
 
-@pytest.mark.parametrize("chance", [0.0, 1.0])
-def test_probes_have_jitter(chance: float) -> None:
-    """Relays that lost one receiver do not come back in step."""
-    health = CircuitBreaker(RetryConfig(jitter=0.2))
+@pytest.mark.parametrize("random_fraction", [0.0, 1.0])
+def test_probes_have_jitter(random_fraction: float) -> None:
+    """Several relays that lost one receiver do not probe in step."""
+    breaker = CircuitBreaker(RetryConfig(jitter=0.2))
     for _ in range(FAILURE_THRESHOLD):
-        health.record_outcome(UNREACHABLE, 0, chance)
-    assert health.wait_s(0) == pytest.approx(0.8 + 0.4 * chance)
+        breaker.record_outcome(UNREACHABLE, 0, random_fraction)
+    assert breaker.wait_s(0) == pytest.approx(0.8 + 0.4 * random_fraction)
 
 
 @given(
@@ -159,26 +159,26 @@ def test_probes_have_jitter(chance: float) -> None:
         )
     )
 )
-def test_turns_alternate(steps: list[tuple[Outcome, float]]) -> None:
-    """Whatever comes: failing, recovered, failing … and failing is what it says."""
-    health, now_s, turns = CircuitBreaker(POLICY), 0.0, []
+def test_health_changes_alternate(steps: list[tuple[Outcome, float]]) -> None:
+    """Whatever the outcomes: failing, recovered, failing, and so on."""
+    breaker, now_s, changes = CircuitBreaker(POLICY), 0.0, []
     for outcome, passed_s in steps:
         now_s += passed_s
-        if turn := health.record_outcome(outcome, now_s, 0.5):
-            turns.append(turn)
-        assert health.is_failing == (bool(turns) and turns[-1] is HealthChange.FAILING)
-        assert 0 <= health.wait_s(now_s) <= MAX_PROBE_INTERVAL_S
-    wanted = [HealthChange.FAILING, HealthChange.RECOVERED] * len(turns)
-    assert turns == wanted[: len(turns)]
+        if change := breaker.record_outcome(outcome, now_s, 0.5):
+            changes.append(change)
+        assert breaker.is_failing == (bool(changes) and changes[-1] is HealthChange.FAILING)
+        assert 0 <= breaker.wait_s(now_s) <= MAX_PROBE_INTERVAL_S
+    expected = [HealthChange.FAILING, HealthChange.RECOVERED] * len(changes)
+    assert changes == expected[: len(changes)]
 
 
-def test_a_short_schedule_makes_short_probes() -> None:
-    """``retry.max`` bounds them as well."""
-    health = CircuitBreaker(RetryConfig(max=timedelta(seconds=4), jitter=0))
+def test_retry_max_bounds_the_probe_interval() -> None:
+    """A short ``retry.max`` makes short intervals."""
+    breaker = CircuitBreaker(RetryConfig(max=timedelta(seconds=4), jitter=0))
     for _ in range(FAILURE_THRESHOLD):
-        health.record_outcome(UNREACHABLE, 0, 0.5)
+        breaker.record_outcome(UNREACHABLE, 0, 0.5)
     now_s = 0.0
     for _ in range(5):
-        now_s += health.wait_s(now_s)
-        health.record_outcome(UNREACHABLE, now_s, 0.5)
-    assert health.wait_s(now_s) == 4
+        now_s += breaker.wait_s(now_s)
+        breaker.record_outcome(UNREACHABLE, now_s, 0.5)
+    assert breaker.wait_s(now_s) == 4

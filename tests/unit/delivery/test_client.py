@@ -1,4 +1,4 @@
-"""What a channel sends."""
+"""What the client of a destination sends."""
 
 import json
 from datetime import UTC, datetime
@@ -18,8 +18,8 @@ from tests.unit.destinations.samples import NOTIFICATIONS, SAMPLE_NOTIFICATIONS
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-class Sink:
-    """Takes everything."""
+class RecordingSender:
+    """Accepts and records every request."""
 
     def __init__(self) -> None:
         self.sent: list[Request] = []
@@ -29,38 +29,38 @@ class Sink:
         return Response(200)
 
 
-def make_client(sink: Sink, **parts: object) -> DestinationClient:
-    given = {"url": "https://hooks.example/x", "signing_secret": SECRET, **parts}
-    to = HttpDestination.model_validate(given)
+def make_client(sender: RecordingSender, **parts: object) -> DestinationClient:
+    entry = {"url": "https://hooks.example/x", "signing_secret": SECRET, **parts}
+    to = HttpDestination.model_validate(entry)
     render = build_renderer(to, (), colour=False, on_template_error=print)
-    return DestinationClient("hook", to, render, sink, make_signer(to))
+    return DestinationClient("hook", to, render, sender, make_signer(to))
 
 
-async def test_one_by_one_a_request_has_the_id_of_its_notification() -> None:
-    """And its document as the body."""
-    sink, (one, *_) = Sink(), NOTIFICATIONS
-    await make_client(sink).send(one)
-    (request,) = sink.sent
-    assert request.headers["webhook-id"] == one.id
-    assert request.body == encode_document(one)
+async def test_a_request_has_the_id_of_its_notification() -> None:
+    """Without ``batch``, with the notification's document as the body."""
+    sender, (notification, *_) = RecordingSender(), NOTIFICATIONS
+    await make_client(sender).send(notification)
+    (request,) = sender.sent
+    assert request.headers["webhook-id"] == notification.id
+    assert request.body == encode_document(notification)
 
 
-async def test_a_destination_of_batches_is_sent_an_array_of_one() -> None:
-    """By whoever sends a single notification, too, such as `relay send`."""
-    sink, (one, *_) = Sink(), NOTIFICATIONS
-    await make_client(sink, batch={}).send(one)
-    (request,) = sink.sent
-    assert request.headers["webhook-id"] == batch_id([one.id])
-    assert request.body == b"[" + encode_document(one) + b"]"
+async def test_a_single_notification_is_sent_as_a_batch() -> None:
+    """If the destination takes batches, also for single notifications such as ``relay send``."""
+    sender, (notification, *_) = RecordingSender(), NOTIFICATIONS
+    await make_client(sender, batch={}).send(notification)
+    (request,) = sender.sent
+    assert request.headers["webhook-id"] == batch_id([notification.id])
+    assert request.body == b"[" + encode_document(notification) + b"]"
 
 
 @pytest.mark.parametrize("format_", ["json", "cloudevents"])
-async def test_a_batch_is_signed_as_it_is_sent(format_: str) -> None:
-    """The official library accepts it, under the id of all that is in it."""
-    sink, began = Sink(), datetime.now(UTC)
-    way = make_client(sink, batch={}, format=format_)
-    await way.send_rendered([(each.id, way.render(each)) for each in SAMPLE_NOTIFICATIONS])
-    (request,) = sink.sent
+async def test_a_batch_is_signed(format_: str) -> None:
+    """The official library accepts it, under the id of the batch."""
+    sender, began = RecordingSender(), datetime.now(UTC)
+    client = make_client(sender, batch={}, format=format_)
+    await client.send_rendered([(each.id, client.render(each)) for each in SAMPLE_NOTIFICATIONS])
+    (request,) = sender.sent
     read = standardwebhooks.Webhook(SECRET).verify(request.body, dict(request.headers))
     assert read == json.loads(request.body)
     assert [each["id"] for each in read] == [each.id for each in SAMPLE_NOTIFICATIONS]
@@ -68,11 +68,11 @@ async def test_a_batch_is_signed_as_it_is_sent(format_: str) -> None:
     assert int(request.headers["webhook-timestamp"]) >= int(began.timestamp())
 
 
-async def test_github_signs_a_batch() -> None:
-    """Its whole body, with the secret as it is written."""
-    sink = Sink()
-    way = make_client(sink, batch={}, sign="github", signing_secret="hush")
-    await way.send_rendered([(each.id, way.render(each)) for each in NOTIFICATIONS])
-    (request,) = sink.sent
+async def test_a_batch_is_signed_for_github() -> None:
+    """The signature covers the whole body; the secret is used as it is written."""
+    sender = RecordingSender()
+    client = make_client(sender, batch={}, sign="github", signing_secret="hush")
+    await client.send_rendered([(each.id, client.render(each)) for each in NOTIFICATIONS])
+    (request,) = sender.sent
     assert request.headers["X-Hub-Signature-256"].startswith("sha256=")
     assert "webhook-signature" not in request.headers

@@ -9,8 +9,8 @@ from relay.core.exchange import Reason, Request, Response
 from relay.delivery.console import open_console_sender
 
 
-async def test_writes_what_it_is_given_in_its_order() -> None:
-    """Each is taken when it is written and flushed."""
+async def test_writes_in_order() -> None:
+    """A request is answered when its body is written."""
     stream = io.BytesIO()
     async with open_console_sender(stream) as sender:
         assert await sender.send(Request(b"one\n")) == Response(200)
@@ -19,7 +19,7 @@ async def test_writes_what_it_is_given_in_its_order() -> None:
 
 
 async def test_a_closed_stream_is_a_failed_connection() -> None:
-    """It says what is wrong, and the next is tried all the same."""
+    """The error says what is wrong, and the next attempt is made all the same."""
     stream = io.BytesIO()
     stream.close()
     async with open_console_sender(stream) as sender:
@@ -29,8 +29,8 @@ async def test_a_closed_stream_is_a_failed_connection() -> None:
             assert response.error
 
 
-async def test_a_pipe_that_nobody_reads_is_a_failed_connection() -> None:
-    """The other end went away."""
+async def test_a_broken_pipe_is_a_failed_connection() -> None:
+    """The reader has closed its end."""
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb", buffering=0) as stream:
@@ -40,7 +40,7 @@ async def test_a_pipe_that_nobody_reads_is_a_failed_connection() -> None:
 
 
 class PausedStream(io.BytesIO):
-    """A terminal on which output was stopped."""
+    """A terminal on which the output is paused."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class PausedStream(io.BytesIO):
         self.resumed.wait()
 
 
-async def test_a_paused_terminal_does_not_stop_the_loop() -> None:
-    """Others run while it waits; a caller that gives up does no harm."""
+async def test_a_paused_terminal_does_not_block_the_loop() -> None:
+    """Other tasks run meanwhile, and a cancelled request does no harm."""
     stream = PausedStream()
     async with open_console_sender(stream) as sender:
         given_up = asyncio.ensure_future(sender.send(Request(b"one\n")))

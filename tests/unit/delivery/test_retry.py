@@ -1,4 +1,4 @@
-"""What an answer means, and when to try again."""
+"""What a response means, and when to try again."""
 
 from datetime import timedelta
 
@@ -28,14 +28,14 @@ def test_any_2xx_is_delivered(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [100, 199, 408, 425, 500, 502, 503, 504, 599, 600, 999])
-def test_what_may_pass_is_tried_again(status: int) -> None:
-    """The receiver cannot take it now."""
+def test_temporary_failures_are_tried_again(status: int) -> None:
+    """The receiver cannot accept the delivery now."""
     assert classify(Response(status), FIRST, POLICY) == Retry(1.0, Reason.UNAVAILABLE)
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
 def test_a_redirect_is_dead_at_once(status: int) -> None:
-    """Nobody but the configuration says where secrets go."""
+    """Only the configuration decides where secrets are sent."""
     assert classify(Response(status), FIRST, POLICY) == Dead(Reason.REDIRECT)
 
 
@@ -46,7 +46,7 @@ def test_a_refusal_is_dead_at_once(status: int) -> None:
 
 
 def test_gone_waits_to_be_enabled() -> None:
-    """However old or often tried: the delivery is not what is wrong."""
+    """However old the delivery is and however often it was tried."""
     old = Attempt(99, 10**9, 0.5)
     policy = POLICY.model_copy(update={"max_attempts": 3})
     assert classify(Response(410), FIRST, policy) == Retry(0.0, Reason.GONE)
@@ -57,12 +57,12 @@ def test_gone_waits_to_be_enabled() -> None:
     "failure", [Reason.TIMEOUT, Reason.NAME_NOT_FOUND, Reason.TLS, Reason.CONNECTION]
 )
 def test_no_answer_is_tried_again(failure: Reason) -> None:
-    """Its reason is why none came."""
+    """The reason says why there was no response."""
     assert classify(Response(None, failure=failure), FIRST, POLICY) == Retry(1.0, failure)
 
 
 @pytest.mark.parametrize(("age_s", "dead"), [(3599.9, False), (3600, True), (10**6, True)])
-def test_what_is_too_old_is_dead(age_s: float, dead: bool) -> None:
+def test_an_expired_delivery_is_dead(age_s: float, dead: bool) -> None:
     """From ``max_age`` on."""
     outcome = classify(Response(500), Attempt(3, age_s, 0.5), POLICY)
     gone, later = Dead(Reason.EXPIRED, Reason.UNAVAILABLE), Retry(8.0, Reason.UNAVAILABLE)
@@ -70,8 +70,8 @@ def test_what_is_too_old_is_dead(age_s: float, dead: bool) -> None:
 
 
 @pytest.mark.parametrize(("earlier", "dead"), [(1, False), (2, True), (9, True)])
-def test_what_was_tried_too_often_is_dead(earlier: int, dead: bool) -> None:
-    """After ``max_attempts`` of them; without one, as long as it is young."""
+def test_max_attempts_makes_a_delivery_dead(earlier: int, dead: bool) -> None:
+    """Without it the delivery is tried until it expires."""
     policy = POLICY.model_copy(update={"max_attempts": 3})
     outcome = classify(Response(500), Attempt(earlier, 0, 0.5), policy)
     assert isinstance(outcome, Dead) is dead
@@ -83,21 +83,21 @@ def test_what_was_tried_too_often_is_dead(earlier: int, dead: bool) -> None:
 @pytest.mark.parametrize(
     ("earlier", "wait_s"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 10), (63, 10), (10**9, 10)]
 )
-def test_each_wait_is_twice_the_one_before(earlier: int, wait_s: float) -> None:
-    """From ``initial`` to ``max``, however many there were."""
+def test_backoff_doubles(earlier: int, wait_s: float) -> None:
+    """From ``initial`` to ``max``, for any number of attempts."""
     assert backoff_s(Attempt(earlier, 0, 0.5), POLICY) == wait_s
 
 
 @pytest.mark.parametrize(("factor", "waits"), [(1, [1, 1, 1]), (3, [1, 3, 9])])
-def test_the_factor_says_how_the_waits_grow(factor: float, waits: list[float]) -> None:
-    """With 1 they do not."""
+def test_backoff_grows_by_the_factor(factor: float, waits: list[float]) -> None:
+    """With a factor of 1 it is constant."""
     policy = POLICY.model_copy(update={"factor": factor})
     assert [backoff_s(Attempt(earlier, 0, 0.5), policy) for earlier in range(3)] == waits
 
 
 @given(st.integers(0, 100), st.floats(0, 1), st.floats(0, 1))
 def test_the_jitter_is_bounded(earlier: int, chance: float, jitter: float) -> None:
-    """Each wait is at most its share off, to both sides."""
+    """A wait differs by at most its share, in both directions."""
     policy = POLICY.model_copy(update={"jitter": jitter})
     plain_s = backoff_s(Attempt(earlier, 0, 0.5), policy)
     wait_s = backoff_s(Attempt(earlier, 0, chance), policy)
@@ -106,16 +106,20 @@ def test_the_jitter_is_bounded(earlier: int, chance: float, jitter: float) -> No
 
 def test_the_defaults_outlast_a_weekend() -> None:
     """What fails on a Friday evening is still tried on Monday."""
-    usual, made, at_s = RetryConfig(), 0, 0.0
-    while isinstance(outcome := classify(Response(500), Attempt(made, at_s, 0.5), usual), Retry):
-        at_s, made = at_s + outcome.after_s, made + 1
+    policy, attempts, elapsed_s = RetryConfig(), 0, 0.0
+    while isinstance(
+        outcome := classify(Response(500), Attempt(attempts, elapsed_s, 0.5), policy), Retry
+    ):
+        elapsed_s, attempts = elapsed_s + outcome.after_s, attempts + 1
     assert outcome == Dead(Reason.EXPIRED, Reason.UNAVAILABLE)
-    assert 72 * 3600 <= at_s < 73 * 3600
+    assert 72 * 3600 <= elapsed_s < 73 * 3600
 
 
 def make_response(status: int, **headers: str) -> Response:
-    """An answer with headers, their names in small letters and dashes."""
-    return Response(status, headers={name.replace("_", "-"): it for name, it in headers.items()})
+    """A response with headers, whose names have underscores for dashes."""
+    return Response(
+        status, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -138,8 +142,8 @@ def make_response(status: int, **headers: str) -> Response:
         ),
     ],
 )
-def test_obeys_retry_after_in_full(status: int, headers: dict[str, str], wait_s: float) -> None:
-    """In seconds or as a date, which counts from the answer's own; for the whole destination."""
+def test_retry_after_is_obeyed(status: int, headers: dict[str, str], wait_s: float) -> None:
+    """In seconds, or as a date that counts from the response's own ``Date``."""
     reason = Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE
     outcome = classify(make_response(status, **headers), FIRST, POLICY)
     assert outcome == Retry(wait_s, reason, pause_s=wait_s)
@@ -149,8 +153,8 @@ def test_obeys_retry_after_in_full(status: int, headers: dict[str, str], wait_s:
     "text",
     ["", "soon", "-5", "0", "1e3", "nan", "inf", "Mon, 23 Nov 2026 11:00:00 GMT", "9" * 99, "١٢"],
 )
-def test_a_retry_after_that_says_nothing(text: str) -> None:
-    """What is no number or lies in the past leaves relay its own schedule; a 429 still pauses."""
+def test_an_invalid_retry_after_is_ignored(text: str) -> None:
+    """The wait is the one of the retry policy; a 429 pauses the destination all the same."""
     assert classify(make_response(429, retry_after=text), FIRST, POLICY) == Retry(
         1.0, Reason.RATE_LIMITED, pause_s=1.0
     )
@@ -160,8 +164,8 @@ def test_a_retry_after_that_says_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0.001", "0.5"])
-def test_one_that_asks_for_next_to_nothing_is_left_alone_all_the_same(text: str) -> None:
-    """At least as long as after a first failure, and the delivery itself longer each time."""
+def test_a_short_retry_after_is_extended(text: str) -> None:
+    """The pause is at least ``initial``, and the delivery waits longer after each attempt."""
     outcomes = [
         classify(make_response(429, retry_after=text), Attempt(earlier, 0, 0.5), POLICY)
         for earlier in range(3)
@@ -171,28 +175,28 @@ def test_one_that_asks_for_next_to_nothing_is_left_alone_all_the_same(text: str)
     ]
 
 
-def test_the_last_attempt_is_obeyed_as_well() -> None:
-    """What it asks for holds for what comes behind it, and what it was is not forgotten."""
+def test_a_dead_delivery_can_pause_the_destination() -> None:
+    """The pause after the last attempt holds for the next deliveries."""
     policy = POLICY.model_copy(update={"max_attempts": 1})
     outcome = classify(make_response(429, retry_after="60"), FIRST, policy)
     assert outcome == Dead(Reason.ATTEMPTS, Reason.RATE_LIMITED, pause_s=60)
 
 
 def test_a_proxy_that_wants_a_password_is_no_refusal() -> None:
-    """The destination was not asked."""
+    """The destination did not get the request."""
     assert classify(Response(407), FIRST, POLICY) == Retry(1.0, Reason.CONNECTION)
 
 
 @pytest.mark.parametrize("text", ["999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
-def test_nobody_may_ask_for_ever(text: str) -> None:
-    """``max_after`` is the most."""
+def test_max_after_bounds_retry_after(text: str) -> None:
+    """However long the destination asks for."""
     outcome = classify(make_response(503, retry_after=text), FIRST, POLICY)
     assert outcome == Retry(86400, Reason.UNAVAILABLE, pause_s=86400)
 
 
 @pytest.mark.parametrize("status", [200, 400, 408, 500])
 def test_retry_after_counts_with_429_and_503_only(status: int) -> None:
-    """Elsewhere it speaks of one request, or of nothing."""
+    """With other statuses it does not apply to the destination."""
     assert classify(make_response(status, retry_after="99"), FIRST, POLICY) == classify(
         make_response(status), FIRST, POLICY
     )
@@ -209,10 +213,10 @@ def test_retry_after_counts_with_429_and_503_only(status: int) -> None:
     ),
     st.sampled_from([status_only, *RESPONSE_PARSERS.values()]),
 )
-def test_no_answer_makes_it_fail(
+def test_no_response_makes_it_raise(
     status: int | None, body: bytes, headers: dict[str, str], dialect: object
 ) -> None:
-    """Whatever a destination says, the outcome is one that can be kept, with finite waits."""
+    """Whatever the response, the outcome can be stored, and its waits are finite."""
     failure = Reason.CONNECTION if status is None else None
     response = Response(status, body, failure=failure, headers=headers)
     outcome = classify(response, FIRST, POLICY, dialect)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Signatures, checked by those who are to check them."""
+"""Webhook headers and signatures, checked with the official libraries."""
 
 import base64
 import hashlib
@@ -17,14 +17,16 @@ from relay.delivery.signing import add_webhook_headers, make_signer
 
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
 NEW = "whsec_" + base64.b64encode(b"n" * 64).decode()
+REQUEST = Request(b"{}", "https://hooks.example/s3cret", {"Authorization": "Bearer s3cret"})
 
 
 def destination(**parts: object) -> HttpDestination:
+    """A webhook with these options."""
     return HttpDestination.model_validate({"url": "https://hooks.example/x", **parts})
 
 
 def sign_now(body: bytes, to: HttpDestination) -> Request:
-    """A request as it is sent now."""
+    """A request with its headers, as it is sent now."""
     now_ns = int(datetime.now(UTC).timestamp()) * 10**9
     return add_webhook_headers(
         Request(body, "https://hooks.example/x"), "ntf_1", now_ns, make_signer(to)
@@ -32,14 +34,14 @@ def sign_now(body: bytes, to: HttpDestination) -> Request:
 
 
 @given(st.recursive(st.text() | st.integers() | st.none(), st.lists))
-def test_the_official_library_accepts_it(document: object) -> None:
-    """Over exactly the bytes that are sent, whatever they are."""
+def test_the_official_library_accepts_the_signature(document: object) -> None:
+    """The signature covers exactly the bytes that are sent."""
     request = sign_now(msgspec.json.encode(document), destination(signing_secret=NEW))
     assert standardwebhooks.Webhook(NEW).verify(request.body, dict(request.headers)) == document
 
 
-def test_with_two_secrets_either_accepts_it() -> None:
-    """While a secret is changed, a receiver that has only the old one, or only the new one."""
+def test_with_two_secrets_either_verifies() -> None:
+    """During a change of the secret, a receiver may have only one of them."""
     request = sign_now(b"{}", destination(signing_secret=f"{NEW}\n{OLD}"))
     assert len(request.headers["webhook-signature"].split()) == 2
     for secret in (OLD, NEW):
@@ -47,8 +49,8 @@ def test_with_two_secrets_either_accepts_it() -> None:
 
 
 @pytest.mark.parametrize("changed", ["body", "webhook-id", "webhook-timestamp", "secret"])
-def test_nothing_can_be_changed(changed: str) -> None:
-    """The body, the id and the time are signed, with that secret alone."""
+def test_any_change_is_detected(changed: str) -> None:
+    """Body, id and time are signed, with this secret alone."""
     request = sign_now(b"{}", destination(signing_secret=NEW))
     headers, body, secret = dict(request.headers), request.body, NEW
     match changed:
@@ -65,7 +67,7 @@ def test_nothing_can_be_changed(changed: str) -> None:
 
 
 def test_each_attempt_is_signed_with_its_own_time() -> None:
-    """A receiver that refuses old timestamps takes a late retry."""
+    """A receiver that refuses old timestamps accepts a late retry."""
     sign = make_signer(destination(signing_secret=NEW))
     first, second = (
         add_webhook_headers(Request(b"{}"), "ntf_1", at * 10**9, sign) for at in (1, 2)
@@ -74,15 +76,15 @@ def test_each_attempt_is_signed_with_its_own_time() -> None:
 
 
 def test_signs_as_github_does() -> None:
-    """``X-Hub-Signature-256`` and nothing else; the secret is taken as it is written."""
+    """Only ``X-Hub-Signature-256`` is sent; the secret is used as it is written."""
     request = sign_now(b"{}", destination(sign="github", signing_secret="It's a Secret"))
-    wanted = hmac.new(b"It's a Secret", b"{}", hashlib.sha256).hexdigest()
-    assert request.headers["X-Hub-Signature-256"] == f"sha256={wanted}"
+    expected = hmac.new(b"It's a Secret", b"{}", hashlib.sha256).hexdigest()
+    assert request.headers["X-Hub-Signature-256"] == f"sha256={expected}"
     assert "webhook-signature" not in request.headers
 
 
 def test_signs_as_github_documents() -> None:
-    """The example of its page on validating webhook deliveries."""
+    """The example of GitHub's page on validating webhook deliveries."""
     to = destination(sign="github", signing_secret="It's-a-Secret-to-Everybody")
     sign = make_signer(to)
     assert sign is not None
@@ -93,6 +95,28 @@ def test_signs_as_github_documents() -> None:
 
 
 def test_without_a_secret_nothing_is_signed() -> None:
-    """Nor is what goes to a terminal."""
+    """Nor is what goes to the console."""
     assert make_signer(destination()) is None
     assert make_signer(ConsoleDestination()) is None
+
+
+def test_adds_the_id_and_the_time() -> None:
+    """The time of the attempt is in whole seconds; everything else stays as it was."""
+    sent = add_webhook_headers(REQUEST, "ntf_1", 1795416514_938518046, None)
+    assert sent.headers == {
+        "Authorization": "Bearer s3cret",
+        "webhook-id": "ntf_1",
+        "webhook-timestamp": "1795416514",
+    }
+    assert (sent.body, sent.url) == (REQUEST.body, REQUEST.url)
+
+
+def test_leaves_the_request_as_it_is() -> None:
+    """The next attempt gets its own time."""
+    add_webhook_headers(REQUEST, "ntf_1", 1, None)
+    assert REQUEST.headers == {"Authorization": "Bearer s3cret"}
+
+
+def test_a_request_shows_no_secret() -> None:
+    """Its repr does not show the headers."""
+    assert "s3cret" not in repr(add_webhook_headers(REQUEST, "ntf_1", 1, None))

@@ -22,7 +22,7 @@ PATH = "/services/s3cret"
 
 
 def destination(**parts: object) -> HttpDestination:
-    """One connection to a place that does not matter: each request says where it goes."""
+    """A destination with one connection. Its URL does not matter: each request has its own."""
     entry = {"url": f"http://127.0.0.1{PATH}", "concurrency": 1, **parts}
     return HttpDestination.model_validate(entry)
 
@@ -32,7 +32,7 @@ TO = destination()
 
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[str]:
-    """A server that answers every request with ``handler``; gives its URL with a secret in it."""
+    """Run a server with this handler; yields its URL, which has a secret in it."""
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", handler)
     async with TestServer(app) as server:
@@ -40,48 +40,49 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 
 def without_headers(response: Response) -> Response:
-    """Without the headers that are kept of it: a server dates its answers."""
+    """The response without headers: a server dates its responses."""
     return replace(response, headers={})
 
 
 async def send_to(handler: Handler, request: Request | None = None) -> Response:
+    """Send a request to a server with this handler, and return the response."""
     async with serving(handler) as url, open_http_sender(TO) as http:
         headers = {} if request is None else request.headers
         return without_headers(await http.send(Request(b"{}", url, headers)))
 
 
 @pytest.mark.parametrize("status", [200, 202, 400, 500, 503])
-async def test_gives_the_answer_as_it_came(status: int) -> None:
-    """Whatever the status: judging it is another's."""
+async def test_returns_the_response_as_it_is(status: int) -> None:
+    """Whatever the status."""
 
     async def handler(_: web.Request) -> web.Response:
-        return web.Response(status=status, text="so it is")
+        return web.Response(status=status, text="the answer")
 
-    assert await send_to(handler) == Response(status, b"so it is")
+    assert await send_to(handler) == Response(status, b"the answer")
 
 
 async def test_follows_no_redirect() -> None:
-    """A receiver must not choose where secrets go."""
-    asked: list[str] = []
+    """A receiver must not choose where secrets are sent."""
+    paths: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
-        asked.append(request.path)
+        paths.append(request.path)
         return web.Response(status=307, headers={"Location": "/elsewhere"})
 
     assert (await send_to(handler)).status == 307
-    assert asked == [PATH]
+    assert paths == [PATH]
 
 
 async def test_sends_the_body_and_the_headers() -> None:
-    """The request's own, and who it is from; nothing that asks for a packed answer."""
-    got: list[tuple[str, bytes, dict[str, str]]] = []
+    """The request's own and the user agent; a compressed response is not accepted."""
+    requests: list[tuple[str, bytes, dict[str, str]]] = []
 
     async def handler(request: web.Request) -> web.Response:
-        got.append((request.method, await request.read(), dict(request.headers)))
+        requests.append((request.method, await request.read(), dict(request.headers)))
         return web.Response()
 
     await send_to(handler, Request(b"", "", {"webhook-id": "ntf_1"}))
-    ((method, body, headers),) = got
+    ((method, body, headers),) = requests
     assert (method, body) == ("POST", b"{}")
     assert headers["webhook-id"] == "ntf_1"
     assert headers["User-Agent"] == f"relay/{__version__}"
@@ -89,7 +90,7 @@ async def test_sends_the_body_and_the_headers() -> None:
 
 
 async def test_keeps_no_cookie() -> None:
-    """One delivery tells the next nothing."""
+    """A request does not depend on earlier responses."""
     cookies: list[str | None] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -102,7 +103,7 @@ async def test_keeps_no_cookie() -> None:
     assert cookies == [None, None]
 
 
-async def test_unpacks_nothing() -> None:
+async def test_decompresses_nothing() -> None:
     """A few bytes cannot become many."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -111,8 +112,8 @@ async def test_unpacks_nothing() -> None:
     assert await send_to(handler) == Response(200, b"not gzip at all")
 
 
-async def test_reads_no_more_than_the_head_of_an_answer() -> None:
-    """One that never ends is cut off, and what came counts."""
+async def test_reads_only_the_beginning_of_a_body() -> None:
+    """A body without an end is cut off, and the response counts."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
@@ -123,8 +124,8 @@ async def test_reads_no_more_than_the_head_of_an_answer() -> None:
     assert await send_to(handler) == Response(200, b"x" * KEPT_BODY_BYTES)
 
 
-async def test_after_a_long_answer_the_next_is_its_own() -> None:
-    """What was left of the one before is not taken for it."""
+async def test_the_rest_of_a_long_body_is_not_the_next_response() -> None:
+    """Its connection is not used again."""
     bodies = iter([b"x" * (KEPT_BODY_BYTES + 1), b"short"])
 
     async def handler(_: web.Request) -> web.Response:
@@ -136,23 +137,23 @@ async def test_after_a_long_answer_the_next_is_its_own() -> None:
 
 
 async def test_no_answer_in_time_is_a_timeout() -> None:
-    """The receiver took the request and says nothing."""
-    over = asyncio.Event()
+    """The receiver accepts the request and does not answer."""
+    done = asyncio.Event()
 
     async def handler(_: web.Request) -> web.Response:
-        await over.wait()
+        await done.wait()
         return web.Response()
 
-    hasty = destination(timeout={"connect": "50ms", "total": "50ms"})
-    async with serving(handler) as url, open_http_sender(hasty) as http:
+    impatient = destination(timeout={"connect": "50ms", "total": "50ms"})
+    async with serving(handler) as url, open_http_sender(impatient) as http:
         response = await http.send(Request(b"", url))
-        over.set()
+        done.set()
     assert (response.status, response.failure) == (None, Reason.TIMEOUT)
     assert "s3cret" not in (response.error or "s3cret")
 
 
-async def test_refused_is_a_failed_connection() -> None:
-    """Nobody listens; the error says so in the system's words, without the URL."""
+async def test_a_refused_connection_is_a_failed_connection() -> None:
+    """The error is the system's text, without the URL."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}{PATH}"
@@ -163,7 +164,7 @@ async def test_refused_is_a_failed_connection() -> None:
 
 
 async def test_a_broken_connection_is_a_failed_connection() -> None:
-    """It was closed before an answer."""
+    """It was closed before a response."""
 
     async def handler(request: web.Request) -> web.Response:
         assert request.transport is not None
@@ -187,15 +188,15 @@ async def test_a_broken_connection_is_a_failed_connection() -> None:
 async def test_what_cannot_be_sent_is_a_failure_without_a_secret(
     url: str, headers: dict[str, str]
 ) -> None:
-    """A sender never raises for it, and never shows it."""
+    """The sender does not raise, and its error does not show the request."""
     async with open_http_sender(TO) as http:
         response = await http.send(Request(b"", url, headers))
     assert (response.status, response.failure) == (None, Reason.CONNECTION)
     assert "s3cret" not in (response.error or "s3cret")
 
 
-async def test_a_body_that_breaks_off_changes_nothing() -> None:
-    """The status has said that it was taken."""
+async def test_a_body_that_breaks_off_does_not_change_the_status() -> None:
+    """The status has said that the delivery was accepted."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "10"})
@@ -208,8 +209,8 @@ async def test_a_body_that_breaks_off_changes_nothing() -> None:
     assert (await send_to(handler)).status == 200
 
 
-async def test_a_body_that_drags_on_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for the rest."""
+async def test_a_slow_body_does_not_change_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender does not wait for the rest."""
     monkeypatch.setattr(connection, "BODY_TIMEOUT_S", 0.05)
     gone = asyncio.Event()
 
