@@ -165,7 +165,8 @@ class DeliveryWorker:
                 self._rate_limiter.cancel_wait(self)
                 return
             blocked_s = self._start_attempts(attempts)
-            if self._store_has_more and self._needs_prefetch() and self._can_start():
+            can_start = self._has_capacity() and self._breaker.wait_s(self._now_s()) == 0
+            if self._store_has_more and self._needs_prefetch() and can_start:
                 continue
             if not self._stopping:
                 self._grant_credit()
@@ -277,10 +278,6 @@ class DeliveryWorker:
 
     def _due_in_s(self, now_ns: int) -> float:
         return MAX_WAIT_S if self._next_due_ns is None else (self._next_due_ns - now_ns) / 1e9
-
-    def _can_start(self) -> bool:
-        """Whether an attempt would start if there were something to send."""
-        return self._has_capacity() and self._breaker.wait_s(self._now_s()) == 0
 
     def _needs_prefetch(self) -> bool:
         """Whether less is prefetched than can be sent."""
