@@ -42,20 +42,17 @@ def parse_regex(text: str) -> Regex:
     _check_length(text)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # FutureWarning about nested sets: the expression works today
+            # a FutureWarning about nested sets; the expression works today
+            warnings.simplefilter("ignore")
             return Regex(text, re.compile(text))
     except re.error as error:
         where = "" if error.pos is None else f" at position {error.pos}"
-        problem = ConfigIssue(
+        issue = ConfigIssue(
             (), f"is not a regular expression{where}", IssueScope.VALUE, detail=f": {error.msg}"
         )
     except (OverflowError, RecursionError):
-        problem = ConfigIssue(
-            (), "is not a regular expression: it is too complex", IssueScope.VALUE
-        )
-    raise InvalidValue([problem])
+        issue = ConfigIssue((), "is not a regular expression: it is too complex", IssueScope.VALUE)
+    raise InvalidValue([issue])
 
 
 def parse_exit_code(text: str) -> Range:
@@ -63,14 +60,14 @@ def parse_exit_code(text: str) -> Range:
     if _NUMBER.fullmatch(text):
         return Range(int(text), int(text))
     if span := _RANGE.fullmatch(text):
-        found = Range(int(span[1]), int(span[2]))
+        codes = Range(int(span[1]), int(span[2]))
     elif bound := _BOUND.fullmatch(text):
-        found = _range_from_bound(bound[1], int(bound[2]))
+        codes = _range_from_bound(bound[1], int(bound[2]))
     else:
         raise ValueError("is not an exit code or a range: write 137, '1-125', '>=128' or '<2'")
-    if found.high is not None and found.high < (found.low or 0):
+    if codes.high is not None and codes.high < (codes.low or 0):
         raise ValueError("holds no exit code: its end is before its start")
-    return found
+    return codes
 
 
 def parse_signal(text: str) -> Range:

@@ -243,7 +243,7 @@ def _match_definitions() -> dict[str, Node]:
     return {
         "Match": {
             "type": ["object", "null"],
-            "description": "All of these have to match. Without any: all events except relay's own.",
+            "description": "All of these have to match. Without any: all but relay's own events.",
             "additionalProperties": False,
             "properties": {
                 **fields,

@@ -25,7 +25,7 @@ class ExternalValues:
     """Which values came from the environment or from files, and which could not be resolved."""
 
     substituted: set[KeyPath] = field(default_factory=set)
-    """The values with something from the environment: errors show them as written in the file."""
+    """The values that contain a reference: errors show them as written in the file."""
     files: dict[KeyPath, KeyPath] = field(default_factory=dict)
     """For a value read from a file: the path of the ``…_file`` key that names it."""
     issues: list[ConfigIssue] = field(default_factory=list)
@@ -128,7 +128,7 @@ def read_files(
         result["admin"] = reader.read_admin(admin)
     for section, read in (
         ("destinations", reader.read_destination),
-        ("engines", reader.read_engine),
+        ("engines", reader.resolve_tls_files),
     ):
         entries = data.get(section)
         if isinstance(entries, Mapping):
@@ -164,23 +164,18 @@ class _FileReader:
             result["basic_auth"] = self._fill_from_files(
                 basic, (*path, "basic_auth"), ["password_file"]
             )
-        return self._resolve_tls_files(result, path)
+        return self.resolve_tls_files(result, path)
 
-    def read_engine(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
-        """An engine with the paths of its TLS files resolved."""
-        return self._resolve_tls_files(entry, path)
-
-    def _resolve_tls_files(
-        self, entry: Mapping[str, object], path: KeyPath
-    ) -> Mapping[str, object]:
+    def resolve_tls_files(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
+        """A destination or an engine with the paths of its TLS files resolved."""
         tls = entry.get("tls")
         if not isinstance(tls, Mapping):
             return entry
-        found = {
+        resolved = {
             key: self._resolve_file(value, (*path, "tls", key)) if key in _TLS_KEYS else value
             for key, value in tls.items()
         }
-        return {**entry, "tls": found}
+        return {**entry, "tls": resolved}
 
     def _fill_from_files(
         self, entry: Mapping[str, object], path: KeyPath, keys: Iterable[str]
@@ -189,13 +184,13 @@ class _FileReader:
         for key in keys:
             if key not in result:
                 continue
-            named, name = result.pop(key), key.removesuffix(_FILE_SUFFIX)
+            file_path, name = result.pop(key), key.removesuffix(_FILE_SUFFIX)
             if name in entry:
                 message = f"'{name}' and '{key}' exclude each other: keep one"
-                self._external.issues.append(ConfigIssue((*path, key), message, IssueScope.KEY))
+                self._add_issue((*path, key), message, IssueScope.KEY)
                 continue
             self._external.files[(*path, name)] = (*path, key)
-            result[name] = self._read_secret(named, (*path, key))
+            result[name] = self._read_secret(file_path, (*path, key))
         return result
 
     def _resolve_file(self, value: object, path: KeyPath) -> object:

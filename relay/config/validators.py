@@ -203,9 +203,9 @@ def check_template(text: str) -> str:
         Template(text).render(sample_context())
     except TemplateError as error:
         if error.kind is not TemplateErrorKind.VALUE:
-            words = f"is a template that fails: {error.kind.value}"
+            message = f"is a template that fails: {error.kind.value}"
             raise InvalidValue(
-                [ConfigIssue((), words, IssueScope.STANDALONE, f": {error}")]
+                [ConfigIssue((), message, IssueScope.STANDALONE, f": {error}")]
             ) from None
     return text
 

@@ -159,7 +159,7 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
 def _check_bounds(nodes: int, depth: int, mark: yaml.Mark) -> None:
     if nodes > _MAX_NODES:
         raise _UnreadableError(
-            f"is too large: more than {_MAX_NODES} keys and values, aliases written out",
+            f"is too large: more than {_MAX_NODES} keys and values, counting each use of an alias",
             _position(mark),
         )
     if depth > _MAX_DEPTH:

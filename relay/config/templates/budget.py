@@ -31,12 +31,12 @@ class Budget:
         self.source = ""
         """The source of the template that is being rendered."""
 
-    def count_work(self, *worked_on: object) -> None:
+    def count_work(self, *values: object) -> None:
         """Count one operation on values.
 
         Mappings count as nothing: a large one counts what it returns.
         """
-        self.count_steps(1 + sum(map(_work_chars, worked_on)) // _CHARS_PER_STEP)
+        self.count_steps(1 + sum(map(_work_chars, values)) // _CHARS_PER_STEP)
 
     def count_steps(self, steps: int) -> None:
         """Count steps. Raises `TemplateError` if none are left."""
@@ -60,8 +60,7 @@ def _work_chars(value: object) -> int:
             raise TemplateError(TemplateErrorKind.LIMIT, "it makes too large a number")
         case list() | tuple() | KeysView() | ValuesView() | ItemsView():
             return sum(
-                _CHARS_PER_ITEM + len(it) if isinstance(it, str) else _CHARS_PER_ITEM
-                for it in value
+                _CHARS_PER_ITEM + (len(item) if isinstance(item, str) else 0) for item in value
             )
         case range():
             return _CHARS_PER_ITEM * len(value)
@@ -73,10 +72,10 @@ current_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 """The budget of the current render; None outside of one."""
 
 
-def count_work(*worked_on: object) -> None:
+def count_work(*values: object) -> None:
     """Count one operation on values in the current render, if there is one."""
     if (budget := current_budget.get()) is not None:
-        budget.count_work(*worked_on)
+        budget.count_work(*values)
 
 
 def count_chars(length: int) -> None:

@@ -90,23 +90,23 @@ def finalize(_: object, value: object) -> str:
     return text
 
 
-def _count_calls(work: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _count_calls(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Wrap a filter or a test so that its arguments and its result are counted."""
-    given = 1 if hasattr(work, "jinja_pass_arg") else 0
+    passed_by_jinja = 1 if hasattr(function, "jinja_pass_arg") else 0  # the context, for example
 
-    @wraps(work)
-    def counting(*args: Any, **kwargs: Any) -> Any:
-        before, values = args[:given], args[given:]
+    @wraps(function)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        context, values = args[:passed_by_jinja], args[passed_by_jinja:]
         if name in _TEXT_FUNCTIONS and values:
             values = (_to_text(values[0]), *values[1:])
         count_work(*values, *kwargs.values())
-        made = work(*before, *values, **kwargs)
-        if isinstance(made, Iterator):
-            return _count_items(made)
-        count_work(made)
-        return made
+        result = function(*context, *values, **kwargs)
+        if isinstance(result, Iterator):
+            return _count_items(result)
+        count_work(result)
+        return result
 
-    return counting
+    return counted
 
 
 def _guard_test(name: str) -> Callable[..., Any]:
@@ -121,9 +121,10 @@ def _guard_test(name: str) -> Callable[..., Any]:
     return test
 
 
-def _count_items(values: Iterable[object], weight: int = 1) -> Iterator[object]:
+def _count_items(values: Iterable[object], steps: int = 1) -> Iterator[object]:
+    """Yield the values, and count ``steps`` for each."""
     for value in values:
-        count_steps(weight)
+        count_steps(steps)
         yield value
 
 
@@ -161,10 +162,10 @@ def _join(values: Iterable[object], separator: str = "") -> str:
 
 
 def _replace(text: object, old: str, new: str) -> str:
-    shown = _to_text(text)
-    count_work(shown)
-    count_chars(len(shown) + shown.count(old) * max(0, len(new) - len(old)))
-    return shown.replace(old, new)
+    source = _to_text(text)
+    count_work(source)
+    count_chars(len(source) + source.count(old) * max(0, len(new) - len(old)))
+    return source.replace(old, new)
 
 
 def _round(number: float, precision: int = 0) -> float:
@@ -208,16 +209,17 @@ _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "replace": _replace,
     "round": _round,
     "tojson": _to_json,
-    "_joined": _join,
-    "_paced": _count_items,
-    "_compared": _require_comparable,
-    "_weighed": _count_value,
-    "_spent": count_steps,
+    # those that `step_counter` inserts
+    "_join": _join,
+    "_count_items": _count_items,
+    "_require_comparable": _require_comparable,
+    "_count_value": _count_value,
+    "_count_steps": count_steps,
 }
 
 
 def check_operation(operator: str, left: Any, right: Any) -> None:
-    """Raise `TemplateError` for an operation whose result could have any size."""
+    """Raise `TemplateError` if the result of an operation is too large or has an unknown size."""
     for value in (left, right):
         _require_scalar(value)
     match operator, left, right:

@@ -26,28 +26,25 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
     except TemplateError:
         raise
     except Exception as error:  # Python's compiler refuses it: nested too deep
-        words = f"it cannot be compiled ({type(error).__name__})"
-        raise TemplateError(TemplateErrorKind.SYNTAX, words) from None
+        message = f"it cannot be compiled ({type(error).__name__})"
+        raise TemplateError(TemplateErrorKind.SYNTAX, message) from None
     for name in sorted(unknown - {*NAMES, *GLOBALS}):
         raise TemplateError(TemplateErrorKind.NAME, unknown_name(name, NAMES))
 
-    def fill(context: Mapping[str, object]) -> str:
+    def render(context: Mapping[str, object]) -> str:
         try:
             return template.render(context)
         except TemplateError:
             raise
         except RecursionError:
-            raise TemplateError(TemplateErrorKind.LIMIT, "it nests too deep") from None
+            raise TemplateError(TemplateErrorKind.LIMIT, "it is nested too deeply") from None
         except jinja2.UndefinedError as error:
-            fault = (
-                TemplateErrorKind.NAME
-                if isinstance(error, UnknownNameError)
-                else TemplateErrorKind.VALUE
-            )
-            raise TemplateError(fault, str(error)) from None
+            is_name = isinstance(error, UnknownNameError)
+            kind = TemplateErrorKind.NAME if is_name else TemplateErrorKind.VALUE
+            raise TemplateError(kind, str(error)) from None
         except Exception as error:  # its message may contain a value
             raise TemplateError(
                 TemplateErrorKind.VALUE, f"it fails ({type(error).__name__})"
             ) from None
 
-    return fill
+    return render

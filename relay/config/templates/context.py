@@ -73,26 +73,26 @@ class Labels(dict[str, str]):
 
     def items(self) -> ItemsView[str, str]:  # type: ignore[override]
         """The first `MAX_LABELS` labels."""
-        return self._listed().items()
+        return self._first_labels().items()
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]
         """The names of the first `MAX_LABELS` labels."""
-        return self._listed().keys()
+        return self._first_labels().keys()
 
     def values(self) -> ValuesView[str]:  # type: ignore[override]
         """The values of the first `MAX_LABELS` labels."""
-        return self._listed().values()
+        return self._first_labels().values()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
-    def _listed(self) -> dict[str, str]:
+    def _first_labels(self) -> dict[str, str]:
         return {self._to_value(key): self[key] for key in islice(super().keys(), MAX_LABELS)}
 
     def _to_value(self, text: str) -> str:
-        some = text[:MAX_VALUE_CHARS]
-        count_work(some)
-        return self._escape(some)
+        text = text[:MAX_VALUE_CHARS]
+        count_work(text)
+        return self._escape(text)
 
 
 def _event_values(event: Event, escape: Escape) -> TemplateValues:
@@ -170,10 +170,10 @@ def sample_context() -> Mapping[str, object]:
         signal=9,
         health="unhealthy",
     )
-    told = Included(("first line", "last line"), "sample", {}, "sample")
-    made = build_notification("sample", event, severity=Severity.CRITICAL)
-    found = dict(build_context(made, "web-1 crashed with exit code 3", told))
+    included = Included(("first line", "last line"), "sample", {}, "sample")
+    notification = build_notification("sample", event, severity=Severity.CRITICAL)
+    context = build_context(notification, "web-1 crashed with exit code 3", included)
     labels = _AnyKey(tier="sample")
-    facts = TemplateValues(_event_values(event, str), labels=labels, attributes=labels)
-    included = TemplateValues(found["included"], inspect=labels)  # type: ignore[call-overload]
-    return {**found, "event": facts, "events": [facts], "included": included}
+    values = TemplateValues(_event_values(event, str), labels=labels, attributes=labels)
+    inspected = TemplateValues(context["included"], inspect=labels)  # type: ignore[call-overload]
+    return {**context, "event": values, "events": [values], "included": inspected}

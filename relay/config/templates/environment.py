@@ -29,22 +29,17 @@ class _Undefined(jinja2.StrictUndefined):
     """An absent value: using it raises an error that says what is missing."""
 
     def _fail_with_undefined_error(self, *_: object, **__: object) -> NoReturn:
-        name, held = self._undefined_name, self._undefined_obj
-        # a name that is not in the source was computed, so it may be a secret value
+        name, owner = self._undefined_name, self._undefined_obj
+        # a name that is not in the source was computed: it is a value, which no message contains
         budget = current_budget.get()
         in_source = budget is not None and isinstance(name, str) and name in budget.source
         shown = str(name) if in_source else None
-        is_refused = self._undefined_exception is SecurityError
+        is_refused = self._undefined_exception is SecurityError  # not an allowed method
         if self._undefined_hint and not is_refused:
             raise jinja2.UndefinedError(self._undefined_hint)
-        if held is missing or isinstance(held, TemplateValues) or is_refused:
-            known = (
-                NAMES
-                if held is missing
-                else tuple(held)
-                if isinstance(held, TemplateValues)
-                else ()
-            )
+        if owner is missing or isinstance(owner, TemplateValues) or is_refused:
+            known = tuple(owner) if isinstance(owner, TemplateValues) else ()
+            known = NAMES if owner is missing else known
             raise UnknownNameError(unknown_name(shown, known) if shown else "there is no such name")
         raise jinja2.UndefinedError(f"there is no {shown!r}" if shown else "there is no such value")
 
@@ -113,9 +108,8 @@ class _Environment(ImmutableSandboxedEnvironment):
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, Namespace):
             return not attr.startswith("_")
-        methods = next(
-            (known for kind, known in ALLOWED_METHODS.items() if isinstance(obj, kind)), ()
-        )
+        allowed = (names for type_, names in ALLOWED_METHODS.items() if isinstance(obj, type_))
+        methods = next(allowed, frozenset())
         return attr in methods and super().is_safe_attribute(obj, attr, value)
 
 

@@ -13,8 +13,8 @@ _NODES_PER_STEP = 8
 
 def instrument(tree: nodes.Template) -> nodes.Template:
     """Insert the counters. Raises `TemplateError` for syntax that cannot be counted."""
-    counted: nodes.Template = _Instrumenter().visit(tree)
-    return counted
+    instrumented: nodes.Template = _Instrumenter().visit(tree)
+    return instrumented
 
 
 class _Instrumenter(NodeTransformer):
@@ -23,33 +23,35 @@ class _Instrumenter(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - Jinja's names
         if node.recursive:
             _refuse(node, "a recursive loop")
-        weight = nodes.Const(_steps_per_round(node))
+        steps = nodes.Const(_steps_per_round(node))
         self.generic_visit(node)
-        node.iter = _apply_filter(node.iter, "_paced", weight)
+        node.iter = _apply_filter(node.iter, "_count_items", steps)
         return node
 
     def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:  # noqa: N802
-        weight = nodes.Const(_steps_per_round(node))
+        steps = nodes.Const(_steps_per_round(node))
         self.generic_visit(node)
-        node.body.insert(0, nodes.ExprStmt(_apply_filter(weight, "_spent"), lineno=node.lineno))
+        count = _apply_filter(steps, "_count_steps")
+        node.body.insert(0, nodes.ExprStmt(count, lineno=node.lineno))
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802
         self.generic_visit(node)
-        return _apply_filter(nodes.List(node.nodes, lineno=node.lineno), "_joined")
+        return _apply_filter(nodes.List(node.nodes, lineno=node.lineno), "_join")
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:  # noqa: N802
         self.generic_visit(node)
-        node.expr = _apply_filter(node.expr, "_compared")
+        node.expr = _apply_filter(node.expr, "_require_comparable")
         for operand in node.ops:
             is_in = operand.op in ("in", "notin")
-            operand.expr = _apply_filter(operand.expr, "_weighed" if is_in else "_compared")
+            check = "_count_value" if is_in else "_require_comparable"
+            operand.expr = _apply_filter(operand.expr, check)
         return node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Getitem:  # noqa: N802
         self.generic_visit(node)
         if isinstance(node.arg, nodes.Slice):  # Jinja compiles a slice to plain Python
-            node.node = _apply_filter(node.node, "_weighed")
+            node.node = _apply_filter(node.node, "_count_value")
         return node
 
     def visit_Call(self, node: nodes.Call) -> nodes.Call:  # noqa: N802

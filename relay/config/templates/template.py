@@ -52,10 +52,13 @@ class Template:
         self._render = compile_template(source)
 
     def render(self, context: Mapping[str, object], budget: Budget | None = None) -> str:
-        """Render the template for a context. Raises `TemplateError`."""
-        measure = Budget() if budget is None else budget
-        measure.source = self._source
-        token = current_budget.set(measure)
+        """Render the template for a context, with a new budget unless one is given.
+
+        Raises `TemplateError`.
+        """
+        budget = Budget() if budget is None else budget
+        budget.source = self._source
+        token = current_budget.set(budget)
         try:
             text = self._render(context)
         finally:

@@ -13,5 +13,5 @@ class TemplateValues(dict[str, object]):
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """A message that there is no such name, with the most similar known one."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"there is no {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    similar = difflib.get_close_matches(name, known, n=1)
+    return f"there is no {name!r}" + (f" (did you mean {similar[0]!r}?)" if similar else "")

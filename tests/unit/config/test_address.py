@@ -19,7 +19,7 @@ def _parse(text: str, folder: Path = Path(), **environ: str) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "address"),
     [
         ("127.0.0.1:9321", TcpPort("127.0.0.1", 9321)),
         ("localhost:1", TcpPort("localhost", 1)),
@@ -29,10 +29,10 @@ def _parse(text: str, folder: Path = Path(), **environ: str) -> Config:
         ("unix:/" + 106 * "a", UnixSocket(Path("/" + 106 * "a"))),
     ],
 )
-def test_a_place(text: str, place: TcpPort | UnixSocket) -> None:
-    """It is read, and written as it was read."""
-    assert parse_listen_address(text) == place
-    assert str(place) == text
+def test_parse_listen_address(text: str, address: TcpPort | UnixSocket) -> None:
+    """An address is parsed, and ``str`` gives back the same text."""
+    assert parse_listen_address(text) == address
+    assert str(address) == text
 
 
 @pytest.mark.parametrize(
@@ -60,21 +60,21 @@ def test_a_place(text: str, place: TcpPort | UnixSocket) -> None:
         "unix:/a\0b",
     ],
 )
-def test_no_place(text: str) -> None:
-    """Host and port are both to be written, and a socket's whole path."""
+def test_invalid_listen_address(text: str) -> None:
+    """An address needs both host and port, or the absolute path of a socket."""
     with pytest.raises(ValueError, match="is neither HOST:PORT"):
         parse_listen_address(text)
 
 
-def test_a_path_that_the_system_would_not_take() -> None:
-    """It is told how long it may be."""
+def test_socket_path_is_too_long() -> None:
+    """The error names the longest path that the system accepts."""
     with pytest.raises(ValueError, match="a socket's path may have 107 bytes"):
         parse_listen_address("unix:/" + 107 * "a")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "LocalHost"])
-def test_the_machine_itself(host: str) -> None:
-    """The addresses of loopback, and the name that always stands for it."""
+def test_loopback_host(host: str) -> None:
+    """Loopback addresses and ``localhost`` are local."""
     assert is_loopback(host)
     assert parse_listen_address(f"[{host}]:1" if ":" in host else f"{host}:1").is_local
 
@@ -86,36 +86,36 @@ def test_the_machine_itself(host: str) -> None:
         *("127.0.0.1.nip.io", "localhost.", ""),
     ],
 )
-def test_beyond_the_machine(host: str) -> None:
-    """Every other address, and every other name, wherever it leads today."""
+def test_other_host(host: str) -> None:
+    """Any other address or name is not local, whatever it resolves to."""
     assert not is_loopback(host)
 
 
-def test_a_socket_is_of_the_machine() -> None:
-    """Nobody reaches it from elsewhere."""
+def test_unix_socket_is_local() -> None:
+    """A Unix socket is always local."""
     assert parse_listen_address("unix:/run/relay/admin.sock").is_local
 
 
 @given(st.text())
 def test_any_host(host: str) -> None:
-    """Whatever it is called, it is decided; what comes of it can be listened at or not."""
+    """`is_loopback` decides for any text, and raises no error."""
     assert is_loopback(host) in (True, False)
 
 
-def test_nowhere() -> None:
-    """Without the section nothing listens."""
+def test_no_admin_section() -> None:
+    """Without the section there is no admin interface."""
     assert _parse("").admin is None
 
 
-def test_somewhere() -> None:
-    """The section says where."""
+def test_admin_section() -> None:
+    """The section gives the address to listen on."""
     admin = _parse('admin: {listen: "127.0.0.1:9321"}').admin
     assert admin == AdminConfig(listen=TcpPort("127.0.0.1", 9321))
 
 
 @pytest.mark.parametrize("written", [f"token: {TOKEN}", 'token: "${TOKEN}"', "token_file: token"])
-def test_a_token(written: str, tmp_path: Path) -> None:
-    """It is written, or in the environment, or in a file; and shown nowhere."""
+def test_token(written: str, tmp_path: Path) -> None:
+    """A token comes from the file, the environment or a file of its own, and no repr shows it."""
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     config = _parse(f"admin: {{listen: 'x:1', {written}}}", tmp_path, TOKEN=TOKEN)
     assert config.admin is not None
@@ -158,8 +158,8 @@ ODD = "not a token: take letters and digits, as `openssl rand -hex 16` does"
         ),
     ],
 )
-def test_no_token(written: str, problem: str | None, tmp_path: Path) -> None:
-    """What is wrong is told without a character of it."""
+def test_invalid_token(written: str, problem: str | None, tmp_path: Path) -> None:
+    """The error says what is wrong without showing any part of the token."""
     (tmp_path / "token").write_text("sekrit\n")
     (tmp_path / "spaced").write_text("sekrit89 12345678\n")
     (tmp_path / "empty").write_text("\n")
@@ -189,8 +189,8 @@ def test_no_token(written: str, problem: str | None, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_wrong_section(section: str, problem: str) -> None:
-    """What is wrong is told in one line, with its place."""
+def test_invalid_admin_section(section: str, problem: str) -> None:
+    """The error is one line with its position."""
     with pytest.raises(ConfigError) as caught:
         _parse(section)
     assert str(caught.value) == problem

@@ -1,4 +1,4 @@
-"""How often relay is to say that it lives."""
+"""The heartbeat section."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -18,13 +18,13 @@ def _parse(section: str) -> Config:
     return parse(section + REST, file="f", environ={}, folder=Path())
 
 
-def test_never() -> None:
-    """Without the section there is none."""
+def test_no_heartbeat_section() -> None:
+    """Without the section there is no heartbeat."""
     assert _parse("").heartbeat is None
 
 
-def test_now_and_then() -> None:
-    """The section says how often."""
+def test_heartbeat_section() -> None:
+    """The section gives the interval."""
     heartbeat = _parse("heartbeat: {every: 10s}").heartbeat
     assert heartbeat is not None
     assert heartbeat.every == timedelta(seconds=10)
@@ -44,8 +44,8 @@ def test_now_and_then() -> None:
         ),
     ],
 )
-def test_a_wrong_section(section: str, problem: str) -> None:
-    """What is wrong is told in one line, with its place."""
+def test_invalid_heartbeat_section(section: str, problem: str) -> None:
+    """The error is one line with its position."""
     with pytest.raises(ConfigError) as caught:
         _parse(section)
     assert str(caught.value) == problem

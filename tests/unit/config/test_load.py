@@ -1,4 +1,4 @@
-"""Loading a configuration: all problems at once, each in its place, and no secret in any."""
+"""Loading a configuration: all problems at once, each with its position, and none with a secret."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def _parse(text: str, **environ: str) -> Config:
 
 
 def _problems(text: str, **environ: str) -> list[str]:
-    """Every problem of a text, without the file's name."""
+    """The problems in a text, without the name of the file."""
     with pytest.raises(ConfigError) as caught:
         _parse(text, **environ)
     return [str(problem).removeprefix("f:") for problem in caught.value.problems]
@@ -40,7 +40,7 @@ def _match(text: str) -> Match:
 
 
 def test_every_problem_at_once() -> None:
-    """A file full of mistakes prints one line for each, from top to bottom."""
+    """A file with many mistakes gives one line for each, from top to bottom."""
     with pytest.raises(ConfigError) as caught:
         parse(
             (HERE / "broken.yaml").read_text(),
@@ -53,7 +53,7 @@ def test_every_problem_at_once() -> None:
 
 
 def test_example() -> None:
-    """The example that people copy loads, and shows no secret."""
+    """The example that people copy loads, and its repr shows no secret."""
     config = load(EXAMPLE, CANARIES)
     assert list(config.destinations) == ["terminal", "ops", "audit"]
     assert [route.name for route in config.routes] == [
@@ -66,7 +66,7 @@ def test_example() -> None:
 
 
 def test_default() -> None:
-    """Without a configuration relay prints what dies of the local engine."""
+    """Without a file, relay prints which containers of the local engine die."""
     config = default()
     assert list(config.engines) == ["local"]
     assert list(config.destinations) == ["terminal"]
@@ -75,13 +75,13 @@ def test_default() -> None:
 
 
 def test_engine_without_settings() -> None:
-    """An engine may be written as an empty mapping or as nothing."""
+    """An engine may be an empty mapping or nothing at all."""
     config = _parse(f"engines: {{a: {{}}, b: }}\n{DESTINATIONS}{ROUTES}")
     assert config.engines["a"] == config.engines["b"]
 
 
 def test_scalars_reach_patterns_as_written() -> None:
-    """YAML does not turn a label's value into something else."""
+    """YAML does not convert the value of a label to another type."""
     found = _match("{label: {version: 1.10, alert: yes, build: 007, on: true, n: 5, z: -0}}")
     assert found.fields == tuple(
         Field("label", key, (Glob(text),))
@@ -112,7 +112,7 @@ def test_numbers_and_booleans_from_the_environment() -> None:
 
 
 def test_secret_files_are_relative_to_the_folder(tmp_path: Path) -> None:
-    """A file loads with its secrets beside it."""
+    """Relative paths of secret files start at the folder of the configuration."""
     (tmp_path / "hook").write_text("https://example.com/CANARY\n")
     (tmp_path / "token").write_text("CANARY\n")
     file = tmp_path / "config.yaml"
@@ -127,7 +127,7 @@ def test_secret_files_are_relative_to_the_folder(tmp_path: Path) -> None:
 
 
 def test_content_of_a_secret_file_stays_secret(tmp_path: Path) -> None:
-    """What is wrong with a file's content is told at the key that names it, without the content."""
+    """A problem with a file's content is reported at the key that names it, without the content."""
     (tmp_path / "hook").write_text("CANARY")
     text = "destinations:\n  a:\n    type: slack\n    url_file: hook\n" + ROUTES
     with pytest.raises(ConfigError) as caught:
@@ -261,7 +261,7 @@ def test_content_of_a_secret_file_stays_secret(tmp_path: Path) -> None:
     ],
 )
 def test_one_line_for_one_mistake(text: str, lines: list[str]) -> None:
-    """Every mistake is told in human words, where it stands, and without what follows from it."""
+    """Each mistake gives one readable line with its position, and nothing that follows from it."""
     assert _problems(text) == lines
 
 
@@ -282,7 +282,7 @@ def test_one_line_for_one_mistake(text: str, lines: list[str]) -> None:
     ],
 )
 def test_values_of_the_environment_are_not_shown(text: str) -> None:
-    """A wrong value from the environment is shown as it was written, if at all."""
+    """An error shows a value from the environment as it is written in the file, if at all."""
     lines = _problems(text, X="CANARY(?P<CANARY>[")
     assert lines
     assert "CANARY" not in "".join(lines)
@@ -301,12 +301,12 @@ def test_values_of_the_environment_are_not_shown(text: str) -> None:
     ],
 )
 def test_secrets_in_the_file_are_not_shown(text: str) -> None:
-    """What stands where a secret belongs is not shown, right or wrong."""
+    """An error shows no value of a key that may hold a secret, valid or not."""
     assert "CANARY" not in "".join(_problems(text))
 
 
-def test_no_trace_of_the_cause() -> None:
-    """The error brings no other one along that would show what it found."""
+def test_error_has_no_cause() -> None:
+    """The error has no cause or context that would show a value."""
     with pytest.raises(ConfigError) as caught:
         _parse("destinations: {a: {type: slack, url: CANARY}}\n" + ROUTES)
     assert caught.value.__cause__ is None
@@ -314,7 +314,7 @@ def test_no_trace_of_the_cause() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"a: \xff", "is not UTF-8 text, on line 1"),
         (b"\n\n\xff\xfea\0", "is not UTF-8 text, on line 3"),
@@ -322,32 +322,32 @@ def test_no_trace_of_the_cause() -> None:
         (b"", "holds no configuration: write 'destinations' and 'routes'"),
     ],
 )
-def test_bad_files(tmp_path: Path, content: bytes, words: str) -> None:
-    """A file that cannot be a configuration is one clear line."""
+def test_bad_files(tmp_path: Path, content: bytes, message: str) -> None:
+    """A file that cannot be a configuration gives one clear line."""
     file = tmp_path / "config.yaml"
     file.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         load(file, {})
-    assert str(caught.value) == f"{file}: {words}"
+    assert str(caught.value) == f"{file}: {message}"
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("nope", "cannot be read: No such file or directory"),
         (".", "cannot be read: Is a directory"),
         ("a\0b", "cannot be read: its name holds a NUL"),
     ],
 )
-def test_no_file(tmp_path: Path, name: str, words: str) -> None:
-    """A file that cannot be read is one clear line."""
+def test_unreadable_file(tmp_path: Path, name: str, message: str) -> None:
+    """A path that cannot be read gives one clear line."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / name, {})
-    assert str(caught.value) == f"{tmp_path / name}: {words}"
+    assert str(caught.value) == f"{tmp_path / name}: {message}"
 
 
 def test_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that relay may not read is one clear line."""
+    """A file without read permission gives one clear line."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")

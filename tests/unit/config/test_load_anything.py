@@ -1,4 +1,4 @@
-"""Loading whatever comes: any text makes a configuration or its typed error."""
+"""Loading any text or file gives a configuration or a `ConfigError`."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ from tests.unit.config.test_load import CANARIES, EXAMPLE, HERE
 
 
 def _check(text: str) -> None:
-    """Load a text; whatever comes of it shows nothing of the environment."""
+    """Load a text; neither the configuration nor an error shows a value of the environment."""
     shown = _outcome(text)
     assert all(line.isprintable() for line in shown)
     assert "CANARY" not in "".join(shown)
@@ -31,20 +31,20 @@ def _outcome(text: str) -> list[str]:
 @example("a: &a [*a]")
 @example("? ")
 def test_any_text(text: str) -> None:
-    """No text makes anything but a configuration or its typed error."""
+    """Any text gives a configuration or a `ConfigError`."""
     _check(text)
 
 
 @given(st.text(alphabet="-?:{}[]&*!|>'\"%@`#,<~ \n\tab1$"))
 @settings(max_examples=examples(300))
 def test_any_syntax(text: str) -> None:
-    """No text of YAML's own marks does either."""
+    """Any text of YAML's special characters gives a configuration or a `ConfigError`."""
     _check(text)
 
 
 @given(junk=st.binary())
 def test_any_file(junk: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No file does either."""
+    """Any file gives a configuration or a `ConfigError`."""
     file = tmp_path_factory.mktemp("any") / "f"
     file.write_bytes(junk)
     with contextlib.suppress(ConfigError):
@@ -60,7 +60,7 @@ _PIECES = st.text(alphabet="-?:{}[]&*!|>'\" \n\t$ab019,~", max_size=4) | st.samp
 @given(st.data())
 @settings(max_examples=examples(500))
 def test_any_mutated_example(data: st.DataObject) -> None:
-    """No example with pieces put in, taken out or exchanged does either."""
+    """The example with random changes gives a configuration or a `ConfigError`."""
     text = "\n".join(_LINES)
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(text)))
@@ -112,7 +112,7 @@ _TREES = st.recursive(
 
 
 def _yaml(tree: object) -> str:
-    """A tree in YAML's flow style."""
+    """Write a tree in the flow style of YAML."""
     match tree:
         case dict():
             return "{" + ", ".join(f"{key}: {_yaml(value)}" for key, value in tree.items()) + "}"
@@ -145,5 +145,5 @@ def _yaml(tree: object) -> str:
 )
 @settings(max_examples=examples(500))
 def test_any_tree(tree: dict[str, object]) -> None:
-    """No values in the wrong places do either, and each mistake has its words."""
+    """Values in the wrong places give a `ConfigError`, and every error has a message."""
     _check(_yaml(tree))

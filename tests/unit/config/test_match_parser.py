@@ -8,26 +8,26 @@ from relay.config.match_parser import parse_match
 
 
 def _field(data: object, name: str = "name") -> tuple[Any, ...]:
-    """The patterns of a field that is matched with ``data``."""
+    """The patterns of a field whose match is ``data``."""
     (field,) = parse_match({name: data}).fields
     return field.patterns
 
 
 def _issues(data: object, *, engines: frozenset[str] | None = None) -> list[tuple[object, ...]]:
-    """Trails and messages of what is wrong with a match."""
+    """The paths and messages of the issues in a match."""
     with pytest.raises(InvalidValue) as caught:
         parse_match(data, engines=engines)
     return [(".".join(map(str, one.path)), one.message) for one in caught.value.issues]
 
 
 @pytest.mark.parametrize("data", [None, {}])
-def test_nothing_to_match(data: object) -> None:
-    """An empty match is the one that takes everything."""
+def test_empty_match(data: object) -> None:
+    """Nothing and an empty mapping give the match that matches everything."""
     assert parse_match(data) == Match()
 
 
 def test_fields() -> None:
-    """Fields stand in the order in which they are written, each with its patterns."""
+    """Fields keep the order in which they are written, each with its patterns."""
     found = parse_match({"type": "container", "action": ["die", "oom"]})
     assert found.fields == (
         Field("type", None, (Glob("container"),)),
@@ -36,7 +36,7 @@ def test_fields() -> None:
 
 
 def test_labels_and_attributes() -> None:
-    """Every label and every attribute is a field with a key."""
+    """Each label and each attribute is a field with a key."""
     found = parse_match({"label": {"a.b": "x", "regex": ["y", "z"]}, "attribute": {"k": "v"}})
     assert found.fields == (
         Field("label", "a.b", (Glob("x"),)),
@@ -46,7 +46,7 @@ def test_labels_and_attributes() -> None:
 
 
 def test_special_patterns() -> None:
-    """Mappings are for what a glob cannot say, and nest."""
+    """A mapping is a pattern that a glob cannot express, and patterns can be nested."""
     (pattern,) = _field({"regex": "a+"})
     assert isinstance(pattern, Regex)
     assert pattern.compiled.pattern == "a+"
@@ -57,14 +57,14 @@ def test_special_patterns() -> None:
 
 
 def test_numbers() -> None:
-    """Exit codes and signals are ranges, in a negation too."""
+    """Exit codes and signals are ranges, also in a negation."""
     assert _field([137, "1-5"], "exit_code") == (Range(137, 137), Range(1, 5))
     assert _field({"not": 0}, "exit_code") == (Not((Range(0, 0),)),)
     assert _field(["KILL", 15], "signal") == (Range(9, 9), Range(15, 15))
 
 
 def test_groups() -> None:
-    """Whole matches combine with any, all and not."""
+    """Whole matches are combined with any, all and not."""
     found = parse_match(
         {"any": [{"name": "a"}, {"name": "b"}], "all": [{"id": "c"}], "not": {"host": "d"}}
     )
@@ -76,7 +76,7 @@ def test_groups() -> None:
 
 
 def test_scalars_as_written() -> None:
-    """Numbers and booleans are compared as the text they are."""
+    """Numbers and booleans are compared as text."""
     assert _field([1, True, False]) == (Glob("1"), Glob("true"), Glob("false"))
 
 
@@ -96,8 +96,8 @@ def test_scalars_as_written() -> None:
         ({"action": "heartbeat"}, "heartbeat"),
     ],
 )
-def test_words_that_are_taken(data: object, wanted: str) -> None:
-    """Known words are taken, globs that fit one, and words that are near none that is known."""
+def test_accepted_values(data: object, wanted: str) -> None:
+    """Known values, globs that match one, and values not similar to any are accepted."""
     (field,) = parse_match(data).fields
     assert field.patterns == (Glob(wanted),)
 
@@ -121,13 +121,13 @@ def test_words_that_are_taken(data: object, wanted: str) -> None:
         ({"cause": {"not": "crashd"}}, "matches no cause (did you mean 'crashed'?)"),
     ],
 )
-def test_mistyped_words(data: object, message: str) -> None:
-    """A word that can match nothing is a mistake, with a suggestion, in a negation too."""
+def test_mistyped_values(data: object, message: str) -> None:
+    """A value that cannot match is an error with a suggestion, also in a negation."""
     assert [found for _, found in _issues(data)] == [message]
 
 
 def test_engines() -> None:
-    """A plain engine must be a configured one; a glob is taken, and nothing is checked blindly."""
+    """A plain engine name must be configured; globs, and any name without a list, are accepted."""
     engines = frozenset({"edge-1"})
     assert _issues({"engine": "egde-1"}, engines=engines) == [
         ("engine", "is not a configured engine (did you mean 'edge-1'?)")
@@ -137,7 +137,7 @@ def test_engines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "trail", "words"),
+    ("data", "path", "message"),
     [
         ("x", "", "must be a mapping"),
         ({"acton": "die"}, "acton", "unknown key 'acton' (did you mean 'action'?)"),
@@ -160,22 +160,22 @@ def test_engines() -> None:
         ({"not": None}, "not", "is empty and would match every event"),
     ],
 )
-def test_mistakes(data: object, trail: str, words: str) -> None:
-    """What is no match is told, and where."""
+def test_invalid_match(data: object, path: str, message: str) -> None:
+    """An error says what is wrong, and at which path."""
     ((found, message),) = _issues(data)
-    assert found == trail
-    assert words in str(message)
+    assert found == path
+    assert message in str(message)
 
 
-def test_all_mistakes_at_once() -> None:
-    """One mistake hides no other."""
+def test_every_issue_at_once() -> None:
+    """One issue does not hide the others."""
     data = {"type": "contaner", "any": [{"name": "["}, {"x": 1}], "not": {"cause": "?"}}
-    assert [trail for trail, _ in _issues(data)] == ["type", "any.0.name", "any.1.x", "not.cause"]
+    assert [path for path, _ in _issues(data)] == ["type", "any.0.name", "any.1.x", "not.cause"]
 
 
 @pytest.mark.parametrize("outer", ["match", "pattern"])
-def test_nesting_is_bounded(outer: str) -> None:
-    """No match nests without end, by whole matches or by patterns."""
+def test_nesting_is_limited(outer: str) -> None:
+    """Nested matches and nested patterns have a limit of depth."""
     data: object = {"type": "x"} if outer == "match" else "x"
     for _ in range(50):
         data = {"not": data}

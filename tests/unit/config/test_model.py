@@ -36,7 +36,7 @@ def _headers(entry: Mapping[str, object]) -> HttpDestination:
 
 
 def test_defaults() -> None:
-    """What is not set is what the documentation says."""
+    """The defaults are those in the documentation."""
     config = Config(destinations={"a": CONSOLE}, routes=(Route(name="all", to=("a",)),))
     assert config.engines == {"local": EngineConfig()}
     assert config.ingest.buffer == 64 * 1024 * 1024
@@ -51,13 +51,13 @@ def test_defaults() -> None:
 
 
 def test_frozen() -> None:
-    """A configuration does not change."""
+    """A configuration cannot be changed."""
     with pytest.raises(ValidationError):
         CONSOLE.concurrency = 9  # type: ignore[misc]
 
 
-def test_secrets_do_not_show() -> None:
-    """A secret is in no repr, and in no text of a validation error."""
+def test_secrets_are_hidden() -> None:
+    """No repr and no validation error shows a secret."""
     secret = "https://example.com/CANARY"
     found = HttpDestination(url=SecretStr(secret), headers={"Authorization": SecretStr("CANARY")})
     assert found.url.get_secret_value() == secret
@@ -77,13 +77,13 @@ def test_secrets_do_not_show() -> None:
     ],
 )
 def test_start_from(start_from: object, wanted: object) -> None:
-    """The first start begins now, with the oldest, or some time ago."""
+    """The first start begins now, with the oldest event, or at a time before now."""
     assert _engine(start_from=start_from).start_from == wanted
 
 
 @pytest.mark.parametrize("start_from", ["then", 10, "10", None, [], True])
-def test_no_start(start_from: object) -> None:
-    """Anything else is refused."""
+def test_invalid_start_from(start_from: object) -> None:
+    """Any other value is refused."""
     with pytest.raises(ValidationError):
         _engine(start_from=start_from)
 
@@ -100,7 +100,7 @@ def test_no_start(start_from: object) -> None:
     ],
 )
 def test_engine_url(url: str) -> None:
-    """An engine's URL has one of the docker command's forms."""
+    """An engine URL has one of the forms of the docker command."""
     assert _engine(url=url).url == url
 
 
@@ -121,14 +121,14 @@ def test_engine_url(url: str) -> None:
         "tcp://a\nb",
     ],
 )
-def test_no_engine_url(url: str) -> None:
-    """Anything else is refused."""
+def test_invalid_engine_url(url: str) -> None:
+    """Any other URL is refused."""
     with pytest.raises(ValidationError, match="is not the URL of an engine"):
         _engine(url=url)
 
 
 def test_url_and_context() -> None:
-    """An engine has a URL or a context."""
+    """An engine has a URL or a context, not both."""
     assert _engine(context="far").context == "far"
     with pytest.raises(ValidationError, match="exclude each other"):
         _engine(context="far", url="ssh://far")
@@ -136,48 +136,48 @@ def test_url_and_context() -> None:
 
 @pytest.mark.parametrize("url", ["tcp://x:1", "https://x"])
 def test_tls(url: str) -> None:
-    """TLS goes with tcp and https."""
+    """TLS can be set for tcp and https URLs."""
     tls = TlsConfig(ca_file=Path("ca"), cert_file=Path("cert"), key_file=Path("key"))
     assert EngineConfig(url=url, tls=tls).tls == tls
 
 
 @pytest.mark.parametrize("url", [None, "unix:///x", "http://x", "ssh://x"])
-def test_tls_without_tcp(url: str | None) -> None:
-    """TLS goes with nothing else."""
+def test_tls_for_other_urls(url: str | None) -> None:
+    """TLS for any other URL is refused."""
     with pytest.raises(ValidationError, match="is for a tcp:// or https:// 'url' only"):
         EngineConfig(url=url, tls=TlsConfig())
 
 
 @pytest.mark.parametrize("only", ["cert_file", "key_file"])
 def test_half_a_certificate(only: str) -> None:
-    """A certificate and its key go together."""
+    """A certificate without its key, or a key without its certificate, is refused."""
     with pytest.raises(ValidationError, match="go together"):
         TlsConfig.model_validate({only: "x"})
 
 
 @pytest.mark.parametrize("host", ["", " ", "a\nb", "x" * 256, "\x1b[1m"])
 def test_host_is_readable(host: str) -> None:
-    """The name for people is one readable line."""
+    """The host name is one readable line."""
     assert _engine(host="edge öne").host == "edge öne"
     with pytest.raises(ValidationError, match="is not one readable line"):
         _engine(host=host)
 
 
 @pytest.mark.parametrize(("buffer", "wanted"), [("1MiB", 2**20), (65536, 65536), ("65536", 65536)])
-def test_buffer(buffer: object, wanted: int) -> None:
-    """The buffer is a size; without a unit it is in bytes."""
+def test_buffer_size(buffer: object, wanted: int) -> None:
+    """The buffer is a size; a number without a unit is bytes."""
     assert IngestConfig.model_validate({"buffer": buffer}).buffer == wanted
 
 
 @pytest.mark.parametrize("buffer", [64, "64", "1TiB", "999GiB", True, None, -1])
-def test_no_buffer(buffer: object) -> None:
-    """A buffer that can hold nothing, or more than any machine has, is refused."""
+def test_invalid_buffer_size(buffer: object) -> None:
+    """A buffer that is too small, too large or not a size is refused."""
     with pytest.raises(ValidationError):
         IngestConfig.model_validate({"buffer": buffer})
 
 
 def test_store_path() -> None:
-    """The store's path is a path, and an empty one is a mistake."""
+    """The path of the store is a path; an empty one is refused."""
     assert StoreConfig.model_validate({"path": "/x/y"}).path == Path("/x/y")
     with pytest.raises(ValidationError, match="is empty"):
         StoreConfig.model_validate({"path": ""})
@@ -187,26 +187,26 @@ def test_store_path() -> None:
     ("size", "wanted"), [("1MiB", 2**20), ("2GB", 2 * 10**9), (2**20, 2**20), ("1024GiB", 2**40)]
 )
 def test_store_size(size: object, wanted: int) -> None:
-    """The store's bound is a size; without a unit it is in bytes."""
+    """The store's limit is a size; a number without a unit is bytes."""
     assert StoreConfig.model_validate({"max_size": size}).max_size == wanted
 
 
 @pytest.mark.parametrize("size", [2**20 - 1, "1kB", "1025GiB", 0, True, None, -1, "much"])
-def test_no_store_size(size: object) -> None:
-    """One that holds next to nothing, or more than any disk, is refused."""
+def test_invalid_store_size(size: object) -> None:
+    """A limit that is too small, too large or not a size is refused."""
     with pytest.raises(ValidationError):
         StoreConfig.model_validate({"max_size": size})
 
 
 @pytest.mark.parametrize("what", ["drop-oldest", "drop-new"])
 def test_store_when_full(what: str) -> None:
-    """The oldest go, or the new."""
+    """A full store drops its oldest deliveries or the new ones."""
     assert StoreConfig.model_validate({"when_full": what}).when_full == what
 
 
 @pytest.mark.parametrize("what", ["drop", "drop_new", "", None, True])
-def test_no_store_when_full(what: object) -> None:
-    """Anything else is refused."""
+def test_invalid_store_when_full(what: object) -> None:
+    """Any other value is refused."""
     with pytest.raises(ValidationError):
         StoreConfig.model_validate({"when_full": what})
 
@@ -220,7 +220,7 @@ def test_retry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("entry", "message"),
     [
         ({"initial": "0s"}, "is not more than 0s"),
         ({"initial": 5}, "has no unit"),
@@ -229,19 +229,19 @@ def test_retry() -> None:
         ({"max": ["1s"]}, "valid"),
     ],
 )
-def test_bad_retry(entry: dict[str, object], words: str) -> None:
-    """Waits that make no sense together are refused."""
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_retry(entry: dict[str, object], message: str) -> None:
+    """Waits that contradict each other are refused."""
+    with pytest.raises(ValidationError, match=message):
         _retry(**entry)
 
 
 def test_short_age() -> None:
-    """A delivery may be given up before the longest wait is ever reached."""
+    """`max_age` may be shorter than the longest wait."""
     assert _retry(max_age="5m").max == timedelta(minutes=10)
 
 
 @pytest.mark.parametrize("concurrency", [0, 257, True, "x", 1.5])
-def test_bad_concurrency(concurrency: object) -> None:
+def test_concurrency(concurrency: object) -> None:
     """Concurrency is a whole number from 1 to 256."""
     assert ConsoleDestination(concurrency=256).concurrency == 256
     with pytest.raises(ValidationError):
@@ -252,48 +252,48 @@ def test_bad_concurrency(concurrency: object) -> None:
     ("rate", "wanted"), [("5/min", Rate(5, 60.0)), (Rate(1, 1.0), Rate(1, 1.0))]
 )
 def test_rate_limit(rate: object, wanted: Rate) -> None:
-    """A rate limit is written as a count and a unit."""
+    """A rate limit is written as a count and a unit of time."""
     assert ConsoleDestination.model_validate({"rate_limit": rate}).rate_limit == wanted
 
 
 @pytest.mark.parametrize("rate", [5, {"count": 1, "per_s": 1.0}, [], "x"])
-def test_bad_rate_limit(rate: object) -> None:
-    """Anything else is refused."""
+def test_invalid_rate_limit(rate: object) -> None:
+    """Any other value is refused."""
     with pytest.raises(ValidationError):
         ConsoleDestination.model_validate({"rate_limit": rate})
 
 
 @pytest.mark.parametrize("url", ["http://x", "https://u:p@x:1/y?z", "http://[::1]:8080/"])
 def test_webhook_url(url: str) -> None:
-    """A webhook's URL is http or https."""
+    """A webhook URL is http or https."""
     assert SlackDestination.model_validate({"url": url}).url.get_secret_value() == url
 
 
 @pytest.mark.parametrize(
     "url", ["", "x", "ftp://x", "https://", "https:///x", "http://x:y", "http://a b", "http://a\tb"]
 )
-def test_no_webhook_url(url: str) -> None:
-    """Anything else, or what names no host, is refused."""
+def test_invalid_webhook_url(url: str) -> None:
+    """Any other URL, or one without a host, is refused."""
     with pytest.raises(ValidationError, match="is not an http or https URL"):
         SlackDestination.model_validate({"url": url})
 
 
 def test_a_user_in_the_url_excludes_an_authorization() -> None:
-    """The HTTP client refuses to choose between them."""
+    """A user in the URL and an Authorization header are refused: the HTTP client sends only one."""
     entry = {"url": "https://me:pw@x", "headers": {"authorization": "Bearer x"}}
     with pytest.raises(ValidationError, match="keep one of them"):
         HttpDestination.model_validate(entry)
 
 
 def test_headers() -> None:
-    """Headers are texts; a number is taken as it is written."""
+    """Header values are texts; a number is used as it is written."""
     found = _headers({"Authorization": "Bearer ä", "X-Number": 5})
     assert found.headers["X-Number"].get_secret_value() == "5"
     assert found.headers["Authorization"].get_secret_value() == "Bearer ä"
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("", "is not the name of a header"),
         ("a b", "is not the name of a header"),
@@ -309,28 +309,28 @@ def test_headers() -> None:
         ("Transfer-Encoding", "relay sets itself"),
     ],
 )
-def test_header_names(name: str, words: str) -> None:
-    """Names are tokens of RFC 9110, and none that relay sets, in any letter case."""
-    with pytest.raises(ValidationError, match=words):
+def test_header_names(name: str, message: str) -> None:
+    """Names are tokens of RFC 9110, except those that relay sets itself, in any letter case."""
+    with pytest.raises(ValidationError, match=message):
         _headers({name: "x"})
 
 
 @pytest.mark.parametrize("value", ["a\rb", "a\nb", "a\0b", "a\x1bb", "a\x7fb", "\t"])
 def test_header_values(value: str) -> None:
-    """A value cannot break out of its line."""
+    """A value with a line break or another control character is refused."""
     with pytest.raises(ValidationError, match="holds a line break or another control character"):
         _headers({"x": value})
 
 
 def test_headers_are_distinct() -> None:
-    """Two headers that differ in letter case only are one."""
+    """Two headers that differ in letter case only are refused."""
     with pytest.raises(ValidationError, match="is the header 'X-A' again"):
         _headers({"X-A": "1", "x-a": "2"})
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "a b", "ä", "x" * 65, "a\n"])
 def test_names(name: str) -> None:
-    """Names are plain, so that they can stand in metrics, logs and commands."""
+    """Names have only characters that are safe in metrics, logs and commands."""
     assert Route(name="A9._-", drop=True).name == "A9._-"
     with pytest.raises(ValidationError, match="is not a name"):
         Route(name=name, drop=True)

@@ -10,7 +10,7 @@ from relay.config.patterns import parse_exit_code, parse_glob, parse_regex, pars
     ["", "web", "web-*", "w?b", "[abc]", "[a-z]x[0-9]", "[!abc]", "[]]", "[!]]", "[[]", "a]"],
 )
 def test_glob(text: str) -> None:
-    """A glob keeps its text; a bracket first in brackets is one of the characters."""
+    """A glob keeps its text; a bracket right after the opening one is an ordinary character."""
     assert parse_glob(text) == Glob(text)
 
 
@@ -21,8 +21,8 @@ def test_glob_with_open_bracket(text: str) -> None:
         parse_glob(text)
 
 
-def test_texts_are_bounded() -> None:
-    """No pattern is longer than 4096 characters."""
+def test_length_is_limited() -> None:
+    """A pattern may have at most 4096 characters."""
     assert parse_glob("x" * 4096)
     for read in (parse_glob, parse_regex):
         with pytest.raises(ValueError, match="longer than 4096"):
@@ -30,29 +30,29 @@ def test_texts_are_bounded() -> None:
 
 
 def test_regex() -> None:
-    """A regular expression comes compiled."""
+    """A regular expression is compiled."""
     found = parse_regex("web-[0-9]+")
     assert found.compiled.fullmatch("web-12")
     assert found.text == "web-[0-9]+"
 
 
-def test_regex_that_python_would_warn_of() -> None:
-    """A regular expression that only earns a warning is taken."""
+def test_regex_with_a_warning() -> None:
+    """A regular expression about which Python only warns is accepted."""
     assert parse_regex("[[a]").compiled.fullmatch("[")
 
 
 def test_invalid_regex() -> None:
-    """What the re module says, and where, is told; its words apart, as they may quote."""
+    """The re module's message, which may quote the value, is kept apart as detail."""
     with pytest.raises(InvalidValue) as caught:
         parse_regex("ab(c")
-    (mistake,) = caught.value.issues
-    assert mistake.message == "is not a regular expression at position 2"
-    assert mistake.detail == ": missing ), unterminated subpattern"
+    (issue,) = caught.value.issues
+    assert issue.message == "is not a regular expression at position 2"
+    assert issue.detail == ": missing ), unterminated subpattern"
 
 
 @pytest.mark.parametrize("text", ["(" * 4000, "a{99999999999999999999}"])
 def test_regex_too_complex(text: str) -> None:
-    """What breaks the re module in other ways is an error like any other."""
+    """An expression that fails in other ways gives the same kind of error."""
     with pytest.raises(InvalidValue, match="too complex"):
         parse_regex(text)
 
@@ -77,15 +77,15 @@ def test_exit_code(text: str, low: int | None, high: int | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "1-", "=5", "1,2", "*", "99999999999"])
-def test_no_exit_code(text: str) -> None:
-    """Anything else is none."""
+def test_invalid_exit_code(text: str) -> None:
+    """Any other text is refused."""
     with pytest.raises(ValueError, match="is not an exit code or a range"):
         parse_exit_code(text)
 
 
 @pytest.mark.parametrize("text", ["5-1", "<0"])
-def test_range_of_nothing(text: str) -> None:
-    """A range that holds nothing is a mistake."""
+def test_empty_range(text: str) -> None:
+    """A range that contains no number is refused."""
     with pytest.raises(ValueError, match="holds no exit code"):
         parse_exit_code(text)
 
@@ -104,12 +104,12 @@ def test_range_of_nothing(text: str) -> None:
     ],
 )
 def test_signal(text: str, number: int) -> None:
-    """A signal is a number or a name, as docker kill takes it."""
+    """A signal is a number or a name, as docker kill accepts it."""
     assert parse_signal(text) == Range(number, number)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("SIGKIL", r"did you mean 'KILL'\?"),
         ("", "is not a signal"),
@@ -119,7 +119,7 @@ def test_signal(text: str, number: int) -> None:
         ("RTMAX+1", "from 1 to 64"),
     ],
 )
-def test_no_signal(text: str, words: str) -> None:
-    """Anything else is none, with a suggestion where one is near."""
-    with pytest.raises(ValueError, match=words):
+def test_invalid_signal(text: str, message: str) -> None:
+    """Any other text is refused, with a suggestion if a signal is similar."""
+    with pytest.raises(ValueError, match=message):
         parse_signal(text)

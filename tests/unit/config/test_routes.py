@@ -1,4 +1,4 @@
-"""Routes: what they send where, and with what."""
+"""The model of a route."""
 
 import pytest
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ CONSOLE = ConsoleDestination()
 
 
 def test_route() -> None:
-    """A route takes a match as it is written or as a tree, and one destination or several."""
+    """A match is plain data or a `Match`; ``to`` is one destination or several."""
     found = Route.model_validate({"name": "a", "match": {"id": "x"}, "to": "ops"})
     assert found.match == Match(fields=(Field("id", None, (Glob("x"),)),))
     assert found.to == ("ops",)
@@ -25,7 +25,7 @@ def test_route() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("entry", "message"),
     [
         ({}, "needs 'to'"),
         ({"to": []}, "needs 'to'"),
@@ -34,9 +34,9 @@ def test_route() -> None:
         ({"drop": True, "include": {}}, "'drop' sends nothing: remove 'include'"),
     ],
 )
-def test_where_a_route_goes(entry: dict[str, object], words: str) -> None:
-    """A route sends somewhere or drops, and not both."""
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_to_or_drop(entry: dict[str, object], message: str) -> None:
+    """A route has either destinations or ``drop``."""
+    with pytest.raises(ValidationError, match=message):
         Route.model_validate({"name": "a", **entry})
 
 
@@ -55,13 +55,13 @@ def test_where_a_route_goes(entry: dict[str, object], words: str) -> None:
     ],
 )
 def test_include(entry: dict[str, object], wanted: Include | None) -> None:
-    """A route may want more told than the event; what asks for nothing is nothing."""
+    """A route may include more than the event; an empty section includes nothing."""
     assert IncludeConfig.model_validate(entry).request == wanted
     assert Route(name="a", to=("ops",)).include.request is None
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("entry", "message"),
     [
         ({"logs": 201}, "less than or equal to 200"),
         ({"logs": -1}, "greater than or equal to 0"),
@@ -73,7 +73,7 @@ def test_include(entry: dict[str, object], wanted: Include | None) -> None:
         ),
     ],
 )
-def test_bad_include(entry: dict[str, object], words: str) -> None:
-    """What cannot be told, or is more than anybody reads, is refused."""
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_include(entry: dict[str, object], message: str) -> None:
+    """Values beyond the limits and invalid paths are refused."""
+    with pytest.raises(ValidationError, match=message):
         IncludeConfig.model_validate(entry)

@@ -1,4 +1,4 @@
-"""The JSON Schema, against what people write."""
+"""The JSON Schema, compared with what relay accepts."""
 
 import re
 from datetime import timedelta
@@ -31,7 +31,7 @@ REST: dict[str, Any] = {
 
 
 def errors(data: object) -> list[str]:
-    """Where the schema finds something, and what."""
+    """The errors that the schema finds, with their paths."""
     return [f"{each.json_path}: {each.message}" for each in VALIDATOR.iter_errors(data)]
 
 
@@ -47,7 +47,7 @@ def match(text: str) -> str:
     return config(route=f"{{name: all, to: ops, match: {text}}}")
 
 
-RIGHT = [
+VALID = [
     config(),
     "engines: {here: , edge: {url: 'tcp://edge:2376', tls: {ca_file: x}}}\n" + config(),
     "engines: {here: {start_from: 10m}, it: {start_from: oldest, context: c}}\n" + config(),
@@ -83,7 +83,7 @@ RIGHT = [
     match("{any: [{name: web}, {image: {not: [a, b]}}], all: [{id: x}], not: {host: h}}"),
     match("{cause: 'c*', engine: '${ENGINE:-local}'}"),
 ]
-WRONG = [
+INVALID = [
     "destinatons: {}\n" + config(),
     "engines: {}\n" + config(),
     "engines: {'not a name': {}}\n" + config(),
@@ -160,19 +160,19 @@ WRONG = [
 ]
 
 
-def test_it_is_a_schema() -> None:
-    """By the rules of its own draft."""
+def test_schema_is_valid() -> None:
+    """The schema is valid by its own draft."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_the_example() -> None:
-    """Whoever starts from it sees no mistake."""
+def test_example() -> None:
+    """The example configuration has no errors."""
     assert errors(yaml.safe_load((ROOT / "config.example.yaml").read_text())) == []
 
 
 @pytest.mark.parametrize(("page", "text"), EXAMPLES)
-def test_documented(page: str, text: str) -> None:
-    """Every example in the documentation, most of which are parts of a configuration."""
+def test_documented_example(page: str, text: str) -> None:
+    """Every example in the documentation is valid, also as part of a configuration."""
     data = yaml.safe_load(text)
     if "destinations" in data or "routes" in data:
         whole = REST | data
@@ -182,9 +182,9 @@ def test_documented(page: str, text: str) -> None:
     assert errors(whole) == []
 
 
-@pytest.mark.parametrize("text", RIGHT)
-def test_what_is_right(text: str, tmp_path: Path) -> None:
-    """In both ways where there are two; relay says the same."""
+@pytest.mark.parametrize("text", VALID)
+def test_valid_configuration(text: str, tmp_path: Path) -> None:
+    """The schema accepts all notations that relay accepts."""
     assert errors(yaml.safe_load(text)) == []
     (tmp_path / "x").write_text("")
     (tmp_path / "secret").write_text("https://x/" if "url_file" in text else "hellohellohello1")
@@ -192,28 +192,28 @@ def test_what_is_right(text: str, tmp_path: Path) -> None:
     parse(text, file="f", environ={"URL": "https://x/"}, folder=tmp_path)
 
 
-@pytest.mark.parametrize("text", WRONG)
-def test_what_is_wrong(text: str) -> None:
-    """The usual mistakes; relay says the same."""
+@pytest.mark.parametrize("text", INVALID)
+def test_invalid_configuration(text: str) -> None:
+    """The schema finds the usual mistakes, and relay refuses them, too."""
     assert errors(yaml.safe_load(text)) != []
     with pytest.raises(ConfigError):
         parse(text, file="f", environ={}, folder=Path("/"))
 
 
 def test_every_type_has_its_own_keys() -> None:
-    """Those of the model, and for each secret the file that it may come from."""
+    """A type has the keys of its model, and a ``…_file`` key for each secret."""
     for name, kind in DESTINATION_TYPES.items():
         keys = set(SCHEMA["$defs"][kind.__name__]["properties"])
         assert keys == {*kind.model_fields, *(f"{key}_file" for key in secret_keys(name))}
 
 
 def test_every_field_of_a_match() -> None:
-    """And the three that combine matches."""
+    """A match has all fields, and the three keys that combine matches."""
     assert set(SCHEMA["$defs"]["Match"]["properties"]) == {*FIELDS, "any", "all", "not"}
 
 
-def test_what_editors_show() -> None:
-    """The meaning of a key and its default, as people write it; no secret."""
+def test_descriptions_and_defaults() -> None:
+    """A key has its description, and its default as people write it."""
     keys = SCHEMA["$defs"]["RetryConfig"]["properties"]
     assert keys["max"]["description"] == "The longest wait; not shorter than ``initial``."
     assert keys["max"]["default"] == "10m"
@@ -230,6 +230,6 @@ def test_what_editors_show() -> None:
         (timedelta(0), "0d"),
     ],
 )
-def test_durations(length: timedelta, text: str) -> None:
-    """In the largest unit that leaves nothing."""
+def test_format_duration(length: timedelta, text: str) -> None:
+    """A duration is written in the largest unit that divides it."""
     assert format_duration(length) == text

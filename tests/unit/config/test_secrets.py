@@ -32,21 +32,21 @@ ENVIRON = {"NAME": "value", "EMPTY": "", "MONEY": "a$b${NAME}", "_x1": "y"}
     ],
 )
 def test_expand(text: str, wanted: str) -> None:
-    """References are resolved once, ``$$`` is a dollar, and a lone dollar stays."""
+    """References are resolved once, ``$$`` is a dollar sign, and a single ``$`` stays."""
     assert expand(text, ENVIRON) == wanted
 
 
 @pytest.mark.parametrize(
     "text", ["${", "${}", "${NAME", "${1A}", "${A-b}", "${A:b}", "${A b}", "${A:-${NAME}}", "$$${"]
 )
-def test_malformed(text: str) -> None:
-    """A ``${`` that is no reference is an error."""
+def test_malformed_reference(text: str) -> None:
+    """A ``${`` that is not a valid reference is an error."""
     with pytest.raises(InvalidValue, match=r"holds a '\$\{' that is not"):
         expand(text, ENVIRON)
 
 
 def test_missing_variables() -> None:
-    """Every variable that is missing is named."""
+    """The error names every missing variable."""
     with pytest.raises(InvalidValue) as caught:
         expand("${ONE} ${NAME} ${TWO}", ENVIRON)
     assert [one.message for one in caught.value.issues] == [
@@ -55,51 +55,51 @@ def test_missing_variables() -> None:
     ]
 
 
-def test_values_are_bounded() -> None:
-    """A value does not grow beyond 64 KiB by what it refers to."""
+def test_length_is_limited() -> None:
+    """A value may have at most 64 KiB after references are resolved."""
     with pytest.raises(InvalidValue, match="is longer than 65536"):
         expand("${BIG}" * 100, {"BIG": "x" * 1000})
 
 
 @given(st.text(alphabet="${}:-AB_1 "))
 def test_expand_any_text(text: str) -> None:
-    """Any text is expanded or refused, without an environment's value in the words."""
+    """Any text is expanded or refused, and no error shows a variable's value."""
     try:
         expand(text, {"A": "CANARY", "B": "CANARY"})
     except InvalidValue as error:
-        words = str(error)
+        message = str(error)
     else:
-        words = ""
-    assert "CANARY" not in words
+        message = ""
+    assert "CANARY" not in message
 
 
 def test_substitute() -> None:
-    """Only string values are touched, wherever they stand; those that hold something are known."""
-    outside = ExternalValues()
+    """Only string values are changed, at any depth; those with a reference are remembered."""
+    external = ExternalValues()
     data = {"a": ["${NAME}", 1, None, True], "${NAME}": {"b": "$$"}}
-    assert substitute(data, ENVIRON, outside) == {
+    assert substitute(data, ENVIRON, external) == {
         "a": ["value", 1, None, True],
         "${NAME}": {"b": "$"},
     }
-    assert outside.substituted == {("a", 0)}
-    assert not outside.issues
+    assert external.substituted == {("a", 0)}
+    assert not external.issues
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800"])
-def test_what_is_no_text(value: str) -> None:
-    """Values that no file name and no request can hold are refused where they come in."""
-    outside = ExternalValues()
-    assert substitute({"a": "${X}"}, {"X": value}, outside) == {"a": ""}
-    (mistake,) = outside.issues
-    assert (mistake.path, mistake.message) == (("a",), "holds a NUL or an unpaired surrogate")
+def test_unusable_text(value: str) -> None:
+    """A value that cannot be in a file name or a request is refused."""
+    external = ExternalValues()
+    assert substitute({"a": "${X}"}, {"X": value}, external) == {"a": ""}
+    (issue,) = external.issues
+    assert (issue.path, issue.message) == (("a",), "holds a NUL or an unpaired surrogate")
 
 
 def _destination(entry: Mapping[str, object], folder: Path) -> tuple[object, ExternalValues]:
-    outside = ExternalValues()
-    data = read_files({"destinations": {"d": entry}}, folder, outside, TYPES)
+    external = ExternalValues()
+    data = read_files({"destinations": {"d": entry}}, folder, external, TYPES)
     destinations = data["destinations"]
     assert isinstance(destinations, dict)
-    return destinations["d"], outside
+    return destinations["d"], external
 
 
 def _at(*steps: str) -> KeyPath:
@@ -108,31 +108,31 @@ def _at(*steps: str) -> KeyPath:
 
 @pytest.mark.parametrize("content", ["secret", "secret\n", "secret\r\n"])
 def test_secret_from_a_file(tmp_path: Path, content: str) -> None:
-    """A secret's file is read from the folder; one line end behind it is not part of it."""
+    """A secret's file is read from the folder, without the line break at its end."""
     (tmp_path / "hook").write_bytes(content.encode())
-    found, outside = _destination({"type": "slack", "url_file": "hook"}, tmp_path)
+    found, external = _destination({"type": "slack", "url_file": "hook"}, tmp_path)
     assert found == {"type": "slack", "url": "secret"}
-    assert outside.files == {_at("url"): _at("url_file")}
+    assert external.files == {_at("url"): _at("url_file")}
 
 
 def test_absolute_path(tmp_path: Path) -> None:
-    """An absolute path is taken as it is."""
+    """An absolute path is used as it is."""
     (tmp_path / "hook").write_text("secret")
     found, _ = _destination({"type": "http", "url_file": str(tmp_path / "hook")}, Path("/nowhere"))
     assert found == {"type": "http", "url": "secret"}
 
 
 def test_header_from_a_file(tmp_path: Path) -> None:
-    """A header's name with ``_file`` behind it reads that header's value."""
+    """The value of a header ``NAME_file`` is read from a file."""
     (tmp_path / "token").write_text("Bearer x\n")
     entry = {"type": "http", "headers": {"Authorization_file": "token", "A": "b"}}
-    found, outside = _destination(entry, tmp_path)
+    found, external = _destination(entry, tmp_path)
     assert found == {"type": "http", "headers": {"A": "b", "Authorization": "Bearer x"}}
-    assert outside.files[_at("headers", "Authorization")] == _at("headers", "Authorization_file")
+    assert external.files[_at("headers", "Authorization")] == _at("headers", "Authorization_file")
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"", "is an empty file"),
         (b"\n", "is an empty file"),
@@ -141,15 +141,15 @@ def test_header_from_a_file(tmp_path: Path) -> None:
         (b"a\0b", "is a file that holds a NUL"),
     ],
 )
-def test_bad_files(tmp_path: Path, content: bytes, words: str) -> None:
-    """A file that can hold no secret is refused."""
+def test_invalid_secret_file(tmp_path: Path, content: bytes, message: str) -> None:
+    """A file that cannot hold a secret is refused."""
     (tmp_path / "hook").write_bytes(content)
-    _, outside = _destination({"type": "slack", "url_file": "hook"}, tmp_path)
-    assert [(one.path, one.message) for one in outside.issues] == [(_at("url_file"), words)]
+    _, external = _destination({"type": "slack", "url_file": "hook"}, tmp_path)
+    assert [(one.path, one.message) for one in external.issues] == [(_at("url_file"), message)]
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "message"),
     [
         ("nope", "cannot be read: No such file or directory"),
         (".", "cannot be read: Is a directory"),
@@ -158,37 +158,37 @@ def test_bad_files(tmp_path: Path, content: bytes, words: str) -> None:
         (5, "must be the path of a file"),
     ],
 )
-def test_no_file(tmp_path: Path, value: object, words: str) -> None:
+def test_unreadable_file(tmp_path: Path, value: object, message: str) -> None:
     """A file that cannot be read is an error at the key that names it."""
-    _, outside = _destination({"type": "slack", "url_file": value}, tmp_path)
-    assert [(one.path, one.message) for one in outside.issues] == [(_at("url_file"), words)]
+    _, external = _destination({"type": "slack", "url_file": value}, tmp_path)
+    assert [(one.path, one.message) for one in external.issues] == [(_at("url_file"), message)]
 
 
 def test_value_and_file(tmp_path: Path) -> None:
-    """A value and its file exclude each other; the file is not read then."""
+    """A value and its file exclude each other; the file is not read."""
     entry = {"type": "http", "url": "u", "url_file": "nope", "headers": {"A": "b", "A_file": "c"}}
-    found, outside = _destination(entry, tmp_path)
+    found, external = _destination(entry, tmp_path)
     assert found == {"type": "http", "url": "u", "headers": {"A": "b"}}
-    assert [one.message for one in outside.issues] == [
+    assert [one.message for one in external.issues] == [
         "'url' and 'url_file' exclude each other: keep one",
         "'A' and 'A_file' exclude each other: keep one",
     ]
 
 
 def test_console_has_no_secrets(tmp_path: Path) -> None:
-    """A destination without secrets keeps the key, to be told that it is unknown."""
+    """A type without secrets keeps the key, so that it is reported as unknown."""
     entry: dict[str, object] = {"type": "console", "url_file": "nope"}
     assert _destination(entry, tmp_path)[0] == entry
 
 
 def test_tls_files(tmp_path: Path) -> None:
-    """TLS files are looked for, from the folder on, and stay in files."""
+    """The paths of TLS files are resolved and checked, but the files are not read."""
     (tmp_path / "ca.pem").write_text("x")
-    outside = ExternalValues()
+    external = ExternalValues()
     tls = {"ca_file": "ca.pem", "key_file": "nope", "cert_file": 5, "x": "y"}
-    data = read_files({"engines": {"e": {"url": "u", "tls": tls}}}, tmp_path, outside, TYPES)
+    data = read_files({"engines": {"e": {"url": "u", "tls": tls}}}, tmp_path, external, TYPES)
     wanted = {**tls, "ca_file": str(tmp_path / "ca.pem")}
     assert data == {"engines": {"e": {"url": "u", "tls": wanted}}}
-    assert [(one.path, one.message) for one in outside.issues] == [
+    assert [(one.path, one.message) for one in external.issues] == [
         (("engines", "e", "tls", "key_file"), "cannot be read: No such file or directory")
     ]

@@ -1,4 +1,4 @@
-"""Templates in a configuration: tried when it is read."""
+"""Templates in a configuration are checked when it is read."""
 
 from pathlib import Path
 
@@ -42,39 +42,39 @@ HIDDEN = [
 ]
 
 
-@pytest.mark.parametrize(("text", "place"), SHOWN)
-def test_a_mistyped_name_is_found_where_it_stands(text: str, place: str) -> None:
-    """Before anything runs, with what was probably meant."""
+@pytest.mark.parametrize(("text", "path"), SHOWN)
+def test_mistyped_name(text: str, path: str) -> None:
+    """A mistyped name is reported at its position, with a suggestion."""
     (problem,) = problems(text)
     assert problem.endswith(
-        f": {place}: is a template that fails: it uses an unknown name: "
+        f": {path}: is a template that fails: it uses an unknown name: "
         "there is no 'nmae' (did you mean 'name'?)"
     )
 
 
-@pytest.mark.parametrize(("text", "place"), HIDDEN)
-def test_where_a_secret_may_stand_none_of_it_is_shown(text: str, place: str) -> None:
-    """Nothing of a header, a query or a body but what kind of fault it has."""
+@pytest.mark.parametrize(("text", "path"), HIDDEN)
+def test_mistyped_name_beside_a_secret(text: str, path: str) -> None:
+    """For a header, a query or a body, only the kind of the error is shown."""
     (problem,) = problems(text)
-    assert problem.endswith(f": {place}: is a template that fails: it uses an unknown name")
+    assert problem.endswith(f": {path}: is a template that fails: it uses an unknown name")
 
 
 @pytest.mark.parametrize(
-    ("source", "fault"),
+    ("source", "message"),
     [
         ("{{ evnt }}", "it uses an unknown name: there is no 'evnt'"),
         ("{{ event.__class__ }}", "it uses an unknown name: there is no '__class__'"),
         ("{{ event.name", "it is not a valid template: line 1: "),
         ("{{ {} }}", "it is not a valid template: line 1: it holds a mapping"),
         ("{{ 'x' * 99999 }}", "it exceeds a limit: it creates or writes too many"),
-        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "it exceeds a limit: it nests"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "it exceeds a limit: it is nested"),
         ("{{ event.labels }}", "it uses a list or a mapping as text: it writes a value"),
     ],
 )
-def test_says_what_is_wrong_with_a_template(source: str, fault: str) -> None:
-    """Of which kind it is, and its words where they may be shown."""
+def test_template_errors(source: str, message: str) -> None:
+    """The message has the kind of the error and its details."""
     (problem,) = problems(SLACK.format(f'text: "{source}"'))
-    assert f": destinations.to.text: is a template that fails: {fault}" in problem
+    assert f": destinations.to.text: is a template that fails: {message}" in problem
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_says_what_is_wrong_with_a_template(source: str, fault: str) -> None:
         "{{ [][0] }}",
     ],
 )
-def test_what_fails_for_the_samples_values_may_be_right_for_others(source: str) -> None:
-    """It is nobody's mistake."""
+def test_errors_of_the_sample_values_are_ignored(source: str) -> None:
+    """A template that fails only for the values of the sample is accepted."""
     check_accepted(SLACK.format(f'text: "{source}"'))
     check_accepted(HTTP.format(f'headers: {{X: "{source}"}}, query: {{q: "{source}"}}'))
     check_accepted(HTTP.format(f'format: template, body: {{a: "{source}"}}'))
 
 
-def test_all_that_fail_are_told_at_once() -> None:
-    """Each leaf of a body for itself."""
+def test_every_template_error_at_once() -> None:
+    """Each text of a body is checked on its own."""
     found = problems(HTTP.format("format: template, body: {a: '{{ x }}', b: '{{ 1 +', c: fine}"))
     assert len(found) == 2
 
@@ -111,16 +111,16 @@ def test_all_that_fail_are_told_at_once() -> None:
         ROUTE.format("title: '{{ \"${HUSH}\" | nothing }}'"),
     ],
 )
-def test_a_secret_in_a_template_is_not_told(text: str) -> None:
-    """What stands around an expression may be one; what came from the environment, too."""
+def test_secret_in_a_template_is_not_shown(text: str) -> None:
+    """An error shows no details of a template that may contain a secret."""
     (problem,) = problems(text)
     assert "is a template that fails: it " in problem
     assert "hush" not in problem
 
 
 @pytest.mark.parametrize("size", [MAX_BODY_TEXTS, MAX_BODY_TEXTS + 1])
-def test_a_body_has_so_many_texts_and_no_more(size: int) -> None:
-    """All of them are rendered for every notification; what is no text costs nothing."""
+def test_number_of_texts_in_a_body_is_limited(size: int) -> None:
+    """A body has a limited number of texts; other values in it do not count."""
     text = HTTP.format(f"format: template, body: {{a: [{'x, ' * (size - 1)}1, 2], b: {{c: y}}}}")
     if size <= MAX_BODY_TEXTS:
         check_accepted(text)
@@ -129,8 +129,8 @@ def test_a_body_has_so_many_texts_and_no_more(size: int) -> None:
         assert problem.endswith(f"destinations.to.body: holds more than {MAX_BODY_TEXTS} texts")
 
 
-def test_a_label_of_any_name_is_taken() -> None:
-    """The sample has them all."""
+def test_label_of_any_name() -> None:
+    """A template may use any label: the sample has all of them."""
     parse(
         SLACK.format("title: '{{ event.labels[\"com.example.owner\"] }} {{ event.labels.tier }}'"),
         file="f",

@@ -22,29 +22,29 @@ from relay.config.units import Rate, parse_duration, parse_rate, parse_size
     ],
 )
 def test_duration(text: str, wanted: timedelta) -> None:
-    """A duration is one or more numbers with their units, the longest unit first."""
+    """A duration is one or more numbers with units, the largest unit first."""
     assert parse_duration(text) == wanted
 
 
 @pytest.mark.parametrize(
     "text", ["", "s", "1.5h", "-1s", "10 s", "5S", "30m1h", "5m5m", "1h ", "١s"]
 )
-def test_no_duration(text: str) -> None:
-    """Anything else is none."""
+def test_invalid_duration(text: str) -> None:
+    """Any other text is refused."""
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["10", "0", "1500"])
 def test_duration_without_unit(text: str) -> None:
-    """A number without a unit is an error that says so."""
+    """The error for a number without a unit says so."""
     with pytest.raises(ValueError, match="has no unit"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["3651d", "9999999d", "9999999d999999999h", "999999999h"])
 def test_duration_too_long(text: str) -> None:
-    """More than ten years is refused, before any date can overflow."""
+    """More than ten years is refused, long before a date could overflow."""
     with pytest.raises(ValueError, match="is too long"):
         parse_duration(text)
 
@@ -68,8 +68,8 @@ def test_size(text: str, wanted: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "MiB", "1.5MiB", "64mib", "64 MiB", "-1B", "10KB"])
-def test_no_size(text: str) -> None:
-    """Anything else is none, units in the wrong letter case among it."""
+def test_invalid_size(text: str) -> None:
+    """Any other text is refused, also a unit in the wrong letter case."""
     with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
 
@@ -79,34 +79,34 @@ def test_no_size(text: str) -> None:
     [("5/s", Rate(5, 1.0)), ("20/min", Rate(20, 60.0)), ("100/h", Rate(100, 3600.0))],
 )
 def test_rate(text: str, wanted: Rate) -> None:
-    """A rate is a count in a second, a minute or an hour."""
+    """A rate is a count for a second, a minute or an hour."""
     assert parse_rate(text) == wanted
 
 
 @pytest.mark.parametrize("text", ["", "5", "5/m", "/s", "5 / s", "1.5/s", "-1/s", "5/day"])
-def test_no_rate(text: str) -> None:
-    """Anything else is none; ``m`` could be a minute or a month, so it is not taken."""
+def test_invalid_rate(text: str) -> None:
+    """Any other text is refused; ``m`` could mean minute or month."""
     with pytest.raises(ValueError, match="is not a rate"):
         parse_rate(text)
 
 
-def test_rate_of_nothing() -> None:
-    """A rate that lets nothing through is a mistake."""
+def test_rate_of_zero() -> None:
+    """A rate of zero is refused."""
     with pytest.raises(ValueError, match="lets nothing through"):
         parse_rate("0/s")
 
 
 @given(st.text(alphabet="0123456789smhdkKMGiB/.- ") | st.text())
-def test_words_never_hold_the_value(text: str) -> None:
-    """Whatever is wrong with a value, the words about it are the same: it may be a secret."""
+def test_messages_do_not_contain_the_value(text: str) -> None:
+    """A message never contains the value, which may be a secret."""
     assert {
-        _words(parse_duration, text),
-        _words(parse_size, text),
-        _words(parse_rate, text),
-    } <= _WORDS
+        _message(parse_duration, text),
+        _message(parse_size, text),
+        _message(parse_rate, text),
+    } <= _MESSAGES
 
 
-def _words(read: Callable[[str], object], text: str) -> str:
+def _message(read: Callable[[str], object], text: str) -> str:
     try:
         read(text)
     except ValueError as error:
@@ -114,7 +114,7 @@ def _words(read: Callable[[str], object], text: str) -> str:
     return ""
 
 
-_WORDS = {
+_MESSAGES = {
     "",
     "has no unit: write a duration as 500ms, 10s, 5m, 72h or 7d",
     "is not a duration: write 500ms, 10s, 5m, 72h or 7d",

@@ -9,7 +9,7 @@ def _read(text: str) -> Document:
 
 
 def _refused(text: str) -> str:
-    """The one line that a text is refused with."""
+    """The one line with which a text is refused."""
     with pytest.raises(ConfigError) as caught:
         _read(text)
     (problem,) = caught.value.problems
@@ -17,7 +17,7 @@ def _refused(text: str) -> str:
 
 
 def _problems(text: str) -> list[str]:
-    """What is wrong with a text that can still be used."""
+    """The problems in a text that can still be read."""
     return [str(problem) for problem in _read(text).problems]
 
 
@@ -51,25 +51,25 @@ def _problems(text: str) -> list[str]:
     ],
 )
 def test_scalars(written: str, wanted: object) -> None:
-    """Scalars stay the text they are, but for nothing, true, false and usual whole numbers."""
+    """A scalar stays text, except null, true, false and whole numbers in the usual notation."""
     found = _read(f"a: {written}").data["a"]
     assert found == wanted
     assert type(found) is type(wanted)
 
 
-def test_places() -> None:
-    """Every value knows its line and column, its key's, and its text as written."""
-    places = _read("a:\n  b: [x, 1.10]\n").locations
-    assert places["a",].key == (1, 1)
-    assert places["a",].text is None
-    assert places["a", "b"].key == (2, 3)
-    assert places["a", "b"].value == (2, 6)
-    assert places["a", "b", 1].value == (2, 10)
-    assert places["a", "b", 1].text == "1.10"
+def test_locations() -> None:
+    """Each value has its line and column, those of its key, and its text as written."""
+    locations = _read("a:\n  b: [x, 1.10]\n").locations
+    assert locations["a",].key == (1, 1)
+    assert locations["a",].text is None
+    assert locations["a", "b"].key == (2, 3)
+    assert locations["a", "b"].value == (2, 6)
+    assert locations["a", "b", 1].value == (2, 10)
+    assert locations["a", "b", 1].text == "1.10"
 
 
 def test_aliases_and_merge_keys() -> None:
-    """Anchors, aliases and merge keys work; what is written wins over what is merged in."""
+    """Anchors, aliases and merge keys work; a key of the mapping wins over a merged one."""
     text = "a: &a {x: 1, y: 2}\nb: &b {y: 3}\nc: *a\nd: {<<: *a, x: 9}\ne: {<<: [*b, *a], z: 0}\n"
     data = _read(text).data
     assert data["c"] == {"x": 1, "y": 2}
@@ -78,7 +78,7 @@ def test_aliases_and_merge_keys() -> None:
 
 
 def test_quoted_merge_key() -> None:
-    """A quoted ``<<`` is a key like any other."""
+    """A quoted ``<<`` is an ordinary key."""
     assert _read("a: {'<<': x}").data == {"a": {"<<": "x"}}
 
 
@@ -122,8 +122,8 @@ def test_quoted_merge_key() -> None:
         ),
     ],
 )
-def test_refused(text: str, line: str) -> None:
-    """What is no document is refused in one clear line."""
+def test_unreadable_document(text: str, line: str) -> None:
+    """A text that is not a document is refused with one clear line."""
     assert _refused(text) == line
 
 
@@ -141,24 +141,24 @@ def test_refused(text: str, line: str) -> None:
     ],
 )
 def test_too_large(text: str) -> None:
-    """What is too large, by aliases, by merge keys or by itself, is one clear error."""
+    """A document that is too large, by aliases, merge keys or itself, gives one clear error."""
     assert "is too large: more than 20000 keys and values" in _refused(text)
 
 
 @pytest.mark.parametrize("text", ["a: " + "[" * 5000, "- " * 5000, "? " * 5000, "{" * 5000])
 def test_too_deep(text: str) -> None:
-    """What is nested too deeply is one clear error, and no RecursionError."""
+    """A document that is nested too deeply gives one clear error, not a RecursionError."""
     assert "is nested more than 32 levels deep" in _refused(text)
 
 
 def test_too_deep_by_aliases() -> None:
-    """Depth counts with the aliases written out."""
+    """The depth includes the content of aliases."""
     text = "a0: &a0 [x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}]\n" for i in range(40))
     assert "is nested more than 32 levels deep" in _refused(text)
 
 
 def test_duplicate_key() -> None:
-    """A key that is written twice is told with both lines; the first one counts."""
+    """A duplicate key is reported with both lines; the first value counts."""
     text = "a:\n  ops: 1\n  ops: 2\n"
     assert _problems(text) == ["f.yaml:3:3: a.ops: 'ops' is written twice: on line 2 and on line 3"]
     assert _read(text).data == {"a": {"ops": 1}}
@@ -174,6 +174,6 @@ def test_duplicate_key() -> None:
         ("a: {<<: x}", "f.yaml:1:9: a: '<<' takes a mapping or a list of mappings"),
     ],
 )
-def test_bad_keys(text: str, message: str) -> None:
-    """A key that is not text, and a merge of what is no mapping, are told; the rest is read."""
+def test_invalid_keys(text: str, message: str) -> None:
+    """An invalid key or merge is reported, and the rest of the file is read."""
     assert _problems(text + "\n") == [message]

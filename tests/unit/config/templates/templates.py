@@ -1,4 +1,4 @@
-"""Templates, rendered for tests."""
+"""Helpers that render templates."""
 
 import pytest
 
@@ -16,7 +16,7 @@ VALUES = {
 
 
 def render(source: str, value: object = None) -> str:
-    """The text with ``value`` as the headline."""
+    """Render a template with ``value`` as the headline."""
     return Template(source).render({**VALUES, "headline": value})
 
 

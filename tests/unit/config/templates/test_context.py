@@ -1,4 +1,4 @@
-"""What templates are filled with."""
+"""The context of a template."""
 
 from typing import Any
 
@@ -29,8 +29,8 @@ from tests.unit.destinations.samples import (
 )
 
 
-def test_has_what_is_known_of_an_event() -> None:
-    """By the names of the JSON document, the actor's among them, without what is a class."""
+def test_event() -> None:
+    """The event has the names of the JSON document, and plain values instead of enums."""
     found = build_context(build_notification("crashed", CRASH), "it crashed", Included())
     event = found["event"]
     assert isinstance(event, dict)
@@ -58,36 +58,36 @@ def test_has_what_is_known_of_an_event() -> None:
     assert type(event["cause"]) is str
 
 
-def test_has_the_notification_and_what_it_includes() -> None:
-    """As a person would call it."""
-    told = msgspec.structs.replace(ALL_INCLUDED, severity=Severity.INFO)
-    assert told.included is not None
-    found = build_context(told, "it crashed", told.included)
+def test_notification_and_included() -> None:
+    """The context has the notification, its severity and headline, and what is included."""
+    notification = msgspec.structs.replace(ALL_INCLUDED, severity=Severity.INFO)
+    assert notification.included is not None
+    found = build_context(notification, "it crashed", notification.included)
     assert (found["severity"], found["headline"]) == ("info", "it crashed")
     assert found["notification"] == {
-        "id": told.id,
-        "route": told.route,
+        "id": notification.id,
+        "route": notification.route,
         "status": "firing",
         "count": 1,
         "suppressed": 0,
     }
     text = "{{ included.logs | length }} {{ included.inspect | length }} {{ included.health }}"
     logs, fields, health = Template(text).render(found).split(" ", 2)
-    assert int(logs) == len(told.included.logs or ())
-    assert int(fields) == len(told.included.inspect)
-    assert health == (told.included.health or "")
+    assert int(logs) == len(notification.included.logs or ())
+    assert int(fields) == len(notification.included.inspect)
+    assert health == (notification.included.health or "")
 
 
 def test_nothing_included_is_empty() -> None:
-    """A template need not ask first."""
+    """A template can write what is not included: it is empty."""
     found = build_context(build_notification("r", UNHEALTHY, INCLUDE), "", Included())
     text = "{{ included.logs | join }}{{ included.health }}{{ included.missing }}"
     assert Template(text).render(found) == ""
 
 
 @given(notifications)
-def test_with_a_spelling_no_value_has_a_line_of_its_own(notification: object) -> None:
-    """What others chose stays on one line, printable."""
+def test_texts_are_escaped(notification: object) -> None:
+    """With `visible` as escape, every text from the outside is printable and on one line."""
     assert isinstance(notification, type(ALL_INCLUDED))
     found = build_context(notification, "", notification.included or Included(), escape_unprintable)
     event, included = found["event"], found["included"]
@@ -95,20 +95,20 @@ def test_with_a_spelling_no_value_has_a_line_of_its_own(notification: object) ->
     assert isinstance(included, dict)
     others = ("host", "type", "action", "detail", "scope", "actor_id", "name", "image", "health")
     labels = dict(event["labels"].items())
-    shown = [[event[name] for name in others], labels, dict(included)]
-    assert all(text.isprintable() for text in strings(shown, names=True))
+    escaped = [[event[name] for name in others], labels, dict(included)]
+    assert all(text.isprintable() for text in strings(escaped, names=True))
 
 
 def crash(labels: dict[str, str]) -> Any:
-    """What a template gets of a crash of a container with these labels."""
+    """The event of a crashed container with these labels, as a template gets it."""
     actor = msgspec.structs.replace(CRASH.actor, attributes=labels)
     return build_context(
         build_notification("r", with_fields(CRASH, actor=actor)), "", Included(), escape_unprintable
     )["event"]
 
 
-def test_a_label_is_spelt_as_it_is_asked_for() -> None:
-    """By every way to it; its name too, where names are listed."""
+def test_labels_are_escaped() -> None:
+    """A label is escaped in every way to read it, and so are names that are listed."""
     labels = crash({"a\nb": "c\nd"})["labels"]
     assert labels["a\nb"] == labels.get("a\nb") == r"c\nd"
     assert labels.get("x") is None
@@ -118,8 +118,8 @@ def test_a_label_is_spelt_as_it_is_asked_for() -> None:
     assert [*labels.items()] == [(r"a\nb", r"c\nd")]
 
 
-def test_labels_without_end_are_listed_in_part() -> None:
-    """Any of them can be asked for; no more than the beginning of each is given."""
+def test_listed_labels_are_limited() -> None:
+    """Only some labels are listed, but any can be looked up; long values are cut."""
     labels = crash(
         {f"k{n}": "x" * (MAX_VALUE_CHARS + 1) if n else "" for n in range(MAX_LABELS + 9)}
     )["labels"]
@@ -127,8 +127,8 @@ def test_labels_without_end_are_listed_in_part() -> None:
     assert labels[f"k{MAX_LABELS + 8}"] == "x" * MAX_VALUE_CHARS
 
 
-def test_nothing_is_given_longer_than_a_template_may_write() -> None:
-    """Names and fields, too."""
+def test_length_of_values_is_limited() -> None:
+    """Names and inspect fields are cut, too."""
     long = "x" * (MAX_VALUE_CHARS + 1)
     actor = msgspec.structs.replace(CRASH.actor, name=long)
     inspected = crash_with_included(health=long, inspect={"a": [long]})
@@ -138,8 +138,8 @@ def test_nothing_is_given_longer_than_a_template_may_write() -> None:
     assert max(map(len, strings([found["event"], found["included"]]))) == MAX_VALUE_CHARS
 
 
-def test_a_field_without_a_bottom_ends_in_a_mark() -> None:
-    """It takes no room on the stack that is not there."""
+def test_depth_of_fields_is_limited() -> None:
+    """A deeply nested inspect field is cut at a depth that is safe for the stack."""
     deep = msgspec.json.decode("[" * 500 + "]" * 500)
     found = build_context(ALL_INCLUDED, "", Included(inspect={"a": deep}))
     text = Template("{{ included.inspect.a | tojson }}").render(found)
@@ -147,21 +147,21 @@ def test_a_field_without_a_bottom_ends_in_a_mark() -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_what_is_included_is_spelt(attack: str) -> None:
-    """Names of what is in a field, too."""
+def test_included_texts_are_escaped(attack: str) -> None:
+    """All included texts are escaped, also keys in an inspect field."""
     included = Included((attack,), attack, {"a": {attack: [attack]}}, attack)
     found = build_context(ALL_INCLUDED, "", included, escape_unprintable)["included"]
-    shown = escape_unprintable(attack)
+    escaped = escape_unprintable(attack)
     assert found == {
-        "logs": [shown],
-        "health": shown,
-        "inspect": {"a": {shown: [shown]}},
-        "missing": shown,
+        "logs": [escaped],
+        "health": escaped,
+        "inspect": {"a": {escaped: [escaped]}},
+        "missing": escaped,
     }
 
 
-def test_the_sample_is_like_any_other() -> None:
-    """It has the same names, no more and no less."""
+def test_sample_has_the_same_names() -> None:
+    """The sample context has the same names as any other."""
     usual, samples = build_context(build_notification("r", CRASH), "", Included()), sample_context()
     assert usual.keys() == samples.keys()
     for name in ("event", "notification", "included"):

@@ -1,4 +1,4 @@
-"""Templates: what they can say, and what neither they nor their values can do."""
+"""What templates can do, and what neither they nor their values can."""
 
 import tracemalloc
 
@@ -58,13 +58,13 @@ from tests.unit.config.templates.templates import VALUES, render, render_error
         ("{{ event.name[:3] }} {{ event.name[::-1] }} {{ events[1:][0].name }}", "web 1-bew web-2"),
     ],
 )
-def test_says(source: str, text: str) -> None:
-    """What people write."""
+def test_render(source: str, text: str) -> None:
+    """Templates as people write them are rendered."""
     assert render(source) == text
 
 
 @pytest.mark.parametrize(
-    ("source", "fault", "words"),
+    ("source", "kind", "message"),
     [
         ("{{ evnt.name }}", TemplateErrorKind.NAME, "there is no 'evnt' (did you mean 'event'?)"),
         (
@@ -95,7 +95,7 @@ def test_says(source: str, text: str) -> None:
         (
             "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
             TemplateErrorKind.LIMIT,
-            "it nests too deep",
+            "it is nested too deeply",
         ),
         (
             "x" * (MAX_SOURCE_CHARS + 1),
@@ -104,11 +104,11 @@ def test_says(source: str, text: str) -> None:
         ),
     ],
 )
-def test_says_what_is_wrong(source: str, fault: TemplateErrorKind, words: str) -> None:
-    """Of what kind it is, and in a line, without what the values hold."""
+def test_error_messages(source: str, kind: TemplateErrorKind, message: str) -> None:
+    """An error has its kind and a message of one line that contains no value."""
     error = render_error(source)
-    assert error.kind is fault
-    assert str(error).startswith(words)
+    assert error.kind is kind
+    assert str(error).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_says_what_is_wrong(source: str, fault: TemplateErrorKind, words: str) -
         ("{{ super() }}", "'super'"),
     ],
 )
-def test_holds_nothing_that_could_grow(source: str, what: str) -> None:
-    """It is refused as it is compiled, with its line."""
+def test_unsupported_syntax(source: str, what: str) -> None:
+    """Syntax that could grow without limit is refused while compiling, with its line."""
     with pytest.raises(TemplateError) as caught:
         Template(f"\n{source}")
     assert caught.value.kind is TemplateErrorKind.SYNTAX
@@ -171,8 +171,8 @@ def test_holds_nothing_that_could_grow(source: str, what: str) -> None:
         "{{ (-8) ** 0.5 }}",
     ],
 )
-def test_only_single_values_are_written_and_compared(source: str) -> None:
-    """A list or a mapping would be Python's way to write one, and of any size."""
+def test_only_scalars_are_written_and_compared(source: str) -> None:
+    """Writing or comparing a list or a mapping is an error: it could have any size."""
     assert render_error(source).kind is TemplateErrorKind.TYPE
 
 
@@ -196,13 +196,13 @@ def test_only_single_values_are_written_and_compared(source: str) -> None:
         "{{ ().__class__.__bases__[0].__subclasses__() }}",
     ],
 )
-def test_a_template_gets_at_nothing_else(source: str) -> None:
-    """Nothing of Python, no file, and no value can be changed."""
+def test_sandbox(source: str) -> None:
+    """A template cannot reach Python internals or files, or change a value."""
     render_error(source)
 
 
-def test_what_a_mapping_holds_comes_before_what_it_can_do() -> None:
-    """A label may be called as a method is; the method of one that has none stays."""
+def test_keys_win_over_methods() -> None:
+    """A label with the name of a method is found; other methods still work."""
     labels = {"items": "i", "get": "g"}
     assert render(
         "{{ headline.items }}{{ headline['get'] }}{{ headline.keys() | join }}", labels
@@ -221,30 +221,30 @@ def test_what_a_mapping_holds_comes_before_what_it_can_do() -> None:
         (r"""{{ "\ufeff" }}x""", "\ufeffx"),
     ],
 )
-def test_halves_of_a_character_are_mended(source: str, text: str) -> None:
-    """Nothing that a template writes is without an encoding."""
+def test_surrogates_are_joined_or_replaced(source: str, text: str) -> None:
+    """The output can always be encoded: surrogate pairs are joined, single ones replaced."""
     assert render(source) == text
 
 
 @given(st.text() | st.sampled_from(["{{ 7*7 }}", "{% raw %}", "${X}", "{{ event.name }}"]))
 def test_a_value_is_never_a_template(value: str) -> None:
-    """It comes out as it went in."""
+    """A value that looks like a template is written unchanged."""
     assert render("<{{ headline }}>", value) == f"<{value}>"
 
 
 @given(st.text(alphabet="{}%#'\"|~+*()[] .abvex01\n") | st.text())
-def test_no_source_makes_anything_but_a_text_or_an_error(source: str) -> None:
-    """And the error is one printable line that can be logged."""
+def test_any_source(source: str) -> None:
+    """Any source gives a text or a `TemplateError` of one line."""
     try:
         said = Template(source).render(VALUES)
     except TemplateError as error:
         said = ""
-        words = str(error)
+        message = str(error)
     else:
-        words = "none"
+        message = "none"
     assert isinstance(said, str)
-    assert 0 < len(words) <= 200
-    assert "\n" not in words
+    assert 0 < len(message) <= 200
+    assert "\n" not in message
 
 
 FAILING_SOURCES = (
@@ -276,8 +276,8 @@ FAILING_SOURCES = (
 
 
 @given(st.text(min_size=8, max_size=20, alphabet=st.characters(codec="ascii", categories=["L"])))
-def test_no_error_holds_a_value(secret: str) -> None:
-    """What fails says what the template does, not what it was filled with."""
+def test_errors_do_not_contain_values(secret: str) -> None:
+    """An error describes the template, and contains no value."""
     for source in FAILING_SOURCES:
         error = render_error(source, f"secret-{secret}")
         assert secret not in str(error)
@@ -294,8 +294,8 @@ def test_no_error_holds_a_value(secret: str) -> None:
         ("{# x #}", True),
     ],
 )
-def test_knows_a_template(text: str, wanted: bool) -> None:
-    """By what only templates hold."""
+def test_is_template(text: str, wanted: bool) -> None:
+    """A text is a template if it contains Jinja syntax."""
     assert is_template(text) is wanted
 
 
@@ -312,7 +312,7 @@ def test_knows_a_template(text: str, wanted: bool) -> None:
     ],
 )
 def test_the_sample_has_everything(source: str) -> None:
-    """A template is not refused for what only the sample lacks."""
+    """The sample context has every value that a template may use."""
     assert Template(source).render(sample_context())
 
 
@@ -327,8 +327,8 @@ def test_the_sample_has_everything(source: str) -> None:
         "events | selectattr('wide', 'even') | list | length",
     ],
 )
-def test_a_text_is_not_divided(expression: str) -> None:
-    """Python would take it for a format, and a label for the width of what it makes."""
+def test_dividing_a_text_is_refused(expression: str) -> None:
+    """Dividing a text is refused: Python would format it, with a width from a label."""
     wide = "%99999999d"
     values = {"event": TemplateValues(wide=wide), "events": [TemplateValues(wide=wide)]}
     template = Template("{% set value = event.wide %}{{ " + expression + " }}")
@@ -342,6 +342,6 @@ def test_a_text_is_not_divided(expression: str) -> None:
 
 
 @pytest.mark.parametrize("test", ["3 is odd", "4 is even", "9 is divisibleby(3)", "not 2 is odd"])
-def test_a_number_is_divided(test: str) -> None:
-    """As Jinja does."""
+def test_dividing_a_number(test: str) -> None:
+    """Numbers are divided as in Jinja."""
     assert render(f"{{{{ {test} }}}}") == "True"

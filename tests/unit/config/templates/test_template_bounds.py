@@ -1,4 +1,4 @@
-"""What a template may cost, whoever wrote it."""
+"""The limits of CPU time and memory for any template."""
 
 import multiprocessing
 import resource
@@ -52,7 +52,7 @@ HUGE = msgspec.structs.replace(
         inspect={"numbers": list(range(1000)), "deep": msgspec.json.decode("[" * 500 + "]" * 500)},
     ),
 )
-"""Of which all that others choose is as large as it may be, or larger."""
+"""A notification in which everything from the outside is as large as possible, or larger."""
 
 
 def _in_child(source: str, result: Connection) -> None:
@@ -61,16 +61,16 @@ def _in_child(source: str, result: Connection) -> None:
     before_kb, before_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
         Template(source).render(build_context(HUGE, escape_unprintable))
-        fault = None
+        kind = None
     except TemplateError as error:
-        fault = error.kind
+        kind = error.kind
     taken_s = time.process_time() - before_s
     taken_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
-    result.send((taken_s, taken_kb // 1024, fault))
+    result.send((taken_s, taken_kb // 1024, kind))
 
 
 def measure(source: str) -> tuple[float, int, TemplateErrorKind | None]:
-    """Seconds of CPU and megabytes that a template takes, and how it fails."""
+    """The seconds of CPU time and the megabytes that a template takes, and how it fails."""
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe(duplex=False)
     child = fork.Process(target=_in_child, args=(source, there))
@@ -117,7 +117,7 @@ EXPENSIVE_SOURCES = [
     "{% if 1 %}" * 500 + "{% endif %}" * 500,
     "{% for a in [1] %}" * 60 + "{% endfor %}" * 60,
     "x" * (MAX_SOURCE_CHARS + 1),
-    # what once took gigabytes, or for ever
+    # templates that once took gigabytes, or did not end
     "{% set n=namespace(t=(0,0)) %}{% for i in range(60) %}{% set n.t=(n.t,n.t) %}{% endfor %}"
     "{{ {n.t:1}|length }}",
     '{% set a=["x"]*4096 %}{% set b=[a]*4096 %}{{ b }}',
@@ -148,7 +148,7 @@ EXPENSIVE_SOURCES = [
     "{% set n = namespace(x=event.name) %}" + LOOP.format("{% set n.x = n.x[1:] %}"),
     "{% set a = event.name | list %}" + LOOP.format("{% set b = a[1:] %}" * 100),
     "{% set a = event.name | list %}" + "".join(f"{{% set x{n} = a[1:] %}}" for n in range(400)),
-    # what takes no look-up and no call, many times in each of many rounds
+    # work without look-ups or calls, many times in each of many rounds
     "{% set a = '' %}" + ROUNDS.format("{{ a }}" * 2_000),
     "{% set a = '' %}" + ROUNDS.format("{% set b = a %}" * 1_000),
     ROUNDS.format("{% set a = [" + "1," * 7_000 + "] %}"),
@@ -159,10 +159,10 @@ EXPENSIVE_SOURCES = [
 
 
 @pytest.mark.parametrize("source", EXPENSIVE_SOURCES)
-def test_no_template_takes_for_ever_or_grows_without_bounds(source: str) -> None:
-    """It fails, in far less time than a delivery takes and in little room."""
-    taken_s, taken_mb, fault = measure(source)
-    assert fault is not None
+def test_expensive_templates_fail(source: str) -> None:
+    """An expensive template fails within a few seconds, and with little memory."""
+    taken_s, taken_mb, kind = measure(source)
+    assert kind is not None
     assert taken_s < 5
     assert taken_mb < 60
 
@@ -177,30 +177,30 @@ def test_no_template_takes_for_ever_or_grows_without_bounds(source: str) -> None
         "{% for line in included.logs %}{{ line[-3:] }}{% endfor %}",
     ],
 )
-def test_what_is_huge_costs_nothing_where_little_of_it_is_used(source: str) -> None:
-    """Labels of megabytes hold nobody up, and make no template fail."""
-    taken_s, taken_mb, fault = measure(source)
-    assert fault is None
+def test_unused_values_cost_nothing(source: str) -> None:
+    """A template that uses a small part of huge labels works, and is fast."""
+    taken_s, taken_mb, kind = measure(source)
+    assert kind is None
     assert taken_s < 5
     assert taken_mb < 60
 
 
-def test_a_render_starts_with_a_full_measure() -> None:
-    """What one used is not missing in the next."""
+def test_each_render_has_its_own_budget() -> None:
+    """A render does not use up the budget of the next one."""
     template = Template("{% for a in range(900) %}{{ a }}{% endfor %}")
     assert len({template.render({}) for _ in range(100)}) == 1
 
 
 @pytest.mark.parametrize("source", ["{{ headline }}", "{{ headline ~ '' }}", "{{ '' + headline }}"])
-def test_makes_and_writes_so_much_and_no_more(source: str) -> None:
-    """What it makes and what it writes of that are counted both."""
+def test_created_and_written_characters_count(source: str) -> None:
+    """Characters count when they are created and when they are written."""
     most = MAX_CHARS if source == "{{ headline }}" else MAX_CHARS // 2
     assert render(source, "x" * most) == "x" * most
     assert render_error(source, "x" * (most + 1)).kind is TemplateErrorKind.LIMIT
 
 
-def test_several_renders_can_share_one_measure() -> None:
-    """What the first took is not there for the second."""
+def test_shared_budget() -> None:
+    """Several renders can share a budget."""
     template, budget = Template("{{ 'x' * 60 }}"), Budget(MAX_STEPS, 200)
     assert template.render({}, budget) == "x" * 60
     with pytest.raises(TemplateError, match="creates or writes too many characters"):
@@ -211,7 +211,7 @@ def test_several_renders_can_share_one_measure() -> None:
 
 
 def test_a_failed_render_leaves_nothing_behind() -> None:
-    """Who looks at the values afterwards spends no measure."""
+    """Reading a context after a failed render counts against no budget."""
     known = build_context(build_notification("r", CRASH))
     with pytest.raises(TemplateError):
         Template("{{ 'x' * 99999 }}").render(known)
