@@ -162,9 +162,9 @@ def test_engines() -> None:
 )
 def test_invalid_match(data: object, path: str, message: str) -> None:
     """An error says what is wrong, and at which path."""
-    ((found, message),) = _issues(data)
-    assert found == path
-    assert message in str(message)
+    ((found_path, found_message),) = _issues(data)
+    assert found_path == path
+    assert message in str(found_message)
 
 
 def test_every_issue_at_once() -> None:
