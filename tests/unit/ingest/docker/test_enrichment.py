@@ -1,4 +1,4 @@
-"""What routes want to be told beside an event, asked of a scripted engine."""
+"""Enrichment: what routes include with an event, requested from a fake engine."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def crash(id_: str = "c1", type_: str = "container") -> Event:
 
 
 class FakeEngine:
-    """An engine that answers what it is told to; a test may hold it back."""
+    """An engine with these answers, which a test may hold back."""
 
     def __init__(self, inspect: Any = INSPECTED, logs: bytes | Exception = LOG) -> None:
         self._inspect = inspect
@@ -57,7 +57,7 @@ class FakeEngine:
 
 
 class FakeOutbox:
-    """The part of an outbox in which what is held becomes complete."""
+    """Stands in for `Outbox.enrich`."""
 
     def __init__(self) -> None:
         self.enriched: asyncio.Queue[tuple[Sequence[int], Notification, int]] = asyncio.Queue()
@@ -72,14 +72,18 @@ class FakeOutbox:
 @asynccontextmanager
 async def run_enricher(
     engine: Engine | None,
-    held: FakeOutbox,
-    answer_s: float = 60.0,
-    tally: EngineCounters | None = None,
+    outbox: FakeOutbox,
+    timeout_s: float = 60.0,
+    counters: EngineCounters | None = None,
 ) -> AsyncIterator[Enricher]:
-    """An enricher at work."""
-    outbox = cast("Outbox", held)
-    counted = tally or EngineCounters()
-    enricher = Enricher(lambda: engine, outbox, lambda: NOW_NS, counted, answer_s)
+    """Run an enricher."""
+    enricher = Enricher(
+        lambda: engine,
+        cast("Outbox", outbox),
+        lambda: NOW_NS,
+        counters or EngineCounters(),
+        timeout_s,
+    )
     work = asyncio.create_task(enricher.run())
     try:
         yield enricher
@@ -90,33 +94,33 @@ async def run_enricher(
 
 
 def make_commit(*notifications: Notification, each: int = 1) -> tuple[IngestCommit, CommitResult]:
-    """A batch after its commit, each notification with so many deliveries."""
-    intake = IngestCommit("here", None, [(it, ["ops"] * each) for it in notifications])
+    """A commit with its result; each notification has this many deliveries."""
+    commit = IngestCommit("here", None, [(it, ["ops"] * each) for it in notifications])
     numbers = iter(range(1, 1 + each * len(notifications)))
-    return intake, CommitResult([[next(numbers) for _ in range(each)] for _ in notifications])
+    return commit, CommitResult([[next(numbers) for _ in range(each)] for _ in notifications])
 
 
 async def enrich(
     engine: Engine | None,
     include: Include = EVERYTHING,
     event: Event | None = None,
-    answer_s: float = 60.0,
+    timeout_s: float = 60.0,
 ) -> Included | None:
-    """What comes of it for one event."""
-    held = FakeOutbox()
-    async with run_enricher(engine, held, answer_s) as enricher:
+    """What is included with one event."""
+    outbox = FakeOutbox()
+    async with run_enricher(engine, outbox, timeout_s) as enricher:
         enricher.enqueue(*make_commit(build_notification("r", event or crash(), include)))
-        _, notification, _ = await held.enriched.get()
+        _, notification, _ = await outbox.enriched.get()
     return notification.included
 
 
-async def test_puts_what_was_asked_for_in_place() -> None:
-    """The notification as it was, with all that the engine told, for all of its deliveries."""
-    held, engine = FakeOutbox(), FakeEngine()
+async def test_a_notification_is_completed() -> None:
+    """It keeps its identity, and all of its deliveries get what the engine answered."""
+    outbox, engine = FakeOutbox(), FakeEngine()
     before = build_notification("r", crash(), EVERYTHING)
-    async with run_enricher(engine, held) as enricher:
+    async with run_enricher(engine, outbox) as enricher:
         enricher.enqueue(*make_commit(before, each=2))
-        seqs, after, now_ns = await held.enriched.get()
+        seqs, after, now_ns = await outbox.enriched.get()
     assert (list(seqs), now_ns) == ([1, 2], NOW_NS)
     assert (after.id, after.route, after.events) == (before.id, before.route, before.events)
     assert after.included == Included(
@@ -127,8 +131,8 @@ async def test_puts_what_was_asked_for_in_place() -> None:
     assert engine.asked == ["inspect c1", "logs c1 2"], "once for both deliveries"
 
 
-async def test_asks_for_nothing_more_than_is_wanted() -> None:
-    """Without log lines no log is read; without health and fields nothing is told of them."""
+async def test_only_what_is_included_is_requested() -> None:
+    """Without log lines no log is read. Without health and fields neither is included."""
     engine = FakeEngine()
     assert await enrich(engine, Include(inspect=("RestartCount",))) == Included(
         inspect={"RestartCount": 3}
@@ -137,17 +141,17 @@ async def test_asks_for_nothing_more_than_is_wanted() -> None:
     assert await enrich(FakeEngine(), Include(logs=1)) == Included(logs=("three",))
 
 
-async def test_a_terminals_log_is_taken_as_it_is() -> None:
-    """Whether it has frames the container's configuration tells."""
+async def test_the_log_of_a_terminal_has_no_frames() -> None:
+    """The container's configuration says whether its log has frames."""
     engine = FakeEngine(inspect={"Config": {"Tty": True}}, logs=b"a\r\nb\r\n")
     assert await enrich(engine, Include(logs=9)) == Included(logs=("a", "b"))
 
 
-async def test_leaves_alone_what_asks_for_nothing() -> None:
-    """Neither a route without ``include`` nor one whose deliveries were all given up is touched."""
-    held, engine = FakeOutbox(), FakeEngine()
+async def test_notifications_without_include_are_left_alone() -> None:
+    """So are those whose deliveries were all evicted."""
+    outbox, engine = FakeOutbox(), FakeEngine()
     wanted = build_notification("wanted", crash("c3"), EVERYTHING)
-    async with run_enricher(engine, held) as enricher:
+    async with run_enricher(engine, outbox) as enricher:
         enricher.enqueue(*make_commit(build_notification("plain", crash("c1"))))
         enricher.enqueue(
             IngestCommit(
@@ -156,9 +160,9 @@ async def test_leaves_alone_what_asks_for_nothing() -> None:
             CommitResult([[]]),
         )
         enricher.enqueue(*make_commit(wanted))
-        _, notification, _ = await held.enriched.get()
+        _, notification, _ = await outbox.enriched.get()
     assert notification.route == "wanted"
-    assert held.enriched.empty()
+    assert outbox.enriched.empty()
     assert engine.asked == ["inspect c3", "logs c3 2"]
 
 
@@ -180,8 +184,10 @@ async def test_leaves_alone_what_asks_for_nothing() -> None:
         (None, "the engine is not connected"),
     ],
 )
-async def test_says_why_it_has_nothing(engine: FakeEngine | None, missing: str) -> None:
-    """No failure of an engine is one of relay's; the reason is in plain words."""
+async def test_the_reason_is_given_if_nothing_can_be_included(
+    engine: FakeEngine | None, missing: str
+) -> None:
+    """An engine that fails does not make relay fail, and the reason is in plain words."""
     assert await enrich(engine) == Included(missing=missing)
 
 
@@ -193,8 +199,8 @@ async def test_says_why_it_has_nothing(engine: FakeEngine | None, missing: str) 
         (EngineRefused("does not support reading", 501), "its log driver cannot be read"),
     ],
 )
-async def test_keeps_what_it_has_when_the_log_fails(failure: Exception, missing: str) -> None:
-    """The inspection came before."""
+async def test_the_inspection_is_kept_if_the_log_fails(failure: Exception, missing: str) -> None:
+    """The inspection was answered before."""
     assert await enrich(FakeEngine(logs=failure)) == Included(
         health="no answer",
         inspect={"RestartCount": 3, "State.Nothing": None},
@@ -202,11 +208,11 @@ async def test_keeps_what_it_has_when_the_log_fails(failure: Exception, missing:
     )
 
 
-async def test_waits_for_no_slow_engine() -> None:
-    """When its time is over the notification is complete without."""
+async def test_a_slow_engine_is_not_waited_for() -> None:
+    """After the timeout the notification is completed without it."""
     engine = FakeEngine()
     engine.may_answer.clear()
-    assert await enrich(engine, answer_s=0) == Included(missing="the engine did not answer in 0 s")
+    assert await enrich(engine, timeout_s=0) == Included(missing="the engine did not answer in 0 s")
 
 
 @pytest.mark.parametrize(
@@ -217,8 +223,8 @@ async def test_waits_for_no_slow_engine() -> None:
         make_self_event("gap", engine="here", host="h", time_ns=1),
     ],
 )
-async def test_only_containers_have_something_to_tell(event: Event) -> None:
-    """For anything else the engine is not asked."""
+async def test_only_containers_can_be_asked_about(event: Event) -> None:
+    """For any other event the engine is not asked."""
     engine = FakeEngine()
     assert await enrich(engine, event=event) == Included(
         missing="only containers have logs, health checks and inspect fields"
@@ -226,58 +232,58 @@ async def test_only_containers_have_something_to_tell(event: Event) -> None:
     assert engine.asked == []
 
 
-async def test_asks_about_few_at_once() -> None:
-    """A burst of crashes is no burst of requests; all get their turn."""
-    held, engine = FakeOutbox(), FakeEngine()
+async def test_few_requests_run_at_the_same_time() -> None:
+    """A burst of crashes is no burst of requests, and each gets its turn."""
+    outbox, engine = FakeOutbox(), FakeEngine()
     engine.may_answer.clear()
     many = [
         build_notification("r", crash(f"c{n}"), Include(health=True))
         for n in range(3 * CONCURRENCY)
     ]
-    async with run_enricher(engine, held) as enricher:
+    async with run_enricher(engine, outbox) as enricher:
         enricher.enqueue(*make_commit(*many))
-        await _settled()
+        await _run_tasks()
         assert len(engine.asked) == CONCURRENCY
         engine.may_answer.set()
-        done = [await held.enriched.get() for _ in many]
+        done = [await outbox.enriched.get() for _ in many]
     assert sorted(seq for seqs, *_ in done for seq in seqs) == list(range(1, 3 * CONCURRENCY + 1))
 
 
-async def test_only_so_many_wait() -> None:
-    """What is further behind goes out without, at the end of its hold; nothing grows."""
-    held, engine = FakeOutbox(), FakeEngine()
+async def test_the_queue_is_bounded() -> None:
+    """The rest is sent without, at the end of its hold. Nothing grows."""
+    outbox, engine = FakeOutbox(), FakeEngine()
     too_many = [build_notification("r", crash(), Include(health=True))] * (QUEUE_SIZE + 5)
-    async with run_enricher(engine, held) as enricher:
+    async with run_enricher(engine, outbox) as enricher:
         enricher.enqueue(*make_commit(*too_many))
-        done = [await held.enriched.get() for _ in range(QUEUE_SIZE)]
-        await _settled()
+        done = [await outbox.enriched.get() for _ in range(QUEUE_SIZE)]
+        await _run_tasks()
     assert [seq for seqs, *_ in done for seq in seqs] == list(range(1, QUEUE_SIZE + 1))
-    assert held.enriched.empty()
+    assert outbox.enriched.empty()
 
 
-async def test_stopping_leaves_the_rest() -> None:
-    """What is under way is given up; nothing half done reaches the store."""
-    held, engine = FakeOutbox(), FakeEngine()
+async def test_stopping_drops_the_remaining_jobs() -> None:
+    """Nothing half done reaches the store."""
+    outbox, engine = FakeOutbox(), FakeEngine()
     engine.may_answer.clear()
-    async with run_enricher(engine, held) as enricher:
+    async with run_enricher(engine, outbox) as enricher:
         enricher.enqueue(*make_commit(build_notification("r", crash(), EVERYTHING)))
-        await _settled()
+        await _run_tasks()
     assert engine.asked == ["inspect c1"]
-    assert held.enriched.empty()
+    assert outbox.enriched.empty()
 
 
-async def _settled() -> None:
-    """Let every task go on until it waits for something that only the test can do."""
+async def _run_tasks() -> None:
+    """Let every task run until it waits for the test."""
     for _ in range(50):
         await asyncio.sleep(0)
 
 
-async def test_what_a_full_store_gave_up_for_it() -> None:
-    """Dead letters that made room are counted."""
-    held, tally = FakeOutbox(), EngineCounters()
-    async with run_enricher(FakeEngine(), held, tally=tally) as enricher:
+async def test_evictions_of_a_full_store_are_counted() -> None:
+    """Dead letters that were evicted to store what is included."""
+    outbox, counters = FakeOutbox(), EngineCounters()
+    async with run_enricher(FakeEngine(), outbox, counters=counters) as enricher:
         for _ in range(2):
             enricher.enqueue(*make_commit(build_notification("r", crash(), Include(logs=5))))
-            await held.enriched.get()
+            await outbox.enriched.get()
         await asyncio.sleep(0)
-    assert tally.evicted_dead_letters == 4
+    assert counters.evicted_dead_letters == 4

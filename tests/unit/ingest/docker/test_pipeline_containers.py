@@ -1,4 +1,4 @@
-"""What one engine's stream and the looks at its containers come to."""
+"""The event pipeline: events, snapshots of containers and gaps together."""
 
 import json
 from dataclasses import replace
@@ -28,13 +28,13 @@ from tests.unit.ingest.docker.pipeline import (
     routed,
 )
 
-CLOCK_DOUBT_S, LOOKBACK_S, MARGIN_S = (
+CLOCK_TOLERANCE_S, LOOKBACK_S, MARGIN_S = (
     span_ns // 10**9 for span_ns in (CLOCK_TOLERANCE_NS, LOOKBACK_NS, MARGIN_NS)
 )
 
 
 def line(action: str, second: float = 0, *, id_: str = "c", **attributes: str) -> bytes:
-    """A record of a container's event, so many seconds after now."""
+    """The record of a container's event, this many seconds after now."""
     body = {
         "Type": "container",
         "Action": action,
@@ -50,10 +50,10 @@ def at_ns(second: float) -> int:
 
 
 def stream_opened(second: float, *history: bytes, **how: Any) -> StreamOpened:
-    """A connection, with what the engine remembers of these records."""
+    """A stream that was opened at this second, with a history of these records."""
     connection = replace(HERE, opened_ns=at_ns(second), **how)
-    heard = (parse_record(record, connection) for record in history)
-    return StreamOpened(connection, tuple(event for event in heard if isinstance(event, Event)))
+    parsed = (parse_record(record, connection) for record in history)
+    return StreamOpened(connection, tuple(event for event in parsed if isinstance(event, Event)))
 
 
 def dead_container(finished: float, *, started: float = 0, exit_code: int = 3) -> ContainerSnapshot:
@@ -71,23 +71,23 @@ def dead_container(finished: float, *, started: float = 0, exit_code: int = 3) -
     )
 
 
-def make_snapshot(second: float, *sightings: ContainerSnapshot, thorough: bool = True) -> Snapshot:
-    return Snapshot("here", "node-1", at_ns(second), sightings, is_complete=thorough)
+def make_snapshot(second: float, *containers: ContainerSnapshot, thorough: bool = True) -> Snapshot:
+    return Snapshot("here", "node-1", at_ns(second), containers, is_complete=thorough)
 
 
-def routed_events(intake: IngestCommit) -> list[Event]:
-    return [notification.events[0] for notification, _ in intake.notifications]
+def routed_events(commit: IngestCommit) -> list[Event]:
+    return [notification.events[0] for notification, _ in commit.notifications]
 
 
-def restore_pipeline(here: EventPipeline, intake: IngestCommit) -> EventPipeline:
-    """Another process, which has what was stored."""
-    assert intake.checkpoint is not None
-    roster = ContainerRegistry(intake.containers, intake.checkpoint.reported_until_ns)
-    return EventPipeline("here", "now", new_router(), intake.checkpoint, roster)
+def restore_pipeline(pipeline: EventPipeline, commit: IngestCommit) -> EventPipeline:
+    """The pipeline of another process, restored from what was committed."""
+    assert commit.checkpoint is not None
+    registry = ContainerRegistry(commit.containers, commit.checkpoint.reported_until_ns)
+    return EventPipeline("here", "now", new_router(), commit.checkpoint, registry)
 
 
 @given(st.lists(st.integers(1, 40), max_size=12), st.sampled_from(ENGINES))
-def test_any_batches_come_to_the_same(sizes: list[int], engine: str) -> None:
+def test_any_batches_give_the_same_result(sizes: list[int], engine: str) -> None:
     """However the stream is cut into batches."""
     whole, cut = new_pipeline(), new_pipeline()
     items = records(read_records(engine))
@@ -95,238 +95,240 @@ def test_any_batches_come_to_the_same(sizes: list[int], engine: str) -> None:
     found: list[Any] = []
     for size in [*sizes, len(items)]:
         batch, items = items[:size], items[size:]
-        intake = process(cut, batch)
-        found += intake.notifications
+        commit = process(cut, batch)
+        found += commit.notifications
     assert found == list(expected.notifications)
-    assert intake.checkpoint == expected.checkpoint
+    assert commit.checkpoint == expected.checkpoint
 
 
-def test_a_gap_is_told_before_the_event_that_shows_it() -> None:
-    """And before what a look then finds."""
-    here = new_pipeline()
-    process(here, [stream_opened(0), *records([line("start", 1)])])
+def test_a_gap_precedes_the_event_that_reveals_it() -> None:
+    """It also precedes what a snapshot then reveals."""
+    pipeline = new_pipeline()
+    process(pipeline, [stream_opened(0), *records([line("start", 1)])])
     moved = line("die", 60, exitCode="3")
-    first = process(here, [stream_opened(50, line("start", 1)), *records([moved])])
+    first = process(pipeline, [stream_opened(50, line("start", 1)), *records([moved])])
     assert [event.action for event in routed_events(first)] == ["gap", "die"]
-    second = process(here, [stream_opened(90), make_snapshot(91, dead_container(70))])
+    second = process(pipeline, [stream_opened(90), make_snapshot(91, dead_container(70))])
     assert [event.action for event in routed_events(second)] == ["gap", "die"]
     assert routed_events(second)[0].actor.attributes["why"] == "engine_restarted"
 
 
-def test_what_was_before_the_beginning_only_explains() -> None:
-    """A request before the first start is known, and nothing of it is told."""
-    here = new_pipeline("now")
+def test_events_before_the_start_only_explain() -> None:
+    """A request from before the first start is known, but no event of that time is routed."""
+    pipeline = new_pipeline("now")
     before = [
         line("start", -9),
         line("die", -8, id_="d", exitCode="3"),
         line("kill", -1, signal="15"),
     ]
     died = line("die", 1, exitCode="143")
-    intake = process(here, [stream_opened(0, *before), *records([*before, died])])
-    assert routed(intake) == []
-    (known,) = [container for container in intake.containers if container.id == "c"]
+    commit = process(pipeline, [stream_opened(0, *before), *records([*before, died])])
+    assert routed(commit) == []
+    (known,) = [container for container in commit.containers if container.id == "c"]
     assert (known.started_ns, known.died_ns) == (at_ns(-9), at_ns(1))
     assert known.requested_ns is None
-    late = process(here, records([line("kill", -1, signal="15"), line("die", 2, exitCode="1")]))
+    late = process(pipeline, records([line("kill", -1, signal="15"), line("die", 2, exitCode="1")]))
     assert routed(late) == [("crashed", "web")]
 
 
-def test_a_look_that_tells_of_a_death() -> None:
-    """Once, also to a process that starts over from what was stored."""
-    here = new_pipeline()
-    process(here, [stream_opened(0), *records([line("start")])])
-    assert here.has_unreported([dead_container(5)])
-    intake = process(here, [make_snapshot(9, dead_container(5))])
-    (event,) = routed_events(intake)
+def test_a_snapshot_that_reveals_a_death() -> None:
+    """It is reported once, also by a process that continues from what was stored."""
+    pipeline = new_pipeline()
+    process(pipeline, [stream_opened(0), *records([line("start")])])
+    assert pipeline.has_unreported([dead_container(5)])
+    commit = process(pipeline, [make_snapshot(9, dead_container(5))])
+    (event,) = routed_events(commit)
     assert (event.action, event.origin, event.cause) == ("die", Origin.INFERRED, Cause.CRASHED)
-    again = restore_pipeline(here, intake)
-    assert not again.has_unreported([dead_container(5)])
-    assert routed(process(again, [make_snapshot(19, dead_container(5))])) == []
+    restored = restore_pipeline(pipeline, commit)
+    assert not restored.has_unreported([dead_container(5)])
+    assert routed(process(restored, [make_snapshot(19, dead_container(5))])) == []
 
 
-def test_doubt_lasts_until_a_thorough_look() -> None:
+def test_doubt_lasts_until_a_complete_snapshot() -> None:
     """From the start, and from every gap on."""
-    here = new_pipeline()
-    process(here, [stream_opened(0), *records([line("start")])])
-    process(here, [make_snapshot(1, thorough=False)])
-    assert here.may_have_missed_deaths
-    process(here, [make_snapshot(1)])
-    assert not here.may_have_missed_deaths
+    pipeline = new_pipeline()
+    process(pipeline, [stream_opened(0), *records([line("start")])])
+    process(pipeline, [make_snapshot(1, thorough=False)])
+    assert pipeline.may_have_missed_deaths
+    process(pipeline, [make_snapshot(1)])
+    assert not pipeline.may_have_missed_deaths
     with capture_logs():
-        process(here, [RecordsDropped(HERE, 1, GapReason.BUFFER_FULL)], at_ns(5))
-    assert here.may_have_missed_deaths
-    process(here, [make_snapshot(4)])
-    assert here.may_have_missed_deaths
-    process(here, [make_snapshot(5)])
-    assert not here.may_have_missed_deaths
+        process(pipeline, [RecordsDropped(HERE, 1, GapReason.BUFFER_FULL)], at_ns(5))
+    assert pipeline.may_have_missed_deaths
+    process(pipeline, [make_snapshot(4)])
+    assert pipeline.may_have_missed_deaths
+    process(pipeline, [make_snapshot(5)])
+    assert not pipeline.may_have_missed_deaths
 
 
-def test_a_death_that_nobody_could_hear_has_no_known_cause() -> None:
-    """By a terminating signal, in a gap."""
-    here = new_pipeline()
-    process(here, [stream_opened(0), *records([line("start")])])
+def test_a_death_in_a_gap_has_no_known_cause() -> None:
+    """If a terminating signal killed the container."""
+    pipeline = new_pipeline()
+    process(pipeline, [stream_opened(0), *records([line("start")])])
     with capture_logs():
-        process(here, [RecordsDropped(HERE, 1, GapReason.BUFFER_FULL)], at_ns(9))
-    intake = process(here, [make_snapshot(10, dead_container(5, exit_code=143))])
-    (known,) = intake.containers
+        process(pipeline, [RecordsDropped(HERE, 1, GapReason.BUFFER_FULL)], at_ns(9))
+    commit = process(pipeline, [make_snapshot(10, dead_container(5, exit_code=143))])
+    (known,) = commit.containers
     assert known.inferred_ns == at_ns(5)
-    assert routed(intake) == []  # the route wants crashes
+    assert routed(commit) == []  # the route wants crashes
 
 
-def test_which_containers_are_looked_at() -> None:
-    """Those that run and those not known as dead; all of them if in doubt."""
-    here = new_pipeline()
+def test_which_containers_are_inspected() -> None:
+    """Those that run and those not known to be dead; all of them if deaths may be missing."""
+    pipeline = new_pipeline()
     process(
-        here,
+        pipeline,
         [
             stream_opened(0),
             *records([line("start"), line("die", 1, exitCode="0"), line("start", id_="d")]),
         ],
     )
     listed = {"c": "exited", "d": "exited", "e": "exited", "f": "running"}
-    assert here.select_for_inspection(listed, thorough=False) == ["d", "e", "f"]
-    assert here.select_for_inspection(listed, thorough=True) == ["c", "d", "e", "f"]
-    assert here.select_for_inspection({"c": "running"}, thorough=False) == ["c"]
-    assert here.find_missing(listed) == set()
-    assert here.find_missing({"c": "exited"}) == {"d"}
+    assert pipeline.select_for_inspection(listed, thorough=False) == ["d", "e", "f"]
+    assert pipeline.select_for_inspection(listed, thorough=True) == ["c", "d", "e", "f"]
+    assert pipeline.select_for_inspection({"c": "running"}, thorough=False) == ["c"]
+    assert pipeline.find_missing(listed) == set()
+    assert pipeline.find_missing({"c": "exited"}) == {"d"}
 
 
-def test_another_engine_is_told_and_known_anew() -> None:
-    """Nothing that was known holds; what died there before it was met is not told."""
-    here = new_pipeline()
-    known = process(here, [stream_opened(0, identity="A"), *records([line("start")])])
+def test_another_engine_is_declared_and_starts_anew() -> None:
+    """Nothing that was known applies. Deaths from before relay met it are not reported."""
+    pipeline = new_pipeline()
+    known = process(pipeline, [stream_opened(0, identity="A"), *records([line("start")])])
     assert known.checkpoint is not None
     assert known.checkpoint.identity == "A"
-    assert routed(process(here, [stream_opened(1, line("start"), identity="A")])) == []
-    intake = process(here, [stream_opened(5, identity="B"), make_snapshot(6, dead_container(4))])
-    (gap,) = routed_events(intake)
+    assert routed(process(pipeline, [stream_opened(1, line("start"), identity="A")])) == []
+    commit = process(
+        pipeline, [stream_opened(5, identity="B"), make_snapshot(6, dead_container(4))]
+    )
+    (gap,) = routed_events(commit)
     assert gap.actor.attributes["why"] == "another_engine"
-    assert intake.checkpoint is not None
-    assert (intake.checkpoint.identity, intake.checkpoint.reported_until_ns) == ("B", at_ns(5))
-    assert routed(process(here, [stream_opened(7, identity="B")])) == []
+    assert commit.checkpoint is not None
+    assert (commit.checkpoint.identity, commit.checkpoint.reported_until_ns) == ("B", at_ns(5))
+    assert routed(process(pipeline, [stream_opened(7, identity="B")])) == []
 
 
-def test_an_engine_that_gives_no_identity_any_more_is_the_same() -> None:
-    """A proxy may begin to refuse it."""
-    here = new_pipeline()
-    process(here, [stream_opened(0, identity="A"), *records([line("start")])])
-    intake = process(here, [stream_opened(1, line("start"))])
-    assert routed(intake) == []
-    assert intake.checkpoint is not None
-    assert intake.checkpoint.identity == "A"
+def test_an_engine_that_no_longer_gives_its_id_is_the_same() -> None:
+    """A proxy may begin to withhold it."""
+    pipeline = new_pipeline()
+    process(pipeline, [stream_opened(0, identity="A"), *records([line("start")])])
+    commit = process(pipeline, [stream_opened(1, line("start"))])
+    assert routed(commit) == []
+    assert commit.checkpoint is not None
+    assert commit.checkpoint.identity == "A"
 
 
-def test_containers_are_handed_on_as_they_change() -> None:
-    """And all of them once more to a new store."""
-    here = new_pipeline()
-    first = process(here, [stream_opened(0), *records([line("start")])])
+def test_changed_containers_are_committed() -> None:
+    """All of them are committed once more for a new store."""
+    pipeline = new_pipeline()
+    first = process(pipeline, [stream_opened(0), *records([line("start")])])
     assert first.containers == [Container("c", name="web", image="bb:1", started_ns=at_ns(0))]
-    nothing = process(here, records([line("exec_create: sh", 1)]))
+    nothing = process(pipeline, records([line("exec_create: sh", 1)]))
     assert (nothing.containers, nothing.removed_containers) == ([], [])
-    here.resend_all()
-    assert process(here, []).containers == first.containers
-    assert process(here, records([line("destroy", 2)])).removed_containers == ["c"]
+    pipeline.resend_all()
+    assert process(pipeline, []).containers == first.containers
+    assert process(pipeline, records([line("destroy", 2)])).removed_containers == ["c"]
 
 
-def test_what_has_to_be_asked_before_a_batch() -> None:
-    """Of what is news; the answers are used."""
-    here = new_pipeline()
+def test_which_containers_to_inspect_before_a_batch() -> None:
+    """Those of new events. The answers are used."""
+    pipeline = new_pipeline()
     hidden = line("die", 1, exitCode="0")
-    batch = here.parse([stream_opened(0), *records([hidden])])
-    assert here.containers_to_inspect(batch) == {"c"}
+    batch = pipeline.parse([stream_opened(0), *records([hidden])])
+    assert pipeline.containers_to_inspect(batch) == {"c"}
     answer = replace(dead_container(0.9, exit_code=7), hiding_labels=frozenset({"exitCode"}))
-    (event,) = routed_events(here.process(batch, NOW_NS, {"c": answer}))
+    (event,) = routed_events(pipeline.process(batch, NOW_NS, {"c": answer}))
     assert (event.exit_code, event.cause) == (7, Cause.CRASHED)
-    assert here.containers_to_inspect(batch) == set()
+    assert pipeline.containers_to_inspect(batch) == set()
 
 
 PODMAN = replace(HERE, podman=True)
 
 
-def test_a_podman_death_waits_for_what_shows_its_cause() -> None:
-    """In its first batch, too; a repetition of what comes behind it shows nothing."""
-    here = new_pipeline()
+def test_a_podman_death_waits_for_evidence_of_its_cause() -> None:
+    """Also in the first batch. A repetition of later events is no evidence."""
+    pipeline = new_pipeline()
     died = [line("start"), line("die", 1, exitCode="1"), line("cleanup", 1.01)]
-    batch = here.parse([stream_opened(0, podman=True), *records([*died, *died], PODMAN)])
-    assert here.awaits_evidence(batch)
-    stopped = [*batch, *here.parse(records([line("cleanup", 1.03)], PODMAN))]
-    assert not here.awaits_evidence(stopped)
+    batch = pipeline.parse([stream_opened(0, podman=True), *records([*died, *died], PODMAN)])
+    assert pipeline.awaits_evidence(batch)
+    stopped = [*batch, *pipeline.parse(records([line("cleanup", 1.03)], PODMAN))]
+    assert not pipeline.awaits_evidence(stopped)
     assert routed(new_pipeline().process(batch, NOW_NS)) == [("crashed", "web")]
-    assert routed(here.process(stopped, NOW_NS)) == []
+    assert routed(pipeline.process(stopped, NOW_NS)) == []
 
 
-def test_dockers_deaths_do_not_wait() -> None:
-    """All that matters stands before them."""
-    here = new_pipeline()
-    assert not here.awaits_evidence(
-        here.parse(records([line("start"), line("die", 1, exitCode="1")]))
+def test_a_docker_death_does_not_wait() -> None:
+    """All the evidence precedes it."""
+    pipeline = new_pipeline()
+    assert not pipeline.awaits_evidence(
+        pipeline.parse(records([line("start"), line("die", 1, exitCode="1")]))
     )
 
 
-def test_what_may_have_been_missed_is_known_to_the_next_process() -> None:
-    """A look does not find requests; a death as by a request has no known cause."""
-    here = new_pipeline()
-    process(here, [stream_opened(0), *records([line("start")])])
+def test_the_blind_window_is_known_to_the_next_process() -> None:
+    """A snapshot shows no requests, so a death as if by a request has no known cause."""
+    pipeline = new_pipeline()
+    process(pipeline, [stream_opened(0), *records([line("start")])])
     with capture_logs():
-        process(here, [RecordsDropped(HERE, 1, GapReason.BUFFER_FULL)], at_ns(9))
-    intake = process(here, [make_snapshot(10), *records([line("start", 11, id_="d")])])
-    assert intake.checkpoint is not None
-    assert intake.checkpoint.blind_window == (at_ns(0), at_ns(9))
-    here.resend_all()
-    again = restore_pipeline(here, process(here, []))
+        process(pipeline, [RecordsDropped(HERE, 1, GapReason.BUFFER_FULL)], at_ns(9))
+    commit = process(pipeline, [make_snapshot(10), *records([line("start", 11, id_="d")])])
+    assert commit.checkpoint is not None
+    assert commit.checkpoint.blind_window == (at_ns(0), at_ns(9))
+    pipeline.resend_all()
+    restored = restore_pipeline(pipeline, process(pipeline, []))
     died = [line("die", 20, id_=id_, exitCode="143") for id_ in ("c", "d")]
-    assert [event.actor.id for event in routed_events(process(again, records(died)))] == ["d"]
+    assert [event.actor.id for event in routed_events(process(restored, records(died)))] == ["d"]
 
 
-def test_a_removal_that_shows_a_death() -> None:
-    """It is counted as inferred, and the route that wants crashes wants none of unknown cause."""
-    here = new_pipeline()
-    process(here, [stream_opened(0), *records([line("start")])])
-    intake = process(here, records([line("destroy", 5), line("die", 4, exitCode="3")]))
-    assert routed(intake) == []
-    assert intake.removed_containers == ["c"]
-    assert here.counters.inferred.total() == 1
+def test_a_removal_that_reveals_a_death() -> None:
+    """It is counted as inferred. Its cause is unknown, so a route for crashes does not match."""
+    pipeline = new_pipeline()
+    process(pipeline, [stream_opened(0), *records([line("start")])])
+    commit = process(pipeline, records([line("destroy", 5), line("die", 4, exitCode="3")]))
+    assert routed(commit) == []
+    assert commit.removed_containers == ["c"]
+    assert pipeline.counters.inferred.total() == 1
 
 
-def test_another_process_that_hears_nothing_of_before() -> None:
-    """It cannot know that nothing happened; a first start and a mere reconnect can."""
-    here = new_pipeline("now")
-    intake = process(here, [stream_opened(0), stream_opened(1)])
-    assert routed(intake) == []
+def test_another_process_without_earlier_events() -> None:
+    """It cannot know that nothing happened. A first start and a mere reconnect can."""
+    pipeline = new_pipeline("now")
+    commit = process(pipeline, [stream_opened(0), stream_opened(1)])
+    assert routed(commit) == []
     (gap,) = routed_events(
-        process(restore_pipeline(here, intake), [stream_opened(9), stream_opened(10)])
+        process(restore_pipeline(pipeline, commit), [stream_opened(9), stream_opened(10)])
     )
     assert gap.actor.attributes["why"] == "unproven"
 
 
 def test_a_clock_that_was_set_back() -> None:
-    """It is asked from ten minutes before its now, and what happens by it is taken in."""
-    here = new_pipeline()
-    intake = process(here, [stream_opened(0), *records([line("start", 3600)])])
-    again = restore_pipeline(here, intake)
-    assert again.since_ns(at_ns(3600 - CLOCK_DOUBT_S)) == at_ns(3600 - MARGIN_S)
-    assert again.since_ns(at_ns(1000)) == at_ns(1000 - LOOKBACK_S)
-    news = records([line("die", 999, exitCode="3"), line("start", 3600)])
-    after = process(again, [stream_opened(1000, line("die", 999, exitCode="3")), *news])
+    """Events are requested from ten minutes before the engine's time, and taken in."""
+    pipeline = new_pipeline()
+    commit = process(pipeline, [stream_opened(0), *records([line("start", 3600)])])
+    restored = restore_pipeline(pipeline, commit)
+    assert restored.since_ns(at_ns(3600 - CLOCK_TOLERANCE_S)) == at_ns(3600 - MARGIN_S)
+    assert restored.since_ns(at_ns(1000)) == at_ns(1000 - LOOKBACK_S)
+    new_records = records([line("die", 999, exitCode="3"), line("start", 3600)])
+    after = process(restored, [stream_opened(1000, line("die", 999, exitCode="3")), *new_records])
     gap, death = routed_events(after)
     assert gap.actor.attributes["why"] == "clock_set_back"
     assert (death.action, death.time_ns) == ("die", at_ns(999))
-    assert again.position_ns == at_ns(999)
-    assert again.since_ns(at_ns(1001)) == at_ns(999 - MARGIN_S)
+    assert restored.position_ns == at_ns(999)
+    assert restored.since_ns(at_ns(1001)) == at_ns(999 - MARGIN_S)
 
 
-def test_a_clock_that_steps_back_a_little_after_the_first_start() -> None:
-    """What happens then is news, though its time is before the beginning."""
-    here = new_pipeline("now")
+def test_a_clock_that_is_set_back_a_little_after_the_first_start() -> None:
+    """New events are taken in although their times are from before the start."""
+    pipeline = new_pipeline("now")
     old = line("die", -2, id_="d", exitCode="3")
-    news = line("die", -1, exitCode="3")
-    intake = process(here, [stream_opened(0, old), *records([old, news, old])])
-    assert routed(intake) == [("crashed", "web")]
+    new = line("die", -1, exitCode="3")
+    commit = process(pipeline, [stream_opened(0, old), *records([old, new, old])])
+    assert routed(commit) == [("crashed", "web")]
 
 
 def test_the_position() -> None:
-    """The time of the last event; 0 before the first connection."""
+    """It is the time of the last event; 0 before the first connection."""
     assert EventPipeline("here", "now", new_router()).position_ns == 0
-    here = new_pipeline()
-    process(here, records([line("start", 5)]))
-    assert here.position_ns == at_ns(5)
+    pipeline = new_pipeline()
+    process(pipeline, records([line("start", 5)]))
+    assert pipeline.position_ns == at_ns(5)
