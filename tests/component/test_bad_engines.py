@@ -1,4 +1,4 @@
-"""Engines and proxies that answer badly: relay goes on trying and takes in everything after all."""
+"""Engines and proxies that answer badly: relay keeps trying, and in the end loses no event."""
 
 from dataclasses import replace
 from functools import partial
@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from relay.ingest.docker.engine import inspector
 from relay.ingest.docker.stream import ReconnectPolicy
-from tests.component.ingest import QUICK, RECONCILE_CONSTANTLY, run_ingest
+from tests.component.ingest import QUICK, RECONCILE_CONSTANTLY, run_ingest, wait_for_streams
 from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine, Stream
 
 BAD = pytest.mark.parametrize(
@@ -46,19 +46,15 @@ BAD = pytest.mark.parametrize(
 
 
 def policy_for(bad: Answer | NoAnswer) -> ReconnectPolicy:
-    """Impatient only with an engine that is mute: any other can be slow on a busy machine."""
+    """Impatient only with an engine that never answers: any other may be slow on a busy machine."""
     return replace(QUICK, answer_timeout_s=0.3) if bad is NoAnswer.SILENCE else QUICK
 
 
-async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.changes.wait_for(lambda: len(engine.streams) >= count)
-
-
 @BAD
-async def test_an_engine_that_does_not_greet(
+async def test_an_engine_without_a_handshake(
     engine: ScriptedEngine, bad: Answer | NoAnswer
 ) -> None:
-    """It is lost, which is said once; once it behaves, what happened meanwhile comes."""
+    """It is lost, which is reported once. Once it answers, events in between are routed."""
     engine.answers |= {"_ping": bad, "version": bad}
     engine.record("a")
     with capture_logs() as logs:
@@ -78,11 +74,11 @@ async def test_an_engine_that_does_not_greet(
 
 @BAD
 async def test_an_engine_without_a_stream(engine: ScriptedEngine, bad: Answer | NoAnswer) -> None:
-    """However it refuses it, the stream is asked for until it comes, and nothing is missed."""
+    """However it refuses, the stream is requested until it opens, and nothing is missed."""
     engine.answers["events"] = bad
     engine.record("a")
-    pings = replace(policy_for(bad), ping_interval_s=0.02)
-    async with engine.serve(), run_ingest(engine, pings, reconcile=RECONCILE_CONSTANTLY) as result:
+    policy = replace(policy_for(bad), ping_interval_s=0.02)
+    async with engine.serve(), run_ingest(engine, policy, reconcile=RECONCILE_CONSTANTLY) as result:
         if bad is not NoAnswer.SILENCE:
             await engine.changes.wait_for(lambda: engine.request_count("events") > 3)
         engine.answers.clear()
@@ -94,13 +90,13 @@ async def test_an_engine_without_a_stream(engine: ScriptedEngine, bad: Answer | 
 
 @BAD
 @pytest.mark.parametrize("endpoint", ["history", "containers", "inspect"])
-async def test_an_engine_that_withholds_what_is_asked_beside(
+async def test_an_engine_that_withholds_everything_except_the_stream(
     engine: ScriptedEngine,
     endpoint: str,
     bad: Answer | NoAnswer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The stream is taken in all the same, over one connection and the next; nothing is made up."""
+    """Its events are taken in over this connection and the next, and nothing is inferred."""
     monkeypatch.setattr(inspector, "TIMEOUT_S", 0.05)
     engine.answers[endpoint] = bad
     engine.run("web")
@@ -114,7 +110,7 @@ async def test_an_engine_that_withholds_what_is_asked_beside(
         engine.streams[-1].cut()
         engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
-    # Without a word of what was taken in, an answer is that of an engine that restarted.
+    # An empty history looks like that of an engine that restarted.
     forgot = endpoint == "history" and bad == Answer()
     assert result.gap_reasons() == (["engine_restarted"] if forgot else [])
     assert set(result.relay_actions()) <= {"gap"}
@@ -128,7 +124,7 @@ async def test_an_engine_that_withholds_what_is_asked_beside(
 async def test_an_engine_that_withholds_its_name(
     engine: ScriptedEngine, bad: Answer | NoAnswer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it says of itself is a nicety: all else works, and it is not another engine."""
+    """All else works, and it does not count as another engine."""
     monkeypatch.setattr("relay.ingest.docker.engine.client.INFO_TIMEOUT_S", 0.02)
     engine.identity = "one"
     async with engine.serve(), run_ingest(engine, policy_for(bad)) as result:
@@ -145,7 +141,7 @@ async def test_an_engine_that_withholds_its_name(
 async def test_a_proxy_that_cuts_idle_streams(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Again and again: nothing is lost or doubled, no gap is seen, and no wait grows."""
+    """Again and again: nothing is lost or routed twice, there is no gap, and no wait grows."""
     waits: list[tenacity.RetryCallState] = []
     retrying = partial(tenacity.AsyncRetrying, before_sleep=waits.append)
     monkeypatch.setattr("relay.ingest.docker.stream.tenacity.AsyncRetrying", retrying)

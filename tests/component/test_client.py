@@ -1,4 +1,4 @@
-"""The engine's client on a socket: what it asks, and what it makes of the answers."""
+"""The engine's client on a socket: what it requests, and how it reads the answers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,30 +19,30 @@ from tests.component.scripted_engine import Answer, ScriptedEngine
 
 @asynccontextmanager
 async def connected_client(engine: ScriptedEngine) -> AsyncIterator[EngineClient]:
-    place = Endpoint(f"unix://{engine.socket}", None, None)
-    async with engine.serve(), connect(place, time_ns) as client:
+    endpoint = Endpoint(f"unix://{engine.socket}", None, None)
+    async with engine.serve(), connect(endpoint, time_ns) as client:
         await client.handshake()
         yield client
 
 
 @pytest.mark.parametrize("podman", [False, True])
-async def test_the_greeting_tells_which_engine_it_is(engine: ScriptedEngine, podman: bool) -> None:
-    """Docker's id lasts; Podman, known by its Server header, makes up another every time."""
+async def test_the_handshake_identifies_the_engine(engine: ScriptedEngine, podman: bool) -> None:
+    """Docker's id lasts. Podman, known by its Server header, makes up another one every time."""
     engine.identity, engine.podman = "ABCD", podman
-    place = Endpoint(f"unix://{engine.socket}", None, None)
-    async with engine.serve(), connect(place, time_ns) as client:
-        greeting = await client.handshake()
-    assert greeting.podman is podman
-    assert greeting.identity == (None if podman else "ABCD")
-    assert (greeting.name, greeting.api_version, greeting.ahead_ns) == ("node-1", "v1.45", 0)
+    endpoint = Endpoint(f"unix://{engine.socket}", None, None)
+    async with engine.serve(), connect(endpoint, time_ns) as client:
+        info = await client.handshake()
+    assert info.podman is podman
+    assert info.identity == (None if podman else "ABCD")
+    assert (info.name, info.api_version, info.ahead_ns) == ("node-1", "v1.45", 0)
 
 
 @pytest.mark.parametrize("info", [Answer(b"", 403), Answer(b'{"ID": ""}'), Answer(b'{"ID": 7}')])
 async def test_an_engine_that_withholds_its_id(engine: ScriptedEngine, info: Answer) -> None:
-    """It has none."""
+    """It has no identity."""
     engine.answers["info"] = info
-    place = Endpoint(f"unix://{engine.socket}", None, None)
-    async with engine.serve(), connect(place, time_ns) as client:
+    endpoint = Endpoint(f"unix://{engine.socket}", None, None)
+    async with engine.serve(), connect(endpoint, time_ns) as client:
         assert (await client.handshake()).identity is None
 
 
@@ -53,10 +53,10 @@ async def test_an_engine_that_withholds_its_id(engine: ScriptedEngine, info: Ans
         (True, "since=1.000000001&stream=false"),
     ],
 )
-async def test_how_the_history_is_asked_for(
+async def test_how_the_history_is_requested(
     engine: ScriptedEngine, podman: bool, query: str
 ) -> None:
-    """Of Podman without an end: a past one it answers with nothing."""
+    """From Podman without an end: it answers a past one with nothing."""
     engine.podman = podman
     async with connected_client(engine) as client:
         await client.history(10**9 + 1, 2 * 10**9)
@@ -64,7 +64,7 @@ async def test_how_the_history_is_asked_for(
 
 
 async def test_the_containers_with_their_states(engine: ScriptedEngine) -> None:
-    """All of them, the dead ones too."""
+    """All of them, including dead ones."""
     engine.run("web")
     engine.run("db")
     engine.die("db", 3)
@@ -74,15 +74,15 @@ async def test_the_containers_with_their_states(engine: ScriptedEngine) -> None:
 
 
 async def test_a_list_with_unknown_fields(engine: ScriptedEngine) -> None:
-    """They are passed over; a state that is missing is none."""
+    """They are ignored, and a missing state is empty."""
     engine.answers["containers"] = Answer(b'[{"Id": "a", "New": {"x": [1]}}]')
     async with connected_client(engine) as client:
         assert await client.list_containers() == {"a": ""}
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[7]", b"<html>", b"\xff", b'[{"Id": "a"}'])
-async def test_a_list_that_is_none(engine: ScriptedEngine, body: bytes) -> None:
-    """The engine is unavailable, as far as this question goes."""
+async def test_an_invalid_list(engine: ScriptedEngine, body: bytes) -> None:
+    """For this request the engine is unavailable."""
     engine.answers["containers"] = Answer(body)
     async with connected_client(engine) as client:
         with pytest.raises(EngineUnavailable, match="cannot be read"):
@@ -90,7 +90,7 @@ async def test_a_list_that_is_none(engine: ScriptedEngine, body: bytes) -> None:
 
 
 async def test_a_list_of_any_length(engine: ScriptedEngine) -> None:
-    """What people write into labels does not keep the others from being seen."""
+    """Long labels of some containers do not hide the others."""
     label = b"x" * (RESPONSE_MAX_BYTES // 8)
     entry = b'{"Id": "%d", "Labels": {"long": "' + label + b'"}, "State": "running"}'
     body = b"[" + b",".join(entry % number for number in range(9)) + b"]"
@@ -100,37 +100,37 @@ async def test_a_list_of_any_length(engine: ScriptedEngine) -> None:
         assert await client.list_containers() == {str(number): "running" for number in range(9)}
 
 
-async def test_a_sighting(engine: ScriptedEngine) -> None:
-    """What inspection shows of a death."""
+async def test_the_snapshot_of_a_container(engine: ScriptedEngine) -> None:
+    """What an inspection shows of a death."""
     engine.run("web", {"exitCode": "0"}, stop_signal="SIGUSR1")
     dead = engine.die("web", 137, oom=True)
     async with connected_client(engine) as client:
-        seen = await client.snapshot("id-of-web")
-    assert seen is not None
-    assert (seen.started_ns, seen.finished_ns) == (dead.started_ns, dead.finished_ns)
-    assert (seen.is_running, seen.exit_code, seen.oom_killed) == (False, 137, True)
-    assert (seen.stop_signal, seen.hiding_labels) == (10, frozenset({"exitCode"}))
+        snapshot = await client.snapshot("id-of-web")
+    assert snapshot is not None
+    assert (snapshot.started_ns, snapshot.finished_ns) == (dead.started_ns, dead.finished_ns)
+    assert (snapshot.is_running, snapshot.exit_code, snapshot.oom_killed) == (False, 137, True)
+    assert (snapshot.stop_signal, snapshot.hiding_labels) == (10, frozenset({"exitCode"}))
 
 
-async def test_podmans_sighting_hides_nothing(engine: ScriptedEngine) -> None:
-    """There a label does not stand in the place of a real value."""
+async def test_a_podman_snapshot_hides_nothing(engine: ScriptedEngine) -> None:
+    """A label of Podman does not take the endpoint of a real attribute."""
     engine.podman = True
     engine.run("web", {"exitCode": "0"})
     async with connected_client(engine) as client:
-        seen = await client.snapshot("id-of-web")
-    assert seen is not None
-    assert seen.hiding_labels == frozenset()
+        snapshot = await client.snapshot("id-of-web")
+    assert snapshot is not None
+    assert snapshot.hiding_labels == frozenset()
 
 
 async def test_a_container_that_is_gone(engine: ScriptedEngine) -> None:
-    """Is nothing, however odd its id."""
+    """It has no snapshot. Its id is quoted in the request."""
     async with connected_client(engine) as client:
         assert await client.snapshot("a/b?c") is None
     assert engine.requests[-1] == "/v1.45/containers/a%2Fb%3Fc/json"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
+    ("status", "body", "text"),
     [
         (403, b"<html>\n no </html>", "answers 403 to /containers/json: <html> no </html>"),
         (500, b'{"message": "a\\nb"}', "answers 500 to /containers/json: a b"),
@@ -139,20 +139,20 @@ async def test_a_container_that_is_gone(engine: ScriptedEngine) -> None:
         (204, b"", "answers 204 to /containers/json"),
     ],
 )
-async def test_a_refusal_carries_its_status(
-    engine: ScriptedEngine, status: int, body: bytes, words: str
+async def test_a_refusal_has_a_status(
+    engine: ScriptedEngine, status: int, body: bytes, text: str
 ) -> None:
-    """And says in one line what was asked, and what was answered."""
+    """Its text says in one line what was requested and answered."""
     engine.answers["containers"] = Answer(body, status)
     async with connected_client(engine) as client:
-        with pytest.raises(EngineRefused) as refused:
+        with pytest.raises(EngineRefused) as error:
             await client.list_containers()
-    assert refused.value.status == status
-    assert str(refused.value) == words
+    assert error.value.status == status
+    assert str(error.value) == text
 
 
 async def test_a_client_whose_connection_was_closed(engine: ScriptedEngine) -> None:
-    """Whoever still has it gets no answer, as from an engine that is not there."""
+    """Its requests fail as if the engine were absent."""
     async with connected_client(engine) as client:
         pass
     with pytest.raises(EngineUnavailable, match="the connection is closed"):

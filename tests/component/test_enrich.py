@@ -1,4 +1,4 @@
-"""The enricher on an engine's API."""
+"""The enricher with an engine's API and a store."""
 
 import asyncio
 from time import time_ns
@@ -22,27 +22,27 @@ CRASH = Event(
 WANTED = Include(logs=5, inspect=("RestartCount",))
 
 
-async def enrich(engine: ScriptedEngine, answer_s: float = 60.0) -> Included | None:
-    """What comes of a crash, from the commit to the delivery that is due."""
-    intake = IngestCommit("here", None, [(build_notification("r", CRASH, WANTED), ["ops"])])
-    place = Endpoint(f"unix://{engine.socket}", None, None)
-    async with engine.serve(), open_outbox(None) as outbox, connect(place, time_ns) as client:
+async def enrich(engine: ScriptedEngine, timeout_s: float = 60.0) -> Included | None:
+    """What is included with a crash, from the commit to the delivery that is due."""
+    commit = IngestCommit("here", None, [(build_notification("r", CRASH, WANTED), ["ops"])])
+    endpoint = Endpoint(f"unix://{engine.socket}", None, None)
+    async with engine.serve(), open_outbox(None) as outbox, connect(endpoint, time_ns) as client:
         await client.handshake()
-        enricher = Enricher(lambda: client, outbox, lambda: 2, EngineCounters(), answer_s)
+        enricher = Enricher(lambda: client, outbox, lambda: 2, EngineCounters(), timeout_s)
         work = asyncio.create_task(enricher.run())
-        enricher.enqueue(intake, await outbox.commit(intake, 1))
-        news = outbox.wakeup("ops")
-        news.clear()
+        enricher.enqueue(commit, await outbox.commit(commit, 1))
+        wakeup = outbox.wakeup("ops")
+        wakeup.clear()
         while not (due := await outbox.fetch_due("ops", 2, 1)).deliveries:
-            await news.wait()
-            news.clear()
+            await wakeup.wait()
+            wakeup.clear()
         work.cancel()
         await asyncio.wait([work])
     return due.deliveries[0].notification.included
 
 
-async def test_what_the_api_tells(engine: ScriptedEngine) -> None:
-    """The delivery is due before its hold is over, with all that was asked for."""
+async def test_everything_is_included(engine: ScriptedEngine) -> None:
+    """The delivery is due before its hold ends, with everything that was requested."""
     log = b"\x01\0\0\0\0\0\0\x04one\n\x02\0\0\0\0\0\0\x04two\n"
     engine.answers |= {"inspect": INSPECTED, "logs": Answer(log)}
     assert await enrich(engine) == Included(logs=("one", "two"), inspect={"RestartCount": 3})
@@ -65,19 +65,19 @@ async def test_what_the_api_tells(engine: ScriptedEngine) -> None:
     ],
     ids=["404", "403", "501", "endless"],
 )
-async def test_a_log_that_is_not_to_be_had(
+async def test_a_log_that_cannot_be_read(
     engine: ScriptedEngine, answer: Answer, missing: str
 ) -> None:
-    """The rest is there all the same, and the reason is in plain words."""
+    """The rest is included all the same, with the reason in plain words."""
     engine.answers |= {"inspect": INSPECTED, "logs": answer}
     assert await enrich(engine) == Included(inspect={"RestartCount": 3}, missing=missing)
 
 
 @pytest.mark.parametrize("answer", [Answer(b"", 404), Answer(b"", 403), NoAnswer.CLOSE])
-async def test_a_container_that_is_not_to_be_had(
+async def test_a_container_that_cannot_be_inspected(
     engine: ScriptedEngine, answer: Answer | NoAnswer
 ) -> None:
-    """Nothing more is asked of it, and nothing of that ends the enricher."""
+    """Its log is not requested, and the enricher continues."""
     engine.answers |= {"inspect": answer}
     found = await enrich(engine)
     assert found is not None
@@ -86,7 +86,7 @@ async def test_a_container_that_is_not_to_be_had(
     assert engine.request_count("logs") == 0
 
 
-async def test_an_engine_that_says_nothing(engine: ScriptedEngine) -> None:
-    """Its time runs out long before the hold does."""
+async def test_an_engine_that_does_not_answer(engine: ScriptedEngine) -> None:
+    """The timeout ends long before the hold does."""
     engine.answers |= {"inspect": NoAnswer.SILENCE}
     assert await enrich(engine, 0.01) == Included(missing="the engine did not answer in 0.01 s")

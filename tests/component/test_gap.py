@@ -1,4 +1,4 @@
-"""Stretches that the engine's history does not cover are declared, before what follows them."""
+"""Gaps: what the engine's history does not cover is declared, before the events that follow."""
 
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
@@ -8,25 +8,15 @@ import pytest
 from relay.core.event import format_rfc3339
 from relay.ingest.docker.buffer import StreamOpened
 from relay.ingest.docker.cursor import LOOKBACK_NS, MARGIN_NS
-from tests.component.ingest import QUICK, run_ingest
+from tests.component.ingest import QUICK, run_ingest, wait_for_pings, wait_for_streams
 from tests.component.scripted_engine import HISTORY_SIZE, Answer, ScriptedEngine
 
 FIELDS = {"why", "reason", "from", "until"}
 
 
-async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.changes.wait_for(lambda: len(engine.streams) >= count)
-
-
-async def wait_for_ping(engine: ScriptedEngine) -> None:
-    """Return after the next ping."""
-    pinged = engine.request_count("_ping")
-    await engine.changes.wait_for(lambda: engine.request_count("_ping") > pinged)
-
-
-@pytest.mark.parametrize("begun", [False, True])
-async def test_an_engine_that_restarted(engine: ScriptedEngine, begun: bool) -> None:
-    """Its history is empty, or short and young: the gap stands before what happens next."""
+@pytest.mark.parametrize("has_new_event", [False, True])
+async def test_an_engine_that_restarted(engine: ScriptedEngine, has_new_event: bool) -> None:
+    """Its history is empty, or short and young. The gap precedes the next event."""
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
         engine.emit_deaths("a")
@@ -34,10 +24,10 @@ async def test_an_engine_that_restarted(engine: ScriptedEngine, begun: bool) -> 
         await result.wait_for_names("a")
         engine.streams[0].cut()
         engine.clear_history()
-        if begun:
+        if has_new_event:
             engine.emit_deaths("b")
         await wait_for_streams(engine, 2)
-        if not begun:
+        if not has_new_event:
             await result.wait_for(lambda: result.relay_actions() == ["gap"])
             engine.emit_deaths("b")
         await result.wait_for_names("a", "b")
@@ -48,13 +38,13 @@ async def test_an_engine_that_restarted(engine: ScriptedEngine, begun: bool) -> 
     assert gap.actor.attributes["why"] == "engine_restarted"
     assert gap.actor.attributes["from"] == format_rfc3339(from_ns)
     until = gap.actor.attributes["until"]
-    if begun:
+    if has_new_event:
         assert until == format_rfc3339(engine.last_event_ns())
     else:
         assert format_rfc3339(from_ns) <= until <= format_rfc3339(engine.last_event_ns())
 
 
-async def test_more_than_the_engine_remembers(engine: ScriptedEngine) -> None:
+async def test_more_events_than_the_engine_remembers(engine: ScriptedEngine) -> None:
     """The gap reaches from the last event taken in to the oldest that is remembered."""
     names = [f"web-{number}" for number in range(HISTORY_SIZE + 10)]
     async with engine.serve(), run_ingest(engine) as result:
@@ -74,8 +64,8 @@ async def test_more_than_the_engine_remembers(engine: ScriptedEngine) -> None:
     assert result.gap_reasons() == ["history_overrun"]
 
 
-async def test_a_history_that_just_reaches(engine: ScriptedEngine) -> None:
-    """As long as it holds the last event that was taken in, there is no gap."""
+async def test_a_history_that_just_reaches_back(engine: ScriptedEngine) -> None:
+    """While it contains the last event taken in, there is no gap."""
     names = [f"web-{number}" for number in range(HISTORY_SIZE - 1)]
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -89,7 +79,7 @@ async def test_a_history_that_just_reaches(engine: ScriptedEngine) -> None:
 
 
 async def test_an_idle_engine_has_no_gap(engine: ScriptedEngine) -> None:
-    """One that never had an event to tell, and one whose last was taken in long ago."""
+    """Neither one without any event, nor one whose last event was taken in long ago."""
     async with engine.serve(), run_ingest(engine) as result:
         for count in range(1, 4):
             await wait_for_streams(engine, count)
@@ -127,7 +117,7 @@ async def test_a_gap_is_declared_once(engine: ScriptedEngine) -> None:
 
 
 async def test_a_gap_while_relay_was_away(engine: ScriptedEngine) -> None:
-    """Another process, with what was kept, declares it."""
+    """The next process declares it, from the checkpoint."""
     async with engine.serve():
         async with run_ingest(engine) as result:
             await wait_for_streams(engine)
@@ -138,8 +128,8 @@ async def test_a_gap_while_relay_was_away(engine: ScriptedEngine) -> None:
             await later.wait_for(lambda: later.gap_reasons() == ["engine_restarted"])
 
 
-async def test_an_engine_of_which_nothing_was_heard_yet(engine: ScriptedEngine) -> None:
-    """That it was not there at first is no gap, nor is a mere reconnect; that it was away is."""
+async def test_an_engine_without_events_so_far(engine: ScriptedEngine) -> None:
+    """That it is unreachable at first is no gap, nor is a mere reconnect. Being away later is."""
     async with run_ingest(engine, start_from="now") as result:
         await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
         async with engine.serve():
@@ -161,7 +151,7 @@ async def test_an_engine_of_which_nothing_was_heard_yet(engine: ScriptedEngine) 
 async def test_a_history_from_before_the_start_proves_that_nothing_is_missing(
     engine: ScriptedEngine,
 ) -> None:
-    """It is not told; it is there after the engine was out of reach, and not after a restart."""
+    """Its event is not routed. It is still there after an outage, and gone after a restart."""
     engine.record("before", ago_s=60)
     async with run_ingest(engine, start_from="now") as result:
         await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
@@ -179,13 +169,13 @@ async def test_a_history_from_before_the_start_proves_that_nothing_is_missing(
 
 
 async def test_a_clock_that_was_set_back(engine: ScriptedEngine) -> None:
-    """It is declared once; what happens by the new time comes, and nothing comes twice."""
+    """It is declared once. Events with the new times are routed, and none twice."""
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
         engine.emit_deaths("a")
         await result.wait_for_names("a")
         engine.ahead_ns = -3600 * 10**9
-        asked = len(engine.requests)
+        requests_before = len(engine.requests)
         engine.record("b", ago_s=1)
         engine.streams[-1].cut()
         await wait_for_streams(engine, 2)
@@ -199,16 +189,16 @@ async def test_a_clock_that_was_set_back(engine: ScriptedEngine) -> None:
     soon_ns = engine.now_ns() + 2 * 10**9
     assert engine.streams[1].since_ns <= soon_ns - LOOKBACK_NS
     assert engine.streams[2].since_ns <= soon_ns - MARGIN_NS
-    queries = [parse_qs(urlsplit(target).query) for target in engine.requests[asked:]]
+    queries = [parse_qs(urlsplit(target).query) for target in engine.requests[requests_before:]]
     untils_s = [float(query["until"][0]) for query in queries if "until" in query]
     assert untils_s
     assert max(untils_s) * 1e9 <= soon_ns
 
 
-async def test_a_clock_that_steps_back_a_little_after_a_first_start(
+async def test_a_clock_that_is_set_back_a_little_after_a_first_start(
     engine: ScriptedEngine,
 ) -> None:
-    """What happens is news, though its time is before the start."""
+    """New events are routed although their times are from before the start."""
     engine.record("before", ago_s=3)
     async with engine.serve(), run_ingest(engine, start_from="now") as result:
         await wait_for_streams(engine)
@@ -219,8 +209,8 @@ async def test_a_clock_that_steps_back_a_little_after_a_first_start(
     assert result.relay_actions() == []
 
 
-async def test_another_engine_at_the_same_place(engine: ScriptedEngine) -> None:
-    """It is known by its id, even where its history would do; after that it is the engine."""
+async def test_another_engine_at_the_same_address(engine: ScriptedEngine) -> None:
+    """Its id reveals it, even if its history would fit. From then on it is the engine."""
     engine.identity = "one"
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -241,7 +231,7 @@ async def test_another_engine_at_the_same_place(engine: ScriptedEngine) -> None:
 
 
 async def test_podman_has_no_lasting_id(engine: ScriptedEngine) -> None:
-    """It makes up another for every answer: that is no other engine."""
+    """It makes up another id for every answer, which is no other engine."""
     engine.podman, engine.identity = True, "one"
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -251,8 +241,7 @@ async def test_podman_has_no_lasting_id(engine: ScriptedEngine) -> None:
         engine.emit("a", "start")
         await result.wait_for_names("a")
     assert result.relay_actions() == []
-    asked = [target for target in engine.requests if "stream=false" in target]
-    assert asked
+    assert any("stream=false" in target for target in engine.requests)
     assert not any("until=" in target for target in engine.requests)
 
 
@@ -261,7 +250,7 @@ async def test_podman_has_no_lasting_id(engine: ScriptedEngine) -> None:
 async def test_a_history_that_is_withheld(
     engine: ScriptedEngine, answer: Answer, lost: bool
 ) -> None:
-    """Then the first event of the new stream decides."""
+    """The first event of the new stream decides whether there is a gap."""
     engine.answers["history"] = answer
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -276,8 +265,8 @@ async def test_a_history_that_is_withheld(
 
 
 @pytest.mark.parametrize("ahead_s", [0, 1.9, -1.9, 365 * 24 * 3600.5, -365 * 24 * 3600.5])
-async def test_a_clock_that_is_off_makes_no_gap(engine: ScriptedEngine, ahead_s: float) -> None:
-    """An event that is younger than relay's idea of the engine's time is not missed."""
+async def test_a_clock_that_is_wrong_makes_no_gap(engine: ScriptedEngine, ahead_s: float) -> None:
+    """An event later than relay's idea of the engine's time is not missed."""
     engine.ahead_ns = int(ahead_s * 1e9)
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -292,8 +281,10 @@ async def test_a_clock_that_is_off_makes_no_gap(engine: ScriptedEngine, ahead_s:
 
 
 @pytest.mark.parametrize("ahead_s", [365 * 24 * 3600, -365 * 24 * 3600])
-async def test_a_gap_of_an_engine_whose_clock_is_off(engine: ScriptedEngine, ahead_s: int) -> None:
-    """Its ends are told by the engine's clock."""
+async def test_a_gap_of_an_engine_whose_clock_is_wrong(
+    engine: ScriptedEngine, ahead_s: int
+) -> None:
+    """Its times are those of the engine's clock."""
     engine.ahead_ns = ahead_s * 10**9
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -308,8 +299,8 @@ async def test_a_gap_of_an_engine_whose_clock_is_off(engine: ScriptedEngine, ahe
     assert attributes["from"] < attributes["until"] <= format_rfc3339(engine.now_ns() + 10**9)
 
 
-async def test_connections_beside_a_digester_that_is_held_up(engine: ScriptedEngine) -> None:
-    """While nothing is committed, they do not heap up histories; and no gap is made of that."""
+async def test_reconnects_while_commits_are_blocked(engine: ScriptedEngine) -> None:
+    """Histories do not pile up in memory, and that causes no gap."""
     busy = replace(QUICK, stable_after_s=0, ping_interval_s=0.01)
     for number in range(50):
         engine.record(f"old-{number}", ago_s=50 - number)
@@ -320,7 +311,7 @@ async def test_connections_beside_a_digester_that_is_held_up(engine: ScriptedEng
             for count in range(1, 10):
                 engine.streams[-1].cut()
                 await wait_for_streams(engine, count + 1)
-                await wait_for_ping(engine)
+                await wait_for_pings(engine, 1)
             waiting = result.buffer.take_ready(100)
             histories = [item.history for item in waiting if isinstance(item, StreamOpened)]
             assert len(histories) > 1

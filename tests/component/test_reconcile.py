@@ -1,4 +1,4 @@
-"""Looks at an engine's containers beside its stream: what no event told is inferred, once."""
+"""Reconciliation: deaths that no event reported are inferred, once."""
 
 import asyncio
 from dataclasses import replace
@@ -33,7 +33,7 @@ async def wait_for_request(engine: ScriptedEngine) -> None:
 def container_events(
     result: IngestRun,
 ) -> list[tuple[str, str | None, int | None, Cause | None, Origin]]:
-    """What of containers was routed."""
+    """The routed events of containers, in short."""
     return [
         (event.action, event.actor.name, event.exit_code, event.cause, event.origin)
         for event in result.routed
@@ -41,8 +41,8 @@ def container_events(
     ]
 
 
-async def test_a_death_that_no_event_told_of(engine: ScriptedEngine) -> None:
-    """After a reconnect it is one event, with the engine's time, exit code and labels."""
+async def test_a_death_without_an_event(engine: ScriptedEngine) -> None:
+    """After a reconnect it is one event with the engine's time, exit code and labels."""
     engine.run("web", {"tier": "front"})
     engine.run("db")
     async with (
@@ -66,7 +66,7 @@ async def test_a_death_that_no_event_told_of(engine: ScriptedEngine) -> None:
     }
 
 
-async def test_labels_of_any_size_are_told(engine: ScriptedEngine) -> None:
+async def test_labels_of_any_size_are_kept(engine: ScriptedEngine) -> None:
     """A death is matched by its labels, however long they are."""
     labels = {"tier": "front", "long": "x" * 100_000}
     engine.run("web", labels)
@@ -81,7 +81,7 @@ async def test_labels_of_any_size_are_told(engine: ScriptedEngine) -> None:
 
 
 async def test_the_id_of_an_inferred_death_is_always_the_same(engine: ScriptedEngine) -> None:
-    """Two relays that find it by themselves give it one id."""
+    """Two relays that infer it independently give it the same id."""
     engine.run("web")
     async with (
         engine.serve(),
@@ -96,10 +96,10 @@ async def test_the_id_of_an_inferred_death_is_always_the_same(engine: ScriptedEn
     assert one.routed[0].id == other.routed[0].id
 
 
-async def test_a_real_event_that_comes_during_the_grace(
+async def test_a_real_event_during_the_grace_period(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It tells of the death; nothing is inferred."""
+    """It reports the death, and nothing is inferred."""
     engine.run("web")
     async with (
         engine.serve(),
@@ -120,8 +120,8 @@ async def test_a_real_event_that_comes_during_the_grace(
     assert container_events(result) == [("die", "web", 3, Cause.CRASHED, Origin.LIVE)]
 
 
-async def test_a_real_event_that_comes_after_all(engine: ScriptedEngine) -> None:
-    """What was inferred is not told again."""
+async def test_a_real_event_after_the_inferred_one(engine: ScriptedEngine) -> None:
+    """The death is not reported again."""
     engine.run("web")
     engine.run("db")
     async with (
@@ -141,8 +141,8 @@ async def test_a_real_event_that_comes_after_all(engine: ScriptedEngine) -> None
     ]
 
 
-async def test_a_next_life_is_told_by_its_own_death(engine: ScriptedEngine) -> None:
-    """Of a container whose death was inferred, the next one is told as any other."""
+async def test_the_next_death_after_an_inferred_one(engine: ScriptedEngine) -> None:
+    """It is reported like any other."""
     engine.run("web")
     async with (
         engine.serve(),
@@ -164,8 +164,8 @@ async def test_a_next_life_is_told_by_its_own_death(engine: ScriptedEngine) -> N
     ]
 
 
-async def test_a_life_that_ended_and_began_unseen(engine: ScriptedEngine) -> None:
-    """The death is told; its exit code the engine has forgotten."""
+async def test_a_death_and_a_start_without_events(engine: ScriptedEngine) -> None:
+    """The death is reported. The engine has forgotten its exit code."""
     engine.run("web")
     async with (
         engine.serve(),
@@ -179,8 +179,8 @@ async def test_a_life_that_ended_and_began_unseen(engine: ScriptedEngine) -> Non
     assert container_events(result) == [("die", "web", None, Cause.UNKNOWN, Origin.INFERRED)]
 
 
-async def test_a_kill_for_memory(engine: ScriptedEngine) -> None:
-    """It is told as the engine does: an oom, and a die by it."""
+async def test_an_oom_kill(engine: ScriptedEngine) -> None:
+    """It is reported as the engine does: an ``oom``, and a ``die`` caused by it."""
     engine.run("web")
     async with (
         engine.serve(),
@@ -196,8 +196,8 @@ async def test_a_kill_for_memory(engine: ScriptedEngine) -> None:
     ]
 
 
-async def test_a_death_that_was_asked_for(engine: ScriptedEngine) -> None:
-    """What was heard before the stream broke explains it."""
+async def test_a_requested_death(engine: ScriptedEngine) -> None:
+    """A request from before the stream broke explains it."""
     engine.run("web")
     async with (
         engine.serve(),
@@ -213,7 +213,7 @@ async def test_a_death_that_was_asked_for(engine: ScriptedEngine) -> None:
 
 
 async def test_a_kill_while_the_engine_was_away(engine: ScriptedEngine) -> None:
-    """Nobody could ask for that death: the engine was not there to be asked."""
+    """Nobody could request that death, because the engine was down."""
     engine.run("web")
     async with run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result:
         async with engine.serve():
@@ -230,7 +230,7 @@ async def test_a_kill_while_the_engine_was_away(engine: ScriptedEngine) -> None:
 
 
 async def test_a_kill_in_a_gap(engine: ScriptedEngine) -> None:
-    """Where the engine was there and its history is not, nobody can know whether it was asked."""
+    """The engine was up and its history is lost, so nobody can know whether it was requested."""
     engine.run("web")
     async with (
         engine.serve(),
@@ -249,7 +249,7 @@ async def test_a_kill_in_a_gap(engine: ScriptedEngine) -> None:
 
 
 async def test_a_container_that_is_gone(engine: ScriptedEngine) -> None:
-    """It died, at an unknown time with an unknown code; its real events do not tell that again."""
+    """It died at an unknown time with an unknown code. Its real events do not report that again."""
     engine.run("web", {"tier": "front"})
     async with (
         engine.serve(),
@@ -267,7 +267,7 @@ async def test_a_container_that_is_gone(engine: ScriptedEngine) -> None:
 
 @pytest.mark.parametrize("start_from", ["now", "oldest"])
 async def test_a_first_start_infers_nothing(engine: ScriptedEngine, start_from: StartFrom) -> None:
-    """What had died before relay knew the engine is not told, whatever is asked of the history."""
+    """Deaths from before relay knew the engine are not reported, whatever ``start_from`` says."""
     engine.run("web")
     engine.die("web", 3)
     async with (
@@ -280,7 +280,7 @@ async def test_a_first_start_infers_nothing(engine: ScriptedEngine, start_from: 
 
 
 async def test_an_event_that_the_engine_skipped(engine: ScriptedEngine) -> None:
-    """Over a connection that stays, the look that comes from time to time finds the death."""
+    """The periodic reconciliation finds the death while the connection lasts."""
     engine.run("web")
     async with (
         engine.serve(),
@@ -292,8 +292,8 @@ async def test_an_event_that_the_engine_skipped(engine: ScriptedEngine) -> None:
         assert len(engine.streams) == 1
 
 
-async def test_looks_that_are_switched_off(engine: ScriptedEngine) -> None:
-    """Neither after a reconnect nor later is the engine asked for its containers."""
+async def test_reconciliation_that_is_switched_off(engine: ScriptedEngine) -> None:
+    """The engine is asked for its containers neither after a reconnect nor later."""
     engine.run("web")
     async with engine.serve(), run_ingest(engine) as result:
         await engine.changes.wait_for(lambda: len(engine.streams) == 1)
@@ -305,8 +305,10 @@ async def test_looks_that_are_switched_off(engine: ScriptedEngine) -> None:
 
 
 @pytest.mark.parametrize("config", [RECONCILE_ONCE, NO_RECONCILE])
-async def test_a_loss_makes_look(engine: ScriptedEngine, config: ReconcileConfig) -> None:
-    """A death whose event was too long to keep is inferred, even of one that was dead before."""
+async def test_a_gap_starts_a_reconciliation(
+    engine: ScriptedEngine, config: ReconcileConfig
+) -> None:
+    """A death whose event was too long to keep is inferred, even if it was dead before."""
     engine.answers["history"] = Answer(b"", 403)  # so that the event is not asked for again
     engine.run("web", {"long": "x" * 3000})
     engine.die("web", 3)
@@ -328,8 +330,8 @@ async def test_a_loss_makes_look(engine: ScriptedEngine, config: ReconcileConfig
     assert container_events(result) == [("die", "web", 4, Cause.CRASHED, Origin.INFERRED)]
 
 
-async def test_a_digester_that_is_held_up_is_not_buried(engine: ScriptedEngine) -> None:
-    """While nothing is committed, losses do not heap up looks in memory."""
+async def test_snapshots_do_not_pile_up_while_commits_are_blocked(engine: ScriptedEngine) -> None:
+    """Gaps start no further reconciliations meanwhile."""
     engine.run("web", {"long": "x" * 3000})
     async with (
         engine.serve(),
@@ -349,8 +351,10 @@ async def test_a_digester_that_is_held_up_is_not_buried(engine: ScriptedEngine) 
 
 
 @pytest.mark.parametrize("ahead_s", [365 * 24 * 3600, -365 * 24 * 3600])
-async def test_an_engine_whose_clock_is_a_year_off(engine: ScriptedEngine, ahead_s: int) -> None:
-    """The death has the engine's time; no old one is told, and no gap is declared."""
+async def test_an_engine_whose_clock_is_wrong_by_a_year(
+    engine: ScriptedEngine, ahead_s: int
+) -> None:
+    """The death has the engine's time. No old death is reported, and no gap declared."""
     engine.ahead_ns = ahead_s * 10**9
     engine.run("old")
     engine.die("old", 3).finished_ns = engine.now_ns() - 3600 * 10**9
@@ -373,8 +377,8 @@ async def test_an_engine_whose_clock_is_a_year_off(engine: ScriptedEngine, ahead
     assert dead.finished_ns in [event.time_ns for event in result.routed]
 
 
-async def test_looks_go_on_over_the_next_connection(engine: ScriptedEngine) -> None:
-    """However often the stream is cut, even while a look is under way."""
+async def test_reconciliation_continues_over_the_next_connection(engine: ScriptedEngine) -> None:
+    """However often the stream is cut, even during a reconciliation."""
     names = [f"web-{number}" for number in range(10)]
     for name in names:
         engine.run(name)

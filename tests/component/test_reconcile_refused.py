@@ -1,4 +1,4 @@
-"""Looks at the containers of an engine that does not show them, or not all, or not in time."""
+"""Reconciliation with an engine that does not show its containers, not all, or not in time."""
 
 import pytest
 from structlog.testing import capture_logs
@@ -28,7 +28,7 @@ from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
 async def test_a_proxy_that_shows_no_containers(
     engine: ScriptedEngine, endpoint: str, status: int
 ) -> None:
-    """It is said once, not once per connection, and not asked again over this one."""
+    """It is logged once, not once per connection, and not requested again over this one."""
     for name in ("db-1", "db-2", "db-3"):
         engine.run(name)
     engine.answers[endpoint] = Answer(b"<html>forbidden</html>", status)
@@ -44,9 +44,9 @@ async def test_a_proxy_that_shows_no_containers(
                 engine.emit_deaths(f"db-{number}")
                 await result.wait_for(lambda: len(result.routed) == number)  # noqa: B023
                 engine.streams[-1].cut()
-    said = [line for line in logs if line["event"] == "reconcile.unavailable"]
-    assert len(said) == 1
-    assert str(status) in said[0]["reason"]
+    logged = [line for line in logs if line["event"] == "reconcile.unavailable"]
+    assert len(logged) == 1
+    assert str(status) in logged[0]["reason"]
     assert result.container_names() == ["db-1", "db-2", "db-3"]
 
 
@@ -66,10 +66,10 @@ async def test_a_proxy_that_shows_no_containers(
     ],
     ids=["500", "429", "400", "html", "object", "number", "no-utf8", "deep", "close", "silence"],
 )
-async def test_a_list_that_is_none(
+async def test_an_invalid_list(
     engine: ScriptedEngine, trouble: Answer | NoAnswer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said once and asked for until it comes; nothing is inferred from it."""
+    """It is logged once and requested until it is valid. Nothing is inferred from it."""
     monkeypatch.setattr(reconciler, "LIST_TIMEOUT_S", 0.05)
     engine.run("web")
     engine.answers["containers"] = trouble
@@ -103,7 +103,7 @@ async def test_a_list_that_is_none(
 async def test_a_container_that_cannot_be_inspected(
     engine: ScriptedEngine, trouble: Answer | NoAnswer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It alone is passed over, until it can be."""
+    """Only this container is skipped, until it can be inspected."""
     monkeypatch.setattr(inspector, "CONTAINER_TIMEOUT_S", 0.1)
     engine.run("odd")
     engine.run("web")
@@ -123,7 +123,7 @@ async def test_a_container_that_cannot_be_inspected(
 
 
 async def test_an_engine_that_inspects_nothing(engine: ScriptedEngine) -> None:
-    """Where not one container is shown, none was looked at: it is said once, and tried again."""
+    """If it shows no container at all, that is logged once, and tried again."""
     engine.run("web")
     engine.run("db")
     engine.answers["inspect"] = Answer(b"oops", 500)
@@ -139,10 +139,10 @@ async def test_an_engine_that_inspects_nothing(engine: ScriptedEngine) -> None:
     assert sum(line["event"] == "reconcile.unavailable" for line in logs) == 1
 
 
-async def test_a_look_that_failed_is_made_up_for(
+async def test_a_failed_reconciliation_is_repeated(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even where looks from time to time are switched off."""
+    """Even if periodic reconciliation is switched off."""
     monkeypatch.setattr(reconciler, "RETRY_INTERVAL_S", 0.001)
     engine.run("web")
     engine.answers["containers"] = Answer(b"oops", 500)

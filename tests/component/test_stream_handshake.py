@@ -1,4 +1,4 @@
-"""The listener before it has a stream: engines that are not there or answer oddly."""
+"""The stream reader before it has a stream: engines that are absent or answer oddly."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from relay.core.event import Origin
 from relay.ingest.docker.cursor import LOOKBACK_NS
-from tests.component.ingest import ENGINE, QUICK, run_ingest
+from tests.component.ingest import ENGINE, QUICK, run_ingest, wait_for_streams
 from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine, Stream
 from tests.component.wait import ChangeSignal
 
@@ -19,7 +19,7 @@ PAGE = Answer(b"<html>Welcome</html>", headers={"Content-Type": "text/html"})
 
 
 class RetryLog:
-    """The tries that the listener's retrying has made, by their number."""
+    """The connection attempts of the stream reader."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -27,36 +27,32 @@ class RetryLog:
         self.bell = ChangeSignal()
 
     def record(self, state: tenacity.RetryCallState) -> None:
-        """Before the wait that follows a try."""
+        """Record an attempt, before the wait that follows it."""
         self.numbers.append(state.attempt_number)
         self.waits_s.append(state.upcoming_sleep)
         self.bell.notify()
 
     async def wait_for(self, count: int) -> None:
-        """Return once so many were made."""
+        """Return once this many attempts were made."""
         await self.bell.wait_for(lambda: len(self.numbers) >= count)
 
 
 @pytest.fixture
-def tries(monkeypatch: pytest.MonkeyPatch) -> RetryLog:
-    noted = RetryLog()
-    retrying = partial(tenacity.AsyncRetrying, before_sleep=noted.record)
+def attempts(monkeypatch: pytest.MonkeyPatch) -> RetryLog:
+    retry_log = RetryLog()
+    retrying = partial(tenacity.AsyncRetrying, before_sleep=retry_log.record)
     monkeypatch.setattr("relay.ingest.docker.stream.tenacity.AsyncRetrying", retrying)
-    return noted
+    return retry_log
 
 
-async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.changes.wait_for(lambda: len(engine.streams) >= count)
-
-
-async def test_an_engine_that_is_not_there_at_start(
-    engine: ScriptedEngine, tries: RetryLog
+async def test_an_engine_that_is_absent_at_the_start(
+    engine: ScriptedEngine, attempts: RetryLog
 ) -> None:
-    """It is said once, however often it is tried, and then that it is back."""
+    """It is reported once, however often relay tries to connect, and then that it is back."""
     engine.record("before", ago_s=5)
     with capture_logs() as logs:
         async with run_ingest(engine) as result:
-            await tries.wait_for(6)
+            await attempts.wait_for(6)
             assert result.relay_actions() == ["engine_lost"]
             async with engine.serve():
                 await result.wait_for_names("before")
@@ -79,13 +75,13 @@ async def test_an_engine_that_is_not_there_at_start(
     ],
     ids=str,
 )
-async def test_what_does_not_answer_as_an_engine_does(
-    engine: ScriptedEngine, tries: RetryLog, answers: dict[str, Answer | NoAnswer]
+async def test_a_server_that_is_no_engine(
+    engine: ScriptedEngine, attempts: RetryLog, answers: dict[str, Answer | NoAnswer]
 ) -> None:
-    """It is out of reach until it does, and no stream is asked for."""
+    """It counts as unreachable until it answers as an engine does. No stream is requested."""
     engine.answers = answers
     async with engine.serve(), run_ingest(engine) as result:
-        await tries.wait_for(3)
+        await attempts.wait_for(3)
         assert result.relay_actions() == ["engine_lost"]
         assert engine.request_count("events") == 0
         engine.answers = {}
@@ -95,8 +91,8 @@ async def test_what_does_not_answer_as_an_engine_does(
         assert result.relay_actions() == ["engine_lost", "engine_back"]
 
 
-async def test_an_engine_that_says_nothing(engine: ScriptedEngine) -> None:
-    """It is given up after a while and tried again."""
+async def test_an_engine_that_does_not_answer(engine: ScriptedEngine) -> None:
+    """relay gives up after the timeout and tries again."""
     engine.answers["_ping"] = NoAnswer.SILENCE
     async with engine.serve(), run_ingest(engine, replace(QUICK, answer_timeout_s=0.2)) as result:
         await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
@@ -120,7 +116,7 @@ async def test_an_engine_that_says_nothing(engine: ScriptedEngine) -> None:
 async def test_the_name_of_the_host(
     engine: ScriptedEngine, info: Answer, given: str | None, host: str
 ) -> None:
-    """The configuration's, else the one that the engine gives itself, else the engine's."""
+    """The configured one, else what the engine calls itself, else the engine's configured name."""
     engine.answers["info"] = info
     async with engine.serve(), run_ingest(engine, host=given) as result:
         await wait_for_streams(engine)
@@ -129,15 +125,15 @@ async def test_the_name_of_the_host(
         assert result.routed[0].host == host
 
 
-async def test_the_version_is_negotiated(engine: ScriptedEngine) -> None:
-    """By the header of the ping's answer."""
+async def test_the_api_version_is_negotiated(engine: ScriptedEngine) -> None:
+    """The header of the ping's answer decides."""
     async with engine.serve(), run_ingest(engine):
         await wait_for_streams(engine)
         assert engine.streams[0].target.startswith("/v1.45/events?")
         assert engine.request_count("version") == 0
 
 
-async def test_a_proxy_that_takes_the_version_away(engine: ScriptedEngine) -> None:
+async def test_a_proxy_that_removes_the_version_header(engine: ScriptedEngine) -> None:
     """Without the header the engine is asked for its version."""
     engine.answers["_ping"] = Answer(b"OK")
     async with engine.serve(), run_ingest(engine):
@@ -146,26 +142,26 @@ async def test_a_proxy_that_takes_the_version_away(engine: ScriptedEngine) -> No
 
 
 @pytest.mark.parametrize("ahead_ns", [YEAR_NS, -YEAR_NS])
-async def test_a_clock_that_is_a_year_off(engine: ScriptedEngine, ahead_ns: int) -> None:
-    """Now is now by the engine's clock: no history comes, and what happens is live."""
+async def test_a_clock_that_is_wrong_by_a_year(engine: ScriptedEngine, ahead_ns: int) -> None:
+    """ "now" means now by the engine's clock: no history is routed, and new events are live."""
     engine.ahead_ns = ahead_ns
     engine.record("history", ago_s=3600)
     async with engine.serve(), run_ingest(engine, start_from="now") as result:
         await wait_for_streams(engine)
         assert abs(engine.streams[0].since_ns + LOOKBACK_NS - engine.now_ns()) < 60 * 10**9
-        engine.record("news", ago_s=-1)
+        engine.record("new", ago_s=-1)
         engine.streams[0].cut()
-        await result.wait_for_names("news")
+        await result.wait_for_names("new")
         assert result.routed[0].origin is Origin.LIVE
 
 
 async def test_now_does_not_replay_history(engine: ScriptedEngine) -> None:
-    """A first start from now takes nothing that was before."""
+    """A first start from now takes in no event from before."""
     engine.record("history", ago_s=1)
     async with engine.serve(), run_ingest(engine, start_from="now") as result:
         await wait_for_streams(engine)
-        engine.emit_deaths("news")
-        await result.wait_for_names("news")
+        engine.emit_deaths("new")
+        await result.wait_for_names("new")
 
 
 def end(stream: Stream) -> None:
@@ -174,24 +170,24 @@ def end(stream: Stream) -> None:
 
 @pytest.mark.parametrize("trouble", [end, Stream.cut])
 async def test_the_backoff_grows_while_connections_are_short(
-    engine: ScriptedEngine, tries: RetryLog, trouble: Callable[[Stream], None]
+    engine: ScriptedEngine, attempts: RetryLog, trouble: Callable[[Stream], None]
 ) -> None:
-    """A connection that did not live long enough counts as one more try in a row."""
+    """A connection that was not stable counts as one more failed attempt."""
     engine.on_stream = trouble
     async with engine.serve(), run_ingest(engine):
-        await tries.wait_for(6)
-    assert tries.numbers[:6] == [1, 2, 3, 4, 5, 6]
-    assert max(tries.waits_s) <= QUICK.backoff_max_s
+        await attempts.wait_for(6)
+    assert attempts.numbers[:6] == [1, 2, 3, 4, 5, 6]
+    assert max(attempts.waits_s) <= QUICK.backoff_max_s
 
 
 async def test_the_backoff_starts_over_after_a_stable_connection(
-    engine: ScriptedEngine, tries: RetryLog
+    engine: ScriptedEngine, attempts: RetryLog
 ) -> None:
-    """The first try after it has no failures to its account."""
+    """The next attempt counts as the first."""
     async with run_ingest(engine, replace(QUICK, stable_after_s=0)):
-        await tries.wait_for(4)
+        await attempts.wait_for(4)
         async with engine.serve():
             await wait_for_streams(engine)
-        before = len(tries.numbers)
-        await tries.wait_for(before + 2)
-    assert tries.numbers[before : before + 2] == [1, 2]
+        before = len(attempts.numbers)
+        await attempts.wait_for(before + 2)
+    assert attempts.numbers[before : before + 2] == [1, 2]

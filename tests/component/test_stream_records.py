@@ -1,21 +1,17 @@
-"""The listener on one stream, whatever its bytes and framing."""
+"""The stream reader on one stream, whatever its bytes and framing."""
 
 import pytest
 
 from relay.core.event import Origin
-from tests.component.ingest import run_ingest
+from tests.component.ingest import run_ingest, wait_for_streams
 from tests.component.scripted_engine import Answer, Framing, ScriptedEngine
 
 FRAMINGS = pytest.mark.parametrize("framing", list(Framing))
 
 
-async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.changes.wait_for(lambda: len(engine.streams) == count)
-
-
 @FRAMINGS
 async def test_one_byte_at_a_time(engine: ScriptedEngine, framing: Framing) -> None:
-    """Events whose bytes come one by one come whole."""
+    """Events whose bytes arrive one by one are complete."""
     engine.framing = framing
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -26,8 +22,10 @@ async def test_one_byte_at_a_time(engine: ScriptedEngine, framing: Framing) -> N
 
 
 @FRAMINGS
-async def test_events_glued_to_the_headers(engine: ScriptedEngine, framing: Framing) -> None:
-    """Events that come in one piece with the answer's headers are not overlooked."""
+async def test_events_in_one_write_with_the_headers(
+    engine: ScriptedEngine, framing: Framing
+) -> None:
+    """They are not overlooked."""
     engine.framing = framing
     engine.emit_deaths("a", "b")
     async with engine.serve(), run_ingest(engine) as result:
@@ -36,7 +34,7 @@ async def test_events_glued_to_the_headers(engine: ScriptedEngine, framing: Fram
 
 @FRAMINGS
 async def test_several_events_in_a_chunk(engine: ScriptedEngine, framing: Framing) -> None:
-    """Many lines in one piece are many events, and the piece may end within a line."""
+    """One write can contain many lines, and can end within a line."""
     engine.framing = framing
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -49,7 +47,7 @@ async def test_several_events_in_a_chunk(engine: ScriptedEngine, framing: Framin
 
 @FRAMINGS
 async def test_the_end_of_the_stream(engine: ScriptedEngine, framing: Framing) -> None:
-    """A stream that ends as its framing has it is opened again, and what was missed comes."""
+    """The stream is requested again, and events in between are routed."""
     engine.framing = framing
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -71,8 +69,8 @@ async def test_blank_lines_and_record_separators(engine: ScriptedEngine) -> None
         assert not result.pipeline.counters.malformed
 
 
-async def test_what_is_no_event_is_passed_over(engine: ScriptedEngine) -> None:
-    """It is counted, and the same stream goes on."""
+async def test_invalid_records_are_skipped(engine: ScriptedEngine) -> None:
+    """They are counted, and the same stream continues."""
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
         engine.streams[0].write(b'not JSON\n[1]\n{"Type":7}\n{}\n\xff\xfe\n' + engine.record("a"))
@@ -82,7 +80,7 @@ async def test_what_is_no_event_is_passed_over(engine: ScriptedEngine) -> None:
 
 
 async def test_an_answer_that_is_no_stream(engine: ScriptedEngine) -> None:
-    """A proxy's page in place of the stream makes no event, and the stream is asked for again."""
+    """A proxy's page instead of the stream is no event, and the stream is requested again."""
     engine.answers["events"] = Answer(b"<html>\n<p>Sign in</p>\n</html>\n")
     async with engine.serve(), run_ingest(engine) as result:
         await engine.changes.wait_for(lambda: engine.request_count("events") > 2)
@@ -94,7 +92,7 @@ async def test_an_answer_that_is_no_stream(engine: ScriptedEngine) -> None:
 
 @pytest.mark.parametrize("status", [403, 500])
 async def test_a_refused_stream(engine: ScriptedEngine, status: int) -> None:
-    """It is asked for until it comes; the engine is lost meanwhile, which is said once."""
+    """It is requested until it opens. Meanwhile the engine is lost, which is reported once."""
     engine.answers["events"] = Answer(b'{"message": "no"}', status)
     async with engine.serve(), run_ingest(engine) as result:
         await engine.changes.wait_for(lambda: engine.request_count("events") > 2)
@@ -105,8 +103,8 @@ async def test_a_refused_stream(engine: ScriptedEngine, status: int) -> None:
     assert result.relay_actions() == ["engine_lost", "engine_back"]
 
 
-async def test_the_origin_tells_history_from_news(engine: ScriptedEngine) -> None:
-    """What was before the stream was opened is replayed, what is after it is live."""
+async def test_the_origin_tells_history_from_live_events(engine: ScriptedEngine) -> None:
+    """Events from before the connection are replayed, those after it are live."""
     engine.record("before", ago_s=60)
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)

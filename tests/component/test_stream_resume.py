@@ -1,4 +1,4 @@
-"""The listener after a stream broke, hung or fell silent: every event once."""
+"""The stream reader after a stream broke, hung or fell silent: every event once."""
 
 import asyncio
 from dataclasses import replace
@@ -10,19 +10,17 @@ from relay.core.checkpoint import Checkpoint, encode_seen
 from relay.ingest.docker.buffer import EventBuffer, Item, StreamOpened
 from relay.ingest.docker.cursor import MARGIN_NS
 from relay.ingest.docker.engine.client import EngineClient, EngineInfo
-from tests.component.ingest import QUICK, run_ingest
+from tests.component.ingest import QUICK, run_ingest, wait_for_streams
 from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
 
 WATCHFUL = replace(QUICK, ping_interval_s=0.01, answer_timeout_s=0.3)
-"""Looks after its stream all the time."""
+"""Pings and checks its stream constantly."""
 
 
-async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
-    await engine.changes.wait_for(lambda: len(engine.streams) >= count)
-
-
-async def test_it_resumes_from_a_margin_before_the_last_event(engine: ScriptedEngine) -> None:
-    """What happened while the stream was cut comes, and what comes again is routed once."""
+async def test_the_stream_resumes_from_a_margin_before_the_last_event(
+    engine: ScriptedEngine,
+) -> None:
+    """Events during the cut are routed, and repeated events are not routed again."""
     engine.record("old", ago_s=300)
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -39,7 +37,7 @@ async def test_it_resumes_from_a_margin_before_the_last_event(engine: ScriptedEn
 
 
 async def test_many_cuts(engine: ScriptedEngine) -> None:
-    """Cut after every event, none is lost and none comes twice."""
+    """With a cut after every event, none is lost and none is routed twice."""
     names = [f"container-{number}" for number in range(30)]
     async with engine.serve(), run_ingest(engine) as result:
         for number, name in enumerate(names):
@@ -49,8 +47,8 @@ async def test_many_cuts(engine: ScriptedEngine) -> None:
         await result.wait_for_names(*names)
 
 
-async def test_a_record_that_the_cut_split(engine: ScriptedEngine) -> None:
-    """Its beginning is thrown away; it comes again once, whole."""
+async def test_a_record_that_a_cut_split(engine: ScriptedEngine) -> None:
+    """Its beginning is discarded; the engine repeats it whole."""
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
         engine.emit_deaths("a")
@@ -63,7 +61,7 @@ async def test_a_record_that_the_cut_split(engine: ScriptedEngine) -> None:
 
 
 async def test_an_engine_that_was_away(engine: ScriptedEngine) -> None:
-    """It is said that it was lost and is back, and what it remembers comes."""
+    """relay reports that it was lost and is back, and routes what it remembers."""
     async with run_ingest(engine) as result:
         await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
         async with engine.serve():
@@ -78,10 +76,8 @@ async def test_an_engine_that_was_away(engine: ScriptedEngine) -> None:
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_it_ends_when_told_to_just_as_the_stream_ends(
-    engine: ScriptedEngine, turns: int
-) -> None:
-    """Whichever of the two comes first by however little, it does not go on."""
+async def test_cancelling_just_as_the_stream_ends(engine: ScriptedEngine, turns: int) -> None:
+    """The reader stops, whichever of the two comes first, by however little."""
     async with engine.serve(), run_ingest(engine):
         await wait_for_streams(engine)
         engine.streams[0].cut()
@@ -89,21 +85,21 @@ async def test_it_ends_when_told_to_just_as_the_stream_ends(
             await asyncio.sleep(0)
 
 
-async def test_it_resumes_from_a_kept_cursor(engine: ScriptedEngine) -> None:
-    """Another process asks from where this one was, and routes what is new."""
+async def test_the_stream_resumes_from_a_checkpoint(engine: ScriptedEngine) -> None:
+    """Another process continues where this one stopped, and routes only new events."""
     async with engine.serve():
         async with run_ingest(engine) as result:
             await wait_for_streams(engine)
             engine.emit_deaths("a")
             await result.wait_for_names("a")
-        kept = result.checkpoint
+        checkpoint = result.checkpoint
         engine.emit_deaths("b")
-        async with run_ingest(engine, checkpoint=kept) as later:
+        async with run_ingest(engine, checkpoint=checkpoint) as later:
             await later.wait_for_names("b")
 
 
 async def test_a_half_open_stream(engine: ScriptedEngine) -> None:
-    """A ping that is never answered closes the stream; the next one goes on where it was."""
+    """A ping without answer closes the stream. The next one continues where it stopped."""
     async with engine.serve(), run_ingest(engine, WATCHFUL) as result:
         await wait_for_streams(engine)
         engine.emit_deaths("a")
@@ -116,10 +112,10 @@ async def test_a_half_open_stream(engine: ScriptedEngine) -> None:
         await result.wait_for_names("a", "b")
 
 
-async def test_a_stream_that_is_silent_though_the_engine_has_events(
+async def test_a_stream_that_is_silent_although_the_engine_has_events(
     engine: ScriptedEngine,
 ) -> None:
-    """It is closed, and the one after it repeats what was missed."""
+    """It is closed, and the next one repeats what was missed."""
     async with engine.serve(), run_ingest(engine, WATCHFUL) as result:
         await wait_for_streams(engine)
         engine.emit_deaths("a")
@@ -131,19 +127,19 @@ async def test_a_stream_that_is_silent_though_the_engine_has_events(
 
 
 async def test_a_stream_that_is_rightly_silent(engine: ScriptedEngine) -> None:
-    """Where the engine has nothing but what was taken in, the stream is left alone."""
+    """While the engine has only events that were taken in, the stream is left open."""
     patient = replace(WATCHFUL, answer_timeout_s=10)
     async with engine.serve(), run_ingest(engine, patient) as result:
         await wait_for_streams(engine)
         engine.emit_deaths("a")
         await result.wait_for_names("a")
-        asked = engine.request_count("history")
-        await engine.changes.wait_for(lambda: engine.request_count("history") > asked + 5)
+        before = engine.request_count("history")
+        await engine.changes.wait_for(lambda: engine.request_count("history") > before + 5)
         assert len(engine.streams) == 1
 
 
-async def test_only_what_is_young_is_asked_for_beside_the_stream(engine: ScriptedEngine) -> None:
-    """However long ago the stream was opened; what was before relay began is not missed."""
+async def test_only_recent_history_is_requested_during_a_stream(engine: ScriptedEngine) -> None:
+    """However long ago the stream was opened. Events from before the start are not missing."""
     away_s = 0
 
     def now() -> int:
@@ -151,23 +147,23 @@ async def test_only_what_is_young_is_asked_for_beside_the_stream(engine: Scripte
 
     engine.record("before", ago_s=300)
     began_ns = engine.now_ns()
-    kept = replace(Checkpoint.starting_at(began_ns), recent=encode_seen("evt_00", began_ns))
+    checkpoint = replace(Checkpoint.starting_at(began_ns), recent=encode_seen("evt_00", began_ns))
     patient = replace(WATCHFUL, now=now, answer_timeout_s=10)
-    async with engine.serve(), run_ingest(engine, patient, checkpoint=kept) as result:
+    async with engine.serve(), run_ingest(engine, patient, checkpoint=checkpoint) as result:
         await wait_for_streams(engine)
         away_s, engine.ahead_ns = 60, 60 * 10**9
         engine.emit_deaths("a")
         await result.wait_for_names("a")
-        asked = engine.request_count("history")
-        await engine.changes.wait_for(lambda: engine.request_count("history") > asked + 5)
+        before = engine.request_count("history")
+        await engine.changes.wait_for(lambda: engine.request_count("history") > before + 5)
         assert len(engine.streams) == 1
 
 
 async def record_openings(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, *, local: bool, away: bool
 ) -> list[StreamOpened]:
-    """The two connections to an engine that is cut off in between, or gone."""
-    put, greet = EventBuffer.put, EngineClient.handshake
+    """The two connections to an engine whose stream is cut in between, or that is away."""
+    put, handshake = EventBuffer.put, EngineClient.handshake
     found: list[StreamOpened] = []
 
     def spy(inbox: EventBuffer, item: Item) -> None:
@@ -175,13 +171,13 @@ async def record_openings(
             found.append(item)
         put(inbox, item)
 
-    async def greet_from(client: EngineClient) -> EngineInfo:
-        greeting = await greet(client)
-        assert greeting.is_local
-        return replace(greeting, is_local=local)
+    async def handshake_from(client: EngineClient) -> EngineInfo:
+        info = await handshake(client)
+        assert info.is_local
+        return replace(info, is_local=local)
 
     monkeypatch.setattr(EventBuffer, "put", spy)
-    monkeypatch.setattr(EngineClient, "handshake", greet_from)
+    monkeypatch.setattr(EngineClient, "handshake", handshake_from)
     async with run_ingest(engine) as result:
         await result.wait_for(lambda: result.relay_actions() == ["engine_lost"])
         async with engine.serve():
@@ -201,7 +197,7 @@ async def record_openings(
 async def test_whether_the_engine_is_known_to_have_been_down(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, local: bool, away: bool
 ) -> None:
-    """Nobody listened in its place, or there is no network between that could have failed."""
+    """If nothing listened at its address, or if no network that can fail lies in between."""
     first, second = [
         opening.connection
         for opening in await record_openings(engine, monkeypatch, local=local, away=away)
@@ -217,15 +213,15 @@ async def test_whether_the_engine_is_known_to_have_been_down(
 
 
 async def test_an_engine_that_withholds_its_history(engine: ScriptedEngine) -> None:
-    """A proxy that refuses the question gets the benefit of the doubt."""
+    """If a proxy refuses the request, the stream is left open."""
     patient = replace(WATCHFUL, answer_timeout_s=10)
     engine.answers["history"] = Answer(b"", 403)
     async with engine.serve(), run_ingest(engine, patient) as result:
         await wait_for_streams(engine)
         engine.mute = True
-        engine.emit_deaths("unheard")
+        engine.emit_deaths("missed")
         await engine.changes.wait_for(lambda: engine.request_count("history") > 5)
         engine.mute = False
-        engine.emit_deaths("heard")
-        await result.wait_for_names("heard")
+        engine.emit_deaths("seen")
+        await result.wait_for_names("seen")
         assert len(engine.streams) == 1

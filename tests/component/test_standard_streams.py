@@ -1,4 +1,4 @@
-"""relay as a process whose standard streams are closed, or that nobody reads."""
+"""relay as a process whose standard streams are closed, or whose output nobody reads."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 from tests.support.daemon import write_config
 
 RUN = (sys.executable, "-m", "relay", "run", "--config")
-PATIENCE_S = 20
+TIMEOUT_S = 20
 
 
 @pytest.fixture
@@ -27,16 +27,16 @@ def config(tmp_path: Path) -> Path:
 
 
 def wait_until_started(config: Path) -> None:
-    """Wait until relay holds its store: from before then on it obeys signals."""
+    """Wait until relay holds its store: it handles signals since before then."""
     lock = config.with_name("relay.db.lock")
-    ends_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + TIMEOUT_S
     while not (lock.exists() and lock.read_text()):
-        assert time.monotonic() < ends_s, "relay did not start"
+        assert time.monotonic() < deadline_s, "relay did not start"
         time.sleep(0.01)
 
 
 def full_pipe() -> tuple[int, int]:
-    """A pipe that takes no further byte until it is read."""
+    """A pipe that accepts no further byte until it is read."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     try:
@@ -47,25 +47,25 @@ def full_pipe() -> tuple[int, int]:
     return read, write
 
 
-def test_output_that_nobody_reads_does_not_stop_the_end(config: Path) -> None:
-    """With standard output and error stuck, SIGTERM ends relay all the same."""
+def test_output_that_nobody_reads_does_not_prevent_the_shutdown(config: Path) -> None:
+    """SIGTERM ends relay although standard output and error are blocked."""
     read, write = full_pipe()
     try:
         with subprocess.Popen([*RUN, str(config)], stdout=write, stderr=write) as relay:
             wait_until_started(config)
             relay.send_signal(signal.SIGTERM)
-            assert relay.wait(PATIENCE_S) == 0
+            assert relay.wait(TIMEOUT_S) == 0
     finally:
         os.close(read)
         os.close(write)
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_files_of_relays(config: Path, closed: str) -> None:
-    """What relay would print goes nowhere, least of all into its store."""
+def test_closed_streams_do_not_become_files_of_relay(config: Path, closed: str) -> None:
+    """Output goes nowhere, least of all into the store."""
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *RUN, str(config)]
     with subprocess.Popen(shell, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as relay:
         wait_until_started(config)
         relay.send_signal(signal.SIGTERM)
-        assert relay.wait(PATIENCE_S) == 0
+        assert relay.wait(TIMEOUT_S) == 0
     assert config.with_name("relay.db").read_bytes().startswith(b"SQLite format 3\0")

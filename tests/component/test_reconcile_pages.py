@@ -1,4 +1,4 @@
-"""Looks at many containers: slice by slice, and not more often than an engine can bear."""
+"""Reconciliation of many containers: page by page, and not more often than an engine can bear."""
 
 import pytest
 
@@ -20,33 +20,33 @@ MANY = 10
 
 
 @pytest.fixture
-def put(monkeypatch: pytest.MonkeyPatch) -> list[Snapshot]:
-    """The looks that are put into inboxes."""
-    looks: list[Snapshot] = []
-    really = EventBuffer.put
+def snapshots(monkeypatch: pytest.MonkeyPatch) -> list[Snapshot]:
+    """The snapshots that are put into buffers."""
+    found: list[Snapshot] = []
+    put = EventBuffer.put
 
-    def spy(inbox: EventBuffer, item: Item) -> None:
-        looks.extend([item] if isinstance(item, Snapshot) else [])
-        really(inbox, item)
+    def spy(buffer: EventBuffer, item: Item) -> None:
+        found.extend([item] if isinstance(item, Snapshot) else [])
+        put(buffer, item)
 
     monkeypatch.setattr(EventBuffer, "put", spy)
-    return looks
+    return found
 
 
 @pytest.mark.parametrize(
     ("bound", "value", "most"),
-    [("SLICE", 3, 3), ("SLICE_S", 0, 1), ("BATCH_SIZE", 1, 4)],
+    [("PAGE_CONTAINERS", 3, 3), ("PAGE_MAX_S", 0, 1), ("BATCH_BYTES", 1, 4)],
     ids=["count", "time", "size"],
 )
-async def test_what_was_seen_is_handed_on_in_slices(
+async def test_snapshots_are_published_page_by_page(
     engine: ScriptedEngine,
-    put: list[Snapshot],
+    snapshots: list[Snapshot],
     monkeypatch: pytest.MonkeyPatch,
     bound: str,
     value: int,
     most: int,
 ) -> None:
-    """All of one time, the begin of the look; with the last one only, all were looked at."""
+    """All with the time of the start. Only the last page completes the snapshot."""
     monkeypatch.setattr(reconciler, bound, value)
     for number in range(MANY):
         engine.run(f"web-{number}")
@@ -55,17 +55,19 @@ async def test_what_was_seen_is_handed_on_in_slices(
         run_ingest(engine, start_from="now", reconcile=RECONCILE_ONCE) as result,
     ):
         await wait_for_full_snapshot(result)
-    assert max(len(look.containers) for look in put) <= most
-    seen = [sighting.id for look in put for sighting in look.containers]
-    assert sorted(seen) == sorted(each.id for each in engine.containers.values())
-    assert len({look.taken_ns for look in put}) == 1
-    assert [look.is_complete for look in put] == [False] * (len(put) - 1) + [True]
+    assert max(len(snapshot.containers) for snapshot in snapshots) <= most
+    inspected = [container.id for snapshot in snapshots for container in snapshot.containers]
+    assert sorted(inspected) == sorted(each.id for each in engine.containers.values())
+    assert len({snapshot.taken_ns for snapshot in snapshots}) == 1
+    assert [snapshot.is_complete for snapshot in snapshots] == [False] * (len(snapshots) - 1) + [
+        True
+    ]
 
 
-async def test_the_missing_are_told_once(
-    engine: ScriptedEngine, put: list[Snapshot], monkeypatch: pytest.MonkeyPatch
+async def test_missing_containers_are_reported_once(
+    engine: ScriptedEngine, snapshots: list[Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the first slice."""
+    """With the first page."""
     monkeypatch.setattr(reconciler, "PAGE_CONTAINERS", 3)
     for number in range(MANY):
         engine.run(f"web-{number}")
@@ -77,14 +79,18 @@ async def test_the_missing_are_told_once(
         del engine.containers["web-5"]
         await result.wait_for_names("web-5")
         await wait_for_lists(engine, 2)
-    first = next(place for place, look in enumerate(put) if look.missing)
-    assert [bool(look.missing) for look in put[first : first + 3]] == [True, False, False]
+    first = next(index for index, snapshot in enumerate(snapshots) if snapshot.missing)
+    assert [bool(snapshot.missing) for snapshot in snapshots[first : first + 3]] == [
+        True,
+        False,
+        False,
+    ]
 
 
-async def test_what_was_seen_is_told_though_the_look_breaks_off(
+async def test_pages_are_published_although_the_reconciliation_fails(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine that is stuck at one container does not hide the deaths of those before it."""
+    """An engine that hangs at one container does not hide the deaths of those before it."""
     monkeypatch.setattr(reconciler, "PAGE_CONTAINERS", 1)
     for number in range(MANY):
         engine.run(f"web-{number}")
@@ -98,10 +104,10 @@ async def test_what_was_seen_is_told_though_the_look_breaks_off(
         await result.wait_for_names("web-0")
 
 
-async def test_a_slice_waits_until_the_one_before_is_digested(
+async def test_a_page_waits_until_the_previous_one_is_committed(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While nothing is committed, slices do not heap up in memory."""
+    """While commits are blocked, pages do not pile up in memory."""
     monkeypatch.setattr(reconciler, "PAGE_CONTAINERS", 1)
     for number in range(MANY):
         engine.run(f"web-{number}")
@@ -117,10 +123,10 @@ async def test_a_slice_waits_until_the_one_before_is_digested(
         await engine.changes.wait_for(lambda: engine.request_count("inspect") > asked + MANY)
 
 
-async def test_losses_in_a_row_do_not_make_looks_in_a_row(
+async def test_repeated_gaps_do_not_cause_constant_reconciliation(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next look may not begin at once, but a reconnect is worth one."""
+    """The next one may not start at once, except after a reconnect."""
     async with engine.serve(), run_ingest(engine, BUSY, reconcile=RECONCILE_ONCE) as result:
         await wait_for_full_snapshot(result)
         monkeypatch.setattr(reconciler, "MIN_INTERVAL_S", 3600)
@@ -131,10 +137,10 @@ async def test_losses_in_a_row_do_not_make_looks_in_a_row(
         await engine.changes.wait_for(lambda: engine.request_count("containers") == 2)
 
 
-async def test_streams_that_flap_do_not_make_looks_in_a_row(
+async def test_flapping_streams_do_not_cause_constant_reconciliation(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reconnect right after a look waits a while for the next."""
+    """After a reconnect shortly after a reconciliation, the next one waits."""
     async with engine.serve(), run_ingest(engine, BUSY, reconcile=RECONCILE_ONCE) as result:
         await wait_for_full_snapshot(result)
         monkeypatch.setattr(reconciler, "MIN_INTERVAL_RECONNECTED_S", 3600)
@@ -144,8 +150,8 @@ async def test_streams_that_flap_do_not_make_looks_in_a_row(
         assert engine.request_count("containers") == 1
 
 
-async def test_one_gap_makes_one_look(engine: ScriptedEngine) -> None:
-    """The look after the reconnect is the one for the gap that the reconnect shows."""
+async def test_one_gap_causes_one_reconciliation(engine: ScriptedEngine) -> None:
+    """The reconciliation after the reconnect also covers the gap that the reconnect reveals."""
     async with (
         engine.serve(),
         run_ingest(engine, BUSY, start_from="now", reconcile=RECONCILE_ONCE) as result,
