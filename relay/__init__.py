@@ -1,15 +1,16 @@
-"""relay: listens to container engines and tells people and programs what happened.
+"""relay: listens to container engines, and sends the events that matter to people and programs.
 
-The way of the data::
+The path of an event::
 
-    engine ─► parse ─► cursor ─► cause ─► match ─► STORE
-     bytes    Event    seen?     why      routes   one commit
-    STORE ─► lane ─► render ─► send ─► judge ─► settle
-             due?    Request   Response Outcome  row
+    engine ─► parse ─► deduplicate ─► cause ─► route ─► STORE
+     bytes    Event     cursor         why ended         one commit
+    STORE ─► fetch ─► render ─► send ─► classify ─► settle
+              due     Request   Response  Outcome    row
 
-Two loops, cut by the store: ``ingest`` (left of it) and ``lanes`` (right of it). What an event
-gives rise to and the cursor that moves past it are committed together; before that commit the
-event is the engine's to repeat, after it the delivery is relay's to make.
+There are two loops, with the store between them: ``relay.ingest`` (left of it) and
+``relay.delivery`` (right of it). The deliveries that an event causes and the cursor that moves past
+the event are committed together. Before that commit the engine can repeat the event; after it,
+relay owes the delivery.
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""``python -m relay``."""
+"""``python -m relay`` runs the command line."""
 
 from relay.cli import main
 

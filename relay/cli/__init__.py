@@ -1,4 +1,4 @@
-"""The commands."""
+"""The command line. Each command is in the module of its name."""
 
 import sys
 from importlib import import_module
@@ -13,11 +13,10 @@ COMMANDS = (
     *("check", "dead", "demo", "destination", "explain", "outbox", "reload", "replay", "run"),
     *("schema", "send", "status", "tail", "test"),
 )
-"""Each in the module of its name."""
 
 
 class _LazyGroup(click.Group):
-    """Imports only the command that is chosen: a daemon has no use for the others."""
+    """Imports only the command that is called: the daemon needs none of the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -30,7 +29,7 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS:  # click looks among what was added for the one that is meant
+        if args[0] not in COMMANDS:  # click suggests only commands that are loaded
             for name in COMMANDS:
                 self._load(name)
         return super().resolve_command(ctx, args)
@@ -43,7 +42,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="relay")
 def relay() -> None:
-    """Listens to Docker Engine events and tells webhooks what happened.
+    """Listens to Docker Engine events, and sends those that matter to webhooks.
 
     Without a configuration, `relay run` prints crashes, OOM kills and failing health checks of the
     local engine to the terminal.
@@ -51,7 +50,7 @@ def relay() -> None:
 
 
 def main() -> None:
-    """Run the command line; end with 0, with 1 for a job that failed, 2 for bad usage."""
+    """Run the command line. Exits with 0, with 1 if the command failed, with 2 for bad usage."""
     open_missing_streams()
     try:
         relay()

@@ -1,4 +1,4 @@
-"""``relay check``."""
+"""``relay check``: validates a configuration and shows what it does."""
 
 import os
 from datetime import timedelta
@@ -22,36 +22,37 @@ from relay.store.database import resolve_store_path
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @config_option
-def check(file: Path | None, chosen: Path | None) -> None:
-    """Validate a configuration and print what listens where and which route goes where.
+def check(file: Path | None, config_file: Path | None) -> None:
+    """Validate a configuration, and print its engines, destinations and routes.
 
     Every problem is printed with its line, and the exit code is 2.
     """
-    if file is not None and chosen is not None:
+    if file is not None and config_file is not None:
         raise click.UsageError("give the file once: as FILE or with --config")
-    found = find_config(file or chosen)
-    config = read_config(file or chosen)
-    for to in config.destinations.values():
-        if not isinstance(to, ConsoleDestination):
-            create_ssl_context(to.tls)  # raises what would end `relay run`
+    found = find_config(file or config_file)
+    config = read_config(file or config_file)
+    for destination in config.destinations.values():
+        if not isinstance(destination, ConsoleDestination):
+            create_ssl_context(destination.tls)  # raises what would end `relay run`
     for line in describe_config(config, found):
         click.echo(line)
 
 
 def describe_config(config: Config, file: Path | None) -> list[str]:
-    """The configuration in plain words, without its secrets."""
+    """Return the configuration in words, without its secrets; ``file`` is where it was read."""
     store = (
         "memory (there is no configuration file)"
         if file is None
         else resolve_store_path(config.store.path, file.parent, os.environ)
     )
+    endpoints = resolve_endpoints(config.engines, os.environ)
     return [
         f"configuration {file or '(built in)'} is valid",
         f"store {store}",
         *_admin_lines(config),
         "",
         "engines",
-        *_engine_lines(config),
+        *(f"  {name}: {endpoint}" for name, endpoint in endpoints.items()),
         "",
         "destinations",
         *(f"  {name}: {_describe_destination(to)}" for name, to in config.destinations.items()),
@@ -65,26 +66,21 @@ def describe_config(config: Config, file: Path | None) -> list[str]:
 def _admin_lines(config: Config) -> list[str]:
     if config.admin is None:
         return []
-    place = config.admin.listen
-    match place.is_local, config.admin.token is not None:
+    address = config.admin.listen
+    match address.is_local, config.admin.token is not None:
         case True, False:
-            said = ", without a token"
+            access = ", without a token"
         case True, True:
-            said = ", with a token for /api/"
+            access = ", with a token for /api/"
         case _, True:
-            said = ", with a token for /metrics and /api/"
+            access = ", with a token for /metrics and /api/"
         case _:
-            said = ": /metrics and /api/ are refused, as there is no token (admin.token_file)"
-    return [f"admin {place}{said}"]
-
-
-def _engine_lines(config: Config) -> list[str]:
-    places = resolve_endpoints(config.engines, os.environ)
-    return [f"  {name}: {place}" for name, place in places.items()]
+            access = ": /metrics and /api/ are refused, as there is no token (admin.token_file)"
+    return [f"admin {address}{access}"]
 
 
 def _describe_destination(destination: Destination) -> str:
-    """A destination without what may be secret of it: the path and query of a webhook are."""
+    """Describe a destination without the path and query of its URL, which may be secret."""
     if isinstance(destination, ConsoleDestination):
         return "console"
     url = URL(destination.url.get_secret_value())
@@ -95,19 +91,9 @@ def _route_lines(config: Config) -> list[str]:
     return [
         f"  {route.name} → {'(dropped)' if route.drop else ', '.join(route.to)}"
         + _describe_include(route.include.request)
-        + (" (the walk ends here)" if route.stop else "")
+        + (" (stop: routes below are not tried)" if route.stop else "")
         for route in config.routes
     ]
-
-
-def _heartbeat_lines(config: Config) -> list[str]:
-    if config.heartbeat is None:
-        return []
-    steps = Router(config.routes).route(self_event(HEARTBEAT, {}))
-    ways = [f"  {step.route.name} → {', '.join(step.destinations)}" for step in steps]
-    length = format_duration(config.heartbeat.every // timedelta(microseconds=1) * 1000)
-    nowhere = "  nowhere: no route takes it (match: {type: relay, action: heartbeat})"
-    return ["", f"heartbeat every {length}", *(ways or [nowhere])]
 
 
 def _describe_include(include: Include | None) -> str:
@@ -116,3 +102,13 @@ def _describe_include(include: Include | None) -> str:
     logs = [f"{include.logs} log lines"] if include.logs else []
     health = ["health"] if include.health else []
     return f" with {', '.join((*logs, *health, *include.inspect))}"
+
+
+def _heartbeat_lines(config: Config) -> list[str]:
+    if config.heartbeat is None:
+        return []
+    results = Router(config.routes).route(self_event(HEARTBEAT, {}))
+    routes = [f"  {result.route.name} → {', '.join(result.destinations)}" for result in results]
+    interval = format_duration(config.heartbeat.every // timedelta(microseconds=1) * 1000)
+    nowhere = "  nowhere: no route takes it (match: {type: relay, action: heartbeat})"
+    return ["", f"heartbeat every {interval}", *(routes or [nowhere])]

@@ -1,4 +1,8 @@
-"""Whom a command asks: the relay that runs, else the store itself."""
+"""Connects a command to the running relay; if none runs, opens its store instead.
+
+The configuration says where the store is, and the control socket of a running relay is beside it.
+Only an outline of the configuration is read, so that no secret is needed.
+"""
 
 import logging
 import os
@@ -25,77 +29,84 @@ from relay.store.outbox import Outbox, open_outbox
 
 @dataclass(frozen=True, slots=True)
 class StoreLocation:
-    """Where a configuration has relay keep what it knows."""
+    """Where a configuration puts the store."""
 
     outline: ConfigOutline
     path: Path
 
     @property
     def has_data(self) -> bool:
-        """Whether anything was ever kept there."""
+        """Whether there is a store, or one that waits to be put in place."""
         return self.path.exists() or DatabaseFiles(self.path).pending_replacement is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Who answers."""
+    """What a command can ask, and who answers."""
 
     operations: AdminOperations
     is_daemon: bool
-    """Whether that is a relay which sends, too."""
+    """Whether a running relay answers; else the store was opened by this command."""
 
 
-def locate_store(chosen: Path | None) -> StoreLocation:
-    """What the configuration says; raises `ConfigError`, `OperationError` where nothing is kept."""
-    file = find_config(chosen)
+def locate_store(config_file: Path | None) -> StoreLocation:
+    """Find the store of a configuration.
+
+    Raises `ConfigError`, and `OperationError` if there is no configuration file: relay then keeps
+    everything in memory.
+    """
+    file = find_config(config_file)
     if file is None:
         raise OperationError(
-            "nothing is kept without a configuration file: give the one that relay runs with "
-            "(--config FILE, or $RELAY_CONFIG)"
+            "without a configuration file relay keeps nothing on disk: name the file that relay "
+            "runs with (--config FILE, or $RELAY_CONFIG)"
         )
-    outlined = read_outline(file, os.environ)
-    return StoreLocation(outlined, resolve_store_path(outlined.store, file.parent, os.environ))
+    outline = read_outline(file, os.environ)
+    return StoreLocation(outline, resolve_store_path(outline.store, file.parent, os.environ))
 
 
 @asynccontextmanager
-async def connect(kept: StoreLocation) -> AsyncIterator[Connection]:
-    """The desk to ask. A store that is not there is not made.
+async def connect(location: StoreLocation) -> AsyncIterator[Connection]:
+    """Connect to the running relay, else open the store. Never creates a store.
 
-    Raises `OperationError` or `StoreError` where there is none.
+    Raises `OperationError` or `StoreError` if neither is possible.
     """
-    async with AsyncExitStack() as opened:
-        yield await _connect(kept, opened)
+    async with AsyncExitStack() as resources:
+        try:
+            connecting = connect_to_daemon(socket_path(location.path))
+            daemon = await resources.enter_async_context(connecting)
+        except NoDaemon as error:
+            outbox = await _open_store(location, error, resources)
+        else:
+            yield Connection(daemon, is_daemon=True)
+            return
+        outline = location.outline
+        local = LocalOperations(
+            outbox, lambda: outline.destinations, time_ns, engines=outline.engines
+        )
+        yield Connection(local, is_daemon=False)
 
 
-async def _connect(kept: StoreLocation, opened: AsyncExitStack) -> Connection:
-    try:
-        theirs = await opened.enter_async_context(connect_to_daemon(socket_path(kept.path)))
-        return Connection(theirs, is_daemon=True)
-    except NoDaemon as error:
-        nobody = str(error)
-    outbox = await _open_store(kept, nobody, opened)
-    own = LocalOperations(
-        outbox, lambda: kept.outline.destinations, time_ns, engines=kept.outline.engines
-    )
-    return Connection(own, is_daemon=False)
-
-
-async def _open_store(kept: StoreLocation, nobody: str, opened: AsyncExitStack) -> Outbox:
+async def _open_store(
+    location: StoreLocation, no_daemon: NoDaemon, resources: AsyncExitStack
+) -> Outbox:
+    """Open the store; an empty one in memory if nothing was ever stored."""
     logs.configure(sys.stderr, level=logging.WARNING)
-    store = kept.path if kept.has_data else None
-    if store is None and kept.outline.store is None:
+    path = location.path if location.has_data else None
+    if path is None and location.outline.store is None:
+        # Saying "nothing is stored" would be wrong if relay runs as a service: systemd alone knows
+        # its state directory.
         raise OperationError(
-            f"there is no store {kept.path}, where a relay of this user would have it: set "
-            "store.path, or $STATE_DIRECTORY as systemd does (STATE_DIRECTORY=/var/lib/relay)"
+            f"there is no store {location.path}, the default place for this user: set store.path, "
+            "or $STATE_DIRECTORY as systemd does (STATE_DIRECTORY=/var/lib/relay)"
         )
-    if store is None:
-        click.echo(f"nothing was kept yet: there is no store {kept.path}", err=True)
+    if path is None:
+        click.echo(f"nothing was stored yet: there is no store {location.path}", err=True)
+    opening = open_outbox(path, unordered=location.outline.unordered)
     try:
-        return await opened.enter_async_context(
-            open_outbox(store, unordered=kept.outline.unordered)
-        )
+        return await resources.enter_async_context(opening)
     except StoreInUse as error:
         raise OperationError(
-            f"a relay runs that cannot be asked: {nobody}. It may be starting or ending, or its "
-            f"socket was removed: {error}"
+            f"a relay is running, but cannot be reached: {no_daemon}. It may be starting or "
+            f"stopping, or its socket was removed: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""A dead letter as commands show it: a row, a page, or JSON."""
+"""A dead letter as a row of a table, as a page, and as JSON."""
 
 from collections.abc import Iterable, Iterator
 
@@ -26,7 +26,7 @@ LINE_MAX = 1000
 
 
 def format_row(letter: DeadLetter) -> tuple[str, ...]:
-    """Its cells under `HEADINGS`."""
+    """Return the cells under `HEADINGS`."""
     return (
         str(letter.number),
         format_time(letter.died_ns),
@@ -39,7 +39,7 @@ def format_row(letter: DeadLetter) -> tuple[str, ...]:
 
 
 def to_document(letter: DeadLetter) -> dict[str, object]:
-    """All of it, for programs; the notification is as ``format: json`` tells it."""
+    """Return all of it for JSON; the notification is as ``format: json`` sends it."""
     return {
         "number": letter.number,
         "destination": letter.destination,
@@ -57,7 +57,10 @@ def to_document(letter: DeadLetter) -> dict[str, object]:
 
 
 def format_page(letter: DeadLetter) -> Iterator[str]:
-    """All of it, for people, line by line; what others wrote is indented."""
+    """Yield all of it as lines of text.
+
+    What others wrote is indented, so that none of it passes for a line of relay's.
+    """
     yield f"dead letter {letter.number}"
     yield from _format_facts(_delivery_facts(letter))
     yield from _format_quote("the last answer", letter.answer.text if letter.answer else "")
@@ -73,6 +76,7 @@ def format_page(letter: DeadLetter) -> Iterator[str]:
 
 def _delivery_facts(letter: DeadLetter) -> list[tuple[str, str | None]]:
     notification, answer = letter.notification, letter.answer
+    age = format_duration(letter.died_ns - letter.created_ns)
     return [
         ("destination", letter.destination),
         ("route", notification.route),
@@ -80,11 +84,8 @@ def _delivery_facts(letter: DeadLetter) -> list[tuple[str, str | None]]:
         ("severity", resolve_severity(notification)),
         ("status", notification.status if notification.status is Status.RESOLVED else None),
         ("events", str(notification.count) if notification.count > 1 else None),
-        ("made", format_time(letter.created_ns)),
-        (
-            "died",
-            f"{format_time(letter.died_ns)}, {format_duration(letter.died_ns - letter.created_ns)} later",
-        ),
+        ("created", format_time(letter.created_ns)),
+        ("died", f"{format_time(letter.died_ns)}, {age} later"),
         ("attempts", str(letter.attempts)),
         ("reason", letter.reason),
         ("answered", str(answer.status) if answer and answer.status else "nothing"),
@@ -114,17 +115,17 @@ def _event_facts(event: Event) -> list[tuple[str, str | None]]:
 
 def _format_facts(facts: Iterable[tuple[str, str | None]], indent: int = 2) -> Iterator[str]:
     known = [
-        (truncate(name_, LINE_MAX), truncate(value, LINE_MAX)) for name_, value in facts if value
+        (truncate(label, LINE_MAX), truncate(value, LINE_MAX)) for label, value in facts if value
     ]
-    width = min(max((len(name_) for name_, _ in known), default=0), 40)
-    for name_, value in known:
-        yield f"{' ' * indent}{name_:{width}}  {value}"
+    width = min(max((len(label) for label, _ in known), default=0), 40)
+    for label, value in known:
+        yield f"{' ' * indent}{label:{width}}  {value}"
 
 
 def _format_section(title: str, facts: Iterable[tuple[str, str]]) -> Iterator[str]:
-    if listed := list(_format_facts(facts, indent=4)):
+    if lines := list(_format_facts(facts, indent=4)):
         yield f"  {title}"
-        yield from listed
+        yield from lines
 
 
 def _format_quote(title: str, text: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``relay destination``."""
+"""``relay destination``: changes the state of a destination in the running relay."""
 
 import asyncio
 from pathlib import Path
@@ -12,21 +12,24 @@ from relay.cli.options import config_option, convert_name
 
 @click.group()
 def destination() -> None:
-    """Tell the relay that runs about a destination."""
+    """Change the state of a destination in the running relay."""
 
 
 @destination.command()
 @click.argument("name", callback=convert_name)
 @config_option
-def enable(name: str, chosen: Path | None) -> None:
-    """Send to NAME again, though it said that it wants no more (410) or to be left alone."""
+def enable(name: str, config_file: Path | None) -> None:
+    """Send to NAME now, though it answered 410 (stop), fails, or asked for a pause."""
     try:
-        waited = asyncio.run(_enable(locate_store(chosen), name))
+        was_held = asyncio.run(_enable(locate_store(config_file), name))
     except UnknownDestination as error:
         raise click.UsageError(str(error)) from error
-    click.echo(f"{name}: enabled" if waited else f"{name}: it was being sent to already")
+    if was_held:
+        click.echo(f"{name}: enabled")
+    else:
+        click.echo(f"{name}: was neither stopped, failing nor paused")
 
 
-async def _enable(kept: StoreLocation, name: str) -> bool:
-    async with connect(kept) as found:
-        return await found.operations.enable(name)
+async def _enable(location: StoreLocation, name: str) -> bool:
+    async with connect(location) as connection:
+        return await connection.operations.enable(name)

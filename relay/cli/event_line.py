@@ -1,4 +1,7 @@
-"""One event and what came of it, on one line for a person; nothing that others wrote is obeyed."""
+"""One event and the decisions of the routes, on one line, as text or as JSON.
+
+Names and details come from others: what does not print is escaped, and the long is cut.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -19,60 +22,64 @@ EVENT_MAX = 90
 DETAILS_MAX = 90
 ROUTES_MAX = 200
 ID_MAX = 12
+"""So many characters of an id are shown, as many as the docker CLI shows."""
 _COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
 @dataclass(frozen=True, slots=True)
 class LineStyle:
-    """How lines look."""
+    """What lines show, and how."""
 
     colour: bool = False
     show_engine: bool = False
-    """Whether each names its engine."""
     show_date: bool = False
-    """Whether each has the date before the time."""
+    """Whether the time of day has its date before it."""
 
 
-def format_line(seen: TappedEvent, look: LineStyle) -> str:
-    """The line, without its end."""
-    event = seen.event
-    parts = [_style(format_time(event.time_ns)[0 if look.show_date else 11 :], look, dim=True)]
-    if look.show_engine:
+def format_line(tapped: TappedEvent, style: LineStyle) -> str:
+    """Return the line, as in ``06:48:34Z container die web (crashed) → crashed: ops``."""
+    event = tapped.event
+    is_sent = any(decision.verdict is Verdict.SENT for decision in tapped.routes)
+    time = format_time(event.time_ns)[0 if style.show_date else 11 :]
+    parts = [_style(time, style, dim=True)]
+    if style.show_engine:
         parts.append(format_name(event.engine))
-    what = " ".join(filter(None, (event.type, event.action, _actor_name(event))))
-    sent = any(said.verdict is Verdict.SENT for said in seen.routes)
-    parts.append(
-        _style(
-            truncate(what, EVENT_MAX), look, fg=_COLOURS[default_severity(event)] if sent else None
-        )
-    )
-    if known := ", ".join(_details(event)):
-        parts.append(f"({truncate(known, DETAILS_MAX)})")
-    came = f"→ {truncate('; '.join(map(_describe_decision, seen.routes)) or 'no route takes it', ROUTES_MAX)}"
-    parts.append(came if sent else _style(came, look, dim=True))
+    colour = _COLOURS[default_severity(event)] if is_sent else None
+    parts.append(_style(summarize_event(event, EVENT_MAX), style, fg=colour))
+    if details := ", ".join(_details(event)):
+        parts.append(f"({truncate(details, DETAILS_MAX)})")
+    decisions = "; ".join(map(_describe_decision, tapped.routes)) or "no route takes it"
+    result = f"→ {truncate(decisions, ROUTES_MAX)}"
+    parts.append(result if is_sent else _style(result, style, dim=True))
     return " ".join(parts)
 
 
-def format_skipped(lost: EventsSkipped) -> str:
-    """What stands in place of events."""
-    return "… 1 event was not shown" if lost.count == 1 else f"… {lost.count} events were not shown"
+def format_skipped(skipped: EventsSkipped) -> str:
+    """Return the line that stands in place of skipped events."""
+    verb = "was" if skipped.count == 1 else "were"
+    return f"… {skipped.count} event{'' if skipped.count == 1 else 's'} {verb} not shown"
 
 
-def format_json(seen: TappedEvent | EventsSkipped) -> str:
-    """The same as JSON, on one line."""
-    if isinstance(seen, EventsSkipped):
-        return to_json_line({"lost": seen.count})
-    return to_json_line({"event": event_object(seen.event), "routes": seen.routes})
+def format_json(item: TappedEvent | EventsSkipped) -> str:
+    """Return the same as JSON, on one line; the event is as ``format: json`` has it."""
+    if isinstance(item, EventsSkipped):
+        return to_json_line({"lost": item.count})
+    return to_json_line({"event": event_object(item.event), "routes": item.routes})
 
 
-def _actor_name(event: Event) -> str:
-    """Images without a name are called by their ids, which nobody reads to the end."""
-    who = event.actor.name or event.actor.id[:ID_MAX]
-    return who.removeprefix("sha256:")[:ID_MAX] if who.startswith("sha256:") else who
+def summarize_event(event: Event, limit: int) -> str:
+    """Return the type, the action and the actor, in at most ``limit`` UTF-16 units."""
+    return truncate(" ".join(filter(None, (event.type, event.action, _actor(event)))), limit)
+
+
+def _actor(event: Event) -> str:
+    """Return the name, else a short id. An image without a name has its digest as its name."""
+    actor = event.actor.name or event.actor.id[:ID_MAX]
+    return actor.removeprefix("sha256:")[:ID_MAX] if actor.startswith("sha256:") else actor
 
 
 def _details(event: Event) -> Iterator[str]:
-    """What is known of the event beside what happened to whom."""
+    """Yield what is known of the event beyond its type, its action and its actor."""
     if event.cause is not None:
         yield event.cause
     if event.exit_code is not None:
@@ -94,17 +101,18 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _describe_decision(said: RouteDecision) -> str:
-    match said.verdict:
+def _describe_decision(decision: RouteDecision) -> str:
+    route = format_name(decision.route)
+    match decision.verdict:
         case Verdict.SENT:
-            return f"{format_name(said.route)}: {', '.join(map(format_name, said.to))}"
+            return f"{route}: {', '.join(map(format_name, decision.to))}"
         case Verdict.DROPPED:
-            return f"{format_name(said.route)} drops it"
+            return f"{route} drops it"
         case _:
-            return f"{format_name(said.route)}: to nobody else"
+            return f"{route}: already sent"
 
 
-def _style(text: str, look: LineStyle, *, fg: str | None = None, dim: bool | None = None) -> str:
-    if not look.colour or not (fg or dim):
+def _style(text: str, style: LineStyle, *, fg: str | None = None, dim: bool | None = None) -> str:
+    if not style.colour or not (fg or dim):
         return text
     return click.style(text, fg=fg, bold=True if fg else None, dim=dim)

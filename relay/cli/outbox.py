@@ -1,4 +1,4 @@
-"""``relay outbox``: the deliveries that wait."""
+"""``relay outbox``: shows the deliveries that wait."""
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,13 +12,13 @@ import msgspec
 from relay.cli.connect import StoreLocation, connect, locate_store
 from relay.cli.options import config_option, convert_name
 from relay.cli.tables import (
-    NOT_CONFIGURED,
     describe_destination,
     describe_failure,
     describe_notification,
     format_due,
     format_duration,
     format_name,
+    format_optional_rfc3339,
     format_table,
     to_json_line,
 )
@@ -29,10 +29,10 @@ from relay.destinations.common import json_document
 from relay.store.records import WaitingDelivery
 
 MAX_LIMIT = 500
-"""The most that is shown."""
+"""The most deliveries that are shown."""
 
 TYPE_MAX = 20
-"""Of an event's type, in UTF-16 units."""
+"""Longest type of an event, in UTF-16 units."""
 
 T = TypeVar("T")
 
@@ -41,118 +41,123 @@ _HEADINGS = ("AGE", "DESTINATION", "ROUTE", "WHAT HAPPENED", "ATTEMPTS", "WHY", 
 
 @click.group()
 def outbox() -> None:
-    """Look at the deliveries that wait."""
+    """Show the deliveries that wait."""
 
 
 @outbox.command("list")
-@click.option("--destination", callback=convert_name, help="Those for this destination.")
+@click.option("--destination", callback=convert_name, help="Only this destination.")
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
 @config_option
-def list_(chosen: Path | None, destination: str | None, limit: int, as_json: bool) -> None:
-    """Show how each destination is, and what waits: why, and when it is next due.
+def list_(config_file: Path | None, destination: str | None, limit: int, as_json: bool) -> None:
+    """Show each destination's condition, and the deliveries that wait, the oldest first.
 
-    The oldest deliveries come first.
+    For each delivery it says why it waits, and when it is next due.
     """
-    asyncio.run(_list(locate_store(chosen), destination, limit, as_json))
+    asyncio.run(_list(locate_store(config_file), destination, limit, as_json))
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What was found."""
+    """What is shown."""
 
     now_ns: int
-    conditions: Mapping[str, DestinationStatus]
+    statuses: Mapping[str, DestinationStatus]
     configured: Collection[str]
-    """The destinations to which whoever sends can send."""
+    """The destinations that are configured: in the running relay, else in the file."""
     pending: Mapping[str, int]
     waiting: Sequence[WaitingDelivery]
 
+    def describe(self, destination: str) -> str:
+        """Return the condition of a destination."""
+        return describe_destination(
+            destination,
+            self.statuses.get(destination),
+            self.now_ns,
+            is_configured=destination in self.configured,
+        )
 
-async def _list(kept: StoreLocation, destination: str | None, limit: int, as_json: bool) -> None:
-    async with connect(kept) as found:
-        conditions = _restrict_to(destination, await found.operations.destination_status())
-        pending = _restrict_to(destination, await found.operations.pending())
-        waiting = await found.operations.list_waiting(destination, limit)
-        now_ns = await found.operations.now_ns()
-    configured = conditions if found.is_daemon else kept.outline.destinations
-    view = _View(now_ns, conditions, configured, pending, waiting)
+
+async def _list(
+    location: StoreLocation, destination: str | None, limit: int, as_json: bool
+) -> None:
+    async with connect(location) as connection:
+        operations = connection.operations
+        statuses = _restrict_to(destination, await operations.destination_status())
+        pending = _restrict_to(destination, await operations.pending())
+        waiting = await operations.list_waiting(destination, limit)
+        now_ns = await operations.now_ns()
+    configured = statuses if connection.is_daemon else location.outline.destinations
+    view = _View(now_ns, statuses, configured, pending, waiting)
     for line in _json_lines(view) if as_json else _table_lines(view):
         click.echo(line)
     if not pending:
         click.echo("nothing waits", err=True)
-    elif not found.is_daemon:
+    elif not connection.is_daemon:
         click.echo("no relay is running: nothing is sent", err=True)
     if waiting and (more := sum(pending.values()) - len(waiting)) > 0:
         click.echo(f"… and {more} more", err=True)
 
 
-def _restrict_to(destination: str | None, all_: Mapping[str, T]) -> Mapping[str, T]:
+def _restrict_to(destination: str | None, by_destination: Mapping[str, T]) -> Mapping[str, T]:
+    """Keep the entry of one destination; all entries if ``destination`` is None."""
     if destination is None:
-        return all_
-    return {to: all_[to] for to in all_ if to == destination}
+        return by_destination
+    return {to: value for to, value in by_destination.items() if to == destination}
 
 
 def _json_lines(view: _View) -> Iterator[str]:
-    """A line of JSON for each delivery; the notification is as ``format: json`` tells it."""
-    for each in view.waiting:
+    """Yield a line for each delivery; the notification is as ``format: json`` sends it."""
+    for delivery in view.waiting:
         yield to_json_line(
             {
-                "number": each.seq,
-                "destination": each.destination,
-                "route": each.notification.route,
-                "id": each.notification.id,
-                "created": format_rfc3339(each.created_ns),
-                "created_ns": each.created_ns,
-                "due": None if each.due_ns is None else format_rfc3339(each.due_ns),
-                "due_ns": each.due_ns,
-                "attempts": each.attempts,
-                "reason": each.reason,
-                "answer": each.answer,
-                "condition": view.conditions.get(each.destination),
-                "notification": msgspec.Raw(json_document.encode_document(each.notification)),
+                "number": delivery.seq,
+                "destination": delivery.destination,
+                "route": delivery.notification.route,
+                "id": delivery.notification.id,
+                "created": format_rfc3339(delivery.created_ns),
+                "created_ns": delivery.created_ns,
+                "due": format_optional_rfc3339(delivery.due_ns),
+                "due_ns": delivery.due_ns,
+                "attempts": delivery.attempts,
+                "reason": delivery.reason,
+                "answer": delivery.answer,
+                "condition": view.statuses.get(delivery.destination),
+                "notification": msgspec.Raw(json_document.encode_document(delivery.notification)),
             }
         )
 
 
 def _table_lines(view: _View) -> Iterator[str]:
-    names = sorted({*view.conditions, *view.pending})
-    if names:
-        places = [(format_name(to), str(view.pending.get(to, 0)), _state(to, view)) for to in names]
-        yield from format_table([("DESTINATION", "WAITING", "CONDITION"), *places])
+    if names := sorted({*view.statuses, *view.pending}):
+        rows = [(format_name(to), str(view.pending.get(to, 0)), view.describe(to)) for to in names]
+        yield from format_table([("DESTINATION", "WAITING", "CONDITION"), *rows])
     if view.waiting:
         yield ""
-        yield from format_table([_HEADINGS, *(_row(each, view) for each in view.waiting)])
+        yield from format_table([_HEADINGS, *(_format_row(it, view) for it in view.waiting)])
 
 
-def _state(to: str, view: _View) -> str:
-    if to not in view.configured:
-        return NOT_CONFIGURED
-    return describe_destination(to, view.conditions.get(to), view.now_ns)
-
-
-def _row(each: WaitingDelivery, view: _View) -> tuple[str, ...]:
+def _format_row(delivery: WaitingDelivery, view: _View) -> tuple[str, ...]:
     return (
-        format_duration(view.now_ns - each.created_ns),
-        format_name(each.destination),
-        format_name(each.notification.route),
-        describe_notification(each.notification),
-        str(each.attempts),
-        describe_failure(each.reason, each.answer) or "not tried yet",
-        _next_attempt(each, view),
+        format_duration(view.now_ns - delivery.created_ns),
+        format_name(delivery.destination),
+        format_name(delivery.notification.route),
+        describe_notification(delivery.notification),
+        str(delivery.attempts),
+        describe_failure(delivery.reason, delivery.answer) or "not tried yet",
+        _next_attempt(delivery, view),
     )
 
 
-def _next_attempt(each: WaitingDelivery, view: _View) -> str:
-    condition = view.conditions.get(each.destination)
-    if each.due_ns is None:
-        return (
-            f"behind another about the same {truncate(each.notification.events[0].type, TYPE_MAX)}"
-        )
-    if each.destination not in view.configured:
+def _next_attempt(delivery: WaitingDelivery, view: _View) -> str:
+    status = view.statuses.get(delivery.destination)
+    if delivery.due_ns is None:
+        type_ = truncate(delivery.notification.events[0].type, TYPE_MAX)
+        return f"after an earlier one about the same {type_}"
+    if delivery.destination not in view.configured:
         return "when it is configured"
-    if condition is None:
+    if status is None:
         return "when relay runs"
-    if condition.stopped:
+    if status.stopped:
         return "when it is enabled"
-    return format_due(max(each.due_ns, condition.resumes_ns or 0), view.now_ns)
+    return format_due(max(delivery.due_ns, status.resumes_ns or 0), view.now_ns)

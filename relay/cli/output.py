@@ -1,6 +1,6 @@
-"""Where commands write.
+"""Standard output and standard error of commands, without buffers.
 
-Unbuffered: a buffer that a stuck reader keeps from being flushed keeps the process from ending.
+If a reader is stuck, a buffer that cannot be flushed keeps the process from ending.
 """
 
 import io
@@ -13,10 +13,10 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 
 
 def open_missing_streams() -> None:
-    """Open /dev/null in place of what relay was started without.
+    """Open /dev/null in place of each standard stream that relay was started without.
 
-    Else the next file that is opened, the store perhaps, gets that number, and what is meant for
-    the terminal goes into it.
+    Otherwise the next file to be opened, perhaps the store, would get its number, and what is
+    written to the terminal would go into that file.
     """
     for number in (STDIN, STDOUT, STDERR):
         try:
@@ -27,28 +27,30 @@ def open_missing_streams() -> None:
 
 @contextmanager
 def standard_output() -> Iterator[tuple[BinaryIO, bool]]:
-    """Standard output and whether it is a terminal."""
+    """Give standard output, and whether it is a terminal."""
     with os.fdopen(STDOUT, "wb", buffering=0, closefd=False) as stream:
         yield stream, stream.isatty()
 
 
 def write_line(line: str) -> None:
     """Write a line to standard output, however long that takes."""
-    rest = line.encode(errors="backslashreplace") + b"\n"
-    while rest:
-        rest = rest[os.write(STDOUT, rest) :]
+    _write_all(STDOUT, f"{line}\n")
 
 
 class StandardError(io.TextIOBase):
-    """Standard error as a text."""
+    """Standard error as a text stream."""
 
     def isatty(self) -> bool:
-        """Whether somebody looks at it."""
+        """Return whether it is a terminal."""
         return os.isatty(STDERR)
 
     def write(self, text: str) -> int:
-        """Write all of it, however long that takes."""
-        rest = text.encode(errors="backslashreplace")
-        while rest:
-            rest = rest[os.write(STDERR, rest) :]
+        """Write all of the text, however long that takes."""
+        _write_all(STDERR, text)
         return len(text)
+
+
+def _write_all(number: int, text: str) -> None:
+    rest = text.encode(errors="backslashreplace")
+    while rest:
+        rest = rest[os.write(number, rest) :]

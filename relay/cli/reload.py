@@ -1,4 +1,4 @@
-"""``relay reload``."""
+"""``relay reload``: makes the running relay read its configuration again."""
 
 import asyncio
 import os
@@ -18,38 +18,38 @@ from relay.store.database import resolve_store_path
 
 @click.command()
 @config_option
-def reload(chosen: Path | None) -> None:
-    """Have the relay that runs read its configuration again.
+def reload(config_file: Path | None) -> None:
+    """Make the running relay read its configuration again, and print what changed.
 
-    Prints what that changed. A configuration with an error in it changes nothing: every problem is
-    printed with its line, and the exit code is 1.
+    A configuration with an error changes nothing: every problem is printed with its line, and the
+    exit code is 1.
     """
-    changes = asyncio.run(_reload(chosen))
+    changes = asyncio.run(_reload(config_file))
     click.echo(f"reloaded: {', '.join(changes) or 'nothing has changed'}")
 
 
-async def _reload(chosen: Path | None) -> Sequence[str]:
-    store, unread = _locate_store(chosen)
+async def _reload(config_file: Path | None) -> Sequence[str]:
+    store, config_error = _locate_store(config_file)
     try:
-        async with connect_to_daemon(socket_path(store)) as desk:
-            return await desk.reload()
+        async with connect_to_daemon(socket_path(store)) as daemon:
+            return await daemon.reload()
     except NoDaemon as error:
-        if unread is not None:
-            raise unread from error
+        if config_error is not None:
+            raise config_error from error
         raise NotRunning(
             f"no relay is running with the store {store}: when one starts, it reads the "
-            "configuration. If store.path was changed, restart the one that runs"
+            "configuration. If store.path was changed, restart the running one"
         ) from error
 
 
-def _locate_store(chosen: Path | None) -> tuple[Path, ConfigError | None]:
-    """Where the relay that runs has its store.
+def _locate_store(config_file: Path | None) -> tuple[Path, ConfigError | None]:
+    """Return the store of the running relay, and what is wrong with the configuration file.
 
-    A file that is no YAML does not say: then the usual place, and what is wrong with the file.
+    A file that is not YAML does not say where the store is: the default location is tried then.
     """
     try:
-        return locate_store(chosen).path, None
+        return locate_store(config_file).path, None
     except ConfigError as error:
-        file = find_config(chosen)
-        assert file is not None, "without a file none is wrong"
+        file = find_config(config_file)
+        assert file is not None, "only a file can be wrong"
         return resolve_store_path(None, file.parent, os.environ), error

@@ -1,4 +1,4 @@
-"""``relay replay``."""
+"""``relay replay``: shows, or sends, what relay makes of recorded events."""
 
 import asyncio
 import logging
@@ -14,9 +14,10 @@ from typing import BinaryIO
 import click
 
 from relay.admin import logs
-from relay.cli.options import config_option, convert_duration, read_config
+from relay.cli.event_line import summarize_event
+from relay.cli.options import check_known, config_option, convert_duration, read_config
 from relay.cli.output import standard_output
-from relay.cli.tables import format_name, format_table, format_time
+from relay.cli.tables import format_count, format_name, format_table, format_time
 from relay.config import Config
 from relay.core.shutdown import Shutdown
 from relay.core.text import truncate
@@ -28,85 +29,84 @@ from relay.dryrun.simulator import PlannedNotification, Simulator
 EVENT_MAX = 60
 TO_MAX = 60
 
+_HEADINGS = ("TIME", "EVENT", "CAUSE", "ROUTE", "TO")
+_SUMMARY_HEADINGS = ("DESTINATION", "DELIVERED", "GIVEN UP", "NOT SENT", "FAILED ATTEMPTS")
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @config_option
-@click.option("--engine", help="The engine that said it; by default the first.")
+@click.option("--engine", help="The engine that sent the events. Default: the first configured.")
 @click.option("--podman", is_flag=True, help="That engine is Podman.")
-@click.option("--deliver", "really", is_flag=True, help="Send it, too.")
+@click.option("--deliver", "is_delivered", is_flag=True, help="Also send the notifications.")
 @click.option(
     "--patience",
     metavar="DURATION",
     default="1m",
     show_default=True,
     callback=convert_duration,
-    help="With --deliver: end when nothing was delivered or given up for so long.",
+    help="With --deliver: end when no delivery has succeeded or was given up for so long.",
 )
 def replay(
     file: Path,
-    chosen: Path | None,
+    config_file: Path | None,
     engine: str | None,
     podman: bool,
-    really: bool,
+    is_delivered: bool,
     patience: timedelta,
 ) -> None:
-    """Print what would be sent for recorded events.
+    """Print the notifications that relay would send for recorded events.
 
-    FILE holds one event a line, as `docker events --format '{{json .}}'` prints it; - is standard
-    input. Causes, routes and destinations are found by the daemon's own code. No engine is asked,
-    so nothing is inspected or included.
+    FILE holds one event per line, as `docker events --format '{{json .}}'` prints them; - is
+    standard input. The daemon's own code finds causes, routes and destinations. No engine is
+    asked, so no container is inspected and nothing is included.
 
-    With --deliver it is sent as the daemon sends it, in order, within rate limits and with
-    retries, but from memory: what is not delivered when the command ends is forgotten. A
-    notification has the same id as when it was first sent, so a receiver that drops repeated ids
-    drops it. Exit code 1 if anything was not delivered.
+    With --deliver they are sent as the daemon does it, in order, within rate limits and with
+    retries, but from memory: what is not delivered when the command ends is lost. A notification
+    has the same id as when it was first sent, so a receiver that drops repeated ids drops it. Exit
+    code 1 if anything was not delivered.
     """
-    config = read_config(chosen)
-    if engine is not None and engine not in config.engines:
-        raise click.UsageError(f"no engine {engine!r}; there are: {', '.join(config.engines)}")
-    sent = _simulate(file, Simulator(config, engine, podman=podman))
-    for line in format_table([_HEADINGS, *map(_format_row, sent)]) if sent else ():
-        click.echo(line)
-    count = sum(len(each.destinations) for each in sent)
-    if not really:
-        click.echo(f"{_plural(count, 'delivery', 'deliveries')}; nothing was sent", err=True)
-    elif sent:
-        _deliver_and_report(sent, count, config, patience.total_seconds())
+    config = read_config(config_file)
+    check_known("engine", engine, config.engines)
+    planned = _simulate(file, Simulator(config, engine, podman=podman))
+    if planned:
+        for line in format_table([_HEADINGS, *map(_format_row, planned)]):
+            click.echo(line)
+    count = sum(len(each.destinations) for each in planned)
+    if not is_delivered:
+        click.echo(f"{format_count(count, 'delivery', 'deliveries')}; nothing was sent", err=True)
+    elif planned:
+        _deliver_and_report(planned, count, config, patience.total_seconds())
 
 
-_HEADINGS = ("TIME", "EVENT", "CAUSE", "ROUTE", "TO")
-
-
-def _format_row(sent: PlannedNotification) -> tuple[str, ...]:
-    event = sent.notification.events[0]
-    what = f"{event.type} {event.action} {event.actor.name or ''}"
+def _format_row(planned: PlannedNotification) -> tuple[str, ...]:
+    event = planned.notification.events[0]
     return (
         format_time(event.time_ns),
-        truncate(what, EVENT_MAX),
+        summarize_event(event, EVENT_MAX),
         event.cause or "",
-        format_name(sent.notification.route),
-        truncate(", ".join(sent.destinations), TO_MAX),
+        format_name(planned.notification.route),
+        truncate(", ".join(planned.destinations), TO_MAX),
     )
 
 
-def _simulate(file: Path, rehearsal: Simulator) -> list[PlannedNotification]:
-    """All that would be sent; how much was read is said on standard error."""
+def _simulate(file: Path, simulator: Simulator) -> list[PlannedNotification]:
+    """Return all that would be sent; print on standard error how much was read."""
     with _open(file) as (stream, size), _progress_bar(size, "reading") as advance:
-        recording = Recording(rehearsal, _count_bytes(read_lines(stream), advance))
-        sent = [each for outcome in rehearsal.run(recording) for each in outcome.planned]
+        recording = Recording(simulator, _count_bytes(read_lines(stream), advance))
+        planned = [each for batch in simulator.run(recording) for each in batch.planned]
     if recording.invalid and not recording.events:
         raise click.UsageError(f"{file} holds no event: {recording.first_invalid}")
-    click.echo(_plural(recording.events, "event", "events"), err=True)
+    click.echo(format_count(recording.events, "event", "events"), err=True)
     if recording.invalid:
-        passed = _plural(recording.invalid, "line was", "lines were")
-        click.echo(f"{passed} passed over: {recording.first_invalid}", err=True)
-    return sent
+        lines = format_count(recording.invalid, "line", "lines")
+        click.echo(f"skipped {lines}: {recording.first_invalid}", err=True)
+    return planned
 
 
 @contextmanager
 def _open(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
-    """The file, and its size where that can be known."""
+    """Give the file, and its size if it has one."""
     if str(file) == "-":
         yield sys.stdin.buffer, None
         return
@@ -123,7 +123,7 @@ def _count_bytes(lines: Iterable[bytes], advance: Callable[[int], None]) -> Iter
 
 @contextmanager
 def _progress_bar(length: int | None, label: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, if that is a terminal and the length is known."""
+    """Show a progress bar on standard error, if that is a terminal and the length is known."""
     hidden = not length or not sys.stderr.isatty()
     steps = max(1, (length or 0) // 100)
     with click.progressbar(
@@ -133,39 +133,34 @@ def _progress_bar(length: int | None, label: str) -> Iterator[Callable[[int], No
 
 
 def _deliver_and_report(
-    sent: list[PlannedNotification], count: int, config: Config, patience_s: float
+    planned: list[PlannedNotification], count: int, config: Config, patience_s: float
 ) -> None:
-    """Send it, and say what became of it."""
+    """Send the notifications, and print how that went; exit with 1 if any was not delivered."""
     logs.configure(sys.stderr, level=logging.WARNING)
     with _progress_bar(count, "sending") as advance:
-        watch = ProgressMonitor(patience_s, lambda text: click.echo(text, err=True), advance)
-        fates = asyncio.run(_deliver(sent, config, watch))
-    rows = [
-        (format_name(to), *map(str, _numbers(fate)), _reasons(fate)) for to, fate in fates.items()
-    ]
-    headings = ("DESTINATION", "DELIVERED", "GIVEN UP", "NOT SENT", "FAILED ATTEMPTS")
-    for line in ("", *format_table([headings, *rows])):
+        monitor = ProgressMonitor(patience_s, lambda text: click.echo(text, err=True), advance)
+        summaries = asyncio.run(_deliver(planned, config, monitor))
+    rows = [_format_summary(to, summary) for to, summary in summaries.items()]
+    for line in ("", *format_table([_SUMMARY_HEADINGS, *rows])):
         click.echo(line)
-    if any(fate.given_up or fate.not_sent for fate in fates.values()):
+    if any(summary.given_up or summary.not_sent for summary in summaries.values()):
         raise SystemExit(1)
 
 
 async def _deliver(
-    sent: list[PlannedNotification], config: Config, watch: ProgressMonitor
+    planned: list[PlannedNotification], config: Config, monitor: ProgressMonitor
 ) -> dict[str, DeliverySummary]:
-    stop = Shutdown()
-    stop.handle_signals()
+    shutdown = Shutdown()
+    shutdown.handle_signals()
     with standard_output() as (stream, colour):
-        return await deliver(sent, config, ConsoleOutput(stream, colour), stop, watch)
+        return await deliver(planned, config, ConsoleOutput(stream, colour), shutdown, monitor)
 
 
-def _numbers(fate: DeliverySummary) -> tuple[int, int, int]:
-    return fate.delivered, fate.given_up, fate.not_sent
-
-
-def _reasons(fate: DeliverySummary) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(fate.reasons.items()))
-
-
-def _plural(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
+def _format_summary(destination: str, summary: DeliverySummary) -> tuple[str, ...]:
+    return (
+        format_name(destination),
+        str(summary.delivered),
+        str(summary.given_up),
+        str(summary.not_sent),
+        ", ".join(f"{count} {reason}" for reason, count in sorted(summary.reasons.items())),
+    )

@@ -1,4 +1,4 @@
-"""``relay run``."""
+"""``relay run``: the daemon."""
 
 import asyncio
 import gc
@@ -26,27 +26,28 @@ from relay.store.database import resolve_store_path
 
 @click.command()
 @config_option
-@click.option("--debug", is_flag=True, help="Log more: also what the libraries say.")
-def run(chosen: Path | None, debug: bool) -> None:
-    """Listen, match and deliver until told to stop (SIGTERM, SIGINT).
+@click.option("--debug", is_flag=True, help="Log more, also what the libraries log.")
+def run(config_file: Path | None, debug: bool) -> None:
+    """Listen to the engines, match events and deliver, until SIGTERM or SIGINT.
 
-    SIGHUP has the configuration read again, as `relay reload` does.
+    SIGHUP makes it read the configuration again, as `relay reload` does.
     """
     level = logging.DEBUG if debug else logging.INFO
     with _hold_sighup():
-        config = read_config(chosen)
-        file = find_config(chosen)
+        config = read_config(config_file)
+        file = find_config(config_file)
         store = (
             None if file is None else resolve_store_path(config.store.path, file.parent, os.environ)
         )
         output = logs.configure(StandardError(), level=level)
         with output.write_in_background(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            gc.freeze()  # what is there stays: going through it again would hold up everything
+            # What exists now stays. A collection that goes through all of it would pause relay.
+            gc.freeze()
             runner.run(_run(config, file, store))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where it is installed; None for asyncio's own."""
+    """Return uvloop's factory if uvloop is installed; None for asyncio's own loop."""
     try:
         uvloop = import_module("uvloop")
     except ImportError:
@@ -57,7 +58,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @contextmanager
 def _hold_sighup() -> Iterator[None]:
-    """Until somebody takes them, so that one that comes during the start does not end relay."""
+    """Block SIGHUP until its handler is installed: during the start it would end relay."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
@@ -70,15 +71,15 @@ def _unblock_sighup() -> None:
 
 
 async def _run(config: Config, file: Path | None, store: Path | None) -> None:
-    stop = Shutdown()
+    shutdown = Shutdown()
     if file is None:
         source = None
-        stop.handle_signals(signal.SIGHUP)  # a terminal that is closed
+        shutdown.handle_signals(signal.SIGHUP)  # sent when the terminal is closed
     else:
         source = ConfigSource(partial(load, file, os.environ))
         source.handle_sighup()
-        stop.handle_signals()
+        shutdown.handle_signals()
     _unblock_sighup()
     with standard_output() as (stream, colour):
-        world = daemon.Environment(os.environ, ConsoleOutput(stream, colour))
-        await daemon.run_daemon(config, store, world, stop, source)
+        environment = daemon.Environment(os.environ, ConsoleOutput(stream, colour))
+        await daemon.run_daemon(config, store, environment, shutdown, source)

@@ -1,17 +1,17 @@
-"""``relay schema``."""
+"""``relay schema``: prints the JSON Schema of the configuration."""
 
 import json
 
 import click
 
-from relay.config.schema import build_schema as schema_of_configuration
+from relay.config.schema import build_schema
 
 
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors.
 
-    With the YAML language server, write it into a file, and on top of the configuration:
+    For the YAML language server, write it to a file, and name that at the top of the configuration:
     # yaml-language-server: $schema=relay.schema.json
     """
-    click.echo(json.dumps(schema_of_configuration(), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""``relay send``."""
+"""``relay send``: sends a test notification to one destination."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from time import time_ns
 import click
 
 from relay.admin import logs
-from relay.cli.options import config_option, read_config
+from relay.cli.options import check_known, config_option, read_config
 from relay.cli.output import standard_output
 from relay.config import Config
 from relay.core.event import RELAY_ENGINE, make_self_event
@@ -25,16 +25,15 @@ _FIRST_ATTEMPT = Attempt(earlier_attempts=0, age_s=0, random_fraction=0.5)
 @click.command()
 @click.argument("destination")
 @config_option
-def send(destination: str, chosen: Path | None) -> None:
-    """Send a test notification to DESTINATION and print its answer.
+def send(destination: str, config_file: Path | None) -> None:
+    """Send a test notification to DESTINATION, and print its answer.
 
-    It is rendered, sent and judged as the daemon does it, once and without the store.
+    The daemon's own code renders and sends it and classifies the answer, once and without the
+    store. Exit code 1 if it was not delivered.
     """
     logs.configure(sys.stderr, level=logging.WARNING)
-    config = read_config(chosen)
-    if destination not in config.destinations:
-        known = ", ".join(config.destinations)
-        raise click.UsageError(f"no destination {destination!r}; there are: {known}")
+    config = read_config(config_file)
+    check_known("destination", destination, config.destinations)
     response, outcome = asyncio.run(_send(destination, config, _test_notification()))
     click.echo(_describe_response(destination, response))
     if not isinstance(outcome, Delivered):
@@ -45,18 +44,9 @@ def send(destination: str, chosen: Path | None) -> None:
 async def _send(name: str, config: Config, notification: Notification) -> tuple[Response, Outcome]:
     to = config.destinations[name]
     with standard_output() as (stream, colour):
-        async with open_client(name, to, config.routes, ConsoleOutput(stream, colour)) as way:
-            response = await way.send(notification)
-            return response, way.classify(response, _FIRST_ATTEMPT)
-
-
-def _describe_outcome(outcome: Outcome) -> str:
-    """What the daemon would make of an answer that is no success."""
-    if outcome.reason is Reason.GONE:
-        return "it would be stopped (gone)"
-    if isinstance(outcome, Retry):
-        return f"this would be tried again ({outcome.reason})"
-    return f"this would be a dead letter ({outcome.reason})"
+        async with open_client(name, to, config.routes, ConsoleOutput(stream, colour)) as client:
+            response = await client.send(notification)
+            return response, client.classify(response, _FIRST_ATTEMPT)
 
 
 def _test_notification() -> Notification:
@@ -77,3 +67,12 @@ def _describe_response(name: str, response: Response) -> str:
         c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
     return f"{name}: answered {response.status}\n{printable}".rstrip()
+
+
+def _describe_outcome(outcome: Outcome) -> str:
+    """Say what the daemon would do after an answer that is not a success."""
+    if outcome.reason is Reason.GONE:
+        return "relay would stop sending to it (gone)"
+    if isinstance(outcome, Retry):
+        return f"relay would try this again ({outcome.reason})"
+    return f"relay would make this a dead letter ({outcome.reason})"

@@ -1,4 +1,8 @@
-"""How commands show what others wrote: in columns, on lines, as JSON; nothing of it is obeyed."""
+"""Columns, times, durations and JSON as commands print them.
+
+Names, answers and errors come from others: what does not print is escaped, so that a terminal
+obeys none of it, and each stays on one line.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +17,7 @@ from relay.core.text import truncate
 from relay.destinations.common.headline import headline
 
 NAME_MAX = 30
-"""Of destinations and routes in columns, in UTF-16 units, as all that follow."""
+"""Longest name of a destination or a route in a column; in UTF-16 units, as the following."""
 SUMMARY_MAX = 90
 FAILURE_MAX = 60
 
@@ -21,7 +25,7 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def format_table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The rows as lines, the first of them the headings; each cell on one line already."""
+    """Yield the rows, of which the first holds the headings, as lines with aligned columns."""
     kept = list(rows)
     widths = [max(map(len, cells)) for cells in zip(*kept, strict=True)]
     for row in kept:
@@ -29,13 +33,18 @@ def format_table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def format_time(time_ns: int) -> str:
-    """A time for people, to the second, in UTC."""
+    """Return a time in UTC, to the second, as in ``2026-11-23 06:48:34Z``."""
     return f"{format_rfc3339(time_ns)[:19].replace('T', ' ')}Z"
 
 
-def format_duration(length_ns: int) -> str:
-    """How long that is, in its two largest units: ``4 s``, ``12 min 30 s``, ``2 d 4 h``."""
-    left = max(0, round(length_ns / 1e9))
+def format_optional_rfc3339(time_ns: int | None) -> str | None:
+    """Return a time for JSON; None for None."""
+    return None if time_ns is None else format_rfc3339(time_ns)
+
+
+def format_duration(duration_ns: int) -> str:
+    """Return a duration in its two largest units: ``4 s``, ``12 min 30 s``, ``2 d 4 h``."""
+    left = max(0, round(duration_ns / 1e9))
     parts: list[str] = []
     for unit, size in _UNITS:
         count, left = divmod(left, size)
@@ -46,51 +55,60 @@ def format_duration(length_ns: int) -> str:
     return " ".join(parts) or "0 s"
 
 
+def format_due(time_ns: int, now_ns: int) -> str:
+    """Return when something is due: ``now``, or ``in 4 s``."""
+    return "now" if time_ns <= now_ns else f"in {format_duration(time_ns - now_ns)}"
+
+
+def format_count(count: int, noun: str, plural: str) -> str:
+    """Return ``1 event``, ``2 events``, ``no events``; ``noun`` is the singular."""
+    return f"{count or 'no'} {noun if count == 1 else plural}"
+
+
 def format_name(text: str) -> str:
-    """A destination's or a route's."""
+    """Return the name of an engine, a destination or a route for a column."""
     return truncate(text, NAME_MAX)
 
 
 def describe_notification(notification: Notification) -> str:
-    """The sentence of a notification."""
+    """Return the headline of a notification."""
     return headline(notification, SUMMARY_MAX)
 
 
 def describe_failure(reason: str | None, answer: Answer | None) -> str:
-    """Why an attempt failed: the reason, and what was answered or went wrong."""
+    """Return why an attempt failed: the reason, and the status or else the error.
+
+    Empty without a reason.
+    """
     if reason is None:
         return ""
-    said = "" if answer is None else str(answer.status or answer.error or "")
-    return truncate(f"{reason}: {said}" if said else reason, FAILURE_MAX)
+    detail = "" if answer is None else str(answer.status or answer.error or "")
+    return truncate(f"{reason}: {detail}" if detail else reason, FAILURE_MAX)
+
+
+def describe_destination(
+    name: str, status: DestinationStatus | None, now_ns: int, *, is_configured: bool
+) -> str:
+    """Return what holds up a destination, and what to do; ``status`` is None if no relay runs."""
+    if not is_configured:
+        return "not configured: its deliveries become dead letters when relay starts"
+    if status is None:
+        return "no relay is running"
+    resumes_ns = status.resumes_ns or 0
+    if status.stopped:
+        return f"stopped by its answer 410; to resume: relay destination enable {format_name(name)}"
+    if status.failing:
+        return f"failing, next probe {format_due(resumes_ns, now_ns)}"
+    if resumes_ns > now_ns:
+        return f"paused at its request until {format_time(resumes_ns)}"
+    return "working"
 
 
 def to_json_line(value: object) -> str:
-    """The value as JSON, in which every character prints: those that do not are escaped."""
+    """Return the value as JSON on one line; characters that do not print are escaped."""
     text = msgspec.json.encode(value).decode()
     if text.isprintable():
         return text
     return "".join(
         character if character.isprintable() else json.dumps(character)[1:-1] for character in text
     )
-
-
-NOT_CONFIGURED = "not configured: what waits becomes dead letters when relay starts"
-
-
-def describe_destination(to: str, condition: DestinationStatus | None, now_ns: int) -> str:
-    """What holds up a destination; ``condition`` is None where no relay runs."""
-    if condition is None:
-        return "no relay is running"
-    resumes_ns = condition.resumes_ns or 0
-    if condition.stopped:
-        return f"stopped, it wants no more (410): relay destination enable {format_name(to)}"
-    if condition.failing:
-        return f"failing, next probe {format_due(resumes_ns, now_ns)}"
-    if resumes_ns > now_ns:
-        return f"asks to be left alone until {format_time(resumes_ns)}"
-    return "working"
-
-
-def format_due(time_ns: int, now_ns: int) -> str:
-    """A time from now on."""
-    return "now" if time_ns <= now_ns else f"in {format_duration(time_ns - now_ns)}"

@@ -1,4 +1,4 @@
-"""``relay tail``: what happens, and which routes take it."""
+"""``relay tail``: shows events as they happen, or as engines remember them."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,13 @@ from relay.admin.operations import OperationError
 from relay.admin.tap import EventsSkipped, TapFilter, TappedEvent, make_tapped_event
 from relay.cli.connect import locate_store
 from relay.cli.event_line import LineStyle, format_json, format_line, format_skipped
-from relay.cli.options import config_option, convert_time, find_config, read_config
+from relay.cli.options import (
+    check_known,
+    config_option,
+    convert_time,
+    find_config,
+    read_config,
+)
 from relay.cli.output import STDOUT, write_line
 from relay.cli.tables import format_name, format_time
 from relay.config import Config
@@ -48,143 +54,137 @@ USE_HISTORY = "read what the engines remember with --since 10m"
     "--since",
     metavar="TIME",
     callback=convert_time,
-    help="Show what the engines remember from then on, and end: 10m, or 2026-11-23T06:48:34Z.",
+    help="Show what the engines remember since then, and end: 10m, or 2026-11-23T06:48:34Z.",
 )
-@click.option("--until", metavar="TIME", callback=convert_time, help="With --since: up to then.")
-@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each event.")
+@click.option("--until", metavar="TIME", callback=convert_time, help="With --since: until then.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each event.")
 def tail(
-    chosen: Path | None,
+    config_file: Path | None,
     everything: bool,
     engine: str | None,
     since: PointInTime | None,
     until: PointInTime | None,
     as_json: bool,
 ) -> None:
-    """Show each event as it happens, with the routes that take it.
+    """Show each event as it happens, and the routes that match it.
 
-    The relay that runs is asked, and shows what it decides: at first only what a route sends
-    somewhere. It ends with Ctrl-C, or when relay ends, then with exit code 1.
+    The running relay is asked, and shows its own decisions. Without --all only events that a route
+    sends somewhere are shown. Ends with Ctrl-C; if relay ends first, the exit code is 1.
 
-    With --since no relay has to run: the engines are asked what they remember (Docker the last 256
-    events), and the configuration as it is now says what is sent. Exit code 1 if one of them
-    cannot be asked.
+    With --since no relay has to run: the engines are asked for the events that they remember
+    (Docker the last 256), and these are routed by the configuration as it is now. Exit code 1 if
+    an engine cannot be asked.
     """
     if until is not None and since is None:
-        raise click.UsageError("--until goes with --since")
-    wish = TapFilter(everything, engine)
+        raise click.UsageError("--until needs --since")
+    tap_filter = TapFilter(everything, engine)
     with _end_quietly():
         if since is None:
-            _follow_relay(chosen, wish, as_json)
+            _follow_relay(config_file, tap_filter, as_json)
         else:
             window = Window(since) if until is None else Window(since, until)
-            _show_history(read_config(chosen), window, wish, as_json)
+            _show_history(read_config(config_file), window, tap_filter, as_json)
 
 
-def _follow_relay(chosen: Path | None, wish: TapFilter, as_json: bool) -> None:
-    """Show what the relay that runs decides, until somebody ends it."""
-    if find_config(chosen) is None:
+def _follow_relay(config_file: Path | None, tap_filter: TapFilter, as_json: bool) -> None:
+    """Show what the running relay decides, until one of them ends."""
+    if find_config(config_file) is None:
         raise OperationError(
-            "no relay can be asked without a configuration file: give the one that it runs with "
-            f"(--config FILE, or $RELAY_CONFIG), or {USE_HISTORY}"
+            "without a configuration file there is no running relay to ask: name the file that it "
+            f"runs with (--config FILE, or $RELAY_CONFIG), or {USE_HISTORY}"
         )
-    kept = locate_store(chosen)
-    _check_engine(wish.engine, kept.outline.engines)
-    several = wish.engine is None and len(kept.outline.engines) > 1
-    show = _make_display(LineStyle(_wants_colour(as_json), several), as_json)
+    location = locate_store(config_file)
+    check_known("engine", tap_filter.engine, location.outline.engines)
+    several = tap_filter.engine is None and len(location.outline.engines) > 1
+    display = _make_display(LineStyle(_wants_colour(as_json), several), as_json)
     try:
-        asyncio.run(_tail_relay(socket_path(kept.path), wish, show))
+        asyncio.run(_tail_relay(socket_path(location.path), tap_filter, display))
     except NoDaemon as error:
         raise OperationError(
             f"no relay is running ({error}): start one, or {USE_HISTORY}"
         ) from error
 
 
-async def _tail_relay(socket: Path, wish: TapFilter, show: Display) -> None:
+async def _tail_relay(socket: Path, tap_filter: TapFilter, display: Display) -> None:
     _end_when_pipe_closes()
-    async with connect_to_daemon(socket) as desk, desk.tail(wish) as lines:
-        async for each in lines:
-            show(each)
-    raise OperationError(f"the relay that listened at {socket} ended")
+    async with connect_to_daemon(socket) as daemon, daemon.tail(tap_filter) as items:
+        async for item in items:
+            display(item)
+    raise OperationError(f"the relay that listened at {socket} has ended")
 
 
-def _show_history(config: Config, window: Window, wish: TapFilter, as_json: bool) -> None:
-    """Show what the engines remember."""
-    _check_engine(wish.engine, tuple(config.engines))
+def _show_history(config: Config, window: Window, tap_filter: TapFilter, as_json: bool) -> None:
+    """Show what the engines remember, in order of time."""
+    check_known("engine", tap_filter.engine, config.engines)
     if not window.to_range(time_ns()):
         raise click.UsageError("--since is not before --until")
     logs.configure(sys.stderr, level=logging.WARNING)
-    engines = list(config.engines) if wish.engine is None else [wish.engine]
-    recalled, failed = _parted(asyncio.run(_fetch_histories(config, engines, window)))
-    for engine, found in recalled.items():
-        if found.oldest_ns is not None:
-            oldest = format_time(found.oldest_ns)
+    engines = list(config.engines) if tap_filter.engine is None else [tap_filter.engine]
+    results = asyncio.run(_fetch_histories(config, engines, window))
+    histories = {engine: it for engine, it in results.items() if isinstance(it, History)}
+    errors = {engine: it for engine, it in results.items() if isinstance(it, Exception)}
+    for engine, history in histories.items():
+        if history.oldest_ns is not None:
+            oldest = format_time(history.oldest_ns)
             click.echo(f"engine {format_name(engine)} remembers nothing before {oldest}", err=True)
-    told = (each for found in recalled.values() for each in found.events)
-    show = _make_display(
-        LineStyle(_wants_colour(as_json), len(engines) > 1, show_date=True), as_json
-    )
-    for each in sorted(told, key=lambda it: it.event.time_ns):
-        if wish.accepts(each.event, each.routes):
-            show(make_tapped_event(each.event, each.routes))
-    for engine, failure in failed.items():
-        click.echo(f"engine {format_name(engine)}: {describe_error(failure)}", err=True)
-    if failed:
+    style = LineStyle(_wants_colour(as_json), len(engines) > 1, show_date=True)
+    display = _make_display(style, as_json)
+    events = [it for history in histories.values() for it in history.events]
+    for routed in sorted(events, key=lambda it: it.event.time_ns):
+        if tap_filter.accepts(routed.event, routed.routes):
+            display(make_tapped_event(routed.event, routed.routes))
+    for engine, error in errors.items():
+        click.echo(f"engine {format_name(engine)}: {describe_error(error)}", err=True)
+    if errors:
         raise SystemExit(1)
-
-
-def _parted(
-    found: Mapping[str, History | Exception],
-) -> tuple[dict[str, History], dict[str, Exception]]:
-    return (
-        {engine: it for engine, it in found.items() if isinstance(it, History)},
-        {engine: it for engine, it in found.items() if isinstance(it, Exception)},
-    )
 
 
 async def _fetch_histories(
     config: Config, engines: Sequence[str], window: Window
 ) -> dict[str, History | Exception]:
-    """What each engine remembers, or why it cannot be asked."""
-    places = resolve_endpoints({it: config.engines[it] for it in engines}, os.environ)
+    """Ask all engines at once; return each one's history, or why it gave none."""
+    endpoints = resolve_endpoints({it: config.engines[it] for it in engines}, os.environ)
 
-    async def one(engine: str, reach: Connect) -> History | Exception:
+    async def fetch(engine: str, connect_engine: Connect) -> History | Exception:
         try:
-            return await fetch_history(config, engine, reach, window)
+            return await fetch_history(config, engine, connect_engine, window)
         except TimeoutError:
             return EngineUnavailable(f"no answer in {TIMEOUT_S:g} s")
-        except ENGINE_ERRORS as failure:
-            return failure
+        except ENGINE_ERRORS as error:
+            return error
 
-    asking = [one(engine, partial(connect, place, time_ns)) for engine, place in places.items()]
-    return dict(zip(engines, await asyncio.gather(*asking), strict=True))
-
-
-def _check_engine(engine: str | None, known: Sequence[str]) -> None:
-    if engine is not None and engine not in known:
-        raise click.UsageError(f"no engine {engine!r}; there are: {', '.join(known)}")
+    async with asyncio.TaskGroup() as tasks:
+        fetching = {
+            engine: tasks.create_task(
+                fetch(engine, partial(connect, endpoint, time_ns)), name=f"history of {engine}"
+            )
+            for engine, endpoint in endpoints.items()
+        }
+    return {engine: task.result() for engine, task in fetching.items()}
 
 
 def _wants_colour(as_json: bool) -> bool:
     return not as_json and os.isatty(STDOUT)
 
 
-def _make_display(look: LineStyle, as_json: bool) -> Display:
-    def show(each: TappedEvent | EventsSkipped) -> None:
+def _make_display(style: LineStyle, as_json: bool) -> Display:
+    def display(item: TappedEvent | EventsSkipped) -> None:
         if as_json:
-            write_line(format_json(each))
-        elif isinstance(each, EventsSkipped):
-            write_line(format_skipped(each))
+            write_line(format_json(item))
+        elif isinstance(item, EventsSkipped):
+            write_line(format_skipped(item))
         else:
-            write_line(format_line(each, look))
+            write_line(format_line(item, style))
 
-    return show
+    return display
 
 
 @contextmanager
 def _end_quietly() -> Iterator[None]:
-    """End without a word where somebody ends it, or reads no more.
+    """End without a message on SIGINT or SIGTERM, or if the reader of the output is gone.
 
-    By exceptions, and not by the loop's own handlers: those wait for a terminal that was paused.
+    The signals raise exceptions instead of setting a flag in the event loop: the loop may be stuck
+    in a write to a terminal that was paused.
     """
 
     def interrupt(*_: object) -> None:
@@ -201,14 +201,15 @@ def _end_quietly() -> Iterator[None]:
 
 
 def _end_when_pipe_closes() -> None:
-    """End once nobody reads the pipe that is written to, and not only when there is more."""
+    """End as soon as the pipe at standard output has no reader, not only at the next line."""
     if stat.S_ISFIFO(os.fstat(STDOUT).st_mode):
         loop = asyncio.get_running_loop()
-        watching = asyncio.current_task()
-        assert watching is not None
+        task = asyncio.current_task()
+        assert task is not None
 
-        def gone() -> None:
+        def end() -> None:
             loop.remove_reader(STDOUT)
-            watching.cancel()
+            task.cancel()
 
-        loop.add_reader(STDOUT, gone)  # nothing is ever to be read there but that it is closed
+        # The writing end of a pipe becomes readable only when the reading end is closed.
+        loop.add_reader(STDOUT, end)

@@ -1,4 +1,4 @@
-"""``relay test``."""
+"""``relay test``: runs unit tests of a configuration."""
 
 import os
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from time import perf_counter
 import click
 
 from relay.cli.options import config_option, find_config
+from relay.cli.tables import format_count
 from relay.core.errors import ConfigError, Problem
 from relay.core.text import escape_unprintable
 from relay.dryrun.compare import run_suite
@@ -23,32 +24,32 @@ from relay.dryrun.suite_parser import load_suite
     "--junit",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write what came of it there as JUnit's XML, too.",
+    help="Also write the results to FILE, as JUnit's XML.",
 )
-def test(files: tuple[Path, ...], chosen: Path | None, junit: Path | None) -> None:
-    """Run unit tests of a configuration: events, and what is to be sent for them.
+def test(files: tuple[Path, ...], config_file: Path | None, junit: Path | None) -> None:
+    """Run unit tests of a configuration: events, and what must be sent for them.
 
-    A FILE names the configuration that it is for; --config takes another one. The daemon's own
-    code judges, routes and renders; nothing is sent, and no engine is asked. Exit code 1 if a
+    Each FILE names the configuration that it tests; --config takes its place. The daemon's own code
+    finds causes, routes and renders; nothing is sent, and no engine is asked. Exit code 1 if a
     test fails, 2 if a FILE or the configuration is wrong.
     """
-    ran = [_run_and_print(suite) for suite in _load_suites(files, chosen)]
-    cases = sum(len(each.cases) for each in ran)
-    failed = sum(bool(it.differences) for each in ran for it in each.cases)
-    click.echo(f"{cases} {'test' if cases == 1 else 'tests'}, {failed or 'none'} failed")
+    results = [_run_and_print(suite) for suite in _load_suites(files, config_file)]
+    count = sum(len(result.cases) for result in results)
+    failed = sum(bool(case.differences) for result in results for case in result.cases)
+    click.echo(f"{format_count(count, 'test', 'tests')}, {failed or 'none'} failed")
     if junit is not None:
-        junit.write_bytes(build_report(ran))
+        junit.write_bytes(build_report(results))
     if failed:
         raise SystemExit(1)
 
 
-def _load_suites(files: Sequence[Path], chosen: Path | None) -> list[Suite]:
-    """All of them; raises `ConfigError` with what is wrong with any."""
+def _load_suites(files: Sequence[Path], config_file: Path | None) -> list[Suite]:
+    """Load all files; raises `ConfigError` with the problems of all of them."""
     suites: list[Suite] = []
     problems: set[Problem] = set()
     for file in files:
         try:
-            suites.append(load_suite(file, chosen, find_config(None), os.environ))
+            suites.append(load_suite(file, config_file, find_config(None), os.environ))
         except ConfigError as error:
             problems.update(error.problems)
     if problems:
@@ -57,16 +58,17 @@ def _load_suites(files: Sequence[Path], chosen: Path | None) -> list[Suite]:
 
 
 def _run_and_print(suite: Suite) -> SuiteResult:
-    begun_s = perf_counter()
+    """Run a suite, and print each result as soon as it is there."""
+    started_s = perf_counter()
     click.echo(suite.file)
-    judgements = []
-    for judgement in run_suite(suite):
-        judgements.append(judgement)
-        case = judgement.case
-        if not judgement.differences:
-            click.echo(f"✓ {escape_unprintable(case.name)}")
+    results = []
+    for result in run_suite(suite):
+        results.append(result)
+        case, name = result.case, escape_unprintable(result.case.name)
+        if not result.differences:
+            click.echo(f"✓ {name}")
             continue
-        click.echo(f"✗ {escape_unprintable(case.name)} ({suite.file}:{case.line})")
-        for line in judgement.differences:
+        click.echo(f"✗ {name} ({suite.file}:{case.line})")
+        for line in result.differences:
             click.echo(f"    {escape_unprintable(line)}")
-    return SuiteResult(str(suite.file), judgements, perf_counter() - begun_s)
+    return SuiteResult(str(suite.file), results, perf_counter() - started_s)

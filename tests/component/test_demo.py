@@ -9,5 +9,5 @@ async def test_the_demo_loses_nothing() -> None:
     assert await play(lambda who, what: narrated.append((who, what)))
     receiver = [what for who, what in narrated if who == "receiver"]
     assert any("failed (replayed): answers 503" in what for what in receiver)
-    assert any("failed (replayed): takes it, the same id again" in what for what in receiver)
-    assert "4 taken in 5 attempts; lost 0, doubled 0" in narrated[-1][1]
+    assert any("failed (replayed): accepts it, the same id again" in what for what in receiver)
+    assert "4 accepted in 5 attempts; lost 0, duplicated 0" in narrated[-1][1]

@@ -1,4 +1,10 @@
-"""``relay demo``."""
+"""``relay demo``: shows that nothing is lost or sent twice when the stream and a delivery fail.
+
+A recorded stream is played through the daemon's own code: a demo engine serves it on a private
+socket, and a webhook receiver runs on loopback. The engine cuts its stream while a container dies,
+so relay finds that death in the engine's history after it reconnects. The receiver answers its
+first request with 503, so relay retries that delivery under the same id.
+"""
 
 import asyncio
 import logging
@@ -12,11 +18,11 @@ from relay.cli.demo.play import make_narrator, play
 
 @click.command()
 def demo() -> None:
-    """Show the whole pipeline at work with nothing installed, in a few seconds.
+    """Show the whole pipeline at work in a few seconds, with nothing installed.
 
     A recorded stream of a real engine is served on a private socket, a webhook receiver runs on
-    loopback, and the daemon's own code is between them. The stream is cut once and the receiver
-    fails once, so that resume and retry are seen.
+    loopback, and the daemon's own code runs between them. The stream is cut once and the receiver
+    fails once, to show how relay resumes and retries. Exit code 1 if anything is lost or repeated.
     """
     logs.configure(sys.stderr, level=logging.ERROR)
     if not asyncio.run(play(make_narrator())):

@@ -1,4 +1,4 @@
-"""An engine that plays a recorded stream over the Docker API and remembers what it played."""
+"""The demo's engine: plays a recorded stream over the Docker API, and keeps it as its history."""
 
 import asyncio
 import json
@@ -12,32 +12,32 @@ from typing import Any
 from aiohttp import web
 
 Narrate = Callable[[str, str], None]
-"""Tells who did what."""
+"""Prints who did what."""
 
 EVENT_INTERVAL_S = 0.06
-"""The pause between two events."""
+"""The time between two events."""
 
 
 def load_recording() -> list[dict[str, Any]]:
-    """What a Docker 26.1 engine said while containers came, failed and went."""
+    """Return what a Docker 26.1 engine sent while containers were created, failed and removed."""
     lines = files(__package__).joinpath("stream.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 class RecordedEngine:
-    """Plays events, each with the time at which it is played."""
+    """Plays events, each with the time at which it is played as its time."""
 
-    def __init__(self, events: Sequence[dict[str, Any]], say: Narrate) -> None:
+    def __init__(self, events: Sequence[dict[str, Any]], narrate: Narrate) -> None:
         self._events = events
-        self._narrate = say
+        self._narrate = narrate
         self._history: list[tuple[int, bytes]] = []
         self._streams: set[asyncio.Queue[bytes | None]] = set()
         self._has_client = asyncio.Event()
         self.repeated = 0
-        """Events that were sent again because relay asked for them."""
+        """How many events were sent again from the history because relay asked for them."""
 
     async def play(self, cut: range) -> None:
-        """Play all events once somebody listens; those numbered in ``cut`` while nobody can."""
+        """Play all events once a client is connected; those numbered in ``cut``, without clients."""
         await self._has_client.wait()
         for number, event in enumerate(self._events):
             if number == cut.start:
@@ -46,16 +46,16 @@ class RecordedEngine:
                 await asyncio.sleep(EVENT_INTERVAL_S)
             self._emit(event)
 
-    def _cut_streams(self, unseen: int) -> None:
-        self._narrate("engine", f"cuts the stream, and {unseen} events happen while nobody listens")
+    def _cut_streams(self, missed: int) -> None:
+        self._narrate("engine", f"cuts the stream; {missed} events happen before relay reconnects")
         for stream in self._streams:
             stream.put_nowait(None)
         self._streams.clear()
 
     def _emit(self, event: dict[str, Any]) -> None:
         now_ns = time_ns()
-        stamped = {**event, "time": now_ns // 1_000_000_000, "timeNano": now_ns}
-        line = json.dumps(stamped).encode() + b"\n"
+        played = {**event, "time": now_ns // 1_000_000_000, "timeNano": now_ns}
+        line = json.dumps(played).encode() + b"\n"
         self._history.append((now_ns, line))
         for stream in self._streams:
             stream.put_nowait(line)

@@ -1,4 +1,4 @@
-"""The demo: what is set up, what is expected, and what came of it."""
+"""Runs the demo: sets up engine, daemon and receiver, and compares the result with what is due."""
 
 import asyncio
 import io
@@ -22,15 +22,15 @@ from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.router import Router
 
 TIMEOUT_S = 8
-"""How long to wait for what is expected before it counts as lost."""
+"""How long to wait for the expected notifications before they count as lost."""
 
 CUT_CONTAINER = "failed"
-"""The stream is cut when this container starts, so that its death is missed live."""
+"""The stream is cut from this container's start to its death, so that it is missed live."""
 
 CONFIGURATION = """
 engines:
   demo: {{url: "unix://{socket}"}}
-reconcile: {{every: 0s, on_reconnect: false}}  # of these containers there is only the stream
+reconcile: {{every: 0s, on_reconnect: false}}  # these containers exist only in the stream
 destinations:
   receiver: {{type: http, url: "{url}", retry: {{initial: 500ms}}}}
 routes:
@@ -46,29 +46,29 @@ routes:
 """
 
 
-async def play(say: Narrate) -> bool:
-    """Play it through; whether all that was expected came, and came once."""
+async def play(narrate: Narrate) -> bool:
+    """Run the demo; return whether each expected notification was accepted exactly once."""
     events = load_recording()
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
         socket = Path(folder) / "engine.sock"
-        engine = RecordedEngine(events, say)
+        engine = RecordedEngine(events, narrate)
         expected = _count_expected(events)
-        receiver = Receiver(expected, say)
+        receiver = Receiver(expected, narrate)
         async with receiver.serve() as url, engine.serve(socket):
             text = CONFIGURATION.format(socket=socket, url=url)
             config = parse(text, file="demo", environ={}, folder=Path(folder))
             await _run_daemon(config, Path(folder) / "relay.db", engine, receiver)
-    return _narrate_summary(say, len(events), expected, engine, receiver)
+    return _narrate_summary(narrate, len(events), expected, engine, receiver)
 
 
 async def _run_daemon(
     config: Config, store: Path, engine: RecordedEngine, receiver: Receiver
 ) -> None:
-    """The daemon, between the engine and the receiver, until all has come."""
-    stop = Shutdown()
-    world = run.Environment(os.environ, console=ConsoleOutput(io.BytesIO(), colour=False))
+    """Run the daemon until the receiver has everything and the stream is played to its end."""
+    shutdown = Shutdown()
+    environment = run.Environment(os.environ, console=ConsoleOutput(io.BytesIO(), colour=False))
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run.run_daemon(config, store, world, stop), name="demo: daemon")
+        tasks.create_task(run.run_daemon(config, store, environment, shutdown), name="demo: daemon")
         playing = tasks.create_task(engine.play(_find_cut(load_recording())), name="demo: engine")
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -76,11 +76,11 @@ async def _run_daemon(
                 await playing
         except TimeoutError:
             playing.cancel()
-        stop.request()
+        shutdown.request()
 
 
 def _find_cut(events: list[dict[str, object]]) -> range:
-    """From the start of one container to its death."""
+    """Return the numbers of the events from the start of `CUT_CONTAINER` to its death."""
     numbers = [
         number
         for number, event in enumerate(events)
@@ -95,38 +95,38 @@ def _container_name(event: dict[str, object]) -> object:
 
 
 def _count_expected(events: list[dict[str, object]]) -> int:
-    """How many notifications the stream gives rise to, by the daemon's own decisions."""
+    """Return how many notifications the stream causes, by the daemon's own pipeline."""
     config = parse(
         CONFIGURATION.format(socket="/demo", url="http://127.0.0.1"),
         file="demo",
         environ={},
         folder=Path("/"),
     )
-    digest = EventPipeline("demo", "oldest", Router(config.routes), Checkpoint.starting_at(1))
+    pipeline = EventPipeline("demo", "oldest", Router(config.routes), Checkpoint.starting_at(1))
     connection = Connection("demo", "demo-host", opened_ns=1, since_ns=1)
     records = [Record(connection, msgspec.json.encode(event)) for event in events]
-    return len(digest.process(digest.parse(records), now_ns=1).notifications)
+    return len(pipeline.process(pipeline.parse(records), now_ns=1).notifications)
 
 
 def _narrate_summary(
-    say: Narrate, events: int, expected: int, engine: RecordedEngine, receiver: Receiver
+    narrate: Narrate, events: int, expected: int, engine: RecordedEngine, receiver: Receiver
 ) -> bool:
     lost = expected - len(receiver.accepted)
-    doubled = sum(times - 1 for times in receiver.accepted.values())
-    say(
+    duplicated = sum(times - 1 for times in receiver.accepted.values())
+    narrate(
         "summary",
         f"{events} events played, {engine.repeated} repeated after the cut; "
-        f"{expected} notifications expected, {len(receiver.accepted)} taken "
-        f"in {receiver.attempts} attempts; lost {lost}, doubled {doubled}",
+        f"{expected} notifications expected, {len(receiver.accepted)} accepted "
+        f"in {receiver.attempts} attempts; lost {lost}, duplicated {duplicated}",
     )
-    return lost == 0 and doubled == 0
+    return lost == 0 and duplicated == 0
 
 
 def make_narrator() -> Narrate:
-    """Prints who did what, with the seconds since the start."""
-    begun_s = monotonic()
+    """Return a function that prints who did what, with the seconds since now."""
+    started_s = monotonic()
 
-    def say(who: str, what: str) -> None:
-        click.echo(f"{monotonic() - begun_s:5.2f} s  {who:8}  {what}")
+    def narrate(who: str, what: str) -> None:
+        click.echo(f"{monotonic() - started_s:5.2f} s  {who:8}  {what}")
 
-    return say
+    return narrate

@@ -1,4 +1,4 @@
-"""A webhook receiver on loopback that fails once."""
+"""The demo's webhook receiver on loopback. It refuses its first request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,17 +10,17 @@ from relay.cli.demo.engine import Narrate
 
 
 class Receiver:
-    """Takes notifications and drops repeated ones by their id, as a receiver should."""
+    """Accepts notifications, and counts each by its id."""
 
-    def __init__(self, expected: int, say: Narrate) -> None:
+    def __init__(self, expected: int, narrate: Narrate) -> None:
         self._expected = expected
-        self._narrate = say
+        self._narrate = narrate
         self._refused: set[str] = set()
         self.accepted: dict[str, int] = {}
-        """How often each id was taken."""
+        """How often each id was accepted."""
         self.attempts = 0
         self.complete = asyncio.Event()
-        """Set when all that is expected has come."""
+        """Set when all expected notifications were accepted."""
 
     async def _receive(self, request: web.Request) -> web.Response:
         self.attempts += 1
@@ -33,7 +33,7 @@ class Receiver:
             self._narrate("receiver", f"{what}: answers 503, on purpose")
             return web.Response(status=503)
         again = ", the same id again" if id_ in self._refused else ""
-        self._narrate("receiver", f"{what}: takes it{again}")
+        self._narrate("receiver", f"{what}: accepts it{again}")
         self.accepted[id_] = self.accepted.get(id_, 0) + 1
         if len(self.accepted) >= self._expected:
             self.complete.set()
@@ -41,7 +41,7 @@ class Receiver:
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
-        """Serve on a free port of loopback; gives the webhook's URL."""
+        """Serve on a free port of loopback, and give the webhook's URL."""
         app = web.Application()
         app.router.add_post("/hook", self._receive)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
