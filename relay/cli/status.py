@@ -110,7 +110,7 @@ def _find_problems(view: _View) -> Iterator[str]:
         rest = f" (and {len(more)} more, in its log)" if more else ""
         yield f"configuration: not reloaded, the previous one stays in force: {first}{rest}"
     for engine, found in daemon.engines.items():
-        if found.listening is not None and not found.listening.is_open:
+        if found.stream is not None and not found.stream.is_open:
             yield f"engine {format_name(engine)}: its stream is not open"
     for to, found_status in view.statuses.items():
         if found_status.stopped or found_status.failing:
@@ -130,7 +130,7 @@ def _table_lines(view: _View) -> Iterator[str]:
 
 
 def _engine_row(engine: str, found: EngineStatus, now_ns: int) -> tuple[str, ...]:
-    position_ns, stream = found.position_ns, found.listening
+    position_ns, stream = found.position_ns, found.stream
     position = "never connected"
     if position_ns is not None:
         position = f"{format_time(position_ns)}, {format_duration(now_ns - position_ns)} ago"
@@ -179,12 +179,12 @@ def _engine_document(found: EngineStatus) -> object:
     return {
         "position": format_optional_rfc3339(found.position_ns),
         "position_ns": found.position_ns,
-        "stream": found.listening
+        "stream": found.stream
         and {
-            "open": found.listening.is_open,
-            "behind": found.listening.behind,
-            "gaps": found.listening.gaps,
-            "reconnects": found.listening.reconnects,
+            "open": found.stream.is_open,
+            "behind": found.stream.behind,
+            "gaps": found.stream.gaps,
+            "reconnects": found.stream.reconnects,
         },
     }
 

@@ -91,7 +91,7 @@ def describe_destination(
 ) -> str:
     """Return what holds up a destination, and what to do; ``status`` is None if no relay runs."""
     if not is_configured:
-        return "not configured: its deliveries become dead letters when relay starts"
+        return "not configured: all become dead letters when relay starts"
     if status is None:
         return "no relay is running"
     resumes_ns = status.resumes_ns or 0

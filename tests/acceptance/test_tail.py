@@ -20,7 +20,7 @@ TAIL = (sys.executable, "-m", "relay", "tail")
 PATIENCE_S = 20.0
 
 SENT = [
-    "container die broken (crashed, exit code 3) → crashed: terminal, ops; deaths: to nobody else",
+    "container die broken (crashed, exit code 3) → crashed: terminal, ops; deaths: already sent",
     "container die web (requested, exit code 0) → deaths: ops",
 ]
 """What is sent of `happen`."""

@@ -37,7 +37,7 @@ class RecordedEngine:
         """How many events were sent again from the history because relay asked for them."""
 
     async def play(self, cut: range) -> None:
-        """Play all events once a client is connected; those numbered in ``cut``, without clients."""
+        """Play all events once a client is connected; those in ``cut`` without clients."""
         await self._has_client.wait()
         for number, event in enumerate(self._events):
             if number == cut.start:

@@ -1,4 +1,4 @@
-"""What relays keep, for commands to be asked about."""
+"""Samples: stores, and running relays, that commands are asked about."""
 
 import asyncio
 import threading
@@ -33,18 +33,18 @@ THEN_NS = 1_795_416_514 * SECOND_NS
 """2026-11-23 06:48:34 UTC."""
 
 HOSTILE = 'a\x1b[2J\x9b31m\u202e\u2028\x00\r\nID  1 \U000e0041 ops"\\'
-"""What anybody could make a name be."""
+"""A name that anybody could give, made to deceive a terminal."""
 
 
 HEALTHY = DaemonStatus(
     {"here": EngineStatus(THEN_NS, StreamStatus(True, 0, 0, 0))}, version="1.2.3"
 )
-"""One engine, which is heard."""
+"""One engine, whose stream is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A configuration with a store that need not be there."""
+    """A configuration file, and the path of its store, which may not exist yet."""
 
     file: Path
     store: Path
@@ -55,14 +55,14 @@ def run(*arguments: str, stdin: str | None = None) -> Result:
 
 
 def failure(result: Result) -> str:
-    """The words with which a command failed, in which there are no surprises."""
+    """The message of an expected failure with exit code 1."""
     assert isinstance(result.exception, RelayError)
     assert result.exception.exit_code == 1
     return str(result.exception)
 
 
 def in_store(store: Path, work: Callable[[Outbox], Coroutine[Any, Any, T]]) -> T:
-    """Do something in the store."""
+    """Open the store, and do something in it."""
 
     async def do() -> T:
         async with open_outbox(store) as outbox:
@@ -77,19 +77,19 @@ async def settle(
     outcome: Outcome,
     *,
     to: str = "ops",
-    made_ns: int = THEN_NS,
+    created_ns: int = THEN_NS,
     died_ns: int = THEN_NS + 60 * SECOND_NS,
     answer: Answer | None = None,
 ) -> None:
-    """Take a notification in, and settle its first attempt."""
-    receipt = await outbox.commit(make_commit(notification, to=(to,)), made_ns)
-    found = (await outbox.fetch_due(to, made_ns + HOLD_NS, 1000)).deliveries
-    (delivery,) = (each for each in found if each.seq == receipt.seqs[0][0])
+    """Commit a notification, and settle its first attempt."""
+    result = await outbox.commit(make_commit(notification, to=(to,)), created_ns)
+    found = (await outbox.fetch_due(to, created_ns + HOLD_NS, 1000)).deliveries
+    (delivery,) = (each for each in found if each.seq == result.seqs[0][0])
     await outbox.ack([Ack(delivery, outcome, answer)], died_ns)
 
 
 def hostile_notification(number: int) -> Notification:
-    """One in which everything is somebody else's words."""
+    """A notification in which every text is hostile."""
     whole = make_notification(number)
     (event,) = whole.events
     event = msgspec.structs.replace(
@@ -115,13 +115,13 @@ def running_relay(
     store: Path,
     destinations: Collection[str] = ("ops", "audit"),
     now_ns: int = THEN_NS,
-    conditions: Mapping[str, DestinationStatus] | None = None,
+    statuses: Mapping[str, DestinationStatus] | None = None,
     work: Callable[[Outbox], Coroutine[Any, Any, None]] | None = None,
-    report: DaemonStatus = HEALTHY,
+    daemon_status: DaemonStatus = HEALTHY,
     reload: Callable[[], Sequence[str]] = tuple,
 ) -> Iterator[list[str]]:
-    """One that holds the store and does nothing else; gives what it was told to enable."""
-    known = conditions or {name: DestinationStatus() for name in destinations}
+    """Run a relay that only has the store open; gives the destinations it was asked to enable."""
+    known = statuses or {name: DestinationStatus() for name in destinations}
     enabled: list[str] = []
     ready = threading.Event()
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
@@ -130,16 +130,16 @@ def running_relay(
         enabled.append(name)
         return known[name].stopped
 
-    async def reloaded() -> Sequence[str]:
+    async def reload_async() -> Sequence[str]:
         return reload()
 
     async def serve() -> None:
         async with open_outbox(store) as outbox:
             if work is not None:
                 await work(outbox)
-            running = DaemonHooks(lambda: known, enable, lambda: report, reloaded)
-            desk = LocalOperations(outbox, lambda: destinations, lambda: now_ns, running)
-            async with serve_control_socket(socket_path(store), desk, EventTap(), idle):
+            hooks = DaemonHooks(lambda: known, enable, lambda: daemon_status, reload_async)
+            operations = LocalOperations(outbox, lambda: destinations, lambda: now_ns, hooks)
+            async with serve_control_socket(socket_path(store), operations, EventTap(), idle):
                 ready.set()
                 await stop.wait()
 

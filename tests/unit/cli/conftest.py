@@ -15,7 +15,7 @@ routes:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     """A configuration with two destinations, whose store is not there yet."""
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG)

@@ -1,4 +1,4 @@
-"""Dead letters in a store, and what is left of them."""
+"""Samples: dead letters in a store, and what a store holds."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ async def add_dead_letter(
 
 
 async def add_three(outbox: Outbox) -> None:
-    """One refused, one that came to be too old, one for a destination that there is no more."""
+    """One refused, one expired, one for a destination that is no longer configured."""
     await add_dead_letter(outbox, make_notification(1))
     await add_dead_letter(
         outbox, make_notification(2, container="db"), Reason.EXPIRED, UNREACHABLE, to="audit"
@@ -57,7 +57,7 @@ def waiting(store: Path) -> list[WaitingDelivery]:
 
 
 def list_numbers(*arguments: str) -> list[int]:
-    """The numbers of the letters that are shown."""
+    """The numbers of the dead letters that ``relay dead list`` shows."""
     result = run("dead", "list", "--json", *arguments)
     assert result.exit_code == 0, result.output
     return [json.loads(line)["number"] for line in result.stdout.splitlines()]

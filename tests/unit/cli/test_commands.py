@@ -1,4 +1,4 @@
-"""The command line."""
+"""The commands check, explain, send, and exit codes of the command line."""
 
 import io
 import json
@@ -45,7 +45,7 @@ DIE = {
 
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The configuration that counts, on a machine on which nothing else is set."""
+    """The configuration, on a machine on which nothing else is set."""
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "STATE_DIRECTORY", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -60,21 +60,21 @@ def run(*arguments: str, stdin: str | bytes | None = None) -> Result:
     return CliRunner().invoke(cli.relay, arguments, input=stdin)
 
 
-def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
-    """The exit code of the program."""
+def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    """Run the program; return its exit code."""
     monkeypatch.setattr("sys.argv", ["relay", *arguments])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     return caught.value.code
 
 
-def test_says_its_version() -> None:
-    """As scripts read it."""
+def test_version() -> None:
+    """The version is printed in a form for scripts."""
     assert run("--version").output == f"relay, version {__version__}\n"
 
 
-def test_check_says_what_goes_where(file: Path, tmp_path: Path) -> None:
-    """Where it listens, where it delivers, which route goes where; and no secret."""
+def test_check_describes_the_configuration(file: Path, tmp_path: Path) -> None:
+    """Prints engines, destinations and routes, and no secret."""
     result = run("check")
     assert result.exit_code == 0
     assert (
@@ -95,7 +95,7 @@ destinations
 routes
   noise → (dropped)
   crashed → ops, terminal
-  died → terminal with 20 log lines, health, RestartCount (the walk ends here)
+  died → terminal with 20 log lines, health, RestartCount (stop: routes below are not tried)
   unhealthy → audit
 """
     )
@@ -113,8 +113,8 @@ routes
         ),
     ],
 )
-def test_check_says_who_may_ask(file: Path, section: str, line: str) -> None:
-    """Where that is, and what takes a token there, which is not shown."""
+def test_check_describes_the_admin_listener(file: Path, section: str, line: str) -> None:
+    """Prints its address, and which paths need a token; not the token."""
     secret = "s3cret-s3cret-s3cret"
     file.write_text(f"{CONFIG}\nadmin: {section.replace('TOKEN', secret)}\n")
     result = run("check")
@@ -124,22 +124,24 @@ def test_check_says_who_may_ask(file: Path, section: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("route", "way"),
+    ("route", "expected"),
     [
         ("- {name: all, to: ops}", "nowhere: no route takes it (match: {type: relay, action: hea"),
         ("- {name: alive, match: {type: relay}, to: [ops, audit]}", "alive → ops, audit\n"),
     ],
 )
-def test_check_says_where_heartbeats_go(file: Path, route: str, way: str) -> None:
-    """A dead man's switch that nothing reaches is told before it fires."""
+def test_check_describes_the_heartbeat(file: Path, route: str, expected: str) -> None:
+    """Prints the routes of heartbeats, or that no route takes them."""
     file.write_text(f"{CONFIG}  {route}\nheartbeat: {{every: 90s}}\n")
     result = run("check")
     assert result.exit_code == 0
-    assert f"\n\nheartbeat every 1 min 30 s\n  {way}" in result.output
+    assert f"\n\nheartbeat every 1 min 30 s\n  {expected}" in result.output
 
 
-def test_check_takes_the_file_either_way(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As an argument or an option, but not twice."""
+def test_check_takes_the_file_as_argument_or_option(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file may be given in one of these ways, but not in both."""
     monkeypatch.delenv("RELAY_CONFIG")
     assert f"configuration {file} is valid" in run("check", str(file)).output
     assert f"configuration {file} is valid" in run("check", "--config", str(file)).output
@@ -150,10 +152,10 @@ def test_check_takes_the_file_either_way(file: Path, monkeypatch: pytest.MonkeyP
 def test_problems_end_with_2(
     command: str, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each on a line of its own with its place, on standard error, without a secret."""
+    """Each problem is a line with its location, on standard error, without secrets."""
     wrong = CONFIG.replace("to: audit", "to: audti").replace("action: die,", "acton: die,")
     file.write_text(wrong)
-    assert ended(monkeypatch, command) == 2
+    assert exit_code(monkeypatch, command) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 3
@@ -164,9 +166,9 @@ def test_problems_end_with_2(
 def test_a_missing_file_ends_with_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says which."""
+    """The message names the file."""
     missing = tmp_path / "missing.yaml"
-    assert ended(monkeypatch, "check", str(missing)) == 2
+    assert exit_code(monkeypatch, "check", str(missing)) == 2
     assert str(missing) in capsys.readouterr().err
 
 
@@ -176,13 +178,13 @@ def test_a_store_that_cannot_be_used_ends_with_1(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It says why, with no traceback."""
+    """The message says why, without a traceback."""
     (tmp_path / "relay.db").write_bytes(b"dear diary, " * 1000)
     file.write_text(f"store: {{path: {tmp_path}/relay.db}}\n{CONFIG}")
     monkeypatch.setattr(
         "relay.admin.logs.configure", lambda *_, **__: LogOutput(io.StringIO(), str)
     )
-    assert ended(monkeypatch, "run") == 1
+    assert exit_code(monkeypatch, "run") == 1
     assert capsys.readouterr().err.startswith("relay: store ")
 
 
@@ -192,37 +194,38 @@ def test_a_port_that_is_taken_ends_with_1(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It says which, and leaves neither a socket nor a lock behind."""
+    """The message names the port; neither a socket nor a lock is left behind."""
     monkeypatch.setattr(
         "relay.admin.logs.configure", lambda *_, **__: LogOutput(io.StringIO(), str)
     )
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        place = f"127.0.0.1:{taken.getsockname()[1]}"
-        section = f"admin: {{listen: '{place}'}}\nstore: {{path: {tmp_path}/relay.db}}\n"
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        section = f"admin: {{listen: '{address}'}}\nstore: {{path: {tmp_path}/relay.db}}\n"
         file.write_text(section + CONFIG)
         for _ in range(2):
-            assert ended(monkeypatch, "run") == 1
+            assert exit_code(monkeypatch, "run") == 1
             assert capsys.readouterr().err == (
-                f"relay: admin.listen {place} cannot be opened: it is taken by another program or, "
+                f"relay: admin.listen {address} cannot be opened: "
+                "it is taken by another program or, "
                 "as a path, by a file: free it, or set another\n"
             )
     assert not list(tmp_path.glob("*.sock"))
 
 
-def test_explain_knows_what_no_route_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command in the container that relay runs in, as its health check is."""
-    explain = sys.modules["relay.cli.explain"]  # by its name there is the command
+def test_explain_in_relays_own_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command in relay's own container, such as its health check, goes to no route."""
+    explain = sys.modules["relay.cli.explain"]  # the name in the package is the command
     monkeypatch.setattr(explain, "find_self_container", lambda: "0123abc")
     result = run("explain", "--action", "exec_start: true", "--id", "0123abc", "--name", "relay")
     assert result.exit_code == 1
     assert result.output == (
         "container exec_start 'relay': "
-        "a command in relay's own container, which no route is asked\n"
+        "a command in relay's own container, for which relay tries no route\n"
     )
 
 
-def test_explain_says_what_every_route_says() -> None:
-    """Which takes it and where it goes, which does not and why, which is not reached."""
+def test_explain_shows_each_route() -> None:
+    """Shows where the matching routes send it, and why the others do not match."""
     result = run("explain", "--action", "die", "--label", "tier=web", "--attribute", "exitCode=3")
     assert result.exit_code == 0
     assert (
@@ -231,48 +234,48 @@ def test_explain_says_what_every_route_says() -> None:
 container die '' (exit_code 3, cause crashed)
 ✗ noise      action: wanted 'exec_*', found 'die'
 ✓ crashed    matches → ops, terminal
-✓ died       matches, but goes to nobody else
-· unhealthy  not reached: a route above ends the walk
+✓ died       matches, but routes above send it to all its destinations
+· unhealthy  not tried: a route above has 'stop: true' or 'drop: true'
 """
     )
 
 
-def test_explain_ends_with_1_where_no_route_matches() -> None:
-    """For scripts that test their routes."""
+def test_explain_ends_with_1_if_no_route_matches() -> None:
+    """Scripts can test routes by the exit code."""
     result = run("explain", "--action", "die", "--name", "web-1")
     assert result.exit_code == 1
     assert "✗ died       label.tier: wanted 'web', found nothing" in result.output
 
 
-def test_explain_says_what_is_dropped() -> None:
-    """A route takes it, though it sends nothing."""
+def test_explain_shows_a_drop() -> None:
+    """A route that drops the event counts as a match."""
     result = run("explain", "--action", "exec_die")
     assert result.exit_code == 0
     assert "✓ noise      matches and drops it" in result.output
 
 
 def test_explain_takes_a_cause() -> None:
-    """The event alone does not tell what happened before it."""
+    """--cause sets a cause that does not follow from the event alone."""
     asked = run("explain", "--action", "die", "--attribute", "exitCode=3", "--cause", "requested")
     assert asked.exit_code == 1
     assert "cause: wanted 'crashed', found 'requested'" in asked.output
 
 
-def test_explain_reads_an_action_as_the_engine_says_it() -> None:
-    """With its detail."""
+def test_explain_splits_an_action_from_its_detail() -> None:
+    """An action may be written with its detail, as engines do."""
     assert run("explain", "--action", "health_status: unhealthy").exit_code == 0
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
-def test_explain_takes_an_engines_event(end: str) -> None:
-    """As ``docker events --format '{{json .}}'`` prints it."""
+def test_explain_reads_an_event_of_an_engine(end: str) -> None:
+    """Standard input may hold an event as ``docker events --format '{{json .}}'`` prints it."""
     result = run("explain", stdin=json.dumps(DIE) + end)
     assert result.exit_code == 0
     assert result.output.startswith("container die 'web-1' (exit_code 3, cause crashed)\n")
 
 
-def test_explain_takes_relays_own_event() -> None:
-    """As receivers get it, with the cause that it was given."""
+def test_explain_reads_an_event_that_relay_sent() -> None:
+    """Standard input may hold an event as receivers get it; its cause is kept."""
     event = Event(
         id="evt_1",
         engine="here",
@@ -293,7 +296,7 @@ def test_explain_takes_relays_own_event() -> None:
 
 @pytest.mark.parametrize("stdin", ["", "hello\x1b[2J", "{}", "[]", f"{json.dumps(DIE)}\n" * 2])
 def test_explain_refuses_what_is_not_one_event(stdin: str) -> None:
-    """With usage, and nothing of it that a terminal would obey."""
+    """Anything else is bad usage; control characters in it are escaped."""
     result = run("explain", stdin=stdin)
     assert result.exit_code == 2
     assert "is not one event in JSON" in result.output
@@ -302,36 +305,36 @@ def test_explain_refuses_what_is_not_one_event(stdin: str) -> None:
 
 @pytest.mark.parametrize("pair", ["tier", "=web", ""])
 def test_explain_refuses_half_a_label(pair: str) -> None:
-    """Instead of matching something else."""
+    """A pair without a key or without ``=`` is bad usage."""
     result = run("explain", "--action", "die", "--label", pair)
     assert result.exit_code == 2
     assert "KEY=VALUE" in result.output
 
 
-def test_send_to_nobody_names_those_there_are() -> None:
-    """It is bad usage."""
+def test_send_to_an_unknown_destination() -> None:
+    """Is bad usage; the message lists the destinations."""
     result = run("send", "opps")
     assert result.exit_code == 2
     assert "no destination 'opps'; there are: terminal, ops, audit" in result.output
 
 
 def test_send_prints_the_answer(capfd: pytest.CaptureFixture[str]) -> None:
-    """What goes to the terminal is there, and that it was taken."""
+    """A console destination prints the notification; the command prints its answer."""
     result = run("send", "terminal")
     assert result.exit_code == 0
     assert json.loads(capfd.readouterr().out)["route"] == "test"
     assert result.stdout == "terminal: answered 200\n"
 
 
-def test_send_ends_with_1_where_it_is_not_taken(file: Path) -> None:
-    """It says why and what that means, without the secrets of the destination."""
+def test_send_ends_with_1_if_not_delivered(file: Path) -> None:
+    """Prints why, and what relay would do then, without secrets."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{bound.getsockname()[1]}/"
-        file.write_text(CONFIG.replace("127.0.0.1:1/", place))
+        address = f"127.0.0.1:{bound.getsockname()[1]}/"
+        file.write_text(CONFIG.replace("127.0.0.1:1/", address))
         result = run("send", "audit")
     assert result.exit_code == 1
     assert result.output == (
         "audit: no answer (connection): Connection refused\n"
-        "audit: this would be tried again (connection)\n"
+        "audit: relay would try this again (connection)\n"
     )

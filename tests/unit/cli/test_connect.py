@@ -1,4 +1,4 @@
-"""Whom commands ask, and with how much of a configuration."""
+"""Connecting to the running relay or its store, with an outline of the configuration."""
 
 from pathlib import Path
 
@@ -20,19 +20,19 @@ routes:
 """
 
 
-def test_no_secret_is_needed(place: Installation) -> None:
-    """Whoever looks after a relay need not be able to send in its place."""
-    in_store(place.store, add_three)
-    place.file.write_text(SECRETS)
-    for words in (["dead", "list"], ["outbox", "list"], ["dead", "show", "1"]):
-        assert run(*words).exit_code == 0
+def test_no_secret_is_needed(installation: Installation) -> None:
+    """Commands work without the secrets of the destinations."""
+    in_store(installation.store, add_three)
+    installation.file.write_text(SECRETS)
+    for command in (["dead", "list"], ["outbox", "list"], ["dead", "show", "1"]):
+        assert run(*command).exit_code == 0
     result = run("dead", "replay", "1", "2", "3")
     assert result.exit_code == 0
     assert "replayed 2 dead letters" in result.output
 
 
-def test_an_outline_is_what_can_be_told(tmp_path: Path) -> None:
-    """However wrong the rest is."""
+def test_an_outline_of_a_wrong_configuration(tmp_path: Path) -> None:
+    """The outline is read however wrong the rest is."""
     file = tmp_path / "config.yaml"
     file.write_text(f"{SECRETS}nonsense: 1\n")
     assert read_outline(file, {}) == ConfigOutline(
@@ -43,32 +43,32 @@ def test_an_outline_is_what_can_be_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["store: {path: '${NOBODY_SET_THIS}'}", "[", ""])
-def test_an_outline_that_cannot_be_told(tmp_path: Path, text: str) -> None:
-    """It says why, as for the whole."""
+def test_no_outline(tmp_path: Path, text: str) -> None:
+    """Without readable YAML or a store path the problems are raised."""
     file = tmp_path / "config.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError):
         read_outline(file, {})
 
 
-def test_a_store_of_which_only_systemd_knows(
-    place: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_store_that_only_systemd_knows(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not taken for one in which there is nothing: that would be a lie at the worst time."""
-    place.file.write_text(SECRETS.replace("store: {path: relay.db}", ""))
+    """A missing store at a default path is an error, since relay may run with another one."""
+    installation.file.write_text(SECRETS.replace("store: {path: relay.db}", ""))
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "none"))
-    for words in (["dead", "list"], ["outbox", "list"], ["dead", "replay", "--all"]):
-        said = failure(run(*words))
-        assert str(tmp_path / "none" / "relay" / "relay.db") in said
-        assert "STATE_DIRECTORY" in said
+    for command in (["dead", "list"], ["outbox", "list"], ["dead", "replay", "--all"]):
+        message = failure(run(*command))
+        assert str(tmp_path / "none" / "relay" / "relay.db") in message
+        assert "STATE_DIRECTORY" in message
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    in_store(place.store, add_three)
+    in_store(installation.store, add_three)
     assert run("dead", "list").exit_code == 0
 
 
 async def test_a_store_that_is_in_use(tmp_path: Path) -> None:
-    """Whoever comes second is told that, and by a type of its own."""
+    """Opening it a second time raises `StoreInUse`."""
     async with open_outbox(tmp_path / "relay.db"):
         with pytest.raises(StoreInUse):
             async with open_outbox(tmp_path / "relay.db"):

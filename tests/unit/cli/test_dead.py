@@ -1,4 +1,4 @@
-"""``relay dead``."""
+"""``relay dead list`` and ``relay dead show``, and how dead letters are selected."""
 
 import asyncio
 import importlib
@@ -29,9 +29,9 @@ from tests.unit.destinations.samples import ALL_INCLUDED
 from tests.unit.store.samples import make_notification
 
 
-def test_list(place: Installation) -> None:
-    """The newest first: number, time, destination, route, what happened, why, attempts."""
-    in_store(place.store, add_three)
+def test_list(installation: Installation) -> None:
+    """A table, the newest first."""
+    in_store(installation.store, add_three)
     result = run("dead", "list")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -61,54 +61,54 @@ ID  DIED                  DESTINATION  ROUTE    WHAT HAPPENED  WHY              
         (["--limit", "2"], [3, 2]),
     ],
 )
-def test_list_those_that_are_meant(
-    place: Installation, arguments: list[str], wanted: list[int]
+def test_list_a_selection(
+    installation: Installation, arguments: list[str], wanted: list[int]
 ) -> None:
-    """By ids and filters, all of which have to hold, whether relay runs or not."""
-    in_store(place.store, add_three)
+    """All ids and filters must hold, whether relay runs or not."""
+    in_store(installation.store, add_three)
     assert list_numbers(*arguments) == wanted
-    with running_relay(place.store):
+    with running_relay(installation.store):
         assert list_numbers(*arguments) == wanted
 
 
-def test_list_since(place: Installation) -> None:
-    """By the clock of who is asked: the relay's, if it runs."""
+def test_list_since(installation: Installation) -> None:
+    """``--since`` counts back by the clock of the running relay, if one runs."""
     now_ns = time_ns()
 
-    async def bury_two(outbox: Outbox) -> None:
+    async def add_two(outbox: Outbox) -> None:
         for hours in (3, 1):
             died_ns = now_ns - hours * 3600 * SECOND_NS
             await add_dead_letter(
-                outbox, make_notification(hours), made_ns=died_ns, died_ns=died_ns
+                outbox, make_notification(hours), created_ns=died_ns, died_ns=died_ns
             )
 
-    in_store(place.store, bury_two)
+    in_store(installation.store, add_two)
     assert list_numbers("--since", "2h") == [2]
     assert list_numbers("--since", "7d") == [2, 1]
-    with running_relay(place.store, now_ns=now_ns + 10 * 3600 * SECOND_NS):
+    with running_relay(installation.store, now_ns=now_ns + 10 * 3600 * SECOND_NS):
         assert list_numbers("--since", "2h") == []
         assert list_numbers("--since", "12h") == [2]
 
 
-def test_list_says_how_many_more(place: Installation) -> None:
-    """And how to see them."""
-    in_store(place.store, add_three)
+def test_list_counts_the_rest(installation: Installation) -> None:
+    """Says how many more there are, and how to see them."""
+    in_store(installation.store, add_three)
     assert run("dead", "list", "--limit", "3").stderr == ""
     assert run("dead", "list", "--limit", "1").stderr == "… and 2 more: --limit 3 shows them\n"
     assert "more" not in run("dead", "list", "--limit", "1", "--destination", "ops").stderr
 
 
-def test_list_goes_on_behind_a_page(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are read at once."""
+def test_list_more_than_a_page(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is independent of how many are read at once."""
     monkeypatch.setattr(importlib.import_module("relay.cli.dead"), "PAGE_SIZE", 2)
-    in_store(place.store, add_three)
+    in_store(installation.store, add_three)
     assert list_numbers() == [3, 2, 1]
     assert list_numbers("--limit", "1") == [3]
 
 
-def test_list_json(place: Installation) -> None:
-    """Everything, a line for each; the notification as receivers get it."""
-    in_store(place.store, add_three)
+def test_list_json(installation: Installation) -> None:
+    """A line of JSON each, with the notification as receivers get it."""
+    in_store(installation.store, add_three)
     first, *_ = run("dead", "list", "--json", "2").stdout.splitlines()
     letter = json.loads(first)
     notification = letter.pop("notification")
@@ -129,15 +129,15 @@ def test_list_json(place: Installation) -> None:
     assert notification["events"][0]["actor"]["name"] == "db"
 
 
-def test_nothing_that_others_wrote_is_obeyed(place: Installation) -> None:
-    """No terminal gets a control character, and no line passes for one of relay's."""
+def test_hostile_texts_are_escaped(installation: Installation) -> None:
+    """No control character is printed, and no text passes for a line of relay's."""
 
-    async def bury_it(outbox: Outbox) -> None:
+    async def add_one(outbox: Outbox) -> None:
         await add_dead_letter(
             outbox, hostile_notification(1), answer=Answer(500, HOSTILE, HOSTILE), to=HOSTILE
         )
 
-    in_store(place.store, bury_it)
+    in_store(installation.store, add_one)
     for arguments in (("list",), ("show", "1"), ("list", "--json"), ("show", "1", "--json")):
         result = run("dead", *arguments)
         assert result.exit_code == 0
@@ -149,125 +149,129 @@ def test_nothing_that_others_wrote_is_obeyed(place: Installation) -> None:
     assert len(run("dead", "list").stdout.splitlines()) == 2
 
 
-def test_show(place: Installation) -> None:
-    """All of it, in words."""
+def test_show(installation: Installation) -> None:
+    """A page with everything about the dead letter."""
 
-    async def bury_it(outbox: Outbox) -> None:
+    async def add_one(outbox: Outbox) -> None:
         sent = msgspec.structs.replace(ALL_INCLUDED, count=3, status=Status.RESOLVED)
         await add_dead_letter(outbox, sent, died_ns=THEN_NS + 259_200 * SECOND_NS)
 
-    in_store(place.store, bury_it)
+    in_store(installation.store, add_one)
     result = run("dead", "show", "1")
     assert result.exit_code == 0
     golden = Path(__file__).parent / "golden" / "letter.txt"
     assert result.output == golden.read_text(encoding="utf-8")
 
 
-def test_show_those_of_a_notification(place: Installation) -> None:
-    """It may have been given up at several destinations."""
-    in_store(place.store, add_three)
+def test_show_by_notification(installation: Installation) -> None:
+    """A notification's id shows its dead letters of all destinations."""
+    in_store(installation.store, add_three)
     output = run("dead", "show", make_notification(1).id).output
     assert output.startswith("dead letter 3\n  destination   gone\n")
     assert "\n\ndead letter 1\n  destination   ops\n" in output
 
 
-def test_show_json(place: Installation) -> None:
-    """As `list` has it."""
-    in_store(place.store, add_three)
+def test_show_json(installation: Installation) -> None:
+    """The same JSON as that of ``list``."""
+    in_store(installation.store, add_three)
     assert run("dead", "show", "--json", "2").stdout == run("dead", "list", "--json", "2").stdout
 
 
 @pytest.mark.parametrize("id_", ["99", "ntf_0"])
-def test_show_one_that_is_not_there(place: Installation, id_: str) -> None:
-    """It fails, and says so."""
-    in_store(place.store, add_three)
-    assert failure(run("dead", "show", id_)) == f"there is no dead letter {id_}"
+def test_show_an_unknown_id(installation: Installation, id_: str) -> None:
+    """Fails with a hint."""
+    in_store(installation.store, add_three)
+    assert failure(run("dead", "show", id_)) == (
+        f"there is no dead letter {id_}: relay dead list shows those there are"
+    )
 
 
 @pytest.mark.parametrize("command", ["replay", "drop"])
 @pytest.mark.parametrize("arguments", [[], ["--all", "1"], ["--all", "--destination", "ops"]])
-def test_says_which(place: Installation, command: str, arguments: list[str]) -> None:
-    """Nothing is done to letters that nobody named, nor where it is said in two ways."""
-    in_store(place.store, add_three)
+def test_a_selection_is_required(
+    installation: Installation, command: str, arguments: list[str]
+) -> None:
+    """``replay`` and ``drop`` take either ids and filters or --all."""
+    in_store(installation.store, add_three)
     result = run("dead", command, *arguments)
     assert result.exit_code == 2
-    assert "say which: ids or filters, or else --all" in result.output
-    assert numbers(place.store) == [3, 2, 1]
+    assert "say which dead letters: give ids or filters, or else --all" in result.output
+    assert numbers(installation.store) == [3, 2, 1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["web-1"], "'web-1' is no id: write a number or ntf_…"),
+        (["web-1"], "'web-1' is not an id: write a number or ntf_…"),
         (["-1"], "No such option"),
-        (["1.5"], "is no id"),
-        (["9" * 19], "is no id"),
-        (["٣"], "is no id"),
-        (["ntf_\x1b[2J"], "'ntf_\\x1b[2J' is no id"),
+        (["1.5"], "is not an id"),
+        (["9" * 19], "is not an id"),
+        (["٣"], "is not an id"),
+        (["ntf_\x1b[2J"], "'ntf_\\x1b[2J' is not an id"),
         (["--since", "2"], "'2' has no unit: write a duration as 500ms, 10s"),
         (["--since", "yesterday"], "is not a duration"),
         (["--destination", "\udcff"], "is not UTF-8"),
         (["--route", "\udcff"], "is not UTF-8"),
     ],
 )
-def test_wrong_usage(place: Installation, arguments: list[str], words: str) -> None:
-    """It is told in words, before anything is asked."""
+def test_wrong_usage(installation: Installation, arguments: list[str], words: str) -> None:
+    """Bad values are reported before the store is opened, without control characters."""
     for command in ("list", "replay", "drop"):
         result = run("dead", command, *arguments)
         assert result.exit_code == 2
         assert words in result.output
         assert "\x1b" not in result.output
-    assert not place.store.exists()
+    assert not installation.store.exists()
 
 
 @pytest.mark.parametrize(
     "command", [("dead", "list"), ("outbox", "list"), ("dead", "replay", "--all")]
 )
-def test_before_the_first_start(place: Installation, command: tuple[str, ...]) -> None:
-    """Nothing was kept; and no store is made by asking for one."""
-    before = set(place.store.parent.iterdir())
+def test_before_the_first_start(installation: Installation, command: tuple[str, ...]) -> None:
+    """Says that nothing was stored, and creates no store."""
+    before = set(installation.store.parent.iterdir())
     result = run(*command)
     assert result.exit_code == 0
-    assert f"nothing was kept yet: there is no store {place.store}" in result.stderr
-    assert set(place.store.parent.iterdir()) == before
+    assert f"nothing was stored yet: there is no store {installation.store}" in result.stderr
+    assert set(installation.store.parent.iterdir()) == before
 
 
 @pytest.mark.parametrize("command", [("dead", "list"), ("outbox", "list")])
 def test_without_a_configuration(
     command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What such a relay knew is nowhere."""
+    """Fails, since relay then keeps everything in memory."""
     monkeypatch.delenv("RELAY_CONFIG", raising=False)
-    configuration = importlib.import_module("relay.cli.options")
-    monkeypatch.setattr(configuration, "DEFAULT_FILE", tmp_path / "none.yaml")
-    assert "nothing is kept without a configuration file" in failure(run(*command))
+    monkeypatch.setattr("relay.cli.options.DEFAULT_FILE", tmp_path / "none.yaml")
+    assert "without a configuration file relay keeps nothing on disk" in failure(run(*command))
 
 
-def test_a_relay_that_cannot_be_asked(place: Installation) -> None:
-    """Its socket was removed, say: both is told, that it runs and why it is of no use."""
+def test_a_relay_that_cannot_be_reached(installation: Installation) -> None:
+    """Says that a relay runs, and why it cannot be reached, for example without its socket."""
 
     async def hold(_: Outbox) -> str:
         return failure(await asyncio.to_thread(run, "dead", "list"))
 
-    words = in_store(place.store, hold)
+    words = in_store(installation.store, hold)
     assert words.startswith(
-        f"a relay runs that cannot be asked: nobody listens at {place.store}.sock: No such file"
+        "a relay is running, but cannot be reached: "
+        f"nobody listens at {installation.store}.sock: No such file"
     )
-    assert f"store {place.store} is in use by another relay (pid " in words
+    assert f"store {installation.store} is in use by another relay (pid " in words
 
 
-def test_a_store_that_cannot_be_used(place: Installation) -> None:
-    """It is told as `relay run` tells it."""
-    place.store.write_bytes(b"dear diary, " * 1000)
-    assert failure(run("dead", "list")).startswith(f"store {place.store} cannot be opened")
+def test_a_store_that_cannot_be_used(installation: Installation) -> None:
+    """Fails with the message of `relay run`."""
+    installation.store.write_bytes(b"dear diary, " * 1000)
+    assert failure(run("dead", "list")).startswith(f"store {installation.store} cannot be opened")
 
 
-def test_a_store_that_waits_to_be_put_back(place: Installation) -> None:
-    """A relay that was killed meanwhile has left it under another name."""
-    in_store(place.store, add_three)
+def test_a_store_that_waits_to_be_restored(installation: Installation) -> None:
+    """A repaired store that was not put in place yet is used."""
+    in_store(installation.store, add_three)
     for suffix in ("-wal", "-shm"):
-        Path(f"{place.store}{suffix}").unlink(missing_ok=True)
-    place.store.rename(f"{place.store}.broken-20261123T064834Z.ready")
+        Path(f"{installation.store}{suffix}").unlink(missing_ok=True)
+    installation.store.rename(f"{installation.store}.broken-20261123T064834Z.ready")
     with capture_logs() as lines:
         assert list_numbers() == [3, 2, 1]
     assert [line["event"] for line in lines] == ["store.restored"]

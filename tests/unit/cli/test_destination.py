@@ -3,35 +3,38 @@
 from relay.core.status import DestinationStatus
 from tests.unit.cli.cli_store import Installation, failure, run, running_relay
 
-CONDITIONS = {"ops": DestinationStatus(), "audit": DestinationStatus(stopped=True, failing=True)}
+STATUSES = {"ops": DestinationStatus(), "audit": DestinationStatus(stopped=True, failing=True)}
 
 
-def test_enable(place: Installation) -> None:
-    """The relay that runs is told, and what it says is printed."""
-    with running_relay(place.store, CONDITIONS, conditions=CONDITIONS) as enabled:
+def test_enable(installation: Installation) -> None:
+    """Asks the running relay, and says whether anything was held up."""
+    with running_relay(installation.store, STATUSES, statuses=STATUSES) as enabled:
         stopped, working = (
             run("destination", "enable", "audit"),
             run("destination", "enable", "ops"),
         )
     assert (stopped.exit_code, stopped.output) == (0, "audit: enabled\n")
-    assert (working.exit_code, working.output) == (0, "ops: it was being sent to already\n")
+    assert (working.exit_code, working.output) == (
+        0,
+        "ops: was neither stopped, failing nor paused\n",
+    )
     assert enabled == ["audit", "ops"]
 
 
-def test_enable_nobody(place: Installation) -> None:
-    """It is bad usage, whether relay runs or not; what counts is what it runs with."""
+def test_enable_an_unknown_destination(installation: Installation) -> None:
+    """Is bad usage; the running relay's configuration counts, if one runs."""
     for name in ("opps", "\x1b[2J"):
         result = run("destination", "enable", name)
         assert result.exit_code == 2
         assert f"no destination {name!r}; there are: ops, audit" in result.output
-    with running_relay(place.store, ["other"]):
+    with running_relay(installation.store, ["other"]):
         result = run("destination", "enable", "ops")
     assert result.exit_code == 2
     assert "no destination 'ops'; there are: other" in result.output
 
 
-def test_enable_without_a_relay(place: Installation) -> None:
-    """There is nothing to enable, and that is said."""
+def test_enable_without_a_relay(installation: Installation) -> None:
+    """Says that there is nothing to enable, and creates no store."""
     result = run("destination", "enable", "ops")
     assert "no relay is running: when one starts, it sends to all" in failure(result)
-    assert not place.store.exists()
+    assert not installation.store.exists()

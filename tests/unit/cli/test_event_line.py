@@ -1,4 +1,4 @@
-"""One event and what came of it, on one line."""
+"""One event and the decisions of the routes, on one line."""
 
 import json
 
@@ -13,18 +13,18 @@ from tests.unit.destinations.samples import container_event, with_fields
 
 CRASH = container_event("die", THEN_NS, "c0", {"name": "web"}, exit_code=3, cause=Cause.CRASHED)
 SENT = RouteDecision("crashed", Verdict.SENT, ("ops", "audit"))
-PLAIN = LineStyle()
+PLAIN_STYLE = LineStyle()
 
 
-def known(event: Event) -> str:
-    """What a line says between the time and the routes."""
-    return format_line(TappedEvent(event, ()), PLAIN)[len("06:48:34Z ") :].partition(" →")[0]
+def details(event: Event) -> str:
+    """The part of a line between the time and the routes."""
+    return format_line(TappedEvent(event, ()), PLAIN_STYLE)[len("06:48:34Z ") :].partition(" →")[0]
 
 
 def test_an_event_that_is_sent() -> None:
-    """When, what, who, why, and where it goes."""
+    """Shows the time, the event, its details, and where it goes."""
     assert (
-        format_line(TappedEvent(CRASH, (SENT,)), PLAIN)
+        format_line(TappedEvent(CRASH, (SENT,)), PLAIN_STYLE)
         == "06:48:34Z container die web (crashed, exit code 3) → crashed: ops, audit"
     )
 
@@ -40,13 +40,13 @@ def test_an_event_that_is_sent() -> None:
                 RouteDecision("late", Verdict.ALREADY_SENT),
                 RouteDecision("rest", Verdict.DROPPED),
             ),
-            "→ crashed: ops, audit; late: to nobody else; rest drops it",
+            "→ crashed: ops, audit; late: already sent; rest drops it",
         ),
     ],
 )
-def test_what_each_route_said(routes: tuple[RouteDecision, ...], words: str) -> None:
-    """In their order."""
-    assert format_line(TappedEvent(CRASH, routes), PLAIN).endswith(words)
+def test_decisions(routes: tuple[RouteDecision, ...], words: str) -> None:
+    """The decisions are in the order of the routes."""
+    assert format_line(TappedEvent(CRASH, routes), PLAIN_STYLE).endswith(words)
 
 
 @pytest.mark.parametrize(
@@ -86,19 +86,19 @@ def test_what_each_route_said(routes: tuple[RouteDecision, ...], words: str) -> 
         ),
     ],
 )
-def test_what_is_known_of_an_event(event: Event, words: str) -> None:
-    """Whatever there is, in a few words."""
-    assert known(event) == words
+def test_details(event: Event, words: str) -> None:
+    """Cause, exit code, signal, detail, reason and origin are shown, if there are any."""
+    assert details(event) == words
 
 
 def test_the_date_and_the_engine() -> None:
-    """Where they are wanted."""
+    """Are shown if the style says so."""
     shown = format_line(TappedEvent(CRASH, ()), LineStyle(show_engine=True, show_date=True))
     assert shown.startswith("2026-11-23 06:48:34Z here container die web ")
 
 
 def test_colours() -> None:
-    """Only where somebody looks; what is sent stands out, by how much it matters."""
+    """What is sent has the colour of its severity, the rest is dim."""
     shown = format_line(TappedEvent(CRASH, (SENT,)), LineStyle(colour=True))
     assert "\x1b[31m\x1b[1mcontainer die web\x1b[0m" in shown
     quiet = format_line(TappedEvent(CRASH, ()), LineStyle(colour=True))
@@ -106,8 +106,8 @@ def test_colours() -> None:
     assert "\x1b[31m" not in quiet
 
 
-def test_hostile_words() -> None:
-    """None of them is obeyed, and none pushes the routes out of sight."""
+def test_hostile_texts() -> None:
+    """They are escaped, and cut so that the routes stay visible."""
     actor = Actor(HOSTILE, HOSTILE * 50, HOSTILE, {"reason": HOSTILE})
     event = with_fields(
         CRASH, type=HOSTILE, action=HOSTILE, detail=HOSTILE, engine=HOSTILE, actor=actor
@@ -119,15 +119,15 @@ def test_hostile_words() -> None:
     assert format_json(seen).isprintable()
 
 
-def test_what_was_lost() -> None:
-    """It is told in place of the events, in both forms."""
+def test_skipped_events() -> None:
+    """Their number is shown in their place, as text and as JSON."""
     assert format_skipped(EventsSkipped(120)) == "… 120 events were not shown"
     assert format_skipped(EventsSkipped(1)) == "… 1 event was not shown"
     assert format_json(EventsSkipped(120)) == '{"lost":120}'
 
 
 def test_json() -> None:
-    """The event as receivers get it, and what each route said."""
+    """The event as receivers get it, and the decision of each route."""
     found = json.loads(
         format_json(TappedEvent(CRASH, (SENT, RouteDecision("noise", Verdict.DROPPED))))
     )

@@ -26,10 +26,10 @@ NOW_NS = THEN_NS + 3_750 * SECOND_NS
 BUSY = Answer(503, "busy", None)
 
 
-async def waits(
+async def add_retry(
     outbox: Outbox, notification: Notification, after_s: float = 60, to: str = "ops"
 ) -> None:
-    """Have it wait for its second attempt."""
+    """Add a delivery that waits for its second attempt."""
     await settle(
         outbox,
         notification,
@@ -40,38 +40,38 @@ async def waits(
     )
 
 
-async def some(outbox: Outbox) -> None:
-    """One tried, one behind it, one new, one for a destination that there is no more."""
-    await waits(outbox, make_notification(1))
+async def add_some(outbox: Outbox) -> None:
+    """One tried, one behind it, one new, one for a destination that is not configured."""
+    await add_retry(outbox, make_notification(1))
     await outbox.commit(make_commit(make_notification(2)), NOW_NS - 90 * SECOND_NS)
     await outbox.commit(
         make_commit(make_notification(3, container="db"), to=("audit", "gone")), NOW_NS
     )
 
 
-def shown(place: Installation, *arguments: str, **conditions: DestinationStatus) -> str:
-    """What is printed while a relay runs whose destinations are so."""
-    with running_relay(place.store, now_ns=NOW_NS, conditions=conditions or None):
+def list_output(installation: Installation, *arguments: str, **statuses: DestinationStatus) -> str:
+    """What is printed while a relay runs whose destinations have these statuses."""
+    with running_relay(installation.store, now_ns=NOW_NS, statuses=statuses or None):
         result = run("outbox", "list", *arguments)
     assert result.exit_code == 0
     return result.output
 
 
-def test_list(place: Installation) -> None:
-    """How each destination is; then each delivery: how old, what, why, when it is next due."""
-    in_store(place.store, some)
+def test_list(installation: Installation) -> None:
+    """A table of destinations, then a table of deliveries."""
+    in_store(installation.store, add_some)
     assert (
-        shown(place)
+        list_output(installation)
         == """\
 DESTINATION  WAITING  CONDITION
 audit        1        working
-gone         1        not configured: what waits becomes dead letters when relay starts
+gone         1        not configured: all become dead letters when relay starts
 ops          2        working
 
 AGE         DESTINATION  ROUTE    WHAT HAPPENED  ATTEMPTS  WHY               NEXT
 1 h 2 min   ops          crashed  web ended      1         unavailable: 503  in 12 s
-1 min 30 s  ops          crashed  web ended      0         not tried yet     behind another about \
-the same container
+1 min 30 s  ops          crashed  web ended      0         not tried yet     after an earlier one \
+about the same container
 0 s         audit        crashed  db ended       0         not tried yet     now
 0 s         gone         crashed  db ended       0         not tried yet     when it is configured
 """
@@ -84,7 +84,7 @@ the same container
         (DestinationStatus(), "working", "in 12 s"),
         (
             DestinationStatus(stopped=True, failing=True, resumes_ns=NOW_NS + SECOND_NS),
-            "stopped, it wants no more (410): relay destination enable ops",
+            "stopped by its answer 410; to resume: relay destination enable ops",
             "when it is enabled",
         ),
         (
@@ -96,35 +96,35 @@ the same container
         (DestinationStatus(failing=True), "failing, next probe now", "in 12 s"),
         (
             DestinationStatus(resumes_ns=NOW_NS + 86_400 * SECOND_NS),
-            "asks to be left alone until 2026-11-24 07:51:04Z",
+            "paused at its request until 2026-11-24 07:51:04Z",
             "in 1 d",
         ),
         (DestinationStatus(resumes_ns=NOW_NS), "working", "in 12 s"),
     ],
 )
 def test_conditions(
-    place: Installation, condition: DestinationStatus, words: str, next_: str
+    installation: Installation, condition: DestinationStatus, words: str, next_: str
 ) -> None:
-    """Each in words; what holds up a destination holds up what is for it."""
-    in_store(place.store, partial(waits, notification=make_notification(1)))
-    _, state, _, _, delivery = shown(place, ops=condition).splitlines()
+    """The condition is described; what holds up a destination holds up its deliveries."""
+    in_store(installation.store, partial(add_retry, notification=make_notification(1)))
+    _, state, _, _, delivery = list_output(installation, ops=condition).splitlines()
     assert state.endswith(f"  {words}")
     assert delivery.endswith(f"  {next_}")
 
 
-def test_list_of_a_destination(place: Installation) -> None:
-    """Neither how others are nor what waits for them."""
-    in_store(place.store, some)
-    output = shown(place, "--destination", "audit")
+def test_list_of_a_destination(installation: Installation) -> None:
+    """Shows no other destination, and no delivery for one."""
+    in_store(installation.store, add_some)
+    output = list_output(installation, "--destination", "audit")
     assert "ops" not in output
     assert "gone" not in output
     assert "db ended" in output
 
 
-def test_nothing_waits(place: Installation) -> None:
-    """It is said, with how the destinations are."""
+def test_nothing_waits(installation: Installation) -> None:
+    """Shows the destinations, and says that nothing waits."""
     assert (
-        shown(place, ops=DestinationStatus())
+        list_output(installation, ops=DestinationStatus())
         == """\
 DESTINATION  WAITING  CONDITION
 ops          0        working
@@ -133,41 +133,43 @@ nothing waits
     )
 
 
-def test_says_how_many_more(place: Installation) -> None:
-    """Of the destination that was asked for, or of all."""
-    in_store(place.store, some)
-    assert shown(place, "--limit", "1").endswith("… and 3 more\n")
-    assert shown(place, "--limit", "1", "--destination", "ops").endswith("… and 1 more\n")
-    assert "more\n" not in shown(place, "--limit", "4")
+def test_counts_the_rest(installation: Installation) -> None:
+    """Says how many more there are, of one destination or of all."""
+    in_store(installation.store, add_some)
+    assert list_output(installation, "--limit", "1").endswith("… and 3 more\n")
+    assert list_output(installation, "--limit", "1", "--destination", "ops").endswith(
+        "… and 1 more\n"
+    )
+    assert "more\n" not in list_output(installation, "--limit", "4")
 
 
 @pytest.mark.parametrize("limit", ["0", "501", "many"])
-def test_wrong_usage(place: Installation, limit: str) -> None:
-    """No more than a relay answers at once."""
+def test_wrong_usage(installation: Installation, limit: str) -> None:
+    """The limit is between 1 and 500."""
     assert run("outbox", "list", "--limit", limit).exit_code == 2
 
 
-def test_without_a_relay(place: Installation) -> None:
-    """What waits is shown, and that nothing is sent."""
-    in_store(place.store, some)
+def test_without_a_relay(installation: Installation) -> None:
+    """Shows what waits, and says that nothing is sent."""
+    in_store(installation.store, add_some)
     result = run("outbox", "list")
     assert result.exit_code == 0
     assert result.stderr == "no relay is running: nothing is sent\n"
     states = result.stdout.splitlines()[1:4]
     assert states == [
         "audit        1        no relay is running",
-        "gone         1        not configured: what waits becomes dead letters when relay starts",
+        "gone         1        not configured: all become dead letters when relay starts",
         "ops          2        no relay is running",
     ]
     assert "unavailable: 503" in result.stdout
     assert result.stdout.count("when relay runs") == 2
 
 
-def test_json(place: Installation) -> None:
-    """Everything, a line for each delivery, and how its destination is."""
-    in_store(place.store, some)
+def test_json(installation: Installation) -> None:
+    """A line of JSON for each delivery, with its destination's condition."""
+    in_store(installation.store, add_some)
     paused = DestinationStatus(resumes_ns=NOW_NS + SECOND_NS)
-    lines = shown(place, "--json", ops=paused, audit=DestinationStatus()).splitlines()
+    lines = list_output(installation, "--json", ops=paused, audit=DestinationStatus()).splitlines()
     first, second, _, last = map(json.loads, lines)
     notification = first.pop("notification")
     assert first == {
@@ -189,18 +191,18 @@ def test_json(place: Installation) -> None:
     assert (last["destination"], last["condition"]) == ("gone", None)
 
 
-def test_nothing_that_others_wrote_is_obeyed(place: Installation) -> None:
-    """No terminal gets a control character, and no line passes for one of relay's."""
+def test_hostile_texts_are_escaped(installation: Installation) -> None:
+    """No control character is printed, and no text passes for a line of relay's."""
 
-    async def keep_them(outbox: Outbox) -> None:
+    async def add_them(outbox: Outbox) -> None:
         answer = Answer(None, HOSTILE, HOSTILE)
         retry = Retry(1, Reason.CONNECTION)
         await settle(outbox, hostile_notification(1), retry, to=HOSTILE, answer=answer)
         await outbox.commit(make_commit(hostile_notification(2), to=(HOSTILE,)), NOW_NS)
 
-    in_store(place.store, keep_them)
+    in_store(installation.store, add_them)
     for arguments in ([], ["--json"]):
-        lines = shown(place, *arguments).split("\n")
+        lines = list_output(installation, *arguments).split("\n")
         assert all(line.isprintable() for line in lines)
         assert not any(line.startswith("ID  1") for line in lines)
-    assert json.loads(shown(place, "--json").splitlines()[0])["destination"] == HOSTILE
+    assert json.loads(list_output(installation, "--json").splitlines()[0])["destination"] == HOSTILE

@@ -14,29 +14,29 @@ PROBLEMS = [
 ]
 
 
-def test_what_it_changed(place: Installation) -> None:
-    """It is printed, in a line."""
+def test_changes(installation: Installation) -> None:
+    """Are printed on one line."""
     changes = ["destination hook added", "routes changed"]
-    with running_relay(place.store, reload=lambda: changes):
+    with running_relay(installation.store, reload=lambda: changes):
         result = run("reload")
     assert result.output == "reloaded: destination hook added, routes changed\n"
     assert result.exit_code == 0
 
 
-def test_nothing(place: Installation) -> None:
-    """That is said, too."""
-    with running_relay(place.store):
+def test_no_changes(installation: Installation) -> None:
+    """Says that nothing has changed."""
+    with running_relay(installation.store):
         result = run("reload")
     assert (result.exit_code, result.output) == (0, "reloaded: nothing has changed\n")
 
 
-def test_a_file_with_mistakes(place: Installation) -> None:
-    """Every problem is told with its line, and that nothing has changed; the exit code is 1."""
+def test_a_wrong_configuration(installation: Installation) -> None:
+    """Prints every problem, and that the old configuration stays; the exit code is 1."""
 
     def refuse() -> list[str]:
         raise ConfigError(PROBLEMS)
 
-    with running_relay(place.store, reload=refuse):
+    with running_relay(installation.store, reload=refuse):
         result = run("reload")
     assert isinstance(result.exception, NotReloaded)
     assert failure(result) == (
@@ -46,37 +46,37 @@ def test_a_file_with_mistakes(place: Installation) -> None:
     )
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_without_a_relay(place: Installation, kept: bool) -> None:
-    """There is none that could read it; or it has another store, which a start alone changes."""
-    if kept:
-        place.store.touch()
+@pytest.mark.parametrize("has_store", [False, True])
+def test_without_a_relay(installation: Installation, has_store: bool) -> None:
+    """Fails, and says what to do if the store's path was changed."""
+    if has_store:
+        installation.store.touch()
     assert failure(run("reload")) == (
-        f"no relay is running with the store {place.store}: when one starts, it reads the "
-        "configuration. If store.path was changed, restart the one that runs"
+        f"no relay is running with the store {installation.store}: when one starts, it reads the "
+        "configuration. If store.path was changed, restart the running one"
     )
 
 
-def test_a_file_that_is_no_yaml(
-    place: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_is_not_yaml(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not say where the store is: the relay at the usual place is asked all the same."""
-    place.file.write_text("routes: [")
+    """The relay at the default location is asked, since the file does not name the store."""
+    installation.file.write_text("routes: [")
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
 
     def refuse() -> list[str]:
         raise ConfigError(PROBLEMS)
 
-    with running_relay(place.store, reload=refuse):
+    with running_relay(installation.store, reload=refuse):
         assert "config.yaml:9:1: admn" in failure(run("reload"))
 
 
-def test_a_file_that_is_no_yaml_without_a_relay(
-    place: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_is_not_yaml_without_a_relay(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is wrong with it is told."""
-    place.file.write_text("routes: [")
+    """Fails with the problems of the file."""
+    installation.file.write_text("routes: [")
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     result = run("reload")
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception).startswith(f"{place.file}:1:")
+    assert str(result.exception).startswith(f"{installation.file}:1:")

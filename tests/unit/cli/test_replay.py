@@ -1,4 +1,4 @@
-"""``relay replay``, without a destination that is far away."""
+"""``relay replay``, with destinations on the console."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ PULL = b'{"Type": "image", "Action": "pull", "Actor": {"ID": "bb:1"}, "timeNano"
 
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The configuration that counts."""
+    """The configuration."""
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG)
     monkeypatch.setenv("RELAY_CONFIG", str(path))
@@ -35,8 +35,8 @@ def run(*arguments: str, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(cli.relay, ["replay", *arguments], input=stdin)
 
 
-def test_a_table_of_what_would_be_sent() -> None:
-    """When what happened, why, and which route sends it where."""
+def test_a_table_of_notifications() -> None:
+    """Shows the time, the event, its cause, its route and its destinations."""
     result = run(str(STREAMS / "docker26.jsonl"))
     assert result.exit_code == 0
     assert (
@@ -58,28 +58,28 @@ TIME                  EVENT                     CAUSE    ROUTE          TO
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_standard_input(engine: str) -> None:
-    """In place of a file, and to the same end."""
+    """- reads standard input, with the same result as a file."""
     piped = run("-", stdin=b"\n".join(read_records(engine)))
     assert piped.output == run(str(STREAMS / f"{engine}.jsonl")).output
 
 
 def test_an_engine() -> None:
-    """The events can be those of another than the first."""
+    """The events may come from another engine than the first."""
     assert "edge" not in run("-", stdin=PULL).stdout
     assert "edge   audit" in run("-", "--engine", "edge", stdin=PULL).stdout
 
 
-def test_an_engine_that_is_not_configured() -> None:
-    """It names those that are."""
+def test_an_unknown_engine() -> None:
+    """Is bad usage; the message lists the engines."""
     result = run("-", "--engine", "hree", stdin=PULL)
     assert result.exit_code == 2
     assert "no engine 'hree'; there are: here, edge" in result.output
 
 
 def test_podman() -> None:
-    """Its events mean something else: a second cleanup shows a stop."""
+    """With --podman a second cleanup shows a stop."""
     names = ("die", "cleanup", "cleanup")
-    told = b"".join(
+    records = b"".join(
         json.dumps(
             {
                 "Type": "container",
@@ -91,33 +91,33 @@ def test_podman() -> None:
         + b"\n"
         for number, action in enumerate(names)
     )
-    assert "crashed" in run("-", stdin=told).stdout
-    assert run("-", "--podman", stdin=told).stdout == ""
+    assert "crashed" in run("-", stdin=records).stdout
+    assert run("-", "--podman", stdin=records).stdout == ""
 
 
-def test_lines_that_are_no_events() -> None:
-    """They are passed over, as the daemon does, and counted; the first is named."""
+def test_invalid_lines() -> None:
+    """Are skipped and counted; the first is named."""
     result = run("-", stdin=b"hello\n\n" + b"\n".join(read_records("docker26")) + b"\n{}\n")
     assert result.exit_code == 0
-    assert "2 lines were passed over: line 1 is not an event (not_json)" in result.stderr
+    assert "skipped 2 lines: line 1 is not an event (not_json)" in result.stderr
 
 
-def test_what_holds_no_event_at_all() -> None:
-    """It is no recording."""
+def test_a_file_without_events() -> None:
+    """Is bad usage."""
     result = run("-", stdin=b"hello\n")
     assert result.exit_code == 2
     assert "- holds no event: line 1 is not an event (not_json)" in result.output
 
 
 def test_nothing_to_send() -> None:
-    """No table, and no failure."""
+    """No table is printed, and the command succeeds."""
     result = run("-", "--deliver", stdin=PULL)
     assert result.exit_code == 0
     assert result.stdout == ""
 
 
 def test_delivered(capfd: pytest.CaptureFixture[str]) -> None:
-    """What is sent, and how it went; without what a route includes, of which nobody is asked."""
+    """Sends the notification, without what the route includes, and prints a summary."""
     result = run("-", "--engine", "edge", "--deliver", stdin=PULL)
     assert result.exit_code == 0
     (sent,) = capfd.readouterr().out.splitlines()
@@ -126,7 +126,7 @@ def test_delivered(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_hostile_names() -> None:
-    """Nothing of a container's name is obeyed."""
+    """Control characters are escaped, and long names are cut."""
     name = "\x1b[2J" + "x" * 500
     event = {"Type": "container", "Action": "oom", "timeNano": 1}
     event["Actor"] = {"ID": "c0", "Attributes": {"name": name}}
@@ -135,10 +135,10 @@ def test_hostile_names() -> None:
     assert len(result.stdout.splitlines()[1]) < 200
 
 
-def test_a_file_that_is_not_there(
+def test_a_missing_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says which."""
+    """The message names the file; the exit code is 1."""
     monkeypatch.setattr("sys.argv", ["relay", "replay", "/gone.jsonl"])
     with pytest.raises(SystemExit) as caught:
         cli.main()

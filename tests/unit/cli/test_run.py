@@ -1,4 +1,4 @@
-"""The loop that ``relay run`` runs in."""
+"""The event loop of ``relay run``."""
 
 import asyncio
 import sys
@@ -9,14 +9,14 @@ import pytest
 from relay.cli.run import _loop_factory
 
 
-def test_uvloop_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes less CPU."""
+def test_with_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop is used if it is installed."""
     fake = SimpleNamespace(new_event_loop=asyncio.new_event_loop)
     monkeypatch.setitem(sys.modules, "uvloop", fake)
     assert _loop_factory() is asyncio.new_event_loop
 
 
 def test_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """asyncio's own."""
+    """Otherwise asyncio's own loop is used."""
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert _loop_factory() is None

@@ -1,4 +1,4 @@
-"""``relay schema``, the completion of the shell, and what a command is made of."""
+"""``relay schema``, shell completion, and which modules a command imports."""
 
 import json
 import os
@@ -15,14 +15,14 @@ PROGRAM = "import sys; sys.argv = ['relay']; from relay.cli import main; main()"
 
 
 def test_the_schema_is_printed() -> None:
-    """As JSON, and nothing else."""
+    """Prints the schema as JSON, and nothing else."""
     result = CliRunner().invoke(cli.relay, ["schema"])
     assert result.exit_code == 0
     assert json.loads(result.stdout) == build_schema()
 
 
 def completed(**environ: str) -> str:
-    """What the program prints to a shell that asks."""
+    """What the program prints for a shell's completion."""
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={**os.environ, **environ},
@@ -35,19 +35,19 @@ def completed(**environ: str) -> str:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_for_the_shell(shell: str) -> None:
-    """That asks relay."""
+    """The script calls relay to complete words."""
     script = completed(_RELAY_COMPLETE=f"{shell}_source")
     assert f"_RELAY_COMPLETE={shell}_complete" in script
 
 
-def test_what_a_shell_is_told() -> None:
-    """The commands that begin so."""
+def test_completion() -> None:
+    """Lists the commands with this prefix."""
     found = completed(_RELAY_COMPLETE="bash_complete", COMP_WORDS="relay re", COMP_CWORD="1")
     assert found.split() == ["plain,reload", "plain,replay"]
 
 
-def test_a_command_is_imported_by_itself() -> None:
-    """A daemon starts without what only other commands, templates and metrics need."""
+def test_run_imports_no_other_command() -> None:
+    """The daemon starts without what only other commands, templates and metrics need."""
     program = (
         "import sys; from relay.cli import relay; relay.get_command(None, 'run');"
         "from relay.config import default; default(); print(*sys.modules)"
@@ -57,12 +57,12 @@ def test_a_command_is_imported_by_itself() -> None:
     )
     loaded = set(ran.stdout.split())
     assert "relay.daemon.run" in loaded
-    assert not loaded & {"relay.cli.check", "relay.demo", "relay.rehearsal", "jinja2"}
+    assert not loaded & {"relay.cli.check", "relay.cli.demo", "relay.dryrun", "jinja2"}
     assert "prometheus_client" not in loaded
 
 
-def test_a_command_that_is_mistyped_is_guessed() -> None:
-    """Though none is imported that is not needed."""
+def test_a_mistyped_command() -> None:
+    """Gets a suggestion, though commands are imported only when they are called."""
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM.replace("['relay']", "['relay', 'tes']")],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What commands print of what others wrote."""
+"""How commands format times, failures, names, JSON and dead letters."""
 
 import json
 
@@ -38,7 +38,7 @@ letters = st.builds(
 
 
 @pytest.mark.parametrize(
-    ("length_s", "words"),
+    ("duration_s", "text"),
     [
         (-5, "0 s"),
         (0, "0 s"),
@@ -53,18 +53,18 @@ letters = st.builds(
         (30 * 86_400 + 3 * 3_600, "30 d 3 h"),
     ],
 )
-def test_a_span(length_s: float, words: str) -> None:
-    """In its two largest units."""
-    assert format_duration(int(length_s * SECOND_NS)) == words
+def test_a_duration(duration_s: float, text: str) -> None:
+    """Has its two largest units."""
+    assert format_duration(int(duration_s * SECOND_NS)) == text
 
 
-def test_a_moment() -> None:
-    """In UTC, to the second."""
+def test_a_time() -> None:
+    """Is in UTC, to the second."""
     assert format_time(1_795_416_514_938_518_046) == "2026-11-23 06:48:34Z"
 
 
 @pytest.mark.parametrize(
-    ("reason", "answer", "words"),
+    ("reason", "answer", "text"),
     [
         (None, None, ""),
         ("expired", None, "expired"),
@@ -73,13 +73,13 @@ def test_a_moment() -> None:
         ("timeout", Answer(None, "", "no answer within 15 s"), "timeout: no answer within 15 s"),
     ],
 )
-def test_why(reason: str | None, answer: Answer | None, words: str) -> None:
-    """The reason, and the status or else what went wrong."""
-    assert describe_failure(reason, answer) == words
+def test_a_failure(reason: str | None, answer: Answer | None, text: str) -> None:
+    """Has the reason, and the status or else the error."""
+    assert describe_failure(reason, answer) == text
 
 
-def test_columns() -> None:
-    """As wide as their widest cell, without blanks at the end of a line."""
+def test_a_table() -> None:
+    """Columns are as wide as their widest cell; lines do not end with blanks."""
     assert list(format_table([("A", "B"), ("longer", "x"), ("", "")])) == [
         "A       B",
         "longer  x",
@@ -89,27 +89,27 @@ def test_columns() -> None:
 
 @given(hostile)
 def test_a_name(text: str) -> None:
-    """It prints, and is short."""
+    """Is printable and short."""
     assert format_name(text).isprintable()
     assert utf16_length(format_name(text)) <= NAME_MAX
 
 
 @given(st.dictionaries(hostile, hostile))
 def test_json(value: dict[str, str]) -> None:
-    """It is what it was, and every character of it prints."""
+    """Has the same value, and only printable characters."""
     line = to_json_line(value)
     assert line.isprintable()
     assert json.loads(line) == value
 
 
 def test_json_stays_readable() -> None:
-    """What prints is not escaped."""
+    """Printable characters are not escaped."""
     assert to_json_line({"名": "für 🔥"}) == '{"名":"für 🔥"}'
 
 
 @given(letters)
 def test_a_page(letter: DeadLetter) -> None:
-    """Every line prints, and what others wrote is indented."""
+    """Every line is printable, and what others wrote is indented."""
     first, *lines = format_page(letter)
     assert first == f"dead letter {letter.number}"
     assert all(line.isprintable() for line in lines)
@@ -118,5 +118,5 @@ def test_a_page(letter: DeadLetter) -> None:
 
 @given(letters)
 def test_a_row(letter: DeadLetter) -> None:
-    """Every cell prints, and is short."""
+    """Every cell is printable and short."""
     assert all(cell.isprintable() and utf16_length(cell) <= 100 for cell in format_row(letter))

@@ -17,14 +17,14 @@ BAD = "{name: bad, events: [{action: die, name: web, exit_code: 0}], expect: [cr
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the command is called."""
+    """The current directory, with a configuration."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RELAY_CONFIG", raising=False)
     Path("config.yaml").write_text(CONFIG)
     return tmp_path
 
 
-def written(name: str, *cases: str) -> str:
+def write_suite(name: str, *cases: str) -> str:
     Path(name).write_text(f"config: config.yaml\ntests: [{', '.join(cases)}]\n")
     return name
 
@@ -33,16 +33,16 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli.relay, ["test", *arguments])
 
 
-def test_tests_that_hold() -> None:
-    """Each on a line, and how many there were."""
-    result = run(written("a.yaml", GOOD), written("b.yaml", GOOD))
+def test_passing_tests() -> None:
+    """Prints a line for each, and how many there were."""
+    result = run(write_suite("a.yaml", GOOD), write_suite("b.yaml", GOOD))
     assert result.exit_code == 0
     assert result.output == "a.yaml\n✓ good\nb.yaml\n✓ good\n2 tests, none failed\n"
 
 
-def test_a_test_that_fails() -> None:
-    """Where it stands and what differs; exit code 1."""
-    result = run(written("a.yaml", GOOD, BAD))
+def test_a_failing_test() -> None:
+    """Prints its location and the differences; exit code 1."""
+    result = run(write_suite("a.yaml", GOOD, BAD))
     assert result.exit_code == 1
     assert result.output == (
         "a.yaml\n✓ good\n✗ bad (a.yaml:2)\n"
@@ -55,16 +55,16 @@ def test_a_test_that_fails() -> None:
 
 
 def test_junit() -> None:
-    """Written though a test fails."""
-    assert run(written("a.yaml", BAD), "--junit", "report.xml").exit_code == 1
+    """The report is written although a test fails."""
+    assert run(write_suite("a.yaml", BAD), "--junit", "report.xml").exit_code == 1
     assert '<testsuite name="a.yaml" tests="1" failures="1"' in Path("report.xml").read_text()
 
 
 def test_wrong_files_end_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the problems of all of them, each once, and nothing is run."""
-    files = [written("a.yaml", GOOD, "{}"), written("b.yaml", "5"), "c.yaml"]
+    """Prints the problems of all files, each once, and runs nothing."""
+    files = [write_suite("a.yaml", GOOD, "{}"), write_suite("b.yaml", "5"), "c.yaml"]
     monkeypatch.setattr("sys.argv", ["relay", "test", *files])
     with pytest.raises(SystemExit) as caught:
         cli.main()
@@ -75,5 +75,5 @@ def test_wrong_files_end_with_2(
 
 
 def test_no_file_is_bad_usage() -> None:
-    """There is nothing to test."""
+    """At least one file is required."""
     assert run().exit_code == 2
