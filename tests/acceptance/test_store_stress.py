@@ -1,4 +1,6 @@
-"""A store whose disk fails, fills up, or is written over, while relay runs or between two runs."""
+"""A store whose disk fails or fills up, or whose XX
+stopped.
+"""
 
 import os
 import re
@@ -18,16 +20,16 @@ import pytest
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import PrivateEngine
 from tests.support.receiver import Received, Receiver
+from tests.unit.store.samples import overwrite_page
 
 DISK = "4m"
 """More than SQLite's files need, and soon full."""
 
 BURST = 50
-"""Events made at once; with those of a whole test fewer than the engine remembers while relay is
-away."""
+"""Events made at once. All events of a test are fewer than the engine's history holds."""
 
 MIN_ATTEMPTS = 5
-"""So many attempts at least are made at once, however badly they end."""
+"""How many attempts relay makes at least at the same time, even if all fail."""
 
 MAX_BURSTS = 60
 
@@ -40,21 +42,21 @@ def _mount(*arguments: str) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small file system for the store alone; where none may be mounted, why there is no test."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    """A small file system for the store alone. The test is skipped if it cannot be mounted."""
+    mount_point = tmp_path / "disk"
+    mount_point.mkdir()
     try:
-        _mount("-t", "tmpfs", "-o", f"size={DISK},mode=0700", "relay-store", str(place))
+        _mount("-t", "tmpfs", "-o", f"size={DISK},mode=0700", "relay-store", str(mount_point))
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no file system can be mounted here: {error}")
-    yield place
-    while place.is_mount():
-        subprocess.run(["umount", "--lazy", str(place)], check=True, timeout=30)
+    yield mount_point
+    while mount_point.is_mount():
+        subprocess.run(["umount", "--lazy", str(mount_point)], check=True, timeout=30)
 
 
 @pytest.fixture
 def config(relay_folder: Path, disk: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
-    """Every volume event goes to the receiver, by way of the small disk."""
+    """Sends every volume event to the receiver; the store is on the small disk."""
     return write_config(
         relay_folder,
         engines={"here": {"url": engine.url}},
@@ -71,7 +73,7 @@ def config(relay_folder: Path, disk: Path, engine: PrivateEngine, receiver: Rece
 
 
 class MadeEvents:
-    """Volume events, each of which is to be told."""
+    """Volume events, each of which has to arrive."""
 
     def __init__(self, engine: PrivateEngine) -> None:
         self._engine = engine
@@ -83,42 +85,44 @@ class MadeEvents:
 
 @pytest.fixture
 def made(engine: PrivateEngine) -> MadeEvents:
-    """None yet."""
+    """No events yet."""
     return MadeEvents(engine)
 
 
 def ids_by_event(arrived: tuple[Received, ...]) -> dict[tuple[str, str], set[str]]:
-    """Of which events the requests tell, each with the ids that it came by."""
+    """The events in the requests, each with the ids of its notifications."""
     ids: dict[tuple[str, str], set[str]] = {}
     for request in arrived:
         (event,) = request.json["events"]
-        fact = event["action"], event["actor"]["id"]
-        ids.setdefault(fact, set()).add(request.headers["webhook-id"])
+        event_key = event["action"], event["actor"]["id"]
+        ids.setdefault(event_key, set()).add(request.headers["webhook-id"])
     return ids
 
 
 def assert_all_arrive(receiver: Receiver, made: MadeEvents) -> None:
-    """Each event that was made is told, and one that is told twice has one id."""
+    """Each event that was made arrives, and one that arrives twice has one id."""
     wanted = set(made.events)
-    arrived = receiver.wait_for(lambda them: ids_by_event(them).keys() >= wanted, RECOVERY_S)
+    arrived = receiver.wait_for(
+        lambda requests: ids_by_event(requests).keys() >= wanted, RECOVERY_S
+    )
     ids = ids_by_event(arrived)
     assert ids.keys() == wanted
-    assert Counter(len(known_as) for known_as in ids.values()) == {1: len(wanted)}
+    assert Counter(len(event_ids) for event_ids in ids.values()) == {1: len(wanted)}
 
 
 def fill_disk(disk: Path) -> Path:
-    """Take all the room that is left; returns the file to be removed."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
+    """Use all the space that is left; return the file to delete afterwards."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(b"x" * 512)
         except OSError:
-            return ballast
+            return filler
 
 
 def make_until_it_fails(relay: RelayProcess, made: MadeEvents) -> None:
-    """Give relay more than its disk takes."""
+    """Make events until relay's disk is full."""
     for _ in range(MAX_BURSTS):
         if relay.logs("store.failing", reason="full"):
             return
@@ -128,7 +132,7 @@ def make_until_it_fails(relay: RelayProcess, made: MadeEvents) -> None:
 
 @contextmanager
 def process_stopped(relay: RelayProcess) -> Iterator[None]:
-    """While relay stands still, so that it sees all of what is done to it at once."""
+    """Stop the process meanwhile, so that it sees all changes at once."""
     os.kill(relay.pid, signal.SIGSTOP)
     try:
         yield
@@ -137,21 +141,21 @@ def process_stopped(relay: RelayProcess) -> Iterator[None]:
 
 
 def assert_alive(relay: RelayProcess) -> None:
-    """It runs, though its store takes nothing."""
+    """relay runs, although its store cannot commit."""
     assert Path(f"/proc/{relay.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_full_disk(config: Path, disk: Path, receiver: Receiver, made: MadeEvents) -> None:
-    """relay says so and lives; when there is room again, everything arrives."""
+    """relay logs it and keeps running; when there is space again, everything arrives."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
-        ballast = fill_disk(disk)
+        filler = fill_disk(disk)
         make_until_it_fails(relay, made)
         made.make()
         assert_alive(relay)
         assert len(relay.logs("store.failing", reason="full")) == 1
-        ballast.unlink()
+        filler.unlink()
         relay.wait_for_log("store.recovered")
         receiver.answer(200)
         assert_all_arrive(receiver, made)
@@ -161,30 +165,30 @@ def test_a_full_disk(config: Path, disk: Path, receiver: Receiver, made: MadeEve
 def test_killed_while_the_disk_is_full(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """What was not committed is the engine's to repeat: the next start tells it."""
+    """The engine repeats the events that were not committed: the next start delivers them."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
-        ballast = fill_disk(disk)
+        filler = fill_disk(disk)
         make_until_it_fails(relay, made)
-    ballast.unlink()
+    filler.unlink()
     receiver.answer(200)
     with RelayProcess(config) as relay:
         assert_all_arrive(receiver, made)
         assert relay.terminate() == 0
 
 
-def test_told_to_stop_while_the_disk_is_full(
+def test_stopped_while_the_disk_is_full(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """It stops in time, and loses nothing by it."""
+    """relay stops in time and loses nothing."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
-        ballast = fill_disk(disk)
+        filler = fill_disk(disk)
         make_until_it_fails(relay, made)
         assert relay.terminate(20) == 0
-    ballast.unlink()
+    filler.unlink()
     receiver.answer(200)
     with RelayProcess(config) as relay:
         assert_all_arrive(receiver, made)
@@ -192,17 +196,17 @@ def test_told_to_stop_while_the_disk_is_full(
 
 
 def test_writing_fails(config: Path, receiver: Receiver, made: MadeEvents) -> None:
-    """The system refuses every write for a while, by the process's own limit on files."""
+    """The system refuses every write for a while, because of the process's limit on file sizes."""
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         made.make()
         assert_all_arrive(receiver, made)
-        _, most = resource.prlimit(relay.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (0, most))
+        _, max_size = resource.prlimit(relay.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (0, max_size))
         made.make()
         relay.wait_for_log("store.failing", reason="io")
         assert_alive(relay)
-        resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (most, most))
+        resource.prlimit(relay.pid, resource.RLIMIT_FSIZE, (max_size, max_size))
         relay.wait_for_log("store.recovered")
         assert_all_arrive(receiver, made)
         assert relay.terminate() == 0
@@ -211,7 +215,7 @@ def test_writing_fails(config: Path, receiver: Receiver, made: MadeEvents) -> No
 def test_the_disk_comes_back_empty_and_read_only(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """Once it can be written to, it has all that was on the one that went."""
+    """Once it is writable, it gets everything that was on the disk that was unmounted."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
@@ -235,7 +239,7 @@ def test_the_disk_comes_back_empty_and_read_only(
 def test_a_disk_that_is_read_only_at_the_start(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """relay says why it does not start; when it can, it goes on from where it was."""
+    """relay says why it does not start; once it can, it goes on from where it was."""
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         assert relay.terminate() == 0
@@ -251,7 +255,7 @@ def test_a_disk_that_is_read_only_at_the_start(
 
 
 def wait_until_stored(store: Path, count: int) -> None:
-    """Return once so many deliveries are in the store."""
+    """Return once the store holds this many deliveries."""
     until_s = time.monotonic() + RECOVERY_S
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
         while connection.execute("SELECT count(*) FROM deliveries").fetchone()[0] < count:
@@ -263,7 +267,7 @@ def wait_until_stored(store: Path, count: int) -> None:
 def test_a_removed_store(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents, what: str
 ) -> None:
-    """It is put back; killed after that, relay starts again with all that was in it."""
+    """It is restored; after a kill relay starts with everything that was in it."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
@@ -284,7 +288,7 @@ def test_a_removed_store(
 def test_a_removed_folder_while_nothing_happens(
     relay_folder: Path, config: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """relay looks by itself: nobody has to make an event first."""
+    """relay notices it without any event."""
     folder = relay_folder / "state"
     config.write_text(re.sub(r"path: .*relay\.db", f"path: {folder}/relay.db", config.read_text()))
     with RelayProcess(config) as relay:
@@ -300,20 +304,10 @@ def test_a_removed_folder_while_nothing_happens(
         assert relay.terminate() == 0
 
 
-def overwrite_page(store: Path) -> bytes:
-    """Write over the page with most deliveries; returns what the file then holds."""
-    content = bytearray(store.read_bytes())
-    pages = range(4096, len(content), 4096)
-    worst = max(pages, key=lambda at: content.count(b'"ntf_', at, at + 4096))
-    content[worst : worst + 4096] = b"\xa5" * 4096
-    store.write_bytes(content)
-    return bytes(content)
-
-
-def test_a_store_that_is_written_over(
+def test_a_store_that_is_overwritten(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """It is set aside as it is; relay starts, tells what could be read, and goes on."""
+    """It is moved aside unchanged; relay starts, delivers what could be read, and goes on."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
@@ -321,17 +315,19 @@ def test_a_store_that_is_written_over(
         receiver.wait_for(MIN_ATTEMPTS)
         wait_until_stored(disk / "relay.db", BURST)
         assert relay.terminate() == 0
-    broken = overwrite_page(disk / "relay.db")
+    corrupt = overwrite_page(disk / "relay.db")
     receiver.answer(200)
     with RelayProcess(config) as relay:
         line = relay.wait_for_log("store.broken")
-        assert Path(line["set_aside"]).read_bytes() == broken
+        assert Path(line["set_aside"]).read_bytes() == corrupt
         assert re.fullmatch(r"relay\.db\.broken-\d{8}T\d{6}Z", Path(line["set_aside"]).name)
         relay.wait_for_log("engine.connected")
         before = len(made.events)
         made.make()
-        fresh = set(made.events[before:])
-        arrived = receiver.wait_for(lambda them: ids_by_event(them).keys() >= fresh, RECOVERY_S)
+        new_events = set(made.events[before:])
+        arrived = receiver.wait_for(
+            lambda requests: ids_by_event(requests).keys() >= new_events, RECOVERY_S
+        )
         assert relay.terminate() == 0
     assert line["carried"] > BURST // 2
     assert ids_by_event(arrived).keys() <= set(made.events)

@@ -1,1 +1,3 @@
-"""relay killed at named points, again and again, and what arrives all the same."""
+"""The crash matrix: relay is killed at named points, again and again; check that everything
+arrives.
+"""

@@ -1,4 +1,4 @@
-"""The crash matrix in any size: ``python -m tests.crash --runs 1000 --seed 1``."""
+"""Runs the crash matrix in any size: ``python -m tests.crash --runs 1000 --seed 1``."""
 
 import asyncio
 import sys
@@ -15,19 +15,19 @@ from tests.crash.points import BY_NAME, POINTS
 @click.option("--seed", default=1, show_default=True, help="Of the first run.")
 @click.option("--point", "chosen", type=click.Choice(list(BY_NAME)), multiple=True)
 def main(runs: int, seed: int, chosen: tuple[str, ...]) -> None:
-    """Play so many runs and print what they came to; with --point only at these."""
+    """Do this many runs and print the results; with --point only at these points."""
     points = [BY_NAME[name] for name in chosen] or POINTS
-    begun_s = perf_counter()
-    records = asyncio.run(run_all(make_plans(runs, seed, points)))
-    click.echo(format_table(records))
+    started_s = perf_counter()
+    results = asyncio.run(run_all(make_plans(runs, seed, points)))
+    click.echo(format_table(results))
     last = seed + (runs - 1) // len(points)
-    click.echo(f"seeds {seed} to {last}, {perf_counter() - begun_s:.1f} s")
-    never = [point.name for point in points if not count_kills(records)[point.name]]
-    if never:
-        click.echo(f"never reached: {', '.join(never)}")
-    if wrong := describe_failures(records):
-        click.echo(wrong, err=True)
-    sys.exit(bool(never or wrong))
+    click.echo(f"seeds {seed} to {last}, {perf_counter() - started_s:.1f} s")
+    missed = [point.name for point in points if not count_kills(results)[point.name]]
+    if missed:
+        click.echo(f"never reached: {', '.join(missed)}")
+    if failures := describe_failures(results):
+        click.echo(failures, err=True)
+    sys.exit(bool(missed or failures))
 
 
 if __name__ == "__main__":

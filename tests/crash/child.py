@@ -1,7 +1,8 @@
-"""A process that has relay loaded and forks a child for each life; see `ForkServer` for its other end.
+"""A process that has relay loaded and forks a child for each lifetime; the other end is
+`ForkServer`.
 
-It reads lines from its standard input: an `Order` begins a life, `STOP` and `KILL` end it, and the
-end of the input ends everything. For each life it answers one line: how it ended.
+It reads lines from its standard input: an `Order` starts a lifetime, `STOP` and `KILL` end it, and
+the end of the input ends this process. For each lifetime it writes one line: its exit code.
 """
 
 import gc
@@ -23,28 +24,28 @@ STOP = b"stop"
 KILL = b"kill"
 
 
-SHORTENED_WAITS = ((reconciler, "GRACE_S", 0.3), (deliveries, "HOLD_NS", 1_000_000_000))
-"""Waits in place of relay's own, a second and three, which every life would wait for anew."""
+SHORTENED_WAITS = ((reconciler, "EVENT_GRACE_S", 0.3), (deliveries, "HOLD_NS", 1_000_000_000))
+"""Shorter waits than relay's own (one second, and three), which would delay every lifetime."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """One life of relay."""
+    """One lifetime of relay."""
 
     config: str
-    """The configuration's path; its folder is all that this relay knows of the world."""
+    """The configuration's path. Its folder is this relay's home and working directory."""
     lifetime: int
-    """Its number, for the configuration to refer to as ``${LIFE}``."""
+    """Its number, which the configuration refers to as ``${LIFETIME}``."""
     point: str | None = None
-    """Where it is killed; None for a life that is not."""
+    """The point at which it is killed; None if it is not killed."""
     hit: int = 1
-    """How many times it gets there, the last included."""
+    """It is killed when it reaches the point for this time."""
 
 
 def main() -> None:
-    """Serve orders until there are no more."""
-    gc.freeze()  # what is loaded stays in pages that are shared with the children
+    """Serve orders until the input ends."""
+    gc.freeze()  # loaded code stays in memory pages that the children share
     for line in iter(_read_line, b""):
-        if line not in (STOP, KILL):  # which came too late: it had ended by itself
+        if line not in (STOP, KILL):  # else it came too late: the child had ended by itself
             _run_child(msgspec.json.decode(line, type=Order))
 
 
@@ -58,7 +59,7 @@ def _run_child(order: Order) -> None:
 
 
 def _wait(child: int) -> None:
-    """Return when the child has ended; until then do to it what is asked for."""
+    """Wait until the child has ended, and pass requested signals to it."""
     ended = os.pidfd_open(child)
     try:
         while ended not in (ready := select.select([ended, sys.stdin.fileno()], [], [])[0]):
@@ -72,7 +73,9 @@ def _wait(child: int) -> None:
 
 
 def _read_line() -> bytes:
-    """The next line; empty at the end. Not one byte more is read, so that `select` tells."""
+    """Read the next line; empty at the end of the input. Never reads further, so that `select`
+    works.
+    """
     line = b""
     while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
         line += byte
@@ -80,7 +83,7 @@ def _read_line() -> bytes:
 
 
 def _run_relay(order: Order) -> None:
-    """Be relay; never returns."""
+    """Run relay in this process; never returns."""
     code = 70
     try:
         _set_up(Path(order.config).parent, order.lifetime)
@@ -99,9 +102,9 @@ def _run_relay(order: Order) -> None:
 
 
 def _set_up(folder: Path, lifetime: int) -> None:
-    """Have nothing of the parent's, and a log."""
+    """Use a clean environment, no input or output, and a log file."""
     os.environ.clear()
-    os.environ |= {"HOME": str(folder), "LIFE": str(lifetime)}
+    os.environ |= {"HOME": str(folder), "LIFETIME": str(lifetime)}
     os.chdir(folder)
     nothing = os.open(os.devnull, os.O_RDWR)
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

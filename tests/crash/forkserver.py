@@ -1,4 +1,4 @@
-"""Lives of relay that begin in milliseconds: forks of a process that has it loaded."""
+"""Starts relay within milliseconds, by forking a process that has it loaded."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class ForkServer:
-    """One such process; it has one child at a time."""
+    """Such a process. It has one child at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
@@ -23,14 +23,16 @@ class ForkServer:
         self._answers = process.stdout
 
     async def run(self, order: Order) -> int:
-        """One life; its exit code, or minus the number of the signal that killed it."""
+        """Run one lifetime. Returns its exit code, or minus the number of the signal that killed
+        it.
+        """
         self._write(msgspec.json.encode(order))
         answer = await self._answers.readline()
-        assert answer, "the zygote has ended"
+        assert answer, "the fork server has ended"
         return int(answer)
 
     def stop(self) -> None:
-        """Ask the child to end, by SIGTERM."""
+        """Send SIGTERM to the child."""
         self._write(STOP)
 
     def kill(self) -> None:
@@ -43,7 +45,7 @@ class ForkServer:
 
 @asynccontextmanager
 async def fork_server() -> AsyncIterator[ForkServer]:
-    """One, and the end of it and its child."""
+    """Start a fork server; end it and its child afterwards."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""Many runs, and the table of what they came to."""
+"""Does many runs, and prints a table of their results."""
 
 import asyncio
 import tempfile
@@ -13,71 +13,73 @@ from tests.crash.points import POINTS, Point
 from tests.crash.run import RunResult, run_plan
 
 PARALLEL_RUNS = 4
-"""Runs side by side."""
+"""How many runs are done at the same time."""
 
 HEADERS = (
-    *("point", "runs", "struck", "kills", "events", "unheard"),
+    *("point", "runs", "reached", "kills", "events", "forgotten"),
     *("arrived", "enriched", "gaps", "repeated", "lost"),
 )
 
 
 def make_plans(runs: int, seed: int, points: Sequence[Point] = POINTS) -> Iterator[Plan]:
-    """So many plans: every point with the first seed, then every point with the next."""
+    """Yield this many plans: every point with the first seed, then every point with the next."""
     for number in range(runs):
         yield make_plan(seed + number // len(points), points[number % len(points)])
 
 
-async def run_all(todo: Iterator[Plan], at_once: int = PARALLEL_RUNS) -> list[RunResult]:
-    """Do all that is planned."""
-    records: list[RunResult] = []
+async def run_all(plans: Iterator[Plan], parallel: int = PARALLEL_RUNS) -> list[RunResult]:
+    """Run all plans."""
+    results: list[RunResult] = []
 
-    async def work(victims: ForkServer) -> None:
-        for what in todo:
+    async def work(server: ForkServer) -> None:
+        for plan in plans:
             with tempfile.TemporaryDirectory(prefix="crash-") as folder:
-                records.append(await run_plan(what, victims, Path(folder)))
+                results.append(await run_plan(plan, server, Path(folder)))
 
     async with AsyncExitStack() as stack:
-        zygotes = [await stack.enter_async_context(fork_server()) for _ in range(at_once)]
+        servers = [await stack.enter_async_context(fork_server()) for _ in range(parallel)]
         async with asyncio.TaskGroup() as workers:
-            for victims in zygotes:
-                workers.create_task(work(victims))
-    return records
+            for server in servers:
+                workers.create_task(work(server))
+    return results
 
 
-def count_kills(records: Sequence[RunResult]) -> Counter[str]:
+def count_kills(results: Sequence[RunResult]) -> Counter[str]:
     """How often relay was killed, by point."""
-    return sum((record.kills for record in records), Counter())
+    return sum((result.kills for result in results), Counter())
 
 
-def describe_failures(records: Sequence[RunResult]) -> str:
-    """What went wrong, run by run, and how to repeat it; empty where nothing did."""
+def describe_failures(results: Sequence[RunResult]) -> str:
+    """What went wrong in each failed run, and how to repeat it; empty if nothing did."""
     return "\n\n".join(
         "\n".join([f"python -m tests.crash {it.plan}", *it.faults, it.log])
-        for it in records
+        for it in results
         if it.faults
     )
 
 
-def format_table(records: Sequence[RunResult]) -> str:
-    """The figures by the point at which the first life of a run was to end, and all together."""
-    kills = count_kills(records)
+def format_table(results: Sequence[RunResult]) -> str:
+    """The figures by the point at which a run's first lifetime was to end, and for all runs
+    together.
+    """
+    kills = count_kills(results)
     lines: list[tuple[str, ...]] = [HEADERS]
     for name in dict.fromkeys(point.name for point in POINTS):
-        at_it = [record for record in records if record.plan.point.name == name]
-        if at_it:
-            lines.append((name, *_figures(at_it, kills[name])))
-    lines.append(("all", *_figures(records, kills.total())))
+        at_point = [result for result in results if result.plan.point.name == name]
+        if at_point:
+            lines.append((name, *_figures(at_point, kills[name])))
+    lines.append(("all", *_figures(results, kills.total())))
     return "\n".join(
-        line[0].ljust(26) + "".join(cell.rjust(9) for cell in line[1:]) for line in lines
+        line[0].ljust(26) + "".join(cell.rjust(10) for cell in line[1:]) for line in lines
     )
 
 
-def _figures(records: Sequence[RunResult], kills: int) -> tuple[str, ...]:
-    verdicts = [record.verdict for record in records]
+def _figures(results: Sequence[RunResult], kills: int) -> tuple[str, ...]:
+    verdicts = [result.verdict for result in results]
     figures = (
-        len(records),
+        len(results),
         kills,
-        sum(record.kills.total() for record in records),
+        sum(result.kills.total() for result in results),
         sum(verdict.events for verdict in verdicts),
         sum(verdict.forgotten for verdict in verdicts),
         sum(verdict.arrived for verdict in verdicts),

@@ -1,4 +1,4 @@
-"""What one run does, all of it out of its seed."""
+"""What one run does. The plan depends on its seed and its point only."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -8,26 +8,27 @@ from relay.core.event import Cause
 from tests.crash.points import ENRICH_POINTS, POINTS, SNAPSHOT_POINTS, Point
 
 MIN_EVENTS, MAX_EVENTS = 20, 60
-"""Events of a run, about; the engine remembers 256, so it forgets none unless it is restarted."""
+"""Approximate number of events in a run. The engine's history holds 256, so it forgets none unless
+it is restarted."""
 
 SECOND_KILL_SHARE = 0.5
-"""The share of runs in which relay is killed in its second life, too."""
+"""The share of runs in which relay is killed in its second lifetime too."""
 
 ENGINE_RESTART_SHARE = 0.25
 """The share of runs at whose end the engine is restarted while relay is dead."""
 
 INCLUDE_SHARE = 0.1
-"""The share of runs in which some containers are told of with more than their events. What loses
-that to a kill is held for a while, so it is a small one."""
+"""The share of runs in which the notifications of some containers include more than the event. It
+is small, because a notification whose inspection a kill interrupts is held for a while."""
 
-INCLUDE_LABEL = {"tell": "more"}
-"""The label of such a container."""
+INCLUDE_LABEL = {"include": "inspect"}
+"""The label of such containers."""
 
 HIDDEN_EXIT_CODE_LABEL = {"exitCode": "0"}
-"""The label that hides an exit code: only the engine's inspection tells the true one."""
+"""A label that hides the exit code in events: only inspecting the container returns it."""
 
 EXIT_CODE = 3
-"""Of every death."""
+"""The exit code of every container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +38,26 @@ class ContainerEvent:
     container: str
     action: str
     cause: Cause | None = None
-    """What relay is to say of it."""
+    """The cause that relay is to report."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """The container's."""
+    """The container's labels."""
     forgotten: bool = False
-    """Whether the engine forgets it, and all that was before it, so that relay has to infer it."""
+    """Whether the engine forgets it and everything before it, so that relay has to infer it."""
     in_doubt: bool = False
-    """Whether the engine forgets it soon: if relay is killed before it has taken it in, it has to
-    infer it, too."""
+    """Whether the engine forgets it soon after: if relay is killed before it has committed the
+    event, it has to infer it."""
 
 
 Waves = Sequence[Sequence[ContainerEvent]]
-"""What happens together, one after the other."""
+"""Groups of events; those of a group happen together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """One life of relay."""
+    """One lifetime of relay."""
 
     point: Point | None
-    """Where it is killed; None for nowhere."""
+    """The point at which it is killed; None if it is not killed."""
     hit: int
     before: Waves
     """Happens while relay is dead."""
@@ -69,83 +70,80 @@ class Plan:
 
     seed: int
     point: Point
-    """The first life's."""
+    """Where its first lifetime is killed."""
     lifetimes: tuple[Lifetime, ...]
-    """The last is not killed."""
+    """The last one is not killed."""
     failure_share: float
-    """The share of requests that are not answered, or by 500."""
+    """The share of requests that the webhooks do not answer, or answer with status 500."""
     arrived_share: float
-    """What share of what has happened must have arrived before the next wave."""
+    """The share of expected notifications that must have arrived before the next wave."""
 
     def __str__(self) -> str:
         return f"--seed {self.seed} --point {self.point.name}"
 
 
 def make_plan(seed: int, point: Point) -> Plan:
-    """The run of this seed at this point: the same one every time.
+    """Return the plan for this seed and point, always the same.
 
-    With an odd seed it is killed the first time that it gets there, which it does in every run.
+    With an odd seed relay is killed the first time it reaches the point, which it does in every
+    run.
     """
-    chance = random.Random(f"{seed} {point.name}")
-    points = [point, *([chance.choice(POINTS)] if chance.random() < SECOND_KILL_SHARE else [])]
-    stories = _make_stories(
-        chance, including=point in ENRICH_POINTS or chance.random() < INCLUDE_SHARE
-    )
-    restarts_engine = point in SNAPSHOT_POINTS or chance.random() < ENGINE_RESTART_SHARE
-    last = _take_last_deaths(stories, chance) if restarts_engine else []
-    waves = _split_into_waves(_interleave(stories, chance), chance)
-    cuts = _choose_cuts(len(waves), len(points), chance)
-    parts = [waves[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(waves)], strict=True)]
-    lives = [
+    rng = random.Random(f"{seed} {point.name}")
+    points = [point, *([rng.choice(POINTS)] if rng.random() < SECOND_KILL_SHARE else [])]
+    stories = _make_stories(rng, including=point in ENRICH_POINTS or rng.random() < INCLUDE_SHARE)
+    restarts_engine = point in SNAPSHOT_POINTS or rng.random() < ENGINE_RESTART_SHARE
+    last_deaths = _take_last_deaths(stories, rng) if restarts_engine else []
+    waves = _split_into_waves(_interleave(stories, rng), rng)
+    cuts = _choose_cuts(len(waves), len(points), rng)
+    segments = [
+        waves[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(waves)], strict=True)
+    ]
+    lifetimes = [
         Lifetime(
             at,
-            hit=1
-            if at is None or (number == 0 and seed % 2)
-            else chance.randint(1, at.expected_hits),
-            before=parts[2 * number],
-            during=parts[2 * number + 1],
+            hit=1 if at is None or (number == 0 and seed % 2) else rng.randint(1, at.expected_hits),
+            before=segments[2 * number],
+            during=segments[2 * number + 1],
         )
         for number, at in enumerate([*points, None])
     ]
-    lives += _restart_engine(last, point, chance) if last else []
-    failing, waiting = chance.choice([0.2, 0.3, 0.4]), chance.choice([0.0, 0.5, 1.0])
-    return Plan(seed, point, tuple(lives), failing, waiting)
+    lifetimes += _restart_engine(last_deaths, point, rng) if last_deaths else []
+    failure_share, arrived_share = rng.choice([0.2, 0.3, 0.4]), rng.choice([0.0, 0.5, 1.0])
+    return Plan(seed, point, tuple(lifetimes), failure_share, arrived_share)
 
 
-def _make_stories(chance: random.Random, *, including: bool) -> list[list[ContainerEvent]]:
-    """What happens to each container."""
+def _make_stories(rng: random.Random, *, including: bool) -> list[list[ContainerEvent]]:
+    """Return what happens to each container."""
     stories: list[list[ContainerEvent]] = []
-    left = chance.randint(MIN_EVENTS, MAX_EVENTS)
+    left = rng.randint(MIN_EVENTS, MAX_EVENTS)
     while left > 1:
-        labels = HIDDEN_EXIT_CODE_LABEL if chance.random() < 0.3 else {}
+        labels = HIDDEN_EXIT_CODE_LABEL if rng.random() < 0.3 else {}
         if including and len(stories) % 2 == 0:
             labels = INCLUDE_LABEL
-        stories.append(_make_story(f"c{len(stories)}", labels, chance))
+        stories.append(_make_story(f"c{len(stories)}", labels, rng))
         left -= len(stories[-1])
     return stories
 
 
-def _make_story(
-    name: str, labels: Mapping[str, str], chance: random.Random
-) -> list[ContainerEvent]:
+def _make_story(name: str, labels: Mapping[str, str], rng: random.Random) -> list[ContainerEvent]:
     """A container starts, is stopped or not, dies, and is removed or not."""
-    asked, cause = ["stop"], Cause.REQUESTED
-    if chance.random() < 0.5:
-        asked, cause = [], Cause.CRASHED
-    # Of one that is gone nobody could ask the true exit code.
-    removed = ["destroy"] if labels != HIDDEN_EXIT_CODE_LABEL and chance.random() < 0.5 else []
+    requests, cause = ["stop"], Cause.REQUESTED
+    if rng.random() < 0.5:
+        requests, cause = [], Cause.CRASHED
+    # The true exit code of a removed container could not be inspected.
+    removed = ["destroy"] if labels != HIDDEN_EXIT_CODE_LABEL and rng.random() < 0.5 else []
     return [
         ContainerEvent(name, action, cause if action == "die" else None, labels)
-        for action in ["start", *asked, "die", *removed]
+        for action in ["start", *requests, "die", *removed]
     ]
 
 
 def _take_last_deaths(
-    stories: list[list[ContainerEvent]], chance: random.Random
+    stories: list[list[ContainerEvent]], rng: random.Random
 ) -> list[ContainerEvent]:
-    """The deaths of some containers, which are taken out of their stories."""
+    """Remove the deaths of some containers from their stories, and return them."""
     deaths: list[ContainerEvent] = []
-    for story in chance.sample(stories, chance.randint(2, 4)):
+    for story in rng.sample(stories, rng.randint(2, 4)):
         (place,) = (number for number, it in enumerate(story) if it.action == "die")
         deaths.append(story[place])
         del story[place:]
@@ -153,47 +151,47 @@ def _take_last_deaths(
 
 
 def _restart_engine(
-    deaths: list[ContainerEvent], point: Point, chance: random.Random
+    deaths: list[ContainerEvent], point: Point, rng: random.Random
 ) -> list[Lifetime]:
-    """One dies as relay is killed, the others while it is dead; then the engine forgets it all."""
+    """One dies as relay is killed, others while it is dead; then the engine forgets them."""
     in_doubt = replace(deaths[0], in_doubt=True)
-    unheard = [replace(death, forgotten=True) for death in deaths[1:]]
-    at = point if point in SNAPSHOT_POINTS else chance.choice(POINTS)
+    forgotten = [replace(death, forgotten=True) for death in deaths[1:]]
+    at = point if point in SNAPSHOT_POINTS else rng.choice(POINTS)
     return [
-        Lifetime(chance.choice(POINTS), hit=1, before=[], during=[[in_doubt]]),
-        Lifetime(at, hit=1, before=[unheard], during=[]),
+        Lifetime(rng.choice(POINTS), hit=1, before=[], during=[[in_doubt]]),
+        Lifetime(at, hit=1, before=[forgotten], during=[]),
         Lifetime(None, hit=1, before=[], during=[]),
     ]
 
 
-def _interleave(stories: list[list[ContainerEvent]], chance: random.Random) -> list[ContainerEvent]:
-    """Of three containers at a time what happens is mixed."""
-    running, mixed = stories[:3], list[ContainerEvent]()
-    waiting = stories[3:]
+def _interleave(stories: list[list[ContainerEvent]], rng: random.Random) -> list[ContainerEvent]:
+    """Mix the stories of three containers at a time."""
+    running, events = stories[:3], list[ContainerEvent]()
+    later = stories[3:]
     while running:
-        story = chance.choice(running)
-        mixed.append(story.pop(0))
+        story = rng.choice(running)
+        events.append(story.pop(0))
         if not story:
             running.remove(story)
-            running += [waiting.pop(0)] if waiting else []
-    return mixed
+            running += [later.pop(0)] if later else []
+    return events
 
 
 def _split_into_waves(
-    happenings: list[ContainerEvent], chance: random.Random
+    events: list[ContainerEvent], rng: random.Random
 ) -> list[list[ContainerEvent]]:
     waves: list[list[ContainerEvent]] = []
-    while happenings:
-        size = chance.randint(1, 4)
-        waves.append(happenings[:size])
-        happenings = happenings[size:]
+    while events:
+        size = rng.randint(1, 4)
+        waves.append(events[:size])
+        events = events[size:]
     return waves
 
 
-def _choose_cuts(waves: int, killed: int, chance: random.Random) -> list[int]:
-    """Where the parts end, but for the last: a dead one and a living one for each life.
+def _choose_cuts(waves: int, killed: int, rng: random.Random) -> list[int]:
+    """Return where the segments end, except the last: a dead and a living one for each lifetime.
 
-    The first life gets enough to reach its point.
+    The first lifetime gets enough events to reach its point.
     """
-    first = [chance.randint(0, waves // 4), chance.randint(waves // 2, waves * 3 // 4)]
-    return [*first, *sorted(chance.randint(first[1], waves) for _ in range(2 * killed - 1))]
+    first = [rng.randint(0, waves // 4), rng.randint(waves // 2, waves * 3 // 4)]
+    return [*first, *sorted(rng.randint(first[1], waves) for _ in range(2 * killed - 1))]

@@ -1,4 +1,4 @@
-"""Webhooks on loopback that fail at times, as a seed has it."""
+"""Webhooks on loopback that fail at times, depending on the seed."""
 
 import random
 from collections import Counter, defaultdict
@@ -13,66 +13,66 @@ from aiohttp import web
 from tests.component.wait import ChangeSignal
 
 DESTINATIONS = ("hook-a", "hook-b")
-"""Those that get everything."""
+"""The webhooks that get all events."""
 
 BATCHED = "hook-b"
-"""The one of them that gets up to `BATCH_SIZE` at once."""
+"""The one of them that gets up to `BATCH_SIZE` notifications at once."""
 
 BATCH_SIZE = 4
 
 INCLUDE_HOOK = "hook-c"
-"""The one that gets what some containers do, with more than the events."""
+"""The one that gets the events of some containers, with included content."""
 
 HOOKS = (*DESTINATIONS, INCLUDE_HOOK)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One notification that came."""
+    """A notification that arrived."""
 
     destination: str
     id: str
-    """The notification's."""
+    """The notification's id."""
     lifetime: int
-    """Which life of relay sent it."""
+    """The number of the lifetime of relay that sent it."""
     body: bytes
     accepted: bool
-    """Whether the request was answered by 200."""
+    """Whether the request was answered with status 200."""
 
     @property
     def document(self) -> dict[str, Any]:
-        """All that it says."""
+        """The decoded body."""
         document = msgspec.json.decode(self.body)
         assert isinstance(document, dict)
         return document
 
     @property
     def event(self) -> dict[str, Any]:
-        """What it tells of."""
+        """The notification's event."""
         (event,) = self.document["events"]
         assert isinstance(event, dict)
         return event
 
 
 class Receiver:
-    """Takes what comes to any of `HOOKS`."""
+    """Receives the requests to all `HOOKS`."""
 
-    def __init__(self, seed: str, failing: float, bell: ChangeSignal) -> None:
+    def __init__(self, seed: str, failure_share: float, changes: ChangeSignal) -> None:
         self.arrivals: list[Arrival] = []
         """In order."""
         self._seed = seed
-        self._failure_share = failing
-        self._bell = bell
+        self._failure_share = failure_share
+        self._changes = changes
         self._accepted: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._attempts: Counter[tuple[str, str]] = Counter()
 
     def count_accepted(self, destination: str, kind: str) -> int:
-        """How many notifications of events of this type it has accepted, each counted once."""
+        """How many different notifications of events of this type it has accepted."""
         return len(self._accepted[destination, kind])
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Serve on a free port; gives the URL before the destination's name."""
+        """Serve on a free port; gives the URL to which a destination's name is appended."""
         app = web.Application()
         app.router.add_post("/{destination}", self._receive)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -86,28 +86,34 @@ class Receiver:
 
     async def _receive(self, request: web.Request) -> web.Response:
         destination = request.match_info["destination"]
-        life, came = int(request.headers["life"]), await _read_notifications(request)
-        (id_, event, _), *_ = came
-        chance = self._make_rng(destination, event, id_)
-        accepted = chance.random() >= self._failure_share
-        for id_, event, body in came:
-            self.arrivals.append(Arrival(destination, id_, life, body, accepted))
+        lifetime, notifications = (
+            int(request.headers["lifetime"]),
+            await _read_notifications(request),
+        )
+        (id_, event, _), *_ = notifications
+        rng = self._make_rng(destination, event, id_)
+        accepted = rng.random() >= self._failure_share
+        for id_, event, body in notifications:
+            self.arrivals.append(Arrival(destination, id_, lifetime, body, accepted))
             if accepted:
                 self._accepted[destination, event["type"]].add(id_)
-        if not accepted and chance.random() < 0.5 and request.transport is not None:
+        if not accepted and rng.random() < 0.5 and request.transport is not None:
             request.transport.abort()
-        self._bell.notify()
+        self._changes.notify()
         return web.Response(status=200 if accepted else 500)
 
     def _make_rng(self, destination: str, event: dict[str, Any], id_: str) -> random.Random:
-        """The same for the same try of the same thing: by name, because ids are of their time."""
+        """Return the same generator for the same attempt of the same notification in any run.
+
+        It is identified by the event's name, because ids differ from run to run.
+        """
         self._attempts[destination, id_] += 1
-        what = (event["action"], event["actor"]["name"], self._attempts[destination, id_])
-        return random.Random(f"{self._seed} {destination} {what}")
+        identity = (event["action"], event["actor"]["name"], self._attempts[destination, id_])
+        return random.Random(f"{self._seed} {destination} {identity}")
 
 
 async def _read_notifications(request: web.Request) -> list[tuple[str, dict[str, Any], bytes]]:
-    """Each notification that came: its id, its event, and its document to the byte."""
+    """Return each notification in the request: its id, its event, and its exact bytes."""
     body, id_ = await request.read(), request.headers["webhook-id"]
     if request.match_info["destination"] != BATCHED:
         return [(id_, msgspec.json.decode(body)["events"][0], body)]

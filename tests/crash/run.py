@@ -25,50 +25,51 @@ from tests.crash.verdict import (
 from tests.support.daemon import write_config
 
 LOG_LINES = 30
-"""How much of relay's log is shown when something is wrong."""
+"""How many lines of relay's log are shown if something is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What one run came to."""
+    """The result of one run."""
 
     plan: Plan
     kills: Counter[str]
     """How often relay was killed, by point."""
     verdict: Verdict
     faults: tuple[str, ...]
-    """Whatever is wrong, in words."""
+    """Descriptions of everything that is wrong."""
     log: str
     """The end of relay's log, if something is wrong."""
 
 
 async def run_plan(plan: Plan, fork_server: ForkServer, folder: Path) -> RunResult:
-    """Do what is planned, in an empty folder."""
-    bell = ChangeSignal()
+    """Carry out a plan in an empty folder."""
+    changes = ChangeSignal()
     engine = ScriptedEngine(folder / "engine.sock")
-    engine.changes = bell
-    receiver = Receiver(str(plan), plan.failure_share, bell)
+    engine.changes = changes
+    receiver = Receiver(str(plan), plan.failure_share, changes)
     async with engine.serve(), receiver.serving() as url:
         config = write_config(folder, **_make_config(url, engine.socket))
-        stage = _Run(plan, fork_server, config, engine, receiver, bell)
-        for number, life in enumerate(plan.lifetimes):
-            await stage.run_lifetime(number, life)
-    verdict = check_run(stage.happened, receiver.arrivals, stage.kills.total())
-    faults = (*stage.faults, *verdict.faults)
+        run = _Run(plan, fork_server, config, engine, receiver, changes)
+        for number, lifetime in enumerate(plan.lifetimes):
+            await run.run_lifetime(number, lifetime)
+    verdict = check_run(run.happened, receiver.arrivals, run.kills.total())
+    faults = (*run.faults, *verdict.faults)
     log = (folder / "log").read_text(errors="replace").splitlines()[-LOG_LINES:] if faults else []
-    return RunResult(plan, stage.kills, verdict, faults, "\n".join(log))
+    return RunResult(plan, run.kills, verdict, faults, "\n".join(log))
 
 
 def _make_config(url: str, socket: Path) -> dict[str, Any]:
-    """A configuration in which all of an engine's containers go to two hooks, to one of them in
-    batches, and gaps too."""
+    """Return a configuration that sends all container events and gaps to two webhooks, to one in
+    batches.
+    """
     retry = {"initial": "50ms", "max": "100ms"}
     hooks = {
         name: {
             "type": "http",
             "url": f"{url}/{name}",
             "concurrency": CONCURRENCY,
-            "headers": {"Life": "${LIFE}"},
+            "headers": {"Lifetime": "${LIFETIME}"},
             "retry": retry,
         }
         for name in HOOKS
@@ -78,7 +79,7 @@ def _make_config(url: str, socket: Path) -> dict[str, Any]:
         "concurrency": CONCURRENCY // BATCH_SIZE,
     }
     everywhere = [*DESTINATIONS, "terminal"]
-    more = {"label": INCLUDE_LABEL}
+    included = {"label": INCLUDE_LABEL}
     return {
         "engines": {"here": {"url": f"unix://{socket}", "start_from": "oldest"}},
         "store": {"path": "relay.db"},
@@ -87,7 +88,7 @@ def _make_config(url: str, socket: Path) -> dict[str, Any]:
             {"name": "containers", "match": {"type": "container"}, "to": everywhere},
             {
                 "name": "more",
-                "match": more,
+                "match": included,
                 "include": {"inspect": [INCLUDED_FIELD]},
                 "to": INCLUDE_HOOK,
             },
@@ -97,66 +98,66 @@ def _make_config(url: str, socket: Path) -> dict[str, Any]:
 
 
 class _Run:
-    """Where a plan is carried out."""
+    """A run under way."""
 
     def __init__(
         self,
         plan: Plan,
-        zygote: ForkServer,
+        fork_server: ForkServer,
         config: Path,
         engine: ScriptedEngine,
         receiver: Receiver,
-        bell: ChangeSignal,
+        changes: ChangeSignal,
     ) -> None:
         self._plan = plan
-        self._fork_server = zygote
+        self._fork_server = fork_server
         self._config = config
         self._engine = engine
         self._receiver = receiver
-        self._bell = bell
+        self._changes = changes
         self.happened: dict[EventKey, ContainerEvent] = {}
         self.kills: Counter[str] = Counter()
         self.faults: list[str] = []
 
-    async def run_lifetime(self, number: int, life: Lifetime) -> None:
-        """One life of relay, to its end: by its point, or by SIGTERM when all has arrived."""
-        for wave in life.before:
+    async def run_lifetime(self, number: int, lifetime: Lifetime) -> None:
+        """One lifetime of relay, until it is killed at its point, or stopped because all has
+        arrived.
+        """
+        for wave in lifetime.before:
             self._apply(wave)
-        point = life.point.name if life.point else None
-        order = Order(str(self._config), number, point, life.hit)
+        point = lifetime.point.name if lifetime.point else None
+        order = Order(str(self._config), number, point, lifetime.hit)
         streams = len(self._engine.streams)
         ended = asyncio.ensure_future(self._fork_server.run(order))
-        ended.add_done_callback(lambda _: self._bell.notify())
-        for wave in life.during:
+        ended.add_done_callback(lambda _: self._changes.notify())
+        for wave in lifetime.during:
             self._apply(wave)
             await self._wait_until(ended, lambda: self._arrived(self._plan.arrived_share))
         await self._wait_until(ended, lambda: len(self._engine.streams) > streams)
         await self._wait_until(ended, lambda: self._arrived(1.0))
-        asked = not ended.done()
-        if asked:
+        was_stopped = not ended.done()
+        if was_stopped:
             self._fork_server.stop()
             await self._wait_until(ended, lambda: False)
         if not ended.done():
             self._fork_server.kill()
-        self._record_exit(await ended, point, asked)
+        self._record_exit(await ended, point, was_stopped)
 
     def _apply(self, wave: Sequence[ContainerEvent]) -> None:
-        for happening in wave:
-            happened_ns = (
-                self._apply_forgotten(happening) if happening.forgotten else self._emit(happening)
-            )
-            self.happened[happened_ns, happening.action, happening.container] = happening
+        for event in wave:
+            happened_ns = self._apply_forgotten(event) if event.forgotten else self._emit(event)
+            self.happened[happened_ns, event.action, event.container] = event
 
-    def _emit(self, happening: ContainerEvent) -> int:
-        """Have it happen, and whoever listens hear of it; when it did."""
-        name, action = happening.container, happening.action
+    def _emit(self, event: ContainerEvent) -> int:
+        """Make an event happen and send it to relay; return its time."""
+        name, action = event.container, event.action
         if action == "start":
-            self._engine.run(name, happening.labels)
+            self._engine.run(name, event.labels)
         elif action == "die":
             self._engine.die(name, exit_code=EXIT_CODE)
-        facts = {"exitCode": str(EXIT_CODE)} if action == "die" else {}
-        line = self._engine.record(name, action=action, attributes=facts)
-        if action == "die":  # heard or inferred, it is the same
+        attributes = {"exitCode": str(EXIT_CODE)} if action == "die" else {}
+        line = self._engine.record(name, action=action, attributes=attributes)
+        if action == "die":  # the same time whether the event is read or inferred
             self._engine.containers[name].finished_ns = self._engine.last_event_ns()
         if action == "destroy":
             del self._engine.containers[name]
@@ -164,7 +165,9 @@ class _Run:
         return self._engine.last_event_ns()
 
     def _apply_forgotten(self, death: ContainerEvent) -> int:
-        """Have it happen to a container, and the engine know it only by its state; when it did."""
+        """Let a container die without an event in the engine's history; return the time of its
+        death.
+        """
         dead = self._engine.die(death.container, exit_code=EXIT_CODE)
         self._engine.clear_history()
         assert dead.finished_ns is not None
@@ -177,15 +180,16 @@ class _Run:
         )
 
     async def _wait_until(self, ended: asyncio.Future[int], holds: Callable[[], bool]) -> None:
-        """Return once it holds or relay has ended; note it if that takes too long."""
+        """Wait until it holds or relay has ended; record a fault if that takes too long."""
         try:
-            await self._bell.wait_for(lambda: ended.done() or holds())
+            await self._changes.wait_for(lambda: ended.done() or holds())
         except TimeoutError:
             self.faults.append("relay hangs: it neither delivered nor ended")
 
-    def _record_exit(self, code: int, point: str | None, asked: bool) -> None:
-        """How a life ended."""
+    def _record_exit(self, code: int, point: str | None, was_stopped: bool) -> None:
+        """Record how a lifetime ended."""
         if code == -signal.SIGKILL and point is not None:
             self.kills[point] += 1
-        elif code != 0 or not asked:
-            self.faults.append(f"relay ended with {code}, {'asked' if asked else 'unasked'}")
+        elif code != 0 or not was_stopped:
+            signalled = "after" if was_stopped else "without"
+            self.faults.append(f"relay exited with {code} {signalled} SIGTERM")

@@ -1,4 +1,4 @@
-"""The judge of the crash matrix sees what it is there to see."""
+"""The crash matrix detects what it should detect."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ HAPPENED_INCLUDED = {INCLUDED: ContainerEvent("app", "start", labels=INCLUDE_LAB
 
 def arrival(
     destination: str,
-    fact: EventKey,
+    key: EventKey,
     id_: str | None = None,
     *,
     lifetime: int = 0,
@@ -35,9 +35,9 @@ def arrival(
     included: dict[str, Any] | None = None,
     **changes: object,
 ) -> Arrival:
-    """What tells of the fact, but for the changes, under an id of its own unless one is given."""
-    time_ns, action, name = fact
-    told = {**HAPPENED_WITH_FORGOTTEN, **HAPPENED_INCLUDED}.get(fact)
+    """An arrival of the event, with these changes, under an id of its own unless one is given."""
+    time_ns, action, name = key
+    happened = {**HAPPENED_WITH_FORGOTTEN, **HAPPENED_INCLUDED}.get(key)
     route = "more" if destination == INCLUDE_HOOK else "everything"
     event = {
         "id": f"evt_{time_ns}",
@@ -45,7 +45,7 @@ def arrival(
         "time_ns": time_ns,
         "action": action,
         "actor": {"name": name},
-        "cause": told.cause if told else None,
+        "cause": happened.cause if happened else None,
         "exit_code": EXIT_CODE if action == "die" else None,
         "origin": "live",
         **changes,
@@ -56,24 +56,24 @@ def arrival(
 
 
 def make_included(missing: str | None, *fields: str) -> dict[str, Any]:
-    """What was included, or why it was not."""
+    """Included content, or why it is missing."""
     return {"inspect": dict.fromkeys(fields), "missing": missing}
 
 
-ALL = [arrival(name, fact) for name in DESTINATIONS for fact in (START, DIE)]
+ALL = [arrival(name, key) for name in DESTINATIONS for key in (START, DIE)]
 GAPS = [arrival(name, (5, "gap", "here")) for name in DESTINATIONS]
 INFERRED = [arrival(name, FORGOTTEN_DEATH, origin="inferred") for name in DESTINATIONS]
 
 
-def test_all_is_well_when_everything_came_once() -> None:
-    """Nothing lost, nothing repeated, no fault."""
+def test_no_fault_if_everything_arrives_once() -> None:
+    """Nothing is lost or repeated."""
     verdict = check_run(HAPPENED, ALL, kills=0)
     assert (verdict.events, verdict.arrived, verdict.repeated, verdict.lost) == (4, 4, 0, 0)
     assert verdict.faults == ()
 
 
-def test_what_was_only_refused_is_lost() -> None:
-    """An arrival that was answered by 500 does not count; each destination counts by itself."""
+def test_a_notification_that_was_only_refused_is_lost() -> None:
+    """A request answered with status 500 does not count; each destination counts by itself."""
     refused = [arrival(A, START), arrival(A, DIE, accepted=False), *ALL[2:]]
     verdict = check_run(HAPPENED, refused, kills=0)
     assert verdict.lost == 1
@@ -81,13 +81,13 @@ def test_what_was_only_refused_is_lost() -> None:
 
 
 def test_a_refusal_is_no_repetition() -> None:
-    """Only what is accepted again is repeated, however often it was refused."""
+    """Only accepted notifications are counted as repeated, however often they were refused."""
     refused = arrival(A, START, lifetime=1, accepted=False)
     verdict = check_run(HAPPENED, [refused, *ALL, refused], kills=0)
     assert (verdict.arrived, verdict.repeated, verdict.faults) == (6, 0, ())
 
 
-def test_a_kill_may_repeat_what_was_under_way_and_no_more() -> None:
+def test_a_kill_may_repeat_what_was_under_way() -> None:
     """As many as one destination may have under way at once, and none without a kill."""
     again = [arrival(A, DIE, lifetime=1 + number) for number in range(MAX_REPEATED_PER_KILL)]
     one_more = arrival(A, DIE, lifetime=1 + MAX_REPEATED_PER_KILL)
@@ -98,66 +98,66 @@ def test_a_kill_may_repeat_what_was_under_way_and_no_more() -> None:
 
 
 def test_a_forgotten_death_is_inferred_and_the_gap_declared() -> None:
-    """Both by every destination; then all is well."""
+    """Every destination gets both."""
     verdict = check_run(HAPPENED_WITH_FORGOTTEN, [*ALL, *GAPS, *INFERRED], kills=0)
     assert (verdict.events, verdict.forgotten, verdict.gaps, verdict.lost) == (6, 2, 1, 0)
     assert verdict.faults == ()
 
 
-def test_a_death_in_doubt_is_heard_or_inferred_and_not_both() -> None:
-    """Either is well; one after the other would be two events of one death."""
-    told = {
+def test_a_death_in_doubt_is_reported_or_inferred_but_not_both() -> None:
+    """Both together would be two events for one death."""
+    happened = {
         **HAPPENED_WITH_FORGOTTEN,
         DIE: ContainerEvent("web", "die", Cause.CRASHED, in_doubt=True),
     }
     others = [it for it in [*ALL, *GAPS, *INFERRED] if it.event["id"] != "evt_2"]
-    heard = [arrival(name, DIE) for name in DESTINATIONS]
+    reported = [arrival(name, DIE) for name in DESTINATIONS]
     inferred = [
         arrival(name, DIE, "ntf_other", id="evt_other", origin="inferred") for name in DESTINATIONS
     ]
-    assert check_run(told, [*others, *heard], kills=1).faults == ()
-    assert check_run(told, [*others, *inferred], kills=1).faults == ()
-    assert check_run(told, [*others, *heard, *inferred], kills=1).faults
+    assert check_run(happened, [*others, *reported], kills=1).faults == ()
+    assert check_run(happened, [*others, *inferred], kills=1).faults == ()
+    assert check_run(happened, [*others, *reported, *inferred], kills=1).faults
 
 
 @pytest.mark.parametrize(
-    ("told", "arrivals", "says"),
+    ("happened", "arrivals", "message"),
     [
-        (HAPPENED_WITH_FORGOTTEN, [*ALL, *INFERRED], f"{A} was told of 0 gaps and not of 1"),
+        (HAPPENED_WITH_FORGOTTEN, [*ALL, *INFERRED], f"{A} got 0 gaps instead of 1"),
         (
             HAPPENED_WITH_FORGOTTEN,
             [*ALL, *INFERRED, GAPS[0]],
-            f"{B} was told of 0 gaps and not of 1",
+            f"{B} got 0 gaps instead of 1",
         ),
-        (HAPPENED, [*ALL, *GAPS], f"{A} was told of 1 gaps and not of 0"),
+        (HAPPENED, [*ALL, *GAPS], f"{A} got 1 gaps instead of 0"),
         (
             HAPPENED_WITH_FORGOTTEN,
             [*ALL, *INFERRED, *GAPS, arrival(A, (6, "gap", "here"))],
-            f"{A} was told of 2 gaps and not of 1",
+            f"{A} got 2 gaps instead of 1",
         ),
         (
             HAPPENED_WITH_FORGOTTEN,
             [*ALL, *GAPS, arrival(A, FORGOTTEN_DEATH), INFERRED[1]],
-            "unheard is True",
+            "forgotten is True",
         ),
-        (HAPPENED, [*ALL[:3], arrival(B, DIE, origin="inferred")], "unheard is False"),
+        (HAPPENED, [*ALL[:3], arrival(B, DIE, origin="inferred")], "forgotten is False"),
         (
             HAPPENED_WITH_FORGOTTEN,
             [*ALL, *GAPS, *INFERRED, arrival(A, (7, "die", "db"), origin="inferred")],
             "never happened",
         ),
     ],
-    ids=["no gap", "one not told", "no reason", "too many", "heard", "inferred", "twice"],
+    ids=["no gap", "one destination", "no gap needed", "too many", "reported", "inferred", "twice"],
 )
-def test_what_is_inferred_without_need_or_not_at_all(
-    told: dict[EventKey, ContainerEvent], arrivals: list[Arrival], says: str
+def test_wrong_inferences_and_gaps(
+    happened: dict[EventKey, ContainerEvent], arrivals: list[Arrival], message: str
 ) -> None:
-    """A gap and an inferred death belong to what the engine forgot, and to nothing else."""
-    assert any(says in fault for fault in check_run(told, arrivals, kills=1).faults)
+    """Gaps and inferred deaths belong to what the engine forgot, and to nothing else."""
+    assert any(message in fault for fault in check_run(happened, arrivals, kills=1).faults)
 
 
 @pytest.mark.parametrize(
-    ("included", "enriched", "is_right"),
+    ("included", "enriched", "is_accepted"),
     [
         (make_included(None, INCLUDED_FIELD), 1, True),
         (make_included("could not be had in time"), 0, True),
@@ -168,28 +168,28 @@ def test_what_is_inferred_without_need_or_not_at_all(
     ],
     ids=["there", "too late", "gone", "another reason", "empty", "nothing"],
 )
-def test_what_a_route_wants_besides(
-    included: dict[str, Any] | None, enriched: int, is_right: bool
+def test_included_content(
+    included: dict[str, Any] | None, enriched: int, is_accepted: bool
 ) -> None:
-    """It comes to the one that wants it, or there is a good reason; and to nobody else."""
+    """The route's destination gets it, or an accepted reason; other destinations do not get it."""
     others = [arrival(name, INCLUDED) for name in DESTINATIONS]
     verdict = check_run(
         HAPPENED_INCLUDED, [*others, arrival(INCLUDE_HOOK, INCLUDED, included=included)], kills=0
     )
     assert (verdict.events, verdict.lost, verdict.enriched) == (3, 0, enriched)
-    assert bool(verdict.faults) is not is_right
+    assert bool(verdict.faults) is not is_accepted
     assert check_run(HAPPENED_INCLUDED, others, kills=0).lost == 1
     unwanted = [*ALL[:3], arrival(B, DIE, included=included)]
     assert bool(check_run(HAPPENED, unwanted, kills=0).faults) is (included is not None)
 
 
 @pytest.mark.parametrize(
-    ("arrivals", "says"),
+    ("arrivals", "message"),
     [
         ([*ALL, arrival(A, DIE, "ntf_other")], "came as ['ntf_2', 'ntf_other']"),
         ([*ALL[1:], arrival(A, START, "ntf_2")], "ntf_2 stands for 2 events"),
         ([*ALL, arrival(A, DIE, origin="replayed")], "ntf_2 came as"),
-        ([*ALL, arrival(A, DIE)], "accepted ntf_2 2 times from life 0"),
+        ([*ALL, arrival(A, DIE)], "accepted ntf_2 2 times from lifetime 0"),
         ([*ALL, arrival(A, (3, "die", "db"))], "never happened"),
         ([*ALL[:3], arrival(B, DIE, cause="requested")], "not crashed"),
         ([*ALL[:3], arrival(B, DIE, exit_code=0)], "a wrong exit code"),
@@ -197,22 +197,22 @@ def test_what_a_route_wants_besides(
             [*ALL, arrival(INCLUDE_HOOK, DIE, included=make_included(None, INCLUDED_FIELD))],
             "never happened",
         ),
-        ([ALL[1], ALL[0], *ALL[2:]], f"{A} heard out of order"),
+        ([ALL[1], ALL[0], *ALL[2:]], f"{A} got out of order"),
     ],
     ids=[
         "two ids",
         "one id for two",
         "changed",
         "sent twice",
-        "invented",
+        "unexpected",
         "wrong cause",
         "wrong exit code",
-        "not wanted there",
+        "wrong destination",
         "out of order",
     ],
 )
-def test_every_other_fault_is_told(arrivals: list[Arrival], says: str) -> None:
-    """What came is not lost, and still it is not right."""
+def test_every_other_fault_is_reported(arrivals: list[Arrival], message: str) -> None:
+    """Nothing is lost, but the run is not correct."""
     verdict = check_run(HAPPENED, arrivals, kills=1)
     assert verdict.lost == 0
-    assert any(says in fault for fault in verdict.faults)
+    assert any(message in fault for fault in verdict.faults)

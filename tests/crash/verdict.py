@@ -1,4 +1,4 @@
-"""What a run came to: what happened against what arrived."""
+"""Checks a run: compares what happened with what arrived."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -9,16 +9,17 @@ from tests.crash.plan import EXIT_CODE, INCLUDE_LABEL, ContainerEvent
 from tests.crash.receiver import DESTINATIONS, HOOKS, INCLUDE_HOOK, Arrival
 
 CONCURRENCY = 8
-"""Deliveries under way at once to one destination."""
+"""How many deliveries to one destination are under way at once."""
 
 MAX_REPEATED_PER_KILL = CONCURRENCY + MAX_UNACKED
-"""As many as one kill can leave sent and not settled: those, and what was answered."""
+"""How many deliveries one kill can leave sent and not settled: those under way, and those whose
+outcome waits for its commit."""
 
 INCLUDED_FIELD = "RestartCount"
-"""What `CURIOUS` wants to know besides."""
+"""What the notifications to `INCLUDE_HOOK` include."""
 
 ACCEPTED_REASONS = frozenset({"could not be had in time", "the container is gone"})
-"""Why it may not be there: the hold was over, as after a kill, or the container was removed."""
+"""Why it may be missing: the hold ended, as after a kill, or the container was removed."""
 
 EventKey = tuple[int, str, str]
 """Time in nanoseconds, action and container."""
@@ -26,18 +27,18 @@ EventKey = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Figures over all destinations, and what is wrong in words."""
+    """Figures over all destinations, and descriptions of what is wrong."""
 
     events: int
-    """How many of containers happened, each counted once for each destination."""
+    """How many container events happened, each counted once for each destination."""
     forgotten: int
-    """Those among them that the engine forgot."""
+    """How many of these the engine forgot."""
     arrived: int
-    """How many requests came, those that were refused included."""
+    """How many notifications arrived, including those that were refused."""
     enriched: int
-    """How many notifications came with more than their event."""
+    """How many notifications arrived with included content."""
     gaps: int
-    """How many stretches were declared incomplete."""
+    """How many gaps were declared."""
     repeated: int
     """How many were accepted that had been accepted before."""
     lost: int
@@ -45,10 +46,10 @@ class Verdict:
 
 
 def count_expected(happened: Collection[ContainerEvent]) -> Counter[tuple[str, str]]:
-    """How many notifications are to arrive, by destination and the type of the event."""
+    """How many notifications have to arrive, by destination and type of event."""
     counts = Counter({(name, "container"): len(happened) for name in DESTINATIONS})
     counts[INCLUDE_HOOK, "container"] = sum(_goes_to(INCLUDE_HOOK, it) for it in happened)
-    if any(happening.forgotten for happening in happened):
+    if any(expected.forgotten for expected in happened):
         counts |= {(name, "relay"): 1 for name in DESTINATIONS}
     return counts
 
@@ -56,18 +57,18 @@ def count_expected(happened: Collection[ContainerEvent]) -> Counter[tuple[str, s
 def check_run(
     happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival], kills: int
 ) -> Verdict:
-    """Judge one run: ``told`` in the order in which it happened."""
-    of_containers = [it for it in arrivals if it.event["type"] == "container"]
+    """Check one run. ``happened`` is in the order in which it happened."""
+    container_arrivals = [it for it in arrivals if it.event["type"] == "container"]
     gaps = [it for it in arrivals if it.event["type"] == "relay"]
     expected = count_expected(happened.values())
-    missing = list(_find_missing(happened, of_containers))
+    missing = list(_find_missing(happened, container_arrivals))
     faults = (
         *missing,
         *_find_ambiguous_ids(arrivals),
         *_find_changed(arrivals),
-        *_find_unexpected(happened, of_containers),
-        *_find_incomplete(of_containers),
-        *_find_disorder(happened, of_containers),
+        *_find_unexpected(happened, container_arrivals),
+        *_find_incomplete(container_arrivals),
+        *_find_disorder(happened, container_arrivals),
         *_find_gap_faults(expected, gaps),
         *_find_resent(arrivals),
         *(
@@ -82,7 +83,7 @@ def check_run(
             _goes_to(name, it) for name in HOOKS for it in happened.values() if it.forgotten
         ),
         arrived=len(arrivals),
-        enriched=len({it.id for it in of_containers if _is_enriched(it)}),
+        enriched=len({it.id for it in container_arrivals if _is_enriched(it)}),
         gaps=len({it.id for it in gaps}),
         repeated=sum(_count_repeated(arrivals, name) for name in HOOKS),
         lost=len(missing),
@@ -90,18 +91,18 @@ def check_run(
     )
 
 
-def _goes_to(destination: str, happening: ContainerEvent) -> bool:
-    return destination != INCLUDE_HOOK or happening.labels == INCLUDE_LABEL
+def _goes_to(destination: str, expected: ContainerEvent) -> bool:
+    return destination != INCLUDE_HOOK or expected.labels == INCLUDE_LABEL
 
 
 def _find_missing(
     happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival]
 ) -> Iterator[str]:
     for name in HOOKS:
-        here = {_event_key(it) for it in arrivals if _is_accepted_by(it, name)}
-        for fact, happening in happened.items():
-            if _goes_to(name, happening) and fact not in here:
-                yield f"{name} never accepted {fact}"
+        accepted = {_event_key(it) for it in arrivals if _is_accepted_by(it, name)}
+        for key, expected in happened.items():
+            if _goes_to(name, expected) and key not in accepted:
+                yield f"{name} never accepted {key}"
 
 
 def _is_accepted_by(arrival: Arrival, destination: str) -> bool:
@@ -119,15 +120,15 @@ def _count_repeated(arrivals: Sequence[Arrival], destination: str) -> int:
 
 
 def _find_resent(arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """What one life of relay sent again after it had been accepted: it was there twice."""
+    """What one lifetime of relay sent again after it had been accepted: it was stored twice."""
     times = Counter((it.destination, it.lifetime, it.id) for it in arrivals if it.accepted)
-    for (destination, life, id_), count in times.items():
+    for (destination, lifetime, id_), count in times.items():
         if count > 1:
-            yield f"{destination} accepted {id_} {count} times from life {life}"
+            yield f"{destination} accepted {id_} {count} times from lifetime {lifetime}"
 
 
 def _find_ambiguous_ids(arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """An event under two ids, or two under one; so for what one route makes of it."""
+    """An event or notification under two ids, or two of them under one id."""
     ids: defaultdict[tuple[str, EventKey], set[str]] = defaultdict(set)
     for arrival in arrivals:
         ids[arrival.document["route"], _event_key(arrival)].add(arrival.id)
@@ -138,7 +139,7 @@ def _find_ambiguous_ids(arrivals: Sequence[Arrival]) -> Iterator[str]:
 
 
 def _find_changed(arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """What is repeated is the same to the byte: it was decided once, at its commit."""
+    """A repeated notification has the same bytes: it was decided once, at its commit."""
     bodies: dict[str, bytes] = {}
     for arrival in arrivals:
         if bodies.setdefault(arrival.id, arrival.body) != arrival.body:
@@ -148,50 +149,54 @@ def _find_changed(arrivals: Sequence[Arrival]) -> Iterator[str]:
 def _find_unexpected(
     happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival]
 ) -> Iterator[str]:
-    """What never happened, or not so; and what was inferred though it was to be heard."""
+    """What never happened, or happened differently, or was inferred although it had an event."""
     for arrival in arrivals:
-        happening, event = happened.get(_event_key(arrival)), arrival.event
-        if happening is None or not _goes_to(arrival.destination, happening):
+        expected, event = happened.get(_event_key(arrival)), arrival.event
+        if expected is None or not _goes_to(arrival.destination, expected):
             yield f"never happened: {event}"
-        elif happening.cause != event["cause"]:
-            yield f"not {happening.cause}: {event}"
-        elif event["exit_code"] != (EXIT_CODE if happening.action == "die" else None):
+        elif expected.cause != event["cause"]:
+            yield f"not {expected.cause}: {event}"
+        elif event["exit_code"] != (EXIT_CODE if expected.action == "die" else None):
             yield f"a wrong exit code: {event}"
-        elif not happening.in_doubt and happening.forgotten != (event["origin"] == "inferred"):
-            yield f"unheard is {happening.forgotten}: {event}"
+        elif not expected.in_doubt and expected.forgotten != (event["origin"] == "inferred"):
+            yield f"forgotten is {expected.forgotten}: {event}"
 
 
 def _find_incomplete(arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """What came without what its route wants besides, and with no good reason for that."""
+    """Notifications without their included content, and without an accepted reason for it."""
     for arrival in arrivals:
-        more, curious = arrival.document["included"], arrival.destination == INCLUDE_HOOK
+        included, wants_included = arrival.document["included"], arrival.destination == INCLUDE_HOOK
         if (
-            curious
+            wants_included
             and not _is_enriched(arrival)
-            and (more or {}).get("missing") not in ACCEPTED_REASONS
+            and (included or {}).get("missing") not in ACCEPTED_REASONS
         ):
-            yield f"{arrival.id} came with {more}"
-        if not curious and more is not None:
-            yield f"{arrival.id} came with {more}, which nobody wanted"
+            yield f"{arrival.id} came with {included}"
+        if not wants_included and included is not None:
+            yield f"{arrival.id} came with {included}, which its route does not include"
 
 
 def _is_enriched(arrival: Arrival) -> bool:
-    more = arrival.document["included"]
-    return more is not None and more["missing"] is None and INCLUDED_FIELD in more["inspect"]
+    included = arrival.document["included"]
+    return (
+        included is not None
+        and included["missing"] is None
+        and INCLUDED_FIELD in included["inspect"]
+    )
 
 
 def _find_gap_faults(
     expected: Counter[tuple[str, str]], arrivals: Sequence[Arrival]
 ) -> Iterator[str]:
-    """A gap that was not declared where the engine forgot, or one that was where it did not.
+    """A gap that was not declared although the engine forgot something, or the reverse.
 
-    A relay that is killed before the engine says anything again cannot prove what it missed: each
-    such start is a gap of its own.
+    A relay that is killed before the engine's next event cannot prove what it has missed: each such
+    start declares a gap of its own.
     """
     for name in DESTINATIONS:
         found = {it.id for it in arrivals if _is_accepted_by(it, name) and not _is_unproven(it)}
         if len(found) != expected[name, "relay"]:
-            yield f"{name} was told of {len(found)} gaps and not of {expected[name, 'relay']}"
+            yield f"{name} got {len(found)} gaps instead of {expected[name, 'relay']}"
 
 
 def _is_unproven(gap: Arrival) -> bool:
@@ -202,10 +207,10 @@ def _is_unproven(gap: Arrival) -> bool:
 def _find_disorder(
     happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival]
 ) -> Iterator[str]:
-    """What happens to one container is first heard of in its order."""
+    """The events of one container arrive in order, if repetitions are ignored."""
     for name in HOOKS:
-        here = dict.fromkeys(_event_key(it) for it in arrivals if it.destination == name)
-        for container in {happening.container for happening in happened.values()}:
-            heard = [fact for fact in here if fact[2] == container]
-            if heard != sorted(heard):
-                yield f"{name} heard out of order: {heard}"
+        accepted = dict.fromkeys(_event_key(it) for it in arrivals if it.destination == name)
+        for container in {expected.container for expected in happened.values()}:
+            order = [key for key in accepted if key[2] == container]
+            if order != sorted(order):
+                yield f"{name} got out of order: {order}"

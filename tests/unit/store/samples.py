@@ -2,13 +2,16 @@
 
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from relay.core.checkpoint import Checkpoint
 from relay.core.event import Actor, Event, make_event_id
+from relay.core.exchange import Delivered
 from relay.core.notification import Include, Notification, build_notification
-from relay.store.records import IngestCommit, subject_of
+from relay.store.outbox import Outbox
+from relay.store.records import Ack, Delivery, IngestCommit, subject_of
 
 
 def make_notification(number: int, container: str = "web") -> Notification:
@@ -54,3 +57,35 @@ def fill_version_1(connection: sqlite3.Connection) -> None:
     )
     connection.execute("INSERT INTO cursors VALUES ('here', 7, 3, ?)", (recent,))
     connection.commit()
+
+
+async def fetch_due(outbox: Outbox, now_ns: int, to: str = "ops") -> list[Delivery]:
+    """Everything that is due for a destination."""
+    return list((await outbox.fetch_due(to, now_ns, 10_000)).deliveries)
+
+
+async def due_numbers(outbox: Outbox, now_ns: int, to: str = "ops") -> list[int]:
+    """The numbers of the notifications that are due, in order."""
+    return [
+        delivery.notification.events[0].time_ns for delivery in await fetch_due(outbox, now_ns, to)
+    ]
+
+
+async def deliver_all(outbox: Outbox) -> list[int]:
+    """Deliver everything, retries too; return the numbers of the notifications in order."""
+    numbers: list[int] = []
+    while due := await fetch_due(outbox, 2**62):
+        for delivery in due:
+            numbers.append(delivery.notification.events[0].time_ns)
+            await outbox.ack([Ack(delivery, Delivered())], 20)
+    return numbers
+
+
+def overwrite_page(file: Path) -> bytes:
+    """Overwrite the page with most deliveries; return the file's content after that."""
+    content = bytearray(file.read_bytes())
+    pages = range(4096, len(content), 4096)
+    fullest = max(pages, key=lambda page: content.count(b'"ntf_', page, page + 4096))
+    content[fullest : fullest + 4096] = b"\xa5" * 4096
+    file.write_bytes(content)
+    return bytes(content)

@@ -16,7 +16,7 @@ from relay.core.errors import StoreError
 from relay.store import lock
 from relay.store.faults import StoreFault, StoreStatus
 from relay.store.outbox import Outbox, open_outbox
-from tests.unit.store.samples import make_commit, make_notification
+from tests.unit.store.samples import due_numbers, make_commit, make_notification
 
 CHECKPOINT = Checkpoint.starting_at(7)
 
@@ -33,12 +33,6 @@ async def outbox(file: Path) -> AsyncIterator[Outbox]:
     async with open_outbox(file) as opened:
         await opened.commit(make_commit(make_notification(1, "a"), checkpoint=CHECKPOINT), 10)
         yield opened
-
-
-async def due_numbers(outbox: Outbox) -> list[int]:
-    """The numbers of the notifications that are due."""
-    due = (await outbox.fetch_due("ops", 10, 99)).deliveries
-    return [delivery.notification.events[0].time_ns for delivery in due]
 
 
 async def wait_until(done: Callable[[], bool]) -> None:
@@ -58,7 +52,7 @@ def numbers_on_disk(file: Path) -> list[int]:
     async def look() -> list[int]:
         async with open_outbox(copy / file.name) as left:
             assert await left.checkpoint("here") == CHECKPOINT
-            return await due_numbers(left)
+            return await due_numbers(left, 10)
 
     with closing(asyncio.new_event_loop()) as loop:
         return loop.run_until_complete(look())
@@ -104,7 +98,7 @@ async def test_removed_files_are_restored(
     with capture_logs() as logs:
         await outbox.commit(make_commit(make_notification(2, "b")), 10)
     assert [line["event"] for line in logs] == ["store.restored"]
-    assert await due_numbers(outbox) == [1, 2]
+    assert await due_numbers(outbox, 10) == [1, 2]
     modes = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
     assert modes == dict.fromkeys(
         ("relay.db", "relay.db-wal", "relay.db-shm", "relay.db.lock"), 0o600
@@ -122,7 +116,7 @@ async def test_restored_files_can_be_removed_again(file: Path, outbox: Outbox) -
         await outbox.commit(make_commit(make_notification(number, f"c{number}")), 10)
     await outbox._writer.close()
     async with open_outbox(file) as again:
-        assert await due_numbers(again) == [1, 2, 3]
+        assert await due_numbers(again, 10) == [1, 2, 3]
 
 
 async def test_a_removed_lock_is_taken_again(file: Path, outbox: Outbox) -> None:
@@ -140,7 +134,7 @@ async def test_a_file_in_the_stores_place_is_moved_aside(file: Path, outbox: Out
     remove("", "-wal", "-shm")(file)
     file.write_text("somebody's")
     with capture_logs() as logs:
-        assert await due_numbers(outbox) == [1]
+        assert await due_numbers(outbox, 10) == [1]
     assert [line["event"] for line in logs] == ["store.restored"]
     (displaced,) = file.parent.glob("relay.db.displaced-*")
     assert displaced.read_text() == "somebody's"
@@ -154,7 +148,7 @@ async def test_another_relays_store_is_not_touched(file: Path, outbox: Outbox) -
     theirs = lock.acquire(file)
     file.write_text("theirs")
     with capture_logs() as logs:
-        waiting = asyncio.create_task(due_numbers(outbox))
+        waiting = asyncio.create_task(due_numbers(outbox, 10))
         await wait_until(lambda: outbox.status.reason is not None)
         assert outbox.status.reason is StoreFault.REFUSED
         assert file.read_text() == "theirs"
@@ -187,7 +181,7 @@ async def test_calls_wait_for_a_program_that_locks_the_file(file: Path, outbox: 
         assert outbox.status.reason is StoreFault.BUSY
         other.execute("ROLLBACK")
         await waiting
-    assert await due_numbers(outbox) == [1, 2]
+    assert await due_numbers(outbox, 10) == [1, 2]
 
 
 async def test_a_connection_that_cannot_write_is_reopened(file: Path, outbox: Outbox) -> None:
@@ -198,7 +192,7 @@ async def test_a_connection_that_cannot_write_is_reopened(file: Path, outbox: Ou
 
     await outbox._writer.run(spoil)
     await outbox.commit(make_commit(make_notification(2, "b")), 10)
-    assert await due_numbers(outbox) == [1, 2]
+    assert await due_numbers(outbox, 10) == [1, 2]
 
 
 async def test_a_log_that_fills_the_disk_is_checkpointed(file: Path, outbox: Outbox) -> None:

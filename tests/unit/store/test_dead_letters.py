@@ -11,8 +11,14 @@ from relay.core.exchange import Answer, Dead, Delivered, Reason
 from relay.core.notification import Notification
 from relay.store import dead_letters
 from relay.store.outbox import Outbox, open_outbox
-from relay.store.records import Ack, DeadLetter, Delivery, Selection
-from tests.unit.store.samples import make_commit, make_notification, with_include
+from relay.store.records import Ack, DeadLetter, Selection
+from tests.unit.store.samples import (
+    due_numbers,
+    fetch_due,
+    make_commit,
+    make_notification,
+    with_include,
+)
 
 ALL = Selection()
 ANSWER = Answer(400, "no such channel", None)
@@ -27,17 +33,6 @@ async def outbox() -> AsyncIterator[Outbox]:
     """An empty outbox."""
     async with open_outbox(None) as made:
         yield made
-
-
-async def fetch_due(outbox: Outbox, now_ns: int, to: str = "ops") -> list[Delivery]:
-    return list((await outbox.fetch_due(to, now_ns, 100)).deliveries)
-
-
-async def due_numbers(outbox: Outbox, now_ns: int, to: str = "ops") -> list[int]:
-    """The numbers of the notifications that are due."""
-    return [
-        delivery.notification.events[0].time_ns for delivery in await fetch_due(outbox, now_ns, to)
-    ]
 
 
 async def make_dead_letters(

@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 
-from relay.core.exchange import Delivered
 from relay.store import files as family
 from relay.store.faults import StoreLoss
 from relay.store.files import DatabaseFiles
-from relay.store.outbox import Outbox, open_outbox
-from relay.store.records import Ack
-from tests.unit.store.samples import make_commit, make_notification
+from relay.store.outbox import open_outbox
+from tests.unit.store.samples import deliver_all, make_commit, make_notification, overwrite_page
 
 MANY = 100
 ALL = set(range(1, MANY + 3))
@@ -62,20 +60,10 @@ def make_folder(tmp_path: Path, name: str) -> Path:
     return made
 
 
-async def deliver_all(outbox: Outbox) -> set[int]:
-    """Deliver everything; return the numbers of the notifications."""
-    found: set[int] = set()
-    while due := (await outbox.fetch_due("ops", 2**62, 9999)).deliveries:
-        for delivery in due:
-            found.add(delivery.notification.events[0].time_ns)
-            await outbox.ack([Ack(delivery, Delivered())], 20)
-    return found
-
-
 async def reopen(place: Path) -> tuple[set[int], list[StoreLoss]]:
     """Start again: return the deliveries and losses, and check that the file is sound."""
     async with open_outbox(place / "relay.db") as outbox:
-        result = await deliver_all(outbox), await outbox.losses()
+        result = set(await deliver_all(outbox)), await outbox.losses()
     with closing(sqlite3.connect(place / "relay.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert DatabaseFiles(place / "relay.db").pending_replacement is None
@@ -94,16 +82,6 @@ async def make_killed_store(tmp_path: Path) -> Path:
         for suffix in ("", "-wal", "-shm"):
             shutil.copy(f"{first / 'relay.db'}{suffix}", f"{place / 'relay.db'}{suffix}")
     return place
-
-
-def overwrite_page(file: Path) -> bytes:
-    """Overwrite a page with deliveries; return the file's content after that."""
-    content = bytearray(file.read_bytes())
-    pages = range(4096, len(content), 4096)
-    at = max(pages, key=lambda page: content.count(b'"ntf_', page, page + 4096))
-    content[at : at + 4096] = b"\xa5" * 4096
-    file.write_bytes(content)
-    return bytes(content)
 
 
 async def test_a_corrupt_store_is_replaced_whenever_relay_is_killed(
@@ -184,7 +162,7 @@ async def test_a_repair_that_fails_is_completed(
             return real(self, target)
 
         monkeypatch.setattr(Path, "rename", rename)
-        left = await deliver_all(outbox)
+        left = set(await deliver_all(outbox))
         assert next(calls) > step
         assert MANY - 20 < len(left) < MANY
         assert losses == await outbox.losses()

@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from relay.core.exchange import Delivered
 from relay.store import integrity
-from relay.store.outbox import Outbox, open_outbox
+from relay.store.outbox import open_outbox
 from relay.store.records import Ack
-from tests.unit.store.samples import make_commit, make_notification
+from tests.unit.store.samples import deliver_all, make_commit, make_notification
 
 
 @pytest.fixture
@@ -39,16 +39,6 @@ def empty_index(file: Path, index: str) -> None:
     with file.open("r+b") as opened:
         opened.seek((page - 1) * size)
         opened.write(b"\x0a\0\0\0\0" + size.to_bytes(2, "big") + bytes(size - 7))
-
-
-async def deliver_all(outbox: Outbox) -> list[int]:
-    """Deliver everything; return the numbers of the notifications in order."""
-    found: list[int] = []
-    while due := (await outbox.fetch_due("ops", 2**62, 9)).deliveries:
-        for delivery in due:
-            found.append(delivery.notification.events[0].time_ns)
-            await outbox.ack([Ack(delivery, Delivered())], 20)
-    return found
 
 
 @pytest.mark.parametrize("index", ["deliveries_due", "deliveries_order"])

@@ -10,8 +10,14 @@ from relay.core.container import Container
 from relay.core.exchange import Dead, Delivered, Reason, Retry
 from relay.core.notification import Included
 from relay.store.outbox import Outbox, open_outbox
-from relay.store.records import HOLD_NS, Ack, Backlog, Delivery, IngestCommit, subject_of
-from tests.unit.store.samples import make_commit, make_notification, with_include
+from relay.store.records import HOLD_NS, Ack, Backlog, IngestCommit, subject_of
+from tests.unit.store.samples import (
+    due_numbers,
+    fetch_due,
+    make_commit,
+    make_notification,
+    with_include,
+)
 
 SECOND_NS = 10**9
 MARK = Checkpoint(
@@ -27,17 +33,6 @@ async def outbox() -> AsyncIterator[Outbox]:
     """An empty outbox."""
     async with open_outbox(None) as made:
         yield made
-
-
-async def fetch_due(outbox: Outbox, now_ns: int, to: str = "ops") -> list[Delivery]:
-    return list((await outbox.fetch_due(to, now_ns, 100)).deliveries)
-
-
-async def due_numbers(outbox: Outbox, now_ns: int, to: str = "ops") -> list[int]:
-    """The numbers of the notifications that are due."""
-    return [
-        delivery.notification.events[0].time_ns for delivery in await fetch_due(outbox, now_ns, to)
-    ]
 
 
 async def test_a_delivery_is_due_at_once(outbox: Outbox) -> None:

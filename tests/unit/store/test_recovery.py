@@ -19,11 +19,11 @@ from relay.core.container import Container
 from relay.core.errors import StoreError
 from relay.core.exchange import Dead, Delivered, Reason, Retry
 from relay.store.faults import StoreLoss
-from relay.store.outbox import Outbox, open_outbox
+from relay.store.outbox import open_outbox
 from relay.store.records import Ack, IngestCommit
 from relay.store.schema import migrate
 from tests.support.profiles import examples
-from tests.unit.store.samples import fill_version_1, make_commit, make_notification
+from tests.unit.store.samples import deliver_all, fill_version_1, make_commit, make_notification
 
 PAGE = 4096
 MANY = 100
@@ -91,16 +91,6 @@ def find_set_aside(file: Path) -> Path:
     """The path of the corrupt store."""
     (aside,) = (it for it in file.parent.glob("*.broken-*") if not it.name.endswith(("wal", "shm")))
     return aside
-
-
-async def deliver_all(outbox: Outbox) -> list[int]:
-    """Deliver everything; return the numbers of the notifications in order."""
-    found: list[int] = []
-    while due := (await outbox.fetch_due("ops", 2**62, 9999)).deliveries:
-        for delivery in due:
-            found.append(delivery.notification.events[0].time_ns)
-            await outbox.ack([Ack(delivery, Delivered())], 20)
-    return found
 
 
 async def reopen(file: Path, losses: list[StoreLoss]) -> list[int]:
