@@ -1,6 +1,4 @@
-"""A store whose disk fails or fills up, or whose XX
-stopped.
-"""
+"""A store whose disk fails or is full, or whose file is overwritten."""
 
 import os
 import re
