@@ -1,4 +1,4 @@
-"""relay's answers about itself, over HTTP."""
+"""The HTTP server at ``admin.listen``."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ PENDING = "relay_deliveries_pending"
 
 
 def make_snapshot(store: StoreStatus = WELL) -> StatusSnapshot:
-    """One engine, which is there, and one destination."""
+    """One engine, which is connected, and one destination."""
     return StatusSnapshot(
         {"here": EngineSnapshot(EngineCounters(), is_open=True)},
         {"hook": DestinationCounters()},
@@ -53,7 +53,7 @@ def make_snapshot(store: StoreStatus = WELL) -> StatusSnapshot:
 
 
 def make_report(busy_s: float = 0.0) -> LivenessReport:
-    """One loop, which has been in its round for so long."""
+    """One loop, which has been busy for this long."""
     return LivenessReport({"destination hook": busy_s}, store_is_alive=True, store_wait_s=0.0)
 
 
@@ -69,7 +69,7 @@ async def operations() -> AsyncIterator[LocalOperations]:
 
 
 async def get(address: UnixSocket, path: str) -> tuple[int, str, str]:
-    """The status, the type and the text of an answer."""
+    """Return the status, the content type and the text of an answer."""
     connector = aiohttp.UnixConnector(str(address.path))
     async with (
         aiohttp.ClientSession(connector=connector) as session,
@@ -104,48 +104,48 @@ async def test_alive_and_ready(address: UnixSocket, operations: LocalOperations)
         assert (await get(address, "/readyz"))[::2] == (200, '{"ready": true}')
 
 
-async def test_what_is_stuck(
+async def test_a_stalled_loop(
     address: UnixSocket, operations: LocalOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loop that does not come round is blamed at the second look, until it does."""
+    """A loop is reported as stuck by the second check, until it goes on."""
     monkeypatch.setattr(health, "CHECK_EVERY_S", 0.001)
-    looks = 0
-    at: float = 31
+    checks = 0
+    busy_s: float = 31
 
-    def look() -> LivenessReport:
-        nonlocal looks
-        looks += 1
-        return make_report(at)
+    def report_busy() -> LivenessReport:
+        nonlocal checks
+        checks += 1
+        return make_report(busy_s)
 
-    async def looked(times: int) -> None:
+    async def wait_for_checks(times: int) -> None:
         async with asyncio.timeout(TIMEOUT_S):
-            while looks < times:
+            while checks < times:
                 await asyncio.sleep(0.001)
 
-    async with serve_admin_at(address, operations, make_report=look):
-        await looked(3)
+    async with serve_admin_at(address, operations, make_report=report_busy):
+        await wait_for_checks(3)
         assert (await get(address, "/livez"))[::2] == (
             503,
             '{"live": false, "stuck": ["destination hook: nothing has moved for 31 s"]}',
         )
         assert (await get(address, "/readyz"))[0] == 200
-        at, looks = 0, 0
-        await looked(2)
+        busy_s, checks = 0, 0
+        await wait_for_checks(2)
         assert (await get(address, "/livez"))[::2] == (200, '{"live": true}')
 
 
-async def test_what_was_let_go_just_now(
+async def test_one_check_is_not_enough(
     address: UnixSocket, operations: LocalOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One look blames nobody."""
+    """A single check reports nothing."""
     monkeypatch.setattr(health, "CHECK_EVERY_S", 3600.0)
     async with serve_admin_at(address, operations, make_report=lambda: make_report(3600)):
         await asyncio.sleep(0)
         assert (await get(address, "/livez"))[0] == 200
 
 
-async def test_what_commands_ask(address: UnixSocket, operations: LocalOperations) -> None:
-    """The desk is asked here as on the socket that the commands know."""
+async def test_the_admin_api(address: UnixSocket, operations: LocalOperations) -> None:
+    """The operations are the same here as on the control socket."""
     async with serve_admin_at(address, operations), connect_to_daemon(address.path) as remote:
         assert await remote.now_ns() == NOW_NS
         assert await remote.pending() == {}
@@ -153,7 +153,7 @@ async def test_what_commands_ask(address: UnixSocket, operations: LocalOperation
 
 
 async def test_not_ready(address: UnixSocket, operations: LocalOperations) -> None:
-    """It says what is missing, and that relay lives all the same."""
+    """The answer says what is missing; relay is alive all the same."""
     async with serve_admin_at(address, operations, StoreStatus(2**62, StoreFault.FULL)):
         assert (await get(address, "/readyz"))[::2] == (
             503,
@@ -163,7 +163,7 @@ async def test_not_ready(address: UnixSocket, operations: LocalOperations) -> No
 
 
 async def test_metrics(address: UnixSocket, operations: LocalOperations) -> None:
-    """They come in the type that Prometheus asks for, with what waits in the store."""
+    """They have the content type that Prometheus expects, and count what waits in the store."""
     async with serve_admin_at(address, operations):
         status, kind, text = await get(address, "/metrics")
     assert status == 200
@@ -172,7 +172,7 @@ async def test_metrics(address: UnixSocket, operations: LocalOperations) -> None
     assert f'{PENDING}{{destination="hook"}} 0.0' in text.splitlines()
 
 
-async def test_nothing_else(address: UnixSocket, operations: LocalOperations) -> None:
+async def test_other_paths_and_methods(address: UnixSocket, operations: LocalOperations) -> None:
     """Other paths are not found, and nothing can be posted."""
     async with serve_admin_at(address, operations):
         assert (await get(address, "/"))[0] == 404
@@ -184,15 +184,15 @@ async def test_nothing_else(address: UnixSocket, operations: LocalOperations) ->
             assert answer.status == 405
 
 
-async def test_a_store_that_fails_is_not_asked(
+async def test_a_failing_store_is_not_queried(
     address: UnixSocket, operations: LocalOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What waits is left out, and the store gets no question that it cannot answer."""
+    """The backlog is left out, and the store gets no query that it cannot answer."""
 
-    async def refuse() -> Mapping[str, Backlog]:
+    async def fail() -> Mapping[str, Backlog]:
         raise AssertionError("asked")
 
-    monkeypatch.setattr(operations.outbox, "backlog", refuse)
+    monkeypatch.setattr(operations.outbox, "backlog", fail)
     async with serve_admin_at(address, operations, StoreStatus(1, StoreFault.IO)):
         status, _, text = await get(address, "/metrics")
     assert status == 200
@@ -203,28 +203,26 @@ async def test_a_store_that_fails_is_not_asked(
 async def test_a_store_that_does_not_answer(
     address: UnixSocket, operations: LocalOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The scrape goes without, and one question waits however often it is scraped."""
+    """The scrape goes without the backlog, and only one query waits however often it is scraped."""
     monkeypatch.setattr(http, "BACKLOG_TIMEOUT_S", 0.001)
-    asked = 0
+    queries = 0
     answer: asyncio.Future[Mapping[str, Backlog]] = asyncio.get_running_loop().create_future()
 
-    async def ask() -> Mapping[str, Backlog]:
-        nonlocal asked
-        asked += 1
+    async def query() -> Mapping[str, Backlog]:
+        nonlocal queries
+        queries += 1
         return await answer
 
-    monkeypatch.setattr(operations.outbox, "backlog", ask)
+    monkeypatch.setattr(operations.outbox, "backlog", query)
     async with serve_admin_at(address, operations):
         for _ in range(3):
             assert PENDING not in (await get(address, "/metrics"))[2]
-        assert asked == 1
+        assert queries == 1
     assert answer.cancelled()
 
 
-async def test_a_socket_for_its_owner_alone(
-    address: UnixSocket, operations: LocalOperations
-) -> None:
-    """Its mode is 0600 whatever the mask, which stays as it was; it goes with relay."""
+async def test_a_socket_is_private(address: UnixSocket, operations: LocalOperations) -> None:
+    """Its mode is 0600 whatever the umask, which stays as it was; the socket goes with relay."""
     before = os.umask(0)
     try:
         async with serve_admin_at(address, operations):
@@ -235,22 +233,22 @@ async def test_a_socket_for_its_owner_alone(
 
 
 async def test_a_socket_that_is_in_use(address: UnixSocket, operations: LocalOperations) -> None:
-    """It is left to the one who has it."""
+    """It is left to whoever listens there."""
     async with serve_admin_at(address, operations):
         with pytest.raises(AdminListenerError, match=r"admin\.sock cannot be opened: it is taken"):
             await serve_admin_at(address, operations).__aenter__()
         assert (await get(address, "/livez"))[0] == 200
 
 
-async def test_a_socket_that_is_left_over(address: UnixSocket, operations: LocalOperations) -> None:
-    """Of a relay that was killed: it is replaced."""
+async def test_a_stale_socket(address: UnixSocket, operations: LocalOperations) -> None:
+    """The socket of a relay that was killed is replaced."""
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(address.path))
     async with serve_admin_at(address, operations):
         assert (await get(address, "/livez"))[0] == 200
 
 
-async def test_a_file_in_its_place(address: UnixSocket, operations: LocalOperations) -> None:
+async def test_a_file_at_the_path(address: UnixSocket, operations: LocalOperations) -> None:
     """It is not touched."""
     address.path.write_text("precious")
     with pytest.raises(
@@ -260,17 +258,17 @@ async def test_a_file_in_its_place(address: UnixSocket, operations: LocalOperati
     assert address.path.read_text() == "precious"
 
 
-async def test_a_folder_that_is_not_there(tmp_path: Path, operations: LocalOperations) -> None:
-    """The system's words say so."""
+async def test_a_missing_folder(tmp_path: Path, operations: LocalOperations) -> None:
+    """The error has the system's text."""
     address = UnixSocket(tmp_path / "none" / "admin.sock")
     with pytest.raises(AdminListenerError, match="No such file or directory"):
         await serve_admin_at(address, operations).__aenter__()
 
 
-async def test_a_port(operations: LocalOperations) -> None:
-    """It answers there while it runs; one that is taken is told, with its number."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = TcpPort("127.0.0.1", taken.getsockname()[1])
+async def test_a_tcp_port(operations: LocalOperations) -> None:
+    """relay answers there while it runs; if the port is taken, the error names it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = TcpPort("127.0.0.1", other.getsockname()[1])
         with pytest.raises(
             AdminListenerError, match=rf"admin\.listen {address} cannot be opened: it is taken"
         ):
@@ -283,111 +281,113 @@ async def test_a_port(operations: LocalOperations) -> None:
         assert answer.status == 200
 
 
-def with_admin(config: Config, address: UnixSocket) -> Config:
+def add_admin(config: Config, address: UnixSocket) -> Config:
     return config.model_copy(update={"admin": AdminConfig(listen=address)})
 
 
-async def value(address: UnixSocket, metric: str) -> float:
+async def read_metric(address: UnixSocket, metric: str) -> float:
     lines = (await get(address, "/metrics"))[2].splitlines()
     (line,) = [line for line in lines if line.startswith(f"{metric} ")]
     return float(line.rpartition(" ")[2])
 
 
-async def until(address: UnixSocket, metric: str, wanted: float) -> None:
+async def wait_for_metric(address: UnixSocket, metric: str, wanted: float) -> None:
     """Return once the metric has this value."""
     async with asyncio.timeout(TIMEOUT_S):
-        while await value(address, metric) != wanted:
+        while await read_metric(address, metric) != wanted:
             await asyncio.sleep(0.001)
 
 
-async def answered(address: UnixSocket) -> None:
+async def wait_for_socket(address: UnixSocket) -> None:
     """Return once something listens."""
     async with asyncio.timeout(TIMEOUT_S):
         while not address.path.exists():
             await asyncio.sleep(0.001)
 
 
-async def test_of_a_whole_relay(
+async def test_with_a_whole_daemon(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, address: UnixSocket
 ) -> None:
-    """It is unready while its engine is away, and counts what passes through it."""
-    config = with_admin(make_config(url, engine), address)
+    """It is not ready while its engine is away, and counts what passes through it."""
+    config = add_admin(make_config(url, engine), address)
     engine.emit_deaths("a", "b")
     async with running_daemon(config, store):
-        await answered(address)
+        await wait_for_socket(address)
         status, _, text = await get(address, "/readyz")
         assert status == 503
         assert "engine engine-0: its stream is not open" in text
         async with engine.serve():
-            await webhook.wait_for(lambda whats: sorted(whats) == ["a", "b"])
+            await webhook.wait_for(lambda summaries: sorted(summaries) == ["a", "b"])
             delivered = (
                 'relay_delivery_attempts_total{destination="hook",outcome="delivered",reason="ok"}'
             )
-            await until(address, delivered, 2)
+            await wait_for_metric(address, delivered, 2)
             assert (await get(address, "/readyz"))[0] == 200
             latencies = 'relay_delivery_latency_seconds_count{destination="hook"}'
-            assert await value(address, latencies) == 2
-            assert await value(address, 'relay_route_matches_total{route="containers"}') == 2
-            assert await value(address, 'relay_events_taken_in_total{engine="engine-0"}') == 2
-            assert await value(address, 'relay_reconnects_total{engine="engine-0"}') == 0
-        await until(address, 'relay_stream_open{engine="engine-0"}', 0)
+            assert await read_metric(address, latencies) == 2
+            assert await read_metric(address, 'relay_route_matches_total{route="containers"}') == 2
+            assert await read_metric(address, 'relay_events_taken_in_total{engine="engine-0"}') == 2
+            assert await read_metric(address, 'relay_reconnects_total{engine="engine-0"}') == 0
+        await wait_for_metric(address, 'relay_stream_open{engine="engine-0"}', 0)
         assert (await get(address, "/readyz"))[0] == 503
 
 
-async def test_the_desk_of_a_whole_relay(
+async def test_the_admin_api_of_a_whole_daemon(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, address: UnixSocket
 ) -> None:
-    """It says here what it says at the socket beside the store, and lives."""
+    """It answers the same here as at the control socket."""
     engine.emit_deaths("a")
-    async with engine.serve(), running_daemon(with_admin(make_config(url, engine), address), store):
-        await webhook.wait_for(lambda whats: whats == ["a"])
+    async with engine.serve(), running_daemon(add_admin(make_config(url, engine), address), store):
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         assert (await get(address, "/livez"))[::2] == (200, '{"live": true}')
         async with (
-            connect_to_daemon(address.path) as here,
-            connect_to_daemon(socket_path(store)) as there,
+            connect_to_daemon(address.path) as over_http,
+            connect_to_daemon(socket_path(store)) as over_socket,
         ):
-            assert await here.destination_status() == await there.destination_status()
-            assert list((await here.daemon_status()).engines) == ["engine-0"]
+            assert await over_http.destination_status() == await over_socket.destination_status()
+            assert list((await over_http.daemon_status()).engines) == ["engine-0"]
 
 
-async def test_a_destination_that_hangs_is_no_reason(
+async def test_a_hanging_destination(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, address: UnixSocket
 ) -> None:
-    """What is for it waits, and shows; relay is ready."""
-    config = with_admin(make_config(url, engine), address)
+    """Its delivery waits, and is counted; relay is ready."""
+    config = add_admin(make_config(url, engine), address)
     engine.emit_deaths("a")
     webhook.hold()
     async with engine.serve(), running_daemon(config, store):
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         assert (await get(address, "/readyz"))[0] == 200
-        assert await value(address, f'{PENDING}{{destination="hook"}}') == 1
-        assert await value(address, 'relay_oldest_delivery_age_seconds{destination="hook"}') > 0
+        assert await read_metric(address, f'{PENDING}{{destination="hook"}}') == 1
+        assert (
+            await read_metric(address, 'relay_oldest_delivery_age_seconds{destination="hook"}') > 0
+        )
         webhook.release()
 
 
-async def test_nothing_listens_unless_told(
+async def test_no_admin_section(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """Without the section no line says that it listens."""
+    """Without the section nothing listens."""
     engine.emit_deaths("a")
     with capture_logs() as lines:
         async with engine.serve(), running_daemon(make_config(url, engine), store):
-            await webhook.wait_for(lambda whats: whats == ["a"])
+            await webhook.wait_for(lambda summaries: summaries == ["a"])
     logged: list[Any] = [line["event"] for line in lines]
     assert "relay.started" in logged
     assert "admin.listening" not in logged
 
 
-async def test_a_stream_that_is_not_given(
+async def test_a_stream_that_is_not_answered(
     engine: ScriptedEngine, url: str, store: Path, address: UnixSocket
 ) -> None:
-    """An engine that greets, and does not answer for its events, is not heard yet."""
+    """An engine that does not answer for its events after the handshake is not connected."""
     given = asyncio.Event()
     engine.before_answer["events"] = given.wait
-    async with engine.serve(), running_daemon(with_admin(make_config(url, engine), address), store):
+    async with engine.serve(), running_daemon(add_admin(make_config(url, engine), address), store):
         await engine.changes.wait_for(lambda: engine.request_count("events") == 1)
         status, _, text = await get(address, "/readyz")
         given.set()
-        await until(address, 'relay_stream_open{engine="engine-0"}', 1)
+        await wait_for_metric(address, 'relay_stream_open{engine="engine-0"}', 1)
     assert status == 503
     assert "engine engine-0: its stream is not open" in text

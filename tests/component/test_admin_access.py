@@ -1,4 +1,4 @@
-"""Who gets what over HTTP from relay's admin listener."""
+"""Which requests the admin listener answers."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ from relay.store.outbox import open_outbox
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-ASIDE = {"Host": "rebound.example.com"}
+FOREIGN_HOST = {"Host": "rebound.example.com"}
 ENABLE = b'{"destination": "hook"}'
 
 
@@ -58,7 +58,7 @@ def make_report() -> LivenessReport:
 async def serve_admin_on(
     operations: LocalOperations, host: str = "127.0.0.1", token: str | None = None
 ) -> AsyncIterator[int]:
-    """Listen at a free port of this host, and give the port."""
+    """Serve on a free port of this host, and give the port."""
     with socket.create_server((host, 0)) as free:
         port: int = free.getsockname()[1]
     secret = None if token is None else SecretStr(token)
@@ -70,7 +70,7 @@ async def serve_admin_on(
 async def ask(
     port: int, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
 ) -> tuple[int, str, Mapping[str, str]]:
-    """The status, the text and the headers of an answer."""
+    """Return the status, the text and the headers of an answer."""
     async with (
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
         session.request(
@@ -80,8 +80,8 @@ async def ask(
         return answer.status, await answer.text(), answer.headers
 
 
-async def test_on_loopback(operations: LocalOperations) -> None:
-    """All is shown and done without a token, with the names of what is wrong."""
+async def test_loopback_needs_no_token(operations: LocalOperations) -> None:
+    """Everything is shown and done, and the names of what is wrong are shown."""
     async with serve_admin_on(operations) as port:
         assert (await ask(port, "/livez"))[:2] == (200, '{"live": true}')
         assert (await ask(port, "/readyz"))[:2] == (
@@ -93,8 +93,8 @@ async def test_on_loopback(operations: LocalOperations) -> None:
         assert (await ask(port, "/api/dead/drop", body=b"{}"))[:2] == (200, "0")
 
 
-async def test_beyond_loopback_with_a_token(operations: LocalOperations) -> None:
-    """Without it only whether all is well is told; with it, everything."""
+async def test_remote_with_a_token(operations: LocalOperations) -> None:
+    """Without the token only the health is shown; with it, everything."""
     async with serve_admin_on(operations, "0.0.0.0", TOKEN) as port:
         assert (await ask(port, "/livez"))[0] == 200
         assert (await ask(port, "/readyz"))[:2] == (503, '{"ready": false}')
@@ -107,12 +107,12 @@ async def test_beyond_loopback_with_a_token(operations: LocalOperations) -> None
             )
         assert "secretive" in (await ask(port, "/readyz", BEARER))[1]
         assert "secretive" in (await ask(port, "/metrics", BEARER))[1]
-        assert (await ask(port, "/api/pending", BEARER | ASIDE))[:2] == (200, "{}")
+        assert (await ask(port, "/api/pending", BEARER | FOREIGN_HOST))[:2] == (200, "{}")
         assert (await ask(port, "/nothing", BEARER))[0] == 404
 
 
-async def test_beyond_loopback_without_a_token(operations: LocalOperations) -> None:
-    """It starts, warns, and refuses in words what shows or changes anything."""
+async def test_remote_without_a_configured_token(operations: LocalOperations) -> None:
+    """relay starts, warns, and denies whatever shows or changes something."""
     with capture_logs() as lines:
         async with serve_admin_on(operations, "0.0.0.0") as port:
             assert (await ask(port, "/livez"))[0] == 200
@@ -127,17 +127,17 @@ async def test_beyond_loopback_without_a_token(operations: LocalOperations) -> N
     assert warning["remedy"] == "set admin.token_file"
 
 
-async def test_a_token_on_loopback(operations: LocalOperations) -> None:
-    """What commands ask takes it there as well."""
+async def test_loopback_with_a_token(operations: LocalOperations) -> None:
+    """The admin API requires the token there as well."""
     async with serve_admin_on(operations, token=TOKEN) as port:
         assert (await ask(port, "/api/pending"))[0] == 401
         assert (await ask(port, "/api/pending", BEARER))[0] == 200
         assert (await ask(port, "/metrics"))[0] == 200
-        assert (await ask(port, "/metrics", ASIDE))[0] == 403
+        assert (await ask(port, "/metrics", FOREIGN_HOST))[0] == 403
 
 
 async def test_a_wrong_token(operations: LocalOperations) -> None:
-    """It is told that it is wrong, and what was shown is repeated nowhere."""
+    """The answer says that it is wrong, and repeats it nowhere."""
     with capture_logs() as lines:
         async with serve_admin_on(operations, token=TOKEN) as port:
             wrong = {"Authorization": f"Bearer {TOKEN}x"}
@@ -147,8 +147,8 @@ async def test_a_wrong_token(operations: LocalOperations) -> None:
     assert TOKEN not in f"{text} {headers} {lines}"
 
 
-async def test_a_token_on_a_socket(operations: LocalOperations, tmp_path: Path) -> None:
-    """With one configured, commands' questions take it wherever relay listens."""
+async def test_a_unix_socket_with_a_token(operations: LocalOperations, tmp_path: Path) -> None:
+    """The admin API requires a configured token on a Unix socket, too."""
     address = UnixSocket(tmp_path / "admin.sock")
     config = AdminConfig.model_construct(listen=address, token=SecretStr(TOKEN))
     async with (
@@ -168,30 +168,30 @@ async def test_a_token_on_a_socket(operations: LocalOperations, tmp_path: Path) 
         {"Origin": "http://127.0.0.1:9321"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
-        ASIDE,
+        FOREIGN_HOST,
         {"Host": "127.0.0.1.nip.io"},
     ],
 )
-async def test_a_page_in_a_browser(
+async def test_a_web_page_is_denied(
     operations: LocalOperations, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It can neither read nor do anything, even where its name was made to lead to relay."""
+    """It can neither read nor do anything, even if its own name resolves to relay."""
 
     async def fail(*_: object) -> None:
         raise AssertionError("an operation was performed")
 
     monkeypatch.setattr(LocalOperations, "call", fail)
     async with serve_admin_on(operations) as port:
-        status, text, answered = await ask(port, "/api/enable", headers, ENABLE)
+        status, text, answer_headers = await ask(port, "/api/enable", headers, ENABLE)
         assert status == 403
         assert "page in a browser" in text or "is not this machine" in text
-        assert "Access-Control-Allow-Origin" not in answered
+        assert "Access-Control-Allow-Origin" not in answer_headers
         assert (await ask(port, "/api/report", headers))[0] == 403
         assert (await ask(port, "/metrics", headers))[0] == 403
 
 
-async def raw(port: int, *lines: str) -> bytes:
-    """All that comes back for these lines of a request."""
+async def send_raw(port: int, *lines: str) -> bytes:
+    """Return everything that comes back for these lines of a request."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write("".join(f"{line}\r\n" for line in (*lines, "")).encode())
     answer = await reader.read()
@@ -210,18 +210,16 @@ async def raw(port: int, *lines: str) -> bytes:
         ("GET //api/pending HTTP/1.1", "Host: evil", "Connection: close"),
     ],
 )
-async def test_requests_that_no_library_makes(
-    operations: LocalOperations, lines: tuple[str, ...]
-) -> None:
-    """None of them gets around the rule."""
+async def test_handmade_requests(operations: LocalOperations, lines: tuple[str, ...]) -> None:
+    """None of them gets around the policy."""
     async with serve_admin_on(operations) as port:
-        answer = await raw(port, *lines)
+        answer = await send_raw(port, *lines)
     assert answer.split(b" ", 2)[1] in (b"400", b"403")
     assert not answer.endswith(b"{}")
 
 
-async def test_a_question_that_is_refused_is_not_read(operations: LocalOperations) -> None:
-    """The answer comes while its body is still to come."""
+async def test_the_body_of_a_denied_request_is_not_read(operations: LocalOperations) -> None:
+    """The answer comes before the body has arrived."""
     async with serve_admin_on(operations, token=TOKEN) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         head = "POST /api/dead/drop HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
@@ -230,8 +228,8 @@ async def test_a_question_that_is_refused_is_not_read(operations: LocalOperation
         writer.close()
 
 
-async def test_the_end(operations: LocalOperations) -> None:
-    """Nothing is left behind, and nobody can ask any more."""
+async def test_close(operations: LocalOperations) -> None:
+    """Nothing is left behind, and nobody can connect any longer."""
     before = asyncio.all_tasks()
     async with serve_admin_on(operations) as port:
         assert (await ask(port, "/metrics"))[0] == 200
@@ -241,7 +239,7 @@ async def test_the_end(operations: LocalOperations) -> None:
 
 
 async def test_a_port_that_is_taken(operations: LocalOperations) -> None:
-    """It is told, and nothing is left behind."""
+    """The error says so, and nothing is left behind."""
     before = asyncio.all_tasks()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = AdminConfig(listen=TcpPort("127.0.0.1", taken.getsockname()[1]))
@@ -254,10 +252,10 @@ async def test_a_port_that_is_taken(operations: LocalOperations) -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_of_whatever_is_asked_json_is_answered(operations: LocalOperations) -> None:
-    """What is not there is told in the same form as everything else."""
+async def test_errors_are_json(operations: LocalOperations) -> None:
+    """An unknown path or method is answered in the same form as everything else."""
     async with serve_admin_on(operations) as port, aiohttp.ClientSession() as session:
-        said: Any
+        body: Any
         async with session.post(f"http://127.0.0.1:{port}/metrics") as answer:
-            said = await answer.json()
-            assert (answer.status, said) == (405, {"error": "Method Not Allowed"})
+            body = await answer.json()
+            assert (answer.status, body) == (405, {"error": "Method Not Allowed"})

@@ -1,4 +1,4 @@
-"""The API at the control socket: what may be asked, how long, and of a store that hangs."""
+"""The admin API at the control socket: its limits, and a store that hangs."""
 
 import asyncio
 import io
@@ -26,13 +26,13 @@ from tests.unit.store.samples import make_commit, make_notification
 # over the socket
 
 
-async def test_pages(
+async def test_long_lists_come_in_pages(
     local_operations: LocalOperations,
     outbox: Outbox,
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Many come in several answers, and not one more than asked for."""
+    """The client joins the pages, and asks for no more than its limit."""
     monkeypatch.setattr(client, "PAGE_SIZE", 40)
     await make_dead_letters(
         outbox, *(make_notification(number, container=str(number)) for number in range(1, 101))
@@ -42,18 +42,18 @@ async def test_pages(
         connect_to_daemon(control_socket) as operations,
     ):
         assert await operations.list_dead_letters(ALL, 1000) == await outbox.dead_letters(ALL, 1000)
-        assert [each.number for each in await operations.list_dead_letters(ALL, 50, 90)] == [
+        assert [letter.number for letter in await operations.list_dead_letters(ALL, 50, 90)] == [
             *range(89, 39, -1)
         ]
 
 
-async def test_long_ones(
+async def test_a_page_ends_when_it_is_long(
     local_operations: LocalOperations,
     outbox: Outbox,
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An answer ends where it is long enough; dead letters go on in the next."""
+    """An answer ends at its size limit; dead letters go on in the next page."""
     monkeypatch.setattr(api, "PAGE_BYTES", 1)
     await make_dead_letters(
         outbox, make_notification(1), make_notification(2), make_notification(3)
@@ -63,12 +63,16 @@ async def test_long_ones(
         serve_control_socket(control_socket, local_operations, EventTap(), idle),
         connect_to_daemon(control_socket) as operations,
     ):
-        assert [each.number for each in await operations.list_dead_letters(ALL, 10)] == [3, 2, 1]
+        assert [letter.number for letter in await operations.list_dead_letters(ALL, 10)] == [
+            3,
+            2,
+            1,
+        ]
         assert len(await operations.list_waiting(None, 10)) == 1
 
 
-async def test_a_greeting(local_operations: LocalOperations, control_socket: Path) -> None:
-    """It says who answers."""
+async def test_daemon_info(local_operations: LocalOperations, control_socket: Path) -> None:
+    """It has the version and the time of the daemon."""
     async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
         assert await call_api(control_socket, "/api/") == (
             200,
@@ -99,7 +103,7 @@ async def test_a_greeting(local_operations: LocalOperations, control_socket: Pat
         ("/api/enable", b"{}", "missing required field `destination`"),
     ],
 )
-async def test_what_cannot_be_meant(
+async def test_invalid_requests(
     local_operations: LocalOperations,
     outbox: Outbox,
     control_socket: Path,
@@ -107,18 +111,20 @@ async def test_what_cannot_be_meant(
     body: bytes,
     words: str,
 ) -> None:
-    """It is refused in words, and never gets to the store, which it would break for all."""
+    """They are rejected with the reason, and never reach the store, which they could break."""
     await make_dead_letters(outbox, make_notification(1))
     async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
-        status, said = await call_api(control_socket, path, body)
+        status, answer = await call_api(control_socket, path, body)
         assert status == 400
-        assert isinstance(said, dict)
-        assert words in said["error"]
+        assert isinstance(answer, dict)
+        assert words in answer["error"]
     assert await local_operations.count_dead_letters(ALL) == {"ops": 1}
 
 
-async def test_what_is_not_there(local_operations: LocalOperations, control_socket: Path) -> None:
-    """It is told in the same form; nothing is done by asking for it."""
+async def test_unknown_paths_and_methods(
+    local_operations: LocalOperations, control_socket: Path
+) -> None:
+    """They are answered in the same form; nothing is done."""
     async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
         assert await call_api(control_socket, "/api/nothing") == (404, {"error": "Not Found"})
         assert await call_api(control_socket, "/api/dead/drop") == (
@@ -127,8 +133,10 @@ async def test_what_is_not_there(local_operations: LocalOperations, control_sock
         )
 
 
-async def test_too_long_a_question(local_operations: LocalOperations, control_socket: Path) -> None:
-    """No more of it than a bound is read."""
+async def test_a_request_that_is_too_long(
+    local_operations: LocalOperations, control_socket: Path
+) -> None:
+    """No more of it than the limit is read."""
     long = b" " * (api.MAX_REQUEST_BYTES + 1)
     async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
         status, _ = await call_api(control_socket, "/api/dead/drop", io.BytesIO(long))
@@ -136,38 +144,38 @@ async def test_too_long_a_question(local_operations: LocalOperations, control_so
 
 
 @asynccontextmanager
-async def hanging(outbox: Outbox) -> AsyncIterator[Callable[[], None]]:
-    """Let the store hang until what this gives is called, or the end."""
-    hangs, goes_on = threading.Event(), threading.Event()
+async def hang_store(outbox: Outbox) -> AsyncIterator[Callable[[], None]]:
+    """Let the store hang until the returned function is called, or until the end."""
+    is_hanging, released = threading.Event(), threading.Event()
 
-    def hang(_: object) -> None:
-        hangs.set()
-        goes_on.wait(TIMEOUT_S)
+    def block(_: object) -> None:
+        is_hanging.set()
+        released.wait(TIMEOUT_S)
 
-    job = asyncio.create_task(outbox._writer.run(hang))
-    await asyncio.to_thread(hangs.wait)
+    job = asyncio.create_task(outbox._writer.run(block))
+    await asyncio.to_thread(is_hanging.wait)
     try:
-        yield goes_on.set
+        yield released.set
     finally:
-        goes_on.set()
+        released.set()
         await job
 
 
-async def test_a_store_that_hangs(
+async def test_a_hanging_store(
     local_operations: LocalOperations,
     outbox: Outbox,
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is told soon; what needs no store is answered; and what was asked is done later."""
+    """The client is told soon; other operations are answered; what was requested is done later."""
     monkeypatch.setattr(api, "STORE_TIMEOUT_S", 0.01)
     await make_dead_letters(outbox, make_notification(1))
     async with (
         serve_control_socket(control_socket, local_operations, EventTap(), idle),
         connect_to_daemon(control_socket) as operations,
-        hanging(outbox) as go_on,
+        hang_store(outbox) as release,
     ):
-        for question in (
+        for operation in (
             operations.pending,
             lambda: operations.drop_dead_letters(ALL),
             lambda: operations.list_waiting(None, 9),
@@ -175,35 +183,35 @@ async def test_a_store_that_hangs(
             with pytest.raises(
                 RequestFailed, match=r"its store has not answered for 0\.01 s; a change"
             ):
-                await question()
+                await operation()
         assert await operations.destination_status() == DESTINATION_STATUS
         assert await operations.enable("audit")
         assert await operations.now_ns() == NOW_NS
-        go_on()
+        release()
         async with asyncio.timeout(TIMEOUT_S):
             while await local_operations.count_dead_letters(ALL):
                 await asyncio.sleep(0.001)
 
 
-async def test_few_wait_for_a_store_that_hangs(
+async def test_few_queries_wait_for_a_hanging_store(
     local_operations: LocalOperations,
     outbox: Outbox,
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However often it is asked; once it works, there is room again."""
+    """Their number is bounded, and there is room again once the store works."""
     monkeypatch.setattr(api, "STORE_TIMEOUT_S", 0.01)
     monkeypatch.setattr(api, "MAX_QUERIES", 2)
     async with (
         serve_control_socket(control_socket, local_operations, EventTap(), idle),
         connect_to_daemon(control_socket) as operations,
     ):
-        async with hanging(outbox):
-            asked = outbox._writer._pending
+        async with hang_store(outbox):
+            pending_jobs = outbox._writer._pending
             for _ in range(5):
                 with pytest.raises(RequestFailed):
                     await operations.pending()
-            assert len(asked) == 1 + 2 + 1  # what hangs, the questions, the probe
+            assert len(pending_jobs) == 1 + 2 + 1  # what hangs, the questions, the probe
         async with asyncio.timeout(TIMEOUT_S):
             while True:
                 try:
@@ -213,7 +221,7 @@ async def test_few_wait_for_a_store_that_hangs(
                     await asyncio.sleep(0.001)
 
 
-async def test_work_that_takes_long(
+async def test_a_long_operation(
     local_operations: LocalOperations,
     outbox: Outbox,
     control_socket: Path,
@@ -245,18 +253,18 @@ async def test_work_that_takes_long(
     assert probed == 3
 
 
-async def test_the_end_does_not_wait_for_the_store(
+async def test_close_does_not_wait_for_the_store(
     local_operations: LocalOperations, outbox: Outbox, control_socket: Path
 ) -> None:
-    """Whoever asks is told that the relay went away."""
-    async with hanging(outbox):
-        serving = serve_control_socket(control_socket, local_operations, EventTap(), idle)
-        await serving.__aenter__()
+    """Whoever waits is told that relay is stopping."""
+    async with hang_store(outbox):
+        server = serve_control_socket(control_socket, local_operations, EventTap(), idle)
+        await server.__aenter__()
         async with connect_to_daemon(control_socket) as operations:
-            asking = asyncio.create_task(operations.pending())
+            waiting = asyncio.create_task(operations.pending())
             async with asyncio.timeout(TIMEOUT_S):
                 while len(outbox._writer._pending) < 2:
                     await asyncio.sleep(0.001)
-            await serving.__aexit__(None, None, None)
+            await server.__aexit__(None, None, None)
             with pytest.raises(RequestFailed, match="says: it is stopping"):
-                await asking
+                await waiting

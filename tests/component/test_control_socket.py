@@ -1,4 +1,4 @@
-"""The socket where commands ask: whose it is, and who else may be there."""
+"""The control socket: who can use it, and who else may be at its path."""
 
 import asyncio
 import errno
@@ -20,8 +20,8 @@ from tests.component.http_client import call_api, serve_fixed_response
 from tests.support.idle import idle
 
 
-async def test_for_its_owner_alone(local_operations: LocalOperations, control_socket: Path) -> None:
-    """Its mode is 0600 whatever the mask, which stays as it was; it goes with relay."""
+async def test_it_is_private(local_operations: LocalOperations, control_socket: Path) -> None:
+    """Its mode is 0600 whatever the umask, which stays as it was; the socket goes with relay."""
     before = os.umask(0)
     try:
         async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
@@ -32,7 +32,7 @@ async def test_for_its_owner_alone(local_operations: LocalOperations, control_so
 
 
 async def test_in_use(local_operations: LocalOperations, control_socket: Path) -> None:
-    """It is left to the one who has it."""
+    """It is left to whoever listens there."""
     async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
         with pytest.raises(
             ControlSocketError, match=r"^socket .*\.sock cannot be opened: it is taken by"
@@ -43,8 +43,8 @@ async def test_in_use(local_operations: LocalOperations, control_socket: Path) -
         assert (await call_api(control_socket, "/api/"))[0] == 200
 
 
-async def test_left_over(local_operations: LocalOperations, control_socket: Path) -> None:
-    """Of a relay that was killed: nobody listens there, and the next relay does."""
+async def test_stale(local_operations: LocalOperations, control_socket: Path) -> None:
+    """The socket of a relay that was killed: nobody listens there, and the next relay does."""
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(control_socket))
     with pytest.raises(NoDaemon, match=r"relay\.db\.sock: Connection refused"):
@@ -53,7 +53,7 @@ async def test_left_over(local_operations: LocalOperations, control_socket: Path
         assert (await call_api(control_socket, "/api/"))[0] == 200
 
 
-async def test_a_file_in_its_place(local_operations: LocalOperations, control_socket: Path) -> None:
+async def test_a_file_at_the_path(local_operations: LocalOperations, control_socket: Path) -> None:
     """It is not touched, and nobody listens there."""
     control_socket.write_text("precious")
     with pytest.raises(ControlSocketError, match="it is taken by another program or, as a path"):
@@ -64,8 +64,8 @@ async def test_a_file_in_its_place(local_operations: LocalOperations, control_so
 
 
 @pytest.mark.parametrize("folders", [0, 1, 10])
-async def test_not_there(tmp_path: Path, folders: int) -> None:
-    """Neither the socket nor, perhaps, its folder."""
+async def test_missing(tmp_path: Path, folders: int) -> None:
+    """Neither the socket nor, perhaps, its folder exists."""
     folder = tmp_path.joinpath(*["nowhere at all, far away"] * folders)
     with pytest.raises(NoDaemon, match="No such file or directory"):
         await connect_to_daemon(folder / "relay.db.sock").__aenter__()
@@ -74,7 +74,7 @@ async def test_not_there(tmp_path: Path, folders: int) -> None:
 async def test_a_path_that_is_too_long_for_a_socket(
     local_operations: LocalOperations, tmp_path: Path
 ) -> None:
-    """It is reached all the same, by both sides, with all that holds for a short one."""
+    """Both sides reach it all the same, and everything holds as for a short path."""
     folder = tmp_path / ("d" * 120) / ("e" * 120)
     folder.mkdir(parents=True)
     control_socket = socket_path(folder / "relay.db")
@@ -100,7 +100,7 @@ async def test_a_path_that_is_too_long_for_a_socket(
 async def test_a_name_that_is_too_long_for_a_socket(
     local_operations: LocalOperations, tmp_path: Path
 ) -> None:
-    """There is no way around that; nobody can listen there."""
+    """Nobody can listen there."""
     control_socket = socket_path(tmp_path / ("d" * 200))
     with pytest.raises(ControlSocketError, match=r"\.sock cannot be opened: File name too long"):
         await serve_control_socket(control_socket, local_operations, EventTap(), idle).__aenter__()
@@ -108,17 +108,17 @@ async def test_a_name_that_is_too_long_for_a_socket(
         await connect_to_daemon(control_socket).__aenter__()
 
 
-async def test_a_socket_of_somebody_else(
+async def test_a_socket_of_another_user(
     control_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says who has to ask, instead of taking it for one that is not there."""
+    """The error says who may ask; the socket is not taken for a missing one."""
 
     refused = OSError(errno.EACCES, "")
 
-    def refuse(_: Path) -> str:
+    def fail(_: Path) -> str:
         raise refused
 
-    monkeypatch.setattr(client, "socket_address", refuse)
+    monkeypatch.setattr(client, "socket_address", fail)
     with pytest.raises(
         RequestFailed, match="Permission denied: run this as the user that runs relay"
     ):
@@ -128,8 +128,8 @@ async def test_a_socket_of_somebody_else(
         await connect_to_daemon(control_socket).__aenter__()
 
 
-async def test_one_that_says_nothing(control_socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relay that is stopped (SIGSTOP) accepts and is silent."""
+async def test_a_silent_daemon(control_socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that is stopped (SIGSTOP) accepts the connection and does not answer."""
     monkeypatch.setattr(client, "ANSWER_TIMEOUT_S", 0.05)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(control_socket))
@@ -138,20 +138,20 @@ async def test_one_that_says_nothing(control_socket: Path, monkeypatch: pytest.M
             await connect_to_daemon(control_socket).__aenter__()
 
 
-async def test_one_that_has_no_time(
+async def test_a_full_queue(
     local_operations: LocalOperations, control_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its queue is full: it is there, and its socket is left to it."""
+    """Somebody listens there, and keeps the socket."""
     monkeypatch.setattr(client, "ANSWER_TIMEOUT_S", 0.05)
     with ExitStack() as sockets:
-        busy = sockets.enter_context(socket.socket(socket.AF_UNIX))
-        busy.bind(str(control_socket))
-        busy.listen(0)
+        listener = sockets.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(control_socket))
+        listener.listen(0)
         with suppress(BlockingIOError):
             while True:
-                waiting = sockets.enter_context(socket.socket(socket.AF_UNIX))
-                waiting.setblocking(False)
-                waiting.connect(str(control_socket))
+                client_socket = sockets.enter_context(socket.socket(socket.AF_UNIX))
+                client_socket.setblocking(False)
+                client_socket.connect(str(control_socket))
         with pytest.raises(ControlSocketError, match="it is taken"):
             await serve_control_socket(
                 control_socket, local_operations, EventTap(), idle
@@ -171,7 +171,7 @@ async def test_one_that_has_no_time(
     ],
 )
 async def test_another_version(control_socket: Path, status: int, body: bytes, words: str) -> None:
-    """What is not understood is told, and nothing that a terminal would obey."""
+    """An answer that cannot be read is reported, without control characters."""
     async with serve_fixed_response(control_socket, status, body):
         with pytest.raises(RequestFailed) as caught:
             await connect_to_daemon(control_socket).__aenter__()
@@ -180,7 +180,7 @@ async def test_another_version(control_socket: Path, status: int, body: bytes, w
 
 
 async def test_not_http(control_socket: Path) -> None:
-    """Another program's socket."""
+    """The socket of another program."""
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 \x1b[2J mail\r\n\r\n")

@@ -20,25 +20,25 @@ from tests.component.wait import TIMEOUT_S
 from tests.component.webhook import Webhook
 
 
-async def pending(store: Path) -> dict[str, int]:
+async def count_pending(store: Path) -> dict[str, int]:
     async with open_outbox(store) as outbox:
         return await outbox.pending()
 
 
-async def test_an_engine_that_is_down_disturbs_no_other(
+async def test_an_engine_that_is_down_does_not_disturb_another(
     tmp_path: Path, engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """What the one says is delivered; what the other says once it is there, too."""
+    """Events of the one are delivered, and those of the other once it is there."""
     other = ScriptedEngine(tmp_path / "other.sock")
     engine.emit_deaths("a", "b")
     other.record("c", ago_s=7200)
     async with engine.serve(), running_daemon(make_config(url, engine, other), store):
-        await webhook.wait_for(lambda whats: sorted(whats) == ["a", "b"])
+        await webhook.wait_for(lambda summaries: sorted(summaries) == ["a", "b"])
         assert other.requests == []
         async with other.serve():
-            await webhook.wait_for(lambda whats: "c" in whats)
+            await webhook.wait_for(lambda summaries: "c" in summaries)
             engine.emit_deaths("d")
-            await webhook.wait_for(lambda whats: "d" in whats)
+            await webhook.wait_for(lambda summaries: "d" in summaries)
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d"]
     assert {taken.summary: taken.event["engine"] for taken in webhook.received} == {
         "a": "engine-0",
@@ -48,116 +48,118 @@ async def test_an_engine_that_is_down_disturbs_no_other(
     }
     async with open_outbox(store) as outbox:
         for name, source in (("engine-0", engine), ("engine-1", other)):
-            bookmark = await outbox.checkpoint(name)
-            assert bookmark is not None
-            assert bookmark.position_ns == source.last_event_ns()
+            checkpoint = await outbox.checkpoint(name)
+            assert checkpoint is not None
+            assert checkpoint.position_ns == source.last_event_ns()
 
 
-async def test_a_restart_loses_nothing_and_doubles_nothing(
+async def test_a_restart_neither_loses_nor_repeats_events(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """What happened while relay was away comes after the next start, and that only."""
+    """Exactly the events that happened while relay was away come after the next start."""
     config = make_config(url, engine)
     engine.emit_deaths("a", "b")
     async with engine.serve():
         async with running_daemon(config, store):
-            await webhook.wait_for(lambda whats: len(whats) == 2)
+            await webhook.wait_for(lambda summaries: len(summaries) == 2)
         engine.emit_deaths("c", "d")
         async with running_daemon(config, store):
-            await webhook.wait_for(lambda whats: len(whats) == 4)
+            await webhook.wait_for(lambda summaries: len(summaries) == 4)
             engine.emit_deaths("e")
-            await webhook.wait_for(lambda whats: "e" in whats)
+            await webhook.wait_for(lambda summaries: "e" in summaries)
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d", "e"]
     assert len({taken.id for taken in webhook.received}) == 5
-    assert await pending(store) == {}
+    assert await count_pending(store) == {}
 
 
-async def test_a_stop_waits_for_what_is_under_way(
+async def test_shutdown_waits_for_attempts_under_way(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
     """A delivery that is answered during the drain is done."""
     engine.emit_deaths("a")
     webhook.hold()
-    async with engine.serve(), running_daemon(make_config(url, engine), store) as stop:
-        await webhook.wait_for(lambda whats: whats == ["a"])
-        stop.request()
+    async with engine.serve(), running_daemon(make_config(url, engine), store) as shutdown:
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
+        shutdown.request()
         await engine.changes.wait_for(lambda: engine.streams[0].closed)
         webhook.release()
-    assert await pending(store) == {}
+    assert await count_pending(store) == {}
 
 
-@pytest.mark.parametrize(("drain_s", "asked"), [(0.05, 1), (3600, 2)])
-async def test_a_stop_does_not_wait_for_ever(
+@pytest.mark.parametrize(("drain_s", "requests"), [(0.05, 1), (3600, 2)])
+async def test_shutdown_does_not_wait_for_ever(
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
     store: Path,
     monkeypatch: pytest.MonkeyPatch,
     drain_s: float,
-    asked: int,
+    requests: int,
 ) -> None:
-    """It ends after the drain, or at once if asked twice; the next start delivers the rest."""
+    """It ends after the drain, or at once if requested twice; the next start delivers the rest."""
     monkeypatch.setattr(run, "DRAIN_S", drain_s)
     config = make_config(url, engine)
     engine.emit_deaths("a")
     webhook.hold()
     async with engine.serve():
-        async with running_daemon(config, store) as stop:
-            await webhook.wait_for(lambda whats: whats == ["a"])
-            for _ in range(asked):
-                stop.request()
-        assert await pending(store) == {"hook": 1}
+        async with running_daemon(config, store) as shutdown:
+            await webhook.wait_for(lambda summaries: summaries == ["a"])
+            for _ in range(requests):
+                shutdown.request()
+        assert await count_pending(store) == {"hook": 1}
         webhook.release()
         async with running_daemon(config, store):
-            await webhook.wait_for(lambda whats: whats == ["a", "a"])
+            await webhook.wait_for(lambda summaries: summaries == ["a", "a"])
     first, second = webhook.received
     assert first == second
-    assert await pending(store) == {}
+    assert await count_pending(store) == {}
 
 
-async def test_a_stop_keeps_what_was_not_begun(
+async def test_shutdown_keeps_what_was_not_attempted(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """Beyond the concurrency all waits in the store, and every one comes after the next start."""
+    """Deliveries beyond the concurrency wait in the store, and come after the next start."""
     config = make_config(url, engine)
     names = [f"container-{number:02}" for number in range(20)]
     engine.emit_deaths(*names)
     webhook.hold()
     async with engine.serve():
-        async with running_daemon(config, store) as stop:
-            await webhook.wait_for(lambda whats: len(whats) == 8)
-            stop.request()
-            stop.request()
+        async with running_daemon(config, store) as shutdown:
+            await webhook.wait_for(lambda summaries: len(summaries) == 8)
+            shutdown.request()
+            shutdown.request()
         assert len(webhook.received) == 8
-        assert await pending(store) == {"hook": 20}
+        assert await count_pending(store) == {"hook": 20}
         webhook.release()
         async with running_daemon(config, store):
-            await webhook.wait_for(lambda whats: set(whats) == set(names) and len(whats) == 28)
+            await webhook.wait_for(
+                lambda summaries: set(summaries) == set(names) and len(summaries) == 28
+            )
 
 
-async def test_relay_tells_of_itself_where_a_route_names_it(
+async def test_self_events_where_a_route_names_them(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """That it started, and that it stopped, before it is gone."""
+    """``started`` is delivered, and ``stopped`` before relay ends."""
     config = make_config(url, engine, routes=SELF_EVENT_ROUTE)
     async with engine.serve(), running_daemon(config, store):
-        await webhook.wait_for(lambda whats: whats == ["started"])
+        await webhook.wait_for(lambda summaries: summaries == ["started"])
     assert webhook.summaries() == ["started", "stopped"]
 
 
-async def test_relay_keeps_to_itself_where_no_route_names_it(
+async def test_no_self_events_where_no_route_names_them(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """A route that takes everything does not take relay's own happenings."""
+    """A route that matches everything does not match relay's own events."""
     config = make_config(url, engine, routes="{name: everything, to: hook}")
     engine.emit_deaths("a")
     async with engine.serve(), running_daemon(config, store):
-        await webhook.wait_for(lambda whats: "a" in whats)
+        await webhook.wait_for(lambda summaries: "a" in summaries)
     assert webhook.summaries() == ["a"]
-    assert await pending(store) == {}
+    assert await count_pending(store) == {}
 
 
-async def test_what_is_unexpected_in_a_lane_ends_it_all(
+async def test_an_unexpected_error_in_a_worker_ends_the_daemon(
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
@@ -168,15 +170,15 @@ async def test_what_is_unexpected_in_a_lane_ends_it_all(
     config = make_config(url, engine)
     engine.emit_deaths("a")
 
-    def broken(notification: Notification) -> Request:
+    def fail(notification: Notification) -> Request:
         raise ZeroDivisionError
 
-    def renderer(*_: object, **__: object) -> Renderer:
-        return broken
+    def build_renderer(*_: object, **__: object) -> Renderer:
+        return fail
 
     async with engine.serve():
         with monkeypatch.context() as patched:
-            patched.setattr("relay.delivery.client.build_renderer", renderer)
+            patched.setattr("relay.delivery.client.build_renderer", build_renderer)
             environment = run.Environment(
                 {}, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
             )
@@ -184,13 +186,13 @@ async def test_what_is_unexpected_in_a_lane_ends_it_all(
                 async with asyncio.timeout(TIMEOUT_S):
                     await run.run_daemon(config, store, environment, Shutdown())
         async with running_daemon(config, store):
-            await webhook.wait_for(lambda whats: whats == ["a"])
+            await webhook.wait_for(lambda summaries: summaries == ["a"])
 
 
-async def test_a_stop_while_the_store_is_opened(
+async def test_shutdown_while_the_store_is_opened(
     engine: ScriptedEngine, url: str, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends the start at once: nothing has begun that would have to be finished."""
+    """It ends the start at once: there is nothing to finish."""
     opening = asyncio.Event()
 
     async def hang(_: object) -> None:
@@ -198,6 +200,6 @@ async def test_a_stop_while_the_store_is_opened(
         await asyncio.Event().wait()
 
     monkeypatch.setattr("relay.store.writer.StoreWriter.start", hang)
-    async with running_daemon(make_config(url, engine), store) as stop:
+    async with running_daemon(make_config(url, engine), store) as shutdown:
         await opening.wait()
-        stop.request()
+        shutdown.request()

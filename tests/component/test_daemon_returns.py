@@ -1,4 +1,4 @@
-"""The whole daemon after it was away, in bad surroundings, and with odd things to say."""
+"""The whole daemon after it was away, with a bad disk or proxy, and with odd labels."""
 
 import asyncio
 from pathlib import Path
@@ -15,8 +15,8 @@ from tests.component.wait import ChangeSignal
 from tests.component.webhook import Webhook
 
 
-async def looked(engine: ScriptedEngine) -> None:
-    """Return once the stream is open and a look was begun."""
+async def wait_for_inspection(engine: ScriptedEngine) -> None:
+    """Return once the stream is open and the containers are being inspected."""
     await engine.changes.wait_for(
         lambda: engine.request_count("containers") > 0 and bool(engine.streams)
     )
@@ -25,7 +25,7 @@ async def looked(engine: ScriptedEngine) -> None:
 async def test_a_death_while_relay_was_away(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """What was known of the containers outlives relay; a death is told once for all starts."""
+    """The known containers survive a restart; a death is reported once in all starts."""
     config = make_config(
         url, engine, start_from="now", routes=f"{CONTAINER_ROUTE}, {SELF_EVENT_ROUTE}"
     )
@@ -35,58 +35,60 @@ async def test_a_death_while_relay_was_away(
     engine.run("gone")
     async with engine.serve():
         async with running_daemon(config, store):
-            await looked(engine)
+            await wait_for_inspection(engine)
             engine.emit("gone", "start")
-            await webhook.wait_for(lambda whats: "gone" in whats)
+            await webhook.wait_for(lambda summaries: "gone" in summaries)
         engine.clear_history()
-        dead = engine.die("web", 3)
+        death = engine.die("web", 3)
         del engine.containers["gone"]
         async with running_daemon(config, store):
-            await webhook.wait_for(lambda whats: {"web", "gap"} <= set(whats))
+            await webhook.wait_for(lambda summaries: {"web", "gap"} <= set(summaries))
         async with running_daemon(config, store):
-            await webhook.wait_for(lambda whats: whats.count("started") == 3)
+            await webhook.wait_for(lambda summaries: summaries.count("started") == 3)
             engine.emit_deaths("db")
-            await webhook.wait_for(lambda whats: "db" in whats and whats.count("gap") == 2)
-    own = {"started", "stopped", "gap"}
-    told = [taken for taken in webhook.received if taken.summary not in own]
-    assert sorted(taken.summary for taken in told) == ["db", "gone", "gone", "web"]
-    (web,) = [taken.event for taken in told if taken.summary == "web"]
+            await webhook.wait_for(
+                lambda summaries: "db" in summaries and summaries.count("gap") == 2
+            )
+    self_events = {"started", "stopped", "gap"}
+    container_events = [taken for taken in webhook.received if taken.summary not in self_events]
+    assert sorted(taken.summary for taken in container_events) == ["db", "gone", "gone", "web"]
+    (web,) = [taken.event for taken in container_events if taken.summary == "web"]
     assert web["origin"] == "inferred"
     assert web["exit_code"] == 3
-    assert web["time"] == format_rfc3339(dead.finished_ns or 0)
+    assert web["time"] == format_rfc3339(death.finished_ns or 0)
     assert web["actor"]["attributes"]["tier"] == "front"
     gaps = [taken.event for taken in webhook.received if taken.summary == "gap"]
-    whys = [gap["actor"]["attributes"]["why"] for gap in gaps]
-    assert whys == ["engine_restarted", "unproven"]
+    reasons = [gap["actor"]["attributes"]["why"] for gap in gaps]
+    assert reasons == ["engine_restarted", "unproven"]
 
 
 async def test_an_overrun_while_relay_was_away(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """One gap, the deaths that left the history, what is still in it, and nothing else."""
+    """One gap, the deaths that have left the history, the events still in it, and nothing else."""
     config = make_config(
         url, engine, start_from="now", routes=f"{CONTAINER_ROUTE}, {SELF_EVENT_ROUTE}"
     )
-    dying = ["web-1", "web-2", "web-3"]
+    dead_names = ["web-1", "web-2", "web-3"]
     async with engine.serve():
         async with running_daemon(config, store):
-            await looked(engine)
-            for name in (*dying, "db"):
+            await wait_for_inspection(engine)
+            for name in (*dead_names, "db"):
                 engine.run(name)
                 engine.emit(name, "start")
-            await webhook.wait_for(lambda whats: "db" in whats)
+            await webhook.wait_for(lambda summaries: "db" in summaries)
         webhook.received.clear()
-        for name in dying:
+        for name in dead_names:
             engine.die(name, 3)
             engine.record(name)
         for _ in range(1000):
             engine.record("db", action="exec_start")
         async with running_daemon(config, store):
-            await webhook.wait_for(lambda whats: len(whats) == 1 + 1 + 256 + 3)
-    whats = webhook.summaries()
-    assert sorted(whats) == sorted(["started", "stopped", "gap", *dying, *["db"] * 256])
+            await webhook.wait_for(lambda summaries: len(summaries) == 1 + 1 + 256 + 3)
+    names = webhook.summaries()
+    assert sorted(names) == sorted(["started", "stopped", "gap", *dead_names, *["db"] * 256])
     inferred = [taken.summary for taken in webhook.received if taken.event["origin"] == "inferred"]
-    assert sorted(inferred) == dying
+    assert sorted(inferred) == dead_names
 
 
 ODD = {
@@ -101,96 +103,96 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("heard", [True, False], ids=["heard", "inferred"])
-async def test_odd_labels_arrive_as_they_are(
-    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, heard: bool
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "inferred"])
+async def test_odd_labels_arrive_unchanged(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, is_live: bool
 ) -> None:
     """From the engine's bytes through the store to the webhook's JSON."""
     config = make_config(url, engine, start_from="now")
     engine.run("web", ODD)
     async with engine.serve(), running_daemon(config, store):
-        await looked(engine)
+        await wait_for_inspection(engine)
         engine.die("web", 3)
-        if heard:
+        if is_live:
             engine.emit("web", "die", exitCode="3")
         else:
             engine.streams[-1].cut()
-        await webhook.wait_for(lambda whats: whats == ["web"])
+        await webhook.wait_for(lambda summaries: summaries == ["web"])
     attributes = webhook.received[0].event["actor"]["attributes"]
     assert attributes == {**ODD, "name": "web", "image": "bb:1", "exitCode": "3"}
 
 
-class StuckDisk:
-    """A store whose disk takes nothing more from a moment on."""
+class HangingDisk:
+    """A store whose disk stops writing at some moment."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stuck = False
         self.waiting: list[IngestCommit] = []
-        self.bell = ChangeSignal()
-        taking_in = Outbox.commit
+        self.changes = ChangeSignal()
+        commit = Outbox.commit
 
-        async def take_in(outbox: Outbox, intake: IngestCommit, now_ns: int) -> CommitResult:
+        async def hanging_commit(outbox: Outbox, batch: IngestCommit, now_ns: int) -> CommitResult:
             if self.stuck:
-                self.waiting.append(intake)
-                self.bell.notify()
+                self.waiting.append(batch)
+                self.changes.notify()
                 await asyncio.Event().wait()
-            return await taking_in(outbox, intake, now_ns)
+            return await commit(outbox, batch, now_ns)
 
-        monkeypatch.setattr(Outbox, "commit", take_in)
+        monkeypatch.setattr(Outbox, "commit", hanging_commit)
 
 
-@pytest.mark.parametrize(("drain_s", "asked"), [(0.05, 1), (3600, 2)])
-async def test_a_stop_while_the_disk_takes_nothing(
+@pytest.mark.parametrize(("drain_s", "requests"), [(0.05, 1), (3600, 2)])
+async def test_shutdown_while_the_disk_hangs(
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
     store: Path,
     monkeypatch: pytest.MonkeyPatch,
     drain_s: float,
-    asked: int,
+    requests: int,
 ) -> None:
-    """It ends after the drain, or at once if asked twice; the next start takes in what waited."""
+    """It ends after the drain, or at once if requested twice; the next start commits the events."""
     monkeypatch.setattr(run, "DRAIN_S", drain_s)
     config = make_config(url, engine)
     engine.emit_deaths("a")
     async with engine.serve():
         with monkeypatch.context() as failing:
-            disk = StuckDisk(failing)
-            async with running_daemon(config, store) as stop:
-                await webhook.wait_for(lambda whats: whats == ["a"])
+            disk = HangingDisk(failing)
+            async with running_daemon(config, store) as shutdown:
+                await webhook.wait_for(lambda summaries: summaries == ["a"])
                 disk.stuck = True
                 engine.emit_deaths("b")
-                await disk.bell.wait_for(lambda: bool(disk.waiting))
-                for _ in range(asked):
-                    stop.request()
+                await disk.changes.wait_for(lambda: bool(disk.waiting))
+                for _ in range(requests):
+                    shutdown.request()
         async with running_daemon(config, store):
-            await webhook.wait_for(lambda whats: len(whats) == 2)
+            await webhook.wait_for(lambda summaries: len(summaries) == 2)
     assert webhook.summaries() == ["a", "b"]
     async with open_outbox(store) as outbox:
         assert await outbox.pending() == {}
 
 
-async def test_a_stop_before_the_disk_took_anything(
+async def test_shutdown_before_the_first_commit(
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
     store: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """relay ends though it never came to listen."""
+    """relay ends although it has never connected to the engine."""
     monkeypatch.setattr(run, "DRAIN_S", 0.05)
-    disk = StuckDisk(monkeypatch)
+    disk = HangingDisk(monkeypatch)
     disk.stuck = True
-    async with engine.serve(), running_daemon(make_config(url, engine), store) as stop:
-        await disk.bell.wait_for(lambda: bool(disk.waiting))
-        stop.request()
+    async with engine.serve(), running_daemon(make_config(url, engine), store) as shutdown:
+        await disk.changes.wait_for(lambda: bool(disk.waiting))
+        shutdown.request()
     assert engine.requests == []
 
 
 async def test_a_socket_proxy_that_allows_only_events(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """What it lets through is enough to be told of everything that happens."""
+    """The event stream alone is enough to be notified of everything that happens."""
     for endpoint in ("info", "containers", "inspect"):
         engine.answers[endpoint] = Answer(b"<html>403 Forbidden</html>", 403)
     engine.run("web", {"exitCode": "0"})
@@ -198,10 +200,10 @@ async def test_a_socket_proxy_that_allows_only_events(
     async with engine.serve():
         async with running_daemon(config, store):
             engine.emit_deaths("a")
-            await webhook.wait_for(lambda whats: whats == ["a"])
+            await webhook.wait_for(lambda summaries: summaries == ["a"])
             engine.streams[-1].cut()
             engine.emit_deaths("b")
-            await webhook.wait_for(lambda whats: whats == ["a", "b"])
+            await webhook.wait_for(lambda summaries: summaries == ["a", "b"])
         async with running_daemon(config, store):
             engine.emit_deaths("web")
-            await webhook.wait_for(lambda whats: whats == ["a", "b", "web"])
+            await webhook.wait_for(lambda summaries: summaries == ["a", "b", "web"])

@@ -1,4 +1,4 @@
-"""relay's heartbeats, on their way to a webhook."""
+"""Heartbeats, from relay to a webhook."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,18 +12,18 @@ from tests.component.webhook import Webhook
 ALIVE = "{name: alive, match: {type: relay, action: heartbeat}, to: hook}"
 
 
-def beating(config: Config) -> Config:
-    """More often than a configuration may have it."""
+def with_quick_heartbeat(config: Config) -> Config:
+    """Heartbeats more often than a configuration allows."""
     often = HeartbeatConfig.model_construct(every=timedelta(milliseconds=10))
     return config.model_copy(update={"heartbeat": often})
 
 
-async def test_it_comes_again_and_again(
+async def test_heartbeats_repeat(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """From the start on, each under an id of its own, though no engine is there."""
-    async with running_daemon(beating(make_config(url, engine, routes=ALIVE)), store):
-        await webhook.wait_for(lambda whats: whats.count("heartbeat") >= 3)
+    """They begin with the start, each under an id of its own, also without an engine."""
+    async with running_daemon(with_quick_heartbeat(make_config(url, engine, routes=ALIVE)), store):
+        await webhook.wait_for(lambda summaries: summaries.count("heartbeat") >= 3)
     assert set(webhook.summaries()) == {"heartbeat"}
     assert len({taken.id for taken in webhook.received}) == len(webhook.received)
     assert webhook.received[0].event["actor"]["name"] == "relay"
@@ -32,11 +32,13 @@ async def test_it_comes_again_and_again(
 async def test_they_do_not_pile_up(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """While the destination hangs, one waits."""
+    """While the destination hangs, only one waits."""
     webhook.hold()
-    async with running_daemon(beating(make_config(url, engine, routes=ALIVE)), store) as stop:
-        await webhook.wait_for(lambda whats: whats.count("heartbeat") >= 3)
-        stop.request()
-        stop.request()
+    async with running_daemon(
+        with_quick_heartbeat(make_config(url, engine, routes=ALIVE)), store
+    ) as shutdown:
+        await webhook.wait_for(lambda summaries: summaries.count("heartbeat") >= 3)
+        shutdown.request()
+        shutdown.request()
     async with open_outbox(store) as outbox:
         assert await outbox.pending() == {"hook": 1}

@@ -1,4 +1,4 @@
-"""What commands ask of a relay: of its own desk, and of the same desk over a socket."""
+"""The admin operations, performed locally and over the control socket."""
 
 import pytest
 
@@ -21,30 +21,30 @@ from tests.component.admin_samples import (
 from tests.unit.store.samples import make_commit, make_notification
 
 
-async def test_the_time(operations: AdminOperations) -> None:
-    """It is that of the deliveries."""
+async def test_now(operations: AdminOperations) -> None:
+    """It is the clock by which deliveries are due."""
     assert await operations.now_ns() == NOW_NS
 
 
-async def test_conditions(operations: AdminOperations) -> None:
-    """Those that the lanes tell, each with all that it says."""
+async def test_destination_status(operations: AdminOperations) -> None:
+    """The status of every destination arrives with all its fields."""
     assert await operations.destination_status() == DESTINATION_STATUS
 
 
-async def test_the_report(operations: AdminOperations) -> None:
-    """What the relay that runs says of its engines and its store."""
+async def test_daemon_status(operations: AdminOperations) -> None:
+    """The status of the engines and the store arrives with all its fields."""
     assert await operations.daemon_status() == DAEMON_STATUS
 
 
-async def test_since_when_it_waits(operations: AdminOperations, outbox: Outbox) -> None:
-    """How much waits for whom, and since when."""
+async def test_backlog(operations: AdminOperations, outbox: Outbox) -> None:
+    """How many deliveries wait for each destination, and since when."""
     await outbox.commit(make_commit(make_notification(1), make_notification(2)), 10)
     await outbox.commit(make_commit(make_notification(3), to=("audit",)), 2**62)
     assert await operations.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 2**62)}
 
 
-async def test_what_waits(operations: AdminOperations, outbox: Outbox) -> None:
-    """How many there are, and the oldest of them, of one destination or of all."""
+async def test_waiting_deliveries(operations: AdminOperations, outbox: Outbox) -> None:
+    """Their number, and the oldest of them, of one destination or of all."""
     await outbox.commit(make_commit(make_notification(1), hostile_notification(2)), 10)
     await outbox.commit(make_commit(make_notification(3), to=("audit",)), 10)
     await outbox.ack([Ack((await fetch_due(outbox))[0], Retry(5, Reason.UNAVAILABLE), ANSWER)], 10)
@@ -56,7 +56,7 @@ async def test_what_waits(operations: AdminOperations, outbox: Outbox) -> None:
 
 
 async def test_dead_letters(operations: AdminOperations, outbox: Outbox) -> None:
-    """With all that is kept of them."""
+    """They arrive with everything that is kept of them."""
     await make_dead_letters(outbox, make_notification(1), hostile_notification(2))
     assert await operations.list_dead_letters(ALL, 10) == await outbox.dead_letters(ALL, 10)
     assert (await operations.list_dead_letters(ALL, 1))[0].notification == hostile_notification(2)
@@ -76,23 +76,23 @@ async def test_dead_letters(operations: AdminOperations, outbox: Outbox) -> None
         Selection(ids=(1, 4), destination="ops", route="crashed", since_ns=0),
     ],
 )
-async def test_those_that_are_meant(
+async def test_selections(
     operations: AdminOperations, outbox: Outbox, selection: Selection
 ) -> None:
-    """Every filter arrives."""
+    """Every filter of a selection holds."""
     await make_dead_letters(
         outbox, make_notification(1), make_notification(2), make_notification(3)
     )
     await make_dead_letters(outbox, make_notification(1), to="audit")
-    found = await outbox.dead_letters(selection, 10)
-    assert await operations.list_dead_letters(selection, 10) == found
-    assert sum((await operations.count_dead_letters(selection)).values()) == len(found)
-    assert await operations.drop_dead_letters(selection) == len(found)
-    assert sum((await operations.count_dead_letters(ALL)).values()) == 4 - len(found)
+    expected = await outbox.dead_letters(selection, 10)
+    assert await operations.list_dead_letters(selection, 10) == expected
+    assert sum((await operations.count_dead_letters(selection)).values()) == len(expected)
+    assert await operations.drop_dead_letters(selection) == len(expected)
+    assert sum((await operations.count_dead_letters(ALL)).values()) == 4 - len(expected)
 
 
-async def test_a_tally(operations: AdminOperations, outbox: Outbox) -> None:
-    """Of more than are read at once, by destination."""
+async def test_count_dead_letters(operations: AdminOperations, outbox: Outbox) -> None:
+    """More than are read at a time are counted, by destination."""
     await make_dead_letters(
         outbox, *(make_notification(number, container=str(number)) for number in range(1, 151))
     )
@@ -100,28 +100,28 @@ async def test_a_tally(operations: AdminOperations, outbox: Outbox) -> None:
     assert await operations.count_dead_letters(ALL) == {"ops": 150, "audit": 1}
 
 
-async def test_a_replay(operations: AdminOperations, outbox: Outbox) -> None:
-    """It is made now, under the same id."""
+async def test_replay(operations: AdminOperations, outbox: Outbox) -> None:
+    """The delivery is made now, under the same id."""
     await make_dead_letters(outbox, make_notification(1), make_notification(2))
-    replayed = await operations.replay_dead_letters(Selection(ids=(1,)))
-    assert (replayed.count, replayed.left) == (1, {})
+    result = await operations.replay_dead_letters(Selection(ids=(1,)))
+    assert (result.count, result.left) == (1, {})
     (waiting,) = await outbox.waiting(None, 9)
     assert (waiting.notification, waiting.created_ns) == (make_notification(1), NOW_NS)
 
 
-async def test_a_replay_to_nobody(operations: AdminOperations, outbox: Outbox) -> None:
-    """What is for a destination that there is no more stays, and that is said."""
+async def test_replay_to_a_removed_destination(operations: AdminOperations, outbox: Outbox) -> None:
+    """Its dead letters stay, and the result says so."""
     await make_dead_letters(outbox, make_notification(1))
     await make_dead_letters(outbox, make_notification(1), make_notification(2), to="gone")
-    replayed = await operations.replay_dead_letters(ALL)
-    assert (replayed.count, replayed.left) == (1, {"gone": 2})
+    result = await operations.replay_dead_letters(ALL)
+    assert (result.count, result.left) == (1, {"gone": 2})
     assert await operations.count_dead_letters(ALL) == {"gone": 2}
 
 
-async def test_what_dies_again_has_been_replayed(
+async def test_a_replayed_delivery_that_dies_again(
     operations: AdminOperations, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a dead letter once more, but none that nothing could be done for."""
+    """It is a dead letter again, and does not count as left."""
     await make_dead_letters(outbox, make_notification(1))
     replay = outbox.replay_dead_letters
 
@@ -133,8 +133,8 @@ async def test_what_dies_again_has_been_replayed(
         return count
 
     monkeypatch.setattr(outbox, "replay_dead_letters", replay_in_vain)
-    replayed = await operations.replay_dead_letters(ALL)
-    assert (replayed.count, replayed.left) == (1, {})
+    result = await operations.replay_dead_letters(ALL)
+    assert (result.count, result.left) == (1, {})
     assert await operations.count_dead_letters(ALL) == {"ops": 1}
 
 
@@ -142,20 +142,22 @@ async def test_what_dies_again_has_been_replayed(
 async def test_enable(
     operations: AdminOperations, enabled: list[str], name: str, was_stopped: bool
 ) -> None:
-    """The lane is told, and says whether it was stopped."""
+    """The daemon is asked, and says whether the destination was stopped."""
     assert await operations.enable(name) is was_stopped
     assert enabled == [name]
 
 
-async def test_enable_nobody(operations: AdminOperations, enabled: list[str]) -> None:
-    """Who is not there is told by name, with those who are."""
+async def test_enable_an_unknown_destination(
+    operations: AdminOperations, enabled: list[str]
+) -> None:
+    """The error names it, and those that exist."""
     with pytest.raises(UnknownDestination, match=r"^no destination 'op\\x1bs'; there are: ops, a"):
         await operations.enable("op\x1bs")
     assert enabled == []
 
 
-async def test_a_desk_without_a_relay(outbox: Outbox) -> None:
-    """It knows of no conditions, only how far engines were heard, and has nothing to enable."""
+async def test_without_a_daemon(outbox: Outbox) -> None:
+    """Only the checkpoints are known, and nothing can be enabled."""
     await outbox.commit(make_commit(checkpoint=Checkpoint(7, 3)), 10)
     operations = LocalOperations(outbox, lambda: ["ops"], lambda: NOW_NS, engines=["here", "new"])
     assert await operations.destination_status() == {}

@@ -47,7 +47,7 @@ async def test_what_is_under_way_to_an_unchanged_destination_goes_on(
     webhook.hold()
     engine.emit_deaths("a")
     async with daemon.running(destinations={"hook": http_destination(url)}):
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         changes = await daemon.reload(
             destinations={"hook": http_destination(url), "more": http_destination(other_url)}
         )
@@ -67,7 +67,7 @@ async def test_a_reload_that_changes_nothing(
         for _ in range(5):
             assert await daemon.reload(destinations={"hook": http_destination(url)}) == []
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
     assert len(engine.streams) == 1
 
 
@@ -82,13 +82,13 @@ async def test_a_destination_that_is_added(
     """It gets what comes from then on."""
     async with daemon.running(destinations={"hook": http_destination(url)}):
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         await daemon.reload(
             destinations={"hook": http_destination(url), "more": http_destination(other_url)}
         )
         engine.emit_deaths("b")
-        await other.wait_for(lambda whats: whats == ["b"])
-        await webhook.wait_for(lambda whats: whats == ["a", "b"])
+        await other.wait_for(lambda summaries: summaries == ["b"])
+        await webhook.wait_for(lambda summaries: summaries == ["a", "b"])
 
 
 async def test_a_destination_that_is_removed(
@@ -109,13 +109,13 @@ async def test_a_destination_that_is_removed(
         routes=[{**CONTAINERS, "to": "hook"}, {**BURIALS, "to": "more"}],
     ):
         engine.emit_deaths("a", "b", "c")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         changes = await daemon.reload(
             destinations={"more": http_destination(other_url)}, routes=[{**BURIALS, "to": "more"}]
         )
         assert changes == ["destination hook removed", "routes changed"]
         webhook.release()
-        await other.wait_for(lambda whats: whats == ["dead_letter"])
+        await other.wait_for(lambda summaries: summaries == ["dead_letter"])
     assert webhook.summaries() == ["a"]
     assert other.received[0].event["actor"]["attributes"] == {
         "destination": "hook",
@@ -135,7 +135,7 @@ async def test_one_that_was_removed_while_relay_was_away(
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url)}) as stop:
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         stop.request()
         stop.request()
     daemon = DaemonWithConfig(daemon.file.parent, engine)
@@ -152,12 +152,12 @@ async def test_one_that_is_back_before_its_lane_has_ended(
     webhook.hold()
     async with daemon.running(destinations={"hook": hook}):
         engine.emit_deaths("a", "b")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         await daemon.reload(destinations={"more": http_destination(other_url)})
         await daemon.reload(destinations={"hook": hook})
         engine.emit_deaths("c")
         webhook.release()
-        await webhook.wait_for(lambda whats: len(whats) == 3)
+        await webhook.wait_for(lambda summaries: len(summaries) == 3)
         await daemon.wait_until_settled()
     assert webhook.summaries() == ["a", "b", "c"]
     assert await daemon.dead_letters() == []
@@ -170,7 +170,7 @@ async def test_one_that_comes_and_goes(
     async with daemon.running(destinations={"hook": http_destination(url)}):
         for number in range(10):
             engine.emit_deaths(f"c-{number}")
-            await webhook.wait_for(lambda whats, n=number: len(whats) == n + 1)  # type: ignore[misc]
+            await webhook.wait_for(lambda summaries, n=number: len(summaries) == n + 1)  # type: ignore[misc]
             await daemon.reload(destinations={"more": http_destination(other_url)})
             await daemon.reload(destinations={"hook": http_destination(url)})
     assert webhook.summaries() == [f"c-{number}" for number in range(10)]
@@ -188,7 +188,7 @@ async def test_a_destination_that_moves(
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}):
         engine.emit_deaths("a", "a", "b")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         changes = await daemon.reload(
             destinations={"hook": http_destination(other_url, **ONE_AT_A_TIME)}
         )
@@ -196,7 +196,7 @@ async def test_a_destination_that_moves(
         engine.emit_deaths("a", "b")
         assert other.summaries() == []
         webhook.release()
-        await other.wait_for(lambda whats: len(whats) == 4)
+        await other.wait_for(lambda summaries: len(summaries) == 4)
         await daemon.wait_until_settled()
     assert webhook.summaries() == ["a"]
     assert sorted(other.summaries()) == ["a", "a", "b", "b"]
@@ -215,14 +215,14 @@ async def test_a_destination_that_is_sent_batches_from_then_on(
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url)}):
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         assert await daemon.reload(destinations={"hook": in_pairs}) == ["destination hook changed"]
         webhook.release()
         engine.emit_deaths("b", "c")
-        await webhook.wait_for(lambda whats: len(whats) == 3)
+        await webhook.wait_for(lambda summaries: len(summaries) == 3)
         await daemon.reload(destinations={"hook": http_destination(url)})
         engine.emit_deaths("d")
-        await webhook.wait_for(lambda whats: len(whats) == 4)
+        await webhook.wait_for(lambda summaries: len(summaries) == 4)
         await daemon.wait_until_settled()
     assert webhook.request_sizes == [1, 2, 1]
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d"]
@@ -241,9 +241,9 @@ async def test_what_waits_for_a_retry_is_sent_to_the_new_place_at_once(
     webhook.status = 500
     async with daemon.running(destinations={"hook": http_destination(url, retry=retry)}):
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         await daemon.reload(destinations={"hook": http_destination(other_url, retry=retry)})
-        await other.wait_for(lambda whats: whats == ["a"])
+        await other.wait_for(lambda summaries: summaries == ["a"])
     assert webhook.received == other.received
 
 
@@ -272,7 +272,7 @@ async def test_a_pause_is_the_place_s(
             assert (await operations.destination_status())["hook"].resumes_ns is not None
         engine.emit_deaths("b")
         await daemon.reload(destinations={"hook": http_destination(other_url)})
-        await other.wait_for(lambda whats: sorted(whats) == ["a", "b"])
+        await other.wait_for(lambda summaries: sorted(summaries) == ["a", "b"])
     assert webhook.summaries() == ["a"]
 
 
@@ -287,7 +287,7 @@ async def test_a_pause_that_is_lifted_while_another_lane_is_to_follow(
         daemon.operations() as operations,
     ):
         engine.emit_deaths("b")
-        await webhook.wait_for(lambda whats: whats == ["b"])
+        await webhook.wait_for(lambda summaries: summaries == ["b"])
         engine.emit_deaths("a")
         async with asyncio.timeout(TIMEOUT_S):
             while (await operations.destination_status())["hook"].resumes_ns is None:
@@ -317,7 +317,7 @@ async def test_a_destination_that_wanted_no_more(
         engine.emit_deaths("b")
         webhook.status = 204
         assert await daemon.reload(destinations={"hook": http_destination(url)}) == []
-        await webhook.wait_for(lambda whats: "b" in whats)
+        await webhook.wait_for(lambda summaries: "b" in summaries)
         await daemon.wait_until_settled()
         assert not (await operations.destination_status())["hook"].stopped
 
@@ -345,14 +345,14 @@ async def test_a_storm_of_changes(
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}):
         engine.emit_deaths("a", "b")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         for number in range(2, 40):
             await daemon.reload(destinations={"hook": http_destination(url, concurrency=number)})
             await daemon.reload(destinations={"more": http_destination(url)})
             assert opened <= 3
         await daemon.reload(destinations={"hook": http_destination(url)})
         webhook.release()
-        await webhook.wait_for(lambda whats: whats == ["a", "b"])
+        await webhook.wait_for(lambda summaries: summaries == ["a", "b"])
         await daemon.wait_until_settled()
     assert opened == 0
 
@@ -379,10 +379,10 @@ async def test_a_stop_while_another_lane_is_to_follow(
         destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}
     ) as stop:
         engine.emit_deaths("a", "b")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         await daemon.reload(destinations={"hook": http_destination(other_url)})
         stop.request()
     assert (webhook.summaries(), other.summaries()) == (["a"], [])
     daemon = DaemonWithConfig(daemon.file.parent, engine)
     async with daemon.running():
-        await other.wait_for(lambda whats: whats == ["b"])
+        await other.wait_for(lambda summaries: summaries == ["b"])

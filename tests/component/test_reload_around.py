@@ -61,7 +61,7 @@ async def test_an_engine_that_changes_in_a_burst(
             assert await daemon.reload(**parts, engines={"here": changed}) == [
                 "engine here changed"
             ]
-        await webhook.wait_for(lambda whats: len(whats) >= 100)
+        await webhook.wait_for(lambda summaries: len(summaries) >= 100)
         await daemon.wait_until_settled()
         seen = await scrape_metrics(admin)
     told = [f"c-{number}-{each}" for number in range(20) for each in range(5)]
@@ -85,18 +85,18 @@ async def test_engines_that_come_and_go(
     )
     async with daemon.running(destinations=hook, engines=first):
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         await daemon.reload(destinations=hook, engines=both)
         second.emit_deaths("b")
-        await webhook.wait_for(lambda whats: "b" in whats)
+        await webhook.wait_for(lambda summaries: "b" in summaries)
         await daemon.reload(destinations=hook, engines=first)
         await second.changes.wait_for(lambda: second.streams[-1].closed)
         second.emit_deaths("c")
         engine.emit_deaths("d")
-        await webhook.wait_for(lambda whats: "d" in whats)
+        await webhook.wait_for(lambda summaries: "d" in summaries)
         assert "c" not in webhook.summaries()
         await daemon.reload(destinations=hook, engines=both)
-        await webhook.wait_for(lambda whats: "c" in whats)
+        await webhook.wait_for(lambda summaries: "c" in summaries)
         await daemon.wait_until_settled()
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d"]
 
@@ -115,11 +115,11 @@ async def test_what_a_route_matched_stays_counted(
     async with daemon.running(**parts, engines=both):
         engine.emit_deaths("a")
         second.emit_deaths("b")
-        await webhook.wait_for(lambda whats: len(whats) == 2)
+        await webhook.wait_for(lambda summaries: len(summaries) == 2)
         await daemon.reload(**parts, engines={"here": engine_config(engine)})
         await second.changes.wait_for(lambda: second.streams[-1].closed)
         engine.emit_deaths("c")
-        await webhook.wait_for(lambda whats: "c" in whats)
+        await webhook.wait_for(lambda summaries: "c" in summaries)
         seen = await scrape_metrics(admin)
         await daemon.reload(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
         renamed = await scrape_metrics(admin)
@@ -135,12 +135,12 @@ async def test_routes_that_name_others(
     hook = {"hook": http_destination(url)}
     async with daemon.running(destinations=hook):
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         only_b = {"type": "container", "name": "b"}
         routes = [{"name": "only-b", "match": only_b, "to": "hook"}]
         assert await daemon.reload(destinations=hook, routes=routes) == ["routes changed"]
         engine.emit_deaths("a", "b")
-        await webhook.wait_for(lambda whats: whats == ["a", "b"])
+        await webhook.wait_for(lambda summaries: summaries == ["a", "b"])
         await daemon.wait_until_settled()
     assert webhook.summaries() == ["a", "b"]
 
@@ -205,13 +205,13 @@ async def test_heartbeats(daemon: DaemonWithConfig, webhook: Webhook, url: str) 
     parts = {"destinations": {"hook": http_destination(url)}, "routes": [ALIVE]}
     async with daemon.running(**parts):
         assert await daemon.reload(**parts, heartbeat={"every": "1h"}) == ["heartbeat changed"]
-        await webhook.wait_for(lambda whats: len(whats) == 1)
+        await webhook.wait_for(lambda summaries: len(summaries) == 1)
         assert await daemon.reload(**parts, heartbeat={"every": "1h"}) == []
         assert await daemon.reload(**parts, heartbeat={"every": "2h"}) == ["heartbeat changed"]
-        await webhook.wait_for(lambda whats: len(whats) == 2)
+        await webhook.wait_for(lambda summaries: len(summaries) == 2)
         assert await daemon.reload(**parts) == ["heartbeat changed"]
         assert await daemon.reload(**parts, heartbeat={"every": "2h"}) == ["heartbeat changed"]
-        await webhook.wait_for(lambda whats: len(whats) == 3)
+        await webhook.wait_for(lambda summaries: len(summaries) == 3)
     assert webhook.summaries() == ["heartbeat"] * 3
 
 
@@ -222,14 +222,14 @@ async def test_order_that_is_no_longer_wanted(
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url)}):
         engine.emit_deaths("a", "a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         webhook.release()
-        await webhook.wait_for(lambda whats: whats == ["a"] * 2)
+        await webhook.wait_for(lambda summaries: summaries == ["a"] * 2)
         await daemon.wait_until_settled()
         webhook.hold()
         await daemon.reload(destinations={"hook": http_destination(url, ordering="none")})
         engine.emit_deaths("a", "a")
-        await webhook.wait_for(lambda whats: whats == ["a"] * 4)
+        await webhook.wait_for(lambda summaries: summaries == ["a"] * 4)
         webhook.release()
 
 
@@ -299,7 +299,7 @@ async def test_a_dead_letter_of_a_destination_that_is_back_is_replayed(
         daemon.operations() as operations,
     ):
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         await daemon.reload(destinations={"more": http_destination(url + "/more")})
         async with asyncio.timeout(TIMEOUT_S):
             while not await operations.count_dead_letters(Selection()):
@@ -308,7 +308,7 @@ async def test_a_dead_letter_of_a_destination_that_is_back_is_replayed(
         webhook.status = 204
         await daemon.reload(destinations={"hook": http_destination(url)})
         assert (await operations.replay_dead_letters(Selection())).count == 1
-        await webhook.wait_for(lambda whats: whats == ["a", "a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a", "a"])
     assert len({taken.id for taken in webhook.received}) == 1
 
 
@@ -343,7 +343,7 @@ async def test_many_reloads_leave_nothing_behind(
             while any(now > then for now, then in zip(held(), before, strict=True)):
                 await asyncio.sleep(0.01)
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
 
 
 async def test_certificates_that_are_renewed(daemon: DaemonWithConfig, tmp_path: Path) -> None:

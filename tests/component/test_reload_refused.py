@@ -112,7 +112,7 @@ async def test_a_file_that_cannot_be_had(
             assert (await operations.daemon_status()).reload_failed is not None
             seen = await scrape_metrics(admin)
             engine.emit_deaths("a")
-            await webhook.wait_for(lambda whats: whats == ["a"])
+            await webhook.wait_for(lambda summaries: summaries == ["a"])
             await daemon.reload(**good)
             assert (await operations.daemon_status()).reload_failed is None
             after = await scrape_metrics(admin)
@@ -232,7 +232,7 @@ async def test_a_read_that_takes_too_long(
         await gate.begun.wait()
         assert gate.reads == 1
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         monkeypatch.setattr(file_reader, "READ_TIMEOUT_S", TIMEOUT_S)
         gate.open()
         assert await operations.reload() == []
@@ -274,7 +274,7 @@ async def test_what_is_unexpected(
             await operations.reload()
         report = await operations.daemon_status()
         engine.emit_deaths("a")
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         daemon.read = usual
         assert await operations.reload() == []
     assert "an error in relay itself: RuntimeError" in str(refused.value)
@@ -324,12 +324,12 @@ async def test_one_before_anything_else(
     daemon.read = other
     with capture_logs() as logs:
         async with daemon.running():
-            await webhook.wait_for(lambda whats: whats == ["a"])
+            await webhook.wait_for(lambda summaries: summaries == ["a"])
             async with asyncio.timeout(TIMEOUT_S):
                 while "config.reloaded" not in [it["event"] for it in logs]:
                     await asyncio.sleep(0.005)
             engine.emit_deaths("b")
-            await webhook.wait_for(lambda whats: whats == ["a", "b"])
+            await webhook.wait_for(lambda summaries: summaries == ["a", "b"])
             await daemon.wait_until_settled()
 
 
@@ -340,7 +340,7 @@ async def test_a_leftover_of_a_destination_that_a_reload_adds_at_the_start(
     webhook.hold()
     async with daemon.running(destinations={"old": http_destination(url, concurrency=1)}) as stop:
         engine.emit_deaths(*(f"c-{number}" for number in range(20)))
-        await webhook.wait_for(lambda whats: len(whats) == 1)
+        await webhook.wait_for(lambda summaries: len(summaries) == 1)
         stop.request()
         stop.request()
     webhook.release()

@@ -33,7 +33,7 @@ async def test_streams(
     away = ScriptedEngine(tmp_path / "away.sock")
     engine.emit_deaths("a")
     async with engine.serve(), running_daemon(make_config(url, engine, away), store):
-        await webhook.wait_for(lambda whats: whats == ["a"])
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
         heard = EngineStatus(
             engine.last_event_ns(), StreamStatus(is_open=True, behind=0, gaps=0, reconnects=0)
         )

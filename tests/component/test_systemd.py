@@ -139,7 +139,7 @@ async def test_a_dead_webhook_and_a_dead_engine_stop_no_beat(
     engine.emit_deaths("a")
     async with supervised(make_config(url, engine), store, supervisor):
         async with engine.serve():
-            await webhook.wait_for(lambda whats: whats == ["a"])
+            await webhook.wait_for(lambda summaries: summaries == ["a"])
         beats_s = 0.0
         while beats_s < 0.5:  # longer than a round may take
             await supervisor.hear("WATCHDOG=1")

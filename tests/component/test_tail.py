@@ -278,7 +278,7 @@ async def test_what_the_daemon_decides(
             sent = await open_.enter_async_context(tail(control_socket, TapFilter()))
             everything = await open_.enter_async_context(tail(control_socket))
             engine.emit_deaths("noise", "web")
-            await webhook.wait_for(lambda whats: "web" in whats)
+            await webhook.wait_for(lambda summaries: "web" in summaries)
         shown = [
             [
                 (

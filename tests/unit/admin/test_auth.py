@@ -1,4 +1,4 @@
-"""Who may ask what."""
+"""Which requests the access policy allows."""
 
 import pytest
 from hypothesis import given
@@ -10,97 +10,112 @@ from relay.config import AdminConfig
 from relay.config.address import parse_listen_address
 
 TOKEN = "0123456789abcdef0123456789abcdef"
-SHOWN = [f"Bearer {TOKEN}"]
-HERE = "127.0.0.1:9321"
-AWAY = "relay.example.com:9321"
-STRANGE = RequestIdentity(host="rebound.example.com:9321")
-ALL = list(Permission)
+CREDENTIALS = [f"Bearer {TOKEN}"]
+LOCAL_HOST = "127.0.0.1:9321"
+REMOTE_HOST = "relay.example.com:9321"
+FOREIGN = RequestIdentity(host="rebound.example.com:9321")
+PERMISSIONS = list(Permission)
 
 
-def rule(place: str, token: str | None = None) -> AccessPolicy:
+def make_policy(place: str, token: str | None = None) -> AccessPolicy:
     secret = None if token is None else SecretStr(token)
     return build_policy(
         AdminConfig.model_construct(listen=parse_listen_address(place), token=secret)
     )
 
 
-LOCAL = rule("127.0.0.1:9321")
-LOCAL_GUARDED = rule("127.0.0.1:9321", TOKEN)
-SOCKET = rule("unix:/run/relay.sock")
-SOCKET_GUARDED = rule("unix:/run/relay.sock", TOKEN)
-BEYOND = rule("0.0.0.0:9321")
-BEYOND_GUARDED = rule("0.0.0.0:9321", TOKEN)
-EVERY = [LOCAL, LOCAL_GUARDED, SOCKET, SOCKET_GUARDED, BEYOND, BEYOND_GUARDED]
+LOCAL = make_policy("127.0.0.1:9321")
+LOCAL_WITH_TOKEN = make_policy("127.0.0.1:9321", TOKEN)
+SOCKET = make_policy("unix:/run/relay.sock")
+SOCKET_WITH_TOKEN = make_policy("unix:/run/relay.sock", TOKEN)
+REMOTE = make_policy("0.0.0.0:9321")
+REMOTE_WITH_TOKEN = make_policy("0.0.0.0:9321", TOKEN)
+POLICIES = [LOCAL, LOCAL_WITH_TOKEN, SOCKET, SOCKET_WITH_TOKEN, REMOTE, REMOTE_WITH_TOKEN]
 
 
-@pytest.mark.parametrize("need", ALL)
+@pytest.mark.parametrize("permission", PERMISSIONS)
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:9321", "localhost", "LOCALHOST:80", "[::1]:9321", "[::1]", "127.0.0.53"]
 )
-def test_on_the_machine(need: Permission, host: str) -> None:
-    """Nobody is asked for a token, whatever port is forwarded to relay's."""
-    assert LOCAL.check(need, RequestIdentity(host)) is None
+def test_local_requests_need_no_token(permission: Permission, host: str) -> None:
+    """Requests with a loopback Host need no token, whatever port is forwarded to relay's."""
+    assert LOCAL.check(permission, RequestIdentity(host)) is None
     assert LOCAL.may_read(RequestIdentity(host))
 
 
-@pytest.mark.parametrize("host", [None, "", "relay", AWAY, "[", "[::1", "127.0.0.1.nip.io", "::1"])
-def test_a_name_that_was_made_to_lead_here(host: str | None) -> None:
-    """A page whose own name leads to loopback reads and changes nothing."""
-    for need in (Permission.READ, Permission.FULL):
-        assert LOCAL.check(need, RequestIdentity(host)) is Denial.FOREIGN_HOST
-    assert LOCAL_GUARDED.check(Permission.READ, RequestIdentity(host)) is Denial.FOREIGN_HOST
+@pytest.mark.parametrize(
+    "host", [None, "", "relay", REMOTE_HOST, "[", "[::1", "127.0.0.1.nip.io", "::1"]
+)
+def test_a_foreign_host_is_denied(host: str | None) -> None:
+    """A page whose own name resolves to loopback can neither read nor change anything."""
+    for permission in (Permission.READ, Permission.FULL):
+        assert LOCAL.check(permission, RequestIdentity(host)) is Denial.FOREIGN_HOST
+    assert LOCAL_WITH_TOKEN.check(Permission.READ, RequestIdentity(host)) is Denial.FOREIGN_HOST
     assert not LOCAL.may_read(RequestIdentity(host))
     assert LOCAL.check(Permission.PUBLIC, RequestIdentity(host)) is None
 
 
-@pytest.mark.parametrize("need", ALL)
-def test_a_socket(need: Permission) -> None:
-    """No page reaches it, and whatever name a client gives it is fine."""
-    assert SOCKET.check(need, STRANGE) is None
-    assert SOCKET.check(need, RequestIdentity()) is None
+@pytest.mark.parametrize("permission", PERMISSIONS)
+def test_a_unix_socket_ignores_the_host(permission: Permission) -> None:
+    """No page reaches a Unix socket, so any Host is allowed there."""
+    assert SOCKET.check(permission, FOREIGN) is None
+    assert SOCKET.check(permission, RequestIdentity()) is None
     assert SOCKET.may_read(RequestIdentity())
 
 
-@pytest.mark.parametrize("guarded", [LOCAL_GUARDED, SOCKET_GUARDED])
-def test_a_token_on_the_machine(guarded: AccessPolicy) -> None:
-    """With one configured, what shows more than names takes it there too."""
-    assert guarded.check(Permission.FULL, RequestIdentity(HERE)) is Denial.TOKEN_MISSING
-    assert guarded.check(Permission.FULL, RequestIdentity(HERE, authorizations=SHOWN)) is None
-    assert guarded.check(Permission.READ, RequestIdentity(HERE)) is None
-    assert guarded.may_read(RequestIdentity(HERE))
+@pytest.mark.parametrize("policy", [LOCAL_WITH_TOKEN, SOCKET_WITH_TOKEN])
+def test_a_configured_token_is_required_locally_too(policy: AccessPolicy) -> None:
+    """With a token configured, only it gives full permission, also on this machine."""
+    assert policy.check(Permission.FULL, RequestIdentity(LOCAL_HOST)) is Denial.TOKEN_MISSING
+    assert (
+        policy.check(Permission.FULL, RequestIdentity(LOCAL_HOST, authorizations=CREDENTIALS))
+        is None
+    )
+    assert policy.check(Permission.READ, RequestIdentity(LOCAL_HOST)) is None
+    assert policy.may_read(RequestIdentity(LOCAL_HOST))
 
 
-def test_beyond_the_machine() -> None:
-    """Names take the token; whether all is well does not."""
-    for need in (Permission.READ, Permission.FULL):
-        assert BEYOND_GUARDED.check(need, RequestIdentity(AWAY)) is Denial.TOKEN_MISSING
-        assert BEYOND_GUARDED.check(need, RequestIdentity(AWAY, authorizations=SHOWN)) is None
-    assert BEYOND_GUARDED.check(Permission.PUBLIC, RequestIdentity(AWAY)) is None
-    assert not BEYOND_GUARDED.may_read(RequestIdentity(AWAY))
-    assert BEYOND_GUARDED.may_read(RequestIdentity(AWAY, authorizations=SHOWN))
+def test_remote_requests_need_the_token() -> None:
+    """Reading names needs the token; public paths do not."""
+    for permission in (Permission.READ, Permission.FULL):
+        assert (
+            REMOTE_WITH_TOKEN.check(permission, RequestIdentity(REMOTE_HOST))
+            is Denial.TOKEN_MISSING
+        )
+        assert (
+            REMOTE_WITH_TOKEN.check(
+                permission, RequestIdentity(REMOTE_HOST, authorizations=CREDENTIALS)
+            )
+            is None
+        )
+    assert REMOTE_WITH_TOKEN.check(Permission.PUBLIC, RequestIdentity(REMOTE_HOST)) is None
+    assert not REMOTE_WITH_TOKEN.may_read(RequestIdentity(REMOTE_HOST))
+    assert REMOTE_WITH_TOKEN.may_read(RequestIdentity(REMOTE_HOST, authorizations=CREDENTIALS))
 
 
-@pytest.mark.parametrize("host", [AWAY, HERE])
-def test_beyond_the_machine_without_a_token(host: str) -> None:
-    """Nothing is given out, whatever is asked for or shown, even to the machine itself."""
-    asked = RequestIdentity(host, authorizations=SHOWN)
-    assert BEYOND.lacks_required_token
-    for need in (Permission.READ, Permission.FULL):
-        assert BEYOND.check(need, asked) is Denial.NO_TOKEN_CONFIGURED
-    assert not BEYOND.may_read(asked)
-    assert BEYOND.check(Permission.PUBLIC, asked) is None
+@pytest.mark.parametrize("host", [REMOTE_HOST, LOCAL_HOST])
+def test_remote_requests_without_a_configured_token_are_denied(host: str) -> None:
+    """Nothing is shown, not even to a request from this machine."""
+    identity = RequestIdentity(host, authorizations=CREDENTIALS)
+    assert REMOTE.lacks_required_token
+    for permission in (Permission.READ, Permission.FULL):
+        assert REMOTE.check(permission, identity) is Denial.NO_TOKEN_CONFIGURED
+    assert not REMOTE.may_read(identity)
+    assert REMOTE.check(Permission.PUBLIC, identity) is None
 
 
-@pytest.mark.parametrize("each", [LOCAL, LOCAL_GUARDED, SOCKET, SOCKET_GUARDED, BEYOND_GUARDED])
-def test_what_is_not_closed(each: AccessPolicy) -> None:
-    """Somebody may ask for everything."""
-    assert not each.lacks_required_token
-
-
-@pytest.mark.parametrize("each", EVERY)
-@pytest.mark.parametrize("need", ALL)
 @pytest.mark.parametrize(
-    "page",
+    "policy", [LOCAL, LOCAL_WITH_TOKEN, SOCKET, SOCKET_WITH_TOKEN, REMOTE_WITH_TOKEN]
+)
+def test_policies_that_can_grant_full_permission(policy: AccessPolicy) -> None:
+    """With a local listener or a token, somebody can have full permission."""
+    assert not policy.lacks_required_token
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("permission", PERMISSIONS)
+@pytest.mark.parametrize(
+    "headers",
     [
         {"has_origin": True},
         {"fetch_site": "cross-site"},
@@ -108,16 +123,18 @@ def test_what_is_not_closed(each: AccessPolicy) -> None:
         {"fetch_site": "new-site"},
     ],
 )
-def test_a_page(each: AccessPolicy, need: Permission, page: dict[str, bool | str]) -> None:
-    """None is answered, on whatever machine and with whatever it got hold of."""
-    asked = RequestIdentity(HERE, authorizations=SHOWN, **page)  # type: ignore[arg-type]
-    assert each.check(need, asked) is Denial.BROWSER_PAGE
+def test_requests_of_a_web_page_are_denied(
+    policy: AccessPolicy, permission: Permission, headers: dict[str, bool | str]
+) -> None:
+    """No request of a web page is allowed, on any listener and with any token."""
+    identity = RequestIdentity(LOCAL_HOST, authorizations=CREDENTIALS, **headers)  # type: ignore[arg-type]
+    assert policy.check(permission, identity) is Denial.BROWSER_PAGE
 
 
 @pytest.mark.parametrize("site", ["none", "same-origin"])
-def test_a_person_with_a_browser(site: str) -> None:
-    """Who types the address sees what is there."""
-    assert LOCAL.check(Permission.READ, RequestIdentity(HERE, fetch_site=site)) is None
+def test_a_person_with_a_browser_is_allowed(site: str) -> None:
+    """A person who types the address may read."""
+    assert LOCAL.check(Permission.READ, RequestIdentity(LOCAL_HOST, fetch_site=site)) is None
 
 
 @pytest.mark.parametrize(
@@ -127,10 +144,10 @@ def test_a_person_with_a_browser(site: str) -> None:
         [f"BEARER  {TOKEN} "],
     ],
 )
-def test_ways_to_show_it(authorizations: list[str]) -> None:
-    """The scheme is of either case, and more than one blank may follow: RFC 9110, section 11.4."""
+def test_forms_of_the_authorization_header(authorizations: list[str]) -> None:
+    """The scheme is case-insensitive and may have several spaces after it (RFC 9110, 11.4)."""
     assert (
-        BEYOND_GUARDED.check(Permission.FULL, RequestIdentity(authorizations=authorizations))
+        REMOTE_WITH_TOKEN.check(Permission.FULL, RequestIdentity(authorizations=authorizations))
         is None
     )
 
@@ -146,19 +163,19 @@ def test_ways_to_show_it(authorizations: list[str]) -> None:
         [f"Bearer {TOKEN.upper()}"],
         ["Bearer "],
         [""],
-        [*SHOWN, *SHOWN],
+        [*CREDENTIALS, *CREDENTIALS],
         ["Bearer \udcff"],
     ],
 )
-def test_what_is_not_the_token(authorizations: list[str]) -> None:
-    """All of it counts, and it is shown once."""
-    asked = RequestIdentity(HERE, authorizations=authorizations)
-    for each in (LOCAL_GUARDED, SOCKET_GUARDED, BEYOND_GUARDED):
-        assert each.check(Permission.FULL, asked) is Denial.TOKEN_WRONG
-    assert not BEYOND_GUARDED.may_read(asked)
+def test_wrong_tokens(authorizations: list[str]) -> None:
+    """The whole token must be right, and be given once."""
+    identity = RequestIdentity(LOCAL_HOST, authorizations=authorizations)
+    for policy in (LOCAL_WITH_TOKEN, SOCKET_WITH_TOKEN, REMOTE_WITH_TOKEN):
+        assert policy.check(Permission.FULL, identity) is Denial.TOKEN_WRONG
+    assert not REMOTE_WITH_TOKEN.may_read(identity)
 
 
-TEXTS = st.text() | st.sampled_from([HERE, AWAY, TOKEN, f"Bearer {TOKEN[1:]}", "none"])
+TEXTS = st.text() | st.sampled_from([LOCAL_HOST, REMOTE_HOST, TOKEN, f"Bearer {TOKEN[1:]}", "none"])
 
 
 @given(
@@ -171,22 +188,22 @@ TEXTS = st.text() | st.sampled_from([HERE, AWAY, TOKEN, f"Bearer {TOKEN[1:]}", "
     ),
     st.sampled_from([Permission.READ, Permission.FULL]),
 )
-def test_whatever_is_asked(asked: RequestIdentity, need: Permission) -> None:
-    """Beyond the machine nothing is given out to who does not know the token."""
-    assert BEYOND_GUARDED.check(need, asked) is not None
-    assert BEYOND.check(need, asked) is not None
-
-
-@given(st.sampled_from(EVERY), st.booleans(), st.none() | TEXTS)
-def test_more_trust_never_shows_less(
-    each: AccessPolicy, has_origin: bool, host: str | None
+def test_no_request_without_the_token_is_allowed(
+    identity: RequestIdentity, permission: Permission
 ) -> None:
-    """Who may have something that needs more may have all that needs less."""
-    asked = RequestIdentity(host, has_origin)
-    given = [each.check(need, asked) is None for need in ALL]
-    assert given == sorted(given, reverse=True)
+    """Beyond this machine, no request without the token is allowed."""
+    assert REMOTE_WITH_TOKEN.check(permission, identity) is not None
+    assert REMOTE.check(permission, identity) is not None
 
 
-def test_no_secret_is_shown() -> None:
-    """Neither the token nor what was shown is in what is printed of them."""
-    assert TOKEN not in f"{BEYOND_GUARDED!r} {RequestIdentity(authorizations=SHOWN)!r}"
+@given(st.sampled_from(POLICIES), st.booleans(), st.none() | TEXTS)
+def test_permissions_are_ordered(policy: AccessPolicy, has_origin: bool, host: str | None) -> None:
+    """A request that has a higher permission has all lower ones."""
+    identity = RequestIdentity(host, has_origin)
+    allowed = [policy.check(permission, identity) is None for permission in PERMISSIONS]
+    assert allowed == sorted(allowed, reverse=True)
+
+
+def test_the_repr_shows_no_secret() -> None:
+    """The token is not in the repr of the policy or of the request."""
+    assert TOKEN not in f"{REMOTE_WITH_TOKEN!r} {RequestIdentity(authorizations=CREDENTIALS)!r}"

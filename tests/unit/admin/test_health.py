@@ -1,44 +1,46 @@
-"""What counts as making no progress."""
+"""Which loops count as stalled."""
 
 from relay.admin.health import LivenessReport, StallDetector, find_stalled
 
 
-def progress(*, lives: bool = True, waited_s: float = 0.0, **loops: float) -> LivenessReport:
-    return LivenessReport(loops, lives, waited_s)
+def make_report(*, lives: bool = True, wait_s: float = 0.0, **loops: float) -> LivenessReport:
+    return LivenessReport(loops, lives, wait_s)
 
 
-def test_loops_that_come_round() -> None:
-    """Nothing is stuck."""
-    assert find_stalled(progress(ingest=0.0, lane=29.0)) == []
+def test_short_iterations_are_not_stalled() -> None:
+    """Loops whose iterations are short are not stalled."""
+    assert find_stalled(make_report(ingest=0.0, destination=29.0)) == []
 
 
-def test_a_round_without_end() -> None:
-    """Whose it is is said, and of it alone."""
-    assert find_stalled(progress(ingest=31.4, lane=2.0)) == ["ingest: nothing has moved for 31 s"]
+def test_a_long_iteration_is_stalled() -> None:
+    """A loop that is busy for too long is named, and only that loop."""
+    assert find_stalled(make_report(ingest=31.4, destination=2.0)) == [
+        "ingest: nothing has moved for 31 s"
+    ]
 
 
-def test_a_disk_that_hangs() -> None:
-    """While the store is waited for no loop is blamed: a restart would wait as well."""
-    assert find_stalled(progress(waited_s=3000.0, ingest=3000.0, lane=3000.0)) == []
+def test_a_hanging_disk_stalls_nothing() -> None:
+    """While the store is waited for, no loop is stalled: a restart would wait as well."""
+    assert find_stalled(make_report(wait_s=3000.0, ingest=3000.0, destination=3000.0)) == []
 
 
-def test_a_store_without_a_thread() -> None:
-    """It never answers again, however long it is waited for."""
-    found = find_stalled(progress(lives=False, waited_s=3000.0, lane=3000.0))
-    assert found == ["the store's thread has ended"]
+def test_a_dead_store_thread_is_stalled() -> None:
+    """A store without its thread never answers again."""
+    stalled = find_stalled(make_report(lives=False, wait_s=3000.0, destination=3000.0))
+    assert stalled == ["the store's thread has ended"]
 
 
-def test_two_looks() -> None:
-    """One look blames nobody: what was let go just now has been in its round for long as well."""
-    seen = progress(lane=31.0)
-    watch = StallDetector(lambda: seen)
-    watch.check()
-    assert watch.stalled == []
-    watch.check()
-    assert watch.stalled == ["lane: nothing has moved for 31 s"]
-    seen = progress(lane=1.0)
-    watch.check()
-    assert watch.stalled == []
-    seen = progress(lane=31.0)
-    watch.check()
-    assert watch.stalled == []
+def test_a_stall_is_confirmed_by_a_second_check() -> None:
+    """A single check is not enough: a loop that was held up until just now looks the same."""
+    report = make_report(destination=31.0)
+    detector = StallDetector(lambda: report)
+    detector.check()
+    assert detector.stalled == []
+    detector.check()
+    assert detector.stalled == ["destination: nothing has moved for 31 s"]
+    report = make_report(destination=1.0)
+    detector.check()
+    assert detector.stalled == []
+    report = make_report(destination=31.0)
+    detector.check()
+    assert detector.stalled == []

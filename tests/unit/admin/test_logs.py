@@ -1,4 +1,4 @@
-"""The log's lines."""
+"""Log lines on a terminal and elsewhere."""
 
 import io
 import json
@@ -15,15 +15,15 @@ HOSTILE = "web\x1b[2J\r\nlevel=critical\x9b31m"
 
 
 class Terminal(io.StringIO):
-    """A stream at which somebody looks."""
+    """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
-    """What a test configures does not outlive it."""
+def _restore_logging() -> Iterator[None]:
+    """Undo what a test configures."""
     loggers = [logging.getLogger(name) for name in (None, "aiohttp", "aiodocker", "asyncssh")]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
     yield
@@ -33,8 +33,8 @@ def _as_it_was() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def test_elsewhere_a_line_is_json() -> None:
-    """With its level, its time in UTC and its fields; without those that have no value."""
+def test_lines_are_json_unless_on_a_terminal() -> None:
+    """A line has its level, its time in UTC and its fields, except those that are None."""
     stream = io.StringIO()
     logs.configure(stream)
     structlog.get_logger().info("delivery.attempted", status=200, error=None)
@@ -43,8 +43,8 @@ def test_elsewhere_a_line_is_json() -> None:
     assert line == {"event": "delivery.attempted", "level": "info", "status": 200}
 
 
-def test_a_librarys_line_is_json_too() -> None:
-    """Whoever reads them needs one parser."""
+def test_library_lines_are_json_too() -> None:
+    """Whoever reads the log needs one parser only."""
     stream = io.StringIO()
     logs.configure(stream)
     logging.getLogger("asyncio").error("slow callback")
@@ -53,7 +53,7 @@ def test_a_librarys_line_is_json_too() -> None:
 
 
 def test_an_exception_stays_on_its_line() -> None:
-    """A traceback is a value in JSON."""
+    """A traceback is a value in the JSON of its line."""
     stream = io.StringIO()
     logs.configure(stream)
     try:
@@ -65,8 +65,8 @@ def test_an_exception_stays_on_its_line() -> None:
 
 
 @pytest.mark.parametrize("kind", [io.StringIO, Terminal])
-def test_what_is_less_than_asked_for_is_left_out(kind: type[io.StringIO]) -> None:
-    """Of relay's lines and of the libraries'."""
+def test_lines_below_the_level_are_left_out(kind: type[io.StringIO]) -> None:
+    """The level holds for relay's lines and those of libraries."""
     stream = kind()
     logs.configure(stream, level=logging.ERROR)
     structlog.get_logger().info("quiet")
@@ -75,35 +75,35 @@ def test_what_is_less_than_asked_for_is_left_out(kind: type[io.StringIO]) -> Non
 
 
 @pytest.mark.parametrize("field", ["name", "event"])
-def test_on_a_terminal_nobody_elses_escape_is_obeyed(field: str) -> None:
-    """Control characters in a value are shown, and the line stays one."""
+def test_control_characters_are_escaped_on_a_terminal(field: str) -> None:
+    """Control characters from outside are escaped, and the line stays one line."""
     stream = Terminal()
     logs.configure(stream)
     if field == "event":
         logging.getLogger("asyncio").warning(HOSTILE)
     else:
         structlog.get_logger().info("event.taken", name=HOSTILE)
-    shown = stream.getvalue()
-    assert shown.count("\n") == 1
-    assert "\x1b[2J" not in shown
-    assert "\r" not in shown
-    assert "\x9b" not in shown
+    output = stream.getvalue()
+    assert output.count("\n") == 1
+    assert "\x1b[2J" not in output
+    assert "\r" not in output
+    assert "\x9b" not in output
 
 
-def test_on_a_terminal_it_reads_well() -> None:
-    """The words and the fields, without those that have no value."""
+def test_a_readable_line_on_a_terminal() -> None:
+    """A line shows the message and the fields, except those that are None."""
     stream = Terminal()
     logs.configure(stream)
     structlog.get_logger().warning("engine.lost", engine="here", error=None)
-    shown = stream.getvalue()
-    assert "engine.lost" in shown
-    assert "here" in shown
-    assert "error" not in shown
+    output = stream.getvalue()
+    assert "engine.lost" in output
+    assert "here" in output
+    assert "error" not in output
 
 
 @pytest.mark.parametrize("kind", [io.StringIO, Terminal])
 def test_configuring_twice_writes_once(kind: type[io.StringIO]) -> None:
-    """The last stream is the only one."""
+    """Only the last configured stream is written to."""
     first, second = kind(), kind()
     logs.configure(first)
     logs.configure(second)
@@ -111,8 +111,8 @@ def test_configuring_twice_writes_once(kind: type[io.StringIO]) -> None:
     assert (first.getvalue(), second.getvalue().count("once")) == ("", 1)
 
 
-class Stuck(io.StringIO):
-    """A stream that takes nothing until it is let go."""
+class BlockingStream(io.StringIO):
+    """A stream whose writes block until they are released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,17 +123,17 @@ class Stuck(io.StringIO):
         return super().write(text)
 
 
-def test_a_stream_that_takes_nothing_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever logs goes on, and so does the end, after a short wait."""
+def test_a_blocking_stream_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever logs goes on, and the end waits for a short time only."""
     monkeypatch.setattr(logs, "FLUSH_S", 0.01)
-    stream = Stuck()
+    stream = BlockingStream()
     with logs.configure(stream).write_in_background():
         structlog.get_logger().info("one")
     stream.goes_on.set()
 
 
-def test_in_the_background_every_line_is_written() -> None:
-    """In order, by the time it ends."""
+def test_background_writing_loses_no_line() -> None:
+    """Every line has been written, in order, when the context ends."""
     stream = io.StringIO()
     with logs.configure(stream).write_in_background():
         for number in range(100):
@@ -142,7 +142,7 @@ def test_in_the_background_every_line_is_written() -> None:
     assert written == list(range(100))
 
 
-def test_a_traceback_holds_no_values() -> None:
+def test_a_traceback_contains_no_local_variables() -> None:
     """Local variables may be secrets."""
     stream = io.StringIO()
     logs.configure(stream)
@@ -155,8 +155,8 @@ def test_a_traceback_holds_no_values() -> None:
     assert secret not in stream.getvalue()
 
 
-def test_a_traceback_is_told_in_the_background_too() -> None:
-    """The thread that writes handles no exception itself."""
+def test_a_traceback_is_written_in_the_background() -> None:
+    """The thread that writes handles no exception itself, so the line must carry it."""
     stream = io.StringIO()
     with logs.configure(stream).write_in_background():
         try:

@@ -1,4 +1,4 @@
-"""What relay counted, as Prometheus reads it."""
+"""The metrics that relay shows to Prometheus."""
 
 import re
 from collections.abc import Mapping
@@ -25,9 +25,11 @@ NOW_NS = 1_795_420_000 * 10**9
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
-def vitals(tally: EngineCounters | None = None, store: StoreStatus | None = None) -> StatusSnapshot:
+def make_snapshot(
+    counters: EngineCounters | None = None, store: StoreStatus | None = None
+) -> StatusSnapshot:
     return StatusSnapshot(
-        {"here": EngineSnapshot(tally or EngineCounters(), is_open=tally is not None)},
+        {"here": EngineSnapshot(counters or EngineCounters(), is_open=counters is not None)},
         {"hook": DestinationCounters()},
         {"hook": DestinationStatus()},
         store or StoreStatus(),
@@ -38,11 +40,11 @@ def vitals(tally: EngineCounters | None = None, store: StoreStatus | None = None
     )
 
 
-def samples(
-    vitals: StatusSnapshot, backlog: Mapping[str, Backlog] | None = None
+def read_samples(
+    make_snapshot: StatusSnapshot, backlog: Mapping[str, Backlog] | None = None
 ) -> dict[str, float]:
-    """Every line of the exposition: its name with its labels, and its value."""
-    families = text_string_to_metric_families(render_metrics(vitals, backlog).decode())
+    """Return every sample, by its name with its labels."""
+    families = text_string_to_metric_families(render_metrics(make_snapshot, backlog).decode())
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
         for family in families
@@ -50,13 +52,13 @@ def samples(
     }
 
 
-def test_all_are_there_from_the_start() -> None:
-    """Each with every value of its labels, and zero."""
-    found = samples(vitals(), {})
-    assert found.pop(f"relay_build_info {__version__}") == 1
-    assert found.pop("relay_config_last_reload_successful") == 1
-    assert set(found.values()) == {0.0}
-    assert sorted(found) == sorted(
+def test_every_series_exists_from_the_start() -> None:
+    """Each metric has every value of its labels, and is zero."""
+    samples = read_samples(make_snapshot(), {})
+    assert samples.pop(f"relay_build_info {__version__}") == 1
+    assert samples.pop("relay_config_last_reload_successful") == 1
+    assert set(samples.values()) == {0.0}
+    assert sorted(samples) == sorted(
         [
             "relay_config_loaded_timestamp_seconds",
             "relay_config_reloads_total failure",
@@ -96,24 +98,24 @@ def test_all_are_there_from_the_start() -> None:
             "relay_delivery_latency_seconds_bucket hook +Inf",
             "relay_delivery_latency_seconds_count hook",
             "relay_delivery_latency_seconds_sum hook",
-            *(f"relay_store_failing {trouble.value}" for trouble in StoreFault),
+            *(f"relay_store_failing {fault.value}" for fault in StoreFault),
         ]
     )
 
 
-def test_what_came_of_reloads() -> None:
-    """How many there were of each kind, whether the last succeeded, and what is in force since."""
-    loading = ReloadStatus(1_500_000_000, last_error="routes: is missing", successes=3, failures=2)
-    found = samples(replace(vitals(), reload=loading))
-    assert found["relay_config_last_reload_successful"] == 0
-    assert found["relay_config_loaded_timestamp_seconds"] == 1.5
-    assert found["relay_config_reloads_total success"] == 3
-    assert found["relay_config_reloads_total failure"] == 2
+def test_reloads() -> None:
+    """Successes, failures, the last outcome, and when the configuration was read."""
+    reload = ReloadStatus(1_500_000_000, last_error="routes: is missing", successes=3, failures=2)
+    samples = read_samples(replace(make_snapshot(), reload=reload))
+    assert samples["relay_config_last_reload_successful"] == 0
+    assert samples["relay_config_loaded_timestamp_seconds"] == 1.5
+    assert samples["relay_config_reloads_total success"] == 3
+    assert samples["relay_config_reloads_total failure"] == 2
 
 
-def test_what_was_counted() -> None:
-    """Each number is where it belongs."""
-    tally = EngineCounters(
+def test_counters() -> None:
+    """Every counter is shown under its own name."""
+    counters = EngineCounters(
         opened=5,
         received=9,
         accepted=6,
@@ -122,25 +124,25 @@ def test_what_was_counted() -> None:
         evicted_dead_letters=5,
         last_event_ns=1_500_000_000,
     )
-    tally.malformed["not_json"] = 5
-    tally.dropped["buffer_full"] = 7
-    tally.gaps["unproven"] = 8
-    tally.inferred["oom"] = 10
-    shown = vitals(tally, StoreStatus(1, StoreFault.FULL))
-    shown.destination_counters["hook"].attempts["retry", Reason.UNAVAILABLE] = 11
-    shown.destination_counters["hook"].attempts["dead", Reason.EXPIRED] = 12
-    shown.destination_counters["hook"].expired = 14
-    shown.destination_counters["hook"].template_failures = 15
-    shown = replace(
-        shown,
+    counters.malformed["not_json"] = 5
+    counters.dropped["buffer_full"] = 7
+    counters.gaps["unproven"] = 8
+    counters.inferred["oom"] = 10
+    snapshot = make_snapshot(counters, StoreStatus(1, StoreFault.FULL))
+    snapshot.destination_counters["hook"].attempts["retry", Reason.UNAVAILABLE] = 11
+    snapshot.destination_counters["hook"].attempts["dead", Reason.EXPIRED] = 12
+    snapshot.destination_counters["hook"].expired = 14
+    snapshot.destination_counters["hook"].template_failures = 15
+    snapshot = replace(
+        snapshot,
         destination_status={"hook": DestinationStatus(stopped=True, failing=True)},
         route_matches={"crashed": 16},
     )
-    waiting = {"hook": Backlog(13, NOW_NS - 17_500_000_000)}
-    found = {name: value for name, value in samples(shown, waiting).items() if value}
-    assert found.pop(f"relay_build_info {__version__}") == 1
-    assert found.pop("relay_config_last_reload_successful") == 1
-    assert found == {
+    backlog = {"hook": Backlog(13, NOW_NS - 17_500_000_000)}
+    samples = {name: value for name, value in read_samples(snapshot, backlog).items() if value}
+    assert samples.pop(f"relay_build_info {__version__}") == 1
+    assert samples.pop("relay_config_last_reload_successful") == 1
+    assert samples == {
         "relay_events_received_total here": 9,
         "relay_events_taken_in_total here": 6,
         "relay_events_repeated_total here": 3,
@@ -167,38 +169,42 @@ def test_what_was_counted() -> None:
 
 
 def test_latencies() -> None:
-    """Each is counted at every bound that it does not exceed; what seems negative is zero."""
-    shown = vitals()
+    """A latency counts in every bucket that it does not exceed; a negative one counts as 0."""
+    snapshot = make_snapshot()
     for seconds in (-3, 0.1, 2, 3600, 10**6):
-        shown.destination_counters["hook"].latencies.observe(seconds)
+        snapshot.destination_counters["hook"].latencies.observe(seconds)
     name = "relay_delivery_latency_seconds"
-    found = {key: value for key, value in samples(shown).items() if key.startswith(name)}
-    counts = [found[f"{name}_bucket hook {bound}"] for bound in (*LATENCY_BUCKETS_S, "+Inf")]
+    samples = {key: value for key, value in read_samples(snapshot).items() if key.startswith(name)}
+    counts = [samples[f"{name}_bucket hook {bound}"] for bound in (*LATENCY_BUCKETS_S, "+Inf")]
     assert counts == [2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5]
-    assert found[f"{name}_count hook"] == 5
-    assert found[f"{name}_sum hook"] == 1_003_602.1
+    assert samples[f"{name}_count hook"] == 5
+    assert samples[f"{name}_sum hook"] == 1_003_602.1
 
 
-def test_a_store_that_does_not_say_what_waits() -> None:
+def test_an_unknown_backlog_is_left_out() -> None:
     """No number is better than a wrong one."""
-    found = samples(vitals(), None)
-    assert "relay_deliveries_pending hook" not in found
-    assert "relay_oldest_delivery_age_seconds hook" not in found
+    samples = read_samples(make_snapshot(), None)
+    assert "relay_deliveries_pending hook" not in samples
+    assert "relay_oldest_delivery_age_seconds hook" not in samples
 
 
-def test_what_is_newer_than_the_look_at_the_clock() -> None:
+def test_a_delivery_newer_than_the_snapshot() -> None:
     """No age is negative."""
-    found = samples(vitals(), {"hook": Backlog(1, NOW_NS + 1)})
-    assert found["relay_oldest_delivery_age_seconds hook"] == 0
+    samples = read_samples(make_snapshot(), {"hook": Backlog(1, NOW_NS + 1)})
+    assert samples["relay_oldest_delivery_age_seconds hook"] == 0
 
 
-def test_destinations_that_are_no_more() -> None:
-    """What waits for them makes no labels."""
-    assert not [name for name in samples(vitals(), {"old-hook": Backlog(3, 1)}) if "old-" in name]
+def test_removed_destinations() -> None:
+    """A destination that is no longer configured has no labels."""
+    assert not [
+        name
+        for name in read_samples(make_snapshot(), {"old-hook": Backlog(3, 1)})
+        if "old-" in name
+    ]
 
 
-def test_every_verdict_has_its_place() -> None:
-    """Whatever an attempt can come to is among those that are shown, and nothing else is."""
+def test_every_outcome_is_a_series() -> None:
+    """`OUTCOMES` is exactly what an attempt can come to."""
     failures = (Reason.TIMEOUT, Reason.NAME_NOT_FOUND, Reason.TLS, Reason.CONNECTION)
     responses = [
         *(Response(None, failure=reason) for reason in failures),
@@ -218,20 +224,20 @@ def test_every_verdict_has_its_place() -> None:
     assert {(outcome_kind(outcome), outcome.reason) for outcome in outcomes} == set(OUTCOMES)
 
 
-def _documented(family: Metric, sample: Sample) -> str:
-    """A histogram is one, whatever lines it has."""
+def _documented_name(family: Metric, sample: Sample) -> str:
+    """A histogram is documented as one metric."""
     return family.name if family.type == "histogram" else sample.name
 
 
 def test_all_are_documented() -> None:
-    """docs/metrics.md has a row for each, with its labels, and for no other."""
-    families = text_string_to_metric_families(render_metrics(vitals(), {}).decode())
-    shown = {
-        _documented(family, sample): ", ".join(
+    """docs/metrics.md has one row for each metric, with its labels, and no other rows."""
+    families = text_string_to_metric_families(render_metrics(make_snapshot(), {}).decode())
+    snapshot = {
+        _documented_name(family, sample): ", ".join(
             f"`{label}`" for label in sample.labels if label != "le"
         )
         for family in families
         for sample in family.samples
     }
     rows = re.findall(r"^\| `(relay_\w+)` \| ([^|]*) \|", DOCUMENTATION.read_text(), re.MULTILINE)
-    assert dict(rows) == shown
+    assert dict(rows) == snapshot

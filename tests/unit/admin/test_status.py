@@ -1,4 +1,4 @@
-"""What makes relay ready, and what does not."""
+"""What makes relay ready or not."""
 
 import pytest
 
@@ -12,7 +12,7 @@ SECOND_NS = 10**9
 NOW_NS = 1795420000 * SECOND_NS
 
 
-def vitals(*open_: bool, store: StoreStatus | None = None) -> StatusSnapshot:
+def make_snapshot(*open_: bool, store: StoreStatus | None = None) -> StatusSnapshot:
     """Engines whose streams are open or not, and one destination that fails."""
     dead = DestinationCounters()
     dead.count_attempt(Retry(1.0, Reason.CONNECTION))
@@ -20,37 +20,44 @@ def vitals(*open_: bool, store: StoreStatus | None = None) -> StatusSnapshot:
         f"engine-{number}": EngineSnapshot(EngineCounters(), is_open=is_open)
         for number, is_open in enumerate(open_)
     }
-    conditions = {"hook": DestinationStatus(failing=True)}
+    destinations = {"hook": DestinationStatus(failing=True)}
     return StatusSnapshot(
-        streams, {"hook": dead}, conditions, store or StoreStatus(), {}, 0, ReloadStatus(0), NOW_NS
+        streams,
+        {"hook": dead},
+        destinations,
+        store or StoreStatus(),
+        {},
+        0,
+        ReloadStatus(0),
+        NOW_NS,
     )
 
 
 def test_ready() -> None:
-    """Every stream is open and the store is well; a destination that fails is no matter."""
-    assert not_ready_reasons(vitals(True, True), NOW_NS) == []
+    """Every stream is open and the store works; a failing destination is no reason."""
+    assert not_ready_reasons(make_snapshot(True, True), NOW_NS) == []
 
 
-def test_an_engine_out_of_reach() -> None:
-    """It is named, and only it."""
-    assert not_ready_reasons(vitals(True, False), NOW_NS) == [
+def test_an_unreachable_engine() -> None:
+    """It is named, and it alone."""
+    assert not_ready_reasons(make_snapshot(True, False), NOW_NS) == [
         "engine engine-1: its stream is not open"
     ]
 
 
-@pytest.mark.parametrize(("since_s", "words"), [(12, "12 s"), (-5, "0 s")])
-def test_a_store_that_fails(since_s: int, words: str) -> None:
-    """It says why and for how long, even where the clock was set back since."""
-    state = StoreStatus(NOW_NS - since_s * SECOND_NS, StoreFault.READ_ONLY)
-    assert not_ready_reasons(vitals(True, store=state), NOW_NS) == [
-        f"store: read only, for {words}"
+@pytest.mark.parametrize(("since_s", "duration"), [(12, "12 s"), (-5, "0 s")])
+def test_a_store_that_fails(since_s: int, duration: str) -> None:
+    """The text says why and for how long, also if the clock was set back since then."""
+    status = StoreStatus(NOW_NS - since_s * SECOND_NS, StoreFault.READ_ONLY)
+    assert not_ready_reasons(make_snapshot(True, store=status), NOW_NS) == [
+        f"store: read only, for {duration}"
     ]
 
 
-def test_several_at_once() -> None:
-    """All of it is told."""
-    state = StoreStatus(NOW_NS, StoreFault.FULL)
-    assert not_ready_reasons(vitals(False, store=state), NOW_NS) == [
+def test_several_reasons() -> None:
+    """Every reason is listed."""
+    status = StoreStatus(NOW_NS, StoreFault.FULL)
+    assert not_ready_reasons(make_snapshot(False, store=status), NOW_NS) == [
         "store: full, for 0 s",
         "engine engine-0: its stream is not open",
     ]

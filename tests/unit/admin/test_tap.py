@@ -1,4 +1,4 @@
-"""What those who listen get to see of what is decided."""
+"""What subscribers of the event tap see."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from relay.admin import tap as module
+from relay.admin import tap as tap_module
 from relay.admin.tap import (
     EventsSkipped,
     EventTap,
@@ -36,43 +36,43 @@ START = container_event("start", 9, "c0", {"name": "web"})
 ALL = TapFilter(include_unrouted=True)
 
 
-def fed(tap: EventTap, *events: Event) -> None:
-    """Route the events, with the tap as the witness."""
+def route_events(tap: EventTap, *events: Event) -> None:
+    """Route the events, with the tap as the observer."""
     router = Router(parse(ROUTES, file="t", environ={}, folder=Path()).routes, tap.publish)
     for event in events:
         router.route(event)
 
 
-async def taken(listener: Subscriber) -> list[TappedEvent | EventsSkipped]:
-    """One piece, read."""
+async def read_chunk(subscriber: Subscriber) -> list[TappedEvent | EventsSkipped]:
+    """Read one chunk."""
     async with asyncio.timeout(5):
-        piece = await listener.read()
+        piece = await subscriber.read()
     return [
         msgspec.json.decode(line, type=TappedEvent | EventsSkipped) for line in piece.splitlines()
     ]
 
 
-async def shown(wish: TapFilter, *events: Event) -> list[tuple[str, list[str]]]:
-    """What a listener sees: the action, and each route with its verdict."""
+async def collect(tap_filter: TapFilter, *events: Event) -> list[tuple[str, list[str]]]:
+    """Return what a subscriber sees: the action, and each route with its verdict."""
     tap = EventTap()
-    with tap.subscribe(wish) as listener:
-        fed(tap, *events)
-        listener.close()
-        seen = await taken(listener)
+    with tap.subscribe(tap_filter) as subscriber:
+        route_events(tap, *events)
+        subscriber.close()
+        tapped = await read_chunk(subscriber)
     return [
-        (it.event.action, [f"{said.route} {said.verdict}" for said in it.routes])
-        for it in seen
+        (it.event.action, [f"{decision.route} {decision.verdict}" for decision in it.routes])
+        for it in tapped
         if isinstance(it, TappedEvent)
     ]
 
 
-async def test_an_event_with_the_routes_that_match() -> None:
-    """As the router said it: where it goes, and that it goes nowhere else."""
+async def test_an_event_with_its_decisions() -> None:
+    """The decisions are those of the router, also for a route that sends to nobody else."""
     tap = EventTap()
-    with tap.subscribe(TapFilter()) as listener:
-        fed(tap, DEATH)
-        (seen,) = await taken(listener)
-    assert seen == TappedEvent(
+    with tap.subscribe(TapFilter()) as subscriber:
+        route_events(tap, DEATH)
+        (tapped,) = await read_chunk(subscriber)
+    assert tapped == TappedEvent(
         DEATH,
         [
             RouteDecision("deaths", Verdict.SENT, ["ops", "audit"]),
@@ -81,108 +81,108 @@ async def test_an_event_with_the_routes_that_match() -> None:
     )
 
 
-async def test_what_goes_nowhere() -> None:
-    """It is shown to those who want all, with the route that drops it."""
-    assert await shown(TapFilter(), NOISE, START, DEATH) == [
+async def test_unrouted_events() -> None:
+    """They are shown only to subscribers who want them, with the route that drops them."""
+    assert await collect(TapFilter(), NOISE, START, DEATH) == [
         ("die", ["deaths sent", "late already_sent"])
     ]
-    assert await shown(ALL, NOISE, START) == [("exec_die", ["noise dropped"]), ("start", [])]
+    assert await collect(ALL, NOISE, START) == [("exec_die", ["noise dropped"]), ("start", [])]
 
 
-async def test_one_engine() -> None:
-    """The events of others are left out."""
+async def test_filter_by_engine() -> None:
+    """Events of other engines are left out."""
     other = with_fields(START, engine="edge")
-    assert len(await shown(TapFilter(include_unrouted=True, engine="edge"), START, other)) == 1
-    assert await shown(TapFilter(include_unrouted=True, engine="edge"), START) == []
+    assert len(await collect(TapFilter(include_unrouted=True, engine="edge"), START, other)) == 1
+    assert await collect(TapFilter(include_unrouted=True, engine="edge"), START) == []
 
 
-def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is made of an event then."""
+def test_no_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a subscriber that wants it, an event is not even encoded."""
 
-    def seen(_: Event, __: Sequence[RouteResult]) -> TappedEvent:
+    def tapped(_: Event, __: Sequence[RouteResult]) -> TappedEvent:
         raise AssertionError
 
-    monkeypatch.setattr(module, "make_tapped_event", seen)
+    monkeypatch.setattr(tap_module, "make_tapped_event", tapped)
     tap = EventTap()
-    fed(tap, DEATH)
+    route_events(tap, DEATH)
     with tap.subscribe(TapFilter()):
-        fed(tap, START)  # which it does not want
+        route_events(tap, START)  # which it does not want
 
 
-async def test_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest are lost, counted, and told before the rest; once."""
-    monkeypatch.setattr(module, "QUEUE_LINES", 3)
+async def test_a_slow_subscriber_loses_the_oldest_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted, and the count comes once, before the rest."""
+    monkeypatch.setattr(tap_module, "QUEUE_LINES", 3)
     tap = EventTap()
-    with tap.subscribe(ALL) as listener:
-        fed(tap, *(with_fields(START, time_ns=number) for number in range(10)))
-        first, *rest = await taken(listener)
-        assert first == EventsSkipped(7)
+    with tap.subscribe(ALL) as subscriber:
+        route_events(tap, *(with_fields(START, time_ns=number) for number in range(10)))
+        skipped, *rest = await read_chunk(subscriber)
+        assert skipped == EventsSkipped(7)
         assert [it.event.time_ns for it in rest if isinstance(it, TappedEvent)] == [7, 8, 9]
-        fed(tap, DEATH)
-        (seen,) = await taken(listener)
-        assert isinstance(seen, TappedEvent)
+        route_events(tap, DEATH)
+        (tapped,) = await read_chunk(subscriber)
+        assert isinstance(tapped, TappedEvent)
 
 
-async def test_bytes_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the lines are; one that never fits is lost as well."""
+async def test_the_queue_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that never fits is skipped as well."""
     tap = EventTap()
-    with tap.subscribe(ALL) as listener:
-        fed(tap, DEATH)
-        await taken(listener)
-        fed(tap, START)
-        size = listener._size
-        monkeypatch.setattr(module, "QUEUE_BYTES", 2 * size)
-        fed(tap, START, START)
-        assert listener._size == 2 * size
-        assert (await taken(listener))[0] == EventsSkipped(1)
-        assert listener._size == 0
-        fed(tap, with_fields(START, detail="x" * 3 * size))
-        assert listener._size == 0
-        assert await taken(listener) == [EventsSkipped(1)]
+    with tap.subscribe(ALL) as subscriber:
+        route_events(tap, DEATH)
+        await read_chunk(subscriber)
+        route_events(tap, START)
+        size = subscriber._size
+        monkeypatch.setattr(tap_module, "QUEUE_BYTES", 2 * size)
+        route_events(tap, START, START)
+        assert subscriber._size == 2 * size
+        assert (await read_chunk(subscriber))[0] == EventsSkipped(1)
+        assert subscriber._size == 0
+        route_events(tap, with_fields(START, detail="x" * 3 * size))
+        assert subscriber._size == 0
+        assert await read_chunk(subscriber) == [EventsSkipped(1)]
 
 
-async def test_pieces_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many lines come in several."""
-    monkeypatch.setattr(module, "CHUNK_BYTES", 1)
+async def test_chunks_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many lines come in several chunks."""
+    monkeypatch.setattr(tap_module, "CHUNK_BYTES", 1)
     tap = EventTap()
-    with tap.subscribe(ALL) as listener:
-        fed(tap, START, DEATH)
-        assert [len(await taken(listener)) for _ in range(2)] == [1, 1]
-        assert listener._size == 0
+    with tap.subscribe(ALL) as subscriber:
+        route_events(tap, START, DEATH)
+        assert [len(await read_chunk(subscriber)) for _ in range(2)] == [1, 1]
+        assert subscriber._size == 0
 
 
-async def test_a_slow_listener_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each has a queue of its own."""
-    monkeypatch.setattr(module, "QUEUE_LINES", 1)
+async def test_a_slow_subscriber_does_not_affect_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each subscriber has a queue of its own."""
+    monkeypatch.setattr(tap_module, "QUEUE_LINES", 1)
     tap = EventTap()
     with tap.subscribe(ALL) as slow, tap.subscribe(ALL) as quick:
         for _ in range(3):
-            fed(tap, START)
-            assert len(await taken(quick)) == 1
-        assert (await taken(slow))[0] == EventsSkipped(2)
+            route_events(tap, START)
+            assert len(await read_chunk(quick)) == 1
+        assert (await read_chunk(slow))[0] == EventsSkipped(2)
 
 
-async def test_the_end() -> None:
-    """What waits is taken; then there is nothing, and whoever waits is told."""
+async def test_close() -> None:
+    """What is queued can still be read; then reading returns nothing, and wakes up who waits."""
     tap = EventTap()
-    with tap.subscribe(ALL) as listener:
-        waiting = asyncio.ensure_future(listener.read())
+    with tap.subscribe(ALL) as subscriber:
+        waiting = asyncio.ensure_future(subscriber.read())
         await asyncio.sleep(0)
-        fed(tap, START)
-        listener.close()
+        route_events(tap, START)
+        subscriber.close()
         assert b'"start"' in await waiting
-        assert await listener.read() == b""
+        assert await subscriber.read() == b""
 
 
-def test_only_so_many() -> None:
-    """The next is refused until one of them goes."""
+def test_the_number_of_subscribers_is_bounded() -> None:
+    """The next one is refused until another leaves."""
     tap = EventTap()
-    with ExitStack() as listening:
-        for _ in range(module.MAX_SUBSCRIBERS):
-            listening.enter_context(tap.subscribe(ALL))
+    with ExitStack() as subscriptions:
+        for _ in range(tap_module.MAX_SUBSCRIBERS):
+            subscriptions.enter_context(tap.subscribe(ALL))
         with pytest.raises(TooManySubscribers):
-            listening.enter_context(tap.subscribe(ALL))
-        assert tap.subscriber_count == module.MAX_SUBSCRIBERS
+            subscriptions.enter_context(tap.subscribe(ALL))
+        assert tap.subscriber_count == tap_module.MAX_SUBSCRIBERS
     assert tap.subscriber_count == 0
     with tap.subscribe(ALL):
         assert tap.subscriber_count == 1

@@ -1,4 +1,4 @@
-"""What a reload says that it changed."""
+"""What a reload reports, and what becomes of removed destinations."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -29,41 +29,44 @@ PARTS = {
 }
 
 
-def config(**parts: object) -> Config:
+def make_config(**parts: object) -> Config:
     text = yaml.safe_dump({**PARTS, **parts}, sort_keys=False)
     return parse(text, file="test", environ={}, folder=Path("/"))
 
 
-class Nowhere:
-    """Takes everything."""
+class AcceptingSender:
+    """Accepts every request."""
 
     async def send(self, request: Request) -> Response:
         return Response(200)
 
 
-def plan(after: Config, *opened: str) -> Topology:
-    made = {
+def make_topology(after: Config, *changed_destinations: str) -> Topology:
+    new_clients = {
         name: partial(
             Attachment,
             DestinationClient(
-                name, after.destinations[name], lambda _: Request(b"", "http://x"), Nowhere()
+                name,
+                after.destinations[name],
+                lambda _: Request(b"", "http://x"),
+                AcceptingSender(),
             ),
             AsyncExitStack(),
             (),
         )
-        for name in opened
+        for name in changed_destinations
     }
-    return Topology(after, Router(after.routes), {}, made, {}, None)
+    return Topology(after, Router(after.routes), {}, new_clients, {}, None)
 
 
-def test_nothing() -> None:
+def test_no_change() -> None:
     """The same file changes nothing."""
-    assert describe_changes(config(), plan(config())) == ()
+    assert describe_changes(make_config(), make_topology(make_config())) == ()
 
 
-def test_each_engine_and_destination_by_its_name() -> None:
-    """Those that are gone, changed and new."""
-    after = config(
+def test_engines_and_destinations_are_reported_by_name() -> None:
+    """Those that are removed, changed and added."""
+    after = make_config(
         engines={"here": {"url": "unix:///a.sock", "host": "node-1"}, "far": {}},
         destinations={
             "audit": {"type": "http", "url": "https://y/"},
@@ -71,7 +74,7 @@ def test_each_engine_and_destination_by_its_name() -> None:
         },
         routes=[{"name": "all", "to": ["chat", "audit"]}],
     )
-    assert describe_changes(config(), plan(after, "audit", "chat")) == (
+    assert describe_changes(make_config(), make_topology(after, "audit", "chat")) == (
         "engine here changed",
         "engine there removed",
         "engine far added",
@@ -82,9 +85,11 @@ def test_each_engine_and_destination_by_its_name() -> None:
     )
 
 
-def test_a_destination_whose_certificates_are_others() -> None:
-    """It is changed, though the file says what it said."""
-    assert describe_changes(config(), plan(config(), "audit")) == ("destination audit changed",)
+def test_new_certificates_change_a_destination() -> None:
+    """It has changed although its configuration has not."""
+    assert describe_changes(make_config(), make_topology(make_config(), "audit")) == (
+        "destination audit changed",
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,33 +102,37 @@ def test_a_destination_whose_certificates_are_others() -> None:
         ("heartbeat", {"every": "1h"}),
     ],
 )
-def test_the_other_parts(key: str, value: object) -> None:
-    """Each by its key."""
-    assert describe_changes(config(), plan(config(**{key: value}))) == (f"{key} changed",)
+def test_other_sections_are_reported_by_key(key: str, value: object) -> None:
+    """Every other section is reported by its key."""
+    assert describe_changes(make_config(), make_topology(make_config(**{key: value}))) == (
+        f"{key} changed",
+    )
 
 
-def test_every_part_is_looked_at() -> None:
-    """A key that is new has to be, too."""
+def test_every_section_is_compared() -> None:
+    """A section that is added to the configuration must be added here, too."""
     assert set(Config.model_fields) == {
         *("engines", "destinations", "ingest", "reconcile", "store", "admin", "heartbeat"),
         "routes",
     }
 
 
-def test_another_store_takes_another_start() -> None:
-    """What else is said of the store does not."""
-    check_reloadable(config(), config(store={"max_size": "1GiB"}))
+def test_another_store_requires_a_restart() -> None:
+    """Other settings of the store do not."""
+    check_reloadable(make_config(), make_config(store={"max_size": "1GiB"}))
     with pytest.raises(RestartRequired, match=r"store\.path"):
-        check_reloadable(config(), config(store={"path": "/other.db"}))
+        check_reloadable(make_config(), make_config(store={"path": "/other.db"}))
 
 
-async def buried(
-    gone: list[bool], monkeypatch: pytest.MonkeyPatch
+async def retire_three(
+    is_removed: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, RecordingObserver]:
-    """How many of three are given up, one in each commit, while these are the answers to whether
-    the destination is gone."""
+    """Retire a destination with three deliveries, one per commit; returns how many died.
+
+    ``is_removed`` are the answers to whether it is removed, asked before each commit.
+    """
     monkeypatch.setattr("relay.store.deliveries.GIVE_UP_BATCH", 1)
-    answers, heard = iter(gone), RecordingObserver()
+    answers, observer = iter(is_removed), RecordingObserver()
     async with open_outbox(None) as outbox:
         await outbox.commit(
             make_commit(
@@ -132,39 +141,39 @@ async def buried(
             10,
         )
         await retire_destination(
-            "ops", DeliveryContext(outbox, heard, lambda: 20), lambda: next(answers)
+            "ops", DeliveryContext(outbox, observer, lambda: 20), lambda: next(answers)
         )
-        letters = await outbox.dead_letters(Selection(), 10)
-        assert (await outbox.pending()).get("ops", 0) + len(letters) == 3
-    return len(letters), heard
+        dead_letters = await outbox.dead_letters(Selection(), 10)
+        assert (await outbox.pending()).get("ops", 0) + len(dead_letters) == 3
+    return len(dead_letters), observer
 
 
-async def test_all_that_waits_for_a_destination_that_is_gone(
+async def test_a_removed_destination_is_retired(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is given up, and told once."""
-    count, heard = await buried([True] * 6, monkeypatch)
+    """All its deliveries become dead letters, reported once."""
+    count, observer = await retire_three([True] * 6, monkeypatch)
     assert count == 3
-    assert heard.dead_letters == [("ops", "destination_removed", 3)]
+    assert observer.dead_letters == [("ops", "destination_removed", 3)]
 
 
-async def test_one_that_is_back_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is left is not given up."""
-    count, heard = await buried([True, True, False, False, False], monkeypatch)
+async def test_a_destination_that_is_added_again_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deliveries that are left are kept."""
+    count, observer = await retire_three([True, True, False, False, False], monkeypatch)
     assert count == 2
-    assert heard.dead_letters == [("ops", "destination_removed", 2)]
+    assert observer.dead_letters == [("ops", "destination_removed", 2)]
 
 
-async def test_one_that_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_destination_that_is_not_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing happens."""
-    count, heard = await buried([False] * 3, monkeypatch)
-    assert (count, heard.dead_letters) == (0, [])
+    count, observer = await retire_three([False] * 3, monkeypatch)
+    assert (count, observer.dead_letters) == (0, [])
 
 
-async def test_a_stop_in_the_midst_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was given up until then is told."""
+async def test_a_stop_while_a_destination_is_retired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was given up until then is reported."""
     monkeypatch.setattr("relay.store.deliveries.GIVE_UP_BATCH", 1)
-    heard, asked = RecordingObserver(), list[int]()
+    observer, request = RecordingObserver(), list[int]()
     async with open_outbox(None) as outbox:
         await outbox.commit(
             make_commit(
@@ -174,24 +183,24 @@ async def test_a_stop_in_the_midst_of_it(monkeypatch: pytest.MonkeyPatch) -> Non
         )
 
         def is_gone() -> bool:
-            asked.append(1)
-            if len(asked) == 3:
+            request.append(1)
+            if len(request) == 3:
                 raise asyncio.CancelledError
             return True
 
         with pytest.raises(asyncio.CancelledError):
-            await retire_destination("ops", DeliveryContext(outbox, heard, lambda: 20), is_gone)
-    assert heard.dead_letters == [("ops", "destination_removed", 2)]
+            await retire_destination("ops", DeliveryContext(outbox, observer, lambda: 20), is_gone)
+    assert observer.dead_letters == [("ops", "destination_removed", 2)]
 
 
-async def test_one_that_has_ended() -> None:
-    """Whoever waits for a reload, and whoever asks for one, is told that relay is stopping."""
+async def test_a_closed_controller() -> None:
+    """Whoever waits for a reload, or requests one, is told that relay is stopping."""
     none: Any = None
-    reloader = ReloadController(ConfigSource(config), none, FileReader(), none, none)
-    waiting = [asyncio.create_task(reloader.reload()) for _ in range(2)]
+    controller = ReloadController(ConfigSource(make_config), none, FileReader(), none, none)
+    requests = [asyncio.create_task(controller.reload()) for _ in range(2)]
     await asyncio.sleep(0)
-    reloader.close()
-    reloader.close()
-    for asked in [*waiting, reloader.reload()]:
+    controller.close()
+    controller.close()
+    for request in [*requests, controller.reload()]:
         with pytest.raises(ReloadFailed, match="relay is stopping"):
-            await asked
+            await request

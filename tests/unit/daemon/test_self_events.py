@@ -1,4 +1,4 @@
-"""relay's own happenings, on their way into the store."""
+"""relay's own events, on their way into the store."""
 
 import asyncio
 import os
@@ -32,38 +32,40 @@ routes:
 LOSS = StoreLoss(Path("/state/relay.db.broken-1"), 7, "file is not a database", 5)
 
 
-class Store:
-    """Keeps what it is given."""
+class FakeOutbox:
+    """Keeps what is committed."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[IngestCommit, int]] = []
+        self.committed: list[tuple[IngestCommit, int]] = []
         self.undeclared_evictions = 0
 
-    async def commit(self, intake: IngestCommit, now_ns: int) -> CommitResult:
-        self.taken.append((intake, now_ns))
-        self.undeclared_evictions -= intake.declared_evictions
+    async def commit(self, batch: IngestCommit, now_ns: int) -> CommitResult:
+        self.committed.append((batch, now_ns))
+        self.undeclared_evictions -= batch.declared_evictions
         return CommitResult([], undeclared_evictions=self.undeclared_evictions)
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def outbox() -> FakeOutbox:
+    return FakeOutbox()
 
 
 @pytest.fixture
-def announcer(store: Store) -> SelfEvents:
+def self_events(outbox: FakeOutbox) -> SelfEvents:
     router = Router(parse(ROUTES, file="test", environ={}, folder=Path()).routes)
-    return SelfEvents(router, cast("Outbox", store), lambda: 4711, asyncio.Event())
+    return SelfEvents(router, cast("Outbox", outbox), lambda: 4711, asyncio.Event())
 
 
 @pytest.mark.parametrize("action", ["started", "stopped"])
-async def test_what_happens_to_relay(announcer: SelfEvents, store: Store, action: str) -> None:
-    """It goes where a route names it, due at once; no engine's cursor moves."""
-    await announcer.emit(action)
-    ((intake, now_ns),) = store.taken
-    ((notification, destinations),) = intake.notifications
+async def test_started_and_stopped(
+    self_events: SelfEvents, outbox: FakeOutbox, action: str
+) -> None:
+    """They go where a route names them, due at once; no engine's checkpoint moves."""
+    await self_events.emit(action)
+    ((batch, now_ns),) = outbox.committed
+    ((notification, destinations),) = batch.notifications
     assert now_ns == 4711
-    assert (intake.engine, intake.checkpoint) == (RELAY_ENGINE, None)
+    assert (batch.engine, batch.checkpoint) == (RELAY_ENGINE, None)
     assert (notification.route, list(destinations)) == ("own", ["ops", "audit"])
     (event,) = notification.events
     assert (event.type, event.action, event.engine) == ("relay", action, RELAY_ENGINE)
@@ -71,11 +73,11 @@ async def test_what_happens_to_relay(announcer: SelfEvents, store: Store, action
     assert event.actor.attributes == {"version": __version__, "pid": str(os.getpid())}
 
 
-async def test_a_store_that_was_set_aside(announcer: SelfEvents, store: Store) -> None:
-    """It is a gap: which file is kept, why, and how much was carried over."""
-    await announcer.emit_losses([LOSS])
-    ((intake, _),) = store.taken
-    ((notification, destinations),) = intake.notifications
+async def test_a_corrupt_store(self_events: SelfEvents, outbox: FakeOutbox) -> None:
+    """It is reported as a gap: which file is kept, why, and how much was recovered."""
+    await self_events.emit_losses([LOSS])
+    ((batch, _),) = outbox.committed
+    ((notification, destinations),) = batch.notifications
     assert (notification.route, list(destinations)) == ("gaps", ["audit"])
     (event,) = notification.events
     assert event.action == "gap"
@@ -86,52 +88,52 @@ async def test_a_store_that_was_set_aside(announcer: SelfEvents, store: Store) -
         "file": "/state/relay.db.broken-1",
         "carried": "7",
     }
-    assert list(intake.declared_losses) == [5]
+    assert list(batch.declared_losses) == [5]
 
 
-async def test_what_a_full_store_gave_up(announcer: SelfEvents, store: Store) -> None:
-    """It is a gap with how many and since when, in the commit that counts it as told; and news."""
-    announcer.on_commit(CommitResult([]))
-    assert not announcer.losses_pending.is_set()
-    store.undeclared_evictions = 7
-    announcer.on_commit(CommitResult([], evicted=3, undeclared_evictions=7))
-    assert announcer.losses_pending.is_set()
-    await announcer.emit_losses([])
-    await announcer.emit_losses([])
-    ((intake, _),) = store.taken
-    assert intake.declared_evictions == 7
-    (event,) = intake.notifications[0][0].events
+async def test_evictions(self_events: SelfEvents, outbox: FakeOutbox) -> None:
+    """They are a gap with their number and time, declared in the same commit, and reported once."""
+    self_events.on_commit(CommitResult([]))
+    assert not self_events.losses_pending.is_set()
+    outbox.undeclared_evictions = 7
+    self_events.on_commit(CommitResult([], evicted=3, undeclared_evictions=7))
+    assert self_events.losses_pending.is_set()
+    await self_events.emit_losses([])
+    await self_events.emit_losses([])
+    ((batch, _),) = outbox.committed
+    assert batch.declared_evictions == 7
+    (event,) = batch.notifications[0][0].events
     facts = event.actor.attributes
     assert (facts["why"], facts["count"]) == ("store_full", "7")
     assert facts["from"] < facts["until"]
 
 
-async def test_each_start_is_an_event_of_its_own(announcer: SelfEvents, store: Store) -> None:
-    """Two of them are not taken for one, nor is a gap for another."""
+async def test_ids_are_unique(self_events: SelfEvents, outbox: FakeOutbox) -> None:
+    """Two starts have different ids, and so have two gaps."""
     for _ in range(2):
-        await announcer.emit("started")
-        await announcer.emit_losses([LOSS])
-    ids = {intake.notifications[0][0].events[0].id for intake, _ in store.taken}
+        await self_events.emit("started")
+        await self_events.emit_losses([LOSS])
+    ids = {batch.notifications[0][0].events[0].id for batch, _ in outbox.committed}
     assert len(ids) == 4
 
 
-async def test_what_no_route_names(store: Store) -> None:
-    """Nothing comes of it."""
+async def test_events_that_no_route_names(outbox: FakeOutbox) -> None:
+    """They are not delivered."""
     text = "destinations: {ops: {type: console}}\nroutes: [{name: everything, to: ops}]"
     router = Router(parse(text, file="test", environ={}, folder=Path()).routes)
-    await SelfEvents(router, cast("Outbox", store), lambda: 1, asyncio.Event()).emit("started")
-    assert [intake.notifications for intake, _ in store.taken] == [[]]
+    await SelfEvents(router, cast("Outbox", outbox), lambda: 1, asyncio.Event()).emit("started")
+    assert [batch.notifications for batch, _ in outbox.committed] == [[]]
 
 
-async def test_a_destination_that_fails(announcer: SelfEvents, store: Store) -> None:
-    """It is told by `run` as it comes, to all that the route names but itself."""
-    announcer.health_changed(
+async def test_a_failing_destination(self_events: SelfEvents, outbox: FakeOutbox) -> None:
+    """Everyone whom the route names is notified, except the destination itself."""
+    self_events.health_changed(
         HealthChange.FAILING, "ops", {"why": "timeout", "reason": "no answer in 15 s"}
     )
-    announcer.health_changed(HealthChange.RECOVERED, "ops", {"failed_for_s": "60"})
-    await announcer.drain()
-    assert [list(intake.notifications[0][1]) for intake, _ in store.taken] == [["audit"]] * 2
-    events = [intake.notifications[0][0].events[0] for intake, _ in store.taken]
+    self_events.health_changed(HealthChange.RECOVERED, "ops", {"failed_for_s": "60"})
+    await self_events.drain()
+    assert [list(batch.notifications[0][1]) for batch, _ in outbox.committed] == [["audit"]] * 2
+    events = [batch.notifications[0][0].events[0] for batch, _ in outbox.committed]
     assert [event.action for event in events] == ["destination_failing", "destination_recovered"]
     assert events[0].actor.attributes == {
         "destination": "ops",
@@ -140,26 +142,28 @@ async def test_a_destination_that_fails(announcer: SelfEvents, store: Store) -> 
     }
 
 
-async def test_turns_are_told_as_they_come(announcer: SelfEvents, store: Store) -> None:
-    """Without waiting for whatever else is to be declared."""
-    running = asyncio.ensure_future(announcer.run())
-    announcer.health_changed(HealthChange.FAILING, "ops", {})
+async def test_health_changes_are_emitted_as_they_come(
+    self_events: SelfEvents, outbox: FakeOutbox
+) -> None:
+    """They wait for nothing else."""
+    running = asyncio.ensure_future(self_events.run())
+    self_events.health_changed(HealthChange.FAILING, "ops", {})
     async with asyncio.timeout(5):
-        while not store.taken:
+        while not outbox.committed:
             await asyncio.sleep(0)
     running.cancel()
-    assert len(store.taken) == 1
+    assert len(outbox.committed) == 1
 
 
-async def test_what_was_given_up_for_a_destination(announcer: SelfEvents, store: Store) -> None:
-    """One event for each destination, however many there were, with why; told once."""
+async def test_dead_letters(self_events: SelfEvents, outbox: FakeOutbox) -> None:
+    """One event for each destination has their number and the reasons; it comes once."""
     for reason, count in ((Reason.REFUSED, 1), (Reason.EXPIRED, 499), (Reason.REFUSED, 1)):
-        announcer.dead_lettered("audit", reason, count)
-    assert announcer.losses_pending.is_set()
-    await announcer.emit_losses([])
-    await announcer.emit_losses([])
-    ((intake, _),) = store.taken
-    ((notification, destinations),) = intake.notifications
+        self_events.dead_lettered("audit", reason, count)
+    assert self_events.losses_pending.is_set()
+    await self_events.emit_losses([])
+    await self_events.emit_losses([])
+    ((batch, _),) = outbox.committed
+    ((notification, destinations),) = batch.notifications
     assert list(destinations) == ["ops"]
     assert notification.events[0].actor.attributes == {
         "destination": "audit",

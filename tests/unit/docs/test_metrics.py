@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.admin.metrics import render_metrics
-from tests.unit.admin.test_metrics import vitals
+from tests.unit.admin.test_metrics import make_snapshot
 from tests.unit.docs.pages import DOCS, ROOT, code
 
 PAGE = DOCS / "metrics.md"
@@ -23,7 +23,7 @@ CONFIGURED = {"engine", "destination", "route", "version", "le"}
 def words() -> dict[str, set[str]]:
     """The values that a metric's labels can have, by its name."""
     found: dict[str, set[str]] = defaultdict(set)
-    for family in text_string_to_metric_families(render_metrics(vitals(), {}).decode()):
+    for family in text_string_to_metric_families(render_metrics(make_snapshot(), {}).decode()):
         for sample in family.samples:
             said = {value for key, value in sample.labels.items() if key not in CONFIGURED}
             found[sample.name] |= said
