@@ -51,7 +51,7 @@ def check_name(text: str) -> str:
     """Check the name of an engine, a destination or a route."""
     if not _NAME.fullmatch(text):
         raise ValueError(
-            "is not a name: take letters, digits, '.', '_' and '-', at most 64, "
+            "is not a name: use letters, digits, '.', '_' and '-', at most 64, "
             "and a letter or a digit first"
         )
     return text
@@ -167,7 +167,7 @@ def check_admin_token(token: SecretStr) -> SecretStr:
             "is too short: use 32 random characters, as `openssl rand -hex 16` prints them"
         )
     if not _ADMIN_TOKEN.fullmatch(token.get_secret_value()):
-        raise ValueError("is not a token: take letters and digits, as `openssl rand -hex 16` does")
+        raise ValueError("is not a token: use letters and digits, as `openssl rand -hex 16` does")
     return token
 
 

@@ -125,7 +125,7 @@ def test_token(written: str, tmp_path: Path) -> None:
 
 
 SHORT = "too short: use 32 random characters, as `openssl rand -hex 16` prints them"
-ODD = "not a token: take letters and digits, as `openssl rand -hex 16` does"
+ODD = "not a token: use letters and digits, as `openssl rand -hex 16` does"
 
 
 @pytest.mark.parametrize(

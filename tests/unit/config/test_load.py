@@ -212,7 +212,7 @@ def test_content_of_a_secret_file_stays_secret(tmp_path: Path) -> None:
             f"{DESTINATIONS}{ROUTES}engines: {{a: 5, 'b c': {{}}, c: {{tls: {{cafile: x}}}}}}",
             [
                 "3:14: engines.a: must be a mapping, with 'key: value' lines",
-                "3:17: engines['b c']: 'b c' is not a name: take letters, digits, '.', '_' and "
+                "3:17: engines['b c']: 'b c' is not a name: use letters, digits, '.', '_' and "
                 "'-', at most 64, and a letter or a digit first",
                 "3:38: engines.c.tls.cafile: unknown key 'cafile' (did you mean 'ca_file'?)",
             ],
