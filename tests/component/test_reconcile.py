@@ -107,12 +107,12 @@ async def test_a_real_event_during_the_grace_period(
     ):
         await wait_for_full_snapshot(result)
 
-        async def tell(delay_s: float) -> None:
+        async def send_event(delay_s: float) -> None:
             if delay_s == reconciler.EVENT_GRACE_S and not result.routed:
                 engine.emit("web", "die", exitCode="3")
                 await result.wait_for(lambda: bool(result.routed))
 
-        patched = SimpleNamespace(**{**vars(asyncio), "sleep": tell})
+        patched = SimpleNamespace(**{**vars(asyncio), "sleep": send_event})
         monkeypatch.setattr(reconciler, "asyncio", patched)
         engine.die("web", 3)
         await result.wait_for_names("web")
@@ -309,7 +309,7 @@ async def test_a_gap_starts_a_reconciliation(
     engine: ScriptedEngine, config: ReconcileConfig
 ) -> None:
     """A death whose event was too long to keep is inferred, even if it was dead before."""
-    engine.answers["history"] = Answer(b"", 403)  # so that the event is not asked for again
+    engine.answers["history"] = Answer(b"", 403)  # so that the event is not requested again
     engine.run("web", {"long": "x" * 3000})
     engine.die("web", 3)
     async with (
@@ -342,11 +342,11 @@ async def test_snapshots_do_not_pile_up_while_commits_are_blocked(engine: Script
         await wait_for_full_snapshot(result)
         with result.block_commits():
             pinged = engine.request_count("_ping")
-            asked = engine.request_count("containers")
+            before = engine.request_count("containers")
             while engine.request_count("_ping") < pinged + 50:
                 engine.emit("web", "pause")
                 await wait_for_request(engine)
-            assert engine.request_count("containers") <= asked + 2
+            assert engine.request_count("containers") <= before + 2
         await wait_for_lists(engine, 3)
 
 

@@ -117,10 +117,10 @@ async def test_a_page_waits_until_the_previous_one_is_committed(
     ):
         await wait_for_full_snapshot(result)
         with result.block_commits():
-            asked = engine.request_count("inspect")
+            before = engine.request_count("inspect")
             await wait_for_pings(engine, 30)
-            assert engine.request_count("inspect") <= asked + 2
-        await engine.changes.wait_for(lambda: engine.request_count("inspect") > asked + MANY)
+            assert engine.request_count("inspect") <= before + 2
+        await engine.changes.wait_for(lambda: engine.request_count("inspect") > before + MANY)
 
 
 async def test_repeated_gaps_do_not_cause_constant_reconciliation(

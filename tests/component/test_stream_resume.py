@@ -166,10 +166,10 @@ async def record_openings(
     put, handshake = EventBuffer.put, EngineClient.handshake
     found: list[StreamOpened] = []
 
-    def spy(inbox: EventBuffer, item: Item) -> None:
+    def spy(buffer: EventBuffer, item: Item) -> None:
         if isinstance(item, StreamOpened):
             found.append(item)
-        put(inbox, item)
+        put(buffer, item)
 
     async def handshake_from(client: EngineClient) -> EngineInfo:
         info = await handshake(client)

@@ -91,7 +91,7 @@ Connect = Callable[[], AbstractAsyncContextManager[EngineClient]]
 
 
 class StreamReader:
-    """Reads one engine's stream into the buffer, without ever waiting for whoever empties it."""
+    """Reads one engine's stream into the buffer, without ever waiting for the worker."""
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class StreamReader:
         """Read the stream, watch it and reconcile, until one of these tasks fails."""
         self._stream_opened = asyncio.get_running_loop().create_future()
         # Not a TaskGroup: one that is cancelled just as a task of it fails raises the failure only,
-        # so a reader that was told to stop would reconnect.
+        # so a reader that is cancelled would reconnect.
         tasks = [
             asyncio.create_task(
                 self._read_stream(client, connection), name=f"engine {self._engine}: read stream"

@@ -38,19 +38,19 @@ class FakeEngine:
     def __init__(self, inspect: Any = INSPECTED, logs: bytes | Exception = LOG) -> None:
         self._inspect = inspect
         self._logs = logs
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
     async def inspect(self, container: str) -> bytes | None:
-        self.asked.append(f"inspect {container}")
+        self.requests.append(f"inspect {container}")
         await self.may_answer.wait()
         if isinstance(self._inspect, Exception):
             raise self._inspect
         return None if self._inspect is None else json.dumps(self._inspect).encode()
 
     async def logs(self, container: str, lines: int) -> bytes:
-        self.asked.append(f"logs {container} {lines}")
+        self.requests.append(f"logs {container} {lines}")
         if isinstance(self._logs, Exception):
             raise self._logs
         return self._logs
@@ -128,7 +128,7 @@ async def test_a_notification_is_completed() -> None:
         health="no answer",
         inspect={"RestartCount": 3, "State.Nothing": None},
     )
-    assert engine.asked == ["inspect c1", "logs c1 2"], "once for both deliveries"
+    assert engine.requests == ["inspect c1", "logs c1 2"], "once for both deliveries"
 
 
 async def test_only_what_is_included_is_requested() -> None:
@@ -137,7 +137,7 @@ async def test_only_what_is_included_is_requested() -> None:
     assert await enrich(engine, Include(inspect=("RestartCount",))) == Included(
         inspect={"RestartCount": 3}
     )
-    assert engine.asked == ["inspect c1"]
+    assert engine.requests == ["inspect c1"]
     assert await enrich(FakeEngine(), Include(logs=1)) == Included(logs=("three",))
 
 
@@ -163,7 +163,7 @@ async def test_notifications_without_include_are_left_alone() -> None:
         _, notification, _ = await outbox.enriched.get()
     assert notification.route == "wanted"
     assert outbox.enriched.empty()
-    assert engine.asked == ["inspect c3", "logs c3 2"]
+    assert engine.requests == ["inspect c3", "logs c3 2"]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ async def test_only_containers_can_be_asked_about(event: Event) -> None:
     assert await enrich(engine, event=event) == Included(
         missing="only containers have logs, health checks and inspect fields"
     )
-    assert engine.asked == []
+    assert engine.requests == []
 
 
 async def test_few_requests_run_at_the_same_time() -> None:
@@ -243,7 +243,7 @@ async def test_few_requests_run_at_the_same_time() -> None:
     async with run_enricher(engine, outbox) as enricher:
         enricher.enqueue(*make_commit(*many))
         await _run_tasks()
-        assert len(engine.asked) == CONCURRENCY
+        assert len(engine.requests) == CONCURRENCY
         engine.may_answer.set()
         done = [await outbox.enriched.get() for _ in many]
     assert sorted(seq for seqs, *_ in done for seq in seqs) == list(range(1, 3 * CONCURRENCY + 1))
@@ -268,7 +268,7 @@ async def test_stopping_drops_the_remaining_jobs() -> None:
     async with run_enricher(engine, outbox) as enricher:
         enricher.enqueue(*make_commit(build_notification("r", crash(), EVERYTHING)))
         await _run_tasks()
-    assert engine.asked == ["inspect c1"]
+    assert engine.requests == ["inspect c1"]
     assert outbox.enriched.empty()
 
 

@@ -228,11 +228,11 @@ def test_a_gap_is_declared_once() -> None:
     detector, cursor = GapDetector(), continuous_cursor()
     assert detector.on_stream_opened(stream_opened(), cursor) is not None
     assert detector.on_stream_opened(stream_opened(), cursor) is None
-    news = make_event("start", second=1001)
-    assert detector.on_stream_opened(stream_opened(news), cursor) is None
-    assert detector.on_event(news, cursor) is None
-    cursor.admit(news)
-    assert detector.on_stream_opened(stream_opened(news, opened=1002), cursor) is None
+    new = make_event("start", second=1001)
+    assert detector.on_stream_opened(stream_opened(new), cursor) is None
+    assert detector.on_event(new, cursor) is None
+    cursor.admit(new)
+    assert detector.on_stream_opened(stream_opened(new, opened=1002), cursor) is None
     assert detector.on_stream_opened(stream_opened(opened=1003), cursor) is not None
 
 

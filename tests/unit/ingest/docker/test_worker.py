@@ -46,15 +46,15 @@ routes:
 
 
 class FakeInspector(Inspector):
-    """Answers with these snapshots, and notes what was asked."""
+    """Answers with these snapshots, and records the requests."""
 
     def __init__(self, *snapshots: ContainerSnapshot) -> None:
         super().__init__()
-        self.asked: list[set[str]] = []
+        self.requests: list[set[str]] = []
         self._snapshots = {snapshot.id: snapshot for snapshot in snapshots}
 
     async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
-        self.asked.append(ids := set(containers))
+        self.requests.append(ids := set(containers))
         return {id_: snapshot for id_, snapshot in self._snapshots.items() if id_ in ids}
 
 
@@ -112,12 +112,12 @@ class SlowOutbox:
     state = None
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
+        self.commit_started = asyncio.Event()
         self.done = asyncio.Event()
 
     async def commit(self, commit: IngestCommit, now_ns: int) -> CommitResult:
         """Return once the test allows it."""
-        self.asked.set()
+        self.commit_started.set()
         await self.done.wait()
         return CommitResult([])
 
@@ -130,7 +130,7 @@ async def test_waiters_are_notified_after_the_commit() -> None:
     for item in (opened, snapshot, RecordsDropped(HERE, 1, GapReason.RECORD_TOO_LONG)):
         run.buffer.put(item)
     running = asyncio.ensure_future(run.run())
-    await outbox.asked.wait()
+    await outbox.commit_started.wait()
     flags = (opened.committed, snapshot.committed, run.buffer.gap_found)
     assert not any(flag.is_set() for flag in flags)
     outbox.done.set()
@@ -158,7 +158,7 @@ async def test_containers_are_inspected_before_their_deaths_are_judged() -> None
         run = WorkerRun(outbox, inspector)
         run.buffer.put_records(HERE, [line("die", 1, 0), line("pause", 2)])
         assert await run.run() == ["crashed"]
-    assert inspector.asked == [{"c"}]
+    assert inspector.requests == [{"c"}]
 
 
 class ScriptedSleeps:
@@ -229,11 +229,11 @@ async def test_what_is_collected_while_waiting_is_bounded(
     """During a flood a batch does not wait for evidence: deaths are judged by what is known."""
     flood = line("oom", 2).replace(b'"ID":"c"', b'"ID":"d"') + b" " * padding
     sizes: list[int] = []
-    take_in = EventPipeline.process
+    process = EventPipeline.process
 
-    def spy(digest: EventPipeline, batch: Batch, *args: Any) -> IngestCommit:
+    def spy(pipeline: EventPipeline, batch: Batch, *args: Any) -> IngestCommit:
         sizes.append(len(batch))
-        return take_in(digest, batch, *args)
+        return process(pipeline, batch, *args)
 
     monkeypatch.setattr(EventPipeline, "process", spy)
     contents = [DIED, *(flood for _ in range(2 * first))]
