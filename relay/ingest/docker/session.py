@@ -2,10 +2,10 @@
 
 `EngineSession.start` spawns every task of an engine:
 
-- ``read ENGINE``: `StreamReader` connects and puts records into the buffer. It also runs the
-  connection's watchdog and the `Reconciler`.
-- ``ingest ENGINE``: `IngestWorker` takes batches out of the buffer and commits them.
-- ``enrich ENGINE``: `Enricher` asks the engine for what committed notifications include.
+- ``engine NAME: reader``: `StreamReader` connects and puts records into the buffer. It also runs
+  the connection's watchdog and the `Reconciler`.
+- ``engine NAME: worker``: `IngestWorker` takes batches out of the buffer and commits them.
+- ``engine NAME: enrichment``: `Enricher` asks the engine for what committed notifications include.
 
 After `EngineSession.end` the reader and the enricher stop at once; the worker stops when the buffer
 is empty.
