@@ -80,18 +80,18 @@ class _Page:
             "All but `console` and `http`: those whose messages relay words": vendors,
         }
         yield f"## destinations\n\n{DESTINATIONS}"
-        told: dict[str, list[Row]] = {}
+        shown: dict[str, list[Row]] = {}
         for title, group in groups.items():
             first, *_ = group.values()
             keys = [
                 key for key in _keys(first) if all(key in _keys(kind) for kind in group.values())
             ]
-            shared = {key: self._rows(_usual(key, group), key) for key in keys if key not in told}
-            told |= shared
+            shared = {key: self._rows(_usual(key, group), key) for key in keys if key not in shown}
+            shown |= shared
             yield f"### {title}\n\n{_table(row for each in shared.values() for row in each)}"
         for name, kind in kinds.items():
             own = [self._rows(kind, key) for key in _keys(kind)]
-            rows = [row for each in own for row in each if each not in told.values()]
+            rows = [row for each in own for row in each if each not in shown.values()]
             yield f"### {name}\n\n{kind['description']}\n"
             yield _table(rows) if rows else "It has no keys of its own.\n"
 
@@ -132,7 +132,7 @@ class _Page:
 
 
 def _keys(node: Node) -> list[str]:
-    """Without the files that a key may be read from: they are told of with it."""
+    """Without the files that a key may be read from: they are described with it."""
     names = node["properties"]
     files = {f"{name}_file" for name in names}
     return [name for name in names if name != "type" and name not in files]
@@ -141,8 +141,8 @@ def _keys(node: Node) -> list[str]:
 def _usual(key: str, group: dict[str, Node]) -> Node:
     """One of the types in which a key is what it is in most of them."""
     kinds = list(group.values())
-    told = [(kind["properties"][key], _is_required(kind, key)) for kind in kinds]
-    return max(zip(kinds, told, strict=True), key=lambda each: told.count(each[1]))[0]
+    rows = [(kind["properties"][key], _is_required(kind, key)) for kind in kinds]
+    return max(zip(kinds, rows, strict=True), key=lambda each: rows.count(each[1]))[0]
 
 
 def _row(node: Node, key: str, outer: str = "") -> Row:
@@ -186,7 +186,7 @@ def _written(node: Node, key: str) -> str:
 
 
 def _choices(node: Node) -> Iterator[Node]:
-    """Each way to write it, but for nothing and what comes from the environment."""
+    """Each way to write it, except null and what comes from the environment."""
     for each in node.get("anyOf", [node]):
         if "anyOf" in each:
             yield from _choices(each)

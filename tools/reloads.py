@@ -1,9 +1,9 @@
 """Reloads under load: ``python -m tools.reloads [RELOADS] [--seed SEED]``.
 
-An engine tells of deaths as fast as they arrive, while relay is told again and again to read its
+An engine sends deaths as fast as they arrive, while relay is asked again and again to read its
 file, by SIGHUP and by its API. The file is another each time: routes in another order and with
 other titles, the steady destination at another path with other bounds, other destinations that
-come and go and hang, fail or want no more, engines under another host; and every tenth is broken.
+come and go and hang, fail or answer 410, engines under another host; and every tenth is broken.
 What it says is the seed's. Printed is what came of it at the destination that stays configured,
 and what relay held at the start, after a tenth of the reloads, and at the end;
 the exit code is 1 if anything was lost, came out of order within a container, came under two ids or
@@ -217,9 +217,9 @@ class Flood:
 class Commands:
     """Tells relay to reload, in one way or another, and waits until it has."""
 
-    def __init__(self, pid: int, desk: RemoteOperations, admin: Path) -> None:
+    def __init__(self, pid: int, operations: RemoteOperations, admin: Path) -> None:
         self._pid = pid
-        self._desk = desk
+        self._operations = operations
         self._admin = admin
 
     async def count(self) -> tuple[int, int]:
@@ -233,7 +233,7 @@ class Commands:
         """Once, or twice where several signals come at once."""
         if chance.random() < 0.5:
             with suppress(NotReloaded):
-                await self._desk.reload()
+                await self._operations.reload()
             return
         before = sum(await self.count())
         for _ in range(chance.choice([1, 1, 1, 5])):
@@ -260,11 +260,11 @@ def resources(pid: int) -> Resources:
     return Resources(fds, int(shown["Threads"]), int(shown["VmRSS"].split()[0]))
 
 
-async def dead_letters(desk: RemoteOperations) -> set[tuple[str, str]]:
+async def dead_letters(operations: RemoteOperations) -> set[tuple[str, str]]:
     """The dead letters, by destination and the notification's id."""
     found: set[tuple[str, str]] = set()
     below: int | None = None
-    while page := await desk.list_dead_letters(Selection(), 100, below):
+    while page := await operations.list_dead_letters(Selection(), 100, below):
         found |= {(letter.destination, letter.notification.id) for letter in page}
         below = page[-1].number
     return found
@@ -283,8 +283,8 @@ async def measure(folder: Path, reloads: int, seed: int) -> dict[str, object]:
         async with quiet_relay(files.path) as relay:
             await engine.changes.wait_for(lambda: len(engine.streams) == 1)
             held = [resources(relay.pid)]
-            async with connect_to_daemon(socket_path(folder / "relay.db")) as desk:
-                commands = Commands(relay.pid, desk, files.admin)
+            async with connect_to_daemon(socket_path(folder / "relay.db")) as operations:
+                commands = Commands(relay.pid, operations, files.admin)
                 flooding = asyncio.create_task(flood.run())
                 await changes.wait_for(partial(log.has_more_than, MAX_AHEAD))
                 asked = 0
@@ -298,13 +298,13 @@ async def measure(folder: Path, reloads: int, seed: int) -> dict[str, object]:
                 flooding.cancel()
                 await flood.arrived()
                 files.write(files.plain())
-                await desk.reload()
+                await operations.reload()
                 async with asyncio.timeout(TIMEOUT_S):
-                    while await desk.pending():
+                    while await operations.pending():
                         await asyncio.sleep(0.05)
                 done, failed = await commands.count()
                 held.append(resources(relay.pid))
-                given_up = await dead_letters(desk)
+                given_up = await dead_letters(operations)
             relay.terminate()
             code = await relay.wait()
     verdict = log.verdict(flood.made)

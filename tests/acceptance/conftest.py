@@ -116,7 +116,7 @@ def _engine_as_new(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A webhook receiver that answers 200 until told otherwise."""
+    """A webhook receiver that answers 200 until it is configured otherwise."""
     with Receiver() as listening:
         yield listening
 

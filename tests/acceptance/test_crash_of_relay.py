@@ -40,9 +40,9 @@ class Making:
         """Make so many events, at most as many as the engine remembers."""
         since_ns = self.facts[-1][0] + 1 if self.facts else self._next_ns()
         made = self._engine.make_events(number)
-        told = self._engine.events(since_ns)
-        assert [(event["Action"], event["Actor"]["ID"]) for event in told] == made
-        self.facts += [(it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in told]
+        reported = self._engine.events(since_ns)
+        assert [(event["Action"], event["Actor"]["ID"]) for event in reported] == made
+        self.facts += [(it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in reported]
 
     def _next_ns(self) -> int:
         history = self._engine.events()
@@ -150,7 +150,7 @@ def fact(request: Received) -> Fact:
 
 
 def assert_in_order(arrivals: list[tuple[Fact, str]]) -> None:
-    """No volume's end was told before its beginning."""
+    """No volume's end was reported before its beginning."""
     created: set[str] = set()
     for (_, action, volume), _ in arrivals:
         if action == "create":

@@ -21,7 +21,7 @@ OUTCOME_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a receiver was told of one scenario on one engine."""
+    """What a receiver got of one scenario on one engine."""
 
     engine: str
     scenario: Scenario
@@ -45,12 +45,12 @@ def _events(received: Sequence[Received], name: str) -> list[dict[str, Any]]:
 def _outcome(engine: str, scenario: Scenario, events: Sequence[dict[str, Any]]) -> Outcome:
     actions = tuple(event["action"] for event in events)
     deaths = [event for event in events if event["action"] == "die"]
-    told = tuple((event["cause"], event["exit_code"]) for event in deaths)
+    causes = tuple((event["cause"], event["exit_code"]) for event in deaths)
     origins = [event["origin"] for event in events if event["action"] == "oom"]
     inferred = origins.count("inferred")
     # an engine may say itself twice that one container ran out of memory: that counts as once
     ooms = inferred + (len(origins) > inferred)
-    return Outcome(engine, scenario, actions, told, ooms)
+    return Outcome(engine, scenario, actions, causes, ooms)
 
 
 def _name(scenario: Scenario) -> str:

@@ -49,7 +49,7 @@ def known(engine: PrivateEngine) -> Counter[Fact]:
     )
 
 
-def told(receiver: Receiver) -> Counter[Fact]:
+def delivered_facts(receiver: Receiver) -> Counter[Fact]:
     """What arrived of the engine's events, and how often."""
     return Counter(_fact(event) for event in _events(receiver, "/events"))
 
@@ -66,7 +66,7 @@ def _fact(event: dict[str, Any]) -> Fact:
 
 def wait_until_told(receiver: Receiver, facts: Counter[Fact]) -> None:
     """Wait until the receiver has all of them."""
-    receiver.wait_for(lambda _: not facts - told(receiver), BACK_TIMEOUT_S)
+    receiver.wait_for(lambda _: not facts - delivered_facts(receiver), BACK_TIMEOUT_S)
 
 
 def test_two_restarts_lose_nothing_that_the_engine_still_knows(
@@ -108,7 +108,7 @@ def test_two_restarts_lose_nothing_that_the_engine_still_knows(
         if (event["action"], event["actor"]["id"]) == ("die", second)
     ]
     outages = [event["action"] for event in _events(receiver, "/relay")]
-    arrived = told(receiver)
+    arrived = delivered_facts(receiver)
     figures = {
         "known to the engine": len(facts),
         "arrived": arrived.total(),

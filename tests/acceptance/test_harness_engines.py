@@ -81,8 +81,8 @@ def test_podmans_containers_outlive_its_service(podman: PodmanEngine) -> None:
     podman.kill()
     podman.start()
     assert podman.inspect("survivor")["State"]["Running"]
-    told = [event["Action"] for event in podman.events() if event["Type"] == "container"]
-    assert told == ["create", "init", "start"]
+    actions = [event["Action"] for event in podman.events() if event["Type"] == "container"]
+    assert actions == ["create", "init", "start"]
 
 
 def test_podman_knows_what_ran_out_of_memory(podman: PodmanEngine) -> None:

@@ -57,7 +57,7 @@ class Story:
     said: str
 
     @property
-    def told(self) -> list[tuple[str, str, str]]:
+    def delivered(self) -> list[tuple[str, str, str]]:
         """Action, container and origin of what came to the hook, in the order of arrival."""
         events = [it.json["events"][0] for it in self.received if it.path == "/hook"]
         return [(it["action"], it["actor"]["name"], it["origin"]) for it in events]
@@ -134,7 +134,7 @@ def story(
 
 def test_an_oom_kill_of_another_container_is_told(story: Story) -> None:
     """Through the proxy, from a container that may do nothing, to the address in a secret."""
-    assert ("oom", "greedy", "live") in story.told
+    assert ("oom", "greedy", "live") in story.delivered
 
 
 def test_it_runs_with_next_to_no_rights(story: Story) -> None:
@@ -155,18 +155,18 @@ def test_a_dead_webhook_makes_it_not_unhealthy(story: Story) -> None:
 
 
 def test_its_own_probes_are_told_to_nobody(story: Story) -> None:
-    """They did happen, and a command in another container is told."""
+    """They did happen, and a command in another container is delivered."""
     assert _execs(story.history, "relay").count("exec_die") >= 2
-    told = [(action, name) for action, name, _ in story.told if action.startswith("exec_")]
-    assert told == [(action, "other") for action in ("exec_create", "exec_start", "exec_die")]
+    events = [(action, name) for action, name, _ in story.delivered if action.startswith("exec_")]
+    assert events == [(action, "other") for action in ("exec_create", "exec_start", "exec_die")]
     assert f'"id": "{story.inspected["Id"]}"' in story.said  # whose they are, it says
 
 
 def test_it_stops_in_time_and_resumes(story: Story) -> None:
     """With 0 on SIGTERM; by the store on its volume it knows what it missed meanwhile."""
     assert story.exit_code == 0
-    assert story.told[-1] == ("oom", "missed", "replayed")
-    assert story.told.count(("oom", "greedy", "live")) == 1
+    assert story.delivered[-1] == ("oom", "missed", "replayed")
+    assert story.delivered.count(("oom", "greedy", "live")) == 1
     assert '"why"' not in story.said  # of a gap
 
 
@@ -314,8 +314,8 @@ def _execs(history: list[dict[str, Any]], name: str) -> list[str]:
 
 def _last(arrived: tuple[Received, ...], action: str, name: str) -> bool:
     """Whether the hook has heard of that."""
-    told = [it.json["events"][0] for it in arrived if it.path == "/hook"]
-    return any((it["action"], it["actor"]["name"]) == (action, name) for it in told)
+    events = [it.json["events"][0] for it in arrived if it.path == "/hook"]
+    return any((it["action"], it["actor"]["name"]) == (action, name) for it in events)
 
 
 def _wait_for(engine: PrivateEngine, words: str) -> None:

@@ -1,4 +1,4 @@
-"""What a route wants told beside the event: logs, health and inspect fields of real containers."""
+"""What a route includes beside the event: logs, health and inspect fields of real containers."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ INCLUDE = {"logs": 5, "health": True, "inspect": ["RestartCount", "State.ExitCod
 
 
 def config(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
-    """Crashes, failing health checks and removals, with all that can be told beside them."""
+    """Crashes, failing health checks and removals, with everything that can be included."""
     return write_config(
         folder,
         engines={"here": {"url": engine.url}},
@@ -133,7 +133,7 @@ def test_a_container_that_is_gone(
 def test_a_log_that_cannot_be_read(
     relay: RelayProcess, engine: PrivateEngine, receiver: Receiver
 ) -> None:
-    """What can be told is told all the same."""
+    """What can be included is included all the same."""
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sh", "-c", "exit 3", name="mute", options=["--log-driver=none"])

@@ -1,4 +1,4 @@
-"""The example configuration on a real engine: exactly what its routes ask for, and no more."""
+"""The example configuration on a real engine: exactly what its routes ask for, and nothing else."""
 
 import json
 from collections.abc import Iterator
@@ -185,7 +185,7 @@ def test_slack_gets_messages_of_its_own_shape(story: Story) -> None:
 
 
 def test_everything_else_did_happen(story: Story) -> None:
-    """What was not told was there to be told: stop, clean end, an excluded name, health checks."""
+    """The events that were not delivered did happen: stop, clean end, an excluded name, health checks."""
     happened = [
         (event["Action"].split(":")[0], event["Actor"]["Attributes"].get("name"))
         for event in story.history

@@ -1,4 +1,4 @@
-"""relay told by signals to read its configuration again, in a process of its own."""
+"""Signals make relay, in a process of its own, read its configuration again."""
 
 import os
 import signal
@@ -44,10 +44,10 @@ def test_a_signal_has_the_file_read_again(receiver: Receiver, relay_folder: Path
         lines = file.read_text().splitlines()
         os.kill(relay.pid, signal.SIGHUP)
         relay.wait_for_log("config.reload_failed")
-        told = [log["problem"] for log in relay.logs("config.problem")]
+        problems = [log["problem"] for log in relay.logs("config.problem")]
         line = next(number for number, it in enumerate(lines, 1) if "to: hok" in it)
         column = lines[line - 1].index("hok") + 1
-        assert told == [
+        assert problems == [
             f"{file}:{line}:{column}: routes[0].to: 'hok' is not a destination (did you mean "
             "'hook'?)",
             f"{file}:{len(lines)}:1: admn: unknown key 'admn' (did you mean 'admin'?)",
@@ -64,7 +64,7 @@ def test_a_signal_has_the_file_read_again(receiver: Receiver, relay_folder: Path
 def test_a_real_engine_that_is_listened_to_anew(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """Its part of the file changes in the midst of its events: each is told, and once."""
+    """Its part of the file changes while events come: each event is delivered once."""
 
     def written(host: str) -> Path:
         return write_config(
@@ -91,8 +91,8 @@ def test_a_real_engine_that_is_listened_to_anew(
         assert "Traceback" not in relay.stderr
     arrived = _since(begun_ns, receiver.received)
     events = [it.json["events"][0] for it in arrived]
-    told = sorted((it["time_ns"], it["action"], it["actor"]["id"]) for it in events)
-    assert told == sorted((it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in made)
+    delivered = sorted((it["time_ns"], it["action"], it["actor"]["id"]) for it in events)
+    assert delivered == sorted((it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in made)
     assert len({it.headers["webhook-id"] for it in arrived}) == len(made)
 
 

@@ -121,7 +121,7 @@ def test_start_from_oldest(engine: PrivateEngine, receiver: Receiver, relay_fold
 def test_a_first_start_takes_nothing_that_was_before(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """Without ``start_from`` the history is not told: the first event is one made afterwards."""
+    """Without ``start_from`` the history is not delivered: the first event is one made afterwards."""
     engine.make_events(10)
     with RelayProcess(volumes(relay_folder, engine, receiver)) as relay:
         relay.wait_for_log("engine.connected")

@@ -137,9 +137,9 @@ def test_as_it_happens(engine: PrivateEngine, relay_folder: Path) -> None:
     assert [line for line in lines if "container die" in line][-2:] == SENT
     assert "container exec_create web (true) → noise drops it" in lines
     assert "container kill web (SIGTERM) → no route takes it" in lines
-    (told,) = (it for it in map(json.loads, sent.lines) if it["event"]["cause"] == "crashed")
-    assert told["event"]["actor"]["name"] == "broken"
-    assert [each["verdict"] for each in told["routes"]] == ["sent", "already_sent"]
+    (tapped,) = (it for it in map(json.loads, sent.lines) if it["event"]["cause"] == "crashed")
+    assert tapped["event"]["actor"]["name"] == "broken"
+    assert [each["verdict"] for each in tapped["routes"]] == ["sent", "already_sent"]
 
 
 def test_what_the_engine_remembers(engine: PrivateEngine, relay_folder: Path) -> None:
@@ -162,7 +162,7 @@ def test_what_the_engine_remembers(engine: PrivateEngine, relay_folder: Path) ->
 
 
 def test_what_podman_remembers(podman: PodmanEngine, relay_folder: Path) -> None:
-    """It is told a stop from a crash by what came behind."""
+    """It tells a stop from a crash by the events after the death."""
     run_scenario(podman)
     file = config(relay_folder, podman.url)
     assert tail_since("--config", str(file), "--since", "5m") == (0, SENT, "")

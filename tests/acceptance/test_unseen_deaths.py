@@ -13,7 +13,7 @@ from tests.support.docker import Binaries, PrivateEngine
 from tests.support.receiver import Receiver
 
 SOON_S = 5.0
-"""What is promised: a death is told so long after the engine's return."""
+"""A death is promised to be reported within this time after the engine is back."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def events(receiver: Receiver, path: str) -> list[dict[str, Any]]:
 
 
 def deaths(receiver: Receiver) -> list[tuple[str, int, str, str]]:
-    """Name, exit code, cause and origin of each death that was told."""
+    """Name, exit code, cause and origin of each death that was reported."""
     return [
         (it["actor"]["name"], it["exit_code"], it["cause"], it["origin"])
         for it in events(receiver, "/deaths")
@@ -138,18 +138,18 @@ def test_more_than_the_engine_remembers(
         ("unknown", 5, "crashed", "inferred"),
     ]
     assert gaps(receiver) == ["history_overrun"]
-    told = {it["id"] for it in events(receiver, "/deaths")}
+    reported = {it["id"] for it in events(receiver, "/deaths")}
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         engine.docker("rm", "--force", "steady")
         receiver.wait_for(lambda _: len(deaths(receiver)) == 5)
         relay.terminate()
-    assert len({it["id"] for it in events(receiver, "/deaths")} - told) == 1
+    assert len({it["id"] for it in events(receiver, "/deaths")} - reported) == 1
     assert gaps(receiver) == ["history_overrun"]
 
 
 def test_a_power_cut(binaries: Binaries, receiver: Receiver, relay_folder: Path) -> None:
-    """Whatever ran is told of, once: also what its engine removes when it comes back."""
+    """Every container that ran is reported once, also one that its engine removes on its return."""
     with PrivateEngine(binaries) as engine:
         with RelayProcess(configured(relay_folder, engine, receiver)) as relay:
             relay.wait_for_log("engine.connected")
@@ -164,7 +164,7 @@ def test_a_power_cut(binaries: Binaries, receiver: Receiver, relay_folder: Path)
             engine.start()
             receiver.wait_for(lambda _: len(deaths(receiver)) >= 2)
             assert relay.terminate() == 0
-        told = {name: (cause, origin) for name, _, cause, origin in deaths(receiver)}
+        reported = {name: (cause, origin) for name, _, cause, origin in deaths(receiver)}
         assert len(deaths(receiver)) == 2
-        assert told["fleeting"] == ("unknown", "inferred")
-        assert told.keys() == {"stays", "fleeting"}
+        assert reported["fleeting"] == ("unknown", "inferred")
+        assert reported.keys() == {"stays", "fleeting"}

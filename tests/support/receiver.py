@@ -57,7 +57,7 @@ Decide = Callable[[Received], Answer]
 
 
 class Receiver:
-    """A receiver that answers 200 until told otherwise; as a context it is on from the start."""
+    """A receiver that answers 200 until it is configured otherwise; as a context manager it listens from the start."""
 
     def __init__(self) -> None:
         self._arrivals = threading.Condition()

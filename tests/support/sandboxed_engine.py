@@ -25,7 +25,7 @@ SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 
 
 class EngineError(Exception):
-    """The machine lacks what an engine needs, or the engine does not do what it is told."""
+    """The machine lacks what an engine needs, or the engine fails to do what was asked."""
 
 
 class SandboxedEngine(EngineApi, ABC):

@@ -1,6 +1,6 @@
 """The replay engine: as much of the Docker API as a listener asks for, over a Unix socket.
 
-``python -m tools.bench.engine SOCKET`` is told by `tools.bench.helper` what to send.
+``python -m tools.bench.engine SOCKET`` takes commands from `tools.bench.helper`.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Engine:
         self._last_ns = 0
 
     async def serve(self, socket: Path) -> None:
-        """Be there, and do as told."""
+        """Listen, and run the commands of the benchmark."""
         await asyncio.start_unix_server(self._client, socket)
         await serve_commands(
             {"stream": self.stream, "flood": self.flood, "pace": self.pace, "asked": self.asked}

@@ -12,7 +12,7 @@ class Kind(StrEnum):
     WANTED = "wanted"
     """A death that the first route takes."""
     OTHER = "other"
-    """A death like it in another project, told from it by a label alone."""
+    """The same death in another project; only a label differs."""
     NOISE = "noise"
     """The start of a health check's command, of a type of events that no route names."""
 

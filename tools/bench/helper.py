@@ -1,4 +1,4 @@
-"""Processes beside the measured one, which do as they are told by lines of JSON."""
+"""Processes beside the measured one, which take commands as lines of JSON."""
 
 import asyncio
 import json

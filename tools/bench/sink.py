@@ -1,6 +1,6 @@
 """The sink: a webhook that costs next to nothing, and counts what came and when.
 
-``python -m tools.bench.sink`` is told by `tools.bench.helper` what to do with requests.
+``python -m tools.bench.sink`` takes commands from `tools.bench.helper`.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Sink:
         self._forget()
 
     async def serve(self) -> None:
-        """Be there, and do as told."""
+        """Listen, and run the commands of the benchmark."""
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Connection(self), "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()[:2]
