@@ -25,7 +25,7 @@ from relay.store.database import resolve_store_path
 def check(file: Path | None, config_file: Path | None) -> None:
     """Validate a configuration, and print its engines, destinations and routes.
 
-    Every problem is printed with its line, and the exit code is 2.
+    If anything is wrong, every problem is printed with its line, and the exit code is 2.
     """
     if file is not None and config_file is not None:
         raise click.UsageError("give the file once: as FILE or with --config")

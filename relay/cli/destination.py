@@ -19,7 +19,7 @@ def destination() -> None:
 @click.argument("name", callback=convert_name)
 @config_option
 def enable(name: str, config_file: Path | None) -> None:
-    """Send to NAME now, though it answered 410 (stop), fails, or asked for a pause."""
+    """Send to NAME now, even if its answer 410 stopped it, it fails, or it asked for a pause."""
     try:
         was_held = asyncio.run(_enable(locate_store(config_file), name))
     except UnknownDestination as error:

@@ -160,10 +160,12 @@ def selection_options(command: Command) -> Command:
             "--since",
             metavar="DURATION",
             callback=convert_duration,
-            help="Only those given up within the last 30m, 2h, 7d.",
+            help="Only those given up within so long: 30m, 2h, 7d.",
         ),
         click.option("--route", callback=convert_name, help="Only those of this route."),
-        click.option("--destination", callback=convert_name, help="Only those for this one."),
+        click.option(
+            "--destination", callback=convert_name, help="Only those for this destination."
+        ),
         click.argument("ids", nargs=-1, callback=_convert_ids),
     ):
         command = decorate(command)

@@ -12,6 +12,8 @@ def schema() -> None:
     """Print the JSON Schema of the configuration, for editors.
 
     For the YAML language server, write it to a file, and name that at the top of the configuration:
+
+    \b
     # yaml-language-server: $schema=relay.schema.json
     """
     click.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))

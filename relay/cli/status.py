@@ -68,7 +68,7 @@ class _View:
         return sorted({*self.configured, *(self.backlog or ())})
 
     def waiting(self, destination: str) -> Backlog | None:
-        """Return what waits for a destination; None if nothing does, or nobody knows."""
+        """Return what waits for a destination; None if nothing does, or that is unknown."""
         return (self.backlog or {}).get(destination)
 
 

@@ -87,7 +87,7 @@ def tail(
 
 
 def _follow_relay(config_file: Path | None, tap_filter: TapFilter, as_json: bool) -> None:
-    """Show what the running relay decides, until one of them ends."""
+    """Show what the running relay decides, until it ends or this command is interrupted."""
     if find_config(config_file) is None:
         raise OperationError(
             "without a configuration file there is no running relay to ask: name the file that it "
@@ -110,7 +110,7 @@ async def _tail_relay(socket: Path, tap_filter: TapFilter, display: Display) -> 
     async with connect_to_daemon(socket) as daemon, daemon.tail(tap_filter) as items:
         async for item in items:
             display(item)
-    raise OperationError(f"the relay that listened at {socket} has ended")
+    raise OperationError(f"the relay that listened at {socket} ended")
 
 
 def _show_history(config: Config, window: Window, tap_filter: TapFilter, as_json: bool) -> None:

@@ -70,7 +70,7 @@ class _Comparison:
         self._bodies = bodies
 
     def differences(self) -> Iterator[str]:
-        """Yield the unmet expectations in order, then what nobody expected, then bad templates."""
+        """Yield the unmet expectations in order, then the unexpected, then failing templates."""
         pairs = self._match_expectations()
         left = [each for number, each in enumerate(self._planned) if number not in pairs.values()]
         for number, expected in enumerate(self._case.expected):
