@@ -125,9 +125,8 @@ class DatabaseFile:
                     return self._finish_reindex(connection, corruption)
                 return self._rebuild(connection, describe_error(error))
             case StoreFault.FULL:
-                with suppress(
-                    sqlite3.Error
-                ):  # the space that the log takes may be all that is missing
+                # The space that the log takes may be all that is missing.
+                with suppress(sqlite3.Error):
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             case StoreFault.IO | StoreFault.READ_ONLY | StoreFault.CANNOT_OPEN | StoreFault.DENIED:
                 return self._reopen(connection)

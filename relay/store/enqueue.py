@@ -99,9 +99,8 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
     ends.
     """
     has_heartbeat = any(each.is_heartbeat for each in prepared)
-    if (
-        has_heartbeat and len(prepared) > 1
-    ):  # few, and each changes the rows that the next one finds
+    if has_heartbeat and len(prepared) > 1:
+        # One by one: they are few, and each changes the rows that the next one finds.
         added = Enqueued()
         for each in prepared:
             one = add([each], connection)

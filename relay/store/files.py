@@ -92,9 +92,8 @@ class DatabaseFiles:
         if pending is None:
             return None if self._path.exists() else self._move_aside(self.unused_name("displaced"))
         aside = Path(str(pending).removesuffix(_READY))
-        if (
-            self._path.exists() and aside.exists()
-        ):  # somebody has put a file at the store's path meanwhile
+        if self._path.exists() and aside.exists():
+            # Somebody has put a file at the store's path meanwhile.
             aside = self.unused_name("displaced")
         moved = self._move_aside(aside, ours)
         pending.rename(self._path)

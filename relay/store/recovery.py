@@ -104,7 +104,11 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
     before = target.total_changes
     target.executemany(
         f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({placeholders})",  # noqa: S608 - of the schema
-        (row for row in rows if _is_valid(row, columns)),
+        (
+            row
+            for row in rows
+            if all(column.accepts(value) for column, value in zip(columns, row, strict=True))
+        ),
     )
     return target.total_changes - before
 
@@ -115,10 +119,6 @@ def _read_columns(target: sqlite3.Connection, table: str) -> list[_Column]:
         _Column(name, kinds[kind], bool(required or key))
         for _, name, kind, required, _, key in target.execute(f"PRAGMA table_info({table})")
     ]
-
-
-def _is_valid(row: _Row, columns: Sequence[_Column]) -> bool:
-    return all(column.accepts(value) for column, value in zip(columns, row, strict=True))
 
 
 def _read_by_seq(source: sqlite3.Connection, table: str, names: str) -> Iterator[_Row]:

@@ -146,7 +146,7 @@ async def test_a_repair_that_fails_is_completed(
     losses: list[StoreLoss] = []
 
     def forget(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA shrink_memory")  # what was read before is read again
+        connection.execute("PRAGMA shrink_memory")  # so that all pages are read again
 
     async with open_outbox(place / "relay.db") as outbox:
         batch = [make_notification(number, f"c{number}") for number in range(1, MANY + 1)]

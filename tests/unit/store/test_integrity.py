@@ -75,7 +75,7 @@ async def test_an_index_is_rebuilt_while_relay_runs(file: Path) -> None:
     """As soon as SQLite reports it; the caller gets its result."""
 
     def forget(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA shrink_memory")  # what was read before is read again
+        connection.execute("PRAGMA shrink_memory")  # so that all pages are read again
 
     await fill(file)
     async with open_outbox(file) as outbox:

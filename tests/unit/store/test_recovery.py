@@ -189,7 +189,7 @@ async def test_a_store_that_becomes_corrupt_while_relay_runs(
     """The call returns its result from the rebuilt store; those under way can be acknowledged."""
 
     def forget(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA shrink_memory")  # what was read before is read again
+        connection.execute("PRAGMA shrink_memory")  # so that all pages are read again
 
     await fill(file)
     async with open_outbox(file, on_loss=losses.append) as outbox:
