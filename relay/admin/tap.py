@@ -2,7 +2,7 @@
 
 ``relay tail`` uses it to watch a running daemon. The router calls `EventTap.publish` for every
 event, so publishing must never wait: each subscriber has a bounded queue of its own, and a
-subscriber that reads too slowly loses the oldest lines and is told how many. Without subscribers
+subscriber that reads too slowly loses the oldest lines and learns how many. Without subscribers
 the tap costs nothing. A subscription ends with its context.
 """
 

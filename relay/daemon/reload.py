@@ -4,8 +4,8 @@ A reload reads the configuration again, prepares a new topology from it and lets
 apply it. Everything that can fail happens before the swap: a configuration with an error, a
 certificate that cannot be read or a port that is taken leaves relay exactly as it was. The swap
 itself neither fails nor waits. Reloads run one after the other; whoever requests one while another
-is under way gets the next. The controller ends when relay stops: whoever still waits then is told
-so.
+is under way gets the next. The controller ends when relay stops: whoever still waits then gets an
+error.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class ConfigSource:
 
 
 class ReloadObserver(Protocol):
-    """Is told when a reload begins and ends."""
+    """Is notified when a reload begins and ends."""
 
     def reload_started(self) -> None:
         """A reload begins."""

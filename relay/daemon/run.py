@@ -1,7 +1,7 @@
 """Builds the daemon, runs it, and shuts it down without losing what is under way.
 
 Everything that can fail is built first, so that a start either succeeds or changes nothing. Then
-the daemon's tasks run until relay is told to stop. The shutdown goes in the direction of the
+the daemon's tasks run until a shutdown is requested. The shutdown goes in the direction of the
 events: read no more, commit what was read, emit ``stopped``, and let the deliveries under way
 finish. What is not finished in time is in the store, or is sent by the engine again after the next
 start.

@@ -1,4 +1,4 @@
-"""relay killed in the middle of its work: nothing is lost, what comes twice has one id."""
+"""relay is killed in the middle of its work: nothing is lost, and repetitions have the same id."""
 
 import random
 import time
@@ -16,41 +16,41 @@ SEED = 2
 EVENTS = 2_000
 KILLS = 5
 CONCURRENCY = 8
-"""Deliveries under way at once: these, and `MAX_UNACKED` that were answered, one kill can leave sent
-and not settled."""
-MOST = 110
-"""Events in a row whose fate is open: what is made just before a kill and what is made while relay
-is dead are together fewer than the 256 that the engine remembers."""
+"""Attempts under way at once. One kill can leave these, and `MAX_UNACKED` that were answered, sent
+but not settled."""
+MAX_OPEN = 110
+"""At most this many events just before a kill and while relay is dead, so that they all fit into
+the engine's history of 256 events."""
 
 ANSWER_S = 0.01
 """How long the receiver takes, so that a kill always finds deliveries under way."""
 
 Fact = tuple[int, str, str]
-"""Time in nanoseconds, action and volume: what tells an event from any other."""
+"""Time in nanoseconds, action and volume: together they identify an event."""
 
 
-class Making:
-    """Volume events as they are made, by the engine's own account."""
+class EventMaker:
+    """Makes volume events, and keeps what the engine says about them."""
 
     def __init__(self, engine: PrivateEngine) -> None:
         self._engine = engine
         self.facts: list[Fact] = []
 
     def make(self, number: int) -> None:
-        """Make so many events, at most as many as the engine remembers."""
+        """Make this many events, at most as many as the engine's history holds."""
         since_ns = self.facts[-1][0] + 1 if self.facts else self._next_ns()
         made = self._engine.make_events(number)
-        reported = self._engine.events(since_ns)
-        assert [(event["Action"], event["Actor"]["ID"]) for event in reported] == made
-        self.facts += [(it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in reported]
+        recorded = self._engine.events(since_ns)
+        assert [(event["Action"], event["Actor"]["ID"]) for event in recorded] == made
+        self.facts += [(it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in recorded]
 
     def _next_ns(self) -> int:
         history = self._engine.events()
         return int(history[-1]["timeNano"]) + 1 if history else 0
 
 
-def all_volumes(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
-    """Every volume event goes to the receiver."""
+def write_volume_config(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
+    """Route every volume event to the receiver."""
     return write_config(
         folder,
         engines={"here": {"url": engine.url}},
@@ -62,97 +62,99 @@ def all_volumes(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path
     )
 
 
-def wait_until_told(receiver: Receiver, making: Making) -> tuple[Received, ...]:
-    """All that arrived, once there is something about every event that was made."""
-    number = len(making.facts)
+def wait_until_delivered(receiver: Receiver, maker: EventMaker) -> tuple[Received, ...]:
+    """Return all requests once there is one about every event that was made."""
+    number = len(maker.facts)
 
-    def all_there(arrived: tuple[Received, ...]) -> bool:
-        return len(arrived) >= number and len(ids(arrived)) >= number
+    def all_arrived(requests: tuple[Received, ...]) -> bool:
+        return len(requests) >= number and len(notification_ids(requests)) >= number
 
-    return receiver.wait_for(all_there, timeout_s=30)
-
-
-def ids(arrived: tuple[Received, ...]) -> set[str]:
-    """The notifications' ids."""
-    return {request.headers["webhook-id"] for request in arrived}
+    return receiver.wait_for(all_arrived, timeout_s=30)
 
 
-def slowly(_: Received) -> int:
-    """Answer 200, after a while."""
+def notification_ids(requests: tuple[Received, ...]) -> set[str]:
+    """Return the ids of the notifications."""
+    return {request.headers["webhook-id"] for request in requests}
+
+
+def answer_slowly(_: Received) -> int:
+    """Answer 200 after a while."""
     time.sleep(ANSWER_S)
     return 200
 
 
-def die_five_times(config: Path, making: Making, receiver: Receiver, chance: random.Random) -> None:
-    """Run and kill relay, in a burst of events or, every other time, while it catches up."""
+def kill_repeatedly(
+    config: Path, maker: EventMaker, receiver: Receiver, rng: random.Random
+) -> None:
+    """Run and kill relay, during a burst of events or, every other time, while it catches up."""
     for kill in range(KILLS):
         with RelayProcess(config) as relay:
             relay.wait_for_log("engine.connected")
             if kill % 2:
                 relay.wait_for_log("delivery.attempted")
                 continue
-            making.make(2 * chance.randint(60, 100))
-            wait_until_told(receiver, making)
-            making.make(2 * chance.randint(10, MOST // 2))
-        # Left by SIGKILL, with what it read or committed or sent of the last burst in mid-air.
-        making.make(2 * chance.randint(10, MOST // 2))
+            maker.make(2 * rng.randint(60, 100))
+            wait_until_delivered(receiver, maker)
+            maker.make(2 * rng.randint(10, MAX_OPEN // 2))
+        # The context has ended relay with SIGKILL, in the middle of the last burst.
+        maker.make(2 * rng.randint(10, MAX_OPEN // 2))
 
 
-def test_nothing_is_lost_when_relay_is_killed_again_and_again(
+def test_repeated_kills_lose_nothing(
     engine: PrivateEngine,
     receiver: Receiver,
     relay_folder: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Of 2,000 events with five kills in their midst each arrives.
+    """Each of 2,000 events arrives, despite five kills.
 
-    What comes twice has one id, and was under way at a kill.
+    Whatever arrives twice has one id, and was under way at a kill.
     """
-    config = all_volumes(relay_folder, engine, receiver)
-    making = Making(engine)
-    receiver.answer(slowly)
+    config = write_volume_config(relay_folder, engine, receiver)
+    maker = EventMaker(engine)
+    receiver.answer(answer_slowly)
 
-    die_five_times(config, making, receiver, random.Random(SEED))
+    kill_repeatedly(config, maker, receiver, random.Random(SEED))
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
-        while (missing := EVENTS - len(making.facts)) > 0:
-            making.make(min(200, missing))
-        wait_until_told(receiver, making)
+        while (missing := EVENTS - len(maker.facts)) > 0:
+            maker.make(min(200, missing))
+        wait_until_delivered(receiver, maker)
         assert relay.terminate() == 0
 
-    arrivals = [(fact(it), it.headers["webhook-id"]) for it in receiver.received]
+    received = [(read_fact(it), it.headers["webhook-id"]) for it in receiver.received]
     ids_by_fact: defaultdict[Fact, set[str]] = defaultdict(set)
-    for what, id_ in arrivals:
-        ids_by_fact[what].add(id_)
+    for event, id_ in received:
+        ids_by_fact[event].add(id_)
     figures = {
         "seed": SEED,
-        "events": len(making.facts),
+        "events": len(maker.facts),
         "kills": KILLS,
-        "arrived": len(arrivals),
-        "duplicates": len(arrivals) - len(ids_by_fact),
-        "lost": len(set(making.facts) - set(ids_by_fact)),
+        "arrived": len(received),
+        "duplicates": len(received) - len(ids_by_fact),
+        "lost": len(set(maker.facts) - set(ids_by_fact)),
     }
     for name, figure in figures.items():
         record_property(name, figure)
     print(figures)  # noqa: T201 - shown with -s, and whenever this fails
 
-    assert set(ids_by_fact) == set(making.facts)
-    assert [len(known_as) for known_as in ids_by_fact.values()] == [1] * EVENTS
+    assert set(ids_by_fact) == set(maker.facts)
+    assert [len(ids) for ids in ids_by_fact.values()] == [1] * EVENTS
     assert figures["duplicates"] <= KILLS * (CONCURRENCY + MAX_UNACKED)
-    assert_in_order(arrivals)
+    assert_in_order(received)
 
 
-def fact(request: Received) -> Fact:
-    """What the request tells of."""
+def read_fact(request: Received) -> Fact:
+    """Return what the request is about."""
     event: dict[str, Any]
     (event,) = request.json["events"]
     return event["time_ns"], event["action"], event["actor"]["id"]
 
 
-def assert_in_order(arrivals: list[tuple[Fact, str]]) -> None:
-    """No volume's end was reported before its beginning."""
+def assert_in_order(received: list[tuple[Fact, str]]) -> None:
+    """Every volume is created before it is destroyed."""
     created: set[str] = set()
-    for (_, action, volume), _ in arrivals:
+    for (_, action, volume), _ in received:
         if action == "create":
             created.add(volume)
         else:

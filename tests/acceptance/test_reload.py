@@ -1,4 +1,4 @@
-"""Signals make relay, in a process of its own, read its configuration again."""
+"""Reloads of a relay process by signals."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ from tests.support.receiver import Misbehaviour, Received, Receiver
 NO_ENGINE = {"here": {"url": "unix:///nowhere/docker.sock"}}
 
 
-def started(folder: Path, receiver: Receiver, *, to: str = "hook", **more: object) -> Path:
-    """A file in which relay tells the receiver that it started and that it lives."""
+def write_file(folder: Path, receiver: Receiver, *, to: str = "hook", **more: object) -> Path:
+    """Write a file that routes relay's ``started`` and ``heartbeat`` events to the receiver."""
     own = {"type": "relay", "action": ["started", "heartbeat"]}
     return write_config(
         folder,
@@ -28,19 +28,19 @@ def started(folder: Path, receiver: Receiver, *, to: str = "hook", **more: objec
     )
 
 
-def test_a_signal_has_the_file_read_again(receiver: Receiver, relay_folder: Path) -> None:
-    """What it changed is logged, and holds; a broken file is logged line by line, and does not."""
-    file = started(relay_folder, receiver)
+def test_sighup_reloads_the_file(receiver: Receiver, relay_folder: Path) -> None:
+    """Changes are logged and in force; a broken file is logged line by line and changes nothing."""
+    file = write_file(relay_folder, receiver)
     with RelayProcess(file) as relay:
         relay.wait_for_log("relay.started")
         receiver.wait_for(1)
-        started(relay_folder, receiver, heartbeat={"every": "1h"})
+        write_file(relay_folder, receiver, heartbeat={"every": "1h"})
         os.kill(relay.pid, signal.SIGHUP)
         assert relay.wait_for_log("config.reloaded")["changes"] == ["heartbeat changed"]
         beaten = receiver.wait_for(2)[-1]
         assert beaten.json["events"][0]["action"] == "heartbeat"
 
-        started(relay_folder, receiver, to="hok", admn=1)
+        write_file(relay_folder, receiver, to="hok", admn=1)
         lines = file.read_text().splitlines()
         os.kill(relay.pid, signal.SIGHUP)
         relay.wait_for_log("config.reload_failed")
@@ -54,19 +54,19 @@ def test_a_signal_has_the_file_read_again(receiver: Receiver, relay_folder: Path
         ]
         assert all(log["level"] == "error" for log in relay.logs("config.problem"))
 
-        started(relay_folder, receiver)
+        write_file(relay_folder, receiver)
         os.kill(relay.pid, signal.SIGHUP)
         relay.wait_for_log("config.reloaded", at_least=2)
         assert relay.terminate() == 0
         assert "Traceback" not in relay.stderr
 
 
-def test_a_real_engine_that_is_listened_to_anew(
+def test_reloads_of_a_real_engine(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """Its part of the file changes while events come: each event is delivered once."""
+    """Its configuration changes while events come: each is delivered, and once."""
 
-    def written(host: str) -> Path:
+    def write(host: str) -> Path:
         return write_config(
             relay_folder,
             engines={"here": {"url": engine.url, "start_from": "oldest", "host": host}},
@@ -75,34 +75,36 @@ def test_a_real_engine_that_is_listened_to_anew(
             routes=[{"name": "all", "match": {"type": "volume"}, "to": "hook"}],
         )
 
-    begun_ns = time_ns()  # what other tests did is remembered as well, and forgotten meanwhile
-    with RelayProcess(written("host-0")) as relay:
+    begun_ns = (
+        time_ns()
+    )  # the history also holds events of other tests, and may lose them meanwhile
+    with RelayProcess(write("host-0")) as relay:
         relay.wait_for_log("engine.connected")
         for number in range(1, 9):
             engine.make_events(10)
-            written(f"host-{number}")
+            write(f"host-{number}")
             os.kill(relay.pid, signal.SIGHUP)
             relay.wait_for_log("config.reloaded", at_least=number)
         engine.make_events(2)
         volumes = [it for it in engine.events() if it["Type"] == "volume"]
         made = [it for it in volumes if it["timeNano"] >= begun_ns]
-        receiver.wait_for(lambda arrived: len(_since(begun_ns, arrived)) >= len(made))
+        receiver.wait_for(lambda requests: len(_since(begun_ns, requests)) >= len(made))
         assert relay.terminate() == 0
         assert "Traceback" not in relay.stderr
-    arrived = _since(begun_ns, receiver.received)
-    events = [it.json["events"][0] for it in arrived]
+    requests = _since(begun_ns, receiver.received)
+    events = [it.json["events"][0] for it in requests]
     delivered = sorted((it["time_ns"], it["action"], it["actor"]["id"]) for it in events)
     assert delivered == sorted((it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in made)
-    assert len({it.headers["webhook-id"] for it in arrived}) == len(made)
+    assert len({it.headers["webhook-id"] for it in requests}) == len(made)
 
 
-def _since(begun_ns: int, arrived: Sequence[Received]) -> list[Received]:
-    return [it for it in arrived if it.json["events"][0]["time_ns"] >= begun_ns]
+def _since(begun_ns: int, requests: Sequence[Received]) -> list[Received]:
+    return [it for it in requests if it.json["events"][0]["time_ns"] >= begun_ns]
 
 
-def test_signals_upon_signals(receiver: Receiver, relay_folder: Path) -> None:
-    """However many come, relay goes on; and ends well though one came right before."""
-    with RelayProcess(started(relay_folder, receiver)) as relay:
+def test_many_signals(receiver: Receiver, relay_folder: Path) -> None:
+    """relay goes on, and ends well although one came right before the end."""
+    with RelayProcess(write_file(relay_folder, receiver)) as relay:
         relay.wait_for_log("relay.started")
         for _ in range(300):
             os.kill(relay.pid, signal.SIGHUP)
@@ -113,10 +115,10 @@ def test_signals_upon_signals(receiver: Receiver, relay_folder: Path) -> None:
         assert "Traceback" not in relay.stderr
 
 
-def test_one_during_a_drain(receiver: Receiver, relay_folder: Path) -> None:
-    """It is no reason to stay, nor to end otherwise."""
+def test_a_signal_during_the_drain(receiver: Receiver, relay_folder: Path) -> None:
+    """relay ends as if it had not come."""
     receiver.answer(Misbehaviour.HANG)
-    with RelayProcess(started(relay_folder, receiver)) as relay:
+    with RelayProcess(write_file(relay_folder, receiver)) as relay:
         receiver.wait_for(1)
         os.kill(relay.pid, signal.SIGTERM)
         os.kill(relay.pid, signal.SIGHUP)
@@ -127,13 +129,13 @@ def test_one_during_a_drain(receiver: Receiver, relay_folder: Path) -> None:
 
 @pytest.fixture
 def content(relay_folder: Path, receiver: Receiver) -> bytes:
-    """What a file says."""
-    return started(relay_folder, receiver).read_bytes()
+    """The content of the file."""
+    return write_file(relay_folder, receiver).read_bytes()
 
 
 @pytest.fixture
 def pipe(relay_folder: Path, content: bytes) -> Path:
-    """A pipe in place of the file: whoever reads it is held up until somebody has written."""
+    """A pipe instead of the file: whoever reads it waits until somebody has written."""
     file = relay_folder / "config.yaml"
     file.unlink()
     os.mkfifo(file)
@@ -141,7 +143,7 @@ def pipe(relay_folder: Path, content: bytes) -> Path:
 
 
 def test_a_signal_while_relay_starts(pipe: Path, content: bytes) -> None:
-    """While it reads its file: it does not end, and reads it once more when it can."""
+    """It does not end relay, which reads the file once more after the start."""
     with RelayProcess(pipe) as relay:
         with pipe.open("wb") as first:  # opens when relay does
             os.kill(relay.pid, signal.SIGHUP)
@@ -153,8 +155,8 @@ def test_a_signal_while_relay_starts(pipe: Path, content: bytes) -> None:
         assert relay.terminate() == 0
 
 
-def test_a_stop_while_the_file_hangs(pipe: Path, content: bytes) -> None:
-    """relay ends at once, and well, though what it reads never comes."""
+def test_shutdown_while_the_file_hangs(pipe: Path, content: bytes) -> None:
+    """relay ends at once, and well, although the file never arrives."""
     with RelayProcess(pipe) as relay:
         pipe.write_bytes(content)
         relay.wait_for_log("relay.started")

@@ -1,4 +1,4 @@
-"""relay's beginning and end: with no engine, with a receiver that hangs, with a store in use."""
+"""How relay starts and ends: without an engine, with a receiver that hangs, with a store in use."""
 
 import sys
 from pathlib import Path
@@ -9,15 +9,17 @@ from tests.support.receiver import Misbehaviour, Receiver
 
 BACK_TIMEOUT_S = 60.0
 
-WITHOUT_ROOTS_WAY = (
+WITHOUT_PRIVILEGES = (
     *("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"),
     *(sys.executable, "-m", "relay", "run"),
 )
-"""relay as a user whom a file's mode concerns, which it does not where root keeps its powers."""
+"""Runs relay without root's privilege to ignore the mode of a file."""
 
 
-def volumes(folder: Path, engine: PrivateEngine, receiver: Receiver, **more: object) -> Path:
-    """Creations of volumes go to the receiver; ``more`` goes into the engine's part."""
+def write_volume_config(
+    folder: Path, engine: PrivateEngine, receiver: Receiver, **more: object
+) -> Path:
+    """Route the creation of volumes to the receiver; ``more`` goes into the engine's section."""
     return write_config(
         folder,
         engines={"here": {"url": engine.url, **more}},
@@ -29,13 +31,13 @@ def volumes(folder: Path, engine: PrivateEngine, receiver: Receiver, **more: obj
     )
 
 
-def test_relay_may_be_there_before_the_engine(
+def test_start_before_the_engine(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """With no engine there relay says so once, however often it tries, and then works."""
+    """relay says once that the engine is not there, and works when it comes."""
     engine.stop()
-    with RelayProcess(volumes(relay_folder, engine, receiver)) as relay:
-        said = relay.wait_for_log("engine.unreachable")
+    with RelayProcess(write_volume_config(relay_folder, engine, receiver)) as relay:
+        line = relay.wait_for_log("engine.unreachable")
         engine.start()
         relay.wait_for_log("engine.connected", BACK_TIMEOUT_S)
         engine.make_events(2)
@@ -43,33 +45,33 @@ def test_relay_may_be_there_before_the_engine(
         assert relay.terminate() == 0
 
         assert len(relay.logs("engine.unreachable")) == 1
-        assert said["level"] == "warning"
-        assert said["reason"].startswith(f"{engine.socket_path}: ")
-        assert said["retrying"] == "until it answers"
+        assert line["level"] == "warning"
+        assert line["reason"].startswith(f"{engine.socket_path}: ")
+        assert line["retrying"] == "until it answers"
         assert "Traceback" not in relay.stderr
 
 
 def test_a_missing_socket_is_named(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """A path where nothing is gives its name and the system's words for it."""
-    config = volumes(relay_folder, engine, receiver, url="unix:///nowhere/docker.sock")
+    """The message has the path and the system's text."""
+    config = write_volume_config(relay_folder, engine, receiver, url="unix:///nowhere/docker.sock")
     with RelayProcess(config) as relay:
-        said = relay.wait_for_log("engine.unreachable")
-        assert said["reason"] == "/nowhere/docker.sock: No such file or directory"
+        line = relay.wait_for_log("engine.unreachable")
+        assert line["reason"] == "/nowhere/docker.sock: No such file or directory"
         assert relay.terminate() == 0
 
 
-def test_a_socket_that_may_not_be_opened_is_explained(
+def test_missing_permission_is_explained(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """Without permission relay says why, and works once it is let in."""
+    """relay says why it may not open the socket, and works once it may."""
     engine.socket_path.chmod(0)
-    config = volumes(relay_folder, engine, receiver)
+    config = write_volume_config(relay_folder, engine, receiver)
     try:
-        with RelayProcess(config, program=WITHOUT_ROOTS_WAY) as relay:
-            said = relay.wait_for_log("engine.unreachable")
-            assert said["reason"] == (
+        with RelayProcess(config, program=WITHOUT_PRIVILEGES) as relay:
+            line = relay.wait_for_log("engine.unreachable")
+            assert line["reason"] == (
                 f"{engine.socket_path}: permission denied: "
                 "its mode (0000) lets no group in: give its group the right to read and write"
             )
@@ -80,11 +82,11 @@ def test_a_socket_that_may_not_be_opened_is_explained(
         engine.socket_path.chmod(0o660)
 
 
-def test_what_hangs_at_the_end_is_delivered_after_the_next_start(
+def test_a_hanging_delivery_is_repeated_after_the_next_start(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """SIGTERM while the receiver hangs: exit 0 after the drain; the same id comes again later."""
-    config = volumes(relay_folder, engine, receiver)
+    """SIGTERM ends relay with 0 after the drain; the delivery comes again under the same id."""
+    config = write_volume_config(relay_folder, engine, receiver)
     receiver.answer(Misbehaviour.HANG)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
@@ -96,34 +98,34 @@ def test_what_hangs_at_the_end_is_delivered_after_the_next_start(
 
     receiver.answer(200)
     with RelayProcess(config) as relay:
-        cut, *rest = receiver.wait_for(3)
+        interrupted, *rest = receiver.wait_for(3)
         assert relay.terminate() == 0
-    assert rest[0].headers["webhook-id"] == cut.headers["webhook-id"]
-    assert rest[0].body == cut.body
+    assert rest[0].headers["webhook-id"] == interrupted.headers["webhook-id"]
+    assert rest[0].body == interrupted.body
     assert len({it.headers["webhook-id"] for it in rest}) == len(rest) == 2
 
 
 def test_start_from_oldest(engine: PrivateEngine, receiver: Receiver, relay_folder: Path) -> None:
-    """A first start from the oldest tells all that the engine's history holds, as replayed."""
+    """The first start delivers everything in the engine's history, as replayed."""
     engine.make_events(10)
-    made = [it for it in engine.events() if (it["Type"], it["Action"]) == ("volume", "create")]
-    with RelayProcess(volumes(relay_folder, engine, receiver, start_from="oldest")) as relay:
-        came = receiver.wait_for(len(made))
+    created = [it for it in engine.events() if (it["Type"], it["Action"]) == ("volume", "create")]
+    with RelayProcess(
+        write_volume_config(relay_folder, engine, receiver, start_from="oldest")
+    ) as relay:
+        requests = receiver.wait_for(len(created))
         assert relay.terminate() == 0
 
-    events = [it.json["events"][0] for it in came]
+    events = [it.json["events"][0] for it in requests]
     assert [(it["time_ns"], it["actor"]["id"], it["origin"]) for it in events] == [
-        (it["timeNano"], it["Actor"]["ID"], "replayed") for it in made
+        (it["timeNano"], it["Actor"]["ID"], "replayed") for it in created
     ]
-    assert len(receiver.received) == len(made) >= 5
+    assert len(receiver.received) == len(created) >= 5
 
 
-def test_a_first_start_takes_nothing_that_was_before(
-    engine: PrivateEngine, receiver: Receiver, relay_folder: Path
-) -> None:
-    """Without ``start_from`` the history is not delivered: the first event is one made afterwards."""
+def test_start_from_now(engine: PrivateEngine, receiver: Receiver, relay_folder: Path) -> None:
+    """Without ``start_from`` the first event is one that happens after the start."""
     engine.make_events(10)
-    with RelayProcess(volumes(relay_folder, engine, receiver)) as relay:
+    with RelayProcess(write_volume_config(relay_folder, engine, receiver)) as relay:
         relay.wait_for_log("engine.connected")
         ((_, volume), _) = engine.make_events(2)
         receiver.wait_for(1)
@@ -134,8 +136,8 @@ def test_a_first_start_takes_nothing_that_was_before(
 def test_a_store_is_for_one_relay(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """A second relay on the same store says who has it, in one line, and ends with 1."""
-    config = volumes(relay_folder, engine, receiver)
+    """A second relay with the same store names the first one, in one line, and ends with 1."""
+    config = write_volume_config(relay_folder, engine, receiver)
     with RelayProcess(config) as first:
         first.wait_for_log("engine.connected")
         with RelayProcess(config) as second:

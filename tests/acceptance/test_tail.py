@@ -1,4 +1,4 @@
-"""``relay tail`` on a real engine: what happens as it happens, and what the engine remembers."""
+"""``relay tail`` on a real engine: live events, and the engine's history."""
 
 import json
 import os
@@ -23,11 +23,11 @@ SENT = [
     "container die broken (crashed, exit code 3) → crashed: terminal, ops; deaths: already sent",
     "container die web (requested, exit code 0) → deaths: ops",
 ]
-"""What is sent of `happen`."""
+"""The lines for what `run_scenario` causes."""
 
 
-def config(folder: Path, url: str) -> Path:
-    """Crashes go to two destinations, other deaths to one, what runs inside is dropped."""
+def write_tail_config(folder: Path, url: str) -> Path:
+    """Crashes go to two destinations, other deaths to one; commands in containers are dropped."""
     death = {"type": "container", "action": "die"}
     return write_config(
         folder,
@@ -47,7 +47,7 @@ def config(folder: Path, url: str) -> Path:
 
 
 def run_scenario(engine: PrivateEngine | PodmanEngine) -> None:
-    """A crash, a command in a container, a stop."""
+    """Cause a crash, a command in a container, and a stop."""
     engine.run("sh", "-c", "exit 3", name="broken")
     engine.wait("broken")
     engine.run("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done", name="web")
@@ -56,7 +56,7 @@ def run_scenario(engine: PrivateEngine | PodmanEngine) -> None:
 
 
 def tail_since(*arguments: str, **env: str) -> tuple[int, list[str], str]:
-    """The exit code, what is printed without the times, and what is said beside it."""
+    """Return the exit code, the output without the times, and the errors."""
     done = subprocess.run(
         [*TAIL, *arguments],
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **env},
@@ -65,66 +65,66 @@ def tail_since(*arguments: str, **env: str) -> tuple[int, list[str], str]:
         text=True,
         check=False,
     )
-    times, lines = _parted(done.stdout.splitlines(), " ", 2)
+    times, lines = _split_times(done.stdout.splitlines(), " ", 2)
     assert times == sorted(times)
     return done.returncode, lines, done.stderr
 
 
-def _parted(lines: list[str], mark: str, times: int) -> tuple[list[str], list[str]]:
-    """The times, which are so many words, and what stands behind them."""
+def _split_times(lines: list[str], mark: str, times: int) -> tuple[list[str], list[str]]:
+    """Split the times, which are this many words, from the rest of each line."""
     words = [line.split(mark, times) for line in lines]
     return [mark.join(each[:-1]) for each in words], [each[-1] for each in words]
 
 
 @contextmanager
-def run_tail(config: Path, *arguments: str) -> Iterator["Watch"]:
-    """One run of the command, killed at the end if it still runs."""
+def run_tail(config: Path, *arguments: str) -> Iterator["Watcher"]:
+    """Run the command, and kill it at the end if it still runs."""
     process = subprocess.Popen(
         [*TAIL, "--config", str(config), *arguments], stdout=subprocess.PIPE, text=True
     )
     try:
-        yield Watch(process)
+        yield Watcher(process)
     finally:
         process.kill()
         process.wait()
 
 
-class Watch:
-    """What a command printed so far."""
+class Watcher:
+    """The output of a command so far."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[str] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         assert process.stdout is not None
         threading.Thread(target=self._read, args=[process.stdout], daemon=True).start()
 
     def _read(self, stream: IO[str]) -> None:
         with stream:
             for line in stream:
-                with self._news:
+                with self._changed:
                     self.lines.append(line.rstrip("\n"))
-                    self._news.notify_all()
+                    self._changed.notify_all()
 
     def wait_for(self, words: str, timeout_s: float = PATIENCE_S) -> bool:
-        """Whether a line with these words came in time."""
-        with self._news:
-            return self._news.wait_for(lambda: any(words in it for it in self.lines), timeout_s)
+        """Wait for a line with this text. Returns whether it came."""
+        with self._changed:
+            return self._changed.wait_for(lambda: any(words in it for it in self.lines), timeout_s)
 
 
-def test_as_it_happens(engine: PrivateEngine, relay_folder: Path) -> None:
-    """What the relay that runs decides, until somebody ends it, or relay does."""
-    file = config(relay_folder, engine.url)
+def test_live_events(engine: PrivateEngine, relay_folder: Path) -> None:
+    """The decisions of a running daemon are shown until a signal, or until it ends."""
+    file = write_tail_config(relay_folder, engine.url)
     with ExitStack() as running:
         relay = running.enter_context(RelayProcess(file))
         relay.wait_for_log("engine.connected")
         everything = running.enter_context(run_tail(file, "--all"))
         sent = running.enter_context(run_tail(file, "--json"))
-        begun_s = time.monotonic()
+        started_s = time.monotonic()
         number = 0
         while len(everything.lines) == 0 or not sent.lines:
-            assert time.monotonic() < begun_s + PATIENCE_S, "nobody watches"
-            number += 1  # the one before may still be on its way out
+            assert time.monotonic() < started_s + PATIENCE_S, "nobody watches"
+            number += 1  # the container before may not have been removed yet
             engine.run("true", name=f"done-{number}", options=["--rm"])
             everything.wait_for(f"container destroy done-{number}", 1.0)
         run_scenario(engine)
@@ -133,7 +133,7 @@ def test_as_it_happens(engine: PrivateEngine, relay_folder: Path) -> None:
         assert sent.process.wait(PATIENCE_S) == 0
         assert relay.terminate() == 0
         assert everything.process.wait(PATIENCE_S) == 1
-    _, lines = _parted(everything.lines, " ", 1)
+    _, lines = _split_times(everything.lines, " ", 1)
     assert [line for line in lines if "container die" in line][-2:] == SENT
     assert "container exec_create web (true) → noise drops it" in lines
     assert "container kill web (SIGTERM) → no route takes it" in lines
@@ -142,12 +142,12 @@ def test_as_it_happens(engine: PrivateEngine, relay_folder: Path) -> None:
     assert [each["verdict"] for each in tapped["routes"]] == ["sent", "already_sent"]
 
 
-def test_what_the_engine_remembers(engine: PrivateEngine, relay_folder: Path) -> None:
-    """No relay runs, and none needs a configuration; the memory's end is known."""
+def test_the_history_of_the_engine(engine: PrivateEngine, relay_folder: Path) -> None:
+    """It needs neither a daemon nor a configuration, and says where the history begins."""
     engine.stop()
-    engine.start()  # it remembers nothing of the tests before
+    engine.start()  # empties its history
     run_scenario(engine)
-    file = config(relay_folder, engine.url)
+    file = write_tail_config(relay_folder, engine.url)
     assert tail_since("--config", str(file), "--since", "5m") == (0, SENT, "")
     assert tail_since("--since", "5m", DOCKER_HOST=engine.url, HOME=str(relay_folder)) == (
         0,
@@ -155,14 +155,14 @@ def test_what_the_engine_remembers(engine: PrivateEngine, relay_folder: Path) ->
         "",
     )
     engine.make_events(260)
-    code, lines, said = tail_since("--config", str(file), "--since", "5m")
+    code, lines, errors = tail_since("--config", str(file), "--since", "5m")
     assert (code, lines) == (0, [])
-    assert said.startswith("engine here remembers nothing before 20")
+    assert errors.startswith("engine here remembers nothing before 20")
     assert not list(relay_folder.glob("relay.db*"))
 
 
-def test_what_podman_remembers(podman: PodmanEngine, relay_folder: Path) -> None:
-    """It tells a stop from a crash by the events after the death."""
+def test_the_history_of_podman(podman: PodmanEngine, relay_folder: Path) -> None:
+    """The events after a death show whether it was a stop or a crash."""
     run_scenario(podman)
-    file = config(relay_folder, podman.url)
+    file = write_tail_config(relay_folder, podman.url)
     assert tail_since("--config", str(file), "--since", "5m") == (0, SENT, "")

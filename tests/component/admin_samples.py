@@ -1,4 +1,4 @@
-"""What a desk of a relay that runs has to tell."""
+"""What a running daemon answers, for tests of the admin API."""
 
 import msgspec
 
@@ -37,17 +37,19 @@ ALL = Selection()
 
 
 async def make_dead_letters(outbox: Outbox, *notifications: Notification, to: str = "ops") -> None:
+    """Commit deliveries and let them die."""
     await outbox.commit(make_commit(*notifications, to=(to,)), 10)
     while found := await fetch_due(outbox, to):
         await outbox.ack([Ack(found[0], Dead(Reason.REFUSED), ANSWER)], 20)
 
 
 async def fetch_due(outbox: Outbox, to: str = "ops") -> list[Delivery]:
+    """Return the deliveries that are due."""
     return list((await outbox.fetch_due(to, 20 + HOLD_NS, 100)).deliveries)
 
 
 def hostile_notification(number: int) -> Notification:
-    """One that holds what anybody can make it hold."""
+    """A notification that contains whatever an attacker could put into it."""
     whole = make_notification(number)
     words = 'a"b\\\x00\x1b\x9b\u202e\u2028\ue000\U0001f525\r\n{{x}}'
     (event,) = whole.events

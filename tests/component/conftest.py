@@ -26,7 +26,7 @@ def engine(tmp_path: Path) -> ScriptedEngine:
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scripted engine has no event on its way that a test did not send."""
+    """No event is on its way from a scripted engine that a test did not send."""
     monkeypatch.setattr(reconciler, "EVENT_GRACE_S", 0.001)
 
 
@@ -37,8 +37,8 @@ def no_ack_linger(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can be looked at as often as a test likes."""
+def no_reconcile_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The containers can be reconciled as often as a test likes."""
     monkeypatch.setattr(reconciler, "MIN_INTERVAL_S", 0)
     monkeypatch.setattr(reconciler, "MIN_INTERVAL_RECONNECTED_S", 0)
 
@@ -85,7 +85,7 @@ def enabled() -> list[str]:
 
 @pytest.fixture
 def local_operations(outbox: Outbox, enabled: list[str]) -> LocalOperations:
-    """The desk of a relay that runs, with two destinations, one of them stopped."""
+    """The operations of a daemon with two destinations, one of them stopped."""
 
     def enable(name: str) -> bool:
         enabled.append(name)
@@ -107,7 +107,7 @@ def control_socket(tmp_path: Path) -> Path:
 async def operations(
     request: pytest.FixtureRequest, local_operations: LocalOperations, control_socket: Path
 ) -> AsyncIterator[AdminOperations]:
-    """The desk, directly and over the socket."""
+    """The operations, performed locally and over the control socket."""
     if request.param == "local":
         yield local_operations
     else:

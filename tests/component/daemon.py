@@ -1,4 +1,4 @@
-"""All of relay between scripted engines and a webhook."""
+"""Runs a whole daemon between scripted engines and a webhook."""
 
 import asyncio
 import io
@@ -38,7 +38,7 @@ routes: [{routes}]
 
 @asynccontextmanager
 async def running_daemon(config: Config, store: Path) -> AsyncIterator[Shutdown]:
-    """Run relay; afterwards tell it to stop and wait until it has."""
+    """Run relay as long as the context lasts."""
     stop = Shutdown()
     environment = run.Environment(
         {"HOME": "/"}, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK

@@ -1,4 +1,4 @@
-"""All of relay with a configuration file that it can be told to read again."""
+"""Runs a whole daemon with a configuration file that it can reload."""
 
 import asyncio
 import io
@@ -25,7 +25,7 @@ from tests.component.wait import TIMEOUT_S
 
 CONTAINERS = {"name": "containers", "match": {"type": "container"}}
 ConfigParts = dict[str, Any]
-"""Of a configuration."""
+"""Sections of a configuration."""
 
 
 def http_destination(url: str, **more: object) -> ConfigParts:
@@ -33,12 +33,12 @@ def http_destination(url: str, **more: object) -> ConfigParts:
 
 
 def engine_config(engine: ScriptedEngine, **more: object) -> ConfigParts:
-    """As an engine that is heard from its oldest event on, and asked nothing beside."""
+    """Return an engine's configuration: its events come from the oldest one on."""
     return {"url": f"unix://{engine.socket}", "start_from": "oldest", **more}
 
 
 class DaemonWithConfig:
-    """One relay, its file and its store."""
+    """A daemon, its configuration file and its store."""
 
     def __init__(self, folder: Path, engine: ScriptedEngine) -> None:
         self.store = folder / "relay.db"
@@ -46,14 +46,16 @@ class DaemonWithConfig:
         self.stop = Shutdown()
         self.environ: dict[str, str] = {"HOME": "/"}
         self.source: ConfigSource | None = ConfigSource(self._read)
-        """None for a relay without a file."""
+        """None for a daemon without a file."""
         self.read: Callable[[], Config] = self._load
-        """How the file is read."""
+        """Reads the file; a test can replace it."""
         self._engine = engine
 
     def write(self, **parts: Any) -> None:
-        """Let the file say this; one engine, and all about containers to all destinations, where
-        it says nothing of them."""
+        """Write the file.
+
+        The default is one engine, and a route for all container events to all destinations.
+        """
         usual = {
             "engines": {"here": engine_config(self._engine)},
             "reconcile": {"every": "0s", "on_reconnect": False},
@@ -62,18 +64,18 @@ class DaemonWithConfig:
         self.file.write_text(yaml.safe_dump({**usual, **parts}, sort_keys=False))
 
     async def reload(self, **parts: Any) -> Sequence[str]:
-        """Let the file say this, and have it read again."""
+        """Write the file and reload it."""
         self.write(**parts)
         async with self.operations() as operations:
             return await operations.reload()
 
     def operations(self) -> AbstractAsyncContextManager[RemoteOperations]:
-        """What commands ask."""
+        """Connect as commands do."""
         return connect_to_daemon(socket_path(self.store))
 
     @asynccontextmanager
     async def running(self, **parts: Any) -> AsyncIterator[Shutdown]:
-        """Run relay with a file that says this; afterwards stop it and wait until it has."""
+        """Write the file and run relay as long as the context lasts."""
         if parts:
             self.write(**parts)
         environment = run.Environment(
@@ -90,19 +92,21 @@ class DaemonWithConfig:
                 await asyncio.wait([relay])
 
     def request_reload(self) -> None:
-        """Have the file read again, as SIGHUP does."""
+        """Request a reload, as SIGHUP does."""
         assert self.source is not None
         self.source.requested.set()
 
     async def wait_until_settled(self) -> None:
-        """Return once nothing waits for any destination."""
+        """Return once no delivery waits."""
         async with asyncio.timeout(TIMEOUT_S), self.operations() as operations:
             while await operations.pending():
                 await asyncio.sleep(0.005)
 
     async def dead_letters(self) -> list[tuple[str, str, str]]:
-        """Of relays that are no more: the destination, the container and the reason of each dead
-        letter, the oldest first."""
+        """Return the destination, container and reason of each dead letter, oldest first.
+
+        The daemon must have ended.
+        """
         async with open_outbox(self.store) as outbox:
             found = await outbox.dead_letters(Selection(), 1000)
         return [
@@ -123,7 +127,7 @@ class DaemonWithConfig:
 
 
 async def scrape_metrics(admin: Path) -> dict[str, float]:
-    """The samples that relay shows at this socket."""
+    """Return the samples that relay shows at this socket."""
     connector = aiohttp.UnixConnector(str(admin))
     async with (
         aiohttp.ClientSession(connector=connector) as session,

@@ -82,14 +82,14 @@ def serve_admin_at(
     address: UnixSocket | TcpPort,
     operations: AdminOperations,
     store: StoreStatus = WELL,
-    make_report: Callable[[], LivenessReport] = make_report,
+    liveness: Callable[[], LivenessReport] = make_report,
 ) -> AbstractAsyncContextManager[None]:
     return serve_admin(
         lambda: AdminConfig(listen=address),
         operations,
         EventTap(),
         lambda: make_snapshot(store),
-        make_report,
+        liveness,
     )
 
 
@@ -122,7 +122,7 @@ async def test_a_stalled_loop(
             while checks < times:
                 await asyncio.sleep(0.001)
 
-    async with serve_admin_at(address, operations, make_report=report_busy):
+    async with serve_admin_at(address, operations, liveness=report_busy):
         await wait_for_checks(3)
         assert (await get(address, "/livez"))[::2] == (
             503,
@@ -139,7 +139,7 @@ async def test_one_check_is_not_enough(
 ) -> None:
     """A single check reports nothing."""
     monkeypatch.setattr(health, "CHECK_EVERY_S", 3600.0)
-    async with serve_admin_at(address, operations, make_report=lambda: make_report(3600)):
+    async with serve_admin_at(address, operations, liveness=lambda: make_report(3600)):
         await asyncio.sleep(0)
         assert (await get(address, "/livez"))[0] == 200
 

@@ -1,4 +1,4 @@
-"""What a reload does with destinations, and with what is under way and waits for them."""
+"""What a reload does with destinations, and with deliveries under way and waiting."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,28 +22,28 @@ BURIALS = {"name": "own", "match": {"type": "relay", "action": "dead_letter"}}
 
 
 @pytest_asyncio.fixture
-async def other() -> Webhook:
+async def other_webhook() -> Webhook:
     return Webhook()
 
 
 @pytest_asyncio.fixture
-async def other_url(other: Webhook) -> AsyncIterator[str]:
-    """Where another webhook listens."""
-    async with other.serving() as url:
+async def other_url(other_webhook: Webhook) -> AsyncIterator[str]:
+    """Where the other webhook listens."""
+    async with other_webhook.serving() as url:
         yield url
 
 
 @pytest_asyncio.fixture
 async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """One whose engine is there."""
+    """A daemon whose engine is there."""
     async with engine.serve():
         yield DaemonWithConfig(tmp_path, engine)
 
 
-async def test_what_is_under_way_to_an_unchanged_destination_goes_on(
+async def test_attempts_to_an_unchanged_destination_go_on(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
 ) -> None:
-    """Its one request is answered after the reload, and was made once."""
+    """A request under way is answered after the reload, and is made once."""
     webhook.hold()
     engine.emit_deaths("a")
     async with daemon.running(destinations={"hook": http_destination(url)}):
@@ -61,7 +61,7 @@ async def test_what_is_under_way_to_an_unchanged_destination_goes_on(
 async def test_a_reload_that_changes_nothing(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """It says so, and asks the engine for no other stream."""
+    """It reports no change, and the engine's stream stays open."""
     async with daemon.running(destinations={"hook": http_destination(url)}):
         await engine.changes.wait_for(lambda: len(engine.streams) == 1)
         for _ in range(5):
@@ -76,10 +76,10 @@ async def test_a_destination_that_is_added(
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
-    other: Webhook,
+    other_webhook: Webhook,
     other_url: str,
 ) -> None:
-    """It gets what comes from then on."""
+    """It gets the events that come from then on."""
     async with daemon.running(destinations={"hook": http_destination(url)}):
         engine.emit_deaths("a")
         await webhook.wait_for(lambda summaries: summaries == ["a"])
@@ -87,7 +87,7 @@ async def test_a_destination_that_is_added(
             destinations={"hook": http_destination(url), "more": http_destination(other_url)}
         )
         engine.emit_deaths("b")
-        await other.wait_for(lambda summaries: summaries == ["b"])
+        await other_webhook.wait_for(lambda summaries: summaries == ["b"])
         await webhook.wait_for(lambda summaries: summaries == ["a", "b"])
 
 
@@ -96,11 +96,11 @@ async def test_a_destination_that_is_removed(
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
-    other: Webhook,
+    other_webhook: Webhook,
     other_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is under way is settled; the rest become dead letters, of which another is told."""
+    """Attempts under way are settled; the rest become dead letters, which are reported."""
     monkeypatch.setattr(run, "REPORT_LOSSES_EVERY_S", 0.001)
     both = {"hook": http_destination(url, **ONE_AT_A_TIME), "more": http_destination(other_url)}
     webhook.hold()
@@ -115,9 +115,9 @@ async def test_a_destination_that_is_removed(
         )
         assert changes == ["destination hook removed", "routes changed"]
         webhook.release()
-        await other.wait_for(lambda summaries: summaries == ["dead_letter"])
+        await other_webhook.wait_for(lambda summaries: summaries == ["dead_letter"])
     assert webhook.summaries() == ["a"]
-    assert other.received[0].event["actor"]["attributes"] == {
+    assert other_webhook.received[0].event["actor"]["attributes"] == {
         "destination": "hook",
         "count": "2",
         "reason": "2 destination_removed",
@@ -128,26 +128,26 @@ async def test_a_destination_that_is_removed(
     ]
 
 
-async def test_one_that_was_removed_while_relay_was_away(
+async def test_a_destination_that_was_removed_while_relay_was_away(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
 ) -> None:
     """The next start makes dead letters of what waits for it."""
     webhook.hold()
-    async with daemon.running(destinations={"hook": http_destination(url)}) as stop:
+    async with daemon.running(destinations={"hook": http_destination(url)}) as shutdown:
         engine.emit_deaths("a")
         await webhook.wait_for(lambda summaries: summaries == ["a"])
-        stop.request()
-        stop.request()
+        shutdown.request()
+        shutdown.request()
     daemon = DaemonWithConfig(daemon.file.parent, engine)
     async with daemon.running(destinations={"more": http_destination(other_url)}):
         await daemon.wait_until_settled()
     assert await daemon.dead_letters() == [("hook", "a", "destination_removed")]
 
 
-async def test_one_that_is_back_before_its_lane_has_ended(
+async def test_a_destination_added_again_before_its_worker_has_ended(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
 ) -> None:
-    """What waited goes on waiting, and is sent; each once."""
+    """What waited goes on waiting, and is sent once."""
     hook = http_destination(url, **ONE_AT_A_TIME)
     webhook.hold()
     async with daemon.running(destinations={"hook": hook}):
@@ -163,10 +163,10 @@ async def test_one_that_is_back_before_its_lane_has_ended(
     assert await daemon.dead_letters() == []
 
 
-async def test_one_that_comes_and_goes(
+async def test_a_destination_removed_and_added_repeatedly(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
 ) -> None:
-    """It can be removed and added again and again, and works each time."""
+    """It works each time."""
     async with daemon.running(destinations={"hook": http_destination(url)}):
         for number in range(10):
             engine.emit_deaths(f"c-{number}")
@@ -176,15 +176,15 @@ async def test_one_that_comes_and_goes(
     assert webhook.summaries() == [f"c-{number}" for number in range(10)]
 
 
-async def test_a_destination_that_moves(
+async def test_a_new_url(
     daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
-    other: Webhook,
+    other_webhook: Webhook,
     other_url: str,
 ) -> None:
-    """What is under way is settled at the old place first; what waits goes to the new, in order."""
+    """Attempts under way are settled at the old URL; the rest goes to the new one, in order."""
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}):
         engine.emit_deaths("a", "a", "b")
@@ -194,23 +194,23 @@ async def test_a_destination_that_moves(
         )
         assert changes == ["destination hook changed"]
         engine.emit_deaths("a", "b")
-        assert other.summaries() == []
+        assert other_webhook.summaries() == []
         webhook.release()
-        await other.wait_for(lambda summaries: len(summaries) == 4)
+        await other_webhook.wait_for(lambda summaries: len(summaries) == 4)
         await daemon.wait_until_settled()
     assert webhook.summaries() == ["a"]
-    assert sorted(other.summaries()) == ["a", "a", "b", "b"]
-    ids = [taken.id for taken in [*webhook.received, *other.received]]
+    assert sorted(other_webhook.summaries()) == ["a", "a", "b", "b"]
+    ids = [bound_port.id for bound_port in [*webhook.received, *other_webhook.received]]
     assert len(set(ids)) == len(ids)
     for name in ("a", "b"):
-        times = [it.event["time_ns"] for it in other.received if it.summary == name]
+        times = [it.event["time_ns"] for it in other_webhook.received if it.summary == name]
         assert times == sorted(times)
 
 
-async def test_a_destination_that_is_sent_batches_from_then_on(
+async def test_a_batch_size_that_changes(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """What is under way is settled as it was sent; then two go together, and one by one again."""
+    """An attempt under way is settled as it was sent; the next ones have the new batch size."""
     in_pairs = http_destination(url, batch={"max": 2, "wait": "5s"})
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url)}):
@@ -228,34 +228,34 @@ async def test_a_destination_that_is_sent_batches_from_then_on(
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d"]
 
 
-async def test_what_waits_for_a_retry_is_sent_to_the_new_place_at_once(
+async def test_retries_go_to_a_new_url_at_once(
     daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
-    other: Webhook,
+    other_webhook: Webhook,
     other_url: str,
 ) -> None:
-    """Whatever the old one made it wait for."""
+    """The delay that the old URL caused does not hold for the new one."""
     retry = {"initial": "1h", "max": "1h"}
     webhook.status = 500
     async with daemon.running(destinations={"hook": http_destination(url, retry=retry)}):
         engine.emit_deaths("a")
         await webhook.wait_for(lambda summaries: summaries == ["a"])
         await daemon.reload(destinations={"hook": http_destination(other_url, retry=retry)})
-        await other.wait_for(lambda summaries: summaries == ["a"])
-    assert webhook.received == other.received
+        await other_webhook.wait_for(lambda summaries: summaries == ["a"])
+    assert webhook.received == other_webhook.received
 
 
-async def test_a_pause_is_the_place_s(
+async def test_a_pause_belongs_to_the_url(
     daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
-    other: Webhook,
+    other_webhook: Webhook,
     other_url: str,
 ) -> None:
-    """It goes on where the destination is changed and stays there; another place is sent to."""
+    """It goes on if the destination changes and keeps its URL; another URL is sent to at once."""
     webhook.status, webhook.headers = 429, {"Retry-After": "3600"}
     async with (
         daemon.running(destinations={"hook": http_destination(url)}),
@@ -272,14 +272,14 @@ async def test_a_pause_is_the_place_s(
             assert (await operations.destination_status())["hook"].resumes_ns is not None
         engine.emit_deaths("b")
         await daemon.reload(destinations={"hook": http_destination(other_url)})
-        await other.wait_for(lambda summaries: sorted(summaries) == ["a", "b"])
+        await other_webhook.wait_for(lambda summaries: sorted(summaries) == ["a", "b"])
     assert webhook.summaries() == ["a"]
 
 
-async def test_a_pause_that_is_lifted_while_another_lane_is_to_follow(
+async def test_a_pause_that_is_ended_before_the_replacement_starts(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """It holds that one up no more than the one before it."""
+    """It does not hold up the replacement either."""
     webhook.status, webhook.headers = 429, {"Retry-After": "3600"}
     webhook.hold("b")
     async with (
@@ -301,10 +301,10 @@ async def test_a_pause_that_is_lifted_while_another_lane_is_to_follow(
     assert webhook.summaries() == ["b", "a", "a"]
 
 
-async def test_a_destination_that_wanted_no_more(
+async def test_a_stopped_destination(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """After 410 it is sent to again, though its part of the file is what it was."""
+    """After 410 a reload tries it again, although its configuration has not changed."""
     webhook.status = 410
     async with (
         daemon.running(destinations={"hook": http_destination(url)}),
@@ -322,26 +322,25 @@ async def test_a_destination_that_wanted_no_more(
         assert not (await operations.destination_status())["hook"].stopped
 
 
-async def test_a_storm_of_changes(
+async def test_many_changes_during_one_attempt(
     daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However often what follows an attempt is replaced, it is sent to once it is over; what is
-    replaced is closed at once."""
+    """Only the last replacement is used after the attempt; the others are closed at once."""
     opened = 0
 
     @asynccontextmanager
-    async def counted(*arguments: Any) -> AsyncIterator[DestinationClient]:
+    async def count_clients(*arguments: Any) -> AsyncIterator[DestinationClient]:
         nonlocal opened
         opened += 1
-        async with open_client(*arguments) as way:
-            yield way
-        opened -= 1  # not where it is but thrown away
+        async with open_client(*arguments) as client:
+            yield client
+        opened -= 1  # not reached if the client is closed without being used
 
-    monkeypatch.setattr("relay.daemon.topology.open_client", counted)
+    monkeypatch.setattr("relay.daemon.topology.open_client", count_clients)
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}):
         engine.emit_deaths("a", "b")
@@ -357,16 +356,16 @@ async def test_a_storm_of_changes(
     assert opened == 0
 
 
-async def test_a_stop_while_another_lane_is_to_follow(
+async def test_shutdown_before_the_replacement_starts(
     daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
-    other: Webhook,
+    other_webhook: Webhook,
     other_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is under way is settled; the new place is not sent to before the next start."""
+    """Attempts under way are settled; the new URL is not sent to before the next start."""
     stop_delivering = Supervisor.stop_delivery
 
     def stopped(supervisor: Supervisor) -> list[asyncio.Task[None]]:
@@ -377,12 +376,12 @@ async def test_a_stop_while_another_lane_is_to_follow(
     webhook.hold()
     async with daemon.running(
         destinations={"hook": http_destination(url, **ONE_AT_A_TIME)}
-    ) as stop:
+    ) as shutdown:
         engine.emit_deaths("a", "b")
         await webhook.wait_for(lambda summaries: summaries == ["a"])
         await daemon.reload(destinations={"hook": http_destination(other_url)})
-        stop.request()
-    assert (webhook.summaries(), other.summaries()) == (["a"], [])
+        shutdown.request()
+    assert (webhook.summaries(), other_webhook.summaries()) == (["a"], [])
     daemon = DaemonWithConfig(daemon.file.parent, engine)
     async with daemon.running():
-        await other.wait_for(lambda summaries: summaries == ["b"])
+        await other_webhook.wait_for(lambda summaries: summaries == ["b"])

@@ -1,4 +1,4 @@
-"""What a reload does with engines, routes, heartbeats, the store and the place of the admin API."""
+"""What a reload does with engines, routes, heartbeats, the store and the admin listener."""
 
 import asyncio
 import os
@@ -31,13 +31,13 @@ ALIVE = {"name": "alive", "match": {"type": "relay", "action": "heartbeat"}, "to
 
 @pytest_asyncio.fixture
 async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """One whose engine is there."""
+    """A daemon whose engine is there."""
     async with engine.serve():
         yield DaemonWithConfig(tmp_path, engine)
 
 
 @pytest_asyncio.fixture
-async def second(tmp_path: Path) -> AsyncIterator[ScriptedEngine]:
+async def second_engine(tmp_path: Path) -> AsyncIterator[ScriptedEngine]:
     """Another engine, which is there."""
     engine = ScriptedEngine(tmp_path / "second.sock")
     async with engine.serve():
@@ -45,15 +45,18 @@ async def second(tmp_path: Path) -> AsyncIterator[ScriptedEngine]:
 
 
 @pytest.fixture
-def admin(tmp_path: Path) -> Path:
+def admin_socket(tmp_path: Path) -> Path:
     return tmp_path / "admin.sock"
 
 
 async def test_an_engine_that_changes_in_a_burst(
-    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, admin: Path
+    daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, admin_socket: Path
 ) -> None:
-    """The next station begins where the one before it ended: every event once; counts go on."""
-    parts = {"destinations": {"hook": http_destination(url)}, "admin": {"listen": f"unix:{admin}"}}
+    """The next session goes on where the last one ended; the counters go on as well."""
+    parts = {
+        "destinations": {"hook": http_destination(url)},
+        "admin": {"listen": f"unix:{admin_socket}"},
+    }
     async with daemon.running(**parts):
         for number in range(20):
             engine.emit_deaths(*(f"c-{number}-{each}" for each in range(5)))
@@ -63,35 +66,35 @@ async def test_an_engine_that_changes_in_a_burst(
             ]
         await webhook.wait_for(lambda summaries: len(summaries) >= 100)
         await daemon.wait_until_settled()
-        seen = await scrape_metrics(admin)
-    told = [f"c-{number}-{each}" for number in range(20) for each in range(5)]
-    assert sorted(webhook.summaries()) == sorted(told)
-    assert len({taken.id for taken in webhook.received}) == 100
+        seen = await scrape_metrics(admin_socket)
+    expected = [f"c-{number}-{each}" for number in range(20) for each in range(5)]
+    assert sorted(webhook.summaries()) == sorted(expected)
+    assert len({bound_port.id for bound_port in webhook.received}) == 100
     assert seen['relay_events_taken_in_total{engine="here"}'] == 100
 
 
 async def test_engines_that_come_and_go(
     daemon: DaemonWithConfig,
     engine: ScriptedEngine,
-    second: ScriptedEngine,
+    second_engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
 ) -> None:
-    """One that is added is heard; one that is back goes on where it was left."""
+    """An added engine is connected; one that is added again goes on where it was left."""
     hook = {"hook": http_destination(url)}
     first, both = (
         {"here": engine_config(engine)},
-        {"here": engine_config(engine), "two": engine_config(second)},
+        {"here": engine_config(engine), "two": engine_config(second_engine)},
     )
     async with daemon.running(destinations=hook, engines=first):
         engine.emit_deaths("a")
         await webhook.wait_for(lambda summaries: summaries == ["a"])
         await daemon.reload(destinations=hook, engines=both)
-        second.emit_deaths("b")
+        second_engine.emit_deaths("b")
         await webhook.wait_for(lambda summaries: "b" in summaries)
         await daemon.reload(destinations=hook, engines=first)
-        await second.changes.wait_for(lambda: second.streams[-1].closed)
-        second.emit_deaths("c")
+        await second_engine.changes.wait_for(lambda: second_engine.streams[-1].closed)
+        second_engine.emit_deaths("c")
         engine.emit_deaths("d")
         await webhook.wait_for(lambda summaries: "d" in summaries)
         assert "c" not in webhook.summaries()
@@ -101,37 +104,40 @@ async def test_engines_that_come_and_go(
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d"]
 
 
-async def test_what_a_route_matched_stays_counted(
+async def test_route_matches_stay_counted(
     daemon: DaemonWithConfig,
     engine: ScriptedEngine,
-    second: ScriptedEngine,
+    second_engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
-    admin: Path,
+    admin_socket: Path,
 ) -> None:
-    """Also of an engine that is no more; a route that is no more is not shown."""
-    parts = {"destinations": {"hook": http_destination(url)}, "admin": {"listen": f"unix:{admin}"}}
-    both = {"here": engine_config(engine), "two": engine_config(second)}
+    """Also those of a removed engine; a removed route is not shown."""
+    parts = {
+        "destinations": {"hook": http_destination(url)},
+        "admin": {"listen": f"unix:{admin_socket}"},
+    }
+    both = {"here": engine_config(engine), "two": engine_config(second_engine)}
     async with daemon.running(**parts, engines=both):
         engine.emit_deaths("a")
-        second.emit_deaths("b")
+        second_engine.emit_deaths("b")
         await webhook.wait_for(lambda summaries: len(summaries) == 2)
         await daemon.reload(**parts, engines={"here": engine_config(engine)})
-        await second.changes.wait_for(lambda: second.streams[-1].closed)
+        await second_engine.changes.wait_for(lambda: second_engine.streams[-1].closed)
         engine.emit_deaths("c")
         await webhook.wait_for(lambda summaries: "c" in summaries)
-        seen = await scrape_metrics(admin)
+        seen = await scrape_metrics(admin_socket)
         await daemon.reload(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
-        renamed = await scrape_metrics(admin)
+        renamed = await scrape_metrics(admin_socket)
     assert seen['relay_route_matches_total{route="containers"}'] == 3
     matched = {name: value for name, value in renamed.items() if "route_matches" in name}
     assert matched == {'relay_route_matches_total{route="renamed"}': 0}
 
 
-async def test_routes_that_name_others(
+async def test_new_routes(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """What comes after the reload goes by the new ones."""
+    """Events that come after the reload are routed by the new routes."""
     hook = {"hook": http_destination(url)}
     async with daemon.running(destinations=hook):
         engine.emit_deaths("a")
@@ -146,7 +152,7 @@ async def test_routes_that_name_others(
 
 
 class Chat:
-    """Keeps what is said in it, and answers only while it is free."""
+    """Keeps the messages that it gets, and answers once it is released."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -177,8 +183,7 @@ class Chat:
 async def test_a_title_that_changes(
     daemon: DaemonWithConfig, engine: ScriptedEngine, moves: bool
 ) -> None:
-    """An unchanged destination is told what follows in the new words; so is one whose next lane
-    waits for what is under way."""
+    """An unchanged destination shows the new title, and so does one that is being replaced."""
     chat = Chat()
 
     def parts(title: str, concurrency: int) -> dict[str, Any]:
@@ -201,7 +206,7 @@ async def test_a_title_that_changes(
 
 
 async def test_heartbeats(daemon: DaemonWithConfig, webhook: Webhook, url: str) -> None:
-    """They begin, come in another measure and end with a reload; one comes at once each time."""
+    """A reload starts them, changes their interval and stops them; one comes at once each time."""
     parts = {"destinations": {"hook": http_destination(url)}, "routes": [ALIVE]}
     async with daemon.running(**parts):
         assert await daemon.reload(**parts, heartbeat={"every": "1h"}) == ["heartbeat changed"]
@@ -215,10 +220,10 @@ async def test_heartbeats(daemon: DaemonWithConfig, webhook: Webhook, url: str) 
     assert webhook.summaries() == ["heartbeat"] * 3
 
 
-async def test_order_that_is_no_longer_wanted(
+async def test_ordering_that_is_turned_off(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """What comes from then on about one container waits for none before it."""
+    """Deliveries about one container no longer wait for each other."""
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url)}):
         engine.emit_deaths("a", "a")
@@ -233,14 +238,14 @@ async def test_order_that_is_no_longer_wanted(
         webhook.release()
 
 
-async def test_the_store_s_bounds(
+async def test_store_limits(
     daemon: DaemonWithConfig,
     engine: ScriptedEngine,
     url: str,
     webhook: Webhook,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They are those of the file that was read last."""
+    """The limits are those of the configuration that was read last."""
     bounds: list[tuple[int, str]] = []
     monkeypatch.setattr(
         "relay.store.outbox.Outbox.set_limits",
@@ -260,8 +265,8 @@ async def _nothing(*_: object) -> None:
     pass
 
 
-async def test_the_admin_api_moves(daemon: DaemonWithConfig, url: str, tmp_path: Path) -> None:
-    """The new place answers and the old is gone; asked for at the old place, that is answered."""
+async def test_the_admin_listener_moves(daemon: DaemonWithConfig, url: str, tmp_path: Path) -> None:
+    """The new address answers, the old one is closed, and a request at the old one is answered."""
     hook = {"hook": http_destination(url)}
     first, second = tmp_path / "first.sock", tmp_path / "second.sock"
     async with daemon.running(destinations=hook, admin={"listen": f"unix:{first}"}):
@@ -287,10 +292,10 @@ async def test_the_admin_api_moves(daemon: DaemonWithConfig, url: str, tmp_path:
     assert not first.exists()
 
 
-async def test_a_dead_letter_of_a_destination_that_is_back_is_replayed(
+async def test_replay_after_a_destination_is_added_again(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """And not of one that is gone."""
+    """Its dead letters can be replayed; while it is removed they cannot."""
     webhook.status = 500
     async with (
         daemon.running(
@@ -309,13 +314,13 @@ async def test_a_dead_letter_of_a_destination_that_is_back_is_replayed(
         await daemon.reload(destinations={"hook": http_destination(url)})
         assert (await operations.replay_dead_letters(Selection())).count == 1
         await webhook.wait_for(lambda summaries: summaries == ["a", "a"])
-    assert len({taken.id for taken in webhook.received}) == 1
+    assert len({bound_port.id for bound_port in webhook.received}) == 1
 
 
 async def test_many_reloads_leave_nothing_behind(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, tmp_path: Path
 ) -> None:
-    """As many tasks, valves, outlets and open files as before, whatever came and went between."""
+    """There are as many tasks and open files as before, whatever came and went in between."""
     first = {
         "destinations": {"hook": http_destination(url)},
         "engines": {"here": engine_config(engine)},
@@ -347,7 +352,7 @@ async def test_many_reloads_leave_nothing_behind(
 
 
 async def test_certificates_that_are_renewed(daemon: DaemonWithConfig, tmp_path: Path) -> None:
-    """The destination is reached with the new ones, though the file names the same."""
+    """The new files are used, although the configuration names the same paths."""
     ca = tmp_path / "renewed.pem"
 
     def renew(name: str) -> None:

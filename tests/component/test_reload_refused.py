@@ -1,4 +1,4 @@
-"""Reloads that fail, hang, heap up or come at a bad moment."""
+"""Reloads that fail, hang, pile up or come at a bad moment."""
 
 import asyncio
 import socket
@@ -35,13 +35,13 @@ IN_FORCE = "not reloaded; the configuration from before stays in force"
 
 @pytest_asyncio.fixture
 async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """One whose engine is there."""
+    """A daemon whose engine is there."""
     async with engine.serve():
         yield DaemonWithConfig(tmp_path, engine)
 
 
 class Gate:
-    """Holds up whoever reads, in whatever thread."""
+    """Blocks whoever reads the configuration, in any thread."""
 
     def __init__(self, daemon: DaemonWithConfig) -> None:
         self.reads = 0
@@ -60,8 +60,8 @@ class Gate:
         self._open.set()
 
 
-def broken(kind: str, url: str, taken_port: int, folder: Path) -> tuple[str, list[str]]:
-    """A file that cannot be opened, and what is said of it."""
+def make_broken_file(kind: str, url: str, taken_port: int, folder: Path) -> tuple[str, list[str]]:
+    """Return a file that cannot be used, and the messages about it."""
     hook = f"{{type: http, url: '{url}'}}"
     routes = "routes: [{name: all, to: hook}]"
     file = folder / "config.yaml"
@@ -94,20 +94,20 @@ def broken(kind: str, url: str, taken_port: int, folder: Path) -> tuple[str, lis
 
 
 @pytest.mark.parametrize("kind", ["nonsense", "secret", "certificate", "store", "port"])
-async def test_a_file_that_cannot_be_had(
+async def test_a_file_that_cannot_be_used(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, kind: str
 ) -> None:
-    """Nothing changes; every problem is logged, shown and told to whoever asked; the next works."""
+    """Nothing changes; every problem is logged, shown and answered; the next reload works."""
     admin = daemon.file.parent / "admin.sock"
-    with capture_logs() as logs, socket.create_server(("127.0.0.1", 0)) as taken:
-        text, words = broken(kind, url, taken.getsockname()[1], daemon.file.parent)
+    with capture_logs() as logs, socket.create_server(("127.0.0.1", 0)) as bound_port:
+        text, words = make_broken_file(kind, url, bound_port.getsockname()[1], daemon.file.parent)
         good = {
             "destinations": {"hook": http_destination(url)},
             "admin": {"listen": f"unix:{admin}"},
         }
         async with daemon.running(**good), daemon.operations() as operations:
             daemon.file.write_text(text)
-            with pytest.raises(NotReloaded) as refused:
+            with pytest.raises(NotReloaded) as rejected:
                 await operations.reload()
             assert (await operations.daemon_status()).reload_failed is not None
             seen = await scrape_metrics(admin)
@@ -116,7 +116,7 @@ async def test_a_file_that_cannot_be_had(
             await daemon.reload(**good)
             assert (await operations.daemon_status()).reload_failed is None
             after = await scrape_metrics(admin)
-    first, *problems = str(refused.value).splitlines()
+    first, *problems = str(rejected.value).splitlines()
     assert first == IN_FORCE
     starts = [it[: len(word)] for it, word in zip(problems, words, strict=True)]
     assert starts == words
@@ -130,40 +130,40 @@ async def test_a_file_that_cannot_be_had(
     assert after['relay_config_reloads_total{outcome="failure"}'] == 1
 
 
-async def test_what_was_opened_for_a_plan_that_fails_is_closed(
+async def test_clients_of_a_failed_reload_are_closed(
     daemon: DaemonWithConfig, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """New destinations leave no connections behind where the last of all steps fails."""
+    """New clients leave no connections behind if the last step of the reload fails."""
     opened, closed = 0, 0
 
     @asynccontextmanager
-    async def counted(*arguments: Any) -> AsyncIterator[DestinationClient]:
+    async def count_clients(*arguments: Any) -> AsyncIterator[DestinationClient]:
         nonlocal opened, closed
         opened += 1
         try:
-            async with open_client(*arguments) as way:
-                yield way
+            async with open_client(*arguments) as client:
+                yield client
         finally:
             closed += 1
 
-    monkeypatch.setattr("relay.daemon.topology.open_client", counted)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    monkeypatch.setattr("relay.daemon.topology.open_client", count_clients)
+    with socket.create_server(("127.0.0.1", 0)) as bound_port:
         async with daemon.running(destinations={"hook": http_destination(url)}):
             for number in range(3):
                 names = ["hook", f"more-{number}", f"most-{number}"]
                 with pytest.raises(NotReloaded):
                     await daemon.reload(
                         destinations={name: http_destination(url) for name in names},
-                        admin={"listen": f"127.0.0.1:{taken.getsockname()[1]}"},
+                        admin={"listen": f"127.0.0.1:{bound_port.getsockname()[1]}"},
                     )
             assert (opened, closed) == (7, 6)
     assert (opened, closed) == (7, 7)
 
 
-async def test_whoever_asks_during_a_reload_gets_the_next(
+async def test_requests_during_a_reload_share_the_next_one(
     daemon: DaemonWithConfig, url: str
 ) -> None:
-    """Any number of them get one together."""
+    """Any number of requests are answered by one reload."""
     async with (
         daemon.running(destinations={"hook": http_destination(url)}),
         daemon.operations() as operations,
@@ -183,17 +183,17 @@ async def test_whoever_asks_during_a_reload_gets_the_next(
         assert gate.reads == 2
 
 
-async def test_a_stop_during_a_read_that_hangs(daemon: DaemonWithConfig, url: str) -> None:
-    """relay ends, and tells so whoever waits."""
+async def test_shutdown_during_a_read_that_hangs(daemon: DaemonWithConfig, url: str) -> None:
+    """relay ends, and tells those who wait for the reload."""
     async with (
-        daemon.running(destinations={"hook": http_destination(url)}) as stop,
+        daemon.running(destinations={"hook": http_destination(url)}) as shutdown,
         daemon.operations() as operations,
     ):
         daemon.read = gate = Gate(daemon)
         asked = [asyncio.create_task(operations.reload()) for _ in range(2)]
         await gate.begun.wait()
         await operations.now_ns()
-        stop.request()
+        shutdown.request()
         async with asyncio.timeout(TIMEOUT_S):
             found = await asyncio.gather(*asked, return_exceptions=True)
     gate.open()
@@ -202,8 +202,8 @@ async def test_a_stop_during_a_read_that_hangs(daemon: DaemonWithConfig, url: st
         assert "relay is stopping" in str(each)
 
 
-async def test_a_stop_before_anything_has_begun(daemon: DaemonWithConfig, url: str) -> None:
-    """Whoever asks for a reload is told so, and nothing hangs."""
+async def test_shutdown_before_the_start(daemon: DaemonWithConfig, url: str) -> None:
+    """Nothing hangs."""
     daemon.stop.request()
     async with (
         asyncio.timeout(TIMEOUT_S),
@@ -219,7 +219,7 @@ async def test_a_read_that_takes_too_long(
     url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is given up and nothing changes; however often it is tried, one thread hangs with it."""
+    """The reload fails and nothing changes; however often it is tried, only one thread hangs."""
     async with (
         daemon.running(destinations={"hook": http_destination(url)}),
         daemon.operations() as operations,
@@ -239,8 +239,8 @@ async def test_a_read_that_takes_too_long(
         assert gate.reads == 2
 
 
-async def test_what_a_late_read_came_to_is_not_missed() -> None:
-    """Neither its error nor its result disturbs the next one."""
+async def test_a_late_read_does_not_disturb_the_next() -> None:
+    """Neither its error nor its result reaches the next read."""
     reader, free = FileReader(), threading.Event()
 
     def fail() -> None:
@@ -257,10 +257,10 @@ async def test_what_a_late_read_came_to_is_not_missed() -> None:
         await reader.read(fail)
 
 
-async def test_what_is_unexpected(
+async def test_an_unexpected_error(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """An error in relay itself changes nothing; its words, which may be secret, are not told."""
+    """It changes nothing; its message, which may contain secrets, is not shown."""
 
     def fail() -> Config:
         raise RuntimeError("hush-4711")
@@ -270,37 +270,37 @@ async def test_what_is_unexpected(
         daemon.operations() as operations,
     ):
         daemon.read, usual = fail, daemon.read
-        with capture_logs() as logs, pytest.raises(NotReloaded) as refused:
+        with capture_logs() as logs, pytest.raises(NotReloaded) as rejected:
             await operations.reload()
-        report = await operations.daemon_status()
+        status = await operations.daemon_status()
         engine.emit_deaths("a")
         await webhook.wait_for(lambda summaries: summaries == ["a"])
         daemon.read = usual
         assert await operations.reload() == []
-    assert "an error in relay itself: RuntimeError" in str(refused.value)
-    assert "hush" not in str(refused.value) + str(report.reload_failed)
+    assert "an error in relay itself: RuntimeError" in str(rejected.value)
+    assert "hush" not in str(rejected.value) + str(status.reload_failed)
     assert "config.reload_broke" in [it["event"] for it in logs]
 
 
-async def test_what_cannot_be_closed(
+async def test_an_error_while_closing(
     daemon: DaemonWithConfig, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reload is done all the same, and relay goes on."""
-    adopt = Supervisor.apply
+    """The reload has succeeded all the same, and relay goes on."""
+    original_apply = Supervisor.apply
 
-    def adopted(supervisor: Supervisor, topology: Topology) -> AsyncExitStack:
-        closing = adopt(supervisor, topology)
-        closing.callback(lambda: 1 / 0)
-        return closing
+    def apply(supervisor: Supervisor, topology: Topology) -> AsyncExitStack:
+        obsolete = original_apply(supervisor, topology)
+        obsolete.callback(lambda: 1 / 0)
+        return obsolete
 
     async with daemon.running(destinations={"hook": http_destination(url)}):
-        monkeypatch.setattr(Supervisor, "apply", adopted)
+        monkeypatch.setattr(Supervisor, "apply", apply)
         for _ in range(2):
             assert await daemon.reload(destinations={"hook": http_destination(url)}) == []
 
 
 async def test_without_a_file(daemon: DaemonWithConfig, url: str) -> None:
-    """There is none to read, and that is said."""
+    """The error says that there is no file to read."""
     daemon.write(destinations={"hook": http_destination(url)})
     daemon.source = None
     async with daemon.running(), daemon.operations() as operations:
@@ -308,10 +308,10 @@ async def test_without_a_file(daemon: DaemonWithConfig, url: str) -> None:
             await operations.reload()
 
 
-async def test_one_before_anything_else(
+async def test_a_reload_during_the_start(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """Asked for while relay starts, it comes before or after the engines, and loses nothing."""
+    """It comes before or after the engines start, and loses nothing."""
     daemon.request_reload()
     engine.emit_deaths("a")
     parts = {"destinations": {"hook": http_destination(url)}}
@@ -333,16 +333,18 @@ async def test_one_before_anything_else(
             await daemon.wait_until_settled()
 
 
-async def test_a_leftover_of_a_destination_that_a_reload_adds_at_the_start(
+async def test_a_destination_added_by_a_reload_during_the_start(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """It is sent or given up, and not both."""
+    """What waits for it is sent or given up, and never both."""
     webhook.hold()
-    async with daemon.running(destinations={"old": http_destination(url, concurrency=1)}) as stop:
+    async with daemon.running(
+        destinations={"old": http_destination(url, concurrency=1)}
+    ) as shutdown:
         engine.emit_deaths(*(f"c-{number}" for number in range(20)))
         await webhook.wait_for(lambda summaries: len(summaries) == 1)
-        stop.request()
-        stop.request()
+        shutdown.request()
+        shutdown.request()
     webhook.release()
     webhook.received.clear()
     daemon = DaemonWithConfig(daemon.file.parent, engine)

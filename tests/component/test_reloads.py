@@ -1,4 +1,4 @@
-"""Reloads under load, in small."""
+"""A short run of the program that reloads under load."""
 
 import logging
 from pathlib import Path
@@ -11,7 +11,7 @@ SEED = 4
 
 
 async def test_reloads_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is lost, reordered or sent under two ids; again only after a lost answer."""
+    """Nothing is lost, reordered or sent under two ids; only a lost answer causes a repetition."""
     monkeypatch.setattr(logging.getLogger("asyncio"), "level", logging.ERROR)
     verdict = await measure(tmp_path, 60, SEED)
     print(verdict)  # noqa: T201 - shown with -s, and whenever this fails

@@ -1,4 +1,4 @@
-"""Clients that are slow, or many, or do not read what they are given."""
+"""The HTTP server with clients that are slow, many, or do not read their answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,16 +24,16 @@ def address(tmp_path: Path) -> UnixSocket:
     return UnixSocket(tmp_path / "it.sock")
 
 
-async def well(_: web.Request) -> web.StreamResponse:
+async def answer_well(_: web.Request) -> web.StreamResponse:
     return web.Response(text="well")
 
 
-def make_application(answer: Answer = well) -> web.Application:
+def make_application(answer: Answer = answer_well) -> web.Application:
     return build_application([web.get("/", answer), web.post("/", answer)])
 
 
 @asynccontextmanager
-async def connected(address: UnixSocket) -> AsyncIterator[Streams]:
+async def connect(address: UnixSocket) -> AsyncIterator[Streams]:
     reader, writer = await asyncio.open_unix_connection(address.path)
     try:
         yield reader, writer
@@ -41,8 +41,8 @@ async def connected(address: UnixSocket) -> AsyncIterator[Streams]:
         writer.close()
 
 
-async def ended(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side ends the connection, soon enough."""
+async def is_ended(reader: asyncio.StreamReader) -> bool:
+    """Whether the other side closes the connection soon."""
     async with asyncio.timeout(TIMEOUT_S):
         try:
             while await reader.read(2**16):
@@ -52,7 +52,7 @@ async def ended(reader: asyncio.StreamReader) -> bool:
         return True
 
 
-async def is_well(streams: Streams) -> bool:
+async def gets_answer(streams: Streams) -> bool:
     reader, writer = streams
     writer.write(GET)
     async with asyncio.timeout(TIMEOUT_S):
@@ -61,39 +61,39 @@ async def is_well(streams: Streams) -> bool:
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET", GET[:-2], GET])
-async def test_one_that_asks_nothing(
+async def test_an_idle_connection_is_closed(
     address: UnixSocket, begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection is ended: at the begin, within a question's head, and behind an answer."""
+    """Before a request, within its head, and after an answer."""
     monkeypatch.setattr(server, "IDLE_TIMEOUT_S", 0.05)
-    async with serve(address, make_application()), connected(address) as (reader, writer):
+    async with serve(address, make_application()), connect(address) as (reader, writer):
         writer.write(begun)
-        assert await ended(reader)
+        assert await is_ended(reader)
 
 
-async def test_one_that_asks_again(address: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connection is kept from question to question."""
-    monkeypatch.setattr(server, "IDLE_TIMEOUT_S", 2.0)
-    async with serve(address, make_application()), connected(address) as streams:
-        for _ in range(3):
-            assert await is_well(streams)
-
-
-async def test_an_answer_that_takes_long(
+async def test_a_connection_in_use_is_kept(
     address: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may: only who asks nothing is idle."""
+    """It is kept from one request to the next."""
+    monkeypatch.setattr(server, "IDLE_TIMEOUT_S", 2.0)
+    async with serve(address, make_application()), connect(address) as streams:
+        for _ in range(3):
+            assert await gets_answer(streams)
+
+
+async def test_a_slow_answer(address: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that waits for its answer is not idle."""
     monkeypatch.setattr(server, "IDLE_TIMEOUT_S", 0.5)
 
     async def slow(_: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.7)
         return web.Response(text="well")
 
-    async with serve(address, make_application(slow)), connected(address) as streams:
-        assert await is_well(streams)
+    async with serve(address, make_application(slow)), connect(address) as streams:
+        assert await gets_answer(streams)
 
 
-async def test_one_that_takes_no_answer(
+async def test_a_client_that_does_not_read(
     address: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it does not read is not kept for ever."""
@@ -103,7 +103,7 @@ async def test_one_that_takes_no_answer(
         return web.Response(body=bytes(2**24))
 
     before = asyncio.all_tasks()
-    async with serve(address, make_application(long)), connected(address) as (_, writer):
+    async with serve(address, make_application(long)), connect(address) as (_, writer):
         writer.write(GET)
         await writer.drain()
         async with asyncio.timeout(TIMEOUT_S):
@@ -113,53 +113,55 @@ async def test_one_that_takes_no_answer(
                 await asyncio.sleep(0.001)
 
 
-async def test_a_question_that_does_not_come(
+async def test_a_body_that_does_not_arrive(
     address: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told so, and never gets to whoever answers."""
+    """The client is told so, and the handler is not called."""
     monkeypatch.setattr(api, "BODY_TIMEOUT_S", 0.01)
 
     async def refuse(_: web.Request) -> web.StreamResponse:
         raise AssertionError("asked")
 
-    async with serve(address, make_application(refuse)), connected(address) as (reader, writer):
+    async with serve(address, make_application(refuse)), connect(address) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234")
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 408 ")
-        assert await ended(reader)
+        assert await is_ended(reader)
 
 
-async def test_a_body_that_nobody_wants(
+async def test_a_body_of_a_get_request(
     address: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer does not wait for it."""
     monkeypatch.setattr(api, "BODY_TIMEOUT_S", 3600.0)
-    async with serve(address, make_application()), connected(address) as (reader, writer):
+    async with serve(address, make_application()), connect(address) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_too_many(address: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For one more, the one that has been idle for longest goes."""
+async def test_too_many_connections(address: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection that has been idle longest is closed for a new one."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     async with (
         serve(address, make_application()),
-        connected(address) as first,
-        connected(address) as second,
+        connect(address) as first,
+        connect(address) as second,
     ):
-        assert await is_well(second)
-        assert await is_well(first)
-        async with connected(address) as third:
-            assert await is_well(third)
-            assert await ended(second[0])
-            assert await is_well(first)
-        async with connected(address) as fourth:
-            assert await is_well(fourth)
-            assert await is_well(first)
+        assert await gets_answer(second)
+        assert await gets_answer(first)
+        async with connect(address) as third:
+            assert await gets_answer(third)
+            assert await is_ended(second[0])
+            assert await gets_answer(first)
+        async with connect(address) as fourth:
+            assert await gets_answer(fourth)
+            assert await gets_answer(first)
 
 
-async def test_none_but_busy_ones(address: UnixSocket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is being answered is not ended for one more, which is refused; later there is room."""
+async def test_too_many_busy_connections(
+    address: UnixSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them is closed; the new one is refused, and later there is room again."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
@@ -168,50 +170,50 @@ async def test_none_but_busy_ones(address: UnixSocket, monkeypatch: pytest.Monke
         await goes_on.wait()
         return web.Response(text="well")
 
-    async with serve(address, make_application(wait)), connected(address) as busy:
-        answered = asyncio.create_task(is_well(busy))
+    async with serve(address, make_application(wait)), connect(address) as busy:
+        answered = asyncio.create_task(gets_answer(busy))
         await begun.wait()
-        async with connected(address) as (reader, _):
-            assert await ended(reader)
+        async with connect(address) as (reader, _):
+            assert await is_ended(reader)
         goes_on.set()
         assert await answered
-        async with connected(address) as later:
-            assert await is_well(later)
+        async with connect(address) as later:
+            assert await gets_answer(later)
 
 
-async def test_what_is_no_http(address: UnixSocket) -> None:
-    """It is told so, and others are answered."""
+async def test_not_http(address: UnixSocket) -> None:
+    """The client is told so, and others are answered."""
     async with serve(address, make_application()):
-        async with connected(address) as (reader, writer):
+        async with connect(address) as (reader, writer):
             writer.write(b"\x16\x03\x01\x00\xee\x01\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
-            assert await ended(reader)
-        async with connected(address) as streams:
-            assert await is_well(streams)
+            assert await is_ended(reader)
+        async with connect(address) as streams:
+            assert await gets_answer(streams)
 
 
-async def test_a_head_without_end(address: UnixSocket) -> None:
-    """No more of it than a bound is kept."""
-    async with serve(address, make_application()), connected(address) as (reader, writer):
+async def test_an_endless_head(address: UnixSocket) -> None:
+    """No more of it than a limit is kept."""
+    async with serve(address, make_application()), connect(address) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 2**16)
         assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
 
 
-async def test_the_end(address: UnixSocket) -> None:
-    """Connections that are idle do not hold it up, and nobody can connect afterwards."""
-    async with connected_after(address) as (reader, _):
-        assert await ended(reader)
+async def test_close(address: UnixSocket) -> None:
+    """Idle connections do not hold it up, and nobody can connect afterwards."""
+    async with connect_and_close(address) as (reader, _):
+        assert await is_ended(reader)
     with pytest.raises(OSError, match="No such file"):
         await asyncio.open_unix_connection(address.path)
 
 
 @asynccontextmanager
-async def connected_after(address: UnixSocket) -> AsyncIterator[Streams]:
-    """A connection to something that has ended."""
+async def connect_and_close(address: UnixSocket) -> AsyncIterator[Streams]:
+    """Connect to a server that then ends."""
     ending = serve(address, make_application())
     await ending.__aenter__()
-    async with connected(address) as streams:
-        assert await is_well(streams)
+    async with connect(address) as streams:
+        assert await gets_answer(streams)
         async with asyncio.timeout(TIMEOUT_S):
             await ending.__aexit__(None, None, None)
         yield streams

@@ -1,4 +1,4 @@
-"""What a whole relay says of itself over its socket."""
+"""The status of a whole daemon, over its control socket."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from tests.component.wait import TIMEOUT_S
 from tests.component.webhook import Webhook
 
 
-async def reported(store: Path, holds: Callable[[DaemonStatus], bool]) -> DaemonStatus:
-    """What is reported once it holds of it."""
+async def wait_for_status(store: Path, holds: Callable[[DaemonStatus], bool]) -> DaemonStatus:
+    """Return the status once the condition holds for it."""
     control_socket = socket_path(store)
     async with asyncio.timeout(TIMEOUT_S):
         while not control_socket.exists():
@@ -29,7 +29,7 @@ async def reported(store: Path, holds: Callable[[DaemonStatus], bool]) -> Daemon
 async def test_streams(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, tmp_path: Path
 ) -> None:
-    """Which are open, how far they were taken in, and how often they were opened again."""
+    """Which are open, how far they were processed, and how often they were reopened."""
     away = ScriptedEngine(tmp_path / "away.sock")
     engine.emit_deaths("a")
     async with engine.serve(), running_daemon(make_config(url, engine, away), store):
@@ -37,7 +37,7 @@ async def test_streams(
         heard = EngineStatus(
             engine.last_event_ns(), StreamStatus(is_open=True, behind=0, gaps=0, reconnects=0)
         )
-        found = await reported(store, lambda it: it.engines["engine-0"] == heard)
+        found = await wait_for_status(store, lambda it: it.engines["engine-0"] == heard)
         unheard = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0))
         assert found.engines["engine-1"] == unheard
         assert (found.version, found.store_failing) == (__version__, None)
@@ -47,4 +47,4 @@ async def test_streams(
             listening = report.engines["engine-0"].stream
             return listening is not None and listening.is_open and listening.reconnects == 1
 
-        await reported(store, again)
+        await wait_for_status(store, again)

@@ -1,4 +1,4 @@
-"""What a service manager hears of relay."""
+"""What a service manager learns about relay."""
 
 import asyncio
 import io
@@ -30,8 +30,8 @@ from tests.component.webhook import Webhook
 WATCHDOG_S = 0.06
 
 
-class Supervisor:
-    """Hears what is told."""
+class ServiceManager:
+    """Receives notifications."""
 
     def __init__(self, path: Path) -> None:
         self.environ = {
@@ -41,20 +41,20 @@ class Supervisor:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
         self.socket.setblocking(False)
-        self.heard: list[str] = []
+        self.received: list[str] = []
 
-    async def hear(self, *lines: str) -> None:
-        """Wait until a message comes that has all these lines."""
+    async def wait_for(self, *lines: str) -> None:
+        """Wait for a message that has all these lines."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(TIMEOUT_S):
             while True:
                 message = (await loop.sock_recv(self.socket, 4096)).decode()
-                self.heard.append(message)
+                self.received.append(message)
                 if set(lines) <= set(message.split("\n")):
                     return
 
-    def rest(self) -> list[str]:
-        """What was told and not heard yet."""
+    def read_pending(self) -> list[str]:
+        """Return the messages that were not received yet."""
         found: list[str] = []
         while True:
             try:
@@ -64,50 +64,50 @@ class Supervisor:
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    """One that wants to hear of progress."""
-    made = Supervisor(tmp_path / "notify")
+def manager(tmp_path: Path) -> Iterator[ServiceManager]:
+    """A service manager with a watchdog."""
+    made = ServiceManager(tmp_path / "notify")
     with closing(made.socket):
         yield made
 
 
 @asynccontextmanager
-async def supervised(
-    config: Config, store: Path, supervisor: Supervisor, source: ConfigSource | None = None
+async def run_supervised(
+    config: Config, store: Path, manager: ServiceManager, source: ConfigSource | None = None
 ) -> AsyncIterator[Shutdown]:
-    stop = Shutdown()
-    environ = {"HOME": "/", **supervisor.environ}
+    shutdown = Shutdown()
+    environ = {"HOME": "/", **manager.environ}
     environment = run.Environment(
         environ, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
     )
     async with asyncio.TaskGroup() as tasks:
-        relay = tasks.create_task(run.run_daemon(config, store, environment, stop, source))
-        yield stop
-        stop.requested.set()
+        relay = tasks.create_task(run.run_daemon(config, store, environment, shutdown, source))
+        yield shutdown
+        shutdown.requested.set()
         async with asyncio.timeout(TIMEOUT_S):
             await asyncio.wait([relay])
 
 
 async def test_from_the_start_to_the_end(
-    engine: ScriptedEngine, url: str, store: Path, supervisor: Supervisor
+    engine: ScriptedEngine, url: str, store: Path, manager: ServiceManager
 ) -> None:
-    """Ready before any engine is there; then what it does and that it goes on; its end."""
-    async with supervised(make_config(url, engine), store, supervisor) as stop:
-        await supervisor.hear("READY=1")
-        await supervisor.hear("WATCHDOG=1")
+    """READY before any engine is there, then status and watchdog, then STOPPING."""
+    async with run_supervised(make_config(url, engine), store, manager) as shutdown:
+        await manager.wait_for("READY=1")
+        await manager.wait_for("WATCHDOG=1")
         async with engine.serve():
-            await supervisor.hear("STATUS=listening to 1 engine, nothing waits")
-            stop.requested.set()
-            await supervisor.hear("STOPPING=1")
-    told = [message for message in supervisor.heard if "READY=1" in message]
-    assert told == ["READY=1\nSTATUS=listening to 0 of 1 engine (not to engine-0), nothing waits"]
-    assert not any("WATCHDOG" in message for message in supervisor.rest())
+            await manager.wait_for("STATUS=listening to 1 engine, nothing waits")
+            shutdown.requested.set()
+            await manager.wait_for("STOPPING=1")
+    ready = [message for message in manager.received if "READY=1" in message]
+    assert ready == ["READY=1\nSTATUS=listening to 0 of 1 engine (not to engine-0), nothing waits"]
+    assert not any("WATCHDOG" in message for message in manager.read_pending())
 
 
-async def test_a_reload_is_told(
-    engine: ScriptedEngine, url: str, store: Path, supervisor: Supervisor
+async def test_reloads_are_notified(
+    engine: ScriptedEngine, url: str, store: Path, manager: ServiceManager
 ) -> None:
-    """Its beginning and its end, whatever comes of it; then what relay does."""
+    """Their beginning and their end, successful or not; then the status."""
     config, outcomes = make_config(url, engine), [True, False, True]
 
     def read() -> Config:
@@ -116,83 +116,83 @@ async def test_a_reload_is_told(
         raise ConfigError([])
 
     source = ConfigSource(read)
-    async with supervised(config, store, supervisor, source):
-        await supervisor.hear("READY=1")
+    async with run_supervised(config, store, manager, source):
+        await manager.wait_for("READY=1")
         while outcomes:
             source.requested.set()
-            await supervisor.hear("RELOADING=1")
-            await supervisor.hear("READY=1")
-        await supervisor.hear("WATCHDOG=1")
+            await manager.wait_for("RELOADING=1")
+            await manager.wait_for("READY=1")
+        await manager.wait_for("WATCHDOG=1")
 
 
-async def test_a_dead_webhook_and_a_dead_engine_stop_no_beat(
+async def test_a_dead_webhook_and_a_dead_engine_are_no_stall(
     engine: ScriptedEngine,
     webhook: Webhook,
     url: str,
     store: Path,
-    supervisor: Supervisor,
+    manager: ServiceManager,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With a delivery that gets no answer and no engine there, relay still makes progress."""
+    """relay still makes progress if a delivery gets no answer and no engine is there."""
     monkeypatch.setattr(health, "STALLED_AFTER_S", 0.2)
     webhook.hold()
     engine.emit_deaths("a")
-    async with supervised(make_config(url, engine), store, supervisor):
+    async with run_supervised(make_config(url, engine), store, manager):
         async with engine.serve():
             await webhook.wait_for(lambda summaries: summaries == ["a"])
-        beats_s = 0.0
-        while beats_s < 0.5:  # longer than a round may take
-            await supervisor.hear("WATCHDOG=1")
-            beats_s += WATCHDOG_S / 3
+        elapsed_s = 0.0
+        while elapsed_s < 0.5:  # longer than a round may take
+            await manager.wait_for("WATCHDOG=1")
+            elapsed_s += WATCHDOG_S / 3
         webhook.release()
 
 
-async def test_a_lane_that_hangs_stops_the_beat(
+async def test_a_worker_that_hangs_stops_the_watchdog(
     engine: ScriptedEngine,
     url: str,
     store: Path,
-    supervisor: Supervisor,
+    manager: ServiceManager,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Once its round lasts too long it is named in the log, and no progress is told."""
+    """It is named in the log, and no progress is notified."""
     monkeypatch.setattr(health, "STALLED_AFTER_S", 0.1)
-    hung, free = asyncio.Event(), asyncio.Event()
+    is_hanging, released = asyncio.Event(), asyncio.Event()
 
     async def hang(_: object) -> None:
-        hung.set()
-        await free.wait()
+        is_hanging.set()
+        await released.wait()
 
     monkeypatch.setattr("relay.delivery.worker.DeliveryWorker._expire_old", hang)
     with capture_logs() as logs:
-        async with supervised(make_config(url, engine), store, supervisor):
-            await hung.wait()
+        async with run_supervised(make_config(url, engine), store, manager):
+            await is_hanging.wait()
             async with asyncio.timeout(TIMEOUT_S):
-                while not (stuck := [it for it in logs if it["event"] == "relay.stuck"]):
+                while not (stalled := [it for it in logs if it["event"] == "relay.stuck"]):
                     await asyncio.sleep(0.01)
-            supervisor.rest()
+            manager.read_pending()
             async with asyncio.timeout(TIMEOUT_S):
-                while len([it for it in logs if it["event"] == "relay.stuck"]) < len(stuck) + 3:
+                while len([it for it in logs if it["event"] == "relay.stuck"]) < len(stalled) + 3:
                     await asyncio.sleep(0.01)
-            assert supervisor.rest() == []
-            free.set()
-            await supervisor.hear("WATCHDOG=1")
-    assert stuck[0]["loops"][0].startswith("destination hook: nothing has moved for ")
+            assert manager.read_pending() == []
+            released.set()
+            await manager.wait_for("WATCHDOG=1")
+    assert stalled[0]["loops"][0].startswith("destination hook: nothing has moved for ")
 
 
-async def test_ready_is_repeated_until_there_is_room(supervisor: Supervisor) -> None:
-    """A manager that does not read at the moment gets it later."""
-    vitals = StatusSnapshot({}, {}, {}, StoreStatus(), {}, 0, ReloadStatus(0), 0)
+async def test_ready_is_repeated_until_it_is_sent(manager: ServiceManager) -> None:
+    """A manager whose queue is full gets it later."""
+    snapshot = StatusSnapshot({}, {}, {}, StoreStatus(), {}, 0, ReloadStatus(0), 0)
 
     async def pending() -> dict[str, int]:
         return {}
 
-    manager = SystemdNotifier(supervisor.environ)
-    while manager.notify(STATUS="x" * 4000):
+    notifier = SystemdNotifier(manager.environ)
+    while notifier.notify(STATUS="x" * 4000):
         pass
     async with asyncio.TaskGroup() as tasks:
-        attending = tasks.create_task(
-            notify_loop(manager, lambda: vitals, lambda: LivenessReport({}, True, 0.0), pending)
+        notifying = tasks.create_task(
+            notify_loop(notifier, lambda: snapshot, lambda: LivenessReport({}, True, 0.0), pending)
         )
-        await supervisor.hear("READY=1")
-        attending.cancel()
-    manager.close()
+        await manager.wait_for("READY=1")
+        notifying.cancel()
+    notifier.close()

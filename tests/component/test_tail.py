@@ -1,4 +1,4 @@
-"""What the relay that runs decides, watched over its socket."""
+"""``relay tail``: the decisions of a running daemon, watched over its control socket."""
 
 import asyncio
 import fcntl
@@ -40,73 +40,68 @@ TAIL = (sys.executable, "-m", "relay", "tail")
 
 
 @pytest.fixture
-def control_socket(tmp_path: Path) -> Path:
-    return socket_path(tmp_path / "relay.db")
-
-
-@pytest.fixture
 def tap() -> EventTap:
     return EventTap()
 
 
 @pytest.fixture
 def operations() -> LocalOperations:
-    """One that knows what time it is, which is all that is asked of it here."""
+    """Operations that know the time only; nothing else is asked here."""
     return LocalOperations(cast("Any", None), list, lambda: 1)
 
 
-def event(number: int, size: int = 0) -> Event:
+def make_event(number: int, size: int = 0) -> Event:
     return container_event("start", number, "c0", {"name": f"web-{number}", "long": "x" * size})
 
 
 @asynccontextmanager
-async def tail(
+async def open_tail(
     control_socket: Path, tap_filter: TapFilter = ALL
 ) -> AsyncIterator[AsyncIterator[TappedEvent | EventsSkipped]]:
     async with connect_to_daemon(control_socket) as remote, remote.tail(tap_filter) as lines:
         yield lines
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def wait_until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while not holds():
             await asyncio.sleep(0.001)
 
 
-async def name(lines: AsyncIterator[TappedEvent | EventsSkipped]) -> str | None:
-    """Of the next event."""
+async def next_name(lines: AsyncIterator[TappedEvent | EventsSkipped]) -> str | None:
+    """Return the name in the next event."""
     async with asyncio.timeout(TIMEOUT_S):
         seen = await anext(lines)
     assert isinstance(seen, TappedEvent)
     return seen.event.actor.name
 
 
-async def rest(
+async def read_rest(
     lines: AsyncIterator[TappedEvent | EventsSkipped],
 ) -> list[TappedEvent | EventsSkipped]:
-    """All that comes until the end."""
+    """Return everything that comes until the end."""
     async with asyncio.timeout(TIMEOUT_S):
         return [each async for each in lines]
 
 
-async def test_as_it_happens(
+async def test_live_events(
     tap: EventTap, operations: LocalOperations, control_socket: Path
 ) -> None:
-    """Each event arrives at once, whole, at everybody who wants it."""
+    """Each event arrives at once, complete, at everyone who wants it."""
     async with (
         serve_control_socket(control_socket, operations, tap, idle),
-        tail(control_socket) as one,
-        tail(control_socket) as other,
+        open_tail(control_socket) as one,
+        open_tail(control_socket) as other,
     ):
         for number in (1, 2):
-            tap.publish(event(number), ())
-            assert [await anext(one), await anext(other)] == [TappedEvent(event(number), [])] * 2
+            tap.publish(make_event(number), ())
+            assert [await anext(one), await anext(other)] == [
+                TappedEvent(make_event(number), [])
+            ] * 2
 
 
-async def test_what_is_wanted(
-    tap: EventTap, operations: LocalOperations, control_socket: Path
-) -> None:
-    """Whether all, and of which engine, is decided where it happens."""
+async def test_filters(tap: EventTap, operations: LocalOperations, control_socket: Path) -> None:
+    """The filter is applied by the daemon."""
     odd = "a&all=1#\x1b \u202eé"
     filters = [
         TapFilter(),
@@ -119,31 +114,31 @@ async def test_what_is_wanted(
         AsyncExitStack() as open_,
     ):
         for tap_filter in filters:
-            await open_.enter_async_context(tail(control_socket, tap_filter))
+            await open_.enter_async_context(open_tail(control_socket, tap_filter))
         assert [subscriber.tap_filter for subscriber in tap._subscribers] == filters
 
 
-async def test_one_that_does_not_read(
+async def test_a_client_that_does_not_read(
     tap: EventTap,
     operations: LocalOperations,
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It keeps nobody waiting, holds little, and is told how many it did not see."""
+    """It holds nobody up, uses little memory, and learns how many events it has missed."""
     monkeypatch.setattr(tap_module, "QUEUE_LINES", 50)
     async with (
         serve_control_socket(control_socket, operations, tap, idle),
-        tail(control_socket) as slow,
-        tail(control_socket) as quick,
+        open_tail(control_socket) as slow,
+        open_tail(control_socket) as quick,
     ):
         subscriber = tap._subscribers[0]
         for number in range(1, 2001):
-            tap.publish(event(number, size=2000), ())
-            assert await name(quick) == f"web-{number}"
+            tap.publish(make_event(number, size=2000), ())
+            assert await next_name(quick) == f"web-{number}"
             assert len(subscriber._lines) <= 50
         for each in tap._subscribers:
             each.close()
-        got = await rest(slow)
+        got = await read_rest(slow)
     lost = [each.count for each in got if isinstance(each, EventsSkipped)]
     times = [each.event.time_ns for each in got if isinstance(each, TappedEvent)]
     assert sum(lost) + len(times) == 2000
@@ -152,50 +147,49 @@ async def test_one_that_does_not_read(
     assert times[-1] == 2000
 
 
-async def test_one_too_many(
+async def test_too_many_clients(
     tap: EventTap, operations: LocalOperations, control_socket: Path
 ) -> None:
-    """It is refused in words; the others go on."""
+    """The next one is refused with a message; the others go on."""
     async with (
         serve_control_socket(control_socket, operations, tap, idle),
         AsyncExitStack() as open_,
     ):
         tails = [
-            await open_.enter_async_context(tail(control_socket)) for _ in range(MAX_SUBSCRIBERS)
+            await open_.enter_async_context(open_tail(control_socket))
+            for _ in range(MAX_SUBSCRIBERS)
         ]
         with pytest.raises(RequestFailed, match="says: 16 commands watch it already: end one"):
-            await tail(control_socket).__aenter__()
-        tap.publish(event(1), ())
-        assert [await name(each) for each in tails] == ["web-1"] * MAX_SUBSCRIBERS
+            await open_tail(control_socket).__aenter__()
+        tap.publish(make_event(1), ())
+        assert [await next_name(each) for each in tails] == ["web-1"] * MAX_SUBSCRIBERS
 
 
-async def test_who_goes_makes_room(
+async def test_a_client_that_leaves(
     tap: EventTap,
     operations: LocalOperations,
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Soon, though nothing happens."""
+    """It makes room soon, even if nothing happens."""
     monkeypatch.setattr(tail_module, "CLIENT_CHECK_S", 0.001)
     async with serve_control_socket(control_socket, operations, tap, idle):
-        async with tail(control_socket), tail(control_socket):
+        async with open_tail(control_socket), open_tail(control_socket):
             assert tap.subscriber_count == 2
-        await until(lambda: tap.subscriber_count == 0)
+        await wait_until(lambda: tap.subscriber_count == 0)
 
 
-async def test_the_end_of_relay(
-    tap: EventTap, operations: LocalOperations, control_socket: Path
-) -> None:
-    """The last events arrive, and then it is over."""
+async def test_shutdown(tap: EventTap, operations: LocalOperations, control_socket: Path) -> None:
+    """The last events arrive before the stream ends."""
     serving = serve_control_socket(control_socket, operations, tap, idle)
     await serving.__aenter__()
-    async with tail(control_socket) as lines:
-        tap.publish(event(1), ())
+    async with open_tail(control_socket) as lines:
+        tap.publish(make_event(1), ())
         await serving.__aexit__(None, None, None)
-        assert await rest(lines) == [TappedEvent(event(1), [])]
+        assert await read_rest(lines) == [TappedEvent(make_event(1), [])]
 
 
-async def test_the_end_waits_for_nobody(
+async def test_shutdown_does_not_wait_for_clients(
     tap: EventTap,
     operations: LocalOperations,
     control_socket: Path,
@@ -207,19 +201,19 @@ async def test_the_end_waits_for_nobody(
     await serving.__aenter__()
     async with AsyncExitStack() as open_:
         for _ in range(MAX_SUBSCRIBERS):
-            await open_.enter_async_context(tail(control_socket))
+            await open_.enter_async_context(open_tail(control_socket))
         for number in range(1, 1001):
-            tap.publish(event(number, size=2000), ())
+            tap.publish(make_event(number, size=2000), ())
             await asyncio.sleep(0)
         async with asyncio.timeout(TIMEOUT_S):
             await serving.__aexit__(None, None, None)
         assert tap.subscriber_count == 0
 
 
-async def test_relay_ends_before_it_is_asked(
+async def test_a_daemon_that_has_ended(
     tap: EventTap, operations: LocalOperations, control_socket: Path
 ) -> None:
-    """That is as if none had been there."""
+    """The error is the same as if none had been there."""
     serving = serve_control_socket(control_socket, operations, tap, idle)
     await serving.__aenter__()
     async with connect_to_daemon(control_socket) as remote:
@@ -228,8 +222,8 @@ async def test_relay_ends_before_it_is_asked(
             await remote.tail(ALL).__aenter__()
 
 
-async def test_relay_breaks_off(control_socket: Path) -> None:
-    """It is told apart from one that ends while it is watched."""
+async def test_a_broken_connection(control_socket: Path) -> None:
+    """It is not mistaken for a daemon that ends."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = await reader.readuntil(b"\r\n\r\n")
@@ -255,28 +249,29 @@ async def test_relay_breaks_off(control_socket: Path) -> None:
     ],
 )
 async def test_another_version(control_socket: Path, status: int, body: bytes, words: str) -> None:
-    """One that does not know how is told from one that has nothing to say."""
+    """A daemon that does not know the request is not mistaken for one without events."""
     async with serve_fixed_response(control_socket, status, body):
         with pytest.raises(RequestFailed, match=words):
-            async with tail(control_socket) as lines:
+            async with open_tail(control_socket) as lines:
                 await anext(lines)
 
 
 # the daemon
 
 
-async def test_what_the_daemon_decides(
+async def test_a_whole_daemon(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """Its engines' events and its own, as it routes them, up to its last."""
-    routes = f"{{name: dropped, match: {{name: noise}}, drop: true}}, {CONTAINER_ROUTE}, {SELF_EVENT_ROUTE}"
+    """Events of its engines and its own, as they are routed, up to the last one."""
+    dropped = "{name: dropped, match: {name: noise}, drop: true}"
+    routes = f"{dropped}, {CONTAINER_ROUTE}, {SELF_EVENT_ROUTE}"
     config = make_config(url, engine, routes=routes)
     async with AsyncExitStack() as open_:
         async with engine.serve(), running_daemon(config, store):
             await engine.changes.wait_for(lambda: bool(engine.streams))
             control_socket = socket_path(store)
-            sent = await open_.enter_async_context(tail(control_socket, TapFilter()))
-            everything = await open_.enter_async_context(tail(control_socket))
+            sent = await open_.enter_async_context(open_tail(control_socket, TapFilter()))
+            everything = await open_.enter_async_context(open_tail(control_socket))
             engine.emit_deaths("noise", "web")
             await webhook.wait_for(lambda summaries: "web" in summaries)
         shown = [
@@ -286,7 +281,7 @@ async def test_what_the_daemon_decides(
                     it.event.actor.name,
                     [(said.route, said.verdict) for said in it.routes],
                 )
-                for it in await rest(lines)
+                for it in await read_rest(lines)
                 if isinstance(it, TappedEvent)
             ]
             for lines in (sent, everything)
@@ -302,22 +297,22 @@ async def test_what_the_daemon_decides(
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """With the store whose relay `place` is of."""
+    """A configuration whose store is that of `control_socket`."""
     file = tmp_path / "config.yaml"
     file.write_text("store: {path: relay.db}\ndestinations: {}\nroutes: []\n")
     return file
 
 
 @asynccontextmanager
-async def command(
+async def run_tail(
     tap: EventTap, config: Path, *arguments: str, stdout: int = PIPE
 ) -> AsyncIterator[Process]:
-    """The command, once it watches; afterwards it has ended by itself."""
+    """Run the command until it watches; afterwards wait until it has ended by itself."""
     process = await asyncio.create_subprocess_exec(
         *TAIL, "--config", str(config), *arguments, stdout=stdout, stderr=PIPE
     )
     try:
-        await until(lambda: tap.subscriber_count == 1)
+        await wait_until(lambda: tap.subscriber_count == 1)
         yield process
         async with asyncio.timeout(TIMEOUT_S):
             await process.wait()
@@ -327,61 +322,61 @@ async def command(
             await process.wait()
 
 
-async def printed(process: Process) -> str:
+async def read_line(process: Process) -> str:
     assert process.stdout is not None
     async with asyncio.timeout(TIMEOUT_S):
         return (await process.stdout.readline()).decode()
 
 
-async def complaint(process: Process) -> str:
+async def read_errors(process: Process) -> str:
     assert process.stderr is not None
     return (await process.stderr.read()).decode()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_somebody_ends_it(
+async def test_signals(
     tap: EventTap,
     operations: LocalOperations,
     control_socket: Path,
     config: Path,
     number: signal.Signals,
 ) -> None:
-    """Lines as they come, until then; it says nothing about that and ends with 0."""
+    """Lines come as events happen; a signal ends it with 0, without a message."""
     async with (
         serve_control_socket(control_socket, operations, tap, idle),
-        command(tap, config, "--all") as tailing,
+        run_tail(tap, config, "--all") as tailing,
     ):
-        tap.publish(event(10**18), ())
+        tap.publish(make_event(10**18), ())
         line = "01:46:40Z container start web-1000000000000000000 → no route takes it\n"
-        assert await printed(tailing) == line
+        assert await read_line(tailing) == line
         tailing.send_signal(number)
-    assert (tailing.returncode, await complaint(tailing)) == (0, "")
+    assert (tailing.returncode, await read_errors(tailing)) == (0, "")
 
 
 async def test_json_lines(
     tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
 ) -> None:
-    """For programs."""
+    """``--json`` prints one JSON object per line."""
     async with (
         serve_control_socket(control_socket, operations, tap, idle),
-        command(tap, config, "--all", "--json") as tailing,
+        run_tail(tap, config, "--all", "--json") as tailing,
     ):
-        tap.publish(event(10**18), ())
-        assert json.loads(await printed(tailing))["event"]["action"] == "start"
+        tap.publish(make_event(10**18), ())
+        assert json.loads(await read_line(tailing))["event"]["action"] == "start"
         tailing.terminate()
 
 
 async def test_on_a_terminal(
     tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
 ) -> None:
-    """In colour; not as JSON."""
+    """Lines are in colour, JSON is not."""
     for form, coloured in ([], True), (["--json"], False):
         ours, remote = pty.openpty()
         async with (
             serve_control_socket(control_socket, operations, tap, idle),
-            command(tap, config, "--all", *form, stdout=remote) as tailing,
+            run_tail(tap, config, "--all", *form, stdout=remote) as tailing,
         ):
-            tap.publish(event(10**18), ())
+            tap.publish(make_event(10**18), ())
             shown = await asyncio.to_thread(os.read, ours, 4096)
             tailing.terminate()
         os.close(ours)
@@ -390,36 +385,39 @@ async def test_on_a_terminal(
         assert (b"\x1b" in shown) is coloured
 
 
-async def test_relay_ends(
+async def test_the_daemon_ends(
     tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
 ) -> None:
-    """It says so, with exit code 1."""
+    """The command says so, with exit code 1."""
     serving = serve_control_socket(control_socket, operations, tap, idle)
     await serving.__aenter__()
-    async with command(tap, config) as tailing:
+    async with run_tail(tap, config) as tailing:
         await serving.__aexit__(None, None, None)
     assert tailing.returncode == 1
-    assert await complaint(tailing) == f"relay: the relay that listened at {control_socket} ended\n"
+    assert (
+        await read_errors(tailing)
+        == f"relay: the relay that listened at {control_socket} has ended\n"
+    )
 
 
-async def test_nobody_reads_it_any_more(
+async def test_a_closed_pipe(
     tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
 ) -> None:
-    """It ends with what it is piped into, though nothing more happens, and says nothing."""
+    """It ends with its reader, without a message, even if nothing more happens."""
     ours, remote = os.pipe()
     async with (
         serve_control_socket(control_socket, operations, tap, idle),
-        command(tap, config, stdout=remote) as tailing,
+        run_tail(tap, config, stdout=remote) as tailing,
     ):
         os.close(remote)
         os.close(ours)
-    assert (tailing.returncode, await complaint(tailing)) == (0, "")
+    assert (tailing.returncode, await read_errors(tailing)) == (0, "")
 
 
-async def test_a_terminal_that_was_paused(
+async def test_a_paused_terminal(
     tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
 ) -> None:
-    """Whoever ends it then does not wait for the terminal."""
+    """A signal does not wait for the terminal."""
     ours, remote = os.pipe()
     room = fcntl.fcntl(remote, fcntl.F_GETPIPE_SZ)
 
@@ -429,12 +427,12 @@ async def test_a_terminal_that_was_paused(
 
     async with (
         serve_control_socket(control_socket, operations, tap, idle),
-        command(tap, config, "--all", "--json", stdout=remote) as tailing,
+        run_tail(tap, config, "--all", "--json", stdout=remote) as tailing,
     ):
         os.close(remote)
         for number in (1, 2, 3):
-            tap.publish(event(number, size=room), ())
-        await until(full)
+            tap.publish(make_event(number, size=room), ())
+        await wait_until(full)
         tailing.terminate()
     os.close(ours)
-    assert (tailing.returncode, await complaint(tailing)) == (0, "")
+    assert (tailing.returncode, await read_errors(tailing)) == (0, "")

@@ -41,10 +41,10 @@ def make_snapshot(
 
 
 def read_samples(
-    make_snapshot: StatusSnapshot, backlog: Mapping[str, Backlog] | None = None
+    snapshot: StatusSnapshot, backlog: Mapping[str, Backlog] | None = None
 ) -> dict[str, float]:
     """Return every sample, by its name with its labels."""
-    families = text_string_to_metric_families(render_metrics(make_snapshot, backlog).decode())
+    families = text_string_to_metric_families(render_metrics(snapshot, backlog).decode())
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
         for family in families

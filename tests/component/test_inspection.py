@@ -1,4 +1,4 @@
-"""What the stream does not tell of a container, or a label hides, is asked of the engine."""
+"""Inspection fills in what the event stream does not say, or what a label hides."""
 
 import pytest
 
@@ -9,19 +9,19 @@ from tests.component.ingest import IngestRun, run_ingest
 from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
 
 
-async def opened(engine: ScriptedEngine, count: int = 1) -> None:
+async def wait_for_streams(engine: ScriptedEngine, count: int = 1) -> None:
     await engine.changes.wait_for(lambda: len(engine.streams) >= count)
 
 
-def told(result: IngestRun) -> list[tuple[str, int | None, Cause | None]]:
+def summarize(result: IngestRun) -> list[tuple[str, int | None, Cause | None]]:
     return [(event.action, event.exit_code, event.cause) for event in result.routed]
 
 
 async def test_a_label_that_hides_the_exit_code(engine: ScriptedEngine) -> None:
-    """In the middle of a batch, the engine's inspection gives the true one."""
+    """Inspection finds the true one, also in the middle of a batch."""
     engine.run("web", {"exitCode": "0"})
     async with engine.serve(), run_ingest(engine) as result:
-        await opened(engine)
+        await wait_for_streams(engine)
         engine.die("web", 7)
         lines = [engine.record("db"), engine.record("web"), engine.record("cache")]
         engine.streams[0].write(b"".join(lines))
@@ -30,21 +30,21 @@ async def test_a_label_that_hides_the_exit_code(engine: ScriptedEngine) -> None:
     assert result.routed[1].cause is Cause.CRASHED
 
 
-async def test_the_history_is_asked_about_too(engine: ScriptedEngine) -> None:
-    """A hidden exit code is found though its event comes with the stream's first bytes."""
+async def test_events_of_the_history_are_inspected(engine: ScriptedEngine) -> None:
+    """A hidden exit code is found although its event comes with the stream's first bytes."""
     engine.run("web", {"exitCode": "0"})
     engine.die("web", 7)
     engine.record("web")
     async with engine.serve(), run_ingest(engine) as result:
         await result.wait_for_names("web")
-    assert told(result) == [("die", 7, Cause.CRASHED)]
+    assert summarize(result) == [("die", 7, Cause.CRASHED)]
 
 
 async def test_a_batch_about_many_containers(engine: ScriptedEngine) -> None:
-    """More of them than are asked about at once."""
+    """There are more of them than are inspected at once."""
     names = [f"web-{number}" for number in range(3 * inspector.CONCURRENCY)]
     async with engine.serve(), run_ingest(engine) as result:
-        await opened(engine)
+        await wait_for_streams(engine)
         for code, name in enumerate(names, 1):
             engine.run(name, {"exitCode": "0"})
             engine.die(name, code)
@@ -53,12 +53,12 @@ async def test_a_batch_about_many_containers(engine: ScriptedEngine) -> None:
     assert [event.exit_code for event in result.routed] == list(range(1, len(names) + 1))
 
 
-async def test_its_own_stop_signal(engine: ScriptedEngine) -> None:
+async def test_the_stop_signal_of_a_container(engine: ScriptedEngine) -> None:
     """A signal that asks only this container to end explains its death; another does not."""
     engine.run("web", stop_signal="SIGUSR1")
     engine.run("db")
     async with engine.serve(), run_ingest(engine) as result:
-        await opened(engine)
+        await wait_for_streams(engine)
         for name in ("web", "db"):
             engine.emit(name, "kill", signal="10")
             engine.die(name, 138)
@@ -70,15 +70,15 @@ async def test_its_own_stop_signal(engine: ScriptedEngine) -> None:
     ]
 
 
-async def test_a_kill_for_memory_that_no_event_tells(engine: ScriptedEngine) -> None:
-    """Podman sends no oom, and a Docker engine can skip one: inspection shows it."""
+async def test_an_oom_kill_without_an_event(engine: ScriptedEngine) -> None:
+    """Podman sends no oom event and Docker may skip one: inspection finds it."""
     engine.run("web")
     async with engine.serve(), run_ingest(engine) as result:
-        await opened(engine)
+        await wait_for_streams(engine)
         engine.die("web", 137, oom=True)
         engine.emit("web", "die", exitCode="137")
         await result.wait_for(lambda: len(result.routed) == 2)
-    assert told(result) == [("oom", None, None), ("die", 137, Cause.OOM)]
+    assert summarize(result) == [("oom", None, None), ("die", 137, Cause.OOM)]
     assert [event.origin for event in result.routed] == [Origin.INFERRED, Origin.LIVE]
 
 
@@ -87,13 +87,13 @@ async def test_a_kill_for_memory_that_no_event_tells(engine: ScriptedEngine) -> 
     [Answer(b"", 404), Answer(b"", 403), Answer(b"", 500), Answer(b"<html>"), NoAnswer.CLOSE],
     ids=["404", "403", "500", "html", "close"],
 )
-async def test_a_container_that_cannot_be_asked_about(
+async def test_a_container_that_cannot_be_inspected(
     engine: ScriptedEngine, answer: Answer | NoAnswer
 ) -> None:
-    """Its death is told without what a label hides; it does not hold up or harm anything else."""
+    """Its death is delivered without what a label hides, and nothing else is held up."""
     engine.answers["id-of-web"] = answer
     async with engine.serve(), run_ingest(engine) as result:
-        await opened(engine)
+        await wait_for_streams(engine)
         engine.run("web", {"exitCode": "0"})
         engine.emit("web", "start")
         engine.die("web", 7)
@@ -101,18 +101,16 @@ async def test_a_container_that_cannot_be_asked_about(
         engine.emit_deaths("db")
         await result.wait_for(lambda: len(result.routed) == 3)
         assert len(engine.streams) == 1
-    assert told(result)[1:] == [("die", None, Cause.UNKNOWN), ("die", 3, Cause.CRASHED)]
+    assert summarize(result)[1:] == [("die", None, Cause.UNKNOWN), ("die", 3, Cause.CRASHED)]
     assert result.relay_actions() == []
 
 
-async def test_an_engine_that_is_slow_to_tell(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Events wait for it only so long; those that it told of in time keep what it told."""
+async def test_a_slow_inspection(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events wait for it for a limited time; what was inspected in time is used."""
     monkeypatch.setattr(inspector, "TIMEOUT_S", 0.2)
     engine.answers["id-of-web"] = NoAnswer.SILENCE
     async with engine.serve(), run_ingest(engine) as result:
-        await opened(engine)
+        await wait_for_streams(engine)
         for name in ("web", "db"):
             engine.run(name, {"exitCode": "0"})
             engine.die(name, 7)
@@ -122,10 +120,10 @@ async def test_an_engine_that_is_slow_to_tell(
 
 
 async def test_podman_shows_a_stop_by_two_cleanups(engine: ScriptedEngine) -> None:
-    """They stand behind the death, and say that somebody asked for it."""
+    """Two cleanup events follow the death, and prove that somebody requested it."""
     engine.podman = True
     async with engine.serve(), run_ingest(engine) as result:
-        await opened(engine)
+        await wait_for_streams(engine)
         engine.run("web")
         engine.emit("web", "start", containerExitCode="0")
         engine.die("web", 0)
@@ -135,31 +133,31 @@ async def test_podman_shows_a_stop_by_two_cleanups(engine: ScriptedEngine) -> No
         ]
         engine.streams[0].write(b"".join(lines))
         await result.wait_for(lambda: len(result.routed) == 4)
-    assert told(result)[1] == ("die", 0, Cause.REQUESTED)
+    assert summarize(result)[1] == ("die", 0, Cause.REQUESTED)
 
 
 async def test_podman_shows_an_end_by_one_cleanup(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody asked for it; that is known once no other comes."""
+    """Nobody requested it; that is known once no second cleanup comes."""
     monkeypatch.setattr(worker, "EVIDENCE_POLL_S", 0.001)
     engine.podman = True
     async with engine.serve(), run_ingest(engine) as result:
-        await opened(engine)
+        await wait_for_streams(engine)
         engine.run("web")
         engine.emit("web", "start", containerExitCode="0")
         engine.die("web", 0)
         for action in ("die", "cleanup"):
             engine.emit("web", action, containerExitCode="0")
         await result.wait_for(lambda: len(result.routed) == 3)
-    assert told(result)[1] == ("die", 0, Cause.FINISHED)
+    assert summarize(result)[1] == ("die", 0, Cause.FINISHED)
 
 
 async def test_podmans_labels_hide_nothing(engine: ScriptedEngine) -> None:
-    """Its real values stand before them, and nobody needs to ask."""
+    """Podman puts its real values before the labels, so no inspection is needed."""
     engine.podman = True
     async with engine.serve(), run_ingest(engine) as result:
-        await opened(engine)
+        await wait_for_streams(engine)
         engine.run("web")
         engine.emit("web", "start", containerExitCode="0", exitCode="9")
         for action in ("die", "cleanup", "cleanup"):
