@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from relay.config import schema_types
-from relay.config.destinations import DESTINATION_TYPES
 from relay.config.schema import build_schema
 from relay.core.notification import Severity
+from relay.destinations.catalog import DESTINATION_TYPES
 
 Node = dict[str, Any]
 Row = tuple[str, str, str, str]
@@ -47,7 +47,7 @@ _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))
 
 def reference() -> str:
     """The whole page."""
-    return _Page(build_schema()).text()
+    return _Page(build_schema(DESTINATION_TYPES)).text()
 
 
 class _Page:
@@ -71,7 +71,7 @@ class _Page:
 
     def _destinations(self) -> Iterator[str]:
         """What all of them share, what many do, and the rest."""
-        kinds = {name: self._defs[kind.__name__] for name, kind in DESTINATION_TYPES.items()}
+        kinds = {name: self._defs[kind.__name__] for name, kind in DESTINATION_TYPES.models.items()}
         web = {name: kind for name, kind in kinds.items() if name != "console"}
         vendors = {name: kind for name, kind in web.items() if name != "http"}
         groups = {

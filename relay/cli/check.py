@@ -9,7 +9,7 @@ from yarl import URL
 
 from relay.cli.options import config_option, find_config, read_config
 from relay.cli.tables import format_duration
-from relay.config import Config, ConsoleDestination, Destination
+from relay.config import Config, DestinationConfig
 from relay.core.event import HEARTBEAT
 from relay.core.notification import Include
 from relay.daemon.self_events import self_event
@@ -32,8 +32,8 @@ def check(file: Path | None, config_file: Path | None) -> None:
     found = find_config(file or config_file)
     config = read_config(file or config_file)
     for destination in config.destinations.values():
-        if not isinstance(destination, ConsoleDestination):
-            create_ssl_context(destination.tls)  # raises what would end `relay run`
+        if destination.endpoint:
+            create_ssl_context(destination.tls_config)  # raises what would end `relay run`
     for line in describe_config(config, found):
         click.echo(line)
 
@@ -79,12 +79,11 @@ def _admin_lines(config: Config) -> list[str]:
     return [f"admin {address}{access}"]
 
 
-def _describe_destination(destination: Destination) -> str:
+def _describe_destination(destination: DestinationConfig) -> str:
     """Describe a destination without the path and query of its URL, which may be secret."""
-    if isinstance(destination, ConsoleDestination):
-        return "console"
-    url = URL(destination.url.get_secret_value())
-    return f"{destination.type} {url.origin()}/…"
+    if not destination.endpoint:
+        return destination.type
+    return f"{destination.type} {URL(destination.endpoint).origin()}/…"
 
 
 def _route_lines(config: Config) -> list[str]:

@@ -14,8 +14,9 @@ from typing import TypeVar
 
 import click
 
-from relay.config import Config, default, load
+from relay.config import Config
 from relay.config.units import parse_duration
+from relay.destinations.catalog import default_config, load_config
 from relay.store.records import Selection
 
 DEFAULT_FILE = Path("/etc/relay/config.yaml")
@@ -47,7 +48,7 @@ def find_config(config_file: Path | None) -> Path | None:
 def read_config(config_file: Path | None) -> Config:
     """Read the configuration, or return the built-in one. Raises `ConfigError`."""
     file = find_config(config_file)
-    return default() if file is None else load(file, os.environ)
+    return default_config() if file is None else load_config(file, os.environ)
 
 
 def check_known(noun: str, name: str | None, known: Collection[str]) -> None:

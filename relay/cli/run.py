@@ -16,11 +16,12 @@ import click
 from relay.admin import logs
 from relay.cli.options import config_option, find_config, read_config
 from relay.cli.output import StandardError, standard_output
-from relay.config import Config, load
+from relay.config import Config
 from relay.core.shutdown import Shutdown
 from relay.daemon import run as daemon
 from relay.daemon.reload import ConfigSource
 from relay.delivery.client import ConsoleOutput
+from relay.destinations.catalog import load_config
 from relay.store.database import resolve_store_path
 
 
@@ -76,7 +77,7 @@ async def _run(config: Config, file: Path | None, store: Path | None) -> None:
         source = None
         shutdown.handle_signals(signal.SIGHUP)  # sent when the terminal is closed
     else:
-        source = ConfigSource(partial(load, file, os.environ))
+        source = ConfigSource(partial(load_config, file, os.environ))
         source.handle_sighup()
         shutdown.handle_signals()
     _unblock_sighup()

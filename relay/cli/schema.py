@@ -5,6 +5,7 @@ import json
 import click
 
 from relay.config.schema import build_schema
+from relay.destinations.catalog import DESTINATION_TYPES
 
 
 @click.command()
@@ -16,4 +17,4 @@ def schema() -> None:
     \b
     # yaml-language-server: $schema=relay.schema.json
     """
-    click.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(build_schema(DESTINATION_TYPES), indent=2, ensure_ascii=False))

@@ -1,10 +1,13 @@
 """The base class of every section, and the sections that several others share."""
 
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config.errors import invalid
 from relay.config.types import (
@@ -17,6 +20,13 @@ from relay.config.types import (
     WholeNumber,
     at_most,
 )
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
+from relay.core.notification import Notification
+
+Renderer = Callable[[Notification], Request]
+"""Turns a notification into the request that sends it."""
+OnTemplateError = Callable[[str, str], None]
+"""Called with the key of a template that failed, such as ``title``, and with the reason."""
 
 
 class Section(BaseModel):
@@ -109,14 +119,47 @@ class BatchConfig(Section):
     only notifications that are due already share a request."""
 
 
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How requests to a destination are signed."""
+
+    scheme: Literal["standard", "github"]
+    """By the Standard Webhooks specification, or as GitHub signs its webhooks."""
+    secrets: tuple[SecretStr, ...]
+    """At least one; the new one is first while a secret is being replaced."""
+
+
+class RouteTexts(Protocol):
+    """The part of a route that a message may show."""
+
+    @property
+    def name(self) -> str:
+        """The name of the route, which is unique."""
+
+    @property
+    def title(self) -> str | None:
+        """The template for the headline, if there is one."""
+
+    @property
+    def text(self) -> str | None:
+        """The template for the text below the headline, if there is one."""
+
+
 class DestinationConfig(Section):
-    """What every destination has. `relay.destinations` has a subclass for each type."""
+    """What every destination has. `relay.destinations` has a subclass for each type.
+
+    The keys are followed by the questions that the rest of relay asks of a destination. Each type
+    answers for itself, so no other module has to know which types there are.
+    """
 
     public_keys: ClassVar[frozenset[str]] = frozenset(
         {"type", "concurrency", "retry", "rate_limit", "ordering"}
     )
     """The keys whose values an error message may show: none that may hold a secret. A subclass adds
     its own keys to those of its base."""
+
+    limit_headers: ClassVar[tuple[str, ...]] = ()
+    """The response headers that `parse_response` reads, in lower case."""
 
     if TYPE_CHECKING:
         # a literal of one string in each subclass; a field here would come first in the schema
@@ -131,3 +174,56 @@ class DestinationConfig(Section):
     ordering: Ordering = "container"
     """``container``: deliveries about the same container are sent in order. ``none``: in any
     order."""
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that requests go to, without what ``query`` adds; empty if it has no URL."""
+        return ""
+
+    @property
+    def recipient(self) -> str:
+        """Who gets what is sent to the `endpoint`, if one URL serves many: a chat, a topic, a key.
+
+        Destinations with the same host, path and recipient share their rate limits.
+        """
+        return ""
+
+    @property
+    def tls_config(self) -> TlsConfig | None:
+        """The certificates to use; None for those of the system."""
+        return None
+
+    @property
+    def batching(self) -> BatchConfig | None:
+        """How notifications are batched; None if each has a request of its own."""
+        return None
+
+    @property
+    def signing(self) -> Signing | None:
+        """How requests are signed; None if they are not."""
+        return None
+
+    @property
+    def body_texts(self) -> Sequence[str]:
+        """The texts of a configured body. Any word in them may be a secret."""
+        return ()
+
+    @property
+    def uses_route_texts(self) -> bool:
+        """Whether messages show the ``title`` and the ``text`` of their route."""
+        return False
+
+    @abstractmethod
+    def build_renderer(
+        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+    ) -> Renderer:
+        """Return what turns a notification into a request.
+
+        ``routes`` have the texts that messages may show; ``colour`` says whether the console is a
+        terminal. A notification whose template fails is rendered all the same.
+        """
+
+    @staticmethod
+    def parse_response(_: Response) -> ResponseHint:
+        """Return what a response says beside its status. By default the status says it all."""
+        return NO_HINT

@@ -30,7 +30,7 @@ routes:
 """
 
 
-def load(path: Path, environ: Mapping[str, str], types: DestinationTypes | None = None) -> Config:
+def load(path: Path, environ: Mapping[str, str], types: DestinationTypes) -> Config:
     """Read the configuration in a file. Raises `ConfigError` with every problem in it.
 
     ``types`` are the types of destinations that it may use.
@@ -45,7 +45,7 @@ def parse(
     file: str,
     environ: Mapping[str, str],
     folder: Path,
-    types: DestinationTypes | None = None,
+    types: DestinationTypes,
 ) -> Config:
     """Read the configuration in a text.
 
@@ -54,7 +54,6 @@ def parse(
     Raises `ConfigError` with every problem. No message contains a value of ``environ``, a secret,
     or the content of a secret's file.
     """
-    types = types or _built_in_types()
     document, external = read_document(text, file), ExternalValues()
     data = read_files(substitute(document.data, environ, external), folder, external, types)
     config, issues = _validate(data, types)
@@ -66,16 +65,9 @@ def parse(
     return config
 
 
-def default(types: DestinationTypes | None = None) -> Config:
+def default(types: DestinationTypes) -> Config:
     """The configuration without a file: print which containers of the local engine die."""
     return parse(_DEFAULT, file="default", environ={}, folder=Path(), types=types)
-
-
-def _built_in_types() -> DestinationTypes:
-    # until the models of the destinations have moved to relay.destinations
-    from relay.config.destinations import TYPES  # noqa: PLC0415
-
-    return TYPES
 
 
 def _validate(

@@ -7,7 +7,7 @@ key, so that it is checked whatever else is wrong. The docstring of a key is its
 """
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -43,12 +43,6 @@ from relay.config.types import (
     as_list,
 )
 from relay.core.notification import Include, Severity
-
-if TYPE_CHECKING:
-    # until callers take a `DestinationConfig`
-    from relay.config.destinations import Destination
-else:
-    Destination = DestinationConfig
 
 
 def _to_match(value: object, info: ValidationInfo) -> Match:
@@ -293,7 +287,7 @@ class Config(Section):
     """The HTTP interface, for status, metrics and relay's commands. Default: none."""
     heartbeat: HeartbeatConfig | None = None
     """How often relay sends a heartbeat event. Default: never."""
-    destinations: dict[Name, Destination] = Field(min_length=1)
+    destinations: dict[Name, DestinationConfig] = Field(min_length=1)
     """Where notifications are sent, by name; each destination has a ``type``."""
     routes: tuple[Route, ...] = Field(min_length=1)
     """The routes, tried from top to bottom. Every matching route applies."""

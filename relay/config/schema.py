@@ -33,9 +33,8 @@ _FILE_SUFFIX = "_file"
 _GLOB_TEXT = {"type": "string", "pattern": r"[*?\[]"}
 
 
-def build_schema(types: DestinationTypes | None = None) -> Node:
+def build_schema(types: DestinationTypes) -> Node:
     """The schema, in draft 2020-12. ``types`` are the types of destinations."""
-    types = types or _built_in_types()
     root = types.config_model.model_json_schema(schema_generator=_Generator)
     models = {model.__name__: model for model in _subclasses(Section)}
     defs = root.pop("$defs")
@@ -64,13 +63,6 @@ def build_schema(types: DestinationTypes | None = None) -> Node:
         **root,
         "$defs": dict(sorted(defs.items())),
     }
-
-
-def _built_in_types() -> DestinationTypes:
-    # until the models of the destinations have moved to relay.destinations
-    from relay.config.destinations import TYPES  # noqa: PLC0415
-
-    return TYPES
 
 
 class _Generator(GenerateJsonSchema):

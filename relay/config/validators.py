@@ -27,7 +27,7 @@ _RESERVED_HEADERS = (
     *("content-type", "content-length", "content-encoding", "host", "user-agent"),
     # the framing of the request, and the headers of one connection (RFC 9110, section 7.6.1)
     *("connection", "transfer-encoding", "expect", "te", "trailer", "upgrade", "keep-alive"),
-    *("proxy-authorization", "proxy-connection", "x-hub-signature-256", "x-gotify-key"),
+    *("proxy-authorization", "proxy-connection", "x-hub-signature-256"),
 )
 _RESERVED_PREFIXES = ("webhook-", "ce-")
 """The prefixes of the headers of Standard Webhooks and of CloudEvents."""
@@ -41,10 +41,6 @@ _SIGNING_BYTES = range(24, 65)
 _MIN_ADMIN_TOKEN_CHARS = 16
 _ADMIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1000}={0,2}")
 """The tokens that an Authorization header can carry: RFC 6750, section 2.1."""
-_TELEGRAM_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}")
-_TELEGRAM_CHAT = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{3,64}")
-_NTFY_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
-"""ntfy, ``server/server.go``: ``topicRegex``."""
 
 
 def check_name(text: str) -> str:
@@ -169,27 +165,6 @@ def check_admin_token(token: SecretStr) -> SecretStr:
     if not _ADMIN_TOKEN.fullmatch(token.get_secret_value()):
         raise ValueError("is not a token: use letters and digits, as `openssl rand -hex 16` does")
     return token
-
-
-def check_telegram_token(token: SecretStr) -> SecretStr:
-    """Check a bot's token, as @BotFather issues it."""
-    if not _TELEGRAM_TOKEN.fullmatch(token.get_secret_value()):
-        raise ValueError("is not the token of a bot, as in 123456:ABC-DEF1234ghIkl-zyx57W2v1u")
-    return token
-
-
-def check_telegram_chat(text: str) -> str:
-    """Check a chat's number, or the public name of a channel or a group."""
-    if not _TELEGRAM_CHAT.fullmatch(text):
-        raise ValueError("is neither the number of a chat nor '@' and a channel's name")
-    return text
-
-
-def check_ntfy_topic(topic: SecretStr) -> SecretStr:
-    """Check the name of a topic."""
-    if not _NTFY_TOPIC.fullmatch(topic.get_secret_value()):
-        raise ValueError("is not a topic: take letters, digits, '-' and '_', at most 64")
-    return topic
 
 
 def check_template(text: str) -> str:

@@ -1,6 +1,6 @@
 """What relay sends to a destination, what the destination answers, and what the answer means."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -38,6 +38,22 @@ class Response:
     def answer(self) -> "Answer":
         """The part of the response that is stored."""
         return Answer(self.status, self.body.decode(errors="replace"), self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHint:
+    """What a response says in its body or its headers, beside its status."""
+
+    status: int | None = None
+    """The status that the response should have; None if it has the right one."""
+    is_rejected: bool = False
+    """Whether it says that the notification will never be accepted."""
+    retry_after_s: float | None = None
+    """How long to wait, if the body or a header other than ``Retry-After`` says so."""
+
+
+NO_HINT = ResponseHint()
+ResponseParser = Callable[[Response], ResponseHint]
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from relay.admin.listener import ActiveListener, ListenerSwitch
-from relay.config import Config, ConsoleDestination, Destination, ServiceDestination
+from relay.config import Config, DestinationConfig, Renderer
 from relay.core.errors import RelayError
 from relay.delivery.client import ConsoleOutput, make_renderer, open_client
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.runner import Attachment, DestinationRunner
-from relay.destinations.catalog import Renderer
 from relay.ingest.docker.engine.endpoint import resolve_endpoints
 from relay.ingest.docker.session import EngineSpec
 from relay.routing.router import Router
@@ -101,7 +100,7 @@ async def build_topology(
         new_renderers = {
             name: make_renderer(name, to, config.routes, console, runners[name].counters)
             for name, to in config.destinations.items()
-            if name not in new_clients and isinstance(to, ServiceDestination)
+            if name not in new_clients and to.uses_route_texts
         }
         new_listener = await listener.prepare(config.admin, guard)
         guard.pop_all()  # from here on, whoever applies the topology closes them
@@ -111,7 +110,7 @@ async def build_topology(
 
 
 def _is_unchanged(
-    runner: DestinationRunner | None, to: Destination, certificates: tuple[bytes, ...]
+    runner: DestinationRunner | None, to: DestinationConfig, certificates: tuple[bytes, ...]
 ) -> bool:
     if runner is None or runner.attachment is None:
         return False
@@ -119,14 +118,15 @@ def _is_unchanged(
     return attachment.client.destination == to and attachment.certificates == certificates
 
 
-def _read_certificates(to: Destination) -> tuple[bytes, ...]:
+def _read_certificates(to: DestinationConfig) -> tuple[bytes, ...]:
     """Return the contents of the TLS files, so that a change to one of them is noticed.
 
     Empty if one cannot be read: opening the client reports why.
     """
-    if isinstance(to, ConsoleDestination) or to.tls is None:
+    tls = to.tls_config
+    if tls is None:
         return ()
-    files = (to.tls.ca_file, to.tls.cert_file, to.tls.key_file)
+    files = (tls.ca_file, tls.cert_file, tls.key_file)
     try:
         return tuple(file.read_bytes() for file in files if file is not None)
     except OSError:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import structlog
 
-from relay.config import BatchConfig, ConsoleDestination, Destination, HttpDestination, Route
+from relay.config import BatchConfig, DestinationConfig, Renderer, Route
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Outcome, Request, Response
 from relay.core.notification import Notification
@@ -17,9 +17,8 @@ from relay.delivery.console import open_console_sender
 from relay.delivery.http.sender import Sender, open_http_sender
 from relay.delivery.retry import Attempt, classify
 from relay.delivery.signing import Signer, add_webhook_headers, make_signer
-from relay.destinations.catalog import Renderer, build_renderer
 from relay.destinations.common.batch import join_bodies
-from relay.destinations.responses import RESPONSE_PARSERS, status_only
+from relay.destinations.common.webhook import WebhookDestination
 
 log = structlog.get_logger()
 
@@ -44,7 +43,7 @@ class DestinationClient:
     """Everything needed to reach one destination."""
 
     name: str
-    destination: Destination
+    destination: DestinationConfig
     render: Renderer
     sender: Sender
     sign: Signer | None = None
@@ -53,7 +52,7 @@ class DestinationClient:
     @property
     def batch(self) -> BatchConfig | None:
         """How notifications are batched; None if each has a request of its own."""
-        return self.destination.batch if isinstance(self.destination, HttpDestination) else None
+        return self.destination.batching
 
     async def send(self, notification: Notification) -> Response:
         """Render a notification and send it once; see `send_rendered`."""
@@ -73,14 +72,14 @@ class DestinationClient:
 
     def classify(self, response: Response, attempt: Attempt) -> Outcome:
         """Return what a response of this destination means."""
-        parse_hint = RESPONSE_PARSERS.get(self.destination.type, status_only)
-        return classify(response, attempt, self.destination.retry, parse_hint)
+        parse_response = self.destination.parse_response
+        return classify(response, attempt, self.destination.retry, parse_response)
 
 
 @asynccontextmanager
 async def open_client(
     name: str,
-    destination: Destination,
+    destination: DestinationConfig,
     routes: Sequence[Route],
     console: ConsoleOutput,
     counters: DestinationCounters | None = None,
@@ -92,18 +91,18 @@ async def open_client(
     """
     counters = counters or DestinationCounters()
     render = make_renderer(name, destination, routes, console, counters)
-    if isinstance(destination, ConsoleDestination):
-        async with open_console_sender(console.stream) as sender:
-            yield DestinationClient(name, destination, render, sender, counters=counters)
-    else:
+    if isinstance(destination, WebhookDestination):
         async with open_http_sender(destination) as http:
             sign = make_signer(destination)
             yield DestinationClient(name, destination, render, http, sign, counters)
+    else:
+        async with open_console_sender(console.stream) as sender:
+            yield DestinationClient(name, destination, render, sender, counters=counters)
 
 
 def make_renderer(
     name: str,
-    destination: Destination,
+    destination: DestinationConfig,
     routes: Sequence[Route],
     console: ConsoleOutput,
     counters: DestinationCounters,
@@ -117,4 +116,4 @@ def make_renderer(
             next_warning_s[where] = monotonic() + TEMPLATE_WARNING_INTERVAL_S
             log.warning("template.failed", destination=name, template=where, error=why)
 
-    return build_renderer(destination, routes, colour=console.colour, on_template_error=on_failure)
+    return destination.build_renderer(routes, on_failure, colour=console.colour)

@@ -7,10 +7,9 @@ Everything in it is in the store as well, so it can be cleared at any time witho
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from relay.config import BatchConfig
+from relay.config import BatchConfig, Renderer
 from relay.core.exchange import Request
 from relay.delivery.batching import BatchSizer
-from relay.destinations.catalog import Renderer
 from relay.store.records import Delivery
 
 Batch = Sequence[tuple[Delivery, Request]]

@@ -11,14 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from yarl import URL
 
-from relay.config import (
-    ConsoleDestination,
-    Destination,
-    NtfyDestination,
-    PagerDutyDestination,
-    Rate,
-    TelegramDestination,
-)
+from relay.config import DestinationConfig, Rate
 
 
 class TokenBucket:
@@ -120,7 +113,7 @@ class RateLimiters:
     def __init__(self) -> None:
         self._by_key: dict[object, RateLimiter] = {}
 
-    def assign(self, destinations: Mapping[str, Destination]) -> dict[str, RateLimiter]:
+    def assign(self, destinations: Mapping[str, DestinationConfig]) -> dict[str, RateLimiter]:
         """Return the limiter of each destination. A limiter that is still used is kept."""
         rates_by_key: defaultdict[object, dict[str, Rate | None]] = defaultdict(dict)
         for name, to in destinations.items():
@@ -134,20 +127,8 @@ class RateLimiters:
         return assigned
 
 
-def _sharing_key(name: str, to: Destination) -> object:
-    if isinstance(to, ConsoleDestination):
+def _sharing_key(name: str, to: DestinationConfig) -> object:
+    if not to.endpoint:
         return name
     url = URL(to.endpoint)
-    return url.host, url.port, url.path, _recipient(to)
-
-
-def _recipient(to: Destination) -> str:
-    match to:
-        case TelegramDestination():
-            return to.chat_id
-        case NtfyDestination():
-            return to.topic.get_secret_value()
-        case PagerDutyDestination():
-            return to.routing_key.get_secret_value()
-        case _:
-            return ""
+    return url.host, url.port, url.path, to.recipient

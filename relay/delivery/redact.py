@@ -15,7 +15,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, SecretStr
 from yarl import URL
 
-from relay.config import Destination, HttpDestination, WebhookDestination
+from relay.config import DestinationConfig
+from relay.destinations.common.webhook import WebhookDestination
 
 MASK = "•••"
 
@@ -52,7 +53,7 @@ class Redactor:
         return self._pattern.sub(MASK, text)
 
 
-def collect_secrets(destination: Destination) -> set[str]:
+def collect_secrets(destination: DestinationConfig) -> set[str]:
     """Return all secrets in a destination's configuration, and what HTTP makes of them."""
     found = set(_secret_values(destination))
     if isinstance(destination, WebhookDestination):
@@ -101,23 +102,10 @@ def _url_secrets(to: WebhookDestination) -> Iterator[str]:
         yield from (part for part in url.parts if len(part) >= LIKELY_SECRET_CHARS)
 
 
-def _body_literals(destination: Destination) -> Iterator[str]:
+def _body_literals(destination: DestinationConfig) -> Iterator[str]:
     """Yield the words of a configured body, without what templates insert."""
-    if isinstance(destination, HttpDestination):
-        for text in (*_strings(destination.body), destination.body_text or ""):
-            yield from _TEMPLATE.split(text)
-
-
-def _strings(tree: object) -> Iterator[str]:
-    match tree:
-        case str():
-            yield tree
-        case dict():
-            for inner in tree.values():
-                yield from _strings(inner)
-        case list():
-            for inner in tree:
-                yield from _strings(inner)
+    for text in destination.body_texts:
+        yield from _TEMPLATE.split(text)
 
 
 def _encodings(secret: str) -> Iterator[str]:

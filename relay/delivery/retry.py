@@ -5,9 +5,17 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from relay.config import RetryConfig
-from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
-from relay.destinations.responses import ResponseHint, ResponseParser, status_only
+from relay.config import DestinationConfig, RetryConfig
+from relay.core.exchange import (
+    Dead,
+    Delivered,
+    Outcome,
+    Reason,
+    Response,
+    ResponseHint,
+    ResponseParser,
+    Retry,
+)
 
 _DELAY_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 """RFC 9110, section 10.2.3, and the fractions that some servers write."""
@@ -34,7 +42,7 @@ def classify(
     response: Response,
     attempt: Attempt,
     policy: RetryConfig,
-    parse_hint: ResponseParser = status_only,
+    parse_response: ResponseParser = DestinationConfig.parse_response,
 ) -> Outcome:
     """Return what becomes of a delivery.
 
@@ -43,7 +51,7 @@ def classify(
     410 waits until somebody enables the destination. Everything else (redirects, other 4xx) is dead
     at once.
     """
-    hint = parse_hint(response)
+    hint = parse_response(response)
     reason = _response_reason(response, hint)
     requested_s = requested_pause_s(response, hint, attempt.wall_clock_s, policy)
     match reason:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import structlog
 
+from relay.config import Renderer
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Reason
 from relay.core.status import DestinationStatus
 from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.worker import DeliveryWorker, DestinationObserver
-from relay.destinations.catalog import Renderer
 from relay.store.outbox import Outbox
 
 log = structlog.get_logger()

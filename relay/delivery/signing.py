@@ -9,19 +9,19 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from relay.config import Destination, HttpDestination
+from relay.config import DestinationConfig
 from relay.core.exchange import Request
 
 Signer = Callable[[Request, str, int], Mapping[str, str]]
 """Returns the headers that sign a request, from its id and its time in seconds since 1970."""
 
 
-def make_signer(destination: Destination) -> Signer | None:
+def make_signer(destination: DestinationConfig) -> Signer | None:
     """Return what signs the requests to a destination; None if they are not signed."""
-    if not isinstance(destination, HttpDestination) or not destination.signing_secret:
+    if (signing := destination.signing) is None:
         return None
-    secrets = [secret.get_secret_value() for secret in destination.signing_secret]
-    if destination.sign == "github":
+    secrets = [secret.get_secret_value() for secret in signing.secrets]
+    if signing.scheme == "github":
         return lambda request, *_: sign_github(request.body, secrets[0])
     keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in secrets]
     return lambda request, id_, time_s: sign_standard(request.body, id_, time_s, keys)

@@ -22,6 +22,7 @@ from typing import Protocol
 
 import structlog
 
+from relay.config import Renderer
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Delivered, Outcome, Reason, Response
 from relay.core.liveness import LoopMonitor
@@ -34,7 +35,6 @@ from relay.delivery.client import DestinationClient
 from relay.delivery.prefetch import Batch, PrefetchBuffer
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.retry import Attempt
-from relay.destinations.catalog import Renderer
 from relay.store.outbox import Outbox
 from relay.store.records import Ack, Delivery
 

@@ -1,22 +1,21 @@
-"""An alert for a Prometheus Alertmanager (API v2).
+"""Alerts for a Prometheus Alertmanager (API v2).
 
-Labels say which alert it is: what is sent with the same ones is the same alert, told again
-(https://prometheus.io/docs/alerting/latest/alerts_api/). So they hold who it is about, where and
-what kind of trouble it is, and nothing that differs from one event of that trouble to the next;
-all of that is in annotations.
+Labels identify an alert: sending the same labels again repeats the same alert
+(https://prometheus.io/docs/alerting/latest/alerts_api/). So the labels say what the alert is about,
+where it is and what kind of trouble it is. Everything that differs between the events of the same
+trouble is in annotations.
 
-Alertmanager resolves an alert by itself once nobody has told of it for its ``resolve_timeout``
-(five minutes, if nothing is set). ``endsAt`` is left to that except for what is over: an event that
-is delivered late would otherwise be over before it arrives.
+Alertmanager resolves an alert by itself if it is not repeated within ``resolve_timeout`` (by
+default five minutes). relay sets ``endsAt`` only if the trouble is over: otherwise an event that is
+delivered late would be over before it arrives.
 
-Names, labels and images are hostile. Alertmanager never reads templates in them, and escapes them
-in mail, but not for Slack (``notify/slack/slack.go``): there a mention stands between ``<`` and
-``>``, of which none is left, and an address becomes a link by its ``://``: see `unlinked`.
+Names, labels and images are hostile. Alertmanager never evaluates templates in them and escapes
+them in mail, but not for Slack (``notify/slack/slack.go``). There a mention stands between ``<``
+and ``>``, which are replaced, and an address becomes a link by its ``://``: see `defuse_links`.
 """
 
 from collections.abc import Mapping
-
-import msgspec
+from typing import Literal
 
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
@@ -30,19 +29,21 @@ from relay.core.text import (
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.included import get_included
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.webhook import append_path
 
-# All ours: Alertmanager has no limits, but keeps every alert in memory, and what it sends to others
-# holds a whole group of alerts. One is at most 64 KiB.
+# All limits are our own, in UTF-16 units: Alertmanager has none, but it keeps every alert in memory
+# and sends whole groups of alerts to others. One alert is at most 64 KiB.
 LABEL_MAX = 255
-"""A label's value: longer than any name, and still a line in a list."""
+"""The value of a label: longer than any name, and still one line in a list."""
 SUMMARY_MAX = 1_024
-"""What PagerDuty takes, the strictest of those that Alertmanager sends summaries to."""
+"""What PagerDuty accepts, the strictest of the services that Alertmanager sends summaries to."""
 VALUE_MAX = 512
 """Any other annotation, and each fact of the description."""
 CUSTOM_TEXT_MAX = 4_096
-"""The configuration's text."""
+"""The text of the configuration."""
 OUTPUT_MAX = {LOGS: 4_096, HEALTH: 2_048}
-"""All that was printed of each kind."""
+"""All output of each kind."""
 INSPECT_MAX = 4_096
 """All inspect fields together."""
 
@@ -50,16 +51,28 @@ _OUTPUT_NAMES = {LOGS: "logs", HEALTH: "health_check"}
 _ESCAPES = {"<": "‹", ">": "›"}
 
 
-def render(card: Card, url: str) -> Request:
-    """A list of one alert, firing or resolved."""
-    alert = {
-        "labels": _labels(card),
-        "annotations": _annotations(card),
-        "startsAt": format_rfc3339(card.event.time_ns),
-    }
-    if card.is_resolved:
-        alert["endsAt"] = format_rfc3339(max(event.time_ns for event in card.notification.events))
-    return Request(msgspec.json.encode([alert]), url, {"Content-Type": "application/json"})
+class AlertmanagerDestination(ServiceDestination):
+    """A Prometheus Alertmanager."""
+
+    type: Literal["alertmanager"] = "alertmanager"
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of the alerts of its API."""
+        return append_path(super().endpoint, "/api/v2/alerts")
+
+    def render(self, card: Card) -> Request:
+        """Return a list of one alert, firing or resolved."""
+        alert = {
+            "labels": _labels(card),
+            "annotations": _annotations(card),
+            "startsAt": format_rfc3339(card.event.time_ns),
+        }
+        if card.is_resolved:
+            alert["endsAt"] = format_rfc3339(
+                max(event.time_ns for event in card.notification.events)
+            )
+        return self.json_request([alert])
 
 
 def _labels(card: Card) -> dict[str, str]:
@@ -99,13 +112,14 @@ def _annotations(card: Card) -> dict[str, str]:
 def _description(card: Card) -> str:
     if card.body:
         return _display_text(card.body, CUSTOM_TEXT_MAX, truncate_lines)
-    # The line break is ours: `fit` leaves none in a value, so no value can pass for a fact.
+    # The line breaks are relay's: `truncate` leaves none in a value, so no value can look like
+    # another fact.
     return "\n".join(f"{name}: {_annotation_value(value)}" for name, value in card.facts)
 
 
 def _details(card: Card) -> Mapping[str, str | None]:
     event, notification = card.event, card.notification
-    told = get_included(notification)
+    included = get_included(notification)
     return {
         "id": event.actor.id,
         "image": event.actor.image,
@@ -114,21 +128,21 @@ def _details(card: Card) -> Mapping[str, str | None]:
         "origin": None if event.origin is Origin.LIVE else event.origin,
         "count": str(notification.count) if notification.count > 1 else None,
         "held_back": str(notification.suppressed) if notification.suppressed else None,
-        "not_included": told.missing if told else None,
+        "not_included": included.missing if included else None,
         "event_id": event.id,
         "notification_id": notification.id,
     }
 
 
 def _inspect_text(card: Card) -> str:
-    """A line for each: their paths are no names that an annotation may have."""
+    """Return one line per field: a path is not a valid name of an annotation."""
     each = INSPECT_MAX // max(1, len(card.inspect_fields)) - 1
     lines = (f"{truncate(path, each // 2)}: {value}" for path, value in card.inspect_fields)
     return "\n".join(_display_text(line, each) for line in lines)
 
 
 def _drop_blank(texts: Mapping[str, str]) -> dict[str, str]:
-    """Those that are not blank: Alertmanager takes an empty label for an absent one."""
+    """Drop blank texts: Alertmanager treats an empty label as absent."""
     return {name: text for name, text in texts.items() if text.strip()}
 
 
@@ -137,12 +151,12 @@ def _annotation_value(text: str) -> str:
 
 
 def _display_text(text: str, limit: int, cut: Truncator = truncate) -> str:
-    """A text for people, in which nothing is a link or a mention, wherever it is passed on to."""
+    """Return a text for people, without links and mentions wherever it is forwarded to."""
     return defuse_links(cut(text, limit, _escape))
 
 
 def _label_value(text: str) -> str:
-    """As it is, so that it can be matched, but for what would make it a link in a message."""
+    """Return a label's value, unchanged so that it can be matched, except for links."""
     return defuse_links(truncate(text, LABEL_MAX, _escape))
 
 

@@ -1,7 +1,10 @@
-"""The terminal: lines to read, or a line of JSON where nobody watches."""
+"""Standard output: readable lines on a terminal, otherwise one line of JSON per notification."""
 
 import json as stdlib
+from collections.abc import Sequence
+from typing import Literal
 
+from relay.config.common import DestinationConfig, OnTemplateError, Renderer, RouteTexts
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.notification import Notification, Severity, Status, resolve_severity
@@ -13,9 +16,9 @@ from relay.destinations.common.included import format_inspect_fields, get_includ
 HEADLINE_MAX = 160
 IMAGE_MAX = 70
 NAME_MAX = 40
-"""Of a host and of a route."""
+"""The limit for a host and for a route. All limits are our own, in UTF-16 units."""
 DETAIL_MAX = 400
-"""Of a line of what is included."""
+"""The limit for a line of what the notification includes."""
 
 _RESET, _DIM, _GREEN = "\x1b[0m", "\x1b[2m", "\x1b[1;32m"
 _COLOURS = {
@@ -25,26 +28,35 @@ _COLOURS = {
 }
 
 
-def render(notification: Notification, *, colour: bool) -> Request:
-    """With ``colour`` readable lines, else the document of ``format: json``; both end in ``\\n``.
+class ConsoleDestination(DestinationConfig):
+    """Standard output."""
 
-    The readable lines have no control characters but their own colours, and at most 400 UTF-16
-    units each beside them. What the notification includes stands below the first, indented.
+    type: Literal["console"] = "console"
+
+    def build_renderer(
+        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+    ) -> Renderer:
+        """See `DestinationConfig`. The lines show no text of a route."""
+        return lambda notification: render(notification, colour=colour)
+
+
+def render(notification: Notification, *, colour: bool) -> Request:
+    """Return readable lines if ``colour`` is set, else the document of ``format: json``.
+
+    Both end with a line break. The readable lines have no control characters except their own
+    colours, and at most 400 UTF-16 units besides these. The first line is the headline; what the
+    notification includes is indented below it.
     """
     if not colour:
-        return Request(
-            body=_escape_unprintable(json_document.encode_document(notification)) + b"\n"
-        )
-    below = (
-        f"{_DIM}│ {_RESET}{truncate(line, DETAIL_MAX - 2)}" for line in _detail_lines(notification)
-    )
-    return Request(
-        body="".join(f"{line}\n" for line in (_summary_line(notification), *below)).encode()
-    )
+        document = json_document.encode_document(notification)
+        return Request(body=_escape_unprintable(document) + b"\n")
+    details = (truncate(line, DETAIL_MAX - 2) for line in _detail_lines(notification))
+    lines = [_summary_line(notification), *(f"{_DIM}│ {_RESET}{line}" for line in details)]
+    return Request(body="".join(f"{line}\n" for line in lines).encode())
 
 
 def _escape_unprintable(document: bytes) -> bytes:
-    """The same JSON, all of it printable: it may reach a terminal all the same."""
+    """Escape what does not print in a JSON document: it may be shown on a terminal nevertheless."""
     text = document.decode()
     if text.isprintable():
         return document
@@ -52,28 +64,28 @@ def _escape_unprintable(document: bytes) -> bytes:
 
 
 def _detail_lines(notification: Notification) -> list[str]:
-    told = get_included(notification)
-    if told is None:
+    included = get_included(notification)
+    if included is None:
         return []
-    health = told.health.split("\n") if told.health else []
+    health = included.health.split("\n") if included.health else []
     return [
-        *(told.logs or ()),
+        *(included.logs or ()),
         *(f"health check: {line}" for line in health),
-        *(f"{path}: {value}" for path, value in format_inspect_fields(told)),
-        *([f"not included: {told.missing}"] if told.missing else []),
+        *(f"{path}: {value}" for path, value in format_inspect_fields(included)),
+        *([f"not included: {included.missing}"] if included.missing else []),
     ]
 
 
 def _summary_line(notification: Notification) -> str:
     event = notification.events[0]
     time = f"{format_rfc3339(event.time_ns)[11:19]}Z"
-    level = resolve_severity(notification)
-    word, shade = level.upper(), _COLOURS[level]
+    severity = resolve_severity(notification)
+    label, colour = severity.upper(), _COLOURS[severity]
     if notification.status is Status.RESOLVED:
-        word, shade = "RESOLVED", _GREEN
+        label, colour = "RESOLVED", _GREEN
     parts = [
         f"{_DIM}{time}{_RESET}",
-        f"{shade}{word:<8}{_RESET}",
+        f"{colour}{label:<8}{_RESET}",
         headline(notification, HEADLINE_MAX),
         f"{_DIM}({_location(notification)}){_RESET}",
     ]

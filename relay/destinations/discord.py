@@ -1,24 +1,26 @@
-r"""A message for a Discord webhook: one embed.
+r"""Messages for a Discord webhook: one embed each.
 
-Names, labels and images are hostile, and Discord reads Markdown in an embed's title, description
-and fields; a footer it takes as it is (https://github.com/Pycord-Development/pycord/issues/96).
-Before every character that could begin something stands a backslash: it takes the meaning from any
-ASCII punctuation, is not shown, and, unlike an invisible character, is not copied along with a
-name. So ``\<`` makes no mention, channel, emoji or timestamp
+Names, labels and images are hostile. Discord reads Markdown in an embed's title, description and
+fields, but not in its footer (https://github.com/Pycord-Development/pycord/issues/96). A backslash
+before every character that could start markup takes its meaning away. It works for any ASCII
+punctuation, is not shown and, unlike an invisible character, is not copied together with a name. So
+``\<`` starts no mention, channel, emoji or timestamp
 (https://discord.com/developers/docs/reference#message-formatting), ``\[`` no link with a text,
-``\#``, ``\-``, ``\>`` and ``1\.`` no heading, list or quote, and ``\:`` no emoji code and no link:
-an address becomes one by its ``://`` only.
+``\#``, ``\-``, ``\>`` and ``1\.`` no heading, list or quote, and ``\:`` neither an emoji code nor a
+link, since an address becomes a link only by its ``://``.
 
-A code block knows no backslash and no markup but its end, three backticks: in what a container
-printed an invisible space stands behind each, so that no two are neighbours.
+In a code block a backslash has no effect, and only three backticks have a meaning: they end it. In
+container output a zero-width space follows each backtick, so that no two are adjacent.
 
-Nobody is ever notified: ``allowed_mentions`` allows none, whatever the text.
+Nobody is ever notified: ``allowed_mentions`` allows no mention, whatever the text.
 """
 
-import msgspec
+from typing import Literal
 
+from relay.config.types import RateLimit
+from relay.config.units import Rate
 from relay.core.event import format_rfc3339
-from relay.core.exchange import Request
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     ELLIPSIS,
     ZERO_WIDTH_SPACE,
@@ -30,9 +32,11 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.responses import parse_object, parse_seconds
 
 # Discord's limits: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
-# It refuses a whole message for one text that is too long, or is blank where one has to be.
+# Discord refuses a message if one text is too long, or if a required text is blank.
 TITLE_MAX = 256
 DESCRIPTION_MAX = 4_096
 FIELDS_MAX = 25
@@ -40,29 +44,59 @@ FIELD_NAME_MAX = 256
 FIELD_VALUE_MAX = 1_024
 FOOTER_MAX = 2_048
 TOTAL_MAX = 6_000
-"""All of the above together: title, description, names, values and footer."""
+"""All texts together: title, description, names, values and footer."""
 
-# Ours: so that even all that there can be stays within `TOTAL_MAX`.
+# Our own limits, in UTF-16 units. They keep the longest possible message within `TOTAL_MAX`.
 VALUE_MAX = 200
 """Each fact."""
 INSPECT_MAX = 1_200
-"""All inspect fields together, with their names."""
+"""All inspect fields together, with their paths."""
 NOTE_MAX = 150
-"""Each piece of the footer."""
+"""Each note in the footer."""
 OUTPUT_MAX = {LOGS: 2_000, HEALTH: 900}
-"""All that was printed of each kind."""
+"""All output of each kind."""
 CUSTOM_TEXT_MAX = 3_980
-"""The configuration's text (which stands in place of the facts) and what was printed."""
+"""The text of the configuration, which replaces the facts, and the output together."""
 
 Part = dict[str, object]
 
 _MARKDOWN_CHARACTERS = frozenset("\\`*_~|<>[]#@:-.")
 
 
-def render(card: Card, url: str) -> Request:
-    """The message about the first event, with how many more there are."""
-    message = {"embeds": [_embed(card)], "allowed_mentions": {"parse": []}}
-    return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
+class DiscordDestination(ServiceDestination):
+    """A Discord webhook."""
+
+    limit_headers = ("x-ratelimit-remaining", "x-ratelimit-reset-after")
+
+    type: Literal["discord"] = "discord"
+    # what its X-RateLimit-Limit and X-RateLimit-Reset-After headers say of webhooks
+    rate_limit: RateLimit | None = Rate(5, 2.0)
+    """As for all; without it five in two seconds, as Discord asks for."""
+
+    @property
+    def endpoint(self) -> str:
+        """The URL with ``wait=true``, so that Discord's answer says whether it took the message."""
+        url = super().endpoint.partition("#")[0]
+        return f"{url}{'&' if '?' in url else '?'}wait=true"
+
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events."""
+        message = {"embeds": [_embed(card)], "allowed_mentions": {"parse": []}}
+        return self.json_request(message)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Read ``retry_after`` from the body of a 429, and the reset of the limit from headers.
+
+        https://discord.com/developers/docs/topics/rate-limits
+        """
+        waits_s = [parse_seconds(response.headers.get("x-ratelimit-reset-after"))]
+        if response.status == 429:
+            waits_s.append(parse_seconds(parse_object(response.body).get("retry_after")))
+        elif response.headers.get("x-ratelimit-remaining") != "0":
+            return NO_HINT
+        known_s = [wait_s for wait_s in waits_s if wait_s is not None]
+        return ResponseHint(retry_after_s=max(known_s, default=None))
 
 
 def _embed(card: Card) -> Part:
@@ -82,23 +116,23 @@ def _embed(card: Card) -> Part:
 def _description(card: Card) -> str:
     blocks = [_output_block(title, text) for title, text in card.output]
     if card.body:
-        room = CUSTOM_TEXT_MAX - sum(utf16_length(block) + 1 for block in blocks)
-        blocks.insert(0, truncate_lines(card.body, room, _escape))
+        limit = CUSTOM_TEXT_MAX - sum(utf16_length(block) + 1 for block in blocks)
+        blocks.insert(0, truncate_lines(card.body, limit, _escape))
     return "\n".join(blocks)
 
 
 def _output_block(title: str, text: str) -> str:
-    """What was printed, in a fixed width; of a long text the end.
+    """Return container output in a fixed width; only the end of a long text.
 
-    Discord takes a word right behind the backticks for a language: ours has a line to itself.
+    The backticks have a line of their own: Discord takes a word right after them for a language.
     """
     return f"**{title}**\n```\n{truncate_start(text, OUTPUT_MAX[title], _escape_in_code)}\n```"
 
 
 def _fields(card: Card) -> list[Part]:
     facts = [(name, truncate_or_blank(value, VALUE_MAX, _escape)) for name, value in card.facts]
-    inspected = card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape)
-    fields = [_field(name, value) for name, value in (*facts, *inspected)]
+    inspect_fields = card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape)
+    fields = [_field(name, value) for name, value in (*facts, *inspect_fields)]
     if len(fields) > FIELDS_MAX:
         more = len(fields) - FIELDS_MAX + 1
         fields[FIELDS_MAX - 1 :] = [_field(ELLIPSIS, f"and {more} more")]
@@ -106,7 +140,7 @@ def _fields(card: Card) -> list[Part]:
 
 
 def _field(name: str, value: str) -> Part:
-    """Both are escaped already."""
+    """Return a field; name and value are escaped already."""
     return {"name": name, "value": value, "inline": True}
 
 

@@ -1,18 +1,20 @@
-"""A message for a Google Chat webhook: a card.
+"""Messages for a Google Chat webhook: one card each.
 
-Names, labels and images are hostile. The ``text`` of a message knows mentions (``<users/all>``),
-links and Markdown, so there is none. A card's texts know none of these but HTML
+Names, labels and images are hostile. The ``text`` of a message may hold mentions (``<users/all>``),
+links and Markdown, so relay sends none. The texts of a card are HTML and hold none of these
 (https://developers.google.com/workspace/chat/format-messages#card-formatting): there ``& < >`` are
-escaped. The headline is such a text too, and no header of the card: that has a fixed height, and
-nothing says whether it is HTML. What a phone notifies of, ``fallbackText``, is plain, and an escape
-would show: there a space without width behind every ``<`` leaves no mention to find.
+escaped. The headline is such a text too. It is not the header of the card, which has a fixed height
+and of which no document says whether it is HTML. ``fallbackText``, which phones show in their
+notifications, is plain text, where an escape would be visible: a zero-width space after every
+``<`` prevents mentions there.
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
-import msgspec
-
-from relay.core.exchange import Request
+from relay.config.types import RateLimit
+from relay.config.units import Rate
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     ZERO_WIDTH_SPACE,
     escape_unprintable,
@@ -22,25 +24,28 @@ from relay.core.text import (
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.responses import ERROR_STATUSES, parse_object
 
 MESSAGE_MAX = 32_000
-"""Bytes: https://developers.google.com/workspace/chat/create-messages"""
+"""In bytes: https://developers.google.com/workspace/chat/create-messages"""
 WIDGETS_MAX = 100
-"""Of a card: https://developers.google.com/workspace/chat/api/reference/rest/v1/cards"""
+"""The widgets of a card:
+https://developers.google.com/workspace/chat/api/reference/rest/v1/cards"""
 
-# Ours, in UTF-16 units, none of which takes more than four bytes of JSON (a line break, as a tag):
-# so that all that there can be at once stays below `MESSAGE_MAX`.
+# Our own limits, in UTF-16 units. A unit takes at most four bytes of JSON (a line break, as a tag),
+# so the longest possible message stays below `MESSAGE_MAX`.
 TITLE_MAX = 200
 VALUE_MAX = 200
 """Each fact."""
 INSPECT_MAX = 1_500
-"""All inspect fields together, with their names."""
+"""All inspect fields together, with their paths."""
 CUSTOM_TEXT_MAX = 1_500
-"""The configuration's text, which stands in place of the facts."""
+"""The text of the configuration, which replaces the facts."""
 NOTE_MAX = 120
-"""Each piece of the small print."""
+"""Each note."""
 OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
-"""All that was printed of each kind."""
+"""All output of each kind."""
 
 Part = dict[str, object]
 
@@ -48,16 +53,34 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _NOTE_COLOUR = "#80868b"
 
 
-def render(card: Card, url: str) -> Request:
-    """The message about the first event, with how many more there are."""
-    first = [_headline(card), *_body(card), *_facts(card)]
-    sections: list[Part] = [{"widgets": first}]
-    for title, text in card.output:
-        shown = truncate_start(text, OUTPUT_MAX[title], _escape)
-        sections.append({"header": title, "widgets": [_paragraph(shown)]})
-    sections.append({"widgets": [_notes(card.notes)]})
-    message = {"fallbackText": _fallback(card), "cardsV2": [{"card": {"sections": sections}}]}
-    return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
+class GoogleChatDestination(ServiceDestination):
+    """A Google Chat webhook."""
+
+    type: Literal["googlechat"] = "googlechat"
+    # one a second and space: https://developers.google.com/workspace/chat/limits
+    rate_limit: RateLimit | None = Rate(1, 1.0)
+
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events."""
+        first = [_headline(card), *_body(card), *_facts(card)]
+        sections: list[Part] = [{"widgets": first}]
+        for title, text in card.output:
+            shown = truncate_start(text, OUTPUT_MAX[title], _escape)
+            sections.append({"header": title, "widgets": [_paragraph(shown)]})
+        sections.append({"widgets": [_notes(card.notes)]})
+        message = {"fallbackText": _fallback(card), "cardsV2": [{"card": {"sections": sections}}]}
+        return self.json_request(message)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Read the code of an error: ``{"error": {"code": 429, …}}``.
+
+        https://google.aip.dev/193
+        """
+        match parse_object(response.body):
+            case {"error": {"code": int(code)}} if code in ERROR_STATUSES:
+                return ResponseHint(status=code)
+        return NO_HINT
 
 
 def _fallback(card: Card) -> str:

@@ -1,32 +1,45 @@
-"""A message for a Mattermost incoming webhook.
+"""Posts for a Mattermost incoming webhook.
 
-The headline is the post's own text, everything else stands beside coloured bars, and all that is
-not ours in code: see `relay.destinations.common.markdown_attachment`. A push notification is the
-text, and below it the attachment's ``fallback``, which is plain text: it names the host.
+The headline is the post's own text, and everything else is in attachments with a coloured bar. All
+text that is not relay's own is code: see `relay.destinations.common.markdown_attachment`. A push
+notification shows the post's text and the attachment's ``fallback``, plain text that names the
+host.
 
 https://developers.mattermost.com/integrate/webhooks/incoming/
 """
 
-import msgspec
+from typing import Literal
 
-from relay.core.exchange import Request
+from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import truncate
 from relay.destinations.common.card import Card
 from relay.destinations.common.markdown_attachment import VALUE_MAX, build_attachments, headline
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.responses import parse_slack_json
 
-# Mattermost's limits. It makes several posts of one that is too long.
+# Mattermost's limits. It splits a post that is too long.
 TEXT_MAX = 16_383
 """A post's text: ``PostMessageMaxRunesV2``
 (https://github.com/mattermost/mattermost/blob/master/server/public/model/post.go)."""
 PROPS_MAX = 760_000
-"""The attachments as JSON: ``PostPropsMaxUserRunes``, at the same place."""
+"""The attachments as JSON: ``PostPropsMaxUserRunes``, in the same file."""
 
 
-def render(card: Card, url: str) -> Request:
-    """The post about the first event, with how many more there are."""
-    facts, details = build_attachments(card)
-    post = {
-        "text": headline(card),
-        "attachments": [{"fallback": truncate(card.event.host, VALUE_MAX), **facts}, details],
-    }
-    return Request(msgspec.json.encode(post), url, {"Content-Type": "application/json"})
+class MattermostDestination(ServiceDestination):
+    """A Mattermost incoming webhook."""
+
+    type: Literal["mattermost"] = "mattermost"
+
+    def render(self, card: Card) -> Request:
+        """Return the post about the first event, with the number of further events."""
+        facts, details = build_attachments(card)
+        post = {
+            "text": headline(card),
+            "attachments": [{"fallback": truncate(card.event.host, VALUE_MAX), **facts}, details],
+        }
+        return self.json_request(post)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Read errors as Slack writes them in JSON."""
+        return parse_slack_json(response)

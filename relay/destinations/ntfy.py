@@ -1,33 +1,39 @@
-"""A message to an ntfy topic, published as JSON.
+"""Messages for an ntfy topic, published as JSON.
 
-It is plain text: nothing here ever asks for Markdown, for buttons, or for something to be opened
-(https://docs.ntfy.sh/publish/#publish-as-json). What plain text has to be kept from is in
-`relay.destinations.common.plain_text`. And ntfy decodes a title that looks encoded after RFC 2047
-(https://docs.ntfy.sh/publish/#message-title), so that a name could bring line breaks along.
+A message is plain text: relay never asks for Markdown, buttons or a link to open
+(https://docs.ntfy.sh/publish/#publish-as-json). What plain text must not contain is described in
+`relay.destinations.common.plain_text`. Besides, ntfy decodes a title that looks encoded by RFC 2047
+(https://docs.ntfy.sh/publish/#message-title), so a name could introduce line breaks.
 """
 
-import msgspec
+import re
+from typing import Annotated, Literal
 
+import msgspec
+from pydantic import AfterValidator, SecretStr
+
+from relay.config.types import WebhookUrl
 from relay.core.exchange import Request
 from relay.core.notification import Severity
 from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
+from relay.destinations.common.service import ServiceDestination
 
 # ntfy's limits, in bytes: https://docs.ntfy.sh/publish/#limitations
 MESSAGE_MAX = 4_096
-"""A longer one is sent as an attached file."""
+"""A longer message is sent as an attached file."""
 TITLE_MAX = 1_024
-"""A longer one is refused."""
+"""A message with a longer title is refused."""
 
 HEADLINE_MAX = 200
-"""Ours, in UTF-16 units."""
+"""Our own limit, in UTF-16 units."""
 
 
 def _json_size_bytes(text: str) -> int:
-    """In bytes, as JSON: never less than ntfy counts, and never more than it reads.
+    """Return the size of a text as JSON: not less than ntfy counts, nor more than it reads.
 
-    It reads twice `MESSAGE_MAX` at most (``transformBodyJSON``, server/server.go in
+    ntfy reads at most twice `MESSAGE_MAX` (``transformBodyJSON``, server/server.go in
     https://github.com/binwiederhier/ntfy).
     """
     return len(msgspec.json.encode(text)) - 2
@@ -41,13 +47,12 @@ LIMITS = TextLimits(
     output={LOGS: 900, HEALTH: 400},
     notes=300,
 )
-"""Ours. All together they are below the 4,000 bytes, with what is around them, that Firebase takes:
-ntfy cuts the end of what is longer, which is where the log's end is (``fcmMessageLimit``,
-server/server_firebase.go)."""
+"""Our own limits. With the rest of the message they stay below the 4,000 bytes that Firebase
+accepts. ntfy cuts off the end of a longer message, where the end of the log is
+(``fcmMessageLimit``, server/server_firebase.go)."""
 
-# Each severity is one step louder than the one before it, from what a message is that says nothing
-# of its priority to what is not overheard at night. Who finds it too loud says so of the route. The
-# tags are those of the emoji that other destinations show.
+# Each severity is one step louder than the one before it, from the default priority to one that is
+# heard at night. A route can lower its severity. The tags give the emoji that other services show.
 # https://docs.ntfy.sh/publish/#message-priority, https://docs.ntfy.sh/emojis/
 _STYLES = {
     Severity.CRITICAL: (5, "red_circle"),
@@ -57,14 +62,38 @@ _STYLES = {
 _RESOLVED_STYLE = (3, "green_circle")
 
 
-def render(card: Card, url: str, topic: str) -> Request:
-    """The message about the first event, with how many more there are; ``url`` is the server's."""
-    priority, tag = _RESOLVED_STYLE if card.is_resolved else _STYLES[card.severity]
-    message = {
-        "topic": topic,
-        "title": card.title(HEADLINE_MAX).replace("=?", f"={ZERO_WIDTH_SPACE}?"),
-        "message": render_plain_text(card, LIMITS),
-        "priority": priority,
-        "tags": [tag],
-    }
-    return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
+_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
+"""``topicRegex`` in server/server.go."""
+
+
+def _check_topic(topic: SecretStr) -> SecretStr:
+    if not _TOPIC.fullmatch(topic.get_secret_value()):
+        raise ValueError("is not a topic: take letters, digits, '-' and '_', at most 64")
+    return topic
+
+
+class NtfyDestination(ServiceDestination):
+    """A topic of an ntfy server."""
+
+    type: Literal["ntfy"] = "ntfy"
+    url: WebhookUrl = SecretStr("https://ntfy.sh")
+    """The URL of the server."""
+    topic: Annotated[SecretStr, AfterValidator(_check_topic)]
+    """The topic's name; whoever knows it can read it."""
+
+    @property
+    def recipient(self) -> str:
+        """The topic: all topics of a server have the same URL."""
+        return self.topic.get_secret_value()
+
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event; the topic is in it, not in the URL."""
+        priority, tag = _RESOLVED_STYLE if card.is_resolved else _STYLES[card.severity]
+        message = {
+            "topic": self.topic.get_secret_value(),
+            "title": card.title(HEADLINE_MAX).replace("=?", f"={ZERO_WIDTH_SPACE}?"),
+            "message": render_plain_text(card, LIMITS),
+            "priority": priority,
+            "tags": [tag],
+        }
+        return self.json_request(message)

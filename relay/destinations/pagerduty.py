@@ -1,19 +1,23 @@
-"""An event of PagerDuty's Events API v2: one alert for one thing in trouble.
+"""Events for PagerDuty's Events API v2: one alert for each thing that is in trouble.
 
-PagerDuty takes every event with the same ``dedup_key`` for the same alert, until that is resolved
+PagerDuty adds all events with the same ``dedup_key`` to one alert until it is resolved
 (https://github.com/PagerDuty/developer-docs, ``docs/events-API-v2/02-Trigger-Events.md``). The key
-is that of what the events are about, so a container that crashes again and again wakes somebody
+identifies what the events are about, so a container that crashes again and again wakes somebody
 once.
 
 Names, labels and images are hostile. PagerDuty reads the fields of its common event format as plain
-text, but hands them on to chats and mail, so no ``<`` or ``>`` of theirs is left in those, between
-which stand mentions, links and tags, and no address is left whole.
+text, but forwards them to chats and mail. So ``<`` and ``>``, between which mentions, links and
+tags stand, are replaced, and no address remains a link.
 """
 
 import hashlib
+from typing import Literal
 
 import msgspec
+from pydantic import SecretStr
 
+from relay.config.types import RateLimit, Secret, WebhookUrl
+from relay.config.units import Rate
 from relay.core.event import Event, Origin, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.text import (
@@ -26,60 +30,76 @@ from relay.core.text import (
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.included import get_included
+from relay.destinations.common.service import ServiceDestination
 
-# PagerDuty's limits. It refuses a whole event for one text that is too long.
+# PagerDuty's limits. It refuses an event if one text is too long.
 PAYLOAD_MAX = 512 * 1024
-"""In bytes: ``01-Overview.md`` beside it, "Size Limits"."""
+"""In bytes: ``01-Overview.md`` in the same folder, "Size Limits"."""
 SUMMARY_MAX = 1_024
-"""Its characters: ``02-Trigger-Events.md``, "Parameters"."""
+"""In characters: ``02-Trigger-Events.md``, "Parameters"."""
 KEY_MAX = 255
-"""Those of the ``dedup_key``: the same table."""
-# Ours, for what PagerDuty bounds by the payload only. A unit of text is at most three bytes of
-# JSON, so all of it together stays below half of that.
+"""The characters of the ``dedup_key``: the same table."""
+# Our own limits, in UTF-16 units, for fields that only the size of the payload limits. A unit takes
+# at most three bytes of JSON, so all texts together stay below half of that size.
 FIELD_MAX = 255
-"""The other fields of the common event format, which are columns of a table."""
+"""The other fields of the common event format, which PagerDuty shows as columns of a table."""
 VALUE_MAX = 1_024
 """A value of the details."""
 CUSTOM_TEXT_MAX = 8_192
-"""The configuration's text."""
+"""The text of the configuration."""
 OUTPUT_MAX = {LOGS: 8_192, HEALTH: 8_192}
-"""All that was printed of each kind."""
+"""All output of each kind."""
 INSPECT_MAX = 20_480
 """All inspect fields together."""
 PATH_MAX = 200
-"""The name of one."""
+"""The path of an inspect field."""
 
 _ESCAPES = {"<": "‹", ">": "›"}
 
 
-def render(card: Card, url: str, routing_key: str) -> Request:
-    """The event that opens an alert, adds to it, or resolves it."""
-    event = card.event
-    payload = {
-        "summary": defuse_links(card.title(SUMMARY_MAX, _escape)),
-        "source": _first_field(event.host, event.engine) or "unknown",
-        "severity": card.severity,
-        "timestamp": f"{format_rfc3339(event.time_ns)[:23]}Z",  # to the millisecond, as in its examples
-        "component": _first_field(event.actor.name, event.actor.id),
-        "group": _group(event),
-        "class": _field(_class(event)),
-        "custom_details": _details(card),
-    }
-    message = {
-        "routing_key": routing_key,
-        "event_action": "resolve" if card.is_resolved else "trigger",
-        "dedup_key": _dedup_key(card),
-        "client": "relay",
-        "payload": {name: value for name, value in payload.items() if value},
-    }
-    return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
+class PagerDutyDestination(ServiceDestination):
+    """An integration of a PagerDuty service (Events API v2)."""
+
+    type: Literal["pagerduty"] = "pagerduty"
+    url: WebhookUrl = SecretStr("https://events.pagerduty.com/v2/enqueue")
+    routing_key: Secret
+    """The integration key."""
+    # https://developer.pagerduty.com/docs/events-api-v2-overview, "Rate Limiting"
+    rate_limit: RateLimit | None = Rate(120, 60.0)
+
+    @property
+    def recipient(self) -> str:
+        """The integration: all of them have the same URL."""
+        return self.routing_key.get_secret_value()
+
+    def render(self, card: Card) -> Request:
+        """Return the event that opens an alert, adds to it or resolves it."""
+        event = card.event
+        payload = {
+            "summary": defuse_links(card.title(SUMMARY_MAX, _escape)),
+            "source": _first_field(event.host, event.engine) or "unknown",
+            "severity": card.severity,
+            "timestamp": f"{format_rfc3339(event.time_ns)[:23]}Z",  # milliseconds, as in examples
+            "component": _first_field(event.actor.name, event.actor.id),
+            "group": _group(event),
+            "class": _field(_class(event)),
+            "custom_details": _details(card),
+        }
+        message = {
+            "routing_key": self.routing_key.get_secret_value(),
+            "event_action": "resolve" if card.is_resolved else "trigger",
+            "dedup_key": _dedup_key(card),
+            "client": "relay",
+            "payload": {name: value for name, value in payload.items() if value},
+        }
+        return self.json_request(message)
 
 
 def _dedup_key(card: Card) -> str:
-    """What the alert is about, by this route: not what happened to it, nor when.
+    """Return a key for the route and the thing that the alert is about, not for what happened.
 
-    A container is known by its name, which outlives it when it is made anew. The host is part of
-    it because two relays may call their engines alike.
+    A container is identified by its name, which stays the same when it is recreated. The host is
+    part of the key because two relays may use the same name for their engines.
     """
     event = card.event
     subject = event.actor.name or event.actor.id
@@ -97,14 +117,15 @@ def _group(event: Event) -> str:
 
 
 def _class(event: Event) -> str:
-    """The action and, where it has one, its cause: ``die: crashed``, ``oom``."""
-    more = event.cause or event.health
-    return f"{event.action}: {more}" if more else event.action
+    """Return the action and, if there is one, its cause: ``die: crashed``, ``oom``."""
+    cause = event.cause or event.health
+    return f"{event.action}: {cause}" if cause else event.action
 
 
 def _details(card: Card) -> dict[str, object]:
-    """The facts and all that leads back to the configuration and the event, by flat names."""
-    told, notification = get_included(card.notification), card.notification
+    """Return the facts, and what leads back to the configuration and the event, by flat names."""
+    notification = card.notification
+    included = get_included(notification)
     origin = card.event.origin
     texts = {
         **{_detail_name(name): value for name, value in card.all_facts},
@@ -112,7 +133,7 @@ def _details(card: Card) -> dict[str, object]:
         "event_id": card.event.id,
         "notification_id": notification.id,
         "origin": "" if origin is Origin.LIVE else origin,
-        "not_included": told.missing if told and told.missing else "",
+        "not_included": included.missing if included and included.missing else "",
     }
     details: dict[str, object] = {
         "text": _display_text(card.body, CUSTOM_TEXT_MAX, truncate_lines),
@@ -129,7 +150,7 @@ def _details(card: Card) -> dict[str, object]:
 
 
 def _inspect_values(card: Card) -> dict[str, str]:
-    # In an object of their own, so that no path can pass for a fact.
+    # They are in an object of their own, so that no path can look like a fact.
     each = INSPECT_MAX // max(1, len(card.inspect_fields)) - PATH_MAX
     most = min(VALUE_MAX, each)
     return {
@@ -139,7 +160,7 @@ def _inspect_values(card: Card) -> dict[str, str]:
 
 
 def _display_text(text: str, limit: int, cut: Truncator = truncate) -> str:
-    """A text for people, in which nothing is a link or a mention, wherever it is passed on to."""
+    """Return a text for people, without links and mentions wherever it is forwarded to."""
     return defuse_links(cut(text, limit, _escape))
 
 
@@ -148,7 +169,7 @@ def _detail_name(title: str) -> str:
 
 
 def _first_field(*texts: str | None) -> str:
-    """The first that is not blank, as a `_field`; empty if all are."""
+    """Return the first text that is not blank, as a `_field`; empty if all are blank."""
     return next((_field(text) for text in texts if text and text.strip()), "")
 
 

@@ -1,32 +1,44 @@
-"""A message for a Rocket.Chat incoming webhook.
+"""Messages for a Rocket.Chat incoming webhook.
 
-The headline is the message's own text, everything else stands beside coloured bars, and all that
-is not ours in code: see `relay.destinations.common.markdown_attachment`. With
-``parseUrls: false`` the server fetches no address to show what is behind it.
+The headline is the message's own text, and everything else is in attachments with a coloured bar.
+All text that is not relay's own is code: see `relay.destinations.common.markdown_attachment`. With
+``parseUrls: false`` the server fetches no address for a preview.
 
-An attachment has no title here: on phones a title without a text is read as Markdown. A field
-without a value is refused, and the whole message with it (``processWebhookMessage``,
+The attachments have no title, because phones read a title without a text as Markdown. The server
+refuses a message with a field that has no value (``processWebhookMessage``,
 ``sendMessage`` in https://github.com/RocketChat/Rocket.Chat,
 ``apps/meteor/app/lib/server/functions``).
 """
 
-import msgspec
+from typing import Literal
 
-from relay.core.exchange import Request
+from relay.core.exchange import Request, Response, ResponseHint
 from relay.destinations.common.card import Card
 from relay.destinations.common.markdown_attachment import build_attachments, headline
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.responses import parse_slack_json
 
 TEXT_MAX = 5_000
-"""Of each text: what ``Message_MaxAllowedSize`` is if nobody changed it. The server does not check
-it for webhooks, but longer texts are not formatted
+"""The characters of each text: the default of ``Message_MaxAllowedSize``. The server does not check
+it for webhooks, but it does not format longer texts
 (https://github.com/RocketChat/Rocket.Chat/blob/develop/apps/meteor/server/settings/message.ts)."""
 
 
-def render(card: Card, url: str) -> Request:
-    """The message about the first event, with how many more there are."""
-    message = {
-        "text": headline(card),
-        "parseUrls": False,
-        "attachments": build_attachments(card),
-    }
-    return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
+class RocketChatDestination(ServiceDestination):
+    """A Rocket.Chat incoming webhook."""
+
+    type: Literal["rocketchat"] = "rocketchat"
+
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events."""
+        message = {
+            "text": headline(card),
+            "parseUrls": False,
+            "attachments": build_attachments(card),
+        }
+        return self.json_request(message)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Read errors as Slack writes them in JSON, or ``{"success": false}``."""
+        return parse_slack_json(response)

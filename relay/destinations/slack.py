@@ -1,22 +1,24 @@
-"""A message for a Slack incoming webhook, in Block Kit.
+"""Messages for a Slack incoming webhook, in Block Kit.
 
-The headline stands in the message's own blocks, the facts beside a coloured bar in an attachment
-(only attachments have a colour). With blocks there, Slack shows the top-level ``text`` in push
-notifications and to screen readers only
+The headline is in the blocks of the message, and the facts are in an attachment with a coloured
+bar, since only attachments have a colour. If there are blocks, Slack shows the top-level ``text``
+only in push notifications and to screen readers
 (https://docs.slack.dev/reference/methods/chat.postMessage).
 
-Names, labels and images are hostile. They go into ``plain_text`` objects, where Slack formats and
-links nothing, and ``& < >`` are escaped all the same, as Slack asks for every text
-(https://docs.slack.dev/messaging/formatting-message-text). What a container printed goes into
-``rich_text``, where text is taken as it is: mentions and links are elements of their own there, and
-an escape would show (https://docs.slack.dev/reference/block-kit/blocks/rich-text-block).
+Names, labels and images are hostile. They are in ``plain_text`` objects, where Slack formats and
+links nothing. Nevertheless ``& < >`` are escaped, as Slack requires for every text
+(https://docs.slack.dev/messaging/formatting-message-text). Container output is in ``rich_text``,
+where text is literal: mentions and links are separate elements there, and an escape would be
+visible (https://docs.slack.dev/reference/block-kit/blocks/rich-text-block).
 """
 
+import re
 from collections.abc import Sequence
+from typing import Literal
 
-import msgspec
-
-from relay.core.exchange import Request
+from relay.config.types import RateLimit
+from relay.config.units import Rate
+from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import (
     escape_unprintable,
     truncate,
@@ -25,8 +27,10 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.responses import hint_from_slack_error, parse_slack_json
 
-# Slack's limits. It refuses a whole message for one text that is too long.
+# Slack's limits. It refuses a message if one text is too long.
 TEXT_MAX = 40_000
 """The message's ``text``: https://docs.slack.dev/reference/methods/chat.postMessage"""
 BLOCKS_MAX = 50
@@ -42,69 +46,87 @@ ELEMENTS_MAX = 10
 ELEMENT_MAX = 3_000
 """Any text object: https://docs.slack.dev/reference/block-kit/composition-objects/text-object"""
 VALUE_MAX = 500
-"""Ours, for each value, below all of the above: it keeps the sum of the blocks far from the 13,000
-characters or so at which Slack answers ``msg_blocks_too_long``, which it does not document
-(https://github.com/slackapi/bolt-js/issues/2509). No label can silence an alert by its length."""
+"""Our own limit for each value. It keeps all blocks together far below the 13,000 characters or so
+at which Slack answers ``msg_blocks_too_long``, a limit that it does not document
+(https://github.com/slackapi/bolt-js/issues/2509). So no label can silence an alert by its length.
+"""
 OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
-"""Ours, for the same reason: all that was printed of each kind."""
+"""Our own limits, for the same reason: all output of each kind."""
 CUSTOM_TEXT_MAX = 3_000
-"""The configuration's text: https://docs.slack.dev/reference/block-kit/blocks/section-block"""
+"""The text of the configuration:
+https://docs.slack.dev/reference/block-kit/blocks/section-block"""
 INSPECT_MAX = 2_400
 """All inspect fields together."""
 PATH_MAX = 60
-"""The name of one."""
+"""The path of an inspect field."""
 
 Block = dict[str, object]
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_ERROR_CODE = re.compile(rb"\s*([a-z]+(?:_[a-z]+)+|ratelimited)\s*")
+"""An error in plain text, such as ``invalid_payload`` or ``channel_not_found``."""
 
 
-def render(card: Card, url: str) -> Request:
-    """The message about the first event, with how many more there are."""
-    emoji = card.emoji
-    header = f"{emoji} {card.title(HEADER_MAX - utf16_length(emoji) - 1, _escape)}"
-    text = f"{header} · {_value(card.event.host)}" if card.event.host else header
-    message = {
-        "text": text,
-        "mrkdwn": False,
-        "unfurl_links": False,
-        "unfurl_media": False,
-        "blocks": [{"type": "header", "text": _plain_text(header)}],
-        "attachments": [
-            {
-                "color": card.colour,
-                "fallback": text,
-                "blocks": [
-                    *_body(card),
-                    {"type": "section", "fields": _fields(card)},
-                    *_included_blocks(card),
-                    {"type": "context", "elements": [_plain_text(_value(it)) for it in card.notes]},
-                ],
-            }
-        ],
-    }
-    return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
+class SlackDestination(ServiceDestination):
+    """A Slack incoming webhook."""
+
+    type: Literal["slack"] = "slack"
+    # "no more than one message per second": https://docs.slack.dev/apis/web-api/rate-limits
+    rate_limit: RateLimit | None = Rate(1, 1.0)
+
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events."""
+        emoji = card.emoji
+        header = f"{emoji} {card.title(HEADER_MAX - utf16_length(emoji) - 1, _escape)}"
+        text = f"{header} · {_value(card.event.host)}" if card.event.host else header
+        message = {
+            "text": text,
+            "mrkdwn": False,
+            "unfurl_links": False,
+            "unfurl_media": False,
+            "blocks": [{"type": "header", "text": _plain_text(header)}],
+            "attachments": [
+                {
+                    "color": card.colour,
+                    "fallback": text,
+                    "blocks": [
+                        *_body(card),
+                        {"type": "section", "fields": _fields(card)},
+                        *_included_blocks(card),
+                        {
+                            "type": "context",
+                            "elements": [_plain_text(_value(it)) for it in card.notes],
+                        },
+                    ],
+                }
+            ],
+        }
+        return self.json_request(message)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Read an error from plain text, such as ``invalid_payload``, or from JSON."""
+        if found := _ERROR_CODE.fullmatch(response.body):
+            return hint_from_slack_error(found[1].decode())
+        return parse_slack_json(response)
 
 
 def _body(card: Card) -> list[Block]:
     if not card.body:
         return []
-    return [
-        {
-            "type": "section",
-            "text": _plain_text(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape)),
-        }
-    ]
+    text = truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape)
+    return [{"type": "section", "text": _plain_text(text)}]
 
 
 def _fields(card: Card) -> list[Block]:
-    # The line break is ours: `fit` leaves none in a value, so no value can pass for a field.
+    # The line break is relay's: `truncate` leaves none in a value, so no value can look like
+    # another field.
     fields = [_plain_text(f"{name}\n{_value(value)}") for name, value in card.facts]
     return [_time(card), *fields]
 
 
 def _time(card: Card) -> Block:
-    """In the reader's own time zone, which needs ``mrkdwn``; all of it is our own text.
+    """Return the time in the reader's own time zone. It needs ``mrkdwn``, and holds only our text.
 
     https://docs.slack.dev/messaging/formatting-message-text#date-formatting
     """
@@ -122,19 +144,18 @@ def _included_blocks(card: Card) -> list[Block]:
     return sections + [_output_block(title, text, OUTPUT_MAX[title]) for title, text in card.output]
 
 
-def _inspect_fields(inspected: Sequence[tuple[str, str]]) -> list[Block]:
-    each = min(VALUE_MAX, INSPECT_MAX // max(1, len(inspected)))
-    fields = []
-    for path, value in inspected:
+def _inspect_fields(fields: Sequence[tuple[str, str]]) -> list[Block]:
+    limit = min(VALUE_MAX, INSPECT_MAX // max(1, len(fields)))
+    blocks = []
+    for path, value in fields:
         name = truncate(path, PATH_MAX, _escape)
-        fields.append(
-            _plain_text(f"{name}\n{truncate(value, each - utf16_length(name) - 1, _escape)}")
-        )
-    return fields
+        shown = truncate(value, limit - utf16_length(name) - 1, _escape)
+        blocks.append(_plain_text(f"{name}\n{shown}"))
+    return blocks
 
 
 def _output_block(title: str, text: str, limit: int) -> Block:
-    """What was printed, in a fixed width; of a long text the end."""
+    """Return container output in a fixed width; only the end of a long text."""
     heading = {"type": "text", "text": title, "style": {"bold": True}}
     body = {"type": "text", "text": truncate_start(text, limit)}
     return {
@@ -147,7 +168,7 @@ def _output_block(title: str, text: str, limit: int) -> Block:
 
 
 def _plain_text(text: str) -> Block:
-    """``text`` is escaped already. ``emoji: false`` keeps a ``:name:`` in it from becoming one."""
+    """Return a text object; ``text`` is escaped already. No ``:name:`` in it becomes an emoji."""
     return {"type": "plain_text", "text": text, "emoji": False}
 
 

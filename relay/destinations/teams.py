@@ -1,4 +1,4 @@
-"""A message for a Microsoft Teams workflow that is started by a webhook request: an Adaptive Card.
+"""Messages for a Microsoft Teams workflow that a webhook request starts: one Adaptive Card each.
 
 The workflow posts each card among the ``attachments``
 (https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook).
@@ -6,18 +6,17 @@ The workflow posts each card among the ``attachments``
 Names, labels and images are hostile. Teams reads Markdown and mentions in a ``TextBlock`` and a
 ``FactSet`` (https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-format),
 but not in the runs of a ``RichTextBlock``
-(https://learn.microsoft.com/adaptive-cards/schema-explorer/text-run): so nothing else holds a text
-here, and nothing has to be escaped. A mention would need an entity in ``msteams`` as well. What is
-left are ``{{DATE(…)}}`` and ``{{TIME(…)}}``, which Teams does not know, but Microsoft's own library
-puts in place in runs too: a space between the braces leaves them what they are.
+(https://learn.microsoft.com/adaptive-cards/schema-explorer/text-run). So every text is in such a
+run, and nothing has to be escaped. A mention would also need an entity in ``msteams``. There remain
+``{{DATE(…)}}`` and ``{{TIME(…)}}``, which Teams does not support but Microsoft's own library
+replaces, even in runs: a space between the braces prevents that.
 """
 
 import re
 from collections.abc import Iterable
+from typing import Literal
 
-import msgspec
-
-from relay.core.exchange import Request
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
 from relay.core.text import (
     truncate,
@@ -27,24 +26,26 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.responses import ERROR_STATUSES
 
 MESSAGE_MAX = 28_000
-"""Bytes: https://learn.microsoft.com/connectors/teams/ says "about 28 KB" and not how they are
-counted. In UTF-16, ASCII would take twice its length: the message stays below it even so."""
+"""In bytes. https://learn.microsoft.com/connectors/teams/ says "about 28 KB", but not how they are
+counted. In UTF-16, ASCII would take twice its length: the message stays below the limit even so."""
 
-# Ours, in UTF-16 units, none of which takes more than three bytes of JSON: so that all that there
-# can be at once stays below `MESSAGE_MAX`.
+# Our own limits, in UTF-16 units. A unit takes at most three bytes of JSON, so the longest possible
+# message stays below `MESSAGE_MAX`.
 TITLE_MAX = 200
 VALUE_MAX = 200
 """Each fact."""
 INSPECT_MAX = 1_200
-"""All inspect fields together, with their names."""
+"""All inspect fields together, with their paths."""
 CUSTOM_TEXT_MAX = 1_500
-"""The configuration's text, which stands in place of the facts."""
+"""The text of the configuration, which replaces the facts."""
 NOTE_MAX = 120
-"""Each piece of the small print."""
+"""Each note."""
 OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
-"""All that was printed of each kind."""
+"""All output of each kind."""
 
 Part = dict[str, object]
 
@@ -55,28 +56,45 @@ _COLOURS = {
 }
 _COLOUR_RESOLVED = "Good"
 _FUNCTION = re.compile(r"\{\{(?=(?:DATE|TIME)\()")
+_INNER_STATUS = re.compile(rb"HTTP error (\d{3})")
+"""Teams answers 200 to a message that it could not post, and describes the failure in the text."""
 
 
-def render(card: Card, url: str) -> Request:
-    """The message about the first event, with how many more there are."""
-    attachment = {
-        "contentType": "application/vnd.microsoft.card.adaptive",
-        "contentUrl": None,
-        "content": {
-            "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
-            "type": "AdaptiveCard",
-            "version": "1.2",  # the first that has all of it: so every client draws it
-            "msteams": {"width": "Full"},
-            "body": [
-                *_headline(card),
-                *_facts(card),
-                *_output_containers(card),
-                _notes(card.notes),
-            ],
-        },
-    }
-    message = {"type": "message", "attachments": [attachment]}
-    return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
+class TeamsDestination(ServiceDestination):
+    """A Microsoft Teams workflow that is started by a webhook request."""
+
+    type: Literal["teams"] = "teams"
+
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events."""
+        attachment = {
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "contentUrl": None,
+            "content": {
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard",
+                # The first version with all these elements, so every client shows them.
+                "version": "1.2",
+                "msteams": {"width": "Full"},
+                "body": [
+                    *_headline(card),
+                    *_facts(card),
+                    *_output_containers(card),
+                    _notes(card.notes),
+                ],
+            },
+        }
+        message = {"type": "message", "attachments": [attachment]}
+        return self.json_request(message)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Read the status of the inner request from the text of a 2xx response."""
+        found = _INNER_STATUS.search(response.body)
+        is_ok = response.status is not None and 200 <= response.status < 300
+        if not found or not is_ok or int(found[1]) not in ERROR_STATUSES:
+            return NO_HINT
+        return ResponseHint(status=int(found[1]))
 
 
 def _headline(card: Card) -> list[Part]:
@@ -102,7 +120,7 @@ def _fact(name: str, value: str) -> Part:
 
 
 def _output_containers(card: Card) -> Iterable[Part]:
-    """What was printed, in a fixed width; of a long text the end."""
+    """Yield container output in a fixed width; only the end of a long text."""
     for title, text in card.output:
         shown = truncate_start(text, OUTPUT_MAX[title])
         yield {
@@ -120,9 +138,9 @@ def _notes(notes: Iterable[str]) -> Part:
     return _block(_run(line, size="Small", isSubtle=True), separator=True)
 
 
-def _block(*runs: Part, **look: object) -> Part:
-    return {"type": "RichTextBlock", "inlines": runs, **look}
+def _block(*runs: Part, **style: object) -> Part:
+    return {"type": "RichTextBlock", "inlines": runs, **style}
 
 
-def _run(text: str, **look: object) -> Part:
-    return {"type": "TextRun", "text": _FUNCTION.sub("{ {", text), **look}
+def _run(text: str, **style: object) -> Part:
+    return {"type": "TextRun", "text": _FUNCTION.sub("{ {", text), **style}

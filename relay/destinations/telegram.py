@@ -1,19 +1,23 @@
-"""A message of a Telegram bot.
+"""Messages of a Telegram bot.
 
-It is sent with entities in place of a parse mode: what is bold and what is code is told beside the
-text, by where it stands, so nothing in the text is markup. But Telegram finds entities of its own
-in any text: mentions, links and bare host names, hashtags, commands, numbers of phones and cards
-(``find_entities``, td/telegram/MessageEntity.cpp in https://github.com/tdlib/td). It finds none in
-code, for ``pre`` and ``code`` cannot contain other entities
-(https://core.telegram.org/bots/api#formatting-options). So all that is not ours is one of the two,
-the headline too.
+A message has entities instead of a parse mode: they say by position which part of the text is bold
+and which is code, so nothing in the text is markup. But Telegram detects further entities in any
+text: mentions, links and bare host names, hashtags, commands, numbers of phones and cards
+(``find_entities``, td/telegram/MessageEntity.cpp in https://github.com/tdlib/td). It detects none
+in ``pre`` and ``code``, which cannot contain other entities
+(https://core.telegram.org/bots/api#formatting-options). So all text that is not relay's own is one
+of these two, the headline too.
 """
 
+import re
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
-import msgspec
+from pydantic import AfterValidator, Field, SecretStr
 
-from relay.core.exchange import Request
+from relay.config.types import RateLimit, WebhookUrl, WholeNumber
+from relay.config.units import Rate
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     truncate,
     truncate_lines,
@@ -22,30 +26,34 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.webhook import append_path
+from relay.destinations.responses import ERROR_STATUSES, parse_object, parse_seconds
 
 # Telegram's limits.
 TEXT_MAX = 4_096
 """A message's text: https://core.telegram.org/bots/api#sendmessage"""
 ENTITIES_MAX = 100
-"""More are ignored. It is not documented; python-telegram-bot knows it as ``MESSAGE_ENTITIES``:
+"""Further ones are ignored. Telegram does not document it; it is python-telegram-bot's
+``MESSAGE_ENTITIES``:
 https://docs.python-telegram-bot.org/en/stable/telegram.constants.html"""
 
-# Ours: so that even all that there can be stays within these.
+# Our own limits, in UTF-16 units. They keep the longest possible message within Telegram's.
 HEADLINE_MAX = 200
 VALUE_MAX = 150
 """Each fact."""
 CUSTOM_TEXT_MAX = 1_000
-"""The configuration's text, which stands in place of the facts."""
+"""The text of the configuration, which replaces the facts."""
 INSPECT_MAX = 600
-"""All inspect fields together, with their names."""
+"""All inspect fields together, with their paths."""
 OUTPUT_MAX = {LOGS: 1_300, HEALTH: 450}
-"""All that was printed of each kind."""
+"""All output of each kind."""
 NOTE_MAX = 100
-"""Each piece of the small print."""
+"""Each note."""
 
 
 class _EntityText:
-    """A text that is being written, with its entities; all in UTF-16 units, as Telegram counts."""
+    """Builds a text and its entities, whose positions count UTF-16 units, as Telegram does."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -53,7 +61,7 @@ class _EntityText:
         self.entities: list[dict[str, object]] = []
 
     def write(self, piece: str, kind: str | None = None) -> None:
-        """Append; with a ``kind`` as an entity of it. Without one it has to be our own words."""
+        """Append text as an entity of a ``kind``. Text without a ``kind`` must be relay's own."""
         length = utf16_length(piece)
         if kind is not None:
             self.entities.append({"type": kind, "offset": self._end, "length": length})
@@ -64,18 +72,76 @@ class _EntityText:
         return "".join(self._pieces)
 
 
-def render(card: Card, url: str, chat_id: str, thread_id: int | None) -> Request:
-    """The message about the first event, with how many more there are."""
-    text = _compose(card)
-    message: dict[str, object] = {
-        "chat_id": int(chat_id) if _is_number(chat_id) else chat_id,
-        "text": str(text),
-        "entities": text.entities,
-        "link_preview_options": {"is_disabled": True},
-    }
-    if thread_id is not None:
-        message["message_thread_id"] = thread_id
-    return Request(msgspec.json.encode(message), url, {"Content-Type": "application/json"})
+_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}")
+_CHAT = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{3,64}")
+
+
+def _check_token(token: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("is not the token of a bot, as in 123456:ABC-DEF1234ghIkl-zyx57W2v1u")
+    return token
+
+
+def _check_chat(text: str) -> str:
+    if not _CHAT.fullmatch(text):
+        raise ValueError("is neither the number of a chat nor '@' and a channel's name")
+    return text
+
+
+class TelegramDestination(ServiceDestination):
+    """A Telegram bot."""
+
+    public_keys = ServiceDestination.public_keys | {"chat_id", "thread_id"}
+
+    type: Literal["telegram"] = "telegram"
+    url: WebhookUrl = SecretStr("https://api.telegram.org")
+    """The URL of a Bot API server."""
+    token: Annotated[SecretStr, AfterValidator(_check_token)]
+    """The bot's token, from @BotFather."""
+    chat_id: Annotated[str, AfterValidator(_check_chat)]
+    """A number, or ``@`` and the name of a channel; the bot has to be a member."""
+    thread_id: Annotated[WholeNumber, Field(ge=1)] | None = None
+    """The number of a topic in a group."""
+    # 20 a minute and group: https://core.telegram.org/bots/faq
+    rate_limit: RateLimit | None = Rate(20, 60.0)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of the method that sends messages."""
+        return append_path(super().endpoint, f"/bot{self.token.get_secret_value()}/sendMessage")
+
+    @property
+    def recipient(self) -> str:
+        """The chat: a bot has one limit for each."""
+        return self.chat_id
+
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events."""
+        text = _compose(card)
+        message: dict[str, object] = {
+            "chat_id": int(self.chat_id) if _is_number(self.chat_id) else self.chat_id,
+            "text": str(text),
+            "entities": text.entities,
+            "link_preview_options": {"is_disabled": True},
+        }
+        if self.thread_id is not None:
+            message["message_thread_id"] = self.thread_id
+        return self.json_request(message)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Read ``parameters.retry_after`` and ``error_code``, which overrides the status.
+
+        https://core.telegram.org/bots/api#making-requests
+        """
+        match parse_object(response.body):
+            case {"ok": False, "parameters": {"retry_after": after}}:
+                return ResponseHint(status=429, retry_after_s=parse_seconds(after))
+            case {"ok": False, "error_code": int(code)} if code in ERROR_STATUSES:
+                return ResponseHint(status=code)
+            case {"ok": False}:
+                return ResponseHint(is_rejected=True)
+        return NO_HINT
 
 
 def _is_number(chat_id: str) -> bool:
@@ -107,13 +173,13 @@ def _compose(card: Card) -> _EntityText:
     return text
 
 
-def _write_inspect_fields(text: _EntityText, inspected: Sequence[tuple[str, str]]) -> None:
-    for path, value in inspected:
+def _write_inspect_fields(text: _EntityText, fields: Sequence[tuple[str, str]]) -> None:
+    for path, value in fields:
         text.write("\n")
-        each = INSPECT_MAX // len(inspected) - 1
+        each = INSPECT_MAX // len(fields) - 1
         _write_code(text, f"{truncate(path, each // 2)}: {value}", each)
 
 
 def _write_code(text: _EntityText, value: str, limit: int) -> None:
-    """Never blank: Telegram takes no entity without a character in it."""
+    """Append inline code. It is never blank: Telegram accepts no empty entity."""
     text.write(truncate_or_blank(value, limit), "code")

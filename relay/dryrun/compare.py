@@ -8,11 +8,10 @@ or the reason why the route sent none.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from relay.config import Config
+from relay.config import Config, Renderer
 from relay.core.event import Event
 from relay.core.notification import Notification
 from relay.delivery.redact import Redactor, collect_secrets
-from relay.destinations.catalog import Renderer, build_renderer
 from relay.dryrun.describe import describe_event, describe_mismatch
 from relay.dryrun.partial_match import find_missing
 from relay.dryrun.simulator import PlannedNotification, RoutedEvent, Simulator
@@ -241,9 +240,7 @@ class _BodyRenderer:
 
         if name not in self._renderers:
             to, routes = self._config.destinations[name], self._config.routes
-            self._renderers[name] = build_renderer(
-                to, routes, colour=False, on_template_error=on_template_error
-            )
+            self._renderers[name] = to.build_renderer(routes, on_template_error, colour=False)
         return self._renderers[name]
 
     def _redact(self, name: str, text: str) -> str:

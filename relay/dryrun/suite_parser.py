@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from relay.config import Config, Match, default, load
+from relay.config import Config, Match
 from relay.config.errors import (
     ConfigIssue,
     InvalidValue,
@@ -17,6 +17,7 @@ from relay.config.load import read_text
 from relay.config.match_parser import parse_match, scalar_to_text
 from relay.config.yaml_reader import Document, DocumentKind, read_document
 from relay.core.errors import ConfigError, Problem, describe_os_error
+from relay.destinations import catalog
 from relay.dryrun.event_builder import EventBuilder
 from relay.dryrun.fields import FieldReader
 from relay.dryrun.recording import find_error, read_lines
@@ -47,7 +48,11 @@ def load_suite(
     named, environment = parser.parse_header()
     parser.raise_problems()
     path = config_file or (file.parent / named if named else default_config)
-    config = default() if path is None else load(path, {**environ, **environment})
+    config = (
+        catalog.default_config()
+        if path is None
+        else catalog.load_config(path, {**environ, **environment})
+    )
     cases = parser.parse_cases(config)
     parser.raise_problems()
     return Suite(file, config, cases)

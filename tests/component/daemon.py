@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from relay.config import Config, parse
+from relay.config import Config
 from relay.core.shutdown import Shutdown
 from relay.daemon import run
 from relay.delivery.client import ConsoleOutput
+from relay.destinations.catalog import parse_config
 from tests.component.ingest import QUICK
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import TIMEOUT_S
@@ -33,7 +34,7 @@ destinations:
   hook: {{type: http, url: "{url}"}}
 routes: [{routes}]
 """
-    return parse(text, file="test", environ={}, folder=Path("/"))
+    return parse_config(text, file="test", environ={}, folder=Path("/"))
 
 
 @asynccontextmanager

@@ -12,11 +12,12 @@ import yaml
 
 from relay.admin.client import RemoteOperations, connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.config import Config, load
+from relay.config import Config
 from relay.core.shutdown import Shutdown
 from relay.daemon import run
 from relay.daemon.reload import ConfigSource
 from relay.delivery.client import ConsoleOutput
+from relay.destinations.catalog import load_config
 from relay.store.outbox import open_outbox
 from relay.store.records import Selection
 from tests.component.ingest import QUICK
@@ -123,7 +124,7 @@ class DaemonWithConfig:
         return self.read()
 
     def _load(self) -> Config:
-        return load(self.file, self.environ)
+        return load_config(self.file, self.environ)
 
 
 async def scrape_metrics(admin: Path) -> dict[str, float]:

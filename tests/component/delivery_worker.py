@@ -6,14 +6,13 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from relay.config import HttpDestination
 from relay.core.event import Actor, Event
 from relay.core.exchange import Request, Response
 from relay.core.notification import Notification, build_notification
 from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter, RateLimiters
 from relay.delivery.worker import DeliveryWorker
-from relay.destinations.catalog import build_renderer
+from relay.destinations.http import HttpDestination
 from relay.store.outbox import Outbox
 from relay.store.records import IngestCommit
 from tests.component.observer import RecordingObserver
@@ -117,7 +116,7 @@ def make_worker(
 ) -> DeliveryWorker:
     """A worker for an http destination with these options."""
     destination = http_destination(**parts)
-    render = build_renderer(destination, (), colour=False, on_template_error=print)
+    render = destination.build_renderer((), print, colour=False)
     client = DestinationClient(name, destination, render, to)
     limiter = rate_limiter or RateLimiters().assign({name: client.destination})[name]
     return DeliveryWorker(

@@ -10,9 +10,10 @@ from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, cast
 
-from relay.config import ReconcileConfig, StartFrom, parse
+from relay.config import ReconcileConfig, StartFrom
 from relay.core.checkpoint import Checkpoint
 from relay.core.event import TYPE_RELAY, Event
+from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import EventBuffer
 from relay.ingest.docker.engine.client import connect
 from relay.ingest.docker.engine.endpoint import Endpoint
@@ -69,7 +70,7 @@ class IngestRun:
     def __init__(
         self, start_from: StartFrom, checkpoint: Checkpoint | None, buffer_bytes: int
     ) -> None:
-        config = parse(EVERYTHING, file="test", environ={}, folder=Path())
+        config = parse_config(EVERYTHING, file="test", environ={}, folder=Path())
         self.changes = ChangeSignal()
         self.routed: list[Event] = []
         """Every event that a route matched, in order, including relay's own."""

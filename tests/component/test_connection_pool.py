@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from relay.config import HttpDestination
 from relay.core.exchange import Reason, Request, Response
 from relay.delivery.http import connection, pool
 from relay.delivery.http.sender import open_http_sender
+from relay.destinations.http import HttpDestination
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]

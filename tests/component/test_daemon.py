@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from relay.config import Renderer
 from relay.core.exchange import Request
 from relay.core.notification import Notification
 from relay.core.shutdown import Shutdown
 from relay.daemon import run
 from relay.delivery.client import ConsoleOutput
-from relay.destinations.catalog import Renderer
+from relay.destinations.http import HttpDestination
 from relay.store.outbox import open_outbox
 from tests.component.daemon import SELF_EVENT_ROUTE, make_config, running_daemon
 from tests.component.ingest import QUICK
@@ -178,7 +179,7 @@ async def test_an_unexpected_error_in_a_worker_ends_the_daemon(
 
     async with engine.serve():
         with monkeypatch.context() as patched:
-            patched.setattr("relay.delivery.client.build_renderer", build_renderer)
+            patched.setattr(HttpDestination, "build_renderer", build_renderer)
             environment = run.Environment(
                 {}, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
             )

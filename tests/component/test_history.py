@@ -11,8 +11,9 @@ from time import time_ns
 
 import pytest
 
-from relay.config import Config, parse
+from relay.config import Config
 from relay.core.event import format_rfc3339
+from relay.destinations.catalog import parse_config
 from relay.dryrun import history
 from relay.dryrun.history import History, Window, fetch_history
 from relay.dryrun.recording import Recording
@@ -38,7 +39,7 @@ HOUR = Window(timedelta(hours=1))
 
 
 def configured(text: str = CONFIG) -> Config:
-    return parse(text, file="test", environ={}, folder=Path())
+    return parse_config(text, file="test", environ={}, folder=Path())
 
 
 async def fetch(

@@ -14,12 +14,13 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from relay.admin.operations import NotReloaded
-from relay.config import Config, load
+from relay.config import Config
 from relay.daemon import file_reader
 from relay.daemon.file_reader import FileReader, ReadTimeout
 from relay.daemon.supervisor import Supervisor
 from relay.daemon.topology import Topology
 from relay.delivery.client import DestinationClient, open_client
+from relay.destinations.catalog import load_config
 from tests.component.daemon_with_config import (
     CONTAINERS,
     DaemonWithConfig,
@@ -48,7 +49,7 @@ class Gate:
         self.begun = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._open = threading.Event()
-        self._load = partial(load, daemon.file, daemon.environ)
+        self._load = partial(load_config, daemon.file, daemon.environ)
 
     def __call__(self) -> Config:
         self.reads += 1
@@ -319,7 +320,7 @@ async def test_a_reload_during_the_start(
 
     def other() -> Config:
         daemon.write(**parts, routes=[{**CONTAINERS, "name": "renamed", "to": "hook"}])
-        return load(daemon.file, daemon.environ)
+        return load_config(daemon.file, daemon.environ)
 
     daemon.read = other
     with capture_logs() as logs:

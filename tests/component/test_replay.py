@@ -10,9 +10,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from relay.config import Config, parse
+from relay.config import Config
 from relay.core.shutdown import Shutdown
 from relay.delivery.client import ConsoleOutput
+from relay.destinations.catalog import parse_config
 from relay.dryrun.deliver import ProgressMonitor, deliver
 from relay.dryrun.recording import Recording
 from relay.dryrun.simulator import PlannedNotification, Simulator
@@ -30,7 +31,7 @@ destinations:
   unused: {{type: http, url: "http://127.0.0.1:1/"}}
 routes: [{{name: crashed, match: {{type: container, action: die, cause: crashed}}, to: hook}}]
 """
-    return parse(text, file="test", environ={}, folder=Path("/"))
+    return parse_config(text, file="test", environ={}, folder=Path("/"))
 
 
 def plan(config: Config) -> list[PlannedNotification]:

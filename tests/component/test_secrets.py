@@ -13,10 +13,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from relay.config.destinations import DESTINATION_TYPES
+from relay.destinations.catalog import DESTINATION_TYPES
 from tests.component.scripted_engine import ScriptedEngine
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.receiver import Received, Receiver, Reply
+from tests.unit.destinations.contract import contracts
 from tools.flaky import death
 
 CANARY = "canary7e1f"
@@ -28,13 +29,7 @@ HIDDEN = (
     *(base64.b64encode(pair.encode()).decode() for pair in PAIRS),
 )
 """What must not be found, in any case: the secrets, and their encodings in HTTP."""
-ENTRIES = {
-    "discord": {"url": "{at}/api/webhooks/1/{canary}-token"},
-    "telegram": {"url": "{at}", "token": "123456:{canary}_token", "chat_id": "1"},
-    "ntfy": {"url": "{at}", "topic": "{canary}-topic"},
-    "gotify": {"url": "{at}", "token": "{canary}-token"},
-    "pagerduty": {"url": "{at}/v2/enqueue", "routing_key": "{canary}-key"},
-}
+ENTRIES = {name: contract.canary for name, contract in contracts().items()}
 DEFAULT_ENTRY = {"url": "{at}/services/{canary}-path?key={canary}-query"}
 
 
@@ -59,7 +54,7 @@ def destinations(at: str) -> dict[str, object]:
     http = {"type": "http", **DEFAULT_ENTRY}
     entries: dict[str, object] = {
         kind: {"type": kind, **ENTRIES.get(kind, DEFAULT_ENTRY)}
-        for kind in DESTINATION_TYPES
+        for kind in DESTINATION_TYPES.models
         if kind != "console"
     }
     entries |= {
@@ -202,7 +197,7 @@ async def run_commands(
     return dict(zip((prefix + " ".join(args) for args in commands), outputs, strict=True))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in DESTINATION_TYPES if kind != "console"])
+@pytest.mark.parametrize("kind", [kind for kind in DESTINATION_TYPES.models if kind != "console"])
 def test_no_mistake_shows_a_secret(kind: str, tmp_path: Path) -> None:
     """Whatever is wrong with a destination, the error does not hold the values."""
     entry = destinations("not a url ")[kind]

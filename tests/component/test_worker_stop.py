@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from relay.config import HttpDestination, Rate
+from relay.config import Rate
 from relay.core.event import Actor, Event
 from relay.core.exchange import Request, Response
 from relay.core.notification import build_notification
 from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.worker import DeliveryWorker
-from relay.destinations.catalog import build_renderer
+from relay.destinations.http import HttpDestination
 from relay.store.outbox import open_outbox
 from relay.store.records import DueDeliveries, IngestCommit
 from tests.component.delivery_worker import (
@@ -56,7 +56,7 @@ def make_client(sender: EchoSender) -> DestinationClient:
     return DestinationClient(
         "sink",
         DESTINATION,
-        build_renderer(DESTINATION, (), colour=False, on_template_error=print),
+        DESTINATION.build_renderer((), print, colour=False),
         sender,
     )
 

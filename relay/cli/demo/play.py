@@ -12,11 +12,12 @@ import msgspec
 
 from relay.cli.demo.engine import Narrate, RecordedEngine, load_recording
 from relay.cli.demo.receiver import Receiver
-from relay.config import Config, parse
+from relay.config import Config
 from relay.core.checkpoint import Checkpoint
 from relay.core.shutdown import Shutdown
 from relay.daemon import run
 from relay.delivery.client import ConsoleOutput
+from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, Record
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.router import Router
@@ -56,7 +57,7 @@ async def play(narrate: Narrate) -> bool:
         receiver = Receiver(expected, narrate)
         async with receiver.serve() as url, engine.serve(socket):
             text = CONFIGURATION.format(socket=socket, url=url)
-            config = parse(text, file="demo", environ={}, folder=Path(folder))
+            config = parse_config(text, file="demo", environ={}, folder=Path(folder))
             await _run_daemon(config, Path(folder) / "relay.db", engine, receiver)
     return _narrate_summary(narrate, len(events), expected, engine, receiver)
 
@@ -96,7 +97,7 @@ def _container_name(event: dict[str, object]) -> object:
 
 def _count_expected(events: list[dict[str, object]]) -> int:
     """Return how many notifications the stream causes, by the daemon's own pipeline."""
-    config = parse(
+    config = parse_config(
         CONFIGURATION.format(socket="/demo", url="http://127.0.0.1"),
         file="demo",
         environ={},

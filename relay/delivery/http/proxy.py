@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from relay import __version__
-from relay.config import TimeoutConfig, WebhookDestination
+from relay.config import TimeoutConfig
 from relay.core.errors import describe_os_error
 from relay.core.exchange import Reason, Request, Response
 from relay.delivery.http.connection import (
@@ -26,6 +26,7 @@ from relay.delivery.http.resolver import NoAddress
 from relay.delivery.http.response import read_limit, to_response
 from relay.delivery.http.tls import create_ssl_context
 from relay.delivery.redact import Redactor, collect_secrets
+from relay.destinations.common.webhook import WebhookDestination
 
 
 class ProxySender:
@@ -36,6 +37,7 @@ class ProxySender:
         self._timeout = to.timeout
         self._proxy = proxy
         self._redactor = Redactor(collect_secrets(to))
+        self._limit_headers = to.limit_headers
 
     async def send(self, request: Request) -> Response:
         """Send the request. Redirects are not followed; the result holds no secret."""
@@ -49,7 +51,9 @@ class ProxySender:
                 allow_redirects=False,
             ) as response:
                 body = await _read_body(response, read_limit(self._redactor))
-                return to_response(response.status, response.headers, body, self._redactor)
+                return to_response(
+                    response.status, response.headers, body, self._redactor, self._limit_headers
+                )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             failure, text = _classify_error(error, self._timeout)
             return Response(None, failure=failure, error=self._redactor.redact(text))

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from yarl import URL
 
-from relay.config import WebhookDestination
 from relay.core.exchange import Request, Response
 from relay.delivery.http.connection import InvalidHttpResponse, RawResponse, ServerDisconnected
 from relay.delivery.http.errors import classify_error
@@ -24,6 +23,7 @@ from relay.delivery.http.request import (
 from relay.delivery.http.response import read_limit, to_response
 from relay.delivery.http.tls import create_ssl_context
 from relay.delivery.redact import Redactor, collect_secrets
+from relay.destinations.common.webhook import WebhookDestination
 
 URL_CACHE_SIZE = 16
 """How many parsed URLs are kept. Most destinations have one."""
@@ -49,6 +49,7 @@ class HttpSender:
         self._total_s = to.timeout.total.total_seconds()
         self._ssl_context = None if to.tls is None else create_ssl_context(to.tls)
         self._redactor = Redactor(collect_secrets(to))
+        self._limit_headers = to.limit_headers
         self._pool = ConnectionPool(to.timeout.connect.total_seconds(), read_limit(self._redactor))
         self._parse_cached = lru_cache(URL_CACHE_SIZE)(self._parse_url)
         self._loop = asyncio.get_running_loop()
@@ -69,7 +70,9 @@ class HttpSender:
             failure, text = classify_error(error, self._timeout)
             return Response(None, failure=failure, error=self._redactor.redact(text))
         headers = _lowercase_headers(response)
-        return to_response(response.status, headers, response.body, self._redactor)
+        return to_response(
+            response.status, headers, response.body, self._redactor, self._limit_headers
+        )
 
     def close(self) -> None:
         """Close the connections. No request may be open."""

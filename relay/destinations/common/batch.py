@@ -1,4 +1,4 @@
-"""Many notifications in one body: a JSON array of the documents that each would be sent as."""
+"""Joins many notifications in one body: a JSON array of their documents."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,19 +8,19 @@ from relay.destinations.common import cloudevents
 
 _CONTENT_TYPE = "Content-Type"
 _BATCH_TYPES = {cloudevents.STRUCTURED_TYPE: cloudevents.BATCH_TYPE}
-"""What an array is called, where it is called otherwise than one of what it holds."""
+"""The content type of an array, if it differs from the type of its items."""
 
 
 def join_bodies(requests: Sequence[Request]) -> Request:
-    """One request for what these, at least one, would be sent as one by one.
+    """Return one request that holds the bodies of all requests, of which there is at least one.
 
-    They go to the same place with the same headers. One alone is an array, too, so that a receiver
-    has to know one form only. The bodies are taken as they are.
+    They have the same URL and headers. A single body becomes an array too, so that a receiver needs
+    to know one form only. The bodies are not changed.
     """
     first, *_ = requests
-    kind = first.headers[_CONTENT_TYPE]
+    content_type = first.headers[_CONTENT_TYPE]
     return replace(
         first,
         body=b"[" + b",".join(request.body for request in requests) + b"]",
-        headers={**first.headers, _CONTENT_TYPE: _BATCH_TYPES.get(kind, kind)},
+        headers={**first.headers, _CONTENT_TYPE: _BATCH_TYPES.get(content_type, content_type)},
     )

@@ -1,4 +1,4 @@
-"""What a notification says to a person, before any vendor's form and limits."""
+"""What a notification tells a person, before any service's format and limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from relay.destinations.common.included import format_inspect_fields, get_includ
 
 LOGS = "Last log lines"
 HEALTH = "Last health check"
-"""What is printed, by its title."""
+"""The titles of the two kinds of container output."""
 
 _STYLES = {  # emoji and colour
     Severity.CRITICAL: ("🔴", "#d0021b"),
@@ -28,47 +28,47 @@ _ORIGINS = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Headline, facts, what was printed and small print; all of it in other people's words."""
+    """Headline, facts, container output and notes. Any of these texts may be hostile."""
 
     notification: Notification
     custom_title: str | None = None
-    """The headline that the configuration makes."""
+    """The headline of the configuration."""
     custom_text: str | None = None
-    """What the configuration says in place of the facts; may have line breaks."""
+    """The text of the configuration, in place of the facts; it may have line breaks."""
 
     @property
     def event(self) -> Event:
-        """The first that it tells of."""
+        """The first event of the notification."""
         return self.notification.events[0]
 
     @property
     def time(self) -> str:
-        """When that happened, in UTC to the second: ``2026-11-23T07:29:49Z``."""
+        """The time of the event, in UTC to the second: ``2026-11-23T07:29:49Z``."""
         return f"{format_rfc3339(self.event.time_ns)[:19]}Z"
 
     @property
     def readable_time(self) -> str:
-        """Likewise, for those who do not read ISO 8601: ``2026-11-23 07:29:49 UTC``."""
+        """The same time for people: ``2026-11-23 07:29:49 UTC``."""
         return self.time.replace("T", " ").replace("Z", " UTC")
 
     @property
     def severity(self) -> Severity:
-        """How much it matters."""
+        """The severity of the notification."""
         return resolve_severity(self.notification)
 
     @property
     def is_resolved(self) -> bool:
-        """Whether it is over."""
+        """Whether the trouble is over."""
         return self.notification.status is Status.RESOLVED
 
     @property
     def emoji(self) -> str:
-        """One that shows the severity, or that it is over."""
+        """One that shows the severity, or that the trouble is over."""
         return self._style[0]
 
     @property
     def colour(self) -> str:
-        """Likewise, as ``#rrggbb``."""
+        """The colour for the same, as ``#rrggbb``."""
         return self._style[1]
 
     @property
@@ -76,25 +76,25 @@ class Card:
         return _RESOLVED_STYLE if self.is_resolved else _STYLES[self.severity]
 
     def title(self, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
-        """The headline on one line, in at most ``limit`` UTF-16 units: see `headline`."""
+        """Return the headline on one line, in at most ``limit`` UTF-16 units: see `headline`."""
         lines = (line.strip() for line in (self.custom_title or "").splitlines())
-        if given := " ".join(line for line in lines if line):
-            return truncate(given, limit, escape)
+        if custom := " ".join(line for line in lines if line):
+            return truncate(custom, limit, escape)
         return headline(self.notification, limit, escape)
 
     @property
     def body(self) -> str:
-        """The ``text`` where it shows something, else nothing."""
+        """The `custom_text`; empty if it would show nothing."""
         return self.custom_text if self.custom_text and self.custom_text.strip() else ""
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """What somebody needs first, by name; nothing where the ``text`` says it."""
+        """The most important facts as names and values; none if there is a `body`."""
         return [] if self.body else self.all_facts
 
     @property
     def all_facts(self) -> list[tuple[str, str]]:
-        """The same, whatever the ``text`` is."""
+        """The same facts, even if there is a `body`."""
         event = self.event
         known = [
             ("Host", _host(event)),
@@ -107,50 +107,47 @@ class Card:
 
     @property
     def inspect_fields(self) -> list[tuple[str, str]]:
-        """The inspect fields that the route asks for, by path."""
-        told = get_included(self.notification)
-        return [] if told is None else list(format_inspect_fields(told))
+        """The paths and values of the inspect fields that the route asks for."""
+        included = get_included(self.notification)
+        return [] if included is None else list(format_inspect_fields(included))
 
     def fit_inspect_fields(
         self, total: int, each: int, escape: Callable[[str], str] = escape_unprintable
     ) -> list[tuple[str, str]]:
-        """The `inspected`, cut: a name with its value to ``each`` units, all to ``together``.
+        """Return the `inspect_fields`, truncated.
 
-        A name has at most half of that. What would show nothing says so.
+        A path and its value take at most ``each`` UTF-16 units, all fields together ``total``. A
+        path takes at most half of its share. `BLANK` replaces a value that would show nothing.
         """
-        inspected = self.inspect_fields
-        room = min(each, total // max(1, len(inspected)))
+        limit = min(each, total // max(1, len(self.inspect_fields)))
         fields = []
-        for path, value in inspected:
-            name = truncate_or_blank(path, room // 2, escape)
-            fields.append((name, truncate_or_blank(value, room - utf16_length(name), escape)))
+        for path, value in self.inspect_fields:
+            name = truncate_or_blank(path, limit // 2, escape)
+            fields.append((name, truncate_or_blank(value, limit - utf16_length(name), escape)))
         return fields
 
     @property
     def output(self) -> list[tuple[str, str]]:
-        """What the container printed: titles and texts with line breaks, none of them blank."""
-        told = get_included(self.notification)
-        if told is None:
+        """What the container printed, as titles and texts with line breaks; no text is blank."""
+        included = get_included(self.notification)
+        if included is None:
             return []
-        texts = [
-            (LOGS, "\n".join(told.logs or ())),
-            (HEALTH, told.health or ""),
-        ]
+        texts = [(LOGS, "\n".join(included.logs or ())), (HEALTH, included.health or "")]
         return [(title, text) for title, text in texts if text.strip()]
 
     @property
     def notes(self) -> list[str]:
-        """The small print: what leads back to the configuration and the event."""
-        told = get_included(self.notification)
+        """Short notes that lead back to the configuration and the event."""
+        included = get_included(self.notification)
         suppressed = self.notification.suppressed
-        said = [
+        notes = [
             f"route {self.notification.route}",
             self.event.id,
             _ORIGINS[self.event.origin],
             f"{suppressed} held back" if suppressed else "",
-            f"not included: {told.missing}" if told and told.missing else "",
+            f"not included: {included.missing}" if included and included.missing else "",
         ]
-        return [words for words in said if words]
+        return [note for note in notes if note]
 
 
 def _host(event: Event) -> str:

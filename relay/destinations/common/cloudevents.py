@@ -1,14 +1,14 @@
 """CloudEvents 1.0: the document of ``format: json`` with attributes that any receiver knows.
 
-The specification (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md), its JSON
-format (``formats/json-format.md`` beside it) and its HTTP binding
-(``bindings/http-protocol-binding.md``): structured, with everything in the body, and binary, with
-the attributes in headers.
+It follows the specification (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md),
+its JSON format (``formats/json-format.md`` in the same folder) and its HTTP binding
+(``bindings/http-protocol-binding.md``), in two modes: structured, with everything in the body, and
+binary, with the attributes in headers.
 
-Receivers need not take, nor those in between pass on, an event of more than 64 KiB. Of one that
-would be longer the engine's attributes are left out from the last one on, and `MARK` says how many.
-Only where that is not enough are texts cut and, of a group, the last events left out; ``count``
-still counts these.
+Receivers need not accept, and intermediaries need not forward, an event of more than 64 KiB. In a
+longer event the last of the engine's attributes are left out, and an attribute named `ELLIPSIS`
+says how many. Only if that is not enough are texts truncated and, in a group, the last events left
+out; ``count`` still includes them.
 """
 
 import re
@@ -27,60 +27,60 @@ from relay.core.text import ELLIPSIS, truncate
 from relay.destinations.common import json_document
 
 SIZE_MAX = 65_536
-"""Of an event on the wire, in bytes: the specification, "Size Limits"."""
+"""The size of an event on the wire, in bytes: the specification, "Size Limits"."""
 OVERHEAD_MAX = 2_048
-"""Ours: how much of that is kept for the request's first line and the headers of others."""
+"""Our own reserve, in bytes, for the request line and the headers that others add."""
 ATTRIBUTE_MAX = 255
-"""Ours: of an attribute of CloudEvents, in UTF-16 units."""
+"""Our own limit for a context attribute, in UTF-16 units."""
 SEGMENT_MAX = 64
-"""Ours: of each part of ``type``."""
-# Ours, in bytes of JSON, where texts have to be cut: one event with all that can be included is
-# then some 50 KiB at most.
+"""Our own limit for each part of ``type``, in characters."""
+# Our own limits, in bytes of JSON, if texts have to be truncated. One event with everything that
+# can be included then takes about 50 KiB at most.
 TEXT_MAX = 512
-"""A name, an id and the like; all that one is made of."""
+"""A name, an id or a similar text."""
 LOGS_MAX = 12_288
-"""All log lines together, with two bytes for what parts them; the last ones are kept."""
+"""All log lines together, with two bytes between them; the last lines are kept."""
 HEALTH_MAX = 8_192
 PATH_MAX = 200
-"""The name of an inspect field."""
+"""The path of an inspect field."""
 VALUE_MAX = 600
-"""Its value."""
+"""The value of an inspect field."""
 
 STRUCTURED_TYPE = "application/cloudevents+json; charset=utf-8"
-"""The content type of one event that is all in the body."""
+"""The content type of one event in structured mode."""
 BATCH_TYPE = "application/cloudevents-batch+json; charset=utf-8"
-"""That of several, as a JSON array of such bodies: the HTTP binding, section 3.3, and the JSON
+"""The content type of a JSON array of such events: the HTTP binding, section 3.3, and the JSON
 format, section 4."""
 
 _JSON = "application/json"
 _NOT_IN_SEGMENT = re.compile(r"[^A-Za-z0-9_-]")
 _HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-"""What a header's value keeps as it is: the HTTP binding, section 3.1.3.2."""
+"""The characters of a header value that are not encoded: the HTTP binding, section 3.1.3.2."""
 _TEXTS = ("id", "engine", "host", "type", "action", "detail", "scope", "health")
 _encode = msgspec.json.Encoder().encode
 
 
 def render_structured(notification: Notification, url: str) -> Request:
-    """Everything in the body, which is one JSON object."""
-    head = {**_context_attributes(notification), "datacontenttype": _JSON}
+    """Return a request with everything in the body, which is one JSON object."""
+    attributes = {**_context_attributes(notification), "datacontenttype": _JSON}
     headers = {"Content-Type": STRUCTURED_TYPE}
-    room = _body_limit(headers) - len(_encode({**head, "data": ""}))
-    event = {**head, "data": msgspec.Raw(_encode_document(notification, room))}
+    limit = _body_limit(headers) - len(_encode({**attributes, "data": ""}))
+    event = {**attributes, "data": msgspec.Raw(_encode_document(notification, limit))}
     return Request(_encode(event), url, headers)
 
 
 def render_binary(notification: Notification, url: str) -> Request:
-    """The attributes in headers, the document as the body."""
-    context = _context_attributes(notification).items()
-    headers = {f"ce-{name}": quote(value, safe=_HEADER_SAFE) for name, value in context}
+    """Return a request with the attributes in headers and the document as the body."""
+    attributes = _context_attributes(notification).items()
+    headers = {f"ce-{name}": quote(value, safe=_HEADER_SAFE) for name, value in attributes}
     headers["Content-Type"] = _JSON
     return Request(_encode_document(notification, _body_limit(headers)), url, headers)
 
 
 def _context_attributes(notification: Notification) -> dict[str, str]:
-    """The context attributes, free of the characters that none may hold.
+    """Return the context attributes, without characters that they must not contain.
 
-    A notification's id is made of its route and its events, so no two of a source have the same.
+    The id of a notification depends on its route and its events, so it is unique within a source.
     """
     event = notification.events[0]
     subject = event.actor.name or event.actor.id
@@ -95,42 +95,41 @@ def _context_attributes(notification: Notification) -> dict[str, str]:
 
 
 def _type_segment(text: str) -> str:
-    """A part of a dotted name that is no more than one part."""
+    """Return a text as exactly one part of a dotted name."""
     return _NOT_IN_SEGMENT.sub("_", text[:SEGMENT_MAX]) or "_"
 
 
 def _body_limit(headers: Mapping[str, str]) -> int:
-    """How many bytes are left for the body."""
+    """Return how many bytes are left for the body."""
     lines = (f"{name}: {value}\r\n" for name, value in headers.items())
     return SIZE_MAX - OVERHEAD_MAX - sum(map(len, lines))
 
 
-def _encode_document(notification: Notification, room: int) -> bytes:
-    """The document in at most ``room`` bytes."""
-    whole = json_document.encode_document(notification)
-    return (
-        whole
-        if len(whole) <= room
-        else json_document.encode_document(_trim_attributes(notification, room))
-    )
+def _encode_document(notification: Notification, limit: int) -> bytes:
+    """Return the document in at most ``limit`` bytes."""
+    document = json_document.encode_document(notification)
+    if len(document) <= limit:
+        return document
+    return json_document.encode_document(_trim_attributes(notification, limit))
 
 
-def _trim_attributes(notification: Notification, room: int) -> Notification:
-    """The notification with as many attributes as there is room for."""
-    cut = replace(notification, events=tuple(_without_attributes(it) for it in notification.events))
-    if len(json_document.encode_document(cut)) > room:
-        cut = _trim_texts(cut, room)
-    spare = room - len(json_document.encode_document(cut))
-    events = list(cut.events)
-    for at, event in enumerate(notification.events[: len(events)]):
+def _trim_attributes(notification: Notification, limit: int) -> Notification:
+    """Return the notification with as many attributes as fit in ``limit`` bytes."""
+    events = tuple(_without_attributes(event) for event in notification.events)
+    trimmed = replace(notification, events=events)
+    if len(json_document.encode_document(trimmed)) > limit:
+        trimmed = _trim_texts(trimmed, limit)
+    free = limit - len(json_document.encode_document(trimmed))
+    kept_events = list(trimmed.events)
+    for at, event in enumerate(notification.events[: len(kept_events)]):
         attributes = event.actor.attributes
-        kept = _take_attributes(attributes, spare)
-        spare -= sum(_encoded_size(name, value) for name, value in kept.items())
+        kept = _take_attributes(attributes, free)
+        free -= sum(_encoded_size(name, value) for name, value in kept.items())
         left_out = len(attributes) - len(kept)
-        events[at] = _with_attributes(events[at], {**kept, **_omission_mark(left_out)})
+        kept_events[at] = _with_attributes(kept_events[at], {**kept, **_omission_mark(left_out)})
         if left_out:
             break
-    return replace(cut, events=tuple(events))
+    return replace(trimmed, events=tuple(kept_events))
 
 
 def _without_attributes(event: Event) -> Event:
@@ -145,41 +144,41 @@ def _omission_mark(left_out: int) -> dict[str, str]:
     return {ELLIPSIS: f"{left_out} attributes left out"} if left_out else {}
 
 
-def _take_attributes(attributes: Mapping[str, str], room: int) -> dict[str, str]:
-    """The first of them, in at most ``room`` bytes; an attribute called `MARK` ends them too."""
+def _take_attributes(attributes: Mapping[str, str], limit: int) -> dict[str, str]:
+    """Return the first attributes in at most ``limit`` bytes, up to one named `ELLIPSIS`."""
     kept = {}
     for name, value in attributes.items():
-        room -= _encoded_size(name, value)
-        if room < 0 or name == ELLIPSIS:
+        limit -= _encoded_size(name, value)
+        if limit < 0 or name == ELLIPSIS:
             break
         kept[name] = value
     return kept
 
 
 def _encoded_size(name: str, value: str) -> int:
-    """What it adds to an object: of its braces one stands for the comma."""
-    return len(_encode({name: value})) - 1
+    """Return what an attribute adds to a JSON object, with the comma before it."""
+    return len(_encode({name: value})) - 1  # two braces less, one comma more
 
 
-def _trim_texts(notification: Notification, room: int) -> Notification:
-    """The notification, its attributes left out already, in at most ``room`` bytes."""
+def _trim_texts(notification: Notification, limit: int) -> Notification:
+    """Return a notification, whose attributes are left out already, in at most ``limit`` bytes."""
     events = [_trim_event(event) for event in notification.events]
-    told = notification.included
+    included = notification.included
     short = replace(
         notification,
         id=_clip(notification.id, TEXT_MAX),
         route=_clip(notification.route, TEXT_MAX),
         events=(events[0],),
-        included=None if told is None else _trim_included(told),
+        included=None if included is None else _trim_included(included),
     )
-    room -= len(json_document.encode_document(short))
-    return replace(short, events=(events[0], *_take_events(events[1:], room)))
+    limit -= len(json_document.encode_document(short))
+    return replace(short, events=(events[0], *_take_events(events[1:], limit)))
 
 
-def _take_events(events: Iterable[Event], room: int) -> Iterator[Event]:
+def _take_events(events: Iterable[Event], limit: int) -> Iterator[Event]:
     for event in events:
-        room -= len(_encode(json_document.event_object(event))) + 1
-        if room < 0:
+        limit -= len(_encode(json_document.event_object(event))) + 1
+        if limit < 0:
             return
         yield event
 
@@ -200,15 +199,15 @@ def _trim_event(event: Event) -> Event:
     )
 
 
-def _trim_included(told: Included) -> Included:
+def _trim_included(included: Included) -> Included:
     return Included(
-        logs=told.logs and _last_lines(told.logs),
-        health=told.health and _clip_end(told.health, HEALTH_MAX),
+        logs=included.logs and _last_lines(included.logs),
+        health=included.health and _clip_end(included.health, HEALTH_MAX),
         inspect={
             _clip(path, PATH_MAX): _trim_value(value)
-            for path, value in islice(told.inspect.items(), MAX_INSPECT_FIELDS)
+            for path, value in islice(included.inspect.items(), MAX_INSPECT_FIELDS)
         },
-        missing=told.missing and _clip(told.missing, TEXT_MAX),
+        missing=included.missing and _clip(included.missing, TEXT_MAX),
     )
 
 
@@ -218,7 +217,7 @@ def _last_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _trim_value(value: object) -> object:
-    """One that is too long becomes a text, if it is none yet, and that is cut."""
+    """Return a value that is too long as a truncated text."""
     encoded = _encode(value)
     if len(encoded) <= VALUE_MAX:
         return value
@@ -226,17 +225,18 @@ def _trim_value(value: object) -> object:
 
 
 def _clip(text: str, limit: int) -> str:
-    """The text in at most ``limit`` bytes of JSON, without the quotes; where it is cut, a mark."""
+    """Return the text in at most ``limit`` bytes of JSON, without quotes. An ellipsis marks the
+    cut."""
     if _size_bytes(text) <= limit:
         return text
-    room, at = limit - _size_bytes(ELLIPSIS), 0
-    while (room := room - _size_bytes(text[at])) >= 0:
-        at += 1
-    return text[:at] + ELLIPSIS
+    free, end = limit - _size_bytes(ELLIPSIS), 0
+    while (free := free - _size_bytes(text[end])) >= 0:
+        end += 1
+    return text[:end] + ELLIPSIS
 
 
 def _clip_end(text: str, limit: int) -> str:
-    """As `_clip`, but the end is what is kept."""
+    """Return the end of the text in at most ``limit`` bytes of JSON: see `_clip`."""
     return text if _size_bytes(text) <= limit else _clip(text[::-1], limit)[::-1]
 
 

@@ -1,65 +1,66 @@
-"""The titles and texts that a configuration gives in place of relay's own."""
+"""The ``title`` and ``text`` that a configuration gives in place of relay's headline and facts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from relay.config import Route, ServiceDestination
+from relay.config.common import OnTemplateError, RouteTexts
 from relay.config.templates.template import Template, TemplateError
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable
 from relay.destinations.common.card import Card
 from relay.destinations.common.template_context import build_context
 
-OnTemplateError = Callable[[str, str], None]
-"""Told of a template that failed: where it stands, as in ``title``, and why."""
-
 
 class CustomText:
-    """What a destination's messages say; a route's words come before the destination's."""
+    """The titles and texts of one destination. Those of a route override the destination's own."""
 
     def __init__(
-        self, to: ServiceDestination, routes: Sequence[Route], failed: OnTemplateError
+        self,
+        title: str | None,
+        text: str | None,
+        routes: Sequence[RouteTexts],
+        on_template_error: OnTemplateError,
     ) -> None:
-        self._titles = _RouteTemplates(
-            "title", to.title, {it.name: it.title for it in routes}, failed
-        )
-        self._texts = _RouteTemplates("text", to.text, {it.name: it.text for it in routes}, failed)
+        titles = {route.name: route.title for route in routes}
+        texts = {route.name: route.text for route in routes}
+        self._titles = _RouteTemplates("title", title, titles, on_template_error)
+        self._texts = _RouteTemplates("text", text, texts, on_template_error)
 
     def make_card(self, notification: Notification) -> Card:
-        """The notification in these words; where a template fails, in relay's own."""
-        known = cache(
-            lambda: build_context(notification, escape_unprintable)
-        )  # made where a template needs it
-        title = self._titles.render(notification.route, known)
-        return Card(notification, title, self._texts.render(notification.route, known))
+        """Return the notification with its title and text; if a template fails, without it."""
+        # Building the context is expensive, and most notifications use no template.
+        context = cache(lambda: build_context(notification, escape_unprintable))
+        title = self._titles.render(notification.route, context)
+        return Card(notification, title, self._texts.render(notification.route, context))
 
 
 class _RouteTemplates:
-    """One kind of them, by route.
+    """The templates of one key, by route.
 
-    Each becomes a template when it is first used. That takes half a millisecond, there are as many
-    as routes for every destination, most are never used there, and a reload waits for none.
+    A template is compiled when it is first used. Compiling takes half a millisecond, every
+    destination has as many templates as there are routes, and most of them are never used there:
+    so no reload waits for it.
     """
 
     def __init__(
         self,
-        kind: str,
-        usual: str | None,
+        key: str,
+        default: str | None,
         by_route: Mapping[str, str | None],
-        failed: OnTemplateError,
+        on_template_error: OnTemplateError,
     ) -> None:
-        self._kind = kind
-        self._usual = usual
-        self._by_route = {route: it for route, it in by_route.items() if it is not None}
-        self._template = cache(Template)
-        self._failed = failed
+        self._key = key
+        self._default = default
+        self._by_route = {route: text for route, text in by_route.items() if text is not None}
+        self._compile = cache(Template)
+        self._on_template_error = on_template_error
 
-    def render(self, route: str, known: Callable[[], Mapping[str, object]]) -> str | None:
-        source = self._by_route.get(route, self._usual)
+    def render(self, route: str, context: Callable[[], Mapping[str, object]]) -> str | None:
+        source = self._by_route.get(route, self._default)
         if source is None:
             return None
         try:
-            return self._template(source).render(known())
+            return self._compile(source).render(context())
         except TemplateError as error:
-            self._failed(self._kind, str(error))
+            self._on_template_error(self._key, str(error))
             return None

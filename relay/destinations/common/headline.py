@@ -1,4 +1,4 @@
-"""What happened, in the words of a person: the same sentence in every chat and on the terminal."""
+"""Describes an event in one sentence, which is the same in every chat and on the terminal."""
 
 import signal
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from relay.core.notification import Notification, Status
 from relay.core.text import escape_unprintable, truncate
 
 SUBJECT_MAX = 90
-"""A name is cut to this, so that a long one never pushes out what happened to it."""
+"""The UTF-16 units of a name, so that a long name never hides what happened."""
 PREDICATE_MAX = 120
-"""What is said of it, likewise."""
+"""The UTF-16 units of what happened."""
 
-# By type, then by action and, where it decides, the cause or the health. Of an `oom` the container
-# may survive: the kernel killed a process in it, not always the first one.
+# By type, then by action and, if the sentence depends on it, by cause or health. A container may
+# survive an `oom`: the kernel killed one of its processes, not always the first one.
 _PREDICATES: dict[str, dict[tuple[str, str | None], str]] = {
     "container": {
         ("attach", None): "was attached to",
@@ -57,41 +57,42 @@ _PREDICATES: dict[str, dict[tuple[str, str | None], str]] = {
 
 
 def describe_event(event: Event) -> str:
-    """One printable line without a full stop, as in ``web-1 crashed with exit code 3``.
+    """Return one printable line without a full stop, as in ``web-1 crashed with exit code 3``.
 
-    At most `SUBJECT_MAX` + `SAID_MAX` + 1 UTF-16 units, whatever the event holds. Types and actions
-    without words of their own are said as the engine says them: ``network n1: connect``.
+    It has at most `SUBJECT_MAX` + `PREDICATE_MAX` + 1 UTF-16 units, whatever the event holds. Types
+    and actions without a phrase stay as the engine names them: ``network n1: connect``.
     """
-    words = _PREDICATES.get(event.type, {})
-    template = words.get((event.action, event.cause or event.health)) or words.get(
-        (event.action, None)
-    )
+    predicates = _PREDICATES.get(event.type, {})
+    specific = predicates.get((event.action, event.cause or event.health))
+    template = specific or predicates.get((event.action, None))
     if template is None:
         subject = f"{event.type} {_subject_name(event)}".rstrip() + ":"
         template = "{action}: {detail}" if event.detail else "{action}"
     else:
         subject = TYPE_RELAY if event.type == TYPE_RELAY else _subject_name(event) or "a container"
-    return f"{truncate(subject, SUBJECT_MAX)} {truncate(template.format_map(_placeholders(event)), PREDICATE_MAX)}"
+    predicate = template.format_map(_placeholders(event))
+    return f"{truncate(subject, SUBJECT_MAX)} {truncate(predicate, PREDICATE_MAX)}"
 
 
 def headline(
     notification: Notification, limit: int, escape: Callable[[str], str] = escape_unprintable
 ) -> str:
-    """The `sentence` of the first event, whether it is over, and how many more there are.
+    """Describe the first event, whether the trouble is over, and how many more events there are.
 
-    At most ``limit`` UTF-16 units (at least 60) of the characters that ``spell`` writes: see
+    Returns at most ``limit`` UTF-16 units; ``limit`` is at least 60. ``escape`` is that of
     `relay.core.text.truncate`.
     """
     over = "Resolved: " if notification.status is Status.RESOLVED else ""
     more = f" (and {notification.count - 1} more)" if notification.count > 1 else ""
-    room = limit - len(over) - len(more)
-    return over + truncate(describe_event(notification.events[0]), room, escape) + more
+    rest = limit - len(over) - len(more)
+    return over + truncate(describe_event(notification.events[0]), rest, escape) + more
 
 
 def describe_exit_code(code: int) -> str:
-    """An exit code and, for 128 + n, the signal that it stands for: ``137 (SIGKILL)``.
+    """Return an exit code and, for 128 + n, the signal that it stands for: ``137 (SIGKILL)``.
 
-    Engines get it from containerd (``pkg/sys/reaper``, ``exitSignalOffset``), shells do the same.
+    Engines get the code from containerd (``pkg/sys/reaper``, ``exitSignalOffset``); shells use the
+    same offset.
     """
     try:
         return f"{code} ({signal.Signals(code - 128).name})"
@@ -112,9 +113,7 @@ def _placeholders(event: Event) -> dict[str, str]:
         "destination": attributes.get("destination", "a destination"),
         "detail": event.detail or "",
         "engine": attributes.get("engine") or event.engine,
-        "exit": ""
-        if event.exit_code is None
-        else f" with exit code {describe_exit_code(event.exit_code)}",
+        "exit": _exit_phrase(event.exit_code),
         "health": event.health or event.detail or "unknown",
         "old_name": attributes.get("oldName", "another name").removeprefix("/"),
         "reason": f": {reason}" if reason else "",
@@ -122,8 +121,12 @@ def _placeholders(event: Event) -> dict[str, str]:
     }
 
 
+def _exit_phrase(code: int | None) -> str:
+    return "" if code is None else f" with exit code {describe_exit_code(code)}"
+
+
 def _signal_name(number: int | None) -> str:
-    if number is None:  # Podman does not say which
+    if number is None:  # Podman does not name the signal
         return "a signal"
     try:
         return signal.Signals(number).name

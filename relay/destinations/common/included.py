@@ -1,4 +1,4 @@
-"""What a notification includes beside its events, as every format tells it."""
+"""Reads what a notification includes beside its events: logs, health and inspect fields."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,18 @@ _TOO_LATE = Included(missing="could not be had in time")
 
 
 def get_included(notification: Notification) -> Included | None:
-    """What its route asked for and what became of that; None if it asked for nothing."""
+    """Return what the route's ``include`` yielded; None if the route asks for nothing."""
     if notification.include is None:
         return None
     return notification.included or _TOO_LATE
 
 
-def format_inspect_fields(told: Included) -> Iterator[tuple[str, str]]:
-    """The inspect fields by path: texts as they are, ``none`` for none, anything else as JSON."""
-    for path, value in told.inspect.items():
+def format_inspect_fields(included: Included) -> Iterator[tuple[str, str]]:
+    """Yield path and value of each inspect field.
+
+    Text stays as it is, null becomes ``none``, anything else becomes JSON.
+    """
+    for path, value in included.inspect.items():
         match value:
             case None:
                 yield path, "none"

@@ -1,4 +1,4 @@
-"""The document of ``format: json``: all that relay knows, for programs."""
+"""The document of ``format: json``: everything that relay knows, for programs."""
 
 import msgspec
 
@@ -8,20 +8,20 @@ from relay.core.notification import Notification, resolve_severity
 from relay.destinations.common.included import get_included
 
 VERSION = 1
-"""Of the document; it grows when a receiver would have to change."""
+"""The version of the document; it is raised when receivers have to change."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 def render(notification: Notification, url: str) -> Request:
-    """The `document` as a request to ``url``."""
+    """Return a request to ``url`` with the document as its body."""
     return Request(encode_document(notification), url, {"Content-Type": "application/json"})
 
 
 def encode_document(notification: Notification) -> bytes:
-    """One JSON object in UTF-8 without a line break, its keys in the documented order.
+    """Return one JSON object in UTF-8 without a line break, its keys in the documented order.
 
-    What is absent is ``null``, never left out.
+    Absent values are ``null``; no key is left out.
     """
     return _encode(
         {
@@ -39,7 +39,7 @@ def encode_document(notification: Notification) -> bytes:
 
 
 def event_object(event: Event) -> dict[str, object]:
-    """An event as it stands in the `document`."""
+    """Return an event as the document holds it."""
     return {
         "id": event.id,
         "engine": event.engine,

@@ -1,20 +1,20 @@
-"""What Mattermost and Rocket.Chat make of a card: Slack's attachments, with Markdown in the texts.
+"""Renders a card for Mattermost and Rocket.Chat: Slack's attachments with Markdown in the texts.
 
-Names, labels and images are hostile, and the two make more of a text than Markdown has escapes
-for: mentions (``@all``, ``#channel``, ``~channel``), emoji codes, links to bare addresses, formulas
-between ``$``. A backslash stops only some of it, and not in every one of their parsers: each has
-one for the server, one for browsers and one for phones. But all of them take code as it is. So
-nothing that is not ours stands outside of code, in a line or in a block, and no backtick inside:
+Names, labels and images are hostile. Both services recognise more than Markdown can escape:
+mentions (``@all``, ``#channel``, ``~channel``), emoji codes, bare addresses, formulas between
+``$``. A backslash prevents only a part of that, and not in every parser: each service has one for
+the server, one for browsers and one for phones. All of them leave code alone. So every text that is
+not relay's own is inline code or a code block, and has no backtick in it:
 
 - Mattermost's server looks for mentions in texts and not in code (``server/channels/app``,
-  ``getExplicitMentions``), its clients format none of it.
-- Rocket.Chat's parser ends code at the next backtick only (``packages/message-parser``,
-  ``InlineCode`` and ``Code``), and its browser client puts emoji in code back to what they were.
+  ``getExplicitMentions``), and its clients do not format code.
+- Rocket.Chat's parser ends code only at the next backtick (``packages/message-parser``,
+  ``InlineCode`` and ``Code``), and its browser client restores emoji in code.
 
-What code does not hide is in the headline, as `_escape_headline` says.
+Code does not protect the headline entirely: see `_escape_headline`.
 
-The paths are those of https://github.com/mattermost/mattermost and, below ``apps/meteor`` where it
-is not a package, https://github.com/RocketChat/Rocket.Chat. What an attachment may hold:
+The paths are those of https://github.com/mattermost/mattermost and, below ``apps/meteor`` unless it
+is a package, of https://github.com/RocketChat/Rocket.Chat. The fields of an attachment:
 https://docs.mattermost.com/developers/integrate/reference/message-attachments
 """
 
@@ -29,38 +29,39 @@ from relay.core.text import (
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
 
-# Ours: they keep every text below the 5,000 characters that Rocket.Chat formats, and all of them
-# together below the 16,383 that Mattermost takes in a single one.
+# Our own limits, in UTF-16 units. They keep every text below the 5,000 characters that Rocket.Chat
+# formats, and all texts together below the 16,383 that Mattermost accepts in a single one.
 HEADLINE_MAX = 200
 VALUE_MAX = 500
 """Each fact."""
 CUSTOM_TEXT_MAX = 3_000
-"""The configuration's text, which stands in place of the facts."""
+"""The text of the configuration, which replaces the facts."""
 INSPECT_MAX = 1_000
-"""All inspect fields together, with their names."""
+"""All inspect fields together, with their paths."""
 OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
-"""All that was printed of each kind."""
+"""All output of each kind."""
 NOTE_MAX = 110
-"""Each piece of the small print."""
+"""Each note."""
 
 INSPECT_TITLE = "Inspected"
 
 Attachment = dict[str, object]
 
 _BACKTICK = "\u02cb"
-"""MODIFIER LETTER GRAVE ACCENT, which looks like one and ends no code."""
+"""MODIFIER LETTER GRAVE ACCENT, which looks like a backtick and does not end code."""
 
 
 def headline(card: Card) -> str:
-    """The headline, for the message's own text: what is shown in push notifications too.
+    """Return the message's own text, which push notifications show too.
 
-    It is not bold: for Mattermost's browser client that ends at the next ``**``, in code or not.
+    It is not bold, because Mattermost's browser client ends bold text at the next ``**``, even in
+    code.
     """
     return f"{card.emoji} `{card.title(HEADLINE_MAX, _escape_headline)}`"
 
 
 def build_attachments(card: Card) -> list[Attachment]:
-    """The facts, and below them what was included and the small print."""
+    """Return two attachments: the facts, and below them what is included and the notes."""
     facts: Attachment = {"color": card.colour, "fields": _fields(card)}
     if card.body:
         facts["text"] = _code_block(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape))
@@ -75,20 +76,18 @@ def _fields(card: Card) -> list[dict[str, object]]:
 
 
 def _details(card: Card) -> str:
-    # A blank line around every block: to the parser of Rocket.Chat's browser client, a line of
-    # dashes in a log would else make a heading of all above it, and end the block.
-    parts = (
-        [f"**{INSPECT_TITLE}**", _code_block(inspected)]
-        if (inspected := _inspect_lines(card))
-        else []
-    )
+    # Blank lines around every block: otherwise the parser of Rocket.Chat's browser client takes a
+    # line of dashes in a log for the underline of a heading, which ends the block.
+    parts = []
+    if fields := _inspect_lines(card):
+        parts += [f"**{INSPECT_TITLE}**", _code_block(fields)]
     for title, text in card.output:
         parts += [f"**{title}**", _code_block(truncate_start(text, OUTPUT_MAX[title], _escape))]
     return "\n\n".join([*parts, " · ".join(_inline_code(note, NOTE_MAX) for note in card.notes)])
 
 
 def _inspect_lines(card: Card) -> str:
-    """A line each; `fit` leaves no line break in one."""
+    """Return one line per field; `truncate` escapes line breaks."""
     each = INSPECT_MAX // max(1, len(card.inspect_fields))
     lines = []
     for path, value in card.inspect_fields:
@@ -98,7 +97,8 @@ def _inspect_lines(card: Card) -> str:
 
 
 def _code_block(text: str) -> str:
-    """``text`` has no backtick. A word right behind ours would be taken for a language."""
+    """Return a code block. ``text`` has no backtick and its own lines: a word right after the
+    backticks would be taken for a language."""
     return f"```\n{text}\n```"
 
 
@@ -111,9 +111,9 @@ def _escape(character: str) -> str:
 
 
 def _escape_headline(character: str) -> str:
-    """For the message's own text, in which patterns are looked for in code as well.
+    """Escape a character of the message's own text, where code is searched too.
 
-    Rocket.Chat finds whom to notify there (``app/mentions/lib/MentionsParser``), Mattermost the
-    hashtags to be searched for (``server/public/model``, ``ParseHashtags``).
+    Rocket.Chat looks for people to notify there (``app/mentions/lib/MentionsParser``), Mattermost
+    for hashtags (``server/public/model``, ``ParseHashtags``).
     """
     return f"{character}{ZERO_WIDTH_SPACE}" if character in "@#" else _escape(character)

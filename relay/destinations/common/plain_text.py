@@ -1,13 +1,12 @@
-"""A card as plain text, for apps on phones that show no markup.
+"""Renders a card as plain text, for apps on phones that show no markup.
 
-What looks like an address becomes a link in them all the same: the apps of ntfy and Gotify for
-Android leave that to ``Linkify``, which takes anything behind ``://`` and any host whose last part
-is a top-level domain (https://developer.android.com/reference/android/util/Patterns); ntfy's web
-app takes anything behind ``http://``. With an invisible space in ``://`` and behind every dot
-within a word, it is neither.
+Such apps still turn addresses into links. The apps of ntfy and Gotify for Android use ``Linkify``,
+which links anything after ``://`` and any host whose last part is a top-level domain
+(https://developer.android.com/reference/android/util/Patterns); ntfy's web app links anything
+after ``http://``. A zero-width space in ``://`` and after every dot within a word prevents both.
 
-Names, labels and images are hostile, but stand on one line each, behind a name that is ours. What a
-container printed keeps its line breaks: each of its lines begins with a bar.
+Names, labels and images are hostile, but each takes one line, after a name of relay's own.
+Container output keeps its line breaks: each of its lines begins with a bar.
 """
 
 import re
@@ -25,76 +24,67 @@ _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=\.)(?=\w)")
 
 @dataclass(frozen=True, slots=True)
 class TextLimits:
-    """How long the parts of a text may be, as ``size`` counts."""
+    """The longest that each part of a text may be, as ``size`` counts."""
 
     size: Callable[[str], int]
     value: int
     """Each fact."""
     custom_text: int
-    """The configuration's text, which stands in place of the facts."""
+    """The text of the configuration, which replaces the facts."""
     inspect: int
-    """All inspect fields together, with their names."""
+    """All inspect fields together, with their paths."""
     output: Mapping[str, int]
-    """All that was printed of each kind, by its title."""
+    """All output of each kind, by its title."""
     notes: int
-    """The small print."""
+    """All notes together."""
 
 
 def render_plain_text(card: Card, limits: TextLimits) -> str:
-    """Everything but the headline, without links; never blank."""
-    parts = [
-        "\n".join(
-            [*_custom_text(card, limits), *_facts(card, limits), *_inspect_lines(card, limits)]
-        ),
-        *_output_sections(card, limits),
-        _fit_without_links(" · ".join(card.notes), limits.notes, limits.size, truncate),
-    ]
-    return "\n\n".join(parts)
+    """Return everything except the headline, without links; never blank."""
+    lines = [*_custom_text(card, limits), *_facts(card, limits), *_inspect_lines(card, limits)]
+    notes = _fit(" · ".join(card.notes), limits.notes, limits)
+    return "\n\n".join(["\n".join(lines), *_output_sections(card, limits), notes])
 
 
 def break_links(text: str) -> str:
-    """``text`` with a `ZERO_WIDTH_SPACE` wherever an app would else find a link."""
+    """Insert a `ZERO_WIDTH_SPACE` wherever an app would find a link."""
     return _ADDRESS.sub(ZERO_WIDTH_SPACE, text)
 
 
 def _custom_text(card: Card, limits: TextLimits) -> list[str]:
-    return (
-        [_fit_without_links(card.body, limits.custom_text, limits.size, truncate_lines)]
-        if card.body
-        else []
-    )
+    return [_fit(card.body, limits.custom_text, limits, truncate_lines)] if card.body else []
 
 
 def _facts(card: Card, limits: TextLimits) -> list[str]:
-    # the time is last: a phone's lock screen shows the first lines, and has a time of its own
+    # The time is last: a phone's lock screen shows the first lines, and its own time.
     facts = [*card.facts, ("Time", card.time)]
-    return [
-        f"{name}: {_fit_without_links(value, limits.value, limits.size, truncate)}"
-        for name, value in facts
-    ]
+    return [f"{name}: {_fit(value, limits.value, limits)}" for name, value in facts]
 
 
 def _inspect_lines(card: Card, limits: TextLimits) -> list[str]:
     each = limits.inspect // max(1, len(card.inspect_fields)) - 2
     lines = (f"{truncate(path, each // 2)}: {value}" for path, value in card.inspect_fields)
-    return [_fit_without_links(line, each, limits.size, truncate) for line in lines]
+    return [_fit(line, each, limits) for line in lines]
 
 
 def _output_sections(card: Card, limits: TextLimits) -> list[str]:
     return [
-        f"{title}:\n{_fit_without_links(text, limits.output[title], limits.size, _fit_with_bars)}"
+        f"{title}:\n{_fit(text, limits.output[title], limits, _truncate_with_bars)}"
         for title, text in card.output
     ]
 
 
-def _fit_with_bars(text: str, limit: int) -> str:
-    """The end of it."""
+def _truncate_with_bars(text: str, limit: int) -> str:
+    """Return the end of a text, a bar before each line."""
     return "\n".join(f"{_BAR}{line}" for line in truncate_start(text, limit).split("\n"))
 
 
-def _fit_without_links(text: str, limit: int, size: Callable[[str], int], fit: FitText) -> str:
-    """``text`` without links, as ``fit`` cuts it, in at most ``limit``, which is at least 20."""
-    room = limit
-    while (length := size(shown := break_links(fit(text, room)))) > limit:
-        room = room * limit // length
+def _fit(text: str, limit: int, limits: TextLimits, truncate_text: FitText = truncate) -> str:
+    """Return ``text`` without links in at most ``limit`` as ``limits.size`` counts; at least 20.
+
+    `break_links` lengthens a text, so it is truncated further until the result fits.
+    """
+    allowed = limit
+    while (size := limits.size(shown := break_links(truncate_text(text, allowed)))) > limit:
+        allowed = allowed * limit // size
     return shown

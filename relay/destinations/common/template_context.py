@@ -1,8 +1,8 @@
-"""The context of templates, with what a person would be told."""
+"""The names that the templates of a destination may use."""
 
 from collections.abc import Mapping
 
-from relay.config.templates import context as words
+from relay.config.templates import context as templates
 from relay.core.notification import Included, Notification
 from relay.destinations.common.headline import headline
 from relay.destinations.common.included import get_included
@@ -10,7 +10,13 @@ from relay.destinations.common.included import get_included
 HEADLINE_MAX = 200
 
 
-def build_context(notification: Notification, spell: words.Escape = str) -> Mapping[str, object]:
-    """The names that a template may use for one notification."""
-    said = headline(notification, HEADLINE_MAX)
-    return words.build_context(notification, said, get_included(notification) or Included(), spell)
+def build_context(
+    notification: Notification, escape: templates.Escape = str
+) -> Mapping[str, object]:
+    """Return the names and values for one notification, its ``headline`` among them.
+
+    ``escape`` is applied to every text that others chose.
+    """
+    included = get_included(notification) or Included()
+    title = headline(notification, HEADLINE_MAX)
+    return templates.build_context(notification, title, included, escape)

@@ -17,7 +17,7 @@ from relay.core.counters import LATENCY_BUCKETS_S, DestinationCounters, EngineCo
 from relay.core.exchange import Reason, Response, outcome_kind
 from relay.core.status import DestinationStatus, EngineSnapshot
 from relay.delivery.retry import Attempt, classify
-from relay.destinations.responses import parse_slack
+from relay.destinations.slack import SlackDestination
 from relay.store.faults import StoreFault, StoreStatus
 from relay.store.records import Backlog
 
@@ -216,7 +216,7 @@ def test_every_outcome_is_a_series() -> None:
             response,
             Attempt(earlier, age_s, random_fraction=0.5),
             RetryConfig(max_attempts=9),
-            parse_slack,
+            SlackDestination.parse_response,
         )
         for response in responses
         for earlier, age_s in ((0, 0), (8, 0), (0, 10**6))

@@ -18,8 +18,8 @@ from relay.admin.tap import (
     TappedEvent,
     TooManySubscribers,
 )
-from relay.config import parse
 from relay.core.event import Event
+from relay.destinations.catalog import parse_config
 from relay.routing.router import Router, RouteResult, Verdict
 from tests.unit.destinations.samples import container_event, with_fields
 
@@ -38,7 +38,7 @@ ALL = TapFilter(include_unrouted=True)
 
 def route_events(tap: EventTap, *events: Event) -> None:
     """Route the events, with the tap as the observer."""
-    router = Router(parse(ROUTES, file="t", environ={}, folder=Path()).routes, tap.publish)
+    router = Router(parse_config(ROUTES, file="t", environ={}, folder=Path()).routes, tap.publish)
     for event in events:
         router.route(event)
 

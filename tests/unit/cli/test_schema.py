@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from relay import cli
 from relay.config.schema import build_schema
+from relay.destinations.catalog import DESTINATION_TYPES
 
 PROGRAM = "import sys; sys.argv = ['relay']; from relay.cli import main; main()"
 
@@ -18,7 +19,7 @@ def test_the_schema_is_printed() -> None:
     """Prints the schema as JSON, and nothing else."""
     result = CliRunner().invoke(cli.relay, ["schema"])
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == build_schema()
+    assert json.loads(result.stdout) == build_schema(DESTINATION_TYPES)
 
 
 def completed(**environ: str) -> str:

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config import AdminConfig, Config, TcpPort, UnixSocket, parse
+from relay.config import AdminConfig, Config, TcpPort, UnixSocket
 from relay.config.address import is_loopback, parse_listen_address
 from relay.core.errors import ConfigError
+from relay.destinations.catalog import parse_config
 
 DESTINATIONS = "destinations: {a: {type: console}}\nroutes: [{name: a, to: a}]\n"
 
@@ -15,7 +16,7 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 def _parse(text: str, folder: Path = Path(), **environ: str) -> Config:
-    return parse(DESTINATIONS + text, file="f", environ=environ, folder=folder)
+    return parse_config(DESTINATIONS + text, file="f", environ=environ, folder=folder)
 
 
 @pytest.mark.parametrize(

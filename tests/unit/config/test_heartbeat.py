@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import Config, parse
+from relay.config import Config
 from relay.core.errors import ConfigError
+from relay.destinations.catalog import parse_config
 
 REST = """
 destinations: {ops: {type: console}}
@@ -15,7 +16,7 @@ routes: [{name: everything, to: ops}]
 
 
 def _parse(section: str) -> Config:
-    return parse(section + REST, file="f", environ={}, folder=Path())
+    return parse_config(section + REST, file="f", environ={}, folder=Path())
 
 
 def test_no_heartbeat_section() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from relay.config import Config, Field, Glob, Match, default, load, parse
+from relay.config import Config, Field, Glob, Match
 from relay.core.errors import ConfigError
+from relay.destinations.catalog import default_config, load_config, parse_config
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[2] / "config.example.yaml"
@@ -24,7 +25,7 @@ TYPES = (
 
 
 def _parse(text: str, **environ: str) -> Config:
-    return parse(text, file="f", environ=environ, folder=HERE)
+    return parse_config(text, file="f", environ=environ, folder=HERE)
 
 
 def _problems(text: str, **environ: str) -> list[str]:
@@ -42,7 +43,7 @@ def _match(text: str) -> Match:
 def test_every_problem_at_once() -> None:
     """A file with many mistakes gives one line for each, from top to bottom."""
     with pytest.raises(ConfigError) as caught:
-        parse(
+        parse_config(
             (HERE / "broken.yaml").read_text(),
             file="config.yaml",
             environ={"AUDIT_URL": "CANARY", "SLACK_WEBHOOK_URL": "CANARY"},
@@ -54,7 +55,7 @@ def test_every_problem_at_once() -> None:
 
 def test_example() -> None:
     """The example that people copy loads, and its repr shows no secret."""
-    config = load(EXAMPLE, CANARIES)
+    config = load_config(EXAMPLE, CANARIES)
     assert list(config.destinations) == ["terminal", "ops", "audit"]
     assert [route.name for route in config.routes] == [
         "noise",
@@ -67,7 +68,7 @@ def test_example() -> None:
 
 def test_default() -> None:
     """Without a file, relay prints which containers of the local engine die."""
-    config = default()
+    config = default_config()
     assert list(config.engines) == ["local"]
     assert list(config.destinations) == ["terminal"]
     assert [route.name for route in config.routes] == ["out-of-memory", "crashed", "unhealthy"]
@@ -120,7 +121,7 @@ def test_secret_files_are_relative_to_the_folder(tmp_path: Path) -> None:
         "destinations:\n  a: {type: http, url_file: hook, headers: {Authorization_file: token}}\n"
         + ROUTES
     )
-    destination: Any = load(file, {}).destinations["a"]
+    destination: Any = load_config(file, {}).destinations["a"]
     assert destination.url.get_secret_value() == "https://example.com/CANARY"
     assert destination.headers["Authorization"].get_secret_value() == "CANARY"
     assert "CANARY" not in repr(destination)
@@ -131,7 +132,7 @@ def test_content_of_a_secret_file_stays_secret(tmp_path: Path) -> None:
     (tmp_path / "hook").write_text("CANARY")
     text = "destinations:\n  a:\n    type: slack\n    url_file: hook\n" + ROUTES
     with pytest.raises(ConfigError) as caught:
-        parse(text, file="f", environ={}, folder=tmp_path)
+        parse_config(text, file="f", environ={}, folder=tmp_path)
     assert str(caught.value) == (
         "f:4:15: destinations.a.url_file: the value is not an http or https URL, "
         "as in https://example.com/hook"
@@ -327,7 +328,7 @@ def test_bad_files(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
-        load(file, {})
+        load_config(file, {})
     assert str(caught.value) == f"{file}: {message}"
 
 
@@ -342,7 +343,7 @@ def test_bad_files(tmp_path: Path, content: bytes, message: str) -> None:
 def test_unreadable_file(tmp_path: Path, name: str, message: str) -> None:
     """A path that cannot be read gives one clear line."""
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path / name, {})
+        load_config(tmp_path / name, {})
     assert str(caught.value) == f"{tmp_path / name}: {message}"
 
 
@@ -354,4 +355,4 @@ def test_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ConfigError, match="cannot be read: Permission denied"):
-        load(tmp_path / "config.yaml", {})
+        load_config(tmp_path / "config.yaml", {})

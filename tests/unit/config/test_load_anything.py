@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from relay.config import load, parse
 from relay.core.errors import ConfigError
+from relay.destinations.catalog import load_config, parse_config
 from tests.support.profiles import examples
 from tests.unit.config.test_load import CANARIES, EXAMPLE, HERE
 
@@ -21,7 +21,7 @@ def _check(text: str) -> None:
 
 def _outcome(text: str) -> list[str]:
     try:
-        config = parse(text, file="f", environ=CANARIES, folder=HERE)
+        config = parse_config(text, file="f", environ=CANARIES, folder=HERE)
     except ConfigError as error:
         return [str(problem) for problem in error.problems]
     return [repr(config.destinations)]
@@ -48,7 +48,7 @@ def test_any_file(junk: bytes, tmp_path_factory: pytest.TempPathFactory) -> None
     file = tmp_path_factory.mktemp("any") / "f"
     file.write_bytes(junk)
     with contextlib.suppress(ConfigError):
-        load(file, {})
+        load_config(file, {})
 
 
 _LINES = EXAMPLE.read_text().splitlines()

@@ -7,18 +7,18 @@ from pydantic import SecretStr, ValidationError
 
 from relay.config import (
     Config,
-    ConsoleDestination,
     EngineConfig,
-    HttpDestination,
     IngestConfig,
     Match,
     Rate,
     RetryConfig,
     Route,
-    SlackDestination,
     StoreConfig,
     TlsConfig,
 )
+from relay.destinations.console import ConsoleDestination
+from relay.destinations.http import HttpDestination
+from relay.destinations.slack import SlackDestination
 
 CONSOLE = ConsoleDestination()
 

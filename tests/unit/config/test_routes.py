@@ -3,15 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from relay.config import (
-    ConsoleDestination,
-    Field,
-    Glob,
-    IncludeConfig,
-    Match,
-    Route,
-)
+from relay.config import Field, Glob, IncludeConfig, Match, Route
 from relay.core.notification import Include
+from relay.destinations.console import ConsoleDestination
 
 CONSOLE = ConsoleDestination()
 

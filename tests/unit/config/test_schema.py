@@ -9,14 +9,13 @@ import jsonschema
 import pytest
 import yaml
 
-from relay.config import parse
-from relay.config.destinations import DESTINATION_TYPES, secret_keys
 from relay.config.match_fields import FIELDS
 from relay.config.schema import build_schema, format_duration
 from relay.core.errors import ConfigError
+from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = build_schema()
+SCHEMA = build_schema(DESTINATION_TYPES)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 PAGES = ("README.md", "docs/configuration.md", "docs/destinations.md", "docs/templates.md")
 EXAMPLES = [
@@ -189,7 +188,7 @@ def test_valid_configuration(text: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     (tmp_path / "secret").write_text("https://x/" if "url_file" in text else "hellohellohello1")
     text = text.replace("proxy_file: secret, ", "")  # the one that would have to be a URL
-    parse(text, file="f", environ={"URL": "https://x/"}, folder=tmp_path)
+    parse_config(text, file="f", environ={"URL": "https://x/"}, folder=tmp_path)
 
 
 @pytest.mark.parametrize("text", INVALID)
@@ -197,14 +196,17 @@ def test_invalid_configuration(text: str) -> None:
     """The schema finds the usual mistakes, and relay refuses them, too."""
     assert errors(yaml.safe_load(text)) != []
     with pytest.raises(ConfigError):
-        parse(text, file="f", environ={}, folder=Path("/"))
+        parse_config(text, file="f", environ={}, folder=Path("/"))
 
 
 def test_every_type_has_its_own_keys() -> None:
     """A type has the keys of its model, and a ``…_file`` key for each secret."""
-    for name, kind in DESTINATION_TYPES.items():
+    for name, kind in DESTINATION_TYPES.models.items():
         keys = set(SCHEMA["$defs"][kind.__name__]["properties"])
-        assert keys == {*kind.model_fields, *(f"{key}_file" for key in secret_keys(name))}
+        assert keys == {
+            *kind.model_fields,
+            *(f"{key}_file" for key in DESTINATION_TYPES.secret_keys(name)),
+        }
 
 
 def test_every_field_of_a_match() -> None:

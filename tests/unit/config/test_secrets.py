@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.destinations import TYPES
 from relay.config.errors import InvalidValue, KeyPath
 from relay.config.secrets import ExternalValues, expand, read_files, substitute
+from relay.destinations.catalog import DESTINATION_TYPES
 
 ENVIRON = {"NAME": "value", "EMPTY": "", "MONEY": "a$b${NAME}", "_x1": "y"}
 
@@ -96,7 +96,7 @@ def test_unusable_text(value: str) -> None:
 
 def _destination(entry: Mapping[str, object], folder: Path) -> tuple[object, ExternalValues]:
     external = ExternalValues()
-    data = read_files({"destinations": {"d": entry}}, folder, external, TYPES)
+    data = read_files({"destinations": {"d": entry}}, folder, external, DESTINATION_TYPES)
     destinations = data["destinations"]
     assert isinstance(destinations, dict)
     return destinations["d"], external
@@ -186,7 +186,9 @@ def test_tls_files(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("x")
     external = ExternalValues()
     tls = {"ca_file": "ca.pem", "key_file": "nope", "cert_file": 5, "x": "y"}
-    data = read_files({"engines": {"e": {"url": "u", "tls": tls}}}, tmp_path, external, TYPES)
+    data = read_files(
+        {"engines": {"e": {"url": "u", "tls": tls}}}, tmp_path, external, DESTINATION_TYPES
+    )
     wanted = {**tls, "ca_file": str(tmp_path / "ca.pem")}
     assert data == {"engines": {"e": {"url": "u", "tls": wanted}}}
     assert [(one.path, one.message) for one in external.issues] == [

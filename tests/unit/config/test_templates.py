@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import parse
 from relay.config.types import MAX_BODY_TEXTS
 from relay.core.errors import ConfigError
+from relay.destinations.catalog import parse_config
 
 HTTP = "destinations: {{to: {{type: http, url: https://x, {}}}}}\nroutes: [{{name: all, to: to}}]\n"
 SLACK = (
@@ -17,12 +17,12 @@ ROUTE = "destinations: {{to: {{type: console}}}}\nroutes: [{{name: all, to: to, 
 
 def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        parse(text, file="f", environ={"HUSH": "hush-4711"}, folder=Path())
+        parse_config(text, file="f", environ={"HUSH": "hush-4711"}, folder=Path())
     return [str(problem) for problem in caught.value.problems]
 
 
 def check_accepted(text: str) -> None:
-    parse(text, file="f", environ={"HUSH": "hush-4711"}, folder=Path())
+    parse_config(text, file="f", environ={"HUSH": "hush-4711"}, folder=Path())
 
 
 SHOWN = [
@@ -131,7 +131,7 @@ def test_number_of_texts_in_a_body_is_limited(size: int) -> None:
 
 def test_label_of_any_name() -> None:
     """A template may use any label: the sample has all of them."""
-    parse(
+    parse_config(
         SLACK.format("title: '{{ event.labels[\"com.example.owner\"] }} {{ event.labels.tier }}'"),
         file="f",
         environ={},

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from relay.config import Config, parse
+from relay.config import Config
 from relay.core.exchange import Request, Response
 from relay.daemon.file_reader import FileReader
 from relay.daemon.reload import ConfigSource, ReloadController, ReloadFailed, describe_changes
 from relay.daemon.topology import RestartRequired, Topology, check_reloadable
 from relay.delivery.client import DestinationClient
 from relay.delivery.runner import Attachment, DeliveryContext, retire_destination
+from relay.destinations.catalog import parse_config
 from relay.routing.router import Router
 from relay.store.outbox import open_outbox
 from relay.store.records import Selection
@@ -31,7 +32,7 @@ PARTS = {
 
 def make_config(**parts: object) -> Config:
     text = yaml.safe_dump({**PARTS, **parts}, sort_keys=False)
-    return parse(text, file="test", environ={}, folder=Path("/"))
+    return parse_config(text, file="test", environ={}, folder=Path("/"))
 
 
 class AcceptingSender:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from relay import __version__
-from relay.config import parse
 from relay.core.event import RELAY_ENGINE
 from relay.core.exchange import Reason
 from relay.daemon.self_events import SelfEvents
 from relay.delivery.circuit_breaker import HealthChange
+from relay.destinations.catalog import parse_config
 from relay.routing.router import Router
 from relay.store.faults import StoreLoss
 from relay.store.records import CommitResult, IngestCommit
@@ -52,7 +52,7 @@ def outbox() -> FakeOutbox:
 
 @pytest.fixture
 def self_events(outbox: FakeOutbox) -> SelfEvents:
-    router = Router(parse(ROUTES, file="test", environ={}, folder=Path()).routes)
+    router = Router(parse_config(ROUTES, file="test", environ={}, folder=Path()).routes)
     return SelfEvents(router, cast("Outbox", outbox), lambda: 4711, asyncio.Event())
 
 
@@ -120,7 +120,7 @@ async def test_ids_are_unique(self_events: SelfEvents, outbox: FakeOutbox) -> No
 async def test_events_that_no_route_names(outbox: FakeOutbox) -> None:
     """They are not delivered."""
     text = "destinations: {ops: {type: console}}\nroutes: [{name: everything, to: ops}]"
-    router = Router(parse(text, file="test", environ={}, folder=Path()).routes)
+    router = Router(parse_config(text, file="test", environ={}, folder=Path()).routes)
     await SelfEvents(router, cast("Outbox", outbox), lambda: 1, asyncio.Event()).emit("started")
     assert [batch.notifications for batch, _ in outbox.committed] == [[]]
 

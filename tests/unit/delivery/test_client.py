@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 import pytest
 import standardwebhooks
 
-from relay.config import HttpDestination
 from relay.core.exchange import Request, Response
 from relay.delivery.batching import batch_id
 from relay.delivery.client import DestinationClient
 from relay.delivery.signing import make_signer
-from relay.destinations.catalog import build_renderer
 from relay.destinations.common.json_document import encode_document
+from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import NOTIFICATIONS, SAMPLE_NOTIFICATIONS
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -32,7 +31,7 @@ class RecordingSender:
 def make_client(sender: RecordingSender, **parts: object) -> DestinationClient:
     entry = {"url": "https://hooks.example/x", "signing_secret": SECRET, **parts}
     to = HttpDestination.model_validate(entry)
-    render = build_renderer(to, (), colour=False, on_template_error=print)
+    render = to.build_renderer((), print, colour=False)
     return DestinationClient("hook", to, render, sender, make_signer(to))
 
 

@@ -4,15 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config import (
-    ConsoleDestination,
-    HttpDestination,
-    PagerDutyDestination,
-    Rate,
-    SlackDestination,
-    TelegramDestination,
-)
+from relay.config import Rate
 from relay.delivery.rate_limit import RateLimiter, RateLimiters, TokenBucket
+from relay.destinations.console import ConsoleDestination
+from relay.destinations.http import HttpDestination
+from relay.destinations.pagerduty import PagerDutyDestination
+from relay.destinations.slack import SlackDestination
+from relay.destinations.telegram import TelegramDestination
 
 
 def spend_all(bucket: TokenBucket, now_s: float) -> int:

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config import Destination, HttpDestination, SlackDestination, TelegramDestination
+from relay.config import DestinationConfig
 from relay.delivery.redact import MASK, MIN_SECRET_CHARS, Redactor, collect_secrets
+from relay.destinations.http import HttpDestination
+from relay.destinations.slack import SlackDestination
+from relay.destinations.telegram import TelegramDestination
 
 ALL_SECRETS = HttpDestination.model_validate(
     {
@@ -24,7 +27,7 @@ ALL_SECRETS = HttpDestination.model_validate(
 )
 
 
-def redact(text: str, to: Destination = ALL_SECRETS) -> str:
+def redact(text: str, to: DestinationConfig = ALL_SECRETS) -> str:
     return Redactor(collect_secrets(to)).redact(text)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from relay.config import RetryConfig
 from relay.core.exchange import Dead, Delivered, Reason, Response, Retry
 from relay.delivery.retry import Attempt, backoff_s, classify
-from relay.destinations.responses import RESPONSE_PARSERS, status_only
+from relay.destinations.catalog import DESTINATION_TYPES
 
 POLICY = RetryConfig(
     initial=timedelta(seconds=1), max=timedelta(seconds=10), max_age=timedelta(hours=1)
@@ -211,7 +211,7 @@ def test_retry_after_counts_with_429_and_503_only(status: int) -> None:
         ),
         st.text(max_size=40) | st.floats().map(str) | st.integers().map(str),
     ),
-    st.sampled_from([status_only, *RESPONSE_PARSERS.values()]),
+    st.sampled_from([model.parse_response for model in DESTINATION_TYPES.models.values()]),
 )
 def test_no_response_makes_it_raise(
     status: int | None, body: bytes, headers: dict[str, str], dialect: object

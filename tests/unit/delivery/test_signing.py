@@ -11,9 +11,10 @@ import standardwebhooks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config import ConsoleDestination, HttpDestination
 from relay.core.exchange import Request
 from relay.delivery.signing import add_webhook_headers, make_signer
+from relay.destinations.console import ConsoleDestination
+from relay.destinations.http import HttpDestination
 
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
 NEW = "whsec_" + base64.b64encode(b"n" * 64).decode()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from relay.config import parse
+from relay.destinations.catalog import parse_config
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "container"
 TOP = FOLDER.parents[1]
@@ -126,7 +126,9 @@ def test_the_configuration_is_right() -> None:
     text = (FOLDER / "config" / "config.yaml").read_text()
     assert "/run/secrets/slack_url" in text
     inline = text.replace("url_file: /run/secrets/slack_url", "url: https://hooks.example.com/x")
-    config = parse(inline, file="config.yaml", environ={"RELAY_HOST": "node-1"}, folder=FOLDER)
+    config = parse_config(
+        inline, file="config.yaml", environ={"RELAY_HOST": "node-1"}, folder=FOLDER
+    )
     assert config.engines["here"].host == "node-1"
     assert config.store.path is None
     assert [route.name for route in config.routes] == ["out-of-memory", "crashed", "unhealthy"]

@@ -1,5 +1,6 @@
 """What formats make, as tests read it: its strings, and what was approved of it."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,3 +33,24 @@ def strings(value: Any, *, names: bool = False) -> Iterator[str]:
                 if names:
                     yield name
                 yield from strings(item, names=names)
+
+
+def without_objects(kind: str, value: Any) -> Any:
+    """A JSON value without its objects of a ``type``."""
+    match value:
+        case list():
+            return [without_objects(kind, item) for item in value]
+        case dict() if value.get("type") == kind:
+            return None
+        case dict():
+            return {name: without_objects(kind, item) for name, item in value.items()}
+    return value
+
+
+_CODE = re.compile(r"^```\n.*?\n```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+
+
+def texts_outside_of_code(sent: Any) -> Iterator[str]:
+    """The texts of Mattermost and Rocket.Chat that may hold markup: not code, nor plain text."""
+    sent["attachments"][0].pop("fallback", None)
+    yield from (_CODE.sub("", text) for text in strings(sent))

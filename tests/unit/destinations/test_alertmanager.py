@@ -12,7 +12,9 @@ from relay.core.event import Actor, Origin
 from relay.core.notification import Notification, Status, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import alertmanager
+from relay.destinations.alertmanager import AlertmanagerDestination
 from relay.destinations.common.card import LOGS, Card
+from tests.unit.destinations.contract import SEVERITY_NAMES, TAGS, Contract
 from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -31,11 +33,19 @@ from tests.unit.destinations.samples import (
 
 NAME = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus/common, model/labels.go
 any_card = given(cards())
+DESTINATION = AlertmanagerDestination.model_validate({"url": "http://a.example"})
+CONTRACT = Contract(
+    keys="url: 'https://x/am?tenant=7'",
+    endpoint="https://x/am/api/v2/alerts?tenant=7",
+    dangerous=TAGS,
+    severity=lambda sent: sent[0]["labels"]["severity"],
+    shown=SEVERITY_NAMES,
+)
 
 
 def alert(card: Card) -> Any:
     """The alert as Alertmanager reads it."""
-    (only,) = json.loads(alertmanager.render(card, "http://a.example/api/v2/alerts").body)
+    (only,) = json.loads(DESTINATION.render(card).body)
     return only
 
 
@@ -51,7 +61,7 @@ def annotations(notification: Notification) -> Any:
 
 def test_reads_as_it_was_approved() -> None:
     """All kinds of notifications, and one that is over, are as in the golden file."""
-    bodies = (alertmanager.render(Card(it), "").body for it in (*SAMPLE_NOTIFICATIONS, RESOLVED))
+    bodies = (DESTINATION.render(Card(it)).body for it in (*SAMPLE_NOTIFICATIONS, RESOLVED))
     assert format_golden(bodies) == read_golden("alertmanager.json")
 
 
@@ -210,7 +220,7 @@ def test_is_never_long(card: Card) -> None:
     sent = alert(card)
     assert all(utf16_length(text) <= alertmanager.LABEL_MAX for text in sent["labels"].values())
     assert utf16_length(sent["annotations"]["summary"]) <= alertmanager.SUMMARY_MAX
-    assert len(alertmanager.render(card, "").body) <= 65_536
+    assert len(DESTINATION.render(card).body) <= 65_536
 
 
 def test_all_at_its_longest_is_still_an_alert() -> None:
@@ -219,4 +229,4 @@ def test_all_at_its_longest_is_still_an_alert() -> None:
         said = alert(card)["annotations"]
         assert utf16_length(said["logs"]) == alertmanager.OUTPUT_MAX[LOGS]
         assert len(said["inspect"].split("\n")) == 20
-        assert 50_000 < len(alertmanager.render(card, "").body) <= 65_536
+        assert 50_000 < len(DESTINATION.render(card).body) <= 65_536

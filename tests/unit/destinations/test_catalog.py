@@ -4,12 +4,14 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from relay.config import ConsoleDestination, Destination, HttpDestination, SlackDestination
+from relay.config import DestinationConfig
 from relay.core.exchange import Request
-from relay.destinations import console, slack
-from relay.destinations.catalog import build_renderer
+from relay.destinations import console
 from relay.destinations.common import json_document
 from relay.destinations.common.card import Card
+from relay.destinations.console import ConsoleDestination
+from relay.destinations.http import HttpDestination
+from relay.destinations.slack import SlackDestination
 from tests.unit.destinations.samples import NOTIFICATIONS
 
 NOTIFICATION = NOTIFICATIONS[0]
@@ -21,11 +23,9 @@ def fail_on_template_error(where: str, why: str) -> None:
     raise AssertionError(where, why)
 
 
-def render_for(destination: Destination) -> Request:
+def render_for(destination: DestinationConfig) -> Request:
     """What is sent of the notification."""
-    return build_renderer(destination, (), colour=False, on_template_error=fail_on_template_error)(
-        NOTIFICATION
-    )
+    return destination.build_renderer((), fail_on_template_error, colour=False)(NOTIFICATION)
 
 
 def http() -> HttpDestination:
@@ -44,22 +44,18 @@ def test_http_gets_the_document() -> None:
 def test_slack_gets_a_message() -> None:
     """The webhook's URL is where it goes."""
     destination = SlackDestination(url=SecretStr(SECRET))
-    assert render_for(destination) == slack.render(Card(NOTIFICATION), SECRET)
+    assert render_for(destination) == destination.render(Card(NOTIFICATION))
 
 
 def test_the_console_gets_a_line() -> None:
     """Readable on a terminal, JSON elsewhere."""
     for colour in (True, False):
-        render = build_renderer(
-            ConsoleDestination(), (), colour=colour, on_template_error=fail_on_template_error
-        )
+        render = ConsoleDestination().build_renderer((), fail_on_template_error, colour=colour)
         assert render(NOTIFICATION) == console.render(NOTIFICATION, colour=colour)
 
 
 def test_a_renderer_shows_no_secret() -> None:
     """Neither what renders nor what it rendered tells a secret by its repr."""
     for destination in (http(), SlackDestination(url=SecretStr(SECRET))):
-        render = build_renderer(
-            destination, (), colour=False, on_template_error=fail_on_template_error
-        )
+        render = destination.build_renderer((), fail_on_template_error, colour=False)
         assert "s3cret" not in repr(render) + repr(render(NOTIFICATION))

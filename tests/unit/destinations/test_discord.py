@@ -2,17 +2,21 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 
+from relay.config import Rate
 from relay.core.event import Actor, Event
 from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK, utf16_length
 from relay.destinations import discord
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from tests.unit.destinations.messages import format_golden, read_golden
+from relay.destinations.discord import DiscordDestination
+from tests.unit.destinations.contract import CHAT_STYLES, MARKDOWN, TAGS, Contract
+from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
     CONTAINER_GONE,
@@ -57,11 +61,31 @@ BLOCK = re.compile(r"\*\*(Last log lines|Last health check)\*\*\n```\n(.*?)\n```
 GAP = "`\u200b"
 
 any_card = given(cards(*MARKUP))
+DESTINATION = DiscordDestination.model_validate({"url": "https://discord.example/x"})
+
+
+def interpreted(sent: Any) -> Iterator[str]:
+    """The texts that may hold Markdown: neither the footer nor code blocks."""
+    embed = sent["embeds"][0]
+    del embed["footer"]
+    yield from (re.sub(r"```\n.*?\n```", "", text, flags=re.S) for text in strings(embed))
+
+
+CONTRACT = Contract(
+    keys="url: https://x/api/webhooks/1/t",
+    endpoint="https://x/api/webhooks/1/t?wait=true",
+    rate=Rate(5, 2.0),
+    dangerous=(*TAGS, *MARKDOWN),
+    interpreted=interpreted,
+    severity=lambda sent: f"{sent['embeds'][0]['title'][0]} #{sent['embeds'][0]['color']:06x}",
+    shown=CHAT_STYLES,
+    canary={"url": "{at}/api/webhooks/1/{canary}-token"},
+)
 
 
 def message(card: Card) -> Any:
     """The message as Discord reads it."""
-    return json.loads(discord.render(card, "https://discord.example/x").body)
+    return json.loads(DESTINATION.render(card).body)
 
 
 def embed(notification: Notification) -> Any:
@@ -107,7 +131,7 @@ def length(sent: Any) -> int:
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
     bodies = (
-        discord.render(card, "").body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
+        DESTINATION.render(card).body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
     )
     assert format_golden(bodies) == read_golden("discord.json")
 

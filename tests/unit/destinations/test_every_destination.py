@@ -2,22 +2,20 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 
-from relay.config import Destination
-from relay.config.destinations import DESTINATION_TYPES
+from relay.config import DestinationConfig, Renderer
 from relay.core.event import Actor
 from relay.core.notification import Notification
 from relay.core.text import ZERO_WIDTH_SPACE
-from relay.destinations import pagerduty
-from relay.destinations.catalog import Renderer, build_renderer
+from relay.destinations.catalog import DESTINATION_TYPES
 from tests.support.profiles import examples
+from tests.unit.destinations.contract import contracts
 from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -32,7 +30,7 @@ from tests.unit.destinations.samples import (
 from tests.unit.destinations.test_catalog import fail_on_template_error
 from tests.unit.destinations.test_models import MINIMAL, config_with
 
-SERVICES = [kind for kind in DESTINATION_TYPES if kind not in ("http", "console")]
+SERVICES = list(contracts())
 PROGRAM_FORMATS = ["json", "cloudevents", "cloudevents-binary", "console"]
 """Those that get every text as it is: formats of ``http``, and what pipes the console."""
 every_kind = pytest.mark.parametrize("kind", [*SERVICES, *PROGRAM_FORMATS])
@@ -45,9 +43,9 @@ def any_notification(test: Callable[..., None]) -> Callable[..., None]:
 
 
 @cache
-def destination(kind: str, more: str = "") -> Destination:
+def destination(kind: str, more: str = "") -> DestinationConfig:
     """One with the little that it needs, and ``more``."""
-    if kind in DESTINATION_TYPES:
+    if kind in DESTINATION_TYPES.models:
         entry = f"type: {kind}, {MINIMAL[kind]}"
     else:
         entry = f"type: http, {MINIMAL['http']}, format: {kind}"
@@ -57,9 +55,7 @@ def destination(kind: str, more: str = "") -> Destination:
 @cache
 def cached_renderer(kind: str, more: str = "", *, colour: bool = False) -> Renderer:
     """What the daemon renders with."""
-    return build_renderer(
-        destination(kind, more), (), colour=colour, on_template_error=fail_on_template_error
-    )
+    return destination(kind, more).build_renderer((), fail_on_template_error, colour=colour)
 
 
 def hostile_notification(attack: str) -> Notification:
@@ -83,20 +79,23 @@ NOTIFICATIONS = (
 
 @every_kind
 def test_goes_to_its_endpoint(kind: str) -> None:
-    """Whatever is told of; only a terminal has no URL."""
-    endpoint = getattr(destination(kind), "endpoint", "")
+    """Every request goes to the endpoint or below it; only the console has no URL."""
+    endpoint = destination(kind).endpoint
     assert bool(endpoint) == (kind != "console")
+    contract = contracts().get(kind)
     for notification in NOTIFICATIONS:
         request = cached_renderer(kind)(notification)
-        assert (request.method, request.url) == ("POST", endpoint)
+        assert request.method == (contract.method if contract else "POST")
+        assert re.fullmatch(re.escape(endpoint) + (contract.path if contract else ""), request.url)
 
 
+JSON = {"Content-Type": "application/json"}
 HEADERS = {
+    **{name: {**JSON, **contract.headers} for name, contract in contracts().items()},
     "console": {},
     "cloudevents": {"Content-Type": "application/cloudevents+json; charset=utf-8"},
-    "gotify": {"Content-Type": "application/json", "X-Gotify-Key": "t0ken"},
 }
-"""Those that do not just say that the body is JSON."""
+"""The headers of all types that do not only declare a JSON body."""
 
 
 @every_kind
@@ -107,17 +106,14 @@ def test_no_header_is_somebody_elses(kind: str) -> None:
         assert all(re.fullmatch("[ -~]+", value) for value in headers.values())
         if kind == "cloudevents-binary":
             headers = {name: headers[name] for name in headers if not name.startswith("ce-")}
-        assert headers == HEADERS.get(kind, {"Content-Type": "application/json"})
+        assert headers == HEADERS.get(kind, JSON)
 
 
 @every_kind
 def test_the_same_is_rendered_alike(kind: str) -> None:
     """Byte for byte: what is sent again can be told to be the same."""
     first, second = (
-        build_renderer(
-            destination(kind), (), colour=False, on_template_error=fail_on_template_error
-        )
-        for _ in range(2)
+        destination(kind).build_renderer((), fail_on_template_error, colour=False) for _ in range(2)
     )
     for notification in NOTIFICATIONS:
         assert first(notification) == first(notification) == second(notification)
@@ -136,7 +132,7 @@ def test_is_one_json_value(kind: str, notification: Notification) -> None:
 @pytest.mark.parametrize("dear", ["x", '"', "漢", "🔥", "\u202e", "\n", "a\n", "@."])
 def test_is_never_long(kind: str, dear: str) -> None:
     """All but the document of ``json``, which leaves nothing out, are bounded."""
-    most = {"pagerduty": pagerduty.PAYLOAD_MAX // 2}.get(kind, 70_000)
+    most = contracts()[kind].max_bytes if kind in contracts() else 70_000
     assert 500 < len(cached_renderer(kind)(longest_notification(dear * 20_000)).body) <= most
 
 
@@ -148,66 +144,6 @@ def test_shows_no_control(kind: str, notification: Notification) -> None:
         assert text.replace("\n", "").replace(ZERO_WIDTH_SPACE, "").isprintable()
 
 
-CODE = re.compile(r"^```\n.*?\n```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
-TAGS = ("<!channel>", "<@U123>", "<http://evil.example|text>")
-MARKDOWN = ("*bold*", "_it_", "~no~", "`code`", "```block```", ":rotating_light:")
-DANGEROUS: dict[str, tuple[str, ...]] = {
-    "slack": (*TAGS, "&lt;!here&gt;"),
-    "discord": (*TAGS, *MARKDOWN),
-    "teams": ATTACKS,
-    "mattermost": ATTACKS,
-    "rocketchat": ATTACKS,
-    "googlechat": TAGS,
-    "telegram": ATTACKS,
-    "ntfy": ("://",),
-    "gotify": ("://",),
-    "pagerduty": TAGS,
-    "alertmanager": TAGS,
-}
-"""What each would make something of in the texts that it reads, or those it sends them on to."""
-
-
-def interpreted_texts(kind: str, sent: Any) -> Iterator[str]:
-    """The texts in which a service looks for mentions, links and markup."""
-    match kind:
-        case "slack":
-            yield from strings(without_objects("rich_text", sent))
-        case "teams":
-            yield from strings(without_objects("TextRun", sent))
-        case "discord":
-            embed = sent["embeds"][0]
-            del embed["footer"]
-            yield from (re.sub(r"```\n.*?\n```", "", it, flags=re.S) for it in strings(embed))
-        case "mattermost" | "rocketchat":
-            sent["attachments"][0].pop("fallback", None)
-            yield from (CODE.sub("", it) for it in strings(sent))
-        case "telegram":
-            text = sent["text"].encode("utf-16-le")
-            for entity in reversed(sent["entities"]):
-                start, end = entity["offset"], entity["offset"] + entity["length"]
-                text = text[: 2 * start] + text[2 * end :]
-            yield text.decode("utf-16-le")
-        case "ntfy" | "gotify":
-            yield sent["message"]
-        case "pagerduty":
-            del sent["payload"]["custom_details"]
-            yield from strings(sent)
-        case _:
-            yield from strings(sent)
-
-
-def without_objects(kind: str, value: Any) -> Any:
-    """A JSON value without its objects of a ``type``."""
-    match value:
-        case list():
-            return [without_objects(kind, it) for it in value]
-        case dict() if value.get("type") == kind:
-            return None
-        case dict():
-            return {name: without_objects(kind, it) for name, it in value.items()}
-    return value
-
-
 CUSTOM_TEXTS = ", title: '{{ event.name }}', text: '{{ event.image }}'"
 
 
@@ -217,6 +153,7 @@ CUSTOM_TEXTS = ", title: '{{ event.name }}', text: '{{ event.image }}'"
 def test_nothing_hostile_is_read(kind: str, attack: str, words: str) -> None:
     """No mention, no link, no markup is made of it, be it in a template's words."""
     sent = json.loads(cached_renderer(kind, words)(hostile_notification(attack)).body)
-    texts = list(interpreted_texts(kind, sent))
+    texts = list(contracts()[kind].interpreted(sent))
     assert texts
-    assert not [(form, text) for form in DANGEROUS[kind] for text in texts if form in text]
+    dangerous = contracts()[kind].dangerous
+    assert not [(form, text) for form in dangerous for text in texts if form in text]

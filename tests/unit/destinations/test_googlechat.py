@@ -9,11 +9,14 @@ import msgspec
 import pytest
 from hypothesis import given
 
+from relay.config import Rate
 from relay.core.event import Actor, Event
 from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK
 from relay.destinations import googlechat
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.googlechat import GoogleChatDestination
+from tests.unit.destinations.contract import EMOJI, TAGS, Contract
 from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -44,11 +47,20 @@ OURS = re.compile(r'<b>|</b>|<br>|<font color="#80868b">|</font>')
 """The tags that we set ourselves."""
 
 any_card = given(cards(*MARKUP))
+DESTINATION = GoogleChatDestination.model_validate({"url": "https://chat.example/x"})
+CONTRACT = Contract(
+    keys="url: 'https://x/v1/spaces/A/messages?key=k&token=t'",
+    endpoint="https://x/v1/spaces/A/messages?key=k&token=t",
+    rate=Rate(1, 1.0),
+    dangerous=TAGS,
+    severity=lambda sent: sent["fallbackText"][0],
+    shown=EMOJI,
+)
 
 
 def message(card: Card) -> Any:
     """The message as Google Chat reads it."""
-    return json.loads(googlechat.render(card, "https://chat.example/x").body)
+    return json.loads(DESTINATION.render(card).body)
 
 
 def sections(card: Card) -> list[Any]:
@@ -94,7 +106,7 @@ def output(notification: Notification) -> dict[str, str]:
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
     bodies = (
-        googlechat.render(card, "").body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
+        DESTINATION.render(card).body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
     )
     assert format_golden(bodies) == read_golden("googlechat.json")
 
@@ -217,7 +229,7 @@ def test_has_no_text_that_could_mention_somebody(card: Card) -> None:
 @any_card
 def test_keeps_every_limit_of_google_chat(card: Card) -> None:
     """Whatever comes."""
-    assert len(googlechat.render(card, "").body) <= googlechat.MESSAGE_MAX
+    assert len(DESTINATION.render(card).body) <= googlechat.MESSAGE_MAX
     assert 1 <= len(list(widgets(card))) <= googlechat.WIDGETS_MAX
     assert all(section["widgets"] for section in sections(card))
 
@@ -226,4 +238,4 @@ def test_keeps_every_limit_of_google_chat(card: Card) -> None:
 def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
     for card in longest_cards(dear * 5000):
-        assert 8_000 < len(googlechat.render(card, "").body) <= googlechat.MESSAGE_MAX
+        assert 8_000 < len(DESTINATION.render(card).body) <= googlechat.MESSAGE_MAX

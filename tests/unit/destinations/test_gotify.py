@@ -6,7 +6,9 @@ from typing import Any
 from relay.core.text import utf16_length
 from relay.destinations import gotify
 from relay.destinations.common.card import Card
+from relay.destinations.gotify import GotifyDestination
 from tests.unit.destinations.common.test_plain_text import LINK, any_card
+from tests.unit.destinations.contract import Contract
 from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     NOTIFICATIONS,
@@ -15,21 +17,34 @@ from tests.unit.destinations.samples import (
     longest_cards,
 )
 
+DESTINATION = GotifyDestination.model_validate({"url": "https://gotify.example", "token": "s3cret"})
+CONTRACT = Contract(
+    keys="url: https://x/gotify/, token: t0ken",
+    endpoint="https://x/gotify/message",
+    secrets=frozenset({"token"}),
+    headers={"X-Gotify-Key": "t0ken"},
+    dangerous=("://",),
+    interpreted=lambda sent: iter([sent["message"]]),
+    severity=lambda sent: (sent["priority"], sent["title"][0]),
+    shown=((8, "🔴"), (5, "🟠"), (2, "🔵"), (2, "🟢")),
+    canary={"url": "{at}", "token": "{canary}-token"},
+)
+
 
 def message(card: Card) -> Any:
     """The message as Gotify reads it."""
-    return json.loads(gotify.render(card, "https://gotify.example/message", "s3cret").body)
+    return json.loads(DESTINATION.render(card).body)
 
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (gotify.render(Card(it), "", "").body for it in SAMPLE_NOTIFICATIONS)
+    bodies = (DESTINATION.render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("gotify.json")
 
 
 def test_goes_to_the_server_with_the_token() -> None:
     """The application's token is in its header, and nowhere else."""
-    request = gotify.render(Card(NOTIFICATIONS[0]), "https://gotify.example/message", "s3cret")
+    request = DESTINATION.render(Card(NOTIFICATIONS[0]))
     assert request.headers["X-Gotify-Key"] == "s3cret"
     assert b"s3cret" not in request.body
 

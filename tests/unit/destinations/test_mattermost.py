@@ -7,9 +7,12 @@ from relay.core.notification import build_notification
 from relay.core.text import utf16_length
 from relay.destinations import mattermost
 from relay.destinations.common.card import Card
+from relay.destinations.mattermost import MattermostDestination
 from tests.unit.destinations.common.test_markdown_attachment import any_card
-from tests.unit.destinations.messages import format_golden, read_golden
+from tests.unit.destinations.contract import CHAT_STYLES, Contract
+from tests.unit.destinations.messages import format_golden, read_golden, texts_outside_of_code
 from tests.unit.destinations.samples import (
+    ATTACKS,
     CRASH,
     NOTIFICATIONS,
     SAMPLE_NOTIFICATIONS,
@@ -17,15 +20,25 @@ from tests.unit.destinations.samples import (
     with_fields,
 )
 
+DESTINATION = MattermostDestination.model_validate({"url": "https://chat.example/hooks/x"})
+CONTRACT = Contract(
+    keys="url: https://x",
+    endpoint="https://x",
+    dangerous=ATTACKS,
+    interpreted=texts_outside_of_code,
+    severity=lambda sent: f"{sent['text'][0]} {sent['attachments'][0]['color']}",
+    shown=CHAT_STYLES,
+)
+
 
 def post(card: Card) -> Any:
     """The post as Mattermost reads it."""
-    return json.loads(mattermost.render(card, "https://chat.example/hooks/x").body)
+    return json.loads(DESTINATION.render(card).body)
 
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (mattermost.render(Card(it), "").body for it in SAMPLE_NOTIFICATIONS)
+    bodies = (DESTINATION.render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("mattermost.json")
 
 
@@ -53,5 +66,5 @@ def test_keeps_every_limit_of_mattermost(card: Card) -> None:
 def test_all_at_its_longest_is_still_a_post() -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
     for card in longest_cards("@\u202e" * 2500, output="\u202e" * 4096):
-        size = utf16_length(mattermost.render(card, "").body.decode())
+        size = utf16_length(DESTINATION.render(card).body.decode())
         assert 7_000 < size < mattermost.TEXT_MAX

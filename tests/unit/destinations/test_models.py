@@ -6,41 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import (
-    BatchConfig,
-    Config,
-    HttpDestination,
-    Rate,
-    RetryConfig,
-    TelegramDestination,
-    TimeoutConfig,
-    parse,
-)
-from relay.config.destinations import DESTINATION_TYPES, secret_keys
+from relay.config import BatchConfig, Config, Rate, RetryConfig, TimeoutConfig
 from relay.core.errors import ConfigError
+from relay.destinations.catalog import DESTINATION_TYPES, parse_config
+from relay.destinations.http import HttpDestination
+from relay.destinations.telegram import TelegramDestination
+from tests.unit.destinations.contract import contracts
 
 SIGNING = "whsec_" + base64.b64encode(b"s" * 32).decode()
-MINIMAL = {
-    "http": "url: https://x",
-    "slack": "url: https://x",
-    "discord": "url: https://x/api/webhooks/1/t",
-    "teams": "url: https://x",
-    "mattermost": "url: https://x",
-    "rocketchat": "url: https://x",
-    "googlechat": "url: 'https://x/v1/spaces/A/messages?key=k&token=t'",
-    "telegram": "token: '123456:abcdefghijklmnop', chat_id: -100123",
-    "ntfy": "topic: ops",
-    "gotify": "url: https://x/gotify/, token: t0ken",
-    "pagerduty": "routing_key: r0uting",
-    "alertmanager": "url: 'https://x/am?tenant=7'",
-    "console": "",
+MINIMAL = {"http": "url: https://x", "console": ""} | {
+    name: contract.keys for name, contract in contracts().items()
 }
 
 
 def config_with(entry: str, folder: Path = Path(), **environ: str) -> Config:
     """A configuration with one destination, ``to``."""
     text = f"destinations: {{to: {{{entry}}}}}\nroutes: [{{name: all, to: to}}]\n"
-    return parse(text, file="f", environ=environ, folder=folder)
+    return parse_config(text, file="f", environ=environ, folder=folder)
 
 
 def http(entry: str) -> HttpDestination:
@@ -56,44 +38,23 @@ def problems(entry: str, folder: Path = Path(), **environ: str) -> list[str]:
     return [str(problem).removeprefix("f:") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("kind", DESTINATION_TYPES)
+@pytest.mark.parametrize("kind", DESTINATION_TYPES.models)
 def test_every_type_needs_little(kind: str) -> None:
     """What stands here is enough."""
     assert config_with(f"type: {kind}, {MINIMAL[kind]}").destinations["to"].type == kind
 
 
-@pytest.mark.parametrize(
-    ("kind", "endpoint"),
-    [
-        ("slack", "https://x"),
-        ("discord", "https://x/api/webhooks/1/t?wait=true"),
-        ("telegram", "https://api.telegram.org/bot123456:abcdefghijklmnop/sendMessage"),
-        ("ntfy", "https://ntfy.sh"),
-        ("gotify", "https://x/gotify/message"),
-        ("pagerduty", "https://events.pagerduty.com/v2/enqueue"),
-        ("alertmanager", "https://x/am/api/v2/alerts?tenant=7"),
-    ],
-)
-def test_where_requests_go(kind: str, endpoint: str) -> None:
+@pytest.mark.parametrize("kind", contracts())
+def test_where_requests_go(kind: str) -> None:
     """A vendor's own path is relay's to know."""
     to = config_with(f"type: {kind}, {MINIMAL[kind]}").destinations["to"]
-    assert getattr(to, "endpoint", None) == endpoint
+    assert to.endpoint == contracts()[kind].endpoint
 
 
-@pytest.mark.parametrize(
-    ("kind", "rate"),
-    [
-        ("slack", Rate(1, 1.0)),
-        ("googlechat", Rate(1, 1.0)),
-        ("discord", Rate(5, 2.0)),
-        ("telegram", Rate(20, 60.0)),
-        ("pagerduty", Rate(120, 60.0)),
-        ("http", None),
-        ("teams", None),
-    ],
-)
-def test_rates_that_services_ask_for(kind: str, rate: Rate | None) -> None:
+@pytest.mark.parametrize("kind", [*contracts(), "http"])
+def test_rates_that_services_ask_for(kind: str) -> None:
     """They hold unless another is set."""
+    rate = None if kind == "http" else contracts()[kind].rate
     assert config_with(f"type: {kind}, {MINIMAL[kind]}").destinations["to"].rate_limit == rate
     other = config_with(f"type: {kind}, {MINIMAL[kind]}, rate_limit: 7/h").destinations["to"]
     assert other.rate_limit == Rate(7, 3600.0)
@@ -123,7 +84,9 @@ def test_a_batch_has_defaults() -> None:
     assert http("format: cloudevents, batch: {wait: 0s}").batch == BatchConfig(wait=timedelta(0))
 
 
-SECRETS = [(kind, key) for kind in DESTINATION_TYPES for key in secret_keys(kind)]
+SECRETS = [
+    (kind, key) for kind in DESTINATION_TYPES.models for key in DESTINATION_TYPES.secret_keys(kind)
+]
 SAMPLES = {
     "url": "https://canary.example/x",
     "proxy": "http://u:canary@proxy.example",
@@ -148,16 +111,11 @@ def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) 
 def test_which_secrets_there_are() -> None:
     """A new one that is no SecretStr would be shown: the list is written out here."""
     everywhere = {"url", "proxy", "bearer_token"}
-    own = {
-        "http": {"signing_secret"},
-        "telegram": {"token"},
-        "ntfy": {"topic"},
-        "gotify": {"token"},
-        "pagerduty": {"routing_key"},
-    }
-    for kind in DESTINATION_TYPES:
+    own: dict[str, frozenset[str]] = {name: it.secrets for name, it in contracts().items()}
+    own["http"] = frozenset({"signing_secret"})
+    for kind in DESTINATION_TYPES.models:
         wanted = everywhere | own.get(kind, set()) if kind != "console" else set()
-        assert set(secret_keys(kind)) == wanted, kind
+        assert set(DESTINATION_TYPES.secret_keys(kind)) == wanted, kind
 
 
 def test_a_password_may_come_from_a_file(tmp_path: Path) -> None:
@@ -375,7 +333,7 @@ def test_what_is_wrong_with_a_routes_words(entry: str, wrong: str) -> None:
     to = "" if "drop" in entry else "to: to, "
     text = f"destinations: {{to: {{type: console}}}}\nroutes: [{{name: all, {to}{entry}}}]\n"
     with pytest.raises(ConfigError) as caught:
-        parse(text, file="f", environ={}, folder=Path())
+        parse_config(text, file="f", environ={}, folder=Path())
     assert any(wrong in str(problem) for problem in caught.value.problems)
 
 
@@ -394,6 +352,6 @@ def test_what_is_wrong_with_the_bounds_of_dead_letters(entry: str, wrong: str) -
         f"store: {{dead_letters: {{{entry}}}}}\n"
     )
     with pytest.raises(ConfigError) as caught:
-        parse(text, file="f", environ={}, folder=Path())
+        parse_config(text, file="f", environ={}, folder=Path())
     (problem,) = caught.value.problems
     assert wrong in str(problem)

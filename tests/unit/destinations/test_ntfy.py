@@ -10,7 +10,9 @@ from relay.core.event import Actor
 from relay.core.notification import build_notification
 from relay.destinations import ntfy
 from relay.destinations.common.card import Card
+from relay.destinations.ntfy import NtfyDestination
 from tests.unit.destinations.common.test_plain_text import LINK, any_card
+from tests.unit.destinations.contract import Contract
 from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     CRASH,
@@ -23,16 +25,28 @@ from tests.unit.destinations.samples import (
 
 ENCODED = "=?UTF-8?Q?fine=0AHost:_evil?="
 """A title that is decoded to two lines."""
+DESTINATION = NtfyDestination.model_validate({"url": "https://ntfy.example", "topic": "alerts"})
+LONG_TOPIC = NtfyDestination.model_validate({"topic": "t" * 64})
+CONTRACT = Contract(
+    keys="topic: ops",
+    endpoint="https://ntfy.sh",
+    secrets=frozenset({"topic"}),
+    dangerous=("://",),
+    interpreted=lambda sent: iter([sent["message"]]),
+    severity=lambda sent: (sent["priority"], *sent["tags"]),
+    shown=((5, "red_circle"), (4, "orange_circle"), (3, "large_blue_circle"), (3, "green_circle")),
+    canary={"url": "{at}", "topic": "{canary}-topic"},
+)
 
 
 def message(card: Card) -> Any:
     """The message as ntfy reads it."""
-    return json.loads(ntfy.render(card, "https://ntfy.example", "alerts").body)
+    return json.loads(DESTINATION.render(card).body)
 
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (ntfy.render(Card(it), "", "alerts").body for it in SAMPLE_NOTIFICATIONS)
+    bodies = (DESTINATION.render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("ntfy.json")
 
 
@@ -74,7 +88,7 @@ def test_keeps_every_limit_of_ntfy(card: Card) -> None:
     sent = message(card)
     assert 1 <= len(sent["message"].encode()) <= ntfy.MESSAGE_MAX
     assert 1 <= len(sent["title"].encode()) <= ntfy.TITLE_MAX
-    assert len(ntfy.render(card, "", "t" * 64).body) <= 2 * ntfy.MESSAGE_MAX
+    assert len(LONG_TOPIC.render(card).body) <= 2 * ntfy.MESSAGE_MAX
 
 
 @pytest.mark.parametrize("dear", ["日", '"', "=?", "\u202e", "a.", "\na"])
@@ -83,4 +97,4 @@ def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
     for card in longest_cards(dear * 5000):
         assert len(message(card)["title"].encode()) <= ntfy.TITLE_MAX
         assert len(message(card)["message"].encode()) <= ntfy.MESSAGE_MAX
-        assert 3_000 < len(ntfy.render(card, "", "t" * 64).body) <= 2 * ntfy.MESSAGE_MAX
+        assert 3_000 < len(LONG_TOPIC.render(card).body) <= 2 * ntfy.MESSAGE_MAX

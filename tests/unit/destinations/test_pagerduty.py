@@ -1,17 +1,21 @@
 """PagerDuty events."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 
+from relay.config import Rate
 from relay.core.event import Actor, Event, Origin
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import pagerduty
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.pagerduty import PagerDutyDestination
+from tests.unit.destinations.contract import SEVERITY_NAMES, TAGS, Contract
 from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -30,11 +34,34 @@ from tests.unit.destinations.samples import (
 
 KEY = "0123456789abcdef0123456789abcdef"
 any_card = given(cards())
+DESTINATION = PagerDutyDestination.model_validate(
+    {"url": "https://events.pagerduty.example", "routing_key": KEY}
+)
+
+
+def interpreted(sent: Any) -> Iterator[str]:
+    """The fields of the common event format, which are forwarded."""
+    del sent["payload"]["custom_details"]
+    yield from strings(sent)
+
+
+CONTRACT = Contract(
+    keys="routing_key: r0uting",
+    endpoint="https://events.pagerduty.com/v2/enqueue",
+    rate=Rate(120, 60.0),
+    secrets=frozenset({"routing_key"}),
+    dangerous=TAGS,
+    interpreted=interpreted,
+    severity=lambda sent: sent["payload"]["severity"],
+    shown=SEVERITY_NAMES,
+    max_bytes=pagerduty.PAYLOAD_MAX // 2,
+    canary={"url": "{at}/v2/enqueue", "routing_key": "{canary}-key"},
+)
 
 
 def message(card: Card) -> Any:
     """The event as PagerDuty reads it."""
-    return json.loads(pagerduty.render(card, "https://events.pagerduty.example", KEY).body)
+    return json.loads(DESTINATION.render(card).body)
 
 
 def sent(notification: Notification) -> Any:
@@ -59,13 +86,13 @@ def named(name: str | None, actor_id: str = "a") -> Event:
 
 def test_reads_as_it_was_approved() -> None:
     """All kinds of notifications, and one that is over, are as in the golden file."""
-    bodies = (pagerduty.render(Card(it), "", KEY).body for it in (*SAMPLE_NOTIFICATIONS, RESOLVED))
+    bodies = (DESTINATION.render(Card(it)).body for it in (*SAMPLE_NOTIFICATIONS, RESOLVED))
     assert format_golden(bodies) == read_golden("pagerduty.json")
 
 
 def test_is_for_the_integration() -> None:
     """Its key is in the body, and nowhere else."""
-    request = pagerduty.render(Card(NOTIFICATIONS[0]), "https://events.pagerduty.example", KEY)
+    request = DESTINATION.render(Card(NOTIFICATIONS[0]))
     assert json.loads(request.body)["routing_key"] == KEY
     assert KEY not in request.url + str(request.headers)
 
@@ -232,7 +259,7 @@ def test_nothing_hostile_becomes_markup(card: Card) -> None:
 @any_card
 def test_keeps_every_limit_of_pagerduty(card: Card) -> None:
     """It has what PagerDuty requires, and nothing that is too long or empty."""
-    body = pagerduty.render(card, "", KEY).body
+    body = DESTINATION.render(card).body
     said = json.loads(body)
     shown = said["payload"]
     assert len(body) <= pagerduty.PAYLOAD_MAX / 2
@@ -262,5 +289,5 @@ def test_all_at_its_longest_is_still_an_event() -> None:
             utf16_length(name) + utf16_length(value) for name, value in details["inspect"].items()
         ]
         assert sum(sizes) <= pagerduty.INSPECT_MAX
-        assert len(pagerduty.render(card, "", KEY).body) < pagerduty.PAYLOAD_MAX / 2
+        assert len(DESTINATION.render(card).body) < pagerduty.PAYLOAD_MAX / 2
     assert utf16_length(shown["summary"]) == pagerduty.SUMMARY_MAX

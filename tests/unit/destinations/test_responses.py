@@ -4,10 +4,9 @@ import msgspec
 import pytest
 
 from relay.config import RetryConfig
-from relay.config.destinations import DESTINATION_TYPES
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
 from relay.delivery.retry import Attempt, classify
-from relay.destinations.responses import RESPONSE_PARSERS, status_only
+from relay.destinations.catalog import DESTINATION_TYPES
 
 FIRST = Attempt(earlier_attempts=0, age_s=0, random_fraction=0.5)
 
@@ -17,7 +16,7 @@ def classify_response(kind: str, status: int, body: object = b"", **headers: str
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     response = Response(status, content, headers=named)
-    return classify(response, FIRST, RetryConfig(), RESPONSE_PARSERS.get(kind, status_only))
+    return classify(response, FIRST, RetryConfig(), DESTINATION_TYPES.models[kind].parse_response)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +148,3 @@ def test_a_wait_that_is_none(after: object) -> None:
     except msgspec.MsgspecError:
         body = b'{"ok": false, "parameters": {"retry_after": 1e999}}'
     assert classify_response("telegram", 429, body) == Retry(1.0, Reason.RATE_LIMITED, pause_s=1.0)
-
-
-def test_every_dialect_is_of_a_type_that_there_is() -> None:
-    """A name that is mistyped would be silent."""
-    assert set(RESPONSE_PARSERS) <= set(DESTINATION_TYPES)

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from relay.config.destinations import DESTINATION_TYPES
 from relay.core.notification import Notification, Severity, build_notification
+from relay.destinations.catalog import DESTINATION_TYPES
+from tests.unit.destinations.contract import SEVERITY_NAMES, contracts
 from tests.unit.destinations.samples import CRASH, KILLED, RESOLVED, STARTED
 from tests.unit.destinations.test_every_destination import (
     PROGRAM_FORMATS,
@@ -19,39 +20,12 @@ from tests.unit.destinations.test_every_destination import (
 
 EVENTS = {Severity.CRITICAL: CRASH, Severity.WARNING: KILLED, Severity.INFO: STARTED}
 """One that matters as much by its nature."""
-CHATS = ("🔴 #d0021b", "🟠 #f5a623", "🔵 #439fe0", "🟢 #2eb886")
-EMOJI = ("🔴", "🟠", "🔵", "🟢")
-NAMES = ("critical", "warning", "info", None)
-"""Whether it is over stands elsewhere."""
-
 Extract = Callable[[Any], object]
 EXPECTED: dict[str, tuple[Extract, tuple[object, ...]]] = {
-    "slack": (lambda it: f"{it['text'][0]} {it['attachments'][0]['color']}", CHATS),
-    "discord": (
-        lambda it: f"{it['embeds'][0]['title'][0]} #{it['embeds'][0]['color']:06x}",
-        CHATS,
-    ),
-    "teams": (
-        lambda it: it["attachments"][0]["content"]["body"][0]["inlines"][0]["color"],
-        ("Attention", "Warning", "Accent", "Good"),
-    ),
-    "mattermost": (lambda it: f"{it['text'][0]} {it['attachments'][0]['color']}", CHATS),
-    "rocketchat": (lambda it: f"{it['text'][0]} {it['attachments'][0]['color']}", CHATS),
-    "googlechat": (lambda it: it["fallbackText"][0], EMOJI),
-    "telegram": (lambda it: it["text"][0], EMOJI),
-    "ntfy": (
-        lambda it: (it["priority"], *it["tags"]),
-        ((5, "red_circle"), (4, "orange_circle"), (3, "large_blue_circle"), (3, "green_circle")),
-    ),
-    "gotify": (
-        lambda it: (it["priority"], it["title"][0]),
-        ((8, "🔴"), (5, "🟠"), (2, "🔵"), (2, "🟢")),
-    ),
-    "pagerduty": (lambda it: it["payload"]["severity"], NAMES),
-    "alertmanager": (lambda it: it[0]["labels"]["severity"], NAMES),
-    "json": (lambda it: it["severity"], NAMES),
-    "cloudevents": (lambda it: it["data"]["severity"], NAMES),
-    "cloudevents-binary": (lambda it: it["severity"], NAMES),
+    **{name: (it.severity, it.shown) for name, it in contracts().items()},
+    "json": (lambda it: it["severity"], SEVERITY_NAMES),
+    "cloudevents": (lambda it: it["data"]["severity"], SEVERITY_NAMES),
+    "cloudevents-binary": (lambda it: it["severity"], SEVERITY_NAMES),
     "console": (
         lambda it: re.findall(r"\x1b\[1;3\dm[A-Z]+ *\x1b\[0m", it)[0],
         (
@@ -81,7 +55,7 @@ def expected_severity(kind: str, level: Severity | None) -> object:
 def test_no_format_is_left_out() -> None:
     """All of them show it in some way."""
     assert set(EXPECTED) == {*SERVICES, *PROGRAM_FORMATS}
-    assert set(SERVICES) < set(DESTINATION_TYPES)
+    assert set(SERVICES) < set(DESTINATION_TYPES.models)
 
 
 @every_kind

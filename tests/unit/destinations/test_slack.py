@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from relay.config import Rate
 from relay.core.event import Actor, Event
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import slack
 from relay.destinations.common.card import LOGS, Card
-from tests.unit.destinations.messages import format_golden, read_golden, strings
+from relay.destinations.slack import SlackDestination
+from tests.unit.destinations.contract import CHAT_STYLES, TAGS, Contract
+from tests.unit.destinations.messages import format_golden, read_golden, strings, without_objects
 from tests.unit.destinations.samples import (
     ATTACKS,
     CONTAINER_GONE,
@@ -32,11 +35,21 @@ from tests.unit.destinations.samples import (
 
 DATE = re.compile(r"Time\n<!date\^\d+\^\{date_num\} \{time_secs\}\|[0-9T:-]+Z>")
 ESCAPES = re.compile("&(amp|lt|gt);")
+DESTINATION = SlackDestination.model_validate({"url": "https://hooks.slack.example/x"})
+CONTRACT = Contract(
+    keys="url: https://x",
+    endpoint="https://x",
+    rate=Rate(1, 1.0),
+    dangerous=(*TAGS, "&lt;!here&gt;"),
+    interpreted=lambda sent: strings(without_objects("rich_text", sent)),
+    severity=lambda sent: f"{sent['text'][0]} {sent['attachments'][0]['color']}",
+    shown=CHAT_STYLES,
+)
 
 
 def message(notification: Notification) -> Any:
     """The message as Slack reads it."""
-    return json.loads(slack.render(Card(notification), "https://hooks.slack.example/x").body)
+    return json.loads(DESTINATION.render(Card(notification)).body)
 
 
 def header(notification: Notification) -> str:
@@ -58,7 +71,7 @@ def context(notification: Notification) -> list[str]:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (slack.render(Card(it), "").body for it in SAMPLE_NOTIFICATIONS)
+    bodies = (DESTINATION.render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("slack.json")
 
 

@@ -13,7 +13,9 @@ from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK, utf16_length
 from relay.destinations import teams
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from tests.unit.destinations.messages import format_golden, read_golden
+from relay.destinations.teams import TeamsDestination
+from tests.unit.destinations.contract import Contract
+from tests.unit.destinations.messages import format_golden, read_golden, strings, without_objects
 from tests.unit.destinations.samples import (
     ATTACKS,
     CONTAINER_GONE,
@@ -43,11 +45,20 @@ LOOK = {"type", "text", "size", "weight", "color", "fontType", "isSubtle"}
 """What a run may have: no ``selectAction``, which would make it a link."""
 
 any_card = given(cards(*FUNCTIONS))
+DESTINATION = TeamsDestination.model_validate({"url": "https://flow.example/x"})
+CONTRACT = Contract(
+    keys="url: https://x",
+    endpoint="https://x",
+    dangerous=ATTACKS,
+    interpreted=lambda sent: strings(without_objects("TextRun", sent)),
+    severity=lambda sent: sent["attachments"][0]["content"]["body"][0]["inlines"][0]["color"],
+    shown=("Attention", "Warning", "Accent", "Good"),
+)
 
 
 def message(card: Card) -> Any:
     """The message as a workflow reads it."""
-    return json.loads(teams.render(card, "https://flow.example/x").body)
+    return json.loads(DESTINATION.render(card).body)
 
 
 def content(card: Card) -> Any:
@@ -104,7 +115,7 @@ def output(notification: Notification) -> dict[str, str]:
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
     bodies = (
-        teams.render(card, "").body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
+        DESTINATION.render(card).body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
     )
     assert format_golden(bodies) == read_golden("teams.json")
 
@@ -223,7 +234,7 @@ def test_nobody_is_ever_notified(card: Card) -> None:
 @any_card
 def test_keeps_the_limit_of_teams(card: Card) -> None:
     """However it counts bytes."""
-    assert_limit(teams.render(card, "").body)
+    assert_limit(DESTINATION.render(card).body)
 
 
 def assert_limit(body: bytes) -> None:
@@ -236,6 +247,6 @@ def assert_limit(body: bytes) -> None:
 def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
     """Every value there is at once, each longer than it may be and dear to write."""
     for card in longest_cards(dear * 5000):
-        body = teams.render(card, "").body
+        body = DESTINATION.render(card).body
         assert_limit(body)
         assert len(body) > 9_000

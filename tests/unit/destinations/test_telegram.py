@@ -1,17 +1,21 @@
 """Telegram messages."""
 
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 
+from relay.config import Rate
 from relay.core.event import Actor, Event, Origin
 from relay.core.notification import build_notification
 from relay.core.text import utf16_length
 from relay.destinations import telegram
 from relay.destinations.common.card import LOGS, Card
+from relay.destinations.telegram import TelegramDestination
+from tests.unit.destinations.contract import EMOJI, Contract
 from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -59,9 +63,40 @@ OURS = {
 }
 
 
+def telegram_to(chat_id: str, thread_id: int | None = None) -> TelegramDestination:
+    """A destination for a chat and a topic in it."""
+    entry = {"token": "1:" + "x" * 10, "chat_id": chat_id, "thread_id": thread_id}
+    return TelegramDestination.model_validate(entry)
+
+
+DESTINATION = telegram_to("-1001234567890")
+
+
+def interpreted(sent: Any) -> Iterator[str]:
+    """The text outside of all entities."""
+    text = sent["text"].encode("utf-16-le")
+    for entity in reversed(sent["entities"]):
+        start, end = entity["offset"], entity["offset"] + entity["length"]
+        text = text[: 2 * start] + text[2 * end :]
+    yield text.decode("utf-16-le")
+
+
+CONTRACT = Contract(
+    keys="token: '123456:abcdefghijklmnop', chat_id: -100123",
+    endpoint="https://api.telegram.org/bot123456:abcdefghijklmnop/sendMessage",
+    rate=Rate(20, 60.0),
+    secrets=frozenset({"token"}),
+    dangerous=ATTACKS,
+    interpreted=interpreted,
+    severity=lambda sent: sent["text"][0],
+    shown=EMOJI,
+    canary={"url": "{at}", "token": "123456:{canary}_token", "chat_id": "1"},
+)
+
+
 def message(card: Card) -> Any:
     """The message as Telegram reads it."""
-    return json.loads(telegram.render(card, URL, "-1001234567890", None).body)
+    return json.loads(DESTINATION.render(card).body)
 
 
 def parts(card: Card) -> list[tuple[str | None, str]]:
@@ -87,7 +122,7 @@ def facts(event: Event) -> dict[str, str]:
 
 def test_reads_as_it_was_approved() -> None:
     """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
-    bodies = (telegram.render(Card(it), "", "@ops", None).body for it in SAMPLE_NOTIFICATIONS)
+    bodies = (telegram_to("@ops").render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("telegram.json")
 
 
@@ -97,13 +132,13 @@ def test_reads_as_it_was_approved() -> None:
 )
 def test_a_chat_is_a_number_or_a_name(chat_id: str, sent: int | str) -> None:
     """Numbers are numbers, so that a chat is found by its id."""
-    body = telegram.render(Card(NOTIFICATIONS[0]), URL, chat_id, None).body
+    body = telegram_to(chat_id).render(Card(NOTIFICATIONS[0])).body
     assert json.loads(body)["chat_id"] == sent
 
 
 def test_goes_to_the_topic_that_is_given() -> None:
     """Without one nothing is said of topics."""
-    body = telegram.render(Card(NOTIFICATIONS[0]), URL, "1", 7).body
+    body = telegram_to("1", thread_id=7).render(Card(NOTIFICATIONS[0])).body
     assert json.loads(body)["message_thread_id"] == 7
     assert "message_thread_id" not in message(Card(NOTIFICATIONS[0]))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relay.config import parse
+from relay.destinations.catalog import parse_config
 from relay.dryrun.compare import run_suite
 from relay.dryrun.recording import Recording
 from relay.dryrun.simulator import Simulator
@@ -69,7 +69,7 @@ DIED = ["failed", "oomed", "hostkilled", *["looping"] * 4, "shop-web-1"]
 def test_it_can_be_loaded(recipe: Recipe, tmp_path: Path) -> None:
     """As a whole, with the variables and the secrets that it asks for; editors agree."""
     assert errors(yaml.safe_load(recipe.text)) == []
-    parse(recipe.at(tmp_path), file=recipe.title, environ=ENVIRONMENT, folder=tmp_path)
+    parse_config(recipe.at(tmp_path), file=recipe.title, environ=ENVIRONMENT, folder=tmp_path)
 
 
 @every_recipe
@@ -115,7 +115,9 @@ def test_a_recording(
     engine: str, title: str, expected: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     """What a real engine said comes to what the recipe promises, and to nothing else."""
-    config = parse(RECIPES[title].at(tmp_path), file=title, environ=ENVIRONMENT, folder=tmp_path)
+    config = parse_config(
+        RECIPES[title].at(tmp_path), file=title, environ=ENVIRONMENT, folder=tmp_path
+    )
     rehearsal = Simulator(config)
     outcomes = rehearsal.run(Recording(rehearsal, read_records(engine)))
     sent = [each.notification for outcome in outcomes for each in outcome.planned]

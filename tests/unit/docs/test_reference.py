@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from relay.config import parse
 from relay.config.schema import build_schema
 from relay.core.errors import ConfigError
+from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 from tools.reference import COMMAND, FILE, reference
 
-SCHEMA, TEXT = build_schema(), reference()
+SCHEMA, TEXT = build_schema(DESTINATION_TYPES), reference()
 SECTIONS = {name: node for name, node in SCHEMA["$defs"].items() if "properties" in node}
 KEYS = [
     (name, key)
@@ -110,6 +110,6 @@ def test_a_bound_is_what_the_words_say(
 ) -> None:
     """Those that a schema cannot hold stand in the meaning, and are true."""
     assert words in node_of(*key)["description"]
-    parse(text % right, file="f", environ={}, folder=Path("/"))
+    parse_config(text % right, file="f", environ={}, folder=Path("/"))
     with pytest.raises(ConfigError):
-        parse(text % wrong, file="f", environ={}, folder=Path("/"))
+        parse_config(text % wrong, file="f", environ={}, folder=Path("/"))

@@ -11,11 +11,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from relay import __version__
-from relay.config import HttpDestination
 from relay.core.exchange import Reason, Request, Response
 from relay.delivery.http import connection
 from relay.delivery.http.response import KEPT_BODY_BYTES
 from relay.delivery.http.sender import open_http_sender
+from relay.destinations.http import HttpDestination
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PATH = "/services/s3cret"

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.config import parse
+from relay.config import Renderer
 from relay.config.templates.template import is_template
 from relay.core.errors import ConfigError
 from relay.core.event import Actor
 from relay.core.notification import Notification
-from relay.destinations.catalog import Renderer, build_renderer
+from relay.destinations.catalog import parse_config
 from tests.support.profiles import examples
+from tests.unit.destinations.contract import contracts
 from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -28,10 +29,8 @@ from tests.unit.destinations.samples import (
     with_fields,
 )
 from tests.unit.destinations.test_every_destination import (
-    DANGEROUS,
     SERVICES,
     every_service,
-    interpreted_texts,
 )
 from tests.unit.destinations.test_models import MINIMAL
 
@@ -96,12 +95,10 @@ def renderer_for(entry: str) -> Renderer | None:
     """What the daemon renders with; None where it would not start."""
     text = f"destinations: {{to: {{{entry}}}}}\nroutes: [{{name: all, to: to}}]\n"
     try:
-        config = parse(text, file="f", environ={}, folder=Path())
+        config = parse_config(text, file="f", environ={}, folder=Path())
     except ConfigError:
         return None
-    return build_renderer(
-        config.destinations["to"], config.routes, colour=False, on_template_error=ignore_failure
-    )
+    return config.destinations["to"].build_renderer(config.routes, ignore_failure, colour=False)
 
 
 def few_examples(test: Callable[..., None]) -> Callable[..., None]:
@@ -185,9 +182,10 @@ def hostile_notification(attack: str) -> Notification:
 def test_nothing_that_a_template_writes_is_read(kind: str, what: str, attack: str) -> None:
     """No mention, no link, no markup is made of it, be it a label's name or deep in a field."""
     sent = json.loads(renderer_with_texts(kind, what)(hostile_notification(attack)).body)
-    texts = list(interpreted_texts(kind, sent))
+    contract = contracts()[kind]
+    texts = list(contract.interpreted(sent))
     assert texts
-    assert not [(form, text) for form in DANGEROUS[kind] for text in texts if form in text]
+    assert not [(form, text) for form in contract.dangerous for text in texts if form in text]
 
 
 FORGED = "Forged: fact"

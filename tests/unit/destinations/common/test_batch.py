@@ -5,11 +5,10 @@ import json as stdlib
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
-from relay.config import HttpDestination
 from relay.core.exchange import Request
-from relay.destinations.catalog import build_renderer
 from relay.destinations.common import cloudevents, json_document
 from relay.destinations.common.batch import join_bodies
+from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import SAMPLE_NOTIFICATIONS
 from tests.unit.destinations.test_catalog import fail_on_template_error
 
@@ -20,7 +19,7 @@ def destination(**parts: object) -> HttpDestination:
 
 def batch_request(to: HttpDestination, count: int = len(SAMPLE_NOTIFICATIONS)) -> Request:
     """The first of all kinds of notifications in one request."""
-    render = build_renderer(to, (), colour=False, on_template_error=fail_on_template_error)
+    render = to.build_renderer((), fail_on_template_error, colour=False)
     return join_bodies([render(each) for each in SAMPLE_NOTIFICATIONS[:count]])
 
 

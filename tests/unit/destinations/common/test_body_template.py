@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from relay.config import HttpDestination
 from relay.config.types import MAX_BODY_TEXTS
 from relay.core.exchange import Request
 from relay.core.notification import Notification, build_notification
 from relay.destinations.common import body_template
+from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import (
     ALL_INCLUDED,
     CONTAINER_GONE,
@@ -47,7 +47,7 @@ def render(
     entry = {"url": "https://x/hook", "format": "template", **parts}
     to = HttpDestination.model_validate(entry)
     noted = Failures() if failures is None else failures
-    return body_template.build_renderer(to, noted.note)(notification)
+    return to.build_renderer((), noted.note, colour=False)(notification)
 
 
 def body(notification: Notification, tree: object, failures: Failures | None = None) -> Any:
@@ -124,7 +124,7 @@ def test_the_next_notification_has_a_measure_of_its_own() -> None:
         {"url": "https://x", "format": "template", "body": ["{{ 'x' * 30000 }}"] * 4}
     )
     failures = Failures()
-    render = body_template.build_renderer(to, failures.note)
+    render = to.build_renderer((), failures.note, colour=False)
     assert render(build_notification("r", CRASH)) == render(build_notification("r", CRASH))
     assert failures == []
 

@@ -6,10 +6,12 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from relay.config import ServiceDestination, SlackDestination, parse
 from relay.config.templates.template import Template
 from relay.core.notification import Notification, build_notification
+from relay.destinations.catalog import parse_config
 from relay.destinations.common.custom_text import CustomText
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.slack import SlackDestination
 from tests.unit.destinations.samples import CRASH, OOM, notifications
 
 CONFIG = """
@@ -26,10 +28,12 @@ routes:
 
 
 def make_custom_text(failures: list[tuple[str, str]]) -> CustomText:
-    config = parse(CONFIG, file="f", environ={}, folder=Path())
+    config = parse_config(CONFIG, file="f", environ={}, folder=Path())
     to = config.destinations["ops"]
     assert isinstance(to, ServiceDestination)
-    return CustomText(to, config.routes, lambda where, why: failures.append((where, why)))
+    return CustomText(
+        to.title, to.text, config.routes, lambda where, why: failures.append((where, why))
+    )
 
 
 def test_a_routes_words_come_before_the_destinations() -> None:
@@ -69,9 +73,9 @@ def test_without_words_it_is_relays_own() -> None:
     """Nothing is given."""
     failures: list[tuple[str, str]] = []
     plain = SlackDestination.model_validate({"url": "https://x"})
-    card = CustomText(plain, (), lambda where, why: failures.append((where, why))).make_card(
-        build_notification("r", OOM)
-    )
+    card = CustomText(
+        plain.title, plain.text, (), lambda where, why: failures.append((where, why))
+    ).make_card(build_notification("r", OOM))
     assert (card.custom_title, card.custom_text, failures) == (None, None, [])
 
 
@@ -97,6 +101,6 @@ ALL = (
 def test_no_value_makes_a_line_of_its_own(notification: Notification) -> None:
     """A line break in what others chose is shown, not obeyed; so is all that does not print."""
     to = SlackDestination.model_validate({"url": "https://x", "title": ALL, "text": ALL})
-    card = CustomText(to, (), lambda where, why: None).make_card(notification)
+    card = CustomText(to.title, to.text, (), lambda where, why: None).make_card(notification)
     assert (card.custom_title or "").isprintable()
     assert (card.custom_text or "").isprintable()

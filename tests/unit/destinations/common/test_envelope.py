@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from yarl import URL
 
-from relay.config import HttpDestination, SlackDestination
 from relay.core.exchange import Request
 from relay.core.notification import Notification, build_notification
 from relay.destinations.common.envelope import VALUE_MAX, Envelope
+from relay.destinations.http import HttpDestination
+from relay.destinations.slack import SlackDestination
 from tests.unit.destinations.samples import ATTACKS, CRASH, notifications
 
 BARE = Request(b"{}", "https://x/hook?a=1", {"Content-Type": "application/json"})
@@ -23,7 +24,7 @@ def wrap(
     to = HttpDestination.model_validate({"url": "https://x", **parts})
     noted: list[tuple[str, str]] = [] if failures is None else failures
     envelope = Envelope(to, lambda where, why: noted.append((where, why)))
-    return envelope.wrap(BARE, notification)
+    return envelope.wrap(BARE, notification, to.method)
 
 
 def crash(name: str) -> Notification:

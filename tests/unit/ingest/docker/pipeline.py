@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from relay.config import StartFrom, parse
+from relay.config import StartFrom
+from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, Item, Record
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.router import Router
@@ -26,7 +27,7 @@ routes:
 
 def new_router() -> Router:
     """A router with these routes."""
-    return Router(parse(ROUTES, file="routes", environ={}, folder=Path()).routes)
+    return Router(parse_config(ROUTES, file="routes", environ={}, folder=Path()).routes)
 
 
 def new_pipeline(start_from: StartFrom = "oldest") -> EventPipeline:

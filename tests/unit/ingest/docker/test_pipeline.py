@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.config import StartFrom, parse
+from relay.config import StartFrom
 from relay.core.checkpoint import Checkpoint, encode_seen
 from relay.core.event import Cause, Event, GapReason, Origin, format_rfc3339, make_self_event
 from relay.core.notification import build_notification
+from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, RecordsDropped, StreamOpened, parse_record
 from relay.ingest.docker.cursor import LOOKBACK_NS, MARGIN_NS
 from relay.ingest.docker.pipeline import EventPipeline, resolve_start_ns
@@ -227,7 +228,7 @@ EVERYTHING = "destinations: {ops: {type: console}}\nroutes: [{name: all, to: ops
 
 def pipeline_in_container(checkpoint: Checkpoint | None = None) -> EventPipeline:
     """The pipeline of a relay that runs in a container and routes everything."""
-    every = Router(parse(EVERYTHING, file="routes", environ={}, folder=Path()).routes)
+    every = Router(parse_config(EVERYTHING, file="routes", environ={}, folder=Path()).routes)
     pipeline = EventPipeline("here", "oldest", every, checkpoint, own_container=OWN)
     pipeline.since_ns(NOW_NS)
     return pipeline

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from relay.config import parse
 from relay.core.event import GapReason
+from relay.destinations.catalog import parse_config
 from relay.ingest.docker import worker as module
 from relay.ingest.docker.buffer import (
     BATCH_BYTES,
@@ -64,7 +64,7 @@ class WorkerRun:
     def __init__(self, outbox: Outbox, inspector: Inspector | None = None) -> None:
         self.commits: list[tuple[IngestCommit, CommitResult]] = []
         self.buffer = EventBuffer(2**24)
-        router = Router(parse(ROUTES, file="routes", environ={}, folder=Path()).routes)
+        router = Router(parse_config(ROUTES, file="routes", environ={}, folder=Path()).routes)
         pipeline = EventPipeline("here", "oldest", router)
         pipeline.since_ns(NOW_NS)
         self.worker = IngestWorker(

@@ -1,0 +1,124 @@
+"""The keys of every destination that is reached over HTTP."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from yarl import URL
+
+from relay.config import schema_types, validators
+from relay.config.common import DestinationConfig, Section, TimeoutConfig, TlsConfig
+from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, invalid, quote
+from relay.config.types import HeaderName, HeaderValue, QueryValue, Secret, WebhookUrl
+
+
+class BasicAuth(Section):
+    """A user and a password."""
+
+    username: Annotated[str, AfterValidator(validators.check_user_name)]
+    """The user's name, without a colon."""
+    password: Secret
+    """The user's password."""
+
+
+class WebhookDestination(DestinationConfig):
+    """A destination that is reached over HTTP."""
+
+    public_keys = DestinationConfig.public_keys | {"timeout", "batch", "tls"}
+    schema_rules = tuple(
+        schema_types.not_both("basic_auth", other)
+        for other in ("bearer_token", "bearer_token_file")
+    )
+    authorization_key: ClassVar[str | None] = None
+    """The key of this type whose value is sent as ``Authorization``: no other may be set then."""
+    reserved_headers: ClassVar[frozenset[str]] = frozenset()
+    """The headers that this type sets itself, in lower case, beside those that every type sets."""
+    _all_reserved_headers: ClassVar[set[str]] = set()
+    """Those of all types. No type lets them be set, so that a type can be changed for another."""
+
+    url: WebhookUrl
+    """The URL that requests go to."""
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    """Headers beside those that the format sets; values may be templates."""
+    query: dict[str, QueryValue] = Field(default_factory=dict)
+    """Added to the query of the URL; values may be templates."""
+    timeout: TimeoutConfig = TimeoutConfig()
+    tls: TlsConfig | None = None
+    """For an ``https://`` URL."""
+    proxy: WebhookUrl | None = None
+    """The URL of an HTTP proxy; nothing is taken from the environment."""
+    basic_auth: BasicAuth | None = None
+    """A user and a password; not beside a ``bearer_token``, a user in the ``url`` or an
+    Authorization in ``headers``."""
+    bearer_token: Secret | None = None
+    """Sent as ``Authorization: Bearer``; not beside another authorization."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Collect the headers that the type reserves."""
+        super().__init_subclass__(**kwargs)
+        cls._all_reserved_headers.update(cls.reserved_headers)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that requests go to, without what ``query`` adds."""
+        return self.url.get_secret_value()
+
+    @property
+    def tls_config(self) -> TlsConfig | None:
+        """The certificates to use; None for those of the system."""
+        return self.tls
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(
+        cls, value: dict[str, SecretStr], info: ValidationInfo
+    ) -> dict[str, SecretStr]:
+        validators.check_distinct_headers(value)
+        reserved = [name for name in value if name.lower() in cls._all_reserved_headers]
+        if reserved:
+            message = "is a header that relay sets itself"
+            issues = (((name,), f"{quote(name)} {message}", IssueScope.KEY) for name in reserved)
+            raise InvalidValue(ConfigIssue(*issue) for issue in issues)
+        if _has_authorization(value):
+            if cls.authorization_key:
+                raise invalid(f"hold an Authorization, which is the '{cls.authorization_key}'")
+            if _has_user(info):
+                raise invalid("hold an Authorization, and the 'url' a user: keep one of them")
+        return value
+
+    @field_validator("tls")
+    @classmethod
+    def _check_tls_url(cls, value: TlsConfig | None, info: ValidationInfo) -> TlsConfig | None:
+        url = info.data.get("url")
+        if value is not None and url and not url.get_secret_value().startswith("https:"):
+            raise invalid("is for an https:// 'url' only")
+        return value
+
+    @field_validator("basic_auth", "bearer_token")
+    @classmethod
+    def _check_one_authorization(cls, value: object, info: ValidationInfo) -> object:
+        others = {
+            f"'{cls.authorization_key}'": cls.authorization_key is not None,
+            "an Authorization in 'headers'": _has_authorization(info.data.get("headers") or {}),
+            "a user in the 'url'": _has_user(info),
+            "'basic_auth'": info.data.get("basic_auth") is not None,
+        }
+        for other, is_set in others.items():
+            if value is not None and is_set:
+                raise invalid(f"there is {other} as well: keep one of them")
+        return value
+
+
+def append_path(url: str, path: str) -> str:
+    """Append a path, encoded already, to that of a URL, and keep its query."""
+    base = URL(url)
+    return str(base.with_path(base.raw_path.rstrip("/") + path, encoded=True, keep_query=True))
+
+
+def _has_authorization(headers: Mapping[str, object]) -> bool:
+    return any(name.lower() == "authorization" for name in headers)
+
+
+def _has_user(info: ValidationInfo) -> bool:
+    url = info.data.get("url")  # absent if the URL itself is invalid
+    return url is not None and validators.has_user(url.get_secret_value())

@@ -1,0 +1,183 @@
+"""A webhook of one's own: relay's document, a CloudEvent or a template, sent to any URL."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+
+from relay.config import schema_types, validators
+from relay.config.common import BatchConfig, OnTemplateError, Renderer, RouteTexts, Signing
+from relay.config.errors import invalid
+from relay.config.templates.template import is_template
+from relay.config.types import HeaderText, TemplateText, TemplateTree, split_lines
+from relay.core.exchange import Request
+from relay.core.notification import Notification
+from relay.destinations.common import body_template, cloudevents, json_document
+from relay.destinations.common.envelope import Envelope
+from relay.destinations.common.webhook import WebhookDestination
+
+
+class HttpDestination(WebhookDestination):
+    """A webhook that takes what its owner decides."""
+
+    public_keys = WebhookDestination.public_keys | {"format", "method", "sign"}
+    schema_rules = (
+        schema_types.if_equals(
+            "format",
+            "template",
+            {"oneOf": [{"required": ["body"]}, {"required": ["body_text"]}]},
+            {
+                "if": {"properties": {"format": False}},
+                "then": schema_types.forbid("body", "body_text"),
+            },
+        ),
+        {"dependentRequired": {"content_type": ["body_text"]}},
+        {
+            "if": {"properties": {"batch": {"type": "object"}}, "required": ["batch"]},
+            "then": {
+                "properties": {
+                    "format": {"not": {"enum": ["cloudevents-binary", "template"]}},
+                    "method": {"not": {"const": "GET"}},
+                }
+            },
+        },
+    )
+
+    type: Literal["http"] = "http"
+    method: Literal["POST", "PUT", "PATCH", "GET"] = "POST"
+    """With ``GET`` there is no body, and neither ``format`` nor ``signing_secret``."""
+    format: Literal["json", "cloudevents", "cloudevents-binary", "template"] = "json"
+    """What is sent: relay's document, the same as a CloudEvent, or a template of your own."""
+    body: TemplateTree | None = None
+    """With ``format: template``: what becomes JSON, each text in it a template."""
+    body_text: TemplateText | None = Field(default=None, validate_default=True)
+    """With ``format: template``, in place of ``body``: anything but JSON."""
+    content_type: HeaderText | None = None
+    """Of ``body_text``; without it ``text/plain; charset=utf-8``."""
+    batch: BatchConfig | None = None
+    """With ``format: json`` or ``cloudevents``: many notifications in one request, as a JSON array
+    of what each would be sent as; ``{}`` for the defaults. Without it each has its own."""
+    sign: Literal["standard", "github"] | None = None
+    """How it is signed: after the Standard Webhooks specification (without it, too), or as GitHub
+    does."""
+    signing_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(split_lines)] = Field(
+        default=(), validate_default=True
+    )
+    """``whsec_`` and the base64 of 24 to 64 bytes; for GitHub's way any text. Two while it is
+    changed, the new one first; without it nothing is signed."""
+
+    @property
+    def batching(self) -> BatchConfig | None:
+        """How notifications are batched; None if each has a request of its own."""
+        return self.batch
+
+    @property
+    def signing(self) -> Signing | None:
+        """How requests are signed; None if they are not."""
+        if not self.signing_secret:
+            return None
+        return Signing(self.sign or "standard", self.signing_secret)
+
+    @property
+    def body_texts(self) -> Sequence[str]:
+        """The texts of ``body`` and ``body_text``. Any word in them may be a secret."""
+        return (*_find_texts(self.body), self.body_text or "")
+
+    def build_renderer(
+        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+    ) -> Renderer:
+        """See `DestinationConfig`. The secrets that the request needs are in no repr."""
+        envelope = Envelope(self, on_template_error)
+        document = self._document_renderer(on_template_error)
+
+        def render(notification: Notification) -> Request:
+            return envelope.wrap(document(notification), notification, self.method)
+
+        return render
+
+    def _document_renderer(self, on_template_error: OnTemplateError) -> Renderer:
+        url = self.endpoint
+        match self.format:
+            case "json":
+                return lambda notification: json_document.render(notification, url)
+            case "cloudevents":
+                return lambda notification: cloudevents.render_structured(notification, url)
+            case "cloudevents-binary":
+                return lambda notification: cloudevents.render_binary(notification, url)
+            case "template" if self.body_text is not None:
+                content_type = self.content_type or body_template.PLAIN_TEXT
+                return body_template.text_renderer(
+                    self.body_text, content_type, url, on_template_error
+                )
+            case "template":
+                return body_template.json_renderer(self.body, url, on_template_error)
+
+    @field_validator("body_text")
+    @classmethod
+    def _check_body(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "format" not in info.data or "body" not in info.data:  # wrong themselves
+            return value
+        given = (info.data["body"] is not None) + (value is not None)
+        if info.data.get("method") == "GET" and info.data["format"] != "json":
+            raise invalid("with 'method: GET' there is no body: remove 'format'")
+        if info.data["format"] != "template":
+            if given:
+                raise invalid("'body' and 'body_text' are for 'format: template' only")
+        elif given != 1:
+            raise invalid("'format: template' needs 'body' (becomes JSON) or 'body_text', not both")
+        return value
+
+    @field_validator("content_type")
+    @classmethod
+    def _check_content_type(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and "body_text" in info.data and info.data["body_text"] is None:
+            raise invalid("'content_type' is for 'body_text' only")
+        return value
+
+    @field_validator("batch")
+    @classmethod
+    def _check_batch(cls, value: BatchConfig | None, info: ValidationInfo) -> BatchConfig | None:
+        if value is None:
+            return value
+        if info.data.get("method") == "GET":
+            raise invalid("with 'method: GET' there is no body that could hold many")
+        if info.data.get("format") in ("cloudevents-binary", "template"):
+            raise invalid("is for 'format: json' and 'format: cloudevents' only")
+        for key in ("headers", "query"):
+            for name, text in info.data.get(key, {}).items():
+                if is_template(text.get_secret_value()):
+                    raise invalid(f"'{key}.{name}' is a template, and many would share it")
+        return value
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _check_signing_secret(
+        cls, value: tuple[SecretStr, ...], info: ValidationInfo
+    ) -> tuple[SecretStr, ...]:
+        sign = info.data.get("sign")
+        if "sign" in info.data and sign is not None and not value:
+            raise invalid("'sign' needs a 'signing_secret' (or 'signing_secret_file')")
+        if not all(secret.get_secret_value() for secret in value):
+            raise invalid("is empty")
+        if sign == "github" and len(value) != 1:
+            raise invalid("'sign: github' needs one 'signing_secret', not two")
+        if len(value) > 2:
+            raise invalid("holds more than two secrets: keep the new one and the old one")
+        if sign in ("standard", None):
+            for secret in value:
+                validators.check_signing_secret(secret.get_secret_value())
+        if value and info.data.get("method") == "GET":
+            raise invalid("with 'method: GET' there is no body to sign: remove 'signing_secret'")
+        return value
+
+
+def _find_texts(tree: object) -> Iterator[str]:
+    match tree:
+        case str():
+            yield tree
+        case dict():
+            for inner in tree.values():
+                yield from _find_texts(inner)
+        case list():
+            for inner in tree:
+                yield from _find_texts(inner)
