@@ -45,7 +45,7 @@ async def running_daemon(config: Config, store: Path) -> AsyncIterator[Shutdown]
         {"HOME": "/"}, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
     )
     async with asyncio.TaskGroup() as tasks:
-        relay = tasks.create_task(run.run_daemon(config, store, environment, stop))
+        relay = tasks.create_task(run.run_daemon(config, store, environment, stop), name="daemon")
         yield stop
         stop.requested.set()
         async with asyncio.timeout(TIMEOUT_S):

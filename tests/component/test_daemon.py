@@ -3,9 +3,11 @@
 import asyncio
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import relay
 from relay.config import Renderer
 from relay.core.exchange import Request
 from relay.core.notification import Notification
@@ -19,6 +21,8 @@ from tests.component.ingest import QUICK
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import TIMEOUT_S
 from tests.component.webhook import Webhook
+
+PACKAGE = Path(relay.__file__).parent
 
 
 async def count_pending(store: Path) -> dict[str, int]:
@@ -204,3 +208,25 @@ async def test_shutdown_while_the_store_is_opened(
     async with running_daemon(make_config(url, engine), store) as shutdown:
         await opening.wait()
         shutdown.request()
+
+
+async def test_every_task_has_a_name(
+    engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
+) -> None:
+    """A list of the running tasks says what relay does, and for which engine and destination."""
+    engine.emit_deaths("a")
+    webhook.hold()
+    async with engine.serve(), running_daemon(make_config(url, engine), store):
+        await webhook.wait_for(lambda summaries: summaries == ["a"])
+        coroutines: dict[str, Any] = {
+            task.get_name(): task.get_coro() for task in asyncio.all_tasks()
+        }
+        webhook.release()
+    files = {name: coroutine.cr_code.co_filename for name, coroutine in coroutines.items()}
+    unnamed = [file for name, file in files.items() if name.startswith("Task-")]
+    assert not [file for file in unnamed if Path(file).is_relative_to(PACKAGE)]
+    assert coroutines.keys() >= {
+        *("engine engine-0: runner", "engine engine-0: reader", "engine engine-0: worker"),
+        *("destination hook: runner", "destination hook: acks", "destination hook: attempt"),
+        *("heartbeat", "self events", "dead letter pruning"),
+    }
