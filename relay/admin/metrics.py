@@ -1,6 +1,6 @@
 """relay's metrics, in the text format of Prometheus."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -45,6 +45,58 @@ INFERRED_ACTIONS = ("die", "oom")
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The content type of what `render_metrics` returns."""
+
+_ENGINE_COUNTERS: tuple[tuple[str, str, Callable[[EngineCounters], int]], ...] = (
+    ("events_received", "Events received from the engine.", lambda it: it.received),
+    ("events_taken_in", "Events that were new, and processed.", lambda it: it.accepted),
+    ("events_repeated", "Events that had been processed before.", lambda it: it.duplicates),
+    ("reconnects", "Streams opened after the first one.", lambda it: it.reconnects),
+    (
+        "deliveries_shed",
+        "Deliveries given up because the store was full when the engine's events came.",
+        lambda it: it.evicted,
+    ),
+    (
+        "dead_letters_shed",
+        "Dead letters deleted because the store was full when the engine's events came.",
+        lambda it: it.evicted_dead_letters,
+    ),
+)
+"""For each counter of an engine its name, its help text and its value."""
+
+_ENGINE_COUNTERS_BY_REASON: tuple[
+    tuple[str, str, str, Sequence[str], Callable[[EngineCounters], Mapping[str, int]]], ...
+] = (
+    (
+        "records_malformed",
+        "Records that could not be read as events.",
+        "flaw",
+        tuple(ParseErrorKind),
+        lambda it: it.malformed,
+    ),
+    (
+        "records_dropped",
+        "Records dropped because there was no room for them.",
+        "why",
+        DROP_REASONS,
+        lambda it: it.dropped,
+    ),
+    (
+        "gaps",
+        "Stretches of the stream that may be incomplete.",
+        "why",
+        GAP_REASONS,
+        lambda it: it.gaps,
+    ),
+    (
+        "events_inferred",
+        "Events that the engine did not send, and relay found by inspection.",
+        "action",
+        INFERRED_ACTIONS,
+        lambda it: it.inferred,
+    ),
+)
+"""The same with a second label: its name, and every value that it can have."""
 
 _LATENCY_BOUNDS = [*map(str, LATENCY_BUCKETS_S), "+Inf"]
 
@@ -100,36 +152,11 @@ class _Collector(Collector):
         yield reloads
 
     def _engines(self) -> Iterator[Metric]:
-        yield self._engine_counter(
-            "events_received",
-            "Events received from the engine.",
-            lambda counters: counters.received,
-        )
-        yield self._engine_counter(
-            "events_taken_in",
-            "Events that were new, and processed.",
-            lambda counters: counters.accepted,
-        )
-        yield self._engine_counter(
-            "events_repeated",
-            "Events that had been processed before.",
-            lambda counters: counters.duplicates,
-        )
-        yield self._engine_counter(
-            "reconnects",
-            "Streams opened after the first one.",
-            lambda counters: counters.reconnects,
-        )
-        yield self._engine_counter(
-            "deliveries_shed",
-            "Deliveries given up because the store was full when the engine's events came.",
-            lambda counters: counters.evicted,
-        )
-        yield self._engine_counter(
-            "dead_letters_shed",
-            "Dead letters deleted because the store was full when the engine's events came.",
-            lambda counters: counters.evicted_dead_letters,
-        )
+        for name, help_text, count in _ENGINE_COUNTERS:
+            family = CounterMetricFamily(f"relay_{name}", help_text, labels=["engine"])
+            for engine, stream in self._snapshot.streams.items():
+                family.add_metric([engine], count(stream.counters))
+            yield family
         opened = GaugeMetricFamily(
             "relay_stream_open", "Whether the engine's stream is open.", labels=["engine"]
         )
@@ -138,41 +165,20 @@ class _Collector(Collector):
             "The engine's time of the last event processed; 0 before the first.",
             labels=["engine"],
         )
-        for name, stream in self._snapshot.streams.items():
-            opened.add_metric([name], stream.is_open)
-            last.add_metric([name], stream.counters.last_event_ns / 1e9)
+        for engine, stream in self._snapshot.streams.items():
+            opened.add_metric([engine], stream.is_open)
+            last.add_metric([engine], stream.counters.last_event_ns / 1e9)
         yield opened
         yield last
 
     def _engines_by_reason(self) -> Iterator[Metric]:
-        yield self._engine_counter_by(
-            "records_malformed",
-            "Records that could not be read as events.",
-            "flaw",
-            ParseErrorKind,
-            lambda counters: counters.malformed,
-        )
-        yield self._engine_counter_by(
-            "records_dropped",
-            "Records dropped because there was no room for them.",
-            "why",
-            DROP_REASONS,
-            lambda counters: counters.dropped,
-        )
-        yield self._engine_counter_by(
-            "gaps",
-            "Stretches of the stream that may be incomplete.",
-            "why",
-            GAP_REASONS,
-            lambda counters: counters.gaps,
-        )
-        yield self._engine_counter_by(
-            "events_inferred",
-            "Events that the engine did not send, and relay found by inspection.",
-            "action",
-            INFERRED_ACTIONS,
-            lambda counters: counters.inferred,
-        )
+        for name, help_text, label, values, counts in _ENGINE_COUNTERS_BY_REASON:
+            family = CounterMetricFamily(f"relay_{name}", help_text, labels=["engine", label])
+            for engine, stream in self._snapshot.streams.items():
+                for value in values:
+                    count = counts(stream.counters).get(value, 0)
+                    family.add_metric([engine, value], count)
+            yield family
 
     def _destinations(self) -> Iterator[Metric]:
         attempts = CounterMetricFamily(
@@ -269,26 +275,3 @@ class _Collector(Collector):
         for fault in StoreFault:
             failing.add_metric([fault], fault is self._snapshot.store.reason)
         return failing
-
-    def _engine_counter(
-        self, name: str, help_text: str, count: Callable[[EngineCounters], int]
-    ) -> Metric:
-        family = CounterMetricFamily(f"relay_{name}", help_text, labels=["engine"])
-        for engine, stream in self._snapshot.streams.items():
-            family.add_metric([engine], count(stream.counters))
-        return family
-
-    def _engine_counter_by(
-        self,
-        name: str,
-        help_text: str,
-        label: str,
-        values: Iterable[str],
-        counts: Callable[[EngineCounters], Mapping[str, int]],
-    ) -> Metric:
-        family = CounterMetricFamily(f"relay_{name}", help_text, labels=["engine", label])
-        known: Sequence[str] = list(values)
-        for engine, stream in self._snapshot.streams.items():
-            for value in known:
-                family.add_metric([engine, value], counts(stream.counters).get(value, 0))
-        return family

@@ -125,17 +125,7 @@ async def _build(
 
     systemd = resources.enter_context(closing(SystemdNotifier(environment.environ)))
     reload_controller = ReloadController(source, supervisor, reader, prepare, systemd)
-    operations = LocalOperations(
-        supervisor.outbox,
-        lambda: supervisor.config.destinations,
-        supervisor.clock.now_ns,
-        DaemonHooks(
-            supervisor.destination_status,
-            supervisor.enable,
-            supervisor.daemon_status,
-            reload_controller.reload,
-        ),
-    )
+    operations = _build_operations(supervisor, reload_controller)
     supervisor.apply(await prepare(config))
     if store is not None:
         await _open_control_socket(
@@ -165,6 +155,23 @@ async def _build_supervisor(
     resources.push_async_callback(supervisor.close)
     resources.push_async_callback(listener.close)
     return supervisor
+
+
+def _build_operations(
+    supervisor: Supervisor, reload_controller: ReloadController
+) -> LocalOperations:
+    hooks = DaemonHooks(
+        supervisor.destination_status,
+        supervisor.enable,
+        supervisor.daemon_status,
+        reload_controller.reload,
+    )
+    return LocalOperations(
+        supervisor.outbox,
+        lambda: supervisor.config.destinations,
+        supervisor.clock.now_ns,
+        hooks,
+    )
 
 
 async def _open_store(
