@@ -81,26 +81,26 @@ async def test_daemon_info(local_operations: LocalOperations, control_socket: Pa
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "words"),
+    ("path", "body", "field"),
     [
-        ("/api/dead", b"", "truncated"),
-        ("/api/dead", b"\xff", "malformed"),
-        ("/api/dead", b"[" * 100_000, "Expected `object`"),
-        ("/api/dead", b'{"most": 5}', "missing required field `selection`"),
-        ("/api/dead", b'{"selection": {}, "most": 0}', "`int` >= 1"),
-        ("/api/dead", b'{"selection": {}, "most": 501}', "`int` <= 500"),
-        ("/api/dead", b'{"selection": {}, "most": 1, "below": 9223372036854775808}', "$.below"),
-        ("/api/dead/drop", b'{"destinaton": "ops"}', "unknown field `destinaton`"),
-        ("/api/dead/drop", b'{"since_ns": 9223372036854775808}', "$.since_ns"),
-        ("/api/dead/drop", b'{"since_ns": -1}', "$.since_ns"),
-        ("/api/dead/drop", b'{"since_ns": 1.5}', "$.since_ns"),
-        ("/api/dead/drop", b'{"ids": [9223372036854775808]}', "$.ids"),
-        ("/api/dead/drop", b'{"ids": [null]}', "$.ids"),
-        ("/api/dead/drop", b'{"ids": "1"}', "$.ids"),
-        ("/api/dead/drop", rb'{"route": "\ud800"}', "truncated"),
-        ("/api/dead/drop", b'{"route": "\xed\xa0\x80"}', "utf-8"),
-        ("/api/waiting", b'{"destination": null, "most": 501}', "$.most"),
-        ("/api/enable", b"{}", "missing required field `destination`"),
+        ("/api/dead", b"", ""),
+        ("/api/dead", b"\xff", ""),
+        ("/api/dead", b"[" * 100_000, ""),
+        ("/api/dead", b'{"most": 5}', "selection"),
+        ("/api/dead", b'{"selection": {}, "most": 0}', "most"),
+        ("/api/dead", b'{"selection": {}, "most": 501}', "most"),
+        ("/api/dead", b'{"selection": {}, "most": 1, "below": 9223372036854775808}', "below"),
+        ("/api/dead/drop", b'{"destinaton": "ops"}', "destinaton"),
+        ("/api/dead/drop", b'{"since_ns": 9223372036854775808}', "since_ns"),
+        ("/api/dead/drop", b'{"since_ns": -1}', "since_ns"),
+        ("/api/dead/drop", b'{"since_ns": 1.5}', "since_ns"),
+        ("/api/dead/drop", b'{"ids": [9223372036854775808]}', "ids"),
+        ("/api/dead/drop", b'{"ids": [null]}', "ids"),
+        ("/api/dead/drop", b'{"ids": "1"}', "ids"),
+        ("/api/dead/drop", rb'{"route": "\ud800"}', ""),
+        ("/api/dead/drop", b'{"route": "\xed\xa0\x80"}', ""),
+        ("/api/waiting", b'{"destination": null, "most": 501}', "most"),
+        ("/api/enable", b"{}", "destination"),
     ],
 )
 async def test_invalid_requests(
@@ -109,15 +109,16 @@ async def test_invalid_requests(
     control_socket: Path,
     path: str,
     body: bytes,
-    words: str,
+    field: str,
 ) -> None:
-    """They are rejected with the reason, and never reach the store, which they could break."""
+    """They are rejected, the error names the field, and they never reach the store."""
     await make_dead_letters(outbox, make_notification(1))
     async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
         status, answer = await call_api(control_socket, path, body)
         assert status == 400
         assert isinstance(answer, dict)
-        assert words in answer["error"]
+        assert answer["error"]
+        assert field in answer["error"]
     assert await local_operations.count_dead_letters(ALL) == {"ops": 1}
 
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from relay.delivery.http.tls import TlsError, create_ssl_context
 from relay.delivery.retry import Attempt, classify
 from relay.destinations.http import HttpDestination
 from tests.support.certificates import Authority
+from tests.support.loopback import serve_connections
 
 SECRET = "canary-in-the-path"
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -31,17 +32,11 @@ async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> Async
     """A server that reads a request and then calls ``behave``; yields its address."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # asyncio logs an error for a handler that still runs when the loop ends
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await reader.readuntil(b"\r\n\r\n")
-            await behave(reader, writer)
-        writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        await behave(reader, writer)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
+    async with serve_connections(accept, tls) as address:
+        yield address
 
 
 def destination(url: str, **parts: object) -> HttpDestination:
@@ -257,12 +252,9 @@ async def test_one_that_speaks_no_tls() -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        response = await send_once(f"https://127.0.0.1:{port}/{SECRET}")
+    async with serve_connections(accept) as address:
+        response = await send_once(f"https://{address}/{SECRET}")
     assert classify_first(response) == Retry(1.0, Reason.TLS)
     assert response.error == "TLS: WRONG_VERSION_NUMBER"
 
@@ -298,11 +290,9 @@ async def test_a_proxy_gets_the_whole_url() -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         requests.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(OK + b"Content-Length: 2\r\n\r\nok")
-        writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    proxy = f"http://user:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
+    async with serve_connections(accept) as address:
+        proxy = f"http://user:secret@{address}"
         response = await send_once("http://nowhere.invalid/hook", proxy=proxy)
     assert classify_first(response) == Delivered()
     (request,) = requests
@@ -341,13 +331,12 @@ async def test_one_that_drops_the_connection_gets_one_request(method: str) -> No
             if count > 1:
                 break
             writer.write(OK + b"Content-Length: 0\r\n\r\n")
-        writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with server, open_http_sender(destination(url)) as http:
-        for _ in range(2):
-            response = await http.send(Request(b"", url, method=method))
+    async with serve_connections(accept) as address:
+        url = f"http://{address}/"
+        async with open_http_sender(destination(url)) as http:
+            for _ in range(2):
+                response = await http.send(Request(b"", url, method=method))
     assert count == 2
     assert response.failure is Reason.CONNECTION
 

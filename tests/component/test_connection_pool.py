@@ -14,6 +14,7 @@ from relay.core.exchange import Reason, Request, Response
 from relay.delivery.http import connection, pool
 from relay.delivery.http.sender import open_http_sender
 from relay.destinations.http import HttpDestination
+from tests.support.loopback import serve_connections
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -30,7 +31,7 @@ class Server:
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with suppress(OSError, asyncio.IncompleteReadError):
             while self.answers:
                 await reader.readuntil(b"\r\n\r\n")
                 answer = self.answers.pop(0)
@@ -40,19 +41,15 @@ class Server:
                     await answer(writer)
             await reader.read()
         self.closed.set()
-        writer.close()
 
 
 @asynccontextmanager
 async def serving(*answers: bytes | Answer) -> AsyncIterator[Server]:
     """Run a server that gives these answers, in order."""
     server = Server(answers)
-    listening = await asyncio.start_server(server.accept, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
-    try:
+    async with serve_connections(server.accept) as address:
+        server.url = f"http://{address}/"
         yield server
-    finally:
-        listening.close()  # without waiting: some handlers never end
 
 
 async def send_requests(server: Server, times: int, total: str = "5s") -> list[Response]:
