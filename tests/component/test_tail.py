@@ -395,8 +395,7 @@ async def test_the_daemon_ends(
         await serving.__aexit__(None, None, None)
     assert tailing.returncode == 1
     assert (
-        await read_errors(tailing)
-        == f"relay: the relay that listened at {control_socket} has ended\n"
+        await read_errors(tailing) == f"relay: the relay that listened at {control_socket} ended\n"
     )
 
 
