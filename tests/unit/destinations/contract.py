@@ -34,8 +34,8 @@ class Contract:
     """Yields the texts of a message in which the service looks for mentions, links and markup."""
     rate: Rate | None = None
     """The default rate limit."""
-    secrets: frozenset[str] = frozenset()
-    """The keys of this type that hold secrets, beside those of all services."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """The keys of this type that hold secrets, beside those of all services, with valid values."""
     method: str = "POST"
     path: str = ""
     """A pattern for what follows the endpoint in the URL of a request."""

@@ -15,6 +15,7 @@ from relay.core.notification import Notification
 from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations.catalog import DESTINATION_TYPES
 from tests.support.profiles import examples
+from tests.unit.destinations.configs import config_with
 from tests.unit.destinations.contract import contracts
 from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (
@@ -28,7 +29,7 @@ from tests.unit.destinations.samples import (
     with_fields,
 )
 from tests.unit.destinations.test_catalog import fail_on_template_error
-from tests.unit.destinations.test_models import MINIMAL, config_with
+from tests.unit.destinations.test_models import MINIMAL
 
 SERVICES = list(contracts())
 PROGRAM_FORMATS = ["json", "cloudevents", "cloudevents-binary", "console"]

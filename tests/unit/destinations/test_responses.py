@@ -11,7 +11,7 @@ from relay.destinations.catalog import DESTINATION_TYPES
 FIRST = Attempt(earlier_attempts=0, age_s=0, random_fraction=0.5)
 
 
-def classify_response(kind: str, status: int, body: object = b"", **headers: str) -> Outcome:
+def classify_response(kind: str, status: int | None, body: object = b"", **headers: str) -> Outcome:
     """What an answer of this type of destination comes to; what is no bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}

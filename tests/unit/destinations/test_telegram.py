@@ -33,7 +33,6 @@ from tests.unit.destinations.samples import (
     with_fields,
 )
 
-URL = "https://api.telegram.example/bot1:x/sendMessage"
 FOUND = (
     "@everyone",
     "#hashtag",
@@ -63,13 +62,14 @@ OURS = {
 }
 
 
+DESTINATION = TelegramDestination.model_validate(
+    {"token": "1:" + "x" * 10, "chat_id": "-1001234567890"}
+)
+
+
 def telegram_to(chat_id: str, thread_id: int | None = None) -> TelegramDestination:
-    """A destination for a chat and a topic in it."""
-    entry = {"token": "1:" + "x" * 10, "chat_id": chat_id, "thread_id": thread_id}
-    return TelegramDestination.model_validate(entry)
-
-
-DESTINATION = telegram_to("-1001234567890")
+    """A destination for any chat, even for one that the configuration would refuse."""
+    return DESTINATION.model_copy(update={"chat_id": chat_id, "thread_id": thread_id})
 
 
 def interpreted(sent: Any) -> Iterator[str]:
@@ -85,7 +85,7 @@ CONTRACT = Contract(
     keys="token: '123456:abcdefghijklmnop', chat_id: -100123",
     endpoint="https://api.telegram.org/bot123456:abcdefghijklmnop/sendMessage",
     rate=Rate(20, 60.0),
-    secrets=frozenset({"token"}),
+    secrets={"token": "123456:canary_canary"},
     dangerous=ATTACKS,
     interpreted=interpreted,
     severity=lambda sent: sent["text"][0],
