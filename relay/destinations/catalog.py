@@ -18,6 +18,7 @@ from relay.destinations.http import HttpDestination
 from relay.destinations.mattermost import MattermostDestination
 from relay.destinations.ntfy import NtfyDestination
 from relay.destinations.pagerduty import PagerDutyDestination
+from relay.destinations.pushover import PushoverDestination
 from relay.destinations.rocketchat import RocketChatDestination
 from relay.destinations.slack import SlackDestination
 from relay.destinations.teams import TeamsDestination
@@ -35,6 +36,7 @@ DESTINATION_TYPES = DestinationTypes(
         TelegramDestination,
         NtfyDestination,
         GotifyDestination,
+        PushoverDestination,
         PagerDutyDestination,
         AlertmanagerDestination,
         ConsoleDestination,

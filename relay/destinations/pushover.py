@@ -1,0 +1,188 @@
+"""Messages for a Pushover application, sent to a user or a group.
+
+https://pushover.net/api describes parameters, limits and responses; the sections named below are
+those of that page.
+
+A message is plain text: relay never asks for ``html`` or ``monospace``, and sends no supplementary
+URL. But Pushover's clients turn every address in a message into a link ("Pushing Messages"): see
+`relay.destinations.common.plain_text`.
+"""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from relay.config.types import Duration, WebhookUrl, WholeNumber, at_least, at_most
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
+from relay.core.notification import Severity
+from relay.core.text import utf16_length
+from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.plain_text import TextLimits, render_plain_text
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.responses import parse_object, parse_seconds
+
+# Pushover's limits, in characters: "Limitations". relay counts UTF-16 units, which are never fewer.
+MESSAGE_MAX = 1_024
+TITLE_MAX = 250
+
+HEADLINE_MAX = 200
+"""Our own limit, in UTF-16 units."""
+LIMITS = TextLimits(
+    size=utf16_length,
+    value=70,
+    custom_text=360,
+    inspect=440,
+    output={LOGS: 20, HEALTH: 20},
+    notes=90,
+)
+"""Our own limits. They keep the longest possible message within `MESSAGE_MAX`; what other parts
+leave of that is given to the container output."""
+
+CONCURRENCY = 2
+"""The most connections that Pushover allows: "Being Friendly to our API"."""
+RETRY_S = 5.0
+"""The shortest wait after a temporary error: "Being Friendly to our API"."""
+
+# Information makes no sound, a warning does, and critical bypasses the user's quiet hours.
+# "Message Priority"
+_PRIORITIES = {Severity.CRITICAL: 1, Severity.WARNING: 0, Severity.INFO: -1}
+_PRIORITY_RESOLVED = -1
+_EMERGENCY = 2
+
+_KEY = re.compile(r"[A-Za-z0-9]{30}")
+"""A token, a user key or a group key: "Application Registration", "Users, Groups, and Devices"."""
+_USERS = re.compile(rf"{_KEY.pattern}(,{_KEY.pattern}){{0,49}}")
+_DEVICES = re.compile(r"[A-Za-z0-9_-]{1,25}(,[A-Za-z0-9_-]{1,25})*")
+_SOUND = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _check_token(token: SecretStr) -> SecretStr:
+    if not _KEY.fullmatch(token.get_secret_value()):
+        raise ValueError("is not the token of an application: it has 30 letters and digits")
+    return token
+
+
+def _check_user(user: SecretStr) -> SecretStr:
+    if not _USERS.fullmatch(user.get_secret_value()):
+        raise ValueError(
+            "is not the key of a user or a group: it has 30 letters and digits "
+            "(up to 50 keys with a comma between them)"
+        )
+    return user
+
+
+def _check_device(text: str) -> str:
+    if not _DEVICES.fullmatch(text):
+        raise ValueError(
+            "is not the name of a device: take letters, digits, '-' and '_', at most 25"
+        )
+    return text
+
+
+def _check_sound(text: str) -> str:
+    if not _SOUND.fullmatch(text):
+        raise ValueError("is not the name of a sound, as in siren")
+    return text
+
+
+class PushoverDestination(ServiceDestination):
+    """A Pushover application."""
+
+    public_keys = ServiceDestination.public_keys | {
+        *("device", "sound", "ttl", "emergency_every", "emergency_for"),
+    }
+    limit_headers = ("x-limit-app-remaining", "x-limit-app-reset")
+
+    type: Literal["pushover"] = "pushover"
+    url: WebhookUrl = SecretStr("https://api.pushover.net/1/messages.json")
+    concurrency: Annotated[WholeNumber, Field(ge=1, le=CONCURRENCY)] = CONCURRENCY
+    """How many requests may be sent at the same time; Pushover allows two."""
+    token: Annotated[SecretStr, AfterValidator(_check_token)]
+    """The API token of the application."""
+    user: Annotated[SecretStr, AfterValidator(_check_user)]
+    """The key of a user or a group, or up to 50 keys with a comma between them."""
+    device: Annotated[str, AfterValidator(_check_device)] | None = None
+    """The name of a device, or several with a comma between them; without it all of the user's."""
+    sound: Annotated[str, AfterValidator(_check_sound)] | None = None
+    """The name of a sound; without it the one that the user chose."""
+    ttl: Annotated[Duration, at_least("1s")] | None = None
+    """After so long devices delete the message, unless it is an emergency; without it never."""
+    emergency_every: Annotated[Duration, at_least("30s")] | None = None
+    """Critical notifications are repeated this often until somebody acknowledges them: at least
+    30s. Without it they are sent once."""
+    emergency_for: Annotated[Duration, at_least("30s"), at_most("3h")] = timedelta(hours=1)
+    """How long a critical notification is repeated: at most 3h, and 50 times."""
+
+    @property
+    def recipient(self) -> str:
+        """The application: its messages share one quota, whoever gets them."""
+        return self.token.get_secret_value()
+
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events."""
+        message: dict[str, object] = {
+            "token": self.token.get_secret_value(),
+            "user": self.user.get_secret_value(),
+            "title": f"{card.emoji} {card.title(HEADLINE_MAX)}",
+            "message": _message(card),
+            "timestamp": card.event.time_ns // 1_000_000_000,
+            **self._priority(card),
+        }
+        if self.device is not None:
+            message["device"] = self.device
+        if self.sound is not None:
+            message["sound"] = self.sound
+        return self.json_request(message)
+
+    def _priority(self, card: Card) -> dict[str, int]:
+        priority = _PRIORITY_RESOLVED if card.is_resolved else _PRIORITIES[card.severity]
+        if self.emergency_every is not None and priority == _PRIORITIES[Severity.CRITICAL]:
+            every_s, for_s = _seconds(self.emergency_every), _seconds(self.emergency_for)
+            return {"priority": _EMERGENCY, "retry": every_s, "expire": for_s}
+        ttl = {} if self.ttl is None else {"ttl": _seconds(self.ttl)}
+        return {"priority": priority, **ttl}
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Read the ``status`` in the body, and when the application's quota is renewed.
+
+        Other errors are temporary; Pushover asks not to repeat a request sooner than in 5 seconds.
+        """
+        if response.status is None or response.status >= 500:
+            return ResponseHint(retry_after_s=RETRY_S)
+        if response.status == 429 or response.headers.get("x-limit-app-remaining") == "0":
+            return ResponseHint(retry_after_s=_quota_wait_s(response))
+        match parse_object(response.body):
+            case {"status": int(status)} if status != 1:
+                return ResponseHint(is_rejected=True)
+        return NO_HINT
+
+
+def _message(card: Card) -> str:
+    """Return the text of a message. Container output gets what the other parts leave."""
+    shortest = render_plain_text(card, LIMITS)
+    # Output that was truncated may have taken less than its limit, and then takes more again.
+    free = MESSAGE_MAX - utf16_length(shortest) - sum(LIMITS.output.values())
+    if not card.output or free <= 0:
+        return shortest
+    share = free // len(card.output)
+    output = {title: limit + share for title, limit in LIMITS.output.items()}
+    return render_plain_text(card, replace(LIMITS, output=output))
+
+
+def _quota_wait_s(response: Response) -> float | None:
+    """Return how long it is until ``X-Limit-App-Reset``, by the clock of the server."""
+    reset_s = parse_seconds(response.headers.get("x-limit-app-reset"))
+    try:
+        date = parsedate_to_datetime(response.headers.get("date", ""))
+    except ValueError:
+        return None
+    return None if reset_s is None else max(0.0, reset_s - date.timestamp())
+
+
+def _seconds(duration: timedelta) -> int:
+    return max(1, duration // timedelta(seconds=1))
