@@ -1,8 +1,8 @@
-"""Whether relay lives: whether it answers at the socket that its commands use.
+"""The image's health check: asks relay at the control socket whether it makes progress.
 
-The health check of the image. It says nothing of engines and destinations: one that is out of reach
-gets no better by a restart of relay (``relay status`` tells of those). Nothing is imported that
-takes long to load, since it runs every minute.
+It does not report on engines and destinations, because a restart of relay would not repair those
+(``relay status`` shows them). It imports nothing that takes long to load, because it runs every
+minute.
 """
 
 import os
@@ -14,7 +14,7 @@ ANSWER_S = 5.0
 
 
 def fault(path: str) -> str | None:
-    """Why relay does not seem to live, by its socket at ``path``; None if it answers."""
+    """Return what is wrong with the relay whose socket is at ``path``; None if it makes progress."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(ANSWER_S)
@@ -24,18 +24,18 @@ def fault(path: str) -> str | None:
     except TimeoutError:
         return f"relay has not answered at {path} for {ANSWER_S:g} s"
     except OSError as error:
-        return f"nobody answers at {path}: {error.strerror}; is store.path set to another place?"
+        return f"nothing answers at {path}: {error.strerror}; is store.path set to another place?"
     if answer.split(b" ")[1:2] == [b"503"]:
-        return "relay makes no progress: what is stuck is in its log"
+        return "relay makes no progress: its log says what is stuck"
     if answer.split(b" ")[1:2] != [b"200"]:
-        return f"what answers at {path} is no relay: {answer!r}"
+        return f"what answers at {path} is not relay: {answer!r}"
     return None
 
 
 def main() -> None:
-    """Look at the socket that is named, else at that of the store where the image has it."""
+    """Check the socket that the argument names, or else that of the image's store."""
     standard = os.environ.get("STATE_DIRECTORY", "/var/lib/relay") + "/relay.db.sock"
-    # Without a fault, None: 0. A text is shown, and is 1: unhealthy.
+    # None exits with 0; a text is printed and exits with 1, which means unhealthy.
     sys.exit(fault(sys.argv[1] if len(sys.argv) > 1 else standard))
 
 

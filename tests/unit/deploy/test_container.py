@@ -247,11 +247,11 @@ def test_a_relay_that_answers_lives(place: Path) -> None:
 def test_what_answers_otherwise_is_no_relay(place: Path, answer: bytes) -> None:
     """And what it said is shown."""
     with answering(place, answer):
-        assert "is no relay" in (fault(str(place)) or "")
+        assert "is not relay" in (fault(str(place)) or "")
 
 
 def test_where_nobody_answers_the_health_check_says_why(place: Path) -> None:
     """With the one mistake that a person can have made."""
     said = fault(str(place)) or ""
-    assert "nobody answers at relay.db.sock: No such file or directory" in said
+    assert "nothing answers at relay.db.sock: No such file or directory" in said
     assert "store.path" in said
