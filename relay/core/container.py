@@ -26,16 +26,17 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     died_ns: int | None = None
     """Its last death, whether or not an event reported it."""
     inferred_ns: int | None = None
-    """The death that relay inferred, as long as the engine's own event may still arrive."""
+    """The time of the death that relay inferred, as long as the engine's own event may still
+    arrive."""
     requested_ns: int | None = msgspec.field(default=None, name="asked_ns")
     """When somebody last asked it to end."""
     unknown_signal_ns: int | None = msgspec.field(default=None, name="killed_ns")
-    """When it was last sent a signal that relay cannot know: the engine does not name it, or a
-    label hides it."""
+    """When it was last sent a signal whose number relay cannot know: the engine does not name it,
+    or a label hides it."""
     oom_ns: int | None = None
     """When the kernel last killed one of its processes for memory."""
     oom_inferred_ns: int | None = None
-    """The last kill for memory that relay inferred."""
+    """The time of the last kill for memory that relay inferred."""
     stop_signal: int | None = None
     """The stop signal that it is configured with; None until relay had to inspect it."""
 

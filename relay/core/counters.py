@@ -30,7 +30,7 @@ class EngineCounters:
     inferred: Counter[str] = field(default_factory=Counter)
     """Events that relay inferred because the engine sent none, by action."""
     evicted: int = 0
-    """Deliveries that a full store gave up to make room for this engine's events."""
+    """Deliveries that a full store gave up, so that this engine's events could be stored."""
     evicted_dead_letters: int = 0
     """Dead letters that a full store deleted for the same reason."""
     last_event_ns: int = 0

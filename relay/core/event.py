@@ -143,9 +143,9 @@ def make_self_event(
     attributes: Mapping[str, str] | None = None,
 ) -> Event:
     """Make an event of ``type: relay``: one about relay itself."""
-    facts = dict(attributes or {})
+    copied = dict(attributes or {})
     return Event(
-        id=make_event_id(engine, time_ns, TYPE_RELAY, action, "", facts),
+        id=make_event_id(engine, time_ns, TYPE_RELAY, action, "", copied),
         engine=engine,
         host=host,
         type=TYPE_RELAY,
@@ -153,7 +153,7 @@ def make_self_event(
         detail=None,
         scope="local",
         time_ns=time_ns,
-        actor=Actor(id="", name=name, image=None, attributes=facts),
+        actor=Actor(id="", name=name, image=None, attributes=copied),
     )
 
 

@@ -68,7 +68,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Reason(StrEnum):
-    """Why an attempt ended as it did. Logs, metrics and commands use the same values."""
+    """The reason of an attempt's outcome. Logs, metrics and commands use the same values."""
 
     OK = "ok"
     TIMEOUT = "timeout"
@@ -79,7 +79,7 @@ class Reason(StrEnum):
     CONNECTION = "connection"
     """No connection, or it broke: refused, reset, or closed without an answer."""
     RATE_LIMITED = "rate_limited"
-    """The destination accepts no more requests for now (429)."""
+    """The destination accepts no further requests for now (429)."""
     UNAVAILABLE = "unavailable"
     """The destination cannot process it now: 408, 425, 5xx, or a status that HTTP does not have."""
     GONE = "gone"
@@ -104,7 +104,7 @@ class Delivered:
 
     reason: Reason = Reason.OK
     pause_s: float = 0.0
-    """For so long the destination wants no further requests."""
+    """How long the destination wants no further requests, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Retry:
     after_s: float
     reason: Reason
     pause_s: float = 0.0
-    """For so long nothing at all may be sent to the destination."""
+    """How long nothing at all may be sent to the destination, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)

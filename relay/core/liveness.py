@@ -23,7 +23,7 @@ class LoopMonitor:
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """The loop waits for work inside this context, however long; an iteration follows it."""
+        """Mark the loop as idle inside this context; an iteration starts at its end."""
         self._iteration_start_s = None
         try:
             yield

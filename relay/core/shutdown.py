@@ -1,8 +1,8 @@
 """The shutdown of relay: a request to stop, a limited time to finish, then cancellation.
 
 The first signal requests a shutdown, and tasks may finish what they are doing for up to `DRAIN_S`.
-A second signal forces it: what still runs is cancelled at once. Nothing is lost by that: what was
-not finished is in the store, or the engine repeats it at the next start.
+A second signal forces it: what still runs is cancelled at once. That loses nothing: unfinished work
+is in the store, or the engine repeats it at the next start.
 """
 
 import asyncio
@@ -37,10 +37,8 @@ class Shutdown:
 
         Returns None as soon as a shutdown is requested; ``work`` is then cancelled.
         """
-        running, requested = (
-            asyncio.create_task(work, name="run unless stopped"),
-            asyncio.create_task(self.requested.wait(), name="wait for shutdown"),
-        )
+        running = asyncio.create_task(work, name="run unless stopped")
+        requested = asyncio.create_task(self.requested.wait(), name="wait for shutdown")
         try:
             await asyncio.wait({running, requested}, return_when=asyncio.FIRST_COMPLETED)
             return running.result() if running.done() else None
@@ -59,7 +57,7 @@ class Shutdown:
 async def drain(tasks: list[asyncio.Task[None]], shutdown: Shutdown, deadline_s: float) -> None:
     """Wait for the tasks until ``deadline_s`` (loop time) or a forced shutdown, then cancel them.
 
-    What they did not finish is in the store, or the engine repeats it: the next start does it.
+    The next start resumes unfinished work: it is in the store, or the engine repeats it.
     """
     if not tasks:
         return

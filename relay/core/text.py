@@ -10,7 +10,6 @@ ZERO_WIDTH_SPACE = "\u200b"
 """Separates two characters that must not be read together. Only relay inserts it: in the text of
 others it is escaped."""
 
-
 Truncator = Callable[[str, int, Callable[[str], str]], str]
 """`truncate`, `truncate_lines` or `truncate_start`."""
 
@@ -18,8 +17,8 @@ Truncator = Callable[[str, int, Callable[[str], str]], str]
 def defuse_links(text: str) -> str:
     """Replace the colon of every ``://`` by a ratio sign, so that no address remains a link.
 
-    The length stays the same. For services that forward the text to places whose handling of links
-    is unknown.
+    The length stays the same. For services that forward the text to other programs, which may make
+    links of addresses.
     """
     return text.replace("://", "∶//")
 
