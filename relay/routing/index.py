@@ -2,9 +2,9 @@
 
 With hundreds of routes, trying each matcher on every event would be the largest cost of an event.
 The index sorts matches into buckets by the types and actions that they name. Inside a bucket each
-match is found by that one of its other fields whose key the fewest other matches share. Matches
-about which nothing is known beforehand are candidates for every event. The index may return a match
-that does not fit, and never leaves out one that does. It is built with the router and never
+match is indexed by one of its other fields: the one whose key the fewest other matches share. A
+match without such a field is a candidate for every event of its bucket. The index may return a
+match that does not fit, and never leaves out one that does. It is built with the router and never
 changes; a reload builds a new one.
 """
 
@@ -26,7 +26,7 @@ FieldRef = tuple[str, str | None]
 """The name of a field, and the attribute's name if the field is ``attribute``, else None."""
 
 Requirements = Mapping[FieldRef, tuple[Pattern, ...]]
-"""What every event that fits a match must have: for each field one of these patterns fits."""
+"""What a match requires of an event: in each of these fields one of the patterns must fit."""
 
 _TYPE: FieldRef = ("type", None)
 _ACTION: FieldRef = ("action", None)
@@ -40,7 +40,7 @@ class Index:
         required = [(number, _find_requirements(match)) for number, match in enumerate(matches)]
         self._engine_events = _BucketTable(required)
         self._relay_events = _BucketTable(
-            [each for each in required if selects_relay_events(matches[each[0]])]
+            [(number, found) for number, found in required if selects_relay_events(matches[number])]
         )
 
     def candidates(self, event: Event) -> Sequence[int]:
@@ -83,12 +83,12 @@ class _BucketTable:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """The ways in which one match can be found."""
+    """A match, and the index keys by which it can be found."""
 
     number: int
     fields: Mapping[FieldRef, tuple[tuple[IndexKey, ...], ...]]
-    """By field: one entry for each pattern, of which one has to fit; in an entry any single key is
-    enough to find the match."""
+    """The keys of each pattern, by field. A value that fits the pattern has all keys of its entry,
+    so one of them is enough to find the match. One of a field's patterns has to fit."""
 
 
 class _Bucket:
@@ -202,9 +202,10 @@ def _exact_texts(patterns: Iterable[Pattern]) -> list[str]:
 
 
 def _action_prefixes(action: str) -> Iterable[str]:
-    """Return every action of an event that a match may mean, as the end may be the detail.
+    """Return the actions of the events that a match with this action may fit.
 
-    ``health_status: healthy`` is the action ``health_status`` with the detail ``healthy``.
+    The end of the text may be a detail: ``health_status: healthy`` fits the action
+    ``health_status`` with the detail ``healthy``.
     """
     parts = action.split(": ")
     return (": ".join(parts[:length]) for length in range(1, len(parts) + 1))

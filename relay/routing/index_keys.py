@@ -1,4 +1,4 @@
-"""Derives from a pattern the keys by which an index can find it without trying it."""
+"""Derives index keys from a pattern. An index finds the pattern by them, without trying it."""
 
 import re
 from enum import IntEnum
@@ -7,21 +7,21 @@ from typing import NamedTuple
 from relay.config.match import Exists, Glob, Not, Pattern, Range, Regex
 
 PREFIX_MAX = 64
-"""Only so many characters of a prefix are compared."""
+"""At most this many characters of a prefix are compared."""
 
 PART_MIN = 3
 """A shorter part occurs in too many texts to distinguish them."""
 
 
 class KeyKind(IntEnum):
-    """What a key says about the value, in the order of what a search for it costs."""
+    """What a key says about a value; the kinds that are cheapest to search come first."""
 
     EXACT = 0
-    """The value is the key's."""
+    """The value equals that of the key."""
     PREFIX = 1
-    """The value is a text that starts with the key's."""
+    """The value is a text that starts with that of the key."""
     PART = 2
-    """The value is a text that contains the key's."""
+    """The value is a text that contains that of the key."""
     PRESENT = 3
     """There is a value."""
 
@@ -40,7 +40,8 @@ _SPECIAL = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
 """The special parts of a glob; brackets as `relay.config.patterns` and fnmatch read them."""
 
 _PLAIN_START = re.compile(r"[A-Za-z0-9_:/@-]*(?![*+?{])")
-"""The characters at the start of a regular expression that stand for themselves, once."""
+"""The characters at the start of a regular expression that stand for themselves exactly once: no
+quantifier follows."""
 
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
 _CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
@@ -50,8 +51,8 @@ _GROUP = re.compile(r"\([^()]*\)")
 def find_keys(pattern: Pattern, *, absent_fits: bool) -> tuple[IndexKey, ...]:
     """Return the index keys that a pattern implies.
 
-    A value that fits the pattern has all of them; look up any one. Empty for a pattern that fits an
-    absent value; ``absent_fits`` says whether `Not` fits one.
+    A value that fits the pattern has all of these keys, so an index needs only one of them. The
+    result is empty if the pattern fits an absent value; ``absent_fits`` says whether `Not` does.
     """
     match pattern:
         case Glob(text=text):
@@ -87,7 +88,7 @@ def _find_regex_keys(text: str) -> tuple[IndexKey, ...]:
 
 
 def _may_have_alternatives(regex: str) -> bool:
-    """Whether its plain start may be only one of several alternatives (``a|b`` outside groups)."""
+    """Whether its plain start may be one of several alternatives (``a|b`` outside groups)."""
     rest = _CLASS.sub("x", _ESCAPE.sub("x", regex)).replace("(?:", "(")
     if "(?" in rest:  # a comment may contain anything
         return True

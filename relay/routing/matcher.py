@@ -41,7 +41,7 @@ def _format_value(value: Value) -> str:
     match value:
         case None:
             return "nothing"
-        case str():  # of an enum the value, not the name
+        case str():  # an enum shows its value, not its name
             return repr(str(value))
         case _:
             return repr(value)
@@ -77,10 +77,10 @@ def selects_relay_events(match: Match) -> bool:
 
 
 def value_reader(name: str, key: str | None = None) -> Callable[[Event], Value]:
-    """Return a function that reads a field's value from an event; None if the event has none.
+    """Return a function that reads a field of an event. It returns None if the event has no value.
 
-    ``key`` is the name of the label or attribute, if the field is one. For ``action`` it reads the
-    action without its detail.
+    ``key`` is the name of the label or attribute, if the field is one. An ``action`` is read
+    without its detail.
     """
     match name:
         case "label" if key in _NOT_LABELS:
@@ -159,14 +159,14 @@ def _exact_values(patterns: Sequence[Pattern]) -> frozenset[object] | None:
 
 def _compile_patterns_test(field: Field) -> Callable[[Event], bool]:
     read_values = _values_reader(field)
-    # {not: …} fits an event that does not have the label: it is not labelled otherwise. But an
-    # event without any exit code does not fit exit_code: {not: 0}.
+    # An event without the label fits {not: …}. An event without an exit code does not fit
+    # exit_code: {not: 0}.
     absent_fits = field.key is not None
     tests = [_compile_pattern_test(pattern, absent_fits=absent_fits) for pattern in field.patterns]
 
     def test(event: Event) -> bool:
         values = read_values(event)
-        return any(test(values) for test in tests)
+        return any(pattern_test(values) for pattern_test in tests)
 
     return test
 

@@ -81,7 +81,7 @@ class Router:
         """
         matches = dict(self._find_matches(event))
         last = next(
-            (number for number, it in matches.items() if it.route.stop or it.route.drop),
+            (number for number, match in matches.items() if match.route.stop or match.route.drop),
             len(self._rows),
         )
         results: list[RouteResult] = []

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from relay.routing.index_keys import PART_MIN, IndexKey, KeyKind
 
 PREFIX_LENGTHS_MAX = 6
-"""Prefixes are looked up by at most so many lengths; others are cut to the next shorter of
-these."""
+"""Prefixes are looked up by at most this many lengths. A prefix of another length is cut to the
+next shorter one."""
 
 GRAM_MAX = 8
 """The longest piece of a part that is looked up, in characters."""
 
 POSITIONS_PER_MATCH = 10
-"""Testing a match costs about as much as looking up parts at so many positions of a text. If a text
-has more positions for each match, all matches are returned instead."""
+"""Testing a match costs about as much as looking up parts at this many positions of a text. If a
+text has more positions for each match, all matches are returned instead."""
 
 
 class ValueIndex:
