@@ -56,14 +56,14 @@ def parse_listen_address(text: str) -> TcpPort | UnixSocket:
     Raises `ValueError`; its message continues a sentence that starts with the value, and does not
     contain the value.
     """
-    place = (
+    address = (
         _parse_unix_socket(text.removeprefix("unix:"))
         if text.startswith("unix:")
         else _parse_tcp_port(text)
     )
-    if place is None:
+    if address is None:
         raise ValueError("is neither HOST:PORT, as in 127.0.0.1:9321, nor unix:/PATH")
-    return place
+    return address
 
 
 def _parse_unix_socket(path: str) -> UnixSocket | None:

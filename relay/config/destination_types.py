@@ -43,7 +43,7 @@ class DestinationTypes:
         )
 
     def secret_keys(self, type_name: object) -> list[str]:
-        """The keys of a type that hold a secret, and so may be read from a file (``…_file``)."""
+        """Return the keys of a type that hold a secret; ``KEY_file`` may name a file for each."""
         model = self._find(type_name)
         fields = {} if model is None else model.model_fields
         return [key for key, field in fields.items() if is_secret(field.annotation)]

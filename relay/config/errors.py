@@ -49,17 +49,17 @@ class InvalidValue(ValueError):
 
 
 def invalid(message: str) -> InvalidValue:
-    """The error of a validator whose message is a sentence of its own, without the value."""
+    """Make a validator's error whose message is a sentence of its own, without the value."""
     return InvalidValue([ConfigIssue((), message)])
 
 
 def quote(text: str) -> str:
-    """The text in quotes: printable, on one line, cut after 60 characters."""
+    """Return the text in quotes: printable, on one line, cut after 60 characters."""
     return repr(text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…")
 
 
 def format_path(path: KeyPath) -> str:
-    """The path in the usual notation: ``routes[2].match.label['com.example.team']``."""
+    """Format a path in the usual notation: ``routes[2].match.label['com.example.team']``."""
     parts = []
     for step in path:
         if isinstance(step, int):
@@ -72,10 +72,10 @@ def format_path(path: KeyPath) -> str:
 
 
 def find_closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The known word that ``word`` is probably a typo of, ignoring case; None if none is similar.
+    """Return the known word that ``word`` is probably a typo of; None if none is similar.
 
-    ``cutoff`` is the least similarity by difflib's ratio, from 0 to 1. A word with the same letters
-    in another order is always similar.
+    Case is ignored. ``cutoff`` is the least similarity by difflib's ratio, from 0 to 1. A word with
+    the same letters in another order is always similar.
     """
     folded = {name.casefold(): name for name in known}
     wanted = word[:_MAX_SHOWN].casefold()
@@ -87,6 +87,6 @@ def find_closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)``, to append to a message; empty if no known word is similar."""
+    """Return `` (did you mean 'x'?)`` to append to a message; empty if no known word is similar."""
     meant = find_closest(word, known)
     return f" (did you mean {quote(meant)}?)" if meant else ""

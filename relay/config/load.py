@@ -66,7 +66,7 @@ def parse(
 
 
 def default(types: DestinationTypes) -> Config:
-    """The configuration without a file: print which containers of the local engine die."""
+    """Return the configuration for no file: it prints which containers of the local engine die."""
     return parse(_DEFAULT, file="default", environ={}, folder=Path(), types=types)
 
 
@@ -80,7 +80,7 @@ def _validate(
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of at most 1 MiB. Raises `ConfigError` if it cannot be read."""
+    """Return the text of a file of at most 1 MiB. Raises `ConfigError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
@@ -114,7 +114,10 @@ class _ProblemReporter:
         self._types = types
 
     def to_problems(self, issues: Iterable[ConfigIssue]) -> list[Problem]:
-        """Each problem once, without those of values that could not be resolved: these have one."""
+        """Return each problem once.
+
+        A value that could not be resolved has that one problem; other issues about it are left out.
+        """
         missing = {issue.path for issue in self._external.issues}
         found = [self._to_problem(issue) for issue in self._external.issues]
         found += [
@@ -123,7 +126,7 @@ class _ProblemReporter:
             if issue.scope is IssueScope.KEY
             or not _is_within(self._path_in_file(issue.path), missing)
         ]
-        # an alias repeats a problem at the same line and column
+        # An alias repeats a problem at the same line and column.
         once = {
             (problem.line, problem.column, problem.message): problem
             for problem in sorted([*self._document.problems, *found], reverse=True)
@@ -131,7 +134,7 @@ class _ProblemReporter:
         return list(once.values())
 
     def _path_in_file(self, path: KeyPath) -> KeyPath:
-        """The path as written: for a value read from a file, that of its ``…_file`` key."""
+        """Return the path as written: for a value read from a file, that of its ``…_file`` key."""
         return self._external.files.get(path, path)
 
     def _to_problem(self, issue: ConfigIssue) -> Problem:
@@ -172,7 +175,7 @@ class _ProblemReporter:
                 return path[:1] == ("destinations",)
 
     def _type_of(self, name: object) -> object:
-        """The ``type`` of a destination as far as it is readable."""
+        """Return the ``type`` of a destination, which may be missing or invalid."""
         destinations: Any = self._data["destinations"]
         return destinations[name].get("type")
 

@@ -21,7 +21,7 @@ class Regex:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A range of whole numbers, both ends included; None means open."""
+    """A range of whole numbers, both ends included. None leaves that end open."""
 
     low: int | None
     high: int | None
@@ -46,7 +46,7 @@ Pattern = Glob | Regex | Range | Exists | Not
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of an event, and patterns of which at least one has to match it."""
+    """A field of an event, and its patterns. At least one of them has to match."""
 
     name: str
     """``type``, ``exit_code``, ``label`` …, as in the configuration."""

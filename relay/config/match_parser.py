@@ -24,15 +24,15 @@ def parse_match(data: object, *, engines: Collection[str] | None = None) -> Matc
     ``engines`` are the names that an ``engine`` pattern may use; None leaves them unchecked.
     Raises `InvalidValue` with every problem; paths are relative to ``data``.
     """
-    reader = _MatchParser(engines)
-    match = reader.parse(data, ())
-    if reader.issues:
-        raise InvalidValue(reader.issues)
+    parser = _MatchParser(engines)
+    match = parser.parse(data, ())
+    if parser.issues:
+        raise InvalidValue(parser.issues)
     return match
 
 
 def scalar_to_text(value: object) -> str | None:
-    """A YAML scalar as it was written; None if ``value`` is not a scalar."""
+    """Return a YAML scalar as it was written; None if ``value`` is not a scalar."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -92,7 +92,7 @@ class _MatchParser:
         ]
 
     def _parse_patterns(self, field: str, data: object, path: KeyPath) -> tuple[Pattern, ...]:
-        """A list of patterns, or a single pattern without a list."""
+        """Parse a list of patterns, or a single pattern without a list."""
         if not isinstance(data, list):
             return self._parse_pattern(field, data, path)
         if not data:
@@ -165,9 +165,9 @@ class _MatchParser:
             return self._collect(lambda: patterns.parse_regex(text), path)
         return ()
 
-    def _collect(self, read: Callable[[], Pattern], path: KeyPath) -> tuple[Pattern, ...]:
+    def _collect(self, parse: Callable[[], Pattern], path: KeyPath) -> tuple[Pattern, ...]:
         try:
-            return (read(),)
+            return (parse(),)
         except InvalidValue as error:
             self.issues += (
                 ConfigIssue((*path, *one.path), one.message, one.scope, one.detail)

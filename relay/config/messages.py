@@ -52,7 +52,7 @@ _ALTERNATIVES = {"drop": "to"}
 def to_issues(
     error: ValidationError, data: Mapping[str, object], types: DestinationTypes
 ) -> list[ConfigIssue]:
-    """The issues in ``data``: one for each thing that a person did wrong."""
+    """Return the issues in ``data``: one for each thing that a person did wrong."""
     return _Messages(data, types).to_issues(error)
 
 
@@ -65,10 +65,10 @@ class _Messages:
         self._type_names = ", ".join(types.models)
 
     def to_issues(self, error: ValidationError) -> list[ConfigIssue]:
-        """The issues of all errors."""
+        """Return the issues of all errors."""
         details = error.errors(include_url=False)
         found = [issue for detail in details for issue in self._issues_of(detail)]
-        # a mistyped key is reported once, not also as a missing key
+        # A mistyped key is reported once, not also as a missing key.
         excused = {path for detail in details for path in self._intended_keys(detail)}
         return [
             issue
@@ -77,7 +77,7 @@ class _Messages:
         ]
 
     def _get_value(self, path: KeyPath) -> object:
-        """The value at a path whose parent exists; None if the last key is missing."""
+        """Return the value at a path whose parent exists; None if the last key is missing."""
         value: Any = self._data
         for step in path:
             value = value.get(step) if isinstance(value, dict) else value[step]
@@ -115,7 +115,7 @@ class _Messages:
         return ConfigIssue(path, f"unknown key {quote(key)}{hint}", IssueScope.KEY)
 
     def _other_type_hint(self, key: str, loc: _Location) -> str:
-        """`` (it is for 'type: x' only)`` if exactly one type of destination has the key."""
+        """Return `` (it is for 'type: x' only)`` if exactly one type of destination has the key."""
         names = [name for name, model in self._types.models.items() if key in model.model_fields]
         match loc, names:
             case ("destinations", _, str(), _), [name]:
@@ -139,7 +139,7 @@ class _Messages:
         return ConfigIssue(path, message, IssueScope.VALUE)
 
     def _intended_keys(self, detail: ErrorDetails) -> list[KeyPath]:
-        """The key that an unknown key is a typo of, and the required key that it would replace."""
+        """Return the key that an unknown key is a typo of, and the required key it replaces."""
         if detail["type"] != "extra_forbidden":
             return []
         *parent, key = _key_path(detail["loc"])
@@ -148,7 +148,7 @@ class _Messages:
         return [(*parent, name) for name in {intended, replaced} if name]
 
     def _known_keys(self, loc: _Location) -> list[str]:
-        """The keys that the mapping at pydantic's location may have."""
+        """Return the keys that the mapping at pydantic's location may have."""
         fields = self._model_at(loc).model_fields
         files = (f"{key}_file" for key, field in fields.items() if is_secret(field.annotation))
         return [*fields, *files]
@@ -170,7 +170,7 @@ class _Messages:
 
 
 def _find_section(annotation: object) -> type[Section] | None:
-    """The section in an annotation such as ``TlsConfig | None``."""
+    """Return the section in an annotation such as ``TlsConfig | None``."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next(filter(None, map(_find_section, get_args(annotation))), None)
@@ -197,7 +197,7 @@ def _simple_issue(detail: ErrorDetails, path: KeyPath) -> ConfigIssue:
 
 
 def _validator_issues(error: ValueError, path: KeyPath, *, is_key: bool) -> list[ConfigIssue]:
-    """The issues that one of relay's own validators raised."""
+    """Return the issues that one of relay's own validators raised."""
     if isinstance(error, InvalidValue):
         return [
             ConfigIssue((*path, *one.path), one.message, one.scope, one.detail)
@@ -209,7 +209,7 @@ def _validator_issues(error: ValueError, path: KeyPath, *, is_key: bool) -> list
 
 
 def _key_path(loc: _Location) -> KeyPath:
-    """pydantic's location without what is not in the file: the tag of a union, and ``[key]``."""
+    """Return the path in the file: the location without ``[key]`` and the tag of a union."""
     if loc[-1] == "[key]":
         loc = loc[:-1]
     if loc[0] == "destinations" and len(loc) > 2:

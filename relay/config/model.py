@@ -2,8 +2,8 @@
 
 A validator reports an invalid value as `ValueError` or `InvalidValue`; `messages` turns that into
 issues, and `load` adds the position in the file. A rule about two keys is a validator of the later
-key, so that it is checked whatever else is wrong. The docstring of a key is its description in
-`relay schema` and in docs/reference.md.
+key, so that it is checked even if other keys are wrong. The docstring of a key is its description
+in `relay schema` and in docs/reference.md.
 """
 
 from datetime import timedelta

@@ -21,7 +21,7 @@ class KnownNames:
 
 
 def collect_names(data: Mapping[str, object]) -> KnownNames:
-    """The names in a configuration, whatever else in it is wrong."""
+    """Return the names in a configuration, which may have any errors."""
     engines = _section_names(data, "engines")
     if engines is None and "engines" not in data and not _is_misspelled(data, "engines"):
         engines = frozenset({DEFAULT_ENGINE})
@@ -31,7 +31,7 @@ def collect_names(data: Mapping[str, object]) -> KnownNames:
 
 
 def find_repeated_route_names(data: Mapping[str, object]) -> list[ConfigIssue]:
-    """An issue for every route that has the name of an earlier route."""
+    """Return an issue for every route that has the name of an earlier route."""
     routes = data.get("routes")
     first: dict[str, int] = {}
     found = []

@@ -34,7 +34,7 @@ _GLOB_TEXT = {"type": "string", "pattern": r"[*?\[]"}
 
 
 def build_schema(types: DestinationTypes) -> Node:
-    """The schema, in draft 2020-12. ``types`` are the types of destinations."""
+    """Build the schema, in draft 2020-12. ``types`` are the types of destinations."""
     root = types.config_model.model_json_schema(schema_generator=_Generator)
     models = {model.__name__: model for model in _subclasses(Section)}
     defs = root.pop("$defs")
@@ -71,14 +71,14 @@ class _Generator(GenerateJsonSchema):
     def function_before_schema(
         self, schema: core_schema.BeforeValidatorFunctionSchema
     ) -> JsonSchemaValue:
-        """A list with a single item may be written as that item."""
+        """Accept the single item of a list without the list."""
         node = super().function_before_schema(schema)
         if schema["function"]["function"] in (as_list, split_lines) and "items" in node:
             return {"anyOf": [node["items"], {**node, "minItems": 1}]}
         return node
 
     def encode_default(self, dft: Any) -> Any:
-        """A default as people write it; None if it is left out of the schema."""
+        """Return a default as people write it; None to leave it out of the schema."""
         match dft:
             case timedelta():
                 return format_duration(dft)
@@ -93,7 +93,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def format_duration(length: timedelta) -> str:
-    """A duration as people write it, in the largest unit that divides it."""
+    """Format a duration as people write it, in the largest unit that divides it."""
     millis = length // timedelta(milliseconds=1)
     return next(f"{millis // size}{unit}" for unit, size in _UNITS if millis % size == 0)
 
@@ -123,11 +123,11 @@ def _complete_section(node: Node, model: type[Section]) -> None:
 
 
 def _read_descriptions(model: type[Section]) -> dict[str, str]:
-    """The docstrings of the keys of a model and its bases.
+    """Return the docstrings of the keys of a model and its bases, by key.
 
     pydantic reads them itself with `use_attribute_docstrings`, but only while the classes are
     defined, which costs 60 ms each time that relay starts. So they are read here, when a schema is
-    printed, as pydantic reads them.
+    printed, as pydantic would read them.
     """
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
@@ -168,7 +168,7 @@ _UNUSED_KEYS = frozenset({"title", "format", "writeOnly"})
 
 
 def _complete_named_mapping(node: Node) -> Node:
-    """A mapping whose keys are names: a key that is not a valid name is an error."""
+    """Complete a mapping whose keys are names: a key that is not a valid name is an error."""
     ((pattern, value),) = node.pop("patternProperties").items()
     names = {"propertyNames": {"pattern": pattern}}
     return {**node, **names, "additionalProperties": _complete_value(value)}
@@ -207,7 +207,7 @@ def _allow_file(node: Node, key: str) -> None:
 
 
 def _destination_schema(types: DestinationTypes) -> Node:
-    """One sub-schema for each type, so that editors report errors for the chosen type only."""
+    """Return one sub-schema for each type: editors then report errors for the chosen type only."""
     return {
         "type": "object",
         "required": ["type"],
@@ -222,7 +222,7 @@ def _destination_schema(types: DestinationTypes) -> Node:
 
 
 def _match_definitions() -> dict[str, Node]:
-    """The match language, as `match_parser` reads it."""
+    """Return the schemas of the match language that `match_parser` reads."""
     checked = {*match_fields.FIXED_VALUES, *match_fields.KNOWN_VALUES, *_NUMBER_FIELDS}
     fields: Node = {
         name: (_one_or_list(_pattern_schema(name)) if name in checked else _ref("Text"))

@@ -11,7 +11,7 @@ _OR_REFERENCE: Final = r"|\$\{"
 
 
 def text_like(pattern: str, example: str) -> Schema:
-    """The schema of a text that matches ``pattern`` or has a reference to the environment."""
+    """Return the schema of a text that matches ``pattern`` or contains a reference."""
     return {"type": "string", "pattern": f"^({pattern})$" + _OR_REFERENCE, "examples": [example]}
 
 
@@ -44,19 +44,19 @@ ENGINE_URL: Final = text_like(
 
 
 def not_both(one: str, other: str) -> dict[str, Any]:
-    """The rule that two keys exclude each other."""
+    """Return the rule that two keys exclude each other."""
     return {"not": {"required": [one, other]}}
 
 
 def forbid(*keys: str) -> dict[str, Any]:
-    """The rule that none of the keys may be there."""
+    """Return the rule that none of the keys may be there."""
     return {"properties": dict.fromkeys(keys, False)}
 
 
 def if_equals(
     key: str, value: object, then: dict[str, Any], otherwise: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The rule ``then`` if a key is there and has this value, else ``otherwise``."""
+    """Return the rule ``then`` for a key that is there with this value, else ``otherwise``."""
     condition = {"properties": {key: {"const": value}}, "required": [key]}
     rule: dict[str, Any] = {"if": condition, "then": then}
     return rule if otherwise is None else {**rule, "else": otherwise}

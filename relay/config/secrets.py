@@ -34,12 +34,12 @@ class ExternalValues:
 def substitute(
     data: Mapping[str, object], environ: Mapping[str, str], external: ExternalValues
 ) -> dict[str, object]:
-    """``data`` with every reference resolved; a value that cannot be resolved becomes empty."""
+    """Return ``data`` with every reference resolved; a value that cannot be resolved is empty."""
     return {key: _substitute_value(value, (key,), environ, external) for key, value in data.items()}
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """``text`` with ``${NAME}``, ``${NAME:-default}`` and ``$$`` resolved.
+    """Return ``text`` with ``${NAME}``, ``${NAME:-default}`` and ``$$`` resolved.
 
     The default applies if the variable is unset or empty, as in sh. Raises `InvalidValue`, which
     names variables but never contains their values.
@@ -116,7 +116,7 @@ def _resolve(found: re.Match[str], environ: Mapping[str, str]) -> str:
 def read_files(
     data: Mapping[str, object], folder: Path, external: ExternalValues, types: DestinationTypes
 ) -> dict[str, object]:
-    """``data`` with every ``…_file`` key of a secret replaced by the content of the file.
+    """Return ``data`` with every ``…_file`` key of a secret replaced by the content of its file.
 
     Relative paths start at ``folder``. The files of a ``tls`` section are not read here: their
     paths are joined to ``folder``, and a file that cannot be opened is an issue.
@@ -149,11 +149,11 @@ class _FileReader:
         self._missing = {issue.path for issue in external.issues}
 
     def read_admin(self, entry: Mapping[str, object]) -> Mapping[str, object]:
-        """The ``admin`` section with its token."""
+        """Return the ``admin`` section with its token."""
         return self._fill_from_files(entry, ("admin",), ["token_file"])
 
     def read_destination(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
-        """A destination with its secrets, and with the paths of its TLS files resolved."""
+        """Return a destination with its secrets, and with the paths of its TLS files resolved."""
         keys = [name + _FILE_SUFFIX for name in self._types.secret_keys(entry.get("type"))]
         result = self._fill_from_files(entry, path, keys)
         headers, basic = entry.get("headers"), entry.get("basic_auth")
@@ -167,7 +167,7 @@ class _FileReader:
         return self.resolve_tls_files(result, path)
 
     def resolve_tls_files(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
-        """A destination or an engine with the paths of its TLS files resolved."""
+        """Return a destination or an engine with the paths of its TLS files resolved."""
         tls = entry.get("tls")
         if not isinstance(tls, Mapping):
             return entry

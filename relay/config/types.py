@@ -39,7 +39,7 @@ def _check_interval(value: timedelta) -> timedelta:
 
 
 def at_least(minimum: str) -> AfterValidator:
-    """A validator of durations: raises `ValueError` for one that is shorter than ``minimum``."""
+    """Return a validator that raises `ValueError` for a duration shorter than ``minimum``."""
     shortest = units.parse_duration(minimum)
 
     def check(value: timedelta) -> timedelta:
@@ -51,7 +51,7 @@ def at_least(minimum: str) -> AfterValidator:
 
 
 def at_most(maximum: str) -> AfterValidator:
-    """A validator of durations: raises `ValueError` for one that is longer than ``maximum``."""
+    """Return a validator that raises `ValueError` for a duration longer than ``maximum``."""
     longest = units.parse_duration(maximum)
 
     def check(value: timedelta) -> timedelta:
@@ -69,7 +69,7 @@ def _check_positive(value: timedelta) -> timedelta:
 
 
 def _between(minimum: str, maximum: str) -> AfterValidator:
-    """A validator of sizes: raises `ValueError` for one outside of the limits."""
+    """Return a validator that raises `ValueError` for a size outside of the limits."""
     least, most = units.parse_size(minimum), units.parse_size(maximum)
 
     def check(value: int) -> int:
@@ -95,7 +95,7 @@ def _is_scalar(value: object) -> bool:
 
 
 def _reject_bool(value: object) -> object:
-    # pydantic accepts true as 1
+    # pydantic accepts true as 1.
     if isinstance(value, bool):
         raise ValueError("is not a whole number")
     return value
@@ -121,7 +121,7 @@ def _parse_start_from(value: object) -> object:
 
 
 def check_content(*checks: Callable[[str], object]) -> AfterValidator:
-    """A validator that applies ``checks`` to the content of a secret."""
+    """Return a validator that applies ``checks`` to the content of a secret."""
 
     def check(secret: SecretStr) -> SecretStr:
         for each in checks:

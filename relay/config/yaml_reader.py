@@ -23,7 +23,7 @@ from relay.config.errors import KeyPath, format_path, quote
 from relay.core.errors import ConfigError, Problem
 
 _MAX_NODES = 20_000
-"""Limit of keys and values after expanding aliases: enough for hundreds of routes, and still read
+"""The most keys and values, after expanding aliases: enough for hundreds of routes, and still read
 within a second."""
 _MAX_DEPTH = 32
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -212,7 +212,7 @@ class _Builder:
             }
 
     def _collect_entries(self, node: MappingNode, path: KeyPath) -> dict[str, tuple[Node, Node]]:
-        """Key and value nodes by key. A key of the mapping itself wins over a merged one."""
+        """Return key and value nodes by key. A key of the mapping itself wins over a merged one."""
         self._count_nodes(len(node.value), node)
         entries: dict[str, tuple[Node, Node]] = {}
         merged: list[MappingNode] = []

@@ -52,7 +52,7 @@ class Budget:
 
 
 def _work_chars(value: object) -> int:
-    """The work that a value causes, in characters."""
+    """Return how much work a value causes, in characters."""
     match value:
         case str():
             return len(value)

@@ -110,7 +110,7 @@ def _count_calls(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _guard_test(name: str) -> Callable[..., Any]:
-    """A test of Jinja; those that compare or divide accept only scalars or numbers."""
+    """Return a test of Jinja. Those that compare accept only scalars, those that divide numbers."""
     test: Callable[..., Any] = cast("Any", TESTS[name])
     if name == "in":
         return lambda value, values: test(_require_comparable(value), values)

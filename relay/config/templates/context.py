@@ -20,7 +20,7 @@ MAX_VALUE_CHARS = MAX_CHARS
 MAX_LABELS = 1_000
 """A template can list only this many labels, the first; it can look up any label by name."""
 MAX_DEPTH = 32
-"""The depth to which an inspect field is passed on. Those of engines are a few levels deep."""
+"""The depth to which an inspect field is passed on. The fields of engines are a few levels deep."""
 _TOO_DEEP = "…"
 
 
@@ -57,7 +57,7 @@ def build_context(
 class Labels(dict[str, str]):
     """Labels and attributes, escaped and counted only when a template uses them.
 
-    There can be megabytes of them, of which a template uses a few.
+    There can be megabytes of them, and a template uses only a few.
     """
 
     def __init__(self, values: Mapping[str, str], escape: Escape) -> None:
@@ -68,19 +68,19 @@ class Labels(dict[str, str]):
         return self._to_value(super().__getitem__(key))
 
     def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
-        """The value of a label, or ``default``."""
+        """Return the value of a label, or ``default``."""
         return self[key] if key in self else default  # noqa: SIM401 - dict.get would not escape
 
     def items(self) -> ItemsView[str, str]:  # type: ignore[override]
-        """The first `MAX_LABELS` labels."""
+        """Return the first `MAX_LABELS` labels."""
         return self._first_labels().items()
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]
-        """The names of the first `MAX_LABELS` labels."""
+        """Return the names of the first `MAX_LABELS` labels."""
         return self._first_labels().keys()
 
     def values(self) -> ValuesView[str]:  # type: ignore[override]
-        """The values of the first `MAX_LABELS` labels."""
+        """Return the values of the first `MAX_LABELS` labels."""
         return self._first_labels().values()
 
     def __iter__(self) -> Iterator[str]:
@@ -154,7 +154,7 @@ class _AnyKey(dict[str, object]):
 
 
 def sample_context() -> Mapping[str, object]:
-    """The context of a sample event with all values set, to check templates with."""
+    """Build the context of a sample event with all values set, to check templates with."""
     event = Event(
         id="evt_0123456789abcdef0123456789abcdef",
         engine="local",

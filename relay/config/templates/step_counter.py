@@ -106,7 +106,7 @@ def _require_constants(node: nodes.List | nodes.Tuple) -> Any:
 
 
 def _steps_per_round(node: nodes.Node) -> int:
-    """The steps of one round of a loop or one call of a macro, without those counted elsewhere."""
+    """Return the steps of a loop's round or a macro's call, without those counted elsewhere."""
     return 1 + sum(1 for _ in node.find_all(nodes.Node)) // _NODES_PER_STEP
 
 

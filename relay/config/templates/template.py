@@ -2,9 +2,9 @@
 
 The author of the configuration writes the template, but its values come from anybody who may start
 a container. So the content of a value is never evaluated, and no render takes more than `MAX_STEPS`
-steps, or creates or writes more than `MAX_CHARS` characters, whatever the template and the values.
-Both are counted (see `budget`), without a clock. A template cannot build other data that could
-grow: its lists and mappings come from the context, or are lists of constants.
+steps, or creates or writes more than `MAX_CHARS` characters, for any template and any values. Both
+are counted (see `budget`), without a clock. A template cannot build other data that could grow: its
+lists and mappings come from the context, or are lists of constants.
 """
 
 from collections.abc import Mapping

@@ -12,6 +12,6 @@ class TemplateValues(dict[str, object]):
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
-    """A message that there is no such name, with the most similar known one."""
+    """Return a message that there is no such name, with the most similar known one."""
     similar = difflib.get_close_matches(name, known, n=1)
     return f"there is no {name!r}" + (f" (did you mean {similar[0]!r}?)" if similar else "")
