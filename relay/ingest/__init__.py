@@ -1,1 +1,1 @@
-"""From an engine's event stream to the store: loop 1."""
+"""Loop 1: reads the engines' event streams and commits what they cause to the store."""

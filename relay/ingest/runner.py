@@ -2,7 +2,7 @@
 
 A session is one uninterrupted read of the engine with one specification. It ends on a reload or at
 shutdown, and only after it has committed everything that it read. The next session starts at that
-checkpoint, so a reload neither loses an event nor takes one in twice.
+checkpoint, so a reload neither loses an event nor processes one twice.
 """
 
 import asyncio

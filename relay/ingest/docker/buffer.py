@@ -133,7 +133,7 @@ class EventBuffer:
         return self._max_bytes - RECORD_OVERHEAD_BYTES
 
     def put(self, item: Item) -> None:
-        """Add an item, even beyond the bound: there are few except records.
+        """Add an item, even beyond the bound: only records are many.
 
         If space is short, a `StreamOpened` is added without its history.
         """
@@ -218,11 +218,11 @@ class EventBuffer:
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything that was put has been taken."""
+        """Whether every item was taken."""
         return not self._items
 
     def close(self) -> None:
-        """Accept that nothing more is put: `take` returns what is left, and then empty lists."""
+        """Note that nothing more will be put: `take` returns what is left, and then empty lists."""
         self._is_closed = True
         self._has_items.set()
 
@@ -236,7 +236,7 @@ class EventBuffer:
     def take_ready(self, max_items: int, max_bytes: int = BATCH_BYTES) -> list[Item]:
         """Take up to ``max_items`` items of up to ``max_bytes``, without waiting.
 
-        The first item is taken whatever its size. Empty if the buffer is empty.
+        The first item is taken even if it is larger. Empty if the buffer is empty.
         """
         taken: list[Item] = []
         while len(taken) < max_items:
@@ -286,7 +286,7 @@ class EventBuffer:
 
 
 def item_bytes(item: Item) -> int:
-    """Approximately how much memory an item takes."""
+    """Return approximately how much memory an item takes."""
     match item:
         case Record(content=content):
             return RECORD_OVERHEAD_BYTES + len(content)
@@ -301,7 +301,7 @@ def item_bytes(item: Item) -> int:
 
 
 def snapshot_bytes(snapshot: ContainerSnapshot) -> int:
-    """Approximately how much memory the snapshot of one container takes."""
+    """Return approximately how much memory the snapshot of one container takes."""
     labels = sum(
         RECORD_OVERHEAD_BYTES + len(name) + len(value) for name, value in snapshot.labels.items()
     )

@@ -102,5 +102,5 @@ class Chunk:
 
 
 def uncompressed_bytes(records: list[bytes]) -> int:
-    """How much memory these records take while they are not compressed."""
+    """Return how much memory these records take while they are not compressed."""
     return RECORD_OVERHEAD_BYTES * len(records) + sum(map(len, records))

@@ -1,4 +1,4 @@
-"""The position in an engine's stream, and the recent events, so that each is taken in once.
+"""The position in an engine's stream, and the recent events, so that each is accepted once.
 
 A Docker engine repeats the events since a time, inclusive to the nanosecond, and can send an event
 twice: once from its history, once live. It scans its history backwards and stops at the first event
@@ -44,7 +44,7 @@ class Cursor:
 
     @property
     def position_ns(self) -> int:
-        """The time of the last event taken in, or of the start before there is one."""
+        """The time of the last accepted event; before there is one, that of the start."""
         return self._position_ns
 
     @property
@@ -57,7 +57,7 @@ class Cursor:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no event was taken in yet."""
+        """Whether no event was accepted yet."""
         return not self._recent
 
     @property
@@ -68,12 +68,12 @@ class Cursor:
         return min(self._position_ns, max(self._earliest_ns, self._position_ns - MARGIN_NS))
 
     def since_after_clock_reset_ns(self, now_ns: int) -> int:
-        """The same if the engine's clock was set back, to ``now_ns``."""
+        """Return what `since_ns` is if the engine's clock was set back to ``now_ns``."""
         start_ns = self._initial.first_start_ns
         return max(1, now_ns - LOOKBACK_NS, start_ns if start_ns < now_ns else 0)
 
     def admit(self, event: Event) -> bool:
-        """Take the event in if it is new. Returns whether it was.
+        """Accept the event if it is new. Returns whether it was.
 
         Only local events move the position, because those of a swarm carry the time of the
         manager's clock. The position is the time of the last event, not the latest time, so that it
@@ -97,12 +97,12 @@ class Cursor:
             self._earliest_ns = max(self._earliest_ns, time_ns + 1)
 
     def remembers(self, event: Event) -> bool:
-        """Whether the event was recently taken in, or happened before the start and will not be."""
+        """Whether the event was accepted recently, or never will be: it is before the start."""
         return event.id in self._recent or self.is_before_start(event)
 
     def filter_new(self, events: Iterable[Event]) -> list[Event]:
-        """The events that the cursor does not remember."""
-        if self._recent and self._ids_before_start is None:  # none is from before the start
+        """Return the events that the cursor does not remember."""
+        if self._recent and self._ids_before_start is None:  # no event is from before the start
             return [event for event in events if event.id not in self._recent]
         return [event for event in events if not self.remembers(event)]
 
@@ -122,7 +122,7 @@ class Cursor:
     def set_history(self, history: Iterable[Event]) -> None:
         """Note which events of the first history happened before the start.
 
-        Does nothing for later histories: what they hold in addition happened since.
+        Does nothing for later histories: what they contain in addition happened after the start.
         """
         if self.is_empty and self._ids_before_start is None:
             start_ns = self._initial.first_start_ns
@@ -158,7 +158,7 @@ class Cursor:
         blind_window: tuple[int, int] | None = None,
         drops: tuple[tuple[str, int, int, int], ...] = (),
     ) -> Checkpoint:
-        """The cursor's state, with what else a `Checkpoint` stores."""
+        """Return the cursor's state, with the other values that a `Checkpoint` stores."""
         return replace(
             self._initial,
             position_ns=self._position_ns,

@@ -3,7 +3,7 @@
 Log lines, health output and inspect fields come from the engine's API, which may be slow or gone.
 So an event is committed first, and the store holds its deliveries for a short time. Meanwhile the
 enricher asks the engine and completes them. A delivery that it does not complete in time is sent
-without. An enricher runs for as long as its session; jobs that remain then are dropped.
+as it is. An enricher runs for as long as its session; jobs that remain then are dropped.
 """
 
 import asyncio
@@ -45,11 +45,11 @@ class Engine(Protocol):
     """What the enricher asks of an engine. Both methods raise one of `ENGINE_ERRORS`."""
 
     async def inspect(self, container: str) -> bytes | None:
-        """The JSON of ``GET /containers/{id}/json``; None if there is no such container."""
+        """Return the JSON of ``GET /containers/{id}/json``; None if there is no such container."""
         ...
 
     async def logs(self, container: str, lines: int) -> bytes:
-        """The body of ``GET /containers/{id}/logs``."""
+        """Return the body of ``GET /containers/{id}/logs``."""
         ...
 
 
@@ -111,7 +111,7 @@ class Enricher:
             self._counters.evicted_dead_letters += enriched.dead_letters_evicted
 
     async def _include(self, event: Event, include: Include, deadline_s: float) -> Included:
-        """What the engine answered before the deadline, and why the rest is missing."""
+        """Return what the engine answered before the deadline, and why the rest is missing."""
         if event.type != "container" or not event.actor.id:
             return Included(missing="only containers have logs, health checks and inspect fields")
         engine = self._engine()
@@ -157,7 +157,7 @@ class Enricher:
 
 
 def _from_inspection(inspected: Mapping[str, object], include: Include) -> Included:
-    """The included values that the inspection contains."""
+    """Return the included values that the inspection contains."""
     return Included(
         health=last_health_output(inspected) if include.health else None,
         inspect={path: inspect_field(inspected, path) for path in include.inspect},

@@ -2,13 +2,13 @@
 
 relay promises never to lose an event silently, but an engine remembers only few events, and none
 over a restart. At each new connection `GapDetector` compares the engine's history with the cursor.
-Unless an event in it proves that the two overlap, or nothing can have been missed, it reports a
-gap. Dropped records are gaps too; `DropReporter` keeps them from being reported too often.
+It reports a gap unless an event of the history proves that the two overlap, or no event can be
+missing. Dropped records are gaps too; `DropReporter` keeps them from being reported too often.
 
-A gap ends where the events that relay has again begin. It leaves two doubts. Any container may have
-died without an event: that ends with a complete snapshot of the containers. And somebody may have
-requested a stop that relay did not see (the blind window): no snapshot shows that, so it ends only
-when a request of that time is too old to explain a death.
+A gap ends at the first event that relay receives after it. It leaves two doubts. Any container may
+have died without an event: a complete snapshot of the containers settles that. And somebody may
+have requested a stop that relay did not see (the blind window): no snapshot shows that, so this
+doubt lasts until a request of that time is too old to explain a death.
 """
 
 from collections.abc import Iterable
@@ -73,12 +73,12 @@ class GapDetector:
         self._first_connection_ns = now_ns
 
     def on_stream_opened(self, opened: StreamOpened, cursor: Cursor) -> Gap | None:
-        """The gap between the cursor and the new connection; None if there is none.
+        """Return the gap between the cursor and the new connection; None if there is none.
 
-        There is none if the engine's history contains the last event taken in, or an older one. If
-        it need not contain one, because there was none at the start or after the last gap, a
-        history that is not full is complete, unless relay or the engine was away. After a gap the
-        cursor continues from its end.
+        The engine's history proves that there is none if it contains the last accepted event, or
+        an older one. If no event was accepted since the start or the last gap, it need not contain
+        one: then a history that is not full is complete, unless relay or the engine was away. The
+        cursor continues at the end of a gap.
         """
         connection, history = opened.connection, opened.history
         was_present = self._has_connected and not connection.after_failure
@@ -101,23 +101,25 @@ class GapDetector:
         until_ns = history[0].time_ns if history else connection.opened_ns
         gap = Gap(reason, cursor.position_ns, until_ns)
         cursor.restart_at(max(cursor.position_ns, until_ns))
-        # If the engine was down, relay saw every request before, and nobody could make one since.
-        was_up = reason is not GapReason.ENGINE_RESTARTED or connection.down_since_ns is None
-        return self._record(gap, requests_may_be_missing=was_up)
+        # An engine that is down accepts no requests, and relay saw all those before.
+        requests_may_be_missing = (
+            reason is not GapReason.ENGINE_RESTARTED or connection.down_since_ns is None
+        )
+        return self._record(gap, requests_may_be_missing=requests_may_be_missing)
 
     def _on_clock_set_back(self, connection: Connection, cursor: Cursor) -> Gap:
-        """Restart at the engine's current time: times no longer tell which event came first."""
+        """Restart at the engine's current time: times no longer show which event came first."""
         now_ns = connection.opened_ns
         cursor.restart_at(now_ns)
         self._expected_ids = None
-        self.blind_window = None  # its times will come again, and mean something else
+        self.blind_window = None  # its times will occur again, and then mean other moments
         return self._record(Gap(GapReason.CLOCK_SET_BACK, now_ns, now_ns))
 
     def on_event(self, event: Event, cursor: Cursor) -> Gap | None:
-        """The gap before the first event of a connection; None if there is none.
+        """Return the gap before the first event of a connection; None if there is none.
 
-        More may happen between the request for the history and that for the stream than the engine
-        remembers.
+        Between the requests for the history and for the stream, more events may happen than the
+        engine remembers.
         """
         expected, self._expected_ids = self._expected_ids, None
         if expected is None or event.id in expected or cursor.is_continuous_with(event):
@@ -125,11 +127,11 @@ class GapDetector:
         return self._record(Gap(GapReason.HISTORY_OVERRUN, cursor.position_ns, event.time_ns))
 
     def on_records_dropped(self, dropped: RecordsDropped, cursor: Cursor, now_ns: int) -> Gap:
-        """The gap that dropped records leave. ``now_ns`` is the engine's time."""
+        """Return the gap that dropped records leave. ``now_ns`` is the engine's time."""
         return self._record(Gap(dropped.reason, cursor.position_ns, now_ns, dropped.count))
 
     def on_engine_replaced(self, cursor: Cursor, connection: Connection) -> Gap:
-        """The gap that another engine at the same address leaves."""
+        """Return the gap that another engine at the same address leaves."""
         gap = Gap(GapReason.ANOTHER_ENGINE, cursor.position_ns, connection.opened_ns)
         self._has_connected = True
         cursor.restart_at(connection.opened_ns)
@@ -137,7 +139,7 @@ class GapDetector:
         return self._record(gap)
 
     def on_full_snapshot(self, taken_ns: int) -> None:
-        """Note that every container was inspected, none before this time."""
+        """Note that every container was inspected at this time or later."""
         if self._last_gap_until_ns <= taken_ns:
             self.may_have_missed_deaths = False
 
@@ -164,9 +166,11 @@ class DropReporter:
 
     def add(self, gap: Gap) -> None:
         """Add a gap to be reported, merged with those of the same reason."""
-        merged = self._unreported.get(gap.reason, gap)
-        count = gap.lost_count if merged is gap else merged.lost_count + gap.lost_count
-        self._unreported[gap.reason] = Gap(gap.reason, merged.from_ns, gap.until_ns, count)
+        earlier = self._unreported.get(gap.reason)
+        if earlier is not None:
+            count = earlier.lost_count + gap.lost_count
+            gap = Gap(gap.reason, earlier.from_ns, gap.until_ns, count)
+        self._unreported[gap.reason] = gap
 
     def take_due(self, now_ns: int, *, is_final: bool = False) -> list[Gap]:
         """Take the gaps to report now; all of them if ``is_final``.
@@ -186,7 +190,7 @@ def _gap_reason(opened: StreamOpened, cursor: Cursor, *, was_present: bool) -> G
     ``was_present``: neither relay nor the engine was away, as far as is known.
     """
     connection, history = opened.connection, opened.history or ()
-    if cursor.position_ns <= 1:  # the start is the oldest event, whichever that is
+    if cursor.position_ns <= 1:  # `start_from: oldest`: the start is the oldest event
         return None
     if len(history) >= HISTORY_SIZE and not connection.podman:
         return GapReason.HISTORY_OVERRUN
@@ -203,7 +207,7 @@ def _merge(before: BlindWindow | None, window: BlindWindow) -> BlindWindow:
 
 
 def make_gap_event(gap: Gap, connection: Connection, now_ns: int) -> Event:
-    """The ``gap`` event that declares a gap. ``now_ns`` is the wall clock's time."""
+    """Make the ``gap`` event that declares a gap. ``now_ns`` is the wall clock's time."""
     attributes = {
         "why": gap.reason.value,
         "reason": _REASON_TEXT[gap.reason],

@@ -1,10 +1,10 @@
 """The decisions between one engine's bytes and the store: parse, deduplicate, find causes, route.
 
-`EventPipeline` turns batches of buffered items into commits. It exists so that all of these
-decisions stand in one place that does no I/O and waits for nothing: the worker calls it for every
-batch, `relay.dryrun` calls the same code for a recorded stream. Its state (cursor, known
-containers, gaps that were not reported yet) is part of every commit, and lives until the session
-ends; the next session restores it from the checkpoint.
+`EventPipeline` turns batches of buffered items into commits. It makes all of these decisions, does
+no I/O and waits for nothing: the worker calls it for every batch, and `relay.dryrun` calls the same
+code for a recorded stream. Its state (cursor, known containers, gaps that were not reported yet) is
+part of every commit, and lives until the session ends; the next session restores it from the
+checkpoint.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 def resolve_start_ns(start_from: StartFrom, engine_now_ns: int) -> int:
-    """The engine's time from which a first start takes events in; never less than 1."""
+    """Return the engine's time from which a first start accepts events; never less than 1."""
     match start_from:
         case "now":
             return engine_now_ns
@@ -111,7 +111,7 @@ class EventPipeline:
         return self._gap_detector.found_count
 
     def since_ns(self, engine_now_ns: int) -> int:
-        """The engine's time from which to request events. The first call fixes the start.
+        """Return the engine's time from which to request events. The first call fixes the start.
 
         ``engine_now_ns`` is the engine's current time.
         """
@@ -126,20 +126,20 @@ class EventPipeline:
 
     @property
     def is_continuous(self) -> bool:
-        """Whether a complete history of the engine must contain an event taken in before."""
+        """Whether a complete history of the engine must contain an accepted event."""
         return self._cursor is not None and self._cursor.is_continuous
 
     @property
     def position_ns(self) -> int:
-        """The engine's time of the last event taken in; 0 before the first connection."""
+        """The engine's time of the last accepted event; 0 before the first connection."""
         return self._cursor.position_ns if self._cursor is not None else 0
 
     def remembers(self, event: Event) -> bool:
-        """Whether the event was taken in, or happened before the start and will not be."""
+        """Whether the event was accepted, or never will be: it is before the start."""
         return self._cursor is not None and self._cursor.remembers(event)
 
     def select_for_inspection(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
-        """The ids of the listed containers (id to state) to inspect; all of them if thorough."""
+        """Return the ids to inspect of the listed containers (id to state); if thorough, all."""
         return [
             id_
             for id_, state in listed.items()
@@ -147,7 +147,7 @@ class EventPipeline:
         ]
 
     def find_missing(self, listed: Collection[str]) -> frozenset[str]:
-        """The ids of the known containers that the engine does not list."""
+        """Return the ids of the known containers that the engine does not list."""
         return self._tracker.find_missing(listed)
 
     def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
@@ -164,7 +164,7 @@ class EventPipeline:
         ]
 
     def containers_to_inspect(self, batch: Batch) -> set[str]:
-        """The ids of the containers to inspect before this batch can be processed."""
+        """Return the ids of the containers to inspect before this batch can be processed."""
         return self._tracker.containers_to_inspect(self._new_events(batch))
 
     def awaits_evidence(self, batch: Batch) -> bool:
@@ -219,9 +219,9 @@ class EventPipeline:
         )
 
     def _new_events(self, batch: Batch) -> list[Event]:
-        """The batch's events that were not taken in yet.
+        """Return the batch's events that were not accepted yet.
 
-        Each is listed once, though two connections of one batch can both deliver it.
+        Each is listed once, even if two connections of the batch delivered it.
         """
         by_id = {
             item.event.id: item.event
@@ -260,7 +260,7 @@ class EventPipeline:
                 self._tracker.on_event(event, context.snapshots)
         elif cursor.admit(event):
             self.counters.count_event(event)
-            if is_self_exec(event, self._own_container):  # taken in, but never routed
+            if is_self_exec(event, self._own_container):  # accepted, but never routed
                 return events
             requested = event.id in context.requested_ids
             events += self._tracker.on_event(
@@ -275,7 +275,7 @@ class EventPipeline:
         self.counters.opened += 1
         self._connection = connection = opened.connection
         self._tracker.podman = connection.podman
-        # An engine that stops giving its id is still the same: a proxy may begin to withhold it.
+        # An engine that no longer gives its id is still the same: a proxy may begin to withhold it.
         previous, self._identity = self._identity, connection.identity or self._identity
         if previous != self._identity and previous is not None:
             self._tracker.registry.reset(connection.opened_ns)
@@ -293,7 +293,7 @@ class EventPipeline:
         )
 
     def _report_drops(self, now_ns: int, *, is_final: bool = False) -> list[Event]:
-        """The gap events for dropped records that are due now; all of them if ``is_final``."""
+        """Return the gap events for dropped records that are due now; if ``is_final``, all."""
         events: list[Event] = []
         if self._connection is None:  # the engine's host name is not known yet
             return events
@@ -303,7 +303,7 @@ class EventPipeline:
         return events
 
     def _gap_event(self, gap: Gap | None, connection: Connection, now_ns: int) -> list[Event]:
-        """The event that declares the gap, in a list; an empty list if there is no gap."""
+        """Return the event that declares the gap, in a list; an empty list if there is no gap."""
         if gap is None:
             return []
         self.counters.gaps[gap.reason] += 1

@@ -52,12 +52,12 @@ LIST_TIMEOUT_S = 60.0
 
 PAGE_CONTAINERS = 200
 PAGE_MAX_S = 10.0
-"""A page is published after this many containers or this long, whichever comes first. So little is
-in memory at once, and little is lost if a reconciliation fails halfway."""
+"""A page is published after this many containers or this long, whichever comes first. That keeps
+little in memory at once, and little is lost if a reconciliation fails halfway."""
 
 MIN_INTERVAL_S = 10.0
 """The least time between the starts of two reconciliations. Otherwise an engine whose events keep
-getting lost would do little else than show its containers."""
+getting lost would be busy with little else than inspections."""
 
 MIN_INTERVAL_RECONNECTED_S = 1.0
 """The same after a reconnect: deaths in between should be reported soon, but streams can flap."""
@@ -78,7 +78,7 @@ PERMANENT_REFUSALS = frozenset(
 
 
 class KnownContainers(Protocol):
-    """What the events that were taken in say about the containers."""
+    """What the accepted events say about the containers."""
 
     @property
     def may_have_missed_deaths(self) -> bool:
@@ -86,11 +86,11 @@ class KnownContainers(Protocol):
         ...
 
     def select_for_inspection(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
-        """The ids of the listed containers (id to state) to inspect; all of them if thorough."""
+        """Return the ids to inspect of the listed containers (id to state); if thorough, all."""
         ...
 
     def find_missing(self, listed: Collection[str]) -> frozenset[str]:
-        """The ids of the known containers that the engine does not list."""
+        """Return the ids of the known containers that the engine does not list."""
         ...
 
     def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
@@ -139,7 +139,7 @@ class Reconciler:
             while True:
                 error = await self._try_reconcile(client, opened.connection)
                 if isinstance(error, EngineRefused) and error.status in PERMANENT_REFUSALS:
-                    await asyncio.Event().wait()  # keeps the inspector's client
+                    await asyncio.Event().wait()  # until cancelled: the inspector keeps its client
                 await self._wait_for_next(every_s if error is None else retry_s)
 
     async def _wait_for_next(self, timeout_s: float | None) -> None:
@@ -161,7 +161,13 @@ class Reconciler:
         try:
             error = await self._reconcile(client, connection)
         except ENGINE_ERRORS as failure:
-            self._warn_unavailable("deaths without an event are not found", failure)
+            if not self._has_warned:  # once, not once per attempt
+                self._has_warned = True
+                self._log.warning(
+                    "reconcile.unavailable",
+                    reason=describe_error(failure),
+                    meaning="deaths without an event are not found",
+                )
             return failure
         self._has_warned = False
         return error
@@ -221,14 +227,6 @@ class Reconciler:
             async with asyncio.timeout(LIST_TIMEOUT_S):
                 missing -= (await client.list_containers()).keys()
         return listed, missing
-
-    def _warn_unavailable(self, meaning: str, failure: BaseException) -> None:
-        """Log that reconciliation is impossible: once, not once per attempt."""
-        if not self._has_warned:
-            self._has_warned = True
-            self._log.warning(
-                "reconcile.unavailable", reason=describe_error(failure), meaning=meaning
-            )
 
 
 class _Page:

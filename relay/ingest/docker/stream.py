@@ -1,9 +1,9 @@
-"""Reads one engine's event stream: connects, resumes, watches, and reconnects for ever.
+"""Reads one engine's event stream: connects, resumes, watches, and reconnects forever.
 
 `StreamReader` only moves bytes from the socket into the buffer. It never waits for a disk, a
 webhook or a lock, because an engine stalls when nobody reads its stream. It cannot tell a quiet
 engine from a dead connection by the stream alone, so a watchdog pings the engine and, while the
-stream is silent, compares the engine's history with what was taken in. A reader runs until its
+stream is silent, compares the engine's history with the accepted events. A reader runs until its
 session cancels it.
 """
 
@@ -53,7 +53,7 @@ class ReconnectPolicy:
     now: Now = time_ns
     backoff_initial_s: float = 0.1
     backoff_max_s: float = 2
-    """Short, because an attempt costs almost nothing and deaths in between should be reported at
+    """Short, because an attempt costs almost nothing and deaths meanwhile should be reported at
     once."""
     stable_after_s: float = 5
     """The backoff starts over after a connection that lived at least this long. Proxies cut idle
@@ -66,24 +66,24 @@ class ReconnectPolicy:
 
 
 class StreamPosition(Protocol):
-    """What the reader needs to know about the events that were taken in."""
+    """What the reader needs to know about the accepted events."""
 
     def since_ns(self, engine_now_ns: int) -> int:
-        """The engine's time from which to request events; its clock says ``engine_now_ns``."""
+        """Return the engine's time from which to request events. It is ``engine_now_ns`` now."""
         ...
 
     @property
     def is_continuous(self) -> bool:
-        """Whether a complete history of the engine must contain an event taken in before."""
+        """Whether a complete history of the engine must contain an accepted event."""
         ...
 
     @property
     def position_ns(self) -> int:
-        """The engine's time of the last event taken in."""
+        """The engine's time of the last accepted event."""
         ...
 
     def remembers(self, event: Event) -> bool:
-        """Whether the event was taken in, or happened before the start and will not be."""
+        """Whether the event was accepted, or never will be: it is before the start."""
         ...
 
 
@@ -117,7 +117,7 @@ class StreamReader:
         self._last_ended_ns: int | None = None
         """When the last stream ended, by the engine's clock."""
         self._was_refused = False
-        """Whether an attempt since the last stream found nobody listening."""
+        """Whether an attempt since the last stream found that nothing listens at the address."""
         self._clock_ahead_ns = 0
         self._has_received = False
         self._stream_opened: asyncio.Future[StreamOpened] = asyncio.Future()
@@ -202,8 +202,8 @@ class StreamReader:
     async def _read_and_watch(self, client: EngineClient, connection: Connection) -> None:
         """Read the stream, watch it and reconcile, until one of these tasks fails."""
         self._stream_opened = asyncio.get_running_loop().create_future()
-        # Not a TaskGroup: one that is cancelled just as a task of it fails raises the failure only,
-        # so a reader that is cancelled would reconnect.
+        # Not a TaskGroup: if it is cancelled just as one of its tasks fails, it raises only the
+        # failure, and the cancelled reader would reconnect.
         tasks = [
             asyncio.create_task(
                 self._read_stream(client, connection), name=f"engine {self._engine}: read stream"
@@ -242,9 +242,9 @@ class StreamReader:
         raise EngineUnavailable("the engine closed the stream")
 
     def _history_window(self, connection: Connection) -> Connection:
-        """The connection, with ``since_ns`` early enough for a history that proves continuity.
+        """Return the connection, with ``since_ns`` early enough for a history to prove continuity.
 
-        If no event was taken in yet, any event from before the start is proof. Docker remembers few
+        If no event was accepted yet, any event from before the start is proof. Docker remembers few
         events, so all of them can be requested; Podman's history has no such bound.
         """
         if self._position.is_continuous or connection.podman:
@@ -252,11 +252,11 @@ class StreamReader:
         return replace(connection, since_ns=1)
 
     def _new_splitter(self) -> RecordSplitter:
-        """A splitter that drops records too long for the buffer, even for an empty one."""
+        """Return a splitter that drops records too long even for an empty buffer."""
         return RecordSplitter(min(RECORD_MAX_BYTES, self._buffer.max_record_bytes))
 
     async def _watch(self, client: EngineClient, connection: Connection) -> None:
-        """Ping the engine. If the stream is silent, check whether the engine has news.
+        """Ping the engine. If the stream is silent, check whether the engine has events.
 
         Raises `EngineUnavailable` if the stream fails to deliver events that the engine has.
         """
@@ -272,9 +272,9 @@ class StreamReader:
             suspects = missing
 
     async def _missing_events(self, client: EngineClient, connection: Connection) -> set[str]:
-        """The ids of the events in the engine's history that were not taken in.
+        """Return the ids of the events in the engine's history that were not accepted.
 
-        One event may just be on its way, so the caller looks for those that are still missing in
+        An event may just be on its way, so the caller counts only those that are still missing in
         the next round. If the engine does not answer, none is missing.
         """
         since_ns = self._position.since_ns(self._now() + connection.ahead_ns)
@@ -284,10 +284,10 @@ class StreamReader:
     async def _fetch_history(
         self, client: EngineClient, connection: Connection
     ) -> tuple[Event, ...] | None:
-        """The events in the engine's history since ``connection.since_ns``.
+        """Return the events in the engine's history since ``connection.since_ns``.
 
         None if the engine does not answer, or not with events. Its clock is known only to the
-        second (HTTP dates), so the request ends no earlier than the last event taken in.
+        second (HTTP dates), so the request ends no earlier than the last accepted event.
         """
         now_ns = self._now() + connection.ahead_ns
         last_ns = self._position.position_ns

@@ -1,8 +1,8 @@
 """The ingest loop of one engine: take a batch from the buffer, process it, commit it.
 
 It decouples the reader, which never waits, from the store, which may be slow. Each batch is one
-commit that holds its notifications and the cursor behind its last event. The loop keeps nothing of
-a batch after its commit. It ends when the buffer is closed and empty.
+commit that holds its notifications and the cursor after its last event. The loop keeps nothing of a
+batch after its commit. It ends when the buffer is closed and empty.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ than a second later on a busy one."""
 
 EVIDENCE_BATCHES_MAX = 4
 """At most this many batches are collected while waiting for evidence. If more events arrive, the
-death is judged by what is known."""
+cause of the death is decided without it."""
 
 OnCommit = Callable[[IngestCommit, CommitResult], None]
 """Called with every commit and its result."""

@@ -1,13 +1,22 @@
-"""Finds out why a container ended, from what happened to it before it died.
+"""Finds out why a container ended, from what happened to it before and after it died.
 
 The ``die`` event of an engine has an exit code and no reason. Whether somebody asked for the end,
 the kernel killed the container for memory, or it crashed follows from the events before it:
 ``kill``, ``stop`` and ``oom``. They are kept in the container's state until its death consumes
 them, or until `REQUEST_EXPIRY_NS` has passed. Everything here is pure: state and event in, state or
 cause out.
+
+Some engines report the request only after the ``die``. Docker before 26 sends ``stop`` after it,
+which matters if a label hides the signal. Podman (measured with 4.3) does not say which signal was
+sent, and does not send ``stop`` at every stop. But whoever stops a container also cleans it up, and
+so does the container's monitor: two ``cleanup`` follow the ``die`` within some 90 ms, and only one
+follows any other death. ``rm -f`` shows by a ``remove`` that comes sooner than anybody could have
+noticed the death. The wait for this evidence ends when the container starts again or is removed, or
+when the worker has waited long enough (`relay.ingest.docker.worker`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from msgspec.structs import replace
 
@@ -21,16 +30,30 @@ is the container's own stop signal."""
 REQUEST_EXPIRY_NS = 10 * 60 * 1_000_000_000
 """How long a request explains a death that follows it."""
 
+REMOVAL_ACTIONS = frozenset({"destroy", "remove"})
+"""The container is gone; ``remove`` is Podman's."""
+
+EVIDENCE_ACTIONS = frozenset({"stop", "remove", "cleanup"})
+"""At least one of these actions follows every death for which `proves_requested` is true."""
+
 _EXIT_CODE_SIGKILL = 128 + 9
+_KILLED_OR_TERMINATED = frozenset({_EXIT_CODE_SIGKILL, 128 + 15})
+_START_ACTIONS = frozenset({"init", "start", "restart"})
+_FORCED_REMOVAL_NS = 100_000_000
+"""Podman's ``rm -f`` removes the container 25 to 83 ms after the death; somebody who waits for the
+death first takes 200 ms or more."""
+
+_STOP_DELAY_NS = 1_000_000_000
+"""Docker sends ``stop`` right after the death. If it comes later, somebody stopped a container that
+had crashed before and was waiting for its next restart."""
 
 
 def apply_event(container: Container, event: Event) -> Container:
     """Return the container's state after one more of its events.
 
-    The engine sends ``kill`` with the signal, and ``stop``, if somebody asked for it. Docker from
-    26 on sends ``stop`` before ``die``, older versions after it: then it no longer asks for
-    anything. A start begins a new life, to which no request belongs yet; a death consumes the
-    requests.
+    If somebody asks for the end, the engine sends ``kill`` with the signal, and ``stop``. Docker
+    from 26 on sends ``stop`` before ``die``, older versions after it; after a death it is no
+    request. A start begins a new life without requests; a death consumes the requests.
     """
     time_ns = event.time_ns
     match event.action:
@@ -41,16 +64,9 @@ def apply_event(container: Container, event: Event) -> Container:
             inferred_ns = container.inferred_ns
             if inferred_ns is not None and inferred_ns <= time_ns:
                 inferred_ns = None
-            # The order of the stream proves that it ended, whatever the clock did meanwhile.
+            # The order of the stream proves that it ended, even if the clock was set back.
             died_ns = max(time_ns, container.died_ns or 0, container.started_ns or 0)
-            return replace(
-                container,
-                died_ns=died_ns,
-                inferred_ns=inferred_ns,
-                requested_ns=None,
-                unknown_signal_ns=None,
-                oom_ns=None,
-            )
+            return clear_requests(replace(container, died_ns=died_ns, inferred_ns=inferred_ns))
         case "kill" if container.signal_hidden or event.signal is None:
             return replace(container, unknown_signal_ns=time_ns)
         case "kill" if is_terminating(event.signal, container):
@@ -79,8 +95,8 @@ def find_cause(
     """Return why the container died at ``time_ns``, given its state before that.
 
     Of a request and a kill for memory the later one counts: a container can survive the kill of one
-    of its processes, and be stopped long after that. If a request may have been missed, the end of
-    a process that does what it is asked to do proves nothing.
+    of its processes, and be stopped long after that. If a request may have been missed, an exit
+    code with which a requested stop can end (0, or a terminating signal) proves nothing.
     """
     requested_ns = _unless_expired(container.requested_ns, time_ns)
     oom_ns = _unless_expired(container.oom_ns, time_ns)
@@ -92,10 +108,10 @@ def find_cause(
         return Cause.OOM
     if exit_code is None:
         return Cause.UNKNOWN
-    ends_as_asked = exit_code == 0 or is_terminating(exit_code - 128, container)
-    if _unless_expired(container.unknown_signal_ns, time_ns) is not None and ends_as_asked:
+    may_be_requested = exit_code == 0 or is_terminating(exit_code - 128, container)
+    if _unless_expired(container.unknown_signal_ns, time_ns) is not None and may_be_requested:
         return Cause.REQUESTED
-    if may_have_missed_request and ends_as_asked:
+    if may_have_missed_request and may_be_requested:
         return Cause.UNKNOWN
     return Cause.CRASHED if exit_code else Cause.FINISHED
 
@@ -129,7 +145,7 @@ def containers_to_inspect(events: Iterable[tuple[Event, Container | None]]) -> s
 
 
 def clear_requests(container: Container) -> Container:
-    """Return the state without requests, as at the start and at the end of a life."""
+    """Return the state without requests."""
     return replace(container, requested_ns=None, unknown_signal_ns=None, oom_ns=None)
 
 
@@ -145,7 +161,46 @@ def split_requests(container: Container, start_ns: int) -> tuple[Container, Cont
     return replace(container, **clear_since), replace(container, **clear_before)
 
 
-def _unless_expired(requested_ns: int | None, time_ns: int) -> int | None:
-    if requested_ns is None or time_ns - requested_ns > REQUEST_EXPIRY_NS:
+def proves_requested(death: Event, later: Sequence[Event], *, podman: bool) -> bool:
+    """Whether the container's events after its ``die`` prove that somebody asked for it."""
+    same_life = list(takewhile(lambda event: event.action not in _START_ACTIONS, later))
+    if any(
+        event.action == "stop" and event.time_ns - death.time_ns <= _STOP_DELAY_NS
+        for event in same_life
+    ):
+        return True
+    if not podman:
+        return False
+    removed = any(
+        event.action == "remove" and event.time_ns - death.time_ns <= _FORCED_REMOVAL_NS
+        for event in same_life
+    )
+    cleanups = sum(event.action == "cleanup" for event in same_life)
+    return cleanups > 1 or (removed and death.exit_code in _KILLED_OR_TERMINATED)
+
+
+def may_prove_requested(
+    death: Event, later: Sequence[Event], known: Container | None, *, podman: bool
+) -> bool:
+    """Whether further events may still prove that somebody asked for a ``die``.
+
+    ``known`` is the container's state before its death.
+    """
+    if podman:
+        undecided = known is None or known.requested_ns is None
+    else:
+        undecided = (
+            known is not None and known.unknown_signal_ns is not None and known.requested_ns is None
+        )
+    if not undecided:
+        return False
+    is_over = any(
+        event.action in _START_ACTIONS or event.action in REMOVAL_ACTIONS for event in later
+    )
+    return not (is_over or proves_requested(death, later, podman=podman))
+
+
+def _unless_expired(happened_ns: int | None, time_ns: int) -> int | None:
+    if happened_ns is None or time_ns - happened_ns > REQUEST_EXPIRY_NS:
         return None
-    return requested_ns
+    return happened_ns

@@ -30,8 +30,8 @@ class Snapshot:
     taken_ns: int
     """The engine's time."""
     containers: tuple[ContainerSnapshot, ...] = ()
-    """The containers that were inspected, some moments ago: events that were on their way at that
-    time have arrived since."""
+    """The inspected containers. Events that were on their way when they were inspected are
+    processed before this snapshot."""
     missing: frozenset[str] = frozenset()
     """The ids of known containers that the engine did not list, twice."""
     is_complete: bool = False
@@ -42,7 +42,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class BlindWindow:
-    """A period, in the engine's time, of which events may be missing."""
+    """A period, in the engine's time, in which events may be missing."""
 
     from_ns: int
     until_ns: int
@@ -122,7 +122,7 @@ def infer_death(
 
 
 def infer_end(container: Container, snapshot: Snapshot) -> Event:
-    """Make the ``die`` of a container that ran and is now gone, or looks as if it had never run.
+    """Make the ``die`` of a container that ran and is now gone, or seems never to have run.
 
     Nobody knows when it ended and with which exit code.
     """
@@ -151,7 +151,7 @@ def _make_inferred_event(
     cause: Cause | None = None,
     exit_code: int | None = None,
 ) -> Event:
-    """``identity_ns`` goes into the id: the same however often the same event is inferred."""
+    """Make an event. ``identity_ns`` goes into its id, so inferring it again gives the same id."""
     named = {"image": container.image, "name": container.name}
     attributes = dict(container.labels) | {key: text for key, text in named.items() if text}
     if exit_code is not None:

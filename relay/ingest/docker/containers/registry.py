@@ -12,13 +12,13 @@ CONTAINERS_MAX = 10_000
 DESTROYED_MAX = 4_096
 """How many ids of destroyed containers are remembered."""
 
-LABELS_MAX_BYTES = 4_096
-"""The longest labels of one container that are kept, in characters of keys and values; longer ones
-are dropped altogether. They are needed only to report the death of a container that is gone: of one
-that exists the engine sends them again."""
+LABELS_MAX_CHARS = 4_096
+"""A container's labels are kept if their names and values have at most this many characters; else
+none of them are. They are needed only to report the death of a container that is gone: while it
+exists, the engine sends them again."""
 
 LABEL_CACHE_SIZE = 1_024
-"""So many label texts, the most recently used, are shared between containers: at most 4 MiB."""
+"""How many label texts, the most recently used, containers share: at most 4 MiB."""
 
 
 class ContainerRegistry:
@@ -59,7 +59,10 @@ class ContainerRegistry:
         self._changed.add(id_)
 
     def remove(self, id_: str, *, end_inferred: bool = False) -> None:
-        """Note that a container was destroyed: older snapshots of it no longer count."""
+        """Note that a container was destroyed: older snapshots of it no longer count.
+
+        ``end_inferred`` says whether its death was inferred at that moment.
+        """
         if self._containers.pop(id_, None) is not None:
             self._changed.add(id_)
         self._destroyed[id_] = end_inferred
@@ -99,9 +102,9 @@ class ContainerRegistry:
 def limit_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     """Return the labels if they are short enough to be kept, else none."""
     size = sum(len(key) + len(value) for key, value in labels.items())
-    if size > LABELS_MAX_BYTES:
+    if size > LABELS_MAX_CHARS:
         return {}
-    # the containers of a project have most label texts in common
+    # The containers of a project have most label texts in common.
     return {_share_text(key): _share_text(value) for key, value in labels.items()}
 
 

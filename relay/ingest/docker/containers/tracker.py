@@ -15,9 +15,13 @@ from msgspec.structs import replace
 from relay.core.container import Container
 from relay.core.event import Event
 from relay.ingest.docker.containers.cause import (
+    EVIDENCE_ACTIONS,
+    REMOVAL_ACTIONS,
     apply_event,
     containers_to_inspect,
     find_cause,
+    may_prove_requested,
+    proves_requested,
     split_requests,
 )
 from relay.ingest.docker.containers.inference import (
@@ -31,18 +35,11 @@ from relay.ingest.docker.containers.inference import (
     matches_inferred_oom,
 )
 from relay.ingest.docker.containers.registry import ContainerRegistry, limit_labels
-from relay.ingest.docker.containers.stop_evidence import (
-    EVIDENCE,
-    may_prove_requested,
-    proves_requested,
-)
 from relay.ingest.docker.cursor import CLOCK_TOLERANCE_NS
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
 _TRACKED_ACTIONS = frozenset({"create", "start", "restart", "kill", "stop", "oom", "die", "rename"})
-_REMOVAL_ACTIONS = frozenset({"destroy", "remove"})
-"""The container is gone; the second is Podman's."""
 _NON_LABEL_ATTRIBUTES = frozenset(
     {"name", "image", "exitCode", "containerExitCode", "signal", "execID", "execDuration"}
 )
@@ -69,7 +66,7 @@ class ContainerTracker:
 
     def find_requested(self, events: Sequence[Event], *, podman: bool) -> set[str]:
         """Return the ids of the ``die`` events for which a later event proves a request."""
-        if EVIDENCE.isdisjoint([event.action for event in events]):  # as in most batches
+        if EVIDENCE_ACTIONS.isdisjoint([event.action for event in events]):  # as in most batches
             return set()
         return {
             death.id
@@ -108,13 +105,13 @@ class ContainerTracker:
         engine did not send, it precedes the ``die``. If the ``die`` did not come, it is inferred
         when the container is removed.
         """
-        if event.type == "container" and event.action in _REMOVAL_ACTIONS:
+        if event.type == "container" and event.action in REMOVAL_ACTIONS:
             return [*self._on_removal(event), event]
         if not _is_tracked(event):
             return [event]
         if event.action == "die" and self.registry.has_inferred_end(event.actor.id):
             return []
-        if not event.actor.id:  # nobody knows which container it is
+        if not event.actor.id:  # the container is unknown
             return _emit(self._new_container(event), event, None, blind_window)
         inspected = snapshots.get(event.actor.id)
         container = self._state_with_names(event, inspected)
@@ -179,7 +176,7 @@ class ContainerTracker:
         return replace(container, name=name, image=image)
 
     def _new_container(self, event: Event) -> Container:
-        """Return the state of a container of which this is the first event.
+        """Return the state of a container whose first event this is.
 
         ``create`` and ``start`` have only labels beside the name and the image. A label named
         ``exitCode`` or ``signal`` therefore shows there; in later events it will hide the real
@@ -220,12 +217,12 @@ class ContainerTracker:
 
 
 def _is_end_unreported(container: Container) -> bool:
-    """Whether it is known to run, and its end was not inferred either."""
+    """Whether the container is known to run and its end was not inferred."""
     return container.is_running and container.inferred_ns != container.started_ns
 
 
 def _was_reset(known: Container, inspected: ContainerSnapshot, snapshot: Snapshot) -> bool:
-    """Whether it ran, and now looks as if it had never run, or had only started since then.
+    """Whether a container that ran now seems never to have run, or to have started only later.
 
     Podman shows this after a reboot of its host. A container that is just starting can look the
     same.

@@ -29,11 +29,13 @@ from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles
 from relay.ingest.docker.engine.inspection import ContainerSnapshot, parse_inspection
 
 CONNECT_TIMEOUT_S = 10
+
 INFO_TIMEOUT_S = 5
 """The host's name is not essential, and a busy engine may take long to give it."""
 
 CLOSE_TIMEOUT_S = 2
 """A half-open ssh connection never confirms that it is closed."""
+
 RESPONSE_MAX_BYTES = 16 * 1024 * 1024
 """The most that is read of one answer; the stream and the list of containers have no such limit."""
 
@@ -41,15 +43,15 @@ LOG_MAX_BYTES = 4 * 1024 * 1024
 """The most that is read of a log: 200 lines of the 16 KiB at which Docker splits them (moby's
 ``daemon/logger/copier.go``) are 3.2 MB."""
 
-CLOCK_TOLERANCE_NS = 2_000_000_000
-"""Clocks that differ by no more than this count as equal: HTTP dates have whole seconds."""
+EQUAL_CLOCKS_NS = 2_000_000_000
+"""Clocks that differ by at most this count as equal: HTTP dates have whole seconds."""
 
 Now = Callable[[], int]
 """Returns the local time, in nanoseconds since 1970."""
 
 
 class EngineUnavailable(Exception):
-    """The engine cannot be reached or does not answer as an engine does; one line of text."""
+    """The engine cannot be reached, or does not answer as an engine. The message is one line."""
 
 
 class EngineRefused(EngineUnavailable):
@@ -61,9 +63,13 @@ class EngineRefused(EngineUnavailable):
 
 
 ENGINE_ERRORS = (
-    *(EngineUnavailable, aiodocker.DockerError, aiohttp.ClientError, OSError, TimeoutError),
+    EngineUnavailable,
+    aiodocker.DockerError,
+    aiohttp.ClientError,
+    OSError,
+    TimeoutError,
 )
-"""All errors of a connection that a new connection may not have."""
+"""All errors with which a connection or a request can fail; another attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +81,14 @@ class EngineInfo:
     name: str | None
     """The host's name; None if a socket proxy withholds it, or it takes too long."""
     ahead_ns: int
-    """How far the engine's clock is ahead of the local one; 0 within `CLOCK_TOLERANCE_NS`."""
+    """How far the engine's clock is ahead of the local one; 0 within `EQUAL_CLOCKS_NS`."""
     identity: str | None
-    """The engine's own id; None if it is withheld, or does not last: Podman invents another one for
+    """The engine's own id; None if it is withheld, or does not last: Podman makes up a new one for
     every answer."""
     podman: bool
     is_local: bool
-    """Whether it is connected by a Unix socket only: if such a stream ends, its engine has ended,
-    and not a network connection."""
+    """Whether only a Unix socket connects it: if its stream ends, the engine has ended, and not
+    just a network connection."""
 
 
 class EngineClient:
@@ -224,14 +230,14 @@ async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
 def clock_ahead_ns(date: str | None, local_ns: int) -> int:
     """Return how far an HTTP ``Date`` (RFC 9110, section 5.6.7) is ahead of the local time.
 
-    0 within `CLOCK_TOLERANCE_NS`, and for anything that is not a date.
+    0 within `EQUAL_CLOCKS_NS`, and for anything that is not a date.
     """
     try:
         engine_s = parsedate_to_datetime(date or "").replace(tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):
         return 0
     ahead_ns = int(engine_s) * 1_000_000_000 - local_ns
-    return ahead_ns if abs(ahead_ns) > CLOCK_TOLERANCE_NS else 0
+    return ahead_ns if abs(ahead_ns) > EQUAL_CLOCKS_NS else 0
 
 
 class _CleanSSHConnector(SSHConnector):
@@ -254,7 +260,7 @@ def _make_docker(endpoint: Endpoint) -> aiodocker.Docker:
         docker.docker_host = "unix://localhost"
         return docker
     if url and not url.startswith("unix://"):
-        # Without a connector, aiodocker would look for TLS settings in the environment.
+        # Without a connector, aiodocker would search the environment for TLS settings.
         return aiodocker.Docker(url=url, connector=aiohttp.TCPConnector())
     return aiodocker.Docker(url=url, context=endpoint.context)
 

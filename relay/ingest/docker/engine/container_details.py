@@ -1,6 +1,7 @@
 """Parses a container's logs, health check output and inspect fields, and bounds their size.
 
-Whoever runs the container controls all of this content. Nothing here raises, whatever it contains.
+Whoever runs the container controls all of this content. Nothing here raises, even if it is
+malformed.
 """
 
 import re

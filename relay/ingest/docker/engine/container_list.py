@@ -30,7 +30,7 @@ _QUOTE_OR_ESCAPE = re.compile(rb'["\\]')
 
 
 class InvalidContainerList(Exception):
-    """The answer is not a list of containers, or is too long; one line of text."""
+    """The answer is not a list of containers, or is too long. The message is one line."""
 
 
 class _Entry(msgspec.Struct):
@@ -48,7 +48,7 @@ class ContainerListParser:
 
     Of each container's entry only the plain fields are kept until the entry ends, and of these no
     long text; labels, ports and other nested values are skipped. Memory is therefore bounded by the
-    ids and states, whatever anybody writes into a label.
+    ids and states, and not by the length of labels.
     """
 
     def __init__(self, max_containers: int = CONTAINERS_MAX) -> None:

@@ -1,4 +1,4 @@
-"""Finds the endpoint of an engine in the same way as the docker command does."""
+"""Finds the endpoint of an engine as the docker command does."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 
 
 class EndpointError(RelayError):
-    """The environment names an engine in a way that relay cannot use."""
+    """The environment names an engine that relay cannot use."""
 
     exit_code = 2
 
@@ -39,8 +39,8 @@ class Endpoint:
         if self.url is None:
             return f"docker context {self.context}"
         scheme, _, rest = self.url.partition("://")
-        user, at, place = rest.rpartition("@")
-        return f"{scheme}://{user.partition(':')[0]}{at}{place}"
+        user, at, host = rest.rpartition("@")
+        return f"{scheme}://{user.partition(':')[0]}{at}{host}"
 
 
 def resolve_endpoint(

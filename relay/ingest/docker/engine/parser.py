@@ -18,14 +18,11 @@ _EXIT_CODE_KEYS = {
     "exec_died": ("containerExitCode",),
 }
 """The attributes with an action's exit code; with other actions they are labels.
-``containerExitCode`` and ``exec_died`` are Podman's, which has the former on every event, but only
-on these is it the exit code."""
+``containerExitCode`` and ``exec_died`` are Podman's. It sends ``containerExitCode`` with every
+event, but only with these actions is that the exit code."""
 
-
-_LIVE, _REPLAYED = (
-    Origin.LIVE,
-    Origin.REPLAYED,
-)  # looking them up for each event would be noticeable
+# To look these up for each event would cost noticeable time.
+_LIVE, _REPLAYED = Origin.LIVE, Origin.REPLAYED
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +42,8 @@ class _WireActor(msgspec.Struct, gc=False):
 class _WireEvent(msgspec.Struct, gc=False):
     """The needed fields of the engine's event (Docker Engine API, ``GET /events``).
 
-    Never the top-level ``status``, ``id`` and ``from``: they repeat the others, and API 1.52
-    removed them.
+    The top-level ``status``, ``id`` and ``from`` are never read: they repeat the others, and API
+    1.52 removed them.
     """
 
     type: str = msgspec.field(default="", name="Type")
@@ -116,7 +113,7 @@ def _make_event(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: 
 
 
 def _make_actor(type_: str, id_: str, attributes: dict[str, str]) -> Actor:
-    """Name the actor as people do: a volume by its id, an image by itself."""
+    """Make the actor, named as people name it: a volume by its id, an image by its own name."""
     name = attributes.get("name") or (id_ if type_ == "volume" else None)
     image = name if type_ == "image" else attributes.get("image")
     return Actor(id_, name, image, attributes)

@@ -31,7 +31,8 @@ _MOUNT_POINTS = {
     "resolv.conf": "/etc/resolv.conf",
     ".containerenv": "/run/.containerenv",
 }
-"""Where the engine mounts them. At any other place they are a volume, of whatever container."""
+"""Where the engine mounts them. At any other path they are mounted as a volume, and may be another
+container's files."""
 
 _EXEC_ACTIONS = frozenset(
     {"exec_create", "exec_start", "exec_detach", "exec_die", "exec", "exec_died"}

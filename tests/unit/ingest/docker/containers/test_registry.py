@@ -5,7 +5,7 @@ import pytest
 from relay.core.container import Container
 from relay.ingest.docker.containers import registry as registry_module
 from relay.ingest.docker.containers.registry import (
-    LABELS_MAX_BYTES,
+    LABELS_MAX_CHARS,
     ContainerRegistry,
     limit_labels,
 )
@@ -111,7 +111,7 @@ def test_a_new_store_gets_everything() -> None:
 
 def test_short_labels_are_kept() -> None:
     """All of them or none."""
-    short = {"k": "v" * (LABELS_MAX_BYTES - 1)}
+    short = {"k": "v" * (LABELS_MAX_CHARS - 1)}
     assert limit_labels(short) == short
     assert limit_labels(short | {"x": ""}) == {}
 
