@@ -15,6 +15,7 @@ from relay.destinations.discord import DiscordDestination
 from relay.destinations.googlechat import GoogleChatDestination
 from relay.destinations.gotify import GotifyDestination
 from relay.destinations.http import HttpDestination
+from relay.destinations.matrix import MatrixDestination
 from relay.destinations.mattermost import MattermostDestination
 from relay.destinations.ntfy import NtfyDestination
 from relay.destinations.pagerduty import PagerDutyDestination
@@ -34,6 +35,7 @@ DESTINATION_TYPES = DestinationTypes(
         RocketChatDestination,
         GoogleChatDestination,
         TelegramDestination,
+        MatrixDestination,
         NtfyDestination,
         GotifyDestination,
         PushoverDestination,

@@ -1,0 +1,182 @@
+"""Messages for a Matrix room, sent by a user with an access token.
+
+The sections named below are those of the client-server API
+(https://spec.matrix.org/latest/client-server-api/).
+
+Names, labels and images are hostile. In ``formatted_body``, which is HTML, all text that is not
+relay's own is escaped and is inline code or a code block, where clients look for no address and for
+no id of a user or a room (Element: ``ignoreTags`` in ``linkify-matrix.ts``,
+https://github.com/element-hq/element-web). The plain ``body``, which push notifications and simple
+clients show, is described in `relay.destinations.common.plain_text`.
+
+Nobody is ever mentioned: ``m.mentions`` is empty, and with it servers do not look for names or
+``@room`` in the ``body`` ("User and room mentions").
+"""
+
+import hashlib
+import re
+from dataclasses import replace
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+import msgspec
+from pydantic import AfterValidator
+
+from relay.config import schema_types
+from relay.config.types import RateLimit, Secret
+from relay.config.units import Rate
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
+from relay.core.text import (
+    escape_unprintable,
+    truncate,
+    truncate_lines,
+    truncate_or_blank,
+    truncate_start,
+    utf16_length,
+)
+from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.webhook import append_path
+from relay.destinations.responses import parse_object, parse_seconds
+
+EVENT_MAX = 65_536
+"""In bytes, with everything that servers add, such as signatures: "Size limits"."""
+CONTENT_MAX = 56_000
+"""Our own limit for the content of an event, in bytes: 9 KiB are left for what servers add."""
+
+# Our own limits, in UTF-16 units. They hold for each of the two bodies; a unit takes at most three
+# bytes, so the longest possible content stays below `CONTENT_MAX`.
+HEADLINE_MAX = 200
+LIMITS = TextLimits(
+    size=utf16_length,
+    value=200,
+    custom_text=2_000,
+    inspect=1_600,
+    output={LOGS: 2_000, HEALTH: 1_000},
+    notes=400,
+)
+NOTE_MAX = 120
+"""Each note."""
+
+_ROOM_ID = re.compile(r"![!-~]{1,254}")
+"""At most 255 bytes: https://spec.matrix.org/latest/appendices/#room-ids"""
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+
+
+def _check_room(text: str) -> str:
+    if text.startswith("#"):
+        raise ValueError(
+            "is an alias: take the id of the room, which begins with '!' "
+            "(in Element: Room settings, Advanced, Internal room ID)"
+        )
+    if not _ROOM_ID.fullmatch(text):
+        raise ValueError("is not the id of a room, as in !abc123:example.org")
+    return text
+
+
+class MatrixDestination(ServiceDestination):
+    """A Matrix room."""
+
+    public_keys = ServiceDestination.public_keys | {"room_id"}
+    schema_rules = (schema_types.forbid("basic_auth", "bearer_token", "bearer_token_file"),)
+    authorization_key = "access_token"
+
+    type: Literal["matrix"] = "matrix"
+    access_token: Secret
+    """The access token of a user who has joined the room."""
+    room_id: Annotated[str, AfterValidator(_check_room)]
+    """The id of the room, which begins with ``!``; aliases are not accepted. Encrypted rooms show
+    the message, but it is not encrypted."""
+    # Synapse's default ``rc_message``, bursts of 10 and 0.2 a second: synapse/config/ratelimiting.py
+    # in https://github.com/element-hq/synapse
+    rate_limit: RateLimit | None = Rate(10, 50.0)
+    """As for all; without it ten in fifty seconds, as Synapse allows by default."""
+
+    @property
+    def recipient(self) -> str:
+        """The sending user: a server limits each user, in all rooms together."""
+        return self.access_token.get_secret_value()
+
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events.
+
+        "Using access tokens" recommends the header, since a URL may be logged.
+        """
+        content = {
+            "msgtype": "m.text",
+            "body": _plain_body(card),
+            "format": "org.matrix.custom.html",
+            "formatted_body": _html_body(card),
+            "m.mentions": {},
+        }
+        headers = {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
+        request = self.json_request(content, headers)
+        return replace(request, method="PUT", url=self._url(card.notification.id))
+
+    def _url(self, notification_id: str) -> str:
+        """Return the URL for a notification, which is the same whenever it is sent.
+
+        The server recognises a retransmission by it, and answers without sending the message again:
+        "Transaction identifiers".
+        """
+        identity = msgspec.json.encode([self.room_id, notification_id])
+        transaction_id = f"relay-{hashlib.blake2b(identity, digest_size=16).hexdigest()}"
+        room = quote(self.room_id, safe="")
+        path = f"/_matrix/client/v3/rooms/{room}/send/m.room.message/{transaction_id}"
+        return append_path(self.endpoint, path)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Read ``M_LIMIT_EXCEEDED``, and miss the ``event_id`` in a 200.
+
+        "Standard error response": an error code says more than the status. ``retry_after_ms`` is
+        deprecated for ``Retry-After``, but servers still send it ("Rate limiting").
+        """
+        match parse_object(response.body):
+            case {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": int(wait_ms)}:
+                return ResponseHint(status=429, retry_after_s=parse_seconds(wait_ms / 1000))
+            case {"errcode": "M_LIMIT_EXCEEDED"}:
+                return ResponseHint(status=429)
+            case {"event_id": str()}:
+                return NO_HINT
+        return ResponseHint(is_rejected=True)
+
+
+def _plain_body(card: Card) -> str:
+    headline = break_links(card.title(HEADLINE_MAX))
+    return f"{card.emoji} {headline}\n\n{render_plain_text(card, LIMITS)}"
+
+
+def _html_body(card: Card) -> str:
+    """Return the message in the tags that "m.room.message msgtypes" suggests to permit."""
+    blocks = [f"<p>{card.emoji} <strong>{_code(card.title(HEADLINE_MAX, _escape))}</strong></p>"]
+    if card.body:
+        blocks.append(_code_block(truncate_lines(card.body, LIMITS.custom_text, _escape)))
+    blocks.append(f"<p>{'<br>'.join(_facts(card))}</p>")
+    for title, text in card.output:
+        shown = truncate_start(text, LIMITS.output[title], _escape)
+        blocks.append(f"<p><strong>{title}</strong></p>{_code_block(shown)}")
+    notes = " · ".join(_code(truncate(note, NOTE_MAX, _escape)) for note in card.notes)
+    return "".join([*blocks, f"<p>{notes}</p>"])
+
+
+def _facts(card: Card) -> list[str]:
+    facts = [(name, truncate_or_blank(value, LIMITS.value, _escape)) for name, value in card.facts]
+    lines = [f"{name}: {_code(value)}" for name, value in (*facts, ("Time", card.time))]
+    inspect_fields = card.fit_inspect_fields(LIMITS.inspect, LIMITS.value, _escape)
+    return lines + [f"{_code(path)}: {_code(value)}" for path, value in inspect_fields]
+
+
+def _code(html: str) -> str:
+    """Return inline code; ``html`` is escaped already."""
+    return f"<code>{html}</code>"
+
+
+def _code_block(html: str) -> str:
+    """Return a code block; ``html`` is escaped already."""
+    return f"<pre><code>{html}</code></pre>"
+
+
+def _escape(character: str) -> str:
+    return _ESCAPES.get(character) or escape_unprintable(character)
