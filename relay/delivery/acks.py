@@ -2,8 +2,8 @@
 
 Each commit syncs the disk, and the events that are being ingested wait for the same disk. So an
 outcome waits up to `LINGER_S` for others, unless there are `BATCH_SIZE` of them, an outage begins
-or ends, or deliveries wait for this outcome and no other is to come. After a crash the deliveries
-whose outcomes were not committed are sent again.
+or ends, or deliveries about the same subject wait for it and no other outcome is to come. After a
+crash the deliveries whose outcomes were not committed are sent again.
 """
 
 import asyncio
@@ -18,6 +18,10 @@ LINGER_S = 0.005
 
 BATCH_SIZE = 16
 """With this many outcomes the commit does not wait for more."""
+
+MAX_UNACKED = 32
+"""At most this many deliveries that were answered wait for their commit. After a crash these are
+sent twice."""
 
 
 class AckBatcher:
@@ -41,15 +45,15 @@ class AckBatcher:
         self._flush = asyncio.Event()
         self._closed = False
         self._successors_waiting = False
-        """Whether deliveries waited for the last commit. If so, some may wait for the next."""
+        """Whether deliveries waited for the last commit; then some may wait for the next, too."""
 
     def add(
         self, acks: Sequence[Ack], health_change: HealthChange | None, *, is_last: bool
     ) -> None:
-        """Add outcomes to the next commit, and a change of health that is saved behind it.
+        """Add outcomes to the next commit, and a change of health that is saved after it.
 
-        ``is_last`` says that no other attempt is open or prefetched: if other deliveries wait for
-        these outcomes, they are committed at once.
+        ``is_last`` says that nothing else is being sent or prefetched. Then these outcomes are
+        committed at once if other deliveries wait for them.
         """
         self._acks += acks
         if health_change is not None:

@@ -1,10 +1,11 @@
-"""What is logged of an attempt: one line for each request, with everything that is known of it."""
+"""What is reported of an attempt: its log line, its dead letters, and a change of health."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from relay.core.event import TYPE_RELAY
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry, outcome_kind
+from relay.delivery.circuit_breaker import HealthChange, root_reason
 from relay.store.records import Ack
 
 MAX_ANSWER_CHARS = 200
@@ -14,9 +15,9 @@ MAX_ANSWER_CHARS = 200
 def log_fields(
     acks: Sequence[Ack], response: Response, duration_s: float, *, is_batch: bool
 ) -> Mapping[str, object]:
-    """Return the fields of the log line of a request."""
+    """Return the fields of the one log line of a request."""
     outcomes = [ack.outcome for ack in acks]
-    outcome = next((each for each in outcomes if isinstance(each, Retry)), outcomes[0])
+    outcome = next((retry for retry in outcomes if isinstance(retry, Retry)), outcomes[0])
     return {
         **(_batch_fields(acks) if is_batch else _delivery_fields(acks[0])),
         "status": response.status,
@@ -29,8 +30,16 @@ def log_fields(
     }
 
 
-def describe_failure(response: Response, outcome: Outcome) -> str:
-    """Return what went wrong, as a text for people."""
+def health_change_facts(
+    change: HealthChange, response: Response, outcome: Outcome, failed_for_s: float
+) -> Mapping[str, str]:
+    """Return the facts of the event that reports a change of health."""
+    if change is HealthChange.RECOVERED:
+        return {"failed_for_s": f"{failed_for_s:.0f}"}
+    return {"why": root_reason(outcome).value, "reason": _describe_failure(response, outcome)}
+
+
+def _describe_failure(response: Response, outcome: Outcome) -> str:
     if response.status is None:
         return response.error or outcome.reason.value
     text = response.error or _answer_excerpt(response).strip()
@@ -38,10 +47,10 @@ def describe_failure(response: Response, outcome: Outcome) -> str:
 
 
 def count_dead_letters(acks: Sequence[Ack]) -> Counter[Reason]:
-    """Count the deliveries that were given up, by reason; those of relay's own events excluded.
+    """Count the deliveries that were given up, by reason, without those of relay's own events.
 
-    A ``dead_letter`` event is made of the result. If it counted relay's own events, two dead
-    destinations would report each other's dead letters for ever.
+    A ``dead_letter`` event reports the result. If relay's own events counted, two dead destinations
+    would report each other's dead letters for ever.
     """
     return Counter(
         outcome.reason

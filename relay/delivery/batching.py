@@ -1,10 +1,10 @@
 """How many notifications go into one request.
 
 A destination with ``batch`` takes up to ``batch.max`` notifications in one request, as a JSON
-array. Three things make a batch smaller. A body has at most `MAX_BODY_BYTES`. After the answer 413
-half as much is sent, until it fits; twice as much is tried again after `GROW_INTERVAL_S`. And each
-failed attempt halves how many notifications go together, so that a notification that the receiver
-cannot process is alone in the end.
+array. A batch is smaller than that in three cases. A body has at most `MAX_BODY_BYTES`. After the
+response 413 half as much is sent, until it fits; after `GROW_INTERVAL_S` twice as much is tried
+again. And each failed attempt halves how many notifications go together, so that a notification
+that the receiver cannot process ends up alone.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from relay.config import BatchConfig
 from relay.core.exchange import Outcome, Response, Retry
 
 MAX_BODY_BYTES = 2**20
-"""Size of a body that holds more than one notification: what servers and proxies usually accept
+"""Limit of a body that holds more than one notification: what servers and proxies usually accept
 (nginx: ``client_max_body_size`` is 1 MiB by default)."""
 
 GROW_INTERVAL_S = 3600.0
-"""How long a size that was too large is avoided; after that twice the size is tried."""
+"""How long a size that was too large is avoided; then twice what was left of it is tried."""
 
 CONTENT_TOO_LARGE = 413
 """RFC 9110, section 15.5.14."""
@@ -39,10 +39,10 @@ class BatchSizer:
         self._changed_at_s = 0.0
 
     def wait_s(self, count: int, age_s: float) -> float:
-        """Return how long the first of ``count`` deliveries still waits for others; 0 if it may go.
+        """Return how long the first of ``count`` deliveries still waits for others.
 
-        ``age_s`` is the time since the first was committed. A delivery that has waited for
-        something else, such as a retry, does not wait once more.
+        0 if it may be sent now. ``age_s`` is the time since the first was committed, so a delivery
+        that has waited for something else, such as a retry, does not wait again.
         """
         return 0.0 if count >= self.max_count else max(0.0, self._linger_s - age_s)
 
@@ -56,7 +56,7 @@ class BatchSizer:
     def shrink(self, sizes: Sequence[int], now_s: float) -> None:
         """Send at most half as much, because a batch of documents of these sizes was too large.
 
-        If several requests were open at once, the smallest result counts.
+        If this is called for several requests that were open at once, the smallest limit counts.
         """
         middle = (len(sizes) + 1) // 2
         half = max(_array_bytes(sizes[:middle]), _array_bytes(sizes[middle:]))
@@ -83,8 +83,8 @@ class BatchBuilder:
         """Add a notification if it fits, and return whether it did. The first always fits.
 
         ``size`` is the size of its document in bytes. ``attempts`` is how often it failed: each
-        failure halves how many go with it, so that a notification that the receiver cannot process
-        is alone in the end, and no others fail because of it.
+        failure halves the batch that it may be in, so that a notification that the receiver cannot
+        process ends up alone, and no others fail because of it.
         """
         limit = min(self._limit, max(1, self._max_count >> attempts))
         total_bytes = self._bytes + _COMMA_BYTES + size
@@ -109,14 +109,15 @@ def align_retries(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
     So what failed together can be sent together again.
     """
-    after_s = max((each.after_s for each in outcomes if isinstance(each, Retry)), default=0.0)
+    after_s = max((retry.after_s for retry in outcomes if isinstance(retry, Retry)), default=0.0)
     return [
-        replace(each, after_s=after_s) if isinstance(each, Retry) else each for each in outcomes
+        replace(outcome, after_s=after_s) if isinstance(outcome, Retry) else outcome
+        for outcome in outcomes
     ]
 
 
 def batch_id(ids: Iterable[str]) -> str:
-    """Return the id of a batch. It depends on the ids in the batch only, in any order.
+    """Return the id of a batch. It depends only on the ids in the batch, not on their order.
 
     A batch that is sent again has the same id, by which a receiver can drop the duplicate.
     """

@@ -1,26 +1,28 @@
 """The circuit breaker of a destination.
 
 While a destination does not respond, sending it everything that waits would only produce thousands
-of failed attempts. So after `FAILURE_THRESHOLD` failures in a row an outage begins: the observers
-are informed, and if the destination cannot be reached, the breaker is half open: it allows one
-attempt at a time (a probe), at growing intervals of at most `MAX_PROBE_INTERVAL_S`. The first
-success ends the outage, and everything that waits is sent at once. An answer 410 (Gone) stops the
-destination until somebody enables it.
+of failed attempts. So after `FAILURE_THRESHOLD` failures in a row an outage begins, which the
+`DestinationObserver` is informed of. If the destination does not respond at all, the breaker is
+half open: it allows one attempt at a time (a probe), at growing intervals of at most
+`MAX_PROBE_INTERVAL_S`. The first success ends the outage, and everything that waits is sent at
+once. The response 410 (Gone) stops the destination until somebody enables it.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Protocol
 
 from relay.config import RetryConfig
 from relay.core.exchange import Dead, Delivered, Outcome, Reason
 from relay.delivery.retry import Attempt, backoff_s
 
 FAILURE_THRESHOLD = 5
-"""How many failures in a row begin an outage. An answer 429 is not a failure."""
+"""How many failures in a row begin an outage. The response 429 does not count as a failure."""
 
 MAX_PROBE_INTERVAL_S = 60.0
 """The longest interval between probes, so that a recovery is noticed within a minute."""
 
-_REACHABLE = (Reason.REDIRECT, Reason.REFUSED, Reason.REJECTED)
+_REFUSALS = (Reason.REDIRECT, Reason.REFUSED, Reason.REJECTED)
 """The destination responds and did not accept this delivery; it may accept another."""
 
 
@@ -29,6 +31,20 @@ class HealthChange(StrEnum):
 
     FAILING = "destination_failing"
     RECOVERED = "destination_recovered"
+
+
+class DestinationObserver(Protocol):
+    """Is informed of the outages and dead letters of destinations. Neither method waits."""
+
+    def health_changed(
+        self, change: HealthChange, destination: str, facts: Mapping[str, str]
+    ) -> None:
+        """An outage of the destination began or ended."""
+        ...
+
+    def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
+        """Deliveries were given up."""
+        ...
 
 
 class CircuitBreaker:
@@ -44,11 +60,11 @@ class CircuitBreaker:
         self._next_probe_s: float | None = None
         self._failing_since_s = 0.0
         self.is_stopped = False
-        """Whether the destination answered that it wants nothing any more (410)."""
+        """Whether the destination wants no more deliveries (410)."""
 
     @property
     def is_failing(self) -> bool:
-        """Whether an outage lasts."""
+        """Whether there is an outage at the moment."""
         return self._failures >= FAILURE_THRESHOLD
 
     @property
@@ -75,11 +91,11 @@ class CircuitBreaker:
     def record_outcome(
         self, outcome: Outcome, now_s: float, random_fraction: float
     ) -> HealthChange | None:
-        """Take note of the outcome of an attempt. Returns whether an outage began or ended.
+        """Take note of the outcome of an attempt. Returns the change if an outage began or ended.
 
         ``random_fraction`` is from 0 to 1, for the jitter.
         """
-        if self.is_stopped:  # only `enable` ends a stop, not an attempt that was already open
+        if self.is_stopped:  # an attempt that was open before the stop does not end it
             return None
         was_failing, reason = self.is_failing, root_reason(outcome)
         match outcome:
@@ -93,7 +109,7 @@ class CircuitBreaker:
         self._failures += 1
         if reason is Reason.GONE:
             self.is_stopped, self._failures = True, max(self._failures, FAILURE_THRESHOLD)
-        elif reason in _REACHABLE:
+        elif reason in _REFUSALS:
             self._probe_count, self._next_probe_s = 0, None
         elif self.is_failing:
             self._schedule_probe(now_s, random_fraction)
@@ -117,5 +133,5 @@ class CircuitBreaker:
 
 
 def root_reason(outcome: Outcome) -> Reason:
-    """Return the reason of the attempt itself, also if the delivery was given up for its age."""
+    """Return why the attempt failed, even if its delivery died of its age or its attempts."""
     return (outcome.last_reason if isinstance(outcome, Dead) else None) or outcome.reason

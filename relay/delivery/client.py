@@ -23,10 +23,10 @@ from relay.destinations.common.webhook import WebhookDestination
 log = structlog.get_logger()
 
 RenderedNotification = tuple[str, Request]
-"""The id of a notification, and the request that it would be by itself."""
+"""The id of a notification, and the request that would send it alone."""
 
 TEMPLATE_WARNING_INTERVAL_S = 60
-"""At most this often a failure of the same template is logged."""
+"""The failure of one template is logged at most this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class DestinationClient:
 
     @property
     def batch(self) -> BatchConfig | None:
-        """How notifications are batched; None if each has a request of its own."""
+        """How notifications are batched; None if each is sent in a request of its own."""
         return self.destination.batching
 
     async def send(self, notification: Notification) -> Response:
@@ -86,8 +86,8 @@ async def open_client(
 ) -> AsyncIterator[DestinationClient]:
     """Open the client of a destination, with connections of its own.
 
-    ``counters`` continue to count if they are given. Raises `TlsError` if the destination's
-    certificates cannot be used.
+    ``counters`` are those of an earlier client, to be continued. Raises `TlsError` if the
+    destination's certificates cannot be used.
     """
     counters = counters or DestinationCounters()
     render = make_renderer(name, destination, routes, console, counters)

@@ -1,4 +1,4 @@
-"""Writes notifications to the console: a terminal or a pipe."""
+"""Writes notifications to the console: a terminal, a file or a pipe."""
 
 import asyncio
 import queue
@@ -14,7 +14,7 @@ class ConsoleSender:
     """A `Sender` to an unbuffered stream, such as standard output.
 
     It writes in a daemon thread of its own: a paused terminal, or a pipe that nobody reads, blocks
-    for ever, and must stop neither the event loop nor the end of the process.
+    for ever, which must hold up neither the event loop nor the end of the process.
     """
 
     def __init__(self, stream: BinaryIO) -> None:

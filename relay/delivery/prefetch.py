@@ -12,8 +12,11 @@ from relay.core.exchange import Request
 from relay.delivery.batching import BatchSizer
 from relay.store.records import Delivery
 
+FETCH_SIZE = 64
+"""How many deliveries are fetched from the store at once, unless a request takes more."""
+
 Batch = Sequence[tuple[Delivery, Request]]
-"""What goes into one request: each delivery with the request that it would be by itself."""
+"""What goes into one request: each delivery with the request that would send it alone."""
 
 
 class PrefetchBuffer:
@@ -24,7 +27,7 @@ class PrefetchBuffer:
         self._sizer = BatchSizer(config)
         self._deliveries: deque[Delivery] = deque()
         self._rendered: dict[int, Request] = {}
-        """What was rendered and did not fit into its batch, by number."""
+        """Rendered deliveries that did not fit into a batch, by the store's number."""
         self._requeued = 0
         """How many of the first deliveries were in a batch that was too large."""
 

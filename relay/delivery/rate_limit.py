@@ -1,9 +1,9 @@
-"""Rate limits: how fast a URL may be sent to, and for how long it is not sent to at all.
+"""Rate limits: how fast relay may send to a URL, and how long it must pause.
 
-Each destination has a limiter, and destinations that send to the same URL and recipient share one:
-the limits of a service apply to all of them together. A limiter holds the configured rates as token
-buckets, the pause that the service asked for (``Retry-After``), and a queue, so that no destination
-sends twice while another waits. A limiter survives reloads for as long as a destination uses it.
+Destinations that send to the same URL and recipient share a limiter, because the limits of a
+service apply to all of them together. A limiter holds the configured rates as token buckets, the
+pause that the service asked for (``Retry-After``), and a queue, so that no destination sends twice
+while another waits. A limiter survives reloads for as long as a destination uses it.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from relay.config import DestinationConfig, Rate
 
 
 class TokenBucket:
-    """Allows ``rate.count`` requests at once, and then evenly that many in ``rate.per_s``.
+    """Allows a burst of ``rate.count`` requests, and then the same number evenly in ``rate.per_s``.
 
     All times are in seconds, of any clock that does not go backwards.
     """
@@ -56,12 +56,12 @@ class RateLimiter:
         self.cancel_wait(waiter)
 
     def set_rates(self, rates: Iterable[Rate]) -> None:
-        """Replace the rates. A rate that stays keeps its bucket with what was spent."""
+        """Replace the rates. A rate that stays keeps its bucket, with the tokens left in it."""
         self._buckets = {rate: self._buckets.get(rate) or TokenBucket(rate) for rate in rates}
         self._notify()
 
     def wait_s(self, waiter: object, now_s: float) -> float:
-        """Return how long until a request is allowed, and queue for it; 0 if it is allowed now."""
+        """Return how long until a request is allowed, and join the queue; 0 if allowed now."""
         if waiter not in self._waiters:
             self._waiters.append(waiter)
         ahead = self._waiters.index(waiter)
@@ -106,18 +106,18 @@ class RateLimiter:
 class RateLimiters:
     """The limiters of all destinations, one for each URL and recipient.
 
-    Two destinations share a limiter if host, port and path of their URLs are the same, unless the
-    service has a recipient of its own beside the URL: another chat, topic or routing key.
+    Two destinations share a limiter if the host, port and path of their URLs are the same, and the
+    recipient, where the service has one in addition to the URL: a chat, topic or routing key.
     """
 
     def __init__(self) -> None:
         self._by_key: dict[object, RateLimiter] = {}
 
     def assign(self, destinations: Mapping[str, DestinationConfig]) -> dict[str, RateLimiter]:
-        """Return the limiter of each destination. A limiter that is still used is kept."""
+        """Return the limiter of each destination by name. A limiter that is still used is kept."""
         rates_by_key: defaultdict[object, dict[str, Rate | None]] = defaultdict(dict)
-        for name, to in destinations.items():
-            rates_by_key[_sharing_key(name, to)][name] = to.rate_limit
+        for name, destination in destinations.items():
+            rates_by_key[_sharing_key(name, destination)][name] = destination.rate_limit
         before, self._by_key = self._by_key, {}
         assigned: dict[str, RateLimiter] = {}
         for key, rates in rates_by_key.items():
@@ -127,8 +127,8 @@ class RateLimiters:
         return assigned
 
 
-def _sharing_key(name: str, to: DestinationConfig) -> object:
-    if not to.endpoint:
+def _sharing_key(name: str, destination: DestinationConfig) -> object:
+    if not destination.endpoint:
         return name
-    url = URL(to.endpoint)
-    return url.host, url.port, url.path, to.recipient
+    url = URL(destination.endpoint)
+    return url.host, url.port, url.path, destination.recipient

@@ -1,8 +1,8 @@
 """Removes the secrets of a destination from what relay keeps of its responses.
 
 A destination can repeat what it was sent: a path in a 404, a token in an error message. relay shows
-responses in logs, commands and dead letters, so it replaces each secret, in every encoding in which
-a response may repeat it, before it keeps the response.
+responses in logs, commands and dead letters. So before it keeps a response, it masks each secret in
+it, in every encoding that the response may use.
 """
 
 import base64
@@ -24,18 +24,18 @@ MIN_SECRET_CHARS = 6
 """A shorter text is not treated as a secret: it reveals nothing, and would match ordinary words."""
 
 LIKELY_SECRET_CHARS = 12
-"""A text of this length is treated as a secret where other texts occur as well: in the path of a
-URL, and in a body from the configuration."""
+"""From this length on, a part of the path of a URL, or a word of a configured body, is treated as a
+secret. Shorter ones are probably ordinary words."""
 
 MAX_LOOKAHEAD_BYTES = 4096
-"""Bound of `Redactor.lookahead_bytes`."""
+"""The upper limit of `Redactor.lookahead_bytes`."""
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\s+", re.DOTALL)
 """What separates the literal words of a template."""
 
 
 class Redactor:
-    """Replaces secrets by `MASK`, in every encoding."""
+    """Replaces secrets with `MASK`, in every encoding."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         encodings = {encoding for secret in secrets for encoding in _encodings(secret)}
@@ -46,7 +46,7 @@ class Redactor:
         )
         longest = max((len(encoding.encode()) for encoding in encodings), default=0)
         self.lookahead_bytes = min(longest, MAX_LOOKAHEAD_BYTES)
-        """How many bytes behind a cut may belong to a secret that begins before it."""
+        """How many bytes after a cut may belong to a secret that begins before it."""
 
     def redact(self, text: str) -> str:
         """Return ``text`` without secrets."""

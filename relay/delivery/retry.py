@@ -26,7 +26,7 @@ _RETRY_AFTER_STATUSES = (429, 503)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is known of an attempt when its response is classified."""
+    """What is known about an attempt when its response is classified."""
 
     earlier_attempts: int
     """How many attempts were made before it."""
@@ -48,8 +48,8 @@ def classify(
 
     2xx is delivered, unless the body says otherwise. No response, 408, 425, 429, 5xx and anything
     that is not an HTTP status are tried again, until ``max_age`` or ``max_attempts`` is reached.
-    410 waits until somebody enables the destination. Everything else (redirects, other 4xx) is dead
-    at once.
+    410 waits until somebody enables the destination. Everything else (redirects, other 4xx, and 2xx
+    whose body says that the delivery was rejected) is dead at once.
     """
     hint = parse_response(response)
     reason = _response_reason(response, hint)
@@ -64,7 +64,7 @@ def classify(
     wait_s = max(requested_s, backoff_s(attempt, policy))
     pause_s = 0.0
     if requested_s or reason is Reason.RATE_LIMITED:
-        # A destination that asks for almost no time, again and again, is not sent to in a loop.
+        # If a destination keeps asking for almost no time, relay must not send in a tight loop.
         pause_s = max(requested_s, policy.initial.total_seconds())
     if attempt.age_s >= policy.max_age.total_seconds():
         return Dead(Reason.EXPIRED, reason, pause_s)
@@ -86,7 +86,10 @@ def backoff_s(attempt: Attempt, policy: RetryConfig) -> float:
 def requested_pause_s(
     response: Response, hint: ResponseHint, wall_clock_s: float, policy: RetryConfig
 ) -> float:
-    """Return how long the destination asks not to be sent to; 0 if it does not ask."""
+    """Return for how long the destination asks for no requests; 0 if it does not ask.
+
+    It is at most ``retry.max_after``.
+    """
     waits = [hint.retry_after_s or 0.0]
     if (hint.status or response.status) in _RETRY_AFTER_STATUSES:
         waits.append(_retry_after_s(response, wall_clock_s))
@@ -136,7 +139,7 @@ def _retry_after_s(response: Response, wall_clock_s: float) -> float:
 
 
 def _parse_date_s(text: str) -> float | None:
-    """Return an HTTP date in seconds since 1970; None if it is none."""
+    """Return an HTTP date in seconds since 1970; None if it is not a date."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, IndexError, OverflowError):

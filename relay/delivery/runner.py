@@ -19,9 +19,10 @@ from relay.config import Renderer
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Reason
 from relay.core.status import DestinationStatus
+from relay.delivery.circuit_breaker import DestinationObserver
 from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter
-from relay.delivery.worker import DeliveryWorker, DestinationObserver
+from relay.delivery.worker import DeliveryWorker
 from relay.store.outbox import Outbox
 
 log = structlog.get_logger()
@@ -57,17 +58,18 @@ class DestinationRunner:
         self._context = context
         self._attachment: Attachment | None = attachment
         self._current = attachment
-        """What the current worker uses; it may have been replaced already."""
+        """What the current worker uses; differs from `attachment` until the worker is replaced."""
         self._worker = self._new_worker(attachment)
         self._skip_pause = False
-        """Whether the next worker ignores the pause that the destination asked for."""
+        """Whether the next worker ignores the pause that the destination asked for: `enable` was
+        called while a replacement was pending."""
         self._stopping = False
         self.is_closed = False
         """Whether the destination is removed and nothing waits for it any more."""
 
     @property
     def attachment(self) -> Attachment | None:
-        """What the destination is reached with from now on; None if it was removed."""
+        """The attachment of the current worker or of its successor; None if removed."""
         return self._attachment
 
     @property
@@ -77,7 +79,7 @@ class DestinationRunner:
 
     @property
     def status(self) -> DestinationStatus:
-        """Whether the destination is sent to, and if not, why."""
+        """Whether the destination is failing, stopped or paused."""
         return self._worker.status
 
     @property
@@ -86,12 +88,12 @@ class DestinationRunner:
         return self._worker.loop_monitor.busy_s if self._current is self._attachment else 0.0
 
     def enable(self) -> bool:
-        """See `DeliveryWorker.enable`; if a worker is to follow, it sends at once, too."""
+        """See `DeliveryWorker.enable`; a worker that is about to follow sends at once, too."""
         self._skip_pause = self._current is not self._attachment
         return self._worker.enable()
 
     def set_renderer(self, render: Renderer) -> None:
-        """Render with ``render`` from now on. Everything else of the destination is unchanged."""
+        """Use another renderer from now on. Everything else about the destination is unchanged."""
         assert self._attachment is not None, "a removed destination has no renderer"
         client = dataclasses.replace(self._attachment.client, render=render)
         updated = dataclasses.replace(self._attachment, client=client)
@@ -132,8 +134,8 @@ class DestinationRunner:
             await self._worker.run()
 
     async def _switch(self, attachment: Attachment) -> None:
-        """Continue with a new worker. What waits for a retry may be accepted now: it is due."""
-        # Another URL or recipient did not ask for the pause.
+        """Continue with a new worker. Retries are due at once: they may succeed now."""
+        # With another rate limiter, the URL or recipient that asked for the pause is not used now.
         if self._skip_pause or attachment.rate_limiter is not self._current.rate_limiter:
             await self._context.outbox.end_pause(self.name)
         await self._context.outbox.retry_now(self.name, self._context.now())
@@ -143,14 +145,14 @@ class DestinationRunner:
             await self._run_worker()
 
     async def _retire(self) -> bool:
-        """Give up what waits. Returns whether the destination is still removed after that."""
+        """Give up all deliveries. Returns whether the destination is still removed after that."""
         await retire_destination(self.name, self._context, lambda: self._attachment is None)
         self.is_closed = self._attachment is None
         return self.is_closed
 
     @property
     def _pending_client(self) -> AsyncExitStack:
-        """Closes the client that was to follow the current one, if there is one."""
+        """Closes the client that is to follow the current one, if there is one."""
         if self._attachment is None or self._attachment is self._current:
             return AsyncExitStack()
         return self._attachment.connections
@@ -172,7 +174,7 @@ async def retire_destination(
 ) -> None:
     """Make dead letters of everything that waits for a destination that is no longer configured.
 
-    ``is_removed`` is asked before each commit: if a reload adds the destination again, the rest is
+    ``is_removed`` is called before each commit: if a reload adds the destination again, the rest is
     sent. The observer is informed of the dead letters.
     """
     outbox = context.outbox
@@ -182,7 +184,7 @@ async def retire_destination(
             is_removed() and (given_up := await outbox.drop_destination(name, context.now())).count
         ):
             count, self_events = count + given_up.count, self_events + given_up.self_events
-    finally:  # also if a shutdown cancels it: what was committed must be reported
+    finally:  # also after a cancellation: what was committed must be reported
         if count:
             log.warning("destination.removed", destination=name, dead_letters=count)
         if count > self_events:

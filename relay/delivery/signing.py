@@ -1,6 +1,6 @@
 """Webhook headers: the id, the time and the signature of a request.
 
-By the signature a receiver knows that a request comes from relay and was not changed.
+The signature lets a receiver verify that a request comes from relay and was not changed.
 """
 
 import base64
@@ -17,7 +17,7 @@ Signer = Callable[[Request, str, int], Mapping[str, str]]
 
 
 def make_signer(destination: DestinationConfig) -> Signer | None:
-    """Return what signs the requests to a destination; None if they are not signed."""
+    """Return the signer of a destination's requests; None if they are not signed."""
     if (signing := destination.signing) is None:
         return None
     secrets = [secret.get_secret_value() for secret in signing.secrets]

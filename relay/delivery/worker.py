@@ -1,4 +1,4 @@
-"""Loop 2: fetch what is due, send it, classify the response and ack it; one worker a destination.
+"""Loop 2: fetch what is due, send it, classify the response, ack it. Each destination has a worker.
 
 A worker sends up to ``concurrency`` requests at once. Deliveries about one subject stay in order,
 because the store lists only the first of them as due until its outcome is committed.
@@ -10,15 +10,16 @@ while the destination does not respond, the rate limiter that destinations share
 ``batch.wait``. Outcomes go to the `AckBatcher`, which commits many of them together.
 
 When everything that was due is in the buffer, the worker grants the store credit, and what is
-committed next is handed over without a query. After `stop` the worker starts what is due once more,
-waits for the open requests, commits their outcomes and returns; after `detach` it starts nothing.
+committed next is handed over without a query. After `stop` the worker makes one more round of
+attempts, after `detach` none. Then it waits for the open requests, commits their outcomes and
+returns.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter, time_ns
-from typing import Protocol
 
 import structlog
 
@@ -27,12 +28,12 @@ from relay.core.counters import DestinationCounters
 from relay.core.exchange import Delivered, Outcome, Reason, Response
 from relay.core.liveness import LoopMonitor
 from relay.core.status import DestinationStatus
-from relay.delivery.acks import AckBatcher
-from relay.delivery.attempt_log import count_dead_letters, describe_failure, log_fields
+from relay.delivery.acks import MAX_UNACKED, AckBatcher
+from relay.delivery.attempt_log import count_dead_letters, health_change_facts, log_fields
 from relay.delivery.batching import align_retries, is_payload_too_large
-from relay.delivery.circuit_breaker import CircuitBreaker, HealthChange, root_reason
+from relay.delivery.circuit_breaker import CircuitBreaker, DestinationObserver, HealthChange
 from relay.delivery.client import DestinationClient
-from relay.delivery.prefetch import Batch, PrefetchBuffer
+from relay.delivery.prefetch import FETCH_SIZE, Batch, PrefetchBuffer
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.retry import Attempt
 from relay.store.outbox import Outbox
@@ -40,32 +41,11 @@ from relay.store.records import Ack, Delivery
 
 log = structlog.get_logger()
 
-FETCH_SIZE = 64
-"""How many deliveries are fetched from the store at once, unless a request takes more."""
-
-MAX_UNACKED = 32
-"""At most this many acknowledged deliveries wait for their commit. After a crash these are sent
-twice."""
-
 MAX_WAIT_S = 60.0
 """The longest wait for a due time, and how often deliveries that are too old are looked for."""
 
 FOREVER_NS = 10**18
 """Longer than any delivery waits."""
-
-
-class DestinationObserver(Protocol):
-    """Is informed of what becomes of a destination. Neither method waits."""
-
-    def health_changed(
-        self, change: HealthChange, destination: str, facts: Mapping[str, str]
-    ) -> None:
-        """An outage of the destination began or ended."""
-        ...
-
-    def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
-        """Deliveries were given up."""
-        ...
 
 
 class DeliveryWorker:
@@ -92,11 +72,11 @@ class DeliveryWorker:
         rate_limiter.on_change(self._wakeup.notify)
         self._prefetched = PrefetchBuffer(client.batch)
         self._store_has_more = True
-        """Whether the store may have deliveries that are due and not in the buffer."""
+        """Whether the store may hold deliveries that are due and not in the buffer."""
         self._next_due_ns: int | None = None
-        """When the next delivery is due that was not due at the last query."""
+        """Due time of the first delivery that was not due yet at the last query."""
         self._in_flight: set[int] = set()
-        """Numbers of the deliveries that are being sent, or whose outcome is not committed yet."""
+        """Numbers of the deliveries in open requests, and of those whose ack is not committed."""
         self._open_requests = 0
         self._acks = AckBatcher(client.name, outbox, now, self._on_committed)
         self._breaker = CircuitBreaker(client.destination.retry)
@@ -128,9 +108,9 @@ class DeliveryWorker:
         return DestinationStatus(is_stopped, self._breaker.is_failing, resumes_ns)
 
     def enable(self) -> bool:
-        """Send again at once, whatever the destination asked for. Returns whether it was waiting.
+        """End a stop (410), a pause and the wait for a probe, and make all retries due now.
 
-        The deliveries that wait for a retry are due at once, too.
+        Returns whether any of these held the destination back.
         """
         was_waiting = self.status != DestinationStatus()
         self._breaker.enable(self._now_s())
@@ -154,14 +134,14 @@ class DeliveryWorker:
     async def _run_loop(self, attempts: asyncio.TaskGroup) -> None:
         stopping = False
         while not stopping:
-            stopping = self._stopping  # read before the round: after `stop` one more is made
+            stopping = self._stopping  # read before the round, so that one more follows `stop`
             self._wakeup.clear()
             self._take_wakeup()
             await self._apply_enable()
             await self._expire_old()
             due_in_s = await self._fetch()
             if self._detaching:
-                # no longer in the queue while open requests are answered
+                # Others must not queue behind this worker while it waits for its open requests.
                 self._rate_limiter.cancel_wait(self)
                 return
             blocked_s = self._start_attempts(attempts)
@@ -173,12 +153,12 @@ class DeliveryWorker:
                 await self._wait(min(due_in_s, blocked_s))
 
     def stop(self) -> None:
-        """Start what is due and has capacity once more, and then no further attempt."""
+        """Make one more round of attempts, with what is due and has capacity, and then end."""
         self._stopping = True
         self._wakeup.notify()
 
     def detach(self) -> None:
-        """Start no further attempt: another worker continues, or none."""
+        """Start no further attempt, and end: another worker replaces this one, or none."""
         self._detaching = True
         self._wakeup.notify()
 
@@ -188,7 +168,7 @@ class DeliveryWorker:
 
     async def _restore_state(self) -> None:
         """Continue an outage and a pause that began in another process or worker."""
-        self._wakeup.take()  # what was handed over to the worker before this one
+        self._wakeup.take()  # discard what was handed over to the worker before this one
         now_ns = self._now()
         failing_since_ns = (await self._outbox.outages()).get(self.name)
         if failing_since_ns is not None:
@@ -206,16 +186,13 @@ class DeliveryWorker:
             await self._outbox.retry_now(self.name, self._now())
 
     async def _expire_old(self) -> None:
-        """Give up deliveries that are too old while the destination is not sent to.
-
-        At other times the attempt itself gives them up.
-        """
+        """Give up old deliveries during an outage or a pause; at other times failed attempts do."""
         now_s = self._now_s()
         is_blocked = self._breaker.is_failing or self._rate_limiter.paused_for_s(now_s) > 0
         if not is_blocked or now_s < self._expired_at_s + MAX_WAIT_S:
             return
-        # The store may give up what is in the buffer, so the buffer is cleared. It does not give up
-        # what is in flight.
+        # The store may give up deliveries that are prefetched, so the buffer is cleared. Those in
+        # flight are passed to the store, which leaves them alone.
         self._take_wakeup()
         self._prefetched.clear()
         self._store_has_more = True
@@ -231,16 +208,13 @@ class DeliveryWorker:
             self._expired_at_s = now_s
 
     def _take_wakeup(self) -> None:
-        """Take deliveries passed on by the last commit.
-
-        They are never also fetched: fetching sets the credit to 0.
-        """
+        """Take deliveries passed on by a commit. No query returns them: it sets the credit to 0."""
         handover = self._wakeup.take()
         self._store_has_more |= handover.needs_fetch
         self._prefetched.add(handover.deliveries)
 
     def _grant_credit(self) -> None:
-        """Let the next commit hand over deliveries, if nothing that is due comes before them."""
+        """Let the next commit hand over deliveries, if everything due before them is fetched."""
         is_closed = not (self._breaker.is_half_open or self._breaker.is_stopped)
         credit = max(0, self._prefetch_size - len(self._prefetched))
         self._wakeup.grant(credit if is_closed and not self._store_has_more else 0)
@@ -260,7 +234,7 @@ class DeliveryWorker:
         if not self._needs_prefetch():
             return self._due_in_s(now_ns)
         limit, until_ns = self._prefetch_size, now_ns
-        if self._breaker.is_half_open:  # the first delivery is the probe, also before it is due
+        if self._breaker.is_half_open:  # the first delivery is the probe, even if not yet due
             if (wait_s := self._breaker.wait_s(now_ns / 1e9)) > 0:
                 return wait_s
             limit, until_ns = 1, now_ns + FOREVER_NS
@@ -269,7 +243,7 @@ class DeliveryWorker:
         exclude = self._in_flight | self._prefetched.seqs
         due = await self._outbox.fetch_due(self._client.name, until_ns, limit, exclude)
         self._prefetched.add(due.deliveries)
-        # Ask again after a while in any case: a repaired store does not notify anybody.
+        # Query again after a while in any case: a store that repairs itself notifies no worker.
         again_ns = now_ns + int(MAX_WAIT_S * 1e9)
         self._store_has_more = len(due.deliveries) == limit
         self._next_due_ns = min(due.next_due_ns or again_ns, again_ns)
@@ -329,12 +303,9 @@ class DeliveryWorker:
 
     async def _wait(self, max_s: float) -> None:
         """Wait for the wakeup: a commit, an ack, a changed rate limit, `enable` or `stop`."""
-        try:
-            with self.loop_monitor.idle():
-                async with asyncio.timeout(min(max_s, MAX_WAIT_S)):
-                    await self._wakeup.wait()
-        except TimeoutError:
-            pass
+        with suppress(TimeoutError), self.loop_monitor.idle():
+            async with asyncio.timeout(min(max_s, MAX_WAIT_S)):
+                await self._wakeup.wait()
 
     async def _deliver(self, batch: Batch) -> None:
         """Send a batch, and then what is prefetched, one batch after the other."""
@@ -378,14 +349,14 @@ class DeliveryWorker:
         self._wake()
 
     def _wake(self) -> None:
-        """Wake the loop, because there is capacity. What an ack made due, the outbox announces."""
+        """Wake the loop if it can use new capacity. For retries made due, the outbox wakes it."""
         if self._prefetched or self._store_has_more or self._stopping or self._detaching:
             self._wakeup.notify()
 
     def _classify(self, batch: Batch, response: Response, started_ns: int) -> Sequence[Ack]:
-        """Return the outcome of each delivery: of one response and one random number for all.
+        """Return the outcome of each delivery.
 
-        They differ by the age of each delivery and by how often it was attempted.
+        All have the same response and random number, and each has its own age and attempts.
         """
         random_fraction, wall_clock_s = self._random_fraction(), time_ns() / 1e9
 
@@ -396,7 +367,7 @@ class DeliveryWorker:
 
         deliveries = [delivery for delivery, _ in batch]
         first = classify_one(deliveries[0])
-        if isinstance(first, Delivered):  # whatever the age and the attempts of the others
+        if isinstance(first, Delivered):  # which depends on neither age nor attempts
             return [Ack(delivery, first) for delivery in deliveries]
         outcomes, answer = align_retries([*map(classify_one, deliveries)]), response.answer
         pairs = zip(deliveries, outcomes, strict=True)
@@ -410,22 +381,17 @@ class DeliveryWorker:
             if isinstance(outcome, Delivered):
                 event_ns = delivery.notification.events[0].time_ns
                 self.counters.latencies.observe((answered_ns - event_ns) / 1e9)
-        outcome = acks[0].outcome  # each says the same of the destination
-        if not isinstance(outcome, Delivered):  # else all of them are delivered
+        outcome = acks[0].outcome  # all outcomes say the same of the destination
+        if not isinstance(outcome, Delivered):  # otherwise all are delivered
             for reason, count in count_dead_letters(acks).items():
                 self._observer.dead_lettered(self.name, reason, count)
         if outcome.pause_s > 0:
             self._rate_limiter.pause(now_s + outcome.pause_s)
         failed_for_s = self._breaker.failed_for_s(now_s)
         change = self._breaker.record_outcome(outcome, now_s, self._random_fraction())
-        match change:
-            case HealthChange.FAILING:
-                text = describe_failure(response, outcome)
-                facts = {"why": root_reason(outcome).value, "reason": text}
-                self._observer.health_changed(change, self.name, facts)
-            case HealthChange.RECOVERED:
-                facts = {"failed_for_s": f"{failed_for_s:.0f}"}
-                self._observer.health_changed(change, self.name, facts)
+        if change is not None:
+            facts = health_change_facts(change, response, outcome, failed_for_s)
+            self._observer.health_changed(change, self.name, facts)
         return change
 
     def _now_s(self) -> float:

@@ -1,10 +1,10 @@
 """One HTTP/1.1 connection to a destination: one request at a time, and the response to it.
 
 The status alone says what became of a delivery. So a connection reads the head of a response and
-the beginning of its body, both within a bound of bytes and of time, and keeps nothing else. It ends
+the beginning of its body, both with a limit in bytes and in time, and nothing else. It is closed
 when the destination closes it, when it was idle for `IDLE_TIMEOUT_S`, when a response was not read
 to its end, when a request is cancelled, and when data arrives that no request asked for: a response
-must never be taken for the response to another request.
+must never be mistaken for the response to another request.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from typing import NamedTuple, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 MAX_HEAD_BYTES = 65_536
-"""How much may arrive before the body of a response."""
+"""How much may arrive before the body of a response: its head, and any 1xx responses."""
 
 BODY_TIMEOUT_S = 3.0
 """How long the body of a response may take once the status is known."""
 
 IDLE_TIMEOUT_S = 15.0
-"""How long a connection is kept without a request. Most receivers keep it for longer. If one closes
-it earlier, relay notices, unless a request is on its way at that moment: that costs one attempt."""
+"""How long a connection is kept without a request. If the receiver closes it earlier, relay notices
+that, unless it is sending a request at that moment, which costs one attempt."""
 
 
 class InvalidHttpResponse(Exception):
@@ -47,13 +47,14 @@ class RawResponse(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """Sends a request and reads the response, up to a bound.
+    """Sends a request and reads the response, up to a limit.
 
-    If the body breaks off, takes too long or is too long, the connection ends, but the response
+    If the body breaks off, is too slow or too long, the connection is closed, but the response
     counts: its status has arrived.
     """
 
     def __init__(self, max_body_bytes: int) -> None:
+        """``max_body_bytes`` is how much of the body of a response is returned."""
         self._max_body_bytes = max_body_bytes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -102,8 +103,8 @@ class Connection(asyncio.Protocol):
         """Called by asyncio when the connection is established."""
         self._transport = cast("asyncio.Transport", transport)
         self._parser = HttpResponseParser(self)
-        # As lenient as browsers are: relay reads what a receiver says, and passes nothing of it on
-        # to another HTTP parser.
+        # As lenient as browsers are. That is safe, because relay passes no response on to another
+        # HTTP parser.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True,
             lenient_optional_cr_before_lf=True,
@@ -127,12 +128,12 @@ class Connection(asyncio.Protocol):
             self._enforce_limits()
 
     def on_message_begin(self) -> None:
-        """Called by the parser when a response begins. After the last one there must be none."""
+        """Called by the parser when a response begins; there must be none without a request."""
         if self._response is None:
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser with each header. Those behind a body (trailers) are ignored."""
+        """Called by the parser with each header. Headers after a body (trailers) are ignored."""
         if self._status is None:
             self._headers.append((name, value))
 
@@ -162,21 +163,21 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by asyncio when the connection has ended."""
-        # The parser refers to this object and would keep the circle alive.
+        # The parser refers to this object: a reference cycle would keep both in memory.
         self._parser = self._transport = None
         if self._timer is not None:
             self._timer.cancel()
         self._end(error or ServerDisconnected())
 
     def _enforce_limits(self) -> None:
-        """Bound the head in bytes and the body in time, while more of the response is to come."""
+        """Limit the head in bytes and the body in time, while the response is incomplete."""
         if self._status is not None:
             self._set_deadline(min(self._deadline_s, self._loop.time() + BODY_TIMEOUT_S))
         elif self._head_bytes > MAX_HEAD_BYTES:
             self._fail(InvalidHttpResponse())
 
     def _finish(self, *, reusable: bool) -> None:
-        """Hand over the response."""
+        """Return the response to `send_request`, and keep the connection if it is reusable."""
         response, self._response = self._response, None
         if response is not None and not response.done():
             status = self._status or 0
@@ -188,7 +189,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def _end(self, error: Exception) -> None:
-        """No more data will come. If the status has arrived, the response counts."""
+        """End the request, because no more data will come. With a status the response counts."""
         if self._status is not None:
             self._finish(reusable=False)
         else:
@@ -202,9 +203,9 @@ class Connection(asyncio.Protocol):
         self.close()
 
     def _set_deadline(self, deadline_s: float) -> None:
-        """Move the deadline. A timer that is due earlier stays, and sets a new one when it fires.
+        """Move the deadline. A timer that is due earlier stays, and is renewed when it fires.
 
-        So a request that is answered in time costs no timer of its own.
+        So a request that is answered in time needs no timer of its own.
         """
         self._deadline_s = deadline_s
         if self._timer is not None:

@@ -1,10 +1,10 @@
 """The connections to one destination.
 
 Opening a connection costs a round trip or more, and with TLS a handshake. So a connection that has
-read a complete response is kept and used again. The pool opens a connection only if none is idle:
-there are never more connections than requests that were open at once, and ``concurrency`` bounds
-these. An idle connection ends by itself (`Connection`); the pool ends with its destination's
-client.
+read a complete response is kept and used again. The pool opens a connection only if none is idle,
+so there are never more connections than requests that were open at once, whose number
+``concurrency`` limits. An idle connection closes itself (see `Connection`); the pool ends with its
+destination's client.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ HAPPY_EYEBALLS_DELAY_S = 0.25
 
 
 class ConnectTimeout(TimeoutError):
-    """No connection was established in time."""
+    """No connection was established within ``timeout.connect``."""
 
 
 class ConnectionPool:
     """Sends requests over idle connections, and opens new ones if there are none."""
 
     def __init__(self, connect_timeout_s: float, max_body_bytes: int) -> None:
-        """``max_body_bytes`` is how much of the body of a response is kept."""
+        """``max_body_bytes`` is how much of the body of a response is returned."""
         self._connect_timeout_s = connect_timeout_s
         self._max_body_bytes = max_body_bytes
         self._resolver = Resolver()
@@ -68,19 +68,19 @@ class ConnectionPool:
             async with asyncio.timeout_at(min(deadline_s, connect_by_s)):
                 return await self._connect(origin)
         except TimeoutError as error:
-            if error.errno is not None:  # the operating system's timeout (ETIMEDOUT), not ours
+            if error.errno is not None:  # the operating system's timeout (ETIMEDOUT)
                 raise
             raise (ConnectTimeout() if connect_by_s <= deadline_s else TimeoutError()) from None
 
     async def _connect(self, origin: Origin) -> Connection:
-        connected = await start_connection(
+        socket = await start_connection(
             await self._resolver.resolve(origin.host, origin.port),
             happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S,
             interleave=1,
         )
         _, connection = await asyncio.get_running_loop().create_connection(
             partial(Connection, self._max_body_bytes),
-            sock=connected,
+            sock=socket,
             ssl=origin.ssl_context,
             server_hostname=None if origin.ssl_context is None else origin.host.rstrip("."),
         )

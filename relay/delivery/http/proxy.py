@@ -1,7 +1,7 @@
 """Sends requests over HTTP through a proxy.
 
-Proxies are rare and take more of HTTP (CONNECT, their own authentication), so this sender is built
-on aiohttp and not on `Connection`. It keeps the same bounds and gives the same reasons.
+Proxies are rare and need more of HTTP (CONNECT, authentication at the proxy), so this sender is
+built on aiohttp and not on `Connection`. It keeps the same limits and gives the same reasons.
 """
 
 import asyncio
@@ -20,10 +20,9 @@ from relay.delivery.http.connection import (
     InvalidHttpResponse,
     ServerDisconnected,
 )
-from relay.delivery.http.errors import classify_error
 from relay.delivery.http.pool import ConnectTimeout
 from relay.delivery.http.resolver import NoAddress
-from relay.delivery.http.response import read_limit, to_response
+from relay.delivery.http.response import classify_error, read_limit, to_response
 from relay.delivery.http.tls import create_ssl_context
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.destinations.common.webhook import WebhookDestination
@@ -32,12 +31,14 @@ from relay.destinations.common.webhook import WebhookDestination
 class ProxySender:
     """A `Sender` with its own connections to one destination's proxy."""
 
-    def __init__(self, session: aiohttp.ClientSession, proxy: URL, to: WebhookDestination) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, proxy: URL, destination: WebhookDestination
+    ) -> None:
         self._session = session
-        self._timeout = to.timeout
+        self._timeout = destination.timeout
         self._proxy = proxy
-        self._redactor = Redactor(collect_secrets(to))
-        self._limit_headers = to.limit_headers
+        self._redactor = Redactor(collect_secrets(destination))
+        self._limit_headers = destination.limit_headers
 
     async def send(self, request: Request) -> Response:
         """Send the request. Redirects are not followed; the result holds no secret."""
@@ -60,23 +61,24 @@ class ProxySender:
 
 
 @asynccontextmanager
-async def open_proxy_sender(to: WebhookDestination, proxy: URL) -> AsyncIterator[ProxySender]:
-    """Open a sender that promises what `open_http_sender` does. Raises `TlsError`."""
+async def open_proxy_sender(destination: WebhookDestination) -> AsyncIterator[ProxySender]:
+    """Open a sender to a destination with a proxy; promises the same as `open_http_sender`."""
+    assert destination.proxy is not None
+    ssl_context, timeout = create_ssl_context(destination.tls), destination.timeout
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=to.concurrency, ssl=create_ssl_context(to.tls)),
+        connector=aiohttp.TCPConnector(limit=destination.concurrency, ssl=ssl_context),
         timeout=aiohttp.ClientTimeout(
-            total=to.timeout.total.total_seconds(),
-            sock_connect=to.timeout.connect.total_seconds(),
+            total=timeout.total.total_seconds(), sock_connect=timeout.connect.total_seconds()
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         headers={"User-Agent": f"relay/{__version__}", "Accept-Encoding": "identity"},
     )
-    # aiohttp would repeat a GET or a PUT by itself if the connection drops. But relay makes every
-    # attempt itself: attempts are counted and scheduled.
+    # aiohttp repeats a GET or a PUT by itself if the connection drops. That must not happen: relay
+    # counts and schedules every attempt.
     session._retry_connection = False
     async with session:
-        yield ProxySender(session, proxy, to)
+        yield ProxySender(session, URL(destination.proxy.get_secret_value()), destination)
 
 
 def _classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
@@ -105,8 +107,8 @@ def _classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, s
 async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Return the beginning of the body.
 
-    The status has said what became of the request. So if the body breaks off, is too slow or too
-    long, the response counts, and only the connection is lost.
+    If the body breaks off, is too slow or too long, the connection is closed, but the response
+    counts: its status has arrived.
     """
     body = bytearray()
     try:

@@ -1,4 +1,4 @@
-"""A request as the bytes that go over a connection (RFC 9112)."""
+"""Serializes a request: its URL, headers and body as the bytes that are sent (RFC 9112)."""
 
 import ssl
 from collections.abc import Callable
@@ -20,7 +20,7 @@ relay does not decompress them."""
 
 
 class Origin(NamedTuple):
-    """Where a connection leads."""
+    """Where to connect."""
 
     host: str
     port: int
@@ -37,7 +37,7 @@ class RequestTarget(NamedTuple):
 
 
 def parse_origin(url: URL, get_ssl_context: Callable[[], ssl.SSLContext]) -> Origin:
-    """Return where a URL is reached. Raises `ValueError` if it is not http(s) or has no host."""
+    """Return where to connect for a URL. Raises `ValueError` unless it is http(s) with a host."""
     if url.scheme not in ("http", "https") or not url.raw_host or url.port is None:
         raise ValueError("not a URL with http:// or https:// and a host")
     ssl_context = get_ssl_context() if url.scheme == "https" else None
@@ -45,7 +45,7 @@ def parse_origin(url: URL, get_ssl_context: Callable[[], ssl.SSLContext]) -> Ori
 
 
 def parse_target(url: URL) -> RequestTarget:
-    """Return what goes into the head of each request for a URL."""
+    """Return what the head of each request to a URL contains."""
     default_headers = {"host": f"Host: {url.host_port_subcomponent}", **_DEFAULT_HEADERS}
     if (basic_auth := BasicAuth.from_url(url)) is not None:
         default_headers["authorization"] = f"Authorization: {basic_auth.encode()}"

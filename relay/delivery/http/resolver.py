@@ -1,9 +1,9 @@
 """Looks up the addresses of hosts, with the system's resolver.
 
-The system's resolver blocks, so each lookup occupies a thread, and a name server that does not
-answer occupies it for long. Three things keep this from harming other destinations: there is one
-lookup at a time for each host, its result is kept for `CACHE_TTL_S`, and the pool of threads grows
-with the number of destinations.
+The system's resolver blocks, so each lookup occupies a thread, and for long if the name server does
+not answer. So that this does not hold up other destinations, there is one lookup at a time for each
+host, its result is cached for `CACHE_TTL_S`, and the pool of threads grows with the number of
+destinations.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ CACHE_TTL_S = 10.0
 that a receiver which closes each connection does not cost a lookup each time."""
 
 SPARE_THREADS = 8
+"""Threads for everything else that uses the loop's executor, such as aiohttp's own lookups."""
+
 THREADS_PER_DESTINATION = 4
 """How many lookups a destination can have at once, including those that hang."""
 
@@ -52,7 +54,7 @@ class Resolver:
         return await asyncio.shield(lookup)
 
     def _keep_for_ttl(self, host: str, port: int) -> None:
-        """Keep the result of a lookup for a while, unless it failed."""
+        """Keep the result of a lookup for `CACHE_TTL_S`, unless it failed."""
         lookup = self._lookups[host, port]
         if lookup.cancelled() or lookup.exception() is not None:
             del self._lookups[host, port]

@@ -10,7 +10,6 @@ from yarl import URL
 
 from relay.core.exchange import Request, Response
 from relay.delivery.http.connection import InvalidHttpResponse, RawResponse, ServerDisconnected
-from relay.delivery.http.errors import classify_error
 from relay.delivery.http.pool import ConnectionPool
 from relay.delivery.http.proxy import open_proxy_sender
 from relay.delivery.http.request import (
@@ -20,13 +19,13 @@ from relay.delivery.http.request import (
     parse_target,
     serialize,
 )
-from relay.delivery.http.response import read_limit, to_response
+from relay.delivery.http.response import classify_error, read_limit, to_response
 from relay.delivery.http.tls import create_ssl_context
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.destinations.common.webhook import WebhookDestination
 
 URL_CACHE_SIZE = 16
-"""How many parsed URLs are kept. Most destinations have one."""
+"""How many parsed URLs a sender caches. Most destinations have one URL."""
 
 
 class Sender(Protocol):
@@ -40,17 +39,20 @@ class Sender(Protocol):
 class HttpSender:
     """A `Sender` with its own connections to one destination.
 
-    It does only what deliveries need, and so takes half the time of a general HTTP client.
+    It does only what deliveries need, which costs half of what a general HTTP client costs.
     """
 
-    def __init__(self, to: WebhookDestination) -> None:
+    def __init__(self, destination: WebhookDestination) -> None:
         """Raises `TlsError`."""
-        self._timeout = to.timeout
-        self._total_s = to.timeout.total.total_seconds()
-        self._ssl_context = None if to.tls is None else create_ssl_context(to.tls)
-        self._redactor = Redactor(collect_secrets(to))
-        self._limit_headers = to.limit_headers
-        self._pool = ConnectionPool(to.timeout.connect.total_seconds(), read_limit(self._redactor))
+        self._timeout = destination.timeout
+        self._total_s = destination.timeout.total.total_seconds()
+        tls = destination.tls
+        self._ssl_context = None if tls is None else create_ssl_context(tls)
+        self._redactor = Redactor(collect_secrets(destination))
+        self._limit_headers = destination.limit_headers
+        self._pool = ConnectionPool(
+            self._timeout.connect.total_seconds(), read_limit(self._redactor)
+        )
         self._parse_cached = lru_cache(URL_CACHE_SIZE)(self._parse_url)
         self._loop = asyncio.get_running_loop()
 
@@ -85,21 +87,21 @@ class HttpSender:
 
 
 @asynccontextmanager
-async def open_http_sender(to: WebhookDestination) -> AsyncIterator[Sender]:
+async def open_http_sender(destination: WebhookDestination) -> AsyncIterator[Sender]:
     """Open a sender that keeps its connections alive between requests.
 
     It takes nothing from the environment (no proxy, no netrc), keeps no cookies and decompresses no
-    response: a destination cannot make relay hold more than it sends. Raises `TlsError`.
+    response, so that a few bytes of a response cannot become many. Raises `TlsError`.
     """
-    if to.proxy is not None:
-        async with open_proxy_sender(to, URL(to.proxy.get_secret_value())) as sender:
-            yield sender
+    if destination.proxy is not None:
+        async with open_proxy_sender(destination) as proxy_sender:
+            yield proxy_sender
         return
-    direct = HttpSender(to)
+    sender = HttpSender(destination)
     try:
-        yield direct
+        yield sender
     finally:
-        direct.close()
+        sender.close()
 
 
 def _lowercase_headers(response: RawResponse) -> dict[str, str]:

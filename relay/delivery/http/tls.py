@@ -1,4 +1,4 @@
-"""TLS contexts: which certificate authorities relay trusts, and its client certificate."""
+"""TLS contexts: the certificate authorities that relay trusts, and its client certificate."""
 
 import ssl
 from functools import cache
@@ -12,7 +12,7 @@ class TlsError(RelayError):
 
 
 def create_ssl_context(files: TlsConfig | None) -> ssl.SSLContext:
-    """Return a context with these files; with None one that trusts what the system trusts.
+    """Return a context with these files; with None, one with the system's certificate authorities.
 
     Raises `TlsError`.
     """
@@ -23,8 +23,8 @@ def create_ssl_context(files: TlsConfig | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=file)
         if files.cert_file is not None:
             file = files.cert_file
-            # With an empty password a key that has a passphrase is refused. Without one OpenSSL
-            # would ask for it on the terminal and wait.
+            # A key that has a passphrase is refused because of the empty password. Without one,
+            # OpenSSL would ask for the passphrase on the terminal and wait.
             context.load_cert_chain(files.cert_file, files.key_file, password="")
     except (OSError, ValueError) as error:
         text = describe_os_error(error) if isinstance(error, OSError) else str(error)
@@ -34,7 +34,7 @@ def create_ssl_context(files: TlsConfig | None) -> ssl.SSLContext:
 
 @cache
 def _system_context() -> ssl.SSLContext:
-    """Return the context that all destinations share: loading it takes time and memory."""
+    """Return a context that destinations without ``tls`` share: each takes time and memory."""
     return _with_alpn(ssl.create_default_context())
 
 
