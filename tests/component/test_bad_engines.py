@@ -96,7 +96,7 @@ async def test_an_engine_that_withholds_everything_except_the_stream(
     bad: Answer | NoAnswer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its events are taken in over this connection and the next, and nothing is inferred."""
+    """Its events are accepted over this connection and the next, and nothing is inferred."""
     monkeypatch.setattr(inspector, "TIMEOUT_S", 0.05)
     engine.answers[endpoint] = bad
     engine.run("web")

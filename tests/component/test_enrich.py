@@ -77,7 +77,7 @@ async def test_a_log_that_cannot_be_read(
 async def test_a_container_that_cannot_be_inspected(
     engine: ScriptedEngine, answer: Answer | NoAnswer
 ) -> None:
-    """Its log is not requested, and the enricher continues."""
+    """The log of such a container is not requested, and the enricher continues."""
     engine.answers |= {"inspect": answer}
     found = await enrich(engine)
     assert found is not None

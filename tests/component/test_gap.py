@@ -45,7 +45,7 @@ async def test_an_engine_that_restarted(engine: ScriptedEngine, has_new_event: b
 
 
 async def test_more_events_than_the_engine_remembers(engine: ScriptedEngine) -> None:
-    """The gap reaches from the last event taken in to the oldest that is remembered."""
+    """The gap reaches from the last accepted event to the oldest that the engine remembers."""
     names = [f"web-{number}" for number in range(HISTORY_SIZE + 10)]
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -65,7 +65,7 @@ async def test_more_events_than_the_engine_remembers(engine: ScriptedEngine) -> 
 
 
 async def test_a_history_that_just_reaches_back(engine: ScriptedEngine) -> None:
-    """While it contains the last event taken in, there is no gap."""
+    """While the history contains the last accepted event, there is no gap."""
     names = [f"web-{number}" for number in range(HISTORY_SIZE - 1)]
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -79,7 +79,7 @@ async def test_a_history_that_just_reaches_back(engine: ScriptedEngine) -> None:
 
 
 async def test_an_idle_engine_has_no_gap(engine: ScriptedEngine) -> None:
-    """Neither one without any event, nor one whose last event was taken in long ago."""
+    """An engine without any event, or whose last event was accepted long ago, leaves no gap."""
     async with engine.serve(), run_ingest(engine) as result:
         for count in range(1, 4):
             await wait_for_streams(engine, count)
@@ -231,7 +231,7 @@ async def test_another_engine_at_the_same_address(engine: ScriptedEngine) -> Non
 
 
 async def test_podman_has_no_lasting_id(engine: ScriptedEngine) -> None:
-    """It makes up another id for every answer, which is no other engine."""
+    """Podman makes up a new id for every answer, but it is still the same engine."""
     engine.podman, engine.identity = True, "one"
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)

@@ -127,7 +127,7 @@ async def test_a_stream_that_is_silent_although_the_engine_has_events(
 
 
 async def test_a_stream_that_is_rightly_silent(engine: ScriptedEngine) -> None:
-    """While the engine has only events that were taken in, the stream is left open."""
+    """While the engine has only accepted events, the stream is left open."""
     patient = replace(WATCHFUL, answer_timeout_s=10)
     async with engine.serve(), run_ingest(engine, patient) as result:
         await wait_for_streams(engine)

@@ -88,7 +88,7 @@ def test_loopback_host(host: str) -> None:
     ],
 )
 def test_other_host(host: str) -> None:
-    """Any other address or name is not local, whatever it resolves to."""
+    """Any other address or name is not local, even if it resolves to a local address."""
     assert not is_loopback(host)
 
 

@@ -36,7 +36,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_it_starts_at_the_wall_clock_and_advances_with_the_time_since_boot(
     machine: Machine,
 ) -> None:
-    """Setting the wall clock later changes nothing."""
+    """After the start, setting the wall clock does not change what this clock shows."""
     clock = SteadyClock()
     assert clock.now_ns() == 1_000_000
     machine.up_ns += 50

@@ -62,7 +62,7 @@ def test_events_before_the_first_start() -> None:
 
 
 def test_invalid_records() -> None:
-    """They are counted by their kind of error, and are not events."""
+    """Invalid records are counted by the kind of their error, and not as events."""
     counters = count_batch(*records([b"<html>", b"[]", b"<p>"]))
     assert counters.malformed == {"not_json": 2, "odd_type": 1}
     assert counters.received == 0
@@ -76,7 +76,7 @@ def test_dropped_records() -> None:
 
 
 def test_opened_streams() -> None:
-    """Each counts; one on which another engine answers also counts as a gap."""
+    """Every opened stream counts; if another engine answers on it, that also counts as a gap."""
     counters = count_batch(
         *(
             StreamOpened(Connection("here", "node-1", NOW_NS, 1, identity=identity), ())
@@ -121,7 +121,7 @@ def test_matches() -> None:
 
 
 def test_attempts() -> None:
-    """They are counted by outcome and reason; those that were given up are dead letters."""
+    """Attempts count by outcome and reason; deliveries that were given up are dead letters."""
     counters = DestinationCounters()
     for outcome in (
         Delivered(),

@@ -24,7 +24,7 @@ def test_an_id_never_changes() -> None:
 
 
 def test_the_order_of_attributes_does_not_count() -> None:
-    """The engine's map has no order."""
+    """The engine's map has no order, so its order does not change the id."""
     turned = dict(reversed(IDENTITY["attributes"].items()))
     assert make_event_id(**{**IDENTITY, "attributes": turned}) == make_event_id(**IDENTITY)
 
@@ -56,7 +56,7 @@ def test_no_text_runs_into_the_next(one: tuple[str, str], other: tuple[str, str]
 
 
 def test_a_self_event_is_of_type_relay() -> None:
-    """It carries its facts as attributes, and its id depends on them."""
+    """An event of relay's own carries its values as attributes, and its id depends on them."""
     event = make_self_event(
         "gap", engine="here", host="node-1", time_ns=5, name="here", attributes={"count": "3"}
     )
@@ -77,5 +77,5 @@ def test_a_self_event_is_of_type_relay() -> None:
     ],
 )
 def test_a_time_has_all_nine_digits(time_ns: int, text: str) -> None:
-    """In UTC, with the leading zeros of the nanoseconds."""
+    """A time is formatted in UTC, with the leading zeros of its nanoseconds."""
     assert format_rfc3339(time_ns) == text

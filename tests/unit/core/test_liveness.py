@@ -14,7 +14,7 @@ class Clock:
 
 
 def test_an_iteration_is_measured_from_its_start() -> None:
-    """However long the previous one took."""
+    """The length of the previous iteration does not count."""
     clock = Clock()
     monitor = LoopMonitor(clock)
     clock.now_s += 7
@@ -25,7 +25,7 @@ def test_an_iteration_is_measured_from_its_start() -> None:
 
 
 def test_idle_time_does_not_count() -> None:
-    """It may last; the next iteration starts after it."""
+    """Idle time counts as 0; the next iteration starts after it."""
     clock = Clock()
     monitor = LoopMonitor(clock)
     with monitor.idle():

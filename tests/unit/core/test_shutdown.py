@@ -8,13 +8,13 @@ from relay.core.shutdown import Shutdown
 
 
 async def hang() -> int:
-    """Wait for ever."""
+    """Wait forever."""
     await asyncio.Event().wait()
     return 7
 
 
 async def test_work_that_finishes() -> None:
-    """Its result is returned."""
+    """The result of the work is returned."""
 
     async def work() -> int:
         return 7
@@ -23,7 +23,7 @@ async def test_work_that_finishes() -> None:
 
 
 async def test_work_that_fails() -> None:
-    """Its error is raised unchanged."""
+    """The error of the work is raised unchanged."""
 
     async def work() -> None:
         raise ZeroDivisionError
@@ -33,7 +33,7 @@ async def test_work_that_fails() -> None:
 
 
 async def test_a_shutdown_cancels_work() -> None:
-    """Nobody waits for it, and no task is left."""
+    """A shutdown does not wait for the work, and leaves no task."""
     shutdown, before = Shutdown(), asyncio.all_tasks()
     waiting = asyncio.ensure_future(shutdown.run_unless_stopped(hang()))
     await asyncio.sleep(0)

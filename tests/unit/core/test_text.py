@@ -69,7 +69,7 @@ def test_never_cuts_an_escape_in_two() -> None:
 
 @given(st.text(), st.integers(1, 40))
 def test_keeps_every_limit(text: str, limit: int) -> None:
-    """Whatever the text, the result is printable and no longer than the limit."""
+    """For any text, the result is printable and no longer than the limit."""
     cut = truncate(text, limit)
     assert utf16_length(cut) <= limit
     assert cut.isprintable()
@@ -93,7 +93,7 @@ def test_keeps_the_end_of_output() -> None:
 
 @given(st.text(), st.integers(1, 40))
 def test_the_end_keeps_every_limit(text: str, limit: int) -> None:
-    """Whatever the text, its end is kept, printable except for line breaks."""
+    """For any text, its end is kept, printable except for line breaks."""
     end = truncate_start(text, limit)
     assert utf16_length(end) <= limit
     assert end.replace("\n", "").isprintable()

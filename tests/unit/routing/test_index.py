@@ -57,7 +57,7 @@ DIE = {"type": "container", "action": "die"}
     ],
 )
 def test_a_match_that_needs_something_else_is_no_candidate(other: dict[str, Any]) -> None:
-    """The event lacks what the match requires."""
+    """A match is no candidate if the event lacks a value that it requires."""
     assert find_candidates(DEATH, other, DIE, other) == [1]
 
 
@@ -98,7 +98,7 @@ def test_one_alternative_is_enough(match: dict[str, Any]) -> None:
 
 
 def test_a_field_without_patterns() -> None:
-    """It cannot be used to find the match."""
+    """A field without patterns cannot be used to find the match."""
     nothing = Match((Field("name", None, ()),))
     assert list(Index([nothing]).candidates(DEATH)) == [0]
 
@@ -130,7 +130,7 @@ def test_the_least_shared_field_finds_a_match() -> None:
 
 
 def test_the_least_shared_part_of_a_glob_finds_a_match() -> None:
-    """It may be the prefix or a later part."""
+    """A glob is found by its prefix or by a later part, whichever fewer matches share."""
     ends = [{**DIE, "name": f"web-*{end}"} for end in ("-one", "-two")]
     starts = [{**DIE, "name": f"{start}-*-db"} for start in ("web", "api")]
     event = with_fields(DEATH, actor=type(DEATH.actor)("c", "web-7-two", None, {}))
@@ -163,7 +163,7 @@ def test_numbers_increase() -> None:
 
 
 def test_relay_events() -> None:
-    """They are only tested against matches that name them."""
+    """Only matches that name relay's events are candidates for them."""
     given: list[dict[str, Any]] = [
         {},
         {"type": "relay"},
@@ -175,7 +175,7 @@ def test_relay_events() -> None:
 
 
 def test_a_match_that_names_many_actions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not stored by type and action, and found all the same."""
+    """A match that names many actions is not stored by its actions, and still found."""
     monkeypatch.setattr(index, "BUCKETS_MAX", 3)
     most = {"type": ["container", "network"], "action": ["oom", "kill"]}
     assert find_candidates(DEATH, most, DIE) == [0, 1]
@@ -184,7 +184,7 @@ def test_a_match_that_names_many_actions(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @given(st.lists(matches, max_size=8), events)
 def test_no_matching_match_is_left_out(given: list[Match], event: Event) -> None:
-    """Whatever the matches and the event; the numbers increase."""
+    """For any matches and any event, no match that fits is left out, and the numbers increase."""
     found = list(Index(given).candidates(event))
     assert found == sorted(set(found))
     assert {number for number, match in enumerate(given) if reference_matches(match, event)} <= set(

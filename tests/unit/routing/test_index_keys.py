@@ -62,14 +62,14 @@ def regex(text: str) -> Regex:
 def test_the_keys_of_a_pattern(
     pattern: Pattern, found: list[tuple[KeyKind, str | int | None]]
 ) -> None:
-    """The exact value, its prefix, a part of it; or only that there is a value."""
+    """A pattern implies an exact value, a prefix, a part, or only that there is a value."""
     for absent_fits in (True, False):
         assert list(find_keys(pattern, absent_fits=absent_fits)) == found
 
 
 @pytest.mark.parametrize(("absent_fits", "found"), [(True, ()), (False, (PRESENT,))])
 def test_a_negation_implies_little(absent_fits: bool, found: tuple[IndexKey, ...]) -> None:
-    """At best that there is another value."""
+    """A negation implies at best that there is a value."""
     assert find_keys(Not((Glob("web"),)), absent_fits=absent_fits) == found
 
 
@@ -102,7 +102,7 @@ _pieces = ("a", "b", "|", "(", ")", "(?:", "[", "]", "^", "\\", "*", "?", ".", "
     st.text("ab|()[]^", max_size=3),
 )
 def test_a_text_that_fits_a_regex_has_its_prefix(text: str, value: str) -> None:
-    """However its alternatives, groups, brackets and comments are written."""
+    """A text that fits a regular expression has its prefix, however the expression is written."""
     pattern = regex(text)
     if pattern.compiled.fullmatch(value) is not None:
         assert all(has_key(hook, value) for hook in find_keys(pattern, absent_fits=False))

@@ -128,7 +128,7 @@ def test_which_events_a_match_fits(match: dict[str, Any], event: Event, taken: b
 def test_the_first_failing_condition(
     match: dict[str, Any], event: Event, path: str, expected: str, found: str
 ) -> None:
-    """Its path, what it requires and what the event has, in the order of the match."""
+    """The first failing condition has its path, what it requires and what the event has."""
     failed = Matcher(parse_match(match)).first_failure(event)
     assert failed is not None
     assert (failed.path, failed.expected, failed.describe_actual(event)) == (path, expected, found)
@@ -143,7 +143,7 @@ def test_shows_an_action_with_and_without_its_detail() -> None:
 
 @pytest.mark.parametrize("match", [{"any": [{"name": "db"}]}, {"not": {"name": "web-*"}}])
 def test_a_nested_match_fails_as_a_whole(match: dict[str, Any]) -> None:
-    """Of ``any`` and ``not`` no single condition is the reason."""
+    """If ``any`` or ``not`` fails, it fails as a whole, not by one of its conditions."""
     failed = Matcher(parse_match(match)).first_failure(DEATH)
     assert failed is not None
     assert failed.path == next(iter(match))

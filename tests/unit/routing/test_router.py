@@ -35,7 +35,7 @@ def explain(*routes: Route) -> list[tuple[Verdict, tuple[str, ...]]]:
 
 
 def test_every_route_that_matches_fires() -> None:
-    """Not only the first."""
+    """Every route that matches fires, not only the first."""
     assert explain(Route(name="a", to=("x",)), Route(name="b", to=("y", "z"))) == [
         (Verdict.SENT, ("x",)),
         (Verdict.SENT, ("y", "z")),
@@ -43,7 +43,7 @@ def test_every_route_that_matches_fires() -> None:
 
 
 def test_each_destination_gets_an_event_once() -> None:
-    """From the first route that sends it there."""
+    """A destination gets an event once, by the first route that sends it there."""
     assert explain(
         Route(name="a", to=("x",)), Route(name="b", to=("x", "y")), Route(name="c", to=("x",))
     ) == [(Verdict.SENT, ("x",)), (Verdict.SENT, ("y",)), (Verdict.ALREADY_SENT, ())]
@@ -89,7 +89,7 @@ def test_routing_returns_what_is_sent() -> None:
 
 
 def test_routing_counts_matches() -> None:
-    """Including routes that come too late for their destination or drop the event; no others."""
+    """Every route that matches is counted, also one that drops the event or sends it nowhere."""
     routes = (
         Route(name="a", match=NONE, to=("x",)),
         Route(name="b", to=("x",)),
@@ -114,7 +114,7 @@ def test_a_destination_gets_no_event_about_itself() -> None:
 
 
 def test_the_observer_gets_every_event() -> None:
-    """Once, with the result of each route that matches; also events that no route matches."""
+    """The observer gets every event once, with the result of each route that matches."""
     observed: list[tuple[Event, list[Verdict]]] = []
     routes = (
         Route(name="a", match=NONE, to=("x",)),
@@ -152,7 +152,7 @@ _routes = st.lists(
 def test_every_route_has_a_result_and_no_destination_gets_an_event_twice(
     routes: list[Route],
 ) -> None:
-    """Whatever the routes, and nothing is sent after a stop or a drop."""
+    """For any routes, nothing is sent twice, nor after a stop or a drop."""
     results = list(Router(routes).explain(DEATH))
     assert [result.route for result in results] == routes
     sent = [name for result in results for name in result.destinations]
@@ -170,7 +170,7 @@ def test_every_route_has_a_result_and_no_destination_gets_an_event_twice(
 
 
 def test_replaced_routes_apply_at_once() -> None:
-    """Whoever uses the router need not be informed."""
+    """Replaced routes apply to the next event of everything that uses the router."""
     router = Router([Route(name="a", to=("x",))])
     router.replace_routes(Router([Route(name="b", to=("y", "z"))]))
     assert [(result.route.name, result.destinations) for result in router.explain(DEATH)] == [

@@ -34,7 +34,7 @@ def test_exact_values() -> None:
 
 
 def test_prefixes() -> None:
-    """All prefixes of the value, of any length."""
+    """All prefixes of the value are found, of any length."""
     keys = (prefix("a"), prefix("ab"), prefix("abc"), prefix("b"))
     assert find_numbers("ab", *keys) == [0, 1]
     assert find_numbers("abcd", *keys) == [0, 1, 2]
@@ -51,7 +51,7 @@ def test_prefixes_of_many_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_parts() -> None:
-    """At any position of the value."""
+    """A part is found at any position of the value."""
     keys = (part("web"), part("-web-"), part("database"))
     assert find_numbers("shop-web-1", *keys) == [0, 1]
     assert find_numbers("web", *keys) == [0]
@@ -65,7 +65,7 @@ def test_a_part_is_found_by_its_rarest_piece() -> None:
 
 
 def test_a_long_value_returns_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If that costs less than searching for them."""
+    """A long value returns all parts, if that costs less than searching for them."""
     monkeypatch.setattr(value_index, "POSITIONS_PER_MATCH", 3)
     keys = (part("abc"), part("def"), prefix("abc"))
     assert find_numbers("123456", *keys) == []
@@ -73,7 +73,7 @@ def test_a_long_value_returns_all_parts(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_keys_for_any_value() -> None:
-    """Every value finds them."""
+    """Keys that only require a value are found for every value."""
     assert find_numbers(7, PRESENT, prefix("a"), PRESENT) == [0, 2]
 
 
@@ -88,7 +88,7 @@ _keys = st.one_of(
 
 @given(st.lists(_keys, max_size=12), st.text("ab-", max_size=12) | st.integers(0, 2))
 def test_no_key_is_missed(keys: list[IndexKey], value: str | int) -> None:
-    """Whatever the keys and the value; only keys of the value's type are found."""
+    """For any keys and any value, no key is missed; only keys of the value's type are found."""
     expected = {number for number, key in enumerate(keys) if has_key(key, value)}
     if not isinstance(value, str):
         kinds = (KeyKind.EXACT, KeyKind.PRESENT)

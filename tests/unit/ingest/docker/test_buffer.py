@@ -49,7 +49,7 @@ async def test_a_record_too_long_for_an_empty_buffer_is_counted_at_once() -> Non
 
 
 async def test_items_are_returned_in_order() -> None:
-    """Records, and the items between them."""
+    """Records and the items between them are returned in the order in which they were put."""
     buffer, first, second = buffer_for(10), StreamOpened(HERE), StreamOpened(HERE)
     buffer.put(first)
     buffer.put_records(HERE, [b"1", b"2"])
@@ -58,7 +58,7 @@ async def test_items_are_returned_in_order() -> None:
 
 
 async def test_take_returns_no_more_items_than_requested() -> None:
-    """The rest stays for the next call."""
+    """`take` returns no more items than requested; the rest stays for the next call."""
     buffer = buffer_for(10)
     buffer.put_records(HERE, [b"1", b"2", b"3"])
     assert await buffer.take(2) == [record(b"1"), record(b"2")]
@@ -85,7 +85,7 @@ async def test_a_closed_buffer_returns_what_is_left_and_then_nothing() -> None:
 
 
 async def test_closing_ends_the_wait() -> None:
-    """A waiting call returns nothing."""
+    """A call that waits for an item returns nothing once the buffer is closed."""
     buffer = buffer_for(10)
     taking = asyncio.ensure_future(buffer.take(10))
     await asyncio.sleep(0)
@@ -176,7 +176,7 @@ def container_snapshot(**labels: str) -> ContainerSnapshot:
 
 
 @pytest.mark.parametrize(
-    ("item", "room"),
+    ("item", "size_bytes"),
     [
         (StreamOpened(HERE), RECORD_OVERHEAD_BYTES),
         (RecordsDropped(HERE, 1, FULL), RECORD_OVERHEAD_BYTES),
@@ -190,9 +190,9 @@ def container_snapshot(**labels: str) -> ContainerSnapshot:
     ],
     ids=["opened", "dropped", "own event", "empty snapshot", "missing", "containers"],
 )
-def test_every_item_takes_space(item: Item, room: int) -> None:
+def test_every_item_takes_space(item: Item, size_bytes: int) -> None:
     """Any item is put even if the buffer is full, and leaves less space for records."""
-    buffer = EventBuffer(room + RECORD_OVERHEAD_BYTES + 8)
+    buffer = EventBuffer(size_bytes + RECORD_OVERHEAD_BYTES + 8)
     for content, kept in ((b"1" * 8, True), (b"1" * 9, False)):
         buffer.put(item)
         buffer.put_records(HERE, [content])
@@ -226,7 +226,7 @@ _STEPS = st.lists(
 
 @given(_STEPS)
 def test_every_record_is_returned_or_counted(steps: list[tuple[str, int]]) -> None:
-    """Whatever the pace: in order, and never more bytes than the bound."""
+    """At any pace every record is returned in order, or counted, within the bound."""
     asyncio.run(_check_that_every_record_is_returned_or_counted(steps))
 
 
@@ -361,7 +361,7 @@ def test_space_for_one_decompressed_chunk_is_reserved() -> None:
 
 
 def test_records_of_two_connections_are_not_mixed() -> None:
-    """Even if no other item stands between them."""
+    """Records of two connections are kept apart, even without another item between them."""
     other = Connection(engine="here", host="node-2", opened_ns=0, since_ns=0)
     buffer = EventBuffer(COMPRESS_ABOVE_BYTES)
     buffer.put_records(HERE, [b"1"])
@@ -370,7 +370,7 @@ def test_records_of_two_connections_are_not_mixed() -> None:
 
 
 def test_a_short_buffer_is_not_compressed() -> None:
-    """What is taken soon is not worth compressing."""
+    """Records of a short buffer are soon taken, so they are not compressed."""
     buffer, records = EventBuffer(2 * COMPRESS_ABOVE_BYTES), similar_records(0, 4_000)
     buffer.put_records(HERE, records)
     assert buffer.size_bytes == uncompressed_bytes(records) < COMPRESS_ABOVE_BYTES

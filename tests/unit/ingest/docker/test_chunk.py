@@ -23,7 +23,7 @@ def noise(size: int) -> bytes:
 
 
 def test_similar_records_compress_to_a_fraction() -> None:
-    """Decompressing restores them."""
+    """Similar records take a fraction of their size, and decompressing restores them."""
     chunk = make_chunk(ALIKE)
     assert chunk.size_bytes == uncompressed_bytes(ALIKE)
     chunk.compress()
@@ -84,7 +84,7 @@ _RECORDS = st.lists(
 def test_records_are_returned_in_order(
     records: list[bytes], steps: list[tuple[bool, int, int]]
 ) -> None:
-    """Whatever is compressed, added and taken in between. The size is always right."""
+    """In any sequence of calls, records keep their order and the size is right."""
     chunk, put, taken = Chunk(), 0, list[bytes]()
     for compresses, most, size in steps:
         if not chunk.is_compressed:

@@ -1,4 +1,4 @@
-"""The cursor: every event is admitted once, whatever is cut, repeated and reordered."""
+"""The cursor: every event is admitted once, even if streams are cut, repeated and reordered."""
 
 from collections.abc import Callable
 from random import Random
@@ -60,7 +60,7 @@ def test_two_events_of_one_nanosecond_are_both_admitted() -> None:
 
 
 def test_a_first_start_looks_back() -> None:
-    """Once an event was taken in, no margin reaches back before the start."""
+    """Once an event was accepted, no margin reaches back before the start."""
     cursor = new_cursor()
     assert (cursor.is_empty, cursor.since_ns) == (True, START_NS - LOOKBACK_NS)
     assert new_cursor(5).since_ns == 1
@@ -69,7 +69,7 @@ def test_a_first_start_looks_back() -> None:
 
 
 def test_events_before_the_start_are_not_admitted() -> None:
-    """They count as remembered."""
+    """Events from before the start are not admitted, and count as remembered."""
     cursor = new_cursor()
     for before in (make_event(START_NS - 1), make_event(START_NS - LOOKBACK_NS)):
         assert cursor.is_before_start(before)
@@ -80,7 +80,7 @@ def test_events_before_the_start_are_not_admitted() -> None:
 
 
 def test_a_small_clock_step_after_the_start_loses_nothing() -> None:
-    """Only events of the first history happened before the start, whatever the times say."""
+    """Only events of the first history count as before the start, whatever times others have."""
     cursor = new_cursor()
     old, new = make_event(START_NS - 1, 1), make_event(START_NS - 1, 2)
     cursor.set_history([old, make_event(START_NS, 3)])
@@ -93,7 +93,7 @@ def test_a_small_clock_step_after_the_start_loses_nothing() -> None:
 
 
 def test_only_the_first_history_is_before_the_start() -> None:
-    """What a later history holds in addition happened since."""
+    """Events that only a later history contains happened after the start."""
     cursor, other = new_cursor(), new_cursor()
     new = make_event(START_NS - 1)
     cursor.set_history([])
@@ -105,7 +105,7 @@ def test_only_the_first_history_is_before_the_start() -> None:
 
 
 def test_without_a_history_times_decide_what_was_before_the_start() -> None:
-    """Until an event is taken in, and not for a swarm, whose manager may have another clock."""
+    """Without a history, times decide until an event is accepted; a swarm's times never do."""
     cursor = new_cursor()
     assert not cursor.is_before_start(make_event(START_NS - 1, scope="swarm"))
     assert cursor.is_before_start(make_event(START_NS - 1))
@@ -164,7 +164,7 @@ def test_forgetting_an_event_from_before_a_clock_step_hides_nothing() -> None:
 
 
 def test_a_remembered_or_older_event_proves_continuity() -> None:
-    """Unless the older one carries another machine's clock."""
+    """A remembered or older event proves continuity, unless it has another machine's clock."""
     cursor = new_cursor()
     manager = make_event(START_NS + 5, 7, scope="swarm")
     cursor.admit(make_event(START_NS + 10))
@@ -177,7 +177,7 @@ def test_a_remembered_or_older_event_proves_continuity() -> None:
 
 
 def test_only_a_local_event_makes_the_cursor_continuous() -> None:
-    """Until other is a gap. A restart of relay changes nothing."""
+    """A local event makes the cursor continuous until a gap, also after a restart of relay."""
     cursor = new_cursor()
     assert not cursor.is_continuous
     cursor.admit(make_event(START_NS, scope="swarm"))
@@ -191,7 +191,7 @@ def test_only_a_local_event_makes_the_cursor_continuous() -> None:
 
 
 def test_an_older_event_in_the_history_makes_the_cursor_continuous() -> None:
-    """It was other at the start, and stays unless the history is lost. That is stored."""
+    """An older event in the history makes the cursor continuous, also after a restart of relay."""
     cursor = new_cursor()
     cursor.mark_continuous()
     assert cursor.is_continuous
@@ -200,7 +200,7 @@ def test_an_older_event_in_the_history_makes_the_cursor_continuous() -> None:
 
 
 def test_restart_at_moves_the_position() -> None:
-    """Even to an earlier time, if the clock was set back."""
+    """`restart_at` moves the position even to an earlier time, if the clock was set back."""
     cursor = new_cursor()
     cursor.admit(make_event(START_NS + 10 * MARGIN_NS))
     cursor.restart_at(START_NS + 2 * MARGIN_NS)
@@ -218,7 +218,7 @@ def test_a_clock_that_was_set_back_is_detected() -> None:
 
 
 def test_a_checkpoint_holds_the_whole_state() -> None:
-    """Including what others know of the stream."""
+    """A checkpoint also holds the values that other objects track."""
     cursor = new_cursor()
     event = make_event(START_NS + 1)
     cursor.admit(event)
@@ -244,8 +244,8 @@ def test_a_cursor_survives_a_restart() -> None:
     assert not other.admit(make_event(START_NS + 1))
 
 
-def test_remembers_does_not_take_in() -> None:
-    """Asking changes nothing."""
+def test_remembers_changes_nothing() -> None:
+    """`remembers` does not accept the event."""
     cursor = new_cursor()
     assert not cursor.remembers(make_event(START_NS))
     cursor.admit(make_event(START_NS))
@@ -253,7 +253,7 @@ def test_remembers_does_not_take_in() -> None:
 
 
 def test_engine_times_have_nine_digits() -> None:
-    """Including leading zeros."""
+    """Engine times have nine digits, including leading zeros."""
     assert format_engine_time(1795416515_000000378) == "1795416515.000000378"
 
 
@@ -325,7 +325,7 @@ def test_every_event_is_routed_once_under_any_cutting_and_replaying(
 
 @given(st.lists(st.integers(0, REMEMBERED_EVENTS - 1), max_size=300), st.booleans())
 def test_no_order_admits_an_event_twice(order: list[int], again: bool) -> None:
-    """Whatever order events arrive in, and however often, each is admitted once."""
+    """In any order and with any repetitions, each event is admitted once."""
     cursor = new_cursor()
     events = [make_event(START_NS + number * SECOND_NS, number) for number in order]
     admitted = [event.id for event in events if cursor.admit(event)]
@@ -342,7 +342,7 @@ def test_no_order_admits_an_event_twice(order: list[int], again: bool) -> None:
 def test_filter_new_returns_what_is_not_remembered(
     events: list[tuple[int, bool, bool]], history: set[int]
 ) -> None:
-    """Whatever was taken in, and whatever happened before the start."""
+    """`filter_new` returns the events that were not accepted and are not from before the start."""
     cursor = new_cursor()
     made = [
         make_event(START_NS + number * SECOND_NS, number, "local" if local else "swarm")

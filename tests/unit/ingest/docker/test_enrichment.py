@@ -57,7 +57,7 @@ class FakeEngine:
 
 
 class FakeOutbox:
-    """Stands in for `Outbox.enrich`."""
+    """A fake of `Outbox.enrich`."""
 
     def __init__(self) -> None:
         self.enriched: asyncio.Queue[tuple[Sequence[int], Notification, int]] = asyncio.Queue()
@@ -148,7 +148,7 @@ async def test_the_log_of_a_terminal_has_no_frames() -> None:
 
 
 async def test_notifications_without_include_are_left_alone() -> None:
-    """So are those whose deliveries were all evicted."""
+    """Notifications without include, or whose deliveries were all evicted, are not changed."""
     outbox, engine = FakeOutbox(), FakeEngine()
     wanted = build_notification("wanted", crash("c3"), EVERYTHING)
     async with run_enricher(engine, outbox) as enricher:
@@ -200,7 +200,7 @@ async def test_the_reason_is_given_if_nothing_can_be_included(
     ],
 )
 async def test_the_inspection_is_kept_if_the_log_fails(failure: Exception, missing: str) -> None:
-    """The inspection was answered before."""
+    """If the log fails, the answers of the inspection are kept."""
     assert await enrich(FakeEngine(logs=failure)) == Included(
         health="no answer",
         inspect={"RestartCount": 3, "State.Nothing": None},
@@ -224,7 +224,7 @@ async def test_a_slow_engine_is_not_waited_for() -> None:
     ],
 )
 async def test_only_containers_can_be_asked_about(event: Event) -> None:
-    """For any other event the engine is not asked."""
+    """Only events of containers are enriched; for any other event the engine is not asked."""
     engine = FakeEngine()
     assert await enrich(engine, event=event) == Included(
         missing="only containers have logs, health checks and inspect fields"
@@ -250,7 +250,7 @@ async def test_few_requests_run_at_the_same_time() -> None:
 
 
 async def test_the_queue_is_bounded() -> None:
-    """The rest is sent without, at the end of its hold. Nothing grows."""
+    """Notifications that do not fit into the queue are sent without an answer after their hold."""
     outbox, engine = FakeOutbox(), FakeEngine()
     too_many = [build_notification("r", crash(), Include(health=True))] * (QUEUE_SIZE + 5)
     async with run_enricher(engine, outbox) as enricher:

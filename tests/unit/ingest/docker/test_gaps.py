@@ -62,7 +62,7 @@ LAST = make_event("start", second=10)
 
 
 def continuous_cursor() -> Cursor:
-    """A cursor that has taken an event in."""
+    """A cursor that has accepted an event."""
     cursor = new_cursor()
     cursor.admit(LAST)
     return cursor
@@ -72,7 +72,7 @@ def continuous_cursor() -> Cursor:
     "history", [[LAST], [LAST, make_event("die", second=500)], [make_event("start", second=9)]]
 )
 def test_a_history_that_reaches_back_leaves_no_gap(history: list[Event]) -> None:
-    """It contains the last event taken in, or an older one."""
+    """A history with the last accepted event, or an older one, leaves no gap."""
     detector, cursor = GapDetector(), continuous_cursor()
     assert detector.on_stream_opened(stream_opened(*history), cursor) is None
     assert detector.blind_window is None
@@ -89,7 +89,7 @@ def test_a_history_that_was_overrun() -> None:
 
 
 @pytest.mark.parametrize(
-    ("history", "lost", "until", "unheard"),
+    ("history", "lost", "until", "window"),
     [
         ([], None, 1000, BlindWindow(at(10), at(1000))),
         ([], 20, 1000, None),
@@ -98,7 +98,7 @@ def test_a_history_that_was_overrun() -> None:
     ],
 )
 def test_an_engine_that_restarted(
-    history: list[Event], lost: float | None, until: float, unheard: BlindWindow | None
+    history: list[Event], lost: float | None, until: float, window: BlindWindow | None
 ) -> None:
     """Its history is short and does not reach back.
 
@@ -107,7 +107,7 @@ def test_an_engine_that_restarted(
     detector = GapDetector()
     gap = detector.on_stream_opened(stream_opened(*history, lost=lost), continuous_cursor())
     assert gap == Gap(GapReason.ENGINE_RESTARTED, at(10), at(until))
-    assert detector.blind_window == unheard
+    assert detector.blind_window == window
     assert detector.may_have_missed_deaths
 
 
@@ -173,14 +173,14 @@ def test_an_event_from_before_the_start_proves_continuity(failed: bool) -> None:
 
 
 def test_a_swarm_event_does_not_prove_continuity() -> None:
-    """It carries the clock of the swarm's manager."""
+    """A swarm event carries the clock of the swarm's manager, so it does not prove continuity."""
     detector, cursor = first_detector(), new_cursor()
     detector.on_stream_opened(stream_opened(make_event("start", second=-1, scope="swarm")), cursor)
     assert not cursor.is_continuous
 
 
 def test_a_start_from_the_oldest_event_needs_no_proof() -> None:
-    """It starts at whatever event the engine remembers."""
+    """A start from the oldest event starts at the oldest event that the engine remembers."""
     cursor = Cursor(Checkpoint.starting_at(1))
     assert GapDetector().on_stream_opened(stream_opened(), cursor) is None
     assert (
@@ -224,7 +224,7 @@ def test_a_first_start_that_requests_more_than_is_remembered() -> None:
 
 
 def test_a_gap_is_declared_once() -> None:
-    """Later connections find none, until an event is taken in and lost again."""
+    """Later connections find no gap until an accepted event is missing again."""
     detector, cursor = GapDetector(), continuous_cursor()
     assert detector.on_stream_opened(stream_opened(), cursor) is not None
     assert detector.on_stream_opened(stream_opened(), cursor) is None
@@ -273,7 +273,7 @@ def test_a_history_that_moves_on_before_the_stream_is_open(first: Event, gap: Ga
     ],
 )
 def test_an_engine_that_withholds_its_history(first: Event, gap: Gap | None) -> None:
-    """Its stream must repeat an event that was taken in."""
+    """If the engine withholds its history, its stream must repeat an accepted event."""
     detector, cursor = GapDetector(), continuous_cursor()
     assert detector.on_stream_opened(StreamOpened(make_connection(), None), cursor) is None
     assert detector.on_event(first, cursor) == gap
@@ -287,7 +287,7 @@ def test_a_first_start_without_a_history_has_no_gap() -> None:
 
 
 def test_dropped_records_are_a_gap() -> None:
-    """From the last event taken in until now."""
+    """Dropped records leave a gap from the last accepted event until now."""
     detector = GapDetector()
     gap = detector.on_records_dropped(
         RecordsDropped(make_connection(), 7, GapReason.BUFFER_FULL), continuous_cursor(), at(30)
@@ -308,7 +308,7 @@ def test_another_engine_is_a_gap() -> None:
 
 
 def test_a_reconnect_to_the_other_engine_is_no_gap() -> None:
-    """Even if it was the first connection of a process."""
+    """A reconnect to the same other engine is no gap, even as the first connection of a process."""
     detector, cursor = GapDetector(), continuous_cursor()
     detector.on_engine_replaced(cursor, make_connection())
     assert detector.on_stream_opened(stream_opened(opened=1001), cursor) is None
@@ -371,7 +371,7 @@ def test_drops_are_reported_at_once_and_then_together() -> None:
 
 @pytest.mark.parametrize(("now_ns", "finally_"), [(at(1), True), (at(-1), False)])
 def test_drops_that_are_reported_early(now_ns: int, finally_: bool) -> None:
-    """At the end of the session, and if relay's clock was set back."""
+    """Drops are reported early at the end of a session, and if relay's clock was set back."""
     reporter, gap = DropReporter(), Gap(GapReason.BUFFER_FULL, 1, 2, 3)
     reporter.add(gap)
     reporter.take_due(at(0))
@@ -402,7 +402,7 @@ def test_a_gap_event(why: GapReason) -> None:
 
 
 def test_a_declared_gap_never_ends_before_it_begins() -> None:
-    """Clocks can be set back. And what cannot be counted has no count."""
+    """A gap ends no earlier than it begins, even if a clock was set back."""
     event = make_gap_event(
         Gap(GapReason.ENGINE_RESTARTED, at(10), at(5)), make_connection(), at(30)
     )

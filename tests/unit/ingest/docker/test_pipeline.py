@@ -30,7 +30,7 @@ from tests.unit.ingest.docker.pipeline import (
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_recorded_stream(engine: str) -> None:
-    """Of everything that happened, the routed events, in order."""
+    """Of a recorded stream the events that match a route are routed, in order."""
     commit = process(new_pipeline(), records(read_records(engine)), NOW_NS)
     assert routed(commit) == [
         ("crashed", "failed"),
@@ -75,7 +75,7 @@ def test_events_from_before_the_connection_are_replayed() -> None:
 
 
 def test_a_repeated_event_is_not_routed_again() -> None:
-    """Neither in the same process nor in the next one, which has only what was stored."""
+    """A repeated event is not routed again, also not by the next process, which reads the store."""
     first = new_pipeline()
     commit = process(first, records(read_records("docker26")), NOW_NS)
     assert routed(process(first, records(read_records("docker26")), NOW_NS)) == []
@@ -84,7 +84,7 @@ def test_a_repeated_event_is_not_routed_again() -> None:
     assert routed(process(second, records(read_records("docker26")), NOW_NS)) == []
 
 
-def test_the_cursor_moves_with_the_events_taken_in() -> None:
+def test_the_cursor_moves_with_accepted_events() -> None:
     """The next connection continues from the checkpoint of the commit."""
     pipeline = new_pipeline()
     event = b'{"Type":"volume","Action":"create","timeNano":%d}' % NOW_NS
@@ -95,8 +95,8 @@ def test_the_cursor_moves_with_the_events_taken_in() -> None:
     assert pipeline.since_ns(NOW_NS + 1) == NOW_NS - MARGIN_NS
 
 
-def test_the_pipeline_remembers_what_was_taken_in() -> None:
-    """Before the first connection that is nothing."""
+def test_the_pipeline_remembers_accepted_events() -> None:
+    """The pipeline remembers accepted events; before the first connection it remembers none."""
     pipeline = new_pipeline()
     commit = process(pipeline, records(read_records("docker26")), NOW_NS)
     (event,) = commit.notifications[-1][0].events
@@ -105,7 +105,7 @@ def test_the_pipeline_remembers_what_was_taken_in() -> None:
 
 
 def test_the_first_invalid_record_of_each_kind_is_logged() -> None:
-    """Each is counted, and the records after it are taken in."""
+    """Each invalid record is counted, and the records after it are processed."""
     pipeline = new_pipeline()
     broken = [b"<html>\x1b[2J", b"<html>", b'{"Type":"container"}', b'{"Type":3}', b"[]"]
     with capture_logs() as logged:
@@ -120,7 +120,7 @@ def test_the_first_invalid_record_of_each_kind_is_logged() -> None:
 
 
 def test_dropped_records_are_declared() -> None:
-    """By an event of relay and an error in the log, each with the count."""
+    """Dropped records are declared by a ``gap`` event and a log entry, each with the count."""
     with capture_logs() as logged:
         commit = process(new_pipeline(), [RecordsDropped(HERE, 7, GapReason.BUFFER_FULL)], NOW_NS)
     ((notification, destinations),) = commit.notifications
@@ -140,7 +140,7 @@ def test_dropped_records_are_declared() -> None:
 
 
 def test_drops_are_reported_once_a_minute_and_at_the_end() -> None:
-    """With their count. The cursor does not move."""
+    """Drops are reported once a minute and at the end, with their count; the cursor stays."""
     pipeline, dropped = new_pipeline(), RecordsDropped(HERE, 7, GapReason.BUFFER_FULL)
     with capture_logs() as logged:
         first = process(pipeline, [dropped], NOW_NS)
@@ -203,7 +203,7 @@ def test_before_the_first_connection_there_is_no_cursor() -> None:
     ],
 )
 def test_where_a_first_start_begins(start_from: StartFrom, start_ns: int) -> None:
-    """By the engine's time, and never before 1."""
+    """A first start begins by the engine's time, and never before 1."""
     assert resolve_start_ns(start_from, NOW_NS) == start_ns
     since_ns = EventPipeline("here", start_from, new_router()).since_ns(NOW_NS)
     assert since_ns == max(1, start_ns - LOOKBACK_NS)
@@ -246,7 +246,7 @@ PROBE = ("exec_create: python alive", "exec_start: python alive", "exec_die")
 
 
 def test_probes_of_relays_own_container_are_not_routed() -> None:
-    """Those of other containers are, and so are other events of relay's own container."""
+    """Probes of the own container are not routed; those of others and its other events are."""
     actions = [*PROBE, "health_status: unhealthy", "die"]
     contents = [
         container_record(action, id_, NOW_NS + number * 2 + order)

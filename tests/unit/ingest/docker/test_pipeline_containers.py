@@ -88,7 +88,7 @@ def restore_pipeline(pipeline: EventPipeline, commit: IngestCommit) -> EventPipe
 
 @given(st.lists(st.integers(1, 40), max_size=12), st.sampled_from(ENGINES))
 def test_any_batches_give_the_same_result(sizes: list[int], engine: str) -> None:
-    """However the stream is cut into batches."""
+    """However the stream is cut into batches, the result is the same."""
     whole, cut = new_pipeline(), new_pipeline()
     items = records(read_records(engine))
     expected = process(whole, items)
@@ -145,7 +145,7 @@ def test_a_snapshot_that_reveals_a_death() -> None:
 
 
 def test_doubt_lasts_until_a_complete_snapshot() -> None:
-    """From the start, and from every gap on."""
+    """Deaths may be missing from the start and from every gap until a complete snapshot."""
     pipeline = new_pipeline()
     process(pipeline, [stream_opened(0), *records([line("start")])])
     process(pipeline, [make_snapshot(1, thorough=False)])
@@ -162,7 +162,7 @@ def test_doubt_lasts_until_a_complete_snapshot() -> None:
 
 
 def test_a_death_in_a_gap_has_no_known_cause() -> None:
-    """If a terminating signal killed the container."""
+    """A death by a terminating signal in a gap has no known cause."""
     pipeline = new_pipeline()
     process(pipeline, [stream_opened(0), *records([line("start")])])
     with capture_logs():
@@ -191,8 +191,8 @@ def test_which_containers_are_inspected() -> None:
     assert pipeline.find_missing({"c": "exited"}) == {"d"}
 
 
-def test_another_engine_is_declared_and_starts_anew() -> None:
-    """Nothing that was known applies. Deaths from before relay met it are not reported."""
+def test_another_engine_is_declared_and_starts_from_nothing() -> None:
+    """Another engine is a gap, and starts without known containers or unreported deaths."""
     pipeline = new_pipeline()
     known = process(pipeline, [stream_opened(0, identity="A"), *records([line("start")])])
     assert known.checkpoint is not None
@@ -209,7 +209,7 @@ def test_another_engine_is_declared_and_starts_anew() -> None:
 
 
 def test_an_engine_that_no_longer_gives_its_id_is_the_same() -> None:
-    """A proxy may begin to withhold it."""
+    """An engine whose id a proxy begins to withhold is still the same."""
     pipeline = new_pipeline()
     process(pipeline, [stream_opened(0, identity="A"), *records([line("start")])])
     commit = process(pipeline, [stream_opened(1, line("start"))])
@@ -231,7 +231,7 @@ def test_changed_containers_are_committed() -> None:
 
 
 def test_which_containers_to_inspect_before_a_batch() -> None:
-    """Those of new events. The answers are used."""
+    """The containers of new events are inspected, and the answers are used."""
     pipeline = new_pipeline()
     hidden = line("die", 1, exitCode="0")
     batch = pipeline.parse([stream_opened(0), *records([hidden])])
@@ -246,7 +246,7 @@ PODMAN = replace(HERE, podman=True)
 
 
 def test_a_podman_death_waits_for_evidence_of_its_cause() -> None:
-    """Also in the first batch. A repetition of later events is no evidence."""
+    """A Podman death waits, also in the first batch; repeated later events are no evidence."""
     pipeline = new_pipeline()
     died = [line("start"), line("die", 1, exitCode="1"), line("cleanup", 1.01)]
     batch = pipeline.parse([stream_opened(0, podman=True), *records([*died, *died], PODMAN)])
@@ -258,7 +258,7 @@ def test_a_podman_death_waits_for_evidence_of_its_cause() -> None:
 
 
 def test_a_docker_death_does_not_wait() -> None:
-    """All the evidence precedes it."""
+    """A Docker death does not wait, because all evidence precedes it."""
     pipeline = new_pipeline()
     assert not pipeline.awaits_evidence(
         pipeline.parse(records([line("start"), line("die", 1, exitCode="1")]))
@@ -302,7 +302,7 @@ def test_another_process_without_earlier_events() -> None:
 
 
 def test_a_clock_that_was_set_back() -> None:
-    """Events are requested from ten minutes before the engine's time, and taken in."""
+    """Events are requested from ten minutes before the engine's time, and accepted."""
     pipeline = new_pipeline()
     commit = process(pipeline, [stream_opened(0), *records([line("start", 3600)])])
     restored = restore_pipeline(pipeline, commit)
@@ -318,7 +318,7 @@ def test_a_clock_that_was_set_back() -> None:
 
 
 def test_a_clock_that_is_set_back_a_little_after_the_first_start() -> None:
-    """New events are taken in although their times are from before the start."""
+    """New events are accepted although their times are from before the start."""
     pipeline = new_pipeline("now")
     old = line("die", -2, id_="d", exitCode="3")
     new = line("die", -1, exitCode="3")

@@ -123,7 +123,7 @@ class SlowOutbox:
 
 
 async def test_waiters_are_notified_after_the_commit() -> None:
-    """Those that wait for an opened stream, for a snapshot, and for a gap."""
+    """Waiters for an opened stream, a snapshot or a gap are notified after the commit."""
     outbox = SlowOutbox()
     run = WorkerRun(outbox)  # type: ignore[arg-type]
     opened, snapshot = StreamOpened(HERE), Snapshot("here", "node-1", NOW_NS)
@@ -138,8 +138,8 @@ async def test_waiters_are_notified_after_the_commit() -> None:
     assert all(flag.is_set() for flag in flags)
 
 
-async def test_containers_are_inspected_before_their_deaths_are_judged() -> None:
-    """Only those whose inspection matters."""
+async def test_containers_are_inspected_before_their_deaths_are_processed() -> None:
+    """Containers are inspected before their deaths get a cause, and only if that matters."""
     snapshot = ContainerSnapshot(
         id="c",
         name="web",
@@ -202,14 +202,14 @@ async def test_a_batch_waits_for_evidence(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_the_wait_for_evidence_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing proves a crash; after the last poll the death is judged by what is known."""
+    """After the last poll the cause of a death is decided without further evidence."""
     sleeps = ScriptedSleeps([CLEANED])
     assert await routes_with_sleeps(sleeps, monkeypatch, DIED) == ["crashed"]
     assert sleeps.count == EVIDENCE_POLLS_MAX
 
 
 async def test_a_batch_without_doubt_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A restart follows, so the container crashed."""
+    """A batch does not wait if a restart follows the death: then no evidence can come."""
     sleeps = ScriptedSleeps()
     assert await routes_with_sleeps(sleeps, monkeypatch, DIED, line("restart", 1.01)) == ["crashed"]
     assert sleeps.count == 0
@@ -226,7 +226,7 @@ async def test_a_batch_without_doubt_does_not_wait(monkeypatch: pytest.MonkeyPat
 async def test_what_is_collected_while_waiting_is_bounded(
     monkeypatch: pytest.MonkeyPatch, padding: int, first: int
 ) -> None:
-    """During a flood a batch does not wait for evidence: deaths are judged by what is known."""
+    """During a flood of events a batch does not wait for evidence."""
     flood = line("oom", 2).replace(b'"ID":"c"', b'"ID":"d"') + b" " * padding
     sizes: list[int] = []
     process = EventPipeline.process
@@ -251,7 +251,7 @@ class EvictingOutbox:
 
 
 async def test_evictions_of_a_full_store_are_counted() -> None:
-    """Those of every commit, including the last."""
+    """The evictions of every commit are counted, including the last."""
     run = WorkerRun(EvictingOutbox())  # type: ignore[arg-type]
     run.buffer.put_records(HERE, [line("oom", second) for second in range(BATCH_ITEMS + 1)])
     assert await run.run() == ["oom"] * (BATCH_ITEMS + 1)

@@ -39,18 +39,18 @@ def later_events(*actions: tuple[str, float]) -> list[Event]:
 
 @pytest.mark.parametrize("signal", [2, 3, 6, 9, 15])
 def test_a_terminating_signal_is_a_request(signal: int) -> None:
-    """INT, QUIT, ABRT, KILL and TERM."""
+    """INT, QUIT, ABRT, KILL and TERM ask a process to end."""
     assert state_after(make_event("kill", signal)).requested_ns == NOON_NS
 
 
 @pytest.mark.parametrize("signal", [1, 10, 12, 28])
 def test_any_other_signal_is_no_request(signal: int) -> None:
-    """HUP, USR1, USR2 and WINCH."""
+    """HUP, USR1, USR2 and WINCH do not ask a process to end."""
     assert state_after(make_event("kill", signal)) == BARE
 
 
 def test_the_containers_own_stop_signal_is_a_request() -> None:
-    """Whatever it means to others; and no signal is nobody's stop signal."""
+    """A container's stop signal asks it to end, but no other container; no signal is no request."""
     own = Container("c", stop_signal=10)
     assert state_after(make_event("kill", 10), container=own).requested_ns == NOON_NS
     assert not is_terminating(12, own)
@@ -102,7 +102,7 @@ def test_an_inferred_death_is_kept_until_its_event_arrives() -> None:
 
 
 def test_other_actions_change_nothing() -> None:
-    """They say nothing about its life."""
+    """Actions that say nothing about a container's life do not change its state."""
     assert state_after(make_event("rename"), make_event("pause")) == BARE
 
 
@@ -149,7 +149,7 @@ def test_the_cause(known: Container, exit_code: int | None, expected: Cause) -> 
 def test_a_kill_for_memory_that_inspection_shows(
     known: Container, exit_code: int | None, expected: Cause
 ) -> None:
-    """It counts as if the engine had sent it, except that its time is unknown."""
+    """It counts like an ``oom`` of the engine, except that its time is unknown."""
     assert find_cause(known, at(1), exit_code, inspection_shows_oom=True) is expected
 
 
@@ -201,14 +201,14 @@ def test_a_request_expires(field: str, late_ns: int, expected: Cause) -> None:
 
 
 def test_a_kill_for_memory_expires_too() -> None:
-    """It killed one of the container's processes, long ago."""
+    """An ``oom`` explains no death that is long after it."""
     known = Container("c", oom_ns=NOON_NS)
     assert find_cause(known, NOON_NS + REQUEST_EXPIRY_NS, 1) is Cause.OOM
     assert find_cause(known, NOON_NS + REQUEST_EXPIRY_NS + 1, 1) is Cause.CRASHED
 
 
 def test_requests_are_split_by_a_start() -> None:
-    """Those since the start belong to the next life."""
+    """Requests since the start belong to the next life."""
     known = Container("c", name="web", requested_ns=at(5), unknown_signal_ns=at(4), oom_ns=at(3))
     before, since = split_requests(known, at(4))
     assert before == Container("c", name="web", oom_ns=at(3))
@@ -253,26 +253,26 @@ def test_what_needs_an_inspection(events: list[Event], known: Container | None) 
     ],
 )
 def test_what_needs_no_inspection(events: list[Event], known: Container | None) -> None:
-    """The events are enough, so the engine is not requested."""
+    """The events are enough, so the engine is not asked."""
     assert containers_to_inspect((event, known) for event in events) == set()
 
 
 @pytest.mark.parametrize("podman", [False, True])
 def test_a_stop_right_after_the_death(podman: bool) -> None:
-    """As Docker before 26 sends it."""
+    """Docker before 26 sends ``stop`` right after the death: that proves a request."""
     stop = later_events(("stop", 0.01))
     assert proves_requested(make_event("die", 0), stop, podman=podman)
 
 
 def test_a_stop_long_after_the_death() -> None:
-    """It stopped a container that had crashed and was waiting for its restart."""
+    """A late ``stop`` ended the wait of a crashed container for its restart: it proves nothing."""
     assert proves_requested(make_event("die", 1), later_events(("stop", 1)), podman=False)
     assert not proves_requested(make_event("die", 1), later_events(("stop", 1.001)), podman=False)
 
 
 @pytest.mark.parametrize("podman", [False, True])
 def test_no_later_event(podman: bool) -> None:
-    """Nothing is proved yet."""
+    """Without a later event, no request is proved."""
     assert not proves_requested(make_event("die", 137), [], podman=podman)
 
 
@@ -301,7 +301,7 @@ def test_podman(exit_code: int, actions: list[tuple[str, float]], requested: boo
 
 
 def test_podman_may_send_evidence_after_any_death() -> None:
-    """Unless a request is known before it."""
+    """Podman's deaths await evidence, unless a request is already known."""
     assert may_prove_requested(make_event("die", 0), [], None, podman=True)
     assert may_prove_requested(
         make_event("die", 0), later_events(("cleanup", 0.01)), SIGNALLED, podman=True
@@ -312,7 +312,7 @@ def test_podman_may_send_evidence_after_any_death() -> None:
 
 
 def test_docker_may_send_evidence_if_the_signal_is_hidden() -> None:
-    """Any other death is decided."""
+    """Docker's deaths await evidence only if a label hides the signal."""
     assert may_prove_requested(make_event("die", 0), [], SIGNALLED, podman=False)
     assert not may_prove_requested(make_event("die", 0), [], None, podman=False)
     assert not may_prove_requested(make_event("die", 0), [], Container("c"), podman=False)
@@ -322,7 +322,7 @@ def test_docker_may_send_evidence_if_the_signal_is_hidden() -> None:
 
 @pytest.mark.parametrize("action", ["start", "init", "restart", "remove", "destroy", "stop"])
 def test_no_evidence_follows_the_end_of_a_life(action: str) -> None:
-    """A container that is gone, runs again or has proved it needs no waiting."""
+    """If the container is gone, runs again, or a request is proved, there is no need to wait."""
     assert not may_prove_requested(
         make_event("die", 7), later_events((action, 0.01)), SIGNALLED, podman=False
     )
@@ -336,7 +336,7 @@ ACTIONS = ["stop", "remove", "cleanup", "start", "init", "restart", "kill", "des
 
 @given(st.lists(st.sampled_from(ACTIONS), max_size=6), st.sampled_from([0, 1, 137]), st.booleans())
 def test_no_other_action_proves_a_request(actions: list[str], exit_code: int, podman: bool) -> None:
-    """Without one of these actions, no death has to be examined."""
+    """Only the actions in `EVIDENCE_ACTIONS` can prove a request."""
     death = make_event("die", exit_code)
     if proves_requested(
         death, later_events(*((action, 0.01) for action in actions)), podman=podman

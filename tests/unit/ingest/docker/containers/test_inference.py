@@ -39,7 +39,7 @@ def infer(
 
 
 def test_an_inferred_death_is_complete() -> None:
-    """It has the time, the exit code and the labels that the engine shows."""
+    """An inferred death has the time, the exit code and the labels that the engine shows."""
     (death,) = infer()
     assert (death.engine, death.host, death.scope) == ("here", "node-1", "local")
     assert (death.type, death.action, death.detail) == ("container", "die", None)
@@ -55,14 +55,14 @@ def test_an_inferred_death_is_complete() -> None:
 
 
 def test_unknown_facts_are_not_in_the_attributes() -> None:
-    """A container without a name, whose exit code the engine forgot."""
+    """If the engine shows no name and no exit code, the attributes contain neither."""
     (death,) = infer(Container("c"), exit_code=None, labels={"exitCode": "x"})
     assert death.actor.attributes == {"exitCode": "x"}
     assert (death.actor.name, death.exit_code, death.cause) == (None, None, Cause.UNKNOWN)
 
 
 def test_its_id_is_the_same_however_often_it_is_inferred() -> None:
-    """It depends on the container and the time of its death, and on nothing else."""
+    """The id depends only on the container and the time of its death."""
     (once,), (again,) = infer(), infer(Container("c"), exit_code=0)
     assert once.id == again.id
     (other,) = infer(finished=6)
@@ -71,7 +71,7 @@ def test_its_id_is_the_same_however_often_it_is_inferred() -> None:
 
 
 def test_a_kill_for_memory_comes_after_its_oom() -> None:
-    """At the same time, with another id."""
+    """The ``oom`` has the time of the death and another id."""
     oom, death = infer(oom_killed=True, exit_code=137)
     assert (oom.action, oom.time_ns, oom.cause, oom.exit_code) == ("oom", at(5), None, None)
     assert oom.origin is Origin.INFERRED
@@ -82,7 +82,7 @@ def test_a_kill_for_memory_comes_after_its_oom() -> None:
 
 
 def test_a_received_oom_is_not_inferred() -> None:
-    """Only the death is missing."""
+    """If the ``oom`` was received, only the death is inferred."""
     known = Container("c", oom_ns=at(4))
     (death,) = infer(known, oom_killed=True, exit_code=137)
     assert (death.action, death.cause) == ("die", Cause.OOM)
@@ -103,7 +103,7 @@ def test_a_received_oom_is_not_inferred() -> None:
 def test_a_request_that_may_have_been_missed_leaves_the_cause_unknown(
     blind_window: BlindWindow | None, cause: Cause
 ) -> None:
-    """Unless the blind window ended before the start or began after the death."""
+    """Only a blind window that overlaps the life can hide a request for its death."""
     (death,) = infer(blind_window=blind_window, exit_code=137)
     assert death.cause is cause
 
@@ -151,7 +151,7 @@ def test_the_exit_code_of_an_end_that_the_engine_did_not_observe(
 
 
 def test_a_container_that_is_gone_died() -> None:
-    """Nobody knows when and how; the id depends on its last start."""
+    """Its exit code and time are unknown, so the id depends on its last start."""
     end = infer_end(WEB, make_snapshot(second=9))
     assert (end.action, end.time_ns, end.exit_code) == ("die", at(9), None)
     assert (end.cause, end.origin) == (Cause.UNKNOWN, Origin.INFERRED)
@@ -160,7 +160,7 @@ def test_a_container_that_is_gone_died() -> None:
 
 
 def test_a_container_that_was_asked_to_end_and_is_gone() -> None:
-    """The request is the cause."""
+    """The cause of its death is the request."""
     requested = Container("c", started_ns=NOON_NS, requested_ns=at(8))
     assert infer_end(requested, make_snapshot(second=9)).cause is Cause.REQUESTED
 
@@ -193,12 +193,12 @@ def test_an_oom_that_the_engine_did_not_send() -> None:
 def test_which_deaths_are_unreported(
     known: Container | None, reported_until_ns: int, unreported: bool
 ) -> None:
-    """Those later than any that was reported or counts as reported."""
+    """A death is unreported if it is later than any that was, or counts as, reported."""
     assert is_unreported(known, DEAD, reported_until_ns) is unreported
 
 
 def test_a_container_that_never_died() -> None:
-    """There is nothing to report."""
+    """A container that never died has nothing to report."""
     assert not is_unreported(None, make_container_snapshot(started=0), NO_TIME)
 
 
@@ -218,7 +218,7 @@ def test_a_container_that_never_died() -> None:
 def test_whether_a_death_is_the_one_that_was_inferred(
     inferred: float, started: float | None, died: float, same: bool
 ) -> None:
-    """It is not earlier, and no start is between the two."""
+    """A death matches if it is not earlier than the inferred one and no start is between them."""
     started_ns = None if started is None else at(started)
     known = Container("c", inferred_ns=at(inferred), started_ns=started_ns)
     assert matches_inferred(known, make_event("die", 1, second=died)) is same
@@ -238,12 +238,12 @@ def test_whether_a_death_is_the_one_that_was_inferred(
 def test_whether_an_oom_is_the_one_that_was_inferred(
     inferred: float, started: float, oom: float, same: bool
 ) -> None:
-    """It precedes the death, so either may be earlier; no start is between the two."""
+    """An ``oom`` matches if no start is between it and the inferred one; either may be earlier."""
     known = Container("c", oom_inferred_ns=at(inferred), started_ns=at(started))
     assert matches_inferred_oom(known, make_event("oom", second=oom)) is same
 
 
 def test_without_an_inferred_death_nothing_matches_it() -> None:
-    """The usual case."""
+    """A container without an inferred death matches no event."""
     assert not matches_inferred(WEB, make_event("die", 1, second=1))
     assert not matches_inferred_oom(WEB, make_event("oom", second=1))

@@ -21,7 +21,7 @@ def small_registry(monkeypatch: pytest.MonkeyPatch) -> ContainerRegistry:
 
 
 def test_stored_containers_are_known_and_unchanged() -> None:
-    """They are not stored again."""
+    """Containers from the store do not count as changed."""
     registry = ContainerRegistry([A, B], reported_until_ns=5)
     assert (registry.get("a"), registry.get("b"), registry.get("c")) == (A, B, None)
     assert registry.list_all() == [A, B]
@@ -30,7 +30,7 @@ def test_stored_containers_are_known_and_unchanged() -> None:
 
 
 def test_changes_are_returned_once() -> None:
-    """Only of containers that really changed."""
+    """Each change is returned once, and only if the container really changed."""
     registry = ContainerRegistry([A])
     registry.put(A)
     registry.put(B)
@@ -39,7 +39,7 @@ def test_changes_are_returned_once() -> None:
 
 
 def test_a_destroyed_container_is_gone() -> None:
-    """That is a change if it was known, and is remembered in any case."""
+    """Destroying a known container is a change; every destroyed container is remembered."""
     registry = ContainerRegistry([A])
     registry.remove("a")
     registry.remove("b")
@@ -52,7 +52,7 @@ def test_a_destroyed_container_is_gone() -> None:
 
 
 def test_a_container_whose_end_was_inferred_when_it_was_destroyed() -> None:
-    """That is remembered as long as its destruction is."""
+    """The registry remembers whether the end was inferred as long as it remembers the container."""
     registry = ContainerRegistry([A, B])
     registry.remove("a", end_inferred=True)
     registry.remove("b")
@@ -61,7 +61,7 @@ def test_a_container_whose_end_was_inferred_when_it_was_destroyed() -> None:
 
 
 def test_the_longest_unchanged_is_forgotten_first(small_registry: ContainerRegistry) -> None:
-    """That is a change too."""
+    """The container that was not updated for longest is forgotten first; that is a change."""
     small_registry.put(A)
     small_registry.put(B)
     small_registry.put(Container("a", name="web"))
@@ -84,7 +84,7 @@ def test_deaths_of_forgotten_containers_are_not_reported_again(
 
 
 def test_the_ids_of_destroyed_containers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest is forgotten first."""
+    """The id that was destroyed first is forgotten first."""
     monkeypatch.setattr(registry_module, "DESTROYED_MAX", 2)
     registry = ContainerRegistry()
     for id_ in "abc":
@@ -102,7 +102,7 @@ def test_reset() -> None:
 
 
 def test_a_new_store_gets_everything() -> None:
-    """Once more, though nothing changed."""
+    """All containers are returned once more, although none changed."""
     registry = ContainerRegistry([A, B])
     registry.mark_all_changed()
     known, gone = registry.take_changes()
@@ -110,14 +110,14 @@ def test_a_new_store_gets_everything() -> None:
 
 
 def test_short_labels_are_kept() -> None:
-    """All of them or none."""
+    """A container's labels are kept if they are short enough; otherwise none of them are."""
     short = {"k": "v" * (LABELS_MAX_CHARS - 1)}
     assert limit_labels(short) == short
     assert limit_labels(short | {"x": ""}) == {}
 
 
 def test_equal_label_texts_are_shared() -> None:
-    """Equal texts are one object, whichever containers they belong to."""
+    """Equal label texts of different containers are one object."""
     one, other = ({"".join(["a", "pp"]): "".join(["sh", "op"])} for _ in range(2))
     (key, value), (same_key, same_value) = *limit_labels(one).items(), *limit_labels(other).items()
     assert key is same_key

@@ -87,7 +87,7 @@ KILL: Step = ("kill", 9)
     ],
 )
 def test_the_causes_of_docker(steps: list[Step], causes: list[Cause]) -> None:
-    """In both orders of ``stop`` and ``die``."""
+    """The cause is found in both orders of ``stop`` and ``die``."""
     assert find_causes(steps) == causes
 
 
@@ -115,12 +115,12 @@ def test_the_causes_of_podman(steps: list[Step], causes: list[Cause]) -> None:
 
 
 def test_dockers_restart_is_no_request() -> None:
-    """Docker sends it last."""
+    """Docker sends ``restart`` last, so it is no request for the death before it."""
     assert find_causes(["start", "restart", ("die", 3)]) == [C]
 
 
 def test_an_own_stop_signal() -> None:
-    """An inspection shows it; then it is a request."""
+    """A signal is a request if an inspection shows that it is the stop signal."""
     events: list[Step] = ["start", ("kill", 10), ("die", 138)]
     assert find_causes(events) == [C]
     assert find_causes(events, inspected=make_container_snapshot(started=0, stop_signal=10)) == [R]
@@ -137,7 +137,7 @@ def test_a_label_hides_the_exit_code() -> None:
 
 
 def test_the_true_exit_code_is_reported() -> None:
-    """Instead of the label's."""
+    """The reported exit code is the real one, not that of the label."""
     labels = {"exitCode": "0"}
     dead = make_container_snapshot(started=0, finished=4.9, exit_code=7, labels=labels)
     (death,) = new_tracker().on_event(make_event("die", 0, second=5, labels=labels), {"c": dead})
@@ -162,13 +162,13 @@ def test_an_inspection_of_another_life_gives_no_exit_code(inspected: ContainerSn
 
 @pytest.mark.parametrize(("exit_code", "cause"), [(0, R), (143, R), (137, R), (3, C)])
 def test_a_label_hides_the_signal(exit_code: int, cause: Cause) -> None:
-    """Then the exit code shows whether it was a terminating one."""
+    """If a label hides the signal, the exit code shows whether it was a terminating one."""
     labels = {"signal": "1"}
     assert find_causes(["start", ("kill", 1), ("die", exit_code)], labels=labels) == [cause]
 
 
 def test_podmans_real_values_win_over_labels() -> None:
-    """A label of that name hides nothing."""
+    """In Podman's events a label named like an attribute hides nothing."""
     labels = {"exitCode": "0"}
     tracker = new_tracker(podman=True)
     tracker.on_event(make_event("start", labels=labels), {})
@@ -177,7 +177,7 @@ def test_podmans_real_values_win_over_labels() -> None:
 
 
 def test_an_oom_that_was_not_sent_precedes_its_death() -> None:
-    """If it arrives late it is not reported again; one of the next life is reported."""
+    """A late ``oom`` is not reported again; an ``oom`` of the next life is."""
     tracker = new_tracker()
     dead = make_container_snapshot(started=0, finished=4.9, exit_code=137, oom_killed=True)
     oom, death = tracker.on_event(make_event("die", 137, second=5), {"c": dead})
@@ -189,7 +189,7 @@ def test_an_oom_that_was_not_sent_precedes_its_death() -> None:
 
 
 def test_an_oom_that_was_sent_is_reported_once() -> None:
-    """Though the inspection shows it too."""
+    """An ``oom`` that the engine sent is not inferred from the inspection as well."""
     dead = make_container_snapshot(started=0, finished=0.09, exit_code=137, oom_killed=True)
     reported = process_batch(
         new_tracker(),
@@ -203,7 +203,7 @@ def test_an_oom_that_was_sent_is_reported_once() -> None:
 @pytest.mark.parametrize("ending", ["destroy", "remove"])
 @pytest.mark.parametrize("requested", [False, True])
 def test_an_unreported_death_precedes_the_removal(ending: str, requested: bool) -> None:
-    """If the event of the death still arrives, it is not reported."""
+    """A removal reports the missing death first; its late event is not reported."""
     tracker = new_tracker()
     tracker.on_event(make_event("start", labels={"tier": "web"}), {})
     if requested:
@@ -231,7 +231,7 @@ def test_an_unreported_death_precedes_the_removal(ending: str, requested: bool) 
     ],
 )
 def test_a_removal_infers_no_other_death(ending: str, before: list[Event]) -> None:
-    """Not of a container that is not known to run, nor after the clock was set back."""
+    """No death is inferred if the container is not known to run or the clock was set back."""
     tracker = new_tracker()
     process_batch(tracker, before)
     assert actions(tracker.on_event(make_event(ending, second=5), {})) == [ending]
@@ -239,7 +239,7 @@ def test_a_removal_infers_no_other_death(ending: str, before: list[Event]) -> No
 
 
 def test_a_removal_after_a_restart() -> None:
-    """The store remembers that the container ran."""
+    """After a restart of relay, a removal still reports the missing death of a known container."""
     tracker = new_tracker()
     tracker.on_event(make_event("start"), {})
     tracker = restore_tracker(tracker)
@@ -250,7 +250,7 @@ def test_a_removal_after_a_restart() -> None:
     ("exit_code", "cause"), [(0, U), (143, U), (137, U), (3, C), (255, C), (None, U)]
 )
 def test_a_death_whose_request_may_have_been_missed(exit_code: int | None, cause: Cause) -> None:
-    """Its cause stays unknown if the death looks requested."""
+    """If a request may have been missed and the death seems requested, its cause is unknown."""
     tracker = new_tracker()
     tracker.on_event(make_event("start"), {})
     (death,) = tracker.on_event(
@@ -260,7 +260,7 @@ def test_a_death_whose_request_may_have_been_missed(exit_code: int | None, cause
 
 
 def test_a_blind_window_in_an_earlier_life_explains_no_death() -> None:
-    """A start is between the two."""
+    """A request that may have been missed before the last start does not count."""
     tracker = new_tracker()
     tracker.on_event(make_event("start", second=16), {})
     (death,) = tracker.on_event(make_event("die", 143, second=20), {}, BlindWindow(at(10), at(15)))
@@ -268,7 +268,7 @@ def test_a_blind_window_in_an_earlier_life_explains_no_death() -> None:
 
 
 def test_containers_are_independent() -> None:
-    """A request to one says nothing about another."""
+    """A request to one container does not explain the death of another."""
     tracker = new_tracker()
     tracker.on_event(make_event("kill", 9, id_="a"), {})
     (death,) = tracker.on_event(make_event("die", 137, id_="b"), {})
@@ -285,14 +285,14 @@ def test_containers_are_independent() -> None:
     ],
 )
 def test_other_events_are_reported_unchanged(event: Event) -> None:
-    """Other types and other actions."""
+    """Events of other types and with other actions are reported unchanged."""
     tracker = new_tracker()
     assert tracker.on_event(event, {}) == [event]
     assert tracker.registry.list_all() == []
 
 
 def test_a_death_without_a_container_id() -> None:
-    """Only the exit code gives the cause, and nothing is kept."""
+    """Without an id, only the exit code gives the cause, and no state is kept."""
     tracker = new_tracker()
     (death,) = tracker.on_event(make_event("die", 1, id_=""), {})
     assert death.cause is C
@@ -301,7 +301,7 @@ def test_a_death_without_a_container_id() -> None:
 
 
 def test_the_state_of_a_container() -> None:
-    """Its current names, and its labels without other attributes."""
+    """The state has the container's current names, and its labels without other attributes."""
     tracker = new_tracker()
     tracker.on_event(make_event("create", labels={"tier": "web", "signal": "1"}), {})
     tracker.on_event(msgspec.structs.replace(make_event("rename"), actor=named("db", None)), {})
@@ -317,7 +317,7 @@ def named(name: str, image: str | None) -> object:
 
 
 def test_an_inspection_updates_the_whole_state() -> None:
-    """It was made for one fact and gives the others too."""
+    """An inspection that one value needed also updates all others."""
     tracker = new_tracker()
     tracker.on_event(
         make_event("kill", 10),
@@ -329,7 +329,7 @@ def test_an_inspection_updates_the_whole_state() -> None:
 
 
 def test_only_containers_are_inspected() -> None:
-    """And not those whose death is decided."""
+    """Only containers whose death is not decided are inspected."""
     tracker = new_tracker()
     tracker.on_event(make_event("start", id_="known"), {})
     events = [
@@ -341,7 +341,7 @@ def test_only_containers_are_inspected() -> None:
 
 
 def test_podmans_deaths_await_evidence() -> None:
-    """Unless a request precedes them; Docker's only if the signal is hidden."""
+    """Podman's deaths wait unless a request precedes them; Docker's, if the signal is hidden."""
     tracker = new_tracker(podman=True)
     started, killed, died = make_event("start"), make_event("stop", second=1), make_event("die", 0)
     assert tracker.awaits_evidence([started, died], podman=True)
@@ -359,7 +359,7 @@ def test_podmans_deaths_await_evidence() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("cut", [False, True])
 def test_the_causes_of_a_recorded_stream(engine: str, cut: bool) -> None:
-    """On both engines, whatever the order of ``stop`` and ``die``; also if stored in between."""
+    """Causes are found in any order of ``stop`` and ``die``, also after a restart of relay."""
     tracker = new_tracker()
     found: dict[str, set[Cause | None]] = {}
     for line in read_records(engine):

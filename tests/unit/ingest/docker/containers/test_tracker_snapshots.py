@@ -41,14 +41,14 @@ def test_an_unreported_death_is_inferred_once() -> None:
 
 
 def test_a_death_inferred_again_has_the_same_id() -> None:
-    """By a tracker that lost its state, or that never knew the container."""
+    """A tracker that lost its state, or never knew the container, infers the same id."""
     (once,) = tracker_with_running().on_snapshot(make_snapshot(DEAD), None)
     (again,) = new_tracker().on_snapshot(make_snapshot(DEAD, second=2000), None)
     assert once.id == again.id
 
 
 def test_a_received_death_is_not_inferred() -> None:
-    """The engine notes its time before it sends the event."""
+    """A death that an event reported is not inferred: its time is before that of the event."""
     tracker = tracker_with_running()
     tracker.on_event(make_event("die", 3, second=5.01), {})
     assert tracker.on_snapshot(make_snapshot(DEAD), None) == []
@@ -57,7 +57,7 @@ def test_a_received_death_is_not_inferred() -> None:
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_the_event_of_an_inferred_death_is_not_reported(restart: bool) -> None:
-    """Only one of the two is."""
+    """If a death was inferred, its event is not reported."""
     tracker = tracker_with_running()
     tracker.on_snapshot(make_snapshot(DEAD), None)
     if restart:
@@ -66,7 +66,7 @@ def test_the_event_of_an_inferred_death_is_not_reported(restart: bool) -> None:
 
 
 def test_a_death_after_the_inferred_one_is_reported() -> None:
-    """A start is between the two, whether an event or a snapshot showed it."""
+    """If a start is between the two, whether an event or a snapshot showed it, the death is new."""
     tracker = tracker_with_running()
     tracker.on_snapshot(make_snapshot(DEAD), None)
     tracker.on_event(make_event("start", second=6), {})
@@ -77,7 +77,7 @@ def test_a_death_after_the_inferred_one_is_reported() -> None:
 
 
 def test_late_events_after_a_snapshot() -> None:
-    """The earlier death is reported, the later one was inferred; likewise for ``oom``."""
+    """Of two late deaths the earlier is reported, as the later was inferred; so for ``oom``."""
     tracker = tracker_with_running()
     dead = make_container_snapshot(started=3, finished=5, exit_code=137, oom_killed=True)
     assert actions(tracker.on_snapshot(make_snapshot(dead), None)) == ["oom", "die"]
@@ -101,7 +101,7 @@ def test_late_events_after_a_snapshot() -> None:
 
 
 def test_a_life_too_short_for_podmans_clock() -> None:
-    """It seems to end before it starts; its event is recognised all the same."""
+    """A life that seems to end before it starts is inferred once, and its event is recognised."""
     tracker = new_tracker()
     short = short_lived(started=5.004, finished=5.0)
     (death,) = tracker.on_snapshot(make_snapshot(short), None)
@@ -127,7 +127,7 @@ def short_lived(started: float, finished: float) -> ContainerSnapshot:
 
 
 def test_an_inferred_kill_for_memory_is_reported_once() -> None:
-    """With its death; neither of the engine's events is reported then."""
+    """Once an ``oom`` and its death are inferred, neither of the engine's events is reported."""
     tracker = tracker_with_running()
     dead = make_container_snapshot(started=0, finished=5, exit_code=137, oom_killed=True)
     oom, death = tracker.on_snapshot(make_snapshot(dead), None)
@@ -137,7 +137,7 @@ def test_an_inferred_kill_for_memory_is_reported_once() -> None:
 
 
 def test_a_request_explains_an_unreported_death() -> None:
-    """And is consumed by it."""
+    """A request explains the inferred death, and no later one."""
     tracker = tracker_with_running()
     tracker.on_event(make_event("kill", 15, second=4), {})
     (death,) = tracker.on_snapshot(make_snapshot(DEAD), None)
@@ -202,7 +202,7 @@ def test_a_container_restarted_by_an_engine_that_forgot_its_end() -> None:
 
 
 def test_a_blind_window_leaves_the_cause_unknown() -> None:
-    """Only of deaths in that window or after it."""
+    """A blind window leaves only the causes of deaths in it or after it unknown."""
     killed = make_container_snapshot(started=0, finished=5, exit_code=143)
     (death,) = tracker_with_running().on_snapshot(make_snapshot(killed), BlindWindow(at(3), at(4)))
     assert death.cause is Cause.UNKNOWN
@@ -225,7 +225,7 @@ def test_deaths_before_the_first_start_count_as_reported() -> None:
 
 
 def test_a_running_container_is_known_from_the_snapshot_on() -> None:
-    """Its next death is reported, and it is not taken for dead."""
+    """Its next death is reported, and it counts as running."""
     tracker = new_tracker()
     assert tracker.on_snapshot(make_snapshot(make_container_snapshot(started=1)), None) == []
     assert not tracker.is_known_dead("c")
@@ -234,7 +234,7 @@ def test_a_running_container_is_known_from_the_snapshot_on() -> None:
 
 
 def test_a_container_that_was_never_started() -> None:
-    """There is nothing to report, even when it is gone."""
+    """A container that was never started is not reported, even when it is gone."""
     tracker = new_tracker()
     assert tracker.on_snapshot(make_snapshot(make_container_snapshot()), None) == []
     assert tracker.on_snapshot(make_snapshot(missing=("c",)), None) == []
@@ -243,7 +243,7 @@ def test_a_container_that_was_never_started() -> None:
 
 @pytest.mark.parametrize("ending", ["destroy", "remove"])
 def test_a_snapshot_does_not_revive_a_destroyed_container(ending: str) -> None:
-    """It showed the container before that."""
+    """A snapshot from before the destruction does not make the container known again."""
     tracker = tracker_with_running()
     tracker.on_event(make_event(ending, second=9), {})
     assert not tracker.has_unreported([DEAD])
@@ -252,14 +252,14 @@ def test_a_snapshot_does_not_revive_a_destroyed_container(ending: str) -> None:
 
 
 def test_missing_containers() -> None:
-    """Known, and not listed."""
+    """The known containers that the engine does not list are missing."""
     tracker = tracker_with_running()
     assert tracker.find_missing({"c": "running"}) == set()
     assert tracker.find_missing({}) == {"c"}
 
 
 def test_a_container_that_ran_and_is_gone_died() -> None:
-    """That is reported once; its events, if they arrive, are not."""
+    """The death of a container that ran and is gone is reported once; its late events are not."""
     tracker = tracker_with_running()
     (end,) = tracker.on_snapshot(make_snapshot(missing=("c",)), None)
     assert (end.action, end.cause, end.time_ns) == ("die", Cause.UNKNOWN, at(1000))
@@ -269,7 +269,7 @@ def test_a_container_that_ran_and_is_gone_died() -> None:
 
 
 def test_a_container_that_is_still_gone_is_forgotten() -> None:
-    """Its death was reported."""
+    """Once its death is reported, a container that is still gone is forgotten."""
     tracker = tracker_with_running()
     tracker.on_snapshot(make_snapshot(missing=("c",)), None)
     assert tracker.on_snapshot(make_snapshot(missing=("c",)), None) == []
@@ -278,7 +278,7 @@ def test_a_container_that_is_still_gone_is_forgotten() -> None:
 
 
 def test_a_container_restarted_after_an_inferred_death_and_gone() -> None:
-    """Its second death is another one."""
+    """The death of the restarted container is reported, too."""
     tracker = tracker_with_running()
     (first,) = tracker.on_snapshot(make_snapshot(DEAD), None)
     tracker.on_event(make_event("start", second=6), {})
@@ -287,7 +287,7 @@ def test_a_container_restarted_after_an_inferred_death_and_gone() -> None:
 
 
 def test_a_dead_container_that_is_gone_is_forgotten() -> None:
-    """Nothing is reported."""
+    """A dead container that is gone is forgotten without a report."""
     tracker = tracker_with_running()
     tracker.on_event(make_event("die", 0, second=1), {})
     assert tracker.on_snapshot(make_snapshot(missing=("c",)), None) == []
@@ -303,7 +303,7 @@ RESET = {
 
 @pytest.mark.parametrize("inspected", RESET.values(), ids=RESET)
 @pytest.mark.parametrize("requested", [False, True])
-def test_a_container_that_looks_as_if_it_never_ran(
+def test_a_container_that_seems_never_to_have_run(
     inspected: ContainerSnapshot, requested: bool
 ) -> None:
     """Podman, after a reboot of its host: it died, which is reported once."""
@@ -358,7 +358,7 @@ def test_a_container_whose_death_counts_as_reported_was_not_reset() -> None:
 
 
 def test_a_running_container_was_not_reset() -> None:
-    """Nor one that is not known to have run."""
+    """A running container, or one that is not known to have run, was not reset."""
     assert (
         tracker_with_running().on_snapshot(make_snapshot(make_container_snapshot(started=0)), None)
         == []
@@ -372,7 +372,7 @@ def test_a_running_container_was_not_reset() -> None:
 def test_deaths_of_forgotten_containers_are_never_reported_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nor a death that was inferred before."""
+    """Deaths of forgotten containers, inferred or not, are never reported again."""
     monkeypatch.setattr(registry_module, "CONTAINERS_MAX", 1)
     tracker = tracker_with_running()
     tracker.on_event(make_event("die", 3, second=5.1), {})
@@ -399,7 +399,7 @@ def test_long_labels_are_reported_but_not_kept() -> None:
 
 
 def test_podmans_exit_code_is_no_label() -> None:
-    """It is on each of its events, and says nothing about a container that is gone."""
+    """Podman sends an exit code with every event, so it is not kept for the container."""
     tracker = new_tracker(podman=True)
     tracker.on_event(make_event("start", labels={"containerExitCode": "0"}), {})
     (end,) = tracker.on_snapshot(Snapshot("here", "node-1", at(9), missing=frozenset({"c"})), None)

@@ -22,7 +22,7 @@ NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
     [(NOON_NS, 0), (NOON_NS + 1_900_000_000, 0), (NOON_NS - 3600 * 10**9, 3600)],
 )
 def test_the_difference_of_the_clocks(local_ns: int, ahead_s: int) -> None:
-    """Only a difference that whole seconds cannot explain counts."""
+    """A difference counts only if whole seconds cannot explain it."""
     assert clock_ahead_ns(NOON, local_ns) == ahead_s * 10**9
 
 
@@ -30,12 +30,12 @@ def test_the_difference_of_the_clocks(local_ns: int, ahead_s: int) -> None:
     "date", [None, "", "soon", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "\0"]
 )
 def test_an_invalid_date_counts_as_no_difference(date: str | None) -> None:
-    """The clocks are taken to agree."""
+    """With an invalid date, the clocks count as equal."""
     assert clock_ahead_ns(date, NOON_NS) == 0
 
 
 def test_an_error_is_one_line() -> None:
-    """Whatever a proxy answers."""
+    """For any answer of a proxy, the error is one line."""
     assert describe_error(EngineUnavailable("a\nb\r\n c")) == "a b c"
 
 
@@ -57,7 +57,7 @@ def permission_denied(path: Path) -> UnixClientConnectorError:
 
 
 def test_a_closed_socket_names_the_missing_group(tmp_path: Path) -> None:
-    """By its name and its number."""
+    """The error names the group that relay's user lacks, with its number."""
     path = tmp_path / "docker.sock"
     path.touch()
     path.chmod(0o660)
@@ -70,7 +70,7 @@ def test_a_closed_socket_names_the_missing_group(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
 def test_a_closed_socket_whose_group_has_no_name(tmp_path: Path) -> None:
-    """As in a container: the number identifies it."""
+    """In a container the group has no name: the error shows its number."""
     path = tmp_path / "docker.sock"
     path.touch()
     path.chmod(0o660)
@@ -91,7 +91,7 @@ def test_a_closed_socket_that_no_group_may_open(tmp_path: Path) -> None:
 
 
 def test_a_closed_socket_that_cannot_be_examined(tmp_path: Path) -> None:
-    """Its folder may be closed to relay."""
+    """If relay may not examine the socket, the error names the possible reasons."""
     assert describe_error(permission_denied(tmp_path / "docker.sock")).endswith(
         ": relay's user must be in the socket's group, and may enter its folder"
     )

@@ -45,7 +45,7 @@ def test_frames_as_an_engine_sent_them() -> None:
 
 
 def test_a_terminals_log_has_no_frames() -> None:
-    """Its lines end as a terminal's do."""
+    """The log of a terminal is one stream without frames, and its lines end with CRLF."""
     assert parse_log(b"a\r\nb\r\n", framed=False, max_lines=5) == ("a", "b")
 
 
@@ -63,7 +63,7 @@ def test_frames_cut_lines_and_characters() -> None:
 
 @pytest.mark.parametrize("end", range(9, 13))
 def test_an_incomplete_last_frame(end: int) -> None:
-    """What arrived of it is kept."""
+    """The part of an incomplete frame that arrived is kept."""
     assert parse_log(frame(OUT, b"12345\n")[:end], framed=True, max_lines=5) == (
         "12345"[: end - 8],
     )
@@ -71,12 +71,12 @@ def test_an_incomplete_last_frame(end: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\x01", frame(OUT, b"")])
 def test_an_empty_log_has_no_lines(body: bytes) -> None:
-    """A container that printed nothing."""
+    """A container that printed nothing has no log lines."""
     assert parse_log(body, framed=True, max_lines=5) == ()
 
 
 def test_blank_lines_are_kept() -> None:
-    """They may separate what belongs apart."""
+    """Blank lines are kept."""
     assert parse_lines(b"a", b"", b"b") == ("a", "", "b")
 
 
@@ -115,7 +115,7 @@ def test_long_logs_keep_their_end() -> None:
 
 
 def test_an_ellipsis_replaces_a_whole_line() -> None:
-    """If not one character of the line before fits, it still shows that there was one."""
+    """If no character of the line before fits, the ellipsis stands for the whole line."""
     assert parse_lines(b"before", b"x" * (TEXT_MAX_BYTES - 5)) == (
         ELLIPSIS,
         "x" * (TEXT_MAX_BYTES - 5),
@@ -162,7 +162,7 @@ def test_the_frame_boundaries_make_no_difference(
 
 
 def test_the_output_of_the_last_health_check() -> None:
-    """It is cleaned as the lines of a log are."""
+    """The output of a health check is cleaned like the lines of a log."""
     assert last_health_output(with_health_output("\x1b[31mno\x1b[0m\r\nanswer\n")) == "no\nanswer"
     assert last_health_output(with_health_output("")) == ""
 
@@ -182,7 +182,7 @@ def test_the_output_of_the_last_health_check() -> None:
     ],
 )
 def test_no_health_check(inspected: dict[str, object]) -> None:
-    """Whatever is in the place of its output."""
+    """Without the output of a health check, or with anything else in its place, there is none."""
     assert last_health_output(inspected) is None
 
 
@@ -241,7 +241,7 @@ _values = st.recursive(
 
 @given(_values | st.text('\x00"\\日', min_size=300))
 def test_any_field(value: object) -> None:
-    """Any JSON value is kept as JSON of at most so many bytes."""
+    """Any JSON value is kept as JSON of at most `VALUE_MAX_BYTES`."""
     inspected = parse_object(json.dumps({"Field": value}).encode())
     if inspected is not None:
         assert len(msgspec.json.encode(inspect_field(inspected, "Field"))) <= VALUE_MAX_BYTES

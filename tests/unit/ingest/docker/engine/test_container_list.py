@@ -104,7 +104,7 @@ def test_anything_else_is_no_list(body: bytes) -> None:
     ],
 )
 def test_an_invalid_list(body: bytes) -> None:
-    """Also one that is cut off: the missing containers would seem to be gone."""
+    """An invalid list is rejected, also if cut off: missing containers would seem to be gone."""
     with pytest.raises(InvalidContainerList, match="cannot be read"):
         parse(body)
 
@@ -124,14 +124,14 @@ def test_long_texts_are_skipped() -> None:
 
 
 def test_an_endless_entry_is_rejected() -> None:
-    """However it is extended."""
+    """An entry that never ends is rejected, so that it cannot fill the memory."""
     endless = b'"x": 1, ' * (container_list.ENTRY_MAX_BYTES // 8)
     with pytest.raises(InvalidContainerList):
         parse(b'[{"Id": "a", ', endless)
 
 
 def test_a_list_of_too_many_containers_is_rejected() -> None:
-    """No container is taken for gone."""
+    """A list that is too long is rejected, so no container seems to be gone."""
     body = json.dumps([{"Id": str(number)} for number in range(11)]).encode()
     assert len(parse(body, max_containers=11)) == 11
     with pytest.raises(InvalidContainerList, match="a list of more than 10 containers"):

@@ -82,23 +82,23 @@ def test_tls_from_the_configuration() -> None:
 
 
 def test_an_endpoint_reads_as_its_url_or_context() -> None:
-    """As people know it."""
+    """An endpoint is shown as its URL or as its context."""
     assert str(url("tcp://h:1")) == "tcp://h:1"
     assert str(context("lab")) == "docker context lab"
 
 
 def test_docker_host_without_a_scheme_is_tcp() -> None:
-    """As docker reads it."""
+    """A DOCKER_HOST without a scheme is a TCP address, as docker reads it."""
     assert resolve_endpoint(EngineConfig(), {"DOCKER_HOST": "h:2375"}, "") == url("tcp://h:2375")
 
 
 def test_docker_host_with_another_scheme_is_rejected() -> None:
-    """With one line that says what to do."""
+    """The error for another scheme is one line that says what to do."""
     with pytest.raises(EndpointError, match="DOCKER_HOST"):
         resolve_endpoint(EngineConfig(), {"DOCKER_HOST": "npipe:////./pipe/docker"}, "")
 
 
 def test_a_password_is_not_shown() -> None:
-    """The user is shown."""
+    """An endpoint is shown with its user and without its password."""
     shown = str(url("https://me:secret@h:2376"))
     assert shown == "https://me@h:2376"

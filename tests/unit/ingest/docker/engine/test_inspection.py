@@ -40,7 +40,7 @@ def inspect(
 
 
 def test_a_dead_container() -> None:
-    """Its names as in its events, its times to the nanosecond."""
+    """A snapshot has the names of the container's events, and times to the nanosecond."""
     assert inspect() == ContainerSnapshot(
         id="075a",
         name="web",
@@ -56,7 +56,7 @@ def test_a_dead_container() -> None:
 
 
 def test_a_container_killed_for_memory() -> None:
-    """As the engine says."""
+    """The engine says whether a container was killed for memory."""
     assert inspect({"OOMKilled": True}).oom_killed
 
 
@@ -68,7 +68,7 @@ def test_a_container_that_was_started_again() -> None:
 
 
 def test_a_container_that_waits_for_its_restart_is_not_running() -> None:
-    """Docker calls it running."""
+    """Docker calls such a container running, the snapshot does not."""
     found = inspect({"Running": True, "Restarting": True})
     assert (found.is_running, found.exit_code) == (False, 7)
 
@@ -96,7 +96,7 @@ def test_a_container_that_was_never_started() -> None:
     ],
 )
 def test_times(text: str, time_ns: int | None) -> None:
-    """Up to nine digits and any offset; anything else is no time."""
+    """A time has up to nine digits and any offset; anything else is no time."""
     assert inspect({"FinishedAt": text}).finished_ns == time_ns
 
 
@@ -121,7 +121,7 @@ def test_stop_signals(written: str | int | None, signal: int | None) -> None:
 
 
 def test_labels_that_hide_real_values() -> None:
-    """In Docker's events; in Podman's the real values win."""
+    """A label hides the real value in Docker's events; in Podman's the real value wins."""
     labels = {"exitCode": "0", "signal": "1", "name": "x"}
     assert inspect(Labels=labels).hiding_labels == {"exitCode", "signal"}
     assert inspect(Labels=labels, podman=True).hiding_labels == set()
@@ -139,22 +139,22 @@ def test_missing_fields_are_unknown() -> None:
     "body", [b"", b"<html>", b"[]", b"{}", b'{"Id": 1}', b'{"Id": "1", "State": 3}', b"\xff"]
 )
 def test_an_invalid_inspection(body: bytes) -> None:
-    """It gives no snapshot."""
+    """An invalid inspection gives no snapshot."""
     assert parse_inspection(body) is None
 
 
 def test_a_deeply_nested_answer() -> None:
-    """It gives no snapshot, and nothing overflows."""
+    """A deeply nested answer gives no snapshot, and nothing overflows."""
     assert parse_inspection(b'{"Id": "1", "x": ' + b"[" * 50_000) is None
 
 
 @given(st.binary() | st.text().map(lambda text: json.dumps({"Id": text}).encode()))
 def test_no_answer_raises(body: bytes) -> None:
-    """Whatever the engine answers."""
+    """For any answer there is a snapshot or none, but no error."""
     parse_inspection(body)
 
 
 @given(st.text(alphabet="0123456789-T:.Z+ ", max_size=40))
 def test_no_time_raises(text: str) -> None:
-    """Whatever is in the place of a time."""
+    """For any text in the place of a time there is a time or none, but no error."""
     inspect({"StartedAt": text})

@@ -126,7 +126,7 @@ def test_seconds_replace_missing_nanoseconds() -> None:
 
 
 def test_the_old_top_level_fields_are_never_read() -> None:
-    """They may contain anything."""
+    """The old top-level fields may contain anything."""
     assert parse_valid(status="start", id=7, **{"from": None}) == parse_valid()
 
 
@@ -149,7 +149,7 @@ def test_bytes_that_are_not_utf8_are_replaced() -> None:
 
 @pytest.mark.parametrize("record", [b"", b"nonsense", b'{"Type":', b"<html>", b"\xff", b"{}{}"])
 def test_invalid_json(record: bytes) -> None:
-    """It is distinguished from JSON that is not an event."""
+    """Invalid JSON is distinguished from JSON that is not an event."""
     assert parse_invalid(record) is ParseErrorKind.NOT_JSON
 
 
@@ -180,12 +180,12 @@ def test_a_missing_time() -> None:
     ],
 )
 def test_odd_types(change: dict[str, Any]) -> None:
-    """A field of another type than the engine's."""
+    """A field of another type than the engine's makes the record invalid."""
     assert parse_invalid({**DIE, **change}) is ParseErrorKind.ODD_TYPE
 
 
 def test_a_deeply_nested_record() -> None:
-    """It is invalid, and nothing overflows."""
+    """A deeply nested record is invalid, and nothing overflows."""
     deep = b'{"x":' * 50_000
     assert (
         parse_invalid(b'{"Type":"a","Action":"b","time":1,"x":' + deep) is ParseErrorKind.NOT_JSON
@@ -193,19 +193,19 @@ def test_a_deeply_nested_record() -> None:
 
 
 def test_a_list_is_an_odd_type() -> None:
-    """It is JSON, but not an object."""
+    """A list is JSON, but not an object."""
     assert parse_invalid(b"[1]") is ParseErrorKind.ODD_TYPE
 
 
 def test_only_the_head_of_an_invalid_record_is_kept() -> None:
-    """Logs stay short."""
+    """Only the first bytes of an invalid record are kept for the log."""
     found = parse(b"x" * 1000)
     assert isinstance(found, InvalidRecord)
     assert found.head == b"x" * 200
 
 
 def test_an_event_with_no_attributes() -> None:
-    """Null and absent are the same as empty."""
+    """Attributes that are null or absent count as empty."""
     assert parse_valid(Actor={"ID": "1", "Attributes": None}).actor.attributes == {}
     assert parse_valid(Actor=None).actor.id == ""
 

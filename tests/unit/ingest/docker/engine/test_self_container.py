@@ -62,7 +62,7 @@ def mountinfo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]
 
 
 def test_the_own_container_is_read_once_and_logged(mountinfo: Path) -> None:
-    """So that a person sees whose commands are not routed."""
+    """The own container is logged once, so that people know whose commands are not routed."""
     mountinfo.write_bytes(DOCKER.encode() + b"\xff\n")
     with capture_logs() as logged:
         assert [find_self_container(), find_self_container()] == [OWN, OWN]
@@ -71,7 +71,7 @@ def test_the_own_container_is_read_once_and_logged(mountinfo: Path) -> None:
 
 
 def test_without_a_list_of_mounts_there_is_no_container(mountinfo: Path) -> None:
-    """Nothing is logged then."""
+    """Without a list of mounts, no container is found and nothing is logged."""
     with capture_logs() as logged:
         assert find_self_container() is None
     assert logged == []
@@ -79,7 +79,7 @@ def test_without_a_list_of_mounts_there_is_no_container(mountinfo: Path) -> None
 
 @pytest.mark.parametrize("mounts", [DOCKER, PODMAN])
 def test_a_container_is_found_by_its_mounts(mounts: str) -> None:
-    """By the files that the engine keeps for it and mounts into it."""
+    """The own container is found by the files that the engine mounts into it."""
     assert find_container_id(mounts) == OWN
 
 
@@ -115,13 +115,13 @@ def test_the_infra_container_of_a_pod_is_not_found() -> None:
     ],
 )
 def test_mounts_that_prove_no_container(mounts: str) -> None:
-    """A volume, another file, the files of two containers, or an incomplete line."""
+    """A volume, another file, the files of two containers or an incomplete line prove nothing."""
     assert find_container_id(mounts) is None
 
 
 @given(st.text(alphabet=f"{OWN[:8]} /-containershostname\n", max_size=400))
 def test_any_text_is_accepted(mounts: str) -> None:
-    """Whatever the kernel or a person writes into the list."""
+    """Any text in the list of mounts gives an id or none, but no error."""
     assert find_container_id(mounts) is None
 
 
@@ -129,7 +129,7 @@ def test_any_text_is_accepted(mounts: str) -> None:
     "action", ["exec_create", "exec_start", "exec_detach", "exec_die", "exec", "exec_died"]
 )
 def test_commands_in_the_own_container_are_self_execs(action: str) -> None:
-    """With Docker's actions and with Podman's; in another container they are not."""
+    """Commands in the own container are recognised, with Docker's actions and with Podman's."""
     event = make_event(action, id_=OWN)
     assert is_self_exec(event, OWN)
     assert not is_self_exec(event, OTHER)
@@ -138,7 +138,7 @@ def test_commands_in_the_own_container_are_self_execs(action: str) -> None:
 
 @pytest.mark.parametrize("action", ["die", "oom", "kill", "health_status", "start", "executed"])
 def test_other_events_of_the_own_container_are_not_self_execs(action: str) -> None:
-    """Whoever watches relay's container learns that it died or is unhealthy."""
+    """Other events of the own container are routed: people learn that it died or is unhealthy."""
     assert not is_self_exec(make_event(action, id_=OWN), OWN)
 
 
