@@ -217,7 +217,7 @@ class DestinationConfig(Section):
     def build_renderer(
         self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
     ) -> Renderer:
-        """Return what turns a notification into a request.
+        """Return a function that turns a notification into a request.
 
         ``routes`` have the texts that messages may show; ``colour`` says whether the console is a
         terminal. A notification whose template fails is rendered all the same.

@@ -30,6 +30,12 @@ FIELDS: Mapping[str, str] = {
 }
 """The fields of a match and their descriptions, for the schema."""
 
+MAPPING_FIELDS = ("label", "attribute")
+"""Fields whose value is a mapping of names to patterns."""
+
+NUMBER_FIELDS = ("exit_code", "signal")
+"""Fields with numbers: their patterns are ranges, not globs."""
+
 FIXED_VALUES: Mapping[str, tuple[str, ...]] = {
     "cause": tuple(cause.value for cause in Cause),
     "origin": tuple(origin.value for origin in Origin),

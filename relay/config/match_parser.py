@@ -9,7 +9,6 @@ from relay.config.match import Exists, Field, Match, Not, Pattern, Range
 
 _MAX_DEPTH: Final = 16
 """The longest path (keys and indices) to a pattern: the limit of nesting."""
-_MAPPING_FIELDS: Final = ("label", "attribute")
 _KEYS: Final = (*match_fields.FIELDS, "any", "all", "not")
 _NUMBER_PARSERS: Final[Mapping[str, Callable[[str], Range]]] = {
     "exit_code": patterns.parse_exit_code,
@@ -60,7 +59,7 @@ class _MatchParser:
                 groups[key] = self._parse_list(value, here)
             elif key == "not":
                 not_ = self._parse_nested(value, here)
-            elif key in _MAPPING_FIELDS:
+            elif key in match_fields.MAPPING_FIELDS:
                 fields += self._parse_mapping_field(key, value, here)
             elif key in match_fields.FIELDS:
                 fields.append(Field(key, None, self._parse_patterns(key, value, here)))

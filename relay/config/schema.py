@@ -21,6 +21,7 @@ from pydantic_core import core_schema
 from relay.config import match_fields, schema_types
 from relay.config.common import Section
 from relay.config.destination_types import DestinationTypes, is_secret
+from relay.config.secrets import FILE_SUFFIX
 from relay.config.types import as_list, split_lines
 from relay.config.units import Rate
 
@@ -29,7 +30,6 @@ Node = dict[str, Any]
 _NULL = {"type": "null"}
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 _RATE_UNITS = {1.0: "s", 60.0: "min", 3600.0: "h"}
-_FILE_SUFFIX = "_file"
 _GLOB_TEXT = {"type": "string", "pattern": r"[*?\[]"}
 
 
@@ -191,7 +191,7 @@ def _allow_reference(node: Node, key: str) -> Node:
 
 def _allow_file(node: Node, key: str) -> None:
     """Accept either a secret or, in another key, the path of a file that holds it."""
-    file_key = key + _FILE_SUFFIX
+    file_key = key + FILE_SUFFIX
     node["properties"][file_key] = {
         **schema_types.TEXT,
         "description": f"The path of a file that holds the '{key}'.",
@@ -223,7 +223,7 @@ def _destination_schema(types: DestinationTypes) -> Node:
 
 def _match_definitions() -> dict[str, Node]:
     """Return the schemas of the match language that `match_parser` reads."""
-    checked = {*match_fields.FIXED_VALUES, *match_fields.KNOWN_VALUES, *_NUMBER_FIELDS}
+    checked = {*match_fields.FIXED_VALUES, *match_fields.KNOWN_VALUES, *match_fields.NUMBER_FIELDS}
     fields: Node = {
         name: (_one_or_list(_pattern_schema(name)) if name in checked else _ref("Text"))
         | {"description": meaning}
@@ -241,7 +241,7 @@ def _match_definitions() -> dict[str, Node]:
                 **fields,
                 **{
                     name: mapping | {"description": match_fields.FIELDS[name]}
-                    for name in _MAPPING_FIELDS
+                    for name in match_fields.MAPPING_FIELDS
                 },
                 "any": {**group, "description": "At least one of these has to match."},
                 "all": {**group, "description": "All of these have to match."},
@@ -259,7 +259,7 @@ def _pattern_schema(field: str) -> Node:
         "exists": {"anyOf": [{"type": "boolean"}, _ref("reference")]},
         "not": _one_or_list(plain),
     }
-    if field not in _NUMBER_FIELDS:
+    if field not in match_fields.NUMBER_FIELDS:
         special["regex"] = schema_types.TEXT
     return {
         "anyOf": [
@@ -283,7 +283,11 @@ def _plain_pattern_schema(field: str) -> Node:
             return _number_schema(r"[0-9]{1,10}|[A-Za-z]{3,9}[0-9]*|(SIG)?RTM(IN|AX)[+-][0-9]{1,2}")
         case _ if field in match_fields.FIXED_VALUES:
             return {
-                "anyOf": [{"enum": list(match_fields.FIXED_VALUES[field])}, _GLOB_TEXT, _REFERENCE]
+                "anyOf": [
+                    {"enum": list(match_fields.FIXED_VALUES[field])},
+                    _GLOB_TEXT,
+                    _ref("reference"),
+                ]
             }
         case _ if field in match_fields.KNOWN_VALUES:
             return {"anyOf": [{"enum": list(match_fields.KNOWN_VALUES[field])}, _TEXT]}
@@ -291,9 +295,6 @@ def _plain_pattern_schema(field: str) -> Node:
             return _TEXT
 
 
-_NUMBER_FIELDS = ("exit_code", "signal")
-_MAPPING_FIELDS = ("label", "attribute")
-_REFERENCE = {"$ref": "#/$defs/reference"}
 _TEXT = {"type": ["string", "number", "boolean"]}
 
 

@@ -16,7 +16,8 @@ _REFERENCE = re.compile(
     r"|\$\{"  # a malformed reference
 )
 _FORBIDDEN = re.compile(r"[\x00\ud800-\udfff]")
-_FILE_SUFFIX = "_file"
+FILE_SUFFIX = "_file"
+"""The end of a key that names a file with the value of another key."""
 _TLS_KEYS = ("ca_file", "cert_file", "key_file")
 
 
@@ -154,11 +155,11 @@ class _FileReader:
 
     def read_destination(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
         """Return a destination with its secrets, and with the paths of its TLS files resolved."""
-        keys = [name + _FILE_SUFFIX for name in self._types.secret_keys(entry.get("type"))]
+        keys = [name + FILE_SUFFIX for name in self._types.secret_keys(entry.get("type"))]
         result = self._fill_from_files(entry, path, keys)
         headers, basic = entry.get("headers"), entry.get("basic_auth")
         if isinstance(headers, Mapping):
-            keys = [key for key in headers if key.endswith(_FILE_SUFFIX)]
+            keys = [key for key in headers if key.endswith(FILE_SUFFIX)]
             result["headers"] = self._fill_from_files(headers, (*path, "headers"), keys)
         if isinstance(basic, Mapping):
             result["basic_auth"] = self._fill_from_files(
@@ -184,7 +185,7 @@ class _FileReader:
         for key in keys:
             if key not in result:
                 continue
-            file_path, name = result.pop(key), key.removesuffix(_FILE_SUFFIX)
+            file_path, name = result.pop(key), key.removesuffix(FILE_SUFFIX)
             if name in entry:
                 message = f"'{name}' and '{key}' exclude each other: keep one"
                 self._add_issue((*path, key), message, IssueScope.KEY)
