@@ -251,7 +251,7 @@ def _describe_pattern(pattern: Pattern) -> str:
 
 _NOT_RELAY = Condition(
     "type",
-    "an engine's event (only a match that names type 'relay' takes relay's own)",
+    "an engine's event (only a match that names type 'relay' matches relay's own)",
     lambda event: (event.type,),
     lambda event: event.type != TYPE_RELAY,
 )
