@@ -170,9 +170,3 @@ class Cursor:
             blind_window=blind_window,
             unreported_drops=drops,
         )
-
-
-def format_engine_time(time_ns: int) -> str:
-    """Format a time for the engine's ``since`` and ``until``: seconds, a point, nine digits."""
-    seconds, nanos = divmod(time_ns, 1_000_000_000)
-    return f"{seconds}.{nanos:09d}"

@@ -22,7 +22,6 @@ from aiodocker.ssh import SSHConnector
 from aiohttp.client_exceptions import UnixClientConnectorError
 
 from relay.core.errors import describe_os_error
-from relay.ingest.docker.cursor import format_engine_time
 from relay.ingest.docker.engine.container_details import parse_object
 from relay.ingest.docker.engine.container_list import ContainerListParser, InvalidContainerList
 from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles
@@ -328,3 +327,9 @@ def _describe_refusal(path: str, status: int, body: bytes) -> str:
     message = (parse_object(body) or {}).get("message") or body.decode(errors="replace")
     text = " ".join(str(message).split())[:200]
     return f"answers {status} to /{path}" + (f": {text}" if text else "")
+
+
+def format_engine_time(time_ns: int) -> str:
+    """Format a time for the engine's ``since`` and ``until``: seconds, a point, nine digits."""
+    seconds, nanos = divmod(time_ns, 1_000_000_000)
+    return f"{seconds}.{nanos:09d}"

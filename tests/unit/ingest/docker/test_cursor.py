@@ -14,7 +14,6 @@ from relay.ingest.docker.cursor import (
     MARGIN_NS,
     REMEMBERED_EVENTS,
     Cursor,
-    format_engine_time,
 )
 from tests.support.profiles import examples
 
@@ -250,11 +249,6 @@ def test_remembers_changes_nothing() -> None:
     assert not cursor.remembers(make_event(START_NS))
     cursor.admit(make_event(START_NS))
     assert cursor.remembers(make_event(START_NS))
-
-
-def test_engine_times_have_nine_digits() -> None:
-    """Engine times have nine digits, including leading zeros."""
-    assert format_engine_time(1795416515_000000378) == "1795416515.000000378"
 
 
 class Engine:

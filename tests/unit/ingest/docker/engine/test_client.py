@@ -11,7 +11,12 @@ from aiohttp.client_exceptions import UnixClientConnectorError
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
-from relay.ingest.docker.engine.client import EngineUnavailable, clock_ahead_ns, describe_error
+from relay.ingest.docker.engine.client import (
+    EngineUnavailable,
+    clock_ahead_ns,
+    describe_error,
+    format_engine_time,
+)
 
 NOON_NS = 1795435200 * 10**9
 NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
@@ -95,3 +100,8 @@ def test_a_closed_socket_that_cannot_be_examined(tmp_path: Path) -> None:
     assert describe_error(permission_denied(tmp_path / "docker.sock")).endswith(
         ": relay's user must be in the socket's group, and may enter its folder"
     )
+
+
+def test_engine_times_have_nine_digits() -> None:
+    """Engine times have nine digits, including leading zeros."""
+    assert format_engine_time(1795416515_000000378) == "1795416515.000000378"
