@@ -88,8 +88,8 @@ class MatrixDestination(ServiceDestination):
     room_id: Annotated[str, AfterValidator(_check_room)]
     """The id of the room, which begins with ``!``; aliases are not accepted. Encrypted rooms show
     the message, but it is not encrypted."""
-    # Synapse's default ``rc_message``, bursts of 10 and 0.2 a second: synapse/config/ratelimiting.py
-    # in https://github.com/element-hq/synapse
+    # Synapse's default ``rc_message``, bursts of 10 and 0.2 a second:
+    # synapse/config/ratelimiting.py in https://github.com/element-hq/synapse
     rate_limit: RateLimit | None = Rate(10, 50.0)
     """As for all; without it ten in fifty seconds, as Synapse allows by default."""
 

@@ -1,4 +1,4 @@
-"""What formats make, as tests read it: its strings, and what was approved of it."""
+"""Reads messages: their strings, and the golden files that they are compared with."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,12 +11,12 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def read_golden(name: str) -> str:
-    """A golden file: what somebody looked at and found right."""
+    """Read a golden file, whose content somebody has approved."""
     return (GOLDEN / name).read_text()
 
 
 def format_golden(bodies: Iterable[bytes]) -> str:
-    """JSON bodies as a golden file has them: a list, indented to be read."""
+    """Format JSON bodies as a golden file has them: an indented list."""
     return msgspec.json.format(b"[" + b",".join(bodies) + b"]", indent=2).decode() + "\n"
 
 

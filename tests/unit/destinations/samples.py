@@ -1,4 +1,4 @@
-"""Events as Engine 26.1 sent them, and the worst that anybody could make one hold."""
+"""Events as Engine 26.1 sent them, and the worst that anybody could put into one."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def container_event(
 
 
 def with_fields(event: Event, **facts: Any) -> Event:
-    """The event with other facts."""
+    """The event with other values of fields."""
     return msgspec.structs.replace(event, **facts)
 
 
@@ -73,7 +73,7 @@ FACTS = {
     "Exit code": "42",
     "Cause": "crashed",
 }
-"""What people are told of it, by name."""
+"""The facts that messages show of it, by name."""
 OOM = container_event(
     "oom",
     1795418974031049755,
@@ -100,7 +100,7 @@ INCLUDE = Include(logs=20, health=True, inspect=("RestartCount", "State.Error", 
 
 
 def crash_with_included(**included: Any) -> Notification:
-    """A crash whose route asked for more, and got this."""
+    """A crash whose route includes this data."""
     return msgspec.structs.replace(
         build_notification("crashed", CRASH, INCLUDE), included=Included(**included)
     )
@@ -111,20 +111,20 @@ ALL_INCLUDED = crash_with_included(
     health="connection refused\nno answer",
     inspect={"RestartCount": 3, "State.Error": None, "Config.Labels": {"tier": "web"}},
 )
-"""One whose route asked for all there is, and got it."""
+"""Its route includes everything, and everything was there."""
 CONTAINER_GONE = crash_with_included(missing="the container is gone")
-"""One whose container was removed before it could be asked about."""
+"""Its container was removed before it could be inspected."""
 MANY_FIELDS = crash_with_included(inspect={f"{n:02}" + "k" * 198: "v" * 1024 for n in range(20)})
-"""One whose route asked for as many fields as it may, all of them long."""
+"""Its route includes as many fields as it may, all of them long."""
 SAMPLE_NOTIFICATIONS = (*NOTIFICATIONS, ALL_INCLUDED, CONTAINER_GONE)
 RESOLVED = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
-"""The failing health check, which is over."""
+"""The failing health check, resolved."""
 CUSTOM_CARD = Card(
     NOTIFICATIONS[0],
     "Shop is down",
     "It ended with *42*.\n- see <http://runbook.example>\n# soon",
 )
-"""The crash in the words of a configuration."""
+"""The crash with custom texts."""
 
 ATTACKS = (
     "<!channel>",
@@ -202,7 +202,7 @@ notifications = st.builds(
 
 
 def cards(*attacks: str) -> st.SearchStrategy[Card]:
-    """Any notification in relay's words or in hostile ones, ``attacks`` among them."""
+    """Any notification, with or without hostile custom texts, ``attacks`` among them."""
     words = hostile | st.sampled_from(attacks) if attacks else hostile
     texts = st.lists(words).map("\n".join)
     return st.builds(
@@ -211,9 +211,9 @@ def cards(*attacks: str) -> st.SearchStrategy[Card]:
 
 
 def longest_notification(filler: str, output: str | None = None) -> Notification:
-    """All that there can be at once, and each of it ``dear``, which is longer than it may be.
+    """A notification that has everything at once; each value is ``filler``, longer than its limit.
 
-    ``printed`` is what the container printed, where something else is dearer there.
+    ``output`` is the container output, if another text is more expensive to encode there.
     """
     names = ("compose.project", "compose.service", "swarm.service.name")
     event = with_fields(
@@ -240,7 +240,7 @@ def longest_notification(filler: str, output: str | None = None) -> Notification
 
 
 def longest_cards(filler: str, output: str | None = None) -> list[Card]:
-    """The `longest`, in relay's words and in as long ones of a configuration."""
+    """The `longest_notification`, with and without custom texts that are as long."""
     notification = longest_notification(filler, output)
     words = (None, filler)
     return [Card(notification, title, text) for title in words for text in words]

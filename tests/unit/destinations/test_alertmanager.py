@@ -50,23 +50,23 @@ def alert(card: Card) -> Any:
 
 
 def labels(notification: Notification) -> Any:
-    """What makes it the alert that it is."""
+    """The labels of its alert."""
     return alert(Card(notification))["labels"]
 
 
 def annotations(notification: Notification) -> Any:
-    """What is said of it."""
+    """The annotations of its alert."""
     return alert(Card(notification))["annotations"]
 
 
-def test_reads_as_it_was_approved() -> None:
-    """All kinds of notifications, and one that is over, are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """All kinds of notifications, and a resolved one, match the golden file."""
     bodies = (DESTINATION.render(Card(it)).body for it in (*SAMPLE_NOTIFICATIONS, RESOLVED))
     assert format_golden(bodies) == read_golden("alertmanager.json")
 
 
 def test_labels_say_who_where_and_what_kind() -> None:
-    """These, and no others: each is part of which alert it is."""
+    """There are exactly these labels: each is part of the alert's identity."""
     assert labels(NOTIFICATIONS[0]) == {
         "alertname": "crashed",
         "severity": "critical",
@@ -83,7 +83,7 @@ def test_labels_say_who_where_and_what_kind() -> None:
 
 
 def test_the_same_trouble_is_the_same_alert() -> None:
-    """The next crash of a container that was made anew from a newer image changes no label."""
+    """The next crash of a container recreated from a newer image changes no label."""
     facts = {**CRASH.actor.attributes, "exitCode": "1", "execDuration": "9"}
     later = with_fields(
         CRASH,
@@ -98,14 +98,14 @@ def test_the_same_trouble_is_the_same_alert() -> None:
 
 
 def test_names_other_things_as_such() -> None:
-    """A volume is no container; what has no name goes by its id."""
+    """A volume is not a container; without a name its id is used."""
     volume = with_fields(CRASH, type="volume", actor=Actor("v1", None, None, {}))
     assert labels(build_notification("r", volume))["name"] == "v1"
     assert "container" not in labels(build_notification("r", volume))
 
 
 def test_names_the_swarm_service() -> None:
-    """A swarm task is known by its service."""
+    """A swarm task is identified by its service."""
     task = container_event(
         "die", 1, "a", {"com.docker.swarm.service.name": "svc", "name": "svc.1.8sje"}
     )
@@ -119,8 +119,8 @@ def test_fires_until_alertmanager_forgets_it() -> None:
     assert "endsAt" not in sent
 
 
-def test_what_is_over_ends_with_the_last_event() -> None:
-    """It is the same alert, with an end that is not before its start."""
+def test_a_resolved_alert_ends_with_the_last_event() -> None:
+    """The same alert gets an end that is not before its start."""
     later = with_fields(UNHEALTHY, time_ns=UNHEALTHY.time_ns + 1_000_000_000, health="healthy")
     over = alert(Card(Notification("ntf_1", "unhealthy", (UNHEALTHY, later), Status.RESOLVED)))
     assert (over["startsAt"], over["endsAt"]) == (
@@ -132,8 +132,8 @@ def test_what_is_over_ends_with_the_last_event() -> None:
     assert backwards["endsAt"] == backwards["startsAt"]
 
 
-def test_annotations_tell_of_this_one_event() -> None:
-    """Everything that differs from one to the next."""
+def test_annotations_describe_this_event() -> None:
+    """They hold everything that differs between events."""
     assert annotations(NOTIFICATIONS[0]) == {
         "summary": "shop-web-1 crashed with exit code 42",
         "description": "Host: node-1 (engine “here”)\nImage: bb:1\n"
@@ -146,15 +146,15 @@ def test_annotations_tell_of_this_one_event() -> None:
     }
 
 
-def test_tells_what_is_not_ordinary() -> None:
-    """How it was learned, how many it stands for, and how many were held back."""
+def test_shows_what_is_unusual() -> None:
+    """Its origin, the number of events, and the number of suppressed ones are shown."""
     event = with_fields(CRASH, origin=Origin.INFERRED)
     said = annotations(Notification("ntf_1", "r", (event,), count=3, suppressed=7))
     assert {"origin": "inferred", "count": "3", "held_back": "7"}.items() <= said.items()
 
 
-def test_tells_what_the_route_includes() -> None:
-    """Logs keep their lines; inspect fields have one each, whatever their paths hold."""
+def test_shows_what_the_route_includes() -> None:
+    """Logs keep their lines; each inspect field has one line, whatever its path contains."""
     said = annotations(
         crash_with_included(logs=("a", "b"), health="no", inspect={"State.Pid": 7, "x\ny": "1\n2"})
     )
@@ -163,7 +163,7 @@ def test_tells_what_the_route_includes() -> None:
     assert annotations(CONTAINER_GONE)["not_included"] == "the container is gone"
 
 
-def test_the_configuration_words_it() -> None:
+def test_shows_title_and_text_of_the_configuration() -> None:
     """A title becomes the summary, and a text the description."""
     said = alert(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["annotations"]
     assert (said["summary"], said["description"]) == ("Shop is down", "Call\nAda")
@@ -171,15 +171,15 @@ def test_the_configuration_words_it() -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_label_cannot_pass_for_another_fact(attack: str) -> None:
-    """A line break in an image starts no line of the description."""
+    """A line break in an image does not start a line of the description."""
     event = with_fields(CRASH, actor=Actor("a", attack, attack, {}))
     lines = annotations(build_notification("r", event))["description"].split("\n")
     assert [line.split(": ")[0] for line in lines] == ["Host", "Image", "Exit code", "Cause"]
 
 
 @any_card
-def test_nothing_hostile_becomes_markup(card: Card) -> None:
-    """No mention, link or tag wherever Alertmanager sends it, and no control but a line break."""
+def test_no_hostile_text_becomes_markup(card: Card) -> None:
+    """There are no mentions, links or tags, and no control character except line breaks."""
     sent = alert(card)
     assert all(text.isprintable() for text in sent["labels"].values())
     assert all(text.replace("\n", "").isprintable() for text in sent["annotations"].values())
@@ -188,8 +188,8 @@ def test_nothing_hostile_becomes_markup(card: Card) -> None:
         assert "://" not in text
 
 
-def test_an_address_is_nowhere_left_whole() -> None:
-    """A ratio stands in place of its colon: it can be read, and no chat makes a link of it."""
+def test_no_address_remains_a_link() -> None:
+    """A ratio sign replaces its colon: it stays readable, and no chat makes it a link."""
     address = "http://evil.example"
     event = with_fields(CRASH, host=address, actor=Actor(address, address, address, {}))
     made = crash_with_included(
@@ -205,7 +205,7 @@ def test_an_address_is_nowhere_left_whole() -> None:
 
 @any_card
 def test_is_an_alert_that_alertmanager_takes(card: Card) -> None:
-    """Names of its alphabet, texts that are not empty, an end that is not before the start."""
+    """Names are valid, no text is empty, and the end is not before the start."""
     sent = alert(card)
     both = [*sent["labels"].items(), *sent["annotations"].items()]
     assert all(NAME.fullmatch(name) and text.strip() for name, text in both)
@@ -215,7 +215,7 @@ def test_is_an_alert_that_alertmanager_takes(card: Card) -> None:
 
 
 @any_card
-def test_is_never_long(card: Card) -> None:
+def test_is_bounded(card: Card) -> None:
     """Alertmanager keeps alerts in memory, whole groups of them."""
     sent = alert(card)
     assert all(utf16_length(text) <= alertmanager.LABEL_MAX for text in sent["labels"].values())
@@ -223,8 +223,8 @@ def test_is_never_long(card: Card) -> None:
     assert len(DESTINATION.render(card).body) <= 65_536
 
 
-def test_all_at_its_longest_is_still_an_alert() -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_alert_is_within_the_limits() -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     for card in longest_cards("漢" * 20_000):
         said = alert(card)["annotations"]
         assert utf16_length(said["logs"]) == alertmanager.OUTPUT_MAX[LOGS]

@@ -19,12 +19,12 @@ SECRET = "https://hooks.example/T0/s3cret"
 
 
 def fail_on_template_error(where: str, why: str) -> None:
-    """No template fails here."""
+    """Fail the test if a template fails."""
     raise AssertionError(where, why)
 
 
 def render_for(destination: DestinationConfig) -> Request:
-    """What is sent of the notification."""
+    """The request for the notification."""
     return destination.build_renderer((), fail_on_template_error, colour=False)(NOTIFICATION)
 
 
@@ -35,27 +35,27 @@ def http() -> HttpDestination:
 
 
 def test_http_gets_the_document() -> None:
-    """URL and headers are the destination's own, in the clear."""
+    """URL and headers are those of the destination, without a mask."""
     expected = json_document.render(NOTIFICATION, SECRET)
     headers = {**expected.headers, "Authorization": "Bearer s3cret"}
     assert render_for(http()) == replace(expected, headers=headers)
 
 
 def test_slack_gets_a_message() -> None:
-    """The webhook's URL is where it goes."""
+    """The message goes to the URL of the webhook."""
     destination = SlackDestination(url=SecretStr(SECRET))
     assert render_for(destination) == destination.render(Card(NOTIFICATION))
 
 
 def test_the_console_gets_a_line() -> None:
-    """Readable on a terminal, JSON elsewhere."""
+    """The line is readable on a terminal and JSON elsewhere."""
     for colour in (True, False):
         render = ConsoleDestination().build_renderer((), fail_on_template_error, colour=colour)
         assert render(NOTIFICATION) == console.render(NOTIFICATION, colour=colour)
 
 
 def test_a_renderer_shows_no_secret() -> None:
-    """Neither what renders nor what it rendered tells a secret by its repr."""
+    """Neither the renderer nor the request shows a secret in its repr."""
     for destination in (http(), SlackDestination(url=SecretStr(SECRET))):
         render = destination.build_renderer((), fail_on_template_error, colour=False)
         assert "s3cret" not in repr(render) + repr(render(NOTIFICATION))

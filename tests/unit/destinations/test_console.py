@@ -29,20 +29,20 @@ def line(notification: Notification) -> str:
     return COLOURS.sub("", console.render(notification, colour=True).body.decode())
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check and crashes with included data match the file."""
     lines = [console.render(it, colour=True).body.decode() for it in SAMPLE_NOTIFICATIONS]
     assert "".join(lines) == read_golden("console.txt")
 
 
 def test_without_a_terminal_it_is_json_lines() -> None:
-    """What is piped is the document of format json, one line each."""
+    """Piped output is the document of ``format: json``, one line per notification."""
     body = console.render(NOTIFICATIONS[0], colour=False).body
     assert body == json_document.encode_document(NOTIFICATIONS[0]) + b"\n"
 
 
-def test_what_is_piped_prints_throughout() -> None:
-    """It may reach a terminal all the same; it is the same JSON."""
+def test_piped_output_is_printable() -> None:
+    """It may reach a terminal nevertheless; it is the same JSON."""
     actor = msgspec.structs.replace(OOM.actor, name="a\x7f\x9b31m\u202e\U000e0041é漢🔥")
     piped = build_notification("r", msgspec.structs.replace(OOM, actor=actor))
     body = console.render(piped, colour=False).body
@@ -51,15 +51,15 @@ def test_what_is_piped_prints_throughout() -> None:
 
 
 @given(notifications)
-def test_whatever_is_piped_prints(notification: Notification) -> None:
-    """All of it but the line's end, and none of it is lost."""
+def test_any_piped_output_is_printable(notification: Notification) -> None:
+    """Every character before the line end is printable, and nothing is lost."""
     body = console.render(notification, colour=False).body.decode()
     assert body.endswith("\n")
     assert body[:-1].isprintable()
     assert stdlib.loads(body) == stdlib.loads(json_document.encode_document(notification))
 
 
-def test_says_all_that_is_special() -> None:
+def test_shows_everything_unusual() -> None:
     """A resolved group from the history, with more held back, on a host without an image."""
     event = msgspec.structs.replace(
         container_event("health_status", 0, "a", {"name": "web-1"}, health="healthy"),
@@ -72,15 +72,15 @@ def test_says_all_that_is_special() -> None:
     )
 
 
-def test_nobody_elses_escape_reaches_the_terminal() -> None:
+def test_no_foreign_escape_reaches_the_terminal() -> None:
     """An escape sequence in a name is shown, not obeyed."""
     actor = msgspec.structs.replace(OOM.actor, name="a\x1b[2Jb\u202ec\nd")
     shown = line(build_notification("r", msgspec.structs.replace(OOM, actor=actor)))
     assert r"a\x1b[2Jb\u202ec\nd ran out of memory" in shown
 
 
-def test_what_a_container_printed_passes_for_nothing_else() -> None:
-    """Each of its lines stands behind a bar, and a line end in one starts no other."""
+def test_container_output_looks_like_nothing_else() -> None:
+    """A bar precedes each line, and a line end within a line does not start another."""
     told = msgspec.structs.replace(
         build_notification("r", OOM, INCLUDE),
         included=Included(logs=("a\nb", "\x1b[2J"), health="c\nd"),
@@ -96,7 +96,7 @@ def test_what_a_container_printed_passes_for_nothing_else() -> None:
 
 @given(notifications)
 def test_lines_are_bounded_and_printable(notification: Notification) -> None:
-    """Whatever comes: our colours, printable characters, bounded widths, one line for the event."""
+    """Only relay's colours and printable characters, in bounded lines, one for the event."""
     first, *below = line(notification).removesuffix("\n").split("\n")
     assert first.endswith(")")
     assert all(shown.startswith("│ ") for shown in below)

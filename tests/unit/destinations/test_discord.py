@@ -102,12 +102,12 @@ def fields(event: Event) -> dict[str, str]:
 
 
 def footer(notification: Notification) -> list[str]:
-    """The small print."""
+    """The notes."""
     return str(embed(notification)["footer"]["text"]).split(" · ")
 
 
 def output(sent: Any) -> dict[str, str]:
-    """What stands in a fixed width, by its title, as Discord shows it."""
+    """The texts in a fixed width, by title, as Discord shows them."""
     return dict(BLOCK.findall(sent.get("description", "")))
 
 
@@ -128,22 +128,22 @@ def length(sent: Any) -> int:
     return sum(map(utf16_length, texts)) + sum(named)
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check, included data and custom texts match the file."""
     bodies = (
         DESTINATION.render(card).body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
     )
     assert format_golden(bodies) == read_golden("discord.json")
 
 
-def test_a_resolved_one_is_green() -> None:
-    """What is over looks like it, however bad it was."""
+def test_a_resolved_notification_is_green() -> None:
+    """A resolved notification looks resolved, whatever its severity was."""
     sent = embed(RESOLVED)
     assert (sent["title"], sent["color"]) == ("🟢 Resolved: sick is unhealthy", 0x2EB886)
 
 
-def test_says_where_and_how_it_ended() -> None:
-    """The facts that somebody needs first, and only those that there are."""
+def test_shows_the_facts() -> None:
+    """The most important facts are shown, and only those that exist."""
     assert fields(CRASH) == {
         "Host": r"node\-1 (engine “here”)",
         "Image": r"bb\:1",
@@ -154,19 +154,19 @@ def test_says_where_and_how_it_ended() -> None:
     assert set(fields(OOM)) == {"Host", "Image"}
 
 
-def test_tells_the_time_of_the_event() -> None:
-    """To the millisecond, which Discord shows in the reader's own time zone."""
+def test_shows_the_time_of_the_event() -> None:
+    """It has milliseconds; Discord shows it in the reader's time zone."""
     assert embed(NOTIFICATIONS[0])["timestamp"] == "2026-11-23T07:29:49.176Z"
 
 
-def test_tells_the_route_and_the_event() -> None:
-    """The small print leads back to the configuration and to the event."""
+def test_shows_the_route_and_the_event() -> None:
+    """The notes lead back to the configuration and to the event."""
     assert footer(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
     assert footer(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 
-def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
-    """Line breaks stay, and nothing in it is markup."""
+def test_custom_text_replaces_the_facts() -> None:
+    """Line breaks stay, and nothing in the text is markup."""
     notification = crash_with_included(logs=("panic",), inspect={"RestartCount": 3})
     (sent,) = message(Card(notification, None, "a *b*\n# c"))["embeds"]
     assert sent["description"].startswith("a \\*b\\*\n\\# c\n**Last log lines**\n```\n")
@@ -183,7 +183,7 @@ def test_has_no_blank_text(nothing: str) -> None:
     assert [field["value"] for field in sent["fields"][-2:]] == ["crashed", BLANK]
 
 
-def test_shows_what_the_container_printed_as_it_is() -> None:
+def test_shows_container_output_unchanged() -> None:
     """A code block takes everything as it is, so nothing in it is escaped, and line breaks stay."""
     assert output(
         embed(crash_with_included(logs=("<@1> *a* http://b", "", "c"), health="d\ne"))
@@ -194,34 +194,34 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 
 
 def test_nothing_printed_ends_its_code_block() -> None:
-    """No two backticks are ever neighbours there; the space between them has no width."""
+    """A zero-width space separates adjacent backticks."""
     assert output(embed(crash_with_included(logs=("```", "# a", "``")))) == {
         LOGS: f"{GAP * 3}\n# a\n{GAP * 2}"
     }
 
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
-    """They are the ones that tell why it ended."""
+    """The last lines tell why the container ended."""
     shown = output(embed(crash_with_included(logs=("x" * 4000, "panic"))))[LOGS]
     assert shown == "…" + "x" * (discord.OUTPUT_MAX[LOGS] - 7) + "\npanic"
 
 
-def test_many_inspect_fields_share_the_room() -> None:
-    """The most that a route may ask for, all of them long, are all there, each cut."""
+def test_many_inspect_fields_share_the_space() -> None:
+    """All fields that a route may ask for are shown, each of them truncated."""
     inspected = embed(MANY_FIELDS)["fields"][-20:]
     assert [field["name"][:2] for field in inspected] == [f"{n:02}" for n in range(20)]
     assert all(field["value"].endswith("v…") for field in inspected)
 
 
-def test_says_how_many_fields_had_no_place() -> None:
-    """Discord takes so many; what is beyond is counted."""
+def test_counts_the_fields_that_are_left_out() -> None:
+    """Discord accepts a limited number of fields; the others are counted."""
     sent = embed(longest_notification("a"))
     assert len(sent["fields"]) == discord.FIELDS_MAX
     assert sent["fields"][-1] == {"name": "…", "value": "and 2 more", "inline": True}
 
 
 def test_an_address_is_no_link() -> None:
-    """A backslash before the colon is not shown, and leaves no address to find."""
+    """A backslash before the colon is invisible and breaks the address."""
     assert fields(container_event("start", 1, "a", {"image": "https://evil.example"}))["Image"] == (
         r"https\://evil\.example"
     )
@@ -229,7 +229,7 @@ def test_an_address_is_no_link() -> None:
 
 @pytest.mark.parametrize("attack", MARKUP)
 def test_no_markup_is_left_active(attack: str) -> None:
-    """Every character that could begin something stands behind a backslash."""
+    """A backslash precedes every character that could start markup."""
     event = with_fields(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
     sent = embed(build_notification("r", event))
     said = message(Card(build_notification("r", event), attack, attack))["embeds"][0]
@@ -238,7 +238,7 @@ def test_no_markup_is_left_active(attack: str) -> None:
 
 
 @any_card
-def test_nothing_hostile_becomes_markup(card: Card) -> None:
+def test_no_hostile_text_becomes_markup(card: Card) -> None:
     """Nothing active is left anywhere, nor a control, but the line breaks of what may have some."""
     sent = message(card)["embeds"][0]
     for text in custom_text_lines(sent):
@@ -268,7 +268,7 @@ def test_nobody_is_ever_notified(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_discord(card: Card) -> None:
-    """Discord refuses a message for one text too long, or blank: whatever comes, none is."""
+    """Discord refuses a message if one text is too long or blank: none ever is."""
     (sent,) = message(card)["embeds"]
     assert_limits(sent)
 
@@ -290,8 +290,8 @@ def assert_limits(sent: Any) -> None:
 
 
 @pytest.mark.parametrize("dear", ["x", "-", "`", "🔥", "\u202e", "a\n"])
-def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_message_is_within_the_limits(dear: str) -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     for card in longest_cards(dear * 5000):
         (sent,) = message(card)["embeds"]
         assert_limits(sent)

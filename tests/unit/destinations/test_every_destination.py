@@ -1,4 +1,4 @@
-"""What holds for every type of destination and every format of ``http``."""
+"""What is true of every type of destination and of every format of ``http``."""
 
 import json
 import re
@@ -39,13 +39,13 @@ every_service = pytest.mark.parametrize("kind", SERVICES)
 
 
 def any_notification(test: Callable[..., None]) -> Callable[..., None]:
-    """Of any notification, few of them: each format's own tests try more."""
+    """Run a test with a few notifications; the tests of each format try more."""
     return settings(max_examples=examples(30))(given(notifications)(test))
 
 
 @cache
 def destination(kind: str, more: str = "") -> DestinationConfig:
-    """One with the little that it needs, and ``more``."""
+    """A destination with its minimal keys and ``more``."""
     if kind in DESTINATION_TYPES.models:
         entry = f"type: {kind}, {MINIMAL[kind]}"
     else:
@@ -60,7 +60,7 @@ def cached_renderer(kind: str, more: str = "", *, colour: bool = False) -> Rende
 
 
 def hostile_notification(attack: str) -> Notification:
-    """A crash of which everything that others choose is an attack."""
+    """A crash in which every text that others choose is an attack."""
     labels = {"com.docker.compose.project": attack, "com.docker.swarm.service.name": attack}
     event = with_fields(CRASH, host=attack, actor=Actor(attack, attack, attack, labels))
     made = crash_with_included(
@@ -100,8 +100,8 @@ HEADERS = {
 
 
 @every_kind
-def test_no_header_is_somebody_elses(kind: str) -> None:
-    """They are the same for all notifications but for the attributes of a CloudEvent, encoded."""
+def test_no_foreign_text_is_in_a_header(kind: str) -> None:
+    """Headers are the same for all notifications, except the encoded attributes of a CloudEvent."""
     for notification in NOTIFICATIONS:
         headers = dict(cached_renderer(kind)(notification).headers)
         assert all(re.fullmatch("[ -~]+", value) for value in headers.values())
@@ -111,8 +111,8 @@ def test_no_header_is_somebody_elses(kind: str) -> None:
 
 
 @every_kind
-def test_the_same_is_rendered_alike(kind: str) -> None:
-    """Byte for byte: what is sent again can be told to be the same."""
+def test_rendering_is_deterministic(kind: str) -> None:
+    """The same notification gives the same bytes, so a receiver recognises a repetition."""
     first, second = (
         destination(kind).build_renderer((), fail_on_template_error, colour=False) for _ in range(2)
     )
@@ -123,7 +123,7 @@ def test_the_same_is_rendered_alike(kind: str) -> None:
 @every_kind
 @any_notification
 def test_is_one_json_value(kind: str, notification: Notification) -> None:
-    """On a line of its own, so that what logs or pipes it needs no more than lines."""
+    """The body is one line, so that logs and pipes can split it by lines."""
     body = cached_renderer(kind)(notification).body
     json.loads(body)
     assert body.count(b"\n") == body.endswith(b"\n") == (kind == "console")
@@ -131,8 +131,8 @@ def test_is_one_json_value(kind: str, notification: Notification) -> None:
 
 @pytest.mark.parametrize("kind", [*SERVICES, "cloudevents", "cloudevents-binary"])
 @pytest.mark.parametrize("dear", ["x", '"', "漢", "🔥", "\u202e", "\n", "a\n", "@."])
-def test_is_never_long(kind: str, dear: str) -> None:
-    """All but the document of ``json``, which leaves nothing out, are bounded."""
+def test_is_bounded(kind: str, dear: str) -> None:
+    """Every format is bounded, except ``json``, which leaves nothing out."""
     most = contracts()[kind].max_bytes if kind in contracts() else 70_000
     assert 500 < len(cached_renderer(kind)(longest_notification(dear * 20_000)).body) <= most
 
@@ -140,7 +140,7 @@ def test_is_never_long(kind: str, dear: str) -> None:
 @every_service
 @any_notification
 def test_shows_no_control(kind: str, notification: Notification) -> None:
-    """Every character prints but line breaks and the spaces without width that are relay's."""
+    """Every character is printable, except line breaks and relay's zero-width spaces."""
     for text in strings(json.loads(cached_renderer(kind)(notification).body), names=True):
         assert text.replace("\n", "").replace(ZERO_WIDTH_SPACE, "").isprintable()
 
@@ -151,8 +151,8 @@ CUSTOM_TEXTS = ", title: '{{ event.name }}', text: '{{ event.image }}'"
 @every_service
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("words", ["", CUSTOM_TEXTS], ids=["", "worded"])
-def test_nothing_hostile_is_read(kind: str, attack: str, words: str) -> None:
-    """No mention, no link, no markup is made of it, be it in a template's words."""
+def test_no_hostile_text_is_interpreted(kind: str, attack: str, words: str) -> None:
+    """No text becomes a mention, a link or markup, even if a template inserts it."""
     sent = json.loads(cached_renderer(kind, words)(hostile_notification(attack)).body)
     texts = list(contracts()[kind].interpreted(sent))
     assert texts

@@ -89,7 +89,7 @@ def facts(event: Event) -> dict[str, str]:
 
 
 def notes(notification: Notification) -> list[str]:
-    """The small print."""
+    """The notes."""
     line = texts(Card(notification))[-1]
     return line.removeprefix('<font color="#80868b">').removesuffix("</font>").split(" · ")
 
@@ -103,41 +103,41 @@ def output(notification: Notification) -> dict[str, str]:
     }
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check, included data and custom texts match the file."""
     bodies = (
         DESTINATION.render(card).body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
     )
     assert format_golden(bodies) == read_golden("googlechat.json")
 
 
-def test_a_resolved_one_is_green() -> None:
-    """What is over looks like it, however bad it was."""
+def test_a_resolved_notification_is_green() -> None:
+    """A resolved notification looks resolved, whatever its severity was."""
     assert texts(Card(RESOLVED))[0] == "🟢 <b>Resolved: sick is unhealthy</b>"
 
 
 def test_a_notification_on_a_phone_names_the_host() -> None:
-    """Whoever sees only that learns where to look; without a host nothing is said of one."""
+    """It says where to look; without a host it names none."""
     shown = message(Card(NOTIFICATIONS[1]))["fallbackText"]
     assert shown == "🔴 oomed ran out of memory (OOM) · node-1"
     nowhere = Card(build_notification("r", with_fields(OOM, host="")))
     assert message(nowhere)["fallbackText"] == "🔴 oomed ran out of memory (OOM)"
 
 
-def test_says_where_and_how_it_ended() -> None:
-    """The facts that somebody needs first, and only those that there are."""
+def test_shows_the_facts() -> None:
+    """The most important facts are shown, and only those that exist."""
     assert facts(CRASH) == {"Time": "2026-11-23 07:29:49 UTC", **FACTS}
     assert set(facts(OOM)) == {"Time", "Host", "Image"}
 
 
-def test_tells_the_route_and_the_event() -> None:
-    """The small print leads back to the configuration and to the event."""
+def test_shows_the_route_and_the_event() -> None:
+    """The notes lead back to the configuration and to the event."""
     assert notes(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
     assert notes(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 
-def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
-    """Line breaks stay, and nothing in it is markup."""
+def test_custom_text_replaces_the_facts() -> None:
+    """Line breaks stay, and nothing in the text is markup."""
     shown = texts(Card(NOTIFICATIONS[0], "<i>a", "b & *c*\n<d>"))
     assert shown[:2] == ["🔴 <b>&lt;i&gt;a</b>", "b &amp; *c*<br>&lt;d&gt;"]
     assert len(shown) == 4
@@ -153,7 +153,7 @@ def test_has_no_blank_text(nothing: str) -> None:
     assert (cause, error) == ("crashed", BLANK)
 
 
-def test_shows_what_the_container_printed() -> None:
+def test_shows_container_output() -> None:
     """In sections of their own, with its line breaks."""
     assert output(crash_with_included(logs=("<users/all> & co", "", "`x`"), health="a\nb")) == {
         LOGS: "&lt;users/all&gt; &amp; co<br><br>`x`",
@@ -162,13 +162,13 @@ def test_shows_what_the_container_printed() -> None:
 
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
-    """They are the ones that tell why it ended."""
+    """The last lines tell why the container ended."""
     shown = output(crash_with_included(logs=("x" * 4000, "panic")))[LOGS]
     assert shown == "…" + "x" * (googlechat.OUTPUT_MAX[LOGS] - 7) + "<br>panic"
 
 
-def test_many_inspect_fields_share_the_room() -> None:
-    """The most that a route may ask for, all of them long, are all there, each cut."""
+def test_many_inspect_fields_share_the_space() -> None:
+    """All fields that a route may ask for are shown, each of them truncated."""
     inspected = list(widgets(Card(MANY_FIELDS)))[-21:-1]
     shown = [widget["decoratedText"] for widget in inspected]
     assert [fact["topLabel"][:2] for fact in shown] == [f"{n:02}" for n in range(20)]
@@ -192,7 +192,7 @@ def test_a_notification_on_a_phone_mentions_nobody() -> None:
 
 
 @any_card
-def test_nothing_hostile_becomes_markup(card: Card) -> None:
+def test_no_hostile_text_becomes_markup(card: Card) -> None:
     """No ``<``, ``>`` or bare ``&`` but in our own tags, and no control."""
     labels = [
         fact["topLabel"] for widget in widgets(card) for fact in widget.values() if len(fact) > 1
@@ -228,14 +228,14 @@ def test_has_no_text_that_could_mention_somebody(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_google_chat(card: Card) -> None:
-    """Whatever comes."""
+    """No notification exceeds them."""
     assert len(DESTINATION.render(card).body) <= googlechat.MESSAGE_MAX
     assert 1 <= len(list(widgets(card))) <= googlechat.WIDGETS_MAX
     assert all(section["widgets"] for section in sections(card))
 
 
 @pytest.mark.parametrize("dear", ["x", '"', "&", "語", "🔥", "\u202e", "a\n", "\n\n\na"])
-def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_message_is_within_the_limits(dear: str) -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     for card in longest_cards(dear * 5000):
         assert 8_000 < len(DESTINATION.render(card).body) <= googlechat.MESSAGE_MAX

@@ -36,8 +36,8 @@ def message(card: Card) -> Any:
     return json.loads(DESTINATION.render(card).body)
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check and crashes with included data match the file."""
     bodies = (DESTINATION.render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("gotify.json")
 
@@ -49,15 +49,15 @@ def test_goes_to_the_server_with_the_token() -> None:
     assert b"s3cret" not in request.body
 
 
-def test_a_resolved_one_is_green() -> None:
-    """What is over wakes nobody, however bad it was."""
+def test_a_resolved_notification_is_green() -> None:
+    """A resolved notification wakes nobody, whatever its severity was."""
     sent = message(Card(RESOLVED))
     assert (sent["priority"], sent["title"]) == (2, "🟢 Resolved: sick is unhealthy")
 
 
 @any_card
 def test_is_plain_text_and_nothing_else(card: Card) -> None:
-    """It says so, nothing is opened or loaded, and nobody's words are a link."""
+    """The message declares it, nothing is opened or loaded, and no text becomes a link."""
     sent = message(card)
     assert set(sent) == {"title", "message", "priority", "extras"}
     assert sent["extras"] == {"client::display": {"contentType": "text/plain"}}
@@ -67,13 +67,13 @@ def test_is_plain_text_and_nothing_else(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_gotify(card: Card) -> None:
-    """There has to be a message, and every store has to take it."""
+    """The message is never empty and fits every database."""
     sent = message(card)
     assert 1 <= len(sent["message"].encode()) <= gotify.MESSAGE_MAX
     assert 1 <= utf16_length(sent["title"]) <= gotify.HEADLINE_MAX + 3
 
 
-def test_all_at_its_longest_is_still_a_message() -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_message_is_within_the_limits() -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     for card in longest_cards("日." * 20_000):
         assert 15_000 < len(message(card)["message"].encode()) < gotify.MESSAGE_MAX

@@ -115,8 +115,8 @@ class Reader(HTMLParser):
             self.code += data
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check and crashes with included data match the file."""
     made = [*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD]
     bodies = (destination().render(card).body for card in made)
     assert format_golden(bodies) == read_golden("matrix.json")
@@ -152,19 +152,19 @@ def test_the_token_is_in_the_header_only() -> None:
     assert b"t0ken" not in request.body
 
 
-def test_a_resolved_one_is_green() -> None:
-    """As everywhere."""
+def test_a_resolved_notification_is_green() -> None:
+    """As in every other service."""
     assert message(Card(RESOLVED))["body"].startswith("🟢 Resolved: sick is unhealthy\n")
 
 
-def test_says_where_and_how_it_ended() -> None:
+def test_shows_the_facts() -> None:
     """In both bodies."""
     sent = message(Card(NOTIFICATIONS[0]))
     assert "Exit code: 42\n" in sent["body"]
     assert "Exit code: <code>42</code><br>" in sent["formatted_body"]
 
 
-def test_says_what_the_configuration_says() -> None:
+def test_shows_the_custom_text() -> None:
     """Its text replaces the facts, and its line breaks stay."""
     html = message(CUSTOM_CARD)["formatted_body"]
     assert "<code>Shop is down</code>" in html
@@ -172,7 +172,7 @@ def test_says_what_the_configuration_says() -> None:
     assert "Exit code" not in html
 
 
-def test_shows_what_the_container_printed_as_it_is() -> None:
+def test_shows_container_output_unchanged() -> None:
     """With its line breaks, in a fixed width."""
     html = message(Card(ALL_INCLUDED))["formatted_body"]
     assert "<pre><code>starting &lt;web&gt; &amp; co\n\npanic: no route to db-1\n" in html
@@ -180,7 +180,7 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 
 
 @any_card
-def test_all_that_is_not_ours_is_code(card: Card) -> None:
+def test_every_foreign_text_is_code(card: Card) -> None:
     """No text is markup, an address, a user or a room."""
     html = message(card)["formatted_body"]
     assert OURS.sub("", CODE.sub("", html)) == ""
@@ -210,7 +210,7 @@ def test_keeps_the_limit_of_matrix(card: Card) -> None:
     "filler",
     [*(it * 5_000 for it in ('"<漢\n', "a.b", "🔥", "漢", "&", "\u202e", "\n", ".a")), *ATTACKS],
 )
-def test_all_at_its_longest_is_still_a_message(filler: str) -> None:
+def test_the_longest_message_is_within_the_limits(filler: str) -> None:
     """However long everything is at once, and however many bytes it takes."""
     for card in longest_cards(filler):
         assert len(destination().render(card).body) <= matrix.CONTENT_MAX
@@ -284,8 +284,8 @@ def test_rooms_of_one_user_share_a_limit() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_room(entry: str, wrong: str) -> None:
-    """One clear problem each, without a secret."""
+def test_problems_of_a_room(entry: str, wrong: str) -> None:
+    """Each mistake gives exactly one clear problem, without a secret."""
     (problem,) = problems(f"type: matrix, {entry}")
     assert wrong in problem
 

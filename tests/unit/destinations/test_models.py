@@ -1,4 +1,4 @@
-"""What can be set of each type of destination, and what cannot go together."""
+"""The keys of each type of destination, and which exclude each other."""
 
 import base64
 from datetime import timedelta
@@ -27,28 +27,28 @@ def http(entry: str) -> HttpDestination:
 
 
 @pytest.mark.parametrize("kind", DESTINATION_TYPES.models)
-def test_every_type_needs_little(kind: str) -> None:
-    """What stands here is enough."""
+def test_the_minimal_keys_are_enough(kind: str) -> None:
+    """A destination with only these keys is valid."""
     assert config_with(f"type: {kind}, {MINIMAL[kind]}").destinations["to"].type == kind
 
 
 @pytest.mark.parametrize("kind", contracts())
 def test_where_requests_go(kind: str) -> None:
-    """A vendor's own path is relay's to know."""
+    """relay adds the path of the service's API."""
     to = config_with(f"type: {kind}, {MINIMAL[kind]}").destinations["to"]
     assert to.endpoint == contracts()[kind].endpoint
 
 
 @pytest.mark.parametrize("kind", [*contracts(), "http"])
-def test_rates_that_services_ask_for(kind: str) -> None:
-    """They hold unless another is set."""
+def test_default_rate_limits(kind: str) -> None:
+    """The default holds unless another limit is set."""
     rate = None if kind == "http" else contracts()[kind].rate
     assert config_with(f"type: {kind}, {MINIMAL[kind]}").destinations["to"].rate_limit == rate
     other = config_with(f"type: {kind}, {MINIMAL[kind]}, rate_limit: 7/h").destinations["to"]
     assert other.rate_limit == Rate(7, 3600.0)
 
 
-def test_what_holds_without_a_word() -> None:
+def test_defaults() -> None:
     """Five seconds for a connection, fifteen in all, three days of tries, order by container."""
     to = http("")
     assert to.timeout == TimeoutConfig(connect=timedelta(seconds=5), total=timedelta(seconds=15))
@@ -93,7 +93,7 @@ SAMPLES = {
 
 @pytest.mark.parametrize(("kind", "key"), SECRETS)
 def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) -> None:
-    """And then is what it would be in place; neither shows in the configuration's repr."""
+    """It is the same as in place, and never shows in the configuration's repr."""
     own = contracts()[kind].secrets if kind in contracts() else {}
     value = own.get(key) or SAMPLES.get(key, "canary")
     (tmp_path / "secret").write_text(f"{value}\n")
@@ -104,8 +104,8 @@ def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) 
     assert value not in repr(from_file)
 
 
-def test_which_secrets_there_are() -> None:
-    """A new one that is no SecretStr would be shown: the list is written out here."""
+def test_the_keys_that_hold_secrets() -> None:
+    """A new secret that is no SecretStr would be shown, so the keys are listed."""
     everywhere = {"url", "proxy", "bearer_token"}
     own: dict[str, frozenset[str]] = {
         name: frozenset(it.secrets) for name, it in contracts().items()
@@ -224,8 +224,8 @@ def test_two_signing_secrets(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_webhook(entry: str, wrong: str) -> None:
-    """One clear problem each."""
+def test_problems_of_a_webhook(entry: str, wrong: str) -> None:
+    """Each mistake gives exactly one clear problem."""
     (problem,) = problems(f"type: http, url: https://x, {entry}")
     assert wrong in problem
 
@@ -259,8 +259,8 @@ def test_what_is_wrong_with_a_webhook(entry: str, wrong: str) -> None:
         ("type: discrod, url: https://x", "is not a type of destination"),
     ],
 )
-def test_what_is_wrong_with_a_service(entry: str, wrong: str) -> None:
-    """One clear problem each."""
+def test_problems_of_a_service(entry: str, wrong: str) -> None:
+    """Each mistake gives exactly one clear problem."""
     (problem,) = problems(entry)
     assert wrong in problem
 
@@ -275,7 +275,7 @@ OWN_HEADERS = (
 
 @pytest.mark.parametrize("name", OWN_HEADERS)
 def test_relays_own_headers_cannot_be_set(name: str) -> None:
-    """They frame the request, or say what only relay knows."""
+    """They frame the request, or hold what only relay knows."""
     (problem,) = problems(f"type: http, url: https://x, headers: {{{name}: x}}")
     assert "is a header that relay sets itself" in problem
 
@@ -296,12 +296,12 @@ def test_a_chat_has_a_number_or_a_name(chat: str) -> None:
 
 
 @pytest.mark.parametrize("sign", ["sign: github, signing_secret: a", f"signing_secret: {SIGNING}"])
-def test_what_is_signed_has_a_secret(sign: str) -> None:
+def test_signing_needs_a_secret(sign: str) -> None:
     """As the one or the other way asks for it."""
     assert len(http(sign).signing_secret) == 1
 
 
-def test_a_get_needs_no_more_than_a_query() -> None:
+def test_a_get_needs_only_a_query() -> None:
     """It is how some services are told that something happened."""
     to = http("method: GET, query: {text: '{{ headline }}'}")
     assert (to.method, to.format) == ("GET", "json")
@@ -326,8 +326,8 @@ def test_a_secret_is_never_in_a_problem() -> None:
         ("drop: true, to: [], severity: info", "severity: 'drop' sends nothing"),
     ],
 )
-def test_what_is_wrong_with_a_routes_words(entry: str, wrong: str) -> None:
-    """One clear problem each."""
+def test_problems_of_the_texts_of_a_route(entry: str, wrong: str) -> None:
+    """Each mistake gives exactly one clear problem."""
     to = "" if "drop" in entry else "to: to, "
     text = f"destinations: {{to: {{type: console}}}}\nroutes: [{{name: all, {to}{entry}}}]\n"
     with pytest.raises(ConfigError) as caught:
@@ -343,8 +343,8 @@ def test_what_is_wrong_with_a_routes_words(entry: str, wrong: str) -> None:
         ("max_cuont: 1", "unknown key 'max_cuont' (did you mean 'max_count'?)"),
     ],
 )
-def test_what_is_wrong_with_the_bounds_of_dead_letters(entry: str, wrong: str) -> None:
-    """One clear problem each."""
+def test_problems_of_the_limits_of_dead_letters(entry: str, wrong: str) -> None:
+    """Each mistake gives exactly one clear problem."""
     text = (
         "destinations: {to: {type: console}}\nroutes: [{name: all, to: to}]\n"
         f"store: {{dead_letters: {{{entry}}}}}\n"

@@ -44,26 +44,26 @@ def message(card: Card) -> Any:
     return json.loads(DESTINATION.render(card).body)
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check and crashes with included data match the file."""
     bodies = (DESTINATION.render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("ntfy.json")
 
 
 def test_names_the_topic() -> None:
-    """JSON is published at the server's root, so the topic is in it."""
+    """JSON is published at the server's root, so the message names the topic."""
     assert message(Card(NOTIFICATIONS[0]))["topic"] == "alerts"
 
 
-def test_a_resolved_one_is_green() -> None:
-    """What is over wakes nobody, however bad it was."""
+def test_a_resolved_notification_is_green() -> None:
+    """A resolved notification wakes nobody, whatever its severity was."""
     sent = message(Card(RESOLVED))
     assert (sent["priority"], sent["tags"]) == (3, ["green_circle"])
     assert sent["title"] == "Resolved: sick is unhealthy"
 
 
 def test_a_title_is_never_decoded() -> None:
-    """A name that looks encoded after RFC 2047 brings no line break along."""
+    """A name that looks encoded by RFC 2047 introduces no line break."""
     event = with_fields(CRASH, actor=Actor("a", ENCODED, None, {}))
     for card in (Card(build_notification("r", event)), Card(NOTIFICATIONS[0], ENCODED)):
         title = message(card)["title"]
@@ -74,7 +74,7 @@ def test_a_title_is_never_decoded() -> None:
 
 @any_card
 def test_is_plain_text_and_nothing_else(card: Card) -> None:
-    """No Markdown, no buttons, nothing to open; and nobody's words are a link."""
+    """There is no Markdown, no button, no link to open, and no text becomes a link."""
     sent = message(card)
     assert set(sent) == {"topic", "title", "message", "priority", "tags"}
     assert not LINK.search(sent["message"])
@@ -84,7 +84,7 @@ def test_is_plain_text_and_nothing_else(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_ntfy(card: Card) -> None:
-    """A message is never a file, a title never refused, whatever comes."""
+    """No message becomes a file, and no title is refused."""
     sent = message(card)
     assert 1 <= len(sent["message"].encode()) <= ntfy.MESSAGE_MAX
     assert 1 <= len(sent["title"].encode()) <= ntfy.TITLE_MAX
@@ -92,8 +92,8 @@ def test_keeps_every_limit_of_ntfy(card: Card) -> None:
 
 
 @pytest.mark.parametrize("dear", ["日", '"', "=?", "\u202e", "a.", "\na"])
-def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_message_is_within_the_limits(dear: str) -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     for card in longest_cards(dear * 5000):
         assert len(message(card)["title"].encode()) <= ntfy.TITLE_MAX
         assert len(message(card)["message"].encode()) <= ntfy.MESSAGE_MAX

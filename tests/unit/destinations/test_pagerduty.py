@@ -65,7 +65,7 @@ def message(card: Card) -> Any:
 
 
 def sent(notification: Notification) -> Any:
-    """Likewise, in relay's own words."""
+    """The event without custom texts, as PagerDuty reads it."""
     return message(Card(notification))
 
 
@@ -84,8 +84,8 @@ def named(name: str | None, actor_id: str = "a") -> Event:
     return with_fields(CRASH, actor=Actor(actor_id, name, "bb:1", {}))
 
 
-def test_reads_as_it_was_approved() -> None:
-    """All kinds of notifications, and one that is over, are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """All kinds of notifications, and a resolved one, match the golden file."""
     bodies = (DESTINATION.render(Card(it)).body for it in (*SAMPLE_NOTIFICATIONS, RESOLVED))
     assert format_golden(bodies) == read_golden("pagerduty.json")
 
@@ -97,7 +97,7 @@ def test_is_for_the_integration() -> None:
     assert KEY not in request.url + str(request.headers)
 
 
-def test_what_is_over_resolves_its_alert() -> None:
+def test_a_resolved_notification_resolves_its_alert() -> None:
     """By the key of the event that opened it."""
     opened = sent(NOTIFICATIONS[2])
     resolved = sent(RESOLVED)
@@ -106,13 +106,13 @@ def test_what_is_over_resolves_its_alert() -> None:
 
 
 def test_the_same_trouble_is_one_alert() -> None:
-    """A container that crashes again, or runs out of memory on the way, wakes nobody twice."""
+    """A container that crashes again or runs out of memory wakes nobody twice."""
     later = with_fields(CRASH, id="evt_2", time_ns=CRASH.time_ns + 1, exit_code=1, cause=None)
     oom = with_fields(later, action="oom")
     assert key(CRASH) == key(later) == key(oom)
 
 
-def test_a_container_made_anew_is_the_same() -> None:
+def test_a_recreated_container_is_the_same() -> None:
     """Compose makes another container of the same name; without a name its id tells."""
     assert key(named("web", "a")) == key(named("web", "b"))
     assert key(named(None, "a")) != key(named(None, "b"))
@@ -187,8 +187,8 @@ def test_names_the_container_else_its_id() -> None:
     assert "component" not in payload(named(None, ""))
 
 
-def test_tells_what_is_not_ordinary() -> None:
-    """How it was learned, how many it stands for, and how many were held back."""
+def test_shows_what_is_unusual() -> None:
+    """Its origin, the number of events, and the number of suppressed ones are shown."""
     event = with_fields(CRASH, origin=Origin.INFERRED)
     details = sent(Notification("ntf_1", "r", (event,), count=3, suppressed=7))["payload"]
     assert {"origin": "inferred", "count": 3, "held_back": 7}.items() <= details[
@@ -196,7 +196,7 @@ def test_tells_what_is_not_ordinary() -> None:
     ].items()
 
 
-def test_the_configuration_words_it() -> None:
+def test_shows_title_and_text_of_the_configuration() -> None:
     """A title becomes the summary, and a text stands beside the facts: they are for programs."""
     said = message(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["payload"]
     assert said["summary"] == "Shop is down"
@@ -228,8 +228,8 @@ def test_a_name_is_no_mention_and_no_link(attack: str) -> None:
     assert not set("<>\n") & set(said["summary"] + said["component"])
 
 
-def test_an_address_is_nowhere_left_whole() -> None:
-    """A ratio stands in place of its colon: it can be read, and no chat makes a link of it."""
+def test_no_address_remains_a_link() -> None:
+    """A ratio sign replaces its colon: it stays readable, and no chat makes it a link."""
     address = "http://evil.example"
     event = with_fields(CRASH, host=address, actor=Actor("a", address, address, {}), engine="")
     made = crash_with_included(
@@ -245,7 +245,7 @@ def test_an_address_is_nowhere_left_whole() -> None:
 
 
 @any_card
-def test_nothing_hostile_becomes_markup(card: Card) -> None:
+def test_no_hostile_text_becomes_markup(card: Card) -> None:
     """No ``<``, ``>`` or address anywhere, and no control but a line break in the details."""
     said = message(card)
     for text in strings(said, names=True):
@@ -272,8 +272,8 @@ def test_keeps_every_limit_of_pagerduty(card: Card) -> None:
         assert 1 <= utf16_length(shown.get(name, "x")) <= pagerduty.FIELD_MAX
 
 
-def test_all_at_its_longest_is_still_an_event() -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_event_is_within_the_limits() -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     for card in longest_cards("漢" * 20_000):
         shown = message(card)["payload"]
         details = shown["custom_details"]

@@ -53,8 +53,8 @@ def message(card: Card, **keys: object) -> Any:
     return json.loads(destination(**keys).render(card).body)
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check and crashes with included data match the file."""
     bodies = (destination().render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("pushover.json")
 
@@ -114,7 +114,7 @@ def test_keeps_every_limit_of_pushover(card: Card) -> None:
 
 
 @pytest.mark.parametrize("filler", ['"<漢\n' * 5_000, "a.b" * 5_000, "🔥" * 9_000, "x" * 9_000])
-def test_all_at_its_longest_is_still_a_message(filler: str) -> None:
+def test_the_longest_message_is_within_the_limits(filler: str) -> None:
     """However long everything is at once."""
     for card in longest_cards(filler):
         assert 600 < utf16_length(message(card)["message"]) <= pushover.MESSAGE_MAX
@@ -171,8 +171,8 @@ def test_destinations_of_one_application_share_a_limit() -> None:
         (f"{KEYS}, concurrency: 3", "concurrency: '3' is more than 2"),
     ],
 )
-def test_what_is_wrong_with_an_application(entry: str, wrong: str) -> None:
-    """One clear problem each, without a secret."""
+def test_problems_of_an_application(entry: str, wrong: str) -> None:
+    """Each mistake gives exactly one clear problem, without a secret."""
     (problem,) = problems(f"type: pushover, {entry}")
     assert wrong in problem
 

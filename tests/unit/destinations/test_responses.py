@@ -1,4 +1,4 @@
-"""What services say beside the status."""
+"""What responses of services say beside the status."""
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ FIRST = Attempt(earlier_attempts=0, age_s=0, random_fraction=0.5)
 
 
 def classify_response(kind: str, status: int | None, body: object = b"", **headers: str) -> Outcome:
-    """What an answer of this type of destination comes to; what is no bytes is sent as JSON."""
+    """Classify a response for a type; a body that is not bytes is encoded as JSON."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     response = Response(status, content, headers=named)
@@ -41,8 +41,8 @@ def classify_response(kind: str, status: int | None, body: object = b"", **heade
         ("http", 200, {"ok": False}),
     ],
 )
-def test_what_was_taken(kind: str, status: int, body: object) -> None:
-    """As each says that; a plain webhook's body means nothing."""
+def test_accepted_notifications(kind: str, status: int, body: object) -> None:
+    """Each service says so in its own way; the body of a plain webhook means nothing."""
     assert classify_response(kind, status, body) == Delivered()
 
 
@@ -80,8 +80,8 @@ def test_an_error_in_a_200_is_dead(kind: str, body: object) -> None:
         ("telegram", {"ok": False, "error_code": 500}, Reason.UNAVAILABLE),
     ],
 )
-def test_a_passing_error_in_a_200_is_tried_again(kind: str, body: object, reason: Reason) -> None:
-    """The service says that it could not, not that it will not."""
+def test_a_temporary_error_in_a_200_is_retried(kind: str, body: object, reason: Reason) -> None:
+    """The service could not process it, but did not reject it."""
     outcome = classify_response(kind, 200, body)
     assert isinstance(outcome, Retry)
     assert outcome.reason is reason
@@ -120,8 +120,8 @@ def test_discord_says_how_long() -> None:
     assert without == Retry(7.5, Reason.RATE_LIMITED, pause_s=7.5)
 
 
-def test_discord_is_left_alone_before_it_has_to_refuse() -> None:
-    """An answer that was the last of its bucket pauses the destination until that is full again."""
+def test_discord_is_paused_before_it_has_to_refuse() -> None:
+    """A response that used up the limit pauses the destination until the limit is reset."""
     last = classify_response(
         "discord", 200, b"{}", x_ratelimit_remaining="0", x_ratelimit_reset_after="1.5"
     )
@@ -141,8 +141,8 @@ def test_telegram_says_how_long() -> None:
 
 
 @pytest.mark.parametrize("after", [None, "soon", [], -1, 10**400])
-def test_a_wait_that_is_none(after: object) -> None:
-    """relay's own schedule holds."""
+def test_an_invalid_wait_is_ignored(after: object) -> None:
+    """relay's own retry schedule holds."""
     try:
         body = msgspec.json.encode({"ok": False, "parameters": {"retry_after": after}})
     except msgspec.MsgspecError:

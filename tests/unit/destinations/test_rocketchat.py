@@ -36,8 +36,8 @@ def message(card: Card) -> Any:
     return json.loads(DESTINATION.render(card).body)
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check and crashes with included data match the file."""
     bodies = (DESTINATION.render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("rocketchat.json")
 
@@ -68,8 +68,8 @@ def test_keeps_every_limit_of_rocket_chat(card: Card) -> None:
             assert field["short"] is True
 
 
-def test_all_at_its_longest_is_still_a_message() -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_message_is_within_the_limits() -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     for card in longest_cards("@\u202e" * 2500, output="\u202e" * 4096):
         sent = message(card)
         assert utf16_length(sent["text"]) <= rocketchat.TEXT_MAX

@@ -1,4 +1,4 @@
-"""What every format shows of how much a notification matters."""
+"""How every format shows the severity of a notification."""
 
 import json
 import re
@@ -41,7 +41,7 @@ every_kind = pytest.mark.parametrize("kind", EXPECTED)
 
 
 def shown_severity(kind: str, notification: Notification) -> object:
-    """How it is shown."""
+    """How a message shows it."""
     where, _ = EXPECTED[kind]
     body = cached_renderer(kind, colour=True)(notification).body
     return where(body.decode() if kind == "console" else json.loads(body))
@@ -52,16 +52,16 @@ def expected_severity(kind: str, level: Severity | None) -> object:
     return dict(zip((*EVENTS, None), EXPECTED[kind][1], strict=True))[level]
 
 
-def test_no_format_is_left_out() -> None:
-    """All of them show it in some way."""
+def test_every_format_is_covered() -> None:
+    """Each type and format shows it in some way."""
     assert set(EXPECTED) == {*SERVICES, *PROGRAM_FORMATS}
     assert set(SERVICES) < set(DESTINATION_TYPES.models)
 
 
 @every_kind
 @pytest.mark.parametrize("level", EVENTS)
-def test_looks_as_severe_as_it_is(kind: str, level: Severity) -> None:
-    """By the nature of its event."""
+def test_shows_the_severity_of_the_event(kind: str, level: Severity) -> None:
+    """The event decides it."""
     assert shown_severity(kind, build_notification("r", EVENTS[level])) == expected_severity(
         kind, level
     )
@@ -69,8 +69,8 @@ def test_looks_as_severe_as_it_is(kind: str, level: Severity) -> None:
 
 @every_kind
 @pytest.mark.parametrize("level", EVENTS)
-def test_looks_as_severe_as_its_route_says(kind: str, level: Severity) -> None:
-    """Whatever the event is by its nature."""
+def test_shows_the_severity_of_the_route(kind: str, level: Severity) -> None:
+    """The route overrides the event."""
     for event in EVENTS.values():
         assert shown_severity(
             kind, build_notification("r", event, severity=level)
@@ -79,7 +79,7 @@ def test_looks_as_severe_as_its_route_says(kind: str, level: Severity) -> None:
 
 @every_kind
 @pytest.mark.parametrize("level", [None, *Severity])
-def test_looks_over_when_it_is(kind: str, level: Severity | None) -> None:
-    """However bad it was; programs are told so elsewhere, and still how bad."""
+def test_shows_that_it_is_resolved(kind: str, level: Severity | None) -> None:
+    """Messages look resolved; documents for programs keep the severity."""
     over = expected_severity(kind, None) or level or Severity.CRITICAL
     assert shown_severity(kind, msgspec.structs.replace(RESOLVED, severity=level)) == over

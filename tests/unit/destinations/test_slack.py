@@ -64,32 +64,32 @@ def fields(event: Event) -> dict[str, str]:
 
 
 def context(notification: Notification) -> list[str]:
-    """The small print."""
+    """The notes."""
     line = message(notification)["attachments"][0]["blocks"][-1]
     return [element["text"] for element in line["elements"]]
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check and crashes with included data match the file."""
     bodies = (DESTINATION.render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("slack.json")
 
 
-def test_a_resolved_one_is_green() -> None:
-    """What is over looks like it, however bad it was."""
+def test_a_resolved_notification_is_green() -> None:
+    """A resolved notification looks resolved, whatever its severity was."""
     assert header(RESOLVED) == "🟢 Resolved: sick is unhealthy"
     assert message(RESOLVED)["attachments"][0]["color"] == "#2eb886"
 
 
 def test_a_push_notification_names_the_host() -> None:
-    """Whoever sees only that learns where to look; without a host nothing is said of one."""
+    """It says where to look; without a host it names none."""
     assert message(NOTIFICATIONS[1])["text"] == "🔴 oomed ran out of memory (OOM) · node-1"
     nowhere = message(build_notification("r", with_fields(OOM, host="")))
     assert nowhere["text"] == "🔴 oomed ran out of memory (OOM)"
 
 
-def test_says_where_and_how_it_ended() -> None:
-    """The facts that somebody needs first, and only those that there are."""
+def test_shows_the_facts() -> None:
+    """The most important facts are shown, and only those that exist."""
     assert fields(CRASH) == {
         "Time": "<!date^1795418989^{date_num} {time_secs}|2026-11-23T07:29:49Z>",
         **FACTS,
@@ -97,15 +97,15 @@ def test_says_where_and_how_it_ended() -> None:
     assert set(fields(OOM)) == {"Time", "Host", "Image"}
 
 
-def test_tells_the_route_and_the_event() -> None:
-    """The small print leads back to the configuration and to the event."""
+def test_shows_the_route_and_the_event() -> None:
+    """The notes lead back to the configuration and to the event."""
     assert context(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
     assert context(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_cannot_pass_for_another_field(attack: str) -> None:
-    """A line break in a label starts no new line."""
+    """A line break in a label does not start a new line."""
     event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
     assert "\n" not in fields(event)["Image"]
 
@@ -133,7 +133,7 @@ def text_objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def output(notification: Notification) -> list[str]:
-    """What stands in a fixed width."""
+    """The texts in a fixed width."""
     blocks = message(notification)["attachments"][0]["blocks"]
     return [
         part["elements"][0]["text"]
@@ -144,7 +144,7 @@ def output(notification: Notification) -> list[str]:
     ]
 
 
-def test_shows_what_the_container_printed_as_it_is() -> None:
+def test_shows_container_output_unchanged() -> None:
     """Rich text takes everything as it is, so nothing in it is escaped, and line breaks stay."""
     assert output(crash_with_included(logs=("<!channel> & co", "", "`x`"), health="a\nb")) == [
         "<!channel> & co\n\n`x`",
@@ -159,13 +159,13 @@ def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
 
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
-    """They are the ones that tell why it ended."""
+    """The last lines tell why the container ended."""
     (shown,) = output(crash_with_included(logs=("x" * 4000, "panic")))
     assert shown == "…" + "x" * (slack.OUTPUT_MAX[LOGS] - 7) + "\npanic"
 
 
-def test_many_inspect_fields_share_the_room() -> None:
-    """The most that a route may ask for, all of them long, are all there, each cut."""
+def test_many_inspect_fields_share_the_space() -> None:
+    """All fields that a route may ask for are shown, each of them truncated."""
     _, *sections, _ = message(MANY_FIELDS)["attachments"][0]["blocks"]
     texts = [field["text"] for section in sections for field in section["fields"]]
     assert [text[:2] for text in texts] == [f"{n:02}" for n in range(20)]
@@ -173,7 +173,7 @@ def test_many_inspect_fields_share_the_room() -> None:
 
 
 @given(notifications)
-def test_nothing_hostile_becomes_markup(notification: Notification) -> None:
+def test_no_hostile_text_becomes_markup(notification: Notification) -> None:
     """No ``<``, ``>`` or bare ``&`` but in our own date, and no control but our line break."""
     for text in strings(without_rich_text(message(notification))):
         if DATE.fullmatch(text):
@@ -201,7 +201,7 @@ def without_rich_text(sent: Any) -> Any:
 
 @given(notifications)
 def test_keeps_every_limit_of_slack(notification: Notification) -> None:
-    """Slack refuses a message for one text too long: whatever comes, none is."""
+    """Slack refuses a message if one text is too long: none ever is."""
     sent = message(notification)
     (attachment,) = sent["attachments"]
     *blocks, line = attachment["blocks"]
@@ -221,7 +221,7 @@ def test_keeps_every_limit_of_slack(notification: Notification) -> None:
     assert sum(map(utf16_length, strings(sent))) < 12_000
 
 
-def test_all_at_its_longest_is_still_a_message() -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_message_is_within_the_limits() -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     sent = message(longest_notification("&" * 5000, output="\u202e" * 4096))
     assert 10_000 < sum(map(utf16_length, strings(sent))) < 12_000

@@ -99,12 +99,12 @@ def facts(event: Event) -> dict[str, str]:
 
 
 def notes(notification: Notification) -> list[str]:
-    """The small print."""
+    """The notes."""
     return texts(Card(notification))[-1].split(" · ")
 
 
 def output(notification: Notification) -> dict[str, str]:
-    """What stands in a fixed width, by its title."""
+    """The texts in a fixed width, by title."""
     body = content(Card(notification))["body"]
     grounds = [element for element in body if element["type"] == "Container"]
     pairs = [[runs[0] for runs in blocks(ground)] for ground in grounds]
@@ -112,8 +112,8 @@ def output(notification: Notification) -> dict[str, str]:
     return {title["text"]: text["text"] for title, text in pairs}
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, more and other words are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check, included data and custom texts match the file."""
     bodies = (
         DESTINATION.render(card).body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
     )
@@ -127,25 +127,25 @@ def test_is_what_a_workflow_takes() -> None:
     assert sent["attachments"][0]["contentType"] == "application/vnd.microsoft.card.adaptive"
 
 
-def test_a_resolved_one_is_green() -> None:
-    """What is over looks like it, however bad it was."""
+def test_a_resolved_notification_is_green() -> None:
+    """A resolved notification looks resolved, whatever its severity was."""
     assert headline(RESOLVED) == ("🟢 Resolved: sick is unhealthy", "Good")
 
 
-def test_says_where_and_how_it_ended() -> None:
-    """The facts that somebody needs first, and only those that there are."""
+def test_shows_the_facts() -> None:
+    """The most important facts are shown, and only those that exist."""
     assert facts(CRASH) == {"Time": "2026-11-23 07:29:49 UTC", **FACTS}
     assert set(facts(OOM)) == {"Time", "Host", "Image"}
 
 
-def test_tells_the_route_and_the_event() -> None:
-    """The small print leads back to the configuration and to the event."""
+def test_shows_the_route_and_the_event() -> None:
+    """The notes lead back to the configuration and to the event."""
     assert notes(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
     assert notes(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 
-def test_says_what_the_configuration_says_in_place_of_the_facts() -> None:
-    """As it is, with its line breaks: nothing in it is markup."""
+def test_custom_text_replaces_the_facts() -> None:
+    """The text is unchanged, with its line breaks: nothing in it is markup."""
     shown = texts(Card(NOTIFICATIONS[0], "*a*", "b **c**\n- [d](http://e)"))
     assert shown[:2] == ["🔴 *a*", "b **c**\n- [d](http://e)"]
     assert shown[2].startswith("Time: ")
@@ -162,7 +162,7 @@ def test_has_no_blank_text(nothing: str) -> None:
     assert (cause, error) == ("Cause: crashed", f"State.Error: {BLANK}")
 
 
-def test_shows_what_the_container_printed_as_it_is() -> None:
+def test_shows_container_output_unchanged() -> None:
     """A run takes everything as it is, so nothing in it is escaped, and line breaks stay."""
     assert output(crash_with_included(logs=("<at>you</at> & *co*", "", "`x`"), health="a\nb")) == {
         LOGS: "<at>you</at> & *co*\n\n`x`",
@@ -171,13 +171,13 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
-    """They are the ones that tell why it ended."""
+    """The last lines tell why the container ended."""
     shown = output(crash_with_included(logs=("x" * 4000, "panic")))[LOGS]
     assert shown == "…" + "x" * (teams.OUTPUT_MAX[LOGS] - 7) + "\npanic"
 
 
-def test_many_inspect_fields_share_the_room() -> None:
-    """The most that a route may ask for, all of them long, are all there, each cut."""
+def test_many_inspect_fields_share_the_space() -> None:
+    """All fields that a route may ask for are shown, each of them truncated."""
     inspected = texts(Card(MANY_FIELDS))[-21:-1]
     assert [text[:2] for text in inspected] == [f"{n:02}" for n in range(20)]
     assert all(text.endswith("v…") for text in inspected)
@@ -199,7 +199,7 @@ def test_other_braces_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_cannot_pass_for_another_fact(attack: str) -> None:
-    """A line break in a label starts no new line."""
+    """A line break in a label does not start a new line."""
     event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
     assert "\n" not in facts(event)["Image"]
 
@@ -244,8 +244,8 @@ def assert_limit(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("dear", ["x", '"', "語", "🔥", "\u202e", "a\n", "{{DATE("])
-def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_message_is_within_the_limits(dear: str) -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     for card in longest_cards(dear * 5000):
         body = DESTINATION.render(card).body
         assert_limit(body)

@@ -120,8 +120,8 @@ def facts(event: Event) -> dict[str, str]:
     return {name: value for (kind, name), (_, value) in pairs if kind == "bold"}
 
 
-def test_reads_as_it_was_approved() -> None:
-    """A crash, an OOM, a failing health check, and crashes with more are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """A crash, an OOM, a failing health check and crashes with included data match the file."""
     bodies = (telegram_to("@ops").render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
     assert format_golden(bodies) == read_golden("telegram.json")
 
@@ -143,19 +143,19 @@ def test_goes_to_the_topic_that_is_given() -> None:
     assert "message_thread_id" not in message(Card(NOTIFICATIONS[0]))
 
 
-def test_a_resolved_one_is_green() -> None:
-    """What is over looks like it, however bad it was."""
+def test_a_resolved_notification_is_green() -> None:
+    """A resolved notification looks resolved, whatever its severity was."""
     assert parts(Card(RESOLVED))[:2] == [(None, "🟢 "), ("code", "Resolved: sick is unhealthy")]
 
 
-def test_says_where_and_how_it_ended() -> None:
-    """The facts that somebody needs first, and only those that there are."""
+def test_shows_the_facts() -> None:
+    """The most important facts are shown, and only those that exist."""
     assert facts(CRASH) == {**FACTS, "Time": "2026-11-23T07:29:49Z"}
     assert set(facts(OOM)) == {"Host", "Image", "Time"}
 
 
-def test_says_what_the_configuration_says() -> None:
-    """Its title is the headline, its text stands in place of the facts."""
+def test_shows_the_custom_text() -> None:
+    """The title replaces the headline, and the text replaces the facts."""
     shown = parts(Card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor Bob"))
     assert [piece for piece in shown if piece[0]][:3] == [
         ("code", "Shop is down"),
@@ -164,7 +164,7 @@ def test_says_what_the_configuration_says() -> None:
     ]
 
 
-def test_shows_what_the_container_printed_as_it_is() -> None:
+def test_shows_container_output_unchanged() -> None:
     """Nothing in it is escaped, and line breaks stay."""
     card = Card(crash_with_included(logs=("<b> & @all", "", "`x`"), health="a\nb"))
     blocks = [text for kind, text in parts(card) if kind == "pre"]
@@ -172,7 +172,7 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
-    """They are the ones that tell why it ended."""
+    """The last lines tell why the container ended."""
     (shown,) = (
         text
         for kind, text in parts(Card(crash_with_included(logs=("x" * 4000, "panic"))))
@@ -181,8 +181,8 @@ def test_keeps_the_last_lines_of_a_long_log() -> None:
     assert shown == "…" + "x" * (telegram.OUTPUT_MAX[LOGS] - 7) + "\npanic"
 
 
-def test_many_inspect_fields_share_the_room() -> None:
-    """The most that a route may ask for, all of them long, are all there, each cut."""
+def test_many_inspect_fields_share_the_space() -> None:
+    """All fields that a route may ask for are shown, each of them truncated."""
     card = Card(crash_with_included(inspect={f"{n:02}": "v" * 1024 for n in range(20)}))
     shown = [text for kind, text in parts(card) if kind == "code" and ": v" in text]
     assert [text[:2] for text in shown] == [f"{n:02}" for n in range(20)]
@@ -192,28 +192,28 @@ def test_many_inspect_fields_share_the_room() -> None:
     assert all(text.endswith("v…") for text in paths)
 
 
-def test_says_when_it_is_not_live_and_what_is_missing() -> None:
-    """Whoever reads a late event, or one of a container that is gone, is told so."""
+def test_says_if_it_is_not_live_and_what_is_missing() -> None:
+    """The notes say if an event is late, and if its container is gone."""
     late = Card(build_notification("r", with_fields(CRASH, origin=Origin.REPLAYED)))
     assert parts(late)[-1] == ("code", "replayed from the engine's history")
     assert parts(Card(CONTAINER_GONE))[-1] == ("code", "not included: the container is gone")
 
 
-def test_a_value_that_shows_nothing_is_shown_as_that() -> None:
+def test_a_blank_value_is_marked() -> None:
     """Telegram makes no entity of blanks."""
     assert facts(with_fields(CRASH, host=" ", engine=""))["Host"] == "(blank)"
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, *FOUND])
 def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
-    """A line break in a label starts no new line."""
+    """A line break in a label does not start a new line."""
     event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
     assert "\n" not in facts(event)["Image"]
     assert set(facts(event)) == {"Host", "Image", "Exit code", "Cause", "Time"}
 
 
 @any_card
-def test_all_that_is_not_ours_is_code(card: Card) -> None:
+def test_every_foreign_text_is_code(card: Card) -> None:
     """Telegram looks for mentions, links and the like in what is none: that is our own words."""
     for kind, text in parts(card):
         if kind is None:
@@ -229,7 +229,7 @@ def test_all_that_is_not_ours_is_code(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_telegram(card: Card) -> None:
-    """Telegram refuses what is too long: whatever comes, it is not."""
+    """Telegram refuses a message that is too long: none ever is."""
     sent = message(card)
     assert set(sent) == {"chat_id", "text", "entities", "link_preview_options"}
     assert sent["link_preview_options"] == {"is_disabled": True}
@@ -238,8 +238,8 @@ def test_keeps_every_limit_of_telegram(card: Card) -> None:
 
 
 @pytest.mark.parametrize("dear", ["&", "🔥", "\u202e"])
-def test_all_at_its_longest_is_still_a_message(dear: str) -> None:
-    """Every value there is at once, each longer than it may be."""
+def test_the_longest_message_is_within_the_limits(dear: str) -> None:
+    """Every value is present and longer than its limit."""
     for card in longest_cards(dear * 5000):
         assert 3_300 < utf16_length(message(card)["text"]) <= telegram.TEXT_MAX
         assert len(message(card)["entities"]) <= telegram.ENTITIES_MAX

@@ -88,11 +88,11 @@ def quoted(text: str) -> str:
 
 
 def ignore_failure(_: str, __: str) -> None:
-    """A template may fail here."""
+    """Ignore a template that fails."""
 
 
 def renderer_for(entry: str) -> Renderer | None:
-    """What the daemon renders with; None where it would not start."""
+    """The daemon's renderer; None if the configuration is invalid."""
     text = f"destinations: {{to: {{{entry}}}}}\nroutes: [{{name: all, to: to}}]\n"
     try:
         config = parse_config(text, file="f", environ={}, folder=Path())
@@ -109,7 +109,9 @@ def few_examples(test: Callable[..., None]) -> Callable[..., None]:
 
 @pytest.mark.parametrize("place", PLACES)
 @few_examples
-def test_what_is_accepted_is_rendered(place: str, source: str, notification: Notification) -> None:
+def test_an_accepted_template_is_rendered(
+    place: str, source: str, notification: Notification
+) -> None:
     """In a header, in the query, in a body: it never raises, and what it makes can be sent."""
     render = renderer_for(f"type: http, url: https://x, {PLACES[place].format(quoted(source))}")
     if render is None:
@@ -125,7 +127,7 @@ def test_what_is_accepted_is_rendered(place: str, source: str, notification: Not
 
 @every_service
 @few_examples
-def test_any_words_are_rendered(kind: str, source: str, notification: Notification) -> None:
+def test_any_custom_text_is_rendered(kind: str, source: str, notification: Notification) -> None:
     """As a title and as a text: the message is one all the same."""
     words = quoted(source)
     render = renderer_for(f"type: {kind}, {MINIMAL[kind]}, title: {words}, text: {words}")
@@ -135,7 +137,7 @@ def test_any_words_are_rendered(kind: str, source: str, notification: Notificati
 
 @pytest.mark.parametrize("source", PIECES)
 def test_every_piece_is_accepted(source: str) -> None:
-    """Or nothing would be tried of it."""
+    """Otherwise it would not be tested."""
     assert renderer_for(f"type: slack, url: https://x, text: {quoted(source)}") is not None
 
 
@@ -155,7 +157,7 @@ every_text_key = pytest.mark.parametrize("what", TEXT_KEYS)
 
 @cache
 def renderer_with_texts(kind: str, what: str | None) -> Renderer:
-    """A vendor's messages with these words as their title and their text, or with relay's own."""
+    """A service's messages with these custom texts, or with relay's own."""
     words = "" if what is None else quoted(TEXT_KEYS[what])
     more = f", title: {words}, text: {words}" if words else ""
     render = renderer_for(f"type: {kind}, {MINIMAL[kind]}{more}")
@@ -164,7 +166,7 @@ def renderer_with_texts(kind: str, what: str | None) -> Renderer:
 
 
 def hostile_notification(attack: str) -> Notification:
-    """A crash of which everything that a template can name is an attack."""
+    """A crash in which every text that a template can use is an attack."""
     event = with_fields(
         CRASH,
         host=attack,
@@ -179,8 +181,8 @@ def hostile_notification(attack: str) -> Notification:
 @every_service
 @every_text_key
 @pytest.mark.parametrize("attack", [attack for attack in ATTACKS if len(attack) < 100])
-def test_nothing_that_a_template_writes_is_read(kind: str, what: str, attack: str) -> None:
-    """No mention, no link, no markup is made of it, be it a label's name or deep in a field."""
+def test_no_output_of_a_template_is_interpreted(kind: str, what: str, attack: str) -> None:
+    """No text becomes a mention, a link or markup, even as a label's name or deep in a field."""
     sent = json.loads(renderer_with_texts(kind, what)(hostile_notification(attack)).body)
     contract = contracts()[kind]
     texts = list(contract.interpreted(sent))
@@ -195,10 +197,8 @@ BREAKS = "\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\\
 @every_service
 @every_text_key
 @pytest.mark.parametrize("line_break", BREAKS)
-def test_nothing_that_a_template_writes_has_a_line_of_its_own(
-    kind: str, what: str, line_break: str
-) -> None:
-    """Of what passes for a line of relay's there is no more than what a container printed."""
+def test_no_output_of_a_template_starts_a_line(kind: str, what: str, line_break: str) -> None:
+    """Only container output contains lines that look like relay's."""
     attack = line_break.join(["a", FORGED, "b"])
     forged = [
         sum(
@@ -213,8 +213,8 @@ def test_nothing_that_a_template_writes_has_a_line_of_its_own(
 
 @every_service
 @every_text_key
-def test_the_longest_words_are_a_message(kind: str, what: str) -> None:
-    """Whatever they are made of, within what the vendor takes."""
+def test_the_longest_custom_text_is_within_the_limits(kind: str, what: str) -> None:
+    """Whatever they consist of, the service accepts the message."""
     notification = longest_notification('"<漢\n' * 5_000)
     assert (
         500
@@ -223,7 +223,7 @@ def test_the_longest_words_are_a_message(kind: str, what: str) -> None:
     )
 
 
-def test_the_words_are_tried() -> None:
+def test_custom_texts_are_tested() -> None:
     """They say what they are filled with."""
     for what in TEXT_KEYS:
         for kind in SERVICES:

@@ -54,7 +54,7 @@ def body(notification: Notification, tree: object, failures: Failures | None = N
     return json.loads(render(notification, failures, body=tree).body)
 
 
-def test_reads_as_it_was_approved() -> None:
+def test_matches_the_golden_file() -> None:
     """The tree's shape is kept, its texts are filled in."""
     all_kinds = (*NOTIFICATIONS, ALL_INCLUDED, CONTAINER_GONE)
     bodies = b",".join(render(notification, body=BODY).body for notification in all_kinds)
@@ -73,14 +73,14 @@ def test_a_tree_is_json() -> None:
     ("parts", "kind"),
     [({}, "text/plain; charset=utf-8"), ({"content_type": "text/csv"}, "text/csv")],
 )
-def test_a_text_is_what_it_is(parts: dict[str, Any], kind: str) -> None:
+def test_a_text_is_sent_unchanged(parts: dict[str, Any], kind: str) -> None:
     """Anything but JSON, under the name that it was given."""
     request = render(build_notification("r", CRASH), body_text="{{ event.name }};ü\n", **parts)
     assert request.body == f"{CRASH.actor.name};ü\n".encode()
     assert request.headers == {"Content-Type": kind}
 
 
-def test_where_a_template_fails_stands_the_headline() -> None:
+def test_the_headline_replaces_a_failing_template() -> None:
     """The rest keeps its shape, and the failure is told with its place."""
     failures = Failures()
     tree = {"ok": "{{ event.image }}", "list": [{"bad": "{{ event.labels.nothing }}"}]}
@@ -97,7 +97,7 @@ def test_where_a_template_fails_stands_the_headline() -> None:
     assert failures[1][0] == "body_text"
 
 
-def test_a_body_has_one_measure_for_all_its_texts() -> None:
+def test_a_body_has_one_budget_for_all_its_texts() -> None:
     """Many long ones together are not sent; the first are, and the first that failed is told."""
     failures = Failures()
     sent = body(build_notification("r", CRASH), ["{{ 'x' * 30000 }}"] * 9, failures)
@@ -109,7 +109,7 @@ def test_a_body_has_one_measure_for_all_its_texts() -> None:
     assert body(build_notification("r", CRASH), [slow] * 20)[-1] == HEADLINE
 
 
-def test_headlines_in_place_of_much_that_fails_are_few() -> None:
+def test_the_headline_replaces_a_few_failing_templates() -> None:
     """A mark stands for the rest: no body grows by what fails in it."""
     failures = Failures()
     sent = body(build_notification("r", CRASH), ["{{ 1 // 0 }}"] * MAX_BODY_TEXTS, failures)
@@ -118,7 +118,7 @@ def test_headlines_in_place_of_much_that_fails_are_few() -> None:
     assert failures == [("body[0]", "it fails (ZeroDivisionError)")]
 
 
-def test_the_next_notification_has_a_measure_of_its_own() -> None:
+def test_the_next_notification_has_its_own_budget() -> None:
     """As has every destination."""
     to = HttpDestination.model_validate(
         {"url": "https://x", "format": "template", "body": ["{{ 'x' * 30000 }}"] * 4}
@@ -129,19 +129,19 @@ def test_the_next_notification_has_a_measure_of_its_own() -> None:
     assert failures == []
 
 
-def test_a_name_that_has_no_encoding_is_mended() -> None:
+def test_a_name_without_encoding_is_replaced() -> None:
     """YAML can spell half a character."""
     assert body(build_notification("r", CRASH), {"\ud800": {"a\udfff": "b"}}) == {"?": {"a?": "b"}}
 
 
 @pytest.mark.parametrize("source", [r'{{ "\ud83d\ude00" }}', r'{{ "\ud83d" ~ "\ude00" }}'])
-def test_halves_of_a_character_are_mended(source: str) -> None:
+def test_halves_of_a_character_are_replaced(source: str) -> None:
     """In JSON and in a text."""
     assert body(build_notification("r", CRASH), [source]) == ["😀"]
     assert render(build_notification("r", CRASH), body_text=source).body.decode() == "😀"
 
 
-def test_what_is_no_template_is_always_sent() -> None:
+def test_a_text_without_expressions_is_always_sent() -> None:
     """However long a label makes what stands before it: a receiver's key stays its key."""
     actor = msgspec.structs.replace(CRASH.actor, attributes={"note": "x" * 65_000})
     long = build_notification("r", msgspec.structs.replace(CRASH, actor=actor))

@@ -34,14 +34,14 @@ def test_says_when_it_happened() -> None:
     assert card.readable_time == "2026-11-23 07:29:49 UTC"
 
 
-def test_says_where_and_how_it_ended() -> None:
-    """The facts that somebody needs first, in this order, and only those that there are."""
+def test_shows_the_facts() -> None:
+    """The most important facts are shown in this order, and only those that exist."""
     assert Card(NOTIFICATIONS[0]).facts == list(FACTS.items())
     assert set(facts(Card(build_notification("r", OOM)))) == {"Host", "Image"}
 
 
 def test_names_the_swarm_service() -> None:
-    """A swarm task is known by its service."""
+    """A swarm task is identified by its service."""
     labels = {"com.docker.swarm.service.name": "svc", "name": "svc.1.8sje4501"}
     assert (
         facts(Card(build_notification("r", container_event("start", 1, "a", labels))))[
@@ -63,8 +63,8 @@ def test_an_engine_called_like_its_host_is_named_once(engine: str) -> None:
     ("text", "said"),
     [("Call Ann\n", "Call Ann\n"), ("", ""), (" \n", ""), (None, "")],
 )
-def test_says_what_the_configuration_says(text: str | None, said: str) -> None:
-    """As it is and in place of the facts, if it shows something; else it is none."""
+def test_shows_the_custom_text(text: str | None, said: str) -> None:
+    """A text replaces the facts unchanged; a blank one is ignored."""
     card = Card(NOTIFICATIONS[0], None, text)
     assert card.body == said
     assert card.facts == ([] if said else card.all_facts)
@@ -83,8 +83,8 @@ def test_a_title_is_one_line(title: str) -> None:
     assert Card(NOTIFICATIONS[0], title).title(60) == "a b"
 
 
-def test_tells_the_route_and_the_event() -> None:
-    """The small print leads back to the configuration and to the event."""
+def test_shows_the_route_and_the_event() -> None:
+    """The notes lead back to the configuration and to the event."""
     assert Card(NOTIFICATIONS[0]).notes == ["route crashed", CRASH.id]
 
 
@@ -95,7 +95,7 @@ def test_tells_the_route_and_the_event() -> None:
         (Origin.INFERRED, "found by comparing containers: the engine sent no event"),
     ],
 )
-def test_says_when_it_is_not_live(origin: Origin, said: str) -> None:
+def test_says_if_it_is_not_live(origin: Origin, said: str) -> None:
     """Somebody who reads a late or an inferred event is told so."""
     assert Card(build_notification("r", with_fields(CRASH, origin=origin))).notes[-1] == said
 
@@ -105,7 +105,7 @@ def test_says_what_was_held_back() -> None:
     assert Card(Notification("ntf_1", "r", (CRASH,), suppressed=7)).notes[-1] == "7 held back"
 
 
-def test_says_what_could_not_be_had() -> None:
+def test_says_what_is_missing() -> None:
     """A container that is gone leaves a word of that."""
     assert Card(CONTAINER_GONE).notes[-1] == "not included: the container is gone"
     late = Card(build_notification("crashed", CRASH, INCLUDE))
@@ -119,13 +119,13 @@ def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
     assert Card(crash_with_included(logs=(*nothing, "x"), health=" ")).output[0][0] == LOGS
 
 
-def test_many_inspect_fields_share_the_room() -> None:
+def test_many_inspect_fields_share_the_space() -> None:
     """All of them are there, names and values cut."""
     shown = Card(MANY_FIELDS).fit_inspect_fields(1_000, 200)
     assert shown == [(f"{n:02}{'k' * 22}…", "v" * 24 + "…") for n in range(20)]
 
 
-def test_a_few_inspect_fields_take_no_more_than_each_may() -> None:
+def test_a_few_inspect_fields_keep_the_limit_of_each() -> None:
     """What others do not need makes none longer; a short name leaves its room to the value."""
     card = Card(crash_with_included(inspect={"State.Error": "v" * 1024, "Path": " "}))
     assert card.fit_inspect_fields(1_000, 31) == [("State.Error", "v" * 19 + "…"), ("Path", BLANK)]
@@ -133,7 +133,7 @@ def test_a_few_inspect_fields_take_no_more_than_each_may() -> None:
 
 
 @given(cards())
-def test_inspect_fields_keep_to_their_room(card: Card) -> None:
+def test_inspect_fields_keep_their_limits(card: Card) -> None:
     """Whatever comes: each field, and all of them; and none is blank."""
     shown = card.fit_inspect_fields(1_000, 100)
     sizes = [utf16_length(name) + utf16_length(value) for name, value in shown]

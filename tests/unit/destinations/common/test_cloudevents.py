@@ -76,8 +76,8 @@ def labelled(labels: dict[str, str]) -> Notification:
     return build_notification("r", with_fields(CRASH, actor=Actor("a", "web", "bb:1", labels)))
 
 
-def test_reads_as_it_was_approved() -> None:
-    """All kinds of notifications, in both modes, are as in the golden file."""
+def test_matches_the_golden_file() -> None:
+    """All kinds of notifications in both modes match the golden file."""
     requests = (render(it, URL) for it in (*SAMPLE_NOTIFICATIONS, RESOLVED) for render in MODES)
     everything = ({"headers": it.headers, "body": msgspec.Raw(it.body)} for it in requests)
     assert format_golden(map(msgspec.json.encode, everything)) == read_golden("cloudevents.json")
@@ -123,7 +123,7 @@ def test_holds_the_document_of_json(render: Any, notification: Notification) -> 
 
 
 @both
-def test_is_known_by_the_notification(render: Any) -> None:
+def test_is_identified_by_the_notification(render: Any) -> None:
     """Source and id together are those of one notification: another route makes another."""
     one, other = (read(render(build_notification(route, CRASH), URL)) for route in ("one", "other"))
     assert one.get_source() == other.get_source() == "/engines/here"
@@ -160,7 +160,7 @@ def test_the_type_has_four_parts(kind: str, action: str, type_: str) -> None:
     assert about(with_fields(CRASH, type=kind, action=action)).get_type() == type_
 
 
-def test_types_its_own_happenings_likewise() -> None:
+def test_relays_own_events_have_such_a_type() -> None:
     """One rule for all: relay's events have a type, an action and an engine too."""
     gap = make_self_event("gap", engine="here", host="node-1", time_ns=1, name="here")
     assert about(gap).get_type() == "com.docker.relay.gap"
@@ -208,7 +208,7 @@ def test_a_name_makes_no_header(render: Any, attack: str) -> None:
 
 
 @given(notifications)
-def test_is_a_cloudevent_whatever_comes(notification: Notification) -> None:
+def test_is_always_a_cloudevent(notification: Notification) -> None:
     """The SDK reads the same in both modes: attributes of their types, within 64 KiB."""
     notification = msgspec.structs.replace(notification, id=notification.id or "ntf_1")
     one, other = (render(notification, URL) for render in MODES)
@@ -226,7 +226,7 @@ def test_is_a_cloudevent_whatever_comes(notification: Notification) -> None:
 
 
 @given(notifications)
-def test_what_fits_is_left_as_it_is(notification: Notification) -> None:
+def test_a_short_event_is_not_trimmed(notification: Notification) -> None:
     """Nothing is cut that need not be."""
     document = json_document.encode_document(notification)
     if len(document) <= 48_000:
@@ -264,7 +264,7 @@ def test_keeps_everything_else_of_the_event(render: Any) -> None:
 
 
 @both
-def test_takes_the_attributes_of_the_last_events_first(render: Any) -> None:
+def test_leaves_out_the_attributes_of_the_last_events_first(render: Any) -> None:
     """Of a group the first event is the one that keeps its own; after a mark there are none."""
     full = with_fields(CRASH, actor=Actor("a", "web", None, {f"{n}": "x" * 999 for n in range(40)}))
     group = (full, full, CRASH)
@@ -277,7 +277,7 @@ def test_takes_the_attributes_of_the_last_events_first(render: Any) -> None:
 
 
 @both
-def test_no_label_passes_for_the_mark(render: Any) -> None:
+def test_no_label_looks_like_the_mark(render: Any) -> None:
     """Where attributes are left out, the only one called so is relay's."""
     labels = {"a": "1", ELLIPSIS: "none left out", **{f"{n}": "x" * 999 for n in range(99)}}
     assert attributes(render(labelled(labels), URL)) == {
@@ -287,7 +287,7 @@ def test_no_label_passes_for_the_mark(render: Any) -> None:
 
 
 @both
-def test_one_huge_attribute_takes_nothing_else_along(render: Any) -> None:
+def test_one_huge_attribute_is_left_out_alone(render: Any) -> None:
     """The event's own fields say what happened all the same."""
     (event,) = data(render(labelled({"a": "x" * 10_000_000, "b": ""}), URL))["events"]
     assert event["actor"]["attributes"] == {ELLIPSIS: "2 attributes left out"}
@@ -307,7 +307,7 @@ def test_is_quick_with_very_many_attributes(render: Any) -> None:
 
 
 @both
-def test_cuts_long_texts_where_it_must(render: Any) -> None:
+def test_truncates_long_texts_if_necessary(render: Any) -> None:
     """A name that is longer than all there is room for; what has room beside it stays."""
     event = with_fields(CRASH, actor=Actor("a", "n" * 100_000, "bb:1", {"tier": "web"}))
     (got,) = data(render(build_notification("r", event), URL))["events"]
@@ -355,8 +355,8 @@ def test_leaves_out_the_last_events_of_a_long_group(render: Any) -> None:
 
 @both
 @pytest.mark.parametrize("dear", ["\x01" * 20_000, '"' * 20_000, "漢" * 20_000, "𝕏" * 20_000])
-def test_all_at_its_longest_is_still_an_event(render: Any, dear: str) -> None:
-    """Every value there is at once, each longer than it may be and dear to write."""
+def test_the_longest_event_is_within_the_limits(render: Any, dear: str) -> None:
+    """Every value is present, longer than its limit, and expensive to encode."""
     event = Event(
         *(dear, dear, dear, dear, dear, dear, dear, 2**63 - 1),
         Actor(dear, dear, dear, {f"{n}{dear}": dear for n in range(9)}),

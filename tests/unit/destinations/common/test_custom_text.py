@@ -36,14 +36,14 @@ def make_custom_text(failures: list[tuple[str, str]]) -> CustomText:
     )
 
 
-def test_a_routes_words_come_before_the_destinations() -> None:
-    """It knows better what it is about."""
+def test_texts_of_a_route_override_the_destinations() -> None:
+    """A route knows better what the notification is about."""
     card = make_custom_text([]).make_card(build_notification("own", OOM))
     assert (card.custom_title, card.custom_text) == ("oomed by the route", "a\nb")
 
 
-def test_a_destinations_words_are_for_all_other_routes() -> None:
-    """Those that have gone from the configuration, too."""
+def test_texts_of_a_destination_are_for_all_other_routes() -> None:
+    """Routes that were removed from the configuration use them too."""
     labelled = msgspec.structs.replace(
         CRASH, actor=msgspec.structs.replace(CRASH.actor, attributes={"runbook": "see there"})
     )
@@ -53,8 +53,8 @@ def test_a_destinations_words_are_for_all_other_routes() -> None:
         assert card.custom_text == "see there"
 
 
-def test_no_words_are_compiled_before_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There can be as many as routes for every destination, and a reload waits for none."""
+def test_templates_are_compiled_when_they_are_first_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every destination has as many as there are routes, and no reload waits for them."""
     made: list[str] = []
 
     def template(source: str) -> Template:
@@ -69,8 +69,8 @@ def test_no_words_are_compiled_before_they_are_needed(monkeypatch: pytest.Monkey
     assert made == ["{{ event.name }} by the route", "a\nb"]
 
 
-def test_without_words_it_is_relays_own() -> None:
-    """Nothing is given."""
+def test_without_custom_texts_the_card_is_relays_own() -> None:
+    """The card has no custom texts."""
     failures: list[tuple[str, str]] = []
     plain = SlackDestination.model_validate({"url": "https://x"})
     card = CustomText(
@@ -79,8 +79,8 @@ def test_without_words_it_is_relays_own() -> None:
     assert (card.custom_title, card.custom_text, failures) == (None, None, [])
 
 
-def test_what_fails_is_told_and_replaced_by_relays_own() -> None:
-    """The notification goes out all the same."""
+def test_a_failing_template_is_reported_and_replaced() -> None:
+    """The notification is sent nevertheless."""
     failures: list[tuple[str, str]] = []
     card = make_custom_text(failures).make_card(build_notification("plain", OOM))
     assert card.custom_text is None
@@ -98,8 +98,8 @@ ALL = (
 
 
 @given(notifications)
-def test_no_value_makes_a_line_of_its_own(notification: Notification) -> None:
-    """A line break in what others chose is shown, not obeyed; so is all that does not print."""
+def test_no_value_starts_a_line(notification: Notification) -> None:
+    """A line break or an unprintable character from others is escaped."""
     to = SlackDestination.model_validate({"url": "https://x", "title": ALL, "text": ALL})
     card = CustomText(to.title, to.text, (), lambda where, why: None).make_card(notification)
     assert (card.custom_title or "").isprintable()

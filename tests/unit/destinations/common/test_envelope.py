@@ -33,13 +33,13 @@ def crash(name: str) -> Notification:
     return build_notification("r", msgspec.structs.replace(CRASH, actor=actor))
 
 
-def test_nothing_is_added_unasked() -> None:
-    """The format's request is what is sent."""
+def test_nothing_is_added_by_default() -> None:
+    """The request of the format is sent unchanged."""
     assert wrap(crash("a")) == BARE
 
 
 def test_headers_and_query_are_added() -> None:
-    """Beside those of the format and of the URL; templates are filled in."""
+    """They are added to those of the format and of the URL; templates are rendered."""
     sent = wrap(
         crash("web 1"),
         headers={"X-Name": "is {{ event.name }}", "X-Plain": "p"},
@@ -57,13 +57,13 @@ def test_headers_and_query_are_added() -> None:
         ("https://x/a%20b;c#d?e", "https://x/a%20b;c?q=1"),
     ],
 )
-def test_what_a_url_has_is_never_rewritten(url: str, sent: str) -> None:
-    """Its query may be signed, letter by letter."""
+def test_a_url_is_never_encoded_anew(url: str, sent: str) -> None:
+    """Its query may be signed."""
     to = HttpDestination.model_validate({"url": "https://x", "query": {"q": "1"}})
     assert Envelope(to, print).wrap(Request(b"", url), crash("a")).url == sent
 
 
-def test_a_query_takes_what_has_no_encoding() -> None:
+def test_a_query_replaces_characters_without_encoding() -> None:
     """Half a character in a name, which YAML can spell, costs no more than itself."""
     assert wrap(crash("a"), query={"\ud800": "q"}).url == f"{BARE.url}&%3F=q"
 
@@ -78,26 +78,26 @@ def test_a_query_takes_what_has_no_encoding() -> None:
         ),
     ],
 )
-def test_says_who_asks(parts: dict[str, Any], wanted: str) -> None:
-    """By a token, or a user and a password."""
+def test_sends_the_authorization(parts: dict[str, Any], wanted: str) -> None:
+    """It is a token, or a user and a password."""
     assert wrap(crash("a"), **parts).headers["Authorization"] == wanted
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_has_the_method_that_was_asked_for(method: str) -> None:
+def test_uses_the_configured_method(method: str) -> None:
     """With the body."""
     sent = wrap(crash("a"), method=method)
     assert (sent.method, sent.body) == (method, b"{}")
 
 
 def test_a_get_has_no_body() -> None:
-    """It asks, and says nothing, nor what that would be."""
+    """It has neither a body nor a content type."""
     sent = wrap(crash("a"), method="GET", headers={"X": "y"})
     assert (sent.method, sent.body, sent.headers) == ("GET", b"", {"X": "y"})
 
 
 def test_a_services_method_is_its_own() -> None:
-    """It is what its API takes."""
+    """It is the method that the API of the service requires."""
     to = SlackDestination.model_validate({"url": "https://x"})
     assert Envelope(to, print).wrap(BARE, crash("a")).method == "POST"
 
@@ -109,8 +109,8 @@ def test_a_services_method_is_its_own() -> None:
         "x" * (VALUE_MAX + 1),
     ],
 )
-def test_a_header_that_would_break_out_is_left_out(name: str) -> None:
-    """And counted, with its name; the others are sent."""
+def test_a_header_with_control_characters_is_left_out(name: str) -> None:
+    """It is reported by its name, and the others are sent."""
     failures: list[tuple[str, str]] = []
     headers = {"X-Name": "{{ event.name }}", "X-Other": "{{ severity }}"}
     sent = wrap(crash(name), failures, headers=headers)
@@ -129,8 +129,8 @@ def test_a_query_takes_everything_but_what_is_too_long() -> None:
     assert [where for where, _ in failures] == ["query.name"]
 
 
-def test_what_fails_is_left_out_and_told() -> None:
-    """The notification goes out without it; of a template no word is told, it may be a secret."""
+def test_a_failing_template_is_left_out_and_reported() -> None:
+    """The report never quotes a template, which may be secret."""
     failures: list[tuple[str, str]] = []
     hush = "{{ event.labels['hush'] }}"
     sent = wrap(crash("a"), failures, headers={"X": hush}, query={"q": f"{hush}{{{{ 1 // 0 }}}}"})

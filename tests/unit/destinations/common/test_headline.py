@@ -63,7 +63,7 @@ def web(action: str, **facts: object) -> Event:
     ],
 )
 def test_says_what_happened(event: Event, said: str) -> None:
-    """Every kind of event has its words; those without are said as the engine says them."""
+    """Every kind of event has a phrase; the others stay as the engine names them."""
     assert describe_event(event) == said
 
 
@@ -87,7 +87,7 @@ def test_says_what_happened(event: Event, said: str) -> None:
     ],
 )
 def test_says_what_happened_to_relay(action: str, attributes: dict[str, str], said: str) -> None:
-    """relay's own happenings name the engine and the reason."""
+    """relay's own events name the engine and the reason."""
     event = make_self_event(action, engine="here", host="node-1", time_ns=1, attributes=attributes)
     assert describe_event(event) == said
 
@@ -99,12 +99,12 @@ def test_says_what_happened_to_relay(action: str, attributes: dict[str, str], sa
         (Actor("", None, None, {}), "a container started"),
     ],
 )
-def test_names_the_nameless(actor: Actor, said: str) -> None:
-    """Without a name it is the short id, as the docker command shows it."""
+def test_uses_the_id_without_a_name(actor: Actor, said: str) -> None:
+    """The short id is shown, as the docker command does."""
     assert describe_event(web("start", actor=actor)) == said
 
 
-def test_a_long_name_leaves_room_for_what_happened() -> None:
+def test_a_long_name_leaves_space_for_what_happened() -> None:
     """However long the name, the line still ends with what happened."""
     actor = Actor("", "x" * 300, None, {})
     assert (
@@ -126,30 +126,30 @@ def test_a_long_name_leaves_room_for_what_happened() -> None:
     ],
 )
 def test_names_the_signal_of_an_exit_code(code: int, said: str) -> None:
-    """Only 128 + n of a signal that exists is one."""
+    """Only 128 + n of an existing signal has a name."""
     assert describe_exit_code(code) == said
 
 
-def test_says_how_many_more_and_that_it_is_over() -> None:
-    """A group is told by its first event; what was resolved says so first."""
+def test_says_how_many_more_and_that_it_is_resolved() -> None:
+    """A group is described by its first event; a resolved one says so first."""
     group = Notification("ntf_1", "crashed", (CRASH, CRASH), Status.RESOLVED, count=4)
     assert headline(group, 100) == "Resolved: shop-web-1 crashed with exit code 42 (and 3 more)"
 
 
-def test_how_many_more_is_never_cut() -> None:
-    """A cut headline keeps its end."""
+def test_the_number_of_further_events_is_never_cut() -> None:
+    """A truncated headline keeps its end."""
     group = Notification("ntf_1", "r", (web("exec_start", detail="x" * 99),), count=4)
     assert headline(group, 60) == "web-1 runs " + "x" * 35 + "… (and 3 more)"
 
 
-def test_one_event_is_all_there_is() -> None:
-    """A notification of one event speaks of no others."""
+def test_one_event_mentions_no_others() -> None:
+    """A notification of one event mentions no other events."""
     assert headline(build_notification("crashed", CRASH), 100) == describe_event(CRASH)
 
 
 @given(events)
 def test_a_sentence_is_one_bounded_line(event: Event) -> None:
-    """Nothing that an event holds makes the sentence long, or puts a control character in it."""
+    """No event makes the sentence long or puts a control character in it."""
     said = describe_event(event)
     assert said.isprintable()
     assert utf16_length(said) <= SUBJECT_MAX + PREDICATE_MAX + 1
@@ -157,5 +157,5 @@ def test_a_sentence_is_one_bounded_line(event: Event) -> None:
 
 @given(notifications)
 def test_a_headline_keeps_its_limit(notification: Notification) -> None:
-    """The limit includes all that is put around the sentence."""
+    """The limit includes everything around the sentence."""
     assert utf16_length(headline(notification, 60)) <= 60

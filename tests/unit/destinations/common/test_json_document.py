@@ -44,7 +44,7 @@ def test_keeps_every_nanosecond() -> None:
     )
 
 
-def test_says_when_nothing_could_be_had_in_time() -> None:
+def test_says_if_nothing_was_ready_in_time() -> None:
     """A route that asked for something gets that object, whatever came of it."""
     document = stdlib.loads(
         json_document.encode_document(build_notification("crashed", CRASH, INCLUDE))

@@ -79,33 +79,33 @@ def outside_of_code(text: str) -> str:
     return CODE.sub("", BLOCK.sub("", text))
 
 
-def test_a_resolved_one_is_green() -> None:
-    """What is over looks like it, however bad it was."""
+def test_a_resolved_notification_is_green() -> None:
+    """A resolved notification looks resolved, whatever its severity was."""
     card = Card(RESOLVED)
     assert headline(card) == "🟢 `Resolved: sick is unhealthy`"
     assert {part["color"] for part in build_attachments(card)} == {"#2eb886"}
 
 
-def test_says_where_and_how_it_ended() -> None:
-    """The facts that somebody needs first, and only those that there are."""
+def test_shows_the_facts() -> None:
+    """The most important facts are shown, and only those that exist."""
     assert facts(CRASH) == {"Time": "2026-11-23T07:29:49Z", **FACTS}
     assert set(facts(OOM)) == {"Time", "Host", "Image"}
 
 
-def test_tells_the_route_and_the_event() -> None:
-    """The small print leads back to the configuration and to the event."""
+def test_shows_the_route_and_the_event() -> None:
+    """The notes lead back to the configuration and to the event."""
     assert details(NOTIFICATIONS[0]) == f"`route crashed` · `{CRASH.id}`"
 
 
-def test_says_when_it_is_not_live_and_what_is_missing() -> None:
-    """Whoever reads a late event, or one of a container that is gone, is told so."""
+def test_says_if_it_is_not_live_and_what_is_missing() -> None:
+    """The notes say if an event is late, and if its container is gone."""
     late = build_notification("r", with_fields(CRASH, origin=Origin.REPLAYED))
     assert details(late).endswith("· `replayed from the engine's history`")
     assert details(CONTAINER_GONE).endswith("· `not included: the container is gone`")
 
 
-def test_says_what_the_configuration_says() -> None:
-    """Its title is the headline, its text stands in place of the facts."""
+def test_shows_the_custom_text() -> None:
+    """The title replaces the headline, and the text replaces the facts."""
     card = Card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor `Bob`")
     top = build_attachments(card)[0]
     assert headline(card) == "🔴 `Shop is down`"
@@ -113,7 +113,7 @@ def test_says_what_the_configuration_says() -> None:
     assert [field["title"] for field in top["fields"]] == ["Time"]  # type: ignore[attr-defined]
 
 
-def test_shows_what_the_container_printed_as_it_is() -> None:
+def test_shows_container_output_unchanged() -> None:
     """Code takes everything as it is, so nothing in it is escaped, and line breaks stay."""
     shown = details(crash_with_included(logs=("<!channel> & *co*", "", "@all"), health="a\nb"))
     assert shown.startswith(
@@ -123,14 +123,14 @@ def test_shows_what_the_container_printed_as_it_is() -> None:
 
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
-    """They are the ones that tell why it ended."""
+    """The last lines tell why the container ended."""
     shown = details(crash_with_included(logs=("x" * 4000, "panic")))
     kept = "x" * (markdown_attachment.OUTPUT_MAX[LOGS] - 7)
     assert f"```\n…{kept}\npanic\n```" in shown
 
 
-def test_many_inspect_fields_share_the_room() -> None:
-    """The most that a route may ask for, all of them long, are all there, each cut."""
+def test_many_inspect_fields_share_the_space() -> None:
+    """All fields that a route may ask for are shown, each of them truncated."""
     lines = details(MANY_FIELDS).split("```")[1].strip().split("\n")
     assert [line[:2] for line in lines] == [f"{n:02}" for n in range(20)]
     assert all(line.endswith("v…") for line in lines)
@@ -150,13 +150,13 @@ def test_nobody_is_found_in_a_headline() -> None:
     assert headline(named("@all #general")).startswith("🔴 `@\u200ball #\u200bgeneral ")
 
 
-def test_a_value_that_shows_nothing_is_shown_as_that() -> None:
+def test_a_blank_value_is_marked() -> None:
     """Empty code is none, and Rocket.Chat refuses a field without a value."""
     assert facts(with_fields(CRASH, host=" ", engine=""))["Host"] == "(blank)"
 
 
 @any_card
-def test_all_that_is_not_ours_is_code(card: Card) -> None:
+def test_every_foreign_text_is_code(card: Card) -> None:
     """What is read as Markdown is our own words, whatever the names, the logs and the texts are."""
     for text in texts(card):
         assert OURS.fullmatch(outside_of_code(text))

@@ -41,12 +41,12 @@ LINK = re.compile(r"://|\w\.\w")
 
 
 def lines(event: Event) -> list[str]:
-    """What is said of one event."""
+    """The lines about one event."""
     return render_plain_text(Card(build_notification("crashed", event)), LIMITS).split("\n")
 
 
-def test_says_where_and_how_it_ended() -> None:
-    """The facts, the time behind them, and the small print apart."""
+def test_shows_the_facts() -> None:
+    """The facts come first, then the time, and the notes follow after a blank line."""
     assert lines(CRASH) == [
         *(f"{name}: {value}" for name, value in FACTS.items()),
         "Time: 2026-11-23T07:29:49Z",
@@ -56,15 +56,15 @@ def test_says_where_and_how_it_ended() -> None:
     assert len(lines(OOM)) == 5
 
 
-def test_says_what_the_configuration_says() -> None:
-    """Its text stands in place of the facts, line breaks and all."""
+def test_shows_the_custom_text() -> None:
+    """The text replaces the facts and keeps its line breaks."""
     card = Card(NOTIFICATIONS[0], None, "Call Ann\nor Bob")
     assert render_plain_text(card, LIMITS).startswith("Call Ann\nor Bob\nTime: ")
     assert "Host" not in render_plain_text(card, LIMITS)
 
 
-def test_shows_what_the_container_printed_behind_a_bar() -> None:
-    """None of its lines passes for one of ours."""
+def test_shows_container_output_after_a_bar() -> None:
+    """None of its lines looks like one of relay's."""
     notification = crash_with_included(
         logs=("Cause: none", "", "route x · evt_1"), health="fine\nHost: me"
     )
@@ -74,14 +74,14 @@ def test_shows_what_the_container_printed_behind_a_bar() -> None:
 
 
 def test_keeps_the_last_lines_of_a_long_log() -> None:
-    """They are the ones that tell why it ended."""
+    """The last lines tell why the container ended."""
     shown = render_plain_text(Card(crash_with_included(logs=("x" * 4000, "panic"))), LIMITS)
     assert "\n│ …xxx" in shown
     assert "xxx\n│ panic\n" in shown
 
 
-def test_many_inspect_fields_share_the_room() -> None:
-    """The most that a route may ask for are all there, each on a line, each cut."""
+def test_many_inspect_fields_share_the_space() -> None:
+    """All fields that a route may ask for are shown, each truncated to one line."""
     notification = crash_with_included(inspect={f"{n:02}": "v" * 1024 for n in range(20)})
     found = re.findall(r"^\d\d: v+…$", render_plain_text(Card(notification), LIMITS), re.MULTILINE)
     assert len(found) == 20
@@ -92,8 +92,8 @@ def test_many_inspect_fields_share_the_room() -> None:
     assert len(paths) == 20
 
 
-def test_says_when_it_is_not_live_and_what_is_missing() -> None:
-    """Whoever reads a late event, or one of a container that is gone, is told so."""
+def test_says_if_it_is_not_live_and_what_is_missing() -> None:
+    """The notes say if an event is late, and if its container is gone."""
     late = with_fields(CRASH, origin=Origin.REPLAYED)
     assert lines(late)[-1].endswith("replayed from the engine's history")
     assert render_plain_text(Card(CONTAINER_GONE), LIMITS).endswith(
@@ -103,7 +103,7 @@ def test_says_when_it_is_not_live_and_what_is_missing() -> None:
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_breaks_what_looks_like_an_address(address: str) -> None:
-    """Only invisible spaces are added, and no app finds a link."""
+    """Only zero-width spaces are added, and no app finds a link."""
     assert LINK.search(address)
     assert not LINK.search(break_links(address))
     assert break_links(address).replace("\u200b", "") == address
@@ -117,7 +117,7 @@ def test_leaves_what_no_app_links(text: str) -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
-    """A line break in a label starts no new line."""
+    """A line break in a label does not start a new line."""
     event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
     names = [line.split(":")[0] for line in lines(event)[:-2]]
     assert names == ["Host", "Image", "Exit code", "Cause", "Time"]
