@@ -28,11 +28,11 @@ from relay.admin.operations import (
 )
 
 STORE_TIMEOUT_S = 3.0
-"""How long a query may wait before the store is probed, and how long the probe may then take. A
+"""How long a query may take before the store is probed, and how long the probe may take then. A
 store that answers neither is failing."""
 
 MAX_QUERIES = 16
-"""At most this many queries wait for the store, so that they do not pile up while it fails."""
+"""At most this many queries wait for the store; while its disk fails they must not pile up."""
 
 MAX_REQUEST_BYTES = 2**20
 """The longest request body: some 40,000 ids."""
@@ -41,7 +41,7 @@ BODY_TIMEOUT_S = 15.0
 """How long the body of a request may take to arrive."""
 
 PAGE_BYTES = 4 * 2**20
-"""A list in an answer ends with the item that makes it at least this long."""
+"""A page (a list in an answer) ends with the item that makes it at least this long."""
 
 _READ_SIZE = 20
 """How many dead letters are read from the store at a time."""
@@ -58,8 +58,8 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
 def build_routes(operations: AdminOperations, queries: "StoreQueries") -> list[web.RouteDef]:
     """Return one route for each operation."""
     return [
-        web.route(each.method, each.path, _make_handler(each, operations, queries))
-        for each in OPERATIONS
+        web.route(operation.method, operation.path, _make_handler(operation, operations, queries))
+        for operation in OPERATIONS
     ]
 
 
@@ -88,12 +88,12 @@ def build_application(
     routes: Iterable[web.RouteDef], middlewares: Iterable[Middleware] = ()
 ) -> web.Application:
     """Return an application that serves these routes and answers every error in JSON."""
-    built = web.Application(
+    application = web.Application(
         client_max_size=MAX_REQUEST_BYTES,
         middlewares=[_errors_to_json, *middlewares, _read_body_first],
     )
-    built.add_routes(routes)
-    return built
+    application.add_routes(routes)
+    return application
 
 
 async def _waiting_page(operations: AdminOperations, request: WaitingRequest) -> msgspec.Raw:
@@ -105,7 +105,7 @@ async def _waiting_page(operations: AdminOperations, request: WaitingRequest) ->
 async def _dead_letters_page(
     operations: AdminOperations, request: DeadLettersRequest
 ) -> msgspec.Raw:
-    """Read a few at a time, because each may be long."""
+    """Read a few dead letters at a time, because each may be long."""
     page, below = _Page(), request.below
     while not page.is_full and (limit := min(_READ_SIZE, request.limit - page.count)) > 0:
         found = await operations.list_dead_letters(request.selection, limit, below)
@@ -158,10 +158,10 @@ class StoreQueries:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, name: str, query: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return the answer of the query, however long it takes while the store answers others.
+        """Return the answer of the query, however long it takes, if the store answers others.
 
-        Raises `_StoreUnresponsive` if the store does not. The query goes on all the same, so its
-        effect may come later.
+        Raises `_StoreUnresponsive` if the store answers none. The query is not cancelled then, so
+        it may still take effect later.
         """
         if len(self._running) >= MAX_QUERIES:
             raise _StoreUnresponsive(f"{MAX_QUERIES} requests already wait for its store")
@@ -176,7 +176,7 @@ class StoreQueries:
         return task.result()
 
     def close(self) -> None:
-        """Cancel all queries that still wait."""
+        """Cancel all queries that are not answered yet."""
         for task in (*self._running, self._probing):
             if task is not None:
                 task.cancel()
@@ -188,7 +188,7 @@ class StoreQueries:
 
 
 class _StoreUnresponsive(Exception):
-    """A query is not waited for any longer; the message says why."""
+    """The wait for a query was given up; the message says why."""
 
 
 async def _finishes_in_time(task: asyncio.Task[Any]) -> bool:
@@ -198,10 +198,10 @@ async def _finishes_in_time(task: asyncio.Task[Any]) -> bool:
 
 @web.middleware
 async def _read_body_first(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Read the whole body before the handler runs; aiohttp would wait for it for ever.
+    """Read the whole body before the handler runs, in limited time; aiohttp would wait for ever.
 
-    Paths that need no token are GET requests and have no body, so none is read before the token is
-    checked.
+    Only POST requests need their body. The check of the token comes before this middleware, so no
+    body of a denied request is read.
     """
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):

@@ -1,4 +1,4 @@
-"""Who may ask relay for what over HTTP.
+"""Decides which HTTP requests are allowed.
 
 relay has one optional token (``admin.token_file``) and no users. What a request may do depends on
 where relay listens (TCP on this machine only, TCP beyond it, or a Unix socket), on the token, and
@@ -19,18 +19,19 @@ from relay.config.address import TcpPort, is_loopback
 
 _ALLOWED_FETCH_SITES = ("same-origin", "none")
 """``Sec-Fetch-Site`` of a page that relay itself served (there is none), and of a person who typed
-the address (Fetch Metadata Request Headers, section 2.4). Other ports are ``same-site``."""
+the address (Fetch Metadata Request Headers, section 2.4). A page from another port of the same host
+is ``same-site``, which is denied."""
 
 
 class Permission(Enum):
     """What a path requires of a request."""
 
     PUBLIC = "public"
-    """It says only whether all is well. Names are shown to requests that have `READ`."""
+    """The path shows only whether all is well. Requests that have `READ` are shown names, too."""
     READ = "read"
-    """It shows names."""
+    """The path shows names."""
     FULL = "full"
-    """It shows what was sent, or changes something."""
+    """The path shows what was sent, or changes something."""
 
 
 class Denial(Enum):
@@ -54,13 +55,13 @@ class RequestIdentity:
     """The headers of a request that decide what it may do."""
 
     host: str | None = None
-    """Its ``Host``; None if it has none or more than one."""
+    """The ``Host`` header; None if there is none or more than one."""
     has_origin: bool = False
-    """Whether it names the page that made it (``Origin``: RFC 6454, section 7)."""
+    """Whether there is an ``Origin``: the page that made the request (RFC 6454, section 7)."""
     fetch_site: str | None = None
-    """Its ``Sec-Fetch-Site``."""
+    """The ``Sec-Fetch-Site`` header."""
     authorizations: Collection[str] = field(default=(), repr=False)
-    """Every ``Authorization``."""
+    """All ``Authorization`` headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class AccessPolicy:
 
     @property
     def lacks_required_token(self) -> bool:
-        """Whether everything that is not public is denied, because there is no token to show."""
+        """Whether all paths that are not public are denied, because no token is configured."""
         return self.token is None and not self.is_local
 
     def check(self, permission: Permission, identity: RequestIdentity) -> Denial | None:
@@ -87,7 +88,7 @@ class AccessPolicy:
         return self._check_token(permission, identity)
 
     def may_read(self, identity: RequestIdentity) -> bool:
-        """Whether names may be shown in the answer to a public path."""
+        """Return whether the answer of a public path may show names."""
         return self._check_token(Permission.READ, identity) is None
 
     def _check_token(self, permission: Permission, identity: RequestIdentity) -> Denial | None:
@@ -100,9 +101,10 @@ class AccessPolicy:
         return Denial.TOKEN_WRONG if identity.authorizations else Denial.TOKEN_MISSING
 
     def _check_host(self, identity: RequestIdentity) -> Denial | None:
-        """Deny a page whose own name resolves to this machine (DNS rebinding): it sends that name.
+        """Deny a ``Host`` that is not this machine.
 
-        No page can send requests to a socket in the file system.
+        A web page can let its own name resolve to this machine (DNS rebinding); its requests have
+        that name as ``Host``. No page can send requests to a Unix socket.
         """
         if self.is_tcp and not _is_loopback_host(identity.host):
             return Denial.FOREIGN_HOST
@@ -123,11 +125,11 @@ def _is_loopback_host(host: str | None) -> bool:
 
 
 def _has_token(identity: RequestIdentity, token: SecretStr) -> bool:
-    """Compare in constant time, so that the time does not reveal how much of a token is right."""
+    """Compare in constant time, so that the time does not reveal how much of the token is right."""
     if len(identity.authorizations) != 1:
         return False
     (authorization,) = identity.authorizations
     scheme, _, credentials = authorization.partition(" ")
     expected = token.get_secret_value().encode()
-    given = credentials.strip(" ").encode(errors="replace")
-    return hmac.compare_digest(given, expected) and scheme.lower() == "bearer"
+    received = credentials.strip(" ").encode(errors="replace")
+    return hmac.compare_digest(received, expected) and scheme.lower() == "bearer"

@@ -29,11 +29,10 @@ ANSWER_TIMEOUT_S = 10.0
 """How long a daemon may take to answer: longer than it waits for its store."""
 
 MAX_LINE_BYTES = 2 * QUEUE_BYTES
-"""Longer than any line that a daemon sends."""
+"""The limit of a line of live events: longer than any line that a daemon sends."""
 
-A = TypeVar("A")
-Q = TypeVar("Q")
-T = TypeVar("T")
+RequestT = TypeVar("RequestT")
+AnswerT = TypeVar("AnswerT")
 
 
 class NoDaemon(OperationError):
@@ -41,7 +40,7 @@ class NoDaemon(OperationError):
 
 
 class RequestFailed(OperationError):
-    """A relay listens at the socket and does not do what it was asked."""
+    """A relay listens at the socket, but did not perform the operation."""
 
 
 @asynccontextmanager
@@ -70,7 +69,7 @@ class RemoteOperations(AdminOperations):
         self._session = session
         self._path = path
 
-    async def call(self, operation: Operation[Q, A], request: Q) -> A:
+    async def call(self, operation: Operation[RequestT, AnswerT], request: RequestT) -> AnswerT:
         """Send the operation to the daemon and return its answer."""
         has_body = operation.method == "POST"
         status, content = await self._request(
@@ -88,10 +87,10 @@ class RemoteOperations(AdminOperations):
     async def list_dead_letters(
         self, selection: Selection, limit: int, below: int | None = None
     ) -> list[DeadLetter]:
-        """Return dead letters from as many pages as it takes."""
+        """Return dead letters, from as many pages as are needed."""
         found: list[DeadLetter] = []
-        while (left := limit - len(found)) > 0:
-            page = await super().list_dead_letters(selection, min(left, PAGE_SIZE), below)
+        while (missing := limit - len(found)) > 0:
+            page = await super().list_dead_letters(selection, min(missing, PAGE_SIZE), below)
             if not page:
                 break
             found += page
@@ -102,7 +101,7 @@ class RemoteOperations(AdminOperations):
     async def tail(
         self, tap_filter: TapFilter
     ) -> AsyncIterator[AsyncIterator[TappedEvent | EventsSkipped]]:
-        """Follow what the daemon's routes decide from now on, until the daemon ends."""
+        """Yield events and the decisions of the routes as they happen, until the daemon ends."""
         query = {"all": "1"} if tap_filter.include_unrouted else {}
         query |= {"engine": tap_filter.engine} if tap_filter.engine is not None else {}
         unlimited = aiohttp.ClientTimeout(total=None)
@@ -142,7 +141,7 @@ class RemoteOperations(AdminOperations):
         except aiohttp.ClientError as error:
             raise self._error(f"broke off: {error}") from error
 
-    def _decode(self, status: int, content: bytes, answer: type[T]) -> T:
+    def _decode(self, status: int, content: bytes, answer: type[AnswerT]) -> AnswerT:
         try:
             if status == 200:
                 return msgspec.json.decode(content, type=answer)

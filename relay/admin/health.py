@@ -1,9 +1,9 @@
 """Detects loops of relay that make no progress, for ``/livez`` and systemd's watchdog.
 
 Every loop (one per engine and destination) reports how long it has been in its current iteration.
-The detector compares that with a bound. It exists because a loop that hangs raises no error:
-without it relay would look well and deliver nothing. A detector runs as long as whoever serves its
-result.
+The detector compares that with `STALLED_AFTER_S`. It exists because a loop that hangs raises no
+error: without it relay would look healthy and deliver nothing. A detector runs as long as the
+server, or the notifier of systemd, that reports its result.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 STALLED_AFTER_S = 30.0
-"""No iteration takes longer, except for the time the store needs. The longest is one of ingest:
-three seconds for events that may follow a death, two for the engine's answer about its
-containers."""
+"""A loop whose iteration takes longer is stalled. Apart from the time the store needs, no iteration
+should: the longest is one of ingest, with three seconds for events that may follow a death and two
+for the engine's answer about its containers."""
 
 CHECK_EVERY_S = 5.0
 """How often the loops are checked: longer than most iterations take."""
 
 STORE_SLOW_AFTER_S = 5.0
-"""If an operation has waited this long for the store, the disk is what holds the loops up."""
+"""If an operation has waited this long for the store, it is the disk that holds the loops up."""
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessReport:
-    """How long each loop has been busy, and how the store is, at one moment."""
+    """How long each loop has been busy, and whether the store works, at one moment."""
 
     loops_busy_s: Mapping[str, float]
     """How long each loop has been in its current iteration; see `LoopMonitor.busy_s`."""
@@ -36,11 +36,11 @@ class LivenessReport:
 
 
 def find_stalled(report: LivenessReport) -> list[str]:
-    """Return one text for each part that makes no progress and would after a restart.
+    """Return one text for each part that makes no progress, but would after a restart.
 
-    A disk that fails or hangs is not among them: every loop that needs it waits, and would wait
-    after a restart as well. Neither is an engine out of reach or a destination that does not
-    answer, because neither holds up an iteration.
+    A disk that fails or hangs is not reported: every loop that needs it waits, and would wait after
+    a restart as well. Neither is an unreachable engine or a destination that does not answer,
+    because neither holds up an iteration.
     """
     if not report.store_is_alive:
         return ["the store's thread has ended"]
@@ -57,7 +57,7 @@ class StallDetector:
     """Checks repeatedly, and reports a stall only if two checks in a row find one.
 
     A single check can be wrong: a loop that the disk held up until just now has been in its
-    iteration for long, and has had no time yet to finish it.
+    iteration for a long time, and has not been able to finish it yet.
     """
 
     def __init__(self, report: Callable[[], LivenessReport]) -> None:

@@ -1,5 +1,4 @@
-"""What relay serves at ``admin.listen``: ``/livez``, ``/readyz``, ``/metrics`` and the admin
-API."""
+"""Serves ``/livez``, ``/readyz``, ``/metrics`` and the admin API at ``admin.listen``."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -32,14 +31,14 @@ from relay.store.records import Backlog
 log = structlog.get_logger()
 
 BACKLOG_TIMEOUT_S = 1.0
-"""How long a scrape waits for the store."""
+"""How long ``/metrics`` waits for the store to count what waits."""
 
 _PERMISSIONS = {
     "/livez": Permission.PUBLIC,
     "/readyz": Permission.PUBLIC,
     "/metrics": Permission.READ,
 }
-"""By path. Every other path, also one that is added later, requires `Permission.FULL`."""
+"""By path. Every other path requires `Permission.FULL`, also one that is added later."""
 
 
 class AdminListenerError(RelayError):
@@ -56,8 +55,8 @@ async def serve_admin(
 ) -> AsyncIterator[None]:
     """Serve as long as the context lasts. Raises `AdminListenerError`.
 
-    ``config`` returns the configuration in force: a reload may change the token. The address stays
-    what it is at first; see `relay.admin.listener` for a reload that changes it.
+    ``config`` returns the configuration in force: a reload may change the token. The address never
+    changes; a reload that changes it opens another listener (see `relay.admin.listener`).
     """
     address = config().listen
     queries, backlog = StoreQueries(operations.pending), _BacklogProbe(operations.backlog)
@@ -97,8 +96,8 @@ def _daemon_routes(
     backlog: "_BacklogProbe",
     detector: StallDetector,
 ) -> list[web.RouteDef]:
-    """Return the routes that probes and Prometheus ask."""
-    # imported here, so that a relay without admin.listen does without Prometheus's client
+    """Return the routes for health checks and Prometheus."""
+    # imported only here: without admin.listen, relay does not spend memory on Prometheus's client
     from relay.admin.metrics import CONTENT_TYPE, render_metrics  # noqa: PLC0415
 
     def health_response(
@@ -171,13 +170,13 @@ class _BacklogProbe:
         self._running: asyncio.Task[Mapping[str, Backlog]] | None = None
 
     async def get(self) -> Mapping[str, Backlog] | None:
-        """Return the backlog by destination; None if it does not come in `BACKLOG_TIMEOUT_S`."""
+        """Return the backlog by destination; None if the store takes over `BACKLOG_TIMEOUT_S`."""
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._query(), name="metrics: backlog")
         await asyncio.wait({self._running}, timeout=BACKLOG_TIMEOUT_S)
         return self._running.result() if self._running.done() else None
 
     def close(self) -> None:
-        """Cancel a query that still waits."""
+        """Cancel a query that is not answered yet."""
         if self._running is not None:
             self._running.cancel()

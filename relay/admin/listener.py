@@ -1,7 +1,7 @@
 """The admin listener, which a reload can open, close, or move to another address.
 
 A reload must not leave relay without its admin listener because the new address is taken. Therefore
-the new listener is opened while the reload is still prepared and can fail, and the old one is
+the new listener is opened during the preparation of the reload, which can fail, and the old one is
 closed only after the switch; for a moment both are open. If the address stays the same, the
 listener stays open and only its configuration is replaced. The listener ends with the daemon, or
 with a reload that removes ``admin``.
@@ -21,7 +21,7 @@ class ActiveListener:
     """A listener that is open."""
 
     config: AdminConfig
-    """The configuration in force; its ``listen`` never changes."""
+    """The configuration in force. Its ``listen`` never changes; the rest can."""
     resources: AsyncExitStack
     """Closes the listener."""
 
@@ -36,45 +36,45 @@ class PortInUseByRelay(RelayError):
 
 
 class ListenerSwitch:
-    """Holds one listener at a time, or none, and exchanges it."""
+    """Holds one listener, or none, and replaces it on reloads."""
 
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
         self._active: ActiveListener | None = None
 
     async def prepare(
-        self, wanted: AdminConfig | None, guard: AsyncExitStack
+        self, config: AdminConfig | None, guard: AsyncExitStack
     ) -> ActiveListener | None:
-        """Open the wanted listener; returns None if none is wanted or the address is in use
-        already.
+        """Open a listener for a configuration.
 
-        ``guard`` closes it again if the reload fails later. Raises `AdminListenerError`,
-        `PortInUseByRelay`.
+        Returns None if there is nothing to open: ``admin`` is not configured, or relay already
+        listens at this address. ``guard`` closes the listener again if the reload fails later.
+        Raises `AdminListenerError`, `PortInUseByRelay`.
         """
-        if wanted is None or self._listens_at(wanted):
+        if config is None or self._listens_at(config):
             return None
-        listener = ActiveListener(wanted, await guard.enter_async_context(AsyncExitStack()))
+        listener = ActiveListener(config, await guard.enter_async_context(AsyncExitStack()))
         try:
             await listener.resources.enter_async_context(self._serve(lambda: listener.config))
         except RelayError as error:
-            if (active := self._active) and _have_same_port(active.config, wanted):
+            if (active := self._active) and _have_same_port(active.config, config):
                 raise PortInUseByRelay(
-                    f"{error}; relay itself has its port, at {active.config.listen}: take another "
+                    f"{error}; relay itself has its port, at {active.config.listen}: set another "
                     "port, or restart relay"
                 ) from error
             raise
         return listener
 
-    def switch(self, wanted: AdminConfig | None, prepared: ActiveListener | None) -> AsyncExitStack:
-        """Put the wanted configuration in force, with the listener that `prepare` returned for it.
+    def switch(self, config: AdminConfig | None, prepared: ActiveListener | None) -> AsyncExitStack:
+        """Put a configuration in force, with the listener that `prepare` returned for it.
 
-        Returns what closes the listener that is no longer wanted.
+        Returns what closes the listener that is no longer used.
         """
         before = self._active
-        if wanted is not None and self._listens_at(wanted):
+        if config is not None and self._listens_at(config):
             assert before is not None
-            before.config = wanted
-            warn_if_token_missing(wanted)
+            before.config = config
+            warn_if_token_missing(config)
             return AsyncExitStack()
         self._active = prepared
         return AsyncExitStack() if before is None else before.resources
@@ -84,10 +84,13 @@ class ListenerSwitch:
         if self._active is not None:
             await self._active.resources.aclose()
 
-    def _listens_at(self, wanted: AdminConfig) -> bool:
-        return self._active is not None and self._active.config.listen == wanted.listen
+    def _listens_at(self, config: AdminConfig) -> bool:
+        return self._active is not None and self._active.config.listen == config.listen
 
 
-def _have_same_port(one: AdminConfig, other: AdminConfig) -> bool:
-    ports = [each.listen.port for each in (one, other) if isinstance(each.listen, TcpPort)]
-    return len(ports) == 2 and ports[0] == ports[1]
+def _have_same_port(first: AdminConfig, second: AdminConfig) -> bool:
+    match first.listen, second.listen:
+        case TcpPort(port=first_port), TcpPort(port=second_port):
+            return first_port == second_port
+        case _:
+            return False

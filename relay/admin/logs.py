@@ -21,16 +21,16 @@ from relay.core.text import escape_unprintable
 
 TextStream = TextIO | io.TextIOBase
 LogLine: TypeAlias = logging.LogRecord | EventDict
-"""A line logged by a library through `logging`, or the fields of one of relay's own."""
+"""A line that a library logged through `logging`, or the fields of one of relay's own lines."""
 
 MAX_QUEUED_LINES = 10_000
-"""How many lines may wait for a stream that blocks. Further lines are dropped."""
+"""How many lines may wait for a stream that blocks. Lines beyond that are dropped."""
 
 FLUSH_S = 1.0
-"""How long writing the last lines may take at the end."""
+"""How long writing the last lines may take when the daemon ends."""
 
 LINGER_S = 0.02
-"""How long a line waits for others: the event loop is held up each time the thread wakes up."""
+"""How long a line waits for others: each time the writing thread wakes up, the event loop waits."""
 
 MAX_BATCH_LINES = 500
 """At most this many lines are written together."""
@@ -45,7 +45,7 @@ class LogOutput(logging.Handler):
         self._stream = stream
         self._render = render
         self._queue: queue.SimpleQueue[LogLine | None] | None = None
-        """The lines for the thread that writes; None while there is no such thread."""
+        """The lines for the writing thread; None while there is no such thread."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line of a library."""
@@ -54,7 +54,7 @@ class LogOutput(logging.Handler):
     def log(self, **event: object) -> None:
         """Write one of relay's own lines.
 
-        These bypass `logging`, which would look up the caller of each.
+        They bypass `logging`, which would spend time on finding the caller of each.
         """
         self._put(event)
 
@@ -64,8 +64,8 @@ class LogOutput(logging.Handler):
     def write_in_background(self) -> Iterator[None]:
         """Write in a thread of its own as long as the context lasts.
 
-        A stream that blocks holds up that thread only. At the end the thread gets `FLUSH_S` to
-        write what is queued.
+        A stream that blocks holds up that thread only. At the end the thread has `FLUSH_S` to write
+        what is queued.
         """
         lines: queue.SimpleQueue[LogLine | None] = queue.SimpleQueue()
         self._queue = lines
@@ -111,10 +111,10 @@ class LogOutput(logging.Handler):
 
 
 def configure(stream: TextStream, *, level: int = logging.INFO) -> LogOutput:
-    """Send the log lines of relay and of the libraries to ``stream``. Returns what writes them.
+    """Send the log lines of relay and of libraries to ``stream``. Returns the output.
 
-    Text that comes from outside (names, labels, answers) is escaped in both formats, so that none
-    of it can move a terminal's cursor or begin a line of its own.
+    Text from outside (names, labels, answers) is escaped in both formats, so that it can neither
+    move a terminal's cursor nor begin a line of its own.
     """
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -140,7 +140,7 @@ def configure(stream: TextStream, *, level: int = logging.INFO) -> LogOutput:
     root.setLevel(level)
     logging.getLogger("aiohttp").setLevel(max(level, logging.WARNING))
     for library in ("aiodocker", "asyncssh"):
-        # relay itself logs a failed connection, once; these log it at every attempt
+        # relay itself logs a failed connection once; these libraries log it at every attempt
         logging.getLogger(library).setLevel(logging.CRITICAL)
     return output
 
@@ -156,7 +156,7 @@ def _make_renderer(processors: list[Processor]) -> Callable[[EventDict], str]:
 
 
 def _capture_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Add the exception that is being handled; the thread that writes could not find it."""
+    """Add the exception that is being handled: the writing thread has no access to it."""
     if event.get("exc_info") is True:
         event["exc_info"] = sys.exc_info()
     return event
@@ -184,5 +184,5 @@ def _drop_missing_values(_: WrappedLogger, __: str, event: EventDict) -> EventDi
 
 
 def _escape_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Escape the message: those of libraries contain text from outside."""
+    """Escape the message: messages of libraries can contain text from outside."""
     return {**event, "event": escape_unprintable(str(event["event"]))}

@@ -34,32 +34,39 @@ OUTCOMES = (
     ("dead", Reason.EXPIRED),
     ("dead", Reason.ATTEMPTS),
 )
-"""Every outcome of a delivery attempt with its reason; each is a series from the start."""
+"""Every outcome that a delivery attempt can have, with its reason."""
 
 DROP_REASONS = (GapReason.BUFFER_FULL, GapReason.RECORD_TOO_LONG)
+"""The reasons for dropping records of an engine's stream."""
+
 GAP_REASONS = tuple(
-    why for why in GapReason if why not in (GapReason.STORE_BROKEN, GapReason.STORE_FULL)
+    reason for reason in GapReason if reason not in (GapReason.STORE_BROKEN, GapReason.STORE_FULL)
 )
 """The reasons for a gap in an engine's stream; the others are about the store."""
 INFERRED_ACTIONS = ("die", "oom")
+"""The events that relay infers from an inspection."""
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The content type of what `render_metrics` returns."""
 
 _ENGINE_COUNTERS: tuple[tuple[str, str, Callable[[EngineCounters], int]], ...] = (
-    ("events_received", "Events received from the engine.", lambda it: it.received),
-    ("events_taken_in", "Events that were new, and processed.", lambda it: it.accepted),
-    ("events_repeated", "Events that had been processed before.", lambda it: it.duplicates),
-    ("reconnects", "Streams opened after the first one.", lambda it: it.reconnects),
+    ("events_received", "Events received from the engine.", lambda counters: counters.received),
+    ("events_taken_in", "Events that were new, and processed.", lambda counters: counters.accepted),
+    (
+        "events_repeated",
+        "Events that had been processed before.",
+        lambda counters: counters.duplicates,
+    ),
+    ("reconnects", "Streams opened after the first one.", lambda counters: counters.reconnects),
     (
         "deliveries_shed",
         "Deliveries given up because the store was full when the engine's events came.",
-        lambda it: it.evicted,
+        lambda counters: counters.evicted,
     ),
     (
         "dead_letters_shed",
         "Dead letters deleted because the store was full when the engine's events came.",
-        lambda it: it.evicted_dead_letters,
+        lambda counters: counters.evicted_dead_letters,
     ),
 )
 """For each counter of an engine its name, its help text and its value."""
@@ -72,28 +79,28 @@ _ENGINE_COUNTERS_BY_REASON: tuple[
         "Records that could not be read as events.",
         "flaw",
         tuple(ParseErrorKind),
-        lambda it: it.malformed,
+        lambda counters: counters.malformed,
     ),
     (
         "records_dropped",
-        "Records dropped because there was no room for them.",
+        "Records dropped because they were too long or the buffer was full.",
         "why",
         DROP_REASONS,
-        lambda it: it.dropped,
+        lambda counters: counters.dropped,
     ),
     (
         "gaps",
         "Stretches of the stream that may be incomplete.",
         "why",
         GAP_REASONS,
-        lambda it: it.gaps,
+        lambda counters: counters.gaps,
     ),
     (
         "events_inferred",
         "Events that the engine did not send, and relay found by inspection.",
         "action",
         INFERRED_ACTIONS,
-        lambda it: it.inferred,
+        lambda counters: counters.inferred,
     ),
 )
 """The same with a second label: its name, and every value that it can have."""
@@ -102,7 +109,7 @@ _LATENCY_BOUNDS = [*map(str, LATENCY_BUCKETS_S), "+Inf"]
 
 
 def render_metrics(snapshot: StatusSnapshot, backlog: Mapping[str, Backlog] | None) -> bytes:
-    """Return all metrics, each from the start with every value that its labels can have.
+    """Return all metrics. Each has, from the start, a series for every value of its labels.
 
     ``backlog`` is by destination; None if the store does not answer. Then the metrics of waiting
     deliveries are left out.
@@ -146,7 +153,9 @@ class _Collector(Collector):
             "When the configuration in force was read.",
             value=reload.loaded_ns / 1e9,
         )
-        reloads = CounterMetricFamily("relay_config_reloads", "Reloads.", labels=["outcome"])
+        reloads = CounterMetricFamily(
+            "relay_config_reloads", "Reloads of the configuration.", labels=["outcome"]
+        )
         reloads.add_metric(["success"], reload.successes)
         reloads.add_metric(["failure"], reload.failures)
         yield reloads
@@ -157,19 +166,19 @@ class _Collector(Collector):
             for engine, stream in self._snapshot.streams.items():
                 family.add_metric([engine], count(stream.counters))
             yield family
-        opened = GaugeMetricFamily(
+        is_open = GaugeMetricFamily(
             "relay_stream_open", "Whether the engine's stream is open.", labels=["engine"]
         )
-        last = GaugeMetricFamily(
+        last_event = GaugeMetricFamily(
             "relay_last_event_timestamp_seconds",
             "The engine's time of the last event processed; 0 before the first.",
             labels=["engine"],
         )
         for engine, stream in self._snapshot.streams.items():
-            opened.add_metric([engine], stream.is_open)
-            last.add_metric([engine], stream.counters.last_event_ns / 1e9)
-        yield opened
-        yield last
+            is_open.add_metric([engine], stream.is_open)
+            last_event.add_metric([engine], stream.counters.last_event_ns / 1e9)
+        yield is_open
+        yield last_event
 
     def _engines_by_reason(self) -> Iterator[Metric]:
         for name, help_text, label, values, counts in _ENGINE_COUNTERS_BY_REASON:
@@ -183,7 +192,7 @@ class _Collector(Collector):
     def _destinations(self) -> Iterator[Metric]:
         attempts = CounterMetricFamily(
             "relay_delivery_attempts",
-            "Delivery attempts.",
+            "Delivery attempts, by outcome and reason.",
             labels=["destination", "outcome", "reason"],
         )
         dead = CounterMetricFamily(
@@ -242,10 +251,10 @@ class _Collector(Collector):
         )
         now_ns = self._snapshot.now_ns
         for name in self._snapshot.destination_counters:
-            found = self._backlog.get(name, Backlog(0, now_ns))
-            waiting.add_metric([name], found.count)
-            # not negative for a delivery that was made after the time was read
-            oldest.add_metric([name], max(0, now_ns - found.oldest_ns) / 1e9)
+            backlog = self._backlog.get(name, Backlog(0, now_ns))
+            waiting.add_metric([name], backlog.count)
+            # not negative for a delivery that was committed after the snapshot
+            oldest.add_metric([name], max(0, now_ns - backlog.oldest_ns) / 1e9)
         yield waiting
         yield oldest
 

@@ -32,14 +32,14 @@ RELOAD_TIMEOUT_S = 120.0
 """How long a reload may take, including one that is already under way when it is requested."""
 
 _READ_SIZE = 100
-"""How many dead letters are read at a time when only their number is wanted."""
+"""How many dead letters are read at a time to count them."""
 
-Q = TypeVar("Q")
-A = TypeVar("A")
+RequestT = TypeVar("RequestT")
+AnswerT = TypeVar("AnswerT")
 
 
 class OperationError(RelayError):
-    """An operation failed, or nobody could perform it."""
+    """An operation failed, or could not be performed."""
 
 
 class UnknownDestination(OperationError):
@@ -100,38 +100,39 @@ class ReplayResult(msgspec.Struct, frozen=True):
     """The outcome of a replay of dead letters."""
 
     count: int
-    """How many are deliveries again."""
+    """How many dead letters are deliveries again."""
     left: Mapping[str, int] = {}
-    """How many stay dead letters because their destination is not configured, by destination."""
+    """How many stay dead letters, by destination: those that are not configured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Operation(Generic[Q, A]):
-    """One operation: how it travels over HTTP, and what performs it where the store is open."""
+class Operation(Generic[RequestT, AnswerT]):
+    """One operation: how it is requested over HTTP, and what performs it."""
 
     name: str
     method: Literal["GET", "POST"]
-    """POST for what changes something or needs a body."""
+    """POST if the operation changes something or needs a body."""
     path: str
-    request: type[Q]
+    request: type[RequestT]
     """What the body of the request holds; ``NoneType`` if it has none."""
-    answer: type[A]
-    perform: Callable[["LocalOperations", Q], Awaitable[A]]
+    answer: type[AnswerT]
+    perform: Callable[["LocalOperations", RequestT], Awaitable[AnswerT]]
+    """A method of the process that has the store open."""
     uses_store: bool = False
-    """Whether it waits for the store, which does not answer while its disk fails."""
+    """Whether the operation needs the store, which does not answer while its disk fails."""
     timeout_s: float | None = None
-    """How long a client waits for the answer; None for the usual time."""
+    """How long a client waits for the answer; None for `relay.admin.client.ANSWER_TIMEOUT_S`."""
 
 
 class AdminOperations(ABC):
     """What commands can ask of relay. Every method can raise `OperationError`."""
 
     @abstractmethod
-    async def call(self, operation: Operation[Q, A], request: Q) -> A:
+    async def call(self, operation: Operation[RequestT, AnswerT], request: RequestT) -> AnswerT:
         """Perform an operation and return its answer."""
 
     async def now_ns(self) -> int:
-        """Return the time by which deliveries become due and dead letters died."""
+        """Return the time of the clock by which deliveries are due and dead letters are dated."""
         return (await self.call(DAEMON_INFO, None)).now_ns
 
     async def destination_status(self) -> Mapping[str, DestinationStatus]:
@@ -139,7 +140,7 @@ class AdminOperations(ABC):
         return await self.call(DESTINATION_STATUS, None)
 
     async def daemon_status(self) -> DaemonStatus:
-        """Return the status of the engines and the store. A daemon answers without its disk."""
+        """Return the status of the engines and the store. A daemon answers without the disk."""
         return await self.call(DAEMON_STATUS, None)
 
     async def pending(self) -> Mapping[str, int]:
@@ -157,18 +158,18 @@ class AdminOperations(ABC):
     async def list_dead_letters(
         self, selection: Selection, limit: int, below: int | None = None
     ) -> list[DeadLetter]:
-        """Return dead letters, the newest first; only those with a number less than ``below``."""
-        checked = SelectionRequest(*msgspec.structs.astuple(selection))
-        return await self.call(LIST_DEAD_LETTERS, DeadLettersRequest(checked, limit, below))
+        """Return dead letters, the newest first; with ``below`` only those with lower numbers."""
+        requested = SelectionRequest(*msgspec.structs.astuple(selection))
+        return await self.call(LIST_DEAD_LETTERS, DeadLettersRequest(requested, limit, below))
 
     async def count_dead_letters(self, selection: Selection) -> Mapping[str, int]:
         """Return the number of selected dead letters by destination."""
         return await self.call(COUNT_DEAD_LETTERS, selection)
 
     async def replay_dead_letters(self, selection: Selection) -> ReplayResult:
-        """Make deliveries of dead letters again, under the same ids.
+        """Turn dead letters into deliveries again, with the same ids.
 
-        Dead letters whose destination is not configured stay what they are.
+        Those whose destination is not configured stay dead letters.
         """
         return await self.call(REPLAY_DEAD_LETTERS, selection)
 
@@ -179,7 +180,7 @@ class AdminOperations(ABC):
     async def enable(self, destination: str) -> bool:
         """Send to a destination again, even if it asked relay to wait or to stop.
 
-        Returns whether deliveries were stopped or paused. Raises `UnknownDestination`,
+        Returns whether the destination was stopped, paused or failing. Raises `UnknownDestination`,
         `NotRunning`.
         """
         return await self.call(ENABLE, EnableRequest(destination))
@@ -218,7 +219,7 @@ class LocalOperations(AdminOperations):
     engines: Collection[str] = ()
     """The names of the configured engines; needed only if no daemon runs."""
 
-    async def call(self, operation: Operation[Q, A], request: Q) -> A:
+    async def call(self, operation: Operation[RequestT, AnswerT], request: RequestT) -> AnswerT:
         """Perform the operation at once, without HTTP."""
         return await operation.perform(self, request)
 
@@ -231,7 +232,7 @@ class LocalOperations(AdminOperations):
         return {} if self.daemon is None else dict(self.daemon.destination_status())
 
     async def on_daemon_status(self, _: None) -> DaemonStatus:
-        """Perform `DAEMON_STATUS`. Without a daemon, the checkpoints are all that is known."""
+        """Perform `DAEMON_STATUS`. Without a daemon, only the engines' checkpoints are known."""
         if self.daemon is not None:
             return self.daemon.daemon_status()
         engines = {}
@@ -258,20 +259,21 @@ class LocalOperations(AdminOperations):
 
     async def on_count_dead_letters(self, selection: Selection) -> dict[str, int]:
         """Perform `COUNT_DEAD_LETTERS`."""
-        count: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         below: int | None = None
         while page := await self.outbox.dead_letters(selection, _READ_SIZE, below):
-            count.update(letter.destination for letter in page)
+            counts.update(letter.destination for letter in page)
             below = page[-1].number
-        return count
+        return counts
 
     async def on_replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Perform `REPLAY_DEAD_LETTERS`."""
         count = await self.outbox.replay_dead_letters(selection, self.destinations, self.now())
         configured = self.destinations()
-        left = await self.on_count_dead_letters(selection)
-        # a replayed delivery that has died again since is of a configured destination
-        return ReplayResult(count, {name: left[name] for name in left if name not in configured})
+        remaining = await self.on_count_dead_letters(selection)
+        # Only removed destinations: a replayed delivery may have become a dead letter again.
+        left = {name: remaining[name] for name in remaining if name not in configured}
+        return ReplayResult(count, left)
 
     async def on_drop_dead_letters(self, selection: Selection) -> int:
         """Perform `DROP_DEAD_LETTERS`."""

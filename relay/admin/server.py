@@ -25,7 +25,8 @@ SHUTDOWN_TIMEOUT_S = 1.0
 """How long an answer that is under way may take when the server ends."""
 
 MAX_CONNECTIONS = 64
-"""At most this many are open. For one more, the connection that has been idle longest is closed."""
+"""At most this many connections are open. For one more, the one that has been idle longest is
+closed."""
 
 IDLE_TIMEOUT_S = 60.0
 """How long a connection may take to send a request; after an answer, that includes the time the
@@ -58,7 +59,7 @@ async def serve(address: TcpPort | UnixSocket, application: web.Application) -> 
             yield
         finally:
             if isinstance(address, UnixSocket):
-                # before it is closed: nobody may mistake it for a socket that is in use
+                # before the listener is closed, so that the file is never a stale socket
                 address.path.unlink(missing_ok=True)
             listener.close()
     finally:
@@ -95,7 +96,7 @@ class _ConnectionLimiter:
         """The timer that closes each idle connection; the longest idle first."""
 
     def add(self, handler: web.RequestHandler, transport: asyncio.Transport) -> bool:
-        """Add a connection, closing an idle one if needed. Returns False if there is no room."""
+        """Add a connection, closing an idle one if needed. Returns False if all are busy."""
         if len(self._open) >= MAX_CONNECTIONS:
             if not self._idle:
                 return False
@@ -105,7 +106,7 @@ class _ConnectionLimiter:
         return True
 
     def remove(self, handler: web.RequestHandler) -> None:
-        """Forget a connection that is closed."""
+        """Remove a connection that is closed."""
         self._open.pop(handler, None)
         self._stop_idle_timer(handler)
 
@@ -130,7 +131,7 @@ class _ConnectionLimiter:
     def _abort(self, handler: web.RequestHandler) -> None:
         transport = self._open[handler]
         self.remove(handler)
-        transport.abort()  # close() would wait for a client that reads nothing
+        transport.abort()  # close() would wait for a client that does not read
 
 
 class _LimitedConnection(asyncio.Protocol):
@@ -174,27 +175,27 @@ class _LimitedConnection(asyncio.Protocol):
 def bind_socket(path: Path) -> socket.socket:
     """Return a socket bound to this path, which only its owner can use. Raises OSError.
 
-    A socket at which nobody listens was left by a relay that was killed: it is replaced.
+    A socket at which no process listens was left by a relay that was killed: it is replaced.
     """
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             _check_stale(path)
             path.unlink()
-    bound = socket.socket(socket.AF_UNIX)
-    umask = os.umask(0o177)  # bind() creates the file, so its mode can be set in no other way
+    new_socket = socket.socket(socket.AF_UNIX)
+    umask = os.umask(0o177)  # bind() creates the file, which must be private from the start
     try:
         with socket_address(path) as address:
-            bound.bind(address)
+            new_socket.bind(address)
     except OSError:
-        bound.close()
+        new_socket.close()
         raise
     finally:
         os.umask(umask)
-    return bound
+    return new_socket
 
 
 def _check_stale(path: Path) -> None:
-    """Raise OSError if somebody listens at this socket."""
+    """Raise OSError if a process listens at this socket."""
     with socket.socket(socket.AF_UNIX) as probe, socket_address(path) as address:
         probe.setblocking(False)
         try:
@@ -202,17 +203,16 @@ def _check_stale(path: Path) -> None:
         except ConnectionRefusedError:
             return
         except BlockingIOError:
-            pass  # whoever listens has a full queue
+            pass  # a process listens there, and its queue is full
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 @contextmanager
 def socket_address(path: Path) -> Iterator[str]:
-    """Give the address to bind or connect to for this path; it holds in the context. Raises
-    OSError.
+    """Yield the address to bind or connect to for this path. Raises OSError.
 
-    A path that is too long for a socket address is shortened by way of its folder, which is opened
-    for the time of the context (``/proc/self/fd``: proc(5)).
+    A path that is too long for a socket address is replaced with a short one through its folder,
+    which is open as long as the context lasts (``/proc/self/fd``: proc(5)).
     """
     if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         yield str(path)

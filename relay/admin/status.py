@@ -1,4 +1,4 @@
-"""The status of the whole daemon at one moment, and whether that counts as ready."""
+"""The status of the whole daemon at one moment, and whether relay is ready."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class StatusSnapshot:
 def not_ready_reasons(snapshot: StatusSnapshot, now_ns: int) -> list[str]:
     """Return why relay is not ready, one text for each reason; ``now_ns`` is the wall clock.
 
-    A destination that fails is not among them: its deliveries wait in the store.
+    A failing destination is not a reason: its deliveries wait in the store.
     """
     closed = [name for name, stream in snapshot.streams.items() if not stream.is_open]
     return [
@@ -55,6 +55,6 @@ def not_ready_reasons(snapshot: StatusSnapshot, now_ns: int) -> list[str]:
 def _store_problems(store: StoreStatus, now_ns: int) -> list[str]:
     if store.failing_since_ns is None or store.reason is None:
         return []
-    # not negative if the clock was set back since then
+    # not negative, even if the clock has been set back since then
     failing_s = max(0, now_ns - store.failing_since_ns) // 10**9
     return [f"store: {store.reason.value.replace('_', ' ')}, for {failing_s} s"]

@@ -14,18 +14,18 @@ from relay.admin.tap import (
 )
 
 FINAL_WRITE_S = 0.1
-"""How long writing the last lines may take at the end; a client that reads has them at once."""
+"""How long writing the last lines may take at shutdown. A client that reads has them at once."""
 
 CLIENT_CHECK_S = 1.0
-"""How often it is checked, while there is nothing to write, whether the client is still there."""
+"""How often a stream that has nothing to write checks whether its client is still connected."""
 
 
 def add_tail_route(application: web.Application, tap: EventTap) -> None:
     """Add the route.
 
-    ``?all=1`` includes events that go nowhere, ``?engine=NAME`` shows only those of one engine. A
-    client that does not read holds nobody up: see `relay.admin.tap.Subscriber`. The streams end
-    with the application.
+    ``?all=1`` includes events that no route sends anywhere, ``?engine=NAME`` shows only those of
+    one engine. A client that does not read delays nothing else: see `relay.admin.tap.Subscriber`.
+    The streams end with the application.
     """
     streams: dict[asyncio.Task[object], Subscriber] = {}
 
@@ -47,7 +47,7 @@ def add_tail_route(application: web.Application, tap: EventTap) -> None:
         finally:
             streams.pop(task, None)
 
-    async def end(_: web.Application) -> None:
+    async def end_streams(_: web.Application) -> None:
         for subscriber in streams.values():
             subscriber.close()
         if streams:
@@ -56,11 +56,11 @@ def add_tail_route(application: web.Application, tap: EventTap) -> None:
             task.cancel()
 
     application.router.add_get("/api/tail", tail)
-    application.on_shutdown.append(end)
+    application.on_shutdown.append(end_streams)
 
 
 async def _next_chunk(subscriber: Subscriber, request: web.Request) -> bytes:
-    """Return what is to be written next; empty at the end, or if the client has gone away."""
+    """Return the next lines; empty at the end, or if the client has disconnected."""
     while request.transport is not None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLIENT_CHECK_S):

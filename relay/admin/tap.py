@@ -1,9 +1,9 @@
 """The event tap: shows live events, and what the routes decided about them, to subscribers.
 
 ``relay tail`` uses it to watch a running daemon. The router calls `EventTap.publish` for every
-event, so publishing must never wait: each subscriber has a bounded queue of its own, and a
-subscriber that reads too slowly loses the oldest lines and learns how many. Without subscribers
-the tap costs nothing. A subscription ends with its context.
+event, so publishing must never wait: each subscriber has a bounded queue of its own. A subscriber
+that reads too slowly loses the oldest lines, and is sent their number. Without subscribers the tap
+costs nothing. A subscription ends with its context.
 """
 
 import asyncio
@@ -18,10 +18,11 @@ from relay.core.event import Event
 from relay.routing.router import RouteResult, Verdict
 
 MAX_SUBSCRIBERS = 16
+"""At most this many subscribers watch at once."""
 
 QUEUE_LINES = 1000
 QUEUE_BYTES = 2**20
-"""How much may wait for one subscriber, in lines and in bytes. Older lines are dropped."""
+"""How much may wait for one subscriber, in lines and in bytes. The oldest lines are dropped."""
 
 CHUNK_BYTES = 2**16
 """About how much a subscriber reads at once."""
@@ -52,9 +53,9 @@ class EventsSkipped(msgspec.Struct, frozen=True, tag="lost"):
 def make_tapped_event(event: Event, results: Sequence[RouteResult]) -> TappedEvent:
     """Return the event with the decisions of those routes that match it."""
     decisions = [
-        RouteDecision(each.route.name, each.verdict, each.destinations)
-        for each in results
-        if each.is_match
+        RouteDecision(result.route.name, result.verdict, result.destinations)
+        for result in results
+        if result.is_match
     ]
     return TappedEvent(event, decisions)
 
@@ -64,7 +65,7 @@ class TapFilter:
     """Which events a subscriber wants."""
 
     include_unrouted: bool = False
-    """Also events that go nowhere."""
+    """Whether to show also events that no route sends anywhere."""
     engine: str | None = None
     """Only events of this engine; None for all."""
 
@@ -72,7 +73,7 @@ class TapFilter:
         """Whether the subscriber wants this event."""
         if self.engine is not None and event.engine != self.engine:
             return False
-        return self.include_unrouted or any(each.verdict is Verdict.SENT for each in results)
+        return self.include_unrouted or any(result.verdict is Verdict.SENT for result in results)
 
 
 class TooManySubscribers(Exception):
@@ -86,13 +87,17 @@ class EventTap:
         self._subscribers: list[Subscriber] = []
 
     def publish(self, event: Event, results: Sequence[RouteResult]) -> None:
-        """Give an event, with the results of the routes, to those who want it. Never waits."""
+        """Pass an event and the routes' results to the subscribers that want it. Never waits."""
         if not self._subscribers:
             return
-        accepting = [it for it in self._subscribers if it.tap_filter.accepts(event, results)]
-        if accepting:
+        interested = [
+            subscriber
+            for subscriber in self._subscribers
+            if subscriber.tap_filter.accepts(event, results)
+        ]
+        if interested:
             line = msgspec.json.encode(make_tapped_event(event, results)) + b"\n"
-            for subscriber in accepting:
+            for subscriber in interested:
                 subscriber.put(line)
 
     @contextmanager
@@ -134,12 +139,12 @@ class Subscriber:
         self._wakeup.set()
 
     def close(self) -> None:
-        """End the queue; what is in it can still be read."""
+        """Accept no more lines; those in the queue can still be read."""
         self._closed = True
         self._wakeup.set()
 
     async def read(self) -> bytes:
-        """Wait for lines and return about `CHUNK_BYTES` of them; empty once closed and read."""
+        """Wait for lines, and return about `CHUNK_BYTES` of them; empty at the end of the queue."""
         while not (self._lines or self._skipped or self._closed):
             self._wakeup.clear()
             await self._wakeup.wait()

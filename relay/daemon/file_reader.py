@@ -1,9 +1,9 @@
 """Reads the configuration's files in a thread, with a time limit.
 
-A disk or network mount can hang for ever. A thread that waits for it must hold up neither the event
-loop nor relay's end, and must not occupy a thread of asyncio's pool, which others need. Therefore
-every read gets a daemon thread of its own, and the next read waits for the one before it: at most
-one thread hangs, however often a reload is requested. The thread ends with its read.
+A disk or network mount can hang for ever. Waiting for it must hold up neither the event loop nor
+relay's end, and must not occupy a thread of asyncio's pool, which others need. Therefore every read
+has a daemon thread of its own, and waits for the read before it: at most one thread hangs, however
+often a reload is requested. The thread ends with its read.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ class FileReader:
     async def read(self, work: Callable[[], T]) -> T:
         """Return what ``work`` returns, or raise what it raises.
 
-        Raises `ReadTimeout` after `READ_TIMEOUT_S`; ``work`` goes on in its thread, and what it
-        returns is dropped.
+        Raises `ReadTimeout` after `READ_TIMEOUT_S`. ``work`` goes on in its thread then, and its
+        result is dropped.
         """
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):

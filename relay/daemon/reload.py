@@ -3,9 +3,8 @@
 A reload reads the configuration again, prepares a new topology from it and lets the supervisor
 apply it. Everything that can fail happens before the swap: a configuration with an error, a
 certificate that cannot be read or a port that is taken leaves relay exactly as it was. The swap
-itself neither fails nor waits. Reloads run one after the other; whoever requests one while another
-is under way gets the next. The controller ends when relay stops: whoever still waits then gets an
-error.
+itself neither fails nor waits. Reloads run one after the other: a request during a reload is
+answered by the next one. The controller ends when relay stops; requests that still wait then fail.
 """
 
 import asyncio
@@ -37,7 +36,7 @@ class ReloadFailed(RelayError):
 
 @dataclass(slots=True)
 class ConfigSource:
-    """Where the configuration comes from, and the request to read it again."""
+    """Where the configuration comes from, and whether it should be read again."""
 
     read: Callable[[], Config]
     """Reads it again; raises `ConfigError`. May wait for a disk."""
@@ -83,9 +82,9 @@ class ReloadController:
         self._prepare = prepare
         self._observer = observer
         self._waiting: list[asyncio.Future[Changes]] = []
-        """Those who wait for the next reload."""
+        """The requests that the next reload answers."""
         self._current: list[asyncio.Future[Changes]] = []
-        """Those who wait for the reload that is under way."""
+        """The requests that the reload under way answers."""
         self._closed = False
 
     async def reload(self) -> Changes:
@@ -100,7 +99,7 @@ class ReloadController:
         return await result
 
     async def run(self) -> None:
-        """Carry out the reloads that are requested, until cancelled."""
+        """Carry out reloads as they are requested, until cancelled."""
         if self._source is None:
             return
         try:
@@ -113,7 +112,7 @@ class ReloadController:
             self.close()
 
     def close(self) -> None:
-        """Accept no more reloads, and fail those that are still waited for."""
+        """Accept no more requests, and fail those that still wait."""
         self._closed = True
         self._current += self._waiting
         self._waiting = []
@@ -181,11 +180,11 @@ def describe_changes(before: Config, topology: Topology) -> Changes:
     """Return what a topology changes, compared with the configuration before it."""
     after = topology.config
     reopened = {name for name in topology.new_clients if name in before.destinations}
-    others = ("ingest", "reconcile", "store", "admin", "heartbeat", "routes")
+    sections = ("ingest", "reconcile", "store", "admin", "heartbeat", "routes")
     return (
         *_compare_named("engine", before.engines, after.engines),
         *_compare_named("destination", before.destinations, after.destinations, reopened),
-        *(f"{name} changed" for name in others if getattr(before, name) != getattr(after, name)),
+        *(f"{name} changed" for name in sections if getattr(before, name) != getattr(after, name)),
     )
 
 
@@ -195,7 +194,7 @@ def _compare_named(
     after: Mapping[str, object],
     changed: Collection[str] = (),
 ) -> Iterator[str]:
-    """Compare by name; those in ``changed`` have changed even if their configuration has not."""
+    """Compare by name. Names in ``changed`` count as changed even if their configuration is not."""
     for name in {**before, **after}:
         if name not in after:
             yield f"{kind} {name} removed"

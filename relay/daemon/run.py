@@ -1,10 +1,9 @@
 """Builds the daemon, runs it, and shuts it down without losing what is under way.
 
 Everything that can fail is built first, so that a start either succeeds or changes nothing. Then
-the daemon's tasks run until a shutdown is requested. The shutdown goes in the direction of the
-events: read no more, commit what was read, emit ``stopped``, and let the deliveries under way
-finish. What is not finished in time is in the store, or is sent by the engine again after the next
-start.
+the daemon's tasks run until a shutdown is requested. The shutdown follows the way of an event: read
+no more, commit what was read, emit ``stopped``, and let the open requests finish. Nothing is lost
+that is not finished in time: it is in the store, or the engine sends it again after the next start.
 """
 
 import asyncio
@@ -47,6 +46,7 @@ REPORT_LOSSES_EVERY_S = 60
 """Losses of the store are reported at most this often."""
 
 PRUNE_EVERY_S = 60
+"""How often dead letters beyond their limits are deleted."""
 
 STORE_LOCK_TIMEOUT_S = 3
 """How long a command may still use the store when relay starts."""
@@ -85,10 +85,9 @@ async def run_daemon(
 
     ``store`` None keeps everything in memory. Reloads read the configuration from ``source``.
 
-    Raises `StoreError` if the store cannot be used, `AdminListenerError` if ``admin.listen``
-    cannot, `TlsError` if a destination's certificates cannot, and `EndpointError` if the
-    environment names an engine that cannot. Any other error in a task ends the daemon: the store
-    makes a restart safe.
+    Raises `StoreError`, `AdminListenerError`, `TlsError` or `EndpointError` if the store,
+    ``admin.listen``, a destination's certificates or an engine that the environment names cannot be
+    used. Any other error in a task ends the daemon: the store makes a restart safe.
     """
     async with AsyncExitStack() as resources:
         building = _build(config, store, environment, source, resources)
@@ -108,19 +107,21 @@ async def _build(
     source: ConfigSource | None,
     resources: AsyncExitStack,
 ) -> _Daemon:
-    """Build everything that can fail; ``resources`` closes it."""
+    """Build everything that can fail. ``resources`` closes it at the end."""
     tasks, tap, reader = asyncio.TaskGroup(), EventTap(), FileReader()
     listener = ListenerSwitch(
-        lambda admin: serve_admin(admin, operations, tap, supervisor.snapshot, supervisor.liveness)
+        lambda get_config: serve_admin(
+            get_config, operations, tap, supervisor.snapshot, supervisor.liveness
+        )
     )
     supervisor = await _build_supervisor(
         config, store, environment.reconnect_policy, tap, listener, tasks, resources
     )
 
-    async def prepare(wanted: Config) -> Topology:
-        inputs = await reader.read(partial(load_inputs, wanted, environment.environ))
+    async def prepare(new_config: Config) -> Topology:
+        inputs = await reader.read(partial(load_inputs, new_config, environment.environ))
         return await build_topology(
-            wanted, inputs, supervisor.destinations, listener, environment.console
+            new_config, inputs, supervisor.destinations, listener, environment.console
         )
 
     systemd = resources.enter_context(closing(SystemdNotifier(environment.environ)))
@@ -185,7 +186,11 @@ async def _open_store(
             store,
             max_size=config.store.max_size,
             when_full=config.store.when_full,
-            unordered=[name for name, to in config.destinations.items() if to.ordering == "none"],
+            unordered=[
+                name
+                for name, destination in config.destinations.items()
+                if destination.ordering == "none"
+            ],
             on_loss=lambda _: losses_pending.set(),
         )
         try:
@@ -224,7 +229,7 @@ async def _run_until_stopped(daemon: _Daemon, store: Path | None, shutdown: Shut
             supervisor.spawn("dead letter pruning", _prune_dead_letters(supervisor)),
             supervisor.spawn("heartbeat", _send_heartbeats(supervisor)),
             supervisor.spawn("reload", daemon.reload_controller.run()),
-            # the last one, because it reports that relay is ready: everything else has started
+            # the last one, because it reports that relay is ready
             supervisor.spawn(
                 "systemd",
                 notify_loop(
@@ -243,12 +248,15 @@ async def _run_until_stopped(daemon: _Daemon, store: Path | None, shutdown: Shut
 async def _start_ingest(supervisor: Supervisor, store: Path | None) -> None:
     """Emit ``started`` and run the engines; from then on report what the store loses.
 
-    All of it waits for the disk, and so must not hold up the rest of the daemon.
+    All of this waits for the disk, so it is a task of its own that does not hold up the others.
     """
-    retries = [to.retry for to in supervisor.config.destinations.values()]
-    longest_s = max(max(it.max * 2, it.max_after).total_seconds() for it in retries)
+    policies = [destination.retry for destination in supervisor.config.destinations.values()]
+    max_wait_s = max(
+        max(policy.max * 2, policy.max_after).total_seconds()  # jitter at most doubles a wait
+        for policy in policies
+    )
     outbox = supervisor.outbox
-    await outbox.correct_times(supervisor.clock.now_ns(), int(longest_s * 1e9))
+    await outbox.correct_times(supervisor.clock.now_ns(), int(max_wait_s * 1e9))
     for name in await outbox.pending():
         await retire_destination(
             name, supervisor.delivery_context, partial(supervisor.is_unknown, name)
@@ -263,7 +271,7 @@ async def _start_ingest(supervisor: Supervisor, store: Path | None) -> None:
 
 
 async def _report_losses(supervisor: Supervisor) -> None:
-    """Emit what the store has lost; if that was the store itself, fill the new one."""
+    """Emit what the store has lost. If the store was replaced, let the new one be filled."""
     supervisor.self_events.losses_pending.clear()
     losses = await supervisor.outbox.losses()
     if losses:
@@ -285,7 +293,7 @@ async def _prune_dead_letters(supervisor: Supervisor) -> None:
 
 
 async def _send_heartbeats(supervisor: Supervisor) -> None:
-    """Emit heartbeats: signs that relay's loop runs and that its store commits."""
+    """Emit heartbeats. Each shows that the event loop runs and that the store commits."""
     while True:
         supervisor.heartbeat_changed.clear()
         heartbeat, interval_s = supervisor.config.heartbeat, None
@@ -301,7 +309,7 @@ async def _send_heartbeats(supervisor: Supervisor) -> None:
 
 
 async def _shut_down(supervisor: Supervisor, shutdown: Shutdown) -> None:
-    """Read no more, commit what was read, emit ``stopped``, finish the deliveries: in `DRAIN_S`."""
+    """Stop ingest, emit ``stopped``, and stop delivery, all within `DRAIN_S`."""
     deadline_s = asyncio.get_running_loop().time() + DRAIN_S
     await drain(supervisor.stop_ingest(), shutdown, deadline_s)
     stopped = supervisor.spawn("emit stopped", _emit_stopped(supervisor))
@@ -319,6 +327,6 @@ async def _emit_stopped(supervisor: Supervisor) -> None:
 
 
 async def _emit_remaining(supervisor: Supervisor) -> None:
-    """Emit what the last attempts came to."""
+    """Emit the outages and dead letters that the last attempts led to."""
     await supervisor.self_events.drain()
     await supervisor.self_events.emit_losses([])

@@ -4,11 +4,11 @@ Without them nobody would learn that relay has started or stopped, that a destin
 deliveries were lost. They have the type ``relay`` and are sent only where a route names that type;
 an event about a destination is never sent to that destination.
 
-What happens elsewhere in the daemon is only noted here (`health_changed`, `dead_lettered`,
-`on_commit`), because those who notice it must not wait for the disk. Tasks of the daemon turn it
-into events and commit them: `SelfEvents.run` as it happens, `emit_losses` once a minute at most,
-and `drain` what is left when relay stops. What is not committed then is reported after the next
-start if the store knows it, and lost otherwise.
+Other parts of the daemon only leave a note here (`health_changed`, `dead_lettered`, `on_commit`),
+because they must not wait for the disk. Tasks of the daemon turn the notes into events and commit
+these: `run` each change of health as it happens, `emit_losses` the losses, at most once a minute,
+and `drain` what is left when relay stops. A loss that is not committed then is reported after the
+next start if the store knows of it; every other note is lost.
 """
 
 import asyncio
@@ -64,10 +64,10 @@ class SelfEvents:
         self.matches: Counter[str] = Counter()
         """How many of relay's own events each route matched."""
         self.losses_pending = losses_pending
-        """Set when `emit_losses` has something to report; whoever calls that clears it first."""
+        """Set when `emit_losses` has something to report; its caller clears it before the call."""
 
     def on_commit(self, result: CommitResult) -> None:
-        """Note what a full store has given up."""
+        """Note the deliveries that a full store has given up."""
         self._evicted = result.undeclared_evictions
         if self._evicted:
             self.losses_pending.set()
@@ -148,13 +148,15 @@ class SelfEvents:
         declared_losses: Sequence[int] = (),
         declared_evictions: int = 0,
     ) -> None:
-        """Route an event and commit its deliveries, with what the event reports as lost.
+        """Route an event and commit its deliveries, and that these losses are reported.
 
-        Both are one commit, so that each loss is reported once.
+        Both are one commit, so that each loss is reported exactly once.
         """
         event = self_event(action, facts)
         matching = self._router.route(event, self.matches)
-        notifications = [(each.build_notification(event), each.destinations) for each in matching]
+        notifications = [
+            (result.build_notification(event), result.destinations) for result in matching
+        ]
         batch = IngestCommit(
             RELAY_ENGINE,
             None,

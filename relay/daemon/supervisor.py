@@ -2,11 +2,11 @@
 
 The supervisor exists so that a reload can replace one part of relay while the rest goes on. It owns
 a runner for each engine and destination, and spawns every task of the daemon. `Supervisor.apply`
-moves from the topology in force to a new one: it tells each runner what it is to become, adds and
+moves from the topology in force to a new one: it gives each runner its new configuration, adds and
 removes runners, and switches the admin listener. It neither fails nor waits, so no event is handled
 partly by the old configuration and partly by the new one.
 
-A runner that is no longer configured stays until it has finished what is under way; it is forgotten
+A runner that is no longer configured stays until it has finished what is under way; it is removed
 when its task ends. The supervisor ends with the daemon, which stops ingest first and delivery after
 it (see `relay.daemon.run`).
 """
@@ -50,7 +50,7 @@ class Supervisor:
         listener: ListenerSwitch,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        """``config`` is in force once the first topology is applied; ``tasks`` runs all tasks."""
+        """``config`` is the one that the first topology is built from; ``tasks`` runs all tasks."""
         self.config = config
         self.self_events = self_events
         self.clock = clock
@@ -80,7 +80,7 @@ class Supervisor:
     # what runs
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something in a task of this name. An unexpected error in it ends the daemon."""
+        """Run a coroutine in a task of this name. An unexpected error in it ends the daemon."""
         return self._tasks.create_task(work, name=name)
 
     def start_delivery(self) -> None:
@@ -100,7 +100,7 @@ class Supervisor:
         return self._stop_runners(self.engines)
 
     def stop_delivery(self) -> list[asyncio.Task[None]]:
-        """Send no more. The returned tasks end when everything under way is settled."""
+        """See `DeliveryWorker.stop`. The returned tasks end when all outcomes are committed."""
         return self._stop_runners(self.destinations)
 
     async def close(self) -> None:
@@ -110,9 +110,9 @@ class Supervisor:
                 await runner.attachment.connections.aclose()
 
     def _spawn_runner(self, kind: str, runner: Runner, runners: dict[str, Runner]) -> None:
-        """Run it until it ends; if it is closed then, remove it from ``runners``."""
+        """Run a runner in a task. If the runner is closed at the end, drop it from ``runners``."""
 
-        def forget(_: asyncio.Task[None]) -> None:
+        def on_end(_: asyncio.Task[None]) -> None:
             del self._runner_tasks[runner]
             if not runner.is_closed:
                 return
@@ -123,10 +123,10 @@ class Supervisor:
 
         task = self.spawn(f"{kind} {runner.name}: runner", runner.run())
         self._runner_tasks[runner] = task
-        task.add_done_callback(forget)
+        task.add_done_callback(on_end)
 
     def _stop_runners(self, runners: Mapping[str, Runner]) -> list[asyncio.Task[None]]:
-        running = [each for each in runners.values() if each in self._runner_tasks]
+        running = [runner for runner in runners.values() if runner in self._runner_tasks]
         for runner in running:
             runner.stop()
         return [self._runner_tasks[runner] for runner in running]
@@ -136,8 +136,8 @@ class Supervisor:
     def apply(self, topology: Topology) -> AsyncExitStack:
         """Put a topology in force. Neither fails nor waits.
 
-        What is unchanged goes on untouched, except that a destination that was stopped (410) is
-        tried again. Returns what closes the clients and the listener that are no longer used.
+        Unchanged parts go on undisturbed, except that a destination that was stopped (410) is tried
+        again. Returns what closes the clients and the listener that are no longer used.
         """
         before, self.config = self.config, topology.config
         destinations = self.config.destinations
@@ -161,7 +161,9 @@ class Supervisor:
 
     def _set_store_limits(self) -> None:
         store, destinations = self.config.store, self.config.destinations
-        unordered = [name for name, to in destinations.items() if to.ordering == "none"]
+        unordered = [
+            name for name, destination in destinations.items() if destination.ordering == "none"
+        ]
         self.outbox.set_limits(Quota(store.max_size, store.when_full), unordered)
 
     def _update_destination(
@@ -194,14 +196,13 @@ class Supervisor:
                 self._spawn_runner("engine", self.engines[name], self.engines)
 
     def _drop_old_route_counts(self) -> None:
-        """Forget the counts of routes that are no longer configured, so that they do not pile
-        up."""
+        """Forget the counts of routes that are no longer configured: they must not pile up."""
         configured = {route.name for route in self.config.routes}
         for counter in self._match_counters:
             for name in counter.keys() - configured:
                 del counter[name]
 
-    # what others ask
+    # status and requests
 
     def is_unknown(self, name: str) -> bool:
         """Whether there is no runner for this destination, not even one that is ending."""
@@ -212,7 +213,7 @@ class Supervisor:
         return self.destinations[name].enable()
 
     def on_store_replaced(self) -> None:
-        """Write everything that is known of the containers again: the store is a new one."""
+        """Let the engines' runners write everything about the containers again, to a new store."""
         for runner in self.engines.values():
             runner.on_store_replaced()
 
@@ -251,11 +252,14 @@ class Supervisor:
         )
 
     def liveness(self) -> LivenessReport:
-        """Return how long each loop has been busy."""
+        """Return how long each loop has been busy, and whether the store works."""
         return LivenessReport(
             loops_busy_s={
-                **{f"engine {name}": each.busy_s for name, each in self.engines.items()},
-                **{f"destination {name}": each.busy_s for name, each in self.destinations.items()},
+                **{f"engine {name}": runner.busy_s for name, runner in self.engines.items()},
+                **{
+                    f"destination {name}": runner.busy_s
+                    for name, runner in self.destinations.items()
+                },
             },
             store_is_alive=self.outbox.is_alive,
             store_wait_s=self.outbox.oldest_wait_s,

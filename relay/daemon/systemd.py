@@ -1,10 +1,9 @@
 """Notifies systemd of relay's state: ready, reloading, stopping, a status line, and the watchdog.
 
 systemd starts units that depend on relay only when relay is ready, waits for a reload, and restarts
-relay if it makes no progress. It learns all of this from datagrams to the socket that
-``NOTIFY_SOCKET`` names: sd_notify(3). Sending one never waits. Without that variable nothing is
-sent. The notifier ends with the daemon; the watchdog ends with the notification that relay is
-stopping.
+relay if relay makes no progress. It learns this from datagrams to the socket that ``NOTIFY_SOCKET``
+names: sd_notify(3). Sending a datagram never waits. Without that variable nothing is sent. The
+notifier ends with the daemon; the watchdog ends with the notification that relay is stopping.
 """
 
 import asyncio
@@ -25,12 +24,13 @@ UPDATE_EVERY_S = 5.0
 """How often the status line is updated."""
 
 MAX_NAMES = 5
-"""At most this many names of a kind are in a status line."""
+"""At most this many names of engines, and of destinations, are in a status line."""
 
 PENDING_TIMEOUT_S = 1.0
 """How long the status line waits for the store to count deliveries."""
 
 PendingCounts = Callable[[], Awaitable[Mapping[str, int]]]
+"""Asks the store for the number of waiting deliveries, by destination."""
 
 
 class SystemdNotifier:
@@ -86,9 +86,9 @@ class SystemdNotifier:
             self._ready_pending = not self.notify(READY="1")
 
     def notify_stopping(self) -> None:
-        """Notify systemd that relay stops: from now on it expects no sign of progress."""
+        """Notify systemd that relay stops: from now on systemd expects no sign of progress."""
         self._stopping = True
-        self.notify(STOPPING="1", STATUS="stopping: what is under way is finished")
+        self.notify(STOPPING="1", STATUS="stopping: finishing what is under way")
 
     def close(self) -> None:
         """Send nothing more."""
@@ -105,8 +105,8 @@ async def notify_loop(
 ) -> None:
     """Notify systemd that relay is ready, then of its status and its progress, until cancelled.
 
-    It runs in the event loop of everything else, so that a loop that is held up sends no sign of
-    progress.
+    This runs in the same event loop as everything else, so that no sign of progress is sent while
+    that loop is held up.
     """
     if not notifier.is_enabled:
         return
@@ -131,7 +131,7 @@ async def notify_loop(
 async def _count_pending(
     report: LivenessReport, snapshot: StatusSnapshot, pending: PendingCounts
 ) -> int | None:
-    """Return how many deliveries wait; None if the store would not answer soon."""
+    """Return how many deliveries wait; None if the store does not answer soon."""
     is_slow = report.store_wait_s > PENDING_TIMEOUT_S
     if is_slow or snapshot.store.reason is not None or not report.store_is_alive:
         return None
@@ -144,8 +144,8 @@ async def _count_pending(
 def describe_status(snapshot: StatusSnapshot, pending: int | None) -> str:
     """Return the status line; ``pending`` is None if the store does not answer."""
     destinations = snapshot.destination_status.items()
-    failing = [name for name, it in destinations if it.failing and not it.stopped]
-    stopped = [name for name, it in destinations if it.stopped]
+    failing = [name for name, status in destinations if status.failing and not status.stopped]
+    stopped = [name for name, status in destinations if status.stopped]
     parts = [_describe_engines(snapshot)]
     if pending is not None:
         parts.append(_describe_pending(pending))
@@ -189,20 +189,20 @@ def _connect(address: str) -> socket.socket | None:
     """Connect to systemd's socket. A leading ``@`` marks an abstract address: unix(7)."""
     if not address.startswith(("/", "@")):
         return None
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    connected.setblocking(False)
+    notify_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    notify_socket.setblocking(False)
     try:
-        connected.connect("\0" + address[1:] if address.startswith("@") else address)
+        notify_socket.connect("\0" + address[1:] if address.startswith("@") else address)
     except OSError as error:
         log.warning("systemd.unreachable", socket=address, error=str(error))
-        connected.close()
+        notify_socket.close()
         return None
-    return connected
+    return notify_socket
 
 
 def _watchdog_s(environ: Mapping[str, str]) -> float | None:
-    is_for_another = environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid())
+    is_for_other_process = environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid())
     usec = environ.get("WATCHDOG_USEC", "")
-    if is_for_another or not (usec.isascii() and usec.isdecimal()) or int(usec) == 0:
+    if is_for_other_process or not (usec.isascii() and usec.isdecimal()) or int(usec) == 0:
         return None
     return int(usec) / 1e6

@@ -1,10 +1,9 @@
 """A topology: a configuration whose resources are ready, so that applying it cannot fail.
 
 Everything that takes time or can fail is done while a topology is built: routes are compiled, files
-are read, TLS contexts are made, clients and the admin listener are opened. None of it is in force
-yet. The supervisor applies the topology; one that fails while it is built closes what it had
-opened, and nothing has changed. A topology ends when it is applied: from then on the runners own
-its parts.
+are read, TLS contexts are created, clients and the admin listener are opened. None of it is in
+force until the supervisor applies the topology. If building fails, what was opened is closed again,
+and nothing has changed. A topology ends when it is applied: from then on the runners own its parts.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,8 +22,8 @@ from relay.ingest.docker.session import EngineSpec
 from relay.routing.router import Router
 
 ClientFactory = Callable[[RateLimiter], Attachment]
-"""Completes an open client with its rate limiter, which it may share with other destinations of the
-new topology and therefore gets only when that is applied."""
+"""Attaches an open client to its rate limiter. The limiter may be shared with other destinations of
+the new topology, so the client gets it only when the topology is applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class RestartRequired(RelayError):
 
 
 def check_reloadable(before: Config, after: Config) -> None:
-    """Raise `RestartRequired` if the daemon would have to use another store."""
+    """Raise `RestartRequired` if the new configuration names another store."""
     if before.store.path != after.store.path:
         raise RestartRequired("store.path: another store takes another start: restart relay for it")
 
@@ -71,7 +70,9 @@ def load_inputs(config: Config, environ: Mapping[str, str]) -> TopologyInputs:
         name: EngineSpec(endpoints[name], engine, config.ingest.buffer, config.reconcile)
         for name, engine in config.engines.items()
     }
-    certificates = {name: _read_certificates(to) for name, to in config.destinations.items()}
+    certificates = {
+        name: _read_certificates(destination) for name, destination in config.destinations.items()
+    }
     return TopologyInputs(Router(config.routes), engine_specs, certificates)
 
 
@@ -89,41 +90,43 @@ async def build_topology(
     """
     new_clients: dict[str, ClientFactory] = {}
     async with AsyncExitStack() as guard:
-        for name, to in config.destinations.items():
+        for name, destination in config.destinations.items():
             runner, certificates = runners.get(name), inputs.certificates[name]
-            if not _is_unchanged(runner, to, certificates):
+            if not _is_unchanged(runner, destination, certificates):
                 connections = await guard.enter_async_context(AsyncExitStack())
                 counters = None if runner is None else runner.counters
-                opening = open_client(name, to, config.routes, console, counters)
+                opening = open_client(name, destination, config.routes, console, counters)
                 client = await connections.enter_async_context(opening)
                 new_clients[name] = partial(Attachment, client, connections, certificates)
         new_renderers = {
-            name: make_renderer(name, to, config.routes, console, runners[name].counters)
-            for name, to in config.destinations.items()
-            if name not in new_clients and to.uses_route_texts
+            name: make_renderer(name, destination, config.routes, console, runners[name].counters)
+            for name, destination in config.destinations.items()
+            if name not in new_clients and destination.uses_route_texts
         }
         new_listener = await listener.prepare(config.admin, guard)
-        guard.pop_all()  # from here on, whoever applies the topology closes them
+        guard.pop_all()  # nothing can fail any more, so what was opened stays open
     return Topology(
         config, inputs.router, inputs.engine_specs, new_clients, new_renderers, new_listener
     )
 
 
 def _is_unchanged(
-    runner: DestinationRunner | None, to: DestinationConfig, certificates: tuple[bytes, ...]
+    runner: DestinationRunner | None,
+    destination: DestinationConfig,
+    certificates: tuple[bytes, ...],
 ) -> bool:
     if runner is None or runner.attachment is None:
         return False
     attachment = runner.attachment
-    return attachment.client.destination == to and attachment.certificates == certificates
+    return attachment.client.destination == destination and attachment.certificates == certificates
 
 
-def _read_certificates(to: DestinationConfig) -> tuple[bytes, ...]:
+def _read_certificates(destination: DestinationConfig) -> tuple[bytes, ...]:
     """Return the contents of the TLS files, so that a change to one of them is noticed.
 
     Empty if one cannot be read: opening the client reports why.
     """
-    tls = to.tls_config
+    tls = destination.tls_config
     if tls is None:
         return ()
     files = (tls.ca_file, tls.cert_file, tls.key_file)

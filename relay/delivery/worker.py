@@ -110,7 +110,7 @@ class DeliveryWorker:
     def enable(self) -> bool:
         """End a stop (410), a pause and the wait for a probe, and make all retries due now.
 
-        Returns whether any of these held the destination back.
+        Returns whether the destination was stopped, paused or failing.
         """
         was_waiting = self.status != DestinationStatus()
         self._breaker.enable(self._now_s())

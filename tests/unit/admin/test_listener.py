@@ -102,7 +102,7 @@ async def test_a_port_that_relay_itself_uses() -> None:
     await harness.move(config_at(1))
     wanted = AdminConfig.model_validate({"listen": "0.0.0.0:1"})
     with pytest.raises(
-        PortInUseByRelay, match=r"relay itself has its port, at 127\.0\.0\.1:1: take ano"
+        PortInUseByRelay, match=r"relay itself has its port, at 127\.0\.0\.1:1: set ano"
     ):
         await harness.move(wanted)
     assert list(harness.open) == ["127.0.0.1:1"]
