@@ -1,4 +1,4 @@
-"""The import contracts: floors of packages, no cycle of modules, no private name of another module."""
+"""Import contracts: floors of packages, no circle of modules, no private name of another module."""
 
 import ast
 import subprocess

@@ -14,7 +14,7 @@ ANSWER_S = 5.0
 
 
 def fault(path: str) -> str | None:
-    """Return what is wrong with the relay whose socket is at ``path``; None if it makes progress."""
+    """Return what is wrong with the relay at the socket ``path``; None if it makes progress."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(ANSWER_S)

@@ -185,7 +185,7 @@ def test_slack_gets_messages_of_its_own_shape(story: Story) -> None:
 
 
 def test_everything_else_did_happen(story: Story) -> None:
-    """The events that were not delivered did happen: stop, clean end, an excluded name, health checks."""
+    """What was not delivered did happen: stop, clean end, an excluded name, health checks."""
     happened = [
         (event["Action"].split(":")[0], event["Actor"]["Attributes"].get("name"))
         for event in story.history

@@ -57,7 +57,10 @@ Decide = Callable[[Received], Answer]
 
 
 class Receiver:
-    """A receiver that answers 200 until it is configured otherwise; as a context manager it listens from the start."""
+    """A webhook receiver. It answers 200 until it is configured otherwise.
+
+    As a context manager it listens from the start.
+    """
 
     def __init__(self) -> None:
         self._arrivals = threading.Condition()
