@@ -51,13 +51,13 @@ async def fetch_due(outbox: Outbox, to: str = "ops") -> list[Delivery]:
 def hostile_notification(number: int) -> Notification:
     """A notification that contains whatever an attacker could put into it."""
     whole = make_notification(number)
-    words = 'a"b\\\x00\x1b\x9b\u202e\u2028\ue000\U0001f525\r\n{{x}}'
+    hostile = 'a"b\\\x00\x1b\x9b\u202e\u2028\ue000\U0001f525\r\n{{x}}'
     (event,) = whole.events
-    actor = Actor(words, words, words, {words: words, "": ""})
+    actor = Actor(hostile, hostile, hostile, {hostile: hostile, "": ""})
     return msgspec.structs.replace(
         whole,
-        route=words,
-        events=(msgspec.structs.replace(event, actor=actor, detail=words),),
+        route=hostile,
+        events=(msgspec.structs.replace(event, actor=actor, detail=hostile),),
         include=Include(1, True, ("a",)),
-        included=Included((words,), words, {words: {"a": [1, None, words]}}, words),
+        included=Included((hostile,), hostile, {hostile: {"a": [1, None, hostile]}}, hostile),
     )

@@ -74,7 +74,7 @@ class BatchDestination(ScriptedDestination):
         super().__init__()
         self.answer_batch = answer
         self.batches: list[list[str]] = []
-        """The ids in each request, whatever became of it."""
+        """The ids in each request, answered or not."""
         self.request_ids: list[str] = []
         """The id of each request."""
 

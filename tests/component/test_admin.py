@@ -233,7 +233,7 @@ async def test_a_socket_is_private(address: UnixSocket, operations: LocalOperati
 
 
 async def test_a_socket_that_is_in_use(address: UnixSocket, operations: LocalOperations) -> None:
-    """It is left to whoever listens there."""
+    """The first server keeps it."""
     async with serve_admin_at(address, operations):
         with pytest.raises(AdminListenerError, match=r"admin\.sock cannot be opened: it is taken"):
             await serve_admin_at(address, operations).__aenter__()
@@ -249,7 +249,7 @@ async def test_a_stale_socket(address: UnixSocket, operations: LocalOperations) 
 
 
 async def test_a_file_at_the_path(address: UnixSocket, operations: LocalOperations) -> None:
-    """It is not touched."""
+    """The file is not touched."""
     address.path.write_text("precious")
     with pytest.raises(
         AdminListenerError, match="it is taken by another program or, as a path, by a file"

@@ -137,7 +137,7 @@ async def test_loopback_with_a_token(operations: LocalOperations) -> None:
 
 
 async def test_a_wrong_token(operations: LocalOperations) -> None:
-    """The answer says that it is wrong, and repeats it nowhere."""
+    """The answer says that the token is wrong, and does not repeat it."""
     with capture_logs() as lines:
         async with serve_admin_on(operations, token=TOKEN) as port:
             wrong = {"Authorization": f"Bearer {TOKEN}x"}
@@ -211,7 +211,7 @@ async def send_raw(port: int, *lines: str) -> bytes:
     ],
 )
 async def test_handmade_requests(operations: LocalOperations, lines: tuple[str, ...]) -> None:
-    """None of them gets around the policy."""
+    """No unusual request gets around the policy."""
     async with serve_admin_on(operations) as port:
         answer = await send_raw(port, *lines)
     assert answer.split(b" ", 2)[1] in (b"400", b"403")
@@ -239,7 +239,7 @@ async def test_close(operations: LocalOperations) -> None:
 
 
 async def test_a_port_that_is_taken(operations: LocalOperations) -> None:
-    """The error says so, and nothing is left behind."""
+    """The error says that the port is taken, and nothing is left behind."""
     before = asyncio.all_tasks()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = AdminConfig(listen=TcpPort("127.0.0.1", taken.getsockname()[1]))

@@ -137,7 +137,7 @@ async def test_unknown_paths_and_methods(
 async def test_a_request_that_is_too_long(
     local_operations: LocalOperations, control_socket: Path
 ) -> None:
-    """No more of it than the limit is read."""
+    """It is refused, and read up to the limit only."""
     long = b" " * (api.MAX_REQUEST_BYTES + 1)
     async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
         status, _ = await call_api(control_socket, "/api/dead/drop", io.BytesIO(long))
@@ -168,7 +168,7 @@ async def test_a_hanging_store(
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The client is told soon; other operations are answered; what was requested is done later."""
+    """The request fails soon and is still performed later; other operations are answered."""
     monkeypatch.setattr(api, "STORE_TIMEOUT_S", 0.01)
     await make_dead_letters(outbox, make_notification(1))
     async with (
@@ -200,7 +200,7 @@ async def test_few_queries_wait_for_a_hanging_store(
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Their number is bounded, and there is room again once the store works."""
+    """Their number is limited; once the store works, new ones are accepted."""
     monkeypatch.setattr(api, "STORE_TIMEOUT_S", 0.01)
     monkeypatch.setattr(api, "MAX_QUERIES", 2)
     async with (
@@ -228,7 +228,7 @@ async def test_a_long_operation(
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is waited for as long as the store answers others."""
+    """It may take long, as long as the store answers other queries."""
     monkeypatch.setattr(api, "STORE_TIMEOUT_S", 0.01)
     probed = 0
     finished = asyncio.Event()
@@ -257,7 +257,7 @@ async def test_a_long_operation(
 async def test_close_does_not_wait_for_the_store(
     local_operations: LocalOperations, outbox: Outbox, control_socket: Path
 ) -> None:
-    """Whoever waits is told that relay is stopping."""
+    """Requests that wait fail, because relay is stopping."""
     async with hang_store(outbox):
         server = serve_control_socket(control_socket, local_operations, EventTap(), idle)
         await server.__aenter__()

@@ -13,32 +13,32 @@ FEW = 300
 @pytest.mark.parametrize("contender", [relay, script])
 def test_all_is_delivered_once(contender: Candidate) -> None:
     """Every event of a flood and of a slow stream reaches the sink, and none twice."""
-    with start_run(contender) as it:
-        it.warm_up()
-        assert it.flood(FEW).events == FEW
-        assert it.sink.ask("report")["again"] == 0
-        it.pace(per_s=500, seconds=0.2)
-        assert it.sink.ask("report") | {"events": 100, "again": 0} == it.sink.ask("report")
+    with start_run(contender) as run:
+        run.warm_up()
+        assert run.flood(FEW).events == FEW
+        assert run.sink.ask("report")["again"] == 0
+        run.pace(per_s=500, seconds=0.2)
+        assert run.sink.ask("report") | {"events": 100, "again": 0} == run.sink.ask("report")
 
 
 def test_what_hangs_is_delivered_after_recovery() -> None:
     """relay keeps what a hanging sink does not take, and the sink gets all of it in the end."""
-    with start_run(relay) as it:
-        it.warm_up()
-        it.burst(FEW, wait_until_stored)
-        assert it.sink.ask("report")["events"] == FEW
+    with start_run(relay) as run:
+        run.warm_up()
+        run.burst(FEW, wait_until_stored)
+        assert run.sink.ask("report")["events"] == FEW
 
 
 def test_what_no_route_wants_is_not_delivered() -> None:
     """Of events with another label relay delivers none, and the script all."""
-    with start_run(relay) as it:
-        it.warm_up()
-        it.flood(FEW, Kind.OTHER)
-        assert it.sink.ask("report")["events"] == 1  # the last one, which is wanted
-    with start_run(script) as it:
-        it.warm_up()
-        it.flood(FEW, Kind.OTHER)
-        assert it.sink.ask("report")["events"] == FEW + 1
+    with start_run(relay) as run:
+        run.warm_up()
+        run.flood(FEW, Kind.OTHER)
+        assert run.sink.ask("report")["events"] == 1  # the last one, which is wanted
+    with start_run(script) as run:
+        run.warm_up()
+        run.flood(FEW, Kind.OTHER)
+        assert run.sink.ask("report")["events"] == FEW + 1
 
 
 def test_an_event_is_as_long_as_real_ones() -> None:

@@ -83,7 +83,7 @@ async def test_a_connection_is_reused() -> None:
     ],
 )
 async def test_a_connection_with_unread_data_is_not_reused(last: bytes) -> None:
-    """Data behind a response is never taken for the next response."""
+    """Data after a response is never mistaken for the next response."""
     async with serving(last, OK) as server:
         first, second = await send_requests(server, 2)
     assert (first.status or 0) < 300
@@ -92,7 +92,7 @@ async def test_a_connection_with_unread_data_is_not_reused(last: bytes) -> None:
 
 
 async def test_data_without_a_request_closes_the_connection() -> None:
-    """It is the response to no request."""
+    """Such data must not be mistaken for the response to the next request."""
     may_continue = asyncio.Event()
 
     async def answer_twice(writer: asyncio.StreamWriter) -> None:

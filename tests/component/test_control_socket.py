@@ -20,7 +20,9 @@ from tests.component.http_client import call_api, serve_fixed_response
 from tests.support.idle import idle
 
 
-async def test_it_is_private(local_operations: LocalOperations, control_socket: Path) -> None:
+async def test_the_socket_is_private(
+    local_operations: LocalOperations, control_socket: Path
+) -> None:
     """Its mode is 0600 whatever the umask, which stays as it was; the socket goes with relay."""
     before = os.umask(0)
     try:
@@ -31,8 +33,8 @@ async def test_it_is_private(local_operations: LocalOperations, control_socket: 
     assert not control_socket.exists()
 
 
-async def test_in_use(local_operations: LocalOperations, control_socket: Path) -> None:
-    """It is left to whoever listens there."""
+async def test_a_socket_in_use(local_operations: LocalOperations, control_socket: Path) -> None:
+    """A second daemon cannot open it, and the first one keeps answering."""
     async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
         with pytest.raises(
             ControlSocketError, match=r"^socket .*\.sock cannot be opened: it is taken by"
@@ -43,8 +45,8 @@ async def test_in_use(local_operations: LocalOperations, control_socket: Path) -
         assert (await call_api(control_socket, "/api/"))[0] == 200
 
 
-async def test_stale(local_operations: LocalOperations, control_socket: Path) -> None:
-    """The socket of a relay that was killed: nobody listens there, and the next relay does."""
+async def test_a_stale_socket(local_operations: LocalOperations, control_socket: Path) -> None:
+    """The next daemon replaces the socket of a relay that was killed."""
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(control_socket))
     with pytest.raises(NoDaemon, match=r"relay\.db\.sock: Connection refused"):
@@ -54,7 +56,7 @@ async def test_stale(local_operations: LocalOperations, control_socket: Path) ->
 
 
 async def test_a_file_at_the_path(local_operations: LocalOperations, control_socket: Path) -> None:
-    """It is not touched, and nobody listens there."""
+    """The file is not touched, and the control socket is not opened."""
     control_socket.write_text("precious")
     with pytest.raises(ControlSocketError, match="it is taken by another program or, as a path"):
         await serve_control_socket(control_socket, local_operations, EventTap(), idle).__aenter__()
@@ -64,8 +66,8 @@ async def test_a_file_at_the_path(local_operations: LocalOperations, control_soc
 
 
 @pytest.mark.parametrize("folders", [0, 1, 10])
-async def test_missing(tmp_path: Path, folders: int) -> None:
-    """Neither the socket nor, perhaps, its folder exists."""
+async def test_a_missing_socket(tmp_path: Path, folders: int) -> None:
+    """There is no daemon, whether the folder exists or not."""
     folder = tmp_path.joinpath(*["nowhere at all, far away"] * folders)
     with pytest.raises(NoDaemon, match="No such file or directory"):
         await connect_to_daemon(folder / "relay.db.sock").__aenter__()
@@ -74,7 +76,7 @@ async def test_missing(tmp_path: Path, folders: int) -> None:
 async def test_a_path_that_is_too_long_for_a_socket(
     local_operations: LocalOperations, tmp_path: Path
 ) -> None:
-    """Both sides reach it all the same, and everything holds as for a short path."""
+    """It works like a short path, for the daemon and for commands."""
     folder = tmp_path / ("d" * 120) / ("e" * 120)
     folder.mkdir(parents=True)
     control_socket = socket_path(folder / "relay.db")
@@ -100,7 +102,7 @@ async def test_a_path_that_is_too_long_for_a_socket(
 async def test_a_name_that_is_too_long_for_a_socket(
     local_operations: LocalOperations, tmp_path: Path
 ) -> None:
-    """Nobody can listen there."""
+    """The daemon cannot open the socket; the error is the system's."""
     control_socket = socket_path(tmp_path / ("d" * 200))
     with pytest.raises(ControlSocketError, match=r"\.sock cannot be opened: File name too long"):
         await serve_control_socket(control_socket, local_operations, EventTap(), idle).__aenter__()
@@ -111,7 +113,7 @@ async def test_a_name_that_is_too_long_for_a_socket(
 async def test_a_socket_of_another_user(
     control_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error says who may ask; the socket is not taken for a missing one."""
+    """The error says which user may connect; the socket does not count as missing."""
 
     refused = OSError(errno.EACCES, "")
 
@@ -161,7 +163,7 @@ async def test_a_full_queue(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
+    ("status", "body", "message"),
     [
         (200, b'{"version": 7}', "sent an answer that cannot be read (200): Expected `str`"),
         (200, b"hello", "sent an answer that cannot be read (200)"),
@@ -170,12 +172,14 @@ async def test_a_full_queue(
         (404, b'{"error": "Not Found"}', "does not accept this command (404): Not Found"),
     ],
 )
-async def test_another_version(control_socket: Path, status: int, body: bytes, words: str) -> None:
+async def test_another_version(
+    control_socket: Path, status: int, body: bytes, message: str
+) -> None:
     """An answer that cannot be read is reported, without control characters."""
     async with serve_fixed_response(control_socket, status, body):
         with pytest.raises(RequestFailed) as caught:
             await connect_to_daemon(control_socket).__aenter__()
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).isprintable()
 
 

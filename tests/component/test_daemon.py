@@ -33,7 +33,7 @@ async def count_pending(store: Path) -> dict[str, int]:
 async def test_an_engine_that_is_down_does_not_disturb_another(
     tmp_path: Path, engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """Events of the one are delivered, and those of the other once it is there."""
+    """Events of the one are delivered, and those of the other once it can be reached."""
     other = ScriptedEngine(tmp_path / "other.sock")
     engine.emit_deaths("a", "b")
     other.record("c", ago_s=7200)
@@ -45,7 +45,7 @@ async def test_an_engine_that_is_down_does_not_disturb_another(
             engine.emit_deaths("d")
             await webhook.wait_for(lambda summaries: "d" in summaries)
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d"]
-    assert {taken.summary: taken.event["engine"] for taken in webhook.received} == {
+    assert {received.summary: received.event["engine"] for received in webhook.received} == {
         "a": "engine-0",
         "b": "engine-0",
         "c": "engine-1",
@@ -73,7 +73,7 @@ async def test_a_restart_neither_loses_nor_repeats_events(
             engine.emit_deaths("e")
             await webhook.wait_for(lambda summaries: "e" in summaries)
     assert sorted(webhook.summaries()) == ["a", "b", "c", "d", "e"]
-    assert len({taken.id for taken in webhook.received}) == 5
+    assert len({received.id for received in webhook.received}) == 5
     assert await count_pending(store) == {}
 
 
@@ -197,7 +197,7 @@ async def test_an_unexpected_error_in_a_worker_ends_the_daemon(
 async def test_shutdown_while_the_store_is_opened(
     engine: ScriptedEngine, url: str, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends the start at once: there is nothing to finish."""
+    """The start ends at once: there is nothing to finish."""
     opening = asyncio.Event()
 
     async def hang(_: object) -> None:
@@ -213,7 +213,7 @@ async def test_shutdown_while_the_store_is_opened(
 async def test_every_task_has_a_name(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
-    """A list of the running tasks says what relay does, and for which engine and destination."""
+    """The names of all tasks say what relay does, and for which engine and destination."""
     engine.emit_deaths("a")
     webhook.hold()
     async with engine.serve(), running_daemon(make_config(url, engine), store):

@@ -50,14 +50,21 @@ async def test_a_death_while_relay_was_away(
                 lambda summaries: "db" in summaries and summaries.count("gap") == 2
             )
     self_events = {"started", "stopped", "gap"}
-    container_events = [taken for taken in webhook.received if taken.summary not in self_events]
-    assert sorted(taken.summary for taken in container_events) == ["db", "gone", "gone", "web"]
-    (web,) = [taken.event for taken in container_events if taken.summary == "web"]
+    container_events = [
+        received for received in webhook.received if received.summary not in self_events
+    ]
+    assert sorted(received.summary for received in container_events) == [
+        "db",
+        "gone",
+        "gone",
+        "web",
+    ]
+    (web,) = [received.event for received in container_events if received.summary == "web"]
     assert web["origin"] == "inferred"
     assert web["exit_code"] == 3
     assert web["time"] == format_rfc3339(death.finished_ns or 0)
     assert web["actor"]["attributes"]["tier"] == "front"
-    gaps = [taken.event for taken in webhook.received if taken.summary == "gap"]
+    gaps = [received.event for received in webhook.received if received.summary == "gap"]
     reasons = [gap["actor"]["attributes"]["why"] for gap in gaps]
     assert reasons == ["engine_restarted", "unproven"]
 
@@ -87,7 +94,9 @@ async def test_an_overrun_while_relay_was_away(
             await webhook.wait_for(lambda summaries: len(summaries) == 1 + 1 + 256 + 3)
     names = webhook.summaries()
     assert sorted(names) == sorted(["started", "stopped", "gap", *dead_names, *["db"] * 256])
-    inferred = [taken.summary for taken in webhook.received if taken.event["origin"] == "inferred"]
+    inferred = [
+        received.summary for received in webhook.received if received.event["origin"] == "inferred"
+    ]
     assert sorted(inferred) == dead_names
 
 

@@ -46,7 +46,7 @@ async def test_everything_is_included(engine: ScriptedEngine) -> None:
     log = b"\x01\0\0\0\0\0\0\x04one\n\x02\0\0\0\0\0\0\x04two\n"
     engine.answers |= {"inspect": INSPECTED, "logs": Answer(log)}
     assert await enrich(engine) == Included(logs=("one", "two"), inspect={"RestartCount": 3})
-    assert [it for it in engine.requests if "containers" in it] == [
+    assert [request for request in engine.requests if "containers" in request] == [
         "/v1.45/containers/c%2F1/json",
         "/v1.45/containers/c%2F1/logs?stdout=1&stderr=1&tail=5",
     ]

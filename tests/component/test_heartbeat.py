@@ -25,7 +25,7 @@ async def test_heartbeats_repeat(
     async with running_daemon(with_quick_heartbeat(make_config(url, engine, routes=ALIVE)), store):
         await webhook.wait_for(lambda summaries: summaries.count("heartbeat") >= 3)
     assert set(webhook.summaries()) == {"heartbeat"}
-    assert len({taken.id for taken in webhook.received}) == len(webhook.received)
+    assert len({received.id for received in webhook.received}) == len(webhook.received)
     assert webhook.received[0].event["actor"]["name"] == "relay"
 
 

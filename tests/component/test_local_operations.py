@@ -110,7 +110,7 @@ async def test_replay(operations: AdminOperations, outbox: Outbox) -> None:
 
 
 async def test_replay_to_a_removed_destination(operations: AdminOperations, outbox: Outbox) -> None:
-    """Its dead letters stay, and the result says so."""
+    """Its dead letters stay, and the result counts them."""
     await make_dead_letters(outbox, make_notification(1))
     await make_dead_letters(outbox, make_notification(1), make_notification(2), to="gone")
     result = await operations.replay_dead_letters(ALL)

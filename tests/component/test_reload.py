@@ -35,7 +35,7 @@ async def other_url(other_webhook: Webhook) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine is there."""
+    """A daemon whose engine can be reached."""
     async with engine.serve():
         yield DaemonWithConfig(tmp_path, engine)
 
@@ -131,7 +131,7 @@ async def test_a_destination_that_is_removed(
 async def test_a_destination_that_was_removed_while_relay_was_away(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str, other_url: str
 ) -> None:
-    """The next start makes dead letters of what waits for it."""
+    """At the next start, the deliveries that wait for it become dead letters."""
     webhook.hold()
     async with daemon.running(destinations={"hook": http_destination(url)}) as shutdown:
         engine.emit_deaths("a")
@@ -203,7 +203,11 @@ async def test_a_new_url(
     ids = [bound_port.id for bound_port in [*webhook.received, *other_webhook.received]]
     assert len(set(ids)) == len(ids)
     for name in ("a", "b"):
-        times = [it.event["time_ns"] for it in other_webhook.received if it.summary == name]
+        times = [
+            received.event["time_ns"]
+            for received in other_webhook.received
+            if received.summary == name
+        ]
         assert times == sorted(times)
 
 

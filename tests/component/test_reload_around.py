@@ -31,14 +31,14 @@ ALIVE = {"name": "alive", "match": {"type": "relay", "action": "heartbeat"}, "to
 
 @pytest_asyncio.fixture
 async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine is there."""
+    """A daemon whose engine can be reached."""
     async with engine.serve():
         yield DaemonWithConfig(tmp_path, engine)
 
 
 @pytest_asyncio.fixture
 async def second_engine(tmp_path: Path) -> AsyncIterator[ScriptedEngine]:
-    """Another engine, which is there."""
+    """Another engine that can be reached."""
     engine = ScriptedEngine(tmp_path / "second.sock")
     async with engine.serve():
         yield engine
@@ -152,30 +152,30 @@ async def test_new_routes(
 
 
 class Chat:
-    """Keeps the messages that it gets, and answers once it is released."""
+    """Records the messages that it receives, and answers once `released` is set."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
-        self.free = asyncio.Event()
-        self.bell = ChangeSignal()
+        self.messages: list[str] = []
+        self.released = asyncio.Event()
+        self.changed = ChangeSignal()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         app = web.Application()
-        app.router.add_post("/chat", self._take)
+        app.router.add_post("/chat", self._receive)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         try:
             yield f"http://127.0.0.1:{runner.addresses[0][1]}/chat"
         finally:
-            self.free.set()
+            self.released.set()
             await runner.cleanup()
 
-    async def _take(self, request: web.Request) -> web.Response:
-        self.said.append(await request.text())
-        self.bell.notify()
-        await self.free.wait()
+    async def _receive(self, request: web.Request) -> web.Response:
+        self.messages.append(await request.text())
+        self.changed.notify()
+        await self.released.wait()
         return web.Response(text="ok")
 
 
@@ -187,22 +187,22 @@ async def test_a_title_that_changes(
     chat = Chat()
 
     def parts(title: str, concurrency: int) -> dict[str, Any]:
-        to = {"type": "slack", "url": url, "concurrency": concurrency, "rate_limit": "100/s"}
+        slack = {"type": "slack", "url": url, "concurrency": concurrency, "rate_limit": "100/s"}
         route = {**CONTAINERS, "title": title, "to": "chat"}
-        return {"destinations": {"chat": to}, "routes": [route]}
+        return {"destinations": {"chat": slack}, "routes": [route]}
 
-    async with chat.serving() as url, daemon.running(**parts("first words", 1)):
+    async with chat.serving() as url, daemon.running(**parts("first title", 1)):
         engine.emit_deaths("a", "b")
-        await chat.bell.wait_for(lambda: len(chat.said) == 1)
+        await chat.changed.wait_for(lambda: len(chat.messages) == 1)
         if moves:
-            await daemon.reload(**parts("second words", 2))
-            assert await daemon.reload(**parts("third words", 2)) == ["routes changed"]
+            await daemon.reload(**parts("second title", 2))
+            assert await daemon.reload(**parts("third title", 2)) == ["routes changed"]
         else:
-            assert await daemon.reload(**parts("third words", 1)) == ["routes changed"]
-        chat.free.set()
-        await chat.bell.wait_for(lambda: len(chat.said) == 2)
-    assert "first words" in chat.said[0]
-    assert "third words" in chat.said[1]
+            assert await daemon.reload(**parts("third title", 1)) == ["routes changed"]
+        chat.released.set()
+        await chat.changed.wait_for(lambda: len(chat.messages) == 2)
+    assert "first title" in chat.messages[0]
+    assert "third title" in chat.messages[1]
 
 
 async def test_heartbeats(daemon: DaemonWithConfig, webhook: Webhook, url: str) -> None:

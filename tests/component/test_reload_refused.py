@@ -36,13 +36,13 @@ IN_FORCE = "not reloaded; the configuration from before stays in force"
 
 @pytest_asyncio.fixture
 async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine is there."""
+    """A daemon whose engine can be reached."""
     async with engine.serve():
         yield DaemonWithConfig(tmp_path, engine)
 
 
 class Gate:
-    """Blocks whoever reads the configuration, in any thread."""
+    """Blocks a read of the configuration, in any thread."""
 
     def __init__(self, daemon: DaemonWithConfig) -> None:
         self.reads = 0
@@ -101,7 +101,9 @@ async def test_a_file_that_cannot_be_used(
     """Nothing changes; every problem is logged, shown and answered; the next reload works."""
     admin = daemon.file.parent / "admin.sock"
     with capture_logs() as logs, socket.create_server(("127.0.0.1", 0)) as bound_port:
-        text, words = make_broken_file(kind, url, bound_port.getsockname()[1], daemon.file.parent)
+        text, expected_beginnings = make_broken_file(
+            kind, url, bound_port.getsockname()[1], daemon.file.parent
+        )
         good = {
             "destinations": {"hook": http_destination(url)},
             "admin": {"listen": f"unix:{admin}"},
@@ -119,11 +121,14 @@ async def test_a_file_that_cannot_be_used(
             after = await scrape_metrics(admin)
     first, *problems = str(rejected.value).splitlines()
     assert first == IN_FORCE
-    starts = [it[: len(word)] for it, word in zip(problems, words, strict=True)]
-    assert starts == words
-    assert [it["problem"] for it in logs if it["event"] == "config.problem"] == problems
-    assert [it["event"] for it in logs].count("config.reload_failed") == 1
-    assert [it["event"] for it in logs].count("config.reloaded") == 1
+    beginnings = [
+        problem[: len(expected)]
+        for problem, expected in zip(problems, expected_beginnings, strict=True)
+    ]
+    assert beginnings == expected_beginnings
+    assert [line["problem"] for line in logs if line["event"] == "config.problem"] == problems
+    assert [line["event"] for line in logs].count("config.reload_failed") == 1
+    assert [line["event"] for line in logs].count("config.reloaded") == 1
     assert seen["relay_config_last_reload_successful"] == 0
     assert seen['relay_config_reloads_total{outcome="failure"}'] == 1
     assert after["relay_config_last_reload_successful"] == 1
@@ -176,7 +181,7 @@ async def test_requests_during_a_reload_share_the_next_one(
         for _ in range(3):
             daemon.request_reload()
             await operations.now_ns()
-        for _ in range(50):  # until all of them have asked
+        for _ in range(50):  # until all have requested a reload
             await operations.now_ns()
         gate.open()
         async with asyncio.timeout(TIMEOUT_S):
@@ -185,7 +190,7 @@ async def test_requests_during_a_reload_share_the_next_one(
 
 
 async def test_shutdown_during_a_read_that_hangs(daemon: DaemonWithConfig, url: str) -> None:
-    """relay ends, and tells those who wait for the reload."""
+    """relay ends, and requests that wait for the reload fail."""
     async with (
         daemon.running(destinations={"hook": http_destination(url)}) as shutdown,
         daemon.operations() as operations,
@@ -280,7 +285,7 @@ async def test_an_unexpected_error(
         assert await operations.reload() == []
     assert "an error in relay itself: RuntimeError" in str(rejected.value)
     assert "hush" not in str(rejected.value) + str(status.reload_failed)
-    assert "config.reload_broke" in [it["event"] for it in logs]
+    assert "config.reload_broke" in [line["event"] for line in logs]
 
 
 async def test_an_error_while_closing(
@@ -327,7 +332,7 @@ async def test_a_reload_during_the_start(
         async with daemon.running():
             await webhook.wait_for(lambda summaries: summaries == ["a"])
             async with asyncio.timeout(TIMEOUT_S):
-                while "config.reloaded" not in [it["event"] for it in logs]:
+                while "config.reloaded" not in [line["event"] for line in logs]:
                     await asyncio.sleep(0.005)
             engine.emit_deaths("b")
             await webhook.wait_for(lambda summaries: summaries == ["a", "b"])

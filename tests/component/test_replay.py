@@ -58,9 +58,13 @@ async def test_all_of_it_arrives_in_order(webhook: Webhook, url: str) -> None:
         planned, config, make_console(), Shutdown(), make_monitor([], finished)
     )
     assert sorted(webhook.summaries()) == sorted([*LOOPING, "failed", "hostkilled", "shop-web-1"])
-    ids = [it.id for it in webhook.received if it.summary == "looping"]
-    notifications = [it.notification for it in planned]
-    assert ids == [it.id for it in notifications if it.events[0].actor.name == "looping"]
+    ids = [received.id for received in webhook.received if received.summary == "looping"]
+    notifications = [delivery.notification for delivery in planned]
+    assert ids == [
+        notification.id
+        for notification in notifications
+        if notification.events[0].actor.name == "looping"
+    ]
     assert list(summaries) == ["hook"]
     assert (
         summaries["hook"].delivered,

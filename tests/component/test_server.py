@@ -116,7 +116,7 @@ async def test_a_client_that_does_not_read(
 async def test_a_body_that_does_not_arrive(
     address: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client is told so, and the handler is not called."""
+    """The answer says so (408), and the handler is not called."""
     monkeypatch.setattr(api, "BODY_TIMEOUT_S", 0.01)
 
     async def refuse(_: web.Request) -> web.StreamResponse:
@@ -161,7 +161,7 @@ async def test_too_many_connections(address: UnixSocket, monkeypatch: pytest.Mon
 async def test_too_many_busy_connections(
     address: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """None of them is closed; the new one is refused, and later there is room again."""
+    """No busy connection is closed; a new one is refused until one of them is free."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
@@ -182,7 +182,7 @@ async def test_too_many_busy_connections(
 
 
 async def test_not_http(address: UnixSocket) -> None:
-    """The client is told so, and others are answered."""
+    """The client gets an error, and other clients are answered."""
     async with serve(address, make_application()):
         async with connect(address) as (reader, writer):
             writer.write(b"\x16\x03\x01\x00\xee\x01\r\n\r\n")
@@ -193,7 +193,7 @@ async def test_not_http(address: UnixSocket) -> None:
 
 
 async def test_an_endless_head(address: UnixSocket) -> None:
-    """No more of it than a limit is kept."""
+    """The server reads it up to a limit only."""
     async with serve(address, make_application()), connect(address) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 2**16)
         assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")

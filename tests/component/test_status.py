@@ -29,22 +29,24 @@ async def wait_for_status(store: Path, holds: Callable[[DaemonStatus], bool]) ->
 async def test_streams(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path, tmp_path: Path
 ) -> None:
-    """Which are open, how far they were processed, and how often they were reopened."""
+    """The status shows which streams are open, their positions, and how often they reconnected."""
     away = ScriptedEngine(tmp_path / "away.sock")
     engine.emit_deaths("a")
     async with engine.serve(), running_daemon(make_config(url, engine, away), store):
         await webhook.wait_for(lambda summaries: summaries == ["a"])
-        heard = EngineStatus(
+        connected = EngineStatus(
             engine.last_event_ns(), StreamStatus(is_open=True, behind=0, gaps=0, reconnects=0)
         )
-        found = await wait_for_status(store, lambda it: it.engines["engine-0"] == heard)
-        unheard = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0))
-        assert found.engines["engine-1"] == unheard
+        found = await wait_for_status(store, lambda status: status.engines["engine-0"] == connected)
+        never_connected = EngineStatus(
+            None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0)
+        )
+        assert found.engines["engine-1"] == never_connected
         assert (found.version, found.store_failing) == (__version__, None)
         engine.streams[0].end()
 
-        def again(report: DaemonStatus) -> bool:
-            listening = report.engines["engine-0"].stream
-            return listening is not None and listening.is_open and listening.reconnects == 1
+        def is_reconnected(status: DaemonStatus) -> bool:
+            stream = status.engines["engine-0"].stream
+            return stream is not None and stream.is_open and stream.reconnects == 1
 
-        await wait_for_status(store, again)
+        await wait_for_status(store, is_reconnected)

@@ -91,7 +91,7 @@ async def run_supervised(
 async def test_from_the_start_to_the_end(
     engine: ScriptedEngine, url: str, store: Path, manager: ServiceManager
 ) -> None:
-    """READY before any engine is there, then status and watchdog, then STOPPING."""
+    """READY comes before any engine is reached, then status and watchdog, then STOPPING."""
     async with run_supervised(make_config(url, engine), store, manager) as shutdown:
         await manager.wait_for("READY=1")
         await manager.wait_for("WATCHDOG=1")
@@ -133,7 +133,7 @@ async def test_a_dead_webhook_and_a_dead_engine_are_no_stall(
     manager: ServiceManager,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """relay still makes progress if a delivery gets no answer and no engine is there."""
+    """relay still makes progress if a delivery gets no answer and no engine can be reached."""
     monkeypatch.setattr(health, "STALLED_AFTER_S", 0.2)
     webhook.hold()
     engine.emit_deaths("a")
@@ -167,11 +167,14 @@ async def test_a_worker_that_hangs_stops_the_watchdog(
         async with run_supervised(make_config(url, engine), store, manager):
             await is_hanging.wait()
             async with asyncio.timeout(TIMEOUT_S):
-                while not (stalled := [it for it in logs if it["event"] == "relay.stuck"]):
+                while not (stalled := [line for line in logs if line["event"] == "relay.stuck"]):
                     await asyncio.sleep(0.01)
             manager.read_pending()
             async with asyncio.timeout(TIMEOUT_S):
-                while len([it for it in logs if it["event"] == "relay.stuck"]) < len(stalled) + 3:
+                while (
+                    len([line for line in logs if line["event"] == "relay.stuck"])
+                    < len(stalled) + 3
+                ):
                     await asyncio.sleep(0.01)
             assert manager.read_pending() == []
             released.set()

@@ -124,7 +124,7 @@ async def test_a_client_that_does_not_read(
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It holds nobody up, uses little memory, and learns how many events it has missed."""
+    """It delays nothing else, uses little memory, and is sent the number of events it missed."""
     monkeypatch.setattr(tap_module, "QUEUE_LINES", 50)
     async with (
         serve_control_socket(control_socket, operations, tap, idle),
@@ -242,16 +242,18 @@ async def test_a_broken_connection(control_socket: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
+    ("status", "body", "message"),
     [
         (404, b'{"error": "Not Found"}', r"does not accept this command \(404\): Not Found"),
         (200, b'{"version": "1", "now_ns": 1}\n', "sent a line that cannot be read: "),
     ],
 )
-async def test_another_version(control_socket: Path, status: int, body: bytes, words: str) -> None:
+async def test_another_version(
+    control_socket: Path, status: int, body: bytes, message: str
+) -> None:
     """A daemon that does not know the request is not mistaken for one without events."""
     async with serve_fixed_response(control_socket, status, body):
-        with pytest.raises(RequestFailed, match=words):
+        with pytest.raises(RequestFailed, match=message):
             async with open_tail(control_socket) as lines:
                 await anext(lines)
 
@@ -277,12 +279,12 @@ async def test_a_whole_daemon(
         shown = [
             [
                 (
-                    it.event.action,
-                    it.event.actor.name,
-                    [(said.route, said.verdict) for said in it.routes],
+                    tapped.event.action,
+                    tapped.event.actor.name,
+                    [(decision.route, decision.verdict) for decision in tapped.routes],
                 )
-                for it in await read_rest(lines)
-                if isinstance(it, TappedEvent)
+                for tapped in await read_rest(lines)
+                if isinstance(tapped, TappedEvent)
             ]
             for lines in (sent, everything)
         ]

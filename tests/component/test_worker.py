@@ -154,7 +154,7 @@ async def test_a_commit_wakes_an_idle_worker(outbox: Outbox) -> None:
 
 async def test_each_attempt_is_logged_in_one_line(outbox: Outbox) -> None:
     """The line holds all that is known of the attempt, and neither the URL nor the body."""
-    to = ScriptedDestination(lambda _: Response(500, b"what it said"))
+    to = ScriptedDestination(lambda _: Response(500, b"no such hook"))
     notification = sample_notification(1)
     await enqueue(outbox, notification)
     worker = make_worker(outbox, to, Clock())
@@ -174,7 +174,7 @@ async def test_each_attempt_is_logged_in_one_line(outbox: Outbox) -> None:
         "outcome": "retry",
         "reason": "unavailable",
         "error": None,
-        "answer": "what it said",
+        "answer": "no such hook",
         "retry_in_s": RetryConfig().initial.total_seconds(),
     }
 
@@ -192,7 +192,7 @@ async def test_a_rate_limit_spreads_attempts(outbox: Outbox) -> None:
 async def test_the_next_attempt_does_not_wait_for_the_ack(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It starts before the outcome is committed, up to `MAX_UNACKED` of them."""
+    """It starts before the outcome is committed, up to `MAX_UNACKED` outcomes."""
     to, may_commit = ScriptedDestination(), asyncio.Event()
     ack = outbox.ack
 

@@ -208,12 +208,12 @@ async def test_each_delivery_expires_by_its_own_age(
 
 
 async def test_a_refused_batch_gives_up_each_delivery(outbox: Outbox, clock: Clock) -> None:
-    """Each is a dead letter with the response; deliveries behind them are sent."""
+    """Each becomes a dead letter with the response; later deliveries are sent."""
     observer = RecordingObserver()
     refused = sample_notifications(3)
-    behind = sample_notification(9, "1000")
-    to = BatchDestination(lambda inside: OK if inside == [behind.id] else Response(400, b"no"))
-    await enqueue(outbox, *refused, behind)
+    later = sample_notification(9, "1000")
+    to = BatchDestination(lambda inside: OK if inside == [later.id] else Response(400, b"no"))
+    await enqueue(outbox, *refused, later)
     async with run_workers(make_worker(outbox, to, clock, observer=observer, batch=BATCH_OF_FOUR)):
         await wait_until_empty(outbox)
     dead_letters = await outbox.dead_letters(Selection(), 9)
@@ -325,7 +325,7 @@ async def test_a_notification_that_always_fails_ends_up_alone(
 
 async def test_each_request_is_logged_in_one_line(outbox: Outbox, clock: Clock) -> None:
     """The line says how many deliveries the request held, and does not list them."""
-    to = BatchDestination(lambda _: Response(500, b"what it said"))
+    to = BatchDestination(lambda _: Response(500, b"no such hook"))
     await enqueue(outbox, *sample_notifications(3))
     with structlog.testing.capture_logs() as lines:
         async with run_workers(
@@ -344,7 +344,7 @@ async def test_each_request_is_logged_in_one_line(outbox: Outbox, clock: Clock) 
         "outcome": "retry",
         "reason": "unavailable",
         "error": None,
-        "answer": "what it said",
+        "answer": "no such hook",
         "retry_in_s": 1.0,
     }
 

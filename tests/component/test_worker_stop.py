@@ -88,7 +88,7 @@ async def test_a_stop_during_a_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def test_a_detached_worker_leaves_the_queue_of_the_rate_limit() -> None:
-    """While its last attempt is not answered, a destination that shares the rate has all of it."""
+    """While its last attempt is open, another destination has all of the shared rate."""
     detached, other, clock = ScriptedDestination(), ScriptedDestination(), Clock()
     limiter = RateLimiter([Rate(1, 60.0)])
     detached.open.clear()

@@ -33,7 +33,7 @@ class Webhook:
         self.received: list[ReceivedNotification] = []
         """Every notification, in order, answered or not."""
         self.request_sizes: list[int] = []
-        """How many of them were in each request."""
+        """How many notifications were in each request."""
         self.status = 204
         """Status of its answers, which have `headers`."""
         self.headers: dict[str, str] = {}

@@ -17,10 +17,10 @@ FOREIGN = RequestIdentity(host="rebound.example.com:9321")
 PERMISSIONS = list(Permission)
 
 
-def make_policy(place: str, token: str | None = None) -> AccessPolicy:
+def make_policy(address: str, token: str | None = None) -> AccessPolicy:
     secret = None if token is None else SecretStr(token)
     return build_policy(
-        AdminConfig.model_construct(listen=parse_listen_address(place), token=secret)
+        AdminConfig.model_construct(listen=parse_listen_address(address), token=secret)
     )
 
 

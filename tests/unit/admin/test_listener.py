@@ -82,7 +82,7 @@ async def test_a_token_that_is_removed() -> None:
     await harness.move(AdminConfig.model_validate(guarded))
     with capture_logs() as logs:
         await harness.move(AdminConfig.model_validate(listen))
-    assert [it["event"] for it in logs] == ["admin.without_token"]
+    assert [line["event"] for line in logs] == ["admin.without_token"]
 
 
 async def test_an_address_that_is_taken() -> None:

@@ -39,7 +39,7 @@ def test_ready() -> None:
 
 
 def test_an_unreachable_engine() -> None:
-    """It is named, and it alone."""
+    """Only the engine that cannot be reached is named."""
     assert not_ready_reasons(make_snapshot(True, False), NOW_NS) == [
         "engine engine-1: its stream is not open"
     ]

@@ -60,9 +60,9 @@ async def collect(tap_filter: TapFilter, *events: Event) -> list[tuple[str, list
         subscriber.close()
         tapped = await read_chunk(subscriber)
     return [
-        (it.event.action, [f"{decision.route} {decision.verdict}" for decision in it.routes])
-        for it in tapped
-        if isinstance(it, TappedEvent)
+        (line.event.action, [f"{decision.route} {decision.verdict}" for decision in line.routes])
+        for line in tapped
+        if isinstance(line, TappedEvent)
     ]
 
 
@@ -117,7 +117,7 @@ async def test_a_slow_subscriber_loses_the_oldest_lines(monkeypatch: pytest.Monk
         route_events(tap, *(with_fields(START, time_ns=number) for number in range(10)))
         skipped, *rest = await read_chunk(subscriber)
         assert skipped == EventsSkipped(7)
-        assert [it.event.time_ns for it in rest if isinstance(it, TappedEvent)] == [7, 8, 9]
+        assert [line.event.time_ns for line in rest if isinstance(line, TappedEvent)] == [7, 8, 9]
         route_events(tap, DEATH)
         (tapped,) = await read_chunk(subscriber)
         assert isinstance(tapped, TappedEvent)

@@ -195,7 +195,7 @@ async def test_a_stop_while_a_destination_is_retired(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_closed_controller() -> None:
-    """Whoever waits for a reload, or requests one, is told that relay is stopping."""
+    """Reloads that are requested, before or after, fail because relay is stopping."""
     none: Any = None
     controller = ReloadController(ConfigSource(make_config), none, FileReader(), none, none)
     requests = [asyncio.create_task(controller.reload()) for _ in range(2)]

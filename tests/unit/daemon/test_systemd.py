@@ -1,4 +1,4 @@
-"""What relay tells systemd."""
+"""The notifications that relay sends to systemd."""
 
 import os
 import socket

@@ -103,7 +103,7 @@ def test_a_size_that_was_too_large_is_halved() -> None:
 
 
 def test_concurrent_batches_that_are_too_large_halve_it_once() -> None:
-    """All of them were sent before the first 413 arrived."""
+    """All requests were sent before the first 413 arrived."""
     sizer = BatchSizer(BatchConfig(max=1000))
     for _ in range(8):
         sizer.shrink([98] * 10, 0.0)

@@ -65,8 +65,8 @@ def test_no_answer_is_tried_again(failure: Reason) -> None:
 def test_an_expired_delivery_is_dead(age_s: float, dead: bool) -> None:
     """From ``max_age`` on."""
     outcome = classify(Response(500), Attempt(3, age_s, 0.5), POLICY)
-    gone, later = Dead(Reason.EXPIRED, Reason.UNAVAILABLE), Retry(8.0, Reason.UNAVAILABLE)
-    assert outcome == (gone if dead else later)
+    expired, later = Dead(Reason.EXPIRED, Reason.UNAVAILABLE), Retry(8.0, Reason.UNAVAILABLE)
+    assert outcome == (expired if dead else later)
 
 
 @pytest.mark.parametrize(("earlier", "dead"), [(1, False), (2, True), (9, True)])
@@ -96,11 +96,11 @@ def test_backoff_grows_by_the_factor(factor: float, waits: list[float]) -> None:
 
 
 @given(st.integers(0, 100), st.floats(0, 1), st.floats(0, 1))
-def test_the_jitter_is_bounded(earlier: int, chance: float, jitter: float) -> None:
+def test_the_jitter_is_bounded(earlier: int, random_fraction: float, jitter: float) -> None:
     """A wait differs by at most its share, in both directions."""
     policy = POLICY.model_copy(update={"jitter": jitter})
     plain_s = backoff_s(Attempt(earlier, 0, 0.5), policy)
-    wait_s = backoff_s(Attempt(earlier, 0, chance), policy)
+    wait_s = backoff_s(Attempt(earlier, 0, random_fraction), policy)
     assert abs(wait_s - plain_s) <= plain_s * jitter + 1e-9
 
 
@@ -214,12 +214,12 @@ def test_retry_after_counts_with_429_and_503_only(status: int) -> None:
     st.sampled_from([model.parse_response for model in DESTINATION_TYPES.models.values()]),
 )
 def test_no_response_makes_it_raise(
-    status: int | None, body: bytes, headers: dict[str, str], dialect: object
+    status: int | None, body: bytes, headers: dict[str, str], parse_response: object
 ) -> None:
     """Whatever the response, the outcome can be stored, and its waits are finite."""
     failure = Reason.CONNECTION if status is None else None
     response = Response(status, body, failure=failure, headers=headers)
-    outcome = classify(response, FIRST, POLICY, dialect)  # type: ignore[arg-type]
+    outcome = classify(response, FIRST, POLICY, parse_response)  # type: ignore[arg-type]
     assert isinstance(outcome.reason, Reason)
     if isinstance(outcome, Retry):
         assert 0 <= outcome.after_s <= 86400
