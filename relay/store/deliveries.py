@@ -8,10 +8,10 @@ import msgspec
 from relay.core.event import TYPE_RELAY
 from relay.core.exchange import Answer, Reason, Retry
 from relay.core.notification import Notification
+from relay.store import records
 from relay.store.faults import Corrupt
 from relay.store.records import (
     GIVE_UP_BATCH,
-    HOLD_NS,
     Backlog,
     Delivery,
     DueDeliveries,
@@ -245,7 +245,7 @@ def backlog(connection: sqlite3.Connection) -> dict[str, Backlog]:
 
 def correct_times(now_ns: int, max_wait_ns: int, connection: sqlite3.Connection) -> int:
     """See `Outbox.correct_times`."""
-    row = {"now_ns": now_ns, "most_ns": max_wait_ns, "held_ns": HOLD_NS}
+    row = {"now_ns": now_ns, "most_ns": max_wait_ns, "held_ns": records.HOLD_NS}
     connection.execute(SQL["end_pauses"], row)
     return connection.execute(SQL["correct_times"], row).rowcount
 

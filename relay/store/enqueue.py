@@ -15,7 +15,8 @@ import msgspec
 
 from relay.core.event import TYPE_RELAY
 from relay.core.notification import Notification
-from relay.store.records import HOLD_NS, is_heartbeat, subject_of
+from relay.store import records
+from relay.store.records import is_heartbeat, subject_of
 from relay.store.sql import SQL, run_for_rows
 
 
@@ -81,7 +82,7 @@ def prepare(
     if heartbeat:
         unordered = ()  # each has to find the one before it
     held = options.hold_for_included and notification.include is not None
-    hold_ns = options.now_ns + HOLD_NS if held else 0
+    hold_ns = options.now_ns + records.HOLD_NS if held else 0
     content = msgspec.json.encode(notification)
     rows = [
         DeliveryRow(

@@ -1,3 +1,1 @@
-"""The crash matrix: relay is killed at named points, again and again; check that everything
-arrives.
-"""
+"""The crash matrix: kills relay at named points again and again, and checks what arrives."""

@@ -1,8 +1,8 @@
-"""A process that has relay loaded and forks a child for each lifetime; the other end is
-`ForkServer`.
+"""The fork server's process: it has relay loaded, and forks a child for each lifetime of relay.
 
-It reads lines from its standard input: an `Order` starts a lifetime, `STOP` and `KILL` end it, and
-the end of the input ends this process. For each lifetime it writes one line: its exit code.
+`tests.crash.forkserver.ForkServer` starts it and talks to it. It reads lines from its standard
+input: an `Order` starts a lifetime, `STOP` and `KILL` end it, and the end of the input ends this
+process. For each lifetime it writes one line: its exit code.
 """
 
 import gc
@@ -17,15 +17,15 @@ import msgspec
 
 from relay.cli import main as relay
 from relay.ingest.docker import reconciler
-from relay.store import deliveries
+from relay.store import records
 from tests.crash.points import BY_NAME, arm
 
 STOP = b"stop"
 KILL = b"kill"
 
-
-SHORTENED_WAITS = ((reconciler, "EVENT_GRACE_S", 0.3), (deliveries, "HOLD_NS", 1_000_000_000))
-"""Shorter waits than relay's own (one second, and three), which would delay every lifetime."""
+SHORTENED_WAITS = ((reconciler, "EVENT_GRACE_S", 0.3), (records, "HOLD_NS", 1_000_000_000))
+"""Constants to replace (module, name, value): relay's own waits, one second and three, would delay
+every lifetime."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ def main() -> None:
     """Serve orders until the input ends."""
     gc.freeze()  # loaded code stays in memory pages that the children share
     for line in iter(_read_line, b""):
-        if line not in (STOP, KILL):  # else it came too late: the child had ended by itself
+        if line not in (STOP, KILL):  # a signal that comes after its child has ended
             _run_child(msgspec.json.decode(line, type=Order))
 
 
@@ -73,8 +73,9 @@ def _wait(child: int) -> None:
 
 
 def _read_line() -> bytes:
-    """Read the next line; empty at the end of the input. Never reads further, so that `select`
-    works.
+    """Return the next line; empty at the end of the input.
+
+    It reads no byte beyond the line: `select` does not see what is buffered in this process.
     """
     line = b""
     while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):

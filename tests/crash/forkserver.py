@@ -1,4 +1,4 @@
-"""Starts relay within milliseconds, by forking a process that has it loaded."""
+"""Starts relay within milliseconds: `tests.crash.child` has it loaded, and forks."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class ForkServer:
-    """Such a process. It has one child at a time."""
+    """A process that forks relay, seen from the test. It has one child at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
@@ -23,8 +23,9 @@ class ForkServer:
         self._answers = process.stdout
 
     async def run(self, order: Order) -> int:
-        """Run one lifetime. Returns its exit code, or minus the number of the signal that killed
-        it.
+        """Run one lifetime of relay; return its exit code.
+
+        If a signal killed it, that is minus the signal's number.
         """
         self._write(msgspec.json.encode(order))
         answer = await self._answers.readline()

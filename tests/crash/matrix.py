@@ -1,4 +1,4 @@
-"""Does many runs, and prints a table of their results."""
+"""Does many runs, and formats their results as a table."""
 
 import asyncio
 import tempfile
@@ -45,12 +45,15 @@ async def run_all(plans: Iterator[Plan], parallel: int = PARALLEL_RUNS) -> list[
 
 
 def count_kills(results: Sequence[RunResult]) -> Counter[str]:
-    """How often relay was killed, by point."""
+    """Return how often relay was killed, by point."""
     return sum((result.kills for result in results), Counter())
 
 
 def describe_failures(results: Sequence[RunResult]) -> str:
-    """What went wrong in each failed run, and how to repeat it; empty if nothing did."""
+    """Return what went wrong in each failed run, and the command that repeats it.
+
+    Empty if nothing went wrong.
+    """
     return "\n\n".join(
         "\n".join([f"python -m tests.crash {it.plan}", *it.faults, it.log])
         for it in results
@@ -59,9 +62,7 @@ def describe_failures(results: Sequence[RunResult]) -> str:
 
 
 def format_table(results: Sequence[RunResult]) -> str:
-    """The figures by the point at which a run's first lifetime was to end, and for all runs
-    together.
-    """
+    """Return the figures for all runs, and by the point that ends a run's first lifetime."""
     kills = count_kills(results)
     lines: list[tuple[str, ...]] = [HEADERS]
     for name in dict.fromkeys(point.name for point in POINTS):

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.core.event import Cause
-from tests.crash.points import ENRICH_POINTS, POINTS, SNAPSHOT_POINTS, Point
+from tests.crash.points import (
+    ENRICH_POINTS,
+    POINTS,
+    REMOVAL_POINTS,
+    SNAPSHOT_POINTS,
+    Point,
+)
 
 MIN_EVENTS, MAX_EVENTS = 20, 60
 """Approximate number of events in a run. The engine's history holds 256, so it forgets none unless
@@ -42,11 +48,18 @@ class ContainerEvent:
     labels: Mapping[str, str] = field(default_factory=dict)
     """The container's labels."""
     forgotten: bool = False
-    """Whether the engine forgets it and everything before it, so that relay has to infer it."""
+    """Whether the engine forgets it, and all events before it: relay has to infer it."""
     in_doubt: bool = False
-    """Whether the engine forgets it soon after: if relay is killed before it has committed the
-    event, it has to infer it."""
+    """Whether the engine forgets it soon after. relay has to infer it if it is killed before it has
+    committed the event."""
 
+
+REMOVAL_STORY = [
+    ContainerEvent("removed", "start"),
+    ContainerEvent("removed", "die", Cause.CRASHED),
+    ContainerEvent("removed", "destroy"),
+]
+"""A container that is removed for certain; of the others half are."""
 
 Waves = Sequence[Sequence[ContainerEvent]]
 """Groups of events; those of a group happen together."""
@@ -85,8 +98,8 @@ class Plan:
 def make_plan(seed: int, point: Point) -> Plan:
     """Return the plan for this seed and point, always the same.
 
-    With an odd seed relay is killed the first time it reaches the point, which it does in every
-    run.
+    With an odd seed relay is killed when it reaches the point for the first time. Every plan causes
+    what leads relay to its point, so with an odd seed it is always reached.
     """
     rng = random.Random(f"{seed} {point.name}")
     points = [point, *([rng.choice(POINTS)] if rng.random() < SECOND_KILL_SHARE else [])]
@@ -94,6 +107,8 @@ def make_plan(seed: int, point: Point) -> Plan:
     restarts_engine = point in SNAPSHOT_POINTS or rng.random() < ENGINE_RESTART_SHARE
     last_deaths = _take_last_deaths(stories, rng) if restarts_engine else []
     waves = _split_into_waves(_interleave(stories, rng), rng)
+    if point in REMOVAL_POINTS:
+        waves.insert(0, REMOVAL_STORY)  # the first wave is always part of the first lifetime
     cuts = _choose_cuts(len(waves), len(points), rng)
     segments = [
         waves[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(waves)], strict=True)
@@ -126,7 +141,7 @@ def _make_stories(rng: random.Random, *, including: bool) -> list[list[Container
 
 
 def _make_story(name: str, labels: Mapping[str, str], rng: random.Random) -> list[ContainerEvent]:
-    """A container starts, is stopped or not, dies, and is removed or not."""
+    """Return the events of one container: it starts, may be stopped, dies, and may be removed."""
     requests, cause = ["stop"], Cause.REQUESTED
     if rng.random() < 0.5:
         requests, cause = [], Cause.CRASHED
@@ -153,7 +168,10 @@ def _take_last_deaths(
 def _restart_engine(
     deaths: list[ContainerEvent], point: Point, rng: random.Random
 ) -> list[Lifetime]:
-    """One dies as relay is killed, others while it is dead; then the engine forgets them."""
+    """Return lifetimes after which the engine has been restarted and has forgotten these deaths.
+
+    One container dies just before relay is killed, the others while relay is dead.
+    """
     in_doubt = replace(deaths[0], in_doubt=True)
     forgotten = [replace(death, forgotten=True) for death in deaths[1:]]
     at = point if point in SNAPSHOT_POINTS else rng.choice(POINTS)
@@ -189,9 +207,10 @@ def _split_into_waves(
 
 
 def _choose_cuts(waves: int, killed: int, rng: random.Random) -> list[int]:
-    """Return where the segments end, except the last: a dead and a living one for each lifetime.
+    """Return where each segment of the waves ends, except the last one.
 
-    The first lifetime gets enough events to reach its point.
+    Each lifetime has two segments: the waves while relay is dead, and those while it runs. The
+    first lifetime gets half of all waves or more, so that relay reaches its point.
     """
     first = [rng.randint(0, waves // 4), rng.randint(waves // 2, waves * 3 // 4)]
     return [*first, *sorted(rng.randint(first[1], waves) for _ in range(2 * killed - 1))]

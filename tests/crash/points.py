@@ -32,7 +32,7 @@ class Point:
     """A function as ``module:qualified.name``, or a part of a statement's SQL."""
     moment: Moment
     expected_hits: int
-    """How often a run of some twenty events reaches it at least, approximately."""
+    """Approximately how often relay reaches it in a run of some twenty events, or more often."""
 
     @property
     def is_call(self) -> bool:
@@ -104,10 +104,13 @@ POINTS = (
 """All points."""
 
 SNAPSHOT_POINTS = frozenset(point for point in POINTS if "snapshot" in point.name)
-"""Those at a snapshot of the containers, which shows what no event has reported."""
+"""Those at a snapshot of the containers, which shows deaths that no event has reported."""
+
+REMOVAL_POINTS = frozenset(point for point in POINTS if "remove_container" in point.name)
+"""Those at the removal of a container from the store."""
 
 ENRICH_POINTS = frozenset(point for point in POINTS if "enrich" in point.name)
-"""Those at the work for routes that include more than the event."""
+"""Those at the enrichment of notifications whose route includes more than the event."""
 
 BY_NAME = {point.name: point for point in POINTS}
 

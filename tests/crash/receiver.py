@@ -1,4 +1,4 @@
-"""Webhooks on loopback that fail at times, depending on the seed."""
+"""Webhooks on loopback that refuse some of their requests, by the seed."""
 
 import random
 from collections import Counter, defaultdict
@@ -59,7 +59,7 @@ class Receiver:
 
     def __init__(self, seed: str, failure_share: float, changes: ChangeSignal) -> None:
         self.arrivals: list[Arrival] = []
-        """In order."""
+        """All of them, in order."""
         self._seed = seed
         self._failure_share = failure_share
         self._changes = changes
@@ -67,7 +67,7 @@ class Receiver:
         self._attempts: Counter[tuple[str, str]] = Counter()
 
     def count_accepted(self, destination: str, kind: str) -> int:
-        """How many different notifications of events of this type it has accepted."""
+        """Return how many different notifications about events of this type it has accepted."""
         return len(self._accepted[destination, kind])
 
     @asynccontextmanager

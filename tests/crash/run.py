@@ -60,8 +60,9 @@ async def run_plan(plan: Plan, fork_server: ForkServer, folder: Path) -> RunResu
 
 
 def _make_config(url: str, socket: Path) -> dict[str, Any]:
-    """Return a configuration that sends all container events and gaps to two webhooks, to one in
-    batches.
+    """Return a configuration that sends all container events and gaps to two webhooks.
+
+    One of them gets batches; a third one gets the events of some containers, with included content.
     """
     retry = {"initial": "50ms", "max": "100ms"}
     hooks = {
@@ -120,9 +121,7 @@ class _Run:
         self.faults: list[str] = []
 
     async def run_lifetime(self, number: int, lifetime: Lifetime) -> None:
-        """One lifetime of relay, until it is killed at its point, or stopped because all has
-        arrived.
-        """
+        """Run relay until it is killed at its point; stop it if everything arrives before that."""
         for wave in lifetime.before:
             self._apply(wave)
         point = lifetime.point.name if lifetime.point else None
@@ -165,9 +164,7 @@ class _Run:
         return self._engine.last_event_ns()
 
     def _apply_forgotten(self, death: ContainerEvent) -> int:
-        """Let a container die without an event in the engine's history; return the time of its
-        death.
-        """
+        """Let a container die, and clear the engine's history; return the time of the death."""
         dead = self._engine.die(death.container, exit_code=EXIT_CODE)
         self._engine.clear_history()
         assert dead.finished_ns is not None
@@ -180,7 +177,7 @@ class _Run:
         )
 
     async def _wait_until(self, ended: asyncio.Future[int], holds: Callable[[], bool]) -> None:
-        """Wait until it holds or relay has ended; record a fault if that takes too long."""
+        """Wait until the condition holds or relay has ended; a wait that is too long is a fault."""
         try:
             await self._changes.wait_for(lambda: ended.done() or holds())
         except TimeoutError:

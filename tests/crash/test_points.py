@@ -1,10 +1,13 @@
-"""The names that the crash matrix looks up in relay exist, so that a rename is noticed at once."""
+"""The crash matrix finds in relay what it names, and its plans cause what a point needs."""
 
+import sys
+from importlib import import_module
 from operator import attrgetter
 from pkgutil import resolve_name
 
 from tests.crash.child import SHORTENED_WAITS
-from tests.crash.points import POINTS
+from tests.crash.plan import make_plan
+from tests.crash.points import POINTS, REMOVAL_POINTS
 
 
 def test_every_point_names_a_function() -> None:
@@ -19,3 +22,20 @@ def test_every_shortened_wait_exists() -> None:
     """Setting a constant that does not exist would change nothing."""
     for module, name, shorter in SHORTENED_WAITS:
         assert getattr(module, name) > shorter
+
+
+def test_every_shortened_wait_is_read_from_its_module() -> None:
+    """A module that imports the constant by its name would keep the longer wait."""
+    import_module("relay.daemon.run")
+    for module, name, _ in SHORTENED_WAITS:
+        modules = [each for key, each in sys.modules.items() if key.startswith("relay.")]
+        assert [each for each in modules if hasattr(each, name)] == [module]
+
+
+def test_every_run_reaches_the_removal_of_a_container() -> None:
+    """Whatever its seed, a plan for that point removes a container in the first lifetime."""
+    for point in REMOVAL_POINTS:
+        for seed in range(1, 200):
+            first = make_plan(seed, point).lifetimes[0]
+            waves = [*first.before, *first.during]
+            assert any(event.action == "destroy" for wave in waves for event in wave), seed

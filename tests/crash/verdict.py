@@ -46,7 +46,7 @@ class Verdict:
 
 
 def count_expected(happened: Collection[ContainerEvent]) -> Counter[tuple[str, str]]:
-    """How many notifications have to arrive, by destination and type of event."""
+    """Return how many notifications have to arrive, by destination and type of event."""
     counts = Counter({(name, "container"): len(happened) for name in DESTINATIONS})
     counts[INCLUDE_HOOK, "container"] = sum(_goes_to(INCLUDE_HOOK, it) for it in happened)
     if any(expected.forgotten for expected in happened):
@@ -120,7 +120,7 @@ def _count_repeated(arrivals: Sequence[Arrival], destination: str) -> int:
 
 
 def _find_resent(arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """What one lifetime of relay sent again after it had been accepted: it was stored twice."""
+    """Find what one lifetime of relay sent again after it was accepted: it was stored twice."""
     times = Counter((it.destination, it.lifetime, it.id) for it in arrivals if it.accepted)
     for (destination, lifetime, id_), count in times.items():
         if count > 1:
@@ -128,7 +128,7 @@ def _find_resent(arrivals: Sequence[Arrival]) -> Iterator[str]:
 
 
 def _find_ambiguous_ids(arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """An event or notification under two ids, or two of them under one id."""
+    """Find events and notifications with two ids, and ids of two events or notifications."""
     ids: defaultdict[tuple[str, EventKey], set[str]] = defaultdict(set)
     for arrival in arrivals:
         ids[arrival.document["route"], _event_key(arrival)].add(arrival.id)
@@ -139,7 +139,7 @@ def _find_ambiguous_ids(arrivals: Sequence[Arrival]) -> Iterator[str]:
 
 
 def _find_changed(arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """A repeated notification has the same bytes: it was decided once, at its commit."""
+    """Find repeated notifications whose bytes differ: they are decided once, at their commit."""
     bodies: dict[str, bytes] = {}
     for arrival in arrivals:
         if bodies.setdefault(arrival.id, arrival.body) != arrival.body:
@@ -149,7 +149,7 @@ def _find_changed(arrivals: Sequence[Arrival]) -> Iterator[str]:
 def _find_unexpected(
     happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival]
 ) -> Iterator[str]:
-    """What never happened, or happened differently, or was inferred although it had an event."""
+    """Find what never happened, happened differently, or has the wrong origin."""
     for arrival in arrivals:
         expected, event = happened.get(_event_key(arrival)), arrival.event
         if expected is None or not _goes_to(arrival.destination, expected):
@@ -163,7 +163,7 @@ def _find_unexpected(
 
 
 def _find_incomplete(arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """Notifications without their included content, and without an accepted reason for it."""
+    """Find notifications without their included content or an accepted reason why it is missing."""
     for arrival in arrivals:
         included, wants_included = arrival.document["included"], arrival.destination == INCLUDE_HOOK
         if (
@@ -188,10 +188,10 @@ def _is_enriched(arrival: Arrival) -> bool:
 def _find_gap_faults(
     expected: Counter[tuple[str, str]], arrivals: Sequence[Arrival]
 ) -> Iterator[str]:
-    """A gap that was not declared although the engine forgot something, or the reverse.
+    """Find destinations that got no gap although the engine forgot something, or the reverse.
 
-    A relay that is killed before the engine's next event cannot prove what it has missed: each such
-    start declares a gap of its own.
+    A relay that is killed before the engine's next event cannot prove that it missed nothing, so
+    each such start declares a gap of its own. These gaps are not counted.
     """
     for name in DESTINATIONS:
         found = {it.id for it in arrivals if _is_accepted_by(it, name) and not _is_unproven(it)}
@@ -207,7 +207,7 @@ def _is_unproven(gap: Arrival) -> bool:
 def _find_disorder(
     happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival]
 ) -> Iterator[str]:
-    """The events of one container arrive in order, if repetitions are ignored."""
+    """Find containers whose events arrived out of order; repetitions are ignored."""
     for name in HOOKS:
         accepted = dict.fromkeys(_event_key(it) for it in arrivals if it.destination == name)
         for container in {expected.container for expected in happened.values()}:
