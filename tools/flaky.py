@@ -29,7 +29,7 @@ from aiohttp import web
 
 from tests.component.scripted_engine import ScriptedEngine, Stream
 from tests.component.wait import ChangeSignal
-from tests.support.daemon import quiet_relay, write_config
+from tests.support.daemon import run_relay, write_config
 from tests.support.loopback import on_loopback
 
 EVENTS = 100_000
@@ -250,7 +250,7 @@ async def measure(
             routes=[{"name": "all", "match": {"type": "container"}, "to": "hook"}],
         )
         begun_s = time.monotonic()
-        async with quiet_relay(config):
+        async with run_relay(config):
             await flood(await opened.get(), engine.now_ns(), events, log, changes)
         took_s = round(time.monotonic() - begun_s, 1)
     return {"seed": seed, "batch": batch, **log.verdict(events), "took_s": took_s}

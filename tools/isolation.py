@@ -19,7 +19,7 @@ from aiohttp import web
 
 from tests.component.scripted_engine import ScriptedEngine, Stream
 from tests.component.wait import ChangeSignal
-from tests.support.daemon import quiet_relay, write_config
+from tests.support.daemon import run_relay, write_config
 from tests.support.loopback import on_loopback
 from tools.flaky import death
 
@@ -85,7 +85,7 @@ async def measure(folder: Path, names: list[str]) -> dict[str, object]:
             destinations={name: {"type": "http", "url": f"{url}/{name}"} for name in names},
             routes=[{"name": "all", "match": {"type": "container"}, "to": names}],
         )
-        async with quiet_relay(config):
+        async with run_relay(config):
             stream = await opened.get()
             for number in range(EVENTS):
                 stream.write(death(time_ns(), number))

@@ -38,7 +38,7 @@ from relay.store.records import Selection
 from tests.component.daemon_with_config import scrape_metrics
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import ChangeSignal
-from tests.support.daemon import quiet_relay
+from tests.support.daemon import run_relay
 from tests.support.loopback import on_loopback
 from tools.flaky import CONTAINERS, Answer, DeliveryLog
 
@@ -280,7 +280,7 @@ async def measure(folder: Path, reloads: int, seed: int) -> dict[str, object]:
         files = Files(folder / "config.yaml", folder / "admin.sock", engine.socket, url)
         files.write(files.plain())
         flood = Flood(engine, log, changes)
-        async with quiet_relay(files.path) as relay:
+        async with run_relay(files.path) as relay:
             await engine.changes.wait_for(lambda: len(engine.streams) == 1)
             held = [resources(relay.pid)]
             async with connect_to_daemon(socket_path(folder / "relay.db")) as operations:

@@ -1,4 +1,4 @@
-"""What the acceptance tests share: a real engine, a receiver, a folder."""
+"""Fixtures that the acceptance tests share: real engines, a receiver, a folder."""
 
 import os
 import signal
@@ -15,24 +15,24 @@ from tests.support.receiver import Receiver
 from tests.support.sandboxed_engine import EngineError, SandboxedEngine
 
 
-def _fetched(release: Release) -> SandboxedEngine:
+def _fetched_engine(release: Release) -> SandboxedEngine:
     return PrivateEngine(find_binaries(find(release)))
 
 
-AGES: dict[str, Callable[[], SandboxedEngine]] = {
+ENGINES: dict[str, Callable[[], SandboxedEngine]] = {
     "docker-20.10": lambda: PrivateEngine(find_binaries()),
-    **{release.name: partial(_fetched, release) for release in RELEASES},
+    **{release.name: partial(_fetched_engine, release) for release in RELEASES},
     "podman-4.3": lambda: PodmanEngine(find_programs()),
 }
-"""Make and version of the engines that relay is tried on, and how to have one."""
+"""Kind and version of the engines that relay is tested with; the value creates one."""
 
-MOVING = {release.name for release in RELEASES if release.moving}
-"""Those that may be gone at any time, from a suite that moves on."""
+MAY_CHANGE = {release.name for release in RELEASES if release.may_change}
+"""Those whose Debian suite may get another version at any time."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _terminate_in_order() -> Iterator[None]:
-    """End on SIGTERM as on Ctrl-C: through every fixture, so that no relay is left running."""
+    """Handle SIGTERM like Ctrl-C: all fixtures are torn down, so that no relay is left running."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -44,7 +44,7 @@ def _terminate_in_order() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def binaries() -> Binaries:
-    """The programs of the machine's own engine; where they are missing, why there is no test."""
+    """The installed engine's programs; without them the test is skipped, or fails if required."""
     try:
         return find_binaries()
     except EngineError as missing:
@@ -54,13 +54,13 @@ def binaries() -> Binaries:
 
 
 def required() -> bool:
-    """Whether what a test needs of the machine must be there."""
+    """Return whether a missing program is a failure; otherwise the test is skipped."""
     return os.environ.get("RELAY_REQUIRE_ENGINE") == "1"
 
 
 @pytest.fixture(scope="session")
 def podman_programs() -> Programs:
-    """The machine's own Podman; where it is missing, why there is no test."""
+    """The installed Podman; without it the test is skipped, or fails if required."""
     try:
         return find_programs()
     except EngineError as missing:
@@ -71,43 +71,43 @@ def podman_programs() -> Programs:
 
 @pytest.fixture
 def podman(podman_programs: Programs) -> Iterator[PodmanEngine]:
-    """A Podman, started for one test and for nobody else."""
-    with PodmanEngine(podman_programs) as private:
-        yield private
+    """A private Podman for one test."""
+    with PodmanEngine(podman_programs) as engine:
+        yield engine
 
 
-@pytest.fixture(scope="session", params=AGES)
-def aged_engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, SandboxedEngine]]:
-    """Each make and age of engine in turn, with its name; where there is none, why."""
-    age: str = request.param
+@pytest.fixture(scope="session", params=ENGINES)
+def each_engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, SandboxedEngine]]:
+    """Each of `ENGINES` in turn, with its name; without it the test is skipped, or fails."""
+    name: str = request.param
     try:
-        engine = AGES[age]()
+        engine = ENGINES[name]()
         with engine:
-            _check_version(age, engine)
-            yield age, engine
+            _check_version(name, engine)
+            yield name, engine
     except EngineError as missing:
-        if required() and age not in MOVING:
+        if required() and name not in MAY_CHANGE:
             raise
-        pytest.skip(f"{age}: {missing}")
+        pytest.skip(f"{name}: {missing}")
 
 
-def _check_version(age: str, engine: SandboxedEngine) -> None:
+def _check_version(name: str, engine: SandboxedEngine) -> None:
     found: str = engine.get("/version")["Version"]
-    wanted = age.partition("-")[2]
+    wanted = name.partition("-")[2]
     if not found.startswith(f"{wanted}."):
-        raise EngineError(f"this is {found}, not {wanted}")
+        raise EngineError(f"this is version {found}, not {wanted}")
 
 
 @pytest.fixture(scope="session")
 def engine(binaries: Binaries) -> Iterator[PrivateEngine]:
-    """An engine of the machine's own kind, started for these tests and for nobody else."""
-    with PrivateEngine(binaries) as private:
-        yield private
+    """A private engine of the installed version, shared by these tests."""
+    with PrivateEngine(binaries) as engine:
+        yield engine
 
 
 @pytest.fixture(autouse=True)
-def _engine_as_new(request: pytest.FixtureRequest) -> None:
-    """Whatever the test before did: the engine runs, and has no containers."""
+def _reset_engine(request: pytest.FixtureRequest) -> None:
+    """Start the engine if it does not run, and remove all containers, before each test."""
     if "engine" in request.fixturenames:
         engine: PrivateEngine = request.getfixturevalue("engine")
         engine.start()

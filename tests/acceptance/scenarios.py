@@ -1,4 +1,4 @@
-"""The ways for a container to end, and what each of them is to be called."""
+"""Ways for a container to end, and the cause and exit code that relay must report."""
 
 import time
 from collections.abc import Callable
@@ -11,8 +11,11 @@ TIMEOUT_S = 30.0
 OOM = "x=a; while true; do x=$x$x; done"
 """Doubles a string until the kernel ends it."""
 
-_UNTIL_TOLD = "echo ready; while test ! -e /go; do sleep 0.05; done"
-"""Says when its traps are set; a shell acts on a signal between two sleeps."""
+_UNTIL_GO = "echo ready; while test ! -e /go; do sleep 0.05; done"
+"""Prints ``ready`` when the traps are set, then waits for /go in short sleeps.
+
+A shell runs its traps only between two commands.
+"""
 
 Death = tuple[str, int]
 """Cause and exit code."""
@@ -20,72 +23,74 @@ Death = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One way to end; at its end its container is dead, and stays so."""
+    """One way for a container to end. Afterwards the container is dead and is not restarted."""
 
-    what: str
-    happen: Callable[[SandboxedEngine, str], None]
-    """Takes the engine and the name that the container is to have."""
+    name: str
+    run: Callable[[SandboxedEngine, str], None]
+    """Called with the engine, and the name for the container."""
     deaths: tuple[Death, ...]
-    """What a person who knows what was done says of it, on whatever engine."""
+    """The deaths to report, the same on every engine."""
     ooms: int = 0
-    """How many events say that memory ran out."""
+    """How many ``oom`` events to report."""
 
 
-def _ready(engine: SandboxedEngine, name: str, traps: str, *options: str, **labels: str) -> None:
-    """Run a container with these traps, and return when they are set."""
-    engine.run("sh", "-c", f"{traps}; {_UNTIL_TOLD}", name=name, options=options, labels=labels)
-    _until(lambda: "ready" in engine.docker("logs", name))
+def _run_with_traps(
+    engine: SandboxedEngine, name: str, traps: str, *options: str, **labels: str
+) -> None:
+    """Run a container with these traps, and wait until they are set."""
+    engine.run("sh", "-c", f"{traps}; {_UNTIL_GO}", name=name, options=options, labels=labels)
+    _wait_until(lambda: "ready" in engine.docker("logs", name))
 
 
-def _until(holds: Callable[[], bool]) -> None:
+def _wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not holds():
-        assert time.monotonic() < deadline, f"not so after {TIMEOUT_S} s"
+        assert time.monotonic() < deadline, f"the condition does not hold after {TIMEOUT_S} s"
         time.sleep(0.05)
 
 
 def _stop_obeyed(engine: SandboxedEngine, name: str) -> None:
-    _ready(engine, name, "trap 'exit 0' TERM")
+    _run_with_traps(engine, name, "trap 'exit 0' TERM")
     engine.docker("stop", name)
 
 
 def _stop_ignored(engine: SandboxedEngine, name: str) -> None:
-    _ready(engine, name, "trap '' TERM")
+    _run_with_traps(engine, name, "trap '' TERM")
     engine.docker("stop", "--time=1", name)
 
 
 def _restart(engine: SandboxedEngine, name: str) -> None:
-    _ready(engine, name, "trap 'exit 0' TERM")
-    # Told how long, since Podman waits for nobody by itself.
+    _run_with_traps(engine, name, "trap 'exit 0' TERM")
+    # With a timeout, because Podman has no default.
     engine.docker("restart", "--time=10", name)
-    _until(lambda: engine.docker("logs", name).count("ready") == 2)
+    _wait_until(lambda: engine.docker("logs", name).count("ready") == 2)
     engine.docker("stop", name)
 
 
 def _kill(engine: SandboxedEngine, name: str) -> None:
-    _ready(engine, name, "trap 'exit 0' TERM")
+    _run_with_traps(engine, name, "trap 'exit 0' TERM")
     engine.docker("kill", name)
     engine.wait(name)
 
 
 def _kill_term(engine: SandboxedEngine, name: str) -> None:
-    _ready(engine, name, "trap 'exit 0' TERM")
+    _run_with_traps(engine, name, "trap 'exit 0' TERM")
     engine.docker("kill", "--signal=TERM", name)
     engine.wait(name)
 
 
 def _hup_then_crash(engine: SandboxedEngine, name: str) -> None:
-    engine.run("sh", "-c", f"trap 'echo reloaded' HUP; {_UNTIL_TOLD}; exit 5", name=name)
-    _until(lambda: "ready" in engine.docker("logs", name))
+    engine.run("sh", "-c", f"trap 'echo reloaded' HUP; {_UNTIL_GO}; exit 5", name=name)
+    _wait_until(lambda: "ready" in engine.docker("logs", name))
     engine.docker("kill", "--signal=HUP", name)
-    _until(lambda: "reloaded" in engine.docker("logs", name))
+    _wait_until(lambda: "reloaded" in engine.docker("logs", name))
     engine.docker("exec", name, "touch", "/go")
     engine.wait(name)
 
 
 def _remove_by_force(engine: SandboxedEngine, name: str) -> None:
-    # Podman asks before it kills.
-    _ready(engine, name, "trap '' TERM", "--stop-timeout=1")
+    # Podman sends SIGTERM first.
+    _run_with_traps(engine, name, "trap '' TERM", "--stop-timeout=1")
     engine.docker("rm", "--force", name)
 
 
@@ -119,16 +124,16 @@ def _crash_loop(engine: SandboxedEngine, name: str) -> None:
         status: str = found["State"]["Status"]
         return (status, found["RestartCount"]) == ("exited", 2)
 
-    _until(over)
+    _wait_until(over)
 
 
 def _own_stop_signal(engine: SandboxedEngine, name: str) -> None:
-    _ready(engine, name, "trap 'exit 0' USR1", "--stop-signal=USR1")
+    _run_with_traps(engine, name, "trap 'exit 0' USR1", "--stop-signal=USR1")
     engine.docker("stop", name)
 
 
 def _own_stop_signal_code(engine: SandboxedEngine, name: str) -> None:
-    _ready(engine, name, "trap 'exit 3' USR1", "--stop-signal=USR1")
+    _run_with_traps(engine, name, "trap 'exit 3' USR1", "--stop-signal=USR1")
     engine.docker("stop", name)
 
 
@@ -138,7 +143,7 @@ def _label_exit_code(engine: SandboxedEngine, name: str) -> None:
 
 
 def _label_signal(engine: SandboxedEngine, name: str) -> None:
-    _ready(engine, name, "trap 'exit 9' TERM", signal="1")
+    _run_with_traps(engine, name, "trap 'exit 9' TERM", signal="1")
     engine.docker("stop", name)
 
 

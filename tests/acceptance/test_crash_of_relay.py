@@ -1,4 +1,4 @@
-"""relay is killed in the middle of its work: nothing is lost, and repetitions have the same id."""
+"""relay is killed while it works: nothing is lost, and repetitions have the same id."""
 
 import random
 import time
@@ -16,11 +16,11 @@ SEED = 2
 EVENTS = 2_000
 KILLS = 5
 CONCURRENCY = 8
-"""Attempts under way at once. One kill can leave these, and `MAX_UNACKED` that were answered, sent
-but not settled."""
+"""Attempts under way at once. A kill can interrupt these, and leave up to `MAX_UNACKED` deliveries
+answered whose outcome is not committed."""
 MAX_OPEN = 110
-"""At most this many events just before a kill and while relay is dead, so that they all fit into
-the engine's history of 256 events."""
+"""At most this many events just before a kill, and as many while relay is dead: together they fit
+into the engine's history of 256 events."""
 
 ANSWER_S = 0.01
 """How long the receiver takes, so that a kill always finds deliveries under way."""
@@ -30,7 +30,7 @@ Fact = tuple[int, str, str]
 
 
 class EventMaker:
-    """Makes volume events, and keeps what the engine says about them."""
+    """Makes volume events, and keeps them as the engine recorded them."""
 
     def __init__(self, engine: PrivateEngine) -> None:
         self._engine = engine
@@ -145,7 +145,7 @@ def test_repeated_kills_lose_nothing(
 
 
 def read_fact(request: Received) -> Fact:
-    """Return what the request is about."""
+    """Return the fact that the request reports."""
     event: dict[str, Any]
     (event,) = request.json["events"]
     return event["time_ns"], event["action"], event["actor"]["id"]

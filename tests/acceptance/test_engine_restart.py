@@ -1,4 +1,4 @@
-"""The engine restarted while relay runs: back by itself, with all that the engine still knows."""
+"""The engine restarts while relay runs: relay reconnects, and delivers what it remembers."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,21 +12,21 @@ from tests.support.docker import Binaries, PrivateEngine
 from tests.support.receiver import Receiver
 
 BACK_TIMEOUT_S = 60.0
-"""The waits between tries grow to 30 s, and start over only after a stable connection."""
+"""The delays between attempts grow to 30 s, and are reset only by a stable connection."""
 
 Fact = tuple[int, str, str, str]
 """Time in nanoseconds, type, action with its detail, and actor."""
 
 
 @pytest.fixture
-def own_engine(binaries: Binaries) -> Iterator[PrivateEngine]:
-    """An engine that is restarted without regard for other tests."""
-    with PrivateEngine(binaries) as private:
-        yield private
+def private_engine(binaries: Binaries) -> Iterator[PrivateEngine]:
+    """An engine for this test alone, because it is restarted."""
+    with PrivateEngine(binaries) as engine:
+        yield engine
 
 
-def everything(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
-    """All of the engine's events to one path, those of relay about engines to another."""
+def write_restart_config(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
+    """Route the engine's events to one path, and relay's own about engines to another."""
     return write_config(
         folder,
         engines={"here": {"url": engine.url}},
@@ -42,15 +42,15 @@ def everything(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
     )
 
 
-def known(engine: PrivateEngine) -> Counter[Fact]:
-    """What the engine's history holds now."""
+def known_facts(engine: PrivateEngine) -> Counter[Fact]:
+    """Return what the engine's history holds now."""
     return Counter(
         (it["timeNano"], it["Type"], it["Action"], it["Actor"]["ID"]) for it in engine.events()
     )
 
 
 def delivered_facts(receiver: Receiver) -> Counter[Fact]:
-    """What arrived of the engine's events, and how often."""
+    """Return which of the engine's events arrived, and how often."""
     return Counter(_fact(event) for event in _events(receiver, "/events"))
 
 
@@ -64,42 +64,42 @@ def _fact(event: dict[str, Any]) -> Fact:
     return event["time_ns"], event["type"], f"{event['action']}{detail}", event["actor"]["id"]
 
 
-def wait_until_told(receiver: Receiver, facts: Counter[Fact]) -> None:
-    """Wait until the receiver has all of them."""
+def wait_until_delivered(receiver: Receiver, facts: Counter[Fact]) -> None:
+    """Wait until the receiver has all these facts."""
     receiver.wait_for(lambda _: not facts - delivered_facts(receiver), BACK_TIMEOUT_S)
 
 
-def test_two_restarts_lose_nothing_that_the_engine_still_knows(
-    own_engine: PrivateEngine,
+def test_two_restarts_lose_nothing_that_the_engine_remembers(
+    private_engine: PrivateEngine,
     receiver: Receiver,
     relay_folder: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Ended by SIGTERM and by SIGKILL with a container running, the engine is heard again."""
-    engine = own_engine
-    with RelayProcess(everything(relay_folder, engine, receiver)) as relay:
+    """relay resumes after the engine was ended by SIGTERM, and by SIGKILL under a container."""
+    engine = private_engine
+    with RelayProcess(write_restart_config(relay_folder, engine, receiver)) as relay:
         relay.wait_for_log("engine.connected")
-        before = known(engine)
+        before = known_facts(engine)
         engine.run("sleep", "60", name="first", options=["--init"])
         engine.make_events(20)
-        facts = known(engine) - before
-        wait_until_told(receiver, facts)
+        facts = known_facts(engine) - before
+        wait_until_delivered(receiver, facts)
 
         engine.stop()
         relay.wait_for_log("engine.unreachable")
         engine.start()
         engine.make_events(20)
-        facts |= known(engine)
-        wait_until_told(receiver, facts)
+        facts |= known_facts(engine)
+        wait_until_delivered(receiver, facts)
 
         second = engine.run("sleep", "60", name="second", options=["--init"])
         engine.kill()
         relay.wait_for_log("engine.unreachable", BACK_TIMEOUT_S, at_least=2)
         engine.start()
-        facts |= known(engine)
+        facts |= known_facts(engine)
         engine.make_events(2)
-        facts |= known(engine)
-        wait_until_told(receiver, facts)
+        facts |= known_facts(engine)
+        wait_until_delivered(receiver, facts)
         assert relay.terminate() == 0
 
     deaths = [

@@ -1,4 +1,4 @@
-"""The harness itself: what it says about engines, receivers and processes is so."""
+"""The test harness itself: its engines, its receiver and its processes do what they promise."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ OOM = "x=a; while true; do x=$x$x; done"
 
 
 def test_an_exit_code_is_in_the_die_event(engine: PrivateEngine) -> None:
-    """A container that exits 3 dies with exitCode 3, under its labels."""
+    """The ``die`` event of a container that exits with 3 has exitCode 3, and its labels."""
     since_ns = time.time_ns()
     container = engine.run("sh", "-c", "exit 3", name="three", labels={"alert": "yes"})
 
@@ -31,7 +31,7 @@ def test_an_exit_code_is_in_the_die_event(engine: PrivateEngine) -> None:
 
 
 def test_an_oom_kill_is_real(engine: PrivateEngine) -> None:
-    """A container that takes more than its memory gives oom, then die 137."""
+    """A container that exceeds its memory limit causes ``oom``, then ``die`` with 137."""
     since_ns = time.time_ns()
     limits = ["--memory=16m", "--memory-swap=16m"]
     engine.run("sh", "-c", OOM, name="greedy", options=limits)
@@ -43,7 +43,7 @@ def test_an_oom_kill_is_real(engine: PrivateEngine) -> None:
 
 
 def test_a_health_check_fails(engine: PrivateEngine) -> None:
-    """A container whose health check fails turns unhealthy."""
+    """A container whose health check fails becomes unhealthy."""
     since_ns = time.time_ns()
     health = ["--health-cmd=test -e /ok", "--health-interval=100ms", "--health-retries=1"]
     engine.run("sleep", "60", name="ill", options=health)
@@ -51,8 +51,8 @@ def test_a_health_check_fails(engine: PrivateEngine) -> None:
     engine.wait_for_event("health_status: unhealthy", "ill", since_ns=since_ns)
 
 
-def test_a_process_killed_from_the_host_dies_without_kill(engine: PrivateEngine) -> None:
-    """Killing a container's process behind the engine's back gives die 137 and no kill."""
+def test_a_process_killed_from_the_host_has_no_kill_event(engine: PrivateEngine) -> None:
+    """Killing a container's process from the host causes ``die`` with 137 and no ``kill``."""
     since_ns = time.time_ns()
     engine.run("sleep", "60", name="shot")
     engine.kill_process("shot")
@@ -62,8 +62,8 @@ def test_a_process_killed_from_the_host_dies_without_kill(engine: PrivateEngine)
     assert "kill" not in [event["Action"] for event in engine.events(since_ns)]
 
 
-def test_a_killed_engine_comes_back_on_its_data(engine: PrivateEngine) -> None:
-    """After SIGKILL and a new start the engine knows its containers, and what became of them."""
+def test_a_killed_engine_restarts_with_its_data(engine: PrivateEngine) -> None:
+    """After SIGKILL and a new start the engine knows its containers and how they ended."""
     container = engine.run("sleep", "60", name="survivor", options=["--init"])
     engine.kill()
     assert not engine.answers()
@@ -74,8 +74,8 @@ def test_a_killed_engine_comes_back_on_its_data(engine: PrivateEngine) -> None:
     assert engine.wait_for_event("die", "survivor", since_ns=killed_ns)
 
 
-def test_a_stopped_engine_comes_back(engine: PrivateEngine) -> None:
-    """An engine that was asked to end starts again, with its images and an empty history."""
+def test_a_stopped_engine_restarts(engine: PrivateEngine) -> None:
+    """A stopped engine starts again with its images, and with an empty history."""
     engine.stop()
     assert not engine.answers()
 
@@ -84,8 +84,8 @@ def test_a_stopped_engine_comes_back(engine: PrivateEngine) -> None:
     assert engine.events() == []
 
 
-def test_events_in_bulk_are_those_that_were_made(engine: PrivateEngine) -> None:
-    """Every event that is made in bulk is in the history, in the order in which it was made."""
+def test_events_made_in_bulk_are_in_the_history(engine: PrivateEngine) -> None:
+    """Events made in bulk are in the history, in the order in which they were made."""
     since_ns = time.time_ns()
     made = engine.make_events(200)
 
@@ -93,8 +93,8 @@ def test_events_in_bulk_are_those_that_were_made(engine: PrivateEngine) -> None:
     assert seen == made
 
 
-def test_engines_are_apart_and_leave_nothing(binaries: Binaries) -> None:
-    """Two engines do not see each other's containers; closing them removes all that they were."""
+def test_engines_are_isolated_and_leave_nothing(binaries: Binaries) -> None:
+    """Two engines do not see each other's containers; closing them removes everything."""
     with PrivateEngine(binaries) as one, PrivateEngine(binaries) as other:
         one.run("sleep", "60", name="mine")
         assert one.docker("ps", "--quiet")
@@ -106,7 +106,7 @@ def test_engines_are_apart_and_leave_nothing(binaries: Binaries) -> None:
 
 
 def post(url: str, body: object) -> int:
-    """Post ``body`` as JSON; returns the status."""
+    """Post ``body`` as JSON; return the status."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.netloc, timeout=5)
     try:
@@ -116,23 +116,23 @@ def post(url: str, body: object) -> int:
         connection.close()
 
 
-def test_the_receiver_answers_as_told_and_remembers(receiver: Receiver) -> None:
-    """Statuses go by path or by a callable; what came is kept in order."""
+def test_the_receiver_answers_as_configured_and_keeps_requests(receiver: Receiver) -> None:
+    """The answer depends on the path or on a callable; requests are kept in order."""
     receiver.answer(lambda request: 500 if request.number == 0 else Reply(204))
     receiver.answer(429, path="/busy")
 
     statuses = [post(receiver.url(path), {"n": n}) for n, path in enumerate(("/a", "/b", "/busy"))]
     assert statuses == [500, 204, 429]
-    came = receiver.wait_for(3)
-    assert [(it.path, it.json, it.headers["x-kind"]) for it in came] == [
+    requests = receiver.wait_for(3)
+    assert [(it.path, it.json, it.headers["x-kind"]) for it in requests] == [
         ("/a", {"n": 0}, "test"),
         ("/b", {"n": 1}, "test"),
         ("/busy", {"n": 2}, "test"),
     ]
 
 
-def test_the_receiver_makes_trouble(receiver: Receiver) -> None:
-    """It resets connections, refuses them while it is off, and is back at the same port."""
+def test_the_receiver_can_misbehave(receiver: Receiver) -> None:
+    """It resets connections, refuses them while it is off, and then uses the same port again."""
     receiver.answer(Misbehaviour.RESET)
     with pytest.raises(ConnectionResetError):
         post(receiver.url(), {})
@@ -145,8 +145,8 @@ def test_the_receiver_makes_trouble(receiver: Receiver) -> None:
     assert len(receiver.received) == 2
 
 
-def test_switching_off_ends_what_hangs(receiver: Receiver) -> None:
-    """A request that hangs has arrived; switching off cuts it."""
+def test_switching_off_ends_hanging_requests(receiver: Receiver) -> None:
+    """A request that gets no answer has arrived; switching off cuts its connection."""
     receiver.answer(Misbehaviour.HANG)
     parts = urlsplit(receiver.url())
     connection = HTTPConnection(parts.netloc, timeout=5)
@@ -158,15 +158,15 @@ def test_switching_off_ends_what_hangs(receiver: Receiver) -> None:
     connection.close()
 
 
-def test_waiting_in_vain_shows_what_arrived(receiver: Receiver) -> None:
-    """The failure of a wait lists the requests that did come."""
+def test_a_failed_wait_shows_what_arrived(receiver: Receiver) -> None:
+    """The error of a wait lists the requests that arrived."""
     post(receiver.url("/a"), {"only": "this"})
     with pytest.raises(AssertionError, match=r"1 requests:\n  0: POST /a .*only"):
         receiver.wait_for(2, timeout_s=0.01)
 
 
 def test_a_broken_callable_fails_the_wait(receiver: Receiver) -> None:
-    """An error in a test's own callable is not lost in a thread."""
+    """An error in a test's callable is raised by the wait, and not lost in a thread."""
     receiver.answer(lambda request: 1 // 0)
     with pytest.raises(ConnectionError):
         post(receiver.url(), {})
@@ -189,17 +189,17 @@ if "--die" not in sys.argv:
 """
 
 
-def stand_in(folder: Path, *flags: str) -> RelayProcess:
-    """A process that logs like relay, in relay's place."""
+def run_stand_in(folder: Path, *flags: str) -> RelayProcess:
+    """Return a process that stands in for relay, and logs as relay does."""
     script = folder / "stand_in.py"
     script.write_text(STAND_IN)
     config = write_config(folder, routes=[{"name": "all", "to": "ops"}])
     return RelayProcess(config, env={"TOKEN": "x"}, program=(sys.executable, str(script), *flags))
 
 
-def test_a_process_logs_and_ends_when_asked(relay_folder: Path) -> None:
-    """Log lines are found by event and fields; SIGTERM gives the process's own exit code."""
-    with stand_in(relay_folder) as relay:
+def test_a_process_logs_and_ends_on_sigterm(relay_folder: Path) -> None:
+    """Log lines are found by event and fields; after SIGTERM the exit code is the process's."""
+    with run_stand_in(relay_folder) as relay:
         line = relay.wait_for_log("up", n=2)
         assert relay.wait_for_log("up", at_least=2) == line
         assert set(line["env"]) <= {"PATH", "HOME", "LANG", "TOKEN", "LC_CTYPE"}
@@ -209,8 +209,8 @@ def test_a_process_logs_and_ends_when_asked(relay_folder: Path) -> None:
 
 
 def test_a_process_is_killed(relay_folder: Path) -> None:
-    """kill9 leaves it no time for anything."""
-    with stand_in(relay_folder) as relay:
+    """After `kill9` the process does nothing more."""
+    with run_stand_in(relay_folder) as relay:
         relay.wait_for_log("up")
         relay.kill9()
         assert relay.wait() == -9
@@ -218,6 +218,6 @@ def test_a_process_is_killed(relay_folder: Path) -> None:
 
 
 def test_waiting_for_the_log_of_a_dead_process_ends_at_once(relay_folder: Path) -> None:
-    """A log line that can no longer come is not waited for; the failure shows the log."""
-    with stand_in(relay_folder, "--die") as relay, pytest.raises(AssertionError, match="ended"):
+    """Without a running process a wait for a log line fails at once, and shows the log."""
+    with run_stand_in(relay_folder, "--die") as relay, pytest.raises(AssertionError, match="ended"):
         relay.wait_for_log("never", timeout_s=600)

@@ -1,10 +1,10 @@
-"""The harness's engines of other ages and makes: where they come from, and what they leave."""
+"""The harness's other engines: where they come from, and that they leave nothing behind."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.support.engines import Mirror, Release, fetch, find, mirror
+from tests.support.engines import Mirror, Release, fetch, find, find_mirror
 from tests.support.podman import PodmanEngine, Programs
 from tests.support.sandboxed_engine import EngineError
 
@@ -29,31 +29,31 @@ deb [arch=amd64 signed-by=/usr/share/keyrings/debian.gpg] http://mirror.example/
 
 
 @pytest.mark.parametrize(("name", "text"), [("debian.sources", STANZAS), ("sources.list", LINES)])
-def test_the_mirror_is_the_machines_own(name: str, text: str) -> None:
-    """Either of apt's formats gives the mirror of the machine's suite, and its key."""
-    found = mirror({Path(name): text}, "bookworm")
+def test_the_mirror_is_that_of_the_system(name: str, text: str) -> None:
+    """In both of apt's formats the mirror of the suite is found, and its key."""
+    found = find_mirror({Path(name): text}, "bookworm")
     assert found == Mirror("http://mirror.example/debian", "/usr/share/keyrings/debian.gpg")
 
 
-def test_a_machine_without_its_suite_is_refused() -> None:
-    """Where no source has the machine's suite, the files that were read are named."""
+def test_sources_without_the_suite_are_an_error() -> None:
+    """If no source has the suite, the error names the files that were read."""
     with pytest.raises(EngineError, match=r"'trixie': debian\.sources"):
-        mirror({Path("debian.sources"): STANZAS}, "trixie")
+        find_mirror({Path("debian.sources"): STANZAS}, "trixie")
 
 
-def test_an_engine_that_is_not_there_says_how_to_get_it(
+def test_a_missing_engine_names_the_command_that_fetches_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine that was never fetched is an error that names the command which fetches it."""
+    """The error for an engine that was not fetched names the command that fetches it."""
     monkeypatch.setenv("RELAY_ENGINES", str(tmp_path))
     with pytest.raises(EngineError, match=r"python -m tests\.support\.engines"):
         find(Release("26.1", "trixie"))
 
 
-def test_an_engine_of_another_version_is_not_taken(
+def test_an_engine_of_another_version_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the engine says of itself counts, not the name of its folder."""
+    """The version that the engine reports counts, not the name of its folder."""
     monkeypatch.setenv("RELAY_ENGINES", str(tmp_path))
     dockerd = tmp_path / "docker-28.5" / "dockerd"
     dockerd.parent.mkdir()
@@ -64,7 +64,7 @@ def test_an_engine_of_another_version_is_not_taken(
 
 
 def test_a_fetch_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without apt nothing is fetched, and no part of an engine is taken for one."""
+    """A failed fetch leaves no folder that could be mistaken for an engine."""
     monkeypatch.setenv("RELAY_ENGINES", str(tmp_path / "engines"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineError):
@@ -73,7 +73,7 @@ def test_a_fetch_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_podmans_containers_outlive_its_service(podman: PodmanEngine) -> None:
-    """The service ends and starts again; its containers run on, and its history is kept."""
+    """When the service ends and starts again, containers keep running and the history is kept."""
     podman.run("sleep", "60", name="survivor")
     podman.stop()
     assert not podman.answers()
@@ -85,8 +85,8 @@ def test_podmans_containers_outlive_its_service(podman: PodmanEngine) -> None:
     assert actions == ["create", "init", "start"]
 
 
-def test_podman_knows_what_ran_out_of_memory(podman: PodmanEngine) -> None:
-    """Podman sends no ``oom``, and says it when it is asked."""
+def test_podman_reports_an_oom_kill_only_when_inspected(podman: PodmanEngine) -> None:
+    """Podman sends no ``oom`` event; inspecting the container shows the OOM kill."""
     limits = ["--memory=16m", "--memory-swap=16m"]
     podman.run("sh", "-c", "x=a; while true; do x=$x$x; done", name="greedy", options=limits)
     assert podman.wait("greedy") == 137

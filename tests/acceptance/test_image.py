@@ -1,4 +1,4 @@
-"""The image on a real engine: run with next to no rights, beside the proxy that is shipped."""
+"""The image on a real engine: with minimal privileges, behind the proxy in ``deploy/``."""
 
 import os
 import re
@@ -20,18 +20,18 @@ from tests.support.proxy import find_haproxy, socket_proxy
 from tests.support.receiver import Received, Receiver
 from tests.support.sandboxed_engine import EngineError
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 OOM = "x=a; while true; do x=$x$x; done"
-SMALL = ("--memory=16m", "--memory-swap=16m")
+SMALL_MEMORY = ("--memory=16m", "--memory-swap=16m")
 
 CONFINED = (
     "--read-only",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
-    "--network=host",  # which leads to the receiver; no engine of the tests has a bridge
+    "--network=host",  # to reach the receiver: the engines of the tests have no bridge
 )
-OFTEN = ("--health-interval=500ms", "--health-timeout=2s", "--health-retries=1")
-"""A health check that a test can wait for."""
+FREQUENT_HEALTH_CHECK = ("--health-interval=500ms", "--health-timeout=2s", "--health-retries=1")
+"""Health checks so frequent that a test can wait for them."""
 
 REFUSED = (
     "/info",
@@ -45,8 +45,8 @@ REFUSED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """What came of relay in a container."""
+class Result:
+    """What relay did in a container."""
 
     build: str
     inspected: dict[str, Any]
@@ -54,18 +54,18 @@ class Story:
     received: tuple[Received, ...]
     history: list[dict[str, Any]]
     exit_code: int
-    said: str
+    log: str
 
     @property
     def delivered(self) -> list[tuple[str, str, str]]:
-        """Action, container and origin of what came to the hook, in the order of arrival."""
+        """Action, container and origin of the events at the hook, in the order of arrival."""
         events = [it.json["events"][0] for it in self.received if it.path == "/hook"]
         return [(it["action"], it["actor"]["name"], it["origin"]) for it in events]
 
 
 @pytest.fixture(scope="module")
 def built(engine: PrivateEngine) -> str:
-    """What the build of the image printed, which is then in the tests' engine."""
+    """The output of building the image in the tests' engine."""
     engine.start()
     try:
         return image.build(engine)
@@ -77,7 +77,7 @@ def built(engine: PrivateEngine) -> str:
 
 @pytest.fixture(scope="module")
 def haproxy() -> str:
-    """Its program; where it is missing, why there is no test."""
+    """The path of haproxy; without it the test is skipped, or fails if required."""
     try:
         return find_haproxy()
     except EngineError as missing:
@@ -87,10 +87,10 @@ def haproxy() -> str:
 
 
 @pytest.fixture(scope="module")
-def story(
+def result(
     engine: PrivateEngine, built: str, haproxy: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Story]:
-    """relay runs, hears of an OOM kill and of commands, is stopped, misses one, and comes back."""
+) -> Iterator[Result]:
+    """Run relay through an OOM kill and some commands; stop it, miss an OOM kill, restart it."""
     engine.remove_containers()
     folder = tmp_path_factory.mktemp("contained")
     proxy = folder / "proxy"
@@ -101,45 +101,45 @@ def story(
     ):
         receiver.answer(500, path="/dead")
         options = [
-            *(*CONFINED, *OFTEN, "--volume=relay-state:/var/lib/relay"),
-            *_mounted(_config(folder, receiver), "/etc/relay/config.yaml"),
-            *_mounted(_secret(folder, receiver.url("/hook")), "/run/secrets/hook"),
-            *_mounted(proxy, "/run/proxy"),
+            *(*CONFINED, *FREQUENT_HEALTH_CHECK, "--volume=relay-state:/var/lib/relay"),
+            *_mount_options(_write_config(folder, receiver), "/etc/relay/config.yaml"),
+            *_mount_options(_write_secret(folder, receiver.url("/hook")), "/run/secrets/hook"),
+            *_mount_options(proxy, "/run/proxy"),
             "--env=DOCKER_HOST=unix:///run/proxy/docker.sock",
         ]
         _start(engine, *options)
         _wait_for(engine, "engine.connected")
-        engine.run("sh", "-c", OOM, name="greedy", options=SMALL)
+        engine.run("sh", "-c", OOM, name="greedy", options=SMALL_MEMORY)
         engine.run("sleep", "60", name="other", options=["--init"])
-        _until(lambda: _health(engine) == "healthy", engine)
-        _until(lambda: _execs(engine.events(), "relay").count("exec_die") >= 2, engine)
+        _wait_until(lambda: _health(engine) == "healthy", engine)
+        _wait_until(lambda: _exec_actions(engine.events(), "relay").count("exec_die") >= 2, engine)
         engine.docker("exec", "other", "true")
-        receiver.wait_for(lambda arrived: _last(arrived, "exec_die", "other"))
+        receiver.wait_for(lambda arrived: _has_arrived(arrived, "exec_die", "other"))
         receiver.wait_for(lambda arrived: any(it.path == "/dead" for it in arrived))
-        time.sleep(1.1)  # two more probes, with a destination that is dead
+        time.sleep(1.1)  # two more health checks, while a destination fails
         inspected, health = engine.inspect("relay"), _health(engine)
         history = engine.events()
         engine.docker("stop", "--time=20", "relay")
         exit_code = int(engine.inspect("relay")["State"]["ExitCode"])
-        engine.run("sh", "-c", OOM, name="missed", options=SMALL)
+        engine.run("sh", "-c", OOM, name="missed", options=SMALL_MEMORY)
         engine.wait("missed")
         engine.docker("start", "relay")
-        received = receiver.wait_for(lambda arrived: _last(arrived, "oom", "missed"))
-        said = engine.logs("relay")
-    yield Story(built, inspected, health, received, history, exit_code, said)
+        received = receiver.wait_for(lambda arrived: _has_arrived(arrived, "oom", "missed"))
+        log = engine.logs("relay")
+    yield Result(built, inspected, health, received, history, exit_code, log)
     engine.start()
     engine.remove_containers()
     engine.docker("volume", "rm", "relay-state")
 
 
-def test_an_oom_kill_of_another_container_is_told(story: Story) -> None:
-    """Through the proxy, from a container that may do nothing, to the address in a secret."""
-    assert ("oom", "greedy", "live") in story.delivered
+def test_an_oom_kill_of_another_container_is_delivered(result: Result) -> None:
+    """The event comes through the proxy and goes to the URL that is in a secret."""
+    assert ("oom", "greedy", "live") in result.delivered
 
 
-def test_it_runs_with_next_to_no_rights(story: Story) -> None:
-    """As the image's user, who is nobody; nothing but the volume can be written to."""
-    config, host = story.inspected["Config"], story.inspected["HostConfig"]
+def test_it_runs_with_minimal_privileges(result: Result) -> None:
+    """It runs as the image's unprivileged user, and can write to its volume only."""
+    config, host = result.inspected["Config"], result.inspected["HostConfig"]
     assert config["User"] == f"{USER}:{USER}"
     assert host["ReadonlyRootfs"]
     assert host["CapDrop"] == ["ALL"]
@@ -147,40 +147,42 @@ def test_it_runs_with_next_to_no_rights(story: Story) -> None:
     assert not host["Privileged"]
 
 
-def test_a_dead_webhook_makes_it_not_unhealthy(story: Story) -> None:
-    """Its health is that of relay: a restart would help no webhook."""
-    assert story.health == "healthy"
-    assert story.inspected["State"]["Health"]["FailingStreak"] == 0
-    assert any(it.path == "/dead" for it in story.received)
+def test_it_stays_healthy_if_a_webhook_fails(result: Result) -> None:
+    """The health check reports relay's own state: a restart would not repair a webhook."""
+    assert result.health == "healthy"
+    assert result.inspected["State"]["Health"]["FailingStreak"] == 0
+    assert any(it.path == "/dead" for it in result.received)
 
 
-def test_its_own_probes_are_told_to_nobody(story: Story) -> None:
-    """They did happen, and a command in another container is delivered."""
-    assert _execs(story.history, "relay").count("exec_die") >= 2
-    events = [(action, name) for action, name, _ in story.delivered if action.startswith("exec_")]
+def test_its_own_health_checks_are_not_delivered(result: Result) -> None:
+    """They happened but are not delivered; a command in another container is."""
+    assert _exec_actions(result.history, "relay").count("exec_die") >= 2
+    events = [(action, name) for action, name, _ in result.delivered if action.startswith("exec_")]
     assert events == [(action, "other") for action in ("exec_create", "exec_start", "exec_die")]
-    assert f'"id": "{story.inspected["Id"]}"' in story.said  # whose they are, it says
+    assert f'"id": "{result.inspected["Id"]}"' in result.log  # the log names relay's own container
 
 
-def test_it_stops_in_time_and_resumes(story: Story) -> None:
-    """With 0 on SIGTERM; by the store on its volume it knows what it missed meanwhile."""
-    assert story.exit_code == 0
-    assert story.delivered[-1] == ("oom", "missed", "replayed")
-    assert story.delivered.count(("oom", "greedy", "live")) == 1
-    assert '"why"' not in story.said  # of a gap
+def test_it_stops_in_time_and_resumes(result: Result) -> None:
+    """It exits with 0 on SIGTERM; the store on its volume lets it deliver what it missed."""
+    assert result.exit_code == 0
+    assert result.delivered[-1] == ("oom", "missed", "replayed")
+    assert result.delivered.count(("oom", "greedy", "live")) == 1
+    assert '"why"' not in result.log  # no gap was declared
 
 
-def test_what_installs_is_not_in_it(engine: PrivateEngine, built: str) -> None:
-    """No pip, and everybody can read what it is made of."""
-    look = "ls /opt/relay/lib/*/site-packages; find /opt/relay ! -perm -004 ! -type l"
+def test_the_image_contains_no_installer(engine: PrivateEngine, built: str) -> None:
+    """It contains no pip, and all its files are readable by everybody."""
+    command = "ls /opt/relay/lib/*/site-packages; find /opt/relay ! -perm -004 ! -type l"
     shell = ["--rm", "--network=none", "--entrypoint=/bin/sh"]
-    listed = engine.docker("run", *shell, IMAGE, "-c", look).splitlines()
+    listed = engine.docker("run", *shell, IMAGE, "-c", command).splitlines()
     assert "relay" in listed
     assert not [it for it in listed if it.startswith(("pip", "setuptools", "/"))]
 
 
-def test_the_proxy_refuses_the_rest(engine: PrivateEngine, haproxy: str, tmp_path: Path) -> None:
-    """What relay does not read, in whatever words, and every way to change something."""
+def test_the_proxy_refuses_all_other_requests(
+    engine: PrivateEngine, haproxy: str, tmp_path: Path
+) -> None:
+    """It refuses what relay does not need, however it is written, and every change."""
     with socket_proxy(haproxy, engine.socket_path, tmp_path / "docker.sock"):
         behind = EngineApi(tmp_path / "docker.sock")
         before = [it for it in engine.events() if it["Type"] == "volume"]
@@ -188,22 +190,26 @@ def test_the_proxy_refuses_the_rest(engine: PrivateEngine, haproxy: str, tmp_pat
         for path in REFUSED:
             with pytest.raises(AssertionError, match=": 403 "):
                 behind.get(path)
-        with pytest.raises((AssertionError, ConnectionError)):  # it reads no body
+        with pytest.raises(
+            (AssertionError, ConnectionError)
+        ):  # the proxy closes without reading the body
             behind.make_events(2)
         assert [it for it in engine.events() if it["Type"] == "volume"] == before
 
 
 def test_a_relay_that_hangs_is_unhealthy(engine: PrivateEngine, built: str, tmp_path: Path) -> None:
-    """It is there, but does not answer."""
-    config = _printing(tmp_path)
-    _start(engine, *CONFINED, *OFTEN, *_mounted(config, "/etc/relay/config.yaml"))
-    _until(lambda: _health(engine) == "healthy", engine)
+    """A process that does not answer is unhealthy."""
+    config = _write_console_config(tmp_path)
+    _start(
+        engine, *CONFINED, *FREQUENT_HEALTH_CHECK, *_mount_options(config, "/etc/relay/config.yaml")
+    )
+    _wait_until(lambda: _health(engine) == "healthy", engine)
     engine.docker("kill", "--signal=STOP", "relay")
-    _until(lambda: _health(engine) == "unhealthy", engine)
+    _wait_until(lambda: _health(engine) == "unhealthy", engine)
 
 
 @pytest.mark.parametrize(
-    ("mode", "words"),
+    ("mode", "message"),
     [
         (None, "/etc/relay/config.yaml: cannot be read: No such file or directory"),
         (0o600, "/etc/relay/config.yaml: cannot be read: Permission denied"),
@@ -211,28 +217,28 @@ def test_a_relay_that_hangs_is_unhealthy(engine: PrivateEngine, built: str, tmp_
     ],
     ids=["no configuration", "a configuration that it may not read", "no secret"],
 )
-def test_what_is_wrong_is_said_in_its_logs(
-    engine: PrivateEngine, built: str, tmp_path: Path, mode: int | None, words: str
+def test_a_failed_start_is_explained_in_the_log(
+    engine: PrivateEngine, built: str, tmp_path: Path, mode: int | None, message: str
 ) -> None:
-    """And it ends with 2."""
+    """It exits with 2, and the log says what is wrong, without a traceback."""
     options: list[str] = []
     if mode is not None:
         with Receiver() as receiver:
-            config = _config(tmp_path, receiver)
+            config = _write_config(tmp_path, receiver)
         config.chmod(mode)
-        options += _mounted(config, "/etc/relay/config.yaml")
+        options += _mount_options(config, "/etc/relay/config.yaml")
     _start(engine, *CONFINED, *options)
     assert engine.wait("relay") == 2
-    assert words in engine.logs("relay")
+    assert message in engine.logs("relay")
     assert "Traceback" not in engine.logs("relay")
 
 
-def test_a_socket_that_it_may_not_open(engine: PrivateEngine, built: str, tmp_path: Path) -> None:
-    """The group is said that it lacks, and it tries again; with that group it may."""
-    config = _printing(tmp_path)
+def test_a_socket_without_permission(engine: PrivateEngine, built: str, tmp_path: Path) -> None:
+    """The log names the missing group and relay keeps trying; with the group it connects."""
+    config = _write_console_config(tmp_path)
     options = [
-        *(*CONFINED, *_mounted(config, "/etc/relay/config.yaml")),
-        *_mounted(engine.socket_path, "/var/run/docker.sock"),
+        *(*CONFINED, *_mount_options(config, "/etc/relay/config.yaml")),
+        *_mount_options(engine.socket_path, "/var/run/docker.sock"),
     ]
     _start(engine, *options)
     number = engine.socket_path.stat().st_gid
@@ -244,14 +250,14 @@ def test_a_socket_that_it_may_not_open(engine: PrivateEngine, built: str, tmp_pa
     _wait_for(engine, "engine.connected")
 
 
-def test_what_an_editor_wrote_is_read_again(
+def test_a_replaced_configuration_file_is_reloaded(
     engine: PrivateEngine, built: str, tmp_path: Path
 ) -> None:
-    """Also where it is a new file in the old one's place, for the folder is mounted."""
+    """A new file in place of the old one is read too, because the folder is mounted."""
     folder = tmp_path / "config"
     folder.mkdir()
-    path = _printing(folder)
-    _start(engine, *CONFINED, *_mounted(folder, "/etc/relay"))
+    path = _write_console_config(folder)
+    _start(engine, *CONFINED, *_mount_options(folder, "/etc/relay"))
     _wait_for(engine, "relay.started")
     fresh = folder / "config.yaml~"
     fresh.write_text(path.read_text().replace("name: all", "name: everything"))
@@ -260,7 +266,7 @@ def test_what_an_editor_wrote_is_read_again(
     assert engine.docker("exec", "relay", "relay", "reload").strip() == "reloaded: routes changed"
 
 
-def _config(folder: Path, receiver: Receiver) -> Path:
+def _write_config(folder: Path, receiver: Receiver) -> Path:
     hook = {"type": "http", "url_file": "/run/secrets/hook", "concurrency": 1}
     oom = {"type": "container", "action": "oom"}
     path = write_config(
@@ -275,14 +281,14 @@ def _config(folder: Path, receiver: Receiver) -> Path:
     return path
 
 
-def _printing(folder: Path) -> Path:
+def _write_console_config(folder: Path) -> Path:
     to = {"out": {"type": "console"}}
     path = write_config(folder, destinations=to, routes=[{"name": "all", "to": "out"}])
     path.chmod(0o644)
     return path
 
 
-def _secret(folder: Path, text: str) -> Path:
+def _write_secret(folder: Path, text: str) -> Path:
     path = folder / "hook"
     path.write_text(text)
     path.chmod(0o400)
@@ -290,7 +296,7 @@ def _secret(folder: Path, text: str) -> Path:
     return path
 
 
-def _mounted(source: Path, target: str) -> list[str]:
+def _mount_options(source: Path, target: str) -> list[str]:
     return [f"--mount=type=bind,readonly,source={source},target={target}"]
 
 
@@ -303,8 +309,8 @@ def _health(engine: PrivateEngine) -> str:
     return found
 
 
-def _execs(history: list[dict[str, Any]], name: str) -> list[str]:
-    """The commands run in a container, each by its three events, in order."""
+def _exec_actions(history: list[dict[str, Any]], name: str) -> list[str]:
+    """Return the actions of the ``exec_*`` events of a container, in order."""
     return [
         event["Action"].split(":")[0]
         for event in history
@@ -312,19 +318,19 @@ def _execs(history: list[dict[str, Any]], name: str) -> list[str]:
     ]
 
 
-def _last(arrived: tuple[Received, ...], action: str, name: str) -> bool:
-    """Whether the hook has heard of that."""
+def _has_arrived(arrived: tuple[Received, ...], action: str, name: str) -> bool:
+    """Return whether the hook got this event."""
     events = [it.json["events"][0] for it in arrived if it.path == "/hook"]
     return any((it["action"], it["actor"]["name"]) == (action, name) for it in events)
 
 
-def _wait_for(engine: PrivateEngine, words: str) -> None:
-    _until(lambda: words in engine.logs("relay"), engine)
+def _wait_for(engine: PrivateEngine, message: str) -> None:
+    _wait_until(lambda: message in engine.logs("relay"), engine)
 
 
-def _until(holds: Callable[[], bool], engine: PrivateEngine) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+def _wait_until(holds: Callable[[], bool], engine: PrivateEngine) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
     while not holds():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE_S} s; it said:\n{engine.logs('relay')}")
+            raise AssertionError(f"not within {TIMEOUT_S} s; its log:\n{engine.logs('relay')}")
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What a route includes beside the event: logs, health and inspect fields of real containers."""
+"""Included content from real containers: log lines, health output, inspect fields."""
 
 import re
 from pathlib import Path
@@ -16,13 +16,13 @@ for n in $(seq 30); do
   printf '\\033]0;title\\007err %d\\n' $n >&2
 done
 """
-"""Thirty lines to each of standard output and error, in colour and with a title."""
+"""Writes thirty lines each to standard output and standard error, with escape sequences."""
 
 INCLUDE = {"logs": 5, "health": True, "inspect": ["RestartCount", "State.ExitCode", "State.Nope"]}
 
 
-def config(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
-    """Crashes, failing health checks and removals, with everything that can be included."""
+def write_include_config(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
+    """Route crashes, failing health checks and removals, with everything that can be included."""
     return write_config(
         folder,
         engines={"here": {"url": engine.url}},
@@ -46,12 +46,12 @@ def config(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
 
 @pytest.fixture
 def relay(relay_folder: Path, engine: PrivateEngine, receiver: Receiver) -> RelayProcess:
-    """One that is not started yet."""
-    return RelayProcess(config(relay_folder, engine, receiver))
+    """A relay that is not started yet."""
+    return RelayProcess(write_include_config(relay_folder, engine, receiver))
 
 
-def find_notification(receiver: Receiver, route: str) -> dict[str, Any]:
-    """What the route's one notification includes."""
+def wait_for_included(receiver: Receiver, route: str) -> dict[str, Any]:
+    """Wait for the route's only notification; return its included content."""
 
     def sent(received: tuple[Received, ...]) -> list[dict[str, Any]]:
         return [it.json for it in received if it.json["route"] == route]
@@ -61,17 +61,17 @@ def find_notification(receiver: Receiver, route: str) -> dict[str, Any]:
     return included
 
 
-def test_a_crash_tells_what_led_to_it(
+def test_a_crash_includes_the_last_log_lines(
     relay: RelayProcess, engine: PrivateEngine, receiver: Receiver
 ) -> None:
-    """The last lines of both streams without colours, and the fields."""
+    """It includes the last lines of both streams without colours, and the inspect fields."""
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sh", "-c", LINES + "exit 3", name="loud")
-        included = find_notification(receiver, "crashed")
+        included = wait_for_included(receiver, "crashed")
     lines = included["logs"]
     assert len(lines) == 5
-    for stream in ("out", "err"):  # which come in no order of their own
+    for stream in ("out", "err"):  # the order between the two streams is not defined
         numbers = [int(line[4:]) for line in lines if line.startswith(stream)]
         assert numbers == list(range(31 - len(numbers), 31))
     assert all(re.fullmatch(r"(out|err) \d+", line) for line in lines)
@@ -83,13 +83,13 @@ def test_a_crash_tells_what_led_to_it(
 def test_a_failing_health_check(
     relay: RelayProcess, engine: PrivateEngine, receiver: Receiver
 ) -> None:
-    """What it printed, and the fields of a container that runs on; it has no log lines."""
+    """It includes the check's output and the inspect fields; the container has no log lines."""
     check = "--health-cmd=printf '\\033[1mno\\033[0m\\tanswer\\n'; exit 1"
     health = [check, "--health-interval=100ms", "--health-retries=1"]
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sleep", "60", name="ill", options=health)
-        included = find_notification(receiver, "unhealthy")
+        included = wait_for_included(receiver, "unhealthy")
     assert included == {
         "logs": [],
         "health": "no  answer",
@@ -101,11 +101,11 @@ def test_a_failing_health_check(
 def test_a_container_with_a_terminal(
     relay: RelayProcess, engine: PrivateEngine, receiver: Receiver
 ) -> None:
-    """Its log has no frames, and comes out as plain."""
+    """The log of a container with a terminal has no frames; its lines are plain text too."""
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sh", "-c", LINES + "exit 3", name="typed", options=["--tty"])
-        included = find_notification(receiver, "crashed")
+        included = wait_for_included(receiver, "crashed")
     assert included == {
         "logs": ["err 28", "out 29", "err 29", "out 30", "err 30"],
         "health": None,
@@ -117,11 +117,11 @@ def test_a_container_with_a_terminal(
 def test_a_container_that_is_gone(
     relay: RelayProcess, engine: PrivateEngine, receiver: Receiver
 ) -> None:
-    """One that removed itself has nothing to tell, and the notification says so."""
+    """The notification says that a container which removed itself cannot be inspected."""
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sh", "-c", LINES + "exit 3", name="brief", options=["--rm"])
-        included = find_notification(receiver, "removed")
+        included = wait_for_included(receiver, "removed")
     assert included == {
         "logs": None,
         "health": None,
@@ -133,11 +133,11 @@ def test_a_container_that_is_gone(
 def test_a_log_that_cannot_be_read(
     relay: RelayProcess, engine: PrivateEngine, receiver: Receiver
 ) -> None:
-    """What can be included is included all the same."""
+    """The other content is included, and the notification says that the log is missing."""
     with relay:
         relay.wait_for_log("engine.connected")
         engine.run("sh", "-c", "exit 3", name="mute", options=["--log-driver=none"])
-        included = find_notification(receiver, "crashed")
+        included = wait_for_included(receiver, "crashed")
     assert included["inspect"]["State.ExitCode"] == 3
     assert included["logs"] is None
     assert included["missing"] == "its log driver cannot be read"

@@ -1,4 +1,4 @@
-"""The example configuration on a real engine: exactly what its routes ask for, and nothing else."""
+"""The example configuration on a real engine delivers what its routes match, and nothing else."""
 
 import json
 from collections.abc import Iterator
@@ -18,20 +18,20 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 OOM = "x=a; while true; do x=$x$x; done"
 """Doubles a string until the kernel ends it."""
 
-ASKED = [
+EXPECTED = [
     ("crashed", "die", "broken"),
     ("out-of-memory", "oom", "greedy"),
     ("unhealthy", "health_status: unhealthy", "ill"),
     ("crashed", "die", "sentinel"),
 ]
-"""What the example's routes ask for of `happen`: route, the engine's action, container."""
+"""What the example's routes match of `cause_events`: route, the engine's action, container."""
 
 RED = "#d0021b"
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """What happened, by the engine itself, and what each destination got of it."""
+class Result:
+    """What happened according to the engine, and what each destination got."""
 
     engine_name: str
     history: list[dict[str, Any]]
@@ -41,11 +41,11 @@ class Story:
     exit_code: int
 
     @property
-    def truths(self) -> list[dict[str, Any]]:
-        """The engine's own events behind `ASKED`, in that order."""
-        return [self._the_one(action, name) for _, action, name in ASKED]
+    def source_events(self) -> list[dict[str, Any]]:
+        """The engine's events behind `EXPECTED`, in that order."""
+        return [self._find_event(action, name) for _, action, name in EXPECTED]
 
-    def _the_one(self, action: str, name: str) -> dict[str, Any]:
+    def _find_event(self, action: str, name: str) -> dict[str, Any]:
         (found,) = (
             event
             for event in self.history
@@ -54,8 +54,8 @@ class Story:
         return found
 
 
-def run_scenario(engine: PrivateEngine) -> None:
-    """Every way for a container to end, and a failing health check."""
+def cause_events(engine: PrivateEngine) -> None:
+    """Let containers end in several ways, and a health check fail."""
     since_ns = int(engine.events()[-1]["timeNano"]) if engine.events() else 0
     labels = {"com.docker.compose.project": "shop", "note": "<!channel> & co"}
     engine.run("sh", "-c", "exit 3", name="broken", labels=labels)
@@ -76,11 +76,11 @@ def run_scenario(engine: PrivateEngine) -> None:
     engine.wait("sentinel")
 
 
-def example(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
-    """The example's configuration with its routes as they are, pointed at what the test has.
+def write_example_config(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
+    """Write the example's configuration, with the test's engine, store and receivers.
 
-    With a concurrency of one each destination gets its notifications in the order of the events,
-    so what comes last is known.
+    With a concurrency of one each destination gets its notifications in the order of the events, so
+    that the last one is known.
     """
     config = yaml.safe_load(EXAMPLE.read_text())
     config["engines"]["here"] = {"url": engine.url}
@@ -92,25 +92,25 @@ def example(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
 
 
 @pytest.fixture(scope="module")
-def story(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Let it all happen once under `relay run`."""
+def result(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
+    """Cause all events once under `relay run`."""
     engine.start()
     engine.remove_containers()
     with Receiver() as receiver:
-        config = example(tmp_path_factory.mktemp("relay"), engine, receiver)
+        config = write_example_config(tmp_path_factory.mktemp("relay"), engine, receiver)
         env = {"SLACK_WEBHOOK_URL": receiver.url("/slack"), "AUDIT_TOKEN": "t0ken"}
         with RelayProcess(config, env=env) as relay:
             relay.wait_for_log("engine.connected")
             history_from_ns = _now_ns(engine)
-            run_scenario(engine)
+            cause_events(engine)
             for destination in ("terminal", "ops"):
                 relay.wait_for_log(
-                    "delivery.attempted", destination=destination, at_least=len(ASKED)
+                    "delivery.attempted", destination=destination, at_least=len(EXPECTED)
                 )
             relay.wait_for_log("delivery.attempted", destination="audit", at_least=2)
             exit_code = relay.terminate()
             terminal = [json.loads(line) for line in relay.stdout.splitlines()]
-        yield Story(
+        yield Result(
             engine_name=engine.get("/info")["Name"],
             history=engine.events(history_from_ns),
             terminal=terminal,
@@ -121,27 +121,27 @@ def story(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def _now_ns(engine: PrivateEngine) -> int:
-    """The engine's time after all that it remembers."""
+    """Return a time after all events that the engine remembers."""
     history = engine.events()
     return int(history[-1]["timeNano"]) + 1 if history else 0
 
 
-def test_the_terminal_gets_what_the_routes_ask_for_and_no_more(story: Story) -> None:
-    """A line of JSON each for the crash, the OOM kill, the failing check and the sentinel."""
-    assert [(it["route"], *_event_summary(it)) for it in story.terminal] == ASKED
-    assert story.exit_code == 0
+def test_the_terminal_gets_what_the_routes_match_and_no_more(result: Result) -> None:
+    """It gets one line of JSON for each crash, OOM kill and failing health check."""
+    assert [(it["route"], *_event_summary(it)) for it in result.terminal] == EXPECTED
+    assert result.exit_code == 0
 
 
-def test_every_fact_is_the_engines_own(story: Story) -> None:
+def test_every_fact_is_the_engines_own(result: Result) -> None:
     """Times, ids, names, attributes and exit codes are those of the engine's ``GET /events``."""
-    assert [_facts(it["events"][0]) for it in story.terminal] == [
-        _engine_facts(truth, story.engine_name) for truth in story.truths
+    assert [_facts(it["events"][0]) for it in result.terminal] == [
+        _engine_facts(source_event, result.engine_name) for source_event in result.source_events
     ]
 
 
-def test_causes_and_exit_codes(story: Story) -> None:
-    """A crash has its exit code and cause; an oom and a failing check have neither."""
-    events = [it["events"][0] for it in story.terminal]
+def test_causes_and_exit_codes(result: Result) -> None:
+    """A crash has an exit code and a cause; an OOM kill and a failing check have neither."""
+    events = [it["events"][0] for it in result.terminal]
     assert [(it["cause"], it["exit_code"], it["health"], it["origin"]) for it in events] == [
         ("crashed", 3, None, "live"),
         (None, None, None, "live"),
@@ -150,30 +150,30 @@ def test_causes_and_exit_codes(story: Story) -> None:
     ]
 
 
-def test_the_audit_hook_gets_the_crashes_alone(story: Story) -> None:
+def test_the_audit_hook_gets_the_crashes_alone(result: Result) -> None:
     """The HTTP destination gets the same documents, with the notification's id and the token."""
-    crashes = [it for it in story.terminal if it["route"] == "crashed"]
-    assert [request.json for request in story.audit] == crashes
-    for request, crash in zip(story.audit, crashes, strict=True):
+    crashes = [it for it in result.terminal if it["route"] == "crashed"]
+    assert [request.json for request in result.audit] == crashes
+    for request, crash in zip(result.audit, crashes, strict=True):
         assert request.method == "POST"
         assert request.headers["webhook-id"] == crash["id"]
         assert request.headers["authorization"] == "Bearer t0ken"
         assert request.headers["content-type"] == "application/json"
 
 
-def test_slack_gets_the_same_notifications(story: Story) -> None:
-    """Slack's requests are about what the terminal showed, in the same order, each once."""
-    assert [it.headers["webhook-id"] for it in story.ops] == [it["id"] for it in story.terminal]
+def test_slack_gets_the_same_notifications(result: Result) -> None:
+    """Slack gets each notification that the terminal shows once, in the same order."""
+    assert [it.headers["webhook-id"] for it in result.ops] == [it["id"] for it in result.terminal]
 
 
-def test_slack_gets_messages_of_its_own_shape(story: Story) -> None:
-    """A crash is a header block and a red attachment of blocks that say what and why."""
-    message = story.ops[0].json
+def test_slack_gets_messages_of_its_own_shape(result: Result) -> None:
+    """A crash is a header block, and a red attachment with blocks for the details."""
+    message = result.ops[0].json
     (header,) = message["blocks"]
     (attachment,) = message["attachments"]
     section, context = attachment["blocks"]
     fields = "\n".join(field["text"] for field in section["fields"])
-    seconds = story.truths[0]["timeNano"] // 1_000_000_000
+    seconds = result.source_events[0]["timeNano"] // 1_000_000_000
 
     assert header["type"] == "header"
     assert "broken" in header["text"]["text"]
@@ -181,20 +181,20 @@ def test_slack_gets_messages_of_its_own_shape(story: Story) -> None:
     assert f"<!date^{seconds}^" in fields
     assert "Exit code\n3" in fields
     assert context["elements"][0]["text"] == "route crashed"
-    assert "<!channel>" not in story.ops[0].body.decode()
+    assert "<!channel>" not in result.ops[0].body.decode()
 
 
-def test_everything_else_did_happen(story: Story) -> None:
-    """What was not delivered did happen: stop, clean end, an excluded name, health checks."""
+def test_everything_else_did_happen(result: Result) -> None:
+    """Events that were not delivered did happen: a stop, a clean end, an excluded name."""
     happened = [
         (event["Action"].split(":")[0], event["Actor"]["Attributes"].get("name"))
-        for event in story.history
+        for event in result.history
     ]
-    for untold in (
+    for undelivered in (
         *(("die", name) for name in ("greedy", "stopped", "ill", "test-broken", "done")),
         ("exec_die", "ill"),
     ):
-        assert untold in happened
+        assert undelivered in happened
 
 
 def _event_summary(notification: dict[str, Any]) -> tuple[str, str]:

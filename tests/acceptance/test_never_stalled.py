@@ -1,4 +1,4 @@
-"""Whatever its destinations do, relay costs the engine nothing that anybody would notice."""
+"""Destinations that hang do not make relay miss events or slow the engine down."""
 
 import time
 from collections import Counter
@@ -12,12 +12,12 @@ from tests.support.receiver import Misbehaviour, Receiver
 EVENTS = 6_000
 DRAIN_TIMEOUT_S = 90.0
 
-Told = tuple[str, str]
+VolumeEvent = tuple[str, str]
 """Action and volume."""
 
 
-def configured(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
-    """Every volume event to two destinations."""
+def write_two_hooks_config(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
+    """Route every volume event to two destinations."""
     hook = {"type": "http", "retry": {"initial": "100ms", "max": "1s"}, "concurrency": 32}
     return write_config(
         folder,
@@ -34,8 +34,8 @@ def configured(folder: Path, engine: PrivateEngine, receiver: Receiver) -> Path:
     )
 
 
-def arrivals(receiver: Receiver, path: str, after: int) -> dict[str, Told]:
-    """What arrived at a path behind the first ``after`` requests, by the id of its event."""
+def find_arrivals(receiver: Receiver, path: str, after: int) -> dict[str, VolumeEvent]:
+    """Return the events that arrived at a path after the first ``after`` requests, by id."""
     events = [
         event
         for request in receiver.received[after:]
@@ -45,48 +45,48 @@ def arrivals(receiver: Receiver, path: str, after: int) -> dict[str, Told]:
     return {it["id"]: (it["action"], it["actor"]["name"]) for it in events}
 
 
-def all_there(receiver: Receiver, path: str, after: int, _: object) -> bool:
-    """Whether as many events arrived as were made; looked at once there are enough requests."""
+def all_arrived(receiver: Receiver, path: str, after: int, _: object) -> bool:
+    """Return whether all events arrived; cheap as long as there are too few requests."""
     enough = len(receiver.received) >= after + 2 * EVENTS
-    return enough and len(arrivals(receiver, path, after)) >= EVENTS
+    return enough and len(find_arrivals(receiver, path, after)) >= EVENTS
 
 
-def time_events(engine: PrivateEngine, number: int) -> tuple[list[Told], float]:
-    """The events that were made, and how many of them in a second."""
-    begun_s = time.monotonic()
+def time_events(engine: PrivateEngine, number: int) -> tuple[list[VolumeEvent], float]:
+    """Make events; return them, and how many were made per second."""
+    started_s = time.monotonic()
     made = engine.make_events(number)
-    return made, number / (time.monotonic() - begun_s)
+    return made, number / (time.monotonic() - started_s)
 
 
 def test_hanging_destinations_stall_nothing(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """With no answer from any destination each event is kept, and comes once they answer."""
-    config = configured(relay_folder, engine, receiver)
-    _, alone = time_events(engine, EVENTS)
+    """While no destination answers every event is stored; all arrive once they answer."""
+    config = write_two_hooks_config(relay_folder, engine, receiver)
+    _, without_relay = time_events(engine, EVENTS)
     receiver.answer(Misbehaviour.HANG)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
-        made, beside = time_events(engine, EVENTS)
+        made, with_relay = time_events(engine, EVENTS)
         hanging = len(receiver.received)
         receiver.answer(200)
         for path in ("/one", "/two"):
             receiver.wait_for(
-                partial(all_there, receiver, path, hanging),
+                partial(all_arrived, receiver, path, hanging),
                 DRAIN_TIMEOUT_S,
             )
         assert relay.terminate() == 0
     lost = [
-        Counter(made) - Counter(arrivals(receiver, path, hanging).values())
+        Counter(made) - Counter(find_arrivals(receiver, path, hanging).values())
         for path in ("/one", "/two")
     ]
     figures = {
         "events": EVENTS,
         "lost": sum(each.total() for each in lost),
-        "api_calls_per_s_alone": round(alone),
-        "api_calls_per_s_with_relay": round(beside),
-        "ratio": round(beside / alone, 2),
+        "api_calls_per_s_alone": round(without_relay),
+        "api_calls_per_s_with_relay": round(with_relay),
+        "ratio": round(with_relay / without_relay, 2),
     }
     print(figures)  # noqa: T201 - shown with -s, and whenever this fails
     assert lost == [Counter(), Counter()]
-    assert "gap" not in {action for action, _ in arrivals(receiver, "/one", 0).values()}
+    assert "gap" not in {action for action, _ in find_arrivals(receiver, "/one", 0).values()}

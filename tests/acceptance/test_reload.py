@@ -37,8 +37,8 @@ def test_sighup_reloads_the_file(receiver: Receiver, relay_folder: Path) -> None
         write_file(relay_folder, receiver, heartbeat={"every": "1h"})
         os.kill(relay.pid, signal.SIGHUP)
         assert relay.wait_for_log("config.reloaded")["changes"] == ["heartbeat changed"]
-        beaten = receiver.wait_for(2)[-1]
-        assert beaten.json["events"][0]["action"] == "heartbeat"
+        heartbeat = receiver.wait_for(2)[-1]
+        assert heartbeat.json["events"][0]["action"] == "heartbeat"
 
         write_file(relay_folder, receiver, to="hok", admn=1)
         lines = file.read_text().splitlines()
@@ -64,7 +64,7 @@ def test_sighup_reloads_the_file(receiver: Receiver, relay_folder: Path) -> None
 def test_reloads_of_a_real_engine(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """Its configuration changes while events come: each is delivered, and once."""
+    """While its configuration changes again and again, every event is delivered exactly once."""
 
     def write(host: str) -> Path:
         return write_config(
@@ -75,9 +75,8 @@ def test_reloads_of_a_real_engine(
             routes=[{"name": "all", "match": {"type": "volume"}, "to": "hook"}],
         )
 
-    begun_ns = (
-        time_ns()
-    )  # the history also holds events of other tests, and may lose them meanwhile
+    # the history also holds events of other tests, and may lose them meanwhile
+    started_ns = time_ns()
     with RelayProcess(write("host-0")) as relay:
         relay.wait_for_log("engine.connected")
         for number in range(1, 9):
@@ -87,23 +86,23 @@ def test_reloads_of_a_real_engine(
             relay.wait_for_log("config.reloaded", at_least=number)
         engine.make_events(2)
         volumes = [it for it in engine.events() if it["Type"] == "volume"]
-        made = [it for it in volumes if it["timeNano"] >= begun_ns]
-        receiver.wait_for(lambda requests: len(_since(begun_ns, requests)) >= len(made))
+        made = [it for it in volumes if it["timeNano"] >= started_ns]
+        receiver.wait_for(lambda requests: len(_since(started_ns, requests)) >= len(made))
         assert relay.terminate() == 0
         assert "Traceback" not in relay.stderr
-    requests = _since(begun_ns, receiver.received)
+    requests = _since(started_ns, receiver.received)
     events = [it.json["events"][0] for it in requests]
     delivered = sorted((it["time_ns"], it["action"], it["actor"]["id"]) for it in events)
     assert delivered == sorted((it["timeNano"], it["Action"], it["Actor"]["ID"]) for it in made)
     assert len({it.headers["webhook-id"] for it in requests}) == len(made)
 
 
-def _since(begun_ns: int, requests: Sequence[Received]) -> list[Received]:
-    return [it for it in requests if it.json["events"][0]["time_ns"] >= begun_ns]
+def _since(start_ns: int, requests: Sequence[Received]) -> list[Received]:
+    return [it for it in requests if it.json["events"][0]["time_ns"] >= start_ns]
 
 
 def test_many_signals(receiver: Receiver, relay_folder: Path) -> None:
-    """relay goes on, and ends well although one came right before the end."""
+    """relay keeps running, and exits with 0 although a signal came just before the end."""
     with RelayProcess(write_file(relay_folder, receiver)) as relay:
         relay.wait_for_log("relay.started")
         for _ in range(300):
@@ -116,7 +115,7 @@ def test_many_signals(receiver: Receiver, relay_folder: Path) -> None:
 
 
 def test_a_signal_during_the_drain(receiver: Receiver, relay_folder: Path) -> None:
-    """relay ends as if it had not come."""
+    """SIGHUP during the shutdown changes nothing: relay drains and exits with 0."""
     receiver.answer(Misbehaviour.HANG)
     with RelayProcess(write_file(relay_folder, receiver)) as relay:
         receiver.wait_for(1)
@@ -135,7 +134,7 @@ def content(relay_folder: Path, receiver: Receiver) -> bytes:
 
 @pytest.fixture
 def pipe(relay_folder: Path, content: bytes) -> Path:
-    """A pipe instead of the file: whoever reads it waits until somebody has written."""
+    """A pipe in place of the file: reading it blocks until the test has written."""
     file = relay_folder / "config.yaml"
     file.unlink()
     os.mkfifo(file)
@@ -143,7 +142,7 @@ def pipe(relay_folder: Path, content: bytes) -> Path:
 
 
 def test_a_signal_while_relay_starts(pipe: Path, content: bytes) -> None:
-    """It does not end relay, which reads the file once more after the start."""
+    """SIGHUP does not end relay, which reads the file once more after its start."""
     with RelayProcess(pipe) as relay:
         with pipe.open("wb") as first:  # opens when relay does
             os.kill(relay.pid, signal.SIGHUP)
@@ -156,7 +155,7 @@ def test_a_signal_while_relay_starts(pipe: Path, content: bytes) -> None:
 
 
 def test_shutdown_while_the_file_hangs(pipe: Path, content: bytes) -> None:
-    """relay ends at once, and well, although the file never arrives."""
+    """relay exits with 0 at once, although it still waits for the file."""
     with RelayProcess(pipe) as relay:
         pipe.write_bytes(content)
         relay.wait_for_log("relay.started")

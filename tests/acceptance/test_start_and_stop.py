@@ -34,7 +34,7 @@ def write_volume_config(
 def test_start_before_the_engine(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """relay says once that the engine is not there, and works when it comes."""
+    """relay logs once that the engine does not answer, and connects when it starts."""
     engine.stop()
     with RelayProcess(write_volume_config(relay_folder, engine, receiver)) as relay:
         line = relay.wait_for_log("engine.unreachable")
@@ -65,7 +65,7 @@ def test_a_missing_socket_is_named(
 def test_missing_permission_is_explained(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """relay says why it may not open the socket, and works once it may."""
+    """relay logs why it may not open the socket, and connects once it may."""
     engine.socket_path.chmod(0)
     config = write_volume_config(relay_folder, engine, receiver)
     try:
@@ -85,7 +85,7 @@ def test_missing_permission_is_explained(
 def test_a_hanging_delivery_is_repeated_after_the_next_start(
     engine: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """SIGTERM ends relay with 0 after the drain; the delivery comes again under the same id."""
+    """After SIGTERM relay drains and exits with 0; the next start sends the same id again."""
     config = write_volume_config(relay_folder, engine, receiver)
     receiver.answer(Misbehaviour.HANG)
     with RelayProcess(config) as relay:

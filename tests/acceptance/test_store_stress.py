@@ -21,7 +21,7 @@ from tests.support.receiver import Received, Receiver
 from tests.unit.store.samples import overwrite_page
 
 DISK = "4m"
-"""More than SQLite's files need, and soon full."""
+"""Large enough for SQLite's files, and soon full."""
 
 BURST = 50
 """Events made at once. All events of a test are fewer than the engine's history holds."""
@@ -130,7 +130,7 @@ def make_until_it_fails(relay: RelayProcess, made: MadeEvents) -> None:
 
 @contextmanager
 def process_stopped(relay: RelayProcess) -> Iterator[None]:
-    """Stop the process meanwhile, so that it sees all changes at once."""
+    """Stop the process while the context lasts, so that it sees all changes at once."""
     os.kill(relay.pid, signal.SIGSTOP)
     try:
         yield
@@ -144,7 +144,7 @@ def assert_alive(relay: RelayProcess) -> None:
 
 
 def test_a_full_disk(config: Path, disk: Path, receiver: Receiver, made: MadeEvents) -> None:
-    """relay logs it and keeps running; when there is space again, everything arrives."""
+    """relay logs a full disk and keeps running; with free space everything arrives."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
@@ -163,7 +163,7 @@ def test_a_full_disk(config: Path, disk: Path, receiver: Receiver, made: MadeEve
 def test_killed_while_the_disk_is_full(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """The engine repeats the events that were not committed: the next start delivers them."""
+    """The next start delivers what was not committed: the engine still remembers it."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
@@ -194,7 +194,7 @@ def test_stopped_while_the_disk_is_full(
 
 
 def test_writing_fails(config: Path, receiver: Receiver, made: MadeEvents) -> None:
-    """The system refuses every write for a while, because of the process's limit on file sizes."""
+    """relay keeps running while the system refuses every write (by the limit on file sizes)."""
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         made.make()
@@ -213,7 +213,7 @@ def test_writing_fails(config: Path, receiver: Receiver, made: MadeEvents) -> No
 def test_the_disk_comes_back_empty_and_read_only(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """Once it is writable, it gets everything that was on the disk that was unmounted."""
+    """Once the disk is writable, the store is restored with everything it held before."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
@@ -237,7 +237,7 @@ def test_the_disk_comes_back_empty_and_read_only(
 def test_a_disk_that_is_read_only_at_the_start(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """relay says why it does not start; once it can, it goes on from where it was."""
+    """relay says why it does not start; on a writable disk it resumes where it was."""
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
         assert relay.terminate() == 0
@@ -265,7 +265,7 @@ def wait_until_stored(store: Path, count: int) -> None:
 def test_a_removed_store(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents, what: str
 ) -> None:
-    """It is restored; after a kill relay starts with everything that was in it."""
+    """The store is restored; after a kill relay starts with everything that was in it."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")
@@ -286,7 +286,7 @@ def test_a_removed_store(
 def test_a_removed_folder_while_nothing_happens(
     relay_folder: Path, config: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """relay notices it without any event."""
+    """relay notices the removal without any event, and restores the store."""
     folder = relay_folder / "state"
     config.write_text(re.sub(r"path: .*relay\.db", f"path: {folder}/relay.db", config.read_text()))
     with RelayProcess(config) as relay:
@@ -305,7 +305,7 @@ def test_a_removed_folder_while_nothing_happens(
 def test_a_store_that_is_overwritten(
     config: Path, disk: Path, receiver: Receiver, made: MadeEvents
 ) -> None:
-    """It is moved aside unchanged; relay starts, delivers what could be read, and goes on."""
+    """The store is moved aside unchanged; relay starts with what could be read, and works."""
     receiver.answer(503)
     with RelayProcess(config) as relay:
         relay.wait_for_log("engine.connected")

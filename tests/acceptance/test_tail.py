@@ -106,10 +106,10 @@ class Watcher:
                     self.lines.append(line.rstrip("\n"))
                     self._changed.notify_all()
 
-    def wait_for(self, words: str, timeout_s: float = PATIENCE_S) -> bool:
+    def wait_for(self, text: str, timeout_s: float = PATIENCE_S) -> bool:
         """Wait for a line with this text. Returns whether it came."""
         with self._changed:
-            return self._changed.wait_for(lambda: any(words in it for it in self.lines), timeout_s)
+            return self._changed.wait_for(lambda: any(text in it for it in self.lines), timeout_s)
 
 
 def test_live_events(engine: PrivateEngine, relay_folder: Path) -> None:
@@ -123,7 +123,7 @@ def test_live_events(engine: PrivateEngine, relay_folder: Path) -> None:
         started_s = time.monotonic()
         number = 0
         while len(everything.lines) == 0 or not sent.lines:
-            assert time.monotonic() < started_s + PATIENCE_S, "nobody watches"
+            assert time.monotonic() < started_s + PATIENCE_S, "no output yet"
             number += 1  # the container before may not have been removed yet
             engine.run("true", name=f"done-{number}", options=["--rm"])
             everything.wait_for(f"container destroy done-{number}", 1.0)
@@ -143,7 +143,7 @@ def test_live_events(engine: PrivateEngine, relay_folder: Path) -> None:
 
 
 def test_the_history_of_the_engine(engine: PrivateEngine, relay_folder: Path) -> None:
-    """It needs neither a daemon nor a configuration, and says where the history begins."""
+    """``--since`` needs no daemon and no configuration, and says where the history begins."""
     engine.stop()
     engine.start()  # empties its history
     run_scenario(engine)

@@ -1,4 +1,4 @@
-"""An engine behind TLS, with certificates on both sides."""
+"""An engine that requires TLS with client certificates."""
 
 import socket
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.support.receiver import Receiver
 
 @dataclass(frozen=True, slots=True)
 class SecureEngine:
-    """An engine that takes nobody without a certificate of its authority."""
+    """An engine that accepts only clients with a certificate of its authority."""
 
     engine: PrivateEngine
     url: str
@@ -47,10 +47,10 @@ def _free_port() -> int:
         return port
 
 
-def over_tls(
+def write_tls_config(
     folder: Path, secure: SecureEngine, receiver: Receiver, tls: dict[str, str] | None
 ) -> Path:
-    """Creations of volumes of the engine go to the receiver."""
+    """Route the creation of volumes on this engine to the receiver."""
     return write_config(
         folder,
         engines={"edge": {"url": secure.url, **({} if tls is None else {"tls": tls})}},
@@ -61,23 +61,23 @@ def over_tls(
 
 
 def test_events_come_over_tls(secure: SecureEngine, receiver: Receiver, relay_folder: Path) -> None:
-    """With the authority's and relay's own certificate, events come as they do over a socket."""
+    """With the authority's certificate and a client certificate, events arrive over TLS."""
     tls = {
         "ca_file": str(secure.ca),
         "cert_file": str(secure.certificate),
         "key_file": str(secure.key),
     }
-    with RelayProcess(over_tls(relay_folder, secure, receiver, tls)) as relay:
+    with RelayProcess(write_tls_config(relay_folder, secure, receiver, tls)) as relay:
         relay.wait_for_log("engine.connected", engine="edge")
         (created, _) = secure.engine.make_events(2)
-        (came,) = receiver.wait_for(1)
+        (request,) = receiver.wait_for(1)
         assert relay.terminate() == 0
-    (event,) = came.json["events"]
+    (event,) = request.json["events"]
     assert (event["action"], event["actor"]["id"], event["engine"]) == (*created, "edge")
 
 
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("files", "message"),
     [
         (None, "an HTTP request to an HTTPS server"),
         ({}, "its certificate is not accepted: "),
@@ -87,15 +87,15 @@ def test_events_come_over_tls(secure: SecureEngine, receiver: Receiver, relay_fo
 )
 def test_a_refusal_is_readable(
     files: set[str] | None,
-    words: str,
+    message: str,
     secure: SecureEngine,
     receiver: Receiver,
     relay_folder: Path,
 ) -> None:
-    """What is missing for a TLS connection is said in one line of words."""
+    """The log says in one line, without a traceback, what a TLS connection lacks."""
     tls = None if files is None else {name: str(secure.ca) for name in files}
-    with RelayProcess(over_tls(relay_folder, secure, receiver, tls)) as relay:
-        said = relay.wait_for_log("engine.unreachable")
+    with RelayProcess(write_tls_config(relay_folder, secure, receiver, tls)) as relay:
+        line = relay.wait_for_log("engine.unreachable")
         assert relay.terminate() == 0
-        assert words in said["reason"]
+        assert message in line["reason"]
         assert "Traceback" not in relay.stderr

@@ -211,7 +211,7 @@ async def test_one_whose_name_has_no_address() -> None:
 async def test_one_with_a_private_certificate(tmp_path: Path) -> None:
     """It is trusted only with ``ca_file``."""
     authority = Authority(tmp_path)
-    async with serving(_accept, authority.server()) as address:
+    async with serving(_accept, authority.server_context()) as address:
         url = f"https://{address}/{SECRET}"
         response = await send_once(url)
         trusted = await send_once(url, tls={"ca_file": str(authority.certificate)})
@@ -224,7 +224,7 @@ async def test_one_with_a_private_certificate(tmp_path: Path) -> None:
 async def test_one_with_a_certificate_for_another_name(tmp_path: Path) -> None:
     """Its authority is trusted, but the name does not match."""
     authority = Authority(tmp_path)
-    async with serving(_accept, authority.server("elsewhere")) as address:
+    async with serving(_accept, authority.server_context("elsewhere")) as address:
         url = f"https://{address}/{SECRET}"
         response = await send_once(url, tls={"ca_file": str(authority.certificate)})
     assert classify_first(response) == Retry(1.0, Reason.TLS)
@@ -233,7 +233,7 @@ async def test_one_with_a_certificate_for_another_name(tmp_path: Path) -> None:
 async def test_one_that_requires_a_client_certificate(tmp_path: Path) -> None:
     """relay sends the certificate that is configured."""
     authority = Authority(tmp_path)
-    context = authority.server(known=True)
+    context = authority.server_context(verify_clients=True)
     certificate, key = authority.issue("client")
     tls = {"ca_file": str(authority.certificate)}
     async with serving(_accept, context) as address:
@@ -345,7 +345,7 @@ def test_a_key_with_a_passphrase_is_refused(tmp_path: Path) -> None:
     """OpenSSL would ask for the passphrase on the terminal and wait for ever."""
     authority = Authority(tmp_path)
     certificate, key = authority.issue("client")
-    locked = authority.lock(key, "hush")
+    locked = authority.encrypt_key(key, "hush")
     tls = {"cert_file": str(certificate), "key_file": str(locked)}
     with pytest.raises(TlsError, match="cannot be used for TLS"):
         create_ssl_context(destination("https://x", tls=tls).tls)

@@ -2,7 +2,7 @@
 
 `tests.crash.forkserver.ForkServer` starts it and talks to it. It reads lines from its standard
 input: an `Order` starts a lifetime, `STOP` and `KILL` end it, and the end of the input ends this
-process. For each lifetime it writes one line: its exit code.
+process. It writes `READY` when relay is loaded, and for each lifetime one line: its exit code.
 """
 
 import gc
@@ -20,6 +20,7 @@ from relay.ingest.docker import reconciler
 from relay.store import records
 from tests.crash.points import BY_NAME, arm
 
+READY = b"ready\n"
 STOP = b"stop"
 KILL = b"kill"
 
@@ -44,6 +45,7 @@ class Order(msgspec.Struct, frozen=True):
 def main() -> None:
     """Serve orders until the input ends."""
     gc.freeze()  # loaded code stays in memory pages that the children share
+    os.write(sys.stdout.fileno(), READY)
     for line in iter(_read_line, b""):
         if line not in (STOP, KILL):  # a signal that comes after its child has ended
             _run_child(msgspec.json.decode(line, type=Order))

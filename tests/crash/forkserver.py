@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.crash.child import KILL, STOP, Order
+from tests.crash.child import KILL, READY, STOP, Order
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ class ForkServer:
 
 @asynccontextmanager
 async def fork_server() -> AsyncIterator[ForkServer]:
-    """Start a fork server; end it and its child afterwards."""
+    """Start a fork server and wait until it has loaded relay; end it and its child afterwards."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -55,9 +55,11 @@ async def fork_server() -> AsyncIterator[ForkServer]:
         stdout=asyncio.subprocess.PIPE,
         cwd=REPOSITORY,
     )
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
+        assert await process.stdout.readline() == READY, "the fork server did not start"
         yield ForkServer(process)
     finally:
-        assert process.stdin is not None
         process.stdin.close()
         await process.wait()

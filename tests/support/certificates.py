@@ -1,4 +1,4 @@
-"""Certificates for a day, made with openssl."""
+"""Certificates for TLS tests, made with openssl and valid for a day."""
 
 import ssl
 import subprocess
@@ -35,7 +35,7 @@ authorityKeyIdentifier = keyid
 
 
 class Authority:
-    """A certificate authority for a day, in a folder."""
+    """A certificate authority; it writes all files into one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -49,7 +49,10 @@ class Authority:
         )
 
     def issue(self, kind: str) -> tuple[Path, Path]:
-        """A certificate and its key, for a ``server`` here or ``elsewhere``, or a ``client``."""
+        """Issue a certificate; return its file and its key's.
+
+        ``server`` is for 127.0.0.1, ``elsewhere`` for another host, ``client`` for a client.
+        """
         certificate, key = self._folder / f"{kind}.pem", self._folder / f"{kind}.key"
         request = self._folder / f"{kind}.csr"
         self._openssl(
@@ -64,18 +67,25 @@ class Authority:
         )
         return certificate, key
 
-    def server(self, kind: str = "server", *, known: bool = False) -> ssl.SSLContext:
-        """What a server takes connections with; ``known`` means only from its own clients."""
+    def server_context(
+        self, kind: str = "server", *, verify_clients: bool = False
+    ) -> ssl.SSLContext:
+        """Return the TLS context of a server with such a certificate.
+
+        With ``verify_clients`` it accepts only clients with a certificate of this authority.
+        """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.certificate)
         context.load_cert_chain(*self.issue(kind))
-        context.verify_mode = ssl.CERT_REQUIRED if known else ssl.CERT_NONE
+        context.verify_mode = ssl.CERT_REQUIRED if verify_clients else ssl.CERT_NONE
         return context
 
-    def lock(self, key: Path, passphrase: str) -> Path:
-        """The same key behind a passphrase."""
-        locked = key.with_suffix(".locked")
-        self._openssl("ec", "-in", key, "-aes256", "-passout", f"pass:{passphrase}", "-out", locked)
-        return locked
+    def encrypt_key(self, key: Path, passphrase: str) -> Path:
+        """Write a copy of the key that is encrypted with a passphrase; return its path."""
+        encrypted = key.with_suffix(".encrypted")
+        self._openssl(
+            "ec", "-in", key, "-aes256", "-passout", f"pass:{passphrase}", "-out", encrypted
+        )
+        return encrypted
 
     def _openssl(self, *arguments: str | Path) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=30)

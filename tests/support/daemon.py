@@ -1,4 +1,4 @@
-"""A relay as a process of its own, as a person or a supervisor runs it."""
+"""Runs relay as a process, as a person or a service manager does."""
 
 import asyncio
 import json
@@ -21,17 +21,17 @@ RELAY = (sys.executable, "-m", "relay", "run")
 
 
 def write_config(folder: Path, **parts: object) -> Path:
-    """Write ``config.yaml`` in ``folder`` with these parts (``routes=[…]`` …); returns its path."""
+    """Write these sections (``routes=[…]`` …) to ``config.yaml`` in ``folder``; return its path."""
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(parts, sort_keys=False, allow_unicode=True))
     return path
 
 
 @asynccontextmanager
-async def quiet_relay(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """One run of ``relay run`` whose log nobody reads: it is left in ``relay.log`` beside the file.
+async def run_relay(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run ``relay run``; send SIGTERM when the context ends.
 
-    Ended by SIGTERM when the context does.
+    Its log is written to ``relay.log`` beside the configuration.
     """
     with (config.parent / "relay.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -46,9 +46,10 @@ async def quiet_relay(config: Path) -> AsyncIterator[asyncio.subprocess.Process]
 
 
 class RelayProcess:
-    """One run of ``relay run``; as a context it is killed at the end if it still runs.
+    """One run of ``relay run``, whose output and log are collected.
 
-    A second run over the same store is a second RelayProcess with the same configuration.
+    A context manager: it starts the process, and kills it at the end if it still runs. For a second
+    run with the same store, make another one with the same configuration.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class RelayProcess:
         env: Mapping[str, str] | None = None,
         program: Sequence[str] = RELAY,
     ) -> None:
-        """``env`` is all that it sees of an environment, beside PATH, HOME and a locale."""
+        """``env`` is added to PATH, HOME and LANG; nothing else is in the environment."""
         self._command = [*program, "--config", str(config)]
         self._folder = config.parent
         self._env = {
@@ -67,11 +68,11 @@ class RelayProcess:
             "LANG": "C.UTF-8",
             **(env or {}),
         }
-        self._news = threading.Condition()
-        self._printed: list[str] = []
-        self._said: list[str] = []
+        self._changed = threading.Condition()
+        self._stdout_lines: list[str] = []
+        self._stderr_lines: list[str] = []
         self._logs: list[dict[str, Any]] = []
-        self._silent = False
+        self._stderr_closed = False
         self._process: subprocess.Popen[str] | None = None
         self._readers: tuple[threading.Thread, ...] = ()
 
@@ -104,25 +105,25 @@ class RelayProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._running().pid
 
     @property
     def stdout(self) -> str:
-        """What it has printed."""
-        with self._news:
-            return "".join(self._printed)
+        """The standard output so far."""
+        with self._changed:
+            return "".join(self._stdout_lines)
 
     @property
     def stderr(self) -> str:
-        """What it has said on its standard error, log lines and all."""
-        with self._news:
-            return "".join(self._said)
+        """The standard error so far, log lines included."""
+        with self._changed:
+            return "".join(self._stderr_lines)
 
     def logs(self, event: str, **fields: object) -> list[dict[str, Any]]:
-        """The log lines so far of this ``event`` with these fields, in order."""
-        with self._news:
-            return self._matching(event, fields)
+        """Return the log lines so far with this ``event`` and these fields, in order."""
+        with self._changed:
+            return self._find_logs(event, fields)
 
     def wait_for_log(
         self,
@@ -132,81 +133,85 @@ class RelayProcess:
         at_least: int = 1,
         **fields: object,
     ) -> dict[str, Any]:
-        """The first such log line, past or to come; with ``at_least=2`` the second, and so on.
+        """Wait for a log line with this ``event`` and these fields, and return it.
 
-        Raises AssertionError that shows what it said instead, at once if it has ended.
+        It may have come before the call. With ``at_least=2`` that is the second such line, and so
+        on. Raises AssertionError with the log if it does not come in time, or at once if relay has
+        ended.
         """
 
         def found() -> bool:
-            return len(self._matching(event, fields)) >= at_least
+            return len(self._find_logs(event, fields)) >= at_least
 
-        with self._news:
-            self._news.wait_for(lambda: found() or self._silent, timeout_s)
+        with self._changed:
+            self._changed.wait_for(lambda: found() or self._stderr_closed, timeout_s)
             if found():
-                return self._matching(event, fields)[at_least - 1]
-        raise AssertionError(f"no log line {event!r} with {fields}; {self._story()}")
+                return self._find_logs(event, fields)[at_least - 1]
+        raise AssertionError(f"no log line {event!r} with {fields}; {self._describe_state()}")
 
     def wait(self, timeout_s: float = EXIT_TIMEOUT_S) -> int:
-        """Wait for its end; returns its exit code (minus the signal's number if one killed it)."""
+        """Wait until it ends; return its exit code, or minus the signal that killed it."""
         try:
             code = self._running().wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {timeout_s} s; {self._story()}") from None
+            raise AssertionError(
+                f"still running after {timeout_s} s; {self._describe_state()}"
+            ) from None
         for reader in self._readers:
             reader.join()
         return code
 
     def terminate(self, timeout_s: float = EXIT_TIMEOUT_S) -> int:
-        """Ask it to end, by SIGTERM; returns its exit code, or raises AssertionError."""
+        """Send SIGTERM; return the exit code. Raises AssertionError if it does not end in time."""
         self._running().send_signal(signal.SIGTERM)
         return self.wait(timeout_s)
 
     def kill9(self) -> None:
-        """Kill it by SIGKILL and wait until it is gone; nothing happens if it has ended."""
+        """Send SIGKILL and wait until it has ended; does nothing if it has ended before."""
         self._running().kill()
         self.wait()
 
     def _running(self) -> subprocess.Popen[str]:
-        assert self._process is not None, "relay was not started: use it as a context"
+        assert self._process is not None, "relay was not started: use it as a context manager"
         return self._process
 
     def _read_stdout(self, stream: IO[str]) -> None:
         with stream:
             for line in stream:
-                with self._news:
-                    self._printed.append(line)
+                with self._changed:
+                    self._stdout_lines.append(line)
 
     def _read_stderr(self, stream: IO[str]) -> None:
         with stream:
             for line in stream:
-                self._take(line)
-        with self._news:
-            self._silent = True
-            self._news.notify_all()
+                self._add_stderr_line(line)
+        with self._changed:
+            self._stderr_closed = True
+            self._changed.notify_all()
 
-    def _take(self, line: str) -> None:
-        with self._news:
-            self._said.append(line)
+    def _add_stderr_line(self, line: str) -> None:
+        with self._changed:
+            self._stderr_lines.append(line)
             log = _parse(line)
             if log is not None:
                 self._logs.append(log)
-            self._news.notify_all()
+            self._changed.notify_all()
 
-    def _matching(self, event: str, fields: Mapping[str, object]) -> list[dict[str, Any]]:
+    def _find_logs(self, event: str, fields: Mapping[str, object]) -> list[dict[str, Any]]:
         wanted = {"event": event, **fields}.items()
         return [log for log in self._logs if all(log.get(key) == value for key, value in wanted)]
 
-    def _story(self) -> str:
+    def _describe_state(self) -> str:
         try:
-            # Its standard error ends a moment before it does.
-            state = f"it ended with {self._running().wait(1.0 if self._silent else 0.0)}"
+            # The standard error is closed a moment before the process ends.
+            state = f"it ended with {self._running().wait(1.0 if self._stderr_closed else 0.0)}"
         except subprocess.TimeoutExpired:
             state = "it still runs"
-        return f"{state}; it said:\n{''.join(self._said[-30:])}"
+        return f"{state}; its log:\n{''.join(self._stderr_lines[-30:])}"
 
 
 def _parse(line: str) -> dict[str, Any] | None:
-    """The log line as a map, or None for a line that is not one: a warning, a traceback."""
+    """Parse a log line; None for other lines, such as warnings and tracebacks."""
     try:
         log = json.loads(line)
     except ValueError:

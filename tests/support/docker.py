@@ -1,4 +1,4 @@
-"""Docker Engine as the tests run it: the machine's own, or one of another age from a folder."""
+"""Docker engines for tests: the installed version, or another one from a folder."""
 
 import os
 import shutil
@@ -11,21 +11,22 @@ from tests.support.sandboxed_engine import SYSTEM_PATH, EngineError, SandboxedEn
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """The programs that an engine is made of."""
+    """The programs that an engine consists of."""
 
     dockerd: str
     docker: str
     init: str
     busybox: str
-    """Statically linked: it becomes the image."""
+    """Statically linked, because the image consists of it alone."""
     path: str
-    """The engine's PATH: there it finds containerd, the shim and runc."""
+    """The engine's PATH, with containerd, the shim and runc."""
 
 
 def find_binaries(folder: Path | None = None) -> Binaries:
-    """The machine's engine, or the one unpacked in ``folder``, with the rest from the machine.
+    """Find the installed engine, or the one unpacked in ``folder``.
 
-    Raises EngineError that names what is missing, root's rights among it.
+    What the folder lacks is taken from the system. Raises `EngineError` that names what is missing;
+    root privileges are needed too.
     """
     path = f"{folder}:{SYSTEM_PATH}" if folder else SYSTEM_PATH
     needed = ("dockerd", "docker", "docker-init", "busybox", "containerd", "runc", "nsenter")
@@ -39,13 +40,13 @@ def find_binaries(folder: Path | None = None) -> Binaries:
 
 
 class PrivateEngine(SandboxedEngine):
-    """A Docker Engine of one's own: see `EnclosedEngine`.
+    """A private Docker engine; see `SandboxedEngine`.
 
-    Asked to end, it ends its containers first, unless live-restore.
+    `stop` ends its containers first, unless ``--live-restore`` is set.
     """
 
     def __init__(self, binaries: Binaries, *, options: Sequence[str] = ()) -> None:
-        """``options`` are more of dockerd's own, such as ``--live-restore``."""
+        """``options`` are further options for dockerd, such as ``--live-restore``."""
         self._binaries = binaries
         self._options = tuple(options)
         super().__init__(
@@ -67,7 +68,7 @@ class PrivateEngine(SandboxedEngine):
             "--bridge=none",
             "--iptables=false",
             "--ip6tables=false",
-            # By cgroupfs, so that no systemd is needed, and all below one group, to be removed.
+            # cgroupfs needs no systemd. One parent group, so that all groups can be removed.
             "--exec-opt=native.cgroupdriver=cgroupfs",
             f"--cgroup-parent={self._cgroup}",
             *self._options,

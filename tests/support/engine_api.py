@@ -1,4 +1,4 @@
-"""The Docker API as it is on the wire, for tests that ask the engine itself."""
+"""A minimal client of the Docker API, for tests that ask the engine directly."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ ANSWER_TIMEOUT_S = 60.0
 
 
 class EngineApi:
-    """One engine's API on a Unix socket, without versions, clients or caches between."""
+    """The API of one engine on a Unix socket: no version in the path, no cache."""
 
     def __init__(self, socket_path: Path) -> None:
         self.socket_path = socket_path
@@ -22,14 +22,14 @@ class EngineApi:
 
     @property
     def url(self) -> str:
-        """What ``DOCKER_HOST`` or an engine's ``url`` would be."""
+        """The value for ``DOCKER_HOST``, or for an engine's ``url``."""
         return f"unix://{self.socket_path}"
 
     def get(self, path: str) -> Any:
-        """The JSON that ``path`` answers; for ``/events``, the list of all that it streams.
+        """Return the decoded JSON at ``path``; for ``/events``, the list of all streamed events.
 
-        Give ``/events`` an ``until``, or it never ends. Raises AssertionError for any status but
-        2xx, OSError where the engine does not answer.
+        ``/events`` needs an ``until``, or the stream never ends. Raises AssertionError for any
+        status except 2xx, and OSError if the engine does not answer.
         """
         connection = self._connect()
         try:
@@ -41,23 +41,23 @@ class EngineApi:
         return json.loads(body)
 
     def events(self, since_ns: int = 0) -> list[dict[str, Any]]:
-        """What the engine's history holds from ``since_ns`` (since 1970, inclusive) to now."""
+        """Return the engine's history from ``since_ns`` (since 1970, inclusive) to now."""
         window = {"since": timestamp(since_ns), "until": timestamp(time.time_ns())}
         found: list[dict[str, Any]] = self.get(f"/events?{urlencode(window)}")
         return found
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """What the engine knows of the container."""
+        """Inspect a container."""
         found: dict[str, Any] = self.get(f"/containers/{quote(name)}/json")
         return found
 
     def wait_for_event(
         self, action: str, name: str, *, since_ns: int, timeout_s: float = EVENT_TIMEOUT_S
     ) -> dict[str, Any]:
-        """The first event of ``action`` about what is called ``name``, past or to come.
+        """Wait for the first event since ``since_ns`` with this action and actor name; return it.
 
-        ``action`` is the engine's, detail and all. Raises AssertionError that lists what came
-        instead.
+        ``action`` includes the detail, as the engine writes it. Raises AssertionError that lists
+        the other events.
         """
         deadline = time.monotonic() + timeout_s
         seen: list[str] = []
@@ -81,8 +81,8 @@ class EngineApi:
     def make_events(self, number: int) -> list[tuple[str, str]]:
         """Cause ``number`` volume events, as fast as one connection can.
 
-        Returns the action and the volume of each, in order: create, destroy, create, …; no
-        volume is ever used twice. ``number`` is even, so that no volume is left.
+        Returns the action and the volume of each, in order: create, destroy, create, … No volume
+        name is used twice. ``number`` must be even, so that no volume is left.
         """
         assert number % 2 == 0, "a volume makes two events"
         made: list[tuple[str, str]] = []
@@ -98,7 +98,7 @@ class EngineApi:
         return made
 
     def answers(self) -> bool:
-        """Whether there is an engine that answers, now."""
+        """Return whether the engine answers."""
         connection = self._connect()
         try:
             self._call(connection, "GET", "/_ping")
@@ -123,7 +123,7 @@ class EngineApi:
 
 
 def timestamp(time_ns: int) -> str:
-    """``time_ns`` as the API takes it: seconds with all nine digits, as in ``12.000000345``."""
+    """Return a time as the API expects it: seconds with nine decimals, as in ``12.000000345``."""
     seconds, nanos = divmod(time_ns, 1_000_000_000)
     return f"{seconds}.{nanos:09d}"
 

@@ -1,6 +1,6 @@
-"""Engines of other ages than the machine's own, out of Debian's newer suites into a cache folder.
+"""Fetches Docker engines of other versions from newer Debian suites into a cache folder.
 
-``python -m tests.support.engines`` fetches what is not there yet.
+``python -m tests.support.engines`` fetches those that are not there yet.
 """
 
 import os
@@ -16,84 +16,85 @@ from pathlib import Path
 from tests.support.sandboxed_engine import EngineError
 
 PROGRAMS = ("dockerd", "containerd", "containerd-shim-runc-v2", "docker-proxy")
-"""What is kept of the packages; runc, docker-init and the docker command are the machine's own."""
+"""The programs kept from the packages. runc, docker-init and docker are the system's own."""
 
 FETCH_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A Docker Engine of one age and the suite of Debian that has it."""
+    """A version of Docker Engine, and the Debian suite that has it."""
 
     version: str
-    """As far as it is sure not to change within the suite."""
+    """Only as many parts as do not change within the suite."""
     suite: str
-    moving: bool = False
-    """Whether the suite may go on to another version at any time."""
+    may_change: bool = False
+    """Whether the suite may get another version at any time."""
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
+        """The name of its folder."""
         return f"docker-{self.version}"
 
 
-RELEASES = (Release("26.1", "trixie"), Release("28.5", "sid", moving=True))
+RELEASES = (Release("26.1", "trixie"), Release("28.5", "sid", may_change=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Where the machine gets its own packages from."""
+    """The mirror that the system's packages come from."""
 
     uri: str
     signed_by: str
 
 
-def folder() -> Path:
-    """Where engines are kept: ``$RELAY_ENGINES``, else a folder in the user's cache."""
+def cache_folder() -> Path:
+    """Return where engines are cached: ``$RELAY_ENGINES``, else a folder in the user's cache."""
     named = os.environ.get("RELAY_ENGINES")
     return Path(named) if named else Path.home() / ".cache" / "relay-engines"
 
 
 def find(release: Release) -> Path:
-    """The folder of the engine's programs; raises EngineError if it is not there or not whole."""
-    kept = folder() / release.name
-    if not kept.exists():
+    """Return a fetched engine's folder; raises `EngineError` if it is missing or incomplete."""
+    cached = cache_folder() / release.name
+    if not cached.exists():
         hint = "python -m tests.support.engines fetches it"
-        raise EngineError(f"{release.name} is not in {folder()}: {hint}")
-    _verify(kept, release)
-    return kept
+        raise EngineError(f"{release.name} is not in {cache_folder()}: {hint}")
+    _verify(cached, release)
+    return cached
 
 
 def fetch(release: Release) -> Path:
-    """The folder of the engine's programs, fetched unless it is there.
+    """Fetch an engine unless it is cached; return its folder.
 
-    Either all of it is there at the end or none. Raises EngineError that says why it cannot be had.
+    The folder is either complete or missing afterwards. Raises `EngineError` that says why the
+    engine cannot be fetched.
     """
-    kept = folder() / release.name
-    if kept.exists():
+    cached = cache_folder() / release.name
+    if cached.exists():
         try:
             return find(release)
-        except EngineError:
-            shutil.rmtree(kept)
-    folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{release.name}-", dir=folder()) as name:
+        except EngineError:  # incomplete, or another version
+            shutil.rmtree(cached)
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{release.name}-", dir=cache_folder()) as name:
         work = Path(name)
         unpacked = _unpack(work, _download(work, release.suite))
         _verify(unpacked, release)
         try:
-            unpacked.rename(kept)
+            unpacked.rename(cached)
         except OSError:
-            return find(release)  # somebody else was faster
-    return kept
+            return find(release)  # another process was faster
+    return cached
 
 
-def mirror(sources: Mapping[Path, str], codename: str) -> Mirror:
-    """Of the texts of apt's source files, by path, the mirror that has the suite ``codename``.
+def find_mirror(sources: Mapping[Path, str], codename: str) -> Mirror:
+    """Return the mirror that has the suite ``codename``; ``sources`` are apt's files by path.
 
-    Both of apt's formats are read (sources.list(5)). Raises EngineError where none has it.
+    Reads both of apt's formats (sources.list(5)). Raises `EngineError` if none has the suite.
     """
     for path, text in sources.items():
-        parse = _stanzas if path.suffix == ".sources" else _lines
+        parse = _parse_stanzas if path.suffix == ".sources" else _parse_lines
         for found, types, suites in parse(text):
             if "deb" in types and codename in suites:
                 return found
@@ -102,7 +103,7 @@ def mirror(sources: Mapping[Path, str], codename: str) -> Mirror:
     )
 
 
-def _stanzas(text: str) -> Iterator[tuple[Mirror, Sequence[str], Sequence[str]]]:
+def _parse_stanzas(text: str) -> Iterator[tuple[Mirror, Sequence[str], Sequence[str]]]:
     for stanza in re.split(r"\n\s*\n", text):
         pairs = re.findall(r"^([A-Za-z-]+):[ \t]*(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE)
         fields = {key.lower(): value for key, value in pairs}
@@ -112,7 +113,7 @@ def _stanzas(text: str) -> Iterator[tuple[Mirror, Sequence[str], Sequence[str]]]
             yield Mirror(uris[0], fields.get("signed-by", "")), fields["types"].split(), suites
 
 
-def _lines(text: str) -> Iterator[tuple[Mirror, Sequence[str], Sequence[str]]]:
+def _parse_lines(text: str) -> Iterator[tuple[Mirror, Sequence[str], Sequence[str]]]:
     for kind, options, uri, suite in re.findall(
         r"^(deb)\s+(?:\[(.*?)\]\s+)?(\S+)\s+(\S+)", text, re.MULTILINE
     ):
@@ -120,24 +121,24 @@ def _lines(text: str) -> Iterator[tuple[Mirror, Sequence[str], Sequence[str]]]:
         yield Mirror(uri, key[1] if key else ""), [kind], [suite]
 
 
-def _own_mirror() -> Mirror:
+def _system_mirror() -> Mirror:
     etc = Path("/etc/apt")
     listed = [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]
     release = Path("/etc/os-release").read_text()
     codename = re.search(r'^VERSION_CODENAME="?(\w+)', release, re.MULTILINE)
     if codename is None:
         raise EngineError("/etc/os-release names no suite of Debian")
-    return mirror({path: path.read_text() for path in listed if path.is_file()}, codename[1])
+    return find_mirror({path: path.read_text() for path in listed if path.is_file()}, codename[1])
 
 
 def _download(work: Path, suite: str) -> list[Path]:
-    """The packages of the newest engine in ``suite``, with nothing of the machine's apt touched."""
-    own = _own_mirror()
+    """Download the newest engine's packages from ``suite``, without changing the system's apt."""
+    system = _system_mirror()
     for empty in ("lists/partial", "cache/archives/partial", "none"):
         (work / empty).mkdir(parents=True)
-    lines = ["Types: deb", f"URIs: {own.uri}", f"Suites: {suite}", "Components: main"]
-    if own.signed_by:
-        lines.append(f"Signed-By: {own.signed_by}")
+    lines = ["Types: deb", f"URIs: {system.uri}", f"Suites: {suite}", "Components: main"]
+    if system.signed_by:
+        lines.append(f"Signed-By: {system.signed_by}")
     (work / "fetch.sources").write_text("\n".join([*lines, ""]))
     options = [
         f"Dir::Etc::SourceList={work}/fetch.sources",
@@ -158,7 +159,7 @@ def _download(work: Path, suite: str) -> list[Path]:
 
 
 def _unpack(work: Path, packages: Sequence[Path]) -> Path:
-    """The programs, alone in a folder."""
+    """Unpack the packages, and copy the programs into a folder of their own."""
     for package in packages:
         _run(work, "dpkg", "-x", str(package), str(work / "all"))
     programs = work / "programs"
@@ -172,35 +173,35 @@ def _unpack(work: Path, packages: Sequence[Path]) -> Path:
 
 
 def _verify(programs: Path, release: Release) -> None:
-    said = _run(programs, str(programs / "dockerd"), "--version")
-    if not said.startswith(f"Docker version {release.version}."):
-        raise EngineError(f"{release.suite} has no Docker {release.version} any more: {said}")
+    version = _run(programs, str(programs / "dockerd"), "--version")
+    if not version.startswith(f"Docker version {release.version}."):
+        raise EngineError(f"{release.suite} has no Docker {release.version} any more: {version}")
 
 
 def _run(where: Path, *command: str) -> str:
-    """What it prints; raises EngineError with its complaint, or that it is not there."""
+    """Run a command and return its output; raises `EngineError` with its error message."""
     try:
         done = subprocess.run(
             command, cwd=where, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=True
         )
-    except subprocess.CalledProcessError as failed:
-        complaint = failed.stderr.strip() or failed.stdout.strip()
+    except subprocess.CalledProcessError as error:
+        complaint = error.stderr.strip() or error.stdout.strip()
         raise EngineError(f"{' '.join(command)}: {complaint}") from None
-    except (OSError, subprocess.TimeoutExpired) as failed:
-        raise EngineError(str(failed)) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(str(error)) from None
     return done.stdout.strip()
 
 
 def main() -> int:
-    """Fetch every release; 1 if one is missing that does not move."""
-    missing = False
+    """Fetch all releases; return 1 if one is missing whose suite does not change."""
+    is_missing = False
     for release in RELEASES:
         try:
             print(f"{release.name}: {fetch(release)}")  # noqa: T201
-        except EngineError as failed:
-            print(f"{release.name}: not to be had: {failed}")  # noqa: T201
-            missing |= not release.moving
-    return int(missing)
+        except EngineError as error:
+            print(f"{release.name}: cannot be fetched: {error}")  # noqa: T201
+            is_missing |= not release.may_change
+    return int(is_missing)
 
 
 if __name__ == "__main__":

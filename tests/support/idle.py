@@ -1,8 +1,8 @@
-"""A relay in which nothing is stuck, for there is nothing."""
+"""The liveness report of a relay without loops, for tests of the admin interface."""
 
 from relay.admin.health import LivenessReport
 
 
 def idle() -> LivenessReport:
-    """How its loops are."""
+    """Return a report in which nothing is stuck."""
     return LivenessReport({}, store_is_alive=True, store_wait_s=0.0)

@@ -1,4 +1,4 @@
-"""relay's image, built on the spot: its base is the Python that runs the tests."""
+"""Builds relay's image for tests; its base image holds the Python that runs the tests."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.support.engines import folder
+from tests.support.engines import cache_folder
 from tests.support.sandboxed_engine import SYSTEM_PATH, EngineError, SandboxedEngine
 
 REPOSITORY = Path(__file__).parents[2]
@@ -22,24 +22,24 @@ BASE = "relay-base:1"
 IMAGE = "relay:test"
 
 USER = 65532
-"""Whom the image runs as."""
+"""The user and group that the image runs as."""
 
 _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _PIP = "[global]\nno-index = true\nfind-links = /wheels\ndisable-pip-version-check = true\n"
-"""What is to be installed lies in the base, so that a build needs no network."""
+"""The wheels to install are in the base image, so that the build needs no network."""
 
-_LEFT_OUT = frozenset(
+_EXCLUDED = frozenset(
     {"site-packages", "dist-packages", "test", "idlelib", "tkinter", "turtledemo", "__pycache__"}
 )
 _ASSUMED = r"lib(?:c|dl|gcc_s|m|pthread|rt|stdc\+\+|util)"
-"""The libraries that a wheel may take for granted (PEP 600)."""
+"""The libraries that a wheel may expect on the system (PEP 600)."""
 
 FETCH_TIMEOUT_S = 120.0
 
 
 def build(engine: SandboxedEngine) -> str:
-    """Build relay's image in this engine; returns what the build printed. Raises EngineError."""
-    engine.docker("import", "-", BASE, stdin=_base(_wheels()))
+    """Build relay's image in this engine; return what the build printed. Raises `EngineError`."""
+    engine.docker("import", "-", BASE, stdin=_build_base(_fetch_wheels()))
     return engine.docker(
         "build",
         "--network=none",
@@ -50,20 +50,20 @@ def build(engine: SandboxedEngine) -> str:
     )
 
 
-def _wheels() -> Path:
-    """A folder with the wheels of the lock file, kept for the next run.
+def _fetch_wheels() -> Path:
+    """Return a folder with the wheels of the lock file; it is cached for the next run.
 
-    Raises EngineError if they cannot be downloaded.
+    Raises `EngineError` if they cannot be downloaded.
     """
     lock = REPOSITORY / "requirements.lock"
     key = hashlib.sha256(lock.read_bytes() + _VERSION.encode()).hexdigest()[:16]
-    kept = folder() / f"wheels-{key}"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as fresh:
+    cached = cache_folder() / f"wheels-{key}"
+    if not cached.exists():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent) as fresh:
             _download(lock, Path(fresh) / "wheels")
-            (Path(fresh) / "wheels").replace(kept)
-    return kept
+            (Path(fresh) / "wheels").replace(cached)
+    return cached
 
 
 def _download(lock: Path, wheels: Path) -> None:
@@ -80,8 +80,8 @@ def _download(lock: Path, wheels: Path) -> None:
         raise EngineError(f"the image's wheels cannot be downloaded: {error.stderr}") from None
 
 
-def _base(wheels: Path) -> bytes:
-    """A file system, as a tar: this Python, the libraries that it needs, a shell."""
+def _build_base(wheels: Path) -> bytes:
+    """Return a root file system as a tar: this Python, the libraries that it needs, and a shell."""
     home = Path(sys.base_prefix)
     library = home / "lib" / _VERSION
     program = (home / "bin" / _VERSION).resolve()
@@ -89,29 +89,29 @@ def _base(wheels: Path) -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as tar:
         tar.add(program, f"usr/local/bin/{_VERSION}")
-        _link(tar, "usr/local/bin/python3", _VERSION)
-        tar.add(library, f"usr/local/lib/{_VERSION}", filter=_needed)
-        for needed in _libraries([program, *extensions]):
+        _add_link(tar, "usr/local/bin/python3", _VERSION)
+        tar.add(library, f"usr/local/lib/{_VERSION}", filter=_exclude_unneeded)
+        for needed in _find_libraries([program, *extensions]):
             tar.add(needed.resolve(), f"usr/lib/{needed.name}")
-            if needed.name.startswith("ld-linux"):  # a program names its loader by the whole path
+            if needed.name.startswith("ld-linux"):  # programs refer to the loader by its full path
                 tar.add(needed.resolve(), str(needed).lstrip("/"))
-        bundled = Path("/usr/share/python-wheels")  # where Debian has pip for new environments
+        bundled = Path("/usr/share/python-wheels")  # Debian keeps pip for new environments here
         if bundled.is_dir():
             tar.add(bundled, str(bundled).lstrip("/"))
         tar.add(wheels, "wheels")
-        _file(tar, "etc/pip.conf", _PIP)
-        _folder(tar, "tmp", 0o1777)
-        _shell(tar)
+        _add_file(tar, "etc/pip.conf", _PIP)
+        _add_folder(tar, "tmp", 0o1777)
+        _add_shell(tar)
     return target.getvalue()
 
 
-def _needed(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def _exclude_unneeded(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     name = Path(member.name).name
-    return None if name in _LEFT_OUT or name.startswith("config-") else member
+    return None if name in _EXCLUDED or name.startswith("config-") else member
 
 
-def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
-    """The shared libraries that these load, and those that wheels take for granted."""
+def _find_libraries(programs: Iterable[Path]) -> Iterator[Path]:
+    """Yield the shared libraries that these programs load, and those that wheels expect."""
     listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
     found = set(re.findall(r"(?:=> |^\s+)(/\S+) \(0x", listed, re.MULTILINE))
     cached = subprocess.run(
@@ -125,28 +125,28 @@ def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
     yield from (Path(each) for each in sorted(found))
 
 
-def _shell(tar: tarfile.TarFile) -> None:
+def _add_shell(tar: tarfile.TarFile) -> None:
     busybox = shutil.which("busybox", path=SYSTEM_PATH)
     if busybox is None:
         raise EngineError("an image needs busybox: install busybox-static")
     tar.add(Path(busybox).resolve(), "bin/busybox")
     for command in ("sh", "mkdir", "chmod", "ls", "find", "cat", "touch", "false"):
-        _link(tar, f"bin/{command}", "busybox")
+        _add_link(tar, f"bin/{command}", "busybox")
 
 
-def _link(tar: tarfile.TarFile, name: str, target: str) -> None:
+def _add_link(tar: tarfile.TarFile, name: str, target: str) -> None:
     link = tarfile.TarInfo(name)
     link.type, link.linkname = tarfile.SYMTYPE, target
     tar.addfile(link)
 
 
-def _file(tar: tarfile.TarFile, name: str, text: str) -> None:
+def _add_file(tar: tarfile.TarFile, name: str, text: str) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(text), 0o644
     tar.addfile(member, io.BytesIO(text.encode()))
 
 
-def _folder(tar: tarfile.TarFile, name: str, mode: int) -> None:
+def _add_folder(tar: tarfile.TarFile, name: str, mode: int) -> None:
     member = tarfile.TarInfo(name)
     member.type, member.mode = tarfile.DIRTYPE, mode
     tar.addfile(member)

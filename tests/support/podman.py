@@ -1,4 +1,4 @@
-"""Podman as the tests run it: its service, which speaks the Docker API, and the docker command."""
+"""Podman for tests: its service, which serves the Docker API, and the docker command."""
 
 import os
 import shutil
@@ -10,10 +10,10 @@ from typing import Any
 from tests.support.engine_api import timestamp
 from tests.support.sandboxed_engine import SYSTEM_PATH, EngineError, SandboxedEngine
 
-# conmon leaves its note of a kill for memory in its current folder; Podman before 5.0 looks for it
-# in the container's bundle, never finds it, and calls no container OOMKilled
-# (https://github.com/containers/podman/issues/13102). This brings the two together, so that the
-# state which Podman reports is the one that later ones report by themselves.
+# conmon writes a file about an OOM kill into its working directory. Podman before 5.0 looks for it
+# in the container's bundle and does not find it, so it never sets OOMKilled
+# (https://github.com/containers/podman/issues/13102). This wrapper starts conmon in the bundle, so
+# that Podman reports the state that later versions report by themselves.
 _CONMON = """#!/bin/sh
 previous=
 for argument; do
@@ -23,8 +23,8 @@ done
 exec {conmon} "$@"
 """
 
-# The service writes no file with its process id; and whatever its folders are, what it knows of
-# images' layers it keeps below /var/lib/containers, so it gets one of its own.
+# The service writes no file with its process id, so the shell does. Whatever folders are given,
+# Podman keeps data about image layers below /var/lib/containers, so a tmpfs is mounted there.
 _START = """
 own=/var/lib/containers
 mkdir -p $own && { mountpoint -q $own || mount -t tmpfs tmpfs $own; } &&
@@ -34,7 +34,7 @@ echo $$ >"$0" && exec "$@"
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """The programs that the service is made of, and what drives it."""
+    """The programs that the service consists of, and the docker command."""
 
     podman: str
     conmon: str
@@ -42,11 +42,14 @@ class Programs:
     docker: str
     init: str
     busybox: str
-    """Statically linked: it becomes the image."""
+    """Statically linked, because the image consists of it alone."""
 
 
 def find_programs() -> Programs:
-    """The machine's Podman; raises EngineError that names what is missing, root among it."""
+    """Find the installed Podman; raises `EngineError` that names what is missing.
+
+    Root privileges are needed too.
+    """
     needed = ("podman", "conmon", "runc", "docker", "docker-init", "busybox", "nsenter")
     found = {name: shutil.which(name, path=SYSTEM_PATH) or "" for name in needed}
     missing = [name for name in needed if not found[name]]
@@ -59,7 +62,7 @@ def find_programs() -> Programs:
 
 
 class PodmanEngine(SandboxedEngine):
-    """A Podman of one's own: see `EnclosedEngine`. Its containers live on when the service ends."""
+    """A private Podman; see `SandboxedEngine`. Its containers keep running without the service."""
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
@@ -74,7 +77,10 @@ class PodmanEngine(SandboxedEngine):
         self._conmon.chmod(self._conmon.stat().st_mode | stat.S_IXUSR)
 
     def events(self, since_ns: int = 0) -> list[dict[str, Any]]:
-        """What its history holds from ``since_ns`` to now; not by ``until``, at which it cuts."""
+        """Return the history from ``since_ns`` to now.
+
+        Not by ``until``, at which Podman cuts events off.
+        """
         found: list[dict[str, Any]] = self.get(f"/events?stream=false&since={timestamp(since_ns)}")
         return found
 
@@ -82,8 +88,8 @@ class PodmanEngine(SandboxedEngine):
     def _run_options(self) -> Sequence[str]:
         return (
             f"--cgroup-parent={self._cgroup}",
-            # Podman's own defaults are beyond what an unprivileged machine allows; and without a
-            # timeout of its own it takes none for containers that the docker command made.
+            # Podman's default limits exceed what an unprivileged machine allows. It has no default
+            # stop timeout for containers that the docker command creates.
             "--ulimit=nproc=1000:1000",
             "--ulimit=nofile=1024:1024",
             "--stop-timeout=10",

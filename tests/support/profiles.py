@@ -12,16 +12,16 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "full")
 
 FULL_EXAMPLES = 100
 FAST_SHARE = 10
-"""The fast check tries one example in so many."""
+"""The fast profile tries this fraction of the examples: one of ten."""
 
 
 def examples(full: int) -> int:
-    """The number of examples for a property that takes ``full`` of them in the full profile."""
+    """Return how many examples to try of a property that has ``full`` in the full profile."""
     return full if PROFILE == "full" else max(1, full // FAST_SHARE)
 
 
 def load_profile() -> None:
-    """Make the profile that the environment names the one in force."""
+    """Activate the profile that the environment names."""
     settings.register_profile(
         "relay",
         max_examples=examples(FULL_EXAMPLES),

@@ -1,4 +1,4 @@
-"""A read-only proxy before an engine's socket: haproxy with the configuration that is shipped."""
+"""A read-only proxy for an engine's socket: haproxy with the configuration in ``deploy/``."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ START_TIMEOUT_S = 10.0
 
 
 def find_haproxy() -> str:
-    """The machine's haproxy; raises EngineError where there is none."""
+    """Find the installed haproxy; raises `EngineError` if there is none."""
     found = shutil.which("haproxy", path=SYSTEM_PATH)
     if found is None:
         raise EngineError("a socket proxy needs haproxy: install haproxy")
@@ -24,7 +24,7 @@ def find_haproxy() -> str:
 
 @contextmanager
 def socket_proxy(haproxy: str, engine: Path, listen: Path) -> Iterator[None]:
-    """Let what the configuration allows through from ``listen`` to the engine's socket."""
+    """Forward allowed requests from the socket ``listen`` to the socket ``engine``."""
     environ = {"LISTEN": str(listen), "SOCKET_PATH": str(engine), "PATH": os.defpath}
     process = subprocess.Popen(
         [haproxy, "-db", "-f", str(CONFIGURATION)],

@@ -1,4 +1,4 @@
-"""A webhook receiver on loopback that does what a test tells it to, and remembers what came."""
+"""A webhook receiver on loopback that answers as a test configures it, and keeps the requests."""
 
 import json
 import socket
@@ -21,22 +21,22 @@ class Received:
     """One request, as it arrived."""
 
     number: int
-    """Its place in the order of arrival, from 0."""
+    """Its position in the order of arrival, from 0."""
     method: str
     path: str
     headers: Mapping[str, str]
-    """By lower-case name."""
+    """The names are in lower case."""
     body: bytes
 
     @property
     def json(self) -> Any:
-        """The body, read as JSON; raises ValueError if it is not."""
+        """The decoded JSON of the body; raises ValueError if it is not JSON."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, with more to it than its status."""
+    """An answer with headers or a body."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Misbehaviour(Enum):
     """What can happen instead of an answer."""
 
     HANG = "hang"
-    """Nothing comes until the receiver is switched off."""
+    """No answer until the receiver is switched off."""
     RESET = "reset"
     """The connection is reset."""
 
@@ -57,9 +57,9 @@ Decide = Callable[[Received], Answer]
 
 
 class Receiver:
-    """A webhook receiver. It answers 200 until it is configured otherwise.
+    """A receiver that answers 200 until it is configured otherwise.
 
-    As a context manager it listens from the start.
+    It listens from the start; as a context manager it is switched off at the end.
     """
 
     def __init__(self) -> None:
@@ -84,30 +84,30 @@ class Receiver:
 
     @property
     def received(self) -> tuple[Received, ...]:
-        """All that has arrived, in order, whatever it was answered."""
+        """All requests so far, in order, whatever was answered."""
         with self._arrivals:
             return tuple(self._received)
 
     def url(self, path: str = "/") -> str:
-        """Where it listens: the same for all its life."""
+        """Return its URL with this path. The port stays the same when it is switched off and on."""
         return f"http://127.0.0.1:{self._port}{path}"
 
-    def answer(self, how: Answer | Decide, *, path: str | None = None) -> None:
-        """Answer like this from now on: every request, or those to ``path``.
+    def answer(self, answer_or_decide: Answer | Decide, *, path: str | None = None) -> None:
+        """Set the answer to all later requests, or to those to ``path``.
 
-        A callable is asked for each request, in a thread of the request's own, and must return.
+        A callable is called for each request, in the thread of that request.
         """
         with self._arrivals:
-            self._answers[path] = how
+            self._answers[path] = answer_or_decide
 
     def switch_off(self) -> None:
-        """Refuse connections and cut those that are open; nothing happens if it is off."""
+        """Refuse connections and cut the open ones; does nothing if it is off."""
         if self._server is not None:
             self._server.stop()
             self._server = None
 
     def switch_on(self) -> None:
-        """Listen again, at the same port; nothing happens if it is on."""
+        """Listen again on the same port; does nothing if it is on."""
         if self._server is None:
             self._server = _Server(self._port, self)
             self._port = self._server.server_address[1]
@@ -117,9 +117,9 @@ class Receiver:
         what: int | Callable[[tuple[Received, ...]], bool],
         timeout_s: float = WAIT_TIMEOUT_S,
     ) -> tuple[Received, ...]:
-        """All that arrived, once there are ``what`` requests, or once ``what`` holds of them.
+        """Wait for a number of requests, or for a condition on all of them; return all requests.
 
-        Raises AssertionError that shows what arrived instead, or what broke in a callable.
+        Raises AssertionError that shows what arrived instead, or what failed in a callable.
         """
 
         def done() -> bool:
@@ -131,32 +131,32 @@ class Receiver:
             if self._faults:
                 raise AssertionError("the receiver itself failed") from self._faults[0]
             if not met:
-                raise AssertionError(self._missed(what, timeout_s))
+                raise AssertionError(self._describe_arrivals(what, timeout_s))
             return tuple(self._received)
 
-    def take(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Remember a request and decide its answer; for the receiver's own threads."""
+    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Keep a request, and return its answer. Called in the receiver's threads."""
         with self._arrivals:
             request = Received(len(self._received), method, path, headers, body)
-            how = self._answers.get(path, self._answers[None])
+            answer_or_decide = self._answers.get(path, self._answers[None])
             self._received.append(request)
             self._arrivals.notify_all()
-        return how(request) if callable(how) else how
+        return answer_or_decide(request) if callable(answer_or_decide) else answer_or_decide
 
     def fail(self, error: BaseException) -> None:
-        """Keep what broke in a thread for the test that waits."""
+        """Keep an error of a thread, for `wait_for` to raise."""
         with self._arrivals:
             self._faults.append(error)
             self._arrivals.notify_all()
 
-    def _missed(self, what: object, timeout_s: float) -> str:
-        wanted = f"{what} requests" if isinstance(what, int) else "what was waited for"
+    def _describe_arrivals(self, what: object, timeout_s: float) -> str:
+        wanted = f"{what} requests" if isinstance(what, int) else "the condition"
         lines = [f"  {it.number}: {it.method} {it.path} {it.body[:300]!r}" for it in self._received]
         return "\n".join([f"not {wanted} in {timeout_s} s, but {len(lines)} requests:", *lines])
 
 
 class _Server(ThreadingTCPServer):
-    """The sockets and threads of a receiver, from one switching on to the next switching off."""
+    """The sockets and threads of a receiver, from `Receiver.switch_on` to `switch_off`."""
 
     allow_reuse_address = True
     request_queue_size = 128
@@ -171,7 +171,7 @@ class _Server(ThreadingTCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening, cut every connection, and return when no thread is left."""
+        """Stop listening, cut every connection, and wait until all threads have ended."""
         self.off.set()
         self.shutdown()
         self._thread.join()
@@ -191,12 +191,12 @@ class _Server(ThreadingTCPServer):
             super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client broke off while the connection was closed."""
+        """Print nothing: the client closed the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one packet for an answer
+    wbufsize = -1  # so that an answer is one packet
     disable_nagle_algorithm = True
 
     def __init__(self, request: Any, client_address: Any, server: BaseServer) -> None:
@@ -207,17 +207,17 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             super().handle()
         except ConnectionError:
-            pass  # the client broke off, or the receiver was switched off
+            pass  # the client closed the connection, or the receiver was switched off
         except Exception as error:
             self._server.receiver.fail(error)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: what came is in the receiver."""
+        """Print nothing: the requests are in the receiver."""
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        match self._server.receiver.take(self.command, self.path, headers, body):
+        match self._server.receiver.handle(self.command, self.path, headers, body):
             case Misbehaviour.HANG:
                 self._server.off.wait()
                 self.close_connection = True
@@ -239,12 +239,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body)
 
     def _reset(self) -> None:
-        """Close with a linger of zero, which the kernel does by a reset (socket(7))."""
+        """Close with a linger of zero: the kernel then sends a reset (socket(7))."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
 
 
 def _cut(connection: socket.socket) -> None:
-    with suppress(OSError):  # the client was first
+    with suppress(OSError):  # the client has closed it already
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,16 +1,17 @@
-"""A place to run an engine in, of which nothing is left when the tests end, however they end."""
+"""A sandbox for an engine. Nothing of it is left when the tests end, however they end."""
 
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-# The outer shell waits in the machine's own namespaces and cleans up. The inner one is the first
-# process of a PID namespace with mounts of its own: when it ends the kernel kills everything in
-# it, and its mounts go with it. It ends with `cat`, and `cat` ends when the tests close the pipe
-# or die, by whatever signal. Its own pid is read before /proc is replaced: that is the one by
-# which the machine knows it. A /run, an /opt and a /dev/shm of its own keep inside what engines put
-# there, wherever their own folders are: the shims' sockets, folders for plugins, Podman's locks.
+# The outer shell waits in the namespaces of the host and cleans up. The inner one is the first
+# process of a PID namespace with its own mounts: when it ends, the kernel kills all processes in
+# the namespace and removes its mounts. It ends when `cat` ends, and `cat` ends when the tests close
+# the pipe or die of any signal. The inner shell reads its pid before /proc is replaced, because
+# that is its pid on the host. Engines write to /run, /opt and /dev/shm wherever their own folders
+# are (the shims' sockets, folders for plugins, Podman's locks), so these are mounted inside the
+# namespace.
 _GUARD = """
 unshare --mount --pid --fork --kill-child=KILL sh -c '
   read -r pid rest </proc/self/stat &&
@@ -30,15 +31,16 @@ done
 CLOSE_TIMEOUT_S = 60.0
 
 
-class Enclosure:
-    """Namespaces for one engine, and the folder and control group that go when they go."""
+class Sandbox:
+    """Namespaces for one engine; its folder and its control group are removed with them."""
 
     def __init__(self, folder: Path, *, cgroup: str, init: str, env: Mapping[str, str]) -> None:
-        """Open it; ``cgroup`` is a path from the root of the hierarchies, ``init`` a small init.
+        """Create the namespaces.
 
-        Raises OSError where the machine does not allow it.
+        ``cgroup`` is a path from the root of the hierarchies; ``init`` is the path of a small init
+        program. Raises OSError if the machine does not allow namespaces.
         """
-        # A session of its own: Ctrl-C goes to the tests, which close this when they are done.
+        # In a new session, so that Ctrl-C reaches only the tests, which close the sandbox.
         self._guard = subprocess.Popen(
             ["sh", "-c", _GUARD, "guard", init, str(folder), cgroup],
             stdin=subprocess.PIPE,
@@ -51,17 +53,17 @@ class Enclosure:
         if not first_line:
             reason = _pipe(self._guard.stderr).read().decode().strip()
             self.close()
-            raise OSError(f"no namespaces for an engine here: {reason}")
+            raise OSError(f"cannot create namespaces for an engine: {reason}")
         self._pid = int(first_line)
 
     def enter(self, *command: str) -> list[str]:
-        """The command line that runs ``command`` inside."""
-        # By --root, tests in a chroot find their own files there, and not those of the machine.
+        """Return the command line that runs ``command`` inside."""
+        # --root, so that tests in a chroot find their own files and not those of the host.
         spaces = ["--mount", "--pid", "--root"]
         return ["nsenter", "--target", str(self._pid), *spaces, "--", *command]
 
     def close(self) -> None:
-        """Kill all that runs inside and remove what it left; returns when that is done."""
+        """Kill everything inside; return when the folder and control group are removed."""
         _pipe(self._guard.stdin).close()
         self._guard.wait(CLOSE_TIMEOUT_S)
         _pipe(self._guard.stdout).close()

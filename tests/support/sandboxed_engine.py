@@ -1,4 +1,4 @@
-"""An engine that belongs to the tests alone, of whatever make: never one that they find running."""
+"""A private container engine for tests. They never use an engine that is already running."""
 
 import io
 import subprocess
@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.engine_api import EngineApi
-from tests.support.sandbox import Enclosure
+from tests.support.sandbox import Sandbox
 
 IMAGE = "bb:1"
-"""A static busybox and nothing else; it needs no registry."""
+"""An image with a static busybox and nothing else; it needs no registry."""
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
@@ -25,24 +25,25 @@ SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 
 
 class EngineError(Exception):
-    """The machine lacks what an engine needs, or the engine fails to do what was asked."""
+    """The machine lacks something that an engine needs, or an engine fails."""
 
 
 class SandboxedEngine(EngineApi, ABC):
-    """An engine in a folder and in namespaces of its own; several may run at once.
+    """An engine in its own folder and namespaces; several may run at the same time.
 
-    As a context it runs from the start to the end; between, it can be stopped or killed and
-    started again on the same data. At the end nothing of it is left, even if the tests die.
+    A context manager: the engine runs from the start to the end. Meanwhile it can be stopped or
+    killed, and started again with the same data. At the end nothing of it is left, even if the
+    tests die.
     """
 
     def __init__(self, *, docker: str, init: str, busybox: str, path: str) -> None:
-        """Programs: the docker command, a small init, a static busybox; and the engine's PATH."""
-        # Unix socket paths end at 107 bytes, so not below a test's own, long folder.
+        """Take the paths of the docker command, a small init and a static busybox; and a PATH."""
+        # The path of a Unix socket has at most 107 bytes: a test's own folder is too deep.
         self.folder = Path(tempfile.mkdtemp(prefix="relay-", dir="/tmp"))
         super().__init__(self.folder / "docker.sock")
         self._docker, self._busybox, self._path = docker, busybox, path
         self._process: subprocess.Popen[bytes] | None = None
-        self._enclosure = Enclosure(self.folder, cgroup=self._cgroup, init=init, env=self._env)
+        self._sandbox = Sandbox(self.folder, cgroup=self._cgroup, init=init, env=self._env)
 
     def __enter__(self) -> Self:
         try:
@@ -63,38 +64,38 @@ class SandboxedEngine(EngineApi, ABC):
 
     @property
     def log(self) -> str:
-        """The end of what the engine has said, for the text of a failure."""
+        """The last lines of the engine's log, for error messages."""
         path = self.folder / "engine.log"
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         return "\n".join(lines[-30:])
 
     def start(self) -> None:
-        """Start the engine, unless it runs, and return when it answers; raises EngineError."""
+        """Start the engine unless it runs, and wait until it answers; raises `EngineError`."""
         process = self._process
         if process is None or process.poll() is not None:
             process = self._process = self._launch()
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.answers():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise EngineError(f"the engine does not answer; it said:\n{self.log}")
+                raise EngineError(f"the engine does not answer; its log:\n{self.log}")
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End the engine as a person would; whether its containers end first is its own way."""
+        """Send SIGTERM, as a service manager does. Some engines end their containers first."""
         self._end("TERM")
 
     def kill(self) -> None:
-        """Kill the engine where it stands; the containers live on without it."""
+        """Kill the engine; its containers keep running."""
         self._end("KILL")
 
     def close(self) -> None:
-        """Remove all of it: processes, containers, mounts, control groups, the folder."""
-        self._enclosure.close()
+        """Remove everything: processes, containers, mounts, control groups, the folder."""
+        self._sandbox.close()
         if self._process is not None:
             self._process.wait(STOP_TIMEOUT_S)
 
     def docker(self, *arguments: str, stdin: bytes = b"") -> str:
-        """What the docker command prints; raises EngineError with its complaint if it fails."""
+        """Run the docker command; return its output, or raise `EngineError` with its message."""
         done = subprocess.run(
             [self._docker, "-H", self.url, *arguments],
             input=stdin,
@@ -115,13 +116,13 @@ class SandboxedEngine(EngineApi, ABC):
         labels: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
     ) -> str:
-        """Start a container in the background; returns its id. See `wait` for its end."""
+        """Start a container in the background; return its id. `wait` waits for its end."""
         marks = [f"--label={label}={value}" for label, value in (labels or {}).items()]
         basics = ["--detach", "--network=none", f"--name={name}", *self._run_options]
         return self.docker("run", *basics, *marks, *options, IMAGE, *command)
 
     def logs(self, name: str) -> str:
-        """What the container has said so far, on its standard output and its standard error."""
+        """Return the container's standard output and standard error so far."""
         return subprocess.run(
             [self._docker, "-H", self.url, "logs", name],
             stdout=subprocess.PIPE,
@@ -132,15 +133,15 @@ class SandboxedEngine(EngineApi, ABC):
         ).stdout.decode(errors="replace")
 
     def wait(self, name: str) -> int:
-        """Wait for the container's end; returns its exit code."""
+        """Wait until the container ends; return its exit code."""
         return int(self.docker("wait", name))
 
     def kill_process(self, name: str) -> None:
-        """Kill the container's process behind the engine's back, as from the host."""
+        """Kill the container's process from the host, without asking the engine."""
         self.kill_pid(self.pid(name))
 
     def pid(self, name: str) -> int:
-        """The number of the container's process, as `kill_pid` takes it."""
+        """Return the process id of the container, for `kill_pid`."""
         found: int = self.inspect(name)["State"]["Pid"]
         return found
 
@@ -156,11 +157,11 @@ class SandboxedEngine(EngineApi, ABC):
     @property
     @abstractmethod
     def _command(self) -> list[str]:
-        """What starts the engine; it keeps its process id in `_pidfile`."""
+        """The command that starts the engine, which writes its process id to `_pidfile`."""
 
     @property
     def _run_options(self) -> Sequence[str]:
-        """What this make of engine needs for every container."""
+        """Options that this kind of engine needs for every container."""
         return ()
 
     @property
@@ -173,13 +174,13 @@ class SandboxedEngine(EngineApi, ABC):
 
     @property
     def _env(self) -> dict[str, str]:
-        """Nothing of the tests' own environment: no DOCKER_HOST, context or proxy."""
+        """An environment without anything from the tests': no DOCKER_HOST, context or proxy."""
         return {"PATH": self._path, "HOME": str(self.folder), "LANG": "C.UTF-8"}
 
     def _launch(self) -> subprocess.Popen[bytes]:
         with (self.folder / "engine.log").open("ab") as log:
             return subprocess.Popen(
-                self._enclosure.enter(*self._command),
+                self._sandbox.enter(*self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -193,16 +194,17 @@ class SandboxedEngine(EngineApi, ABC):
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            said = f"it said:\n{self.log}"
-            raise EngineError(f"the engine does not end on {signal}; {said}") from None
+            raise EngineError(
+                f"the engine does not end on {signal}; its log:\n{self.log}"
+            ) from None
 
     def _signal(self, signal: str, pid: int) -> None:
-        kill = self._enclosure.enter(self._busybox, "kill", f"-{signal}", str(pid))
+        kill = self._sandbox.enter(self._busybox, "kill", f"-{signal}", str(pid))
         subprocess.run(kill, check=True, env=self._env, timeout=COMMAND_TIMEOUT_S)
 
 
 def _busybox_image(busybox: Path) -> bytes:
-    """A file system, as a tar, of busybox and a link to it for each of its commands."""
+    """Return a file system as a tar: busybox, and a link to it for each of its commands."""
     listing = subprocess.run([str(busybox), "--list"], capture_output=True, check=True, text=True)
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as tar:
