@@ -1,6 +1,6 @@
-"""What a match costs, by the number of routes: ``python -m tools.bench_routes``.
+"""Measures what a match costs, by the number of routes: ``python -m tools.bench_routes [SHAPE…]``.
 
-In process, without an engine or a store: microseconds of CPU per event that is routed.
+Routes events in this process, without an engine or a store; prints microseconds of CPU per event.
 """
 
 import gc
@@ -55,11 +55,11 @@ SHAPES: dict[str, Callable[[int], dict[str, object]]] = {
         "name": {"regex": f"shop-{number}-(web|db)-[0-9]+"},
     },
 }
-"""What the route of a number matches; the event of the same number is the one that fits."""
+"""Return the match of a route, by its number. It matches the event of the same number."""
 
 
 def event(number: int, action: str = "die") -> Event:
-    """One of a compose project, with ten labels."""
+    """Return the event of a container of a Compose project, with ten labels."""
     labels = {
         PROJECT: f"shop-{number}",
         "com.docker.compose.service": "web",
@@ -91,7 +91,7 @@ def event(number: int, action: str = "die") -> Event:
 
 
 def routes(shape: str, count: int) -> list[Route]:
-    """So many, each for a project of its own; they share ten destinations."""
+    """Return routes of this shape, each for another project; they share ten destinations."""
     return [
         Route(name=f"r{it}", match=parse_match(SHAPES[shape](it)), to=(f"to-{it % 10}",))
         for it in range(count)
@@ -100,49 +100,49 @@ def routes(shape: str, count: int) -> list[Route]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What routing costs with so many routes."""
+    """The cost of routing with this number of routes."""
 
     shape: str
     routes: int
     wanted_us: float
-    """CPU per event that one route (of some shapes two) wants: medians."""
+    """Median CPU time per event that one route matches; for some shapes two."""
     unwanted_us: float
-    """The same of an event that no route wants: of another project, or with another action."""
+    """The same for events that no route matches: of another project, or with another action."""
     built_ms: float
-    kept_bytes: int
-    """Memory that a router takes beside the configuration, per route."""
+    router_bytes: int
+    """Memory of the router, without the configuration, per route."""
 
 
 def measure(shape: str, count: int) -> Cost:
-    """Build the router, and route events."""
-    given = routes(shape, count)
+    """Build a router, and route events through it."""
+    config_routes = routes(shape, count)
     gc.collect()
-    begun_s = process_time()
-    router = Router(given)
-    built_ms = (process_time() - begun_s) * 1e3
+    started_s = process_time()
+    router = Router(config_routes)
+    built_ms = (process_time() - started_s) * 1e3
     step = max(1, count // 50)
     last = 1 if shape == "by action only" else count
     wanted = [event(it) for it in range(0, last, step)]
     action = "start" if shape == "by action only" else "die"
     unwanted = [event(it + 1_000_000, action) for it in range(50)]
-    costs = [_per_event_us(router, events) for events in (wanted, unwanted)]
+    costs = [_measure_us(router, events) for events in (wanted, unwanted)]
     del router
     gc.collect()
     tracemalloc.start()
-    kept = Router(given)
+    router = Router(config_routes)
     gc.collect()
-    kept_bytes = tracemalloc.get_traced_memory()[0] // count
+    router_bytes = tracemalloc.get_traced_memory()[0] // count
     tracemalloc.stop()
-    del kept
-    return Cost(shape, count, costs[0], costs[1], built_ms, kept_bytes)
+    del router
+    return Cost(shape, count, costs[0], costs[1], built_ms, router_bytes)
 
 
-def _per_event_us(router: Router, events: Sequence[Event]) -> float:
+def _measure_us(router: Router, events: Sequence[Event]) -> float:
     matches: Counter[str] = Counter()
     found = []
     for _ in range(ROUNDS):
-        routed, begun_s = 0, process_time()
-        while (spent_s := process_time() - begun_s) < ROUND_S:
+        routed, started_s = 0, process_time()
+        while (spent_s := process_time() - started_s) < ROUND_S:
             for each in events:
                 router.route(each, matches)
             routed += len(events)
@@ -150,15 +150,15 @@ def _per_event_us(router: Router, events: Sequence[Event]) -> float:
     return statistics.median(found)
 
 
-def main(chosen: Sequence[str]) -> None:
-    """Print a line for each shape and number of routes, and the ratio of 10,000 to 10."""
-    for shape in [it for it in SHAPES if not chosen or it in chosen]:
+def main(shapes: Sequence[str]) -> None:
+    """Print a line for each shape and number of routes, and the ratio of 10,000 to 10 routes."""
+    for shape in [it for it in SHAPES if not shapes or it in shapes]:
         costs = {count: measure(shape, count) for count in COUNTS}
         for it in costs.values():
             print(
                 f"{shape:34} {it.routes:6} routes: wanted {it.wanted_us:8.2f} us, "
                 f"unwanted {it.unwanted_us:8.2f} us, built in {it.built_ms:7.1f} ms, "
-                f"{it.kept_bytes} bytes a route"
+                f"{it.router_bytes} bytes a route"
             )
         many, few = costs[10_000], costs[10]
         print(

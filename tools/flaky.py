@@ -1,12 +1,13 @@
 """A receiver that fails at random: ``python -m tools.flaky [EVENTS] [--seed SEED] [--batch MAX]``.
 
-An engine sends deaths of a thousand containers to a relay whose receiver answers 200, 500, 429,
-hangs or resets the connection, before it has taken the notification or after. What it does at
-which attempt is the seed's. Printed is what came of it; the exit code is 1 if anything was lost,
-came out of order within a container, came twice without a lost answer, or under two ids.
+An engine sends deaths of a thousand containers to a relay whose receiver answers 200, 500 or 429,
+hangs, or resets the connection, before it has accepted the notification or after. The seed decides
+what it does at each attempt. Prints the result; the exit code is 1 if anything was lost, arrived
+out of order within a container, arrived under two ids, or arrived again although no answer was
+lost.
 
-With ``--batch`` up to so many come in one request, and share what becomes of it; the receiver then
-answers 413 to more than half as many.
+With ``--batch`` up to MAX notifications come in one request and share its answer; the receiver then
+answers 413 to requests with more than half of MAX.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from tests.support.loopback import on_loopback
 EVENTS = 100_000
 CONTAINERS = 1_000
 MAX_AHEAD = 10_000
-"""So many events are sent at most before they have arrived."""
+"""At most this many events are sent that have not arrived yet."""
 
 
 class Answer(StrEnum):
@@ -45,13 +46,13 @@ class Answer(StrEnum):
     FAIL = "500"
     BUSY = "429"
     HANG = "hang"
-    """It takes nothing, and says nothing."""
-    HANG_ACCEPTED = "hang, taken"
-    """It takes it, and the answer never comes."""
+    """Accept nothing, and never answer."""
+    HANG_ACCEPTED = "hang, accepted"
+    """Accept the notifications, but never answer."""
     RESET = "reset"
-    RESET_ACCEPTED = "reset, taken"
+    RESET_ACCEPTED = "reset, accepted"
     TOO_LARGE = "413"
-    """They were too many at once."""
+    """There are too many notifications in the request."""
 
 
 CHANCES = {
@@ -65,30 +66,30 @@ CHANCES = {
 }
 ACCEPTING = (Answer.ACCEPT, Answer.HANG_ACCEPTED, Answer.RESET_ACCEPTED)
 ANSWER_LOST = (Answer.HANG_ACCEPTED, Answer.RESET_ACCEPTED)
-"""It was taken, and relay cannot know."""
+"""Accepted, but relay cannot know it."""
 
 
 @dataclass
 class DeliveryLog:
-    """What came, and what was done with it."""
+    """What arrived, and how it was answered."""
 
     answers: Counter[Answer] = field(default_factory=Counter)
     ids: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """The ids under which each event came."""
+    """The notification ids under which each event arrived."""
     last: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
-    """Of each container the event that was taken last."""
+    """The event of each container that was accepted last."""
     attempts: Counter[int] = field(default_factory=Counter)
     answer_lost: set[int] = field(default_factory=set)
-    """Events that were taken while the answer was lost."""
+    """Events that were accepted while their answer was lost."""
     repeats: int = 0
-    """Events that were taken once more than before."""
+    """How often an event was accepted that had been accepted before."""
     unexplained_repeats: int = 0
-    """Those of them whose answers had all been given."""
+    """How many of these repetitions follow no lost answer."""
     out_of_order: int = 0
     accepted: set[int] = field(default_factory=set)
 
     def record(self, number: int, id_: str, answer: Answer) -> None:
-        """An attempt to deliver an event."""
+        """Record an attempt to deliver an event."""
         self.answers[answer] += 1
         self.ids[number].add(id_)
         container = number % CONTAINERS
@@ -105,36 +106,41 @@ class DeliveryLog:
             self.answer_lost.add(number)
 
     def has_more_than(self, known: int) -> bool:
-        """Whether more events were taken than these."""
+        """Return whether more than ``known`` events were accepted."""
         return len(self.accepted) > known
 
     def verdict(self, events: int) -> dict[str, object]:
-        """All of it in numbers."""
+        """Return all figures."""
         return {
             "events": events,
             "attempts": self.answers.total(),
-            **{f"answered {deed}": self.answers[deed] for deed in Answer},
+            **{f"answered {answer}": self.answers[answer] for answer in Answer},
             "lost": events - len(self.accepted),
             "out of order": self.out_of_order,
-            "taken again after a lost answer": self.repeats - self.unexplained_repeats,
-            "taken again without": self.unexplained_repeats,
+            "accepted again after a lost answer": self.repeats - self.unexplained_repeats,
+            "accepted again without a lost answer": self.unexplained_repeats,
             "events under two ids": sum(len(ids) > 1 for ids in self.ids.values()),
         }
 
 
 def is_clean(verdict: dict[str, object]) -> bool:
-    """Whether all that is promised was kept."""
-    faults = ("lost", "out of order", "taken again without", "events under two ids")
+    """Return whether all promises were kept."""
+    faults = (
+        "lost",
+        "out of order",
+        "accepted again without a lost answer",
+        "events under two ids",
+    )
     return not any(verdict[fault] for fault in faults)
 
 
 class Receiver:
-    """Does at each attempt what the seed says of the event and of how often it came."""
+    """Answers each attempt by the seed, the event, and the number of its attempts so far."""
 
     def __init__(
         self, seed: int, log: DeliveryLog, changes: ChangeSignal, max_batch: int | None = None
     ) -> None:
-        """It takes ``most`` at once; None for as many as there are."""
+        """It accepts up to ``max_batch`` notifications in a request; None for no limit."""
         self._seed = seed
         self._max_batch = max_batch
         self._log = log
@@ -145,14 +151,14 @@ class Receiver:
     async def serving(self) -> AsyncIterator[str]:
         """Serve on a free port; gives the URL."""
         app = web.Application()
-        app.router.add_post("/hook", self._hook)
+        app.router.add_post("/hook", self._receive)
         async with on_loopback(app) as url:
             try:
                 yield f"{url}/hook"
             finally:
                 self._stopped.set()
 
-    async def _hook(self, request: web.Request) -> web.Response:
+    async def _receive(self, request: web.Request) -> web.Response:
         body = await request.json()
         events = [
             _event_and_id(document) for document in (body if isinstance(body, list) else [body])
@@ -177,23 +183,23 @@ class Receiver:
         return web.Response()
 
     def _choose_answer(self, count: int, number: int) -> Answer:
-        """What becomes of so many, of which this is the first."""
+        """Return the answer to ``count`` notifications, of which ``number`` is the first."""
         if self._max_batch is not None and count > self._max_batch:
             return Answer.TOO_LARGE
         self._log.attempts[number] += 1
-        chance = random.Random(f"{self._seed} {number} {self._log.attempts[number]}")
-        (deed,) = chance.choices(list(CHANCES), list(CHANCES.values()))
-        return deed
+        rng = random.Random(f"{self._seed} {number} {self._log.attempts[number]}")
+        (answer,) = rng.choices(list(CHANCES), list(CHANCES.values()))
+        return answer
 
 
 def _event_and_id(document: dict[str, Any]) -> tuple[int, str]:
-    """Which event a document tells of, and under which id."""
+    """Return the number of the event in a document, and the notification's id."""
     (event,) = document["events"]
     return int(event["actor"]["attributes"]["number"]), document["id"]
 
 
 def death(time_ns: int, number: int) -> bytes:
-    """The ``number``-th event, a line as an engine sends it."""
+    """Return the ``number``-th event as an engine sends it."""
     container = number % CONTAINERS
     attributes = {"name": f"web-{container}", "image": "shop:1", "number": str(number)}
     event = {
@@ -210,7 +216,7 @@ def death(time_ns: int, number: int) -> bytes:
 async def flood(
     stream: Stream, start_ns: int, events: int, log: DeliveryLog, changes: ChangeSignal
 ) -> None:
-    """Send all events, none too far ahead of what has arrived, until all have."""
+    """Send all events, at most `MAX_AHEAD` ahead of what has arrived; wait until all arrived."""
     sent = 0
     while len(log.accepted) < events:
         until = min(events, len(log.accepted) + MAX_AHEAD)
@@ -225,13 +231,13 @@ async def flood(
 async def measure(
     folder: Path, events: int, seed: int, batch: int | None = None
 ) -> dict[str, object]:
-    """What becomes of so many events; up to ``batch`` come at once, None for one by one."""
+    """Run relay until all events arrived; ``batch`` per request, one by one if None."""
     log, changes = DeliveryLog(), ChangeSignal()
     engine = ScriptedEngine(folder / "engine.sock")
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
-    most = None if batch is None else batch // 2
-    async with Receiver(seed, log, changes, most).serving() as url, engine.serve():
+    max_batch = None if batch is None else batch // 2
+    async with Receiver(seed, log, changes, max_batch).serving() as url, engine.serve():
         config = write_config(
             folder,
             engines={"here": {"url": f"unix://{engine.socket}"}},
@@ -249,22 +255,24 @@ async def measure(
             },
             routes=[{"name": "all", "match": {"type": "container"}, "to": "hook"}],
         )
-        begun_s = time.monotonic()
+        started_s = time.monotonic()
         async with run_relay(config):
             await flood(await opened.get(), engine.now_ns(), events, log, changes)
-        took_s = round(time.monotonic() - begun_s, 1)
+        took_s = round(time.monotonic() - started_s, 1)
     return {"seed": seed, "batch": batch, **log.verdict(events), "took_s": took_s}
 
 
 def main() -> int:
-    """Measure, and judge."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("events", nargs="?", type=int, default=EVENTS)
-    options.add_argument("--seed", type=int, default=random.randrange(10**6))
-    options.add_argument("--batch", type=int, metavar="MAX")
-    given = options.parse_args()
+    """Run, print the result, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("events", nargs="?", type=int, default=EVENTS)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--batch", type=int, metavar="MAX")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="relay-") as folder:
-        verdict = asyncio.run(measure(Path(folder), given.events, given.seed, given.batch))
+        verdict = asyncio.run(
+            measure(Path(folder), arguments.events, arguments.seed, arguments.batch)
+        )
     print(json.dumps(verdict, indent=1))
     return 0 if is_clean(verdict) else 1
 

@@ -1,8 +1,8 @@
-"""How long a healthy destination waits for its neighbours: ``python -m tools.isolation [PAIRS]``.
+"""Measures whether failing destinations slow a healthy one: ``python -m tools.isolation [PAIRS]``.
 
-relay is run in turn with one healthy destination, and with two more: one that never answers, and
-one that answers 429 with ``Retry-After: 3``. All get every event. Printed are the times from an
-event's being sent by the engine to its arrival at the healthy one, and their ratios pair by pair.
+Runs relay with one healthy destination, then with two more: one that never answers, and one that
+answers 429 with ``Retry-After: 3``. All get every event. Prints the latencies from the engine to
+the healthy destination, and the ratio for each pair of runs.
 """
 
 import asyncio
@@ -30,19 +30,19 @@ RATE = 200
 
 
 class Neighbours:
-    """The three receivers."""
+    """Three receivers: a healthy one, one that hangs, and one that asks for pauses."""
 
     def __init__(self, changes: ChangeSignal) -> None:
         self.latencies_ms: list[float] = []
-        """At the healthy one."""
+        """Latencies at the healthy one."""
         self.attempts = {"hanging": 0, "busy": 0}
-        """How many attempts the others have seen."""
+        """How many attempts the others received."""
         self._changes = changes
         self._stopped = asyncio.Event()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Serve on a free port; gives the URL before a receiver's name."""
+        """Serve on a free port; gives the URL to which a receiver's name is appended."""
         app = web.Application()
         app.router.add_post("/healthy", self._healthy)
         app.router.add_post("/hanging", self._hanging)
@@ -71,7 +71,7 @@ class Neighbours:
 
 
 async def measure(folder: Path, names: list[str]) -> dict[str, object]:
-    """The latency at the healthy one, with these destinations."""
+    """Measure the latency at the healthy destination, with these destinations configured."""
     changes = ChangeSignal()
     engine, neighbours = ScriptedEngine(folder / "engine.sock"), Neighbours(changes)
     opened: asyncio.Queue[Stream] = asyncio.Queue()
@@ -101,19 +101,19 @@ async def measure(folder: Path, names: list[str]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure pair by pair."""
+    """Measure pair by pair, and print the ratios."""
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
     ratios = []
     for _ in range(pairs):
-        found = []
+        results = []
         for names in (["healthy"], ["healthy", "hanging", "busy"]):
             with tempfile.TemporaryDirectory(prefix="relay-") as folder:
-                found.append(asyncio.run(measure(Path(folder), names)))
-        alone, among = found
-        ratios.append(float(str(among["p50_ms"])) / float(str(alone["p50_ms"])))
-        print(json.dumps({"alone": alone, "among": among}))
+                results.append(asyncio.run(measure(Path(folder), names)))
+        alone, with_neighbours = results
+        ratios.append(float(str(with_neighbours["p50_ms"])) / float(str(alone["p50_ms"])))
+        print(json.dumps({"alone": alone, "with neighbours": with_neighbours}))
     summary = [round(ratio, 2) for ratio in sorted(ratios)]
-    print(f"p50 among / alone: {summary}, median {statistics.median(summary)}")
+    print(f"p50 with neighbours / alone: {summary}, median {statistics.median(summary)}")
 
 
 if __name__ == "__main__":

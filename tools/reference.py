@@ -1,6 +1,6 @@
-"""The reference of the configuration: ``python -m tools.reference`` writes docs/reference.md.
+"""Writes the reference of the configuration, docs/reference.md: ``python -m tools.reference``.
 
-It is relay's JSON Schema as tables: what `relay schema` says of a key is what people read there.
+The page shows relay's JSON Schema as tables, so that it says the same as `relay schema`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from relay.destinations.catalog import DESTINATION_TYPES
 
 Node = dict[str, Any]
 Row = tuple[str, str, str, str]
-"""A key, how it is written, its default, and what it means."""
+"""A key, how its value is written, its default, and what it means."""
 
 FILE = Path(__file__).parents[1] / "docs" / "reference.md"
 COMMAND = "python -m tools.reference"
@@ -33,7 +33,7 @@ Each has a `type`, keys that it shares with others, and keys of its own.
 [destinations.md](destinations.md) says what each needs and what it is sent.
 """
 
-_WRITTEN = {
+_TYPE_NAMES = {
     schema_types.DURATION["pattern"]: "duration",
     schema_types.RATE["pattern"]: "rate",
     schema_types.WEB_URL["pattern"]: "http or https URL",
@@ -46,83 +46,89 @@ _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return _Page(build_schema(DESTINATION_TYPES)).text()
 
 
 class _Page:
-    def __init__(self, whole: Node) -> None:
-        self._whole = whole
-        self._defs: dict[str, Node] = whole["$defs"]
+    def __init__(self, schema: Node) -> None:
+        self._schema = schema
+        self._defs: dict[str, Node] = schema["$defs"]
 
     def text(self) -> str:
         parts = [INTRODUCTION, *self._file(), *self._destinations(), *self._routes()]
         return "\n".join(parts)
 
     def _file(self) -> Iterator[str]:
-        """The sections, and what is in those that stand once."""
+        """Yield the table of sections, and the keys of those that occur once."""
         yield "## The file\n"
-        yield _table(self._rows(self._whole, key)[0] for key in self._whole["properties"])
-        for key, node in self._whole["properties"].items():
+        yield _table(self._rows(self._schema, key)[0] for key in self._schema["properties"])
+        for key, node in self._schema["properties"].items():
             name = self._section(node)
             if name is not None and key not in ("destinations", "routes"):
                 yield f"## {key}\n"
-                yield from self._described(self._defs[name])
+                yield from self._describe(self._defs[name])
 
     def _destinations(self) -> Iterator[str]:
-        """What all of them share, what many do, and the rest."""
-        kinds = {name: self._defs[kind.__name__] for name, kind in DESTINATION_TYPES.models.items()}
-        web = {name: kind for name, kind in kinds.items() if name != "console"}
-        vendors = {name: kind for name, kind in web.items() if name != "http"}
+        """Yield the keys that all types share, those that many share, and the keys of each type."""
+        types = {
+            name: self._defs[model.__name__] for name, model in DESTINATION_TYPES.models.items()
+        }
+        web = {name: model for name, model in types.items() if name != "console"}
+        services = {name: model for name, model in web.items() if name != "http"}
         groups = {
-            "All of them": kinds,
+            "All of them": types,
             "All but `console`: those that are reached over HTTP": web,
-            "All but `console` and `http`: those whose messages relay words": vendors,
+            "All but `console` and `http`: those whose messages relay words": services,
         }
         yield f"## destinations\n\n{DESTINATIONS}"
-        shown: dict[str, list[Row]] = {}
+        shared_rows: dict[str, list[Row]] = {}
         for title, group in groups.items():
             first, *_ = group.values()
             keys = [
-                key for key in _keys(first) if all(key in _keys(kind) for kind in group.values())
+                key for key in _keys(first) if all(key in _keys(model) for model in group.values())
             ]
-            shared = {key: self._rows(_usual(key, group), key) for key in keys if key not in shown}
-            shown |= shared
+            shared = {
+                key: self._rows(_most_common(key, group), key)
+                for key in keys
+                if key not in shared_rows
+            }
+            shared_rows |= shared
             yield f"### {title}\n\n{_table(row for each in shared.values() for row in each)}"
-        for name, kind in kinds.items():
-            own = [self._rows(kind, key) for key in _keys(kind)]
-            rows = [row for each in own for row in each if each not in shown.values()]
-            yield f"### {name}\n\n{kind['description']}\n"
+        for name, model in types.items():
+            own_rows = [self._rows(model, key) for key in _keys(model)]
+            rows = [row for each in own_rows for row in each if each not in shared_rows.values()]
+            yield f"### {name}\n\n{model['description']}\n"
             yield _table(rows) if rows else "It has no keys of its own.\n"
 
     def _routes(self) -> Iterator[str]:
         yield "## routes\n"
-        yield from self._described(self._defs["Route"])
+        yield from self._describe(self._defs["Route"])
         match = self._defs["Match"]
         yield f"### match\n\n{match['description']} A value is a"
         yield "[pattern](configuration.md#match), or a list of them: any of these.\n"
-        rows = ((key, _plain(node["description"])) for key, node in match["properties"].items())
+        rows = ((key, _markdown(node["description"])) for key, node in match["properties"].items())
         yield "| field | compared with |\n|---|---|"
         yield "".join(f"| `{key}` | {meaning} |\n" for key, meaning in rows)
 
-    def _described(self, node: Node) -> Iterator[str]:
-        yield f"{_plain(node['description'])}\n"
+    def _describe(self, node: Node) -> Iterator[str]:
+        yield f"{_markdown(node['description'])}\n"
         yield _table(row for key in _keys(node) for row in self._rows(node, key))
 
     def _rows(self, node: Node, key: str, outer: str = "") -> list[Row]:
-        """A key, and below it those of the section that it holds."""
+        """Return the row of a key, followed by the rows of the section that it holds."""
         value = node["properties"][key]
         name = self._section(value)
         row = _row(node, key, outer)
         if name is None or name == "Match":
             return [row]
         inner = self._defs[name]
-        meaning = row[-1] or _plain(inner["description"])
+        meaning = row[-1] or _markdown(inner["description"])
         below = [r for k in _keys(inner) for r in self._rows(inner, k, f"{outer}{key}.")]
         return [(*row[:-1], meaning), *below]
 
     def _section(self, node: Node) -> str | None:
-        """The name of the section that a key holds, of which there may be many."""
+        """Return the name of the section that a key holds, or a mapping or list of; else None."""
         for each in (node, node.get("additionalProperties"), node.get("items")):
             for choice in _choices(each) if isinstance(each, dict) else ():
                 name = str(choice.get("$ref", "")).rpartition("/")[2]
@@ -132,25 +138,25 @@ class _Page:
 
 
 def _keys(node: Node) -> list[str]:
-    """Without the files that a key may be read from: they are described with it."""
+    """Return the keys, without ``…_file`` keys: these are described with the key they replace."""
     names = node["properties"]
     files = {f"{name}_file" for name in names}
     return [name for name in names if name != "type" and name not in files]
 
 
-def _usual(key: str, group: dict[str, Node]) -> Node:
-    """One of the types in which a key is what it is in most of them."""
-    kinds = list(group.values())
-    rows = [(kind["properties"][key], _is_required(kind, key)) for kind in kinds]
-    return max(zip(kinds, rows, strict=True), key=lambda each: rows.count(each[1]))[0]
+def _most_common(key: str, group: dict[str, Node]) -> Node:
+    """Return a type in which the key is described as in most of them."""
+    types = list(group.values())
+    rows = [(model["properties"][key], _is_required(model, key)) for model in types]
+    return max(zip(types, rows, strict=True), key=lambda each: rows.count(each[1]))[0]
 
 
 def _row(node: Node, key: str, outer: str = "") -> Row:
     value = node["properties"][key]
-    written = _written(value, key)
+    type_ = _type(value, key)
     if f"{key}_file" in node["properties"]:
-        written += f", or a file: `{key}_file`"
-    return f"{outer}{key}", written, _default(node, key), _plain(value.get("description", ""))
+        type_ += f", or a file: `{key}_file`"
+    return f"{outer}{key}", type_, _default(node, key), _markdown(value.get("description", ""))
 
 
 def _default(node: Node, key: str) -> str:
@@ -161,7 +167,7 @@ def _default(node: Node, key: str) -> str:
             return ""
         case True | False as known:
             return f"`{str(known).lower()}`"
-        case int(size) if _written(node["properties"][key], key) == "size":
+        case int(size) if _type(node["properties"][key], key) == "size":
             unit, count = next(each for each in _UNITS if size % each[1] == 0)
             return f"`{size // count}{unit}`"
         case other:
@@ -169,24 +175,24 @@ def _default(node: Node, key: str) -> str:
 
 
 def _is_required(node: Node, key: str) -> bool:
-    """Whether it has to be there, or the file that holds it."""
+    """Return whether the key is required, or the file that holds its value."""
     either = [{"required": [key]}, {"required": [f"{key}_file"]}]
     return key in node.get("required", ()) or {"oneOf": either} in node.get("allOf", ())
 
 
-def _written(node: Node, key: str) -> str:
-    """What may stand there, in words."""
+def _type(node: Node, key: str) -> str:
+    """Return how a value is written, in words."""
     if key == "path" or key.endswith("_file"):
         return "path"
-    words = list(dict.fromkeys(word for each in _choices(node) for word in _words(each)))
-    if "size" in words:
-        return "size"  # a number is one, too
-    *most, last = words
+    names = list(dict.fromkeys(name for each in _choices(node) for name in _type_names(each)))
+    if "size" in names:
+        return "size"  # sizes may be written as numbers too
+    *most, last = names
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def _choices(node: Node) -> Iterator[Node]:
-    """Each way to write it, except null and what comes from the environment."""
+    """Yield each way to write a value, except null and references to the environment."""
     for each in node.get("anyOf", [node]):
         if "anyOf" in each:
             yield from _choices(each)
@@ -194,20 +200,20 @@ def _choices(node: Node) -> Iterator[Node]:
             yield each
 
 
-def _words(node: Node) -> Iterable[str]:
+def _type_names(node: Node) -> Iterable[str]:
     match node:
         case {"enum": choices}:
             return [f"`{choice}`" for choice in choices]
         case {"pattern": pattern}:
-            return [_WRITTEN[pattern]]
+            return [_TYPE_NAMES[pattern]]
         case {"$ref": str(name)}:
             return [f"`{each}`" for each in Severity] if name.endswith("/Severity") else ["section"]
         case {"type": "array", "items": items}:
-            return [f"list of {_written(items, '')}s"]
+            return [f"list of {_type(items, '')}s"]
         case {"type": "object", "additionalProperties": inner}:
-            return [f"mapping of names to {_written(inner, '')}s"]
+            return [f"mapping of names to {_type(inner, '')}s"]
         case {"type": "integer" | "number" as kind}:
-            return [("whole number" if kind == "integer" else "number") + _between(node)]
+            return [("whole number" if kind == "integer" else "number") + _range(node)]
         case {"type": "boolean"}:
             return ["`true`", "`false`"]
         case {"type": ["string", "number"]}:
@@ -216,7 +222,7 @@ def _words(node: Node) -> Iterable[str]:
             return ["anything"]
 
 
-def _between(node: Node) -> str:
+def _range(node: Node) -> str:
     match node:
         case {"minimum": least, "maximum": most}:
             return f" from {least} to {most}"
@@ -226,8 +232,8 @@ def _between(node: Node) -> str:
             return ""
 
 
-def _plain(text: str) -> str:
-    """As Markdown within a table."""
+def _markdown(text: str) -> str:
+    """Return a description as Markdown for a table cell."""
     return text.replace("``", "`").replace("|", "\\|")
 
 

@@ -99,10 +99,10 @@ def test_engines_are_isolated_and_leave_nothing(binaries: Binaries) -> None:
         one.run("sleep", "60", name="mine")
         assert one.docker("ps", "--quiet")
         assert not other.docker("ps", "--quiet")
-    for gone in (one, other):
-        assert not gone.folder.exists()
-        assert str(gone.folder) not in Path("/proc/mounts").read_text()
-        assert not list(Path("/sys/fs/cgroup").glob(f"**/{gone.folder.name}"))
+    for closed in (one, other):
+        assert not closed.folder.exists()
+        assert str(closed.folder) not in Path("/proc/mounts").read_text()
+        assert not list(Path("/sys/fs/cgroup").glob(f"**/{closed.folder.name}"))
 
 
 def post(url: str, body: object) -> int:

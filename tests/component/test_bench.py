@@ -10,15 +10,15 @@ from tools.bench.table import Row, lines
 FEW = 300
 
 
-@pytest.mark.parametrize("contender", [relay, script])
-def test_all_is_delivered_once(contender: Candidate) -> None:
+@pytest.mark.parametrize("candidate", [relay, script])
+def test_all_is_delivered_once(candidate: Candidate) -> None:
     """Every event of a flood and of a slow stream reaches the sink, and none twice."""
-    with start_run(contender) as run:
+    with start_run(candidate) as run:
         run.warm_up()
         assert run.flood(FEW).events == FEW
-        assert run.sink.ask("report")["again"] == 0
+        assert run.sink.ask("report")["repeated"] == 0
         run.pace(per_s=500, seconds=0.2)
-        assert run.sink.ask("report") | {"events": 100, "again": 0} == run.sink.ask("report")
+        assert run.sink.ask("report") | {"events": 100, "repeated": 0} == run.sink.ask("report")
 
 
 def test_what_hangs_is_delivered_after_recovery() -> None:
@@ -49,7 +49,7 @@ def test_an_event_is_as_long_as_real_ones() -> None:
 def test_a_ratio_is_judged_by_its_median() -> None:
     """A row shows the ratios pair by pair, and whether their median meets the goal."""
     row = Row("flood", "CPU per event", "µs", [2, 9, 3], [4, 4, 4], goal=0.75)
-    assert row.judged == [0.5, 0.75, 2.25]
+    assert row.results == [0.5, 0.75, 2.25]
     assert row.is_met
     assert "script 4" in lines([row])[2]
     assert lines([row])[2].endswith("| × 0.75 | met |")

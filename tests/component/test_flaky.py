@@ -12,7 +12,7 @@ async def test_a_receiver_that_fails_at_random(tmp_path: Path) -> None:
     verdict = await measure(tmp_path, 1500, SEED)
     print(verdict)  # noqa: T201 - shown with -s, and whenever this fails
     assert is_clean(verdict), verdict
-    assert verdict["taken again after a lost answer"]
+    assert verdict["accepted again after a lost answer"]
 
 
 async def test_a_receiver_of_batches_that_fails_at_random(tmp_path: Path) -> None:
@@ -20,5 +20,5 @@ async def test_a_receiver_of_batches_that_fails_at_random(tmp_path: Path) -> Non
     verdict = await measure(tmp_path, 1500, SEED, batch=20)
     print(verdict)  # noqa: T201 - shown with -s, and whenever this fails
     assert is_clean(verdict), verdict
-    assert verdict["taken again after a lost answer"]
+    assert verdict["accepted again after a lost answer"]
     assert verdict["answered 413"]

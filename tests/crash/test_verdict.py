@@ -186,9 +186,9 @@ def test_included_content(
 @pytest.mark.parametrize(
     ("arrivals", "message"),
     [
-        ([*ALL, arrival(A, DIE, "ntf_other")], "came as ['ntf_2', 'ntf_other']"),
+        ([*ALL, arrival(A, DIE, "ntf_other")], "arrived as ['ntf_2', 'ntf_other']"),
         ([*ALL[1:], arrival(A, START, "ntf_2")], "ntf_2 stands for 2 events"),
-        ([*ALL, arrival(A, DIE, origin="replayed")], "ntf_2 came as"),
+        ([*ALL, arrival(A, DIE, origin="replayed")], "ntf_2 arrived as"),
         ([*ALL, arrival(A, DIE)], "accepted ntf_2 2 times from lifetime 0"),
         ([*ALL, arrival(A, (3, "die", "db"))], "never happened"),
         ([*ALL[:3], arrival(B, DIE, cause="requested")], "not crashed"),

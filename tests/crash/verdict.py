@@ -133,7 +133,7 @@ def _find_ambiguous_ids(arrivals: Sequence[Arrival]) -> Iterator[str]:
     for arrival in arrivals:
         ids[arrival.document["route"], _event_key(arrival)].add(arrival.id)
         ids["", _event_key(arrival)].add(arrival.event["id"])
-    yield from (f"{what} came as {sorted(many)}" for what, many in ids.items() if len(many) > 1)
+    yield from (f"{what} arrived as {sorted(many)}" for what, many in ids.items() if len(many) > 1)
     uses = Counter(id_ for many in ids.values() for id_ in many)
     yield from (f"{id_} stands for {count} events" for id_, count in uses.items() if count > 1)
 
@@ -143,7 +143,7 @@ def _find_changed(arrivals: Sequence[Arrival]) -> Iterator[str]:
     bodies: dict[str, bytes] = {}
     for arrival in arrivals:
         if bodies.setdefault(arrival.id, arrival.body) != arrival.body:
-            yield f"{arrival.id} came as {bodies[arrival.id]!r} and as {arrival.body!r}"
+            yield f"{arrival.id} arrived as {bodies[arrival.id]!r} and as {arrival.body!r}"
 
 
 def _find_unexpected(
@@ -171,9 +171,9 @@ def _find_incomplete(arrivals: Sequence[Arrival]) -> Iterator[str]:
             and not _is_enriched(arrival)
             and (included or {}).get("missing") not in ACCEPTED_REASONS
         ):
-            yield f"{arrival.id} came with {included}"
+            yield f"{arrival.id} arrived with {included}"
         if not wants_included and included is not None:
-            yield f"{arrival.id} came with {included}, which its route does not include"
+            yield f"{arrival.id} arrived with {included}, which its route does not include"
 
 
 def _is_enriched(arrival: Arrival) -> bool:

@@ -1,4 +1,4 @@
-"""Measure and print: ``python -m tools.bench [SCENARIO…] [--pairs N] [--json]``."""
+"""Measures and prints: ``python -m tools.bench [SCENARIO…] [--pairs N] [--json]``."""
 
 import argparse
 import compileall
@@ -14,21 +14,21 @@ PAIRS = 3
 
 
 def main() -> int:
-    """Measure what was asked for, everything if nothing was."""
-    options = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
-    options.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
-    options.add_argument("--pairs", type=int, default=PAIRS, help="how often each is measured")
-    options.add_argument("--json", action="store_true", help="all values, for programs")
-    given = options.parse_args()
-    if unknown := set(given.scenarios) - SCENARIOS.keys():
-        options.error(f"no scenario {sorted(unknown)[0]!r}; there are: {', '.join(SCENARIOS)}")
-    # as an installer does, so that no start compiles it, whatever the environment says
+    """Measure the given scenarios, or all of them."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="how often each is measured")
+    parser.add_argument("--json", action="store_true", help="all values, for programs")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.scenarios) - SCENARIOS.keys():
+        parser.error(f"no scenario {sorted(unknown)[0]!r}; there are: {', '.join(SCENARIOS)}")
+    # As an installer does: no start of relay has to compile it, whatever the environment says.
     compileall.compile_dir(Path(relay.__file__).parent, quiet=1)
     rows: list[Row] = []
-    for name in given.scenarios or SCENARIOS:
+    for name in arguments.scenarios or SCENARIOS:
         print(f"{name} …", file=sys.stderr)
-        rows += SCENARIOS[name](given.pairs)
-    if given.json:
+        rows += SCENARIOS[name](arguments.pairs)
+    if arguments.json:
         print(json.dumps([row.as_json() for row in rows], indent=1))
     else:
         print("\n".join(lines(rows)))

@@ -1,4 +1,4 @@
-"""The two that are measured: each a process that listens to the engine and posts to the sink."""
+"""What is measured: relay and the script. Each reads the engine's events and posts to the sink."""
 
 import os
 import socket
@@ -18,16 +18,16 @@ READY_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class RunningCandidate:
-    """One that runs."""
+    """A candidate that runs."""
 
     pid: int
     ready_s: float
-    """How long it took from its start until it said that it is ready; 0.0 for one that does not."""
+    """The time from its start until it says that it is ready; 0.0 for the script."""
     store: Path
 
 
 def routes(count: int) -> list[dict[str, object]]:
-    """So many routes, of which the first takes what is wanted and the others nothing."""
+    """Return routes, of which the first matches the wanted events and the others nothing."""
     return [
         {
             "name": f"r-{number}",
@@ -52,10 +52,10 @@ def relay(
     store: Mapping[str, object] | None = None,
     to: Mapping[str, object] | None = None,
 ) -> Iterator[RunningCandidate]:
-    """relay with so many routes, all else by default, as under systemd: it says when it is ready.
+    """Run relay with this many routes, as under systemd: it says when it is ready.
 
-    ``store`` and ``to`` are keys of its store and its destination that are not.
-    What it logs is written to a file, a line for each delivery.
+    ``store`` and ``to`` are keys for its store and its destination; everything else is default. Its
+    log, with a line for each delivery, is written to a file.
     """
     file = folder / "relay.db"
     config = write_config(
@@ -74,16 +74,16 @@ def relay(
         manager.bind(str(notify))
         manager.settimeout(READY_S)
         env = {**os.environ, "NOTIFY_SOCKET": str(notify)}
-        begun_s = time.monotonic()
+        started_s = time.monotonic()
         with _process([*RELAY, "--config", str(config)], env, log.fileno()) as process:
             while b"READY=1" not in manager.recv(4096):
                 pass
-            yield RunningCandidate(process.pid, time.monotonic() - begun_s, file)
+            yield RunningCandidate(process.pid, time.monotonic() - started_s, file)
 
 
 @contextmanager
 def script(folder: Path, engine: Path, url: str) -> Iterator[RunningCandidate]:
-    """The plain script."""
+    """Run the simple script."""
     command = [sys.executable, "-m", "tools.bench.script", str(engine), url]
     with _process(command, os.environ, None) as process:
         yield RunningCandidate(process.pid, 0.0, folder / "none")

@@ -1,4 +1,4 @@
-"""The replay engine: as much of the Docker API as a listener asks for, over a Unix socket.
+"""The benchmark's engine: as much of the Docker API as the candidates need, on a Unix socket.
 
 ``python -m tools.bench.engine SOCKET`` takes commands from `tools.bench.helper`.
 """
@@ -21,7 +21,7 @@ HISTORY = 256
 """How many events an engine remembers (moby, ``daemon/events/events.go``)."""
 
 BLOCK = 64
-"""So many events of a flood are handed to the socket at once."""
+"""How many events of a flood are written to the socket at once."""
 
 Filters = dict[str, list[str]]
 
@@ -35,7 +35,7 @@ class SentEvent:
     line: bytes
 
     def passes(self, filters: Filters) -> bool:
-        """Whether the engine tells it to somebody with these filters (``GET /events``)."""
+        """Return whether ``GET /events`` with these filters shows the event."""
         event = json.loads(self.line)
         action = event["Action"]
         attributes = event["Actor"]["Attributes"]
@@ -48,50 +48,43 @@ class SentEvent:
 
 
 class Engine:
-    """Has a history, as moby has one, and any number of streams."""
+    """An engine with a history like moby's, and any number of streams."""
 
     def __init__(self) -> None:
-        self.requests: list[str] = []
         self._history: deque[SentEvent] = deque(maxlen=HISTORY)
         self._streams: dict[asyncio.StreamWriter, frozenset[Kind]] = {}
         self._opened = asyncio.Event()
         self._last_ns = 0
 
     async def serve(self, socket: Path) -> None:
-        """Listen, and run the commands of the benchmark."""
-        await asyncio.start_unix_server(self._client, socket)
-        await serve_commands(
-            {"stream": self.stream, "flood": self.flood, "pace": self.pace, "asked": self.asked}
-        )
+        """Serve the API, and run the commands of the benchmark."""
+        await asyncio.start_unix_server(self._handle_client, socket)
+        await serve_commands({"stream": self.stream, "flood": self.flood, "pace": self.pace})
 
     async def stream(self) -> bool:
-        """Wait until somebody listens."""
+        """Wait until a stream is open."""
         await self._opened.wait()
         return True
 
-    async def asked(self) -> list[str]:
-        """All that was asked for."""
-        return self.requests
-
     async def flood(self, count: int, kind: str, first: int = 0) -> int:
-        """Send so many events as fast as they are taken; returns when the first one went."""
-        begun_ns = time.monotonic_ns()
+        """Send events as fast as they are read; return when the first was sent (monotonic, ns)."""
+        started_ns = time.monotonic_ns()
         for number in range(first, first + count, BLOCK):
             numbers = range(number, min(number + BLOCK, first + count))
             self._send([self._event(Kind(kind), each) for each in numbers])
             for writer in tuple(self._streams):
                 await writer.drain()
-            await asyncio.sleep(0)  # others are answered too
-        return begun_ns
+            await asyncio.sleep(0)  # so that other requests are answered
+        return started_ns
 
     async def pace(self, count: int, per_s: float) -> bool:
-        """Send so many events a second, each by itself.
+        """Send events at this rate, one by one.
 
-        It sleeps outside of its loop, which would wake it up to a millisecond too late.
+        It sleeps outside the event loop, which would wake it up to a millisecond too late.
         """
-        begun_s = time.monotonic()
+        started_s = time.monotonic()
         for number in range(count):
-            time.sleep(max(0.0, begun_s + number / per_s - time.monotonic()))
+            time.sleep(max(0.0, started_s + number / per_s - time.monotonic()))
             self._send([self._event(Kind.WANTED, number)])
             await asyncio.sleep(0)
         return True
@@ -105,11 +98,12 @@ class Engine:
         for writer, kinds in self._streams.items():
             writer.write(b"".join(_chunk(each.line) for each in events if each.kind in kinds))
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle_client(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 target = head.split(b" ", 2)[1].decode()
-                self.requests.append(target)
                 url = urlsplit(target)
                 query = parse_qs(url.query)
                 if url.path.endswith("/events") and "until" not in query:
@@ -156,19 +150,19 @@ class Engine:
 
 
 def _filters(query: dict[str, list[str]]) -> Filters:
-    """A map of lists, or as older clients write it of maps whose keys count."""
+    """Return the filters. Older clients send mappings instead of lists: their keys count."""
     given = json.loads(query.get("filters", ["{}"])[0])
     return {name: list(wanted) for name, wanted in given.items()}
 
 
 def _time(values: list[str]) -> int:
-    """A time as the engine reads it: seconds, a point, nine digits."""
+    """Parse a time as the engine does: seconds, a point, nine digits."""
     seconds, _, nanos = values[0].partition(".")
     return int(seconds) * 10**9 + int(nanos.ljust(9, "0"))
 
 
 def _chunk(content: bytes) -> bytes:
-    """Docker flushes after each event, which makes it a chunk of its own."""
+    """Return an event as one chunk: Docker flushes after each event."""
     return b"%x\r\n%s\r\n" % (len(content), content)
 
 

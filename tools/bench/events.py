@@ -1,25 +1,25 @@
-"""The events that the replay engine tells, as Docker sends them, of about 740 bytes."""
+"""The events of the benchmark, as Docker sends them, of about 740 bytes."""
 
 from enum import StrEnum
 
 CONTAINERS = 1_000
-"""So many containers take turns."""
+"""The events are about this many containers, in turn."""
 
 
 class Kind(StrEnum):
     """What an event is, for the routes of the benchmark."""
 
     WANTED = "wanted"
-    """A death that the first route takes."""
+    """A death that the first route matches."""
     OTHER = "other"
     """The same death in another project; only a label differs."""
     NOISE = "noise"
-    """The start of a health check's command, of a type of events that no route names."""
+    """The start of a health check's command, an action that no route matches."""
 
 
 ACTION = {Kind.WANTED: "die", Kind.OTHER: "die", Kind.NOISE: "exec_start: /bin/sh -c check"}
 APP = {Kind.WANTED: "shop-0", Kind.OTHER: "forum", Kind.NOISE: "shop-0"}
-"""The label by which routes tell them."""
+"""The value of the label that the routes match."""
 
 _LINE = (
     '{"Type":"container","Action":"<action>","Actor":{"ID":"%064x","Attributes":{'
@@ -44,9 +44,9 @@ _LINES = {
 
 
 def line(kind: Kind, number: int, sent_ns: int, time_ns: int) -> bytes:
-    """The ``number``-th event, sent at ``sent_ns`` of the monotonic clock.
+    """Return the ``number``-th event; it is sent at ``sent_ns`` of the monotonic clock.
 
-    The sink reads both out of the label ``sent``.
+    The label ``sent`` holds both, for the sink.
     """
     container = number % CONTAINERS
     given = (container, number, sent_ns, container, time_ns // 10**9, time_ns)

@@ -1,4 +1,4 @@
-"""Processes beside the measured one, which take commands as lines of JSON."""
+"""Helper processes, which take commands as lines of JSON."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ Command = Callable[..., Awaitable[object]]
 
 
 class Helper:
-    """One of them, seen from outside; as a context it ends with it."""
+    """Starts a helper process and sends it commands; a context manager that kills it at the end."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -22,13 +22,13 @@ class Helper:
         )
 
     def ask(self, do: str, **given: object) -> Any:
-        """Have it do something, and wait for what comes of it."""
+        """Send a command, and wait for its result."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": do, **given}).encode() + b"\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, f"{self._process.args!r} ended over {do!r}"
+        assert answer, f"{self._process.args!r} ended during {do!r}"
         return json.loads(answer)
 
     def __enter__(self) -> Self:
@@ -45,7 +45,7 @@ class Helper:
 
 
 async def serve_commands(commands: Mapping[str, Command]) -> None:
-    """Do what comes over the standard input, one after the other, until it ends."""
+    """Run the commands on standard input, one after the other, until it ends."""
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(orders), sys.stdin

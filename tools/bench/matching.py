@@ -1,4 +1,4 @@
-"""The cost of a match by itself: relay's own code, in a process of its own."""
+"""Measures the cost of a match alone: relay's own code, in a separate process."""
 
 import json
 import subprocess
@@ -11,11 +11,11 @@ from relay.routing.router import Router
 from tools.bench.candidates import routes
 from tools.bench.events import Kind, line
 
-ENOUGH_S = 1.0
+DURATION_S = 1.0
 
 
 def match_us(count: int) -> float:
-    """The CPU time that one event takes to be matched against so many routes."""
+    """Return the CPU time, in microseconds, to match an event against this many routes."""
     command = [sys.executable, "-m", "tools.bench.matching", str(count)]
     return float(json.loads(subprocess.check_output(command)))
 
@@ -25,8 +25,8 @@ def _measure(count: int) -> float:
     event = parse_event(line(Kind.WANTED, 0, 0, 10**18), engine="e", host="h", live_from_ns=0)
     assert not isinstance(event, InvalidRecord)
     assert len(router.route(event)) == 1
-    times, begun_s, cpu_s = 0, perf_counter(), process_time()
-    while perf_counter() < begun_s + ENOUGH_S:
+    times, started_s, cpu_s = 0, perf_counter(), process_time()
+    while perf_counter() < started_s + DURATION_S:
         for _ in range(10):
             router.route(event)
         times += 10

@@ -1,7 +1,7 @@
-"""The plain script to beat, as people write it: each event posted, one after the other.
+"""The simple script that relay is compared with: it posts each event, one after the other.
 
-``python -m tools.bench.script SOCKET URL``. It keeps nothing, tries nothing again, and tells a
-crash from nothing.
+``python -m tools.bench.script SOCKET URL``. It stores nothing, retries nothing, and does not know
+why a container died.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ import aiohttp
 
 
 async def main(socket: str, url: str) -> None:
-    """Post for ever."""
+    """Post events until the stream ends."""
     docker = aiodocker.Docker(url=f"unix://{socket}")
     subscriber = docker.events.subscribe()  # type: ignore[no-untyped-call]
-    dumps = partial(json.dumps, default=str)  # aiodocker makes a datetime of the time
+    dumps = partial(json.dumps, default=str)  # aiodocker converts the time to a datetime
     async with aiohttp.ClientSession(json_serialize=dumps) as session:
         while (event := await subscriber.get()) is not None:
             async with session.post(url, json=event) as answer:

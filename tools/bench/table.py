@@ -1,4 +1,4 @@
-"""What was measured, beside its goal."""
+"""The results as a table, with their goals."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,34 +7,34 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that was measured in every pair."""
+    """One figure that was measured in every pair."""
 
     scenario: str
     what: str
     unit: str
     relay: Sequence[float]
-    """Its values, pair by pair."""
+    """relay's values, pair by pair."""
     base: Sequence[float] = ()
-    """What they are compared with, pair by pair; empty for what stands for itself."""
+    """The values to compare with, pair by pair; empty if there is nothing to compare with."""
     against: str = "script"
-    """What the base is."""
+    """The name of what ``base`` was measured on."""
     goal: float | None = None
-    """The most that the median may be: of the ratios, or of the values where there is no base."""
+    """The highest allowed median, of the ratios or, without a base, of the values."""
 
     @property
-    def judged(self) -> list[float]:
-        """The ratios, or the values where there is no base, in rising order."""
+    def results(self) -> list[float]:
+        """The ratios or, without a base, the values; in ascending order."""
         if not self.base:
             return sorted(self.relay)
         return sorted(mine / other for mine, other in zip(self.relay, self.base, strict=True))
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is; None where there is none."""
-        return None if self.goal is None else median(self.judged) <= self.goal
+        """Whether the goal is met; None without a goal."""
+        return None if self.goal is None else median(self.results) <= self.goal
 
     def as_json(self) -> dict[str, object]:
-        """All of it, with what follows from it."""
+        """Return all values and results for JSON."""
         return {
             "scenario": self.scenario,
             "what": self.what,
@@ -42,43 +42,43 @@ class Row:
             "relay": list(self.relay),
             "base": list(self.base),
             "against": self.against if self.base else None,
-            "min": self.judged[0],
-            "median": median(self.judged),
-            "max": self.judged[-1],
+            "min": self.results[0],
+            "median": median(self.results),
+            "max": self.results[-1],
             "goal": self.goal,
             "met": self.is_met,
         }
 
 
-HEAD = ("scenario", "what", "relay", "against", "min", "median", "max", "goal", "")
+HEADINGS = ("scenario", "what", "relay", "against", "min", "median", "max", "goal", "")
 
 
 def lines(rows: Iterable[Row]) -> list[str]:
-    """A Markdown table."""
-    cells = [HEAD, *(_cells(row) for row in rows)]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(HEAD))]
-    shown = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
-    shown.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return shown
+    """Return the rows as a Markdown table."""
+    cells = [HEADINGS, *(_cells(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(HEADINGS))]
+    formatted = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
+    formatted.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return formatted
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     mark = "× " if row.base else ""
-    base = f"{row.against} {number(median(row.base))}" if row.base else ""
+    base = f"{row.against} {format_number(median(row.base))}" if row.base else ""
     verdict = {True: "met", False: "missed", None: ""}[row.is_met]
     return (
         row.scenario,
         row.what,
-        f"{number(median(row.relay))} {row.unit}",
+        f"{format_number(median(row.relay))} {row.unit}",
         base,
-        number(row.judged[0]),
-        number(median(row.judged)),
-        number(row.judged[-1]),
-        "" if row.goal is None else f"{mark}{number(row.goal)}",
+        format_number(row.results[0]),
+        format_number(median(row.results)),
+        format_number(row.results[-1]),
+        "" if row.goal is None else f"{mark}{format_number(row.goal)}",
         verdict,
     )
 
 
-def number(value: float) -> str:
-    """With about three digits that count."""
+def format_number(value: float) -> str:
+    """Format a number with about three significant digits."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
