@@ -36,17 +36,17 @@ class StoreLocation:
 
     @property
     def has_data(self) -> bool:
-        """Whether there is a store, or one that waits to be put in place."""
+        """Whether there is a store, or a new one that is not at the store's path yet."""
         return self.path.exists() or DatabaseFiles(self.path).pending_replacement is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What a command can ask, and who answers."""
+    """The operations that a command can use, and who performs them."""
 
     operations: AdminOperations
     is_daemon: bool
-    """Whether a running relay answers; else the store was opened by this command."""
+    """Whether a running relay performs them; else this command has opened the store."""
 
 
 def locate_store(config_file: Path | None) -> StoreLocation:

@@ -17,7 +17,7 @@ from relay.cli.tables import format_count, format_name, format_table, to_json_li
 from relay.store.records import DeadLetter, Selection
 
 PAGE_SIZE = 500
-"""So many dead letters are read, or dropped by their numbers, at once."""
+"""How many dead letters are read, or dropped by their numbers, at a time."""
 
 _NO_LIMIT = sys.maxsize
 
@@ -38,9 +38,9 @@ def dead() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @json_option
 @config_option
-def list_(config_file: Path | None, limit: int, as_json: bool, **given: Any) -> None:
+def list_(config_file: Path | None, limit: int, as_json: bool, **options: Any) -> None:
     """List dead letters, the newest first."""
-    asyncio.run(_list(locate_store(config_file), Filters(**given), limit, as_json))
+    asyncio.run(_list(locate_store(config_file), Filters(**options), limit, as_json))
 
 
 @dead.command()
@@ -56,12 +56,12 @@ def show(config_file: Path | None, id_: int | str, as_json: bool) -> None:
 @selection_options
 @all_option
 @config_option
-def replay(config_file: Path | None, everything: bool, **given: Any) -> None:
+def replay(config_file: Path | None, everything: bool, **options: Any) -> None:
     """Queue dead letters for delivery again, under the same ids.
 
     Each goes behind what already waits for the same destination about the same container.
     """
-    filters = _require_selection(Filters(**given), everything)
+    filters = _require_selection(Filters(**options), everything)
     asyncio.run(_replay(locate_store(config_file), filters))
 
 
@@ -70,13 +70,13 @@ def replay(config_file: Path | None, everything: bool, **given: Any) -> None:
 @all_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @config_option
-def drop(config_file: Path | None, everything: bool, yes: bool, **given: Any) -> None:
+def drop(config_file: Path | None, everything: bool, yes: bool, **options: Any) -> None:
     """Drop dead letters. This cannot be undone.
 
     Counts them, asks for confirmation, and drops those that were counted; what becomes a dead
     letter meanwhile stays. Without a terminal to ask on, --yes is required.
     """
-    filters = _require_selection(Filters(**given), everything)
+    filters = _require_selection(Filters(**options), everything)
     if not yes and not _is_interactive():
         raise click.UsageError("this cannot be undone, and there is no terminal to ask: give --yes")
     location = locate_store(config_file)

@@ -39,7 +39,7 @@ def format_row(letter: DeadLetter) -> tuple[str, ...]:
 
 
 def to_document(letter: DeadLetter) -> dict[str, object]:
-    """Return all of it for JSON; the notification is as ``format: json`` sends it."""
+    """Return a dead letter for JSON; the notification is as ``format: json`` sends it."""
     return {
         "number": letter.number,
         "destination": letter.destination,
@@ -57,9 +57,9 @@ def to_document(letter: DeadLetter) -> dict[str, object]:
 
 
 def format_page(letter: DeadLetter) -> Iterator[str]:
-    """Yield all of it as lines of text.
+    """Yield everything about a dead letter as lines of text.
 
-    What others wrote is indented, so that none of it passes for a line of relay's.
+    Text from others is indented, so that no line of it can be taken for one of relay's.
     """
     yield f"dead letter {letter.number}"
     yield from _format_facts(_delivery_facts(letter))

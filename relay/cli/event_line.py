@@ -1,6 +1,6 @@
 """One event and the decisions of the routes, on one line, as text or as JSON.
 
-Names and details come from others: what does not print is escaped, and the long is cut.
+Names and details come from others: unprintable characters are escaped, long texts are cut.
 """
 
 import signal
@@ -22,13 +22,13 @@ EVENT_MAX = 90
 DETAILS_MAX = 90
 ROUTES_MAX = 200
 ID_MAX = 12
-"""So many characters of an id are shown, as many as the docker CLI shows."""
+"""How many characters of an id are shown: as many as the docker CLI shows."""
 _COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
 @dataclass(frozen=True, slots=True)
 class LineStyle:
-    """What lines show, and how."""
+    """What a line shows, and how."""
 
     colour: bool = False
     show_engine: bool = False

@@ -49,7 +49,7 @@ _MARKS = {
 )
 @click.pass_context
 def explain(
-    context: click.Context, /, config_file: Path | None, action: str | None, **given: Any
+    context: click.Context, /, config_file: Path | None, action: str | None, **options: Any
 ) -> None:
     """Show for each route whether it matches an event and, if not, which condition fails first.
 
@@ -57,17 +57,17 @@ def explain(
     --format '{{json .}}'` prints it, or as relay sends it. Exit code 1 if no route matches.
     """
     config = read_config(config_file)
-    check_known("engine", given["engine"], config.engines)
-    engine = given["engine"] or next(iter(config.engines))
+    check_known("engine", options["engine"], config.engines)
+    engine = options["engine"] or next(iter(config.engines))
     if action is not None:
-        record = _build_record(action, given)
-    elif sys.stdin.isatty() or any(given[key] for key in _EVENT_OPTIONS):
+        record = _build_record(action, options)
+    elif sys.stdin.isatty() or any(options[key] for key in _EVENT_OPTIONS):
         raise click.UsageError(
             "give --action, or pass one event as JSON on standard input and no other options"
         )
     else:
         record = sys.stdin.buffer.read()
-    event = _parse_event(record, engine, given["cause"])
+    event = _parse_event(record, engine, options["cause"])
     logs.configure(sys.stderr, level=logging.WARNING)
     if is_self_exec(event, find_self_container()):
         reason = "a command in relay's own container, for which relay tries no route"
@@ -83,13 +83,13 @@ def explain(
     context.exit(1 if all(result.verdict in unmatched for result in results) else 0)
 
 
-def _build_record(action: str, given: dict[str, Any]) -> bytes:
+def _build_record(action: str, options: dict[str, Any]) -> bytes:
     """Build the record that the engine would have sent."""
-    attributes = _parse_pairs((*given["labels"], *given["attributes"]))
-    attributes |= {key: given[key] for key in ("name", "image") if given[key]}
-    actor = {"ID": given["id_"], "Attributes": attributes}
+    attributes = _parse_pairs((*options["labels"], *options["attributes"]))
+    attributes |= {key: options[key] for key in ("name", "image") if options[key]}
+    actor = {"ID": options["id_"], "Attributes": attributes}
     return msgspec.json.encode(
-        {"Type": given["type_"], "Action": action, "Actor": actor, "timeNano": time_ns()}
+        {"Type": options["type_"], "Action": action, "Actor": actor, "timeNano": time_ns()}
     )
 
 

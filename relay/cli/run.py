@@ -42,7 +42,7 @@ def run(config_file: Path | None, debug: bool) -> None:
         )
         output = logs.configure(StandardError(), level=level)
         with output.write_in_background(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            # What exists now stays. A collection that goes through all of it would pause relay.
+            # Objects that exist now will stay. A full collection would pause relay to scan them.
             gc.freeze()
             runner.run(_run(config, file, store))
 

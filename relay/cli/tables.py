@@ -1,7 +1,7 @@
 """Columns, times, durations and JSON as commands print them.
 
-Names, answers and errors come from others: what does not print is escaped, so that a terminal
-obeys none of it, and each stays on one line.
+Names, answers and errors come from others: unprintable characters are escaped, so that a terminal
+does not obey them, and each text stays on one line.
 """
 
 import json
@@ -26,9 +26,9 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 def format_table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Yield the rows, of which the first holds the headings, as lines with aligned columns."""
-    kept = list(rows)
-    widths = [max(map(len, cells)) for cells in zip(*kept, strict=True)]
-    for row in kept:
+    lines = list(rows)
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for row in lines:
         yield "  ".join(map(str.ljust, row, widths)).rstrip()
 
 

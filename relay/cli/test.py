@@ -29,7 +29,7 @@ from relay.dryrun.suite_parser import load_suite
 def test(files: tuple[Path, ...], config_file: Path | None, junit: Path | None) -> None:
     """Run unit tests of a configuration: events, and what must be sent for them.
 
-    Each FILE names the configuration that it tests; --config takes its place. The daemon's own code
+    Each FILE names the configuration that it tests; --config replaces it. The daemon's own code
     finds causes, routes and renders; nothing is sent, and no engine is asked. Exit code 1 if a
     test fails, 2 if a FILE or the configuration is wrong.
     """

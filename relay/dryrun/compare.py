@@ -21,9 +21,9 @@ from relay.routing.matcher import Matcher
 from relay.routing.router import RouteResult, Verdict
 
 MAX_REASONS = 3
-"""For so many events the report explains why a route did not send them."""
+"""For at most this many events the report explains why a route did not send them."""
 MAX_UNEXPECTED = 20
-"""So many notifications that were not expected are listed."""
+"""At most this many unexpected notifications are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _describe_planned(planned: PlannedNotification) -> str:
 
 
 def _explain_absence(expected: Expectation, routed: Sequence[RoutedEvent]) -> Iterator[str]:
-    """Explain why the route did not send the events that the expectation can mean."""
+    """Explain why the route did not send the events that the expectation may refer to."""
     matcher = None if expected.match is None else Matcher(expected.match)
     candidates = [it for it in routed if matcher is None or matcher.first_failure(it.event) is None]
     if not candidates:

@@ -32,7 +32,7 @@ BATCH_SIZE = 500
 POLL_INTERVAL_S = 0.1
 """How often the store is asked how many deliveries are left."""
 _UNLIMITED_BYTES = 2**40
-"""The store needs no limit: all that goes into it is in memory already."""
+"""The store needs no limit: everything in it was in memory before."""
 
 PrintLine = Callable[[str], None]
 Advance = Callable[[int], None]
@@ -56,7 +56,7 @@ class ProgressMonitor:
     """How progress is reported, and how long to wait for some."""
 
     patience_s: float
-    """Sending ends if no delivery has succeeded or was given up for so long."""
+    """Sending ends if no delivery has succeeded or was given up for this long."""
     print_line: PrintLine
     advance: Advance
 

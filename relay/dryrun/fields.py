@@ -15,7 +15,7 @@ class FieldReader:
 
     def __init__(self) -> None:
         self.issues: list[ConfigIssue] = []
-        # Mappings with unknown keys, by their id; kept here so that no other gets the same id.
+        # Mappings with unknown keys, by their id. Kept alive, so that no other object gets that id.
         self._mistyped: dict[int, Mapping[str, object]] = {}
 
     def report(

@@ -60,7 +60,7 @@ async def fetch_history(
     """Ask an engine for its history, and process and route it with the daemon's code.
 
     Events before the window are read too, because they explain the ones within it. Containers are
-    inspected if the daemon would do so; that shows their state of now, not of then. Raises one
+    inspected if the daemon would do so, which shows their current state. Raises one
     of `relay.ingest.docker.engine.client.ENGINE_ERRORS`.
     """
     async with connect() as client:
@@ -90,7 +90,7 @@ async def fetch_history(
 async def _fetch_records(
     client: EngineClient, info: EngineInfo, period: range, now_ns: int
 ) -> list[bytes]:
-    """Fetch all that Docker remembers, which is little; of Podman's, as far back as needed."""
+    """Fetch all that Docker remembers, which is little; of Podman's history only what is needed."""
     since_ns = max(1, period.start - LOOKBACK_NS) if info.podman else 1
     return RecordSplitter().feed(await client.history(since_ns, now_ns) + b"\n")
 

@@ -24,7 +24,7 @@ BATCH_SIZE = 500
 EXTENSION_SIZE = 50
 """How many records are added at a time to a batch that needs later records to be understood."""
 MAX_BATCH_SIZE = 4 * BATCH_SIZE
-"""A batch is not extended beyond this."""
+"""A batch is not extended beyond this number of records."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,16 @@ from time import time_ns
 import structlog
 
 from relay.core.errors import StoreError
-from relay.store import deliveries, integrity, lock, recovery
+from relay.store import deliveries, integrity, recovery
 from relay.store.faults import Corrupt, StoreFault, StoreLoss, classify_error, describe_error
-from relay.store.files import DatabaseFiles, Inodes, is_relay_store
+from relay.store.files import (
+    DatabaseFiles,
+    Inodes,
+    acquire_lock,
+    is_relay_store,
+    lock_path,
+    not_writable_error,
+)
 from relay.store.schema import check_version, migrate
 
 log = structlog.get_logger()
@@ -78,7 +85,7 @@ class DatabaseFile:
         self._files = DatabaseFiles(path)
         self._on_loss = on_loss
         self._lock: int | None = None
-        self._lock_path = lock.lock_path(path)
+        self._lock_path = lock_path(path)
         self._inodes: Inodes = ()
         self._is_replaced = False
         """Whether a new file with all the connection's data is at the store's path, not opened yet.
@@ -90,7 +97,7 @@ class DatabaseFile:
         Raises `StoreError` if it cannot be used.
         """
         with _as_store_error(self._path):
-            self._lock = lock.acquire(self._path)
+            self._lock = acquire_lock(self._path)
             try:
                 self._promote()
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -102,9 +109,9 @@ class DatabaseFile:
     def verify(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """Check that lock and files are where they were; restore what is not."""
         if not self._holds_lock():
-            held = lock.acquire(self._path)
+            new_lock = acquire_lock(self._path)
             self._release_lock()
-            self._lock = held
+            self._lock = new_lock
         if self._inodes == self._files.inodes():
             return connection
         return self._restore(connection)
@@ -263,7 +270,7 @@ def _as_store_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise lock.not_writable_error(path, error) from error
+        raise not_writable_error(path, error) from error
     except (Corrupt, sqlite3.Error) as error:
         raise StoreError(
             f"store {path} cannot be opened: {error}: move it away to begin with an empty one"

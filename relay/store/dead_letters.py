@@ -25,10 +25,10 @@ def find(
         **_parameters(selection, None),
         "above": 0,
         "below": below or _MAX_NUMBER,
-        "most": limit,
+        "limit": limit,
     }
     return _select(
-        f"{SQL['select_dead_letters']} ORDER BY seq DESC LIMIT :most", parameters, connection
+        f"{SQL['select_dead_letters']} ORDER BY seq DESC LIMIT :limit", parameters, connection
     )
 
 
@@ -63,7 +63,7 @@ def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> l
 def prune(before_ns: int, max_count: int, connection: sqlite3.Connection) -> int:
     """See `Outbox.prune_dead_letters`."""
     old = connection.execute(SQL["prune_old_dead_letters"], {"before_ns": before_ns}).rowcount
-    surplus = connection.execute(SQL["prune_surplus_dead_letters"], {"most": max_count}).rowcount
+    surplus = connection.execute(SQL["prune_surplus_dead_letters"], {"limit": max_count}).rowcount
     return old + surplus
 
 
@@ -77,9 +77,11 @@ def _find_lowest(
         **_parameters(selection, destinations),
         "above": span.start - 1,
         "below": span.stop,
-        "most": BATCH_SIZE,
+        "limit": BATCH_SIZE,
     }
-    return _select(f"{SQL['select_dead_letters']} ORDER BY seq LIMIT :most", parameters, connection)
+    return _select(
+        f"{SQL['select_dead_letters']} ORDER BY seq LIMIT :limit", parameters, connection
+    )
 
 
 def _parameters(selection: Selection, destinations: Collection[str] | None) -> dict[str, object]:

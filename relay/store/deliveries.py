@@ -26,7 +26,7 @@ ANSWER_CHARS = 200
 
 _notification_from_json = msgspec.json.Decoder(Notification).decode
 _DueRow = tuple[int, int, int, int, Notification]
-"""When it is due, its number, when it was created, its attempts, its notification."""
+"""When the delivery is due, its number, creation time, attempts and notification."""
 _due_rows_from_json = msgspec.json.Decoder(list[_DueRow]).decode
 _answer_from_json = msgspec.json.Decoder(Answer).decode
 
@@ -34,7 +34,7 @@ _answer_from_json = msgspec.json.Decoder(Answer).decode
 def enrich(
     seqs: Sequence[int], notification: Notification, now_ns: int, connection: sqlite3.Connection
 ) -> dict[int, str]:
-    """Replace the notification of those still held; return their numbers and destinations."""
+    """Replace the notification of those still held; return their destinations by number."""
     row = {"notification": msgspec.json.encode(notification), "now_ns": now_ns}
     return dict(
         found
@@ -60,8 +60,8 @@ def fetch_due(
     parameters = {
         "destination": destination,
         "now_ns": now_ns,
-        "most": limit,
-        "besides": msgspec.json.encode(exclude).decode(),
+        "limit": limit,
+        "exclude": msgspec.json.encode(exclude).decode(),
     }
     rows, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
     found = [
@@ -87,15 +87,15 @@ def expire(
     parameters = {
         "destination": destination,
         "before_ns": before_ns,
-        "besides": msgspec.json.encode(exclude).decode(),
-        "most": GIVE_UP_BATCH,
+        "exclude": msgspec.json.encode(exclude).decode(),
+        "limit": GIVE_UP_BATCH,
     }
     return _give_up(SQL["select_expired"], parameters, Reason.EXPIRED, now_ns, connection)
 
 
 def drop_destination(destination: str, now_ns: int, connection: sqlite3.Connection) -> GiveUpResult:
     """See `Outbox.drop_destination`."""
-    parameters = {"destination": destination, "most": GIVE_UP_BATCH}
+    parameters = {"destination": destination, "limit": GIVE_UP_BATCH}
     return _give_up(
         SQL["select_of_destination"], parameters, Reason.DESTINATION_REMOVED, now_ns, connection
     )
@@ -132,7 +132,7 @@ def schedule_retry(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> None:
-    """Make it due again later, and store the destination's answer."""
+    """Make a delivery due again later, and store the destination's answer."""
     row = {
         "seq": delivery.seq,
         "due_ns": now_ns + int(retry.after_s * 1e9),
@@ -149,9 +149,9 @@ def move_to_dead_letters(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> bool:
-    """Turn it into a dead letter, or delete it if it is a heartbeat.
+    """Turn a delivery into a dead letter, or delete it if it is a heartbeat.
 
-    Returns whether another becomes due because of this.
+    Returns whether another delivery becomes due because of this.
     """
     if is_heartbeat(delivery.notification.events[0]):
         return delete_and_release_next([delivery.seq], now_ns, connection)
@@ -171,7 +171,7 @@ def move_to_dead_letters(
 def delete_and_release_next(
     seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection
 ) -> bool:
-    """Delete settled deliveries. Returns whether others become due because of it."""
+    """Delete settled deliveries. Returns whether others become due because of this."""
     numbers = msgspec.json.encode(seqs).decode()
     released = connection.execute(SQL["release_next"], (now_ns, numbers)).rowcount
     connection.execute(SQL["delete_deliveries"], (numbers,))
@@ -217,7 +217,7 @@ def waiting(
     destination: str | None, limit: int, connection: sqlite3.Connection
 ) -> list[WaitingDelivery]:
     """See `Outbox.waiting`."""
-    parameters = {"destination": destination, "most": limit}
+    parameters = {"destination": destination, "limit": limit}
     return [
         WaitingDelivery(
             seq,
@@ -245,7 +245,7 @@ def backlog(connection: sqlite3.Connection) -> dict[str, Backlog]:
 
 def correct_times(now_ns: int, max_wait_ns: int, connection: sqlite3.Connection) -> int:
     """See `Outbox.correct_times`."""
-    row = {"now_ns": now_ns, "most_ns": max_wait_ns, "held_ns": records.HOLD_NS}
+    row = {"now_ns": now_ns, "max_wait_ns": max_wait_ns, "max_hold_ns": records.HOLD_NS}
     connection.execute(SQL["end_pauses"], row)
     return connection.execute(SQL["correct_times"], row).rowcount
 

@@ -2,7 +2,7 @@
 
 Deliveries about one subject to one destination are sent in order: only the first has a due time,
 the others wait until `deliveries.delete_and_release_next` gives them one. A heartbeat replaces the
-one before it, because only the newest says anything.
+one before it, because only the newest one matters.
 """
 
 import sqlite3

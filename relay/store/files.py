@@ -1,9 +1,10 @@
-"""The files that make up a store: their names, and how one set of files replaces another.
+"""The files that make up a store: their names, the lock, and how one set replaces another.
 
 A store that is corrupt, or was removed while relay runs, is replaced by a new one. A crash at any
 step leaves files from which the next start completes the replacement.
 """
 
+import fcntl
 import glob
 import os
 import re
@@ -13,6 +14,8 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from relay.core.errors import StoreError, StoreInUse, describe_os_error
+
 Inodes = tuple[tuple[int, int] | None, ...]
 """Device and inode number of each file of a store; None for a file that does not exist."""
 
@@ -20,7 +23,8 @@ _SUFFIXES = ("", "-wal", "-shm")
 _READY = ".ready"
 
 _MARKERS = (b"CREATE TABLE cursors (", b'{"id":"ntf_')
-"""Bytes in any store of relay's, if only in free pages: its schema, and notifications."""
+"""Bytes that every store of relay's contains, perhaps only in free pages: its schema, and the
+beginning of a notification."""
 
 _CHUNK = 2**20
 
@@ -124,6 +128,50 @@ def is_relay_store(files: DatabaseFiles) -> bool:
     too.
     """
     return any(_contains_marker(file) for file in files.paths) or _is_all_zeros(files.paths[0])
+
+
+def lock_path(store: Path) -> Path:
+    """Return the path of a store's lock file."""
+    return Path(f"{store}.lock")
+
+
+def acquire_lock(store: Path) -> int:
+    """Lock a file beside the store, against other relays; return its descriptor.
+
+    The kernel releases the lock when the process ends, however it ends. Creates the folder if it is
+    missing. Raises `StoreInUse` if another process holds the lock, another `StoreError` if the file
+    cannot be written.
+    """
+    file = lock_path(store)
+    try:
+        store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise not_writable_error(store, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        holder = file.read_text(encoding="ascii", errors="replace").strip() or "unknown"
+        raise StoreInUse(
+            f"store {store} is in use by another relay (pid {holder}): stop that one, "
+            "or give this one a store.path of its own"
+        ) from None
+    try:
+        os.truncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        os.close(lock)
+        raise not_writable_error(store, error) from error
+    return lock
+
+
+def not_writable_error(store: Path, error: OSError) -> StoreError:
+    """Return the error for a store that the operating system does not let relay write."""
+    return StoreError(
+        f"store {store} cannot be written: {describe_os_error(error)}: make its folder writable "
+        "for the user that runs relay, or set store.path"
+    )
 
 
 def _contains_marker(file: Path) -> bool:

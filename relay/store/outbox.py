@@ -1,4 +1,4 @@
-"""The outbox: what the two loops may ask of the store. They share nothing else."""
+"""The outbox: the store's interface for the ingest and delivery loops; they share nothing else."""
 
 import asyncio
 import sqlite3
@@ -65,7 +65,7 @@ class Outbox:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the writer thread runs; one that waits for a disk that hangs does."""
+        """Whether the writer thread runs. Also true while it waits for a disk that hangs."""
         return self._writer.is_alive
 
     @property
@@ -88,7 +88,7 @@ class Outbox:
         something. A heartbeat replaces one that waits for the same destination.
 
         A full store evicts dead letters, then the oldest deliveries or those of this batch, as
-        configured; the cursor moves all the same. The number of evicted deliveries is stored in the
+        configured; the cursor moves in any case. The number of evicted deliveries is stored in the
         same commit, until a batch declares it.
         """
         options = EnqueueOptions(now_ns, self._unordered)
@@ -197,9 +197,10 @@ class Outbox:
     ) -> int:
         """Turn dead letters into deliveries again, under the same ids, as if they were new.
 
-        Only those for ``destinations``, which is called before each commit: nobody would send the
-        others. Returns how many. Those about one subject keep the order in which they were given
-        up, behind those that wait.
+        Leaves out those whose destination is not among ``destinations``, because nobody would send
+        them; ``destinations`` is called before each commit. Returns how many were replayed. About
+        one subject they keep the order in which they were given up, and are sent after deliveries
+        that already wait.
         """
         options = EnqueueOptions(now_ns, self._unordered, hold_for_included=False)
         span, count = await self._dead_letter_numbers(), 0
@@ -211,7 +212,7 @@ class Outbox:
         return count
 
     async def drop_dead_letters(self, selection: Selection) -> int:
-        """Delete dead dead_letters. Returns how many."""
+        """Delete dead letters. Returns how many."""
         span, count = await self._dead_letter_numbers(), 0
         while found := await self._writer.run(partial(dead_letters.drop, selection, span)):
             span, count = range(found[-1].number + 1, span.stop), count + len(found)
@@ -258,16 +259,19 @@ class Outbox:
         return await self._writer.run(deliveries.backlog)
 
     def _offer(self, batch: IngestCommit, result: CommitResult, now_ns: int) -> None:
-        """Pass on what was committed and is due; for the rest, request a fetch."""
+        """Pass on what was committed and is due; request a fetch for what may be due later.
+
+        A delivery behind another one is not announced: the worker is woken when that is settled.
+        """
         for (notification, destinations), seqs in zip(
             batch.notifications, result.seqs, strict=True
         ):
-            none_evicted = len(seqs) == len(destinations)  # else the numbers' places are unknown
+            none_evicted = len(seqs) == len(destinations)  # else `seqs` does not line up
             waits = notification.include is not None or is_heartbeat(notification.events[0])
             for place, to in enumerate(destinations):
                 if none_evicted and seqs[place] in result.due:
                     self._wakeups[to].offer(Delivery(seqs[place], to, notification, now_ns, 0))
-                elif waits or not none_evicted:  # one behind another is fetched when that settles
+                elif waits or not none_evicted:  # one behind another is due later
                     self._wakeups[to].request_fetch()
 
     def _request_fetch(self, destinations: Collection[str]) -> None:

@@ -24,14 +24,14 @@ INSERT OR REPLACE INTO containers (engine, id, state) VALUES (?, ?, ?);
 DELETE FROM containers WHERE (engine, id) IN (VALUES (?, ?));
 
 -- name: occupied_subjects
--- The numbers of the places (destination and subject) at which a delivery waits already, as one
--- text: each row that is read costs another switch of threads.
-WITH places (number, destination, subject) AS (VALUES (?, ?, ?))
+-- The numbers of the pairs (destination and subject) for which a delivery waits already, as one text:
+-- each row that is read costs another switch of threads.
+WITH pairs (number, destination, subject) AS (VALUES (?, ?, ?))
 SELECT group_concat(number)
-FROM places
+FROM pairs
 WHERE EXISTS (
     SELECT 1 FROM deliveries
-    WHERE deliveries.destination = places.destination AND deliveries.subject = places.subject
+    WHERE deliveries.destination = pairs.destination AND deliveries.subject = pairs.subject
 );
 
 -- name: add_deliveries
@@ -39,7 +39,7 @@ INSERT INTO deliveries (destination, subject, notification, created_ns, hold_ns,
 VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: replace_heartbeat
--- Delete the older heartbeats, whose place the new one takes.
+-- Deletes the older heartbeats, which the new one replaces.
 DELETE FROM deliveries WHERE destination = :destination AND subject = :subject;
 
 -- name: enrich
@@ -66,9 +66,9 @@ FROM (
     SELECT due_ns, seq, created_ns, attempts, notification
     FROM deliveries
     WHERE destination = :destination AND due_ns <= :now_ns
-        AND seq NOT IN (SELECT value FROM json_each(:besides))
+        AND seq NOT IN (SELECT value FROM json_each(:exclude))
     ORDER BY due_ns, seq
-    LIMIT :most
+    LIMIT :limit
 );
 
 -- name: schedule_retry
@@ -86,14 +86,14 @@ FROM deliveries WHERE seq = :seq;
 -- Deliveries created before a time, due or not; older ones have lower numbers. Those that wait
 -- behind one that is under way are left out.
 SELECT seq, destination, notification, created_ns, attempts, answer
-FROM (SELECT * FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :most)
+FROM (SELECT * FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit)
 WHERE created_ns <= :before_ns AND subject NOT IN (
-    SELECT subject FROM deliveries WHERE seq IN (SELECT value FROM json_each(:besides))
+    SELECT subject FROM deliveries WHERE seq IN (SELECT value FROM json_each(:exclude))
 );
 
 -- name: select_of_destination
 SELECT seq, destination, notification, created_ns, attempts, answer
-FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :most;
+FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit;
 
 -- name: retry_now
 -- Only deliveries that wait for another attempt, none that wait for one before them.
@@ -109,7 +109,7 @@ SELECT destination, until_ns FROM pauses WHERE until_ns > :now_ns;
 
 -- name: end_pauses
 -- Pauses that are over, and those longer than any can be, because the clock was wrong.
-DELETE FROM pauses WHERE until_ns <= :now_ns OR until_ns > :now_ns + :most_ns;
+DELETE FROM pauses WHERE until_ns <= :now_ns OR until_ns > :now_ns + :max_wait_ns;
 
 -- name: begin_outage
 INSERT OR IGNORE INTO episodes (destination, since_ns) VALUES (:destination, :now_ns);
@@ -146,7 +146,7 @@ SELECT seq, destination, notification, created_ns, attempts, due_ns, reason, ans
 FROM deliveries
 WHERE :destination IS NULL OR destination = :destination
 ORDER BY seq
-LIMIT :most;
+LIMIT :limit;
 
 -- name: select_dead_letters
 -- Dead letters between two numbers; ORDER BY and LIMIT are appended. A parameter that is null
@@ -172,7 +172,7 @@ DELETE FROM dead_letters WHERE died_ns < :before_ns;
 
 -- name: prune_surplus_dead_letters
 DELETE FROM dead_letters
-WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET :most);
+WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET :limit);
 
 -- name: backlog
 -- Counts in the index alone; older deliveries have lower numbers.
@@ -183,11 +183,11 @@ FROM (
 JOIN deliveries AS oldest ON oldest.seq = waiting.seq;
 
 -- name: evict_oldest
-DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries ORDER BY seq LIMIT :most)
+DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries ORDER BY seq LIMIT :limit)
 RETURNING seq, destination, subject;
 
 -- name: evict_dead_letters
-DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters ORDER BY seq LIMIT :most);
+DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters ORDER BY seq LIMIT :limit);
 
 -- name: release_head
 -- The first delivery about a subject becomes due if it waited for another that no longer exists.
@@ -206,9 +206,9 @@ WHERE due_ns IS NULL
 -- A creation time in the future, or an impossibly long wait, comes from a clock that was wrong.
 UPDATE deliveries SET
     created_ns = min(created_ns, :now_ns),
-    hold_ns = CASE WHEN hold_ns > :now_ns + :held_ns THEN :now_ns ELSE hold_ns END,
-    due_ns = CASE WHEN due_ns > :now_ns + :most_ns THEN :now_ns ELSE due_ns END
-WHERE created_ns > :now_ns OR hold_ns > :now_ns + :held_ns OR due_ns > :now_ns + :most_ns;
+    hold_ns = CASE WHEN hold_ns > :now_ns + :max_hold_ns THEN :now_ns ELSE hold_ns END,
+    due_ns = CASE WHEN due_ns > :now_ns + :max_wait_ns THEN :now_ns ELSE due_ns END
+WHERE created_ns > :now_ns OR hold_ns > :now_ns + :max_hold_ns OR due_ns > :now_ns + :max_wait_ns;
 
 -- name: add_loss
 INSERT INTO losses (file, carried, reason) VALUES (:file, :carried, :reason);

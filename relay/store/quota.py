@@ -38,7 +38,7 @@ class Evicted:
     seqs: set[int] = field(default_factory=set)
     dead_letters: int = 0
     destinations: set[str] = field(default_factory=set)
-    """Where a delivery may be due now that waited for an evicted one."""
+    """Destinations where a delivery may be due now because it waited for an evicted one."""
 
 
 def add_within_quota(
@@ -51,12 +51,12 @@ def add_within_quota(
         added = enqueue.add(prepared, connection)
     else:
         added = _add_evicting(prepared, quota, evicted, options.now_ns, connection)
-    kept = [[seq for seq in seqs if seq not in evicted.seqs] for seqs in added.seqs]
+    stored = [[seq for seq in seqs if seq not in evicted.seqs] for seqs in added.seqs]
     if change := len(evicted.seqs) - batch.declared_evictions:
         connection.execute(SQL["add_to_counter"], {"name": "undeclared_shed", "change": change})
         _, _, undeclared = _measure(connection)
     due = frozenset(added.due - evicted.seqs)
-    return CommitResult(kept, due, len(evicted.seqs), evicted.dead_letters, undeclared), evicted
+    return CommitResult(stored, due, len(evicted.seqs), evicted.dead_letters, undeclared), evicted
 
 
 def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) -> int:
@@ -80,7 +80,7 @@ def _add_evicting(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> Enqueued:
-    """Check the size after each notification, so that the file exceeds its limit by one at most."""
+    """Insert one by one; evict after each, so that the file exceeds its limit by one at most."""
     added = Enqueued()
     for each in prepared:
         one = enqueue.add([each], connection)
@@ -121,7 +121,7 @@ def enrich_within_quota(
 def fit_answer(
     answer: Answer | None, quota: Quota, connection: sqlite3.Connection
 ) -> Answer | None:
-    """Return the answer, shortened if the store is full.
+    """Return an answer to store with a dead letter, shortened if the store is full.
 
     A dead letter takes little more space than its delivery did, but its answer can take twice that.
     """
@@ -145,11 +145,11 @@ def _evict_oldest(
 ) -> None:
     _evict_dead_letters(quota, evicted, connection)
     while bytes_used(connection) > quota.max_bytes:
-        gone = connection.execute(SQL["evict_oldest"], {"most": EVICT_BATCH}).fetchall()
-        if not gone:
+        rows = connection.execute(SQL["evict_oldest"], {"limit": EVICT_BATCH}).fetchall()
+        if not rows:
             return
-        evicted.seqs.update(seq for seq, _, _ in gone)
-        for destination, subject in {(to, subject) for _, to, subject in gone}:
+        evicted.seqs.update(seq for seq, _, _ in rows)
+        for destination, subject in {(to, subject) for _, to, subject in rows}:
             row = {"destination": destination, "subject": subject, "now_ns": now_ns}
             connection.execute(SQL["release_head"], row)
             evicted.destinations.add(destination)
@@ -167,7 +167,7 @@ def _evict_new(
 def _evict_dead_letters(quota: Quota, evicted: Evicted, connection: sqlite3.Connection) -> None:
     """Evict dead letters first: they must not displace deliveries that can still be sent."""
     while bytes_used(connection) > quota.max_bytes:
-        gone = connection.execute(SQL["evict_dead_letters"], {"most": EVICT_BATCH}).rowcount
-        if not gone:
+        count = connection.execute(SQL["evict_dead_letters"], {"limit": EVICT_BATCH}).rowcount
+        if not count:
             return
-        evicted.dead_letters += gone
+        evicted.dead_letters += count

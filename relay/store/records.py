@@ -25,7 +25,7 @@ class Quota:
     """The size limit of a store."""
 
     max_bytes: int
-    """Counts the pages that are in use."""
+    """Counted are the pages in use, not free ones."""
     when_full: WhenFull
 
 
@@ -55,7 +55,7 @@ class CommitResult:
     seqs: Sequence[Sequence[int]]
     """For each notification of the batch the numbers of its deliveries, without those evicted."""
     due: frozenset[int] = frozenset()
-    """Which of these are due at once: neither held nor behind another about their subject.
+    """Which of these are due at once: not held, and the first about their subject.
 
     Does not list deliveries released by an eviction, nor a heartbeat committed together with other
     events.
@@ -92,12 +92,12 @@ class Delivery:
     """One notification for one destination, with its attempts."""
 
     seq: int
-    """Its number in the store; later deliveries have higher ones."""
+    """The number in the store; later deliveries have higher ones."""
     destination: str
     notification: Notification
     created_ns: int
     attempts: int
-    """How many were made so far."""
+    """How many attempts were made so far."""
 
 
 class Ack(NamedTuple):
@@ -106,11 +106,11 @@ class Ack(NamedTuple):
     delivery: Delivery
     outcome: Outcome
     answer: Answer | None = None
-    """What the destination answered. Stored unless the delivery was delivered."""
+    """What the destination answered. Stored unless the outcome is `Delivered`."""
 
 
 class WaitingDelivery(msgspec.Struct, frozen=True):
-    """A delivery that waits."""
+    """A delivery that waits for its first or its next attempt."""
 
     seq: int
     destination: str
@@ -118,7 +118,7 @@ class WaitingDelivery(msgspec.Struct, frozen=True):
     created_ns: int
     attempts: int
     due_ns: int | None
-    """None while another about the same subject is before it."""
+    """None while it waits behind another one about the same subject."""
     reason: str | None
     """Why the last attempt failed; None before the first."""
     answer: Answer | None
@@ -128,7 +128,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """A delivery that was given up."""
 
     number: int
-    """Its number in the store; never used twice."""
+    """The number in the store; never used twice."""
     destination: str
     notification: Notification
     created_ns: int
@@ -147,7 +147,7 @@ class Selection(msgspec.Struct, frozen=True):
     destination: str | None = None
     route: str | None = None
     since_ns: int | None = None
-    """They were given up then or later."""
+    """Those that were given up at this time or later."""
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -172,7 +172,10 @@ DestinationNames = Callable[[], Collection[str]]
 
 
 def is_heartbeat(event: Event) -> bool:
-    """Whether its delivery replaces one that still waits, and never becomes a dead letter."""
+    """Return whether an event is a heartbeat.
+
+    Its delivery replaces one that still waits, and never becomes a dead letter.
+    """
     return (event.engine, event.type, event.action) == (RELAY_ENGINE, TYPE_RELAY, HEARTBEAT)
 
 

@@ -1,4 +1,4 @@
-"""Stores the outcomes of attempts, in few statements for many."""
+"""Stores the outcomes of attempts, in few statements for many outcomes."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from relay.store.records import Ack, Quota
 def settle(
     acks: Sequence[Ack], quota: Quota, now_ns: int, connection: sqlite3.Connection
 ) -> set[str]:
-    """See `Outbox.ack`. Returns the destinations for which it made a delivery due, now or later."""
+    """See `Outbox.ack`. Returns the destinations with a delivery that becomes due, now or later."""
     destinations = set()
     groups = groupby(acks, lambda ack: (type(ack.outcome), ack.delivery.destination))
     for (outcome, destination), found in groups:
@@ -24,7 +24,7 @@ def settle(
         else:
             # not any(): it would stop at the first that is true, and each has to be stored
             has_more_due = (
-                sum(_keep_undelivered(each, quota, now_ns, connection) for each in group) > 0
+                sum(_store_failure(each, quota, now_ns, connection) for each in group) > 0
             )
         if has_more_due:
             destinations.add(destination)
@@ -33,13 +33,13 @@ def settle(
     return destinations
 
 
-def _keep_undelivered(ack: Ack, quota: Quota, now_ns: int, connection: sqlite3.Connection) -> bool:
-    """Return whether it makes a delivery due, now or later."""
+def _store_failure(ack: Ack, quota: Quota, now_ns: int, connection: sqlite3.Connection) -> bool:
+    """Store a failed attempt. Returns whether a delivery becomes due, now or later."""
     match ack:
         case delivery, Retry() as retry, answer:
             deliveries.schedule_retry(delivery, retry, answer, now_ns, connection)
             return True
         case delivery, Dead(reason=reason), answer:
-            kept = fit_answer(answer, quota, connection)
-            return deliveries.move_to_dead_letters(delivery, reason, kept, now_ns, connection)
-    raise AssertionError("a delivered one is deleted, not kept")
+            fitted = fit_answer(answer, quota, connection)
+            return deliveries.move_to_dead_letters(delivery, reason, fitted, now_ns, connection)
+    raise AssertionError("`settle` handles `Delivered`")

@@ -1,4 +1,4 @@
-"""Reads the SQL files beside this module: named statements, commented where they stand."""
+"""Reads the SQL files beside this module: statements by name, and schema versions by number."""
 
 import re
 import sqlite3
@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import chain
 
 MAX_ROWS = 128
-"""How many rows one statement takes at most."""
+"""How many rows one statement inserts or deletes at most."""
 
 _ROW = re.compile(r"\(\?(, \?)*\)")
 

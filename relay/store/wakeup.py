@@ -25,7 +25,7 @@ class Handover(Generic[T]):
 
 
 class Wakeup(Generic[T]):
-    """An event with a payload: it is set whenever the worker has something to look at.
+    """An event with a payload: it is set whenever the worker has something to do.
 
     A worker that has fetched everything due grants credit: up to that many new deliveries are
     passed to it directly. As soon as one delivery is not passed on, none of those behind it are,
@@ -73,7 +73,7 @@ class Wakeup(Generic[T]):
         self._event.clear()
 
     def is_set(self) -> bool:
-        """Whether the worker has something to look at."""
+        """Whether the worker has something to do."""
         return self._event.is_set()
 
     async def wait(self) -> None:

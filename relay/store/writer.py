@@ -86,7 +86,7 @@ class StoreWriter:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs; a thread that waits for a disk does."""
+        """Whether the thread runs. Also true while it waits for the disk."""
         return self._thread.is_alive()
 
     @property

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from relay.core.checkpoint import Checkpoint
 from relay.core.errors import StoreError
-from relay.store import lock
 from relay.store.faults import StoreFault, StoreStatus
+from relay.store.files import acquire_lock
 from relay.store.outbox import Outbox, open_outbox
 from tests.unit.store.samples import due_numbers, make_commit, make_notification
 
@@ -105,7 +105,7 @@ async def test_removed_files_are_restored(
     )
     assert file.parent.stat().st_mode & 0o777 == 0o700
     with pytest.raises(StoreError, match="in use by another relay"):
-        lock.acquire(file)
+        acquire_lock(file)
     assert await asyncio.to_thread(numbers_on_disk, file) == [1, 2]
 
 
@@ -125,7 +125,7 @@ async def test_a_removed_lock_is_taken_again(file: Path, outbox: Outbox) -> None
     Path(f"{file}.lock").unlink()
     await outbox.pending()
     with pytest.raises(StoreError, match="in use by another relay"):
-        lock.acquire(file)
+        acquire_lock(file)
     assert file.stat().st_ino == before
 
 
@@ -145,7 +145,7 @@ async def test_a_file_in_the_stores_place_is_moved_aside(file: Path, outbox: Out
 async def test_another_relays_store_is_not_touched(file: Path, outbox: Outbox) -> None:
     """If another relay has started in the store's place, this one waits until that one is gone."""
     remove_folder(file)
-    theirs = lock.acquire(file)
+    theirs = acquire_lock(file)
     file.write_text("theirs")
     with capture_logs() as logs:
         waiting = asyncio.create_task(due_numbers(outbox, 10))
