@@ -51,7 +51,8 @@ def test_run_imports_no_other_command() -> None:
     """The daemon starts without what only other commands, templates and metrics need."""
     program = (
         "import sys; from relay.cli import relay; relay.get_command(None, 'run');"
-        "from relay.config import default; default(); print(*sys.modules)"
+        "from relay.destinations.catalog import default_config; default_config();"
+        "print(*sys.modules)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
