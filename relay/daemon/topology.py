@@ -60,7 +60,9 @@ class RestartRequired(RelayError):
 def check_reloadable(before: Config, after: Config) -> None:
     """Raise `RestartRequired` if the new configuration names another store."""
     if before.store.path != after.store.path:
-        raise RestartRequired("store.path: another store takes another start: restart relay for it")
+        raise RestartRequired(
+            "store.path: relay cannot change its store while it runs: restart relay"
+        )
 
 
 def load_inputs(config: Config, environ: Mapping[str, str]) -> TopologyInputs:

@@ -85,7 +85,7 @@ def make_broken_file(kind: str, url: str, taken_port: int, folder: Path) -> tupl
             ]
         case "store":
             return f"store: {{path: other.db}}\ndestinations:\n  hook: {hook}\n{routes}\n", [
-                "store.path: another store takes another start"
+                "store.path: relay cannot change its store while it runs"
             ]
         case _:
             listen = f"127.0.0.1:{taken_port}"
