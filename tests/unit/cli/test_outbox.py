@@ -50,7 +50,7 @@ async def add_some(outbox: Outbox) -> None:
 
 
 def list_output(installation: Installation, *arguments: str, **statuses: DestinationStatus) -> str:
-    """What is printed while a relay runs whose destinations have these statuses."""
+    """Return what is printed while a relay runs whose destinations have these statuses."""
     with running_relay(installation.store, now_ns=NOW_NS, statuses=statuses or None):
         result = run("outbox", "list", *arguments)
     assert result.exit_code == 0

@@ -23,7 +23,7 @@ def test_the_schema_is_printed() -> None:
 
 
 def completed(**environ: str) -> str:
-    """What the program prints for a shell's completion."""
+    """Return what the program prints for a shell's completion."""
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={**os.environ, **environ},

@@ -60,7 +60,7 @@ def fill_version_1(connection: sqlite3.Connection) -> None:
 
 
 async def fetch_due(outbox: Outbox, now_ns: int, to: str = "ops") -> list[Delivery]:
-    """Everything that is due for a destination."""
+    """Return everything that is due for a destination."""
     return list((await outbox.fetch_due(to, now_ns, 10_000)).deliveries)
 
 
@@ -82,7 +82,7 @@ async def deliver_all(outbox: Outbox) -> list[int]:
 
 
 def overwrite_page(file: Path) -> bytes:
-    """Overwrite the page with most deliveries; return the file's content after that."""
+    """Overwrite the page with most deliveries; return the file's new content."""
     content = bytearray(file.read_bytes())
     pages = range(4096, len(content), 4096)
     fullest = max(pages, key=lambda page: content.count(b'"ntf_', page, page + 4096))

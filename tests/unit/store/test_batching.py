@@ -41,7 +41,7 @@ def open_memory() -> sqlite3.Connection:
 
 
 def dump(connection: sqlite3.Connection) -> list[Rows]:
-    """All rows of deliveries, dead letters, pauses, sequences and counters."""
+    """Return all rows of deliveries, dead letters, pauses, sequences and counters."""
     tables = ("deliveries", "dead_letters", "pauses", "sqlite_sequence", "counters")
     return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
 
@@ -101,7 +101,7 @@ def test_a_batch_is_added_as_its_notifications_one_by_one(first: Batch, second: 
 
 @given(st.integers(1, 3 * MAX_ROWS))
 def test_the_numbers_of_a_batch_belong_to_its_deliveries(count: int) -> None:
-    """However many statements it takes: each number leads to its notification, in order."""
+    """Each number of the result is that of its delivery, however many statements insert them."""
     batch = [(make_notification(number, str(number)), TO[:2]) for number in range(count)]
     with closing(open_memory()) as connection:
         connection.execute("INSERT INTO sqlite_sequence VALUES ('deliveries', 1000000)")
@@ -121,7 +121,7 @@ _ONE = "SELECT notification, destination FROM deliveries WHERE seq = ?"
 def test_a_batch_evicts_the_same_as_its_notifications_one_by_one(
     batches: Sequence[Batch], max_kib: int, oldest: bool
 ) -> None:
-    """Whether the size is estimated for the batch or measured after each notification."""
+    """It evicts the same whether the size is estimated for the batch or measured after each."""
     limits = Quota(max_kib * 1024, "drop-oldest" if oldest else "drop-new")
     with closing(open_memory()) as whole, closing(open_memory()) as measured:
         for batch in batches:
@@ -138,7 +138,7 @@ def test_a_batch_evicts_the_same_as_its_notifications_one_by_one(
 
 @given(st.lists(_large, min_size=1, max_size=8))
 def test_a_store_grows_by_no_more_than_estimated(batches: Sequence[Batch]) -> None:
-    """Whatever is in it: otherwise a batch that should fit would exceed the quota."""
+    """The estimate holds whatever is in the store: otherwise a batch could exceed the quota."""
     with closing(open_memory()) as connection:
         for batch in batches:
             prepared = [enqueue.prepare(*each, OPTIONS) for each in batch]
@@ -163,7 +163,7 @@ _choices = st.lists(st.tuples(st.integers(0, 60), _outcomes, _answers), max_size
 def test_many_are_acknowledged_as_one_by_one(
     first: Batch, second: Batch, chosen: Sequence[tuple[int, Outcome, Answer | None]]
 ) -> None:
-    """Those of one subject, held ones and deleted ones among them, some of them twice."""
+    """Acknowledging many at once gives the same result, with held, deleted and repeated ones."""
     with closing(open_memory()) as whole, closing(open_memory()) as single:
         for connection in (whole, single):
             commit(first, UNLIMITED, connection)
@@ -197,7 +197,7 @@ def test_only_destinations_with_successors_are_woken(places: Sequence[int], batc
 
 
 def _all_deliveries(connection: sqlite3.Connection) -> dict[int, Delivery]:
-    """All that wait, due or not."""
+    """Return all waiting deliveries, due or not."""
     query = "SELECT seq, destination, notification, created_ns, attempts FROM deliveries"
     return {
         seq: Delivery(seq, to, deliveries.decode_notification(notification), made_ns, attempts)
@@ -206,7 +206,7 @@ def _all_deliveries(connection: sqlite3.Connection) -> dict[int, Delivery]:
 
 
 def _count_statements(work: Callable[[], object], connection: sqlite3.Connection) -> int:
-    """How many statements SQLite runs for it."""
+    """Return how many statements SQLite runs during a call."""
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
     work()
@@ -215,7 +215,7 @@ def _count_statements(work: Callable[[], object], connection: sqlite3.Connection
 
 
 def test_few_statements_are_needed() -> None:
-    """Hundreds of rows are inserted in a dozen, and deleted in two."""
+    """A dozen statements insert hundreds of rows, and two delete them."""
     batch = [(make_notification(number, str(number)), ["ops"]) for number in range(300)]
     with closing(open_memory()) as connection:
         assert _count_statements(lambda: commit(batch, UNLIMITED, connection), connection) < 16

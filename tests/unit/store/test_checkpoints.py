@@ -15,8 +15,8 @@ def test_whole_entries_are_returned_unchanged() -> None:
     assert decode_recent(b"") == b""
 
 
-@pytest.mark.parametrize("kept", [TWO_ENTRIES[:-1], TWO_ENTRIES + b"x"])
-def test_a_partial_entry_is_corrupt(kept: bytes) -> None:
-    """A part of an entry would be read as an event that never happened."""
+@pytest.mark.parametrize("recent", [TWO_ENTRIES[:-1], TWO_ENTRIES + b"x"])
+def test_a_partial_entry_is_corrupt(recent: bytes) -> None:
+    """An incomplete entry is refused: it would stand for an event that never happened."""
     with pytest.raises(Corrupt, match="cut off"):
-        decode_recent(kept)
+        decode_recent(recent)

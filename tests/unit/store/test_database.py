@@ -43,19 +43,19 @@ async def wait_until(done: Callable[[], bool]) -> None:
 
 
 def numbers_on_disk(file: Path) -> list[int]:
-    """What a relay finds that starts after a crash now, on a copy of the files."""
+    """Return the due deliveries that a start after a crash would find, from a copy of the files."""
     copy = file.parent.parent / "after-a-crash"
     copy.mkdir()
     for suffix in ("", "-wal"):
         shutil.copy(f"{file}{suffix}", f"{copy / file.name}{suffix}")
 
-    async def look() -> list[int]:
-        async with open_outbox(copy / file.name) as left:
-            assert await left.checkpoint("here") == CHECKPOINT
-            return await due_numbers(left, 10)
+    async def read_numbers() -> list[int]:
+        async with open_outbox(copy / file.name) as outbox:
+            assert await outbox.checkpoint("here") == CHECKPOINT
+            return await due_numbers(outbox, 10)
 
     with closing(asyncio.new_event_loop()) as loop:
-        return loop.run_until_complete(look())
+        return loop.run_until_complete(read_numbers())
 
 
 def remove(*suffixes: str) -> Callable[[Path], None]:
@@ -110,7 +110,7 @@ async def test_removed_files_are_restored(
 
 
 async def test_restored_files_can_be_removed_again(file: Path, outbox: Outbox) -> None:
-    """They are restored again, and the store can still be closed and reopened."""
+    """Files that are removed again are restored again, and the store can be closed and reopened."""
     for number in (2, 3):
         file.unlink()
         await outbox.commit(make_commit(make_notification(number, f"c{number}")), 10)
@@ -120,7 +120,7 @@ async def test_restored_files_can_be_removed_again(file: Path, outbox: Outbox) -
 
 
 async def test_a_removed_lock_is_taken_again(file: Path, outbox: Outbox) -> None:
-    """The store's other files stay as they are."""
+    """A removed lock file is created and locked again; the store's other files stay as they are."""
     before = file.stat().st_ino
     Path(f"{file}.lock").unlink()
     await outbox.pending()
@@ -130,7 +130,7 @@ async def test_a_removed_lock_is_taken_again(file: Path, outbox: Outbox) -> None
 
 
 async def test_a_file_in_the_stores_place_is_moved_aside(file: Path, outbox: Outbox) -> None:
-    """It is not overwritten."""
+    """A foreign file at the store's path is moved aside, not overwritten."""
     remove("", "-wal", "-shm")(file)
     file.write_text("somebody's")
     with capture_logs() as logs:
@@ -143,7 +143,7 @@ async def test_a_file_in_the_stores_place_is_moved_aside(file: Path, outbox: Out
 
 
 async def test_another_relays_store_is_not_touched(file: Path, outbox: Outbox) -> None:
-    """If another relay has started in the store's place, this one waits until that one is gone."""
+    """If another relay uses a new store at the path, this one waits until that relay has ended."""
     remove_folder(file)
     theirs = acquire_lock(file)
     file.write_text("theirs")
@@ -158,7 +158,7 @@ async def test_another_relays_store_is_not_touched(file: Path, outbox: Outbox) -
 
 
 async def test_calls_wait_until_the_store_can_be_restored(file: Path, outbox: Outbox) -> None:
-    """No call returns before that; nothing is lost, and no unfinished file is left."""
+    """No call returns before the store is restored; nothing is lost and no file is left over."""
     remove_folder(file)
     file.parent.touch()
     waiting = asyncio.create_task(outbox.commit(make_commit(make_notification(2, "b")), 10))
@@ -173,7 +173,7 @@ async def test_calls_wait_until_the_store_can_be_restored(file: Path, outbox: Ou
 
 
 async def test_calls_wait_for_a_program_that_locks_the_file(file: Path, outbox: Outbox) -> None:
-    """For as long as it holds its lock."""
+    """Calls wait as long as another program locks the file."""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         waiting = asyncio.create_task(outbox.commit(make_commit(make_notification(2, "b")), 10))
@@ -185,7 +185,7 @@ async def test_calls_wait_for_a_program_that_locks_the_file(file: Path, outbox: 
 
 
 async def test_a_connection_that_cannot_write_is_reopened(file: Path, outbox: Outbox) -> None:
-    """Nothing is wrong with the file itself."""
+    """A connection that cannot write is replaced by a new one to the same file."""
 
     def spoil(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA query_only = 1")
@@ -196,7 +196,7 @@ async def test_a_connection_that_cannot_write_is_reopened(file: Path, outbox: Ou
 
 
 async def test_a_log_that_fills_the_disk_is_checkpointed(file: Path, outbox: Outbox) -> None:
-    """The space that it takes may be all that is missing."""
+    """On a full disk the log is checkpointed: its space may be all that is missing."""
 
     def work(connection: sqlite3.Connection) -> None:
         (limit,) = connection.execute("PRAGMA page_count").fetchone()

@@ -53,7 +53,7 @@ def by_route(route: str, number: int) -> Notification:
 
 
 async def test_a_delivery_that_is_given_up_becomes_a_dead_letter(outbox: Outbox) -> None:
-    """With the notification, both times, the reason, the number of attempts and the last answer."""
+    """The dead letter has the notification, both times, reason, attempts and last answer."""
     await outbox.commit(make_commit(make_notification(1)), 10)
     (head,) = await fetch_due(outbox, 10)
     await outbox.ack([Ack(head, Dead(Reason.REFUSED), ANSWER)], 30)
@@ -64,7 +64,7 @@ async def test_a_delivery_that_is_given_up_becomes_a_dead_letter(outbox: Outbox)
 
 
 async def test_an_expired_delivery_becomes_a_dead_letter(outbox: Outbox) -> None:
-    """Only attempts that were made are counted."""
+    """The dead letter counts only attempts that were made."""
     await outbox.commit(make_commit(make_notification(1), make_notification(2)), 10)
     assert (await outbox.expire("ops", 10, 50)).count == 2
     found = await outbox.dead_letters(ALL, 9)
@@ -74,7 +74,7 @@ async def test_an_expired_delivery_becomes_a_dead_letter(outbox: Outbox) -> None
 
 
 async def test_dead_letters_are_listed_newest_first(outbox: Outbox) -> None:
-    """Page by page: each page starts below the last number of the one before."""
+    """Each page begins below the last number of the page before."""
     await make_dead_letters(outbox, *(make_notification(number) for number in range(1, 6)))
     pages = []
     below: int | None = None
@@ -116,12 +116,12 @@ async def four(outbox: Outbox) -> Outbox:
 async def test_a_selection_finds_its_dead_letters(
     four: Outbox, selection: Selection, wanted: list[int]
 ) -> None:
-    """All its conditions have to hold."""
+    """All conditions of a selection have to hold."""
     assert await numbers(four, selection) == wanted
 
 
 async def test_a_replay_keeps_the_id(outbox: Outbox) -> None:
-    """Age and attempts start anew, and the dead letter is gone."""
+    """The id stays the same, age and attempts start anew, and the dead letter is deleted."""
     await make_dead_letters(outbox, make_notification(1))
     assert await outbox.replay_dead_letters(ALL, destinations, 500) == 1
     (again,) = await fetch_due(outbox, 500)
@@ -140,7 +140,7 @@ async def test_a_replay_wakes_its_worker(outbox: Outbox) -> None:
 
 
 async def test_a_replay_is_not_held(outbox: Outbox) -> None:
-    """It does not wait for what its route includes: that was fetched long ago, or never will be."""
+    """A replayed delivery does not wait for what its route includes."""
     await outbox.commit(make_commit(with_include(make_notification(1))), 0)
     await outbox.expire("ops", 0, 0)
     await outbox.replay_dead_letters(ALL, destinations, 500)
@@ -148,7 +148,7 @@ async def test_a_replay_is_not_held(outbox: Outbox) -> None:
 
 
 async def test_a_replay_goes_behind_waiting_deliveries(outbox: Outbox) -> None:
-    """Those about the same subject go first; replayed ones keep their order among themselves."""
+    """Waiting deliveries about the same subject come first; replayed ones stay in order."""
     await make_dead_letters(outbox, make_notification(1), make_notification(2))
     await outbox.commit(make_commit(make_notification(3)), 20)
     await outbox.replay_dead_letters(ALL, destinations, 500)
@@ -161,7 +161,7 @@ async def test_a_replay_goes_behind_waiting_deliveries(outbox: Outbox) -> None:
 
 
 async def test_a_replay_to_an_unordered_destination() -> None:
-    """All of them are due at once."""
+    """For a destination without an order all replayed deliveries are due at once."""
     async with open_outbox(None, unordered=["ops"]) as outbox:
         await make_dead_letters(outbox, make_notification(1), make_notification(2))
         await outbox.replay_dead_letters(ALL, destinations, 500)
@@ -187,7 +187,7 @@ async def test_a_replay_is_limited_to_its_selection(four: Outbox) -> None:
 async def test_a_replay_ends_although_all_of_it_is_refused(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A destination that refuses everything does not keep a replay going forever."""
+    """A replay ends although its destination refuses everything and new dead letters appear."""
     monkeypatch.setattr(dead_letters, "BATCH_SIZE", 1)
     await make_dead_letters(
         outbox, make_notification(1, container="a"), make_notification(2, container="b")
@@ -213,7 +213,7 @@ async def test_a_replay_ends_although_all_of_it_is_refused(
 async def test_a_selection_is_processed_in_batches(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    """All selected ones are processed, a few at a time, so that other calls get their turn."""
+    """A large selection is processed in batches, so that other calls can run in between."""
     monkeypatch.setattr(dead_letters, "BATCH_SIZE", at_once)
     await make_dead_letters(outbox, *(make_notification(number) for number in range(1, 6)))
     assert await outbox.replay_dead_letters(Selection(ids=(1, 2, 5)), destinations, 500) == 3
@@ -222,7 +222,7 @@ async def test_a_selection_is_processed_in_batches(
 
 
 async def test_a_drop_is_limited_to_its_selection(four: Outbox) -> None:
-    """They are deleted, and nothing is delivered."""
+    """Only the selected dead letters are deleted, and nothing is delivered."""
     assert await four.drop_dead_letters(Selection(ids=(1, make_notification(3).id))) == 2
     assert await numbers(four) == [3, 2]
     assert await four.pending() == {}
@@ -230,7 +230,7 @@ async def test_a_drop_is_limited_to_its_selection(four: Outbox) -> None:
 
 
 async def test_a_number_is_never_used_twice(outbox: Outbox) -> None:
-    """A number that somebody has noted never means another dead letter."""
+    """The number of a deleted dead letter is not used again."""
     await make_dead_letters(outbox, make_notification(1))
     await outbox.drop_dead_letters(ALL)
     await make_dead_letters(outbox, make_notification(2))
@@ -238,7 +238,7 @@ async def test_a_number_is_never_used_twice(outbox: Outbox) -> None:
 
 
 async def test_old_dead_letters_are_pruned(four: Outbox) -> None:
-    """Those given up before a time, not those given up at that time."""
+    """Dead letters given up before a time are deleted, not those given up at that time."""
     assert await four.prune_dead_letters(20, 100) == 1
     assert await numbers(four) == [4, 3, 2]
 
@@ -249,12 +249,12 @@ async def test_old_dead_letters_are_pruned(four: Outbox) -> None:
 async def test_the_oldest_beyond_a_count_are_pruned(
     four: Outbox, max_count: int, left: list[int]
 ) -> None:
-    """The count may be zero."""
+    """Only the newest ones remain; the count may be zero."""
     assert await four.prune_dead_letters(0, max_count) == 4 - max_count
     assert await numbers(four) == left
 
 
 async def test_age_and_count_apply_together(four: Outbox) -> None:
-    """One that is too old and beyond the count is counted once."""
+    """A dead letter that is both too old and beyond the count is counted once."""
     assert await four.prune_dead_letters(20, 2) == 2
     assert await numbers(four) == [4, 3]

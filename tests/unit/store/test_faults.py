@@ -34,7 +34,7 @@ def sqlite_error(code: int) -> sqlite3.Error:
     ],
 )
 def test_sqlite_errors_are_classified(code: int, trouble: StoreFault | None) -> None:
-    """By their primary code; all others are bugs in relay."""
+    """An error is classified by its primary code; all other codes are bugs in relay."""
     assert classify_error(sqlite_error(code)) is trouble
 
 
@@ -55,7 +55,7 @@ def test_system_errors_are_classified(number: int, trouble: StoreFault) -> None:
 
 
 def test_text_that_is_not_utf_8_is_corrupt() -> None:
-    """Python detects it, not SQLite, and sets no code."""
+    """Text that is not UTF-8 means corruption; Python detects it, and sets no code."""
     connection = sqlite3.connect(":memory:")
     with pytest.raises(sqlite3.OperationalError) as caught:
         connection.execute("SELECT CAST(x'ff' AS TEXT)").fetchone()
@@ -65,12 +65,12 @@ def test_text_that_is_not_utf_8_is_corrupt() -> None:
 
 @pytest.mark.parametrize("mistake", [ValueError(), sqlite3.ProgrammingError(), KeyError(), None])
 def test_a_bug_is_not_a_fault(mistake: Exception | None) -> None:
-    """It is raised to the caller."""
+    """An error that is a bug in relay is raised to the caller."""
     assert classify_error(mistake) is None
 
 
 def test_a_refused_store_is_classified_by_its_cause() -> None:
-    """Without an operating system error behind it, the store belongs to somebody else."""
+    """Without an operating system error as its cause, the store belongs to another program."""
     refused = StoreError("held")
     assert classify_error(refused) is StoreFault.REFUSED
     refused.__cause__ = OSError(errno.EROFS, "")
@@ -78,6 +78,6 @@ def test_a_refused_store_is_classified_by_its_cause() -> None:
 
 
 def test_errors_are_described() -> None:
-    """In the operating system's words, or in SQLite's."""
+    """The description is the operating system's or SQLite's."""
     assert describe_error(OSError(errno.ENOSPC, "x")) == "No space left on device"
     assert describe_error(Corrupt("a cursor")) == "a cursor"

@@ -21,20 +21,20 @@ ALL = set(range(1, MANY + 3))
 
 
 class Snapshots:
-    """Copies of the folder before each change of a name, as a kill then would leave it."""
+    """Copies of the folder, one before each rename: what a kill at that step would leave."""
 
     def __init__(self, folder: Path, to: Path, patch: pytest.MonkeyPatch) -> None:
         self._folder, self._to = folder, to
-        self.taken: list[Path] = []
+        self.copies: list[Path] = []
         self._patch = patch
         for method in ("rename", "unlink"):
             self._watch(Path, method)
         self._watch(family, "_fsync")
 
     def take(self) -> None:
-        copy = self._to / str(len(self.taken))
+        copy = self._to / str(len(self.copies))
         shutil.copytree(self._folder, copy)
-        self.taken.append(copy)
+        self.copies.append(copy)
 
     def _watch(self, owner: Any, name: str) -> None:
         real = getattr(owner, name)
@@ -46,9 +46,9 @@ class Snapshots:
         self._patch.setattr(owner, name, watched)
 
     def since_ready(self) -> Iterator[Path]:
-        """Those from the moment at which the new file was pending."""
+        """Return the copies made once the new file was pending."""
         seen = False
-        for copy in self.taken:
+        for copy in self.copies:
             seen = seen or DatabaseFiles(copy / "relay.db").pending_replacement is not None
             if seen:
                 yield copy
@@ -87,7 +87,7 @@ async def make_killed_store(tmp_path: Path) -> Path:
 async def test_a_corrupt_store_is_replaced_whenever_relay_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the same deliveries and one loss; the corrupt files are complete where the loss says."""
+    """Deliveries and loss are the same, and the corrupt files are complete where the loss says."""
     place = await make_killed_store(tmp_path)
     broken, its_log = overwrite_page(place / "relay.db"), (place / "relay.db-wal").read_bytes()
     with monkeypatch.context() as patch:
@@ -95,7 +95,7 @@ async def test_a_corrupt_store_is_replaced_whenever_relay_is_killed(
         left, _ = await reopen(place)
     assert MANY - 20 < len(left) < MANY
     assert len(list(snapshots.since_ready())) >= 6
-    for copy in snapshots.taken:
+    for copy in snapshots.copies:
         found, (loss,) = await reopen(copy)
         assert found == left
         aside = copy / loss.file.name
@@ -141,7 +141,7 @@ async def test_a_removed_store_is_restored_whenever_relay_is_killed(
 async def test_a_repair_that_fails_is_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """By the relay that began it, as soon as the disk works."""
+    """The same relay completes a repair that failed, as soon as the disk works."""
     place = make_folder(tmp_path, "state")
     losses: list[StoreLoss] = []
 
@@ -173,7 +173,7 @@ async def test_a_repair_that_fails_is_completed(
 
 
 async def test_a_log_without_its_database_is_moved_aside(tmp_path: Path) -> None:
-    """SQLite would delete it when it creates a new database."""
+    """A log without its database is moved aside: SQLite would delete it."""
     place = await make_killed_store(tmp_path)
     its_log = (place / "relay.db-wal").read_bytes()
     (place / "relay.db").unlink()
@@ -183,7 +183,7 @@ async def test_a_log_without_its_database_is_moved_aside(tmp_path: Path) -> None
 
 
 async def test_a_file_that_is_moved_aside_overwrites_nothing(tmp_path: Path) -> None:
-    """Even if somebody has put a file in the store's place between the kill and the next start."""
+    """A file that appeared at the store's path after the kill is moved aside under another name."""
     files = DatabaseFiles(tmp_path / "relay.db")
     aside = files.unused_name("broken")
     aside.write_text("broken")
@@ -197,7 +197,7 @@ async def test_a_file_that_is_moved_aside_overwrites_nothing(tmp_path: Path) -> 
 
 
 def test_another_stores_replacement_is_ignored(tmp_path: Path) -> None:
-    """A store in the same folder may have a name that starts like this one's."""
+    """The replacement of a store whose name begins like this one's is ignored."""
     other = DatabaseFiles(tmp_path / "relay.db.old")
     with other.build_replacement(other.unused_name("broken")):
         pass

@@ -38,7 +38,7 @@ async def due_times(outbox: Outbox, to: str = "ops") -> list[int]:
 
 
 async def test_the_newest_heartbeat_replaces_older_ones(outbox: Outbox) -> None:
-    """Of a thousand that were not delivered one is left: due at once, without attempts."""
+    """Of a thousand undelivered heartbeats only the newest is left: due at once, no attempts."""
     for number in range(1000):
         await outbox.commit(make_commit(self_notification(number)), number)
         if number == 500:
@@ -50,7 +50,7 @@ async def test_the_newest_heartbeat_replaces_older_ones(outbox: Outbox) -> None:
 
 
 async def test_a_heartbeat_replaces_nothing_else(outbox: Outbox) -> None:
-    """Neither other events nor deliveries to another destination."""
+    """It replaces no other events and no delivery to another destination."""
     await outbox.commit(make_commit(self_notification(1), to=("audit",)), 1)
     await outbox.commit(
         make_commit(make_notification(2), self_notification(3, "started"), self_notification(4)), 2
@@ -61,7 +61,7 @@ async def test_a_heartbeat_replaces_nothing_else(outbox: Outbox) -> None:
 
 
 async def test_a_heartbeat_waits_for_no_other_event(outbox: Outbox) -> None:
-    """Earlier events of relay may be retried for hours; later ones do not wait for it either."""
+    """It does not wait for earlier events of relay, and later ones do not wait for it."""
     await outbox.commit(make_commit(self_notification(1, "started")), 1)
     await outbox.commit(make_commit(self_notification(2)), 2)
     (started, _) = await fetch_due(outbox)
@@ -77,7 +77,7 @@ async def test_a_heartbeat_waits_for_no_other_event(outbox: Outbox) -> None:
 async def test_the_outcome_of_a_replaced_heartbeat_is_ignored(
     outbox: Outbox, outcome: Outcome
 ) -> None:
-    """Once a newer one has replaced it, its outcome changes nothing."""
+    """The outcome of a heartbeat that a newer one has replaced changes nothing."""
     await outbox.commit(make_commit(self_notification(1)), 1)
     (old,) = await fetch_due(outbox)
     await outbox.commit(make_commit(self_notification(2)), 2)
@@ -87,7 +87,7 @@ async def test_the_outcome_of_a_replaced_heartbeat_is_ignored(
 
 
 async def test_a_heartbeat_never_becomes_a_dead_letter(outbox: Outbox) -> None:
-    """One that is refused or expires is deleted."""
+    """A heartbeat that is refused or expires is deleted."""
     await outbox.commit(make_commit(self_notification(1)), 1)
     (beat,) = await fetch_due(outbox)
     await outbox.ack([Ack(beat, Dead(Reason.REFUSED))], 2)

@@ -43,7 +43,7 @@ def empty_index(file: Path, index: str) -> None:
 
 @pytest.mark.parametrize("index", ["deliveries_due", "deliveries_order"])
 async def test_an_index_without_entries_is_rebuilt(file: Path, index: str) -> None:
-    """At the start, in place: nothing is lost or moved aside, and it is logged."""
+    """The start rebuilds the index in place and logs it; nothing is lost or moved aside."""
     await fill(file)
     empty_index(file, index)
     with capture_logs() as logs:
@@ -59,9 +59,7 @@ async def test_an_index_without_entries_is_rebuilt(file: Path, index: str) -> No
 
 
 async def test_a_reindex_releases_waiting_deliveries(file: Path) -> None:
-    """The first about a subject becomes due, although the index did not list it when it should
-    have.
-    """
+    """The first delivery about a subject becomes due if the index did not list it before."""
     await fill(file)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE deliveries SET due_ns = NULL")
@@ -72,7 +70,7 @@ async def test_a_reindex_releases_waiting_deliveries(file: Path) -> None:
 
 
 async def test_an_index_is_rebuilt_while_relay_runs(file: Path) -> None:
-    """As soon as SQLite reports it; the caller gets its result."""
+    """The index is rebuilt as soon as SQLite reports the error; the caller gets its result."""
 
     def forget(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA shrink_memory")  # so that all pages are read again
@@ -90,7 +88,7 @@ async def test_an_index_is_rebuilt_while_relay_runs(file: Path) -> None:
 
 
 async def test_a_corrupt_table_is_left_as_it_is(file: Path) -> None:
-    """Nothing is written to a file that cannot be repaired by reindexing."""
+    """A file that reindexing cannot repair is not written to."""
     await fill(file)
     content = bytearray(file.read_bytes())
     at = content.index(b'"ntf_') // 4096 * 4096
@@ -110,7 +108,7 @@ def test_a_sound_database_is_not_corrupt() -> None:
 
 
 async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
-    """Whatever it finds, the connection's page cache has the same limit afterwards."""
+    """Whatever a check finds, the page cache has its former limit afterwards."""
     await fill(file)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA cache_size = -77")
@@ -122,7 +120,7 @@ async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
 
 
 def test_a_file_that_is_not_a_database_is_corrupt(file: Path) -> None:
-    """In SQLite's words."""
+    """The corruption is described in SQLite's words."""
     file.write_bytes(b"dear diary, " * 1000)
     with closing(sqlite3.connect(file)) as connection:
         assert integrity.find_corruption(connection) == "file is not a database"

@@ -164,13 +164,13 @@ _Steps = list[Commit | AckOne | AckMany | DropDestination | Advance]
 
 @given(st.lists(_steps, max_size=30))
 def test_the_outbox_behaves_like_its_model(steps: _Steps) -> None:
-    """Whatever is committed and acknowledged: the same deliveries are due, at the same times."""
+    """Whatever is committed and acknowledged, the same deliveries are due at the same times."""
     asyncio.run(_run_both(steps, 2**30, "drop-oldest"))
 
 
 @given(st.lists(_steps, max_size=30), st.sampled_from(["drop-oldest", "drop-new"]))
 def test_a_full_outbox_behaves_like_its_model(steps: _Steps, when_full: WhenFull) -> None:
-    """Exactly the oldest or the newest deliveries are evicted, as configured."""
+    """A full outbox evicts exactly the oldest or the newest deliveries, as configured."""
     asyncio.run(_run_both(steps, SMALL, when_full))
 
 

@@ -77,7 +77,7 @@ async def refusal_message(file: Path) -> str:
 
 
 async def test_a_closed_store_keeps_its_content(file: Path) -> None:
-    """Deliveries with their attempts, those that wait behind them, and the cursor."""
+    """A reopened store has all deliveries with their attempts and order, and the cursor."""
     async with open_outbox(file) as outbox:
         await outbox.commit(
             make_commit(make_notification(1), make_notification(2), checkpoint=CHECKPOINT), 10
@@ -113,7 +113,7 @@ async def test_deliveries_and_the_cursor_are_one_commit(file: Path) -> None:
 
 
 async def test_a_commit_is_in_the_file(file: Path) -> None:
-    """Another process sees it as soon as the call returns."""
+    """Another process sees a commit as soon as the call returns."""
     async with open_outbox(file) as outbox:
         await outbox.commit(make_commit(make_notification(1), checkpoint=CHECKPOINT), 10)
         assert rows(file, "SELECT engine, position_ns FROM cursors") == [("here", 7)]
@@ -121,7 +121,7 @@ async def test_a_commit_is_in_the_file(file: Path) -> None:
 
 
 async def test_dead_letters_are_in_the_file(file: Path) -> None:
-    """With the notification, the reason and the number of all attempts."""
+    """A reopened store has the dead letters with notification, reason and attempts."""
     async with open_outbox(file) as outbox:
         await outbox.commit(make_commit(make_notification(1)), 10)
         for now_ns, outcome in ((20, Retry(0, Reason.UNAVAILABLE)), (30, Dead(Reason.EXPIRED))):
@@ -149,7 +149,7 @@ async def test_every_commit_is_synced(file: Path) -> None:
 
 
 async def test_only_its_user_may_read_the_store(file: Path) -> None:
-    """Notifications contain labels; the files beside the database contain them too."""
+    """All files of the store are readable by their user only, because they contain labels."""
     before = os.umask(0)
     try:
         async with open_outbox(file) as outbox:
@@ -164,7 +164,7 @@ async def test_only_its_user_may_read_the_store(file: Path) -> None:
 
 
 async def test_a_newer_store_is_refused(file: Path) -> None:
-    """And left unchanged."""
+    """A store that a newer relay wrote is refused and stays unchanged."""
     await make_store(file)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -173,7 +173,7 @@ async def test_a_newer_store_is_refused(file: Path) -> None:
 
 
 async def test_another_programs_database_is_refused(file: Path) -> None:
-    """And nothing is added to it."""
+    """Another program's database is refused, and nothing is added to it."""
     file.parent.mkdir()
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE theirs (a)")
@@ -182,7 +182,7 @@ async def test_another_programs_database_is_refused(file: Path) -> None:
 
 
 async def test_a_file_that_is_not_a_database_is_refused(file: Path) -> None:
-    """And not overwritten."""
+    """A file that is not a database is refused and not overwritten."""
     file.parent.mkdir()
     file.write_bytes(b"dear diary, " * 1000)
     assert "not a database" in await refusal_message(file)
@@ -190,7 +190,7 @@ async def test_a_file_that_is_not_a_database_is_refused(file: Path) -> None:
 
 
 async def test_an_empty_file_becomes_a_store(file: Path) -> None:
-    """It may have been created with the right owner beforehand."""
+    """An empty file, perhaps created to set its owner, becomes a store."""
     file.parent.mkdir()
     file.touch()
     await make_store(file)
@@ -198,7 +198,7 @@ async def test_an_empty_file_becomes_a_store(file: Path) -> None:
 
 
 async def test_a_store_of_version_1_is_migrated(file: Path) -> None:
-    """With its content: no delivery waits longer, and the cursor stays where it was."""
+    """Its content is kept: no delivery waits longer, and the cursor does not move."""
     file.parent.mkdir()
     with closing(sqlite3.connect(file)) as connection:
         migrate(connection, 0, to=1)
@@ -235,7 +235,7 @@ async def test_a_version_1_cursor_without_events_is_not_continuous(file: Path) -
 
 @pytest.mark.parametrize("checkpoint", [CHECKPOINT, FULL_CHECKPOINT])
 async def test_a_checkpoint_is_stored_completely(file: Path, checkpoint: Checkpoint) -> None:
-    """All fields, set or not."""
+    """All fields of a checkpoint are stored, set or not."""
     async with open_outbox(file) as outbox:
         await outbox.commit(make_commit(checkpoint=checkpoint), 10)
     async with open_outbox(file) as outbox:
@@ -243,7 +243,7 @@ async def test_a_checkpoint_is_stored_completely(file: Path, checkpoint: Checkpo
 
 
 async def test_a_container_is_stored_completely(file: Path) -> None:
-    """All fields that a container can have."""
+    """All fields of a container are stored."""
     assert all(
         value != fields.default
         for value, fields in zip(
@@ -257,7 +257,7 @@ async def test_a_container_is_stored_completely(file: Path) -> None:
 
 
 async def test_the_number_of_evictions_is_stored_until_it_is_declared(file: Path) -> None:
-    """It survives a restart; evicting and counting are one commit."""
+    """The number survives a restart; it is counted in the commit that evicts."""
     many = [make_notification(number, "x" * 3000) for number in range(400)]
     async with open_outbox(file, max_size=256 * 1024) as outbox:
         result = await outbox.commit(make_commit(*many), 10)
@@ -271,14 +271,14 @@ async def test_the_number_of_evictions_is_stored_until_it_is_declared(file: Path
 
 
 async def test_only_one_relay_uses_a_store(file: Path) -> None:
-    """The second is told the first one's pid; once the first has ended, the store is free."""
+    """The second relay is refused with the first one's pid; later the store is free."""
     async with open_outbox(file):
         assert f"in use by another relay (pid {os.getpid()})" in await refusal_message(file)
     await make_store(file)
 
 
 async def test_a_lock_without_a_pid_is_reported_as_unknown(file: Path) -> None:
-    """The process that holds it may not have written its pid yet."""
+    """A lock whose holder has not written its pid yet is reported with an unknown pid."""
     file.parent.mkdir()
     lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT)
     try:
@@ -289,20 +289,20 @@ async def test_a_lock_without_a_pid_is_reported_as_unknown(file: Path) -> None:
 
 
 async def test_a_lock_file_without_a_lock_does_not_count(file: Path) -> None:
-    """The kernel released the lock when its process crashed; only the file is still there."""
+    """A lock file that no process locks, as after a crash, does not keep relay from starting."""
     file.parent.mkdir()
     Path(f"{file}.lock").write_text("4194304000\n")
     await make_store(file)
 
 
 async def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
-    """Here because it is a file."""
+    """A folder that cannot be created, here because a file is in its place, is refused."""
     (tmp_path / "state").touch()
     assert "cannot be written" in await refusal_message(tmp_path / "state" / "relay.db")
 
 
 async def test_a_refused_store_is_not_locked(file: Path) -> None:
-    """Once the cause is removed, the same process can open it."""
+    """After a refusal the same process can open the store once the cause is removed."""
     file.parent.mkdir()
     file.write_bytes(b"dear diary, " * 1000)
     await refusal_message(file)

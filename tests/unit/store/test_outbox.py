@@ -36,7 +36,7 @@ async def outbox() -> AsyncIterator[Outbox]:
 
 
 async def test_a_delivery_is_due_at_once(outbox: Outbox) -> None:
-    """For each of its destinations, with its notification unchanged."""
+    """A new delivery is due at once for each destination, with its notification unchanged."""
     await outbox.commit(make_commit(make_notification(1), to=("ops", "audit")), 10)
     for to in ("ops", "audit"):
         (delivery,) = await fetch_due(outbox, 10, to)
@@ -53,7 +53,7 @@ async def test_fetching_does_not_remove(outbox: Outbox) -> None:
 
 
 async def test_only_the_first_about_a_subject_is_due(outbox: Outbox) -> None:
-    """Those behind it wait, whether they came with it or later; other subjects do not."""
+    """Later deliveries about a subject wait, whenever they were committed; others do not."""
     await outbox.commit(
         make_commit(
             make_notification(1), make_notification(2), make_notification(3, container="db")
@@ -65,7 +65,7 @@ async def test_only_the_first_about_a_subject_is_due(outbox: Outbox) -> None:
 
 
 async def test_a_delivered_one_releases_the_next(outbox: Outbox) -> None:
-    """In the order of the events."""
+    """Deliveries about one subject become due one after the other, in the order of events."""
     await outbox.commit(
         make_commit(make_notification(1), make_notification(2), make_notification(3)), 10
     )
@@ -86,7 +86,7 @@ async def test_a_dead_letter_releases_the_next(outbox: Outbox) -> None:
 
 
 async def test_a_retry_blocks_its_successors(outbox: Outbox) -> None:
-    """Until it is due again, with its attempts counted; other subjects go on."""
+    """They wait while it waits for its next attempt, which is counted; other subjects do not."""
     await outbox.commit(
         make_commit(
             make_notification(1), make_notification(2), make_notification(3, container="db")
@@ -102,7 +102,7 @@ async def test_a_retry_blocks_its_successors(outbox: Outbox) -> None:
 
 
 async def test_the_same_subject_is_not_blocked_for_another_destination(outbox: Outbox) -> None:
-    """Order is kept for each destination by itself."""
+    """Each destination has its own order."""
     await outbox.commit(
         make_commit(make_notification(1), make_notification(2), to=("ops", "audit")), 10
     )
@@ -113,7 +113,7 @@ async def test_the_same_subject_is_not_blocked_for_another_destination(outbox: O
 
 
 async def test_the_longest_due_comes_first(outbox: Outbox) -> None:
-    """And no more than the limit."""
+    """Due deliveries are returned longest due first, no more than the limit."""
     await outbox.commit(make_commit(make_notification(1, container="a")), 30)
     await outbox.commit(make_commit(make_notification(2, container="b")), 20)
     assert await due_numbers(outbox, 30) == [2, 1]
@@ -121,7 +121,7 @@ async def test_the_longest_due_comes_first(outbox: Outbox) -> None:
 
 
 async def test_excluded_deliveries_are_left_out(outbox: Outbox) -> None:
-    """Those behind an excluded one are not due in its place."""
+    """A delivery behind an excluded one is not returned in its place."""
     await outbox.commit(
         make_commit(
             make_notification(1), make_notification(2), make_notification(3, container="db")
@@ -134,7 +134,7 @@ async def test_excluded_deliveries_are_left_out(outbox: Outbox) -> None:
 
 
 async def test_returns_when_the_next_will_be_due(outbox: Outbox) -> None:
-    """The earliest due time of a delivery that is not due yet."""
+    """The result says when the first delivery that is not due yet will be due."""
     await outbox.commit(
         make_commit(
             make_notification(1, container="a"),
@@ -152,7 +152,7 @@ async def test_returns_when_the_next_will_be_due(outbox: Outbox) -> None:
 
 
 async def test_counts_waiting_deliveries(outbox: Outbox) -> None:
-    """By destination, including those that are not due."""
+    """Waiting deliveries are counted by destination, including those that are not due."""
     await outbox.commit(
         make_commit(make_notification(1), make_notification(2), to=("ops", "audit")), 10
     )
@@ -172,7 +172,7 @@ async def test_reports_the_oldest_waiting_delivery(outbox: Outbox) -> None:
 
 
 async def test_a_commit_or_an_ack_wakes_the_worker(outbox: Outbox) -> None:
-    """When a delivery for its destination was committed, or released by another."""
+    """A worker is woken when a delivery to it was committed, or released by another one."""
     ops, audit = outbox.wakeup("ops"), outbox.wakeup("audit")
     await outbox.commit(make_commit(make_notification(1)), 10)
     await outbox.commit(make_commit(make_notification(2)), 10)
@@ -186,7 +186,7 @@ async def test_a_commit_or_an_ack_wakes_the_worker(outbox: Outbox) -> None:
 
 
 async def test_a_retry_wakes_the_worker(outbox: Outbox) -> None:
-    """Only the store knows when it is due."""
+    """A scheduled retry wakes the worker, because only the store knows when it is due."""
     await outbox.commit(make_commit(make_notification(1)), 10)
     (head,) = await fetch_due(outbox, 10)
     outbox.wakeup("ops").clear()
@@ -195,7 +195,7 @@ async def test_a_retry_wakes_the_worker(outbox: Outbox) -> None:
 
 
 async def test_a_delivery_is_held_for_what_it_is_to_include(outbox: Outbox) -> None:
-    """Until that arrives, or until the hold ends."""
+    """A delivery is held until its notification is complete, or until the hold ends."""
     seqs = (
         await outbox.commit(
             make_commit(with_include(make_notification(1)), to=("ops", "audit")), 10
@@ -216,7 +216,7 @@ async def test_a_delivery_is_held_for_what_it_is_to_include(outbox: Outbox) -> N
 
 
 async def test_an_enriched_delivery_keeps_its_place(outbox: Outbox) -> None:
-    """It still waits for another about its subject, and for the time of its own retry."""
+    """It still waits behind another about its subject, and until the time of its retry."""
     first, second = (
         await outbox.commit(
             make_commit(with_include(make_notification(1)), with_include(make_notification(2))), 0
@@ -234,7 +234,7 @@ async def test_an_enriched_delivery_keeps_its_place(outbox: Outbox) -> None:
 
 
 async def test_a_settled_delivery_is_not_enriched(outbox: Outbox) -> None:
-    """The content arrives too late; that is not an error."""
+    """Content that arrives after the delivery was settled is ignored."""
     (seqs,) = (await outbox.commit(make_commit(with_include(make_notification(1))), 0)).seqs
     (head,) = await fetch_due(outbox, HOLD_NS)
     await outbox.ack([Ack(head, Delivered())], HOLD_NS)
@@ -243,7 +243,7 @@ async def test_a_settled_delivery_is_not_enriched(outbox: Outbox) -> None:
 
 
 async def test_stores_container_states(outbox: Outbox) -> None:
-    """For each engine the last state, until it is removed."""
+    """The last state of each engine's containers is stored until they are removed."""
     for containers, gone in (
         ([Container("c1", name="web"), Container("c2")], []),
         ([Container("c1", name="shop")], ["c2", "c3"]),
@@ -273,7 +273,7 @@ async def test_a_clock_that_was_set_back_delays_nothing(outbox: Outbox) -> None:
 
 
 async def test_plausible_times_are_not_corrected(outbox: Outbox) -> None:
-    """A possible wait goes on, and a delivery behind another keeps waiting."""
+    """A plausible wait continues, and a delivery behind another one keeps waiting."""
     await outbox.commit(
         make_commit(
             make_notification(1),
@@ -289,7 +289,7 @@ async def test_plausible_times_are_not_corrected(outbox: Outbox) -> None:
 
 
 async def test_stores_each_engines_checkpoint(outbox: Outbox) -> None:
-    """The last one of each engine; None for an engine without any."""
+    """The last checkpoint of each engine is returned; None for an engine without one."""
     assert await outbox.checkpoint("here") is None
     await outbox.commit(make_commit(checkpoint=Checkpoint.starting_at(1)), 10)
     await outbox.commit(make_commit(checkpoint=MARK), 10)
@@ -305,7 +305,7 @@ async def test_a_batch_without_a_checkpoint_moves_no_cursor(outbox: Outbox) -> N
 
 
 def test_a_subject_identifies_what_an_event_is_about() -> None:
-    """The engine's object of that type: its id, or its name if the engine reports no id."""
+    """A subject is the engine's object: its type, and its id or else its name."""
     event = make_notification(1).events[0]
     assert subject_of(event) == subject_of(make_notification(2).events[0]) == "here/container/web"
     assert subject_of(event) != subject_of(make_notification(1, container="db").events[0])

@@ -50,15 +50,15 @@ def count_dead_letters(connection: sqlite3.Connection) -> int:
 
 
 async def fill_until_evicting(outbox: Outbox) -> int:
-    """Fill it with deliveries about one subject each; return the first number that evicts."""
+    """Commit deliveries about one subject each until it evicts; return that delivery's number."""
     for number in range(MANY):
         if (await outbox.commit(make_commit(large_notification(number, f"c{number}")), 10)).evicted:
             return number
-    raise AssertionError("it was never full")
+    raise AssertionError("the store was never full")
 
 
 async def test_the_oldest_are_evicted_first() -> None:
-    """Enough of them to leave room for the next ones; newer ones stay, in order."""
+    """Several are evicted at once, to have space for the next ones; newer ones stay in order."""
     async with open_small() as outbox:
         last = await fill_until_evicting(outbox)
         assert await due_numbers(outbox, 10) == list(range(EVICT_BATCH, last + 1))
@@ -68,7 +68,7 @@ async def test_the_oldest_are_evicted_first() -> None:
 
 
 async def test_nothing_is_evicted_within_the_quota() -> None:
-    """The result lists the numbers of all new deliveries."""
+    """Within the quota the result lists the numbers of all new deliveries."""
     async with open_small() as outbox:
         result = await outbox.commit(
             make_commit(large_notification(1), large_notification(2), to=("ops", "audit")), 10
@@ -84,8 +84,8 @@ async def test_the_successors_of_evicted_deliveries_become_due() -> None:
             result = await outbox.commit(make_commit(large_notification(number)), 10)
             if result.evicted:
                 break
-        news = outbox.wakeup("ops")
-        assert news.is_set()
+        wakeup = outbox.wakeup("ops")
+        assert wakeup.is_set()
         (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
         assert head.notification.events[0].time_ns == result.evicted
 
@@ -125,7 +125,7 @@ async def test_dead_letters_are_evicted_before_deliveries() -> None:
 
 
 async def test_drop_new_evicts_the_batch_itself() -> None:
-    """The older ones stay, and the cursor moves all the same."""
+    """Older deliveries stay, and the cursor moves in any case."""
     async with open_small(when_full="drop-new") as outbox:
         first = await fill_until_evicting(outbox)
         before = await due_numbers(outbox, 10)
@@ -140,7 +140,7 @@ async def test_drop_new_evicts_the_batch_itself() -> None:
 
 
 async def test_drop_new_never_evicts_relays_own_events() -> None:
-    """They are few, and report that others are missing."""
+    """relay's own events are not evicted: they are few, and report that others are missing."""
     async with open_small(when_full="drop-new") as outbox:
         await fill_until_evicting(outbox)
         result = await outbox.commit(make_commit(self_notification(MANY)), 10)
@@ -150,7 +150,7 @@ async def test_drop_new_never_evicts_relays_own_events() -> None:
 
 
 async def test_drop_new_evicts_dead_letters_first() -> None:
-    """Otherwise a store full of dead letters would never accept another delivery."""
+    """Dead letters are evicted first: otherwise they could fill the store for ever."""
     async with open_small(when_full="drop-new") as outbox:
         first = await fill_until_evicting(outbox)
         for delivery in (await outbox.fetch_due("ops", 10, first)).deliveries:
@@ -180,7 +180,7 @@ LARGE_INCLUDED = Included(logs=("z" * 4000,), health="y" * 4000)
 
 
 async def test_included_content_stays_within_the_quota(tmp_path: Path) -> None:
-    """In a full store a notification goes without it, and says so."""
+    """In a full store the notification is sent without its content, and says so."""
     file = tmp_path / "relay.db"
     async with open_small(file) as outbox:
         batch = [with_include(make_notification(number, f"c{number}")) for number in range(200)]
@@ -203,7 +203,7 @@ async def test_included_content_stays_within_the_quota(tmp_path: Path) -> None:
 
 
 async def test_dead_letters_are_evicted_for_included_content() -> None:
-    """They are counted; no delivery is evicted for it."""
+    """Evicted dead letters are counted; no delivery is evicted for included content."""
     async with open_small() as outbox:
         dead = [large_notification(number, f"dead{number}") for number in range(200)]
         assert (await outbox.commit(make_commit(*dead), 10)).evicted == 0

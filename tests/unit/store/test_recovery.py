@@ -80,7 +80,7 @@ def root_offset(file: Path, name: str) -> int:
 
 
 def overwrite(file: Path, at: int, content: bytes = b"\xa5" * PAGE) -> bytes:
-    """Overwrite a part of the file; return the content after that."""
+    """Overwrite a part of the file; return its new content."""
     with file.open("r+b") as opened:
         opened.seek(at)
         opened.write(content)
@@ -100,7 +100,7 @@ async def reopen(file: Path, losses: list[StoreLoss]) -> list[int]:
 
 
 async def test_readable_rows_are_recovered(file: Path, losses: list[StoreLoss]) -> None:
-    """All except those on the damaged page; the corrupt file is kept, and the loss is reported."""
+    """Rows outside the damaged page are recovered, the corrupt file is kept, the loss reported."""
     await fill(file)
     corrupt = overwrite(file, leaf_offsets(file)[2])
     with capture_logs() as logs:
@@ -134,7 +134,7 @@ async def test_the_rebuilt_store_is_sound(file: Path, losses: list[StoreLoss]) -
 async def test_no_delivery_waits_for_a_lost_one(
     file: Path, losses: list[StoreLoss], which: int
 ) -> None:
-    """Those behind it about the same subject are delivered, in order."""
+    """Deliveries behind a lost one about the same subject are delivered, in order."""
     await fill(file, container="web")
     overwrite(file, leaf_offsets(file)[which])
     left = await reopen(file, losses)
@@ -143,7 +143,7 @@ async def test_no_delivery_waits_for_a_lost_one(
 
 
 async def test_attempts_and_times_are_recovered(file: Path, losses: list[StoreLoss]) -> None:
-    """A retry stays due at its time."""
+    """Attempts are recovered, and a retry is due at its former time."""
     await fill(file)
     async with open_outbox(file) as outbox:
         first = (await outbox.fetch_due("ops", 10, 9)).deliveries[0]
@@ -157,7 +157,7 @@ async def test_attempts_and_times_are_recovered(file: Path, losses: list[StoreLo
 
 
 async def test_a_number_is_never_used_twice(file: Path, losses: list[StoreLoss]) -> None:
-    """Even if neither the last rows nor the sequence can be read: a lost row may be under way."""
+    """Lost numbers are not used again, even if neither last rows nor sequence can be read."""
     await fill(file)
     async with open_outbox(file) as outbox:
         last = (await outbox.fetch_due("ops", 10, 999)).deliveries[-1]
@@ -170,7 +170,7 @@ async def test_a_number_is_never_used_twice(file: Path, losses: list[StoreLoss])
 
 
 async def test_a_corrupt_notification_is_skipped(file: Path, losses: list[StoreLoss]) -> None:
-    """SQLite does not detect it; relay does when it is due."""
+    """SQLite does not detect a corrupt notification; relay does when it fetches it."""
     await fill(file)
     at = file.read_bytes().index(b'"ntf_', leaf_offsets(file)[2])
     overwrite(file, at, b"\xff\xff")
@@ -186,7 +186,7 @@ async def test_a_corrupt_notification_is_skipped(file: Path, losses: list[StoreL
 async def test_a_store_that_becomes_corrupt_while_relay_runs(
     file: Path, losses: list[StoreLoss]
 ) -> None:
-    """The call returns its result from the rebuilt store; those under way can be acknowledged."""
+    """The call returns its result from the rebuilt store; deliveries under way can be settled."""
 
     def forget(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA shrink_memory")  # so that all pages are read again
@@ -225,7 +225,7 @@ async def test_a_log_is_moved_aside_with_its_database(
 async def test_a_store_of_an_older_version_is_recovered(
     file: Path, losses: list[StoreLoss]
 ) -> None:
-    """And migrated."""
+    """A corrupt store of an older version is recovered and migrated."""
     with closing(sqlite3.connect(file)) as connection:
         migrate(connection, 0, to=1)
         fill_version_1(connection)

@@ -76,7 +76,7 @@ def numbers(connection: sqlite3.Connection) -> list[int]:
 
 @asynccontextmanager
 async def writer_blocked(committer: StoreWriter) -> AsyncIterator[None]:
-    """While the writer is busy, so that calls made meanwhile are queued."""
+    """Keep the writer busy while the context lasts, so that calls are queued."""
     at_work, go_on = threading.Event(), threading.Event()
 
     def work(_: sqlite3.Connection) -> None:
@@ -93,7 +93,7 @@ async def writer_blocked(committer: StoreWriter) -> AsyncIterator[None]:
 
 
 async def start_jobs(committer: StoreWriter, count: int) -> list[asyncio.Task[int]]:
-    """That many operations, all queued."""
+    """Queue this many operations."""
     tasks = [asyncio.create_task(committer.run(insert_number(number))) for number in range(count)]
     await asyncio.sleep(0)
     return tasks
