@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import relay
+from tools.bench.process import OtherWork
 from tools.bench.scenarios import SCENARIOS
 from tools.bench.table import Row, lines
 
@@ -27,7 +28,9 @@ def main() -> int:
     rows: list[Row] = []
     for name in arguments.scenarios or SCENARIOS:
         print(f"{name} …", file=sys.stderr)
+        other = OtherWork()
         rows += SCENARIOS[name](arguments.pairs)
+        rows.append(Row(name, "other work on this machine", "% of a core", [other.percent]))
     if arguments.json:
         print(json.dumps([row.as_json() for row in rows], indent=1))
     else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.daemon import RELAY, write_config
-from tools.bench.events import ACTION, Kind
+from tools.bench.events import PROJECT_LABEL
 
 READY_S = 600.0
 
@@ -21,25 +21,33 @@ class RunningCandidate:
     """A candidate that runs."""
 
     pid: int
-    ready_s: float
-    """The time from its start until it says that it is ready; 0.0 for the script."""
+    started_ns: int
+    """When its process was started, in nanoseconds since 1970."""
     store: Path
+    ready_s: float = 0.0
+    """The time from its start until it says that it is ready; 0.0 for the script."""
 
 
-def routes(count: int) -> list[dict[str, object]]:
-    """Return routes, of which the first matches the wanted events and the others nothing."""
+def make_routes(count: int, actions: Sequence[str] = ()) -> list[dict[str, object]]:
+    """Return routes, of which the first matches the wanted events and the others nothing.
+
+    They match only these actions; every action if there are none.
+    """
     return [
         {
             "name": f"r-{number}",
             "match": {
                 "type": "container",
-                "action": ACTION[Kind.WANTED],
-                "label": {"app": f"shop-{number}"},
+                **({"action": list(actions)} if actions else {}),
+                "label": {PROJECT_LABEL: f"shop-{number}"},
             },
-            "to": "sink",
+            "to": "sink-0",
         }
         for number in range(count)
     ]
+
+
+TEN_ROUTES = make_routes(10)
 
 
 @contextmanager
@@ -48,22 +56,27 @@ def relay(
     engine: Path,
     url: str,
     *,
-    count: int = 10,
+    routes: Sequence[Mapping[str, object]] = TEN_ROUTES,
+    destinations: int = 1,
     store: Mapping[str, object] | None = None,
     to: Mapping[str, object] | None = None,
 ) -> Iterator[RunningCandidate]:
-    """Run relay with this many routes, as under systemd: it says when it is ready.
+    """Run relay with these routes, as under systemd: it says when it is ready.
 
-    ``store`` and ``to`` are keys for its store and its destination; everything else is default. Its
-    log, with a line for each delivery, is written to a file.
+    Every route delivers to all ``destinations``, each of which has a path of its own. ``store`` and
+    ``to`` are keys for its store and its destinations; everything else is default. Its log is
+    written to a file.
     """
     file = folder / "relay.db"
+    names = [f"sink-{number}" for number in range(destinations)]
     config = write_config(
         folder,
         engines={"here": {"url": f"unix://{engine}"}},
         store={"path": str(file), **(store or {})},
-        destinations={"sink": {"type": "http", "url": url, **(to or {})}},
-        routes=routes(count),
+        destinations={
+            name: {"type": "http", "url": f"{url}/{name}", **(to or {})} for name in names
+        },
+        routes=[{**route, "to": names} for route in routes],
     )
     notify = folder / "notify.sock"
     notify.unlink(missing_ok=True)
@@ -74,19 +87,20 @@ def relay(
         manager.bind(str(notify))
         manager.settimeout(READY_S)
         env = {**os.environ, "NOTIFY_SOCKET": str(notify)}
-        started_s = time.monotonic()
+        started_ns, started_s = time.time_ns(), time.monotonic()
         with _process([*RELAY, "--config", str(config)], env, log.fileno()) as process:
             while b"READY=1" not in manager.recv(4096):
                 pass
-            yield RunningCandidate(process.pid, time.monotonic() - started_s, file)
+            yield RunningCandidate(process.pid, started_ns, file, time.monotonic() - started_s)
 
 
 @contextmanager
 def script(folder: Path, engine: Path, url: str) -> Iterator[RunningCandidate]:
     """Run the simple script."""
     command = [sys.executable, "-m", "tools.bench.script", str(engine), url]
+    started_ns = time.time_ns()
     with _process(command, os.environ, None) as process:
-        yield RunningCandidate(process.pid, 0.0, folder / "none")
+        yield RunningCandidate(process.pid, started_ns, folder / "none")
 
 
 @contextmanager

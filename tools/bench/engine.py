@@ -1,6 +1,7 @@
 """The benchmark's engine: as much of the Docker API as the candidates need, on a Unix socket.
 
-``python -m tools.bench.engine SOCKET`` takes commands from `tools.bench.helper`.
+``python -m tools.bench.engine SOCKET`` takes commands from `tools.bench.helper`. Events are
+created before they are sent, so that sending one costs almost nothing.
 """
 
 import asyncio
@@ -9,13 +10,18 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from email.utils import formatdate
+from itertools import count as count_up
+from itertools import islice
 from pathlib import Path
+from selectors import SelectSelector
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from tools.bench.events import Kind, line
-from tools.bench.helper import serve_commands
+from tools.bench.containers import Containers
+from tools.bench.events import Event, Kind, Order, add_time, events
+from tools.bench.helper import Command, serve_commands
 
 HISTORY = 256
 """How many events an engine remembers (moby, ``daemon/events/events.go``)."""
@@ -23,147 +29,159 @@ HISTORY = 256
 BLOCK = 64
 """How many events of a flood are written to the socket at once."""
 
-Filters = dict[str, list[str]]
+WRITE_BUFFER_BYTES = 256 * 1024
+"""A flood waits while this much has not been read."""
 
 
-@dataclass(frozen=True, slots=True)
-class SentEvent:
-    """An event that happened."""
+Sources = dict[tuple[str, str, int], Iterator[Event]]
+"""The events of each kind, order and padding; each command takes the next ones."""
 
-    kind: Kind
-    time_ns: int
-    line: bytes
 
-    def passes(self, filters: Filters) -> bool:
-        """Return whether ``GET /events`` with these filters shows the event."""
-        event = json.loads(self.line)
-        action = event["Action"]
-        attributes = event["Actor"]["Attributes"]
-        labels = {*attributes, *(f"{name}={value}" for name, value in attributes.items())}
-        return (
-            event["Type"] in filters.get("type", [event["Type"]])
-            and bool({action, action.partition(":")[0]} & set(filters.get("event", [action])))
-            and labels >= set(filters.get("label", []))
-        )
+class PreparedEvent(NamedTuple):
+    """An event without its time."""
+
+    event: Event
+    head: bytes
+    """The start of its chunk: Docker flushes after each event, so each is one chunk."""
+
+    def chunk(self, time_ns: int) -> bytes:
+        """Return the whole chunk."""
+        return add_time(self.head, time_ns) + b"\r\n"
 
 
 class Engine:
-    """An engine with a history like moby's, and any number of streams."""
+    """An engine with containers, a history like moby's, and any number of streams."""
 
     def __init__(self) -> None:
-        self._history: deque[SentEvent] = deque(maxlen=HISTORY)
-        self._streams: dict[asyncio.StreamWriter, frozenset[Kind]] = {}
-        self._opened = asyncio.Event()
+        self._numbers = count_up()
+        self._sources: Sources = {}
+        self._prepared: list[PreparedEvent] = []
+        self._containers = Containers()
+        self._history: deque[tuple[int, bytes]] = deque(maxlen=HISTORY)
+        self._streams: set[asyncio.StreamWriter] = set()
+        self._opened_ns: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._last_ns = 0
 
     async def serve(self, socket: Path) -> None:
         """Serve the API, and run the commands of the benchmark."""
         await asyncio.start_unix_server(self._handle_client, socket)
-        await serve_commands({"stream": self.stream, "flood": self.flood, "pace": self.pace})
+        commands: dict[str, Command] = {
+            "stream": self.stream,
+            "prepare": self.prepare,
+            "flood": self.flood,
+            "pace": self.pace,
+        }
+        await serve_commands(commands)
 
-    async def stream(self) -> bool:
-        """Wait until a stream is open."""
-        await self._opened.wait()
-        return True
+    async def stream(self) -> int:
+        """Wait until a stream is open; return when the first was opened (ns since 1970)."""
+        return await asyncio.shield(self._opened_ns)
 
-    async def flood(self, count: int, kind: str, first: int = 0) -> int:
-        """Send events as fast as they are read; return when the first was sent (monotonic, ns)."""
-        started_ns = time.monotonic_ns()
-        for number in range(first, first + count, BLOCK):
-            numbers = range(number, min(number + BLOCK, first + count))
-            self._send([self._event(Kind(kind), each) for each in numbers])
+    async def prepare(self, count: int, kind: str, order: str, padding: int = 0) -> int:
+        """Add events to those of the next `flood` or `pace`; return how many these are."""
+        key = kind, order, padding
+        if key not in self._sources:
+            source = events(Kind(kind), Order(order), self._numbers, padding=padding)
+            self._sources[key] = source
+        self._prepared += map(_prepare, islice(self._sources[key], count))
+        return len(self._prepared)
+
+    async def flood(self) -> int:
+        """Send the prepared events as fast as they are read; return when (ns since 1970)."""
+        started_ns, prepared, self._prepared = time.time_ns(), self._prepared, []
+        for first in range(0, len(prepared), BLOCK):
+            self._send(prepared[first : first + BLOCK])
             for writer in tuple(self._streams):
-                await writer.drain()
+                with suppress(ConnectionError):  # the client is gone; `_handle_client` ends it
+                    await writer.drain()
             await asyncio.sleep(0)  # so that other requests are answered
         return started_ns
 
-    async def pace(self, count: int, per_s: float) -> bool:
-        """Send events at this rate, one by one.
-
-        It sleeps outside the event loop, which would wake it up to a millisecond too late.
-        """
+    async def pace(self, per_s: float) -> int:
+        """Send the prepared events at this rate, one by one; return how many these were."""
+        prepared, self._prepared = self._prepared, []
         started_s = time.monotonic()
-        for number in range(count):
-            time.sleep(max(0.0, started_s + number / per_s - time.monotonic()))
-            self._send([self._event(Kind.WANTED, number)])
-            await asyncio.sleep(0)
-        return True
+        for number, each in enumerate(prepared):
+            await asyncio.sleep(started_s + number / per_s - time.monotonic())
+            self._send([each])
+        return len(prepared)
 
-    def _event(self, kind: Kind, number: int) -> SentEvent:
-        self._last_ns = time_ns = max(time.time_ns(), self._last_ns + 1)
-        return SentEvent(kind, time_ns, line(kind, number, time.monotonic_ns(), time_ns))
-
-    def _send(self, events: list[SentEvent]) -> None:
-        self._history.extend(events)
-        for writer, kinds in self._streams.items():
-            writer.write(b"".join(_chunk(each.line) for each in events if each.kind in kinds))
+    def _send(self, prepared: list[PreparedEvent]) -> None:
+        """Give each event a time of its own, and write them to the streams."""
+        chunks = []
+        for each in prepared:
+            self._last_ns = time_ns = max(time.time_ns(), self._last_ns + 1)
+            self._containers.apply(each.event, time_ns)
+            chunk = each.chunk(time_ns)
+            self._history.append((time_ns, chunk))
+            chunks.append(chunk)
+        block = b"".join(chunks)
+        for writer in self._streams:
+            writer.write(block)
 
     async def _handle_client(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                target = head.split(b" ", 2)[1].decode()
-                url = urlsplit(target)
-                query = parse_qs(url.query)
-                if url.path.endswith("/events") and "until" not in query:
-                    self._open(query, writer)
+                url = urlsplit(head.split(b" ", 2)[1].decode())
+                if url.path.endswith("/events"):
+                    self._answer_events(parse_qs(url.query), writer)
                 else:
-                    writer.write(self._answer(url.path, query))
+                    writer.write(self._answer(url.path.split("/")))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            self._streams.pop(writer, None)
+            self._streams.discard(writer)
             writer.close()
 
-    def _open(self, query: dict[str, list[str]], writer: asyncio.StreamWriter) -> None:
-        filters = _filters(query)
-        past = [_chunk(each.line) for each in self._replay(query)]
-        writer.write(_head("Transfer-Encoding: chunked") + b"".join(past))
-        kinds = (kind for kind in Kind if SentEvent(kind, 0, line(kind, 0, 0, 0)).passes(filters))
-        self._streams[writer] = frozenset(kinds)
-        self._opened.set()
-
-    def _answer(self, path: str, query: dict[str, list[str]]) -> bytes:
-        match path.rpartition("/")[2]:
-            case "_ping":
-                return _plain(b"OK", "Api-Version: 1.45")
-            case "version":
-                return _plain(b'{"ApiVersion":"1.45","MinAPIVersion":"1.24"}')
-            case "info":
-                return _plain(b'{"ID":"bench","Name":"node-1"}')
-            case "events":
-                return _plain(b"".join(each.line for each in self._replay(query)))
-            case "json" if path.endswith("/containers/json"):
-                return _plain(b"[]")
-            case _:
-                return _plain(b'{"message":"No such container"}', status="404 Not Found")
-
-    def _replay(self, query: dict[str, list[str]]) -> Iterator[SentEvent]:
-        if "since" not in query:
+    def _answer_events(self, query: dict[str, list[str]], writer: asyncio.StreamWriter) -> None:
+        writer.write(_head("Transfer-Encoding: chunked"))
+        if "since" in query:
+            since_ns, until_ns = (
+                _time_ns(query["since"]),
+                _time_ns(query.get("until", ["9999999999"])),
+            )
+            past = (chunk for time_ns, chunk in self._history if since_ns <= time_ns <= until_ns)
+            writer.write(b"".join(past))
+        if "until" in query:
+            writer.write(b"0\r\n\r\n")
             return
-        since_ns, until_ns = _time(query["since"]), _time(query.get("until", ["9999999999"]))
-        filters = _filters(query)
-        for each in self._history:
-            if since_ns <= each.time_ns <= until_ns and each.passes(filters):
-                yield each
+        writer.transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
+        self._streams.add(writer)
+        if not self._opened_ns.done():
+            self._opened_ns.set_result(time.time_ns())
+
+    def _answer(self, path: list[str]) -> bytes:
+        match path:
+            case [*_, "_ping"]:
+                return _plain(b"OK", "Api-Version: 1.45")
+            case [*_, "version"]:
+                return _json({"ApiVersion": "1.45", "MinAPIVersion": "1.24"})
+            case [*_, "info"]:
+                return _json({"ID": "bench", "Name": "node-1"})
+            case [*_, "containers", "json"]:
+                return _json(self._containers.list_all())
+            case [*_, "containers", container_id, "json"]:
+                if found := self._containers.inspect(container_id):
+                    return _json(found)
+        return _json({"message": "No such container"}, status="404 Not Found")
 
 
-def _filters(query: dict[str, list[str]]) -> Filters:
-    """Return the filters. Older clients send mappings instead of lists: their keys count."""
-    given = json.loads(query.get("filters", ["{}"])[0])
-    return {name: list(wanted) for name, wanted in given.items()}
+def _prepare(event: Event) -> PreparedEvent:
+    head = event.head()
+    size = len(add_time(head, time.time_ns()))  # times have the same length until 2286
+    return PreparedEvent(event, b"%x\r\n%s" % (size, head))
 
 
-def _time(values: list[str]) -> int:
+def _time_ns(values: list[str]) -> int:
     """Parse a time as the engine does: seconds, a point, nine digits."""
     seconds, _, nanos = values[0].partition(".")
     return int(seconds) * 10**9 + int(nanos.ljust(9, "0"))
 
 
-def _chunk(content: bytes) -> bytes:
-    """Return an event as one chunk: Docker flushes after each event."""
-    return b"%x\r\n%s\r\n" % (len(content), content)
+def _json(content: object, *, status: str = "200 OK") -> bytes:
+    return _plain(json.dumps(content).encode(), status=status)
 
 
 def _plain(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
@@ -175,5 +193,11 @@ def _head(*headers: str, status: str = "200 OK") -> bytes:
     return "\r\n".join([*lines, "Content-Type: application/json", "", ""]).encode()
 
 
+async def _serve() -> None:
+    await Engine().serve(Path(sys.argv[1]))
+
+
 if __name__ == "__main__":
-    asyncio.run(Engine().serve(Path(sys.argv[1])))
+    # select(2) waits for microseconds; epoll_wait(2), the default, wakes up to a millisecond late
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(SelectSelector())) as runner:
+        runner.run(_serve())

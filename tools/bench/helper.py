@@ -21,6 +21,11 @@ class Helper:
             stdout=subprocess.PIPE,
         )
 
+    @property
+    def pid(self) -> int:
+        """The helper's process id."""
+        return self._process.pid
+
     def ask(self, do: str, **given: object) -> Any:
         """Send a command, and wait for its result."""
         assert self._process.stdin is not None
@@ -46,11 +51,11 @@ class Helper:
 
 async def serve_commands(commands: Mapping[str, Command]) -> None:
     """Run the commands on standard input, one after the other, until it ends."""
-    orders = asyncio.StreamReader()
+    lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
+        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
     )
-    while line := await orders.readline():
+    while line := await lines.readline():
         given = json.loads(line)
         answer = await commands[given.pop("do")](**given)
         print(json.dumps(answer), flush=True)

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from itertools import count as count_up
 from time import perf_counter, process_time
 
 from relay.config import Route
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.routing.router import Router
-from tools.bench.candidates import routes
-from tools.bench.events import Kind, line
+from tools.bench.candidates import make_routes
+from tools.bench.events import Kind, Order, add_time, events
 
 DURATION_S = 1.0
 
@@ -21,8 +22,9 @@ def match_us(count: int) -> float:
 
 
 def _measure(count: int) -> float:
-    router = Router([Route.model_validate(route) for route in routes(count)])
-    event = parse_event(line(Kind.WANTED, 0, 0, 10**18), engine="e", host="h", live_from_ns=0)
+    router = Router([Route.model_validate(route) for route in make_routes(count)])
+    record = add_time(next(events(Kind.WANTED, Order.TURNS, count_up())).head(), 10**18)
+    event = parse_event(record, engine="e", host="h", live_from_ns=0)
     assert not isinstance(event, InvalidRecord)
     assert len(router.route(event)) == 1
     times, started_s, cpu_s = 0, perf_counter(), process_time()

@@ -1,6 +1,7 @@
 """Reads the CPU time and the memory of a process, and measures the disk."""
 
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -31,6 +32,33 @@ def peak_mb(pid: int) -> float:
 def reset_peak(pid: int) -> None:
     """Reset `peak_mb` (``/proc/PID/clear_refs``)."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+class OtherWork:
+    """Measures the CPU that others use from now on: other programs, and other virtual machines.
+
+    If it is much, the other figures mean little.
+    """
+
+    def __init__(self) -> None:
+        self._started_s, self._before_s = time.monotonic(), self._cpu_s()
+
+    @property
+    def percent(self) -> float:
+        """Their CPU time until now, on average, as percent of a core."""
+        return (self._cpu_s() - self._before_s) / (time.monotonic() - self._started_s) * 100
+
+    def _cpu_s(self) -> float:
+        """Return all CPU time except idle and iowait (proc_stat(5)), and except our own.
+
+        Our own is that of this process and of all of its children that have ended.
+        """
+        fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        used_s = (sum(map(int, fields)) - int(fields[3]) - int(fields[4])) / os.sysconf(
+            "SC_CLK_TCK"
+        )
+        own = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return used_s - sum(each.ru_utime + each.ru_stime for each in own)
 
 
 def sync_ms() -> float:

@@ -1,21 +1,25 @@
-"""The sink: a webhook that costs almost nothing, and counts events and their latencies.
+"""The sink: a webhook that costs almost nothing, and records which event arrived when.
 
-``python -m tools.bench.sink`` takes commands from `tools.bench.helper`.
+``python -m tools.bench.sink`` takes commands from `tools.bench.helper`. An event is identified by
+its time, which is in the requests of relay and in those of the script; requests to different paths
+are different deliveries. All times are in nanoseconds since 1970, on the clock of the engine.
 """
 
 import asyncio
 import re
+import sys
 import time
 from enum import StrEnum
 
 from tools.bench.helper import Command, serve_commands
 
+SLOW_S = 1.0
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_SENT = re.compile(rb'"sent": ?"(\d+)-(\d+)"')
-"""The label of each event in a body; a body may hold many."""
+_TIME = re.compile(rb'"time(?:_ns|Nano)": ?(\d{19})')
+"""The time of each event in a body; a body may hold many."""
 
 _ACCEPTED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-_REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 
 class SinkMode(StrEnum):
@@ -24,17 +28,20 @@ class SinkMode(StrEnum):
     ACCEPT = "accept"
     HANG = "hang"
     """Not at all, until it accepts requests again."""
-    REFUSE = "refuse"
+    SLOW = "slow"
+    """It accepts each after `SLOW_S`."""
 
 
 class Sink:
-    """Counts the events in requests, and answers them."""
+    """Records the events in requests, and answers them."""
 
     def __init__(self) -> None:
         self._mode = SinkMode.ACCEPT
-        self._hanging: list[tuple[Connection, bytes]] = []
-        self._changed = asyncio.Event()
-        self._reset()
+        self._hanging: list[tuple[Connection, bytes, bytes]] = []
+        self._reached = asyncio.Event()
+        self._arrivals_ns: dict[bytes, int] = {}
+        self._repeated = 0
+        self._wanted = sys.maxsize
 
     async def serve(self) -> None:
         """Listen for requests, and run the commands of the benchmark."""
@@ -55,65 +62,65 @@ class Sink:
         await serve_commands(commands)
 
     async def set_mode(self, mode: str) -> int:
-        """Switch to this mode; return when (monotonic, ns). ACCEPT answers requests that hang."""
+        """Switch to this mode; return when. ACCEPT answers requests that hang."""
         self._mode = SinkMode(mode)
-        now_ns = time.monotonic_ns()
+        now_ns = time.time_ns()
         if self._mode is SinkMode.ACCEPT:
             hanging, self._hanging = self._hanging, []
-            for connection, body in hanging:
+            for connection, path, body in hanging:
                 if not connection.is_closed:
-                    connection.answer(self.handle(connection, body))
+                    self.handle(connection, path, body)
         return now_ns
 
     async def wait(self, count: int, timeout_s: float = 600) -> bool:
-        """Wait until this many events were accepted; return False if that takes too long."""
+        """Wait until this many events arrived; return False if that takes too long."""
         self._wanted = count
-        try:
-            async with asyncio.timeout(timeout_s):
-                while len(self._latencies_ns) < count:
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            return False
+        self._reached.clear()
+        if len(self._arrivals_ns) < count:
+            try:
+                await asyncio.wait_for(self._reached.wait(), timeout_s)
+            except TimeoutError:
+                return False
         return True
 
     async def reset(self) -> bool:
-        """Reset all counts."""
-        self._reset()
+        """Forget what arrived."""
+        self._arrivals_ns.clear()
+        self._repeated = 0
         return True
 
     async def report(self) -> dict[str, object]:
-        """Return the figures since the last reset; ``last_ns`` is of the monotonic clock."""
-        latencies = sorted(self._latencies_ns.values())
-        last = len(latencies) - 1
+        """Return the figures since the last reset."""
+        latencies_ns = sorted(
+            arrived_ns - int(key.rpartition(b" ")[2])
+            for key, arrived_ns in self._arrivals_ns.items()
+        )
         return {
-            "events": len(latencies),
+            "events": len(latencies_ns),
             "repeated": self._repeated,
-            "last_ns": self._last_ns,
-            "p50_ms": latencies[last // 2] / 1e6 if latencies else None,
-            "p99_ms": latencies[int(last * 0.99)] / 1e6 if latencies else None,
+            "last_ns": max(self._arrivals_ns.values(), default=0),
+            "p50_ms": _percentile_ms(latencies_ns, 0.5),
+            "p99_ms": _percentile_ms(latencies_ns, 0.99),
         }
 
-    def handle(self, connection: "Connection", body: bytes) -> bytes | None:
-        """Count the events of a request; return the answer, None for none yet."""
+    def handle(self, connection: "Connection", path: bytes, body: bytes) -> None:
+        """Record the events of a request, and answer it, now or later."""
         if self._mode is SinkMode.HANG:
-            self._hanging.append((connection, body))
-            return None
-        if self._mode is SinkMode.REFUSE:
-            return _REFUSED
-        self._last_ns = now_ns = time.monotonic_ns()
-        for number, sent_ns in _SENT.findall(body):
-            self._repeated += number in self._latencies_ns
-            self._latencies_ns[number] = now_ns - int(sent_ns)
-        if len(self._latencies_ns) >= self._wanted:
-            self._changed.set()
-        return _ACCEPTED
-
-    def _reset(self) -> None:
-        self._latencies_ns: dict[bytes, int] = {}
-        self._repeated = 0
-        self._last_ns = 0
-        self._wanted = 0
+            self._hanging.append((connection, path, body))
+            return
+        now_ns, arrivals_ns = time.time_ns(), self._arrivals_ns
+        for event_ns in _TIME.findall(body):
+            key = path + event_ns
+            if key in arrivals_ns:
+                self._repeated += 1
+            else:
+                arrivals_ns[key] = now_ns
+        if self._mode is SinkMode.SLOW:
+            asyncio.get_running_loop().call_later(SLOW_S, connection.answer, _ACCEPTED)
+        else:
+            connection.answer(_ACCEPTED)
+        if len(arrivals_ns) >= self._wanted:
+            self._reached.set()
 
 
 class Connection(asyncio.Protocol):
@@ -137,19 +144,25 @@ class Connection(asyncio.Protocol):
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (place := self._buffer.find(b"\r\n\r\n")) >= 0:
-            length = _LENGTH.search(self._buffer, 0, place)
-            end = place + 4 + (int(length[1]) if length else 0)
-            if len(self._buffer) < end:
-                return
-            body, self._buffer = self._buffer[place + 4 : end], self._buffer[end:]
-            self.answer(self._sink.handle(self, body))
+        unread = self._buffer + data if self._buffer else data
+        while (head_end := unread.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(unread, 0, head_end)
+            end = head_end + 4 + (int(length[1]) if length else 0)
+            if len(unread) < end:
+                break
+            path = unread[: unread.index(b" HTTP") + 1]
+            body, unread = unread[head_end + 4 : end], unread[end:]
+            self._sink.handle(self, path, body)
+        self._buffer = unread
 
-    def answer(self, answer: bytes | None) -> None:
-        """Send the answer, if there is one."""
-        if answer is not None and self._transport is not None:
+    def answer(self, answer: bytes) -> None:
+        """Send the answer unless the connection is closed."""
+        if self._transport is not None:
             self._transport.write(answer)
+
+
+def _percentile_ms(sorted_ns: list[int], part: float) -> float | None:
+    return sorted_ns[int((len(sorted_ns) - 1) * part)] / 1e6 if sorted_ns else None
 
 
 async def _serve() -> None:

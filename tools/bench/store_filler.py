@@ -1,5 +1,6 @@
 """Creates a store with many deliveries, with the store's own code."""
 
+from itertools import count as count_up
 from pathlib import Path
 from time import time_ns
 
@@ -7,13 +8,14 @@ from relay.core.notification import build_notification
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.store import enqueue
 from relay.store.database import DatabaseFile
-from tools.bench.events import Kind, line
+from tools.bench.events import Kind, Order, add_time, events
 
 BATCH_SIZE = 50_000
 
 
 def fill(path: Path, count: int) -> None:
     """Create a store in which this many deliveries wait. Nothing is synced to disk."""
+    sample = events(Kind.WANTED, Order.TURNS, count_up())
     database, now_ns = DatabaseFile(path, lambda _: None), time_ns()
     connection, options = database.open(), enqueue.EnqueueOptions(now_ns)
     try:
@@ -22,11 +24,11 @@ def fill(path: Path, count: int) -> None:
             connection.execute("BEGIN")
             prepared = []
             for number in range(first, min(first + BATCH_SIZE, count)):
-                record = line(Kind.WANTED, number, 0, now_ns + number)
+                record = add_time(next(sample).head(), now_ns + number)
                 event = parse_event(record, engine="here", host="node-1", live_from_ns=0)
                 assert not isinstance(event, InvalidRecord)
                 prepared.append(
-                    enqueue.prepare(build_notification("route-0", event), ["sink"], options)
+                    enqueue.prepare(build_notification("route-0", event), ["sink-0"], options)
                 )
             enqueue.add(prepared, connection)
             connection.execute("COMMIT")

@@ -20,6 +20,8 @@ class Row:
     """The name of what ``base`` was measured on."""
     goal: float | None = None
     """The highest allowed median, of the ratios or, without a base, of the values."""
+    is_rate: bool = False
+    """Whether more is better; then the goal is the lowest allowed median."""
 
     @property
     def results(self) -> list[float]:
@@ -31,7 +33,10 @@ class Row:
     @property
     def is_met(self) -> bool | None:
         """Whether the goal is met; None without a goal."""
-        return None if self.goal is None else median(self.results) <= self.goal
+        if self.goal is None:
+            return None
+        found = median(self.results)
+        return found >= self.goal if self.is_rate else found <= self.goal
 
     def as_json(self) -> dict[str, object]:
         """Return all values and results for JSON."""
@@ -46,6 +51,7 @@ class Row:
             "median": median(self.results),
             "max": self.results[-1],
             "goal": self.goal,
+            "more_is_better": self.is_rate,
             "met": self.is_met,
         }
 
@@ -63,7 +69,7 @@ def lines(rows: Iterable[Row]) -> list[str]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    mark = "× " if row.base else ""
+    mark = ("≥ " if row.is_rate else "≤ ") + ("× " if row.base else "")
     base = f"{row.against} {format_number(median(row.base))}" if row.base else ""
     verdict = {True: "met", False: "missed", None: ""}[row.is_met]
     return (
