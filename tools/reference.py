@@ -22,7 +22,7 @@ COMMAND = "python -m tools.reference"
 INTRODUCTION = f"""\
 # Reference
 
-Every key of the configuration, as [`relay schema`](configuration.md#editors) tells it to editors.
+Every key of the configuration; [`relay schema`](configuration.md#editors) has them for editors.
 This page is written by `{COMMAND}`; what the sections are for, and how [texts, durations,
 sizes and rates](configuration.md#values) are written, is in [configuration.md](configuration.md). A
 key without a default can be left out, unless it is required. Where there may be a file, give one of
