@@ -1,14 +1,14 @@
 """The configuration: reads a YAML file into a checked `Config`, or reports every problem in it."""
 
 from relay.config.address import TcpPort, UnixSocket
-from relay.config.common import (
+from relay.config.common import TlsConfig
+from relay.config.destination import (
     BatchConfig,
     DestinationConfig,
     OnTemplateError,
     Renderer,
     RetryConfig,
     TimeoutConfig,
-    TlsConfig,
 )
 from relay.config.destination_types import DestinationTypes
 from relay.config.load import default, load, parse

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Field, SecretStr, create_model
 
-from relay.config.common import DestinationConfig
+from relay.config.destination import DestinationConfig
 from relay.config.model import Config
 from relay.config.types import Name
 

@@ -19,7 +19,8 @@ from pydantic import (
 )
 
 from relay.config import schema_types, validators
-from relay.config.common import DestinationConfig, Section, TlsConfig
+from relay.config.common import Section, TlsConfig
+from relay.config.destination import DestinationConfig
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid
 from relay.config.match import Match
 from relay.config.match_parser import parse_match

@@ -2,8 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from relay.config import DestinationConfig, RetryConfig
 from relay.core.exchange import (
@@ -16,6 +14,7 @@ from relay.core.exchange import (
     ResponseParser,
     Retry,
 )
+from relay.destinations.common.responses import parse_date_s
 
 _DELAY_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 """RFC 9110, section 10.2.3, and the fractions that some servers write."""
@@ -132,16 +131,7 @@ def _retry_after_s(response: Response, wall_clock_s: float) -> float:
     text = response.headers.get("retry-after", "").strip()
     if _DELAY_SECONDS.fullmatch(text):
         return float(text)
-    until_s = _parse_date_s(text)
+    until_s = parse_date_s(text)
     if until_s is None:
         return 0.0
-    return max(0.0, until_s - (_parse_date_s(response.headers.get("date", "")) or wall_clock_s))
-
-
-def _parse_date_s(text: str) -> float | None:
-    """Return an HTTP date in seconds since 1970; None if it is not a date."""
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, IndexError, OverflowError):
-        return None
-    return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+    return max(0.0, until_s - (parse_date_s(response.headers.get("date", "")) or wall_clock_s))

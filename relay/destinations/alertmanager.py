@@ -2,8 +2,8 @@
 
 Labels identify an alert: sending the same labels again repeats the same alert
 (https://prometheus.io/docs/alerting/latest/alerts_api/). So the labels say what the alert is about,
-where it is and what kind of trouble it is. Everything that differs between the events of the same
-trouble is in annotations.
+where that is and what kind of trouble it has. Everything that differs between the events of the
+same trouble is in annotations.
 
 Alertmanager resolves an alert by itself if it is not repeated within ``resolve_timeout`` (by
 default five minutes). relay sets ``endsAt`` only if the trouble is over: otherwise an event that is
@@ -58,7 +58,7 @@ class AlertmanagerDestination(ServiceDestination):
 
     @property
     def endpoint(self) -> str:
-        """The URL of the alerts of its API."""
+        """The URL at which the API accepts alerts."""
         return append_path(super().endpoint, "/api/v2/alerts")
 
     def render(self, card: Card) -> Request:
@@ -151,7 +151,7 @@ def _annotation_value(text: str) -> str:
 
 
 def _display_text(text: str, limit: int, cut: Truncator = truncate) -> str:
-    """Return a text for people, without links and mentions wherever it is forwarded to."""
+    """Return a text for people, without links and mentions in services that it is forwarded to."""
     return defuse_links(cut(text, limit, _escape))
 
 

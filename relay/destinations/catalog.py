@@ -1,8 +1,9 @@
 """The catalogue of all types of destinations, and the loader of a configuration that uses them.
 
-A type is one module of this package: the model of its keys, how a notification is rendered, how a
-response is read, and its limits with their sources. To add a type, write its module and add its
-model here; nothing else in relay knows a type by name.
+Each type is one module of this package: the model of its keys, the message, how a response is
+read, and its limits with their sources. To add a type, write its module and add its model here. No
+other module knows a service by name; only ``console`` is known elsewhere, because it is what relay
+uses if there is no configuration file.
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,7 @@ import json as stdlib
 from collections.abc import Sequence
 from typing import Literal
 
-from relay.config.common import DestinationConfig, OnTemplateError, Renderer, RouteTexts
+from relay.config.destination import DestinationConfig, OnTemplateError, Renderer, RouteTexts
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.notification import Notification, Severity, Status, resolve_severity
@@ -36,7 +36,7 @@ class ConsoleDestination(DestinationConfig):
     def build_renderer(
         self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
     ) -> Renderer:
-        """See `DestinationConfig`. The lines show no text of a route."""
+        """See `DestinationConfig`. ``routes`` is not used: the lines show no text of a route."""
         return lambda notification: render(notification, colour=colour)
 
 
@@ -56,7 +56,7 @@ def render(notification: Notification, *, colour: bool) -> Request:
 
 
 def _escape_unprintable(document: bytes) -> bytes:
-    """Escape what does not print in a JSON document: it may be shown on a terminal nevertheless."""
+    """Escape unprintable characters of a JSON document, as somebody may show it on a terminal."""
     text = document.decode()
     if text.isprintable():
         return document

@@ -3,16 +3,16 @@ r"""Messages for a Discord webhook: one embed each.
 Names, labels and images are hostile. Discord reads Markdown in an embed's title, description and
 fields, but not in its footer (https://github.com/Pycord-Development/pycord/issues/96). A backslash
 before every character that could start markup takes its meaning away. It works for any ASCII
-punctuation, is not shown and, unlike an invisible character, is not copied together with a name. So
-``\<`` starts no mention, channel, emoji or timestamp
+punctuation and is not shown. Unlike an invisible character, it is not copied together with a name.
+So ``\<`` starts no mention, channel, emoji or timestamp
 (https://discord.com/developers/docs/reference#message-formatting), ``\[`` no link with a text,
 ``\#``, ``\-``, ``\>`` and ``1\.`` no heading, list or quote, and ``\:`` neither an emoji code nor a
 link, since an address becomes a link only by its ``://``.
 
-In a code block a backslash has no effect, and only three backticks have a meaning: they end it. In
-container output a zero-width space follows each backtick, so that no two are adjacent.
+In a code block a backslash has no effect, and only three backticks end the block. In container
+output a zero-width space follows each backtick, so that no two are adjacent.
 
-Nobody is ever notified: ``allowed_mentions`` allows no mention, whatever the text.
+Nobody is ever mentioned: ``allowed_mentions`` allows no mention in any text.
 """
 
 from typing import Literal
@@ -32,8 +32,8 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.responses import parse_number, parse_object
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.responses import parse_object, parse_seconds
 
 # Discord's limits: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 # Discord refuses a message if one text is too long, or if a required text is blank.
@@ -69,13 +69,14 @@ class DiscordDestination(ServiceDestination):
     limit_headers = ("x-ratelimit-remaining", "x-ratelimit-reset-after")
 
     type: Literal["discord"] = "discord"
-    # what its X-RateLimit-Limit and X-RateLimit-Reset-After headers say of webhooks
+    # the values of X-RateLimit-Limit and X-RateLimit-Reset-After in its responses to webhooks
     rate_limit: RateLimit | None = Rate(5, 2.0)
-    """As for all; without it five in two seconds, as Discord asks for."""
+    """How many requests may start in a period of time. Destinations with the same host and path
+    share the limit. Default: 5 in 2 seconds, as Discord allows."""
 
     @property
     def endpoint(self) -> str:
-        """The URL with ``wait=true``, so that Discord's answer says whether it took the message."""
+        """The URL with ``wait=true``: Discord answers once it has stored or refused the message."""
         url = super().endpoint.partition("#")[0]
         return f"{url}{'&' if '?' in url else '?'}wait=true"
 
@@ -90,9 +91,9 @@ class DiscordDestination(ServiceDestination):
 
         https://discord.com/developers/docs/topics/rate-limits
         """
-        waits_s = [parse_seconds(response.headers.get("x-ratelimit-reset-after"))]
+        waits_s = [parse_number(response.headers.get("x-ratelimit-reset-after"))]
         if response.status == 429:
-            waits_s.append(parse_seconds(parse_object(response.body).get("retry_after")))
+            waits_s.append(parse_number(parse_object(response.body).get("retry_after")))
         elif response.headers.get("x-ratelimit-remaining") != "0":
             return NO_HINT
         known_s = [wait_s for wait_s in waits_s if wait_s is not None]

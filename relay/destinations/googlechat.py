@@ -3,8 +3,8 @@
 Names, labels and images are hostile. The ``text`` of a message may hold mentions (``<users/all>``),
 links and Markdown, so relay sends none. The texts of a card are HTML and hold none of these
 (https://developers.google.com/workspace/chat/format-messages#card-formatting): there ``& < >`` are
-escaped. The headline is such a text too. It is not the header of the card, which has a fixed height
-and of which no document says whether it is HTML. ``fallbackText``, which phones show in their
+escaped. The headline is such a text too, and not the header of the card: a header has a fixed
+height, and no document says whether it is HTML. ``fallbackText``, which phones show in their
 notifications, is plain text, where an escape would be visible: a zero-width space after every
 ``<`` prevents mentions there.
 """
@@ -24,8 +24,8 @@ from relay.core.text import (
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.responses import ERROR_STATUSES, parse_object
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.responses import ERROR_STATUSES, parse_object
 
 MESSAGE_MAX = 32_000
 """In bytes: https://developers.google.com/workspace/chat/create-messages"""

@@ -1,7 +1,7 @@
 """Messages for a Gotify application.
 
-A message declares that it is plain text, so Gotify's clients read no Markdown in it, whose images
-they would load (https://gotify.net/docs/msgextras#clientdisplay). What plain text must not contain
+A message declares that it is plain text. Otherwise Gotify's clients could read Markdown in it, and
+load its images (https://gotify.net/docs/msgextras#clientdisplay). What plain text must not contain
 is described in `relay.destinations.common.plain_text`.
 """
 
@@ -31,8 +31,8 @@ LIMITS = TextLimits(
     notes=500,
 )
 
-# One priority for each way in which phones notify: silently, with a sound, with a sound and
-# vibration. https://github.com/gotify/android#message-priorities
+# One priority for each of the three ways in which phones notify: silently, with a sound, with a
+# sound and vibration. https://github.com/gotify/android#message-priorities
 _PRIORITIES = {Severity.CRITICAL: 8, Severity.WARNING: 5, Severity.INFO: 2}
 _PRIORITY_RESOLVED = 2
 

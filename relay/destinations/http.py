@@ -1,4 +1,4 @@
-"""A webhook of one's own: relay's document, a CloudEvent or a template, sent to any URL."""
+"""Requests to any URL: relay's document, a CloudEvent, a template's text, or a GET without body."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config import schema_types, validators
-from relay.config.common import BatchConfig, OnTemplateError, Renderer, RouteTexts, Signing
+from relay.config.destination import BatchConfig, OnTemplateError, Renderer, RouteTexts, Signing
 from relay.config.errors import invalid
 from relay.config.templates.template import is_template
 from relay.config.types import HeaderText, TemplateText, TemplateTree, split_lines
@@ -18,7 +18,7 @@ from relay.destinations.common.webhook import WebhookDestination
 
 
 class HttpDestination(WebhookDestination):
-    """A webhook that takes what its owner decides."""
+    """Any webhook; the configuration chooses the format."""
 
     public_keys = WebhookDestination.public_keys | {"format", "method", "sign"}
     schema_rules = (
@@ -45,26 +45,27 @@ class HttpDestination(WebhookDestination):
 
     type: Literal["http"] = "http"
     method: Literal["POST", "PUT", "PATCH", "GET"] = "POST"
-    """With ``GET`` there is no body, and neither ``format`` nor ``signing_secret``."""
+    """``GET`` sends no body, so it excludes ``format`` and ``signing_secret``."""
     format: Literal["json", "cloudevents", "cloudevents-binary", "template"] = "json"
-    """What is sent: relay's document, the same as a CloudEvent, or a template of your own."""
+    """What the body holds: relay's document, the document as a CloudEvent, or your template."""
     body: TemplateTree | None = None
-    """With ``format: template``: what becomes JSON, each text in it a template."""
+    """With ``format: template``: a tree that is sent as JSON. Each text in it is a template."""
     body_text: TemplateText | None = Field(default=None, validate_default=True)
-    """With ``format: template``, in place of ``body``: anything but JSON."""
+    """With ``format: template``, instead of ``body``: a template for a body that is not JSON."""
     content_type: HeaderText | None = None
-    """Of ``body_text``; without it ``text/plain; charset=utf-8``."""
+    """The content type of ``body_text``. Default: ``text/plain; charset=utf-8``."""
     batch: BatchConfig | None = None
-    """With ``format: json`` or ``cloudevents``: many notifications in one request, as a JSON array
-    of what each would be sent as; ``{}`` for the defaults. Without it each has its own."""
+    """With ``format: json`` or ``cloudevents``: sends many notifications in one request, as a JSON
+    array of their documents. ``{}`` takes the defaults. Without it each has its own request."""
     sign: Literal["standard", "github"] | None = None
-    """How it is signed: after the Standard Webhooks specification (without it, too), or as GitHub
-    does."""
+    """How requests are signed: by the Standard Webhooks specification (the default), or as GitHub
+    signs its webhooks."""
     signing_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(split_lines)] = Field(
         default=(), validate_default=True
     )
-    """``whsec_`` and the base64 of 24 to 64 bytes; for GitHub's way any text. Two while it is
-    changed, the new one first; without it nothing is signed."""
+    """``whsec_`` and the base64 of 24 to 64 bytes; with ``sign: github`` any text. While a secret
+    is being replaced, give both on two lines, the new one first. Without a secret, requests are not
+    signed."""
 
     @property
     def batching(self) -> BatchConfig | None:
@@ -86,7 +87,7 @@ class HttpDestination(WebhookDestination):
     def build_renderer(
         self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
     ) -> Renderer:
-        """See `DestinationConfig`. The secrets that the request needs are in no repr."""
+        """See `DestinationConfig`. The repr of the renderer shows no secret."""
         envelope = Envelope(self, on_template_error)
         document = self._document_renderer(on_template_error)
 
@@ -115,7 +116,7 @@ class HttpDestination(WebhookDestination):
     @field_validator("body_text")
     @classmethod
     def _check_body(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if "format" not in info.data or "body" not in info.data:  # wrong themselves
+        if "format" not in info.data or "body" not in info.data:  # absent if they are invalid
             return value
         given = (info.data["body"] is not None) + (value is not None)
         if info.data.get("method") == "GET" and info.data["format"] != "json":

@@ -1,16 +1,16 @@
 """Messages for a Matrix room, sent by a user with an access token.
 
-The sections named below are those of the client-server API
+The sections quoted below are those of the client-server API
 (https://spec.matrix.org/latest/client-server-api/).
 
 Names, labels and images are hostile. In ``formatted_body``, which is HTML, all text that is not
-relay's own is escaped and is inline code or a code block, where clients look for no address and for
-no id of a user or a room (Element: ``ignoreTags`` in ``linkify-matrix.ts``,
-https://github.com/element-hq/element-web). The plain ``body``, which push notifications and simple
-clients show, is described in `relay.destinations.common.plain_text`.
+relay's own is escaped, and is inline code or a code block. Clients turn neither addresses nor the
+ids of users and rooms in code into links (Element: ``ignoreTags`` in ``linkify-matrix.ts``,
+https://github.com/element-hq/element-web). Push notifications and simple clients show the plain
+``body`` instead: see `relay.destinations.common.plain_text`.
 
-Nobody is ever mentioned: ``m.mentions`` is empty, and with it servers do not look for names or
-``@room`` in the ``body`` ("User and room mentions").
+Nobody is ever mentioned: ``m.mentions`` is empty. If it is present, servers do not look for names
+or ``@room`` in the ``body`` ("User and room mentions").
 """
 
 import hashlib
@@ -36,17 +36,17 @@ from relay.core.text import (
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
+from relay.destinations.common.responses import parse_number, parse_object
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path
-from relay.destinations.responses import parse_object, parse_seconds
 
 EVENT_MAX = 65_536
-"""In bytes, with everything that servers add, such as signatures: "Size limits"."""
+"""The size of a whole event in bytes, with what servers add, such as signatures: "Size limits"."""
 CONTENT_MAX = 56_000
-"""Our own limit for the content of an event, in bytes: 9 KiB are left for what servers add."""
+"""Our own limit for the content of an event, in bytes. It leaves 9 KiB for what servers add."""
 
-# Our own limits, in UTF-16 units. They hold for each of the two bodies; a unit takes at most three
-# bytes, so the longest possible content stays below `CONTENT_MAX`.
+# Our own limits, in UTF-16 units. They apply to each of the two bodies. A unit takes at most three
+# bytes of JSON, so the longest possible content stays below `CONTENT_MAX`.
 HEADLINE_MAX = 200
 LIMITS = TextLimits(
     size=utf16_length,
@@ -86,22 +86,23 @@ class MatrixDestination(ServiceDestination):
     access_token: Secret
     """The access token of a user who has joined the room."""
     room_id: Annotated[str, AfterValidator(_check_room)]
-    """The id of the room, which begins with ``!``; aliases are not accepted. Encrypted rooms show
-    the message, but it is not encrypted."""
-    # Synapse's default ``rc_message``, bursts of 10 and 0.2 a second:
+    """The id of the room, which begins with ``!``; an alias is not accepted. In an encrypted room
+    the message is readable, but not encrypted."""
+    # Synapse's default ``rc_message``: 0.2 a second, in bursts of up to 10.
     # synapse/config/ratelimiting.py in https://github.com/element-hq/synapse
     rate_limit: RateLimit | None = Rate(10, 50.0)
-    """As for all; without it ten in fifty seconds, as Synapse allows by default."""
+    """How many requests may start in a period of time. All rooms of one ``access_token`` share the
+    limit. Default: 10 in 50 seconds, as Synapse allows by default."""
 
     @property
     def recipient(self) -> str:
-        """The sending user: a server limits each user, in all rooms together."""
+        """The sending user, by access token: a server limits a user in all rooms together."""
         return self.access_token.get_secret_value()
 
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events.
 
-        "Using access tokens" recommends the header, since a URL may be logged.
+        The access token is in a header, because URLs may be logged ("Using access tokens").
         """
         content = {
             "msgtype": "m.text",
@@ -115,10 +116,10 @@ class MatrixDestination(ServiceDestination):
         return replace(request, method="PUT", url=self._url(card.notification.id))
 
     def _url(self, notification_id: str) -> str:
-        """Return the URL for a notification, which is the same whenever it is sent.
+        """Return the URL for a notification. It stays the same over all retries.
 
-        The server recognises a retransmission by it, and answers without sending the message again:
-        "Transaction identifiers".
+        It ends in the transaction id. If a server knows the id already, it answers as before and
+        does not send the message again ("Transaction identifiers").
         """
         identity = msgspec.json.encode([self.room_id, notification_id])
         transaction_id = f"relay-{hashlib.blake2b(identity, digest_size=16).hexdigest()}"
@@ -128,18 +129,23 @@ class MatrixDestination(ServiceDestination):
 
     @staticmethod
     def parse_response(response: Response) -> ResponseHint:
-        """Read ``M_LIMIT_EXCEEDED``, and miss the ``event_id`` in a 200.
+        """Read ``M_LIMIT_EXCEEDED`` with any status, and check that a 200 has an ``event_id``.
 
-        "Standard error response": an error code says more than the status. ``retry_after_ms`` is
-        deprecated for ``Retry-After``, but servers still send it ("Rate limiting").
+        "Standard error response" gives error codes precedence over the status. ``retry_after_ms``
+        is deprecated in favour of ``Retry-After``, but servers still send it ("Rate limiting").
+
+        A 200 with other content is not from a homeserver, but for instance the page of a web
+        client. If the content is missing, the connection broke: the request is repeated, which is
+        harmless because of its transaction id.
         """
         match parse_object(response.body):
-            case {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": int(wait_ms)}:
-                return ResponseHint(status=429, retry_after_s=parse_seconds(wait_ms / 1000))
-            case {"errcode": "M_LIMIT_EXCEEDED"}:
-                return ResponseHint(status=429)
+            case {"errcode": "M_LIMIT_EXCEEDED", **other}:
+                wait_ms = parse_number(other.get("retry_after_ms"))
+                return ResponseHint(429, retry_after_s=None if wait_ms is None else wait_ms / 1000)
             case {"event_id": str()}:
                 return NO_HINT
+        if response.status == 200 and not response.body:
+            return ResponseHint(status=502)
         return ResponseHint(is_rejected=True)
 
 
@@ -149,7 +155,7 @@ def _plain_body(card: Card) -> str:
 
 
 def _html_body(card: Card) -> str:
-    """Return the message in the tags that "m.room.message msgtypes" suggests to permit."""
+    """Return the message as HTML, with tags that "m.room.message msgtypes" lets clients show."""
     blocks = [f"<p>{card.emoji} <strong>{_code(card.title(HEADLINE_MAX, _escape))}</strong></p>"]
     if card.body:
         blocks.append(_code_block(truncate_lines(card.body, LIMITS.custom_text, _escape)))

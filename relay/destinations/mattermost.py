@@ -14,8 +14,8 @@ from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import truncate
 from relay.destinations.common.card import Card
 from relay.destinations.common.markdown_attachment import VALUE_MAX, build_attachments, headline
+from relay.destinations.common.responses import parse_slack_json
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.responses import parse_slack_json
 
 # Mattermost's limits. It splits a post that is too long.
 TEXT_MAX = 16_383

@@ -31,9 +31,10 @@ HEADLINE_MAX = 200
 
 
 def _json_size_bytes(text: str) -> int:
-    """Return the size of a text as JSON: not less than ntfy counts, nor more than it reads.
+    """Return the size of a text as JSON, which is at least the size that ntfy counts.
 
-    ntfy reads at most twice `MESSAGE_MAX` (``transformBodyJSON``, server/server.go in
+    With this size as the limit, a message is also short enough to be read at all: ntfy reads at
+    most twice `MESSAGE_MAX` (``transformBodyJSON``, server/server.go in
     https://github.com/binwiederhier/ntfy).
     """
     return len(msgspec.json.encode(text)) - 2
@@ -51,8 +52,9 @@ LIMITS = TextLimits(
 accepts. ntfy cuts off the end of a longer message, where the end of the log is
 (``fcmMessageLimit``, server/server_firebase.go)."""
 
-# Each severity is one step louder than the one before it, from the default priority to one that is
-# heard at night. A route can lower its severity. The tags give the emoji that other services show.
+# Each severity is one step louder than the next lower one: from the default priority to the
+# highest, which is heard at night. A route can lower its severity. The tags give the same emoji as
+# other services.
 # https://docs.ntfy.sh/publish/#message-priority, https://docs.ntfy.sh/emojis/
 _STYLES = {
     Severity.CRITICAL: (5, "red_circle"),
@@ -60,7 +62,6 @@ _STYLES = {
     Severity.INFO: (3, "large_blue_circle"),
 }
 _RESOLVED_STYLE = (3, "green_circle")
-
 
 _TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 """``topicRegex`` in server/server.go."""
@@ -87,7 +88,7 @@ class NtfyDestination(ServiceDestination):
         return self.topic.get_secret_value()
 
     def render(self, card: Card) -> Request:
-        """Return the message about the first event; the topic is in it, not in the URL."""
+        """Return the message about the first event. It contains the topic; the URL does not."""
         priority, tag = _RESOLVED_STYLE if card.is_resolved else _STYLES[card.severity]
         message = {
             "topic": self.topic.get_secret_value(),

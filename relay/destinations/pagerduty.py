@@ -69,7 +69,7 @@ class PagerDutyDestination(ServiceDestination):
 
     @property
     def recipient(self) -> str:
-        """The integration: all of them have the same URL."""
+        """The integration, by its key: all integrations have the same URL."""
         return self.routing_key.get_secret_value()
 
     def render(self, card: Card) -> Request:
@@ -123,7 +123,7 @@ def _class(event: Event) -> str:
 
 
 def _details(card: Card) -> dict[str, object]:
-    """Return the facts, and what leads back to the configuration and the event, by flat names."""
+    """Return the facts, and the ids that lead back to the configuration and the event, by name."""
     notification = card.notification
     included = get_included(notification)
     origin = card.event.origin
@@ -160,7 +160,7 @@ def _inspect_values(card: Card) -> dict[str, str]:
 
 
 def _display_text(text: str, limit: int, cut: Truncator = truncate) -> str:
-    """Return a text for people, without links and mentions wherever it is forwarded to."""
+    """Return a text for people, without links and mentions in services that it is forwarded to."""
     return defuse_links(cut(text, limit, _escape))
 
 

@@ -1,29 +1,29 @@
 """Messages for a Pushover application, sent to a user or a group.
 
-https://pushover.net/api describes parameters, limits and responses; the sections named below are
-those of that page.
+https://pushover.net/api describes parameters, limits and responses; the sections quoted below are
+on that page.
 
 A message is plain text: relay never asks for ``html`` or ``monospace``, and sends no supplementary
-URL. But Pushover's clients turn every address in a message into a link ("Pushing Messages"): see
-`relay.destinations.common.plain_text`.
+URL. But Pushover's clients turn every address in a message into a link ("Pushing Messages"). How
+relay prevents that is described in `relay.destinations.common.plain_text`.
 """
 
 import re
 from dataclasses import replace
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from relay.config.errors import invalid
 from relay.config.types import Duration, WebhookUrl, WholeNumber, at_least, at_most
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
 from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
+from relay.destinations.common.responses import parse_date_s, parse_number, parse_object
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.responses import parse_object, parse_seconds
 
 # Pushover's limits, in characters: "Limitations". relay counts UTF-16 units, which are never fewer.
 MESSAGE_MAX = 1_024
@@ -39,16 +39,16 @@ LIMITS = TextLimits(
     output={LOGS: 20, HEALTH: 20},
     notes=90,
 )
-"""Our own limits. They keep the longest possible message within `MESSAGE_MAX`; what other parts
-leave of that is given to the container output."""
+"""Our own limits. They keep the longest possible message within `MESSAGE_MAX`. The limits of the
+container output are raised by what the other parts leave of it."""
 
 CONCURRENCY = 2
 """The most connections that Pushover allows: "Being Friendly to our API"."""
 RETRY_S = 5.0
-"""The shortest wait after a temporary error: "Being Friendly to our API"."""
+"""The shortest wait after a 5xx, in seconds: "Being Friendly to our API"."""
 
-# Information makes no sound, a warning does, and critical bypasses the user's quiet hours.
-# "Message Priority"
+# Priority -1 makes no sound, 0 makes one, and 1 makes one even in the user's quiet hours:
+# "Message Priority".
 _PRIORITIES = {Severity.CRITICAL: 1, Severity.WARNING: 0, Severity.INFO: -1}
 _PRIORITY_RESOLVED = -1
 _EMERGENCY = 2
@@ -100,26 +100,37 @@ class PushoverDestination(ServiceDestination):
     type: Literal["pushover"] = "pushover"
     url: WebhookUrl = SecretStr("https://api.pushover.net/1/messages.json")
     concurrency: Annotated[WholeNumber, Field(ge=1, le=CONCURRENCY)] = CONCURRENCY
-    """How many requests may be sent at the same time; Pushover allows two."""
+    """How many requests may be sent at the same time: at most 2, as Pushover allows."""
     token: Annotated[SecretStr, AfterValidator(_check_token)]
     """The API token of the application."""
     user: Annotated[SecretStr, AfterValidator(_check_user)]
     """The key of a user or a group, or up to 50 keys with a comma between them."""
     device: Annotated[str, AfterValidator(_check_device)] | None = None
-    """The name of a device, or several with a comma between them; without it all of the user's."""
+    """The name of a device, or several with a comma between them. Default: all of the user's."""
     sound: Annotated[str, AfterValidator(_check_sound)] | None = None
-    """The name of a sound; without it the one that the user chose."""
+    """The name of a sound. Default: the one that the user chose."""
     ttl: Annotated[Duration, at_least("1s")] | None = None
-    """After so long devices delete the message, unless it is an emergency; without it never."""
+    """How long devices keep the message, unless it is an emergency. Default: for ever."""
     emergency_every: Annotated[Duration, at_least("30s")] | None = None
-    """Critical notifications are repeated this often until somebody acknowledges them: at least
-    30s. Without it they are sent once."""
-    emergency_for: Annotated[Duration, at_least("30s"), at_most("3h")] = timedelta(hours=1)
-    """How long a critical notification is repeated: at most 3h, and 50 times."""
+    """How often Pushover repeats a critical notification until somebody acknowledges it: at least
+    30s. Default: never."""
+    emergency_for: Annotated[Duration, at_least("30s"), at_most("3h")] = Field(
+        default=timedelta(hours=1), validate_default=True
+    )
+    """For how long Pushover repeats it: at most 3h, and at most 50 times; not shorter than
+    ``emergency_every``."""
+
+    @field_validator("emergency_for")
+    @classmethod
+    def _check_not_below_interval(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        every = info.data.get("emergency_every")
+        if every is not None and value < every:
+            raise invalid("'emergency_for' is shorter than 'emergency_every'")
+        return value
 
     @property
     def recipient(self) -> str:
-        """The application: its messages share one quota, whoever gets them."""
+        """The application: all its messages share one quota."""
         return self.token.get_secret_value()
 
     def render(self, card: Card) -> Request:
@@ -150,7 +161,7 @@ class PushoverDestination(ServiceDestination):
     def parse_response(response: Response) -> ResponseHint:
         """Read the ``status`` in the body, and when the application's quota is renewed.
 
-        Other errors are temporary; Pushover asks not to repeat a request sooner than in 5 seconds.
+        After a 5xx, or without an answer, Pushover asks clients to wait `RETRY_S`.
         """
         if response.status is None or response.status >= 500:
             return ResponseHint(retry_after_s=RETRY_S)
@@ -165,7 +176,8 @@ class PushoverDestination(ServiceDestination):
 def _message(card: Card) -> str:
     """Return the text of a message. Container output gets what the other parts leave."""
     shortest = render_plain_text(card, LIMITS)
-    # Output that was truncated may have taken less than its limit, and then takes more again.
+    # The full limits of the output are subtracted, even if it took less: with higher limits it may
+    # take all of them.
     free = MESSAGE_MAX - utf16_length(shortest) - sum(LIMITS.output.values())
     if not card.output or free <= 0:
         return shortest
@@ -175,13 +187,10 @@ def _message(card: Card) -> str:
 
 
 def _quota_wait_s(response: Response) -> float | None:
-    """Return how long it is until ``X-Limit-App-Reset``, by the clock of the server."""
-    reset_s = parse_seconds(response.headers.get("x-limit-app-reset"))
-    try:
-        date = parsedate_to_datetime(response.headers.get("date", ""))
-    except ValueError:
-        return None
-    return None if reset_s is None else max(0.0, reset_s - date.timestamp())
+    """Return the seconds until ``X-Limit-App-Reset``, by the clock of the server."""
+    reset_s = parse_number(response.headers.get("x-limit-app-reset"))
+    now_s = parse_date_s(response.headers.get("date", ""))
+    return None if reset_s is None or now_s is None else max(0.0, reset_s - now_s)
 
 
 def _seconds(duration: timedelta) -> int:

@@ -15,8 +15,8 @@ from typing import Literal
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.destinations.common.card import Card
 from relay.destinations.common.markdown_attachment import build_attachments, headline
+from relay.destinations.common.responses import parse_slack_json
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.responses import parse_slack_json
 
 TEXT_MAX = 5_000
 """The characters of each text: the default of ``Message_MaxAllowedSize``. The server does not check

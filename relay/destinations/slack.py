@@ -27,8 +27,8 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.responses import hint_from_slack_error, parse_slack_json
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.responses import hint_from_slack_error, parse_slack_json
 
 # Slack's limits. It refuses a message if one text is too long.
 TEXT_MAX = 40_000

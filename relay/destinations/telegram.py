@@ -26,16 +26,16 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.responses import ERROR_STATUSES, parse_number, parse_object
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path
-from relay.destinations.responses import ERROR_STATUSES, parse_object, parse_seconds
 
 # Telegram's limits.
 TEXT_MAX = 4_096
 """A message's text: https://core.telegram.org/bots/api#sendmessage"""
 ENTITIES_MAX = 100
-"""Further ones are ignored. Telegram does not document it; it is python-telegram-bot's
-``MESSAGE_ENTITIES``:
+"""Telegram ignores further entities. It does not document this limit, which is
+``MESSAGE_ENTITIES`` in python-telegram-bot:
 https://docs.python-telegram-bot.org/en/stable/telegram.constants.html"""
 
 # Our own limits, in UTF-16 units. They keep the longest possible message within Telegram's.
@@ -107,12 +107,12 @@ class TelegramDestination(ServiceDestination):
 
     @property
     def endpoint(self) -> str:
-        """The URL of the method that sends messages."""
+        """The URL of the API method that sends messages."""
         return append_path(super().endpoint, f"/bot{self.token.get_secret_value()}/sendMessage")
 
     @property
     def recipient(self) -> str:
-        """The chat: a bot has one limit for each."""
+        """The chat: Telegram limits a bot in each chat separately."""
         return self.chat_id
 
     def render(self, card: Card) -> Request:
@@ -136,7 +136,7 @@ class TelegramDestination(ServiceDestination):
         """
         match parse_object(response.body):
             case {"ok": False, "parameters": {"retry_after": after}}:
-                return ResponseHint(status=429, retry_after_s=parse_seconds(after))
+                return ResponseHint(status=429, retry_after_s=parse_number(after))
             case {"ok": False, "error_code": int(code)} if code in ERROR_STATUSES:
                 return ResponseHint(status=code)
             case {"ok": False}:

@@ -14,8 +14,8 @@ _BATCH_TYPES = {cloudevents.STRUCTURED_TYPE: cloudevents.BATCH_TYPE}
 def join_bodies(requests: Sequence[Request]) -> Request:
     """Return one request that holds the bodies of all requests, of which there is at least one.
 
-    They have the same URL and headers. A single body becomes an array too, so that a receiver needs
-    to know one form only. The bodies are not changed.
+    The requests have the same URL and headers. A single body becomes an array too, so that
+    receivers have to read one form only. The bodies are not changed.
     """
     first, *_ = requests
     content_type = first.headers[_CONTENT_TYPE]

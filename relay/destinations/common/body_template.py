@@ -1,14 +1,14 @@
-"""Renders the body of ``format: template``, in whatever shape its receiver wants.
+"""Renders the body of ``format: template``, whose structure the configuration chooses.
 
-If a template fails, the headline replaces its text: a receiver most likely accepts its own shape
-with a sentence in the place of a text.
+If the template of a text fails, the headline replaces this text: a receiver most likely accepts a
+body of the right structure with another text in it.
 """
 
 from collections.abc import Callable
 
 import msgspec
 
-from relay.config.common import OnTemplateError, Renderer
+from relay.config.destination import OnTemplateError, Renderer
 from relay.config.templates.template import MAX_STEPS, Budget, Template, TemplateError, is_template
 from relay.core.exchange import Request
 from relay.core.notification import Notification
@@ -20,7 +20,7 @@ BODY_MAX = 262_144
 BODY_STEPS = 5 * MAX_STEPS
 """How many steps all templates of a body together may take."""
 HEADLINES_MAX = 20
-"""How many failed templates the headline may replace; an ellipsis replaces the others."""
+"""How many failed texts the headline replaces; an ellipsis replaces the others."""
 PLAIN_TEXT = "text/plain; charset=utf-8"
 
 _Tree = dict[str, "_Tree"] | list["_Tree"] | Template | str | int | float | bool | None
@@ -30,7 +30,7 @@ _Write = Callable[[Template, str], str]
 def text_renderer(
     body_text: str, content_type: str, url: str, on_template_error: OnTemplateError
 ) -> Renderer:
-    """Return what renders a ``body_text``. The template is compiled once, here."""
+    """Return a renderer of ``body_text``. The template is compiled once, here."""
     template = Template(body_text)
 
     def render(notification: Notification) -> Request:
@@ -43,7 +43,7 @@ def text_renderer(
 
 
 def json_renderer(body: object, url: str, on_template_error: OnTemplateError) -> Renderer:
-    """Return what renders a ``body``, a tree of texts. The templates are compiled once, here.
+    """Return a renderer of ``body``, a tree of texts. The templates are compiled once, here.
 
     ``on_template_error`` is called with the first template of the tree that fails.
     """
@@ -61,7 +61,7 @@ def json_renderer(body: object, url: str, on_template_error: OnTemplateError) ->
 def _compile(value: object) -> _Tree:
     match value:
         case dict():
-            # YAML can spell half a surrogate pair, which JSON cannot hold.
+            # YAML can contain half a surrogate pair, which JSON cannot hold.
             names = {key: str(key).encode(errors="replace").decode() for key in value}
             return {names[key]: _compile(inner) for key, inner in value.items()}
         case list():

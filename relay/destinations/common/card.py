@@ -1,4 +1,4 @@
-"""What a notification tells a person, before any service's format and limits."""
+"""The content of a message for people, before a service formats and truncates it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Card:
     custom_title: str | None = None
     """The headline of the configuration."""
     custom_text: str | None = None
-    """The text of the configuration, in place of the facts; it may have line breaks."""
+    """The text of the configuration, which replaces the facts; it may have line breaks."""
 
     @property
     def event(self) -> Event:
@@ -48,7 +48,7 @@ class Card:
 
     @property
     def readable_time(self) -> str:
-        """The same time for people: ``2026-11-23 07:29:49 UTC``."""
+        """The time of the event for people: ``2026-11-23 07:29:49 UTC``."""
         return self.time.replace("T", " ").replace("Z", " UTC")
 
     @property
@@ -63,12 +63,12 @@ class Card:
 
     @property
     def emoji(self) -> str:
-        """One that shows the severity, or that the trouble is over."""
+        """An emoji that shows the severity, or that the trouble is over."""
         return self._style[0]
 
     @property
     def colour(self) -> str:
-        """The colour for the same, as ``#rrggbb``."""
+        """A colour that shows the same, as ``#rrggbb``."""
         return self._style[1]
 
     @property
@@ -94,7 +94,7 @@ class Card:
 
     @property
     def all_facts(self) -> list[tuple[str, str]]:
-        """The same facts, even if there is a `body`."""
+        """The most important facts, even if there is a `body`."""
         event = self.event
         known = [
             ("Host", _host(event)),
@@ -107,7 +107,7 @@ class Card:
 
     @property
     def inspect_fields(self) -> list[tuple[str, str]]:
-        """The paths and values of the inspect fields that the route asks for."""
+        """The inspect fields of the route's ``include``, as paths and values."""
         included = get_included(self.notification)
         return [] if included is None else list(format_inspect_fields(included))
 

@@ -1,9 +1,9 @@
-"""The ``title`` and ``text`` that a configuration gives in place of relay's headline and facts."""
+"""The ``title`` and ``text`` of a configuration, which replace relay's headline and facts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from relay.config.common import OnTemplateError, RouteTexts
+from relay.config.destination import OnTemplateError, RouteTexts
 from relay.config.templates.template import Template, TemplateError
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable
@@ -27,7 +27,7 @@ class CustomText:
         self._texts = _RouteTemplates("text", text, texts, on_template_error)
 
     def make_card(self, notification: Notification) -> Card:
-        """Return the notification with its title and text; if a template fails, without it."""
+        """Return the notification with its title and text, except one whose template fails."""
         # Building the context is expensive, and most notifications use no template.
         context = cache(lambda: build_context(notification, escape_unprintable))
         title = self._titles.render(notification.route, context)
@@ -37,9 +37,9 @@ class CustomText:
 class _RouteTemplates:
     """The templates of one key, by route.
 
-    A template is compiled when it is first used. Compiling takes half a millisecond, every
-    destination has as many templates as there are routes, and most of them are never used there:
-    so no reload waits for it.
+    A template is compiled when it is first used, so that a reload does not wait for it: compiling
+    takes half a millisecond, and every destination has a template for each route, most of which it
+    never uses.
     """
 
     def __init__(

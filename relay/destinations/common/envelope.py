@@ -1,4 +1,4 @@
-"""Adds to a rendered request what the configuration asks for: method, headers and query."""
+"""Adds the method, headers and query of the configuration to a rendered request."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
-from relay.config.common import OnTemplateError
+from relay.config.destination import OnTemplateError
 from relay.config.templates.template import Template, TemplateError, is_template
 from relay.core.exchange import Request
 from relay.core.notification import Notification
@@ -46,7 +46,7 @@ class Envelope:
 
 
 def _with_query(url: str, query: Mapping[str, str]) -> str:
-    """Append to the query of a URL. The URL itself is not encoded anew: it may be signed."""
+    """Append to the query of a URL. The URL itself is not encoded again, as it may be signed."""
     base = url.partition("#")[0]
     return f"{base}{'&' if '?' in base else '?'}{urlencode(query, errors='replace')}"
 
@@ -102,9 +102,8 @@ class _ValueTemplates:
         for name, template in self._templates.items():
             try:
                 values[name] = self._check(_require_short(template.render(context)))
-            except (
-                TemplateError
-            ) as error:  # its message may quote the template, which may be secret
+            except TemplateError as error:
+                # The message may quote the template, which may be secret: report the kind only.
                 self._on_template_error(f"{self._key}.{name}", error.kind.value)
             except ValueError as error:
                 self._on_template_error(f"{self._key}.{name}", str(error))

@@ -59,8 +59,8 @@ _PREDICATES: dict[str, dict[tuple[str, str | None], str]] = {
 def describe_event(event: Event) -> str:
     """Return one printable line without a full stop, as in ``web-1 crashed with exit code 3``.
 
-    It has at most `SUBJECT_MAX` + `PREDICATE_MAX` + 1 UTF-16 units, whatever the event holds. Types
-    and actions without a phrase stay as the engine names them: ``network n1: connect``.
+    It has at most `SUBJECT_MAX` + `PREDICATE_MAX` + 1 UTF-16 units. Types and actions that
+    `_PREDICATES` does not have stay as the engine names them: ``network n1: connect``.
     """
     predicates = _PREDICATES.get(event.type, {})
     specific = predicates.get((event.action, event.cause or event.health))
@@ -77,9 +77,9 @@ def describe_event(event: Event) -> str:
 def headline(
     notification: Notification, limit: int, escape: Callable[[str], str] = escape_unprintable
 ) -> str:
-    """Describe the first event, whether the trouble is over, and how many more events there are.
+    """Describe the first event, and add whether the trouble is over and how many events follow.
 
-    Returns at most ``limit`` UTF-16 units; ``limit`` is at least 60. ``escape`` is that of
+    Returns at most ``limit`` UTF-16 units; ``limit`` is at least 60. ``escape`` is the parameter of
     `relay.core.text.truncate`.
     """
     over = "Resolved: " if notification.status is Status.RESOLVED else ""
@@ -113,7 +113,7 @@ def _placeholders(event: Event) -> dict[str, str]:
         "destination": attributes.get("destination", "a destination"),
         "detail": event.detail or "",
         "engine": attributes.get("engine") or event.engine,
-        "exit": _exit_phrase(event.exit_code),
+        "exit": _exit_code_suffix(event.exit_code),
         "health": event.health or event.detail or "unknown",
         "old_name": attributes.get("oldName", "another name").removeprefix("/"),
         "reason": f": {reason}" if reason else "",
@@ -121,7 +121,7 @@ def _placeholders(event: Event) -> dict[str, str]:
     }
 
 
-def _exit_phrase(code: int | None) -> str:
+def _exit_code_suffix(code: int | None) -> str:
     return "" if code is None else f" with exit code {describe_exit_code(code)}"
 
 

@@ -10,7 +10,7 @@ _TOO_LATE = Included(missing="could not be had in time")
 
 
 def get_included(notification: Notification) -> Included | None:
-    """Return what the route's ``include`` yielded; None if the route asks for nothing."""
+    """Return the data of the route's ``include``; None if the route has no ``include``."""
     if notification.include is None:
         return None
     return notification.included or _TOO_LATE

@@ -1,4 +1,4 @@
-"""The document of ``format: json``: everything that relay knows, for programs."""
+"""The document of ``format: json``: everything that relay knows of the events, for programs."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from relay.core.notification import Notification, resolve_severity
 from relay.destinations.common.included import get_included
 
 VERSION = 1
-"""The version of the document; it is raised when receivers have to change."""
+"""The version of the document. It is raised by a change to which receivers have to adapt."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,7 +39,7 @@ def encode_document(notification: Notification) -> bytes:
 
 
 def event_object(event: Event) -> dict[str, object]:
-    """Return an event as the document holds it."""
+    """Return the JSON object of an event in the document."""
     return {
         "id": event.id,
         "engine": event.engine,

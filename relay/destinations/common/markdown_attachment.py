@@ -2,9 +2,9 @@
 
 Names, labels and images are hostile. Both services recognise more than Markdown can escape:
 mentions (``@all``, ``#channel``, ``~channel``), emoji codes, bare addresses, formulas between
-``$``. A backslash prevents only a part of that, and not in every parser: each service has one for
-the server, one for browsers and one for phones. All of them leave code alone. So every text that is
-not relay's own is inline code or a code block, and has no backtick in it:
+``$``. A backslash prevents only some of these, and not in every parser: each service has one parser
+on the server, one in browsers and one on phones. None of them interprets code. So every text that
+is not relay's own is inline code or a code block, and contains no backtick:
 
 - Mattermost's server looks for mentions in texts and not in code (``server/channels/app``,
   ``getExplicitMentions``), and its clients do not format code.

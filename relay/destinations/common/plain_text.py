@@ -3,9 +3,10 @@
 Such apps still turn addresses into links. The apps of ntfy and Gotify for Android use ``Linkify``,
 which links anything after ``://`` and any host whose last part is a top-level domain
 (https://developer.android.com/reference/android/util/Patterns); ntfy's web app links anything
-after ``http://``. A zero-width space in ``://`` and after every dot within a word prevents both.
+after ``http://``. A zero-width space in ``://`` and after every dot within a word prevents all of
+these links.
 
-Names, labels and images are hostile, but each takes one line, after a name of relay's own.
+Names, labels and images are hostile, but each is on one line, which begins with a name of relay's.
 Container output keeps its line breaks: each of its lines begins with a bar.
 """
 
@@ -24,7 +25,7 @@ _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=\.)(?=\w)")
 
 @dataclass(frozen=True, slots=True)
 class TextLimits:
-    """The longest that each part of a text may be, as ``size`` counts."""
+    """The limit of each part of a text, in the unit that ``size`` counts."""
 
     size: Callable[[str], int]
     value: int
@@ -80,9 +81,10 @@ def _truncate_with_bars(text: str, limit: int) -> str:
 
 
 def _fit(text: str, limit: int, limits: TextLimits, truncate_text: FitText = truncate) -> str:
-    """Return ``text`` without links in at most ``limit`` as ``limits.size`` counts; at least 20.
+    """Return ``text`` without links. Its ``limits.size`` is at most ``limit``.
 
-    `break_links` lengthens a text, so it is truncated further until the result fits.
+    ``limit`` is at least 20. `break_links` lengthens a text, so it is truncated further until the
+    result fits.
     """
     allowed = limit
     while (size := limits.size(shown := break_links(truncate_text(text, allowed)))) > limit:

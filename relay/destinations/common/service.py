@@ -1,11 +1,11 @@
-"""The keys of every service that gets messages for people, and how such a message is rendered."""
+"""The base class of services that show messages to people, such as chats."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from relay.config.common import OnTemplateError, Renderer, RouteTexts
+from relay.config.destination import OnTemplateError, Renderer, RouteTexts
 from relay.config.types import TemplateText
 from relay.core.exchange import Request
 from relay.core.notification import Notification
@@ -16,18 +16,18 @@ from relay.destinations.common.webhook import WebhookDestination
 
 
 class ServiceDestination(WebhookDestination):
-    """A service that gets messages for people, in relay's words or in those of a template."""
+    """A service that shows messages to people: relay's own text, or that of a template."""
 
     public_keys = WebhookDestination.public_keys | {"title", "text"}
 
     title: TemplateText | None = None
-    """A template in place of relay's own headline."""
+    """A template that replaces relay's headline."""
     text: TemplateText | None = None
-    """A template in place of the facts below it."""
+    """A template that replaces the facts below the headline."""
 
     @property
     def uses_route_texts(self) -> bool:
-        """Whether messages show the ``title`` and the ``text`` of their route: they do."""
+        """True: messages show the ``title`` and the ``text`` of their route."""
         return True
 
     @abstractmethod
@@ -42,7 +42,7 @@ class ServiceDestination(WebhookDestination):
     def build_renderer(
         self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
     ) -> Renderer:
-        """See `DestinationConfig`. The secrets that the request needs are in no repr."""
+        """See `DestinationConfig`. The repr of the renderer shows no secret."""
         texts = CustomText(self.title, self.text, routes, on_template_error)
         envelope = Envelope(self, on_template_error)
 

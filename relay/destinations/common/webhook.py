@@ -1,4 +1,4 @@
-"""The keys of every destination that is reached over HTTP."""
+"""The base class of destinations that are reached over HTTP."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
@@ -7,7 +7,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from yarl import URL
 
 from relay.config import schema_types, validators
-from relay.config.common import DestinationConfig, Section, TimeoutConfig, TlsConfig
+from relay.config.common import Section, TlsConfig
+from relay.config.destination import DestinationConfig, TimeoutConfig
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, invalid, quote
 from relay.config.types import HeaderName, HeaderValue, QueryValue, Secret, WebhookUrl
 
@@ -30,21 +31,22 @@ class WebhookDestination(DestinationConfig):
         for other in ("bearer_token", "bearer_token_file")
     )
     authorization_key: ClassVar[str | None] = None
-    """The key of this type whose value is sent as ``Authorization``: no other may be set then."""
+    """The key that this type sends as ``Authorization``, if any. It excludes any other one."""
     reserved_headers: ClassVar[frozenset[str]] = frozenset()
-    """The headers that this type sets itself, in lower case, beside those that every type sets."""
+    """The headers that this type sets, in lower case, beside those that every type sets."""
     _all_reserved_headers: ClassVar[set[str]] = set()
-    """Those of all types. No type lets them be set, so that a type can be changed for another."""
+    """The `reserved_headers` of all types. The ``headers`` of no type may contain them, so that the
+    ``type`` of a destination can be changed without renaming its headers."""
 
     url: WebhookUrl
     """The URL that requests go to."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
-    """Headers beside those that the format sets; values may be templates."""
+    """Headers to add to those that relay sets; values may be templates."""
     query: dict[str, QueryValue] = Field(default_factory=dict)
-    """Added to the query of the URL; values may be templates."""
+    """Names and values to add to the query of the URL; values may be templates."""
     timeout: TimeoutConfig = TimeoutConfig()
     tls: TlsConfig | None = None
-    """For an ``https://`` URL."""
+    """The certificates for an ``https://`` URL."""
     proxy: WebhookUrl | None = None
     """The URL of an HTTP proxy; nothing is taken from the environment."""
     basic_auth: BasicAuth | None = None
@@ -68,6 +70,13 @@ class WebhookDestination(DestinationConfig):
         """The certificates to use; None for those of the system."""
         return self.tls
 
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: SecretStr) -> SecretStr:
+        if cls.authorization_key and validators.has_user(value.get_secret_value()):
+            raise invalid(f"holds a user, but '{cls.authorization_key}' is sent: remove the user")
+        return value
+
     @field_validator("headers")
     @classmethod
     def _check_headers(
@@ -81,7 +90,8 @@ class WebhookDestination(DestinationConfig):
             raise InvalidValue(ConfigIssue(*issue) for issue in issues)
         if _has_authorization(value):
             if cls.authorization_key:
-                raise invalid(f"hold an Authorization, which is the '{cls.authorization_key}'")
+                key = cls.authorization_key
+                raise invalid(f"hold an Authorization, but '{key}' is sent as that: remove it")
             if _has_user(info):
                 raise invalid("hold an Authorization, and the 'url' a user: keep one of them")
         return value
@@ -97,8 +107,9 @@ class WebhookDestination(DestinationConfig):
     @field_validator("basic_auth", "bearer_token")
     @classmethod
     def _check_one_authorization(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and cls.authorization_key:
+            raise invalid(f"'{cls.authorization_key}' is the authorization: remove this key")
         others = {
-            f"'{cls.authorization_key}'": cls.authorization_key is not None,
             "an Authorization in 'headers'": _has_authorization(info.data.get("headers") or {}),
             "a user in the 'url'": _has_user(info),
             "'basic_auth'": info.data.get("basic_auth") is not None,

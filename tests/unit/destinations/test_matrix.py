@@ -57,7 +57,7 @@ any_card = given(cards(*MENTIONS))
 
 
 def interpreted(sent: Any) -> Iterator[str]:
-    """The HTML outside of code, and the plain text in which simple clients look for links."""
+    """Yield the HTML outside of code, and the plain text, in which simple clients find links."""
     yield CODE.sub("", sent["formatted_body"])
     yield sent["body"].replace("<", "‹")
 
@@ -79,7 +79,7 @@ CONTRACT = Contract(
 
 
 def destination(**keys: object) -> MatrixDestination:
-    """A room."""
+    """A destination for `ROOM`; ``keys`` override its keys."""
     entry = {"url": "https://matrix.example", "access_token": "t0ken", "room_id": ROOM, **keys}
     return MatrixDestination.model_validate(entry)
 
@@ -123,7 +123,7 @@ def test_matches_the_golden_file() -> None:
 
 
 def test_a_notification_has_one_transaction() -> None:
-    """A repeated request is recognised; another notification or room has another transaction."""
+    """The URL is the same whenever a notification is sent, and differs for any other."""
     url = destination().render(Card(NOTIFICATIONS[0])).url
     assert destination(access_token="renewed").render(Card(NOTIFICATIONS[0])).url == url
     assert destination().render(Card(build_notification("crashed", CRASH))).url == url
@@ -133,19 +133,19 @@ def test_a_notification_has_one_transaction() -> None:
 
 
 def test_a_room_stays_one_part_of_the_path() -> None:
-    """Whatever its id is."""
+    """Slashes, dots and other delimiters in the id of a room are encoded."""
     url = destination(room_id="!a/../b?c#d%2F").render(Card(NOTIFICATIONS[0])).url
     assert "/rooms/%21a%2F..%2Fb%3Fc%23d%252F/send/m.room.message/relay-" in url
 
 
 def test_a_server_may_have_a_path() -> None:
-    """The API is below it."""
+    """The path of the API is appended to that of the homeserver's URL."""
     url = destination(url="https://x.example/matrix/").render(Card(NOTIFICATIONS[0])).url
     assert url.startswith("https://x.example/matrix/_matrix/client/v3/rooms/")
 
 
 def test_the_token_is_in_the_header_only() -> None:
-    """URLs are logged."""
+    """Neither the URL, which may be logged, nor the body contains it."""
     request = destination().render(Card(ALL_INCLUDED))
     assert request.headers["Authorization"] == "Bearer t0ken"
     assert "t0ken" not in request.url
@@ -153,19 +153,19 @@ def test_the_token_is_in_the_header_only() -> None:
 
 
 def test_a_resolved_notification_is_green() -> None:
-    """As in every other service."""
+    """Its emoji is green, as in every other service."""
     assert message(Card(RESOLVED))["body"].startswith("🟢 Resolved: sick is unhealthy\n")
 
 
 def test_shows_the_facts() -> None:
-    """In both bodies."""
+    """Both the plain text and the HTML have them."""
     sent = message(Card(NOTIFICATIONS[0]))
     assert "Exit code: 42\n" in sent["body"]
     assert "Exit code: <code>42</code><br>" in sent["formatted_body"]
 
 
 def test_shows_the_custom_text() -> None:
-    """Its text replaces the facts, and its line breaks stay."""
+    """The title replaces the headline. The text replaces the facts and keeps its line breaks."""
     html = message(CUSTOM_CARD)["formatted_body"]
     assert "<code>Shop is down</code>" in html
     assert "It ended with *42*.\n- see &lt;http://runbook.example&gt;\n# soon" in html
@@ -173,7 +173,7 @@ def test_shows_the_custom_text() -> None:
 
 
 def test_shows_container_output_unchanged() -> None:
-    """With its line breaks, in a fixed width."""
+    """Its characters are escaped for HTML, and it keeps its line breaks."""
     html = message(Card(ALL_INCLUDED))["formatted_body"]
     assert "<pre><code>starting &lt;web&gt; &amp; co\n\npanic: no route to db-1\n" in html
     assert "not included: the container is gone" in message(Card(CONTAINER_GONE))["body"]
@@ -181,7 +181,7 @@ def test_shows_container_output_unchanged() -> None:
 
 @any_card
 def test_every_foreign_text_is_code(card: Card) -> None:
-    """No text is markup, an address, a user or a room."""
+    """All text that is not relay's own is in code, so it cannot be markup or become a link."""
     html = message(card)["formatted_body"]
     assert OURS.sub("", CODE.sub("", html)) == ""
     read = Reader(html)
@@ -192,7 +192,7 @@ def test_every_foreign_text_is_code(card: Card) -> None:
 
 @any_card
 def test_nobody_is_ever_mentioned(card: Card) -> None:
-    """The mentions are empty, so the server looks for no names in the text."""
+    """``m.mentions`` is empty, and the plain text has no links and no unprintable characters."""
     sent = message(card)
     assert sent["m.mentions"] == {}
     assert (sent["msgtype"], sent["format"]) == ("m.text", "org.matrix.custom.html")
@@ -202,7 +202,7 @@ def test_nobody_is_ever_mentioned(card: Card) -> None:
 
 @any_card
 def test_keeps_the_limit_of_matrix(card: Card) -> None:
-    """With what servers add to an event."""
+    """The content leaves enough of an event's size for what servers add."""
     assert len(destination().render(card).body) <= matrix.CONTENT_MAX < matrix.EVENT_MAX
 
 
@@ -211,7 +211,7 @@ def test_keeps_the_limit_of_matrix(card: Card) -> None:
     [*(it * 5_000 for it in ('"<漢\n', "a.b", "🔥", "漢", "&", "\u202e", "\n", ".a")), *ATTACKS],
 )
 def test_the_longest_message_is_within_the_limits(filler: str) -> None:
-    """However long everything is at once, and however many bytes it takes."""
+    """The limit holds if all parts are too long at once, in every encoding of characters."""
     for card in longest_cards(filler):
         assert len(destination().render(card).body) <= matrix.CONTENT_MAX
 
@@ -221,6 +221,8 @@ def test_the_longest_message_is_within_the_limits(filler: str) -> None:
     [
         (200, {"event_id": "$YUwRidLecu:example.com"}, Delivered()),
         (200, b"<!DOCTYPE html>", Dead(Reason.REJECTED)),
+        (200, b"", Retry(1.0, Reason.UNAVAILABLE)),
+        (404, b"", Dead(Reason.REFUSED)),
         (401, {"errcode": "M_UNKNOWN_TOKEN", "error": "x"}, Dead(Reason.REFUSED)),
         (403, {"errcode": "M_FORBIDDEN", "error": "x"}, Dead(Reason.REFUSED)),
         (413, {"errcode": "M_TOO_LARGE", "error": "x"}, Dead(Reason.REFUSED)),
@@ -228,6 +230,11 @@ def test_the_longest_message_is_within_the_limits(filler: str) -> None:
             429,
             {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 2500},
             Retry(2.5, Reason.RATE_LIMITED, pause_s=2.5),
+        ),
+        (
+            400,
+            b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 1' + b"0" * 400 + b"}",
+            Retry(1.0, Reason.RATE_LIMITED, pause_s=1.0),
         ),
         (
             400,
@@ -240,12 +247,15 @@ def test_the_longest_message_is_within_the_limits(filler: str) -> None:
     ],
 )
 def test_what_a_response_means(status: int | None, body: object, wanted: Outcome) -> None:
-    """An event id is success, and an error code says more than the status."""
+    """A message is delivered if the response has an event id; an error code overrides the status.
+
+    A 200 without content is repeated, because the connection may have broken.
+    """
     assert classify_response("matrix", status, body) == wanted
 
 
-def test_the_header_says_how_long() -> None:
-    """The longer of both, as a server may send only one of them."""
+def test_the_longer_wait_counts() -> None:
+    """If ``Retry-After`` and ``retry_after_ms`` differ, relay waits for the longer time."""
     body = {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 2500}
     assert classify_response("matrix", 429, body, retry_after="7") == Retry(
         7.0, Reason.RATE_LIMITED, pause_s=7.0
@@ -253,7 +263,7 @@ def test_the_header_says_how_long() -> None:
 
 
 def test_rooms_of_one_user_share_a_limit() -> None:
-    """A server limits the user, not the room."""
+    """Destinations with the same access token share their limit, also for different rooms."""
     one, same = destination(), destination(room_id="!other:matrix.example")
     other = destination(access_token="another")
     limiters = RateLimiters().assign({"one": one, "same": same, "other": other})
@@ -276,11 +286,21 @@ def test_rooms_of_one_user_share_a_limit() -> None:
             "url: https://x, access_token: \"t\\n\", room_id: '!a'",
             "access_token: the value holds a",
         ),
-        (f"{KEYS}, bearer_token: x", "bearer_token: there is 'access_token' as well"),
-        (f"{KEYS}, headers: {{Authorization: x}}", "headers: hold an Authorization, which is the"),
+        (
+            f"{KEYS}, bearer_token: x",
+            "bearer_token: 'access_token' is the authorization: remove this key",
+        ),
+        (
+            f"{KEYS}, headers: {{Authorization: x}}",
+            "hold an Authorization, but 'access_token' is sent",
+        ),
         (
             f"{KEYS}, basic_auth: {{username: a, password: b}}",
-            "basic_auth: there is 'access_token'",
+            "basic_auth: 'access_token' is the authorization: remove this key",
+        ),
+        (
+            f"url: 'https://u:p@x', access_token: t, room_id: '{ROOM}'",
+            "url: holds a user, but 'access_token' is sent: remove the user",
         ),
     ],
 )
@@ -292,7 +312,7 @@ def test_problems_of_a_room(entry: str, wrong: str) -> None:
 
 @pytest.mark.parametrize("room", ["!a:x", "!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM"])
 def test_a_room_may_have_no_server_in_its_id(room: str) -> None:
-    """As the rooms of version 12 do."""
+    """In room version 12 an id has no server name."""
     entry = f"type: matrix, url: https://x, access_token: t, room_id: '{room}'"
     to = config_with(entry).destinations["to"]
     assert isinstance(to, MatrixDestination)

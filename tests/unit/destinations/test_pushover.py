@@ -44,7 +44,7 @@ CONTRACT = Contract(
 
 
 def destination(**keys: object) -> PushoverDestination:
-    """An application that sends to one user."""
+    """A destination for one user; ``keys`` override its keys."""
     return PushoverDestination.model_validate({"token": TOKEN, "user": USER, **keys})
 
 
@@ -60,13 +60,13 @@ def test_matches_the_golden_file() -> None:
 
 
 def test_a_resolved_one_makes_no_sound() -> None:
-    """It is quiet, however severe the trouble was."""
+    """A resolved notification has priority -1, even if the trouble was critical."""
     sent = message(Card(RESOLVED), emergency_every="1m")
     assert (sent["priority"], sent["title"]) == (-1, "🟢 Resolved: sick is unhealthy")
 
 
 def test_an_emergency_is_repeated() -> None:
-    """Only what is critical, and only if the configuration asks for it."""
+    """A critical notification has priority 2 with ``emergency_every``, and 1 without it."""
     sent = message(Card(NOTIFICATIONS[0]), emergency_every="90s", ttl="1h")
     assert (sent["priority"], sent["retry"], sent["expire"]) == (2, 90, 3600)
     assert "ttl" not in sent
@@ -75,19 +75,19 @@ def test_an_emergency_is_repeated() -> None:
 
 
 def test_device_sound_and_time_to_live() -> None:
-    """They are sent if they are set."""
+    """These parameters are sent only if they are set."""
     sent = message(Card(NOTIFICATIONS[0]), device="phone,tablet", sound="siren", ttl="2h")
     assert (sent["device"], sent["sound"], sent["ttl"]) == ("phone,tablet", "siren", 7200)
     assert not {"device", "sound", "ttl"} & set(message(Card(NOTIFICATIONS[0])))
 
 
 def test_has_the_time_of_the_event() -> None:
-    """In seconds: it may be sent late."""
+    """The timestamp is that of the event in seconds, not that of the request."""
     assert message(Card(NOTIFICATIONS[0]))["timestamp"] == 1795418989
 
 
 def test_output_takes_what_is_left() -> None:
-    """A message that is not full shows all of a short log; of a long log the end."""
+    """A short log is shown as a whole. A long log fills the message, and only its end is shown."""
     text = message(Card(ALL_INCLUDED))["message"]
     assert "panic: no route to db-1" in text
     assert "no answer" in text
@@ -98,7 +98,7 @@ def test_output_takes_what_is_left() -> None:
 
 @any_card
 def test_is_plain_text_and_nothing_else(card: Card) -> None:
-    """Nothing is HTML or in a fixed width, no URL is added, and no text becomes a link."""
+    """A message has no parameters for HTML, a fixed width or a URL, and no text becomes a link."""
     sent = message(card)
     assert set(sent) == {"token", "user", "title", "message", "timestamp", "priority"}
     assert not LINK.search(sent["message"])
@@ -107,7 +107,7 @@ def test_is_plain_text_and_nothing_else(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_pushover(card: Card) -> None:
-    """A message that is too long, or empty, is refused."""
+    """Title and message are neither empty nor too long, which Pushover would refuse."""
     sent = message(card)
     assert 1 <= utf16_length(sent["message"]) <= pushover.MESSAGE_MAX
     assert 1 <= utf16_length(sent["title"]) <= pushover.TITLE_MAX
@@ -115,7 +115,7 @@ def test_keeps_every_limit_of_pushover(card: Card) -> None:
 
 @pytest.mark.parametrize("filler", ['"<漢\n' * 5_000, "a.b" * 5_000, "🔥" * 9_000, "x" * 9_000])
 def test_the_longest_message_is_within_the_limits(filler: str) -> None:
-    """However long everything is at once."""
+    """The limit holds if all parts are too long at once."""
     for card in longest_cards(filler):
         assert 600 < utf16_length(message(card)["message"]) <= pushover.MESSAGE_MAX
 
@@ -131,12 +131,12 @@ def test_the_longest_message_is_within_the_limits(filler: str) -> None:
     ],
 )
 def test_what_a_response_means(status: int | None, body: bytes, wanted: Outcome | None) -> None:
-    """A status of 1 is success; after a temporary error five seconds have to pass."""
+    """The ``status`` 1 in the body is success; after a 5xx relay waits for five seconds."""
     assert classify_response("pushover", status, body) == (wanted or Dead(Reason.REFUSED))
 
 
 def test_an_exhausted_quota_pauses_until_it_is_renewed() -> None:
-    """By the clock of the server, and before Pushover has to refuse a message."""
+    """The pause starts with the last message of the quota, and is counted by the server's clock."""
     headers = {"date": "Mon, 30 Nov 2026 10:00:00 GMT", "x_limit_app_reset": "1796032860"}
     assert classify_response("pushover", 429, b'{"status":0}', **headers) == Retry(
         60.0, Reason.RATE_LIMITED, 60.0
@@ -144,13 +144,17 @@ def test_an_exhausted_quota_pauses_until_it_is_renewed() -> None:
     last = classify_response("pushover", 200, b'{"status":1}', x_limit_app_remaining="0", **headers)
     assert last == Delivered(pause_s=60.0)
     assert classify_response("pushover", 429, b"") == Retry(1.0, Reason.RATE_LIMITED, pause_s=1.0)
-    assert classify_response(
-        "pushover", 429, b"", date="soon", x_limit_app_reset="1"
-    ) == classify_response("pushover", 429, b"")
+
+
+@pytest.mark.parametrize("date", ["soon", "Mon, 1 Jan 99999999999 00:00:00 GMT"])
+def test_an_invalid_date_is_ignored(date: str) -> None:
+    """Without a valid ``Date`` the time of the reset means nothing: relay's own schedule holds."""
+    outcome = classify_response("pushover", 429, b"", date=date, x_limit_app_reset="1796032860")
+    assert outcome == Retry(1.0, Reason.RATE_LIMITED, pause_s=1.0)
 
 
 def test_destinations_of_one_application_share_a_limit() -> None:
-    """Its quota is one, whoever gets the messages."""
+    """Destinations with the same token share their limit, also for different users."""
     one, same, other = destination(), destination(user="v" * 30), destination(token="b" * 30)
     limiters = RateLimiters().assign({"one": one, "same": same, "other": other})
     assert limiters["one"] is limiters["same"] is not limiters["other"]
@@ -168,6 +172,10 @@ def test_destinations_of_one_application_share_a_limit() -> None:
         (f"{KEYS}, ttl: 0s", "ttl: '0s' is less than 1s"),
         (f"{KEYS}, emergency_every: 29s", "emergency_every: '29s' is less than 30s"),
         (f"{KEYS}, emergency_for: 4h", "emergency_for: '4h' is more than 3h"),
+        (
+            f"{KEYS}, emergency_every: 2h",
+            "to.emergency_for: 'emergency_for' is shorter than 'emergency_every'",
+        ),
         (f"{KEYS}, concurrency: 3", "concurrency: '3' is more than 2"),
     ],
 )
@@ -178,7 +186,7 @@ def test_problems_of_an_application(entry: str, wrong: str) -> None:
 
 
 def test_several_users() -> None:
-    """Their keys are given as Pushover takes them."""
+    """Keys of several users are sent as one text, with commas between them."""
     to = config_with(f"type: pushover, token: {TOKEN}, user: '{USER},{USER}'").destinations["to"]
     assert isinstance(to, PushoverDestination)
     assert to.user.get_secret_value() == f"{USER},{USER}"

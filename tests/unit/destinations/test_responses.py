@@ -1,4 +1,4 @@
-"""What responses of services say beside the status."""
+"""How the responses of services are read, beside their status."""
 
 import msgspec
 import pytest
@@ -42,7 +42,7 @@ def classify_response(kind: str, status: int | None, body: object = b"", **heade
     ],
 )
 def test_accepted_notifications(kind: str, status: int, body: object) -> None:
-    """Each service says so in its own way; the body of a plain webhook means nothing."""
+    """These bodies mean success. The body of a plain webhook is not read."""
     assert classify_response(kind, status, body) == Delivered()
 
 
@@ -62,7 +62,7 @@ def test_accepted_notifications(kind: str, status: int, body: object) -> None:
     ],
 )
 def test_an_error_in_a_200_is_dead(kind: str, body: object) -> None:
-    """The service took the request and refused what is in it."""
+    """An error code in the body of a 200 makes a dead letter."""
     assert classify_response(kind, 200, body) == Dead(Reason.REJECTED)
 
 
@@ -81,7 +81,7 @@ def test_an_error_in_a_200_is_dead(kind: str, body: object) -> None:
     ],
 )
 def test_a_temporary_error_in_a_200_is_retried(kind: str, body: object, reason: Reason) -> None:
-    """The service could not process it, but did not reject it."""
+    """A temporary error in the body of a 200 is treated as a 429 or a 503."""
     outcome = classify_response(kind, 200, body)
     assert isinstance(outcome, Retry)
     assert outcome.reason is reason
@@ -97,17 +97,17 @@ def test_a_temporary_error_in_a_200_is_retried(kind: str, body: object, reason: 
     ],
 )
 def test_slack_refuses_in_text(status: int, body: bytes, reason: Reason) -> None:
-    """Its own statuses say the same."""
+    """An error in plain text does not change the meaning of a 4xx."""
     assert classify_response("slack", status, body) == Dead(reason)
 
 
 def test_an_archived_channel_stops_slack() -> None:
-    """410 ``channel_is_archived``: no message will be taken until somebody does something."""
+    """410 ``channel_is_archived`` stops the destination until somebody enables it again."""
     assert classify_response("slack", 410, b"channel_is_archived") == Retry(0.0, Reason.GONE)
 
 
-def test_discord_says_how_long() -> None:
-    """The longest of what its headers and its body say, to the millisecond."""
+def test_the_longest_wait_of_discord_counts() -> None:
+    """Headers and body each give a wait; the longest counts, in fractions of a second."""
     outcome = classify_response(
         "discord",
         429,
@@ -132,8 +132,8 @@ def test_discord_is_paused_before_it_has_to_refuse() -> None:
     assert more == Delivered()
 
 
-def test_telegram_says_how_long() -> None:
-    """In the body alone."""
+def test_telegram_gives_the_wait_in_the_body() -> None:
+    """``parameters.retry_after`` is the wait, in seconds."""
     body = {"ok": False, "error_code": 429, "parameters": {"retry_after": 35}}
     assert classify_response("telegram", 429, body) == Retry(
         35.0, Reason.RATE_LIMITED, pause_s=35.0

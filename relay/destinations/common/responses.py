@@ -1,10 +1,14 @@
-"""Helpers for reading what a service says in the body of its response, beside the status."""
+"""Reads what the body and the headers of a response add to its status."""
+
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
 from relay.core.exchange import NO_HINT, Response, ResponseHint
 
 ERROR_STATUSES = range(400, 600)
+"""The statuses that a body may give in place of the actual one."""
 
 _SLACK_RATE_LIMITED = ("ratelimited", "rate_limited", "message_limit_exceeded")
 _SLACK_TEMPORARY = (
@@ -15,7 +19,7 @@ _SLACK_TEMPORARY = (
 
 
 def parse_slack_json(response: Response) -> ResponseHint:
-    """Read an error of Slack, Mattermost or Rocket.Chat: ``{"ok": false, "error": …}``."""
+    """Read an error of Slack or of a service that copies it: ``{"ok": false, "error": …}``."""
     match parse_object(response.body):
         case {"ok": False, "error": str(code)}:
             return hint_from_slack_error(code)
@@ -25,7 +29,7 @@ def parse_slack_json(response: Response) -> ResponseHint:
 
 
 def hint_from_slack_error(code: str) -> ResponseHint:
-    """Return whether one of Slack's error codes is temporary."""
+    """Return what an error code of Slack means: rate limit, temporary, or rejected for good."""
     if code in _SLACK_RATE_LIMITED:
         return ResponseHint(status=429)
     return ResponseHint(status=503) if code in _SLACK_TEMPORARY else ResponseHint(is_rejected=True)
@@ -39,10 +43,19 @@ def parse_object(body: bytes) -> dict[str, object]:
         return {}
 
 
-def parse_seconds(value: object) -> float | None:
-    """Return a duration in seconds, given as a number or as text; None for anything else."""
+def parse_number(value: object) -> float | None:
+    """Return a finite number from 0 on, given as a number or as text; None for anything else."""
     try:
-        seconds = float(value) if isinstance(value, str | int | float) else -1.0
+        number = float(value) if isinstance(value, str | int | float) else -1.0
     except (ValueError, OverflowError):
         return None
-    return seconds if 0 <= seconds < float("inf") else None
+    return number if 0 <= number < float("inf") else None
+
+
+def parse_date_s(text: str) -> float | None:
+    """Return an HTTP date in seconds since 1970; None if the text is not a date."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return date.replace(tzinfo=date.tzinfo or UTC).timestamp()

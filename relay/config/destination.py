@@ -1,0 +1,196 @@
+"""The base class of all types of destinations: the keys that they share, and their interface.
+
+`relay.destinations` has a subclass for each type. The rest of relay knows only the class here.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from relay.config.common import Section, TlsConfig
+from relay.config.errors import invalid
+from relay.config.types import (
+    Duration,
+    Fraction,
+    Ordering,
+    PositiveDuration,
+    RateLimit,
+    WholeNumber,
+    at_most,
+)
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
+from relay.core.notification import Notification
+
+Renderer = Callable[[Notification], Request]
+"""Turns a notification into the request that sends it."""
+OnTemplateError = Callable[[str, str], None]
+"""Called with the key of a template that failed, such as ``title``, and with the reason."""
+
+
+class RetryConfig(Section):
+    """When a failed delivery is tried again, and when it is given up."""
+
+    initial: PositiveDuration = timedelta(seconds=1)
+    """The wait after the first failure: more than 0s."""
+    max: Duration = Field(default=timedelta(minutes=10), validate_default=True)
+    """The longest wait; not shorter than ``initial``."""
+    factor: Annotated[float, Field(ge=1, le=10)] = 2
+    """Each wait is this many times as long as the one before."""
+    jitter: Fraction = 0.2
+    """Each wait is shortened or lengthened at random by up to this fraction, so that retries do not
+    reach a receiver all at once."""
+    max_age: Duration = Field(default=timedelta(hours=72), validate_default=True)
+    """A delivery older than this becomes a dead letter; not shorter than ``initial``."""
+    max_attempts: Annotated[WholeNumber, Field(ge=1)] | None = None
+    """A delivery becomes a dead letter after this many attempts, too. Default: no limit."""
+    max_after: Duration = timedelta(hours=24)
+    """The longest wait that a destination may ask for (``Retry-After``)."""
+
+    @field_validator("max", "max_age")
+    @classmethod
+    def _check_not_below_initial(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        if "initial" in info.data and value < info.data["initial"]:
+            raise invalid(f"'{info.field_name}' is shorter than 'initial'")
+        return value
+
+
+class TimeoutConfig(Section):
+    """How long one attempt may take."""
+
+    connect: PositiveDuration = timedelta(seconds=5)
+    """Time to open a connection: more than 0s."""
+    total: Duration = Field(default=timedelta(seconds=15), validate_default=True)
+    """Time until the status of the response is known; not shorter than ``connect``."""
+
+    @field_validator("total")
+    @classmethod
+    def _check_not_below_connect(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        if "connect" in info.data and value < info.data["connect"]:
+            raise invalid("'total' is shorter than 'connect'")
+        return value
+
+
+class BatchConfig(Section):
+    """How many notifications share one request, and how long the first waits for others."""
+
+    max: Annotated[WholeNumber, Field(ge=2, le=1000)] = 500
+    """At most this many, in a body of at most 1 MiB."""
+    wait: Annotated[Duration, at_most("5s")] = timedelta(milliseconds=50)
+    """How long the first notification waits for others after it was stored: at most 5s. With 0s
+    only notifications that are due already share a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How requests to a destination are signed."""
+
+    scheme: Literal["standard", "github"]
+    """``standard``: by the Standard Webhooks specification; ``github``: as GitHub does."""
+    secrets: tuple[SecretStr, ...]
+    """At least one; the new one is first while a secret is being replaced."""
+
+
+class RouteTexts(Protocol):
+    """The part of a route that a message may show."""
+
+    @property
+    def name(self) -> str:
+        """The name of the route, which is unique."""
+
+    @property
+    def title(self) -> str | None:
+        """The template for the headline, if there is one."""
+
+    @property
+    def text(self) -> str | None:
+        """The template for the text below the headline, if there is one."""
+
+
+class DestinationConfig(Section):
+    """The keys of every destination, and what the rest of relay has to know of a destination.
+
+    The properties and methods below the keys have a default; a type overrides those that differ.
+    So no module outside `relay.destinations` depends on which types there are.
+    """
+
+    public_keys: ClassVar[frozenset[str]] = frozenset(
+        {"type", "concurrency", "retry", "rate_limit", "ordering"}
+    )
+    """The keys whose values an error message may show, because they never hold a secret. A subclass
+    adds its own keys to those of its base."""
+
+    limit_headers: ClassVar[tuple[str, ...]] = ()
+    """The response headers that `parse_response` reads, in lower case."""
+
+    if TYPE_CHECKING:
+        # Each subclass declares it as a literal of one string. A field here would come first in the
+        # schema.
+        type: str
+
+    concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = 8
+    """How many requests may be sent at the same time; those about one container never are."""
+    retry: RetryConfig = RetryConfig()
+    rate_limit: RateLimit | None = None
+    """How many requests may start in a period of time. Destinations with the same host and path
+    (and chat, topic or routing key) share the limit."""
+    ordering: Ordering = "container"
+    """``container``: deliveries about the same container are sent in order. ``none``: in any
+    order."""
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that requests go to, without what ``query`` adds; empty if it has no URL."""
+        return ""
+
+    @property
+    def recipient(self) -> str:
+        """The receiver behind the `endpoint`, such as a chat or a topic, if one URL serves many.
+
+        Destinations with the same host, path and recipient share their rate limit.
+        """
+        return ""
+
+    @property
+    def tls_config(self) -> TlsConfig | None:
+        """The certificates to use; None for those of the system."""
+        return None
+
+    @property
+    def batching(self) -> BatchConfig | None:
+        """How notifications are batched; None if each has a request of its own."""
+        return None
+
+    @property
+    def signing(self) -> Signing | None:
+        """How requests are signed; None if they are not."""
+        return None
+
+    @property
+    def body_texts(self) -> Sequence[str]:
+        """The texts of a configured body. Any word in them may be a secret."""
+        return ()
+
+    @property
+    def uses_route_texts(self) -> bool:
+        """Whether messages show the ``title`` and the ``text`` of their route."""
+        return False
+
+    @abstractmethod
+    def build_renderer(
+        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+    ) -> Renderer:
+        """Return a function that turns a notification into a request.
+
+        ``routes`` have the texts that messages may show; ``colour`` is whether standard output is a
+        terminal. If a template fails, ``on_template_error`` is called, and the notification is
+        rendered without it.
+        """
+
+    @staticmethod
+    def parse_response(_: Response) -> ResponseHint:
+        """Return what body and headers of a response add to its status. By default: nothing."""
+        return NO_HINT
