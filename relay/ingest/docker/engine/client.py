@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 import aiodocker
 import aiohttp
-from aiodocker.ssh import SSHConnector
 from aiohttp.client_exceptions import UnixClientConnectorError
 
 from relay.core.errors import describe_os_error
@@ -216,6 +216,9 @@ class EngineClient:
 @asynccontextmanager
 async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
     """Yield a client of the engine at ``endpoint``; nothing is sent before its first call."""
+    if (endpoint.url or "").startswith("ssh://"):
+        # asyncssh is large: only engines that need it import it, in a thread so that others go on
+        await asyncio.to_thread(import_module, "relay.ingest.docker.engine.ssh")
     docker = _make_docker(endpoint)
     try:
         yield EngineClient(docker, now)
@@ -239,13 +242,6 @@ def clock_ahead_ns(date: str | None, local_ns: int) -> int:
     return ahead_ns if abs(ahead_ns) > EQUAL_CLOCKS_NS else 0
 
 
-class _CleanSSHConnector(SSHConnector):
-    """aiodocker's connector would send the whole environment, with secrets, to the remote host."""
-
-    def _clean_environment(self) -> dict[str, str]:
-        return {}
-
-
 def _make_docker(endpoint: Endpoint) -> aiodocker.Docker:
     url = endpoint.url
     if endpoint.tls and url:
@@ -255,7 +251,9 @@ def _make_docker(endpoint: Endpoint) -> aiodocker.Docker:
     if url and url.startswith("ssh://"):
         if find_spec("asyncssh") is None:
             raise EngineUnavailable("ssh needs: pip install 'docker-event-relay[ssh]'")
-        docker = aiodocker.Docker(url=url, connector=_CleanSSHConnector(url))
+        from relay.ingest.docker.engine.ssh import CleanSSHConnector  # noqa: PLC0415 (see `connect`)
+
+        docker = aiodocker.Docker(url=url, connector=CleanSSHConnector(url))
         docker.docker_host = "unix://localhost"
         return docker
     if url and not url.startswith("unix://"):
