@@ -9,7 +9,8 @@ server, or the notifier of systemd, that reports its result.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 STALLED_AFTER_S = 30.0
 """A loop whose iteration takes longer is stalled. Apart from the time the store needs, no iteration
@@ -23,8 +24,7 @@ STORE_SLOW_AFTER_S = 5.0
 """If an operation has waited this long for the store, it is the disk that holds the loops up."""
 
 
-@dataclass(frozen=True, slots=True)
-class LivenessReport:
+class LivenessReport(msgspec.Struct, frozen=True):
     """How long each loop has been busy, and whether the store works, at one moment."""
 
     loops_busy_s: Mapping[str, float]

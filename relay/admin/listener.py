@@ -9,15 +9,15 @@ with a reload that removes ``admin``.
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+
+import msgspec
 
 from relay.admin.http import warn_if_token_missing
 from relay.config import AdminConfig, TcpPort
 from relay.core.errors import RelayError
 
 
-@dataclass(slots=True)
-class ActiveListener:
+class ActiveListener(msgspec.Struct):
     """A listener that is open."""
 
     config: AdminConfig

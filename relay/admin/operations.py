@@ -105,8 +105,7 @@ class ReplayResult(msgspec.Struct, frozen=True):
     """How many stay dead letters, by destination: those that are not configured."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Operation(Generic[RequestT, AnswerT]):
+class Operation(msgspec.Struct, Generic[RequestT, AnswerT], frozen=True, eq=False):
     """One operation: how it is requested over HTTP, and what performs it."""
 
     name: str
@@ -193,8 +192,7 @@ class AdminOperations(ABC):
         return await self.call(RELOAD, None)
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonHooks:
+class DaemonHooks(msgspec.Struct, frozen=True):
     """What only a running daemon can answer or do."""
 
     destination_status: Callable[[], Mapping[str, DestinationStatus]]

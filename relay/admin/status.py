@@ -1,15 +1,15 @@
 """The status of the whole daemon at one moment, and whether relay is ready."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from relay.core.counters import DestinationCounters
 from relay.core.status import DestinationStatus, EngineSnapshot
 from relay.store.faults import StoreStatus
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadStatus:
+class ReloadStatus(msgspec.Struct, frozen=True):
     """The configuration in force and the reloads so far."""
 
     loaded_ns: int
@@ -20,8 +20,7 @@ class ReloadStatus:
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StatusSnapshot:
+class StatusSnapshot(msgspec.Struct, frozen=True):
     """What metrics, readiness and systemd's status line are computed from."""
 
     streams: Mapping[str, EngineSnapshot]

@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import msgspec
 
@@ -60,8 +59,7 @@ def make_tapped_event(event: Event, results: Sequence[RouteResult]) -> TappedEve
     return TappedEvent(event, decisions)
 
 
-@dataclass(frozen=True, slots=True)
-class TapFilter:
+class TapFilter(msgspec.Struct, frozen=True):
     """Which events a subscriber wants."""
 
     include_unrouted: bool = False

@@ -7,12 +7,12 @@ A ``convert_…`` function is a callback of click's: it returns the value for th
 import os
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 import click
+import msgspec
 
 from relay.config import Config
 from relay.config.units import parse_duration
@@ -130,8 +130,7 @@ def _parse_instant(day: str, clock: str, fraction: str | None, zone: str | None)
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(msgspec.Struct, frozen=True):
     """The dead letters that a command is asked for; all filters must hold."""
 
     ids: tuple[int | str, ...]

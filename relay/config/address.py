@@ -1,18 +1,18 @@
 """Listen addresses: a TCP port or a Unix socket."""
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import msgspec
 
 _INVALID_CHARACTERS = re.compile(r"[^\x21-\x7e]|@")
 _MAX_PATH_BYTES = 107
 """The longest socket path that Linux accepts: unix(7), without the terminating NUL."""
 
 
-@dataclass(frozen=True, slots=True)
-class TcpPort:
+class TcpPort(msgspec.Struct, frozen=True):
     """A TCP port on one of the machine's addresses."""
 
     host: str
@@ -27,8 +27,7 @@ class TcpPort:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixSocket:
+class UnixSocket(msgspec.Struct, frozen=True):
     """A Unix socket in the file system."""
 
     path: Path

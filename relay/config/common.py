@@ -20,6 +20,7 @@ class Section(BaseModel):
         coerce_numbers_to_str=True,
         hide_input_in_errors=True,
         defer_build=True,
+        arbitrary_types_allowed=True,  # `Rate` and other values that relay itself parses
     )
     schema_rules: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Rules between the keys of this class as JSON Schema, which `relay schema` adds to ``allOf``.

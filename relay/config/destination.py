@@ -5,10 +5,10 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
+import msgspec
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config.common import Section, TlsConfig
@@ -84,8 +84,7 @@ class BatchConfig(Section):
     only notifications that are due already share a request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signing:
+class Signing(msgspec.Struct, frozen=True):
     """How requests to a destination are signed."""
 
     scheme: Literal["standard", "github"]

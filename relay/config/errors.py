@@ -5,8 +5,9 @@ Validators raise `InvalidValue`; `relay.config.load` adds file, line and column.
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 KeyPath = tuple[str | int, ...]
 """The keys and indices that lead from the top of the file to a value."""
@@ -27,8 +28,7 @@ class IssueScope(Enum):
     """The message is a sentence of its own and points at the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigIssue:
+class ConfigIssue(msgspec.Struct, frozen=True):
     """One problem in a configuration."""
 
     path: KeyPath

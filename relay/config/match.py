@@ -3,39 +3,36 @@
 import re
 from dataclasses import dataclass
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Glob:
+
+class Glob(msgspec.Struct, frozen=True):
     """A case-sensitive glob with ``*``, ``?``, ``[abc]``, ``[a-z]`` and ``[!abc]``."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Regex:
+class Regex(msgspec.Struct, frozen=True):
     """A regular expression that has to match the whole text."""
 
     text: str
     compiled: re.Pattern[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(msgspec.Struct, frozen=True):
     """A range of whole numbers, both ends included. None leaves that end open."""
 
     low: int | None
     high: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Exists:
+class Exists(msgspec.Struct, frozen=True):
     """Matches if a value is there (``expected`` is True) or absent (False)."""
 
     expected: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(msgspec.Struct, frozen=True):
     """Matches if none of the patterns does."""
 
     patterns: "tuple[Pattern, ...]"
@@ -44,8 +41,7 @@ class Not:
 Pattern = Glob | Regex | Range | Exists | Not
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """A field of an event, and its patterns. At least one of them has to match."""
 
     name: str

@@ -1,8 +1,9 @@
 """The parts of a configuration that can be read without its secrets: names and the store's path."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from relay.config.errors import InvalidValue
 from relay.config.load import read_text
@@ -12,8 +13,7 @@ from relay.config.yaml_reader import read_document
 from relay.core.errors import ConfigError, Problem
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigOutline:
+class ConfigOutline(msgspec.Struct, frozen=True):
     """What could be read. Problems in the rest of the configuration are not reported."""
 
     store: Path | None

@@ -1,7 +1,8 @@
 """The names by which one part of a configuration refers to another."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from relay.config.errors import ConfigIssue, IssueScope, find_closest
 from relay.config.match_parser import scalar_to_text
@@ -12,8 +13,7 @@ DEFAULT_ENGINE = "local"
 """The name of the engine if none is configured."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownNames:
+class KnownNames(msgspec.Struct, frozen=True):
     """The names that routes may refer to. None: unknown, so references are not checked."""
 
     engines: frozenset[str] | None = None

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from relay.config.destination_types import DestinationTypes
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, invalid
@@ -21,15 +22,14 @@ FILE_SUFFIX = "_file"
 _TLS_KEYS = ("ca_file", "cert_file", "key_file")
 
 
-@dataclass(slots=True)
-class ExternalValues:
+class ExternalValues(msgspec.Struct):
     """Which values came from the environment or from files, and which could not be resolved."""
 
-    substituted: set[KeyPath] = field(default_factory=set)
+    substituted: set[KeyPath] = msgspec.field(default_factory=set)
     """The values that contain a reference: errors show them as written in the file."""
-    files: dict[KeyPath, KeyPath] = field(default_factory=dict)
+    files: dict[KeyPath, KeyPath] = msgspec.field(default_factory=dict)
     """For a value read from a file: the path of the ``…_file`` key that names it."""
-    issues: list[ConfigIssue] = field(default_factory=list)
+    issues: list[ConfigIssue] = msgspec.field(default_factory=list)
 
 
 def substitute(

@@ -1,11 +1,11 @@
 """The types of single values in a configuration, with their parsers and checks."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
+from msgspec.structs import replace
 from pydantic import (
     AfterValidator,
     BeforeValidator,

@@ -5,8 +5,9 @@ does not contain the value.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 # few enough digits that their sum does not overflow a timedelta
 _DURATION = re.compile(
@@ -29,8 +30,7 @@ _RATE = re.compile(r"([0-9]{1,9})/(s|min|h)")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(msgspec.Struct, frozen=True):
     """At most ``count`` in ``per_s`` seconds."""
 
     count: int

@@ -9,8 +9,8 @@ whole numbers in the usual notation integers. YAML 1.1 would read ``yes`` as tru
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
+import msgspec
 import yaml
 from yaml.composer import Composer
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -30,8 +30,7 @@ _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _MERGE = "<<"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceLocation:
+class SourceLocation(msgspec.Struct, frozen=True):
     """The position of a value in the file, as (line, column), both counted from 1."""
 
     value: tuple[int, int]
@@ -41,14 +40,13 @@ class SourceLocation:
     """The scalar as it was written; None for mappings and lists."""
 
 
-@dataclass(slots=True)
-class Document:
+class Document(msgspec.Struct):
     """The content of a configuration file."""
 
     file: str
-    data: dict[str, object] = field(default_factory=dict)
-    locations: dict[KeyPath, SourceLocation] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    data: dict[str, object] = msgspec.field(default_factory=dict)
+    locations: dict[KeyPath, SourceLocation] = msgspec.field(default_factory=dict)
+    problems: list[Problem] = msgspec.field(default_factory=list)
     """Problems that do not prevent checking the rest of the file."""
 
 
@@ -60,8 +58,7 @@ class _UnreadableError(Exception):
         self.position = position
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentKind:
+class DocumentKind(msgspec.Struct, frozen=True):
     """What kind of document is expected; used in error messages."""
 
     noun: str

@@ -8,15 +8,15 @@ no event is lost and none is processed twice. Every commit replaces the one befo
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 _SEEN = struct.Struct("<16sq")
 SEEN_BYTES = _SEEN.size
 """The size of the entry that is kept for one processed event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """How far one engine's stream was processed. All times are the engine's, in nanoseconds."""
 
     position_ns: int

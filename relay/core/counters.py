@@ -2,15 +2,15 @@
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
 from itertools import accumulate
+
+import msgspec
 
 from relay.core.event import Event, Origin
 from relay.core.exchange import Outcome, Reason, outcome_kind
 
 
-@dataclass(slots=True)
-class EngineCounters:
+class EngineCounters(msgspec.Struct):
     """Counters of one engine's event stream since the start."""
 
     opened: int = 0
@@ -21,13 +21,13 @@ class EngineCounters:
     """Events that were new."""
     duplicates: int = 0
     """Events that were already processed: after a reconnect the engine repeats its history."""
-    malformed: Counter[str] = field(default_factory=Counter)
+    malformed: Counter[str] = msgspec.field(default_factory=Counter)
     """Records that are not events, by the kind of their error."""
-    dropped: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = msgspec.field(default_factory=Counter)
     """Records for which the buffer had no space, by reason."""
-    gaps: Counter[str] = field(default_factory=Counter)
+    gaps: Counter[str] = msgspec.field(default_factory=Counter)
     """Periods in which events may be missing, by reason."""
-    inferred: Counter[str] = field(default_factory=Counter)
+    inferred: Counter[str] = msgspec.field(default_factory=Counter)
     """Events that relay inferred because the engine sent none, by action."""
     evicted: int = 0
     """Deliveries that a full store gave up, so that this engine's events could be stored."""
@@ -35,7 +35,7 @@ class EngineCounters:
     """Dead letters that a full store deleted for the same reason."""
     last_event_ns: int = 0
     """The engine's time of the last event that was processed."""
-    matches: Counter[str] = field(default_factory=Counter)
+    matches: Counter[str] = msgspec.field(default_factory=Counter)
     """Events that a route matched, by the route's name, whether or not it sent them."""
 
     @property
@@ -62,11 +62,12 @@ LATENCY_BUCKETS_S = (
 outage."""
 
 
-@dataclass(slots=True)
-class LatencyHistogram:
+class LatencyHistogram(msgspec.Struct):
     """How long deliveries took, counted in a fixed number of buckets."""
 
-    bucket_counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BUCKETS_S) + 1))
+    bucket_counts: list[int] = msgspec.field(
+        default_factory=lambda: [0] * (len(LATENCY_BUCKETS_S) + 1)
+    )
     """How many were at most each bound of `LATENCY_BUCKETS_S` and above the bound before it; last,
     how many were above all of them."""
     sum_s: float = 0.0
@@ -83,17 +84,16 @@ class LatencyHistogram:
         return list(accumulate(self.bucket_counts))
 
 
-@dataclass(slots=True)
-class DestinationCounters:
+class DestinationCounters(msgspec.Struct):
     """Counters of the delivery attempts to one destination since the start."""
 
-    attempts: Counter[tuple[str, Reason]] = field(default_factory=Counter)
+    attempts: Counter[tuple[str, Reason]] = msgspec.field(default_factory=Counter)
     """Attempts by the kind of their outcome and its reason."""
     template_failures: int = 0
     """Templates that failed, so that the default was sent instead."""
     expired: int = 0
     """Deliveries that were given up because of their age, without another attempt."""
-    latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
+    latencies: LatencyHistogram = msgspec.field(default_factory=LatencyHistogram)
     """From the event to the response that accepted it."""
 
     def count_attempt(self, outcome: Outcome) -> None:

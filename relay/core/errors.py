@@ -3,7 +3,8 @@
 import os
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
 def describe_os_error(error: OSError) -> str:
@@ -29,8 +30,7 @@ class RelayError(Exception):
     exit_code = 1
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, order=True):
     """One problem of a configuration, and its location."""
 
     file: str

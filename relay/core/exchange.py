@@ -19,8 +19,7 @@ class Request:
     """With ``GET`` the body is empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """The result of sending a request: an answer with a status, or the reason why none came."""
 
     status: int | None
@@ -31,7 +30,7 @@ class Response:
     """Why no answer came; None if one did."""
     error: str | None = None
     """A description of the failure for the log; it contains no secret."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """The answer's headers about rate limits, with lower-case names."""
 
     @property
@@ -40,8 +39,7 @@ class Response:
         return Answer(self.status, self.body.decode(errors="replace"), self.error)
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHint:
+class ResponseHint(msgspec.Struct, frozen=True):
     """What a response says in its body or its headers, beside its status."""
 
     status: int | None = None
@@ -98,8 +96,7 @@ class Reason(StrEnum):
     """The destination was removed from the configuration."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(msgspec.Struct, frozen=True):
     """The destination accepted the request."""
 
     reason: Reason = Reason.OK
@@ -107,8 +104,7 @@ class Delivered:
     """How long the destination wants no further requests, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """The attempt failed; the next one follows in ``after_s`` seconds."""
 
     after_s: float
@@ -117,8 +113,7 @@ class Retry:
     """How long nothing at all may be sent to the destination, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(msgspec.Struct, frozen=True):
     """The delivery is given up and kept as a dead letter."""
 
     reason: Reason

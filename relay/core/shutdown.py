@@ -8,8 +8,9 @@ is in the store, or the engine repeats it at the next start.
 import asyncio
 import signal
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import msgspec
 
 from relay.core.clock import loop_time_s
 
@@ -19,12 +20,11 @@ DRAIN_S = 5
 """How long running work may take to finish after a shutdown was requested."""
 
 
-@dataclass(slots=True)
-class Shutdown:
+class Shutdown(msgspec.Struct):
     """A request to shut down, made once or more often."""
 
-    requested: asyncio.Event = field(default_factory=asyncio.Event)
-    forced: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    forced: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
     def request(self) -> None:
         """Request the shutdown; a second call forces it, without waiting for running work."""

@@ -4,7 +4,6 @@ The structs are sent over the control socket; their encoded names are part of th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -57,8 +56,7 @@ class DaemonStatus(msgspec.Struct, frozen=True):
     """Why the last reload of the configuration failed; None if it did not."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSnapshot:
+class EngineSnapshot(msgspec.Struct, frozen=True):
     """One engine's counters at one moment, for the metrics."""
 
     counters: EngineCounters

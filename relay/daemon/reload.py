@@ -11,10 +11,10 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
 from time import time_ns
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from relay.admin.status import ReloadStatus
@@ -34,13 +34,12 @@ class ReloadFailed(RelayError):
     """There was no reload, and nothing has changed."""
 
 
-@dataclass(slots=True)
-class ConfigSource:
+class ConfigSource(msgspec.Struct):
     """Where the configuration comes from, and whether it should be read again."""
 
     read: Callable[[], Config]
     """Reads it again; raises `ConfigError`. May wait for a disk."""
-    requested: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     """Set when a reload is requested."""
 
     def handle_sighup(self) -> None:
@@ -150,7 +149,7 @@ class ReloadController:
 
     def _fail(self, error: RelayError) -> None:
         before = self._supervisor.reload_status
-        self._supervisor.reload_status = replace(
+        self._supervisor.reload_status = msgspec.structs.replace(
             before, last_error=str(error), failures=before.failures + 1
         )
         for line in str(error).splitlines():

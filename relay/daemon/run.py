@@ -9,10 +9,10 @@ that is not finished in time: it is in the store, or the engine sends it again a
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from relay import __version__
@@ -55,17 +55,15 @@ FINAL_EVENTS_S = 0.5
 """How long emitting the events of the last attempts may take, after everything else has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(msgspec.Struct, frozen=True):
     """What the daemon takes from outside, so that a test or the demo can replace it."""
 
     environ: Mapping[str, str]
     console: ConsoleOutput
-    reconnect_policy: ReconnectPolicy = field(default_factory=ReconnectPolicy)
+    reconnect_policy: ReconnectPolicy = msgspec.field(default_factory=ReconnectPolicy)
 
 
-@dataclass(frozen=True, slots=True)
-class _Daemon:
+class _Daemon(msgspec.Struct, frozen=True):
     """The parts of the daemon, built and not yet running."""
 
     supervisor: Supervisor

@@ -8,8 +8,9 @@ and nothing has changed. A topology ends when it is applied: from then on the ru
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from relay.admin.listener import ActiveListener, ListenerSwitch
 from relay.config import Config, DestinationConfig, Renderer
@@ -26,8 +27,7 @@ ClientFactory = Callable[[RateLimiter], Attachment]
 the new topology, so the client gets it only when the topology is applied."""
 
 
-@dataclass(frozen=True, slots=True)
-class TopologyInputs:
+class TopologyInputs(msgspec.Struct, frozen=True):
     """The part of a topology that needs the disk."""
 
     router: Router
@@ -37,8 +37,7 @@ class TopologyInputs:
     """For every destination; see `relay.delivery.runner.Attachment`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topology:
+class Topology(msgspec.Struct, frozen=True):
     """A configuration that is ready to be applied."""
 
     config: Config

@@ -9,7 +9,8 @@ that the receiver cannot process ends up alone.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from relay.config import BatchConfig
 from relay.core.exchange import Outcome, Response, Retry

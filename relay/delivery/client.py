@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from time import monotonic, time_ns
 from typing import BinaryIO
 
+import msgspec
 import structlog
 
 from relay.config import BatchConfig, DestinationConfig, Renderer, Route
@@ -29,8 +29,7 @@ TEMPLATE_WARNING_INTERVAL_S = 60
 """The failure of one template is logged at most this often."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConsoleOutput:
+class ConsoleOutput(msgspec.Struct, frozen=True):
     """Where the console destination writes."""
 
     stream: BinaryIO
@@ -38,8 +37,7 @@ class ConsoleOutput:
     """Whether the stream is a terminal."""
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationClient:
+class DestinationClient(msgspec.Struct, frozen=True):
     """Everything needed to reach one destination."""
 
     name: str
@@ -47,7 +45,7 @@ class DestinationClient:
     render: Renderer
     sender: Sender
     sign: Signer | None = None
-    counters: DestinationCounters = field(default_factory=DestinationCounters)
+    counters: DestinationCounters = msgspec.field(default_factory=DestinationCounters)
 
     @property
     def batch(self) -> BatchConfig | None:

@@ -1,7 +1,8 @@
 """What a response means for a delivery, and when to try again."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from relay.config import DestinationConfig, RetryConfig
 from relay.core.exchange import (
@@ -23,8 +24,7 @@ _RETRY_AFTER_STATUSES = (429, 503)
 """With these statuses ``Retry-After`` applies to the whole destination."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """What is known about an attempt when its response is classified."""
 
     earlier_attempts: int

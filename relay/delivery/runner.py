@@ -7,12 +7,11 @@ the destination, its deliveries become dead letters and the runner ends, unless 
 it again before that.
 """
 
-import dataclasses
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from relay.config import Renderer
@@ -28,8 +27,7 @@ from relay.store.outbox import Outbox
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(msgspec.Struct, frozen=True):
     """What a worker needs to reach the destination as it is configured."""
 
     client: DestinationClient
@@ -40,8 +38,7 @@ class Attachment:
     rate_limiter: RateLimiter
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryContext:
+class DeliveryContext(msgspec.Struct, frozen=True):
     """What the workers of all destinations share."""
 
     outbox: Outbox
@@ -95,8 +92,8 @@ class DestinationRunner:
     def set_renderer(self, render: Renderer) -> None:
         """Use another renderer from now on. Everything else about the destination is unchanged."""
         assert self._attachment is not None, "a removed destination has no renderer"
-        client = dataclasses.replace(self._attachment.client, render=render)
-        updated = dataclasses.replace(self._attachment, client=client)
+        client = msgspec.structs.replace(self._attachment.client, render=render)
+        updated = msgspec.structs.replace(self._attachment, client=client)
         if self._current is self._attachment:
             self._current = updated
             self._worker.set_renderer(render)

@@ -18,10 +18,10 @@ returns.
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from time import perf_counter, time_ns
 
 import structlog
+from msgspec.structs import replace
 
 from relay.config import Renderer
 from relay.core.counters import DestinationCounters

@@ -9,10 +9,10 @@ relay prevents that is described in `relay.destinations.common.plain_text`.
 """
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Literal
 
+import msgspec
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config.errors import invalid
@@ -183,7 +183,7 @@ def _message(card: Card) -> str:
         return shortest
     share = free // len(card.output)
     output = {title: limit + share for title, limit in LIMITS.output.items()}
-    return render_plain_text(card, replace(LIMITS, output=output))
+    return render_plain_text(card, msgspec.structs.replace(LIMITS, output=output))
 
 
 def _quota_wait_s(response: Response) -> float | None:

@@ -10,8 +10,9 @@ changes; a reload builds a new one.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
+
+import msgspec
 
 from relay.config.match import Match, Pattern
 from relay.core.event import TYPE_RELAY, Event
@@ -81,8 +82,7 @@ class _BucketTable:
         return found if len(found) < 2 else sorted(set(found))
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(msgspec.Struct, frozen=True):
     """A match, and the index keys by which it can be found."""
 
     number: int

@@ -3,9 +3,10 @@
 import fnmatch
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
+
+import msgspec
 
 from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
 from relay.core.event import TYPE_RELAY, Event
@@ -20,8 +21,7 @@ _NOT_LABELS = frozenset({"image", "name"})
 _WILDCARD = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """One condition of a match."""
 
     path: str

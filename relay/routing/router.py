@@ -5,8 +5,9 @@ The daemon and the commands that explain a decision use the same code.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from relay.config import Route
 from relay.core.event import TYPE_RELAY, Event
@@ -33,8 +34,7 @@ class Verdict(StrEnum):
 _MATCHES = (Verdict.SENT, Verdict.ALREADY_SENT, Verdict.DROPPED)
 
 
-@dataclass(frozen=True, slots=True)
-class RouteResult:
+class RouteResult(msgspec.Struct, frozen=True):
     """The decision of one route about an event."""
 
     route: Route

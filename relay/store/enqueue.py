@@ -7,7 +7,6 @@ one before it, because only the newest one matters.
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -20,8 +19,7 @@ from relay.store.records import is_heartbeat, subject_of
 from relay.store.sql import SQL, run_for_rows
 
 
-@dataclass(frozen=True, slots=True)
-class EnqueueOptions:
+class EnqueueOptions(msgspec.Struct, frozen=True):
     """How deliveries are inserted."""
 
     now_ns: int
@@ -42,8 +40,7 @@ class DeliveryRow(NamedTuple):
     hold_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedNotification:
+class PreparedNotification(msgspec.Struct, frozen=True):
     """A notification to insert."""
 
     rows: Sequence[DeliveryRow]
@@ -54,13 +51,12 @@ class PreparedNotification:
     """Whether it is about relay itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueued:
+class Enqueued(msgspec.Struct, frozen=True):
     """What was inserted."""
 
-    seqs: list[list[int]] = field(default_factory=list)
+    seqs: list[list[int]] = msgspec.field(default_factory=list)
     """The numbers of each notification's deliveries."""
-    due: set[int] = field(default_factory=set)
+    due: set[int] = msgspec.field(default_factory=set)
     """Which of them are due at once.
 
     Does not list a heartbeat that came with other notifications: a later one of the batch may have

@@ -2,9 +2,10 @@
 
 import errno
 import sqlite3
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+import msgspec
 
 from relay.core.errors import StoreError, describe_os_error
 
@@ -26,8 +27,7 @@ class StoreFault(StrEnum):
     """The file's content is not what was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStatus:
+class StoreStatus(msgspec.Struct, frozen=True):
     """Whether the store can commit."""
 
     failing_since_ns: int | None = None
@@ -35,8 +35,7 @@ class StoreStatus:
     reason: StoreFault | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoreLoss:
+class StoreLoss(msgspec.Struct, frozen=True):
     """A corrupt store that was set aside, after a new one was built from its readable rows."""
 
     file: Path

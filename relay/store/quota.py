@@ -8,7 +8,6 @@ are counted until an event has declared them.
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -31,13 +30,12 @@ MAX_UTF8_BYTES = 4
 STORE_FULL = "the store is full"
 
 
-@dataclass(slots=True)
-class Evicted:
+class Evicted(msgspec.Struct):
     """What a batch evicted."""
 
-    seqs: set[int] = field(default_factory=set)
+    seqs: set[int] = msgspec.field(default_factory=set)
     dead_letters: int = 0
-    destinations: set[str] = field(default_factory=set)
+    destinations: set[str] = msgspec.field(default_factory=set)
     """Destinations where a delivery may be due now because it waited for an evicted one."""
 
 

@@ -1,7 +1,6 @@
 """The values that the two loops exchange with the store."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -20,8 +19,7 @@ HOLD_NS = 3_000_000_000
 """How long a delivery waits at most for what its notification is to include."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(msgspec.Struct, frozen=True):
     """The size limit of a store."""
 
     max_bytes: int
@@ -29,8 +27,7 @@ class Quota:
     when_full: WhenFull
 
 
-@dataclass(frozen=True, slots=True)
-class IngestCommit:
+class IngestCommit(msgspec.Struct, frozen=True):
     """What one batch of events leads to. All of it is committed, or nothing."""
 
     engine: str
@@ -48,8 +45,7 @@ class IngestCommit:
     """How many evicted deliveries the notifications declare."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommitResult:
+class CommitResult(msgspec.Struct, frozen=True):
     """The result of committing a batch."""
 
     seqs: Sequence[Sequence[int]]
@@ -68,8 +64,7 @@ class CommitResult:
     """How many deliveries this batch and earlier ones evicted that no event has declared yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnrichResult:
+class EnrichResult(msgspec.Struct, frozen=True):
     """The result of completing a notification."""
 
     stripped: int = 0
@@ -78,8 +73,7 @@ class EnrichResult:
     """How many dead letters were evicted for the same reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUpResult:
+class GiveUpResult(msgspec.Struct, frozen=True):
     """How many deliveries were given up without another attempt."""
 
     count: int = 0
@@ -87,8 +81,7 @@ class GiveUpResult:
     """How many of them are about relay itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One notification for one destination, with its attempts."""
 
     seq: int
@@ -158,8 +151,7 @@ class Backlog(msgspec.Struct, frozen=True):
     """When the delivery that has waited longest was created."""
 
 
-@dataclass(frozen=True, slots=True)
-class DueDeliveries:
+class DueDeliveries(msgspec.Struct, frozen=True):
     """What a delivery worker can send now, and when there will be more."""
 
     deliveries: Sequence[Delivery]

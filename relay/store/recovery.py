@@ -8,9 +8,10 @@ implausible ones are skipped. The corrupt files are set aside, never deleted. Th
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from relay.store import checkpoints, deliveries
 from relay.store.faults import Corrupt, StoreLoss
@@ -39,8 +40,7 @@ _DECODERS: Mapping[str, Callable[[Any], object]] = {
 _Row = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(msgspec.Struct, frozen=True):
     name: str
     kind: type
     required: bool

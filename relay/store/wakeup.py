@@ -7,15 +7,15 @@ Deliveries are passed on only as far as the worker has granted credit; it has to
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 T = TypeVar("T")
 """The type of a delivery."""
 
 
-@dataclass(frozen=True, slots=True)
-class Handover(Generic[T]):
+class Handover(msgspec.Struct, Generic[T], frozen=True):
     """What `Wakeup.take` returns."""
 
     deliveries: Sequence[T]

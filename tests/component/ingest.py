@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, cast
+
+from msgspec.structs import replace
 
 from relay.config import ReconcileConfig, StartFrom
 from relay.core.checkpoint import Checkpoint

@@ -1,10 +1,10 @@
 """Engines and proxies that answer badly: relay keeps trying, and in the end loses no event."""
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import tenacity
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from relay.ingest.docker.engine import inspector

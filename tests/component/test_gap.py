@@ -1,9 +1,9 @@
 """Gaps: what the engine's history does not cover is declared, before the events that follow."""
 
-from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from relay.core.event import format_rfc3339
 from relay.ingest.docker.buffer import StreamOpened

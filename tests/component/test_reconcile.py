@@ -1,10 +1,10 @@
 """Reconciliation: deaths that no event reported are inferred, once."""
 
 import asyncio
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from relay.config import ReconcileConfig, StartFrom
 from relay.core.event import Cause, Origin

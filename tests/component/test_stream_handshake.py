@@ -1,11 +1,11 @@
 """The stream reader before it has a stream: engines that are absent or answer oddly."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import tenacity
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from relay.core.event import Origin

@@ -1,10 +1,10 @@
 """The stream reader after a stream broke, hung or fell silent: every event once."""
 
 import asyncio
-from dataclasses import replace
 from time import time_ns
 
 import pytest
+from msgspec.structs import replace
 
 from relay.core.checkpoint import Checkpoint, encode_seen
 from relay.ingest.docker.buffer import EventBuffer, Item, StreamOpened

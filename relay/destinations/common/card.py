@@ -1,7 +1,8 @@
 """The content of a message for people, before a service formats and truncates it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from relay.core.event import Event, Origin, format_rfc3339
 from relay.core.notification import Notification, Severity, Status, resolve_severity
@@ -26,8 +27,7 @@ _ORIGINS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(msgspec.Struct, frozen=True):
     """Headline, facts, container output and notes. Any of these texts may be hostile."""
 
     notification: Notification

@@ -12,7 +12,8 @@ Container output keeps its line breaks: each of its lines begins with a bar.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from relay.core.text import ZERO_WIDTH_SPACE, truncate, truncate_lines, truncate_start
 from relay.destinations.common.card import Card
@@ -23,8 +24,7 @@ _BAR = "│ "
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=\.)(?=\w)")
 
 
-@dataclass(frozen=True, slots=True)
-class TextLimits:
+class TextLimits(msgspec.Struct, frozen=True):
     """The limit of each part of a text, in the unit that ``size`` counts."""
 
     size: Callable[[str], int]

@@ -10,7 +10,6 @@ gap. A buffer lives as long as its session; once closed it still hands out what 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -33,8 +32,7 @@ COMPRESS_ABOVE_BYTES = 4 * 1024 * 1024
 """While more than this waits, full chunks are compressed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(msgspec.Struct, frozen=True):
     """What applies to everything that one connection reads. Times are the engine's."""
 
     engine: str
@@ -73,19 +71,17 @@ def parse_record(record: bytes, connection: Connection) -> Event | InvalidRecord
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StreamOpened:
+class StreamOpened(msgspec.Struct, frozen=True):
     """A stream was opened over this connection."""
 
     connection: Connection
     history: tuple[Event, ...] | None = None
     """The engine's history a moment before; None if the engine did not provide it."""
-    committed: asyncio.Event = field(default_factory=asyncio.Event)
+    committed: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     """Set once this item and everything read before it is committed."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsDropped:
+class RecordsDropped(msgspec.Struct, frozen=True):
     """Records that did not fit into the buffer or were too long to keep. Their events are lost."""
 
     connection: Connection
@@ -97,8 +93,7 @@ Item = Record | StreamOpened | RecordsDropped | Snapshot | Event
 """An `Event` here is one of relay's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class _RecordRun:
+class _RecordRun(msgspec.Struct, frozen=True):
     """Consecutive records of one connection."""
 
     connection: Connection
@@ -138,7 +133,7 @@ class EventBuffer:
         If space is short, a `StreamOpened` is added without its history.
         """
         if self.size_bytes + item_bytes(item) > self._max_bytes and isinstance(item, StreamOpened):
-            item = replace(item, history=None)
+            item = msgspec.structs.replace(item, history=None)
         self._append_item(item)
         self._has_items.set()
 

@@ -13,7 +13,8 @@ it at another position (`relay.ingest.docker.gaps`).
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from relay.core.checkpoint import Checkpoint, decode_seen, encode_seen, seen_time_ns
 from relay.core.event import Event

@@ -8,7 +8,6 @@ as it is. An enricher runs for as long as its session; jobs that remain then are
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -53,8 +52,7 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(msgspec.Struct, frozen=True):
     """A notification to complete."""
 
     notification: Notification

@@ -12,7 +12,8 @@ doubt lasts until a request of that time is too old to explain a death.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from relay.core.event import Event, GapReason, format_rfc3339, make_self_event
 from relay.ingest.docker.buffer import Connection, RecordsDropped, StreamOpened
@@ -39,8 +40,7 @@ _REASON_TEXT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(msgspec.Struct, frozen=True):
     """One gap. The times are the engine's."""
 
     reason: GapReason

@@ -8,7 +8,6 @@ checkpoint.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 import msgspec
@@ -333,8 +332,7 @@ def _is_from_podman(batch: Batch) -> bool:
     return any(isinstance(item, ParsedRecord) and item.connection.podman for item in batch)
 
 
-@dataclass(frozen=True, slots=True)
-class _BatchContext:
+class _BatchContext(msgspec.Struct, frozen=True):
     """What the processing of every item of a batch may need."""
 
     snapshots: Mapping[str, ContainerSnapshot]

@@ -13,9 +13,10 @@ is empty.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from time import time_ns
+
+import msgspec
 
 from relay.config import EngineConfig, ReconcileConfig
 from relay.core.counters import EngineCounters
@@ -38,8 +39,7 @@ from relay.store.outbox import Outbox
 from relay.store.records import CommitResult, IngestCommit
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSpec:
+class EngineSpec(msgspec.Struct, frozen=True):
     """What the configuration and the environment say about one engine.
 
     Two equal specifications need no restart of the session.
@@ -52,8 +52,7 @@ class EngineSpec:
     reconcile: ReconcileConfig
 
 
-@dataclass(frozen=True, slots=True)
-class IngestContext:
+class IngestContext(msgspec.Struct, frozen=True):
     """What the sessions of all engines share."""
 
     router: Router

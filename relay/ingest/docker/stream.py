@@ -11,11 +11,11 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
 from time import time_ns
 from typing import Protocol, TypeVar
 
 import aiohttp
+import msgspec
 import structlog
 import tenacity
 
@@ -46,8 +46,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class ReconnectPolicy:
+class ReconnectPolicy(msgspec.Struct, frozen=True):
     """The clock and the timings of a `StreamReader`."""
 
     now: Now = time_ns
@@ -249,7 +248,7 @@ class StreamReader:
         """
         if self._position.is_continuous or connection.podman:
             return connection
-        return replace(connection, since_ns=1)
+        return msgspec.structs.replace(connection, since_ns=1)
 
     def _new_splitter(self) -> RecordSplitter:
         """Return a splitter that drops records too long even for an empty buffer."""
@@ -278,7 +277,9 @@ class StreamReader:
         the next round. If the engine does not answer, none is missing.
         """
         since_ns = self._position.since_ns(self._now() + connection.ahead_ns)
-        history = await self._fetch_history(client, replace(connection, since_ns=since_ns))
+        history = await self._fetch_history(
+            client, msgspec.structs.replace(connection, since_ns=since_ns)
+        )
         return {event.id for event in history or () if not self._position.remembers(event)}
 
     async def _fetch_history(

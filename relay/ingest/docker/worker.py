@@ -7,8 +7,9 @@ batch after its commit. It ends when the buffer is closed and empty.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import time_ns
+
+import msgspec
 
 from relay.core.liveness import LoopMonitor
 from relay.ingest.docker.buffer import BATCH_BYTES, EventBuffer, Item, StreamOpened, item_bytes
@@ -36,8 +37,7 @@ OnCommit = Callable[[IngestCommit, CommitResult], None]
 """Called with every commit and its result."""
 
 
-@dataclass(frozen=True, slots=True)
-class IngestWorker:
+class IngestWorker(msgspec.Struct, frozen=True):
     """Commits the events of one engine."""
 
     buffer: EventBuffer
@@ -47,7 +47,7 @@ class IngestWorker:
     now: Callable[[], int]
     """The clock by which deliveries are due, in nanoseconds since 1970; events carry the time of
     the wall clock."""
-    loop_monitor: LoopMonitor = field(default_factory=LoopMonitor)
+    loop_monitor: LoopMonitor = msgspec.field(default_factory=LoopMonitor)
 
     async def run(self, on_commit: OnCommit) -> None:
         """Process and commit what the buffer holds, until it is closed and empty."""

@@ -1,8 +1,7 @@
 """The counters of an engine's stream and of the attempts to reach a destination."""
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from relay.core.counters import (
     LATENCY_BUCKETS_S,

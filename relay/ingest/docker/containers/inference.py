@@ -10,6 +10,7 @@ engine's own event still arrives, it is recognised and not reported again.
 import asyncio
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec.structs import replace
 
 from relay.core.container import Container
@@ -40,8 +41,7 @@ class Snapshot:
     """Set when this snapshot and everything received before it is committed."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlindWindow:
+class BlindWindow(msgspec.Struct, frozen=True):
     """A period, in the engine's time, in which events may be missing."""
 
     from_ns: int

@@ -8,7 +8,6 @@ import ssl
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 import aiodocker
 import aiohttp
+import msgspec
 from aiohttp.client_exceptions import UnixClientConnectorError
 
 from relay.core.errors import describe_os_error
@@ -71,8 +71,7 @@ ENGINE_ERRORS = (
 """All errors with which a connection or a request can fail; another attempt may succeed."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
+class EngineInfo(msgspec.Struct, frozen=True):
     """What an engine says about itself."""
 
     api_version: str

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from relay.config import EngineConfig
 from relay.core.errors import RelayError
@@ -17,8 +18,7 @@ class EndpointError(RelayError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(msgspec.Struct, frozen=True):
     """The files for a TLS connection."""
 
     ca: Path | None
@@ -26,8 +26,7 @@ class TlsFiles:
     key: Path | None
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """The address of an engine. Exactly one of ``url`` and ``context`` is set."""
 
     url: str | None

@@ -5,7 +5,6 @@ reported. It shows only the last death, and after a restart no longer its exit c
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -15,8 +14,7 @@ from relay.config import patterns
 _HIDEABLE_ATTRIBUTES = frozenset({"exitCode", "signal"})
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerSnapshot:
+class ContainerSnapshot(msgspec.Struct, frozen=True):
     """One container at one moment. All times are the engine's, in nanoseconds since 1970."""
 
     id: str

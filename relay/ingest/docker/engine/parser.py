@@ -1,7 +1,5 @@
 """Parses one record of an engine's stream into an `Event`."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from relay.core.event import Actor, Event, Origin, ParseErrorKind, make_event_id
@@ -25,8 +23,7 @@ event, but only with these actions is that the exit code."""
 _LIVE, _REPLAYED = Origin.LIVE, Origin.REPLAYED
 
 
-@dataclass(frozen=True, slots=True)
-class InvalidRecord:
+class InvalidRecord(msgspec.Struct, frozen=True):
     """A record that is not an event."""
 
     error: ParseErrorKind

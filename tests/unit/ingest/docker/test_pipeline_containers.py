@@ -1,11 +1,11 @@
 """The event pipeline: events, snapshots of containers and gaps together."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from relay.core.container import Container
