@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import urlsplit
 
+import structlog
 from pydantic import SecretStr
 
 from relay.config import AdminConfig
 from relay.config.address import TcpPort, is_loopback
+
+log = structlog.get_logger()
 
 _ALLOWED_FETCH_SITES = ("same-origin", "none")
 """``Sec-Fetch-Site`` of a page that relay itself served (there is none), and of a person who typed
@@ -115,6 +118,17 @@ def build_policy(config: AdminConfig) -> AccessPolicy:
     """Return the rules for a listener that is configured like this."""
     address = config.listen
     return AccessPolicy(isinstance(address, TcpPort), address.is_local, config.token)
+
+
+def warn_if_token_missing(config: AdminConfig) -> None:
+    """Log a warning if relay must deny most requests because it has no token."""
+    if build_policy(config).lacks_required_token:
+        log.warning(
+            "admin.without_token",
+            at=str(config.listen),
+            refused="/metrics and /api/",
+            remedy="set admin.token_file",
+        )
 
 
 def _is_loopback_host(host: str | None) -> bool:

@@ -19,8 +19,8 @@ from relay.admin.operations import (
     OperationError,
     UnknownDestination,
 )
-from relay.admin.server import socket_address
 from relay.admin.tap import QUEUE_BYTES, EventsSkipped, TapFilter, TappedEvent
+from relay.admin.unix_socket import socket_address
 from relay.core.errors import describe_os_error
 from relay.core.framing import RecordSplitter
 from relay.store.records import DeadLetter, Selection, WaitingDelivery

@@ -1,26 +1,31 @@
-"""The control socket: a Unix socket next to the store, where commands reach the running daemon.
+"""The control socket: a Unix socket beside the store, where commands reach the running daemon.
 
 Only the user that runs relay can connect, so requests need no token. The socket exists as long as
-the daemon runs. A daemon that cannot open it runs without it, and commands cannot reach it.
+the daemon runs. A daemon that cannot open it runs all the same, without commands.
+
+Most daemons are never asked anything. Therefore the HTTP server is imported and started when the
+first client connects: aiohttp's server takes some 2 MB and 50 ms.
 """
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 
 import structlog
-from aiohttp import web
 
-from relay.admin.api import StoreQueries, build_application, build_routes, json_response
-from relay.admin.health import LivenessReport, run_stall_detector
+from relay.admin.health import LivenessReport, StallDetector, run_stall_detector
 from relay.admin.operations import AdminOperations
-from relay.admin.server import describe_bind_error, serve
-from relay.admin.tail import add_tail_route
 from relay.admin.tap import EventTap
-from relay.config import UnixSocket
+from relay.admin.unix_socket import bind_socket, describe_bind_error, remove_socket
 from relay.core.errors import RelayError
 
 log = structlog.get_logger()
+
+BACKLOG = 100
+"""How many clients may wait until the server has started; asyncio's default."""
 
 
 class ControlSocketError(RelayError):
@@ -40,23 +45,45 @@ async def serve_control_socket(
 
     Raises `ControlSocketError`.
     """
-    queries = StoreQueries(operations.pending)
-    async with AsyncExitStack() as resources:
-        detector = await resources.enter_async_context(run_stall_detector(liveness))
-
-        async def livez(_: web.Request) -> web.Response:
-            body = {"live": not detector.stalled, "stuck": detector.stalled}
-            return json_response(body, 503 if detector.stalled else 200)
-
-        routes = [*build_routes(operations, queries), web.get("/livez", livez)]
-        application = build_application(routes)
-        add_tail_route(application, tap)
-        try:
-            await resources.enter_async_context(serve(UnixSocket(path), application))
-        except OSError as error:
-            raise ControlSocketError(
-                f"socket {path} cannot be opened: {describe_bind_error(error)}"
-            ) from error
+    try:
+        bound = bind_socket(path)
+    except OSError as error:
+        raise ControlSocketError(
+            f"socket {path} cannot be opened: {describe_bind_error(error)}"
+        ) from error
+    with bound:
+        bound.listen(BACKLOG)
         log.info("control.listening", at=str(path))
-        with closing(queries):
-            yield
+        async with run_stall_detector(liveness) as detector:
+            serving = asyncio.create_task(
+                _serve_on_demand(bound, operations, tap, detector), name="control socket"
+            )
+            try:
+                yield
+            finally:
+                remove_socket(path)
+                serving.cancel()
+                await asyncio.wait({serving})
+
+
+async def _serve_on_demand(
+    bound: socket.socket, operations: AdminOperations, tap: EventTap, detector: StallDetector
+) -> None:
+    """Wait until a client connects; then serve it and all that follow, until cancelled."""
+    await _wait_for_client(bound)
+    # in a thread, so that events do not wait for the import
+    await asyncio.to_thread(import_module, "relay.admin.control_api")
+    from relay.admin.control_api import serve_control_api  # noqa: PLC0415
+
+    async with serve_control_api(bound, operations, tap, detector):
+        await asyncio.Event().wait()
+
+
+async def _wait_for_client(bound: socket.socket) -> None:
+    """Return when a client waits to be accepted."""
+    loop, connected = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(bound, connected.set)
+    try:
+        await connected.wait()
+    finally:
+        loop.remove_reader(bound)

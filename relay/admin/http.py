@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from importlib import import_module
 from time import time_ns
 from typing import Any
 
@@ -17,13 +18,20 @@ from relay.admin.api import (
     build_routes,
     json_response,
 )
-from relay.admin.auth import Denial, Permission, RequestIdentity, build_policy
+from relay.admin.auth import (
+    Denial,
+    Permission,
+    RequestIdentity,
+    build_policy,
+    warn_if_token_missing,
+)
 from relay.admin.health import LivenessReport, StallDetector, run_stall_detector
 from relay.admin.operations import AdminOperations
-from relay.admin.server import describe_bind_error, serve
+from relay.admin.server import serve
 from relay.admin.status import StatusSnapshot, not_ready_reasons
 from relay.admin.tail import add_tail_route
 from relay.admin.tap import EventTap
+from relay.admin.unix_socket import describe_bind_error
 from relay.config import AdminConfig
 from relay.core.errors import RelayError
 from relay.store.records import Backlog
@@ -79,17 +87,6 @@ async def serve_admin(
             yield
 
 
-def warn_if_token_missing(config: AdminConfig) -> None:
-    """Log a warning if relay must deny most requests because it has no token."""
-    if build_policy(config).lacks_required_token:
-        log.warning(
-            "admin.without_token",
-            at=str(config.listen),
-            refused="/metrics and /api/",
-            remedy="set admin.token_file",
-        )
-
-
 def _daemon_routes(
     config: Callable[[], AdminConfig],
     snapshot: Callable[[], StatusSnapshot],
@@ -115,6 +112,9 @@ def _daemon_routes(
         return health_response(request, "ready", not_ready_reasons(snapshot(), time_ns()), "not")
 
     async def metrics(_: web.Request) -> web.Response:
+        # Prometheus's client is imported when it is first asked for, in a thread: 1 MB and 20 ms
+        await asyncio.to_thread(import_module, "relay.admin.metrics")
+
         current = snapshot()
         pending = None if current.store.reason else await backlog.get()
         return web.Response(

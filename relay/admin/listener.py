@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import msgspec
 
-from relay.admin.http import warn_if_token_missing
+from relay.admin.auth import warn_if_token_missing
 from relay.config import AdminConfig, TcpPort
 from relay.core.errors import RelayError
 

@@ -1,25 +1,20 @@
 """A bounded HTTP server, on a TCP port or a Unix socket.
 
-aiohttp serves the requests. This module adds what it lacks: a limit on the number of connections, a
-timeout for connections that are idle, and Unix sockets that only their owner can use, at paths of
-any length. A server runs as long as its context lasts.
+aiohttp serves the requests. This module adds what it lacks: a limit on the number of connections,
+and a timeout for connections that are idle. A server runs as long as its context lasts.
 """
 
 import asyncio
-import errno
-import os
 import socket
-import stat
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from relay.admin.unix_socket import bind_socket, remove_socket
 from relay.config import TcpPort, UnixSocket
-from relay.core.errors import describe_os_error
 
 SHUTDOWN_TIMEOUT_S = 1.0
 """How long an answer that is under way may take when the server ends."""
@@ -32,13 +27,15 @@ IDLE_TIMEOUT_S = 60.0
 """How long a connection may take to send a request; after an answer, that includes the time the
 client needs to receive it."""
 
-MAX_ADDRESS_BYTES = 107
-"""The longest path that fits into a socket address, without the NUL at its end: unix(7)."""
-
 
 @asynccontextmanager
-async def serve(address: TcpPort | UnixSocket, application: web.Application) -> AsyncIterator[None]:
-    """Serve at this address as long as the context lasts. Raises OSError if it cannot be opened."""
+async def serve(
+    address: TcpPort | UnixSocket | socket.socket, application: web.Application
+) -> AsyncIterator[None]:
+    """Serve at this address as long as the context lasts. Raises OSError if it cannot be opened.
+
+    The address may be a Unix socket that is bound already.
+    """
     connections = _ConnectionLimiter()
     application.middlewares.insert(0, connections.track_request)
     runner = web.AppRunner(
@@ -59,15 +56,14 @@ async def serve(address: TcpPort | UnixSocket, application: web.Application) -> 
             yield
         finally:
             if isinstance(address, UnixSocket):
-                # before the listener is closed, so that the file is never a stale socket
-                address.path.unlink(missing_ok=True)
+                remove_socket(address.path)
             listener.close()
     finally:
         await runner.cleanup()
 
 
 async def _start_listening(
-    address: TcpPort | UnixSocket, make_connection: Callable[[], asyncio.Protocol]
+    address: TcpPort | UnixSocket | socket.socket, make_connection: Callable[[], asyncio.Protocol]
 ) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     match address:
@@ -75,13 +71,8 @@ async def _start_listening(
             return await loop.create_server(make_connection, address.host, address.port)
         case UnixSocket():
             return await loop.create_unix_server(make_connection, sock=bind_socket(address.path))
-
-
-def describe_bind_error(error: OSError) -> str:
-    """Return the reason why an address cannot be opened, and what to do about it."""
-    if error.errno == errno.EADDRINUSE:
-        return "it is taken by another program or, as a path, by a file: free it, or set another"
-    return describe_os_error(error)
+        case _:
+            return await loop.create_unix_server(make_connection, sock=address)
 
 
 # limits on connections
@@ -167,61 +158,3 @@ class _LimitedConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._handler.resume_writing()
-
-
-# Unix sockets
-
-
-def bind_socket(path: Path) -> socket.socket:
-    """Return a socket bound to this path, which only its owner can use. Raises OSError.
-
-    A socket at which no process listens was left by a relay that was killed: it is replaced.
-    """
-    with suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            _check_stale(path)
-            path.unlink()
-    new_socket = socket.socket(socket.AF_UNIX)
-    umask = os.umask(0o177)  # bind() creates the file, which must be private from the start
-    try:
-        with socket_address(path) as address:
-            new_socket.bind(address)
-    except OSError:
-        new_socket.close()
-        raise
-    finally:
-        os.umask(umask)
-    return new_socket
-
-
-def _check_stale(path: Path) -> None:
-    """Raise OSError if a process listens at this socket."""
-    with socket.socket(socket.AF_UNIX) as probe, socket_address(path) as address:
-        probe.setblocking(False)
-        try:
-            probe.connect(address)
-        except ConnectionRefusedError:
-            return
-        except BlockingIOError:
-            pass  # a process listens there, and its queue is full
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-@contextmanager
-def socket_address(path: Path) -> Iterator[str]:
-    """Yield the address to bind or connect to for this path. Raises OSError.
-
-    A path that is too long for a socket address is replaced with a short one through its folder,
-    which is open as long as the context lasts (``/proc/self/fd``: proc(5)).
-    """
-    if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        address = f"/proc/self/fd/{folder}/{path.name}"
-        if len(os.fsencode(address)) > MAX_ADDRESS_BYTES:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        yield address
-    finally:
-        os.close(folder)

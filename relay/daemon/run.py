@@ -8,7 +8,7 @@ that is not finished in time: it is in the store, or the engine sends it again a
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +18,10 @@ import structlog
 from relay import __version__
 from relay.admin.control_socket import ControlSocketError, serve_control_socket, socket_path
 from relay.admin.health import LivenessReport
-from relay.admin.http import serve_admin
 from relay.admin.listener import ListenerSwitch
 from relay.admin.operations import AdminOperations, DaemonHooks, LocalOperations
 from relay.admin.tap import EventTap
-from relay.config import Config
+from relay.config import AdminConfig, Config
 from relay.core.clock import SteadyClock
 from relay.core.errors import StoreInUse
 from relay.core.event import HEARTBEAT
@@ -107,11 +106,14 @@ async def _build(
 ) -> _Daemon:
     """Build everything that can fail. ``resources`` closes it at the end."""
     tasks, tap, reader = asyncio.TaskGroup(), EventTap(), FileReader()
-    listener = ListenerSwitch(
-        lambda get_config: serve_admin(
-            get_config, operations, tap, supervisor.snapshot, supervisor.liveness
-        )
-    )
+
+    def serve(get_config: Callable[[], AdminConfig]) -> AbstractAsyncContextManager[None]:
+        # only a relay with `admin` needs it: aiohttp's server takes some 2 MB and 50 ms
+        from relay.admin.http import serve_admin  # noqa: PLC0415
+
+        return serve_admin(get_config, operations, tap, supervisor.snapshot, supervisor.liveness)
+
+    listener = ListenerSwitch(serve)
     supervisor = await _build_supervisor(
         config, store, environment.reconnect_policy, tap, listener, tasks, resources
     )

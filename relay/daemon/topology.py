@@ -9,6 +9,7 @@ and nothing has changed. A topology ends when it is applied: from then on the ru
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from importlib import import_module
 
 import msgspec
 
@@ -66,6 +67,8 @@ def check_reloadable(before: Config, after: Config) -> None:
 
 def load_inputs(config: Config, environ: Mapping[str, str]) -> TopologyInputs:
     """Compile the routes and read the files. Raises `EndpointError`; may wait for a disk."""
+    if config.admin is not None:
+        import_module("relay.admin.http")  # here, so that a reload imports it beside the events
     endpoints = resolve_endpoints(config.engines, environ)
     engine_specs = {
         name: EngineSpec(endpoints[name], engine, config.ingest.buffer, config.reconcile)
