@@ -1,7 +1,7 @@
-"""The control socket: a Unix socket beside the store, where commands reach the running daemon.
+"""The control socket: a Unix socket next to the store, where commands reach the running daemon.
 
 Only the user that runs relay can connect, so requests need no token. The socket exists as long as
-the daemon runs. A daemon that cannot open it runs all the same, without commands.
+the daemon runs. A daemon that cannot open it runs without it, and commands cannot reach it.
 
 Most daemons are never asked anything. Therefore the HTTP server is imported and started when the
 first client connects: aiohttp's server takes some 2 MB and 50 ms.
