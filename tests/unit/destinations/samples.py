@@ -203,10 +203,10 @@ notifications = st.builds(
 
 def cards(*attacks: str) -> st.SearchStrategy[Card]:
     """Any notification, with or without hostile custom texts, ``attacks`` among them."""
-    words = hostile | st.sampled_from(attacks) if attacks else hostile
-    texts = st.lists(words).map("\n".join)
+    lines = hostile | st.sampled_from(attacks) if attacks else hostile
+    texts = st.lists(lines).map("\n".join)
     return st.builds(
-        Card, notifications, custom_title=st.none() | words, custom_text=st.none() | texts
+        Card, notifications, custom_title=st.none() | lines, custom_text=st.none() | texts
     )
 
 
@@ -242,5 +242,5 @@ def longest_notification(filler: str, output: str | None = None) -> Notification
 def longest_cards(filler: str, output: str | None = None) -> list[Card]:
     """The `longest_notification`, with and without custom texts that are as long."""
     notification = longest_notification(filler, output)
-    words = (None, filler)
-    return [Card(notification, title, text) for title in words for text in words]
+    choices = (None, filler)
+    return [Card(notification, title, text) for title in choices for text in choices]

@@ -50,12 +50,12 @@ def alert(card: Card) -> Any:
 
 
 def labels(notification: Notification) -> Any:
-    """The labels of its alert."""
+    """An alert's labels."""
     return alert(Card(notification))["labels"]
 
 
 def annotations(notification: Notification) -> Any:
-    """The annotations of its alert."""
+    """An alert's annotations."""
     return alert(Card(notification))["annotations"]
 
 
@@ -113,14 +113,14 @@ def test_names_the_swarm_service() -> None:
 
 
 def test_fires_until_alertmanager_forgets_it() -> None:
-    """A late delivery would be over before it arrives if an end were set."""
+    """A firing alert has no ``endsAt``: a late delivery would be over before it arrives."""
     sent = alert(Card(NOTIFICATIONS[0]))
     assert sent["startsAt"] == "2026-11-23T07:29:49.176843878Z"
     assert "endsAt" not in sent
 
 
 def test_a_resolved_alert_ends_with_the_last_event() -> None:
-    """The same alert gets an end that is not before its start."""
+    """A resolved alert has the same labels, and ends with its last event."""
     later = with_fields(UNHEALTHY, time_ns=UNHEALTHY.time_ns + 1_000_000_000, health="healthy")
     over = alert(Card(Notification("ntf_1", "unhealthy", (UNHEALTHY, later), Status.RESOLVED)))
     assert (over["startsAt"], over["endsAt"]) == (
@@ -133,7 +133,7 @@ def test_a_resolved_alert_ends_with_the_last_event() -> None:
 
 
 def test_annotations_describe_this_event() -> None:
-    """They hold everything that differs between events."""
+    """Everything that differs between events is in annotations."""
     assert annotations(NOTIFICATIONS[0]) == {
         "summary": "shop-web-1 crashed with exit code 42",
         "description": "Host: node-1 (engine “here”)\nImage: bb:1\n"
@@ -149,24 +149,24 @@ def test_annotations_describe_this_event() -> None:
 def test_shows_what_is_unusual() -> None:
     """Its origin, the number of events, and the number of suppressed ones are shown."""
     event = with_fields(CRASH, origin=Origin.INFERRED)
-    said = annotations(Notification("ntf_1", "r", (event,), count=3, suppressed=7))
-    assert {"origin": "inferred", "count": "3", "held_back": "7"}.items() <= said.items()
+    expected = annotations(Notification("ntf_1", "r", (event,), count=3, suppressed=7))
+    assert {"origin": "inferred", "count": "3", "held_back": "7"}.items() <= expected.items()
 
 
 def test_shows_what_the_route_includes() -> None:
-    """Logs keep their lines; each inspect field has one line, whatever its path contains."""
-    said = annotations(
+    """Logs keep their lines. Each inspect field has one line, even if its path has a line break."""
+    expected = annotations(
         crash_with_included(logs=("a", "b"), health="no", inspect={"State.Pid": 7, "x\ny": "1\n2"})
     )
-    assert (said["logs"], said["health_check"]) == ("a\nb", "no")
-    assert said["inspect"] == "State.Pid: 7\nx\\ny: 1\\n2"
+    assert (expected["logs"], expected["health_check"]) == ("a\nb", "no")
+    assert expected["inspect"] == "State.Pid: 7\nx\\ny: 1\\n2"
     assert annotations(CONTAINER_GONE)["not_included"] == "the container is gone"
 
 
 def test_shows_title_and_text_of_the_configuration() -> None:
     """A title becomes the summary, and a text the description."""
-    said = alert(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["annotations"]
-    assert (said["summary"], said["description"]) == ("Shop is down", "Call\nAda")
+    expected = alert(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["annotations"]
+    assert (expected["summary"], expected["description"]) == ("Shop is down", "Call\nAda")
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -189,18 +189,18 @@ def test_no_hostile_text_becomes_markup(card: Card) -> None:
 
 
 def test_no_address_remains_a_link() -> None:
-    """A ratio sign replaces its colon: it stays readable, and no chat makes it a link."""
+    """The colon of an address is replaced by a ratio sign, so no chat makes it a link."""
     address = "http://evil.example"
     event = with_fields(CRASH, host=address, actor=Actor(address, address, address, {}))
     made = crash_with_included(
         logs=(address,), health=address, inspect={"a": address}, missing=address
     )
-    said = alert(Card(msgspec.structs.replace(made, events=(event,)), address, address))
+    expected = alert(Card(msgspec.structs.replace(made, events=(event,)), address, address))
     shown = "http∶//evil.example"
     for name in ("summary", "description", "logs", "health_check", "not_included", "id", "image"):
-        assert said["annotations"][name] == shown
-    assert said["annotations"]["inspect"] == f"a: {shown}"
-    assert said["labels"]["instance"] == said["labels"]["container"] == shown
+        assert expected["annotations"][name] == shown
+    assert expected["annotations"]["inspect"] == f"a: {shown}"
+    assert expected["labels"]["instance"] == expected["labels"]["container"] == shown
 
 
 @any_card
@@ -216,7 +216,7 @@ def test_is_an_alert_that_alertmanager_takes(card: Card) -> None:
 
 @any_card
 def test_is_bounded(card: Card) -> None:
-    """Alertmanager keeps alerts in memory, whole groups of them."""
+    """An alert is at most 64 KiB, because Alertmanager keeps whole groups in memory."""
     sent = alert(card)
     assert all(utf16_length(text) <= alertmanager.LABEL_MAX for text in sent["labels"].values())
     assert utf16_length(sent["annotations"]["summary"]) <= alertmanager.SUMMARY_MAX
@@ -226,7 +226,7 @@ def test_is_bounded(card: Card) -> None:
 def test_the_longest_alert_is_within_the_limits() -> None:
     """Every value is present, longer than its limit, and expensive to encode."""
     for card in longest_cards("漢" * 20_000):
-        said = alert(card)["annotations"]
-        assert utf16_length(said["logs"]) == alertmanager.OUTPUT_MAX[LOGS]
-        assert len(said["inspect"].split("\n")) == 20
+        expected = alert(card)["annotations"]
+        assert utf16_length(expected["logs"]) == alertmanager.OUTPUT_MAX[LOGS]
+        assert len(expected["inspect"].split("\n")) == 20
         assert 50_000 < len(DESTINATION.render(card).body) <= 65_536

@@ -1,4 +1,4 @@
-"""From a destination to what renders for it."""
+"""The renderers of destinations."""
 
 from dataclasses import replace
 

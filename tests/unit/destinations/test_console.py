@@ -42,7 +42,7 @@ def test_without_a_terminal_it_is_json_lines() -> None:
 
 
 def test_piped_output_is_printable() -> None:
-    """It may reach a terminal nevertheless; it is the same JSON."""
+    """Unprintable characters are escaped, and the JSON is the same."""
     actor = msgspec.structs.replace(OOM.actor, name="a\x7f\x9b31m\u202e\U000e0041é漢🔥")
     piped = build_notification("r", msgspec.structs.replace(OOM, actor=actor))
     body = console.render(piped, colour=False).body

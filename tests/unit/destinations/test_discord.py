@@ -65,7 +65,7 @@ DESTINATION = DiscordDestination.model_validate({"url": "https://discord.example
 
 
 def interpreted(sent: Any) -> Iterator[str]:
-    """The texts that may hold Markdown: neither the footer nor code blocks."""
+    """Yield the texts in which Discord reads Markdown: all except the footer and code blocks."""
     embed = sent["embeds"][0]
     del embed["footer"]
     yield from (re.sub(r"```\n.*?\n```", "", text, flags=re.S) for text in strings(embed))
@@ -89,7 +89,7 @@ def message(card: Card) -> Any:
 
 
 def embed(notification: Notification) -> Any:
-    """Its only embed."""
+    """The only embed of a message."""
     (only,) = message(Card(notification))["embeds"]
     return only
 
@@ -107,12 +107,12 @@ def footer(notification: Notification) -> list[str]:
 
 
 def output(sent: Any) -> dict[str, str]:
-    """The texts in a fixed width, by title, as Discord shows them."""
+    """The texts of container output by title, as Discord shows them."""
     return dict(BLOCK.findall(sent.get("description", "")))
 
 
 def custom_text_lines(sent: Any) -> list[str]:
-    """Every text in which Discord reads Markdown, without our own words and blocks."""
+    """Every text in which Discord reads Markdown, without relay's own titles and code blocks."""
     title = sent["title"].replace("Resolved: ", "", 1)
     description = BLOCK.sub("", sent.get("description", ""))
     names_and_values = [
@@ -122,7 +122,7 @@ def custom_text_lines(sent: Any) -> list[str]:
 
 
 def length(sent: Any) -> int:
-    """What counts towards the total."""
+    """The length of all texts that count towards the total."""
     named = [utf16_length(field["name"]) + utf16_length(field["value"]) for field in sent["fields"]]
     texts = (sent["title"], sent.get("description", ""), sent["footer"]["text"])
     return sum(map(utf16_length, texts)) + sum(named)
@@ -155,7 +155,7 @@ def test_shows_the_facts() -> None:
 
 
 def test_shows_the_time_of_the_event() -> None:
-    """It has milliseconds; Discord shows it in the reader's time zone."""
+    """The timestamp is in UTC, in milliseconds."""
     assert embed(NOTIFICATIONS[0])["timestamp"] == "2026-11-23T07:29:49.176Z"
 
 
@@ -175,7 +175,7 @@ def test_custom_text_replaces_the_facts() -> None:
 
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_has_no_blank_text(nothing: str) -> None:
-    """Discord refuses a field without a value, and a description need not be there; facts stay."""
+    """Blank values are marked, and a blank description is left out."""
     (sent,) = message(
         Card(crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing)
     )["embeds"]
@@ -184,7 +184,7 @@ def test_has_no_blank_text(nothing: str) -> None:
 
 
 def test_shows_container_output_unchanged() -> None:
-    """A code block takes everything as it is, so nothing in it is escaped, and line breaks stay."""
+    """Nothing in a code block is escaped, and line breaks stay."""
     assert output(
         embed(crash_with_included(logs=("<@1> *a* http://b", "", "c"), health="d\ne"))
     ) == {
@@ -232,14 +232,15 @@ def test_no_markup_is_left_active(attack: str) -> None:
     """A backslash precedes every character that could start markup."""
     event = with_fields(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
     sent = embed(build_notification("r", event))
-    said = message(Card(build_notification("r", event), attack, attack))["embeds"][0]
-    for text in (*custom_text_lines(sent), *custom_text_lines(said)):
+    custom = message(Card(build_notification("r", event), attack, attack))["embeds"][0]
+    for text in (*custom_text_lines(sent), *custom_text_lines(custom)):
         assert not ACTIVE & set(ESCAPE.sub("", text))
 
 
 @any_card
 def test_no_hostile_text_becomes_markup(card: Card) -> None:
-    """Nothing active is left anywhere, nor a control, but the line breaks of what may have some."""
+    """No character that starts markup is without a backslash, and only texts of several lines
+    have line breaks."""
     sent = message(card)["embeds"][0]
     for text in custom_text_lines(sent):
         assert not ACTIVE & set(ESCAPE.sub("", text))
@@ -250,7 +251,8 @@ def test_no_hostile_text_becomes_markup(card: Card) -> None:
 
 @any_card
 def test_nothing_printed_is_more_than_text(card: Card) -> None:
-    """As many blocks as there are titles, no run of backticks in them, no control."""
+    """There is one code block for each title, without a run of backticks or a control character
+    in it."""
     shown = output(message(card)["embeds"][0])
     assert list(shown) == [title for title, _ in card.output]
     for text in shown.values():
@@ -260,7 +262,7 @@ def test_nothing_printed_is_more_than_text(card: Card) -> None:
 
 @any_card
 def test_nobody_is_ever_notified(card: Card) -> None:
-    """The message allows no mention, and has nothing but the embed that could make one."""
+    """``allowed_mentions`` is empty, and the message has no text beside the embed."""
     sent = message(card)
     assert sent["allowed_mentions"] == {"parse": []}
     assert set(sent) == {"embeds", "allowed_mentions"}
@@ -268,13 +270,13 @@ def test_nobody_is_ever_notified(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_discord(card: Card) -> None:
-    """Discord refuses a message if one text is too long or blank: none ever is."""
+    """No text is blank or longer than Discord accepts."""
     (sent,) = message(card)["embeds"]
     assert_limits(sent)
 
 
 def assert_limits(sent: Any) -> None:
-    """Of each text and of all together; blanks at the ends do not count for one."""
+    """Check each text and the total; Discord does not count blanks at the ends."""
     texts = [
         (sent["title"], discord.TITLE_MAX),
         (sent.get("description", "x"), discord.DESCRIPTION_MAX),

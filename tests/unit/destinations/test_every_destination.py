@@ -1,4 +1,4 @@
-"""What is true of every type of destination and of every format of ``http``."""
+"""Rules for every type of destination and every format of ``http``."""
 
 import json
 import re
@@ -33,7 +33,8 @@ from tests.unit.destinations.test_models import MINIMAL
 
 SERVICES = list(contracts())
 PROGRAM_FORMATS = ["json", "cloudevents", "cloudevents-binary", "console"]
-"""Those that get every text as it is: formats of ``http``, and what pipes the console."""
+"""The formats for programs, which get every text unchanged: those of ``http``, and the console
+without a terminal."""
 every_kind = pytest.mark.parametrize("kind", [*SERVICES, *PROGRAM_FORMATS])
 every_service = pytest.mark.parametrize("kind", SERVICES)
 
@@ -55,7 +56,7 @@ def destination(kind: str, more: str = "") -> DestinationConfig:
 
 @cache
 def cached_renderer(kind: str, more: str = "", *, colour: bool = False) -> Renderer:
-    """What the daemon renders with."""
+    """The renderer that the daemon uses, built once for all tests."""
     return destination(kind, more).build_renderer((), fail_on_template_error, colour=colour)
 
 
@@ -75,7 +76,7 @@ NOTIFICATIONS = (
     *map(hostile_notification, ATTACKS),
     longest_notification('"<漢\n' * 5_000),
 )
-"""Ordinary and hostile ones."""
+"""Ordinary and hostile notifications."""
 
 
 @every_kind
@@ -150,10 +151,10 @@ CUSTOM_TEXTS = ", title: '{{ event.name }}', text: '{{ event.image }}'"
 
 @every_service
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("words", ["", CUSTOM_TEXTS], ids=["", "worded"])
-def test_no_hostile_text_is_interpreted(kind: str, attack: str, words: str) -> None:
+@pytest.mark.parametrize("keys", ["", CUSTOM_TEXTS], ids=["", "custom-texts"])
+def test_no_hostile_text_is_interpreted(kind: str, attack: str, keys: str) -> None:
     """No text becomes a mention, a link or markup, even if a template inserts it."""
-    sent = json.loads(cached_renderer(kind, words)(hostile_notification(attack)).body)
+    sent = json.loads(cached_renderer(kind, keys)(hostile_notification(attack)).body)
     texts = list(contracts()[kind].interpreted(sent))
     assert texts
     dangerous = contracts()[kind].dangerous

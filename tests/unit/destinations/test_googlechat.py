@@ -64,24 +64,24 @@ def message(card: Card) -> Any:
 
 
 def sections(card: Card) -> list[Any]:
-    """Those of its card."""
+    """The sections of a message's card."""
     (only,) = message(card)["cardsV2"]
     return list(only["card"]["sections"])
 
 
 def widgets(card: Card) -> Iterator[dict[str, Any]]:
-    """All of them."""
+    """All widgets of a message's card."""
     for section in sections(card):
         yield from section["widgets"]
 
 
 def texts(card: Card) -> list[str]:
-    """What every widget says in HTML."""
+    """The HTML of every widget."""
     return [body["text"] for widget in widgets(card) for body in widget.values()]
 
 
 def facts(event: Event) -> dict[str, str]:
-    """What is said below the headline, by name."""
+    """The facts by name."""
     shown = [
         widget.get("decoratedText") for widget in widgets(Card(build_notification("r", event)))
     ]
@@ -95,7 +95,7 @@ def notes(notification: Notification) -> list[str]:
 
 
 def output(notification: Notification) -> dict[str, str]:
-    """What the container printed, by its title."""
+    """The texts of container output by title."""
     return {
         section["header"]: section["widgets"][0]["textParagraph"]["text"]
         for section in sections(Card(notification))
@@ -117,7 +117,7 @@ def test_a_resolved_notification_is_green() -> None:
 
 
 def test_a_notification_on_a_phone_names_the_host() -> None:
-    """It says where to look; without a host it names none."""
+    """``fallbackText`` names the host, if there is one."""
     shown = message(Card(NOTIFICATIONS[1]))["fallbackText"]
     assert shown == "🔴 oomed ran out of memory (OOM) · node-1"
     nowhere = Card(build_notification("r", with_fields(OOM, host="")))
@@ -137,7 +137,7 @@ def test_shows_the_route_and_the_event() -> None:
 
 
 def test_custom_text_replaces_the_facts() -> None:
-    """Line breaks stay, and nothing in the text is markup."""
+    """The text keeps its line breaks, and nothing in it is a tag."""
     shown = texts(Card(NOTIFICATIONS[0], "<i>a", "b & *c*\n<d>"))
     assert shown[:2] == ["🔴 <b>&lt;i&gt;a</b>", "b &amp; *c*<br>&lt;d&gt;"]
     assert len(shown) == 4
@@ -145,7 +145,7 @@ def test_custom_text_replaces_the_facts() -> None:
 
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_has_no_blank_text(nothing: str) -> None:
-    """A value that shows nothing says so; a text or a log that does is left out; facts stay."""
+    """Blank values are marked, and blank custom texts and output are left out."""
     card = Card(
         crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing
     )
@@ -154,7 +154,7 @@ def test_has_no_blank_text(nothing: str) -> None:
 
 
 def test_shows_container_output() -> None:
-    """In sections of their own, with its line breaks."""
+    """Each kind of output has its own section and keeps its line breaks."""
     assert output(crash_with_included(logs=("<users/all> & co", "", "`x`"), health="a\nb")) == {
         LOGS: "&lt;users/all&gt; &amp; co<br><br>`x`",
         HEALTH: "a<br>b",
@@ -177,7 +177,7 @@ def test_many_inspect_fields_share_the_space() -> None:
 
 @pytest.mark.parametrize("attack", [*MARKUP, *ATTACKS])
 def test_no_tag_is_somebody_elses(attack: str) -> None:
-    """Neither in a value nor in a text of the configuration."""
+    """No value and no custom text adds a tag."""
     event = with_fields(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
     notification = msgspec.structs.replace(crash_with_included(logs=(attack,)), events=(event,))
     for card in (Card(notification), Card(notification, attack, attack)):
@@ -186,14 +186,15 @@ def test_no_tag_is_somebody_elses(attack: str) -> None:
 
 
 def test_a_notification_on_a_phone_mentions_nobody() -> None:
-    """It is plain text, and even if it were not, no mention is left in it."""
+    """A zero-width space breaks every mention in ``fallbackText``."""
     shown = message(Card(NOTIFICATIONS[0], "<users/all> <b>"))["fallbackText"]
     assert shown == "🔴 <\u200busers/all> <\u200bb> · node-1"
 
 
 @any_card
 def test_no_hostile_text_becomes_markup(card: Card) -> None:
-    """No ``<``, ``>`` or bare ``&`` but in our own tags, and no control."""
+    """Only relay's own tags have ``<``, ``>`` or a bare ``&``, and there are no control
+    characters."""
     labels = [
         fact["topLabel"] for widget in widgets(card) for fact in widget.values() if len(fact) > 1
     ]
@@ -208,7 +209,7 @@ def test_no_hostile_text_becomes_markup(card: Card) -> None:
 
 @any_card
 def test_only_the_line_breaks_of_texts_are_tags(card: Card) -> None:
-    """The headline, a fact and the small print have one line, and only our own tags."""
+    """Headline, facts and notes have one line each, and only relay's own tags."""
     first, *_, last = texts(card)
     assert re.fullmatch(r"\S <b>[^<>]*</b>", first)
     assert re.fullmatch(r'<font color="#80868b">[^<>]*</font>', last)
@@ -219,7 +220,7 @@ def test_only_the_line_breaks_of_texts_are_tags(card: Card) -> None:
 
 @any_card
 def test_has_no_text_that_could_mention_somebody(card: Card) -> None:
-    """The ``text`` of a message knows mentions and links; there is none, and no Markdown."""
+    """The message has no ``text``, in which Google Chat reads mentions, links and Markdown."""
     assert set(message(card)) == {"fallbackText", "cardsV2"}
     for widget in widgets(card):
         for body in widget.values():
@@ -228,7 +229,7 @@ def test_has_no_text_that_could_mention_somebody(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_google_chat(card: Card) -> None:
-    """No notification exceeds them."""
+    """Size and number of widgets are within the limits."""
     assert len(DESTINATION.render(card).body) <= googlechat.MESSAGE_MAX
     assert 1 <= len(list(widgets(card))) <= googlechat.WIDGETS_MAX
     assert all(section["widgets"] for section in sections(card))

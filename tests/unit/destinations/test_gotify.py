@@ -43,7 +43,7 @@ def test_matches_the_golden_file() -> None:
 
 
 def test_goes_to_the_server_with_the_token() -> None:
-    """The application's token is in its header, and nowhere else."""
+    """Only the header ``X-Gotify-Key`` has the token."""
     request = DESTINATION.render(Card(NOTIFICATIONS[0]))
     assert request.headers["X-Gotify-Key"] == "s3cret"
     assert b"s3cret" not in request.body
@@ -57,7 +57,7 @@ def test_a_resolved_notification_is_green() -> None:
 
 @any_card
 def test_is_plain_text_and_nothing_else(card: Card) -> None:
-    """The message declares it, nothing is opened or loaded, and no text becomes a link."""
+    """The message declares plain text, has nothing to open or load, and no text becomes a link."""
     sent = message(card)
     assert set(sent) == {"title", "message", "priority", "extras"}
     assert sent["extras"] == {"client::display": {"contentType": "text/plain"}}

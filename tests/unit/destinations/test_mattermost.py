@@ -43,7 +43,7 @@ def test_matches_the_golden_file() -> None:
 
 
 def test_a_push_notification_names_the_host() -> None:
-    """Mattermost puts the fallback below the headline there; it is no Markdown."""
+    """The fallback of the first attachment is the host, as plain text."""
     assert post(Card(NOTIFICATIONS[0]))["attachments"][0]["fallback"] == "node-1"
     tricky = with_fields(CRASH, host="a\n*b*")
     assert post(Card(build_notification("r", tricky)))["attachments"][0]["fallback"] == r"a\n*b*"
@@ -51,7 +51,7 @@ def test_a_push_notification_names_the_host() -> None:
 
 @any_card
 def test_keeps_every_limit_of_mattermost(card: Card) -> None:
-    """One post, in the shape of an incoming webhook, whatever comes."""
+    """Text and attachments are within the limits, so Mattermost does not split the post."""
     sent = post(card)
     assert set(sent) == {"text", "attachments"}
     assert 1 <= utf16_length(sent["text"]) <= mattermost.TEXT_MAX

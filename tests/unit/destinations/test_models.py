@@ -1,4 +1,4 @@
-"""The keys of each type of destination, and which exclude each other."""
+"""The keys of each type of destination, and the errors in them."""
 
 import base64
 from datetime import timedelta
@@ -49,7 +49,7 @@ def test_default_rate_limits(kind: str) -> None:
 
 
 def test_defaults() -> None:
-    """Five seconds for a connection, fifteen in all, three days of tries, order by container."""
+    """The documented defaults: timeouts, retries, order, method and concurrency."""
     to = http("")
     assert to.timeout == TimeoutConfig(connect=timedelta(seconds=5), total=timedelta(seconds=15))
     assert to.retry == RetryConfig(
@@ -65,7 +65,7 @@ def test_defaults() -> None:
 
 
 def test_a_batch_has_defaults() -> None:
-    """Without it there is none; with ``{}`` five hundred in fifty milliseconds."""
+    """Without ``batch`` there are no batches; ``{}`` gives 500 notifications or 50 ms."""
     assert http("").batch is None
     assert http("batch: {}").batch == BatchConfig(max=500, wait=timedelta(milliseconds=50))
     assert http("batch: {max: 2, wait: 5s}").batch == BatchConfig(max=2, wait=timedelta(seconds=5))
@@ -93,7 +93,7 @@ SAMPLES = {
 
 @pytest.mark.parametrize(("kind", "key"), SECRETS)
 def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) -> None:
-    """It is the same as in place, and never shows in the configuration's repr."""
+    """``KEY_file`` gives the same value as ``KEY``, and no repr shows it."""
     own = contracts()[kind].secrets if kind in contracts() else {}
     value = own.get(key) or SAMPLES.get(key, "canary")
     (tmp_path / "secret").write_text(f"{value}\n")
@@ -117,7 +117,7 @@ def test_the_keys_that_hold_secrets() -> None:
 
 
 def test_a_password_may_come_from_a_file(tmp_path: Path) -> None:
-    """As a header may."""
+    """``password_file`` names its file."""
     (tmp_path / "secret").write_text("canary")
     entry = "type: slack, url: https://x, basic_auth: {username: u, password_file: secret}"
     assert config_with(entry, tmp_path) == config_with(
@@ -126,7 +126,7 @@ def test_a_password_may_come_from_a_file(tmp_path: Path) -> None:
 
 
 def test_two_signing_secrets(tmp_path: Path) -> None:
-    """As a list, or one on each line of a file."""
+    """Two secrets are a list, or two lines of a file."""
     (tmp_path / "secret").write_text(f"{SIGNING}\n{SIGNING[:-4]}AAA=\n")
     from_file = config_with("type: http, url: https://x, signing_secret_file: secret", tmp_path)
     listed = config_with(
@@ -282,13 +282,13 @@ def test_relays_own_headers_cannot_be_set(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Authorization", "X-Ce", "Accept", "ce", "X-Webhook-Id"])
 def test_any_other_header_can(name: str) -> None:
-    """Whatever it is."""
+    """Headers that relay does not set are accepted, even if their names resemble reserved ones."""
     assert name in http(f"headers: {{{name}: x}}").headers
 
 
 @pytest.mark.parametrize("chat", ["1", "-1001234567890", "'-100'", "'@ops_1'"])
 def test_a_chat_has_a_number_or_a_name(chat: str) -> None:
-    """With quotes or without, and a topic in it a number of its own."""
+    """A chat may be a number with or without quotes; the topic is another number."""
     entry = f"type: telegram, token: '1:aaaaaaaaaaaa', chat_id: {chat}, thread_id: 7"
     to = config_with(entry).destinations["to"]
     assert isinstance(to, TelegramDestination)
@@ -297,18 +297,18 @@ def test_a_chat_has_a_number_or_a_name(chat: str) -> None:
 
 @pytest.mark.parametrize("sign", ["sign: github, signing_secret: a", f"signing_secret: {SIGNING}"])
 def test_signing_needs_a_secret(sign: str) -> None:
-    """As the one or the other way asks for it."""
+    """Each scheme requires a secret, in its own form."""
     assert len(http(sign).signing_secret) == 1
 
 
 def test_a_get_needs_only_a_query() -> None:
-    """It is how some services are told that something happened."""
+    """A GET has no body, as heartbeat services expect."""
     to = http("method: GET, query: {text: '{{ headline }}'}")
     assert (to.method, to.format) == ("GET", "json")
 
 
 def test_a_secret_is_never_in_a_problem() -> None:
-    """Whatever is wrong with it."""
+    """No problem with a secret quotes it."""
     entry = (
         "type: telegram, token: 'canary ', chat_id: 1, bearer_token: \"canary\\n\", "
         'proxy: canary, headers: {X: "canary\\n"}, '

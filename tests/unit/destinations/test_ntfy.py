@@ -51,7 +51,7 @@ def test_matches_the_golden_file() -> None:
 
 
 def test_names_the_topic() -> None:
-    """JSON is published at the server's root, so the message names the topic."""
+    """The topic is in the body, and the request goes to the server's root."""
     assert message(Card(NOTIFICATIONS[0]))["topic"] == "alerts"
 
 
@@ -74,7 +74,7 @@ def test_a_title_is_never_decoded() -> None:
 
 @any_card
 def test_is_plain_text_and_nothing_else(card: Card) -> None:
-    """There is no Markdown, no button, no link to open, and no text becomes a link."""
+    """A message has no Markdown, buttons or link to open, and no text becomes a link."""
     sent = message(card)
     assert set(sent) == {"topic", "title", "message", "priority", "tags"}
     assert not LINK.search(sent["message"])
@@ -84,7 +84,7 @@ def test_is_plain_text_and_nothing_else(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_ntfy(card: Card) -> None:
-    """No message becomes a file, and no title is refused."""
+    """No message is long enough to become a file, and no title is refused."""
     sent = message(card)
     assert 1 <= len(sent["message"].encode()) <= ntfy.MESSAGE_MAX
     assert 1 <= len(sent["title"].encode()) <= ntfy.TITLE_MAX

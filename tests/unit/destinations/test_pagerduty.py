@@ -40,7 +40,7 @@ DESTINATION = PagerDutyDestination.model_validate(
 
 
 def interpreted(sent: Any) -> Iterator[str]:
-    """The fields of the common event format, which are forwarded."""
+    """Yield the fields of the common event format, which PagerDuty forwards."""
     del sent["payload"]["custom_details"]
     yield from strings(sent)
 
@@ -70,12 +70,12 @@ def sent(notification: Notification) -> Any:
 
 
 def payload(event: Event) -> Any:
-    """What it says of one event."""
+    """The payload of a notification of one event."""
     return sent(build_notification("r", event))["payload"]
 
 
 def key(event: Event, route: str = "r") -> str:
-    """By what PagerDuty knows the alert."""
+    """The ``dedup_key`` of an event's alert."""
     return str(sent(build_notification(route, event))["dedup_key"])
 
 
@@ -91,14 +91,14 @@ def test_matches_the_golden_file() -> None:
 
 
 def test_is_for_the_integration() -> None:
-    """Its key is in the body, and nowhere else."""
+    """Only the body has the routing key."""
     request = DESTINATION.render(Card(NOTIFICATIONS[0]))
     assert json.loads(request.body)["routing_key"] == KEY
     assert KEY not in request.url + str(request.headers)
 
 
 def test_a_resolved_notification_resolves_its_alert() -> None:
-    """By the key of the event that opened it."""
+    """Both events have the same ``dedup_key``."""
     opened = sent(NOTIFICATIONS[2])
     resolved = sent(RESOLVED)
     assert (opened["event_action"], resolved["event_action"]) == ("trigger", "resolve")
@@ -106,14 +106,14 @@ def test_a_resolved_notification_resolves_its_alert() -> None:
 
 
 def test_the_same_trouble_is_one_alert() -> None:
-    """A container that crashes again or runs out of memory wakes nobody twice."""
+    """Another crash or an OOM of the same container has the same ``dedup_key``."""
     later = with_fields(CRASH, id="evt_2", time_ns=CRASH.time_ns + 1, exit_code=1, cause=None)
     oom = with_fields(later, action="oom")
     assert key(CRASH) == key(later) == key(oom)
 
 
 def test_a_recreated_container_is_the_same() -> None:
-    """Compose makes another container of the same name; without a name its id tells."""
+    """The name identifies a container; without a name its id does."""
     assert key(named("web", "a")) == key(named("web", "b"))
     assert key(named(None, "a")) != key(named(None, "b"))
 
@@ -128,17 +128,17 @@ def test_a_recreated_container_is_the_same() -> None:
     ],
 )
 def test_anything_else_is_another_alert(other: Event) -> None:
-    """Name, engine, host and type tell things apart."""
+    """Another name, engine, host or type gives another ``dedup_key``."""
     assert key(other) != key(named("web"))
 
 
 def test_another_route_is_another_alert() -> None:
-    """Each route is a reason of its own to be woken."""
+    """Another route gives another ``dedup_key``."""
     assert key(CRASH, "one") != key(CRASH, "two")
 
 
 def test_no_name_makes_the_key_of_another_thing() -> None:
-    """Whatever stands between the parts of a key, a name cannot move it."""
+    """A name that contains separators cannot imitate the key of another container."""
     assert key(with_fields(named("c"), engine="a", host="b")) != key(
         with_fields(named('b","c'), engine="a", host="")
     )
@@ -149,12 +149,12 @@ def test_no_name_makes_the_key_of_another_thing() -> None:
     [("node-1", "here", "node-1"), (" ", "here", "here"), ("", "", "unknown")],
 )
 def test_always_has_a_source(host: str, engine: str, source: str) -> None:
-    """PagerDuty refuses an event without."""
+    """The source is the host, else the engine: PagerDuty refuses an event without a source."""
     assert payload(with_fields(CRASH, host=host, engine=engine))["source"] == source
 
 
 def test_says_when_it_happened() -> None:
-    """To the millisecond, in UTC."""
+    """The timestamp is in UTC, in milliseconds."""
     assert payload(CRASH)["timestamp"] == "2026-11-23T07:29:49.176Z"
 
 
@@ -167,7 +167,7 @@ def test_says_when_it_happened() -> None:
     ],
 )
 def test_groups_by_project_or_service(labels: dict[str, str], group: str | None) -> None:
-    """What the container is part of, if it is part of something."""
+    """The group is the Compose project or the Swarm service, if there is one."""
     assert payload(container_event("oom", 1, "a", labels)).get("group") == group
 
 
@@ -176,12 +176,12 @@ def test_groups_by_project_or_service(labels: dict[str, str], group: str | None)
     [(CRASH, "die: crashed"), (OOM, "oom"), (UNHEALTHY, "health_status: unhealthy")],
 )
 def test_says_what_kind_of_trouble_it_is(event: Event, what: str) -> None:
-    """The action, and the cause or the health behind it."""
+    """The class is the action with its cause or health."""
     assert payload(event)["class"] == what
 
 
 def test_names_the_container_else_its_id() -> None:
-    """Where the engine gives neither, nothing is said of one."""
+    """Without a name and an id there is no component."""
     assert payload(named("web"))["component"] == "web"
     assert payload(named(None))["component"] == "a"
     assert "component" not in payload(named(None, ""))
@@ -197,10 +197,10 @@ def test_shows_what_is_unusual() -> None:
 
 
 def test_shows_title_and_text_of_the_configuration() -> None:
-    """A title becomes the summary, and a text stands beside the facts: they are for programs."""
-    said = message(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["payload"]
-    assert said["summary"] == "Shop is down"
-    assert said["custom_details"] == {
+    """The title replaces the summary. The text is added to the facts, which programs read."""
+    result = message(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["payload"]
+    assert result["summary"] == "Shop is down"
+    assert result["custom_details"] == {
         "text": "Call\nAda",
         "host": "node-1 (engine “here”)",
         "image": "bb:1",
@@ -214,7 +214,7 @@ def test_shows_title_and_text_of_the_configuration() -> None:
 
 
 def test_an_inspect_field_cannot_pass_for_a_fact() -> None:
-    """They have an object of their own."""
+    """Inspect fields have an object of their own."""
     notification = crash_with_included(inspect={"route": "mine", "image": None})
     details = sent(notification)["payload"]["custom_details"]
     assert (details["route"], details["image"]) == ("crashed", "bb:1")
@@ -223,22 +223,22 @@ def test_an_inspect_field_cannot_pass_for_a_fact() -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_name_is_no_mention_and_no_link(attack: str) -> None:
-    """PagerDuty hands the summary and its like on to chats."""
-    said = payload(named(attack))
-    assert not set("<>\n") & set(said["summary"] + said["component"])
+    """``<`` and ``>`` are replaced in the fields that PagerDuty forwards to chats."""
+    result = payload(named(attack))
+    assert not set("<>\n") & set(result["summary"] + result["component"])
 
 
 def test_no_address_remains_a_link() -> None:
-    """A ratio sign replaces its colon: it stays readable, and no chat makes it a link."""
+    """The colon of an address is replaced by a ratio sign, so no chat makes it a link."""
     address = "http://evil.example"
     event = with_fields(CRASH, host=address, actor=Actor("a", address, address, {}), engine="")
     made = crash_with_included(
         logs=(address,), health=address, inspect={"a": address}, missing=address
     )
-    said = message(Card(msgspec.structs.replace(made, events=(event,)), address, address))
-    shown, details = "http∶//evil.example", said["payload"]["custom_details"]
+    result = message(Card(msgspec.structs.replace(made, events=(event,)), address, address))
+    shown, details = "http∶//evil.example", result["payload"]["custom_details"]
     for name in ("summary", "source", "component"):
-        assert said["payload"][name] == shown
+        assert result["payload"][name] == shown
     for name in ("text", "host", "image", "not_included", "last_log_lines", "last_health_check"):
         assert details[name] == shown
     assert details["inspect"] == {"a": shown}
@@ -246,25 +246,25 @@ def test_no_address_remains_a_link() -> None:
 
 @any_card
 def test_no_hostile_text_becomes_markup(card: Card) -> None:
-    """No ``<``, ``>`` or address anywhere, and no control but a line break in the details."""
-    said = message(card)
-    for text in strings(said, names=True):
+    """No text has ``<``, ``>`` or an address, and only details have line breaks."""
+    result = message(card)
+    for text in strings(result, names=True):
         assert not set("<>") & set(text)
         assert "://" not in text
-    details = said["payload"].pop("custom_details")
-    assert all(text.isprintable() for text in strings(said, names=True))
+    details = result["payload"].pop("custom_details")
+    assert all(text.isprintable() for text in strings(result, names=True))
     assert all(text.replace("\n", "").isprintable() for text in strings(details, names=True))
 
 
 @any_card
 def test_keeps_every_limit_of_pagerduty(card: Card) -> None:
-    """It has what PagerDuty requires, and nothing that is too long or empty."""
+    """All required fields are there, and no text is empty or too long."""
     body = DESTINATION.render(card).body
-    said = json.loads(body)
-    shown = said["payload"]
+    result = json.loads(body)
+    shown = result["payload"]
     assert len(body) <= pagerduty.PAYLOAD_MAX / 2
-    assert said["event_action"] in ("trigger", "resolve")
-    assert 1 <= utf16_length(said["dedup_key"]) <= pagerduty.KEY_MAX
+    assert result["event_action"] in ("trigger", "resolve")
+    assert 1 <= utf16_length(result["dedup_key"]) <= pagerduty.KEY_MAX
     assert 1 <= utf16_length(shown["summary"]) <= pagerduty.SUMMARY_MAX
     assert shown["severity"] in ("critical", "error", "warning", "info")
     assert {"summary", "source", "severity"} <= shown.keys()

@@ -43,19 +43,19 @@ def test_matches_the_golden_file() -> None:
 
 
 def test_no_address_is_fetched() -> None:
-    """Rocket.Chat is told not to look behind what looks like a URL."""
+    """``parseUrls`` is false, so the server fetches no preview."""
     assert message(Card(NOTIFICATIONS[0]))["parseUrls"] is False
 
 
 @any_card
 def test_nobody_is_mentioned(card: Card) -> None:
-    """The server looks for mentions in the message's own text only, in code as well."""
+    """The text has no mention, not even in code, where the server looks too."""
     assert not MENTION.search(message(card)["text"])
 
 
 @any_card
 def test_keeps_every_limit_of_rocket_chat(card: Card) -> None:
-    """Nothing that the server refuses or that its clients would not format, whatever comes."""
+    """Every text is short enough to be formatted, and no field is without a value."""
     sent = message(card)
     assert set(sent) == {"text", "parseUrls", "attachments"}
     assert 1 <= utf16_length(sent["text"]) <= rocketchat.TEXT_MAX

@@ -19,7 +19,7 @@ from tests.unit.destinations.test_every_destination import (
 )
 
 EVENTS = {Severity.CRITICAL: CRASH, Severity.WARNING: KILLED, Severity.INFO: STARTED}
-"""One that matters as much by its nature."""
+"""An event of each severity."""
 Extract = Callable[[Any], object]
 EXPECTED: dict[str, tuple[Extract, tuple[object, ...]]] = {
     **{name: (it.severity, it.shown) for name, it in contracts().items()},
@@ -36,24 +36,24 @@ EXPECTED: dict[str, tuple[Extract, tuple[object, ...]]] = {
         ),
     ),
 }
-"""Where it is shown, and how: critical, warning, information, over."""
+"""How to read the severity from a message, and what is read: critical, warning, info, resolved."""
 every_kind = pytest.mark.parametrize("kind", EXPECTED)
 
 
 def shown_severity(kind: str, notification: Notification) -> object:
-    """How a message shows it."""
+    """How a message shows its severity."""
     where, _ = EXPECTED[kind]
     body = cached_renderer(kind, colour=True)(notification).body
     return where(body.decode() if kind == "console" else json.loads(body))
 
 
 def expected_severity(kind: str, level: Severity | None) -> object:
-    """What the table says, without a level of what is over."""
+    """The entry of `EXPECTED` for a level; None is a resolved notification."""
     return dict(zip((*EVENTS, None), EXPECTED[kind][1], strict=True))[level]
 
 
 def test_every_format_is_covered() -> None:
-    """Each type and format shows it in some way."""
+    """`EXPECTED` has every type and format."""
     assert set(EXPECTED) == {*SERVICES, *PROGRAM_FORMATS}
     assert set(SERVICES) < set(DESTINATION_TYPES.models)
 
@@ -61,7 +61,7 @@ def test_every_format_is_covered() -> None:
 @every_kind
 @pytest.mark.parametrize("level", EVENTS)
 def test_shows_the_severity_of_the_event(kind: str, level: Severity) -> None:
-    """The event decides it."""
+    """Without a severity in the route, the event determines it."""
     assert shown_severity(kind, build_notification("r", EVENTS[level])) == expected_severity(
         kind, level
     )
@@ -80,6 +80,6 @@ def test_shows_the_severity_of_the_route(kind: str, level: Severity) -> None:
 @every_kind
 @pytest.mark.parametrize("level", [None, *Severity])
 def test_shows_that_it_is_resolved(kind: str, level: Severity | None) -> None:
-    """Messages look resolved; documents for programs keep the severity."""
+    """Messages for people look resolved; documents for programs keep the severity."""
     over = expected_severity(kind, None) or level or Severity.CRITICAL
     assert shown_severity(kind, msgspec.structs.replace(RESOLVED, severity=level)) == over

@@ -53,12 +53,12 @@ def message(notification: Notification) -> Any:
 
 
 def header(notification: Notification) -> str:
-    """The headline."""
+    """The text of the header block."""
     return str(message(notification)["blocks"][0]["text"]["text"])
 
 
 def fields(event: Event) -> dict[str, str]:
-    """The facts beside the bar, by name."""
+    """The facts in the attachment, by name."""
     section = message(build_notification("r", event))["attachments"][0]["blocks"][0]
     return dict(field["text"].split("\n", 1) for field in section["fields"])
 
@@ -82,7 +82,7 @@ def test_a_resolved_notification_is_green() -> None:
 
 
 def test_a_push_notification_names_the_host() -> None:
-    """It says where to look; without a host it names none."""
+    """The fallback text names the host, if there is one."""
     assert message(NOTIFICATIONS[1])["text"] == "🔴 oomed ran out of memory (OOM) · node-1"
     nowhere = message(build_notification("r", with_fields(OOM, host="")))
     assert nowhere["text"] == "🔴 oomed ran out of memory (OOM)"
@@ -111,7 +111,7 @@ def test_a_value_cannot_pass_for_another_field(attack: str) -> None:
 
 
 def test_only_our_own_date_is_markup() -> None:
-    """Every text that holds somebody else's words is plain text, without emoji codes."""
+    """Every text that others chose is ``plain_text`` without emoji codes."""
     for notification in NOTIFICATIONS:
         sent = message(notification)
         assert sent["mrkdwn"] is False
@@ -133,7 +133,7 @@ def text_objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def output(notification: Notification) -> list[str]:
-    """The texts in a fixed width."""
+    """The texts of container output."""
     blocks = message(notification)["attachments"][0]["blocks"]
     return [
         part["elements"][0]["text"]
@@ -145,7 +145,7 @@ def output(notification: Notification) -> list[str]:
 
 
 def test_shows_container_output_unchanged() -> None:
-    """Rich text takes everything as it is, so nothing in it is escaped, and line breaks stay."""
+    """Nothing in rich text is escaped, and line breaks stay."""
     assert output(crash_with_included(logs=("<!channel> & co", "", "`x`"), health="a\nb")) == [
         "<!channel> & co\n\n`x`",
         "a\nb",
@@ -154,7 +154,7 @@ def test_shows_container_output_unchanged() -> None:
 
 @pytest.mark.parametrize("nothing", [(), ("",), ("", " ")])
 def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
-    """Slack refuses a text without any."""
+    """There is no block for blank output: Slack refuses an empty text."""
     assert output(crash_with_included(logs=nothing, health="")) == []
 
 
@@ -174,7 +174,8 @@ def test_many_inspect_fields_share_the_space() -> None:
 
 @given(notifications)
 def test_no_hostile_text_becomes_markup(notification: Notification) -> None:
-    """No ``<``, ``>`` or bare ``&`` but in our own date, and no control but our line break."""
+    """Only relay's date has ``<``, ``>`` or a bare ``&``, and no text has a control character
+    except line breaks."""
     for text in strings(without_rich_text(message(notification))):
         if DATE.fullmatch(text):
             continue
@@ -184,7 +185,7 @@ def test_no_hostile_text_becomes_markup(notification: Notification) -> None:
 
 @given(notifications)
 def test_rich_text_holds_text_only(notification: Notification) -> None:
-    """No mention, link or emoji is ever made of what a container printed."""
+    """Container output never becomes a mention, a link or an emoji."""
     for text in output(notification):
         assert text.replace("\n", "").isprintable()
     for block in message(notification)["attachments"][0]["blocks"]:
@@ -193,7 +194,7 @@ def test_rich_text_holds_text_only(notification: Notification) -> None:
 
 
 def without_rich_text(sent: Any) -> Any:
-    """The message without its blocks in which Slack reads no markup."""
+    """The message without the rich text, in which Slack reads no markup."""
     (attachment,) = sent["attachments"]
     attachment["blocks"] = [it for it in attachment["blocks"] if it["type"] != "rich_text"]
     return sent
@@ -201,7 +202,7 @@ def without_rich_text(sent: Any) -> Any:
 
 @given(notifications)
 def test_keeps_every_limit_of_slack(notification: Notification) -> None:
-    """Slack refuses a message if one text is too long: none ever is."""
+    """No text is longer than Slack accepts."""
     sent = message(notification)
     (attachment,) = sent["attachments"]
     *blocks, line = attachment["blocks"]

@@ -42,7 +42,7 @@ FUNCTIONS = (
 FUNCTION = re.compile(r"\{\{(DATE|TIME)\(")
 ESCAPED = re.compile(r"\\(.)")
 LOOK = {"type", "text", "size", "weight", "color", "fontType", "isSubtle"}
-"""What a run may have: no ``selectAction``, which would make it a link."""
+"""The keys that a run may have: no ``selectAction``, which would make it a link."""
 
 any_card = given(cards(*FUNCTIONS))
 DESTINATION = TeamsDestination.model_validate({"url": "https://flow.example/x"})
@@ -62,7 +62,7 @@ def message(card: Card) -> Any:
 
 
 def content(card: Card) -> Any:
-    """The Adaptive Card in it."""
+    """The Adaptive Card of a message."""
     (attachment,) = message(card)["attachments"]
     return attachment["content"]
 
@@ -80,18 +80,18 @@ def blocks(value: Any) -> Iterator[list[dict[str, Any]]]:
 
 
 def texts(card: Card) -> list[str]:
-    """What every block says."""
+    """The text of every block."""
     return ["".join(run["text"] for run in runs) for runs in blocks(content(card))]
 
 
 def headline(notification: Notification) -> tuple[str, str]:
-    """It and its colour."""
+    """The headline and its colour."""
     run = next(blocks(content(Card(notification))))[0]
     return run["text"], run["color"]
 
 
 def facts(event: Event) -> dict[str, str]:
-    """What is said below the headline, by name."""
+    """The facts by name."""
     pairs = [
         runs for runs in blocks(content(Card(build_notification("r", event)))) if len(runs) == 2
     ]
@@ -104,7 +104,7 @@ def notes(notification: Notification) -> list[str]:
 
 
 def output(notification: Notification) -> dict[str, str]:
-    """The texts in a fixed width, by title."""
+    """The texts of container output by title."""
     body = content(Card(notification))["body"]
     grounds = [element for element in body if element["type"] == "Container"]
     pairs = [[runs[0] for runs in blocks(ground)] for ground in grounds]
@@ -121,7 +121,7 @@ def test_matches_the_golden_file() -> None:
 
 
 def test_is_what_a_workflow_takes() -> None:
-    """The body is what the trigger takes: a message whose attachments are cards."""
+    """The body has the form that the trigger accepts: a message whose attachments are cards."""
     sent = message(Card(NOTIFICATIONS[0]))
     assert sent["type"] == "message"
     assert sent["attachments"][0]["contentType"] == "application/vnd.microsoft.card.adaptive"
@@ -145,7 +145,7 @@ def test_shows_the_route_and_the_event() -> None:
 
 
 def test_custom_text_replaces_the_facts() -> None:
-    """The text is unchanged, with its line breaks: nothing in it is markup."""
+    """The text and its line breaks are unchanged."""
     shown = texts(Card(NOTIFICATIONS[0], "*a*", "b **c**\n- [d](http://e)"))
     assert shown[:2] == ["🔴 *a*", "b **c**\n- [d](http://e)"]
     assert shown[2].startswith("Time: ")
@@ -154,7 +154,7 @@ def test_custom_text_replaces_the_facts() -> None:
 
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_has_no_blank_text(nothing: str) -> None:
-    """A value that shows nothing says so; a text or a log that does is left out; facts stay."""
+    """Blank values are marked, and blank custom texts and output are left out."""
     card = Card(
         crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing
     )
@@ -163,7 +163,7 @@ def test_has_no_blank_text(nothing: str) -> None:
 
 
 def test_shows_container_output_unchanged() -> None:
-    """A run takes everything as it is, so nothing in it is escaped, and line breaks stay."""
+    """Nothing in a run is escaped, and line breaks stay."""
     assert output(crash_with_included(logs=("<at>you</at> & *co*", "", "`x`"), health="a\nb")) == {
         LOGS: "<at>you</at> & *co*\n\n`x`",
         HEALTH: "a\nb",
@@ -185,7 +185,7 @@ def test_many_inspect_fields_share_the_space() -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_text_is_a_function(function: str) -> None:
-    """What would be put in its place stays what it is, but for a space."""
+    """A space between the braces is the only change."""
     event = with_fields(CRASH, actor=Actor("a", function, function, {}))
     card = Card(build_notification("r", event), function, None)
     assert not any(map(FUNCTION.search, texts(card)))
@@ -193,7 +193,7 @@ def test_no_text_is_a_function(function: str) -> None:
 
 
 def test_other_braces_stay_as_they_are() -> None:
-    """A template in a log is no function."""
+    """Braces without ``DATE(`` or ``TIME(`` are unchanged."""
     assert output(crash_with_included(logs=("{{json .}} {{DATE}}",)))[LOGS] == "{{json .}} {{DATE}}"
 
 
@@ -206,7 +206,7 @@ def test_a_value_cannot_pass_for_another_fact(attack: str) -> None:
 
 @any_card
 def test_every_text_is_a_run(card: Card) -> None:
-    """Only runs, in which Teams reads no Markdown, hold somebody's words; none is a link."""
+    """All texts are runs, in which Teams reads no Markdown, and none has an action."""
     for element in content(card)["body"]:
         assert element["type"] in ("RichTextBlock", "Container")
         assert element.keys() <= {"type", "style", "items", "inlines", "spacing", "separator"}
@@ -218,7 +218,7 @@ def test_every_text_is_a_run(card: Card) -> None:
 
 @any_card
 def test_no_text_holds_a_function_or_a_control(card: Card) -> None:
-    """Whatever comes; line breaks are left to what may have some."""
+    """Only texts of several lines have line breaks."""
     for text in texts(card):
         assert text.strip()
         assert not FUNCTION.search(text)
@@ -227,18 +227,18 @@ def test_no_text_holds_a_function_or_a_control(card: Card) -> None:
 
 @any_card
 def test_nobody_is_ever_notified(card: Card) -> None:
-    """A mention needs an entity, and there is none."""
+    """The message has no entity, so it cannot mention anybody."""
     assert content(card)["msteams"] == {"width": "Full"}
 
 
 @any_card
 def test_keeps_the_limit_of_teams(card: Card) -> None:
-    """However it counts bytes."""
+    """The message is within the limit in UTF-8 and in UTF-16."""
     assert_limit(DESTINATION.render(card).body)
 
 
 def assert_limit(body: bytes) -> None:
-    """As it is sent, and in UTF-16 without what JSON escapes."""
+    """Check the size as sent, and in UTF-16 without the escapes of JSON."""
     assert len(body) <= teams.MESSAGE_MAX
     assert 2 * utf16_length(ESCAPED.sub(r"\1", body.decode())) <= teams.MESSAGE_MAX
 

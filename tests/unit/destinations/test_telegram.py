@@ -68,12 +68,12 @@ DESTINATION = TelegramDestination.model_validate(
 
 
 def telegram_to(chat_id: str, thread_id: int | None = None) -> TelegramDestination:
-    """A destination for any chat, even for one that the configuration would refuse."""
+    """A destination for a chat; the ``chat_id`` is not validated."""
     return DESTINATION.model_copy(update={"chat_id": chat_id, "thread_id": thread_id})
 
 
 def interpreted(sent: Any) -> Iterator[str]:
-    """The text outside of all entities."""
+    """Yield the text outside of all entities."""
     text = sent["text"].encode("utf-16-le")
     for entity in reversed(sent["entities"]):
         start, end = entity["offset"], entity["offset"] + entity["length"]
@@ -100,7 +100,7 @@ def message(card: Card) -> Any:
 
 
 def parts(card: Card) -> list[tuple[str | None, str]]:
-    """The text in its pieces, each with the entity that it is."""
+    """The pieces of the text, each with the kind of its entity."""
     sent = message(card)
     text, at, found = sent["text"].encode("utf-16-le"), 0, list[tuple[str | None, str]]()
     for entity in sent["entities"]:
@@ -131,13 +131,13 @@ def test_matches_the_golden_file() -> None:
     [("-1001234567890", -1001234567890), ("42", 42), ("@ops", "@ops"), ("-", "-"), ("٤٢", "٤٢")],
 )
 def test_a_chat_is_a_number_or_a_name(chat_id: str, sent: int | str) -> None:
-    """Numbers are numbers, so that a chat is found by its id."""
+    """A numeric ``chat_id`` is sent as a number, any other as text."""
     body = telegram_to(chat_id).render(Card(NOTIFICATIONS[0])).body
     assert json.loads(body)["chat_id"] == sent
 
 
 def test_goes_to_the_topic_that_is_given() -> None:
-    """Without one nothing is said of topics."""
+    """``message_thread_id`` is sent only if ``thread_id`` is set."""
     body = telegram_to("1", thread_id=7).render(Card(NOTIFICATIONS[0])).body
     assert json.loads(body)["message_thread_id"] == 7
     assert "message_thread_id" not in message(Card(NOTIFICATIONS[0]))
@@ -165,7 +165,7 @@ def test_shows_the_custom_text() -> None:
 
 
 def test_shows_container_output_unchanged() -> None:
-    """Nothing in it is escaped, and line breaks stay."""
+    """Nothing in container output is escaped, and line breaks stay."""
     card = Card(crash_with_included(logs=("<b> & @all", "", "`x`"), health="a\nb"))
     blocks = [text for kind, text in parts(card) if kind == "pre"]
     assert blocks == ["<b> & @all\n\n`x`", "a\nb"]
@@ -200,7 +200,7 @@ def test_says_if_it_is_not_live_and_what_is_missing() -> None:
 
 
 def test_a_blank_value_is_marked() -> None:
-    """Telegram makes no entity of blanks."""
+    """Telegram accepts no blank entity."""
     assert facts(with_fields(CRASH, host=" ", engine=""))["Host"] == "(blank)"
 
 
@@ -214,7 +214,7 @@ def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
 
 @any_card
 def test_every_foreign_text_is_code(card: Card) -> None:
-    """Telegram looks for mentions, links and the like in what is none: that is our own words."""
+    """Only relay's own text is outside of entities: Telegram looks for mentions and links there."""
     for kind, text in parts(card):
         if kind is None:
             assert text.strip(" \n🔴🟠🔵🟢") in ("", ":", "·")
@@ -229,7 +229,7 @@ def test_every_foreign_text_is_code(card: Card) -> None:
 
 @any_card
 def test_keeps_every_limit_of_telegram(card: Card) -> None:
-    """Telegram refuses a message that is too long: none ever is."""
+    """Neither the text nor the number of entities exceeds its limit."""
     sent = message(card)
     assert set(sent) == {"chat_id", "text", "entities", "link_preview_options"}
     assert sent["link_preview_options"] == {"is_disabled": True}

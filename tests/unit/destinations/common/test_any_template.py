@@ -1,4 +1,4 @@
-"""Whatever template a configuration may hold, with whatever it is filled: something is sent."""
+"""Any template of a configuration with any values: a valid request is sent."""
 
 import json
 from collections.abc import Callable
@@ -102,7 +102,7 @@ def renderer_for(entry: str) -> Renderer | None:
 
 
 def few_examples(test: Callable[..., None]) -> Callable[..., None]:
-    """Of any source and any notification."""
+    """Run a test with a few templates and notifications."""
     slow = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
     return slow(given(sources, notifications)(test))
 
@@ -112,7 +112,7 @@ def few_examples(test: Callable[..., None]) -> Callable[..., None]:
 def test_an_accepted_template_is_rendered(
     place: str, source: str, notification: Notification
 ) -> None:
-    """In a header, in the query, in a body: it never raises, and what it makes can be sent."""
+    """A valid template in a header, query or body never raises, and its result can be sent."""
     render = renderer_for(f"type: http, url: https://x, {PLACES[place].format(quoted(source))}")
     if render is None:
         return
@@ -128,7 +128,7 @@ def test_an_accepted_template_is_rendered(
 @every_service
 @few_examples
 def test_any_custom_text_is_rendered(kind: str, source: str, notification: Notification) -> None:
-    """As a title and as a text: the message is one all the same."""
+    """A message with any valid template as title and text is valid."""
     words = quoted(source)
     render = renderer_for(f"type: {kind}, {MINIMAL[kind]}, title: {words}, text: {words}")
     if render is not None:
@@ -137,7 +137,7 @@ def test_any_custom_text_is_rendered(kind: str, source: str, notification: Notif
 
 @pytest.mark.parametrize("source", PIECES)
 def test_every_piece_is_accepted(source: str) -> None:
-    """Otherwise it would not be tested."""
+    """Each piece that the tests combine is a valid template."""
     assert renderer_for(f"type: slack, url: https://x, text: {quoted(source)}") is not None
 
 
@@ -151,13 +151,13 @@ TEXT_KEYS = {
     "{{ k }} {{ v[1] }} {% endfor %}",
     "missing": "{{ included.missing }} {{ event.host }} {{ event.actor_id }} {{ event.health }}",
 }
-"""All that others choose, in one line of a text."""
+"""All names that hold texts of others, in one line of a template."""
 every_text_key = pytest.mark.parametrize("what", TEXT_KEYS)
 
 
 @cache
 def renderer_with_texts(kind: str, what: str | None) -> Renderer:
-    """A service's messages with these custom texts, or with relay's own."""
+    """A renderer with these custom texts, or without any."""
     words = "" if what is None else quoted(TEXT_KEYS[what])
     more = f", title: {words}, text: {words}" if words else ""
     render = renderer_for(f"type: {kind}, {MINIMAL[kind]}{more}")
@@ -214,7 +214,7 @@ def test_no_output_of_a_template_starts_a_line(kind: str, what: str, line_break:
 @every_service
 @every_text_key
 def test_the_longest_custom_text_is_within_the_limits(kind: str, what: str) -> None:
-    """Whatever they consist of, the service accepts the message."""
+    """The limits hold for very long custom texts of any characters."""
     notification = longest_notification('"<漢\n' * 5_000)
     assert (
         500
@@ -224,7 +224,7 @@ def test_the_longest_custom_text_is_within_the_limits(kind: str, what: str) -> N
 
 
 def test_custom_texts_are_tested() -> None:
-    """They say what they are filled with."""
+    """The custom texts of these tests are in the message."""
     for what in TEXT_KEYS:
         for kind in SERVICES:
             assert b"gotcha" in renderer_with_texts(kind, what)(hostile_notification("gotcha")).body

@@ -1,4 +1,4 @@
-"""Many notifications in one body, as receivers read it."""
+"""Batches: many notifications in one body, as receivers read it."""
 
 import json as stdlib
 
@@ -18,14 +18,14 @@ def destination(**parts: object) -> HttpDestination:
 
 
 def batch_request(to: HttpDestination, count: int = len(SAMPLE_NOTIFICATIONS)) -> Request:
-    """The first of all kinds of notifications in one request."""
+    """The first notifications of the samples in one request."""
     render = to.build_renderer((), fail_on_template_error, colour=False)
     return join_bodies([render(each) for each in SAMPLE_NOTIFICATIONS[:count]])
 
 
 @pytest.mark.parametrize("count", [1, 2, len(SAMPLE_NOTIFICATIONS)])
 def test_json_is_an_array_of_documents(count: int) -> None:
-    """Each as it would be sent by itself, in their order; one alone is an array, too."""
+    """The array has the documents unchanged and in order, even if there is only one."""
     request = batch_request(destination(), count)
     documents = [
         stdlib.loads(json_document.encode_document(each)) for each in SAMPLE_NOTIFICATIONS[:count]
@@ -36,7 +36,7 @@ def test_json_is_an_array_of_documents(count: int) -> None:
 
 @pytest.mark.parametrize("count", [1, len(SAMPLE_NOTIFICATIONS)])
 def test_cloudevents_are_in_batch_mode(count: int) -> None:
-    """The content type says so, and the official SDK reads each event of the array."""
+    """The content type declares batch mode, and the official SDK reads each event of the array."""
     request = batch_request(destination(format="cloudevents"), count)
     assert request.headers["Content-Type"].startswith("application/cloudevents-batch+json;")
     one = {"Content-Type": cloudevents.STRUCTURED_TYPE}
@@ -51,7 +51,7 @@ def test_cloudevents_are_in_batch_mode(count: int) -> None:
 
 
 def test_goes_where_each_would_go() -> None:
-    """With what the configuration adds to every request."""
+    """URL and headers are those of the single requests."""
     parts = {"method": "PUT", "query": {"a": "b"}, "headers": {"X-To": "y"}, "bearer_token": "t"}
     request = batch_request(destination(**parts))
     assert (request.url, request.method) == ("https://hooks.example/x?a=b", "PUT")

@@ -1,4 +1,4 @@
-"""Bodies of a shape that somebody else wants."""
+"""Bodies of ``format: template``."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def body(notification: Notification, tree: object, failures: Failures | None = N
 
 
 def test_matches_the_golden_file() -> None:
-    """The tree's shape is kept, its texts are filled in."""
+    """The tree keeps its structure, and its templates are rendered."""
     all_kinds = (*NOTIFICATIONS, ALL_INCLUDED, CONTAINER_GONE)
     bodies = b",".join(render(notification, body=BODY).body for notification in all_kinds)
     written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
@@ -63,7 +63,7 @@ def test_matches_the_golden_file() -> None:
 
 
 def test_a_tree_is_json() -> None:
-    """Sent to the destination, and called what it is."""
+    """The request goes to the endpoint, with the content type of JSON."""
     request = render(NOTIFICATIONS[0], body={"a": "b"})
     assert (request.url, request.body) == ("https://x/hook", b'{"a":"b"}')
     assert request.headers == {"Content-Type": "application/json"}
@@ -74,14 +74,14 @@ def test_a_tree_is_json() -> None:
     [({}, "text/plain; charset=utf-8"), ({"content_type": "text/csv"}, "text/csv")],
 )
 def test_a_text_is_sent_unchanged(parts: dict[str, Any], kind: str) -> None:
-    """Anything but JSON, under the name that it was given."""
+    """A ``body_text`` is sent as rendered, with the configured content type."""
     request = render(build_notification("r", CRASH), body_text="{{ event.name }};ü\n", **parts)
     assert request.body == f"{CRASH.actor.name};ü\n".encode()
     assert request.headers == {"Content-Type": kind}
 
 
 def test_the_headline_replaces_a_failing_template() -> None:
-    """The rest keeps its shape, and the failure is told with its place."""
+    """The other texts are unchanged, and the failure is reported with its path."""
     failures = Failures()
     tree = {"ok": "{{ event.image }}", "list": [{"bad": "{{ event.labels.nothing }}"}]}
     sent = body(build_notification("r", CRASH), tree, failures)
@@ -98,7 +98,7 @@ def test_the_headline_replaces_a_failing_template() -> None:
 
 
 def test_a_body_has_one_budget_for_all_its_texts() -> None:
-    """Many long ones together are not sent; the first are, and the first that failed is told."""
+    """Texts beyond the budget are replaced, and the first failure is reported."""
     failures = Failures()
     sent = body(build_notification("r", CRASH), ["{{ 'x' * 30000 }}"] * 9, failures)
     fits = body_template.BODY_MAX // 60_000  # made, and written
@@ -110,7 +110,7 @@ def test_a_body_has_one_budget_for_all_its_texts() -> None:
 
 
 def test_the_headline_replaces_a_few_failing_templates() -> None:
-    """A mark stands for the rest: no body grows by what fails in it."""
+    """An ellipsis replaces the others, so failures do not make a body grow."""
     failures = Failures()
     sent = body(build_notification("r", CRASH), ["{{ 1 // 0 }}"] * MAX_BODY_TEXTS, failures)
     marks = MAX_BODY_TEXTS - body_template.HEADLINES_MAX
@@ -119,7 +119,7 @@ def test_the_headline_replaces_a_few_failing_templates() -> None:
 
 
 def test_the_next_notification_has_its_own_budget() -> None:
-    """As has every destination."""
+    """A budget that is used up does not affect the next notification or another destination."""
     to = HttpDestination.model_validate(
         {"url": "https://x", "format": "template", "body": ["{{ 'x' * 30000 }}"] * 4}
     )
@@ -130,19 +130,20 @@ def test_the_next_notification_has_its_own_budget() -> None:
 
 
 def test_a_name_without_encoding_is_replaced() -> None:
-    """YAML can spell half a character."""
+    """Half a surrogate pair in a key of the tree, which YAML can contain, becomes a question
+    mark."""
     assert body(build_notification("r", CRASH), {"\ud800": {"a\udfff": "b"}}) == {"?": {"a?": "b"}}
 
 
 @pytest.mark.parametrize("source", [r'{{ "\ud83d\ude00" }}', r'{{ "\ud83d" ~ "\ude00" }}'])
 def test_halves_of_a_character_are_replaced(source: str) -> None:
-    """In JSON and in a text."""
+    """Half a surrogate pair in a rendered text becomes a question mark."""
     assert body(build_notification("r", CRASH), [source]) == ["😀"]
     assert render(build_notification("r", CRASH), body_text=source).body.decode() == "😀"
 
 
 def test_a_text_without_expressions_is_always_sent() -> None:
-    """However long a label makes what stands before it: a receiver's key stays its key."""
+    """Such a text is sent even if other texts use up the budget."""
     actor = msgspec.structs.replace(CRASH.actor, attributes={"note": "x" * 65_000})
     long = build_notification("r", msgspec.structs.replace(CRASH, actor=actor))
     tree = [*["{{ event.labels.note }}"] * 9, {"key": "s3cret"}]
@@ -153,7 +154,7 @@ def test_a_text_without_expressions_is_always_sent() -> None:
 
 @given(notifications)
 def test_no_value_breaks_out_of_its_quotes(notification: Notification) -> None:
-    """Whatever it holds, it is the one text that it was put into."""
+    """A value of an event stays within the text of its template."""
     event = notification.events[0]
     sent = body(notification, {"name": "{{ event.name }}", "same": "{{ event.labels | tojson }}"})
     assert set(sent) == {"name", "same"}
@@ -163,5 +164,5 @@ def test_no_value_breaks_out_of_its_quotes(notification: Notification) -> None:
 
 @given(notifications)
 def test_a_text_is_always_bytes(notification: Notification) -> None:
-    """Also of what no encoding takes."""
+    """A ``body_text`` with characters that have no encoding is sent nevertheless."""
     assert render(notification, body_text="<{{ event.name }}>").body.startswith(b"<")

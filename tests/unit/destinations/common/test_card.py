@@ -1,4 +1,4 @@
-"""What a notification says to a person, whatever the vendor."""
+"""The content of messages for people, in every service."""
 
 import pytest
 from hypothesis import given
@@ -23,12 +23,12 @@ from tests.unit.destinations.samples import (
 
 
 def facts(card: Card) -> dict[str, str]:
-    """By name."""
+    """The facts by name."""
     return dict(card.facts)
 
 
 def test_says_when_it_happened() -> None:
-    """In UTC to the second, and nothing is rounded up."""
+    """The time is in UTC, cut to the second."""
     card = Card(NOTIFICATIONS[0])
     assert card.time == "2026-11-23T07:29:49Z"
     assert card.readable_time == "2026-11-23 07:29:49 UTC"
@@ -53,33 +53,33 @@ def test_names_the_swarm_service() -> None:
 
 @pytest.mark.parametrize("engine", ["node-1", ""])
 def test_an_engine_called_like_its_host_is_named_once(engine: str) -> None:
-    """The engine's name is said only where it adds something."""
+    """The engine is named only if its name differs from the host."""
     assert (
         facts(Card(build_notification("r", with_fields(CRASH, engine=engine))))["Host"] == "node-1"
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [("Call Ann\n", "Call Ann\n"), ("", ""), (" \n", ""), (None, "")],
 )
-def test_shows_the_custom_text(text: str | None, said: str) -> None:
+def test_shows_the_custom_text(text: str | None, expected: str) -> None:
     """A text replaces the facts unchanged; a blank one is ignored."""
     card = Card(NOTIFICATIONS[0], None, text)
-    assert card.body == said
-    assert card.facts == ([] if said else card.all_facts)
+    assert card.body == expected
+    assert card.facts == ([] if expected else card.all_facts)
     assert card.all_facts == list(FACTS.items())
 
 
 @pytest.mark.parametrize("title", [None, "", " \n"])
 def test_always_has_a_headline(title: str | None) -> None:
-    """A title that shows nothing is none."""
+    """A blank title is ignored: relay's headline is shown."""
     assert Card(NOTIFICATIONS[1], title).title(60) == "oomed ran out of memory (OOM)"
 
 
 @pytest.mark.parametrize("title", ["a\nb", "\n a \r\n\n b \n", "a\u2028b"])
 def test_a_title_is_one_line(title: str) -> None:
-    """Its lines are joined, not cut off and not spelled."""
+    """The lines of a title are joined with spaces."""
     assert Card(NOTIFICATIONS[0], title).title(60) == "a b"
 
 
@@ -89,24 +89,24 @@ def test_shows_the_route_and_the_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("origin", "said"),
+    ("origin", "expected"),
     [
         (Origin.REPLAYED, "replayed from the engine's history"),
         (Origin.INFERRED, "found by comparing containers: the engine sent no event"),
     ],
 )
-def test_says_if_it_is_not_live(origin: Origin, said: str) -> None:
-    """Somebody who reads a late or an inferred event is told so."""
-    assert Card(build_notification("r", with_fields(CRASH, origin=origin))).notes[-1] == said
+def test_says_if_it_is_not_live(origin: Origin, expected: str) -> None:
+    """A note says if the event was replayed or inferred."""
+    assert Card(build_notification("r", with_fields(CRASH, origin=origin))).notes[-1] == expected
 
 
 def test_says_what_was_held_back() -> None:
-    """What noise control suppressed is counted."""
+    """A note has the number of suppressed notifications."""
     assert Card(Notification("ntf_1", "r", (CRASH,), suppressed=7)).notes[-1] == "7 held back"
 
 
 def test_says_what_is_missing() -> None:
-    """A container that is gone leaves a word of that."""
+    """A note says why data could not be included."""
     assert Card(CONTAINER_GONE).notes[-1] == "not included: the container is gone"
     late = Card(build_notification("crashed", CRASH, INCLUDE))
     assert late.notes[-1] == "not included: could not be had in time"
@@ -114,19 +114,20 @@ def test_says_what_is_missing() -> None:
 
 @pytest.mark.parametrize("nothing", [(), ("",), ("", " ")])
 def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
-    """What was printed has a title only where there is something below it."""
+    """Blank output has no title."""
     assert Card(crash_with_included(logs=nothing, health="a\nb")).output == [(HEALTH, "a\nb")]
     assert Card(crash_with_included(logs=(*nothing, "x"), health=" ")).output[0][0] == LOGS
 
 
 def test_many_inspect_fields_share_the_space() -> None:
-    """All of them are there, names and values cut."""
+    """All fields are shown, with truncated paths and values."""
     shown = Card(MANY_FIELDS).fit_inspect_fields(1_000, 200)
     assert shown == [(f"{n:02}{'k' * 22}…", "v" * 24 + "…") for n in range(20)]
 
 
 def test_a_few_inspect_fields_keep_the_limit_of_each() -> None:
-    """What others do not need makes none longer; a short name leaves its room to the value."""
+    """Unused space does not raise the limit of one field; a short path leaves its space to the
+    value."""
     card = Card(crash_with_included(inspect={"State.Error": "v" * 1024, "Path": " "}))
     assert card.fit_inspect_fields(1_000, 31) == [("State.Error", "v" * 19 + "…"), ("Path", BLANK)]
     assert Card(NOTIFICATIONS[0]).fit_inspect_fields(1_000, 31) == []
@@ -134,7 +135,7 @@ def test_a_few_inspect_fields_keep_the_limit_of_each() -> None:
 
 @given(cards())
 def test_inspect_fields_keep_their_limits(card: Card) -> None:
-    """Whatever comes: each field, and all of them; and none is blank."""
+    """Each field and their total are within the limits, and none is blank."""
     shown = card.fit_inspect_fields(1_000, 100)
     sizes = [utf16_length(name) + utf16_length(value) for name, value in shown]
     assert all(name.strip() and value.strip() for name, value in shown)

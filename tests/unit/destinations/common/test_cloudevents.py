@@ -46,28 +46,28 @@ _pieces = st.tuples(
 
 
 def read(request: Request) -> BaseCloudEvent:
-    """The event that the SDK makes of a request, whichever mode it is in."""
+    """The event that the SDK reads from a request in either mode."""
     return from_http_event(HTTPMessage(dict(request.headers), request.body))
 
 
 def size(request: Request) -> int:
-    """What the request takes on the wire."""
+    """The size of a request on the wire, in bytes."""
     head = sum(len(f"{name}: {value}\r\n".encode()) for name, value in request.headers.items())
     return head + len(request.body)
 
 
 def data(request: Request) -> Any:
-    """The document in it."""
+    """The document in a request."""
     return read(request).get_data()
 
 
 def attributes(request: Request) -> Any:
-    """The engine's attributes of its first event."""
+    """The engine's attributes of the first event in a request."""
     return data(request)["events"][0]["actor"]["attributes"]
 
 
 def about(event: Event) -> BaseCloudEvent:
-    """The event in structured mode."""
+    """A notification of this event, in structured mode."""
     return read(cloudevents.render_structured(build_notification("r", event), URL))
 
 
@@ -85,13 +85,13 @@ def test_matches_the_golden_file() -> None:
 
 @both
 def test_goes_to_the_url(render: Any) -> None:
-    """The sender sets no more than the headers of its mode."""
+    """The request has the URL, and only the headers of its mode."""
     request = render(NOTIFICATIONS[0], URL)
     assert (request.url, request.method) == (URL, "POST")
 
 
 def test_structured_says_what_it_is() -> None:
-    """By the content type alone, in the order of the documentation."""
+    """The content type declares the mode, and the attributes are in the documented order."""
     request = cloudevents.render_structured(NOTIFICATIONS[0], URL)
     assert request.headers == {"Content-Type": "application/cloudevents+json; charset=utf-8"}
     names = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")
@@ -99,7 +99,7 @@ def test_structured_says_what_it_is() -> None:
 
 
 def test_binary_has_the_document_as_its_body() -> None:
-    """And the attributes as headers, the content type among them under its own name."""
+    """The attributes are headers; ``datacontenttype`` is the Content-Type."""
     request = cloudevents.render_binary(NOTIFICATIONS[0], URL)
     assert request.body == json_document.encode_document(NOTIFICATIONS[0])
     assert request.headers == {
@@ -116,7 +116,7 @@ def test_binary_has_the_document_as_its_body() -> None:
 @both
 @pytest.mark.parametrize("notification", SAMPLE_NOTIFICATIONS)
 def test_holds_the_document_of_json(render: Any, notification: Notification) -> None:
-    """Whoever knows ``format: json`` finds it there, word for word."""
+    """The data is the document of ``format: json``, byte for byte."""
     event = read(render(notification, URL))
     assert event.get_data() == stdlib.loads(json_document.encode_document(notification))
     assert event.get_datacontenttype() == "application/json"
@@ -124,7 +124,7 @@ def test_holds_the_document_of_json(render: Any, notification: Notification) -> 
 
 @both
 def test_is_identified_by_the_notification(render: Any) -> None:
-    """Source and id together are those of one notification: another route makes another."""
+    """Source and id identify the notification; another route has another id."""
     one, other = (read(render(build_notification(route, CRASH), URL)) for route in ("one", "other"))
     assert one.get_source() == other.get_source() == "/engines/here"
     assert one.get_id() == build_notification("one", CRASH).id != other.get_id()
@@ -156,12 +156,12 @@ def test_the_source_is_a_uri_reference(engine: str, source: str) -> None:
     ],
 )
 def test_the_type_has_four_parts(kind: str, action: str, type_: str) -> None:
-    """What stands between the dots is letters, digits, ``_`` and ``-``."""
+    """Other characters than letters, digits, ``_`` and ``-`` are replaced in each part."""
     assert about(with_fields(CRASH, type=kind, action=action)).get_type() == type_
 
 
 def test_relays_own_events_have_such_a_type() -> None:
-    """One rule for all: relay's events have a type, an action and an engine too."""
+    """The type of relay's own events is built by the same rule."""
     gap = make_self_event("gap", engine="here", host="node-1", time_ns=1, name="here")
     assert about(gap).get_type() == "com.docker.relay.gap"
     assert about(gap).get_source() == "/engines/here"
@@ -174,20 +174,21 @@ def test_relays_own_events_have_such_a_type() -> None:
 def test_the_subject_is_a_name_or_an_id(
     name: str | None, actor_id: str, subject: str | None
 ) -> None:
-    """An empty one would be none that the specification allows."""
+    """Without a name and an id there is no subject, because it must not be empty."""
     assert about(with_fields(CRASH, actor=Actor(actor_id, name, None, {}))).get_subject() == subject
 
 
 @both
 def test_keeps_every_nanosecond(render: Any) -> None:
-    """The time is the event's own; readers that know microseconds only drop the rest."""
+    """The time has all digits of the event's time."""
     request = render(NOTIFICATIONS[0], URL)
     assert b"2026-11-23T07:29:49.176843878Z" in request.body
     assert read(request).get_time() == datetime(2026, 11, 23, 7, 29, 49, 176843, UTC)
 
 
 def test_headers_are_encoded_once() -> None:
-    """As the binding says: space, quote, percent, and what is not printable ASCII."""
+    """Space, quote, percent and everything that is not printable ASCII are encoded, as the
+    binding requires."""
     odd = with_fields(CRASH, engine="50 %", actor=Actor("a", 'Euro € 😀 "%"', None, {}))
     request = cloudevents.render_binary(build_notification("r", odd), URL)
     assert request.headers["ce-subject"] == "Euro%20%E2%82%AC%20%F0%9F%98%80%20%22%25%22"
@@ -198,7 +199,7 @@ def test_headers_are_encoded_once() -> None:
 @both
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_name_makes_no_header(render: Any, attack: str) -> None:
-    """No line break and no control character gets out of the body."""
+    """No line break or control character of a name is in a header."""
     event = with_fields(CRASH, engine=attack, type=attack, actor=Actor(attack, attack, None, {}))
     request = render(build_notification("r", event), URL)
     assert all(value.isprintable() for value in request.headers.values())
@@ -209,7 +210,8 @@ def test_a_name_makes_no_header(render: Any, attack: str) -> None:
 
 @given(notifications)
 def test_is_always_a_cloudevent(notification: Notification) -> None:
-    """The SDK reads the same in both modes: attributes of their types, within 64 KiB."""
+    """The SDK reads the same event in both modes, with attributes of the right types, within 64
+    KiB."""
     notification = msgspec.structs.replace(notification, id=notification.id or "ntf_1")
     one, other = (render(notification, URL) for render in MODES)
     event = read(one)
@@ -227,7 +229,7 @@ def test_is_always_a_cloudevent(notification: Notification) -> None:
 
 @given(notifications)
 def test_a_short_event_is_not_trimmed(notification: Notification) -> None:
-    """Nothing is cut that need not be."""
+    """An event within the limit is complete."""
     document = json_document.encode_document(notification)
     if len(document) <= 48_000:
         assert cloudevents.render_binary(notification, URL).body == document
@@ -237,7 +239,7 @@ def test_a_short_event_is_not_trimmed(notification: Notification) -> None:
 @both
 @given(st.lists(_pieces, max_size=60))
 def test_leaves_out_the_last_attributes(render: Any, pieces: list[tuple[str, str, int]]) -> None:
-    """As many as it must, counted; every other one is there, in its place and whole."""
+    """The first attributes are unchanged, and the others are counted."""
     labels = {f"{n}{name}": piece * times for n, (name, piece, times) in enumerate(pieces)}
     request = render(labelled(labels), URL)
     kept = attributes(request)
@@ -254,7 +256,7 @@ def test_leaves_out_the_last_attributes(render: Any, pieces: list[tuple[str, str
 
 @both
 def test_keeps_everything_else_of_the_event(render: Any) -> None:
-    """Only attributes are left out, where that is enough."""
+    """If leaving out attributes is enough, nothing else changes."""
     labels = {f"label-{n:03}": "x" * 1_000 for n in range(100)}
     got = data(render(labelled(labels), URL))
     want = stdlib.loads(json_document.encode_document(labelled(labels)))
@@ -265,7 +267,7 @@ def test_keeps_everything_else_of_the_event(render: Any) -> None:
 
 @both
 def test_leaves_out_the_attributes_of_the_last_events_first(render: Any) -> None:
-    """Of a group the first event is the one that keeps its own; after a mark there are none."""
+    """In a group the first events keep their attributes."""
     full = with_fields(CRASH, actor=Actor("a", "web", None, {f"{n}": "x" * 999 for n in range(40)}))
     group = (full, full, CRASH)
     events = data(render(Notification("ntf_1", "r", group, count=3), URL))["events"]
@@ -278,7 +280,7 @@ def test_leaves_out_the_attributes_of_the_last_events_first(render: Any) -> None
 
 @both
 def test_no_label_looks_like_the_mark(render: Any) -> None:
-    """Where attributes are left out, the only one called so is relay's."""
+    """If attributes are left out, only relay's own mark has its name."""
     labels = {"a": "1", ELLIPSIS: "none left out", **{f"{n}": "x" * 999 for n in range(99)}}
     assert attributes(render(labelled(labels), URL)) == {
         "a": "1",
@@ -288,7 +290,7 @@ def test_no_label_looks_like_the_mark(render: Any) -> None:
 
 @both
 def test_one_huge_attribute_is_left_out_alone(render: Any) -> None:
-    """The event's own fields say what happened all the same."""
+    """The event's other fields are unchanged."""
     (event,) = data(render(labelled({"a": "x" * 10_000_000, "b": ""}), URL))["events"]
     assert event["actor"]["attributes"] == {ELLIPSIS: "2 attributes left out"}
     assert (event["cause"], event["exit_code"], event["actor"]["name"]) == ("crashed", 42, "web")
@@ -296,7 +298,8 @@ def test_one_huge_attribute_is_left_out_alone(render: Any) -> None:
 
 @both
 def test_is_quick_with_very_many_attributes(render: Any) -> None:
-    """Each is looked at once; were it once for each other one, this would take hours."""
+    """The time grows in proportion to the number of attributes: quadratic growth would take hours
+    here."""
     notification = labelled({f"label-{n}": "" for n in range(100_000)})
     began = time.process_time()
     request = render(notification, URL)
@@ -308,7 +311,7 @@ def test_is_quick_with_very_many_attributes(render: Any) -> None:
 
 @both
 def test_truncates_long_texts_if_necessary(render: Any) -> None:
-    """A name that is longer than all there is room for; what has room beside it stays."""
+    """A name that is longer than the limit is truncated; short texts stay."""
     event = with_fields(CRASH, actor=Actor("a", "n" * 100_000, "bb:1", {"tier": "web"}))
     (got,) = data(render(build_notification("r", event), URL))["events"]
     assert got["actor"] == {
@@ -321,7 +324,7 @@ def test_truncates_long_texts_if_necessary(render: Any) -> None:
 
 @both
 def test_keeps_the_end_of_what_was_printed(render: Any) -> None:
-    """The last log lines tell why it ended; where they are cut stands a mark."""
+    """The last log lines stay, and an ellipsis marks the cut."""
     lines = tuple(f"line {n} " + "x" * 500 for n in range(200))
     included = data(render(crash_with_included(logs=lines, health="h" * 9_999), URL))["included"]
     first, *others = included["logs"]
@@ -333,7 +336,7 @@ def test_keeps_the_end_of_what_was_printed(render: Any) -> None:
 
 @both
 def test_a_long_inspect_value_becomes_a_text(render: Any) -> None:
-    """The beginning of its JSON; short ones stay what they are."""
+    """It is the beginning of its JSON; short values keep their type."""
     inspect = {"State.Pid": 7, "Config.Env": ["x" * 999], "Args": [], "Path": "p" * 70_000}
     got = data(render(crash_with_included(logs=(), inspect=inspect), URL))["included"]
     assert (got["inspect"]["State.Pid"], got["inspect"]["Args"], got["logs"]) == (7, [], [])
@@ -343,7 +346,7 @@ def test_a_long_inspect_value_becomes_a_text(render: Any) -> None:
 
 @both
 def test_leaves_out_the_last_events_of_a_long_group(render: Any) -> None:
-    """Their number is still in the count."""
+    """``count`` still includes them."""
     many = tuple(with_fields(UNHEALTHY, id=f"evt_{n}") for n in range(1_000))
     request = render(Notification("ntf_1", "r", many, count=1_000), URL)
     got = data(request)

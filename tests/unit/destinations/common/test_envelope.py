@@ -1,4 +1,4 @@
-"""What a configuration adds around a body."""
+"""The method, headers and query that a configuration adds to a request."""
 
 import base64
 from typing import Any
@@ -58,13 +58,13 @@ def test_headers_and_query_are_added() -> None:
     ],
 )
 def test_a_url_is_never_encoded_anew(url: str, sent: str) -> None:
-    """Its query may be signed."""
+    """The query of the URL is unchanged, as it may be signed."""
     to = HttpDestination.model_validate({"url": "https://x", "query": {"q": "1"}})
     assert Envelope(to, print).wrap(Request(b"", url), crash("a")).url == sent
 
 
 def test_a_query_replaces_characters_without_encoding() -> None:
-    """Half a character in a name, which YAML can spell, costs no more than itself."""
+    """Half a surrogate pair in a name becomes a question mark."""
     assert wrap(crash("a"), query={"\ud800": "q"}).url == f"{BARE.url}&%3F=q"
 
 
@@ -79,13 +79,13 @@ def test_a_query_replaces_characters_without_encoding() -> None:
     ],
 )
 def test_sends_the_authorization(parts: dict[str, Any], wanted: str) -> None:
-    """It is a token, or a user and a password."""
+    """The header has a token, or a user and a password."""
     assert wrap(crash("a"), **parts).headers["Authorization"] == wanted
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_uses_the_configured_method(method: str) -> None:
-    """With the body."""
+    """Requests with PUT and PATCH have the same body as with POST."""
     sent = wrap(crash("a"), method=method)
     assert (sent.method, sent.body) == (method, b"{}")
 
@@ -120,7 +120,7 @@ def test_a_header_with_control_characters_is_left_out(name: str) -> None:
 
 
 def test_a_query_takes_everything_but_what_is_too_long() -> None:
-    """It is encoded, so that nothing breaks out of it."""
+    """Any characters of a value are encoded; a value that is too long is left out."""
     failures: list[tuple[str, str]] = []
     sent = wrap(crash("a\r\n&b=c#d"), failures, query={"name": "{{ event.name }}"})
     assert sent.url == f"{BARE.url}&name=a%0D%0A%26b%3Dc%23d"
@@ -143,13 +143,13 @@ def test_a_failing_template_is_left_out_and_reported() -> None:
 
 @given(notifications)
 def test_no_header_ever_breaks_its_line(notification: Notification) -> None:
-    """Whatever the names are."""
+    """A header value is always printable."""
     sent = wrap(notification, headers={"X": "{{ event.name }}{{ event.labels | tojson }}"})
     assert all(value.isprintable() for value in sent.headers.values())
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_is_never_evaluated(attack: str) -> None:
-    """It is a value, whatever it looks like."""
+    """A value that looks like a template is sent as it is."""
     sent = wrap(crash(attack), query={"name": "{{ event.name }}"})
     assert URL(sent.url).query.get("name", attack) == attack

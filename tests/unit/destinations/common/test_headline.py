@@ -1,4 +1,4 @@
-"""The sentence that says what happened."""
+"""The headline of a notification, and the sentence in it."""
 
 import msgspec
 import pytest
@@ -24,7 +24,7 @@ def web(action: str, **facts: object) -> Event:
 
 
 @pytest.mark.parametrize(
-    ("event", "said"),
+    ("event", "expected"),
     [
         (web("die", cause=Cause.CRASHED, exit_code=3), "web-1 crashed with exit code 3"),
         (
@@ -62,13 +62,13 @@ def web(action: str, **facts: object) -> Event:
         (web("prune", type="volume", actor=Actor("", None, None, {})), "volume: prune"),
     ],
 )
-def test_says_what_happened(event: Event, said: str) -> None:
+def test_says_what_happened(event: Event, expected: str) -> None:
     """Every kind of event has a phrase; the others stay as the engine names them."""
-    assert describe_event(event) == said
+    assert describe_event(event) == expected
 
 
 @pytest.mark.parametrize(
-    ("action", "attributes", "said"),
+    ("action", "attributes", "expected"),
     [
         ("started", {}, "relay started"),
         ("stopped", {"reason": "SIGTERM"}, "relay stopped: SIGTERM"),
@@ -86,26 +86,28 @@ def test_says_what_happened(event: Event, said: str) -> None:
         ("heartbeat", {}, "relay is alive"),
     ],
 )
-def test_says_what_happened_to_relay(action: str, attributes: dict[str, str], said: str) -> None:
+def test_says_what_happened_to_relay(
+    action: str, attributes: dict[str, str], expected: str
+) -> None:
     """relay's own events name the engine and the reason."""
     event = make_self_event(action, engine="here", host="node-1", time_ns=1, attributes=attributes)
-    assert describe_event(event) == said
+    assert describe_event(event) == expected
 
 
 @pytest.mark.parametrize(
-    ("actor", "said"),
+    ("actor", "expected"),
     [
         (Actor("f53eb17c442d9f01", None, None, {}), "f53eb17c442d started"),
         (Actor("", None, None, {}), "a container started"),
     ],
 )
-def test_uses_the_id_without_a_name(actor: Actor, said: str) -> None:
+def test_uses_the_id_without_a_name(actor: Actor, expected: str) -> None:
     """The short id is shown, as the docker command does."""
-    assert describe_event(web("start", actor=actor)) == said
+    assert describe_event(web("start", actor=actor)) == expected
 
 
 def test_a_long_name_leaves_space_for_what_happened() -> None:
-    """However long the name, the line still ends with what happened."""
+    """A long name is truncated, and the sentence still ends with what happened."""
     actor = Actor("", "x" * 300, None, {})
     assert (
         describe_event(web("oom", actor=actor))
@@ -114,7 +116,7 @@ def test_a_long_name_leaves_space_for_what_happened() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "expected"),
     [
         (0, "0"),
         (1, "1"),
@@ -125,9 +127,9 @@ def test_a_long_name_leaves_space_for_what_happened() -> None:
         (-1, "-1"),
     ],
 )
-def test_names_the_signal_of_an_exit_code(code: int, said: str) -> None:
+def test_names_the_signal_of_an_exit_code(code: int, expected: str) -> None:
     """Only 128 + n of an existing signal has a name."""
-    assert describe_exit_code(code) == said
+    assert describe_exit_code(code) == expected
 
 
 def test_says_how_many_more_and_that_it_is_resolved() -> None:
@@ -150,9 +152,9 @@ def test_one_event_mentions_no_others() -> None:
 @given(events)
 def test_a_sentence_is_one_bounded_line(event: Event) -> None:
     """No event makes the sentence long or puts a control character in it."""
-    said = describe_event(event)
-    assert said.isprintable()
-    assert utf16_length(said) <= SUBJECT_MAX + PREDICATE_MAX + 1
+    expected = describe_event(event)
+    assert expected.isprintable()
+    assert utf16_length(expected) <= SUBJECT_MAX + PREDICATE_MAX + 1
 
 
 @given(notifications)

@@ -26,7 +26,7 @@ def test_is_the_documented_document() -> None:
 
 
 def test_goes_to_the_url() -> None:
-    """The document is the body, and says what it is."""
+    """The document is the body, with the content type of JSON."""
     request = json_document.render(NOTIFICATIONS[0], "http://a.example/hook")
     assert request.url == "http://a.example/hook"
     assert request.headers == {"Content-Type": "application/json"}
@@ -45,7 +45,7 @@ def test_keeps_every_nanosecond() -> None:
 
 
 def test_says_if_nothing_was_ready_in_time() -> None:
-    """A route that asked for something gets that object, whatever came of it."""
+    """If the route has an ``include``, the object is there, with the reason why data is missing."""
     document = stdlib.loads(
         json_document.encode_document(build_notification("crashed", CRASH, INCLUDE))
     )
@@ -59,7 +59,7 @@ def test_says_if_nothing_was_ready_in_time() -> None:
 
 @given(notifications)
 def test_keeps_every_string(notification: Notification) -> None:
-    """Whatever the engine's strings hold comes back out of the document, on one line."""
+    """The engine's strings are unchanged, and the document is one line."""
     body = json_document.encode_document(notification)
     document = stdlib.loads(body)
     events, told = document.pop("events"), document.pop("included")

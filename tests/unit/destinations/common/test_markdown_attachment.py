@@ -55,7 +55,7 @@ def facts(event: Event) -> dict[str, str]:
 
 
 def details(notification: Notification) -> str:
-    """What stands below the facts."""
+    """The text of the second attachment."""
     return str(build_attachments(Card(notification))[1]["text"])
 
 
@@ -66,7 +66,7 @@ def named(name: str) -> Card:
 
 
 def texts(card: Card) -> list[str]:
-    """Every text that is read as Markdown."""
+    """Every text in which the services read Markdown."""
     found = [headline(card)]
     for part in build_attachments(card):
         fields: Any = part.get("fields", [])
@@ -75,7 +75,7 @@ def texts(card: Card) -> list[str]:
 
 
 def outside_of_code(text: str) -> str:
-    """What is read as Markdown."""
+    """The part of a text that is not code."""
     return CODE.sub("", BLOCK.sub("", text))
 
 
@@ -114,7 +114,7 @@ def test_shows_the_custom_text() -> None:
 
 
 def test_shows_container_output_unchanged() -> None:
-    """Code takes everything as it is, so nothing in it is escaped, and line breaks stay."""
+    """Nothing in code is escaped, and line breaks stay."""
     shown = details(crash_with_included(logs=("<!channel> & *co*", "", "@all"), health="a\nb"))
     assert shown.startswith(
         "**Last log lines**\n\n```\n<!channel> & *co*\n\n@all\n```\n\n"
@@ -139,25 +139,25 @@ def test_many_inspect_fields_share_the_space() -> None:
 
 @pytest.mark.parametrize("attack", [*ATTACKS, *MARKUP])
 def test_a_name_cannot_leave_its_code(attack: str) -> None:
-    """No backtick and no line break in a name ends what it stands in."""
+    """No backtick and no line break in a name ends its code."""
     for text in (headline(named(attack)), facts(named(attack).event)["Image"]):
         assert "\n" not in text
     assert re.fullmatch(r"🔴 `[^`\n]+`", headline(named(attack)))
 
 
 def test_nobody_is_found_in_a_headline() -> None:
-    """Rocket.Chat looks for mentions in code as well: each is broken behind its first character."""
+    """A zero-width space breaks each mention: Rocket.Chat looks for mentions in code too."""
     assert headline(named("@all #general")).startswith("🔴 `@\u200ball #\u200bgeneral ")
 
 
 def test_a_blank_value_is_marked() -> None:
-    """Empty code is none, and Rocket.Chat refuses a field without a value."""
+    """Empty code is not code, and Rocket.Chat refuses a field without a value."""
     assert facts(with_fields(CRASH, host=" ", engine=""))["Host"] == "(blank)"
 
 
 @any_card
 def test_every_foreign_text_is_code(card: Card) -> None:
-    """What is read as Markdown is our own words, whatever the names, the logs and the texts are."""
+    """Only relay's own text is outside of code."""
     for text in texts(card):
         assert OURS.fullmatch(outside_of_code(text))
         assert text.replace("\u200b", "").replace("\n", "").isprintable()
@@ -167,7 +167,7 @@ def test_every_foreign_text_is_code(card: Card) -> None:
 
 @any_card
 def test_every_block_stands_alone(card: Card) -> None:
-    """Between blank lines, so that no line in it makes one text of it and what stands above."""
+    """Blank lines surround every block, so no line in it changes the text above."""
     for text in texts(card):
         around = BLOCK.sub("\0", text).split("\0")
         assert all(it == "" or it.endswith("\n\n") for it in around[:-1])
@@ -183,5 +183,5 @@ def test_every_text_says_something(card: Card) -> None:
 
 @given(hostile)
 def test_only_the_headline_has_anything_invisible(value: str) -> None:
-    """What is copied out of the facts is what the engine said."""
+    """Facts can be copied without zero-width spaces."""
     assert not [text for text in texts(named(value))[1:] if "\u200b" in text]

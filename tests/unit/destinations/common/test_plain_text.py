@@ -37,11 +37,11 @@ ADDRESSES = (
 any_card = given(cards(*ADDRESSES))
 
 LINK = re.compile(r"://|\w\.\w")
-"""Nothing without either is one to an app."""
+"""What an app turns into a link: ``://``, or a dot within a word."""
 
 
 def lines(event: Event) -> list[str]:
-    """The lines about one event."""
+    """The lines of the text for one event."""
     return render_plain_text(Card(build_notification("crashed", event)), LIMITS).split("\n")
 
 
@@ -64,7 +64,7 @@ def test_shows_the_custom_text() -> None:
 
 
 def test_shows_container_output_after_a_bar() -> None:
-    """None of its lines looks like one of relay's."""
+    """No line of the output looks like one of relay's."""
     notification = crash_with_included(
         logs=("Cause: none", "", "route x · evt_1"), health="fine\nHost: me"
     )
@@ -111,7 +111,7 @@ def test_breaks_what_looks_like_an_address(address: str) -> None:
 
 @pytest.mark.parametrize("text", ["shop-web-1", "bb:1", "exit code 42.", "a: b", "//", "…"])
 def test_leaves_what_no_app_links(text: str) -> None:
-    """A name can be copied as it is."""
+    """A text that no app turns into a link is unchanged."""
     assert break_links(text) == text
 
 
@@ -125,7 +125,7 @@ def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
 
 @any_card
 def test_nothing_is_a_link(card: Card) -> None:
-    """Whatever the names, the logs and the texts are; and nothing but our own spaces is hidden."""
+    """No text becomes a link, and the only invisible characters are relay's zero-width spaces."""
     shown = render_plain_text(card, LIMITS)
     assert not LINK.search(shown)
     assert shown.replace("\u200b", "").replace("\n", "").isprintable()
@@ -133,7 +133,7 @@ def test_nothing_is_a_link(card: Card) -> None:
 
 @any_card
 def test_keeps_the_limits(card: Card) -> None:
-    """However ``size`` counts, the whole is no longer than its parts may be together."""
+    """The text is at most as long as all limits together, in any unit."""
     limits = msgspec_size(LIMITS)
     names = 7 * len("Compose service: \n") + len("Last log lines:\n\nLast health check:\n\n\n\n")
     most = 7 * limits.value + limits.custom_text + limits.inspect + limits.notes
