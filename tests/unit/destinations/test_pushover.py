@@ -174,7 +174,7 @@ def test_destinations_of_one_application_share_a_limit() -> None:
         (f"{KEYS}, emergency_for: 4h", "emergency_for: '4h' is more than 3h"),
         (
             f"{KEYS}, emergency_every: 2h",
-            "to.emergency_for: 'emergency_for' is shorter than 'emergency_every'",
+            "to: 'emergency_for' is shorter than 'emergency_every'",
         ),
         (f"{KEYS}, concurrency: 3", "concurrency: '3' is more than 2"),
     ],
