@@ -81,11 +81,11 @@ def test_no_foreign_escape_reaches_the_terminal() -> None:
 
 def test_container_output_looks_like_nothing_else() -> None:
     """A bar precedes each line, and a line end within a line does not start another."""
-    told = msgspec.structs.replace(
+    notification = msgspec.structs.replace(
         build_notification("r", OOM, INCLUDE),
         included=Included(logs=("a\nb", "\x1b[2J"), health="c\nd"),
     )
-    assert line(told).split("\n")[1:] == [
+    assert line(notification).split("\n")[1:] == [
         r"│ a\nb",
         r"│ \x1b[2J",
         "│ health check: c",

@@ -62,7 +62,7 @@ def test_keeps_every_string(notification: Notification) -> None:
     """The engine's strings are unchanged, and the document is one line."""
     body = json_document.encode_document(notification)
     document = stdlib.loads(body)
-    events, told = document.pop("events"), document.pop("included")
+    events, included = document.pop("events"), document.pop("included")
     assert b"\n" not in body
     assert document == {
         "id": notification.id,
@@ -75,9 +75,9 @@ def test_keeps_every_string(notification: Notification) -> None:
     }
     assert events == [_plain(event) for event in notification.events]
     if notification.include is None:
-        assert told is None
+        assert included is None
     elif notification.included is not None:
-        assert msgspec.convert(told, Included) == notification.included
+        assert msgspec.convert(included, Included) == notification.included
 
 
 def _plain(event: Event) -> object:
