@@ -1,46 +1,53 @@
 """The types of destinations that a configuration may use.
 
 `relay.config` itself knows no service. Each module of `relay.destinations` has the model of its
-type, a subclass of `DestinationConfig`; the catalogue collects the models in one `DestinationTypes`
-and hands it to `load`, `parse`, `default` and `build_schema`.
+type, a subclass of `DestinationConfig`; the catalogue says where each model is, in one
+`DestinationTypes`, and hands that to `load`, `parse`, `default` and `build_schema`.
+
+A model is imported, and made part of the `Config`, when a configuration uses its type: most use one
+or two, and all together would take a start 100 ms.
 """
 
-from collections.abc import Iterable, Mapping
-from functools import cached_property, reduce
-from operator import or_
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pkgutil import resolve_name
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import Field, SecretStr, create_model
+from pydantic import Field, GetCoreSchemaHandler, SecretStr, create_model
+from pydantic_core import CoreSchema, core_schema
 
 from relay.config.destination import DestinationConfig
 from relay.config.model import Config
 from relay.config.types import Name
 
+Models = Mapping[str, type[DestinationConfig]]
+"""The models of destinations by the value of their ``type``."""
+
 
 class DestinationTypes:
-    """The models of all types of destinations, and the `Config` that holds such destinations.
+    """The models of all types of destinations, and the `Config` that holds such destinations."""
 
-    Make one instance for the whole program: `config_model` is built once for each.
-    """
+    def __init__(self, places: Mapping[str, str]) -> None:
+        """``places`` says for each type where its model is: ``module:class``."""
+        self.models: Models = _LazyModels(places)
+        """The models by the value of their ``type``, in the order in which errors list them. A
+        model is imported when it is looked up."""
 
-    def __init__(self, models: Iterable[type[DestinationConfig]]) -> None:
-        self.models: Mapping[str, type[DestinationConfig]] = {
-            model.model_fields["type"].default: model for model in models
-        }
-        """The models by the value of their ``type``, in the order in which errors list them."""
-
-    @cached_property
+    @property
     def config_model(self) -> type[Config]:
-        """A subclass of `Config` whose ``destinations`` are validated by these models."""
-        union: Any = reduce(or_, self.models.values())
-        destination: Any = Annotated[union, Field(discriminator="type")]
-        return create_model(
-            Config.__name__,
-            __base__=Config,
-            __doc__=Config.__doc__,
-            __module__=Config.__module__,
-            destinations=(dict[Name, destination], Field(min_length=1)),
-        )
+        """A subclass of `Config` whose ``destinations`` are validated by all models."""
+        return _build_config_model(tuple(self.models.items()))
+
+    def config_model_for(self, data: Mapping[str, object]) -> type[Config]:
+        """Return such a subclass with only the models of the types that a configuration names.
+
+        With all models if it names no type that exists: then it has errors about that.
+        """
+        entries = data.get("destinations")
+        entries = entries.values() if isinstance(entries, Mapping) else ()
+        names = [entry.get("type") for entry in entries if isinstance(entry, Mapping)]
+        used = tuple((name, self.models[name]) for name in self.models if name in names)
+        return _build_config_model(used) if used else self.config_model
 
     def secret_keys(self, type_name: object) -> list[str]:
         """Return the keys of a type that hold a secret; ``KEY_file`` may name a file for each."""
@@ -55,6 +62,49 @@ class DestinationTypes:
 
     def _find(self, type_name: object) -> type[DestinationConfig] | None:
         return self.models.get(type_name) if isinstance(type_name, str) else None
+
+
+class _LazyModels(Models):
+    """Imports a model when it is looked up."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> type[DestinationConfig]:
+        model: type[DestinationConfig] = resolve_name(self._places[name])
+        return model
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+@cache
+def _build_config_model(models: tuple[tuple[str, type[DestinationConfig]], ...]) -> type[Config]:
+    destination: Any = Annotated[DestinationConfig, _ByType(dict(models))]
+    return create_model(
+        Config.__name__,
+        __base__=Config,
+        __doc__=Config.__doc__,
+        __module__=Config.__module__,
+        destinations=(dict[Name, destination], Field(min_length=1)),
+    )
+
+
+class _ByType:
+    """Validates a destination by the model of its ``type``.
+
+    pydantic's ``Field(discriminator="type")`` does the same, but refuses to choose from one model.
+    """
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def __get_pydantic_core_schema__(self, _: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {name: handler.generate_schema(model) for name, model in self._models.items()}
+        return core_schema.tagged_union_schema(choices, discriminator="type")
 
 
 def is_secret(annotation: object) -> bool:

@@ -74,7 +74,8 @@ def _validate(
     data: Mapping[str, object], types: DestinationTypes
 ) -> tuple[Config | None, list[ConfigIssue]]:
     try:
-        return types.config_model.model_validate(data, context=collect_names(data)), []
+        model = types.config_model_for(data)
+        return model.model_validate(data, context=collect_names(data)), []
     except ValidationError as error:
         return None, to_issues(error, data, types)
 
