@@ -49,6 +49,8 @@ RETRY_S = 5.0
 
 # Priority -1 makes no sound, 0 makes one, and 1 makes one even in the user's quiet hours:
 # "Message Priority".
+_DEFAULT_EMERGENCY = timedelta(hours=1)
+
 _PRIORITIES = {Severity.CRITICAL: 1, Severity.WARNING: 0, Severity.INFO: -1}
 _PRIORITY_RESOLVED = -1
 _EMERGENCY = 2
@@ -114,17 +116,21 @@ class PushoverDestination(ServiceDestination):
     emergency_every: Annotated[Duration, at_least("30s")] | None = None
     """How often Pushover repeats a critical notification until somebody acknowledges it: at least
     30s. Default: never."""
-    emergency_for: Annotated[Duration, at_least("30s"), at_most("3h")] = Field(
-        default=timedelta(hours=1), validate_default=True
+    emergency_for: Annotated[Duration, at_least("30s"), at_most("3h")] | None = Field(
+        default=None, validate_default=True
     )
     """For how long Pushover repeats it: at most 3h, and at most 50 times; not shorter than
-    ``emergency_every``."""
+    ``emergency_every``. Default: 1h."""
 
     @field_validator("emergency_for")
     @classmethod
-    def _check_not_below_interval(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+    def _check_emergency_for(
+        cls, value: timedelta | None, info: ValidationInfo
+    ) -> timedelta | None:
         every = info.data.get("emergency_every")
-        if every is not None and value < every:
+        if value is not None and every is None:
+            raise invalid("'emergency_for' has no effect without 'emergency_every'")
+        if every is not None and (value or _DEFAULT_EMERGENCY) < every:
             raise invalid("'emergency_for' is shorter than 'emergency_every'")
         return value
 
@@ -152,7 +158,10 @@ class PushoverDestination(ServiceDestination):
     def _priority(self, card: Card) -> dict[str, int]:
         priority = _PRIORITY_RESOLVED if card.is_resolved else _PRIORITIES[card.severity]
         if self.emergency_every is not None and priority == _PRIORITIES[Severity.CRITICAL]:
-            every_s, for_s = _seconds(self.emergency_every), _seconds(self.emergency_for)
+            every_s, for_s = (
+                _seconds(self.emergency_every),
+                _seconds(self.emergency_for or _DEFAULT_EMERGENCY),
+            )
             return {"priority": _EMERGENCY, "retry": every_s, "expire": for_s}
         ttl = {} if self.ttl is None else {"ttl": _seconds(self.ttl)}
         return {"priority": priority, **ttl}

@@ -173,6 +173,10 @@ def test_destinations_of_one_application_share_a_limit() -> None:
         (f"{KEYS}, emergency_every: 29s", "emergency_every: '29s' is less than 30s"),
         (f"{KEYS}, emergency_for: 4h", "emergency_for: '4h' is more than 3h"),
         (
+            f"{KEYS}, emergency_for: 2h",
+            "emergency_for: 'emergency_for' has no effect without 'emergency_every'",
+        ),
+        (
             f"{KEYS}, emergency_every: 2h",
             "to: 'emergency_for' is shorter than 'emergency_every'",
         ),
