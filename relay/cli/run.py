@@ -1,7 +1,6 @@
 """``relay run``: the daemon."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 import click
 
 from relay.admin import logs
+from relay.cli import creating_lasting_objects
 from relay.cli.options import config_option, find_config, read_config
 from relay.cli.output import StandardError, standard_output
 from relay.config import Config
@@ -35,15 +35,17 @@ def run(config_file: Path | None, debug: bool) -> None:
     """
     level = logging.DEBUG if debug else logging.INFO
     with _hold_sighup():
-        config = read_config(config_file)
-        file = find_config(config_file)
-        store = (
-            None if file is None else resolve_store_path(config.store.path, file.parent, os.environ)
-        )
-        output = logs.configure(StandardError(), level=level)
-        with output.write_in_background(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            # Objects that exist now will stay. A full collection would pause relay to scan them.
-            gc.freeze()
+        with creating_lasting_objects():
+            config = read_config(config_file)
+            file = find_config(config_file)
+            store = (
+                None
+                if file is None
+                else resolve_store_path(config.store.path, file.parent, os.environ)
+            )
+            output = logs.configure(StandardError(), level=level)
+            loop_factory = _loop_factory()
+        with output.write_in_background(), asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_run(config, file, store))
 
 

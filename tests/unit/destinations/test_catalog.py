@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from relay.config import DestinationConfig
 from relay.core.exchange import Request
 from relay.destinations import console
+from relay.destinations.catalog import DESTINATION_TYPES
 from relay.destinations.common import json_document
 from relay.destinations.common.card import Card
 from relay.destinations.console import ConsoleDestination
@@ -32,6 +33,12 @@ def http() -> HttpDestination:
     """A destination with a secret in its URL and one in a header."""
     headers = {"Authorization": SecretStr("Bearer s3cret")}
     return HttpDestination(url=SecretStr(SECRET), headers=headers)
+
+
+def test_every_type_has_its_model() -> None:
+    """The catalogue lists a model under the value of its ``type``."""
+    for name, model in DESTINATION_TYPES.models.items():
+        assert model.model_fields["type"].default == name
 
 
 def test_http_gets_the_document() -> None:
