@@ -11,7 +11,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import import_module
 from pathlib import Path
 
 import structlog
@@ -21,6 +20,7 @@ from relay.admin.operations import AdminOperations
 from relay.admin.tap import EventTap
 from relay.admin.unix_socket import bind_socket, describe_bind_error, remove_socket
 from relay.core.errors import RelayError
+from relay.core.threads import import_in_thread
 
 log = structlog.get_logger()
 
@@ -72,7 +72,7 @@ async def _serve_on_demand(
     """Wait until a client connects; then serve it and all that follow, until cancelled."""
     await _wait_for_client(bound)
     # in a thread, so that events do not wait for the import
-    await asyncio.to_thread(import_module, "relay.admin.control_api")
+    await import_in_thread("relay.admin.control_api")
     from relay.admin.control_api import serve_control_api  # noqa: PLC0415
 
     async with serve_control_api(bound, operations, tap, detector):

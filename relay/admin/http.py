@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from importlib import import_module
 from time import time_ns
 from typing import Any
 
@@ -34,6 +33,7 @@ from relay.admin.tap import EventTap
 from relay.admin.unix_socket import describe_bind_error
 from relay.config import AdminConfig
 from relay.core.errors import RelayError
+from relay.core.threads import import_in_thread
 from relay.store.records import Backlog
 
 log = structlog.get_logger()
@@ -94,8 +94,6 @@ def _daemon_routes(
     detector: StallDetector,
 ) -> list[web.RouteDef]:
     """Return the routes for health checks and Prometheus."""
-    # imported only here: without admin.listen, relay does not spend memory on Prometheus's client
-    from relay.admin.metrics import CONTENT_TYPE, render_metrics  # noqa: PLC0415
 
     def health_response(
         request: web.Request, key: str, problems: list[str], problems_key: str
@@ -112,8 +110,9 @@ def _daemon_routes(
         return health_response(request, "ready", not_ready_reasons(snapshot(), time_ns()), "not")
 
     async def metrics(_: web.Request) -> web.Response:
-        # Prometheus's client is imported when it is first asked for, in a thread: 1 MB and 20 ms
-        await asyncio.to_thread(import_module, "relay.admin.metrics")
+        # Prometheus's client takes 1 MB and 20 ms: it is imported when somebody asks for metrics
+        await import_in_thread("relay.admin.metrics")
+        from relay.admin.metrics import CONTENT_TYPE, render_metrics  # noqa: PLC0415
 
         current = snapshot()
         pending = None if current.store.reason else await backlog.get()

@@ -7,13 +7,11 @@ often a reload is requested. The thread ends with its read.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
 
 from relay.core.errors import RelayError
+from relay.core.threads import run_in_thread
 
 READ_TIMEOUT_S = 30.0
 """How long a read may take, including the time it waits for the one before it."""
@@ -41,38 +39,10 @@ class FileReader:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 if self._latest is not None:
                     await asyncio.wait({self._latest})
-                self._latest = result = _start_thread(work)
+                self._latest = result = run_in_thread(work, "file reader")
                 return await asyncio.shield(result)
         except TimeoutError:
             raise ReadTimeout(
                 f"the configuration, and the files that it names, took more than "
                 f"{READ_TIMEOUT_S:g} s to read"
             ) from None
-
-
-def _start_thread(work: Callable[[], T]) -> asyncio.Future[T]:
-    """Run ``work`` in a new thread; the future gets its result."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-    result.add_done_callback(_retrieve_exception)
-
-    def report(set_result: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop has been closed meanwhile
-            loop.call_soon_threadsafe(set_result)
-
-    def run() -> None:
-        try:
-            returned = work()
-        except Exception as error:
-            report(partial(result.set_exception, error))
-        else:
-            report(partial(result.set_result, returned))
-
-    threading.Thread(target=run, name="file reader", daemon=True).start()
-    return result
-
-
-def _retrieve_exception(result: asyncio.Future[Any]) -> None:
-    """Mark an exception as retrieved: asyncio would log one that comes after the timeout."""
-    if not result.cancelled():
-        result.exception()

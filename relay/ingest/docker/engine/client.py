@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +21,7 @@ import msgspec
 from aiohttp.client_exceptions import UnixClientConnectorError
 
 from relay.core.errors import describe_os_error
+from relay.core.threads import import_in_thread
 from relay.ingest.docker.engine.container_details import parse_object
 from relay.ingest.docker.engine.container_list import ContainerListParser, InvalidContainerList
 from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles
@@ -217,7 +217,7 @@ async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
     """Yield a client of the engine at ``endpoint``; nothing is sent before its first call."""
     if (endpoint.url or "").startswith("ssh://"):
         # asyncssh is large: only engines that need it import it, in a thread so that others go on
-        await asyncio.to_thread(import_module, "relay.ingest.docker.engine.ssh")
+        await import_in_thread("relay.ingest.docker.engine.ssh")
     docker = _make_docker(endpoint)
     try:
         yield EngineClient(docker, now)
