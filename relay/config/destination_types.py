@@ -10,7 +10,7 @@ or two, and all together would take a start 100 ms.
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pkgutil import resolve_name
+from importlib import import_module
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Field, GetCoreSchemaHandler, SecretStr, create_model
@@ -71,7 +71,8 @@ class _LazyModels(Models):
         self._places = places
 
     def __getitem__(self, name: str) -> type[DestinationConfig]:
-        model: type[DestinationConfig] = resolve_name(self._places[name])
+        module, _, class_name = self._places[name].partition(":")
+        model: type[DestinationConfig] = getattr(import_module(module), class_name)
         return model
 
     def __iter__(self) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """The names that a template may use."""
 
-import difflib
 from collections.abc import Iterable
 
 NAMES = ("event", "events", "notification", "severity", "headline", "included")
@@ -13,5 +12,7 @@ class TemplateValues(dict[str, object]):
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """Return a message that there is no such name, with the most similar known one."""
+    import difflib  # noqa: PLC0415 - 130 KB, for a template with a mistake
+
     similar = difflib.get_close_matches(name, known, n=1)
     return f"there is no {name!r}" + (f" (did you mean {similar[0]!r}?)" if similar else "")
