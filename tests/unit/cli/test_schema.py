@@ -78,7 +78,7 @@ NOT_IMPORTED = {
     *("asyncssh", "cryptography", "aiodocker.ssh"),  # engines behind ssh://
     *("aiohttp.web", "aiohttp.web_app", "relay.admin.http", "relay.admin.control_api"),
     *("prometheus_client", "relay.admin.metrics"),
-    *("html", "difflib"),
+    "difflib",
 }
 
 
