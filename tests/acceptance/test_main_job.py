@@ -1,7 +1,6 @@
 """The example configuration on a real engine delivers what its routes match, and nothing else."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,9 @@ EXPECTED = [
 """What the example's routes match of `cause_events`: route, the engine's action, container."""
 
 RED = "#d0021b"
+
+RUNS_MAX = 3
+"""How often the events are caused, until the engine sends those of the OOM kill in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,29 @@ def write_example_config(folder: Path, engine: PrivateEngine, receiver: Receiver
 
 
 @pytest.fixture(scope="module")
-def result(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
-    """Cause all events once under `relay run`."""
+def result(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """Cause all events once under `relay run`.
+
+    Now and then an engine sends the death of an OOM kill before its ``oom``, and relay reports a
+    crash. Such a run is repeated.
+    """
+    for _ in range(RUNS_MAX):
+        found = _run_once(engine, tmp_path_factory.mktemp("relay"))
+        actions = [
+            event["Action"]
+            for event in found.history
+            if event["Actor"]["Attributes"].get("name") == "greedy"
+        ]
+        if actions.index("oom") < actions.index("die"):
+            break
+    return found
+
+
+def _run_once(engine: PrivateEngine, folder: Path) -> Result:
     engine.start()
     engine.remove_containers()
     with Receiver() as receiver:
-        config = write_example_config(tmp_path_factory.mktemp("relay"), engine, receiver)
+        config = write_example_config(folder, engine, receiver)
         env = {"SLACK_WEBHOOK_URL": receiver.url("/slack"), "AUDIT_TOKEN": "t0ken"}
         with RelayProcess(config, env=env) as relay:
             relay.wait_for_log("engine.connected")
@@ -110,7 +129,7 @@ def result(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> I
             relay.wait_for_log("delivery.attempted", destination="audit", at_least=2)
             exit_code = relay.terminate()
             terminal = [json.loads(line) for line in relay.stdout.splitlines()]
-        yield Result(
+        return Result(
             engine_name=engine.get("/info")["Name"],
             history=engine.events(history_from_ns),
             terminal=terminal,
