@@ -137,7 +137,7 @@ class Subscriber:
         self._wakeup.set()
 
     def close(self) -> None:
-        """Accept no more lines; those in the queue can still be read."""
+        """Stop accepting lines; those in the queue can still be read."""
         self._closed = True
         self._wakeup.set()
 

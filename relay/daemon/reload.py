@@ -111,7 +111,7 @@ class ReloadController:
             self.close()
 
     def close(self) -> None:
-        """Accept no more requests, and fail those that still wait."""
+        """Stop accepting requests, and fail those that still wait."""
         self._closed = True
         self._current += self._waiting
         self._waiting = []

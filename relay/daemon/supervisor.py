@@ -96,7 +96,7 @@ class Supervisor:
             self._spawn_runner("engine", runner, self.engines)
 
     def stop_ingest(self) -> list[asyncio.Task[None]]:
-        """Read no more. The returned tasks end when everything that was read is committed."""
+        """Stop reading. The returned tasks end when everything that was read is committed."""
         return self._stop_runners(self.engines)
 
     def stop_delivery(self) -> list[asyncio.Task[None]]:
