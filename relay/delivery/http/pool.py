@@ -14,15 +14,11 @@ from functools import partial
 from aiohappyeyeballs import start_connection
 
 from relay.delivery.http.connection import Connection, RawResponse
-from relay.delivery.http.request import Origin
+from relay.delivery.http.request import ConnectTimeout, Origin
 from relay.delivery.http.resolver import Resolver
 
 HAPPY_EYEBALLS_DELAY_S = 0.25
 """How long the first address of a host is tried alone (RFC 8305, section 5)."""
-
-
-class ConnectTimeout(TimeoutError):
-    """No connection was established within ``timeout.connect``."""
 
 
 class ConnectionPool:

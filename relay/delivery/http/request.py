@@ -19,6 +19,10 @@ _DEFAULT_HEADERS = {
 relay does not decompress them."""
 
 
+class ConnectTimeout(TimeoutError):
+    """No connection was established within ``timeout.connect``."""
+
+
 class Origin(NamedTuple):
     """Where to connect."""
 

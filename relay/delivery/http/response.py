@@ -9,7 +9,7 @@ from relay.config import TimeoutConfig
 from relay.core.errors import describe_os_error
 from relay.core.exchange import Reason, Response
 from relay.delivery.http.connection import InvalidHttpResponse, ServerDisconnected
-from relay.delivery.http.pool import ConnectTimeout
+from relay.delivery.http.request import ConnectTimeout
 from relay.delivery.http.resolver import NoAddress
 from relay.delivery.redact import Redactor
 
