@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from relay.config import schema_types
 from relay.config.schema import build_schema
+from relay.config.types import DURATION, ENGINE_URL, LISTEN_ADDRESS, NAME, RATE, WEB_URL
 from relay.core.notification import Severity
 from relay.destinations.catalog import DESTINATION_TYPES
 
@@ -34,12 +34,12 @@ Each has a `type`, keys that it shares with others, and keys of its own.
 """
 
 _TYPE_NAMES = {
-    schema_types.DURATION["pattern"]: "duration",
-    schema_types.RATE["pattern"]: "rate",
-    schema_types.WEB_URL["pattern"]: "http or https URL",
-    schema_types.ENGINE_URL["pattern"]: "URL",
-    schema_types.LISTEN_ADDRESS["pattern"]: "place",
-    schema_types.NAME["pattern"]: "name",
+    DURATION["pattern"]: "duration",
+    RATE["pattern"]: "rate",
+    WEB_URL["pattern"]: "http or https URL",
+    ENGINE_URL["pattern"]: "URL",
+    LISTEN_ADDRESS["pattern"]: "place",
+    NAME["pattern"]: "name",
     "^([0-9]{1,12}(B|[kMG]B|[KMG]iB)?)$|\\$\\{": "size",
 }
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))

@@ -26,6 +26,7 @@ from relay.admin.operations import (
     UnknownDestination,
     WaitingRequest,
 )
+from relay.core.tasks import spawn
 
 STORE_TIMEOUT_S = 3.0
 """How long a query may take before the store is probed, and how long the probe may take then. A
@@ -165,7 +166,7 @@ class StoreQueries:
         """
         if len(self._running) >= MAX_QUERIES:
             raise _StoreUnresponsive(f"{MAX_QUERIES} requests already wait for its store")
-        task = asyncio.create_task(query(), name=f"admin query: {name}")
+        task = spawn(query(), f"admin query: {name}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         while not await _finishes_in_time(task):
@@ -183,7 +184,7 @@ class StoreQueries:
 
     async def _store_answers(self) -> bool:
         if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(self._probe(), name="admin query: probe")
+            self._probing = spawn(self._probe(), "admin query: probe")
         return await _finishes_in_time(self._probing)
 
 

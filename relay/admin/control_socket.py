@@ -20,7 +20,7 @@ from relay.admin.operations import AdminOperations
 from relay.admin.tap import EventTap
 from relay.admin.unix_socket import bind_socket, describe_bind_error, remove_socket
 from relay.core.errors import RelayError
-from relay.core.threads import import_in_thread
+from relay.core.tasks import import_in_thread, spawn
 
 log = structlog.get_logger()
 
@@ -55,9 +55,7 @@ async def serve_control_socket(
         bound.listen(BACKLOG)
         log.info("control.listening", at=str(path))
         async with run_stall_detector(liveness) as detector:
-            serving = asyncio.create_task(
-                _serve_on_demand(bound, operations, tap, detector), name="control socket"
-            )
+            serving = spawn(_serve_on_demand(bound, operations, tap, detector), "control socket")
             try:
                 yield
             finally:

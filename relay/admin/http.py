@@ -24,16 +24,21 @@ from relay.admin.auth import (
     build_policy,
     warn_if_token_missing,
 )
-from relay.admin.health import LivenessReport, StallDetector, run_stall_detector
+from relay.admin.health import (
+    LivenessReport,
+    StallDetector,
+    StatusSnapshot,
+    not_ready_reasons,
+    run_stall_detector,
+)
 from relay.admin.operations import AdminOperations
 from relay.admin.server import serve
-from relay.admin.status import StatusSnapshot, not_ready_reasons
 from relay.admin.tail import add_tail_route
 from relay.admin.tap import EventTap
 from relay.admin.unix_socket import describe_bind_error
 from relay.config import AdminConfig
 from relay.core.errors import RelayError
-from relay.core.threads import import_in_thread
+from relay.core.tasks import import_in_thread, spawn
 from relay.store.records import Backlog
 
 log = structlog.get_logger()
@@ -171,7 +176,7 @@ class _BacklogProbe:
     async def get(self) -> Mapping[str, Backlog] | None:
         """Return the backlog by destination; None if the store takes over `BACKLOG_TIMEOUT_S`."""
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._query(), name="metrics: backlog")
+            self._running = spawn(self._query(), "metrics: backlog")
         await asyncio.wait({self._running}, timeout=BACKLOG_TIMEOUT_S)
         return self._running.result() if self._running.done() else None
 

@@ -12,7 +12,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from relay import __version__
-from relay.admin.status import StatusSnapshot
+from relay.admin.health import StatusSnapshot
 from relay.core.counters import LATENCY_BUCKETS_S, EngineCounters
 from relay.core.event import GapReason, ParseErrorKind
 from relay.core.exchange import Reason

@@ -14,8 +14,8 @@ from relay.cli.tables import format_name, format_time, to_json_line
 from relay.core.event import TYPE_RELAY, Event, Origin
 from relay.core.notification import Severity, default_severity
 from relay.core.text import truncate
-from relay.destinations.common.headline import describe_exit_code
-from relay.destinations.common.json_document import event_object
+from relay.destinations.common.card import describe_exit_code
+from relay.destinations.common.cloudevents import event_object
 from relay.routing.router import Verdict
 
 EVENT_MAX = 90

@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from relay.config import Config
-from relay.config.units import parse_duration
+from relay.config.types import parse_duration
 from relay.destinations.catalog import default_config, load_config
 from relay.store.records import Selection
 

@@ -22,10 +22,10 @@ from relay.cli.tables import (
     format_table,
     to_json_line,
 )
+from relay.core.counters import DestinationStatus
 from relay.core.event import format_rfc3339
-from relay.core.status import DestinationStatus
 from relay.core.text import truncate
-from relay.destinations.common import json_document
+from relay.destinations.common import cloudevents
 from relay.store.records import WaitingDelivery
 
 MAX_LIMIT = 500
@@ -123,7 +123,7 @@ def _json_lines(view: _View) -> Iterator[str]:
                 "reason": delivery.reason,
                 "answer": delivery.answer,
                 "condition": view.statuses.get(delivery.destination),
-                "notification": msgspec.Raw(json_document.encode_document(delivery.notification)),
+                "notification": msgspec.Raw(cloudevents.encode_document(delivery.notification)),
             }
         )
 

@@ -16,14 +16,13 @@ import click
 from relay.admin import logs
 from relay.cli.event_line import summarize_event
 from relay.cli.options import check_known, config_option, convert_duration, read_config
-from relay.cli.output import standard_output
-from relay.cli.tables import format_count, format_name, format_table, format_time
+from relay.cli.tables import format_count, format_name, format_table, format_time, standard_output
 from relay.config import Config
-from relay.core.shutdown import Shutdown
+from relay.core.tasks import Shutdown
 from relay.core.text import truncate
 from relay.delivery.client import ConsoleOutput
 from relay.dryrun.deliver import DeliverySummary, ProgressMonitor, deliver
-from relay.dryrun.recording import Recording, read_lines
+from relay.dryrun.history import Recording, read_lines
 from relay.dryrun.simulator import PlannedNotification, Simulator
 
 EVENT_MAX = 60

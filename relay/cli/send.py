@@ -11,7 +11,7 @@ import click
 
 from relay.admin import logs
 from relay.cli.options import check_known, config_option, read_config
-from relay.cli.output import standard_output
+from relay.cli.tables import standard_output
 from relay.config import Config
 from relay.core.event import RELAY_ENGINE, make_self_event
 from relay.core.exchange import Delivered, Outcome, Reason, Response, Retry

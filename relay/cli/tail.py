@@ -28,9 +28,9 @@ from relay.cli.options import (
     find_config,
     read_config,
 )
-from relay.cli.output import STDOUT, write_line
-from relay.cli.tables import format_name, format_time
+from relay.cli.tables import STDOUT, format_name, format_time, write_line
 from relay.config import Config
+from relay.core.tasks import spawn
 from relay.dryrun.history import TIMEOUT_S, History, PointInTime, Window, fetch_history
 from relay.ingest.docker.engine.client import (
     ENGINE_ERRORS,
@@ -155,8 +155,8 @@ async def _fetch_histories(
 
     async with asyncio.TaskGroup() as tasks:
         fetching = {
-            engine: tasks.create_task(
-                fetch(engine, partial(connect, endpoint, time_ns)), name=f"history of {engine}"
+            engine: spawn(
+                fetch(engine, partial(connect, endpoint, time_ns)), f"history of {engine}", tasks
             )
             for engine, endpoint in endpoints.items()
         }

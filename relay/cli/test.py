@@ -11,10 +11,8 @@ from relay.cli.options import config_option, find_config
 from relay.cli.tables import format_count
 from relay.core.errors import ConfigError, Problem
 from relay.core.text import escape_unprintable
-from relay.dryrun.compare import run_suite
-from relay.dryrun.junit import SuiteResult, build_report
-from relay.dryrun.suite import Suite
-from relay.dryrun.suite_parser import load_suite
+from relay.dryrun.compare import SuiteResult, build_report, run_suite
+from relay.dryrun.suite import Suite, load_suite
 
 
 @click.command()

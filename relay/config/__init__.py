@@ -1,7 +1,6 @@
 """The configuration: reads a YAML file into a checked `Config`, or reports every problem in it."""
 
 from relay.config.address import TcpPort, UnixSocket
-from relay.config.common import TlsConfig
 from relay.config.destination import (
     BatchConfig,
     DestinationConfig,
@@ -9,9 +8,10 @@ from relay.config.destination import (
     Renderer,
     RetryConfig,
     TimeoutConfig,
+    TlsConfig,
 )
 from relay.config.destination_types import DestinationTypes
-from relay.config.load import default, load, parse
+from relay.config.load import ConfigOutline, default, load, parse, read_outline
 from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
 from relay.config.model import (
     AdminConfig,
@@ -25,9 +25,7 @@ from relay.config.model import (
     Route,
     StoreConfig,
 )
-from relay.config.outline import ConfigOutline, read_outline
-from relay.config.types import StartFrom, WhenFull
-from relay.config.units import Rate
+from relay.config.types import Rate, StartFrom, WhenFull
 
 __all__ = [
     "AdminConfig",

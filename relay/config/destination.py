@@ -6,16 +6,17 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import msgspec
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from relay.config.common import Section, TlsConfig
 from relay.config.errors import invalid
 from relay.config.types import (
     Duration,
     Fraction,
+    NonEmptyPath,
     Ordering,
     PositiveDuration,
     RateLimit,
@@ -24,6 +25,45 @@ from relay.config.types import (
 )
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Notification
+
+
+class Section(BaseModel):
+    """Base class of a section: a mapping with known keys. Unknown keys are errors."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        coerce_numbers_to_str=True,
+        hide_input_in_errors=True,
+        defer_build=True,
+        arbitrary_types_allowed=True,  # `Rate` and other values that relay itself parses
+    )
+    schema_rules: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Rules between the keys of this class as JSON Schema, which `relay schema` adds to ``allOf``.
+
+    Each class has its own rules only; those of its bases apply as well.
+    """
+
+
+class TlsConfig(Section):
+    """Which certificates to trust, and which one to present."""
+
+    schema_rules = ({"dependentRequired": {"cert_file": ["key_file"], "key_file": ["cert_file"]}},)
+
+    ca_file: NonEmptyPath | None = None
+    """The only certificates to trust. Default: those that the system trusts."""
+    cert_file: NonEmptyPath | None = None
+    """The client certificate to present; needs ``key_file``."""
+    key_file: NonEmptyPath | None = Field(default=None, validate_default=True)
+    """The private key of ``cert_file``, without a passphrase."""
+
+    @field_validator("key_file")
+    @classmethod
+    def _check_certificate_and_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "cert_file" in info.data and (value is None) != (info.data["cert_file"] is None):
+            raise invalid("'cert_file' and 'key_file' go together: write both or neither")
+        return value
+
 
 Renderer = Callable[[Notification], Request]
 """Turns a notification into the request that sends it."""

@@ -1,9 +1,14 @@
 """The match of a route as a tree of values. `relay.routing` evaluates it."""
 
+import fnmatch
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
+
+from relay.config.errors import did_you_mean, find_closest
+from relay.core.event import TYPE_RELAY, Cause, Origin
 
 
 class Glob(msgspec.Struct, frozen=True):
@@ -60,3 +65,107 @@ class Match:
     """At least one of these has to match, unless the tuple is empty."""
     all: "tuple[Match, ...]" = ()
     not_: "Match | None" = None
+
+
+FIELDS: Mapping[str, str] = {
+    "engine": "The engine's name in this file.",
+    "host": "The host name of the engine.",
+    "type": "``container``, ``image``, ``volume``, ``network`` …; ``relay`` for relay's own.",
+    "action": "``die``, ``oom``, ``health_status`` …, whatever its detail; or with it, as in "
+    "``health_status: unhealthy``.",
+    "detail": "The text after the colon of the action.",
+    "scope": "``local`` or ``swarm``.",
+    "id": "The id of the container, or of another object that the event is about.",
+    "name": "The name of the container, or of another object that the event is about.",
+    "image": "The image of the container.",
+    "label": "Names of labels, each with the patterns for its value.",
+    "attribute": "Names of the engine's attributes, each with the patterns for its value.",
+    "exit_code": '``137``, ``"1-125"``, ``">=128"``, ``"<2"``.',
+    "signal": "``9``, ``SIGKILL``, ``kill``.",
+    "cause": "Of a ``die``: ``requested`` (somebody asked: stop, restart, kill, rm -f), ``oom``, "
+    "``crashed`` (non-zero, nobody asked), ``finished`` (zero, nobody asked), ``unknown`` (relay "
+    "cannot tell: it may have missed a stop in a gap).",
+    "health": "``healthy``, ``unhealthy``.",
+    "origin": "``live``, ``replayed`` (from the engine's history), ``inferred`` (found by "
+    "inspecting containers, without an event).",
+}
+"""The fields of a match and their descriptions, for the schema."""
+
+MAPPING_FIELDS = ("label", "attribute")
+"""Fields whose value is a mapping of names to patterns."""
+
+NUMBER_FIELDS = ("exit_code", "signal")
+"""Fields with numbers: their patterns are ranges, not globs."""
+
+FIXED_VALUES: Mapping[str, tuple[str, ...]] = {
+    "cause": tuple(cause.value for cause in Cause),
+    "origin": tuple(origin.value for origin in Origin),
+    "scope": ("local", "swarm"),
+}
+"""Fields with a fixed set of values: a pattern that matches none of them is an error."""
+
+_TYPES = (
+    # https://docs.docker.com/reference/api/engine/, "Monitor events"
+    *("container", "image", "volume", "network", "daemon", "plugin", "node", "service"),
+    *("secret", "config", "builder"),
+    TYPE_RELAY,
+)
+_ACTIONS = (
+    # the same page; moby's api/types/events/events.go for those that the page leaves out
+    *("attach", "commit", "connect", "copy", "create", "delete", "destroy", "detach", "die"),
+    *("disable", "disconnect", "enable", "exec_create", "exec_detach", "exec_die", "exec_start"),
+    *("export", "health_status", "import", "install", "kill", "load", "mount", "oom", "pause"),
+    *("prune", "pull", "push", "reload", "remove", "rename", "resize", "restart", "save", "start"),
+    *("stop", "tag", "top", "unmount", "unpause", "untag", "update", "upgrade"),
+    *("archive-path", "extract-to-dir"),
+    # Podman only
+    *("init", "cleanup", "exec", "exec_died", "loadfromarchive"),
+    # relay's own events
+    *("started", "stopped", "gap", "engine_lost", "engine_back", "destination_failing"),
+    *("destination_recovered", "dead_letter", "heartbeat"),
+)
+KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {
+    "type": _TYPES,
+    "action": _ACTIONS,
+    "health": ("healthy", "unhealthy", "starting", "running"),
+}
+"""Fields to which engines may add values: only a value that is similar to a known one, and so
+probably mistyped, is an error."""
+
+_TYPO_CUTOFF = 0.75
+"""The similarity (difflib's ratio) from which a value counts as a typo of a known one."""
+
+
+def check_value(field: str, text: str, engines: Collection[str] | None) -> None:
+    """Raise `ValueError` for a glob that can match no value of ``field``.
+
+    ``engines`` are the configured names; None if they are not known. The message continues a
+    sentence that starts with the value, and does not contain the value.
+    """
+    if field in FIXED_VALUES:
+        _check_fixed(field, text)
+    elif field == "engine" and engines is not None:
+        if _is_plain(text) and text not in engines:
+            raise ValueError(f"is not a configured engine{did_you_mean(text, engines)}")
+    elif field in KNOWN_VALUES:
+        _check_known(field, text.partition(": ")[0] if field == "action" else text)
+
+
+def _check_fixed(field: str, text: str) -> None:
+    known = FIXED_VALUES[field]
+    if any(fnmatch.fnmatchcase(word, text) for word in known):
+        return
+    choice = did_you_mean(text, known) or f": there are {', '.join(known)}"
+    raise ValueError(f"matches no {field}{choice}")
+
+
+def _check_known(field: str, text: str) -> None:
+    known = KNOWN_VALUES[field]
+    if not _is_plain(text) or text in known:
+        return
+    if find_closest(text, known, cutoff=_TYPO_CUTOFF):
+        raise ValueError(f"is not a known {field}{did_you_mean(text, known)}")
+
+
+def _is_plain(text: str) -> bool:
+    return not any(mark in text for mark in "*?[")

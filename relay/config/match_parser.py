@@ -3,13 +3,23 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from relay.config import match_fields, patterns
+from relay.config import patterns
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, did_you_mean, quote
-from relay.config.match import Exists, Field, Match, Not, Pattern, Range
+from relay.config.match import (
+    FIELDS,
+    MAPPING_FIELDS,
+    Exists,
+    Field,
+    Match,
+    Not,
+    Pattern,
+    Range,
+    check_value,
+)
 
 _MAX_DEPTH: Final = 16
 """The longest path (keys and indices) to a pattern: the limit of nesting."""
-_KEYS: Final = (*match_fields.FIELDS, "any", "all", "not")
+_KEYS: Final = (*FIELDS, "any", "all", "not")
 _NUMBER_PARSERS: Final[Mapping[str, Callable[[str], Range]]] = {
     "exit_code": patterns.parse_exit_code,
     "signal": patterns.parse_signal,
@@ -59,9 +69,9 @@ class _MatchParser:
                 groups[key] = self._parse_list(value, here)
             elif key == "not":
                 not_ = self._parse_nested(value, here)
-            elif key in match_fields.MAPPING_FIELDS:
+            elif key in MAPPING_FIELDS:
                 fields += self._parse_mapping_field(key, value, here)
-            elif key in match_fields.FIELDS:
+            elif key in FIELDS:
                 fields.append(Field(key, None, self._parse_patterns(key, value, here)))
             else:
                 self._add_unknown_key(here, _KEYS)
@@ -119,7 +129,7 @@ class _MatchParser:
         if field in _NUMBER_PARSERS:
             return _NUMBER_PARSERS[field](text)
         found = patterns.parse_glob(text)
-        match_fields.check_value(field, found.text, self._engines)
+        check_value(field, found.text, self._engines)
         return found
 
     def _parse_special(

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from relay.config.common import Section
+from relay.config.destination import Section
 from relay.config.destination_types import DestinationTypes, is_secret
 from relay.config.errors import (
     ConfigIssue,

@@ -18,9 +18,8 @@ from pydantic import (
     field_validator,
 )
 
-from relay.config import schema_types, validators
-from relay.config.common import Section, TlsConfig
-from relay.config.destination import DestinationConfig
+from relay.config import types, validators
+from relay.config.destination import DestinationConfig, Section, TlsConfig
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid
 from relay.config.match import Match
 from relay.config.match_parser import parse_match
@@ -63,7 +62,7 @@ def _none_as_empty(value: object) -> object:
 class EngineConfig(Section):
     """A Docker API. Without any key: the one that the docker command would use."""
 
-    schema_rules = (schema_types.not_both("url", "context"),)
+    schema_rules = (types.not_both("url", "context"),)
 
     url: EngineUrl | None = None
     """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``http://HOST``, ``https://HOST`` or
@@ -191,13 +190,13 @@ class Route(Section):
     """Which events to match, and where to send them."""
 
     schema_rules = (
-        schema_types.if_equals(
+        types.if_equals(
             "drop",
             True,
-            schema_types.forbid("to", "stop", "include", "severity", "title", "text"),
+            types.forbid("to", "stop", "include", "severity", "title", "text"),
         ),
         {"anyOf": [{"required": ["to"]}, {"required": ["drop"]}]},
-        schema_types.if_equals("drop", False, {"required": ["to"]}),
+        types.if_equals("drop", False, {"required": ["to"]}),
     )
 
     name: Name

@@ -18,12 +18,20 @@ from pydantic import SecretStr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from relay.config import match_fields, schema_types
-from relay.config.common import Section
+from relay.config.destination import Section
 from relay.config.destination_types import DestinationTypes, is_secret
+from relay.config.match import FIELDS, FIXED_VALUES, KNOWN_VALUES, MAPPING_FIELDS, NUMBER_FIELDS
 from relay.config.secrets import FILE_SUFFIX
-from relay.config.types import as_list, split_lines
-from relay.config.units import Rate
+from relay.config.types import (
+    REFERENCE,
+    TEXT,
+    Rate,
+    as_list,
+    if_equals,
+    not_both,
+    split_lines,
+    text_like,
+)
 
 Node = dict[str, Any]
 
@@ -54,7 +62,7 @@ def build_schema(types: DestinationTypes) -> Node:
     defs["Route"]["properties"]["match"] = {"description": match["description"], **_ref("Match")}
     defs |= {
         "Destination": _destination_schema(types),
-        "reference": schema_types.REFERENCE,
+        "reference": REFERENCE,
         **_match_definitions(),
     }
     return {
@@ -180,7 +188,7 @@ def _allow_reference(node: Node, key: str) -> Node:
         return node
     match node.get("type"):
         case "string" if "enum" not in node and "pattern" not in node:
-            return {**node, **schema_types.TEXT}
+            return {**node, **TEXT}
         case "integer" | "number" | "boolean":
             pass
         case _ if "enum" not in node:
@@ -193,7 +201,7 @@ def _allow_file(node: Node, key: str) -> None:
     """Accept either a secret or, in another key, the path of a file that holds it."""
     file_key = key + FILE_SUFFIX
     node["properties"][file_key] = {
-        **schema_types.TEXT,
+        **TEXT,
         "description": f"The path of a file that holds the '{key}'.",
     }
     rules = node.setdefault("allOf", [])
@@ -201,7 +209,7 @@ def _allow_file(node: Node, key: str) -> None:
         node["required"] = [name for name in node["required"] if name != key]
         rules.append({"oneOf": [{"required": [key]}, {"required": [file_key]}]})
     else:
-        rules.append(schema_types.not_both(key, file_key))
+        rules.append(not_both(key, file_key))
     if not node.get("required", True):
         del node["required"]
 
@@ -215,19 +223,18 @@ def _destination_schema(types: DestinationTypes) -> Node:
             "type": {"enum": list(types.models), "description": "The type of the destination."}
         },
         "allOf": [
-            schema_types.if_equals("type", name, _ref(model.__name__))
-            for name, model in types.models.items()
+            if_equals("type", name, _ref(model.__name__)) for name, model in types.models.items()
         ],
     }
 
 
 def _match_definitions() -> dict[str, Node]:
     """Return the schemas of the match language that `match_parser` reads."""
-    checked = {*match_fields.FIXED_VALUES, *match_fields.KNOWN_VALUES, *match_fields.NUMBER_FIELDS}
+    checked = {*FIXED_VALUES, *KNOWN_VALUES, *NUMBER_FIELDS}
     fields: Node = {
         name: (_one_or_list(_pattern_schema(name)) if name in checked else _ref("Text"))
         | {"description": meaning}
-        for name, meaning in match_fields.FIELDS.items()
+        for name, meaning in FIELDS.items()
     }
     mapping = {"type": "object", "minProperties": 1, "additionalProperties": _ref("Text")}
     nested = {"allOf": [_ref("Match"), {"type": "object", "minProperties": 1}]}
@@ -239,10 +246,7 @@ def _match_definitions() -> dict[str, Node]:
             "additionalProperties": False,
             "properties": {
                 **fields,
-                **{
-                    name: mapping | {"description": match_fields.FIELDS[name]}
-                    for name in match_fields.MAPPING_FIELDS
-                },
+                **{name: mapping | {"description": FIELDS[name]} for name in MAPPING_FIELDS},
                 "any": {**group, "description": "At least one of these has to match."},
                 "all": {**group, "description": "All of these have to match."},
                 "not": {**nested, "description": "This must not match."},
@@ -259,8 +263,8 @@ def _pattern_schema(field: str) -> Node:
         "exists": {"anyOf": [{"type": "boolean"}, _ref("reference")]},
         "not": _one_or_list(plain),
     }
-    if field not in match_fields.NUMBER_FIELDS:
-        special["regex"] = schema_types.TEXT
+    if field not in NUMBER_FIELDS:
+        special["regex"] = TEXT
     return {
         "anyOf": [
             plain,
@@ -281,16 +285,16 @@ def _plain_pattern_schema(field: str) -> Node:
             return _number_schema(r"[0-9]{1,10}(-[0-9]{1,10})?|(>=|<=|>|<) ?[0-9]{1,10}")
         case "signal":
             return _number_schema(r"[0-9]{1,10}|[A-Za-z]{3,9}[0-9]*|(SIG)?RTM(IN|AX)[+-][0-9]{1,2}")
-        case _ if field in match_fields.FIXED_VALUES:
+        case _ if field in FIXED_VALUES:
             return {
                 "anyOf": [
-                    {"enum": list(match_fields.FIXED_VALUES[field])},
+                    {"enum": list(FIXED_VALUES[field])},
                     _GLOB_TEXT,
                     _ref("reference"),
                 ]
             }
-        case _ if field in match_fields.KNOWN_VALUES:
-            return {"anyOf": [{"enum": list(match_fields.KNOWN_VALUES[field])}, _TEXT]}
+        case _ if field in KNOWN_VALUES:
+            return {"anyOf": [{"enum": list(KNOWN_VALUES[field])}, _TEXT]}
         case _:
             return _TEXT
 
@@ -299,7 +303,7 @@ _TEXT = {"type": ["string", "number", "boolean"]}
 
 
 def _number_schema(pattern: str) -> Node:
-    return {"anyOf": [{"type": "integer", "minimum": 0}, schema_types.text_like(pattern, "1")]}
+    return {"anyOf": [{"type": "integer", "minimum": 0}, text_like(pattern, "1")]}
 
 
 def _one_or_list(one: Node) -> Node:

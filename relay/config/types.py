@@ -1,10 +1,12 @@
 """The types of single values in a configuration, with their parsers and checks."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from msgspec.structs import replace
 from pydantic import (
     AfterValidator,
@@ -15,21 +17,140 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from relay.config import schema_types, units, validators
+from relay.config import validators
 from relay.config.address import TcpPort, UnixSocket, parse_listen_address
 from relay.config.errors import ConfigIssue, InvalidValue, KeyPath, invalid
-from relay.config.units import Rate
+
+# few enough digits that their sum does not overflow a timedelta
+_DURATION = re.compile(
+    r"(?:([0-9]{1,7})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?(?:([0-9]{1,9})ms)?"
+)
+_MAX_DURATION = timedelta(days=3650)
+"""Ten years: far below the point at which adding it to a date overflows."""
+_SIZE = re.compile(r"([0-9]{1,12})(B|[kMG]B|[KMG]iB|)")
+_BYTES = {
+    "": 1,
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
+_RATE = re.compile(r"([0-9]{1,9})/(s|min|h)")
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """At most ``count`` in ``per_s`` seconds."""
+
+    count: int
+    per_s: float
+    """The period, in seconds."""
+
+
+def parse_duration(text: str) -> timedelta:
+    """Parse a duration: ``500ms``, ``10s``, ``5m``, ``72h``, ``7d`` or ``1h30m``."""
+    if text.isdecimal():
+        raise ValueError("has no unit: write a duration as 500ms, 10s, 5m, 72h or 7d")
+    found = _DURATION.fullmatch(text)
+    if not text or not found:
+        raise ValueError("is not a duration: write 500ms, 10s, 5m, 72h or 7d")
+    days, hours, minutes, seconds, millis = (int(part or 0) for part in found.groups())
+    length = timedelta(
+        days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis
+    )
+    if length > _MAX_DURATION:
+        raise ValueError("is too long: at most 3650d")
+    return length
+
+
+def parse_size(text: str) -> int:
+    """Parse a size (``512``, ``512B``, ``10kB``, ``64MiB`` or ``1GiB``) into bytes."""
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise ValueError("is not a size: write 512B, 10kB, 64MiB or 1GiB")
+    return int(found[1]) * _BYTES[found[2]]
+
+
+def parse_rate(text: str) -> Rate:
+    """Parse a rate: ``5/s``, ``20/min`` or ``100/h``."""
+    found = _RATE.fullmatch(text)
+    if not found:
+        raise ValueError("is not a rate: write 5/s, 20/min or 100/h")
+    if not int(found[1]):
+        raise ValueError("lets nothing through: write at least 1")
+    return Rate(count=int(found[1]), per_s=_SECONDS[found[2]])
+
+
+Schema = dict[str, object]
+
+_OR_REFERENCE: Final = r"|\$\{"
+
+
+def text_like(pattern: str, example: str) -> Schema:
+    """Return the schema of a text that matches ``pattern`` or contains a reference."""
+    return {"type": "string", "pattern": f"^({pattern})$" + _OR_REFERENCE, "examples": [example]}
+
+
+REFERENCE: Final[Schema] = {
+    "type": "string",
+    "pattern": r"\$\{",
+    "description": "${NAME} or ${NAME:-default}: taken from the environment.",
+}
+TEXT: Final[Schema] = {"type": ["string", "number"]}
+DURATION: Final = text_like(
+    r"(?=[0-9])([0-9]{1,7}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?", "10m"
+)
+SIZE: Final[Schema] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        text_like("[0-9]{1,12}(B|[kMG]B|[KMG]iB)?", "64MiB"),
+    ]
+}
+RATE: Final = text_like("0*[1-9][0-9]{0,8}/(s|min|h)", "5/s")
+START: Final[Schema] = {"anyOf": [{"enum": ["now", "oldest"]}, DURATION]}
+NAME: Final[Schema] = {
+    "type": ["string", "number"],
+    "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" + _OR_REFERENCE,
+}
+LISTEN_ADDRESS: Final = text_like(r"unix:/.*[^/]|[^/@\s]+:[0-9]{1,5}", "127.0.0.1:9321")
+WEB_URL: Final = text_like(r"[Hh][Tt][Tt][Pp][Ss]?://[^/\s]\S*", "https://example.com/hook")
+ENGINE_URL: Final = text_like(
+    r"unix:(//)?/.+|(tcp|https?|ssh)://[^/\s]\S*", "unix:///run/docker.sock"
+)
+
+
+def not_both(one: str, other: str) -> dict[str, Any]:
+    """Return the rule that two keys exclude each other."""
+    return {"not": {"required": [one, other]}}
+
+
+def forbid(*keys: str) -> dict[str, Any]:
+    """Return the rule that none of the keys may be there."""
+    return {"properties": dict.fromkeys(keys, False)}
+
+
+def if_equals(
+    key: str, value: object, then: dict[str, Any], otherwise: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the rule ``then`` for a key that is there with this value, else ``otherwise``."""
+    condition = {"properties": {key: {"const": value}}, "required": [key]}
+    rule: dict[str, Any] = {"if": condition, "then": then}
+    return rule if otherwise is None else {**rule, "else": otherwise}
+
 
 MAX_BODY_TEXTS = 200
 """The most texts in a body template: each of them is rendered for every notification."""
 
 
 def _parse_duration(value: object) -> object:
-    return units.parse_duration(str(value)) if _is_scalar(value) else value
+    return parse_duration(str(value)) if _is_scalar(value) else value
 
 
 def _parse_size(value: object) -> object:
-    return units.parse_size(value) if isinstance(value, str) else value
+    return parse_size(value) if isinstance(value, str) else value
 
 
 def _check_interval(value: timedelta) -> timedelta:
@@ -40,7 +161,7 @@ def _check_interval(value: timedelta) -> timedelta:
 
 def at_least(minimum: str) -> AfterValidator:
     """Return a validator that raises `ValueError` for a duration shorter than ``minimum``."""
-    shortest = units.parse_duration(minimum)
+    shortest = parse_duration(minimum)
 
     def check(value: timedelta) -> timedelta:
         if value < shortest:
@@ -52,7 +173,7 @@ def at_least(minimum: str) -> AfterValidator:
 
 def at_most(maximum: str) -> AfterValidator:
     """Return a validator that raises `ValueError` for a duration longer than ``maximum``."""
-    longest = units.parse_duration(maximum)
+    longest = parse_duration(maximum)
 
     def check(value: timedelta) -> timedelta:
         if value > longest:
@@ -70,7 +191,7 @@ def _check_positive(value: timedelta) -> timedelta:
 
 def _between(minimum: str, maximum: str) -> AfterValidator:
     """Return a validator that raises `ValueError` for a size outside of the limits."""
-    least, most = units.parse_size(minimum), units.parse_size(maximum)
+    least, most = parse_size(minimum), parse_size(maximum)
 
     def check(value: int) -> int:
         if not least <= value <= most:
@@ -87,7 +208,7 @@ def _parse_rate(value: object) -> object:
         return value
     if not _is_scalar(value):
         raise invalid("must be a rate, such as 5/s")
-    return units.parse_rate(str(value))
+    return parse_rate(str(value))
 
 
 def _is_scalar(value: object) -> bool:
@@ -113,7 +234,7 @@ def _parse_start_from(value: object) -> object:
             return value
         case str() | int():
             try:
-                return units.parse_duration(str(value))
+                return parse_duration(str(value))
             except ValueError:
                 raise ValueError("is neither now nor oldest nor a duration such as 10m") from None
         case _:
@@ -193,19 +314,17 @@ StartFrom = Literal["now", "oldest"] | timedelta
 """Where an engine's stream begins at the very first start; a timedelta counts back from now."""
 WhenFull = Literal["drop-oldest", "drop-new"]
 """What is given up when the store is full."""
-Duration = Annotated[
-    timedelta, BeforeValidator(_parse_duration), WithJsonSchema(schema_types.DURATION)
-]
+Duration = Annotated[timedelta, BeforeValidator(_parse_duration), WithJsonSchema(DURATION)]
 Size = Annotated[
     int,
     BeforeValidator(_parse_size),
     BeforeValidator(_reject_bool),
-    WithJsonSchema(schema_types.SIZE),
+    WithJsonSchema(SIZE),
 ]
-Name = Annotated[str, AfterValidator(validators.check_name), WithJsonSchema(schema_types.NAME)]
+Name = Annotated[str, AfterValidator(validators.check_name), WithJsonSchema(NAME)]
 NonEmptyPath = Annotated[Path, BeforeValidator(_reject_empty)]
 WebhookUrl = Annotated[
-    SecretStr, check_content(validators.check_webhook_url), WithJsonSchema(schema_types.WEB_URL)
+    SecretStr, check_content(validators.check_webhook_url), WithJsonSchema(WEB_URL)
 ]
 HeaderName = Annotated[str, AfterValidator(validators.check_header_name)]
 HeaderText = Annotated[str, AfterValidator(validators.check_header_value)]
@@ -226,16 +345,12 @@ WholeNumber = Annotated[int, BeforeValidator(_reject_bool)]
 ReconcileInterval = Annotated[Duration, AfterValidator(_check_interval)]
 BufferSize = Annotated[Size, _between("64KiB", "64GiB")]
 StoreSize = Annotated[Size, _between("1MiB", "1024GiB")]
-StartPosition = Annotated[
-    StartFrom, BeforeValidator(_parse_start_from), WithJsonSchema(schema_types.START)
-]
-RateLimit = Annotated[Rate, BeforeValidator(_parse_rate), WithJsonSchema(schema_types.RATE)]
-EngineUrl = Annotated[
-    str, AfterValidator(validators.check_engine_url), WithJsonSchema(schema_types.ENGINE_URL)
-]
+StartPosition = Annotated[StartFrom, BeforeValidator(_parse_start_from), WithJsonSchema(START)]
+RateLimit = Annotated[Rate, BeforeValidator(_parse_rate), WithJsonSchema(RATE)]
+EngineUrl = Annotated[str, AfterValidator(validators.check_engine_url), WithJsonSchema(ENGINE_URL)]
 InspectField = Annotated[str, AfterValidator(validators.check_inspect_field)]
 ListenAddress = Annotated[
     TcpPort | UnixSocket,
     PlainValidator(_parse_listen_address),
-    WithJsonSchema(schema_types.LISTEN_ADDRESS),
+    WithJsonSchema(LISTEN_ADDRESS),
 ]

@@ -7,7 +7,7 @@ no event is lost and none is processed twice. Every commit replaces the one befo
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -68,3 +68,49 @@ def decode_seen(recent: bytes) -> Iterator[tuple[str, bytes]]:
     for start in range(0, len(recent), SEEN_BYTES):
         entry = recent[start : start + SEEN_BYTES]
         yield f"evt_{entry[:16].hex()}", entry
+
+
+class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One container of one engine, as the store keeps it.
+
+    All times are the engine's, in nanoseconds since 1970. The names in the store stay as they are:
+    a later version reads what an earlier one wrote.
+    """
+
+    id: str
+    name: str | None = None
+    image: str | None = None
+    labels: Mapping[str, str] = {}
+    """Its labels, unless they are too long: see `relay.ingest.docker.containers.registry`."""
+    exit_code_hidden: bool = False
+    """Whether a label named ``exitCode`` replaces the real exit code in its events."""
+    signal_hidden: bool = False
+    """Whether a label named ``signal`` replaces the real signal in its events."""
+    started_ns: int | None = None
+    """Its last start."""
+    died_ns: int | None = None
+    """Its last death, whether or not an event reported it."""
+    inferred_ns: int | None = None
+    """The time of the death that relay inferred, as long as the engine's own event may still
+    arrive."""
+    requested_ns: int | None = msgspec.field(default=None, name="asked_ns")
+    """When somebody last asked it to end."""
+    unknown_signal_ns: int | None = msgspec.field(default=None, name="killed_ns")
+    """When it was last sent a signal whose number relay cannot know: the engine does not name it,
+    or a label hides it."""
+    oom_ns: int | None = None
+    """When the kernel last killed one of its processes for memory."""
+    oom_inferred_ns: int | None = None
+    """The time of the last kill for memory that relay inferred."""
+    stop_signal: int | None = None
+    """The stop signal that it is configured with; None until relay had to inspect it."""
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has died since its last start."""
+        return self.died_ns is not None and self.died_ns >= (self.started_ns or 0)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not died since then."""
+        return self.started_ns is not None and not self.is_dead

@@ -12,17 +12,52 @@ import signal
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack
 from time import time_ns
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import structlog
 
-from relay.admin.status import ReloadStatus
+from relay.admin.health import ReloadStatus
 from relay.config import Config
 from relay.core.errors import RelayError
-from relay.daemon.file_reader import FileReader
+from relay.core.tasks import run_in_thread
 from relay.daemon.supervisor import Supervisor
 from relay.daemon.topology import Topology, check_reloadable
+
+READ_TIMEOUT_S = 30.0
+"""How long a read may take, including the time it waits for the one before it."""
+
+T = TypeVar("T")
+
+
+class ReadTimeout(RelayError):
+    """A read took too long."""
+
+
+class FileReader:
+    """Runs one read at a time."""
+
+    def __init__(self) -> None:
+        self._latest: asyncio.Future[Any] | None = None
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns, or raise what it raises.
+
+        Raises `ReadTimeout` after `READ_TIMEOUT_S`. ``work`` goes on in its thread then, and its
+        result is dropped.
+        """
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                if self._latest is not None:
+                    await asyncio.wait({self._latest})
+                self._latest = result = run_in_thread(work, "file reader")
+                return await asyncio.shield(result)
+        except TimeoutError:
+            raise ReadTimeout(
+                f"the configuration, and the files that it names, took more than "
+                f"{READ_TIMEOUT_S:g} s to read"
+            ) from None
+
 
 log = structlog.get_logger()
 

@@ -25,9 +25,8 @@ from relay.config import AdminConfig, Config
 from relay.core.clock import SteadyClock
 from relay.core.errors import StoreInUse
 from relay.core.event import HEARTBEAT
-from relay.core.shutdown import DRAIN_S, Shutdown, drain
-from relay.daemon.file_reader import FileReader
-from relay.daemon.reload import ConfigSource, ReloadController
+from relay.core.tasks import DRAIN_S, Shutdown, drain
+from relay.daemon.reload import ConfigSource, FileReader, ReloadController
 from relay.daemon.self_events import SelfEvents
 from relay.daemon.supervisor import Supervisor
 from relay.daemon.systemd import SystemdNotifier, notify_loop

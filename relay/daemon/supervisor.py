@@ -19,12 +19,12 @@ from time import time_ns
 from typing import Any, TypeVar
 
 from relay import __version__
-from relay.admin.health import LivenessReport
+from relay.admin.health import LivenessReport, ReloadStatus, StatusSnapshot
 from relay.admin.listener import ListenerSwitch
-from relay.admin.status import ReloadStatus, StatusSnapshot
 from relay.config import Config
 from relay.core.clock import SteadyClock
-from relay.core.status import DaemonStatus, DestinationStatus
+from relay.core.counters import DaemonStatus, DestinationStatus
+from relay.core.tasks import spawn
 from relay.daemon.self_events import SelfEvents
 from relay.daemon.topology import Topology
 from relay.delivery.http.resolver import ResolverThreads
@@ -81,7 +81,7 @@ class Supervisor:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine in a task of this name. An unexpected error in it ends the daemon."""
-        return self._tasks.create_task(work, name=name)
+        return spawn(work, name, self._tasks)
 
     def start_delivery(self) -> None:
         """Run the destinations, and from now on those that are added."""

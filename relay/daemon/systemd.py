@@ -15,8 +15,7 @@ from contextlib import suppress
 
 import structlog
 
-from relay.admin.health import LivenessReport, StallDetector
-from relay.admin.status import StatusSnapshot
+from relay.admin.health import LivenessReport, StallDetector, StatusSnapshot
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from relay.core.exchange import (
     ResponseParser,
     Retry,
 )
-from relay.destinations.common.responses import parse_date_s
+from relay.destinations.common.webhook import parse_date_s
 
 _DELAY_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 """RFC 9110, section 10.2.3, and the fractions that some servers write."""

@@ -24,10 +24,9 @@ import structlog
 from msgspec.structs import replace
 
 from relay.config import Renderer
-from relay.core.counters import DestinationCounters
+from relay.core.counters import DestinationCounters, DestinationStatus
 from relay.core.exchange import Delivered, Outcome, Reason, Response
-from relay.core.liveness import LoopMonitor
-from relay.core.status import DestinationStatus
+from relay.core.tasks import LoopMonitor, spawn
 from relay.delivery.acks import MAX_UNACKED, AckBatcher
 from relay.delivery.attempt_log import count_dead_letters, health_change_facts, log_fields
 from relay.delivery.batching import align_retries, is_payload_too_large
@@ -124,7 +123,7 @@ class DeliveryWorker:
         await self._restore_state()
         try:
             async with asyncio.TaskGroup() as acking:
-                acking.create_task(self._acks.run(), name=f"destination {self.name}: acks")
+                spawn(self._acks.run(), f"destination {self.name}: acks", acking)
                 async with asyncio.TaskGroup() as attempts:
                     await self._run_loop(attempts)
                 self._acks.close()
@@ -266,8 +265,10 @@ class DeliveryWorker:
             now_s = self._now_s()
             if (wait_s := self._blocked_s(now_s)) > 0:
                 return wait_s
-            attempts.create_task(
-                self._deliver(self._take_batch(now_s)), name=f"destination {self.name}: attempt"
+            spawn(
+                self._deliver(self._take_batch(now_s)),
+                f"destination {self.name}: attempt",
+                attempts,
             )
         self._rate_limiter.cancel_wait(self)
         return MAX_WAIT_S

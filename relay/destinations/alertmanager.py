@@ -27,9 +27,8 @@ from relay.core.text import (
     truncate_lines,
     truncate_start,
 )
-from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.included import get_included
-from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
+from relay.destinations.common.envelope import ServiceDestination
 from relay.destinations.common.webhook import append_path
 
 # All limits are our own, in UTF-16 units: Alertmanager has none, but it keeps every alert in memory

@@ -9,9 +9,8 @@ from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.notification import Notification, Severity, Status, resolve_severity
 from relay.core.text import truncate
-from relay.destinations.common import json_document
-from relay.destinations.common.headline import headline
-from relay.destinations.common.included import format_inspect_fields, get_included
+from relay.destinations.common import cloudevents
+from relay.destinations.common.card import format_inspect_fields, get_included, headline
 
 HEADLINE_MAX = 160
 IMAGE_MAX = 70
@@ -48,7 +47,7 @@ def render(notification: Notification, *, colour: bool) -> Request:
     notification includes is indented below it.
     """
     if not colour:
-        document = json_document.encode_document(notification)
+        document = cloudevents.encode_document(notification)
         return Request(body=_escape_unprintable(document) + b"\n")
     details = (truncate(line, DETAIL_MAX - 2) for line in _detail_lines(notification))
     lines = [_summary_line(notification), *(f"{_DIM}│ {_RESET}{line}" for line in details)]

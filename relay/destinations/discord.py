@@ -17,8 +17,7 @@ Nobody is ever mentioned: ``allowed_mentions`` allows no mention in any text.
 
 from typing import Literal
 
-from relay.config.types import RateLimit
-from relay.config.units import Rate
+from relay.config.types import Rate, RateLimit
 from relay.core.event import format_rfc3339
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
@@ -32,8 +31,8 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.responses import parse_number, parse_object
-from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.webhook import parse_number, parse_object
 
 # Discord's limits: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 # Discord refuses a message if one text is too long, or if a required text is blank.

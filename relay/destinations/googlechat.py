@@ -12,8 +12,7 @@ notifications, is plain text, where an escape would be visible: a zero-width spa
 from collections.abc import Iterable
 from typing import Literal
 
-from relay.config.types import RateLimit
-from relay.config.units import Rate
+from relay.config.types import Rate, RateLimit
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     ZERO_WIDTH_SPACE,
@@ -24,8 +23,8 @@ from relay.core.text import (
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.responses import ERROR_STATUSES, parse_object
-from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.webhook import ERROR_STATUSES, parse_object
 
 MESSAGE_MAX = 32_000
 """In bytes: https://developers.google.com/workspace/chat/create-messages"""

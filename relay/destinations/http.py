@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from relay.config import schema_types, validators
+from relay.config import types, validators
 from relay.config.destination import BatchConfig, OnTemplateError, Renderer, RouteTexts, Signing
 from relay.config.errors import invalid
 from relay.config.templates.template import is_template
 from relay.config.types import HeaderText, TemplateText, TemplateTree, split_lines
 from relay.core.exchange import Request
 from relay.core.notification import Notification
-from relay.destinations.common import body_template, cloudevents, json_document
+from relay.destinations.common import cloudevents, custom_text
 from relay.destinations.common.envelope import Envelope
 from relay.destinations.common.webhook import WebhookDestination
 
@@ -22,13 +22,13 @@ class HttpDestination(WebhookDestination):
 
     public_keys = WebhookDestination.public_keys | {"format", "method", "sign"}
     schema_rules = (
-        schema_types.if_equals(
+        types.if_equals(
             "format",
             "template",
             {"oneOf": [{"required": ["body"]}, {"required": ["body_text"]}]},
             {
                 "if": {"properties": {"format": False}},
-                "then": schema_types.forbid("body", "body_text"),
+                "then": types.forbid("body", "body_text"),
             },
         ),
         {"dependentRequired": {"content_type": ["body_text"]}},
@@ -100,18 +100,18 @@ class HttpDestination(WebhookDestination):
         url = self.endpoint
         match self.format:
             case "json":
-                return lambda notification: json_document.render(notification, url)
+                return lambda notification: cloudevents.render_document(notification, url)
             case "cloudevents":
                 return lambda notification: cloudevents.render_structured(notification, url)
             case "cloudevents-binary":
                 return lambda notification: cloudevents.render_binary(notification, url)
             case "template" if self.body_text is not None:
-                content_type = self.content_type or body_template.PLAIN_TEXT
-                return body_template.text_renderer(
+                content_type = self.content_type or custom_text.PLAIN_TEXT
+                return custom_text.text_renderer(
                     self.body_text, content_type, url, on_template_error
                 )
             case "template":
-                return body_template.json_renderer(self.body, url, on_template_error)
+                return custom_text.json_renderer(self.body, url, on_template_error)
 
     @field_validator("body_text")
     @classmethod

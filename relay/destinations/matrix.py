@@ -22,9 +22,8 @@ from urllib.parse import quote
 import msgspec
 from pydantic import AfterValidator
 
-from relay.config import schema_types
-from relay.config.types import RateLimit, Secret
-from relay.config.units import Rate
+from relay.config import types
+from relay.config.types import Rate, RateLimit, Secret
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     escape_unprintable,
@@ -35,10 +34,9 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.envelope import ServiceDestination
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
-from relay.destinations.common.responses import parse_number, parse_object
-from relay.destinations.common.service import ServiceDestination
-from relay.destinations.common.webhook import append_path
+from relay.destinations.common.webhook import append_path, parse_number, parse_object
 
 EVENT_MAX = 65_536
 """The size of a whole event in bytes, with what servers add, such as signatures: "Size limits"."""
@@ -79,7 +77,7 @@ class MatrixDestination(ServiceDestination):
     """A Matrix room."""
 
     public_keys = ServiceDestination.public_keys | {"room_id"}
-    schema_rules = (schema_types.forbid("basic_auth", "bearer_token", "bearer_token_file"),)
+    schema_rules = (types.forbid("basic_auth", "bearer_token", "bearer_token_file"),)
     authorization_key = "access_token"
 
     type: Literal["matrix"] = "matrix"

@@ -17,8 +17,8 @@ from relay.core.exchange import Request
 from relay.core.notification import Severity
 from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.envelope import ServiceDestination
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
-from relay.destinations.common.service import ServiceDestination
 
 # ntfy's limits, in bytes: https://docs.ntfy.sh/publish/#limitations
 MESSAGE_MAX = 4_096

@@ -16,8 +16,7 @@ from typing import Literal
 import msgspec
 from pydantic import SecretStr
 
-from relay.config.types import RateLimit, Secret, WebhookUrl
-from relay.config.units import Rate
+from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
 from relay.core.event import Event, Origin, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.text import (
@@ -28,9 +27,8 @@ from relay.core.text import (
     truncate_lines,
     truncate_start,
 )
-from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.included import get_included
-from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
+from relay.destinations.common.envelope import ServiceDestination
 
 # PagerDuty's limits. It refuses an event if one text is too long.
 PAYLOAD_MAX = 512 * 1024

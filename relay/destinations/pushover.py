@@ -21,9 +21,9 @@ from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
 from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.envelope import ServiceDestination
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
-from relay.destinations.common.responses import parse_date_s, parse_number, parse_object
-from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.webhook import parse_date_s, parse_number, parse_object
 
 # Pushover's limits, in characters: "Limitations". relay counts UTF-16 units, which are never fewer.
 MESSAGE_MAX = 1_024

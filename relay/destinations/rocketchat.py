@@ -1,7 +1,7 @@
 """Messages for a Rocket.Chat incoming webhook.
 
 The headline is the message's own text, and everything else is in attachments with a coloured bar.
-All text that is not relay's own is code: see `relay.destinations.common.markdown_attachment`. With
+All text that is not relay's own is code: see `relay.destinations.common.plain_text`. With
 ``parseUrls: false`` the server fetches no address for a preview.
 
 The attachments have no title, because phones read a title without a text as Markdown. The server
@@ -14,9 +14,9 @@ from typing import Literal
 
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.destinations.common.card import Card
-from relay.destinations.common.markdown_attachment import build_attachments, headline
-from relay.destinations.common.responses import parse_slack_json
-from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.plain_text import build_attachments, headline
+from relay.destinations.common.webhook import parse_slack_json
 
 TEXT_MAX = 5_000
 """The characters of each text: the default of ``Message_MaxAllowedSize``. The server does not check

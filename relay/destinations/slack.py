@@ -16,8 +16,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from relay.config.types import RateLimit
-from relay.config.units import Rate
+from relay.config.types import Rate, RateLimit
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import (
     escape_unprintable,
@@ -27,8 +26,8 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.responses import hint_from_slack_error, parse_slack_json
-from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.webhook import hint_from_slack_error, parse_slack_json
 
 # Slack's limits. It refuses a message if one text is too long.
 TEXT_MAX = 40_000

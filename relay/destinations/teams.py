@@ -26,8 +26,8 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.responses import ERROR_STATUSES
-from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.webhook import ERROR_STATUSES
 
 MESSAGE_MAX = 28_000
 """In bytes. https://learn.microsoft.com/connectors/teams/ says "about 28 KB", but not how they are

@@ -15,8 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from relay.config.types import RateLimit, WebhookUrl, WholeNumber
-from relay.config.units import Rate
+from relay.config.types import Rate, RateLimit, WebhookUrl, WholeNumber
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     truncate,
@@ -26,9 +25,13 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.responses import ERROR_STATUSES, parse_number, parse_object
-from relay.destinations.common.service import ServiceDestination
-from relay.destinations.common.webhook import append_path
+from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.webhook import (
+    ERROR_STATUSES,
+    append_path,
+    parse_number,
+    parse_object,
+)
 
 # Telegram's limits.
 TEXT_MAX = 4_096

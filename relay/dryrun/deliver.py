@@ -18,7 +18,7 @@ from relay.core.clock import SteadyClock
 from relay.core.event import RELAY_ENGINE
 from relay.core.exchange import Reason
 from relay.core.notification import Notification
-from relay.core.shutdown import DRAIN_S, Shutdown
+from relay.core.tasks import DRAIN_S, Shutdown, spawn
 from relay.delivery.circuit_breaker import HealthChange
 from relay.delivery.client import ConsoleOutput, open_client
 from relay.delivery.rate_limit import RateLimiters
@@ -113,9 +113,7 @@ async def _run(
     monitor: ProgressMonitor,
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
-        running = [
-            tasks.create_task(worker.run(), name=f"deliver to {worker.name}") for worker in workers
-        ]
+        running = [spawn(worker.run(), f"deliver to {worker.name}", tasks) for worker in workers]
         await _wait_until_done(outbox, shutdown, monitor)
         for worker in workers:
             worker.stop()

@@ -5,18 +5,72 @@ that ``docker events --format '{{json .}}'`` prints.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import msgspec
 
-from relay.config import Range, patterns, units
-from relay.config.errors import IssueScope, KeyPath
+from relay.config import Range, patterns, types
+from relay.config.errors import ConfigIssue, IssueScope, KeyPath, did_you_mean, quote
 from relay.config.match_parser import scalar_to_text
 from relay.core.event import Cause
-from relay.dryrun.fields import FieldReader
-from relay.dryrun.recording import find_error
+from relay.dryrun.history import find_error
 from relay.dryrun.simulator import InputEvent
+
+
+class FieldReader:
+    """Reads mappings, lists and texts; ``issues`` is what was wrong so far."""
+
+    def __init__(self) -> None:
+        self.issues: list[ConfigIssue] = []
+        # Mappings with unknown keys, by their id. Kept alive, so that no other object gets that id.
+        self._mistyped: dict[int, Mapping[str, object]] = {}
+
+    def report(
+        self, path: KeyPath, message: str, scope: IssueScope = IssueScope.STANDALONE
+    ) -> None:
+        """Add an issue."""
+        self.issues.append(ConfigIssue(path, message, scope))
+
+    def report_missing(self, data: Mapping[str, object], path: KeyPath, message: str) -> None:
+        """Add an issue about a missing key, unless the key was probably mistyped."""
+        if id(data) not in self._mistyped:
+            self.report(path, message)
+
+    def check_keys(self, data: Mapping[str, object], path: KeyPath, keys: Collection[str]) -> None:
+        """Report the keys of a mapping that are not among ``keys``."""
+        for key in data:
+            if key not in keys:
+                message = f"unknown key {quote(key)}{did_you_mean(key, keys)}"
+                self.report((*path, key), message, IssueScope.KEY)
+                self._mistyped[id(data)] = data
+
+    def read_mapping(
+        self,
+        data: object,
+        path: KeyPath,
+        message: str = "must be a mapping, with 'key: value' lines",
+    ) -> Mapping[str, object]:
+        """Return a mapping; an empty one if there is nothing, or something else."""
+        if data is None or isinstance(data, Mapping):
+            return data or {}
+        self.report(path, message)
+        return {}
+
+    def read_list(self, data: object, path: KeyPath, example: str) -> list[object]:
+        """Return a list with at least one item; an empty one if there is none."""
+        if isinstance(data, list) and data:
+            return data
+        self.report(path, f"must be a list with at least one item, as in {example}")
+        return []
+
+    def read_text(self, data: Mapping[str, object], key: str, path: KeyPath) -> str | None:
+        """Return the value of a key as a text; None if it is not a scalar."""
+        text = scalar_to_text(data[key])
+        if text is None:
+            self.report((*path, key), "must be a text")
+        return text
+
 
 START_NS: Final = 1_767_225_600_000_000_000
 """When a case begins unless its events have times: 2026-01-01, midnight in UTC."""
@@ -139,7 +193,7 @@ class EventBuilder:
         if "at" not in data:
             return self._now_ns + STEP_NS
         try:
-            since = units.parse_duration(scalar_to_text(data["at"]) or "")
+            since = types.parse_duration(scalar_to_text(data["at"]) or "")
         except ValueError as error:
             self._fields.report((*path, "at"), str(error), IssueScope.VALUE)
             return self._now_ns

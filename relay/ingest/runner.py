@@ -7,8 +7,7 @@ checkpoint, so a reload neither loses an event nor processes one twice.
 
 import asyncio
 
-from relay.core.counters import EngineCounters
-from relay.core.status import EngineSnapshot, EngineStatus, StreamStatus
+from relay.core.counters import EngineCounters, EngineSnapshot, EngineStatus, StreamStatus
 from relay.ingest.docker.session import EngineSession, EngineSpec, IngestContext, open_session
 
 _NOT_CONNECTED = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0))
@@ -43,7 +42,7 @@ class EngineRunner:
 
     @property
     def busy_s(self) -> float:
-        """See `relay.core.liveness.LoopMonitor.busy_s`; 0.0 between two sessions."""
+        """See `relay.core.tasks.LoopMonitor.busy_s`; 0.0 between two sessions."""
         return 0.0 if self._session is None else self._session.loop_monitor.busy_s
 
     def replace(self, spec: EngineSpec | None) -> None:

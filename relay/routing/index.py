@@ -16,9 +16,8 @@ import msgspec
 
 from relay.config.match import Match, Pattern
 from relay.core.event import TYPE_RELAY, Event
-from relay.routing.index_keys import IndexKey, KeyKind, find_keys
 from relay.routing.matcher import selects_relay_events, value_reader
-from relay.routing.value_index import ValueIndex
+from relay.routing.value_index import IndexKey, KeyKind, ValueIndex, find_keys
 
 BUCKETS_MAX = 64
 """A match that names more pairs of type and action is stored as if it named none."""

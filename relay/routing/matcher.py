@@ -10,7 +10,7 @@ import msgspec
 
 from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
 from relay.core.event import TYPE_RELAY, Event
-from relay.routing.index_keys import KeyKind, find_keys
+from relay.routing.value_index import KeyKind, find_keys
 
 Value = str | int | None
 ValuesTest = Callable[[tuple[Value, ...]], bool]

@@ -4,11 +4,10 @@ import sqlite3
 
 import msgspec
 
-from relay.core.checkpoint import SEEN_BYTES, Checkpoint
-from relay.core.container import Container
+from relay.core.checkpoint import SEEN_BYTES, Checkpoint, Container
 from relay.store.faults import Corrupt
 from relay.store.records import IngestCommit
-from relay.store.sql import SQL, run_for_rows
+from relay.store.schema import SQL, run_for_rows
 
 _container_from_json = msgspec.json.Decoder(Container).decode
 _drops_from_json = msgspec.json.Decoder(tuple[tuple[str, int, int, int], ...]).decode

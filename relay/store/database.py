@@ -15,7 +15,7 @@ from time import time_ns
 import structlog
 
 from relay.core.errors import StoreError
-from relay.store import deliveries, integrity, recovery
+from relay.store import deliveries, recovery
 from relay.store.faults import Corrupt, StoreFault, StoreLoss, classify_error, describe_error
 from relay.store.files import (
     DatabaseFiles,
@@ -25,6 +25,7 @@ from relay.store.files import (
     lock_path,
     not_writable_error,
 )
+from relay.store.recovery import find_corruption, reindex
 from relay.store.schema import check_version, migrate
 
 log = structlog.get_logger()
@@ -127,8 +128,8 @@ class DatabaseFile:
             return self._switch_to_replacement(connection)
         match fault:
             case StoreFault.CORRUPT:
-                corruption = integrity.find_corruption(connection)
-                if corruption is not None and integrity.reindex(connection):
+                corruption = find_corruption(connection)
+                if corruption is not None and reindex(connection):
                     return self._finish_reindex(connection, corruption)
                 return self._rebuild(connection, describe_error(error))
             case StoreFault.FULL:
@@ -167,10 +168,10 @@ class DatabaseFile:
         """Return the connection, or one to a rebuilt store if this one is relay's and corrupt."""
         try:
             check_version(connection, self._path)
-            corruption = integrity.find_corruption(connection)
+            corruption = find_corruption(connection)
             if corruption is None:
                 return self._prepare(connection)
-            if integrity.reindex(connection):
+            if reindex(connection):
                 return self._finish_reindex(connection, corruption)
             raise Corrupt(corruption)
         except (Corrupt, sqlite3.Error) as error:

@@ -9,7 +9,7 @@ from relay.store import enqueue
 from relay.store.deliveries import decode_answer, decode_notification
 from relay.store.enqueue import EnqueueOptions
 from relay.store.records import DeadLetter, Selection
-from relay.store.sql import SQL
+from relay.store.schema import SQL
 
 BATCH_SIZE = 500
 """How many are read at once, however many are selected."""

@@ -19,7 +19,7 @@ from relay.store.records import (
     WaitingDelivery,
     is_heartbeat,
 )
-from relay.store.sql import SQL
+from relay.store.schema import SQL
 
 ANSWER_CHARS = 200
 """How much of an answer's text is stored with a waiting delivery; a dead letter has all of it."""

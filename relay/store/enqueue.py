@@ -16,7 +16,7 @@ from relay.core.event import TYPE_RELAY
 from relay.core.notification import Notification
 from relay.store import records
 from relay.store.records import is_heartbeat, subject_of
-from relay.store.sql import SQL, run_for_rows
+from relay.store.schema import SQL, run_for_rows
 
 
 class EnqueueOptions(msgspec.Struct, frozen=True):

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from relay.config import StoreConfig, WhenFull
-from relay.core.checkpoint import Checkpoint
-from relay.core.container import Container
+from relay.core.checkpoint import Checkpoint, Container
 from relay.core.notification import Notification
 from relay.store import checkpoints, dead_letters, deliveries, recovery
 from relay.store.database import DatabaseFile, MemoryDatabase

@@ -16,7 +16,7 @@ from relay.core.notification import Included, Notification
 from relay.store import deliveries, enqueue
 from relay.store.enqueue import Enqueued, EnqueueOptions, PreparedNotification
 from relay.store.records import CommitResult, EnrichResult, IngestCommit, Quota
-from relay.store.sql import SQL
+from relay.store.schema import SQL
 
 EVICT_BATCH = 32
 """How many rows are evicted at once, so that not every insert has to evict."""

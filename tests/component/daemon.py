@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from relay.config import Config
-from relay.core.shutdown import Shutdown
+from relay.core.tasks import Shutdown
 from relay.daemon import run
 from relay.delivery.client import ConsoleOutput
 from relay.destinations.catalog import parse_config

@@ -13,7 +13,7 @@ import yaml
 from relay.admin.client import RemoteOperations, connect_to_daemon
 from relay.admin.control_socket import socket_path
 from relay.config import Config
-from relay.core.shutdown import Shutdown
+from relay.core.tasks import Shutdown
 from relay.daemon import run
 from relay.daemon.reload import ConfigSource
 from relay.delivery.client import ConsoleOutput

@@ -17,14 +17,12 @@ from structlog.testing import capture_logs
 from relay.admin import health, http
 from relay.admin.client import connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.admin.health import LivenessReport
+from relay.admin.health import LivenessReport, ReloadStatus, StatusSnapshot
 from relay.admin.http import AdminListenerError, serve_admin
 from relay.admin.operations import AdminOperations, LocalOperations
-from relay.admin.status import ReloadStatus, StatusSnapshot
 from relay.admin.tap import EventTap
 from relay.config import AdminConfig, Config, TcpPort, UnixSocket
-from relay.core.counters import DestinationCounters, EngineCounters
-from relay.core.status import EngineSnapshot
+from relay.core.counters import DestinationCounters, EngineCounters, EngineSnapshot
 from relay.store.faults import StoreFault, StoreStatus
 from relay.store.outbox import open_outbox
 from relay.store.records import Backlog, Selection

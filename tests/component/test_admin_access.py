@@ -13,14 +13,12 @@ import pytest_asyncio
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from relay.admin.health import LivenessReport
+from relay.admin.health import LivenessReport, ReloadStatus, StatusSnapshot
 from relay.admin.http import AdminListenerError, serve_admin
 from relay.admin.operations import LocalOperations
-from relay.admin.status import ReloadStatus, StatusSnapshot
 from relay.admin.tap import EventTap
 from relay.config import AdminConfig, TcpPort, UnixSocket
-from relay.core.counters import EngineCounters
-from relay.core.status import EngineSnapshot
+from relay.core.counters import EngineCounters, EngineSnapshot
 from relay.store.faults import StoreStatus
 from relay.store.outbox import open_outbox
 

@@ -12,9 +12,9 @@ import pytest
 from relay.config import RetryConfig
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
 from relay.delivery.http import connection
-from relay.delivery.http.response import KEPT_BODY_BYTES
+from relay.delivery.http.message import KEPT_BODY_BYTES
+from relay.delivery.http.pool import TlsError, create_ssl_context
 from relay.delivery.http.sender import open_http_sender
-from relay.delivery.http.tls import TlsError, create_ssl_context
 from relay.delivery.retry import Attempt, classify
 from relay.destinations.http import HttpDestination
 from tests.support.certificates import Authority

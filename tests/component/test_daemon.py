@@ -11,7 +11,7 @@ import relay
 from relay.config import Renderer
 from relay.core.exchange import Request
 from relay.core.notification import Notification
-from relay.core.shutdown import Shutdown
+from relay.core.tasks import Shutdown
 from relay.daemon import run
 from relay.delivery.client import ConsoleOutput
 from relay.destinations.http import HttpDestination

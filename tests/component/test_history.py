@@ -15,8 +15,7 @@ from relay.config import Config
 from relay.core.event import format_rfc3339
 from relay.destinations.catalog import parse_config
 from relay.dryrun import history
-from relay.dryrun.history import History, Window, fetch_history
-from relay.dryrun.recording import Recording
+from relay.dryrun.history import History, Recording, Window, fetch_history
 from relay.dryrun.simulator import Simulator
 from relay.ingest.docker.cursor import LOOKBACK_NS
 from relay.ingest.docker.engine.client import EngineUnavailable, connect

@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from relay.admin.operations import NotReloaded
 from relay.config import Config
-from relay.daemon import file_reader
-from relay.daemon.file_reader import FileReader, ReadTimeout
+from relay.daemon import reload
+from relay.daemon.reload import FileReader, ReadTimeout
 from relay.daemon.supervisor import Supervisor
 from relay.daemon.topology import Topology
 from relay.delivery.client import DestinationClient, open_client
@@ -230,7 +230,7 @@ async def test_a_read_that_takes_too_long(
         daemon.running(destinations={"hook": http_destination(url)}),
         daemon.operations() as operations,
     ):
-        monkeypatch.setattr(file_reader, "READ_TIMEOUT_S", 0.02)
+        monkeypatch.setattr(reload, "READ_TIMEOUT_S", 0.02)
         daemon.read = gate = Gate(daemon)
         for _ in range(3):
             with pytest.raises(NotReloaded, match=r"took more than 0\.02 s"):
@@ -239,7 +239,7 @@ async def test_a_read_that_takes_too_long(
         assert gate.reads == 1
         engine.emit_deaths("a")
         await webhook.wait_for(lambda summaries: summaries == ["a"])
-        monkeypatch.setattr(file_reader, "READ_TIMEOUT_S", TIMEOUT_S)
+        monkeypatch.setattr(reload, "READ_TIMEOUT_S", TIMEOUT_S)
         gate.open()
         assert await operations.reload() == []
         assert gate.reads == 2
@@ -254,7 +254,7 @@ async def test_a_late_read_does_not_disturb_the_next() -> None:
         raise ZeroDivisionError
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(file_reader, "READ_TIMEOUT_S", 0.01)
+        patched.setattr(reload, "READ_TIMEOUT_S", 0.01)
         with pytest.raises(ReadTimeout):
             await reader.read(fail)
     free.set()

@@ -11,11 +11,11 @@ from pathlib import Path
 from aiohttp import web
 
 from relay.config import Config
-from relay.core.shutdown import Shutdown
+from relay.core.tasks import Shutdown
 from relay.delivery.client import ConsoleOutput
 from relay.destinations.catalog import parse_config
 from relay.dryrun.deliver import ProgressMonitor, deliver
-from relay.dryrun.recording import Recording
+from relay.dryrun.history import Recording
 from relay.dryrun.simulator import PlannedNotification, Simulator
 from tests.component.webhook import Webhook
 from tests.streams import read_records

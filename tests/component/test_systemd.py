@@ -11,11 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.admin import health
-from relay.admin.health import LivenessReport
-from relay.admin.status import ReloadStatus, StatusSnapshot
+from relay.admin.health import LivenessReport, ReloadStatus, StatusSnapshot
 from relay.config import Config
 from relay.core.errors import ConfigError
-from relay.core.shutdown import Shutdown
+from relay.core.tasks import Shutdown
 from relay.daemon import run
 from relay.daemon.reload import ConfigSource
 from relay.daemon.systemd import SystemdNotifier, notify_loop

@@ -5,10 +5,51 @@ the render when it is used up. Counting needs no clock, so the same template and
 the same result.
 """
 
-from collections.abc import ItemsView, KeysView, ValuesView
+from collections.abc import ItemsView, Iterable, KeysView, ValuesView
 from contextvars import ContextVar
+from enum import Enum
 
-from relay.config.templates.errors import TemplateError, TemplateErrorKind
+_MAX_MESSAGE = 200
+"""The longest message, in characters."""
+
+
+class TemplateErrorKind(Enum):
+    """The kinds of errors. The value is a message that quotes nothing of the template."""
+
+    SYNTAX = "it is not a valid template"
+    NAME = "it uses an unknown name"
+    TYPE = "it uses a list or a mapping as text"
+    LIMIT = "it exceeds a limit"
+    VALUE = "it fails for these values"
+
+
+class TemplateError(Exception):
+    """A template cannot be compiled or rendered. The message is one line.
+
+    It never contains a value of the context, but may quote the template's source.
+    """
+
+    def __init__(self, kind: TemplateErrorKind, message: str) -> None:
+        line = " ".join(message.split())
+        super().__init__(line if len(line) <= _MAX_MESSAGE else line[: _MAX_MESSAGE - 1] + "…")
+        self.kind = kind
+
+
+NAMES = ("event", "events", "notification", "severity", "headline", "included")
+"""The top-level names of a context: see `relay.config.templates.context`."""
+
+
+class TemplateValues(dict[str, object]):
+    """Values with names that relay defines, so that errors can suggest the right name."""
+
+
+def unknown_name(name: str, known: Iterable[str]) -> str:
+    """Return a message that there is no such name, with the most similar known one."""
+    import difflib  # noqa: PLC0415 - 130 KB, for a template with a mistake
+
+    similar = difflib.get_close_matches(name, known, n=1)
+    return f"there is no {name!r}" + (f" (did you mean {similar[0]!r}?)" if similar else "")
+
 
 MAX_STEPS = 20_000
 """Look-ups, calls, operations and rounds of loops. An operation on a long value is many steps."""

@@ -11,8 +11,14 @@ from jinja2.runtime import LoopContext
 from jinja2.tests import TESTS
 from jinja2.utils import Namespace, pass_context
 
-from relay.config.templates.budget import MAX_BITS, count_chars, count_steps, count_work
-from relay.config.templates.errors import TemplateError, TemplateErrorKind
+from relay.config.templates.budget import (
+    MAX_BITS,
+    TemplateError,
+    TemplateErrorKind,
+    count_chars,
+    count_steps,
+    count_work,
+)
 
 _MAX_RANGE = 1_000
 _MAX_PRECISION = 12

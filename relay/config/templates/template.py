@@ -9,9 +9,17 @@ lists and mappings come from the context, or are lists of constants.
 
 from collections.abc import Mapping
 
-from relay.config.templates.budget import MAX_CHARS, MAX_STEPS, Budget, count_work, current_budget
-from relay.config.templates.errors import TemplateError, TemplateErrorKind
-from relay.config.templates.values import NAMES, TemplateValues
+from relay.config.templates.budget import (
+    MAX_CHARS,
+    MAX_STEPS,
+    NAMES,
+    Budget,
+    TemplateError,
+    TemplateErrorKind,
+    TemplateValues,
+    count_work,
+    current_budget,
+)
 
 __all__ = [
     "MAX_CHARS",
@@ -46,7 +54,7 @@ class Template:
                 TemplateErrorKind.LIMIT, f"it is longer than {MAX_SOURCE_CHARS} characters"
             )
         # most configurations have no template, and without Jinja relay needs less memory
-        from relay.config.templates.compiled import compile_template  # noqa: PLC0415
+        from relay.config.templates.environment import compile_template  # noqa: PLC0415
 
         self._source = source
         self._render = compile_template(source)

@@ -20,10 +20,9 @@ from relay.delivery.http.connection import (
     InvalidHttpResponse,
     ServerDisconnected,
 )
-from relay.delivery.http.request import ConnectTimeout
+from relay.delivery.http.message import ConnectTimeout, classify_error, read_limit, to_response
+from relay.delivery.http.pool import create_ssl_context
 from relay.delivery.http.resolver import NoAddress
-from relay.delivery.http.response import classify_error, read_limit, to_response
-from relay.delivery.http.tls import create_ssl_context
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.destinations.common.webhook import WebhookDestination
 

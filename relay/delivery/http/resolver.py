@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohappyeyeballs import AddrInfoType
 
+from relay.core.tasks import spawn
+
 CACHE_TTL_S = 10.0
 """How long the addresses of a host are kept: short enough to follow a host that moves, long enough
 that a receiver which closes each connection does not cost a lookup each time."""
@@ -46,9 +48,7 @@ class Resolver:
             pass
         lookup = self._lookups.get((host, port))
         if lookup is None:
-            lookup = asyncio.create_task(
-                asyncio.to_thread(_get_addresses, host, port), name=f"resolve {host}"
-            )
+            lookup = spawn(asyncio.to_thread(_get_addresses, host, port), f"resolve {host}")
             lookup.add_done_callback(lambda _: self._keep_for_ttl(host, port))
             self._lookups[host, port] = lookup
         return await asyncio.shield(lookup)

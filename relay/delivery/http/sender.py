@@ -10,17 +10,18 @@ from yarl import URL
 
 from relay.core.exchange import Request, Response
 from relay.delivery.http.connection import InvalidHttpResponse, RawResponse, ServerDisconnected
-from relay.delivery.http.pool import ConnectionPool
-from relay.delivery.http.proxy import open_proxy_sender
-from relay.delivery.http.request import (
+from relay.delivery.http.message import (
     Origin,
     RequestTarget,
+    classify_error,
     parse_origin,
     parse_target,
+    read_limit,
     serialize,
+    to_response,
 )
-from relay.delivery.http.response import classify_error, read_limit, to_response
-from relay.delivery.http.tls import create_ssl_context
+from relay.delivery.http.pool import ConnectionPool, create_ssl_context
+from relay.delivery.http.proxy import open_proxy_sender
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.destinations.common.webhook import WebhookDestination
 

@@ -22,9 +22,61 @@ from msgspec.structs import replace
 from relay.config.validators import MAX_INSPECT_FIELDS
 from relay.core.event import Event, format_rfc3339
 from relay.core.exchange import Request
-from relay.core.notification import Included, Notification
+from relay.core.notification import Included, Notification, resolve_severity
 from relay.core.text import ELLIPSIS, truncate
-from relay.destinations.common import json_document
+from relay.destinations.common.card import get_included
+
+VERSION = 1
+"""The version of the document. It is raised by a change to which receivers have to adapt."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def render_document(notification: Notification, url: str) -> Request:
+    """Return a request to ``url`` with the document as its body."""
+    return Request(encode_document(notification), url, {"Content-Type": "application/json"})
+
+
+def encode_document(notification: Notification) -> bytes:
+    """Return one JSON object in UTF-8 without a line break, its keys in the documented order.
+
+    Absent values are ``null``; no key is left out.
+    """
+    return _encode(
+        {
+            "id": notification.id,
+            "version": VERSION,
+            "status": notification.status,
+            "route": notification.route,
+            "severity": resolve_severity(notification),
+            "count": notification.count,
+            "suppressed": notification.suppressed,
+            "events": [event_object(event) for event in notification.events],
+            "included": get_included(notification),
+        }
+    )
+
+
+def event_object(event: Event) -> dict[str, object]:
+    """Return the JSON object of an event in the document."""
+    return {
+        "id": event.id,
+        "engine": event.engine,
+        "host": event.host,
+        "type": event.type,
+        "action": event.action,
+        "detail": event.detail,
+        "scope": event.scope,
+        "time": format_rfc3339(event.time_ns),
+        "time_ns": event.time_ns,
+        "actor": event.actor,
+        "cause": event.cause,
+        "exit_code": event.exit_code,
+        "signal": event.signal,
+        "health": event.health,
+        "origin": event.origin,
+    }
+
 
 SIZE_MAX = 65_536
 """The size of an event on the wire, in bytes: the specification, "Size Limits"."""
@@ -107,19 +159,19 @@ def _body_limit(headers: Mapping[str, str]) -> int:
 
 def _encode_document(notification: Notification, limit: int) -> bytes:
     """Return the document in at most ``limit`` bytes."""
-    document = json_document.encode_document(notification)
+    document = encode_document(notification)
     if len(document) <= limit:
         return document
-    return json_document.encode_document(_trim_attributes(notification, limit))
+    return encode_document(_trim_attributes(notification, limit))
 
 
 def _trim_attributes(notification: Notification, limit: int) -> Notification:
     """Return the notification with as many attributes as fit in ``limit`` bytes."""
     events = tuple(_without_attributes(event) for event in notification.events)
     trimmed = replace(notification, events=events)
-    if len(json_document.encode_document(trimmed)) > limit:
+    if len(encode_document(trimmed)) > limit:
         trimmed = _trim_texts(trimmed, limit)
-    free = limit - len(json_document.encode_document(trimmed))
+    free = limit - len(encode_document(trimmed))
     kept_events = list(trimmed.events)
     for at, event in enumerate(notification.events[: len(kept_events)]):
         attributes = event.actor.attributes
@@ -171,13 +223,13 @@ def _trim_texts(notification: Notification, limit: int) -> Notification:
         events=(events[0],),
         included=None if included is None else _trim_included(included),
     )
-    limit -= len(json_document.encode_document(short))
+    limit -= len(encode_document(short))
     return replace(short, events=(events[0], *_take_events(events[1:], limit)))
 
 
 def _take_events(events: Iterable[Event], limit: int) -> Iterator[Event]:
     for event in events:
-        limit -= len(_encode(json_document.event_object(event))) + 1
+        limit -= len(_encode(event_object(event))) + 1
         if limit < 0:
             return
         yield event

@@ -1,16 +1,22 @@
 """Adds the method, headers and query of the configuration to a rendered request."""
 
 import base64
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import urlencode
 
+import msgspec
 from pydantic import SecretStr
 
-from relay.config.destination import OnTemplateError
+from relay.config.destination import OnTemplateError, Renderer, RouteTexts
 from relay.config.templates.template import Template, TemplateError, is_template
+from relay.config.types import TemplateText
 from relay.core.exchange import Request
 from relay.core.notification import Notification
-from relay.destinations.common.template_context import build_context
+from relay.destinations.common import cloudevents
+from relay.destinations.common.card import Card
+from relay.destinations.common.custom_text import CustomText, build_context
 from relay.destinations.common.webhook import WebhookDestination
 
 VALUE_MAX = 2_048
@@ -108,3 +114,60 @@ class _ValueTemplates:
             except ValueError as error:
                 self._on_template_error(f"{self._key}.{name}", str(error))
         return values
+
+
+_CONTENT_TYPE = "Content-Type"
+_BATCH_TYPES = {cloudevents.STRUCTURED_TYPE: cloudevents.BATCH_TYPE}
+"""The content type of an array, if it differs from the type of its items."""
+
+
+def join_bodies(requests: Sequence[Request]) -> Request:
+    """Return one request that holds the bodies of all requests, of which there is at least one.
+
+    The requests have the same URL and headers. A single body becomes an array too, so that
+    receivers have to read one form only. The bodies are not changed.
+    """
+    first, *_ = requests
+    content_type = first.headers[_CONTENT_TYPE]
+    return replace(
+        first,
+        body=b"[" + b",".join(request.body for request in requests) + b"]",
+        headers={**first.headers, _CONTENT_TYPE: _BATCH_TYPES.get(content_type, content_type)},
+    )
+
+
+class ServiceDestination(WebhookDestination):
+    """A service that shows messages to people: relay's own text, or that of a template."""
+
+    public_keys = WebhookDestination.public_keys | {"title", "text"}
+
+    title: TemplateText | None = None
+    """A template that replaces relay's headline."""
+    text: TemplateText | None = None
+    """A template that replaces the facts below the headline."""
+
+    @property
+    def uses_route_texts(self) -> bool:
+        """True: messages show the ``title`` and the ``text`` of their route."""
+        return True
+
+    @abstractmethod
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events."""
+
+    def json_request(self, message: object, headers: Mapping[str, str] | None = None) -> Request:
+        """Return the request that sends ``message`` as JSON to the `endpoint`."""
+        all_headers = {"Content-Type": "application/json", **(headers or {})}
+        return Request(msgspec.json.encode(message), self.endpoint, all_headers)
+
+    def build_renderer(
+        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+    ) -> Renderer:
+        """See `DestinationConfig`. The repr of the renderer shows no secret."""
+        texts = CustomText(self.title, self.text, routes, on_template_error)
+        envelope = Envelope(self, on_template_error)
+
+        def render(notification: Notification) -> Request:
+            return envelope.wrap(self.render(texts.make_card(notification)), notification)
+
+        return render

@@ -16,6 +16,7 @@ from relay.core.clock import loop_time_s
 from relay.core.counters import EngineCounters
 from relay.core.event import Event
 from relay.core.notification import Include, Included, Notification
+from relay.core.tasks import spawn
 from relay.ingest.docker.engine.client import ENGINE_ERRORS, EngineRefused, describe_error
 from relay.ingest.docker.engine.container_details import (
     get_path,
@@ -97,7 +98,7 @@ class Enricher:
         """Complete notifications until cancelled."""
         async with asyncio.TaskGroup() as workers:
             for number in range(CONCURRENCY):
-                workers.create_task(self._run_jobs(), name=f"enrichment worker {number}")
+                spawn(self._run_jobs(), f"enrichment worker {number}", workers)
 
     async def _run_jobs(self) -> None:
         while True:

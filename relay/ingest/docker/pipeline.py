@@ -30,9 +30,9 @@ from relay.ingest.docker.containers.inference import BlindWindow, Snapshot
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.cursor import Cursor
+from relay.ingest.docker.engine.container_details import is_self_exec
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord
-from relay.ingest.docker.engine.self_container import is_self_exec
 from relay.ingest.docker.gaps import DropReporter, Gap, GapDetector, make_gap_event
 from relay.routing.router import Router
 from relay.store.records import IngestCommit

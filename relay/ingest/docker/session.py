@@ -19,16 +19,15 @@ from time import time_ns
 import msgspec
 
 from relay.config import EngineConfig, ReconcileConfig
-from relay.core.counters import EngineCounters
-from relay.core.liveness import LoopMonitor
-from relay.core.status import EngineStatus, StreamStatus
+from relay.core.counters import EngineCounters, EngineStatus, StreamStatus
+from relay.core.tasks import LoopMonitor, spawn
 from relay.ingest.docker.buffer import EventBuffer
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.engine.client import connect
+from relay.ingest.docker.engine.container_details import find_self_container
 from relay.ingest.docker.engine.endpoint import Endpoint
 from relay.ingest.docker.engine.inspector import Inspector
-from relay.ingest.docker.engine.self_container import find_self_container
 from relay.ingest.docker.enrichment import Enricher
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.ingest.docker.reconciler import Reconciler
@@ -86,10 +85,10 @@ class EngineSession:
             on_commit(result)
 
         self._reading_tasks = [
-            tasks.create_task(self._reader.run(), name=f"engine {self.name}: reader"),
-            tasks.create_task(self._enricher.run(), name=f"engine {self.name}: enrichment"),
+            spawn(self._reader.run(), f"engine {self.name}: reader", tasks),
+            spawn(self._enricher.run(), f"engine {self.name}: enrichment", tasks),
         ]
-        return tasks.create_task(self._worker.run(committed), name=f"engine {self.name}: worker")
+        return spawn(self._worker.run(committed), f"engine {self.name}: worker", tasks)
 
     def end(self) -> None:
         """Stop reading; the worker still commits what was read."""

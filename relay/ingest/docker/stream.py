@@ -22,6 +22,7 @@ import tenacity
 from relay.core.clock import loop_time_s
 from relay.core.event import Event, GapReason, make_self_event
 from relay.core.framing import RECORD_MAX_BYTES, RecordSplitter
+from relay.core.tasks import spawn
 from relay.ingest.docker.buffer import (
     Connection,
     EventBuffer,
@@ -204,15 +205,11 @@ class StreamReader:
         # Not a TaskGroup: if it is cancelled just as one of its tasks fails, it raises only the
         # failure, and the cancelled reader would reconnect.
         tasks = [
-            asyncio.create_task(
-                self._read_stream(client, connection), name=f"engine {self._engine}: read stream"
-            ),
-            asyncio.create_task(
-                self._watch(client, connection), name=f"engine {self._engine}: watch stream"
-            ),
-            asyncio.create_task(
+            spawn(self._read_stream(client, connection), f"engine {self._engine}: read stream"),
+            spawn(self._watch(client, connection), f"engine {self._engine}: watch stream"),
+            spawn(
                 self._reconciler.run(client, self._stream_opened),
-                name=f"engine {self._engine}: reconciler",
+                f"engine {self._engine}: reconciler",
             ),
         ]
         try:

@@ -11,7 +11,7 @@ from time import time_ns
 
 import msgspec
 
-from relay.core.liveness import LoopMonitor
+from relay.core.tasks import LoopMonitor
 from relay.ingest.docker.buffer import BATCH_BYTES, EventBuffer, Item, StreamOpened, item_bytes
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.engine.inspector import Inspector

@@ -10,12 +10,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from relay import __version__
+from relay.admin.health import ReloadStatus, StatusSnapshot
 from relay.admin.metrics import OUTCOMES, render_metrics
-from relay.admin.status import ReloadStatus, StatusSnapshot
 from relay.config import RetryConfig
-from relay.core.counters import LATENCY_BUCKETS_S, DestinationCounters, EngineCounters
+from relay.core.counters import (
+    LATENCY_BUCKETS_S,
+    DestinationCounters,
+    DestinationStatus,
+    EngineCounters,
+    EngineSnapshot,
+)
 from relay.core.exchange import Reason, Response, outcome_kind
-from relay.core.status import DestinationStatus, EngineSnapshot
 from relay.delivery.retry import Attempt, classify
 from relay.destinations.slack import SlackDestination
 from relay.store.faults import StoreFault, StoreStatus

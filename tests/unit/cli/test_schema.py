@@ -74,7 +74,7 @@ NOT_IMPORTED = {
     *("relay.cli.check", "relay.cli.connect", "relay.cli.demo", "relay.config.schema"),
     *("relay.dryrun", "relay.admin.client"),
     *("relay.destinations.slack", "relay.destinations.console"),  # types that are not configured
-    *("jinja2", "relay.config.templates.compiled"),  # templates
+    *("jinja2", "relay.config.templates.environment"),  # templates
     *("asyncssh", "cryptography", "aiodocker.ssh"),  # engines behind ssh://
     *("aiohttp.web", "aiohttp.web_app", "relay.admin.http", "relay.admin.control_api"),
     *("prometheus_client", "relay.admin.metrics"),

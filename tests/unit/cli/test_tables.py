@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.cli.dead_letter import format_page, format_row
+from relay.cli.dead import format_page, format_row
 from relay.cli.tables import (
     NAME_MAX,
     describe_failure,

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from relay.config.match_fields import FIELDS
+from relay.config.match import FIELDS
 from relay.config.schema import build_schema, format_duration
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config

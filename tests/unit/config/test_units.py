@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.units import Rate, parse_duration, parse_rate, parse_size
+from relay.config.types import Rate, parse_duration, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from relay.core.container import Container
+from relay.core.checkpoint import Container
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Measuring how long a loop has been in its current iteration."""
 
-from relay.core.liveness import LoopMonitor
+from relay.core.tasks import LoopMonitor
 
 
 class Clock:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from relay.core.shutdown import Shutdown
+from relay.core.tasks import Shutdown
 
 
 async def hang() -> int:

@@ -11,8 +11,13 @@ import yaml
 
 from relay.config import Config
 from relay.core.exchange import Request, Response
-from relay.daemon.file_reader import FileReader
-from relay.daemon.reload import ConfigSource, ReloadController, ReloadFailed, describe_changes
+from relay.daemon.reload import (
+    ConfigSource,
+    FileReader,
+    ReloadController,
+    ReloadFailed,
+    describe_changes,
+)
 from relay.daemon.topology import RestartRequired, Topology, check_reloadable
 from relay.delivery.client import DestinationClient
 from relay.delivery.runner import Attachment, DeliveryContext, retire_destination

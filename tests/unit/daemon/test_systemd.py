@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.admin.status import ReloadStatus, StatusSnapshot
-from relay.core.counters import EngineCounters
-from relay.core.status import DestinationStatus, EngineSnapshot
+from relay.admin.health import ReloadStatus, StatusSnapshot
+from relay.core.counters import DestinationStatus, EngineCounters, EngineSnapshot
 from relay.daemon.systemd import SystemdNotifier, describe_status
 from relay.store.faults import StoreFault, StoreStatus
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.exchange import Request
-from relay.delivery.signing import add_webhook_headers, make_signer
+from relay.delivery.client import add_webhook_headers, make_signer
 from relay.destinations.console import ConsoleDestination
 from relay.destinations.http import HttpDestination
 

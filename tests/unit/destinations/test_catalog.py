@@ -8,7 +8,7 @@ from relay.config import DestinationConfig
 from relay.core.exchange import Request
 from relay.destinations import console
 from relay.destinations.catalog import DESTINATION_TYPES
-from relay.destinations.common import json_document
+from relay.destinations.common import cloudevents
 from relay.destinations.common.card import Card
 from relay.destinations.console import ConsoleDestination
 from relay.destinations.http import HttpDestination
@@ -43,7 +43,7 @@ def test_every_type_has_its_model() -> None:
 
 def test_http_gets_the_document() -> None:
     """URL and headers are those of the destination, without a mask."""
-    expected = json_document.render(NOTIFICATION, SECRET)
+    expected = cloudevents.render_document(NOTIFICATION, SECRET)
     headers = {**expected.headers, "Authorization": "Bearer s3cret"}
     assert render_for(http()) == replace(expected, headers=headers)
 

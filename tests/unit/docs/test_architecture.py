@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .pages import ROOT
+from tests.unit.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGES = sorted(file.parent.name for file in (ROOT / "relay").glob("*/__init__.py"))

@@ -9,9 +9,9 @@ import yaml
 
 from relay.destinations.catalog import parse_config
 from relay.dryrun.compare import run_suite
-from relay.dryrun.recording import Recording
+from relay.dryrun.history import Recording
 from relay.dryrun.simulator import Simulator
-from relay.dryrun.suite_parser import load_suite
+from relay.dryrun.suite import load_suite
 from tests.streams import ENGINES, read_records
 from tests.unit.config.test_schema import errors
 from tests.unit.docs.pages import DOCS, blocks

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from relay.dryrun.suite import Suite
-from relay.dryrun.suite_parser import load_suite
+from relay.dryrun.suite import Suite, load_suite
 
 CONFIG = """
 engines: {here: {host: node-1}, edge: {}}

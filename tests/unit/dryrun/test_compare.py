@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.dryrun.compare import run_suite
-from relay.dryrun.suite_parser import load_suite
+from relay.dryrun.suite import load_suite
 from tests.streams import ENGINES
 from tests.unit.dryrun.suites import CONFIG, parse_suite, write_suite
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.core.errors import ConfigError
 from relay.dryrun.compare import run_suite
-from relay.dryrun.suite_parser import load_suite
+from relay.dryrun.suite import load_suite
 from tests import streams
 from tests.support.profiles import examples
 

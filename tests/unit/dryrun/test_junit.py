@@ -3,8 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from relay.dryrun.compare import run_suite
-from relay.dryrun.junit import SuiteResult, build_report
+from relay.dryrun.compare import SuiteResult, build_report, run_suite
 from tests.unit.dryrun.suites import parse_suite
 
 TESTS = """tests:

@@ -8,7 +8,7 @@ import pytest
 from relay.core.errors import ConfigError
 from relay.dryrun.event_builder import START_NS
 from relay.dryrun.simulator import InputEvent
-from relay.dryrun.suite_parser import load_suite
+from relay.dryrun.suite import load_suite
 from tests.streams import read_records
 from tests.unit.dryrun.suites import CONFIG, parse_suite, write_suite
 

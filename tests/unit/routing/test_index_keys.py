@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from relay.config import Exists, Field, Glob, Not, Pattern, Range, Regex
 from relay.config import patterns as patterns_from_text
-from relay.routing.index_keys import PREFIX_MAX, PRESENT, IndexKey, KeyKind, find_keys
+from relay.routing.value_index import PREFIX_MAX, PRESENT, IndexKey, KeyKind, find_keys
 from tests.unit.routing.reference_matcher import (
     bounds,
     pattern_holds,

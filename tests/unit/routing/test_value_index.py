@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.routing import value_index
-from relay.routing.index_keys import PRESENT, IndexKey, KeyKind
-from relay.routing.value_index import ValueIndex
+from relay.routing.value_index import PRESENT, IndexKey, KeyKind, ValueIndex
 from tests.unit.routing.test_index_keys import has_key
 
 

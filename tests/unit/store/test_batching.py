@@ -14,8 +14,7 @@ from relay.core.notification import Notification, build_notification
 from relay.store import deliveries, enqueue, quota, settle
 from relay.store.enqueue import EnqueueOptions
 from relay.store.records import Ack, CommitResult, Delivery, IngestCommit, Quota
-from relay.store.schema import migrate
-from relay.store.sql import MAX_ROWS, SQL
+from relay.store.schema import MAX_ROWS, SQL, migrate
 from tests.unit.store.samples import make_notification, with_include
 
 TO = ("ops", "audit", "free")

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.exchange import Delivered
-from relay.store import integrity
+from relay.store import recovery
 from relay.store.outbox import open_outbox
 from relay.store.records import Ack
 from tests.unit.store.samples import deliver_all, make_commit, make_notification
@@ -95,8 +95,8 @@ async def test_a_corrupt_table_is_left_as_it_is(file: Path) -> None:
     content[at : at + 4096] = b"\xa5" * 4096
     file.write_bytes(content)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        assert integrity.find_corruption(connection) is not None
-        assert not integrity.reindex(connection)
+        assert recovery.find_corruption(connection) is not None
+        assert not recovery.reindex(connection)
         assert not connection.in_transaction
     assert file.read_bytes() == content
 
@@ -104,7 +104,7 @@ async def test_a_corrupt_table_is_left_as_it_is(file: Path) -> None:
 def test_a_sound_database_is_not_corrupt() -> None:
     """A check of an empty database finds nothing."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        assert integrity.find_corruption(connection) is None
+        assert recovery.find_corruption(connection) is None
 
 
 async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
@@ -112,10 +112,10 @@ async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
     await fill(file)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA cache_size = -77")
-        assert integrity.find_corruption(connection) is None
+        assert recovery.find_corruption(connection) is None
         assert connection.execute("PRAGMA cache_size").fetchone() == (-77,)
         empty_index(file, "deliveries_order")
-        assert integrity.find_corruption(connection) is not None
+        assert recovery.find_corruption(connection) is not None
         assert connection.execute("PRAGMA cache_size").fetchone() == (-77,)
 
 
@@ -123,4 +123,4 @@ def test_a_file_that_is_not_a_database_is_corrupt(file: Path) -> None:
     """The corruption is described in SQLite's words."""
     file.write_bytes(b"dear diary, " * 1000)
     with closing(sqlite3.connect(file)) as connection:
-        assert integrity.find_corruption(connection) == "file is not a database"
+        assert recovery.find_corruption(connection) == "file is not a database"

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from relay.core.checkpoint import Checkpoint, encode_seen
-from relay.core.container import Container
+from relay.core.checkpoint import Checkpoint, Container, encode_seen
 from relay.core.errors import StoreError
 from relay.core.exchange import Dead, Reason, Retry
 from relay.core.notification import Notification

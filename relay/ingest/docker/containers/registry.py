@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from relay.core.container import Container
+from relay.core.checkpoint import Container
 
 CONTAINERS_MAX = 10_000
 """How many containers are kept; the one that was not updated for longest is forgotten first."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from relay.core.container import Container
+from relay.core.checkpoint import Container
 from relay.core.event import Event
 from relay.ingest.docker.containers.cause import (
     EVIDENCE_ACTIONS,

@@ -21,7 +21,7 @@ import msgspec
 from aiohttp.client_exceptions import UnixClientConnectorError
 
 from relay.core.errors import describe_os_error
-from relay.core.threads import import_in_thread
+from relay.core.tasks import import_in_thread
 from relay.ingest.docker.engine.container_details import parse_object
 from relay.ingest.docker.engine.container_list import ContainerListParser, InvalidContainerList
 from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles
@@ -217,7 +217,7 @@ async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
     """Yield a client of the engine at ``endpoint``; nothing is sent before its first call."""
     if (endpoint.url or "").startswith("ssh://"):
         # asyncssh is large: only engines that need it import it, in a thread so that others go on
-        await import_in_thread("relay.ingest.docker.engine.ssh")
+        await import_in_thread("relay.ingest.docker.engine.endpoint")
     docker = _make_docker(endpoint)
     try:
         yield EngineClient(docker, now)

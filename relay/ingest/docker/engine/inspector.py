@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
+from relay.core.tasks import spawn
 from relay.ingest.docker.engine.client import ENGINE_ERRORS, EngineClient, EngineRefused
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 
@@ -85,10 +86,7 @@ async def inspect_containers(
                 if snapshot is not None:
                     on_snapshot(container, snapshot)
 
-    tasks = [
-        asyncio.create_task(inspect_remaining(), name="container inspection")
-        for _ in range(CONCURRENCY)
-    ]
+    tasks = [spawn(inspect_remaining(), "container inspection") for _ in range(CONCURRENCY)]
     try:
         await asyncio.gather(*tasks)
     finally:

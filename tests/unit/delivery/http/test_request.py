@@ -7,7 +7,7 @@ from yarl import URL
 
 from relay import __version__
 from relay.core.exchange import Request
-from relay.delivery.http.request import parse_origin, parse_target, serialize
+from relay.delivery.http.message import parse_origin, parse_target, serialize
 
 SSL_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 

@@ -6,8 +6,9 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from relay.core.exchange import Request
-from relay.destinations.common import cloudevents, json_document
-from relay.destinations.common.batch import join_bodies
+from relay.destinations.common import cloudevents
+from relay.destinations.common.cloudevents import encode_document
+from relay.destinations.common.envelope import join_bodies
 from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import SAMPLE_NOTIFICATIONS
 from tests.unit.destinations.test_catalog import fail_on_template_error
@@ -27,9 +28,7 @@ def batch_request(to: HttpDestination, count: int = len(SAMPLE_NOTIFICATIONS)) -
 def test_json_is_an_array_of_documents(count: int) -> None:
     """The array has the documents unchanged and in order, even if there is only one."""
     request = batch_request(destination(), count)
-    documents = [
-        stdlib.loads(json_document.encode_document(each)) for each in SAMPLE_NOTIFICATIONS[:count]
-    ]
+    documents = [stdlib.loads(encode_document(each)) for each in SAMPLE_NOTIFICATIONS[:count]]
     assert stdlib.loads(request.body) == documents
     assert request.headers["Content-Type"] == "application/json"
 
@@ -46,7 +45,7 @@ def test_cloudevents_are_in_batch_mode(count: int) -> None:
     ]
     assert [each.get_id() for each in events] == [each.id for each in SAMPLE_NOTIFICATIONS[:count]]
     assert [each.get_data() for each in events] == [
-        stdlib.loads(json_document.encode_document(each)) for each in SAMPLE_NOTIFICATIONS[:count]
+        stdlib.loads(encode_document(each)) for each in SAMPLE_NOTIFICATIONS[:count]
     ]
 
 

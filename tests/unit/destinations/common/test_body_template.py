@@ -11,7 +11,7 @@ from hypothesis import given
 from relay.config.types import MAX_BODY_TEXTS
 from relay.core.exchange import Request
 from relay.core.notification import Notification, build_notification
-from relay.destinations.common import body_template
+from relay.destinations.common import custom_text
 from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import (
     ALL_INCLUDED,
@@ -101,7 +101,7 @@ def test_a_body_has_one_budget_for_all_its_texts() -> None:
     """Texts beyond the budget are replaced, and the first failure is reported."""
     failures = Failures()
     sent = body(build_notification("r", CRASH), ["{{ 'x' * 30000 }}"] * 9, failures)
-    fits = body_template.BODY_MAX // 60_000  # made, and written
+    fits = custom_text.BODY_MAX // 60_000  # made, and written
     assert [len(text) for text in sent[:fits]] == [30_000] * fits
     assert sent[fits:] == [HEADLINE] * (9 - fits)
     assert failures == [(f"body[{fits}]", "it creates or writes too many characters")]
@@ -113,8 +113,8 @@ def test_the_headline_replaces_a_few_failing_templates() -> None:
     """An ellipsis replaces the others, so failures do not make a body grow."""
     failures = Failures()
     sent = body(build_notification("r", CRASH), ["{{ 1 // 0 }}"] * MAX_BODY_TEXTS, failures)
-    marks = MAX_BODY_TEXTS - body_template.HEADLINES_MAX
-    assert sent == [HEADLINE] * body_template.HEADLINES_MAX + ["…"] * marks
+    marks = MAX_BODY_TEXTS - custom_text.HEADLINES_MAX
+    assert sent == [HEADLINE] * custom_text.HEADLINES_MAX + ["…"] * marks
     assert failures == [("body[0]", "it fails (ZeroDivisionError)")]
 
 

@@ -17,7 +17,8 @@ from relay.core.event import Actor, Event, make_self_event
 from relay.core.exchange import Request
 from relay.core.notification import Included, Notification, Status, build_notification
 from relay.core.text import ELLIPSIS
-from relay.destinations.common import cloudevents, json_document
+from relay.destinations.common import cloudevents
+from relay.destinations.common.cloudevents import encode_document
 from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -101,7 +102,7 @@ def test_structured_says_what_it_is() -> None:
 def test_binary_has_the_document_as_its_body() -> None:
     """The attributes are headers; ``datacontenttype`` is the Content-Type."""
     request = cloudevents.render_binary(NOTIFICATIONS[0], URL)
-    assert request.body == json_document.encode_document(NOTIFICATIONS[0])
+    assert request.body == encode_document(NOTIFICATIONS[0])
     assert request.headers == {
         "ce-specversion": "1.0",
         "ce-id": NOTIFICATIONS[0].id,
@@ -118,7 +119,7 @@ def test_binary_has_the_document_as_its_body() -> None:
 def test_holds_the_document_of_json(render: Any, notification: Notification) -> None:
     """The data is the document of ``format: json``, byte for byte."""
     event = read(render(notification, URL))
-    assert event.get_data() == stdlib.loads(json_document.encode_document(notification))
+    assert event.get_data() == stdlib.loads(encode_document(notification))
     assert event.get_datacontenttype() == "application/json"
 
 
@@ -230,7 +231,7 @@ def test_is_always_a_cloudevent(notification: Notification) -> None:
 @given(notifications)
 def test_a_short_event_is_not_trimmed(notification: Notification) -> None:
     """An event within the limit is complete."""
-    document = json_document.encode_document(notification)
+    document = encode_document(notification)
     if len(document) <= 48_000:
         assert cloudevents.render_binary(notification, URL).body == document
         assert document in cloudevents.render_structured(notification, URL).body
@@ -259,7 +260,7 @@ def test_keeps_everything_else_of_the_event(render: Any) -> None:
     """If leaving out attributes is enough, nothing else changes."""
     labels = {f"label-{n:03}": "x" * 1_000 for n in range(100)}
     got = data(render(labelled(labels), URL))
-    want = stdlib.loads(json_document.encode_document(labelled(labels)))
+    want = stdlib.loads(encode_document(labelled(labels)))
     for document in (got, want):
         document["events"][0]["actor"].pop("attributes")
     assert got == want

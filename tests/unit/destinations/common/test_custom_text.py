@@ -10,7 +10,7 @@ from relay.config.templates.template import Template
 from relay.core.notification import Notification, build_notification
 from relay.destinations.catalog import parse_config
 from relay.destinations.common.custom_text import CustomText
-from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.envelope import ServiceDestination
 from relay.destinations.slack import SlackDestination
 from tests.unit.destinations.samples import CRASH, OOM, notifications
 

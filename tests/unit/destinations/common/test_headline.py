@@ -7,7 +7,7 @@ from hypothesis import given
 from relay.core.event import Actor, Cause, Event, make_self_event
 from relay.core.notification import Notification, Status, build_notification
 from relay.core.text import utf16_length
-from relay.destinations.common.headline import (
+from relay.destinations.common.card import (
     PREDICATE_MAX,
     SUBJECT_MAX,
     describe_event,

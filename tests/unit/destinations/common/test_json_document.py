@@ -7,7 +7,7 @@ from hypothesis import given
 
 from relay.core.event import Event, format_rfc3339
 from relay.core.notification import Included, Notification, build_notification, resolve_severity
-from relay.destinations.common import json_document
+from relay.destinations.common import cloudevents
 from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     CRASH,
@@ -20,22 +20,22 @@ from tests.unit.destinations.samples import (
 
 def test_is_the_documented_document() -> None:
     """Keys, their order and their values are those of the golden file, which receivers rely on."""
-    assert format_golden(map(json_document.encode_document, SAMPLE_NOTIFICATIONS)) == read_golden(
+    assert format_golden(map(cloudevents.encode_document, SAMPLE_NOTIFICATIONS)) == read_golden(
         "json.json"
     )
 
 
 def test_goes_to_the_url() -> None:
     """The document is the body, with the content type of JSON."""
-    request = json_document.render(NOTIFICATIONS[0], "http://a.example/hook")
+    request = cloudevents.render_document(NOTIFICATIONS[0], "http://a.example/hook")
     assert request.url == "http://a.example/hook"
     assert request.headers == {"Content-Type": "application/json"}
-    assert request.body == json_document.encode_document(NOTIFICATIONS[0])
+    assert request.body == cloudevents.encode_document(NOTIFICATIONS[0])
 
 
 def test_keeps_every_nanosecond() -> None:
     """The time is there as text and as a whole number, and neither is rounded."""
-    (event,) = stdlib.loads(json_document.encode_document(build_notification("crashed", CRASH)))[
+    (event,) = stdlib.loads(cloudevents.encode_document(build_notification("crashed", CRASH)))[
         "events"
     ]
     assert (event["time"], event["time_ns"]) == (
@@ -47,7 +47,7 @@ def test_keeps_every_nanosecond() -> None:
 def test_says_if_nothing_was_ready_in_time() -> None:
     """If the route has an ``include``, the object is there, with the reason why data is missing."""
     document = stdlib.loads(
-        json_document.encode_document(build_notification("crashed", CRASH, INCLUDE))
+        cloudevents.encode_document(build_notification("crashed", CRASH, INCLUDE))
     )
     assert document["included"] == {
         "logs": None,
@@ -60,7 +60,7 @@ def test_says_if_nothing_was_ready_in_time() -> None:
 @given(notifications)
 def test_keeps_every_string(notification: Notification) -> None:
     """The engine's strings are unchanged, and the document is one line."""
-    body = json_document.encode_document(notification)
+    body = cloudevents.encode_document(notification)
     document = stdlib.loads(body)
     events, included = document.pop("events"), document.pop("included")
     assert b"\n" not in body

@@ -8,9 +8,9 @@ from hypothesis import given
 
 from relay.core.event import Actor, Event, Origin
 from relay.core.notification import Notification, build_notification
-from relay.destinations.common import markdown_attachment
+from relay.destinations.common import plain_text
 from relay.destinations.common.card import LOGS, Card
-from relay.destinations.common.markdown_attachment import build_attachments, headline
+from relay.destinations.common.plain_text import build_attachments, headline
 from tests.unit.destinations.samples import (
     ATTACKS,
     CONTAINER_GONE,
@@ -125,7 +125,7 @@ def test_shows_container_output_unchanged() -> None:
 def test_keeps_the_last_lines_of_a_long_log() -> None:
     """The last lines tell why the container ended."""
     shown = details(crash_with_included(logs=("x" * 4000, "panic")))
-    kept = "x" * (markdown_attachment.OUTPUT_MAX[LOGS] - 7)
+    kept = "x" * (plain_text.OUTPUT_MAX[LOGS] - 7)
     assert f"```\n…{kept}\npanic\n```" in shown
 
 
@@ -134,7 +134,7 @@ def test_many_inspect_fields_share_the_space() -> None:
     lines = details(MANY_FIELDS).split("```")[1].strip().split("\n")
     assert [line[:2] for line in lines] == [f"{n:02}" for n in range(20)]
     assert all(line.endswith("v…") for line in lines)
-    assert sum(len(line) + 1 for line in lines) <= markdown_attachment.INSPECT_MAX
+    assert sum(len(line) + 1 for line in lines) <= plain_text.INSPECT_MAX
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, *MARKUP])
