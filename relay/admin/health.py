@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from relay.core.counters import DestinationCounters, DestinationStatus, EngineSnapshot
+from relay.core.counters import DestinationCounters, EngineSnapshot
+from relay.core.status import DestinationStatus
 from relay.core.tasks import spawn
 from relay.store.faults import StoreStatus
 

@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from relay import __version__
-from relay.core.counters import DaemonStatus, DestinationStatus, EngineStatus
 from relay.core.errors import RelayError
+from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
 from relay.store.outbox import Outbox
 from relay.store.records import Backlog, DeadLetter, DestinationNames, Selection, WaitingDelivery
 

@@ -22,8 +22,8 @@ from relay.cli.tables import (
     format_table,
     to_json_line,
 )
-from relay.core.counters import DestinationStatus
 from relay.core.event import format_rfc3339
+from relay.core.status import DestinationStatus
 from relay.core.text import truncate
 from relay.destinations.common import cloudevents
 from relay.store.records import WaitingDelivery

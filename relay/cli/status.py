@@ -20,8 +20,8 @@ from relay.cli.tables import (
     format_time,
     to_json_line,
 )
-from relay.core.counters import DaemonStatus, DestinationStatus, EngineStatus
 from relay.core.event import format_rfc3339
+from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
 from relay.store.records import Backlog
 
 _ENGINE_HEADINGS = ("ENGINE", "STREAM", "PROCESSED UP TO", "BEHIND", "GAPS", "RECONNECTS")

@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from relay.core.counters import DestinationStatus
 from relay.core.event import format_rfc3339
 from relay.core.exchange import Answer
 from relay.core.notification import Notification
+from relay.core.status import DestinationStatus
 from relay.core.text import truncate
 from relay.destinations.common.card import headline
 

@@ -1,9 +1,10 @@
-"""The saved position in one engine's event stream.
+"""What the store keeps of one engine: the checkpoint of its stream, and its containers.
 
 A checkpoint says how far the stream was processed and which of the last events were processed. The
-store commits it together with the deliveries that those events cause. After a restart relay asks
-the engine for everything since the checkpoint and drops the events that it has already processed:
-no event is lost and none is processed twice. Every commit replaces the one before.
+store commits it, and each container that changed, together with the deliveries that those events
+cause. After a restart relay asks the engine for everything since the checkpoint and drops the
+events that it has already processed: no event is lost and none is processed twice. Every commit
+replaces the checkpoint before.
 """
 
 import struct

@@ -2,13 +2,18 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
 from itertools import accumulate
 
 import msgspec
 
 from relay.core.event import Event, Origin
 from relay.core.exchange import Outcome, Reason, outcome_kind
+
+LATENCY_BUCKETS_S = (
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0),
+)
+"""Upper bounds of the latency buckets: from immediate delivery over several retries to an
+outage."""
 
 
 class EngineCounters(msgspec.Struct):
@@ -56,11 +61,12 @@ class EngineCounters(msgspec.Struct):
                 self.inferred[event.action] += 1
 
 
-LATENCY_BUCKETS_S = (
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0),
-)
-"""Upper bounds of the latency buckets: from immediate delivery over several retries to an
-outage."""
+class EngineSnapshot(msgspec.Struct, frozen=True):
+    """One engine's counters at one moment, for the metrics."""
+
+    counters: EngineCounters
+    is_open: bool
+    """Whether its stream is open."""
 
 
 class LatencyHistogram(msgspec.Struct):
@@ -106,57 +112,3 @@ class DestinationCounters(msgspec.Struct):
         """How many deliveries were given up."""
         attempted = sum(count for (kind, _), count in self.attempts.items() if kind == "dead")
         return attempted + self.expired
-
-
-class DestinationStatus(msgspec.Struct, frozen=True):
-    """Whether relay sends to a destination, and if not, why. Times are by the deliveries' clock."""
-
-    stopped: bool = False
-    """The destination answered that it no longer exists (410): nothing is sent until it is
-    enabled."""
-    failing: bool = False
-    """It has failed several times in a row: single attempts probe whether it works again."""
-    resumes_ns: int | None = None
-    """Nothing is sent before this time; None if nothing is paused."""
-
-
-class StreamStatus(msgspec.Struct, frozen=True):
-    """An engine's event stream in a running relay. Counts begin with the start of the process."""
-
-    is_open: bool
-    """Whether the stream is open."""
-    behind: int
-    """How many items were received and are not processed yet."""
-    gaps: int
-    reconnects: int
-
-
-class EngineStatus(msgspec.Struct, frozen=True):
-    """The status of one engine."""
-
-    position_ns: int | None
-    """The engine's time up to which its events were processed; None if there were none yet."""
-    stream: StreamStatus | None = msgspec.field(default=None, name="listening")
-    """None if relay does not run."""
-
-
-class DaemonStatus(msgspec.Struct, frozen=True):
-    """The status of relay, except for its destinations."""
-
-    engines: Mapping[str, EngineStatus]
-    version: str | None = None
-    """The version of the running relay; None if none runs."""
-    store_failing: str | None = None
-    """Why writing to the store fails; None if it works."""
-    store_failing_since_ns: int | None = None
-    """By the wall clock."""
-    reload_failed: str | None = None
-    """Why the last reload of the configuration failed; None if it did not."""
-
-
-class EngineSnapshot(msgspec.Struct, frozen=True):
-    """One engine's counters at one moment, for the metrics."""
-
-    counters: EngineCounters
-    is_open: bool
-    """Whether its stream is open."""

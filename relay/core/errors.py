@@ -9,19 +9,15 @@ import msgspec
 
 def describe_os_error(error: OSError) -> str:
     """Describe an error in the operating system's words, without the additions of libraries."""
-    if (tls := _find_tls_error(error)) is not None:
-        return f"TLS: {tls.reason or tls}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__
+    if cause is not None:  # a library wrapped it; its errno is not one of the system's
+        return f"TLS: {cause.reason or cause}"
     if error.errno and error.errno > 0:
         text = os.strerror(error.errno)
         return f"{error.filename}: {text}" if error.filename else text
     return error.strerror or type(error).__name__
-
-
-def _find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    """Return the TLS error that a library wrapped. Its ``errno`` is not one of the system's."""
-    while error is not None and not isinstance(error, ssl.SSLError):
-        error = error.__cause__
-    return error
 
 
 class RelayError(Exception):

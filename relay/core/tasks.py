@@ -3,7 +3,7 @@
 `spawn` starts every task, so that each has a name. At a shutdown the first signal is a request to
 stop: tasks may finish what they are doing for up to `DRAIN_S`. A second signal forces the shutdown:
 what still runs is cancelled at once. That loses nothing: unfinished work is in the store, or the
-engine repeats it at the next start.
+engine repeats it at the next start. `LoopMonitor` shows a loop that no longer makes progress.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import msgspec
+
+from relay.core.clock import loop_time_s
 
 T = TypeVar("T")
 
@@ -76,7 +78,7 @@ async def drain(tasks: list[asyncio.Task[None]], shutdown: Shutdown, deadline_s:
         return
     forced = spawn(shutdown.forced.wait(), "wait for forced shutdown")
     finished = spawn(asyncio.wait(tasks), "drain")
-    left_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
+    left_s = max(0.0, deadline_s - loop_time_s())
     await asyncio.wait({forced, finished}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
     for task in (forced, finished, *tasks):
         task.cancel()
@@ -95,7 +97,8 @@ def run_in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
     """Run ``work`` in a new thread of this name; the future gets its result."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
-    result.add_done_callback(_retrieve_exception)
+    # Retrieve an exception in any case: asyncio would log one that comes after a timeout.
+    result.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def report(set_result: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop has been closed meanwhile
@@ -111,12 +114,6 @@ def run_in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return result
-
-
-def _retrieve_exception(result: asyncio.Future[Any]) -> None:
-    """Mark an exception as retrieved: asyncio would log one that comes after the timeout."""
-    if not result.cancelled():
-        result.exception()
 
 
 class LoopMonitor:

@@ -23,7 +23,7 @@ from relay.admin.health import LivenessReport, ReloadStatus, StatusSnapshot
 from relay.admin.listener import ListenerSwitch
 from relay.config import Config
 from relay.core.clock import SteadyClock
-from relay.core.counters import DaemonStatus, DestinationStatus
+from relay.core.status import DaemonStatus, DestinationStatus
 from relay.core.tasks import spawn
 from relay.daemon.self_events import SelfEvents
 from relay.daemon.topology import Topology

@@ -15,8 +15,9 @@ import msgspec
 import structlog
 
 from relay.config import Renderer
-from relay.core.counters import DestinationCounters, DestinationStatus
+from relay.core.counters import DestinationCounters
 from relay.core.exchange import Reason
+from relay.core.status import DestinationStatus
 from relay.delivery.circuit_breaker import DestinationObserver
 from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter

@@ -24,8 +24,9 @@ import structlog
 from msgspec.structs import replace
 
 from relay.config import Renderer
-from relay.core.counters import DestinationCounters, DestinationStatus
+from relay.core.counters import DestinationCounters
 from relay.core.exchange import Delivered, Outcome, Reason, Response
+from relay.core.status import DestinationStatus
 from relay.core.tasks import LoopMonitor, spawn
 from relay.delivery.acks import MAX_UNACKED, AckBatcher
 from relay.delivery.attempt_log import count_dead_letters, health_change_facts, log_fields

@@ -7,7 +7,8 @@ checkpoint, so a reload neither loses an event nor processes one twice.
 
 import asyncio
 
-from relay.core.counters import EngineCounters, EngineSnapshot, EngineStatus, StreamStatus
+from relay.core.counters import EngineCounters, EngineSnapshot
+from relay.core.status import EngineStatus, StreamStatus
 from relay.ingest.docker.session import EngineSession, EngineSpec, IngestContext, open_session
 
 _NOT_CONNECTED = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0))

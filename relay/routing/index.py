@@ -178,11 +178,12 @@ def _make_candidate(number: int, requirements: Requirements) -> _Candidate:
 def _bucket_keys(requirements: Requirements) -> Iterable[tuple[str | None, str | None]]:
     """Return the pairs of type and action that a match names; None stands for any."""
     types = set(_exact_texts(requirements.get(_TYPE, ())))
-    actions = {
-        prefix
-        for text in _exact_texts(requirements.get(_ACTION, ()))
-        for prefix in _action_prefixes(text)
-    }
+    actions: set[str] = set()
+    for text in _exact_texts(requirements.get(_ACTION, ())):
+        # The end of the text may be a detail: "health_status: healthy" also fits the action
+        # "health_status" with the detail "healthy".
+        parts = text.split(": ")
+        actions.update(": ".join(parts[:length]) for length in range(1, len(parts) + 1))
     if len(types) * len(actions) > BUCKETS_MAX:
         return [(None, None)]
     return product(types or [None], actions or [None])
@@ -198,16 +199,6 @@ def _exact_texts(patterns: Iterable[Pattern]) -> list[str]:
             case _:
                 return []
     return found
-
-
-def _action_prefixes(action: str) -> Iterable[str]:
-    """Return the actions of the events that a match with this action may fit.
-
-    The end of the text may be a detail: ``health_status: healthy`` fits the action
-    ``health_status`` with the detail ``healthy``.
-    """
-    parts = action.split(": ")
-    return (": ".join(parts[:length]) for length in range(1, len(parts) + 1))
 
 
 def _find_requirements(match: Match) -> Requirements:

@@ -47,6 +47,14 @@ def _format_value(value: Value) -> str:
             return repr(value)
 
 
+_NOT_RELAY = Condition(
+    "type",
+    "an engine's event (only a match that names type 'relay' matches relay's own)",
+    lambda event: (event.type,),
+    lambda event: event.type != TYPE_RELAY,
+)
+
+
 class Matcher:
     """A compiled match. Its conditions are tested in the order in which they were written."""
 
@@ -247,11 +255,3 @@ def _describe_pattern(pattern: Pattern) -> str:
             return "something" if expected else "nothing"
         case Not(patterns=patterns):
             return f"not {' or '.join(map(_describe_pattern, patterns))}"
-
-
-_NOT_RELAY = Condition(
-    "type",
-    "an engine's event (only a match that names type 'relay' matches relay's own)",
-    lambda event: (event.type,),
-    lambda event: event.type != TYPE_RELAY,
-)

@@ -1,9 +1,10 @@
-"""Finds the keys that one value has among many keys, without trying each of them.
+"""The index of values: finds the patterns that one value may fit, without trying each of them.
 
-Exact values are looked up in a dict. Prefixes are looked up by a few lengths, and parts by one
-short piece of each (an n-gram). Long prefixes and parts are therefore compared only in part: the
-index may return a number whose key the value does not have, and never leaves out one whose key it
-has.
+`find_keys` returns the keys that a pattern implies: every value that fits it has all of them. A
+`ValueIndex` finds which of many keys one value has. Exact values are looked up in a dict. Prefixes
+are looked up by a few lengths, and parts by one short piece of each (an n-gram). Long prefixes and
+parts are therefore compared only in part: the index may return a number whose key the value does
+not have, and never leaves out one whose key it has.
 """
 
 import re
@@ -19,6 +20,17 @@ PREFIX_MAX = 64
 
 PART_MIN = 3
 """A shorter part occurs in too many texts to distinguish them."""
+
+PREFIX_LENGTHS_MAX = 6
+"""Prefixes are looked up by at most this many lengths. A prefix of another length is cut to the
+next shorter one."""
+
+GRAM_MAX = 8
+"""The longest piece of a part that is looked up, in characters."""
+
+POSITIONS_PER_MATCH = 10
+"""Testing a match costs about as much as looking up parts at this many positions of a text. If a
+text has more positions for each match, all matches are returned instead."""
 
 
 class KeyKind(IntEnum):
@@ -66,7 +78,10 @@ def find_keys(pattern: Pattern, *, absent_fits: bool) -> tuple[IndexKey, ...]:
         case Glob(text=text):
             return _find_glob_keys(text)
         case Regex(text=text):
-            return _find_regex_keys(text)
+            plain = _PLAIN_START.match(text)
+            if plain is None or not plain[0] or _may_have_alternatives(text):
+                return (PRESENT,)
+            return (_prefix_key(plain[0]),)
         case Range(low=int(low), high=high) if low == high:
             return (IndexKey(KeyKind.EXACT, low),)
         case Range() | Exists(expected=True):
@@ -88,11 +103,8 @@ def _find_glob_keys(text: str) -> tuple[IndexKey, ...]:
     return tuple(found) or (PRESENT,)
 
 
-def _find_regex_keys(text: str) -> tuple[IndexKey, ...]:
-    plain = _PLAIN_START.match(text)
-    if plain is None or not plain[0] or _may_have_alternatives(text):
-        return (PRESENT,)
-    return (_prefix_key(plain[0]),)
+def _prefix_key(text: str) -> IndexKey:
+    return IndexKey(KeyKind.PREFIX, text[:PREFIX_MAX])
 
 
 def _may_have_alternatives(regex: str) -> bool:
@@ -104,22 +116,6 @@ def _may_have_alternatives(regex: str) -> bool:
     while groups:
         rest, groups = _GROUP.subn("x", rest)
     return "|" in rest
-
-
-def _prefix_key(text: str) -> IndexKey:
-    return IndexKey(KeyKind.PREFIX, text[:PREFIX_MAX])
-
-
-PREFIX_LENGTHS_MAX = 6
-"""Prefixes are looked up by at most this many lengths. A prefix of another length is cut to the
-next shorter one."""
-
-GRAM_MAX = 8
-"""The longest piece of a part that is looked up, in characters."""
-
-POSITIONS_PER_MATCH = 10
-"""Testing a match costs about as much as looking up parts at this many positions of a text. If a
-text has more positions for each match, all matches are returned instead."""
 
 
 class ValueIndex:

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from relay.core.counters import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.core.event import Actor
 from relay.core.exchange import Answer, Dead, Reason
 from relay.core.notification import Include, Included, Notification
+from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.store.outbox import Outbox
 from relay.store.records import HOLD_NS, Ack, Delivery, Selection
 from tests.unit.store.samples import make_commit, make_notification

@@ -4,8 +4,8 @@ import pytest
 
 from relay.admin.operations import AdminOperations, LocalOperations, NotRunning, UnknownDestination
 from relay.core.checkpoint import Checkpoint
-from relay.core.counters import DaemonStatus, EngineStatus
 from relay.core.exchange import Reason, Retry
+from relay.core.status import DaemonStatus, EngineStatus
 from relay.store.outbox import Outbox
 from relay.store.records import Ack, Backlog, DestinationNames, Selection
 from tests.component.admin_samples import (

@@ -7,7 +7,7 @@ from pathlib import Path
 from relay import __version__
 from relay.admin.client import connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.core.counters import DaemonStatus, EngineStatus, StreamStatus
+from relay.core.status import DaemonStatus, EngineStatus, StreamStatus
 from tests.component.daemon import make_config, running_daemon
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import TIMEOUT_S

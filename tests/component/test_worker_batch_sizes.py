@@ -5,9 +5,9 @@ from collections import Counter
 from itertools import chain
 from typing import Any
 
-from relay.core.counters import DestinationStatus
 from relay.core.exchange import Reason, Response
 from relay.core.notification import Notification
+from relay.core.status import DestinationStatus
 from relay.store.outbox import Outbox
 from relay.store.records import Selection
 from tests.component.batch_samples import BATCH_OF_FOUR, MS, ids, refuse_above, sample_notifications

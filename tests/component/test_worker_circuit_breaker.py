@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from relay.config import Rate
-from relay.core.counters import DestinationStatus
 from relay.core.event import make_self_event
 from relay.core.exchange import Reason, Request, Response
 from relay.core.notification import build_notification
+from relay.core.status import DestinationStatus
 from relay.delivery.circuit_breaker import FAILURE_THRESHOLD, HealthChange
 from relay.delivery.rate_limit import RateLimiter
 from relay.store.outbox import Outbox, open_outbox

@@ -19,7 +19,8 @@ from time import time_ns
 import msgspec
 
 from relay.config import EngineConfig, ReconcileConfig
-from relay.core.counters import EngineCounters, EngineStatus, StreamStatus
+from relay.core.counters import EngineCounters
+from relay.core.status import EngineStatus, StreamStatus
 from relay.core.tasks import LoopMonitor, spawn
 from relay.ingest.docker.buffer import EventBuffer
 from relay.ingest.docker.containers.inference import Snapshot

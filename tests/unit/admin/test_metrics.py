@@ -16,11 +16,11 @@ from relay.config import RetryConfig
 from relay.core.counters import (
     LATENCY_BUCKETS_S,
     DestinationCounters,
-    DestinationStatus,
     EngineCounters,
     EngineSnapshot,
 )
 from relay.core.exchange import Reason, Response, outcome_kind
+from relay.core.status import DestinationStatus
 from relay.delivery.retry import Attempt, classify
 from relay.destinations.slack import SlackDestination
 from relay.store.faults import StoreFault, StoreStatus

@@ -3,13 +3,9 @@
 import pytest
 
 from relay.admin.health import ReloadStatus, StatusSnapshot, not_ready_reasons
-from relay.core.counters import (
-    DestinationCounters,
-    DestinationStatus,
-    EngineCounters,
-    EngineSnapshot,
-)
+from relay.core.counters import DestinationCounters, EngineCounters, EngineSnapshot
 from relay.core.exchange import Reason, Retry
+from relay.core.status import DestinationStatus
 from relay.store.faults import StoreFault, StoreStatus
 
 SECOND_NS = 10**9

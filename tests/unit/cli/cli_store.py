@@ -15,11 +15,11 @@ from relay import cli
 from relay.admin.control_socket import serve_control_socket, socket_path
 from relay.admin.operations import DaemonHooks, LocalOperations
 from relay.admin.tap import EventTap
-from relay.core.counters import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.core.errors import RelayError
 from relay.core.event import Actor
 from relay.core.exchange import Answer, Outcome
 from relay.core.notification import Include, Included, Notification
+from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import HOLD_NS, Ack
 from tests.component.wait import TIMEOUT_S

@@ -1,6 +1,6 @@
 """``relay destination``."""
 
-from relay.core.counters import DestinationStatus
+from relay.core.status import DestinationStatus
 from tests.unit.cli.cli_store import Installation, failure, run, running_relay
 
 STATUSES = {"ops": DestinationStatus(), "audit": DestinationStatus(stopped=True, failing=True)}

@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 
-from relay.core.counters import DestinationStatus
 from relay.core.exchange import Answer, Reason, Retry
 from relay.core.notification import Notification
+from relay.core.status import DestinationStatus
 from relay.store.outbox import Outbox
 from tests.unit.cli.cli_store import (
     HOSTILE,

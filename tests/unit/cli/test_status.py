@@ -7,7 +7,7 @@ import pytest
 
 from relay.admin import api
 from relay.core.checkpoint import Checkpoint
-from relay.core.counters import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
+from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.store.outbox import Outbox
 from relay.store.records import IngestCommit
 from tests.unit.cli.cli_store import (

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from relay.core.counters import DaemonStatus, EngineStatus, StreamStatus
+from relay.core.status import DaemonStatus, EngineStatus, StreamStatus
 
 
 def test_the_encoded_names_stay() -> None:

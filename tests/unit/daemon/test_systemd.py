@@ -11,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.admin.health import ReloadStatus, StatusSnapshot
-from relay.core.counters import DestinationStatus, EngineCounters, EngineSnapshot
+from relay.core.counters import EngineCounters, EngineSnapshot
+from relay.core.status import DestinationStatus
 from relay.daemon.systemd import SystemdNotifier, describe_status
 from relay.store.faults import StoreFault, StoreStatus
 

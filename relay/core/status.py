@@ -1,0 +1,54 @@
+"""The status of the daemon, its engines and its destinations, as ``relay status`` asks for it.
+
+Commands and daemons of different versions exchange these structs as JSON, so the names stay.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class DestinationStatus(msgspec.Struct, frozen=True):
+    """Whether relay sends to a destination, and if not, why. Times are by the deliveries' clock."""
+
+    stopped: bool = False
+    """The destination answered that it no longer exists (410): nothing is sent until it is
+    enabled."""
+    failing: bool = False
+    """It has failed several times in a row: single attempts probe whether it works again."""
+    resumes_ns: int | None = None
+    """Nothing is sent before this time; None if nothing is paused."""
+
+
+class StreamStatus(msgspec.Struct, frozen=True):
+    """An engine's event stream in a running relay. Counts begin with the start of the process."""
+
+    is_open: bool
+    """Whether the stream is open."""
+    behind: int
+    """How many items were received and are not processed yet."""
+    gaps: int
+    reconnects: int
+
+
+class EngineStatus(msgspec.Struct, frozen=True):
+    """The status of one engine."""
+
+    position_ns: int | None
+    """The engine's time up to which its events were processed; None if there were none yet."""
+    stream: StreamStatus | None = msgspec.field(default=None, name="listening")
+    """None if relay does not run."""
+
+
+class DaemonStatus(msgspec.Struct, frozen=True):
+    """The status of relay, except for its destinations."""
+
+    engines: Mapping[str, EngineStatus]
+    version: str | None = None
+    """The version of the running relay; None if none runs."""
+    store_failing: str | None = None
+    """Why writing to the store fails; None if it works."""
+    store_failing_since_ns: int | None = None
+    """By the wall clock."""
+    reload_failed: str | None = None
+    """Why the last reload of the configuration failed; None if it did not."""
