@@ -55,21 +55,15 @@ def parse_listen_address(text: str) -> TcpPort | UnixSocket:
     Raises `ValueError`; its message continues a sentence that starts with the value, and does not
     contain the value.
     """
-    address = (
-        _parse_unix_socket(text.removeprefix("unix:"))
-        if text.startswith("unix:")
-        else _parse_tcp_port(text)
-    )
-    if address is None:
-        raise ValueError("is neither HOST:PORT, as in 127.0.0.1:9321, nor unix:/PATH")
-    return address
-
-
-def _parse_unix_socket(path: str) -> UnixSocket | None:
-    if len(path.encode(errors="replace")) > _MAX_PATH_BYTES:
-        raise ValueError(f"is too long: a socket's path may have {_MAX_PATH_BYTES} bytes")
-    usable = path.startswith("/") and not path.endswith("/") and path.isprintable()
-    return UnixSocket(Path(path)) if usable else None
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if len(path.encode(errors="replace")) > _MAX_PATH_BYTES:
+            raise ValueError(f"is too long: a socket's path may have {_MAX_PATH_BYTES} bytes")
+        if path.startswith("/") and not path.endswith("/") and path.isprintable():
+            return UnixSocket(Path(path))
+    elif port := _parse_tcp_port(text):
+        return port
+    raise ValueError("is neither HOST:PORT, as in 127.0.0.1:9321, nor unix:/PATH")
 
 
 def _parse_tcp_port(text: str) -> TcpPort | None:

@@ -7,10 +7,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config.errors import invalid
 from relay.config.types import (
@@ -20,29 +20,12 @@ from relay.config.types import (
     Ordering,
     PositiveDuration,
     RateLimit,
+    Section,
     WholeNumber,
     at_most,
 )
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Notification
-
-
-class Section(BaseModel):
-    """Base class of a section: a mapping with known keys. Unknown keys are errors."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        coerce_numbers_to_str=True,
-        hide_input_in_errors=True,
-        defer_build=True,
-        arbitrary_types_allowed=True,  # `Rate` and other values that relay itself parses
-    )
-    schema_rules: ClassVar[tuple[dict[str, Any], ...]] = ()
-    """Rules between the keys of this class as JSON Schema, which `relay schema` adds to ``allOf``.
-
-    Each class has its own rules only; those of its bases apply as well.
-    """
 
 
 class TlsConfig(Section):

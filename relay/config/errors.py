@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 import msgspec
+from msgspec.structs import replace
 
 KeyPath = tuple[str | int, ...]
 """The keys and indices that lead from the top of the file to a value."""
@@ -45,6 +46,10 @@ class InvalidValue(ValueError):
     def __init__(self, issues: Iterable[ConfigIssue]) -> None:
         self.issues = tuple(issues)
         super().__init__("; ".join(issue.message for issue in self.issues))
+
+    def issues_below(self, path: KeyPath) -> list[ConfigIssue]:
+        """Return the issues with the paths that they have if the value is at ``path``."""
+        return [replace(issue, path=(*path, *issue.path)) for issue in self.issues]
 
 
 def invalid(message: str) -> InvalidValue:

@@ -2,9 +2,10 @@
 
 The steps: parse the YAML (`yaml_reader`), resolve ``${NAME}`` and ``…_file`` (`secrets`), validate
 the model (`model`), describe what pydantic found (`messages`), and add file, line and column.
+`read_outline` reads only the names in a file, for commands whose user need not have its secrets.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,22 @@ import msgspec
 from pydantic import ValidationError
 
 from relay.config.destination_types import DestinationTypes
-from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, format_path, quote
+from relay.config.errors import (
+    ConfigIssue,
+    InvalidValue,
+    IssueScope,
+    KeyPath,
+    find_closest,
+    format_path,
+    quote,
+)
+from relay.config.match_parser import scalar_to_text
 from relay.config.messages import to_issues
-from relay.config.model import Config
-from relay.config.references import DEFAULT_ENGINE, collect_names, find_repeated_route_names
-from relay.config.secrets import ExternalValues, expand, read_files, substitute
+from relay.config.model import DEFAULT_ENGINE, Config, KnownNames
+from relay.config.secrets import FILE_SUFFIX, ExternalValues, expand, read_files, substitute
 from relay.config.yaml_reader import Document, SourceLocation, read_document
 from relay.core.errors import ConfigError, Problem
+from relay.core.event import RELAY_ENGINE
 
 _MAX_BYTES = 2**20
 _DEFAULT = """
@@ -57,10 +67,13 @@ def parse(
     """
     document, external = read_document(text, file), ExternalValues()
     data = read_files(substitute(document.data, environ, external), folder, external, types)
-    config, issues = _validate(data, types)
-    problems = _ProblemReporter(document, data, external, types).to_problems(
-        [*issues, *find_repeated_route_names(data)]
-    )
+    config, issues = None, _find_repeated_route_names(data)
+    try:
+        model = types.config_model_for(data)
+        config = model.model_validate(data, context=_collect_names(data))
+    except ValidationError as error:
+        issues += to_issues(error, data, types)
+    problems = _ProblemReporter(document, data, external, types).to_problems(issues)
     if problems or config is None:
         raise ConfigError(problems)
     return config
@@ -69,16 +82,6 @@ def parse(
 def default(types: DestinationTypes) -> Config:
     """Return the configuration for no file: it prints which containers of the local engine die."""
     return parse(_DEFAULT, file="default", environ={}, folder=Path(), types=types)
-
-
-def _validate(
-    data: Mapping[str, object], types: DestinationTypes
-) -> tuple[Config | None, list[ConfigIssue]]:
-    try:
-        model = types.config_model_for(data)
-        return model.model_validate(data, context=collect_names(data)), []
-    except ValidationError as error:
-        return None, to_issues(error, data, types)
 
 
 def read_text(path: Path) -> str:
@@ -98,6 +101,39 @@ def read_text(path: Path) -> str:
     except ValueError:
         message = "cannot be read: its name holds a NUL"
     raise ConfigError([Problem(str(path), 0, 0, "", message)])
+
+
+def _collect_names(data: Mapping[str, object]) -> KnownNames:
+    """Return the names in a configuration, which may have any errors."""
+    engines = _section_names(data, "engines")
+    if "engines" not in data:
+        keys = Config.model_fields
+        if not any(find_closest(key, keys) == "engines" for key in data if key not in keys):
+            engines = frozenset({DEFAULT_ENGINE})
+    if engines is not None:
+        engines |= {RELAY_ENGINE}
+    return KnownNames(engines=engines, destinations=_section_names(data, "destinations"))
+
+
+def _find_repeated_route_names(data: Mapping[str, object]) -> list[ConfigIssue]:
+    """Return an issue for every route that has the name of an earlier route."""
+    routes = data.get("routes")
+    first: dict[str, int] = {}
+    found = []
+    for index, route in enumerate(routes if isinstance(routes, list) else []):
+        name = scalar_to_text(route.get("name")) if isinstance(route, Mapping) else None
+        if name is None:
+            continue
+        earlier = first.setdefault(name, index)
+        if earlier != index:
+            message = f"is already the name of routes[{earlier}]: each route needs its own"
+            found.append(ConfigIssue(("routes", index, "name"), message, IssueScope.VALUE))
+    return found
+
+
+def _section_names(data: Mapping[str, object], section: str) -> frozenset[str] | None:
+    entries = data.get(section)
+    return frozenset(entries) if isinstance(entries, Mapping) and entries else None
 
 
 class _ProblemReporter:
@@ -122,12 +158,11 @@ class _ProblemReporter:
         """
         missing = {issue.path for issue in self._external.issues}
         found = [self._to_problem(issue) for issue in self._external.issues]
-        found += [
-            self._to_problem(issue)
-            for issue in issues
-            if issue.scope is IssueScope.KEY
-            or not _is_within(self._path_in_file(issue.path), missing)
-        ]
+        for issue in issues:
+            path = self._path_in_file(issue.path)
+            is_missing = any(path[:steps] in missing for steps in range(len(path) + 1))
+            if issue.scope is IssueScope.KEY or not is_missing:
+                found.append(self._to_problem(issue))
         # An alias repeats a problem at the same line and column.
         once = {
             (problem.line, problem.column, problem.message): problem
@@ -171,19 +206,13 @@ class _ProblemReporter:
             case ("engines", _, "url") | ("admin", "token"):
                 return True
             case ("destinations", name, str(key), *_):
-                is_file = str(path[-1]).endswith("_file")
-                return not is_file and not self._types.is_public(self._type_of(name), key)
+                if str(path[-1]).endswith(FILE_SUFFIX):
+                    return False
+                destinations: Any = self._data["destinations"]
+                type_name = destinations[name].get("type")  # which may be missing or invalid
+                return not self._types.is_public(type_name, key)
             case _:
                 return path[:1] == ("destinations",)
-
-    def _type_of(self, name: object) -> object:
-        """Return the ``type`` of a destination, which may be missing or invalid."""
-        destinations: Any = self._data["destinations"]
-        return destinations[name].get("type")
-
-
-def _is_within(path: KeyPath, paths: Collection[KeyPath]) -> bool:
-    return any(path[:steps] in paths for steps in range(len(path) + 1))
 
 
 class ConfigOutline(msgspec.Struct, frozen=True):
@@ -209,19 +238,12 @@ def read_outline(path: Path, environ: Mapping[str, str]) -> ConfigOutline:
         name for name, to in destinations.items() if _as_mapping(to).get("ordering") == "none"
     ]
     store = _as_mapping(data.get("store")).get("path")
-    engines = tuple(_as_mapping(data.get("engines"))) or (DEFAULT_ENGINE,)
-    return ConfigOutline(
-        _store_path(store, path, environ), tuple(destinations), tuple(unordered), engines
-    )
-
-
-def _store_path(store: object, path: Path, environ: Mapping[str, str]) -> Path | None:
-    if not isinstance(store, str) or not store:
-        return None
     try:
-        return Path(expand(store, environ))
+        store_path = Path(expand(store, environ)) if isinstance(store, str) and store else None
     except InvalidValue as error:
         raise ConfigError([Problem(str(path), 0, 0, "store.path", str(error))]) from None
+    engines = tuple(_as_mapping(data.get("engines"))) or (DEFAULT_ENGINE,)
+    return ConfigOutline(store_path, tuple(destinations), tuple(unordered), engines)
 
 
 def _as_mapping(value: object) -> Mapping[str, object]:

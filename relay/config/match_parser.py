@@ -1,30 +1,44 @@
-"""Parses the match language: from plain data to a `Match`, or to every problem in it."""
+"""Parses the match language: from plain data to a `Match`, or to every problem in it.
 
+The functions for single patterns raise `ValueError`. Its message continues a sentence that starts
+with the value, and does not contain the value.
+"""
+
+import re
+import signal as signals
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from relay.config import patterns
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, did_you_mean, quote
 from relay.config.match import (
     FIELDS,
     MAPPING_FIELDS,
     Exists,
     Field,
+    Glob,
     Match,
     Not,
     Pattern,
     Range,
+    Regex,
     check_value,
 )
 
 _MAX_DEPTH: Final = 16
 """The longest path (keys and indices) to a pattern: the limit of nesting."""
 _KEYS: Final = (*FIELDS, "any", "all", "not")
-_NUMBER_PARSERS: Final[Mapping[str, Callable[[str], Range]]] = {
-    "exit_code": patterns.parse_exit_code,
-    "signal": patterns.parse_signal,
-}
 _SPECIAL_KEYS: Final = ("regex", "not", "exists")
+_MAX_CHARS = 4096
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_RANGE = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
+_BOUND = re.compile(r"(>=|<=|>|<) ?([0-9]{1,10})")
+_REALTIME_SIGNAL = re.compile(r"RT(MIN|MAX)([+-][0-9]{1,2})")
+_SIGNALS = {
+    name.removeprefix("SIG"): int(number) for name, number in signals.Signals.__members__.items()
+}
+_LAST_SIGNAL = 64
+"""SIGRTMAX on Linux: signal(7)."""
 
 
 def parse_match(data: object, *, engines: Collection[str] | None = None) -> Match:
@@ -49,6 +63,92 @@ def scalar_to_text(value: object) -> str | None:
             return str(value)
         case _:
             return None
+
+
+def parse_glob(text: str) -> Glob:
+    """Parse a glob. A ``[`` without a closing ``]`` is an error."""
+    _check_length(text)
+    at = text.find("[")
+    while at >= 0:
+        # a "]" right after "[" or "[!" is an ordinary character, as in sh and fnmatch
+        first = at + 2 if text[at + 1 : at + 2] == "!" else at + 1
+        end = text.find("]", first + 1)
+        if end < 0:
+            raise ValueError("has a '[' that is never closed: write '[[]' for a plain '['")
+        at = text.find("[", end)
+    return Glob(text)
+
+
+def parse_regex(text: str) -> Regex:
+    """Compile a regular expression in Python's syntax."""
+    _check_length(text)
+    try:
+        with warnings.catch_warnings():
+            # a FutureWarning about nested sets; the expression works today
+            warnings.simplefilter("ignore")
+            return Regex(text, re.compile(text))
+    except re.error as error:
+        where = "" if error.pos is None else f" at position {error.pos}"
+        issue = ConfigIssue(
+            (), f"is not a regular expression{where}", IssueScope.VALUE, detail=f": {error.msg}"
+        )
+    except (OverflowError, RecursionError):
+        issue = ConfigIssue((), "is not a regular expression: it is too complex", IssueScope.VALUE)
+    raise InvalidValue([issue])
+
+
+def parse_exit_code(text: str) -> Range:
+    """Parse exit codes: ``137``, ``1-125``, ``>=128``, ``>128``, ``<=2`` or ``<2``."""
+    if _NUMBER.fullmatch(text):
+        return Range(int(text), int(text))
+    if span := _RANGE.fullmatch(text):
+        codes = Range(int(span[1]), int(span[2]))
+    elif bound := _BOUND.fullmatch(text):
+        codes = _range_from_bound(bound[1], int(bound[2]))
+    else:
+        raise ValueError("is not an exit code or a range: write 137, '1-125', '>=128' or '<2'")
+    if codes.high is not None and codes.high < (codes.low or 0):
+        raise ValueError("holds no exit code: its end is before its start")
+    return codes
+
+
+def parse_signal(text: str) -> Range:
+    """Parse a signal of Linux (``9``, ``SIGKILL``, ``KILL`` or ``kill``) into a range of one."""
+    name = text.upper().removeprefix("SIG")
+    if _NUMBER.fullmatch(text):
+        number = int(text)
+    elif found := _REALTIME_SIGNAL.fullmatch(name):
+        number = _SIGNALS[f"RT{found[1]}"] + int(found[2])
+    elif name in _SIGNALS:
+        number = _SIGNALS[name]
+    else:
+        raise ValueError(f"is not a signal: write 9 or SIGKILL{did_you_mean(name, _SIGNALS)}")
+    if not 1 <= number <= _LAST_SIGNAL:
+        raise ValueError(f"is not a signal: they go from 1 to {_LAST_SIGNAL}")
+    return Range(number, number)
+
+
+def _range_from_bound(sign: str, number: int) -> Range:
+    match sign:
+        case ">=":
+            return Range(number, None)
+        case ">":
+            return Range(number + 1, None)
+        case "<=":
+            return Range(None, number)
+        case _:
+            return Range(None, number - 1)
+
+
+def _check_length(text: str) -> None:
+    if len(text) > _MAX_CHARS:
+        raise ValueError(f"is longer than {_MAX_CHARS} characters")
+
+
+_NUMBER_PARSERS: Final[Mapping[str, Callable[[str], Range]]] = {
+    "exit_code": parse_exit_code,
+    "signal": parse_signal,
+}
 
 
 class _MatchParser:
@@ -128,16 +228,19 @@ class _MatchParser:
     def _parse_plain(self, field: str, text: str) -> Pattern:
         if field in _NUMBER_PARSERS:
             return _NUMBER_PARSERS[field](text)
-        found = patterns.parse_glob(text)
+        found = parse_glob(text)
         check_value(field, found.text, self._engines)
         return found
 
     def _parse_special(
         self, field: str, data: Mapping[str, object], path: KeyPath
     ) -> tuple[Pattern, ...]:
-        known = [
-            key for key in self._expect_mapping(data, path) if self._check_special_key(key, path)
-        ]
+        known: list[str] = []
+        for key in self._expect_mapping(data, path):
+            if key in _SPECIAL_KEYS:
+                known.append(key)
+            else:
+                self._add_unknown_key((*path, key), _SPECIAL_KEYS)
         if len(known) != 1:
             if len(known) == len(data):
                 self._add_issue(path, "must hold exactly one of 'regex', 'not' and 'exists'")
@@ -151,11 +254,6 @@ class _MatchParser:
                 return self._parse_exists(value, here)
             case _:
                 return self._parse_regex(field, value, here)
-
-    def _check_special_key(self, key: str, path: KeyPath) -> bool:
-        if key not in _SPECIAL_KEYS:
-            self._add_unknown_key((*path, key), _SPECIAL_KEYS)
-        return key in _SPECIAL_KEYS
 
     def _parse_exists(self, value: object, path: KeyPath) -> tuple[Pattern, ...]:
         text = scalar_to_text(value)
@@ -171,17 +269,14 @@ class _MatchParser:
         elif text is None:
             self._add_issue(path, "must be the text of a regular expression")
         else:
-            return self._collect(lambda: patterns.parse_regex(text), path)
+            return self._collect(lambda: parse_regex(text), path)
         return ()
 
     def _collect(self, parse: Callable[[], Pattern], path: KeyPath) -> tuple[Pattern, ...]:
         try:
             return (parse(),)
         except InvalidValue as error:
-            self.issues += (
-                ConfigIssue((*path, *one.path), one.message, one.scope, one.detail)
-                for one in error.issues
-            )
+            self.issues += error.issues_below(path)
         except ValueError as error:
             self.issues.append(ConfigIssue(path, str(error), IssueScope.VALUE))
         return ()

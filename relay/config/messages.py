@@ -6,7 +6,6 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from relay.config.destination import Section
 from relay.config.destination_types import DestinationTypes, is_secret
 from relay.config.errors import (
     ConfigIssue,
@@ -18,6 +17,7 @@ from relay.config.errors import (
     quote,
 )
 from relay.config.model import Config, EngineConfig, Route
+from relay.config.types import Section
 
 _Location = tuple[str | int, ...]
 """A location of pydantic: a path with the tags of unions in it."""
@@ -92,11 +92,17 @@ class _Messages:
             case "missing":
                 return [ConfigIssue(path, self._missing_key_message(loc))]
             case "extra_forbidden":
-                return [self._unknown_key_issue(path, loc)]
+                key = str(path[-1])
+                hint = self._other_type_hint(key, loc)
+                hint = hint or did_you_mean(key, self._known_keys(loc[:-1]))
+                return [ConfigIssue(path, f"unknown key {quote(key)}{hint}", IssueScope.KEY)]
             case "union_tag_not_found":
                 return [self._missing_type_issue(path)]
             case "union_tag_invalid":
-                return [self._unknown_type_issue((*path, "type"))]
+                name = self._get_value((*path, "type"))
+                hint = did_you_mean(name, self._types.models) if isinstance(name, str) else ""
+                message = f"is not a type of destination: there are {self._type_names}{hint}"
+                return [ConfigIssue((*path, "type"), message, IssueScope.VALUE)]
             case "too_short" if detail["input"]:
                 return []  # all its entries are wrong, and reported already
             case _:
@@ -108,11 +114,6 @@ class _Messages:
             return f"needs '{key}': {example}"
         known = self._known_keys(loc[:-1])
         return f"needs '{key}' or '{key}_file'" if f"{key}_file" in known else f"needs '{key}'"
-
-    def _unknown_key_issue(self, path: KeyPath, loc: _Location) -> ConfigIssue:
-        key = str(path[-1])
-        hint = self._other_type_hint(key, loc) or did_you_mean(key, self._known_keys(loc[:-1]))
-        return ConfigIssue(path, f"unknown key {quote(key)}{hint}", IssueScope.KEY)
 
     def _other_type_hint(self, key: str, loc: _Location) -> str:
         """Return `` (it is for 'type: x' only)`` if exactly one type of destination has the key."""
@@ -131,12 +132,6 @@ class _Messages:
                 message = f"unknown key {quote(key)} (did you mean 'type'?)"
                 return ConfigIssue((*path, key), message, IssueScope.KEY)
         return ConfigIssue((*path, "type"), f"needs 'type': one of {self._type_names}")
-
-    def _unknown_type_issue(self, path: KeyPath) -> ConfigIssue:
-        name = self._get_value(path)
-        hint = did_you_mean(name, self._types.models) if isinstance(name, str) else ""
-        message = f"is not a type of destination: there are {self._type_names}{hint}"
-        return ConfigIssue(path, message, IssueScope.VALUE)
 
     def _intended_keys(self, detail: ErrorDetails) -> list[KeyPath]:
         """Return the key that an unknown key is a typo of, and the required key it replaces."""
@@ -199,10 +194,7 @@ def _simple_issue(detail: ErrorDetails, path: KeyPath) -> ConfigIssue:
 def _validator_issues(error: ValueError, path: KeyPath, *, is_key: bool) -> list[ConfigIssue]:
     """Return the issues that one of relay's own validators raised."""
     if isinstance(error, InvalidValue):
-        return [
-            ConfigIssue((*path, *one.path), one.message, one.scope, one.detail)
-            for one in error.issues
-        ]
+        return error.issues_below(path)
     if is_key:
         return [ConfigIssue(path, f"{quote(str(path[-1]))} {error}", IssueScope.KEY)]
     return [ConfigIssue(path, str(error), IssueScope.VALUE)]

@@ -9,6 +9,7 @@ in `relay schema` and in docs/reference.md.
 from datetime import timedelta
 from typing import Annotated
 
+import msgspec
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -19,11 +20,10 @@ from pydantic import (
 )
 
 from relay.config import types, validators
-from relay.config.destination import DestinationConfig, Section, TlsConfig
+from relay.config.destination import DestinationConfig, TlsConfig
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid
 from relay.config.match import Match
 from relay.config.match_parser import parse_match
-from relay.config.references import DEFAULT_ENGINE, KnownNames
 from relay.config.types import (
     BufferSize,
     EngineUrl,
@@ -35,6 +35,7 @@ from relay.config.types import (
     NonEmptyPath,
     ReconcileInterval,
     Secret,
+    Section,
     StartPosition,
     StoreSize,
     TemplateText,
@@ -44,19 +45,28 @@ from relay.config.types import (
 )
 from relay.core.notification import Include, Severity
 
+DEFAULT_ENGINE = "local"
+"""The name of the engine if none is configured."""
 
-def _to_match(value: object, info: ValidationInfo) -> Match:
-    if isinstance(value, Match):
-        return value
-    return parse_match(value, engines=_known_names(info).engines)
+
+class KnownNames(msgspec.Struct, frozen=True):
+    """The names that routes may refer to, which are the context of a validation.
+
+    None: unknown, so references are not checked.
+    """
+
+    engines: frozenset[str] | None = None
+    destinations: frozenset[str] | None = None
 
 
 def _known_names(info: ValidationInfo) -> KnownNames:
     return info.context if isinstance(info.context, KnownNames) else KnownNames()
 
 
-def _none_as_empty(value: object) -> object:
-    return {} if value is None else value
+def _to_match(value: object, info: ValidationInfo) -> Match:
+    if isinstance(value, Match):
+        return value
+    return parse_match(value, engines=_known_names(info).engines)
 
 
 class EngineConfig(Section):
@@ -254,29 +264,33 @@ class Route(Section):
             raise invalid("'drop' and 'to' exclude each other: keep one")
         if drop is False and not value:
             raise invalid("needs 'to': one destination or a list of them (or 'drop: true')")
-        _check_known_destinations(value, _known_names(info))
         return value
 
-
-def _check_known_destinations(to: tuple[str, ...], names: KnownNames) -> None:
-    known = names.destinations
-    if known is None:
-        return
-    unknown = [
-        ConfigIssue((index,), f"is not a destination{did_you_mean(name, known)}", IssueScope.VALUE)
-        for index, name in enumerate(to)
-        if name not in known
-    ]
-    if unknown:
-        raise InvalidValue(unknown)
+    @field_validator("to")
+    @classmethod
+    def _check_destinations_exist(
+        cls, value: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        known = _known_names(info).destinations
+        issues = [
+            ConfigIssue(
+                (index,), f"is not a destination{did_you_mean(name, known)}", IssueScope.VALUE
+            )
+            for index, name in enumerate(value)
+            if known is not None and name not in known
+        ]
+        if issues:
+            raise InvalidValue(issues)
+        return value
 
 
 class Config(Section):
     """The engines to listen to, the destinations, and the routes between them."""
 
-    engines: dict[Name, Annotated[EngineConfig, BeforeValidator(_none_as_empty)]] = Field(
-        default_factory=lambda: {DEFAULT_ENGINE: EngineConfig()}, min_length=1
-    )
+    engines: dict[
+        Name,
+        Annotated[EngineConfig, BeforeValidator(lambda value: {} if value is None else value)],
+    ] = Field(default_factory=lambda: {DEFAULT_ENGINE: EngineConfig()}, min_length=1)
     """The engines to listen to, by name. Default: one engine, ``local``, found as the docker
     command finds it. A renamed engine is a new engine: its stream starts again at
     ``start_from``."""
@@ -292,16 +306,10 @@ class Config(Section):
     routes: tuple[Route, ...] = Field(min_length=1)
     """The routes, tried from top to bottom. Every matching route applies."""
 
-    @field_validator("admin", mode="before")
+    @field_validator("admin", "heartbeat", mode="before")
     @classmethod
-    def _check_admin_not_empty(cls, value: object) -> object:
+    def _check_not_empty(cls, value: object, info: ValidationInfo) -> object:
         if value is None:
-            raise invalid("is empty: write {listen: HOST:PORT}, or remove it")
-        return value
-
-    @field_validator("heartbeat", mode="before")
-    @classmethod
-    def _check_heartbeat_not_empty(cls, value: object) -> object:
-        if value is None:
-            raise invalid("is empty: write {every: 1m}, or remove it")
+            example = "{listen: HOST:PORT}" if info.field_name == "admin" else "{every: 1m}"
+            raise invalid(f"is empty: write {example}, or remove it")
         return value

@@ -18,7 +18,6 @@ from pydantic import SecretStr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from relay.config.destination import Section
 from relay.config.destination_types import DestinationTypes, is_secret
 from relay.config.match import FIELDS, FIXED_VALUES, KNOWN_VALUES, MAPPING_FIELDS, NUMBER_FIELDS
 from relay.config.secrets import FILE_SUFFIX
@@ -26,6 +25,8 @@ from relay.config.types import (
     REFERENCE,
     TEXT,
     Rate,
+    Schema,
+    Section,
     as_list,
     if_equals,
     not_both,
@@ -33,15 +34,16 @@ from relay.config.types import (
     text_like,
 )
 
-Node = dict[str, Any]
-
 _NULL = {"type": "null"}
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 _RATE_UNITS = {1.0: "s", 60.0: "min", 3600.0: "h"}
+_SCALAR = {"type": ["string", "number", "boolean"]}
 _GLOB_TEXT = {"type": "string", "pattern": r"[*?\[]"}
+_UNUSED_KEYS = frozenset({"title", "format", "writeOnly"})
+"""Keywords of pydantic's schema that relay's leaves out."""
 
 
-def build_schema(types: DestinationTypes) -> Node:
+def build_schema(types: DestinationTypes) -> Schema:
     """Build the schema, in draft 2020-12. ``types`` are the types of destinations."""
     root = types.config_model.model_json_schema(schema_generator=_Generator)
     models = {model.__name__: model for model in _subclasses(Section)}
@@ -112,7 +114,7 @@ def _subclasses(model: type[Section]) -> Iterator[type[Section]]:
         yield from _subclasses(subclass)
 
 
-def _complete_section(node: Node, model: type[Section]) -> None:
+def _complete_section(node: Schema, model: type[Section]) -> None:
     """Complete the schema of one section in place: notations, descriptions, files and rules."""
     descriptions = _read_descriptions(model)
     properties = {key: _complete_value(value, key) for key, value in node["properties"].items()}
@@ -154,7 +156,7 @@ def _read_descriptions(model: type[Section]) -> dict[str, str]:
     return found
 
 
-def _complete_value(node: Node, key: str = "") -> Node:
+def _complete_value(node: Schema, key: str = "") -> Schema:
     """Complete the schema of a value, and of the values inside of it."""
     node = {name: value for name, value in node.items() if name not in _UNUSED_KEYS}
     if node.get("default", 0) is None:
@@ -167,22 +169,14 @@ def _complete_value(node: Node, key: str = "") -> Node:
             node[name] = _complete_value(node[name])
     if "anyOf" in node:
         node["anyOf"] = [_complete_value(each) for each in node["anyOf"]]
-    if "patternProperties" in node:
-        return _complete_named_mapping(node)
+    if "patternProperties" in node:  # its keys are names: any other key is an error
+        ((pattern, value),) = node.pop("patternProperties").items()
+        names = {"propertyNames": {"pattern": pattern}}
+        return {**node, **names, "additionalProperties": _complete_value(value)}
     return _allow_reference(node, key)
 
 
-_UNUSED_KEYS = frozenset({"title", "format", "writeOnly"})
-
-
-def _complete_named_mapping(node: Node) -> Node:
-    """Complete a mapping whose keys are names: a key that is not a valid name is an error."""
-    ((pattern, value),) = node.pop("patternProperties").items()
-    names = {"propertyNames": {"pattern": pattern}}
-    return {**node, **names, "additionalProperties": _complete_value(value)}
-
-
-def _allow_reference(node: Node, key: str) -> Node:
+def _allow_reference(node: Schema, key: str) -> Schema:
     """Accept a reference to the environment for a value that is not plain text."""
     if key == "type":
         return node
@@ -193,11 +187,11 @@ def _allow_reference(node: Node, key: str) -> Node:
             pass
         case _ if "enum" not in node:
             return node
-    outer: Node = {name: node.pop(name) for name in ("default", "description") if name in node}
+    outer: Schema = {name: node.pop(name) for name in ("default", "description") if name in node}
     return {**outer, "anyOf": [node, _ref("reference")]}
 
 
-def _allow_file(node: Node, key: str) -> None:
+def _allow_file(node: Schema, key: str) -> None:
     """Accept either a secret or, in another key, the path of a file that holds it."""
     file_key = key + FILE_SUFFIX
     node["properties"][file_key] = {
@@ -214,7 +208,7 @@ def _allow_file(node: Node, key: str) -> None:
         del node["required"]
 
 
-def _destination_schema(types: DestinationTypes) -> Node:
+def _destination_schema(types: DestinationTypes) -> Schema:
     """Return one sub-schema for each type: editors then report errors for the chosen type only."""
     return {
         "type": "object",
@@ -228,10 +222,10 @@ def _destination_schema(types: DestinationTypes) -> Node:
     }
 
 
-def _match_definitions() -> dict[str, Node]:
+def _match_definitions() -> dict[str, Schema]:
     """Return the schemas of the match language that `match_parser` reads."""
     checked = {*FIXED_VALUES, *KNOWN_VALUES, *NUMBER_FIELDS}
-    fields: Node = {
+    fields: Schema = {
         name: (_one_or_list(_pattern_schema(name)) if name in checked else _ref("Text"))
         | {"description": meaning}
         for name, meaning in FIELDS.items()
@@ -257,7 +251,7 @@ def _match_definitions() -> dict[str, Node]:
     }
 
 
-def _pattern_schema(field: str) -> Node:
+def _pattern_schema(field: str) -> Schema:
     plain = _plain_pattern_schema(field)
     special = {
         "exists": {"anyOf": [{"type": "boolean"}, _ref("reference")]},
@@ -279,36 +273,27 @@ def _pattern_schema(field: str) -> Node:
     }
 
 
-def _plain_pattern_schema(field: str) -> Node:
+def _plain_pattern_schema(field: str) -> Schema:
     match field:
         case "exit_code":
             return _number_schema(r"[0-9]{1,10}(-[0-9]{1,10})?|(>=|<=|>|<) ?[0-9]{1,10}")
         case "signal":
             return _number_schema(r"[0-9]{1,10}|[A-Za-z]{3,9}[0-9]*|(SIG)?RTM(IN|AX)[+-][0-9]{1,2}")
         case _ if field in FIXED_VALUES:
-            return {
-                "anyOf": [
-                    {"enum": list(FIXED_VALUES[field])},
-                    _GLOB_TEXT,
-                    _ref("reference"),
-                ]
-            }
+            return {"anyOf": [{"enum": list(FIXED_VALUES[field])}, _GLOB_TEXT, _ref("reference")]}
         case _ if field in KNOWN_VALUES:
-            return {"anyOf": [{"enum": list(KNOWN_VALUES[field])}, _TEXT]}
+            return {"anyOf": [{"enum": list(KNOWN_VALUES[field])}, _SCALAR]}
         case _:
-            return _TEXT
+            return _SCALAR
 
 
-_TEXT = {"type": ["string", "number", "boolean"]}
-
-
-def _number_schema(pattern: str) -> Node:
+def _number_schema(pattern: str) -> Schema:
     return {"anyOf": [{"type": "integer", "minimum": 0}, text_like(pattern, "1")]}
 
 
-def _one_or_list(one: Node) -> Node:
+def _one_or_list(one: Schema) -> Schema:
     return {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]}
 
 
-def _ref(name: str) -> Node:
+def _ref(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}

@@ -85,7 +85,9 @@ def _compose(text: str, kind: DocumentKind) -> Node:
     try:
         loader = _Loader(text)
     except ReaderError as error:
-        raise _control_character_error(text, error.position) from None
+        before = text[: error.position]
+        here = (before.count("\n") + 1, error.position - before.rfind("\n"))
+        raise _UnreadableError("is not YAML: it holds a control character here", here) from None
     try:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
@@ -114,12 +116,6 @@ def _describe_error(error: yaml.MarkedYAMLError) -> str:
         since = error.context_mark.line + 1
         return f"is not YAML: {error.context} that starts on line {since}: {problem}"
     return f"is not YAML: {problem}"
-
-
-def _control_character_error(text: str, position: int) -> _UnreadableError:
-    before = text[:position]
-    here = (before.count("\n") + 1, position - before.rfind("\n"))
-    return _UnreadableError("is not YAML: it holds a control character here", here)
 
 
 def _position(mark: yaml.Mark | None) -> tuple[int, int]:
@@ -189,17 +185,14 @@ class _Builder:
         if isinstance(node, MappingNode):
             return self._build_mapping(node, path)
         if isinstance(node, SequenceNode):
-            return self._build_sequence(node, path)
+            with self._enter(node):
+                return [
+                    self._build_value(item, (*path, index), item)
+                    for index, item in enumerate(node.value)
+                ]
         assert isinstance(node, ScalarNode), "there is no fourth kind of node"
         self._count_nodes(1, node)
         return _parse_scalar(node)
-
-    def _build_sequence(self, node: SequenceNode, path: KeyPath) -> list[object]:
-        with self._enter(node):
-            return [
-                self._build_value(item, (*path, index), item)
-                for index, item in enumerate(node.value)
-            ]
 
     def _build_mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
         with self._enter(node):
@@ -219,7 +212,9 @@ class _Builder:
             elif (key := self._read_key(key_node, path)) is None:
                 continue
             elif key in entries:
-                self._add_duplicate_key(key_node, entries[key][0], (*path, key))
+                first, again = entries[key][0].start_mark.line + 1, key_node.start_mark.line + 1
+                message = f"{quote(key)} is written twice: on line {first} and on line {again}"
+                self._add_problem(key_node, (*path, key), message)
             else:
                 entries[key] = (key_node, value)
         for source in merged:
@@ -242,11 +237,6 @@ class _Builder:
         written = f": write '{node.value}' in quotes" if isinstance(node, ScalarNode) else ""
         self._add_problem(node, path, f"a key must be text{written}")
         return None
-
-    def _add_duplicate_key(self, node: Node, first: Node, path: KeyPath) -> None:
-        here, there = node.start_mark.line + 1, first.start_mark.line + 1
-        message = f"{quote(str(path[-1]))} is written twice: on line {there} and on line {here}"
-        self._add_problem(node, path, message)
 
     def _add_problem(self, node: Node, path: KeyPath, message: str) -> None:
         line, column = _position(node.start_mark)

@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from relay.config import Range, patterns, types
+from relay.config import Range, types
 from relay.config.errors import ConfigIssue, IssueScope, KeyPath, did_you_mean, quote
-from relay.config.match_parser import scalar_to_text
+from relay.config.match_parser import parse_exit_code, parse_signal, scalar_to_text
 from relay.core.event import Cause
 from relay.dryrun.history import find_error
 from relay.dryrun.simulator import InputEvent
@@ -160,9 +160,9 @@ class EventBuilder:
     def _read_attributes(self, data: Mapping[str, object], path: KeyPath) -> dict[str, str]:
         found = self._read_texts(data, "label", path) | self._read_texts(data, "attribute", path)
         if "exit_code" in data:
-            found["exitCode"] = self._read_number(data, "exit_code", patterns.parse_exit_code, path)
+            found["exitCode"] = self._read_number(data, "exit_code", parse_exit_code, path)
         if "signal" in data:
-            found["signal"] = self._read_number(data, "signal", patterns.parse_signal, path)
+            found["signal"] = self._read_number(data, "signal", parse_signal, path)
         return found
 
     def _read_texts(self, data: Mapping[str, object], key: str, path: KeyPath) -> dict[str, str]:

@@ -10,9 +10,17 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from yarl import URL
 
 from relay.config import validators
-from relay.config.destination import DestinationConfig, Section, TimeoutConfig, TlsConfig
+from relay.config.destination import DestinationConfig, TimeoutConfig, TlsConfig
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, invalid, quote
-from relay.config.types import HeaderName, HeaderValue, QueryValue, Secret, WebhookUrl, not_both
+from relay.config.types import (
+    HeaderName,
+    HeaderValue,
+    QueryValue,
+    Secret,
+    Section,
+    WebhookUrl,
+    not_both,
+)
 from relay.core.exchange import NO_HINT, Response, ResponseHint
 
 ERROR_STATUSES = range(400, 600)

@@ -2,7 +2,7 @@ import pytest
 
 from relay.config.errors import InvalidValue
 from relay.config.match import Glob, Range
-from relay.config.patterns import parse_exit_code, parse_glob, parse_regex, parse_signal
+from relay.config.match_parser import parse_exit_code, parse_glob, parse_regex, parse_signal
 
 
 @pytest.mark.parametrize(

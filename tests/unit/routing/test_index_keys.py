@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import Exists, Field, Glob, Not, Pattern, Range, Regex
-from relay.config import patterns as patterns_from_text
+from relay.config.match_parser import parse_regex
 from relay.routing.value_index import PREFIX_MAX, PRESENT, IndexKey, KeyKind, find_keys
 from tests.unit.routing.reference_matcher import (
     bounds,
@@ -20,7 +20,7 @@ NAME = Field("name", None, ())
 
 
 def regex(text: str) -> Regex:
-    return patterns_from_text.parse_regex(text)
+    return parse_regex(text)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def has_key(hook: IndexKey, value: str | int) -> bool:
 
 def _is_regex(text: str) -> bool:
     try:
-        patterns_from_text.parse_regex(text)
+        parse_regex(text)
     except ValueError:
         return False
     return True

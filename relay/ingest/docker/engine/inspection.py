@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from relay.config import patterns
+from relay.config.match_parser import parse_signal
 
 _HIDEABLE_ATTRIBUTES = frozenset({"exitCode", "signal"})
 
@@ -112,6 +112,6 @@ def _parse_signal(value: str | int | None) -> int | None:
     Docker writes a name or a number as text, Podman a number.
     """
     try:
-        return patterns.parse_signal(str(value)).low if value else None
+        return parse_signal(str(value)).low if value else None
     except ValueError:
         return None
