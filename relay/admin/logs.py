@@ -1,7 +1,8 @@
 """Log output: readable lines on a terminal, JSON lines elsewhere.
 
 The event loop must never wait for a terminal that was paused or a pipe that nobody reads. Therefore
-a daemon writes its lines in a thread of their own, from a bounded queue.
+a daemon writes its lines in a thread of their own, many at a time: it collects them for `LINGER_S`,
+since each time that thread wakes up it takes the interpreter from the event loop.
 """
 
 import io
@@ -9,7 +10,7 @@ import logging
 import queue
 import sys
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO, TypeAlias, cast
@@ -17,6 +18,7 @@ from typing import TextIO, TypeAlias, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from relay.config import LogLevel
 from relay.core.text import escape_unprintable
 
 TextStream = TextIO | io.TextIOBase
@@ -26,14 +28,24 @@ LogLine: TypeAlias = logging.LogRecord | EventDict
 MAX_QUEUED_LINES = 10_000
 """How many lines may wait for a stream that blocks. Lines beyond that are dropped."""
 
+HURRY_AT_LINES = 2_000
+"""If so many lines wait, they are written at once."""
+
 FLUSH_S = 1.0
 """How long writing the last lines may take when the daemon ends."""
 
-LINGER_S = 0.02
-"""How long a line waits for others: each time the writing thread wakes up, the event loop waits."""
+LINGER_S = 0.1
+"""How long a line waits for others."""
 
-MAX_BATCH_LINES = 500
-"""At most this many lines are written together."""
+_FILTERED = structlog.make_filtering_bound_logger(logging.NOTSET)
+
+
+class _Logger(_FILTERED):  # type: ignore[misc, valid-type]
+    """relay's logger. `set_level` replaces the methods of this class.
+
+    So a change applies to the loggers that exist, and a line below the level costs one call that
+    does nothing.
+    """
 
 
 class LogOutput(logging.Handler):
@@ -44,8 +56,17 @@ class LogOutput(logging.Handler):
         super().__init__()
         self._stream = stream
         self._render = render
-        self._queue: queue.SimpleQueue[LogLine | None] | None = None
-        """The lines for the writing thread; None while there is no such thread."""
+        self._in_background = False
+        self._lines: deque[LogLine] = deque()
+        """The lines for the writing thread."""
+        self._awake = False
+        """Whether the writing thread knows that there are lines."""
+        self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Wakes the writing thread: when there are lines, and when they must not wait longer.
+
+        A queue, and not an event, because logging may interrupt logging: its put is reentrant.
+        """
+        self._closing = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line of a library."""
@@ -65,39 +86,53 @@ class LogOutput(logging.Handler):
         """Write in a thread of its own as long as the context lasts.
 
         A stream that blocks holds up that thread only. At the end the thread has `FLUSH_S` to write
-        what is queued.
+        what waits; if it cannot, that and all later lines are dropped.
         """
-        lines: queue.SimpleQueue[LogLine | None] = queue.SimpleQueue()
-        self._queue = lines
-        writer = threading.Thread(
-            target=self._write_queued, args=(lines,), name="logs", daemon=True
-        )
+        writer = threading.Thread(target=self._write_in_turns, name="logs", daemon=True)
+        self._in_background = True
         writer.start()
         try:
             yield
         finally:
-            self._queue = None
-            lines.put(None)
+            self._closing = True
+            self._signal_thread(times=2)  # one for a thread that waits for lines, one that lingers
             writer.join(FLUSH_S)
+            if not writer.is_alive():
+                self._in_background = False
+                self._write_waiting()
 
     def _put(self, line: LogLine) -> None:
-        if self._queue is None:
-            with suppress(OSError):
-                self._stream.write(self._text(line))
-        elif self._queue.qsize() < MAX_QUEUED_LINES:
-            self._queue.put(line)
+        if not self._in_background:
+            self._write([line])
+            return
+        lines = self._lines
+        if len(lines) >= MAX_QUEUED_LINES:
+            return
+        lines.append(line)
+        if not self._awake:
+            self._awake = True
+            self._signal_thread()
+        elif len(lines) == HURRY_AT_LINES:
+            self._signal_thread()
 
-    def _write_queued(self, lines_queue: "queue.SimpleQueue[LogLine | None]") -> None:
-        """Write queued lines, many at a time, until a None comes."""
-        lines: list[LogLine] = []
-        while (line := lines_queue.get()) is not None:
-            if not lines:
-                time.sleep(LINGER_S)
-            lines.append(line)
-            if lines_queue.empty() or len(lines) == MAX_BATCH_LINES:
-                self._write(lines)
-                lines.clear()
-        self._write(lines)
+    def _signal_thread(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._signals.put(None)
+
+    def _write_in_turns(self) -> None:
+        """Wait for a line, linger, and write all that wait, until the output is closing."""
+        closing = False
+        while not closing:
+            self._signals.get()
+            with suppress(queue.Empty):
+                self._signals.get(timeout=LINGER_S)
+            self._awake = False
+            closing = self._closing
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        """Write the lines that wait now."""
+        self._write([self._lines.popleft() for _ in range(len(self._lines))])
 
     def _write(self, lines: list[LogLine]) -> None:
         if lines:
@@ -110,7 +145,7 @@ class LogOutput(logging.Handler):
         return f"{self._render(dict(line))}\n"
 
 
-def configure(stream: TextStream, *, level: int = logging.INFO) -> LogOutput:
+def configure(stream: TextStream, *, level: LogLevel = "info") -> LogOutput:
     """Send the log lines of relay and of libraries to ``stream``. Returns the output.
 
     Text from outside (names, labels, answers) is escaped in both formats, so that it can neither
@@ -125,7 +160,7 @@ def configure(stream: TextStream, *, level: int = logging.INFO) -> LogOutput:
     output = LogOutput(stream, _make_renderer(rendering))
     structlog.configure(
         processors=[*shared, _capture_exception],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=_Logger,
         logger_factory=lambda *_: output,
         cache_logger_on_first_use=False,
     )
@@ -135,14 +170,22 @@ def configure(stream: TextStream, *, level: int = logging.INFO) -> LogOutput:
             foreign_pre_chain=shared, processors=[remove_meta, *rendering]
         )
     )
-    root = logging.getLogger()
-    root.handlers = [output]
-    root.setLevel(level)
-    logging.getLogger("aiohttp").setLevel(max(level, logging.WARNING))
+    logging.getLogger().handlers = [output]
+    set_level(level)
+    return output
+
+
+def set_level(level: LogLevel) -> None:
+    """Leave out lines below this level from now on, those of libraries too."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    for name, method in vars(structlog.make_filtering_bound_logger(number)).items():
+        if not name.startswith("_"):
+            setattr(_Logger, name, method)
+    logging.getLogger().setLevel(number)
+    logging.getLogger("aiohttp").setLevel(max(number, logging.WARNING))
     for library in ("aiodocker", "asyncssh"):
         # relay itself logs a failed connection once; these libraries log it at every attempt
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    return output
 
 
 def _make_renderer(processors: list[Processor]) -> Callable[[EventDict], str]:

@@ -4,7 +4,6 @@ The configuration says where the store is, and the control socket of a running r
 Only an outline of the configuration is read, so that no secret is needed.
 """
 
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -91,7 +90,7 @@ async def _open_store(
     location: StoreLocation, no_daemon: NoDaemon, resources: AsyncExitStack
 ) -> Outbox:
     """Open the store; an empty one in memory if nothing was ever stored."""
-    logs.configure(sys.stderr, level=logging.WARNING)
+    logs.configure(sys.stderr, level="warning")
     path = location.path if location.has_data else None
     if path is None and location.outline.store is None:
         # Saying "nothing is stored" would be wrong if relay runs as a service: systemd alone knows

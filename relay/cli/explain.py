@@ -1,6 +1,5 @@
 """``relay explain``: which routes match an event, and why the others do not."""
 
-import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -68,7 +67,7 @@ def explain(
     else:
         record = sys.stdin.buffer.read()
     event = _parse_event(record, engine, options["cause"])
-    logs.configure(sys.stderr, level=logging.WARNING)
+    logs.configure(sys.stderr, level="warning")
     if is_self_exec(event, find_self_container()):
         reason = "a command in relay's own container, for which relay tries no route"
         click.echo(f"{describe_event(event)}: {reason}")

@@ -1,7 +1,6 @@
 """``relay replay``: shows, or sends, what relay makes of recorded events."""
 
 import asyncio
-import logging
 import os
 import stat
 import sys
@@ -135,7 +134,7 @@ def _deliver_and_report(
     planned: list[PlannedNotification], count: int, config: Config, patience_s: float
 ) -> None:
     """Send the notifications, and print how that went; exit with 1 if any was not delivered."""
-    logs.configure(sys.stderr, level=logging.WARNING)
+    logs.configure(sys.stderr, level="warning")
     with _progress_bar(count, "sending") as advance:
         monitor = ProgressMonitor(patience_s, lambda text: click.echo(text, err=True), advance)
         summaries = asyncio.run(_deliver(planned, config, monitor))

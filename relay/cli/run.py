@@ -1,7 +1,6 @@
 """``relay run``: the daemon."""
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from relay.admin import logs
 from relay.cli import creating_lasting_objects
 from relay.cli.options import config_option, find_config, read_config
 from relay.cli.tables import StandardError, standard_output
-from relay.config import Config
+from relay.config import Config, LogLevel
 from relay.core.tasks import Shutdown
 from relay.daemon import run as daemon
 from relay.daemon.reload import ConfigSource
@@ -27,13 +26,12 @@ from relay.store.database import resolve_store_path
 
 @click.command()
 @config_option
-@click.option("--debug", is_flag=True, help="Log more, also what the libraries log.")
+@click.option("--debug", is_flag=True, help="Log at level debug, whatever log.level says.")
 def run(config_file: Path | None, debug: bool) -> None:
     """Listen to the engines, match events and deliver, until SIGTERM or SIGINT.
 
     SIGHUP makes it read the configuration again, as `relay reload` does.
     """
-    level = logging.DEBUG if debug else logging.INFO
     with _hold_sighup():
         with creating_lasting_objects():
             config = read_config(config_file)
@@ -43,10 +41,14 @@ def run(config_file: Path | None, debug: bool) -> None:
                 if file is None
                 else resolve_store_path(config.store.path, file.parent, os.environ)
             )
-            output = logs.configure(StandardError(), level=level)
+            output = logs.configure(StandardError(), level="debug" if debug else config.log.level)
             loop_factory = _loop_factory()
         with output.write_in_background(), asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(_run(config, file, store))
+            runner.run(_run(config, file, store, keep_level=debug))
+
+
+def _keep_level(_: LogLevel) -> None:
+    pass
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -73,7 +75,8 @@ def _unblock_sighup() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
-async def _run(config: Config, file: Path | None, store: Path | None) -> None:
+async def _run(config: Config, file: Path | None, store: Path | None, *, keep_level: bool) -> None:
+    """Run the daemon. A reload does not change the level of the log if ``keep_level``."""
     shutdown = Shutdown()
     if file is None:
         source = None
@@ -84,5 +87,9 @@ async def _run(config: Config, file: Path | None, store: Path | None) -> None:
         shutdown.handle_signals()
     _unblock_sighup()
     with standard_output() as (stream, colour):
-        environment = daemon.Environment(os.environ, ConsoleOutput(stream, colour))
+        environment = daemon.Environment(
+            os.environ,
+            ConsoleOutput(stream, colour),
+            set_log_level=_keep_level if keep_level else logs.set_level,
+        )
         await daemon.run_daemon(config, store, environment, shutdown, source)

@@ -1,7 +1,6 @@
 """``relay send``: sends a test notification to one destination."""
 
 import asyncio
-import logging
 import socket
 import sys
 from pathlib import Path
@@ -31,7 +30,7 @@ def send(destination: str, config_file: Path | None) -> None:
     The daemon's own code renders and sends it and classifies the answer, once and without the
     store. Exit code 1 if it was not delivered.
     """
-    logs.configure(sys.stderr, level=logging.WARNING)
+    logs.configure(sys.stderr, level="warning")
     config = read_config(config_file)
     check_known("destination", destination, config.destinations)
     response, outcome = asyncio.run(_send(destination, config, _test_notification()))

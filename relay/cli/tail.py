@@ -1,7 +1,6 @@
 """``relay tail``: shows events as they happen, or as engines remember them."""
 
 import asyncio
-import logging
 import os
 import signal
 import stat
@@ -118,7 +117,7 @@ def _show_history(config: Config, window: Window, tap_filter: TapFilter, as_json
     check_known("engine", tap_filter.engine, config.engines)
     if not window.to_range(time_ns()):
         raise click.UsageError("--since is not before --until")
-    logs.configure(sys.stderr, level=logging.WARNING)
+    logs.configure(sys.stderr, level="warning")
     engines = list(config.engines) if tap_filter.engine is None else [tap_filter.engine]
     results = asyncio.run(_fetch_histories(config, engines, window))
     histories = {engine: it for engine, it in results.items() if isinstance(it, History)}

@@ -21,11 +21,12 @@ from relay.config.model import (
     HeartbeatConfig,
     IncludeConfig,
     IngestConfig,
+    LogConfig,
     ReconcileConfig,
     Route,
     StoreConfig,
 )
-from relay.config.types import Rate, StartFrom, WhenFull
+from relay.config.types import LogLevel, Rate, StartFrom, WhenFull
 
 __all__ = [
     "AdminConfig",
@@ -42,6 +43,8 @@ __all__ = [
     "HeartbeatConfig",
     "IncludeConfig",
     "IngestConfig",
+    "LogConfig",
+    "LogLevel",
     "Match",
     "Not",
     "OnTemplateError",

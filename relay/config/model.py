@@ -30,6 +30,7 @@ from relay.config.types import (
     HeartbeatInterval,
     InspectField,
     ListenAddress,
+    LogLevel,
     MaxAge,
     Name,
     NonEmptyPath,
@@ -171,6 +172,14 @@ class HeartbeatConfig(Section):
     """The interval, beginning at the start: at least 10s."""
 
 
+class LogConfig(Section):
+    """What relay writes to its log, on standard error."""
+
+    level: LogLevel = "info"
+    """The least important lines to write. ``debug`` adds each delivery that succeeds at its first
+    attempt, and what the libraries say. ``relay run --debug`` overrides it."""
+
+
 class IncludeConfig(Section):
     """What is sent about the container in addition to the event."""
 
@@ -301,6 +310,7 @@ class Config(Section):
     """The HTTP interface, for status, metrics and relay's commands. Default: none."""
     heartbeat: HeartbeatConfig | None = None
     """How often relay sends a heartbeat event. Default: never."""
+    log: LogConfig = LogConfig()
     destinations: dict[Name, DestinationConfig] = Field(min_length=1)
     """Where notifications are sent, by name; each destination has a ``type``."""
     routes: tuple[Route, ...] = Field(min_length=1)

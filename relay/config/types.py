@@ -251,6 +251,8 @@ BufferSize = Annotated[Size, _between("64KiB", "64GiB")]
 StoreSize = Annotated[Size, _between("1MiB", "1024GiB")]
 WhenFull = Literal["drop-oldest", "drop-new"]
 """What is given up when the store is full."""
+LogLevel = Literal["debug", "info", "warning", "error"]
+"""How much is logged."""
 
 
 class Rate(msgspec.Struct, frozen=True):

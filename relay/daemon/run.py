@@ -21,7 +21,7 @@ from relay.admin.health import LivenessReport
 from relay.admin.listener import ListenerSwitch
 from relay.admin.operations import AdminOperations, DaemonHooks, LocalOperations
 from relay.admin.tap import EventTap
-from relay.config import AdminConfig, Config
+from relay.config import AdminConfig, Config, LogLevel
 from relay.core.clock import SteadyClock
 from relay.core.errors import StoreInUse
 from relay.core.event import HEARTBEAT
@@ -59,6 +59,8 @@ class Environment(msgspec.Struct, frozen=True):
     environ: Mapping[str, str]
     console: ConsoleOutput
     reconnect_policy: ReconnectPolicy = msgspec.field(default_factory=ReconnectPolicy)
+    set_log_level: Callable[[LogLevel], None] = lambda _: None
+    """Called when a reload changes ``log.level``."""
 
 
 class _Daemon(msgspec.Struct, frozen=True):
@@ -114,7 +116,7 @@ async def _build(
 
     listener = ListenerSwitch(serve)
     supervisor = await _build_supervisor(
-        config, store, environment.reconnect_policy, tap, listener, tasks, resources
+        config, store, environment, tap, listener, tasks, resources
     )
 
     async def prepare(new_config: Config) -> Topology:
@@ -137,7 +139,7 @@ async def _build(
 async def _build_supervisor(
     config: Config,
     store: Path | None,
-    reconnect_policy: ReconnectPolicy,
+    environment: Environment,
     tap: EventTap,
     listener: ListenerSwitch,
     tasks: asyncio.TaskGroup,
@@ -149,9 +151,11 @@ async def _build_supervisor(
     router, clock = Router((), tap.publish), SteadyClock()
     self_events = SelfEvents(router, outbox, clock.now_ns, losses_pending)
     ingest_context = IngestContext(
-        router, outbox, clock.now_ns, self_events.on_commit, reconnect_policy
+        router, outbox, clock.now_ns, self_events.on_commit, environment.reconnect_policy
     )
-    supervisor = Supervisor(config, ingest_context, self_events, clock, listener, tasks)
+    supervisor = Supervisor(
+        config, ingest_context, self_events, clock, listener, environment.set_log_level, tasks
+    )
     resources.push_async_callback(supervisor.close)
     resources.push_async_callback(listener.close)
     return supervisor

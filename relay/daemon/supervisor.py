@@ -13,7 +13,7 @@ it (see `relay.daemon.run`).
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from time import time_ns
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from relay import __version__
 from relay.admin.health import LivenessReport, ReloadStatus, StatusSnapshot
 from relay.admin.listener import ListenerSwitch
-from relay.config import Config
+from relay.config import Config, LogLevel
 from relay.core.clock import SteadyClock
 from relay.core.status import DaemonStatus, DestinationStatus
 from relay.core.tasks import spawn
@@ -48,6 +48,7 @@ class Supervisor:
         self_events: SelfEvents,
         clock: SteadyClock,
         listener: ListenerSwitch,
+        set_log_level: Callable[[LogLevel], None],
         tasks: asyncio.TaskGroup,
     ) -> None:
         """``config`` is the one that the first topology is built from; ``tasks`` runs all tasks."""
@@ -63,6 +64,7 @@ class Supervisor:
         self.delivery_context = DeliveryContext(ingest_context.outbox, self_events, clock.now_ns)
         self._ingest_context = ingest_context
         self._listener = listener
+        self._set_log_level = set_log_level
         self._tasks = tasks
         self._runner_tasks: dict[EngineRunner | DestinationRunner, asyncio.Task[None]] = {}
         self._ingest_started = False
@@ -155,6 +157,8 @@ class Supervisor:
         self._drop_old_route_counts()
         if before.heartbeat != self.config.heartbeat:
             self.heartbeat_changed.set()
+        if before.log != self.config.log:
+            self._set_log_level(self.config.log.level)
         old_listener = self._listener.switch(self.config.admin, topology.new_listener)
         obsolete.push_async_callback(old_listener.aclose)
         return obsolete

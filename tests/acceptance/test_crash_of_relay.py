@@ -55,6 +55,7 @@ def write_volume_config(folder: Path, engine: PrivateEngine, receiver: Receiver)
         folder,
         engines={"here": {"url": engine.url}},
         store={"path": str(folder / "relay.db")},
+        log={"level": "debug"},
         destinations={
             "hook": {"type": "http", "url": receiver.url("/hook"), "concurrency": CONCURRENCY}
         },

@@ -87,6 +87,7 @@ def write_example_config(folder: Path, engine: PrivateEngine, receiver: Receiver
     config = yaml.safe_load(EXAMPLE.read_text())
     config["engines"]["here"] = {"url": engine.url}
     config["store"]["path"] = str(folder / "relay.db")
+    config["log"] = {"level": "debug"}  # so that each delivery is a line
     config["destinations"]["audit"]["url"] = receiver.url("/audit")
     for destination in config["destinations"].values():
         destination["concurrency"] = 1

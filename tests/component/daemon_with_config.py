@@ -12,7 +12,7 @@ import yaml
 
 from relay.admin.client import RemoteOperations, connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.config import Config
+from relay.config import Config, LogLevel
 from relay.core.tasks import Shutdown
 from relay.daemon import run
 from relay.daemon.reload import ConfigSource
@@ -50,6 +50,8 @@ class DaemonWithConfig:
         """None for a daemon without a file."""
         self.read: Callable[[], Config] = self._load
         """Reads the file; a test can replace it."""
+        self.log_levels: list[LogLevel] = []
+        """The levels that reloads have set."""
         self._engine = engine
 
     def write(self, **parts: Any) -> None:
@@ -80,7 +82,10 @@ class DaemonWithConfig:
         if parts:
             self.write(**parts)
         environment = run.Environment(
-            self.environ, ConsoleOutput(io.BytesIO(), colour=False), reconnect_policy=QUICK
+            self.environ,
+            ConsoleOutput(io.BytesIO(), colour=False),
+            reconnect_policy=QUICK,
+            set_log_level=self.log_levels.append,
         )
         config = self._load()
         async with asyncio.TaskGroup() as tasks:

@@ -220,6 +220,17 @@ async def test_heartbeats(daemon: DaemonWithConfig, webhook: Webhook, url: str) 
     assert webhook.summaries() == ["heartbeat"] * 3
 
 
+async def test_the_level_of_the_log(daemon: DaemonWithConfig, url: str) -> None:
+    """A reload sets it if it has changed."""
+    parts = {"destinations": {"hook": http_destination(url)}}
+    async with daemon.running(**parts):
+        assert await daemon.reload(**parts, log={"level": "info"}) == []
+        assert await daemon.reload(**parts, log={"level": "debug"}) == ["log changed"]
+        assert await daemon.reload(**parts, log={"level": "debug"}) == []
+        assert await daemon.reload(**parts) == ["log changed"]
+    assert daemon.log_levels == ["debug", "info"]
+
+
 async def test_ordering_that_is_turned_off(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:

@@ -7,7 +7,6 @@ first request with 503, so relay retries that delivery under the same id.
 """
 
 import asyncio
-import logging
 import sys
 
 import click
@@ -24,6 +23,6 @@ def demo() -> None:
     loopback, and the daemon's own code runs between them. The stream is cut once and the receiver
     fails once, to show how relay resumes and retries. Exit code 1 if anything is lost or repeated.
     """
-    logs.configure(sys.stderr, level=logging.ERROR)
+    logs.configure(sys.stderr, level="error")
     if not asyncio.run(play(make_narrator())):
         raise SystemExit(1)

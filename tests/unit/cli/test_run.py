@@ -1,12 +1,25 @@
-"""The event loop of ``relay run``."""
+"""``relay run``: its event loop, and the level of its log."""
 
 import asyncio
+import io
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
+from relay import cli
+from relay.admin.logs import LogOutput
 from relay.cli.run import _loop_factory
+from relay.config import Config
+from relay.daemon.run import Environment
+
+CONFIG = """
+log: {level: warning}
+destinations: {terminal: {type: console}}
+routes: [{name: all, to: terminal}]
+"""
 
 
 def test_with_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +33,28 @@ def test_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise asyncio's own loop is used."""
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert _loop_factory() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "levels"), [((), ["warning", "error"]), (("--debug",), ["debug"])]
+)
+def test_the_level_of_the_log(
+    options: tuple[str, ...], levels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration's, at the start and after a reload, unless there is ``--debug``."""
+    set_levels: list[str] = []
+
+    def configure(_: object, level: str) -> LogOutput:
+        set_levels.append(level)
+        return LogOutput(io.StringIO(), str)
+
+    async def run_daemon(_: Config, __: Path, environment: Environment, *___: object) -> None:
+        environment.set_log_level("error")
+
+    monkeypatch.setattr("relay.admin.logs.configure", configure)
+    monkeypatch.setattr("relay.admin.logs.set_level", set_levels.append)
+    monkeypatch.setattr("relay.daemon.run.run_daemon", run_daemon)
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    result = CliRunner().invoke(cli.relay, ["run", "--config", str(file), *options])
+    assert (result.exit_code, set_levels) == (0, levels)

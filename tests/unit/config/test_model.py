@@ -42,6 +42,7 @@ def test_defaults() -> None:
     assert config.ingest.buffer == 64 * 1024 * 1024
     assert config.store == StoreConfig(path=None, max_size=2**30, when_full="drop-oldest")
     assert config.engines["local"].start_from == "now"
+    assert config.log.level == "info"
     assert CONSOLE.concurrency == 8
     assert CONSOLE.rate_limit is None
     assert CONSOLE.retry == RetryConfig(

@@ -106,6 +106,7 @@ def test_new_certificates_change_a_destination() -> None:
         ("store", {"when_full": "drop-new"}),
         ("admin", {"listen": "127.0.0.1:9321"}),
         ("heartbeat", {"every": "1h"}),
+        ("log", {"level": "debug"}),
     ],
 )
 def test_other_sections_are_reported_by_key(key: str, value: object) -> None:
@@ -119,7 +120,7 @@ def test_every_section_is_compared() -> None:
     """A section that is added to the configuration must be added here, too."""
     assert set(Config.model_fields) == {
         *("engines", "destinations", "ingest", "reconcile", "store", "admin", "heartbeat"),
-        "routes",
+        *("log", "routes"),
     }
 
 
