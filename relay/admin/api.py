@@ -1,12 +1,15 @@
-"""The admin API: the operations that commands ask of a running daemon, as routes under ``/api/``.
+"""The admin API: what commands can ask of a running daemon, as routes under ``/api/``.
 
-The same routes are served on the control socket and at ``admin.listen``. Both bound what a client
-can cost: the size of a request, the time its body may take, the length of an answer, and the number
-of requests that wait for a store whose disk fails.
+There is one route for each operation, and one that streams live events for ``relay tail``. The same
+routes are served on the control socket and at ``admin.listen``. Both bound what a client can cost:
+the size of a request, the time its body may take, the length of an answer, and the number of
+requests that wait for a store whose disk fails. A client that does not read its live events delays
+nothing else: see `relay.admin.tap.Subscriber`.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from types import NoneType
 from typing import Any, TypeVar
@@ -24,7 +27,13 @@ from relay.admin.operations import (
     NotReloaded,
     Operation,
     UnknownDestination,
-    WaitingRequest,
+)
+from relay.admin.tap import (
+    MAX_SUBSCRIBERS,
+    EventTap,
+    Subscriber,
+    TapFilter,
+    TooManySubscribers,
 )
 from relay.core.tasks import spawn
 
@@ -47,6 +56,14 @@ PAGE_BYTES = 4 * 2**20
 _READ_SIZE = 20
 """How many dead letters are read from the store at a time."""
 
+CLIENT_CHECK_S = 1.0
+"""How often a stream of live events that has nothing to write checks whether its client is still
+connected."""
+
+FINAL_WRITE_S = 0.1
+"""How long writing the last live events may take at shutdown. A client that reads has them at once.
+"""
+
 T = TypeVar("T")
 
 
@@ -54,35 +71,6 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
     """The body of every answer that is not 200."""
 
     error: str
-
-
-def build_routes(operations: AdminOperations, queries: "StoreQueries") -> list[web.RouteDef]:
-    """Return one route for each operation."""
-    return [
-        web.route(operation.method, operation.path, _make_handler(operation, operations, queries))
-        for operation in OPERATIONS
-    ]
-
-
-def _make_handler(
-    operation: Operation[Any, Any], operations: AdminOperations, queries: "StoreQueries"
-) -> Handler:
-    async def perform(request: Any) -> object:
-        if operation is LIST_WAITING:
-            return await _waiting_page(operations, request)
-        if operation is LIST_DEAD_LETTERS:
-            return await _dead_letters_page(operations, request)
-        return await operations.call(operation, request)
-
-    async def handle(request: web.Request) -> web.Response:
-        decoded = None
-        if operation.request is not NoneType:
-            decoded = msgspec.json.decode(await request.read(), type=operation.request)
-        if operation.uses_store:
-            return json_response(await queries.run(operation.name, partial(perform, decoded)))
-        return json_response(await perform(decoded))
-
-    return handle
 
 
 def build_application(
@@ -97,10 +85,40 @@ def build_application(
     return application
 
 
-async def _waiting_page(operations: AdminOperations, request: WaitingRequest) -> msgspec.Raw:
-    page = _Page()
-    page.add(await operations.list_waiting(request.destination, request.limit))
-    return page.json
+def add_api_routes(
+    application: web.Application,
+    operations: AdminOperations,
+    queries: "StoreQueries",
+    tap: EventTap,
+) -> None:
+    """Add the routes of the admin API to an application."""
+    application.add_routes(
+        web.route(operation.method, operation.path, _make_handler(operation, operations, queries))
+        for operation in OPERATIONS
+    )
+    _add_tail_route(application, tap)
+
+
+def _make_handler(
+    operation: Operation[Any, Any], operations: AdminOperations, queries: "StoreQueries"
+) -> Handler:
+    async def perform(request: Any) -> object:
+        if operation is LIST_WAITING:
+            waiting = await operations.list_waiting(request.destination, request.limit)
+            return _Page(waiting).json
+        if operation is LIST_DEAD_LETTERS:
+            return await _dead_letters_page(operations, request)
+        return await operations.call(operation, request)
+
+    async def handle(request: web.Request) -> web.Response:
+        decoded = None
+        if operation.request is not NoneType:
+            decoded = msgspec.json.decode(await request.read(), type=operation.request)
+        if operation.uses_store:
+            return json_response(await queries.run(operation.name, partial(perform, decoded)))
+        return json_response(await perform(decoded))
+
+    return handle
 
 
 async def _dead_letters_page(
@@ -120,9 +138,10 @@ async def _dead_letters_page(
 class _Page:
     """A JSON list that ends with the item that makes it `PAGE_BYTES` long."""
 
-    def __init__(self) -> None:
+    def __init__(self, items: Iterable[msgspec.Struct] = ()) -> None:
         self._items: list[bytes] = []
         self._size = 0
+        self.add(items)
 
     @property
     def count(self) -> int:
@@ -142,6 +161,53 @@ class _Page:
                 return
             self._items.append(msgspec.json.encode(item))
             self._size += len(self._items[-1])
+
+
+def _add_tail_route(application: web.Application, tap: EventTap) -> None:
+    """Add ``GET /api/tail``, which streams what the routes decide as lines of JSON.
+
+    ``?all=1`` includes events that no route sends anywhere, ``?engine=NAME`` shows only those of
+    one engine. The streams end with the application.
+    """
+    streams: dict[asyncio.Task[object], Subscriber] = {}
+
+    async def tail(request: web.Request) -> web.StreamResponse:
+        tap_filter = TapFilter(request.query.get("all") == "1", request.query.get("engine"))
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            with tap.subscribe(tap_filter) as subscriber:
+                streams[task] = subscriber
+                response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+                await response.prepare(request)
+                while chunk := await _next_chunk(subscriber, request):
+                    await response.write(chunk)
+                return response
+        except TooManySubscribers:
+            reason = f"{MAX_SUBSCRIBERS} commands watch it already: end one of them"
+            raise web.HTTPTooManyRequests(reason=reason) from None
+        finally:
+            streams.pop(task, None)
+
+    async def end_streams(_: web.Application) -> None:
+        for subscriber in streams.values():
+            subscriber.close()
+        if streams:
+            await asyncio.wait(streams, timeout=FINAL_WRITE_S)
+        for task in tuple(streams):
+            task.cancel()
+
+    application.router.add_get("/api/tail", tail)
+    application.on_shutdown.append(end_streams)
+
+
+async def _next_chunk(subscriber: Subscriber, request: web.Request) -> bytes:
+    """Return the next lines; empty at the end, or if the client has disconnected."""
+    while request.transport is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLIENT_CHECK_S):
+                return await subscriber.read()
+    return b""
 
 
 class StoreQueries:
@@ -170,7 +236,9 @@ class StoreQueries:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         while not await _finishes_in_time(task):
-            if not await self._store_answers():
+            if self._probing is None or self._probing.done():
+                self._probing = spawn(self._probe(), "admin query: probe")
+            if not await _finishes_in_time(self._probing):
                 raise _StoreUnresponsive(f"its store has not answered for {STORE_TIMEOUT_S:g} s")
         if task.cancelled():
             raise _StoreUnresponsive("it is stopping")
@@ -181,11 +249,6 @@ class StoreQueries:
         for task in (*self._running, self._probing):
             if task is not None:
                 task.cancel()
-
-    async def _store_answers(self) -> bool:
-        if self._probing is None or self._probing.done():
-            self._probing = spawn(self._probe(), "admin query: probe")
-        return await _finishes_in_time(self._probing)
 
 
 class _StoreUnresponsive(Exception):

@@ -71,13 +71,19 @@ class RemoteOperations(AdminOperations):
 
     async def call(self, operation: Operation[RequestT, AnswerT], request: RequestT) -> AnswerT:
         """Send the operation to the daemon and return its answer."""
-        has_body = operation.method == "POST"
-        status, content = await self._request(
-            operation.method,
-            operation.path,
-            msgspec.json.encode(request) if has_body else None,
-            operation.timeout_s or ANSWER_TIMEOUT_S,
-        )
+        method, path = operation.method, operation.path
+        body = msgspec.json.encode(request) if method == "POST" else None
+        timeout_s = operation.timeout_s or ANSWER_TIMEOUT_S
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        try:
+            async with self._session.request(method, path, data=body, timeout=timeout) as response:
+                status, content = response.status, await response.read()
+        except aiohttp.ClientConnectorError as error:
+            raise _connection_error(self._path, error.os_error) from error
+        except TimeoutError as error:
+            raise self._error(f"has not answered for {timeout_s:g} s") from error
+        except aiohttp.ClientError as error:
+            raise self._error(f"broke off: {error}") from error
         return self._decode(status, content, operation.answer)
 
     async def list_waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:
@@ -126,20 +132,6 @@ class RemoteOperations(AdminOperations):
                         yield msgspec.json.decode(line, type=TappedEvent | EventsSkipped)
                     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                         raise self._error(f"sent a line that cannot be read: {error}") from error
-
-    async def _request(
-        self, method: str, path: str, body: bytes | None, timeout_s: float
-    ) -> tuple[int, bytes]:
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
-        try:
-            async with self._session.request(method, path, data=body, timeout=timeout) as response:
-                return response.status, await response.read()
-        except aiohttp.ClientConnectorError as error:
-            raise _connection_error(self._path, error.os_error) from error
-        except TimeoutError as error:
-            raise self._error(f"has not answered for {timeout_s:g} s") from error
-        except aiohttp.ClientError as error:
-            raise self._error(f"broke off: {error}") from error
 
     def _decode(self, status: int, content: bytes, answer: type[AnswerT]) -> AnswerT:
         try:

@@ -68,20 +68,15 @@ async def _serve_on_demand(
     bound: socket.socket, operations: AdminOperations, tap: EventTap, detector: StallDetector
 ) -> None:
     """Wait until a client connects; then serve it and all that follow, until cancelled."""
-    await _wait_for_client(bound)
-    # in a thread, so that events do not wait for the import
-    await import_in_thread("relay.admin.control_api")
-    from relay.admin.control_api import serve_control_api  # noqa: PLC0415
-
-    async with serve_control_api(bound, operations, tap, detector):
-        await asyncio.Event().wait()
-
-
-async def _wait_for_client(bound: socket.socket) -> None:
-    """Return when a client waits to be accepted."""
     loop, connected = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(bound, connected.set)
     try:
         await connected.wait()
     finally:
         loop.remove_reader(bound)
+    # in a thread, so that events do not wait for the import
+    await import_in_thread("relay.admin.http")
+    from relay.admin.http import serve_control_api  # noqa: PLC0415
+
+    async with serve_control_api(bound, operations, tap, detector):
+        await asyncio.Event().wait()

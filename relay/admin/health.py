@@ -1,9 +1,13 @@
-"""Detects loops of relay that make no progress, for ``/livez`` and systemd's watchdog.
+"""The health of a running daemon: whether it is live, whether it is ready, and its status.
 
-Every loop (one per engine and destination) reports how long it has been in its current iteration.
-The detector compares that with `STALLED_AFTER_S`. It exists because a loop that hangs raises no
-error: without it relay would look healthy and deliver nothing. A detector runs as long as the
-server, or the notifier of systemd, that reports its result.
+Live means that every loop makes progress; ``/livez`` and systemd's watchdog report it. Each loop
+(one per engine and destination) says how long it has been in its current iteration, and the stall
+detector compares that with `STALLED_AFTER_S`. The detector exists because a loop that hangs raises
+no error: without it relay would look healthy and deliver nothing. It runs as long as the server, or
+the notifier of systemd, that reports its result.
+
+Ready means that the streams of all engines are open and that the store works; ``/readyz`` reports
+it, from the same `StatusSnapshot` as the metrics and systemd's status line.
 """
 
 import asyncio
@@ -131,16 +135,11 @@ def not_ready_reasons(snapshot: StatusSnapshot, now_ns: int) -> list[str]:
 
     A failing destination is not a reason: its deliveries wait in the store.
     """
+    reasons: list[str] = []
+    store = snapshot.store
+    if store.failing_since_ns is not None and store.reason is not None:
+        # not negative, even if the clock has been set back since then
+        failing_s = max(0, now_ns - store.failing_since_ns) // 10**9
+        reasons.append(f"store: {store.reason.value.replace('_', ' ')}, for {failing_s} s")
     closed = [name for name, stream in snapshot.streams.items() if not stream.is_open]
-    return [
-        *_store_problems(snapshot.store, now_ns),
-        *(f"engine {name}: its stream is not open" for name in closed),
-    ]
-
-
-def _store_problems(store: StoreStatus, now_ns: int) -> list[str]:
-    if store.failing_since_ns is None or store.reason is None:
-        return []
-    # not negative, even if the clock has been set back since then
-    failing_s = max(0, now_ns - store.failing_since_ns) // 10**9
-    return [f"store: {store.reason.value.replace('_', ' ')}, for {failing_s} s"]
+    return [*reasons, *(f"engine {name}: its stream is not open" for name in closed)]

@@ -1,6 +1,11 @@
-"""Serves ``/livez``, ``/readyz``, ``/metrics`` and the admin API at ``admin.listen``."""
+"""What relay serves over HTTP, at ``admin.listen`` and at the control socket.
+
+Both serve ``/livez`` and the admin API. ``admin.listen`` serves ``/readyz`` and ``/metrics``, too,
+and checks who asks; only the user that runs relay can connect to the control socket.
+"""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from time import time_ns
@@ -13,8 +18,8 @@ from aiohttp.typedefs import Handler, Middleware
 from relay.admin.api import (
     ErrorAnswer,
     StoreQueries,
+    add_api_routes,
     build_application,
-    build_routes,
     json_response,
 )
 from relay.admin.auth import (
@@ -33,7 +38,6 @@ from relay.admin.health import (
 )
 from relay.admin.operations import AdminOperations
 from relay.admin.server import serve
-from relay.admin.tail import add_tail_route
 from relay.admin.tap import EventTap
 from relay.admin.unix_socket import describe_bind_error
 from relay.config import AdminConfig
@@ -76,10 +80,8 @@ async def serve_admin(
     async with AsyncExitStack() as resources:
         detector = await resources.enter_async_context(run_stall_detector(liveness))
         routes = _daemon_routes(config, snapshot, backlog, detector)
-        application = build_application(
-            [*routes, *build_routes(operations, queries)], [_check_access(config)]
-        )
-        add_tail_route(application, tap)
+        application = build_application(routes, [_check_access(config)])
+        add_api_routes(application, operations, queries, tap)
         try:
             await resources.enter_async_context(serve(address, application))
         except OSError as error:
@@ -89,6 +91,24 @@ async def serve_admin(
         log.info("admin.listening", at=str(address))
         warn_if_token_missing(config())
         with closing(queries), closing(backlog):
+            yield
+
+
+@asynccontextmanager
+async def serve_control_api(
+    bound: socket.socket, operations: AdminOperations, tap: EventTap, detector: StallDetector
+) -> AsyncIterator[None]:
+    """Serve at the control socket, which is bound already, as long as the context lasts."""
+    queries = StoreQueries(operations.pending)
+
+    async def livez(_: web.Request) -> web.Response:
+        body = {"live": not detector.stalled, "stuck": detector.stalled}
+        return json_response(body, 503 if detector.stalled else 200)
+
+    application = build_application([web.get("/livez", livez)])
+    add_api_routes(application, operations, queries, tap)
+    async with serve(bound, application):
+        with closing(queries):
             yield
 
 

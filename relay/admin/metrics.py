@@ -43,6 +43,7 @@ GAP_REASONS = tuple(
     reason for reason in GapReason if reason not in (GapReason.STORE_BROKEN, GapReason.STORE_FULL)
 )
 """The reasons for a gap in an engine's stream; the others are about the store."""
+
 INFERRED_ACTIONS = ("die", "oom")
 """The events that relay infers from an inspection."""
 
@@ -189,6 +190,14 @@ class _Collector(Collector):
                     family.add_metric([engine, value], count)
             yield family
 
+    def _routes(self) -> Metric:
+        matches = CounterMetricFamily(
+            "relay_route_matches", "Events that the route matched.", labels=["route"]
+        )
+        for route, count in self._snapshot.route_matches.items():
+            matches.add_metric([route], count)
+        return matches
+
     def _destinations(self) -> Iterator[Metric]:
         attempts = CounterMetricFamily(
             "relay_delivery_attempts",
@@ -219,14 +228,6 @@ class _Collector(Collector):
         )
         yield failures
 
-    def _routes(self) -> Metric:
-        matches = CounterMetricFamily(
-            "relay_route_matches", "Events that the route matched.", labels=["route"]
-        )
-        for route, count in self._snapshot.route_matches.items():
-            matches.add_metric([route], count)
-        return matches
-
     def _delivery_latency(self) -> Metric:
         latencies = HistogramMetricFamily(
             "relay_delivery_latency_seconds",
@@ -237,6 +238,23 @@ class _Collector(Collector):
             buckets = list(zip(_LATENCY_BOUNDS, counters.latencies.cumulative_counts, strict=True))
             latencies.add_metric([name], buckets, counters.latencies.sum_s)
         return latencies
+
+    def _destination_status(self) -> Iterator[Metric]:
+        failing = GaugeMetricFamily(
+            "relay_destination_failing",
+            "Whether the destination failed several times in a row.",
+            labels=["destination"],
+        )
+        stopped = GaugeMetricFamily(
+            "relay_destination_stopped",
+            "Whether the destination asked for no more deliveries (410).",
+            labels=["destination"],
+        )
+        for name, status in self._snapshot.destination_status.items():
+            failing.add_metric([name], status.failing)
+            stopped.add_metric([name], status.stopped)
+        yield failing
+        yield stopped
 
     def _pending_deliveries(self) -> Iterator[Metric]:
         if self._backlog is None:
@@ -257,23 +275,6 @@ class _Collector(Collector):
             oldest.add_metric([name], max(0, now_ns - backlog.oldest_ns) / 1e9)
         yield waiting
         yield oldest
-
-    def _destination_status(self) -> Iterator[Metric]:
-        failing = GaugeMetricFamily(
-            "relay_destination_failing",
-            "Whether the destination failed several times in a row.",
-            labels=["destination"],
-        )
-        stopped = GaugeMetricFamily(
-            "relay_destination_stopped",
-            "Whether the destination asked for no more deliveries (410).",
-            labels=["destination"],
-        )
-        for name, status in self._snapshot.destination_status.items():
-            failing.add_metric([name], status.failing)
-            stopped.add_metric([name], status.stopped)
-        yield failing
-        yield stopped
 
     def _store(self) -> Metric:
         failing = GaugeMetricFamily(

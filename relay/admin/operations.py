@@ -1,7 +1,7 @@
 """The operations that commands can ask of relay, whether its daemon runs or not.
 
 Each operation is one row of the table at the end of this module: its name, its HTTP method and
-path, the types of its request and its answer, and the method of `LocalOperations` that performs it.
+path, the types of its request and its answer, and how `LocalOperations` performs it.
 The routes of `relay.admin.api` and the client in `relay.admin.client` are both made from these
 rows. Commands call the methods of `AdminOperations` and need not know which side answers.
 """
@@ -239,22 +239,6 @@ class LocalOperations(AdminOperations):
             engines[name] = EngineStatus(checkpoint.position_ns if checkpoint else None)
         return DaemonStatus(engines)
 
-    async def on_pending(self, _: None) -> dict[str, int]:
-        """Perform `PENDING`."""
-        return await self.outbox.pending()
-
-    async def on_backlog(self, _: None) -> dict[str, Backlog]:
-        """Perform `BACKLOG`."""
-        return await self.outbox.backlog()
-
-    async def on_list_waiting(self, request: WaitingRequest) -> list[WaitingDelivery]:
-        """Perform `LIST_WAITING`."""
-        return await self.outbox.waiting(request.destination, request.limit)
-
-    async def on_list_dead_letters(self, request: DeadLettersRequest) -> list[DeadLetter]:
-        """Perform `LIST_DEAD_LETTERS`."""
-        return await self.outbox.dead_letters(request.selection, request.limit, request.below)
-
     async def on_count_dead_letters(self, selection: Selection) -> dict[str, int]:
         """Perform `COUNT_DEAD_LETTERS`."""
         counts: Counter[str] = Counter()
@@ -272,10 +256,6 @@ class LocalOperations(AdminOperations):
         # Only removed destinations: a replayed delivery may have become a dead letter again.
         left = {name: remaining[name] for name in remaining if name not in configured}
         return ReplayResult(count, left)
-
-    async def on_drop_dead_letters(self, selection: Selection) -> int:
-        """Perform `DROP_DEAD_LETTERS`."""
-        return await self.outbox.drop_dead_letters(selection)
 
     async def on_enable(self, request: EnableRequest) -> bool:
         """Perform `ENABLE`."""
@@ -330,7 +310,7 @@ PENDING = Operation(
     "/api/pending",
     NoneType,
     dict[str, int],
-    LocalOperations.on_pending,
+    lambda local, _: local.outbox.pending(),
     uses_store=True,
 )
 BACKLOG = Operation(
@@ -339,7 +319,7 @@ BACKLOG = Operation(
     "/api/backlog",
     NoneType,
     dict[str, Backlog],
-    LocalOperations.on_backlog,
+    lambda local, _: local.outbox.backlog(),
     uses_store=True,
 )
 LIST_WAITING = Operation(
@@ -348,7 +328,7 @@ LIST_WAITING = Operation(
     "/api/waiting",
     WaitingRequest,
     list[WaitingDelivery],
-    LocalOperations.on_list_waiting,
+    lambda local, asked: local.outbox.waiting(asked.destination, asked.limit),
     uses_store=True,
 )
 LIST_DEAD_LETTERS = Operation(
@@ -357,7 +337,7 @@ LIST_DEAD_LETTERS = Operation(
     "/api/dead",
     DeadLettersRequest,
     list[DeadLetter],
-    LocalOperations.on_list_dead_letters,
+    lambda local, asked: local.outbox.dead_letters(asked.selection, asked.limit, asked.below),
     uses_store=True,
 )
 COUNT_DEAD_LETTERS: Operation[Selection, dict[str, int]] = Operation(
@@ -386,7 +366,7 @@ DROP_DEAD_LETTERS: Operation[Selection, int] = Operation(
     "/api/dead/drop",
     SelectionRequest,
     int,
-    LocalOperations.on_drop_dead_letters,
+    lambda local, selection: local.outbox.drop_dead_letters(selection),
     uses_store=True,
     timeout_s=DEAD_LETTERS_TIMEOUT_S,
 )

@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from relay import __version__
-from relay.cli.tables import open_missing_streams
+from relay.cli.output import open_missing_streams
 from relay.core.errors import RelayError, describe_os_error
 
 COMMANDS = (

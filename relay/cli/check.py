@@ -109,5 +109,5 @@ def _heartbeat_lines(config: Config) -> list[str]:
     results = Router(config.routes).route(self_event(HEARTBEAT, {}))
     routes = [f"  {result.route.name} → {', '.join(result.destinations)}" for result in results]
     interval = format_duration(config.heartbeat.every // timedelta(microseconds=1) * 1000)
-    nowhere = "  nowhere: no route takes it (match: {type: relay, action: heartbeat})"
+    nowhere = "  nowhere: no route matches (match: {type: relay, action: heartbeat})"
     return ["", f"heartbeat every {interval}", *(routes or [nowhere])]

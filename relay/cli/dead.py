@@ -1,4 +1,7 @@
-"""``relay dead``: shows, replays and drops dead letters, the deliveries that were given up."""
+"""``relay dead``: shows, replays and drops dead letters, the deliveries that were given up.
+
+A dead letter is shown as a row of a table, as a page of text, or as JSON.
+"""
 
 import asyncio
 import sys
@@ -33,7 +36,12 @@ from relay.store.records import DeadLetter, Selection
 PAGE_SIZE = 500
 """How many dead letters are read, or dropped by their numbers, at a time."""
 
+LINE_MAX = 1000
+"""A line of a page is cut to this, in UTF-16 units."""
+
 _NO_LIMIT = sys.maxsize
+
+_HEADINGS = ("ID", "DIED", "DESTINATION", "ROUTE", "WHAT HAPPENED", "WHY", "ATTEMPTS")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
 all_option = click.option("--all", "everything", is_flag=True, help="Every dead letter.")
@@ -100,7 +108,10 @@ def drop(config_file: Path | None, everything: bool, yes: bool, **options: Any) 
         # The store is closed while the person decides, so that a relay can start.
         found = asyncio.run(_find_numbers(location, filters))
         if found:
-            _confirm_drop(Counter(found.values()))
+            counts = Counter(found.values()).items()
+            by_destination = ", ".join(f"{format_name(to)} {count}" for to, count in counts)
+            question = f"Drop {_count_letters(len(found))} ({by_destination})?"
+            click.confirm(f"{question} This cannot be undone", abort=True)
         count = asyncio.run(_drop_numbers(location, list(found)))
     _report_count("dropped", count, filters)
 
@@ -114,13 +125,6 @@ def _require_selection(filters: Filters, everything: bool) -> Filters:
 
 def _is_interactive() -> bool:
     return sys.stdin.isatty()
-
-
-def _confirm_drop(counts: Counter[str]) -> None:
-    """Ask; ``counts`` has the number of dead letters by destination. Exits the command on a no."""
-    by_destination = ", ".join(f"{format_name(to)} {count}" for to, count in counts.items())
-    letters = _count_letters(counts.total())
-    click.confirm(f"Drop {letters} ({by_destination})? This cannot be undone", abort=True)
 
 
 def _report_count(verb: str, count: int, filters: Filters) -> None:
@@ -151,7 +155,7 @@ async def _list(location: StoreLocation, filters: Filters, limit: int, as_json: 
         for letter in found:
             click.echo(to_json_line(to_document(letter)))
     elif found:
-        for line in format_table([HEADINGS, *map(format_row, found)]):
+        for line in format_table([_HEADINGS, *map(format_row, found)]):
             click.echo(line)
     if not found:
         click.echo("no dead letters", err=True)
@@ -226,14 +230,8 @@ async def _drop_numbers(location: StoreLocation, numbers: list[int]) -> int:
     return count
 
 
-HEADINGS = ("ID", "DIED", "DESTINATION", "ROUTE", "WHAT HAPPENED", "WHY", "ATTEMPTS")
-
-LINE_MAX = 1000
-"""A line of a page is cut to this, in UTF-16 units."""
-
-
 def format_row(letter: DeadLetter) -> tuple[str, ...]:
-    """Return the cells under `HEADINGS`."""
+    """Return the cells under `_HEADINGS`."""
     return (
         str(letter.number),
         format_time(letter.died_ns),

@@ -23,6 +23,7 @@ DETAILS_MAX = 90
 ROUTES_MAX = 200
 ID_MAX = 12
 """How many characters of an id are shown: as many as the docker CLI shows."""
+
 _COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
@@ -48,7 +49,7 @@ def format_line(tapped: TappedEvent, style: LineStyle) -> str:
     parts.append(_style(summarize_event(event, EVENT_MAX), style, fg=colour))
     if details := ", ".join(_details(event)):
         parts.append(f"({truncate(details, DETAILS_MAX)})")
-    decisions = "; ".join(map(_describe_decision, tapped.routes)) or "no route takes it"
+    decisions = "; ".join(map(_describe_decision, tapped.routes)) or "no route matches"
     result = f"→ {truncate(decisions, ROUTES_MAX)}"
     parts.append(result if is_sent else _style(result, style, dim=True))
     return " ".join(parts)
@@ -69,13 +70,10 @@ def format_json(item: TappedEvent | EventsSkipped) -> str:
 
 def summarize_event(event: Event, limit: int) -> str:
     """Return the type, the action and the actor, in at most ``limit`` UTF-16 units."""
-    return truncate(" ".join(filter(None, (event.type, event.action, _actor(event)))), limit)
-
-
-def _actor(event: Event) -> str:
-    """Return the name, else a short id. An image without a name has its digest as its name."""
     actor = event.actor.name or event.actor.id[:ID_MAX]
-    return actor.removeprefix("sha256:")[:ID_MAX] if actor.startswith("sha256:") else actor
+    if actor.startswith("sha256:"):  # an image without a name has its digest as its name
+        actor = actor.removeprefix("sha256:")[:ID_MAX]
+    return truncate(" ".join(filter(None, (event.type, event.action, actor))), limit)
 
 
 def _details(event: Event) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """``relay explain``: which routes match an event, and why the others do not."""
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -84,19 +83,15 @@ def explain(
 
 def _build_record(action: str, options: dict[str, Any]) -> bytes:
     """Build the record that the engine would have sent."""
-    attributes = _parse_pairs((*options["labels"], *options["attributes"]))
+    pairs = (*options["labels"], *options["attributes"])
+    attributes = dict(pair.partition("=")[::2] for pair in pairs)
+    if "" in attributes or any("=" not in pair for pair in pairs):
+        raise click.UsageError("write labels and attributes as KEY=VALUE")
     attributes |= {key: options[key] for key in ("name", "image") if options[key]}
     actor = {"ID": options["id_"], "Attributes": attributes}
     return msgspec.json.encode(
         {"Type": options["type_"], "Action": action, "Actor": actor, "timeNano": time_ns()}
     )
-
-
-def _parse_pairs(texts: Iterable[str]) -> dict[str, str]:
-    pairs = dict(text.partition("=")[::2] for text in texts)
-    if "" in pairs or any("=" not in text for text in texts):
-        raise click.UsageError("write labels and attributes as KEY=VALUE")
-    return pairs
 
 
 def _parse_event(record: bytes, engine: str, cause: str | None) -> Event:

@@ -21,6 +21,16 @@ from relay.store.records import Selection
 
 DEFAULT_FILE = Path("/etc/relay/config.yaml")
 
+_ID = re.compile(r"([0-9]{1,18})|ntf_[0-9A-Za-z]{1,64}")
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII
+)
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2262, 1, 1, tzinfo=UTC)
+"""About the end of what 64 bits of nanoseconds can represent."""
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
 config_option = click.option(
     "--config",
     "config_file",
@@ -58,15 +68,6 @@ def check_known(noun: str, name: str | None, known: Collection[str]) -> None:
     """
     if name is not None and name not in known:
         raise click.UsageError(f"no {noun} {name!r}; there are: {', '.join(known)}")
-
-
-_ID = re.compile(r"([0-9]{1,18})|ntf_[0-9A-Za-z]{1,64}")
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII
-)
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2262, 1, 1, tzinfo=UTC)
-"""About the end of what 64 bits of nanoseconds can represent."""
 
 
 def convert_id(_: click.Context, __: click.Parameter, value: str) -> int | str:
@@ -125,9 +126,6 @@ def _parse_instant(day: str, clock: str, fraction: str | None, zone: str | None)
         raise ValueError
     seconds = (instant - _EARLIEST) // timedelta(seconds=1)
     return seconds * 10**9 + int((fraction or "").ljust(9, "0"))
-
-
-Command = TypeVar("Command", bound=Callable[..., object])
 
 
 class Filters(msgspec.Struct, frozen=True):

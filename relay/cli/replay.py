@@ -15,7 +15,8 @@ import click
 from relay.admin import logs
 from relay.cli.event_line import summarize_event
 from relay.cli.options import check_known, config_option, convert_duration, read_config
-from relay.cli.tables import format_count, format_name, format_table, format_time, standard_output
+from relay.cli.output import standard_output
+from relay.cli.tables import format_count, format_name, format_table, format_time
 from relay.config import Config
 from relay.core.tasks import Shutdown
 from relay.core.text import truncate

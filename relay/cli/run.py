@@ -14,7 +14,7 @@ import click
 from relay.admin import logs
 from relay.cli import creating_lasting_objects
 from relay.cli.options import config_option, find_config, read_config
-from relay.cli.tables import StandardError, standard_output
+from relay.cli.output import StandardError, standard_output
 from relay.config import Config, LogLevel
 from relay.core.tasks import Shutdown
 from relay.daemon import run as daemon

@@ -10,11 +10,11 @@ import click
 
 from relay.admin import logs
 from relay.cli.options import check_known, config_option, read_config
-from relay.cli.tables import standard_output
+from relay.cli.output import standard_output
 from relay.config import Config
 from relay.core.event import RELAY_ENGINE, make_self_event
 from relay.core.exchange import Delivered, Outcome, Reason, Response, Retry
-from relay.core.notification import Notification, build_notification
+from relay.core.notification import build_notification
 from relay.delivery.client import ConsoleOutput, open_client
 from relay.delivery.retry import Attempt
 
@@ -33,27 +33,23 @@ def send(destination: str, config_file: Path | None) -> None:
     logs.configure(sys.stderr, level="warning")
     config = read_config(config_file)
     check_known("destination", destination, config.destinations)
-    response, outcome = asyncio.run(_send(destination, config, _test_notification()))
+    response, outcome = asyncio.run(_send(destination, config))
     click.echo(_describe_response(destination, response))
     if not isinstance(outcome, Delivered):
         click.echo(f"{destination}: {_describe_outcome(outcome)}")
         raise SystemExit(1)
 
 
-async def _send(name: str, config: Config, notification: Notification) -> tuple[Response, Outcome]:
-    to = config.destinations[name]
-    with standard_output() as (stream, colour):
-        async with open_client(name, to, config.routes, ConsoleOutput(stream, colour)) as client:
-            response = await client.send(notification)
-            return response, client.classify(response, _FIRST_ATTEMPT)
-
-
-def _test_notification() -> Notification:
+async def _send(name: str, config: Config) -> tuple[Response, Outcome]:
     host = socket.gethostname()
     event = make_self_event(
         "test", engine=RELAY_ENGINE, host=host, time_ns=time_ns(), name="relay send"
     )
-    return build_notification("test", event)
+    to = config.destinations[name]
+    with standard_output() as (stream, colour):
+        async with open_client(name, to, config.routes, ConsoleOutput(stream, colour)) as client:
+            response = await client.send(build_notification("test", event))
+            return response, client.classify(response, _FIRST_ATTEMPT)
 
 
 def _describe_response(name: str, response: Response) -> str:

@@ -4,12 +4,8 @@ Names, answers and errors come from others: unprintable characters are escaped, 
 does not obey them, and each text stays on one line.
 """
 
-import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import BinaryIO
 
 import msgspec
 
@@ -116,50 +112,3 @@ def to_json_line(value: object) -> str:
     return "".join(
         character if character.isprintable() else json.dumps(character)[1:-1] for character in text
     )
-
-
-STDIN, STDOUT, STDERR = 0, 1, 2
-
-
-def open_missing_streams() -> None:
-    """Open /dev/null in place of each standard stream that relay was started without.
-
-    Otherwise the next file to be opened, perhaps the store, would get its number, and what is
-    written to the terminal would go into that file.
-    """
-    for number in (STDIN, STDOUT, STDERR):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-
-
-@contextmanager
-def standard_output() -> Iterator[tuple[BinaryIO, bool]]:
-    """Give standard output, and whether it is a terminal."""
-    with os.fdopen(STDOUT, "wb", buffering=0, closefd=False) as stream:
-        yield stream, stream.isatty()
-
-
-def write_line(line: str) -> None:
-    """Write a line to standard output, however long that takes."""
-    _write_all(STDOUT, f"{line}\n")
-
-
-class StandardError(io.TextIOBase):
-    """Standard error as a text stream."""
-
-    def isatty(self) -> bool:
-        """Return whether it is a terminal."""
-        return os.isatty(STDERR)
-
-    def write(self, text: str) -> int:
-        """Write all of the text, however long that takes."""
-        _write_all(STDERR, text)
-        return len(text)
-
-
-def _write_all(number: int, text: str) -> None:
-    rest = text.encode(errors="backslashreplace")
-    while rest:
-        rest = rest[os.write(number, rest) :]

@@ -27,7 +27,8 @@ from relay.cli.options import (
     find_config,
     read_config,
 )
-from relay.cli.tables import STDOUT, format_name, format_time, write_line
+from relay.cli.output import STDOUT, write_line
+from relay.cli.tables import format_name, format_time
 from relay.config import Config
 from relay.core.tasks import spawn
 from relay.dryrun.history import TIMEOUT_S, History, PointInTime, Window, fetch_history

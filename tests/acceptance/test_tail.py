@@ -136,7 +136,7 @@ def test_live_events(engine: PrivateEngine, relay_folder: Path) -> None:
     _, lines = _split_times(everything.lines, " ", 1)
     assert [line for line in lines if "container die" in line][-2:] == SENT
     assert "container exec_create web (true) → noise drops it" in lines
-    assert "container kill web (SIGTERM) → no route takes it" in lines
+    assert "container kill web (SIGTERM) → no route matches" in lines
     (tapped,) = (it for it in map(json.loads, sent.lines) if it["event"]["cause"] == "crashed")
     assert tapped["event"]["actor"]["name"] == "broken"
     assert [each["verdict"] for each in tapped["routes"]] == ["sent", "already_sent"]

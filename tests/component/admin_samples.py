@@ -2,12 +2,13 @@
 
 import msgspec
 
-from relay.core.event import Actor
+from relay.core.event import Actor, Event
 from relay.core.exchange import Answer, Dead, Reason
 from relay.core.notification import Include, Included, Notification
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.store.outbox import Outbox
 from relay.store.records import HOLD_NS, Ack, Delivery, Selection
+from tests.unit.destinations.samples import container_event
 from tests.unit.store.samples import make_commit, make_notification
 
 NOW_NS = 1_795_416_514 * 10**9
@@ -46,6 +47,11 @@ async def make_dead_letters(outbox: Outbox, *notifications: Notification, to: st
 async def fetch_due(outbox: Outbox, to: str = "ops") -> list[Delivery]:
     """Return the deliveries that are due."""
     return list((await outbox.fetch_due(to, 20 + HOLD_NS, 100)).deliveries)
+
+
+def start_event(number: int, size: int = 0) -> Event:
+    """Return the start of container ``web-NUMBER``, with an attribute of this size."""
+    return container_event("start", number, "c0", {"name": f"web-{number}", "long": "x" * size})
 
 
 def hostile_notification(number: int) -> Notification:

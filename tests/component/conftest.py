@@ -99,6 +99,11 @@ def local_operations(outbox: Outbox, enabled: list[str]) -> LocalOperations:
 
 
 @pytest.fixture
+def tap() -> EventTap:
+    return EventTap()
+
+
+@pytest.fixture
 def control_socket(tmp_path: Path) -> Path:
     return socket_path(tmp_path / "relay.db")
 

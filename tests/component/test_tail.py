@@ -1,57 +1,28 @@
-"""``relay tail``: the decisions of a running daemon, watched over its control socket."""
+"""Live events and the decisions of a running daemon, watched over its control socket."""
 
 import asyncio
-import fcntl
-import json
-import os
-import pty
-import signal
-import struct
-import sys
-import termios
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from select import PIPE_BUF
-from typing import Any, cast
 
 import pytest
 
-from relay.admin import server
-from relay.admin import tail as tail_module
+from relay.admin import api, server
 from relay.admin import tap as tap_module
 from relay.admin.client import NoDaemon, RequestFailed, connect_to_daemon
 from relay.admin.control_socket import serve_control_socket, socket_path
 from relay.admin.operations import LocalOperations
 from relay.admin.tap import MAX_SUBSCRIBERS, EventsSkipped, EventTap, TapFilter, TappedEvent
-from relay.core.event import Event
 from relay.routing.router import Verdict
+from tests.component.admin_samples import start_event
 from tests.component.daemon import CONTAINER_ROUTE, SELF_EVENT_ROUTE, make_config, running_daemon
 from tests.component.http_client import serve_fixed_response
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import TIMEOUT_S
+from tests.component.wait import TIMEOUT_S, wait_until
 from tests.component.webhook import Webhook
 from tests.support.idle import idle
-from tests.unit.destinations.samples import container_event
 
 ALL = TapFilter(include_unrouted=True)
-TAIL = (sys.executable, "-m", "relay", "tail")
-
-
-@pytest.fixture
-def tap() -> EventTap:
-    return EventTap()
-
-
-@pytest.fixture
-def operations() -> LocalOperations:
-    """Operations that know the time only; nothing else is asked here."""
-    return LocalOperations(cast("Any", None), list, lambda: 1)
-
-
-def make_event(number: int, size: int = 0) -> Event:
-    return container_event("start", number, "c0", {"name": f"web-{number}", "long": "x" * size})
 
 
 @asynccontextmanager
@@ -60,12 +31,6 @@ async def open_tail(
 ) -> AsyncIterator[AsyncIterator[TappedEvent | EventsSkipped]]:
     async with connect_to_daemon(control_socket) as remote, remote.tail(tap_filter) as lines:
         yield lines
-
-
-async def wait_until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
-        while not holds():
-            await asyncio.sleep(0.001)
 
 
 async def next_name(lines: AsyncIterator[TappedEvent | EventsSkipped]) -> str | None:
@@ -85,22 +50,24 @@ async def read_rest(
 
 
 async def test_live_events(
-    tap: EventTap, operations: LocalOperations, control_socket: Path
+    tap: EventTap, local_operations: LocalOperations, control_socket: Path
 ) -> None:
     """Each event arrives at once, complete, at everyone who wants it."""
     async with (
-        serve_control_socket(control_socket, operations, tap, idle),
+        serve_control_socket(control_socket, local_operations, tap, idle),
         open_tail(control_socket) as one,
         open_tail(control_socket) as other,
     ):
         for number in (1, 2):
-            tap.publish(make_event(number), ())
+            tap.publish(start_event(number), ())
             assert [await anext(one), await anext(other)] == [
-                TappedEvent(make_event(number), [])
+                TappedEvent(start_event(number), [])
             ] * 2
 
 
-async def test_filters(tap: EventTap, operations: LocalOperations, control_socket: Path) -> None:
+async def test_filters(
+    tap: EventTap, local_operations: LocalOperations, control_socket: Path
+) -> None:
     """The filter is applied by the daemon."""
     odd = "a&all=1#\x1b \u202eé"
     filters = [
@@ -110,7 +77,7 @@ async def test_filters(tap: EventTap, operations: LocalOperations, control_socke
         TapFilter(include_unrouted=True, engine=odd),
     ]
     async with (
-        serve_control_socket(control_socket, operations, tap, idle),
+        serve_control_socket(control_socket, local_operations, tap, idle),
         AsyncExitStack() as open_,
     ):
         for tap_filter in filters:
@@ -120,20 +87,20 @@ async def test_filters(tap: EventTap, operations: LocalOperations, control_socke
 
 async def test_a_client_that_does_not_read(
     tap: EventTap,
-    operations: LocalOperations,
+    local_operations: LocalOperations,
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It delays nothing else, uses little memory, and is sent the number of events it missed."""
     monkeypatch.setattr(tap_module, "QUEUE_LINES", 50)
     async with (
-        serve_control_socket(control_socket, operations, tap, idle),
+        serve_control_socket(control_socket, local_operations, tap, idle),
         open_tail(control_socket) as slow,
         open_tail(control_socket) as quick,
     ):
         subscriber = tap._subscribers[0]
         for number in range(1, 2001):
-            tap.publish(make_event(number, size=2000), ())
+            tap.publish(start_event(number, size=2000), ())
             assert await next_name(quick) == f"web-{number}"
             assert len(subscriber._lines) <= 50
         for each in tap._subscribers:
@@ -148,11 +115,11 @@ async def test_a_client_that_does_not_read(
 
 
 async def test_too_many_clients(
-    tap: EventTap, operations: LocalOperations, control_socket: Path
+    tap: EventTap, local_operations: LocalOperations, control_socket: Path
 ) -> None:
     """The next one is refused with a message; the others go on."""
     async with (
-        serve_control_socket(control_socket, operations, tap, idle),
+        serve_control_socket(control_socket, local_operations, tap, idle),
         AsyncExitStack() as open_,
     ):
         tails = [
@@ -161,49 +128,51 @@ async def test_too_many_clients(
         ]
         with pytest.raises(RequestFailed, match="says: 16 commands watch it already: end one"):
             await open_tail(control_socket).__aenter__()
-        tap.publish(make_event(1), ())
+        tap.publish(start_event(1), ())
         assert [await next_name(each) for each in tails] == ["web-1"] * MAX_SUBSCRIBERS
 
 
 async def test_a_client_that_leaves(
     tap: EventTap,
-    operations: LocalOperations,
+    local_operations: LocalOperations,
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It makes room soon, even if nothing happens."""
-    monkeypatch.setattr(tail_module, "CLIENT_CHECK_S", 0.001)
-    async with serve_control_socket(control_socket, operations, tap, idle):
+    monkeypatch.setattr(api, "CLIENT_CHECK_S", 0.001)
+    async with serve_control_socket(control_socket, local_operations, tap, idle):
         async with open_tail(control_socket), open_tail(control_socket):
             assert tap.subscriber_count == 2
         await wait_until(lambda: tap.subscriber_count == 0)
 
 
-async def test_shutdown(tap: EventTap, operations: LocalOperations, control_socket: Path) -> None:
+async def test_shutdown(
+    tap: EventTap, local_operations: LocalOperations, control_socket: Path
+) -> None:
     """The last events arrive before the stream ends."""
-    serving = serve_control_socket(control_socket, operations, tap, idle)
+    serving = serve_control_socket(control_socket, local_operations, tap, idle)
     await serving.__aenter__()
     async with open_tail(control_socket) as lines:
-        tap.publish(make_event(1), ())
+        tap.publish(start_event(1), ())
         await serving.__aexit__(None, None, None)
-        assert await read_rest(lines) == [TappedEvent(make_event(1), [])]
+        assert await read_rest(lines) == [TappedEvent(start_event(1), [])]
 
 
 async def test_shutdown_does_not_wait_for_clients(
     tap: EventTap,
-    operations: LocalOperations,
+    local_operations: LocalOperations,
     control_socket: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many do not read."""
     monkeypatch.setattr(server, "SHUTDOWN_TIMEOUT_S", 3600)
-    serving = serve_control_socket(control_socket, operations, tap, idle)
+    serving = serve_control_socket(control_socket, local_operations, tap, idle)
     await serving.__aenter__()
     async with AsyncExitStack() as open_:
         for _ in range(MAX_SUBSCRIBERS):
             await open_.enter_async_context(open_tail(control_socket))
         for number in range(1, 1001):
-            tap.publish(make_event(number, size=2000), ())
+            tap.publish(start_event(number, size=2000), ())
             await asyncio.sleep(0)
         async with asyncio.timeout(TIMEOUT_S):
             await serving.__aexit__(None, None, None)
@@ -211,10 +180,10 @@ async def test_shutdown_does_not_wait_for_clients(
 
 
 async def test_a_daemon_that_has_ended(
-    tap: EventTap, operations: LocalOperations, control_socket: Path
+    tap: EventTap, local_operations: LocalOperations, control_socket: Path
 ) -> None:
     """The error is the same as if none had been there."""
-    serving = serve_control_socket(control_socket, operations, tap, idle)
+    serving = serve_control_socket(control_socket, local_operations, tap, idle)
     await serving.__aenter__()
     async with connect_to_daemon(control_socket) as remote:
         await serving.__aexit__(None, None, None)
@@ -258,9 +227,6 @@ async def test_another_version(
                 await anext(lines)
 
 
-# the daemon
-
-
 async def test_a_whole_daemon(
     engine: ScriptedEngine, webhook: Webhook, url: str, store: Path
 ) -> None:
@@ -292,148 +258,3 @@ async def test_a_whole_daemon(
     stopped = ("stopped", "relay", [("own", Verdict.SENT)])
     assert shown[0] == [web, stopped]
     assert shown[1] == [("die", "noise", [("dropped", Verdict.DROPPED)]), web, stopped]
-
-
-# the command
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """A configuration whose store is that of `control_socket`."""
-    file = tmp_path / "config.yaml"
-    file.write_text("store: {path: relay.db}\ndestinations: {}\nroutes: []\n")
-    return file
-
-
-@asynccontextmanager
-async def run_tail(
-    tap: EventTap, config: Path, *arguments: str, stdout: int = PIPE
-) -> AsyncIterator[Process]:
-    """Run the command until it watches; afterwards wait until it has ended by itself."""
-    process = await asyncio.create_subprocess_exec(
-        *TAIL, "--config", str(config), *arguments, stdout=stdout, stderr=PIPE
-    )
-    try:
-        await wait_until(lambda: tap.subscriber_count == 1)
-        yield process
-        async with asyncio.timeout(TIMEOUT_S):
-            await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def read_line(process: Process) -> str:
-    assert process.stdout is not None
-    async with asyncio.timeout(TIMEOUT_S):
-        return (await process.stdout.readline()).decode()
-
-
-async def read_errors(process: Process) -> str:
-    assert process.stderr is not None
-    return (await process.stderr.read()).decode()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_signals(
-    tap: EventTap,
-    operations: LocalOperations,
-    control_socket: Path,
-    config: Path,
-    number: signal.Signals,
-) -> None:
-    """Lines come as events happen; a signal ends it with 0, without a message."""
-    async with (
-        serve_control_socket(control_socket, operations, tap, idle),
-        run_tail(tap, config, "--all") as tailing,
-    ):
-        tap.publish(make_event(10**18), ())
-        line = "01:46:40Z container start web-1000000000000000000 → no route takes it\n"
-        assert await read_line(tailing) == line
-        tailing.send_signal(number)
-    assert (tailing.returncode, await read_errors(tailing)) == (0, "")
-
-
-async def test_json_lines(
-    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
-) -> None:
-    """``--json`` prints one JSON object per line."""
-    async with (
-        serve_control_socket(control_socket, operations, tap, idle),
-        run_tail(tap, config, "--all", "--json") as tailing,
-    ):
-        tap.publish(make_event(10**18), ())
-        assert json.loads(await read_line(tailing))["event"]["action"] == "start"
-        tailing.terminate()
-
-
-async def test_on_a_terminal(
-    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
-) -> None:
-    """Lines are in colour, JSON is not."""
-    for form, coloured in ([], True), (["--json"], False):
-        ours, remote = pty.openpty()
-        async with (
-            serve_control_socket(control_socket, operations, tap, idle),
-            run_tail(tap, config, "--all", *form, stdout=remote) as tailing,
-        ):
-            tap.publish(make_event(10**18), ())
-            shown = await asyncio.to_thread(os.read, ours, 4096)
-            tailing.terminate()
-        os.close(ours)
-        os.close(remote)
-        assert (b"\x1b[2m01:46:40Z\x1b[0m container start" in shown) is coloured
-        assert (b"\x1b" in shown) is coloured
-
-
-async def test_the_daemon_ends(
-    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
-) -> None:
-    """The command says so, with exit code 1."""
-    serving = serve_control_socket(control_socket, operations, tap, idle)
-    await serving.__aenter__()
-    async with run_tail(tap, config) as tailing:
-        await serving.__aexit__(None, None, None)
-    assert tailing.returncode == 1
-    assert (
-        await read_errors(tailing) == f"relay: the relay that listened at {control_socket} ended\n"
-    )
-
-
-async def test_a_closed_pipe(
-    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
-) -> None:
-    """It ends with its reader, without a message, even if nothing more happens."""
-    ours, remote = os.pipe()
-    async with (
-        serve_control_socket(control_socket, operations, tap, idle),
-        run_tail(tap, config, stdout=remote) as tailing,
-    ):
-        os.close(remote)
-        os.close(ours)
-    assert (tailing.returncode, await read_errors(tailing)) == (0, "")
-
-
-async def test_a_paused_terminal(
-    tap: EventTap, operations: LocalOperations, control_socket: Path, config: Path
-) -> None:
-    """A signal does not wait for the terminal."""
-    ours, remote = os.pipe()
-    room = fcntl.fcntl(remote, fcntl.F_GETPIPE_SZ)
-
-    def full() -> bool:
-        held: int = struct.unpack("i", fcntl.ioctl(ours, termios.FIONREAD, bytes(4)))[0]
-        return held >= room - PIPE_BUF
-
-    async with (
-        serve_control_socket(control_socket, operations, tap, idle),
-        run_tail(tap, config, "--all", "--json", stdout=remote) as tailing,
-    ):
-        os.close(remote)
-        for number in (1, 2, 3):
-            tap.publish(make_event(number, size=room), ())
-        await wait_until(full)
-        tailing.terminate()
-    os.close(ours)
-    assert (tailing.returncode, await read_errors(tailing)) == (0, "")

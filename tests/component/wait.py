@@ -7,6 +7,13 @@ TIMEOUT_S = 10.0
 """How long a test waits for something that should happen at once, before it fails."""
 
 
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Return once ``condition`` holds, which is checked all the time."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
 class ChangeSignal:
     """Wakes those who wait for a condition whenever something has changed."""
 

@@ -50,7 +50,7 @@ class Installation:
     store: Path
 
 
-def run(*arguments: str, stdin: str | None = None) -> Result:
+def run(*arguments: str, stdin: str | bytes | None = None) -> Result:
     return CliRunner().invoke(cli.relay, arguments, input=stdin)
 
 

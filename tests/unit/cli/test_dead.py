@@ -8,11 +8,16 @@ from time import time_ns
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from relay.cli.dead import format_page, format_row
 from relay.core.exchange import Answer
 from relay.core.notification import Status
+from relay.core.text import utf16_length
 from relay.store.outbox import Outbox
+from relay.store.records import DeadLetter
 from tests.unit.cli.cli_store import (
     HOSTILE,
     SECOND_NS,
@@ -25,7 +30,7 @@ from tests.unit.cli.cli_store import (
     running_relay,
 )
 from tests.unit.cli.dead_letter_samples import add_dead_letter, add_three, list_numbers, numbers
-from tests.unit.destinations.samples import ALL_INCLUDED
+from tests.unit.destinations.samples import ALL_INCLUDED, hostile, notifications
 from tests.unit.store.samples import make_notification
 
 
@@ -275,3 +280,32 @@ def test_a_store_that_waits_to_be_restored(installation: Installation) -> None:
     with capture_logs() as lines:
         assert list_numbers() == [3, 2, 1]
     assert [line["event"] for line in lines] == ["store.restored"]
+
+
+letters = st.builds(
+    DeadLetter,
+    number=st.integers(1, 2**63 - 1),
+    destination=hostile,
+    notification=notifications,
+    created_ns=st.integers(0, 2**62),
+    died_ns=st.integers(0, 2**62),
+    attempts=st.integers(0, 2**31),
+    reason=hostile,
+    answer=st.none()
+    | st.builds(Answer, st.none() | st.integers(0, 999), hostile, st.none() | hostile),
+)
+
+
+@given(letters)
+def test_a_page(letter: DeadLetter) -> None:
+    """Every line is printable, and what others wrote is indented."""
+    first, *lines = format_page(letter)
+    assert first == f"dead letter {letter.number}"
+    assert all(line.isprintable() for line in lines)
+    assert not any(line and not line.startswith("  ") for line in lines)
+
+
+@given(letters)
+def test_a_row(letter: DeadLetter) -> None:
+    """Every cell is printable and short."""
+    assert all(cell.isprintable() and utf16_length(cell) <= 100 for cell in format_row(letter))

@@ -32,7 +32,7 @@ def test_an_event_that_is_sent() -> None:
 @pytest.mark.parametrize(
     ("routes", "words"),
     [
-        ((), "→ no route takes it"),
+        ((), "→ no route matches"),
         ((RouteDecision("noise", Verdict.DROPPED),), "→ noise drops it"),
         (
             (
@@ -102,7 +102,7 @@ def test_colours() -> None:
     shown = format_line(TappedEvent(CRASH, (SENT,)), LineStyle(colour=True))
     assert "\x1b[31m\x1b[1mcontainer die web\x1b[0m" in shown
     quiet = format_line(TappedEvent(CRASH, ()), LineStyle(colour=True))
-    assert "\x1b[2m→ no route takes it\x1b[0m" in quiet
+    assert "\x1b[2m→ no route matches\x1b[0m" in quiet
     assert "\x1b[31m" not in quiet
 
 

@@ -76,7 +76,12 @@ NOT_IMPORTED = {
     *("relay.destinations.slack", "relay.destinations.console"),  # types that are not configured
     *("jinja2", "relay.config.templates.environment"),  # templates
     *("asyncssh", "cryptography", "aiodocker.ssh"),  # engines behind ssh://
-    *("aiohttp.web", "aiohttp.web_app", "relay.admin.http", "relay.admin.control_api"),
+    *(
+        "aiohttp.web",
+        "aiohttp.web_app",
+        "relay.admin.api",
+        "relay.admin.http",
+    ),
     *("prometheus_client", "relay.admin.metrics"),
     "difflib",
 }

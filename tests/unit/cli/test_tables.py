@@ -1,4 +1,4 @@
-"""How commands format times, failures, names, JSON and dead letters."""
+"""How commands format times, failures, names and JSON."""
 
 import json
 
@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.cli.dead import format_page, format_row
 from relay.cli.tables import (
     NAME_MAX,
     describe_failure,
@@ -18,23 +17,9 @@ from relay.cli.tables import (
 )
 from relay.core.exchange import Answer
 from relay.core.text import utf16_length
-from relay.store.records import DeadLetter
-from tests.unit.destinations.samples import hostile, notifications
+from tests.unit.destinations.samples import hostile
 
 SECOND_NS = 10**9
-
-letters = st.builds(
-    DeadLetter,
-    number=st.integers(1, 2**63 - 1),
-    destination=hostile,
-    notification=notifications,
-    created_ns=st.integers(0, 2**62),
-    died_ns=st.integers(0, 2**62),
-    attempts=st.integers(0, 2**31),
-    reason=hostile,
-    answer=st.none()
-    | st.builds(Answer, st.none() | st.integers(0, 999), hostile, st.none() | hostile),
-)
 
 
 @pytest.mark.parametrize(
@@ -105,18 +90,3 @@ def test_json(value: dict[str, str]) -> None:
 def test_json_stays_readable() -> None:
     """Printable characters are not escaped."""
     assert to_json_line({"名": "für 🔥"}) == '{"名":"für 🔥"}'
-
-
-@given(letters)
-def test_a_page(letter: DeadLetter) -> None:
-    """Every line is printable, and what others wrote is indented."""
-    first, *lines = format_page(letter)
-    assert first == f"dead letter {letter.number}"
-    assert all(line.isprintable() for line in lines)
-    assert not any(line and not line.startswith("  ") for line in lines)
-
-
-@given(letters)
-def test_a_row(letter: DeadLetter) -> None:
-    """Every cell is printable and short."""
-    assert all(cell.isprintable() and utf16_length(cell) <= 100 for cell in format_row(letter))

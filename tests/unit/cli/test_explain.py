@@ -1,0 +1,118 @@
+"""``relay explain``."""
+
+import json
+import sys
+
+import msgspec
+import pytest
+
+from relay.core.event import Actor, Cause, Event
+from tests.unit.cli.cli_store import run
+
+DIE = {
+    "Type": "container",
+    "Action": "die",
+    "Actor": {"ID": "c0ffee", "Attributes": {"name": "web-1", "exitCode": "3", "tier": "web"}},
+    "timeNano": 1795416514938518046,
+}
+
+pytestmark = pytest.mark.usefixtures("file")
+
+
+def test_explain_in_relays_own_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command in relay's own container, such as its health check, goes to no route."""
+    explain = sys.modules["relay.cli.explain"]  # the name in the package is the command
+    monkeypatch.setattr(explain, "find_self_container", lambda: "0123abc")
+    result = run("explain", "--action", "exec_start: true", "--id", "0123abc", "--name", "relay")
+    assert result.exit_code == 1
+    assert result.output == (
+        "container exec_start 'relay': "
+        "a command in relay's own container, for which relay tries no route\n"
+    )
+
+
+def test_explain_shows_each_route() -> None:
+    """Shows where the matching routes send it, and why the others do not match."""
+    result = run("explain", "--action", "die", "--label", "tier=web", "--attribute", "exitCode=3")
+    assert result.exit_code == 0
+    assert (
+        result.output
+        == """\
+container die '' (exit_code 3, cause crashed)
+✗ noise      action: wanted 'exec_*', found 'die'
+✓ crashed    matches → ops, terminal
+✓ died       matches, but routes above send it to all its destinations
+· unhealthy  not tried: a route above has 'stop: true' or 'drop: true'
+"""
+    )
+
+
+def test_explain_ends_with_1_if_no_route_matches() -> None:
+    """Scripts can test routes by the exit code."""
+    result = run("explain", "--action", "die", "--name", "web-1")
+    assert result.exit_code == 1
+    assert "✗ died       label.tier: wanted 'web', found nothing" in result.output
+
+
+def test_explain_shows_a_drop() -> None:
+    """A route that drops the event counts as a match."""
+    result = run("explain", "--action", "exec_die")
+    assert result.exit_code == 0
+    assert "✓ noise      matches and drops it" in result.output
+
+
+def test_explain_takes_a_cause() -> None:
+    """--cause sets a cause that does not follow from the event alone."""
+    asked = run("explain", "--action", "die", "--attribute", "exitCode=3", "--cause", "requested")
+    assert asked.exit_code == 1
+    assert "cause: wanted 'crashed', found 'requested'" in asked.output
+
+
+def test_explain_splits_an_action_from_its_detail() -> None:
+    """An action may be written with its detail, as engines do."""
+    assert run("explain", "--action", "health_status: unhealthy").exit_code == 0
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_explain_reads_an_event_of_an_engine(end: str) -> None:
+    """Standard input may hold an event as ``docker events --format '{{json .}}'`` prints it."""
+    result = run("explain", stdin=json.dumps(DIE) + end)
+    assert result.exit_code == 0
+    assert result.output.startswith("container die 'web-1' (exit_code 3, cause crashed)\n")
+
+
+def test_explain_reads_an_event_that_relay_sent() -> None:
+    """Standard input may hold an event as receivers get it; its cause is kept."""
+    event = Event(
+        id="evt_1",
+        engine="here",
+        host="node-1",
+        type="container",
+        action="die",
+        detail=None,
+        scope="local",
+        time_ns=1,
+        actor=Actor("c0ffee", "web-1", None, {}),
+        cause=Cause.REQUESTED,
+        exit_code=3,
+    )
+    result = run("explain", stdin=msgspec.json.encode(event))
+    assert result.exit_code == 1
+    assert result.output.startswith("container die 'web-1' (exit_code 3, cause requested)\n")
+
+
+@pytest.mark.parametrize("stdin", ["", "hello\x1b[2J", "{}", "[]", f"{json.dumps(DIE)}\n" * 2])
+def test_explain_refuses_what_is_not_one_event(stdin: str) -> None:
+    """Anything else is bad usage; control characters in it are escaped."""
+    result = run("explain", stdin=stdin)
+    assert result.exit_code == 2
+    assert "is not one event in JSON" in result.output
+    assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize("pair", ["tier", "=web", ""])
+def test_explain_refuses_half_a_label(pair: str) -> None:
+    """A pair without a key or without ``=`` is bad usage."""
+    result = run("explain", "--action", "die", "--label", pair)
+    assert result.exit_code == 2
+    assert "KEY=VALUE" in result.output
