@@ -316,6 +316,11 @@ class Config(Section):
     routes: tuple[Route, ...] = Field(min_length=1)
     """The routes, tried from top to bottom. Every matching route applies."""
 
+    @property
+    def unordered(self) -> list[str]:
+        """The destinations with ``ordering: none``."""
+        return [name for name, to in self.destinations.items() if to.ordering == "none"]
+
     @field_validator("admin", "heartbeat", mode="before")
     @classmethod
     def _check_not_empty(cls, value: object, info: ValidationInfo) -> object:

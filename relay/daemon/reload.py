@@ -24,18 +24,43 @@ from relay.core.tasks import run_in_thread
 from relay.daemon.supervisor import Supervisor
 from relay.daemon.topology import Topology, check_reloadable
 
+log = structlog.get_logger()
+
 READ_TIMEOUT_S = 30.0
 """How long a read may take, including the time it waits for the one before it."""
 
 T = TypeVar("T")
+
+Changes = tuple[str, ...]
+"""One text for each change that a reload made; empty if it changed nothing."""
+
+Prepare = Callable[[Config], Awaitable[Topology]]
+"""Prepares the topology of a configuration. Raises `RelayError`; then nothing has changed."""
+
+
+class ReloadFailed(RelayError):
+    """There was no reload, and nothing has changed."""
 
 
 class ReadTimeout(RelayError):
     """A read took too long."""
 
 
+class ConfigSource(msgspec.Struct):
+    """Where the configuration comes from, and whether it should be read again."""
+
+    read: Callable[[], Config]
+    """Reads it again; raises `ConfigError`. May wait for a disk."""
+    requested: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    """Set when a reload is requested."""
+
+    def handle_sighup(self) -> None:
+        """Request a reload on every SIGHUP from now on."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.requested.set)
+
+
 class FileReader:
-    """Runs one read at a time."""
+    """Reads in a thread, one read at a time, because a disk may hang."""
 
     def __init__(self) -> None:
         self._latest: asyncio.Future[Any] | None = None
@@ -59,29 +84,6 @@ class FileReader:
             ) from None
 
 
-log = structlog.get_logger()
-
-Changes = tuple[str, ...]
-"""One text for each change that a reload made; empty if it changed nothing."""
-
-
-class ReloadFailed(RelayError):
-    """There was no reload, and nothing has changed."""
-
-
-class ConfigSource(msgspec.Struct):
-    """Where the configuration comes from, and whether it should be read again."""
-
-    read: Callable[[], Config]
-    """Reads it again; raises `ConfigError`. May wait for a disk."""
-    requested: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
-    """Set when a reload is requested."""
-
-    def handle_sighup(self) -> None:
-        """Request a reload on every SIGHUP from now on."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.requested.set)
-
-
 class ReloadObserver(Protocol):
     """Is notified when a reload begins and ends."""
 
@@ -92,10 +94,6 @@ class ReloadObserver(Protocol):
     def reload_finished(self) -> None:
         """The reload is over, whether it succeeded or not."""
         ...
-
-
-Prepare = Callable[[Config], Awaitable[Topology]]
-"""Prepares the topology of a configuration. Raises `RelayError`; then nothing has changed."""
 
 
 class ReloadController:

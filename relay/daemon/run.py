@@ -17,15 +17,14 @@ import structlog
 
 from relay import __version__
 from relay.admin.control_socket import ControlSocketError, serve_control_socket, socket_path
-from relay.admin.health import LivenessReport
 from relay.admin.listener import ListenerSwitch
-from relay.admin.operations import AdminOperations, DaemonHooks, LocalOperations
+from relay.admin.operations import DaemonHooks, LocalOperations
 from relay.admin.tap import EventTap
 from relay.config import AdminConfig, Config, LogLevel
 from relay.core.clock import SteadyClock
 from relay.core.errors import StoreInUse
 from relay.core.event import HEARTBEAT
-from relay.core.tasks import DRAIN_S, Shutdown, drain
+from relay.core.tasks import DRAIN_S, Shutdown, drain, spawn
 from relay.daemon.reload import ConfigSource, FileReader, ReloadController
 from relay.daemon.self_events import SelfEvents
 from relay.daemon.supervisor import Supervisor
@@ -70,6 +69,7 @@ class _Daemon(msgspec.Struct, frozen=True):
     reload_controller: ReloadController
     systemd: SystemdNotifier
     tasks: asyncio.TaskGroup
+    """Runs the daemon's loops and services. An unexpected error in one of them ends the daemon."""
 
 
 async def run_daemon(
@@ -130,9 +130,11 @@ async def _build(
     operations = _build_operations(supervisor, reload_controller)
     supervisor.apply(await prepare(config))
     if store is not None:
-        await _open_control_socket(
-            socket_path(store), operations, tap, supervisor.liveness, resources
-        )
+        serving = serve_control_socket(socket_path(store), operations, tap, supervisor.liveness)
+        try:
+            await resources.enter_async_context(serving)
+        except ControlSocketError as error:  # relay delivers all the same
+            log.warning("control.unavailable", error=str(error))
     return _Daemon(supervisor, reload_controller, systemd, tasks)
 
 
@@ -189,11 +191,7 @@ async def _open_store(
             store,
             max_size=config.store.max_size,
             when_full=config.store.when_full,
-            unordered=[
-                name
-                for name, destination in config.destinations.items()
-                if destination.ordering == "none"
-            ],
+            unordered=config.unordered,
             on_loss=lambda _: losses_pending.set(),
         )
         try:
@@ -204,48 +202,32 @@ async def _open_store(
         await asyncio.sleep(0.1)
 
 
-async def _open_control_socket(
-    path: Path,
-    operations: AdminOperations,
-    tap: EventTap,
-    liveness: Callable[[], LivenessReport],
-    resources: AsyncExitStack,
-) -> None:
-    """Open the control socket. If that fails, relay delivers all the same."""
-    try:
-        await resources.enter_async_context(serve_control_socket(path, operations, tap, liveness))
-    except ControlSocketError as error:
-        log.warning("control.unavailable", error=str(error))
-
-
 # running
 
 
 async def _run_until_stopped(daemon: _Daemon, store: Path | None, shutdown: Shutdown) -> None:
     """Run all tasks until a shutdown is requested, then shut down."""
-    supervisor, outbox = daemon.supervisor, daemon.supervisor.outbox
-    async with daemon.tasks:
+    supervisor = daemon.supervisor
+    async with daemon.tasks as tasks:
         supervisor.start_delivery()
+        notifying = notify_loop(
+            daemon.systemd, supervisor.snapshot, supervisor.liveness, supervisor.outbox.pending
+        )
         services = [
-            supervisor.spawn("startup and losses", _start_ingest(supervisor, store)),
-            supervisor.spawn("self events", supervisor.self_events.run()),
-            supervisor.spawn("dead letter pruning", _prune_dead_letters(supervisor)),
-            supervisor.spawn("heartbeat", _send_heartbeats(supervisor)),
-            supervisor.spawn("reload", daemon.reload_controller.run()),
+            spawn(_start_ingest(supervisor, store), "startup and losses", tasks),
+            spawn(supervisor.self_events.run(), "self events", tasks),
+            spawn(_prune_dead_letters(supervisor), "dead letter pruning", tasks),
+            spawn(_send_heartbeats(supervisor), "heartbeat", tasks),
+            spawn(daemon.reload_controller.run(), "reload", tasks),
             # the last one, because it reports that relay is ready
-            supervisor.spawn(
-                "systemd",
-                notify_loop(
-                    daemon.systemd, supervisor.snapshot, supervisor.liveness, outbox.pending
-                ),
-            ),
+            spawn(notifying, "systemd", tasks),
         ]
         await shutdown.requested.wait()
         daemon.systemd.notify_stopping()
         daemon.reload_controller.close()
         for service in services:
             service.cancel()
-        await _shut_down(supervisor, shutdown)
+        await _shut_down(daemon, shutdown)
 
 
 async def _start_ingest(supervisor: Supervisor, store: Path | None) -> None:
@@ -311,15 +293,16 @@ async def _send_heartbeats(supervisor: Supervisor) -> None:
 # shutting down
 
 
-async def _shut_down(supervisor: Supervisor, shutdown: Shutdown) -> None:
+async def _shut_down(daemon: _Daemon, shutdown: Shutdown) -> None:
     """Stop ingest, emit ``stopped``, and stop delivery, all within `DRAIN_S`."""
+    supervisor, tasks = daemon.supervisor, daemon.tasks
     deadline_s = asyncio.get_running_loop().time() + DRAIN_S
     await drain(supervisor.stop_ingest(), shutdown, deadline_s)
-    stopped = supervisor.spawn("emit stopped", _emit_stopped(supervisor))
+    stopped = spawn(_emit_stopped(supervisor), "emit stopped", tasks)
     await drain([stopped], shutdown, deadline_s)
     await drain(supervisor.stop_delivery(), shutdown, deadline_s)
     # the deliveries of these events are sent after the next start
-    remaining = supervisor.spawn("emit remaining", _emit_remaining(supervisor))
+    remaining = spawn(_emit_remaining(supervisor), "emit remaining", tasks)
     await drain([remaining], shutdown, deadline_s + FINAL_EVENTS_S)
 
 

@@ -1,10 +1,10 @@
 """Supervises everything that runs, as the configuration in force describes it.
 
 The supervisor exists so that a reload can replace one part of relay while the rest goes on. It owns
-a runner for each engine and destination, and spawns every task of the daemon. `Supervisor.apply`
-moves from the topology in force to a new one: it gives each runner its new configuration, adds and
-removes runners, and switches the admin listener. It neither fails nor waits, so no event is handled
-partly by the old configuration and partly by the new one.
+a runner for each engine and destination, and runs each in a task. `Supervisor.apply` moves from the
+topology in force to a new one: it gives each runner its new configuration, adds and removes
+runners, and switches the admin listener. It neither fails nor waits, so no event is handled partly
+by the old configuration and partly by the new one.
 
 A runner that is no longer configured stays until it has finished what is under way; it is removed
 when its task ends. The supervisor ends with the daemon, which stops ingest first and delivery after
@@ -13,10 +13,10 @@ it (see `relay.daemon.run`).
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from time import time_ns
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from relay import __version__
 from relay.admin.health import LivenessReport, ReloadStatus, StatusSnapshot
@@ -51,7 +51,7 @@ class Supervisor:
         set_log_level: Callable[[LogLevel], None],
         tasks: asyncio.TaskGroup,
     ) -> None:
-        """``config`` is the one that the first topology is built from; ``tasks`` runs all tasks."""
+        """``config`` is that of the first topology; ``tasks`` runs the runners."""
         self.config = config
         self.self_events = self_events
         self.clock = clock
@@ -80,10 +80,6 @@ class Supervisor:
         return self._ingest_context.outbox
 
     # what runs
-
-    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine in a task of this name. An unexpected error in it ends the daemon."""
-        return spawn(work, name, self._tasks)
 
     def start_delivery(self) -> None:
         """Run the destinations, and from now on those that are added."""
@@ -123,7 +119,7 @@ class Supervisor:
             if isinstance(runner, EngineRunner):
                 self._ended_engine_matches.update(runner.counters.matches)
 
-        task = self.spawn(f"{kind} {runner.name}: runner", runner.run())
+        task = spawn(runner.run(), f"{kind} {runner.name}: runner", self._tasks)
         self._runner_tasks[runner] = task
         task.add_done_callback(on_end)
 
@@ -145,7 +141,8 @@ class Supervisor:
         destinations = self.config.destinations
         obsolete = AsyncExitStack()
         self._ingest_context.router.replace_routes(topology.router)
-        self._set_store_limits()
+        store = self.config.store
+        self.outbox.set_limits(Quota(store.max_size, store.when_full), self.config.unordered)
         self._resolver_threads.reserve(len(destinations))
         rate_limiters = self._rate_limiters.assign(destinations)
         for name in destinations:
@@ -162,13 +159,6 @@ class Supervisor:
         old_listener = self._listener.switch(self.config.admin, topology.new_listener)
         obsolete.push_async_callback(old_listener.aclose)
         return obsolete
-
-    def _set_store_limits(self) -> None:
-        store, destinations = self.config.store, self.config.destinations
-        unordered = [
-            name for name, destination in destinations.items() if destination.ordering == "none"
-        ]
-        self.outbox.set_limits(Quota(store.max_size, store.when_full), unordered)
 
     def _update_destination(
         self, name: str, rate_limiter: RateLimiter, topology: Topology, obsolete: AsyncExitStack
@@ -223,6 +213,7 @@ class Supervisor:
 
     def snapshot(self) -> StatusSnapshot:
         """Return what metrics and readiness are computed from."""
+        matches = sum(self._match_counters, Counter[str]())
         return StatusSnapshot(
             streams={
                 name: runner.stream
@@ -234,7 +225,7 @@ class Supervisor:
             },
             destination_status=self.destination_status(),
             store=self.outbox.status,
-            route_matches=self._route_matches(),
+            route_matches={route.name: matches[route.name] for route in self.config.routes},
             removed_deliveries=self.self_events.removed_deliveries,
             reload=self.reload_status,
             now_ns=self.clock.now_ns(),
@@ -277,7 +268,3 @@ class Supervisor:
     def _match_counters(self) -> list[Counter[str]]:
         engines = [runner.counters.matches for runner in self.engines.values()]
         return [self.self_events.matches, self._ended_engine_matches, *engines]
-
-    def _route_matches(self) -> Mapping[str, int]:
-        total = sum(self._match_counters, Counter[str]())
-        return {route.name: total[route.name] for route in self.config.routes}

@@ -96,12 +96,18 @@ async def build_topology(
     async with AsyncExitStack() as guard:
         for name, destination in config.destinations.items():
             runner, certificates = runners.get(name), inputs.certificates[name]
-            if not _is_unchanged(runner, destination, certificates):
-                connections = await guard.enter_async_context(AsyncExitStack())
-                counters = None if runner is None else runner.counters
-                opening = open_client(name, destination, config.routes, console, counters)
-                client = await connections.enter_async_context(opening)
-                new_clients[name] = partial(Attachment, client, connections, certificates)
+            attachment = None if runner is None else runner.attachment
+            if (
+                attachment is not None
+                and attachment.client.destination == destination
+                and attachment.certificates == certificates
+            ):
+                continue
+            connections = await guard.enter_async_context(AsyncExitStack())
+            counters = None if runner is None else runner.counters
+            opening = open_client(name, destination, config.routes, console, counters)
+            client = await connections.enter_async_context(opening)
+            new_clients[name] = partial(Attachment, client, connections, certificates)
         new_renderers = {
             name: make_renderer(name, destination, config.routes, console, runners[name].counters)
             for name, destination in config.destinations.items()
@@ -112,17 +118,6 @@ async def build_topology(
     return Topology(
         config, inputs.router, inputs.engine_specs, new_clients, new_renderers, new_listener
     )
-
-
-def _is_unchanged(
-    runner: DestinationRunner | None,
-    destination: DestinationConfig,
-    certificates: tuple[bytes, ...],
-) -> bool:
-    if runner is None or runner.attachment is None:
-        return False
-    attachment = runner.attachment
-    return attachment.client.destination == destination and attachment.certificates == certificates
 
 
 def _read_certificates(destination: DestinationConfig) -> tuple[bytes, ...]:

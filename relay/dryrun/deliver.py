@@ -74,11 +74,10 @@ async def deliver(
     inspected fields) is left out: the containers have changed since the events were recorded.
     """
     names = [name for name in config.destinations if any(name in it.destinations for it in planned)]
-    unordered = [name for name in names if config.destinations[name].ordering == "none"]
     clock, rate_limiters = SteadyClock(), RateLimiters().assign(config.destinations)
     async with AsyncExitStack() as resources:
         outbox: Outbox = await resources.enter_async_context(
-            open_outbox(None, max_size=_UNLIMITED_BYTES, unordered=unordered)
+            open_outbox(None, max_size=_UNLIMITED_BYTES, unordered=config.unordered)
         )
         workers: list[DeliveryWorker] = []
         for name in names:

@@ -1,6 +1,6 @@
 """The demo, as `relay demo` runs it."""
 
-from relay.cli.demo.play import play
+from relay.cli.demo import play
 
 
 async def test_the_demo_loses_nothing() -> None:

@@ -1,9 +1,16 @@
-"""Runs the demo: sets up engine, daemon and receiver, and compares the result with what is due."""
+"""``relay demo``: shows that nothing is lost or sent twice when the stream and a delivery fail.
+
+A recorded stream is played through the daemon's own code: a demo engine serves it on a private
+socket, and a webhook receiver runs on loopback. The engine cuts its stream while a container dies,
+so relay finds that death in the engine's history after it reconnects. The receiver answers its
+first request with 503, so relay retries that delivery under the same id.
+"""
 
 import asyncio
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +23,7 @@ import click
 import msgspec
 from aiohttp import web
 
+from relay.admin import logs
 from relay.config import Config
 from relay.core.checkpoint import Checkpoint
 from relay.core.tasks import Shutdown, spawn
@@ -32,11 +40,130 @@ Narrate = Callable[[str, str], None]
 EVENT_INTERVAL_S = 0.06
 """The time between two events."""
 
+TIMEOUT_S = 8
+"""How long to wait for the expected notifications before they count as lost."""
+
+CUT_CONTAINER = "failed"
+"""The stream is cut from this container's start to its death, so that it is missed live."""
+
+CONFIGURATION = """
+engines:
+  demo: {{url: "unix://{socket}"}}
+reconcile: {{every: 0s, on_reconnect: false}}  # these containers exist only in the stream
+destinations:
+  receiver: {{type: http, url: "{url}", retry: {{initial: 500ms}}}}
+routes:
+  - name: out-of-memory
+    match: {{type: container, action: die, cause: oom}}
+    to: receiver
+  - name: crashed
+    match: {{type: container, action: die, cause: crashed}}
+    to: receiver
+  - name: unhealthy
+    match: {{type: container, health: unhealthy}}
+    to: receiver
+"""
+
+
+@click.command()
+def demo() -> None:
+    """Show the whole pipeline at work in a few seconds, with nothing installed.
+
+    A recorded stream of a real engine is served on a private socket, a webhook receiver runs on
+    loopback, and the daemon's own code runs between them. The stream is cut once and the receiver
+    fails once, to show how relay resumes and retries. Exit code 1 if anything is lost or repeated.
+    """
+    logs.configure(sys.stderr, level="error")
+    if not asyncio.run(play(make_narrator())):
+        raise SystemExit(1)
+
+
+async def play(narrate: Narrate) -> bool:
+    """Run the demo; return whether each expected notification was accepted exactly once."""
+    events = load_recording()
+    with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
+        socket = Path(folder) / "engine.sock"
+        engine = RecordedEngine(events, narrate)
+        expected = _count_expected(events)
+        receiver = Receiver(expected, narrate)
+        async with receiver.serve() as url, engine.serve(socket):
+            text = CONFIGURATION.format(socket=socket, url=url)
+            config = parse_config(text, file="demo", environ={}, folder=Path(folder))
+            await _run_daemon(config, Path(folder) / "relay.db", engine, receiver)
+    return _narrate_summary(narrate, len(events), expected, engine, receiver)
+
+
+async def _run_daemon(
+    config: Config, store: Path, engine: "RecordedEngine", receiver: "Receiver"
+) -> None:
+    """Run the daemon until the receiver has everything and the stream is played to its end."""
+    shutdown = Shutdown()
+    environment = run.Environment(os.environ, console=ConsoleOutput(io.BytesIO(), colour=False))
+    async with asyncio.TaskGroup() as tasks:
+        spawn(run.run_daemon(config, store, environment, shutdown), "demo: daemon", tasks)
+        playing = spawn(engine.play(_find_cut(load_recording())), "demo: engine", tasks)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await receiver.complete.wait()
+                await playing
+        except TimeoutError:
+            playing.cancel()
+        shutdown.request()
+
+
+def _find_cut(events: list[dict[str, Any]]) -> range:
+    """Return the numbers of the events from the start of `CUT_CONTAINER` to its death."""
+    numbers = [
+        number
+        for number, event in enumerate(events)
+        if event["Action"] in ("start", "die")
+        and event["Actor"]["Attributes"].get("name") == CUT_CONTAINER
+    ]
+    return range(numbers[0], numbers[-1] + 1)
+
+
+def _count_expected(events: list[dict[str, Any]]) -> int:
+    """Return how many notifications the stream causes, by the daemon's own pipeline."""
+    config = parse_config(
+        CONFIGURATION.format(socket="/demo", url="http://127.0.0.1"),
+        file="demo",
+        environ={},
+        folder=Path("/"),
+    )
+    pipeline = EventPipeline("demo", "oldest", Router(config.routes), Checkpoint.starting_at(1))
+    connection = Connection("demo", "demo-host", opened_ns=1, since_ns=1)
+    records = [Record(connection, msgspec.json.encode(event)) for event in events]
+    return len(pipeline.process(pipeline.parse(records), now_ns=1).notifications)
+
+
+def _narrate_summary(
+    narrate: Narrate, events: int, expected: int, engine: "RecordedEngine", receiver: "Receiver"
+) -> bool:
+    lost = expected - len(receiver.accepted)
+    duplicated = sum(times - 1 for times in receiver.accepted.values())
+    narrate(
+        "summary",
+        f"{events} events played, {engine.repeated} repeated after the cut; "
+        f"{expected} notifications expected, {len(receiver.accepted)} accepted "
+        f"in {receiver.attempts} attempts; lost {lost}, duplicated {duplicated}",
+    )
+    return lost == 0 and duplicated == 0
+
+
+def make_narrator() -> Narrate:
+    """Return a function that prints who did what, with the seconds since now."""
+    started_s = monotonic()
+
+    def narrate(who: str, what: str) -> None:
+        click.echo(f"{monotonic() - started_s:5.2f} s  {who:8}  {what}")
+
+    return narrate
+
 
 def load_recording() -> list[dict[str, Any]]:
     """Return what a Docker 26.1 engine sent while containers were created, failed and removed."""
-    lines = files(__package__).joinpath("stream.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    recording = files(__package__).joinpath("demo_stream.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in recording.splitlines()]
 
 
 class RecordedEngine:
@@ -56,16 +183,14 @@ class RecordedEngine:
         await self._has_client.wait()
         for number, event in enumerate(self._events):
             if number == cut.start:
-                self._cut_streams(len(cut))
+                missed = f"{len(cut)} events happen before relay reconnects"
+                self._narrate("engine", f"cuts the stream; {missed}")
+                for stream in self._streams:
+                    stream.put_nowait(None)
+                self._streams.clear()
             if number not in cut:
                 await asyncio.sleep(EVENT_INTERVAL_S)
             self._emit(event)
-
-    def _cut_streams(self, missed: int) -> None:
-        self._narrate("engine", f"cuts the stream; {missed} events happen before relay reconnects")
-        for stream in self._streams:
-            stream.put_nowait(None)
-        self._streams.clear()
 
     def _emit(self, event: dict[str, Any]) -> None:
         now_ns = time_ns()
@@ -172,114 +297,3 @@ class Receiver:
             yield f"http://{host}:{port}/hook"
         finally:
             await runner.cleanup()
-
-
-TIMEOUT_S = 8
-"""How long to wait for the expected notifications before they count as lost."""
-
-CUT_CONTAINER = "failed"
-"""The stream is cut from this container's start to its death, so that it is missed live."""
-
-CONFIGURATION = """
-engines:
-  demo: {{url: "unix://{socket}"}}
-reconcile: {{every: 0s, on_reconnect: false}}  # these containers exist only in the stream
-destinations:
-  receiver: {{type: http, url: "{url}", retry: {{initial: 500ms}}}}
-routes:
-  - name: out-of-memory
-    match: {{type: container, action: die, cause: oom}}
-    to: receiver
-  - name: crashed
-    match: {{type: container, action: die, cause: crashed}}
-    to: receiver
-  - name: unhealthy
-    match: {{type: container, health: unhealthy}}
-    to: receiver
-"""
-
-
-async def play(narrate: Narrate) -> bool:
-    """Run the demo; return whether each expected notification was accepted exactly once."""
-    events = load_recording()
-    with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
-        socket = Path(folder) / "engine.sock"
-        engine = RecordedEngine(events, narrate)
-        expected = _count_expected(events)
-        receiver = Receiver(expected, narrate)
-        async with receiver.serve() as url, engine.serve(socket):
-            text = CONFIGURATION.format(socket=socket, url=url)
-            config = parse_config(text, file="demo", environ={}, folder=Path(folder))
-            await _run_daemon(config, Path(folder) / "relay.db", engine, receiver)
-    return _narrate_summary(narrate, len(events), expected, engine, receiver)
-
-
-async def _run_daemon(
-    config: Config, store: Path, engine: RecordedEngine, receiver: Receiver
-) -> None:
-    """Run the daemon until the receiver has everything and the stream is played to its end."""
-    shutdown = Shutdown()
-    environment = run.Environment(os.environ, console=ConsoleOutput(io.BytesIO(), colour=False))
-    async with asyncio.TaskGroup() as tasks:
-        spawn(run.run_daemon(config, store, environment, shutdown), "demo: daemon", tasks)
-        playing = spawn(engine.play(_find_cut(load_recording())), "demo: engine", tasks)
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await receiver.complete.wait()
-                await playing
-        except TimeoutError:
-            playing.cancel()
-        shutdown.request()
-
-
-def _find_cut(events: list[dict[str, object]]) -> range:
-    """Return the numbers of the events from the start of `CUT_CONTAINER` to its death."""
-    numbers = [
-        number
-        for number, event in enumerate(events)
-        if _container_name(event) == CUT_CONTAINER and event["Action"] in ("start", "die")
-    ]
-    return range(numbers[0], numbers[-1] + 1)
-
-
-def _container_name(event: dict[str, object]) -> object:
-    actor = event["Actor"]
-    return actor["Attributes"].get("name") if isinstance(actor, dict) else None
-
-
-def _count_expected(events: list[dict[str, object]]) -> int:
-    """Return how many notifications the stream causes, by the daemon's own pipeline."""
-    config = parse_config(
-        CONFIGURATION.format(socket="/demo", url="http://127.0.0.1"),
-        file="demo",
-        environ={},
-        folder=Path("/"),
-    )
-    pipeline = EventPipeline("demo", "oldest", Router(config.routes), Checkpoint.starting_at(1))
-    connection = Connection("demo", "demo-host", opened_ns=1, since_ns=1)
-    records = [Record(connection, msgspec.json.encode(event)) for event in events]
-    return len(pipeline.process(pipeline.parse(records), now_ns=1).notifications)
-
-
-def _narrate_summary(
-    narrate: Narrate, events: int, expected: int, engine: RecordedEngine, receiver: Receiver
-) -> bool:
-    lost = expected - len(receiver.accepted)
-    duplicated = sum(times - 1 for times in receiver.accepted.values())
-    narrate(
-        "summary",
-        f"{events} events played, {engine.repeated} repeated after the cut; "
-        f"{expected} notifications expected, {len(receiver.accepted)} accepted "
-        f"in {receiver.attempts} attempts; lost {lost}, duplicated {duplicated}",
-    )
-    return lost == 0 and duplicated == 0
-
-
-def make_narrator() -> Narrate:
-    """Return a function that prints who did what, with the seconds since now."""
-    started_s = monotonic()
-
-    def narrate(who: str, what: str) -> None:
-        click.echo(f"{monotonic() - started_s:5.2f} s  {who:8}  {what}")
-
-    return narrate
