@@ -48,12 +48,6 @@ class TlsConfig(Section):
         return value
 
 
-Renderer = Callable[[Notification], Request]
-"""Turns a notification into the request that sends it."""
-OnTemplateError = Callable[[str, str], None]
-"""Called with the key of a template that failed, such as ``title``, and with the reason."""
-
-
 class RetryConfig(Section):
     """When a failed delivery is tried again, and when it is given up."""
 
@@ -114,6 +108,12 @@ class Signing(msgspec.Struct, frozen=True):
     """``standard``: by the Standard Webhooks specification; ``github``: as GitHub does."""
     secrets: tuple[SecretStr, ...]
     """At least one; the new one is first while a secret is being replaced."""
+
+
+Renderer = Callable[[Notification], Request]
+"""Turns a notification into the request that sends it."""
+OnTemplateError = Callable[[str, str], None]
+"""Called with the key of a template that failed, such as ``title``, and with the reason."""
 
 
 class RouteTexts(Protocol):

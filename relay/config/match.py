@@ -1,4 +1,7 @@
-"""The match of a route as a tree of values. `relay.routing` evaluates it."""
+"""The match of a route as a tree of values, with the fields and the values that it may name.
+
+`relay.config.match_parser` reads it, and `relay.routing` evaluates it.
+"""
 
 import fnmatch
 import re
@@ -142,30 +145,17 @@ def check_value(field: str, text: str, engines: Collection[str] | None) -> None:
     ``engines`` are the configured names; None if they are not known. The message continues a
     sentence that starts with the value, and does not contain the value.
     """
+    if field == "action":
+        text = text.partition(": ")[0]  # without a detail
+    is_plain = not any(mark in text for mark in "*?[")
     if field in FIXED_VALUES:
-        _check_fixed(field, text)
-    elif field == "engine" and engines is not None:
-        if _is_plain(text) and text not in engines:
-            raise ValueError(f"is not a configured engine{did_you_mean(text, engines)}")
-    elif field in KNOWN_VALUES:
-        _check_known(field, text.partition(": ")[0] if field == "action" else text)
-
-
-def _check_fixed(field: str, text: str) -> None:
-    known = FIXED_VALUES[field]
-    if any(fnmatch.fnmatchcase(word, text) for word in known):
-        return
-    choice = did_you_mean(text, known) or f": there are {', '.join(known)}"
-    raise ValueError(f"matches no {field}{choice}")
-
-
-def _check_known(field: str, text: str) -> None:
-    known = KNOWN_VALUES[field]
-    if not _is_plain(text) or text in known:
-        return
-    if find_closest(text, known, cutoff=_TYPO_CUTOFF):
-        raise ValueError(f"is not a known {field}{did_you_mean(text, known)}")
-
-
-def _is_plain(text: str) -> bool:
-    return not any(mark in text for mark in "*?[")
+        known = FIXED_VALUES[field]
+        if not any(fnmatch.fnmatchcase(word, text) for word in known):
+            choice = did_you_mean(text, known) or f": there are {', '.join(known)}"
+            raise ValueError(f"matches no {field}{choice}")
+    elif field == "engine" and engines is not None and is_plain and text not in engines:
+        raise ValueError(f"is not a configured engine{did_you_mean(text, engines)}")
+    elif field in KNOWN_VALUES and is_plain and text not in KNOWN_VALUES[field]:
+        known = KNOWN_VALUES[field]
+        if find_closest(text, known, cutoff=_TYPO_CUTOFF):
+            raise ValueError(f"is not a known {field}{did_you_mean(text, known)}")

@@ -15,8 +15,9 @@ from pydantic import SecretStr
 from yarl import URL
 
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, invalid, quote
+from relay.config.templates.budget import TemplateError, TemplateErrorKind
 from relay.config.templates.context import sample_context
-from relay.config.templates.template import Template, TemplateError, TemplateErrorKind
+from relay.config.templates.template import Template
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

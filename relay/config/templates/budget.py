@@ -1,16 +1,26 @@
-"""The limits of rendering a template: a budget of steps and characters.
+"""The budget of a render: the steps and characters that it may use, and the error that ends it.
 
 Every operation of a template counts against the `Budget` of its render, and a `TemplateError` ends
 the render when it is used up. Counting needs no clock, so the same template and values always give
 the same result.
 """
 
-from collections.abc import ItemsView, Iterable, KeysView, ValuesView
+from collections.abc import ItemsView, KeysView, ValuesView
 from contextvars import ContextVar
 from enum import Enum
 
+MAX_STEPS = 20_000
+"""Look-ups, calls, operations and rounds of loops. An operation on a long value is many steps."""
+MAX_CHARS = 65_536
+"""The characters that a template creates or writes, all together."""
+MAX_BITS = 4_096
+"""The largest whole number that an operation may create, in bits."""
+_CHARS_PER_STEP = 64
+"""An operation on this many characters is one step."""
+_CHARS_PER_ITEM = 4
+"""An item of a list counts as this many characters."""
 _MAX_MESSAGE = 200
-"""The longest message, in characters."""
+"""The longest message of an error, in characters."""
 
 
 class TemplateErrorKind(Enum):
@@ -33,34 +43,6 @@ class TemplateError(Exception):
         line = " ".join(message.split())
         super().__init__(line if len(line) <= _MAX_MESSAGE else line[: _MAX_MESSAGE - 1] + "…")
         self.kind = kind
-
-
-NAMES = ("event", "events", "notification", "severity", "headline", "included")
-"""The top-level names of a context: see `relay.config.templates.context`."""
-
-
-class TemplateValues(dict[str, object]):
-    """Values with names that relay defines, so that errors can suggest the right name."""
-
-
-def unknown_name(name: str, known: Iterable[str]) -> str:
-    """Return a message that there is no such name, with the most similar known one."""
-    import difflib  # noqa: PLC0415 - 130 KB, for a template with a mistake
-
-    similar = difflib.get_close_matches(name, known, n=1)
-    return f"there is no {name!r}" + (f" (did you mean {similar[0]!r}?)" if similar else "")
-
-
-MAX_STEPS = 20_000
-"""Look-ups, calls, operations and rounds of loops. An operation on a long value is many steps."""
-MAX_CHARS = 65_536
-"""The characters that a template creates or writes, all together."""
-MAX_BITS = 4_096
-"""The largest whole number that an operation may create, in bits."""
-_CHARS_PER_STEP = 64
-"""An operation on this many characters is one step."""
-_CHARS_PER_ITEM = 4
-"""An item of a list counts as this many characters."""
 
 
 class Budget:

@@ -207,23 +207,6 @@ def _range(*bounds: int) -> range:
     return numbers
 
 
-GLOBALS: Mapping[str, object] = {"range": _range, "namespace": _ScalarNamespace}
-
-
-_OWN_FILTERS: dict[str, Callable[..., Any]] = {
-    "join": _join,
-    "replace": _replace,
-    "round": _round,
-    "tojson": _to_json,
-    # those that `step_counter` inserts
-    "_join": _join,
-    "_count_items": _count_items,
-    "_require_comparable": _require_comparable,
-    "_count_value": _count_value,
-    "_count_steps": count_steps,
-}
-
-
 def check_operation(operator: str, left: Any, right: Any) -> None:
     """Raise `TemplateError` if the result of an operation is too large or has an unknown size."""
     for value in (left, right):
@@ -244,6 +227,20 @@ def check_operation(operator: str, left: Any, right: Any) -> None:
                 raise TemplateError(TemplateErrorKind.LIMIT, "it makes too large a number")
 
 
+GLOBALS: Mapping[str, object] = {"range": _range, "namespace": _ScalarNamespace}
+
+_OWN_FILTERS: dict[str, Callable[..., Any]] = {
+    "join": _join,
+    "replace": _replace,
+    "round": _round,
+    "tojson": _to_json,
+    # those that `environment` inserts
+    "_join": _join,
+    "_count_items": _count_items,
+    "_require_comparable": _require_comparable,
+    "_count_value": _count_value,
+    "_count_steps": count_steps,
+}
 ALLOWED_FILTERS = {
     name: _count_calls(FILTERS[name], name) for name in _JINJA_FILTERS
 } | _OWN_FILTERS

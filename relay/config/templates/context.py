@@ -3,7 +3,7 @@
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from itertools import islice
 
-from relay.config.templates.template import MAX_CHARS, TemplateValues, count_work
+from relay.config.templates.budget import MAX_CHARS, count_work
 from relay.core.event import Actor, Cause, Event, format_rfc3339
 from relay.core.notification import (
     Included,
@@ -15,6 +15,8 @@ from relay.core.notification import (
 
 Escape = Callable[[str], str]
 
+NAMES = ("event", "events", "notification", "severity", "headline", "included")
+"""The top-level names of a context."""
 MAX_VALUE_CHARS = MAX_CHARS
 """A template gets at most this many characters of a value."""
 MAX_LABELS = 1_000
@@ -22,6 +24,10 @@ MAX_LABELS = 1_000
 MAX_DEPTH = 32
 """The depth to which an inspect field is passed on. The fields of engines are a few levels deep."""
 _TOO_DEEP = "…"
+
+
+class TemplateValues(dict[str, object]):
+    """Values with names that relay defines, so that errors can suggest the right name."""
 
 
 def build_context(

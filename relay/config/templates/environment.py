@@ -1,6 +1,10 @@
-"""Jinja's sandbox, restricted further: steps are counted, and no value grows without limit."""
+"""The environment of templates: Jinja's sandbox, restricted further.
 
-from collections.abc import Callable, Mapping
+Counters are inserted into each template while it is compiled, so that its steps are counted and no
+value grows without limit. `compile_template` turns the errors of Jinja into a `TemplateError`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import jinja2
@@ -11,13 +15,10 @@ from jinja2.utils import Namespace, missing
 from jinja2.visitor import NodeTransformer
 
 from relay.config.templates.budget import (
-    NAMES,
     TemplateError,
     TemplateErrorKind,
-    TemplateValues,
     count_work,
     current_budget,
-    unknown_name,
 )
 from relay.config.templates.builtins import (
     ALLOWED_FILTERS,
@@ -27,19 +28,18 @@ from relay.config.templates.builtins import (
     check_operation,
     finalize,
 )
+from relay.config.templates.context import NAMES, TemplateValues
 
 _NODES_PER_STEP = 8
 """This many nodes (names, constants, tests ...) in a loop or a macro count as one step a round."""
-
-
-def instrument(tree: nodes.Template) -> nodes.Template:
-    """Insert the counters. Raises `TemplateError` for syntax that cannot be counted."""
-    instrumented: nodes.Template = _Instrumenter().visit(tree)
-    return instrumented
+_MULTI_TEMPLATE_NODES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
 
 
 class _Instrumenter(NodeTransformer):
-    """Wraps the nodes that take time or memory in counting filters, and refuses the others."""
+    """Wraps the nodes that take time or memory in counting filters.
+
+    Raises `TemplateError` for syntax that cannot be counted.
+    """
 
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - Jinja's names
         if node.recursive:
@@ -109,9 +109,6 @@ class _Instrumenter(NodeTransformer):
         return super().generic_visit(node, *args, **kwargs)
 
 
-_MULTI_TEMPLATE_NODES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
-
-
 def _refuse(node: nodes.Node, what: str) -> NoReturn:
     raise TemplateError(
         TemplateErrorKind.SYNTAX,
@@ -135,7 +132,15 @@ def _apply_filter(node: Any, name: str, *args: nodes.Expr) -> nodes.Filter:
     return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
 
 
-class UnknownNameError(jinja2.UndefinedError):
+def _unknown_name(name: str, known: Iterable[str]) -> str:
+    """Return a message that there is no such name, with the most similar known one."""
+    import difflib  # noqa: PLC0415 - 130 KB, for a template with a mistake
+
+    similar = difflib.get_close_matches(name, known, n=1)
+    return f"there is no {name!r}" + (f" (did you mean {similar[0]!r}?)" if similar else "")
+
+
+class _UnknownNameError(jinja2.UndefinedError):
     """A template uses a name that does not exist."""
 
 
@@ -154,7 +159,8 @@ class _Undefined(jinja2.StrictUndefined):
         if owner is missing or isinstance(owner, TemplateValues) or is_refused:
             known = tuple(owner) if isinstance(owner, TemplateValues) else ()
             known = NAMES if owner is missing else known
-            raise UnknownNameError(unknown_name(shown, known) if shown else "there is no such name")
+            message = _unknown_name(shown, known) if shown else "there is no such name"
+            raise _UnknownNameError(message)
         raise jinja2.UndefinedError(f"there is no {shown!r}" if shown else "there is no such value")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _fail_with_undefined_error
@@ -190,7 +196,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.globals = dict(GLOBALS)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        return instrument(super()._parse(source, name, filename))
+        tree: nodes.Template = _Instrumenter().visit(super()._parse(source, name, filename))
+        return tree
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Look up a key of a mapping first, then an allowed method."""
@@ -227,7 +234,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return attr in methods and super().is_safe_attribute(obj, attr, value)
 
 
-environment = _Environment()
+_environment = _Environment()
 
 
 def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
@@ -236,8 +243,8 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
     Raises `TemplateError` if it is invalid, or uses a name that does not exist.
     """
     try:
-        unknown = meta.find_undeclared_variables(environment.parse(source))
-        template = environment.from_string(source)
+        unknown = meta.find_undeclared_variables(_environment.parse(source))
+        template = _environment.from_string(source)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
             TemplateErrorKind.SYNTAX, f"line {error.lineno}: {error.message}"
@@ -248,7 +255,7 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
         message = f"it cannot be compiled ({type(error).__name__})"
         raise TemplateError(TemplateErrorKind.SYNTAX, message) from None
     for name in sorted(unknown - {*NAMES, *GLOBALS}):
-        raise TemplateError(TemplateErrorKind.NAME, unknown_name(name, NAMES))
+        raise TemplateError(TemplateErrorKind.NAME, _unknown_name(name, NAMES))
 
     def render(context: Mapping[str, object]) -> str:
         try:
@@ -258,7 +265,7 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
         except RecursionError:
             raise TemplateError(TemplateErrorKind.LIMIT, "it is nested too deeply") from None
         except jinja2.UndefinedError as error:
-            is_name = isinstance(error, UnknownNameError)
+            is_name = isinstance(error, _UnknownNameError)
             kind = TemplateErrorKind.NAME if is_name else TemplateErrorKind.VALUE
             raise TemplateError(kind, str(error)) from None
         except Exception as error:  # its message may contain a value

@@ -9,31 +9,7 @@ lists and mappings come from the context, or are lists of constants.
 
 from collections.abc import Mapping
 
-from relay.config.templates.budget import (
-    MAX_CHARS,
-    MAX_STEPS,
-    NAMES,
-    Budget,
-    TemplateError,
-    TemplateErrorKind,
-    TemplateValues,
-    count_work,
-    current_budget,
-)
-
-__all__ = [
-    "MAX_CHARS",
-    "MAX_SOURCE_CHARS",
-    "MAX_STEPS",
-    "NAMES",
-    "Budget",
-    "Template",
-    "TemplateError",
-    "TemplateErrorKind",
-    "TemplateValues",
-    "count_work",
-    "is_template",
-]
+from relay.config.templates.budget import Budget, TemplateError, TemplateErrorKind, current_budget
 
 MAX_SOURCE_CHARS = 16_384
 """The longest source, in characters."""

@@ -7,7 +7,8 @@ import msgspec
 
 from relay.config.destination import OnTemplateError, Renderer, RouteTexts
 from relay.config.templates import context as templates
-from relay.config.templates.template import MAX_STEPS, Budget, Template, TemplateError, is_template
+from relay.config.templates.budget import MAX_STEPS, Budget, TemplateError
+from relay.config.templates.template import Template, is_template
 from relay.core.exchange import Request
 from relay.core.notification import Included, Notification
 from relay.core.text import ELLIPSIS, escape_unprintable

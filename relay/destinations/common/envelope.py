@@ -10,7 +10,8 @@ import msgspec
 from pydantic import SecretStr
 
 from relay.config.destination import OnTemplateError, Renderer, RouteTexts
-from relay.config.templates.template import Template, TemplateError, is_template
+from relay.config.templates.budget import TemplateError
+from relay.config.templates.template import Template, is_template
 from relay.config.types import TemplateText
 from relay.core.exchange import Request
 from relay.core.notification import Notification

@@ -2,7 +2,9 @@
 
 import pytest
 
-from relay.config.templates.template import Template, TemplateError, TemplateValues
+from relay.config.templates.budget import TemplateError
+from relay.config.templates.context import TemplateValues
+from relay.config.templates.template import Template
 
 DOUBLING_LOOP = "{{% for i in range(40) %}}{{% set n.x = {} %}}{{% endfor %}}"
 

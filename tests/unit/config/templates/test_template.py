@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.templates.context import sample_context
-from relay.config.templates.template import (
-    MAX_SOURCE_CHARS,
-    Template,
-    TemplateError,
-    TemplateErrorKind,
-    TemplateValues,
-    is_template,
-)
+from relay.config.templates.budget import TemplateError, TemplateErrorKind
+from relay.config.templates.context import TemplateValues, sample_context
+from relay.config.templates.template import MAX_SOURCE_CHARS, Template, is_template
 from tests.unit.config.templates.templates import VALUES, render, render_error
 
 

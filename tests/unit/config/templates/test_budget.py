@@ -8,15 +8,14 @@ from multiprocessing.connection import Connection
 import msgspec
 import pytest
 
-from relay.config.templates.template import (
+from relay.config.templates.budget import (
     MAX_CHARS,
-    MAX_SOURCE_CHARS,
     MAX_STEPS,
     Budget,
-    Template,
     TemplateError,
     TemplateErrorKind,
 )
+from relay.config.templates.template import MAX_SOURCE_CHARS, Template
 from relay.core.event import Actor
 from relay.core.notification import Included, build_notification
 from relay.core.text import escape_unprintable

@@ -1,3 +1,5 @@
+"""Parsing durations, sizes and rates."""
+
 from collections.abc import Callable
 from datetime import timedelta
 
