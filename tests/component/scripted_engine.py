@@ -144,6 +144,10 @@ class ScriptedEngine:
         """Forget every event, as after a restart."""
         self._history.clear()
 
+    def forget(self, until_ns: int) -> None:
+        """Forget every event up to this time."""
+        self._history = [each for each in self._history if each[0] > until_ns]
+
     def record(
         self,
         name: str,
