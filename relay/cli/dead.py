@@ -15,7 +15,7 @@ import msgspec
 
 from relay.admin.operations import AdminOperations, OperationError
 from relay.cli.connect import StoreLocation, connect, locate_store
-from relay.cli.options import Filters, config_option, convert_id, selection_options
+from relay.cli.options import Filters, config_option, convert_id, json_option, selection_options
 from relay.cli.tables import (
     describe_failure,
     describe_notification,
@@ -43,7 +43,6 @@ _NO_LIMIT = sys.maxsize
 
 _HEADINGS = ("ID", "DIED", "DESTINATION", "ROUTE", "WHAT HAPPENED", "WHY", "ATTEMPTS")
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
 all_option = click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 
 

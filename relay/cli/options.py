@@ -39,6 +39,8 @@ config_option = click.option(
     help=f"The configuration. Default: $RELAY_CONFIG, else {DEFAULT_FILE}.",
 )
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
+
 
 def find_config(config_file: Path | None) -> Path | None:
     """Return the configuration file to use; None if none is given and there is none to find."""

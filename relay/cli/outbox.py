@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from relay.cli.connect import StoreLocation, connect, locate_store
-from relay.cli.options import config_option, convert_name
+from relay.cli.options import config_option, convert_name, json_option
 from relay.cli.tables import (
     describe_destination,
     describe_failure,
@@ -47,7 +47,7 @@ def outbox() -> None:
 @outbox.command("list")
 @click.option("--destination", callback=convert_name, help="Only this destination.")
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
+@json_option
 @config_option
 def list_(config_file: Path | None, destination: str | None, limit: int, as_json: bool) -> None:
     """Show each destination's condition, and the deliveries that wait, the oldest first.

@@ -15,7 +15,7 @@ from relay.admin import logs
 from relay.cli import creating_lasting_objects
 from relay.cli.options import config_option, find_config, read_config
 from relay.cli.output import StandardError, standard_output
-from relay.config import Config, LogLevel
+from relay.config import Config
 from relay.core.tasks import Shutdown
 from relay.daemon import run as daemon
 from relay.daemon.reload import ConfigSource
@@ -45,10 +45,6 @@ def run(config_file: Path | None, debug: bool) -> None:
             loop_factory = _loop_factory()
         with output.write_in_background(), asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_run(config, file, store, keep_level=debug))
-
-
-def _keep_level(_: LogLevel) -> None:
-    pass
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -90,6 +86,6 @@ async def _run(config: Config, file: Path | None, store: Path | None, *, keep_le
         environment = daemon.Environment(
             os.environ,
             ConsoleOutput(stream, colour),
-            set_log_level=_keep_level if keep_level else logs.set_level,
+            set_log_level=(lambda _: None) if keep_level else logs.set_level,
         )
         await daemon.run_daemon(config, store, environment, shutdown, source)

@@ -10,7 +10,7 @@ import click
 
 from relay.admin.operations import OperationError
 from relay.cli.connect import Connection, StoreLocation, connect, locate_store
-from relay.cli.options import config_option
+from relay.cli.options import config_option, json_option
 from relay.cli.tables import (
     describe_destination,
     format_duration,
@@ -29,7 +29,7 @@ _DESTINATION_HEADINGS = ("DESTINATION", "WAITING", "OLDEST", "CONDITION")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
+@json_option
 @config_option
 @click.pass_context
 def status(context: click.Context, /, config_file: Path | None, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Workers whose batches are too large for a destination, or would be."""
+"""Workers whose batches are too large for a destination, would be, or fail."""
 
 import asyncio
 from collections import Counter
@@ -10,7 +10,14 @@ from relay.core.notification import Notification
 from relay.core.status import DestinationStatus
 from relay.store.outbox import Outbox
 from relay.store.records import Selection
-from tests.component.batch_samples import BATCH_OF_FOUR, MS, ids, refuse_above, sample_notifications
+from tests.component.batch_samples import (
+    BATCH_OF_FOUR,
+    MS,
+    NO_JITTER,
+    ids,
+    refuse_above,
+    sample_notifications,
+)
 from tests.component.delivery_worker import (
     BatchDestination,
     Clock,
@@ -106,3 +113,18 @@ async def test_a_body_stays_below_its_limit(outbox: Outbox, clock: Clock) -> Non
         await wait_until_empty(outbox)
     assert to.sizes == [2, 2]
     assert rendered == ids(notifications)
+
+
+async def test_a_notification_that_always_fails_ends_up_alone(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
+) -> None:
+    """Each failed attempt halves how many go with it, so the others are delivered."""
+    notifications = sample_notifications(16)
+    to = BatchDestination(lambda inside: Response(500 if notifications[7].id in inside else 200))
+    await enqueue(outbox, *notifications)
+    async with run_workers(
+        make_worker(outbox, to, clock, batch={"max": 16, "wait": "0s"}, retry=NO_JITTER)
+    ):
+        while (await outbox.pending())["hook"] > 1 or to.batches[-1] != [notifications[7].id]:
+            await virtual_time.advance(20)
+    assert [each.notification for each in await outbox.waiting("hook", 99)] == [notifications[7]]

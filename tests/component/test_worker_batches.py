@@ -308,21 +308,6 @@ async def test_a_410_stops_the_destination(
         await wait_until_empty(outbox)
 
 
-async def test_a_notification_that_always_fails_ends_up_alone(
-    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
-) -> None:
-    """Each failed attempt halves how many go with it, so the others are delivered."""
-    notifications = sample_notifications(16)
-    to = BatchDestination(lambda inside: Response(500 if notifications[7].id in inside else 200))
-    await enqueue(outbox, *notifications)
-    async with run_workers(
-        make_worker(outbox, to, clock, batch={"max": 16, "wait": "0s"}, retry=NO_JITTER)
-    ):
-        while (await outbox.pending())["hook"] > 1 or to.batches[-1] != [notifications[7].id]:
-            await virtual_time.advance(20)
-    assert [each.notification for each in await outbox.waiting("hook", 99)] == [notifications[7]]
-
-
 async def test_each_request_is_logged_in_one_line(outbox: Outbox, clock: Clock) -> None:
     """The line says how many deliveries the request held, and does not list them."""
     to = BatchDestination(lambda _: Response(500, b"no such hook"))

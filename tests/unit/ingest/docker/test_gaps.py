@@ -10,8 +10,6 @@ from relay.ingest.docker.containers.inference import BlindWindow
 from relay.ingest.docker.cursor import Cursor
 from relay.ingest.docker.gaps import (
     HISTORY_SIZE,
-    REPORT_INTERVAL_NS,
-    DropReporter,
     Gap,
     GapDetector,
     make_gap_event,
@@ -350,33 +348,6 @@ def test_a_blind_window_is_merged_with_one_that_may_still_explain(
     )
     from_ns = min(before.from_ns, at(10)) if joined else at(10)
     assert detector.blind_window == BlindWindow(from_ns, at(30))
-
-
-def test_drops_are_reported_at_once_and_then_together() -> None:
-    """At most once a minute, each reason by itself, from the first to the last."""
-    reporter, now_ns = DropReporter(), at(0)
-    assert reporter.take_due(now_ns) == []
-    reporter.add(Gap(GapReason.BUFFER_FULL, 1, 2, 3))
-    assert reporter.take_due(now_ns) == [Gap(GapReason.BUFFER_FULL, 1, 2, 3)]
-    assert reporter.take_due(now_ns + REPORT_INTERVAL_NS) == []
-    reporter.add(Gap(GapReason.BUFFER_FULL, 4, 5, 1))
-    reporter.add(Gap(GapReason.RECORD_TOO_LONG, 5, 6, 1))
-    reporter.add(Gap(GapReason.BUFFER_FULL, 6, 7, 2))
-    assert reporter.take_due(now_ns + REPORT_INTERVAL_NS - 1) == []
-    assert reporter.take_due(now_ns + REPORT_INTERVAL_NS) == [
-        Gap(GapReason.BUFFER_FULL, 4, 7, 3),
-        Gap(GapReason.RECORD_TOO_LONG, 5, 6, 1),
-    ]
-
-
-@pytest.mark.parametrize(("now_ns", "finally_"), [(at(1), True), (at(-1), False)])
-def test_drops_that_are_reported_early(now_ns: int, finally_: bool) -> None:
-    """Drops are reported early at the end of a session, and if relay's clock was set back."""
-    reporter, gap = DropReporter(), Gap(GapReason.BUFFER_FULL, 1, 2, 3)
-    reporter.add(gap)
-    reporter.take_due(at(0))
-    reporter.add(gap)
-    assert reporter.take_due(now_ns, is_final=finally_) == [gap]
 
 
 REASONS_OF_A_STREAM = [
