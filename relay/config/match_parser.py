@@ -27,9 +27,10 @@ from relay.config.match import (
 
 _MAX_DEPTH: Final = 16
 """The longest path (keys and indices) to a pattern: the limit of nesting."""
+_MAX_CHARS: Final = 4096
+"""The longest glob or regular expression."""
 _KEYS: Final = (*FIELDS, "any", "all", "not")
 _SPECIAL_KEYS: Final = ("regex", "not", "exists")
-_MAX_CHARS = 4096
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _RANGE = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
 _BOUND = re.compile(r"(>=|<=|>|<) ?([0-9]{1,10})")

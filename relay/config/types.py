@@ -86,6 +86,17 @@ def _is_scalar(value: object) -> bool:
     return isinstance(value, str | int)
 
 
+def _check_that(holds: Callable[[Any], bool], message: str) -> AfterValidator:
+    """Return a validator that raises `ValueError` for a value for which ``holds`` is False."""
+
+    def check(value: object) -> object:
+        if not holds(value):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
+
+
 def as_list(value: object) -> object:
     """Wrap a single text or number in a tuple; any other value is returned unchanged."""
     return (value,) if _is_scalar(value) else value
@@ -138,45 +149,25 @@ Duration = Annotated[
 def at_least(minimum: str) -> AfterValidator:
     """Return a validator that raises `ValueError` for a duration shorter than ``minimum``."""
     shortest = parse_duration(minimum)
-
-    def check(value: timedelta) -> timedelta:
-        if value < shortest:
-            raise ValueError(f"is less than {minimum}")
-        return value
-
-    return AfterValidator(check)
+    return _check_that(lambda value: value >= shortest, f"is less than {minimum}")
 
 
 def at_most(maximum: str) -> AfterValidator:
     """Return a validator that raises `ValueError` for a duration longer than ``maximum``."""
     longest = parse_duration(maximum)
-
-    def check(value: timedelta) -> timedelta:
-        if value > longest:
-            raise ValueError(f"is more than {maximum}")
-        return value
-
-    return AfterValidator(check)
+    return _check_that(lambda value: value <= longest, f"is more than {maximum}")
 
 
-def _check_positive(value: timedelta) -> timedelta:
-    if not value:
-        raise ValueError("is not more than 0s")
-    return value
-
-
-PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
+PositiveDuration = Annotated[Duration, _check_that(bool, "is not more than 0s")]
 HeartbeatInterval = Annotated[Duration, at_least("10s")]
 MaxAge = Annotated[Duration, at_least("1m")]
-
-
-def _check_interval(value: timedelta) -> timedelta:
-    if timedelta(0) < value < timedelta(seconds=10):
-        raise ValueError("is less than 10s (0s turns it off)")
-    return value
-
-
-ReconcileInterval = Annotated[Duration, AfterValidator(_check_interval)]
+ReconcileInterval = Annotated[
+    Duration,
+    _check_that(
+        lambda value: not value or value >= timedelta(seconds=10),
+        "is less than 10s (0s turns it off)",
+    ),
+]
 
 StartFrom = Literal["now", "oldest"] | timedelta
 """Where an engine's stream begins at the very first start; a timedelta counts back from now."""
@@ -236,15 +227,8 @@ Size = Annotated[
 def _between(minimum: str, maximum: str) -> AfterValidator:
     """Return a validator that raises `ValueError` for a size outside of the limits."""
     least, most = parse_size(minimum), parse_size(maximum)
-
-    def check(value: int) -> int:
-        if not least <= value <= most:
-            raise ValueError(
-                f"is not between {minimum} and {maximum} (a number without a unit is bytes)"
-            )
-        return value
-
-    return AfterValidator(check)
+    message = f"is not between {minimum} and {maximum} (a number without a unit is bytes)"
+    return _check_that(lambda value: least <= value <= most, message)
 
 
 BufferSize = Annotated[Size, _between("64KiB", "64GiB")]
@@ -292,7 +276,7 @@ Ordering = Literal["container", "none"]
 
 NAME: Final[Schema] = {
     "type": ["string", "number"],
-    "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" + _OR_REFERENCE,
+    "pattern": f"^{validators.NAME_PATTERN.pattern}$" + _OR_REFERENCE,
 }
 Name = Annotated[str, AfterValidator(validators.check_name), WithJsonSchema(NAME)]
 

@@ -19,7 +19,7 @@ from relay.config.templates.budget import TemplateError, TemplateErrorKind
 from relay.config.templates.context import sample_context
 from relay.config.templates.template import Template
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, section 5.6.2."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -46,7 +46,7 @@ _ADMIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1000}={0,2}")
 
 def check_name(text: str) -> str:
     """Check the name of an engine, a destination or a route."""
-    if not _NAME.fullmatch(text):
+    if not NAME_PATTERN.fullmatch(text):
         raise ValueError(
             "is not a name: use letters, digits, '.', '_' and '-', at most 64, "
             "and a letter or a digit first"
