@@ -29,8 +29,8 @@ from relay.cli.tables import (
 from relay.core.event import Event, Origin, format_rfc3339
 from relay.core.notification import Status, resolve_severity
 from relay.core.text import truncate
-from relay.destinations.common import cloudevents
 from relay.destinations.common.card import Card, describe_event, describe_exit_code
+from relay.destinations.common.document import encode_document
 from relay.store.records import DeadLetter, Selection
 
 PAGE_SIZE = 500
@@ -256,7 +256,7 @@ def to_document(letter: DeadLetter) -> dict[str, object]:
         "attempts": letter.attempts,
         "reason": letter.reason,
         "answer": letter.answer,
-        "notification": msgspec.Raw(cloudevents.encode_document(letter.notification)),
+        "notification": msgspec.Raw(encode_document(letter.notification)),
     }
 
 

@@ -15,7 +15,7 @@ from relay.core.event import TYPE_RELAY, Event, Origin
 from relay.core.notification import Severity, default_severity
 from relay.core.text import truncate
 from relay.destinations.common.card import describe_exit_code
-from relay.destinations.common.cloudevents import event_object
+from relay.destinations.common.document import event_object
 from relay.routing.router import Verdict
 
 EVENT_MAX = 90

@@ -25,7 +25,7 @@ from relay.cli.tables import (
 from relay.core.event import format_rfc3339
 from relay.core.status import DestinationStatus
 from relay.core.text import truncate
-from relay.destinations.common import cloudevents
+from relay.destinations.common.document import encode_document
 from relay.store.records import WaitingDelivery
 
 MAX_LIMIT = 500
@@ -123,7 +123,7 @@ def _json_lines(view: _View) -> Iterator[str]:
                 "reason": delivery.reason,
                 "answer": delivery.answer,
                 "condition": view.statuses.get(delivery.destination),
-                "notification": msgspec.Raw(cloudevents.encode_document(delivery.notification)),
+                "notification": msgspec.Raw(encode_document(delivery.notification)),
             }
         )
 

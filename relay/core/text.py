@@ -1,6 +1,6 @@
 """Makes text from others fit to be shown: printable, on one line, and within a length limit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 ELLIPSIS = "…"
 """Marks the place where text was cut."""
@@ -12,15 +12,6 @@ others it is escaped."""
 
 Truncator = Callable[[str, int, Callable[[str], str]], str]
 """`truncate`, `truncate_lines` or `truncate_start`."""
-
-
-def defuse_links(text: str) -> str:
-    """Replace the colon of every ``://`` by a ratio sign, so that no address remains a link.
-
-    The length stays the same. For services that forward the text to other programs, which may make
-    links of addresses.
-    """
-    return text.replace("://", "∶//")
 
 
 def escape_unprintable(text: str) -> str:
@@ -35,6 +26,15 @@ def escape_unprintable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def escape_with(replacements: Mapping[str, str]) -> Callable[[str], str]:
+    """Return an escape that replaces these characters, and escapes what does not print."""
+    return lambda character: replacements.get(character) or escape_unprintable(character)
+
+
+escape_brackets = escape_with({"<": "‹", ">": "›"})
+"""Replaces ``<`` and ``>``, between which mentions, links and tags stand."""
 
 
 def utf16_length(text: str) -> int:
@@ -82,3 +82,17 @@ def truncate_start(text: str, limit: int, escape: Callable[[str], str] = escape_
         return character if character == "\n" else escape(character)[::-1]
 
     return truncate(text[::-1], limit, escape_reversed)[::-1]
+
+
+def defuse_links(text: str) -> str:
+    """Replace the colon of every ``://`` by a ratio sign, so that no address remains a link.
+
+    The length stays the same. For services that forward the text to other programs, which may make
+    links of addresses.
+    """
+    return text.replace("://", "∶//")
+
+
+def truncate_forwarded(text: str, limit: int, cut: Truncator = truncate) -> str:
+    """Return a text without links and mentions, for services that forward it to chats and mail."""
+    return defuse_links(cut(text, limit, escape_brackets))

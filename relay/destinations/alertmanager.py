@@ -20,15 +20,14 @@ from typing import Literal
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.text import (
-    Truncator,
     defuse_links,
-    escape_unprintable,
-    truncate,
+    escape_brackets,
+    truncate_forwarded,
     truncate_lines,
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
-from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path
 
 # All limits are our own, in UTF-16 units: Alertmanager has none, but it keeps every alert in memory
@@ -47,7 +46,6 @@ INSPECT_MAX = 4_096
 """All inspect fields together."""
 
 _OUTPUT_NAMES = {LOGS: "logs", HEALTH: "health_check"}
-_ESCAPES = {"<": "‹", ">": "›"}
 
 
 class AlertmanagerDestination(ServiceDestination):
@@ -90,30 +88,39 @@ def _labels(card: Card) -> dict[str, str]:
         "compose_service": attributes.get("com.docker.compose.service"),
         "swarm_service": attributes.get("com.docker.swarm.service.name"),
     }
-    return _drop_blank({name: _label_value(value or "") for name, value in labels.items()})
+    # The values are changed as little as possible, so that they can be matched.
+    return _drop_blank(
+        {name: truncate_forwarded(value or "", LABEL_MAX) for name, value in labels.items()}
+    )
 
 
 def _annotations(card: Card) -> dict[str, str]:
+    details = {
+        name: truncate_forwarded(value or "", VALUE_MAX) for name, value in _details(card).items()
+    }
+    output = {
+        _OUTPUT_NAMES[it]: truncate_forwarded(text, OUTPUT_MAX[it], truncate_start)
+        for it, text in card.output
+    }
+    # One line per field: a path is not a valid name of an annotation.
+    each = card.share_inspect(INSPECT_MAX) - 1
+    inspected = "\n".join(truncate_forwarded(line, each) for line in card.inspect_lines(each))
     return {
-        "summary": defuse_links(card.title(SUMMARY_MAX, _escape)),
-        **_drop_blank({"description": _description(card)}),
-        **_drop_blank(
-            {name: _annotation_value(value or "") for name, value in _details(card).items()}
-        ),
-        **{
-            _OUTPUT_NAMES[it]: _display_text(text, OUTPUT_MAX[it], truncate_start)
-            for it, text in card.output
-        },
-        **_drop_blank({"inspect": _inspect_text(card)}),
+        "summary": defuse_links(card.title(SUMMARY_MAX, escape_brackets)),
+        **_drop_blank({"description": _description(card), **details}),
+        **output,
+        **_drop_blank({"inspect": inspected}),
     }
 
 
 def _description(card: Card) -> str:
     if card.body:
-        return _display_text(card.body, CUSTOM_TEXT_MAX, truncate_lines)
+        return truncate_forwarded(card.body, CUSTOM_TEXT_MAX, truncate_lines)
     # The line breaks are relay's: `truncate` leaves none in a value, so no value can look like
     # another fact.
-    return "\n".join(f"{name}: {_annotation_value(value)}" for name, value in card.facts)
+    return "\n".join(
+        f"{name}: {truncate_forwarded(value, VALUE_MAX)}" for name, value in card.facts
+    )
 
 
 def _details(card: Card) -> Mapping[str, str | None]:
@@ -133,31 +140,6 @@ def _details(card: Card) -> Mapping[str, str | None]:
     }
 
 
-def _inspect_text(card: Card) -> str:
-    """Return one line per field: a path is not a valid name of an annotation."""
-    each = INSPECT_MAX // max(1, len(card.inspect_fields)) - 1
-    lines = (f"{truncate(path, each // 2)}: {value}" for path, value in card.inspect_fields)
-    return "\n".join(_display_text(line, each) for line in lines)
-
-
 def _drop_blank(texts: Mapping[str, str]) -> dict[str, str]:
     """Drop blank texts: Alertmanager treats an empty label as absent."""
     return {name: text for name, text in texts.items() if text.strip()}
-
-
-def _annotation_value(text: str) -> str:
-    return _display_text(text, VALUE_MAX)
-
-
-def _display_text(text: str, limit: int, cut: Truncator = truncate) -> str:
-    """Return a text for people, without links and mentions in services that it is forwarded to."""
-    return defuse_links(cut(text, limit, _escape))
-
-
-def _label_value(text: str) -> str:
-    """Return a label's value, unchanged so that it can be matched, except for links."""
-    return defuse_links(truncate(text, LABEL_MAX, _escape))
-
-
-def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or escape_unprintable(character)

@@ -9,8 +9,8 @@ from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.notification import Notification, Severity, Status, resolve_severity
 from relay.core.text import truncate
-from relay.destinations.common import cloudevents
 from relay.destinations.common.card import format_inspect_fields, get_included, headline
+from relay.destinations.common.document import encode_document
 
 HEADLINE_MAX = 160
 IMAGE_MAX = 70
@@ -47,19 +47,13 @@ def render(notification: Notification, *, colour: bool) -> Request:
     notification includes is indented below it.
     """
     if not colour:
-        document = cloudevents.encode_document(notification)
-        return Request(body=_escape_unprintable(document) + b"\n")
+        line = encode_document(notification).decode()
+        if not line.isprintable():  # somebody may show it on a terminal
+            line = "".join(it if it.isprintable() else stdlib.dumps(it)[1:-1] for it in line)
+        return Request(body=f"{line}\n".encode())
     details = (truncate(line, DETAIL_MAX - 2) for line in _detail_lines(notification))
     lines = [_summary_line(notification), *(f"{_DIM}│ {_RESET}{line}" for line in details)]
     return Request(body="".join(f"{line}\n" for line in lines).encode())
-
-
-def _escape_unprintable(document: bytes) -> bytes:
-    """Escape unprintable characters of a JSON document, as somebody may show it on a terminal."""
-    text = document.decode()
-    if text.isprintable():
-        return document
-    return "".join(it if it.isprintable() else stdlib.dumps(it)[1:-1] for it in text).encode()
 
 
 def _detail_lines(notification: Notification) -> list[str]:

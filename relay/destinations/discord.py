@@ -18,7 +18,6 @@ Nobody is ever mentioned: ``allowed_mentions`` allows no mention in any text.
 from typing import Literal
 
 from relay.config.types import Rate, RateLimit
-from relay.core.event import format_rfc3339
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     ELLIPSIS,
@@ -31,8 +30,8 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.envelope import ServiceDestination
-from relay.destinations.common.webhook import parse_number, parse_object
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.webhook import append_query, parse_number, parse_object
 
 # Discord's limits: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 # Discord refuses a message if one text is too long, or if a required text is blank.
@@ -76,8 +75,7 @@ class DiscordDestination(ServiceDestination):
     @property
     def endpoint(self) -> str:
         """The URL with ``wait=true``: Discord answers once it has stored or refused the message."""
-        url = super().endpoint.partition("#")[0]
-        return f"{url}{'&' if '?' in url else '?'}wait=true"
+        return append_query(super().endpoint, {"wait": "true"})
 
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
@@ -106,7 +104,7 @@ def _embed(card: Card) -> Part:
         "color": int(card.colour.removeprefix("#"), 16),
         "fields": _fields(card),
         "footer": {"text": " · ".join(truncate(note, NOTE_MAX) for note in card.notes)},
-        "timestamp": f"{format_rfc3339(card.event.time_ns)[:23]}Z",
+        "timestamp": card.precise_time,
     }
     if description := _description(card):
         embed["description"] = description
@@ -114,19 +112,16 @@ def _embed(card: Card) -> Part:
 
 
 def _description(card: Card) -> str:
-    blocks = [_output_block(title, text) for title, text in card.output]
+    """Return the custom text, then the output in a fixed width; only the end of a long output."""
+    blocks = []
+    for title, text in card.output:
+        shown = truncate_start(text, OUTPUT_MAX[title], _escape_in_code)
+        # The backticks have lines of their own: Discord takes a word after them for a language.
+        blocks.append(f"**{title}**\n```\n{shown}\n```")
     if card.body:
         limit = CUSTOM_TEXT_MAX - sum(utf16_length(block) + 1 for block in blocks)
         blocks.insert(0, truncate_lines(card.body, limit, _escape))
     return "\n".join(blocks)
-
-
-def _output_block(title: str, text: str) -> str:
-    """Return container output in a fixed width; only the end of a long text.
-
-    The backticks have a line of their own: Discord takes a word right after them for a language.
-    """
-    return f"**{title}**\n```\n{truncate_start(text, OUTPUT_MAX[title], _escape_in_code)}\n```"
 
 
 def _fields(card: Card) -> list[Part]:

@@ -9,7 +9,6 @@ notifications, is plain text, where an escape would be visible: a zero-width spa
 ``<`` prevents mentions there.
 """
 
-from collections.abc import Iterable
 from typing import Literal
 
 from relay.config.types import Rate, RateLimit
@@ -17,13 +16,14 @@ from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     ZERO_WIDTH_SPACE,
     escape_unprintable,
+    escape_with,
     truncate,
     truncate_lines,
     truncate_or_blank,
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import ERROR_STATUSES, parse_object
 
 MESSAGE_MAX = 32_000
@@ -48,7 +48,7 @@ OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
 
 Part = dict[str, object]
 
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_escape = escape_with({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _NOTE_COLOUR = "#80868b"
 
 
@@ -61,13 +61,10 @@ class GoogleChatDestination(ServiceDestination):
 
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
-        first = [_headline(card), *_body(card), *_facts(card)]
-        sections: list[Part] = [{"widgets": first}]
-        for title, text in card.output:
-            shown = truncate_start(text, OUTPUT_MAX[title], _escape)
-            sections.append({"header": title, "widgets": [_paragraph(shown)]})
-        sections.append({"widgets": [_notes(card.notes)]})
-        message = {"fallbackText": _fallback(card), "cardsV2": [{"card": {"sections": sections}}]}
+        fallback = f"{card.emoji} {card.title(TITLE_MAX, _escape_fallback)}"
+        if host := card.event.host:
+            fallback += f" · {truncate(host, VALUE_MAX, _escape_fallback)}"
+        message = {"fallbackText": fallback, "cardsV2": [{"card": {"sections": _sections(card)}}]}
         return self.json_request(message)
 
     @staticmethod
@@ -82,43 +79,31 @@ class GoogleChatDestination(ServiceDestination):
         return NO_HINT
 
 
-def _fallback(card: Card) -> str:
-    line = f"{card.emoji} {card.title(TITLE_MAX, _escape_fallback)}"
-    host = card.event.host
-    return f"{line} · {truncate(host, VALUE_MAX, _escape_fallback)}" if host else line
-
-
-def _headline(card: Card) -> Part:
-    return _paragraph(f"{card.emoji} <b>{card.title(TITLE_MAX, _escape)}</b>")
-
-
-def _body(card: Card) -> list[Part]:
-    return [_paragraph(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape))] if card.body else []
-
-
-def _facts(card: Card) -> Iterable[Part]:
-    yield _fact("Time", card.readable_time)
-    for name, value in card.facts:
-        yield _fact(name, truncate_or_blank(value, VALUE_MAX, _escape))
-    for name, value in card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape):
-        yield _fact(name, value)
+def _sections(card: Card) -> list[Part]:
+    first = [_paragraph(f"{card.emoji} <b>{card.title(TITLE_MAX, _escape)}</b>")]
+    if card.body:
+        first.append(_paragraph(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape)))
+    facts = [
+        ("Time", card.readable_time),
+        *((name, truncate_or_blank(value, VALUE_MAX, _escape)) for name, value in card.facts),
+        *card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape),
+    ]
+    first += [_fact(name, value) for name, value in facts]
+    sections: list[Part] = [{"widgets": first}]
+    for title, text in card.output:
+        shown = truncate_start(text, OUTPUT_MAX[title], _escape)
+        sections.append({"header": title, "widgets": [_paragraph(shown)]})
+    notes = " · ".join(truncate(note, NOTE_MAX, _escape) for note in card.notes)
+    sections.append({"widgets": [_paragraph(f'<font color="{_NOTE_COLOUR}">{notes}</font>')]})
+    return sections
 
 
 def _fact(name: str, value: str) -> Part:
     return {"decoratedText": {"topLabel": name, "text": value, "wrapText": True}}
 
 
-def _notes(notes: Iterable[str]) -> Part:
-    line = " · ".join(truncate(note, NOTE_MAX, _escape) for note in notes)
-    return _paragraph(f'<font color="{_NOTE_COLOUR}">{line}</font>')
-
-
 def _paragraph(html: str) -> Part:
     return {"textParagraph": {"text": html.replace("\n", "<br>")}}
-
-
-def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or escape_unprintable(character)
 
 
 def _escape_fallback(character: str) -> str:

@@ -12,8 +12,8 @@ from relay.core.exchange import Request
 from relay.core.notification import Severity
 from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.envelope import ServiceDestination
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
+from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path
 
 MESSAGE_MAX = 65_535

@@ -1,20 +1,39 @@
-"""Requests to any URL: relay's document, a CloudEvent, a template's text, or a GET without body."""
+"""Requests to any URL: relay's document, a CloudEvent, a template's text, or a GET without body.
 
-from collections.abc import Iterator, Sequence
+The configuration chooses the structure of the body with ``format: template``. If the template of a
+text fails, the headline replaces this text: a receiver most likely accepts a body of the right
+structure with another text in it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal
 
+import msgspec
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config import types, validators
 from relay.config.destination import BatchConfig, OnTemplateError, Renderer, RouteTexts, Signing
 from relay.config.errors import invalid
-from relay.config.templates.template import is_template
+from relay.config.templates.budget import MAX_STEPS, Budget, TemplateError
+from relay.config.templates.template import Template, is_template
 from relay.config.types import HeaderText, TemplateText, TemplateTree, split_lines
 from relay.core.exchange import Request
 from relay.core.notification import Notification
-from relay.destinations.common import cloudevents, custom_text
-from relay.destinations.common.envelope import Envelope
+from relay.core.text import ELLIPSIS
+from relay.destinations.common import document
+from relay.destinations.common.envelope import Envelope, build_context
 from relay.destinations.common.webhook import WebhookDestination
+
+BODY_MAX = 262_144
+"""How many characters all templates of a body together may produce."""
+BODY_STEPS = 5 * MAX_STEPS
+"""How many steps all templates of a body together may take."""
+HEADLINES_MAX = 20
+"""How many failed texts the headline replaces; an ellipsis replaces the others."""
+PLAIN_TEXT = "text/plain; charset=utf-8"
+
+_Tree = dict[str, "_Tree"] | list["_Tree"] | Template | str | int | float | bool | None
+_Write = Callable[[Template, str], str]
 
 
 class HttpDestination(WebhookDestination):
@@ -89,29 +108,27 @@ class HttpDestination(WebhookDestination):
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
         envelope = Envelope(self, on_template_error)
-        document = self._document_renderer(on_template_error)
+        render_body = self._body_renderer(on_template_error)
 
         def render(notification: Notification) -> Request:
-            return envelope.wrap(document(notification), notification, self.method)
+            return envelope.wrap(render_body(notification), notification, self.method)
 
         return render
 
-    def _document_renderer(self, on_template_error: OnTemplateError) -> Renderer:
+    def _body_renderer(self, on_template_error: OnTemplateError) -> Renderer:
         url = self.endpoint
         match self.format:
             case "json":
-                return lambda notification: cloudevents.render_document(notification, url)
+                return lambda notification: document.render_document(notification, url)
             case "cloudevents":
-                return lambda notification: cloudevents.render_structured(notification, url)
+                return lambda notification: document.render_structured(notification, url)
             case "cloudevents-binary":
-                return lambda notification: cloudevents.render_binary(notification, url)
+                return lambda notification: document.render_binary(notification, url)
             case "template" if self.body_text is not None:
-                content_type = self.content_type or custom_text.PLAIN_TEXT
-                return custom_text.text_renderer(
-                    self.body_text, content_type, url, on_template_error
-                )
+                content_type = self.content_type or PLAIN_TEXT
+                return _text_renderer(self.body_text, content_type, url, on_template_error)
             case "template":
-                return custom_text.json_renderer(self.body, url, on_template_error)
+                return _json_renderer(self.body, url, on_template_error)
 
     @field_validator("body_text")
     @classmethod
@@ -182,3 +199,88 @@ def _find_texts(tree: object) -> Iterator[str]:
         case list():
             for inner in tree:
                 yield from _find_texts(inner)
+
+
+def _text_renderer(
+    body_text: str, content_type: str, url: str, on_template_error: OnTemplateError
+) -> Renderer:
+    """Return a renderer of ``body_text``. The template is compiled once, here."""
+    template = Template(body_text)
+
+    def render(notification: Notification) -> Request:
+        writer = _BodyWriter(notification)
+        body = writer.write(template, "body_text").encode(errors="replace")
+        writer.report_failure(on_template_error)
+        return Request(body, url, {"Content-Type": content_type})
+
+    return render
+
+
+def _json_renderer(body: object, url: str, on_template_error: OnTemplateError) -> Renderer:
+    """Return a renderer of ``body``, a tree of texts. The templates are compiled once, here.
+
+    ``on_template_error`` is called with the first template of the tree that fails.
+    """
+    tree = _compile(body)
+
+    def render(notification: Notification) -> Request:
+        writer = _BodyWriter(notification)
+        content = msgspec.json.encode(_fill(tree, "body", writer.write))
+        writer.report_failure(on_template_error)
+        return Request(content, url, {"Content-Type": "application/json"})
+
+    return render
+
+
+def _compile(value: object) -> _Tree:
+    match value:
+        case dict():
+            # YAML can contain half a surrogate pair, which JSON cannot hold.
+            names = {key: str(key).encode(errors="replace").decode() for key in value}
+            return {names[key]: _compile(inner) for key, inner in value.items()}
+        case list():
+            return [_compile(inner) for inner in value]
+        case str() if is_template(value):
+            return Template(value)
+        case str():
+            # A text without expressions, such as a key or a channel, is rendered outside of the
+            # body's budget: it must stay as it is, however long the other texts become.
+            return Template(value).render({})
+        case bool() | int() | float() | None:
+            return value
+    raise TypeError(f"YAML has no {type(value)}")
+
+
+def _fill(tree: _Tree, path: str, write: _Write) -> object:
+    match tree:
+        case dict():
+            return {key: _fill(inner, f"{path}.{key}", write) for key, inner in tree.items()}
+        case list():
+            return [_fill(inner, f"{path}[{at}]", write) for at, inner in enumerate(tree)]
+        case Template():
+            return write(tree, path)
+        case _:
+            return tree
+
+
+class _BodyWriter:
+    """Renders the texts of one body, which share one budget of steps and characters."""
+
+    def __init__(self, notification: Notification) -> None:
+        self._context = build_context(notification)
+        self._budget = Budget(BODY_STEPS, BODY_MAX)
+        self._headlines = HEADLINES_MAX
+        self._failures: list[tuple[str, str]] = []
+
+    def write(self, template: Template, path: str) -> str:
+        try:
+            return template.render(self._context, self._budget)
+        except TemplateError as error:
+            self._failures.append((path, str(error)))
+        self._headlines -= 1
+        return str(self._context["headline"]) if self._headlines >= 0 else ELLIPSIS
+
+    def report_failure(self, on_template_error: OnTemplateError) -> None:
+        """Report the first failure only: it often causes the failures after it."""
+        for path, reason in self._failures[:1]:
+            on_template_error(path, reason)

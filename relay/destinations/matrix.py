@@ -26,7 +26,7 @@ from relay.config import types
 from relay.config.types import Rate, RateLimit, Secret
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
-    escape_unprintable,
+    escape_with,
     truncate,
     truncate_lines,
     truncate_or_blank,
@@ -34,8 +34,8 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.envelope import ServiceDestination
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
+from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path, parse_number, parse_object
 
 EVENT_MAX = 65_536
@@ -59,7 +59,7 @@ NOTE_MAX = 120
 
 _ROOM_ID = re.compile(r"![!-~]{1,254}")
 """At most 255 bytes: https://spec.matrix.org/latest/appendices/#room-ids"""
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+_escape = escape_with({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 
 
 def _check_room(text: str) -> str:
@@ -102,9 +102,10 @@ class MatrixDestination(ServiceDestination):
 
         The access token is in a header, because URLs may be logged ("Using access tokens").
         """
+        headline = f"{card.emoji} {break_links(card.title(HEADLINE_MAX))}"
         content = {
             "msgtype": "m.text",
-            "body": _plain_body(card),
+            "body": f"{headline}\n\n{render_plain_text(card, LIMITS)}",
             "format": "org.matrix.custom.html",
             "formatted_body": _html_body(card),
             "m.mentions": {},
@@ -147,29 +148,24 @@ class MatrixDestination(ServiceDestination):
         return ResponseHint(is_rejected=True)
 
 
-def _plain_body(card: Card) -> str:
-    headline = break_links(card.title(HEADLINE_MAX))
-    return f"{card.emoji} {headline}\n\n{render_plain_text(card, LIMITS)}"
-
-
 def _html_body(card: Card) -> str:
     """Return the message as HTML, with tags that "m.room.message msgtypes" lets clients show."""
     blocks = [f"<p>{card.emoji} <strong>{_code(card.title(HEADLINE_MAX, _escape))}</strong></p>"]
     if card.body:
         blocks.append(_code_block(truncate_lines(card.body, LIMITS.custom_text, _escape)))
-    blocks.append(f"<p>{'<br>'.join(_facts(card))}</p>")
+    facts = [
+        *((name, truncate_or_blank(value, LIMITS.value, _escape)) for name, value in card.facts),
+        ("Time", card.time),
+    ]
+    lines = [f"{name}: {_code(value)}" for name, value in facts]
+    for path, value in card.fit_inspect_fields(LIMITS.inspect, LIMITS.value, _escape):
+        lines.append(f"{_code(path)}: {_code(value)}")
+    blocks.append(f"<p>{'<br>'.join(lines)}</p>")
     for title, text in card.output:
         shown = truncate_start(text, LIMITS.output[title], _escape)
         blocks.append(f"<p><strong>{title}</strong></p>{_code_block(shown)}")
     notes = " · ".join(_code(truncate(note, NOTE_MAX, _escape)) for note in card.notes)
     return "".join([*blocks, f"<p>{notes}</p>"])
-
-
-def _facts(card: Card) -> list[str]:
-    facts = [(name, truncate_or_blank(value, LIMITS.value, _escape)) for name, value in card.facts]
-    lines = [f"{name}: {_code(value)}" for name, value in (*facts, ("Time", card.time))]
-    inspect_fields = card.fit_inspect_fields(LIMITS.inspect, LIMITS.value, _escape)
-    return lines + [f"{_code(path)}: {_code(value)}" for path, value in inspect_fields]
 
 
 def _code(html: str) -> str:
@@ -180,7 +176,3 @@ def _code(html: str) -> str:
 def _code_block(html: str) -> str:
     """Return a code block; ``html`` is escaped already."""
     return f"<pre><code>{html}</code></pre>"
-
-
-def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or escape_unprintable(character)

@@ -1,7 +1,7 @@
 """Posts for a Mattermost incoming webhook.
 
 The headline is the post's own text, and everything else is in attachments with a coloured bar. All
-text that is not relay's own is code: see `relay.destinations.common.plain_text`. A push
+text that is not relay's own is code: see `relay.destinations.common.slack_compatible`. A push
 notification shows the post's text and the attachment's ``fallback``, plain text that names the
 host.
 
@@ -13,9 +13,13 @@ from typing import Literal
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import truncate
 from relay.destinations.common.card import Card
-from relay.destinations.common.envelope import ServiceDestination
-from relay.destinations.common.plain_text import VALUE_MAX, build_attachments, headline
-from relay.destinations.common.webhook import parse_slack_json
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.slack_compatible import (
+    VALUE_MAX,
+    build_attachments,
+    message_text,
+    parse_slack_json,
+)
 
 # Mattermost's limits. It splits a post that is too long.
 TEXT_MAX = 16_383
@@ -34,7 +38,7 @@ class MattermostDestination(ServiceDestination):
         """Return the post about the first event, with the number of further events."""
         facts, details = build_attachments(card)
         post = {
-            "text": headline(card),
+            "text": message_text(card),
             "attachments": [{"fallback": truncate(card.event.host, VALUE_MAX), **facts}, details],
         }
         return self.json_request(post)

@@ -6,19 +6,18 @@ A message is plain text: relay never asks for Markdown, buttons or a link to ope
 (https://docs.ntfy.sh/publish/#message-title), so a name could introduce line breaks.
 """
 
-import re
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import AfterValidator, SecretStr
+from pydantic import SecretStr
 
 from relay.config.types import WebhookUrl
 from relay.core.exchange import Request
 from relay.core.notification import Severity
 from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.envelope import ServiceDestination
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
+from relay.destinations.common.service import ServiceDestination, text_matching
 
 # ntfy's limits, in bytes: https://docs.ntfy.sh/publish/#limitations
 MESSAGE_MAX = 4_096
@@ -63,15 +62,6 @@ _STYLES = {
 }
 _RESOLVED_STYLE = (3, "green_circle")
 
-_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
-"""``topicRegex`` in server/server.go."""
-
-
-def _check_topic(topic: SecretStr) -> SecretStr:
-    if not _TOPIC.fullmatch(topic.get_secret_value()):
-        raise ValueError("is not a topic: take letters, digits, '-' and '_', at most 64")
-    return topic
-
 
 class NtfyDestination(ServiceDestination):
     """A topic of an ntfy server."""
@@ -79,7 +69,14 @@ class NtfyDestination(ServiceDestination):
     type: Literal["ntfy"] = "ntfy"
     url: WebhookUrl = SecretStr("https://ntfy.sh")
     """The URL of the server."""
-    topic: Annotated[SecretStr, AfterValidator(_check_topic)]
+    # ``topicRegex`` in server/server.go
+    topic: Annotated[
+        SecretStr,
+        text_matching(
+            r"[-_A-Za-z0-9]{1,64}",
+            "is not a topic: take letters, digits, '-' and '_', at most 64",
+        ),
+    ]
     """The topic's name; whoever knows it can read it."""
 
     @property

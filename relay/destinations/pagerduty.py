@@ -17,18 +17,17 @@ import msgspec
 from pydantic import SecretStr
 
 from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
-from relay.core.event import Event, Origin, format_rfc3339
+from relay.core.event import Origin
 from relay.core.exchange import Request
 from relay.core.text import (
-    Truncator,
     defuse_links,
-    escape_unprintable,
-    truncate,
+    escape_brackets,
+    truncate_forwarded,
     truncate_lines,
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
-from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.service import ServiceDestination
 
 # PagerDuty's limits. It refuses an event if one text is too long.
 PAYLOAD_MAX = 512 * 1024
@@ -52,8 +51,6 @@ INSPECT_MAX = 20_480
 PATH_MAX = 200
 """The path of an inspect field."""
 
-_ESCAPES = {"<": "‹", ">": "›"}
-
 
 class PagerDutyDestination(ServiceDestination):
     """An integration of a PagerDuty service (Events API v2)."""
@@ -73,14 +70,18 @@ class PagerDutyDestination(ServiceDestination):
     def render(self, card: Card) -> Request:
         """Return the event that opens an alert, adds to it or resolves it."""
         event = card.event
+        labels = event.actor.attributes
+        project = labels.get("com.docker.compose.project")
+        cause = event.cause or event.health
+        what = f"{event.action}: {cause}" if cause else event.action
         payload = {
-            "summary": defuse_links(card.title(SUMMARY_MAX, _escape)),
+            "summary": defuse_links(card.title(SUMMARY_MAX, escape_brackets)),
             "source": _first_field(event.host, event.engine) or "unknown",
             "severity": card.severity,
-            "timestamp": f"{format_rfc3339(event.time_ns)[:23]}Z",  # milliseconds, as in examples
+            "timestamp": card.precise_time,  # milliseconds, as in examples
             "component": _first_field(event.actor.name, event.actor.id),
-            "group": _group(event),
-            "class": _field(_class(event)),
+            "group": _first_field(project, labels.get("com.docker.swarm.service.name")),
+            "class": truncate_forwarded(what, FIELD_MAX),
             "custom_details": _details(card),
         }
         message = {
@@ -107,19 +108,6 @@ def _dedup_key(card: Card) -> str:
     return "relay-" + hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
-def _group(event: Event) -> str:
-    labels = event.actor.attributes
-    return _first_field(
-        labels.get("com.docker.compose.project"), labels.get("com.docker.swarm.service.name")
-    )
-
-
-def _class(event: Event) -> str:
-    """Return the action and, if there is one, its cause: ``die: crashed``, ``oom``."""
-    cause = event.cause or event.health
-    return f"{event.action}: {cause}" if cause else event.action
-
-
 def _details(card: Card) -> dict[str, object]:
     """Return the facts, and the ids that lead back to the configuration and the event, by name."""
     notification = card.notification
@@ -134,12 +122,12 @@ def _details(card: Card) -> dict[str, object]:
         "not_included": included.missing if included and included.missing else "",
     }
     details: dict[str, object] = {
-        "text": _display_text(card.body, CUSTOM_TEXT_MAX, truncate_lines),
-        **{name: _display_text(value, VALUE_MAX) for name, value in texts.items()},
+        "text": truncate_forwarded(card.body, CUSTOM_TEXT_MAX, truncate_lines),
+        **{name: truncate_forwarded(value, VALUE_MAX) for name, value in texts.items()},
         "count": notification.count if notification.count > 1 else None,
         "held_back": notification.suppressed,
         **{
-            _detail_name(it): _display_text(text, OUTPUT_MAX[it], truncate_start)
+            _detail_name(it): truncate_forwarded(text, OUTPUT_MAX[it], truncate_start)
             for it, text in card.output
         },
         "inspect": _inspect_values(card),
@@ -149,17 +137,12 @@ def _details(card: Card) -> dict[str, object]:
 
 def _inspect_values(card: Card) -> dict[str, str]:
     # They are in an object of their own, so that no path can look like a fact.
-    each = INSPECT_MAX // max(1, len(card.inspect_fields)) - PATH_MAX
+    each = card.share_inspect(INSPECT_MAX) - PATH_MAX
     most = min(VALUE_MAX, each)
     return {
-        _display_text(path, PATH_MAX): _display_text(value, most)
+        truncate_forwarded(path, PATH_MAX): truncate_forwarded(value, most)
         for path, value in card.inspect_fields
     }
-
-
-def _display_text(text: str, limit: int, cut: Truncator = truncate) -> str:
-    """Return a text for people, without links and mentions in services that it is forwarded to."""
-    return defuse_links(cut(text, limit, _escape))
 
 
 def _detail_name(title: str) -> str:
@@ -167,13 +150,6 @@ def _detail_name(title: str) -> str:
 
 
 def _first_field(*texts: str | None) -> str:
-    """Return the first text that is not blank, as a `_field`; empty if all are blank."""
-    return next((_field(text) for text in texts if text and text.strip()), "")
-
-
-def _field(text: str) -> str:
-    return defuse_links(truncate(text, FIELD_MAX, _escape))
-
-
-def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or escape_unprintable(character)
+    """Return the first text that is not blank, as a field of the common event format, else ""."""
+    shown = next((text for text in texts if text and text.strip()), "")
+    return truncate_forwarded(shown, FIELD_MAX)

@@ -8,12 +8,11 @@ URL. But Pushover's clients turn every address in a message into a link ("Pushin
 relay prevents that is described in `relay.destinations.common.plain_text`.
 """
 
-import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config.errors import invalid
 from relay.config.types import Duration, WebhookUrl, WholeNumber, at_least, at_most
@@ -21,8 +20,8 @@ from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
 from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.envelope import ServiceDestination
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
+from relay.destinations.common.service import ServiceDestination, text_matching
 from relay.destinations.common.webhook import parse_date_s, parse_number, parse_object
 
 # Pushover's limits, in characters: "Limitations". relay counts UTF-16 units, which are never fewer.
@@ -49,46 +48,37 @@ RETRY_S = 5.0
 
 # Priority -1 makes no sound, 0 makes one, and 1 makes one even in the user's quiet hours:
 # "Message Priority".
-_DEFAULT_EMERGENCY = timedelta(hours=1)
-
 _PRIORITIES = {Severity.CRITICAL: 1, Severity.WARNING: 0, Severity.INFO: -1}
 _PRIORITY_RESOLVED = -1
 _EMERGENCY = 2
+_DEFAULT_EMERGENCY = timedelta(hours=1)
 
-_KEY = re.compile(r"[A-Za-z0-9]{30}")
+_KEY = r"[A-Za-z0-9]{30}"
 """A token, a user key or a group key: "Application Registration", "Users, Groups, and Devices"."""
-_USERS = re.compile(rf"{_KEY.pattern}(,{_KEY.pattern}){{0,49}}")
-_DEVICES = re.compile(r"[A-Za-z0-9_-]{1,25}(,[A-Za-z0-9_-]{1,25})*")
-_SOUND = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DEVICE = r"[A-Za-z0-9_-]{1,25}"
 
-
-def _check_token(token: SecretStr) -> SecretStr:
-    if not _KEY.fullmatch(token.get_secret_value()):
-        raise ValueError("is not the token of an application: it has 30 letters and digits")
-    return token
-
-
-def _check_user(user: SecretStr) -> SecretStr:
-    if not _USERS.fullmatch(user.get_secret_value()):
-        raise ValueError(
-            "is not the key of a user or a group: it has 30 letters and digits "
-            "(up to 50 keys with a comma between them)"
-        )
-    return user
-
-
-def _check_device(text: str) -> str:
-    if not _DEVICES.fullmatch(text):
-        raise ValueError(
-            "is not the name of a device: take letters, digits, '-' and '_', at most 25"
-        )
-    return text
-
-
-def _check_sound(text: str) -> str:
-    if not _SOUND.fullmatch(text):
-        raise ValueError("is not the name of a sound, as in siren")
-    return text
+Token = Annotated[
+    SecretStr,
+    text_matching(_KEY, "is not the token of an application: it has 30 letters and digits"),
+]
+Users = Annotated[
+    SecretStr,
+    text_matching(
+        rf"{_KEY}(,{_KEY}){{0,49}}",
+        "is not the key of a user or a group: it has 30 letters and digits "
+        "(up to 50 keys with a comma between them)",
+    ),
+]
+Devices = Annotated[
+    str,
+    text_matching(
+        rf"{_DEVICE}(,{_DEVICE})*",
+        "is not the name of a device: take letters, digits, '-' and '_', at most 25",
+    ),
+]
+Sound = Annotated[
+    str, text_matching(r"[A-Za-z0-9_-]{1,64}", "is not the name of a sound, as in siren")
+]
 
 
 class PushoverDestination(ServiceDestination):
@@ -103,13 +93,13 @@ class PushoverDestination(ServiceDestination):
     url: WebhookUrl = SecretStr("https://api.pushover.net/1/messages.json")
     concurrency: Annotated[WholeNumber, Field(ge=1, le=CONCURRENCY)] = CONCURRENCY
     """How many requests may be sent at the same time: at most 2, as Pushover allows."""
-    token: Annotated[SecretStr, AfterValidator(_check_token)]
+    token: Token
     """The API token of the application."""
-    user: Annotated[SecretStr, AfterValidator(_check_user)]
+    user: Users
     """The key of a user or a group, or up to 50 keys with a comma between them."""
-    device: Annotated[str, AfterValidator(_check_device)] | None = None
+    device: Devices | None = None
     """The name of a device, or several with a comma between them. Default: all of the user's."""
-    sound: Annotated[str, AfterValidator(_check_sound)] | None = None
+    sound: Sound | None = None
     """The name of a sound. Default: the one that the user chose."""
     ttl: Annotated[Duration, at_least("1s")] | None = None
     """How long devices keep the message, unless it is an emergency. Default: for ever."""
@@ -158,10 +148,8 @@ class PushoverDestination(ServiceDestination):
     def _priority(self, card: Card) -> dict[str, int]:
         priority = _PRIORITY_RESOLVED if card.is_resolved else _PRIORITIES[card.severity]
         if self.emergency_every is not None and priority == _PRIORITIES[Severity.CRITICAL]:
-            every_s, for_s = (
-                _seconds(self.emergency_every),
-                _seconds(self.emergency_for or _DEFAULT_EMERGENCY),
-            )
+            every_s = _seconds(self.emergency_every)
+            for_s = _seconds(self.emergency_for or _DEFAULT_EMERGENCY)
             return {"priority": _EMERGENCY, "retry": every_s, "expire": for_s}
         ttl = {} if self.ttl is None else {"ttl": _seconds(self.ttl)}
         return {"priority": priority, **ttl}

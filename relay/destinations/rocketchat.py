@@ -1,7 +1,7 @@
 """Messages for a Rocket.Chat incoming webhook.
 
 The headline is the message's own text, and everything else is in attachments with a coloured bar.
-All text that is not relay's own is code: see `relay.destinations.common.plain_text`. With
+All text that is not relay's own is code: see `relay.destinations.common.slack_compatible`. With
 ``parseUrls: false`` the server fetches no address for a preview.
 
 The attachments have no title, because phones read a title without a text as Markdown. The server
@@ -14,9 +14,12 @@ from typing import Literal
 
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.destinations.common.card import Card
-from relay.destinations.common.envelope import ServiceDestination
-from relay.destinations.common.plain_text import build_attachments, headline
-from relay.destinations.common.webhook import parse_slack_json
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.slack_compatible import (
+    build_attachments,
+    message_text,
+    parse_slack_json,
+)
 
 TEXT_MAX = 5_000
 """The characters of each text: the default of ``Message_MaxAllowedSize``. The server does not check
@@ -32,7 +35,7 @@ class RocketChatDestination(ServiceDestination):
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
         message = {
-            "text": headline(card),
+            "text": message_text(card),
             "parseUrls": False,
             "attachments": build_attachments(card),
         }

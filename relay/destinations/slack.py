@@ -13,21 +13,20 @@ visible (https://docs.slack.dev/reference/block-kit/blocks/rich-text-block).
 """
 
 import re
-from collections.abc import Sequence
 from typing import Literal
 
 from relay.config.types import Rate, RateLimit
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import (
-    escape_unprintable,
+    escape_with,
     truncate,
     truncate_lines,
     truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.envelope import ServiceDestination
-from relay.destinations.common.webhook import hint_from_slack_error, parse_slack_json
+from relay.destinations.common.service import ServiceDestination
+from relay.destinations.common.slack_compatible import hint_from_slack_error, parse_slack_json
 
 # Slack's limits. It refuses a message if one text is too long.
 TEXT_MAX = 40_000
@@ -61,7 +60,7 @@ PATH_MAX = 60
 
 Block = dict[str, object]
 
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_escape = escape_with({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _ERROR_CODE = re.compile(rb"\s*([a-z]+(?:_[a-z]+)+|ratelimited)\s*")
 """An error in plain text, such as ``invalid_payload`` or ``channel_not_found``."""
 
@@ -88,15 +87,7 @@ class SlackDestination(ServiceDestination):
                 {
                     "color": card.colour,
                     "fallback": text,
-                    "blocks": [
-                        *_body(card),
-                        {"type": "section", "fields": _fields(card)},
-                        *_included_blocks(card),
-                        {
-                            "type": "context",
-                            "elements": [_plain_text(_value(it)) for it in card.notes],
-                        },
-                    ],
+                    "blocks": _attachment_blocks(card),
                 }
             ],
         }
@@ -110,18 +101,21 @@ class SlackDestination(ServiceDestination):
         return parse_slack_json(response)
 
 
-def _body(card: Card) -> list[Block]:
-    if not card.body:
-        return []
-    text = truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape)
-    return [{"type": "section", "text": _plain_text(text)}]
-
-
-def _fields(card: Card) -> list[Block]:
+def _attachment_blocks(card: Card) -> list[Block]:
+    blocks: list[Block] = []
+    if card.body:
+        text = truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape)
+        blocks.append({"type": "section", "text": _plain_text(text)})
     # The line break is relay's: `truncate` leaves none in a value, so no value can look like
     # another field.
-    fields = [_plain_text(f"{name}\n{_value(value)}") for name, value in card.facts]
-    return [_time(card), *fields]
+    facts = [_plain_text(f"{name}\n{_value(value)}") for name, value in card.facts]
+    blocks.append({"type": "section", "fields": [_time(card), *facts]})
+    inspected = _inspect_fields(card)
+    for at in range(0, len(inspected), FIELDS_MAX):
+        blocks.append({"type": "section", "fields": inspected[at : at + FIELDS_MAX]})
+    blocks += [_output_block(title, text) for title, text in card.output]
+    notes = [_plain_text(_value(note)) for note in card.notes]
+    return [*blocks, {"type": "context", "elements": notes}]
 
 
 def _time(card: Card) -> Block:
@@ -134,29 +128,20 @@ def _time(card: Card) -> Block:
     return {"type": "mrkdwn", "text": f"Time\n{date}", "verbatim": True}
 
 
-def _included_blocks(card: Card) -> list[Block]:
-    fields = _inspect_fields(card.inspect_fields)
-    sections: list[Block] = [
-        {"type": "section", "fields": fields[at : at + FIELDS_MAX]}
-        for at in range(0, len(fields), FIELDS_MAX)
-    ]
-    return sections + [_output_block(title, text, OUTPUT_MAX[title]) for title, text in card.output]
-
-
-def _inspect_fields(fields: Sequence[tuple[str, str]]) -> list[Block]:
-    limit = min(VALUE_MAX, INSPECT_MAX // max(1, len(fields)))
+def _inspect_fields(card: Card) -> list[Block]:
+    limit = min(VALUE_MAX, card.share_inspect(INSPECT_MAX))
     blocks = []
-    for path, value in fields:
+    for path, value in card.inspect_fields:
         name = truncate(path, PATH_MAX, _escape)
         shown = truncate(value, limit - utf16_length(name) - 1, _escape)
         blocks.append(_plain_text(f"{name}\n{shown}"))
     return blocks
 
 
-def _output_block(title: str, text: str, limit: int) -> Block:
+def _output_block(title: str, text: str) -> Block:
     """Return container output in a fixed width; only the end of a long text."""
     heading = {"type": "text", "text": title, "style": {"bold": True}}
-    body = {"type": "text", "text": truncate_start(text, limit)}
+    body = {"type": "text", "text": truncate_start(text, OUTPUT_MAX[title])}
     return {
         "type": "rich_text",
         "elements": [
@@ -173,7 +158,3 @@ def _plain_text(text: str) -> Block:
 
 def _value(text: str) -> str:
     return truncate(text, VALUE_MAX, _escape)
-
-
-def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or escape_unprintable(character)

@@ -13,7 +13,6 @@ replaces, even in runs: a space between the braces prevents that.
 """
 
 import re
-from collections.abc import Iterable
 from typing import Literal
 
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
@@ -26,7 +25,7 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import ERROR_STATUSES
 
 MESSAGE_MAX = 28_000
@@ -76,12 +75,7 @@ class TeamsDestination(ServiceDestination):
                 # The first version with all these elements, so every client shows them.
                 "version": "1.2",
                 "msteams": {"width": "Full"},
-                "body": [
-                    *_headline(card),
-                    *_facts(card),
-                    *_output_containers(card),
-                    _notes(card.notes),
-                ],
+                "body": _body(card),
             },
         }
         message = {"type": "message", "attachments": [attachment]}
@@ -97,45 +91,35 @@ class TeamsDestination(ServiceDestination):
         return ResponseHint(status=int(found[1]))
 
 
-def _headline(card: Card) -> list[Part]:
+def _body(card: Card) -> list[Part]:
     colour = _COLOUR_RESOLVED if card.is_resolved else _COLOURS[card.severity]
     title = f"{card.emoji} {card.title(TITLE_MAX - utf16_length(card.emoji) - 1)}"
-    blocks = [_block(_run(title, size="Large", weight="Bolder", color=colour))]
+    body = [_block(_run(title, size="Large", weight="Bolder", color=colour))]
     if card.body:
-        blocks.append(_block(_run(truncate_lines(card.body, CUSTOM_TEXT_MAX))))
-    return blocks
-
-
-def _facts(card: Card) -> list[Part]:
+        body.append(_block(_run(truncate_lines(card.body, CUSTOM_TEXT_MAX))))
     facts = [
         ("Time", card.readable_time),
         *((name, truncate_or_blank(value, VALUE_MAX)) for name, value in card.facts),
         *card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX),
     ]
-    return [_fact(name, value) for name, value in facts]
+    for name, value in facts:
+        body.append(_block(_run(f"{name}: ", weight="Bolder"), _run(value), spacing="Small"))
+    body += [_output_container(title, text) for title, text in card.output]
+    notes = " · ".join(truncate(note, NOTE_MAX) for note in card.notes)
+    return [*body, _block(_run(notes, size="Small", isSubtle=True), separator=True)]
 
 
-def _fact(name: str, value: str) -> Part:
-    return _block(_run(f"{name}: ", weight="Bolder"), _run(value), spacing="Small")
-
-
-def _output_containers(card: Card) -> Iterable[Part]:
-    """Yield container output in a fixed width; only the end of a long text."""
-    for title, text in card.output:
-        shown = truncate_start(text, OUTPUT_MAX[title])
-        yield {
-            "type": "Container",
-            "style": "emphasis",
-            "items": [
-                _block(_run(title, weight="Bolder")),
-                _block(_run(shown, fontType="Monospace", size="Small"), spacing="Small"),
-            ],
-        }
-
-
-def _notes(notes: Iterable[str]) -> Part:
-    line = " · ".join(truncate(note, NOTE_MAX) for note in notes)
-    return _block(_run(line, size="Small", isSubtle=True), separator=True)
+def _output_container(title: str, text: str) -> Part:
+    """Return container output in a fixed width; only the end of a long text."""
+    shown = truncate_start(text, OUTPUT_MAX[title])
+    return {
+        "type": "Container",
+        "style": "emphasis",
+        "items": [
+            _block(_run(title, weight="Bolder")),
+            _block(_run(shown, fontType="Monospace", size="Small"), spacing="Small"),
+        ],
+    }
 
 
 def _block(*runs: Part, **style: object) -> Part:

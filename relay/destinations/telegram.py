@@ -9,23 +9,20 @@ in ``pre`` and ``code``, which cannot contain other entities
 of these two, the headline too.
 """
 
-import re
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from relay.config.types import Rate, RateLimit, WebhookUrl, WholeNumber
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
-    truncate,
     truncate_lines,
     truncate_or_blank,
     truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.service import ServiceDestination, text_matching
 from relay.destinations.common.webhook import (
     ERROR_STATUSES,
     append_path,
@@ -55,42 +52,6 @@ NOTE_MAX = 100
 """Each note."""
 
 
-class _EntityText:
-    """Builds a text and its entities, whose positions count UTF-16 units, as Telegram does."""
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._end = 0
-        self.entities: list[dict[str, object]] = []
-
-    def write(self, piece: str, kind: str | None = None) -> None:
-        """Append text as an entity of a ``kind``. Text without a ``kind`` must be relay's own."""
-        length = utf16_length(piece)
-        if kind is not None:
-            self.entities.append({"type": kind, "offset": self._end, "length": length})
-        self._pieces.append(piece)
-        self._end += length
-
-    def __str__(self) -> str:
-        return "".join(self._pieces)
-
-
-_TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}")
-_CHAT = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{3,64}")
-
-
-def _check_token(token: SecretStr) -> SecretStr:
-    if not _TOKEN.fullmatch(token.get_secret_value()):
-        raise ValueError("is not the token of a bot, as in 123456:ABC-DEF1234ghIkl-zyx57W2v1u")
-    return token
-
-
-def _check_chat(text: str) -> str:
-    if not _CHAT.fullmatch(text):
-        raise ValueError("is neither the number of a chat nor '@' and a channel's name")
-    return text
-
-
 class TelegramDestination(ServiceDestination):
     """A Telegram bot."""
 
@@ -99,9 +60,21 @@ class TelegramDestination(ServiceDestination):
     type: Literal["telegram"] = "telegram"
     url: WebhookUrl = SecretStr("https://api.telegram.org")
     """The URL of a Bot API server."""
-    token: Annotated[SecretStr, AfterValidator(_check_token)]
+    token: Annotated[
+        SecretStr,
+        text_matching(
+            r"[0-9]{1,20}:[A-Za-z0-9_-]{10,100}",
+            "is not the token of a bot, as in 123456:ABC-DEF1234ghIkl-zyx57W2v1u",
+        ),
+    ]
     """The bot's token, from @BotFather."""
-    chat_id: Annotated[str, AfterValidator(_check_chat)]
+    chat_id: Annotated[
+        str,
+        text_matching(
+            r"-?[0-9]{1,20}|@[A-Za-z0-9_]{3,64}",
+            "is neither the number of a chat nor '@' and a channel's name",
+        ),
+    ]
     """A number, or ``@`` and the name of a channel; the bot has to be a member."""
     thread_id: Annotated[WholeNumber, Field(ge=1)] | None = None
     """The number of a topic in a group."""
@@ -120,9 +93,10 @@ class TelegramDestination(ServiceDestination):
 
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
-        text = _compose(card)
+        text, chat = _compose(card), self.chat_id
+        is_number = chat.isascii() and chat.removeprefix("-").isdigit()
         message: dict[str, object] = {
-            "chat_id": int(self.chat_id) if _is_number(self.chat_id) else self.chat_id,
+            "chat_id": int(chat) if is_number else chat,
             "text": str(text),
             "entities": text.entities,
             "link_preview_options": {"is_disabled": True},
@@ -147,8 +121,24 @@ class TelegramDestination(ServiceDestination):
         return NO_HINT
 
 
-def _is_number(chat_id: str) -> bool:
-    return chat_id.isascii() and chat_id.removeprefix("-").isdigit()
+class _EntityText:
+    """Builds a text and its entities, whose positions count UTF-16 units, as Telegram does."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._end = 0
+        self.entities: list[dict[str, object]] = []
+
+    def write(self, piece: str, kind: str | None = None) -> None:
+        """Append text as an entity of a ``kind``. Text without a ``kind`` must be relay's own."""
+        length = utf16_length(piece)
+        if kind is not None:
+            self.entities.append({"type": kind, "offset": self._end, "length": length})
+        self._pieces.append(piece)
+        self._end += length
+
+    def __str__(self) -> str:
+        return "".join(self._pieces)
 
 
 def _compose(card: Card) -> _EntityText:
@@ -164,7 +154,10 @@ def _compose(card: Card) -> _EntityText:
         text.write(name, "bold")
         text.write(": ")
         _write_code(text, value, VALUE_MAX)
-    _write_inspect_fields(text, card.inspect_fields)
+    each = card.share_inspect(INSPECT_MAX) - 1
+    for line in card.inspect_lines(each):
+        text.write("\n")
+        _write_code(text, line, each)
     for title, printed in card.output:
         text.write("\n\n")
         text.write(title, "bold")
@@ -174,13 +167,6 @@ def _compose(card: Card) -> _EntityText:
         text.write(" · " if at else "\n\n")
         _write_code(text, note, NOTE_MAX)
     return text
-
-
-def _write_inspect_fields(text: _EntityText, fields: Sequence[tuple[str, str]]) -> None:
-    for path, value in fields:
-        text.write("\n")
-        each = INSPECT_MAX // len(fields) - 1
-        _write_code(text, f"{truncate(path, each // 2)}: {value}", each)
 
 
 def _write_code(text: _EntityText, value: str, limit: int) -> None:

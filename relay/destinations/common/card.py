@@ -1,4 +1,9 @@
-"""The content of a message for people, before a service formats and truncates it."""
+"""The content of a message for people, before a service formats and truncates it.
+
+A `Card` is the whole content: headline, facts, container output and notes. Its parts are here too:
+`headline` and `describe_event` say in one sentence what happened, the same in every chat and on the
+terminal; `get_included` and `format_inspect_fields` read what the route includes.
+"""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -9,30 +14,21 @@ from relay.core.event import TYPE_RELAY, Cause, Event, Origin, format_rfc3339
 from relay.core.notification import Included, Notification, Severity, Status, resolve_severity
 from relay.core.text import escape_unprintable, truncate, truncate_or_blank, utf16_length
 
-_TOO_LATE = Included(missing="could not be had in time")
+LOGS = "Last log lines"
+HEALTH = "Last health check"
+"""The titles of the two kinds of container output."""
 
-
-def get_included(notification: Notification) -> Included | None:
-    """Return the data of the route's ``include``; None if the route has no ``include``."""
-    if notification.include is None:
-        return None
-    return notification.included or _TOO_LATE
-
-
-def format_inspect_fields(included: Included) -> Iterator[tuple[str, str]]:
-    """Yield path and value of each inspect field.
-
-    Text stays as it is, null becomes ``none``, anything else becomes JSON.
-    """
-    for path, value in included.inspect.items():
-        match value:
-            case None:
-                yield path, "none"
-            case str():
-                yield path, value
-            case _:
-                yield path, msgspec.json.encode(value).decode()
-
+_STYLES = {  # emoji and colour
+    Severity.CRITICAL: ("🔴", "#d0021b"),
+    Severity.WARNING: ("🟠", "#f5a623"),
+    Severity.INFO: ("🔵", "#439fe0"),
+}
+_RESOLVED_STYLE = ("🟢", "#2eb886")
+_ORIGINS = {
+    Origin.LIVE: "",
+    Origin.REPLAYED: "replayed from the engine's history",
+    Origin.INFERRED: "found by comparing containers: the engine sent no event",
+}
 
 SUBJECT_MAX = 90
 """The UTF-16 units of a name, so that a long name never hides what happened."""
@@ -83,36 +79,71 @@ _PREDICATES: dict[str, dict[tuple[str, str | None], str]] = {
 }
 
 
+def get_included(notification: Notification) -> Included | None:
+    """Return the data of the route's ``include``; None if the route has no ``include``."""
+    if notification.include is None:
+        return None
+    return notification.included or Included(missing="could not be had in time")
+
+
+def format_inspect_fields(included: Included) -> Iterator[tuple[str, str]]:
+    """Yield path and value of each inspect field.
+
+    Text stays as it is, null becomes ``none``, anything else becomes JSON.
+    """
+    for path, value in included.inspect.items():
+        match value:
+            case None:
+                yield path, "none"
+            case str():
+                yield path, value
+            case _:
+                yield path, msgspec.json.encode(value).decode()
+
+
 def describe_event(event: Event) -> str:
     """Return one printable line without a full stop, as in ``web-1 crashed with exit code 3``.
 
     It has at most `SUBJECT_MAX` + `PREDICATE_MAX` + 1 UTF-16 units. Types and actions that
     `_PREDICATES` does not have stay as the engine names them: ``network n1: connect``.
     """
+    name = event.actor.name or event.actor.id.removeprefix("sha256:")[:12]
     predicates = _PREDICATES.get(event.type, {})
     specific = predicates.get((event.action, event.cause or event.health))
     template = specific or predicates.get((event.action, None))
     if template is None:
-        subject = f"{event.type} {_subject_name(event)}".rstrip() + ":"
+        subject = f"{event.type} {name}".rstrip() + ":"
         template = "{action}: {detail}" if event.detail else "{action}"
     else:
-        subject = TYPE_RELAY if event.type == TYPE_RELAY else _subject_name(event) or "a container"
+        subject = TYPE_RELAY if event.type == TYPE_RELAY else name or "a container"
     predicate = template.format_map(_placeholders(event))
     return f"{truncate(subject, SUBJECT_MAX)} {truncate(predicate, PREDICATE_MAX)}"
 
 
-def headline(
-    notification: Notification, limit: int, escape: Callable[[str], str] = escape_unprintable
-) -> str:
-    """Describe the first event, and add whether the trouble is over and how many events follow.
+def _placeholders(event: Event) -> dict[str, str]:
+    attributes = event.actor.attributes
+    code, reason = event.exit_code, attributes.get("reason")
+    return {
+        "action": event.action,
+        "command": (event.detail or "").strip() or "a command",
+        "destination": attributes.get("destination", "a destination"),
+        "detail": event.detail or "",
+        "engine": attributes.get("engine") or event.engine,
+        "exit": "" if code is None else f" with exit code {describe_exit_code(code)}",
+        "health": event.health or event.detail or "unknown",
+        "old_name": attributes.get("oldName", "another name").removeprefix("/"),
+        "reason": f": {reason}" if reason else "",
+        "signal": _signal_name(event.signal),
+    }
 
-    Returns at most ``limit`` UTF-16 units; ``limit`` is at least 60. ``escape`` is the parameter of
-    `relay.core.text.truncate`.
-    """
-    over = "Resolved: " if notification.status is Status.RESOLVED else ""
-    more = f" (and {notification.count - 1} more)" if notification.count > 1 else ""
-    rest = limit - len(over) - len(more)
-    return over + truncate(describe_event(notification.events[0]), rest, escape) + more
+
+def _signal_name(number: int | None) -> str:
+    if number is None:  # Podman does not name the signal
+        return "a signal"
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def describe_exit_code(code: int) -> str:
@@ -127,55 +158,18 @@ def describe_exit_code(code: int) -> str:
         return str(code)
 
 
-def _subject_name(event: Event) -> str:
-    return event.actor.name or event.actor.id.removeprefix("sha256:")[:12]
+def headline(
+    notification: Notification, limit: int, escape: Callable[[str], str] = escape_unprintable
+) -> str:
+    """Describe the first event, and add whether the trouble is over and how many events follow.
 
-
-def _placeholders(event: Event) -> dict[str, str]:
-    attributes = event.actor.attributes
-    reason = attributes.get("reason")
-    return {
-        "action": event.action,
-        "command": (event.detail or "").strip() or "a command",
-        "destination": attributes.get("destination", "a destination"),
-        "detail": event.detail or "",
-        "engine": attributes.get("engine") or event.engine,
-        "exit": _exit_code_suffix(event.exit_code),
-        "health": event.health or event.detail or "unknown",
-        "old_name": attributes.get("oldName", "another name").removeprefix("/"),
-        "reason": f": {reason}" if reason else "",
-        "signal": _signal_name(event.signal),
-    }
-
-
-def _exit_code_suffix(code: int | None) -> str:
-    return "" if code is None else f" with exit code {describe_exit_code(code)}"
-
-
-def _signal_name(number: int | None) -> str:
-    if number is None:  # Podman does not name the signal
-        return "a signal"
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-LOGS = "Last log lines"
-HEALTH = "Last health check"
-"""The titles of the two kinds of container output."""
-
-_STYLES = {  # emoji and colour
-    Severity.CRITICAL: ("🔴", "#d0021b"),
-    Severity.WARNING: ("🟠", "#f5a623"),
-    Severity.INFO: ("🔵", "#439fe0"),
-}
-_RESOLVED_STYLE = ("🟢", "#2eb886")
-_ORIGINS = {
-    Origin.LIVE: "",
-    Origin.REPLAYED: "replayed from the engine's history",
-    Origin.INFERRED: "found by comparing containers: the engine sent no event",
-}
+    Returns at most ``limit`` UTF-16 units; ``limit`` is at least 60. ``escape`` is the parameter of
+    `relay.core.text.truncate`.
+    """
+    over = "Resolved: " if notification.status is Status.RESOLVED else ""
+    more = f" (and {notification.count - 1} more)" if notification.count > 1 else ""
+    rest = limit - len(over) - len(more)
+    return over + truncate(describe_event(notification.events[0]), rest, escape) + more
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -201,6 +195,11 @@ class Card(msgspec.Struct, frozen=True):
     def readable_time(self) -> str:
         """The time of the event for people: ``2026-11-23 07:29:49 UTC``."""
         return self.time.replace("T", " ").replace("Z", " UTC")
+
+    @property
+    def precise_time(self) -> str:
+        """The time of the event, in UTC to the millisecond: ``2026-11-23T07:29:49.176Z``."""
+        return f"{format_rfc3339(self.event.time_ns)[:23]}Z"
 
     @property
     def severity(self) -> Severity:
@@ -246,11 +245,14 @@ class Card(msgspec.Struct, frozen=True):
     @property
     def all_facts(self) -> list[tuple[str, str]]:
         """The most important facts, even if there is a `body`."""
-        event = self.event
+        event, labels = self.event, self.event.actor.attributes
+        compose = [labels.get(f"com.docker.compose.{part}") for part in ("project", "service")]
+        at = "" if event.engine in ("", event.host) else f" (engine “{event.engine}”)"
         known = [
-            ("Host", _host(event)),
+            ("Host", f"{event.host}{at}"),
             ("Image", event.actor.image),
-            *_orchestrator(event),
+            ("Compose service", " / ".join(part for part in compose if part)),
+            ("Swarm service", labels.get("com.docker.swarm.service.name")),
             ("Exit code", None if event.exit_code is None else describe_exit_code(event.exit_code)),
             ("Cause", event.cause),
         ]
@@ -262,6 +264,17 @@ class Card(msgspec.Struct, frozen=True):
         included = get_included(self.notification)
         return [] if included is None else list(format_inspect_fields(included))
 
+    def share_inspect(self, total: int) -> int:
+        """Return how much of ``total`` each of the `inspect_fields` may take."""
+        return total // max(1, len(self.inspect_fields))
+
+    def inspect_lines(self, each: int) -> list[str]:
+        """Return a line for each inspect field, whose path takes at most half of ``each``.
+
+        The line itself is not truncated yet, nor is its value escaped.
+        """
+        return [f"{truncate(path, each // 2)}: {value}" for path, value in self.inspect_fields]
+
     def fit_inspect_fields(
         self, total: int, each: int, escape: Callable[[str], str] = escape_unprintable
     ) -> list[tuple[str, str]]:
@@ -270,7 +283,7 @@ class Card(msgspec.Struct, frozen=True):
         A path and its value take at most ``each`` UTF-16 units, all fields together ``total``. A
         path takes at most half of its share. `BLANK` replaces a value that would show nothing.
         """
-        limit = min(each, total // max(1, len(self.inspect_fields)))
+        limit = min(each, self.share_inspect(total))
         fields = []
         for path, value in self.inspect_fields:
             name = truncate_or_blank(path, limit // 2, escape)
@@ -299,19 +312,3 @@ class Card(msgspec.Struct, frozen=True):
             f"not included: {included.missing}" if included and included.missing else "",
         ]
         return [note for note in notes if note]
-
-
-def _host(event: Event) -> str:
-    if event.engine in ("", event.host):
-        return event.host
-    return f"{event.host} (engine “{event.engine}”)"
-
-
-def _orchestrator(event: Event) -> list[tuple[str, str]]:
-    labels = event.actor.attributes
-    project = labels.get("com.docker.compose.project", "")
-    service = labels.get("com.docker.compose.service", "")
-    return [
-        ("Compose service", " / ".join(part for part in (project, service) if part)),
-        ("Swarm service", labels.get("com.docker.swarm.service.name", "")),
-    ]

@@ -1,9 +1,13 @@
-"""The base class of destinations that are reached over HTTP."""
+"""Destinations that are reached over HTTP: the base class of their models.
+
+The functions below it extend their URLs, and read the bodies and headers of their responses.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, ClassVar
+from urllib.parse import urlencode
 
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
@@ -21,60 +25,9 @@ from relay.config.types import (
     WebhookUrl,
     not_both,
 )
-from relay.core.exchange import NO_HINT, Response, ResponseHint
 
 ERROR_STATUSES = range(400, 600)
 """The statuses that a body may give in place of the actual one."""
-
-_SLACK_RATE_LIMITED = ("ratelimited", "rate_limited", "message_limit_exceeded")
-_SLACK_TEMPORARY = (
-    # https://docs.slack.dev/reference/methods/chat.postMessage, "Errors"
-    *("fatal_error", "internal_error", "request_timeout", "service_unavailable", "rollup_error"),
-    *("team_added_to_org", "external_channel_migrating"),
-)
-
-
-def parse_slack_json(response: Response) -> ResponseHint:
-    """Read an error of Slack or of a service that copies it: ``{"ok": false, "error": …}``."""
-    match parse_object(response.body):
-        case {"ok": False, "error": str(code)}:
-            return hint_from_slack_error(code)
-        case {"ok": False} | {"success": False}:
-            return ResponseHint(is_rejected=True)
-    return NO_HINT
-
-
-def hint_from_slack_error(code: str) -> ResponseHint:
-    """Return what an error code of Slack means: rate limit, temporary, or rejected for good."""
-    if code in _SLACK_RATE_LIMITED:
-        return ResponseHint(status=429)
-    return ResponseHint(status=503) if code in _SLACK_TEMPORARY else ResponseHint(is_rejected=True)
-
-
-def parse_object(body: bytes) -> dict[str, object]:
-    """Return the JSON object that a body holds; an empty one if it holds anything else."""
-    try:
-        return msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return {}
-
-
-def parse_number(value: object) -> float | None:
-    """Return a finite number from 0 on, given as a number or as text; None for anything else."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) else -1.0
-    except (ValueError, OverflowError):
-        return None
-    return number if 0 <= number < float("inf") else None
-
-
-def parse_date_s(text: str) -> float | None:
-    """Return an HTTP date in seconds since 1970; None if the text is not a date."""
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, IndexError, OverflowError):
-        return None
-    return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
 
 
 class BasicAuth(Section):
@@ -183,12 +136,6 @@ class WebhookDestination(DestinationConfig):
         return value
 
 
-def append_path(url: str, path: str) -> str:
-    """Append a path, encoded already, to that of a URL, and keep its query."""
-    base = URL(url)
-    return str(base.with_path(base.raw_path.rstrip("/") + path, encoded=True, keep_query=True))
-
-
 def _has_authorization(headers: Mapping[str, object]) -> bool:
     return any(name.lower() == "authorization" for name in headers)
 
@@ -196,3 +143,41 @@ def _has_authorization(headers: Mapping[str, object]) -> bool:
 def _has_user(info: ValidationInfo) -> bool:
     url = info.data.get("url")  # absent if the URL itself is invalid
     return url is not None and validators.has_user(url.get_secret_value())
+
+
+def append_path(url: str, path: str) -> str:
+    """Append a path, encoded already, to that of a URL, and keep its query."""
+    base = URL(url)
+    return str(base.with_path(base.raw_path.rstrip("/") + path, encoded=True, keep_query=True))
+
+
+def append_query(url: str, query: Mapping[str, str]) -> str:
+    """Append to the query of a URL. The URL itself is not encoded again, as it may be signed."""
+    base = url.partition("#")[0]
+    return f"{base}{'&' if '?' in base else '?'}{urlencode(query, errors='replace')}"
+
+
+def parse_object(body: bytes) -> dict[str, object]:
+    """Return the JSON object that a body holds; an empty one if it holds anything else."""
+    try:
+        return msgspec.json.decode(body, type=dict[str, object])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return {}
+
+
+def parse_number(value: object) -> float | None:
+    """Return a finite number from 0 on, given as a number or as text; None for anything else."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) else -1.0
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+def parse_date_s(text: str) -> float | None:
+    """Return an HTTP date in seconds since 1970; None if the text is not a date."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return date.replace(tzinfo=date.tzinfo or UTC).timestamp()

@@ -9,7 +9,7 @@ import standardwebhooks
 from relay.core.exchange import Request, Response
 from relay.delivery.batching import batch_id
 from relay.delivery.client import DestinationClient, make_signer
-from relay.destinations.common.cloudevents import encode_document
+from relay.destinations.common.document import encode_document
 from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import NOTIFICATIONS, SAMPLE_NOTIFICATIONS
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from relay.config import Rate
 from relay.destinations.catalog import DESTINATION_TYPES
-from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.service import ServiceDestination
 from tests.unit.destinations.messages import strings
 
 

@@ -8,8 +8,8 @@ from relay.config import DestinationConfig
 from relay.core.exchange import Request
 from relay.destinations import console
 from relay.destinations.catalog import DESTINATION_TYPES
-from relay.destinations.common import cloudevents
 from relay.destinations.common.card import Card
+from relay.destinations.common.document import render_document
 from relay.destinations.console import ConsoleDestination
 from relay.destinations.http import HttpDestination
 from relay.destinations.slack import SlackDestination
@@ -43,7 +43,7 @@ def test_every_type_has_its_model() -> None:
 
 def test_http_gets_the_document() -> None:
     """URL and headers are those of the destination, without a mask."""
-    expected = cloudevents.render_document(NOTIFICATION, SECRET)
+    expected = render_document(NOTIFICATION, SECRET)
     headers = {**expected.headers, "Authorization": "Bearer s3cret"}
     assert render_for(http()) == replace(expected, headers=headers)
 

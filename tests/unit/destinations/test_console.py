@@ -10,7 +10,7 @@ from relay.core.event import Origin
 from relay.core.notification import Included, Notification, Status, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import console
-from relay.destinations.common import cloudevents
+from relay.destinations.common.document import encode_document
 from tests.unit.destinations.messages import read_golden
 from tests.unit.destinations.samples import (
     INCLUDE,
@@ -38,7 +38,7 @@ def test_matches_the_golden_file() -> None:
 def test_without_a_terminal_it_is_json_lines() -> None:
     """Piped output is the document of ``format: json``, one line per notification."""
     body = console.render(NOTIFICATIONS[0], colour=False).body
-    assert body == cloudevents.encode_document(NOTIFICATIONS[0]) + b"\n"
+    assert body == encode_document(NOTIFICATIONS[0]) + b"\n"
 
 
 def test_piped_output_is_printable() -> None:
@@ -47,7 +47,7 @@ def test_piped_output_is_printable() -> None:
     piped = build_notification("r", msgspec.structs.replace(OOM, actor=actor))
     body = console.render(piped, colour=False).body
     assert r"a\u007f\u009b31m\u202e\udb40\udc41é漢🔥" in body.decode()
-    assert stdlib.loads(body) == stdlib.loads(cloudevents.encode_document(piped))
+    assert stdlib.loads(body) == stdlib.loads(encode_document(piped))
 
 
 @given(notifications)
@@ -56,7 +56,7 @@ def test_any_piped_output_is_printable(notification: Notification) -> None:
     body = console.render(notification, colour=False).body.decode()
     assert body.endswith("\n")
     assert body[:-1].isprintable()
-    assert stdlib.loads(body) == stdlib.loads(cloudevents.encode_document(notification))
+    assert stdlib.loads(body) == stdlib.loads(encode_document(notification))
 
 
 def test_shows_everything_unusual() -> None:

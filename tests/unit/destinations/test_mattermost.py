@@ -8,7 +8,7 @@ from relay.core.text import utf16_length
 from relay.destinations import mattermost
 from relay.destinations.common.card import Card
 from relay.destinations.mattermost import MattermostDestination
-from tests.unit.destinations.common.test_markdown_attachment import any_card
+from tests.unit.destinations.common.test_slack_compatible import any_card
 from tests.unit.destinations.contract import CHAT_STYLES, Contract
 from tests.unit.destinations.messages import format_golden, read_golden, texts_outside_of_code
 from tests.unit.destinations.samples import (

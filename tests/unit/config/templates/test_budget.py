@@ -19,7 +19,7 @@ from relay.config.templates.template import MAX_SOURCE_CHARS, Template
 from relay.core.event import Actor
 from relay.core.notification import Included, build_notification
 from relay.core.text import escape_unprintable
-from relay.destinations.common.custom_text import build_context
+from relay.destinations.common.envelope import build_context
 from tests.unit.config.templates.templates import DOUBLING_LOOP, render, render_error
 from tests.unit.destinations.samples import CRASH, INCLUDE, with_fields
 

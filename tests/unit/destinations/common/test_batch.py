@@ -6,8 +6,7 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from relay.core.exchange import Request
-from relay.destinations.common import cloudevents
-from relay.destinations.common.cloudevents import encode_document
+from relay.destinations.common.document import STRUCTURED_TYPE, encode_document
 from relay.destinations.common.envelope import join_bodies
 from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import SAMPLE_NOTIFICATIONS
@@ -38,7 +37,7 @@ def test_cloudevents_are_in_batch_mode(count: int) -> None:
     """The content type declares batch mode, and the official SDK reads each event of the array."""
     request = batch_request(destination(format="cloudevents"), count)
     assert request.headers["Content-Type"].startswith("application/cloudevents-batch+json;")
-    one = {"Content-Type": cloudevents.STRUCTURED_TYPE}
+    one = {"Content-Type": STRUCTURED_TYPE}
     events = [
         from_http_event(HTTPMessage(one, stdlib.dumps(each).encode()))
         for each in stdlib.loads(request.body)

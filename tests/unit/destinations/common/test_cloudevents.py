@@ -17,8 +17,8 @@ from relay.core.event import Actor, Event, make_self_event
 from relay.core.exchange import Request
 from relay.core.notification import Included, Notification, Status, build_notification
 from relay.core.text import ELLIPSIS
-from relay.destinations.common import cloudevents
-from relay.destinations.common.cloudevents import encode_document
+from relay.destinations.common import document
+from relay.destinations.common.document import encode_document
 from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
@@ -34,8 +34,8 @@ from tests.unit.destinations.samples import (
 )
 
 URL = "https://receiver.example/hook"
-MOST = cloudevents.SIZE_MAX - cloudevents.OVERHEAD_MAX
-MODES = (cloudevents.render_structured, cloudevents.render_binary)
+MOST = document.SIZE_MAX - document.OVERHEAD_MAX
+MODES = (document.render_structured, document.render_binary)
 both = pytest.mark.parametrize("render", MODES)
 TYPE = re.compile(r"com\.docker\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}")
 SOURCE = re.compile(r"/engines/([A-Za-z0-9._~-]|%[0-9A-F]{2})*")  # RFC 3986, path-absolute
@@ -69,7 +69,7 @@ def attributes(request: Request) -> Any:
 
 def about(event: Event) -> BaseCloudEvent:
     """A notification of this event, in structured mode."""
-    return read(cloudevents.render_structured(build_notification("r", event), URL))
+    return read(document.render_structured(build_notification("r", event), URL))
 
 
 def labelled(labels: dict[str, str]) -> Notification:
@@ -93,7 +93,7 @@ def test_goes_to_the_url(render: Any) -> None:
 
 def test_structured_says_what_it_is() -> None:
     """The content type declares the mode, and the attributes are in the documented order."""
-    request = cloudevents.render_structured(NOTIFICATIONS[0], URL)
+    request = document.render_structured(NOTIFICATIONS[0], URL)
     assert request.headers == {"Content-Type": "application/cloudevents+json; charset=utf-8"}
     names = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")
     assert tuple(stdlib.loads(request.body)) == names
@@ -101,7 +101,7 @@ def test_structured_says_what_it_is() -> None:
 
 def test_binary_has_the_document_as_its_body() -> None:
     """The attributes are headers; ``datacontenttype`` is the Content-Type."""
-    request = cloudevents.render_binary(NOTIFICATIONS[0], URL)
+    request = document.render_binary(NOTIFICATIONS[0], URL)
     assert request.body == encode_document(NOTIFICATIONS[0])
     assert request.headers == {
         "ce-specversion": "1.0",
@@ -191,7 +191,7 @@ def test_headers_are_encoded_once() -> None:
     """Space, quote, percent and everything that is not printable ASCII are encoded, as the
     binding requires."""
     odd = with_fields(CRASH, engine="50 %", actor=Actor("a", 'Euro € 😀 "%"', None, {}))
-    request = cloudevents.render_binary(build_notification("r", odd), URL)
+    request = document.render_binary(build_notification("r", odd), URL)
     assert request.headers["ce-subject"] == "Euro%20%E2%82%AC%20%F0%9F%98%80%20%22%25%22"
     assert request.headers["ce-source"] == "/engines/50%2520%2525"
     assert read(request).get_source() == "/engines/50%20%25"
@@ -231,10 +231,10 @@ def test_is_always_a_cloudevent(notification: Notification) -> None:
 @given(notifications)
 def test_a_short_event_is_not_trimmed(notification: Notification) -> None:
     """An event within the limit is complete."""
-    document = encode_document(notification)
-    if len(document) <= 48_000:
-        assert cloudevents.render_binary(notification, URL).body == document
-        assert document in cloudevents.render_structured(notification, URL).body
+    plain = encode_document(notification)
+    if len(plain) <= 48_000:
+        assert document.render_binary(notification, URL).body == plain
+        assert plain in document.render_structured(notification, URL).body
 
 
 @both
@@ -261,8 +261,8 @@ def test_keeps_everything_else_of_the_event(render: Any) -> None:
     labels = {f"label-{n:03}": "x" * 1_000 for n in range(100)}
     got = data(render(labelled(labels), URL))
     want = stdlib.loads(encode_document(labelled(labels)))
-    for document in (got, want):
-        document["events"][0]["actor"].pop("attributes")
+    for each in (got, want):
+        each["events"][0]["actor"].pop("attributes")
     assert got == want
 
 
@@ -317,7 +317,7 @@ def test_truncates_long_texts_if_necessary(render: Any) -> None:
     (got,) = data(render(build_notification("r", event), URL))["events"]
     assert got["actor"] == {
         "id": "a",
-        "name": "n" * (cloudevents.TEXT_MAX - 3) + ELLIPSIS,
+        "name": "n" * (document.TEXT_MAX - 3) + ELLIPSIS,
         "image": "bb:1",
         "attributes": {"tier": "web"},
     }
@@ -332,7 +332,7 @@ def test_keeps_the_end_of_what_was_printed(render: Any) -> None:
     assert tuple(others) == lines[-len(others) :]
     assert first.startswith(ELLIPSIS)
     assert lines[-len(others) - 1].endswith(first.removeprefix(ELLIPSIS))
-    assert included["health"] == ELLIPSIS + "h" * (cloudevents.HEALTH_MAX - 3)
+    assert included["health"] == ELLIPSIS + "h" * (document.HEALTH_MAX - 3)
 
 
 @both
@@ -342,7 +342,7 @@ def test_a_long_inspect_value_becomes_a_text(render: Any) -> None:
     got = data(render(crash_with_included(logs=(), inspect=inspect), URL))["included"]
     assert (got["inspect"]["State.Pid"], got["inspect"]["Args"], got["logs"]) == (7, [], [])
     assert got["inspect"]["Config.Env"].startswith('["xxx')
-    assert got["inspect"]["Path"] == "p" * (cloudevents.VALUE_MAX - 3) + ELLIPSIS
+    assert got["inspect"]["Path"] == "p" * (document.VALUE_MAX - 3) + ELLIPSIS
 
 
 @both

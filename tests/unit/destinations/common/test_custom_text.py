@@ -9,8 +9,7 @@ from hypothesis import given
 from relay.config.templates.template import Template
 from relay.core.notification import Notification, build_notification
 from relay.destinations.catalog import parse_config
-from relay.destinations.common.custom_text import CustomText
-from relay.destinations.common.envelope import ServiceDestination
+from relay.destinations.common.service import CustomText, ServiceDestination
 from relay.destinations.slack import SlackDestination
 from tests.unit.destinations.samples import CRASH, OOM, notifications
 
@@ -61,7 +60,7 @@ def test_templates_are_compiled_when_they_are_first_used(monkeypatch: pytest.Mon
         made.append(source)
         return Template(source)
 
-    monkeypatch.setattr("relay.destinations.common.custom_text.Template", template)
+    monkeypatch.setattr("relay.destinations.common.service.Template", template)
     words = make_custom_text([])
     assert made == []
     for _ in range(2):

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from relay.core.event import Event, format_rfc3339
 from relay.core.notification import Included, Notification, build_notification, resolve_severity
-from relay.destinations.common import cloudevents
+from relay.destinations.common.document import encode_document, render_document
 from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     CRASH,
@@ -20,24 +20,20 @@ from tests.unit.destinations.samples import (
 
 def test_is_the_documented_document() -> None:
     """Keys, their order and their values are those of the golden file, which receivers rely on."""
-    assert format_golden(map(cloudevents.encode_document, SAMPLE_NOTIFICATIONS)) == read_golden(
-        "json.json"
-    )
+    assert format_golden(map(encode_document, SAMPLE_NOTIFICATIONS)) == read_golden("json.json")
 
 
 def test_goes_to_the_url() -> None:
     """The document is the body, with the content type of JSON."""
-    request = cloudevents.render_document(NOTIFICATIONS[0], "http://a.example/hook")
+    request = render_document(NOTIFICATIONS[0], "http://a.example/hook")
     assert request.url == "http://a.example/hook"
     assert request.headers == {"Content-Type": "application/json"}
-    assert request.body == cloudevents.encode_document(NOTIFICATIONS[0])
+    assert request.body == encode_document(NOTIFICATIONS[0])
 
 
 def test_keeps_every_nanosecond() -> None:
     """The time is there as text and as a whole number, and neither is rounded."""
-    (event,) = stdlib.loads(cloudevents.encode_document(build_notification("crashed", CRASH)))[
-        "events"
-    ]
+    (event,) = stdlib.loads(encode_document(build_notification("crashed", CRASH)))["events"]
     assert (event["time"], event["time_ns"]) == (
         "2026-11-23T07:29:49.176843878Z",
         1795418989176843878,
@@ -46,9 +42,7 @@ def test_keeps_every_nanosecond() -> None:
 
 def test_says_if_nothing_was_ready_in_time() -> None:
     """If the route has an ``include``, the object is there, with the reason why data is missing."""
-    document = stdlib.loads(
-        cloudevents.encode_document(build_notification("crashed", CRASH, INCLUDE))
-    )
+    document = stdlib.loads(encode_document(build_notification("crashed", CRASH, INCLUDE)))
     assert document["included"] == {
         "logs": None,
         "health": None,
@@ -60,7 +54,7 @@ def test_says_if_nothing_was_ready_in_time() -> None:
 @given(notifications)
 def test_keeps_every_string(notification: Notification) -> None:
     """The engine's strings are unchanged, and the document is one line."""
-    body = cloudevents.encode_document(notification)
+    body = encode_document(notification)
     document = stdlib.loads(body)
     events, included = document.pop("events"), document.pop("included")
     assert b"\n" not in body

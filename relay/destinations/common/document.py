@@ -1,18 +1,21 @@
-"""CloudEvents 1.0: the document of ``format: json`` with attributes that any receiver knows.
+"""The JSON document of a notification, for programs: plain, or as the data of a CloudEvent.
 
-It follows the specification (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md),
-its JSON format (``formats/json-format.md`` in the same folder) and its HTTP binding
+The document of ``format: json`` holds everything that relay knows of the events.
+
+A CloudEvent 1.0 adds attributes that any receiver knows. It follows the specification
+(https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md), its JSON format
+(``formats/json-format.md`` in the same folder) and its HTTP binding
 (``bindings/http-protocol-binding.md``), in two modes: structured, with everything in the body, and
 binary, with the attributes in headers.
 
-Receivers need not accept, and intermediaries need not forward, an event of more than 64 KiB. In a
-longer event the last of the engine's attributes are left out, and an attribute named `ELLIPSIS`
+Receivers need not accept, and intermediaries need not forward, a CloudEvent of more than 64 KiB. In
+a longer one the last of the engine's attributes are left out, and an attribute named `ELLIPSIS`
 says how many. Only if that is not enough are texts truncated and, in a group, the last events left
 out; ``count`` still includes them.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from urllib.parse import quote
 
@@ -28,6 +31,38 @@ from relay.destinations.common.card import get_included
 
 VERSION = 1
 """The version of the document. It is raised by a change to which receivers have to adapt."""
+
+SIZE_MAX = 65_536
+"""The size of a CloudEvent on the wire, in bytes: the specification, "Size Limits"."""
+OVERHEAD_MAX = 2_048
+"""Our own reserve, in bytes, for the request line and the headers that others add."""
+ATTRIBUTE_MAX = 255
+"""Our own limit for a context attribute, in UTF-16 units."""
+SEGMENT_MAX = 64
+"""Our own limit for each part of ``type``, in characters."""
+# Our own limits, in bytes of JSON, if texts have to be truncated. One event with everything that
+# can be included then takes about 50 KiB at most.
+TEXT_MAX = 512
+"""A name, an id or a similar text."""
+LOGS_MAX = 12_288
+"""All log lines together, with two bytes between them; the last lines are kept."""
+HEALTH_MAX = 8_192
+PATH_MAX = 200
+"""The path of an inspect field."""
+VALUE_MAX = 600
+"""The value of an inspect field."""
+
+STRUCTURED_TYPE = "application/cloudevents+json; charset=utf-8"
+"""The content type of one event in structured mode."""
+BATCH_TYPE = "application/cloudevents-batch+json; charset=utf-8"
+"""The content type of a JSON array of such events: the HTTP binding, section 3.3, and the JSON
+format, section 4."""
+
+_JSON = "application/json"
+_NOT_IN_SEGMENT = re.compile(r"[^A-Za-z0-9_-]")
+_HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+"""The characters of a header value that are not encoded: the HTTP binding, section 3.1.3.2."""
+_TEXTS = ("id", "engine", "host", "type", "action", "detail", "scope", "health")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -78,46 +113,12 @@ def event_object(event: Event) -> dict[str, object]:
     }
 
 
-SIZE_MAX = 65_536
-"""The size of an event on the wire, in bytes: the specification, "Size Limits"."""
-OVERHEAD_MAX = 2_048
-"""Our own reserve, in bytes, for the request line and the headers that others add."""
-ATTRIBUTE_MAX = 255
-"""Our own limit for a context attribute, in UTF-16 units."""
-SEGMENT_MAX = 64
-"""Our own limit for each part of ``type``, in characters."""
-# Our own limits, in bytes of JSON, if texts have to be truncated. One event with everything that
-# can be included then takes about 50 KiB at most.
-TEXT_MAX = 512
-"""A name, an id or a similar text."""
-LOGS_MAX = 12_288
-"""All log lines together, with two bytes between them; the last lines are kept."""
-HEALTH_MAX = 8_192
-PATH_MAX = 200
-"""The path of an inspect field."""
-VALUE_MAX = 600
-"""The value of an inspect field."""
-
-STRUCTURED_TYPE = "application/cloudevents+json; charset=utf-8"
-"""The content type of one event in structured mode."""
-BATCH_TYPE = "application/cloudevents-batch+json; charset=utf-8"
-"""The content type of a JSON array of such events: the HTTP binding, section 3.3, and the JSON
-format, section 4."""
-
-_JSON = "application/json"
-_NOT_IN_SEGMENT = re.compile(r"[^A-Za-z0-9_-]")
-_HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-"""The characters of a header value that are not encoded: the HTTP binding, section 3.1.3.2."""
-_TEXTS = ("id", "engine", "host", "type", "action", "detail", "scope", "health")
-_encode = msgspec.json.Encoder().encode
-
-
 def render_structured(notification: Notification, url: str) -> Request:
     """Return a request with everything in the body, which is one JSON object."""
     attributes = {**_context_attributes(notification), "datacontenttype": _JSON}
     headers = {"Content-Type": STRUCTURED_TYPE}
     limit = _body_limit(headers) - len(_encode({**attributes, "data": ""}))
-    event = {**attributes, "data": msgspec.Raw(_encode_document(notification, limit))}
+    event = {**attributes, "data": msgspec.Raw(_encode_within(notification, limit))}
     return Request(_encode(event), url, headers)
 
 
@@ -126,7 +127,7 @@ def render_binary(notification: Notification, url: str) -> Request:
     attributes = _context_attributes(notification).items()
     headers = {f"ce-{name}": quote(value, safe=_HEADER_SAFE) for name, value in attributes}
     headers["Content-Type"] = _JSON
-    return Request(_encode_document(notification, _body_limit(headers)), url, headers)
+    return Request(_encode_within(notification, _body_limit(headers)), url, headers)
 
 
 def _context_attributes(notification: Notification) -> dict[str, str]:
@@ -157,7 +158,7 @@ def _body_limit(headers: Mapping[str, str]) -> int:
     return SIZE_MAX - OVERHEAD_MAX - sum(map(len, lines))
 
 
-def _encode_document(notification: Notification, limit: int) -> bytes:
+def _encode_within(notification: Notification, limit: int) -> bytes:
     """Return the document in at most ``limit`` bytes."""
     document = encode_document(notification)
     if len(document) <= limit:
@@ -167,7 +168,10 @@ def _encode_document(notification: Notification, limit: int) -> bytes:
 
 def _trim_attributes(notification: Notification, limit: int) -> Notification:
     """Return the notification with as many attributes as fit in ``limit`` bytes."""
-    events = tuple(_without_attributes(event) for event in notification.events)
+    events = tuple(
+        _with_attributes(event, _omission_mark(len(event.actor.attributes)))
+        for event in notification.events
+    )
     trimmed = replace(notification, events=events)
     if len(encode_document(trimmed)) > limit:
         trimmed = _trim_texts(trimmed, limit)
@@ -182,10 +186,6 @@ def _trim_attributes(notification: Notification, limit: int) -> Notification:
         if left_out:
             break
     return replace(trimmed, events=tuple(kept_events))
-
-
-def _without_attributes(event: Event) -> Event:
-    return _with_attributes(event, _omission_mark(len(event.actor.attributes)))
 
 
 def _with_attributes(event: Event, attributes: Mapping[str, str]) -> Event:
@@ -224,15 +224,13 @@ def _trim_texts(notification: Notification, limit: int) -> Notification:
         included=None if included is None else _trim_included(included),
     )
     limit -= len(encode_document(short))
-    return replace(short, events=(events[0], *_take_events(events[1:], limit)))
-
-
-def _take_events(events: Iterable[Event], limit: int) -> Iterator[Event]:
-    for event in events:
+    kept = events[:1]
+    for event in events[1:]:
         limit -= len(_encode(event_object(event))) + 1
         if limit < 0:
-            return
-        yield event
+            break
+        kept.append(event)
+    return replace(short, events=tuple(kept))
 
 
 def _trim_event(event: Event) -> Event:
@@ -252,8 +250,11 @@ def _trim_event(event: Event) -> Event:
 
 
 def _trim_included(included: Included) -> Included:
+    logs = included.logs
+    if logs and _size_bytes(text := "\n".join(logs)) > LOGS_MAX:
+        logs = tuple(_clip_end(text, LOGS_MAX).split("\n"))
     return Included(
-        logs=included.logs and _last_lines(included.logs),
+        logs=logs,
         health=included.health and _clip_end(included.health, HEALTH_MAX),
         inspect={
             _clip(path, PATH_MAX): _trim_value(value)
@@ -261,11 +262,6 @@ def _trim_included(included: Included) -> Included:
         },
         missing=included.missing and _clip(included.missing, TEXT_MAX),
     )
-
-
-def _last_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
-    text = "\n".join(lines)
-    return lines if _size_bytes(text) <= LOGS_MAX else tuple(_clip_end(text, LOGS_MAX).split("\n"))
 
 
 def _trim_value(value: object) -> object:

@@ -1,4 +1,4 @@
-"""What Mattermost and Rocket.Chat have in common."""
+"""The attachments that Mattermost and Rocket.Chat take."""
 
 import re
 from typing import Any
@@ -8,9 +8,9 @@ from hypothesis import given
 
 from relay.core.event import Actor, Event, Origin
 from relay.core.notification import Notification, build_notification
-from relay.destinations.common import plain_text
+from relay.destinations.common import slack_compatible
 from relay.destinations.common.card import LOGS, Card
-from relay.destinations.common.plain_text import build_attachments, headline
+from relay.destinations.common.slack_compatible import build_attachments, message_text
 from tests.unit.destinations.samples import (
     ATTACKS,
     CONTAINER_GONE,
@@ -67,7 +67,7 @@ def named(name: str) -> Card:
 
 def texts(card: Card) -> list[str]:
     """Every text in which the services read Markdown."""
-    found = [headline(card)]
+    found = [message_text(card)]
     for part in build_attachments(card):
         fields: Any = part.get("fields", [])
         found += [str(part.get("text", "")), *(field["value"] for field in fields)]
@@ -82,7 +82,7 @@ def outside_of_code(text: str) -> str:
 def test_a_resolved_notification_is_green() -> None:
     """A resolved notification looks resolved, whatever its severity was."""
     card = Card(RESOLVED)
-    assert headline(card) == "🟢 `Resolved: sick is unhealthy`"
+    assert message_text(card) == "🟢 `Resolved: sick is unhealthy`"
     assert {part["color"] for part in build_attachments(card)} == {"#2eb886"}
 
 
@@ -108,7 +108,7 @@ def test_shows_the_custom_text() -> None:
     """The title replaces the headline, and the text replaces the facts."""
     card = Card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor `Bob`")
     top = build_attachments(card)[0]
-    assert headline(card) == "🔴 `Shop is down`"
+    assert message_text(card) == "🔴 `Shop is down`"
     assert top["text"] == "```\nCall *Ann*\nor ˋBobˋ\n```"
     assert [field["title"] for field in top["fields"]] == ["Time"]  # type: ignore[attr-defined]
 
@@ -125,7 +125,7 @@ def test_shows_container_output_unchanged() -> None:
 def test_keeps_the_last_lines_of_a_long_log() -> None:
     """The last lines tell why the container ended."""
     shown = details(crash_with_included(logs=("x" * 4000, "panic")))
-    kept = "x" * (plain_text.OUTPUT_MAX[LOGS] - 7)
+    kept = "x" * (slack_compatible.OUTPUT_MAX[LOGS] - 7)
     assert f"```\n…{kept}\npanic\n```" in shown
 
 
@@ -134,20 +134,20 @@ def test_many_inspect_fields_share_the_space() -> None:
     lines = details(MANY_FIELDS).split("```")[1].strip().split("\n")
     assert [line[:2] for line in lines] == [f"{n:02}" for n in range(20)]
     assert all(line.endswith("v…") for line in lines)
-    assert sum(len(line) + 1 for line in lines) <= plain_text.INSPECT_MAX
+    assert sum(len(line) + 1 for line in lines) <= slack_compatible.INSPECT_MAX
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, *MARKUP])
 def test_a_name_cannot_leave_its_code(attack: str) -> None:
     """No backtick and no line break in a name ends its code."""
-    for text in (headline(named(attack)), facts(named(attack).event)["Image"]):
+    for text in (message_text(named(attack)), facts(named(attack).event)["Image"]):
         assert "\n" not in text
-    assert re.fullmatch(r"🔴 `[^`\n]+`", headline(named(attack)))
+    assert re.fullmatch(r"🔴 `[^`\n]+`", message_text(named(attack)))
 
 
 def test_nobody_is_found_in_a_headline() -> None:
     """A zero-width space breaks each mention: Rocket.Chat looks for mentions in code too."""
-    assert headline(named("@all #general")).startswith("🔴 `@\u200ball #\u200bgeneral ")
+    assert message_text(named("@all #general")).startswith("🔴 `@\u200ball #\u200bgeneral ")
 
 
 def test_a_blank_value_is_marked() -> None:
@@ -161,7 +161,7 @@ def test_every_foreign_text_is_code(card: Card) -> None:
     for text in texts(card):
         assert OURS.fullmatch(outside_of_code(text))
         assert text.replace("\u200b", "").replace("\n", "").isprintable()
-    for first, second in re.findall("([@#])(.)", headline(card)):
+    for first, second in re.findall("([@#])(.)", message_text(card)):
         assert (first, second) in (("@", "\u200b"), ("#", "\u200b"))
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from relay.config.types import MAX_BODY_TEXTS
 from relay.core.exchange import Request
 from relay.core.notification import Notification, build_notification
-from relay.destinations.common import custom_text
+from relay.destinations import http
 from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import (
     ALL_INCLUDED,
@@ -21,7 +21,7 @@ from tests.unit.destinations.samples import (
     notifications,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "template.json"
+GOLDEN = Path(__file__).parent / "golden" / "template.json"
 HEADLINE = f"{CRASH.actor.name} crashed with exit code 42"
 BODY = {
     "title": "{{ headline }}",
@@ -101,7 +101,7 @@ def test_a_body_has_one_budget_for_all_its_texts() -> None:
     """Texts beyond the budget are replaced, and the first failure is reported."""
     failures = Failures()
     sent = body(build_notification("r", CRASH), ["{{ 'x' * 30000 }}"] * 9, failures)
-    fits = custom_text.BODY_MAX // 60_000  # made, and written
+    fits = http.BODY_MAX // 60_000  # made, and written
     assert [len(text) for text in sent[:fits]] == [30_000] * fits
     assert sent[fits:] == [HEADLINE] * (9 - fits)
     assert failures == [(f"body[{fits}]", "it creates or writes too many characters")]
@@ -113,8 +113,8 @@ def test_the_headline_replaces_a_few_failing_templates() -> None:
     """An ellipsis replaces the others, so failures do not make a body grow."""
     failures = Failures()
     sent = body(build_notification("r", CRASH), ["{{ 1 // 0 }}"] * MAX_BODY_TEXTS, failures)
-    marks = MAX_BODY_TEXTS - custom_text.HEADLINES_MAX
-    assert sent == [HEADLINE] * custom_text.HEADLINES_MAX + ["…"] * marks
+    marks = MAX_BODY_TEXTS - http.HEADLINES_MAX
+    assert sent == [HEADLINE] * http.HEADLINES_MAX + ["…"] * marks
     assert failures == [("body[0]", "it fails (ZeroDivisionError)")]
 
 

@@ -1,0 +1,128 @@
+"""The base class of services that show messages to people, such as chats.
+
+Its ``title`` and ``text`` replace relay's headline and facts; those of a route override them.
+"""
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+import msgspec
+from pydantic import AfterValidator, SecretStr
+
+from relay.config.destination import OnTemplateError, Renderer, RouteTexts
+from relay.config.templates.budget import TemplateError
+from relay.config.templates.template import Template
+from relay.config.types import TemplateText
+from relay.core.exchange import Request
+from relay.core.notification import Notification
+from relay.core.text import escape_unprintable
+from relay.destinations.common.card import Card
+from relay.destinations.common.envelope import Envelope, build_context
+from relay.destinations.common.webhook import WebhookDestination
+
+
+def text_matching(pattern: str, otherwise: str) -> AfterValidator:
+    """Return a validator of a text or a secret; ``otherwise`` is the error if it does not match."""
+    compiled = re.compile(pattern)
+
+    def check(value: str | SecretStr) -> str | SecretStr:
+        text = value if isinstance(value, str) else value.get_secret_value()
+        if not compiled.fullmatch(text):
+            raise ValueError(otherwise)
+        return value
+
+    return AfterValidator(check)
+
+
+class ServiceDestination(WebhookDestination):
+    """A service that shows messages to people: relay's own text, or that of a template."""
+
+    public_keys = WebhookDestination.public_keys | {"title", "text"}
+
+    title: TemplateText | None = None
+    """A template that replaces relay's headline."""
+    text: TemplateText | None = None
+    """A template that replaces the facts below the headline."""
+
+    @property
+    def uses_route_texts(self) -> bool:
+        """True: messages show the ``title`` and the ``text`` of their route."""
+        return True
+
+    @abstractmethod
+    def render(self, card: Card) -> Request:
+        """Return the message about the first event, with the number of further events."""
+
+    def json_request(self, message: object, headers: Mapping[str, str] | None = None) -> Request:
+        """Return the request that sends ``message`` as JSON to the `endpoint`."""
+        all_headers = {"Content-Type": "application/json", **(headers or {})}
+        return Request(msgspec.json.encode(message), self.endpoint, all_headers)
+
+    def build_renderer(
+        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+    ) -> Renderer:
+        """See `DestinationConfig`. The repr of the renderer shows no secret."""
+        texts = CustomText(self.title, self.text, routes, on_template_error)
+        envelope = Envelope(self, on_template_error)
+
+        def render(notification: Notification) -> Request:
+            return envelope.wrap(self.render(texts.make_card(notification)), notification)
+
+        return render
+
+
+class CustomText:
+    """The titles and texts of one destination. Those of a route override the destination's own."""
+
+    def __init__(
+        self,
+        title: str | None,
+        text: str | None,
+        routes: Sequence[RouteTexts],
+        on_template_error: OnTemplateError,
+    ) -> None:
+        titles = {route.name: route.title for route in routes}
+        texts = {route.name: route.text for route in routes}
+        self._titles = _RouteTemplates("title", title, titles, on_template_error)
+        self._texts = _RouteTemplates("text", text, texts, on_template_error)
+
+    def make_card(self, notification: Notification) -> Card:
+        """Return the notification with its title and text, except one whose template fails."""
+        # Building the context is expensive, and most notifications use no template.
+        context = cache(lambda: build_context(notification, escape_unprintable))
+        title = self._titles.render(notification.route, context)
+        return Card(notification, title, self._texts.render(notification.route, context))
+
+
+class _RouteTemplates:
+    """The templates of one key, by route.
+
+    A template is compiled when it is first used, so that a reload does not wait for it: compiling
+    takes half a millisecond, and every destination has a template for each route, most of which it
+    never uses.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        default: str | None,
+        by_route: Mapping[str, str | None],
+        on_template_error: OnTemplateError,
+    ) -> None:
+        self._key = key
+        self._default = default
+        self._by_route = {route: text for route, text in by_route.items() if text is not None}
+        self._compile = cache(Template)
+        self._on_template_error = on_template_error
+
+    def render(self, route: str, context: Callable[[], Mapping[str, object]]) -> str | None:
+        source = self._by_route.get(route, self._default)
+        if source is None:
+            return None
+        try:
+            return self._compile(source).render(context())
+        except TemplateError as error:
+            self._on_template_error(self._key, str(error))
+            return None

@@ -1,0 +1,141 @@
+"""What several services have copied from Slack: its attachments, and the errors that it answers.
+
+Mattermost and Rocket.Chat take Slack's attachments, with Markdown in the texts. Names, labels and
+images are hostile. Both services recognise more than Markdown can escape: mentions (``@all``,
+``#channel``, ``~channel``), emoji codes, bare addresses, formulas between ``$``. A backslash
+prevents only some of these, and not in every parser: each service has one parser on the server, one
+in browsers and one on phones. None of them interprets code. So every text that is not relay's own
+is inline code or a code block, and contains no backtick:
+
+- Mattermost's server looks for mentions in texts and not in code (``server/channels/app``,
+  ``getExplicitMentions``), and its clients do not format code.
+- Rocket.Chat's parser ends code only at the next backtick (``packages/message-parser``,
+  ``InlineCode`` and ``Code``), and its browser client restores emoji in code.
+
+Code does not protect the headline entirely: see `_escape_headline`.
+
+The paths are those of https://github.com/mattermost/mattermost and, below ``apps/meteor`` unless it
+is a package, of https://github.com/RocketChat/Rocket.Chat. The fields of an attachment:
+https://docs.mattermost.com/developers/integrate/reference/message-attachments
+"""
+
+from relay.core.exchange import NO_HINT, Response, ResponseHint
+from relay.core.text import (
+    ZERO_WIDTH_SPACE,
+    escape_unprintable,
+    truncate,
+    truncate_lines,
+    truncate_or_blank,
+    truncate_start,
+    utf16_length,
+)
+from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.webhook import parse_object
+
+# Our own limits, in UTF-16 units. They keep every text below the 5,000 characters that Rocket.Chat
+# formats, and all texts together below the 16,383 that Mattermost accepts in a single one.
+HEADLINE_MAX = 200
+VALUE_MAX = 500
+"""Each fact."""
+CUSTOM_TEXT_MAX = 3_000
+"""The text of the configuration, which replaces the facts."""
+INSPECT_MAX = 1_000
+"""All inspect fields together, with their paths."""
+OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
+"""All output of each kind."""
+NOTE_MAX = 110
+"""Each note."""
+
+INSPECT_TITLE = "Inspected"
+
+Attachment = dict[str, object]
+
+_BACKTICK = "\u02cb"
+"""MODIFIER LETTER GRAVE ACCENT, which looks like a backtick and does not end code."""
+_SLACK_RATE_LIMITED = ("ratelimited", "rate_limited", "message_limit_exceeded")
+_SLACK_TEMPORARY = (
+    # https://docs.slack.dev/reference/methods/chat.postMessage, "Errors"
+    *("fatal_error", "internal_error", "request_timeout", "service_unavailable", "rollup_error"),
+    *("team_added_to_org", "external_channel_migrating"),
+)
+
+
+def message_text(card: Card) -> str:
+    """Return the message's own text, which push notifications show too.
+
+    It is not bold, because Mattermost's browser client ends bold text at the next ``**``, even in
+    code.
+    """
+    return f"{card.emoji} `{card.title(HEADLINE_MAX, _escape_headline)}`"
+
+
+def build_attachments(card: Card) -> list[Attachment]:
+    """Return two attachments: the facts, and below them what is included and the notes."""
+    fields = [
+        {"title": name, "value": _inline_code(value, VALUE_MAX), "short": True}
+        for name, value in (("Time", card.time), *card.facts)
+    ]
+    facts: Attachment = {"color": card.colour, "fields": fields}
+    if card.body:
+        facts["text"] = _code_block(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape))
+    return [facts, {"color": card.colour, "text": _details(card)}]
+
+
+def _details(card: Card) -> str:
+    # Blank lines around every block: otherwise the parser of Rocket.Chat's browser client takes a
+    # line of dashes in a log for the underline of a heading, which ends the block.
+    parts = []
+    if lines := _inspect_lines(card):
+        parts += [f"**{INSPECT_TITLE}**", _code_block("\n".join(lines))]
+    for title, text in card.output:
+        parts += [f"**{title}**", _code_block(truncate_start(text, OUTPUT_MAX[title], _escape))]
+    return "\n\n".join([*parts, " · ".join(_inline_code(note, NOTE_MAX) for note in card.notes)])
+
+
+def _inspect_lines(card: Card) -> list[str]:
+    """Return one line per field; `truncate` escapes line breaks."""
+    each, lines = card.share_inspect(INSPECT_MAX), []
+    for path, value in card.inspect_fields:
+        name = truncate(path, each // 2, _escape)
+        lines.append(f"{name}: {truncate(value, each - utf16_length(name) - 3, _escape)}")
+    return lines
+
+
+def _code_block(text: str) -> str:
+    """Return a code block. ``text`` has no backtick and its own lines: a word right after the
+    backticks would be taken for a language."""
+    return f"```\n{text}\n```"
+
+
+def _inline_code(text: str, limit: int) -> str:
+    return f"`{truncate_or_blank(text, limit, _escape)}`"
+
+
+def _escape(character: str) -> str:
+    return _BACKTICK if character == "`" else escape_unprintable(character)
+
+
+def _escape_headline(character: str) -> str:
+    """Escape a character of the message's own text, where code is searched too.
+
+    Rocket.Chat looks for people to notify there (``app/mentions/lib/MentionsParser``), Mattermost
+    for hashtags (``server/public/model``, ``ParseHashtags``).
+    """
+    return f"{character}{ZERO_WIDTH_SPACE}" if character in "@#" else _escape(character)
+
+
+def parse_slack_json(response: Response) -> ResponseHint:
+    """Read an error of Slack or of a service that copies it: ``{"ok": false, "error": …}``."""
+    match parse_object(response.body):
+        case {"ok": False, "error": str(code)}:
+            return hint_from_slack_error(code)
+        case {"ok": False} | {"success": False}:
+            return ResponseHint(is_rejected=True)
+    return NO_HINT
+
+
+def hint_from_slack_error(code: str) -> ResponseHint:
+    """Return what an error code of Slack means: rate limit, temporary, or rejected for good."""
+    if code in _SLACK_RATE_LIMITED:
+        return ResponseHint(status=429)
+    return ResponseHint(status=503) if code in _SLACK_TEMPORARY else ResponseHint(is_rejected=True)
