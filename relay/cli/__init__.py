@@ -1,10 +1,12 @@
 """The command line. Each command is in the module of its name."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from typing import cast
 
 import click
 
@@ -39,7 +41,7 @@ class _LazyGroup(click.Group):
 
     def _load(self, name: str) -> None:
         if name not in self.commands:
-            with creating_lasting_objects():
+            with creating_lasting_objects(), _without_extras():
                 module = import_module(f"relay.cli.{name}")
             self.add_command(getattr(module, name))
 
@@ -57,6 +59,25 @@ def creating_lasting_objects() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def _without_extras() -> Iterator[None]:
+    """Keep libraries from importing what relay does not use.
+
+    Where rich is installed, structlog imports it for tracebacks (3 MB and a tenth of a start), and
+    pydantic looks through everything that is installed for plugins.
+    """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    if "rich" in sys.modules:
+        yield
+        return
+    modules = cast("dict[str, object]", sys.modules)
+    modules["rich"] = None  # as the import system marks a module that must not be imported
+    try:
+        yield
+    finally:
+        del modules["rich"]
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
