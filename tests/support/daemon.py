@@ -28,14 +28,16 @@ def write_config(folder: Path, **parts: object) -> Path:
 
 
 @asynccontextmanager
-async def run_relay(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def run_relay(
+    config: Path, program: Sequence[str] = RELAY
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run ``relay run``; send SIGTERM when the context ends.
 
     Its log is written to ``relay.log`` beside the configuration.
     """
     with (config.parent / "relay.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(*RELAY, "--config", str(config)), stdin=asyncio.subprocess.DEVNULL, stderr=log
+            *(*program, "--config", str(config)), stdin=asyncio.subprocess.DEVNULL, stderr=log
         )
         try:
             yield process

@@ -20,7 +20,7 @@ from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 
 EVENT_BYTES = 2_048
-"""Approximate memory of an `Event`: one of a history, or one of relay's own."""
+"""Approximate memory of an `Event` without the text of its attributes."""
 
 SNAPSHOT_BYTES = 1_024
 """Approximate memory of a `ContainerSnapshot` without its labels."""
@@ -30,6 +30,10 @@ BATCH_BYTES = 1024 * 1024
 
 COMPRESS_ABOVE_BYTES = 4 * 1024 * 1024
 """While more than this waits, full chunks are compressed."""
+
+COMPRESS_LONG_ABOVE_BYTES = 16 * 1024 * 1024
+"""While more than this waits, or a quarter of the bound if that is less, long records are compressed
+too: that takes the reader's time, so a few of them may wait as they are."""
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -111,6 +115,10 @@ class EventBuffer:
         self._max_bytes = max_bytes
         self._items: deque[_RecordRun | Item] = deque()
         self._compressed_count = 0
+        self._largest_compressed_bytes = 0
+        """What the largest chunk takes without compression, of those since none was compressed."""
+        self._new_long: list[Chunk] = []
+        """The long chunks that were added since the last `compress_long`."""
         self._has_items = asyncio.Event()
         self._pending_drop: RecordsDropped | None = None
         """The drops since the last record was added; appended before the next record."""
@@ -152,7 +160,8 @@ class EventBuffer:
     @property
     def _free_bytes(self) -> int:
         """Free bytes. Reserves one chunk, because a chunk is decompressed before it is read."""
-        return self._max_bytes - self.size_bytes - (CHUNK_BYTES if self._compressed_count else 0)
+        reserved_bytes = max(CHUNK_BYTES, self._largest_compressed_bytes)
+        return self._max_bytes - self.size_bytes - (reserved_bytes if self._compressed_count else 0)
 
     def _append_records(self, connection: Connection, records: list[bytes], first: int) -> int:
         """Add the record at index ``first`` and as many of the following as fit.
@@ -174,6 +183,8 @@ class EventBuffer:
             # The record fitted before the pending drop was appended, which takes a little space.
             free_bytes = max(self._free_bytes, RECORD_OVERHEAD_BYTES + len(records[first]))
             index = self._fill_chunk(run.chunk, records, first, free_bytes)
+            if run.chunk.is_long:
+                self._new_long.append(run.chunk)
         return index
 
     def _fill_chunk(self, chunk: Chunk, records: list[bytes], first: int, free_bytes: int) -> int:
@@ -193,8 +204,30 @@ class EventBuffer:
         ):
             before = last.chunk.size_bytes
             last.chunk.compress()
-            self.size_bytes += last.chunk.size_bytes - before
-            self._compressed_count += last.chunk.is_compressed
+            self._note_compressed(last.chunk, before)
+
+    async def compress_long(self) -> None:
+        """Compress the long records that were added last, if much is waiting.
+
+        The reader calls it after `put_records`, so that many long records in a row fit. It works
+        outside of the event loop, and the reader reads on when it returns.
+        """
+        chunks, self._new_long = self._new_long, []
+        for chunk in chunks:
+            if self.size_bytes <= min(COMPRESS_LONG_ABOVE_BYTES, self._max_bytes // 4):
+                return
+            before = chunk.size_bytes
+            await chunk.compress_long()
+            if chunk.is_compressed:
+                self._note_compressed(chunk, before)
+
+    def _note_compressed(self, chunk: Chunk, size_bytes: int) -> None:
+        """Count a chunk that took ``size_bytes`` before it was compressed, if it is now."""
+        self.size_bytes += chunk.size_bytes - size_bytes
+        if chunk.is_compressed:
+            larger = self._largest_compressed_bytes if self._compressed_count else 0
+            self._largest_compressed_bytes = max(larger, chunk.uncompressed_size_bytes)
+            self._compressed_count += 1
 
     def _append_item(self, item: Item) -> None:
         self._compress_last()
@@ -226,6 +259,11 @@ class EventBuffer:
         while not (self._items or self._pending_drop or self._is_closed):
             self._has_items.clear()
             await self._has_items.wait()
+        first = self._items[0] if self._items else None
+        if isinstance(first, _RecordRun) and first.chunk.is_long and first.chunk.is_compressed:
+            before = first.chunk.size_bytes
+            await first.chunk.decompress_long()
+            self._note_decompressed(first.chunk, before)
         return self.take_ready(max_items)
 
     def take_ready(self, max_items: int, max_bytes: int = BATCH_BYTES) -> list[Item]:
@@ -237,7 +275,7 @@ class EventBuffer:
         while len(taken) < max_items:
             if not self._items:
                 self._append_pending_drop()
-            if not self._items:
+            if not self._items or (taken and self._first_is_longer(max_bytes)):
                 break
             self._decompress_first()
             before = self.size_bytes
@@ -256,8 +294,21 @@ class EventBuffer:
         if isinstance(first, _RecordRun) and first.chunk.is_compressed:
             before = first.chunk.size_bytes
             first.chunk.decompress()
-            self.size_bytes += first.chunk.size_bytes - before
-            self._compressed_count -= 1
+            self._note_decompressed(first.chunk, before)
+
+    def _note_decompressed(self, chunk: Chunk, size_bytes: int) -> None:
+        """Count a chunk that took ``size_bytes`` while it was compressed."""
+        self.size_bytes += chunk.size_bytes - size_bytes
+        self._compressed_count -= 1
+
+    def _first_is_longer(self, max_bytes: int) -> bool:
+        """Whether the first item is a long record of more than ``max_bytes``."""
+        first = self._items[0]
+        return (
+            isinstance(first, _RecordRun)
+            and first.chunk.is_long
+            and first.chunk.uncompressed_size_bytes > max_bytes
+        )
 
     def _take_first(self, max_items: int, max_bytes: int) -> Sequence[Item]:
         """Take the first item, or up to ``max_items`` records of the first chunk.
@@ -286,13 +337,19 @@ def item_bytes(item: Item) -> int:
         case Record(content=content):
             return RECORD_OVERHEAD_BYTES + len(content)
         case StreamOpened(history=tuple() as history):
-            return RECORD_OVERHEAD_BYTES + len(history) * EVENT_BYTES
+            return RECORD_OVERHEAD_BYTES + sum(map(event_bytes, history))
         case Snapshot(containers=containers, missing=missing):
             return RECORD_OVERHEAD_BYTES * (1 + len(missing)) + sum(map(snapshot_bytes, containers))
         case Event():
-            return EVENT_BYTES
+            return event_bytes(item)
         case _:
             return RECORD_OVERHEAD_BYTES
+
+
+def event_bytes(event: Event) -> int:
+    """Return approximately how much memory an event takes."""
+    attributes = event.actor.attributes.items()
+    return EVENT_BYTES + sum(len(name) + len(value) for name, value in attributes)
 
 
 def snapshot_bytes(snapshot: ContainerSnapshot) -> int:

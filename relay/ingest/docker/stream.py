@@ -232,6 +232,7 @@ class StreamReader:
             async for chunk in chunks:
                 self._has_received = True
                 self._buffer.put_records(connection, splitter.feed(chunk))
+                await self._buffer.compress_long()
                 if splitter.oversized > oversized:
                     count, oversized = splitter.oversized - oversized, splitter.oversized
                     self._buffer.put(RecordsDropped(connection, count, GapReason.RECORD_TOO_LONG))
@@ -295,8 +296,11 @@ class StreamReader:
                 body = await client.history(connection.since_ns, until_ns)
         except ENGINE_ERRORS:
             return None
+        splitter = self._new_splitter()
         records = [
-            parse_record(record, connection) for record in self._new_splitter().feed(body + b"\n")
+            parse_record(record, connection)
+            for part in (body, b"\n")  # not together: that would copy a long body
+            for record in splitter.feed(part)
         ]
         events = tuple(event for event in records if not isinstance(event, InvalidRecord))
         return None if records and not events else events  # a proxy's HTML page is no history

@@ -396,3 +396,69 @@ def test_taking_everything_frees_everything() -> None:
     longest = b"x" * buffer.max_record_bytes
     buffer.put_records(HERE, [longest])
     assert buffer.take_ready(1) == [record(longest)]
+
+
+def long_record(number: int) -> bytes:
+    """A record of a megabyte that compresses well."""
+    return b'{"number":%d,"label":"%s"}' % (number, b"restart unless-stopped; " * 43_690)
+
+
+async def put_long(buffer: EventBuffer, numbers: range) -> None:
+    """Put long records as the reader does."""
+    for number in numbers:
+        buffer.put_records(HERE, [long_record(number)])
+        await buffer.compress_long()
+
+
+async def test_many_long_records_fit_because_they_are_compressed() -> None:
+    """A hundred times the bound fits, and all of it comes out again, in order."""
+    buffer = EventBuffer(4 * 2**20)
+    await put_long(buffer, range(100))
+    assert buffer.size_bytes < buffer.max_record_bytes
+    taken = [item for _ in range(100) for item in await buffer.take(500)]
+    assert taken == [record(long_record(number)) for number in range(100)]
+    assert buffer.size_bytes == buffer.item_count == 0
+
+
+async def test_a_few_long_records_are_not_compressed() -> None:
+    """While little waits, they are soon taken."""
+    buffer = EventBuffer(64 * 2**20)
+    await put_long(buffer, range(8))
+    assert buffer.size_bytes > 8 * 2**20
+    await put_long(buffer, range(8, 20))
+    assert buffer.size_bytes < 20 * 2**20
+
+
+async def test_a_long_record_behind_others_is_not_decompressed_before_it_is_taken() -> None:
+    """A batch that has no room for it leaves it as it is."""
+    buffer = EventBuffer(4 * 2**20)
+    buffer.put_records(HERE, [b"1"])
+    await put_long(buffer, range(3))
+    before = buffer.size_bytes
+    assert buffer.take_ready(2, max_bytes=1_000) == [record(b"1")]
+    assert buffer.size_bytes < before
+    assert len(buffer.take_ready(9)) == 1
+
+
+async def test_space_for_a_decompressed_long_record_is_reserved() -> None:
+    """Taking never makes the buffer exceed its bound, whatever is in it."""
+    buffer, noise = EventBuffer(4 * 2**20), random.Random(1).randbytes(4 * 2**20)
+    await put_long(buffer, range(4))
+    for start in range(0, len(noise), 70_000):
+        buffer.put_records(HERE, [noise[start : start + 70_000].replace(b"\n", b" ")])
+        await buffer.compress_long()
+    while not buffer.is_empty:
+        await buffer.take(1)
+        assert buffer.size_bytes <= 4 * 2**20
+
+
+def test_a_history_counts_with_its_attributes() -> None:
+    """Events with long labels take more memory than others."""
+    event = parse_record(
+        b'{"Type":"container","Action":"die","timeNano":1,"Actor":{"Attributes":{"a":"%s"}}}'
+        % (b"x" * 10_000),
+        HERE,
+    )
+    assert isinstance(event, Event)
+    assert item_bytes(event) > EVENT_BYTES + 10_000
+    assert item_bytes(StreamOpened(HERE, (event, event))) > 2 * (EVENT_BYTES + 10_000)

@@ -1,5 +1,6 @@
 """Chunks of records: they return what was put in, and take less memory while compressed."""
 
+import asyncio
 import random
 
 from hypothesis import given
@@ -46,8 +47,8 @@ def test_incompressible_content_never_takes_more() -> None:
     assert chunk.take(1, PLENTY) == [content]
 
 
-def test_a_long_record_is_alone_and_not_compressed() -> None:
-    """Compressing it would hold up the reader."""
+def test_a_long_record_is_alone_and_not_compressed_at_once() -> None:
+    """Compressing it would hold up the event loop."""
     long = b"x" * CHUNK_BYTES
     chunk = Chunk()
     assert chunk.fill([long, b"1"], 0, PLENTY) == 1
@@ -55,6 +56,39 @@ def test_a_long_record_is_alone_and_not_compressed() -> None:
     assert not chunk.is_compressed
     behind = Chunk()
     assert behind.fill([b"1", long], 0, PLENTY) == 1
+
+
+async def test_a_long_record_is_compressed_beside_the_event_loop() -> None:
+    """It takes a fraction of its size, and decompressing restores it."""
+    long = b" ".join(ALIKE * 100)
+    chunk = make_chunk([long])
+    await chunk.compress_long()
+    assert chunk.is_compressed
+    assert chunk.size_bytes < len(long) / 10
+    assert chunk.uncompressed_size_bytes == uncompressed_bytes([long])
+    await chunk.decompress_long()
+    assert chunk.size_bytes == uncompressed_bytes([long])
+    assert chunk.take(1, PLENTY) == [long]
+    assert chunk.is_empty
+
+
+async def test_a_long_record_that_hardly_shrinks_stays_as_it_is() -> None:
+    """Its beginning shows that, so the rest of it costs nothing."""
+    chunk = make_chunk([noise(10**6)])
+    await chunk.compress_long()
+    assert not chunk.is_compressed
+
+
+async def test_a_long_record_that_is_taken_while_it_is_compressed() -> None:
+    """The chunk stays empty."""
+    long = b" ".join(ALIKE * 100)
+    chunk = make_chunk([long])
+    compressing = asyncio.ensure_future(chunk.compress_long())
+    await asyncio.sleep(0)
+    assert chunk.take(1, PLENTY) == [long]
+    await compressing
+    assert chunk.is_empty
+    assert not chunk.is_compressed
 
 
 def test_compressing_twice_changes_nothing() -> None:

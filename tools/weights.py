@@ -1,0 +1,320 @@
+"""Shows what large events cost: ``python -m tools.weights [EVENTS] [--limit MIB] [--shape SHAPE]``.
+
+An engine sends records of nearly 4 MiB, the longest that relay takes, to one good destination and
+ten others. In a first run of relay the ten are down, so that a backlog of such events is left in
+the store. In the second they answer after seconds, and the engine sends sixty more in a row. Prints
+the peaks of relay's memory; the exit code is 1 if anything was lost or changed, or if a peak is
+above `PEAK_MAX_MB`.
+
+With ``--limit`` relay runs in a control group with this memory, where the kernel kills it if it
+takes more. That needs the right to create one (root), and is not done by a limit of the process
+itself (``RLIMIT_AS``), which counts the stacks of threads that are never touched.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import string
+import sys
+import tempfile
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from relay.core.framing import RECORD_MAX_BYTES
+from tests.component.scripted_engine import ScriptedEngine, Stream
+from tests.support.daemon import RELAY, run_relay, write_config
+from tests.support.loopback import serve_connections
+from tools.bench.process import peak_mb, reset_peak, rss_mb
+
+EVENTS = 60
+BACKLOG = 20
+SLOW = 10
+"""How many destinations are down first, and slow afterwards."""
+
+ANSWER_S = 2.0
+"""After how long a slow destination answers."""
+
+RECORD_BYTES = RECORD_MAX_BYTES - 4_096
+PEAK_MAX_MB = 200
+TIMEOUT_S = 600.0
+
+ACCEPTED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+class Shape(StrEnum):
+    """What makes an event large."""
+
+    TEXT = "text"
+    """One label with a long text, such as a configuration."""
+    LABELS = "labels"
+    """Many labels."""
+    RANDOM = "random"
+    """One label with a long text that cannot be compressed."""
+
+
+def attributes(shape: Shape, size: int, seed: int) -> dict[str, str]:
+    """Return labels of this many bytes as JSON."""
+    rng = random.Random(seed)
+    if shape is Shape.RANDOM:
+        return {"blob": "".join(rng.choices(string.ascii_letters + string.digits, k=size))}
+    words = ["service", "replicas", "healthcheck", "image", "networks", "traefik", "volumes", "url"]
+    lines = (
+        f"{rng.choice(words)}.{rng.choice(words)}-{rng.randrange(10**6)}" for _ in iter(int, 1)
+    )
+    if shape is Shape.LABELS:
+        made: dict[str, str] = {}
+        while size > 0:
+            key, value = f"com.example.{next(lines)}", f"{next(lines)} {next(lines)}"
+            made[key] = value
+            size -= len(key) + len(value) + 8
+        return made
+    text: list[str] = []
+    while size > 0:
+        text.append(next(lines))
+        size -= len(text[-1]) + 1
+    return {"config": " ".join(text)[: size - 1 or None]}
+
+
+def checksum(labels: Mapping[str, str]) -> str:
+    """Return a checksum of the labels."""
+    return str(zlib.crc32("\0".join(map("=".join, sorted(labels.items()))).encode()))
+
+
+@dataclass
+class Arrivals:
+    """What arrived."""
+
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    numbers: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """The events that arrived, by destination."""
+    ids: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    repeated: int = 0
+    corrupt: int = 0
+    dropped: int = 0
+    """How many records relay declared as dropped."""
+    good_s: dict[int, float] = field(default_factory=dict)
+    """When each event arrived at the good destination."""
+
+    def record(self, destination: str, body: bytes) -> None:
+        """Record a request."""
+        document = json.loads(body)
+        (event,) = document["events"]
+        labels = event["actor"]["attributes"]
+        if event["type"] == "relay":
+            self.dropped += int(labels.get("count", 0))
+            self.changed.set()
+            return
+        number, expected = int(labels.pop("number")), labels.pop("checksum")
+        for name in ("name", "image"):
+            del labels[name]
+        self.corrupt += checksum(labels) != expected
+        self.repeated += number in self.numbers[destination]
+        self.numbers[destination].add(number)
+        self.ids[number].add(document["id"])
+        if destination == "good":
+            self.good_s.setdefault(number, time.monotonic())
+        self.changed.set()
+
+    async def wait_for(
+        self, names: Sequence[str], count: int, relay: asyncio.subprocess.Process
+    ) -> None:
+        """Wait until so many events arrived at these destinations, or were declared as dropped.
+
+        Raises `RuntimeError` if relay ends before.
+        """
+        async with asyncio.timeout(TIMEOUT_S):
+            while min(len(self.numbers[name]) for name in names) + self.dropped < count:
+                self.changed.clear()
+                ended = asyncio.ensure_future(relay.wait())
+                changed = asyncio.ensure_future(self.changed.wait())
+                await asyncio.wait((ended, changed), return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if ended.done():
+                    raise RuntimeError(f"relay ended with {relay.returncode}")
+                ended.cancel()
+
+
+@asynccontextmanager
+async def receiving(arrivals: Arrivals, answer_s: float) -> AsyncIterator[str]:
+    """Accept requests; the path names the destination. Gives the URL without the path."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            destination = head.split()[1].removeprefix("/")
+            size = int(head.partition("content-length:")[2].split()[0])
+            body = await reader.readexactly(size)
+            if destination != "good":
+                await asyncio.sleep(answer_s)
+            arrivals.record(destination, body)
+            writer.write(ACCEPTED)
+
+    async with serve_connections(handle) as address:
+        yield f"http://{address}"
+
+
+@contextmanager
+def memory_limit(mib: int | None) -> Iterator[Sequence[str]]:
+    """Give the command that runs relay with this much memory at most; None for no limit."""
+    if mib is None:
+        yield RELAY
+        return
+    group, limit = _own_group()
+    group /= "relay-weights"
+    group.mkdir(exist_ok=True)
+    try:
+        (group / limit).write_text(str(mib * 2**20))
+        yield ("sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "relay", *RELAY)
+    finally:
+        group.rmdir()
+
+
+def _own_group() -> tuple[Path, str]:
+    """Return the folder of this process's control group, and the name of its limit's file."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return Path(f"/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes"
+    return Path(f"/sys/fs/cgroup{path}"), "memory.max"
+
+
+def config_of(folder: Path, engine: Path, good: str, slow: str, count: int) -> Path:
+    """Write the configuration of a run."""
+    names = [f"slow-{number}" for number in range(count)]
+    urls = {"good": f"{good}/good", **{name: f"{slow}/{name}" for name in names}}
+    return write_config(
+        folder,
+        engines={"here": {"url": f"unix://{engine}"}},
+        store={"path": str(folder / "relay.db"), "max_size": "64GiB"},
+        reconcile={"every": "0s", "on_reconnect": False},
+        destinations={
+            name: {"type": "http", "url": url, "retry": {"initial": "1s", "max": "3s"}}
+            for name, url in urls.items()
+        },
+        routes=[
+            {
+                "name": "all",
+                "match": {"type": "container", "action": "start"},
+                "to": ["good", *names],
+            },
+            {"name": "own", "match": {"type": "relay", "action": "gap"}, "to": "good"},
+        ],
+    )
+
+
+async def send(
+    engine: ScriptedEngine, stream: Stream, numbers: range, shapes: Sequence[Shape], size: int
+) -> dict[int, float]:
+    """Send large events in a row; return when each was sent."""
+    lines = []
+    for number in numbers:
+        labels = attributes(shapes[number % len(shapes)], size, number)
+        extra = {"number": str(number), "checksum": checksum(labels)}
+        lines.append(engine.record(f"web-{number}", action="start", attributes=labels | extra))
+    sent_s = {}
+    for number, line in zip(numbers, lines, strict=True):
+        sent_s[number] = time.monotonic()
+        stream.write(line)
+        await stream.writer.drain()
+    return sent_s
+
+
+async def measure(
+    folder: Path,
+    *,
+    events: int = EVENTS,
+    backlog: int = BACKLOG,
+    slow: int = SLOW,
+    size: int = RECORD_BYTES,
+    shapes: Sequence[Shape] = tuple(Shape),
+    answer_s: float = ANSWER_S,
+    limit_mib: int | None = None,
+) -> dict[str, Any]:
+    """Run relay twice, and return the figures."""
+    arrivals, engine = Arrivals(), ScriptedEngine(folder / "engine.sock")
+    opened: asyncio.Queue[Stream] = asyncio.Queue()
+    engine.on_stream = opened.put_nowait
+    total, slow_names = backlog + events, [f"slow-{number}" for number in range(slow)]
+    figures: dict[str, Any] = {"events": events, "backlog": backlog, "limit_mib": limit_mib}
+    with memory_limit(limit_mib) as program:
+        async with receiving(arrivals, answer_s) as url, engine.serve():
+            config = config_of(folder, engine.socket, url, "http://127.0.0.1:1", slow)
+            async with run_relay(config, program) as relay:
+                stream = await opened.get()
+                figures["idle_mb"] = round(rss_mb(relay.pid), 1)
+                reset_peak(relay.pid)
+                await send(engine, stream, range(backlog), shapes, size)
+                await arrivals.wait_for(["good"], backlog, relay)
+                figures["peak_mb while they are down"] = round(peak_mb(relay.pid), 1)
+            figures["store_mb"] = round(sum(_size(folder)) / 2**20)
+            config = config_of(folder, engine.socket, url, url, slow)
+            started_s = time.monotonic()
+            async with run_relay(config, program) as relay:
+                stream = await opened.get()
+                sent_s = await send(engine, stream, range(backlog, total), shapes, size)
+                figures["sent_s"] = round(max(sent_s.values()) - min(sent_s.values()), 1)
+                await arrivals.wait_for(["good", *slow_names], total, relay)
+                figures["took_s"] = round(time.monotonic() - started_s, 1)
+                figures["peak_mb while they are slow"] = round(peak_mb(relay.pid), 1)
+                figures["rss_mb afterwards"] = round(rss_mb(relay.pid), 1)
+    delays_s = sorted(arrivals.good_s[it] - sent_s[it] for it in sent_s if it in arrivals.good_s)
+    figures |= {
+        "good_p50_s": round(delays_s[len(delays_s) // 2], 1) if delays_s else None,
+        "good_max_s": round(delays_s[-1], 1) if delays_s else None,
+        "lost": sum(total - len(arrivals.numbers[name]) for name in ["good", *slow_names]),
+        "repeated": arrivals.repeated,
+        "changed": arrivals.corrupt,
+        "under two ids": sum(len(ids) > 1 for ids in arrivals.ids.values()),
+        "declared as dropped": arrivals.dropped,
+    }
+    return figures
+
+
+def _size(folder: Path) -> Iterator[int]:
+    return (path.stat().st_size for path in folder.glob("relay.db*"))
+
+
+def is_clean(figures: Mapping[str, Any]) -> bool:
+    """Return whether all promises were kept, except that of the memory."""
+    return not any(figures[fault] for fault in ("lost", "changed", "under two ids"))
+
+
+def main() -> int:
+    """Run, print the figures, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("events", nargs="?", type=int, default=EVENTS)
+    parser.add_argument("--backlog", type=int, default=BACKLOG)
+    parser.add_argument("--slow", type=int, default=SLOW, metavar="COUNT")
+    parser.add_argument("--answer", type=float, default=ANSWER_S, metavar="SECONDS")
+    parser.add_argument("--size", type=int, default=RECORD_BYTES, metavar="BYTES")
+    parser.add_argument("--shape", type=Shape, choices=tuple(Shape), help="all three by default")
+    parser.add_argument("--limit", type=int, metavar="MIB")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="relay-") as folder:
+        figures = asyncio.run(
+            measure(
+                Path(folder),
+                events=arguments.events,
+                backlog=arguments.backlog,
+                slow=arguments.slow,
+                size=arguments.size,
+                shapes=(arguments.shape,) if arguments.shape else tuple(Shape),
+                answer_s=arguments.answer,
+                limit_mib=arguments.limit,
+            )
+        )
+    print(json.dumps(figures, indent=1))
+    peaks = [value for name, value in figures.items() if name.startswith("peak_mb")]
+    return 0 if is_clean(figures) and max(peaks) < PEAK_MAX_MB else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
