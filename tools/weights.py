@@ -13,9 +13,9 @@ itself (``RLIMIT_AS``), which counts the stacks of threads that are never touche
 
 import argparse
 import asyncio
+import base64
 import json
 import random
-import string
 import sys
 import tempfile
 import time
@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,27 +61,28 @@ class Shape(StrEnum):
     """One label with a long text that cannot be compressed."""
 
 
-def attributes(shape: Shape, size: int, seed: int) -> dict[str, str]:
-    """Return labels of this many bytes as JSON."""
-    rng = random.Random(seed)
-    if shape is Shape.RANDOM:
-        return {"blob": "".join(rng.choices(string.ascii_letters + string.digits, k=size))}
+@cache
+def _lines() -> Sequence[str]:
+    """Return texts such as configurations are made of."""
+    rng = random.Random(1)
     words = ["service", "replicas", "healthcheck", "image", "networks", "traefik", "volumes", "url"]
-    lines = (
-        f"{rng.choice(words)}.{rng.choice(words)}-{rng.randrange(10**6)}" for _ in iter(int, 1)
-    )
-    if shape is Shape.LABELS:
-        made: dict[str, str] = {}
-        while size > 0:
-            key, value = f"com.example.{next(lines)}", f"{next(lines)} {next(lines)}"
-            made[key] = value
-            size -= len(key) + len(value) + 8
-        return made
-    text: list[str] = []
-    while size > 0:
-        text.append(next(lines))
-        size -= len(text[-1]) + 1
-    return {"config": " ".join(text)[: size - 1 or None]}
+    return [
+        f"{rng.choice(words)}.{rng.choice(words)}-{rng.randrange(10**6)}" for _ in range(20_000)
+    ]
+
+
+def attributes(shape: Shape, size: int, seed: int) -> dict[str, str]:
+    """Return labels of about this many bytes as JSON, and no more."""
+    rng, lines = random.Random(seed), _lines()
+    match shape:
+        case Shape.RANDOM:
+            return {"blob": base64.b64encode(rng.randbytes(size * 3 // 4 - 64)).decode()}
+        case Shape.LABELS:
+            keys, values = (rng.choices(lines, k=size // 66) for _ in range(2))
+            pairs = enumerate(zip(keys, values, strict=True))
+            return {f"com.{number}.{key}": value for number, (key, value) in pairs}
+        case Shape.TEXT:
+            return {"config": " ".join(rng.choices(lines, k=size // 16))[: size - 64]}
 
 
 def checksum(labels: Mapping[str, str]) -> str:
@@ -104,13 +106,12 @@ class Arrivals:
     """When each event arrived at the good destination."""
 
     def record(self, destination: str, body: bytes) -> None:
-        """Record a request."""
+        """Record a request. Called in threads, so that the engine's answers do not wait."""
         document = json.loads(body)
         (event,) = document["events"]
         labels = event["actor"]["attributes"]
         if event["type"] == "relay":
             self.dropped += int(labels.get("count", 0))
-            self.changed.set()
             return
         number, expected = int(labels.pop("number")), labels.pop("checksum")
         for name in ("name", "image"):
@@ -121,7 +122,6 @@ class Arrivals:
         self.ids[number].add(document["id"])
         if destination == "good":
             self.good_s.setdefault(number, time.monotonic())
-        self.changed.set()
 
     async def wait_for(
         self, names: Sequence[str], count: int, relay: asyncio.subprocess.Process
@@ -154,7 +154,8 @@ async def receiving(arrivals: Arrivals, answer_s: float) -> AsyncIterator[str]:
             body = await reader.readexactly(size)
             if destination != "good":
                 await asyncio.sleep(answer_s)
-            arrivals.record(destination, body)
+            await asyncio.to_thread(arrivals.record, destination, body)
+            arrivals.changed.set()
             writer.write(ACCEPTED)
 
     async with serve_connections(handle) as address:
@@ -211,23 +212,30 @@ def config_of(folder: Path, engine: Path, good: str, slow: str, count: int) -> P
 
 
 async def send(
-    engine: ScriptedEngine, stream: Stream, numbers: range, shapes: Sequence[Shape], size: int
+    engine: ScriptedEngine, stream: Stream, events: Mapping[int, Mapping[str, str]]
 ) -> dict[int, float]:
     """Send large events in a row; return when each was sent."""
-    lines = []
-    for number in numbers:
-        labels = attributes(shapes[number % len(shapes)], size, number)
-        extra = {"number": str(number), "checksum": checksum(labels)}
-        lines.append(engine.record(f"web-{number}", action="start", attributes=labels | extra))
     sent_s = {}
-    for number, line in zip(numbers, lines, strict=True):
+    for number, labels in events.items():
+        line = engine.record(f"web-{number}", action="start", attributes=labels)
         sent_s[number] = time.monotonic()
         stream.write(line)
         await stream.writer.drain()
     return sent_s
 
 
-async def measure(
+def make_events(
+    numbers: range, shapes: Sequence[Shape], size: int
+) -> Mapping[int, Mapping[str, str]]:
+    """Return the attributes of each event."""
+    made = {}
+    for number in numbers:
+        labels = attributes(shapes[number % len(shapes)], size, number)
+        made[number] = {**labels, "number": str(number), "checksum": checksum(labels)}
+    return made
+
+
+async def measure(  # noqa: PLR0913 - what a user of the program can choose
     folder: Path,
     *,
     events: int = EVENTS,
@@ -243,6 +251,8 @@ async def measure(
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
     total, slow_names = backlog + events, [f"slow-{number}" for number in range(slow)]
+    waiting = make_events(range(backlog), shapes, size)
+    new = make_events(range(backlog, total), shapes, size)
     figures: dict[str, Any] = {"events": events, "backlog": backlog, "limit_mib": limit_mib}
     with memory_limit(limit_mib) as program:
         async with receiving(arrivals, answer_s) as url, engine.serve():
@@ -251,7 +261,7 @@ async def measure(
                 stream = await opened.get()
                 figures["idle_mb"] = round(rss_mb(relay.pid), 1)
                 reset_peak(relay.pid)
-                await send(engine, stream, range(backlog), shapes, size)
+                await send(engine, stream, waiting)
                 await arrivals.wait_for(["good"], backlog, relay)
                 figures["peak_mb while they are down"] = round(peak_mb(relay.pid), 1)
             figures["store_mb"] = round(sum(_size(folder)) / 2**20)
@@ -259,7 +269,7 @@ async def measure(
             started_s = time.monotonic()
             async with run_relay(config, program) as relay:
                 stream = await opened.get()
-                sent_s = await send(engine, stream, range(backlog, total), shapes, size)
+                sent_s = await send(engine, stream, new)
                 figures["sent_s"] = round(max(sent_s.values()) - min(sent_s.values()), 1)
                 await arrivals.wait_for(["good", *slow_names], total, relay)
                 figures["took_s"] = round(time.monotonic() - started_s, 1)

@@ -43,8 +43,11 @@ def sign_standard(body: bytes, id_: str, time_s: int, keys: Sequence[bytes]) -> 
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
-    content = f"{id_}.{time_s}.".encode() + body
-    digests = (hmac.digest(key, content, hashlib.sha256) for key in keys)
+    digests = []
+    for key in keys:
+        mac = hmac.new(key, f"{id_}.{time_s}.".encode(), hashlib.sha256)
+        mac.update(body)  # not joined with what is before it: that would copy a long body
+        digests.append(mac.digest())
     signatures = (f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
     return {"webhook-signature": " ".join(signatures)}
 
@@ -118,7 +121,9 @@ class DestinationClient(msgspec.Struct, frozen=True):
         else:
             id_ = batch_id(id_ for id_, _ in rendered)
             request = join_bodies([request for _, request in rendered])
-        return await self.sender.send(add_webhook_headers(request, id_, time_ns(), self.sign))
+        sending = self.sender.send(add_webhook_headers(request, id_, time_ns(), self.sign))
+        del rendered, request  # a body must not stay in memory longer than it takes to send it
+        return await sending
 
     def classify(self, response: Response, attempt: Attempt) -> Outcome:
         """Return what a response of this destination means."""

@@ -5,9 +5,13 @@ the beginning of its body, both with a limit in bytes and in time, and nothing e
 when the destination closes it, when it was idle for `IDLE_TIMEOUT_S`, when a response was not read
 to its end, when a request is cancelled, and when data arrives that no request asked for: a response
 must never be mistaken for the response to another request.
+
+A long request is written in pieces, as fast as the socket takes them, and it is kept in memory no
+longer than that: beside a destination that answers slowly there may be ten others.
 """
 
 import asyncio
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -21,6 +25,11 @@ BODY_TIMEOUT_S = 3.0
 IDLE_TIMEOUT_S = 15.0
 """How long a connection is kept without a request. If the receiver closes it earlier, relay notices
 that, unless it is sending a request at that moment, which costs one attempt."""
+
+
+PIECE_BYTES = 128 * 1024
+"""How much of a long request is written at once. While the socket takes nothing more, up to this
+much is copied by the transport."""
 
 
 class InvalidHttpResponse(Exception):
@@ -62,6 +71,10 @@ class Connection(asyncio.Protocol):
         """None once the connection is lost."""
         self._response: asyncio.Future[RawResponse] | None = None
         """The response that `send_request` waits for; None if no request is open."""
+        self._unsent: Iterator[memoryview] | None = None
+        """The rest of a long request; None if all of it was written."""
+        self._is_paused = False
+        """Whether the transport takes no more at the moment."""
         self._status: int | None = None
         """Status of the response whose body is being read; None before that."""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -76,23 +89,47 @@ class Connection(asyncio.Protocol):
         """Whether a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def send_request(self, request: bytes, deadline_s: float) -> RawResponse:
+    async def send_request(self, request: list[bytes], deadline_s: float) -> RawResponse:
         """Send a request and return the response, if its status arrives by ``deadline_s``.
 
-        ``deadline_s`` is in the loop's time. Raises `TimeoutError`, `InvalidHttpResponse`,
-        `ServerDisconnected` and `OSError`.
+        ``request`` is its parts; they are taken out of the list, so that nothing refers to them
+        when they are written. ``deadline_s`` is in the loop's time.
+
+        Raises `TimeoutError`, `InvalidHttpResponse`, `ServerDisconnected` and `OSError`.
         """
         if self._transport is None or self._transport.is_closing():
             raise ServerDisconnected
         self._status, self._head_bytes, self._body, self._headers = None, 0, b"", []
         self._response = self._loop.create_future()
         self._set_deadline(deadline_s)
-        self._transport.write(request)
+        if len(request) == 1:
+            self._transport.write(request.pop())
+        else:
+            self._unsent = _cut(request)
+            self._send_more()
         try:
             return await self._response
         except asyncio.CancelledError:
             self.close()
             raise
+
+    def _send_more(self) -> None:
+        """Write the rest of a long request, until the transport takes no more."""
+        while self._unsent is not None and not self._is_paused and self.is_open:
+            piece = next(self._unsent, None)
+            if piece is None:
+                self._unsent = None
+            else:
+                cast("asyncio.Transport", self._transport).write(piece)
+
+    def pause_writing(self) -> None:
+        """Called by asyncio when the transport has enough to write."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """Called by asyncio when the transport takes more."""
+        self._is_paused = False
+        self._send_more()
 
     def close(self) -> None:
         """Close the connection at once, also while a request is open."""
@@ -158,13 +195,13 @@ class Connection(asyncio.Protocol):
         """Called by the parser at the end of a response."""
         if self._status is None or self._parser is None or self._transport is None:
             return
-        all_sent = self._transport.get_write_buffer_size() == 0
+        all_sent = self._unsent is None and self._transport.get_write_buffer_size() == 0
         self._finish(reusable=all_sent and self._parser.should_keep_alive())
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by asyncio when the connection has ended."""
         # The parser refers to this object: a reference cycle would keep both in memory.
-        self._parser = self._transport = None
+        self._parser = self._transport = self._unsent = None
         if self._timer is not None:
             self._timer.cancel()
         self._end(error or ServerDisconnected())
@@ -178,7 +215,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, *, reusable: bool) -> None:
         """Return the response to `send_request`, and keep the connection if it is reusable."""
-        response, self._response = self._response, None
+        response, self._response, self._unsent = self._response, None, None
         if response is not None and not response.done():
             status = self._status or 0
             body = self._body[: self._max_body_bytes]
@@ -197,7 +234,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         """Fail the open request and close the connection."""
-        response, self._response = self._response, None
+        response, self._response, self._unsent = self._response, None, None
         if response is not None and not response.done():
             response.set_exception(error)
         self.close()
@@ -220,3 +257,11 @@ class Connection(asyncio.Protocol):
             self._set_deadline(self._deadline_s)
         else:
             self._end(TimeoutError())
+
+
+def _cut(parts: list[bytes]) -> Iterator[memoryview]:
+    """Yield the parts in pieces, without copying them; each is taken out of the list first."""
+    while parts:
+        part = memoryview(parts.pop(0))
+        for start in range(0, len(part), PIECE_BYTES):
+            yield part[start : start + PIECE_BYTES]

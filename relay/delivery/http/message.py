@@ -61,8 +61,15 @@ def parse_target(url: URL) -> RequestTarget:
     return RequestTarget(url.raw_path_qs, default_headers)
 
 
-def serialize(request: Request, target: RequestTarget) -> bytes:
-    """Return the request as bytes. Raises `ValueError` if a header contains a line break."""
+JOINED_MAX_BYTES = 65_536
+"""Up to this length a body is sent together with its head, in one packet if it is short."""
+
+
+def serialize(request: Request, target: RequestTarget) -> list[bytes]:
+    """Return the request as bytes: in one part, or head and body apart so as not to copy the body.
+
+    Raises `ValueError` if a header contains a line break.
+    """
     overridden = target.default_headers.keys() & {name.lower() for name in request.headers}
     lines = [f"{request.method} {target.path} HTTP/1.1"]
     lines += [line for name, line in target.default_headers.items() if name not in overridden]
@@ -73,7 +80,10 @@ def serialize(request: Request, target: RequestTarget) -> bytes:
     breaks = len(lines) - 1
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
         raise ValueError("a header contains a line break")
-    return f"{head}\r\n\r\n".encode() + request.body
+    encoded = f"{head}\r\n\r\n".encode()
+    if len(request.body) > JOINED_MAX_BYTES:
+        return [encoded, request.body]
+    return [encoded + request.body]
 
 
 KEPT_BODY_BYTES = 4096

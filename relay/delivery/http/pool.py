@@ -34,8 +34,12 @@ class ConnectionPool:
         self._resolver = Resolver()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
 
-    async def send_request(self, origin: Origin, request: bytes, deadline_s: float) -> RawResponse:
+    async def send_request(
+        self, origin: Origin, request: list[bytes], deadline_s: float
+    ) -> RawResponse:
         """Send a request and return the response. ``deadline_s`` is in the loop's time.
+
+        ``request`` is emptied, as by `Connection.send_request`.
 
         Raises what `Connection.send_request` raises, and `NoAddress`, `ConnectTimeout` and
         `ssl.SSLError`.

@@ -17,6 +17,7 @@ from relay.core.errors import describe_os_error
 from relay.core.exchange import Reason, Request, Response
 from relay.delivery.http.connection import (
     BODY_TIMEOUT_S,
+    PIECE_BYTES,
     InvalidHttpResponse,
     ServerDisconnected,
 )
@@ -41,12 +42,19 @@ class ProxySender:
 
     async def send(self, request: Request) -> Response:
         """Send the request. Redirects are not followed; the result holds no secret."""
+        method, url, headers, body = request.method, request.url, request.headers, request.body
+        del request
+        data: bytes | AsyncIterator[memoryview] | None = body or None
+        if len(body) > PIECE_BYTES:
+            headers = {**headers, "Content-Length": str(len(body))}
+            data = _cut(body)
+        del body  # it must not stay in memory longer than it takes to send it
         try:
             async with self._session.request(
-                request.method,
-                request.url,
-                data=request.body or None,
-                headers=request.headers,
+                method,
+                url,
+                data=data,
+                headers=headers,
                 proxy=self._proxy,
                 allow_redirects=False,
             ) as response:
@@ -78,6 +86,13 @@ async def open_proxy_sender(destination: WebhookDestination) -> AsyncIterator[Pr
     session._retry_connection = False
     async with session:
         yield ProxySender(session, URL(destination.proxy.get_secret_value()), destination)
+
+
+async def _cut(body: bytes) -> AsyncIterator[memoryview]:
+    """Yield a long body in pieces; aiohttp asks for the next when it has written the last."""
+    view = memoryview(body)
+    for start in range(0, len(view), PIECE_BYTES):
+        yield view[start : start + PIECE_BYTES]
 
 
 def _classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:

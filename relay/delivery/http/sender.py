@@ -62,7 +62,9 @@ class HttpSender:
         deadline_s = self._loop.time() + self._total_s
         try:
             origin, target = self._parse_cached(request.url)
-            response = await self._pool.send_request(origin, serialize(request, target), deadline_s)
+            parts = serialize(request, target)
+            del request  # the body must not stay in memory longer than it takes to send it
+            response = await self._pool.send_request(origin, parts, deadline_s)
         except (
             TimeoutError,
             OSError,

@@ -32,8 +32,8 @@ COMPRESS_ABOVE_BYTES = 4 * 1024 * 1024
 """While more than this waits, full chunks are compressed."""
 
 COMPRESS_LONG_ABOVE_BYTES = 16 * 1024 * 1024
-"""While more than this waits, or a quarter of the bound if that is less, long records are compressed
-too: that takes the reader's time, so a few of them may wait as they are."""
+"""While more than this waits, or than a quarter of the bound, long records are compressed too. That
+takes the reader's time, so a few of them may wait as they are."""
 
 
 class Connection(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ SSL_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 def serialize_for(url: str, request: Request) -> bytes:
     """The bytes of a request to a URL."""
-    return serialize(request, parse_target(URL(url)))
+    return b"".join(serialize(request, parse_target(URL(url))))
 
 
 def head_lines(url: str = "http://h/", **headers: str) -> list[str]:
