@@ -7,7 +7,6 @@ rows. Commands call the methods of `AdminOperations` and need not know which sid
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
@@ -30,9 +29,6 @@ DEAD_LETTERS_TIMEOUT_S = 600.0
 
 RELOAD_TIMEOUT_S = 120.0
 """How long a reload may take, including one that is already under way when it is requested."""
-
-_READ_SIZE = 100
-"""How many dead letters are read at a time to count them."""
 
 RequestT = TypeVar("RequestT")
 AnswerT = TypeVar("AnswerT")
@@ -241,12 +237,7 @@ class LocalOperations(AdminOperations):
 
     async def on_count_dead_letters(self, selection: Selection) -> dict[str, int]:
         """Perform `COUNT_DEAD_LETTERS`."""
-        counts: Counter[str] = Counter()
-        below: int | None = None
-        while page := await self.outbox.dead_letters(selection, _READ_SIZE, below):
-            counts.update(letter.destination for letter in page)
-            below = page[-1].number
-        return counts
+        return await self.outbox.count_dead_letters(selection)
 
     async def on_replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Perform `REPLAY_DEAD_LETTERS`."""

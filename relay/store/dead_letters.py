@@ -2,17 +2,25 @@
 
 import sqlite3
 from collections.abc import Collection
+from itertools import accumulate
+from typing import Literal
 
 import msgspec
 
 from relay.store import enqueue
 from relay.store.deliveries import decode_answer, decode_notification
 from relay.store.enqueue import EnqueueOptions
-from relay.store.records import DeadLetter, Selection
+from relay.store.records import PAGE_BYTES, DeadLetter, Selection
 from relay.store.schema import SQL
 
 BATCH_SIZE = 500
-"""How many are read at once, however many are selected."""
+"""How many are read or deleted at once, however many are selected."""
+
+DROP_BYTES = 64 * 2**20
+"""About this much of notifications is deleted at once; they are not read."""
+
+PRUNE_SIZE = 100
+"""How many are pruned at once, for each reason: others wait for the store meanwhile."""
 
 _MAX_NUMBER = 2**63 - 1
 
@@ -21,15 +29,16 @@ def find(
     selection: Selection, limit: int, below: int | None, connection: sqlite3.Connection
 ) -> list[DeadLetter]:
     """See `Outbox.dead_letters`."""
-    parameters = {
-        **_parameters(selection, None),
-        "above": 0,
-        "below": below or _MAX_NUMBER,
-        "limit": limit,
-    }
-    return _select(
-        f"{SQL['select_dead_letters']} ORDER BY seq DESC LIMIT :limit", parameters, connection
-    )
+    span = range(1, below or _MAX_NUMBER)
+    numbers = _select(selection, None, span, "DESC", limit, PAGE_BYTES, connection)
+    return [_read(number, connection) for number in numbers]
+
+
+def count(selection: Selection, connection: sqlite3.Connection) -> dict[str, int]:
+    """See `Outbox.count_dead_letters`."""
+    parameters = _parameters(selection, None, range(1, _MAX_NUMBER))
+    counting = f"SELECT destination, count(*) {SQL['selected_dead_letters']} GROUP BY destination"
+    return dict(connection.execute(counting, parameters))
 
 
 def newest_number(connection: sqlite3.Connection) -> int:
@@ -44,53 +53,71 @@ def replay(
     span: range,
     options: EnqueueOptions,
     connection: sqlite3.Connection,
-) -> list[DeadLetter]:
-    """Turn up to `BATCH_SIZE` dead letters into deliveries: the lowest numbers in ``span``."""
-    found = _find_lowest(selection, destinations, span, connection)
+) -> list[tuple[int, str]]:
+    """Turn up to `BATCH_SIZE` dead letters into deliveries: the lowest numbers in ``span``.
+
+    Returns their numbers and destinations.
+    """
+    numbers = _select(selection, destinations, span, "ASC", BATCH_SIZE, PAGE_BYTES, connection)
+    found = [_read(number, connection) for number in numbers]
     prepared = [enqueue.prepare(it.notification, [it.destination], options) for it in found]
     enqueue.add(prepared, connection)
-    _delete(found, connection)
-    return found
+    _delete(numbers, connection)
+    return [(it.number, it.destination) for it in found]
 
 
-def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> list[DeadLetter]:
-    """Delete up to `BATCH_SIZE` dead letters: the lowest numbers in ``span``."""
-    found = _find_lowest(selection, None, span, connection)
-    _delete(found, connection)
-    return found
+def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> list[int]:
+    """Delete up to `BATCH_SIZE` dead letters: the lowest numbers in ``span``. Returns these."""
+    numbers = _select(selection, None, span, "ASC", BATCH_SIZE, DROP_BYTES, connection)
+    _delete(numbers, connection)
+    return numbers
 
 
 def prune(before_ns: int, max_count: int, connection: sqlite3.Connection) -> int:
-    """See `Outbox.prune_dead_letters`."""
-    old = connection.execute(SQL["prune_old_dead_letters"], {"before_ns": before_ns}).rowcount
-    surplus = connection.execute(SQL["prune_surplus_dead_letters"], {"limit": max_count}).rowcount
-    return old + surplus
+    """Delete up to `PRUNE_SIZE` dead letters for their age, and as many beyond ``max_count``.
 
-
-def _find_lowest(
-    selection: Selection,
-    destinations: Collection[str] | None,
-    span: range,
-    connection: sqlite3.Connection,
-) -> list[DeadLetter]:
-    parameters = {
-        **_parameters(selection, destinations),
-        "above": span.start - 1,
-        "below": span.stop,
-        "limit": BATCH_SIZE,
-    }
-    return _select(
-        f"{SQL['select_dead_letters']} ORDER BY seq LIMIT :limit", parameters, connection
+    Returns how many.
+    """
+    old = {"before_ns": before_ns, "limit": PRUNE_SIZE}
+    surplus = {"max_count": max_count, "limit": PRUNE_SIZE}
+    return (
+        connection.execute(SQL["prune_old_dead_letters"], old).rowcount
+        + connection.execute(SQL["prune_surplus_dead_letters"], surplus).rowcount
     )
 
 
-def _parameters(selection: Selection, destinations: Collection[str] | None) -> dict[str, object]:
+def _select(
+    selection: Selection,
+    destinations: Collection[str] | None,
+    span: range,
+    order: Literal["ASC", "DESC"],
+    limit: int,
+    max_bytes: int,
+    connection: sqlite3.Connection,
+) -> list[int]:
+    """Return the first of the selected numbers, as many as are not too long together."""
+    # the length of a notification is known without reading it
+    rows = connection.execute(
+        f"SELECT seq, length(notification) {SQL['selected_dead_letters']} "
+        f"ORDER BY seq {order} LIMIT :limit",
+        {**_parameters(selection, destinations, span), "limit": limit},
+    ).fetchall()
+    ends = accumulate(size for _, size in rows)
+    pairs = zip(rows, ends, strict=True)
+    return [number for (number, size), end in pairs if end - size < max_bytes]
+
+
+def _parameters(
+    selection: Selection, destinations: Collection[str] | None, span: range
+) -> dict[str, object]:
     return {
         "destination": selection.destination,
         "route": selection.route,
         "since_ns": selection.since_ns,
         "ids": _to_json_array(selection.ids),
         "destinations": _to_json_array(destinations),
+        "above": span.start - 1,
+        "below": span.stop,
     }
 
 
@@ -98,27 +125,20 @@ def _to_json_array(values: Collection[int | str] | None) -> str | None:
     return None if values is None else msgspec.json.encode(list(values)).decode()
 
 
-def _select(
-    query: str, parameters: dict[str, object], connection: sqlite3.Connection
-) -> list[DeadLetter]:
-    return [
-        DeadLetter(
-            number,
-            destination,
-            decode_notification(notification),
-            created_ns,
-            died_ns,
-            attempts,
-            reason,
-            decode_answer(answer),
-        )
-        for number, destination, notification, created_ns, died_ns, attempts, reason, answer in (
-            connection.execute(query, parameters)
-        )
-    ]
-
-
-def _delete(dead_letters: Collection[DeadLetter], connection: sqlite3.Connection) -> None:
-    connection.executemany(
-        SQL["delete_dead_letter"], [{"seq": dead_letter.number} for dead_letter in dead_letters]
+def _read(number: int, connection: sqlite3.Connection) -> DeadLetter:
+    row = connection.execute(SQL["dead_letter"], (number,)).fetchone()
+    destination, notification, created_ns, died_ns, attempts, reason, answer = row
+    return DeadLetter(
+        number,
+        destination,
+        decode_notification(notification),
+        created_ns,
+        died_ns,
+        attempts,
+        reason,
+        decode_answer(answer),
     )
+
+
+def _delete(numbers: Collection[int], connection: sqlite3.Connection) -> None:
+    connection.executemany(SQL["delete_dead_letter"], [{"seq": number} for number in numbers])

@@ -1,7 +1,8 @@
 """Deliveries as rows: fetched, retried, given up, deleted."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -12,9 +13,12 @@ from relay.store import records
 from relay.store.faults import Corrupt
 from relay.store.records import (
     GIVE_UP_BATCH,
+    GIVE_UP_BYTES,
+    PAGE_BYTES,
     Backlog,
     Delivery,
     DueDeliveries,
+    EventKind,
     GiveUpResult,
     WaitingDelivery,
     is_heartbeat,
@@ -23,6 +27,8 @@ from relay.store.schema import SQL
 
 ANSWER_CHARS = 200
 """How much of an answer's text is stored with a waiting delivery; a dead letter has all of it."""
+
+T = TypeVar("T")
 
 _notification_from_json = msgspec.json.Decoder(Notification).decode
 _DueRow = tuple[int, int, int, int, Notification]
@@ -88,17 +94,27 @@ def expire(
         "destination": destination,
         "before_ns": before_ns,
         "exclude": msgspec.json.encode(exclude).decode(),
-        "limit": GIVE_UP_BATCH,
     }
-    return _give_up(SQL["select_expired"], parameters, Reason.EXPIRED, now_ns, connection)
+    return _give_up("select_expired", parameters, Reason.EXPIRED, now_ns, connection)
 
 
 def drop_destination(destination: str, now_ns: int, connection: sqlite3.Connection) -> GiveUpResult:
     """See `Outbox.drop_destination`."""
-    parameters = {"destination": destination, "limit": GIVE_UP_BATCH}
+    reason = Reason.DESTINATION_REMOVED
     return _give_up(
-        SQL["select_of_destination"], parameters, Reason.DESTINATION_REMOVED, now_ns, connection
+        "select_of_destination", {"destination": destination}, reason, now_ns, connection
     )
+
+
+class _DeadNotification(msgspec.Struct, frozen=True):
+    """What giving up has to know of a notification. Decoding skips everything else."""
+
+    id: str
+    route: str
+    events: tuple[EventKind, ...]
+
+
+_dead_notification_from_json = msgspec.json.Decoder(_DeadNotification).decode
 
 
 def _give_up(
@@ -108,20 +124,19 @@ def _give_up(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> GiveUpResult:
-    """Move the selected deliveries to the dead letters."""
-    found = connection.execute(query, parameters).fetchall()
+    """Move the selected deliveries to the dead letters, at most `GIVE_UP_BATCH` of them.
+
+    Only one notification at a time is in memory.
+    """
+    limits = {"limit": GIVE_UP_BATCH, "max_bytes": GIVE_UP_BYTES}
+    found = connection.execute(SQL[query], {**parameters, **limits}).fetchall()
     self_events = 0
-    for seq, to, notification, created_ns, attempts, answer in found:
-        # moving it to the dead letters counts an attempt, but none was made
-        delivery = Delivery(
-            seq,
-            to,
-            decode_notification(notification),
-            _require_int(created_ns),
-            _require_int(attempts) - 1,
-        )
-        self_events += delivery.notification.events[0].type == TYPE_RELAY
-        move_to_dead_letters(delivery, reason, decode_answer(answer), now_ns, connection)
+    for seq, attempts, answer_json in found:
+        (content,) = connection.execute(SQL["notification"], {"seq": seq}).fetchone()
+        notification = _decode(_dead_notification_from_json, content)
+        self_events += notification.events[0].type == TYPE_RELAY
+        answer = decode_answer(answer_json)
+        _bury(seq, notification, _require_int(attempts), reason, answer, now_ns, connection)
     return GiveUpResult(len(found), self_events)
 
 
@@ -153,19 +168,32 @@ def move_to_dead_letters(
 
     Returns whether another delivery becomes due because of this.
     """
-    if is_heartbeat(delivery.notification.events[0]):
-        return delete_and_release_next([delivery.seq], now_ns, connection)
-    row = {
-        "seq": delivery.seq,
-        "id": delivery.notification.id,
-        "route": delivery.notification.route,
-        "now_ns": now_ns,
-        "attempts": delivery.attempts + 1,
-        "reason": reason,
-        "answer": _encode_answer(answer),
-    }
-    connection.execute(SQL["insert_dead_letter"], row)
-    return delete_and_release_next([delivery.seq], now_ns, connection)
+    seq, attempts = delivery.seq, delivery.attempts + 1
+    return _bury(seq, delivery.notification, attempts, reason, answer, now_ns, connection)
+
+
+def _bury(
+    seq: int,
+    notification: Notification | _DeadNotification,
+    attempts: int,
+    reason: Reason,
+    answer: Answer | None,
+    now_ns: int,
+    connection: sqlite3.Connection,
+) -> bool:
+    """See `move_to_dead_letters`. SQLite copies the notification, whatever its length."""
+    if not is_heartbeat(notification.events[0]):
+        row = {
+            "seq": seq,
+            "id": notification.id,
+            "route": notification.route,
+            "now_ns": now_ns,
+            "attempts": attempts,
+            "reason": reason,
+            "answer": _encode_answer(answer),
+        }
+        connection.execute(SQL["insert_dead_letter"], row)
+    return delete_and_release_next([seq], now_ns, connection)
 
 
 def delete_and_release_next(
@@ -217,7 +245,7 @@ def waiting(
     destination: str | None, limit: int, connection: sqlite3.Connection
 ) -> list[WaitingDelivery]:
     """See `Outbox.waiting`."""
-    parameters = {"destination": destination, "limit": limit}
+    parameters = {"destination": destination, "limit": limit, "max_bytes": PAGE_BYTES}
     return [
         WaitingDelivery(
             seq,
@@ -257,8 +285,12 @@ def release_heads(now_ns: int, connection: sqlite3.Connection) -> None:
 
 def decode_notification(notification: bytes) -> Notification:
     """Decode a notification; raises `Corrupt`."""
+    return _decode(_notification_from_json, notification)
+
+
+def _decode(decode: Callable[[bytes], T], notification: bytes) -> T:
     try:
-        return _notification_from_json(notification)
+        return decode(notification)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
         raise Corrupt(f"a notification: {error}") from error
 

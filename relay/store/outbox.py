@@ -143,6 +143,8 @@ class Outbox:
     ) -> GiveUpResult:
         """Give up up to `GIVE_UP_BATCH` deliveries created before then, without another attempt.
 
+        Gives up fewer, but one at least, if their notifications are longer than `GIVE_UP_BYTES`.
+
         Leaves out those whose ``seq`` is in ``exclude``, and those that wait for one of them.
         """
         operation = partial(deliveries.expire, destination, before_ns, now_ns, list(exclude))
@@ -182,14 +184,25 @@ class Outbox:
         self._request_fetch([destination])
 
     async def waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:
-        """Return up to ``limit`` waiting deliveries, oldest first; None means all destinations."""
+        """Return up to ``limit`` waiting deliveries, oldest first; None means all destinations.
+
+        Returns fewer if their notifications are longer than `PAGE_BYTES` together.
+        """
         return await self._writer.run(partial(deliveries.waiting, destination, limit))
 
     async def dead_letters(
         self, selection: Selection, limit: int, below: int | None = None
     ) -> list[DeadLetter]:
-        """Return up to ``limit`` dead letters with numbers below ``below``, newest first."""
+        """Return up to ``limit`` dead letters with numbers below ``below``, newest first.
+
+        Returns fewer if their notifications are longer than `PAGE_BYTES` together, but one at
+        least: only an empty list says that there are no more.
+        """
         return await self._writer.run(partial(dead_letters.find, selection, limit, below))
+
+    async def count_dead_letters(self, selection: Selection) -> dict[str, int]:
+        """Return how many dead letters are selected, by destination."""
+        return await self._writer.run(partial(dead_letters.count, selection))
 
     async def replay_dead_letters(
         self, selection: Selection, destinations: DestinationNames, now_ns: int
@@ -206,15 +219,15 @@ class Outbox:
         while found := await self._writer.run(
             partial(dead_letters.replay, selection, destinations(), span, options)
         ):
-            span, count = range(found[-1].number + 1, span.stop), count + len(found)
-            self._request_fetch({dead_letter.destination for dead_letter in found})
+            span, count = range(found[-1][0] + 1, span.stop), count + len(found)
+            self._request_fetch({destination for _, destination in found})
         return count
 
     async def drop_dead_letters(self, selection: Selection) -> int:
         """Delete dead letters. Returns how many."""
         span, count = await self._dead_letter_numbers(), 0
         while found := await self._writer.run(partial(dead_letters.drop, selection, span)):
-            span, count = range(found[-1].number + 1, span.stop), count + len(found)
+            span, count = range(found[-1] + 1, span.stop), count + len(found)
         return count
 
     async def prune_dead_letters(self, before_ns: int, max_count: int) -> int:
@@ -222,7 +235,10 @@ class Outbox:
 
         Returns how many.
         """
-        return await self._writer.run(partial(dead_letters.prune, before_ns, max_count))
+        operation, count = partial(dead_letters.prune, before_ns, max_count), 0
+        while pruned := await self._writer.run(operation):
+            count += pruned
+        return count
 
     async def _dead_letter_numbers(self) -> range:
         """Return the numbers in use now.

@@ -84,16 +84,35 @@ FROM deliveries WHERE seq = :seq;
 
 -- name: select_expired
 -- Deliveries created before a time, due or not; older ones have lower numbers. Those that wait
--- behind one that is under way are left out.
-SELECT seq, destination, notification, created_ns, attempts, answer
-FROM (SELECT * FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit)
-WHERE created_ns <= :before_ns AND subject NOT IN (
-    SELECT subject FROM deliveries WHERE seq IN (SELECT value FROM json_each(:exclude))
-);
+-- behind one that is under way are left out. Their notifications are as long together as may be
+-- moved in one transaction, or there is only one; they are not read here.
+SELECT seq, attempts, answer
+FROM (
+    SELECT *, sum(size) OVER (ORDER BY seq) - size AS size_before
+    FROM (
+        SELECT seq, subject, created_ns, attempts, answer, length(notification) AS size
+        FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit
+    )
+    WHERE created_ns <= :before_ns AND subject NOT IN (
+        SELECT subject FROM deliveries WHERE seq IN (SELECT value FROM json_each(:exclude))
+    )
+)
+WHERE size_before < :max_bytes ORDER BY seq;
 
 -- name: select_of_destination
-SELECT seq, destination, notification, created_ns, attempts, answer
-FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit;
+-- The same for all deliveries to a destination.
+SELECT seq, attempts, answer
+FROM (
+    SELECT *, sum(size) OVER (ORDER BY seq) - size AS size_before
+    FROM (
+        SELECT seq, attempts, answer, length(notification) AS size
+        FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit
+    )
+)
+WHERE size_before < :max_bytes ORDER BY seq;
+
+-- name: notification
+SELECT notification FROM deliveries WHERE seq = :seq;
 
 -- name: retry_now
 -- Only deliveries that wait for another attempt, none that wait for one before them.
@@ -142,16 +161,27 @@ WHERE due_ns IS NULL AND seq IN (
 DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: waiting
+-- The oldest deliveries, as many as are not too long together; the sizes of notifications are known
+-- without reading them.
+WITH narrow AS (
+    SELECT seq, length(notification) AS size
+    FROM deliveries
+    WHERE :destination IS NULL OR destination = :destination
+    ORDER BY seq
+    LIMIT :limit
+)
 SELECT seq, destination, notification, created_ns, attempts, due_ns, reason, answer
 FROM deliveries
-WHERE :destination IS NULL OR destination = :destination
-ORDER BY seq
-LIMIT :limit;
+WHERE seq IN (
+    SELECT seq FROM (SELECT seq, sum(size) OVER (ORDER BY seq) - size AS size_before FROM narrow)
+    WHERE size_before < :max_bytes
+)
+ORDER BY seq;
 
--- name: select_dead_letters
--- Dead letters between two numbers; ORDER BY and LIMIT are appended. A parameter that is null
--- matches all; ids (numbers and notification ids) and destinations are passed as JSON arrays.
-SELECT seq, destination, notification, created_ns, died_ns, attempts, reason, answer
+-- name: selected_dead_letters
+-- The selected dead letters between two numbers, to be put between SELECT with its columns and what
+-- follows. A parameter that is null matches all; ids (numbers and notification ids) and destinations
+-- are passed as JSON arrays.
 FROM dead_letters
 WHERE (:destination IS NULL OR destination = :destination)
     AND (:route IS NULL OR route = :route)
@@ -161,6 +191,10 @@ WHERE (:destination IS NULL OR destination = :destination)
     AND (:destinations IS NULL OR destination IN (SELECT value FROM json_each(:destinations)))
     AND seq > :above AND seq < :below
 
+-- name: dead_letter
+SELECT destination, notification, created_ns, died_ns, attempts, reason, answer
+FROM dead_letters WHERE seq = ?;
+
 -- name: newest_dead_letter
 SELECT coalesce(max(seq), 0) FROM dead_letters;
 
@@ -168,11 +202,16 @@ SELECT coalesce(max(seq), 0) FROM dead_letters;
 DELETE FROM dead_letters WHERE seq = :seq;
 
 -- name: prune_old_dead_letters
-DELETE FROM dead_letters WHERE died_ns < :before_ns;
+DELETE FROM dead_letters WHERE seq IN (
+    SELECT seq FROM dead_letters WHERE died_ns < :before_ns ORDER BY seq LIMIT :limit
+);
 
 -- name: prune_surplus_dead_letters
-DELETE FROM dead_letters
-WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET :limit);
+DELETE FROM dead_letters WHERE seq IN (
+    SELECT seq FROM dead_letters
+    WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET :max_count)
+    ORDER BY seq LIMIT :limit
+);
 
 -- name: backlog
 -- Counts in the index alone; older deliveries have lower numbers.

@@ -14,6 +14,12 @@ from relay.core.notification import Notification
 GIVE_UP_BATCH = 500
 """At most this many deliveries are given up in one commit, for their age or their destination."""
 
+GIVE_UP_BYTES = 16 * 2**20
+"""And about this much of notifications; a single one may be longer."""
+
+PAGE_BYTES = 4 * 2**20
+"""About this much of notifications is read at once; a single one may be longer."""
+
 HOLD_NS = 3_000_000_000
 """How long a delivery waits at most for what its notification is to include."""
 
@@ -162,7 +168,15 @@ DestinationNames = Callable[[], Collection[str]]
 """Returns the names of the destinations that are configured at the moment."""
 
 
-def is_heartbeat(event: Event) -> bool:
+class EventKind(msgspec.Struct, frozen=True):
+    """The part of an event that decides how its delivery is stored."""
+
+    engine: str
+    type: str
+    action: str
+
+
+def is_heartbeat(event: Event | EventKind) -> bool:
     """Return whether an event is a heartbeat.
 
     Its delivery replaces one that still waits, and never becomes a dead letter.
