@@ -4,7 +4,7 @@ The test module of each service has a `Contract`; `contracts` finds it by the na
 new service brings its own module of tests, and the tests for all services apply to it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -12,8 +12,10 @@ from typing import Any
 
 from relay.config import Rate
 from relay.destinations.catalog import DESTINATION_TYPES
+from relay.destinations.common.card import Card
 from relay.destinations.common.service import ServiceDestination
 from tests.unit.destinations.messages import strings
+from tests.unit.destinations.samples import SAMPLE_CARDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,16 @@ class Contract:
     """The keys that the type needs, as YAML."""
     endpoint: str
     """The endpoint with these keys."""
+    sample: ServiceDestination
+    """The destination that renders the golden file."""
     dangerous: tuple[str, ...]
     """What the service would interpret in the texts that `interpreted` yields."""
     severity: Callable[[Any], object]
     """Returns how a message shows its severity."""
     shown: tuple[object, ...]
     """What `severity` returns: critical, warning, info, resolved."""
+    golden: Sequence[Card] = SAMPLE_CARDS
+    """What the golden file shows, in its order."""
     interpreted: Callable[[Any], Iterator[str]] = strings
     """Yields the texts of a message in which the service looks for mentions, links and markup."""
     rate: Rate | None = None

@@ -1,6 +1,5 @@
 """Reads messages: their strings, and the golden files that they are compared with."""
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,3 @@ def without_objects(kind: str, value: Any) -> Any:
         case dict():
             return {name: without_objects(kind, item) for name, item in value.items()}
     return value
-
-
-_CODE = re.compile(r"^```\n.*?\n```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
-
-
-def texts_outside_of_code(sent: Any) -> Iterator[str]:
-    """The texts of Mattermost and Rocket.Chat that may hold markup: not code, nor plain text."""
-    sent["attachments"][0].pop("fallback", None)
-    yield from (_CODE.sub("", text) for text in strings(sent))

@@ -117,6 +117,8 @@ CONTAINER_GONE = crash_with_included(missing="the container is gone")
 MANY_FIELDS = crash_with_included(inspect={f"{n:02}" + "k" * 198: "v" * 1024 for n in range(20)})
 """Its route includes as many fields as it may, all of them long."""
 SAMPLE_NOTIFICATIONS = (*NOTIFICATIONS, ALL_INCLUDED, CONTAINER_GONE)
+"""A crash, an OOM, a failing health check, and crashes with included data."""
+SAMPLE_CARDS = tuple(map(Card, SAMPLE_NOTIFICATIONS))
 RESOLVED = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
 """The failing health check, resolved."""
 CUSTOM_CARD = Card(

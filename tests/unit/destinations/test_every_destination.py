@@ -17,7 +17,7 @@ from relay.destinations.catalog import DESTINATION_TYPES
 from tests.support.profiles import examples
 from tests.unit.destinations.configs import config_with
 from tests.unit.destinations.contract import contracts
-from tests.unit.destinations.messages import strings
+from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
     CRASH,
@@ -89,6 +89,14 @@ def test_goes_to_its_endpoint(kind: str) -> None:
         request = cached_renderer(kind)(notification)
         assert request.method == (contract.method if contract else "POST")
         assert re.fullmatch(re.escape(endpoint) + (contract.path if contract else ""), request.url)
+
+
+@every_service
+def test_matches_the_golden_file(kind: str) -> None:
+    """The messages about the samples are those in the golden file of the service."""
+    contract = contracts()[kind]
+    bodies = (contract.sample.render(card).body for card in contract.golden)
+    assert format_golden(bodies) == read_golden(f"{kind}.json")
 
 
 JSON = {"Content-Type": "application/json"}

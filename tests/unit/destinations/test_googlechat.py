@@ -10,25 +10,20 @@ import pytest
 from hypothesis import given
 
 from relay.config import Rate
-from relay.core.event import Actor, Event
-from relay.core.notification import Notification, build_notification
-from relay.core.text import BLANK
+from relay.core.event import Actor
+from relay.core.notification import build_notification
 from relay.destinations import googlechat
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.googlechat import GoogleChatDestination
 from tests.unit.destinations.contract import EMOJI, TAGS, Contract
-from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ATTACKS,
-    CONTAINER_GONE,
     CRASH,
     CUSTOM_CARD,
-    FACTS,
-    MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
     RESOLVED,
-    SAMPLE_NOTIFICATIONS,
+    SAMPLE_CARDS,
     cards,
     crash_with_included,
     longest_cards,
@@ -51,6 +46,8 @@ DESTINATION = GoogleChatDestination.model_validate({"url": "https://chat.example
 CONTRACT = Contract(
     keys="url: 'https://x/v1/spaces/A/messages?key=k&token=t'",
     endpoint="https://x/v1/spaces/A/messages?key=k&token=t",
+    sample=DESTINATION,
+    golden=(*SAMPLE_CARDS, CUSTOM_CARD),
     rate=Rate(1, 1.0),
     dangerous=TAGS,
     severity=lambda sent: sent["fallbackText"][0],
@@ -80,35 +77,25 @@ def texts(card: Card) -> list[str]:
     return [body["text"] for widget in widgets(card) for body in widget.values()]
 
 
-def facts(event: Event) -> dict[str, str]:
+def facts(card: Card) -> dict[str, str]:
     """The facts by name."""
-    shown = [
-        widget.get("decoratedText") for widget in widgets(Card(build_notification("r", event)))
-    ]
+    shown = [widget.get("decoratedText") for widget in widgets(card)]
     return {fact["topLabel"]: fact["text"] for fact in shown if fact}
 
 
-def notes(notification: Notification) -> list[str]:
+def notes(card: Card) -> list[str]:
     """The notes."""
-    line = texts(Card(notification))[-1]
+    line = texts(card)[-1]
     return line.removeprefix('<font color="#80868b">').removesuffix("</font>").split(" · ")
 
 
-def output(notification: Notification) -> dict[str, str]:
+def output(card: Card) -> dict[str, str]:
     """The texts of container output by title."""
     return {
         section["header"]: section["widgets"][0]["textParagraph"]["text"]
-        for section in sections(Card(notification))
+        for section in sections(card)
         if "header" in section
     }
-
-
-def test_matches_the_golden_file() -> None:
-    """A crash, an OOM, a failing health check, included data and custom texts match the file."""
-    bodies = (
-        DESTINATION.render(card).body for card in (*map(Card, SAMPLE_NOTIFICATIONS), CUSTOM_CARD)
-    )
-    assert format_golden(bodies) == read_golden("googlechat.json")
 
 
 def test_a_resolved_notification_is_green() -> None:
@@ -124,18 +111,6 @@ def test_a_notification_on_a_phone_names_the_host() -> None:
     assert message(nowhere)["fallbackText"] == "🔴 oomed ran out of memory (OOM)"
 
 
-def test_shows_the_facts() -> None:
-    """The most important facts are shown, and only those that exist."""
-    assert facts(CRASH) == {"Time": "2026-11-23 07:29:49 UTC", **FACTS}
-    assert set(facts(OOM)) == {"Time", "Host", "Image"}
-
-
-def test_shows_the_route_and_the_event() -> None:
-    """The notes lead back to the configuration and to the event."""
-    assert notes(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
-    assert notes(CONTAINER_GONE)[-1] == "not included: the container is gone"
-
-
 def test_custom_text_replaces_the_facts() -> None:
     """The text keeps its line breaks, and nothing in it is a tag."""
     shown = texts(Card(NOTIFICATIONS[0], "<i>a", "b & *c*\n<d>"))
@@ -143,36 +118,13 @@ def test_custom_text_replaces_the_facts() -> None:
     assert len(shown) == 4
 
 
-@pytest.mark.parametrize("nothing", ["", "  ", "\n"])
-def test_has_no_blank_text(nothing: str) -> None:
-    """Blank values are marked, and blank custom texts and output are left out."""
-    card = Card(
-        crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing
-    )
-    *_, cause, error, _ = texts(card)
-    assert (cause, error) == ("crashed", BLANK)
-
-
 def test_shows_container_output() -> None:
     """Each kind of output has its own section and keeps its line breaks."""
-    assert output(crash_with_included(logs=("<users/all> & co", "", "`x`"), health="a\nb")) == {
+    included = crash_with_included(logs=("<users/all> & co", "", "`x`"), health="a\nb")
+    assert output(Card(included)) == {
         LOGS: "&lt;users/all&gt; &amp; co<br><br>`x`",
         HEALTH: "a<br>b",
     }
-
-
-def test_keeps_the_last_lines_of_a_long_log() -> None:
-    """The last lines tell why the container ended."""
-    shown = output(crash_with_included(logs=("x" * 4000, "panic")))[LOGS]
-    assert shown == "…" + "x" * (googlechat.OUTPUT_MAX[LOGS] - 7) + "<br>panic"
-
-
-def test_many_inspect_fields_share_the_space() -> None:
-    """All fields that a route may ask for are shown, each of them truncated."""
-    inspected = list(widgets(Card(MANY_FIELDS)))[-21:-1]
-    shown = [widget["decoratedText"] for widget in inspected]
-    assert [fact["topLabel"][:2] for fact in shown] == [f"{n:02}" for n in range(20)]
-    assert all(fact["text"].endswith("v…") for fact in shown)
 
 
 @pytest.mark.parametrize("attack", [*MARKUP, *ATTACKS])

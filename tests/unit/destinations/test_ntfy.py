@@ -13,12 +13,10 @@ from relay.destinations.common.card import Card
 from relay.destinations.ntfy import NtfyDestination
 from tests.unit.destinations.common.test_plain_text import LINK, any_card
 from tests.unit.destinations.contract import Contract
-from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     CRASH,
     NOTIFICATIONS,
     RESOLVED,
-    SAMPLE_NOTIFICATIONS,
     longest_cards,
     with_fields,
 )
@@ -30,6 +28,7 @@ LONG_TOPIC = NtfyDestination.model_validate({"topic": "t" * 64})
 CONTRACT = Contract(
     keys="topic: ops",
     endpoint="https://ntfy.sh",
+    sample=DESTINATION,
     secrets={"topic": "canary"},
     dangerous=("://",),
     interpreted=lambda sent: iter([sent["message"]]),
@@ -42,12 +41,6 @@ CONTRACT = Contract(
 def message(card: Card) -> Any:
     """The message as ntfy reads it."""
     return json.loads(DESTINATION.render(card).body)
-
-
-def test_matches_the_golden_file() -> None:
-    """A crash, an OOM, a failing health check and crashes with included data match the file."""
-    bodies = (DESTINATION.render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
-    assert format_golden(bodies) == read_golden("ntfy.json")
 
 
 def test_names_the_topic() -> None:

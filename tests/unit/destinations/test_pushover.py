@@ -14,12 +14,10 @@ from relay.destinations.pushover import PushoverDestination
 from tests.unit.destinations.common.test_plain_text import LINK, any_card
 from tests.unit.destinations.configs import config_with, problems
 from tests.unit.destinations.contract import Contract
-from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (
     ALL_INCLUDED,
     NOTIFICATIONS,
     RESOLVED,
-    SAMPLE_NOTIFICATIONS,
     crash_with_included,
     longest_cards,
 )
@@ -27,9 +25,17 @@ from tests.unit.destinations.test_responses import classify_response
 
 TOKEN, USER = "a" * 30, "u" * 30
 KEYS = f"token: {TOKEN}, user: {USER}"
+
+
+def destination(**keys: object) -> PushoverDestination:
+    """A destination for one user; ``keys`` override its keys."""
+    return PushoverDestination.model_validate({"token": TOKEN, "user": USER, **keys})
+
+
 CONTRACT = Contract(
     keys=KEYS,
     endpoint="https://api.pushover.net/1/messages.json",
+    sample=destination(),
     secrets={"token": "canary" * 5, "user": "yranac" * 5},
     dangerous=("://",),
     interpreted=lambda sent: iter([sent["message"]]),
@@ -43,20 +49,9 @@ CONTRACT = Contract(
 )
 
 
-def destination(**keys: object) -> PushoverDestination:
-    """A destination for one user; ``keys`` override its keys."""
-    return PushoverDestination.model_validate({"token": TOKEN, "user": USER, **keys})
-
-
 def message(card: Card, **keys: object) -> Any:
     """The message as Pushover reads it."""
     return json.loads(destination(**keys).render(card).body)
-
-
-def test_matches_the_golden_file() -> None:
-    """A crash, an OOM, a failing health check and crashes with included data match the file."""
-    bodies = (destination().render(Card(it)).body for it in SAMPLE_NOTIFICATIONS)
-    assert format_golden(bodies) == read_golden("pushover.json")
 
 
 def test_a_resolved_one_makes_no_sound() -> None:

@@ -1,6 +1,7 @@
 """The attachments that Mattermost and Rocket.Chat take."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ from relay.core.event import Actor, Event, Origin
 from relay.core.notification import Notification, build_notification
 from relay.destinations.common import slack_compatible
 from relay.destinations.common.card import LOGS, Card
+from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.slack_compatible import build_attachments, message_text
+from tests.unit.destinations.contract import CHAT_STYLES, Contract
+from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (
     ATTACKS,
     CONTAINER_GONE,
@@ -77,6 +81,25 @@ def texts(card: Card) -> list[str]:
 def outside_of_code(text: str) -> str:
     """The part of a text that is not code."""
     return CODE.sub("", BLOCK.sub("", text))
+
+
+def interpreted(sent: Any) -> Iterator[str]:
+    """Yield the texts of a message that may hold markup: not code, nor the plain fallback."""
+    sent["attachments"][0].pop("fallback", None)
+    yield from map(outside_of_code, strings(sent))
+
+
+def attachment_contract(sample: ServiceDestination) -> Contract:
+    """The contract of a service that takes these attachments."""
+    return Contract(
+        keys="url: https://x",
+        endpoint="https://x",
+        sample=sample,
+        dangerous=ATTACKS,
+        interpreted=interpreted,
+        severity=lambda sent: f"{sent['text'][0]} {sent['attachments'][0]['color']}",
+        shown=CHAT_STYLES,
+    )
 
 
 def test_a_resolved_notification_is_green() -> None:
