@@ -11,7 +11,7 @@ import msgspec
 from relay.admin import logs
 from relay.cli.options import check_known, config_option, read_config
 from relay.core.event import Cause, Event
-from relay.dryrun.describe import describe_event, describe_mismatch
+from relay.dryrun.simulator import describe_event, describe_mismatch
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.engine.container_details import find_self_container, is_self_exec

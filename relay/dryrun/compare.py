@@ -2,21 +2,27 @@
 
 The notifications of a case are compared with its expectations in order. For each expectation that
 is not met, the report names the most similar notification of the same route and how it differs,
-or the reason why the route sent none.
+or the reason why the route sent none. `find_missing` compares a body with an expected part of its
+JSON or of its text.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+import msgspec
 
 from relay.config import Config, Renderer
 from relay.core.event import Event
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable
 from relay.delivery.redact import Redactor, collect_secrets
-from relay.dryrun.describe import describe_event, describe_mismatch
-from relay.dryrun.partial_match import find_missing
-from relay.dryrun.simulator import PlannedNotification, RoutedEvent, Simulator
+from relay.dryrun.simulator import (
+    PlannedNotification,
+    RoutedEvent,
+    Simulator,
+    describe_event,
+    describe_mismatch,
+)
 from relay.dryrun.suite import Case, Expectation, Suite
 from relay.ingest.docker.pipeline import ParsedRecord
 from relay.routing.matcher import Matcher
@@ -26,6 +32,8 @@ MAX_REASONS = 3
 """For at most this many events the report explains why a route did not send them."""
 MAX_UNEXPECTED = 20
 """At most this many unexpected notifications are listed."""
+SHOWN_MAX = 200
+"""Characters of a value that are shown; the rest is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +49,13 @@ def run_suite(suite: Suite) -> Iterator[CaseResult]:
     """Simulate each case of a suite, and compare the result with what it expects."""
     bodies = _BodyRenderer(suite.config)
     for case in suite.cases:
-        routed, planned = _simulate(case, suite.config)
+        simulator = Simulator(suite.config, case.engine, podman=case.podman)
+        parsed = map(simulator.parse, case.events)
+        items = [it for it in parsed if isinstance(it, ParsedRecord | Event)]
+        batches = list(simulator.run(items))
+        routed = [each for batch in batches for each in batch.routed]
+        planned = [each for batch in batches for each in batch.planned]
         yield CaseResult(case, (*_Comparison(case, routed, planned, bodies).differences(),))
-
-
-def _simulate(case: Case, config: Config) -> tuple[list[RoutedEvent], list[PlannedNotification]]:
-    simulator = Simulator(config, case.engine, podman=case.podman)
-    items = [it for it in map(simulator.parse, case.events) if isinstance(it, ParsedRecord | Event)]
-    batches = list(simulator.run(items))
-    return (
-        [each for batch in batches for each in batch.routed],
-        [each for batch in batches for each in batch.planned],
-    )
 
 
 class _Comparison:
@@ -80,7 +83,10 @@ class _Comparison:
                 yield f"expected {number + 1}: {expected.route}{to}"
                 yield from (f"  {line}" for line in self._describe_closest(expected, left))
         if self._case.exact:
-            yield from _describe_unexpected(left)
+            for planned in left[:MAX_UNEXPECTED]:
+                yield f"not expected: {_describe_planned(planned)}"
+            if len(left) > MAX_UNEXPECTED:
+                yield f"… and {len(left) - MAX_UNEXPECTED} more that were not expected"
         yield from self._bodies.find_template_errors(self._planned)
 
     def _match_expectations(self) -> dict[int, int]:
@@ -92,16 +98,13 @@ class _Comparison:
         pairs: dict[int, int] = {}
         begin = 0
         for number, expected in enumerate(self._case.expected):
-            rest = range(begin, len(self._planned))
-            fitting = (it for it in rest if self._fits(expected, self._planned[it]))
-            if (position := next(fitting, None)) is not None:
-                pairs[number], begin = position, position + 1
+            for position, planned in enumerate(self._planned[begin:], start=begin):
+                if _is_by_route(expected, planned) and not any(
+                    self._find_differences(expected, planned)
+                ):
+                    pairs[number], begin = position, position + 1
+                    break
         return pairs
-
-    def _fits(self, expected: Expectation, planned: PlannedNotification) -> bool:
-        return _is_by_route(expected, planned) and not any(
-            self._find_differences(expected, planned)
-        )
 
     def _find_differences(
         self, expected: Expectation, planned: PlannedNotification
@@ -162,16 +165,15 @@ def _explain_absence(expected: Expectation, routed: Sequence[RoutedEvent]) -> It
     ]
     # An event of another type or action was hardly the expected one: leave it out if there are
     # others.
-    shown = [each for each in refused if not _is_other_kind(each[1])] or refused
+    shown = [
+        each
+        for each in refused
+        if (failed := each[1].failed_condition) is None or failed.path not in ("type", "action")
+    ] or refused
     for event, _, reason in shown[-MAX_REASONS:]:
         yield f"{describe_event(event)}: {reason}"
     if len(shown) > MAX_REASONS:
         yield f"… and {len(shown) - MAX_REASONS} earlier events"
-
-
-def _is_other_kind(result: RouteResult) -> bool:
-    failed = result.failed_condition
-    return failed is not None and failed.path in ("type", "action")
 
 
 def _explain_result(result: RouteResult, routed: RoutedEvent) -> str | None:
@@ -190,13 +192,6 @@ def _explain_result(result: RouteResult, routed: RoutedEvent) -> str | None:
             return f"route {last.route.name}, above it, {how}"
         case Verdict.SENT:
             return None
-
-
-def _describe_unexpected(left: Sequence[PlannedNotification]) -> Iterator[str]:
-    for planned in left[:MAX_UNEXPECTED]:
-        yield f"not expected: {_describe_planned(planned)}"
-    if len(left) > MAX_UNEXPECTED:
-        yield f"… and {len(left) - MAX_UNEXPECTED} more that were not expected"
 
 
 class _BodyRenderer:
@@ -251,49 +246,92 @@ class _BodyRenderer:
         return self._redactors[name].redact(text)
 
 
-@dataclass(frozen=True, slots=True)
-class SuiteResult:
-    """The results of one file of tests."""
+def find_missing(wanted: object, body: bytes) -> list[str]:
+    """Return what a body lacks of ``wanted``, one sentence each; empty if it holds all of it.
 
-    file: str
-    cases: Sequence[CaseResult]
-    duration_s: float
-
-
-def build_report(suites: Iterable[SuiteResult]) -> bytes:
-    """Return the XML: a ``testsuite`` for each file, and a ``testcase`` for each case in it.
-
-    A case's ``failure`` holds its differences, one a line.
+    A text must occur in the body, or in one of the strings in its JSON. A mapping or a list is
+    compared with the body's JSON: of a mapping only the given keys, of a list only the given
+    items, in their order; and each of these again in part.
     """
-    root = Element("testsuites")
-    for result in suites:
-        failed = sum(bool(case.differences) for case in result.cases)
-        suite = SubElement(
-            root,
-            "testsuite",
-            name=escape_unprintable(result.file),
-            tests=str(len(result.cases)),
-            failures=str(failed),
-            errors="0",
-            skipped="0",
-            time=f"{result.duration_s:.3f}",
-        )
-        for case_result in result.cases:
-            _add_case(suite, result.file, case_result)
-    indent(root)
-    text: str = tostring(root, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
+    found = _decode(body)
+    if isinstance(wanted, Mapping | list):
+        if found is None:
+            return [f": wanted JSON, found {_show(body.decode(errors='replace'))}"]
+        return list(_missing_parts(wanted, found, ""))
+    text = wanted if isinstance(wanted, str) else _to_json(wanted)
+    texts = [body.decode(errors="replace"), *_strings(found)]
+    if any(text in each for each in texts):
+        return []
+    return [f": wanted {text!r} in it, found {_show(texts[0])}"]
 
 
-def _add_case(suite: Element, file: str, result: CaseResult) -> None:
-    case = SubElement(
-        suite,
-        "testcase",
-        name=escape_unprintable(result.case.name),
-        classname=escape_unprintable(file),
-        file=escape_unprintable(file),
-        line=str(result.case.line),
-    )
-    if lines := [escape_unprintable(line) for line in result.differences]:
-        failure = SubElement(case, "failure", message=lines[0], type="difference")
-        failure.text = "\n".join(lines)
+def _decode(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _strings(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for inner in value.values():
+                yield from _strings(inner)
+        case list():
+            for inner in value:
+                yield from _strings(inner)
+
+
+def _missing_parts(wanted: object, found: object, path: str) -> Iterator[str]:
+    match wanted:
+        case Mapping() if isinstance(found, Mapping):
+            for key, value in wanted.items():
+                here = f"{path}.{key}"
+                if key not in found:
+                    yield f"{here}: wanted {_show(value)}, found no such key"
+                else:
+                    yield from _missing_parts(value, found[key], here)
+        case list() if isinstance(found, list):
+            yield from _missing_items(wanted, found, path)
+        case _ if not _is_equal(wanted, found):
+            yield f"{path}: wanted {_show(wanted)}, found {_show(found)}"
+
+
+def _missing_items(wanted: Sequence[object], found: Sequence[object], path: str) -> Iterator[str]:
+    """Look for the items one after the other, each behind the one found before it.
+
+    For the first one that is not there, yield what the most similar item lacks.
+    """
+    begin = 0
+    for value in wanted:
+        lacking = [
+            list(_missing_parts(value, item, f"{path}[{index}]"))
+            for index, item in enumerate(found[begin:], start=begin)
+        ]
+        position = next((index for index, each in enumerate(lacking) if not each), None)
+        if position is None:
+            closest = min(lacking, key=len, default=None)
+            yield from closest or [f"{path}: wanted {_show(value)}, found nothing more in the list"]
+            return
+        begin += position + 1
+
+
+def _is_equal(wanted: object, found: object) -> bool:
+    """Compare two scalars; relay's YAML reader keeps all numbers but integers as texts."""
+    if isinstance(wanted, bool) or isinstance(found, bool) or wanted is None:
+        return wanted is found
+    if isinstance(found, int | float) and isinstance(wanted, str):
+        return wanted == _to_json(found)
+    return type(wanted) is type(found) and wanted == found
+
+
+def _show(value: object) -> str:
+    text = value if isinstance(value, str) else _to_json(value)
+    cut = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
+    return repr(cut) if isinstance(value, str) else escape_unprintable(cut)
+
+
+def _to_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

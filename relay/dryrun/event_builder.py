@@ -2,6 +2,9 @@
 
 An event is written in a short form (``{action: die, name: web, exit_code: 3}``), or as the JSON
 that ``docker events --format '{{json .}}'`` prints.
+
+A `FieldReader` reads the fields of the whole file. Nothing raises: a field that cannot be read is
+reported and replaced by something empty, so that one run reports every problem in the file.
 """
 
 import hashlib
@@ -16,6 +19,16 @@ from relay.config.match_parser import parse_exit_code, parse_signal, scalar_to_t
 from relay.core.event import Cause
 from relay.dryrun.history import find_error
 from relay.dryrun.simulator import InputEvent
+
+START_NS: Final = 1_767_225_600_000_000_000
+"""When a case begins unless its events have times: 2026-01-01, midnight in UTC."""
+STEP_NS: Final = 1_000_000_000
+"""The time between two events that have no times of their own."""
+KEYS: Final = (
+    *("type", "action", "id", "name", "image", "label", "attribute"),
+    *("exit_code", "signal", "scope", "cause", "at"),
+)
+_TEXTS: Final = ("type", "action", "id", "name", "image", "scope")
 
 
 class FieldReader:
@@ -72,17 +85,6 @@ class FieldReader:
         return text
 
 
-START_NS: Final = 1_767_225_600_000_000_000
-"""When a case begins unless its events have times: 2026-01-01, midnight in UTC."""
-STEP_NS: Final = 1_000_000_000
-"""The time between two events that have no times of their own."""
-KEYS: Final = (
-    *("type", "action", "id", "name", "image", "label", "attribute"),
-    *("exit_code", "signal", "scope", "cause", "at"),
-)
-_TEXTS: Final = ("type", "action", "id", "name", "image", "scope")
-
-
 class EventBuilder:
     """Builds the records of one case. Events without a time follow each other by `STEP_NS`."""
 
@@ -94,7 +96,11 @@ class EventBuilder:
     def build(self, data: object, path: KeyPath) -> InputEvent | None:
         """Return the record of one event; None if something is wrong with it."""
         if isinstance(data, str):
-            data = self._parse_json(data, path)
+            try:
+                data = msgspec.json.decode(data)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                self._fields.report(path, "is not JSON", IssueScope.VALUE)
+                return None
         if not isinstance(data, Mapping):
             if data is not None:
                 example = "{action: die, name: web, exit_code: 3}"
@@ -103,13 +109,6 @@ class EventBuilder:
         if "Type" in data or "Action" in data:
             return self._from_engine_json(data, path)
         return self._from_short_form(data, path)
-
-    def _parse_json(self, text: str, path: KeyPath) -> object:
-        try:
-            return msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            self._fields.report(path, "is not JSON", IssueScope.VALUE)
-            return None
 
     def _from_engine_json(self, data: Mapping[str, object], path: KeyPath) -> InputEvent | None:
         """Complete an event as the engine prints it; YAML may have made its numbers texts."""

@@ -1,6 +1,9 @@
-"""Reads the events that an engine remembers, and routes them; no daemon has to run.
+"""Past events: those that an engine remembers, and those in a recording.
 
-`relay tail --since` is built on it. A Docker engine remembers its last 256 events, Podman all.
+`fetch_history` routes what an engine remembers, without a daemon: `relay tail --since` is built on
+it. A Docker engine remembers its last 256 events, Podman all.
+
+A recording is lines of JSON as ``docker events --format '{{json .}}'`` prints them.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ from relay.core.event import Event, ParseErrorKind
 from relay.core.framing import RECORD_MAX_BYTES, RecordSplitter
 from relay.dryrun.simulator import InputEvent, RoutedEvent, Simulator
 from relay.ingest.docker.cursor import LOOKBACK_NS
-from relay.ingest.docker.engine.client import EngineClient, EngineInfo, EngineUnavailable
+from relay.ingest.docker.engine.client import EngineUnavailable
 from relay.ingest.docker.engine.container_details import find_self_container
 from relay.ingest.docker.engine.inspector import Inspector
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
@@ -43,6 +46,12 @@ class Window:
         return range(_to_ns(self.since, now_ns), _to_ns(self.until, now_ns) + 1)
 
 
+def _to_ns(time: PointInTime, now_ns: int) -> int:
+    if isinstance(time, timedelta):
+        return max(1, now_ns - time // timedelta(microseconds=1) * 1000)
+    return time
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """The events of a window that an engine remembers."""
@@ -63,15 +72,17 @@ async def fetch_history(
     """Ask an engine for its history, and process and route it with the daemon's code.
 
     Events before the window are read too, because they explain the ones within it. Containers are
-    inspected if the daemon would do so, which shows their current state. Raises one
-    of `relay.ingest.docker.engine.client.ENGINE_ERRORS`.
+    inspected if the daemon would do so, which shows their current state. Raises one of
+    `relay.ingest.docker.engine.client.ENGINE_ERRORS`.
     """
     async with connect() as client:
         async with asyncio.timeout(TIMEOUT_S):
             info = await client.handshake()
             now_ns = time_ns() + info.ahead_ns
             period = window.to_range(now_ns)
-            records = await _fetch_records(client, info, period, now_ns)
+            # All that Docker remembers, which is little; of Podman's history only what is needed.
+            since_ns = max(1, period.start - LOOKBACK_NS) if info.podman else 1
+            records = RecordSplitter().feed(await client.history(since_ns, now_ns) + b"\n")
         simulator = Simulator(
             config,
             engine,
@@ -90,14 +101,6 @@ async def fetch_history(
     return History(events, None if info.podman else _oldest_if_truncated(items, period))
 
 
-async def _fetch_records(
-    client: EngineClient, info: EngineInfo, period: range, now_ns: int
-) -> list[bytes]:
-    """Fetch all that Docker remembers, which is little; of Podman's history only what is needed."""
-    since_ns = max(1, period.start - LOOKBACK_NS) if info.podman else 1
-    return RecordSplitter().feed(await client.history(since_ns, now_ns) + b"\n")
-
-
 def _oldest_if_truncated(items: list[ParsedRecord | Event], period: range) -> int | None:
     """Return the oldest time in Docker's history if that is full and begins after the period.
 
@@ -108,12 +111,6 @@ def _oldest_if_truncated(items: list[ParsedRecord | Event], period: range) -> in
     if len(items) < HISTORY_SIZE or not times or min(times) <= period.start:
         return None
     return min(times)
-
-
-def _to_ns(time: PointInTime, now_ns: int) -> int:
-    if isinstance(time, timedelta):
-        return max(1, now_ns - time // timedelta(microseconds=1) * 1000)
-    return time
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,10 @@
 
 It stands in for one engine's stream. Nothing is sent and nothing is stored; containers are
 inspected only if the caller passes in their snapshots.
+
+The functions below it put an event and an unmet condition in words, as `relay explain` and `relay
+test` print them. Names come from containers and images, which anybody can name: all that does not
+print is escaped.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,10 +17,12 @@ from msgspec.structs import replace
 from relay.config import Config
 from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Cause, Event
 from relay.core.notification import Notification
+from relay.core.text import escape_unprintable, truncate
 from relay.ingest.docker.buffer import Connection, StreamOpened, parse_record
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord
 from relay.ingest.docker.pipeline import EventPipeline, ParsedRecord
+from relay.routing.matcher import Condition
 from relay.routing.router import Router, RouteResult
 
 BATCH_SIZE = 500
@@ -25,6 +31,8 @@ EXTENSION_SIZE = 50
 """How many records are added at a time to a batch that needs later records to be understood."""
 MAX_BATCH_SIZE = 4 * BATCH_SIZE
 """A batch is not extended beyond this number of records."""
+NAME_MAX = 60
+"""Longest name of an actor in words, in UTF-16 units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +143,23 @@ class Simulator:
             if not more:
                 break
             batch += more
+
+
+def describe_event(event: Event) -> str:
+    """Return what happened, as in ``container die 'web' (exit_code 3, cause crashed)``."""
+    name = truncate(event.actor.name or "", NAME_MAX)
+    summary = f"{escape_unprintable(event.type)} {escape_unprintable(event.action)} {name!r}"
+    facts = {"exit_code": event.exit_code, "cause": event.cause, "health": event.health}
+    details = ", ".join(
+        f"{key} {escape_unprintable(str(value))}"
+        for key, value in facts.items()
+        if value is not None
+    )
+    return f"{summary} ({details})" if details else summary
+
+
+def describe_mismatch(condition: Condition, event: Event) -> str:
+    """Return how an event misses a condition, as in ``cause: wanted 'oom', found 'crashed'``."""
+    return (
+        f"{condition.path}: wanted {condition.expected}, found {condition.describe_actual(event)}"
+    )

@@ -1,4 +1,7 @@
-"""A file of tests for a configuration, parsed: input events, and the notifications expected."""
+"""A file of tests for a configuration: input events, and the notifications expected.
+
+It is parsed from YAML to a `Suite`, and every problem in it is reported at once.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

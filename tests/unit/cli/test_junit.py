@@ -3,7 +3,8 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from relay.dryrun.compare import SuiteResult, build_report, run_suite
+from relay.cli.test import SuiteResult, build_report
+from relay.dryrun.compare import run_suite
 from tests.unit.dryrun.suites import parse_suite
 
 TESTS = """tests:
