@@ -1,7 +1,9 @@
 """What is reported of an attempt: its log line, its dead letters, and a change of health."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from relay.core.event import TYPE_RELAY
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry, outcome_kind
@@ -10,6 +12,23 @@ from relay.store.records import Ack
 
 MAX_ANSWER_CHARS = 200
 """How much of a response body a log line shows."""
+
+
+def log_attempt(
+    log: Any, acks: Sequence[Ack], response: Response, duration_s: float, *, is_batch: bool
+) -> None:
+    """Write the one log line of a request.
+
+    What succeeds at the first attempt is written at debug level: it is what is expected, and on a
+    busy host there are hundreds of such lines a second.
+    """
+    is_expected = all(isinstance(outcome, Delivered) for _, outcome, _ in acks) and not any(
+        delivery.attempts for delivery, *_ in acks
+    )
+    level = logging.DEBUG if is_expected else logging.INFO
+    if log.is_enabled_for(level):
+        fields = log_fields(acks, response, duration_s, is_batch=is_batch)
+        log.log(level, "delivery.attempted", **fields)
 
 
 def log_fields(

@@ -20,6 +20,7 @@ from relay.core.exchange import Reason
 from relay.core.status import DestinationStatus
 from relay.delivery.circuit_breaker import DestinationObserver
 from relay.delivery.client import DestinationClient
+from relay.delivery.queue import MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.worker import DeliveryWorker
 from relay.store.outbox import Outbox
@@ -45,6 +46,7 @@ class DeliveryContext(msgspec.Struct, frozen=True):
     observer: DestinationObserver
     now: Callable[[], int]
     """The clock by which deliveries are due."""
+    memory: MemoryBudget = msgspec.field(default_factory=MemoryBudget)
 
 
 class DestinationRunner:
@@ -160,6 +162,7 @@ class DestinationRunner:
             attachment.client,
             context.outbox,
             attachment.rate_limiter,
+            context.memory,
             context.observer,
             context.now,
             random.random,

@@ -21,6 +21,7 @@ from relay.core.notification import Notification
 from relay.core.tasks import DRAIN_S, Shutdown, spawn
 from relay.delivery.circuit_breaker import HealthChange
 from relay.delivery.client import ConsoleOutput, open_client
+from relay.delivery.queue import MemoryBudget
 from relay.delivery.rate_limit import RateLimiters
 from relay.delivery.worker import DeliveryWorker
 from relay.dryrun.simulator import PlannedNotification
@@ -80,13 +81,16 @@ async def deliver(
             open_outbox(None, max_size=_UNLIMITED_BYTES, unordered=config.unordered)
         )
         workers: list[DeliveryWorker] = []
+        memory = MemoryBudget()
         for name in names:
             opening = open_client(name, config.destinations[name], config.routes, console)
             client = await resources.enter_async_context(opening)
             observer = _FailureReporter(monitor.print_line)
             limiter = rate_limiters[name]
             workers.append(
-                DeliveryWorker(client, outbox, limiter, observer, clock.now_ns, random.random)
+                DeliveryWorker(
+                    client, outbox, limiter, memory, observer, clock.now_ns, random.random
+                )
             )
         for batch in _split_batches(planned):
             await outbox.commit(IngestCommit(RELAY_ENGINE, None, batch), clock.now_ns())

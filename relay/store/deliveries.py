@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from relay.store.records import (
     GiveUpResult,
     WaitingDelivery,
     is_heartbeat,
+    subject_of,
 )
 from relay.store.schema import SQL
 
@@ -31,9 +32,10 @@ ANSWER_CHARS = 200
 T = TypeVar("T")
 
 _notification_from_json = msgspec.json.Decoder(Notification).decode
-_DueRow = tuple[int, int, int, int, Notification]
-"""When the delivery is due, its number, creation time, attempts and notification."""
+_DueRow = tuple[int, int, int, int, int, Notification]
+"""When the delivery is due, its number, creation time, attempts, size and notification."""
 _due_rows_from_json = msgspec.json.Decoder(list[_DueRow]).decode
+_successors_from_json = msgspec.json.Decoder(list[tuple[int, str]]).decode
 _answer_from_json = msgspec.json.Decoder(Answer).decode
 
 
@@ -59,22 +61,45 @@ def replace_notification(
     )
 
 
-def fetch_due(
-    destination: str, now_ns: int, limit: int, exclude: list[int], connection: sqlite3.Connection
-) -> DueDeliveries:
+class FetchRequest(NamedTuple):
+    """The arguments of `Outbox.fetch_due`."""
+
+    destination: str
+    until_ns: int
+    max_count: int
+    exclude: Sequence[int]
+    max_bytes: int
+    unordered: bool
+    """Whether each delivery to the destination is a subject of its own."""
+
+
+def fetch_due(request: FetchRequest, connection: sqlite3.Connection) -> DueDeliveries:
     """See `Outbox.fetch_due`."""
+    destination = request.destination
     parameters = {
         "destination": destination,
-        "now_ns": now_ns,
-        "limit": limit,
-        "exclude": msgspec.json.encode(exclude).decode(),
+        "now_ns": request.until_ns,
+        "max_count": request.max_count,
+        "max_bytes": request.max_bytes,
+        "exclude": msgspec.json.encode(request.exclude).decode(),
     }
-    rows, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
+    rows, listed, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
     found = [
-        Delivery(seq, destination, notification, created_ns, attempts)
-        for _, seq, created_ns, attempts, notification in sorted(_decode_due_rows(rows))
+        Delivery(
+            seq,
+            destination,
+            notification,
+            created_ns,
+            attempts,
+            notification.id if request.unordered else subject_of(notification.events[0]),
+            size_bytes,
+        )
+        for _, seq, created_ns, attempts, size_bytes, notification in sorted(_decode_due_rows(rows))
     ]
-    return DueDeliveries(found, None if next_due_ns is None else _require_int(next_due_ns))
+    has_more = listed == request.max_count or listed > len(found)
+    return DueDeliveries(
+        found, None if next_due_ns is None else _require_int(next_due_ns), has_more
+    )
 
 
 def pause(destination: str, until_ns: int, connection: sqlite3.Connection) -> None:
@@ -136,7 +161,9 @@ def _give_up(
         notification = _decode(_dead_notification_from_json, content)
         self_events += notification.events[0].type == TYPE_RELAY
         answer = decode_answer(answer_json)
-        _bury(seq, notification, _require_int(attempts), reason, answer, now_ns, connection)
+        _make_dead_letter(
+            seq, notification, _require_int(attempts), reason, answer, now_ns, connection
+        )
     return GiveUpResult(len(found), self_events)
 
 
@@ -163,16 +190,18 @@ def move_to_dead_letters(
     answer: Answer | None,
     now_ns: int,
     connection: sqlite3.Connection,
-) -> bool:
+) -> list[tuple[int, str]]:
     """Turn a delivery into a dead letter, or delete it if it is a heartbeat.
 
-    Returns whether another delivery becomes due because of this.
+    Returns what `delete_and_release_next` returns.
     """
     seq, attempts = delivery.seq, delivery.attempts + 1
-    return _bury(seq, delivery.notification, attempts, reason, answer, now_ns, connection)
+    return _make_dead_letter(
+        seq, delivery.notification, attempts, reason, answer, now_ns, connection
+    )
 
 
-def _bury(
+def _make_dead_letter(
     seq: int,
     notification: Notification | _DeadNotification,
     attempts: int,
@@ -180,7 +209,7 @@ def _bury(
     answer: Answer | None,
     now_ns: int,
     connection: sqlite3.Connection,
-) -> bool:
+) -> list[tuple[int, str]]:
     """See `move_to_dead_letters`. SQLite copies the notification, whatever its length."""
     if not is_heartbeat(notification.events[0]):
         row = {
@@ -198,12 +227,21 @@ def _bury(
 
 def delete_and_release_next(
     seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection
-) -> bool:
-    """Delete settled deliveries. Returns whether others become due because of this."""
+) -> list[tuple[int, str]]:
+    """Delete settled deliveries.
+
+    Returns the deliveries that become due because of this: their numbers and destinations.
+    """
+    if not seqs:
+        return []
     numbers = msgspec.json.encode(seqs).decode()
-    released = connection.execute(SQL["release_next"], (now_ns, numbers)).rowcount
+    (found,) = connection.execute(SQL["successors"], (numbers,)).fetchone()
+    released = _successors_from_json(found)
+    if released:
+        released_numbers = msgspec.json.encode([seq for seq, _ in released]).decode()
+        connection.execute(SQL["release"], (now_ns, released_numbers))
     connection.execute(SQL["delete_deliveries"], (numbers,))
-    return released > 0
+    return released
 
 
 def delete(seqs: Sequence[int], connection: sqlite3.Connection) -> None:

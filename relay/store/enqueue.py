@@ -49,6 +49,8 @@ class PreparedNotification(msgspec.Struct, frozen=True):
     """Whether it replaces the one before it."""
     is_self_event: bool
     """Whether it is about relay itself."""
+    size_bytes: int
+    """The length of its JSON."""
 
 
 class Enqueued(msgspec.Struct, frozen=True):
@@ -86,7 +88,7 @@ def prepare(
         )
         for to in destinations
     ]
-    return PreparedNotification(rows, heartbeat, event.type == TYPE_RELAY)
+    return PreparedNotification(rows, heartbeat, event.type == TYPE_RELAY, len(content))
 
 
 def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection) -> Enqueued:

@@ -2,26 +2,28 @@
 
 import asyncio
 import sqlite3
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from relay.config import StoreConfig, WhenFull
 from relay.core.checkpoint import Checkpoint, Container
 from relay.core.notification import Notification
 from relay.store import checkpoints, dead_letters, deliveries, recovery
 from relay.store.database import DatabaseFile, MemoryDatabase
+from relay.store.deliveries import FetchRequest
 from relay.store.enqueue import EnqueueOptions
 from relay.store.faults import StoreLoss, StoreStatus
+from relay.store.handover import Handover
 from relay.store.quota import Evicted, add_within_quota, enrich_within_quota
 from relay.store.records import (
     Ack,
     Backlog,
     CommitResult,
     DeadLetter,
-    Delivery,
     DestinationNames,
     DueDeliveries,
     EnrichResult,
@@ -30,13 +32,19 @@ from relay.store.records import (
     Quota,
     Selection,
     WaitingDelivery,
-    is_heartbeat,
 )
-from relay.store.settle import settle
-from relay.store.wakeup import Wakeup
-from relay.store.writer import StoreWriter
+from relay.store.settle import Released, settle
+from relay.store.writer import Operation, StoreWriter
+
+T = TypeVar("T")
 
 _DEFAULTS = StoreConfig()
+
+ACK_LINGER_S = 0.05
+"""How long outcomes wait for a commit that they can be a part of."""
+
+ACK_BATCH_SIZE = 64
+"""With this many outcomes they wait no longer."""
 
 
 class Outbox:
@@ -48,7 +56,10 @@ class Outbox:
     def __init__(self, writer: StoreWriter, quota: Quota, unordered: Collection[str] = ()) -> None:
         self._writer = writer
         self.set_limits(quota, unordered)
-        self._wakeups: defaultdict[str, Wakeup[Delivery]] = defaultdict(Wakeup)
+        self._handover = Handover()
+        self.attach, self.detach = self._handover.attach, self._handover.detach
+        self._acks: _PendingAcks | None = None
+        """Outcomes that go into the next transaction."""
 
     def set_limits(self, quota: Quota, unordered: Collection[str]) -> None:
         """Set the store's quota, and the destinations whose deliveries need no order.
@@ -74,11 +85,11 @@ class Outbox:
 
     async def checkpoint(self, engine: str) -> Checkpoint | None:
         """Return where an engine's cursor stood at its last commit; None without any commit."""
-        return await self._writer.run(partial(checkpoints.load_checkpoint, engine))
+        return await self._read(partial(checkpoints.load_checkpoint, engine))
 
     async def containers(self, engine: str) -> list[Container]:
         """Return the states of an engine's containers at the last commit."""
-        return await self._writer.run(partial(checkpoints.load_containers, engine))
+        return await self._read(partial(checkpoints.load_containers, engine))
 
     async def commit(self, batch: IngestCommit, now_ns: int) -> CommitResult:
         """Commit a batch: its deliveries, and the cursor that moves past it.
@@ -91,15 +102,16 @@ class Outbox:
         same commit, until a batch declares it.
         """
         options = EnqueueOptions(now_ns, self._unordered)
-        operation = partial(_commit, batch, self._quota, options)
-        result, evicted = await self._writer.run(operation)
-        self._offer(batch, result, now_ns)
-        self._request_fetch(evicted.destinations)
+        self._submit_acks(is_urgent=False)
+        committing = self._writer.submit(partial(_commit, batch, self._quota, options))
+        committing.add_done_callback(partial(self._pass_on, batch, options))
+        # Shielded: the workers are told what was stored also if the caller is cancelled.
+        result, _ = await asyncio.shield(committing)
         return result
 
     async def losses(self) -> list[StoreLoss]:
         """Return the losses that no batch has declared yet, oldest first."""
-        return await self._writer.run(recovery.undeclared_losses)
+        return await self._read(recovery.undeclared_losses)
 
     async def enrich(
         self, seqs: Sequence[int], notification: Notification, now_ns: int
@@ -111,32 +123,95 @@ class Outbox:
         what it was to include is missing.
         """
         operation = partial(enrich_within_quota, seqs, notification, self._quota, now_ns)
-        result, destinations = await self._writer.run(operation)
-        self._request_fetch(destinations)
+        result, destinations = await self._write(operation)
+        self._handover.request_fetch(destinations)
         return result
 
     async def fetch_due(
-        self, destination: str, now_ns: int, limit: int, exclude: Collection[int] = ()
+        self,
+        destination: str,
+        until_ns: int,
+        max_count: int,
+        exclude: Collection[int] = (),
+        max_bytes: int = 2**62,
     ) -> DueDeliveries:
-        """Return up to ``limit`` deliveries that are due, the longest due first.
+        """Return up to ``max_count`` deliveries that are due by then, the longest due first.
 
-        Leaves out those whose ``seq`` is in ``exclude``: they are under way. Of deliveries about
+        Leaves out those whose ``seq`` is in ``exclude``: they are in memory. The notifications take
+        at most ``max_bytes`` in the store, except that one is always returned. Of deliveries about
         one subject only the first is ever due, so that they stay in order.
         """
-        operation = partial(deliveries.fetch_due, destination, now_ns, limit, list(exclude))
-        return await self._writer.run(operation)
+        unordered = destination in self._unordered
+        request = FetchRequest(
+            destination, until_ns, max_count, list(exclude), max_bytes, unordered
+        )
+        return await self._read(partial(deliveries.fetch_due, request))
 
-    async def ack(self, acks: Sequence[Ack], now_ns: int) -> bool:
-        """Commit outcomes of attempts, all at once: delivered, due again later, or a dead letter.
+    def ack(self, acks: Sequence[Ack], now_ns: int, *, flush: bool = False) -> asyncio.Future[None]:
+        """Store outcomes of attempts: delivered, due again later, or a dead letter.
 
         A heartbeat never becomes a dead letter. Unless a delivery is to be tried again, the next
         one about the same subject becomes due. If an outcome pauses the destination, that is
-        stored. Returns whether anything becomes due because of this, now or later.
+        stored.
+
+        The outcomes ride in the next transaction. If none comes within `ACK_LINGER_S`, if there are
+        `ACK_BATCH_SIZE` of them, or with ``flush``, they get one of their own. That is not synced:
+        if a power cut undoes it, these deliveries are sent once more, under the same ids.
+        The future is done when the outcomes of its transaction are stored.
         """
-        operation = partial(settle, acks, self._quota, now_ns)
-        destinations = await self._writer.run(operation)
-        self._request_fetch(destinations)
-        return bool(destinations)
+        pending = self._acks
+        if pending is None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(ACK_LINGER_S, self._submit_acks)
+            pending = self._acks = _PendingAcks(now_ns, loop.create_future(), timer)
+        pending.acks += acks
+        pending.now_ns = max(pending.now_ns, now_ns)
+        if flush or len(pending.acks) >= ACK_BATCH_SIZE:
+            self._submit_acks()
+        return pending.done
+
+    async def _read(self, query: Operation[T]) -> T:
+        """Return the result of a query, after all outcomes so far are stored."""
+        has_acks = self._acks is not None
+        self._submit_acks(is_urgent=False)
+        return await self._writer.submit(query, is_synced=not has_acks)
+
+    async def _write(self, operation: Operation[T]) -> T:
+        """Run an operation after all outcomes so far; return its result when it is on disk."""
+        self._submit_acks(is_urgent=False)
+        return await self._writer.run(operation)
+
+    def _submit_acks(self, *, is_urgent: bool = True) -> None:
+        """Let outcomes be stored; unless that is urgent, with what is submitted next."""
+        if (pending := self._acks) is None:
+            return
+        self._acks = None
+        pending.timer.cancel()
+        operation = partial(settle, pending.acks, self._quota, pending.now_ns)
+        settling = self._writer.submit(operation, is_synced=False, is_urgent=is_urgent)
+        settling.add_done_callback(partial(self._report_acks, pending))
+
+    def _report_acks(self, pending: "_PendingAcks", settling: asyncio.Future[Released]) -> None:
+        if settling.cancelled():
+            pending.done.cancel()
+        elif (error := settling.exception()) is not None:
+            self._handover.fail({ack.delivery.destination for ack in pending.acks}, error)
+            pending.done.set_exception(error)
+            pending.done.exception()  # retrieved: not every caller waits for it
+        else:
+            self._handover.settled(pending.acks, settling.result())
+            pending.done.set_result(None)
+
+    def _pass_on(
+        self,
+        batch: IngestCommit,
+        options: EnqueueOptions,
+        committing: asyncio.Future[tuple[CommitResult, Evicted]],
+    ) -> None:
+        if not committing.cancelled() and committing.exception() is None:
+            result, evicted = committing.result()
+            self._handover.committed(batch, result, options)
+            self._handover.request_fetch(evicted.destinations)
 
     async def expire(
         self, destination: str, before_ns: int, now_ns: int, exclude: Collection[int] = ()
@@ -148,47 +223,47 @@ class Outbox:
         Leaves out those whose ``seq`` is in ``exclude``, and those that wait for one of them.
         """
         operation = partial(deliveries.expire, destination, before_ns, now_ns, list(exclude))
-        expired = await self._writer.run(operation)
+        expired = await self._write(operation)
         if expired.count:
-            self._request_fetch([destination])
+            self._handover.request_fetch([destination])
         return expired
 
     async def drop_destination(self, destination: str, now_ns: int) -> GiveUpResult:
         """Give up up to `GIVE_UP_BATCH` deliveries to a destination that was removed."""
-        return await self._writer.run(partial(deliveries.drop_destination, destination, now_ns))
+        return await self._write(partial(deliveries.drop_destination, destination, now_ns))
 
     async def retry_now(self, destination: str, now_ns: int) -> None:
         """Make deliveries due that wait for another attempt: the destination works again."""
-        await self._writer.run(partial(deliveries.retry_now, destination, now_ns))
-        self._request_fetch([destination])
+        await self._write(partial(deliveries.retry_now, destination, now_ns))
+        self._handover.request_fetch([destination])
 
     async def begin_outage(self, destination: str, now_ns: int) -> None:
         """Store that the destination fails; the time of an outage that has begun already stays."""
-        await self._writer.run(partial(deliveries.begin_outage, destination, now_ns))
+        await self._write(partial(deliveries.begin_outage, destination, now_ns))
 
     async def end_outage(self, destination: str) -> None:
         """Store that the destination works again."""
-        await self._writer.run(partial(deliveries.end_outage, destination))
+        await self._write(partial(deliveries.end_outage, destination))
 
     async def outages(self) -> dict[str, int]:
         """Return the failing destinations, with the time in nanoseconds since which each fails."""
-        return await self._writer.run(deliveries.outages)
+        return await self._read(deliveries.outages)
 
     async def pauses(self, now_ns: int) -> dict[str, int]:
         """Return the paused destinations, with the time in nanoseconds at which each pause ends."""
-        return await self._writer.run(partial(deliveries.pauses, now_ns))
+        return await self._read(partial(deliveries.pauses, now_ns))
 
     async def end_pause(self, destination: str) -> None:
         """Delete a destination's pause."""
-        await self._writer.run(partial(deliveries.end_pause, destination))
-        self._request_fetch([destination])
+        await self._write(partial(deliveries.end_pause, destination))
+        self._handover.request_fetch([destination])
 
     async def waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:
         """Return up to ``limit`` waiting deliveries, oldest first; None means all destinations.
 
         Returns fewer if their notifications are longer than `PAGE_BYTES` together.
         """
-        return await self._writer.run(partial(deliveries.waiting, destination, limit))
+        return await self._read(partial(deliveries.waiting, destination, limit))
 
     async def dead_letters(
         self, selection: Selection, limit: int, below: int | None = None
@@ -198,11 +273,11 @@ class Outbox:
         Returns fewer if their notifications are longer than `PAGE_BYTES` together, but one at
         least: only an empty list says that there are no more.
         """
-        return await self._writer.run(partial(dead_letters.find, selection, limit, below))
+        return await self._read(partial(dead_letters.find, selection, limit, below))
 
     async def count_dead_letters(self, selection: Selection) -> dict[str, int]:
         """Return how many dead letters are selected, by destination."""
-        return await self._writer.run(partial(dead_letters.count, selection))
+        return await self._read(partial(dead_letters.count, selection))
 
     async def replay_dead_letters(
         self, selection: Selection, destinations: DestinationNames, now_ns: int
@@ -216,17 +291,17 @@ class Outbox:
         """
         options = EnqueueOptions(now_ns, self._unordered, hold_for_included=False)
         span, count = await self._dead_letter_numbers(), 0
-        while found := await self._writer.run(
+        while found := await self._write(
             partial(dead_letters.replay, selection, destinations(), span, options)
         ):
             span, count = range(found[-1][0] + 1, span.stop), count + len(found)
-            self._request_fetch({destination for _, destination in found})
+            self._handover.request_fetch({destination for _, destination in found})
         return count
 
     async def drop_dead_letters(self, selection: Selection) -> int:
         """Delete dead letters. Returns how many."""
         span, count = await self._dead_letter_numbers(), 0
-        while found := await self._writer.run(partial(dead_letters.drop, selection, span)):
+        while found := await self._write(partial(dead_letters.drop, selection, span)):
             span, count = range(found[-1] + 1, span.stop), count + len(found)
         return count
 
@@ -236,7 +311,7 @@ class Outbox:
         Returns how many.
         """
         operation, count = partial(dead_letters.prune, before_ns, max_count), 0
-        while pruned := await self._writer.run(operation):
+        while pruned := await self._write(operation):
             count += pruned
         return count
 
@@ -245,7 +320,7 @@ class Outbox:
 
         A dead letter that is added meanwhile is not replayed or dropped.
         """
-        return range(1, await self._writer.run(dead_letters.newest_number) + 1)
+        return range(1, await self._read(dead_letters.newest_number) + 1)
 
     async def correct_times(self, now_ns: int, max_wait_ns: int) -> int:
         """Correct times of deliveries that are impossible because the clock was set back meanwhile.
@@ -253,17 +328,9 @@ class Outbox:
         A delivery created in the future was created now; one that waits longer than ``max_wait_ns``
         is due. Returns how many were corrected.
         """
-        corrected = await self._writer.run(partial(deliveries.correct_times, now_ns, max_wait_ns))
-        self._request_fetch(self._wakeups)
+        corrected = await self._write(partial(deliveries.correct_times, now_ns, max_wait_ns))
+        self._handover.request_fetch()
         return corrected
-
-    def wakeup(self, destination: str) -> Wakeup[Delivery]:
-        """Return the wake-up of a destination's worker: set when there may be more to send.
-
-        The worker clears it. A delivery that a batch makes due at once is passed on directly, as
-        far as the worker has granted credit.
-        """
-        return self._wakeups[destination]
 
     async def pending(self) -> dict[str, int]:
         """Return how many deliveries wait, by destination."""
@@ -271,27 +338,17 @@ class Outbox:
 
     async def backlog(self) -> dict[str, Backlog]:
         """Return how much waits and since when, for each destination for which anything waits."""
-        return await self._writer.run(deliveries.backlog)
+        return await self._read(deliveries.backlog)
 
-    def _offer(self, batch: IngestCommit, result: CommitResult, now_ns: int) -> None:
-        """Pass on what was committed and is due; request a fetch for what may be due later.
 
-        A delivery behind another one is not announced: the worker is woken when that is settled.
-        """
-        for (notification, destinations), seqs in zip(
-            batch.notifications, result.seqs, strict=True
-        ):
-            none_evicted = len(seqs) == len(destinations)  # else `seqs` does not line up
-            waits = notification.include is not None or is_heartbeat(notification.events[0])
-            for place, to in enumerate(destinations):
-                if none_evicted and seqs[place] in result.due:
-                    self._wakeups[to].offer(Delivery(seqs[place], to, notification, now_ns, 0))
-                elif waits or not none_evicted:  # one behind another is due later
-                    self._wakeups[to].request_fetch()
+@dataclass(slots=True)
+class _PendingAcks:
+    """Outcomes that wait for a transaction."""
 
-    def _request_fetch(self, destinations: Collection[str]) -> None:
-        for destination in destinations:
-            self._wakeups[destination].request_fetch()
+    now_ns: int
+    done: asyncio.Future[None]
+    timer: asyncio.TimerHandle
+    acks: list[Ack] = field(default_factory=list)
 
 
 @asynccontextmanager

@@ -52,24 +52,33 @@ RETURNING seq, destination;
 UPDATE deliveries SET notification = :notification WHERE seq = :seq;
 
 -- name: fetch_due
--- The deliveries that are due, except those under way, whose numbers are passed as a JSON array;
--- and when the next one will be due. All in one row, as a JSON array: each row that is read costs
--- another switch of threads. A corrupt number or notification makes the array invalid JSON, so that
--- decoding it fails.
-SELECT
-    CAST('[' || coalesce(group_concat(
-        '[' || quote(due_ns) || ',' || quote(seq) || ',' || quote(created_ns) || ','
-        || quote(attempts) || ',' || coalesce(CAST(notification AS TEXT), 'null') || ']'
-    ), '') || ']' AS BLOB),
-    (SELECT min(due_ns) FROM deliveries WHERE destination = :destination AND due_ns > :now_ns)
-FROM (
-    SELECT due_ns, seq, created_ns, attempts, notification
+-- The deliveries that are due, except those in memory, whose numbers are passed as a JSON array; how
+-- many are due without the limit in bytes; and when the next one will be due. All in one row, the
+-- deliveries as a JSON array: each row that is read costs another switch of threads. A corrupt number
+-- or notification makes the array invalid JSON, so that decoding it fails. The sizes are added up over
+-- narrow rows, so that no notification is read that is not returned.
+WITH due AS MATERIALIZED (
+    SELECT due_ns, seq, length(notification) AS size
     FROM deliveries
     WHERE destination = :destination AND due_ns <= :now_ns
         AND seq NOT IN (SELECT value FROM json_each(:exclude))
     ORDER BY due_ns, seq
-    LIMIT :limit
-);
+    LIMIT :max_count
+),
+fitting AS (
+    SELECT seq, sum(size) OVER (ORDER BY due_ns, seq ROWS UNBOUNDED PRECEDING) - size AS before
+    FROM due
+)
+SELECT
+    CAST('[' || coalesce(group_concat(
+        '[' || quote(due_ns) || ',' || quote(seq) || ',' || quote(created_ns) || ','
+        || quote(attempts) || ',' || coalesce(length(notification), 'null') || ','
+        || coalesce(CAST(notification AS TEXT), 'null') || ']'
+    ), '') || ']' AS BLOB),
+    (SELECT count(*) FROM due),
+    (SELECT min(due_ns) FROM deliveries WHERE destination = :destination AND due_ns > :now_ns)
+FROM deliveries
+WHERE seq IN (SELECT seq FROM fitting WHERE before = 0 OR before < :max_bytes);
 
 -- name: schedule_retry
 UPDATE deliveries SET attempts = attempts + 1,
@@ -142,19 +151,26 @@ SELECT destination, since_ns FROM episodes;
 -- name: end_pause
 DELETE FROM pauses WHERE destination = :destination;
 
--- name: release_next
--- The successors of settled deliveries, whose numbers are passed as a JSON array, become due. A
--- successor may be among the settled ones itself; then it is deleted right after this.
-UPDATE deliveries SET due_ns = max(?, hold_ns)
-WHERE due_ns IS NULL AND seq IN (
+-- name: successors
+-- The deliveries that wait for settled ones, whose numbers are passed as a JSON array: their numbers and
+-- destinations, as a JSON array.
+SELECT json_group_array(json_array(next.seq, next.destination))
+FROM (
     SELECT (
-        SELECT min(next.seq) FROM deliveries AS next
-        WHERE next.destination = done.destination AND next.subject = done.subject
-            AND next.seq > done.seq
-    )
+        SELECT min(later.seq) FROM deliveries AS later
+        WHERE later.destination = done.destination AND later.subject = done.subject
+            AND later.seq > done.seq
+    ) AS seq
     FROM deliveries AS done
     WHERE done.seq IN (SELECT value FROM json_each(?))
-);
+) AS found
+JOIN deliveries AS next ON next.seq = found.seq
+WHERE next.due_ns IS NULL;
+
+-- name: release
+-- The numbers are passed as a JSON array. One may be settled itself; then it is deleted right after.
+UPDATE deliveries SET due_ns = max(?, hold_ns)
+WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: delete_deliveries
 -- The numbers are passed as a JSON array.

@@ -54,7 +54,9 @@ def add_within_quota(
         connection.execute(SQL["add_to_counter"], {"name": "undeclared_shed", "change": change})
         _, _, undeclared = _measure(connection)
     due = frozenset(added.due - evicted.seqs)
-    return CommitResult(stored, due, len(evicted.seqs), evicted.dead_letters, undeclared), evicted
+    sizes = [each.size_bytes for each in prepared]
+    result = CommitResult(stored, due, sizes, len(evicted.seqs), evicted.dead_letters, undeclared)
+    return result, evicted
 
 
 def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) -> int:

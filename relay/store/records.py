@@ -61,6 +61,8 @@ class CommitResult(msgspec.Struct, frozen=True):
     Does not list deliveries released by an eviction, nor a heartbeat committed together with other
     events.
     """
+    sizes: Sequence[int] = ()
+    """For each notification its size in the store, in bytes."""
     evicted: int = 0
     """How many deliveries, of this batch or older, were evicted because the store is full."""
     dead_letters_evicted: int = 0
@@ -96,6 +98,10 @@ class Delivery(msgspec.Struct, frozen=True):
     created_ns: int
     attempts: int
     """How many attempts were made so far."""
+    subject: str = ""
+    """What it is about (see `subject_of`). Without an order each is a subject of its own."""
+    size_bytes: int = 0
+    """The size of its notification in the store."""
 
 
 class Ack(NamedTuple):
@@ -162,6 +168,8 @@ class DueDeliveries(msgspec.Struct, frozen=True):
     deliveries: Sequence[Delivery]
     next_due_ns: int | None
     """When the first delivery that is not due yet will be due; None if there is none."""
+    has_more: bool = False
+    """Whether more are due now: a limit was reached."""
 
 
 DestinationNames = Callable[[], Collection[str]]

@@ -1,45 +1,38 @@
 """Stores the outcomes of attempts, in few statements for many outcomes."""
 
 import sqlite3
-from collections.abc import Sequence
-from itertools import groupby
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
 from relay.core.exchange import Dead, Delivered, Retry
 from relay.store import deliveries
 from relay.store.quota import fit_answer
 from relay.store.records import Ack, Quota
 
+Released = Mapping[str, Collection[int]]
+"""The numbers of deliveries that settled ones have made due, by destination."""
+
 
 def settle(
     acks: Sequence[Ack], quota: Quota, now_ns: int, connection: sqlite3.Connection
-) -> set[str]:
-    """See `Outbox.ack`. Returns the destinations with a delivery that becomes due, now or later."""
-    destinations = set()
-    groups = groupby(acks, lambda ack: (type(ack.outcome), ack.delivery.destination))
-    for (outcome, destination), found in groups:
-        group = list(found)
-        if outcome is Delivered:
-            seqs = [each.delivery.seq for each in group]
-            has_more_due = deliveries.delete_and_release_next(seqs, now_ns, connection)
-        else:
-            # not any(): it would stop at the first that is true, and each has to be stored
-            has_more_due = (
-                sum(_store_failure(each, quota, now_ns, connection) for each in group) > 0
-            )
-        if has_more_due:
-            destinations.add(destination)
-        if (pause_s := max(each.outcome.pause_s for each in group)) > 0:
-            deliveries.pause(destination, now_ns + int(pause_s * 1e9), connection)
-    return destinations
-
-
-def _store_failure(ack: Ack, quota: Quota, now_ns: int, connection: sqlite3.Connection) -> bool:
-    """Store a failed attempt. Returns whether a delivery becomes due, now or later."""
-    match ack:
-        case delivery, Retry() as retry, answer:
-            deliveries.schedule_retry(delivery, retry, answer, now_ns, connection)
-            return True
-        case delivery, Dead(reason=reason), answer:
+) -> Released:
+    """Store outcomes; see `Outbox.ack`."""
+    delivered = [ack.delivery.seq for ack in acks if isinstance(ack.outcome, Delivered)]
+    pairs = deliveries.delete_and_release_next(delivered, now_ns, connection)
+    for delivery, outcome, answer in acks:
+        if isinstance(outcome, Retry):
+            deliveries.schedule_retry(delivery, outcome, answer, now_ns, connection)
+        elif isinstance(outcome, Dead):
             fitted = fit_answer(answer, quota, connection)
-            return deliveries.move_to_dead_letters(delivery, reason, fitted, now_ns, connection)
-    raise AssertionError("`settle` handles `Delivered`")
+            pairs += deliveries.move_to_dead_letters(
+                delivery, outcome.reason, fitted, now_ns, connection
+            )
+        if outcome.pause_s > 0:
+            until_ns = now_ns + int(outcome.pause_s * 1e9)
+            deliveries.pause(delivery.destination, until_ns, connection)
+    settled = {ack.delivery.seq for ack in acks}
+    released: defaultdict[str, set[int]] = defaultdict(set)
+    for seq, destination in pairs:
+        if seq not in settled:
+            released[destination].add(seq)
+    return released

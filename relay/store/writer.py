@@ -11,11 +11,11 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic, time_ns
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -32,6 +32,15 @@ VERIFY_INTERVAL_S = 5.0
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 """What a caller runs in the writer thread, on the connection."""
+
+
+class _Job(NamedTuple):
+    """A queued operation."""
+
+    operation: Operation[Any]
+    done: asyncio.Future[Any]
+    """Gets the result once it is committed."""
+    is_synced: bool
 
 
 class Backend(Protocol):
@@ -69,7 +78,10 @@ class StoreWriter:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._connection: sqlite3.Connection
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        """What each item holds goes into one transaction."""
+        self._unsent: list[_Job] = []
+        """Operations that go with the next one."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -110,17 +122,29 @@ class StoreWriter:
             raise
 
     async def run(self, operation: Operation[T]) -> T:
-        """Run the operation in the next transaction; return its result once that is committed.
+        """Run the operation in the next transaction; return its result once that is on disk.
 
         If the caller is cancelled it stops waiting, but the operation is committed all the same.
         """
+        return await self.submit(operation)
+
+    def submit(
+        self, operation: Operation[T], *, is_synced: bool = True, is_urgent: bool = True
+    ) -> asyncio.Future[T]:
+        """Queue the operation for the next transaction; the future gets its result after that.
+
+        A transaction in which no operation has ``is_synced`` is not synced to the disk: a power cut
+        may undo it, while the death of the process cannot. An operation that is not urgent goes
+        into one transaction with the one that is submitted next.
+        """
         done: asyncio.Future[T] = self._loop.create_future()
         self._pending[done] = monotonic()
-        self._jobs.put((operation, done))
-        try:
-            return await done
-        finally:
-            del self._pending[done]
+        done.add_done_callback(self._pending.pop)
+        self._unsent.append(_Job(operation, done, is_synced))
+        if is_urgent:
+            self._jobs.put(self._unsent)
+            self._unsent = []
+        return done
 
     async def close(self) -> None:
         """Run what is queued, then close the connection.
@@ -129,6 +153,8 @@ class StoreWriter:
         `CLOSE_TIMEOUT_S`. Callers whose operations were not committed by then are cancelled.
         """
         self._closing.set()
+        if self._unsent:
+            self._jobs.put(self._unsent)
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join, CLOSE_TIMEOUT_S)
         for future in tuple(self._pending):
@@ -149,21 +175,21 @@ class StoreWriter:
         finally:
             self._backend.close(self._connection)
 
-    def _next_jobs(self) -> "list[_Job] | None":
+    def _next_jobs(self) -> list[_Job] | None:
         """Return all queued jobs; an empty list after a while without any; None to stop."""
         try:
             found = [self._jobs.get(timeout=VERIFY_INTERVAL_S)]
         except queue.Empty:
             return []
         found += [self._jobs.get_nowait() for _ in range(self._jobs.qsize())]
-        jobs = [job for job in found if job is not None]
+        jobs = [job for item in found if item is not None for job in item]
         if not jobs:
             return None
-        if len(jobs) < len(found):  # stop only after these have run
+        if None in found:  # stop only after these have run
             self._jobs.put(None)
         return jobs
 
-    def _process(self, jobs: "list[_Job]") -> "list[_JobResult]":
+    def _process(self, jobs: list[_Job]) -> "list[_JobResult]":
         """Return each job's result once all are on disk; if any fails, return its error for all."""
         try:
             results = self._run_with_retry(partial(_transact, jobs)) if jobs else []
@@ -171,8 +197,8 @@ class StoreWriter:
         except _ClosedWhileFailing:
             raise
         except Exception as error:
-            return [(done, None, error) for _, done in jobs]
-        return [(done, result, None) for (_, done), result in zip(jobs, results, strict=True)]
+            return [(job.done, None, error) for job in jobs]
+        return [(job.done, result, None) for job, result in zip(jobs, results, strict=True)]
 
     def _verify(self, connection: sqlite3.Connection) -> None:
         self._connection = self._backend.verify(connection)
@@ -222,7 +248,6 @@ class StoreWriter:
             self._loop.call_soon_threadsafe(_resolve_futures, results)
 
 
-_Job = tuple[Operation[Any], asyncio.Future[Any]]
 _JobResult = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
@@ -238,10 +263,21 @@ def retry_delays_s() -> Iterator[float]:
         delay_s = min(2 * delay_s, 5.0)
 
 
-def _transact(jobs: list[_Job], connection: sqlite3.Connection) -> list[Any]:
+def _transact(jobs: Sequence[_Job], connection: sqlite3.Connection) -> list[Any]:
+    """Run the operations in one transaction, synced unless none of them needs it."""
+    if any(job.is_synced for job in jobs):
+        return _commit(jobs, connection)
+    connection.execute("PRAGMA synchronous = NORMAL")  # syncs a log at a checkpoint, not a commit
+    try:
+        return _commit(jobs, connection)
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
+
+
+def _commit(jobs: Sequence[_Job], connection: sqlite3.Connection) -> list[Any]:
     try:
         connection.execute("BEGIN")
-        results = [operation(connection) for operation, _ in jobs]
+        results = [job.operation(connection) for job in jobs]
         connection.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):  # a failing disk may have ended the transaction already

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from relay.delivery.acks import MAX_UNACKED
+from relay.delivery.worker import MAX_UNACKED
 from tests.support.daemon import RelayProcess, write_config
 from tests.support.docker import PrivateEngine
 from tests.support.receiver import Received, Receiver

@@ -41,7 +41,7 @@ async def make_dead_letters(outbox: Outbox, *notifications: Notification, to: st
     """Commit deliveries and let them die."""
     await outbox.commit(make_commit(*notifications, to=(to,)), 10)
     while found := await fetch_due(outbox, to):
-        await outbox.ack([Ack(found[0], Dead(Reason.REFUSED), ANSWER)], 20)
+        await outbox.ack([Ack(found[0], Dead(Reason.REFUSED), ANSWER)], 20, flush=True)
 
 
 async def fetch_due(outbox: Outbox, to: str = "ops") -> list[Delivery]:

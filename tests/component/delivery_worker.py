@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import msgspec
 
@@ -10,6 +11,7 @@ from relay.core.event import Actor, Event
 from relay.core.exchange import Request, Response
 from relay.core.notification import Notification, build_notification
 from relay.delivery.client import DestinationClient
+from relay.delivery.queue import MemoryBudget
 from relay.delivery.rate_limit import RateLimiter, RateLimiters
 from relay.delivery.worker import DeliveryWorker
 from relay.destinations.http import HttpDestination
@@ -120,7 +122,13 @@ def make_worker(
     client = DestinationClient(name, destination, render, to)
     limiter = rate_limiter or RateLimiters().assign({name: client.destination})[name]
     return DeliveryWorker(
-        client, outbox, limiter, observer or RecordingObserver(), clock, lambda: 0.5
+        client,
+        outbox,
+        limiter,
+        MemoryBudget(),
+        observer or RecordingObserver(),
+        clock,
+        lambda: 0.5,
     )
 
 
@@ -170,14 +178,25 @@ class VirtualTime:
         A worker is idle if its wakeup is not set after several queries: between two queries it does
         nothing else, and the store answers them in order.
         """
-        wakeup = self._outbox.wakeup(self._name)
-        wakeup.notify()
+        self.wake()
         idle_count = 0
         async with asyncio.timeout(WAIT_S):
             while idle_count < 6:
                 await asyncio.sleep(0)
                 await self._outbox.pending()
-                idle_count = 0 if wakeup.is_set() else idle_count + 1
+                is_idle = self._wakeup is None or not self._wakeup.is_set()
+                idle_count = idle_count + 1 if is_idle else 0
+
+    def wake(self) -> None:
+        """Let the worker look at the clock."""
+        if self._wakeup is not None:
+            self._wakeup.set()
+
+    @property
+    def _wakeup(self) -> asyncio.Event | None:
+        """The wakeup of the worker's loop; None if no worker runs."""
+        worker = self._outbox._handover._receivers.get(self._name)
+        return cast("DeliveryWorker", worker)._wakeup if worker is not None else None
 
     async def advance(self, seconds: float) -> None:
         """Move the clock by ``seconds``, and wait until the worker is idle."""

@@ -227,6 +227,6 @@ async def test_every_task_has_a_name(
     assert not [file for file in unnamed if Path(file).is_relative_to(PACKAGE)]
     assert coroutines.keys() >= {
         *("engine engine-0: runner", "engine engine-0: reader", "engine engine-0: worker"),
-        *("destination hook: runner", "destination hook: acks", "destination hook: attempt"),
+        *("destination hook: runner", "destination hook: sender"),
         *("heartbeat", "self events", "dead letter pruning"),
     }

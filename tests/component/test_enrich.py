@@ -14,6 +14,7 @@ from relay.ingest.docker.enrichment import Enricher
 from relay.store.outbox import open_outbox
 from relay.store.records import IngestCommit
 from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
+from tests.support.recording_receiver import RecordingReceiver
 
 INSPECTED = Answer(b'{"RestartCount": 3, "Config": {"Tty": false}}')
 CRASH = Event(
@@ -31,11 +32,11 @@ async def enrich(engine: ScriptedEngine, timeout_s: float = 60.0) -> Included | 
         enricher = Enricher(lambda: client, outbox, lambda: 2, EngineCounters(), timeout_s)
         work = asyncio.create_task(enricher.run())
         enricher.enqueue(commit, await outbox.commit(commit, 1))
-        wakeup = outbox.wakeup("ops")
-        wakeup.clear()
+        worker = RecordingReceiver(outbox, "ops")
         while not (due := await outbox.fetch_due("ops", 2, 1)).deliveries:
-            await wakeup.wait()
-            wakeup.clear()
+            while not worker.is_told:
+                await asyncio.sleep(0.001)
+            worker.clear()
         work.cancel()
         await asyncio.wait([work])
     return due.deliveries[0].notification.included

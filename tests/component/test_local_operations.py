@@ -47,7 +47,9 @@ async def test_waiting_deliveries(operations: AdminOperations, outbox: Outbox) -
     """Their number, and the oldest of them, of one destination or of all."""
     await outbox.commit(make_commit(make_notification(1), hostile_notification(2)), 10)
     await outbox.commit(make_commit(make_notification(3), to=("audit",)), 10)
-    await outbox.ack([Ack((await fetch_due(outbox))[0], Retry(5, Reason.UNAVAILABLE), ANSWER)], 10)
+    await outbox.ack(
+        [Ack((await fetch_due(outbox))[0], Retry(5, Reason.UNAVAILABLE), ANSWER)], 10, flush=True
+    )
     assert await operations.pending() == {"ops": 2, "audit": 1}
     assert await operations.list_waiting(None, 500) == await outbox.waiting(None, 500)
     assert await operations.list_waiting("audit", 500) == await outbox.waiting("audit", 500)

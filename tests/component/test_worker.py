@@ -1,9 +1,7 @@
 """Delivery workers over a real store and a scripted destination."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
@@ -193,21 +191,15 @@ async def test_the_next_attempt_does_not_wait_for_the_ack(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It starts before the outcome is committed, up to `MAX_UNACKED` outcomes."""
-    to, may_commit = ScriptedDestination(), asyncio.Event()
-    ack = outbox.ack
-
-    async def late(*args: Any) -> None:
-        await may_commit.wait()
-        await ack(*args)
-
-    monkeypatch.setattr(outbox, "ack", late)
+    to, submit = ScriptedDestination(), outbox._submit_acks
+    monkeypatch.setattr(outbox, "_submit_acks", lambda *, is_urgent=True: None)
     monkeypatch.setattr("relay.delivery.worker.MAX_UNACKED", 3)
     await enqueue(outbox, *(sample_notification(number, str(number)) for number in range(9)))
     async with run_workers(make_worker(outbox, to, Clock(), concurrency=1)):
         await to.wait_for_count(4)
         await outbox.pending()
         assert len(to.received) == 4
-        may_commit.set()
+        monkeypatch.setattr(outbox, "_submit_acks", submit)
         await wait_until_empty(outbox)
     assert to.max_concurrent == 1
     assert len(set(to.received)) == len(to.received) == 9

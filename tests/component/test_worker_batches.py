@@ -82,7 +82,7 @@ async def test_a_full_batch_does_not_wait(outbox: Outbox, clock: Clock) -> None:
         await wait_until_pending(outbox, 1)
         assert to.sizes == [4, 4]
         clock.now_ns += 5000 * MS
-        outbox.wakeup("hook").request_fetch()
+        VirtualTime(outbox, clock).wake()
         await wait_until_empty(outbox)
     assert to.sizes == [4, 4, 1]
 

@@ -11,6 +11,7 @@ from relay.core.event import Actor, Event
 from relay.core.exchange import Request, Response
 from relay.core.notification import build_notification
 from relay.delivery.client import DestinationClient
+from relay.delivery.queue import MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.worker import DeliveryWorker
 from relay.destinations.http import HttpDestination
@@ -70,6 +71,7 @@ async def test_a_stop_during_a_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyP
             make_client(sender),
             store,
             RateLimiter(),
+            MemoryBudget(),
             RecordingObserver(),
             lambda: NOW_NS,
             lambda: 0.5,

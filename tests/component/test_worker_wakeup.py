@@ -11,11 +11,13 @@ import pytest
 
 from relay.core.exchange import Response
 from relay.core.notification import Include, build_notification
-from relay.delivery import acks
+from relay.store import outbox as outbox_module
 from relay.store.outbox import Outbox
 from relay.store.records import HOLD_NS, Ack, DueDeliveries, IngestCommit
+from relay.store.settle import settle
 from tests.component.batch_samples import NO_JITTER
 from tests.component.delivery_worker import (
+    WAIT_S,
     Clock,
     ScriptedDestination,
     VirtualTime,
@@ -24,7 +26,6 @@ from tests.component.delivery_worker import (
     run_workers,
     sample_notification,
     wait_until_empty,
-    wait_until_pending,
 )
 
 
@@ -43,16 +44,15 @@ def fetches(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> list[DueDeliveri
 
 
 @pytest.fixture
-def ack_sizes(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many outcomes each commit held."""
+def ack_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many outcomes each transaction held."""
     counts: list[int] = []
-    ack = outbox.ack
 
-    async def counted(acks_: Sequence[Ack], now_ns: int) -> bool:
-        counts.append(len(acks_))
-        return await ack(acks_, now_ns)
+    def counted(acks: Sequence[Ack], *rest: Any) -> Any:
+        counts.append(len(acks))
+        return settle(acks, *rest)
 
-    monkeypatch.setattr(outbox, "ack", counted)
+    monkeypatch.setattr("relay.store.outbox.settle", counted)
     return counts
 
 
@@ -70,21 +70,54 @@ async def test_a_commit_is_handed_over_without_a_query(
     assert fetches == []
 
 
-async def test_the_next_delivery_of_a_subject_is_sent_after_the_ack(
-    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
+async def test_the_next_delivery_of_a_subject_is_sent_when_the_one_before_it_was_answered(
+    outbox: Outbox,
+    clock: Clock,
+    virtual_time: VirtualTime,
+    fetches: list[DueDeliveries],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is not handed over before."""
+    """Not before, and without waiting until that outcome is stored, or a query."""
+    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 3600)
     to = ScriptedDestination()
     to.open.clear()
     async with run_workers(make_worker(outbox, to, clock)):
         await virtual_time.wait_until_idle()
+        fetches.clear()
         await enqueue(outbox, sample_notification(1), sample_notification(2))
         await enqueue(outbox, sample_notification(3))
         await virtual_time.wait_until_idle()
         assert len(to.received) == 1
         to.open.set()
-        await wait_until_empty(outbox)
+        await to.wait_for_count(3)
+        assert fetches == []
+        assert await pending_in_store(outbox) == 3
     assert len(to.received) == 3
+
+
+async def test_a_failure_leaves_the_following_ones_of_its_subject_in_the_store(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
+) -> None:
+    """They follow the retry, in their order."""
+    answers = [Response(200), Response(503)]
+    to = ScriptedDestination(lambda _: answers.pop() if answers else Response(200))
+    notifications = [sample_notification(number) for number in range(4)]
+    async with run_workers(make_worker(outbox, to, clock, retry={"initial": "1s", "jitter": 0})):
+        await virtual_time.wait_until_idle()
+        await enqueue(outbox, *notifications, now_ns=clock.now_ns)
+        await virtual_time.wait_until_idle()
+        assert to.received == [notifications[0].id]
+        await virtual_time.advance(2)
+        await wait_until_empty(outbox)
+    assert to.received == [notifications[0].id, *(each.id for each in notifications)]
+
+
+async def pending_in_store(outbox: Outbox) -> int:
+    """How many deliveries wait, without letting outcomes be stored."""
+    (count,) = await outbox._writer.run(
+        lambda connection: connection.execute("SELECT count(*) FROM deliveries").fetchone()
+    )
+    return int(count)
 
 
 async def test_a_held_delivery_is_fetched_when_it_is_due(
@@ -136,24 +169,41 @@ async def test_handed_over_or_fetched_each_is_sent_once_and_in_order(
         assert [id_ for id_ in delivered if id_ in set(ids)] == ids
 
 
-async def test_outcomes_are_committed_together(
-    outbox: Outbox,
-    clock: Clock,
-    virtual_time: VirtualTime,
-    ack_sizes: list[int],
-    monkeypatch: pytest.MonkeyPatch,
+async def test_outcomes_are_stored_together(
+    outbox: Outbox, clock: Clock, ack_sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Outcomes wait a little for others, unless there are `BATCH_SIZE` of them."""
-    monkeypatch.setattr(acks, "LINGER_S", 3600)
-    to, count = ScriptedDestination(), acks.BATCH_SIZE
+    """Outcomes wait a little for others, unless there are `ACK_BATCH_SIZE` of them."""
+    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 3600)
+    to, count = ScriptedDestination(), outbox_module.ACK_BATCH_SIZE
+    to.open.clear()
+    worker = make_worker(outbox, to, clock, concurrency=count)
+    async with run_workers(worker):
+        await enqueue(outbox, *(sample_notification(it, str(it)) for it in range(count)))
+        await to.wait_for_count(count)
+        to.open.set()
+        await wait_until_stored(outbox, 0)
+        assert ack_sizes == [count]
+
+
+async def wait_until_stored(outbox: Outbox, left: int) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while await pending_in_store(outbox) > left:
+            await asyncio.sleep(0.001)
+
+
+async def test_outcomes_ride_in_the_next_commit(
+    outbox: Outbox, clock: Clock, ack_sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a transaction of their own."""
+    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 3600)
+    to = ScriptedDestination()
     async with run_workers(make_worker(outbox, to, clock)):
-        await virtual_time.wait_until_idle()
-        for number in range(count):
-            assert ack_sizes == []
-            await enqueue(outbox, sample_notification(number, str(number)))
-            await virtual_time.wait_until_idle()
-        await wait_until_empty(outbox)
-    assert ack_sizes == [count]
+        await enqueue(outbox, sample_notification(1, "a"))
+        await to.wait_for_count(1)
+        await asyncio.sleep(0)
+        await enqueue(outbox, sample_notification(2, "b"))
+        await wait_until_stored(outbox, 1)
+        assert ack_sizes == [1]
 
 
 async def test_a_stop_waits_for_no_further_outcome(
@@ -163,27 +213,15 @@ async def test_a_stop_waits_for_no_further_outcome(
     ack_sizes: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Outcomes that are waiting are committed at once."""
-    monkeypatch.setattr(acks, "LINGER_S", 3600)
-    async with run_workers(make_worker(outbox, ScriptedDestination(), clock)):
-        await virtual_time.wait_until_idle()
-        await enqueue(outbox, sample_notification(1))
-        await virtual_time.wait_until_idle()
-    assert ack_sizes == [1]
-    assert await outbox.pending() == {}
-
-
-async def test_a_waiting_successor_flushes_the_ack(
-    outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An outcome that others wait for is committed at once if no other outcome is to come."""
+    """Outcomes that are waiting are stored at once."""
+    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 3600)
     to = ScriptedDestination()
     async with run_workers(make_worker(outbox, to, clock)):
-        await enqueue(outbox, *map(sample_notification, range(20)))
-        await wait_until_pending(outbox, 18)
-        monkeypatch.setattr(acks, "LINGER_S", 3600)
-        await wait_until_pending(outbox, 1)
-    assert len(to.received) == 20
+        await virtual_time.wait_until_idle()
+        await enqueue(outbox, sample_notification(1))
+        await to.wait_for_count(1)
+    assert ack_sizes == [1]
+    assert await outbox.pending() == {}
 
 
 @pytest.mark.parametrize(("concurrency", "others"), [(1, 3), (8, 20)])
@@ -230,14 +268,14 @@ def _delete_first(connection: sqlite3.Connection) -> None:
 async def test_a_commit_during_a_fetch_is_not_overlooked(
     outbox: Outbox, clock: Clock, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its wakeup comes only once."""
+    """Nor sent twice."""
     to, fetch_due = ScriptedDestination(), outbox.fetch_due
     late = [sample_notification(2, "b"), sample_notification(1, "a")]
 
     async def slow(*args: Any) -> DueDeliveries:
+        await enqueue(outbox, late.pop(), now_ns=clock.now_ns)  # the query returns it as well
         result = await fetch_due(*args)
-        if late:
-            await enqueue(outbox, late.pop(), now_ns=clock.now_ns)
+        await enqueue(outbox, late.pop(), now_ns=clock.now_ns)
         return result
 
     monkeypatch.setattr(outbox, "fetch_due", slow)

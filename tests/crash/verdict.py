@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from relay.delivery.acks import MAX_UNACKED
+from relay.delivery.worker import MAX_UNACKED
 from tests.crash.plan import EXIT_CODE, INCLUDE_LABEL, ContainerEvent
 from tests.crash.receiver import DESTINATIONS, HOOKS, INCLUDE_HOOK, Arrival
 

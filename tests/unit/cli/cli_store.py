@@ -85,7 +85,7 @@ async def settle(
     result = await outbox.commit(make_commit(notification, to=(to,)), created_ns)
     found = (await outbox.fetch_due(to, created_ns + HOLD_NS, 1000)).deliveries
     (delivery,) = (each for each in found if each.seq == result.seqs[0][0])
-    await outbox.ack([Ack(delivery, outcome, answer)], died_ns)
+    await outbox.ack([Ack(delivery, outcome, answer)], died_ns, flush=True)
 
 
 def hostile_notification(number: int) -> Notification:

@@ -77,7 +77,7 @@ async def deliver_all(outbox: Outbox) -> list[int]:
     while due := await fetch_due(outbox, 2**62):
         for delivery in due:
             numbers.append(delivery.notification.events[0].time_ns)
-            await outbox.ack([Ack(delivery, Delivered())], 20)
+            await outbox.ack([Ack(delivery, Delivered())], 20, flush=True)
     return numbers
 
 

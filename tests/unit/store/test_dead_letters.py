@@ -12,6 +12,7 @@ from relay.core.notification import Notification
 from relay.store import dead_letters
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import Ack, DeadLetter, Selection
+from tests.support.recording_receiver import RecordingReceiver
 from tests.unit.store.samples import (
     due_numbers,
     fetch_due,
@@ -41,7 +42,7 @@ async def make_dead_letters(
     """Turn these notifications into dead letters, in this order."""
     await outbox.commit(make_commit(*notifications, to=(to,)), now_ns)
     while found := await fetch_due(outbox, now_ns, to):
-        await outbox.ack([Ack(found[0], Dead(Reason.REFUSED), ANSWER)], now_ns)
+        await outbox.ack([Ack(found[0], Dead(Reason.REFUSED), ANSWER)], now_ns, flush=True)
 
 
 async def numbers(outbox: Outbox, selection: Selection = ALL) -> list[int]:
@@ -56,7 +57,7 @@ async def test_a_delivery_that_is_given_up_becomes_a_dead_letter(outbox: Outbox)
     """The dead letter has the notification, both times, reason, attempts and last answer."""
     await outbox.commit(make_commit(make_notification(1)), 10)
     (head,) = await fetch_due(outbox, 10)
-    await outbox.ack([Ack(head, Dead(Reason.REFUSED), ANSWER)], 30)
+    await outbox.ack([Ack(head, Dead(Reason.REFUSED), ANSWER)], 30, flush=True)
     assert await outbox.dead_letters(ALL, 9) == [
         DeadLetter(1, "ops", make_notification(1), 10, 30, 1, "refused", ANSWER)
     ]
@@ -133,10 +134,9 @@ async def test_a_replay_keeps_the_id(outbox: Outbox) -> None:
 async def test_a_replay_wakes_its_worker(outbox: Outbox) -> None:
     """The workers of other destinations are not woken."""
     await make_dead_letters(outbox, make_notification(1))
-    for name in destinations():
-        outbox.wakeup(name).clear()
+    workers = [RecordingReceiver(outbox, name) for name in destinations()]
     await outbox.replay_dead_letters(ALL, destinations, 500)
-    assert [outbox.wakeup(name).is_set() for name in destinations()] == [True, False]
+    assert [worker.is_told for worker in workers] == [True, False]
 
 
 async def test_a_replay_is_not_held(outbox: Outbox) -> None:
@@ -156,7 +156,7 @@ async def test_a_replay_goes_behind_waiting_deliveries(outbox: Outbox) -> None:
     while found := await fetch_due(outbox, 500):
         assert len(found) == 1
         order.append(found[0].notification.events[0].time_ns)
-        await outbox.ack([Ack(found[0], Delivered())], 500)
+        await outbox.ack([Ack(found[0], Delivered())], 500, flush=True)
     assert order == [3, 1, 2]
 
 
@@ -196,7 +196,7 @@ async def test_a_replay_ends_although_all_of_it_is_refused(
     async def refuse() -> None:
         while True:
             for delivery in await fetch_due(outbox, 500):
-                await outbox.ack([Ack(delivery, Dead(Reason.REFUSED))], 500)
+                await outbox.ack([Ack(delivery, Dead(Reason.REFUSED))], 500, flush=True)
 
     refusing = asyncio.create_task(refuse())
     try:

@@ -43,7 +43,7 @@ async def test_the_newest_heartbeat_replaces_older_ones(outbox: Outbox) -> None:
         await outbox.commit(make_commit(self_notification(number)), number)
         if number == 500:
             (delivery,) = await fetch_due(outbox)
-            await outbox.ack([Ack(delivery, Retry(10**9, Reason.CONNECTION))], number)
+            await outbox.ack([Ack(delivery, Retry(10**9, Reason.CONNECTION))], number, flush=True)
     (left,) = await fetch_due(outbox)
     assert (left.notification, left.attempts, left.created_ns) == (self_notification(999), 0, 999)
     assert await outbox.pending() == {"ops": 1}
@@ -65,7 +65,7 @@ async def test_a_heartbeat_waits_for_no_other_event(outbox: Outbox) -> None:
     await outbox.commit(make_commit(self_notification(1, "started")), 1)
     await outbox.commit(make_commit(self_notification(2)), 2)
     (started, _) = await fetch_due(outbox)
-    await outbox.ack([Ack(started, Retry(10**9, Reason.CONNECTION))], 3)
+    await outbox.ack([Ack(started, Retry(10**9, Reason.CONNECTION))], 3, flush=True)
     assert await due_times(outbox) == [2]
     await outbox.commit(make_commit(self_notification(4, "gap", engine="here")), 4)
     assert await due_times(outbox) == [2, 4]
@@ -81,7 +81,7 @@ async def test_the_outcome_of_a_replaced_heartbeat_is_ignored(
     await outbox.commit(make_commit(self_notification(1)), 1)
     (old,) = await fetch_due(outbox)
     await outbox.commit(make_commit(self_notification(2)), 2)
-    await outbox.ack([Ack(old, outcome)], 3)
+    await outbox.ack([Ack(old, outcome)], 3, flush=True)
     assert await due_times(outbox) == [2]
     assert await outbox.dead_letters(Selection(), 10) == []
 
@@ -90,7 +90,7 @@ async def test_a_heartbeat_never_becomes_a_dead_letter(outbox: Outbox) -> None:
     """A heartbeat that is refused or expires is deleted."""
     await outbox.commit(make_commit(self_notification(1)), 1)
     (beat,) = await fetch_due(outbox)
-    await outbox.ack([Ack(beat, Dead(Reason.REFUSED))], 2)
+    await outbox.ack([Ack(beat, Dead(Reason.REFUSED))], 2, flush=True)
     await outbox.commit(make_commit(self_notification(3), make_notification(4)), 3)
     assert await outbox.expire("ops", 10, 20) == GiveUpResult(2, self_events=1)
     (dead_letter,) = await outbox.dead_letters(Selection(), 10)

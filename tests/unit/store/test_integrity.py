@@ -81,7 +81,7 @@ async def test_an_index_is_rebuilt_while_relay_runs(file: Path) -> None:
         await outbox._writer.run(forget)
         empty_index(file, "deliveries_due")
         with capture_logs() as logs:
-            await outbox.ack([Ack(head, Delivered())], 20)
+            await outbox.ack([Ack(head, Delivered())], 20, flush=True)
             assert await deliver_all(outbox) == [2, 3, 4]
             assert await outbox.losses() == []
     assert "store.reindexed" in [line["event"] for line in logs]

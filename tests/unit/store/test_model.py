@@ -225,7 +225,7 @@ async def _ack_one(outbox: Outbox, model: Model, step: AckOne, now_ns: int) -> N
     due = (await outbox.fetch_due(step.to, now_ns, 10_000)).deliveries
     if step.which < len(due):
         delivery = due[step.which]
-        await outbox.ack([Ack(delivery, step.outcome)], now_ns)
+        await outbox.ack([Ack(delivery, step.outcome)], now_ns, flush=True)
         model.ack(delivery.notification.events[0].time_ns, step.to, step.outcome, now_ns)
 
 
@@ -233,7 +233,7 @@ async def _ack_many(outbox: Outbox, model: Model, step: AckMany, now_ns: int) ->
     due = (await outbox.fetch_due(step.to, now_ns, len(step.outcomes))).deliveries
     if due:
         acks = list(map(Ack, due, step.outcomes))
-        await outbox.ack(acks, now_ns)
+        await outbox.ack(acks, now_ns, flush=True)
         for delivery, outcome, _ in acks:
             model.ack(delivery.notification.events[0].time_ns, step.to, outcome, now_ns)
 

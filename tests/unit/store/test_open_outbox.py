@@ -82,7 +82,7 @@ async def test_a_closed_store_keeps_its_content(file: Path) -> None:
             make_commit(make_notification(1), make_notification(2), checkpoint=CHECKPOINT), 10
         )
         (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
-        await outbox.ack([Ack(head, Retry(0, Reason.UNAVAILABLE))], 20)
+        await outbox.ack([Ack(head, Retry(0, Reason.UNAVAILABLE))], 20, flush=True)
     async with open_outbox(file) as outbox:
         (again,) = (await outbox.fetch_due("ops", 20, 9)).deliveries
         assert (again.notification, again.attempts, again.created_ns) == (
@@ -125,7 +125,7 @@ async def test_dead_letters_are_in_the_file(file: Path) -> None:
         await outbox.commit(make_commit(make_notification(1)), 10)
         for now_ns, outcome in ((20, Retry(0, Reason.UNAVAILABLE)), (30, Dead(Reason.EXPIRED))):
             (head,) = (await outbox.fetch_due("ops", now_ns, 9)).deliveries
-            await outbox.ack([Ack(head, outcome)], now_ns)
+            await outbox.ack([Ack(head, outcome)], now_ns, flush=True)
         assert await outbox.pending() == {}
     ((notification, *rest),) = rows(
         file,

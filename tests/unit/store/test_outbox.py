@@ -10,6 +10,7 @@ from relay.core.exchange import Dead, Delivered, Reason, Retry
 from relay.core.notification import Included
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import HOLD_NS, Ack, Backlog, IngestCommit, subject_of
+from tests.support.recording_receiver import RecordingReceiver
 from tests.unit.store.samples import (
     due_numbers,
     fetch_due,
@@ -71,7 +72,7 @@ async def test_a_delivered_one_releases_the_next(outbox: Outbox) -> None:
     for number in (1, 2, 3):
         (head,) = await fetch_due(outbox, 20)
         assert head.notification == make_notification(number)
-        await outbox.ack([Ack(head, Delivered())], 20)
+        await outbox.ack([Ack(head, Delivered())], 20, flush=True)
     assert await fetch_due(outbox, 99) == []
     assert await outbox.pending() == {}
 
@@ -80,7 +81,7 @@ async def test_a_dead_letter_releases_the_next(outbox: Outbox) -> None:
     """A delivery that is given up blocks no other."""
     await outbox.commit(make_commit(make_notification(1), make_notification(2)), 10)
     (head,) = await fetch_due(outbox, 20)
-    await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 20)
+    await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 20, flush=True)
     assert await due_numbers(outbox, 20) == [2]
 
 
@@ -93,7 +94,7 @@ async def test_a_retry_blocks_its_successors(outbox: Outbox) -> None:
         10,
     )
     head, _ = await fetch_due(outbox, 10)
-    await outbox.ack([Ack(head, Retry(2.5, Reason.UNAVAILABLE))], 10)
+    await outbox.ack([Ack(head, Retry(2.5, Reason.UNAVAILABLE))], 10, flush=True)
     assert await due_numbers(outbox, 10 + 2 * SECOND_NS) == [3]
     again = (await fetch_due(outbox, 10 + 3 * SECOND_NS))[1]
     assert (again.seq, again.attempts, again.created_ns) == (head.seq, 1, 10)
@@ -106,7 +107,7 @@ async def test_the_same_subject_is_not_blocked_for_another_destination(outbox: O
         make_commit(make_notification(1), make_notification(2), to=("ops", "audit")), 10
     )
     (head,) = await fetch_due(outbox, 10)
-    await outbox.ack([Ack(head, Delivered())], 10)
+    await outbox.ack([Ack(head, Delivered())], 10, flush=True)
     assert await due_numbers(outbox, 10) == [2]
     assert await due_numbers(outbox, 10, "audit") == [1]
 
@@ -144,7 +145,7 @@ async def test_returns_when_the_next_will_be_due(outbox: Outbox) -> None:
     )
     assert (await outbox.fetch_due("ops", 0, 100)).next_due_ns is None
     for delivery, after_s in zip(await fetch_due(outbox, 0), (5, 3), strict=True):
-        await outbox.ack([Ack(delivery, Retry(after_s, Reason.UNAVAILABLE))], 0)
+        await outbox.ack([Ack(delivery, Retry(after_s, Reason.UNAVAILABLE))], 0, flush=True)
     assert (await outbox.fetch_due("ops", 0, 100)).next_due_ns == 3 * SECOND_NS
     assert (await outbox.fetch_due("ops", 3 * SECOND_NS, 100)).next_due_ns == 5 * SECOND_NS
     assert (await outbox.fetch_due("audit", 0, 100)).next_due_ns is None
@@ -165,32 +166,24 @@ async def test_reports_the_oldest_waiting_delivery(outbox: Outbox) -> None:
     await outbox.commit(make_commit(make_notification(2, container="b"), to=("ops", "audit")), 20)
     assert await outbox.backlog() == {"ops": Backlog(2, 10), "audit": Backlog(1, 20)}
     first, second = await fetch_due(outbox, 30)
-    await outbox.ack([Ack(first, Delivered())], 30)
-    await outbox.ack([Ack(second, Retry(60, Reason.UNAVAILABLE))], 30)
+    await outbox.ack([Ack(first, Delivered())], 30, flush=True)
+    await outbox.ack([Ack(second, Retry(60, Reason.UNAVAILABLE))], 30, flush=True)
     assert await outbox.backlog() == {"ops": Backlog(1, 20), "audit": Backlog(1, 20)}
 
 
 async def test_a_commit_or_an_ack_wakes_the_worker(outbox: Outbox) -> None:
-    """A worker is woken when a delivery to it was committed, or released by another one."""
-    ops, audit = outbox.wakeup("ops"), outbox.wakeup("audit")
+    """A worker gets what was committed for it, and hears what its outcomes have made due."""
+    ops, audit = RecordingReceiver(outbox, "ops"), RecordingReceiver(outbox, "audit")
     await outbox.commit(make_commit(make_notification(1)), 10)
     await outbox.commit(make_commit(make_notification(2)), 10)
-    assert (ops.is_set(), audit.is_set()) == (True, False)
-    for more in (True, False):
+    assert [(it.delivery.seq, it.is_due) for it in ops.committed] == [(1, True), (2, False)]
+    for released in ({2}, set[int]()):
         ops.clear()
         (head,) = await fetch_due(outbox, 10)
-        assert not ops.is_set()
-        await outbox.ack([Ack(head, Delivered())], 10)
-        assert (ops.is_set(), audit.is_set()) == (more, False)
-
-
-async def test_a_retry_wakes_the_worker(outbox: Outbox) -> None:
-    """A scheduled retry wakes the worker, because only the store knows when it is due."""
-    await outbox.commit(make_commit(make_notification(1)), 10)
-    (head,) = await fetch_due(outbox, 10)
-    outbox.wakeup("ops").clear()
-    await outbox.ack([Ack(head, Retry(1.0, Reason.UNAVAILABLE))], 10)
-    assert outbox.wakeup("ops").is_set()
+        assert not ops.is_told
+        await outbox.ack([Ack(head, Delivered())], 10, flush=True)
+        assert (ops.acks, ops.released) == ([Ack(head, Delivered())], released)
+    assert not audit.is_told
 
 
 async def test_a_delivery_is_held_for_what_it_is_to_include(outbox: Outbox) -> None:
@@ -202,13 +195,13 @@ async def test_a_delivery_is_held_for_what_it_is_to_include(outbox: Outbox) -> N
     ).seqs[0]
     assert await fetch_due(outbox, 9 + HOLD_NS) == []
     assert len(await fetch_due(outbox, 10 + HOLD_NS)) == 1
-    outbox.wakeup("ops").clear()
+    worker = RecordingReceiver(outbox, "ops")
 
     whole = msgspec.structs.replace(
         with_include(make_notification(1)), included=Included(logs=("so it ended",))
     )
     await outbox.enrich(seqs, whole, 20)
-    assert outbox.wakeup("ops").is_set()
+    assert worker.is_told
     for to in ("ops", "audit"):
         (delivery,) = await fetch_due(outbox, 20, to)
         assert delivery.notification == whole
@@ -224,11 +217,11 @@ async def test_an_enriched_delivery_keeps_its_place(outbox: Outbox) -> None:
     await outbox.enrich(second, make_notification(2), 1)
     assert await fetch_due(outbox, 1) == []
     (head,) = await fetch_due(outbox, HOLD_NS)
-    await outbox.ack([Ack(head, Retry(9, Reason.UNAVAILABLE))], HOLD_NS)
+    await outbox.ack([Ack(head, Retry(9, Reason.UNAVAILABLE))], HOLD_NS, flush=True)
     await outbox.enrich(first, make_notification(1), HOLD_NS)
     assert await fetch_due(outbox, HOLD_NS) == []
     (head,) = await fetch_due(outbox, HOLD_NS + 9 * SECOND_NS)
-    await outbox.ack([Ack(head, Delivered())], HOLD_NS + 9 * SECOND_NS)
+    await outbox.ack([Ack(head, Delivered())], HOLD_NS + 9 * SECOND_NS, flush=True)
     assert await due_numbers(outbox, HOLD_NS + 9 * SECOND_NS) == [2]
 
 
@@ -236,7 +229,7 @@ async def test_a_settled_delivery_is_not_enriched(outbox: Outbox) -> None:
     """Content that arrives after the delivery was settled is ignored."""
     (seqs,) = (await outbox.commit(make_commit(with_include(make_notification(1))), 0)).seqs
     (head,) = await fetch_due(outbox, HOLD_NS)
-    await outbox.ack([Ack(head, Delivered())], HOLD_NS)
+    await outbox.ack([Ack(head, Delivered())], HOLD_NS, flush=True)
     await outbox.enrich(seqs, make_notification(1), HOLD_NS)
     assert await outbox.pending() == {}
 
@@ -262,7 +255,7 @@ async def test_a_clock_that_was_set_back_delays_nothing(outbox: Outbox) -> None:
         ahead_ns,
     )
     (first,) = await fetch_due(outbox, ahead_ns)
-    await outbox.ack([Ack(first, Retry(5, Reason.UNAVAILABLE))], ahead_ns)
+    await outbox.ack([Ack(first, Retry(5, Reason.UNAVAILABLE))], ahead_ns, flush=True)
     assert await fetch_due(outbox, now_ns) == []
 
     assert await outbox.correct_times(now_ns, max_wait_ns) == 2
@@ -282,7 +275,7 @@ async def test_plausible_times_are_not_corrected(outbox: Outbox) -> None:
         0,
     )
     (first,) = await fetch_due(outbox, 0)
-    await outbox.ack([Ack(first, Retry(600, Reason.UNAVAILABLE))], 0)
+    await outbox.ack([Ack(first, Retry(600, Reason.UNAVAILABLE))], 0, flush=True)
     assert await outbox.correct_times(0, 600 * SECOND_NS) == 0
     assert (await outbox.fetch_due("ops", 0, 9)).next_due_ns == HOLD_NS
 

@@ -16,6 +16,7 @@ from relay.core.notification import Included, Notification
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.quota import EVICT_BATCH, bytes_used
 from relay.store.records import Ack, EnrichResult, IngestCommit
+from tests.support.recording_receiver import RecordingReceiver
 from tests.unit.store.samples import due_numbers, make_commit, make_notification, with_include
 
 MAX_BYTES = 512 * 1024
@@ -79,12 +80,12 @@ async def test_nothing_is_evicted_within_the_quota() -> None:
 async def test_the_successors_of_evicted_deliveries_become_due() -> None:
     """No delivery waits for one that no longer exists."""
     async with open_small() as outbox:
+        worker = RecordingReceiver(outbox, "ops")
         for number in range(MANY):
             result = await outbox.commit(make_commit(large_notification(number)), 10)
             if result.evicted:
                 break
-        wakeup = outbox.wakeup("ops")
-        assert wakeup.is_set()
+        assert worker.fetch_requests
         (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
         assert head.notification.events[0].time_ns == result.evicted
 
@@ -110,7 +111,7 @@ async def test_dead_letters_are_evicted_before_deliveries() -> None:
         ]
         await outbox.commit(IngestCommit("here", checkpoint, dead, [container]), 10)
         for head in (await outbox.fetch_due("ops", 10, 2 * EVICT_BATCH)).deliveries:
-            await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10)
+            await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10, flush=True)
         while not (
             result := await outbox.commit(make_commit(large_notification(1)), 10)
         ).dead_letters_evicted:
@@ -153,7 +154,7 @@ async def test_drop_new_evicts_dead_letters_first() -> None:
     async with open_small(when_full="drop-new") as outbox:
         first = await fill_until_evicting(outbox)
         for delivery in (await outbox.fetch_due("ops", 10, first)).deliveries:
-            await outbox.ack([Ack(delivery, Dead(Reason.EXPIRED))], 10)
+            await outbox.ack([Ack(delivery, Dead(Reason.EXPIRED))], 10, flush=True)
         results = [
             await outbox.commit(make_commit(large_notification(n, f"d{n}")), 10)
             for n in range(first)
@@ -207,7 +208,7 @@ async def test_dead_letters_are_evicted_for_included_content() -> None:
         dead = [large_notification(number, f"dead{number}") for number in range(200)]
         assert (await outbox.commit(make_commit(*dead), 10)).evicted == 0
         for head in (await outbox.fetch_due("ops", 10, 200)).deliveries:
-            await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10)
+            await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10, flush=True)
         batch = [with_include(make_notification(number, f"c{number}")) for number in range(30)]
         result = await outbox.commit(make_commit(*batch, to=["audit"]), 10)
         enriched = [

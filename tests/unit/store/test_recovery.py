@@ -53,7 +53,7 @@ async def fill(file: Path, container: str | None = None) -> None:
     async with open_outbox(file) as outbox:
         await outbox.commit(make_commit(make_notification(0, "dead")), 10)
         (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
-        await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10)
+        await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10, flush=True)
         batch = [(make_notification(number, container or f"c{number}"), ["ops"]) for number in ALL]
         await outbox.commit(IngestCommit("here", CHECKPOINT, batch, [CONTAINER]), 10)
 
@@ -146,7 +146,7 @@ async def test_attempts_and_times_are_recovered(file: Path, losses: list[StoreLo
     await fill(file)
     async with open_outbox(file) as outbox:
         first = (await outbox.fetch_due("ops", 10, 9)).deliveries[0]
-        await outbox.ack([Ack(first, Retry(5, Reason.UNAVAILABLE))], 10)
+        await outbox.ack([Ack(first, Retry(5, Reason.UNAVAILABLE))], 10, flush=True)
     overwrite(file, leaf_offsets(file)[2])
     async with open_outbox(file, on_loss=losses.append) as outbox:
         due = await outbox.fetch_due("ops", 10, 999)
@@ -199,7 +199,7 @@ async def test_a_store_that_becomes_corrupt_while_relay_runs(
         assert MANY - 20 < len(left) < MANY
         assert len(losses) == 1
         for delivery in under_way:
-            await outbox.ack([Ack(delivery, Delivered())], 20)
+            await outbox.ack([Ack(delivery, Delivered())], 20, flush=True)
         assert await outbox.pending() == {"ops": len(left) - 2}
         assert outbox.status.reason is None
 

@@ -38,7 +38,9 @@ async def fetch_head(outbox: Outbox, now_ns: int = 10, to: str = "ops") -> Deliv
 async def test_a_waiting_delivery_keeps_the_start_of_the_last_answer(outbox: Outbox) -> None:
     """It shows why the delivery waits, and answers do not make the store grow."""
     await outbox.commit(make_commit(make_notification(1)), 10)
-    await outbox.ack([Ack(await fetch_head(outbox), Retry(5.0, Reason.UNAVAILABLE), LONG)], 10)
+    await outbox.ack(
+        [Ack(await fetch_head(outbox), Retry(5.0, Reason.UNAVAILABLE), LONG)], 10, flush=True
+    )
     (waiting,) = await outbox.waiting("ops", 9)
     assert (waiting.reason, waiting.attempts, waiting.due_ns) == ("unavailable", 1, 10 + 5 * S)
     assert waiting.answer == Answer(500, "x" * ANSWER_CHARS)
@@ -47,7 +49,7 @@ async def test_a_waiting_delivery_keeps_the_start_of_the_last_answer(outbox: Out
 async def test_a_dead_letter_keeps_the_whole_answer(outbox: Outbox) -> None:
     """With its reason and its attempts."""
     await outbox.commit(make_commit(make_notification(1)), 10)
-    await outbox.ack([Ack(await fetch_head(outbox), Dead(Reason.REFUSED), LONG)], 20)
+    await outbox.ack([Ack(await fetch_head(outbox), Dead(Reason.REFUSED), LONG)], 20, flush=True)
     (dead_letter,) = await outbox.dead_letters(Selection(), 9)
     assert (dead_letter.destination, dead_letter.notification) == ("ops", make_notification(1))
     assert (dead_letter.created_ns, dead_letter.died_ns, dead_letter.attempts) == (10, 20, 1)
@@ -65,7 +67,7 @@ async def test_a_full_store_keeps_the_start_of_an_answer(tmp_path: Path) -> None
         ).evicted:
             number += 1
         for one in (await outbox.fetch_due("ops", 10, 10_000)).deliveries:
-            await outbox.ack([Ack(one, Dead(Reason.REFUSED), LONG)], 20)
+            await outbox.ack([Ack(one, Dead(Reason.REFUSED), LONG)], 20, flush=True)
         dead_letters = await outbox.dead_letters(Selection(), 10_000)
         kept = {dead_letter.answer and len(dead_letter.answer.text) for dead_letter in dead_letters}
     assert len(dead_letters) > 1000
@@ -81,7 +83,7 @@ async def test_many_are_acknowledged_at_once(outbox: Outbox) -> None:
     gone, dead, again = (await outbox.fetch_due("ops", 10, 9)).deliveries
     outcomes = (Delivered(), Dead(Reason.REFUSED), Retry(5.0, Reason.UNAVAILABLE))
     acks = zip((gone, dead, again), outcomes, (None, LONG, LONG), strict=True)
-    await outbox.ack(list(starmap(Ack, acks)), 20)
+    await outbox.ack(list(starmap(Ack, acks)), 20, flush=True)
     due = (await outbox.fetch_due("ops", 20, 9)).deliveries
     assert [it.notification for it in due] == [make_notification(3, "a"), make_notification(4, "b")]
     (dead_letter,) = await outbox.dead_letters(Selection(), 9)
@@ -104,7 +106,7 @@ async def test_many_are_acknowledged_in_one_commit(
     monkeypatch.setattr(deliveries, "schedule_retry", fail)
     outcomes: tuple[Outcome, ...] = (Delivered(), Retry(5.0, Reason.UNAVAILABLE))
     with pytest.raises(ZeroDivisionError):
-        await outbox.ack(list(map(Ack, due, outcomes)), 20)
+        await outbox.ack(list(map(Ack, due, outcomes)), 20, flush=True)
     assert list((await outbox.fetch_due("ops", 10, 9)).deliveries) == list(due)
 
 
@@ -114,7 +116,7 @@ async def test_a_pause_is_stored(tmp_path: Path) -> None:
         await outbox.commit(make_commit(make_notification(1)), 10)
         for pause_s in (60.0, 30.0):
             one = await fetch_head(outbox)
-            await outbox.ack([Ack(one, Retry(0.0, Reason.RATE_LIMITED, pause_s))], 10)
+            await outbox.ack([Ack(one, Retry(0.0, Reason.RATE_LIMITED, pause_s))], 10, flush=True)
     async with open_outbox(tmp_path / "relay.db") as outbox:
         assert await outbox.pauses(10) == {"ops": 10 + 60 * S}
         assert await outbox.pauses(10 + 60 * S) == {}
@@ -126,7 +128,7 @@ async def test_a_pause_from_a_wrong_clock_is_deleted(outbox: Outbox) -> None:
     """No pause is longer than a destination may ask for."""
     await outbox.commit(make_commit(make_notification(1)), 10**6 * S)
     one = await fetch_head(outbox, 10**6 * S)
-    await outbox.ack([Ack(one, Retry(60.0, Reason.RATE_LIMITED, 60.0))], 10**6 * S)
+    await outbox.ack([Ack(one, Retry(60.0, Reason.RATE_LIMITED, 60.0))], 10**6 * S, flush=True)
     await outbox.correct_times(10, 3600 * S)
     assert await outbox.pauses(10) == {}
 
@@ -137,7 +139,9 @@ async def test_old_deliveries_expire_without_an_attempt(outbox: Outbox) -> None:
     await outbox.commit(make_commit(*(make_notification(n, f"c{n}") for n in range(count))), 10)
     await outbox.commit(make_commit(make_notification(count, "young")), 11)
     tried, under_way = (await outbox.fetch_due("ops", 10, 2)).deliveries
-    await outbox.ack([Ack(tried, Retry(9.0, Reason.TIMEOUT), Answer(None, error="no answer"))], 10)
+    await outbox.ack(
+        [Ack(tried, Retry(9.0, Reason.TIMEOUT), Answer(None, error="no answer"))], 10, flush=True
+    )
     exclude = [under_way.seq]
     counts = [await outbox.expire("ops", 10, 20, exclude) for _ in range(3)]
     assert counts == [GiveUpResult(GIVE_UP_BATCH - 1), GiveUpResult(2), GiveUpResult()]
@@ -166,7 +170,9 @@ async def test_retry_now_makes_retries_due(outbox: Outbox) -> None:
         make_commit(make_notification(1), make_notification(2), to=("ops", "audit")), 10
     )
     for to in ("ops", "audit"):
-        await outbox.ack([Ack(await fetch_head(outbox, 10, to), Retry(600.0, Reason.TIMEOUT))], 10)
+        await outbox.ack(
+            [Ack(await fetch_head(outbox, 10, to), Retry(600.0, Reason.TIMEOUT))], 10, flush=True
+        )
     await outbox.retry_now("ops", 20)
     assert (await fetch_head(outbox, 20)).notification == make_notification(1)
     assert list((await outbox.fetch_due("audit", 20, 9)).deliveries) == []
@@ -220,7 +226,7 @@ async def test_dead_letters_of_version_2_are_migrated(tmp_path: Path) -> None:
         assert one.notification == make_notification(3)
         assert await outbox.drop_dead_letters(Selection()) == 2
         await outbox.commit(make_commit(make_notification(9)), 10)
-        await outbox.ack([Ack(await fetch_head(outbox), Dead(Reason.REFUSED))], 20)
+        await outbox.ack([Ack(await fetch_head(outbox), Dead(Reason.REFUSED))], 20, flush=True)
         assert [
             dead_letter.number for dead_letter in await outbox.dead_letters(Selection(), 9)
         ] == [8]
@@ -229,7 +235,9 @@ async def test_dead_letters_of_version_2_are_migrated(tmp_path: Path) -> None:
 async def test_a_delivered_one_leaves_nothing(outbox: Outbox) -> None:
     """No dead letter and no answer."""
     await outbox.commit(make_commit(make_notification(1)), 10)
-    await outbox.ack([Ack(await fetch_head(outbox), Delivered(), Answer(200, "ok"))], 20)
+    await outbox.ack(
+        [Ack(await fetch_head(outbox), Delivered(), Answer(200, "ok"))], 20, flush=True
+    )
     assert await outbox.pending() == {}
     assert await outbox.dead_letters(Selection(), 9) == []
 
@@ -247,7 +255,7 @@ async def test_a_successor_does_not_expire_before_one_under_way(
         if it.notification == make_notification(1)
     )
     assert await outbox.expire("ops", 10, 20, [under_way.seq]) == GiveUpResult(1)
-    await outbox.ack([Ack(under_way, Dead(Reason.EXPIRED))], 20)
+    await outbox.ack([Ack(under_way, Dead(Reason.EXPIRED))], 20, flush=True)
     assert await outbox.expire("ops", 10, 20) == GiveUpResult(1)
     dead_letters = await outbox.dead_letters(Selection(), 9)
     assert [it.notification for it in reversed(dead_letters)] == [
@@ -280,7 +288,7 @@ async def test_a_dead_letter_can_pause_its_destination(outbox: Outbox) -> None:
     """The last answer applies to the deliveries behind it."""
     await outbox.commit(make_commit(make_notification(1)), 10)
     dead = Dead(Reason.ATTEMPTS, Reason.RATE_LIMITED, pause_s=60.0)
-    await outbox.ack([Ack(await fetch_head(outbox), dead)], 10)
+    await outbox.ack([Ack(await fetch_head(outbox), dead)], 10, flush=True)
     assert await outbox.pauses(10) == {"ops": 10 + 60 * S}
 
 
@@ -296,7 +304,7 @@ async def test_deliveries_to_a_dropped_destination_are_given_up(outbox: Outbox) 
         10,
     )
     await outbox.ack(
-        [Ack(await fetch_numbered(outbox, 1), Retry(5.0, Reason.UNAVAILABLE), LONG)], 10
+        [Ack(await fetch_numbered(outbox, 1), Retry(5.0, Reason.UNAVAILABLE), LONG)], 10, flush=True
     )
     assert await outbox.drop_destination("ops", 20) == GiveUpResult(3, self_events=0)
     assert await outbox.drop_destination("ops", 20) == GiveUpResult()

@@ -110,6 +110,40 @@ async def test_many_calls_go_into_one_transaction() -> None:
         assert await committer.run(numbers) == list(range(200))
 
 
+async def test_an_operation_that_is_not_urgent_goes_with_the_next_one() -> None:
+    """In one transaction, and it comes first."""
+    database = FakeBackend()
+    async with running_writer(database) as committer:
+        later = committer.submit(insert_number(1), is_synced=False, is_urgent=False)
+        assert await committer.run(numbers) == [1]
+        assert later.done()
+        assert (database.commits, await later) == (1, 1)
+
+
+async def test_an_operation_that_is_not_urgent_is_committed_at_the_end() -> None:
+    """Also if nothing else is submitted."""
+    database = FakeBackend()
+    async with running_writer(database) as committer:
+        later = committer.submit(insert_number(1), is_urgent=False)
+    assert await later == 1
+
+
+async def test_a_transaction_is_not_synced_if_nothing_in_it_has_to_be() -> None:
+    """All others are."""
+    database, levels = FakeBackend(), list[int]()
+
+    def read_level(connection: sqlite3.Connection) -> None:
+        levels.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    async with running_writer(database) as committer:
+        await committer.run(read_level)
+        await committer.submit(read_level, is_synced=False)
+        committer.submit(read_level, is_synced=False, is_urgent=False)
+        await committer.run(read_level)
+    full, normal = 2, 1
+    assert levels == [full, normal, full, full]
+
+
 async def test_a_call_returns_after_its_commit() -> None:
     """The commit is the last statement before that."""
     database = FakeBackend()

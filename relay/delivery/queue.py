@@ -1,0 +1,255 @@
+"""The deliveries to one destination that are in memory, in the order in which they are sent.
+
+A delivery comes here straight from the commit that stored it, or is fetched from the store. It
+stays until its outcome is stored. Deliveries about one subject form a chain: only the head of a
+chain may be sent, and its successor follows as soon as the head was answered. The store holds all
+of them, so the queue may drop what it has not sent: that is fetched again later.
+
+All queues share one `MemoryBudget`, so that a destination that is slow, or whose deliveries are
+large, cannot fill the memory.
+"""
+
+from collections import deque
+from collections.abc import Collection, Sequence
+
+from relay.config import BatchConfig, Renderer
+from relay.core.exchange import Request
+from relay.delivery.batching import BatchSizer
+from relay.store.records import Delivery
+
+MAX_MEMORY_BYTES = 16 * 1024 * 1024
+"""How much memory the deliveries of all destinations may take: some 5,000 ordinary ones."""
+
+DELIVERY_BYTES = 1_024
+"""Approximate memory of a delivery in addition to its notification."""
+
+BYTES_PER_STORED_BYTE = 3
+"""Approximate memory of a notification that was sent, for each byte of its JSON: the decoded
+strings, the rendered body, and what is still to be written to the socket."""
+
+Batch = Sequence[tuple[Delivery, Request]]
+"""What goes into one request: each delivery with the request that would send it alone."""
+
+
+class MemoryBudget:
+    """How much memory the deliveries of all destinations take together.
+
+    A queue may grow while it takes less than what is left for all: so one that grows without limit
+    ends at half of the budget, two at a third each, and there is always room for another. This is
+    how switches share their buffers (Choudhury and Hahne, "Dynamic queue length thresholds for
+    shared-memory packet switches", 1998, with a factor of 1).
+    """
+
+    def __init__(self, max_bytes: int = MAX_MEMORY_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self.used_bytes = 0
+
+    def available_bytes(self, own_bytes: int) -> int:
+        """Return by how much a queue that takes ``own_bytes`` may grow at once."""
+        return max(0, (self._max_bytes - self.used_bytes - own_bytes) // 2)
+
+    def reserve(self, own_bytes: int, size_bytes: int) -> bool:
+        """Take memory for one more delivery, if the queue may grow; an empty queue always may."""
+        if own_bytes and size_bytes > self.available_bytes(own_bytes):
+            return False
+        self.used_bytes += size_bytes
+        return True
+
+    def release(self, size_bytes: int) -> None:
+        """Give memory back."""
+        self.used_bytes -= size_bytes
+
+
+def memory_bytes(delivery: Delivery) -> int:
+    """Return approximately how much memory a delivery takes until it is settled."""
+    return DELIVERY_BYTES + BYTES_PER_STORED_BYTE * delivery.size_bytes
+
+
+class _Chain:
+    """The deliveries about one subject that are in memory."""
+
+    __slots__ = ("count", "head", "is_complete", "waiting")
+
+    def __init__(self) -> None:
+        self.count = 0
+        """How many are in memory, settled ones excluded."""
+        self.head: int | None = None
+        """The number of the one that may be sent, or was sent and not answered yet."""
+        self.waiting: deque[Delivery] = deque()
+        """Its successors."""
+        self.is_complete = False
+        """Whether the store holds none behind the head that is not in memory."""
+
+
+class DeliveryQueue:
+    """What one destination's worker may send without asking the store."""
+
+    def __init__(self, memory: MemoryBudget, batch: BatchConfig | None) -> None:
+        """With None for ``batch`` each delivery has a request of its own."""
+        self._memory = memory
+        self._sizer = BatchSizer(batch)
+        self._ready: deque[Delivery] = deque()
+        self._held: dict[int, Delivery] = {}
+        """Everything in memory by number: ready, waiting, in flight, and answered."""
+        self._chains: dict[str, _Chain] = {}
+        self._rendered: dict[int, Request] = {}
+        """Rendered deliveries that did not fit into a batch, by number."""
+        self._requeued = 0
+        """How many of the ready ones were in a batch that was too large."""
+        self._own_bytes = 0
+
+    def __len__(self) -> int:
+        """How many may be sent now."""
+        return len(self._ready)
+
+    def __contains__(self, seq: int) -> bool:
+        """Whether the delivery with this number is in memory."""
+        return seq in self._held
+
+    @property
+    def seqs(self) -> Collection[int]:
+        """The numbers of everything in memory."""
+        return self._held.keys()
+
+    @property
+    def max_batch_size(self) -> int:
+        """How many deliveries go into one request."""
+        return self._sizer.max_count
+
+    @property
+    def available_bytes(self) -> int:
+        """Approximately how many bytes of stored notifications still fit."""
+        return self._memory.available_bytes(self._own_bytes) // BYTES_PER_STORED_BYTE
+
+    def add_due(self, delivery: Delivery, *, is_only: bool) -> bool:
+        """Append a delivery that may be sent. Returns False if there is no memory for it.
+
+        ``is_only`` says that the store held no other about its subject, so successors that are
+        committed later can follow from memory.
+        """
+        if not self._hold(delivery):
+            self.break_chain(delivery.subject)
+            return False
+        chain = self._chains[delivery.subject]
+        chain.head, chain.is_complete = delivery.seq, is_only
+        self._ready.append(delivery)
+        return True
+
+    def add_successor(self, delivery: Delivery) -> None:
+        """Append a delivery that was committed while others about its subject waited.
+
+        If not all of these are in memory, it stays in the store until it is due.
+        """
+        chain = self._chains.get(delivery.subject)
+        if chain is None or not chain.is_complete:
+            return
+        if not self._hold(delivery):
+            chain.is_complete = False
+        elif chain.head is None:
+            chain.head = delivery.seq
+            self._ready.append(delivery)
+        else:
+            chain.waiting.append(delivery)
+
+    def break_chain(self, subject: str) -> None:
+        """Note that a delivery about the subject is in the store and not in memory."""
+        if (chain := self._chains.get(subject)) is not None:
+            chain.is_complete = False
+
+    def answered(self, delivery: Delivery, *, is_final: bool) -> None:
+        """Note that a delivery was answered, so its successor may be sent.
+
+        Unless the outcome is final, it is to be sent again, and its successors stay in the store.
+        """
+        chain = self._chains[delivery.subject]
+        chain.head = None
+        if not is_final:
+            self._drop_waiting(chain)
+        elif chain.waiting:
+            successor = chain.waiting.popleft()
+            chain.head = successor.seq
+            self._ready.append(successor)
+
+    def settled(self, delivery: Delivery) -> None:
+        """Forget a delivery: its outcome is stored."""
+        if self._held.pop(delivery.seq, None) is not None:
+            self._release(delivery)
+
+    def clear(self) -> None:
+        """Drop everything that was not sent; it is still in the store."""
+        for delivery in self._ready:
+            self._chains[delivery.subject].head = None
+            del self._held[delivery.seq]
+            self._release(delivery)
+        self._ready.clear()
+        self._rendered.clear()
+        self._requeued = 0
+        for chain in list(self._chains.values()):
+            self._drop_waiting(chain)
+
+    def close(self) -> None:
+        """Drop everything. Nothing may be sent or settled afterwards."""
+        for delivery in self._held.values():
+            self._memory.release(memory_bytes(delivery))
+        self._held.clear()
+
+    def wait_s(self, now_ns: int) -> float:
+        """Return how long the first delivery still waits for others to go with it; 0 if it may go.
+
+        Deliveries of a batch that was too large do not wait.
+        """
+        if self._requeued:
+            return 0.0
+        return self._sizer.wait_s(len(self), (now_ns - self._ready[0].created_ns) / 1e9)
+
+    def take(self, render: Renderer, now_s: float, *, alone: bool) -> Batch:
+        """Remove and return the next batch; with ``alone`` only the first delivery.
+
+        Each delivery is rendered once, also if it does not fit and goes into a later batch.
+        """
+        builder = self._sizer.start_batch(now_s, alone=alone)
+        batch: list[tuple[Delivery, Request]] = []
+        while self._ready and not builder.is_full:
+            delivery = self._ready[0]
+            request = self._rendered.pop(delivery.seq, None) or render(delivery.notification)
+            if not builder.try_add(len(request.body), delivery.attempts):
+                self._rendered[delivery.seq] = request
+                break
+            batch.append((self._ready.popleft(), request))
+        self._requeued = max(0, self._requeued - len(batch))
+        return batch
+
+    def requeue(self, batch: Batch, now_s: float) -> None:
+        """Put back a batch that was too large. It goes first, in smaller batches."""
+        self._sizer.shrink([len(request.body) for _, request in batch], now_s)
+        self._ready.extendleft(delivery for delivery, _ in reversed(batch))
+        self._rendered.update((delivery.seq, request) for delivery, request in batch)
+        self._requeued += len(batch)
+
+    def _hold(self, delivery: Delivery) -> bool:
+        size_bytes = memory_bytes(delivery)
+        if not self._memory.reserve(self._own_bytes, size_bytes):
+            return False
+        self._own_bytes += size_bytes
+        self._held[delivery.seq] = delivery
+        chain = self._chains.get(delivery.subject)
+        if chain is None:
+            chain = self._chains[delivery.subject] = _Chain()
+        chain.count += 1
+        return True
+
+    def _release(self, delivery: Delivery) -> None:
+        size_bytes = memory_bytes(delivery)
+        self._memory.release(size_bytes)
+        self._own_bytes -= size_bytes
+        chain = self._chains[delivery.subject]
+        chain.count -= 1
+        if chain.count == 0:
+            del self._chains[delivery.subject]
+
+    def _drop_waiting(self, chain: _Chain) -> None:
+        chain.is_complete = False
+        for delivery in chain.waiting:
+            del self._held[delivery.seq]
+            self._release(delivery)
+        chain.waiting.clear()

@@ -1,0 +1,41 @@
+"""A delivery worker that only notes what the store tells it."""
+
+from collections.abc import Collection, Sequence
+
+from relay.store.handover import Committed
+from relay.store.outbox import Outbox
+from relay.store.records import Ack
+
+
+class RecordingReceiver:
+    """A `relay.store.handover.Receiver`."""
+
+    def __init__(self, outbox: Outbox, destination: str) -> None:
+        self.clear()
+        outbox.attach(destination, self)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there is something to send or to fetch since `clear`."""
+        return bool(self.committed or self.fetch_requests or self.released)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.committed: list[Committed] = []
+        self.fetch_requests: list[Collection[str]] = []
+        self.acks: list[Ack] = []
+        self.released: set[int] = set()
+        self.errors: list[BaseException] = []
+
+    def receive(self, committed: Sequence[Committed]) -> None:
+        self.committed += committed
+
+    def request_fetch(self, subjects: Collection[str] = ()) -> None:
+        self.fetch_requests.append(subjects)
+
+    def settled(self, acks: Sequence[Ack], released: Collection[int]) -> None:
+        self.acks += acks
+        self.released |= set(released)
+
+    def fail(self, error: BaseException) -> None:
+        self.errors.append(error)
