@@ -16,6 +16,15 @@ _SEEN = struct.Struct("<16sq")
 SEEN_BYTES = _SEEN.size
 """The size of the entry that is kept for one processed event."""
 
+CHUNK_EVENTS = 32
+"""How many entries make a full chunk: as many as fit into a row without a page of their own."""
+
+SEALED_CHUNKS = 16
+"""How many full chunks are kept."""
+
+REMEMBERED_EVENTS = CHUNK_EVENTS * SEALED_CHUNKS
+"""How many events are remembered at least: twice the 256 that a Docker engine can repeat."""
+
 
 class Checkpoint(msgspec.Struct, frozen=True):
     """How far one engine's stream was processed. All times are the engine's, in nanoseconds."""
@@ -26,8 +35,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Never ask the engine for anything earlier: it was before the first start, or relay no longer
     remembers whether it was processed."""
     recent: bytes = b""
-    """The last events that were processed, oldest first, each encoded by `encode_seen`. Their
-    number is bounded."""
+    """The last events that were processed, oldest first, each encoded by `encode_seen`: those that
+    do not fill a chunk yet."""
     first_start_ns: int = 0
     """Where the very first start began: earlier events are not processed."""
     is_continuous: bool = False
@@ -42,6 +51,12 @@ class Checkpoint(msgspec.Struct, frozen=True):
     unreported_drops: tuple[tuple[str, int, int, int], ...] = ()
     """Dropped records that no ``gap`` event has reported yet: the reason, from when, until when,
     and how many."""
+    sealed: tuple[bytes, ...] = ()
+    """The events processed before those of ``recent``, `CHUNK_EVENTS` a chunk, oldest first; at
+    most `SEALED_CHUNKS` chunks. A full chunk never changes, so the store writes each of them
+    once."""
+    sealed_count: int = 0
+    """How many chunks were ever full. Each has a number: the last one ``sealed_count - 1``."""
 
     @classmethod
     def starting_at(cls, start_ns: int) -> "Checkpoint":
@@ -56,26 +71,20 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 def encode_seen(event_id: str, time_ns: int) -> bytes:
     """Return the entry kept for a processed event: its id and its time, in `SEEN_BYTES` bytes."""
-    return _SEEN.pack(bytes.fromhex(event_id.removeprefix("evt_")), time_ns)
+    return _SEEN.pack(bytes.fromhex(event_id[len("evt_") :]), time_ns)
 
 
-def seen_time_ns(entry: bytes) -> int:
-    """Return the event's time from an entry."""
-    return int(_SEEN.unpack(entry)[1])
-
-
-def decode_seen(recent: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield the id of each event in `Checkpoint.recent`, with its entry."""
-    for start in range(0, len(recent), SEEN_BYTES):
-        entry = recent[start : start + SEEN_BYTES]
-        yield f"evt_{entry[:16].hex()}", entry
+def decode_seen(entries: bytes) -> Iterator[tuple[str, int]]:
+    """Yield the id and the time of each event in a chunk."""
+    for identity, time_ns in _SEEN.iter_unpack(entries):
+        yield f"evt_{identity.hex()}", time_ns
 
 
 class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One container of one engine, as the store keeps it.
 
-    All times are the engine's, in nanoseconds since 1970. The names in the store stay as they are:
-    a later version reads what an earlier one wrote.
+    All times are the engine's, in nanoseconds since 1970. Each of them is a column in the store;
+    what stays the same while a container exists is JSON with the names of these fields.
     """
 
     id: str
@@ -94,9 +103,9 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     inferred_ns: int | None = None
     """The time of the death that relay inferred, as long as the engine's own event may still
     arrive."""
-    requested_ns: int | None = msgspec.field(default=None, name="asked_ns")
+    requested_ns: int | None = None
     """When somebody last asked it to end."""
-    unknown_signal_ns: int | None = msgspec.field(default=None, name="killed_ns")
+    unknown_signal_ns: int | None = None
     """When it was last sent a signal whose number relay cannot know: the engine does not name it,
     or a label hides it."""
     oom_ns: int | None = None
@@ -105,6 +114,17 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The time of the last kill for memory that relay inferred."""
     stop_signal: int | None = None
     """The stop signal that it is configured with; None until relay had to inspect it."""
+
+    def is_described_as(self, other: "Container") -> bool:
+        """Whether everything but the times is the same."""
+        return (
+            self.name == other.name
+            and self.image == other.image
+            and (self.labels is other.labels or self.labels == other.labels)
+            and self.exit_code_hidden == other.exit_code_hidden
+            and self.signal_hidden == other.signal_hidden
+            and self.stop_signal == other.stop_signal
+        )
 
     @property
     def is_dead(self) -> bool:
@@ -115,3 +135,15 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     def is_running(self) -> bool:
         """Whether it was started and has not died since then."""
         return self.started_ns is not None and not self.is_dead
+
+
+TIME_FIELDS = (
+    "started_ns",
+    "died_ns",
+    "inferred_ns",
+    "requested_ns",
+    "unknown_signal_ns",
+    "oom_ns",
+    "oom_inferred_ns",
+)
+"""The fields of a `Container` that its events change."""

@@ -1,15 +1,18 @@
 """What is stored of each engine: its cursor, and its containers' states."""
 
 import sqlite3
+from operator import attrgetter
 
 import msgspec
 
-from relay.core.checkpoint import SEEN_BYTES, Checkpoint, Container
+from relay.core.checkpoint import SEALED_CHUNKS, SEEN_BYTES, TIME_FIELDS, Checkpoint, Container
 from relay.store.faults import Corrupt
 from relay.store.records import IngestCommit
-from relay.store.schema import SQL, run_for_rows
+from relay.store.schema import SQL, execute_for_rows
 
 _container_from_json = msgspec.json.Decoder(Container).decode
+_times = attrgetter(*TIME_FIELDS)
+_NO_TIMES = dict.fromkeys(TIME_FIELDS)
 _drops_from_json = msgspec.json.Decoder(tuple[tuple[str, int, int, int], ...]).decode
 
 
@@ -19,7 +22,8 @@ def load_checkpoint(engine: str, connection: sqlite3.Connection) -> Checkpoint |
     if row is None:
         return None
     position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity, *rest = row
-    unheard_from_ns, unheard_until_ns, drops = rest
+    unheard_from_ns, unheard_until_ns, drops, sealed_count = rest
+    chunks = connection.execute(SQL["recent_events"], {"engine": engine})
     return Checkpoint(
         position_ns=position_ns,
         earliest_ns=floor_ns,
@@ -30,25 +34,33 @@ def load_checkpoint(engine: str, connection: sqlite3.Connection) -> Checkpoint |
         identity=identity,
         blind_window=None if unheard_from_ns is None else (unheard_from_ns, unheard_until_ns),
         unreported_drops=decode_drops(drops),
+        sealed=tuple(decode_recent(entries) for _, entries in chunks),
+        sealed_count=sealed_count,
     )
 
 
 def load_containers(engine: str, connection: sqlite3.Connection) -> list[Container]:
     """Return the stored states of the engine's containers."""
     rows = connection.execute(SQL["containers"], {"engine": engine})
-    return [decode_container(state) for (state,) in rows]
+    return [_restore_times(decode_container(state), *row) for state, *row in rows]
 
 
 def save(batch: IngestCommit, connection: sqlite3.Connection) -> None:
     """Store the engine's cursor and container states of a batch."""
-    if batch.checkpoint is not None:
-        _save_checkpoint(batch.engine, batch.checkpoint, connection)
-    encode, engine = msgspec.json.encode, batch.engine
-    changed = [(engine, container.id, encode(container)) for container in batch.containers]
-    removed = [(engine, id_) for id_ in batch.removed_containers]
-    for name, rows in (("save_containers", changed), ("delete_containers", removed)):
-        for _ in run_for_rows(name, rows, connection):
-            pass
+    engine, checkpoint = batch.engine, batch.checkpoint
+    if checkpoint is not None:
+        _save_checkpoint(engine, checkpoint, connection)
+        if checkpoint.sealed_count > batch.first_chunk:
+            _save_chunks(engine, checkpoint, batch.first_chunk, connection)
+    if batch.containers:
+        rows = [(encode_container(it), engine, it.id, *_times(it)) for it in batch.containers]
+        execute_for_rows("save_containers", rows, connection)
+    if batch.container_times:
+        changed = [(engine, it.id, *_times(it)) for it in batch.container_times]
+        execute_for_rows("save_container_times", changed, connection)
+    if batch.removed_containers:
+        ids = msgspec.json.encode(batch.removed_containers).decode()
+        connection.execute(SQL["delete_containers"], (engine, ids))
 
 
 def _save_checkpoint(engine: str, checkpoint: Checkpoint, connection: sqlite3.Connection) -> None:
@@ -65,8 +77,20 @@ def _save_checkpoint(engine: str, checkpoint: Checkpoint, connection: sqlite3.Co
         from_ns,
         until_ns,
         msgspec.json.encode(checkpoint.unreported_drops).decode(),
+        checkpoint.sealed_count,
     )
     connection.execute(SQL["save_checkpoint"], row)
+
+
+def _save_chunks(
+    engine: str, checkpoint: Checkpoint, first: int, connection: sqlite3.Connection
+) -> None:
+    """Store the full chunks from the ``first`` on, and delete those that are too old."""
+    end = checkpoint.sealed_count
+    numbered = enumerate(checkpoint.sealed, end - len(checkpoint.sealed))
+    rows = [(engine, number, chunk) for number, chunk in numbered if number >= first]
+    execute_for_rows("save_recent_events", rows, connection)
+    connection.execute(SQL["delete_recent_events"], (engine, end - SEALED_CHUNKS))
 
 
 def decode_drops(drops: str) -> tuple[tuple[str, int, int, int], ...]:
@@ -84,9 +108,21 @@ def decode_recent(recent: bytes) -> bytes:
     raise Corrupt("a cursor: its last remembered event is cut off")
 
 
+def encode_container(container: Container) -> bytes:
+    """Encode everything but a container's times."""
+    return msgspec.json.encode(msgspec.structs.replace(container, **_NO_TIMES))
+
+
 def decode_container(state: bytes) -> Container:
-    """Decode a container's state; raises `Corrupt`."""
+    """Decode what `encode_container` made; raises `Corrupt`."""
     try:
         return _container_from_json(state)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
         raise Corrupt(f"a container: {error}") from error
+
+
+def _restore_times(container: Container, *times: object) -> Container:
+    """Return the container with its times; raises `Corrupt`."""
+    if all(time is None or type(time) is int for time in times):
+        return msgspec.structs.replace(container, **dict(zip(TIME_FIELDS, times, strict=True)))
+    raise Corrupt("a container: a time is no number")

@@ -26,7 +26,7 @@ from relay.store.files import (
     not_writable_error,
 )
 from relay.store.recovery import find_corruption, reindex
-from relay.store.schema import check_version, migrate
+from relay.store.schema import CACHED_STATEMENTS, check_version, migrate
 
 log = structlog.get_logger()
 
@@ -58,7 +58,9 @@ class MemoryDatabase:
 
     def open(self) -> sqlite3.Connection:
         """Return a connection to an empty database."""
-        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection = sqlite3.connect(
+            ":memory:", isolation_level=None, cached_statements=CACHED_STATEMENTS
+        )
         migrate(connection, 0)
         return connection
 
@@ -152,7 +154,13 @@ class DatabaseFile:
     def _connect(self) -> sqlite3.Connection:
         """Connect to the existing file; never create a missing one."""
         uri = f"{self._path.absolute().as_uri()}?mode=rw"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        return sqlite3.connect(
+            uri,
+            uri=True,
+            isolation_level=None,
+            timeout=BUSY_TIMEOUT_S,
+            cached_statements=CACHED_STATEMENTS,
+        )
 
     def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         version = check_version(connection, self._path)

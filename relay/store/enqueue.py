@@ -76,19 +76,19 @@ def prepare(
 ) -> PreparedNotification:
     """Return a notification's rows, one for each destination."""
     event = notification.events[0]
-    subject, heartbeat, unordered = subject_of(event), is_heartbeat(event), options.unordered
-    if heartbeat:
-        unordered = ()  # each has to find the one before it
+    subject, now_ns = subject_of(event), options.now_ns
+    is_self_event = event.type == TYPE_RELAY
+    heartbeat = is_self_event and is_heartbeat(event)
     held = options.hold_for_included and notification.include is not None
-    hold_ns = options.now_ns + records.HOLD_NS if held else 0
+    hold_ns = now_ns + records.HOLD_NS if held else 0
     content = msgspec.json.encode(notification)
+    # A heartbeat is in order everywhere: each has to find the one before it.
+    unordered = () if heartbeat else options.unordered
     rows = [
-        DeliveryRow(
-            to, notification.id if to in unordered else subject, content, options.now_ns, hold_ns
-        )
+        DeliveryRow(to, notification.id if to in unordered else subject, content, now_ns, hold_ns)
         for to in destinations
     ]
-    return PreparedNotification(rows, heartbeat, event.type == TYPE_RELAY, len(content))
+    return PreparedNotification(rows, heartbeat, is_self_event, len(content))
 
 
 def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection) -> Enqueued:

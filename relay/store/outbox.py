@@ -18,7 +18,7 @@ from relay.store.deliveries import FetchRequest
 from relay.store.enqueue import EnqueueOptions
 from relay.store.faults import StoreLoss, StoreStatus
 from relay.store.handover import Handover
-from relay.store.quota import Evicted, add_within_quota, enrich_within_quota
+from relay.store.quota import Evicted, UsedSpace, add_within_quota, enrich_within_quota
 from relay.store.records import (
     Ack,
     Backlog,
@@ -55,6 +55,7 @@ class Outbox:
 
     def __init__(self, writer: StoreWriter, quota: Quota, unordered: Collection[str] = ()) -> None:
         self._writer = writer
+        self._used = UsedSpace()
         self.set_limits(quota, unordered)
         self._handover = Handover()
         self.attach, self.detach = self._handover.attach, self._handover.detach
@@ -103,7 +104,7 @@ class Outbox:
         """
         options = EnqueueOptions(now_ns, self._unordered)
         self._submit_acks(is_urgent=False)
-        committing = self._writer.submit(partial(_commit, batch, self._quota, options))
+        committing = self._writer.submit(partial(_commit, batch, self._quota, options, self._used))
         committing.add_done_callback(partial(self._pass_on, batch, options))
         # Shielded: the workers are told what was stored also if the caller is cancelled.
         result, _ = await asyncio.shield(committing)
@@ -122,7 +123,9 @@ class Outbox:
         dead letters for the additional space; if that is not enough, the notification says that
         what it was to include is missing.
         """
-        operation = partial(enrich_within_quota, seqs, notification, self._quota, now_ns)
+        operation = partial(
+            enrich_within_quota, seqs, notification, self._quota, now_ns, self._used
+        )
         result, destinations = await self._write(operation)
         self._handover.request_fetch(destinations)
         return result
@@ -385,8 +388,13 @@ async def open_outbox(
 
 
 def _commit(
-    batch: IngestCommit, quota: Quota, options: EnqueueOptions, connection: sqlite3.Connection
+    batch: IngestCommit,
+    quota: Quota,
+    options: EnqueueOptions,
+    used: UsedSpace,
+    connection: sqlite3.Connection,
 ) -> tuple[CommitResult, Evicted]:
     checkpoints.save(batch, connection)
-    recovery.declare_losses(batch.declared_losses, connection)
-    return add_within_quota(batch, quota, options, connection)
+    if batch.declared_losses:
+        recovery.declare_losses(batch.declared_losses, connection)
+    return add_within_quota(batch, quota, options, used, connection)

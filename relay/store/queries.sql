@@ -1,27 +1,52 @@
 -- Every statement that the store runs, by name. Those that run for each batch or each delivery have
 -- positional parameters: each named parameter costs another switch of threads. In a multi-row
--- statement the one row that is written here, (?, ?), is repeated for as many rows as are bound.
+-- statement the one row that is written here, (?, ?), is repeated for as many rows as are bound, and
+-- some more; these are rows of NULL, which the statement leaves out.
 
 -- name: checkpoint
 SELECT position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
-    unheard_from_ns, unheard_until_ns, drops
+    unheard_from_ns, unheard_until_ns, drops, sealed
 FROM cursors WHERE engine = :engine;
+
+-- name: recent_events
+SELECT number, entries FROM recent_events WHERE engine = :engine ORDER BY number;
 
 -- name: save_checkpoint
 INSERT OR REPLACE INTO cursors
     (engine, position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
-    unheard_from_ns, unheard_until_ns, drops)
+    unheard_from_ns, unheard_until_ns, drops, sealed)
 VALUES
-    (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: save_recent_events
+INSERT OR REPLACE INTO recent_events (engine, number, entries)
+SELECT * FROM (VALUES (?, ?, ?)) WHERE column1 IS NOT NULL;
+
+-- name: delete_recent_events
+DELETE FROM recent_events WHERE engine = ? AND number < ?;
 
 -- name: containers
-SELECT state FROM containers WHERE engine = :engine;
+SELECT state, started_ns, died_ns, inferred_ns, requested_ns, unknown_signal_ns, oom_ns,
+    oom_inferred_ns
+FROM containers WHERE engine = :engine;
 
 -- name: save_containers
-INSERT OR REPLACE INTO containers (engine, id, state) VALUES (?, ?, ?);
+INSERT OR REPLACE INTO containers
+    (state, engine, id, started_ns, died_ns, inferred_ns, requested_ns, unknown_signal_ns, oom_ns,
+    oom_inferred_ns)
+SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL;
+
+-- name: save_container_times
+UPDATE containers SET
+    started_ns = changed.column3, died_ns = changed.column4, inferred_ns = changed.column5,
+    requested_ns = changed.column6, unknown_signal_ns = changed.column7,
+    oom_ns = changed.column8, oom_inferred_ns = changed.column9
+FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)) AS changed
+WHERE engine = changed.column1 AND id = changed.column2;
 
 -- name: delete_containers
-DELETE FROM containers WHERE (engine, id) IN (VALUES (?, ?));
+-- The ids are passed as a JSON array.
+DELETE FROM containers WHERE engine = ? AND id IN (SELECT value FROM json_each(?));
 
 -- name: occupied_subjects
 -- The numbers of the pairs (destination and subject) for which a delivery waits already, as one text:
@@ -36,7 +61,7 @@ WHERE EXISTS (
 
 -- name: add_deliveries
 INSERT INTO deliveries (destination, subject, notification, created_ns, hold_ns, due_ns)
-VALUES (?, ?, ?, ?, ?, ?);
+SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL;
 
 -- name: replace_heartbeat
 -- Deletes the older heartbeats, which the new one replaces.

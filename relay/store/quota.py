@@ -24,6 +24,10 @@ EVICT_BATCH = 32
 MAX_PAGES_PER_ROW = 8
 """More pages than inserting one row and its two index entries can split, inner pages included."""
 
+MAX_PAGES_PER_CHANGE = 16
+"""More pages than any other change of a row takes: a container's is the largest. A dead letter may
+be larger, but takes the place of a delivery."""
+
 MAX_UTF8_BYTES = 4
 """Bytes of a character in UTF-8."""
 
@@ -39,22 +43,81 @@ class Evicted(msgspec.Struct):
     """Destinations where a delivery may be due now because it waited for an evicted one."""
 
 
+class UsedSpace:
+    """How much of the store is used, at most, so that not every commit has to measure it.
+
+    Since it was measured, the store has grown by no more than the rows that were changed can have
+    taken, whoever changed them. Lives in the writer thread.
+    """
+
+    def __init__(self) -> None:
+        self.undeclared_evictions = 0
+        """How many deliveries were evicted that no event has declared yet."""
+        self._max_pages = 0
+        self._page_size = 0
+        self._connection: sqlite3.Connection | None = None
+        """The connection that was measured; None to measure before the next use."""
+        self._changes = 0
+        """How many rows that connection had changed by then."""
+
+    def may_exceed(
+        self,
+        prepared: Sequence[PreparedNotification],
+        max_bytes: int,
+        connection: sqlite3.Connection,
+    ) -> bool:
+        """Whether the store may be larger than ``max_bytes`` once these are inserted.
+
+        Takes for granted that they are inserted next.
+        """
+        if connection is self._connection:
+            changes = connection.total_changes
+            self._max_pages += MAX_PAGES_PER_CHANGE * max(0, changes - self._changes)
+            self._changes = changes
+            if self._note_growth(prepared, max_bytes):
+                return False
+        self._max_pages, self._page_size, self.undeclared_evictions = _measure(connection)
+        self._connection, self._changes = connection, connection.total_changes
+        return not self._note_growth(prepared, max_bytes)
+
+    def forget(self) -> None:
+        """Measure before the next use."""
+        self._connection = None
+
+    def _note_growth(self, prepared: Sequence[PreparedNotification], max_bytes: int) -> bool:
+        """Count these as inserted. Returns whether they certainly fit; if not, counts nothing."""
+        pages = self._max_pages + _max_growth_pages(prepared, self._page_size)
+        if pages * self._page_size > max_bytes:
+            return False
+        self._max_pages = pages
+        self._changes += sum(len(each.rows) for each in prepared)
+        return True
+
+
 def add_within_quota(
-    batch: IngestCommit, quota: Quota, options: EnqueueOptions, connection: sqlite3.Connection
+    batch: IngestCommit,
+    quota: Quota,
+    options: EnqueueOptions,
+    used: UsedSpace,
+    connection: sqlite3.Connection,
 ) -> tuple[CommitResult, Evicted]:
     """Insert a batch's deliveries, and evict what exceeds the quota."""
     prepared = [enqueue.prepare(*each, options) for each in batch.notifications]
-    evicted, (pages, page_size, undeclared) = Evicted(), _measure(connection)
-    if (pages + _max_growth_pages(prepared, page_size)) * page_size <= quota.max_bytes:
-        added = enqueue.add(prepared, connection)
+    sizes = [each.size_bytes for each in prepared]
+    if not used.may_exceed(prepared, quota.max_bytes, connection):
+        added, evicted = enqueue.add(prepared, connection), Evicted()
+        stored, due = added.seqs, frozenset(added.due)
     else:
+        used.forget()
+        evicted = Evicted()
         added = _add_evicting(prepared, quota, evicted, options.now_ns, connection)
-    stored = [[seq for seq in seqs if seq not in evicted.seqs] for seqs in added.seqs]
+        stored = [[seq for seq in seqs if seq not in evicted.seqs] for seqs in added.seqs]
+        due = frozenset(added.due - evicted.seqs)
+    undeclared = used.undeclared_evictions
     if change := len(evicted.seqs) - batch.declared_evictions:
         connection.execute(SQL["add_to_counter"], {"name": "undeclared_shed", "change": change})
         _, _, undeclared = _measure(connection)
-    due = frozenset(added.due - evicted.seqs)
-    sizes = [each.size_bytes for each in prepared]
+        used.forget()  # this transaction may be rolled back
     result = CommitResult(stored, due, sizes, len(evicted.seqs), evicted.dead_letters, undeclared)
     return result, evicted
 
@@ -65,12 +128,12 @@ def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) 
     Each row has entries in two indexes. Each of these may split its page and those above it, leave
     them half empty, and fill others beside them.
     """
-    rows = [row for each in prepared for row in each.rows]
-    size = sum(
-        len(row.content) + MAX_UTF8_BYTES * (3 * len(row.destination) + 2 * len(row.subject))
-        for row in rows
-    )
-    return MAX_PAGES_PER_ROW * len(rows) + 2 * size // page_size
+    count = size = 0
+    for each in prepared:
+        count += len(each.rows)
+        for to, subject, content, *_ in each.rows:
+            size += len(content) + MAX_UTF8_BYTES * (3 * len(to) + 2 * len(subject))
+    return MAX_PAGES_PER_ROW * count + 2 * size // page_size
 
 
 def _add_evicting(
@@ -100,12 +163,14 @@ def enrich_within_quota(
     notification: Notification,
     quota: Quota,
     now_ns: int,
+    used: UsedSpace,
     connection: sqlite3.Connection,
 ) -> tuple[EnrichResult, Collection[str]]:
     """Replace held notifications as far as the quota allows; return their destinations too.
 
     A notification that takes no more space than before is replaced even if the store is full.
     """
+    used.forget()  # what is included may be large
     max_bytes = max(quota.max_bytes, bytes_used(connection))
     held = deliveries.enrich(seqs, notification, now_ns, connection)
     evicted = Evicted()

@@ -41,13 +41,17 @@ class IngestCommit(msgspec.Struct, frozen=True):
     notifications: Sequence[tuple[Notification, Sequence[str]]]
     """Each with its destinations, in the order of the events."""
     containers: Sequence[Container] = ()
-    """The containers whose state has changed."""
+    """The containers to store as a whole."""
     removed_containers: Sequence[str] = ()
     """The ids of containers whose state is to be deleted."""
     declared_losses: Sequence[int] = ()
     """The numbers of the losses that the notifications declare."""
     declared_evictions: int = 0
     """How many evicted deliveries the notifications declare."""
+    container_times: Sequence[Container] = ()
+    """Stored containers of which only times have changed."""
+    first_chunk: int = 0
+    """The number of the first chunk of `Checkpoint.sealed` that is not stored yet."""
 
 
 class CommitResult(msgspec.Struct, frozen=True):

@@ -25,13 +25,22 @@ SEQ_GAP = 1_000_000
 lost may be under way, and no other may ever get its number."""
 
 _SEQ_TABLES = ("deliveries", "dead_letters")
-_KEY_TABLES = ("cursors", "containers", "losses", "counters", "pauses", "episodes")
+_KEY_TABLES = (
+    "cursors",
+    "recent_events",
+    "containers",
+    "losses",
+    "counters",
+    "pauses",
+    "episodes",
+)
 """All except the first are newer than version 1."""
 
 _DECODERS: Mapping[str, Callable[[Any], object]] = {
     "notification": deliveries.decode_notification,
     "state": checkpoints.decode_container,
     "recent": checkpoints.decode_recent,
+    "entries": checkpoints.decode_recent,
     "drops": checkpoints.decode_drops,
     "answer": deliveries.decode_answer,
 }

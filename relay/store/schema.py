@@ -5,13 +5,17 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 
 from relay.core.errors import StoreError
 
-MAX_ROWS = 128
-"""How many rows one statement inserts or deletes at most."""
+MAX_ROWS = 512
+"""How many rows one statement inserts or deletes at most: more than a batch of events has. With ten
+values a row it stays far below SQLite's bound for one statement (32,766)."""
+
+CACHED_STATEMENTS = 256
+"""More than there are statements, in all their sizes, so that each is compiled once."""
 
 _ROW = re.compile(r"\(\?(, \?)*\)")
 
@@ -33,14 +37,33 @@ def run_for_rows(
     """Run a multi-row statement for all rows; yield the number of rows and the cursor of each run.
 
     Each run gives up Python's interpreter lock and has to get it back, so there should be few.
-    Their sizes are powers of two, so that SQLite prepares only a few different statements.
+    They are filled up with rows of NULL to one of a few sizes, because SQLite has to compile a
+    statement for each size.
     """
-    begin = 0
-    while left := len(rows) - begin:
-        count = min(MAX_ROWS, 1 << (left.bit_length() - 1))
-        values = tuple(chain.from_iterable(rows[begin : begin + count]))
-        yield count, connection.execute(_repeat_row(name, count), values)
-        begin += count
+    for begin in range(0, len(rows), MAX_ROWS):
+        part = rows[begin : begin + MAX_ROWS]
+        count = _round_up(len(part))
+        values = [*chain.from_iterable(part), *repeat(None, (count - len(part)) * len(part[0]))]
+        yield len(part), connection.execute(_repeat_row(name, count), values)
+
+
+def _round_up(count: int) -> int:
+    """Return the next size for which a statement is compiled.
+
+    Few rows leave little of a statement empty. Many may leave half of it empty, which costs less
+    than the memory of a statement for every size would.
+    """
+    octave = (count - 1).bit_length()
+    step = 1 << (octave if octave > 6 else max(0, octave - 3))
+    return -(-count // step) * step
+
+
+def execute_for_rows(
+    name: str, rows: Sequence[Sequence[object]], connection: sqlite3.Connection
+) -> None:
+    """Run a multi-row statement that returns nothing for all rows."""
+    for _ in run_for_rows(name, rows, connection):
+        pass
 
 
 @cache

@@ -114,3 +114,42 @@ CREATE TABLE pauses (
     destination TEXT PRIMARY KEY,
     until_ns    INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- version: 4
+
+-- The events that a cursor remembers, 32 to a row. The last ones, which do not fill a row yet, are
+-- with the cursor, whose row is written with every commit.
+CREATE TABLE recent_events (
+    engine  TEXT NOT NULL,
+    number  INTEGER NOT NULL,           -- in the order in which they were full
+    entries BLOB NOT NULL,              -- as in cursors.recent
+    PRIMARY KEY (engine, number)
+);
+ALTER TABLE cursors ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0;  -- how many rows were ever full
+UPDATE cursors SET sealed = length(recent) / 768;
+INSERT INTO recent_events (engine, number, entries)
+WITH RECURSIVE numbers (number) AS (
+    SELECT 0 UNION ALL
+    SELECT number + 1 FROM numbers WHERE number < (SELECT max(sealed) FROM cursors)
+)
+SELECT engine, number, substr(recent, 768 * number + 1, 768)
+FROM cursors JOIN numbers ON number < sealed;
+UPDATE cursors SET recent = coalesce(substr(recent, 768 * sealed + 1), x'');  -- null: no bytes
+
+-- A container's times, which change with its events; `state` keeps what does not.
+ALTER TABLE containers ADD COLUMN started_ns INTEGER;
+ALTER TABLE containers ADD COLUMN died_ns INTEGER;
+ALTER TABLE containers ADD COLUMN inferred_ns INTEGER;
+ALTER TABLE containers ADD COLUMN requested_ns INTEGER;
+ALTER TABLE containers ADD COLUMN unknown_signal_ns INTEGER;
+ALTER TABLE containers ADD COLUMN oom_ns INTEGER;
+ALTER TABLE containers ADD COLUMN oom_inferred_ns INTEGER;
+UPDATE containers SET
+    started_ns = json_extract(CAST(state AS TEXT), '$.started_ns'),
+    died_ns = json_extract(CAST(state AS TEXT), '$.died_ns'),
+    inferred_ns = json_extract(CAST(state AS TEXT), '$.inferred_ns'),
+    requested_ns = json_extract(CAST(state AS TEXT), '$.asked_ns'),
+    unknown_signal_ns = json_extract(CAST(state AS TEXT), '$.killed_ns'),
+    oom_ns = json_extract(CAST(state AS TEXT), '$.oom_ns'),
+    oom_inferred_ns = json_extract(CAST(state AS TEXT), '$.oom_inferred_ns')
+WHERE json_valid(CAST(state AS TEXT));

@@ -107,12 +107,14 @@ def make_plan(seed: int, point: Point) -> Plan:
     restarts_engine = point in SNAPSHOT_POINTS or rng.random() < ENGINE_RESTART_SHARE
     last_deaths = _take_last_deaths(stories, rng) if restarts_engine else []
     waves = _split_into_waves(_interleave(stories, rng), rng)
-    if point in REMOVAL_POINTS:
-        waves.insert(0, REMOVAL_STORY)  # the first wave is always part of the first lifetime
     cuts = _choose_cuts(len(waves), len(points), rng)
     segments = [
         waves[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(waves)], strict=True)
     ]
+    removes = point in REMOVAL_POINTS
+    if removes:  # stored by one commit and removed by another, both in the first lifetime
+        *life, removal = REMOVAL_STORY
+        segments[1] = [life, *segments[1], [removal]]
     lifetimes = [
         Lifetime(
             at,
@@ -124,6 +126,8 @@ def make_plan(seed: int, point: Point) -> Plan:
     ]
     lifetimes += _restart_engine(last_deaths, point, rng) if last_deaths else []
     failure_share, arrived_share = rng.choice([0.2, 0.3, 0.4]), rng.choice([0.0, 0.5, 1.0])
+    if removes:
+        arrived_share = 1.0
     return Plan(seed, point, tuple(lifetimes), failure_share, arrived_share)
 
 

@@ -11,12 +11,18 @@ together with its deliveries, so it survives restarts and lives as long as the s
 it at another position (`relay.ingest.docker.gaps`).
 """
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from relay.core.checkpoint import Checkpoint, decode_seen, encode_seen, seen_time_ns
+from relay.core.checkpoint import (
+    CHUNK_EVENTS,
+    SEALED_CHUNKS,
+    Checkpoint,
+    decode_seen,
+    encode_seen,
+)
 from relay.core.event import Event
 
 MARGIN_NS = 60 * 1_000_000_000
@@ -28,9 +34,6 @@ LOOKBACK_NS = 10 * 60 * 1_000_000_000
 CLOCK_TOLERANCE_NS = 5_000_000_000
 """How wrong the engine's time may be: relay reads it from HTTP dates, which have whole seconds."""
 
-REMEMBERED_EVENTS = 512
-"""How many events are remembered: twice the 256 that a Docker engine can repeat."""
-
 
 class Cursor:
     """Admits each event of an engine once. All times are the engine's."""
@@ -40,7 +43,13 @@ class Cursor:
         self._position_ns = checkpoint.position_ns
         self._earliest_ns = checkpoint.earliest_ns
         self._is_continuous = checkpoint.is_continuous
-        self._recent = OrderedDict(decode_seen(checkpoint.recent))
+        self._sealed = deque(checkpoint.sealed)
+        self._sealed_count = checkpoint.sealed_count
+        self._open = [encode_seen(*each) for each in decode_seen(checkpoint.recent)]
+        """The entries that do not fill a chunk yet."""
+        chunks = (*checkpoint.sealed, checkpoint.recent)
+        self._recent = {id_ for chunk in chunks for id_, _ in decode_seen(chunk)}
+        """The ids of all remembered events."""
         self._ids_before_start: frozenset[str] | None = None
 
     @property
@@ -82,20 +91,29 @@ class Cursor:
         """
         if event.id in self._recent or self.is_before_start(event):
             return False
-        self._recent[event.id] = encode_seen(event.id, event.time_ns)
+        self._recent.add(event.id)
+        self._open.append(encode_seen(event.id, event.time_ns))
         if event.scope == "local":
             self._position_ns = event.time_ns
             self._is_continuous = True
-        if len(self._recent) > REMEMBERED_EVENTS:
-            self._forget_oldest()
+        if len(self._open) == CHUNK_EVENTS:
+            self._seal_chunk()
         return True
 
-    def _forget_oldest(self) -> None:
-        """Forget the oldest event, and never request it again: it would be taken for a new one."""
-        _, entry = self._recent.popitem(last=False)
-        time_ns = seen_time_ns(entry)
-        if time_ns < self._position_ns:
-            self._earliest_ns = max(self._earliest_ns, time_ns + 1)
+    def _seal_chunk(self) -> None:
+        """Begin a new chunk, and forget the oldest one if there are more than are kept."""
+        self._sealed.append(b"".join(self._open))
+        self._sealed_count += 1
+        self._open.clear()
+        if len(self._sealed) > SEALED_CHUNKS:
+            self._forget(self._sealed.popleft())
+
+    def _forget(self, chunk: bytes) -> None:
+        """Forget events, and never request them again: they would be taken for new ones."""
+        for id_, time_ns in decode_seen(chunk):
+            self._recent.discard(id_)
+            if time_ns < self._position_ns:
+                self._earliest_ns = max(self._earliest_ns, time_ns + 1)
 
     def remembers(self, event: Event) -> bool:
         """Whether the event was accepted recently, or never will be: it is before the start."""
@@ -164,10 +182,12 @@ class Cursor:
             self._initial,
             position_ns=self._position_ns,
             earliest_ns=self._earliest_ns,
-            recent=b"".join(self._recent.values()),
+            recent=b"".join(self._open),
             is_continuous=self._is_continuous,
             reported_until_ns=reported_until_ns,
             identity=identity,
             blind_window=blind_window,
             unreported_drops=drops,
+            sealed=tuple(self._sealed),
+            sealed_count=self._sealed_count,
         )

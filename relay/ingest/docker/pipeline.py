@@ -86,6 +86,8 @@ class EventPipeline:
         self._start_from = start_from
         self._router = router
         self._cursor = Cursor(checkpoint) if checkpoint is not None else None
+        self._stored_chunks = checkpoint.sealed_count if checkpoint is not None else 0
+        """How many of the cursor's full chunks the store holds, or will after the next commit."""
         self._identity = checkpoint.identity if checkpoint is not None else None
         self._tracker = ContainerTracker(registry or ContainerRegistry())
         self._gap_detector = GapDetector(
@@ -183,18 +185,34 @@ class EventPipeline:
         context = _BatchContext(snapshots or {}, requested, now_ns)
         events = [event for item in batch for event in self._process_item(item, context)]
         events += self._report_drops(now_ns)
-        containers, gone = self._tracker.registry.take_changes()
-        notifications = self._route(events)
-        return IngestCommit(self.engine, self._checkpoint(), notifications, containers, gone)
+        return self._build_commit(self._route(events))
 
     def finish(self, now_ns: int) -> IngestCommit:
         """Return the last commit of a session: it reports the drops that were held back."""
         events = self._report_drops(now_ns, is_final=True)
-        return IngestCommit(self.engine, self._checkpoint(), self._route(events))
+        return self._build_commit(self._route(events))
 
     def resend_all(self) -> None:
-        """Include every known container in the next commit: the store is a new one."""
+        """Include all that is known in the next commit: the store is a new one."""
+        self._stored_chunks = 0
         self._tracker.registry.mark_all_changed()
+
+    def _build_commit(
+        self, notifications: Sequence[tuple[Notification, Sequence[str]]]
+    ) -> IngestCommit:
+        checkpoint, changes = self._checkpoint(), self._tracker.registry.take_changes()
+        first_chunk = self._stored_chunks
+        if checkpoint is not None:
+            self._stored_chunks = checkpoint.sealed_count
+        return IngestCommit(
+            self.engine,
+            checkpoint,
+            notifications,
+            changes.described,
+            changes.removed,
+            container_times=changes.timed,
+            first_chunk=first_chunk,
+        )
 
     def _route(self, events: Iterable[Event]) -> list[tuple[Notification, Sequence[str]]]:
         return [

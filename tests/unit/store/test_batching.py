@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.event import HEARTBEAT, RELAY_ENGINE, make_self_event
 from relay.core.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
 from relay.core.notification import Notification, build_notification
-from relay.store import deliveries, enqueue, quota, settle
+from relay.store import deliveries, enqueue, quota, schema, settle
 from relay.store.deliveries import FetchRequest
 from relay.store.enqueue import EnqueueOptions
 from relay.store.records import Ack, CommitResult, Delivery, IngestCommit, Quota
@@ -69,9 +70,14 @@ _small_kinds = st.tuples(st.sampled_from("abc"), _to, st.integers(0, 6000))
 _large = st.lists(_small_kinds, max_size=40).map(build_batch)
 
 
-def commit(batch: Batch, limits: Quota, connection: sqlite3.Connection) -> CommitResult:
+def commit(
+    batch: Batch,
+    limits: Quota,
+    connection: sqlite3.Connection,
+    used: quota.UsedSpace | None = None,
+) -> CommitResult:
     result, _ = quota.add_within_quota(
-        IngestCommit("here", None, batch), limits, OPTIONS, connection
+        IngestCommit("here", None, batch), limits, OPTIONS, used or quota.UsedSpace(), connection
     )
     return result
 
@@ -105,7 +111,7 @@ def test_a_batch_is_added_as_its_notifications_one_by_one(first: Batch, second: 
                 assert result.due == found
 
 
-@given(st.integers(1, 3 * MAX_ROWS))
+@given(st.integers(1, MAX_ROWS + 99))
 def test_the_numbers_of_a_batch_belong_to_its_deliveries(count: int) -> None:
     """Each number of the result is that of its delivery, however many statements insert them."""
     batch = [(make_notification(number, str(number)), TO[:2]) for number in range(count)]
@@ -227,10 +233,15 @@ def _count_statements(work: Callable[[], object], connection: sqlite3.Connection
 
 
 def test_few_statements_are_needed() -> None:
-    """A dozen statements insert hundreds of rows, and two delete them."""
+    """Two statements insert hundreds of rows, and two delete them."""
     batch = [(make_notification(number, str(number)), ["ops"]) for number in range(300)]
+    used = quota.UsedSpace()
     with closing(open_memory()) as connection:
-        assert _count_statements(lambda: commit(batch, UNLIMITED, connection), connection) < 16
+        commit(batch[:1], UNLIMITED, connection, used)  # this one measures
+        assert (
+            _count_statements(lambda: commit(batch[1:], UNLIMITED, connection, used), connection)
+            == 2
+        )
         request = FetchRequest("ops", 10, 300, [], 2**62, unordered=False)
         ready = deliveries.fetch_due(request, connection).deliveries
         done = [Ack(delivery, Delivered()) for delivery in ready]
@@ -239,3 +250,56 @@ def test_few_statements_are_needed() -> None:
             == 2
         )
         assert connection.execute(SQL["backlog"]).fetchall() == []
+
+
+def test_the_size_of_each_notification_is_returned() -> None:
+    """It is that of the stored JSON, whether or not there are destinations."""
+    batch = [(make_notification(1, "ü"), TO), (make_notification(2), ())]
+    with closing(open_memory()) as connection:
+        result = commit(batch, UNLIMITED, connection)
+        assert list(result.sizes) == [len(msgspec.json.encode(each)) for each, _ in batch]
+
+
+@given(st.lists(st.tuples(_large, st.booleans()), max_size=8), st.integers(100, 3000))
+def test_the_bound_of_the_used_space_holds(
+    steps: Sequence[tuple[Batch, bool]], max_kib: int
+) -> None:
+    """It is never less than what is used, so that measuring less often evicts the same."""
+    limits, used = Quota(max_kib * 1024, "drop-oldest"), quota.UsedSpace()
+    with closing(open_memory()) as bound, closing(open_memory()) as measured:
+        for batch, settled in steps:
+            result = commit(batch, limits, bound, used)
+            assert result == commit(batch, limits, measured)
+            pages, _, _ = quota._measure(bound)
+            assert used._connection is None or pages <= used._max_pages
+            if settled:
+                for connection in (bound, measured):
+                    for delivery in list(_all_deliveries(connection).values())[::2]:
+                        dead = Ack(delivery, Dead(Reason.REFUSED), Answer(500, "x" * 4000))
+                        settle.settle([dead], limits, LATER_NS, connection)
+
+
+def test_a_failed_insert_does_not_lower_the_bound() -> None:
+    """Nothing is known about a transaction until it is committed."""
+    batch = [(make_notification(number, str(number)), ["ops"]) for number in range(9)]
+    used = quota.UsedSpace()
+    with closing(open_memory()) as connection:
+        commit([], UNLIMITED, connection, used)
+        for _ in range(3):
+            connection.execute("PRAGMA query_only = 1")
+            with pytest.raises(sqlite3.OperationalError):
+                commit(batch, UNLIMITED, connection, used)
+            connection.execute("PRAGMA query_only = 0")
+            commit(batch, UNLIMITED, connection, used)
+            pages, _, _ = quota._measure(connection)
+            assert pages <= used._max_pages
+
+
+@given(st.integers(1, MAX_ROWS))
+def test_statements_have_few_sizes(count: int) -> None:
+    """Each size is compiled once and stays in memory, so there are few; none is much too large."""
+    size = schema._round_up(count)
+    assert count <= size <= MAX_ROWS
+    assert size < 2 * count
+    assert schema._round_up(size) == size
+    assert len({schema._round_up(each) for each in range(1, MAX_ROWS + 1)}) < 30

@@ -10,7 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from relay.core.checkpoint import Checkpoint, Container, encode_seen
+from relay.core.checkpoint import (
+    CHUNK_EVENTS,
+    SEALED_CHUNKS,
+    SEEN_BYTES,
+    Checkpoint,
+    Container,
+    decode_seen,
+    encode_seen,
+)
 from relay.core.errors import StoreError
 from relay.core.exchange import Dead, Reason, Retry
 from relay.core.notification import Notification
@@ -19,6 +27,7 @@ from relay.store.records import Ack, IngestCommit
 from relay.store.schema import migrate
 from tests.unit.store.samples import fill_version_1, make_commit, make_notification
 
+CHUNK_BYTES = CHUNK_EVENTS * SEEN_BYTES
 CHECKPOINT = Checkpoint(7, 3, encode_seen(make_notification(1).events[0].id, 5))
 FULL_CHECKPOINT = Checkpoint(
     7,
@@ -30,6 +39,8 @@ FULL_CHECKPOINT = Checkpoint(
     "engine-1",
     blind_window=(5, 9),
     unreported_drops=(("buffer_full", 5, 9, 7),),
+    sealed=(b"a" * CHUNK_BYTES, b"b" * CHUNK_BYTES),
+    sealed_count=2,
 )
 CONTAINER = Container(
     "c1",
@@ -193,7 +204,7 @@ async def test_an_empty_file_becomes_a_store(file: Path) -> None:
     file.parent.mkdir()
     file.touch()
     await make_store(file)
-    assert rows(file, "PRAGMA user_version") == [(3,)]
+    assert rows(file, "PRAGMA user_version") == [(4,)]
 
 
 async def test_a_store_of_version_1_is_migrated(file: Path) -> None:
@@ -216,7 +227,7 @@ async def test_a_store_of_version_1_is_migrated(file: Path) -> None:
             identity=None,
         )
         assert await outbox.containers("here") == []
-    assert rows(file, "PRAGMA user_version") == [(3,)]
+    assert rows(file, "PRAGMA user_version") == [(4,)]
 
 
 async def test_a_version_1_cursor_without_events_is_not_continuous(file: Path) -> None:
@@ -230,6 +241,96 @@ async def test_a_version_1_cursor_without_events_is_not_continuous(file: Path) -
         assert await outbox.checkpoint("here") == Checkpoint(
             7, 3, first_start_ns=3, reported_until_ns=7
         )
+
+
+VERSION_3_CONTAINER = (
+    b'{"id":"c1","name":"web","image":"bb:1","labels":{"a":"b\\u0000"},"exit_code_hidden":true,'
+    b'"started_ns":1,"died_ns":2,"inferred_ns":3,"asked_ns":4,"killed_ns":5,"oom_ns":6,'
+    b'"oom_inferred_ns":7,"stop_signal":3}'
+)
+
+
+@pytest.mark.parametrize("count", [0, 1, 32, 33, 512])
+async def test_a_store_of_version_3_is_migrated(file: Path, count: int) -> None:
+    """No remembered event is forgotten, and no container's time or label."""
+    seen = [(f"evt_{number:032x}", number - 5) for number in range(count)]
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        migrate(connection, 0, to=3)
+        recent = b"".join(encode_seen(*each) for each in seen)
+        for engine in ("here", "there"):
+            connection.execute(
+                "INSERT INTO cursors (engine, position_ns, floor_ns, recent) VALUES (?, 7, 3, ?)",
+                (engine, recent),
+            )
+        for id_, state in (("c1", VERSION_3_CONTAINER), ("c2", b'{"id":"c2"}')):
+            connection.execute("INSERT INTO containers VALUES ('here', ?, ?)", (id_, state))
+        connection.commit()
+    async with open_outbox(file) as outbox:
+        for engine in ("here", "there"):
+            checkpoint = await outbox.checkpoint(engine)
+            assert checkpoint is not None
+            chunks = (*checkpoint.sealed, checkpoint.recent)
+            assert [each for chunk in chunks for each in decode_seen(chunk)] == seen
+            assert checkpoint.sealed_count == len(checkpoint.sealed) == count // CHUNK_EVENTS
+            assert {len(chunk) for chunk in checkpoint.sealed} <= {CHUNK_BYTES}
+        described = msgspec.structs.replace(CONTAINER, labels={"a": "b\0"}, signal_hidden=False)
+        assert await outbox.containers("here") == [described, Container("c2")]
+
+
+@pytest.mark.parametrize("state", [b"{", b"\xff", b'{"id":"c1","died_ns":"x"}'])
+async def test_a_container_of_version_3_that_is_corrupt(file: Path, state: bytes) -> None:
+    """It does not keep the store from being migrated; it is found when it is read."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        migrate(connection, 0, to=3)
+        connection.execute("INSERT INTO containers VALUES ('here', 'c1', ?)", (state,))
+        connection.commit()
+    async with open_outbox(file) as outbox:
+        assert await outbox.containers("here") == []
+    assert list(file.parent.glob("relay.db.broken-*"))
+
+
+def sealed_commit(chunks: int, first: int) -> IngestCommit:
+    """The commit of a cursor that filled this many chunks; those before ``first`` are stored."""
+    kept = range(max(0, chunks - SEALED_CHUNKS), chunks)
+    checkpoint = Checkpoint(
+        7, 3, sealed=tuple(bytes([number]) * CHUNK_BYTES for number in kept), sealed_count=chunks
+    )
+    return IngestCommit("here", checkpoint, [], first_chunk=first)
+
+
+async def test_full_chunks_are_stored_once(file: Path) -> None:
+    """Each commit adds those that are new, and deletes those that the cursor forgot."""
+    async with open_outbox(file) as outbox:
+        for first, chunks in ((0, 0), (0, 3), (3, 3), (3, SEALED_CHUNKS + 5)):
+            commit = sealed_commit(chunks, first)
+            await outbox.commit(commit, 10)
+            await outbox.commit(commit, 10)  # as if the disk had failed after the commit
+            assert await outbox.checkpoint("here") == commit.checkpoint
+            assert await outbox.checkpoint("there") is None
+    numbers = [(number,) for number in range(5, SEALED_CHUNKS + 5)]
+    assert rows(file, "SELECT number FROM recent_events ORDER BY number") == numbers
+
+
+async def test_a_new_store_gets_all_chunks(file: Path) -> None:
+    """A commit that begins with the first chunk needs nothing that is stored."""
+    async with open_outbox(file) as outbox:
+        commit = sealed_commit(40, 0)
+        await outbox.commit(commit, 10)
+        assert await outbox.checkpoint("here") == commit.checkpoint
+
+
+async def test_only_the_times_of_a_container_are_stored(file: Path) -> None:
+    """What is constant stays; a container that the store has lost stays lost."""
+    later = msgspec.structs.replace(CONTAINER, died_ns=9, requested_ns=None, labels={})
+    lost = Container("c2", died_ns=9)
+    async with open_outbox(file) as outbox:
+        await outbox.commit(IngestCommit("here", None, [], [CONTAINER]), 10)
+        await outbox.commit(IngestCommit("here", None, [], container_times=[later, lost]), 10)
+        assert await outbox.containers("here") == [
+            msgspec.structs.replace(CONTAINER, died_ns=9, requested_ns=None)
+        ]
 
 
 @pytest.mark.parametrize("checkpoint", [CHECKPOINT, FULL_CHECKPOINT])

@@ -30,7 +30,8 @@ ALL = list(range(1, MANY + 1))
 CHECKPOINT = Checkpoint(
     7, 3, encode_seen(make_notification(1).events[0].id, 5), 3, True, 5, "engine", (4, 6)
 )
-CONTAINER = Container("c1", name="web")
+CHECKPOINT = msgspec.structs.replace(CHECKPOINT, sealed=(b"x" * 768, b"y" * 768), sealed_count=2)
+CONTAINER = Container("c1", name="web", started_ns=4, oom_ns=5)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ async def fill(file: Path, container: str | None = None) -> None:
     """
     async with open_outbox(file) as outbox:
         await outbox.commit(make_commit(make_notification(0, "dead")), 10)
-        (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
+        *_, head = (await outbox.fetch_due("ops", 10, 9)).deliveries
         await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10, flush=True)
         batch = [(make_notification(number, container or f"c{number}"), ["ops"]) for number in ALL]
         await outbox.commit(IngestCommit("here", CHECKPOINT, batch, [CONTAINER]), 10)

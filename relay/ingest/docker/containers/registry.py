@@ -1,8 +1,10 @@
 """The known containers of one engine, and which of them changed since the last commit."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+
+import msgspec
 
 from relay.core.checkpoint import Container
 
@@ -21,6 +23,20 @@ LABEL_CACHE_SIZE = 1_024
 """How many label texts, the most recently used, containers share: at most 4 MiB."""
 
 
+class ContainerChanges(msgspec.Struct, frozen=True):
+    """What the store does not know yet."""
+
+    described: Sequence[Container] = ()
+    """Containers to store as a whole: new ones, and those with another name, image or labels."""
+    timed: Sequence[Container] = ()
+    """Containers of which only times changed."""
+    removed: Sequence[str] = ()
+    """The ids of stored containers that are gone."""
+
+
+NO_CHANGES = ContainerChanges([], [], [])
+
+
 class ContainerRegistry:
     """The state of each known container, and the changes since they were last taken.
 
@@ -30,7 +46,10 @@ class ContainerRegistry:
     def __init__(self, containers: Iterable[Container] = (), reported_until_ns: int = 0) -> None:
         self._containers = OrderedDict((container.id, container) for container in containers)
         self._reported_until_ns = reported_until_ns
-        self._changed: set[str] = set()
+        self._stored = set(self._containers)
+        """The ids of the containers that the store holds, or will after the next commit."""
+        self._changed: dict[str, bool] = {}
+        """The ids of those that changed since; and whether more than times did."""
         self._destroyed: OrderedDict[str, bool] = OrderedDict()
 
     @property
@@ -44,11 +63,16 @@ class ContainerRegistry:
 
     def put(self, container: Container) -> None:
         """Store the new state of a container."""
-        if self._containers.get(container.id) == container:
+        id_ = container.id
+        known = self._containers.get(id_)
+        if known == container:
             return
-        self._containers[container.id] = container
-        self._containers.move_to_end(container.id)
-        self._changed.add(container.id)
+        self._containers[id_] = container
+        self._containers.move_to_end(id_)
+        if known is None or not container.is_described_as(known):
+            self._changed[id_] = True
+        else:
+            self._changed.setdefault(id_, False)
         if len(self._containers) > CONTAINERS_MAX:
             self._forget_oldest()
 
@@ -56,7 +80,7 @@ class ContainerRegistry:
         """Forget one container, so that its deaths are not reported again."""
         id_, container = self._containers.popitem(last=False)
         self._reported_until_ns = max(self._reported_until_ns, container.died_ns or 0)
-        self._changed.add(id_)
+        self._changed[id_] = True
 
     def remove(self, id_: str, *, end_inferred: bool = False) -> None:
         """Note that a container was destroyed: older snapshots of it no longer count.
@@ -64,7 +88,7 @@ class ContainerRegistry:
         ``end_inferred`` says whether its death was inferred at that moment.
         """
         if self._containers.pop(id_, None) is not None:
-            self._changed.add(id_)
+            self._changed[id_] = True
         self._destroyed[id_] = end_inferred
         if len(self._destroyed) > DESTROYED_MAX:
             self._destroyed.popitem(last=False)
@@ -79,24 +103,40 @@ class ContainerRegistry:
 
     def reset(self, reported_until_ns: int) -> None:
         """Forget all containers; deaths up to ``reported_until_ns`` count as reported."""
-        self._changed.update(self._containers)
+        self._changed.update(dict.fromkeys(self._containers, True))
         self._containers.clear()
         self._reported_until_ns = reported_until_ns
 
     def mark_all_changed(self) -> None:
         """Mark all containers as changed, so that a new store receives all of them."""
-        self._changed.update(self._containers)
+        self._changed.update(dict.fromkeys(self._containers, True))
 
     def list_all(self) -> list[Container]:
         """Return all known containers."""
         return list(self._containers.values())
 
-    def take_changes(self) -> tuple[list[Container], list[str]]:
-        """Return the containers that changed since the last call, and the ids of those gone."""
-        known = [id_ for id_ in self._changed if id_ in self._containers]
-        gone = [id_ for id_ in self._changed if id_ not in self._containers]
+    def take_changes(self) -> ContainerChanges:
+        """Return what changed since the last call.
+
+        A container that came and went since then was never stored, and is not among the changes.
+        """
+        if not self._changed:
+            return NO_CHANGES
+        described, timed, removed = [], [], []
+        containers, stored = self._containers, self._stored
+        for id_, is_described in self._changed.items():
+            container = containers.get(id_)
+            if container is None:
+                if id_ in stored:
+                    stored.remove(id_)
+                    removed.append(id_)
+            elif is_described or id_ not in stored:
+                stored.add(id_)
+                described.append(container)
+            else:
+                timed.append(container)
         self._changed.clear()
-        return [self._containers[id_] for id_ in known], gone
+        return ContainerChanges(described, timed, removed)
 
 
 def limit_labels(labels: Mapping[str, str]) -> Mapping[str, str]:

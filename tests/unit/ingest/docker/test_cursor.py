@@ -6,13 +6,19 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.checkpoint import Checkpoint, encode_seen
+from relay.core.checkpoint import (
+    CHUNK_EVENTS,
+    REMEMBERED_EVENTS,
+    SEALED_CHUNKS,
+    SEEN_BYTES,
+    Checkpoint,
+    encode_seen,
+)
 from relay.core.event import Actor, Event, make_event_id
 from relay.ingest.docker.cursor import (
     CLOCK_TOLERANCE_NS,
     LOOKBACK_NS,
     MARGIN_NS,
-    REMEMBERED_EVENTS,
     Cursor,
 )
 from tests.support.profiles import examples
@@ -120,16 +126,35 @@ def test_events_are_requested_from_a_margin_before_the_last_one() -> None:
 
 
 def test_forgotten_events_are_not_requested() -> None:
-    """During a burst the margin shrinks to what is remembered."""
+    """During a burst the margin shrinks to what is remembered: whole chunks are forgotten."""
     cursor = new_cursor()
     events = [
         make_event(START_NS + 5 * MARGIN_NS + number, number)
-        for number in range(REMEMBERED_EVENTS + 3)
+        for number in range(REMEMBERED_EVENTS + CHUNK_EVENTS)
     ]
-    for event in events:
+    for event in events[:-1]:
         cursor.admit(event)
-    assert cursor.since_ns == events[3].time_ns
-    assert restore_cursor(cursor).since_ns == events[3].time_ns
+    assert cursor.since_ns < events[0].time_ns
+    assert cursor.remembers(events[0])
+    cursor.admit(events[-1])
+    for each in (cursor, restore_cursor(cursor)):
+        assert each.since_ns == events[CHUNK_EVENTS - 1].time_ns + 1
+        assert not each.remembers(events[CHUNK_EVENTS - 1])
+        assert each.remembers(events[CHUNK_EVENTS])
+
+
+def test_a_full_chunk_never_changes() -> None:
+    """Full chunks are numbered, and a bounded number of them is kept."""
+    cursor, chunks = new_cursor(), dict[int, bytes]()
+    for number in range(3 * REMEMBERED_EVENTS):
+        cursor.admit(make_event(START_NS + number, number))
+        checkpoint = cursor.checkpoint(0)
+        assert len(checkpoint.recent) < CHUNK_EVENTS * SEEN_BYTES
+        assert len(checkpoint.sealed) <= SEALED_CHUNKS
+        first = checkpoint.sealed_count - len(checkpoint.sealed)
+        for place, chunk in enumerate(checkpoint.sealed, first):
+            assert chunks.setdefault(place, chunk) == chunk
+    assert sorted(chunks) == list(range(3 * SEALED_CHUNKS))
 
 
 def test_a_swarm_event_does_not_move_the_position() -> None:
@@ -157,9 +182,10 @@ def test_a_clock_that_was_set_far_back_before_the_first_event() -> None:
 def test_forgetting_an_event_from_before_a_clock_step_hides_nothing() -> None:
     """Its time is still to come, so it does not limit what may be requested."""
     cursor = new_cursor()
-    for number in range(REMEMBERED_EVENTS + 1):
+    count = REMEMBERED_EVENTS + CHUNK_EVENTS
+    for number in range(count):
         cursor.admit(make_event(START_NS + 10 * MARGIN_NS - number, number))
-    assert cursor.since_ns == START_NS + 9 * MARGIN_NS - REMEMBERED_EVENTS
+    assert cursor.since_ns == START_NS + 9 * MARGIN_NS - count + 1
 
 
 def test_a_remembered_or_older_event_proves_continuity() -> None:

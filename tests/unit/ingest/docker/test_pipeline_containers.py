@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from relay.core.checkpoint import Container
+from relay.core.checkpoint import CHUNK_EVENTS, Container
 from relay.core.event import Cause, Event, GapReason, Origin
 from relay.ingest.docker.buffer import RecordsDropped, StreamOpened, parse_record
 from relay.ingest.docker.containers.inference import Snapshot
@@ -82,7 +82,8 @@ def routed_events(commit: IngestCommit) -> list[Event]:
 def restore_pipeline(pipeline: EventPipeline, commit: IngestCommit) -> EventPipeline:
     """The pipeline of another process, restored from what was committed."""
     assert commit.checkpoint is not None
-    registry = ContainerRegistry(commit.containers, commit.checkpoint.reported_until_ns)
+    containers = [*commit.containers, *commit.container_times]
+    registry = ContainerRegistry(containers, commit.checkpoint.reported_until_ns)
     return EventPipeline("here", "now", new_router(), commit.checkpoint, registry)
 
 
@@ -168,7 +169,7 @@ def test_a_death_in_a_gap_has_no_known_cause() -> None:
     with capture_logs():
         process(pipeline, [RecordsDropped(HERE, 1, GapReason.BUFFER_FULL)], at_ns(9))
     commit = process(pipeline, [make_snapshot(10, dead_container(5, exit_code=143))])
-    (known,) = commit.containers
+    (known,) = commit.container_times
     assert known.inferred_ns == at_ns(5)
     assert routed(commit) == []  # the route wants crashes
 
@@ -225,9 +226,28 @@ def test_changed_containers_are_committed() -> None:
     assert first.containers == [Container("c", name="web", image="bb:1", started_ns=at_ns(0))]
     nothing = process(pipeline, records([line("exec_create: sh", 1)]))
     assert (nothing.containers, nothing.removed_containers) == ([], [])
+    died = process(pipeline, records([line("die", 1, exitCode="3")]))
+    assert (died.containers, [each.died_ns for each in died.container_times]) == ([], [at_ns(1)])
+    process(pipeline, records([line("start", 1.5)]))
     pipeline.resend_all()
-    assert process(pipeline, []).containers == first.containers
+    (again,) = process(pipeline, []).containers
+    assert again == replace(first.containers[0], started_ns=at_ns(1.5), died_ns=at_ns(1))
     assert process(pipeline, records([line("destroy", 2)])).removed_containers == ["c"]
+
+
+def test_a_new_store_gets_all_remembered_events() -> None:
+    """Each commit says which chunks are not stored yet; for a new store none is."""
+    pipeline = new_pipeline()
+    process(pipeline, [stream_opened(0)])
+    events = [line("pause", second) for second in range(3 * CHUNK_EVENTS)]
+    first = process(pipeline, records(events[: CHUNK_EVENTS + 1]))
+    second = process(pipeline, records(events[CHUNK_EVENTS + 1 :]))
+    pipeline.resend_all()
+    commits = (first, second, process(pipeline, []), pipeline.finish(NOW_NS))
+    assert [commit.first_chunk for commit in commits] == [0, 1, 0, 3]
+    assert [commit.checkpoint.sealed_count for commit in commits if commit.checkpoint] == [
+        *(1, 3, 3, 3)
+    ]
 
 
 def test_which_containers_to_inspect_before_a_batch() -> None:

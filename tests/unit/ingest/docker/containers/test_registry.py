@@ -6,6 +6,8 @@ from relay.core.checkpoint import Container
 from relay.ingest.docker.containers import registry as registry_module
 from relay.ingest.docker.containers.registry import (
     LABELS_MAX_CHARS,
+    NO_CHANGES,
+    ContainerChanges,
     ContainerRegistry,
     limit_labels,
 )
@@ -26,7 +28,7 @@ def test_stored_containers_are_known_and_unchanged() -> None:
     assert (registry.get("a"), registry.get("b"), registry.get("c")) == (A, B, None)
     assert registry.list_all() == [A, B]
     assert registry.reported_until_ns == 5
-    assert registry.take_changes() == ([], [])
+    assert registry.take_changes() == NO_CHANGES
 
 
 def test_changes_are_returned_once() -> None:
@@ -34,8 +36,8 @@ def test_changes_are_returned_once() -> None:
     registry = ContainerRegistry([A])
     registry.put(A)
     registry.put(B)
-    assert registry.take_changes() == ([B], [])
-    assert registry.take_changes() == ([], [])
+    assert registry.take_changes() == ContainerChanges([B], [], [])
+    assert registry.take_changes() == NO_CHANGES
 
 
 def test_a_destroyed_container_is_gone() -> None:
@@ -43,7 +45,7 @@ def test_a_destroyed_container_is_gone() -> None:
     registry = ContainerRegistry([A])
     registry.remove("a")
     registry.remove("b")
-    assert registry.take_changes() == ([], ["a"])
+    assert registry.take_changes() == ContainerChanges([], [], ["a"])
     assert (registry.is_destroyed("a"), registry.is_destroyed("b"), registry.is_destroyed("c")) == (
         True,
         True,
@@ -68,7 +70,7 @@ def test_the_longest_unchanged_is_forgotten_first(small_registry: ContainerRegis
     small_registry.take_changes()
     small_registry.put(C)
     assert [known.id for known in small_registry.list_all()] == ["a", "c"]
-    assert small_registry.take_changes() == ([C], ["b"])
+    assert small_registry.take_changes() == ContainerChanges([C], [], ["b"])
     assert not small_registry.is_destroyed("b")
 
 
@@ -97,16 +99,52 @@ def test_reset() -> None:
     registry = ContainerRegistry([A, B], reported_until_ns=5)
     registry.reset(9)
     assert (registry.list_all(), registry.reported_until_ns) == ([], 9)
-    known, gone = registry.take_changes()
-    assert (known, sorted(gone)) == ([], ["a", "b"])
+    assert registry.take_changes() == ContainerChanges([], [], ["a", "b"])
 
 
 def test_a_new_store_gets_everything() -> None:
     """All containers are returned once more, although none changed."""
     registry = ContainerRegistry([A, B])
     registry.mark_all_changed()
-    known, gone = registry.take_changes()
-    assert (sorted(container.id for container in known), gone) == (["a", "b"], [])
+    assert registry.take_changes() == ContainerChanges([A, B], [], [])
+
+
+def test_what_only_changes_times_does_not_describe_a_container_again() -> None:
+    """The first state of a container is described; later ones only if more than times changed."""
+    registry = ContainerRegistry([A])
+    registry.put(started := Container("a", started_ns=1))
+    registry.put(Container("b", started_ns=1))
+    registry.put(new := Container("b", started_ns=1, died_ns=2))
+    assert registry.take_changes() == ContainerChanges([new], [started], [])
+    registry.put(Container("a", started_ns=1, name="web"))
+    registry.put(renamed := Container("a", started_ns=2, name="web"))
+    registry.put(died := Container("b", started_ns=1, died_ns=3))
+    assert registry.take_changes() == ContainerChanges([renamed], [died], [])
+
+
+def test_a_container_that_comes_and_goes_changes_nothing() -> None:
+    """Nothing is written for it, and nothing deleted; a stored one is deleted once."""
+    registry = ContainerRegistry([A])
+    registry.put(B)
+    registry.remove("b")
+    registry.remove("a")
+    registry.remove("c")
+    assert registry.take_changes() == ContainerChanges([], [], ["a"])
+    registry.put(A)
+    registry.remove("a")
+    assert registry.take_changes() == NO_CHANGES
+
+
+def test_a_container_that_comes_back_is_described_again() -> None:
+    """Its row was deleted, or will be replaced."""
+    registry = ContainerRegistry([A])
+    registry.remove("a")
+    registry.put(A)
+    assert registry.take_changes() == ContainerChanges([A], [], [])
+    registry.remove("a")
+    registry.take_changes()
+    registry.put(A)
+    assert registry.take_changes() == ContainerChanges([A], [], [])
 
 
 def test_short_labels_are_kept() -> None:
