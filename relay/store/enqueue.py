@@ -6,8 +6,8 @@ one before it, because only the newest one matters.
 """
 
 import sqlite3
-from collections.abc import Collection, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +17,10 @@ from relay.core.notification import Notification
 from relay.store import records
 from relay.store.records import is_heartbeat, subject_of
 from relay.store.schema import SQL, run_for_rows
+
+LONG_BYTES = 65_536
+"""A delivery whose notification is longer is inserted by itself: a statement copies its values, and
+keeps them until it is run again."""
 
 
 class EnqueueOptions(msgspec.Struct, frozen=True):
@@ -110,15 +114,33 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
         _replace_heartbeat(rows, connection)
     dues_ns = _compute_due_ns(rows, connection)
     full = [(*row, due_ns) for row, due_ns in zip(rows, dues_ns, strict=True)]
-    seqs: list[int] = []
-    for count, cursor in run_for_rows("add_deliveries", full, connection):
-        last = cursor.lastrowid or 0
-        seqs += range(last - count + 1, last + 1)  # consecutive: there is no other writer
+    seqs = _insert(full, connection)
     due = {
         seq for seq, row, due_ns in zip(seqs, rows, dues_ns, strict=True) if due_ns == row.now_ns
     }
     numbers = iter(seqs)
     return Enqueued([list(islice(numbers, len(each.rows))) for each in prepared], due)
+
+
+_FullRow = tuple[str, str, bytes, int, int, int | None]
+"""The values of a `DeliveryRow`, and when it is due."""
+
+
+def _insert(rows: Sequence[_FullRow], connection: sqlite3.Connection) -> list[int]:
+    """Insert rows in few statements, but each long one by itself; return their numbers."""
+    seqs: list[int] = []
+    for part in _split(rows):
+        for count, cursor in run_for_rows("add_deliveries", part, connection):
+            last = cursor.lastrowid or 0
+            seqs += range(last - count + 1, last + 1)  # consecutive: there is no other writer
+    return seqs
+
+
+def _split(rows: Sequence[_FullRow]) -> Iterator[Sequence[_FullRow]]:
+    """Yield the rows in order, each long one by itself and the others together."""
+    for is_long, group in groupby(rows, lambda row: len(row[2]) > LONG_BYTES):
+        together = list(group)
+        yield from ([row] for row in together) if is_long else [together]
 
 
 def _compute_due_ns(

@@ -263,11 +263,27 @@ FROM (
 JOIN deliveries AS oldest ON oldest.seq = waiting.seq;
 
 -- name: evict_oldest
-DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries ORDER BY seq LIMIT :limit)
+-- Up to a number, and no more than it takes to free so many bytes of notifications.
+DELETE FROM deliveries WHERE seq IN (
+    SELECT seq
+    FROM (
+        SELECT seq, sum(size) OVER (ORDER BY seq) - size AS size_before
+        FROM (SELECT seq, length(notification) AS size FROM deliveries ORDER BY seq LIMIT :limit)
+    )
+    WHERE size_before < :max_bytes
+)
 RETURNING seq, destination, subject;
 
 -- name: evict_dead_letters
-DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters ORDER BY seq LIMIT :limit);
+-- The same for dead letters.
+DELETE FROM dead_letters WHERE seq IN (
+    SELECT seq
+    FROM (
+        SELECT seq, sum(size) OVER (ORDER BY seq) - size AS size_before
+        FROM (SELECT seq, length(notification) AS size FROM dead_letters ORDER BY seq LIMIT :limit)
+    )
+    WHERE size_before < :max_bytes
+);
 
 -- name: release_head
 -- The first delivery about a subject becomes due if it waited for another that no longer exists.

@@ -21,6 +21,9 @@ from relay.store.schema import SQL
 EVICT_BATCH = 32
 """How many rows are evicted at once, so that not every insert has to evict."""
 
+EVICT_SPARE_BYTES = 256 * 1024
+"""And about how much more than has to be: of long ones no more than are too many."""
+
 MAX_PAGES_PER_ROW = 8
 """More pages than inserting one row and its two index entries can split, inner pages included."""
 
@@ -209,8 +212,8 @@ def _evict_oldest(
     quota: Quota, evicted: Evicted, now_ns: int, connection: sqlite3.Connection
 ) -> None:
     _evict_dead_letters(quota, evicted, connection)
-    while bytes_used(connection) > quota.max_bytes:
-        rows = connection.execute(SQL["evict_oldest"], {"limit": EVICT_BATCH}).fetchall()
+    while limits := _eviction_limits(quota, connection):
+        rows = connection.execute(SQL["evict_oldest"], limits).fetchall()
         if not rows:
             return
         evicted.seqs.update(seq for seq, _, _ in rows)
@@ -231,8 +234,16 @@ def _evict_new(
 
 def _evict_dead_letters(quota: Quota, evicted: Evicted, connection: sqlite3.Connection) -> None:
     """Evict dead letters first: they must not displace deliveries that can still be sent."""
-    while bytes_used(connection) > quota.max_bytes:
-        count = connection.execute(SQL["evict_dead_letters"], {"limit": EVICT_BATCH}).rowcount
+    while limits := _eviction_limits(quota, connection):
+        count = connection.execute(SQL["evict_dead_letters"], limits).rowcount
         if not count:
             return
         evicted.dead_letters += count
+
+
+def _eviction_limits(quota: Quota, connection: sqlite3.Connection) -> dict[str, int] | None:
+    """Return how much to evict at once; None if nothing has to be."""
+    surplus = bytes_used(connection) - quota.max_bytes
+    if surplus <= 0:
+        return None
+    return {"limit": EVICT_BATCH, "max_bytes": surplus + EVICT_SPARE_BYTES}

@@ -138,3 +138,26 @@ async def test_pruning_goes_on_until_it_is_done(
     assert await outbox.prune_dead_letters(10, 4) == 5
     assert [one.number for one in await outbox.dead_letters(ALL, 1)] == [9]
     assert await outbox.prune_dead_letters(11, 4) == 4
+
+
+async def test_a_full_store_evicts_no_more_long_deliveries_than_it_has_to() -> None:
+    """A long delivery displaces one or two others of its length, not as many as short ones."""
+    length = 2**20
+    async with open_outbox(None, max_size=16 * length) as outbox:
+        await commit_long(outbox, 14, length)
+        result = await outbox.commit(
+            make_commit(make_long(20, length), make_long(21, length), make_long(22, length)), 10
+        )
+        assert 1 <= result.evicted <= 4
+
+
+async def test_long_and_short_deliveries_of_one_batch() -> None:
+    """They are numbered in the order of the batch, and each has its own notification."""
+    batch = [make_long(number, length) for number, length in enumerate([5, 10**6, 5, 6, 10**6], 1)]
+    async with open_outbox(None) as outbox:
+        result = await outbox.commit(make_commit(*batch, to=("ops", "audit")), 10)
+        assert result.seqs == [[2 * at + 1, 2 * at + 2] for at in range(5)]
+        assert len(result.due) == 10
+        for to in ("ops", "audit"):
+            due = await fetch_due(outbox, 10, to)
+            assert [one.notification for one in due] == batch
