@@ -128,9 +128,12 @@ class Subscriber:
         self._wakeup = asyncio.Event()
 
     def put(self, line: bytes) -> None:
-        """Add a line; drop the oldest ones if the queue is full."""
-        self._lines.append(line)
-        self._size += len(line)
+        """Add a line; drop the oldest ones if the queue is full, or the line if it never fits."""
+        if len(line) > QUEUE_BYTES:
+            self._skipped += 1
+        else:
+            self._lines.append(line)
+            self._size += len(line)
         while len(self._lines) > QUEUE_LINES or self._size > QUEUE_BYTES:
             self._size -= len(self._lines.popleft())
             self._skipped += 1

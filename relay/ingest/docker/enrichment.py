@@ -8,6 +8,7 @@ as it is. An enricher runs for as long as its session; jobs that remain then are
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -17,6 +18,7 @@ from relay.core.counters import EngineCounters
 from relay.core.event import Event
 from relay.core.notification import Include, Included, Notification
 from relay.core.tasks import spawn
+from relay.ingest.docker.buffer import event_bytes
 from relay.ingest.docker.engine.client import ENGINE_ERRORS, EngineRefused, describe_error
 from relay.ingest.docker.engine.container_details import (
     get_path,
@@ -37,6 +39,12 @@ CONCURRENCY = 8
 
 QUEUE_SIZE = 1000
 """How many notifications may wait. Any more could not be completed in time anyway."""
+
+QUEUE_BYTES = 16 * 2**20
+"""And about this much memory may they take, beside one that may be longer."""
+
+LONG_LOG_BYTES = 64 * 1024
+"""A longer log is parsed in a thread."""
 
 CONTAINER_GONE = "the container is gone"
 
@@ -63,6 +71,11 @@ class _Job(msgspec.Struct, frozen=True):
     deadline_s: float
     """By when the engine must have answered, by the loop's clock."""
 
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory it takes."""
+        return sum(map(event_bytes, self.notification.events))
+
 
 class Enricher:
     """Completes the notifications about one engine's events while the store holds them."""
@@ -85,14 +98,18 @@ class Enricher:
         self._counters = counters
         self._timeout_s = timeout_s
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue(QUEUE_SIZE)
+        self._queued_bytes = 0
 
     def enqueue(self, commit: IngestCommit, result: CommitResult) -> None:
         """Enqueue the committed notifications that include something. Does not wait."""
         deadline_s = loop_time_s() + self._timeout_s
         for (notification, _), seqs in zip(commit.notifications, result.seqs, strict=True):
             include = notification.include
-            if include is not None and seqs and not self._jobs.full():
-                self._jobs.put_nowait(_Job(notification, include, seqs, deadline_s))
+            is_full = self._jobs.full() or self._queued_bytes >= QUEUE_BYTES
+            if include is not None and seqs and not is_full:
+                job = _Job(notification, include, seqs, deadline_s)
+                self._jobs.put_nowait(job)
+                self._queued_bytes += job.size_bytes
 
     async def run(self) -> None:
         """Complete notifications until cancelled."""
@@ -103,6 +120,7 @@ class Enricher:
     async def _run_jobs(self) -> None:
         while True:
             job = await self._jobs.get()
+            self._queued_bytes -= job.size_bytes
             event = job.notification.events[0]
             included = await self._include(event, job.include, job.deadline_s)
             notification = msgspec.structs.replace(job.notification, included=included)
@@ -134,7 +152,7 @@ class Enricher:
                 if include.logs:
                     framed = get_path(inspected, "Config.Tty") is not True
                     log = await engine.logs(container, include.logs)
-                    lines = parse_log(log, framed=framed, max_lines=include.logs)
+                    lines = await _parse_log(log, framed=framed, max_lines=include.logs)
                     found = msgspec.structs.replace(found, logs=lines)
         except ENGINE_ERRORS as error:
             return msgspec.structs.replace(found, missing=self._describe_failure(error))
@@ -153,6 +171,15 @@ class Enricher:
                 return "its log driver cannot be read"
             case _:
                 return f"the engine could not be asked: {describe_error(error)}"
+
+
+async def _parse_log(body: bytes, *, framed: bool, max_lines: int) -> tuple[str, ...]:
+    """Return what `parse_log` does; a long log is parsed beside the event loop.
+
+    Whoever runs the container decides how long that takes: a second, if each frame has one byte.
+    """
+    parse = partial(parse_log, body, framed=framed, max_lines=max_lines)
+    return parse() if len(body) <= LONG_LOG_BYTES else await asyncio.to_thread(parse)
 
 
 def _from_inspection(inspected: Mapping[str, object], include: Include) -> Included:

@@ -21,6 +21,9 @@ from relay.core.text import ELLIPSIS
 TEXT_MAX_BYTES = 4096
 """How much is kept of a log, and of the output of a health check, in bytes of UTF-8."""
 
+LINE_MAX_BYTES = 16 * TEXT_MAX_BYTES
+"""How much of the end of a line is looked at, as not all of it may be shown by a terminal."""
+
 VALUE_MAX_BYTES = 1024
 """How much is kept of an inspect field, in bytes of JSON."""
 
@@ -112,7 +115,10 @@ def _join_lines(frames: Iterable[tuple[int, bytes]], max_lines: int) -> list[byt
     incomplete: dict[int, bytearray] = {}
     for stream, content in frames:
         line = incomplete.setdefault(stream, bytearray())
-        *ends, rest = content.split(b"\n")
+        *ends, rest = content.rsplit(b"\n", max_lines + 1)
+        if len(ends) > max_lines:  # the first of them holds all the lines before
+            line.clear()
+            del ends[0]
         for end in ends:
             line += end
             ended.append(bytes(line))
@@ -140,7 +146,7 @@ def _keep_end(lines: list[bytes]) -> tuple[str, ...]:
 
 def _clean_line(line: bytes) -> str:
     """Return a line as a terminal shows it, without overwritten text, colours and controls."""
-    shown = line.rstrip(b"\r").rpartition(b"\r")[2]
+    shown = line.rstrip(b"\r").rpartition(b"\r")[2][-LINE_MAX_BYTES:]
     text = _ESCAPES.sub("", shown.decode(errors="replace"))
     return _CONTROLS.sub("", text.expandtabs(_TAB_WIDTH))
 

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 
 from relay.core.counters import EngineCounters
 from relay.core.event import Actor, Event, make_self_event
 from relay.core.notification import Include, Included, Notification, build_notification
 from relay.ingest.docker.engine.client import EngineRefused, EngineUnavailable
-from relay.ingest.docker.enrichment import CONCURRENCY, QUEUE_SIZE, Engine, Enricher
+from relay.ingest.docker.enrichment import CONCURRENCY, QUEUE_BYTES, QUEUE_SIZE, Engine, Enricher
 from relay.store.records import CommitResult, EnrichResult, IngestCommit
 
 if TYPE_CHECKING:
@@ -259,6 +260,21 @@ async def test_the_queue_is_bounded() -> None:
         await _run_tasks()
     assert [seq for seqs, *_ in done for seq in seqs] == list(range(1, QUEUE_SIZE + 1))
     assert outbox.enriched.empty()
+
+
+async def test_the_queue_is_bounded_in_bytes() -> None:
+    """Long notifications that cannot be completed in time do not fill the memory."""
+    event = crash()
+    actor = msgspec.structs.replace(event.actor, attributes={"label": "x" * (QUEUE_BYTES // 2)})
+    long = build_notification("crashed", msgspec.structs.replace(event, actor=actor), EVERYTHING)
+    outbox = FakeOutbox()
+    async with run_enricher(None, outbox) as enricher:
+        enricher.enqueue(*make_commit(long, long, long, long))
+        completed = [await outbox.enriched.get() for _ in range(2)]
+        assert [seqs for seqs, *_ in completed] == [[1], [2]]
+        enricher.enqueue(*make_commit(long))
+        seqs, *_ = await outbox.enriched.get()
+        assert seqs == [1]
 
 
 async def test_stopping_drops_the_remaining_jobs() -> None:

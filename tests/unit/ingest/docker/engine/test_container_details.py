@@ -261,3 +261,18 @@ def test_an_inspection_is_an_object() -> None:
     assert parse_object(b'{"RestartCount": 3}') == {"RestartCount": 3}
     assert parse_object(b"[]") is None
     assert parse_object(b"<html>") is None
+
+
+def test_the_end_of_a_very_long_line() -> None:
+    """Only the end of the line is looked at, so that a log of one line costs no time."""
+    (line,) = parse_log(b"\x1b[0m" * 10**6 + b"the end", framed=False, max_lines=5)
+    assert line.endswith("the end")
+
+
+def test_only_the_last_of_very_many_lines_are_looked_at() -> None:
+    """Also if the line that they follow began in another frame."""
+    frames = b"".join(
+        struct.pack(">BxxxI", 1, len(part)) + part for part in (b"begins", b"\n" * 10**6 + b"end")
+    )
+    assert parse_log(frames, framed=True, max_lines=3) == ("", "", "end")
+    assert parse_log(frames, framed=True, max_lines=2 * 10**6)[-1] == "end"
