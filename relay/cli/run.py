@@ -16,6 +16,7 @@ from relay.cli import creating_lasting_objects
 from relay.cli.options import config_option, find_config, read_config
 from relay.cli.output import StandardError, standard_output
 from relay.config import Config
+from relay.core.memory import return_large_blocks
 from relay.core.tasks import Shutdown
 from relay.daemon import run as daemon
 from relay.daemon.reload import ConfigSource
@@ -43,6 +44,7 @@ def run(config_file: Path | None, debug: bool) -> None:
             )
             output = logs.configure(StandardError(), level="debug" if debug else config.log.level)
             loop_factory = _loop_factory()
+        return_large_blocks()
         with output.write_in_background(), asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_run(config, file, store, keep_level=debug))
 

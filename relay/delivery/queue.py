@@ -10,9 +10,12 @@ large, cannot fill the memory.
 """
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+
+from msgspec.structs import replace
 
 from relay.config import BatchConfig, Renderer
+from relay.core.event import Actor
 from relay.core.exchange import Request
 from relay.delivery.batching import BatchSizer
 from relay.store.records import Delivery
@@ -27,8 +30,13 @@ BYTES_PER_STORED_BYTE = 3
 """Approximate memory of a notification that was sent, for each byte of its JSON: the decoded
 strings, the rendered body, and what is still to be written to the socket."""
 
-Batch = Sequence[tuple[Delivery, Request]]
+LARGE_BYTES = 64 * 1024
+"""What only a renderer needs of a larger notification is dropped as soon as it was rendered."""
+
+Batch = list[tuple[Delivery, Request]]
 """What goes into one request: each delivery with the request that would send it alone."""
+
+_NO_ACTOR = Actor(id="", name=None, image=None, attributes={})
 
 
 class MemoryBudget:
@@ -205,7 +213,8 @@ class DeliveryQueue:
     def take(self, render: Renderer, now_s: float, *, alone: bool) -> Batch:
         """Remove and return the next batch; with ``alone`` only the first delivery.
 
-        Each delivery is rendered once, also if it does not fit and goes into a later batch.
+        Each delivery is rendered once, also if it does not fit and goes into a later batch. Of a
+        large one no more is kept than settling needs.
         """
         builder = self._sizer.start_batch(now_s, alone=alone)
         batch: list[tuple[Delivery, Request]] = []
@@ -215,7 +224,10 @@ class DeliveryQueue:
             if not builder.try_add(len(request.body), delivery.attempts):
                 self._rendered[delivery.seq] = request
                 break
-            batch.append((self._ready.popleft(), request))
+            self._ready.popleft()
+            if delivery.size_bytes > LARGE_BYTES:
+                delivery = self._held[delivery.seq] = _without_content(delivery)
+            batch.append((delivery, request))
         self._requeued = max(0, self._requeued - len(batch))
         return batch
 
@@ -253,3 +265,10 @@ class DeliveryQueue:
             del self._held[delivery.seq]
             self._release(delivery)
         chain.waiting.clear()
+
+
+def _without_content(delivery: Delivery) -> Delivery:
+    """Return a delivery that was rendered, without the texts of its events."""
+    notification = delivery.notification
+    events = tuple(replace(event, actor=_NO_ACTOR, detail=None) for event in notification.events)
+    return replace(delivery, notification=replace(notification, events=events, included=None))

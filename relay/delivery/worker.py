@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from relay.config import Renderer
 from relay.core.counters import DestinationCounters
-from relay.core.exchange import Delivered, Outcome, Reason, Response, Retry
+from relay.core.exchange import Delivered, Outcome, Reason, Request, Response, Retry
 from relay.core.status import DestinationStatus
 from relay.core.tasks import LoopMonitor, spawn
 from relay.delivery.attempt_log import count_dead_letters, health_change_facts, log_attempt
@@ -51,6 +51,10 @@ FETCH_SIZE = 128
 MAX_UNACKED = 128
 """At most this many deliveries that were answered wait until that is stored. After a crash these
 are sent twice."""
+
+
+_SENT = Request(b"")
+"""Takes the place of a request that is being sent and need not be kept."""
 
 
 class DeliveryWorker:
@@ -388,9 +392,13 @@ class DeliveryWorker:
 
     async def _attempt(self, batch: Batch) -> None:
         started_ns, started_s = self._now(), perf_counter()
-        rendered = [(delivery.notification.id, request) for delivery, request in batch]
+        sending = self._client.send_rendered(
+            [(delivery.notification.id, request) for delivery, request in batch]
+        )
+        if len(batch) == 1:  # it is not sent again in smaller parts, so nobody else needs its body
+            batch[0] = (batch[0][0], _SENT)
         try:
-            response = await self._client.send_rendered(rendered)
+            response = await sending
         finally:
             self._open_requests -= 1
         if is_payload_too_large(response, len(batch)):

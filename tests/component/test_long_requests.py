@@ -7,10 +7,20 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from relay.core.exchange import Request
+from relay.core.exchange import Request, Response
 from relay.delivery.http.connection import PIECE_BYTES, Connection
 from relay.delivery.http.sender import open_http_sender
 from relay.destinations.http import HttpDestination
+from relay.store.outbox import open_outbox
+from tests.component.delivery_worker import (
+    Clock,
+    ScriptedDestination,
+    enqueue,
+    make_worker,
+    run_workers,
+    sample_notification,
+    wait_until_empty,
+)
 from tests.support.loopback import serve_connections
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -161,3 +171,28 @@ async def test_a_connection_that_breaks_while_a_long_request_is_sent() -> None:
             response = await http.send(Request(make_body(released.set), to.endpoint))
         assert response.status is None
         await released.wait()
+
+
+class ForgetfulDestination(ScriptedDestination):
+    """Keeps nothing of a request, as a sender that has written it."""
+
+    async def send(self, request: Request) -> Response:
+        sending = super().send(Request(b"", headers=request.headers))
+        del request
+        return await sending
+
+
+async def test_a_worker_keeps_no_body_that_was_sent() -> None:
+    """However long the answer takes."""
+    released, to = asyncio.Event(), ForgetfulDestination()
+    to.open.clear()
+    async with open_outbox(None) as outbox:
+        worker = make_worker(outbox, to, Clock())
+        worker.set_renderer(lambda _: Request(make_body(released.set)))
+        await enqueue(outbox, sample_notification(1))
+        async with run_workers(worker):
+            await to.wait_for_count(1)
+            await released.wait()
+            assert await outbox.pending() == {"hook": 1}
+            to.open.set()
+            await wait_until_empty(outbox)

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 
 from relay.config import BatchConfig
+from relay.core.event import Actor
 from relay.core.exchange import Request
 from relay.core.notification import Notification
-from relay.delivery.queue import Batch, DeliveryQueue, MemoryBudget, memory_bytes
+from relay.delivery.queue import LARGE_BYTES, Batch, DeliveryQueue, MemoryBudget, memory_bytes
 from relay.store.records import Delivery
 from tests.unit.store.samples import make_notification
 
@@ -203,3 +204,41 @@ def test_a_queue_that_grows_leaves_memory_for_others() -> None:
             count += 1
         counts.append(count)
     assert [round(count * size / 1e6, 2) for count in counts] == [0.5, 0.25]
+
+
+def test_of_a_large_delivery_only_what_settling_needs_is_kept_once_it_is_rendered() -> None:
+    """Its labels would stay in memory until the destination has answered."""
+    large = delivery(1, size_bytes=LARGE_BYTES + 1)
+    queue, rendered = DeliveryQueue(MemoryBudget(), None), CountingRenderer()
+    queue.add_due(large, is_only=True)
+    ((kept, _),) = take_batch(queue, rendered)
+    (event,) = kept.notification.events
+    assert event.actor == Actor("", None, None, {})
+    assert kept.seq in queue
+    for name in ("seq", "destination", "created_ns", "attempts", "subject", "size_bytes"):
+        assert getattr(kept, name) == getattr(large, name)
+    for name in ("id", "route"):
+        assert getattr(kept.notification, name) == getattr(large.notification, name)
+    queue.answered(kept, is_final=True)
+    queue.settled(kept)
+    assert kept.seq not in queue
+
+
+def test_a_small_delivery_stays_as_it_is() -> None:
+    """It costs nothing."""
+    queue, small = DeliveryQueue(MemoryBudget(), None), delivery(1)
+    queue.add_due(small, is_only=True)
+    ((kept, _),) = take_batch(queue, CountingRenderer())
+    assert kept is small
+
+
+def test_a_large_batch_that_is_put_back_is_sent_as_it_was_rendered() -> None:
+    """Nothing of it has to be rendered again."""
+    queue, renderer = DeliveryQueue(MemoryBudget(), CONFIG), CountingRenderer()
+    for seq in range(2):
+        queue.add_due(delivery(seq, size_bytes=LARGE_BYTES + 1), is_only=True)
+    batch = take_batch(queue, renderer)
+    queue.requeue(batch, 0.0)
+    again = [*take_batch(queue, renderer), *take_batch(queue, renderer)]
+    assert again == batch
+    assert renderer.rendered == [0, 1]
