@@ -99,7 +99,7 @@ class DeliveryQueue:
         self._ready: deque[Delivery] = deque()
         self._held: dict[int, Delivery] = {}
         """Everything in memory by number: ready, waiting, in flight, and answered."""
-        self._chains: dict[str, _Chain] = {}
+        self._chains: dict[int, _Chain] = {}
         self._rendered: dict[int, Request] = {}
         """Rendered deliveries that did not fit into a batch, by number."""
         self._requeued = 0
@@ -132,13 +132,13 @@ class DeliveryQueue:
     def add_due(self, delivery: Delivery, *, is_only: bool) -> bool:
         """Append a delivery that may be sent. Returns False if there is no memory for it.
 
-        ``is_only`` says that the store held no other about its subject, so successors that are
+        ``is_only`` says that the store held no other of its chain, so that successors which are
         committed later can follow from memory.
         """
         if not self._hold(delivery):
-            self.break_chain(delivery.subject)
+            self.break_chain(delivery.chain)
             return False
-        chain = self._chains[delivery.subject]
+        chain = self._chains[delivery.chain]
         chain.head, chain.is_complete = delivery.seq, is_only
         self._ready.append(delivery)
         return True
@@ -148,7 +148,7 @@ class DeliveryQueue:
 
         If not all of these are in memory, it stays in the store until it is due.
         """
-        chain = self._chains.get(delivery.subject)
+        chain = self._chains.get(delivery.chain)
         if chain is None or not chain.is_complete:
             return
         if not self._hold(delivery):
@@ -159,9 +159,9 @@ class DeliveryQueue:
         else:
             chain.waiting.append(delivery)
 
-    def break_chain(self, subject: str) -> None:
-        """Note that a delivery about the subject is in the store and not in memory."""
-        if (chain := self._chains.get(subject)) is not None:
+    def break_chain(self, chain_number: int) -> None:
+        """Note that a delivery of the chain is in the store and not in memory."""
+        if (chain := self._chains.get(chain_number)) is not None:
             chain.is_complete = False
 
     def answered(self, delivery: Delivery, *, is_final: bool) -> None:
@@ -169,7 +169,7 @@ class DeliveryQueue:
 
         Unless the outcome is final, it is to be sent again, and its successors stay in the store.
         """
-        chain = self._chains[delivery.subject]
+        chain = self._chains[delivery.chain]
         chain.head = None
         if not is_final:
             self._drop_waiting(chain)
@@ -178,15 +178,20 @@ class DeliveryQueue:
             chain.head = successor.seq
             self._ready.append(successor)
 
-    def settled(self, delivery: Delivery) -> None:
-        """Forget a delivery: its outcome is stored."""
-        if self._held.pop(delivery.seq, None) is not None:
-            self._release(delivery)
+    def settled(self, delivery: Delivery) -> bool:
+        """Forget a delivery: its outcome is stored.
+
+        Returns whether others that wait behind it may be in the store and not in memory.
+        """
+        is_complete = self._chains[delivery.chain].is_complete
+        del self._held[delivery.seq]
+        self._release(delivery)
+        return not is_complete
 
     def clear(self) -> None:
         """Drop everything that was not sent; it is still in the store."""
         for delivery in self._ready:
-            self._chains[delivery.subject].head = None
+            self._chains[delivery.chain].head = None
             del self._held[delivery.seq]
             self._release(delivery)
         self._ready.clear()
@@ -244,9 +249,9 @@ class DeliveryQueue:
             return False
         self._own_bytes += size_bytes
         self._held[delivery.seq] = delivery
-        chain = self._chains.get(delivery.subject)
+        chain = self._chains.get(delivery.chain)
         if chain is None:
-            chain = self._chains[delivery.subject] = _Chain()
+            chain = self._chains[delivery.chain] = _Chain()
         chain.count += 1
         return True
 
@@ -254,10 +259,10 @@ class DeliveryQueue:
         size_bytes = memory_bytes(delivery)
         self._memory.release(size_bytes)
         self._own_bytes -= size_bytes
-        chain = self._chains[delivery.subject]
+        chain = self._chains[delivery.chain]
         chain.count -= 1
         if chain.count == 0:
-            del self._chains[delivery.subject]
+            del self._chains[delivery.chain]
 
     def _drop_waiting(self, chain: _Chain) -> None:
         chain.is_complete = False

@@ -45,10 +45,10 @@ MAX_WAIT_S = 60.0
 FOREVER_NS = 10**18
 """Longer than any delivery waits."""
 
-FETCH_SIZE = 128
+FETCH_SIZE = 256
 """How many deliveries are fetched from the store at once, unless a request takes more."""
 
-MAX_UNACKED = 128
+MAX_UNACKED = 512
 """At most this many deliveries that were answered wait until that is stored. After a crash these
 are sent twice."""
 
@@ -179,26 +179,26 @@ class DeliveryWorker:
                 self._queue.add_successor(delivery)
             elif self._store_has_more or not self._queue.add_due(delivery, is_only=True):
                 # What is in the store goes first: it is older.
-                self._queue.break_chain(delivery.subject)
+                self._queue.break_chain(delivery.chain)
                 self._store_has_more = True
         self._advance()
 
-    def request_fetch(self, subjects: Collection[str] = ()) -> None:
+    def request_fetch(self, chains: Collection[int] = ()) -> None:
         """Fetch: the store holds more than it has passed on."""
-        for subject in subjects:
-            self._queue.break_chain(subject)
+        for chain in chains:
+            self._queue.break_chain(chain)
         self._store_has_more = True
         self._wakeup.set()
 
-    def settled(self, acks: Sequence[Ack], released: Collection[int]) -> None:
+    def settled(self, acks: Sequence[Ack]) -> None:
         """Forget the deliveries whose outcomes are stored."""
         for delivery, outcome, _ in acks:
             self._in_flight.discard(delivery.seq)
-            self._queue.settled(delivery)
+            are_others_left = self._queue.settled(delivery)
             if isinstance(outcome, Retry):
                 self._wake_at(self._now() + int(outcome.after_s * 1e9))
-        if any(seq not in self._queue for seq in released):
-            self._store_has_more = True
+            elif are_others_left:
+                self._store_has_more = True
         self._advance()
 
     def fail(self, error: BaseException) -> None:
@@ -296,7 +296,7 @@ class DeliveryWorker:
         finally:
             committed, self._fetching = self._fetching, None
         for delivery in due.deliveries:
-            if not self._queue.add_due(delivery, is_only=False):
+            if not self._queue.add_due(delivery, is_only=delivery.seq not in due.followed):
                 self._store_has_more = True
         self._store_has_more |= due.has_more
         # Query again after a while in any case: a store that repairs itself notifies no worker.

@@ -22,7 +22,6 @@ from relay.store.records import (
     GiveUpResult,
     WaitingDelivery,
     is_heartbeat,
-    subject_of,
 )
 from relay.store.schema import SQL
 
@@ -32,10 +31,10 @@ ANSWER_CHARS = 200
 T = TypeVar("T")
 
 _notification_from_json = msgspec.json.Decoder(Notification).decode
-_DueRow = tuple[int, int, int, int, int, Notification]
-"""When the delivery is due, its number, creation time, attempts, size and notification."""
+_DueRow = tuple[int, int, int, int, int, int, int, Notification]
+"""When the delivery is due, its number, creation time, attempts, chain, whether others wait for it,
+its size and notification."""
 _due_rows_from_json = msgspec.json.Decoder(list[_DueRow]).decode
-_successors_from_json = msgspec.json.Decoder(list[tuple[int, str]]).decode
 _answer_from_json = msgspec.json.Decoder(Answer).decode
 
 
@@ -69,8 +68,6 @@ class FetchRequest(NamedTuple):
     max_count: int
     exclude: Sequence[int]
     max_bytes: int
-    unordered: bool
-    """Whether each delivery to the destination is a subject of its own."""
 
 
 def fetch_due(request: FetchRequest, connection: sqlite3.Connection) -> DueDeliveries:
@@ -84,22 +81,17 @@ def fetch_due(request: FetchRequest, connection: sqlite3.Connection) -> DueDeliv
         "exclude": msgspec.json.encode(request.exclude).decode(),
     }
     rows, listed, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
-    found = [
-        Delivery(
-            seq,
-            destination,
-            notification,
-            created_ns,
-            attempts,
-            notification.id if request.unordered else subject_of(notification.events[0]),
-            size_bytes,
+    found, followed = [], set()
+    for row in sorted(_decode_due_rows(rows)):
+        _, seq, created_ns, attempts, chain, is_followed, size_bytes, notification = row
+        found.append(
+            Delivery(seq, destination, notification, created_ns, attempts, chain, size_bytes)
         )
-        for _, seq, created_ns, attempts, size_bytes, notification in sorted(_decode_due_rows(rows))
-    ]
+        if is_followed:
+            followed.add(seq)
+    next_ns = None if next_due_ns is None else _require_int(next_due_ns)
     has_more = listed == request.max_count or listed > len(found)
-    return DueDeliveries(
-        found, None if next_due_ns is None else _require_int(next_due_ns), has_more
-    )
+    return DueDeliveries(found, frozenset(followed), next_ns, has_more)
 
 
 def pause(destination: str, until_ns: int, connection: sqlite3.Connection) -> None:
@@ -190,15 +182,10 @@ def move_to_dead_letters(
     answer: Answer | None,
     now_ns: int,
     connection: sqlite3.Connection,
-) -> list[tuple[int, str]]:
-    """Turn a delivery into a dead letter, or delete it if it is a heartbeat.
-
-    Returns what `delete_and_release_next` returns.
-    """
+) -> None:
+    """Turn a delivery into a dead letter, or delete it if it is a heartbeat."""
     seq, attempts = delivery.seq, delivery.attempts + 1
-    return _make_dead_letter(
-        seq, delivery.notification, attempts, reason, answer, now_ns, connection
-    )
+    _make_dead_letter(seq, delivery.notification, attempts, reason, answer, now_ns, connection)
 
 
 def _make_dead_letter(
@@ -209,7 +196,7 @@ def _make_dead_letter(
     answer: Answer | None,
     now_ns: int,
     connection: sqlite3.Connection,
-) -> list[tuple[int, str]]:
+) -> None:
     """See `move_to_dead_letters`. SQLite copies the notification, whatever its length."""
     if not is_heartbeat(notification.events[0]):
         row = {
@@ -222,26 +209,17 @@ def _make_dead_letter(
             "answer": _encode_answer(answer),
         }
         connection.execute(SQL["insert_dead_letter"], row)
-    return delete_and_release_next([seq], now_ns, connection)
+    delete_and_release_next([seq], now_ns, connection)
 
 
 def delete_and_release_next(
     seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection
-) -> list[tuple[int, str]]:
-    """Delete settled deliveries.
-
-    Returns the deliveries that become due because of this: their numbers and destinations.
-    """
-    if not seqs:
-        return []
-    numbers = msgspec.json.encode(seqs).decode()
-    (found,) = connection.execute(SQL["successors"], (numbers,)).fetchone()
-    released = _successors_from_json(found)
-    if released:
-        released_numbers = msgspec.json.encode([seq for seq, _ in released]).decode()
-        connection.execute(SQL["release"], (now_ns, released_numbers))
-    connection.execute(SQL["delete_deliveries"], (numbers,))
-    return released
+) -> None:
+    """Delete settled deliveries; the ones behind them become due."""
+    if seqs:
+        numbers = msgspec.json.encode(seqs).decode()
+        connection.execute(SQL["release_next"], (now_ns, numbers))
+        connection.execute(SQL["delete_deliveries"], (numbers,))
 
 
 def delete(seqs: Sequence[int], connection: sqlite3.Connection) -> None:

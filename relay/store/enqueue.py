@@ -15,7 +15,7 @@ import msgspec
 from relay.core.event import TYPE_RELAY
 from relay.core.notification import Notification
 from relay.store import records
-from relay.store.records import is_heartbeat, subject_of
+from relay.store.records import chain_of, is_heartbeat, subject_of
 from relay.store.schema import SQL, run_for_rows
 
 LONG_BYTES = 65_536
@@ -37,7 +37,8 @@ class DeliveryRow(NamedTuple):
     """A delivery to insert."""
 
     destination: str
-    subject: str
+    chain: int
+    """See `records.chain_of`."""
     content: bytes
     """The notification as JSON."""
     now_ns: int
@@ -88,10 +89,10 @@ def prepare(
     content = msgspec.json.encode(notification)
     # A heartbeat is in order everywhere: each has to find the one before it.
     unordered = () if heartbeat else options.unordered
-    rows = [
-        DeliveryRow(to, notification.id if to in unordered else subject, content, now_ns, hold_ns)
-        for to in destinations
-    ]
+    rows = []
+    for to in destinations:
+        chain = chain_of(to, notification.id if to in unordered else subject)
+        rows.append(DeliveryRow(to, chain, content, now_ns, hold_ns))
     return PreparedNotification(rows, heartbeat, is_self_event, len(content))
 
 
@@ -147,20 +148,19 @@ def _compute_due_ns(
     rows: Sequence[DeliveryRow], connection: sqlite3.Connection
 ) -> list[int | None]:
     """Return when each row is due; None for those that wait for another."""
-    subjects = dict.fromkeys((row.destination, row.subject) for row in rows)
-    numbered = [(number, *subject) for number, subject in enumerate(subjects)]
-    for _, cursor in run_for_rows("occupied_subjects", numbered, connection):
-        (numbers,) = cursor.fetchone()
-        for number in map(int, numbers.split(",") if numbers else ()):
-            del subjects[numbered[number][1:]]
+    chains = dict.fromkeys(row.chain for row in rows)
+    for _, cursor in run_for_rows("occupied_chains", [(chain,) for chain in chains], connection):
+        (occupied,) = cursor.fetchone()
+        for chain in map(int, occupied.split(",") if occupied else ()):
+            del chains[chain]
     dues_ns: list[int | None] = []
     for row in rows:
-        first = subjects.pop((row.destination, row.subject), False) is None
-        dues_ns.append(max(row.now_ns, row.hold_ns) if first else None)
+        is_first = chains.pop(row.chain, False) is None
+        dues_ns.append(max(row.now_ns, row.hold_ns) if is_first else None)
     return dues_ns
 
 
 def _replace_heartbeat(rows: Sequence[DeliveryRow], connection: sqlite3.Connection) -> None:
     """Delete older heartbeats. An attempt under way for one of them will find no row to settle."""
-    parameters = [{"destination": row.destination, "subject": row.subject} for row in rows]
+    parameters = [{"chain": row.chain} for row in rows]
     connection.executemany(SQL["replace_heartbeat"], parameters)

@@ -9,9 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from relay.store.enqueue import EnqueueOptions
-from relay.store.records import Ack, CommitResult, Delivery, IngestCommit, is_heartbeat, subject_of
-from relay.store.settle import Released
+from relay.store.records import Ack, CommitResult, Delivery, IngestCommit, is_heartbeat
 
 
 class Committed(NamedTuple):
@@ -19,7 +17,7 @@ class Committed(NamedTuple):
 
     delivery: Delivery
     is_due: bool
-    """Whether it is due at once; if not, another one about its subject is before it."""
+    """Whether it is due at once; if not, another one of its chain is before it."""
 
 
 class Receiver(Protocol):
@@ -29,15 +27,15 @@ class Receiver(Protocol):
         """Deliveries were committed, in this order."""
         ...
 
-    def request_fetch(self, subjects: Collection[str] = ()) -> None:
-        """Deliveries that `receive` does not list are due or will be, the latest of ``subjects``.
+    def request_fetch(self, chains: Collection[int] = ()) -> None:
+        """Deliveries that `receive` does not list are due or will be, the latest of ``chains``.
 
         They have to be fetched.
         """
         ...
 
-    def settled(self, acks: Sequence[Ack], released: Collection[int]) -> None:
-        """These outcomes are stored; ``released`` are the numbers of deliveries now due."""
+    def settled(self, acks: Sequence[Ack]) -> None:
+        """These outcomes are stored, and what waited behind final ones is due."""
         ...
 
     def fail(self, error: BaseException) -> None:
@@ -65,30 +63,27 @@ class Handover:
             if (receiver := self._receivers.get(destination)) is not None:
                 receiver.request_fetch()
 
-    def committed(self, batch: IngestCommit, result: CommitResult, options: EnqueueOptions) -> None:
+    def committed(self, batch: IngestCommit, result: CommitResult, now_ns: int) -> None:
         """Tell the workers what was committed.
 
         They have to fetch a heartbeat, because it replaces another one, and what waits for an
         answer of the engine that its notification is to include.
         """
         passed: defaultdict[str, list[Committed]] = defaultdict(list)
-        to_fetch: defaultdict[str, set[str]] = defaultdict(set)
-        for (notification, destinations), seqs, size in zip(
-            batch.notifications, result.seqs, result.sizes, strict=True
-        ):
-            event = notification.events[0]
+        to_fetch: defaultdict[str, set[int]] = defaultdict(set)
+        rows = zip(batch.notifications, result.seqs, result.chains, result.sizes, strict=True)
+        for (notification, destinations), seqs, chains, size in rows:
             is_fetched = (
                 notification.include is not None
-                or is_heartbeat(event)
+                or is_heartbeat(notification.events[0])
                 or len(seqs) < len(destinations)  # some were evicted; which ones is not known
             )
-            for place, to in enumerate(destinations):
-                subject = notification.id if to in options.unordered else subject_of(event)
-                if is_fetched or subject in to_fetch[to]:  # must not overtake one that is fetched
-                    to_fetch[to].add(subject)
+            for place, (to, chain) in enumerate(zip(destinations, chains, strict=True)):
+                if is_fetched or chain in to_fetch[to]:  # must not overtake one that is fetched
+                    to_fetch[to].add(chain)
                 else:
                     seq = seqs[place]
-                    delivery = Delivery(seq, to, notification, options.now_ns, 0, subject, size)
+                    delivery = Delivery(seq, to, notification, now_ns, 0, chain, size)
                     passed[to].append(Committed(delivery, seq in result.due))
         for to, receiver in self._receivers.items():
             if to in passed:
@@ -96,14 +91,14 @@ class Handover:
             if to_fetch.get(to):
                 receiver.request_fetch(to_fetch[to])
 
-    def settled(self, acks: Sequence[Ack], released: Released) -> None:
-        """Tell the workers whose outcomes are stored, and what may follow."""
+    def settled(self, acks: Sequence[Ack]) -> None:
+        """Tell the workers whose outcomes are stored."""
         by_destination: defaultdict[str, list[Ack]] = defaultdict(list)
         for ack in acks:
             by_destination[ack.delivery.destination].append(ack)
         for destination, own_acks in by_destination.items():
             if (receiver := self._receivers.get(destination)) is not None:
-                receiver.settled(own_acks, released.get(destination, ()))
+                receiver.settled(own_acks)
 
     def fail(self, destinations: Collection[str], error: BaseException) -> None:
         """Tell the workers that their outcomes could not be stored."""

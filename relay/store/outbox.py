@@ -33,7 +33,7 @@ from relay.store.records import (
     Selection,
     WaitingDelivery,
 )
-from relay.store.settle import Released, settle
+from relay.store.settle import settle
 from relay.store.writer import Operation, StoreWriter
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ _DEFAULTS = StoreConfig()
 ACK_LINGER_S = 0.05
 """How long outcomes wait for a commit that they can be a part of."""
 
-ACK_BATCH_SIZE = 64
+ACK_BATCH_SIZE = 256
 """With this many outcomes they wait no longer."""
 
 
@@ -105,7 +105,7 @@ class Outbox:
         options = EnqueueOptions(now_ns, self._unordered)
         self._submit_acks(is_urgent=False)
         committing = self._writer.submit(partial(_commit, batch, self._quota, options, self._used))
-        committing.add_done_callback(partial(self._pass_on, batch, options))
+        committing.add_done_callback(partial(self._pass_on, batch, now_ns))
         # Shielded: the workers are told what was stored also if the caller is cancelled.
         result, _ = await asyncio.shield(committing)
         return result
@@ -144,10 +144,7 @@ class Outbox:
         at most ``max_bytes`` in the store, except that one is always returned. Of deliveries about
         one subject only the first is ever due, so that they stay in order.
         """
-        unordered = destination in self._unordered
-        request = FetchRequest(
-            destination, until_ns, max_count, list(exclude), max_bytes, unordered
-        )
+        request = FetchRequest(destination, until_ns, max_count, list(exclude), max_bytes)
         return await self._read(partial(deliveries.fetch_due, request))
 
     def ack(self, acks: Sequence[Ack], now_ns: int, *, flush: bool = False) -> asyncio.Future[None]:
@@ -194,7 +191,7 @@ class Outbox:
         settling = self._writer.submit(operation, is_synced=False, is_urgent=is_urgent)
         settling.add_done_callback(partial(self._report_acks, pending))
 
-    def _report_acks(self, pending: "_PendingAcks", settling: asyncio.Future[Released]) -> None:
+    def _report_acks(self, pending: "_PendingAcks", settling: asyncio.Future[None]) -> None:
         if settling.cancelled():
             pending.done.cancel()
         elif (error := settling.exception()) is not None:
@@ -202,18 +199,18 @@ class Outbox:
             pending.done.set_exception(error)
             pending.done.exception()  # retrieved: not every caller waits for it
         else:
-            self._handover.settled(pending.acks, settling.result())
+            self._handover.settled(pending.acks)
             pending.done.set_result(None)
 
     def _pass_on(
         self,
         batch: IngestCommit,
-        options: EnqueueOptions,
+        now_ns: int,
         committing: asyncio.Future[tuple[CommitResult, Evicted]],
     ) -> None:
         if not committing.cancelled() and committing.exception() is None:
             result, evicted = committing.result()
-            self._handover.committed(batch, result, options)
+            self._handover.committed(batch, result, now_ns)
             self._handover.request_fetch(evicted.destinations)
 
     async def expire(

@@ -48,24 +48,20 @@ WHERE engine = changed.column1 AND id = changed.column2;
 -- The ids are passed as a JSON array.
 DELETE FROM containers WHERE engine = ? AND id IN (SELECT value FROM json_each(?));
 
--- name: occupied_subjects
--- The numbers of the pairs (destination and subject) for which a delivery waits already, as one text:
--- each row that is read costs another switch of threads.
-WITH pairs (number, destination, subject) AS (VALUES (?, ?, ?))
-SELECT group_concat(number)
-FROM pairs
-WHERE EXISTS (
-    SELECT 1 FROM deliveries
-    WHERE deliveries.destination = pairs.destination AND deliveries.subject = pairs.subject
-);
+-- name: occupied_chains
+-- Those of the chains in which a delivery waits already, as one text: each row that is read costs
+-- another switch of threads.
+SELECT group_concat(column1)
+FROM (VALUES (?))
+WHERE EXISTS (SELECT 1 FROM deliveries WHERE deliveries.chain = column1);
 
 -- name: add_deliveries
-INSERT INTO deliveries (destination, subject, notification, created_ns, hold_ns, due_ns)
+INSERT INTO deliveries (destination, chain, notification, created_ns, hold_ns, due_ns)
 SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL;
 
 -- name: replace_heartbeat
 -- Deletes the older heartbeats, which the new one replaces.
-DELETE FROM deliveries WHERE destination = :destination AND subject = :subject;
+DELETE FROM deliveries WHERE chain = :chain;
 
 -- name: enrich
 -- Ends the hold of a delivery that is still held. One that waits for another keeps waiting.
@@ -97,7 +93,11 @@ fitting AS (
 SELECT
     CAST('[' || coalesce(group_concat(
         '[' || quote(due_ns) || ',' || quote(seq) || ',' || quote(created_ns) || ','
-        || quote(attempts) || ',' || coalesce(length(notification), 'null') || ','
+        || quote(attempts) || ',' || quote(chain) || ','
+        || EXISTS (
+            SELECT 1 FROM deliveries AS next
+            WHERE next.chain = deliveries.chain AND next.seq > deliveries.seq
+        ) || ',' || coalesce(length(notification), 'null') || ','
         || coalesce(CAST(notification AS TEXT), 'null') || ']'
     ), '') || ']' AS BLOB),
     (SELECT count(*) FROM due),
@@ -124,11 +124,11 @@ SELECT seq, attempts, answer
 FROM (
     SELECT *, sum(size) OVER (ORDER BY seq) - size AS size_before
     FROM (
-        SELECT seq, subject, created_ns, attempts, answer, length(notification) AS size
+        SELECT seq, chain, created_ns, attempts, answer, length(notification) AS size
         FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit
     )
-    WHERE created_ns <= :before_ns AND subject NOT IN (
-        SELECT subject FROM deliveries WHERE seq IN (SELECT value FROM json_each(:exclude))
+    WHERE created_ns <= :before_ns AND chain NOT IN (
+        SELECT chain FROM deliveries WHERE seq IN (SELECT value FROM json_each(:exclude))
     )
 )
 WHERE size_before < :max_bytes ORDER BY seq;
@@ -176,26 +176,16 @@ SELECT destination, since_ns FROM episodes;
 -- name: end_pause
 DELETE FROM pauses WHERE destination = :destination;
 
--- name: successors
--- The deliveries that wait for settled ones, whose numbers are passed as a JSON array: their numbers and
--- destinations, as a JSON array.
-SELECT json_group_array(json_array(next.seq, next.destination))
-FROM (
-    SELECT (
-        SELECT min(later.seq) FROM deliveries AS later
-        WHERE later.destination = done.destination AND later.subject = done.subject
-            AND later.seq > done.seq
-    ) AS seq
+-- name: release_next
+-- The successors of settled deliveries, whose numbers are passed as a JSON array, become due. A
+-- successor may be among the settled ones itself; then it is deleted right after this.
+UPDATE deliveries SET due_ns = max(?, hold_ns)
+WHERE due_ns IS NULL AND seq IN (
+    SELECT (SELECT min(next.seq) FROM deliveries AS next
+            WHERE next.chain = done.chain AND next.seq > done.seq)
     FROM deliveries AS done
     WHERE done.seq IN (SELECT value FROM json_each(?))
-) AS found
-JOIN deliveries AS next ON next.seq = found.seq
-WHERE next.due_ns IS NULL;
-
--- name: release
--- The numbers are passed as a JSON array. One may be settled itself; then it is deleted right after.
-UPDATE deliveries SET due_ns = max(?, hold_ns)
-WHERE seq IN (SELECT value FROM json_each(?));
+);
 
 -- name: delete_deliveries
 -- The numbers are passed as a JSON array.
@@ -272,7 +262,7 @@ DELETE FROM deliveries WHERE seq IN (
     )
     WHERE size_before < :max_bytes
 )
-RETURNING seq, destination, subject;
+RETURNING seq, destination, chain;
 
 -- name: evict_dead_letters
 -- The same for dead letters.
@@ -286,17 +276,17 @@ DELETE FROM dead_letters WHERE seq IN (
 );
 
 -- name: release_head
--- The first delivery about a subject becomes due if it waited for another that no longer exists.
+-- The first delivery of a chain becomes due if it waited for another that no longer exists.
 UPDATE deliveries SET due_ns = max(:now_ns, hold_ns)
 WHERE due_ns IS NULL AND seq = (
-    SELECT min(seq) FROM deliveries WHERE destination = :destination AND subject = :subject
+    SELECT min(seq) FROM deliveries WHERE chain = :chain
 );
 
 -- name: release_heads
--- The same for all destinations and subjects.
+-- The same for all chains.
 UPDATE deliveries SET due_ns = max(:now_ns, hold_ns)
 WHERE due_ns IS NULL
-    AND seq IN (SELECT min(seq) FROM deliveries GROUP BY destination, subject);
+    AND seq IN (SELECT min(seq) FROM deliveries GROUP BY chain);
 
 -- name: correct_times
 -- A creation time in the future, or an impossibly long wait, comes from a clock that was wrong.

@@ -107,6 +107,7 @@ def add_within_quota(
     """Insert a batch's deliveries, and evict what exceeds the quota."""
     prepared = [enqueue.prepare(*each, options) for each in batch.notifications]
     sizes = [each.size_bytes for each in prepared]
+    chains = [[row.chain for row in each.rows] for each in prepared]
     if not used.may_exceed(prepared, quota.max_bytes, connection):
         added, evicted = enqueue.add(prepared, connection), Evicted()
         stored, due = added.seqs, frozenset(added.due)
@@ -121,7 +122,9 @@ def add_within_quota(
         connection.execute(SQL["add_to_counter"], {"name": "undeclared_shed", "change": change})
         _, _, undeclared = _measure(connection)
         used.forget()  # this transaction may be rolled back
-    result = CommitResult(stored, due, sizes, len(evicted.seqs), evicted.dead_letters, undeclared)
+    result = CommitResult(
+        stored, due, chains, sizes, len(evicted.seqs), evicted.dead_letters, undeclared
+    )
     return result, evicted
 
 
@@ -134,8 +137,8 @@ def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) 
     count = size = 0
     for each in prepared:
         count += len(each.rows)
-        for to, subject, content, *_ in each.rows:
-            size += len(content) + MAX_UTF8_BYTES * (3 * len(to) + 2 * len(subject))
+        for to, _, content, *_ in each.rows:
+            size += len(content) + MAX_UTF8_BYTES * 2 * len(to)
     return MAX_PAGES_PER_ROW * count + 2 * size // page_size
 
 
@@ -217,10 +220,9 @@ def _evict_oldest(
         if not rows:
             return
         evicted.seqs.update(seq for seq, _, _ in rows)
-        for destination, subject in {(to, subject) for _, to, subject in rows}:
-            row = {"destination": destination, "subject": subject, "now_ns": now_ns}
-            connection.execute(SQL["release_head"], row)
-            evicted.destinations.add(destination)
+        for chain in {chain for _, _, chain in rows}:
+            connection.execute(SQL["release_head"], {"chain": chain, "now_ns": now_ns})
+        evicted.destinations.update(destination for _, destination, _ in rows)
 
 
 def _evict_new(

@@ -1,5 +1,6 @@
 """The values that the two loops exchange with the store."""
 
+import hashlib
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
@@ -65,6 +66,8 @@ class CommitResult(msgspec.Struct, frozen=True):
     Does not list deliveries released by an eviction, nor a heartbeat committed together with other
     events.
     """
+    chains: Sequence[Sequence[int]] = ()
+    """For each notification the chains of its deliveries, one for each destination."""
     sizes: Sequence[int] = ()
     """For each notification its size in the store, in bytes."""
     evicted: int = 0
@@ -102,8 +105,8 @@ class Delivery(msgspec.Struct, frozen=True):
     created_ns: int
     attempts: int
     """How many attempts were made so far."""
-    subject: str = ""
-    """What it is about (see `subject_of`). Without an order each is a subject of its own."""
+    chain: int = 0
+    """The number of its chain (see `chain_of`). Without an order each has a chain of its own."""
     size_bytes: int = 0
     """The size of its notification in the store."""
 
@@ -170,6 +173,8 @@ class DueDeliveries(msgspec.Struct, frozen=True):
     """What a delivery worker can send now, and when there will be more."""
 
     deliveries: Sequence[Delivery]
+    followed: frozenset[int]
+    """The numbers of those behind which others of their chain wait."""
     next_due_ns: int | None
     """When the first delivery that is not due yet will be due; None if there is none."""
     has_more: bool = False
@@ -186,6 +191,16 @@ class EventKind(msgspec.Struct, frozen=True):
     engine: str
     type: str
     action: str
+
+
+def chain_of(destination: str, subject: str) -> int:
+    """Return the number of the chain of all deliveries about a subject to a destination.
+
+    It is a hash of 63 bits, because an index of such numbers is a tenth of one of names, and stays
+    in memory. Two chains with the same number would wait for each other, and nothing else.
+    """
+    identity = f"{destination}\0{subject}".encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest()) >> 1
 
 
 def is_heartbeat(event: Event | EventKind) -> bool:

@@ -9,6 +9,7 @@ from itertools import chain, repeat
 from pathlib import Path
 
 from relay.core.errors import StoreError
+from relay.store.records import chain_of
 
 MAX_ROWS = 512
 """How many rows one statement inserts or deletes at most: more than a batch of events has. With ten
@@ -101,6 +102,7 @@ def check_version(connection: sqlite3.Connection, path: Path | None) -> int:
 def migrate(connection: sqlite3.Connection, version: int, to: int = NEWEST_VERSION) -> None:
     """Migrate a store from ``version`` to ``to``, in one transaction."""
     if version < to:
+        connection.create_function("chain_of", 2, chain_of, deterministic=True)
         script = "\n".join(_MIGRATIONS[version:to])
         marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {to}"
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n{marks};\nCOMMIT;")

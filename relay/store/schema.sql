@@ -153,3 +153,14 @@ UPDATE containers SET
     oom_ns = json_extract(CAST(state AS TEXT), '$.oom_ns'),
     oom_inferred_ns = json_extract(CAST(state AS TEXT), '$.oom_inferred_ns')
 WHERE json_valid(CAST(state AS TEXT));
+
+-- The chain of all deliveries about one subject to one destination, as a number instead of two names:
+-- the index of names took several times what SQLite keeps in memory, and each delivery changed one of
+-- its pages at random.
+DROP INDEX deliveries_order;
+DROP INDEX deliveries_due;
+ALTER TABLE deliveries ADD COLUMN chain INTEGER NOT NULL DEFAULT 0;
+UPDATE deliveries SET chain = chain_of(destination, subject);
+ALTER TABLE deliveries DROP COLUMN subject;
+CREATE INDEX deliveries_chain ON deliveries (chain, seq);
+CREATE INDEX deliveries_due ON deliveries (destination, due_ns, seq);

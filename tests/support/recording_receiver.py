@@ -17,25 +17,23 @@ class RecordingReceiver:
     @property
     def is_told(self) -> bool:
         """Whether there is something to send or to fetch since `clear`."""
-        return bool(self.committed or self.fetch_requests or self.released)
+        return bool(self.committed or self.fetch_requests or self.acks)
 
     def clear(self) -> None:
         """Forget everything."""
         self.committed: list[Committed] = []
-        self.fetch_requests: list[Collection[str]] = []
+        self.fetch_requests: list[Collection[int]] = []
         self.acks: list[Ack] = []
-        self.released: set[int] = set()
         self.errors: list[BaseException] = []
 
     def receive(self, committed: Sequence[Committed]) -> None:
         self.committed += committed
 
-    def request_fetch(self, subjects: Collection[str] = ()) -> None:
-        self.fetch_requests.append(subjects)
+    def request_fetch(self, chains: Collection[int] = ()) -> None:
+        self.fetch_requests.append(chains)
 
-    def settled(self, acks: Sequence[Ack], released: Collection[int]) -> None:
+    def settled(self, acks: Sequence[Ack]) -> None:
         self.acks += acks
-        self.released |= set(released)
 
     def fail(self, error: BaseException) -> None:
         self.errors.append(error)

@@ -16,14 +16,18 @@ CONFIG = BatchConfig(max=4, wait=timedelta(seconds=2))
 SECOND_NS = 10**9
 
 
-def delivery(seq: int, subject: str | None = None, size_bytes: int = 0) -> Delivery:
+A, B = -1, -2
+"""Chains."""
+
+
+def delivery(seq: int, chain: int | None = None, size_bytes: int = 0) -> Delivery:
     return Delivery(
         seq,
         "ops",
         make_notification(seq),
         created_ns=10 * SECOND_NS,
         attempts=0,
-        subject=str(seq) if subject is None else subject,
+        chain=seq if chain is None else chain,
         size_bytes=size_bytes,
     )
 
@@ -122,8 +126,8 @@ def take_one(queue: DeliveryQueue) -> Delivery:
 def test_a_successor_may_be_sent_when_the_one_before_it_was_answered() -> None:
     """Not before; whether that is stored by then does not matter."""
     queue = DeliveryQueue(MemoryBudget(), None)
-    queue.add_due(delivery(1, "a"), is_only=True)
-    queue.add_successor(delivery(2, "a"))
+    queue.add_due(delivery(1, A), is_only=True)
+    queue.add_successor(delivery(2, A))
     first = take_one(queue)
     assert len(queue) == 0
     queue.answered(first, is_final=True)
@@ -133,10 +137,10 @@ def test_a_successor_may_be_sent_when_the_one_before_it_was_answered() -> None:
 def test_a_successor_that_comes_after_the_answer_may_be_sent_at_once() -> None:
     """As long as the outcome is not stored, the store does not list it as due."""
     queue = DeliveryQueue(MemoryBudget(), None)
-    queue.add_due(delivery(1, "a"), is_only=True)
+    queue.add_due(delivery(1, A), is_only=True)
     first = take_one(queue)
     queue.answered(first, is_final=True)
-    queue.add_successor(delivery(2, "a"))
+    queue.add_successor(delivery(2, A))
     assert take_one(queue).seq == 2
 
 
@@ -144,11 +148,11 @@ def test_a_successor_that_comes_after_the_answer_may_be_sent_at_once() -> None:
 def test_a_successor_of_one_that_is_not_in_memory_stays_in_the_store(is_broken: bool) -> None:
     """It must not overtake what is between the two."""
     queue = DeliveryQueue(MemoryBudget(), None)
-    queue.add_due(delivery(1, "a"), is_only=is_broken)
+    queue.add_due(delivery(1, A), is_only=is_broken)
     if is_broken:
-        queue.break_chain("a")
-    queue.add_successor(delivery(3, "a"))
-    queue.add_successor(delivery(4, "b"))
+        queue.break_chain(A)
+    queue.add_successor(delivery(3, A))
+    queue.add_successor(delivery(4, B))
     queue.answered(take_one(queue), is_final=True)
     assert (len(queue), list(queue.seqs)) == (0, [1])
 
@@ -156,11 +160,11 @@ def test_a_successor_of_one_that_is_not_in_memory_stays_in_the_store(is_broken: 
 def test_a_retry_sends_its_successors_back_to_the_store() -> None:
     """And those that are committed later."""
     queue = DeliveryQueue(MemoryBudget(), None)
-    queue.add_due(delivery(1, "a"), is_only=True)
-    queue.add_successor(delivery(2, "a"))
+    queue.add_due(delivery(1, A), is_only=True)
+    queue.add_successor(delivery(2, A))
     first = take_one(queue)
     queue.answered(first, is_final=False)
-    queue.add_successor(delivery(3, "a"))
+    queue.add_successor(delivery(3, A))
     assert (len(queue), list(queue.seqs)) == (0, [1])
     queue.settled(first)
     assert list(queue.seqs) == []
@@ -172,7 +176,7 @@ def test_memory_is_given_back() -> None:
     queue = DeliveryQueue(memory, None)
     for seq in range(4):
         queue.add_due(delivery(seq, size_bytes=100), is_only=True)
-        queue.add_successor(delivery(10 + seq, str(seq), size_bytes=100))
+        queue.add_successor(delivery(10 + seq, seq, size_bytes=100))
     assert memory.used_bytes == 8 * memory_bytes(delivery(0, size_bytes=100))
     taken = take_one(queue)
     queue.answered(taken, is_final=False)

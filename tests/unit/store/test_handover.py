@@ -29,7 +29,7 @@ async def test_a_worker_is_passed_what_was_committed_for_it(outbox: Outbox) -> N
     one, two = worker.committed
     assert (one.delivery.seq, one.delivery.notification, one.is_due) == (1, first, True)
     assert (two.delivery.seq, two.delivery.notification, two.is_due) == (3, second, False)
-    assert one.delivery.subject == two.delivery.subject
+    assert one.delivery.chain == two.delivery.chain
     assert one.delivery.size_bytes > 100
     assert worker.fetch_requests == []
 
@@ -49,8 +49,8 @@ async def test_nothing_overtakes_a_delivery_that_has_to_be_fetched(outbox: Outbo
     batch = [make_notification(1, container="a"), held, make_notification(3, container="a")]
     await outbox.commit(make_commit(*batch, make_notification(4, container="b")), 10)
     assert [it.delivery.notification.events[0].time_ns for it in worker.committed] == [1, 4]
-    assert [set(subjects) for subjects in worker.fetch_requests] == [
-        {worker.committed[0].delivery.subject}
+    assert [set(chains) for chains in worker.fetch_requests] == [
+        {worker.committed[0].delivery.chain}
     ]
 
 
@@ -60,7 +60,7 @@ async def test_without_an_order_each_delivery_is_a_subject_of_its_own(outbox: Ou
     batch = make_commit(make_notification(1), make_notification(2), to=("loose",))
     await outbox.commit(batch, 10)
     assert [it.is_due for it in worker.committed] == [True, True]
-    assert len({it.delivery.subject for it in worker.committed}) == 2
+    assert len({it.delivery.chain for it in worker.committed}) == 2
 
 
 async def test_nothing_is_kept_for_a_destination_without_a_worker(outbox: Outbox) -> None:

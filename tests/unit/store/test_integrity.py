@@ -41,7 +41,7 @@ def empty_index(file: Path, index: str) -> None:
         opened.write(b"\x0a\0\0\0\0" + size.to_bytes(2, "big") + bytes(size - 7))
 
 
-@pytest.mark.parametrize("index", ["deliveries_due", "deliveries_order"])
+@pytest.mark.parametrize("index", ["deliveries_due", "deliveries_chain"])
 async def test_an_index_without_entries_is_rebuilt(file: Path, index: str) -> None:
     """The start rebuilds the index in place and logs it; nothing is lost or moved aside."""
     await fill(file)
@@ -64,7 +64,7 @@ async def test_a_reindex_releases_waiting_deliveries(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE deliveries SET due_ns = NULL")
         connection.commit()
-    empty_index(file, "deliveries_order")
+    empty_index(file, "deliveries_chain")
     async with open_outbox(file) as outbox:
         assert await deliver_all(outbox) == [1, 2, 3, 4]
 
@@ -114,7 +114,7 @@ async def test_a_check_takes_memory_only_while_it_runs(file: Path) -> None:
         connection.execute("PRAGMA cache_size = -77")
         assert recovery.find_corruption(connection) is None
         assert connection.execute("PRAGMA cache_size").fetchone() == (-77,)
-        empty_index(file, "deliveries_order")
+        empty_index(file, "deliveries_chain")
         assert recovery.find_corruption(connection) is not None
         assert connection.execute("PRAGMA cache_size").fetchone() == (-77,)
 

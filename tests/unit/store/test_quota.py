@@ -157,7 +157,7 @@ async def test_drop_new_evicts_dead_letters_first() -> None:
             await outbox.ack([Ack(delivery, Dead(Reason.EXPIRED))], 10, flush=True)
         results = [
             await outbox.commit(make_commit(large_notification(n, f"d{n}")), 10)
-            for n in range(first)
+            for n in range(first - EVICT_BATCH)  # pages that are half empty take a little space
         ]
         assert sum(result.evicted for result in results) == 0
         assert sum(result.dead_letters_evicted for result in results) > 0
