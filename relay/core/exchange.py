@@ -1,22 +1,23 @@
 """What relay sends to a destination, what the destination answers, and what the answer means."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A rendered notification, ready to send. Its repr shows nothing: all of it may be secret."""
 
-    body: bytes = field(repr=False)
-    url: str = field(default="", repr=False)
+    body: bytes
+    url: str = ""
     """Empty if the destination has no URL (the console)."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = {}
     method: str = "POST"
     """With ``GET`` the body is empty."""
+
+    def __repr__(self) -> str:
+        return f"Request(method={self.method!r})"
 
 
 class Response(msgspec.Struct, frozen=True):

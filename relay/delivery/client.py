@@ -5,12 +5,12 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from time import monotonic, time_ns
 from typing import BinaryIO
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from relay.config import BatchConfig, DestinationConfig, Renderer, Route
 from relay.core.counters import DestinationCounters

@@ -211,7 +211,7 @@ class DeliveryQueue:
 
         Deliveries of a batch that was too large do not wait.
         """
-        if self._requeued:
+        if self._requeued or self._sizer.max_count == 1:
             return 0.0
         return self._sizer.wait_s(len(self), (now_ns - self._ready[0].created_ns) / 1e9)
 
@@ -221,8 +221,11 @@ class DeliveryQueue:
         Each delivery is rendered once, also if it does not fit and goes into a later batch. Of a
         large one no more is kept than settling needs.
         """
+        if self._sizer.max_count == 1 and self._ready[0].size_bytes <= LARGE_BYTES:
+            delivery = self._ready.popleft()
+            return [(delivery, render(delivery.notification))]
         builder = self._sizer.start_batch(now_s, alone=alone)
-        batch: list[tuple[Delivery, Request]] = []
+        batch: Batch = []
         while self._ready and not builder.is_full:
             delivery = self._ready[0]
             request = self._rendered.pop(delivery.seq, None) or render(delivery.notification)

@@ -62,6 +62,8 @@ class RateLimiter:
 
     def wait_s(self, waiter: object, now_s: float) -> float:
         """Return how long until a request is allowed, and join the queue; 0 if allowed now."""
+        if not self._buckets:  # nothing to queue for
+            return self.paused_for_s(now_s)
         if waiter not in self._waiters:
             self._waiters.append(waiter)
         ahead = self._waiters.index(waiter)

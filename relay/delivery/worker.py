@@ -23,19 +23,23 @@ from msgspec.structs import replace
 
 from relay.config import Renderer
 from relay.core.counters import DestinationCounters
-from relay.core.exchange import Delivered, Outcome, Reason, Request, Response, Retry
+from relay.core.exchange import Delivered, Reason, Response, Retry
 from relay.core.status import DestinationStatus
 from relay.core.tasks import LoopMonitor, spawn
-from relay.delivery.attempt_log import count_dead_letters, health_change_facts, log_attempt
-from relay.delivery.batching import align_retries, is_payload_too_large
+from relay.delivery.attempt import (
+    classify_batch,
+    count_dead_letters,
+    health_change_facts,
+    log_attempt,
+)
+from relay.delivery.batching import is_payload_too_large
 from relay.delivery.circuit_breaker import CircuitBreaker, DestinationObserver, HealthChange
 from relay.delivery.client import DestinationClient
 from relay.delivery.queue import Batch, DeliveryQueue, MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
-from relay.delivery.retry import Attempt
 from relay.store.handover import Committed
 from relay.store.outbox import Outbox
-from relay.store.records import Ack, Delivery
+from relay.store.records import Ack
 
 log = structlog.get_logger()
 
@@ -51,10 +55,6 @@ FETCH_SIZE = 256
 MAX_UNACKED = 512
 """At most this many deliveries that were answered wait until that is stored. After a crash these
 are sent twice."""
-
-
-_SENT = Request(b"")
-"""Takes the place of a request that is being sent and need not be kept."""
 
 
 class DeliveryWorker:
@@ -80,6 +80,9 @@ class DeliveryWorker:
         self._random_fraction = random_fraction
         self._breaker = CircuitBreaker(client.destination.retry)
         self._queue = DeliveryQueue(memory, client.batch)
+        self._batches = client.batch is not None
+        self._concurrency = client.destination.concurrency
+        self._max_in_flight = self._concurrency * self._queue.max_batch_size + MAX_UNACKED
         self._store_has_more = True
         """Whether the store may hold deliveries that are due and not in the queue."""
         self._next_due_ns: int | None = None
@@ -275,7 +278,7 @@ class DeliveryWorker:
             self._store_has_more, self._next_due_ns = True, None
         if self._breaker.is_stopped:
             return MAX_WAIT_S
-        limit, until_ns = max(FETCH_SIZE, self._client.destination.concurrency), now_ns
+        limit, until_ns = max(FETCH_SIZE, self._concurrency), now_ns
         if self._breaker.is_half_open:  # the first delivery is the probe, even if not yet due
             if (wait_s := self._breaker.wait_s(now_ns / 1e9)) > 0:
                 return wait_s
@@ -311,8 +314,7 @@ class DeliveryWorker:
         """Whether less is in the queue than can be sent."""
         if self._breaker.is_half_open:
             return not self._queue
-        concurrency = self._client.destination.concurrency
-        return len(self._queue) < max(self._queue.max_batch_size, concurrency)
+        return len(self._queue) < max(self._queue.max_batch_size, self._concurrency)
 
     def _can_fetch(self) -> bool:
         return self._has_capacity() and self._breaker.wait_s(self._now_s()) == 0
@@ -366,16 +368,15 @@ class DeliveryWorker:
         self._advance()
 
     def _has_capacity(self) -> bool:
-        max_requests = 1 if self._breaker.is_half_open else self._client.destination.concurrency
-        batch_size = self._queue.max_batch_size
-        max_in_flight = max_requests * batch_size + MAX_UNACKED
-        fits = len(self._in_flight) + batch_size <= max_in_flight
-        return self._open_requests < max_requests and fits
+        if self._breaker.is_half_open:
+            return not self._open_requests
+        is_full = len(self._in_flight) >= self._max_in_flight
+        return self._open_requests < self._concurrency and not is_full
 
     def _blocked_s(self, now_s: float) -> float:
         """Return how long until the next batch may be sent; 0 if it may be sent now."""
         wait_s = self._breaker.wait_s(now_s)
-        if not (self._stopping or self._breaker.is_half_open):
+        if self._batches and not (self._stopping or self._breaker.is_half_open):
             wait_s = max(wait_s, self._queue.wait_s(self._now()))
         if wait_s > 0:
             self._rate_limiter.cancel_wait(self)
@@ -392,11 +393,12 @@ class DeliveryWorker:
 
     async def _attempt(self, batch: Batch) -> None:
         started_ns, started_s = self._now(), perf_counter()
+        deliveries = [delivery for delivery, _ in batch]
         sending = self._client.send_rendered(
             [(delivery.notification.id, request) for delivery, request in batch]
         )
-        if len(batch) == 1:  # it is not sent again in smaller parts, so nobody else needs its body
-            batch[0] = (batch[0][0], _SENT)
+        if len(batch) == 1:
+            batch.clear()  # nothing refers to the body when it is sent: it may be long
         try:
             response = await sending
         finally:
@@ -404,11 +406,12 @@ class DeliveryWorker:
         if is_payload_too_large(response, len(batch)):
             self._log.info("batch.too_large", batch=len(batch))
             self._queue.requeue(batch, self._now_s())
-            self._in_flight.difference_update(delivery.seq for delivery, _ in batch)
+            self._in_flight.difference_update(delivery.seq for delivery in deliveries)
             return
-        acks = self._classify(batch, response, started_ns)
+        fraction = self._random_fraction()
+        acks = classify_batch(self._client.classify, deliveries, response, started_ns, fraction)
         duration_s = perf_counter() - started_s
-        log_attempt(self._log, acks, response, duration_s, is_batch=self._client.batch is not None)
+        log_attempt(self._log, acks, response, duration_s, is_batch=self._batches)
         health_change = self._apply_response(acks, response)
         for delivery, outcome, _ in acks:
             self._queue.answered(delivery, is_final=not isinstance(outcome, Retry))
@@ -423,34 +426,14 @@ class DeliveryWorker:
         self._queue.clear()
         self._store_has_more = True
 
-    def _classify(self, batch: Batch, response: Response, started_ns: int) -> Sequence[Ack]:
-        """Return the outcome of each delivery.
-
-        All have the same response and random number, and each has its own age and attempts.
-        """
-        random_fraction, wall_clock_s = self._random_fraction(), time_ns() / 1e9
-
-        def classify_one(delivery: Delivery) -> Outcome:
-            age_s = (started_ns - delivery.created_ns) / 1e9
-            attempt = Attempt(delivery.attempts, age_s, random_fraction, wall_clock_s)
-            return self._client.classify(response, attempt)
-
-        deliveries = [delivery for delivery, _ in batch]
-        first = classify_one(deliveries[0])
-        if isinstance(first, Delivered):  # which depends on neither age nor attempts
-            return [Ack(delivery, first) for delivery in deliveries]
-        outcomes, answer = align_retries([*map(classify_one, deliveries)]), response.answer
-        pairs = zip(deliveries, outcomes, strict=True)
-        return [Ack(delivery, outcome, answer) for delivery, outcome in pairs]
-
     def _apply_response(self, acks: Sequence[Ack], response: Response) -> HealthChange | None:
         """Count the outcomes, inform the observer, and apply a pause and a change of health."""
-        now_s, answered_ns = self._now_s(), time_ns()
+        now_s, answered_ns, counters = self._now_s(), time_ns(), self.counters
         for delivery, outcome, _ in acks:
-            self.counters.count_attempt(outcome)
+            counters.count_attempt(outcome)
             if isinstance(outcome, Delivered):
                 event_ns = delivery.notification.events[0].time_ns
-                self.counters.latencies.observe((answered_ns - event_ns) / 1e9)
+                counters.latencies.observe((answered_ns - event_ns) / 1e9)
         outcome = acks[0].outcome  # all outcomes say the same of the destination
         if not isinstance(outcome, Delivered):  # otherwise all are delivered
             for reason, count in count_dead_letters(acks).items():

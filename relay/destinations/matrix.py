@@ -15,11 +15,11 @@ or ``@room`` in the ``body`` ("User and room mentions").
 
 import hashlib
 import re
-from dataclasses import replace
 from typing import Annotated, Literal
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 from pydantic import AfterValidator
 
 from relay.config import types

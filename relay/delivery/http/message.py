@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from aiohttp import BasicAuth
@@ -24,6 +25,10 @@ _DEFAULT_HEADERS = {
 relay does not decompress them."""
 
 
+HEAD_CACHE_SIZE = 16
+"""How many beginnings of heads are kept for one URL: they differ by the names of the headers."""
+
+
 class ConnectTimeout(TimeoutError):
     """No connection was established within ``timeout.connect``."""
 
@@ -37,12 +42,23 @@ class Origin(NamedTuple):
     """None for a connection without TLS."""
 
 
-class RequestTarget(NamedTuple):
+class RequestTarget:
     """The parts of a URL that are sent in the head of a request."""
 
-    path: str
-    default_headers: dict[str, str]
-    """Header lines by lower-case name."""
+    def __init__(self, path: str, default_headers: Mapping[str, str]) -> None:
+        """``default_headers`` are lines by lower-case name."""
+        self._path = path
+        self._default_headers = default_headers
+        self.begin_head = lru_cache(HEAD_CACHE_SIZE)(self._begin_head)
+
+    def _begin_head(self, method: str, names: tuple[str, ...]) -> str:
+        """Return the first line and the default headers, except those in ``names``."""
+        overridden = {name.lower() for name in names}
+        lines = [line for name, line in self._default_headers.items() if name not in overridden]
+        first_line = f"{method} {self._path} HTTP/1.1"
+        if any(char in first_line for char in "\r\n\0"):
+            raise ValueError("the URL or the method contains a line break")
+        return "\r\n".join([first_line, *lines])
 
 
 def parse_origin(url: URL, get_ssl_context: Callable[[], ssl.SSLContext]) -> Origin:
@@ -70,14 +86,12 @@ def serialize(request: Request, target: RequestTarget) -> list[bytes]:
 
     Raises `ValueError` if a header contains a line break.
     """
-    overridden = target.default_headers.keys() & {name.lower() for name in request.headers}
-    lines = [f"{request.method} {target.path} HTTP/1.1"]
-    lines += [line for name, line in target.default_headers.items() if name not in overridden]
+    lines = [target.begin_head(request.method, tuple(request.headers))]
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
     if request.body or request.method != "GET":
         lines.append(f"Content-Length: {len(request.body)}")
     head = "\r\n".join(lines)
-    breaks = len(lines) - 1
+    breaks = lines[0].count("\n") + len(lines) - 1
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
         raise ValueError("a header contains a line break")
     encoded = f"{head}\r\n\r\n".encode()
@@ -117,11 +131,13 @@ def to_response(
     ``limit_headers`` are the headers to keep for `DestinationConfig.parse_response`.
     """
     kept = (*_KEPT_HEADERS, *limit_headers)
-    text = redactor.redact(body.decode(errors="surrogateescape"))
+    if body:
+        text = redactor.redact(body.decode(errors="surrogateescape"))
+        body = text.encode(errors="surrogateescape")[:KEPT_BODY_BYTES]
     location = headers.get("location", "")
     return Response(
         status,
-        text.encode(errors="surrogateescape")[:KEPT_BODY_BYTES],
+        body,
         error=_describe_redirect(location) if location and 300 <= status < 400 else None,
         headers={name: headers[name][:KEPT_HEADER_CHARS] for name in kept if name in headers},
     )

@@ -16,7 +16,7 @@ from aiohappyeyeballs import start_connection
 
 from relay.config import TlsConfig
 from relay.core.errors import RelayError, describe_os_error
-from relay.delivery.http.connection import Connection, RawResponse
+from relay.delivery.http.connection import Connection
 from relay.delivery.http.message import ConnectTimeout, Origin
 from relay.delivery.http.resolver import Resolver
 
@@ -34,21 +34,10 @@ class ConnectionPool:
         self._resolver = Resolver()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
 
-    async def send_request(
-        self, origin: Origin, request: list[bytes], deadline_s: float
-    ) -> RawResponse:
-        """Send a request and return the response. ``deadline_s`` is in the loop's time.
-
-        ``request`` is emptied, as by `Connection.send_request`.
-
-        Raises what `Connection.send_request` raises, and `NoAddress`, `ConnectTimeout` and
-        `ssl.SSLError`.
-        """
-        connection = self._take_idle(origin) or await self._connect_in_time(origin, deadline_s)
-        response = await connection.send_request(request, deadline_s)
+    def give_back(self, origin: Origin, connection: Connection) -> None:
+        """Keep a connection whose response was read, if it is still open."""
         if connection.is_open:
             self._idle[origin].append(connection)
-        return response
 
     def close(self) -> None:
         """Close all connections. No request may be open."""
@@ -57,7 +46,7 @@ class ConnectionPool:
                 connection.close()
         self._idle.clear()
 
-    def _take_idle(self, origin: Origin) -> Connection | None:
+    def take_idle(self, origin: Origin) -> Connection | None:
         """Return the connection that was used last: it is the least likely to be closed."""
         idle = self._idle[origin]
         while idle:
@@ -65,7 +54,11 @@ class ConnectionPool:
                 return connection
         return None
 
-    async def _connect_in_time(self, origin: Origin, deadline_s: float) -> Connection:
+    async def connect(self, origin: Origin, deadline_s: float) -> Connection:
+        """Open a connection. ``deadline_s`` is in the loop's time.
+
+        Raises `NoAddress`, `ConnectTimeout`, `TimeoutError`, `OSError` and `ssl.SSLError`.
+        """
         connect_by_s = asyncio.get_running_loop().time() + self._connect_timeout_s
         try:
             async with asyncio.timeout_at(min(deadline_s, connect_by_s)):

@@ -64,7 +64,11 @@ class HttpSender:
             origin, target = self._parse_cached(request.url)
             parts = serialize(request, target)
             del request  # the body must not stay in memory longer than it takes to send it
-            response = await self._pool.send_request(origin, parts, deadline_s)
+            connection = self._pool.take_idle(origin)
+            if connection is None:
+                connection = await self._pool.connect(origin, deadline_s)
+            response = await connection.send_request(parts, deadline_s)
+            self._pool.give_back(origin, connection)
         except (
             TimeoutError,
             OSError,

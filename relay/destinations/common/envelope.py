@@ -5,8 +5,8 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from relay.config.destination import OnTemplateError
@@ -37,12 +37,15 @@ class Envelope:
         self._authorization = _authorization_headers(destination)
         self._headers = _ValueTemplates("headers", destination.headers, on_template_error)
         self._query = _ValueTemplates("query", destination.query, on_template_error)
+        self._is_empty = not (self._authorization or destination.headers or destination.query)
 
     def wrap(
         self, request: Request, notification: Notification, method: str | None = None
     ) -> Request:
         """Return the request with everything added. With the ``method`` GET it has no body."""
         method = method or request.method
+        if self._is_empty and method == request.method:
+            return request
         headers = {**request.headers, **self._authorization, **self._headers.render(notification)}
         if method == "GET":
             headers.pop(_CONTENT_TYPE, None)

@@ -1,17 +1,43 @@
-"""What is reported of an attempt: its log line, its dead letters, and a change of health."""
+"""What becomes of an attempt: its outcomes, its log line, and what is reported of it."""
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from time import time_ns
 from typing import Any
 
 from relay.core.event import TYPE_RELAY
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry, outcome_kind
+from relay.delivery.batching import align_retries
 from relay.delivery.circuit_breaker import HealthChange, root_reason
-from relay.store.records import Ack
+from relay.delivery.retry import Attempt
+from relay.store.records import Ack, Delivery
 
 MAX_ANSWER_CHARS = 200
 """How much of a response body a log line shows."""
+
+
+def classify_batch(
+    classify: Callable[[Response, Attempt], Outcome],
+    deliveries: Sequence[Delivery],
+    response: Response,
+    started_ns: int,
+    random_fraction: float,
+) -> Sequence[Ack]:
+    """Return the outcome of each delivery that was in one request.
+
+    All have the same response and random number, and each has its own age and attempts.
+    """
+    outcomes: list[Outcome] = []
+    wall_clock_s = time_ns() / 1e9
+    for delivery in deliveries:
+        age_s = (started_ns - delivery.created_ns) / 1e9
+        attempt = Attempt(delivery.attempts, age_s, random_fraction, wall_clock_s)
+        outcomes.append(classify(response, attempt))
+        if isinstance(outcomes[0], Delivered):  # which depends on neither age nor attempts
+            return [Ack(each, outcomes[0]) for each in deliveries]
+    answer, pairs = response.answer, zip(deliveries, align_retries(outcomes), strict=True)
+    return [Ack(delivery, outcome, answer) for delivery, outcome in pairs]
 
 
 def log_attempt(
@@ -22,17 +48,15 @@ def log_attempt(
     What succeeds at the first attempt is written at debug level: it is what is expected, and on a
     busy host there are hundreds of such lines a second.
     """
-    is_expected = all(isinstance(outcome, Delivered) for _, outcome, _ in acks) and not any(
-        delivery.attempts for delivery, *_ in acks
-    )
+    is_delivered = isinstance(acks[0].outcome, Delivered)  # then all are
+    is_expected = is_delivered and not any(delivery.attempts for delivery, *_ in acks)
     level = logging.DEBUG if is_expected else logging.INFO
     if log.is_enabled_for(level):
-        fields = log_fields(acks, response, duration_s, is_batch=is_batch)
-        log.log(level, "delivery.attempted", **fields)
+        log.log(level, "delivery.attempted", **log_fields(acks, response, duration_s, is_batch))
 
 
 def log_fields(
-    acks: Sequence[Ack], response: Response, duration_s: float, *, is_batch: bool
+    acks: Sequence[Ack], response: Response, duration_s: float, is_batch: bool
 ) -> Mapping[str, object]:
     """Return the fields of the one log line of a request."""
     outcomes = [ack.outcome for ack in acks]
