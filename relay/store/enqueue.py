@@ -123,7 +123,7 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
     return Enqueued([list(islice(numbers, len(each.rows))) for each in prepared], due)
 
 
-_FullRow = tuple[str, str, bytes, int, int, int | None]
+_FullRow = tuple[str, int, bytes, int, int, int | None]
 """The values of a `DeliveryRow`, and when it is due."""
 
 

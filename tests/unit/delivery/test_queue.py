@@ -219,7 +219,7 @@ def test_of_a_large_delivery_only_what_settling_needs_is_kept_once_it_is_rendere
     (event,) = kept.notification.events
     assert event.actor == Actor("", None, None, {})
     assert kept.seq in queue
-    for name in ("seq", "destination", "created_ns", "attempts", "subject", "size_bytes"):
+    for name in ("seq", "destination", "created_ns", "attempts", "chain", "size_bytes"):
         assert getattr(kept, name) == getattr(large, name)
     for name in ("id", "route"):
         assert getattr(kept.notification, name) == getattr(large.notification, name)
