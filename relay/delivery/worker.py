@@ -85,6 +85,8 @@ class DeliveryWorker:
         self._max_in_flight = self._concurrency * self._queue.max_batch_size + MAX_UNACKED
         self._store_has_more = True
         """Whether the store may hold deliveries that are due and not in the queue."""
+        self._lacks_memory = False
+        """Whether there was no memory for what was fetched last; something is in the queue then."""
         self._next_due_ns: int | None = None
         """When the first of the other deliveries in the store will be due."""
         self._fetching: list[Committed] | None = None
@@ -195,6 +197,7 @@ class DeliveryWorker:
 
     def settled(self, acks: Sequence[Ack]) -> None:
         """Forget the deliveries whose outcomes are stored."""
+        self._lacks_memory = False
         for delivery, outcome, _ in acks:
             self._in_flight.discard(delivery.seq)
             are_others_left = self._queue.settled(delivery)
@@ -300,7 +303,7 @@ class DeliveryWorker:
             committed, self._fetching = self._fetching, None
         for delivery in due.deliveries:
             if not self._queue.add_due(delivery, is_only=delivery.seq not in due.followed):
-                self._store_has_more = True
+                self._store_has_more = self._lacks_memory = True
         self._store_has_more |= due.has_more
         # Query again after a while in any case: a store that repairs itself notifies no worker.
         again_ns = now_ns + int(MAX_WAIT_S * 1e9)
@@ -311,7 +314,9 @@ class DeliveryWorker:
         return MAX_WAIT_S if self._next_due_ns is None else (self._next_due_ns - now_ns) / 1e9
 
     def _needs_fetch(self) -> bool:
-        """Whether less is in the queue than can be sent."""
+        """Whether less is in the queue than can be sent, and there may be memory for more."""
+        if self._lacks_memory:
+            return False
         if self._breaker.is_half_open:
             return not self._queue
         return len(self._queue) < max(self._queue.max_batch_size, self._concurrency)
@@ -424,7 +429,7 @@ class DeliveryWorker:
     def _drop_unsent(self) -> None:
         """Drop what is in the queue: it is fetched again when it can be sent."""
         self._queue.clear()
-        self._store_has_more = True
+        self._store_has_more, self._lacks_memory = True, False
 
     def _apply_response(self, acks: Sequence[Ack], response: Response) -> HealthChange | None:
         """Count the outcomes, inform the observer, and apply a pause and a change of health."""

@@ -14,6 +14,7 @@ from relay.store.faults import Corrupt
 from relay.store.records import (
     GIVE_UP_BATCH,
     GIVE_UP_BYTES,
+    LONG_BYTES,
     PAGE_BYTES,
     Backlog,
     Delivery,
@@ -31,9 +32,9 @@ ANSWER_CHARS = 200
 T = TypeVar("T")
 
 _notification_from_json = msgspec.json.Decoder(Notification).decode
-_DueRow = tuple[int, int, int, int, int, int, int, Notification]
+_DueRow = tuple[int, int, int, int, int, int, int, Notification | None]
 """When the delivery is due, its number, creation time, attempts, chain, whether others wait for it,
-its size and notification."""
+its size and notification, unless that is long."""
 _due_rows_from_json = msgspec.json.Decoder(list[_DueRow]).decode
 _answer_from_json = msgspec.json.Decoder(Answer).decode
 
@@ -79,11 +80,13 @@ def fetch_due(request: FetchRequest, connection: sqlite3.Connection) -> DueDeliv
         "max_count": request.max_count,
         "max_bytes": request.max_bytes,
         "exclude": msgspec.json.encode(request.exclude).decode(),
+        "long": LONG_BYTES,
     }
     rows, listed, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
     found, followed = [], set()
     for row in sorted(_decode_due_rows(rows)):
-        _, seq, created_ns, attempts, chain, is_followed, size_bytes, notification = row
+        _, seq, created_ns, attempts, chain, is_followed, size_bytes, short = row
+        notification = short or _read_long(seq, size_bytes, connection)
         found.append(
             Delivery(seq, destination, notification, created_ns, attempts, chain, size_bytes)
         )
@@ -92,6 +95,14 @@ def fetch_due(request: FetchRequest, connection: sqlite3.Connection) -> DueDeliv
     next_ns = None if next_due_ns is None else _require_int(next_due_ns)
     has_more = listed == request.max_count or listed > len(found)
     return DueDeliveries(found, frozenset(followed), next_ns, has_more)
+
+
+def _read_long(seq: int, size_bytes: int, connection: sqlite3.Connection) -> Notification:
+    """Return a notification that ``fetch_due`` left out for its length."""
+    if size_bytes <= LONG_BYTES:
+        raise Corrupt("a delivery without a notification")
+    (content,) = connection.execute(SQL["notification"], {"seq": seq}).fetchone()
+    return decode_notification(content)
 
 
 def pause(destination: str, until_ns: int, connection: sqlite3.Connection) -> None:

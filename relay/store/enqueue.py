@@ -15,12 +15,8 @@ import msgspec
 from relay.core.event import TYPE_RELAY
 from relay.core.notification import Notification
 from relay.store import records
-from relay.store.records import chain_of, is_heartbeat, subject_of
+from relay.store.records import LONG_BYTES, chain_of, is_heartbeat, subject_of
 from relay.store.schema import SQL, run_for_rows
-
-LONG_BYTES = 65_536
-"""A delivery whose notification is longer is inserted by itself: a statement copies its values, and
-keeps them until it is run again."""
 
 
 class EnqueueOptions(msgspec.Struct, frozen=True):

@@ -77,7 +77,8 @@ UPDATE deliveries SET notification = :notification WHERE seq = :seq;
 -- many are due without the limit in bytes; and when the next one will be due. All in one row, the
 -- deliveries as a JSON array: each row that is read costs another switch of threads. A corrupt number
 -- or notification makes the array invalid JSON, so that decoding it fails. The sizes are added up over
--- narrow rows, so that no notification is read that is not returned.
+-- narrow rows, so that no notification is read that is not returned. Long notifications are left out,
+-- and read one by one: each step of making the array copies what it has.
 WITH due AS MATERIALIZED (
     SELECT due_ns, seq, length(notification) AS size
     FROM deliveries
@@ -98,7 +99,8 @@ SELECT
             SELECT 1 FROM deliveries AS next
             WHERE next.chain = deliveries.chain AND next.seq > deliveries.seq
         ) || ',' || coalesce(length(notification), 'null') || ','
-        || coalesce(CAST(notification AS TEXT), 'null') || ']'
+        || CASE WHEN length(notification) > :long THEN 'null'
+            ELSE coalesce(CAST(notification AS TEXT), 'null') END || ']'
     ), '') || ']' AS BLOB),
     (SELECT count(*) FROM due),
     (SELECT min(due_ns) FROM deliveries WHERE destination = :destination AND due_ns > :now_ns)

@@ -18,6 +18,9 @@ GIVE_UP_BATCH = 500
 GIVE_UP_BYTES = 16 * 2**20
 """And about this much of notifications; a single one may be longer."""
 
+LONG_BYTES = 64 * 2**10
+"""A longer notification is read and written by itself: statements copy what they hold."""
+
 PAGE_BYTES = 4 * 2**20
 """About this much of notifications is read at once; a single one may be longer."""
 
