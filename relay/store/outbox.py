@@ -59,6 +59,8 @@ class Outbox:
         self.set_limits(quota, unordered)
         self._handover = Handover()
         self.attach, self.detach = self._handover.attach, self._handover.detach
+        self._fetching = asyncio.Lock()
+        """Lets one worker fetch at a time, so that it has rendered what is long before the next."""
         self._acks: _PendingAcks | None = None
         """Outcomes that go into the next transaction."""
 
@@ -145,7 +147,8 @@ class Outbox:
         one subject only the first is ever due, so that they stay in order.
         """
         request = FetchRequest(destination, until_ns, max_count, list(exclude), max_bytes)
-        return await self._read(partial(deliveries.fetch_due, request))
+        async with self._fetching:
+            return await self._read(partial(deliveries.fetch_due, request))
 
     def ack(self, acks: Sequence[Ack], now_ns: int, *, flush: bool = False) -> asyncio.Future[None]:
         """Store outcomes of attempts: delivered, due again later, or a dead letter.
