@@ -133,7 +133,7 @@ def _count_expected(events: list[dict[str, Any]]) -> int:
     pipeline = EventPipeline("demo", "oldest", Router(config.routes), Checkpoint.starting_at(1))
     connection = Connection("demo", "demo-host", opened_ns=1, since_ns=1)
     records = [Record(connection, msgspec.json.encode(event)) for event in events]
-    return len(pipeline.process(pipeline.parse(records), now_ns=1).notifications)
+    return len(pipeline.process(records, now_ns=1, snapshots={}).notifications)
 
 
 def _narrate_summary(

@@ -52,11 +52,14 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Dropped records that no ``gap`` event has reported yet: the reason, from when, until when,
     and how many."""
     sealed: tuple[bytes, ...] = ()
-    """The events processed before those of ``recent``, `CHUNK_EVENTS` a chunk, oldest first; at
-    most `SEALED_CHUNKS` chunks. A full chunk never changes, so the store writes each of them
-    once."""
+    """The events processed before those of ``recent``, `CHUNK_EVENTS` a chunk, oldest first:
+    `SEALED_CHUNKS` chunks, or more while an event waits. A full chunk never changes, so the store
+    writes each of them once."""
     sealed_count: int = 0
     """How many chunks were ever full. Each has a number: the last one ``sealed_count - 1``."""
+    passed_count: int = 0
+    """How many of the last events were processed while others waited for an answer. A history that
+    contains one of them need not reach back to those that waited."""
 
     @classmethod
     def starting_at(cls, start_ns: int) -> "Checkpoint":

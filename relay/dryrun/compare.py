@@ -24,7 +24,7 @@ from relay.dryrun.simulator import (
     describe_mismatch,
 )
 from relay.dryrun.suite import Case, Expectation, Suite
-from relay.ingest.docker.pipeline import ParsedRecord
+from relay.ingest.docker.held import ParsedRecord
 from relay.routing.matcher import Matcher
 from relay.routing.router import RouteResult, Verdict
 

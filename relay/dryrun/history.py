@@ -24,7 +24,7 @@ from relay.ingest.docker.engine.container_details import find_self_container
 from relay.ingest.docker.engine.inspector import Inspector
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.ingest.docker.gaps import HISTORY_SIZE
-from relay.ingest.docker.pipeline import ParsedRecord
+from relay.ingest.docker.held import ParsedRecord
 from relay.ingest.docker.stream import Connect
 
 TIMEOUT_S = 10.0

@@ -21,16 +21,15 @@ from relay.core.text import escape_unprintable, truncate
 from relay.ingest.docker.buffer import Connection, StreamOpened, parse_record
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord
-from relay.ingest.docker.pipeline import EventPipeline, ParsedRecord
+from relay.ingest.docker.held import ParsedRecord
+from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.matcher import Condition
 from relay.routing.router import Router, RouteResult
 
 BATCH_SIZE = 500
 """How many records are processed at once, as in the daemon."""
-EXTENSION_SIZE = 50
-"""How many records are added at a time to a batch that needs later records to be understood."""
-MAX_BATCH_SIZE = 4 * BATCH_SIZE
-"""A batch is not extended beyond this number of records."""
+LOOKAHEAD_SIZE = 3 * BATCH_SIZE
+"""How many of the records after a batch may show why a container in the batch died."""
 NAME_MAX = 60
 """Longest name of an actor in words, in UTF-16 units."""
 
@@ -95,9 +94,14 @@ class Simulator:
             config.routes,
             lambda event, _: self._routed.append(RoutedEvent(event, router.explain(event))),
         )
-        self._pipeline = EventPipeline(name, "oldest", router, own_container=own_container)
-        self._pipeline.since_ns(1)
-        self._pipeline.process([StreamOpened(self._connection)], 1)
+        self._pipeline = self._open_pipeline(router, own_container)
+
+    def _open_pipeline(self, router: Router, own_container: str | None = None) -> EventPipeline:
+        engine = self._connection.engine
+        pipeline = EventPipeline(engine, "oldest", router, own_container=own_container)
+        pipeline.since_ns(1)
+        pipeline.process([StreamOpened(self._connection)], 1)
+        return pipeline
 
     def parse(self, input_event: InputEvent) -> ParsedRecord | Event | InvalidRecord:
         """Parse one record into what `run` takes.
@@ -115,8 +119,18 @@ class Simulator:
         return ParsedRecord(self._connection, event)
 
     def containers_to_inspect(self, items: Sequence[ParsedRecord | Event]) -> set[str]:
-        """Return the ids of all containers that the daemon might inspect for these records."""
-        return self._pipeline.containers_to_inspect([*items])
+        """Return the ids of all containers that the daemon would inspect for these records."""
+        found: set[str] = set()
+        trial = self._open_pipeline(Router([]))
+        trial.process(items, 1)
+        while questions := trial.questions:
+            for question in questions:
+                if question.findings.needs_inspection:
+                    found.add(question.container)
+                    trial.answer(question.event_id, None)
+            trial.give_up_evidence(question.event_id for question in questions)
+            trial.process([], 1)
+        return found
 
     def run(
         self,
@@ -125,24 +139,16 @@ class Simulator:
     ) -> Iterator[BatchResult]:
         """Process the records batch by batch; ``snapshots`` are the inspected containers by id."""
         rest = iter(items)
-        while batch := list(islice(rest, BATCH_SIZE)):
-            self._complete_batch(batch, rest)
+        ahead = list(islice(rest, BATCH_SIZE + LOOKAHEAD_SIZE))
+        while ahead:
+            batch, ahead = ahead[:BATCH_SIZE], ahead[BATCH_SIZE:]
             self._routed = []
-            commit = self._pipeline.process([*batch], 1, snapshots)
+            commit = self._pipeline.process(batch, 1, snapshots or {}, ahead)
             yield BatchResult(
                 self._routed,
                 [PlannedNotification(each, tuple(to)) for each, to in commit.notifications],
             )
-
-    def _complete_batch(
-        self, batch: list[ParsedRecord | Event], rest: Iterator[ParsedRecord | Event]
-    ) -> None:
-        """Extend the batch while the cause of a death in it may depend on the records after it."""
-        while len(batch) < MAX_BATCH_SIZE and self._pipeline.awaits_evidence([*batch]):
-            more = list(islice(rest, EXTENSION_SIZE))
-            if not more:
-                break
-            batch += more
+            ahead += islice(rest, BATCH_SIZE)
 
 
 def describe_event(event: Event) -> str:

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 import msgspec
 
-from relay.core.checkpoint import SEALED_CHUNKS, SEEN_BYTES, TIME_FIELDS, Checkpoint, Container
+from relay.core.checkpoint import SEEN_BYTES, TIME_FIELDS, Checkpoint, Container
 from relay.store.faults import Corrupt
 from relay.store.records import IngestCommit
 from relay.store.schema import SQL, execute_for_rows
@@ -22,7 +22,7 @@ def load_checkpoint(engine: str, connection: sqlite3.Connection) -> Checkpoint |
     if row is None:
         return None
     position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity, *rest = row
-    unheard_from_ns, unheard_until_ns, drops, sealed_count = rest
+    unheard_from_ns, unheard_until_ns, drops, sealed_count, passed_count = rest
     chunks = connection.execute(SQL["recent_events"], {"engine": engine})
     return Checkpoint(
         position_ns=position_ns,
@@ -36,6 +36,7 @@ def load_checkpoint(engine: str, connection: sqlite3.Connection) -> Checkpoint |
         unreported_drops=decode_drops(drops),
         sealed=tuple(decode_recent(entries) for _, entries in chunks),
         sealed_count=sealed_count,
+        passed_count=passed_count,
     )
 
 
@@ -55,7 +56,10 @@ def save(batch: IngestCommit, connection: sqlite3.Connection) -> None:
     if batch.containers:
         rows = [(encode_container(it), engine, it.id, *_times(it)) for it in batch.containers]
         execute_for_rows("save_containers", rows, connection)
-    if batch.container_times:
+    if len(batch.container_times) == 1:
+        (only,) = batch.container_times
+        connection.execute(SQL["save_times_of_one_container"], (*_times(only), engine, only.id))
+    elif batch.container_times:
         changed = [(engine, it.id, *_times(it)) for it in batch.container_times]
         execute_for_rows("save_container_times", changed, connection)
     if batch.removed_containers:
@@ -78,6 +82,7 @@ def _save_checkpoint(engine: str, checkpoint: Checkpoint, connection: sqlite3.Co
         until_ns,
         msgspec.json.encode(checkpoint.unreported_drops).decode(),
         checkpoint.sealed_count,
+        checkpoint.passed_count,
     )
     connection.execute(SQL["save_checkpoint"], row)
 
@@ -87,10 +92,11 @@ def _save_chunks(
 ) -> None:
     """Store the full chunks from the ``first`` on, and delete those that are too old."""
     end = checkpoint.sealed_count
-    numbered = enumerate(checkpoint.sealed, end - len(checkpoint.sealed))
+    oldest = end - len(checkpoint.sealed)
+    numbered = enumerate(checkpoint.sealed, oldest)
     rows = [(engine, number, chunk) for number, chunk in numbered if number >= first]
     execute_for_rows("save_recent_events", rows, connection)
-    connection.execute(SQL["delete_recent_events"], (engine, end - SEALED_CHUNKS))
+    connection.execute(SQL["delete_recent_events"], (engine, oldest))
 
 
 def decode_drops(drops: str) -> tuple[tuple[str, int, int, int], ...]:

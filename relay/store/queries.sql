@@ -5,7 +5,7 @@
 
 -- name: checkpoint
 SELECT position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
-    unheard_from_ns, unheard_until_ns, drops, sealed
+    unheard_from_ns, unheard_until_ns, drops, sealed, passed
 FROM cursors WHERE engine = :engine;
 
 -- name: recent_events
@@ -14,9 +14,9 @@ SELECT number, entries FROM recent_events WHERE engine = :engine ORDER BY number
 -- name: save_checkpoint
 INSERT OR REPLACE INTO cursors
     (engine, position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
-    unheard_from_ns, unheard_until_ns, drops, sealed)
+    unheard_from_ns, unheard_until_ns, drops, sealed, passed)
 VALUES
-    (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: save_recent_events
 INSERT OR REPLACE INTO recent_events (engine, number, entries)
@@ -35,6 +35,13 @@ INSERT OR REPLACE INTO containers
     (state, engine, id, started_ns, died_ns, inferred_ns, requested_ns, unknown_signal_ns, oom_ns,
     oom_inferred_ns)
 SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL;
+
+-- name: save_times_of_one_container
+-- For one row this takes less than half of the time of the statement for many.
+UPDATE containers SET
+    started_ns = ?, died_ns = ?, inferred_ns = ?, requested_ns = ?, unknown_signal_ns = ?,
+    oom_ns = ?, oom_inferred_ns = ?
+WHERE engine = ? AND id = ?;
 
 -- name: save_container_times
 UPDATE containers SET

@@ -126,6 +126,8 @@ CREATE TABLE recent_events (
     PRIMARY KEY (engine, number)
 );
 ALTER TABLE cursors ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0;  -- how many rows were ever full
+-- How many of the last events were processed while others waited for an answer.
+ALTER TABLE cursors ADD COLUMN passed INTEGER NOT NULL DEFAULT 0;
 UPDATE cursors SET sealed = length(recent) / 768;
 INSERT INTO recent_events (engine, number, entries)
 WITH RECURSIVE numbers (number) AS (

@@ -13,9 +13,11 @@ it at another position (`relay.ingest.docker.gaps`).
 
 from collections import deque
 from collections.abc import Iterable
+from datetime import timedelta
 
 from msgspec.structs import replace
 
+from relay.config import StartFrom
 from relay.core.checkpoint import (
     CHUNK_EVENTS,
     SEALED_CHUNKS,
@@ -35,6 +37,17 @@ CLOCK_TOLERANCE_NS = 5_000_000_000
 """How wrong the engine's time may be: relay reads it from HTTP dates, which have whole seconds."""
 
 
+def resolve_start_ns(start_from: StartFrom, engine_now_ns: int) -> int:
+    """Return the engine's time from which a first start accepts events; never less than 1."""
+    match start_from:
+        case "now":
+            return engine_now_ns
+        case "oldest":
+            return 1
+        case timedelta():
+            return max(1, engine_now_ns - start_from // timedelta(microseconds=1) * 1000)
+
+
 class Cursor:
     """Admits each event of an engine once. All times are the engine's."""
 
@@ -43,13 +56,22 @@ class Cursor:
         self._position_ns = checkpoint.position_ns
         self._earliest_ns = checkpoint.earliest_ns
         self._is_continuous = checkpoint.is_continuous
+        self._is_held = False
+        """Whether an event waits: those that are admitted meanwhile may be after it."""
+        self._held_position_ns: int | None = None
+        """The position after those events; None if there was none."""
         self._sealed = deque(checkpoint.sealed)
         self._sealed_count = checkpoint.sealed_count
         self._open = [encode_seen(*each) for each in decode_seen(checkpoint.recent)]
         """The entries that do not fill a chunk yet."""
         chunks = (*checkpoint.sealed, checkpoint.recent)
-        self._recent = {id_ for chunk in chunks for id_, _ in decode_seen(chunk)}
+        remembered = [id_ for chunk in chunks for id_, _ in decode_seen(chunk)]
+        self._recent = set(remembered)
         """The ids of all remembered events."""
+        self.passed_count = 0
+        """How many events were admitted while others wait."""
+        self._unproven = frozenset(remembered[len(remembered) - checkpoint.passed_count :])
+        """The events that another process admitted while others waited."""
         self._ids_before_start: frozenset[str] | None = None
 
     @property
@@ -93,19 +115,44 @@ class Cursor:
             return False
         self._recent.add(event.id)
         self._open.append(encode_seen(event.id, event.time_ns))
-        if event.scope == "local":
+        if self._is_held:
+            self.passed_count += 1
+            if event.scope == "local":
+                self._held_position_ns = event.time_ns
+        elif event.scope == "local":
             self._position_ns = event.time_ns
             self._is_continuous = True
         if len(self._open) == CHUNK_EVENTS:
             self._seal_chunk()
         return True
 
+    def hold(self) -> None:
+        """Keep the position from now on: an event waits that is not admitted yet.
+
+        A process that continues from here requests that event again. Whatever is admitted
+        meanwhile is remembered, and nothing is forgotten, so the event is new and the others are
+        not. But they do not prove that a history reaches back to that event.
+        """
+        self._is_held = True
+
+    def release(self) -> None:
+        """Move to the last admitted event: none waits any longer."""
+        self._is_held, self.passed_count = False, 0
+        if self._held_position_ns is not None:
+            self._position_ns, self._held_position_ns = self._held_position_ns, None
+            self._is_continuous = True
+        self._forget_surplus()
+
     def _seal_chunk(self) -> None:
-        """Begin a new chunk, and forget the oldest one if there are more than are kept."""
+        """Begin a new chunk, and forget the oldest if there are more than are kept."""
         self._sealed.append(b"".join(self._open))
         self._sealed_count += 1
         self._open.clear()
-        if len(self._sealed) > SEALED_CHUNKS:
+        self._forget_surplus()
+
+    def _forget_surplus(self) -> None:
+        """Forget what is beyond the bound, unless an event waits: it may be as old."""
+        while len(self._sealed) > SEALED_CHUNKS and not self._is_held:
             self._forget(self._sealed.popleft())
 
     def _forget(self, chunk: bytes) -> None:
@@ -118,12 +165,6 @@ class Cursor:
     def remembers(self, event: Event) -> bool:
         """Whether the event was accepted recently, or never will be: it is before the start."""
         return event.id in self._recent or self.is_before_start(event)
-
-    def filter_new(self, events: Iterable[Event]) -> list[Event]:
-        """Return the events that the cursor does not remember."""
-        if self._recent and self._ids_before_start is None:  # no event is from before the start
-            return [event for event in events if event.id not in self._recent]
-        return [event for event in events if not self.remembers(event)]
 
     def is_before_start(self, event: Event) -> bool:
         """Whether the event happened before relay first connected to this engine.
@@ -152,7 +193,7 @@ class Cursor:
     def is_continuous_with(self, event: Event) -> bool:
         """Whether a history that contains this event reaches back to the position."""
         is_older = event.scope == "local" and event.time_ns <= self._position_ns
-        return is_older or event.id in self._recent
+        return is_older or (event.id in self._recent and event.id not in self._unproven)
 
     def mark_continuous(self) -> None:
         """Note that the history contains an event from before the position.
@@ -190,4 +231,5 @@ class Cursor:
             unreported_drops=drops,
             sealed=tuple(self._sealed),
             sealed_count=self._sealed_count,
+            passed_count=self.passed_count,
         )

@@ -64,7 +64,7 @@ class GapDetector:
         self._last_gap_until_ns = 0
         self._first_connection_ns: int | None = None
         self._has_connected = False
-        self._expected_ids: frozenset[str] | None = None
+        self.expected_ids: frozenset[str] | None = None
         """The first event over this connection must be one of these, or an older one; None if any
         will do, or once it has arrived."""
 
@@ -88,9 +88,9 @@ class GapDetector:
         if cursor.is_ahead_of(connection.opened_ns):
             return self._on_clock_set_back(connection, cursor)
         if history is None:
-            self._expected_ids = frozenset() if cursor.is_continuous else None
+            self.expected_ids = frozenset() if cursor.is_continuous else None
             return None
-        self._expected_ids = frozenset(event.id for event in history) or None
+        self.expected_ids = frozenset(event.id for event in history) or None
         if any(cursor.is_continuous_with(event) for event in history):
             cursor.mark_continuous()
             return None
@@ -111,7 +111,7 @@ class GapDetector:
         """Restart at the engine's current time: times no longer show which event came first."""
         now_ns = connection.opened_ns
         cursor.restart_at(now_ns)
-        self._expected_ids = None
+        self.expected_ids = None
         self.blind_window = None  # its times will occur again, and then mean other moments
         return self._record(Gap(GapReason.CLOCK_SET_BACK, now_ns, now_ns))
 
@@ -121,7 +121,7 @@ class GapDetector:
         Between the requests for the history and for the stream, more events may happen than the
         engine remembers.
         """
-        expected, self._expected_ids = self._expected_ids, None
+        expected, self.expected_ids = self.expected_ids, None
         if expected is None or event.id in expected or cursor.is_continuous_with(event):
             return None
         return self._record(Gap(GapReason.HISTORY_OVERRUN, cursor.position_ns, event.time_ns))
@@ -135,7 +135,7 @@ class GapDetector:
         gap = Gap(GapReason.ANOTHER_ENGINE, cursor.position_ns, connection.opened_ns)
         self._has_connected = True
         cursor.restart_at(connection.opened_ns)
-        self._expected_ids = None
+        self.expected_ids = None
         return self._record(gap)
 
     def on_full_snapshot(self, taken_ns: int) -> None:

@@ -7,10 +7,10 @@ part of every commit, and lives until the session ends; the next session restore
 checkpoint.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from functools import partial
 
-import msgspec
 import structlog
 
 from relay.config import StartFrom
@@ -18,50 +18,35 @@ from relay.core.checkpoint import Checkpoint
 from relay.core.counters import EngineCounters
 from relay.core.event import Event, GapReason
 from relay.core.notification import Notification
-from relay.ingest.docker.buffer import (
-    Connection,
-    Item,
-    Record,
-    RecordsDropped,
-    StreamOpened,
-    parse_record,
-)
+from relay.ingest.docker.buffer import Connection, Item, RecordsDropped, StreamOpened
 from relay.ingest.docker.containers.inference import BlindWindow, Snapshot
+from relay.ingest.docker.containers.questions import (
+    CERTAIN,
+    DOUBTFUL_ACTIONS,
+    Findings,
+    Question,
+)
 from relay.ingest.docker.containers.registry import ContainerRegistry
-from relay.ingest.docker.containers.tracker import ContainerTracker
-from relay.ingest.docker.cursor import Cursor
+from relay.ingest.docker.containers.tracker import FOLLOWED_ACTIONS, ContainerTracker
+from relay.ingest.docker.cursor import Cursor, resolve_start_ns
 from relay.ingest.docker.engine.container_details import is_self_exec
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord
 from relay.ingest.docker.gaps import DropReporter, Gap, GapDetector, make_gap_event
+from relay.ingest.docker.held import (
+    Batch,
+    BatchItem,
+    HeldItems,
+    ParsedRecord,
+    new_events_by_container,
+    parse_items,
+)
 from relay.routing.router import Router
 from relay.store.records import IngestCommit
 
 log = structlog.get_logger()
 
-
-def resolve_start_ns(start_from: StartFrom, engine_now_ns: int) -> int:
-    """Return the engine's time from which a first start accepts events; never less than 1."""
-    match start_from:
-        case "now":
-            return engine_now_ns
-        case "oldest":
-            return 1
-        case timedelta():
-            return max(1, engine_now_ns - start_from // timedelta(microseconds=1) * 1000)
-
-
-class ParsedRecord(msgspec.Struct, frozen=True, gc=False):
-    """A parsed record, and the connection that it came over."""
-
-    connection: Connection
-    event: Event | InvalidRecord
-
-
-BatchItem = ParsedRecord | StreamOpened | RecordsDropped | Snapshot | Event
-"""An `Event` here is one of relay's own."""
-
-Batch = list[BatchItem]
+_NO_SNAPSHOTS: Mapping[str, ContainerSnapshot] = {}
 
 
 class EventPipeline:
@@ -99,6 +84,10 @@ class EventPipeline:
         self._drop_reporter = DropReporter(Gap(GapReason(reason), *rest) for reason, *rest in drops)
         self._connection: Connection | None = None
         self._own_container = own_container
+        self._backlog: deque[BatchItem] = deque()
+        """Parsed items for which there is no room while others wait."""
+        self._held = HeldItems()
+        self._applied: list[StreamOpened | Snapshot] = []
         self.counters = counters or EngineCounters()
 
     @property
@@ -155,42 +144,58 @@ class EventPipeline:
         """Whether one of these containers died and its death was not reported yet."""
         return self._tracker.has_unreported(snapshots)
 
-    def parse(self, items: Iterable[Item]) -> Batch:
-        """Return the items, with each record parsed."""
-        return [
-            ParsedRecord(item.connection, parse_record(item.content, item.connection))
-            if isinstance(item, Record)
-            else item
-            for item in items
-        ]
+    @property
+    def questions(self) -> Sequence[Question]:
+        """What has to be answered before the events that wait can be processed."""
+        return self._held.questions
 
-    def containers_to_inspect(self, batch: Batch) -> set[str]:
-        """Return the ids of the containers to inspect before this batch can be processed."""
-        return self._tracker.containers_to_inspect(self._new_events(batch))
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that no further items may be given to `process`."""
+        return bool(self._backlog)
 
-    def awaits_evidence(self, batch: Batch) -> bool:
-        """Whether an event that is about to arrive can change the cause of a death in the batch."""
-        new_events = self._new_events(batch)
-        return self._tracker.awaits_evidence(new_events, podman=_is_from_podman(batch))
+    def answer(self, event_id: str, snapshot: ContainerSnapshot | None) -> None:
+        """Answer a question for an inspection; None if the engine did not show the container."""
+        self._held.answer(event_id, snapshot)
+
+    def give_up_evidence(self, event_ids: Iterable[str]) -> None:
+        """Decide these deaths without further evidence."""
+        self._held.give_up_evidence(event_ids)
 
     def process(
-        self, batch: Batch, now_ns: int, snapshots: Mapping[str, ContainerSnapshot] | None = None
+        self,
+        items: Iterable[Item | ParsedRecord],
+        now_ns: int,
+        snapshots: Mapping[str, ContainerSnapshot] | None = None,
+        following: Sequence[BatchItem] = (),
     ) -> IngestCommit:
-        """Process one batch and return what to commit: notifications, checkpoint, containers.
+        """Process items and return what to commit: notifications, checkpoint, containers.
 
-        ``now_ns`` is the wall clock's time; ``snapshots`` are those of `containers_to_inspect`.
+        Events for which `questions` have to be answered wait until the call after the answer, and
+        so do those behind them. With ``snapshots`` nothing waits: these are the answers, by
+        container, and ``following`` the items that may be evidence. ``now_ns`` is the wall clock's
+        time.
         """
-        new_events = self._new_events(batch)
-        requested = self._tracker.find_requested(new_events, podman=_is_from_podman(batch))
-        context = _BatchContext(snapshots or {}, requested, now_ns)
-        events = [event for item in batch for event in self._process_item(item, context)]
-        events += self._report_drops(now_ns)
-        return self._build_commit(self._route(events))
+        self._backlog.extend(parse_items(items))
+        batch = Batch(now_ns, snapshots, following)
+        self._decide(batch)
+        self._report_drops(batch)
+        return self._build_commit(self._route(batch.events))
 
     def finish(self, now_ns: int) -> IngestCommit:
-        """Return the last commit of a session: it reports the drops that were held back."""
-        events = self._report_drops(now_ns, is_final=True)
-        return self._build_commit(self._route(events))
+        """Return the last commit of a session.
+
+        It decides what still waits, and reports the drops that were held back.
+        """
+        batch = Batch(now_ns, {})
+        self._decide(batch)
+        self._report_drops(batch, is_final=True)
+        return self._build_commit(self._route(batch.events))
+
+    def take_applied(self) -> list[StreamOpened | Snapshot]:
+        """Return what was waited for and is part of the last commit."""
+        applied, self._applied = self._applied, []
+        return applied
 
     def resend_all(self) -> None:
         """Include all that is known in the next commit: the store is a new one."""
@@ -235,60 +240,118 @@ class EventPipeline:
             ),
         )
 
-    def _new_events(self, batch: Batch) -> list[Event]:
-        """Return the batch's events that were not accepted yet.
+    def _decide(self, batch: Batch) -> None:
+        """Apply what no longer waits, then what is new, as far as it fits."""
+        held, backlog = self._held, self._backlog
+        while True:
+            if held.items:
+                batch.waiting = held.take_all()
+                for item in batch.waiting:
+                    self._apply(item, batch)
+                if not held.items:
+                    held.forget_answers()
+                    self._open_cursor.release()
+            while backlog and not (held.items and held.is_full(self._open_cursor.passed_count)):
+                self._apply(backlog.popleft(), batch)
+            hopeless = [each.event_id for each in held.questions if each.findings.awaits_evidence]
+            if not backlog or not hopeless:
+                break
+            held.give_up_evidence(hopeless)  # it cannot arrive before what waits is decided
 
-        Each is listed once, even if two connections of the batch delivered it.
-        """
-        by_id = {
-            item.event.id: item.event
-            for item in batch
-            if isinstance(item, ParsedRecord) and isinstance(item.event, Event)
-        }
-        if self._cursor is None:
-            return list(by_id.values())
-        return self._cursor.filter_new(by_id.values())
-
-    def _process_item(self, item: BatchItem, context: "_BatchContext") -> list[Event]:
-        """Apply one item, and return the events to route."""
+    def _apply(self, item: BatchItem, batch: Batch) -> None:
+        """Apply one item, or let it wait."""
+        if self._held.is_blocked:
+            self._held.keep(item)
+            return
         match item:
             case ParsedRecord():  # first, because nearly every item is one
-                return self._on_record(item, context)
+                if isinstance(item.event, InvalidRecord):
+                    self._count_invalid(item.event)
+                else:
+                    self._on_event(item, item.event, batch)
             case Event():
-                return [item]
+                batch.events.append(item)
+            case _ if self._held.items:
+                self._held.keep(item)
             case StreamOpened():
-                return self._on_stream_opened(item, context)
+                self._applied.append(item)
+                self._on_stream_opened(item, batch)
             case RecordsDropped():
-                self._on_records_dropped(item, context)
-                return []
+                self._on_records_dropped(item, batch)
             case Snapshot():
-                return self._on_snapshot(item)
+                self._applied.append(item)
+                self._on_snapshot(item, batch)
 
-    def _on_record(self, record: ParsedRecord, context: "_BatchContext") -> list[Event]:
-        event, cursor = record.event, self._open_cursor
-        if isinstance(event, InvalidRecord):
-            self._count_invalid(event)
-            return []
-        self.counters.received += 1
-        gap = self._gap_detector.on_event(event, cursor)
-        events = self._gap_event(gap, record.connection, context.now_ns)
-        if cursor.is_before_start(event):
-            if cursor.is_empty:  # a stop that was requested before the start explains a death
-                self._tracker.on_event(event, context.snapshots)
-        elif cursor.admit(event):
-            self.counters.count_event(event)
-            if is_self_exec(event, self._own_container):  # accepted, but never routed
-                return events
-            requested = event.id in context.requested_ids
-            events += self._tracker.on_event(
-                event, context.snapshots, self._gap_detector.blind_window, requested=requested
-            )
-            self.counters.count_inferred(events)
-        else:
+    def _on_event(self, record: ParsedRecord, event: Event, batch: Batch) -> None:
+        """Accept an event, unless it has to wait."""
+        held, findings = self._held, CERTAIN
+        if self._gap_detector.expected_ids is not None:
+            gap = self._gap_detector.on_event(event, self._open_cursor)
+            self._add_gap(gap, record.connection, batch)
+        is_doubtful = event.action in DOUBTFUL_ACTIONS
+        if (is_doubtful or held.containers) and self._is_new_of_container(event):
+            must_wait = event.actor.id in held.containers
+            if is_doubtful and not must_wait:
+                findings = self._tracker.examine(event, partial(self._later, event, batch))
+                must_wait = batch.snapshots is None and held.must_wait(event, findings)
+            if must_wait:
+                self._open_cursor.hold()
+                held.keep(record)
+                return
+        self._accept(event, findings, batch)
+
+    def _is_new_of_container(self, event: Event) -> bool:
+        is_of_container = event.type == "container" and event.actor.id != ""
+        return is_of_container and not self._open_cursor.remembers(event)
+
+    def _accept(self, event: Event, findings: Findings, batch: Batch) -> None:
+        """Accept an event if it is new, and add what is to be routed."""
+        counters = self.counters
+        counters.received += 1
+        if not self._open_cursor.admit(event):
+            self._on_known_event(event)
+            return
+        counters.accepted += 1
+        counters.last_event_ns = event.time_ns
+        if event.type != "container" or event.action not in FOLLOWED_ACTIONS:
+            if not is_self_exec(event, self._own_container):  # accepted, but never routed
+                batch.events.append(event)
+            return
+        snapshots = self._take_answer(event, batch) if findings.is_question else _NO_SNAPSHOTS
+        window = self._gap_detector.blind_window
+        emitted = self._tracker.on_event(event, snapshots, window, requested=findings.is_requested)
+        if len(emitted) > 1:  # one that the engine did not send, before this one
+            counters.count_inferred(emitted)
+        batch.events += emitted
+
+    def _on_known_event(self, event: Event) -> None:
+        """Handle an event that was accepted before, or that happened before the start."""
+        cursor = self._open_cursor
+        if not cursor.is_before_start(event):
             self.counters.duplicates += 1
-        return events
+        elif cursor.is_empty:  # a stop that was requested before the start explains a death
+            self._tracker.on_event(event, _NO_SNAPSHOTS)
 
-    def _on_stream_opened(self, opened: StreamOpened, context: "_BatchContext") -> list[Event]:
+    def _take_answer(self, event: Event, batch: Batch) -> Mapping[str, ContainerSnapshot]:
+        snapshot = self._held.take_answer(event)
+        if snapshot is not None:
+            return {event.actor.id: snapshot}
+        return batch.snapshots or _NO_SNAPSHOTS
+
+    def _later(self, event: Event, batch: Batch) -> Sequence[Event]:
+        """Return the new events of the same container that arrived after this one."""
+        if batch.by_container is None:
+            items = (*batch.waiting, *self._backlog, *batch.following)
+            batch.by_container = new_events_by_container(items, self._open_cursor.remembers)
+        own = batch.by_container.get(event.actor.id)
+        if not own:
+            return ()
+        later = list(own.values())
+        if event.id in own:  # it was taken after the events were listed
+            del later[: list(own).index(event.id) + 1]
+        return later
+
+    def _on_stream_opened(self, opened: StreamOpened, batch: Batch) -> None:
         self.counters.opened += 1
         self._connection = connection = opened.connection
         self._tracker.podman = connection.podman
@@ -299,39 +362,36 @@ class EventPipeline:
             gap: Gap | None = self._gap_detector.on_engine_replaced(self._open_cursor, connection)
         else:
             gap = self._gap_detector.on_stream_opened(opened, self._open_cursor)
-        return self._gap_event(gap, connection, context.now_ns)
+        self._add_gap(gap, connection, batch)
 
-    def _on_records_dropped(self, dropped: RecordsDropped, context: "_BatchContext") -> None:
+    def _on_records_dropped(self, dropped: RecordsDropped, batch: Batch) -> None:
         self._connection = connection = dropped.connection
         self.counters.dropped[dropped.reason] += dropped.count
-        engine_now_ns = context.now_ns + connection.ahead_ns
+        engine_now_ns = batch.now_ns + connection.ahead_ns
         self._drop_reporter.add(
             self._gap_detector.on_records_dropped(dropped, self._open_cursor, engine_now_ns)
         )
 
-    def _report_drops(self, now_ns: int, *, is_final: bool = False) -> list[Event]:
-        """Return the gap events for dropped records that are due now; if ``is_final``, all."""
-        events: list[Event] = []
-        if self._connection is None:  # the engine's host name is not known yet
-            return events
-        for gap in self._drop_reporter.take_due(now_ns, is_final=is_final):
-            log.error("events.dropped", engine=self.engine, count=gap.lost_count, why=gap.reason)
-            events += self._gap_event(gap, self._connection, now_ns)
-        return events
-
-    def _gap_event(self, gap: Gap | None, connection: Connection, now_ns: int) -> list[Event]:
-        """Return the event that declares the gap, in a list; an empty list if there is no gap."""
-        if gap is None:
-            return []
-        self.counters.gaps[gap.reason] += 1
-        return [make_gap_event(gap, connection, now_ns)]
-
-    def _on_snapshot(self, snapshot: Snapshot) -> list[Event]:
+    def _on_snapshot(self, snapshot: Snapshot, batch: Batch) -> None:
         events = self._tracker.on_snapshot(snapshot, self._gap_detector.blind_window)
         if snapshot.is_complete:
             self._gap_detector.on_full_snapshot(snapshot.taken_ns)
         self.counters.count_inferred(events)
-        return events
+        batch.events += events
+
+    def _report_drops(self, batch: Batch, *, is_final: bool = False) -> None:
+        """Add the gap events for dropped records that are due now; if ``is_final``, all."""
+        if self._connection is None:  # the engine's host name is not known yet
+            return
+        for gap in self._drop_reporter.take_due(batch.now_ns, is_final=is_final):
+            log.error("events.dropped", engine=self.engine, count=gap.lost_count, why=gap.reason)
+            self._add_gap(gap, self._connection, batch)
+
+    def _add_gap(self, gap: Gap | None, connection: Connection, batch: Batch) -> None:
+        """Add the event that declares the gap, if there is one."""
+        if gap is not None:
+            self.counters.gaps[gap.reason] += 1
+            batch.events.append(make_gap_event(gap, connection, batch.now_ns))
 
     @property
     def _open_cursor(self) -> Cursor:
@@ -344,16 +404,3 @@ class EventPipeline:
         if self.counters.malformed[record.error] == 1:
             head = record.head.decode(errors="replace")
             log.warning("event.malformed", engine=self.engine, flaw=record.error, head=head)
-
-
-def _is_from_podman(batch: Batch) -> bool:
-    return any(isinstance(item, ParsedRecord) and item.connection.podman for item in batch)
-
-
-class _BatchContext(msgspec.Struct, frozen=True):
-    """What the processing of every item of a batch may need."""
-
-    snapshots: Mapping[str, ContainerSnapshot]
-    requested_ids: Collection[str]
-    """The event ids of deaths that somebody requested, as later events of the batch prove."""
-    now_ns: int

@@ -107,7 +107,7 @@ def test_an_inferred_oom_beside_a_received_death() -> None:
         finished_ns=NOW_NS - 1,
     )
     pipeline = new_pipeline()
-    pipeline.process(pipeline.parse(records([msgspec.json.encode(die)])), NOW_NS, {"c": inspected})
+    pipeline.process(records([msgspec.json.encode(die)]), NOW_NS, {"c": inspected})
     assert pipeline.counters.inferred == {"oom": 1}
     assert pipeline.counters.accepted == 1
 

@@ -321,13 +321,15 @@ async def test_a_new_store_gets_all_chunks(file: Path) -> None:
         assert await outbox.checkpoint("here") == commit.checkpoint
 
 
-async def test_only_the_times_of_a_container_are_stored(file: Path) -> None:
+@pytest.mark.parametrize("together", [False, True])
+async def test_only_the_times_of_a_container_are_stored(file: Path, together: bool) -> None:
     """What is constant stays; a container that the store has lost stays lost."""
     later = msgspec.structs.replace(CONTAINER, died_ns=9, requested_ns=None, labels={})
     lost = Container("c2", died_ns=9)
     async with open_outbox(file) as outbox:
         await outbox.commit(IngestCommit("here", None, [], [CONTAINER]), 10)
-        await outbox.commit(IngestCommit("here", None, [], container_times=[later, lost]), 10)
+        for changed in [[later, lost]] if together else [[later], [lost]]:
+            await outbox.commit(IngestCommit("here", None, [], container_times=changed), 10)
         assert await outbox.containers("here") == [
             msgspec.structs.replace(CONTAINER, died_ns=9, requested_ns=None)
         ]

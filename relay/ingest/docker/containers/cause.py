@@ -15,7 +15,7 @@ noticed the death. The wait for this evidence ends when the container starts aga
 when the worker has waited long enough (`relay.ingest.docker.worker`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 
 from msgspec.structs import replace
@@ -36,8 +36,10 @@ REMOVAL_ACTIONS = frozenset({"destroy", "remove"})
 EVIDENCE_ACTIONS = frozenset({"stop", "remove", "cleanup"})
 """At least one of these actions follows every death for which `proves_requested` is true."""
 
-_EXIT_CODE_SIGKILL = 128 + 9
-_KILLED_OR_TERMINATED = frozenset({_EXIT_CODE_SIGKILL, 128 + 15})
+EXIT_CODE_SIGKILL = 128 + 9
+"""The exit code after SIGKILL: a forced stop, or a kill for memory."""
+
+_KILLED_OR_TERMINATED = frozenset({EXIT_CODE_SIGKILL, 128 + 15})
 _START_ACTIONS = frozenset({"init", "start", "restart"})
 _FORCED_REMOVAL_NS = 100_000_000
 """Podman's ``rm -f`` removes the container 25 to 83 ms after the death; somebody who waits for the
@@ -46,6 +48,9 @@ death first takes 200 ms or more."""
 _STOP_DELAY_NS = 1_000_000_000
 """Docker sends ``stop`` right after the death. If it comes later, somebody stopped a container that
 had crashed before and was waiting for its next restart."""
+
+
+_NO_REQUESTS = dict.fromkeys(("requested_ns", "unknown_signal_ns", "oom_ns"))
 
 
 def apply_event(container: Container, event: Event) -> Container:
@@ -59,14 +64,14 @@ def apply_event(container: Container, event: Event) -> Container:
     match event.action:
         case "start":
             started_ns = max(time_ns, container.started_ns or 0)
-            return clear_requests(replace(container, started_ns=started_ns))
+            return replace(container, started_ns=started_ns, **_NO_REQUESTS)
         case "die":
             inferred_ns = container.inferred_ns
             if inferred_ns is not None and inferred_ns <= time_ns:
                 inferred_ns = None
             # The order of the stream proves that it ended, even if the clock was set back.
             died_ns = max(time_ns, container.died_ns or 0, container.started_ns or 0)
-            return clear_requests(replace(container, died_ns=died_ns, inferred_ns=inferred_ns))
+            return replace(container, died_ns=died_ns, inferred_ns=inferred_ns, **_NO_REQUESTS)
         case "kill" if container.signal_hidden or event.signal is None:
             return replace(container, unknown_signal_ns=time_ns)
         case "kill" if is_terminating(event.signal, container):
@@ -116,37 +121,17 @@ def find_cause(
     return Cause.CRASHED if exit_code else Cause.FINISHED
 
 
-def containers_to_inspect(events: Iterable[tuple[Event, Container | None]]) -> set[str]:
-    """Return the ids of the containers to inspect before these events are processed.
-
-    Each event comes with its container's state, if that is known. Three things need an inspection:
-    a signal that may be the container's own stop signal, a death whose exit code is hidden, and a
-    death with 137 that nothing explains: Podman sends no ``oom``, and an engine can omit one.
-    """
-    not_hidden: set[str] = set()
-    explained: set[str] = set()
-    found: set[str] = set()
-    for event, known in events:
-        id_ = event.actor.id
-        match event.action:
-            case "create" | "start" if "exitCode" not in event.actor.attributes:
-                not_hidden.add(id_)
-            case "kill" if event.signal is not None and event.signal not in TERMINATING_SIGNALS:
-                if known is None or known.stop_signal is None:
-                    found.add(id_)
-            case "kill" | "stop" | "oom":
-                explained.add(id_)
-            case "die" if id_ not in not_hidden and (known is None or known.exit_code_hidden):
-                found.add(id_)
-            case "die" if event.exit_code == _EXIT_CODE_SIGKILL and id_ not in explained:
-                if known is None or (known.requested_ns or known.oom_ns) is None:
-                    found.add(id_)
-    return found
+def is_explained(container: Container | None, time_ns: int) -> bool:
+    """Whether a request or a kill for memory explains a death at this time."""
+    return container is not None and (
+        _unless_expired(container.requested_ns, time_ns) is not None
+        or _unless_expired(container.oom_ns, time_ns) is not None
+    )
 
 
 def clear_requests(container: Container) -> Container:
     """Return the state without requests."""
-    return replace(container, requested_ns=None, unknown_signal_ns=None, oom_ns=None)
+    return replace(container, **_NO_REQUESTS)
 
 
 def split_requests(container: Container, start_ns: int) -> tuple[Container, Container]:

@@ -7,21 +7,16 @@ every death is reported once. It lives as long as the engine's session; its stat
 every batch, and the next session continues from there.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from relay.core.checkpoint import Container
 from relay.core.event import Event
 from relay.ingest.docker.containers.cause import (
-    EVIDENCE_ACTIONS,
     REMOVAL_ACTIONS,
     apply_event,
-    containers_to_inspect,
     find_cause,
-    may_prove_requested,
-    proves_requested,
     split_requests,
 )
 from relay.ingest.docker.containers.inference import (
@@ -34,16 +29,24 @@ from relay.ingest.docker.containers.inference import (
     matches_inferred,
     matches_inferred_oom,
 )
+from relay.ingest.docker.containers.questions import CERTAIN, Findings, examine
 from relay.ingest.docker.containers.registry import ContainerRegistry, limit_labels
 from relay.ingest.docker.cursor import CLOCK_TOLERANCE_NS
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
-_TRACKED_ACTIONS = frozenset({"create", "start", "restart", "kill", "stop", "oom", "die", "rename"})
+FOLLOWED_ACTIONS = REMOVAL_ACTIONS | {
+    *("create", "start", "restart", "kill", "stop", "oom", "die", "rename")
+}
+"""The actions that say something about a container's state."""
+
 _NON_LABEL_ATTRIBUTES = frozenset(
     {"name", "image", "exitCode", "containerExitCode", "signal", "execID", "execDuration"}
 )
 """Attributes of an event that are not labels, unless a label has that name."""
+
+USUAL_STOP_SIGNAL = 15
+"""The stop signal of a container that is configured with none."""
 
 START_GRACE_NS = 60_000_000_000
 """A snapshot may not show a start that happened so shortly before it."""
@@ -57,37 +60,19 @@ class ContainerTracker:
         self.podman = podman
         """Whether the engine is Podman, some of whose events have another meaning."""
 
-    def containers_to_inspect(self, events: Iterable[Event]) -> set[str]:
-        """Return the ids of the containers to inspect before `on_event` gets these events."""
-        tracked = [event for event in events if _is_tracked(event) and event.actor.id]
-        return containers_to_inspect(
-            (event, self.registry.get(event.actor.id)) for event in tracked
-        )
+    def examine(self, event: Event, later: Callable[[], Sequence[Event]]) -> Findings:
+        """Return what is known about a container's event before `on_event` gets it.
 
-    def find_requested(self, events: Sequence[Event], *, podman: bool) -> set[str]:
-        """Return the ids of the ``die`` events for which a later event proves a request."""
-        if EVIDENCE_ACTIONS.isdisjoint([event.action for event in events]):  # as in most batches
-            return set()
-        return {
-            death.id
-            for _, death, later in _iterate_deaths(events)
-            if proves_requested(death, later, podman=podman)
-        }
-
-    def awaits_evidence(self, events: Sequence[Event], *, podman: bool) -> bool:
-        """Whether events after these may still prove that somebody asked for one of the deaths."""
-        return any(
-            may_prove_requested(death, later, self._state_before(death, before), podman=podman)
-            for before, death, later in _iterate_deaths(events)
-        )
-
-    def _state_before(self, death: Event, events: Sequence[Event]) -> Container | None:
-        """Return the container's state after applying these events, without inspecting it."""
-        container = self.registry.get(death.actor.id)
-        for event in events:
-            if _is_tracked(event):
-                container = apply_event(container or self._new_container(event), event)
-        return container
+        ``later`` returns the container's events that arrived after it.
+        """
+        id_ = event.actor.id
+        known = self.registry.get(id_)
+        if event.action == "die" and (
+            self.registry.has_inferred_end(id_)
+            or (known is not None and matches_inferred(known, event))
+        ):
+            return CERTAIN  # it is not reported
+        return examine(event, known, later, podman=self.podman)
 
     def on_event(
         self,
@@ -105,17 +90,18 @@ class ContainerTracker:
         engine did not send, it precedes the ``die``. If the ``die`` did not come, it is inferred
         when the container is removed.
         """
-        if event.type == "container" and event.action in REMOVAL_ACTIONS:
-            return [*self._on_removal(event), event]
-        if not _is_tracked(event):
+        action, id_ = event.action, event.actor.id
+        if event.type != "container" or action not in FOLLOWED_ACTIONS:
             return [event]
-        if event.action == "die" and self.registry.has_inferred_end(event.actor.id):
+        if action in REMOVAL_ACTIONS:
+            return [*self._on_removal(event), event]
+        if action == "die" and self.registry.has_inferred_end(id_):
             return []
-        if not event.actor.id:  # the container is unknown
+        if not id_:  # the container is unknown
             return _emit(self._new_container(event), event, None, blind_window)
-        inspected = snapshots.get(event.actor.id)
+        inspected = snapshots.get(id_)
         container = self._state_with_names(event, inspected)
-        if requested or (self.podman and event.action == "restart" and not container.is_dead):
+        if requested or (self.podman and action == "restart" and not container.is_dead):
             container = replace(container, requested_ns=event.time_ns)
         emitted = _emit(container, event, inspected, blind_window)
         container = apply_event(container, event)
@@ -240,27 +226,6 @@ def _was_reset(known: Container, inspected: ContainerSnapshot, snapshot: Snapsho
     )
 
 
-def _is_tracked(event: Event) -> bool:
-    return event.type == "container" and event.action in _TRACKED_ACTIONS
-
-
-def _iterate_deaths(
-    events: Sequence[Event],
-) -> Iterator[tuple[list[Event], Event, list[Event]]]:
-    """Yield each ``die``, between the same container's events before it and after it."""
-    dying = {event.actor.id for event in events if event.action == "die"}
-    if not dying:
-        return
-    by_container: defaultdict[str, list[Event]] = defaultdict(list)
-    for event in events:
-        if event.type == "container" and event.actor.id in dying:
-            by_container[event.actor.id].append(event)
-    for own_events in by_container.values():
-        for index, event in enumerate(own_events):
-            if event.action == "die":
-                yield own_events[:index], event, own_events[index + 1 :]
-
-
 def _emit(
     container: Container,
     event: Event,
@@ -323,7 +288,8 @@ def _apply_inspection(container: Container, inspected: ContainerSnapshot) -> Con
         labels=limit_labels(inspected.labels),
         exit_code_hidden="exitCode" in inspected.hiding_labels,
         signal_hidden="signal" in inspected.hiding_labels,
-        stop_signal=inspected.stop_signal or container.stop_signal,
+        # It cannot change, so that one inspection is enough.
+        stop_signal=inspected.stop_signal or container.stop_signal or USUAL_STOP_SIGNAL,
     )
 
 

@@ -43,8 +43,8 @@ def records(contents: list[bytes], connection: Connection = HERE) -> list[Item]:
 
 
 def process(pipeline: EventPipeline, items: list[Item], now_ns: int = NOW_NS) -> IngestCommit:
-    """Process the items as one batch."""
-    return pipeline.process(pipeline.parse(items), now_ns)
+    """Process the items as one batch, in which nothing waits for an answer."""
+    return pipeline.process(items, now_ns, {})
 
 
 def routed(commit: IngestCommit) -> list[tuple[str, str | None]]:

@@ -353,25 +353,3 @@ def test_no_order_admits_an_event_twice(order: list[int], again: bool) -> None:
         cursor = restore_cursor(cursor)
     assert not [event for event in events if cursor.admit(event)]
     assert len(admitted) == len(set(order))
-
-
-@given(
-    st.lists(st.tuples(st.integers(-3, 9), st.booleans(), st.booleans()), max_size=20),
-    st.sets(st.integers(-3, 9)),
-)
-def test_filter_new_returns_what_is_not_remembered(
-    events: list[tuple[int, bool, bool]], history: set[int]
-) -> None:
-    """`filter_new` returns the events that were not accepted and are not from before the start."""
-    cursor = new_cursor()
-    made = [
-        make_event(START_NS + number * SECOND_NS, number, "local" if local else "swarm")
-        for number, local, _ in events
-    ]
-    if history:
-        cursor.set_history([make_event(START_NS + it * SECOND_NS, it) for it in history])
-    for event, (_, _, taken) in zip(made, events, strict=True):
-        assert cursor.filter_new(made) == [each for each in made if not cursor.remembers(each)]
-        if taken:
-            cursor.admit(event)
-    assert cursor.filter_new(made) == [each for each in made if not cursor.remembers(each)]

@@ -13,8 +13,8 @@ from relay.core.event import Cause, Event, GapReason, Origin, format_rfc3339, ma
 from relay.core.notification import build_notification
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, RecordsDropped, StreamOpened, parse_record
-from relay.ingest.docker.cursor import LOOKBACK_NS, MARGIN_NS
-from relay.ingest.docker.pipeline import EventPipeline, resolve_start_ns
+from relay.ingest.docker.cursor import LOOKBACK_NS, MARGIN_NS, resolve_start_ns
+from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.router import Router
 from tests.streams import ENGINES, read_records
 from tests.unit.ingest.docker.pipeline import (

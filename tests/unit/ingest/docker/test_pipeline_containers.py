@@ -169,7 +169,7 @@ def test_a_death_in_a_gap_has_no_known_cause() -> None:
     with capture_logs():
         process(pipeline, [RecordsDropped(HERE, 1, GapReason.BUFFER_FULL)], at_ns(9))
     commit = process(pipeline, [make_snapshot(10, dead_container(5, exit_code=143))])
-    (known,) = commit.container_times
+    (known,) = commit.containers
     assert known.inferred_ns == at_ns(5)
     assert routed(commit) == []  # the route wants crashes
 
@@ -248,41 +248,6 @@ def test_a_new_store_gets_all_remembered_events() -> None:
     assert [commit.checkpoint.sealed_count for commit in commits if commit.checkpoint] == [
         *(1, 3, 3, 3)
     ]
-
-
-def test_which_containers_to_inspect_before_a_batch() -> None:
-    """The containers of new events are inspected, and the answers are used."""
-    pipeline = new_pipeline()
-    hidden = line("die", 1, exitCode="0")
-    batch = pipeline.parse([stream_opened(0), *records([hidden])])
-    assert pipeline.containers_to_inspect(batch) == {"c"}
-    answer = replace(dead_container(0.9, exit_code=7), hiding_labels=frozenset({"exitCode"}))
-    (event,) = routed_events(pipeline.process(batch, NOW_NS, {"c": answer}))
-    assert (event.exit_code, event.cause) == (7, Cause.CRASHED)
-    assert pipeline.containers_to_inspect(batch) == set()
-
-
-PODMAN = replace(HERE, podman=True)
-
-
-def test_a_podman_death_waits_for_evidence_of_its_cause() -> None:
-    """A Podman death waits, also in the first batch; repeated later events are no evidence."""
-    pipeline = new_pipeline()
-    died = [line("start"), line("die", 1, exitCode="1"), line("cleanup", 1.01)]
-    batch = pipeline.parse([stream_opened(0, podman=True), *records([*died, *died], PODMAN)])
-    assert pipeline.awaits_evidence(batch)
-    stopped = [*batch, *pipeline.parse(records([line("cleanup", 1.03)], PODMAN))]
-    assert not pipeline.awaits_evidence(stopped)
-    assert routed(new_pipeline().process(batch, NOW_NS)) == [("crashed", "web")]
-    assert routed(pipeline.process(stopped, NOW_NS)) == []
-
-
-def test_a_docker_death_does_not_wait() -> None:
-    """A Docker death does not wait, because all evidence precedes it."""
-    pipeline = new_pipeline()
-    assert not pipeline.awaits_evidence(
-        pipeline.parse(records([line("start"), line("die", 1, exitCode="1")]))
-    )
 
 
 def test_the_blind_window_is_known_to_the_next_process() -> None:

@@ -1,36 +1,28 @@
 """The ingest worker: batch by batch from the buffer into the store."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from relay.core.event import GapReason
 from relay.destinations.catalog import parse_config
-from relay.ingest.docker import worker as module
-from relay.ingest.docker.buffer import (
-    BATCH_BYTES,
-    Connection,
-    EventBuffer,
-    RecordsDropped,
-    StreamOpened,
-)
+from relay.ingest.docker import asker
+from relay.ingest.docker.buffer import Connection, EventBuffer, RecordsDropped, StreamOpened
 from relay.ingest.docker.containers.inference import Snapshot
+from relay.ingest.docker.engine import inspector as engine_inspector
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.inspector import Inspector
-from relay.ingest.docker.pipeline import Batch, EventPipeline
-from relay.ingest.docker.worker import (
-    BATCH_ITEMS,
-    EVIDENCE_BATCHES_MAX,
-    EVIDENCE_POLLS_MAX,
-    IngestWorker,
-)
+from relay.ingest.docker.held import HELD_EVENTS_MAX
+from relay.ingest.docker.pipeline import EventPipeline
+from relay.ingest.docker.worker import BATCH_ITEMS, IngestWorker
 from relay.routing.router import Router
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import CommitResult, IngestCommit
+from tests.component.wait import ChangeSignal
 
 NOW_NS = 1795420000_000000000
 HERE = Connection(engine="here", host="node-1", opened_ns=0, since_ns=0)
@@ -64,6 +56,7 @@ class WorkerRun:
     def __init__(self, outbox: Outbox, inspector: Inspector | None = None) -> None:
         self.commits: list[tuple[IngestCommit, CommitResult]] = []
         self.buffer = EventBuffer(2**24)
+        self._changes = ChangeSignal()
         router = Router(parse_config(ROUTES, file="routes", environ={}, folder=Path()).routes)
         pipeline = EventPipeline("here", "oldest", router)
         pipeline.since_ns(NOW_NS)
@@ -71,13 +64,33 @@ class WorkerRun:
             self.buffer, pipeline, inspector or FakeInspector(), outbox, lambda: NOW_NS
         )
 
-    def _on_commit(self, commit: IngestCommit, result: CommitResult) -> None:
+    def on_commit(self, commit: IngestCommit, result: CommitResult) -> None:
+        """Record a commit."""
         self.commits.append((commit, result))
+        self._changes.notify()
+
+    @property
+    def told(self) -> list[str]:
+        """The action and the container of each event that was committed."""
+        return [
+            f"{event.action} {event.actor.id}"
+            for commit, _ in self.commits
+            for notification, _ in commit.notifications
+            for event in notification.events
+        ]
+
+    async def wait_for(self, *told: str) -> None:
+        """Return once these events were committed, in this order."""
+        await self.wait_until(lambda: self.told == list(told))
+
+    async def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Return once the condition holds after a commit."""
+        await self._changes.wait_for(holds)
 
     async def run(self) -> list[str]:
         """Process all that the buffer holds. Returns the routes of the committed notifications."""
         self.buffer.close()
-        await self.worker.run(self._on_commit)
+        await self.worker.run(self.on_commit)
         return [
             notification.route
             for commit, _ in self.commits
@@ -85,11 +98,11 @@ class WorkerRun:
         ]
 
 
-def line(action: str, second: float = 0, number: int | None = None) -> bytes:
+def line(action: str, second: float = 0, number: int | None = None, id_: str = "c") -> bytes:
     exit_code = "" if number is None else f'"exitCode":"{number}"'
     return (
         f'{{"Type":"container","Action":"{action}","timeNano":{NOW_NS + int(second * 1e9)},'
-        f'"Actor":{{"ID":"c","Attributes":{{{exit_code}}}}}}}'
+        f'"Actor":{{"ID":"{id_}","Attributes":{{{exit_code}}}}}}}'
     ).encode()
 
 
@@ -161,85 +174,133 @@ async def test_containers_are_inspected_before_their_deaths_are_processed() -> N
     assert inspector.requests == [{"c"}]
 
 
-class ScriptedSleeps:
-    """Replaces ``asyncio`` in the worker: each sleep puts records into the buffer."""
+class HangingInspector(FakeInspector):
+    """Answers only when the test lets it; of some containers never."""
 
-    def __init__(self, *arriving: list[bytes]) -> None:
-        self.count = 0
-        self.buffer: EventBuffer | None = None
-        self._arriving = list(arriving)
+    def __init__(self, *snapshots: ContainerSnapshot, never: str = "") -> None:
+        super().__init__(*snapshots)
+        self.may_answer = asyncio.Event()
+        self._never = never
 
-    async def sleep(self, delay_s: float) -> None:
-        """Put the next records instead of sleeping."""
-        assert delay_s == module.EVIDENCE_POLL_S
-        assert self.buffer is not None
-        self.count += 1
-        if self._arriving:
-            self.buffer.put_records(PODMAN, self._arriving.pop(0))
+    async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
+        found = await super().inspect_many(containers)
+        if self._never in self.requests[-1]:
+            await asyncio.Event().wait()
+        await self.may_answer.wait()
+        return found
 
 
-async def routes_with_sleeps(
-    sleeps: ScriptedSleeps, monkeypatch: pytest.MonkeyPatch, *contents: bytes
-) -> list[str]:
-    """The routes of these records of a Podman, and of what arrives during the sleeps."""
-    monkeypatch.setattr(module, "asyncio", sleeps)
+@asynccontextmanager
+async def running(inspector: Inspector | None = None) -> AsyncIterator[WorkerRun]:
+    """Run a worker until the end of the block, and then until it has committed everything."""
     async with open_outbox(None) as outbox:
-        run = WorkerRun(outbox)
-        sleeps.buffer = run.buffer
-        run.buffer.put(StreamOpened(PODMAN))
-        run.buffer.put_records(PODMAN, [line("start"), *contents])
-        return await run.run()
+        run = WorkerRun(outbox, inspector)
+        task = asyncio.ensure_future(run.worker.run(run.on_commit))
+        try:
+            yield run
+        finally:
+            run.buffer.close()
+            async with asyncio.timeout(10):
+                await task
+
+
+async def test_an_inspection_holds_up_no_other_container() -> None:
+    """The events of others are committed while it is under way; then those that waited."""
+    inspector = HangingInspector()
+    async with running(inspector) as run:
+        run.buffer.put_records(HERE, [line("start"), line("die", 1, 137), line("oom", 2)])
+        run.buffer.put_records(HERE, [line("oom", 3, id_="d")])
+        await run.wait_for("oom d")
+        run.buffer.put_records(HERE, [line("oom", 4, id_="d")])
+        await run.wait_for("oom d", "oom d")
+        assert run.told == ["oom d", "oom d"]
+        inspector.may_answer.set()
+        await run.wait_for("oom d", "oom d", "die c", "oom c")
+    assert inspector.requests == [{"c"}]
+
+
+async def test_one_inspection_that_hangs_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each has its own time. Without an answer the death is decided without one."""
+    monkeypatch.setattr(engine_inspector, "TIMEOUT_S", 0.2)
+    inspector = HangingInspector(never="c")
+    inspector.may_answer.set()
+    async with running(inspector) as run:
+        for id_ in "cd":
+            run.buffer.put_records(HERE, [line("start", id_=id_), line("die", 1, 137, id_)])
+        await run.wait_for("die d", "die c")
+
+
+async def test_an_inspection_that_fails_ends_the_worker() -> None:
+    """An unexpected error is not swallowed: what waits would wait for ever."""
+
+    class BrokenInspector(FakeInspector):
+        async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with running(BrokenInspector()) as run:
+            run.buffer.put_records(HERE, [line("start"), line("die", 1, 137)])
 
 
 DIED, CLEANED = line("die", 1, 1), line("cleanup", 1.01)
 
 
-async def test_a_batch_waits_for_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Podman reports a stop after the death, in several records."""
-    sleeps = ScriptedSleeps([], [CLEANED], [line("cleanup", 1.03)])
-    assert await routes_with_sleeps(sleeps, monkeypatch, DIED) == []
-    assert sleeps.count == 3
+async def test_a_death_waits_for_evidence() -> None:
+    """Podman reports a stop after the death, in several records. Others do not wait."""
+    async with running() as run:
+        run.buffer.put(StreamOpened(PODMAN))
+        run.buffer.put_records(PODMAN, [line("start"), DIED, line("oom", 1, id_="d")])
+        await run.wait_for("oom d")
+        run.buffer.put_records(PODMAN, [CLEANED, line("oom", 2, id_="d")])
+        await run.wait_for("oom d", "oom d")
+        run.buffer.put_records(PODMAN, [line("cleanup", 1.03), line("oom", 3)])
+        await run.wait_for("oom d", "oom d", "oom c")
+    assert run.told == ["oom d", "oom d", "oom c"]
 
 
 async def test_the_wait_for_evidence_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the last poll the cause of a death is decided without further evidence."""
-    sleeps = ScriptedSleeps([CLEANED])
-    assert await routes_with_sleeps(sleeps, monkeypatch, DIED) == ["crashed"]
-    assert sleeps.count == EVIDENCE_POLLS_MAX
+    """After that the cause of a death is decided without it."""
+    monkeypatch.setattr(asker, "EVIDENCE_WAIT_S", 0.1)
+    async with running() as run:
+        run.buffer.put(StreamOpened(PODMAN))
+        run.buffer.put_records(PODMAN, [line("start"), DIED, CLEANED])
+        await run.wait_for("die c")
+        run.buffer.put_records(PODMAN, [line("oom", 2)])
+        await run.wait_for("die c", "oom c")
 
 
-async def test_a_batch_without_doubt_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch does not wait if a restart follows the death: then no evidence can come."""
-    sleeps = ScriptedSleeps()
-    assert await routes_with_sleeps(sleeps, monkeypatch, DIED, line("restart", 1.01)) == ["crashed"]
-    assert sleeps.count == 0
+async def test_a_death_without_doubt_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait if a restart follows the death: then no evidence can come."""
+    monkeypatch.setattr(asker, "EVIDENCE_WAIT_S", 1e6)
+    async with running() as run:
+        run.buffer.put(StreamOpened(PODMAN))
+        run.buffer.put_records(PODMAN, [line("start"), DIED, line("restart", 1.01)])
+        await run.wait_for("die c")
 
 
-@pytest.mark.parametrize(
-    ("padding", "first"),
-    [
-        (0, EVIDENCE_BATCHES_MAX * BATCH_ITEMS),
-        (130_000, EVIDENCE_BATCHES_MAX * BATCH_BYTES // 130_000),
-    ],
-    ids=["count", "size"],
-)
-async def test_what_is_collected_while_waiting_is_bounded(
-    monkeypatch: pytest.MonkeyPatch, padding: int, first: int
-) -> None:
-    """During a flood of events a batch does not wait for evidence."""
-    flood = line("oom", 2).replace(b'"ID":"c"', b'"ID":"d"') + b" " * padding
-    sizes: list[int] = []
-    process = EventPipeline.process
+async def test_the_end_of_a_session_waits_for_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None can arrive any more."""
+    monkeypatch.setattr(asker, "EVIDENCE_WAIT_S", 1e6)
+    async with running() as run:
+        run.buffer.put(StreamOpened(PODMAN))
+        run.buffer.put_records(PODMAN, [line("start"), DIED])
+    assert run.told == ["die c"]
 
-    def spy(pipeline: EventPipeline, batch: Batch, *args: Any) -> IngestCommit:
-        sizes.append(len(batch))
-        return process(pipeline, batch, *args)
 
-    monkeypatch.setattr(EventPipeline, "process", spy)
-    contents = [DIED, *(flood for _ in range(2 * first))]
-    assert await routes_with_sleeps(ScriptedSleeps(), monkeypatch, *contents) == ["crashed", "oom"]
-    assert sum(sizes) == len(contents) + 2
-    assert first - EVIDENCE_BATCHES_MAX <= sizes[0] <= first + EVIDENCE_BATCHES_MAX
+async def test_a_flood_while_a_death_waits() -> None:
+    """What is taken meanwhile is bounded; everything is committed once the answer is there."""
+    inspector = HangingInspector()
+    async with running(inspector) as run:
+        count = 3 * HELD_EVENTS_MAX
+        flood = [line("oom", 2 + number / 1000, id_="d") for number in range(count)]
+        run.buffer.put_records(HERE, [line("start"), line("die", 1, 137), *flood])
+        await run.wait_until(lambda: run.worker.pipeline.is_full)
+        assert run.told == ["oom d"] * (HELD_EVENTS_MAX - 1)
+        inspector.may_answer.set()
+        await run.wait_until(lambda: len(run.told) == count + 1)
+    assert run.told.count("die c") == 1
 
 
 class EvictingOutbox:

@@ -11,7 +11,6 @@ from relay.ingest.docker.containers.cause import (
     REQUEST_EXPIRY_NS,
     apply_event,
     clear_requests,
-    containers_to_inspect,
     find_cause,
     is_terminating,
     may_prove_requested,
@@ -215,46 +214,6 @@ def test_requests_are_split_by_a_start() -> None:
     assert since == Container("c", name="web", requested_ns=at(5), unknown_signal_ns=at(4))
     assert split_requests(BARE, at(4)) == (BARE, BARE)
     assert clear_requests(known) == Container("c", name="web")
-
-
-@pytest.mark.parametrize(
-    ("events", "known"),
-    [
-        ([make_event("die", 3)], None),
-        ([make_event("die", 0)], None),
-        ([make_event("die", 3)], HIDDEN),
-        ([make_event("die", 0)], HIDDEN),
-        ([make_event("start", labels={"exitCode": "0"}), make_event("die", 0)], None),
-        ([make_event("die", 137)], BARE),
-        ([make_event("start"), make_event("die", 137)], None),
-        ([make_event("kill", 10), make_event("die", 0)], BARE),
-        ([make_event("kill", 28)], None),
-    ],
-)
-def test_what_needs_an_inspection(events: list[Event], known: Container | None) -> None:
-    """A hidden exit code, an own stop signal, or a 137 that nothing explains."""
-    assert containers_to_inspect((event, known) for event in events) == {"c"}
-
-
-@pytest.mark.parametrize(
-    ("events", "known"),
-    [
-        ([make_event("die", 3)], BARE),
-        ([make_event("die", 0)], BARE),
-        ([make_event("start"), make_event("die", 3)], None),
-        ([make_event("kill", 9), make_event("die", 137)], BARE),
-        ([make_event("stop"), make_event("die", 137)], BARE),
-        ([make_event("oom"), make_event("die", 137)], BARE),
-        ([make_event("die", 137)], Container("c", requested_ns=1)),
-        ([make_event("die", 137)], Container("c", oom_ns=1)),
-        ([make_event("kill", 10)], Container("c", stop_signal=12)),
-        ([make_event("kill", 15)], None),
-        ([make_event("rename"), make_event("restart")], None),
-    ],
-)
-def test_what_needs_no_inspection(events: list[Event], known: Container | None) -> None:
-    """The events are enough, so the engine is not asked."""
-    assert containers_to_inspect((event, known) for event in events) == set()
 
 
 @pytest.mark.parametrize("podman", [False, True])

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from relay.core.event import Cause, Event, Origin
+from relay.ingest.docker.containers.cause import proves_requested
 from relay.ingest.docker.containers.inference import BlindWindow
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
@@ -16,6 +17,7 @@ from tests.unit.ingest.docker.samples import (
     at,
     make_container_snapshot,
     make_event,
+    make_snapshot,
     new_tracker,
     restore_tracker,
 )
@@ -29,12 +31,12 @@ def process_batch(
     snapshots: Mapping[str, ContainerSnapshot] | None = None,
 ) -> list[Event]:
     """Return the events to report of a batch."""
-    requested = tracker.find_requested(events, podman=tracker.podman)
-    return [
-        reported
-        for event in events
-        for reported in tracker.on_event(event, snapshots or {}, requested=event.id in requested)
-    ]
+    reported = []
+    for place, event in enumerate(events):
+        later = [each for each in events[place + 1 :] if each.actor.id == event.actor.id]
+        requested = event.action == "die" and proves_requested(event, later, podman=tracker.podman)
+        reported += tracker.on_event(event, snapshots or {}, requested=requested)
+    return reported
 
 
 def find_causes(
@@ -296,7 +298,6 @@ def test_a_death_without_a_container_id() -> None:
     tracker = new_tracker()
     (death,) = tracker.on_event(make_event("die", 1, id_=""), {})
     assert death.cause is C
-    assert tracker.containers_to_inspect([make_event("die", 137, id_="")]) == set()
     assert tracker.registry.list_all() == []
 
 
@@ -328,32 +329,27 @@ def test_an_inspection_updates_the_whole_state() -> None:
     assert (known.labels, known.signal_hidden, known.stop_signal) == ({"signal": "10"}, True, 12)
 
 
-def test_only_containers_are_inspected() -> None:
-    """Only containers whose death is not decided are inspected."""
+def test_a_stop_signal_is_inspected_once() -> None:
+    """Also the usual one is remembered, so that no later signal needs an inspection."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start", id_="known"), {})
-    events = [
-        make_event("die", 1, id_="known"),
-        make_event("die", 1, id_="unknown"),
-        make_event("die", 1, type_="service"),
-    ]
-    assert tracker.containers_to_inspect(events) == {"unknown"}
+    tracker.on_event(make_event("start"), {})
+    signalled = make_event("kill", 10, second=1)
+    assert tracker.examine(signalled, tuple).needs_inspection
+    tracker.on_event(signalled, {"c": make_container_snapshot(started=0)})
+    assert not tracker.examine(make_event("kill", 12, second=2), tuple).is_question
+    (death,) = tracker.on_event(make_event("die", 138, second=3), {})
+    assert death.cause is Cause.CRASHED
 
 
-def test_podmans_deaths_await_evidence() -> None:
-    """Podman's deaths wait unless a request precedes them; Docker's, if the signal is hidden."""
-    tracker = new_tracker(podman=True)
-    started, killed, died = make_event("start"), make_event("stop", second=1), make_event("die", 0)
-    assert tracker.awaits_evidence([started, died], podman=True)
-    assert not tracker.awaits_evidence([started, killed, died], podman=True)
-    assert not tracker.awaits_evidence([started, killed], podman=True)
-    assert not tracker.awaits_evidence([started, died], podman=False)
-    labels = {"signal": "15"}
-    events = [make_event("start", labels=labels), make_event("kill", 15, labels=labels), died]
-    assert new_tracker().awaits_evidence(events, podman=False)
-    assert not new_tracker().awaits_evidence([*events, make_event("stop")], podman=False)
-    tracker.on_event(killed, {})
-    assert not tracker.awaits_evidence([make_event("cleanup"), died], podman=True)
+def test_a_death_that_is_not_reported_needs_no_answer() -> None:
+    """It was inferred: before, or when the container was removed."""
+    tracker = new_tracker()
+    tracker.on_event(make_event("start", id_="a"), {})
+    tracker.on_event(make_event("destroy", id_="a", second=1), {})
+    assert not tracker.examine(make_event("die", 137, id_="a"), tuple).is_question
+    tracker.on_snapshot(make_snapshot(make_container_snapshot(started=0, finished=5)), None)
+    assert not tracker.examine(make_event("die", 137, second=5), tuple).is_question
+    assert tracker.examine(make_event("die", 137, second=4), tuple).is_question
 
 
 @pytest.mark.parametrize("engine", ENGINES)

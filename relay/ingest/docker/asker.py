@@ -1,0 +1,111 @@
+"""Gets the answers to a pipeline's questions, beside the stream.
+
+An inspection is one request to the engine, and may take `inspector.TIMEOUT_S` at most; evidence
+arrives with the stream, or does not. Meanwhile the worker processes the events of other containers.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from relay.core.clock import loop_time_s
+from relay.core.tasks import spawn
+from relay.ingest.docker.buffer import EventBuffer, Item
+from relay.ingest.docker.containers.questions import Question
+from relay.ingest.docker.engine import inspector as engine_inspector
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.inspector import Inspector
+from relay.ingest.docker.pipeline import EventPipeline
+
+EVIDENCE_WAIT_S = 3.0
+"""How long a death waits for evidence of why the container died. Podman reports a stop after the
+death: some 10 to 90 ms later on an idle machine, and more than a second later on a busy one."""
+
+
+class Asker:
+    """Asks what a pipeline has to know. It lives as long as its worker runs."""
+
+    def __init__(self, pipeline: EventPipeline, inspector: Inspector) -> None:
+        self._pipeline = pipeline
+        self._inspector = inspector
+        self._slots = asyncio.Semaphore(engine_inspector.CONCURRENCY)
+        self._inspections: dict[str, asyncio.Task[ContainerSnapshot | None]] = {}
+        """Those under way, by the event that waits."""
+        self._deadlines_s: dict[str, float] = {}
+        """Until when each event waits for evidence, by the loop's clock."""
+        self._taking: asyncio.Task[list[Item]] | None = None
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether an answer was missing when `ask` was last called."""
+        return bool(self._deadlines_s or self._inspections)
+
+    def ask(self, questions: Iterable[Question]) -> None:
+        """Ask what was not asked yet. ``questions`` are all that are open."""
+        deadlines_s: dict[str, float] = {}
+        for question in questions:
+            id_, findings = question.event_id, question.findings
+            if findings.needs_inspection and id_ not in self._inspections:
+                name = f"engine {self._pipeline.engine}: inspection"
+                self._inspections[id_] = spawn(self._inspect(question.container), name)
+            if findings.awaits_evidence:
+                deadlines_s[id_] = self._deadlines_s.get(id_, loop_time_s() + EVIDENCE_WAIT_S)
+        self._deadlines_s = deadlines_s
+
+    @property
+    def is_taking(self) -> bool:
+        """Whether `take` has begun to take items that it did not return yet."""
+        return self._taking is not None
+
+    async def take(self, buffer: EventBuffer, max_items: int) -> Sequence[Item] | None:
+        """Return the buffer's next items, or none as soon as there is an answer.
+
+        None if the buffer is closed and empty. Takes nothing while the pipeline is full.
+        """
+        if self._taking is None and not self._pipeline.is_full:
+            name = f"engine {self._pipeline.engine}: next events"
+            self._taking = spawn(buffer.take(max_items), name)
+        taking = None if self._pipeline.is_full else self._taking
+        await self._wait(taking)
+        if taking is None or not taking.done():
+            return ()
+        self._taking = None
+        return taking.result() or None
+
+    async def finish(self) -> None:
+        """Wait for the inspections under way, which is never long; pass on their answers."""
+        while self._inspections:
+            await self._wait(None)
+
+    async def _wait(self, taking: asyncio.Task[list[Item]] | None) -> None:
+        """Wait until there is an answer, or ``taking`` is done; pass on the answers."""
+        timeout_s = None
+        if self._deadlines_s:
+            timeout_s = max(0.0, min(self._deadlines_s.values()) - loop_time_s())
+        awaited: list[asyncio.Future[Any]] = [*self._inspections.values()]
+        if taking is not None:
+            awaited.append(taking)
+        await asyncio.wait(awaited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for id_, inspection in list(self._inspections.items()):
+            if inspection.done():
+                del self._inspections[id_]
+                self._pipeline.answer(id_, inspection.result())
+        now_s = loop_time_s()
+        late = [id_ for id_, until_s in self._deadlines_s.items() if until_s <= now_s]
+        self._pipeline.give_up_evidence(late)
+
+    def cancel(self) -> None:
+        """Stop asking."""
+        for inspection in self._inspections.values():
+            inspection.cancel()
+        if self._taking is not None:
+            self._taking.cancel()
+
+    async def _inspect(self, container: str) -> ContainerSnapshot | None:
+        """Return what the engine shows; None if it shows nothing in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(engine_inspector.TIMEOUT_S), self._slots:
+                found = await self._inspector.inspect_many([container])
+                return found.get(container)
+        return None

@@ -1,0 +1,91 @@
+"""Finds out what has to be known before an event can be processed.
+
+Most events say everything themselves. Three things need an inspection: a signal that may be the
+container's own stop signal, a death whose exit code a label may hide, and a death with 137 that
+nothing explains: Podman sends no ``oom``, and an engine can omit one. And the events after a death
+may prove that somebody asked for it (see `relay.ingest.docker.containers.cause`). Everything here
+is pure: the pipeline holds such an event, and those of its container after it, until the answer is
+there.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from relay.core.checkpoint import Container
+from relay.core.event import Event
+from relay.ingest.docker.containers.cause import (
+    EXIT_CODE_SIGKILL,
+    TERMINATING_SIGNALS,
+    is_explained,
+    may_prove_requested,
+    proves_requested,
+)
+
+DOUBTFUL_ACTIONS = frozenset({"kill", "die"})
+"""About other events there is no question."""
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What the events that have arrived say about one of them, and what they do not."""
+
+    needs_inspection: bool = False
+    """Whether the container's inspection can change what the event means."""
+    awaits_evidence: bool = False
+    """Whether events that are about to arrive can."""
+    is_requested: bool = False
+    """Whether later events prove that somebody asked for this death."""
+
+    @property
+    def is_question(self) -> bool:
+        """Whether something is missing."""
+        return self.needs_inspection or self.awaits_evidence
+
+
+CERTAIN = Findings()
+REQUESTED = Findings(is_requested=True)
+_UNKNOWN_SIGNAL = Findings(needs_inspection=True)
+
+
+class Question(msgspec.Struct, frozen=True):
+    """An event that waits for an answer."""
+
+    event_id: str
+    container: str
+    findings: Findings
+
+
+def examine(
+    event: Event, known: Container | None, later: Callable[[], Sequence[Event]], *, podman: bool
+) -> Findings:
+    """Return what is known about a ``kill`` or a ``die``.
+
+    ``known`` is the container's state before the event; ``later`` returns the events of the same
+    container that arrived after it.
+    """
+    if event.action == "kill":
+        return _UNKNOWN_SIGNAL if _may_be_stop_signal(event, known) else CERTAIN
+    needs_inspection = _may_be_hidden(known, podman=podman) or (
+        event.exit_code == EXIT_CODE_SIGKILL and not is_explained(known, event.time_ns)
+    )
+    if known is not None and known.requested_ns is not None:
+        return Findings(needs_inspection) if needs_inspection else CERTAIN
+    after = later()
+    if after and proves_requested(event, after, podman=podman):
+        return Findings(needs_inspection, is_requested=True) if needs_inspection else REQUESTED
+    awaits_evidence = may_prove_requested(event, after, known, podman=podman)
+    if needs_inspection or awaits_evidence:
+        return Findings(needs_inspection, awaits_evidence)
+    return CERTAIN
+
+
+def _may_be_stop_signal(kill: Event, known: Container | None) -> bool:
+    """Whether the signal may be the container's own stop signal, which is not known yet."""
+    if kill.signal is None or kill.signal in TERMINATING_SIGNALS:
+        return False
+    return known is None or (known.stop_signal is None and not known.signal_hidden)
+
+
+def _may_be_hidden(known: Container | None, *, podman: bool) -> bool:
+    """Whether a label may replace the exit code. In Podman's events the real value wins."""
+    return not podman if known is None else known.exit_code_hidden

@@ -1,0 +1,399 @@
+"""Events that wait for an answer: what passes, what does not, and that nothing gets lost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from structlog.testing import capture_logs
+
+from relay.core.checkpoint import TIME_FIELDS, Checkpoint, Container
+from relay.core.event import Cause, Event
+from relay.destinations.catalog import parse_config
+from relay.ingest.docker.buffer import Connection, Item, StreamOpened, parse_record
+from relay.ingest.docker.containers.inference import Snapshot
+from relay.ingest.docker.containers.questions import Findings, Question
+from relay.ingest.docker.containers.registry import ContainerRegistry
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.held import HELD_BYTES_MAX, HELD_EVENTS_MAX
+from relay.ingest.docker.pipeline import EventPipeline
+from relay.routing.router import Router
+from relay.store.records import IngestCommit
+from tests.support.profiles import examples
+from tests.unit.ingest.docker.pipeline import HERE, NOW_NS, records
+
+PODMAN = replace(HERE, podman=True)
+EVERYTHING = """
+destinations: {ops: {type: console}}
+routes:
+  - {name: all, to: ops}
+  - {name: own, match: {type: relay}, to: ops}
+"""
+
+
+def line(
+    action: str, number: float, id_: str = "c", *, type_: str = "container", **attributes: str
+) -> bytes:
+    return msgspec.json.encode(
+        {
+            "Type": type_,
+            "Action": action,
+            "timeNano": NOW_NS + int(number * 1e9),
+            "Actor": {"ID": id_, "Attributes": {"name": id_, **attributes}},
+        }
+    )
+
+
+def die(number: float, id_: str = "c", code: int = 137) -> bytes:
+    return line("die", number, id_, exitCode=str(code))
+
+
+def new_pipeline() -> EventPipeline:
+    pipeline = EventPipeline("here", "oldest", new_router())
+    pipeline.since_ns(NOW_NS)
+    return pipeline
+
+
+def new_router() -> Router:
+    return Router(parse_config(EVERYTHING, file="routes", environ={}, folder=Path()).routes)
+
+
+def told(commit: IngestCommit) -> list[str]:
+    """The action and the container of each routed event."""
+    events = [notification.events[0] for notification, _ in commit.notifications]
+    return [f"{event.action} {event.actor.name}" for event in events]
+
+
+def killed_for_memory(id_: str, number: float) -> ContainerSnapshot:
+    died_ns = NOW_NS + int(number * 1e9)
+    return ContainerSnapshot(
+        id=id_,
+        name=id_,
+        image=None,
+        labels={},
+        is_running=False,
+        started_ns=NOW_NS,
+        finished_ns=died_ns,
+        exit_code=137,
+        oom_killed=True,
+        stop_signal=None,
+    )
+
+
+def answer_all(pipeline: EventPipeline) -> None:
+    for question in pipeline.questions:
+        pipeline.answer(question.event_id, None)
+    pipeline.give_up_evidence(question.event_id for question in pipeline.questions)
+
+
+def test_only_the_container_of_the_death_waits() -> None:
+    """Its later events come after the death, which has the answer."""
+    pipeline = new_pipeline()
+    batch = [line("start", 0), line("start", 0, "d"), die(1), line("start", 2)]
+    commit = pipeline.process(records([*batch, die(2, "d", 3)]), NOW_NS)
+    assert told(commit) == ["start c", "start d", "die d"]
+    (question,) = pipeline.questions
+    assert (question.container, question.findings) == ("c", Findings(needs_inspection=True))
+    more = pipeline.process(records([line("pause", 3), line("start", 3, "d")]), NOW_NS)
+    assert told(more) == ["start d"]
+    pipeline.answer(question.event_id, killed_for_memory("c", 0.9))
+    answered = pipeline.process([], NOW_NS)
+    assert told(answered) == ["oom c", "die c", "start c", "pause c"]
+    assert answered.notifications[1][0].events[0].cause is Cause.OOM
+    assert not pipeline.questions
+
+
+def test_a_question_without_an_answer() -> None:
+    """The engine did not show the container: its death is told without that."""
+    pipeline = new_pipeline()
+    pipeline.process(records([line("start", 0), die(1)]), NOW_NS)
+    (question,) = pipeline.questions
+    pipeline.answer(question.event_id, None)
+    (notification, _), *_ = pipeline.process([], NOW_NS).notifications
+    assert notification.events[0].cause is Cause.CRASHED
+
+
+def test_events_of_other_objects_pass() -> None:
+    """Also those of another type with the same id, and relay's own."""
+    pipeline = new_pipeline()
+    own = parse_record(line("started", 3, type_="relay"), HERE)
+    assert isinstance(own, Event)
+    items: list[Item] = [*records([die(1), line("create", 2, type_="volume")]), own]
+    assert told(pipeline.process(items, NOW_NS)) == ["create c", "started c"]
+
+
+def test_what_is_about_the_whole_stream_waits() -> None:
+    """And everything waits behind it; who waits for its commit is told later."""
+    pipeline = new_pipeline()
+    snapshot, opened = Snapshot("here", "node-1", NOW_NS), StreamOpened(HERE)
+    pipeline.process([opened, *records([die(1)])], NOW_NS)
+    assert pipeline.take_applied() == [opened]
+    items: list[Item] = [*records([line("start", 1, "d")]), snapshot]
+    commit = pipeline.process([*items, *records([line("start", 2, "e")])], NOW_NS)
+    assert told(commit) == ["start d"]
+    assert pipeline.take_applied() == []
+    answer_all(pipeline)
+    assert told(pipeline.process([], NOW_NS)) == ["die c", "start e"]
+    assert pipeline.take_applied() == [snapshot]
+
+
+def test_a_repeated_event_waits_with_the_first() -> None:
+    """It is told once."""
+    pipeline = new_pipeline()
+    pipeline.process(records([die(1), die(1)]), NOW_NS)
+    pipeline.process(records([die(1)]), NOW_NS)
+    assert len(pipeline.questions) == 1
+    answer_all(pipeline)
+    assert told(pipeline.process([], NOW_NS)) == ["die c"]
+    assert pipeline.counters.duplicates == 2
+
+
+def test_a_second_death_asks_again() -> None:
+    """Each death of a container is a question of its own, one after the other."""
+    pipeline = new_pipeline()
+    pipeline.process(records([die(1), line("start", 2), die(3)]), NOW_NS)
+    answer_all(pipeline)
+    assert told(pipeline.process([], NOW_NS)) == ["die c", "start c"]
+    answer_all(pipeline)
+    assert told(pipeline.process([], NOW_NS)) == ["die c"]
+
+
+def test_evidence_ends_the_wait() -> None:
+    """A Podman death waits for it, and for nobody else."""
+    pipeline = new_pipeline()
+    pipeline.process([StreamOpened(PODMAN)], NOW_NS)
+    begin = [line("start", 0), die(1, code=1), line("cleanup", 1.01), line("start", 1, "d")]
+    assert told(pipeline.process(records(begin, PODMAN), NOW_NS)) == ["start c", "start d"]
+    assert [each.findings for each in pipeline.questions] == [Findings(awaits_evidence=True)]
+    repeated = records([line("cleanup", 1.01)], PODMAN)
+    assert told(pipeline.process(repeated, NOW_NS)) == []  # this is no second one
+    commit = pipeline.process(records([line("cleanup", 1.03)], PODMAN), NOW_NS)
+    assert told(commit) == ["die c", "cleanup c", "cleanup c"]
+    assert commit.notifications[0][0].events[0].cause is Cause.REQUESTED
+
+
+def test_evidence_in_the_same_batch() -> None:
+    """Nothing waits."""
+    pipeline = new_pipeline()
+    pipeline.process([StreamOpened(PODMAN)], NOW_NS)
+    stopped = [die(1, code=0), line("cleanup", 1.01), line("cleanup", 1.03)]
+    commit = pipeline.process(records(stopped, PODMAN), NOW_NS)
+    assert commit.notifications[0][0].events[0].cause is Cause.REQUESTED
+
+
+def test_evidence_that_does_not_come() -> None:
+    """The death is decided without it."""
+    pipeline = new_pipeline()
+    pipeline.process([StreamOpened(PODMAN)], NOW_NS)
+    pipeline.process(records([line("start", 0), die(1, code=1)], PODMAN), NOW_NS)
+    pipeline.give_up_evidence([question.event_id for question in pipeline.questions])
+    (notification, _), *_ = pipeline.process([], NOW_NS).notifications
+    assert notification.events[0].cause is Cause.CRASHED
+
+
+def test_the_end_of_a_session_decides_what_waits() -> None:
+    """With the answers that there are."""
+    pipeline = new_pipeline()
+    pipeline.process(records([line("start", 0), die(1), die(1, "d"), line("start", 2)]), NOW_NS)
+    question, _ = pipeline.questions
+    pipeline.answer(question.event_id, killed_for_memory("c", 0.9))
+    assert told(pipeline.finish(NOW_NS)) == ["oom c", "die c", "die d", "start c"]
+
+
+def test_what_passes_is_bounded() -> None:
+    """The rest waits until the answer is there; then nothing waits any longer."""
+    pipeline = new_pipeline()
+    others = [line("pause", number / 1000, "d") for number in range(HELD_EVENTS_MAX + 60)]
+    commit = pipeline.process(records([die(0), *others[:-50]]), NOW_NS)
+    assert len(commit.notifications) == HELD_EVENTS_MAX - 1
+    assert pipeline.is_full
+    assert pipeline.process([], NOW_NS).notifications == []
+    answer_all(pipeline)
+    assert len(pipeline.process(records(others[-50:]), NOW_NS).notifications) == 62
+    assert not pipeline.is_full
+
+
+def test_what_waits_is_bounded_in_bytes() -> None:
+    """A long record counts by its length."""
+    pipeline = new_pipeline()
+    long = line("pause", 1, text="x" * HELD_BYTES_MAX)
+    pipeline.process(records([die(0), long, line("pause", 2)]), NOW_NS)
+    assert pipeline.is_full
+    answer_all(pipeline)
+    assert len(pipeline.process([], NOW_NS).notifications) == 3
+
+
+def test_evidence_that_cannot_arrive_is_not_awaited() -> None:
+    """Nothing is taken in any more, so a death is decided without it; an inspection is awaited."""
+    pipeline = new_pipeline()
+    pipeline.process([StreamOpened(PODMAN)], NOW_NS)
+    others = [line("pause", 2 + number / 1000, "d") for number in range(HELD_EVENTS_MAX)]
+    deaths = [die(1, code=1), die(1, "e")]
+    commit = pipeline.process(records([*deaths, *others], PODMAN), NOW_NS)
+    assert told(commit)[-1] != "die e"
+    assert "die c" in told(commit)
+    (question,) = pipeline.questions
+    assert (question.container, question.findings) == ("e", Findings(needs_inspection=True))
+
+
+def test_the_cursor_stays_where_the_first_death_waits() -> None:
+    """What passes is remembered, but moves nothing until nothing waits any longer."""
+    pipeline = new_pipeline()
+    pipeline.process(records([line("start", 1)]), NOW_NS)
+    commit = pipeline.process(records([die(2), line("start", 3, "d")]), NOW_NS)
+    assert commit.checkpoint is not None
+    assert (commit.checkpoint.position_ns, commit.checkpoint.passed_count) == (NOW_NS + 10**9, 1)
+    assert pipeline.position_ns == NOW_NS + 10**9
+    answer_all(pipeline)
+    commit = pipeline.process([], NOW_NS)  # the death is the last that was accepted
+    assert commit.checkpoint is not None
+    assert (commit.checkpoint.position_ns, commit.checkpoint.passed_count) == (
+        NOW_NS + 2 * 10**9,
+        0,
+    )
+
+
+class Store:
+    """What is committed, and what a new process begins with."""
+
+    def __init__(self) -> None:
+        self.checkpoint: Checkpoint | None = None
+        self.containers: dict[str, Container] = {}
+        self.routed: list[Event] = []
+
+    def commit(self, commit: IngestCommit) -> None:
+        self.checkpoint = commit.checkpoint
+        self.containers.update((each.id, each) for each in commit.containers)
+        for each in commit.container_times:
+            times = {name: getattr(each, name) for name in TIME_FIELDS}
+            self.containers[each.id] = replace(self.containers[each.id], **times)
+        for id_ in commit.removed_containers:
+            del self.containers[id_]
+        self.routed += [notification.events[0] for notification, _ in commit.notifications]
+
+    def new_process(self) -> EventPipeline:
+        reported_ns = self.checkpoint.reported_until_ns if self.checkpoint else 0
+        registry = ContainerRegistry(self.containers.values(), reported_ns)
+        return EventPipeline("here", "oldest", new_router(), self.checkpoint, registry)
+
+
+class Engine:
+    """A model of moby's history: 256 events, repeated from the first that is not too old."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[int, bytes]] = []
+
+    def happen(self, kinds: Sequence[tuple[str, str]]) -> list[bytes]:
+        first = len(self.events)
+        for number, (id_, action) in enumerate(kinds, first):
+            second = number / 100
+            happened = die(second, id_) if action == "die" else line(action, second, id_)
+            self.events.append((NOW_NS + int(second * 1e9), happened))
+        return [record for _, record in self.events[first:]]
+
+    def connect(self, pipeline: EventPipeline) -> list[Item]:
+        now_ns = NOW_NS + len(self.events) * 10**7
+        since_ns = pipeline.since_ns(now_ns)
+        repeated = [record for at_ns, record in self.events[-256:] if at_ns >= since_ns]
+        connection = Connection("here", "node-1", opened_ns=now_ns, since_ns=since_ns)
+        parsed = [parse_record(record, connection) for record in repeated]
+        history = tuple(each for each in parsed if isinstance(each, Event))
+        return [StreamOpened(connection, history), *records(repeated, connection)]
+
+
+_kinds = st.tuples(st.sampled_from("abcd"), st.sampled_from(["start", "die", "die", "pause"]))
+_steps = st.lists(
+    st.tuples(
+        st.sampled_from(["happen", "happen", "answer", "crash", "reconnect"]),
+        st.lists(_kinds, max_size=12),
+        st.integers(0, 3),
+    ),
+    max_size=16,
+)
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(_steps)
+def test_nothing_is_lost_or_told_twice(
+    steps: Sequence[tuple[str, Sequence[tuple[str, str]], int]],
+) -> None:
+    """Whatever waits when a process is killed or a stream is cut; and each container's order stays.
+
+    No more happens than the engine repeats.
+    """
+    engine, store = Engine(), Store()
+    pipeline = store.new_process()
+    store.commit(pipeline.process(engine.connect(pipeline), NOW_NS))
+    for step, kinds, first in steps:
+        items: list[Item] = []
+        if step == "answer":
+            for question in pipeline.questions[first::2]:
+                pipeline.answer(question.event_id, None)
+        else:
+            happened = records(engine.happen(kinds))
+            if step == "crash":
+                pipeline = store.new_process()
+            items = happened if step == "happen" else engine.connect(pipeline)
+        store.commit(pipeline.process(items, NOW_NS))
+    store.commit(pipeline.finish(NOW_NS))
+    expected = [parse_record(record, HERE) for _, record in engine.events]
+    for id_ in "abcd":
+        times = [each.time_ns for each in store.routed if each.actor.id == id_]
+        assert times == [
+            each.time_ns for each in expected if isinstance(each, Event) and each.actor.id == id_
+        ]
+    assert not [event for event in store.routed if event.type == "relay"]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_waiting_event_that_the_engine_forgot_is_a_gap(lost: bool) -> None:
+    """An event that passed is in the history, which need not reach back to the one that waited."""
+    engine, store = Engine(), Store()
+    pipeline = store.new_process()
+    store.commit(pipeline.process(engine.connect(pipeline), NOW_NS))
+    begin = engine.happen([("a", "start"), ("b", "die"), *[("a", "pause")] * 200])
+    store.commit(pipeline.process(records(begin), NOW_NS))
+    assert [question.container for question in pipeline.questions] == ["b"]
+    if lost:
+        store.commit(pipeline.process(records(engine.happen([("a", "pause")] * 100)), NOW_NS))
+    restored = store.new_process()
+    with capture_logs():
+        store.commit(restored.process(engine.connect(restored), NOW_NS))
+        store.commit(restored.finish(NOW_NS))
+    gaps = [event.actor.attributes["why"] for event in store.routed if event.action == "gap"]
+    assert gaps == (["history_overrun"] if lost else [])
+    deaths = [event for event in store.routed if event.action == "die"]
+    assert len(deaths) == (0 if lost else 1)
+    ids = [event.id for event in store.routed]
+    assert len(ids) == len(set(ids))
+
+
+def test_all_that_passes_is_remembered_by_another_process() -> None:
+    """Also if the engine repeats everything, and what waited is accepted in between."""
+    engine, store = Engine(), Store()
+    engine.happen([("a", "pause")] * 100)
+    pipeline = store.new_process()
+    store.commit(pipeline.process(engine.connect(pipeline), NOW_NS))
+    kinds = [("b", "die"), *[("ab"[number % 3 == 0], "pause") for number in range(HELD_EVENTS_MAX)]]
+    store.commit(pipeline.process(records(engine.happen(kinds)[:-1]), NOW_NS))
+    restored = store.new_process()
+    assert store.checkpoint is not None
+    assert 200 < store.checkpoint.passed_count < HELD_EVENTS_MAX
+    repeated = records([record for _, record in engine.events[100:]])
+    store.commit(restored.process(repeated, NOW_NS, {}))
+    ids = [event.id for event in store.routed]
+    assert len(ids) == len(set(ids))
+    assert len([event for event in store.routed if event.type == "container"]) == len(ids)
+    assert len(ids) >= HELD_EVENTS_MAX + 1
+
+
+def test_a_question_is_a_value() -> None:
+    """It names the event that waits, and the container to inspect."""
+    pipeline = new_pipeline()
+    pipeline.process(records([die(1)]), NOW_NS)
+    parsed = parse_record(die(1), HERE)
+    assert isinstance(parsed, Event)
+    assert list(pipeline.questions) == [Question(parsed.id, "c", Findings(needs_inspection=True))]
