@@ -4,8 +4,8 @@ The path of an event::
 
     engine ─► parse ─► deduplicate ─► cause ─► route ─► STORE
      bytes    Event     cursor         why ended         one commit
-    STORE ─► fetch ─► render ─► send ─► classify ─► settle
-              due     Request   Response  Outcome    row
+    STORE ─► fetch ─► render ─► send ─► classify ─► ack
+              due     Request   Response  Outcome   row
 
 There are two loops, with the store between them: ``relay.ingest`` (left of it) and
 ``relay.delivery`` (right of it). The deliveries that an event causes and the cursor that moves past

@@ -319,7 +319,7 @@ LIST_WAITING = Operation(
     "/api/waiting",
     WaitingRequest,
     list[WaitingDelivery],
-    lambda local, asked: local.outbox.waiting(asked.destination, asked.limit),
+    lambda local, request: local.outbox.waiting(request.destination, request.limit),
     uses_store=True,
 )
 LIST_DEAD_LETTERS = Operation(
@@ -328,7 +328,9 @@ LIST_DEAD_LETTERS = Operation(
     "/api/dead",
     DeadLettersRequest,
     list[DeadLetter],
-    lambda local, asked: local.outbox.dead_letters(asked.selection, asked.limit, asked.below),
+    lambda local, request: local.outbox.dead_letters(
+        request.selection, request.limit, request.below
+    ),
     uses_store=True,
 )
 COUNT_DEAD_LETTERS: Operation[Selection, dict[str, int]] = Operation(

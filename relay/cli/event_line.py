@@ -3,7 +3,6 @@
 Names and details come from others: unprintable characters are escaped, long texts are cut.
 """
 
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from relay.cli.tables import format_name, format_time, to_json_line
 from relay.core.event import TYPE_RELAY, Event, Origin
 from relay.core.notification import Severity, default_severity
 from relay.core.text import truncate
-from relay.destinations.common.card import describe_exit_code
+from relay.destinations.common.card import describe_exit_code, describe_signal
 from relay.destinations.common.document import event_object
 from relay.routing.router import Verdict
 
@@ -83,20 +82,13 @@ def _details(event: Event) -> Iterator[str]:
     if event.exit_code is not None:
         yield f"exit code {describe_exit_code(event.exit_code)}"
     if event.signal is not None:
-        yield _signal_name(event.signal)
+        yield describe_signal(event.signal)
     if event.detail is not None:
         yield event.detail
     if event.type == TYPE_RELAY and "reason" in event.actor.attributes:
         yield event.actor.attributes["reason"]
     if event.origin is not Origin.LIVE:
         yield event.origin
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _describe_decision(decision: RouteDecision) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from relay.admin import logs
 from relay.cli.options import check_known, config_option, read_config
 from relay.core.event import Cause, Event
-from relay.dryrun.simulator import describe_event, describe_mismatch
+from relay.dryrun.simulator import describe_mismatch, format_event
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.engine.container_details import find_self_container, is_self_exec
@@ -69,10 +69,10 @@ def explain(
     logs.configure(sys.stderr, level="warning")
     if is_self_exec(event, find_self_container()):
         reason = "a command in relay's own container, for which relay tries no route"
-        click.echo(f"{describe_event(event)}: {reason}")
+        click.echo(f"{format_event(event)}: {reason}")
         context.exit(1)
     results = list(Router(config.routes).explain(event))
-    click.echo(describe_event(event))
+    click.echo(format_event(event))
     width = max((len(result.route.name) for result in results), default=0)
     for result in results:
         mark, name = _MARKS[result.verdict], result.route.name

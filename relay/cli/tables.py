@@ -4,7 +4,6 @@ Names, answers and errors come from others: unprintable characters are escaped, 
 does not obey them, and each text stays on one line.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -13,7 +12,7 @@ from relay.core.event import format_rfc3339
 from relay.core.exchange import Answer
 from relay.core.notification import Notification
 from relay.core.status import DestinationStatus
-from relay.core.text import truncate
+from relay.core.text import escape_json, truncate
 from relay.destinations.common.card import headline
 
 NAME_MAX = 30
@@ -106,9 +105,4 @@ def describe_destination(
 
 def to_json_line(value: object) -> str:
     """Return the value as JSON on one line; characters that do not print are escaped."""
-    text = msgspec.json.encode(value).decode()
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else json.dumps(character)[1:-1] for character in text
-    )
+    return escape_json(msgspec.json.encode(value).decode())

@@ -153,13 +153,11 @@ async def _fetch_histories(
         except ENGINE_ERRORS as error:
             return error
 
+    fetching: dict[str, asyncio.Task[History | Exception]] = {}
     async with asyncio.TaskGroup() as tasks:
-        fetching = {
-            engine: spawn(
-                fetch(engine, partial(connect, endpoint, time_ns)), f"history of {engine}", tasks
-            )
-            for engine, endpoint in endpoints.items()
-        }
+        for engine, endpoint in endpoints.items():
+            work = fetch(engine, partial(connect, endpoint, time_ns))
+            fetching[engine] = spawn(work, f"engine {engine}: history", tasks)
     return {engine: task.result() for engine, task in fetching.items()}
 
 

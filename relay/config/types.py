@@ -350,7 +350,7 @@ TemplateText = Annotated[str, AfterValidator(validators.check_template)]
 
 def _check_template_tree(value: object) -> object:
     """Check plain data in which each text is a template."""
-    texts = list(_find_texts(value, ()))
+    texts = list(find_texts(value))
     issues: list[ConfigIssue] = []
     for path, text in texts:
         try:
@@ -364,14 +364,15 @@ def _check_template_tree(value: object) -> object:
     return value
 
 
-def _find_texts(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+def find_texts(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the path and the text of every text in plain data; ``path`` is that of the data."""
     match value:
         case dict():
             for key, inner in value.items():
-                yield from _find_texts(inner, (*path, key))
+                yield from find_texts(inner, (*path, key))
         case list():
             for index, inner in enumerate(value):
-                yield from _find_texts(inner, (*path, index))
+                yield from find_texts(inner, (*path, index))
         case str():
             yield path, value
 

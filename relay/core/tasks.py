@@ -47,12 +47,12 @@ class Shutdown(msgspec.Struct):
             self.forced.set()
         self.requested.set()
 
-    async def run_unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return what ``work`` returns, or raise what it raises.
+    async def run_unless_stopped(self, work: Coroutine[Any, Any, T], name: str) -> T | None:
+        """Run ``work`` in a task of this name. Return what it returns, or raise what it raises.
 
         Returns None as soon as a shutdown is requested; ``work`` is then cancelled.
         """
-        running = spawn(work, "run unless stopped")
+        running = spawn(work, name)
         requested = spawn(self.requested.wait(), "wait for shutdown")
         try:
             await asyncio.wait({running, requested}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,5 +1,6 @@
 """Makes text from others fit to be shown: printable, on one line, and within a length limit."""
 
+import json
 from collections.abc import Callable, Mapping
 
 ELLIPSIS = "…"
@@ -25,6 +26,15 @@ def escape_unprintable(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
+    )
+
+
+def escape_json(text: str) -> str:
+    r"""Escape every character of a JSON text that does not print, as in ``\u001b``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else json.dumps(character)[1:-1] for character in text
     )
 
 

@@ -89,7 +89,7 @@ async def run_daemon(
     """
     async with AsyncExitStack() as resources:
         building = _build(config, store, environment, source, resources)
-        daemon = await shutdown.run_unless_stopped(building)
+        daemon = await shutdown.run_unless_stopped(building, "startup")
         if daemon is not None:
             await _run_until_stopped(daemon, store, shutdown)
     log.info("relay.stopped")

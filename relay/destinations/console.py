@@ -1,6 +1,5 @@
 """Standard output: readable lines on a terminal, otherwise one line of JSON per notification."""
 
-import json as stdlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -8,7 +7,7 @@ from relay.config.destination import DestinationConfig, OnTemplateError, Rendere
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.notification import Notification, Severity, Status, resolve_severity
-from relay.core.text import truncate
+from relay.core.text import escape_json, truncate
 from relay.destinations.common.card import format_inspect_fields, get_included, headline
 from relay.destinations.common.document import encode_document
 
@@ -47,9 +46,8 @@ def render(notification: Notification, *, colour: bool) -> Request:
     notification includes is indented below it.
     """
     if not colour:
-        line = encode_document(notification).decode()
-        if not line.isprintable():  # somebody may show it on a terminal
-            line = "".join(it if it.isprintable() else stdlib.dumps(it)[1:-1] for it in line)
+        # escaped, because somebody may show it on a terminal
+        line = escape_json(encode_document(notification).decode())
         return Request(body=f"{line}\n".encode())
     details = (truncate(line, DETAIL_MAX - 2) for line in _detail_lines(notification))
     lines = [_summary_line(notification), *(f"{_DIM}│ {_RESET}{line}" for line in details)]

@@ -5,7 +5,7 @@ text fails, the headline replaces this text: a receiver most likely accepts a bo
 structure with another text in it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -101,7 +101,7 @@ class HttpDestination(WebhookDestination):
     @property
     def body_texts(self) -> Sequence[str]:
         """The texts of ``body`` and ``body_text``. Any word in them may be a secret."""
-        return (*_find_texts(self.body), self.body_text or "")
+        return (*(text for _, text in types.find_texts(self.body)), self.body_text or "")
 
     def build_renderer(
         self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
@@ -187,18 +187,6 @@ class HttpDestination(WebhookDestination):
         if value and info.data.get("method") == "GET":
             raise invalid("with 'method: GET' there is no body to sign: remove 'signing_secret'")
         return value
-
-
-def _find_texts(tree: object) -> Iterator[str]:
-    match tree:
-        case str():
-            yield tree
-        case dict():
-            for inner in tree.values():
-                yield from _find_texts(inner)
-        case list():
-            for inner in tree:
-                yield from _find_texts(inner)
 
 
 def _text_renderer(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from relay.config import Config, Renderer
+from relay.config.types import find_texts
 from relay.core.event import Event
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable
@@ -20,8 +21,8 @@ from relay.dryrun.simulator import (
     PlannedNotification,
     RoutedEvent,
     Simulator,
-    describe_event,
     describe_mismatch,
+    format_event,
 )
 from relay.dryrun.suite import Case, Expectation, Suite
 from relay.ingest.docker.held import ParsedRecord
@@ -148,7 +149,7 @@ def _is_by_route(expected: Expectation, planned: PlannedNotification) -> bool:
 def _describe_planned(planned: PlannedNotification) -> str:
     notification = planned.notification
     to = ", ".join(planned.destinations)
-    return f"{notification.route} → {to}: {describe_event(notification.events[0])}"
+    return f"{notification.route} → {to}: {format_event(notification.events[0])}"
 
 
 def _explain_absence(expected: Expectation, routed: Sequence[RoutedEvent]) -> Iterator[str]:
@@ -171,7 +172,7 @@ def _explain_absence(expected: Expectation, routed: Sequence[RoutedEvent]) -> It
         if (failed := each[1].failed_condition) is None or failed.path not in ("type", "action")
     ] or refused
     for event, _, reason in shown[-MAX_REASONS:]:
-        yield f"{describe_event(event)}: {reason}"
+        yield f"{format_event(event)}: {reason}"
     if len(shown) > MAX_REASONS:
         yield f"… and {len(shown) - MAX_REASONS} earlier events"
 
@@ -259,7 +260,7 @@ def find_missing(wanted: object, body: bytes) -> list[str]:
             return [f": wanted JSON, found {_show(body.decode(errors='replace'))}"]
         return list(_missing_parts(wanted, found, ""))
     text = wanted if isinstance(wanted, str) else _to_json(wanted)
-    texts = [body.decode(errors="replace"), *_strings(found)]
+    texts = [body.decode(errors="replace"), *(each for _, each in find_texts(found))]
     if any(text in each for each in texts):
         return []
     return [f": wanted {text!r} in it, found {_show(texts[0])}"]
@@ -270,18 +271,6 @@ def _decode(body: bytes) -> object:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def _strings(value: object) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for inner in value.values():
-                yield from _strings(inner)
-        case list():
-            for inner in value:
-                yield from _strings(inner)
 
 
 def _missing_parts(wanted: object, found: object, path: str) -> Iterator[str]:

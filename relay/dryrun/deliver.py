@@ -116,7 +116,9 @@ async def _run(
     monitor: ProgressMonitor,
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
-        running = [spawn(worker.run(), f"deliver to {worker.name}", tasks) for worker in workers]
+        running = [
+            spawn(worker.run(), f"destination {worker.name}: worker", tasks) for worker in workers
+        ]
         await _wait_until_done(outbox, shutdown, monitor)
         for worker in workers:
             worker.stop()

@@ -3,9 +3,9 @@
 It stands in for one engine's stream. Nothing is sent and nothing is stored; containers are
 inspected only if the caller passes in their snapshots.
 
-The functions below it put an event and an unmet condition in words, as `relay explain` and `relay
-test` print them. Names come from containers and images, which anybody can name: all that does not
-print is escaped.
+`format_event` and `describe_mismatch` put an event and an unmet condition in words, as `relay
+explain` and `relay test` print them. Names come from containers and images, which anybody can name,
+so what does not print is escaped.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -151,7 +151,7 @@ class Simulator:
             ahead += islice(rest, BATCH_SIZE)
 
 
-def describe_event(event: Event) -> str:
+def format_event(event: Event) -> str:
     """Return what happened, as in ``container die 'web' (exit_code 3, cause crashed)``."""
     name = truncate(event.actor.name or "", NAME_MAX)
     summary = f"{escape_unprintable(event.type)} {escape_unprintable(event.action)} {name!r}"

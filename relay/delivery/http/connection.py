@@ -26,7 +26,6 @@ IDLE_TIMEOUT_S = 15.0
 """How long a connection is kept without a request. If the receiver closes it earlier, relay notices
 that, unless it is sending a request at that moment, which costs one attempt."""
 
-
 PIECE_BYTES = 128 * 1024
 """How much of a long request is written at once. While the socket takes nothing more, up to this
 much is copied by the transport."""

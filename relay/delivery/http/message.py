@@ -1,4 +1,8 @@
-"""Serializes a request: its URL, headers and body as the bytes that are sent (RFC 9112)."""
+"""What a request is on the wire (RFC 9112), and what is kept of the response to it.
+
+A request becomes bytes: its URL, headers and body. Of a response a limited part is kept, without
+secrets. If there is none, `classify_error` says why.
+"""
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +20,18 @@ from relay.delivery.http.connection import InvalidHttpResponse, ServerDisconnect
 from relay.delivery.http.resolver import NoAddress
 from relay.delivery.redact import Redactor
 
+HEAD_CACHE_SIZE = 16
+"""How many beginnings of heads are kept for one URL: they differ by the names of the headers."""
+
+JOINED_MAX_BYTES = 65_536
+"""Up to this length a body is sent together with its head, in one packet if it is short."""
+
+KEPT_BODY_BYTES = 4096
+"""How much of the body of a response is kept."""
+
+KEPT_HEADER_CHARS = 100
+"""How much of each kept header is kept."""
+
 _DEFAULT_HEADERS = {
     "user-agent": f"User-Agent: relay/{__version__}",
     "accept": "Accept: */*",
@@ -24,9 +40,8 @@ _DEFAULT_HEADERS = {
 """Header lines that are sent unless the request has its own. Responses must not be compressed:
 relay does not decompress them."""
 
-
-HEAD_CACHE_SIZE = 16
-"""How many beginnings of heads are kept for one URL: they differ by the names of the headers."""
+_KEPT_HEADERS = ("retry-after", "date")
+"""The headers that are kept of every response, in addition to ``limit_headers``."""
 
 
 class ConnectTimeout(TimeoutError):
@@ -77,10 +92,6 @@ def parse_target(url: URL) -> RequestTarget:
     return RequestTarget(url.raw_path_qs, default_headers)
 
 
-JOINED_MAX_BYTES = 65_536
-"""Up to this length a body is sent together with its head, in one packet if it is short."""
-
-
 def serialize(request: Request, target: RequestTarget) -> list[bytes]:
     """Return the request as bytes: in one part, or head and body apart so as not to copy the body.
 
@@ -98,16 +109,6 @@ def serialize(request: Request, target: RequestTarget) -> list[bytes]:
     if len(request.body) > JOINED_MAX_BYTES:
         return [encoded, request.body]
     return [encoded + request.body]
-
-
-KEPT_BODY_BYTES = 4096
-"""How much of the body of a response is kept."""
-
-KEPT_HEADER_CHARS = 100
-"""How much of each kept header is kept."""
-
-_KEPT_HEADERS = ("retry-after", "date")
-"""The headers that are kept of every response, in addition to ``limit_headers``."""
 
 
 def read_limit(redactor: Redactor) -> int:

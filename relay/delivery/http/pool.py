@@ -4,7 +4,7 @@ Opening a connection costs a round trip or more, and with TLS a handshake. So a 
 read a complete response is kept and used again. The pool opens a connection only if none is idle,
 so there are never more connections than requests that were open at once, whose number
 ``concurrency`` limits. An idle connection closes itself (see `Connection`); the pool ends with its
-destination's client.
+destination's client. `create_ssl_context` makes what connections with TLS need.
 """
 
 import asyncio

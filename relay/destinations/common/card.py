@@ -133,13 +133,13 @@ def _placeholders(event: Event) -> dict[str, str]:
         "health": event.health or event.detail or "unknown",
         "old_name": attributes.get("oldName", "another name").removeprefix("/"),
         "reason": f": {reason}" if reason else "",
-        "signal": _signal_name(event.signal),
+        # Podman does not name the signal
+        "signal": "a signal" if event.signal is None else describe_signal(event.signal),
     }
 
 
-def _signal_name(number: int | None) -> str:
-    if number is None:  # Podman does not name the signal
-        return "a signal"
+def describe_signal(number: int) -> str:
+    """Return the name of a signal, as in ``SIGKILL``; ``signal 99`` for one without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:

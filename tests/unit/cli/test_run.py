@@ -1,6 +1,7 @@
-"""``relay run``: its event loop, and the level of its log."""
+"""``relay run``: its event loop, its memory, and the level of its log."""
 
 import asyncio
+import ctypes
 import io
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 
 from relay import cli
 from relay.admin.logs import LogOutput
-from relay.cli.run import _loop_factory
+from relay.cli.run import _loop_factory, return_large_blocks
 from relay.config import Config
 from relay.daemon.run import Environment
 
@@ -33,6 +34,31 @@ def test_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise asyncio's own loop is used."""
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert _loop_factory() is None
+
+
+def test_the_c_library_is_told_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both thresholds, so that neither adapts itself any longer."""
+    calls: list[tuple[int, int]] = []
+
+    class Library:
+        def mallopt(self, parameter: int, value: int) -> int:
+            calls.append((parameter, value))
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library())
+    return_large_blocks()
+    assert dict(calls) == {-3: 2**20, -1: 2 * 2**20}
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError])
+def test_another_c_library(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    """musl has no such function."""
+
+    def refuse(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    return_large_blocks()
 
 
 @pytest.mark.parametrize(

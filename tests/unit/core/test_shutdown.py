@@ -19,7 +19,7 @@ async def test_work_that_finishes() -> None:
     async def work() -> int:
         return 7
 
-    assert await Shutdown().run_unless_stopped(work()) == 7
+    assert await Shutdown().run_unless_stopped(work(), "work") == 7
 
 
 async def test_work_that_fails() -> None:
@@ -29,13 +29,13 @@ async def test_work_that_fails() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await Shutdown().run_unless_stopped(work())
+        await Shutdown().run_unless_stopped(work(), "work")
 
 
 async def test_a_shutdown_cancels_work() -> None:
     """A shutdown does not wait for the work, and leaves no task."""
     shutdown, before = Shutdown(), asyncio.all_tasks()
-    waiting = asyncio.ensure_future(shutdown.run_unless_stopped(hang()))
+    waiting = asyncio.ensure_future(shutdown.run_unless_stopped(hang(), "work"))
     await asyncio.sleep(0)
     shutdown.request()
     assert await waiting is None
@@ -45,7 +45,7 @@ async def test_a_shutdown_cancels_work() -> None:
 async def test_cancelling_the_caller_cancels_the_work() -> None:
     """No task is left."""
     before = asyncio.all_tasks()
-    waiting = asyncio.ensure_future(Shutdown().run_unless_stopped(hang()))
+    waiting = asyncio.ensure_future(Shutdown().run_unless_stopped(hang(), "work"))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

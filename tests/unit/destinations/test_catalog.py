@@ -1,7 +1,6 @@
 """The renderers of destinations."""
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from relay.config import DestinationConfig
