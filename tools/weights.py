@@ -6,9 +6,10 @@ the store. In the second they answer after seconds, and the engine sends sixty m
 the peaks of relay's memory; the exit code is 1 if anything was lost or changed, or if a peak is
 above `PEAK_MAX_MB`.
 
-With ``--limit`` relay runs in a control group with this memory, where the kernel kills it if it
-takes more. That needs the right to create one (root), and is not done by a limit of the process
-itself (``RLIMIT_AS``), which counts the stacks of threads that are never touched.
+With ``--limit`` relay may map so much memory for data and no more (``RLIMIT_DATA``, getrlimit(2)):
+an allocation beyond that fails, and ends relay. This counts what is mapped, touched or not, the
+stacks of threads included, but no files and no buffers of sockets. A control group would count
+these, and would take the right to create one.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import time
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -47,6 +48,9 @@ RECORD_BYTES = RECORD_MAX_BYTES - 4_096
 PEAK_MAX_MB = 200
 IDLE_S = 60.0
 """What has not arrived by then after the last that arrived is lost."""
+
+STACK_KIB = 1024
+"""With ``--limit``: the stack of a thread, which is 8 MiB otherwise."""
 
 ACCEPTED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -166,29 +170,12 @@ async def receiving(arrivals: Arrivals, answer_s: float) -> AsyncIterator[str]:
         yield f"http://{address}"
 
 
-@contextmanager
-def memory_limit(mib: int | None) -> Iterator[Sequence[str]]:
-    """Give the command that runs relay with this much memory at most; None for no limit."""
+def limited(mib: int | None) -> Sequence[str]:
+    """Return the command that runs relay with this much memory at most; None for no limit."""
     if mib is None:
-        yield RELAY
-        return
-    group, limit = _own_group()
-    group /= "relay-weights"
-    group.mkdir(exist_ok=True)
-    try:
-        (group / limit).write_text(str(mib * 2**20))
-        yield ("sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "relay", *RELAY)
-    finally:
-        group.rmdir()
-
-
-def _own_group() -> tuple[Path, str]:
-    """Return the folder of this process's control group, and the name of its limit's file."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            return Path(f"/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes"
-    return Path(f"/sys/fs/cgroup{path}"), "memory.max"
+        return RELAY
+    limits = f"ulimit -s {STACK_KIB}; ulimit -d {mib * 1024}"
+    return ("sh", "-c", f'{limits}; exec "$@"', "relay", *RELAY)
 
 
 def config_of(folder: Path, engine: Path, good: str, slow: str, count: int) -> Path:
@@ -258,27 +245,27 @@ async def measure(  # noqa: PLR0913 - what a user of the program can choose
     waiting = make_events(range(backlog), shapes, size)
     new = make_events(range(backlog, total), shapes, size)
     figures: dict[str, Any] = {"events": events, "backlog": backlog, "limit_mib": limit_mib}
-    with memory_limit(limit_mib) as program:
-        async with receiving(arrivals, answer_s) as url, engine.serve():
-            config = config_of(folder, engine.socket, url, "http://127.0.0.1:1", slow)
-            async with run_relay(config, program) as relay:
-                stream = await opened.get()
-                figures["idle_mb"] = round(rss_mb(relay.pid), 1)
-                reset_peak(relay.pid)
-                await send(engine, stream, waiting)
-                await arrivals.wait_for(["good"], backlog, relay)
-                figures["peak_mb while they are down"] = round(peak_mb(relay.pid), 1)
-            figures["store_mb"] = round(sum(_size(folder)) / 2**20)
-            config = config_of(folder, engine.socket, url, url, slow)
-            started_s = time.monotonic()
-            async with run_relay(config, program) as relay:
-                stream = await opened.get()
-                sent_s = await send(engine, stream, new)
-                figures["sent_s"] = round(max(sent_s.values()) - min(sent_s.values()), 1)
-                await arrivals.wait_for(["good", *slow_names], total, relay)
-                figures["took_s"] = round(time.monotonic() - started_s, 1)
-                figures["peak_mb while they are slow"] = round(peak_mb(relay.pid), 1)
-                figures["rss_mb afterwards"] = round(rss_mb(relay.pid), 1)
+    program = limited(limit_mib)
+    async with receiving(arrivals, answer_s) as url, engine.serve():
+        config = config_of(folder, engine.socket, url, "http://127.0.0.1:1", slow)
+        async with run_relay(config, program) as relay:
+            stream = await opened.get()
+            figures["idle_mb"] = round(rss_mb(relay.pid), 1)
+            reset_peak(relay.pid)
+            await send(engine, stream, waiting)
+            await arrivals.wait_for(["good"], backlog, relay)
+            figures["peak_mb while they are down"] = round(peak_mb(relay.pid), 1)
+        figures["store_mb"] = round(sum(_size(folder)) / 2**20)
+        config = config_of(folder, engine.socket, url, url, slow)
+        started_s = time.monotonic()
+        async with run_relay(config, program) as relay:
+            stream = await opened.get()
+            sent_s = await send(engine, stream, new)
+            figures["sent_s"] = round(max(sent_s.values()) - min(sent_s.values()), 1)
+            await arrivals.wait_for(["good", *slow_names], total, relay)
+            figures["took_s"] = round(time.monotonic() - started_s, 1)
+            figures["peak_mb while they are slow"] = round(peak_mb(relay.pid), 1)
+            figures["rss_mb afterwards"] = round(rss_mb(relay.pid), 1)
     delays_s = sorted(arrivals.good_s[it] - sent_s[it] for it in sent_s if it in arrivals.good_s)
     figures |= {
         "good_p50_s": round(delays_s[len(delays_s) // 2], 1) if delays_s else None,

@@ -112,7 +112,7 @@ class IngestConfig(Section):
     buffer: BufferSize = 64 * 2**20
     """The memory for each engine's events that wait for the store, from 64KiB to 64GiB. An event
     counts as its size plus 128 bytes. Events behind the first 4 MiB are compressed, those longer
-    than 64 KiB behind the first 16 MiB, and count with their compressed size: mostly a fifth or
+    than 64 KiB behind the first 8 MiB, and count with their compressed size: mostly a fifth or
     less. When the buffer is full, events are dropped, and a ``gap`` event reports that."""
 
 

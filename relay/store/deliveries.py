@@ -71,8 +71,22 @@ class FetchRequest(NamedTuple):
     max_bytes: int
 
 
-def fetch_due(request: FetchRequest, connection: sqlite3.Connection) -> DueDeliveries:
-    """See `Outbox.fetch_due`."""
+class FetchedRows(NamedTuple):
+    """What is due, as it was read. Long notifications are left out."""
+
+    destination: str
+    rows: "Sequence[_DueRow]"
+    next_due_ns: int | None
+    has_more: bool
+
+    @property
+    def long_seqs(self) -> list[int]:
+        """The numbers of the deliveries whose notifications were left out."""
+        return [seq for _, seq, *_, notification in self.rows if notification is None]
+
+
+def fetch_due(request: FetchRequest, connection: sqlite3.Connection) -> FetchedRows:
+    """Read what `Outbox.fetch_due` returns, except for long notifications."""
     destination = request.destination
     parameters = {
         "destination": destination,
@@ -82,27 +96,46 @@ def fetch_due(request: FetchRequest, connection: sqlite3.Connection) -> DueDeliv
         "exclude": msgspec.json.encode(request.exclude).decode(),
         "long": LONG_BYTES,
     }
-    rows, listed, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
+    content, listed, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
+    rows = sorted(_decode_due_rows(content))
+    next_ns = None if next_due_ns is None else _require_int(next_due_ns)
+    has_more = listed == request.max_count or listed > len(rows)
+    return FetchedRows(destination, rows, next_ns, has_more)
+
+
+def read_notifications(seqs: Sequence[int], connection: sqlite3.Connection) -> dict[int, bytes]:
+    """Return the JSON of these deliveries' notifications; those that are gone are left out."""
+    found = (
+        (seq, connection.execute(SQL["notification"], {"seq": seq}).fetchone()) for seq in seqs
+    )
+    return {seq: row[0] for seq, row in found if row is not None}
+
+
+def check_notifications(seqs: Sequence[int], connection: sqlite3.Connection) -> None:
+    """Raise `Corrupt` if one of them cannot be decoded."""
+    for content in read_notifications(seqs, connection).values():
+        decode_notification(content)
+
+
+def build_due(fetched: FetchedRows, long: Mapping[int, bytes]) -> DueDeliveries:
+    """Return the deliveries in rows that were read; raises `Corrupt`.
+
+    ``long`` has the notifications that were left out, by number. Where one is missing, the delivery
+    is gone.
+    """
     found, followed = [], set()
-    for row in sorted(_decode_due_rows(rows)):
-        _, seq, created_ns, attempts, chain, is_followed, size_bytes, short = row
-        notification = short or _read_long(seq, size_bytes, connection)
+    for _, seq, created_ns, attempts, chain, is_followed, size_bytes, short in fetched.rows:
+        if short is None and seq not in long:
+            continue
+        notification = short or decode_notification(long[seq])
         found.append(
-            Delivery(seq, destination, notification, created_ns, attempts, chain, size_bytes)
+            Delivery(
+                seq, fetched.destination, notification, created_ns, attempts, chain, size_bytes
+            )
         )
         if is_followed:
             followed.add(seq)
-    next_ns = None if next_due_ns is None else _require_int(next_due_ns)
-    has_more = listed == request.max_count or listed > len(found)
-    return DueDeliveries(found, frozenset(followed), next_ns, has_more)
-
-
-def _read_long(seq: int, size_bytes: int, connection: sqlite3.Connection) -> Notification:
-    """Return a notification that ``fetch_due`` left out for its length."""
-    if size_bytes <= LONG_BYTES:
-        raise Corrupt("a delivery without a notification")
-    (content,) = connection.execute(SQL["notification"], {"seq": seq}).fetchone()
-    return decode_notification(content)
+    return DueDeliveries(found, frozenset(followed), fetched.next_due_ns, fetched.has_more)
 
 
 def pause(destination: str, until_ns: int, connection: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from relay.store import checkpoints, dead_letters, deliveries, recovery
 from relay.store.database import DatabaseFile, MemoryDatabase
 from relay.store.deliveries import FetchRequest
 from relay.store.enqueue import EnqueueOptions
-from relay.store.faults import StoreLoss, StoreStatus
+from relay.store.faults import Corrupt, StoreLoss, StoreStatus
 from relay.store.handover import Handover
 from relay.store.quota import Evicted, UsedSpace, add_within_quota, enrich_within_quota
 from relay.store.records import (
@@ -40,6 +40,10 @@ T = TypeVar("T")
 
 _DEFAULTS = StoreConfig()
 
+LONG_READS = 2
+"""How many workers fetch long notifications at once. The others wait until these have what they
+fetched, and have rendered it."""
+
 ACK_LINGER_S = 0.05
 """How long outcomes wait for a commit that they can be a part of."""
 
@@ -59,8 +63,7 @@ class Outbox:
         self.set_limits(quota, unordered)
         self._handover = Handover()
         self.attach, self.detach = self._handover.attach, self._handover.detach
-        self._fetching = asyncio.Lock()
-        """Lets one worker fetch at a time, so that it has rendered what is long before the next."""
+        self._long_reads = asyncio.Semaphore(LONG_READS)
         self._acks: _PendingAcks | None = None
         """Outcomes that go into the next transaction."""
 
@@ -147,8 +150,16 @@ class Outbox:
         one subject only the first is ever due, so that they stay in order.
         """
         request = FetchRequest(destination, until_ns, max_count, list(exclude), max_bytes)
-        async with self._fetching:
-            return await self._read(partial(deliveries.fetch_due, request))
+        fetched = await self._read(partial(deliveries.fetch_due, request))
+        if not (seqs := fetched.long_seqs):
+            return deliveries.build_due(fetched, {})
+        async with self._long_reads:
+            try:
+                long = await self._read(partial(deliveries.read_notifications, seqs))
+                return deliveries.build_due(fetched, long)
+            except Corrupt:  # raise it where the store is repaired
+                await self._read(partial(deliveries.check_notifications, seqs))
+        return await self.fetch_due(destination, until_ns, max_count, exclude, max_bytes)
 
     def ack(self, acks: Sequence[Ack], now_ns: int, *, flush: bool = False) -> asyncio.Future[None]:
         """Store outcomes of attempts: delivered, due again later, or a dead letter.

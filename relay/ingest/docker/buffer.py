@@ -31,7 +31,7 @@ BATCH_BYTES = 1024 * 1024
 COMPRESS_ABOVE_BYTES = 4 * 1024 * 1024
 """While more than this waits, full chunks are compressed."""
 
-COMPRESS_LONG_ABOVE_BYTES = 16 * 1024 * 1024
+COMPRESS_LONG_ABOVE_BYTES = 8 * 1024 * 1024
 """While more than this waits, or than a quarter of the bound, long records are compressed too. That
 takes the reader's time, so a few of them may wait as they are."""
 

@@ -86,7 +86,7 @@ def fetch_due_seqs(connection: sqlite3.Connection, now_ns: int = OPTIONS.now_ns)
     found = (
         deliveries.fetch_due(FetchRequest(to, now_ns, 10_000, [], 2**62), connection) for to in TO
     )
-    return {delivery.seq for each in found for delivery in each.deliveries}
+    return {seq for each in found for _, seq, *_ in each.rows}
 
 
 @given(_batches, _batches)
@@ -240,7 +240,7 @@ def test_few_statements_are_needed() -> None:
             == 2
         )
         request = FetchRequest("ops", 10, 300, [], 2**62)
-        ready = deliveries.fetch_due(request, connection).deliveries
+        ready = deliveries.build_due(deliveries.fetch_due(request, connection), {}).deliveries
         done = [Ack(delivery, Delivered()) for delivery in ready]
         assert (
             _count_statements(lambda: settle.settle(done, UNLIMITED, 20, connection), connection)

@@ -1,6 +1,7 @@
 """What reads or moves many notifications at once is bounded in bytes too, but does one at least."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest_asyncio
 from relay.core.exchange import Dead, Reason
 from relay.core.notification import Notification
 from relay.store import dead_letters, deliveries
+from relay.store.faults import StoreLoss
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import Ack, GiveUpResult, Selection
 from tests.unit.store.samples import fetch_due, make_commit, make_notification
@@ -161,3 +163,18 @@ async def test_long_and_short_deliveries_of_one_batch() -> None:
         for to in ("ops", "audit"):
             due = await fetch_due(outbox, 10, to)
             assert [one.notification for one in due] == batch
+
+
+async def test_a_corrupt_long_notification_is_skipped(tmp_path: Path) -> None:
+    """It is found when a worker decodes it, and then the store is rebuilt without it."""
+    file, losses = tmp_path / "relay.db", list[StoreLoss]()
+    async with open_outbox(file) as outbox:
+        await commit_long(outbox, 3, 100 * LONG)
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b'"ntf_', b"\xff\xffntf", 1))
+    async with open_outbox(file, on_loss=losses.append) as outbox:
+        due = await fetch_due(outbox, 10)
+        assert [len(one.notification.events[0].actor.attributes["label"]) for one in due] == [
+            100 * LONG
+        ] * 2
+        assert len(losses) == 1
