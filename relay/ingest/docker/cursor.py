@@ -111,7 +111,7 @@ class Cursor:
         manager's clock. The position is the time of the last event, not the latest time, so that it
         follows a clock that was set back.
         """
-        if event.id in self._recent or self.is_before_start(event):
+        if self.remembers(event):
             return False
         self._recent.add(event.id)
         self._open.append(encode_seen(event.id, event.time_ns))
@@ -164,7 +164,11 @@ class Cursor:
 
     def remembers(self, event: Event) -> bool:
         """Whether the event was accepted recently, or never will be: it is before the start."""
-        return event.id in self._recent or self.is_before_start(event)
+        if event.id in self._recent:
+            return True
+        if self._recent and self._ids_before_start is None:  # nothing is from before the start
+            return False
+        return self.is_before_start(event)
 
     def is_before_start(self, event: Event) -> bool:
         """Whether the event happened before relay first connected to this engine.

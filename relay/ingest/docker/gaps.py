@@ -156,21 +156,24 @@ class DropReporter:
     """Reports dropped records: the first at once, then at most once per `REPORT_INTERVAL_NS`."""
 
     def __init__(self, unreported: Iterable[Gap] = ()) -> None:
-        self._unreported = {gap.reason: gap for gap in unreported}
+        self.unreported = {gap.reason: gap for gap in unreported}
+        """What was not reported yet: one gap for each reason."""
         self._last_reported_ns = 0
 
-    @property
-    def unreported(self) -> tuple[Gap, ...]:
-        """What was not reported yet: one gap for each reason."""
-        return tuple(self._unreported.values())
+    def describe(self) -> tuple[tuple[str, int, int, int], ...]:
+        """Return what was not reported yet, as a `Checkpoint` keeps it."""
+        return tuple(
+            (gap.reason.value, gap.from_ns, gap.until_ns, gap.lost_count)
+            for gap in self.unreported.values()
+        )
 
     def add(self, gap: Gap) -> None:
         """Add a gap to be reported, merged with those of the same reason."""
-        earlier = self._unreported.get(gap.reason)
+        earlier = self.unreported.get(gap.reason)
         if earlier is not None:
             count = earlier.lost_count + gap.lost_count
             gap = Gap(gap.reason, earlier.from_ns, gap.until_ns, count)
-        self._unreported[gap.reason] = gap
+        self.unreported[gap.reason] = gap
 
     def take_due(self, now_ns: int, *, is_final: bool = False) -> list[Gap]:
         """Take the gaps to report now; all of them if ``is_final``.
@@ -178,10 +181,10 @@ class DropReporter:
         ``now_ns`` is the wall clock's time. If it was set back, gaps are reported at once.
         """
         since_ns = now_ns - self._last_reported_ns
-        if not self._unreported or (0 <= since_ns < REPORT_INTERVAL_NS and not is_final):
+        if not self.unreported or (0 <= since_ns < REPORT_INTERVAL_NS and not is_final):
             return []
-        gaps, self._unreported, self._last_reported_ns = self.unreported, {}, now_ns
-        return list(gaps)
+        gaps, self.unreported, self._last_reported_ns = self.unreported, {}, now_ns
+        return list(gaps.values())
 
 
 def _gap_reason(opened: StreamOpened, cursor: Cursor, *, was_present: bool) -> GapReason | None:

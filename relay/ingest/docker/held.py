@@ -23,7 +23,7 @@ from relay.ingest.docker.buffer import (
     StreamOpened,
 )
 from relay.ingest.docker.containers.inference import Snapshot
-from relay.ingest.docker.containers.questions import Findings, Question
+from relay.ingest.docker.containers.questions import CERTAIN, Findings, Question
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 
@@ -148,9 +148,10 @@ class HeldItems:
             needs_inspection=findings.needs_inspection and event.id not in self._answers,
             awaits_evidence=findings.awaits_evidence and event.id not in self._undecided,
         )
-        if missing.is_question:
-            self.questions.append(Question(event.id, event.actor.id, missing))
-        return missing.is_question
+        if missing == CERTAIN:
+            return False
+        self.questions.append(Question(event.id, event.actor.id, missing))
+        return True
 
     def take_answer(self, event: Event) -> ContainerSnapshot | None:
         """Return the inspection for an event that waits no longer."""

@@ -205,9 +205,16 @@ class EventPipeline:
     def _build_commit(
         self, notifications: Sequence[tuple[Notification, Sequence[str]]]
     ) -> IngestCommit:
-        checkpoint, changes = self._checkpoint(), self._tracker.registry.take_changes()
-        first_chunk = self._stored_chunks
-        if checkpoint is not None:
+        changes = self._tracker.registry.take_changes()
+        checkpoint, first_chunk = None, self._stored_chunks
+        if self._cursor is not None:
+            window = self._gap_detector.blind_window
+            checkpoint = self._cursor.checkpoint(
+                reported_until_ns=self._tracker.registry.reported_until_ns,
+                identity=self._identity,
+                blind_window=None if window is None else (window.from_ns, window.until_ns),
+                drops=self._drop_reporter.describe() if self._drop_reporter.unreported else (),
+            )
             self._stored_chunks = checkpoint.sealed_count
         return IngestCommit(
             self.engine,
@@ -225,20 +232,6 @@ class EventPipeline:
             for event in events
             for match in self._router.route(event, self.counters.matches)
         ]
-
-    def _checkpoint(self) -> Checkpoint | None:
-        if self._cursor is None:
-            return None
-        window = self._gap_detector.blind_window
-        return self._cursor.checkpoint(
-            reported_until_ns=self._tracker.registry.reported_until_ns,
-            identity=self._identity,
-            blind_window=None if window is None else (window.from_ns, window.until_ns),
-            drops=tuple(
-                (gap.reason.value, gap.from_ns, gap.until_ns, gap.lost_count)
-                for gap in self._drop_reporter.unreported
-            ),
-        )
 
     def _decide(self, batch: Batch) -> None:
         """Apply what no longer waits, then what is new, as far as it fits."""
@@ -284,25 +277,26 @@ class EventPipeline:
 
     def _on_event(self, record: ParsedRecord, event: Event, batch: Batch) -> None:
         """Accept an event, unless it has to wait."""
-        held, findings = self._held, CERTAIN
+        held, findings, is_doubtful = self._held, CERTAIN, event.action in DOUBTFUL_ACTIONS
         if self._gap_detector.expected_ids is not None:
             gap = self._gap_detector.on_event(event, self._open_cursor)
             self._add_gap(gap, record.connection, batch)
-        is_doubtful = event.action in DOUBTFUL_ACTIONS
-        if (is_doubtful or held.containers) and self._is_new_of_container(event):
+        if (
+            (is_doubtful or held.containers)
+            and event.type == "container"
+            and event.actor.id
+            and not self._open_cursor.remembers(event)
+        ):
             must_wait = event.actor.id in held.containers
             if is_doubtful and not must_wait:
                 findings = self._tracker.examine(event, partial(self._later, event, batch))
-                must_wait = batch.snapshots is None and held.must_wait(event, findings)
+                if findings is not CERTAIN and batch.snapshots is None:
+                    must_wait = held.must_wait(event, findings)
             if must_wait:
                 self._open_cursor.hold()
                 held.keep(record)
                 return
         self._accept(event, findings, batch)
-
-    def _is_new_of_container(self, event: Event) -> bool:
-        is_of_container = event.type == "container" and event.actor.id != ""
-        return is_of_container and not self._open_cursor.remembers(event)
 
     def _accept(self, event: Event, findings: Findings, batch: Batch) -> None:
         """Accept an event if it is new, and add what is to be routed."""
@@ -317,7 +311,7 @@ class EventPipeline:
             if not is_self_exec(event, self._own_container):  # accepted, but never routed
                 batch.events.append(event)
             return
-        snapshots = self._take_answer(event, batch) if findings.is_question else _NO_SNAPSHOTS
+        snapshots = _NO_SNAPSHOTS if findings is CERTAIN else self._take_answer(event, batch)
         window = self._gap_detector.blind_window
         emitted = self._tracker.on_event(event, snapshots, window, requested=findings.is_requested)
         if len(emitted) > 1:  # one that the engine did not send, before this one
@@ -334,14 +328,14 @@ class EventPipeline:
 
     def _take_answer(self, event: Event, batch: Batch) -> Mapping[str, ContainerSnapshot]:
         snapshot = self._held.take_answer(event)
-        if snapshot is not None:
-            return {event.actor.id: snapshot}
-        return batch.snapshots or _NO_SNAPSHOTS
+        return {event.actor.id: snapshot} if snapshot else batch.snapshots or _NO_SNAPSHOTS
 
     def _later(self, event: Event, batch: Batch) -> Sequence[Event]:
         """Return the new events of the same container that arrived after this one."""
         if batch.by_container is None:
             items = (*batch.waiting, *self._backlog, *batch.following)
+            if not items:
+                return ()
             batch.by_container = new_events_by_container(items, self._open_cursor.remembers)
         own = batch.by_container.get(event.actor.id)
         if not own:
@@ -381,8 +375,8 @@ class EventPipeline:
 
     def _report_drops(self, batch: Batch, *, is_final: bool = False) -> None:
         """Add the gap events for dropped records that are due now; if ``is_final``, all."""
-        if self._connection is None:  # the engine's host name is not known yet
-            return
+        if self._connection is None or not self._drop_reporter.unreported:
+            return  # before the first connection the engine's host name is not known
         for gap in self._drop_reporter.take_due(batch.now_ns, is_final=is_final):
             log.error("events.dropped", engine=self.engine, count=gap.lost_count, why=gap.reason)
             self._add_gap(gap, self._connection, batch)

@@ -36,13 +36,10 @@ class Findings(msgspec.Struct, frozen=True):
     is_requested: bool = False
     """Whether later events prove that somebody asked for this death."""
 
-    @property
-    def is_question(self) -> bool:
-        """Whether something is missing."""
-        return self.needs_inspection or self.awaits_evidence
-
 
 CERTAIN = Findings()
+"""What `examine` returns if nothing has to be known in addition."""
+
 REQUESTED = Findings(is_requested=True)
 _UNKNOWN_SIGNAL = Findings(needs_inspection=True)
 
@@ -65,7 +62,9 @@ def examine(
     """
     if event.action == "kill":
         return _UNKNOWN_SIGNAL if _may_be_stop_signal(event, known) else CERTAIN
-    needs_inspection = _may_be_hidden(known, podman=podman) or (
+    # A label may replace the exit code. In Podman's events the real value wins.
+    may_be_hidden = not podman if known is None else known.exit_code_hidden
+    needs_inspection = may_be_hidden or (
         event.exit_code == EXIT_CODE_SIGKILL and not is_explained(known, event.time_ns)
     )
     if known is not None and known.requested_ns is not None:
@@ -73,7 +72,8 @@ def examine(
     after = later()
     if after and proves_requested(event, after, podman=podman):
         return Findings(needs_inspection, is_requested=True) if needs_inspection else REQUESTED
-    awaits_evidence = may_prove_requested(event, after, known, podman=podman)
+    may_follow = podman or (known is not None and known.unknown_signal_ns is not None)
+    awaits_evidence = may_follow and may_prove_requested(event, after, known, podman=podman)
     if needs_inspection or awaits_evidence:
         return Findings(needs_inspection, awaits_evidence)
     return CERTAIN
@@ -84,8 +84,3 @@ def _may_be_stop_signal(kill: Event, known: Container | None) -> bool:
     if kill.signal is None or kill.signal in TERMINATING_SIGNALS:
         return False
     return known is None or (known.stop_signal is None and not known.signal_hidden)
-
-
-def _may_be_hidden(known: Container | None, *, podman: bool) -> bool:
-    """Whether a label may replace the exit code. In Podman's events the real value wins."""
-    return not podman if known is None else known.exit_code_hidden

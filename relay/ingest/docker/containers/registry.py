@@ -45,21 +45,15 @@ class ContainerRegistry:
 
     def __init__(self, containers: Iterable[Container] = (), reported_until_ns: int = 0) -> None:
         self._containers = OrderedDict((container.id, container) for container in containers)
-        self._reported_until_ns = reported_until_ns
+        self.get = self._containers.get
+        """Returns the state of a container by its id; None if it is not known."""
+        self.reported_until_ns = reported_until_ns
+        """Deaths of unknown containers up to this time count as reported."""
         self._stored = set(self._containers)
         """The ids of the containers that the store holds, or will after the next commit."""
         self._changed: dict[str, bool] = {}
         """The ids of those that changed since; and whether more than times did."""
         self._destroyed: OrderedDict[str, bool] = OrderedDict()
-
-    @property
-    def reported_until_ns(self) -> int:
-        """Deaths of unknown containers up to this time count as reported."""
-        return self._reported_until_ns
-
-    def get(self, id_: str) -> Container | None:
-        """Return the state of a container; None if it is not known."""
-        return self._containers.get(id_)
 
     def put(self, container: Container) -> None:
         """Store the new state of a container."""
@@ -79,7 +73,7 @@ class ContainerRegistry:
     def _forget_oldest(self) -> None:
         """Forget one container, so that its deaths are not reported again."""
         id_, container = self._containers.popitem(last=False)
-        self._reported_until_ns = max(self._reported_until_ns, container.died_ns or 0)
+        self.reported_until_ns = max(self.reported_until_ns, container.died_ns or 0)
         self._changed[id_] = True
 
     def remove(self, id_: str, *, end_inferred: bool = False) -> None:
@@ -105,7 +99,7 @@ class ContainerRegistry:
         """Forget all containers; deaths up to ``reported_until_ns`` count as reported."""
         self._changed.update(dict.fromkeys(self._containers, True))
         self._containers.clear()
-        self._reported_until_ns = reported_until_ns
+        self.reported_until_ns = reported_until_ns
 
     def mark_all_changed(self) -> None:
         """Mark all containers as changed, so that a new store receives all of them."""

@@ -67,11 +67,13 @@ class ContainerTracker:
         """
         id_ = event.actor.id
         known = self.registry.get(id_)
-        if event.action == "die" and (
-            self.registry.has_inferred_end(id_)
-            or (known is not None and matches_inferred(known, event))
-        ):
-            return CERTAIN  # it is not reported
+        if event.action == "die":
+            if known is None:
+                is_reported = self.registry.has_inferred_end(id_)
+            else:
+                is_reported = known.inferred_ns is not None and matches_inferred(known, event)
+            if is_reported:
+                return CERTAIN
         return examine(event, known, later, podman=self.podman)
 
     def on_event(
