@@ -5,7 +5,7 @@ to a receiver that refuses some attempts; then the power fails. The file system 
 is (``FS_IOC_SHUTDOWN`` without flushing its journal): from then on nothing reaches the disk, and
 whatever was written but neither synced nor written back by the kernel is gone. In half of the
 rounds the kernel has written back random parts of the files a moment before, without syncing them.
-relay is killed, the disk is mounted anew, and relay starts on what is there. The engine has
+relay is killed, the disk is mounted again, and relay starts on what is there. The engine has
 forgotten all events up to the last one that had reached the receiver, so these can come only from
 the store. The disk's own cache is not simulated: what was handed to the disk stays on it.
 

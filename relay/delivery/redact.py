@@ -67,8 +67,9 @@ def collect_secrets(destination: DestinationConfig) -> set[str]:
         }
     parts = {part for secret in found for part in _TEMPLATE.split(secret)}
     secrets = {secret for secret in found | parts if len(secret) >= MIN_SECRET_CHARS}
-    literals = {part for part in _body_literals(destination) if len(part) >= LIKELY_SECRET_CHARS}
-    return secrets | literals
+    # the words of a configured body, without what templates insert
+    words = {word for text in destination.body_texts for word in _TEMPLATE.split(text)}
+    return secrets | {word for word in words if len(word) >= LIKELY_SECRET_CHARS}
 
 
 def _basic_auth_pairs(to: WebhookDestination) -> Iterator[str]:
@@ -104,12 +105,6 @@ def _url_secrets(to: WebhookDestination) -> Iterator[str]:
         yield from (str(url), url.path_qs, url.raw_path_qs, url.password or "")
         yield from (value for _, value in url.query.items())
         yield from (part for part in url.parts if len(part) >= LIKELY_SECRET_CHARS)
-
-
-def _body_literals(destination: DestinationConfig) -> Iterator[str]:
-    """Yield the words of a configured body, without what templates insert."""
-    for text in destination.body_texts:
-        yield from _TEMPLATE.split(text)
 
 
 def _encodings(secret: str) -> Iterator[str]:

@@ -200,7 +200,7 @@ def test_the_quadlet_has_next_to_no_rights() -> None:
 
 
 def test_the_stacks_proxy_listens_in_the_file_system() -> None:
-    """At the place that relay is told of, and at no port."""
+    """It listens at the socket that relay is configured with, and at no port."""
     found = document("stack.yaml")["services"]
     listen = found["socket-proxy"]["environment"]["LISTEN"]
     assert found["relay"]["environment"]["DOCKER_HOST"] == f"unix://{listen}"

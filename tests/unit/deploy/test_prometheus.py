@@ -29,7 +29,7 @@ def test_promtool(arguments: tuple[str | Path, ...]) -> None:
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
 def test_what_a_rule_asks_for_is_there(rule: dict[str, Any]) -> None:
-    """Every metric is one that relay serves, with the labels that it is grouped by and told by."""
+    """Every metric is one that relay serves, with the labels that the rule groups by or shows."""
     known, used = served(), asked_for(rule["expr"])
     assert used <= set(known)
     shown = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"]))) - {"instance"}
@@ -45,6 +45,6 @@ def test_a_rule_says_what_it_means(rule: dict[str, Any]) -> None:
 
 
 def test_every_alert_is_tested() -> None:
-    """None is shipped that was never seen to fire."""
-    told = set(re.findall(r'alertname(?:="|: )(\w+)', TESTS.read_text()))
-    assert told == {rule["alert"] for rule in rules()}
+    """The tests of the rules name every alert that is shipped, and no other."""
+    tested = set(re.findall(r'alertname(?:="|: )(\w+)', TESTS.read_text()))
+    assert tested == {rule["alert"] for rule in rules()}
