@@ -28,8 +28,8 @@ LogLine: TypeAlias = logging.LogRecord | EventDict
 MAX_QUEUED_LINES = 10_000
 """How many lines may wait for a stream that blocks. Lines beyond that are dropped."""
 
-HURRY_AT_LINES = 2_000
-"""If so many lines wait, they are written at once."""
+FLUSH_AT_LINES = 2_000
+"""As soon as this many lines wait, they are written without waiting for more."""
 
 FLUSH_S = 1.0
 """How long writing the last lines may take when the daemon ends."""
@@ -112,7 +112,7 @@ class LogOutput(logging.Handler):
         if not self._awake:
             self._awake = True
             self._signal_thread()
-        elif len(lines) == HURRY_AT_LINES:
+        elif len(lines) == FLUSH_AT_LINES:
             self._signal_thread()
 
     def _signal_thread(self, times: int = 1) -> None:

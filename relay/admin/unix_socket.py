@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from relay.config.address import MAX_PATH_BYTES
 from relay.core.errors import describe_os_error
-
-MAX_ADDRESS_BYTES = 107
-"""The longest path that fits into a socket address, without the NUL at its end: unix(7)."""
 
 
 def bind_socket(path: Path) -> socket.socket:
@@ -62,13 +60,13 @@ def socket_address(path: Path) -> Iterator[str]:
     A path that is too long for a socket address is replaced with a short one through its folder,
     which is open as long as the context lasts (``/proc/self/fd``: proc(5)).
     """
-    if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
+    if len(os.fsencode(path)) <= MAX_PATH_BYTES:
         yield str(path)
         return
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         address = f"/proc/self/fd/{folder}/{path.name}"
-        if len(os.fsencode(address)) > MAX_ADDRESS_BYTES:
+        if len(os.fsencode(address)) > MAX_PATH_BYTES:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         yield address
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import msgspec
 
-from relay.admin.operations import AdminOperations, OperationError
+from relay.admin.operations import PAGE_SIZE, AdminOperations, OperationError
 from relay.cli.connect import StoreLocation, connect, locate_store
 from relay.cli.options import Filters, config_option, convert_id, json_option, selection_options
 from relay.cli.tables import (
@@ -32,9 +32,6 @@ from relay.core.text import truncate
 from relay.destinations.common.card import Card, describe_event, describe_exit_code
 from relay.destinations.common.document import encode_document
 from relay.store.records import DeadLetter, Selection
-
-PAGE_SIZE = 500
-"""How many dead letters are read, or dropped by their numbers, at a time."""
 
 LINE_MAX = 1000
 """A line of a page is cut to this, in UTF-16 units."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 import click
 import msgspec
 
+from relay.admin.operations import PAGE_SIZE
 from relay.cli.connect import StoreLocation, connect, locate_store
 from relay.cli.options import config_option, convert_name, json_option
 from relay.cli.tables import (
@@ -28,9 +29,6 @@ from relay.core.text import truncate
 from relay.destinations.common.document import encode_document
 from relay.store.records import WaitingDelivery
 
-MAX_LIMIT = 500
-"""The most deliveries that are shown."""
-
 TYPE_MAX = 20
 """Longest type of an event, in UTF-16 units."""
 
@@ -46,7 +44,7 @@ def outbox() -> None:
 
 @outbox.command("list")
 @click.option("--destination", callback=convert_name, help="Only this destination.")
-@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True)
+@click.option("--limit", type=click.IntRange(1, PAGE_SIZE), default=100, show_default=True)
 @json_option
 @config_option
 def list_(config_file: Path | None, destination: str | None, limit: int, as_json: bool) -> None:

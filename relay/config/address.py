@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 _INVALID_CHARACTERS = re.compile(r"[^\x21-\x7e]|@")
-_MAX_PATH_BYTES = 107
-"""The longest socket path that Linux accepts: unix(7), without the terminating NUL."""
+MAX_PATH_BYTES = 107
+"""The longest path that fits into a socket address, without the NUL at its end: unix(7)."""
 
 
 class TcpPort(msgspec.Struct, frozen=True):
@@ -57,8 +57,8 @@ def parse_listen_address(text: str) -> TcpPort | UnixSocket:
     """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
-        if len(path.encode(errors="replace")) > _MAX_PATH_BYTES:
-            raise ValueError(f"is too long: a socket's path may have {_MAX_PATH_BYTES} bytes")
+        if len(path.encode(errors="replace")) > MAX_PATH_BYTES:
+            raise ValueError(f"is too long: a socket's path may have {MAX_PATH_BYTES} bytes")
         if path.startswith("/") and not path.endswith("/") and path.isprintable():
             return UnixSocket(Path(path))
     elif port := _parse_tcp_port(text):

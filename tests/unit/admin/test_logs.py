@@ -244,7 +244,7 @@ def test_lines_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_lines_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are written before the time is over, so that none has to be dropped."""
     monkeypatch.setattr(logs, "LINGER_S", 60)
-    monkeypatch.setattr(logs, "HURRY_AT_LINES", 10)
+    monkeypatch.setattr(logs, "FLUSH_AT_LINES", 10)
     stream = CountingStream(10)
     with logs.configure(stream).write_in_background():
         for number in range(10):
