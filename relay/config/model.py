@@ -7,6 +7,7 @@ in `relay schema` and in docs/reference.md.
 """
 
 from datetime import timedelta
+from functools import cached_property
 from typing import Annotated
 
 import msgspec
@@ -198,7 +199,7 @@ class IncludeConfig(Section):
             raise invalid(f"names more than {validators.MAX_INSPECT_FIELDS} fields")
         return value
 
-    @property
+    @cached_property
     def request(self) -> Include | None:
         """What to ask the engine for; None if nothing is."""
         wanted = Include(self.logs, self.health, self.inspect)
