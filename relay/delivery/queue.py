@@ -105,6 +105,8 @@ class DeliveryQueue:
         self._requeued = 0
         """How many of the ready ones were in a batch that was too large."""
         self._own_bytes = 0
+        self.is_short_of_memory = False
+        """Whether there was no memory for a delivery, and none was given back since."""
 
     def __len__(self) -> int:
         """How many may be sent now."""
@@ -130,11 +132,17 @@ class DeliveryQueue:
         return self._memory.available_bytes(self._own_bytes) // BYTES_PER_STORED_BYTE
 
     def add_due(self, delivery: Delivery, *, is_only: bool) -> bool:
-        """Append a delivery that may be sent. Returns False if there is no memory for it.
+        """Append a delivery that is due. Returns False if there is no memory for it.
 
         ``is_only`` says that the store held no other of its chain, so that successors which are
-        committed later can follow from memory.
+        committed later can follow from memory. If one of its chain is still to be answered, the
+        delivery stays in the store until that is settled: the store was full and has evicted that
+        one, or a heartbeat has replaced it.
         """
+        chain = self._chains.get(delivery.chain)
+        if chain is not None and chain.head is not None:
+            chain.is_complete = False
+            return True
         if not self._hold(delivery):
             self.break_chain(delivery.chain)
             return False
@@ -146,12 +154,14 @@ class DeliveryQueue:
     def add_successor(self, delivery: Delivery) -> None:
         """Append a delivery that was committed while others about its subject waited.
 
-        If not all of these are in memory, it stays in the store until it is due.
+        If not all of these are in memory, it stays in the store until it is due. So it does if the
+        queue takes half of what it may: a subject with many deliveries must leave room for others.
         """
         chain = self._chains.get(delivery.chain)
         if chain is None or not chain.is_complete:
             return
-        if not self._hold(delivery):
+        is_half_full = self._own_bytes > self._memory.available_bytes(self._own_bytes)
+        if is_half_full or not self._hold(delivery):
             chain.is_complete = False
         elif chain.head is None:
             chain.head = delivery.seq
@@ -164,10 +174,16 @@ class DeliveryQueue:
         if (chain := self._chains.get(chain_number)) is not None:
             chain.is_complete = False
 
-    def answered(self, delivery: Delivery, *, is_final: bool) -> None:
+    def break_chains(self) -> None:
+        """Note that deliveries of any chain may be in the store and not in memory."""
+        for chain in self._chains.values():
+            chain.is_complete = False
+
+    def answered(self, delivery: Delivery, *, is_final: bool) -> bool:
         """Note that a delivery was answered, so its successor may be sent.
 
         Unless the outcome is final, it is to be sent again, and its successors stay in the store.
+        Returns whether its successor may be in the store, and due once the outcome is stored.
         """
         chain = self._chains[delivery.chain]
         chain.head = None
@@ -177,6 +193,9 @@ class DeliveryQueue:
             successor = chain.waiting.popleft()
             chain.head = successor.seq
             self._ready.append(successor)
+        else:
+            return not chain.is_complete
+        return False
 
     def settled(self, delivery: Delivery) -> bool:
         """Forget a delivery: its outcome is stored.
@@ -202,8 +221,9 @@ class DeliveryQueue:
 
     def close(self) -> None:
         """Drop everything. Nothing may be sent or settled afterwards."""
+        self.clear()
         for delivery in self._held.values():
-            self._memory.release(memory_bytes(delivery))
+            self._release(delivery)
         self._held.clear()
 
     def wait_s(self, now_ns: int) -> float:
@@ -249,6 +269,7 @@ class DeliveryQueue:
     def _hold(self, delivery: Delivery) -> bool:
         size_bytes = memory_bytes(delivery)
         if not self._memory.reserve(self._own_bytes, size_bytes):
+            self.is_short_of_memory = True
             return False
         self._own_bytes += size_bytes
         self._held[delivery.seq] = delivery
@@ -262,6 +283,7 @@ class DeliveryQueue:
         size_bytes = memory_bytes(delivery)
         self._memory.release(size_bytes)
         self._own_bytes -= size_bytes
+        self.is_short_of_memory = False
         chain = self._chains[delivery.chain]
         chain.count -= 1
         if chain.count == 0:

@@ -4,8 +4,7 @@ A worker is a pool of up to ``concurrency`` senders over a `DeliveryQueue`. The 
 what it has just committed (`receive`), and a sender starts at once, or one that has finished takes
 the next delivery. When a delivery was answered, its outcome goes to `Outbox.ack`, which stores it
 later, and the next one about the same subject may go. The loop (`_run_loop`) does the rest: it
-fetches what was in the store before, what is due again and what found no memory, and it gives up
-what is too old.
+fetches what else is in the store (`Intake`), and gives up what is too old.
 
 Three things can hold a request back (`_blocked_s`): the circuit breaker while the destination does
 not respond, the rate limiter that destinations share, and ``batch.wait``. After `stop` the worker
@@ -16,25 +15,22 @@ their outcomes are stored, and returns.
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from time import perf_counter, time_ns
+from time import perf_counter
 
 import structlog
 from msgspec.structs import replace
 
 from relay.config import Renderer
 from relay.core.counters import DestinationCounters
-from relay.core.exchange import Delivered, Reason, Response, Retry
+from relay.core.exchange import Retry
 from relay.core.status import DestinationStatus
 from relay.core.tasks import LoopMonitor, spawn
-from relay.delivery.attempt import (
-    classify_batch,
-    count_dead_letters,
-    health_change_facts,
-    log_attempt,
-)
+from relay.delivery.attempt import classify_batch, log_attempt
 from relay.delivery.batching import is_payload_too_large
-from relay.delivery.circuit_breaker import CircuitBreaker, DestinationObserver, HealthChange
+from relay.delivery.circuit_breaker import DestinationObserver
 from relay.delivery.client import DestinationClient
+from relay.delivery.health import DestinationHealth
+from relay.delivery.intake import Intake
 from relay.delivery.queue import Batch, DeliveryQueue, MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
 from relay.store.handover import Committed
@@ -44,7 +40,7 @@ from relay.store.records import Ack
 log = structlog.get_logger()
 
 MAX_WAIT_S = 60.0
-"""The longest wait for a due time, and how often deliveries that are too old are looked for."""
+"""The loop waits no longer than this."""
 
 FOREVER_NS = 10**18
 """Longer than any delivery waits."""
@@ -74,23 +70,19 @@ class DeliveryWorker:
         self._client = client
         self._outbox = outbox
         self._rate_limiter = rate_limiter
-        self._observer = observer
         self._log = log.bind(destination=client.name)
         self._now = now
         self._random_fraction = random_fraction
-        self._breaker = CircuitBreaker(client.destination.retry)
+        policy = client.destination.retry
+        self._health = DestinationHealth(
+            client.name, policy, outbox, rate_limiter, observer, now, random_fraction
+        )
+        self._breaker = self._health.breaker
         self._queue = DeliveryQueue(memory, client.batch)
+        self._intake = Intake(client.name, outbox, self._queue, now)
         self._batches = client.batch is not None
         self._concurrency = client.destination.concurrency
         self._max_in_flight = self._concurrency * self._queue.max_batch_size + MAX_UNACKED
-        self._store_has_more = True
-        """Whether the store may hold deliveries that are due and not in the queue."""
-        self._lacks_memory = False
-        """Whether there was no memory for what was fetched last; something is in the queue then."""
-        self._next_due_ns: int | None = None
-        """When the first of the other deliveries in the store will be due."""
-        self._fetching: list[Committed] | None = None
-        """What was committed during a query; None while there is none."""
         self._senders = asyncio.TaskGroup()
         self._is_sending = False
         """Whether requests may be started."""
@@ -102,9 +94,6 @@ class DeliveryWorker:
         self._is_blocked = False
         """Whether the loop waits until a request that is held back may be sent."""
         self._error: BaseException | None = None
-        self._expired_at_s = float("-inf")
-        """When deliveries that are too old were last looked for, and none was found."""
-        self._enable_requested = False
         self._stopping = False
         self._detaching = False
         self.loop_monitor = LoopMonitor()
@@ -122,22 +111,14 @@ class DeliveryWorker:
     @property
     def status(self) -> DestinationStatus:
         """Whether the destination is sent to, and if not, why."""
-        now_s = self._now_s()
-        is_stopped = self._breaker.is_stopped
-        probe_in_s = 0.0 if is_stopped else self._breaker.wait_s(now_s)
-        wait_s = max(self._rate_limiter.paused_for_s(now_s), probe_in_s)
-        resumes_ns = self._now() + int(wait_s * 1e9) if wait_s else None
-        return DestinationStatus(is_stopped, self._breaker.is_failing, resumes_ns)
+        return self._health.status
 
     def enable(self) -> bool:
         """End a stop (410), a pause and the wait for a probe, and make all retries due now.
 
         Returns whether the destination was stopped, paused or failing.
         """
-        was_waiting = self.status != DestinationStatus()
-        self._breaker.enable(self._now_s())
-        self._rate_limiter.end_pause()
-        self._enable_requested = True
+        was_waiting = self._health.enable()
         self._wakeup.set()
         return was_waiting
 
@@ -160,175 +141,81 @@ class DeliveryWorker:
         self._outbox.attach(self.name, self)
         self._rate_limiter.on_change(self._wakeup.set)
         try:
-            await self._restore_state()
+            await self._health.restore()
             async with self._senders:
-                self._is_sending = True
                 await self._run_loop()
-                self._is_sending = False
             await self._outbox.ack((), self._now(), flush=True)
         finally:
-            self._is_sending = False
             self._outbox.detach(self.name)
             self._rate_limiter.unregister(self, self._wakeup.set)
             self._queue.close()
 
-    # What the store tells (see `relay.store.handover.Receiver`)
-
-    def receive(self, committed: Sequence[Committed]) -> None:
-        """Take what was committed just now, as far as there is memory, and send it."""
-        if self._fetching is not None:
-            self._fetching += committed  # the query may return some of it as well
-            return
-        for delivery, is_due in committed:
-            if not is_due:
-                self._queue.add_successor(delivery)
-            elif self._store_has_more or not self._queue.add_due(delivery, is_only=True):
-                # What is in the store goes first: it is older.
-                self._queue.break_chain(delivery.chain)
-                self._store_has_more = True
-        self._advance()
-
-    def request_fetch(self, chains: Collection[int] = ()) -> None:
-        """Fetch: the store holds more than it has passed on."""
-        for chain in chains:
-            self._queue.break_chain(chain)
-        self._store_has_more = True
-        self._wakeup.set()
-
-    def settled(self, acks: Sequence[Ack]) -> None:
-        """Forget the deliveries whose outcomes are stored."""
-        self._lacks_memory = False
-        for delivery, outcome, _ in acks:
-            self._in_flight.discard(delivery.seq)
-            are_others_left = self._queue.settled(delivery)
-            if isinstance(outcome, Retry):
-                self._wake_at(self._now() + int(outcome.after_s * 1e9))
-            elif are_others_left:
-                self._store_has_more = True
-        self._advance()
-
-    def fail(self, error: BaseException) -> None:
-        """End with this error."""
-        self._error = error
-        self._wakeup.set()
-
     # The loop
 
     async def _run_loop(self) -> None:
-        stopping = False
-        while not stopping:
-            stopping = self._stopping  # read before the round, so that one more follows `stop`
-            self._wakeup.clear()
-            if self._error is not None:
-                raise self._error
-            await self._apply_enable()
-            await self._expire_old()
-            wait_s = await self._fetch()
-            if self._detaching:
-                # Others must not queue behind this worker while it waits for its open requests.
-                self._rate_limiter.cancel_wait(self)
-                return
-            blocked_s = self._start_senders()
-            if self._store_has_more and self._needs_fetch() and self._can_fetch():
-                continue
-            if not self._stopping:
-                self._is_blocked = blocked_s < MAX_WAIT_S
-                await self._wait(min(wait_s, blocked_s))
-                self._is_blocked = False
+        self._is_sending = True
+        try:
+            while await self._run_round():
+                pass
+        finally:
+            self._is_sending = False
+            # Others must not queue behind this worker while it waits for its open requests.
+            self._rate_limiter.cancel_wait(self)
 
-    async def _restore_state(self) -> None:
-        """Continue an outage and a pause that began in another process or worker."""
-        now_ns = self._now()
-        failing_since_ns = (await self._outbox.outages()).get(self.name)
-        if failing_since_ns is not None:
-            self._breaker.restore(failing_since_ns / 1e9, now_ns / 1e9)
-        until_ns = (await self._outbox.pauses(now_ns)).get(self.name)
-        if until_ns is not None:
-            max_s = self._client.destination.retry.max_after.total_seconds()
-            self._rate_limiter.pause(min(until_ns / 1e9, now_ns / 1e9 + max_s))
-
-    async def _apply_enable(self) -> None:
-        """After `enable`: end the pause in the store, and make every delivery due."""
-        if self._enable_requested:
-            self._enable_requested = False
-            await self._outbox.end_pause(self.name)
-            await self._outbox.retry_now(self.name, self._now())
-
-    async def _expire_old(self) -> None:
-        """Give up old deliveries during an outage or a pause; at other times failed attempts do."""
-        now_s = self._now_s()
-        is_blocked = self._breaker.is_failing or self._rate_limiter.paused_for_s(now_s) > 0
-        if not is_blocked or now_s < self._expired_at_s + MAX_WAIT_S:
-            return
-        # The store may give up deliveries that are in the queue, so the queue is cleared. Those in
-        # flight are passed to the store, which leaves them alone.
-        self._drop_unsent()
-        age_ns = int(self._client.destination.retry.max_age.total_seconds() * 1e9)
-        now_ns = self._now()
-        expired = await self._outbox.expire(self.name, now_ns - age_ns, now_ns, self._in_flight)
-        if expired.count:
-            self.counters.expired += expired.count
-            log.warning("delivery.expired", destination=self.name, count=expired.count)
-            if others := expired.count - expired.self_events:
-                self._observer.dead_lettered(self.name, Reason.EXPIRED, others)
-        else:
-            self._expired_at_s = now_s
+    async def _run_round(self) -> bool:
+        """Fetch and send what is due, and wait for more. Returns False after the last round."""
+        is_last = self._stopping  # read before the round, so that one more follows `stop`
+        self._wakeup.clear()
+        if self._error is not None:
+            raise self._error
+        await self._health.apply_enable()
+        if self._health.is_expiry_due():
+            # The store may give up deliveries that are in the queue. Those in flight are passed to
+            # the store, which leaves them alone.
+            self._drop_unsent()
+            await self._health.expire(self._in_flight, self.counters)
+        wait_s = await self._fetch()
+        if self._detaching:
+            return False
+        blocked_s = self._start_senders()
+        if not (self._stopping or self._can_fetch()):
+            self._is_blocked = blocked_s < MAX_WAIT_S
+            await self._wait(min(wait_s, blocked_s))
+            self._is_blocked = False
+        return not is_last
 
     async def _fetch(self) -> float:
         """Fetch what is due, if the queue has too little. Returns how long until more is due."""
-        now_ns = self._now()
-        if self._next_due_ns is not None and self._next_due_ns <= now_ns:
-            self._store_has_more, self._next_due_ns = True, None
+        now_ns, intake = self._now(), self._intake
+        intake.note_time(now_ns)
         if self._breaker.is_stopped:
             return MAX_WAIT_S
-        limit, until_ns = max(FETCH_SIZE, self._concurrency), now_ns
         if self._breaker.is_half_open:  # the first delivery is the probe, even if not yet due
             if (wait_s := self._breaker.wait_s(now_ns / 1e9)) > 0:
                 return wait_s
-            limit, until_ns = 1, now_ns + FOREVER_NS
-        elif not self._store_has_more:
-            return self._due_in_s(now_ns)
-        if self._needs_fetch():
-            await self._fetch_due(until_ns, max(limit, self._queue.max_batch_size))
-        return self._due_in_s(now_ns)
+            if self._needs_more():
+                await intake.fetch(now_ns + FOREVER_NS, 1)
+        elif intake.is_store_ahead and self._needs_more():
+            size = max(FETCH_SIZE, self._concurrency, self._queue.max_batch_size)
+            await intake.fetch(now_ns, size)
+        return intake.due_in_s(now_ns)
 
-    async def _fetch_due(self, until_ns: int, limit: int) -> None:
-        now_ns = self._now()
-        self._store_has_more, self._fetching = False, []
-        try:
-            due = await self._outbox.fetch_due(
-                self.name, until_ns, limit, self._queue.seqs, self._queue.available_bytes
-            )
-        finally:
-            committed, self._fetching = self._fetching, None
-        for delivery in due.deliveries:
-            if not self._queue.add_due(delivery, is_only=delivery.seq not in due.followed):
-                self._store_has_more = self._lacks_memory = True
-        self._store_has_more |= due.has_more
-        # Query again after a while in any case: a store that repairs itself notifies no worker.
-        again_ns = now_ns + int(MAX_WAIT_S * 1e9)
-        self._next_due_ns = min(due.next_due_ns or again_ns, again_ns)
-        self.receive([each for each in committed if each.delivery.seq not in self._queue])
-
-    def _due_in_s(self, now_ns: int) -> float:
-        return MAX_WAIT_S if self._next_due_ns is None else (self._next_due_ns - now_ns) / 1e9
-
-    def _needs_fetch(self) -> bool:
-        """Whether less is in the queue than can be sent, and there may be memory for more."""
-        if self._lacks_memory:
+    def _needs_more(self) -> bool:
+        """Whether less is in the queue than can be sent, and there is memory for more."""
+        if self._queue.is_short_of_memory:
             return False
         if self._breaker.is_half_open:
             return not self._queue
         return len(self._queue) < max(self._queue.max_batch_size, self._concurrency)
 
     def _can_fetch(self) -> bool:
-        return self._has_capacity() and self._breaker.wait_s(self._now_s()) == 0
-
-    def _wake_at(self, due_ns: int) -> None:
-        """Let the loop fetch when something is due again."""
-        if self._next_due_ns is None or due_ns < self._next_due_ns:
-            self._next_due_ns = due_ns
-            self._wakeup.set()
+        """Whether more is to be fetched that could be sent at once."""
+        return (
+            self._intake.is_store_ahead
+            and self._needs_more()
+            and self._has_capacity()
+            and self._breaker.wait_s(self._now_s()) == 0
+        )
 
     async def _wait(self, max_s: float) -> None:
         """Wait until something is to be fetched: at a time, after a commit, `enable` or `stop`."""
@@ -336,7 +223,22 @@ class DeliveryWorker:
             async with asyncio.timeout(min(max_s, MAX_WAIT_S)):
                 await self._wakeup.wait()
 
-    # The senders
+    def _drop_unsent(self) -> None:
+        """Drop what is in the queue: it is fetched again when it can be sent."""
+        self._queue.clear()
+        self._intake.is_store_ahead = True
+
+    # The way of a delivery
+
+    def receive(self, committed: Sequence[Committed]) -> None:
+        """Take what was committed just now, as far as there is memory, and send it."""
+        self._intake.receive(committed)
+        self._advance()
+
+    def request_fetch(self, chains: Collection[int] | None = None) -> None:
+        """Fetch: the store holds more than it has passed on."""
+        self._intake.request_fetch(chains)
+        self._wakeup.set()
 
     def _advance(self) -> None:
         """Start what may be sent; wake the loop if it has to fetch, or to wait for a time."""
@@ -347,7 +249,8 @@ class DeliveryWorker:
         except Exception as error:
             self.fail(error)
             return
-        if is_blocked > self._is_blocked or (self._store_has_more and self._needs_fetch()):
+        is_fetch_needed = self._intake.is_store_ahead and self._needs_more()
+        if is_fetch_needed or is_blocked > self._is_blocked:
             self._wakeup.set()
 
     def _start_senders(self) -> float:
@@ -417,48 +320,32 @@ class DeliveryWorker:
         acks = classify_batch(self._client.classify, deliveries, response, started_ns, fraction)
         duration_s = perf_counter() - started_s
         log_attempt(self._log, acks, response, duration_s, is_batch=self._batches)
-        health_change = self._apply_response(acks, response)
+        health_change = self._health.record(acks, response, self._client.counters)
         for delivery, outcome, _ in acks:
-            self._queue.answered(delivery, is_final=not isinstance(outcome, Retry))
+            if self._queue.answered(delivery, is_final=not isinstance(outcome, Retry)):
+                self._intake.is_store_ahead = True
         if self._breaker.is_half_open:
             self._drop_unsent()  # one probe at a time needs no memory for more
         self._outbox.ack(acks, self._now(), flush=health_change is not None)
         if health_change is not None:
-            await self._save_health_change(health_change)
+            await self._health.save(health_change)
 
-    def _drop_unsent(self) -> None:
-        """Drop what is in the queue: it is fetched again when it can be sent."""
-        self._queue.clear()
-        self._store_has_more, self._lacks_memory = True, False
-
-    def _apply_response(self, acks: Sequence[Ack], response: Response) -> HealthChange | None:
-        """Count the outcomes, inform the observer, and apply a pause and a change of health."""
-        now_s, answered_ns, counters = self._now_s(), time_ns(), self.counters
+    def settled(self, acks: Sequence[Ack]) -> None:
+        """Forget the deliveries whose outcomes are stored."""
         for delivery, outcome, _ in acks:
-            counters.count_attempt(outcome)
-            if isinstance(outcome, Delivered):
-                event_ns = delivery.notification.events[0].time_ns
-                counters.latencies.observe((answered_ns - event_ns) / 1e9)
-        outcome = acks[0].outcome  # all outcomes say the same of the destination
-        if not isinstance(outcome, Delivered):  # otherwise all are delivered
-            for reason, count in count_dead_letters(acks).items():
-                self._observer.dead_lettered(self.name, reason, count)
-        if outcome.pause_s > 0:
-            self._rate_limiter.pause(now_s + outcome.pause_s)
-        failed_for_s = self._breaker.failed_for_s(now_s)
-        change = self._breaker.record_outcome(outcome, now_s, self._random_fraction())
-        if change is not None:
-            facts = health_change_facts(change, response, outcome, failed_for_s)
-            self._observer.health_changed(change, self.name, facts)
-        return change
+            self._in_flight.discard(delivery.seq)
+            if self._queue.settled(delivery):
+                self._intake.is_store_ahead = True
+            if isinstance(outcome, Retry):
+                due_ns = self._now() + int(outcome.after_s * 1e9)
+                if self._intake.note_due(due_ns):
+                    self._wakeup.set()
+        self._advance()
 
-    async def _save_health_change(self, health_change: HealthChange) -> None:
-        match health_change:
-            case HealthChange.FAILING:
-                await self._outbox.begin_outage(self.name, self._now())
-            case HealthChange.RECOVERED:
-                await self._outbox.end_outage(self.name)
-                await self._outbox.retry_now(self.name, self._now())
+    def fail(self, error: BaseException) -> None:
+        """End with this error."""
+        self._error = error
+        self._wakeup.set()
 
     def _now_s(self) -> float:
         return self._now() / 1e9

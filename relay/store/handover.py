@@ -6,7 +6,8 @@ everything is in the store, where the next worker fetches it.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from relay.store.records import Ack, CommitResult, Delivery, IngestCommit, is_heartbeat
@@ -27,10 +28,10 @@ class Receiver(Protocol):
         """Deliveries were committed, in this order."""
         ...
 
-    def request_fetch(self, chains: Collection[int] = ()) -> None:
-        """Deliveries that `receive` does not list are due or will be, the latest of ``chains``.
+    def request_fetch(self, chains: Collection[int] | None = None) -> None:
+        """Deliveries that `receive` does not list are due or will be. They have to be fetched.
 
-        They have to be fetched.
+        They are the latest of ``chains``; with None they may be of any chain.
         """
         ...
 
@@ -39,7 +40,7 @@ class Receiver(Protocol):
         ...
 
     def fail(self, error: BaseException) -> None:
-        """Outcomes could not be stored, and that is not the disk's fault."""
+        """Outcomes could not be stored, and that is not the disk's fault; or a method raised."""
         ...
 
 
@@ -61,7 +62,8 @@ class Handover:
         """Request a fetch from the workers of these destinations; with None from all."""
         for destination in list(self._receivers) if destinations is None else destinations:
             if (receiver := self._receivers.get(destination)) is not None:
-                receiver.request_fetch()
+                with _failing(receiver):
+                    receiver.request_fetch()
 
     def committed(self, batch: IngestCommit, result: CommitResult, now_ns: int) -> None:
         """Tell the workers what was committed.
@@ -86,10 +88,11 @@ class Handover:
                     delivery = Delivery(seq, to, notification, now_ns, 0, chain, size)
                     passed[to].append(Committed(delivery, seq in result.due))
         for to, receiver in self._receivers.items():
-            if to in passed:
-                receiver.receive(passed[to])
-            if to_fetch.get(to):
-                receiver.request_fetch(to_fetch[to])
+            with _failing(receiver):
+                if to in passed:
+                    receiver.receive(passed[to])
+                if to_fetch.get(to):
+                    receiver.request_fetch(to_fetch[to])
 
     def settled(self, acks: Sequence[Ack]) -> None:
         """Tell the workers whose outcomes are stored."""
@@ -98,10 +101,20 @@ class Handover:
             by_destination[ack.delivery.destination].append(ack)
         for destination, own_acks in by_destination.items():
             if (receiver := self._receivers.get(destination)) is not None:
-                receiver.settled(own_acks)
+                with _failing(receiver):
+                    receiver.settled(own_acks)
 
     def fail(self, destinations: Collection[str], error: BaseException) -> None:
         """Tell the workers that their outcomes could not be stored."""
         for destination in destinations:
             if (receiver := self._receivers.get(destination)) is not None:
                 receiver.fail(error)
+
+
+@contextmanager
+def _failing(receiver: Receiver) -> Iterator[None]:
+    """Let a receiver fail with the error that it raises: nobody else would see it."""
+    try:
+        yield
+    except Exception as error:
+        receiver.fail(error)

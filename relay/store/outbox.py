@@ -108,7 +108,7 @@ class Outbox:
         same commit, until a batch declares it.
         """
         options = EnqueueOptions(now_ns, self._unordered)
-        self._submit_acks(is_urgent=False)
+        self.submit_acks(is_urgent=False)
         committing = self._writer.submit(partial(_commit, batch, self._quota, options, self._used))
         committing.add_done_callback(partial(self._pass_on, batch, now_ns))
         # Shielded: the workers are told what was stored also if the caller is cancelled.
@@ -176,26 +176,26 @@ class Outbox:
         pending = self._acks
         if pending is None:
             loop = asyncio.get_running_loop()
-            timer = loop.call_later(ACK_LINGER_S, self._submit_acks)
+            timer = loop.call_later(ACK_LINGER_S, self.submit_acks)
             pending = self._acks = _PendingAcks(now_ns, loop.create_future(), timer)
         pending.acks += acks
         pending.now_ns = max(pending.now_ns, now_ns)
         if flush or len(pending.acks) >= ACK_BATCH_SIZE:
-            self._submit_acks()
+            self.submit_acks()
         return pending.done
 
     async def _read(self, query: Operation[T]) -> T:
         """Return the result of a query, after all outcomes so far are stored."""
         has_acks = self._acks is not None
-        self._submit_acks(is_urgent=False)
+        self.submit_acks(is_urgent=False)
         return await self._writer.submit(query, is_synced=not has_acks)
 
     async def _write(self, operation: Operation[T]) -> T:
         """Run an operation after all outcomes so far; return its result when it is on disk."""
-        self._submit_acks(is_urgent=False)
+        self.submit_acks(is_urgent=False)
         return await self._writer.run(operation)
 
-    def _submit_acks(self, *, is_urgent: bool = True) -> None:
+    def submit_acks(self, *, is_urgent: bool = True) -> None:
         """Let outcomes be stored; unless that is urgent, with what is submitted next."""
         if (pending := self._acks) is None:
             return
@@ -392,9 +392,11 @@ async def open_outbox(
 
     writer = StoreWriter(MemoryDatabase() if path is None else DatabaseFile(path, report_loss))
     await writer.start()
+    outbox = Outbox(writer, Quota(max_size, when_full), unordered)
     try:
-        yield Outbox(writer, Quota(max_size, when_full), unordered)
+        yield outbox
     finally:
+        outbox.submit_acks()
         await writer.close()
 
 

@@ -22,14 +22,14 @@ class RecordingReceiver:
     def clear(self) -> None:
         """Forget everything."""
         self.committed: list[Committed] = []
-        self.fetch_requests: list[Collection[int]] = []
+        self.fetch_requests: list[Collection[int] | None] = []
         self.acks: list[Ack] = []
         self.errors: list[BaseException] = []
 
     def receive(self, committed: Sequence[Committed]) -> None:
         self.committed += committed
 
-    def request_fetch(self, chains: Collection[int] = ()) -> None:
+    def request_fetch(self, chains: Collection[int] | None = None) -> None:
         self.fetch_requests.append(chains)
 
     def settled(self, acks: Sequence[Ack]) -> None:

@@ -1,0 +1,150 @@
+"""The health of one destination: what its answers lead to, beyond the deliveries themselves.
+
+An answer is counted, and it can pause the destination or begin or end an outage. Outages and pauses
+are stored, so that they continue in another process and in another worker.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from time import time_ns
+
+import structlog
+
+from relay.config import RetryConfig
+from relay.core.counters import DestinationCounters
+from relay.core.exchange import Delivered, Reason, Response
+from relay.core.status import DestinationStatus
+from relay.delivery.attempt import count_dead_letters, health_change_facts
+from relay.delivery.circuit_breaker import CircuitBreaker, DestinationObserver, HealthChange
+from relay.delivery.rate_limit import RateLimiter
+from relay.store.outbox import Outbox
+from relay.store.records import Ack
+
+log = structlog.get_logger()
+
+EXPIRE_INTERVAL_S = 60.0
+"""How often deliveries that are too old are looked for while nothing is sent."""
+
+
+class DestinationHealth:
+    """Whether a destination works, and what to do if it does not."""
+
+    def __init__(
+        self,
+        destination: str,
+        policy: RetryConfig,
+        outbox: Outbox,
+        rate_limiter: RateLimiter,
+        observer: DestinationObserver,
+        now: Callable[[], int],
+        random_fraction: Callable[[], float],
+    ) -> None:
+        self._destination = destination
+        self._policy = policy
+        self._outbox = outbox
+        self._rate_limiter = rate_limiter
+        self._observer = observer
+        self._now = now
+        self._random_fraction = random_fraction
+        self.breaker = CircuitBreaker(policy)
+        self._is_enable_requested = False
+        self._expired_at_s = float("-inf")
+        """When deliveries that are too old were last looked for, and none was found."""
+
+    @property
+    def status(self) -> DestinationStatus:
+        """Whether the destination is sent to, and if not, why."""
+        now_s, breaker = self._now_s(), self.breaker
+        probe_in_s = 0.0 if breaker.is_stopped else breaker.wait_s(now_s)
+        wait_s = max(self._rate_limiter.paused_for_s(now_s), probe_in_s)
+        resumes_ns = self._now() + int(wait_s * 1e9) if wait_s else None
+        return DestinationStatus(breaker.is_stopped, breaker.is_failing, resumes_ns)
+
+    async def restore(self) -> None:
+        """Continue an outage and a pause that began in another process or worker."""
+        now_ns = self._now()
+        failing_since_ns = (await self._outbox.outages()).get(self._destination)
+        if failing_since_ns is not None:
+            self.breaker.restore(failing_since_ns / 1e9, now_ns / 1e9)
+        until_ns = (await self._outbox.pauses(now_ns)).get(self._destination)
+        if until_ns is not None:
+            max_s = self._policy.max_after.total_seconds()
+            self._rate_limiter.pause(min(until_ns / 1e9, now_ns / 1e9 + max_s))
+
+    def enable(self) -> bool:
+        """End a stop (410), a pause and the wait for a probe.
+
+        `apply_enable` does the rest. Returns whether the destination was stopped, paused or
+        failing.
+        """
+        was_waiting = self.status != DestinationStatus()
+        self.breaker.enable(self._now_s())
+        self._rate_limiter.end_pause()
+        self._is_enable_requested = True
+        return was_waiting
+
+    async def apply_enable(self) -> None:
+        """After `enable`: end the pause in the store, and make all retries due."""
+        if self._is_enable_requested:
+            self._is_enable_requested = False
+            await self._outbox.end_pause(self._destination)
+            await self._outbox.retry_now(self._destination, self._now())
+
+    def record(
+        self, acks: Sequence[Ack], response: Response, counters: DestinationCounters
+    ) -> HealthChange | None:
+        """Count the outcomes of a request, inform the observer, and apply a pause.
+
+        Returns the change if an outage began or ended; `save` stores it.
+        """
+        now_s, answered_ns = self._now_s(), time_ns()
+        for delivery, outcome, _ in acks:
+            counters.count_attempt(outcome)
+            if isinstance(outcome, Delivered):
+                event_ns = delivery.notification.events[0].time_ns
+                counters.latencies.observe((answered_ns - event_ns) / 1e9)
+        outcome = acks[0].outcome  # all outcomes say the same of the destination
+        if not isinstance(outcome, Delivered):  # otherwise all are delivered
+            for reason, count in count_dead_letters(acks).items():
+                self._observer.dead_lettered(self._destination, reason, count)
+        if outcome.pause_s > 0:
+            self._rate_limiter.pause(now_s + outcome.pause_s)
+        failed_for_s = self.breaker.failed_for_s(now_s)
+        change = self.breaker.record_outcome(outcome, now_s, self._random_fraction())
+        if change is not None:
+            facts = health_change_facts(change, response, outcome, failed_for_s)
+            self._observer.health_changed(change, self._destination, facts)
+        return change
+
+    async def save(self, change: HealthChange) -> None:
+        """Store that an outage began, or that it ended; then all retries are due."""
+        match change:
+            case HealthChange.FAILING:
+                await self._outbox.begin_outage(self._destination, self._now())
+            case HealthChange.RECOVERED:
+                await self._outbox.end_outage(self._destination)
+                await self._outbox.retry_now(self._destination, self._now())
+
+    def is_expiry_due(self) -> bool:
+        """Whether to look for old deliveries.
+
+        During an outage or a pause; at other times failed attempts give them up.
+        """
+        now_s = self._now_s()
+        is_blocked = self.breaker.is_failing or self._rate_limiter.paused_for_s(now_s) > 0
+        return is_blocked and now_s >= self._expired_at_s + EXPIRE_INTERVAL_S
+
+    async def expire(self, in_flight: Collection[int], counters: DestinationCounters) -> None:
+        """Give up old deliveries, except those ``in_flight`` and what waits for them."""
+        now_ns = self._now()
+        before_ns = now_ns - int(self._policy.max_age.total_seconds() * 1e9)
+        expired = await self._outbox.expire(self._destination, before_ns, now_ns, in_flight)
+        if not expired.count:
+            self._expired_at_s = now_ns / 1e9
+            return
+        counters.expired += expired.count
+        log.warning("delivery.expired", destination=self._destination, count=expired.count)
+        if others := expired.count - expired.self_events:
+            self._observer.dead_lettered(self._destination, Reason.EXPIRED, others)
+
+    def _now_s(self) -> float:
+        return self._now() / 1e9
