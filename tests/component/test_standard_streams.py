@@ -27,10 +27,10 @@ def config(tmp_path: Path) -> Path:
 
 
 def wait_until_started(config: Path) -> None:
-    """Wait until relay holds its store: it handles signals since before then."""
-    lock = config.with_name("relay.db.lock")
+    """Wait until relay has opened its store, and then the socket beside it."""
+    socket = config.with_name("relay.db.sock")
     deadline_s = time.monotonic() + TIMEOUT_S
-    while not (lock.exists() and lock.read_text()):
+    while not socket.exists():
         assert time.monotonic() < deadline_s, "relay did not start"
         time.sleep(0.01)
 
