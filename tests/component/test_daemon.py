@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import relay
+from relay.admin.client import connect_to_daemon
+from relay.admin.control_socket import socket_path
 from relay.config import Renderer
 from relay.core.exchange import Request
 from relay.core.notification import Notification
@@ -131,6 +133,10 @@ async def test_shutdown_keeps_what_was_not_attempted(
     async with engine.serve():
         async with running_daemon(config, store) as shutdown:
             await webhook.wait_for(lambda summaries: len(summaries) == 8)
+            # The first are sent before the last are committed.
+            async with connect_to_daemon(socket_path(store)) as operations:
+                while await operations.pending() != {"hook": 20}:
+                    await asyncio.sleep(0.001)
             shutdown.request()
             shutdown.request()
         assert len(webhook.received) == 8
