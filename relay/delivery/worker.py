@@ -40,7 +40,7 @@ from relay.store.records import Ack
 log = structlog.get_logger()
 
 MAX_WAIT_S = 60.0
-"""The loop waits no longer than this."""
+"""The loop waits no longer than this: it also looks for deliveries that are too old."""
 
 FOREVER_NS = 10**18
 """Longer than any delivery waits."""
@@ -145,6 +145,7 @@ class DeliveryWorker:
             async with self._senders:
                 await self._run_loop()
             await self._outbox.ack((), self._now(), flush=True)
+            self._raise_error()
         finally:
             self._outbox.detach(self.name)
             self._rate_limiter.unregister(self, self._wakeup.set)
@@ -166,8 +167,7 @@ class DeliveryWorker:
         """Fetch and send what is due, and wait for more. Returns False after the last round."""
         is_last = self._stopping  # read before the round, so that one more follows `stop`
         self._wakeup.clear()
-        if self._error is not None:
-            raise self._error
+        self._raise_error()
         await self._health.apply_enable()
         if self._health.is_expiry_due():
             # The store may give up deliveries that are in the queue. Those in flight are passed to
@@ -346,6 +346,10 @@ class DeliveryWorker:
         """End with this error."""
         self._error = error
         self._wakeup.set()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     def _now_s(self) -> float:
         return self._now() / 1e9

@@ -254,6 +254,8 @@ class World:
         self.to.answers = repeat((0.001, 200))
         async with asyncio.timeout(SETTLED_WITHIN_S):
             while self.worker._queue.seqs or await self.outbox.pending():
+                if self.running is not None and self.running.done():
+                    await self.running  # it has failed
                 if self.worker.status.stopped:
                     self.worker.enable()
                 await asyncio.sleep(1)
@@ -308,12 +310,20 @@ REPLACED = Case(PLANS[1], [commit(HEARTBEAT_EVENT), commit(HEARTBEAT_EVENT)], [(
 """A heartbeat waits for one that is under way, although it has replaced it in the store."""
 NO_MEMORY = Case(PLANS[1], [commit(PLAIN, LONG)], [(5.0, 200)], max_memory_bytes=6_000)
 """While there is no memory, the store is not asked again and again."""
+HELD_DURING_A_QUERY = Case(
+    PLANS[1],
+    [commit(("a", "plain", 70_000)), commit(("a", "held", 0), after_s=0.6), commit(PLAIN)],
+    [(5.0, 200)],
+    latencies_s=[0.4] * 12,
+)
+"""A long notification is read by a second query, and the result of the first is old by then."""
 
 
 @given(case=CASES)
 @example(REPLAYED)
 @example(REPLACED)
 @example(NO_MEMORY)
+@example(HELD_DURING_A_QUERY)
 @settings(max_examples=examples(300), phases=[Phase.explicit, Phase.generate, Phase.shrink])
 def test_each_is_delivered_once_and_in_order(case: Case) -> None:
     """And soon: nothing waits for a query that is made only now and then."""

@@ -15,7 +15,7 @@ from relay.delivery.queue import MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.worker import DeliveryWorker
 from relay.destinations.http import HttpDestination
-from relay.store.outbox import open_outbox
+from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import DueDeliveries, IngestCommit
 from tests.component.delivery_worker import (
     Clock,
@@ -110,3 +110,28 @@ async def test_a_detached_worker_leaves_the_queue_of_the_rate_limit() -> None:
             await other.wait_for_count(1)
             detached.open.set()
     assert len(detached.received) == 1
+
+
+async def test_a_commit_while_a_worker_is_cancelled(outbox: Outbox, clock: Clock) -> None:
+    """It starts no request any more, and the memory of all deliveries is given back."""
+    to = ScriptedDestination()
+    to.open.clear()
+    worker = make_worker(outbox, to, clock)
+
+    async def send(request: Request) -> Response:
+        try:
+            return await send_scripted(request)
+        finally:
+            await enqueue(outbox, sample_notification(2, "b"), now_ns=clock.now_ns)
+
+    send_scripted = to.send
+    to.send = send  # type: ignore[method-assign]
+    running = asyncio.create_task(worker.run())
+    await enqueue(outbox, sample_notification(1, "a"), now_ns=clock.now_ns)
+    await to.wait_for_count(1)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(to.received) == 1
+    assert worker._queue._memory.used_bytes == 0
+    assert await outbox.pending() == {"hook": 2}

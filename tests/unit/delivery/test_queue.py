@@ -246,3 +246,57 @@ def test_a_large_batch_that_is_put_back_is_sent_as_it_was_rendered() -> None:
     again = [*take_batch(queue, renderer), *take_batch(queue, renderer)]
     assert again == batch
     assert renderer.rendered == [0, 1]
+
+
+def test_a_delivery_that_is_due_waits_for_one_of_its_chain() -> None:
+    """That one is under way, although the store no longer has it."""
+    queue, renderer = make_queue(0, None), CountingRenderer()
+    queue.add_due(delivery(1, A), is_only=True)
+    ((first, _),) = take_batch(queue, renderer)
+    assert queue.add_due(delivery(2, A), is_only=True)
+    assert (len(queue), set(queue.seqs)) == (0, {1})
+    assert queue.answered(first, is_final=True)
+    assert queue.settled(first)
+    assert queue.add_due(delivery(2, A), is_only=True)
+    assert len(queue) == 1
+
+
+def test_successors_leave_room_for_others() -> None:
+    """What waits for another of its chain takes at most half of what the queue may take."""
+    memory = MemoryBudget(40 * memory_bytes(delivery(0)))
+    queue = DeliveryQueue(memory, None)
+    for seq in range(40):
+        if seq == 0:
+            queue.add_due(delivery(seq, A), is_only=True)
+        else:
+            queue.add_successor(delivery(seq, A))
+    assert len(queue.seqs) == 11
+    for seq in range(100, 140):
+        queue.add_due(delivery(seq), is_only=True)
+    assert len(queue.seqs) == 20
+
+
+def test_a_lack_of_memory_is_known_until_some_is_given_back() -> None:
+    """So that the store is not asked again and again."""
+    queue = DeliveryQueue(MemoryBudget(1), None)
+    assert queue.add_due(delivery(1), is_only=True)
+    assert not queue.is_short_of_memory
+    assert not queue.add_due(delivery(2), is_only=True)
+    assert queue.is_short_of_memory
+    ((first, _),) = take_batch(queue, CountingRenderer())
+    queue.answered(first, is_final=True)
+    queue.settled(first)
+    assert not queue.is_short_of_memory
+
+
+def test_a_closed_queue_gives_all_memory_back() -> None:
+    """Also that of deliveries which are under way or wait for others."""
+    memory = MemoryBudget()
+    queue = DeliveryQueue(memory, None)
+    for seq, chain in ((1, A), (2, B)):
+        queue.add_due(delivery(seq, chain), is_only=True)
+        queue.add_successor(delivery(seq + 10, chain))
+    take_batch(queue, CountingRenderer())
+    assert memory.used_bytes > 0
+    queue.close()
+    assert (memory.used_bytes, len(queue), set(queue.seqs)) == (0, 0, set())

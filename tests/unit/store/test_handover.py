@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from relay.core.exchange import Delivered
+from relay.core.exchange import Answer, Dead, Delivered, Reason
 from relay.store import deliveries
 from relay.store.outbox import Outbox, open_outbox
-from relay.store.records import Ack, Delivery
+from relay.store.records import Ack, Delivery, Selection
 from tests.support.recording_receiver import RecordingReceiver
 from tests.unit.store.samples import make_commit, make_notification, with_include
 
@@ -97,3 +97,32 @@ async def test_outcomes_that_cannot_be_stored_end_the_worker(
     with pytest.raises(ZeroDivisionError):
         await outbox.ack([Ack(delivery, Delivered())], 10, flush=True)
     assert [type(error) for error in worker.errors] == [ZeroDivisionError]
+
+
+async def test_a_worker_that_raises_fails_alone(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its error, which nobody else would see. The others are told, and no caller waits."""
+    broken, other = RecordingReceiver(outbox, "ops"), RecordingReceiver(outbox, "audit")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    for method in ("receive", "request_fetch", "settled"):
+        monkeypatch.setattr(broken, method, fail)
+    await outbox.commit(make_commit(make_notification(1), to=("ops", "audit")), 10)
+    (delivery,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
+    await outbox.ack([Ack(delivery, Delivered())], 10, flush=True)
+    await outbox.retry_now("ops", 10)
+    assert [type(error) for error in broken.errors] == 3 * [ZeroDivisionError]
+    assert len(other.committed) == 1
+
+
+async def test_any_chain_may_have_more_after_a_replay(outbox: Outbox) -> None:
+    """So nothing that is committed later may follow from memory."""
+    worker = RecordingReceiver(outbox, "ops")
+    await outbox.commit(make_commit(make_notification(1)), 10)
+    dead = Ack(worker.committed[0].delivery, Dead(Reason.REFUSED), Answer(400))
+    await outbox.ack([dead], 10, flush=True)
+    await outbox.replay_dead_letters(Selection(), lambda: ["ops"], 10)
+    assert worker.fetch_requests == [None]
