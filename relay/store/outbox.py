@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +12,7 @@ from relay.config import StoreConfig, WhenFull
 from relay.core.checkpoint import Checkpoint, Container
 from relay.core.notification import Notification
 from relay.store import checkpoints, dead_letters, deliveries, recovery
+from relay.store.acks import AckQueue
 from relay.store.database import DatabaseFile, MemoryDatabase
 from relay.store.deliveries import FetchRequest
 from relay.store.enqueue import EnqueueOptions
@@ -33,7 +33,6 @@ from relay.store.records import (
     Selection,
     WaitingDelivery,
 )
-from relay.store.settle import settle
 from relay.store.writer import Operation, StoreWriter
 
 T = TypeVar("T")
@@ -43,12 +42,6 @@ _DEFAULTS = StoreConfig()
 LONG_READS = 2
 """How many workers fetch long notifications at once. The others wait until these have what they
 fetched, and have rendered it."""
-
-ACK_LINGER_S = 0.05
-"""How long outcomes wait for a commit that they can be a part of."""
-
-ACK_BATCH_SIZE = 256
-"""With this many outcomes they wait no longer."""
 
 
 class Outbox:
@@ -64,8 +57,7 @@ class Outbox:
         self._handover = Handover()
         self.attach, self.detach = self._handover.attach, self._handover.detach
         self._long_reads = asyncio.Semaphore(LONG_READS)
-        self._acks: _PendingAcks | None = None
-        """Outcomes that go into the next transaction."""
+        self._acks = AckQueue(writer, self._handover, lambda: self._quota)
 
     def set_limits(self, quota: Quota, unordered: Collection[str]) -> None:
         """Set the store's quota, and the destinations whose deliveries need no order.
@@ -108,7 +100,7 @@ class Outbox:
         same commit, until a batch declares it.
         """
         options = EnqueueOptions(now_ns, self._unordered)
-        self.submit_acks(is_urgent=False)
+        self._acks.submit(is_urgent=False)
         committing = self._writer.submit(partial(_commit, batch, self._quota, options, self._used))
         committing.add_done_callback(partial(self._pass_on, batch, now_ns))
         # Shielded: the workers are told what was stored also if the caller is cancelled.
@@ -166,55 +158,24 @@ class Outbox:
 
         A heartbeat never becomes a dead letter. Unless a delivery is to be tried again, the next
         one about the same subject becomes due. If an outcome pauses the destination, that is
-        stored.
-
-        The outcomes ride in the next transaction. If none comes within `ACK_LINGER_S`, if there are
-        `ACK_BATCH_SIZE` of them, or with ``flush``, they get one of their own. That is not synced:
-        if a power cut undoes it, these deliveries are sent once more, under the same ids.
-        The future is done when the outcomes of its transaction are stored.
+        stored. See `AckQueue.add` for when that happens. The future is done when it has.
         """
-        pending = self._acks
-        if pending is None:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(ACK_LINGER_S, self.submit_acks)
-            pending = self._acks = _PendingAcks(now_ns, loop.create_future(), timer)
-        pending.acks += acks
-        pending.now_ns = max(pending.now_ns, now_ns)
-        if flush or len(pending.acks) >= ACK_BATCH_SIZE:
-            self.submit_acks()
-        return pending.done
+        return self._acks.add(acks, now_ns, flush=flush)
+
+    def flush_acks(self) -> None:
+        """Let the outcomes that wait be stored now."""
+        self._acks.submit()
 
     async def _read(self, query: Operation[T]) -> T:
         """Return the result of a query, after all outcomes so far are stored."""
-        has_acks = self._acks is not None
-        self.submit_acks(is_urgent=False)
+        has_acks = not self._acks.is_empty
+        self._acks.submit(is_urgent=False)
         return await self._writer.submit(query, is_synced=not has_acks)
 
     async def _write(self, operation: Operation[T]) -> T:
         """Run an operation after all outcomes so far; return its result when it is on disk."""
-        self.submit_acks(is_urgent=False)
+        self._acks.submit(is_urgent=False)
         return await self._writer.run(operation)
-
-    def submit_acks(self, *, is_urgent: bool = True) -> None:
-        """Let outcomes be stored; unless that is urgent, with what is submitted next."""
-        if (pending := self._acks) is None:
-            return
-        self._acks = None
-        pending.timer.cancel()
-        operation = partial(settle, pending.acks, self._quota, pending.now_ns)
-        settling = self._writer.submit(operation, is_synced=False, is_urgent=is_urgent)
-        settling.add_done_callback(partial(self._report_acks, pending))
-
-    def _report_acks(self, pending: "_PendingAcks", settling: asyncio.Future[None]) -> None:
-        if settling.cancelled():
-            pending.done.cancel()
-        elif (error := settling.exception()) is not None:
-            self._handover.fail({ack.delivery.destination for ack in pending.acks}, error)
-            pending.done.set_exception(error)
-            pending.done.exception()  # retrieved: not every caller waits for it
-        else:
-            self._handover.settled(pending.acks)
-            pending.done.set_result(None)
 
     def _pass_on(
         self,
@@ -355,16 +316,6 @@ class Outbox:
         return await self._read(deliveries.backlog)
 
 
-@dataclass(slots=True)
-class _PendingAcks:
-    """Outcomes that wait for a transaction."""
-
-    now_ns: int
-    done: asyncio.Future[None]
-    timer: asyncio.TimerHandle
-    acks: list[Ack] = field(default_factory=list)
-
-
 @asynccontextmanager
 async def open_outbox(
     path: Path | None,
@@ -396,7 +347,7 @@ async def open_outbox(
     try:
         yield outbox
     finally:
-        outbox.submit_acks()
+        outbox.flush_acks()
         await writer.close()
 
 

@@ -9,7 +9,7 @@ from relay.admin.control_socket import serve_control_socket, socket_path
 from relay.admin.operations import AdminOperations, DaemonHooks, LocalOperations
 from relay.admin.tap import EventTap
 from relay.ingest.docker import reconciler
-from relay.store import outbox as outbox_module
+from relay.store import acks
 from relay.store.outbox import Outbox, open_outbox
 from tests.component.admin_samples import DAEMON_STATUS, DESTINATION_STATUS, NOW_NS
 from tests.component.delivery_worker import Clock, VirtualTime
@@ -33,7 +33,7 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_ack_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """The outcome of an attempt is committed without waiting for others."""
-    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 0)
+    monkeypatch.setattr(acks, "ACK_LINGER_S", 0)
 
 
 @pytest.fixture(autouse=True)

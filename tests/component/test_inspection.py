@@ -3,7 +3,7 @@
 import pytest
 
 from relay.core.event import Cause, Origin
-from relay.ingest.docker import asker
+from relay.ingest.docker import evidence
 from relay.ingest.docker.engine import inspector
 from tests.component.ingest import IngestRun, run_ingest
 from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
@@ -145,7 +145,7 @@ async def test_podman_shows_an_end_by_one_cleanup(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody requested it; that is known once no second cleanup comes."""
-    monkeypatch.setattr(asker, "EVIDENCE_WAIT_S", 0.1)
+    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 0.1)
     engine.podman = True
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)

@@ -191,15 +191,15 @@ async def test_the_next_attempt_does_not_wait_for_the_ack(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It starts before the outcome is committed, up to `MAX_UNACKED` outcomes."""
-    to, submit = ScriptedDestination(), outbox.submit_acks
-    monkeypatch.setattr(outbox, "submit_acks", lambda *, is_urgent=True: None)
+    to, submit = ScriptedDestination(), outbox._acks.submit
+    monkeypatch.setattr(outbox._acks, "submit", lambda *, is_urgent=True: None)
     monkeypatch.setattr("relay.delivery.worker.MAX_UNACKED", 3)
     await enqueue(outbox, *(sample_notification(number, str(number)) for number in range(9)))
     async with run_workers(make_worker(outbox, to, Clock(), concurrency=1)):
         await to.wait_for_count(4)
         await outbox.pending()
         assert len(to.received) == 4
-        monkeypatch.setattr(outbox, "submit_acks", submit)
+        monkeypatch.setattr(outbox._acks, "submit", submit)
         await wait_until_empty(outbox)
     assert to.max_concurrent == 1
     assert len(set(to.received)) == len(to.received) == 9

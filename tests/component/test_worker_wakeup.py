@@ -11,10 +11,10 @@ import pytest
 
 from relay.core.exchange import Response
 from relay.core.notification import Include, build_notification
-from relay.store import outbox as outbox_module
+from relay.store import acks
+from relay.store.acks import settle
 from relay.store.outbox import Outbox
 from relay.store.records import HOLD_NS, Ack, DueDeliveries, IngestCommit
-from relay.store.settle import settle
 from tests.component.batch_samples import NO_JITTER
 from tests.component.delivery_worker import (
     WAIT_S,
@@ -52,7 +52,7 @@ def ack_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(acks))
         return settle(acks, *rest)
 
-    monkeypatch.setattr("relay.store.outbox.settle", counted)
+    monkeypatch.setattr("relay.store.acks.settle", counted)
     return counts
 
 
@@ -78,7 +78,7 @@ async def test_the_next_delivery_of_a_subject_is_sent_when_the_one_before_it_was
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not before, and without waiting until that outcome is stored, or a query."""
-    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 3600)
+    monkeypatch.setattr(acks, "ACK_LINGER_S", 3600)
     to = ScriptedDestination()
     to.open.clear()
     async with run_workers(make_worker(outbox, to, clock)):
@@ -173,8 +173,8 @@ async def test_outcomes_are_stored_together(
     outbox: Outbox, clock: Clock, ack_sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Outcomes wait a little for others, unless there are `ACK_BATCH_SIZE` of them."""
-    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 3600)
-    to, count = ScriptedDestination(), outbox_module.ACK_BATCH_SIZE
+    monkeypatch.setattr(acks, "ACK_LINGER_S", 3600)
+    to, count = ScriptedDestination(), acks.ACK_BATCH_SIZE
     to.open.clear()
     worker = make_worker(outbox, to, clock, concurrency=count)
     async with run_workers(worker):
@@ -195,7 +195,7 @@ async def test_outcomes_ride_in_the_next_commit(
     outbox: Outbox, clock: Clock, ack_sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a transaction of their own."""
-    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 3600)
+    monkeypatch.setattr(acks, "ACK_LINGER_S", 3600)
     to = ScriptedDestination()
     async with run_workers(make_worker(outbox, to, clock)):
         await enqueue(outbox, sample_notification(1, "a"))
@@ -214,7 +214,7 @@ async def test_a_stop_waits_for_no_further_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Outcomes that are waiting are stored at once."""
-    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 3600)
+    monkeypatch.setattr(acks, "ACK_LINGER_S", 3600)
     to = ScriptedDestination()
     async with run_workers(make_worker(outbox, to, clock)):
         await virtual_time.wait_until_idle()

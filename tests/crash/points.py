@@ -64,7 +64,7 @@ _CALLS = {
     "enricher.enrich": ("relay.ingest.docker.enrichment:Enricher._include", 4),
     "pipeline.since": ("relay.ingest.docker.pipeline:EventPipeline.since_ns", 1),
     "pipeline.decide": ("relay.ingest.docker.pipeline:EventPipeline._decide", 2),
-    "asker.ask": ("relay.ingest.docker.asker:Asker.ask", 2),
+    "evidence.collect": ("relay.ingest.docker.evidence:EvidenceCollector.collect", 2),
     "held.keep": ("relay.ingest.docker.held:HeldItems.keep", 2),
     "cursor.release": ("relay.ingest.docker.cursor:Cursor.release", 1),
     "pipeline.process": ("relay.ingest.docker.pipeline:EventPipeline.process", 2),

@@ -23,7 +23,7 @@ from relay.ingest.docker.buffer import (
     StreamOpened,
 )
 from relay.ingest.docker.containers.inference import Snapshot
-from relay.ingest.docker.containers.questions import CERTAIN, Findings, Question
+from relay.ingest.docker.containers.questions import NOTHING_MISSING, Findings, Question
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 
@@ -148,7 +148,7 @@ class HeldItems:
             needs_inspection=findings.needs_inspection and event.id not in self._answers,
             awaits_evidence=findings.awaits_evidence and event.id not in self._undecided,
         )
-        if missing == CERTAIN:
+        if missing == NOTHING_MISSING:
             return False
         self.questions.append(Question(event.id, event.actor.id, missing))
         return True

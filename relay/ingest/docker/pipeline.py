@@ -21,8 +21,8 @@ from relay.core.notification import Notification
 from relay.ingest.docker.buffer import Connection, Item, RecordsDropped, StreamOpened
 from relay.ingest.docker.containers.inference import BlindWindow, Snapshot
 from relay.ingest.docker.containers.questions import (
-    CERTAIN,
     DOUBTFUL_ACTIONS,
+    NOTHING_MISSING,
     Findings,
     Question,
 )
@@ -277,7 +277,7 @@ class EventPipeline:
 
     def _on_event(self, record: ParsedRecord, event: Event, batch: Batch) -> None:
         """Accept an event, unless it has to wait."""
-        held, findings, is_doubtful = self._held, CERTAIN, event.action in DOUBTFUL_ACTIONS
+        held, findings, is_doubtful = self._held, NOTHING_MISSING, event.action in DOUBTFUL_ACTIONS
         if self._gap_detector.expected_ids is not None:
             gap = self._gap_detector.on_event(event, self._open_cursor)
             self._add_gap(gap, record.connection, batch)
@@ -289,8 +289,8 @@ class EventPipeline:
         ):
             must_wait = event.actor.id in held.containers
             if is_doubtful and not must_wait:
-                findings = self._tracker.examine(event, partial(self._later, event, batch))
-                if findings is not CERTAIN and batch.snapshots is None:
+                findings = self._tracker.assess(event, partial(self._later, event, batch))
+                if findings is not NOTHING_MISSING and batch.snapshots is None:
                     must_wait = held.must_wait(event, findings)
             if must_wait:
                 self._open_cursor.hold()
@@ -311,7 +311,9 @@ class EventPipeline:
             if not is_self_exec(event, self._own_container):  # accepted, but never routed
                 batch.events.append(event)
             return
-        snapshots = _NO_SNAPSHOTS if findings is CERTAIN else self._take_answer(event, batch)
+        snapshots = (
+            _NO_SNAPSHOTS if findings is NOTHING_MISSING else self._take_answer(event, batch)
+        )
         window = self._gap_detector.blind_window
         emitted = self._tracker.on_event(event, snapshots, window, requested=findings.is_requested)
         if len(emitted) > 1:  # one that the engine did not send, before this one

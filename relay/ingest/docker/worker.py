@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from time import time_ns
 
 from relay.core.tasks import LoopMonitor
-from relay.ingest.docker.asker import Asker
 from relay.ingest.docker.buffer import EventBuffer, Item
 from relay.ingest.docker.engine.inspector import Inspector
+from relay.ingest.docker.evidence import EvidenceCollector
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.store.outbox import Outbox
 from relay.store.records import CommitResult, IngestCommit
@@ -49,34 +49,36 @@ class IngestWorker:
 
     async def run(self, on_commit: OnCommit) -> None:
         """Process and commit what the buffer holds, until it is closed and empty."""
-        asker = Asker(self.pipeline, self.inspector)
+        collector = EvidenceCollector(self.pipeline, self.inspector)
         try:
-            while (items := await self._take(asker)) is not None:
-                await self._process(items, asker, on_commit)
-            await asker.finish()
+            while (items := await self._take(collector)) is not None:
+                await self._process(items, collector, on_commit)
+            await collector.finish()
         finally:
-            asker.cancel()
+            collector.cancel()
         await self._commit(self.pipeline.finish(time_ns()), on_commit)
 
-    async def _take(self, asker: Asker) -> Sequence[Item] | None:
+    async def _take(self, collector: EvidenceCollector) -> Sequence[Item] | None:
         """Return the next items, or none when there is an answer.
 
         None if the buffer is closed and empty.
         """
         with self.loop_monitor.idle():
-            if self.pipeline.questions or asker.is_taking:
-                return await asker.take(self.buffer, BATCH_ITEMS)
+            if self.pipeline.questions or collector.is_taking:
+                return await collector.take(self.buffer, BATCH_ITEMS)
             return await self.buffer.take(BATCH_ITEMS) or None
 
-    async def _process(self, items: Sequence[Item], asker: Asker, on_commit: OnCommit) -> None:
+    async def _process(
+        self, items: Sequence[Item], collector: EvidenceCollector, on_commit: OnCommit
+    ) -> None:
         """Process and commit a batch.
 
         A method of its own, so that no reference to the batch survives it.
         """
         gaps_before = self.pipeline.gap_count
         commit = self.pipeline.process(items, time_ns())
-        if self.pipeline.questions or asker.has_asked:
-            asker.ask(self.pipeline.questions)
+        if self.pipeline.questions or collector.is_collecting:
+            collector.collect(self.pipeline.questions)
         await self._commit(commit, on_commit)
         if self.pipeline.gap_count > gaps_before:
             self.buffer.gap_found.set()

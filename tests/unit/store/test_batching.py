@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from relay.core.event import HEARTBEAT, RELAY_ENGINE, make_self_event
 from relay.core.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
 from relay.core.notification import Notification, build_notification
-from relay.store import deliveries, enqueue, quota, schema, settle
+from relay.store import acks, deliveries, enqueue, quota, schema
 from relay.store.deliveries import FetchRequest
 from relay.store.enqueue import EnqueueOptions
 from relay.store.records import Ack, CommitResult, Delivery, IngestCommit, Quota
@@ -186,9 +186,9 @@ def test_many_are_acknowledged_as_one_by_one(
             for number, outcome, answer in chosen
             if number < len(all_)
         ]
-        settle.settle(settled, UNLIMITED, LATER_NS, whole)
+        acks.settle(settled, UNLIMITED, LATER_NS, whole)
         for one in settled:
-            settle.settle([one], UNLIMITED, LATER_NS, single)
+            acks.settle([one], UNLIMITED, LATER_NS, single)
         assert dump(whole) == dump(single)
 
 
@@ -201,7 +201,7 @@ def test_the_successors_of_delivered_ones_are_released(places: Sequence[int], ba
         known = _all_deliveries(whole)
         settled = [Ack(known[heads[it]], Delivered()) for it in places if it < len(heads)]
         before = fetch_due_seqs(whole, FAR_NS)
-        settle.settle(settled, UNLIMITED, LATER_NS, whole)
+        acks.settle(settled, UNLIMITED, LATER_NS, whole)
         now_due = fetch_due_seqs(whole, FAR_NS) - before
         left = known.keys() - {ack.delivery.seq for ack in settled}
         first_left = [
@@ -243,8 +243,7 @@ def test_few_statements_are_needed() -> None:
         ready = deliveries.build_due(deliveries.fetch_due(request, connection), {}).deliveries
         done = [Ack(delivery, Delivered()) for delivery in ready]
         assert (
-            _count_statements(lambda: settle.settle(done, UNLIMITED, 20, connection), connection)
-            == 2
+            _count_statements(lambda: acks.settle(done, UNLIMITED, 20, connection), connection) == 2
         )
         assert connection.execute(SQL["backlog"]).fetchall() == []
 
@@ -273,7 +272,7 @@ def test_the_bound_of_the_used_space_holds(
                 for connection in (bound, measured):
                     for delivery in list(_all_deliveries(connection).values())[::2]:
                         dead = Ack(delivery, Dead(Reason.REFUSED), Answer(500, "x" * 4000))
-                        settle.settle([dead], limits, LATER_NS, connection)
+                        acks.settle([dead], limits, LATER_NS, connection)
 
 
 def test_a_failed_insert_does_not_lower_the_bound() -> None:

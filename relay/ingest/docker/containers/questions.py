@@ -37,8 +37,8 @@ class Findings(msgspec.Struct, frozen=True):
     """Whether later events prove that somebody asked for this death."""
 
 
-CERTAIN = Findings()
-"""What `examine` returns if nothing has to be known in addition."""
+NOTHING_MISSING = Findings()
+"""What `assess` returns if nothing has to be known in addition."""
 
 REQUESTED = Findings(is_requested=True)
 _UNKNOWN_SIGNAL = Findings(needs_inspection=True)
@@ -52,7 +52,7 @@ class Question(msgspec.Struct, frozen=True):
     findings: Findings
 
 
-def examine(
+def assess(
     event: Event, known: Container | None, later: Callable[[], Sequence[Event]], *, podman: bool
 ) -> Findings:
     """Return what is known about a ``kill`` or a ``die``.
@@ -61,14 +61,14 @@ def examine(
     container that arrived after it.
     """
     if event.action == "kill":
-        return _UNKNOWN_SIGNAL if _may_be_stop_signal(event, known) else CERTAIN
+        return _UNKNOWN_SIGNAL if _may_be_stop_signal(event, known) else NOTHING_MISSING
     # A label may replace the exit code. In Podman's events the real value wins.
     may_be_hidden = not podman if known is None else known.exit_code_hidden
     needs_inspection = may_be_hidden or (
         event.exit_code == EXIT_CODE_SIGKILL and not is_explained(known, event.time_ns)
     )
     if known is not None and known.requested_ns is not None:
-        return Findings(needs_inspection) if needs_inspection else CERTAIN
+        return Findings(needs_inspection) if needs_inspection else NOTHING_MISSING
     after = later()
     if after and proves_requested(event, after, podman=podman):
         return Findings(needs_inspection, is_requested=True) if needs_inspection else REQUESTED
@@ -76,7 +76,7 @@ def examine(
     awaits_evidence = may_follow and may_prove_requested(event, after, known, podman=podman)
     if needs_inspection or awaits_evidence:
         return Findings(needs_inspection, awaits_evidence)
-    return CERTAIN
+    return NOTHING_MISSING
 
 
 def _may_be_stop_signal(kill: Event, known: Container | None) -> bool:

@@ -29,7 +29,7 @@ from relay.ingest.docker.containers.inference import (
     matches_inferred,
     matches_inferred_oom,
 )
-from relay.ingest.docker.containers.questions import CERTAIN, Findings, examine
+from relay.ingest.docker.containers.questions import NOTHING_MISSING, Findings, assess
 from relay.ingest.docker.containers.registry import ContainerRegistry, limit_labels
 from relay.ingest.docker.cursor import CLOCK_TOLERANCE_NS
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
@@ -60,7 +60,7 @@ class ContainerTracker:
         self.podman = podman
         """Whether the engine is Podman, some of whose events have another meaning."""
 
-    def examine(self, event: Event, later: Callable[[], Sequence[Event]]) -> Findings:
+    def assess(self, event: Event, later: Callable[[], Sequence[Event]]) -> Findings:
         """Return what is known about a container's event before `on_event` gets it.
 
         ``later`` returns the container's events that arrived after it.
@@ -73,8 +73,8 @@ class ContainerTracker:
             else:
                 is_reported = known.inferred_ns is not None and matches_inferred(known, event)
             if is_reported:
-                return CERTAIN
-        return examine(event, known, later, podman=self.podman)
+                return NOTHING_MISSING
+        return assess(event, known, later, podman=self.podman)
 
     def on_event(
         self,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from relay.core.event import GapReason
 from relay.destinations.catalog import parse_config
-from relay.ingest.docker import asker
+from relay.ingest.docker import evidence
 from relay.ingest.docker.buffer import Connection, EventBuffer, RecordsDropped, StreamOpened
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.engine import inspector as engine_inspector
@@ -262,7 +262,7 @@ async def test_a_death_waits_for_evidence() -> None:
 
 async def test_the_wait_for_evidence_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """After that the cause of a death is decided without it."""
-    monkeypatch.setattr(asker, "EVIDENCE_WAIT_S", 0.1)
+    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 0.1)
     async with running() as run:
         run.buffer.put(StreamOpened(PODMAN))
         run.buffer.put_records(PODMAN, [line("start"), DIED, CLEANED])
@@ -273,7 +273,7 @@ async def test_the_wait_for_evidence_is_bounded(monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_death_without_doubt_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not wait if a restart follows the death: then no evidence can come."""
-    monkeypatch.setattr(asker, "EVIDENCE_WAIT_S", 1e6)
+    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 1e6)
     async with running() as run:
         run.buffer.put(StreamOpened(PODMAN))
         run.buffer.put_records(PODMAN, [line("start"), DIED, line("restart", 1.01)])
@@ -282,7 +282,7 @@ async def test_a_death_without_doubt_does_not_wait(monkeypatch: pytest.MonkeyPat
 
 async def test_the_end_of_a_session_waits_for_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     """None can arrive any more."""
-    monkeypatch.setattr(asker, "EVIDENCE_WAIT_S", 1e6)
+    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 1e6)
     async with running() as run:
         run.buffer.put(StreamOpened(PODMAN))
         run.buffer.put_records(PODMAN, [line("start"), DIED])

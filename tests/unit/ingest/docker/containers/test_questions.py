@@ -5,7 +5,7 @@ import pytest
 from relay.core.checkpoint import Container
 from relay.core.event import Event
 from relay.ingest.docker.containers.cause import REQUEST_EXPIRY_NS
-from relay.ingest.docker.containers.questions import CERTAIN, REQUESTED, Findings, examine
+from relay.ingest.docker.containers.questions import NOTHING_MISSING, REQUESTED, Findings, assess
 from tests.unit.ingest.docker.samples import at, make_event
 
 BARE = Container("c")
@@ -17,7 +17,7 @@ WAIT = Findings(awaits_evidence=True)
 
 
 def find(event: Event, known: Container | None, *later: Event, podman: bool = False) -> Findings:
-    return examine(event, known, lambda: later, podman=podman)
+    return assess(event, known, lambda: later, podman=podman)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_needs_an_inspection(event: Event, known: Container | None) -> None
 )
 def test_what_needs_no_inspection(event: Event, known: Container | None) -> None:
     """No answer could change what is told, so the engine is not asked."""
-    assert find(event, known) is CERTAIN
+    assert find(event, known) is NOTHING_MISSING
 
 
 def test_podmans_exit_codes_are_never_hidden() -> None:
@@ -71,10 +71,10 @@ def test_podmans_deaths_await_evidence() -> None:
     """Podman's deaths wait unless a request precedes them; Docker's, if the signal is hidden."""
     died = make_event("die", 1)
     assert find(died, BARE, podman=True) == WAIT
-    assert find(died, REQUEST, podman=True) is CERTAIN
-    assert find(died, BARE) is CERTAIN
+    assert find(died, REQUEST, podman=True) is NOTHING_MISSING
+    assert find(died, BARE) is NOTHING_MISSING
     assert find(died, SIGNALLED) == WAIT
-    assert find(died, SIGNALLED, make_event("start", second=1)) is CERTAIN
+    assert find(died, SIGNALLED, make_event("start", second=1)) is NOTHING_MISSING
 
 
 def test_evidence_that_has_arrived() -> None:
@@ -85,4 +85,4 @@ def test_evidence_that_has_arrived() -> None:
     assert find(make_event("die", 137), BARE, stop) == Findings(
         needs_inspection=True, is_requested=True
     )
-    assert find(make_event("die", 1), REQUEST, stop) is CERTAIN
+    assert find(make_event("die", 1), REQUEST, stop) is NOTHING_MISSING

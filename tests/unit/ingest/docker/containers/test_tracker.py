@@ -8,7 +8,7 @@ import pytest
 from relay.core.event import Cause, Event, Origin
 from relay.ingest.docker.containers.cause import proves_requested
 from relay.ingest.docker.containers.inference import BlindWindow
-from relay.ingest.docker.containers.questions import CERTAIN
+from relay.ingest.docker.containers.questions import NOTHING_MISSING
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import parse_event
@@ -335,9 +335,9 @@ def test_a_stop_signal_is_inspected_once() -> None:
     tracker = new_tracker()
     tracker.on_event(make_event("start"), {})
     signalled = make_event("kill", 10, second=1)
-    assert tracker.examine(signalled, tuple).needs_inspection
+    assert tracker.assess(signalled, tuple).needs_inspection
     tracker.on_event(signalled, {"c": make_container_snapshot(started=0)})
-    assert tracker.examine(make_event("kill", 12, second=2), tuple) == CERTAIN
+    assert tracker.assess(make_event("kill", 12, second=2), tuple) == NOTHING_MISSING
     (death,) = tracker.on_event(make_event("die", 138, second=3), {})
     assert death.cause is Cause.CRASHED
 
@@ -347,10 +347,10 @@ def test_a_death_that_is_not_reported_needs_no_answer() -> None:
     tracker = new_tracker()
     tracker.on_event(make_event("start", id_="a"), {})
     tracker.on_event(make_event("destroy", id_="a", second=1), {})
-    assert tracker.examine(make_event("die", 137, id_="a"), tuple) == CERTAIN
+    assert tracker.assess(make_event("die", 137, id_="a"), tuple) == NOTHING_MISSING
     tracker.on_snapshot(make_snapshot(make_container_snapshot(started=0, finished=5)), None)
-    assert tracker.examine(make_event("die", 137, second=5), tuple) == CERTAIN
-    assert tracker.examine(make_event("die", 137, second=4), tuple) != CERTAIN
+    assert tracker.assess(make_event("die", 137, second=5), tuple) == NOTHING_MISSING
+    assert tracker.assess(make_event("die", 137, second=4), tuple) != NOTHING_MISSING
 
 
 @pytest.mark.parametrize("engine", ENGINES)

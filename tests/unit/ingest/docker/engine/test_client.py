@@ -96,7 +96,7 @@ def test_a_closed_socket_that_no_group_may_open(tmp_path: Path) -> None:
 
 
 def test_a_closed_socket_that_cannot_be_examined(tmp_path: Path) -> None:
-    """If relay may not examine the socket, the error names the possible reasons."""
+    """If relay may not assess the socket, the error names the possible reasons."""
     assert describe_error(permission_denied(tmp_path / "docker.sock")).endswith(
         ": relay's user must be in the socket's group, and may enter its folder"
     )

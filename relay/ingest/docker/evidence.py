@@ -23,8 +23,8 @@ EVIDENCE_WAIT_S = 3.0
 death: some 10 to 90 ms later on an idle machine, and more than a second later on a busy one."""
 
 
-class Asker:
-    """Asks what a pipeline has to know. It lives as long as its worker runs."""
+class EvidenceCollector:
+    """Collects what a pipeline has to know. It lives as long as its worker runs."""
 
     def __init__(self, pipeline: EventPipeline, inspector: Inspector) -> None:
         self._pipeline = pipeline
@@ -37,12 +37,12 @@ class Asker:
         self._taking: asyncio.Task[list[Item]] | None = None
 
     @property
-    def has_asked(self) -> bool:
-        """Whether an answer was missing when `ask` was last called."""
+    def is_collecting(self) -> bool:
+        """Whether an answer was missing when `collect` was last called."""
         return bool(self._deadlines_s or self._inspections)
 
-    def ask(self, questions: Iterable[Question]) -> None:
-        """Ask what was not asked yet. ``questions`` are all that are open."""
+    def collect(self, questions: Iterable[Question]) -> None:
+        """Request what was not requested yet. ``questions`` are all that are open."""
         deadlines_s: dict[str, float] = {}
         for question in questions:
             id_, findings = question.event_id, question.findings
@@ -96,7 +96,7 @@ class Asker:
         self._pipeline.give_up_evidence(late)
 
     def cancel(self) -> None:
-        """Stop asking."""
+        """Collect nothing further."""
         for inspection in self._inspections.values():
             inspection.cancel()
         if self._taking is not None:
