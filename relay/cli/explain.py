@@ -14,8 +14,8 @@ from relay.core.event import Cause, Event
 from relay.dryrun.simulator import describe_mismatch, format_event
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.tracker import ContainerTracker
-from relay.ingest.docker.engine.container_details import find_self_container, is_self_exec
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
+from relay.ingest.docker.engine.self_container import find_self_container, is_self_exec
 from relay.routing.router import Router, RouteResult, Verdict
 
 _EVENT_OPTIONS = ("id_", "name", "image", "labels", "attributes")

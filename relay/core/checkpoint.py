@@ -1,14 +1,13 @@
-"""What the store keeps of one engine: the checkpoint of its stream, and its containers.
+"""The saved position in one engine's event stream.
 
 A checkpoint says how far the stream was processed and which of the last events were processed. The
-store commits it, and each container that changed, together with the deliveries that those events
-cause. After a restart relay asks the engine for everything since the checkpoint and drops the
-events that it has already processed: no event is lost and none is processed twice. Every commit
-replaces the checkpoint before.
+store commits it together with the deliveries that those events cause. After a restart relay asks
+the engine for everything since the checkpoint and drops the events that it has already processed:
+no event is lost and none is processed twice. Every commit replaces the checkpoint before.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 
@@ -81,72 +80,3 @@ def decode_seen(entries: bytes) -> Iterator[tuple[str, int]]:
     """Yield the id and the time of each event in a chunk."""
     for identity, time_ns in _SEEN.iter_unpack(entries):
         yield f"evt_{identity.hex()}", time_ns
-
-
-class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One container of one engine, as the store keeps it.
-
-    All times are the engine's, in nanoseconds since 1970. Each of them is a column in the store;
-    what stays the same while a container exists is JSON with the names of these fields.
-    """
-
-    id: str
-    name: str | None = None
-    image: str | None = None
-    labels: Mapping[str, str] = {}
-    """Its labels, unless they are too long: see `relay.ingest.docker.containers.registry`."""
-    exit_code_hidden: bool = False
-    """Whether a label named ``exitCode`` replaces the real exit code in its events."""
-    signal_hidden: bool = False
-    """Whether a label named ``signal`` replaces the real signal in its events."""
-    started_ns: int | None = None
-    """Its last start."""
-    died_ns: int | None = None
-    """Its last death, whether or not an event reported it."""
-    inferred_ns: int | None = None
-    """The time of the death that relay inferred, as long as the engine's own event may still
-    arrive."""
-    requested_ns: int | None = None
-    """When somebody last asked it to end."""
-    unknown_signal_ns: int | None = None
-    """When it was last sent a signal whose number relay cannot know: the engine does not name it,
-    or a label hides it."""
-    oom_ns: int | None = None
-    """When the kernel last killed one of its processes for memory."""
-    oom_inferred_ns: int | None = None
-    """The time of the last kill for memory that relay inferred."""
-    stop_signal: int | None = None
-    """The stop signal that it is configured with; None until relay had to inspect it."""
-
-    def is_described_as(self, other: "Container") -> bool:
-        """Whether everything but the times is the same."""
-        return (
-            self.name == other.name
-            and self.image == other.image
-            and (self.labels is other.labels or self.labels == other.labels)
-            and self.exit_code_hidden == other.exit_code_hidden
-            and self.signal_hidden == other.signal_hidden
-            and self.stop_signal == other.stop_signal
-        )
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether it has died since its last start."""
-        return self.died_ns is not None and self.died_ns >= (self.started_ns or 0)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it was started and has not died since then."""
-        return self.started_ns is not None and not self.is_dead
-
-
-TIME_FIELDS = (
-    "started_ns",
-    "died_ns",
-    "inferred_ns",
-    "requested_ns",
-    "unknown_signal_ns",
-    "oom_ns",
-    "oom_inferred_ns",
-)
-"""The fields of a `Container` that its events change."""

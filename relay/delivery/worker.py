@@ -4,7 +4,7 @@ A worker is a pool of up to ``concurrency`` senders over a `DeliveryQueue`. The 
 what it has just committed (`receive`), and a sender starts at once, or one that has finished takes
 the next delivery. When a delivery was answered, its outcome goes to `Outbox.ack`, which stores it
 later, and the next one about the same subject may go. The loop (`_run_loop`) does the rest: it
-fetches what else is in the store (`Intake`), and gives up what is too old.
+fetches what else is in the store (`QueueFiller`), and gives up what is too old.
 
 Three things can hold a request back (`_blocked_s`): the circuit breaker while the destination does
 not respond, the rate limiter that destinations share, and ``batch.wait``. After `stop` the worker
@@ -29,8 +29,8 @@ from relay.delivery.attempt import classify_batch, log_attempt
 from relay.delivery.batching import is_payload_too_large
 from relay.delivery.circuit_breaker import DestinationObserver
 from relay.delivery.client import DestinationClient
+from relay.delivery.filler import QueueFiller
 from relay.delivery.health import DestinationHealth
-from relay.delivery.intake import Intake
 from relay.delivery.queue import Batch, DeliveryQueue, MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
 from relay.store.handover import Committed
@@ -79,7 +79,7 @@ class DeliveryWorker:
         )
         self._breaker = self._health.breaker
         self._queue = DeliveryQueue(memory, client.batch)
-        self._intake = Intake(client.name, outbox, self._queue, now)
+        self._filler = QueueFiller(client.name, outbox, self._queue, now)
         self._batches = client.batch is not None
         self._concurrency = client.destination.concurrency
         self._max_in_flight = self._concurrency * self._queue.max_batch_size + MAX_UNACKED
@@ -186,19 +186,19 @@ class DeliveryWorker:
 
     async def _fetch(self) -> float:
         """Fetch what is due, if the queue has too little. Returns how long until more is due."""
-        now_ns, intake = self._now(), self._intake
-        intake.note_time(now_ns)
+        now_ns, filler = self._now(), self._filler
+        filler.note_time(now_ns)
         if self._breaker.is_stopped:
             return MAX_WAIT_S
         if self._breaker.is_half_open:  # the first delivery is the probe, even if not yet due
             if (wait_s := self._breaker.wait_s(now_ns / 1e9)) > 0:
                 return wait_s
             if self._needs_more():
-                await intake.fetch(now_ns + FOREVER_NS, 1)
-        elif intake.is_store_ahead and self._needs_more():
+                await filler.fetch(now_ns + FOREVER_NS, 1)
+        elif filler.is_store_ahead and self._needs_more():
             size = max(FETCH_SIZE, self._concurrency, self._queue.max_batch_size)
-            await intake.fetch(now_ns, size)
-        return intake.due_in_s(now_ns)
+            await filler.fetch(now_ns, size)
+        return filler.due_in_s(now_ns)
 
     def _needs_more(self) -> bool:
         """Whether less is in the queue than can be sent, and there is memory for more."""
@@ -211,7 +211,7 @@ class DeliveryWorker:
     def _can_fetch(self) -> bool:
         """Whether more is to be fetched that could be sent at once."""
         return (
-            self._intake.is_store_ahead
+            self._filler.is_store_ahead
             and self._needs_more()
             and self._has_capacity()
             and self._breaker.wait_s(self._now_s()) == 0
@@ -226,18 +226,18 @@ class DeliveryWorker:
     def _drop_unsent(self) -> None:
         """Drop what is in the queue: it is fetched again when it can be sent."""
         self._queue.clear()
-        self._intake.is_store_ahead = True
+        self._filler.is_store_ahead = True
 
     # The way of a delivery
 
     def receive(self, committed: Sequence[Committed]) -> None:
         """Take what was committed just now, as far as there is memory, and send it."""
-        self._intake.receive(committed)
+        self._filler.receive(committed)
         self._advance()
 
     def request_fetch(self, chains: Collection[int] | None = None) -> None:
         """Fetch: the store holds more than it has passed on."""
-        self._intake.request_fetch(chains)
+        self._filler.request_fetch(chains)
         self._wakeup.set()
 
     def _advance(self) -> None:
@@ -249,7 +249,7 @@ class DeliveryWorker:
         except Exception as error:
             self.fail(error)
             return
-        is_fetch_needed = self._intake.is_store_ahead and self._needs_more()
+        is_fetch_needed = self._filler.is_store_ahead and self._needs_more()
         if is_fetch_needed or is_blocked > self._is_blocked:
             self._wakeup.set()
 
@@ -323,7 +323,7 @@ class DeliveryWorker:
         health_change = self._health.record(acks, response, self._client.counters)
         for delivery, outcome, _ in acks:
             if self._queue.answered(delivery, is_final=not isinstance(outcome, Retry)):
-                self._intake.is_store_ahead = True
+                self._filler.is_store_ahead = True
         if self._breaker.is_half_open:
             self._drop_unsent()  # one probe at a time needs no memory for more
         self._outbox.ack(acks, self._now(), flush=health_change is not None)
@@ -335,10 +335,10 @@ class DeliveryWorker:
         for delivery, outcome, _ in acks:
             self._in_flight.discard(delivery.seq)
             if self._queue.settled(delivery):
-                self._intake.is_store_ahead = True
+                self._filler.is_store_ahead = True
             if isinstance(outcome, Retry):
                 due_ns = self._now() + int(outcome.after_s * 1e9)
-                if self._intake.note_due(due_ns):
+                if self._filler.note_due(due_ns):
                     self._wakeup.set()
         self._advance()
 

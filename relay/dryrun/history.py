@@ -20,9 +20,9 @@ from relay.core.framing import RECORD_MAX_BYTES, RecordSplitter
 from relay.dryrun.simulator import InputEvent, RoutedEvent, Simulator
 from relay.ingest.docker.cursor import LOOKBACK_NS
 from relay.ingest.docker.engine.client import EngineUnavailable
-from relay.ingest.docker.engine.container_details import find_self_container
 from relay.ingest.docker.engine.inspector import Inspector
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
+from relay.ingest.docker.engine.self_container import find_self_container
 from relay.ingest.docker.gaps import HISTORY_SIZE
 from relay.ingest.docker.held import ParsedRecord
 from relay.ingest.docker.stream import Connect

@@ -5,7 +5,8 @@ from operator import attrgetter
 
 import msgspec
 
-from relay.core.checkpoint import SEEN_BYTES, TIME_FIELDS, Checkpoint, Container
+from relay.core.checkpoint import SEEN_BYTES, Checkpoint
+from relay.core.container import TIME_FIELDS, Container
 from relay.store.faults import Corrupt
 from relay.store.records import IngestCommit
 from relay.store.schema import SQL, execute_for_rows

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.config import StoreConfig, WhenFull
-from relay.core.checkpoint import Checkpoint, Container
+from relay.core.checkpoint import Checkpoint
+from relay.core.container import Container
 from relay.core.notification import Notification
 from relay.store import checkpoints, dead_letters, deliveries, recovery
 from relay.store.acks import AckQueue

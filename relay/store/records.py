@@ -7,7 +7,8 @@ from typing import NamedTuple
 import msgspec
 
 from relay.config import WhenFull
-from relay.core.checkpoint import Checkpoint, Container
+from relay.core.checkpoint import Checkpoint
+from relay.core.container import Container
 from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Event
 from relay.core.exchange import Answer, Outcome
 from relay.core.notification import Notification

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Actor, Event
 from relay.core.exchange import Reason, Request, Response
 from relay.core.notification import Include, Included, Notification, build_notification
-from relay.delivery import intake
+from relay.delivery import filler
 from relay.delivery import worker as worker_module
 from relay.delivery.client import DestinationClient
 from relay.delivery.queue import MemoryBudget
@@ -358,7 +358,7 @@ def test_each_is_delivered_once_and_in_order(case: Case) -> None:
 
     with (
         patch.object(worker_module, "MAX_WAIT_S", NEVER_S),
-        patch.object(intake, "FETCH_AGAIN_NS", int(NEVER_S * 1e9)),
+        patch.object(filler, "FETCH_AGAIN_NS", int(NEVER_S * 1e9)),
         patch.object(worker_module, "FETCH_SIZE", case.fetch_size),
         patch.object(worker_module, "MAX_UNACKED", case.max_unacked),
         structlog.testing.capture_logs(),

@@ -18,13 +18,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from relay.config import StartFrom
-from relay.core.checkpoint import (
-    CHUNK_EVENTS,
-    SEALED_CHUNKS,
-    Checkpoint,
-    decode_seen,
-    encode_seen,
-)
+from relay.core.checkpoint import CHUNK_EVENTS, SEALED_CHUNKS, Checkpoint, decode_seen, encode_seen
 from relay.core.event import Event
 
 MARGIN_NS = 60 * 1_000_000_000

@@ -29,9 +29,9 @@ from relay.ingest.docker.containers.questions import (
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.tracker import FOLLOWED_ACTIONS, ContainerTracker
 from relay.ingest.docker.cursor import Cursor, resolve_start_ns
-from relay.ingest.docker.engine.container_details import is_self_exec
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord
+from relay.ingest.docker.engine.self_container import is_self_exec
 from relay.ingest.docker.gaps import DropReporter, Gap, GapDetector, make_gap_event
 from relay.ingest.docker.held import (
     Batch,

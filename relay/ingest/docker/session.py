@@ -26,9 +26,9 @@ from relay.ingest.docker.buffer import EventBuffer
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.engine.client import connect
-from relay.ingest.docker.engine.container_details import find_self_container
 from relay.ingest.docker.engine.endpoint import Endpoint
 from relay.ingest.docker.engine.inspector import Inspector
+from relay.ingest.docker.engine.self_container import find_self_container
 from relay.ingest.docker.enrichment import Enricher
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.ingest.docker.reconciler import Reconciler

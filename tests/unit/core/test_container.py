@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from relay.core.checkpoint import TIME_FIELDS, Container
+from relay.core.container import TIME_FIELDS, Container
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from relay.core.checkpoint import (
     SEALED_CHUNKS,
     SEEN_BYTES,
     Checkpoint,
-    Container,
     decode_seen,
     encode_seen,
 )
+from relay.core.container import Container
 from relay.core.errors import StoreError
 from relay.core.exchange import Dead, Delivered, Reason, Retry
 from relay.core.notification import Notification

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest_asyncio
 
-from relay.core.checkpoint import Checkpoint, Container, encode_seen
+from relay.core.checkpoint import Checkpoint, encode_seen
+from relay.core.container import Container
 from relay.core.exchange import Dead, Delivered, Reason, Retry
 from relay.core.notification import Included
 from relay.store.outbox import Outbox, open_outbox

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from relay.config import WhenFull
-from relay.core.checkpoint import Checkpoint, Container
+from relay.core.checkpoint import Checkpoint
+from relay.core.container import Container
 from relay.core.event import TYPE_RELAY
 from relay.core.exchange import Dead, Reason
 from relay.core.notification import Included, Notification

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from relay.core.checkpoint import Checkpoint, Container, encode_seen
+from relay.core.checkpoint import Checkpoint, encode_seen
+from relay.core.container import Container
 from relay.core.errors import StoreError
 from relay.core.exchange import Dead, Delivered, Reason, Retry
 from relay.store.faults import StoreLoss

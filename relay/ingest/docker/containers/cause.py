@@ -20,7 +20,7 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 from relay.core.event import Cause, Event
 
 TERMINATING_SIGNALS = frozenset({2, 3, 6, 9, 15})

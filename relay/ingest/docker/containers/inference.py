@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec.structs import replace
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 from relay.core.event import Actor, Cause, Event, Origin, make_event_id
 from relay.ingest.docker.containers.cause import REQUEST_EXPIRY_NS, find_cause
 from relay.ingest.docker.engine.inspection import ContainerSnapshot

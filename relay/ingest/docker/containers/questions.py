@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 from relay.core.event import Event
 from relay.ingest.docker.containers.cause import (
     EXIT_CODE_SIGKILL,

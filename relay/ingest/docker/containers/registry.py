@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 
 CONTAINERS_MAX = 10_000
 """How many containers are kept; the one that was not updated for longest is forgotten first."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 from relay.core.event import Event
 from relay.ingest.docker.containers.cause import (
     REMOVAL_ACTIONS,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 from relay.core.event import Actor, Event, make_event_id
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.containers.registry import ContainerRegistry

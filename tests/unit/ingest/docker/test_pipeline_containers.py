@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from relay.core.checkpoint import CHUNK_EVENTS, Container
+from relay.core.checkpoint import CHUNK_EVENTS
+from relay.core.container import Container
 from relay.core.event import Cause, Event, GapReason, Origin
 from relay.ingest.docker.buffer import RecordsDropped, StreamOpened, parse_record
 from relay.ingest.docker.containers.inference import Snapshot

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from relay.core.checkpoint import TIME_FIELDS, Checkpoint, Container
+from relay.core.container import TIME_FIELDS, Container
 from relay.core.event import Cause, Event
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, Item, StreamOpened, parse_record
@@ -24,6 +25,9 @@ from relay.routing.router import Router
 from relay.store.records import IngestCommit
 from tests.support.profiles import examples
 from tests.unit.ingest.docker.pipeline import HERE, NOW_NS, records
+
+if TYPE_CHECKING:
+    from relay.core.checkpoint import Checkpoint
 
 PODMAN = replace(HERE, podman=True)
 EVERYTHING = """

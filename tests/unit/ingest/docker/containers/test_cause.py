@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 from relay.core.event import Cause, Event
 from relay.ingest.docker.containers.cause import (
     EVIDENCE_ACTIONS,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 from relay.core.event import Cause, Event, Origin
 from relay.ingest.docker.containers.cause import REQUEST_EXPIRY_NS
 from relay.ingest.docker.containers.inference import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 from relay.core.event import Event
 from relay.ingest.docker.containers.cause import REQUEST_EXPIRY_NS
 from relay.ingest.docker.containers.questions import NOTHING_MISSING, REQUESTED, Findings, assess

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.core.checkpoint import Container
+from relay.core.container import Container
 from relay.ingest.docker.containers import registry as registry_module
 from relay.ingest.docker.containers.registry import (
     LABELS_MAX_CHARS,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from relay.ingest.docker.engine import container_details as module
-from relay.ingest.docker.engine.container_details import (
+from relay.ingest.docker.engine import self_container as module
+from relay.ingest.docker.engine.self_container import (
     find_container_id,
     find_self_container,
     is_self_exec,

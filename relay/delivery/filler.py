@@ -18,7 +18,7 @@ FETCH_AGAIN_NS = 60 * 10**9
 """How often the store is asked in any case: one that repairs itself tells no worker."""
 
 
-class Intake:
+class QueueFiller:
     """Fills the queue of one destination."""
 
     def __init__(
