@@ -161,7 +161,7 @@ async def test_a_worker_that_hangs_stops_the_watchdog(
         is_hanging.set()
         await released.wait()
 
-    monkeypatch.setattr("relay.delivery.worker.DeliveryWorker._expire_old", hang)
+    monkeypatch.setattr("relay.delivery.worker.DeliveryWorker._fetch", hang)
     with capture_logs() as logs:
         async with run_supervised(make_config(url, engine), store, manager):
             await is_hanging.wait()

@@ -22,7 +22,7 @@ from relay.core.container import Container
 from relay.core.errors import StoreError
 from relay.core.exchange import Dead, Delivered, Reason, Retry
 from relay.core.notification import Notification
-from relay.store import outbox as outbox_module
+from relay.store import acks
 from relay.store.outbox import open_outbox
 from relay.store.records import Ack, IngestCommit
 from relay.store.schema import migrate
@@ -428,7 +428,7 @@ async def test_outcomes_that_wait_are_stored_before_the_store_is_closed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise these deliveries would be sent again at the next start."""
-    monkeypatch.setattr(outbox_module, "ACK_LINGER_S", 3600)
+    monkeypatch.setattr(acks, "ACK_LINGER_S", 3600)
     async with open_outbox(file) as outbox:
         await outbox.commit(make_commit(make_notification(1)), 10)
         (delivery,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
