@@ -75,11 +75,8 @@ class EventPipeline:
         """How many of the cursor's full chunks the store holds, or will after the next commit."""
         self._identity = checkpoint.identity if checkpoint is not None else None
         self._tracker = ContainerTracker(registry or ContainerRegistry())
-        self._gap_detector = GapDetector(
-            BlindWindow(*checkpoint.blind_window)
-            if checkpoint and checkpoint.blind_window
-            else None
-        )
+        window = checkpoint.blind_window if checkpoint is not None else None
+        self._gap_detector = GapDetector(BlindWindow(*window) if window else None)
         drops = checkpoint.unreported_drops if checkpoint is not None else ()
         self._drop_reporter = DropReporter(Gap(GapReason(reason), *rest) for reason, *rest in drops)
         self._connection: Connection | None = None
