@@ -19,6 +19,7 @@ from relay.daemon import run
 from relay.daemon.reload import ConfigSource
 from relay.daemon.systemd import SystemdNotifier, notify_loop
 from relay.delivery.client import ConsoleOutput
+from relay.delivery.worker import DeliveryWorker
 from relay.store.faults import StoreStatus
 from tests.component.daemon import make_config
 from tests.component.ingest import QUICK
@@ -157,11 +158,14 @@ async def test_a_worker_that_hangs_stops_the_watchdog(
     monkeypatch.setattr(health, "STALLED_AFTER_S", 0.1)
     is_hanging, released = asyncio.Event(), asyncio.Event()
 
-    async def hang(_: object) -> None:
+    fetch = DeliveryWorker._fetch
+
+    async def hang(worker: DeliveryWorker) -> float:
         is_hanging.set()
         await released.wait()
+        return await fetch(worker)
 
-    monkeypatch.setattr("relay.delivery.worker.DeliveryWorker._fetch", hang)
+    monkeypatch.setattr(DeliveryWorker, "_fetch", hang)
     with capture_logs() as logs:
         async with run_supervised(make_config(url, engine), store, manager):
             await is_hanging.wait()
